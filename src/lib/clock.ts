@@ -1,0 +1,14 @@
+/**
+ * The only home of time. Everything that waits, expires or measures takes a Clock, so that a test can move time.
+ */
+export interface Clock {
+  /** Milliseconds since the Unix epoch, by this host. It may jump in either direction. */
+  nowMs(): number;
+  /** Milliseconds since some moment. Never goes back; use it for ages and timeouts. */
+  monotonicMs(): number;
+}
+
+export const systemClock: Clock = Object.freeze({
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+});

@@ -1,0 +1,98 @@
+/**
+ * Everything that can go wrong for a caller, as one closed list. `rpc/errors.ts` maps each reason to a gRPC code by a
+ * total Record, so that a new reason without a code does not compile; `docs/ERRORS.md` is generated from there.
+ */
+export type Reason =
+  // the request
+  | "INVALID_FIELD"
+  | "REQUEST_ID_REUSED"
+  | "MESSAGE_INVALID"
+  // who asks
+  | "CREDENTIAL_MISSING"
+  | "CREDENTIAL_INVALID"
+  | "LOGIN_FAILED"
+  | "PASSWORD_WRONG"
+  | "REFRESH_TOKEN_INVALID"
+  | "RESET_TOKEN_INVALID"
+  // what he may
+  | "ACCESS_DENIED"
+  | "OWNER_NOT_ALLOWED"
+  | "TIER_NOT_GRANTED"
+  | "SCOPE_NOT_GRANTED"
+  | "FIELD_NOT_ALLOWED"
+  | "KEY_RESTRICTED"
+  | "REGISTRATION_CLOSED"
+  // what there is
+  | "KEY_NOT_FOUND"
+  | "USER_NOT_FOUND"
+  | "SESSION_NOT_FOUND"
+  | "SERVICE_CREDENTIAL_NOT_FOUND"
+  | "SIGNING_KEY_NOT_FOUND"
+  | "EMAIL_TAKEN"
+  | "REQUEST_ID_USED"
+  | "KEY_ENDED"
+  | "USER_DISABLED"
+  | "LAST_ADMIN_CREDENTIAL"
+  | "ETAG_MISMATCH"
+  // how much
+  | "KEY_QUOTA_EXCEEDED"
+  | "SECRET_QUOTA_EXCEEDED"
+  | "TOO_MANY_ATTEMPTS"
+  | "OVERLOADED"
+  | "MESSAGE_TOO_LARGE"
+  // what failed
+  | "DATABASE_UNAVAILABLE"
+  | "MASTER_KEY_MISSING"
+  | "CONTENTION"
+  | "DEADLINE_EXCEEDED"
+  | "CANCELLED"
+  | "SHUTTING_DOWN"
+  | "NOT_IMPLEMENTED"
+  | "INTERNAL";
+
+/** One fault in one field of a request. */
+export interface Violation {
+  /** Path of the field in the request message, snake_case, such as `key.allowed_ips[2]`. */
+  readonly field: string;
+  /** A sentence for a person that says what is wanted. Never repeats a secret. */
+  readonly description: string;
+  /** UPPER_SNAKE_CASE, for programs, where a field has several rules (passwords). */
+  readonly reason?: string;
+}
+
+export interface ErrorExtras {
+  readonly violations?: readonly Violation[];
+  /** Only where waiting helps. */
+  readonly retryAfterMs?: number;
+  /** Facts for programs, such as `key_id`; sent as ErrorInfo.metadata. Never a secret. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** For the log, never sent. */
+  readonly cause?: unknown;
+}
+
+/** The one error that rooms throw for what a caller can cause or must be told. Its message is shown to the caller. */
+export class DomainError extends Error {
+  override readonly name = "DomainError";
+  readonly reason: Reason;
+  readonly violations: readonly Violation[];
+  readonly retryAfterMs: number | undefined;
+  readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(reason: Reason, message: string, extras: ErrorExtras = {}) {
+    super(message, extras.cause === undefined ? undefined : { cause: extras.cause });
+    this.reason = reason;
+    this.violations = extras.violations ?? [];
+    this.retryAfterMs = extras.retryAfterMs;
+    this.metadata = extras.metadata ?? {};
+  }
+}
+
+export function invalidField(field: string, description: string, reason?: string): DomainError {
+  const violation = reason === undefined ? { field, description } : { field, description, reason };
+  return invalidFields([violation]);
+}
+
+export function invalidFields(violations: readonly Violation[]): DomainError {
+  const text = violations.map((violation) => `${violation.field}: ${violation.description}`).join("; ");
+  return new DomainError("INVALID_FIELD", text, { violations });
+}

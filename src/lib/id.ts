@@ -1,0 +1,18 @@
+import { randomBase62 } from "./random.ts";
+
+/** An id carries its kind in front: user, session, API key, service credential, audit event. */
+export type IdKind = "usr" | "ses" | "key" | "svc" | "evt";
+
+/** 16 characters of base62 after the kind: 95 bits, so that ids neither collide nor can be guessed. */
+export const ID_LENGTH = 16;
+
+export function newId(kind: IdKind): string {
+  return `${kind}_${randomBase62(ID_LENGTH)}`;
+}
+
+const ID = /^(usr|ses|key|svc|evt)_[0-9A-Za-z]{16}$/;
+
+/** Whether the text has the form of an id of this kind. What does not can't exist, and costs no query. */
+export function isId(kind: IdKind, text: string): boolean {
+  return text.length === kind.length + 1 + ID_LENGTH && text.startsWith(kind) && ID.test(text);
+}

@@ -1,0 +1,61 @@
+/**
+ * FRONT DOOR. What a call is before any wire: headers in, message in, message and trailers out. Nothing in this file,
+ * and nothing in a handler, knows node:http2 or Connect, because calls come by more than one lane.
+ *
+ *   port.ts          one TCP port: h2c, HTTP/1.1, TLS
+ *   connect-lane.ts  Connect, gRPC-Web and gRPC through connect-node
+ *   concerns.ts      what every call passes, whatever its lane: access, deadline, errors, log
+ *   access.ts        who may call what
+ *   caller.ts        from headers to a Caller
+ *   errors.ts        from a reason to a gRPC status
+ *   *-handlers.ts    from messages to the rooms' verbs and back
+ */
+import type { DescMethod, DescMethodUnary, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+
+/** Scopes of a service credential, a closed set. `admin` includes the others. */
+export type ServiceScope = "verify" | "manage" | "admin";
+
+/** Who makes a call. */
+export type Caller =
+  | { readonly kind: "anonymous" }
+  | { readonly kind: "user"; readonly userId: string; readonly sessionId: string }
+  | { readonly kind: "service"; readonly credentialId: string; readonly scopes: readonly ServiceScope[] };
+
+/** What is known of a call before its body: enough to admit or refuse it. */
+export interface CallHead {
+  readonly method: DescMethod;
+  /** All values of a request header, in order; empty where there is none. Names in lower case. */
+  header(name: string): readonly string[];
+  /** Address of the connection's other end. */
+  readonly peerAddress: string;
+  /** Time that the client gives, undefined for no deadline. */
+  readonly timeoutMs: number | undefined;
+}
+
+/** An admitted call, as handlers see it. */
+export interface Call {
+  readonly method: DescMethod;
+  readonly caller: Caller;
+  /** The client's address, through trusted proxies. */
+  readonly clientIp: string;
+  /** The client's `user-agent`, cut to 256 characters; empty where there is none. */
+  readonly userAgent: string;
+  /** Aborts at the deadline, and when the client is gone. */
+  readonly signal: AbortSignal;
+  /** Time left until the deadline, Infinity without one. */
+  remainingMs(): number;
+}
+
+/** Implements one unary RPC. Throws DomainError for what the caller must be told. */
+export type UnaryHandler<M extends DescMethod> =
+  M extends DescMethodUnary<infer I, infer O>
+    ? (request: MessageShape<I>, call: Call) => Promise<MessageInitShape<O>>
+    : never;
+
+/** Handlers of a service's unary RPCs by local name. A method without one is UNIMPLEMENTED. */
+export type UnaryHandlers<S extends DescService> = {
+  [K in keyof S["method"] as S["method"][K] extends DescMethodUnary ? K : never]?: UnaryHandler<S["method"][K]>;
+};
+
+/** A handler with its types erased, as the lanes keep it. */
+export type AnyUnaryHandler = (request: unknown, call: Call) => Promise<unknown>;
