@@ -16,3 +16,10 @@ const ID = /^(usr|ses|key|svc|evt)_[0-9A-Za-z]{16}$/;
 export function isId(kind: IdKind, text: string): boolean {
   return text.length === kind.length + 1 + ID_LENGTH && text.startsWith(kind) && ID.test(text);
 }
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** Whether the text is a UUID (RFC 9562), of any version. */
+export function isWellFormedUuid(text: string): boolean {
+  return UUID.test(text);
+}

@@ -1,0 +1,71 @@
+import { invalidField } from "../lib/errors.ts";
+import {
+  candidate,
+  checkUse,
+  INVALID_BY_FORM,
+  judge,
+  type KeyVerdict,
+  limitRequest,
+  settle,
+  type VerifyKeyDeps,
+  type VerifyKeyInput,
+} from "./verify-key.ts";
+
+/** A request of the batch either has a verdict or failed as VerifyKey would have. */
+export type BatchOutcome = { readonly verdict: KeyVerdict } | { readonly error: unknown };
+
+const MAX_BATCH = 256;
+
+/**
+ * Verifies many keys in one pass: one statement for all that is not in memory, one decision for all limits, taken in
+ * order, so that a key that occurs twice counts twice.
+ *
+ * @throws INVALID_FIELD if the batch is too large; what concerns one request is in its outcome
+ */
+export async function batchVerifyKeys(
+  deps: VerifyKeyDeps,
+  inputs: readonly VerifyKeyInput[],
+): Promise<readonly BatchOutcome[]> {
+  if (inputs.length > MAX_BATCH) throw invalidField("requests", `must have at most ${MAX_BATCH} entries`);
+  const judged = await judgeAll(deps, inputs);
+  const counted = judged.flatMap((outcome, index) => {
+    const request = "verdict" in outcome ? limitRequest(outcome.verdict, inputs[index]!) : undefined;
+    return request === undefined ? [] : [{ index, request }];
+  });
+  const decisions = await deps.limiter.decideAll(counted.map(({ request }) => request));
+  const decisionOf = new Map(counted.map(({ index }, position) => [index, decisions[position]]));
+  return judged.map((outcome, index) =>
+    "verdict" in outcome ? { verdict: settle(deps, outcome.verdict, decisionOf.get(index)) } : outcome,
+  );
+}
+
+async function judgeAll(deps: VerifyKeyDeps, inputs: readonly VerifyKeyInput[]): Promise<BatchOutcome[]> {
+  const outcomes = inputs.map((input) => attempt(() => formOf(deps, input)));
+  const wanted = outcomes.flatMap((outcome, index) =>
+    "value" in outcome && outcome.value !== undefined ? [{ index, keyId: outcome.value.keyId }] : [],
+  );
+  // One failed read is the failure of each key that needed it, not of those that were in memory.
+  const loads = await deps.records.findAll(
+    wanted.map(({ index, keyId }) => ({ rawKey: inputs[index]!.rawKey, keyId })),
+  );
+  const loadOf = new Map(wanted.map(({ index }, position) => [index, loads[position]!]));
+  return outcomes.map((outcome, index) => {
+    if ("error" in outcome) return outcome;
+    const load = loadOf.get(index);
+    if (load === undefined) return { verdict: INVALID_BY_FORM };
+    return load.status === "rejected" ? { error: load.reason } : { verdict: judge(deps, inputs[index]!, load.value) };
+  });
+}
+
+function formOf(deps: VerifyKeyDeps, input: VerifyKeyInput) {
+  checkUse(input);
+  return candidate(deps.format, input);
+}
+
+function attempt<T>(work: () => T): { value: T } | { error: unknown } {
+  try {
+    return { value: work() };
+  } catch (error) {
+    return { error };
+  }
+}

@@ -1,0 +1,141 @@
+import type { Actor } from "../audit/actor.ts";
+import type { DatabaseClock } from "../changes/database-clock.ts";
+import { DomainError, invalidField } from "../lib/errors.ts";
+import { isId } from "../lib/id.ts";
+import type { KeyRing } from "../lib/key-ring.ts";
+import type { LimitFigures } from "../limits/limit.ts";
+import { checkScopes, checkTier } from "./grants.ts";
+import { idempotencyKey, requestUsedError } from "./idempotency.ts";
+import type { Key, KeyOwner } from "./key.ts";
+import { checkKeyFields, checkRequestId } from "./key-fields.ts";
+import { type KeyFormat, newSecret } from "./key-secret.ts";
+import type { KeyStore } from "./key-store.ts";
+import type { Tiers } from "./tiers.ts";
+
+export interface IssueKeyDeps {
+  readonly store: Pick<KeyStore, "insert" | "findOwner">;
+  readonly ring: KeyRing;
+  readonly format: KeyFormat;
+  readonly tiers: Tiers;
+  readonly databaseClock: DatabaseClock;
+  readonly keysPerOwner: number;
+}
+
+export interface IssueKeyInput {
+  readonly name: string;
+  readonly description: string;
+  /** Empty for the lowest. */
+  readonly tier: string;
+  readonly scopes: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Empty for the first configured. */
+  readonly environment: string;
+  /** Empty for the actor himself, if he is a user. */
+  readonly ownerId: string;
+  readonly limits: LimitFigures | undefined;
+  readonly allowedIps: readonly string[];
+  readonly allowedMethods: readonly string[];
+  readonly expiresAtMs: number | undefined;
+  readonly requestId: string;
+}
+
+export interface IssuedKey {
+  readonly key: Key;
+  readonly owner: KeyOwner;
+  /** To be shown once. */
+  readonly rawKey: string;
+}
+
+/**
+ * Issues a key for a user, by that user or by a service that manages keys.
+ *
+ * @throws INVALID_FIELD, OWNER_NOT_ALLOWED, USER_NOT_FOUND, USER_DISABLED, TIER_NOT_GRANTED, SCOPE_NOT_GRANTED,
+ *         FIELD_NOT_ALLOWED, KEY_QUOTA_EXCEEDED, REQUEST_ID_USED, REQUEST_ID_REUSED, DATABASE_UNAVAILABLE
+ */
+export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKeyInput): Promise<IssuedKey> {
+  const { limits, ...fields } = input;
+  checkKeyFields(limits === undefined ? fields : { ...fields, limits }, deps.databaseClock.nowMs());
+  checkRequestId(input.requestId);
+  const environment = checkEnvironment(deps.format, input.environment);
+  const owner = await findOwner(deps, actor, input);
+  const tier = input.tier === "" ? deps.tiers.lowest.name : input.tier;
+  checkTier(deps.tiers, tier, owner);
+  checkScopes(input.scopes, owner);
+
+  const made = newSecret(deps.ring, deps.format, environment);
+  const { requestId, ownerId: _, ...parameters } = input;
+  const outcome = await deps.store.insert({
+    key: {
+      id: made.keyId,
+      kind: "api",
+      environment,
+      prefix: made.displayPrefix,
+      name: input.name,
+      description: input.description,
+      ownerId: owner.id,
+      issuerId: actor.id,
+      tier,
+      scopes: input.scopes,
+      metadata: input.metadata,
+      allowedIps: input.allowedIps,
+      allowedMethods: input.allowedMethods,
+      limits: input.limits ?? { perMinute: undefined, perDay: undefined },
+      serviceControlled: actor.kind === "service",
+      expiresAtMs: input.expiresAtMs,
+    },
+    secret: made.secret,
+    request: idempotencyKey(actor.id, requestId, { issue: parameters, ownerId: owner.id }),
+    ownerQuota: deps.keysPerOwner,
+  });
+  switch (outcome.kind) {
+    case "inserted":
+      return { key: outcome.key, owner, rawKey: made.rawKey };
+    case "owner_missing":
+      throw ownerNotFound();
+    case "owner_disabled":
+      throw ownerDisabled();
+    case "quota_exceeded":
+      throw new DomainError(
+        "KEY_QUOTA_EXCEEDED",
+        `an owner may have ${deps.keysPerOwner} keys, ended ones counted for 24 h`,
+      );
+    case "request_used":
+      throw requestUsedError(outcome, "key_id");
+    default:
+      return outcome satisfies never;
+  }
+}
+
+function checkEnvironment(format: KeyFormat, environment: string): string {
+  const chosen = environment === "" ? format.environments[0]! : environment;
+  if (!format.environments.includes(chosen)) {
+    throw invalidField("environment", `must be one of ${format.environments.join(", ")}`);
+  }
+  return chosen;
+}
+
+/** A user may not learn which other users exist; a service may. */
+async function findOwner(deps: IssueKeyDeps, actor: Actor, input: IssueKeyInput): Promise<KeyOwner> {
+  if (actor.kind === "user") {
+    if (input.ownerId !== "" && input.ownerId !== actor.id) {
+      throw new DomainError("OWNER_NOT_ALLOWED", "users may issue keys only for themselves");
+    }
+    if (input.limits !== undefined)
+      throw new DomainError("FIELD_NOT_ALLOWED", "limits is set by services with the scope manage");
+  } else if (input.ownerId === "") {
+    throw invalidField("owner_id", "must be set by services");
+  }
+  const ownerId = input.ownerId === "" ? actor.id : input.ownerId;
+  const owner = isId("usr", ownerId) ? await deps.store.findOwner(ownerId) : undefined;
+  if (owner === undefined) throw ownerNotFound();
+  if (owner.state === "disabled") throw ownerDisabled();
+  return owner;
+}
+
+function ownerNotFound(): DomainError {
+  return new DomainError("USER_NOT_FOUND", "no such user");
+}
+
+function ownerDisabled(): DomainError {
+  return new DomainError("USER_DISABLED", "the owner is disabled");
+}

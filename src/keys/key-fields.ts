@@ -1,0 +1,103 @@
+import { invalidFields, type Violation } from "../lib/errors.ts";
+import { isWellFormedUuid } from "../lib/id.ts";
+import { textViolation } from "../lib/text.ts";
+import type { LimitFigures } from "../limits/limit.ts";
+import { networkFault } from "./allowed-ips.ts";
+import { methodGlobFault } from "./globs.ts";
+
+/** What people and services may write into a key. Absent fields are not checked. */
+export interface KeyFields {
+  readonly name?: string;
+  readonly description?: string;
+  readonly scopes?: readonly string[];
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly allowedIps?: readonly string[];
+  readonly allowedMethods?: readonly string[];
+  readonly limits?: LimitFigures;
+  /** undefined = never; only checked if the field is there. */
+  readonly expiresAtMs?: number | undefined;
+}
+
+const MAX_LIST = 64;
+const MAX_METADATA = 32;
+const YEAR_MS = 365.25 * 86_400_000;
+const MAX_LIFE_MS = 10 * YEAR_MS;
+const SCOPE = /^[\x21-\x7e]{1,128}$/;
+
+/**
+ * @param at path of the message that holds the fields, such as `key.` or empty
+ * @throws INVALID_FIELD that names every fault
+ */
+export function checkKeyFields(fields: KeyFields, nowMs: number, at = ""): void {
+  const faults: Violation[] = [];
+  const add = (field: string, description: string | undefined) => {
+    if (description !== undefined) faults.push({ field: at + field, description });
+  };
+  const addText = (violation: Violation | undefined) => {
+    if (violation !== undefined) faults.push({ ...violation, field: at + violation.field });
+  };
+  if (fields.name !== undefined) addText(textViolation("name", fields.name, { min: 1, max: 64 }));
+  if (fields.description !== undefined) {
+    addText(textViolation("description", fields.description, { min: 0, max: 1024, multiline: true }));
+  }
+  checkList("scopes", fields.scopes, scopeFault, add);
+  checkList("allowed_ips", fields.allowedIps, networkFault, add);
+  checkList("allowed_methods", fields.allowedMethods, methodGlobFault, add);
+  for (const violation of metadataViolations(fields.metadata ?? {})) addText(violation);
+  add("limits.per_minute", figureFault(fields.limits?.perMinute));
+  add("limits.per_day", figureFault(fields.limits?.perDay));
+  add("expire_time", expiryFault(fields.expiresAtMs, nowMs));
+  if (faults.length > 0) throw invalidFields(faults);
+}
+
+/** A request_id must be a UUID (AIP-155) if it is given. */
+export function checkRequestId(requestId: string): void {
+  if (requestId === "" || isWellFormedUuid(requestId)) return;
+  throw invalidFields([{ field: "request_id", description: "must be a UUID" }]);
+}
+
+export function scopeFault(scope: string): string | undefined {
+  return SCOPE.test(scope) ? undefined : "must be 1 to 128 visible ASCII characters without spaces";
+}
+
+function checkList(
+  field: string,
+  entries: readonly string[] | undefined,
+  fault: (entry: string) => string | undefined,
+  add: (field: string, description: string | undefined) => void,
+): void {
+  if (entries === undefined) return;
+  if (entries.length > MAX_LIST) {
+    add(field, `must have at most ${MAX_LIST} entries`);
+    return;
+  }
+  if (new Set(entries).size !== entries.length) add(field, "must not have an entry twice");
+  entries.forEach((entry, index) => {
+    add(`${field}[${index}]`, fault(entry));
+  });
+}
+
+function* metadataViolations(metadata: Readonly<Record<string, string>>): Generator<Violation | undefined> {
+  const entries = Object.entries(metadata);
+  if (entries.length > MAX_METADATA) {
+    yield { field: "metadata", description: `must have at most ${MAX_METADATA} entries` };
+    return;
+  }
+  for (const [name, value] of entries) {
+    // The faulty name itself is not repeated: it may hold what no log or terminal should show.
+    const badName = textViolation("metadata", name, { min: 1, max: 64 });
+    if (badName !== undefined) yield { field: "metadata", description: `a name ${badName.description}` };
+    else yield textViolation(`metadata["${name}"]`, value, { min: 0, max: 512, multiline: true });
+  }
+}
+
+function figureFault(figure: number | undefined): string | undefined {
+  return figure !== undefined && figure < 0 ? "must not be negative" : undefined;
+}
+
+function expiryFault(expiresAtMs: number | undefined, nowMs: number): string | undefined {
+  if (expiresAtMs === undefined) return undefined;
+  if (Number.isNaN(expiresAtMs)) return "must be a valid time";
+  if (expiresAtMs <= nowMs) return "must be in the future";
+  return expiresAtMs > nowMs + MAX_LIFE_MS ? "must be at most 10 years ahead" : undefined;
+}

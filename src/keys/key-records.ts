@@ -1,0 +1,141 @@
+import type { DatabaseClock } from "../changes/database-clock.ts";
+import type { Loaded, RecordCache } from "../changes/record-cache.ts";
+import type { Clock } from "../lib/clock.ts";
+import { DomainError } from "../lib/errors.ts";
+import type { KeyRing } from "../lib/key-ring.ts";
+import type { Log } from "../lib/log.ts";
+import type { LimitFigures } from "../limits/limit.ts";
+import { compileNetworks } from "./allowed-ips.ts";
+import type { Key, KeyOwner } from "./key.ts";
+import { digestOf, findSecret, MissingPepper } from "./key-secret.ts";
+import type { KeyStore, KeyWithSecrets } from "./key-store.ts";
+import type { Tiers } from "./tiers.ts";
+
+/**
+ * What a verdict rests on: one key by one of its secrets, made ready for judging when it was read. It belongs to that
+ * secret and carries that secret's own end.
+ */
+export interface KeyRecord {
+  readonly key: Key;
+  readonly owner: KeyOwner | undefined;
+  readonly secretExpiresAtMs: number | undefined;
+  /** The tier at which the key is judged. */
+  readonly tier: string;
+  readonly limits: LimitFigures;
+  readonly isAllowedIp: (ip: string) => boolean;
+}
+
+/** A key's own limits as they apply now. */
+export interface KeyLimits {
+  readonly keyId: string;
+  readonly ownerId: string | undefined;
+  readonly figures: LimitFigures;
+}
+
+/** What a record is forgotten by when it changes. */
+export function tagsOf(record: KeyRecord | KeyLimits): readonly string[] {
+  const { keyId, ownerId } = "key" in record ? { keyId: record.key.id, ownerId: record.key.ownerId } : record;
+  return ownerId === undefined ? [keyId] : [keyId, ownerId];
+}
+
+export interface KeyRecordsDeps {
+  readonly store: Pick<KeyStore, "read">;
+  /** By digest of the whole raw key. */
+  readonly cache: RecordCache<KeyRecord>;
+  /** The figures of keys by id, for calls that know no raw key. */
+  readonly limitsCache: RecordCache<KeyLimits>;
+  readonly ring: KeyRing;
+  readonly tiers: Tiers;
+  readonly clock: Clock;
+  readonly databaseClock: DatabaseClock;
+  readonly log: Log;
+}
+
+/** Records by raw key: from memory while they are fresh, else by one read. */
+export class KeyRecords {
+  readonly #deps: KeyRecordsDeps;
+
+  constructor(deps: KeyRecordsDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * The record that a raw key of good form stands for; none for an unknown id or a wrong secret.
+   *
+   * @throws DATABASE_UNAVAILABLE if it is not in memory and can't be read; MASTER_KEY_MISSING if it was kept under a
+   *         master key that this process lacks. Both say that the answer is not known, never that the key is bad.
+   */
+  async find(rawKey: string, keyId: string): Promise<Loaded<KeyRecord>> {
+    const digest = digestOf(this.#deps.ring, rawKey);
+    return this.#deps.cache.get(digest.toString("latin1"), async () => {
+      const [found] = await this.#read([keyId]);
+      return this.#match(rawKey, digest, found);
+    });
+  }
+
+  /**
+   * As find, for several at once: what is not in memory is read by one statement. In the order of the keys given; each
+   * that is not in memory fails for itself if the read does.
+   */
+  findAll(keys: readonly { rawKey: string; keyId: string }[]): Promise<PromiseSettledResult<Loaded<KeyRecord>>[]> {
+    const wanted = keys.map((key) => ({ ...key, digest: digestOf(this.#deps.ring, key.rawKey) }));
+    const isMissing = ({ digest }: { digest: Buffer }) =>
+      this.#deps.cache.fresh(digest.toString("latin1")) === undefined;
+    const missing = new Set(wanted.filter(isMissing).map((key) => key.keyId));
+    const read = missing.size === 0 ? Promise.resolve([]) : this.#read([...missing]);
+    // Each key below reports the failure of the read for itself.
+    read.catch(() => {});
+    return Promise.allSettled(
+      wanted.map(({ rawKey, keyId, digest }) =>
+        this.#deps.cache.get(digest.toString("latin1"), async () => {
+          const found = (await read).find(({ key }) => key.id === keyId);
+          return this.#match(rawKey, digest, found);
+        }),
+      ),
+    );
+  }
+
+  /** The key's own limits; undefined for an unknown id. @throws DATABASE_UNAVAILABLE */
+  async findLimits(keyId: string): Promise<LimitFigures | undefined> {
+    const loaded = await this.#deps.limitsCache.get(keyId, async () => {
+      const [found] = await this.#read([keyId]);
+      if (found === undefined) return undefined;
+      const figures = this.#deps.tiers.effectiveLimits(found.key, found.owner);
+      return Object.freeze({ keyId, ownerId: found.key.ownerId, figures });
+    });
+    return loaded.record?.figures;
+  }
+
+  async #read(keyIds: readonly string[]): Promise<readonly KeyWithSecrets[]> {
+    const { store, clock, databaseClock } = this.#deps;
+    const sentAtMs = clock.monotonicMs();
+    const { keys, databaseMs } = await store.read(keyIds);
+    if (databaseMs !== undefined) databaseClock.observe(databaseMs, sentAtMs);
+    return keys;
+  }
+
+  #match(rawKey: string, digest: Buffer, found: KeyWithSecrets | undefined): KeyRecord | undefined {
+    const { ring, tiers, log } = this.#deps;
+    try {
+      const secret = findSecret(ring, rawKey, digest, found?.secrets ?? []);
+      if (secret === undefined || found === undefined) return undefined;
+      return Object.freeze({
+        key: found.key,
+        owner: found.owner,
+        secretExpiresAtMs: earlier(secret.expiresAtMs, found.key.expiresAtMs),
+        tier: found.key.kind === "service" ? "" : tiers.judged(found.key, found.owner).name,
+        limits: tiers.effectiveLimits(found.key, found.owner),
+        isAllowedIp: compileNetworks(found.key.allowedIps),
+      });
+    } catch (error) {
+      if (!(error instanceof MissingPepper)) throw error;
+      log.error("a master key version is missing from LATCHKEY_MASTER_KEYS", { version: error.version });
+      throw new DomainError("MASTER_KEY_MISSING", "the service lacks a master key; its operators must add it");
+    }
+  }
+}
+
+function earlier(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.min(a, b);
+}

@@ -1,0 +1,148 @@
+import type { LimitFigures } from "../limits/limit.ts";
+import type { Key, KeyKind, KeyOwner, KeySecretDigest, StoredKeyState } from "./key.ts";
+
+/** All that a verdict needs to know of one key id, as one statement saw it. */
+export interface KeyWithSecrets {
+  readonly key: Key;
+  /** undefined for service credentials. */
+  readonly owner: KeyOwner | undefined;
+  /** Live and ended ones. */
+  readonly secrets: readonly KeySecretDigest[];
+}
+
+/** What a read saw, and the database's clock while it did. */
+export interface KeyRead {
+  readonly keys: readonly KeyWithSecrets[];
+  /** undefined if no key was found. */
+  readonly databaseMs: number | undefined;
+}
+
+/** A retry's name for itself, and a digest of what it asks, so that one name can't serve two wishes. */
+export interface IdempotencyKey {
+  readonly callerId: string;
+  readonly requestId: string;
+  readonly parametersDigest: Buffer;
+}
+
+export interface NewKey {
+  readonly key: Omit<Key, "createdAtMs" | "lastUsedAtMs" | "revokedAtMs" | "version" | "state" | "disabledBy">;
+  readonly secret: KeySecretDigest;
+  readonly request: IdempotencyKey | undefined;
+  /** Most keys of one owner that are live or ended within 24 h; undefined = not counted (service credentials). */
+  readonly ownerQuota: number | undefined;
+}
+
+export type InsertKeyOutcome =
+  | { readonly kind: "inserted"; readonly key: Key }
+  | { readonly kind: "owner_missing" }
+  | { readonly kind: "owner_disabled" }
+  | { readonly kind: "quota_exceeded" }
+  | RequestUsed;
+
+/** The request_id was used within 24 h: for the same parameters, or for others. */
+export interface RequestUsed {
+  readonly kind: "request_used";
+  readonly keyId: string;
+  readonly sameParameters: boolean;
+}
+
+/** New values of a key's fields; absent ones stay. `null` empties a field that may be empty. */
+export interface KeyChanges {
+  readonly name?: string;
+  readonly description?: string;
+  readonly tier?: string;
+  readonly scopes?: readonly string[];
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly allowedIps?: readonly string[];
+  readonly allowedMethods?: readonly string[];
+  readonly limits?: LimitFigures;
+  readonly expiresAtMs?: number | null;
+  readonly state?: StoredKeyState;
+  readonly disabledBy?: string | null;
+  readonly revokeReason?: string;
+  readonly serviceControlled?: boolean;
+  /** Takes the key out of every list and read but the audit trail. */
+  readonly deleted?: true;
+}
+
+export type ChangeKeyOutcome =
+  | { readonly kind: "changed"; readonly key: Key }
+  /** Another change came first: read again and decide again. */
+  | { readonly kind: "conflict" };
+
+/** No other usable service credential has the scope that was to be kept. */
+export interface LastOfScope {
+  readonly kind: "last_of_scope";
+}
+
+export interface AddSecret {
+  readonly keyId: string;
+  /** Key.version that the decision to rotate was made on. */
+  readonly expectedVersion: number;
+  readonly secret: KeySecretDigest;
+  /** How long the newest secret lives on, but never beyond the key; 0 ends all older secrets now. */
+  readonly overlapMs: number;
+  /** Most live secrets of one key, the new one included. */
+  readonly maxLiveSecrets: number;
+  readonly request: IdempotencyKey | undefined;
+}
+
+export type AddSecretOutcome = ChangeKeyOutcome | { readonly kind: "too_many_secrets" } | RequestUsed;
+
+export interface KeyFilter {
+  readonly kind: KeyKind;
+  readonly ownerId: string | undefined;
+  /** Also revoked and expired ones. Deleted ones never. */
+  readonly showEnded: boolean;
+}
+
+/** Where a page ended. */
+export interface PageCursor {
+  readonly createdAtMs: number;
+  readonly id: string;
+}
+
+export interface KeyPage {
+  readonly keys: readonly Key[];
+  readonly next: PageCursor | undefined;
+  readonly totalSize: number;
+}
+
+/**
+ * Keeps keys. Each method is one transaction; what it throws is DATABASE_UNAVAILABLE or CONTENTION, and then nothing
+ * was done (or, for a lost answer to a COMMIT, everything). A method that changes a key also writes the change that
+ * tells all copies of it, in the same transaction, and raises the key's version by one.
+ */
+export interface KeyStore {
+  /**
+   * Keys with their owners and secrets, all by one statement, on connections that fail fast. Unknown and deleted ids
+   * are left out. Times of the answer are the database's.
+   */
+  read(keyIds: readonly string[]): Promise<KeyRead>;
+  /** One key for management; undefined if it is unknown, deleted or of another kind. */
+  find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined>;
+  /** The owner, for deciding what a new key may have; undefined if unknown. */
+  findOwner(ownerId: string): Promise<KeyOwner | undefined>;
+  /** Inserts under a lock of the owner, so that parallel calls can't pass the quota. */
+  insert(newKey: NewKey): Promise<InsertKeyOutcome>;
+  /**
+   * Compare-and-set: changes the key if its version is still `expectedVersion`. Revoking sets the time of revocation.
+   * @param keepScope refuse unless another usable service credential has this scope; such calls run one after another,
+   *                  so that two can't take out each other's reason
+   */
+  change(keyId: string, expectedVersion: number, changes: KeyChanges): Promise<ChangeKeyOutcome>;
+  change(
+    keyId: string,
+    expectedVersion: number,
+    changes: KeyChanges,
+    keepScope: string | undefined,
+  ): Promise<ChangeKeyOutcome | LastOfScope>;
+  /** As `change`. Earlier overlaps stay as they are. */
+  addSecret(rotation: AddSecret): Promise<AddSecretOutcome>;
+  /** Newest first by (created, id), at most `size`, behind `after`. */
+  list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage>;
+  /** Notes uses: the later of what is there and what is given. Never touches another column or the version. */
+  recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void>;
+  /** Whether a service credential with this scope could be used now. */
+  hasUsableCredential(scope: string): Promise<boolean>;
+}

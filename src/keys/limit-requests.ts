@@ -1,0 +1,57 @@
+import { invalidFields, type Violation } from "../lib/errors.ts";
+import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
+
+const LIMIT_NAME = /^[a-z0-9._/-]{1,64}$/;
+const MAX_NAMED_LIMITS = 8;
+
+/** The subject of a key's windows. Names of other subjects live beside it, so that none can reach a key's. */
+export function keySubject(keyId: string): string {
+  return `key:${keyId}`;
+}
+
+export function namedSubject(name: string): string {
+  return `name:${name}`;
+}
+
+/** The key's own limit, which has no name. */
+export function ownLimit(figures: LimitFigures): NamedLimit {
+  return { name: "", perMinute: figures.perMinute, perDay: figures.perDay };
+}
+
+/**
+ * What is wrong with the cost and the limits that a calling service brings. A cost above a limit that the caller sent
+ * himself could never succeed, which is his mistake; a limit of 0 is meant to refuse.
+ */
+export function limitViolations(cost: number, limits: readonly NamedLimit[]): Violation[] {
+  const violations: Violation[] = [];
+  if (cost < 0) violations.push({ field: "cost", description: "must not be negative" });
+  if (limits.length > MAX_NAMED_LIMITS) {
+    violations.push({ field: "limits", description: `must have at most ${MAX_NAMED_LIMITS} entries` });
+    return violations;
+  }
+  const names = new Set<string>();
+  for (const [index, limit] of limits.entries()) {
+    const field = `limits[${index}]`;
+    if (!LIMIT_NAME.test(limit.name)) {
+      violations.push({ field: `${field}.name`, description: "must be 1 to 64 of a-z, 0-9, '.', '_', '/' and '-'" });
+    }
+    if (names.has(limit.name)) violations.push({ field: `${field}.name`, description: "must not occur twice" });
+    names.add(limit.name);
+    violations.push(...figureViolations(`${field}.per_minute`, limit.perMinute, cost));
+    violations.push(...figureViolations(`${field}.per_day`, limit.perDay, cost));
+  }
+  return violations;
+}
+
+/** @throws INVALID_FIELD */
+export function checkLimits(cost: number, limits: readonly NamedLimit[]): void {
+  const violations = limitViolations(cost, limits);
+  if (violations.length > 0) throw invalidFields(violations);
+}
+
+function* figureViolations(field: string, figure: number | undefined, cost: number): Generator<Violation> {
+  if (figure === undefined) return;
+  if (figure < 0) yield { field, description: "must not be negative" };
+  else if (figure > 0 && cost > figure)
+    yield { field: "cost", description: `is above ${field}, so that it can never fit` };
+}

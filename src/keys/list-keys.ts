@@ -1,0 +1,25 @@
+import type { Actor } from "../audit/actor.ts";
+import { DomainError } from "../lib/errors.ts";
+import type { KeyPage, KeyStore, PageCursor } from "./key-store.ts";
+
+export interface ListKeysDeps {
+  readonly store: Pick<KeyStore, "list">;
+}
+
+export interface ListKeysInput {
+  /** Empty: a user's own, or for a service all. */
+  readonly ownerId: string;
+  readonly showEnded: boolean;
+  readonly size: number;
+  readonly after: PageCursor | undefined;
+}
+
+/** Keys, newest first. @throws OWNER_NOT_ALLOWED for a user who asks for another's, DATABASE_UNAVAILABLE */
+export function listKeys(deps: ListKeysDeps, actor: Actor, input: ListKeysInput): Promise<KeyPage> {
+  if (actor.kind === "user" && input.ownerId !== "" && input.ownerId !== actor.id) {
+    throw new DomainError("OWNER_NOT_ALLOWED", "users may list only their own keys");
+  }
+  const ownerId = actor.kind === "user" ? actor.id : input.ownerId;
+  const filter = { kind: "api" as const, ownerId: ownerId === "" ? undefined : ownerId, showEnded: input.showEnded };
+  return deps.store.list(filter, input.size, input.after);
+}

@@ -1,0 +1,23 @@
+import type { Actor } from "../audit/actor.ts";
+import { invalidFields } from "../lib/errors.ts";
+import { textViolation } from "../lib/text.ts";
+import { type ChangeKeyDeps, changeKey, type OwnedKey } from "./change-key.ts";
+
+export interface RevokeKeyInput {
+  readonly keyId: string;
+  readonly reason: string;
+}
+
+/** Ends a key for good. Done twice it changes nothing. @throws KEY_NOT_FOUND, INVALID_FIELD, DATABASE_UNAVAILABLE */
+export function revokeKey(deps: ChangeKeyDeps, actor: Actor, input: RevokeKeyInput): Promise<OwnedKey> {
+  checkReason(input.reason);
+  return changeKey(deps, actor, input.keyId, ({ key }) =>
+    key.state === "revoked" ? undefined : { state: "revoked", revokeReason: input.reason },
+  );
+}
+
+/** @throws INVALID_FIELD */
+export function checkReason(reason: string): void {
+  const violation = textViolation("reason", reason, { min: 0, max: 256 });
+  if (violation !== undefined) throw invalidFields([violation]);
+}

@@ -1,0 +1,91 @@
+import type { Actor } from "../audit/actor.ts";
+import type { DatabaseClock } from "../changes/database-clock.ts";
+import { DomainError, invalidField } from "../lib/errors.ts";
+import type { KeyRing } from "../lib/key-ring.ts";
+import { findKey, type OwnedKey, retryConflicts } from "./change-key.ts";
+import { idempotencyKey, requestUsedError } from "./idempotency.ts";
+import { hasEnded } from "./key.ts";
+import { checkRequestId } from "./key-fields.ts";
+import { type KeyFormat, newSecret } from "./key-secret.ts";
+import type { KeyStore } from "./key-store.ts";
+
+export interface RotateKeyDeps {
+  readonly store: Pick<KeyStore, "find" | "addSecret">;
+  readonly ring: KeyRing;
+  readonly format: KeyFormat;
+  readonly databaseClock: DatabaseClock;
+}
+
+export interface RotateKeyInput {
+  readonly keyId: string;
+  /** How long the secret before lives on; undefined for 24 h. */
+  readonly overlapMs: number | undefined;
+  readonly requestId: string;
+}
+
+export interface RotatedKey extends OwnedKey {
+  /** To be shown once. */
+  readonly rawKey: string;
+}
+
+/** Secrets of one key that work at the same time. */
+const MAX_LIVE_SECRETS = 8;
+const DEFAULT_OVERLAP_MS = 86_400_000;
+const MAX_OVERLAP_MS = 7 * 86_400_000;
+
+/**
+ * Gives an API key one more secret; id, history and limits stay.
+ *
+ * @throws KEY_NOT_FOUND, KEY_ENDED, INVALID_FIELD, SECRET_QUOTA_EXCEEDED, REQUEST_ID_USED, REQUEST_ID_REUSED,
+ *         DATABASE_UNAVAILABLE
+ */
+export function rotateKey(deps: RotateKeyDeps, actor: Actor, input: RotateKeyInput): Promise<RotatedKey> {
+  return rotate(deps, actor.id, input, "key_id", () => findKey(deps, actor, input.keyId));
+}
+
+/** The rotation that API keys and service credentials share. `find` reads what is to be rotated, or throws. */
+export async function rotate(
+  deps: Omit<RotateKeyDeps, "store"> & { readonly store: Pick<KeyStore, "addSecret"> },
+  actorId: string,
+  input: RotateKeyInput,
+  idName: "key_id" | "credential_id",
+  find: () => Promise<OwnedKey>,
+): Promise<RotatedKey> {
+  checkRequestId(input.requestId);
+  const overlapMs = checkOverlap(input.overlapMs);
+  const request = idempotencyKey(actorId, input.requestId, { rotate: input.keyId, overlapMs });
+  return retryConflicts(async () => {
+    const { key, owner } = await find();
+    if (hasEnded(key, deps.databaseClock.nowMs())) throw new DomainError("KEY_ENDED", "revoked or expired");
+    const made = newSecret(deps.ring, deps.format, key.environment, key.id);
+    const outcome = await deps.store.addSecret({
+      keyId: key.id,
+      expectedVersion: key.version,
+      secret: made.secret,
+      overlapMs,
+      maxLiveSecrets: MAX_LIVE_SECRETS,
+      request,
+    });
+    switch (outcome.kind) {
+      case "changed":
+        return { key: outcome.key, owner, rawKey: made.rawKey };
+      case "conflict":
+        return undefined;
+      case "too_many_secrets":
+        throw new DomainError(
+          "SECRET_QUOTA_EXCEEDED",
+          `${MAX_LIVE_SECRETS} secrets work already; wait until an overlap ends, or rotate with overlap 0`,
+        );
+      case "request_used":
+        throw requestUsedError(outcome, idName);
+      default:
+        return outcome satisfies never;
+    }
+  });
+}
+
+function checkOverlap(overlapMs: number | undefined): number {
+  const value = overlapMs ?? DEFAULT_OVERLAP_MS;
+  if (!(value >= 0 && value <= MAX_OVERLAP_MS)) throw invalidField("overlap", "must be from 0 to 7 days");
+  return value;
+}

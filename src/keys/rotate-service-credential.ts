@@ -1,0 +1,15 @@
+import { type RotatedKey, type RotateKeyDeps, type RotateKeyInput, rotate } from "./rotate-key.ts";
+import { getCredential } from "./service-credential.ts";
+
+/**
+ * Gives a credential one more secret; its id and scopes stay.
+ *
+ * @throws SERVICE_CREDENTIAL_NOT_FOUND, and what rotateKey throws
+ */
+export function rotateServiceCredential(
+  deps: RotateKeyDeps,
+  actorId: string,
+  input: RotateKeyInput,
+): Promise<RotatedKey> {
+  return rotate(deps, actorId, input, "credential_id", () => getCredential(deps.store, input.keyId));
+}

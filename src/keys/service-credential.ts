@@ -1,0 +1,62 @@
+import type { Loaded } from "../changes/record-cache.ts";
+import { DomainError } from "../lib/errors.ts";
+import { isId } from "../lib/id.ts";
+import type { OwnedKey } from "./change-key.ts";
+import { type Key, keyState } from "./key.ts";
+import type { KeyRecord, KeyRecords } from "./key-records.ts";
+import { type KeyFormat, parseKey, SERVICE_ENVIRONMENT } from "./key-secret.ts";
+import type { KeyStore } from "./key-store.ts";
+
+/*
+ * Service credentials: what services and operators authenticate with. A credential is a key of kind `service` whose
+ * scopes come from a closed set.
+ */
+
+export const CREDENTIAL_SCOPES = ["verify", "manage", "admin"] as const;
+export type CredentialScope = (typeof CREDENTIAL_SCOPES)[number];
+
+/** Whether the text looks like a service credential, so that it is one or nothing. */
+export function looksLikeCredential(format: KeyFormat, text: string): boolean {
+  return text.startsWith(`${format.prefix}_${SERVICE_ENVIRONMENT}_`);
+}
+
+export interface AuthenticateServiceDeps {
+  readonly records: Pick<KeyRecords, "find">;
+  readonly format: KeyFormat;
+}
+
+/**
+ * The record that a presented credential stands for. Its state is still to be judged, on every call: see
+ * isUsableCredential.
+ *
+ * @returns undefined if it is none. @throws DATABASE_UNAVAILABLE, MASTER_KEY_MISSING: then it is not known
+ */
+export async function findCredential(
+  deps: AuthenticateServiceDeps,
+  raw: string,
+): Promise<Loaded<KeyRecord> | undefined> {
+  const parsed = parseKey(deps.format, raw);
+  return parsed?.kind === "service" ? deps.records.find(raw, parsed.keyId) : undefined;
+}
+
+/** Whether the credential is good at this time, by the database's clock. */
+export function isUsableCredential(record: KeyRecord, nowMs: number): boolean {
+  if (keyState(record.key, nowMs) !== "active") return false;
+  return record.secretExpiresAtMs === undefined || record.secretExpiresAtMs > nowMs;
+}
+
+export function credentialNotFound(): DomainError {
+  return new DomainError("SERVICE_CREDENTIAL_NOT_FOUND", "no such service credential");
+}
+
+/** One credential, for management. @throws SERVICE_CREDENTIAL_NOT_FOUND */
+export async function getCredential(store: Pick<KeyStore, "find">, credentialId: string): Promise<OwnedKey> {
+  const found = isId("svc", credentialId) ? await store.find("service", credentialId) : undefined;
+  if (found === undefined) throw credentialNotFound();
+  return found;
+}
+
+/** The scopes of a credential, as the closed set. */
+export function credentialScopes(key: Key): CredentialScope[] {
+  return CREDENTIAL_SCOPES.filter((scope) => key.scopes.includes(scope));
+}

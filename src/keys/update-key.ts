@@ -1,0 +1,84 @@
+import type { Actor } from "../audit/actor.ts";
+import type { DatabaseClock } from "../changes/database-clock.ts";
+import { DomainError } from "../lib/errors.ts";
+import type { LimitFigures } from "../limits/limit.ts";
+import { type ChangeKeyDeps, changeKey, type OwnedKey } from "./change-key.ts";
+import { checkFieldAccess, checkScopes, checkTier, restricts } from "./grants.ts";
+import { hasEnded, keyEtag } from "./key.ts";
+import { checkKeyFields } from "./key-fields.ts";
+import type { KeyChanges } from "./key-store.ts";
+import type { Tiers } from "./tiers.ts";
+
+export interface UpdateKeyDeps extends ChangeKeyDeps {
+  readonly tiers: Tiers;
+  readonly databaseClock: DatabaseClock;
+}
+
+/** The fields of an update by their paths in the contract; those that are there are changed. */
+export interface KeyUpdate {
+  readonly name?: string;
+  readonly description?: string;
+  readonly scopes?: readonly string[];
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly allowed_ips?: readonly string[];
+  readonly allowed_methods?: readonly string[];
+  /** null = never. */
+  readonly expire_time?: number | null;
+  readonly tier?: string;
+  /** Figures that are undefined follow the tier. */
+  readonly limits?: LimitFigures;
+}
+
+export interface UpdateKeyInput {
+  readonly keyId: string;
+  readonly update: KeyUpdate;
+  /** Empty for an unconditional update. */
+  readonly etag: string;
+}
+
+/**
+ * Changes fields of a key.
+ *
+ * @throws KEY_NOT_FOUND, KEY_ENDED, ETAG_MISMATCH, INVALID_FIELD, FIELD_NOT_ALLOWED, KEY_RESTRICTED, TIER_NOT_GRANTED,
+ *         SCOPE_NOT_GRANTED, DATABASE_UNAVAILABLE
+ */
+export function updateKey(deps: UpdateKeyDeps, actor: Actor, input: UpdateKeyInput): Promise<OwnedKey> {
+  const { update } = input;
+  return changeKey(deps, actor, input.keyId, ({ key, owner }) => {
+    const nowMs = deps.databaseClock.nowMs();
+    if (input.etag !== "" && input.etag !== keyEtag(key)) {
+      throw new DomainError("ETAG_MISMATCH", "the key changed since it was read; read it again");
+    }
+    if (hasEnded(key, nowMs)) throw new DomainError("KEY_ENDED", "the key is revoked or expired");
+    checkFieldAccess(actor, key, Object.keys(update), update.expire_time ?? undefined);
+    checkFieldValues(update, nowMs);
+    if (owner !== undefined && update.tier !== undefined) checkTier(deps.tiers, update.tier, owner, "key.tier");
+    if (owner !== undefined && update.scopes !== undefined) checkScopes(update.scopes, owner);
+    return toChanges(actor, update);
+  });
+}
+
+function checkFieldValues(update: KeyUpdate, nowMs: number): void {
+  const { allowed_ips, allowed_methods, expire_time, tier: _, ...same } = update;
+  checkKeyFields(
+    {
+      ...same,
+      ...(allowed_ips && { allowedIps: allowed_ips }),
+      ...(allowed_methods && { allowedMethods: allowed_methods }),
+      expiresAtMs: expire_time ?? undefined,
+    },
+    nowMs,
+    "key.",
+  );
+}
+
+function toChanges(actor: Actor, update: KeyUpdate): KeyChanges {
+  const { allowed_ips, allowed_methods, expire_time, ...same } = update;
+  return {
+    ...same,
+    ...(allowed_ips && { allowedIps: allowed_ips }),
+    ...(allowed_methods && { allowedMethods: allowed_methods }),
+    ...(expire_time !== undefined && { expiresAtMs: expire_time }),
+    ...(actor.kind === "service" && restricts(Object.keys(update)) && { serviceControlled: true }),
+  };
+}

@@ -1,0 +1,60 @@
+import { DomainError } from "../lib/errors.ts";
+
+/**
+ * What an error of the driver means. The ORM wraps the driver's error and keeps its SQLSTATE in `code`; PGlite and pg
+ * use the same codes (PostgreSQL, Appendix A).
+ */
+type Fault = "conflict" | "unique" | "unavailable" | "other";
+
+/** Classes and codes of SQLSTATE that say "not now", never "not so". */
+const UNAVAILABLE =
+  /^(08...|53...|57P0[1-5]|57014|25006|55P03|XX000|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|28P01|28000|3D000)$/;
+/** pg and its pool report these without a code. */
+const UNAVAILABLE_TEXT =
+  /timeout exceeded|Connection terminated|Query read timeout|Client was closed|Client has encountered a connection error|Cannot use a pool after calling end|PGlite is clos|driver has already been destroyed/i;
+
+export function faultOf(error: unknown): Fault {
+  const code = codeOf(error);
+  if (code === "40001" || code === "40P01") return "conflict";
+  if (code === "23505") return "unique";
+  if (code !== undefined && UNAVAILABLE.test(code)) return "unavailable";
+  return isUnavailableText(error) ? "unavailable" : "other";
+}
+
+export function isUniqueViolation(error: unknown): boolean {
+  return faultOf(error) === "unique";
+}
+
+/** The error that leaves this folder: ours as it is, the driver's as DATABASE_UNAVAILABLE, CONTENTION or itself. */
+export function toDomainError(error: unknown): unknown {
+  if (error instanceof DomainError) return error;
+  switch (faultOf(error)) {
+    case "unavailable":
+      return new DomainError("DATABASE_UNAVAILABLE", "the database is out of reach; try again", {
+        retryAfterMs: 1000,
+        cause: error,
+      });
+    case "conflict":
+      return new DomainError("CONTENTION", "too many concurrent changes; try again", {
+        retryAfterMs: 100,
+        cause: error,
+      });
+    default:
+      return error;
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  for (let e = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
+    const code = (e as { code?: unknown }).code;
+    if (typeof code === "string") return code;
+  }
+  return undefined;
+}
+
+function isUnavailableText(error: unknown): boolean {
+  for (let e = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
+    if (UNAVAILABLE_TEXT.test(e.message)) return true;
+  }
+  return false;
+}

@@ -1,0 +1,245 @@
+import type { EntityManager as AnyEntityManager, MikroORM, Options } from "@mikro-orm/core";
+import { Migrator } from "@mikro-orm/migrations";
+import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
+import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
+import type { SqlEntityManager } from "@mikro-orm/sql";
+import type { Change, ChangeKind } from "../changes/change.ts";
+import { faultOf, toDomainError } from "./conflicts.ts";
+import { lockFolder } from "./folder-lock.ts";
+import { withMigrationLock } from "./migration-lock.ts";
+import { FirstSchema } from "./migrations/0001-first-schema.ts";
+import { TABLES } from "./tables.ts";
+
+export type DatabaseTarget =
+  | { readonly kind: "postgres"; readonly url: string; readonly poolSize: number }
+  /** PGlite in a folder of its own, which one process may use at a time. */
+  | { readonly kind: "embedded"; readonly folder: string };
+
+export interface DatabaseOptions {
+  readonly target: DatabaseTarget;
+  /** Is told of the changes of each transaction, after its COMMIT and before the call that made it returns. */
+  readonly onChanges?: (changes: readonly Change[]) => void;
+  /** Adds to the database's clock; only tests move it. */
+  readonly timeShiftMs?: () => number;
+}
+
+/** A transaction in progress. */
+export interface Transaction {
+  readonly em: SqlEntityManager;
+  /** The database's time at the beginning of the transaction, in whole milliseconds. */
+  readonly now: Date;
+  /** Tells all copies, on commit, that this changed. */
+  changed(kind: ChangeKind, subjectId: string): Promise<void>;
+}
+
+/** A row of a plain read. Times are selected as milliseconds (see `ms`), so that both drivers give the same types. */
+export type Row = Record<string, unknown>;
+
+/** Longest that one statement may run. Also bounds waiting for a row's lock. */
+const STATEMENT_TIMEOUT_MS = 1000;
+/** A hot read that takes longer than this has met a frozen or dead server: the caller has 300 ms in all. */
+const READ_TIMEOUT_MS = 120;
+const MAX_ATTEMPTS = 3;
+
+/** The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. */
+export class Database {
+  readonly #orm: MikroORM;
+  /** Hot reads have connections of their own that fail fast; PGlite has one connection for all. */
+  readonly #reads: MikroORM;
+  readonly #target: DatabaseTarget;
+  readonly #timeShiftMs: () => number;
+  readonly #onChanges: (changes: readonly Change[]) => void;
+  readonly #unlock: () => void;
+
+  private constructor(orm: MikroORM, reads: MikroORM, options: DatabaseOptions, unlock: () => void) {
+    this.#orm = orm;
+    this.#reads = reads;
+    this.#target = options.target;
+    this.#onChanges = options.onChanges ?? (() => {});
+    this.#timeShiftMs = options.timeShiftMs ?? (() => 0);
+    this.#unlock = unlock;
+  }
+
+  /** @throws DATABASE_UNAVAILABLE, or an Error that says who holds the folder of the embedded database */
+  static async open(options: DatabaseOptions): Promise<Database> {
+    const { target } = options;
+    if (target.kind === "embedded") {
+      const unlock = lockFolder(target.folder);
+      try {
+        const orm = await PgliteOrm.init({ ...ORM_OPTIONS, dbName: `${target.folder}/pgdata` } as never);
+        await connect(orm);
+        return new Database(orm, orm, options, unlock);
+      } catch (error) {
+        unlock();
+        throw error;
+      }
+    }
+    const orm = await PostgresOrm.init(managementOptions(target) as never);
+    const reads = await PostgresOrm.init(readOptions(target) as never);
+    try {
+      await connect(orm);
+      return new Database(orm, reads, options, () => {});
+    } catch (error) {
+      await Promise.allSettled([orm.close(true), reads.close(true)]);
+      throw toDomainError(error);
+    }
+  }
+
+  /** Applies what is missing of the schema. Several processes may call it at once: one applies, the others wait. */
+  async migrate(): Promise<void> {
+    const { target } = this;
+    if (target.kind === "embedded") await this.#orm.migrator.up();
+    else await withMigrationLock(target.url, () => this.#orm.migrator.up());
+  }
+
+  get target(): DatabaseTarget {
+    return this.#target;
+  }
+
+  /**
+   * Runs one transaction (READ COMMITTED). Deadlocks and serialization failures are tried again from the start, so
+   * `work` must have no effect outside the database.
+   */
+  async transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const changes: Change[] = [];
+        const root = this.#orm.em.fork() as SqlEntityManager;
+        const result = await root.transactional(async (em) => work(await this.#begin(em as SqlEntityManager, changes)));
+        if (changes.length > 0) this.#onChanges(changes);
+        return result;
+      } catch (error) {
+        if (attempt < MAX_ATTEMPTS && faultOf(error) === "conflict") continue;
+        throw toDomainError(error);
+      }
+    }
+  }
+
+  /** One statement on the connections for hot reads. `?` marks parameters; `now()` of ours is `this.now`. */
+  async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    return this.#execute(this.#reads, sql, parameters);
+  }
+
+  /** One statement, with the time that management may take; it may write. */
+  async run(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    return this.#execute(this.#orm, sql, parameters);
+  }
+
+  /** SQL for the database's time. Constant but in tests. */
+  get now(): string {
+    const shiftMs = this.#timeShiftMs();
+    return shiftMs === 0 ? "statement_timestamp()" : `(statement_timestamp() + interval '${shiftMs} milliseconds')`;
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([this.#orm.close(true), ...(this.#reads === this.#orm ? [] : [this.#reads.close(true)])]);
+    this.#unlock();
+  }
+
+  async #execute(orm: MikroORM, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    try {
+      return await (orm.em.fork() as SqlEntityManager).execute<Row[]>(sql, [...parameters]);
+    } catch (error) {
+      throw toDomainError(error);
+    }
+  }
+
+  async #begin(em: SqlEntityManager, changes: Change[]): Promise<Transaction> {
+    const [row] = await em.execute<Row[]>(`select ${ms(this.now)} as now`);
+    return {
+      em,
+      now: new Date(Math.floor(row?.now as number)),
+      changed: async (kind, subjectId) => {
+        await em.execute("insert into changes (kind, subject_id) values (?, ?)", [kind, subjectId]);
+        await em.execute("select pg_notify('latchkey_changes', '')");
+        changes.push({ kind, subjectId });
+      },
+    };
+  }
+}
+
+/** SQL that turns a timestamp into milliseconds since the epoch, the same type on both drivers. */
+export function ms(expression: string): string {
+  return `(extract(epoch from ${expression}) * 1000)::float8`;
+}
+
+/** A column of milliseconds from a Row; null is undefined. */
+export function msOf(value: unknown): number | undefined {
+  return value === null || value === undefined ? undefined : Math.round(value as number);
+}
+
+/** bytea is a Buffer on one driver and a Uint8Array on the other. */
+export function bytesOf(value: unknown): Buffer {
+  const bytes = value as Uint8Array;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+const ORM_OPTIONS = {
+  entities: [...TABLES],
+  extensions: [Migrator],
+  migrations: { migrationsList: [FirstSchema], snapshot: false, silent: true },
+  // The ORM's own log would print SQL and driver messages, which may quote values.
+  logger: () => {},
+  colors: false,
+  metadataCache: { enabled: false },
+} satisfies Partial<Options>;
+
+function managementOptions(target: { url: string; poolSize: number }) {
+  return {
+    ...ORM_OPTIONS,
+    clientUrl: target.url,
+    pool: { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
+    driverOptions: {
+      keepAlive: true,
+      connectionTimeoutMillis: 2000,
+      statement_timeout: STATEMENT_TIMEOUT_MS,
+      query_timeout: STATEMENT_TIMEOUT_MS + 500,
+      application_name: "latchkey",
+      onPoolCreated: destroyTimedOut,
+    },
+  };
+}
+
+function readOptions(target: { url: string }) {
+  return {
+    ...ORM_OPTIONS,
+    clientUrl: target.url,
+    pool: { min: 0, max: 4, idleTimeoutMillis: 60_000 },
+    driverOptions: {
+      keepAlive: true,
+      connectionTimeoutMillis: READ_TIMEOUT_MS,
+      statement_timeout: READ_TIMEOUT_MS,
+      query_timeout: READ_TIMEOUT_MS + 20,
+      application_name: "latchkey-reads",
+      onPoolCreated: destroyTimedOut,
+    },
+  };
+}
+
+interface PoolClient {
+  query: (...args: unknown[]) => unknown;
+  connection?: { stream?: { destroy(): void } };
+}
+
+/**
+ * A connection whose query got no answer in time is destroyed rather than handed on: the next query would wait behind
+ * the lost one, and the times would add up.
+ */
+function destroyTimedOut(pool: { on(event: "connect", listener: (client: PoolClient) => void): void }): void {
+  pool.on("connect", (client) => {
+    const query = client.query.bind(client);
+    client.query = (...args) => {
+      const result = query(...args);
+      if (result instanceof Promise) {
+        result.catch((error: Error) => {
+          if (error.message === "Query read timeout") client.connection?.stream?.destroy();
+        });
+      }
+      return result;
+    };
+  });
+}
+
+async function connect(orm: MikroORM): Promise<void> {
+  await (orm.em.fork() as AnyEntityManager & SqlEntityManager).execute("select 1");
+}

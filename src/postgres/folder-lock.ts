@@ -1,0 +1,87 @@
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { randomBase62 } from "../lib/random.ts";
+
+/**
+ * Takes the folder of the embedded database for this process; PGlite itself has no lock, and two processes would ruin
+ * the files. The lock is a file with the holder's pid and start time, so that neither a crash nor a pid that was given
+ * again keeps it.
+ *
+ * @returns gives the folder free
+ * @throws Error that names the holder
+ */
+export function lockFolder(folder: string): () => void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const path = join(folder, "lock");
+  const mine = `${process.pid} ${startTime(process.pid)}`;
+  const draft = `${path}.${randomBase62(8)}`;
+  writeFileSync(draft, mine, { mode: 0o600 });
+  try {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      if (tryLink(draft, path)) return () => release(path, mine);
+      const holder = read(path);
+      if (holder === undefined) continue;
+      if (isAlive(holder)) {
+        throw new Error(
+          `the data folder ${folder} is in use by process ${holder.split(" ")[0]}; stop it, or set LATCHKEY_DATA_DIR to another folder`,
+        );
+      }
+      // Move the stale lock aside rather than remove it: of two processes that see it, one moves it, and if it was
+      // replaced meanwhile it is put back.
+      const aside = `${draft}.stale`;
+      if (!tryRename(path, aside)) continue;
+      if (read(aside) !== holder) tryLink(aside, path);
+      rmSync(aside, { force: true });
+    }
+    throw new Error(`the data folder ${folder} could not be locked; try again`);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+function release(path: string, mine: string): void {
+  if (read(path) === mine) rmSync(path, { force: true });
+}
+
+function isAlive(holder: string): boolean {
+  const [pid, started] = holder.split(" ");
+  try {
+    process.kill(Number(pid), 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+  }
+  return startTime(Number(pid)) === started;
+}
+
+/** Start time in clock ticks since boot, field 22 of proc(5) stat; empty where there is no /proc. */
+function startTime(pid: number): string {
+  const stat = read(`/proc/${pid}/stat`);
+  return stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+function tryLink(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+function tryRename(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch {
+    return false;
+  }
+}

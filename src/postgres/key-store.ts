@@ -1,0 +1,289 @@
+import { LockMode } from "@mikro-orm/core";
+import type { SqlEntityManager } from "@mikro-orm/sql";
+import type { Key, KeyKind, KeyOwner } from "../keys/key.ts";
+import type {
+  AddSecret,
+  AddSecretOutcome,
+  ChangeKeyOutcome,
+  IdempotencyKey,
+  InsertKeyOutcome,
+  KeyChanges,
+  KeyFilter,
+  KeyPage,
+  KeyRead,
+  KeyStore,
+  LastOfScope,
+  NewKey,
+  PageCursor,
+  RequestUsed,
+} from "../keys/key-store.ts";
+import { type Database, msOf, type Transaction } from "./database.ts";
+import { keysWithSecretsSql, toKey, toKeysWithSecrets, toOwner } from "./key-rows.ts";
+import { KeyRequestRow, KeyRow, KeySecretRow, UserRow } from "./tables.ts";
+
+const DAY_MS = 86_400_000;
+/** Ended keys count against the quota for so long, so that delete-and-issue is no way around it. */
+const QUOTA_MEMORY_MS = DAY_MS;
+const REQUEST_MEMORY_MS = DAY_MS;
+/** Any number that nobody else takes; held while a credential is revoked that might be the last of its scope. */
+const LAST_CREDENTIAL_LOCK = "7809632594316157050";
+
+export class PostgresKeyStore implements KeyStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async read(keyIds: readonly string[]): Promise<KeyRead> {
+    // Ids are base62 with an underscore: nothing in them needs quoting inside an array literal.
+    const rows = await this.#database.read(keysWithSecretsSql(this.#database.now), [`{${keyIds.join(",")}}`]);
+    return { keys: toKeysWithSecrets(rows), databaseMs: msOf(rows[0]?.now_ms) };
+  }
+
+  async find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined> {
+    return this.#database.transact(async ({ em }) => {
+      const row = await em.findOne(KeyRow, { id: keyId, kind, deletedAt: null });
+      if (row === null) return undefined;
+      const owner = row.ownerId == null ? null : await em.findOne(UserRow, { id: row.ownerId });
+      return { key: toKey(row), owner: owner === null ? undefined : toOwner(owner) };
+    });
+  }
+
+  async findOwner(ownerId: string): Promise<KeyOwner | undefined> {
+    return this.#database.transact(async ({ em }) => {
+      const row = await em.findOne(UserRow, { id: ownerId });
+      return row === null ? undefined : toOwner(row);
+    });
+  }
+
+  async insert(newKey: NewKey): Promise<InsertKeyOutcome> {
+    return this.#database.transact(async (tx) => {
+      if (newKey.request !== undefined) {
+        const used = await findRequest(tx, newKey.request);
+        if (used !== undefined) return used;
+      }
+      const refused = await refuseForOwner(tx, newKey);
+      if (refused !== undefined) return { kind: refused };
+      const row = await insertKey(tx, newKey);
+      insertSecret(tx, row.id, newKey.secret.digest, newKey.secret.pepperVersion);
+      if (newKey.request !== undefined) insertRequest(tx, newKey.request, row.id);
+      await tx.em.flush();
+      await tx.changed(changeKind(row), row.id);
+      return { kind: "inserted", key: toKey(row) };
+    });
+  }
+
+  change(keyId: string, expectedVersion: number, changes: KeyChanges): Promise<ChangeKeyOutcome>;
+  change(
+    keyId: string,
+    expectedVersion: number,
+    changes: KeyChanges,
+    keepScope: string | undefined,
+  ): Promise<ChangeKeyOutcome | LastOfScope>;
+  async change(
+    keyId: string,
+    expectedVersion: number,
+    changes: KeyChanges,
+    keepScope?: string,
+  ): Promise<ChangeKeyOutcome | LastOfScope> {
+    return this.#database.transact(async (tx) => {
+      if (keepScope !== undefined) {
+        await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [LAST_CREDENTIAL_LOCK]);
+        if (!(await hasUsable(tx.em, tx.now, keepScope, keyId))) return { kind: "last_of_scope" };
+      }
+      const row = await lockKey(tx.em, keyId);
+      if (row === null || row.version !== expectedVersion) return { kind: "conflict" };
+      apply(row, changes, tx.now);
+      await tx.em.flush();
+      await tx.changed(changeKind(row), row.id);
+      return { kind: "changed", key: toKey(row) };
+    });
+  }
+
+  async addSecret(rotation: AddSecret): Promise<AddSecretOutcome> {
+    return this.#database.transact(async (tx) => {
+      if (rotation.request !== undefined) {
+        const used = await findRequest(tx, rotation.request);
+        if (used !== undefined) return used;
+      }
+      const row = await lockKey(tx.em, rotation.keyId);
+      if (row === null || row.version !== rotation.expectedVersion) return { kind: "conflict" };
+      const live = await endOlderSecrets(tx, row, rotation.overlapMs);
+      if (live >= rotation.maxLiveSecrets) return { kind: "too_many_secrets" };
+      insertSecret(tx, row.id, rotation.secret.digest, rotation.secret.pepperVersion);
+      if (rotation.request !== undefined) insertRequest(tx, rotation.request, row.id);
+      row.version++;
+      await tx.em.flush();
+      await tx.changed(changeKind(row), row.id);
+      return { kind: "changed", key: toKey(row) };
+    });
+  }
+
+  async list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage> {
+    return this.#database.transact(async ({ em, now }) => {
+      const where = {
+        kind: filter.kind,
+        deletedAt: null,
+        ...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),
+        ...(filter.showEnded
+          ? {}
+          : { state: { $ne: "revoked" as const }, $or: [{ expiresAt: null }, { expiresAt: { $gt: now } }] }),
+      };
+      const behind = after === undefined ? [] : [behindCursor(after)];
+      const rows = await em.find(
+        KeyRow,
+        { $and: [where, ...behind] },
+        { orderBy: [{ createdAt: "desc" }, { id: "desc" }], limit: size + 1 },
+      );
+      const keys = rows.slice(0, size).map(toKey);
+      const last = keys.at(-1);
+      const next = rows.length > size && last ? { createdAtMs: last.createdAtMs, id: last.id } : undefined;
+      return { keys, next, totalSize: await em.count(KeyRow, where) };
+    });
+  }
+
+  async recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void> {
+    // Ordered by id, so that two processes that flush the same keys can't lock each other out.
+    await this.#database.run(
+      `with used as (
+         select k.id, to_timestamp(u.at_ms / 1000) as at
+         from unnest(?::text[], ?::float8[]) as u (id, at_ms) join api_keys k on k.id = u.id
+         order by k.id for update of k
+       )
+       update api_keys k set last_used_at = greatest(k.last_used_at, used.at) from used where used.id = k.id`,
+      [`{${uses.map((use) => use.keyId).join(",")}}`, `{${uses.map((use) => use.usedAtMs).join(",")}}`],
+    );
+  }
+
+  async hasUsableCredential(scope: string): Promise<boolean> {
+    return this.#database.transact(({ em, now }) => hasUsable(em, now, scope, ""));
+  }
+}
+
+/** What comes later in the order (created desc, id desc). */
+export function behindCursor(after: PageCursor) {
+  const createdAt = new Date(after.createdAtMs);
+  return { $or: [{ createdAt: { $lt: createdAt } }, { createdAt, id: { $lt: after.id } }] };
+}
+
+function changeKind(row: KeyRow): "KEY" | "SERVICE_CREDENTIAL" {
+  return row.kind === "service" ? "SERVICE_CREDENTIAL" : "KEY";
+}
+
+function lockKey(em: SqlEntityManager, keyId: string): Promise<KeyRow | null> {
+  return em.findOne(KeyRow, { id: keyId, deletedAt: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+}
+
+/** Locks the owner, which makes issuing for one owner one after another, and says what stands against a new key. */
+async function refuseForOwner(
+  tx: Transaction,
+  newKey: NewKey,
+): Promise<"owner_missing" | "owner_disabled" | "quota_exceeded" | undefined> {
+  const { ownerId } = newKey.key;
+  if (ownerId === undefined) return undefined;
+  const owner = await tx.em.findOne(UserRow, { id: ownerId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  if (owner === null) return "owner_missing";
+  if (owner.state !== "active") return "owner_disabled";
+  const since = new Date(tx.now.getTime() - QUOTA_MEMORY_MS);
+  const count = await tx.em.count(KeyRow, {
+    ownerId,
+    $and: [
+      { $or: [{ revokedAt: null }, { revokedAt: { $gt: since } }] },
+      { $or: [{ expiresAt: null }, { expiresAt: { $gt: since } }] },
+    ],
+  });
+  return newKey.ownerQuota !== undefined && count >= newKey.ownerQuota ? "quota_exceeded" : undefined;
+}
+
+/** Flushed at once, because what refers to the key must come after it. */
+async function insertKey(tx: Transaction, { key }: NewKey): Promise<KeyRow> {
+  const row = tx.em.create(KeyRow, {
+    id: key.id,
+    kind: key.kind,
+    environment: key.environment,
+    name: key.name,
+    description: key.description,
+    prefix: key.prefix,
+    ownerId: key.ownerId ?? null,
+    issuerId: key.issuerId,
+    tier: key.tier,
+    scopes: [...key.scopes],
+    metadata: { ...key.metadata },
+    allowedIps: [...key.allowedIps],
+    allowedMethods: [...key.allowedMethods],
+    limitPerMinute: key.limits.perMinute ?? null,
+    limitPerDay: key.limits.perDay ?? null,
+    state: "active",
+    serviceControlled: key.serviceControlled,
+    createdAt: tx.now,
+    expiresAt: key.expiresAtMs === undefined ? null : new Date(key.expiresAtMs),
+    version: 1,
+  });
+  await tx.em.persist(row).flush();
+  return row;
+}
+
+function insertSecret(tx: Transaction, keyId: string, digest: Buffer, pepperVersion: number): void {
+  tx.em.persist(tx.em.create(KeySecretRow, { digest, keyId, pepperVersion, createdAt: tx.now, expiresAt: null }));
+}
+
+function apply(row: KeyRow, changes: KeyChanges, now: Date): void {
+  const { limits, expiresAtMs, scopes, metadata, allowedIps, allowedMethods, deleted, state, ...texts } = changes;
+  Object.assign(row, texts);
+  if (scopes !== undefined) row.scopes = [...scopes];
+  if (metadata !== undefined) row.metadata = { ...metadata };
+  if (allowedIps !== undefined) row.allowedIps = [...allowedIps];
+  if (allowedMethods !== undefined) row.allowedMethods = [...allowedMethods];
+  if (limits !== undefined) {
+    row.limitPerMinute = limits.perMinute ?? null;
+    row.limitPerDay = limits.perDay ?? null;
+  }
+  if (expiresAtMs !== undefined) row.expiresAt = expiresAtMs === null ? null : new Date(expiresAtMs);
+  if (state !== undefined) row.state = state;
+  if (state === "revoked") row.revokedAt ??= now;
+  if (deleted) row.deletedAt = now;
+  row.version++;
+}
+
+/** Ends the newest secret after the overlap, and without an overlap all. @returns how many older ones live on */
+async function endOlderSecrets(tx: Transaction, key: KeyRow, overlapMs: number): Promise<number> {
+  const secrets = await tx.em.find(KeySecretRow, { keyId: key.id });
+  const keyEndMs = key.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY;
+  const end = new Date(Math.min(tx.now.getTime() + overlapMs, keyEndMs));
+  for (const secret of secrets) {
+    const isNewest = secret.expiresAt == null;
+    if (isNewest || (overlapMs === 0 && secret.expiresAt! > end)) secret.expiresAt = end;
+  }
+  return secrets.filter((secret) => secret.expiresAt! > tx.now).length;
+}
+
+async function findRequest(tx: Transaction, request: IdempotencyKey): Promise<RequestUsed | undefined> {
+  // Two calls with one request_id at the same moment: the second waits here until the first has committed.
+  await tx.em.execute("select pg_advisory_xact_lock(hashtextextended(?, 0))", [
+    `${request.callerId} ${request.requestId}`,
+  ]);
+  const since = new Date(tx.now.getTime() - REQUEST_MEMORY_MS);
+  await tx.em.nativeDelete(KeyRequestRow, { callerId: request.callerId, createdAt: { $lt: since } });
+  const { callerId, requestId } = request;
+  const row = await tx.em.findOne(KeyRequestRow, { callerId, requestId });
+  if (row === null) return undefined;
+  const sameParameters = Buffer.from(row.parametersDigest).equals(request.parametersDigest);
+  return { kind: "request_used", keyId: row.keyId, sameParameters };
+}
+
+function insertRequest(tx: Transaction, request: IdempotencyKey, keyId: string): void {
+  tx.em.persist(tx.em.create(KeyRequestRow, { ...request, keyId, createdAt: tx.now }));
+}
+
+async function hasUsable(em: SqlEntityManager, now: Date, scope: string, exceptId: string): Promise<boolean> {
+  const count = await em.count(KeyRow, {
+    id: { $ne: exceptId },
+    kind: "service",
+    state: "active",
+    deletedAt: null,
+    scopes: { $contains: [scope] },
+    $or: [{ expiresAt: null }, { expiresAt: { $gt: now } }],
+  });
+  return count > 0;
+}

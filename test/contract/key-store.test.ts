@@ -1,0 +1,232 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { KeyStore, NewKey } from "../../src/keys/key-store.ts";
+import { newId } from "../../src/lib/id.ts";
+import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+
+describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
+  let test: TestDatabase;
+  let store: KeyStore;
+  beforeAll(async () => {
+    test = await openDatabase(kind);
+    store = new PostgresKeyStore(test.database);
+  });
+  afterAll(() => test?.[Symbol.asyncDispose]());
+
+  async function newOwner(state = "active"): Promise<string> {
+    const id = newId("usr");
+    await test.database.run(
+      `insert into users (id, email, email_normalized, display_name, tier, scopes, state, password_version, created_at)
+       values (?, ?, ?, '', 'basic', '{*}', ?, 0, ${test.database.now})`,
+      [id, `${id}@example.com`, `${id}@example.com`, state],
+    );
+    return id;
+  }
+
+  function newKey(ownerId: string, more: Partial<NewKey["key"]> = {}): NewKey {
+    return {
+      key: {
+        id: newId("key"),
+        kind: "api",
+        environment: "live",
+        name: "a name with \"quotes\", {braces} and 'ticks'",
+        description: "",
+        prefix: "kit_live_abc",
+        ownerId,
+        issuerId: ownerId,
+        tier: "basic",
+        scopes: ["orders:read", 'odd,"scope}'],
+        metadata: { team: 'a "b" {c}' },
+        allowedIps: ["192.0.2.0/24"],
+        allowedMethods: ["/shop.v1.Orders/*"],
+        limits: { perMinute: 7, perDay: undefined },
+        serviceControlled: false,
+        expiresAtMs: undefined,
+        ...more,
+      },
+      secret: { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined },
+      request: undefined,
+      ownerQuota: 100,
+    };
+  }
+
+  async function inserted(wanted: NewKey) {
+    const outcome = await store.insert(wanted);
+    if (outcome.kind !== "inserted") throw new Error(outcome.kind);
+    return outcome.key;
+  }
+
+  it("gives back a key as it was inserted, by the hot read and by the managed one alike", async () => {
+    const wanted = newKey(await newOwner(), { expiresAtMs: Date.now() + 3_600_000 });
+    const key = await inserted(wanted);
+    expect(key).toMatchObject({ ...wanted.key, state: "active", version: 1, lastUsedAtMs: undefined });
+    const read = await store.read([key.id, newId("key")]);
+    expect(read.keys).toHaveLength(1);
+    expect(read.keys[0]?.key).toEqual(key);
+    expect((await store.find("api", key.id))?.key).toEqual(key);
+    expect(read.keys[0]?.owner).toEqual({ id: key.ownerId, state: "active", tier: "basic", scopes: ["*"] });
+    expect(read.keys[0]?.secrets).toEqual([wanted.secret]);
+    expect(Math.abs((read.databaseMs ?? 0) - test.clock.nowMs())).toBeLessThan(10_000);
+  });
+
+  it("finds nothing for unknown ids, and for an id of another kind", async () => {
+    const key = await inserted(newKey(await newOwner()));
+    expect(await store.find("api", newId("key"))).toBeUndefined();
+    expect(await store.find("service", key.id)).toBeUndefined();
+    expect((await store.read([newId("key")])).keys).toEqual([]);
+  });
+
+  it("refuses unknown and disabled owners", async () => {
+    expect(await store.insert(newKey(newId("usr")))).toEqual({ kind: "owner_missing" });
+    expect(await store.insert(newKey(await newOwner("disabled")))).toEqual({ kind: "owner_disabled" });
+  });
+
+  it("never lets parallel calls pass the quota, and counts keys that ended within 24 h", async () => {
+    const owner = await newOwner();
+    const attempts = Array.from({ length: 8 }, () => store.insert({ ...newKey(owner), ownerQuota: 3 }));
+    const kinds = (await Promise.all(attempts)).map((outcome) => outcome.kind);
+    expect(kinds.filter((outcome) => outcome === "inserted")).toHaveLength(3);
+    expect(kinds.filter((outcome) => outcome === "quota_exceeded")).toHaveLength(5);
+    const [first] = (await store.list({ kind: "api", ownerId: owner, showEnded: false }, 10, undefined)).keys;
+    await store.change(first!.id, 1, { state: "revoked", deleted: true });
+    expect(await store.insert({ ...newKey(owner), ownerQuota: 3 })).toEqual({ kind: "quota_exceeded" });
+    test.clock.advance(86_400_000 + 1000);
+    expect((await store.insert({ ...newKey(owner), ownerQuota: 3 })).kind).toBe("inserted");
+  });
+
+  it("lets one of two concurrent changes win and tells the other of the conflict", async () => {
+    const key = await inserted(newKey(await newOwner()));
+    const outcomes = await Promise.all([
+      store.change(key.id, 1, { name: "first" }),
+      store.change(key.id, 1, { name: "second" }),
+    ]);
+    expect(outcomes.map((outcome) => outcome.kind).sort()).toEqual(["changed", "conflict"]);
+    expect((await store.find("api", key.id))?.key.version).toBe(2);
+  });
+
+  it("publishes each change, and none of a transaction that did not happen", async () => {
+    const owner = await newOwner();
+    test.changes.length = 0;
+    const key = await inserted(newKey(owner));
+    await store.change(key.id, 1, { state: "disabled", disabledBy: owner });
+    await store.change(key.id, 1, { name: "too late" });
+    expect(test.changes).toEqual([
+      { kind: "KEY", subjectId: key.id },
+      { kind: "KEY", subjectId: key.id },
+    ]);
+    const rows = await test.database.run("select count(*)::int as n from changes where subject_id = ?", [key.id]);
+    expect(rows[0]?.n).toBe(2);
+  });
+
+  it("keeps the time of the first revocation, and hides a deleted key from every read", async () => {
+    const key = await inserted(newKey(await newOwner()));
+    const first = await store.change(key.id, 1, { state: "revoked", revokeReason: "lost" });
+    test.clock.advance(5000);
+    const second = await store.change(key.id, 2, { state: "revoked", name: "", deleted: true });
+    if (first.kind !== "changed" || second.kind !== "changed") throw new Error("not changed");
+    expect(second.key.revokedAtMs).toBe(first.key.revokedAtMs);
+    expect(await store.find("api", key.id)).toBeUndefined();
+    expect((await store.read([key.id])).keys).toEqual([]);
+    expect(await store.change(key.id, 3, { name: "x" })).toEqual({ kind: "conflict" });
+  });
+
+  it("ends the newest secret after the overlap, leaves earlier overlaps, and never outlives the key", async () => {
+    const end = test.clock.nowMs() + 7_200_000;
+    const key = await inserted(newKey(await newOwner(), { expiresAtMs: end }));
+    const rotate = (version: number, overlapMs: number) =>
+      store.addSecret({
+        keyId: key.id,
+        expectedVersion: version,
+        secret: { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined },
+        overlapMs,
+        maxLiveSecrets: 8,
+        request: undefined,
+      });
+    const ends = async () =>
+      (await store.read([key.id])).keys[0]!.secrets.map(
+        (secret) => secret.expiresAtMs ?? Number.POSITIVE_INFINITY,
+      ).sort((a, b) => a - b);
+    expect((await rotate(1, 3_600_000)).kind).toBe("changed");
+    const [afterHour] = await ends();
+    expect((await rotate(2, 86_400_000)).kind).toBe("changed");
+    expect(await ends()).toEqual([afterHour, end, Number.POSITIVE_INFINITY]);
+    expect((await rotate(3, 0)).kind).toBe("changed");
+    const now = test.clock.nowMs() + 5000;
+    expect((await ends()).filter((at) => at > now)).toEqual([Number.POSITIVE_INFINITY]);
+    expect((await rotate(3, 0)).kind).toBe("conflict");
+  });
+
+  it("refuses a ninth live secret", async () => {
+    const key = await inserted(newKey(await newOwner()));
+    const kinds: string[] = [];
+    for (let version = 1; version <= 8; version++) {
+      const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
+      const rotation = { keyId: key.id, expectedVersion: version, secret, overlapMs: 3_600_000, maxLiveSecrets: 8 };
+      kinds.push((await store.addSecret({ ...rotation, request: undefined })).kind);
+    }
+    expect(kinds).toEqual([...Array(7).fill("changed"), "too_many_secrets"]);
+  });
+
+  it("carries out a request_id once, also for two calls at the same moment, and forgets it after 24 h", async () => {
+    const owner = await newOwner();
+    const request = { callerId: owner, requestId: crypto.randomUUID(), parametersDigest: randomBytes(32) };
+    const outcomes = await Promise.all([
+      store.insert({ ...newKey(owner), request }),
+      store.insert({ ...newKey(owner), request }),
+    ]);
+    const [made] = outcomes.filter((outcome) => outcome.kind === "inserted");
+    const [used] = outcomes.filter((outcome) => outcome.kind === "request_used");
+    expect(used).toEqual({ kind: "request_used", keyId: made?.key.id, sameParameters: true });
+    const other = { ...request, parametersDigest: randomBytes(32) };
+    expect(await store.insert({ ...newKey(owner), request: other })).toMatchObject({ sameParameters: false });
+    test.clock.advance(86_400_000 + 1000);
+    expect((await store.insert({ ...newKey(owner), request })).kind).toBe("inserted");
+  });
+
+  it("lists newest first in pages without gaps or repeats, also among keys of one moment", async () => {
+    const owner = await newOwner();
+    const made = await Promise.all(Array.from({ length: 7 }, () => inserted(newKey(owner))));
+    await store.change(made[0]!.id, 1, { state: "revoked" });
+    const filter = { kind: "api" as const, ownerId: owner, showEnded: true };
+    const seen: string[] = [];
+    let after: { createdAtMs: number; id: string } | undefined;
+    do {
+      const page = await store.list(filter, 3, after);
+      expect(page.totalSize).toBe(7);
+      seen.push(...page.keys.map((key) => key.id));
+      after = page.next;
+    } while (after !== undefined);
+    const order = [...made].sort((a, b) => b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : -1));
+    expect(seen).toEqual(order.map((key) => key.id));
+    expect((await store.list({ ...filter, showEnded: false }, 10, undefined)).totalSize).toBe(6);
+  });
+
+  it("notes the latest use and leaves version and state alone", async () => {
+    const key = await inserted(newKey(await newOwner()));
+    await store.recordUses([{ keyId: key.id, usedAtMs: 2_000_000_000_000 }]);
+    await store.recordUses([
+      { keyId: key.id, usedAtMs: 1_000_000_000_000 },
+      { keyId: newId("key"), usedAtMs: 1 },
+    ]);
+    expect((await store.find("api", key.id))?.key).toEqual({ ...key, lastUsedAtMs: 2_000_000_000_000 });
+  });
+
+  it("lets only one of two administrators take out the other", async () => {
+    const credential = () =>
+      inserted({ ...newKey("", { id: newId("svc"), kind: "service", scopes: ["admin"] }), ...noOwner() });
+    const noOwner = () => {
+      const base = newKey("", { id: newId("svc"), kind: "service", scopes: ["admin"], ownerId: undefined });
+      return { key: base.key, ownerQuota: undefined };
+    };
+    const [a, b] = [await credential(), await credential()];
+    expect(await store.hasUsableCredential("admin")).toBe(true);
+    const outcomes = await Promise.all([
+      store.change(a.id, 1, { state: "revoked" }, "admin"),
+      store.change(b.id, 1, { state: "revoked" }, "admin"),
+    ]);
+    expect(outcomes.map((outcome) => outcome.kind).sort()).toEqual(["changed", "last_of_scope"]);
+    expect(await store.hasUsableCredential("admin")).toBe(true);
+    expect(await store.hasUsableCredential("verify")).toBe(false);
+  });
+});

@@ -1,0 +1,71 @@
+/** Databases with the schema applied, one for each test file that asks: on PGlite, and on the run's PostgreSQL. */
+import { cpSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inject } from "vitest";
+import type { Change } from "../../src/changes/change.ts";
+import { Database, type DatabaseTarget } from "../../src/postgres/database.ts";
+import { canStart, freshPostgres } from "./servers.ts";
+import { ShiftedClock } from "./shifted-clock.ts";
+
+export type DatabaseKind = "embedded" | "postgres";
+
+/** Every kind, with whether this machine can run it: `describe.each(DATABASE_KINDS.filter(canOpen))`. */
+export const DATABASE_KINDS: readonly DatabaseKind[] = ["embedded", "postgres"];
+
+export function canOpen(kind: DatabaseKind): boolean {
+  return kind === "embedded" || canStart("postgres");
+}
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** Folder of an embedded database with the schema, to be copied. */
+    embeddedTemplate: string;
+  }
+}
+
+/** Name of the database with the schema on the run's PostgreSQL. */
+export const POSTGRES_TEMPLATE = "latchkey_template";
+
+export interface TestDatabase extends AsyncDisposable {
+  readonly database: Database;
+  /** Moves the database's time along. */
+  readonly clock: ShiftedClock;
+  /** Every change that was published, in order. */
+  readonly changes: Change[];
+}
+
+/** An empty database with the schema. */
+export async function openDatabase(kind: DatabaseKind): Promise<TestDatabase> {
+  const clock = new ShiftedClock();
+  const changes: Change[] = [];
+  const { target, remove } = await freshTarget(kind);
+  const database = await Database.open({
+    target,
+    timeShiftMs: () => clock.shiftMs(),
+    onChanges: (made) => changes.push(...made),
+  });
+  return {
+    database,
+    clock,
+    changes,
+    async [Symbol.asyncDispose]() {
+      await database.close();
+      await remove();
+    },
+  };
+}
+
+/** Where a new database with the schema is; `remove` when it is closed. */
+export async function freshTarget(
+  kind: DatabaseKind,
+): Promise<{ readonly target: DatabaseTarget; remove(): Promise<void> }> {
+  if (kind === "postgres") {
+    const url = await freshPostgres(POSTGRES_TEMPLATE);
+    return { target: { kind: "postgres", url, poolSize: 5 }, remove: async () => {} };
+  }
+  const folder = await mkdtemp(join(tmpdir(), "latchkey-data-"));
+  cpSync(inject("embeddedTemplate"), folder, { recursive: true });
+  return { target: { kind: "embedded", folder }, remove: () => rm(folder, { recursive: true, force: true }) };
+}
