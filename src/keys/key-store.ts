@@ -103,7 +103,7 @@ export interface PageCursor {
 }
 
 export interface KeyPage {
-  readonly keys: readonly Key[];
+  readonly keys: readonly { readonly key: Key; readonly owner: KeyOwner | undefined }[];
   readonly next: PageCursor | undefined;
   readonly totalSize: number;
 }

@@ -1,9 +1,9 @@
-import { pino } from "pino";
+import { type DestinationStream, pino } from "pino";
 
 /** Facts for a log line: an allow-list by construction, since nobody hands whole requests or errors in. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** One JSON line per call, on standard output. Never hand in a secret, a token, a password or a raw key. */
+/** One line per call, on standard output. Never hand in a secret, a token, a password or a raw key. */
 export interface Log {
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
@@ -13,15 +13,30 @@ export interface Log {
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
+/** `json` for machines, `text` for a person at a terminal. */
+export type LogFormat = "json" | "text";
 
-export function createLog(level: LogLevel): Log {
-  const destination = pino.destination({ fd: 1, sync: true });
+/** While nobody reads standard output, so much is kept; further lines are dropped rather than the service stopped. */
+const MAX_BUFFERED_BYTES = 1 << 20;
+
+export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
+  const stdout = pino.destination({ fd: 1, sync: false, maxLength: MAX_BUFFERED_BYTES });
+  // A reader that is gone (EPIPE) must not end the service.
+  stdout.on("error", () => {});
+  const destination: DestinationStream =
+    format === "json" ? stdout : { write: (line) => void stdout.write(toText(line)) };
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   return {
     info: (message, fields = {}) => logger.info(fields, message),
     warn: (message, fields = {}) => logger.warn(fields, message),
     error: (message, fields = {}, cause) => logger.error({ ...fields, ...describe(cause) }, message),
-    flush: () => destination.flushSync(),
+    flush: () => {
+      try {
+        stdout.flushSync();
+      } catch {
+        // Not open yet, or nobody reads: there is nowhere left to say so.
+      }
+    },
   };
 }
 
@@ -29,13 +44,29 @@ export function createLog(level: LogLevel): Log {
 function describe(cause: unknown): Record<string, string> {
   if (!(cause instanceof Error)) return {};
   const frames = (cause.stack ?? "").split("\n").filter((line) => line.startsWith("    at "));
-  const code = (cause as { code?: unknown }).code;
+  const code = codeOf(cause);
   return {
     error: cause.name,
-    ...(typeof code === "string" ? { code } : {}),
+    ...(code !== undefined && { code }),
     at: frames
       .slice(0, 6)
       .map((line) => line.trim().slice(3))
       .join(" < "),
   };
+}
+
+/** `12:34:56.789 WARN message field=value` */
+function toText(line: string): string {
+  const { level, time, msg, ...fields } = JSON.parse(line) as { level: number; time: string; msg: string };
+  const facts = Object.entries(fields).map(([name, value]) => ` ${name}=${value}`);
+  return `${time.slice(11, 23)} ${(pino.levels.labels[level] ?? "").toUpperCase().padEnd(5)} ${msg}${facts.join("")}\n`;
+}
+
+/** The nearest code in a chain of causes: ECONNREFUSED, an SQLSTATE ... */
+function codeOf(error: unknown): string | undefined {
+  for (let e = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
+    const { code } = e as { code?: unknown };
+    if (typeof code === "string") return code;
+  }
+  return undefined;
 }

@@ -1,11 +1,16 @@
+import assert from "node:assert/strict";
+
 /**
  * RATE LIMITS. A caller of this room names a subject and the limits that one call must meet; the limiter decides all of
  * them together, all or nothing, and says how the windows stand then.
  *
- *   limiter.ts             what the other rooms call: group commit, local denial, breaker, in-process fallback
- *   window.ts              the arithmetic of one window, no I/O
- *   limit-store.ts         what the limiter needs of a place that keeps windows
+ *   limiter.ts             the limiter over a store that processes share; local-limiter.ts is that of one process alone
+ *   full-windows.ts        denials that need no asking
+ *   store-part.ts          group commit, the 50 ms, the breaker (breaker.ts) and its probes
+ *   local-share.ts         what this process decides alone while the store is out of reach
+ *   limit-store.ts         what the limiter needs of a place that keeps windows; `redis/` has another
  *   memory-limit-store.ts  windows in this process
+ *   window.ts              the arithmetic of one window, no I/O
  *
  * The room knows nothing of keys, tiers or people: a subject is a text.
  */
@@ -14,7 +19,11 @@
 export const MINUTE_MS = 60_000;
 export const DAY_MS = 86_400_000;
 
-/** The figures of one limit. `undefined` means no such window, 0 means that nothing is allowed. */
+/**
+ * The figures of one limit: the most in any interval of that length. `undefined` means that the window is neither judged
+ * nor reported, 0 that nothing is allowed. A limit with one figure counts in both windows, because the figures are not
+ * part of a window; a limit with none is no limit and counts nowhere.
+ */
 export interface LimitFigures {
   readonly perMinute: number | undefined;
   readonly perDay: number | undefined;
@@ -30,7 +39,7 @@ export interface NamedLimit extends LimitFigures {
 export interface LimitRequest {
   /** Any text up to 300 bytes. It enters store keys only as a digest. */
   readonly subject: string;
-  /** How much the call takes: 0 looks without counting and is always allowed. An integer. */
+  /** How much the call takes: 0 looks without counting and is always allowed. An integer, never negative. */
   readonly cost: number;
   /** At most 9, names distinct. */
   readonly limits: readonly NamedLimit[];
@@ -51,7 +60,8 @@ export interface LimitDecision {
   readonly allowed: boolean;
   /**
    * For a denied call: the earliest time at which it would be allowed if nobody else called; 1 ms earlier it is not.
-   * `undefined` when it never will be, because the cost is above a limit, and for allowed calls.
+   * `undefined` when it never will be, because the cost is above a limit, and for allowed calls. Where `degraded`, it is
+   * so for this process's share of the limits only; a cost that is above the share alone is told to wait a second.
    */
   readonly retryAfterMs: number | undefined;
   /** In the order of the request's limits, the minute before the day; windows without a figure are left out. */
@@ -60,11 +70,44 @@ export interface LimitDecision {
   readonly degraded: boolean;
 }
 
-/** What other rooms see of this one. Never throws for a store that is out of reach: it degrades. */
+/**
+ * What other rooms see of this one. Decisions never fail for a store that is out of reach: they degrade, within 60 ms.
+ * Another process that holds a window for full notices a reset or a lost window within 5 s.
+ */
 export interface Limiter {
   decide(request: LimitRequest): Promise<LimitDecision>;
   /** Decides in order; a later request sees what an earlier one of the same subject has counted. */
   decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]>;
-  /** Empties the subject's own windows and those of the names given. */
+  /**
+   * Empties the subject's own windows and those of the names given.
+   *
+   * @throws when the store is out of reach: whoever resets must know that it was not done
+   */
   reset(subject: string, names: readonly string[]): Promise<void>;
+  /** Whether decisions of some subjects are degraded now. */
+  isDegraded(): boolean;
+  /** Ends what runs in the background. */
+  close(): void;
+}
+
+/** The decision where there is no limit to meet. */
+export const NOT_LIMITED: LimitDecision = Object.freeze({
+  allowed: true,
+  retryAfterMs: undefined,
+  windows: Object.freeze([]),
+  degraded: false,
+});
+
+const MAX_LIMITS = 9;
+
+/** The limits of a request that limit anything. Asserts what a store relies on. */
+export function limitsWithFigures({ cost, limits }: LimitRequest): readonly NamedLimit[] {
+  assert(Number.isSafeInteger(cost) && cost >= 0, "a cost is a whole number");
+  assert(limits.length <= MAX_LIMITS, "at most 9 limits");
+  for (let at = 1; at < limits.length; at++) {
+    const isRepeated = limits.findIndex((limit) => limit.name === limits[at]!.name) < at;
+    assert(!isRepeated, "names of limits are distinct");
+  }
+  const isLimiting = (limit: NamedLimit) => limit.perMinute !== undefined || limit.perDay !== undefined;
+  return limits.every(isLimiting) ? limits : limits.filter(isLimiting);
 }

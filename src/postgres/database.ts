@@ -87,9 +87,12 @@ export class Database {
 
   /** Applies what is missing of the schema. Several processes may call it at once: one applies, the others wait. */
   async migrate(): Promise<void> {
-    const { target } = this;
-    if (target.kind === "embedded") await this.#orm.migrator.up();
-    else await withMigrationLock(target.url, () => this.#orm.migrator.up());
+    await this.exclusively(() => this.#orm.migrator.up());
+  }
+
+  /** Runs `work` while no other process migrates or does anything else exclusively. The embedded database has no other. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.#target.kind === "embedded" ? work() : withMigrationLock(this.#target.url, work);
   }
 
   get target(): DatabaseTarget {

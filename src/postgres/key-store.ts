@@ -136,8 +136,11 @@ export class PostgresKeyStore implements KeyStore {
         { $and: [where, ...behind] },
         { orderBy: [{ createdAt: "desc" }, { id: "desc" }], limit: size + 1 },
       );
-      const keys = rows.slice(0, size).map(toKey);
-      const last = keys.at(-1);
+      const shown = rows.slice(0, size);
+      const ownerIds = [...new Set(shown.flatMap((row) => row.ownerId ?? []))];
+      const owners = new Map((await em.find(UserRow, { id: { $in: ownerIds } })).map((row) => [row.id, toOwner(row)]));
+      const keys = shown.map((row) => ({ key: toKey(row), owner: owners.get(row.ownerId ?? "") }));
+      const last = keys.at(-1)?.key;
       const next = rows.length > size && last ? { createdAtMs: last.createdAtMs, id: last.id } : undefined;
       return { keys, next, totalSize: await em.count(KeyRow, where) };
     });

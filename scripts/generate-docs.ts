@@ -1,0 +1,48 @@
+/**
+ * Writes docs/CONFIG.md from the table of settings and docs/ERRORS.md from the table of reasons, into the folder given
+ * or docs/. `npm run check` writes them elsewhere and compares.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { SETTINGS, type Setting } from "../src/config.ts";
+import { ERRORS, type ErrorRow } from "../src/rpc/errors.ts";
+
+const folder = process.argv[2] ?? join(import.meta.dirname, "../docs");
+mkdirSync(folder, { recursive: true });
+writeFileSync(join(folder, "CONFIG.md"), configPage(Object.values(SETTINGS)));
+writeFileSync(join(folder, "ERRORS.md"), errorsPage(ERRORS));
+
+function configPage(settings: readonly Setting<unknown>[]): string {
+  return page(
+    "Configuration",
+    "src/config-settings.ts",
+    `Everything is an environment variable. All faults are reported at once, and an unknown \`LATCHKEY_\` variable is one of
+them. Spans of time have their unit in the name.`,
+    ["variable", "default", "meaning"],
+    settings.map(({ name, default: value, doc }) => [`\`${name}\``, value ? `\`${value}\`` : "–", doc]),
+  );
+}
+
+function errorsPage(reasons: Readonly<Record<string, ErrorRow>>): string {
+  return page(
+    "Errors",
+    "src/rpc/errors.ts",
+    `Each error carries one \`google.rpc.ErrorInfo\` with domain \`latchkey\` and one of these reasons; INVALID_ARGUMENT also a
+\`BadRequest\` that names the fields, and an error that waiting helps against a \`RetryInfo\`. A refused API key is no
+error: VerifyKey answers OK with \`valid = false\` and a verdict.`,
+    ["reason", "gRPC code", "meaning"],
+    Object.entries(reasons).map(([reason, { code, doc }]) => [`\`${reason}\``, code, doc]),
+  );
+}
+
+function page(
+  title: string,
+  source: string,
+  introduction: string,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  const cells = (row: readonly string[]) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  const table = [cells(head), cells(head.map(() => "---")), ...rows.map(cells)].join("\n");
+  return `# ${title}\n\n<!-- Generated from ${source} by \`npm run generate\`: change it there. -->\n\n${introduction}\n\n${table}\n`;
+}

@@ -1,0 +1,37 @@
+import { DomainError } from "../lib/errors.ts";
+import { isId } from "../lib/id.ts";
+import { type AccessTokenDeps, verifyAccessToken } from "./access-token.ts";
+import { isLive } from "./session.ts";
+import type { SessionCache } from "./session-cache.ts";
+
+export interface AuthenticateUserDeps extends AccessTokenDeps {
+  readonly sessionCache: Pick<SessionCache, "standing">;
+}
+
+/** Who makes a call. */
+export interface AuthenticatedUser {
+  readonly userId: string;
+  readonly sessionId: string;
+}
+
+/**
+ * From an access token to the user who makes a call. To be asked at every call: a good signature says who logged in,
+ * and only the session's record, at most 5 s old, says whether that still holds.
+ *
+ * @throws CREDENTIAL_INVALID; DATABASE_UNAVAILABLE or MASTER_KEY_MISSING when the truth is out of reach
+ */
+export async function authenticateUser(
+  deps: AuthenticateUserDeps,
+  input: { readonly accessToken: string },
+): Promise<AuthenticatedUser> {
+  const claims = await verifyAccessToken(deps, input.accessToken);
+  if (claims === undefined || !isId("ses", claims.sessionId)) throw credentialInvalid();
+  const standing = await deps.sessionCache.standing(claims.sessionId);
+  if (standing === undefined || standing.userId !== claims.userId) throw credentialInvalid();
+  if (!isLive(standing, deps.databaseClock.nowMs())) throw credentialInvalid();
+  return { userId: claims.userId, sessionId: claims.sessionId };
+}
+
+function credentialInvalid(): DomainError {
+  return new DomainError("CREDENTIAL_INVALID", "the access token is not valid; refresh it or log in again");
+}

@@ -1,0 +1,62 @@
+import { DomainError, invalidFields } from "../lib/errors.ts";
+import { userNotFound } from "./get-user.ts";
+import type { LoginThrottle } from "./login-throttle.ts";
+import type { PasswordHasher } from "./password.ts";
+import { type PasswordRules, passwordFormViolation, passwordViolation } from "./password-rules.ts";
+import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
+import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
+import type { User } from "./user.ts";
+import type { UserStore } from "./user-store.ts";
+
+export interface ChangePasswordDeps extends TokenPairDeps {
+  readonly users: Pick<UserStore, "secretsById" | "changePassword">;
+  readonly passwords: PasswordHasher;
+  readonly passwordRules: PasswordRules;
+  readonly lifetimes: SessionLifetimes;
+  readonly loginThrottle?: LoginThrottle;
+}
+
+export interface ChangePasswordInput extends LoginOrigin {
+  readonly userId: string;
+  readonly currentPassword: string;
+  readonly newPassword: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Replaces the password, ends all sessions and begins a new one. Whoever holds only an access token can't: the current
+ * password is asked for, under the same throttle as a login.
+ *
+ * @throws PASSWORD_WRONG, INVALID_FIELD, TOO_MANY_ATTEMPTS, OVERLOADED
+ */
+export async function changePassword(deps: ChangePasswordDeps, input: ChangePasswordInput): Promise<TokenPair> {
+  const found = await deps.users.secretsById(input.userId);
+  if (found === undefined) throw userNotFound();
+  check(deps, input, found.user);
+  const attempt = { ...input, emailNormalized: found.emailNormalized };
+  await deps.loginThrottle?.admit(attempt);
+  if (!(await deps.passwords.matches(found.passwordHash, input.currentPassword, input.signal))) throw passwordWrong();
+  const session = await deps.users.changePassword({
+    id: input.userId,
+    expectedVersion: found.passwordVersion,
+    passwordHash: await deps.passwords.hash(input.newPassword, input.signal),
+    session: newSession(deps.ring, deps.lifetimes, input),
+    by: { actorId: input.userId, clientIp: input.clientIp },
+  });
+  // Another change came first, so that the password shown is no longer the current one.
+  if (session === undefined) throw passwordWrong();
+  await deps.loginThrottle?.succeeded(attempt);
+  return tokenPairOf(deps, session);
+}
+
+function check(deps: ChangePasswordDeps, input: ChangePasswordInput, user: User): void {
+  const violations = [
+    passwordFormViolation("current_password", input.currentPassword),
+    passwordViolation(deps.passwordRules, { field: "new_password", password: input.newPassword, email: user.email }),
+  ].filter((violation) => violation !== undefined);
+  if (violations.length > 0) throw invalidFields(violations);
+}
+
+function passwordWrong(): DomainError {
+  return new DomainError("PASSWORD_WRONG", "the current password is wrong");
+}

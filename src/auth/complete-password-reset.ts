@@ -1,0 +1,50 @@
+import { invalidFields } from "../lib/errors.ts";
+import type { PasswordHasher } from "./password.ts";
+import type { PasswordResetStore } from "./password-reset-store.ts";
+import { type PasswordRules, passwordViolation } from "./password-rules.ts";
+import { resetTokenDigests, resetTokenInvalid } from "./reset-token.ts";
+import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
+import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
+
+export interface CompletePasswordResetDeps extends TokenPairDeps {
+  readonly passwordResets: PasswordResetStore;
+  readonly passwords: PasswordHasher;
+  readonly passwordRules: PasswordRules;
+  readonly lifetimes: SessionLifetimes;
+}
+
+export interface CompletePasswordResetInput extends LoginOrigin {
+  readonly resetToken: string;
+  readonly newPassword: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Sets a password by a one-time token, ends all sessions and begins a new one. A password that breaks a rule does not
+ * use the token up; a token that is not good costs no hash.
+ *
+ * @throws RESET_TOKEN_INVALID, INVALID_FIELD, OVERLOADED
+ */
+export async function completePasswordReset(
+  deps: CompletePasswordResetDeps,
+  input: CompletePasswordResetInput,
+): Promise<TokenPair> {
+  const digests = resetTokenDigests(deps.ring, deps.keyPrefix, input.resetToken);
+  if (digests === undefined) throw resetTokenInvalid();
+  const user = await deps.passwordResets.find(digests);
+  if (user === undefined) throw resetTokenInvalid();
+  const violation = passwordViolation(deps.passwordRules, {
+    field: "new_password",
+    password: input.newPassword,
+    email: user.email,
+  });
+  if (violation !== undefined) throw invalidFields([violation]);
+  const session = await deps.passwordResets.complete({
+    digests,
+    passwordHash: await deps.passwords.hash(input.newPassword, input.signal),
+    session: newSession(deps.ring, deps.lifetimes, input),
+    clientIp: input.clientIp,
+  });
+  if (session === undefined) throw resetTokenInvalid();
+  return tokenPairOf(deps, session);
+}

@@ -1,0 +1,18 @@
+import { isId } from "../lib/id.ts";
+import { userNotFound } from "./get-user.ts";
+import type { ChangedBy, User } from "./user.ts";
+import type { UserStore } from "./user-store.ts";
+
+export interface DisableUserDeps {
+  readonly users: Pick<UserStore, "disable">;
+}
+
+/** Locks a person out and makes his keys OWNER_DISABLED. Idempotent. @throws USER_NOT_FOUND */
+export async function disableUser(
+  deps: DisableUserDeps,
+  input: { readonly userId: string; readonly by: ChangedBy },
+): Promise<User> {
+  const user = isId("usr", input.userId) ? await deps.users.disable({ id: input.userId, by: input.by }) : undefined;
+  if (user === undefined) throw userNotFound();
+  return user;
+}

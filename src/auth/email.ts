@@ -1,0 +1,68 @@
+import { domainToASCII } from "node:url";
+import { invalidField } from "../lib/errors.ts";
+
+/** RFC 5321, 4.5.3.1: a path has 256 octets with its brackets, a local part 64. */
+const MAX_BYTES = 254;
+const MAX_LOCAL_BYTES = 64;
+const MAX_DOMAIN_BYTES = 253;
+
+export interface EmailAddress {
+  /** As it was given, but for a domain beyond ASCII, which is in its ASCII form. */
+  readonly address: string;
+  /** The same for all addresses that are one account: ASCII letters in lower case, domain in ASCII form. */
+  readonly normalized: string;
+}
+
+/**
+ * Reads an e-mail address as a person typed it.
+ *
+ * Only the case of ASCII letters is folded. Unicode's case mapping and normal forms would merge addresses of different
+ * people: `mıke` (dotless) upper-cases to `MIKE`, and the Kelvin sign normalises to `K`.
+ *
+ * @returns undefined for what is no address: quoted local parts, comments, address literals and domains of one label
+ *          are no addresses here, though RFC 5321 knows them
+ */
+export function parseEmail(text: string): EmailAddress | undefined {
+  if (text.length > MAX_BYTES || Buffer.byteLength(text) > MAX_BYTES || !text.isWellFormed()) return undefined;
+  if (SPACE_OR_CONTROL.test(text)) return undefined;
+  const [local, domain, ...more] = text.split("@");
+  if (local === undefined || domain === undefined || more.length > 0) return undefined;
+  if (!LOCAL_PART.test(local) || Buffer.byteLength(local) > MAX_LOCAL_BYTES) return undefined;
+  const asciiDomain = parseDomain(domain);
+  if (asciiDomain === undefined) return undefined;
+  const address = `${local}@${isAscii(domain) ? domain : asciiDomain}`;
+  if (Buffer.byteLength(address) > MAX_BYTES) return undefined;
+  return Object.freeze({ address, normalized: `${asciiLowerCase(local)}@${asciiDomain}` });
+}
+
+/** @throws INVALID_FIELD */
+export function requireEmail(field: string, text: string): EmailAddress {
+  const email = parseEmail(text);
+  if (email === undefined) {
+    throw invalidField(field, "must be an e-mail address of at most 254 bytes, with one @ and without spaces");
+  }
+  return email;
+}
+
+/** Separators, controls, formats (such as zero-width characters), surrogates and private use. */
+const SPACE_OR_CONTROL = /[\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{Co}]/u;
+/** Dot-atom (RFC 5322, 3.2.3), with letters beyond ASCII (RFC 6531, 3.3). */
+const LOCAL_PART = /^[\w!#$%&'*+/=?^`{|}~\-\u0080-\u{10ffff}]+(\.[\w!#$%&'*+/=?^`{|}~\-\u0080-\u{10ffff}]+)*$/u;
+/** Before conversion: domainToASCII would read percent escapes and turn `0x7f.1` into an address. */
+const DOMAIN_AS_GIVEN = /^[A-Za-z0-9.\-\u0080-\u{10ffff}]+$/u;
+/** Two labels or more (RFC 1035, 2.3.1); the last one holds a letter, so that no IPv4 address passes. */
+const DOMAIN = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+function parseDomain(domain: string): string | undefined {
+  if (!DOMAIN_AS_GIVEN.test(domain)) return undefined;
+  const ascii = isAscii(domain) ? domain.toLowerCase() : domainToASCII(domain);
+  return ascii.length <= MAX_DOMAIN_BYTES && DOMAIN.test(ascii) ? ascii : undefined;
+}
+
+function isAscii(text: string): boolean {
+  return /^[\x20-\x7e]*$/.test(text);
+}
+
+function asciiLowerCase(text: string): string {
+  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}

@@ -1,0 +1,18 @@
+import { isId } from "../lib/id.ts";
+import { userNotFound } from "./get-user.ts";
+import type { ChangedBy, User } from "./user.ts";
+import type { UserStore } from "./user-store.ts";
+
+export interface EnableUserDeps {
+  readonly users: Pick<UserStore, "enable">;
+}
+
+/** Undoes `disableUser`, but for the sessions. Idempotent. @throws USER_NOT_FOUND */
+export async function enableUser(
+  deps: EnableUserDeps,
+  input: { readonly userId: string; readonly by: ChangedBy },
+): Promise<User> {
+  const user = isId("usr", input.userId) ? await deps.users.enable({ id: input.userId, by: input.by }) : undefined;
+  if (user === undefined) throw userNotFound();
+  return user;
+}

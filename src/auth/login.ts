@@ -1,0 +1,83 @@
+import { DomainError, invalidFields } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { textViolation } from "../lib/text.ts";
+import { parseEmail } from "./email.ts";
+import type { LoginThrottle } from "./login-throttle.ts";
+import type { PasswordHasher } from "./password.ts";
+import { passwordFormViolation } from "./password-rules.ts";
+import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
+import type { SessionStore } from "./session-store.ts";
+import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
+import type { User, UserSecrets } from "./user.ts";
+import type { UserStore } from "./user-store.ts";
+
+export interface LoginDeps extends TokenPairDeps {
+  readonly users: Pick<UserStore, "secretsByEmail" | "rehash">;
+  readonly sessions: Pick<SessionStore, "begin">;
+  readonly passwords: PasswordHasher;
+  readonly lifetimes: SessionLifetimes;
+  readonly log: Log;
+  readonly loginThrottle?: LoginThrottle;
+}
+
+export interface LoginInput extends LoginOrigin {
+  readonly email: string;
+  readonly password: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Begins a session. An unknown address, a wrong password and a disabled account cost the same one hash and get the same
+ * answer.
+ *
+ * @throws LOGIN_FAILED, INVALID_FIELD for what can be neither address nor password, TOO_MANY_ATTEMPTS, OVERLOADED
+ */
+export async function login(
+  deps: LoginDeps,
+  input: LoginInput,
+): Promise<{ readonly user: User; readonly tokens: TokenPair }> {
+  checkForm(input);
+  const email = parseEmail(input.email);
+  const attempt = { ...input, emailNormalized: email?.normalized ?? input.email };
+  await deps.loginThrottle?.admit(attempt);
+  const found = email === undefined ? undefined : await deps.users.secretsByEmail(email.normalized);
+  const matched = await deps.passwords.matches(found?.passwordHash, input.password, input.signal);
+  if (found === undefined || !matched || found.user.state !== "active") throw loginFailed();
+  const session = await deps.sessions.begin({
+    userId: found.user.id,
+    passwordVersion: found.passwordVersion,
+    session: newSession(deps.ring, deps.lifetimes, input),
+  });
+  // Disabled, or given another password, since it was read.
+  if (session === undefined) throw loginFailed();
+  await deps.loginThrottle?.succeeded(attempt);
+  const tokens = await tokenPairOf(deps, session);
+  await rehash(deps, found, input.password);
+  return { user: found.user, tokens };
+}
+
+function checkForm(input: LoginInput): void {
+  const violations = [
+    textViolation("email", input.email, { min: 0, max: 254 }),
+    passwordFormViolation("password", input.password),
+  ].filter((violation) => violation !== undefined);
+  if (violations.length > 0) throw invalidFields(violations);
+}
+
+function loginFailed(): DomainError {
+  return new DomainError("LOGIN_FAILED", "e-mail address or password is wrong");
+}
+
+/** Once for each person after the hash's cost or the master secret changed. The login succeeds without it. */
+async function rehash(deps: LoginDeps, found: UserSecrets, password: string): Promise<void> {
+  if (found.passwordHash === undefined || !deps.passwords.needsRehash(found.passwordHash)) return;
+  try {
+    const passwordHash = await deps.passwords.hash(password);
+    await deps.users.rehash({ id: found.user.id, passwordVersion: found.passwordVersion, passwordHash });
+  } catch (error) {
+    deps.log.warn("a password was not hashed anew; the next login tries again", {
+      user_id: found.user.id,
+      reason: error instanceof DomainError ? error.reason : "INTERNAL",
+    });
+  }
+}

@@ -1,0 +1,22 @@
+import type { GrantedSession, NewSession } from "./session.ts";
+import type { User } from "./user.ts";
+
+/** Where one-time tokens are kept with which a person sets a password: by digest, never the token. */
+export interface PasswordResetStore {
+  /** The active user for whom one of these digests is a token that is neither used nor expired. */
+  find(digests: readonly Uint8Array[]): Promise<User | undefined>;
+
+  /**
+   * Uses the token up and sets the password, if the token is neither used nor expired and its user active; then all
+   * sessions and all other tokens of the user end, and the new session begins. Of any number of concurrent calls with
+   * one token one succeeds.
+   *
+   * @returns undefined when token or user are not as required
+   */
+  complete(input: {
+    readonly digests: readonly Uint8Array[];
+    readonly passwordHash: string;
+    readonly session: NewSession;
+    readonly clientIp: string;
+  }): Promise<GrantedSession | undefined>;
+}

@@ -1,0 +1,191 @@
+import { hash as argon2Hash, argon2id, verify as argon2Verify } from "argon2";
+import { DomainError } from "../lib/errors.ts";
+import type { KeyRing } from "../lib/key-ring.ts";
+import type { Log } from "../lib/log.ts";
+import { normalizePassword } from "./password-rules.ts";
+
+export interface PasswordHasherOptions {
+  readonly ring: KeyRing;
+  readonly log: Log;
+  /** Memory of one hash. OWASP's floor is 19,456 with two passes. */
+  readonly memoryKib: number;
+  readonly passes: number;
+  /** How many hashes run at once, see `hashConcurrency`. */
+  readonly concurrency: number;
+  /** How many more may wait. */
+  readonly maxQueue?: number;
+  /** How long one may wait. */
+  readonly maxWaitMs?: number;
+}
+
+/**
+ * How many hashes one process may run at once: a core stays free for everything else, the workers of a machine share
+ * the others, and one thread of the pool stays free for signatures and name resolution, which would else wait for
+ * hashes.
+ *
+ * @param poolThreads size of libuv's thread pool, UV_THREADPOOL_SIZE
+ */
+export function hashConcurrency(cores: number, workers: number, poolThreads = 4): number {
+  return Math.max(1, Math.min(Math.floor((cores - 1) / workers), poolThreads - 1));
+}
+
+interface Waiter {
+  readonly start: () => void;
+}
+
+/** What a stored password says: `<ring version>` and a PHC string, whose parameters may come in any order. */
+interface EncodedHash {
+  readonly secretVersion: number;
+  readonly phc: string;
+  readonly memoryKib: number;
+  readonly passes: number;
+}
+
+const ENCODED =
+  /^([1-9]\d{0,4})(\$argon2id\$v=19\$((?:[mpt]=\d{1,7},){2}[mpt]=\d{1,7})\$[A-Za-z\d+/]{11,86}\$[A-Za-z\d+/]{22,86})$/;
+const PARALLELISM = 1;
+const RETRY_AFTER_MS = 1000;
+
+/**
+ * Hashes passwords by argon2id (RFC 9106) with a secret that is not in the database, so that a dump alone can't be
+ * guessed at. Bounded: so many run, so many wait, the rest is refused at once; without bounds a burst of logins would
+ * starve every other call of this process.
+ */
+export class PasswordHasher {
+  readonly #options: PasswordHasherOptions;
+  readonly #maxQueue: number;
+  readonly #maxWaitMs: number;
+  readonly #waiting: Waiter[] = [];
+  #running = 0;
+  #hashes = 0;
+
+  constructor(options: PasswordHasherOptions) {
+    this.#options = options;
+    this.#maxQueue = options.maxQueue ?? 32;
+    this.#maxWaitMs = options.maxWaitMs ?? 500;
+  }
+
+  /** How many hashes were begun so far. */
+  get hashes(): number {
+    return this.#hashes;
+  }
+
+  /**
+   * The form in which a password is kept.
+   * @throws OVERLOADED when too many wait, CANCELLED when the signal aborts before the hash began
+   */
+  hash(password: string, signal?: AbortSignal): Promise<string> {
+    return this.#admitted(signal, () => this.#hash(password));
+  }
+
+  /**
+   * Whether the password is the stored one. Costs one hash, whether anything is stored or not, so that the time of the
+   * answer does not tell who has an account.
+   *
+   * @param stored what `hash` returned; undefined matches nothing, and so does what is corrupt (with an error in the log)
+   * @throws MASTER_KEY_MISSING when the ring lacks the version it was hashed under, and as `hash` does
+   */
+  matches(stored: string | undefined, password: string, signal?: AbortSignal): Promise<boolean> {
+    return this.#admitted(signal, async () => {
+      const encoded = stored === undefined ? undefined : this.#decode(stored);
+      if (encoded === undefined) {
+        await this.#hash(password);
+        return false;
+      }
+      const secret = this.#options.ring.derive("password-secret", encoded.secretVersion);
+      if (secret === undefined) throw missingVersion(this.#options.log, encoded.secretVersion);
+      this.#hashes++;
+      return argon2Verify(encoded.phc, normalizePassword(password), { secret });
+    });
+  }
+
+  /** Whether a stored password that was just matched should be hashed anew: weaker parameters, or an older secret. */
+  needsRehash(stored: string): boolean {
+    const encoded = decode(stored);
+    if (encoded === undefined) return false;
+    const { memoryKib, passes, ring } = this.#options;
+    return encoded.memoryKib < memoryKib || encoded.passes < passes || encoded.secretVersion !== ring.current;
+  }
+
+  async #hash(password: string): Promise<string> {
+    const { ring, memoryKib, passes } = this.#options;
+    this.#hashes++;
+    const phc = await argon2Hash(normalizePassword(password), {
+      type: argon2id,
+      memoryCost: memoryKib,
+      timeCost: passes,
+      parallelism: PARALLELISM,
+      secret: ring.currentKey("password-secret"),
+    });
+    return `${ring.current}${phc}`;
+  }
+
+  #decode(stored: string): EncodedHash | undefined {
+    const encoded = decode(stored);
+    if (encoded === undefined) this.#options.log.error("a stored password hash is corrupt; its owner can't log in");
+    return encoded;
+  }
+
+  async #admitted<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    if (signal?.aborted) throw cancelled();
+    if (this.#running >= this.#options.concurrency) await this.#turn(signal);
+    else this.#running++;
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#running--;
+      else next.start();
+    }
+  }
+
+  /** Waits for a place that another hash hands over. */
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#waiting.length >= this.#maxQueue) return Promise.reject(overloaded());
+    return new Promise((resolve, reject) => {
+      const leave = (error: DomainError) => {
+        const place = this.#waiting.indexOf(waiter);
+        if (place >= 0) this.#waiting.splice(place, 1);
+        settle();
+        reject(error);
+      };
+      const abort = () => leave(cancelled());
+      const timer = setTimeout(() => leave(overloaded()), this.#maxWaitMs);
+      const settle = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", abort);
+      };
+      const waiter: Waiter = {
+        start: () => {
+          settle();
+          resolve();
+        },
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#waiting.push(waiter);
+    });
+  }
+}
+
+function decode(stored: string): EncodedHash | undefined {
+  const match = ENCODED.exec(stored);
+  if (match === null) return undefined;
+  const parameters = new Map(match[3]!.split(",").map((pair) => [pair[0], Number(pair.slice(2))]));
+  const [memoryKib, passes, lanes] = [parameters.get("m"), parameters.get("t"), parameters.get("p")];
+  if (memoryKib === undefined || passes === undefined || lanes !== PARALLELISM) return undefined;
+  if (memoryKib < 8 || passes < 1 || passes > 100) return undefined;
+  return { secretVersion: Number(match[1]), phc: match[2]!, memoryKib, passes };
+}
+
+function missingVersion(log: Log, version: number): DomainError {
+  log.error("a stored password needs a master key version that this process was not given", { version });
+  return new DomainError("MASTER_KEY_MISSING", "the service lacks a key that it needs; try again later");
+}
+
+function overloaded(): DomainError {
+  return new DomainError("OVERLOADED", "too many logins at once; try again", { retryAfterMs: RETRY_AFTER_MS });
+}
+
+function cancelled(): DomainError {
+  return new DomainError("CANCELLED", "the call has ended");
+}

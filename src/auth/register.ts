@@ -1,0 +1,91 @@
+import { DomainError, invalidFields, type Violation } from "../lib/errors.ts";
+import { newId } from "../lib/id.ts";
+import { textViolation } from "../lib/text.ts";
+import { parseEmail } from "./email.ts";
+import type { LoginThrottle } from "./login-throttle.ts";
+import type { PasswordHasher } from "./password.ts";
+import { type PasswordRules, passwordViolation } from "./password-rules.ts";
+import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
+import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
+import { DISPLAY_NAME_RULE, type User } from "./user.ts";
+import type { UserStore } from "./user-store.ts";
+
+/** What a new account gets. */
+export interface AccountDefaults {
+  /** The lowest tier. */
+  readonly tier: string;
+  /** Globs that bound the scopes of the user's keys. */
+  readonly scopes: readonly string[];
+}
+
+export interface RegisterDeps extends TokenPairDeps {
+  readonly users: Pick<UserStore, "register">;
+  readonly passwords: PasswordHasher;
+  readonly passwordRules: PasswordRules;
+  readonly accountDefaults: AccountDefaults;
+  readonly registrationOpen: boolean;
+  readonly lifetimes: SessionLifetimes;
+  readonly loginThrottle?: LoginThrottle;
+}
+
+export interface RegisterInput extends LoginOrigin {
+  readonly email: string;
+  readonly password: string;
+  readonly displayName: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Creates an account and logs it in, in one transaction.
+ * @throws REGISTRATION_CLOSED, INVALID_FIELD with all faults, EMAIL_TAKEN, TOO_MANY_ATTEMPTS, OVERLOADED
+ */
+export async function register(
+  deps: RegisterDeps,
+  input: RegisterInput,
+): Promise<{ readonly user: User; readonly tokens: TokenPair }> {
+  if (!deps.registrationOpen) {
+    throw new DomainError("REGISTRATION_CLOSED", "registration is closed; ask an operator for an account");
+  }
+  const email = check(deps, input);
+  await deps.loginThrottle?.admit({ ...input, emailNormalized: email.normalized });
+  const passwordHash = await deps.passwords.hash(input.password, input.signal);
+  const added = await deps.users.register({
+    user: {
+      id: newId("usr"),
+      email: email.address,
+      emailNormalized: email.normalized,
+      displayName: input.displayName,
+      ...deps.accountDefaults,
+    },
+    passwordHash,
+    session: newSession(deps.ring, deps.lifetimes, input),
+  });
+  if (added === undefined) throw emailTaken();
+  await deps.loginThrottle?.succeeded({ ...input, emailNormalized: email.normalized });
+  return { user: added.user, tokens: await tokenPairOf(deps, added.session) };
+}
+
+export function emailTaken(): DomainError {
+  return new DomainError("EMAIL_TAKEN", "the e-mail address is taken");
+}
+
+function check(deps: RegisterDeps, input: RegisterInput) {
+  const violations: Violation[] = [];
+  const email = parseEmail(input.email);
+  if (email === undefined) {
+    violations.push({
+      field: "email",
+      description: "must be an e-mail address of at most 254 bytes, with one @ and without spaces",
+    });
+  }
+  const weak = passwordViolation(deps.passwordRules, {
+    field: "password",
+    password: input.password,
+    email: email?.address ?? input.email,
+  });
+  if (weak !== undefined) violations.push(weak);
+  const misnamed = textViolation("display_name", input.displayName, DISPLAY_NAME_RULE);
+  if (misnamed !== undefined) violations.push(misnamed);
+  if (email === undefined || violations.length > 0) throw invalidFields(violations);
+  return email;
+}

@@ -1,0 +1,18 @@
+import { DomainError } from "../lib/errors.ts";
+import { isId } from "../lib/id.ts";
+import type { SessionStore } from "./session-store.ts";
+
+export interface RevokeSessionDeps {
+  readonly sessions: Pick<SessionStore, "end">;
+}
+
+/** Ends one of a person's own sessions. Idempotent. @throws SESSION_NOT_FOUND, also for other people's sessions */
+export async function revokeSession(
+  deps: RevokeSessionDeps,
+  input: { readonly userId: string; readonly sessionId: string; readonly clientIp: string },
+): Promise<void> {
+  const { userId, sessionId, clientIp } = input;
+  const by = { actorId: userId, clientIp };
+  const found = isId("ses", sessionId) && (await deps.sessions.end({ id: sessionId, userId, why: "revoked", by }));
+  if (!found) throw new DomainError("SESSION_NOT_FOUND", "no such session");
+}

@@ -1,0 +1,60 @@
+import type { Change } from "../changes/change.ts";
+import type { DatabaseClock } from "../changes/database-clock.ts";
+import { RecordCache } from "../changes/record-cache.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { SessionStanding } from "./session.ts";
+import type { SessionStore } from "./session-store.ts";
+
+export interface SessionCacheOptions {
+  readonly store: Pick<SessionStore, "standing">;
+  readonly clock: Clock;
+  readonly databaseClock: DatabaseClock;
+}
+
+const MAX_SESSIONS = 100_000;
+const MAX_ABSENT = 10_000;
+/** An ended session is refused within this time, also where nobody told this process. */
+const LIFE_MS = 5000;
+
+/** Sessions by id, so that most calls of a logged-in person cost no query. Judging them is the caller's. */
+export class SessionCache {
+  readonly #options: SessionCacheOptions;
+  readonly #records: RecordCache<SessionStanding>;
+
+  constructor(options: SessionCacheOptions) {
+    this.#options = options;
+    this.#records = new RecordCache({
+      clock: options.clock,
+      maxEntries: MAX_SESSIONS,
+      maxAbsent: MAX_ABSENT,
+      lifeMs: LIFE_MS,
+    });
+  }
+
+  /**
+   * How the session stands; at most 5 s old, whatever happens to the database.
+   * @returns undefined if there is no such session
+   * @throws DATABASE_UNAVAILABLE when that can't be known
+   */
+  async standing(id: string): Promise<SessionStanding | undefined> {
+    const kept = await this.#records.get(id, () => this.#load(id));
+    const expiresAtMs = kept.record?.expiresAtMs ?? Number.POSITIVE_INFINITY;
+    if (kept.source === "database" || this.#options.databaseClock.nowMs() < expiresAtMs) return kept.record;
+    // A refresh elsewhere may have moved the end, and announces nothing.
+    this.#records.drop(id);
+    return (await this.#records.get(id, () => this.#load(id))).record;
+  }
+
+  /** Forgets what changed. */
+  apply(change: Change): void {
+    if (change.kind === "SESSION") this.#records.drop(change.subjectId);
+  }
+
+  async #load(id: string): Promise<SessionStanding | undefined> {
+    const { store, clock, databaseClock } = this.#options;
+    const sentAtMs = clock.monotonicMs();
+    const read = await store.standing(id);
+    if (read !== undefined) databaseClock.observe(read.databaseMs, sentAtMs);
+    return read?.standing;
+  }
+}

@@ -1,0 +1,71 @@
+import type { GrantedSession, NewSession, RefreshSecret, Session, SessionEnd, SessionStanding } from "./session.ts";
+import type { ChangedBy, ListPosition } from "./user.ts";
+
+/** What became of a genuine refresh token. */
+export type RefreshOutcome =
+  /** It was the newest one, or the one before it within the grace; the session holds the successor's generation. */
+  | { readonly kind: "granted"; readonly session: GrantedSession }
+  /** It was replaced longer ago: someone else has used it. The session has ended by this step. */
+  | { readonly kind: "reused"; readonly userId: string }
+  /** It is of a later generation than the session has reached, as after a restore of the database. Nothing changed. */
+  | { readonly kind: "ahead"; readonly userId: string }
+  /** The session is not live, or its user is not active. Nothing changed. */
+  | { readonly kind: "not_live" };
+
+/**
+ * Where sessions are kept. All times are the database's. Whatever ends a session also announces a SESSION change in the
+ * same transaction.
+ */
+export interface SessionStore {
+  /**
+   * Begins a session if, at the moment of the insertion, the user is active and has this password version: one step,
+   * which a concurrent change of password or state either sees and ends, or makes refuse. Beyond 50 live sessions the
+   * user's oldest end.
+   *
+   * @returns undefined when the user is not as required
+   */
+  begin(input: {
+    readonly userId: string;
+    readonly passwordVersion: number;
+    readonly session: NewSession;
+  }): Promise<GrantedSession | undefined>;
+
+  /** How a session stands, and when that was read. A hot read: it fails fast. Undefined: no such session. */
+  standing(id: string): Promise<{ readonly standing: SessionStanding; readonly databaseMs: number } | undefined>;
+
+  /** What its refresh tokens are computed from; also of ended sessions. Undefined: no such session. */
+  refreshSecret(id: string): Promise<RefreshSecret | undefined>;
+
+  /**
+   * Exchanges a genuine refresh token, in one statement that concurrent callers pass one after the other: of any number
+   * with the newest generation one advances the session, and the others find that it was replaced just now.
+   *
+   * The idle time begins anew at the advance, bounded by the session's absolute end. A replay within the grace changes
+   * nothing: neither generation nor times.
+   */
+  advance(input: {
+    readonly id: string;
+    readonly generation: number;
+    readonly idleMs: number;
+    readonly graceMs: number;
+  }): Promise<RefreshOutcome>;
+
+  /**
+   * Ends a session; one that has ended already stays as it is.
+   * @param input.userId if given, only a session of this user
+   * @returns false if there is no such session
+   */
+  end(input: {
+    readonly id: string;
+    readonly userId?: string;
+    readonly why: SessionEnd;
+    readonly by: ChangedBy;
+  }): Promise<boolean>;
+
+  /** Live sessions of a user, newest first by (creation, id), at most `limit` of those after `after`. */
+  listLive(input: {
+    readonly userId: string;
+    readonly after: ListPosition | undefined;
+    readonly limit: number;
+  }): Promise<readonly Session[]>;
+}

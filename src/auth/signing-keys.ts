@@ -1,0 +1,192 @@
+import type { JWK } from "jose";
+import type { Change } from "../changes/change.ts";
+import type { DatabaseClock } from "../changes/database-clock.ts";
+import type { Clock } from "../lib/clock.ts";
+import { DomainError } from "../lib/errors.ts";
+import type { KeyRing } from "../lib/key-ring.ts";
+import type { Log } from "../lib/log.ts";
+import {
+  newSigningKey,
+  type SigningAlgorithm,
+  type SigningKey,
+  type SigningKeyRecord,
+  unsealSigningKey,
+} from "./signing-key.ts";
+import type { SigningKeyStore } from "./signing-key-store.ts";
+
+export interface SigningKeysOptions {
+  readonly store: SigningKeyStore;
+  readonly ring: KeyRing;
+  readonly clock: Clock;
+  readonly databaseClock: DatabaseClock;
+  readonly log: Log;
+  /** Of keys that are made from now on. */
+  readonly algorithm: SigningAlgorithm;
+  /** Life of an access token: how long a retired key still verifies. */
+  readonly accessTokenMs: number;
+}
+
+/** A key set (RFC 7517). */
+export interface Jwks {
+  readonly keys: readonly JWK[];
+}
+
+/** A revoked key is refused within this time, also where nobody told this process. */
+const MAX_AGE_MS = 30_000;
+/** Tokens with made-up key ids cause at most one read in this time. */
+const UNKNOWN_KID_RELOAD_MS = 1000;
+/** Beyond the last token's end, for clocks of other verifiers. */
+const RETIRED_MARGIN_MS = 60_000;
+
+interface Copy {
+  /** Newest first; only those that could be unsealed. */
+  readonly keys: readonly (SigningKeyRecord & { readonly key: SigningKey })[];
+  /** Kept in the database but not readable here. */
+  readonly unreadable: ReadonlySet<string>;
+  /** Monotonic time at which its read began. */
+  readonly readAtMs: number;
+}
+
+/** The keys that sign access tokens, kept near. Only what could be unsealed with the master secret counts. */
+export class SigningKeys {
+  readonly #options: SigningKeysOptions;
+  /** By kid, so that a key is unsealed once. A record's bytes never change under one kid. */
+  readonly #unsealed = new Map<string, SigningKey>();
+  #copy: Copy | undefined;
+  #reload: Promise<Copy> | undefined;
+  #reloadBeganMs = Number.NEGATIVE_INFINITY;
+  #lastFailure: unknown;
+
+  constructor(options: SigningKeysOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The key to sign with: the newest that is active. Where none is, as at the first start, one is made.
+   * @throws DATABASE_UNAVAILABLE; MASTER_KEY_MISSING when active keys exist but none can be unsealed
+   */
+  async signer(): Promise<SigningKey> {
+    const kept = this.#active(await this.#fresh());
+    if (kept !== undefined) return kept;
+    const { store, ring, algorithm, log } = this.#options;
+    const made = await newSigningKey(ring, algorithm);
+    if (await store.addUnlessOneSigns(made)) log.info("made a signing key", { kid: made.kid, algorithm });
+    const found = this.#active(await this.#load());
+    if (found === undefined) throw unreadable();
+    return found;
+  }
+
+  /**
+   * The key that verifies tokens with this kid; undefined if there is none.
+   * @throws DATABASE_UNAVAILABLE when that can't be known; MASTER_KEY_MISSING when it exists but can't be unsealed
+   */
+  async verifier(kid: string): Promise<SigningKey | undefined> {
+    let copy = await this.#fresh();
+    if (!this.#knows(copy, kid)) {
+      if (this.#options.clock.monotonicMs() - this.#reloadBeganMs >= UNKNOWN_KID_RELOAD_MS) copy = await this.#load();
+      else if (this.#reload !== undefined) copy = await this.#reload;
+      else if (this.#lastFailure !== undefined) throw this.#lastFailure;
+    }
+    if (copy.unreadable.has(kid)) throw unreadable();
+    return this.#published(copy).find((key) => key.kid === kid);
+  }
+
+  /**
+   * What others verify access tokens with: keys that will sign, sign, or have signed tokens that may still live.
+   * While the database is out of reach the last set is served, since verifiers elsewhere depend on it.
+   */
+  async jwks(): Promise<Jwks> {
+    let copy: Copy;
+    try {
+      await this.signer();
+      copy = await this.#fresh();
+    } catch (error) {
+      if (this.#copy === undefined) throw error;
+      copy = this.#copy;
+    }
+    return { keys: this.#published(copy).map((key) => key.publicJwk) };
+  }
+
+  /** Reads again before the next use, if keys changed. */
+  apply(change: Change): void {
+    if (change.kind !== "SIGNING_KEY") return;
+    if (this.#copy !== undefined) this.#copy = { ...this.#copy, readAtMs: Number.NEGATIVE_INFINITY };
+    this.#reload = undefined;
+  }
+
+  #active(copy: Copy): SigningKey | undefined {
+    const nowMs = this.#options.databaseClock.nowMs();
+    return copy.keys.find(
+      (kept) => kept.activatesAtMs <= nowMs && (kept.retiresAtMs ?? Number.POSITIVE_INFINITY) > nowMs,
+    )?.key;
+  }
+
+  #published(copy: Copy): readonly SigningKey[] {
+    const goneBeforeMs = this.#options.databaseClock.nowMs() - this.#options.accessTokenMs - RETIRED_MARGIN_MS;
+    return copy.keys
+      .filter((kept) => (kept.retiresAtMs ?? Number.POSITIVE_INFINITY) > goneBeforeMs)
+      .map((kept) => kept.key);
+  }
+
+  #knows(copy: Copy, kid: string): boolean {
+    return copy.unreadable.has(kid) || copy.keys.some((kept) => kept.kid === kid);
+  }
+
+  async #fresh(): Promise<Copy> {
+    const copy = this.#copy;
+    if (copy !== undefined && this.#options.clock.monotonicMs() - copy.readAtMs < MAX_AGE_MS) return copy;
+    return this.#load();
+  }
+
+  /** One read at a time, however many ask. */
+  #load(): Promise<Copy> {
+    if (this.#reload !== undefined) return this.#reload;
+    const reload = this.#read();
+    this.#reload = reload;
+    reload.then(
+      (copy) => this.#settle(reload, copy, undefined),
+      (error: unknown) => this.#settle(reload, this.#copy, error),
+    );
+    return reload;
+  }
+
+  /** Keeps what a read brought, unless a change was announced since it began. */
+  #settle(reload: Promise<Copy>, copy: Copy | undefined, failure: unknown): void {
+    if (this.#reload !== reload) return;
+    this.#reload = undefined;
+    this.#lastFailure = failure;
+    this.#copy = copy;
+  }
+
+  async #read(): Promise<Copy> {
+    const { store, clock, databaseClock } = this.#options;
+    const readAtMs = clock.monotonicMs();
+    this.#reloadBeganMs = readAtMs;
+    const { keys, databaseMs } = await store.list();
+    databaseClock.observe(databaseMs, readAtMs);
+    return this.#unseal(keys, readAtMs);
+  }
+
+  async #unseal(records: readonly SigningKeyRecord[], readAtMs: number): Promise<Copy> {
+    const keys = [];
+    const unreadable = new Set<string>();
+    for (const record of records) {
+      const key = this.#unsealed.get(record.kid) ?? (await unsealSigningKey(this.#options.ring, record));
+      if (typeof key === "string") {
+        unreadable.add(record.kid);
+        this.#options.log.error("a signing key can't be unsealed", { kid: record.kid, failure: key });
+      } else {
+        this.#unsealed.set(record.kid, key);
+        keys.push({ ...record, key });
+      }
+    }
+    for (const kid of this.#unsealed.keys()) {
+      if (!records.some((record) => record.kid === kid)) this.#unsealed.delete(kid);
+    }
+    return { keys, unreadable, readAtMs };
+  }
+}
+
+function unreadable(): DomainError {
+  return new DomainError("MASTER_KEY_MISSING", "the service lacks a key that it needs; try again later");
+}

@@ -1,0 +1,77 @@
+/**
+ * PEOPLE. Accounts, passwords, sessions, and the tokens that a person holds. A caller of this room hands in what a
+ * person typed or sent; it answers with records and tokens, or throws a DomainError.
+ *
+ *   register login refresh logout                      from a person's words to tokens and back
+ *   change-password complete-password-reset            a new password ends all sessions
+ *   get-current-user update-current-user               what a person may do with his own account
+ *   list-sessions revoke-session                       ... and with his logins
+ *   create-user get-user list-users update-user disable-user enable-user    what operators do
+ *   authenticate-user                                  from an access token to a user, at each call
+ *
+ *   user.ts session.ts signing-key.ts                  the records
+ *   email.ts password-rules.ts password-blocklist.ts   what may be registered; no I/O
+ *   password.ts                                        the slow hash, and how many run at once
+ *   access-token.ts refresh-token.ts reset-token.ts    the three tokens: how they are made and read
+ *   token-pair.ts signing-keys.ts session-cache.ts     what signs, and who is logged in, kept near
+ *   *-store.ts                                         what the room needs of a database
+ *
+ * The room knows nothing of API keys, of gRPC or of SQL. Times are milliseconds of the database's clock.
+ */
+
+export type UserState = "active" | "disabled";
+
+/** A person who can log in and own API keys. */
+export interface User {
+  /** `usr_` and 16 characters. */
+  readonly id: string;
+  /** As it was given; what makes two addresses one account is `EmailAddress.normalized`. */
+  readonly email: string;
+  readonly displayName: string;
+  /** The highest tier at which this user's keys are judged. */
+  readonly tier: string;
+  /** Globs that bound the scopes of this user's keys. */
+  readonly scopes: readonly string[];
+  readonly state: UserState;
+  readonly createdAtMs: number;
+}
+
+/** A user with what a login is judged by. Never leaves the room. */
+export interface UserSecrets {
+  readonly user: User;
+  /** As in `EmailAddress.normalized`. */
+  readonly emailNormalized: string;
+  /** As `PasswordHasher.hash` made it; undefined until the person sets a password. */
+  readonly passwordHash: string | undefined;
+  /** Grows with each change of the password. */
+  readonly passwordVersion: number;
+}
+
+/** Who makes a change and from where, for the trail that it leaves. */
+export interface ChangedBy {
+  /** Id of a user or service credential; empty for someone who is not logged in. */
+  readonly actorId: string;
+  readonly clientIp: string;
+}
+
+/** Where a page of a list begins: after this record, newest first. */
+export interface ListPosition {
+  readonly createdAtMs: number;
+  readonly id: string;
+}
+
+export interface Page<R> {
+  readonly items: readonly R[];
+  /** Where the next page begins; undefined on the last one. */
+  readonly next: ListPosition | undefined;
+}
+
+export const DISPLAY_NAME_RULE = Object.freeze({ min: 0, max: 64 });
+
+/** Cuts one record more than a page holds into the page and where the next one begins. */
+export function pageOf<R extends ListPosition>(found: readonly R[], size: number): Page<R> {
+  const items = found.slice(0, size);
+  const last = items.at(-1);
+  const next = found.length > size && last !== undefined ? { createdAtMs: last.createdAtMs, id: last.id } : undefined;
+  return { items, next };
+}

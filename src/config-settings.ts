@@ -1,0 +1,232 @@
+import {
+  address,
+  bool,
+  cidr,
+  environments,
+  integer,
+  list,
+  masterKeys,
+  oneOf,
+  origin,
+  scopeGlob,
+  seconds,
+  text,
+  tiers,
+  url,
+  word,
+} from "./config-values.ts";
+
+/**
+ * One row of the configuration: how a variable is read, and what docs/CONFIG.md says of it. `parse` throws an Error that
+ * says what is wanted; it never repeats the value of a secret.
+ */
+export interface Setting<T> {
+  readonly name: string;
+  /** As it would be written in the environment; undefined = no value. */
+  readonly default: string | undefined;
+  readonly parse: (text: string) => T;
+  readonly doc: string;
+}
+
+/** Every setting. docs/CONFIG.md is generated from it, in this order. */
+export const SETTINGS = {
+  production: setting(
+    "NODE_ENV",
+    "development",
+    (text) => text === "production",
+    "`production` refuses every insecure default instead of warning of it.",
+  ),
+  logLevel: setting(
+    "LATCHKEY_LOG_LEVEL",
+    "info",
+    oneOf("debug", "info", "warn", "error", "silent"),
+    "Least level of log lines.",
+  ),
+  logFormat: setting(
+    "LATCHKEY_LOG_FORMAT",
+    undefined,
+    oneOf("json", "text"),
+    "How log lines look. Without it: `text` in development, `json` in production.",
+  ),
+  listen: setting(
+    "LATCHKEY_LISTEN",
+    "127.0.0.1:8080",
+    address,
+    "Address of the service: gRPC, gRPC-Web and Connect. Port 0 takes a free one.",
+  ),
+  opsListen: setting(
+    "LATCHKEY_OPS_LISTEN",
+    "127.0.0.1:9464",
+    address,
+    "Address for operators: `/healthz` and `/metrics`. Port 0 takes a free one.",
+  ),
+  tlsCertFile: setting(
+    "LATCHKEY_TLS_CERT_FILE",
+    undefined,
+    text,
+    "PEM file with the certificate chain. With it and the key file the port speaks TLS as well.",
+  ),
+  tlsKeyFile: setting("LATCHKEY_TLS_KEY_FILE", undefined, text, "PEM file with the certificate's private key."),
+  allowPlaintext: setting(
+    "LATCHKEY_ALLOW_PLAINTEXT",
+    "false",
+    bool,
+    "In production: listen without TLS on an address that is not loopback, because something in front ends TLS.",
+  ),
+  reflection: setting(
+    "LATCHKEY_REFLECTION",
+    "true",
+    bool,
+    "Serve gRPC reflection, so that grpcurl needs no .proto files.",
+  ),
+  corsOrigins: setting(
+    "LATCHKEY_CORS_ORIGINS",
+    "",
+    list(origin),
+    "Origins (comma-separated) whose browsers may call. Empty: no CORS.",
+  ),
+  trustedProxies: setting(
+    "LATCHKEY_TRUSTED_PROXIES",
+    "",
+    list(cidr),
+    "Networks (CIDR, comma-separated) whose `x-forwarded-for` is believed. Empty: none.",
+  ),
+  drainMs: setting(
+    "LATCHKEY_DRAIN_SECONDS",
+    "10",
+    seconds(0, 300),
+    "After SIGTERM: how long calls in flight may take.",
+  ),
+  dataDir: setting("LATCHKEY_DATA_DIR", "./data", text, "Folder of the embedded database and of development secrets."),
+  databaseUrl: setting(
+    "DATABASE_URL",
+    undefined,
+    url("postgres:", "postgresql:"),
+    "PostgreSQL (15 or newer), always the primary. Without it the embedded database runs in the data folder.",
+  ),
+  databasePoolSize: setting(
+    "LATCHKEY_DATABASE_POOL_SIZE",
+    "10",
+    integer(1, 1000),
+    "Most connections to PostgreSQL for management calls; hot reads have 4 of their own.",
+  ),
+  allowEmbedded: setting(
+    "LATCHKEY_ALLOW_EMBEDDED_DATABASE",
+    "false",
+    bool,
+    "In production: run on the embedded database.",
+  ),
+  migrate: setting("LATCHKEY_MIGRATE", "true", bool, "Apply migrations at the start, under a lock."),
+  redisUrl: setting(
+    "REDIS_URL",
+    undefined,
+    url("redis:", "rediss:"),
+    "Redis for limits. Without it limits are counted in this process.",
+  ),
+  redisClusterNodes: setting(
+    "REDIS_CLUSTER_NODES",
+    "",
+    list(address),
+    "Redis Cluster instead of REDIS_URL: host:port, comma-separated.",
+  ),
+  allowInProcessLimits: setting(
+    "LATCHKEY_ALLOW_IN_PROCESS_LIMITS",
+    "false",
+    bool,
+    "In production: count limits in this process.",
+  ),
+  masterKeys: setting(
+    "LATCHKEY_MASTER_KEYS",
+    undefined,
+    masterKeys,
+    "The master secrets: `version:base64` with at least 32 bytes each, comma-separated. The first makes, all verify. In development one is made in the data folder.",
+  ),
+  workers: setting("LATCHKEY_WORKERS", "1", integer(1, 256), "Processes on this machine that share the port."),
+  replicas: setting(
+    "LATCHKEY_REPLICAS",
+    "1",
+    integer(1, 10_000),
+    "How many machines run the service; limits are divided by it while Redis is out of reach.",
+  ),
+  staleOkMs: setting(
+    "LATCHKEY_STALE_OK_SECONDS",
+    "60",
+    seconds(0, 3600),
+    "How long known keys are served beyond 5 s while PostgreSQL is out of reach. 0 = not at all.",
+  ),
+  tiers: setting(
+    "LATCHKEY_TIERS",
+    "basic:20/1000,pro:60/5000,enterprise:300/50000",
+    tiers,
+    "Tiers from lowest to highest, `name:per-minute/per-day`; `-` for no limit. The first is everyone's.",
+  ),
+  keyPrefix: setting("LATCHKEY_KEY_PREFIX", "kit", word, "First word of every key."),
+  environments: setting(
+    "LATCHKEY_ENVIRONMENTS",
+    "live,test",
+    environments,
+    "Second word of API keys; the first listed is the default.",
+  ),
+  keysPerOwner: setting(
+    "LATCHKEY_KEYS_PER_OWNER",
+    "100",
+    integer(1, 1_000_000),
+    "Most keys of one owner, live or ended within 24 h.",
+  ),
+  userScopes: setting(
+    "LATCHKEY_USER_SCOPES",
+    undefined,
+    list(scopeGlob),
+    "Globs of scopes that new users may give their keys. Without it: `*` in development, none in production.",
+  ),
+  registrationOpen: setting(
+    "LATCHKEY_REGISTRATION",
+    "open",
+    (value) => oneOf("open", "closed")(value) === "open",
+    "`open`: anyone may register. `closed`: operators create accounts.",
+  ),
+  passwordMin: setting(
+    "LATCHKEY_PASSWORD_MIN_CODE_POINTS",
+    "15",
+    integer(8, 256),
+    "Shortest password. NIST SP 800-63B-4 asks for 15 where the password is the only factor.",
+  ),
+  argon2MemoryKib: setting(
+    "LATCHKEY_ARGON2_MEMORY_KIB",
+    "19456",
+    integer(1024, 4_194_304),
+    "Memory of one password hash.",
+  ),
+  argon2Passes: setting("LATCHKEY_ARGON2_PASSES", "2", integer(1, 100), "Passes of one password hash."),
+  issuer: setting("LATCHKEY_ISSUER", "http://localhost:8080", url("http:", "https:"), "`iss` of access tokens."),
+  audience: setting("LATCHKEY_AUDIENCE", "latchkey", text, "`aud` of access tokens."),
+  accessTokenAlgorithm: setting(
+    "LATCHKEY_ACCESS_TOKEN_ALGORITHM",
+    "EdDSA",
+    oneOf("EdDSA", "ES256"),
+    "Algorithm of new signing keys.",
+  ),
+  accessTokenMs: setting("LATCHKEY_ACCESS_TOKEN_SECONDS", "1800", seconds(60, 86_400), "Life of an access token."),
+  refreshIdleMs: setting(
+    "LATCHKEY_REFRESH_IDLE_SECONDS",
+    "604800",
+    seconds(60, 31_536_000),
+    "A session ends after so long without a refresh.",
+  ),
+  refreshAbsoluteMs: setting(
+    "LATCHKEY_REFRESH_ABSOLUTE_SECONDS",
+    "2592000",
+    seconds(60, 31_536_000),
+    "A session ends so long after the login.",
+  ),
+  refreshGraceMs: setting(
+    "LATCHKEY_REFRESH_GRACE_SECONDS",
+    "10",
+    seconds(0, 300),
+    "How long the refresh token just replaced still returns its successor.",
+  ),
+} as const;
+
+function setting<T>(name: string, fallback: string | undefined, parse: (text: string) => T, doc: string): Setting<T> {
+  return { name, default: fallback, parse, doc };
+}

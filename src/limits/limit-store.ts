@@ -1,0 +1,36 @@
+import type { LimitDecision, LimitRequest } from "./limit.ts";
+
+/**
+ * A place that keeps windows, such as this process or Redis. For its implementer:
+ *
+ * - A group of requests is decided in order, at one moment, with nothing else in between; a later request sees what an
+ *   earlier one counted. A request is counted in both windows of each of its limits, or nowhere: it is denied if any
+ *   window with a figure has no room, and a denied one costs nothing.
+ * - The windows are those of `window.ts`, in whole milliseconds by the store's own clock: where processes share a
+ *   store, their clocks play no part.
+ * - A window is (subject, name, length). The figures are not part of it, and a window without a figure is counted too:
+ *   services that share a name may each bring another figure, and one that is set later finds what was used.
+ * - What is absent is an empty window. Whatever holds nothing any more is forgotten, and memory has a bound.
+ * - `degraded` is false in every decision; it is the limiter's word.
+ */
+export interface LimitStore {
+  /**
+   * Which part of the store keeps a subject. Parts fail independently; a store that fails as a whole has one, "". Cheap,
+   * without I/O; the answer may change over time.
+   */
+  partOf(subject: string): string;
+  /**
+   * Decides a group; all its subjects are in one part. As many decisions as requests, in their order.
+   *
+   * @throws for whatever reason when no decision was reached; whether the group was counted is then unknown
+   */
+  decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]>;
+  /**
+   * Empties the windows of the subject's own limit (name "") and of those named.
+   *
+   * @throws when the store is out of reach
+   */
+  reset(subject: string, names: readonly string[]): Promise<void>;
+  /** The part has not answered for seconds: drop what may be a dead connection to it and begin anew. */
+  renew(part: string): void;
+}

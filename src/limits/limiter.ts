@@ -1,0 +1,104 @@
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { FullWindows } from "./full-windows.ts";
+import { type LimitDecision, type Limiter, type LimitRequest, limitsWithFigures, NOT_LIMITED } from "./limit.ts";
+import type { LimitStore } from "./limit-store.ts";
+import { LocalShare } from "./local-share.ts";
+import { StorePart, unlessSilent } from "./store-part.ts";
+
+export interface SharedLimiterDeps {
+  /** Where all processes count together. */
+  readonly store: LimitStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How many machines run the service, and how many processes each: while the store is away each takes its share. */
+  readonly replicas: number;
+  readonly workers: number;
+}
+
+/** Parts come and go with the nodes of a cluster; this is more than any cluster has. */
+const MAX_PARTS = 1_024;
+
+/**
+ * The limiter over a store that other processes share.
+ *
+ * A request is answered, in this order, from the windows known to be full; by the store, in a group with all that wait
+ * in the same turn of the event loop; or, where the store is out of reach, by this process alone with its share of each
+ * limit and `degraded` set. In any window that touches an outage at most (replicas * workers + 1) * L are admitted.
+ */
+export class SharedLimiter implements Limiter {
+  readonly #deps: SharedLimiterDeps;
+  readonly #parts = new Map<string, StorePart>();
+  readonly #full = new FullWindows();
+  readonly #share: LocalShare;
+
+  constructor(deps: SharedLimiterDeps) {
+    this.#deps = deps;
+    this.#share = new LocalShare({ clock: deps.clock, processes: deps.replicas * deps.workers });
+  }
+
+  async decide(request: LimitRequest): Promise<LimitDecision> {
+    const limits = limitsWithFigures(request);
+    if (limits.length === 0) return NOT_LIMITED;
+    const judged = limits.length === request.limits.length ? request : { ...request, limits };
+    const known = this.#full.find(judged, this.#deps.clock.monotonicMs());
+    if (known !== undefined) return known;
+    const part = this.#partOf(request.subject);
+    const decision = part.isOutOfReach ? undefined : await part.decide(judged);
+    if (decision === undefined) return this.#share.decide(judged);
+    this.#full.remember(judged, decision, this.#deps.clock.monotonicMs());
+    return decision;
+  }
+
+  decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    return Promise.all(requests.map((request) => this.decide(request)));
+  }
+
+  async reset(subject: string, names: readonly string[]): Promise<void> {
+    this.#full.forget(subject);
+    await this.#share.reset(subject, names);
+    await unlessSilent(this.#deps.store.reset(subject, names));
+    // Once more: a denial decided before the reset may have been noted while it was under way.
+    this.#full.forget(subject);
+  }
+
+  /** Whether some part of the store is out of reach now, so that its subjects' decisions are degraded. */
+  isDegraded(): boolean {
+    return [...this.#parts.values()].some((part) => part.isOutOfReach);
+  }
+
+  /** Ends what runs in the background. The store is the caller's to close. */
+  close(): void {
+    for (const part of this.#parts.values()) part.close();
+  }
+
+  #partOf(subject: string): StorePart {
+    const name = this.#deps.store.partOf(subject);
+    const known = this.#parts.get(name);
+    if (known !== undefined) return known;
+    const part = new StorePart({
+      store: this.#deps.store,
+      part: name,
+      onOutOfReach: (part, cause) =>
+        this.#deps.log.warn("limit store is out of reach, counting in this process", { part, cause: wordOf(cause) }),
+      onBack: (part) => this.#deps.log.info("limit store is back", { part }),
+    });
+    this.#dropOldestPart();
+    this.#parts.set(name, part);
+    return part;
+  }
+
+  #dropOldestPart(): void {
+    if (this.#parts.size < MAX_PARTS) return;
+    const [name, part] = this.#parts.entries().next().value!;
+    part.close();
+    this.#parts.delete(name);
+  }
+}
+
+/** The first word of a Redis error (READONLY, OOM ...) or a system error's code: never text that may quote values. */
+function wordOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return "unknown";
+  const code = (cause as NodeJS.ErrnoException).code;
+  return code ?? /^[A-Z]{2,20}(?= )/.exec(cause.message)?.[0] ?? cause.name;
+}

@@ -1,0 +1,56 @@
+import type { Clock } from "../lib/clock.ts";
+import type { LimitDecision, LimitRequest, NamedLimit, WindowStatus } from "./limit.ts";
+import { MemoryLimitStore } from "./memory-limit-store.ts";
+
+export interface LocalShareDeps {
+  readonly clock: Clock;
+  /** How many processes serve, all machines together: each takes ceil(L / processes). */
+  readonly processes: number;
+}
+
+/** What a denied call is told whose cost is above the share but not above the limit: by then the store may be back. */
+const STORE_MAY_BE_BACK_MS = 1_000;
+
+/** Decides while the shared store is out of reach: in this process alone, with its share of every limit. */
+export class LocalShare {
+  readonly #store: MemoryLimitStore;
+  readonly #processes: number;
+
+  constructor(deps: LocalShareDeps) {
+    this.#store = new MemoryLimitStore({ clock: deps.clock });
+    this.#processes = deps.processes;
+  }
+
+  /** As Limiter.decide, always `degraded`. A status names the whole limit; what remains is what remains of the share. */
+  async decide(request: LimitRequest): Promise<LimitDecision> {
+    const limits = request.limits.map((limit) => this.#shareOf(limit));
+    const [decision] = await this.#store.decide([{ ...request, limits }]);
+    const { allowed, windows, retryAfterMs } = decision!;
+    const waits = !allowed && retryAfterMs === undefined && !isAboveALimit(request);
+    return {
+      allowed,
+      retryAfterMs: waits ? STORE_MAY_BE_BACK_MS : retryAfterMs,
+      windows: withFigures(windows, request.limits),
+      degraded: true,
+    };
+  }
+
+  reset(subject: string, names: readonly string[]): Promise<void> {
+    return this.#store.reset(subject, names);
+  }
+
+  #shareOf({ name, perMinute, perDay }: NamedLimit): NamedLimit {
+    const share = (figure: number | undefined) => figure && Math.ceil(figure / this.#processes);
+    return { name, perMinute: share(perMinute), perDay: share(perDay) };
+  }
+}
+
+function isAboveALimit({ cost, limits }: LimitRequest): boolean {
+  return limits.some(({ perMinute, perDay }) => cost > (perMinute ?? cost) || cost > (perDay ?? cost));
+}
+
+/** Statuses come in the order of the limits, the minute before the day. */
+function withFigures(windows: readonly WindowStatus[], limits: readonly NamedLimit[]): WindowStatus[] {
+  const figures = limits.flatMap(({ perMinute, perDay }) => [perMinute, perDay]).filter((one) => one !== undefined);
+  return windows.map((window, at) => ({ ...window, limit: figures[at]! }));
+}

@@ -1,0 +1,130 @@
+import type { Clock } from "../lib/clock.ts";
+import {
+  DAY_MS,
+  type LimitDecision,
+  type LimitFigures,
+  type LimitRequest,
+  MINUTE_MS,
+  type NamedLimit,
+  type WindowStatus,
+} from "./limit.ts";
+import type { LimitStore } from "./limit-store.ts";
+import { Window } from "./window.ts";
+
+export interface MemoryLimitStoreOptions {
+  readonly clock: Clock;
+  /** Most limits kept; beyond it the one counted longest ago is forgotten. One needs up to 6 KB, most far less. */
+  readonly maxLimits?: number;
+}
+
+/** Both windows of one limit of one subject. */
+interface Windows {
+  readonly minute: Window;
+  readonly day: Window;
+}
+
+const MAX_LIMITS = 100_000;
+/** How many that hold nothing any more go for each one that comes. */
+const FORGOTTEN_PER_NEW = 2;
+
+/** Windows in this process: for a single process without Redis, and for the time that Redis is out of reach. */
+export class MemoryLimitStore implements LimitStore {
+  /** In the order in which they were last counted. */
+  readonly #kept = new Map<string, Windows>();
+  readonly #clock: Clock;
+  readonly #maxLimits: number;
+
+  constructor(options: MemoryLimitStoreOptions) {
+    this.#clock = options.clock;
+    this.#maxLimits = options.maxLimits ?? MAX_LIMITS;
+  }
+
+  /** How many limits are kept now. */
+  get size(): number {
+    return this.#kept.size;
+  }
+
+  partOf(): string {
+    return "";
+  }
+
+  async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    const nowMs = Math.floor(this.#clock.nowMs());
+    return requests.map((request) => this.#decideOne(request, nowMs));
+  }
+
+  async reset(subject: string, names: readonly string[]): Promise<void> {
+    for (const name of ["", ...names]) this.#kept.delete(keyOf(subject, name));
+  }
+
+  renew(): void {}
+
+  #decideOne({ subject, cost, limits }: LimitRequest, nowMs: number): LimitDecision {
+    const held = limits.map((limit) => ({ limit, windows: this.#windowsOf(subject, limit.name, nowMs) }));
+    const waitMs = held.map(({ limit, windows }) => msUntilRoom(windows, limit, cost)).reduce(longer, 0);
+    const allowed = waitMs === 0;
+    if (allowed && cost > 0) {
+      for (const { limit, windows } of held) this.#count(subject, limit.name, windows, cost, nowMs);
+    }
+    const statuses = held.flatMap(({ limit, windows }) => statusesOf(limit, windows));
+    return { allowed, retryAfterMs: allowed ? undefined : waitMs, windows: statuses, degraded: false };
+  }
+
+  #windowsOf(subject: string, name: string, nowMs: number): Windows {
+    const kept = this.#kept.get(keyOf(subject, name));
+    const windows = kept ?? { minute: new Window(MINUTE_MS), day: new Window(DAY_MS) };
+    windows.minute.slide(nowMs);
+    windows.day.slide(nowMs);
+    return windows;
+  }
+
+  #count(subject: string, name: string, windows: Windows, cost: number, nowMs: number): void {
+    windows.minute.count(cost);
+    windows.day.count(cost);
+    const key = keyOf(subject, name);
+    if (!this.#kept.delete(key)) this.#makeRoom(nowMs);
+    this.#kept.set(key, windows);
+  }
+
+  #makeRoom(nowMs: number): void {
+    let left = FORGOTTEN_PER_NEW;
+    for (const [key, windows] of this.#kept) {
+      windows.day.slide(nowMs);
+      if (this.#kept.size < this.#maxLimits && windows.day.total > 0) return;
+      this.#kept.delete(key);
+      if (--left === 0) return;
+    }
+  }
+}
+
+/** Milliseconds; undefined = for ever. */
+type Wait = number | undefined;
+
+/** A name has no NUL, so that no two pairs of subject and name share a key. */
+function keyOf(subject: string, name: string): string {
+  return `${name}\0${subject}`;
+}
+
+function msUntilRoom(windows: Windows, figures: LimitFigures, cost: number): Wait {
+  if (cost === 0) return 0;
+  const { perMinute, perDay } = figures;
+  const minute = perMinute === undefined ? 0 : windows.minute.msUntilRoom(cost, perMinute);
+  const day = perDay === undefined ? 0 : windows.day.msUntilRoom(cost, perDay);
+  return longer(minute, day);
+}
+
+function longer(a: Wait, b: Wait): Wait {
+  return a === undefined || b === undefined ? undefined : Math.max(a, b);
+}
+
+function statusesOf(limit: NamedLimit, windows: Windows): WindowStatus[] {
+  const statuses: WindowStatus[] = [];
+  if (limit.perMinute !== undefined) statuses.push(statusOf(limit.name, limit.perMinute, windows.minute));
+  if (limit.perDay !== undefined) statuses.push(statusOf(limit.name, limit.perDay, windows.day));
+  return statuses;
+}
+
+function statusOf(name: string, limit: number, window: Window): WindowStatus {
+  const remaining = Math.max(0, limit - window.total);
+  return { name, lengthMs: window.lengthMs, limit, remaining, resetAfterMs: window.msUntilEmpty() };
+}

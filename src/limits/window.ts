@@ -1,0 +1,113 @@
+/**
+ * The exact window: never more than L in any interval of its length. Time is cut into buckets of a 60th of the length;
+ * what counts is the current bucket and the 60 before it, unweighted. Sixty-one, because an interval of the window's
+ * length touches up to 61 buckets: counting 60 admits 2L across a boundary.
+ *
+ * `redis/limit.lua` does the same arithmetic; the contract suite holds the two together.
+ */
+const BUCKETS_BEFORE = 60;
+
+interface Bucket {
+  /** Bucket n lasts from n * width to (n + 1) * width. */
+  readonly number: number;
+  count: number;
+}
+
+/**
+ * Counts of one window. `slide` comes first, once per decision; everything else then speaks of that time. Work is
+ * constant per call when amortised, since each bucket comes in once and goes out once; only `msUntilRoom` of a full
+ * window looks through its buckets, at most 61.
+ */
+export class Window {
+  readonly lengthMs: number;
+  readonly #widthMs: number;
+  /** Oldest first; those before #first have slid out. */
+  #buckets: Bucket[] = [];
+  #first = 0;
+  #total = 0;
+  #nowMs = 0;
+
+  /** @param lengthMs a multiple of 60 */
+  constructor(lengthMs: number) {
+    this.lengthMs = lengthMs;
+    this.#widthMs = lengthMs / BUCKETS_BEFORE;
+  }
+
+  /** What the window holds. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /**
+   * Moves the window to a time, in whole milliseconds. Counts of a later time than that move into the current bucket:
+   * a clock that steps back never admits more, and the window is itself again within its length.
+   */
+  slide(nowMs: number): void {
+    this.#nowMs = nowMs;
+    const current = Math.floor(nowMs / this.#widthMs);
+    this.#gatherFrom(current);
+    this.#dropBefore(current - BUCKETS_BEFORE);
+  }
+
+  /** Counts into the current bucket. */
+  count(cost: number): void {
+    if (cost === 0) return;
+    const current = Math.floor(this.#nowMs / this.#widthMs);
+    const last = this.#buckets.at(-1);
+    if (last?.number === current) last.count += cost;
+    else this.#buckets.push({ number: current, count: cost });
+    this.#total += cost;
+  }
+
+  /** Time until so much more fits under the limit if nothing else is counted; 0 = now, undefined = never. */
+  msUntilRoom(cost: number, limit: number): number | undefined {
+    if (cost > limit) return undefined;
+    let excess = this.#total + cost - limit;
+    let waitMs = 0;
+    for (let at = this.#first; excess > 0; at++) {
+      const bucket = this.#buckets[at]!;
+      excess -= bucket.count;
+      waitMs = this.#msUntilGone(bucket);
+    }
+    return waitMs;
+  }
+
+  /** Time until the window is empty if nothing more is counted; 0 = it is. */
+  msUntilEmpty(): number {
+    const last = this.#buckets.at(-1);
+    return last === undefined ? 0 : this.#msUntilGone(last);
+  }
+
+  #msUntilGone(bucket: Bucket): number {
+    return (bucket.number + BUCKETS_BEFORE + 1) * this.#widthMs - this.#nowMs;
+  }
+
+  #gatherFrom(current: number): void {
+    if ((this.#buckets.at(-1)?.number ?? current) <= current) return;
+    this.#compact();
+    let later = 0;
+    while (this.#buckets.length > 0 && this.#buckets.at(-1)!.number > current) later += this.#buckets.pop()!.count;
+    this.#total -= later;
+    this.count(later);
+  }
+
+  #dropBefore(oldest: number): void {
+    while (this.#first < this.#buckets.length && this.#buckets[this.#first]!.number < oldest) {
+      this.#total -= this.#buckets[this.#first]!.count;
+      this.#first++;
+    }
+    if (this.#first === this.#buckets.length) this.#forget();
+    else if (this.#first > BUCKETS_BEFORE) this.#compact();
+  }
+
+  #forget(): void {
+    if (this.#first === 0) return;
+    this.#buckets = [];
+    this.#first = 0;
+  }
+
+  #compact(): void {
+    this.#buckets = this.#buckets.slice(this.#first);
+    this.#first = 0;
+  }
+}

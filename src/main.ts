@@ -1,0 +1,79 @@
+/** The process: environment, start, wait for a signal, stop. */
+import cluster from "node:cluster";
+import { type Config, ConfigError, readConfig } from "./config.ts";
+import { adminCredentialFile } from "./first-operator.ts";
+import { systemClock } from "./lib/clock.ts";
+import { createLog } from "./lib/log.ts";
+import { startService } from "./service.ts";
+import { runWorkers } from "./workers.ts";
+
+const config = configOrExit();
+const log = createLog(config.logLevel, config.logFormat);
+process.on("uncaughtException", (error) => fail("a bug: an error that nobody caught; the process ends", error));
+
+if (config.workers > 1 && cluster.isPrimary) stopOnSignal(runWorkers(config.workers, log));
+else await run();
+
+async function run(): Promise<void> {
+  if (cluster.isPrimary) for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);
+  try {
+    const service = await startService({ config, clock: systemClock, log });
+    stopOnSignal(() => service.stop());
+    log.info("latchkey is ready", { address: service.address, ops: service.opsAddress, pid: process.pid });
+    if (!config.production) showNextCommands(service.address);
+  } catch (error) {
+    fail("the service could not start", error);
+  }
+}
+
+function configOrExit(): Config {
+  try {
+    return readConfig(process.env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    for (const fault of error.faults) process.stderr.write(`latchkey: ${fault}\n`);
+    process.exit(78); // EX_CONFIG of sysexits(3)
+  }
+}
+
+/** The first signal drains; the second does not wait. */
+function stopOnSignal(stop: () => Promise<void>): void {
+  let isStopping = false;
+  const onSignal = (signal: string) => {
+    if (isStopping) exit(1);
+    isStopping = true;
+    log.info("stopping; a second signal forces", { signal });
+    stop().then(
+      () => {
+        log.info("stopped");
+        exit(0);
+      },
+      (error: unknown) => fail("could not stop in order", error),
+    );
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+}
+
+function showNextCommands(address: string): void {
+  const file = adminCredentialFile(config.dataDir);
+  for (const line of [
+    "try next, in another terminal:",
+    "  npm run demo",
+    `  grpcurl -plaintext ${address} list`,
+    `  grpcurl -plaintext -H "authorization: Bearer $(cat ${file})" ${address} latchkey.v1.AdminService/ListServiceCredentials`,
+  ]) {
+    log.info(line);
+  }
+}
+
+/** What stops the service is told in one line; where a bug is the cause, with where it happened. */
+function fail(message: string, error: unknown): never {
+  log.error(message, { reason: error instanceof Error ? error.message : String(error) }, error);
+  exit(1);
+}
+
+function exit(code: number): never {
+  log.flush();
+  process.exit(code);
+}

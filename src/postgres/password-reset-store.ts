@@ -1,0 +1,50 @@
+import type { PasswordResetStore } from "../auth/password-reset-store.ts";
+import type { GrantedSession } from "../auth/session.ts";
+import type { User } from "../auth/user.ts";
+import type { Database, Transaction } from "./database.ts";
+import { PasswordResetRow, UserRow } from "./tables.ts";
+import { toUser } from "./user-rows.ts";
+import { lockUser, replacePassword } from "./user-store.ts";
+
+export class PostgresPasswordResetStore implements PasswordResetStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async find(digests: readonly Uint8Array[]): Promise<User | undefined> {
+    return this.#database.transact(async (tx) => {
+      const reset = await findUsable(tx, digests);
+      if (reset === null) return undefined;
+      const row = await tx.em.findOne(UserRow, { id: reset.userId, state: "active" });
+      return row === null ? undefined : toUser(row);
+    });
+  }
+
+  async complete(input: Parameters<PasswordResetStore["complete"]>[0]): Promise<GrantedSession | undefined> {
+    return this.#database.transact(async (tx) => {
+      const reset = await findUsable(tx, input.digests);
+      if (reset === null) return undefined;
+      const row = await lockUser(tx, reset.userId);
+      if (row?.state !== "active") return undefined;
+      // Under the user's lock: of two that use one token the second finds it used.
+      const used = await tx.em.nativeUpdate(
+        PasswordResetRow,
+        { tokenDigest: reset.tokenDigest, usedAt: null },
+        { usedAt: tx.now },
+      );
+      if (used === 0) return undefined;
+      await tx.em.nativeUpdate(PasswordResetRow, { userId: row.id, usedAt: null }, { usedAt: tx.now });
+      return replacePassword(tx, row, input);
+    });
+  }
+}
+
+function findUsable(tx: Transaction, digests: readonly Uint8Array[]): Promise<PasswordResetRow | null> {
+  return tx.em.findOne(PasswordResetRow, {
+    tokenDigest: { $in: digests.map((digest) => Buffer.from(digest)) },
+    usedAt: null,
+    expiresAt: { $gt: tx.now },
+  });
+}

@@ -1,0 +1,90 @@
+import type { GrantedSession, NewSession, Session, SessionEnd } from "../auth/session.ts";
+import { MAX_SESSIONS_PER_USER } from "../auth/session.ts";
+import { bytesOf, ms, msOf, type Row, type Transaction } from "./database.ts";
+
+/** Columns of a session as its records need them. */
+export const SESSION_COLUMNS = `s.id, s.user_id, s.seed, s.ring_version, s.generation, s.user_agent, s.client_ip,
+  ${ms("s.created_at")} as created_ms, ${ms("s.refreshed_at")} as refreshed_ms,
+  ${ms("s.idle_expires_at")} as idle_expires_ms`;
+
+export function toSession(row: Row): Session {
+  return Object.freeze({
+    id: row.id as string,
+    userId: row.user_id as string,
+    createdAtMs: msOf(row.created_ms) as number,
+    refreshedAtMs: msOf(row.refreshed_ms) as number,
+    expiresAtMs: msOf(row.idle_expires_ms) as number,
+    userAgent: row.user_agent as string,
+    clientIp: row.client_ip as string,
+  });
+}
+
+export function toGrantedSession(row: Row): GrantedSession {
+  return Object.freeze({
+    ...toSession(row),
+    seed: Buffer.from(bytesOf(row.seed)),
+    ringVersion: row.ring_version as number,
+    generation: row.generation as number,
+  });
+}
+
+/**
+ * Begins a session, if the user is as required. The statement locks the user's row: a change of state or password that
+ * runs at the same time is either seen here, or waits and then sees this session.
+ */
+export async function beginSession(
+  tx: Transaction,
+  user: { readonly userId: string; readonly passwordVersion: number },
+  session: NewSession,
+): Promise<GrantedSession | undefined> {
+  const now = tx.now.toISOString();
+  const [row] = await tx.em.execute<Row[]>(
+    `insert into sessions as s (id, user_id, seed, ring_version, generation, password_version,
+       created_at, refreshed_at, idle_expires_at, expires_at, user_agent, client_ip)
+     select ?, u.id, decode(?, 'hex'), ?::int, 1, u.password_version,
+       ?::timestamptz, ?::timestamptz,
+       ?::timestamptz + least(?::float8, ?::float8) * interval '1 millisecond',
+       ?::timestamptz + ?::float8 * interval '1 millisecond', ?, ?
+     from users u where u.id = ? and u.state = 'active' and u.password_version = ?::int
+     for update of u
+     returning ${SESSION_COLUMNS}`,
+    [
+      session.id,
+      Buffer.from(session.seed).toString("hex"),
+      session.ringVersion,
+      ...[now, now, now, session.idleMs, session.absoluteMs, now, session.absoluteMs],
+      session.userAgent,
+      session.clientIp,
+      user.userId,
+      user.passwordVersion,
+    ],
+  );
+  if (row === undefined) return undefined;
+  await endOldest(tx, user.userId);
+  return toGrantedSession(row);
+}
+
+/** Ends all sessions of a user. */
+export async function endSessionsOf(tx: Transaction, userId: string, why: SessionEnd): Promise<void> {
+  await end(tx, why, "user_id = ? and ended_at is null", [userId]);
+}
+
+/** Ends what is live beyond the newest 50. The caller holds the user's lock, so that logins count one after another. */
+async function endOldest(tx: Transaction, userId: string): Promise<void> {
+  const now = tx.now.toISOString();
+  await end(
+    tx,
+    "too_many_sessions",
+    `id in (select id from sessions where user_id = ? and ended_at is null and idle_expires_at > ?::timestamptz
+       order by created_at desc, id desc offset ${MAX_SESSIONS_PER_USER})`,
+    [userId, now],
+  );
+}
+
+async function end(tx: Transaction, why: SessionEnd, condition: string, parameters: readonly unknown[]): Promise<void> {
+  const rows = await tx.em.execute<Row[]>(
+    `update sessions set ended_at = ?::timestamptz, end_reason = ? where ${condition} returning id`,
+    [tx.now.toISOString(), why, ...parameters],
+  );
+  for (const row of rows) await tx.changed("SESSION", row.id as string);
+}

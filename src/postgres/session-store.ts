@@ -1,0 +1,112 @@
+import type { GrantedSession, RefreshSecret, Session, SessionEnd, SessionStanding } from "../auth/session.ts";
+import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
+import { bytesOf, type Database, ms, msOf, type Row } from "./database.ts";
+import { beginSession, SESSION_COLUMNS, toGrantedSession, toSession } from "./session-rows.ts";
+
+type AdvanceInput = Parameters<SessionStore["advance"]>[0];
+type ListInput = Parameters<SessionStore["listLive"]>[0];
+
+export class PostgresSessionStore implements SessionStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  begin(input: Parameters<SessionStore["begin"]>[0]): Promise<GrantedSession | undefined> {
+    return this.#database.transact((tx) => beginSession(tx, input, input.session));
+  }
+
+  async standing(id: string): Promise<{ standing: SessionStanding; databaseMs: number } | undefined> {
+    const [row] = await this.#database.read(
+      `select s.id, s.user_id, u.state, ${ms("s.idle_expires_at")} as idle_expires_ms,
+         ${ms("s.ended_at")} as ended_ms, ${ms(this.#database.now)} as now_ms
+       from sessions s join users u on u.id = s.user_id where s.id = ?`,
+      [id],
+    );
+    if (row === undefined) return undefined;
+    const standing = Object.freeze({
+      id: row.id as string,
+      userId: row.user_id as string,
+      userState: row.state as SessionStanding["userState"],
+      expiresAtMs: msOf(row.idle_expires_ms) as number,
+      endedAtMs: msOf(row.ended_ms),
+    });
+    return { standing, databaseMs: msOf(row.now_ms) as number };
+  }
+
+  async refreshSecret(id: string): Promise<RefreshSecret | undefined> {
+    const [row] = await this.#database.run("select seed, ring_version from sessions where id = ?", [id]);
+    if (row === undefined) return undefined;
+    return Object.freeze({ seed: Buffer.from(bytesOf(row.seed)), ringVersion: row.ring_version as number });
+  }
+
+  async advance(input: AdvanceInput): Promise<RefreshOutcome> {
+    const { id, generation } = input;
+    return this.#database.transact(async (tx) => {
+      const [row] = await tx.em.execute<Row[]>(advanceSql(this.#database.now, input), [id, generation]);
+      if (row !== undefined && row.ended_ms === null) return { kind: "granted", session: toGrantedSession(row) };
+      if (row !== undefined) {
+        await tx.changed("SESSION", id);
+        return { kind: "reused", userId: row.user_id as string };
+      }
+      const sql = "select user_id from sessions where id = ? and generation < ?::int";
+      const [behind] = await tx.em.execute<Row[]>(sql, [id, generation]);
+      return behind === undefined ? { kind: "not_live" } : { kind: "ahead", userId: behind.user_id as string };
+    });
+  }
+
+  async end(input: { readonly id: string; readonly userId?: string; readonly why: SessionEnd }): Promise<boolean> {
+    const { id, userId, why } = input;
+    return this.#database.transact(async (tx) => {
+      const ofUser = userId === undefined ? "" : "and user_id = ?";
+      const who = userId === undefined ? [id] : [id, userId];
+      const ended = await tx.em.execute<Row[]>(
+        `update sessions set ended_at = ?::timestamptz, end_reason = ?
+         where id = ? ${ofUser} and ended_at is null returning id`,
+        [tx.now.toISOString(), why, ...who],
+      );
+      if (ended.length > 0) {
+        await tx.changed("SESSION", id);
+        return true;
+      }
+      const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);
+      return known.length > 0;
+    });
+  }
+
+  async listLive(input: ListInput): Promise<readonly Session[]> {
+    const { userId, after, limit } = input;
+    const behind = after === undefined ? "" : "and (s.created_at, s.id) < (?::timestamptz, ?)";
+    const cursor = after === undefined ? [] : [new Date(after.createdAtMs).toISOString(), after.id];
+    const rows = await this.#database.run(
+      `select ${SESSION_COLUMNS} from sessions s
+       where s.user_id = ? and s.ended_at is null and s.idle_expires_at > ${this.#database.now} ${behind}
+       order by s.created_at desc, s.id desc limit ?::int`,
+      [userId, ...cursor, limit],
+    );
+    return rows.map(toSession);
+  }
+}
+
+/**
+ * One UPDATE decides what a genuine token gets. Callers that meet wait for each other's row lock and are then judged by
+ * the row as the other left it. A replay within the grace writes the row as it was: that it was written is what puts it
+ * in the order. Parameters: id, generation.
+ */
+function advanceSql(now: string, { idleMs, graceMs }: AdvanceInput): string {
+  const span = (milliseconds: number) => `interval '${Math.trunc(milliseconds)} milliseconds'`;
+  const newest = "s.generation = p.generation";
+  const replay = `(s.generation = p.generation + 1 and ${now} <= s.refreshed_at + ${span(graceMs)})`;
+  const reused = `s.generation > p.generation and not ${replay}`;
+  return `update sessions s set
+      generation = case when ${newest} then s.generation + 1 else s.generation end,
+      refreshed_at = case when ${newest} then ${now} else s.refreshed_at end,
+      idle_expires_at = case when ${newest} then least(${now} + ${span(idleMs)}, s.expires_at) else s.idle_expires_at end,
+      ended_at = case when ${reused} then ${now} end,
+      end_reason = case when ${reused} then 'refresh_token_reused' end
+    from (select ? as id, ?::int as generation) p
+    where s.id = p.id and s.generation >= p.generation and s.ended_at is null and s.idle_expires_at > ${now}
+      and exists (select 1 from users u where u.id = s.user_id and u.state = 'active')
+    returning ${SESSION_COLUMNS}, ${ms("s.ended_at")} as ended_ms`;
+}

@@ -1,0 +1,171 @@
+import assert from "node:assert/strict";
+import { LockMode } from "@mikro-orm/core";
+import type { GrantedSession } from "../auth/session.ts";
+import type { User, UserSecrets } from "../auth/user.ts";
+import type { UserStore } from "../auth/user-store.ts";
+import { isUniqueViolation } from "./conflicts.ts";
+import type { Database, Transaction } from "./database.ts";
+import { behindCursor } from "./key-store.ts";
+import { beginSession, endSessionsOf } from "./session-rows.ts";
+import { PasswordResetRow, UserRow } from "./tables.ts";
+import { insertUser, toUser, toUserSecrets } from "./user-rows.ts";
+
+type Input<M extends keyof UserStore> = Parameters<UserStore[M]>[0];
+
+export class PostgresUserStore implements UserStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  register(input: Input<"register">): Promise<{ user: User; session: GrantedSession } | undefined> {
+    return this.#unlessTaken(async (tx) => {
+      const row = insertUser(tx, input.user, input.passwordHash);
+      await tx.em.flush();
+      const session = await beginSession(tx, { userId: row.id, passwordVersion: row.passwordVersion }, input.session);
+      assert(session !== undefined, "the user was inserted by this transaction");
+      return { user: toUser(row), session };
+    });
+  }
+
+  create(input: Input<"create">): Promise<{ user: User; resetExpiresAtMs: number } | undefined> {
+    return this.#unlessTaken(async (tx) => {
+      const row = insertUser(tx, input.user, null);
+      const expiresAt = new Date(tx.now.getTime() + input.reset.lifeMs);
+      await tx.em.flush();
+      tx.em.persist(
+        tx.em.create(PasswordResetRow, {
+          tokenDigest: Buffer.from(input.reset.digest),
+          userId: row.id,
+          createdAt: tx.now,
+          expiresAt,
+          usedAt: null,
+        }),
+      );
+      await tx.em.flush();
+      return { user: toUser(row), resetExpiresAtMs: expiresAt.getTime() };
+    });
+  }
+
+  async find(id: string): Promise<User | undefined> {
+    return this.#database.transact(async ({ em }) => {
+      const row = await em.findOne(UserRow, { id });
+      return row === null ? undefined : toUser(row);
+    });
+  }
+
+  async secretsById(id: string): Promise<UserSecrets | undefined> {
+    return this.#database.transact(async ({ em }) => {
+      const row = await em.findOne(UserRow, { id });
+      return row === null ? undefined : toUserSecrets(row);
+    });
+  }
+
+  async secretsByEmail(emailNormalized: string): Promise<UserSecrets | undefined> {
+    return this.#database.transact(async ({ em }) => {
+      const row = await em.findOne(UserRow, { emailNormalized });
+      return row === null ? undefined : toUserSecrets(row);
+    });
+  }
+
+  async list(input: Input<"list">): Promise<readonly User[]> {
+    const { emailNormalized, after, limit } = input;
+    return this.#database.transact(async ({ em }) => {
+      const ofEmail = emailNormalized === undefined ? [] : [{ emailNormalized }];
+      const behind = after === undefined ? [] : [behindCursor(after)];
+      const rows = await em.find(
+        UserRow,
+        { $and: [...ofEmail, ...behind] },
+        { orderBy: [{ createdAt: "desc" }, { id: "desc" }], limit },
+      );
+      return rows.map(toUser);
+    });
+  }
+
+  async update(input: Input<"update">): Promise<User | undefined> {
+    const { displayName, tier, scopes } = input.patch;
+    return this.#database.transact(async (tx) => {
+      const row = await lockUser(tx, input.id);
+      if (row === null) return undefined;
+      const granted = JSON.stringify([row.tier, row.scopes]);
+      if (displayName !== undefined) row.displayName = displayName;
+      if (tier !== undefined) row.tier = tier;
+      if (scopes !== undefined) row.scopes = [...scopes];
+      await tx.em.flush();
+      if (JSON.stringify([row.tier, row.scopes]) !== granted) await tx.changed("OWNER", row.id);
+      return toUser(row);
+    });
+  }
+
+  async disable(input: Input<"disable">): Promise<User | undefined> {
+    return this.#database.transact(async (tx) => {
+      const row = await setState(tx, input.id, "disabled");
+      if (row === null) return undefined;
+      await endSessionsOf(tx, row.id, "user_disabled");
+      return toUser(row);
+    });
+  }
+
+  async enable(input: Input<"enable">): Promise<User | undefined> {
+    return this.#database.transact(async (tx) => {
+      const row = await setState(tx, input.id, "active");
+      return row === null ? undefined : toUser(row);
+    });
+  }
+
+  async changePassword(input: Input<"changePassword">): Promise<GrantedSession | undefined> {
+    return this.#database.transact(async (tx) => {
+      const row = await lockUser(tx, input.id);
+      if (row?.state !== "active" || row.passwordVersion !== input.expectedVersion) return undefined;
+      return replacePassword(tx, row, input);
+    });
+  }
+
+  async rehash(input: Input<"rehash">): Promise<void> {
+    await this.#database.transact(({ em }) =>
+      em.nativeUpdate(
+        UserRow,
+        { id: input.id, passwordVersion: input.passwordVersion },
+        { passwordHash: input.passwordHash },
+      ),
+    );
+  }
+
+  async #unlessTaken<T>(work: (tx: Transaction) => Promise<T>): Promise<T | undefined> {
+    try {
+      return await this.#database.transact(work);
+    } catch (error) {
+      if (isUniqueViolation(error)) return undefined;
+      throw error;
+    }
+  }
+}
+
+export function lockUser(tx: Transaction, id: string): Promise<UserRow | null> {
+  return tx.em.findOne(UserRow, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+}
+
+/** The user first, then the sessions: a login in between waits for the user's lock, and is refused by the version. */
+export async function replacePassword(
+  tx: Transaction,
+  row: UserRow,
+  input: Pick<Input<"changePassword">, "passwordHash" | "session">,
+): Promise<GrantedSession> {
+  row.passwordHash = input.passwordHash;
+  row.passwordVersion++;
+  await tx.em.flush();
+  await endSessionsOf(tx, row.id, "password_changed");
+  const session = await beginSession(tx, { userId: row.id, passwordVersion: row.passwordVersion }, input.session);
+  assert(session !== undefined, "this transaction holds the user's lock");
+  return session;
+}
+
+async function setState(tx: Transaction, id: string, state: UserRow["state"]): Promise<UserRow | null> {
+  const row = await lockUser(tx, id);
+  if (row === null || row.state === state) return row;
+  row.state = state;
+  await tx.em.flush();
+  await tx.changed("OWNER", row.id);
+  return row;
+}

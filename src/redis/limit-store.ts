@@ -1,0 +1,117 @@
+import { createHash, hash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { Clock } from "../lib/clock.ts";
+import { DAY_MS, type LimitDecision, type LimitRequest, MINUTE_MS, type WindowStatus } from "../limits/limit.ts";
+import type { LimitStore } from "../limits/limit-store.ts";
+import type { RedisConnection } from "./connection.ts";
+import { slotOf } from "./slot.ts";
+
+export interface RedisLimitStoreDeps {
+  readonly connection: RedisConnection;
+  /** Only for tests that move time. Without it Redis' own clock counts, which all processes share. */
+  readonly clock?: Clock;
+}
+
+const SCRIPT = readFileSync(new URL("./limit.lua", import.meta.url), "utf8");
+const SCRIPT_SHA1 = createHash("sha1").update(SCRIPT).digest("hex");
+/** The 1 is the version of what the keys hold, so that two versions of the service never read each other's windows. */
+const KEY_PREFIX = "latchkey:limit:1:";
+/** 24 characters of base64url: 144 bits, so that nobody finds a subject whose windows are another's. */
+const DIGEST_LENGTH = 24;
+const NONE = "-1";
+
+/** Windows in Redis, decided by `limit.lua`; in a cluster by one run of it per slot. */
+export class RedisLimitStore implements LimitStore {
+  readonly #connection: RedisConnection;
+  readonly #clock: Clock | undefined;
+
+  constructor(deps: RedisLimitStoreDeps) {
+    this.#connection = deps.connection;
+    this.#clock = deps.clock;
+  }
+
+  partOf(subject: string): string {
+    return this.#connection.isCluster ? this.#connection.nodeOf(slotOf(digestOf(subject))) : "";
+  }
+
+  async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    if (!this.#connection.isCluster) return this.#run(requests);
+    const bySlot = Map.groupBy(requests.keys(), (at) => slotOf(digestOf(requests[at]!.subject)));
+    const decided: LimitDecision[] = [];
+    const runs = Array.from(bySlot.values(), async (places) => {
+      const decisions = await this.#run(places.map((at) => requests[at]!));
+      for (const [nth, at] of places.entries()) decided[at] = decisions[nth]!;
+    });
+    await Promise.all(runs);
+    return decided;
+  }
+
+  async reset(subject: string, names: readonly string[]): Promise<void> {
+    const digest = digestOf(subject);
+    await this.#connection.client.del(["", ...names].map((name) => keyOf(digest, name)));
+  }
+
+  renew(part: string): void {
+    this.#connection.renew(part);
+  }
+
+  async #run(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    const keys: string[] = [];
+    const args: (string | number)[] = [this.#clock === undefined ? "" : Math.floor(this.#clock.nowMs())];
+    for (const { subject, cost, limits } of requests) {
+      const digest = digestOf(subject);
+      args.push(limits.length, cost);
+      for (const { name, perMinute, perDay } of limits) {
+        keys.push(keyOf(digest, name));
+        args.push(perMinute ?? NONE, perDay ?? NONE);
+      }
+    }
+    return decisionsOf(requests, await this.#evaluate(keys, args));
+  }
+
+  /** A Redis that restarted has forgotten the script; it says so before it has run anything. */
+  async #evaluate(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    const { client } = this.#connection;
+    try {
+      return await client.evalsha(SCRIPT_SHA1, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (!(error as Error).message.startsWith("NOSCRIPT")) throw error;
+      return client.eval(SCRIPT, keys.length, ...keys, ...args);
+    }
+  }
+}
+
+function digestOf(subject: string): string {
+  return hash("sha256", subject, "base64url").slice(0, DIGEST_LENGTH);
+}
+
+/** The digest is the hash tag, so that all limits of a subject are in one slot. */
+function keyOf(digest: string, name: string): string {
+  return `${KEY_PREFIX}{${digest}}:${name}`;
+}
+
+/** Reads the script's answer; see there. What is not such an answer is no decision. */
+function decisionsOf(requests: readonly LimitRequest[], reply: unknown): LimitDecision[] {
+  const length = requests.reduce((sum, { limits }) => sum + 2 + 4 * limits.length, 0);
+  if (!Array.isArray(reply) || reply.length !== length || !reply.every(Number.isSafeInteger)) {
+    throw new Error("Redis gave no answer of limit.lua");
+  }
+  const answer: readonly number[] = reply;
+  let at = 0;
+  return requests.map(({ limits }) => {
+    const allowed = answer[at] === 1;
+    const waitMs = answer[at + 1]!;
+    const windows: WindowStatus[] = [];
+    at += 2;
+    for (const { name, perMinute, perDay } of limits) {
+      if (perMinute !== undefined) windows.push(statusOf(name, MINUTE_MS, perMinute, answer, at));
+      if (perDay !== undefined) windows.push(statusOf(name, DAY_MS, perDay, answer, at + 2));
+      at += 4;
+    }
+    return { allowed, retryAfterMs: allowed || waitMs < 0 ? undefined : waitMs, windows, degraded: false };
+  });
+}
+
+function statusOf(name: string, lengthMs: number, limit: number, answer: readonly number[], at: number): WindowStatus {
+  return { name, lengthMs, limit, remaining: answer[at]!, resetAfterMs: answer[at + 1]! };
+}

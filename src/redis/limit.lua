@@ -1,0 +1,220 @@
+-- Decides a group of calls in order, each against the windows of all its limits: counted in all of them or in none.
+-- The arithmetic is that of limits/window.ts, and the contract suite compares the two.
+--
+-- KEYS    the keys of the first call's limits, then of the second's, and so on. A group's keys are in one slot.
+-- ARGV    the time in ms ('' = this server's clock; only tests give one), then for each call: the number of its limits,
+--         its cost, and for each limit its figures per minute and per day (-1 = none)
+-- Answer  one flat list. For each call: 1 or 0 (allowed), ms until it would be (-1 = never); then for each limit, the
+--         minute before the day: what remains (-1 = no figure), ms until the window is empty
+--
+-- One key holds both windows of one limit, as one string:
+--   head    ten doubles: the total of the minute, the total of the day, then for the minute and for the day
+--             oldest  number of the first bucket that counts; bucket n lasts from n * width to (n + 1) * width
+--             newest  number of the last
+--             closed  what the buckets before the newest hold; the rest of the total is in the newest
+--             length  bytes of the window's queue
+--   queues  the minute's, then the day's: buckets before the newest as pairs of doubles (number, count), oldest first
+-- Most calls fall into the same buckets as the call before. They read the head and write the two totals, however full
+-- the windows are.
+local MINUTE_WIDTH, DAY_WIDTH = 1000, 1440000
+local BUCKETS_BEFORE = 60
+local KEEP_MS = '89280000' -- a day and two of its buckets: then both windows have been empty for a while
+local HEAD, TOTALS, BUCKET, NUMBER = '<dddddddddd', '<dd', '<dd', '<d'
+local LAST_OF_HEAD, FIRST_OF_QUEUES = '79', '80'
+
+local call, floor, max, sub = redis.call, math.floor, math.max, string.sub
+local pack, unpack = struct.pack, struct.unpack
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = call('TIME')
+  now = time[1] * 1000 + floor(time[2] / 1000)
+end
+
+local answer, answered = {}, 0
+
+local function say(a, b)
+  answer[answered + 1], answer[answered + 2] = a, b
+  answered = answered + 2
+end
+
+local function read_limit(key)
+  local minute = { width = MINUTE_WIDTH, total = 0, oldest = 0, newest = 0, closed = 0, length = 0 }
+  local day = { width = DAY_WIDTH, total = 0, oldest = 0, newest = 0, closed = 0, length = 0 }
+  local head = call('GETRANGE', key, '0', LAST_OF_HEAD)
+  if head ~= '' then
+    minute.total, day.total,
+      minute.oldest, minute.newest, minute.closed, minute.length,
+      day.oldest, day.newest, day.closed, day.length = unpack(HEAD, head)
+  end
+  return { key = key, exists = head ~= '', minute = minute, day = day }
+end
+
+-- `length` stays what it was when read, so that the queues can be told apart whatever happened to the windows since.
+local function read_queues(limit)
+  local minute, day = limit.minute, limit.day
+  if minute.queue then return end
+  local both = minute.length + day.length > 0 and call('GETRANGE', limit.key, FIRST_OF_QUEUES, '-1') or ''
+  minute.queue, day.queue = sub(both, 1, minute.length), sub(both, minute.length + 1)
+end
+
+-- The clock went back: what was counted under a later time moves into the current bucket.
+local function gather_later(limit, window, current)
+  read_queues(limit)
+  local at, closed = 1, 0
+  while at < #window.queue do
+    local number, count, after = unpack(BUCKET, window.queue, at)
+    if number >= current then break end
+    at, closed = after, closed + count
+  end
+  if at == 1 then window.oldest = current end
+  window.queue, window.closed, window.newest = sub(window.queue, 1, at - 1), closed, current
+  limit.reshaped = true
+end
+
+local function drop_all(limit, window, current)
+  read_queues(limit)
+  window.queue, window.total, window.closed = '', 0, 0
+  window.oldest, window.newest = current, current
+  limit.reshaped = true
+end
+
+local function drop_earlier(limit, window, oldest)
+  read_queues(limit)
+  local queue, at = window.queue, 1
+  while window.oldest < oldest do
+    local _, count, after = unpack(BUCKET, queue, at)
+    window.total, window.closed, at = window.total - count, window.closed - count, after
+    window.oldest = at < #queue and unpack(NUMBER, queue, at) or window.newest
+  end
+  window.queue = sub(queue, at)
+  limit.reshaped = true
+end
+
+local function slide(limit, window)
+  local current = floor(now / window.width)
+  if window.newest > current then gather_later(limit, window, current) end
+  local oldest = current - BUCKETS_BEFORE
+  if window.newest < oldest then
+    drop_all(limit, window, current)
+  elseif window.oldest < oldest then
+    drop_earlier(limit, window, oldest)
+  end
+end
+
+local function until_gone(number, window)
+  return (number + BUCKETS_BEFORE + 1) * window.width - now
+end
+
+-- ms until so much has slid out of the window.
+local function until_slid_out(limit, window, excess)
+  read_queues(limit)
+  local at = 1
+  while at < #window.queue do
+    local number, count, after = unpack(BUCKET, window.queue, at)
+    excess, at = excess - count, after
+    if excess <= 0 then return until_gone(number, window) end
+  end
+  return until_gone(window.newest, window)
+end
+
+-- ms until so much more fits; -1 = never.
+local function until_room(limit, window, cost, figure)
+  if cost == 0 or figure < 0 then return 0 end
+  if cost > figure then return -1 end
+  local excess = window.total + cost - figure
+  return excess > 0 and until_slid_out(limit, window, excess) or 0
+end
+
+local function count(limit, window, cost)
+  local current = floor(now / window.width)
+  if window.newest < current then
+    read_queues(limit)
+    local open = window.total - window.closed
+    if open > 0 then
+      window.queue = window.queue .. pack(BUCKET, window.newest, open)
+    elseif window.queue == '' then
+      window.oldest = current
+    end
+    window.newest, window.closed = current, window.total
+    limit.reshaped = true
+  end
+  window.total = window.total + cost
+end
+
+local function write(limit)
+  local minute, day = limit.minute, limit.day
+  if not limit.reshaped then
+    call('SETRANGE', limit.key, '0', pack(TOTALS, minute.total, day.total))
+    return
+  end
+  read_queues(limit)
+  local head = pack(HEAD, minute.total, day.total,
+    minute.oldest, minute.newest, minute.closed, #minute.queue,
+    day.oldest, day.newest, day.closed, #day.queue)
+  call('SET', limit.key, head .. minute.queue .. day.queue, 'PX', KEEP_MS)
+end
+
+local function say_status(window, figure)
+  local remaining = figure < 0 and -1 or max(0, figure - window.total)
+  say(remaining, window.total > 0 and until_gone(window.newest, window) or 0)
+end
+
+-- A limit that slid is written also where nothing is counted: what was gathered must not be gathered into a later bucket
+-- again, and what slid out must not come back when the clock does.
+local function finish(limit, counts, cost)
+  if counts then
+    count(limit, limit.minute, cost)
+    count(limit, limit.day, cost)
+  end
+  if counts or limit.exists and limit.reshaped then write(limit) end
+end
+
+local function decide(first_key, limits, cost, first_figure)
+  local states, wait = {}, 0
+  for i = 0, limits - 1 do
+    local limit = read_limit(KEYS[first_key + i])
+    limit.per_minute, limit.per_day = ARGV[first_figure + 2 * i] + 0, ARGV[first_figure + 2 * i + 1] + 0
+    slide(limit, limit.minute)
+    slide(limit, limit.day)
+    local minute = until_room(limit, limit.minute, cost, limit.per_minute)
+    local day = until_room(limit, limit.day, cost, limit.per_day)
+    if minute < 0 or day < 0 or wait < 0 then wait = -1 else wait = max(wait, minute, day) end
+    states[i + 1] = limit
+  end
+  local allowed = wait == 0
+  say(allowed and 1 or 0, wait)
+  for i = 1, limits do
+    local limit = states[i]
+    finish(limit, allowed and cost > 0, cost)
+    say_status(limit.minute, limit.per_minute)
+    say_status(limit.day, limit.per_day)
+  end
+end
+
+-- The short way for a call with one limit that falls into the newest buckets, so that nothing slides out, and fits.
+-- False = nothing was done.
+local function decide_in_newest(key, cost, per_minute, per_day)
+  local head = call('GETRANGE', key, '0', LAST_OF_HEAD)
+  if head == '' then return false end
+  local minute_total, day_total, _, minute_newest, _, _, _, day_newest = unpack(HEAD, head)
+  local in_minute, in_day = now - minute_newest * MINUTE_WIDTH, now - day_newest * DAY_WIDTH
+  if in_minute < 0 or in_minute >= MINUTE_WIDTH or in_day < 0 or in_day >= DAY_WIDTH then return false end
+  minute_total, day_total = minute_total + cost, day_total + cost
+  if (per_minute >= 0 and minute_total > per_minute) or (per_day >= 0 and day_total > per_day) then return false end
+  call('SETRANGE', key, '0', pack(TOTALS, minute_total, day_total))
+  say(1, 0)
+  say(per_minute < 0 and -1 or per_minute - minute_total, (BUCKETS_BEFORE + 1) * MINUTE_WIDTH - in_minute)
+  say(per_day < 0 and -1 or per_day - day_total, (BUCKETS_BEFORE + 1) * DAY_WIDTH - in_day)
+  return true
+end
+
+local key, arg = 1, 2
+while ARGV[arg] do
+  local limits, cost = ARGV[arg] + 0, ARGV[arg + 1] + 0
+  local is_done = limits == 1 and cost > 0
+    and decide_in_newest(KEYS[key], cost, ARGV[arg + 2] + 0, ARGV[arg + 3] + 0)
+  if not is_done then decide(key, limits, cost, arg + 2) end
+  key, arg = key + limits, arg + 2 + 2 * limits
+end
+return answer

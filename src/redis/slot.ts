@@ -1,0 +1,17 @@
+const SLOTS = 16_384;
+/** CRC-16/XMODEM, as the Redis Cluster specification has it (appendix A). */
+const POLYNOMIAL = 0x1021;
+const TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 8;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? (crc << 1) ^ POLYNOMIAL : crc << 1;
+  return crc;
+});
+
+/** The cluster slot of a hash tag: of what stands in a key between `{` and `}`. Only for ASCII. */
+export function slotOf(hashTag: string): number {
+  let crc = 0;
+  for (let at = 0; at < hashTag.length; at++) {
+    crc = ((crc << 8) ^ TABLE[((crc >> 8) ^ hashTag.charCodeAt(at)) & 0xff]!) & 0xffff;
+  }
+  return crc % SLOTS;
+}

@@ -1,0 +1,220 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
+import { DomainError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { Caller, CallHead } from "./call.ts";
+import { logCall, type Outcome } from "./call-log.ts";
+import { amendCodecError, codeName, toConnectError, toDomainError } from "./errors.ts";
+import { LiveCall, type LiveCallDeps } from "./live-call.ts";
+import type { AccessRule, Route, StreamRoute, UnaryRoute } from "./routes.ts";
+
+export interface ConcernsDeps extends LiveCallDeps {
+  readonly log: Log;
+  readonly observer?: CallObserver;
+  /** Who calls. Throws DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE. */
+  resolveCaller(head: CallHead): Promise<Caller>;
+  /** Throws DomainError CREDENTIAL_MISSING or ACCESS_DENIED. */
+  checkAccess(rule: AccessRule, caller: Caller): void;
+  /** Most calls at a time, streams included. Default 10,000. */
+  readonly maxCalls?: number;
+}
+
+/** What measures calls. */
+export interface CallObserver {
+  /** Once per call. `code` is the name of the gRPC code, OK included. Never throws. */
+  finished(method: DescMethod, code: string, ms: number): void;
+}
+
+/** One thing that every call passes, whatever its lane. */
+interface Concern {
+  /** Before any byte of the body is read. Throws what refuses the call. */
+  enter?(call: LiveCall): void | Promise<void>;
+  /** Also passed again before each message of a stream, because what held at its start may hold no more. */
+  readonly again?: true;
+  /** Once, when the call has ended, entered or not. Never throws. */
+  leave?(call: LiveCall, outcome: Outcome): void;
+}
+
+const DEFAULT_MAX_CALLS = 10_000;
+/** How long streams have to say their last word when the process goes away. */
+const STREAM_GRACE_MS = 250;
+
+/**
+ * What stands between a lane and the handlers. Every lane is given one and the same `Concerns` and has no other way to
+ * a handler, so that no concern can be given to one lane alone.
+ *
+ * A lane calls `begin` and `admit` with the headers alone, then `perform` or `performStream` with the message, or
+ * `fail` if there is none to perform. All errors that come out are ready for the wire.
+ */
+export class Concerns {
+  readonly #deps: ConcernsDeps;
+  readonly #live = new Set<LiveCall>();
+  #draining = false;
+
+  constructor(deps: ConcernsDeps) {
+    this.#deps = deps;
+  }
+
+  /** The one ordered list. */
+  readonly #concerns: readonly Concern[] = [
+    { leave: (call, outcome) => this.#log(call, outcome) },
+    { leave: (call, outcome) => this.#observe(call, outcome) },
+    { enter: (call) => this.#makeRoom(call), leave: (call) => this.#live.delete(call) },
+    { enter: (call) => call.startTimer(), leave: (call) => call.stopTimer() },
+    { enter: (call) => this.#identify(call), again: true },
+    { enter: (call) => this.#deps.checkAccess(call.route.rule, call.caller), again: true },
+  ];
+
+  begin(route: Route, head: CallHead): LiveCall {
+    return new LiveCall(this.#deps, route, head);
+  }
+
+  /** Resolves if the call may go on. */
+  async admit(call: LiveCall): Promise<void> {
+    try {
+      for (const { enter } of this.#concerns) {
+        const pending = enter?.(call);
+        if (pending !== undefined) await call.race(pending);
+        if (call.failure !== undefined) throw call.failure;
+      }
+    } catch (error) {
+      throw this.fail(call, error);
+    }
+  }
+
+  /** Runs the handler of an admitted unary call. Settles soon after the deadline even if the handler never does. */
+  async perform(call: LiveCall, request: unknown): Promise<unknown> {
+    try {
+      const { handler } = call.route as UnaryRoute;
+      const response = await call.race(handler(request, call));
+      this.#finish(call, { code: "OK" });
+      return response;
+    } catch (error) {
+      throw this.fail(call, error);
+    }
+  }
+
+  /** Runs the handler of an admitted stream. */
+  async *performStream(call: LiveCall, requests: unknown): AsyncGenerator<unknown, void, undefined> {
+    let responses: AsyncIterator<unknown> | undefined;
+    try {
+      responses = (call.route as StreamRoute).handler(requests, call)[Symbol.asyncIterator]();
+      for (;;) {
+        const { done, value } = await call.race(responses.next());
+        if (done) break;
+        await this.#enterAgain(call);
+        call.answering = true;
+        yield value;
+        call.answering = false;
+      }
+      this.#finish(call, { code: "OK" });
+    } catch (error) {
+      throw this.fail(call, error);
+    } finally {
+      if (!call.ended) this.fail(call, cancelled());
+      responses?.return?.().catch(() => {});
+    }
+  }
+
+  /** The call ends with this error. Returns it as the client shall see it. Only the first failure of a call counts. */
+  fail(call: LiveCall, error: unknown): ConnectError {
+    if (error instanceof ConnectError) {
+      // One of ours has an ErrorInfo: it has been here before. One without is by Connect's codec.
+      if (error.details.length > 0) return error;
+      const isReading = !call.ended && !call.answering;
+      this.#failWith(call, amendCodecError(error, isReading), codeName(error.code), error);
+      return error;
+    }
+    const domainError = toDomainError(call.failure ?? error);
+    const connectError = toConnectError(domainError);
+    this.#failWith(call, domainError, codeName(connectError.code), domainError.cause ?? error);
+    return connectError;
+  }
+
+  /** The client is gone: nobody waits for the call any more. */
+  cancel(call: LiveCall): void {
+    if (!call.ended) this.fail(call, cancelled());
+  }
+
+  /** Calls in flight, streams included. */
+  get inFlight(): number {
+    return this.#live.size;
+  }
+
+  /** The process is going away: streams end, after a moment for their last word; unary calls go on. */
+  drain(): void {
+    this.#draining = true;
+    setTimeout(() => this.#abortAll("stream"), STREAM_GRACE_MS).unref();
+  }
+
+  /** The time to drain is over: whatever still runs is answered SHUTTING_DOWN. */
+  abortAll(): void {
+    this.#abortAll("stream");
+    this.#abortAll("unary");
+  }
+
+  #abortAll(kind: Route["kind"]): void {
+    for (const call of this.#live) if (call.route.kind === kind) call.abort(shuttingDown());
+  }
+
+  #makeRoom(call: LiveCall): void {
+    if (this.#draining && call.route.kind === "stream") throw shuttingDown();
+    if (this.#live.size >= (this.#deps.maxCalls ?? DEFAULT_MAX_CALLS)) {
+      throw new DomainError("OVERLOADED", "too many calls at a time", { retryAfterMs: 1000 });
+    }
+    this.#live.add(call);
+  }
+
+  /** Where anyone may call, a credential is not looked at: a bad one must not keep its owner from logging in. */
+  #identify(call: LiveCall): Promise<void> | undefined {
+    if (call.route.rule === "anyone") return undefined;
+    return this.#deps.resolveCaller(call.head).then((caller) => {
+      call.caller = caller;
+    });
+  }
+
+  async #enterAgain(call: LiveCall): Promise<void> {
+    if (call.route.rule === "anyone") return;
+    for (const { enter, again } of this.#concerns) {
+      const pending = again ? enter?.(call) : undefined;
+      if (pending !== undefined) await call.race(pending);
+    }
+  }
+
+  #failWith(call: LiveCall, failure: DomainError, code: string, cause: unknown): void {
+    const { reason } = failure;
+    const outcome = { code, reason, cause };
+    if (!call.ended) {
+      call.abort(failure);
+      this.#finish(call, outcome);
+    } else if (reason === "INTERNAL") {
+      // It ended well, but the answer could not be written: that must not pass in silence.
+      this.#log(call, outcome);
+    }
+  }
+
+  #finish(call: LiveCall, outcome: Outcome): void {
+    call.ended = true;
+    for (const { leave } of this.#concerns) leave?.(call, outcome);
+  }
+
+  #log(call: LiveCall, outcome: Outcome): void {
+    logCall(this.#deps.log, call, outcome, this.#elapsedMs(call));
+  }
+
+  #observe(call: LiveCall, outcome: Outcome): void {
+    this.#deps.observer?.finished(call.method, outcome.code, this.#elapsedMs(call));
+  }
+
+  #elapsedMs(call: LiveCall): number {
+    return this.#deps.clock.monotonicMs() - call.startedAtMs;
+  }
+}
+
+function cancelled(): DomainError {
+  return new DomainError("CANCELLED", "the client gave up");
+}
+
+function shuttingDown(): DomainError {
+  return new DomainError("SHUTTING_DOWN", "this process is going away");
+}

@@ -1,0 +1,194 @@
+import {
+  ConnectError,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
+import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { compressionGzip } from "@connectrpc/connect-node";
+import { DomainError } from "../lib/errors.ts";
+import type { Concerns } from "./concerns.ts";
+import {
+  bodyOf,
+  connectHeaders,
+  cutAnswer,
+  dropRestWhenAnswered,
+  endAnswer,
+  headerValues,
+  setHead,
+  WireHead,
+  type WireRequest,
+  type WireResponse,
+  writeAnswer,
+} from "./connect-wire.ts";
+import { toConnectError } from "./errors.ts";
+import type { LiveCall } from "./live-call.ts";
+import type { Route } from "./routes.ts";
+import { parseConnectTimeout, parseGrpcTimeout } from "./timeout.ts";
+
+/** Answers requests for the RPCs of its routes; returns false for any other. */
+export type Lane = (request: WireRequest, response: WireResponse) => boolean;
+
+export interface ConnectLaneDeps {
+  readonly routes: ReadonlyMap<string, Route>;
+  readonly concerns: Concerns;
+}
+
+/** One request under way. */
+class Exchange {
+  readonly route: Route;
+  readonly request: WireRequest;
+  /** undefined until Connect has read the headers. */
+  call: LiveCall | undefined;
+  answered = false;
+
+  constructor(route: Route, request: WireRequest) {
+    this.route = route;
+    this.request = request;
+  }
+}
+
+const EXCHANGE = createContextKey<Exchange | undefined>(undefined);
+
+/** Only a fault of ours makes a longer answer. */
+const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
+/** `fatal`: invalid UTF-8 in JSON is refused instead of replaced. Connect reads this option, though it has no type. */
+const JSON_OPTIONS = { ignoreUnknownFields: true, textDecoder: new TextDecoder("utf-8", { fatal: true }) };
+
+/** Serves gRPC, gRPC-Web and Connect on HTTP/1.1 and HTTP/2, through connect-es. */
+export function createConnectLane(deps: ConnectLaneDeps): Lane {
+  const handlers = createHandlers(deps);
+  return (request, response) => {
+    const path = pathOf(request);
+    const route = deps.routes.get(path);
+    if (route !== undefined) void serve(deps.concerns, handlers.get(path)!, new Exchange(route, request), response);
+    else if (isRpc(request)) refuseUnknown(request, response);
+    else return false;
+    return true;
+  };
+}
+
+/** Connect's handler for each route, around Concerns. */
+function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<string, UniversalHandler> {
+  const router = createConnectRouter({
+    acceptCompression: [compressionGzip],
+    writeMaxBytes: MAX_RESPONSE_BYTES,
+    jsonOptions: JSON_OPTIONS,
+    requestGate: (context) => admit(concerns, context),
+  });
+  for (const { method, kind, maxRequestBytes } of routes.values()) {
+    const perform =
+      kind === "unary"
+        ? (request: unknown, context: HandlerContext) => concerns.perform(callOf(context), request)
+        : (requests: unknown, context: HandlerContext) => concerns.performStream(callOf(context), requests);
+    router.rpc(method, perform as never, { readMaxBytes: maxRequestBytes });
+  }
+  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+}
+
+/** Connect calls this with the headers, before it reads a byte of the body. */
+async function admit(concerns: Concerns, context: HandlerContext): Promise<void> {
+  const exchange = context.values.get(EXCHANGE)!;
+  const timeout = readTimeout(context.protocolName, exchange.request);
+  const timeoutMs = typeof timeout === "number" ? timeout : undefined;
+  const call = concerns.begin(exchange.route, new WireHead(exchange.route.method, exchange.request, timeoutMs));
+  exchange.call = call;
+  // Connect aborts its own signal with the very error that it is about to write: the only chance to see those that its
+  // codec throws (too large, not JSON ...), before or after a handler.
+  context.signal.addEventListener("abort", () => {
+    if (context.signal.reason instanceof ConnectError) concerns.fail(call, context.signal.reason);
+  });
+  if (timeout instanceof DomainError) throw concerns.fail(call, timeout);
+  await concerns.admit(call);
+}
+
+function readTimeout(protocol: string, request: WireRequest): number | DomainError | undefined {
+  const isConnect = protocol === "connect";
+  const values = headerValues(request.rawHeaders, isConnect ? "connect-timeout-ms" : "grpc-timeout");
+  if (values.length === 0) return undefined;
+  // Two values, joined, are no timeout either.
+  const text = values.join(",");
+  try {
+    return isConnect ? parseConnectTimeout(text) : parseGrpcTimeout(text);
+  } catch (error) {
+    return error as DomainError;
+  }
+}
+
+function callOf(context: HandlerContext): LiveCall {
+  return context.values.get(EXCHANGE)!.call!;
+}
+
+/** Never rejects. */
+async function serve(
+  concerns: Concerns,
+  handler: UniversalHandler,
+  exchange: Exchange,
+  response: WireResponse,
+): Promise<void> {
+  const { request, route } = exchange;
+  const gone = new AbortController();
+  response.on("close", () => {
+    if (exchange.answered) return;
+    gone.abort();
+    if (exchange.call !== undefined) concerns.cancel(exchange.call);
+  });
+  dropRestWhenAnswered(request, response);
+  try {
+    const answer = await handler({
+      httpVersion: request.httpVersion,
+      method: request.method ?? "",
+      // Connect looks at nothing but the query, and a client's authority may be no URL at all.
+      url: `http://latchkey${route.path}`,
+      header: connectHeaders(request),
+      body: readBody(concerns, exchange),
+      signal: gone.signal,
+      contextValues: createContextValues().set(EXCHANGE, exchange),
+    });
+    await writeAnswer(answer, response);
+    exchange.answered = true;
+  } catch (error) {
+    if (exchange.call !== undefined) concerns.fail(exchange.call, error);
+    cutAnswer(response);
+  }
+}
+
+/** Connect reads nothing before its gate has begun the call. */
+async function* readBody(concerns: Concerns, exchange: Exchange): AsyncGenerator<Uint8Array> {
+  try {
+    yield* bodyOf(exchange.request, (work) => exchange.call!.race(work));
+  } catch (error) {
+    throw concerns.fail(exchange.call!, error);
+  }
+}
+
+function pathOf(request: WireRequest): string {
+  const url = request.url ?? "";
+  const query = url.indexOf("?");
+  return query < 0 ? url : url.slice(0, query);
+}
+
+const GRPC_TYPE = /^application\/grpc(-web)?(-text)?([+;]|$)/i;
+const CONNECT_TYPE = /^application\/(proto|json|connect\+proto|connect\+json)(;|$)/i;
+
+function isRpc(request: WireRequest): boolean {
+  const contentType = request.headers["content-type"] ?? "";
+  return request.method === "POST" && (GRPC_TYPE.test(contentType) || CONNECT_TYPE.test(contentType));
+}
+
+/** UNIMPLEMENTED, as the protocol has it for a method that nobody has heard of. */
+function refuseUnknown(request: WireRequest, response: WireResponse): void {
+  const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
+  const contentType = request.headers["content-type"]!;
+  dropRestWhenAnswered(request, response);
+  if (GRPC_TYPE.test(contentType)) {
+    setHead(response, 200, setTrailerStatus(new Headers({ "content-type": contentType }), error));
+    endAnswer(response);
+  } else {
+    setHead(response, 404, [["content-type", "application/json"]]);
+    endAnswer(response, errorToJsonBytes(error, undefined));
+  }
+}

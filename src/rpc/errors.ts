@@ -1,0 +1,199 @@
+import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { anyPack, type Duration } from "@bufbuild/protobuf/wkt";
+import { ConnectError } from "@connectrpc/connect";
+import { Code, CodeSchema } from "../gen/google/rpc/code_pb.ts";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  QuotaFailureSchema,
+  RetryInfoSchema,
+} from "../gen/google/rpc/error_details_pb.ts";
+import type { StatusSchema } from "../gen/google/rpc/status_pb.ts";
+import { DomainError, type Reason } from "../lib/errors.ts";
+
+/** How one reason looks on the wire, and what docs/ERRORS.md says of it. */
+export interface ErrorRow {
+  readonly code: GrpcCode;
+  readonly doc: string;
+}
+
+/** Name of a gRPC code but OK, as google.rpc.Code spells it. */
+export type GrpcCode = Exclude<keyof typeof Code, "OK">;
+
+/** `domain` of every google.rpc.ErrorInfo of this service. */
+export const ERROR_DOMAIN = "latchkey";
+
+/** Every reason with its gRPC code: the only place where the two meet. docs/ERRORS.md is generated from it. */
+export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
+  INVALID_FIELD: row("INVALID_ARGUMENT", "A field of the request is wrong; the BadRequest detail names each one."),
+  REQUEST_ID_REUSED: row("INVALID_ARGUMENT", "This request_id was used within 24 h with other parameters."),
+  MESSAGE_INVALID: row(
+    "INVALID_ARGUMENT",
+    "The request could not be read: malformed JSON, invalid UTF-8, a bad timeout. INTERNAL for unparsable protobuf, as gRPC has it.",
+  ),
+  CREDENTIAL_MISSING: row("UNAUTHENTICATED", "This method wants a credential and none was given."),
+  CREDENTIAL_INVALID: row("UNAUTHENTICATED", "The credential is malformed, unknown, expired or ended."),
+  LOGIN_FAILED: row("UNAUTHENTICATED", "E-mail and password don't match an account that may log in."),
+  PASSWORD_WRONG: row("UNAUTHENTICATED", "The current password is wrong."),
+  REFRESH_TOKEN_INVALID: row(
+    "UNAUTHENTICATED",
+    "The refresh token is malformed, unknown, expired, ended or used again.",
+  ),
+  RESET_TOKEN_INVALID: row("UNAUTHENTICATED", "The reset token is malformed, unknown, expired or used."),
+  ACCESS_DENIED: row("PERMISSION_DENIED", "This caller may not call this method."),
+  OWNER_NOT_ALLOWED: row("PERMISSION_DENIED", "This caller may not act for that owner."),
+  TIER_NOT_GRANTED: row("PERMISSION_DENIED", "The tier is above what was granted to the owner."),
+  SCOPE_NOT_GRANTED: row("PERMISSION_DENIED", "A scope is beyond what was granted to the owner."),
+  FIELD_NOT_ALLOWED: row("PERMISSION_DENIED", "This caller may not set a field of the request."),
+  KEY_RESTRICTED: row(
+    "PERMISSION_DENIED",
+    "A service issued or restricted this key; its owner can only tighten it further.",
+  ),
+  REGISTRATION_CLOSED: row("PERMISSION_DENIED", "Accounts are created by operators."),
+  KEY_NOT_FOUND: row("NOT_FOUND", "No such key, or not the caller's."),
+  USER_NOT_FOUND: row("NOT_FOUND", "No such user."),
+  SESSION_NOT_FOUND: row("NOT_FOUND", "No such session, or not the caller's."),
+  SERVICE_CREDENTIAL_NOT_FOUND: row("NOT_FOUND", "No such service credential."),
+  SIGNING_KEY_NOT_FOUND: row("NOT_FOUND", "No such signing key."),
+  HEALTH_SERVICE_NOT_FOUND: row("NOT_FOUND", "The health service knows no service of this name."),
+  EMAIL_TAKEN: row("ALREADY_EXISTS", "An account has this e-mail address."),
+  REQUEST_ID_USED: row(
+    "ALREADY_EXISTS",
+    "This request was carried out before; the metadata has the id. The secret is not shown again.",
+  ),
+  KEY_ENDED: row("FAILED_PRECONDITION", "The key is revoked or expired."),
+  USER_DISABLED: row("FAILED_PRECONDITION", "The user is disabled."),
+  LAST_ADMIN_CREDENTIAL: row("FAILED_PRECONDITION", "This is the last usable credential with the scope admin."),
+  ETAG_MISMATCH: row("ABORTED", "The resource changed since the etag was read."),
+  KEY_QUOTA_EXCEEDED: row("RESOURCE_EXHAUSTED", "The owner has as many keys as allowed."),
+  SECRET_QUOTA_EXCEEDED: row("RESOURCE_EXHAUSTED", "The key has as many live secrets as allowed."),
+  TOO_MANY_ATTEMPTS: row("RESOURCE_EXHAUSTED", "Too many attempts; RetryInfo says when to try again."),
+  OVERLOADED: row("RESOURCE_EXHAUSTED", "The service has no room for this call now."),
+  MESSAGE_TOO_LARGE: row("RESOURCE_EXHAUSTED", "The request message is larger than allowed."),
+  DATABASE_UNAVAILABLE: row("UNAVAILABLE", "The database is out of reach. Nothing was decided."),
+  MASTER_KEY_MISSING: row("UNAVAILABLE", "This process lacks a master key that stored data needs."),
+  CONTENTION: row("ABORTED", "Others changed the same thing at the same time. Nothing was changed; try again."),
+  DEADLINE_EXCEEDED: row("DEADLINE_EXCEEDED", "The call did not end in time. Whether it took effect is unknown."),
+  CANCELLED: row("CANCELLED", "The client gave up."),
+  SHUTTING_DOWN: row("UNAVAILABLE", "This process is going away; another one will answer."),
+  NOT_IMPLEMENTED: row("UNIMPLEMENTED", "The method, the encoding or the form of the call is not supported."),
+  INTERNAL: row("INTERNAL", "A fault of the service. What it was is in its log."),
+};
+
+/** Quotas that QuotaFailure describes, and the metadata that names whose quota it is. */
+const QUOTA_SUBJECTS: Partial<Record<Reason, string>> = {
+  KEY_QUOTA_EXCEEDED: "owner_id",
+  SECRET_QUOTA_EXCEEDED: "key_id",
+};
+
+const CODE_NAMES: ReadonlyMap<number, string> = new Map(CodeSchema.values.map(({ number, name }) => [number, name]));
+
+const INTERNAL_TEXT = "internal error";
+
+/**
+ * The error that a caller gets. Of anything but a DomainError he learns nothing: it may quote a driver, a statement or
+ * a secret. A deadline or a vanished client that shows as an AbortError keeps its meaning. The header (Connect) or
+ * trailer (gRPC) `retry-after`, in whole seconds rounded up (RFC 9110, 10.2.3), goes with RetryInfo.
+ */
+export function toConnectError(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error;
+  const domainError = toDomainError(error);
+  const { retryAfterMs } = domainError;
+  const headers =
+    retryAfterMs === undefined ? undefined : { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) };
+  return new ConnectError(textOf(domainError), numberOf(domainError), headers, detailsOf(domainError), error);
+}
+
+/** The same as a google.rpc.Status, for answers that carry errors as data. */
+export function toRpcStatus(error: unknown): MessageInitShape<typeof StatusSchema> {
+  const domainError = toDomainError(error);
+  return {
+    code: numberOf(domainError),
+    message: textOf(domainError),
+    details: detailsOf(domainError).map(({ desc, value }) => anyPack(desc, create(desc, value))),
+  };
+}
+
+/** What an error means to a caller: itself, or the deadline, the vanished client or the internal fault behind it. */
+export function toDomainError(error: unknown): DomainError {
+  if (error instanceof DomainError) return error;
+  if (error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError")) {
+    if (error.cause instanceof DomainError) return error.cause;
+    if (error.name === "TimeoutError") return new DomainError("DEADLINE_EXCEEDED", "deadline exceeded");
+    return new DomainError("CANCELLED", "cancelled");
+  }
+  return new DomainError("INTERNAL", INTERNAL_TEXT, { cause: error });
+}
+
+/**
+ * What an error of Connect's own codec means: a request that could not be read (`whileReading`), or an answer that
+ * could not be written, which is our fault. The texts are ours, because the codec's quote the message, and with it
+ * passwords and keys. Returns the reason; the error's text and details are changed in place, because Connect is
+ * already on its way to write it.
+ */
+export function amendCodecError(error: ConnectError, whileReading: boolean): DomainError {
+  const domainError = whileReading ? readingError(error.code) : new DomainError("INTERNAL", INTERNAL_TEXT);
+  const writable: { -readonly [K in keyof ConnectError]: ConnectError[K] } = error;
+  writable.rawMessage = textOf(domainError);
+  writable.message = writable.rawMessage;
+  writable.details = detailsOf(domainError);
+  if (!whileReading) writable.code = Code.INTERNAL;
+  return domainError;
+}
+
+function readingError(code: number): DomainError {
+  switch (code) {
+    case Code.RESOURCE_EXHAUSTED:
+      return new DomainError("MESSAGE_TOO_LARGE", "the request message is larger than allowed");
+    case Code.UNIMPLEMENTED:
+      return new DomainError("NOT_IMPLEMENTED", "the encoding or the number of request messages is not supported");
+    default:
+      return new DomainError("MESSAGE_INVALID", "the request message could not be read");
+  }
+}
+
+/** `NOT_FOUND` for 5, as logs and metrics have it. */
+export function codeName(code: number): string {
+  return CODE_NAMES.get(code) ?? "UNKNOWN";
+}
+
+interface Detail<Desc extends DescMessage = DescMessage> {
+  readonly desc: Desc;
+  readonly value: MessageInitShape<Desc>;
+}
+
+function detailsOf(error: DomainError): Detail[] {
+  const { reason, metadata, violations, retryAfterMs } = error;
+  const details = [detail(ErrorInfoSchema, { domain: ERROR_DOMAIN, reason, metadata: { ...metadata } })];
+  if (violations.length > 0 && ERRORS[reason].code === "INVALID_ARGUMENT") {
+    details.push(detail(BadRequestSchema, { fieldViolations: violations.map((violation) => ({ ...violation })) }));
+  }
+  const quotaSubject = QUOTA_SUBJECTS[reason];
+  if (quotaSubject !== undefined) {
+    const violation = { subject: metadata[quotaSubject] ?? "", description: error.message };
+    details.push(detail(QuotaFailureSchema, { violations: [violation] }));
+  }
+  if (retryAfterMs !== undefined) details.push(detail(RetryInfoSchema, { retryDelay: duration(retryAfterMs) }));
+  return details;
+}
+
+function detail<Desc extends DescMessage>(desc: Desc, value: MessageInitShape<Desc>): Detail {
+  return { desc, value };
+}
+
+function duration(ms: number): Omit<Duration, "$typeName" | "$unknown"> {
+  const wholeMs = Math.max(0, Math.ceil(ms));
+  return { seconds: BigInt(Math.floor(wholeMs / 1000)), nanos: (wholeMs % 1000) * 1_000_000 };
+}
+
+function numberOf(error: DomainError): number {
+  return Code[ERRORS[error.reason].code];
+}
+
+function textOf(error: DomainError): string {
+  return error.reason === "INTERNAL" ? INTERNAL_TEXT : error.message;
+}
+
+function row(code: GrpcCode, doc: string): ErrorRow {
+  return { code, doc };
+}

@@ -1,0 +1,121 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import type { Clock } from "../lib/clock.ts";
+import { DomainError } from "../lib/errors.ts";
+import type { Call, Caller, CallHead } from "./call.ts";
+import type { Route } from "./routes.ts";
+
+export interface LiveCallDeps {
+  readonly clock: Clock;
+  /** The client's address, through trusted proxies. */
+  clientIp(head: CallHead): string;
+}
+
+const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
+const MAX_USER_AGENT = 256;
+/** Longest that a unary call may take, whatever its client says; else a body that never ends would be held for ever. */
+const MAX_UNARY_MS = 60_000;
+/** Timers are rounded up to this, so that calls share Node's timer lists. */
+const TIMER_STEP_MS = 16;
+
+/** A call from its headers to its end. What costs and is seldom asked for (signal, address) is made when asked for. */
+export class LiveCall implements Call {
+  readonly route: Route;
+  readonly head: CallHead;
+  readonly startedAtMs: number;
+  caller: Caller = ANONYMOUS;
+  /** A message of a stream is being written. */
+  answering = false;
+  /** The call is over: logged, measured, its timer gone. */
+  ended = false;
+
+  readonly #deps: LiveCallDeps;
+  readonly #deadlineAtMs: number;
+  #timer: NodeJS.Timeout | undefined;
+  #failure: DomainError | undefined;
+  #waiters: ((failure: DomainError) => void)[] | undefined;
+  #controller: AbortController | undefined;
+
+  constructor(deps: LiveCallDeps, route: Route, head: CallHead) {
+    this.#deps = deps;
+    this.route = route;
+    this.head = head;
+    this.startedAtMs = deps.clock.monotonicMs();
+    const longestMs = route.kind === "unary" ? MAX_UNARY_MS : Number.POSITIVE_INFINITY;
+    this.#deadlineAtMs = this.startedAtMs + Math.min(head.timeoutMs ?? Number.POSITIVE_INFINITY, longestMs);
+  }
+
+  get method(): DescMethod {
+    return this.route.method;
+  }
+
+  get clientIp(): string {
+    return this.#deps.clientIp(this.head);
+  }
+
+  get userAgent(): string {
+    return (this.head.header("user-agent")[0] ?? "").slice(0, MAX_USER_AGENT);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#failure !== undefined) this.#controller.abort(this.#failure);
+    }
+    return this.#controller.signal;
+  }
+
+  remainingMs(): number {
+    return this.#deadlineAtMs - this.#deps.clock.monotonicMs();
+  }
+
+  /** Why the call was aborted, undefined while it was not. */
+  get failure(): DomainError | undefined {
+    return this.#failure;
+  }
+
+  /** Starts the timer that aborts the call at its deadline. */
+  startTimer(): void {
+    const remainingMs = this.remainingMs();
+    if (remainingMs === Number.POSITIVE_INFINITY) return;
+    const delayMs = Math.ceil(remainingMs / TIMER_STEP_MS) * TIMER_STEP_MS;
+    if (delayMs <= 0) this.abort(deadlineExceeded());
+    else this.#timer = setTimeout(() => this.abort(deadlineExceeded()), delayMs);
+  }
+
+  stopTimer(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** Settles as `work` does, or rejects as soon as the call is aborted; what `work` does then is not heard. */
+  race<T>(work: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#failure !== undefined) reject(this.#failure);
+      this.#waiters ??= [];
+      const waiters = this.#waiters;
+      waiters.push(reject);
+      const leave = () => waiters.splice(waiters.indexOf(reject), 1);
+      work.then(
+        (value) => {
+          leave();
+          resolve(value);
+        },
+        (error) => {
+          leave();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** Ends the waiting of everyone who works for this call. The first failure counts; none does after the end. */
+  abort(failure: DomainError): void {
+    if (this.ended || this.#failure !== undefined) return;
+    this.#failure = failure;
+    for (const reject of this.#waiters ?? []) reject(failure);
+    this.#controller?.abort(failure);
+  }
+}
+
+function deadlineExceeded(): DomainError {
+  return new DomainError("DEADLINE_EXCEEDED", "deadline exceeded");
+}

@@ -1,0 +1,233 @@
+import { readFile } from "node:fs/promises";
+import { createServer as createHttp1Server, type Server as Http1Server, type RequestListener } from "node:http";
+import {
+  createServer as createHttp2Server,
+  Http2ServerRequest,
+  Http2ServerResponse,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from "node:net";
+import type { Duplex } from "node:stream";
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
+import type { WireRequest, WireResponse } from "./connect-wire.ts";
+import { LiveSession } from "./live-session.ts";
+
+export interface PortOptions {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** PEM files. With them the port speaks TLS, and plaintext only if `plaintext` says so. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** Whether connections without TLS are served. Default true. */
+  readonly plaintext?: boolean;
+  /** Gets every request of every protocol. Must answer each, and not throw. */
+  onRequest(request: WireRequest, response: WireResponse): void;
+}
+
+/** The first three bytes of HTTP/2's preface `PRI * HTTP/2.0`; no method of HTTP/1.1 starts so. */
+const HTTP2_START = "PRI";
+const TLS_HANDSHAKE = 0x16;
+
+/** How long a new connection may take to show what it speaks, and a TLS one to shake hands. */
+const LOOK_MS = 2000;
+const HANDSHAKE_MS = 5000;
+const MAX_CONNECTIONS = 16_384;
+/** Silent connections are probed by TCP after this time, so that those whose peer is gone don't stay. */
+const KEEP_ALIVE_MS = 30_000;
+
+/** Bounds on what one HTTP/2 client can make us hold or do. Node adds its own against rapid resets. */
+const HTTP2_OPTIONS = {
+  settings: { maxConcurrentStreams: 1000, maxHeaderListSize: 16 * 1024, enablePush: false },
+  maxHeaderListPairs: 64,
+  maxSettings: 32,
+  maxSessionMemory: 10,
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  maxOutstandingPings: 4,
+};
+
+/** The same for HTTP/1.1, where node takes the times. A request must be there, body and all, within `requestTimeout`. */
+const HTTP1_OPTIONS = {
+  maxHeaderSize: 16 * 1024,
+  headersTimeout: 10_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5000,
+};
+
+/**
+ * One TCP port that speaks h2c (prior knowledge), HTTP/1.1 and TLS with ALPN for both: the first bytes of a connection
+ * tell. All connections lead to one HTTP/1.1 and one HTTP/2 server, which have no ports of their own.
+ */
+export class Port {
+  readonly #options: PortOptions;
+  readonly #tcp: TcpServer;
+  readonly #http1: Http1Server;
+  readonly #http2: ReturnType<typeof createHttp2Server>;
+  #tls: TlsServer | undefined;
+  readonly #sockets = new Set<Socket>();
+  /** Those that have not shown yet what they speak. */
+  readonly #unknown = new Set<Socket>();
+  readonly #sessions = new Set<LiveSession>();
+  readonly #http1Responses = new Set<WireResponse>();
+  #draining = false;
+
+  constructor(options: PortOptions) {
+    this.#options = options;
+    this.#http1 = createHttp1Server(HTTP1_OPTIONS, this.#onHttp1Request);
+    // Starts node's own check of the times above, which otherwise begins with listen().
+    this.#http1.emit("listening");
+    this.#http2 = createHttp2Server(HTTP2_OPTIONS);
+    this.#http2.on("session", this.#onSession);
+    this.#http2.on("stream", this.#onStream);
+    this.#http2.on("sessionError", () => {});
+    this.#tcp = createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
+    this.#tcp.maxConnections = MAX_CONNECTIONS;
+    this.#tcp.on("connection", this.#onConnection);
+  }
+
+  /** Starts to listen. Returns the address, `127.0.0.1:8080`. Rejects if it is taken, or if a PEM file can't be read. */
+  async start(): Promise<string> {
+    if (this.#options.tls !== undefined) this.#tls = await this.#createTls(this.#options.tls);
+    const { host, port } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#tcp.once("error", reject);
+      this.#tcp.listen(port, host, () => {
+        this.#tcp.off("error", reject);
+        resolve();
+      });
+    });
+    // Errors of accept() (no file descriptors left) concern one connection, not the process.
+    this.#tcp.on("error", () => {});
+    const address = this.#tcp.address() as AddressInfo;
+    return `${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
+  }
+
+  /**
+   * Takes no more connections and asks clients to go: GOAWAY on HTTP/2, `connection: close` on HTTP/1.1. Resolves when
+   * all have gone, which they do when their calls have ended. `cut` hurries them.
+   */
+  drain(): Promise<void> {
+    this.#draining = true;
+    const closed = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
+    for (const socket of this.#unknown) socket.destroy();
+    for (const session of this.#sessions) session.drain();
+    for (const response of this.#http1Responses) if (!response.headersSent) response.setHeader("connection", "close");
+    this.#http1.close();
+    this.#http1.closeIdleConnections();
+    this.#tls?.close();
+    return closed;
+  }
+
+  /** Closes every connection, whatever is still going on there. */
+  cut(): void {
+    for (const session of this.#sessions) session.destroy();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async #createTls({ certFile, keyFile }: { certFile: string; keyFile: string }): Promise<TlsServer> {
+    const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
+    const tls = createTlsServer({
+      cert,
+      key,
+      minVersion: "TLSv1.2",
+      ALPNProtocols: ["h2", "http/1.1"],
+      handshakeTimeout: HANDSHAKE_MS,
+    });
+    tls.on("secureConnection", (socket: TLSSocket) => {
+      socket.on("error", () => {});
+      if (this.#draining) return void socket.destroy();
+      // A client without ALPN speaks HTTP/1.1.
+      (socket.alpnProtocol === "h2" ? this.#http2 : this.#http1).emit("connection", socket);
+    });
+    tls.on("tlsClientError", (_error, socket) => socket.destroy());
+    return tls;
+  }
+
+  readonly #onConnection = (socket: Socket): void => {
+    this.#sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      this.#sockets.delete(socket);
+      this.#unknown.delete(socket);
+    });
+    this.#unknown.add(socket);
+    lookAtStart(socket, (start) => {
+      this.#unknown.delete(socket);
+      return this.#serverFor(start)?.emit("connection", socket);
+    });
+  };
+
+  /** The server for a connection that starts so; undefined when it is refused. */
+  #serverFor(start: Buffer): { emit(event: "connection", socket: Duplex): boolean } | undefined {
+    if (start[0] === TLS_HANDSHAKE) return this.#tls;
+    if (this.#options.plaintext === false) return undefined;
+    return start.toString("latin1", 0, HTTP2_START.length) === HTTP2_START ? this.#http2 : this.#http1;
+  }
+
+  readonly #onHttp1Request: RequestListener = (request, response) => {
+    request.on("error", () => {});
+    response.on("error", () => {});
+    this.#http1Responses.add(response);
+    if (this.#draining) response.setHeader("connection", "close");
+    response.on("close", () => {
+      this.#http1Responses.delete(response);
+      if (this.#draining) request.socket.end();
+    });
+    this.#options.onRequest(request, response);
+  };
+
+  readonly #onSession = (session: ServerHttp2Session): void => {
+    session.on("error", () => {});
+    const live = new LiveSession(session);
+    this.#sessions.add(live);
+    session.on("close", () => this.#sessions.delete(live));
+    if (this.#draining) live.drain();
+  };
+
+  /** Every HTTP/2 stream begins here, so that a lane that needs no compatibility layer can be asked first. */
+  readonly #onStream = (stream: ServerHttp2Stream, headers: object, _flags: number, rawHeaders: string[]): void => {
+    stream.on("error", () => {});
+    const request = new Http2ServerRequest(stream, headers as never, {}, rawHeaders as never);
+    const response = new Http2ServerResponse(stream);
+    if (request.headers.expect === "100-continue") response.writeContinue();
+    request.on("error", () => {});
+    response.on("error", () => {});
+    this.#options.onRequest(request, response);
+  };
+}
+
+/**
+ * Calls `decide` with the first bytes that tell what a connection speaks; they are still there for whoever reads next.
+ * A connection that `decide` has no server for (it returns undefined), or that is too slow, is destroyed.
+ */
+function lookAtStart(socket: Socket, decide: (start: Buffer) => boolean | undefined): void {
+  let start: Buffer = Buffer.alloc(0);
+  const timer = setTimeout(() => socket.destroy(), LOOK_MS);
+  const stop = () => {
+    clearTimeout(timer);
+    socket.off("readable", onReadable);
+    socket.off("end", onEnd);
+    socket.off("close", stop);
+  };
+  const onEnd = () => socket.destroy();
+  const onReadable = () => {
+    const chunk: Buffer | null = socket.read();
+    if (chunk === null) return;
+    start = start.length === 0 ? chunk : Buffer.concat([start, chunk]);
+    if (mayBecomeHttp2(start)) return;
+    stop();
+    // Once, and after the listener is gone: unshift makes the socket readable again.
+    socket.unshift(start);
+    if (decide(start) === undefined) socket.destroy();
+  };
+  socket.on("readable", onReadable);
+  socket.on("end", onEnd);
+  socket.on("close", stop);
+}
+
+/** Too short to tell HTTP/2 from HTTP/1.1 (`PRI` from `POST` or `PUT`). */
+function mayBecomeHttp2(start: Buffer): boolean {
+  return start.length < HTTP2_START.length && HTTP2_START.startsWith(start.toString("latin1"));
+}

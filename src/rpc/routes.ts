@@ -1,0 +1,117 @@
+import type {
+  DescMethod,
+  DescMethodBiDiStreaming,
+  DescMethodServerStreaming,
+  DescService,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import { DomainError } from "../lib/errors.ts";
+import type { AnyUnaryHandler, Call, ServiceScope, UnaryHandlers } from "./call.ts";
+
+/** Who may call a method: anyone, or users and services with one of the scopes. */
+export type AccessRule = "anyone" | { user?: true; scopes?: ServiceScope[] };
+
+/**
+ * Implements one streaming RPC. The iterator that it returns must end soon after `call.signal` aborts. Throws
+ * DomainError for what the caller must be told.
+ */
+export type StreamHandler<M extends DescMethod> =
+  M extends DescMethodServerStreaming<infer I, infer O>
+    ? (request: MessageShape<I>, call: Call) => AsyncIterable<MessageInitShape<O>>
+    : M extends DescMethodBiDiStreaming<infer I, infer O>
+      ? (requests: AsyncIterable<MessageShape<I>>, call: Call) => AsyncIterable<MessageInitShape<O>>
+      : never;
+
+/** Handlers of a service's streaming RPCs by local name. A method without one is UNIMPLEMENTED. */
+export type StreamHandlers<S extends DescService> = {
+  [K in keyof S["method"] as S["method"][K] extends DescMethodServerStreaming | DescMethodBiDiStreaming
+    ? K
+    : never]?: StreamHandler<S["method"][K]>;
+};
+
+/** A stream handler with its types erased. */
+export type AnyStreamHandler = (requests: unknown, call: Call) => AsyncIterable<unknown>;
+
+/** A service and what implements it, types erased. Made by `bind`. */
+export interface Binding {
+  readonly service: DescService;
+  readonly handlers: Readonly<Record<string, unknown>>;
+}
+
+/** Handlers of all of a service's RPCs, unary and streaming. */
+export type ServiceHandlers<S extends DescService> = UnaryHandlers<S> & StreamHandlers<S>;
+
+/** Ties handlers to their service. */
+export function bind<S extends DescService>(service: S, handlers: ServiceHandlers<S>): Binding {
+  return { service, handlers: handlers as Readonly<Record<string, unknown>> };
+}
+
+/** One RPC as every lane sees it. A lane reaches the handler only through `Concerns`. */
+export type Route = UnaryRoute | StreamRoute;
+
+interface RouteBase {
+  /** `/latchkey.v1.KeyService/VerifyKey` */
+  readonly path: string;
+  readonly method: DescMethod;
+  readonly rule: AccessRule;
+  /** Largest request message, after decompression. */
+  readonly maxRequestBytes: number;
+}
+
+export interface UnaryRoute extends RouteBase {
+  readonly kind: "unary";
+  readonly handler: AnyUnaryHandler;
+}
+
+export interface StreamRoute extends RouteBase {
+  readonly kind: "stream";
+  readonly handler: AnyStreamHandler;
+}
+
+const MAX_REQUEST_BYTES = 64 * 1024;
+/** Batches, by the method's full name. */
+const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {
+  "latchkey.v1.KeyService.BatchVerifyKeys": 256 * 1024,
+};
+
+/**
+ * One route per RPC of all services.
+ *
+ * @param accessRule throws for a method that the access table lacks
+ * @throws {Error} for a method without an access rule, a service bound twice, or a handler that no method has
+ */
+export function createRoutes(
+  bindings: readonly Binding[],
+  accessRule: (method: DescMethod) => AccessRule,
+): ReadonlyMap<string, Route> {
+  const routes = new Map<string, Route>();
+  for (const { service, handlers } of bindings) {
+    for (const name of Object.keys(handlers)) {
+      if (service.method[name] === undefined) throw new Error(`${service.typeName} has no method ${name}`);
+    }
+    for (const method of service.methods) {
+      const route = createRoute(method, accessRule(method), handlers[method.localName]);
+      if (routes.has(route.path)) throw new Error(`${service.typeName} is bound twice`);
+      routes.set(route.path, route);
+    }
+  }
+  return routes;
+}
+
+function createRoute(method: DescMethod, rule: AccessRule | undefined, handler: unknown): Route {
+  const name = `${method.parent.typeName}.${method.name}`;
+  if (rule === undefined) throw new Error(`${name} has no access rule`);
+  const base = {
+    path: `/${method.parent.typeName}/${method.name}`,
+    method,
+    rule,
+    maxRequestBytes: LARGER_REQUEST_BYTES[name] ?? MAX_REQUEST_BYTES,
+  };
+  const unimplemented = () => {
+    throw new DomainError("NOT_IMPLEMENTED", `${name} is not implemented yet`);
+  };
+  return method.methodKind === "unary"
+    ? { ...base, kind: "unary", handler: (handler ?? unimplemented) as AnyUnaryHandler }
+    : { ...base, kind: "stream", handler: (handler ?? unimplemented) as AnyStreamHandler };
+}

@@ -1,0 +1,85 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { Concerns, type ConcernsDeps } from "./concerns.ts";
+import { createConnectLane } from "./connect-lane.ts";
+import { createCors } from "./cors.ts";
+import { type HealthRegistry, healthBinding } from "./health.ts";
+import { Port, type PortOptions } from "./port.ts";
+import { reflectionBindings } from "./reflection.ts";
+import { type AccessRule, type Binding, createRoutes } from "./routes.ts";
+import { serveWebPage, type WebPagesDeps } from "./web-pages.ts";
+
+export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps {
+  /** Throws for a method that the access table lacks. */
+  accessRule(method: DescMethod): AccessRule;
+  readonly health: HealthRegistry;
+}
+
+export interface RpcServerOptions extends Omit<PortOptions, "onRequest"> {
+  readonly reflection: boolean;
+  /** Origins whose browsers may call; empty for none. */
+  readonly corsOrigins: readonly string[];
+  /** How long `stop` waits for calls in flight. */
+  readonly drainMs: number;
+}
+
+/** How long calls that were ended by force have to get their answer out. */
+const LAST_WORDS_MS = 200;
+
+/** The whole of the service's port: its RPCs with health and reflection, the key set, CORS. */
+export class RpcServer {
+  readonly #deps: RpcServerDeps;
+  readonly #drainMs: number;
+  readonly #concerns: Concerns;
+  readonly #port: Port;
+  #stopped: Promise<void> | undefined;
+
+  /**
+   * Every service, and the empty name, is NOT_SERVING until `health.setAll("SERVING")`.
+   *
+   * @throws {Error} for a method without an access rule
+   */
+  constructor(deps: RpcServerDeps, bindings: readonly Binding[], options: RpcServerOptions) {
+    this.#deps = deps;
+    this.#drainMs = options.drainMs;
+    const offered = [...bindings, healthBinding(deps.health)];
+    if (options.reflection) offered.push(...reflectionBindings(offered));
+    const routes = createRoutes(offered, deps.accessRule);
+    this.#concerns = new Concerns(deps);
+    const connectLane = createConnectLane({ routes, concerns: this.#concerns });
+    const answerCors = createCors(options.corsOrigins);
+    this.#port = new Port({
+      ...options,
+      onRequest: (request, response) => {
+        if (answerCors(request, response) || connectLane(request, response)) return;
+        serveWebPage(deps, request, response);
+      },
+    });
+    for (const name of ["", ...bindings.map(({ service }) => service.typeName)]) deps.health.set(name, "NOT_SERVING");
+  }
+
+  /** Listens. Returns the address. */
+  start(): Promise<string> {
+    return this.#port.start();
+  }
+
+  /**
+   * Stops gracefully: health says NOT_SERVING, clients are told to go elsewhere, streams end, calls in flight have
+   * `drainMs`; what is left then is answered SHUTTING_DOWN and cut. Resolves when every connection is closed.
+   */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#drain();
+    return this.#stopped;
+  }
+
+  async #drain(): Promise<void> {
+    this.#deps.health.shutDown();
+    this.#concerns.drain();
+    const closed = this.#port.drain();
+    const timers = [
+      setTimeout(() => this.#concerns.abortAll(), this.#drainMs),
+      setTimeout(() => this.#port.cut(), this.#drainMs + LAST_WORDS_MS),
+    ];
+    await closed;
+    for (const timer of timers) clearTimeout(timer);
+  }
+}

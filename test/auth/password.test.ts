@@ -1,0 +1,170 @@
+import { randomBytes } from "node:crypto";
+import { hash as argon2Hash, argon2id } from "argon2";
+import { describe, expect, it } from "vitest";
+import { hashConcurrency, PasswordHasher } from "../../src/auth/password.ts";
+import { KeyRing } from "../../src/lib/key-ring.ts";
+import { recordingLog } from "../support/recording-log.ts";
+
+const oldKey = { version: 1, bytes: randomBytes(32) };
+const ring = new KeyRing([oldKey]);
+const PASSWORD = "ochre lantern waltz paper";
+
+function newHasher(more: Partial<ConstructorParameters<typeof PasswordHasher>[0]> = {}) {
+  return new PasswordHasher({ ring, log: recordingLog(), memoryKib: 1024, passes: 2, concurrency: 1, ...more });
+}
+
+describe("a stored password", () => {
+  it("matches itself and nothing else", async () => {
+    const hasher = newHasher();
+    const stored = await hasher.hash(PASSWORD);
+    expect(stored).toMatch(/^1\$argon2id\$v=19\$/);
+    expect(await hasher.hash(PASSWORD)).not.toBe(stored);
+    expect(await hasher.matches(stored, PASSWORD)).toBe(true);
+    expect(await hasher.matches(stored, `${PASSWORD} `)).toBe(false);
+    expect(await hasher.matches(stored, PASSWORD.toUpperCase())).toBe(false);
+  });
+
+  it("matches its other Unicode normal form", async () => {
+    const hasher = newHasher();
+    const stored = await hasher.hash("caf\u00e9 noir et tarte");
+    expect(await hasher.matches(stored, "cafe\u0301 noir et tarte")).toBe(true);
+  });
+
+  it("does not match under another master secret: a dump alone can't be guessed at", async () => {
+    const stored = await newHasher().hash(PASSWORD);
+    const other = newHasher({ ring: new KeyRing([{ version: 1, bytes: randomBytes(32) }]) });
+    expect(await other.matches(stored, PASSWORD)).toBe(false);
+  });
+
+  it("still matches after the master secret was rotated, and wants to be hashed anew", async () => {
+    const stored = await newHasher().hash(PASSWORD);
+    const rotated = newHasher({ ring: new KeyRing([{ version: 2, bytes: randomBytes(32) }, oldKey]) });
+    expect(await rotated.matches(stored, PASSWORD)).toBe(true);
+    expect(rotated.needsRehash(stored)).toBe(true);
+    expect(newHasher().needsRehash(stored)).toBe(false);
+  });
+
+  it("is an internal fault, not a wrong password, when the ring lacks its version", async () => {
+    const stored = await newHasher().hash(PASSWORD);
+    const lacking = newHasher({ ring: new KeyRing([{ version: 2, bytes: randomBytes(32) }]) });
+    await expect(lacking.matches(stored, PASSWORD)).rejects.toMatchObject({ reason: "MASTER_KEY_MISSING" });
+  });
+
+  it("wants to be hashed anew when the parameters rise, and not when they fall", async () => {
+    const stored = await newHasher({ memoryKib: 2048, passes: 3 }).hash(PASSWORD);
+    expect(newHasher({ memoryKib: 4096, passes: 3 }).needsRehash(stored)).toBe(true);
+    expect(newHasher({ memoryKib: 2048, passes: 4 }).needsRehash(stored)).toBe(true);
+    expect(newHasher({ memoryKib: 1024, passes: 2 }).needsRehash(stored)).toBe(false);
+  });
+
+  it.each([
+    ["empty", ""],
+    ["cut off", "1$argon2id$v=19$m=1024,p=1,t=2$"],
+    ["of no version", "$argon2id$v=19$m=1024,p=1,t=2$c29tZXNhbHQ$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo"],
+    ["of another algorithm", "1$2b$12$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
+    ["argon2i", "1$argon2i$v=19$m=1024,p=1,t=2$c29tZXNhbHQ$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo"],
+    ["without passes", "1$argon2id$v=19$m=1024,p=1,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo"],
+    ["of too much work", "1$argon2id$v=19$m=1024,p=1,t=9999999$c29tZXNhbHQ$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo"],
+  ])("that is corrupt (%s) is an error in the log, costs one hash, and is no login", async (_what, stored) => {
+    const log = recordingLog();
+    const hasher = newHasher({ log });
+    expect(await hasher.matches(stored, PASSWORD)).toBe(false);
+    expect(hasher.hashes).toBe(1);
+    expect(log.lines).toEqual([expect.objectContaining({ level: "error" })]);
+  });
+
+  it("is read whatever the order of its parameters", async () => {
+    const phc = await argon2Hash(PASSWORD, {
+      type: argon2id,
+      memoryCost: 1024,
+      timeCost: 2,
+      parallelism: 1,
+      secret: ring.currentKey("password-secret"),
+    });
+    const reordered = phc.replace(/\$m=1024,[^$]*\$/, "$t=2,m=1024,p=1$");
+    expect(reordered).not.toBe(phc);
+    expect(await newHasher().matches(`1${reordered}`, PASSWORD)).toBe(true);
+  });
+});
+
+describe("hashes are bounded:", () => {
+  it("each judgement costs exactly one, also where nothing is stored", async () => {
+    const hasher = newHasher();
+    const stored = await hasher.hash(PASSWORD);
+    for (const [kept, tried] of [
+      [stored, PASSWORD],
+      [stored, "wrong"],
+      [undefined, PASSWORD],
+    ] as const) {
+      const before = hasher.hashes;
+      await hasher.matches(kept, tried);
+      expect(hasher.hashes - before).toBe(1);
+    }
+  });
+
+  it("never more run at once than allowed, and all that may wait are served in order", async () => {
+    const hasher = newHasher({ concurrency: 2, maxWaitMs: 60_000 });
+    const served: number[] = [];
+    await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => {
+        await hasher.matches(undefined, PASSWORD);
+        served.push(i);
+        // Those who have their answer, and the two that run, are all that ever began.
+        expect(hasher.hashes).toBeLessThanOrEqual(served.length + 2);
+      }),
+    );
+    expect(served.toSorted((a, b) => a - b)).toEqual(served.map((_, i) => i));
+    expect(hasher.hashes).toBe(20);
+  });
+
+  it("beyond the queue a call is refused at once with a time to wait, and costs no hash", async () => {
+    const hasher = newHasher({ concurrency: 1, maxQueue: 2, maxWaitMs: 60_000 });
+    const admitted = [1, 2, 3].map(() => hasher.matches(undefined, PASSWORD));
+    await expect(hasher.matches(undefined, PASSWORD)).rejects.toMatchObject({
+      reason: "OVERLOADED",
+      retryAfterMs: expect.any(Number),
+    });
+    expect(await Promise.all(admitted)).toEqual([false, false, false]);
+    expect(hasher.hashes).toBe(3);
+  });
+
+  it("who waited too long is refused, costs no hash, and leaves the queue to others", async () => {
+    const hasher = newHasher({ concurrency: 1, maxQueue: 1, maxWaitMs: 1, memoryKib: 65_536, passes: 4 });
+    const running = hasher.matches(undefined, PASSWORD);
+    await expect(hasher.matches(undefined, PASSWORD)).rejects.toMatchObject({ reason: "OVERLOADED" });
+    await running;
+    expect(hasher.hashes).toBe(1);
+    expect(await hasher.matches(undefined, PASSWORD)).toBe(false);
+  });
+
+  it("a caller that is gone leaves the queue and costs no hash", async () => {
+    const hasher = newHasher({ concurrency: 1, maxWaitMs: 60_000 });
+    const gone = new AbortController();
+    const running = hasher.matches(undefined, PASSWORD);
+    const waiting = hasher.matches(undefined, PASSWORD, gone.signal);
+    gone.abort();
+    await expect(waiting).rejects.toMatchObject({ reason: "CANCELLED" });
+    await expect(hasher.matches(undefined, PASSWORD, gone.signal)).rejects.toMatchObject({ reason: "CANCELLED" });
+    await running;
+    expect(hasher.hashes).toBe(1);
+  });
+
+  it("a hash that fails gives its place back", async () => {
+    const stored = await newHasher().hash(PASSWORD);
+    const hasher = newHasher({ ring: new KeyRing([{ version: 2, bytes: randomBytes(32) }]) });
+    await expect(hasher.matches(stored, PASSWORD)).rejects.toThrow();
+    expect(await hasher.matches(undefined, PASSWORD)).toBe(false);
+  });
+
+  it.each([
+    [1, 1, 1],
+    [2, 1, 1],
+    [4, 1, 3],
+    [16, 1, 3],
+    [16, 5, 3],
+    [16, 8, 1],
+    [4, 4, 1],
+  ])("%i cores and %i workers run %i at once in each", (cores, workers, expected) => {
+    expect(hashConcurrency(cores, workers)).toBe(expected);
+  });
+});

@@ -1,0 +1,117 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { ConfigError, type Environment, readConfig, SETTINGS } from "../src/config.ts";
+
+interface Compose {
+  readonly services: Readonly<
+    Record<
+      string,
+      {
+        readonly image?: string;
+        readonly build?: string;
+        readonly environment?: Readonly<Record<string, unknown>>;
+        readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
+        readonly healthcheck?: { readonly test: readonly string[] };
+        readonly ports?: readonly string[];
+      }
+    >
+  >;
+}
+
+const root = join(import.meta.dirname, "..");
+const compose = parse(readFileSync(join(root, "docker-compose.yml"), "utf8")) as Compose;
+const dockerfile = readFileSync(join(root, "Dockerfile"), "utf8");
+
+const OWN_SECRETS = {
+  NODE_ENV: "production",
+  LATCHKEY_MASTER_KEYS: `1:${Buffer.from(Array.from({ length: 32 }, (_, i) => i)).toString("base64")}`,
+  POSTGRES_PASSWORD: "correct-horse",
+};
+
+describe("docker-compose.yml", () => {
+  it("gives the service settings that exist, with values that it accepts", () => {
+    const config = readConfig(environmentOf("latchkey", {}));
+    expect(config.databaseUrl).toBe("postgres://latchkey:development@postgres:5432/latchkey");
+    expect(config.redis).toEqual({ kind: "single", url: "redis://redis:6379" });
+    const known = Object.values(SETTINGS).map((row): string => row.name);
+    expect(Object.keys(environmentOf("latchkey", {})).filter((name) => !known.includes(name))).toEqual([]);
+  });
+
+  it("starts in production with secrets of one's own", () => {
+    const config = readConfig(environmentOf("latchkey", OWN_SECRETS));
+    expect(config.production).toBe(true);
+    expect(config.databaseUrl).toContain(":correct-horse@");
+    expect(environmentOf("postgres", OWN_SECRETS).POSTGRES_PASSWORD).toBe("correct-horse");
+  });
+
+  it("has a master key for development that production refuses", () => {
+    const env = environmentOf("latchkey", { NODE_ENV: "production" });
+    expect(() => readConfig(env)).toThrow(ConfigError);
+    expect(() => readConfig(env)).toThrow(/^LATCHKEY_MASTER_KEYS: version 1 is not random/);
+  });
+
+  it("starts the service when PostgreSQL 17 and Redis 7 are healthy", () => {
+    const { latchkey, postgres, redis } = compose.services;
+    expect(latchkey?.depends_on).toEqual({
+      postgres: { condition: "service_healthy" },
+      redis: { condition: "service_healthy" },
+    });
+    expect(postgres?.image).toMatch(/^postgres:17\b/);
+    expect(redis?.image).toMatch(/^redis:7\b/);
+    for (const server of [postgres, redis]) expect(server?.healthcheck?.test).toContain("CMD");
+  });
+
+  it("publishes the ports that the service listens on, on loopback alone", () => {
+    const { listen, opsListen } = readConfig(environmentOf("latchkey", {}));
+    const ports = [listen, opsListen].map(({ port }) => `127.0.0.1:${port}:${port}`);
+    expect(Object.values(compose.services).flatMap((service) => service.ports ?? [])).toEqual(ports);
+  });
+});
+
+describe("Dockerfile", () => {
+  const settings = Object.fromEntries(
+    [...dockerfile.matchAll(/^(?:ENV| {3}) ([A-Z_]+)=(\S+)/gm)].map(([, name, value]) => [name, value]),
+  );
+
+  it("gives the service settings that exist, and leaves every decision of production to who runs it", () => {
+    expect(settings.NODE_ENV).toBe("production");
+    expect(() => readConfig({ ...settings, NODE_ENV: "development" })).not.toThrow();
+    const faults = faultsOf(settings).map((fault) => fault.split(":")[0]);
+    expect(faults).toEqual(["LATCHKEY_MASTER_KEYS", "DATABASE_URL", "REDIS_URL", "LATCHKEY_LISTEN"]);
+  });
+
+  it("asks the operators' port whether it is well", () => {
+    const { opsListen } = readConfig({ ...settings, NODE_ENV: "development" });
+    expect(dockerfile).toContain(`fetch('http://127.0.0.1:${opsListen.port}/healthz')`);
+  });
+
+  it("runs a file that is there, not as root", () => {
+    const [, command] = /^CMD \["node", "([^"]+)"\]$/m.exec(dockerfile) ?? [];
+    expect(existsSync(join(root, command ?? "nothing"))).toBe(true);
+    expect(dockerfile).toMatch(/^USER node$/m);
+  });
+});
+
+/** The environment of a service after interpolation: `${NAME:-default}` is all that the file uses. */
+function environmentOf(service: string, shell: Environment): Record<string, string> {
+  const entries = Object.entries(compose.services[service]?.environment ?? {});
+  return Object.fromEntries(
+    entries.map(([name, value]) => {
+      const text = String(value).replaceAll(/\$\{([A-Z_]+):-([^}]*)\}/g, (_, key, fallback) => shell[key] || fallback);
+      expect(text, "every reference was understood").not.toContain("$");
+      return [name, text];
+    }),
+  );
+}
+
+function faultsOf(env: Environment): readonly string[] {
+  try {
+    readConfig(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
+  return [];
+}

@@ -1,0 +1,327 @@
+/** What every LimitStore does, held to the same cases and to the same brute-force model, so that all of them agree. */
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Clock } from "../../src/lib/clock.ts";
+import { DAY_MS, type LimitDecision, type LimitRequest, MINUTE_MS, type NamedLimit } from "../../src/limits/limit.ts";
+import type { LimitStore } from "../../src/limits/limit-store.ts";
+import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
+import { RedisConnection } from "../../src/redis/connection.ts";
+import { RedisLimitStore } from "../../src/redis/limit-store.ts";
+import { recordingLog } from "../support/recording-log.ts";
+import { canStart, freshRedis } from "../support/servers.ts";
+import { LimitModel } from "./limit-model.ts";
+
+interface OpenStore {
+  readonly store: LimitStore;
+  close(): void;
+}
+
+/** A time that tests set; the start is where both kinds of bucket begin. */
+const START_MS = 20_000 * DAY_MS;
+let nowMs = START_MS;
+const clock: Clock = { nowMs: () => nowMs, monotonicMs: () => nowMs };
+
+async function openRedisStore(): Promise<OpenStore> {
+  const connection = new RedisConnection({ kind: "single", url: await freshRedis() }, recordingLog());
+  if (!(await connection.ready(5_000))) throw new Error("no Redis");
+  return { store: new RedisLimitStore({ connection, clock }), close: () => connection.close() };
+}
+
+const STORES = [
+  { name: "memory", isHere: true, open: async () => ({ store: new MemoryLimitStore({ clock }), close: () => {} }) },
+  { name: "Redis", isHere: canStart("redis"), open: openRedisStore },
+];
+
+let subjects = 0;
+const newSubject = () => `subject ${++subjects}`;
+
+describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open }) => {
+  let opened: OpenStore;
+  let subject = "";
+  beforeAll(async () => {
+    opened = await open();
+  });
+  afterAll(() => opened.close());
+
+  async function decide(request: Partial<LimitRequest>): Promise<LimitDecision> {
+    const [decision] = await opened.store.decide([{ subject, cost: 1, limits: [], ...request }]);
+    return decision!;
+  }
+  const perMinute = (figure: number, name = ""): NamedLimit[] => [{ name, perMinute: figure, perDay: undefined }];
+  const figures = (minute: number | undefined, day: number | undefined, name = ""): NamedLimit[] => [
+    { name, perMinute: minute, perDay: day },
+  ];
+
+  function start(): void {
+    nowMs = START_MS;
+    subject = newSubject();
+  }
+
+  it("reports both windows after the decision, the minute before the day", async () => {
+    start();
+    expect(await decide({ limits: figures(20, 1_000) })).toEqual({
+      allowed: true,
+      retryAfterMs: undefined,
+      windows: [
+        { name: "", lengthMs: MINUTE_MS, limit: 20, remaining: 19, resetAfterMs: 61_000 },
+        { name: "", lengthMs: DAY_MS, limit: 1_000, remaining: 999, resetAfterMs: 61 * 1_440_000 },
+      ],
+      degraded: false,
+    });
+  });
+
+  it("allows L and denies the next; a retry at retryAfterMs succeeds, 1 ms earlier it does not", async () => {
+    start();
+    nowMs += 321;
+    const limits = perMinute(3);
+    for (let call = 0; call < 3; call++) expect((await decide({ limits })).allowed).toBe(true);
+    const denied = await decide({ limits });
+    expect(denied).toMatchObject({ allowed: false, retryAfterMs: 61_000 - 321 });
+    nowMs += denied.retryAfterMs! - 1;
+    expect(await decide({ limits })).toMatchObject({ allowed: false, retryAfterMs: 1 });
+    nowMs += 1;
+    expect((await decide({ limits })).allowed).toBe(true);
+  });
+
+  it("does not admit 2L across the ends of buckets", async () => {
+    start();
+    nowMs += 999;
+    const limits = perMinute(2);
+    expect((await decide({ limits, cost: 2 })).allowed).toBe(true);
+    nowMs += 59_999;
+    expect((await decide({ limits, cost: 2 })).allowed).toBe(false);
+  });
+
+  it("counts in all windows or in none", async () => {
+    start();
+    const both = [...perMinute(5, "a"), ...perMinute(1, "b")];
+    expect((await decide({ limits: both })).allowed).toBe(true);
+    expect((await decide({ limits: both })).allowed).toBe(false);
+    expect((await decide({ limits: perMinute(5, "a"), cost: 0 })).windows[0]!.remaining).toBe(4);
+  });
+
+  it("takes the longest of several waits", async () => {
+    start();
+    await decide({ limits: perMinute(1, "a") });
+    nowMs += 5_000;
+    await decide({ limits: perMinute(1, "b") });
+    expect((await decide({ limits: [...perMinute(1, "a"), ...perMinute(1, "b")] })).retryAfterMs).toBe(61_000);
+  });
+
+  it("allows a look at cost 0 always, and it counts nothing", async () => {
+    start();
+    expect(await decide({ limits: perMinute(0), cost: 0 })).toMatchObject({ allowed: true, retryAfterMs: undefined });
+    await decide({ limits: perMinute(5), cost: 5 });
+    expect(await decide({ limits: perMinute(2), cost: 0 })).toMatchObject({
+      allowed: true,
+      windows: [{ remaining: 0 }],
+    });
+    expect(await decide({ limits: perMinute(9), cost: 0 })).toMatchObject({
+      allowed: true,
+      windows: [{ remaining: 4 }],
+    });
+  });
+
+  it("allows nothing under a limit of 0, without a time to try again", async () => {
+    start();
+    expect(await decide({ limits: figures(0, 10) })).toMatchObject({ allowed: false, retryAfterMs: undefined });
+    expect(await decide({ limits: figures(10, 0) })).toMatchObject({ allowed: false, retryAfterMs: undefined });
+  });
+
+  it("denies a cost above a limit without a time to try again, and counts nothing", async () => {
+    start();
+    expect(await decide({ limits: figures(3, 100), cost: 4 })).toMatchObject({
+      allowed: false,
+      retryAfterMs: undefined,
+    });
+    expect((await decide({ limits: figures(3, 100), cost: 3 })).allowed).toBe(true);
+  });
+
+  it("has no time to try again where one limit never allows it and another is only full", async () => {
+    start();
+    await decide({ limits: perMinute(2, "a"), cost: 2 });
+    const limits = [...perMinute(2, "a"), ...perMinute(1, "b")];
+    expect(await decide({ limits, cost: 2 })).toMatchObject({ allowed: false, retryAfterMs: undefined });
+  });
+
+  it("counts in a window without a figure, neither judging nor reporting it", async () => {
+    start();
+    const minuteOnly = await decide({ limits: figures(10, undefined), cost: 7 });
+    expect(minuteOnly.windows.map(({ lengthMs }) => lengthMs)).toEqual([MINUTE_MS]);
+    expect(await decide({ limits: figures(undefined, 10), cost: 4 })).toMatchObject({ allowed: false });
+    expect(await decide({ limits: figures(undefined, 10), cost: 3 })).toMatchObject({ allowed: true });
+    expect(await decide({ limits: figures(10, undefined), cost: 1 })).toMatchObject({ allowed: false });
+  });
+
+  it("keeps the count when a figure changes", async () => {
+    start();
+    await decide({ limits: perMinute(10), cost: 8 });
+    expect(await decide({ limits: perMinute(5) })).toMatchObject({
+      allowed: false,
+      windows: [{ limit: 5, remaining: 0 }],
+    });
+    expect(await decide({ limits: perMinute(20) })).toMatchObject({ allowed: true, windows: [{ remaining: 11 }] });
+  });
+
+  it("keeps every subject and name apart", async () => {
+    start();
+    const limits = perMinute(1, "a");
+    await decide({ limits });
+    for (const other of [`${subject} `, `{${subject}}`, `${subject}:a`, `a:${subject}`, "\0", "ä", ""]) {
+      expect((await decide({ subject: other, limits })).windows[0]!.remaining).toBe(0);
+      expect((await decide({ subject: other, limits })).allowed).toBe(false);
+      await opened.store.reset(other, ["a"]);
+    }
+    for (const name of ["", "b", "aa", "a/a"]) {
+      expect((await decide({ limits: perMinute(1, name) })).allowed).toBe(true);
+    }
+    expect((await decide({ limits })).allowed).toBe(false);
+  });
+
+  it("empties on reset the subject's own windows and those named, and no others", async () => {
+    start();
+    const all = ["", "a", "b"].flatMap((name) => figures(1, 1, name));
+    await decide({ limits: all });
+    await opened.store.reset(subject, ["a"]);
+    expect((await decide({ limits: all.slice(0, 2) })).allowed).toBe(true);
+    expect((await decide({ limits: all.slice(2) })).allowed).toBe(false);
+  });
+
+  it("decides a group in order, a later request after what an earlier one counted", async () => {
+    start();
+    const other = newSubject();
+    const request = (who: string, cost: number) => ({ subject: who, cost, limits: perMinute(3) });
+    const decisions = await opened.store.decide([
+      request(subject, 2),
+      request(other, 1),
+      request(subject, 2),
+      request(subject, 0),
+      request(subject, 1),
+      request(subject, 1),
+    ]);
+    expect(decisions.map(({ allowed }) => allowed)).toEqual([true, true, false, true, true, false]);
+    expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual([1, 2, 1, 1, 0, 0]);
+  });
+
+  it("admits of 1,000 calls at once exactly L", async () => {
+    start();
+    const requests = Array.from({ length: 1000 }, () => ({ subject, cost: 1, limits: perMinute(100) }));
+    const decisions = await opened.store.decide(requests);
+    expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(100);
+  });
+
+  it.each([
+    [60, 0.97],
+    [300, 0.97],
+    [20, 0.95],
+  ])("admits at a steady load of L = %d at least %d of it", async (limit, least) => {
+    start();
+    let admitted = 0;
+    for (let call = 0; call < limit * 4; call++) {
+      nowMs = START_MS + Math.floor((call * MINUTE_MS) / limit);
+      if ((await decide({ limits: perMinute(limit) })).allowed) admitted++;
+    }
+    expect(admitted).toBeGreaterThanOrEqual(limit * 4 * least);
+  });
+
+  it("answers random schedules as the model does, with groups, retries and a clock that steps back", async () => {
+    await fc.assert(
+      fc.asyncProperty(schedules(), async (steps) => {
+        start();
+        const model = new LimitModel();
+        for (const step of steps) {
+          nowMs = Math.max(0, nowMs + step.gapMs);
+          const requests = step.calls.map((call) => ({ subject, ...call }));
+          const decisions = await opened.store.decide(requests);
+          expect(decisions).toEqual(requests.map((request) => model.decide(request, nowMs)));
+          const denied = decisions.findIndex(({ retryAfterMs }) => retryAfterMs !== undefined);
+          if (denied >= 0 && step.retries) await retry(model, requests[denied]!);
+        }
+      }),
+      { numRuns: 120 },
+    );
+  });
+
+  /** One that is still denied: 1 ms before the time it is told it is denied, and then it succeeds. */
+  async function retry(model: LimitModel, request: LimitRequest): Promise<void> {
+    const ask = async () => {
+      const decision = await decide(request);
+      expect(decision).toEqual(model.decide(request, nowMs));
+      return decision;
+    };
+    const { allowed, retryAfterMs } = await ask();
+    if (allowed || retryAfterMs === undefined) return;
+    nowMs += retryAfterMs - 1;
+    expect((await ask()).allowed).toBe(false);
+    nowMs += 1;
+    expect((await ask()).allowed).toBe(true);
+  }
+
+  it("never admits more than L in any interval of real time, whatever a clock does that steps back", async () => {
+    const limits = figures(10, 40);
+    const gaps = fc.oneof(
+      { weight: 6, arbitrary: fc.integer({ min: 0, max: 9_000 }) },
+      { weight: 2, arbitrary: fc.integer({ min: 55_000, max: 65_000 }) },
+      { weight: 1, arbitrary: fc.integer({ min: 0, max: DAY_MS }) },
+    );
+    const steps = fc.record({
+      gapMs: gaps,
+      backMs: fc.oneof(
+        { weight: 9, arbitrary: fc.constant(0) },
+        { weight: 1, arbitrary: fc.integer({ max: 2 * DAY_MS, min: 1 }) },
+      ),
+      cost: fc.integer({ min: 1, max: 3 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(steps, { minLength: 30, maxLength: 150, size: "max" }), async (schedule) => {
+        start();
+        let realMs = 0;
+        const admitted: { atMs: number; cost: number }[] = [];
+        for (const { gapMs, backMs, cost } of schedule) {
+          realMs += gapMs;
+          nowMs += gapMs - backMs;
+          if ((await decide({ limits, cost })).allowed) admitted.push({ atMs: realMs, cost });
+        }
+        expect(most(admitted, MINUTE_MS)).toBeLessThanOrEqual(10);
+        expect(most(admitted, DAY_MS)).toBeLessThanOrEqual(40);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+/** The most that any half-open interval of a length has seen: one that begins with a call is among the fullest. */
+function most(admitted: readonly { readonly atMs: number; readonly cost: number }[], lengthMs: number): number {
+  const sums = admitted.map(({ atMs: from }) =>
+    admitted.filter(({ atMs }) => atMs >= from && atMs < from + lengthMs).reduce((sum, { cost }) => sum + cost, 0),
+  );
+  return Math.max(0, ...sums);
+}
+
+function schedules() {
+  const gapMs = fc.oneof(
+    { weight: 6, arbitrary: fc.integer({ min: 0, max: 3 }) },
+    { weight: 6, arbitrary: fc.integer({ min: 0, max: 5_000 }) },
+    { weight: 3, arbitrary: fc.integer({ min: 0, max: 70_000 }) },
+    { weight: 2, arbitrary: fc.integer({ min: 0, max: 3 * 1_440_000 }) },
+    { weight: 1, arbitrary: fc.integer({ min: 0, max: 3 * DAY_MS }) },
+    { weight: 1, arbitrary: fc.integer({ min: -90_000, max: 0 }) },
+    { weight: 1, arbitrary: fc.integer({ min: -2 * DAY_MS, max: 0 }) },
+  );
+  const perMinute = fc.constantFrom(undefined, 0, 1, 3, 20, 60, 300);
+  const perDay = fc.constantFrom(undefined, 0, 5, 50, 1_000);
+  const limits = fc
+    .subarray(["", "a", "b/c"], { minLength: 1 })
+    .chain((names) => fc.tuple(...names.map((name) => fc.record({ name: fc.constant(name), perMinute, perDay }))));
+  const cost = fc.constantFrom(1, 1, 1, 1, 1, 0, 2, 5, 30);
+  // Most schedules keep their limits, so that windows get full; costs and times vary.
+  const call = (some: readonly NamedLimit[][]) => fc.record({ cost, limits: fc.constantFrom(...some) });
+  return fc
+    .array(limits, { minLength: 1, maxLength: 3 })
+    .chain((some) =>
+      fc.array(
+        fc.record({ gapMs, calls: fc.array(call(some), { minLength: 1, maxLength: 4 }), retries: fc.boolean() }),
+        { minLength: 1, maxLength: 60, size: "max" },
+      ),
+    );
+}

@@ -1,0 +1,246 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MAX_SESSIONS_PER_USER, type NewSession } from "../../src/auth/session.ts";
+import type { SessionStore } from "../../src/auth/session-store.ts";
+import type { UserStore } from "../../src/auth/user-store.ts";
+import { newId } from "../../src/lib/id.ts";
+import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DAYS, freshEmail, SECONDS } from "../support/people.ts";
+
+const BY = { actorId: "", clientIp: "192.0.2.7" };
+
+function newSession(more: Partial<NewSession> = {}): NewSession {
+  return {
+    id: newId("ses"),
+    seed: randomBytes(32),
+    ringVersion: 3,
+    idleMs: 7 * DAYS,
+    absoluteMs: 30 * DAYS,
+    userAgent: 'it\'s \\ a "test" ? $1 ?::int; --',
+    clientIp: "2001:db8::7",
+    ...more,
+  };
+}
+
+describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
+  let test: TestDatabase;
+  let users: UserStore;
+  let store: SessionStore;
+  beforeAll(async () => {
+    test = await openDatabase(kind);
+    users = new PostgresUserStore(test.database);
+    store = new PostgresSessionStore(test.database);
+  });
+  afterAll(() => test?.[Symbol.asyncDispose]());
+
+  /** A user of password version 1 with one session. */
+  async function newUser(session = newSession()) {
+    const email = freshEmail();
+    const user = { id: newId("usr"), email, emailNormalized: email, displayName: "", tier: "basic", scopes: [] };
+    const added = await users.register({ user, passwordHash: "hash", session });
+    return { userId: user.id, session: added!.session };
+  }
+
+  function advance(id: string, generation: number) {
+    return store.advance({ id, generation, idleMs: 7 * DAYS, graceMs: 10 * SECONDS });
+  }
+
+  async function granted(id: string, generation: number) {
+    const outcome = await advance(id, generation);
+    if (outcome.kind !== "granted") throw new Error(outcome.kind);
+    return outcome.session;
+  }
+
+  function sessionChanges(id: string) {
+    return test.changes.filter((change) => change.kind === "SESSION" && change.subjectId === id).length;
+  }
+
+  it("gives back a session as it began", async () => {
+    const { userId } = await newUser();
+    const wanted = newSession();
+    const begun = await store.begin({ userId, passwordVersion: 1, session: wanted });
+    expect(begun).toEqual({
+      id: wanted.id,
+      userId,
+      seed: wanted.seed,
+      ringVersion: 3,
+      generation: 1,
+      createdAtMs: expect.any(Number),
+      refreshedAtMs: begun!.createdAtMs,
+      expiresAtMs: begun!.createdAtMs + 7 * DAYS,
+      userAgent: wanted.userAgent,
+      clientIp: wanted.clientIp,
+    });
+    expect(Math.abs(begun!.createdAtMs - test.clock.nowMs())).toBeLessThan(5 * SECONDS);
+    expect(await store.refreshSecret(wanted.id)).toEqual({ seed: wanted.seed, ringVersion: 3 });
+    expect(await store.standing(wanted.id)).toMatchObject({
+      standing: { id: wanted.id, userId, userState: "active", expiresAtMs: begun!.expiresAtMs, endedAtMs: undefined },
+      databaseMs: expect.any(Number),
+    });
+  });
+
+  it("knows nothing of a session that there is not", async () => {
+    const id = newId("ses");
+    expect(await store.standing(id)).toBeUndefined();
+    expect(await store.refreshSecret(id)).toBeUndefined();
+    expect(await advance(id, 1)).toEqual({ kind: "not_live" });
+    expect(await store.end({ id, why: "logout", by: BY })).toBe(false);
+  });
+
+  it("begins none for an unknown user, another password version, or a disabled user", async () => {
+    const { userId } = await newUser();
+    const begin = (id: string, passwordVersion: number) =>
+      store.begin({ userId: id, passwordVersion, session: newSession() });
+    expect(await begin(newId("usr"), 1)).toBeUndefined();
+    expect(await begin(userId, 2)).toBeUndefined();
+    expect(await begin(userId, 0)).toBeUndefined();
+    await users.disable({ id: userId, by: BY });
+    expect(await begin(userId, 1)).toBeUndefined();
+  });
+
+  it("advances once for any number of concurrent callers, and all get the same successor", async () => {
+    for (let round = 0; round < 3; round++) {
+      const { session } = await newUser();
+      const outcomes = await Promise.all(Array.from({ length: 50 }, () => granted(session.id, 1)));
+      expect(new Set(outcomes.map((each) => JSON.stringify(each))).size).toBe(1);
+      expect(outcomes[0]).toMatchObject({ generation: 2, seed: session.seed });
+      expect(await granted(session.id, 2)).toMatchObject({ generation: 3 });
+    }
+  });
+
+  it("a replay within the grace changes nothing, however often", async () => {
+    const { session } = await newUser();
+    const successor = await granted(session.id, 1);
+    test.clock.advance(9 * SECONDS);
+    expect(await granted(session.id, 1)).toEqual(successor);
+    expect(await granted(session.id, 1)).toEqual(successor);
+    expect(sessionChanges(session.id)).toBe(0);
+  });
+
+  it("a replay after the grace ends the session, every time and for good", async () => {
+    for (let round = 0; round < 10; round++) {
+      const { session, userId } = await newUser();
+      await granted(session.id, 1);
+      test.clock.advance(11 * SECONDS);
+      expect(await advance(session.id, 1)).toEqual({ kind: "reused", userId });
+      expect(await advance(session.id, 1)).toEqual({ kind: "not_live" });
+      expect(await advance(session.id, 2)).toEqual({ kind: "not_live" });
+      expect((await store.standing(session.id))?.standing.endedAtMs).toBeDefined();
+      expect(sessionChanges(session.id)).toBe(1);
+    }
+  });
+
+  it("a token two generations old ends the session also within the grace", async () => {
+    const { session, userId } = await newUser();
+    await granted(session.id, 1);
+    await granted(session.id, 2);
+    expect(await advance(session.id, 1)).toEqual({ kind: "reused", userId });
+    expect(await advance(session.id, 3)).toEqual({ kind: "not_live" });
+  });
+
+  it("a concurrent replay and use of the newest token leave one outcome for each", async () => {
+    const { session } = await newUser();
+    await granted(session.id, 1);
+    test.clock.advance(11 * SECONDS);
+    const [newest, old] = await Promise.all([advance(session.id, 2), advance(session.id, 1)]);
+    expect(old.kind).toBe("reused");
+    expect(["granted", "not_live"]).toContain(newest.kind);
+    expect(await advance(session.id, 3)).toMatchObject({ kind: "not_live" });
+  });
+
+  it("a later generation is told apart and changes nothing", async () => {
+    const { session, userId } = await newUser();
+    expect(await advance(session.id, 2)).toEqual({ kind: "ahead", userId });
+    expect(await granted(session.id, 1)).toMatchObject({ generation: 2 });
+  });
+
+  it("the idle time begins anew at each advance, and never goes beyond the absolute end", async () => {
+    const { session } = await newUser();
+    let newest = session;
+    for (let day = 0; day < 24; day += 6) {
+      test.clock.advance(6 * DAYS);
+      newest = await granted(session.id, newest.generation);
+    }
+    expect(newest.expiresAtMs).toBeGreaterThan(session.createdAtMs + 29 * DAYS);
+    expect(newest.expiresAtMs).toBe(session.createdAtMs + 30 * DAYS);
+    test.clock.advance(5 * DAYS);
+    newest = await granted(session.id, newest.generation);
+    expect(newest.expiresAtMs).toBe(session.createdAtMs + 30 * DAYS);
+    test.clock.advance(DAYS);
+    expect(await advance(session.id, newest.generation)).toEqual({ kind: "not_live" });
+  });
+
+  it("an idle session expires by the database's clock", async () => {
+    const { session } = await newUser();
+    test.clock.advance(7 * DAYS);
+    expect(await advance(session.id, 1)).toEqual({ kind: "not_live" });
+  });
+
+  it("ends a session once, only for the user asked for, and announces it", async () => {
+    const { session, userId } = await newUser();
+    const { userId: stranger } = await newUser();
+    const end = (ofUser: string) => store.end({ id: session.id, userId: ofUser, why: "revoked", by: BY });
+    expect(await end(stranger)).toBe(false);
+    expect((await store.standing(session.id))?.standing.endedAtMs).toBeUndefined();
+    expect(await end(userId)).toBe(true);
+    const endedAtMs = (await store.standing(session.id))?.standing.endedAtMs;
+    expect(endedAtMs).toBeDefined();
+    test.clock.advance(SECONDS);
+    expect(await end(userId)).toBe(true);
+    expect((await store.standing(session.id))?.standing.endedAtMs).toBe(endedAtMs);
+    expect(sessionChanges(session.id)).toBe(1);
+    expect(await advance(session.id, 1)).toEqual({ kind: "not_live" });
+  });
+
+  it("beyond 50 live sessions the oldest end, also when logins come together", async () => {
+    const { userId, session } = await newUser();
+    const begin = () => store.begin({ userId, passwordVersion: 1, session: newSession() });
+    for (let i = 1; i < MAX_SESSIONS_PER_USER; i++) await begin();
+    expect((await store.standing(session.id))?.standing.endedAtMs).toBeUndefined();
+    test.clock.advance(1);
+    await Promise.all(Array.from({ length: 5 }, begin));
+    const live = await store.listLive({ userId, after: undefined, limit: 100 });
+    expect(live).toHaveLength(MAX_SESSIONS_PER_USER);
+    expect((await store.standing(session.id))?.standing.endedAtMs).toBeDefined();
+  });
+
+  it("lists live sessions newest first, page by page, without gap or repetition", async () => {
+    const { userId, session } = await newUser();
+    const ids = [session.id];
+    // Some share a millisecond of the database's clock, some don't.
+    for (let i = 0; i < 12; i++)
+      ids.push((await store.begin({ userId, passwordVersion: 1, session: newSession() }))!.id);
+    await store.end({ id: ids[3]!, why: "logout", by: BY });
+    const listed = [];
+    for (let after: { createdAtMs: number; id: string } | undefined; ; after = listed.at(-1)) {
+      const page = await store.listLive({ userId, after, limit: 5 });
+      listed.push(...page);
+      if (page.length === 0) break;
+    }
+    expect(listed.map((each) => each.id).toSorted()).toEqual(ids.filter((id) => id !== ids[3]).toSorted());
+    const order = listed.map((each) => [-each.createdAtMs, each.id] as const);
+    expect(order.toSorted((a, b) => a[0] - b[0] || (a[1] < b[1] ? 1 : -1))).toEqual(order);
+  });
+
+  it.each(["disable", "changePassword"] as const)(
+    "a login that races with %s leaves no session behind",
+    async (what) => {
+      for (let round = 0; round < 15; round++) {
+        const { userId } = await newUser();
+        const logins = Array.from({ length: 4 }, () =>
+          store.begin({ userId, passwordVersion: 1, session: newSession() }),
+        );
+        const survivor = newSession();
+        const change =
+          what === "disable"
+            ? users.disable({ id: userId, by: BY })
+            : users.changePassword({ id: userId, expectedVersion: 1, passwordHash: "new", session: survivor, by: BY });
+        await Promise.all([...logins, change]);
+        const live = await store.listLive({ userId, after: undefined, limit: 100 });
+        expect(live.map((each) => each.id)).toEqual(what === "disable" ? [] : [survivor.id]);
+      }
+    },
+  );
+});

@@ -1,0 +1,246 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { PasswordResetStore } from "../../src/auth/password-reset-store.ts";
+import type { NewSession } from "../../src/auth/session.ts";
+import type { SessionStore } from "../../src/auth/session-store.ts";
+import type { NewUser, UserStore } from "../../src/auth/user-store.ts";
+import { newId } from "../../src/lib/id.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DAYS, freshEmail } from "../support/people.ts";
+
+const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.7" };
+
+function newUser(more: Partial<NewUser> = {}): NewUser {
+  const email = freshEmail();
+  return {
+    id: newId("usr"),
+    email,
+    emailNormalized: email,
+    displayName: `O'Neil "the \\ one"; ?`,
+    tier: "basic",
+    scopes: ["orders:*", 'odd,"{scope}'],
+    ...more,
+  };
+}
+
+function newSession(): NewSession {
+  return {
+    id: newId("ses"),
+    seed: randomBytes(32),
+    ringVersion: 1,
+    idleMs: 7 * DAYS,
+    absoluteMs: 30 * DAYS,
+    userAgent: "",
+    clientIp: "",
+  };
+}
+
+function newReset() {
+  return { digest: randomBytes(32), lifeMs: DAYS };
+}
+
+describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore on %s", (kind) => {
+  let test: TestDatabase;
+  let store: UserStore;
+  let resets: PasswordResetStore;
+  let sessions: SessionStore;
+  beforeAll(async () => {
+    test = await openDatabase(kind);
+    store = new PostgresUserStore(test.database);
+    resets = new PostgresPasswordResetStore(test.database);
+    sessions = new PostgresSessionStore(test.database);
+  });
+  afterAll(() => test?.[Symbol.asyncDispose]());
+
+  async function registered() {
+    const user = newUser();
+    const session = newSession();
+    await store.register({ user, passwordHash: "1$first", session });
+    return { ...user, sessionId: session.id };
+  }
+
+  function changesOf(subjectId: string) {
+    return test.changes.filter((change) => change.subjectId === subjectId).map((change) => change.kind);
+  }
+
+  async function isLive(sessionId: string): Promise<boolean> {
+    return (await sessions.standing(sessionId))?.standing.endedAtMs === undefined;
+  }
+
+  it("gives back a user as registered, by id and by address", async () => {
+    const { emailNormalized, ...wanted } = newUser({ email: "As.Given@Example.com", emailNormalized: freshEmail() });
+    const added = await store.register({
+      user: { ...wanted, emailNormalized },
+      passwordHash: "1$hash",
+      session: newSession(),
+    });
+    const user = { ...wanted, state: "active", createdAtMs: expect.any(Number) };
+    expect(added?.user).toEqual(user);
+    expect(await store.find(wanted.id)).toEqual(user);
+    const secrets = { user, emailNormalized, passwordHash: "1$hash", passwordVersion: 1 };
+    expect(await store.secretsById(wanted.id)).toEqual(secrets);
+    expect(await store.secretsByEmail(emailNormalized)).toEqual(secrets);
+    expect(Object.isFrozen(added?.user)).toBe(true);
+  });
+
+  it("knows nothing of a user that there is not", async () => {
+    const id = newId("usr");
+    expect(await store.find(id)).toBeUndefined();
+    expect(await store.secretsById(id)).toBeUndefined();
+    expect(await store.secretsByEmail(freshEmail())).toBeUndefined();
+    expect(await store.update({ id, patch: { tier: "pro" }, by: BY })).toBeUndefined();
+    expect(await store.disable({ id, by: BY })).toBeUndefined();
+    expect(await store.enable({ id, by: BY })).toBeUndefined();
+  });
+
+  it("gives one address to one of many who register it at once, and leaves nothing of the others", async () => {
+    const emailNormalized = freshEmail();
+    const attempts = Array.from({ length: 10 }, () => ({ user: newUser({ emailNormalized }), session: newSession() }));
+    const outcomes = await Promise.all(attempts.map((each) => store.register({ ...each, passwordHash: "1$hash" })));
+    expect(outcomes.filter((outcome) => outcome !== undefined)).toHaveLength(1);
+    for (const [i, { session }] of attempts.entries()) {
+      expect((await sessions.standing(session.id)) !== undefined).toBe(outcomes[i] !== undefined);
+    }
+    expect(await store.create({ user: newUser({ emailNormalized }), reset: newReset(), by: BY })).toBeUndefined();
+  });
+
+  it("updates what the patch names, and announces what verdicts depend on", async () => {
+    const { id } = await registered();
+    const before = await store.find(id);
+    expect(await store.update({ id, patch: { displayName: "New" }, by: BY })).toEqual({
+      ...before,
+      displayName: "New",
+    });
+    expect(changesOf(id)).toEqual([]);
+    const patch = { tier: "pro", scopes: ["a", "b"] };
+    expect(await store.update({ id, patch, by: BY })).toEqual({ ...before, displayName: "New", ...patch });
+    expect(changesOf(id)).toEqual(["OWNER"]);
+    await store.update({ id, patch, by: BY });
+    expect(changesOf(id)).toEqual(["OWNER"]);
+    expect(await store.find(id)).toMatchObject(patch);
+  });
+
+  it("disabling ends all sessions and announces both, once; enabling does not bring them back", async () => {
+    const { id, sessionId } = await registered();
+    expect(await store.disable({ id, by: BY })).toMatchObject({ id, state: "disabled" });
+    expect(await isLive(sessionId)).toBe(false);
+    expect([...changesOf(id), ...changesOf(sessionId)]).toEqual(["OWNER", "SESSION"]);
+    expect(await store.disable({ id, by: BY })).toMatchObject({ state: "disabled" });
+    expect([...changesOf(id), ...changesOf(sessionId)]).toEqual(["OWNER", "SESSION"]);
+    expect(await store.enable({ id, by: BY })).toMatchObject({ state: "active" });
+    expect(await store.enable({ id, by: BY })).toMatchObject({ state: "active" });
+    expect(changesOf(id)).toEqual(["OWNER", "OWNER"]);
+    expect(await isLive(sessionId)).toBe(false);
+  });
+
+  it("changes a password for one of many who saw the same version, and ends all other sessions", async () => {
+    const { id, sessionId } = await registered();
+    const attempts = Array.from({ length: 5 }, (_, i) => ({
+      id,
+      expectedVersion: 1,
+      passwordHash: `1$next${i}`,
+      session: newSession(),
+      by: BY,
+    }));
+    const outcomes = await Promise.all(attempts.map((each) => store.changePassword(each)));
+    const winner = outcomes.findIndex((outcome) => outcome !== undefined);
+    expect(outcomes.filter((outcome) => outcome !== undefined)).toHaveLength(1);
+    expect(await store.secretsById(id)).toMatchObject({ passwordHash: `1$next${winner}`, passwordVersion: 2 });
+    expect(await isLive(sessionId)).toBe(false);
+    const live = await sessions.listLive({ userId: id, after: undefined, limit: 10 });
+    expect(live.map((each) => each.id)).toEqual([attempts[winner]?.session.id]);
+  });
+
+  it("changes no password of a disabled user", async () => {
+    const { id } = await registered();
+    await store.disable({ id, by: BY });
+    const input = { id, expectedVersion: 1, passwordHash: "1$next", session: newSession(), by: BY };
+    expect(await store.changePassword(input)).toBeUndefined();
+    expect(await store.secretsById(id)).toMatchObject({ passwordHash: "1$first", passwordVersion: 1 });
+  });
+
+  it("hashes a password anew only while it is the same, and ends nothing", async () => {
+    const { id, sessionId } = await registered();
+    await store.rehash({ id, passwordVersion: 1, passwordHash: "2$first" });
+    await store.rehash({ id, passwordVersion: 2, passwordHash: "2$other" });
+    expect(await store.secretsById(id)).toMatchObject({ passwordHash: "2$first", passwordVersion: 1 });
+    expect(await isLive(sessionId)).toBe(true);
+  });
+
+  it("lists newest first, page by page, and by address", async () => {
+    const ids = [];
+    for (let i = 0; i < 7; i++) ids.push((await registered()).id);
+    const listed = [];
+    for (let after: { createdAtMs: number; id: string } | undefined; ; after = listed.at(-1)) {
+      const page = await store.list({ emailNormalized: undefined, after, limit: 3 });
+      listed.push(...page);
+      if (page.length === 0) break;
+    }
+    const found = listed.map((each) => each.id);
+    expect(new Set(found).size).toBe(found.length);
+    expect(ids.filter((id) => !found.includes(id))).toEqual([]);
+    const times = listed.map((each) => each.createdAtMs);
+    expect(times.toSorted((a, b) => b - a)).toEqual(times);
+    const { emailNormalized } = (await store.secretsById(ids[0]!))!;
+    const ofOne = await store.list({ emailNormalized, after: undefined, limit: 3 });
+    expect(ofOne.map((each) => each.id)).toEqual([ids[0]]);
+  });
+
+  describe("a reset token", () => {
+    async function created() {
+      const user = newUser();
+      const reset = newReset();
+      const made = await store.create({ user, reset, by: BY });
+      return { ...user, reset, resetExpiresAtMs: made!.resetExpiresAtMs, createdAtMs: made!.user.createdAtMs };
+    }
+
+    function complete(digests: Uint8Array[], passwordHash = "1$set") {
+      return resets.complete({ digests, passwordHash, session: newSession(), clientIp: "" });
+    }
+
+    it("lets a user without a password set one, and log in with it", async () => {
+      const { id, reset, resetExpiresAtMs, createdAtMs } = await created();
+      expect(resetExpiresAtMs).toBe(createdAtMs + DAYS);
+      expect(await store.secretsById(id)).toMatchObject({ passwordHash: undefined, passwordVersion: 0 });
+      const digests = [randomBytes(32), reset.digest];
+      expect(await resets.find(digests)).toMatchObject({ id });
+      const session = await complete(digests);
+      expect(session).toMatchObject({ userId: id, generation: 1 });
+      expect(await isLive(session!.id)).toBe(true);
+      expect(await store.secretsById(id)).toMatchObject({ passwordHash: "1$set", passwordVersion: 1 });
+    });
+
+    it("works once, also for many at once", async () => {
+      const { id, reset } = await created();
+      const outcomes = await Promise.all(Array.from({ length: 5 }, (_, i) => complete([reset.digest], `1$set${i}`)));
+      expect(outcomes.filter((outcome) => outcome !== undefined)).toHaveLength(1);
+      expect(await store.secretsById(id)).toMatchObject({ passwordVersion: 1 });
+      expect(await resets.find([reset.digest])).toBeUndefined();
+    });
+
+    it("expires by the database's clock", async () => {
+      const { reset } = await created();
+      test.clock.advance(DAYS);
+      expect(await resets.find([reset.digest])).toBeUndefined();
+      expect(await complete([reset.digest])).toBeUndefined();
+    });
+
+    it("does nothing for a disabled user, and is not used up by that", async () => {
+      const { id, reset } = await created();
+      await store.disable({ id, by: BY });
+      expect(await resets.find([reset.digest])).toBeUndefined();
+      expect(await complete([reset.digest])).toBeUndefined();
+      await store.enable({ id, by: BY });
+      expect(await complete([reset.digest])).toBeDefined();
+    });
+
+    it("is not found by another digest, or none", async () => {
+      expect(await resets.find([randomBytes(32)])).toBeUndefined();
+      expect(await resets.find([])).toBeUndefined();
+      expect(await complete([])).toBeUndefined();
+    });
+  });
+});

@@ -1,0 +1,43 @@
+import type { Clock } from "../../src/lib/clock.ts";
+import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
+import type { LimitStore } from "../../src/limits/limit-store.ts";
+import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
+
+export type Mood = "answers" | "is silent" | "fails";
+
+/** A real store behind a wire that a test breaks; it remembers each group that reached it. */
+export class FaultyLimitStore implements LimitStore {
+  mood: Mood = "answers";
+  readonly groups: (readonly LimitRequest[])[] = [];
+  renewals = 0;
+  readonly #store: MemoryLimitStore;
+
+  constructor(clock: Clock) {
+    this.#store = new MemoryLimitStore({ clock });
+  }
+
+  partOf(): string {
+    return "";
+  }
+
+  async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    this.groups.push(requests);
+    await this.#wire();
+    return this.#store.decide(requests);
+  }
+
+  async reset(subject: string, names: readonly string[]): Promise<void> {
+    await this.#wire();
+    return this.#store.reset(subject, names);
+  }
+
+  renew(): void {
+    this.renewals++;
+  }
+
+  #wire(): Promise<void> {
+    if (this.mood === "fails")
+      return Promise.reject(new Error("READONLY You can't write against a read only replica."));
+    return this.mood === "is silent" ? new Promise(() => {}) : Promise.resolve();
+  }
+}

@@ -1,0 +1,266 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { DAY_MS, type LimitRequest } from "../../src/limits/limit.ts";
+import { SharedLimiter } from "../../src/limits/limiter.ts";
+import { LocalLimiter } from "../../src/limits/local-limiter.ts";
+import { recordingLog } from "../support/recording-log.ts";
+import { ShiftedClock } from "../support/shifted-clock.ts";
+import { FaultyLimitStore } from "./faulty-limit-store.ts";
+
+const limits = [{ name: "", perMinute: 10, perDay: undefined }];
+const request = (changes: Partial<LimitRequest> = {}): LimitRequest => ({ subject: "s", cost: 1, limits, ...changes });
+
+let clock: ShiftedClock;
+let store: FaultyLimitStore;
+let limiter: SharedLimiter;
+let log: ReturnType<typeof recordingLog>;
+
+beforeEach(() => {
+  clock = new ShiftedClock();
+  store = new FaultyLimitStore(clock);
+  log = recordingLog();
+  limiter = new SharedLimiter({ store, clock, log, replicas: 2, workers: 2 });
+});
+afterEach(() => limiter.close());
+
+describe("group commit", () => {
+  it("asks the store once for all calls that wait in one turn of the event loop, in their order", async () => {
+    const decisions = await Promise.all(
+      Array.from({ length: 50 }, (_, at) => limiter.decide(request({ subject: `s${at % 4}` }))),
+    );
+    expect(store.groups).toHaveLength(1);
+    expect(store.groups[0]!.map(({ subject }) => subject)).toEqual(Array.from({ length: 50 }, (_, at) => `s${at % 4}`));
+    expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(40);
+  });
+
+  it("lets a later request of decideAll see what an earlier one counted", async () => {
+    const decisions = await limiter.decideAll([request({ cost: 6 }), request({ cost: 6 }), request({ cost: 4 })]);
+    expect(decisions.map(({ allowed }) => allowed)).toEqual([true, false, true]);
+  });
+
+  it("bounds a group, so that no store is kept long", async () => {
+    await limiter.decideAll(Array.from({ length: 300 }, () => request({ cost: 0 })));
+    expect(store.groups.map(({ length }) => length)).toEqual([128, 128, 44]);
+  });
+
+  it("does not ask for what has no limit", async () => {
+    const none = [{ name: "", perMinute: undefined, perDay: undefined }];
+    expect(await limiter.decide(request({ limits: none }))).toMatchObject({ allowed: true, windows: [] });
+    expect(await limiter.decide(request({ limits: [] }))).toMatchObject({ allowed: true, degraded: false });
+    expect(store.groups).toHaveLength(0);
+  });
+
+  it.each([
+    ["a cost that is no whole number", request({ cost: 0.5 })],
+    ["a negative cost", request({ cost: -1 })],
+    ["two limits of one name", request({ limits: [...limits, ...limits] })],
+    ["ten limits", request({ limits: Array.from({ length: 10 }, (_, at) => ({ ...limits[0]!, name: `${at}` })) })],
+  ])("takes %s for a bug of ours", async (_what, wrong) => {
+    await expect(limiter.decide(wrong)).rejects.toThrow();
+    expect(store.groups).toHaveLength(0);
+  });
+});
+
+describe("a full window", () => {
+  const asked = async (changes: Partial<LimitRequest> = {}) => {
+    const before = store.groups.length;
+    const decision = await limiter.decide(request(changes));
+    return { ...decision, asks: store.groups.length - before };
+  };
+
+  it("denies without asking, with a retryAfterMs that stays exact as time passes", async () => {
+    await limiter.decide(request({ cost: 10 }));
+    const first = await asked();
+    expect(first).toMatchObject({ allowed: false, asks: 1 });
+    clock.advance(3_000);
+    const second = await asked();
+    expect(second).toMatchObject({ allowed: false, asks: 0, windows: [{ remaining: 0 }] });
+    const passedMs = first.retryAfterMs! - second.retryAfterMs!;
+    expect(passedMs).toBeGreaterThan(2_900);
+    expect(passedMs).toBeLessThanOrEqual(3_000);
+    expect(second.windows[0]!.resetAfterMs).toBe(second.retryAfterMs);
+  });
+
+  it("is asked for again after 5 s", async () => {
+    await limiter.decide(request({ cost: 10 }));
+    await asked();
+    clock.advance(4_900);
+    expect((await asked()).asks).toBe(0);
+    clock.advance(100);
+    expect(await asked()).toMatchObject({ allowed: false, asks: 1 });
+    expect((await asked()).asks).toBe(0);
+  });
+
+  it("is asked for again as soon as a call would be allowed, which it then is", async () => {
+    await limiter.decide(request({ cost: 10 }));
+    clock.advance(58_000);
+    const { retryAfterMs } = await asked();
+    expect(retryAfterMs).toBeLessThan(3_001);
+    clock.advance(retryAfterMs!);
+    expect(await asked()).toMatchObject({ allowed: true, asks: 1 });
+  });
+
+  it("says nothing of smaller costs, other figures, names or subjects, nor of a look", async () => {
+    await limiter.decide(request({ cost: 8 }));
+    expect(await asked({ cost: 3 })).toMatchObject({ allowed: false, asks: 1 });
+    expect(await asked({ cost: 3 })).toMatchObject({ allowed: false, asks: 0 });
+    const higher = [{ name: "", perMinute: 11, perDay: undefined }];
+    const twice = [...limits, { name: "a", perMinute: 5, perDay: undefined }];
+    expect(await asked({ cost: 0 })).toMatchObject({ allowed: true, asks: 1 });
+    expect(await asked({ cost: 3, limits: twice })).toMatchObject({ allowed: false, asks: 1 });
+    expect(await asked({ cost: 3, subject: "t" })).toMatchObject({ allowed: true, asks: 1 });
+    expect(await asked({ cost: 3, limits: higher })).toMatchObject({ allowed: true, asks: 1 });
+    expect(await asked({ cost: 3 })).toMatchObject({ allowed: false, asks: 0 });
+  });
+
+  it("denies a larger cost too, with the time that is right for it", async () => {
+    await limiter.decide(request({ cost: 2 }));
+    clock.advance(5_000);
+    await limiter.decide(request({ cost: 8 }));
+    const small = await asked({ cost: 1 });
+    const large = await asked({ cost: 3 });
+    expect(large.retryAfterMs! - small.retryAfterMs!).toBeGreaterThan(4_000);
+    expect(await asked({ cost: 3 })).toMatchObject({ allowed: false, asks: 0 });
+  });
+
+  it("is forgotten when it is reset", async () => {
+    await limiter.decide(request({ cost: 10 }));
+    await asked();
+    await limiter.reset("s", []);
+    expect(await asked()).toMatchObject({ allowed: true, windows: [{ remaining: 9 }] });
+  });
+
+  it("is not remembered for a cost that no wait would help", async () => {
+    expect(await asked({ cost: 11 })).toMatchObject({ allowed: false, retryAfterMs: undefined, asks: 1 });
+    expect(await asked()).toMatchObject({ allowed: true });
+  });
+});
+
+describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
+  beforeEach(() => {
+    store.mood = mood;
+  });
+  const open = async () => {
+    for (let call = 0; call < 3; call++) await limiter.decide(request({ subject: `opens ${call}` }));
+  };
+
+  it("leaves the call to this process' share of the limit, within 60 ms, and degraded says so", async () => {
+    const startMs = performance.now();
+    const decision = await limiter.decide(request());
+    expect(performance.now() - startMs).toBeLessThan(mood === "fails" ? 20 : 75);
+    expect(decision).toMatchObject({ allowed: true, degraded: true, windows: [{ limit: 10, remaining: 2 }] });
+  });
+
+  it("admits ceil(L / processes) here, and nothing where L is 0", async () => {
+    await open();
+    const decisions = await limiter.decideAll(Array.from({ length: 10 }, () => request()));
+    expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(3);
+    expect(decisions.every(({ degraded }) => degraded)).toBe(true);
+    expect(decisions.at(-1)!.retryAfterMs).toBeGreaterThan(59_000);
+    const none = [{ name: "none", perMinute: 0, perDay: undefined }];
+    expect(await limiter.decide(request({ limits: none }))).toMatchObject({ allowed: false, retryAfterMs: undefined });
+  });
+
+  it("has a time to try again for a cost above the share, and none for one above the limit", async () => {
+    await open();
+    expect(await limiter.decide(request({ cost: 4 }))).toMatchObject({ allowed: false, retryAfterMs: 1_000 });
+    expect(await limiter.decide(request({ cost: 11 }))).toMatchObject({ allowed: false, retryAfterMs: undefined });
+  });
+
+  it("is not asked any more after 3 in a row, and calls are answered at once", async () => {
+    expect(limiter.isDegraded()).toBe(false);
+    await open();
+    expect(limiter.isDegraded()).toBe(true);
+    const groups = store.groups.length;
+    const startMs = performance.now();
+    for (let call = 0; call < 200; call++) await limiter.decide(request());
+    expect(performance.now() - startMs).toBeLessThan(200);
+    expect(
+      store.groups
+        .slice(groups)
+        .flat()
+        .filter(({ subject }) => subject === "s"),
+    ).toEqual([]);
+  });
+
+  it("is used again within a second of its return, and no caller waits for the trials", async () => {
+    await open();
+    store.mood = "answers";
+    const startMs = performance.now();
+    await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: 2_000, interval: 5 });
+    expect(performance.now() - startMs).toBeLessThan(1_000);
+    expect(await limiter.decide(request())).toMatchObject({ degraded: false, windows: [{ remaining: 9 }] });
+  });
+
+  it("fails a reset, because nothing was reset", async () => {
+    await expect(limiter.reset("s", [])).rejects.toThrow();
+  });
+});
+
+it("a store has its connection renewed when it stays away", async () => {
+  store.mood = "is silent";
+  for (let call = 0; call < 3; call++) await limiter.decide(request());
+  await vi.waitFor(() => expect(store.renewals).toBe(1), { timeout: 5_000 });
+});
+
+it("an outage is one line in the log, and its end is one", async () => {
+  store.mood = "fails";
+  for (let call = 0; call < 20; call++) await limiter.decide(request());
+  store.mood = "answers";
+  await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: 2_000 });
+  await limiter.decide(request());
+  expect(log.lines.map(({ level, fields }) => [level, fields.cause])).toEqual([
+    ["warn", "READONLY"],
+    ["info", undefined],
+  ]);
+});
+
+describe("the breaker", () => {
+  const attempt = async (mood: "answers" | "fails") => {
+    store.mood = mood;
+    await limiter.decide(request({ subject: `${mood} ${store.groups.length}` }));
+  };
+
+  it("opens when half of the last 20 failed, never 3 in a row", async () => {
+    for (let pair = 0; pair < 9; pair++) {
+      await attempt("answers");
+      await attempt("fails");
+    }
+    await attempt("answers");
+    expect(limiter.isDegraded()).toBe(false);
+    await attempt("fails");
+    expect(limiter.isDegraded()).toBe(true);
+  });
+
+  it("stays closed when fewer fail", async () => {
+    for (let round = 0; round < 20; round++) {
+      await attempt("answers");
+      await attempt("answers");
+      await attempt("fails");
+    }
+    expect(limiter.isDegraded()).toBe(false);
+  });
+});
+
+describe("the limiter of one process alone", () => {
+  it("decides like the shared one, and is never degraded", async () => {
+    const local = new LocalLimiter({ clock });
+    const decisions = await local.decideAll([request({ cost: 6 }), request({ limits: [] }), request({ cost: 6 })]);
+    expect(decisions.map(({ allowed }) => allowed)).toEqual([true, true, false]);
+    expect(await local.decide(request({ cost: 4 }))).toMatchObject({ allowed: true, degraded: false });
+    await local.reset("s", []);
+    expect(await local.decide(request({ cost: 10 }))).toMatchObject({ allowed: true });
+    expect(local.isDegraded()).toBe(false);
+  });
+
+  it("forgets limits that hold nothing any more, and bounds how many it keeps", async () => {
+    const { MemoryLimitStore } = await import("../../src/limits/memory-limit-store.ts");
+    const memory = new MemoryLimitStore({ clock, maxLimits: 100 });
+    const use = (subject: string) => memory.decide([request({ subject })]);
+    for (let at = 0; at < 300; at++) await use(`many ${at}`);
+    expect(memory.size).toBe(100);
+    expect((await use("many 299"))[0]!.windows[0]!.remaining).toBe(8);
+    clock.advance(2 * DAY_MS);
+    for (let at = 0; at < 60; at++) await use(`new ${at}`);
+    expect(memory.size).toBe(60);
+  });
+});

@@ -1,0 +1,129 @@
+/** A TCP proxy on loopback whose wire can be cut, hung or slowed, for faults that no signal to a server can make. */
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { withFreePort } from "./server-process.ts";
+
+export interface FaultProxy extends AsyncDisposable {
+  readonly port: number;
+  /** Resets all connections and refuses new ones. */
+  cut(): Promise<void>;
+  /** Accepts connections and passes nothing, not even their end. */
+  hang(): void;
+  /** Passes every byte `ms` later, in each direction. */
+  delay(ms: number): void;
+  /** Passes everything again, first what was held back. */
+  restore(): Promise<void>;
+  /** Connections that were accepted so far: shows that a client really came this way. */
+  accepted(): number;
+  stop(): Promise<void>;
+}
+
+type Mode = { readonly kind: "pass"; readonly delayMs: number } | { readonly kind: "hang" };
+
+/** One direction of a connection. */
+interface Pipe {
+  /** Passes on what is due. */
+  pump(): void;
+}
+
+/** Chunks held back in one direction before the proxy stops reading, as a full network would. */
+const MOST_CHUNKS = 64;
+
+export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
+  return withFreePort(async (port) => {
+    let mode: Mode = { kind: "pass", delayMs: 0 };
+    let accepted = 0;
+    const sockets = new Set<Socket>();
+    const pipes = new Set<Pipe>();
+
+    const server = createServer({ allowHalfOpen: true }, (client) => {
+      accepted++;
+      const upstream = connect({ port: targetPort, host: "127.0.0.1", allowHalfOpen: true });
+      const both = [pipe(client, upstream, () => mode), pipe(upstream, client, () => mode)];
+      for (const each of both) pipes.add(each);
+      for (const socket of [client, upstream]) {
+        socket.setNoDelay(true);
+        sockets.add(socket);
+        socket.on("close", () => {
+          sockets.delete(socket);
+          if (client.destroyed && upstream.destroyed) for (const each of both) pipes.delete(each);
+        });
+      }
+    });
+    function change(next: Mode): void {
+      mode = next;
+      for (const each of pipes) each.pump();
+    }
+    async function cut(): Promise<void> {
+      const closed = close(server);
+      for (const socket of sockets) socket.resetAndDestroy();
+      await closed;
+    }
+
+    await listen(server, port);
+    return {
+      port,
+      cut,
+      hang: () => change({ kind: "hang" }),
+      delay: (ms) => change({ kind: "pass", delayMs: ms }),
+      restore: async () => {
+        change({ kind: "pass", delayMs: 0 });
+        if (!server.listening) await listen(server, port);
+      },
+      accepted: () => accepted,
+      stop: cut,
+      [Symbol.asyncDispose]: cut,
+    };
+  });
+}
+
+function pipe(from: Socket, to: Socket, mode: () => Mode): Pipe {
+  /** In order of arrival; an undefined chunk is the end of the stream. */
+  const queue: { readonly chunk: Buffer | undefined; readonly atMs: number }[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let isBroken = false;
+
+  function pump(): void {
+    clearTimeout(timer);
+    const now = mode();
+    if (now.kind === "hang") return;
+    while (queue.length > 0) {
+      const waitMs = queue[0]!.atMs + now.delayMs - performance.now();
+      if (waitMs > 0) {
+        timer = setTimeout(pump, Math.ceil(waitMs));
+        return;
+      }
+      const { chunk } = queue.shift()!;
+      if (chunk === undefined) to.end();
+      else if (!to.destroyed) to.write(chunk);
+    }
+    if (isBroken) to.resetAndDestroy();
+    else from.resume();
+  }
+  function hold(chunk: Buffer | undefined): void {
+    queue.push({ chunk, atMs: performance.now() });
+    if (queue.length >= MOST_CHUNKS) from.pause();
+    pump();
+  }
+  from.on("data", hold);
+  from.on("end", () => hold(undefined));
+  from.on("error", () => {});
+  from.on("close", () => {
+    isBroken = !from.readableEnded;
+    pump();
+  });
+  return { pump };
+}
+
+function listen(server: Server, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()));
+}

@@ -1,0 +1,79 @@
+/** The room of people over a database of a test: the same parts that the service connects. */
+import { randomBytes } from "node:crypto";
+import { PasswordHasher } from "../../src/auth/password.ts";
+import { type RegisterInput, register } from "../../src/auth/register.ts";
+import { SessionCache } from "../../src/auth/session-cache.ts";
+import { SigningKeys } from "../../src/auth/signing-keys.ts";
+import { DatabaseClock } from "../../src/changes/database-clock.ts";
+import { newId } from "../../src/lib/id.ts";
+import { KeyRing } from "../../src/lib/key-ring.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
+import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
+import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import type { TestDatabase } from "./database.ts";
+import { recordingLog } from "./recording-log.ts";
+
+export const PASSWORD = "ochre lantern waltz paper";
+export const SECONDS = 1000;
+export const DAYS = 86_400_000;
+export const ORIGIN = Object.freeze({ clientIp: "192.0.2.7", userAgent: "test/1.0" });
+/** Default lifetimes of the service. */
+export const LIFETIMES = Object.freeze({
+  refreshIdleMs: 7 * DAYS,
+  refreshAbsoluteMs: 30 * DAYS,
+  refreshGraceMs: 10 * SECONDS,
+});
+
+export function newPeople(test: TestDatabase, ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }])) {
+  const { clock, database } = test;
+  const log = recordingLog();
+  const databaseClock = new DatabaseClock(clock);
+  const users = new PostgresUserStore(database);
+  const sessions = new PostgresSessionStore(database);
+  const sessionCache = new SessionCache({ store: sessions, clock, databaseClock });
+  const accessTokenMs = 1800 * SECONDS;
+  const signingKeys = new SigningKeys({
+    store: new PostgresSigningKeyStore(database),
+    ring,
+    clock,
+    databaseClock,
+    log,
+    algorithm: "EdDSA",
+    accessTokenMs,
+  });
+  return {
+    clock,
+    log,
+    ring,
+    databaseClock,
+    users,
+    sessions,
+    sessionCache,
+    signingKeys,
+    passwordResets: new PostgresPasswordResetStore(database),
+    // Cheap hashes: what they cost is none of these tests' business.
+    passwords: new PasswordHasher({ ring, log, memoryKib: 1024, passes: 2, concurrency: 2, maxWaitMs: 10_000 }),
+    passwordRules: { minCodePoints: 15 },
+    accountDefaults: { tier: "basic", scopes: ["*"] },
+    tierNames: ["basic", "pro", "enterprise"],
+    registrationOpen: true,
+    lifetimes: LIFETIMES,
+    keyPrefix: "kit",
+    issuer: "https://latchkey.example",
+    audience: "latchkey",
+    accessTokenMs,
+  };
+}
+
+export type People = ReturnType<typeof newPeople>;
+
+/** An address that nobody has. */
+export function freshEmail(): string {
+  return `${newId("usr").toLowerCase()}.${randomBytes(4).toString("hex")}@example.com`;
+}
+
+/** A person with an account and one session. */
+export function registered(people: People, input: Partial<RegisterInput> = {}) {
+  return register(people, { email: freshEmail(), password: PASSWORD, displayName: "Mike", ...ORIGIN, ...input });
+}

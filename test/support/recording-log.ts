@@ -1,0 +1,17 @@
+import type { Log, LogFields } from "../../src/lib/log.ts";
+
+export interface LogLine {
+  readonly level: "info" | "warn" | "error";
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+/** A log that keeps its lines for a test to look at. */
+export function recordingLog(): Log & { readonly lines: readonly LogLine[] } {
+  const lines: LogLine[] = [];
+  const write =
+    (level: LogLine["level"]) =>
+    (message: string, fields: LogFields = {}) =>
+      void lines.push({ level, message, fields });
+  return { lines, info: write("info"), warn: write("warn"), error: write("error"), flush: () => {} };
+}

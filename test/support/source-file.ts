@@ -1,0 +1,105 @@
+/** What a source file imports, which words it uses and how long its functions are, read from its syntax tree. */
+import { parseAst } from "vitest/node";
+
+export interface SourceFile {
+  /** From the project's root, with slashes. */
+  readonly path: string;
+  readonly lines: number;
+  /** Specifiers of import, export-from, import() and import types, as written. */
+  readonly imports: readonly string[];
+  /** `object.property` for each access to a property of a plain name, `new Name()` or `new Name(...)`. */
+  readonly words: ReadonlySet<string>;
+  readonly functions: readonly FunctionSize[];
+}
+
+export interface FunctionSize {
+  readonly name: string;
+  /** Without the functions inside it: a factory is as long as what it does itself. */
+  readonly lines: number;
+}
+
+interface Node {
+  readonly type: string;
+  readonly start: number;
+  readonly end: number;
+  readonly [field: string]: unknown;
+}
+
+const FUNCTIONS = new Set(["FunctionDeclaration", "FunctionExpression", "ArrowFunctionExpression"]);
+
+export function readSource(path: string, text: string): SourceFile {
+  const root = parseAst(text, { lang: "ts" }) as unknown as Node;
+  const imports: string[] = [];
+  const words = new Set<string>();
+  const functions: FunctionSize[] = [];
+  const lineOf = (offset: number) => text.slice(0, offset).split("\n").length;
+  const linesOf = (node: Node) => lineOf(node.end) - lineOf(node.start) + 1;
+
+  function visit(node: Node, owner: Node | undefined): number {
+    const source = importOf(node);
+    if (source !== undefined) imports.push(source);
+    for (const word of wordsOf(node)) words.add(word);
+    let inner = 0;
+    for (const child of childrenOf(node)) inner += visit(child, node);
+    if (!FUNCTIONS.has(node.type)) return inner;
+    functions.push({ name: nameOf(node, owner), lines: linesOf(node) - inner });
+    return linesOf(node) - 1;
+  }
+  visit(root, undefined);
+  return { path, lines: text.trimEnd().split("\n").length, imports, words, functions };
+}
+
+/** The specifier of a node that imports; a computed one is `?`, which no rule can allow. */
+function importOf(node: Node): string | undefined {
+  switch (node.type) {
+    case "ImportDeclaration":
+    case "ExportAllDeclaration":
+    case "ExportNamedDeclaration":
+    case "TSImportType":
+      return node.source === null ? undefined : String(asNode(node.source)?.value);
+    case "ImportExpression":
+      return asNode(node.source)?.type === "Literal" ? String(asNode(node.source)?.value) : "?";
+    default:
+      return undefined;
+  }
+}
+
+function wordsOf(node: Node): readonly string[] {
+  switch (node.type) {
+    case "MemberExpression": {
+      const property = asNode(node.property);
+      return [`${identifier(node.object)}.${property?.name ?? property?.value}`];
+    }
+    case "VariableDeclarator": {
+      const pattern = asNode(node.id);
+      if (pattern?.type !== "ObjectPattern") return [];
+      return (pattern.properties as Node[]).map((each) => `${identifier(node.init)}.${identifier(each.key)}`);
+    }
+    case "NewExpression":
+      return [`new ${identifier(node.callee)}(${(node.arguments as Node[]).length === 0 ? "" : "..."})`];
+    default:
+      return [];
+  }
+}
+
+/** The last name of `a` or `x.y.a`, so that `globalThis.process` is `process`. */
+function identifier(value: unknown): string {
+  const node = asNode(value);
+  if (node?.type === "MemberExpression") return identifier(node.property);
+  return typeof node?.name === "string" ? node.name : "?";
+}
+
+function nameOf(node: Node, owner: Node | undefined): string {
+  const names = [node.id, owner?.id, owner?.key, owner?.left].map(identifier);
+  return names.find((name) => name !== "?") ?? "(anonymous)";
+}
+
+function childrenOf(node: Node): Node[] {
+  return Object.values(node)
+    .flat()
+    .filter((value): value is Node => asNode(value) !== undefined);
+}
+
+function asNode(value: unknown): Node | undefined {
+  return typeof value === "object" && value !== null && "type" in value ? (value as Node) : undefined;
+}

@@ -1,0 +1,293 @@
+/**
+ * The house's floors as tables: who imports whom, who owns which package, which word has which home. An architecture
+ * that is not checked is gone in a year. To add a room, a package or an exception, add its row here and say why.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { basename, dirname, join, normalize } from "node:path";
+import { describe, expect, it } from "vitest";
+import { readSource, type SourceFile } from "./support/source-file.ts";
+
+/** Every room; only service.ts sees all. */
+const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", "redis", "rpc", "envoy", "gen"];
+
+/** What starts the rooms: files of src/ itself. */
+const ROOF = ["config.ts", "master-keys.ts", "first-operator.ts", "prepared-database.ts", "service.ts", "workers.ts"];
+
+/** Room -> rooms that it may import, beside itself. A name with `.ts` is a file of src/ itself. */
+const FLOORS: Record<string, readonly string[]> = {
+  lib: [],
+  limits: ["lib"],
+  changes: ["lib"],
+  audit: ["lib"],
+  keys: ["limits", "changes", "audit", "lib"],
+  auth: ["limits", "changes", "audit", "lib"],
+  postgres: ["auth", "keys", "limits", "changes", "audit", "lib"],
+  redis: ["auth", "keys", "limits", "changes", "audit", "lib"],
+  rpc: ["auth", "keys", "limits", "changes", "audit", "lib", "gen"],
+  envoy: ["auth", "keys", "limits", "changes", "audit", "lib", "gen"],
+  // Its entry points are processes of their own: like main.ts they read the configuration and start what they need.
+  cli: ["auth", "keys", "limits", "changes", "audit", "lib", "gen", ...ROOF],
+  gen: [],
+  "config-values.ts": ["lib"],
+  "config-settings.ts": ["config-values.ts", "lib"],
+  "config.ts": ["config-settings.ts", "config-values.ts", "lib"],
+  "master-keys.ts": ["config.ts", "config-values.ts", "lib"],
+  "first-operator.ts": ["config.ts", "keys", "lib"],
+  "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
+  "workers.ts": ["lib"],
+  "service.ts": [...ROOMS, ...ROOF],
+  "main.ts": [...ROOF, "lib"],
+};
+
+/** Package, or all of a scope with `/`, -> rooms that may import it. Tests, benchmarks and scripts may import any. */
+const OWNERS: Record<string, readonly string[]> = {
+  "@connectrpc/": ["rpc", "cli"],
+  "@bufbuild/protobuf": ["rpc", "envoy", "cli", "gen"],
+  "@mikro-orm/": ["postgres"],
+  pg: ["postgres"],
+  ioredis: ["redis"],
+  argon2: ["auth"],
+  jose: ["auth"],
+  pino: ["lib"],
+  // What lies above the bytes knows nothing of the wire.
+  "node:http": ["rpc", "cli"],
+  "node:http2": ["rpc", "cli"],
+  "node:tls": ["rpc", "cli"],
+  // These would be second names for words that have one home.
+  "node:process": [],
+  "node:perf_hooks": [],
+  "node:console": [],
+};
+
+/** Word -> files that may use it. */
+const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] = [
+  { word: /^process\.env$/, home: /^src\/(main|cli\/[a-z-]+)\.ts$/ },
+  { word: /^(Date\.now|performance\.now|process\.hrtime|new Date\(\))$/, home: /^src\/lib\/clock\.ts$/ },
+  { word: /^new ConnectError\(/, home: /^src\/rpc\/errors\.ts$/ },
+  { word: /^(Math\.random|console\.\w+)$/, home: /^$/ },
+];
+
+const NO_NAMES = /^(utils?|helpers?|common|managers?|impl|types|dto|index)$/;
+
+const MOST_LINES = 300;
+const MOST_FUNCTION_LINES = 60;
+const MOST_SERVICE_LINES = 200;
+
+/** Files and functions (`path#name`) that are longer, each with the reason why it is better so. */
+const LONG: Record<string, string> = {
+  "src/postgres/migrations/0001-first-schema.ts#up": "a schema is read from top to bottom, and never changed again",
+};
+
+/** Everything that breaks a rule in a tree of sources, one line each. */
+function faultsOf(files: readonly SourceFile[]): string[] {
+  const ours = files.filter((file) => file.path.startsWith("src/") && roomOf(file.path) !== "gen");
+  return [
+    ...ours.flatMap(floorFaults),
+    ...ours.flatMap(packageFaults),
+    ...ours.flatMap(wordFaults),
+    ...files.flatMap(nameFaults),
+    ...files.flatMap(importFaults),
+    ...files.flatMap(lengthFaults),
+    ...cycleFaults(ours),
+  ];
+}
+
+function floorFaults(file: SourceFile): string[] {
+  const room = roomOf(file.path);
+  const allowed = FLOORS[room];
+  if (allowed === undefined) return [`floors: ${file.path} is in no room that this table knows`];
+  return targetsOf(file)
+    .map(roomOf)
+    .filter((target) => target !== room && !allowed.includes(target))
+    .map((target) => `floors: ${file.path} imports ${target}`);
+}
+
+function packageFaults(file: SourceFile): string[] {
+  return file.imports
+    .filter((source) => !source.startsWith("."))
+    .flatMap((source) => {
+      const owner = Object.keys(OWNERS).find((name) =>
+        name.endsWith("/") ? source.startsWith(name) : source === name || source.startsWith(`${name}/`),
+      );
+      if (owner === undefined)
+        return source.startsWith("node:") ? [] : [`packages: nobody owns ${source} (${file.path})`];
+      return OWNERS[owner]!.includes(roomOf(file.path)) ? [] : [`packages: ${file.path} imports ${source}`];
+    });
+}
+
+function wordFaults(file: SourceFile): string[] {
+  const words = [...file.words];
+  return HOMES.filter(({ home }) => !home.test(file.path)).flatMap(({ word }) =>
+    words.filter((each) => word.test(each)).map((each) => `words: ${file.path} uses ${each}`),
+  );
+}
+
+function nameFaults(file: SourceFile): string[] {
+  const words = file.path.split(/[/.-]/);
+  return words.filter((word) => NO_NAMES.test(word)).map((word) => `names: ${file.path} is called ${word}`);
+}
+
+function importFaults(file: SourceFile): string[] {
+  return file.imports
+    .filter((source) => source === "?" || (source.startsWith(".") && !/\.(ts|json)$/.test(source)))
+    .map((source) => `imports: ${file.path} imports ${source}, which does not end in .ts`);
+}
+
+function lengthFaults(file: SourceFile): string[] {
+  // A test file is a list of cases: it may be as long as there are cases.
+  if (file.path.endsWith(".test.ts")) return [];
+  const long = file.functions.filter(({ lines }) => lines > MOST_FUNCTION_LINES);
+  return [
+    ...(file.lines > mostLines(file) && !(file.path in LONG) ? [`length: ${file.path} has ${file.lines} lines`] : []),
+    ...long
+      .filter(({ name }) => !(`${file.path}#${name}` in LONG))
+      .map(({ name, lines }) => `length: ${file.path}#${name} has ${lines} lines`),
+  ];
+}
+
+/** The one place where things are connected must stay one that can be read. */
+function mostLines(file: SourceFile): number {
+  return file.path === "src/service.ts" ? MOST_SERVICE_LINES : MOST_LINES;
+}
+
+/** Types count: rooms that know each other's types are one room. */
+function cycleFaults(files: readonly SourceFile[]): string[] {
+  const targets = new Map(files.map((file) => [file.path, targetsOf(file)]));
+  const done = new Set<string>();
+  const faults: string[] = [];
+  function walk(path: string, trail: readonly string[]): void {
+    const seen = trail.indexOf(path);
+    if (seen >= 0) faults.push(`cycles: ${[...trail.slice(seen), path].join(" -> ")}`);
+    if (seen >= 0 || done.has(path)) return;
+    for (const target of targets.get(path) ?? []) walk(target, [...trail, path]);
+    done.add(path);
+  }
+  for (const path of targets.keys()) walk(path, []);
+  return faults;
+}
+
+/** `src/keys/key.ts` is in `keys`, `src/main.ts` is `main.ts`, and what is outside of src/ is in `..`. */
+function roomOf(path: string): string {
+  const [top, room] = path.split("/");
+  return top === "src" && room !== undefined ? room : "..";
+}
+
+function targetsOf(file: SourceFile): string[] {
+  return file.imports
+    .filter((source) => source.startsWith("."))
+    .map((source) => normalize(join(dirname(file.path), source)));
+}
+
+const root = join(import.meta.dirname, "..");
+const paths = globSync(["src/**/*.ts", "test/**/*.ts", "bench/**/*.ts", "scripts/**/*.ts", "*.ts"], {
+  cwd: root,
+}).sort();
+const house = paths
+  .filter((path) => !path.startsWith("src/gen/"))
+  .map((path) => readSource(path, readFileSync(join(root, path), "utf8")));
+
+describe("the house", () => {
+  it("keeps every rule", () => {
+    expect(house.length).toBeGreaterThan(20);
+    expect(faultsOf(house)).toEqual([]);
+  });
+
+  it("has no exception that nothing needs any more", () => {
+    const names = house.flatMap((file) => [
+      ...(file.lines > mostLines(file) ? [file.path] : []),
+      ...file.functions.filter(({ lines }) => lines > MOST_FUNCTION_LINES).map(({ name }) => `${file.path}#${name}`),
+    ]);
+    expect(Object.keys(LONG).filter((name) => !names.includes(name))).toEqual([]);
+  });
+
+  it("has an owner for every runtime dependency", () => {
+    const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const owned = Object.keys(OWNERS);
+    const orphans = Object.keys(dependencies).filter(
+      (name) => !owned.some((owner) => name === owner || (owner.endsWith("/") && name.startsWith(owner))),
+    );
+    expect(orphans).toEqual([]);
+  });
+});
+
+describe("each rule can fail:", () => {
+  const long = (lines: number) => "let a = 0;\n".repeat(lines);
+  it.each<[rule: string, path: string, text: string]>([
+    ["floors", "src/lib/a.ts", 'import "../keys/key.ts";'],
+    ["floors", "src/keys/a.ts", 'import type { User } from "../auth/user.ts";'],
+    ["floors", "src/auth/a.ts", 'export { key } from "../keys/key.ts";'],
+    ["floors", "src/limits/a.ts", 'export * from "../changes/change.ts";'],
+    ["floors", "src/rpc/a.ts", 'const a = await import("../postgres/orm.ts");'],
+    ["floors", "src/keys/a.ts", 'type A = import("../gen/latchkey/v1/key_pb.ts").Key;'],
+    ["floors", "src/keys/a.ts", 'import { readConfig } from "../config.ts";'],
+    ["floors", "src/main.ts", 'import "./rpc/server.ts";'],
+    ["floors", "src/rpc/a.ts", 'import "../../test/support/shifted-clock.ts";'],
+    ["floors", "src/things/a.ts", ""],
+    ["packages", "src/keys/a.ts", 'import { Code } from "@connectrpc/connect";'],
+    ["packages", "src/auth/a.ts", 'import { sql } from "@mikro-orm/core";'],
+    ["packages", "src/keys/a.ts", 'import { hash } from "argon2";'],
+    ["packages", "src/keys/a.ts", 'import { jwtVerify } from "jose/jwt/verify";'],
+    ["packages", "src/limits/a.ts", 'import { Redis } from "ioredis";'],
+    ["packages", "src/rpc/a.ts", 'import { pino } from "pino";'],
+    ["packages", "src/rpc/a.ts", 'import leftPad from "left-pad";'],
+    ["packages", "src/rpc/a.ts", 'import { env } from "node:process";'],
+    ["packages", "src/keys/a.ts", 'import type { ServerHttp2Stream } from "node:http2";'],
+    ["words", "src/service.ts", "const a = process.env.HOME;"],
+    ["words", "src/rpc/a.ts", 'const a = globalThis.process["env"];'],
+    ["words", "src/rpc/a.ts", "const { env } = process;"],
+    ["words", "src/keys/a.ts", "const a = Date.now();"],
+    ["words", "src/keys/a.ts", "const a = performance.now;"],
+    ["words", "src/keys/a.ts", "const a = new Date();"],
+    ["words", "src/rpc/a.ts", 'throw new ConnectError("no");'],
+    ["words", "src/lib/random.ts", "const a = Math.random();"],
+    ["words", "src/cli/a.ts", 'console.error("no");'],
+    ["names", "src/keys/utils.ts", ""],
+    ["names", "src/keys/cache-manager.ts", ""],
+    ["names", "src/keys/types/key.ts", ""],
+    ["names", "src/keys/index.ts", ""],
+    ["names", "test/helpers/clock.ts", ""],
+    ["imports", "src/keys/a.ts", 'import "./key";'],
+    ["imports", "test/a.ts", 'import "./b.js";'],
+    ["imports", "test/a.ts", "await import(name);"],
+    ["length", "src/keys/a.ts", long(301)],
+    ["length", "src/service.ts", long(201)],
+    ["length", "scripts/a.ts", `function a() {\n${long(60)}}`],
+    ["length", "src/keys/a.ts", `const a = () => {\n${long(60)}};`],
+    ["length", "src/keys/a.ts", `class A { b() {\n${long(60)}} }`],
+    ["cycles", "src/keys/a.ts", 'import "./a.ts";'],
+  ])("%s: %s %#", (rule, path, text) => {
+    const faults = faultsOf([readSource(path, text)]);
+    expect(faults).toHaveLength(1);
+    expect(faults[0]).toMatch(new RegExp(`^${rule}: .*${basename(path)}`));
+  });
+
+  it("cycles: over three files, told once", () => {
+    const next = { "a.ts": "b.ts", "b.ts": "c.ts", "c.ts": "a.ts" };
+    const files = Object.entries(next).map(([from, to]) =>
+      readSource(`src/keys/${from}`, `import type {} from "./${to}";`),
+    );
+    expect(faultsOf(files)).toEqual(["cycles: src/keys/a.ts -> src/keys/b.ts -> src/keys/c.ts -> src/keys/a.ts"]);
+  });
+});
+
+describe("no rule fails for:", () => {
+  it.each<[what: string, path: string, text: string]>([
+    ["a door that imports a room and generated code", "src/rpc/a.ts", 'import "../keys/key.ts"; import "../gen/a.ts";'],
+    ["a date that is made from a time", "src/keys/a.ts", "const a = new Date(5);"],
+    ["a word in a comment or a text", "src/keys/a.ts", '// Date.now()\nconst a = "process.env";'],
+    ["an entry point that reads the environment", "src/cli/bootstrap.ts", "const a = process.env;"],
+    ["the home of time", "src/lib/clock.ts", "const a = Date.now();"],
+    [
+      "a factory whose functions are short",
+      "src/keys/a.ts",
+      `function f() {\n${"const g = () => {\n1;\n};\n".repeat(30)}}`,
+    ],
+    [
+      "a test that imports what it likes",
+      "test/a.test.ts",
+      'import "../src/keys/key.ts"; import "ioredis"; new Date();',
+    ],
+  ])("%s", (_what, path, text) => {
+    expect(faultsOf([readSource(path, text)])).toEqual([]);
+  });
+});

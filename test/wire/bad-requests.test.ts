@@ -1,0 +1,320 @@
+import { type ClientHttp2Session, connect, constants } from "node:http2";
+import { connect as connectTcp } from "node:net";
+import { gzipSync } from "node:zlib";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Code } from "../../src/gen/google/rpc/code_pb.ts";
+import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
+import { StatusSchema } from "../../src/gen/google/rpc/status_pb.ts";
+import { LoginRequestSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { startWireServer, until, type WireServer } from "../support/wire-server.ts";
+
+const LOGIN = "/latchkey.v1.AuthService/Login";
+const BATCH = "/latchkey.v1.KeyService/BatchVerifyKeys";
+const LIMIT = 64 * 1024;
+
+let wire: WireServer;
+let session: ClientHttp2Session;
+let logins = 0;
+
+beforeAll(async () => {
+  wire = await startWireServer({
+    auth: {
+      login: async ({ email }) => {
+        logins++;
+        return { user: { email } };
+      },
+    },
+    keys: { batchVerifyKeys: async () => ({}) },
+  });
+  session = connect(`http://${wire.address}`);
+});
+afterAll(async () => {
+  session.destroy();
+  await wire.server.stop();
+});
+
+interface Answer {
+  readonly httpStatus: number;
+  readonly grpcStatus: number | undefined;
+  readonly message: string | undefined;
+  readonly reason: string | undefined;
+  readonly body: Buffer;
+  readonly resetCode: number;
+}
+
+/** One request on a raw HTTP/2 stream. Chunks go out as they are; the request ends unless `open`. */
+async function send(
+  path: string,
+  headers: Record<string, string | string[]>,
+  chunks: readonly Uint8Array[],
+  open = false,
+): Promise<Answer> {
+  const stream = session.request({ ":method": "POST", ":path": path, te: "trailers", ...headers });
+  stream.on("error", () => {});
+  let status: Record<string, unknown> = {};
+  const body: Buffer[] = [];
+  stream.on("response", (received) => Object.assign(status, received));
+  stream.on("trailers", (received) => {
+    status = { ...status, ...received };
+  });
+  stream.on("data", (chunk: Buffer) => body.push(chunk));
+  for (const chunk of chunks) stream.write(chunk);
+  if (!open) stream.end();
+  await new Promise((resolve) => stream.on("close", resolve));
+  const details = status["grpc-status-details-bin"] as string | undefined;
+  return {
+    httpStatus: Number(status[":status"]),
+    grpcStatus: status["grpc-status"] === undefined ? undefined : Number(status["grpc-status"]),
+    message: status["grpc-message"] === undefined ? undefined : decodeURIComponent(String(status["grpc-message"])),
+    reason: details === undefined ? undefined : reasonOf(details),
+    body: Buffer.concat(body),
+    resetCode: stream.rstCode,
+  };
+}
+
+function reasonOf(details: string): string | undefined {
+  const status = fromBinary(StatusSchema, Buffer.from(details, "base64"));
+  expect(status.details).toHaveLength(1);
+  return anyUnpack(status.details[0]!, ErrorInfoSchema)?.reason;
+}
+
+const GRPC = { "content-type": "application/grpc" };
+
+function envelope(message: Uint8Array, flags = 0): Buffer {
+  const head = Buffer.alloc(5);
+  head[0] = flags;
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
+
+function loginBytes(email = "ann"): Uint8Array {
+  return toBinary(LoginRequestSchema, create(LoginRequestSchema, { email }));
+}
+
+/** A field 1 of length-delimited kind with these bytes. */
+function field1(bytes: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from([0x0a, bytes.length]), bytes]);
+}
+
+const BAD_GRPC: [string, Record<string, string | string[]>, Uint8Array[], number, string][] = [
+  ["no message", GRPC, [], Code.UNIMPLEMENTED, "NOT_IMPLEMENTED"],
+  ["two messages", GRPC, [envelope(loginBytes()), envelope(loginBytes())], Code.UNIMPLEMENTED, "NOT_IMPLEMENTED"],
+  [
+    "a message over the limit",
+    GRPC,
+    [envelope(new Uint8Array(LIMIT + 1))],
+    Code.RESOURCE_EXHAUSTED,
+    "MESSAGE_TOO_LARGE",
+  ],
+  [
+    "a length of 4 GiB without the bytes",
+    GRPC,
+    [Buffer.from([0, 255, 255, 255, 255])],
+    Code.RESOURCE_EXHAUSTED,
+    "MESSAGE_TOO_LARGE",
+  ],
+  [
+    "a small message that grows over the limit when decompressed",
+    { ...GRPC, "grpc-encoding": "gzip" },
+    [envelope(gzipSync(loginBytes("x".repeat(LIMIT + 1))), 1)],
+    Code.RESOURCE_EXHAUSTED,
+    "MESSAGE_TOO_LARGE",
+  ],
+  [
+    "an unknown encoding",
+    { ...GRPC, "grpc-encoding": "zstd" },
+    [envelope(loginBytes())],
+    Code.UNIMPLEMENTED,
+    "NOT_IMPLEMENTED",
+  ],
+  [
+    "a timeout without a unit",
+    { ...GRPC, "grpc-timeout": "10" },
+    [envelope(loginBytes())],
+    Code.INVALID_ARGUMENT,
+    "MESSAGE_INVALID",
+  ],
+  [
+    "a timeout of nine digits",
+    { ...GRPC, "grpc-timeout": "100000000m" },
+    [envelope(loginBytes())],
+    Code.INVALID_ARGUMENT,
+    "MESSAGE_INVALID",
+  ],
+  [
+    "a negative timeout",
+    { ...GRPC, "grpc-timeout": "-1S" },
+    [envelope(loginBytes())],
+    Code.INVALID_ARGUMENT,
+    "MESSAGE_INVALID",
+  ],
+  ["invalid UTF-8 in protobuf", GRPC, [envelope(field1(Buffer.from([0xff, 0xfe])))], Code.INTERNAL, "MESSAGE_INVALID"],
+  ["bytes that are no protobuf", GRPC, [envelope(Buffer.from([0x0a, 0x7f, 1]))], Code.INTERNAL, "MESSAGE_INVALID"],
+  [
+    "a message that is cut off",
+    GRPC,
+    [envelope(loginBytes()).subarray(0, 7)],
+    Code.INVALID_ARGUMENT,
+    "MESSAGE_INVALID",
+  ],
+  [
+    "invalid UTF-8 in JSON",
+    { "content-type": "application/grpc+json" },
+    [envelope(Buffer.concat([Buffer.from('{"email":"'), Buffer.from([0xff]), Buffer.from('"}')]))],
+    Code.INVALID_ARGUMENT,
+    "MESSAGE_INVALID",
+  ],
+];
+
+describe("a gRPC call with", () => {
+  test.each(BAD_GRPC)("%s is refused, and no handler hears of it", async (_name, headers, chunks, code, reason) => {
+    const before = logins;
+    const finished = wire.finished.length;
+    const answer = await send(LOGIN, headers, chunks);
+    expect(answer).toMatchObject({ httpStatus: 200, grpcStatus: code, reason, resetCode: constants.NGHTTP2_NO_ERROR });
+    expect(logins).toBe(before);
+    expect(wire.finished.slice(finished)).toHaveLength(1);
+  });
+
+  test("a message of just the limit is served", async () => {
+    const email = "x".repeat(LIMIT - 4);
+    expect(loginBytes(email)).toHaveLength(LIMIT);
+    expect((await send(LOGIN, GRPC, [envelope(loginBytes(email))])).grpcStatus).toBe(Code.OK);
+  });
+
+  test("the longest timeout that can be written is served, not refused", async () => {
+    const answer = await send(LOGIN, { ...GRPC, "grpc-timeout": "99999999H" }, [envelope(loginBytes())]);
+    expect(answer.grpcStatus).toBe(Code.OK);
+  });
+
+  test("gzip is served", async () => {
+    const answer = await send(LOGIN, { ...GRPC, "grpc-encoding": "gzip" }, [envelope(gzipSync(loginBytes()), 1)]);
+    expect(answer.grpcStatus).toBe(Code.OK);
+  });
+
+  test("two authorization headers is UNAUTHENTICATED though each is good", async () => {
+    const headers = { ...GRPC, authorization: "Bearer service" };
+    expect((await send(BATCH, headers, [envelope(new Uint8Array())])).grpcStatus).toBe(Code.OK);
+    expect(await sendTwoCredentials()).toBe("UNAUTHENTICATED");
+  });
+
+  test("BatchVerifyKeys takes 256 KiB", async () => {
+    const headers = { ...GRPC, authorization: "Bearer service" };
+    // An unknown field fills the message: tag 15, three bytes of length.
+    const sized = (size: number) => {
+      const length = size - 4;
+      const head = [0x7a, (length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, length >> 14];
+      return envelope(Buffer.concat([Buffer.from(head), Buffer.alloc(length)]));
+    };
+    expect((await send(BATCH, headers, [sized(256 * 1024)])).grpcStatus).toBe(Code.OK);
+    const tooLarge = await send(BATCH, headers, [sized(256 * 1024 + 1)]);
+    expect(tooLarge.grpcStatus).toBe(Code.RESOURCE_EXHAUSTED);
+  });
+
+  test("no credential is refused before a byte of the message is read", async () => {
+    const answer = await send(BATCH, GRPC, [], true);
+    expect(answer).toMatchObject({ grpcStatus: Code.UNAUTHENTICATED, resetCode: constants.NGHTTP2_NO_ERROR });
+  });
+
+  test("an unknown method or service is UNIMPLEMENTED", async () => {
+    for (const path of [
+      "/latchkey.v1.AuthService/Logon",
+      "/no.such.Service/Login",
+      "/",
+      "/latchkey.v1.AuthService/login",
+    ]) {
+      const answer = await send(path, GRPC, [envelope(loginBytes())]);
+      expect(answer).toMatchObject({ httpStatus: 200, grpcStatus: Code.UNIMPLEMENTED, reason: "NOT_IMPLEMENTED" });
+    }
+  });
+
+  test("a wrong content type is 415", async () => {
+    for (const contentType of ["text/plain", "application/grpc2", "application/xml", ""]) {
+      expect((await send(LOGIN, { "content-type": contentType }, [])).httpStatus).toBe(415);
+    }
+  });
+});
+
+/** Written frame by frame, because node's client refuses to repeat this header. Returns how the call ended. */
+async function sendTwoCredentials(): Promise<string | undefined> {
+  const literal = (name: string, value: string) =>
+    Buffer.concat([Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]);
+  const frame = (type: number, flags: number, stream: number, payload: Buffer) => {
+    const head = Buffer.alloc(9);
+    head.writeUIntBE(payload.length, 0, 3);
+    head[3] = type;
+    head[4] = flags;
+    head.writeUInt32BE(stream, 5);
+    return Buffer.concat([head, payload]);
+  };
+  const headers = [
+    [":method", "POST"],
+    [":scheme", "http"],
+    [":path", BATCH],
+    [":authority", wire.address],
+    ["content-type", "application/grpc"],
+    ["authorization", "Bearer service"],
+    ["authorization", "Bearer service"],
+  ].map(([name, value]) => literal(name!, value!));
+  const finished = wire.finished.length;
+  const socket = connectTcp(wire.port, "127.0.0.1");
+  socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+  socket.write(frame(4, 0, 0, Buffer.alloc(0)));
+  socket.write(frame(1, 0x4, 1, Buffer.concat(headers)));
+  socket.write(frame(0, 0x1, 1, envelope(new Uint8Array())));
+  await until(() => wire.finished.length > finished);
+  socket.destroy();
+  return wire.finished[finished]?.[1];
+}
+
+describe("Connect over HTTP/1.1 with", () => {
+  const post = (path: string, body: string | Uint8Array, headers: Record<string, string> = {}) =>
+    fetch(`http://${wire.address}${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: body as never,
+    });
+
+  test.each([
+    ["a body that is no JSON", "{", {}, 400, "invalid_argument"],
+    ["a field of the wrong type", '{"email": 5}', {}, 400, "invalid_argument"],
+    [
+      "invalid UTF-8",
+      Buffer.concat([Buffer.from('{"email":"'), Buffer.from([0xff]), Buffer.from('"}')]),
+      {},
+      400,
+      "invalid_argument",
+    ],
+    ["a lone surrogate", '{"email":"\\ud800"}', {}, 400, "invalid_argument"],
+    ["a body over the limit", JSON.stringify({ email: "x".repeat(LIMIT) }), {}, 429, "resource_exhausted"],
+    ["a bad timeout", "{}", { "connect-timeout-ms": "1s" }, 400, "invalid_argument"],
+    ["an unknown encoding", "{}", { "content-encoding": "zstd" }, 501, "unimplemented"],
+  ] as const)(
+    "%s is refused with one ErrorInfo and without repeating the input",
+    async (_name, body, headers, status, code) => {
+      const response = await post(LOGIN, body, headers);
+      const answer = (await response.json()) as { code: string; message: string; details: { type: string }[] };
+      expect([response.status, answer.code]).toEqual([status, code]);
+      expect(answer.details.map(({ type }) => type)).toEqual(["google.rpc.ErrorInfo"]);
+      expect(answer.message).not.toMatch(/email|xxx|zstd|JSON/);
+    },
+  );
+
+  test("a method that does not exist is 404 and unimplemented", async () => {
+    const response = await post("/latchkey.v1.AuthService/Logon", "{}");
+    expect([response.status, await response.json()]).toMatchObject([404, { code: "unimplemented" }]);
+  });
+
+  test("GET is 405: keys must not get into URLs", async () => {
+    const response = await fetch(
+      `http://${wire.address}/latchkey.v1.KeyService/VerifyKey?encoding=json&message=%7B%7D`,
+    );
+    expect(response.status).toBe(405);
+  });
+
+  test("a wrong content type is 415", async () => {
+    expect((await post(LOGIN, "{}", { "content-type": "text/plain" })).status).toBe(415);
+  });
+});

@@ -1,0 +1,308 @@
+/** What the limiter does when Redis dies, freezes, refuses or is slow, and when this process stalls: with real Redis. */
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { systemClock } from "../../src/lib/clock.ts";
+import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
+import { SharedLimiter } from "../../src/limits/limiter.ts";
+import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
+import { RedisLimitStore } from "../../src/redis/limit-store.ts";
+import { startFaultProxy } from "../support/fault-proxy.ts";
+import { recordingLog } from "../support/recording-log.ts";
+import { type RedisServer, redisCommand, startRedis } from "../support/redis-server.ts";
+import { canStart } from "../support/servers.ts";
+
+const BACK_WITHIN_MS = 2_000;
+const log = recordingLog();
+const closing: (() => void | Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function start(args: readonly string[] = []): Promise<RedisServer> {
+  const redis = await startRedis({ args });
+  closing.push(() => redis.stop());
+  return redis;
+}
+
+async function limiterOn(target: RedisTarget, processes = 1): Promise<SharedLimiter> {
+  const connection = new RedisConnection(target, log);
+  const store = new RedisLimitStore({ connection });
+  const limiter = new SharedLimiter({ store, clock: systemClock, log, replicas: processes, workers: 1 });
+  closing.push(() => {
+    limiter.close();
+    connection.close();
+  });
+  await connection.ready(2_000);
+  return limiter;
+}
+
+const single = (port: number): RedisTarget => ({ kind: "single", url: `redis://127.0.0.1:${port}` });
+
+let subjects = 0;
+const request = (perMinute = 1_000_000, subject = `subject ${++subjects}`): LimitRequest => ({
+  subject,
+  cost: 1,
+  limits: [{ name: "", perMinute, perDay: undefined }],
+});
+
+interface Timed extends LimitDecision {
+  readonly tookMs: number;
+}
+
+async function timed(limiter: SharedLimiter, asked = request()): Promise<Timed> {
+  const startMs = performance.now();
+  const decision = await limiter.decide(asked);
+  return { ...decision, tookMs: performance.now() - startMs };
+}
+
+async function callsOf(limiter: SharedLimiter, calls: number): Promise<Timed[]> {
+  const answers: Timed[] = [];
+  for (let call = 0; call < calls; call++) answers.push(await timed(limiter));
+  return answers;
+}
+
+/** Each call is answered, allowed and degraded; the first ones after the silence, all others at once. */
+async function expectDegraded(limiter: SharedLimiter): Promise<void> {
+  const answers = await callsOf(limiter, 50);
+  expect(answers.every(({ allowed, degraded }) => allowed && degraded)).toBe(true);
+  const slow = answers.filter(({ tookMs }) => tookMs > 10);
+  expect(slow.length).toBeLessThanOrEqual(4);
+  for (const { tookMs } of slow) expect(tookMs).toBeLessThan(90);
+  expect(limiter.isDegraded()).toBe(true);
+}
+
+async function expectBack(limiter: SharedLimiter): Promise<void> {
+  const sinceMs = performance.now();
+  await vi.waitFor(async () => expect((await limiter.decide(request())).degraded).toBe(false), {
+    timeout: BACK_WITHIN_MS + 1_000,
+    interval: 10,
+  });
+  expect(performance.now() - sinceMs).toBeLessThan(BACK_WITHIN_MS);
+}
+
+/** A node waits some seconds after its start before it takes writes, and until it has heard of all slots. */
+async function clusterIsUp(port: number): Promise<void> {
+  const script = `local info = redis.call('CLUSTER', 'INFO')
+    return info:find('cluster_state:ok') and info:find('cluster_slots_ok:16384') and 1 or 0`;
+  await vi.waitFor(async () => expect(await redisCommand(port, "EVAL", script, "0")).toBe("1"), { timeout: 20_000 });
+}
+
+async function expectHealthy(limiter: SharedLimiter): Promise<void> {
+  const answers = await callsOf(limiter, 50);
+  expect(answers.every(({ allowed, degraded }) => allowed && !degraded)).toBe(true);
+}
+
+describe.skipIf(!canStart("redis"))(
+  "every call is answered, and Redis is used again within 2 s of its return, when it",
+  () => {
+    it("is frozen", async () => {
+      const redis = await start();
+      const limiter = await limiterOn(single(redis.port));
+      await expectHealthy(limiter);
+      await redis.freeze();
+      await expectDegraded(limiter);
+      redis.resume();
+      await expectBack(limiter);
+      await expectHealthy(limiter);
+    });
+
+    it("is frozen for so long that its connection is given up", async () => {
+      const redis = await start();
+      const limiter = await limiterOn(single(redis.port));
+      await redis.freeze();
+      await expectDegraded(limiter);
+      // Two renewals; what the frozen server's kernel accepted meanwhile it will close when it wakes.
+      await new Promise((resolve) => setTimeout(resolve, 5_000));
+      redis.resume();
+      await expectBack(limiter);
+      await expectHealthy(limiter);
+    });
+
+    it("is killed, and has forgotten its windows and the script", async () => {
+      const redis = await start();
+      const limiter = await limiterOn(single(redis.port));
+      await expectHealthy(limiter);
+      await redis.kill();
+      await expectDegraded(limiter);
+      await redis.restart();
+      await expectBack(limiter);
+      await expectHealthy(limiter);
+    });
+
+    it("is not there at the start", async () => {
+      const redis = await start();
+      await redis.kill();
+      const limiter = await limiterOn(single(redis.port));
+      await expectDegraded(limiter);
+      await redis.restart();
+      await expectBack(limiter);
+    });
+
+    it("is slower than 50 ms", async () => {
+      const redis = await start();
+      await using proxy = await startFaultProxy(redis.port);
+      const limiter = await limiterOn(single(proxy.port));
+      await expectHealthy(limiter);
+      proxy.delay(60);
+      await expectDegraded(limiter);
+      await proxy.restore();
+      await expectBack(limiter);
+      await expectHealthy(limiter);
+    });
+
+    it("is behind a wire that swallows everything, also the end of connections", async () => {
+      const redis = await start();
+      await using proxy = await startFaultProxy(redis.port);
+      const limiter = await limiterOn(single(proxy.port));
+      await expectHealthy(limiter);
+      proxy.hang();
+      await expectDegraded(limiter);
+      const before = proxy.accepted();
+      await vi.waitFor(() => expect(proxy.accepted()).toBeGreaterThan(before), { timeout: 10_000 });
+      await proxy.restore();
+      await expectBack(limiter);
+      await expectHealthy(limiter);
+    });
+
+    it("is read-only", async () => {
+      const redis = await start();
+      const limiter = await limiterOn(single(redis.port));
+      await redisCommand(redis.port, "REPLICAOF", "127.0.0.1", "1");
+      await expectDegraded(limiter);
+      await redisCommand(redis.port, "REPLICAOF", "NO", "ONE");
+      await expectBack(limiter);
+    });
+
+    it("is out of memory", async () => {
+      const redis = await start();
+      const limiter = await limiterOn(single(redis.port));
+      await redisCommand(redis.port, "CONFIG", "SET", "maxmemory", "1");
+      await expectDegraded(limiter);
+      await redisCommand(redis.port, "CONFIG", "SET", "maxmemory", "0");
+      await expectBack(limiter);
+    });
+
+    it("is loading its data", async () => {
+      const redis = await start([...["--appendonly", "yes"], ...["--key-load-delay", "20"]]);
+      const limiter = await limiterOn(single(redis.port));
+      await redisCommand(redis.port, "EVAL", "for i = 1, 30000 do redis.call('SET', i, i) end", "0");
+      const loaded = redis.restart();
+      await vi.waitFor(() => expect(redisCommand(redis.port, "PING")).rejects.toThrow("LOADING"), {
+        timeout: 10_000,
+        interval: 5,
+      });
+      await expectDegraded(limiter);
+      await expect(redisCommand(redis.port, "PING")).rejects.toThrow("LOADING");
+      await loaded;
+      await expectBack(limiter);
+    });
+
+    it("is a node of a cluster that keeps no slots", async () => {
+      const redis = await start(["--cluster-enabled", "yes"]);
+      const limiter = await limiterOn(single(redis.port));
+      await expectDegraded(limiter);
+      await redisCommand(redis.port, "CLUSTER", "ADDSLOTSRANGE", "0", "16383");
+      await clusterIsUp(redis.port);
+      await expectBack(limiter);
+    });
+  },
+);
+
+describe.skipIf(!canStart("redis"))("a stall of this process", () => {
+  const stall = (ms: number) => {
+    const untilMs = performance.now() + ms;
+    while (performance.now() < untilMs);
+  };
+
+  it("is not taken for an outage of Redis", async () => {
+    const redis = await start();
+    const limiter = await limiterOn(single(redis.port));
+    await limiter.decide(request());
+    for (let round = 0; round < 10; round++) {
+      const order: string[] = [];
+      const decision = limiter.decide(request()).then(({ degraded }) => order.push(degraded ? "degraded" : "answer"));
+      // After the group went out, and with a timer of 50 ms that is due at the end of the stall.
+      setImmediate(() => {
+        setTimeout(() => order.push("timer"), 50);
+        stall(200);
+      });
+      await decision;
+      expect(order).toEqual(["timer", "answer"]);
+    }
+    expect(limiter.isDegraded()).toBe(false);
+  });
+});
+
+describe.skipIf(!canStart("redis"))("several limiters", () => {
+  const admitted = async (limiters: readonly SharedLimiter[], asked: LimitRequest, callers: number) => {
+    const decisions = await Promise.all(
+      limiters.flatMap((limiter) => Array.from({ length: callers }, () => limiter.decide(asked))),
+    );
+    return decisions.filter(({ allowed }) => allowed).length;
+  };
+
+  it("admit together exactly L, with 64 callers each", async () => {
+    const redis = await start();
+    const limiters = await Promise.all([1, 2, 3].map(() => limiterOn(single(redis.port), 3)));
+    const asked = request(100);
+    expect(await admitted(limiters, asked, 64)).toBe(100);
+    expect(await admitted(limiters, asked, 64)).toBe(0);
+  });
+
+  it("admit at most (processes + 1) * L in a window that touches an outage, and L more after FLUSHALL", async () => {
+    const redis = await start();
+    const limiters = await Promise.all([1, 2, 3].map(() => limiterOn(single(redis.port), 3)));
+    const asked = request(20);
+    expect(await admitted(limiters, asked, 64)).toBe(20);
+    await redis.kill();
+    await Promise.all(limiters.map(expectDegraded));
+    // A full window is believed for up to 5 s; another limit shows what the share alone admits.
+    expect(await admitted(limiters, request(20), 64)).toBe(3 * 7);
+    await redis.restart();
+    await Promise.all(limiters.map(expectBack));
+    const fresh = request(20);
+    expect(await admitted(limiters, fresh, 64)).toBe(20);
+    await redisCommand(redis.port, "FLUSHALL");
+    expect(await admitted(limiters, { ...fresh, cost: 2 }, 64)).toBe(10);
+    expect(await admitted(limiters, { ...fresh, cost: 3 }, 64)).toBe(0);
+  });
+});
+
+describe.skipIf(!canStart("redis"))("a cluster", () => {
+  async function startCluster(): Promise<readonly [RedisServer, RedisServer]> {
+    const args = [...["--cluster-enabled", "yes"], ...["--cluster-require-full-coverage", "no"]];
+    const nodes = [await start(args), await start(args)] as const;
+    await redisCommand(nodes[0].port, "CLUSTER", "ADDSLOTSRANGE", "0", "8191");
+    await redisCommand(nodes[1].port, "CLUSTER", "ADDSLOTSRANGE", "8192", "16383");
+    await redisCommand(nodes[0].port, "CLUSTER", "MEET", "127.0.0.1", `${nodes[1].port}`);
+    for (const { port } of nodes) await clusterIsUp(port);
+    return nodes;
+  }
+  const target = (nodes: readonly RedisServer[]): RedisTarget => ({
+    kind: "cluster",
+    nodes: nodes.map(({ port }) => ({ host: "127.0.0.1", port })),
+  });
+
+  it("counts each subject on its node, and a node that is gone degrades only its own subjects", async () => {
+    const nodes = await startCluster();
+    const limiter = await limiterOn(target(nodes));
+    const asked = Array.from({ length: 40 }, (_, at) => request(3, `cluster ${at}`));
+    const decisions = await limiter.decideAll([...asked, ...asked, ...asked, ...asked]);
+    expect(decisions.every(({ degraded }) => !degraded)).toBe(true);
+    expect(decisions.map(({ allowed }) => allowed)).toEqual(decisions.map((_, at) => at < 120));
+    await nodes[1].freeze();
+    const looks = asked.map((one) => ({ ...one, cost: 0 }));
+    await limiter.decideAll(looks);
+    await limiter.decideAll(looks);
+    await limiter.decideAll(looks);
+    const startMs = performance.now();
+    const without = await limiter.decideAll(looks);
+    expect(performance.now() - startMs).toBeLessThan(25);
+    const degraded = without.filter((decision) => decision.degraded).length;
+    expect(degraded).toBeGreaterThan(5);
+    expect(degraded).toBeLessThan(35);
+    nodes[1].resume();
+    await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: BACK_WITHIN_MS });
+    expect((await limiter.decideAll(looks)).every((decision) => !decision.degraded)).toBe(true);
+  });
+});

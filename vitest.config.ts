@@ -1,0 +1,18 @@
+import { defineConfig } from "vitest/config";
+
+/** The everyday suite: short windows, a clock that tests move, the embedded database where a test starts the service. */
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["**/*.faults.test.ts", "**/*.soak.test.ts"],
+    globalSetup: "test/support/global-setup.ts",
+    provide: { backing: "embedded" },
+    pool: "forks",
+    // The embedded database takes 350 MB and a core while it starts: more at once is slower.
+    maxWorkers: 2,
+    testTimeout: 15_000,
+    hookTimeout: 60_000,
+    restoreMocks: true,
+    reporters: ["default"],
+  },
+});
