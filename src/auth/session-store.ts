@@ -7,7 +7,7 @@ export type RefreshOutcome =
   | { readonly kind: "granted"; readonly session: GrantedSession }
   /** It was replaced longer ago: someone else has used it. The session has ended by this step. */
   | { readonly kind: "reused"; readonly userId: string }
-  /** It is of a later generation than the session has reached, as after a restore of the database. Nothing changed. */
+  /** It is of a later generation than the session, not ended, has reached: the database was restored. Nothing changed. */
   | { readonly kind: "ahead"; readonly userId: string }
   /** The session is not live, or its user is not active. Nothing changed. */
   | { readonly kind: "not_live" };

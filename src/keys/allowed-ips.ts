@@ -25,18 +25,23 @@ export function networkFault(entry: string): string | undefined {
 
 /** A list made ready for judging. @param entries each without a networkFault */
 export function compileNetworks(entries: readonly string[]): (ip: string) => boolean {
-  const list = new BlockList();
+  // One list per family: a BlockList would find an IPv4 address in an IPv6 network that holds all mapped ones.
+  const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
   for (const entry of entries) {
     const [base = "", bits] = entry.split("/");
     const address = normalizeIp(base) ?? base;
-    const family = isIPv4(address) ? "ipv4" : "ipv6";
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
+    const family = familyOf(address);
+    if (bits === undefined) lists[family].addAddress(address, family);
+    else lists[family].addSubnet(address, Number(bits), family);
   }
   return (ip) => {
     const address = normalizeIp(ip);
-    return address !== undefined && list.check(address, isIPv4(address) ? "ipv4" : "ipv6");
+    return address !== undefined && lists[familyOf(address)].check(address, familyOf(address));
   };
+}
+
+function familyOf(address: string): "ipv4" | "ipv6" {
+  return isIPv4(address) ? "ipv4" : "ipv6";
 }
 
 function mappedIpv4(text: string): string | undefined {

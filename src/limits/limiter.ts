@@ -55,10 +55,9 @@ export class SharedLimiter implements Limiter {
   }
 
   async reset(subject: string, names: readonly string[]): Promise<void> {
-    this.#full.forget(subject);
-    await this.#share.reset(subject, names);
     await unlessSilent(this.#deps.store.reset(subject, names));
-    // Once more: a denial decided before the reset may have been noted while it was under way.
+    await this.#share.reset(subject, names);
+    // Last, since a denial decided before the reset may be noted while it is under way.
     this.#full.forget(subject);
   }
 

@@ -50,7 +50,7 @@ export class PostgresSessionStore implements SessionStore {
         await tx.changed("SESSION", id);
         return { kind: "reused", userId: row.user_id as string };
       }
-      const sql = "select user_id from sessions where id = ? and generation < ?::int";
+      const sql = "select user_id from sessions where id = ? and generation < ?::int and ended_at is null";
       const [behind] = await tx.em.execute<Row[]>(sql, [id, generation]);
       return behind === undefined ? { kind: "not_live" } : { kind: "ahead", userId: behind.user_id as string };
     });

@@ -19,6 +19,7 @@ const KEY_PREFIX = "latchkey:limit:1:";
 /** 24 characters of base64url: 144 bits, so that nobody finds a subject whose windows are another's. */
 const DIGEST_LENGTH = 24;
 const NONE = "-1";
+const MAX_INT32 = 2 ** 31 - 1;
 
 /** Windows in Redis, decided by `limit.lua`; in a cluster by one run of it per slot. */
 export class RedisLimitStore implements LimitStore {
@@ -93,7 +94,7 @@ function keyOf(digest: string, name: string): string {
 /** Reads the script's answer; see there. What is not such an answer is no decision. */
 function decisionsOf(requests: readonly LimitRequest[], reply: unknown): LimitDecision[] {
   const length = requests.reduce((sum, { limits }) => sum + 2 + 4 * limits.length, 0);
-  if (!Array.isArray(reply) || reply.length !== length || !reply.every(Number.isSafeInteger)) {
+  if (!Array.isArray(reply) || reply.length !== length || !reply.every(isFigure)) {
     throw new Error("Redis gave no answer of limit.lua");
   }
   const answer: readonly number[] = reply;
@@ -110,6 +111,11 @@ function decisionsOf(requests: readonly LimitRequest[], reply: unknown): LimitDe
     }
     return { allowed, retryAfterMs: allowed || waitMs < 0 ? undefined : waitMs, windows, degraded: false };
   });
+}
+
+/** All that the script says is -1, a count within int32 or a time of about a day at most. */
+function isFigure(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= -1 && (value as number) <= MAX_INT32;
 }
 
 function statusOf(name: string, lengthMs: number, limit: number, answer: readonly number[], at: number): WindowStatus {

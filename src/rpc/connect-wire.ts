@@ -99,7 +99,7 @@ export async function writeAnswer(answer: UniversalServerResponse, response: Wir
   try {
     setHead(response, answer.status, answer.header);
     // Without this node:http2 ends an answer that has no body with its headers, and the trailers are lost.
-    if (response instanceof Http2ServerResponse) response.flushHeaders();
+    if (response instanceof Http2ServerResponse) response.writeHead(answer.status);
     for (; body !== undefined && chunk !== undefined && chunk.done !== true; chunk = await body.next()) {
       await writeChunk(response, chunk.value);
     }

@@ -147,7 +147,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     const [newest, old] = await Promise.all([advance(session.id, 2), advance(session.id, 1)]);
     expect(old.kind).toBe("reused");
     expect(["granted", "not_live"]).toContain(newest.kind);
-    expect(await advance(session.id, 3)).toMatchObject({ kind: "not_live" });
+    expect(await advance(session.id, 3)).toEqual({ kind: "not_live" });
   });
 
   it("a later generation is told apart and changes nothing", async () => {
@@ -227,7 +227,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
   it.each(["disable", "changePassword"] as const)(
     "a login that races with %s leaves no session behind",
     async (what) => {
-      for (let round = 0; round < 15; round++) {
+      // PGlite has one connection, so that nothing ever overlaps there.
+      for (let round = 0; round < (kind === "embedded" ? 2 : 15); round++) {
         const { userId } = await newUser();
         const logins = Array.from({ length: 4 }, () =>
           store.begin({ userId, passwordVersion: 1, session: newSession() }),

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { newSigningKey } from "../../src/auth/signing-key.ts";
 import type { SigningKeyStore } from "../../src/auth/signing-key-store.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
@@ -12,11 +12,15 @@ const ring = new KeyRing([{ version: 4, bytes: randomBytes(32) }]);
 describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) => {
   let test: TestDatabase;
   let store: SigningKeyStore;
-  beforeEach(async () => {
+  beforeAll(async () => {
     test = await openDatabase(kind);
     store = new PostgresSigningKeyStore(test.database);
   });
-  afterEach(() => test?.[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    await test.database.run("delete from signing_keys", []);
+    test.changes.length = 0;
+  });
+  afterAll(() => test?.[Symbol.asyncDispose]());
 
   it("tells the database's time also where there is no key", async () => {
     test.clock.advance(5 * DAYS);
@@ -48,12 +52,12 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
   });
 
   it.each([
-    ["revoked", "revoked_at = now()", 1],
-    ["retired", "retires_at = now()", 2],
-    ["not yet active", "activates_at = now() + interval '1 day'", 2],
+    ["revoked", "revoked_at = NOW", 1],
+    ["retired", "retires_at = NOW", 2],
+    ["not yet active", "activates_at = NOW + interval '1 day'", 2],
   ])("adds one where the only key is %s", async (_what, change, listed) => {
     await store.addUnlessOneSigns(await newSigningKey(ring, "EdDSA"));
-    await test.database.run(`update signing_keys set ${change}`, []);
+    await test.database.run(`update signing_keys set ${change.replace("NOW", test.database.now)}`, []);
     const second = await newSigningKey(ring, "ES256");
     expect(await store.addUnlessOneSigns(second)).toBe(true);
     const { keys } = await store.list();

@@ -231,6 +231,20 @@ describe("the breaker", () => {
     expect(limiter.isDegraded()).toBe(true);
   });
 
+  it("begins anew when it has closed", async () => {
+    for (let call = 0; call < 17; call++) await attempt("answers");
+    for (let call = 0; call < 3; call++) await attempt("fails");
+    store.mood = "answers";
+    await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: 2_000 });
+    for (let call = 0; call < 2; call++) await attempt("fails");
+    expect(limiter.isDegraded()).toBe(false);
+    for (let pair = 0; pair < 8; pair++) {
+      await attempt("answers");
+      await attempt("fails");
+    }
+    expect(limiter.isDegraded()).toBe(false);
+  });
+
   it("stays closed when fewer fail", async () => {
     for (let round = 0; round < 20; round++) {
       await attempt("answers");

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
-import type { Change } from "../../src/changes/change.ts";
+import { type Change, ChangeBus } from "../../src/changes/change.ts";
 import { Database, type DatabaseTarget } from "../../src/postgres/database.ts";
 import { canStart, freshPostgres } from "./servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
@@ -34,22 +34,32 @@ export interface TestDatabase extends AsyncDisposable {
   readonly clock: ShiftedClock;
   /** Every change that was published, in order. */
   readonly changes: Change[];
+  /** Where the parts of one process learn of changes, as in the service. */
+  readonly bus: ChangeBus;
 }
 
 /** An empty database with the schema. */
 export async function openDatabase(kind: DatabaseKind): Promise<TestDatabase> {
+  const { target, remove } = await freshTarget(kind);
+  return openTarget(target, remove);
+}
+
+/** A database that has the schema. */
+export async function openTarget(target: DatabaseTarget, remove = async () => {}): Promise<TestDatabase> {
   const clock = new ShiftedClock();
   const changes: Change[] = [];
-  const { target, remove } = await freshTarget(kind);
+  const bus = new ChangeBus();
+  bus.subscribe((change) => changes.push(change));
   const database = await Database.open({
     target,
     timeShiftMs: () => clock.shiftMs(),
-    onChanges: (made) => changes.push(...made),
+    onChanges: (made) => bus.publish(made),
   });
   return {
     database,
     clock,
     changes,
+    bus,
     async [Symbol.asyncDispose]() {
       await database.close();
       await remove();

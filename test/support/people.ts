@@ -25,7 +25,11 @@ export const LIFETIMES = Object.freeze({
   refreshGraceMs: 10 * SECONDS,
 });
 
-export function newPeople(test: TestDatabase, ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }])) {
+/** @param told whether this process learns of changes; one that does not is like another process without a feed */
+export function newPeople(
+  test: TestDatabase,
+  { ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]), told = true } = {},
+) {
   const { clock, database } = test;
   const log = recordingLog();
   const databaseClock = new DatabaseClock(clock);
@@ -42,6 +46,10 @@ export function newPeople(test: TestDatabase, ring = new KeyRing([{ version: 1, 
     algorithm: "EdDSA",
     accessTokenMs,
   });
+  if (told) {
+    test.bus.subscribe((change) => sessionCache.apply(change));
+    test.bus.subscribe((change) => signingKeys.apply(change));
+  }
   return {
     clock,
     log,

@@ -1,0 +1,95 @@
+import { describe, expect, it } from "vitest";
+import { judgeKey } from "../../src/keys/judge-key.ts";
+import type { Key } from "../../src/keys/key.ts";
+import type { KeyRecord } from "../../src/keys/key-records.ts";
+
+const NOW = 1_000_000;
+
+const key: Key = {
+  id: "key_0000000000000000",
+  kind: "api",
+  environment: "live",
+  name: "",
+  description: "",
+  prefix: "",
+  ownerId: "usr_0000000000000000",
+  issuerId: "usr_0000000000000000",
+  tier: "basic",
+  scopes: ["read"],
+  metadata: {},
+  allowedIps: [],
+  allowedMethods: [],
+  limits: { perMinute: undefined, perDay: undefined },
+  state: "active",
+  disabledBy: undefined,
+  serviceControlled: false,
+  createdAtMs: 0,
+  expiresAtMs: undefined,
+  revokedAtMs: undefined,
+  lastUsedAtMs: undefined,
+  version: 1,
+};
+const owner = { id: "usr_0000000000000000", state: "active" as const, tier: "basic", scopes: ["*"] };
+const use = { requiredScopes: [], allowedTiers: [], clientIp: "", method: "" };
+
+function record(changes: Partial<Key> = {}, more: Partial<KeyRecord> = {}): KeyRecord {
+  return {
+    key: { ...key, ...changes },
+    owner,
+    secretExpiresAtMs: undefined,
+    tier: "basic",
+    limits: { perMinute: undefined, perDay: undefined },
+    isAllowedIp: () => false,
+    ...more,
+  };
+}
+
+describe("the judgement of a key", () => {
+  it("goes by the contract's order: each fault hides all that come after it", () => {
+    // Everything is wrong at first; the faults are mended one by one, in the order of judgement.
+    const disabledOwner = { ...owner, state: "disabled" as const };
+    const bad = { expiresAtMs: NOW, allowedIps: ["192.0.2.1"], allowedMethods: ["/a"], scopes: [] };
+    const want = { requiredScopes: ["read"], allowedTiers: ["pro"], clientIp: "192.0.2.2", method: "/b" };
+    const verdicts = [
+      judgeKey(record({ ...bad, state: "revoked" }, { owner: disabledOwner, secretExpiresAtMs: NOW }), want, NOW),
+      judgeKey(record({ ...bad, state: "disabled" }, { owner: disabledOwner, secretExpiresAtMs: NOW }), want, NOW),
+      judgeKey(record(bad, { owner: disabledOwner, secretExpiresAtMs: NOW }), want, NOW),
+      judgeKey(record(bad, { secretExpiresAtMs: NOW }), want, NOW),
+      judgeKey(record({ ...bad, expiresAtMs: undefined }, { secretExpiresAtMs: NOW }), want, NOW),
+      judgeKey(record({ ...bad, expiresAtMs: undefined }), want, NOW),
+      judgeKey(record({ ...bad, expiresAtMs: undefined }, { isAllowedIp: () => true }), want, NOW),
+      judgeKey(
+        record({ ...bad, expiresAtMs: undefined, allowedMethods: ["/b"] }, { isAllowedIp: () => true }),
+        want,
+        NOW,
+      ),
+      judgeKey(record({ scopes: [] }, { tier: "pro" }), want, NOW),
+      judgeKey(record({ scopes: ["read"] }, { tier: "pro" }), want, NOW),
+    ];
+    expect(verdicts).toEqual([
+      "revoked",
+      "disabled",
+      "owner_disabled",
+      "expired",
+      "expired",
+      "ip_not_allowed",
+      "method_not_allowed",
+      "tier_not_allowed",
+      "scope_missing",
+      "valid",
+    ]);
+  });
+
+  it("expires at the very millisecond", () => {
+    expect(judgeKey(record({ expiresAtMs: NOW + 1 }), use, NOW)).toBe("valid");
+    expect(judgeKey(record({ expiresAtMs: NOW }), use, NOW)).toBe("expired");
+    expect(judgeKey(record({}, { secretExpiresAtMs: NOW + 1 }), use, NOW)).toBe("valid");
+    expect(judgeKey(record({}, { secretExpiresAtMs: NOW }), use, NOW)).toBe("expired");
+  });
+
+  it("wants all required scopes, each granted to the owner as well", () => {
+    const granted = record({ scopes: ["a:read", "b:read"] }, { owner: { ...owner, scopes: ["a:*"] } });
+    expect(judgeKey(granted, { ...use, requiredScopes: ["a:read"] }, NOW)).toBe("valid");
+    expect(judgeKey(granted, { ...use, requiredScopes: ["a:read", "b:read"] }, NOW)).toBe("scope_missing");
+  });
+});

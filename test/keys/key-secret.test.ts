@@ -1,0 +1,87 @@
+import { randomBytes } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { digestOf, findSecret, MissingPepper, newSecret, parseKey } from "../../src/keys/key-secret.ts";
+import { KeyRing } from "../../src/lib/key-ring.ts";
+
+const format = { prefix: "kit", environments: ["live", "test"] };
+const one = { version: 1, bytes: randomBytes(32) };
+const two = { version: 2, bytes: randomBytes(32) };
+
+describe("the form of a raw key", () => {
+  it("is prefix, environment, 16 of id, 43 of secret and 6 of checksum, and says its id", () => {
+    const made = newSecret(new KeyRing([one]), format, "live");
+    expect(made.rawKey).toMatch(/^kit_live_[0-9A-Za-z]{65}$/);
+    expect(made.keyId).toBe(`key_${made.rawKey.slice(9, 25)}`);
+    expect(made.displayPrefix).toBe(made.rawKey.slice(0, 12));
+    expect(parseKey(format, made.rawKey)).toEqual({ kind: "api", environment: "live", keyId: made.keyId });
+  });
+
+  it("is the same for service credentials, of another kind", () => {
+    const made = newSecret(new KeyRing([one]), format, "svc");
+    expect(parseKey(format, made.rawKey)).toMatchObject({ kind: "service", keyId: `svc_${made.rawKey.slice(8, 24)}` });
+  });
+
+  it("keeps the id when a key gets one more secret", () => {
+    const ring = new KeyRing([one]);
+    const first = newSecret(ring, format, "live");
+    const second = newSecret(ring, format, "live", first.keyId);
+    expect(second.keyId).toBe(first.keyId);
+    expect(second.rawKey.slice(0, 25)).toBe(first.rawKey.slice(0, 25));
+    expect(second.rawKey).not.toBe(first.rawKey);
+  });
+
+  it("has a checksum that finds every changed character", () => {
+    const { rawKey } = newSecret(new KeyRing([one]), format, "live");
+    for (let at = 0; at < rawKey.length; at++) {
+      const other = rawKey[at] === "a" ? "b" : "a";
+      expect(parseKey(format, rawKey.slice(0, at) + other + rawKey.slice(at + 1))).toBeUndefined();
+    }
+  });
+
+  it("has a checksum that is CRC-32 in base62, as a scanner would compute it", () => {
+    const front = `kit_live_${"A".repeat(59)}`;
+    // CRC-32 (IEEE) of that text by another implementation: Python's zlib.crc32
+    const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let rest = 0x6270e1d7;
+    let checksum = "";
+    for (let n = 0; n < 6; n++) {
+      checksum = digits[rest % 62] + checksum;
+      rest = Math.floor(rest / 62);
+    }
+    expect(parseKey(format, front + checksum)).toEqual({
+      kind: "api",
+      environment: "live",
+      keyId: `key_${"A".repeat(16)}`,
+    });
+  });
+});
+
+describe("finding the secret that a raw key holds", () => {
+  const old = new KeyRing([one]);
+  const rotated = new KeyRing([two, one]);
+
+  it("finds one that was made under an older master key", () => {
+    const made = newSecret(old, format, "live");
+    const found = findSecret(rotated, made.rawKey, digestOf(rotated, made.rawKey), [made.secret]);
+    expect(found).toBe(made.secret);
+  });
+
+  it("finds none for another key's secret, and none among none", () => {
+    const made = newSecret(old, format, "live");
+    const other = newSecret(old, format, "live", made.keyId);
+    expect(findSecret(old, other.rawKey, digestOf(old, other.rawKey), [made.secret])).toBeUndefined();
+    expect(findSecret(old, other.rawKey, digestOf(old, other.rawKey), [])).toBeUndefined();
+  });
+
+  it("does not know, rather than says no, where a master key is missing", () => {
+    const made = newSecret(new KeyRing([two]), format, "live");
+    const find = () => findSecret(old, made.rawKey, digestOf(old, made.rawKey), [made.secret]);
+    expect(find).toThrow(MissingPepper);
+  });
+
+  it("finds the good one even where another one's master key is missing", () => {
+    const good = newSecret(old, format, "live");
+    const lost = newSecret(new KeyRing([two]), format, "live", good.keyId);
+    expect(findSecret(old, good.rawKey, digestOf(old, good.rawKey), [lost.secret, good.secret])).toBe(good.secret);
+  });
+});

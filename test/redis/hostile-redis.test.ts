@@ -1,0 +1,66 @@
+import { createServer, type Server } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../src/lib/clock.ts";
+import { SharedLimiter } from "../../src/limits/limiter.ts";
+import { RedisConnection } from "../../src/redis/connection.ts";
+import { RedisLimitStore } from "../../src/redis/limit-store.ts";
+import { recordingLog } from "../support/recording-log.ts";
+
+/** Speaks just enough of RESP2 to be taken for a Redis, and answers every script with what a test gives. */
+function startHostileRedis(scriptReply: string): Promise<Server> {
+  const info = "redis_version:7.0.15\r\nloading:0\r\n";
+  const replies: Record<string, string> = {
+    hello: "-ERR unknown command 'HELLO'\r\n",
+    client: "+OK\r\n",
+    info: `$${info.length}\r\n${info}\r\n`,
+    evalsha: scriptReply,
+  };
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (data) => {
+      const commands = data.toString("latin1").matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g);
+      for (const [, name] of commands) socket.write(replies[name!.toLowerCase()] ?? "+OK\r\n");
+    });
+  });
+  return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
+}
+
+const closing: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closing.splice(0).reverse()) close();
+});
+
+describe("a hostile Redis is out of reach when it answers", () => {
+  it.each<[what: string, reply: string]>([
+    ["a status", "+OK\r\n"],
+    ["nothing", "$-1\r\n"],
+    ["an empty list", "*0\r\n"],
+    ["a list that is too short", "*2\r\n:1\r\n:0\r\n"],
+    ["a list that is too long", `*7\r\n${":1\r\n".repeat(7)}`],
+    ["texts", `*6\r\n${"$1\r\n1\r\n".repeat(6)}`],
+    ["numbers that JavaScript can't hold", `*6\r\n${":9223372036854775807\r\n".repeat(6)}`],
+    ["times of centuries", `*6\r\n${":9000000000000\r\n".repeat(6)}`],
+    ["negative numbers", `*6\r\n${":-2\r\n".repeat(6)}`],
+    ["lists in a list", `*6\r\n${"*0\r\n".repeat(6)}`],
+    ["an error", "-WHATEVER it likes\r\n"],
+  ])("%s", async (_what, reply) => {
+    const server = await startHostileRedis(reply);
+    const { port } = server.address() as { port: number };
+    const log = recordingLog();
+    const connection = new RedisConnection({ kind: "single", url: `redis://127.0.0.1:${port}` }, log);
+    const store = new RedisLimitStore({ connection });
+    const limiter = new SharedLimiter({ store, clock: systemClock, log, replicas: 1, workers: 1 });
+    closing.push(
+      () => server.close(),
+      () => connection.close(),
+      () => limiter.close(),
+    );
+    expect(await connection.ready(2_000)).toBe(true);
+    const limits = [{ name: "", perMinute: 1, perDay: undefined }];
+    const decisions = await limiter.decideAll([1, 2].map(() => ({ subject: "s", cost: 1, limits })));
+    expect(decisions).toMatchObject([
+      { allowed: true, degraded: true },
+      { allowed: false, degraded: true },
+    ]);
+  });
+});

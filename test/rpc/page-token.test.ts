@@ -1,0 +1,94 @@
+import { randomBytes } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { KeyRing } from "../../src/lib/key-ring.ts";
+import type { Caller } from "../../src/rpc/call.ts";
+import { maskPaths } from "../../src/rpc/field-mask.ts";
+import { PageTokens, pageSize } from "../../src/rpc/page-token.ts";
+
+const oldKey = { version: 1, bytes: randomBytes(32) };
+const tokens = new PageTokens(new KeyRing([oldKey]));
+const user = (userId: string): Caller => ({ kind: "user", userId, sessionId: "ses_a" });
+const scope = { method: "ListKeys", caller: user("usr_a"), filter: ["usr_a", false] };
+const next = { createdAtMs: 1_700_000_000_123, id: "key_0123456789abcdef" };
+const INVALID = expect.objectContaining({
+  reason: "INVALID_FIELD",
+  violations: [expect.objectContaining({ field: "page_token" })],
+});
+
+describe("a page token", () => {
+  it("brings back the position, tells nothing, and is empty where the list ends", () => {
+    const token = tokens.seal(scope, next);
+    expect(tokens.open(scope, token)).toEqual(next);
+    expect(Buffer.from(token, "base64url").toString("latin1")).not.toContain(next.id);
+    expect(tokens.seal(scope, undefined)).toBe("");
+    expect(tokens.open(scope, "")).toBeUndefined();
+  });
+
+  it("is good in another session of the same caller, and after the master secret was rotated", () => {
+    const token = tokens.seal(scope, next);
+    const caller: Caller = { kind: "user", userId: "usr_a", sessionId: "ses_b" };
+    expect(tokens.open({ ...scope, caller }, token)).toEqual(next);
+    const rotated = new PageTokens(new KeyRing([{ version: 2, bytes: randomBytes(32) }, oldKey]));
+    expect(rotated.open(scope, token)).toEqual(next);
+  });
+
+  it.each([
+    ["another caller", { ...scope, caller: user("usr_b") }],
+    ["a service", { ...scope, caller: { kind: "service", credentialId: "usr_b", scopes: [] } as Caller }],
+    ["another method", { ...scope, method: "ListSessions" }],
+    ["another filter", { ...scope, filter: ["usr_a", true] }],
+    ["no filter", { ...scope, filter: [] }],
+    ["a filter cut otherwise", { ...scope, filter: ["usr_a,false"] }],
+  ])("is refused for %s", (_what, other) => {
+    expect(() => tokens.open(other, tokens.seal(scope, next))).toThrow(INVALID);
+  });
+
+  it("is refused when altered in any character, cut, lengthened, or made up", () => {
+    const token = tokens.seal(scope, next);
+    for (let at = 0; at < token.length; at++) {
+      const other = token[at] === "A" ? "B" : "A";
+      expect(() => tokens.open(scope, token.slice(0, at) + other + token.slice(at + 1))).toThrow(INVALID);
+    }
+    const madeUp = ["x", "garbage", token.slice(0, -1), `${token}A`, `${token}=`, ` ${token}`, "A".repeat(100_000)];
+    for (const text of madeUp) expect(() => tokens.open(scope, text)).toThrow(INVALID);
+    const foreign = new PageTokens(new KeyRing([{ version: 1, bytes: randomBytes(32) }])).seal(scope, next);
+    expect(() => tokens.open(scope, foreign)).toThrow(INVALID);
+  });
+});
+
+it.each([
+  [0, 50],
+  [1, 1],
+  [250, 250],
+  [251, 250],
+  [2_147_483_647, 250],
+])("page_size %i is %i", (requested, size) => {
+  expect(pageSize(requested)).toBe(size);
+});
+
+it.each([-1, -2_147_483_648])("page_size %i is refused", (requested) => {
+  expect(() => pageSize(requested)).toThrow(expect.objectContaining({ reason: "INVALID_FIELD" }));
+});
+
+describe("an update mask", () => {
+  const mask = (...paths: string[]) => ({ $typeName: "google.protobuf.FieldMask" as const, paths });
+  it("names what is to change", () => {
+    expect(maskPaths(mask("tier", "scopes", "tier"), ["tier", "scopes", "display_name"])).toEqual(
+      new Set(["tier", "scopes"]),
+    );
+  });
+
+  it.each([
+    ["absent", undefined],
+    ["empty", mask()],
+    ["with an unknown path", mask("tier", "colour")],
+    ["with an output-only path", mask("create_time")],
+    ["with a wildcard", mask("*")],
+    ["with an empty path", mask("")],
+    ["with a path below", mask("tier.name")],
+  ])("%s is refused", (_what, given) => {
+    expect(() => maskPaths(given, ["tier", "scopes"])).toThrow(
+      expect.objectContaining({ violations: [expect.objectContaining({ field: "update_mask" })] }),
+    );
+  });
+});

@@ -1,0 +1,161 @@
+import { connect } from "node:http2";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import type { Call } from "../../src/rpc/call.ts";
+import { callGrpc, grpcClient, startWireServer, until, type WireServer } from "../support/wire-server.ts";
+
+const never = new Promise<never>(() => {});
+/** A deadline is kept within this. */
+const SLACK_MS = 50;
+
+let wire: WireServer;
+let call: Call | undefined;
+let resolveIsHanging = false;
+
+beforeAll(async () => {
+  wire = await startWireServer({
+    auth: {
+      // Hangs, and does not listen to its signal.
+      login: (_request, given) => {
+        call = given;
+        return never;
+      },
+      // Fails after the deadline, when nobody listens any more.
+      refresh: async (_request, given) => {
+        call = given;
+        await new Promise((resolve) => given.signal.addEventListener("abort", resolve));
+        throw new Error("too late");
+      },
+      logout: async (_request, given) => {
+        call = given;
+        return {};
+      },
+    },
+    keys: {
+      async *watchRevocations(_request, given) {
+        call = given;
+        await never;
+        yield {};
+      },
+    },
+    deps: {
+      resolveCaller: async () =>
+        resolveIsHanging ? never : { kind: "service", credentialId: "svc_1", scopes: ["admin"] },
+    },
+  });
+});
+afterAll(() => wire.server.stop());
+beforeEach(() => {
+  call = undefined;
+});
+
+/**
+ * Starts a call with a deadline by `Date`-less means: the time that the server took, by its own measure, is what is
+ * asserted, because the client's own timer fires at the same moment and would hide a server that never answers.
+ */
+async function outcomeOf(timeout: string, path: string, body: Uint8Array | undefined) {
+  const session = connect(`http://${wire.address}`);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    "grpc-timeout": timeout,
+    authorization: "Bearer service",
+  });
+  const startMs = systemClock.monotonicMs();
+  if (body !== undefined) stream.end(body);
+  stream.resume();
+  const trailers = await new Promise<Record<string, unknown>>((resolve) => stream.on("trailers", resolve));
+  const tookMs = systemClock.monotonicMs() - startMs;
+  session.destroy();
+  return { code: Number(trailers["grpc-status"]), tookMs };
+}
+
+const EMPTY = Buffer.from([0, 0, 0, 0, 0]);
+
+describe("DEADLINE_EXCEEDED in time", () => {
+  test.each([
+    ["though the handler hangs", "/latchkey.v1.AuthService/Login", EMPTY],
+    ["though the handler fails afterwards", "/latchkey.v1.AuthService/Refresh", EMPTY],
+    ["though the message never comes", "/latchkey.v1.AuthService/Login", undefined],
+    ["for a stream that is silent", "/latchkey.v1.KeyService/WatchRevocations", EMPTY],
+  ])("%s", async (_name, path, body) => {
+    const { code, tookMs } = await outcomeOf("200m", path, body);
+    expect(code).toBe(Code.DeadlineExceeded);
+    expect(tookMs).toBeGreaterThanOrEqual(199);
+    expect(tookMs).toBeLessThan(200 + SLACK_MS);
+    expect(call?.signal.aborted ?? true).toBe(true);
+  });
+
+  test("though the caller's credential can't be read", async () => {
+    resolveIsHanging = true;
+    try {
+      const { code, tookMs } = await outcomeOf("100m", "/latchkey.v1.KeyService/VerifyKey", EMPTY);
+      expect(code).toBe(Code.DeadlineExceeded);
+      expect(tookMs).toBeLessThan(100 + SLACK_MS);
+    } finally {
+      resolveIsHanging = false;
+    }
+  });
+
+  test("at once for a timeout of nothing", async () => {
+    expect(await outcomeOf("0n", "/latchkey.v1.AuthService/Logout", EMPTY)).toMatchObject({
+      code: Code.DeadlineExceeded,
+    });
+    expect(call).toBeUndefined();
+  });
+
+  test("over Connect, too", async () => {
+    const transport = createConnectTransport({ baseUrl: `http://${wire.address}`, httpVersion: "1.1" });
+    const response = await fetch(`http://${wire.address}/latchkey.v1.AuthService/Login`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "connect-timeout-ms": "100" },
+      body: "{}",
+    });
+    expect([response.status, await response.json()]).toMatchObject([504, { code: "deadline_exceeded" }]);
+    const error = await createClient(AuthService, transport).login({}, { timeoutMs: 100 }).catch(ConnectError.from);
+    expect(error).toMatchObject({ code: Code.DeadlineExceeded });
+  });
+});
+
+test("the handler knows how much time is left", async () => {
+  const client = grpcClient(wire.address);
+  await callGrpc(client, AuthService.method.logout, {}, { deadline: systemClock.nowMs() + 5000 });
+  expect(call?.remainingMs()).toBeGreaterThan(3000);
+  expect(call?.remainingMs()).toBeLessThanOrEqual(5000);
+  client.close();
+});
+
+test("a client that gives up aborts the handler, and the call is CANCELLED in log and metrics", async () => {
+  const controller = new AbortController();
+  const client = createClient(AuthService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
+  const finished = wire.finished.length;
+  const pending = client.login({}, { signal: controller.signal }).catch(ConnectError.from);
+  await until(() => call !== undefined);
+  const aborted = new Promise((resolve) => call!.signal.addEventListener("abort", resolve));
+  controller.abort();
+  await aborted;
+  expect(await pending).toMatchObject({ code: Code.Canceled });
+  await until(() => wire.finished.length > finished);
+  expect(wire.finished[finished]).toEqual(["AuthService.Login", "CANCELLED"]);
+});
+
+test("a watcher that goes away ends its stream here", async () => {
+  const controller = new AbortController();
+  const client = createClient(KeyService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
+  const finished = wire.finished.length;
+  const stream = client.watchRevocations(
+    {},
+    { signal: controller.signal, headers: { authorization: "Bearer service" } },
+  );
+  const ended = stream[Symbol.asyncIterator]().next().catch(ConnectError.from);
+  await until(() => call !== undefined);
+  controller.abort();
+  await ended;
+  await until(() => wire.finished.length > finished);
+  expect(wire.finished[finished]).toEqual(["KeyService.WatchRevocations", "CANCELLED"]);
+});

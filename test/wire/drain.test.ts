@@ -1,0 +1,144 @@
+import { Agent, request as httpRequest } from "node:http";
+import { connect, constants } from "node:http2";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
+import { expect, test } from "vitest";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import { callGrpc, startWireServer, until, type WireServer, type WireServerSetup } from "../support/wire-server.ts";
+
+/** A server whose Login waits until the test opens the gate. */
+async function startGated(options: WireServerSetup["options"] = {}) {
+  const gate = Promise.withResolvers<void>();
+  const state = { started: 0 };
+  const wire = await startWireServer({
+    auth: {
+      login: async ({ email }) => {
+        state.started++;
+        await gate.promise;
+        return { user: { email } };
+      },
+    },
+    keys: {
+      async *watchRevocations(_request, { signal }) {
+        yield { cursor: "c1" };
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      },
+    },
+    options,
+  });
+  return { wire, state, open: () => gate.resolve() };
+}
+
+const isRefused = (wire: WireServer) =>
+  fetch(`http://${wire.address}/`).then(
+    () => false,
+    () => true,
+  );
+
+test.each(["1.1", "2"] as const)(
+  "a call in flight over HTTP/%s ends well while no new connection is taken",
+  async (httpVersion) => {
+    const { wire, state, open } = await startGated();
+    const transport = createConnectTransport({ baseUrl: `http://${wire.address}`, httpVersion });
+    const pending = createClient(AuthService, transport).login({ email: "ann" });
+    await until(() => state.started === 1);
+    const stopped = wire.server.stop();
+    expect(await isRefused(wire)).toBe(true);
+    open();
+    expect((await pending).user?.email).toBe("ann");
+    await stopped;
+  },
+);
+
+test("a call that crosses the GOAWAY on its way is refused as never begun, one that came before ends well", async () => {
+  const { wire, state, open } = await startGated();
+  const session = connect(`http://${wire.address}`);
+  const login = () => {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/latchkey.v1.AuthService/Login",
+      "content-type": "application/grpc",
+    });
+    stream.end(Buffer.from([0, 0, 0, 0, 0]));
+    stream.resume();
+    return new Promise<string>((resolve) => {
+      stream.on("trailers", (trailers) => resolve(`status ${trailers["grpc-status"]}`));
+      stream.on("error", () => resolve(`reset ${stream.rstCode}`));
+    });
+  };
+  const first = login();
+  await until(() => state.started === 1);
+  const stopped = wire.server.stop();
+  // Nothing of the server's has been read yet.
+  const second = login();
+  expect(await second).toBe(`reset ${constants.NGHTTP2_REFUSED_STREAM}`);
+  open();
+  expect(await first).toBe("status 0");
+  await stopped;
+  expect(state.started).toBe(1);
+});
+
+test("no call of a gRPC client that honours GOAWAY fails when one of two servers goes away under load", async () => {
+  const answer = { auth: { login: async ({ email }: { email: string }) => ({ user: { email } }) } };
+  const [going, staying] = [await startWireServer(answer), await startWireServer(answer)];
+  const client = new GrpcClient(`ipv4:${going.address},${staying.address}`, credentials.createInsecure(), {
+    "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
+  });
+  let isOver = false;
+  let calls = 0;
+  const failures: unknown[] = [];
+  const worker = async () => {
+    while (!isOver) {
+      await callGrpc(client, AuthService.method.login, { email: "x" }).catch((error) => failures.push(error));
+      calls++;
+    }
+  };
+  const workers = Array.from({ length: 16 }, worker);
+  await until(() => going.finished.length > 50 && staying.finished.length > 50);
+  await going.server.stop();
+  const callsThen = calls;
+  await until(() => calls > callsThen + 100);
+  isOver = true;
+  await Promise.all(workers);
+  expect(failures).toEqual([]);
+  client.close();
+  await staying.server.stop();
+});
+
+test("streams are ended with UNAVAILABLE at once, long before the drain is over", async () => {
+  const { wire } = await startGated({ drainMs: 60_000 });
+  const client = createClient(KeyService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
+  const messages = client
+    .watchRevocations({}, { headers: { authorization: "Bearer service" } })
+    [Symbol.asyncIterator]();
+  expect((await messages.next()).value?.cursor).toBe("c1");
+  const stopped = wire.server.stop();
+  expect(await messages.next().catch(ConnectError.from)).toMatchObject({ code: Code.Unavailable });
+  await stopped;
+});
+
+test("a call that outlasts the drain is answered UNAVAILABLE, and the stop is over then", async () => {
+  const { wire, state } = await startGated({ drainMs: 100 });
+  const client = createClient(AuthService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
+  const pending = client.login({}).catch(ConnectError.from);
+  await until(() => state.started === 1);
+  const startMs = systemClock.monotonicMs();
+  await wire.server.stop();
+  expect(systemClock.monotonicMs() - startMs).toBeLessThan(2000);
+  expect(await pending).toMatchObject({ code: Code.Unavailable });
+});
+
+test("idle connections don't hold up the stop, and stopping twice is stopping once", async () => {
+  const { wire } = await startGated({ drainMs: 60_000 });
+  const agent = new Agent({ keepAlive: true });
+  await new Promise((resolve) =>
+    httpRequest(`http://${wire.address}/`, { agent }, (response) => response.resume().on("end", resolve)).end(),
+  );
+  const session = connect(`http://${wire.address}`);
+  await new Promise((resolve) => session.ping(resolve));
+  await Promise.all([wire.server.stop(), wire.server.stop()]);
+  agent.destroy();
+});

@@ -1,0 +1,195 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { connect as connectHttp2 } from "node:http2";
+import { get } from "node:https";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
+import { createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { callGrpc, startWireServer, until, type WireServer } from "../support/wire-server.ts";
+
+const AUTH = { login: async ({ email }: { email: string }) => ({ user: { email } }) };
+const REQUEST =
+  'POST /latchkey.v1.AuthService/Login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: 15\r\n\r\n{"email":"ann"}';
+
+/** Everything that the server says until it closes. */
+function readAll(socket: Socket): Promise<string> {
+  let text = "";
+  socket.setEncoding("latin1");
+  socket.on("data", (chunk) => {
+    text += chunk;
+  });
+  socket.on("error", () => {});
+  return new Promise((resolve) => socket.on("close", () => resolve(text)));
+}
+
+/** Writes byte by byte, each in a packet of its own. */
+async function writeSlowly(socket: Socket, text: string): Promise<void> {
+  socket.setNoDelay(true);
+  for (const byte of Buffer.from(text, "latin1")) {
+    await new Promise<void>((resolve) => socket.write(Buffer.from([byte]), () => setImmediate(resolve)));
+  }
+}
+
+describe("in plaintext", () => {
+  let wire: WireServer;
+  beforeAll(async () => {
+    wire = await startWireServer({ auth: AUTH });
+  });
+  afterAll(() => wire.server.stop());
+
+  test("an HTTP/1.1 request that comes byte by byte is served", async () => {
+    const socket = connect(wire.port, "127.0.0.1");
+    const answer = readAll(socket);
+    await writeSlowly(socket, REQUEST);
+    expect(await answer).toMatch(/^HTTP\/1.1 200 OK\r\n[\s\S]*"email":"ann"/);
+  });
+
+  test("an HTTP/2 preface that comes byte by byte is answered with SETTINGS", async () => {
+    const socket = connect(wire.port, "127.0.0.1");
+    const first = new Promise<Buffer>((resolve) => socket.once("data", resolve));
+    await writeSlowly(socket, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    expect((await first)[3]).toBe(4);
+    socket.destroy();
+  });
+
+  test.each(["P", "PR", ""])("a client that says %j and no more is cut off, at no cost in CPU", async (start) => {
+    const cpuBefore = process.cpuUsage();
+    const socket = connect(wire.port, "127.0.0.1");
+    const answer = readAll(socket);
+    if (start !== "") socket.write(start);
+    expect(await answer).toBe("");
+    const { user, system } = process.cpuUsage(cpuBefore);
+    // It takes 2 s; spinning would cost all of it.
+    expect((user + system) / 1e6).toBeLessThan(1);
+  });
+
+  test.each([
+    ["garbage", "\x00\xff\xfe\r\n\r\n"],
+    ["a TLS hello, without TLS here", "\x16\x03\x01\x02\x00\x01"],
+    ["a Host that is none", REQUEST.replace("host: x", "host: [")],
+    ["a path that is none", REQUEST.replace("/latchkey.v1.AuthService/Login", "//[")],
+    ["an HTTP/2 preface that goes wrong", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"],
+    ["a header of 64 KiB", `GET / HTTP/1.1\r\nhost: x\r\nlong: ${"x".repeat(65536)}\r\n\r\n`],
+  ])("%s does no harm to others", async (_name, bytes) => {
+    const socket = connect(wire.port, "127.0.0.1");
+    const answer = readAll(socket);
+    socket.end(Buffer.from(bytes, "latin1"));
+    await answer;
+    const transport = createConnectTransport({ baseUrl: `http://${wire.address}`, httpVersion: "1.1" });
+    expect((await createClient(AuthService, transport).login({ email: "bob" })).user?.email).toBe("bob");
+  });
+
+  test("an authority that is no host name is served: nothing depends on it", async () => {
+    const socket = connect(wire.port, "127.0.0.1");
+    const answer = readAll(socket);
+    socket.write(REQUEST.replace("host: x", "host: ["));
+    expect(await answer).toMatch(/^HTTP\/1.1 200 OK/);
+  });
+
+  test("a client that hangs up in the middle of a message is no error of ours", async () => {
+    const session = connectHttp2(`http://${wire.address}`);
+    session.on("error", () => {});
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/latchkey.v1.AuthService/Login",
+      "content-type": "application/grpc",
+    });
+    stream.on("error", () => {});
+    stream.write(Buffer.from([0, 0, 0, 0, 100, 1]));
+    const finished = wire.finished.length;
+    await new Promise((resolve) => session.ping(resolve));
+    session.destroy();
+    await until(() => wire.finished.length > finished);
+    expect(wire.finished[finished]).toEqual(["AuthService.Login", "CANCELLED"]);
+    expect(wire.log.filter(({ level }) => level === "error")).toEqual([]);
+  });
+});
+
+describe("with TLS", () => {
+  const folder = mkdtempSync(join(tmpdir(), "latchkey-tls-"));
+  const tls = { certFile: join(folder, "cert.pem"), keyFile: join(folder, "key.pem") };
+  let wire: WireServer;
+  let ca: Buffer;
+
+  beforeAll(async () => {
+    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", tls.keyFile];
+    execFileSync("openssl", ["req", "-x509", "-days", "1", ...key, "-out", tls.certFile, ...subject], {
+      stdio: "pipe",
+    });
+    ca = readFileSync(tls.certFile);
+    wire = await startWireServer({ auth: AUTH, options: { tls } });
+  });
+  afterAll(async () => {
+    await wire.server.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  test("gRPC, Connect over HTTP/2 and over HTTP/1.1 are served by ALPN", async () => {
+    const baseUrl = `https://localhost:${wire.port}`;
+    const nodeOptions = { ca };
+    for (const transport of [
+      createGrpcTransport({ baseUrl, nodeOptions }),
+      createConnectTransport({ baseUrl, httpVersion: "2", nodeOptions }),
+      createConnectTransport({ baseUrl, httpVersion: "1.1", nodeOptions }),
+    ]) {
+      expect((await createClient(AuthService, transport).login({ email: "ann" })).user?.email).toBe("ann");
+    }
+    const client = new GrpcClient(`localhost:${wire.port}`, credentials.createSsl(ca));
+    expect((await callGrpc(client, AuthService.method.login, { email: "bob" })).user?.email).toBe("bob");
+    client.close();
+  });
+
+  test("a client without ALPN speaks HTTP/1.1", async () => {
+    const socket = connectTls({ port: wire.port, host: "127.0.0.1", ca, servername: "localhost" });
+    const answer = readAll(socket);
+    socket.write(REQUEST);
+    expect(await answer).toMatch(/^HTTP\/1.1 200 OK/);
+  });
+
+  test("TLS 1.1 is refused", async () => {
+    const options = {
+      ca,
+      rejectUnauthorized: false,
+      maxVersion: "TLSv1.1",
+      minVersion: "TLSv1",
+      ciphers: "ALL@SECLEVEL=0",
+    } as const;
+    await expect(
+      new Promise((resolve, reject) => get(`https://localhost:${wire.port}/`, options, resolve).on("error", reject)),
+    ).rejects.toThrow();
+  });
+
+  test("plaintext is still served on the same port, unless that is switched off", async () => {
+    const call = (port: number) =>
+      fetch(`http://127.0.0.1:${port}/.well-known/jwks.json`).then(
+        ({ status }) => status,
+        () => "refused",
+      );
+    expect(await call(wire.port)).toBe(200);
+    const strict = await startWireServer({ auth: AUTH, options: { tls, plaintext: false } });
+    expect(await call(strict.port)).toBe("refused");
+    await strict.server.stop();
+  });
+
+  test("a start without the certificate's file fails", async () => {
+    await expect(startWireServer({ options: { tls: { ...tls, certFile: "/nowhere.pem" } } })).rejects.toThrow("ENOENT");
+  });
+});
+
+test("a start on a port that is taken fails", async () => {
+  const wire = await startWireServer();
+  await expect(startWireServer({ options: { port: wire.port } })).rejects.toThrow("EADDRINUSE");
+  await wire.server.stop();
+});
+
+test("a start without an access rule for a method fails", async () => {
+  const accessRule = () => undefined as never;
+  await expect(startWireServer({ deps: { accessRule } })).rejects.toThrow("has no access rule");
+});
