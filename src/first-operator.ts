@@ -1,13 +1,22 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseClock } from "./changes/database-clock.ts";
 import type { Config } from "./config.ts";
 import { type BootstrapOperatorDeps, bootstrapOperator } from "./keys/bootstrap-operator.ts";
-import type { Log } from "./lib/log.ts";
+import { systemClock } from "./lib/clock.ts";
+import { createLog, type Log } from "./lib/log.ts";
+import { loadMasterKeys } from "./master-keys.ts";
+import type { Database } from "./postgres/database.ts";
+import { PostgresKeyStore } from "./postgres/key-store.ts";
+import { openPreparedDatabase } from "./prepared-database.ts";
 
 export interface WriteFirstOperatorDeps extends BootstrapOperatorDeps {
   readonly config: Pick<Config, "production" | "dataDir">;
+  readonly database: Pick<Database, "exclusively">;
   readonly log: Log;
 }
+
+const DATABASE_WAIT_MS = 60_000;
 
 /** File of the first operator's credential in the data folder of a development service. */
 export function adminCredentialFile(dataDir: string): string {
@@ -20,9 +29,37 @@ export function adminCredentialFile(dataDir: string): string {
  */
 export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<void> {
   if (deps.config.production) return;
-  const made = await bootstrapOperator(deps, { force: false });
+  const made = await deps.database.exclusively(() => bootstrapOperator(deps, { force: false }));
   if (made === undefined) return;
   const path = adminCredentialFile(deps.config.dataDir);
   writeFileSync(path, `${made.secret}\n`, { mode: 0o600 });
   deps.log.warn("made an admin credential, for development only", { file: path, credential: made.credentialId });
+}
+
+/**
+ * Makes the first operator without a service, under the lock of migrations, and returns the credential.
+ *
+ * @param force also where an operator could act
+ * @returns undefined where a usable admin credential exists and `force` is false
+ */
+export async function bootstrap(config: Config, force: boolean): Promise<string | undefined> {
+  const ring = loadMasterKeys(config);
+  const database = await openPreparedDatabase({
+    config,
+    ring,
+    clock: systemClock,
+    log: createLog("silent"),
+    waitMs: DATABASE_WAIT_MS,
+  });
+  try {
+    const deps = {
+      store: new PostgresKeyStore(database),
+      ring,
+      format: { prefix: config.keyPrefix, environments: config.environments },
+      databaseClock: new DatabaseClock(systemClock),
+    };
+    return (await database.exclusively(() => bootstrapOperator(deps, { force })))?.secret;
+  } finally {
+    await database.close();
+  }
 }

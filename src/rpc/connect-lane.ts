@@ -96,13 +96,26 @@ async function admit(concerns: Concerns, context: HandlerContext): Promise<void>
   const timeoutMs = typeof timeout === "number" ? timeout : undefined;
   const call = concerns.begin(exchange.route, new WireHead(exchange.route.method, exchange.request, timeoutMs));
   exchange.call = call;
-  // Connect aborts its own signal with the very error that it is about to write: the only chance to see those that its
-  // codec throws (too large, not JSON ...), before or after a handler.
-  context.signal.addEventListener("abort", () => {
-    if (context.signal.reason instanceof ConnectError) concerns.fail(call, context.signal.reason);
-  });
+  overhearErrors(context as AbortableContext, (error) => concerns.fail(call, error));
   if (timeout instanceof DomainError) throw concerns.fail(call, timeout);
   await concerns.admit(call);
+}
+
+/** What Connect's handlers make of a context; no part of its documented interface, but tests hold us to it. */
+interface AbortableContext extends HandlerContext {
+  abort(reason?: unknown): void;
+}
+
+/**
+ * Before Connect writes an error it calls `abort` with it: the only place where those can be seen, and put in our words,
+ * that its own codec throws (too large, not JSON, an answer that can't be encoded), before or after a handler.
+ */
+function overhearErrors(context: AbortableContext, onError: (error: ConnectError) => void): void {
+  const abort = context.abort;
+  context.abort = (reason) => {
+    if (reason instanceof ConnectError) onError(reason);
+    abort(reason);
+  };
 }
 
 function readTimeout(protocol: string, request: WireRequest): number | DomainError | undefined {

@@ -422,16 +422,23 @@ describe(`people, on ${NEWEST}`, () => {
 
   it("a session that was refreshed elsewhere just before its end is not refused by an old copy", async () => {
     const { tokens } = await registered(people);
+    const { sessionId } = await authenticate(tokens.accessToken);
     const other = elsewhere();
-    test.clock.advance(7 * DAYS - 3 * SECONDS);
-    const renewed = await refresh(people, { refreshToken: tokens.refreshToken, clientIp: "" });
-    const { refreshToken } = renewed;
     test.clock.advance(7 * DAYS - 2 * SECONDS);
-    const last = await refresh(people, { refreshToken, clientIp: "" });
-    // This process reads the session before the refresh, and is asked after the end that it read.
-    expect(await authenticate(last.accessToken, other)).toBeDefined();
+    const copied = await other.sessionCache.standing(sessionId);
+    const renewed = await refresh(people, { refreshToken: tokens.refreshToken, clientIp: "" });
     test.clock.advance(3 * SECONDS);
-    expect(await authenticate(last.accessToken, other)).toBeDefined();
+    expect(copied?.expiresAtMs).toBeLessThan(test.clock.nowMs());
+    expect(await authenticate(renewed.accessToken, other)).toMatchObject({ sessionId });
+  });
+
+  it("a user who is not active is refused whatever his sessions say", async () => {
+    const { user, tokens } = await registered(people);
+    await test.database.run("update users set state = 'disabled' where id = ?", [user.id]);
+    const other = authenticate(tokens.accessToken, elsewhere());
+    expect(await refusalOf(other)).toMatchObject({ reason: "CREDENTIAL_INVALID" });
+    const used = refresh(people, { refreshToken: tokens.refreshToken, clientIp: "" });
+    expect(await refusalOf(used)).toMatchObject({ reason: "REFRESH_TOKEN_INVALID" });
   });
 });
 

@@ -138,7 +138,7 @@ test("idle connections don't hold up the stop, and stopping twice is stopping on
     httpRequest(`http://${wire.address}/`, { agent }, (response) => response.resume().on("end", resolve)).end(),
   );
   const session = connect(`http://${wire.address}`);
-  await new Promise((resolve) => session.ping(resolve));
+  await new Promise((resolve) => session.once("remoteSettings", resolve));
   await Promise.all([wire.server.stop(), wire.server.stop()]);
   agent.destroy();
 });

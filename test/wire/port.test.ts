@@ -103,6 +103,8 @@ describe("in plaintext", () => {
     stream.on("error", () => {});
     stream.write(Buffer.from([0, 0, 0, 0, 100, 1]));
     const finished = wire.finished.length;
+    await new Promise((resolve) => session.once("remoteSettings", resolve));
+    // The answer to a PING follows what came before it.
     await new Promise((resolve) => session.ping(resolve));
     session.destroy();
     await until(() => wire.finished.length > finished);

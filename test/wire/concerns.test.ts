@@ -1,0 +1,119 @@
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { afterEach, expect, test } from "vitest";
+import { ErrorInfoSchema, RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { DomainError } from "../../src/lib/errors.ts";
+import type { Caller } from "../../src/rpc/call.ts";
+import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/wire-server.ts";
+
+let wire: WireServer;
+afterEach(() => wire.server.stop());
+
+async function start(setup: WireServerSetup) {
+  wire = await startWireServer(setup);
+  const transport = createGrpcTransport({ baseUrl: `http://${wire.address}` });
+  return { auth: createClient(AuthService, transport), keys: createClient(KeyService, transport) };
+}
+
+const SERVICE: Caller = { kind: "service", credentialId: "svc_1", scopes: ["verify"] };
+
+test("a stream ends before the next message once its caller's credential has ended", async () => {
+  let isEnded = false;
+  const next = Promise.withResolvers<void>();
+  const { keys } = await start({
+    keys: {
+      async *watchRevocations() {
+        yield { cursor: "1" };
+        await next.promise;
+        yield { cursor: "2" };
+      },
+    },
+    deps: {
+      resolveCaller: async () => {
+        if (isEnded) throw new DomainError("CREDENTIAL_INVALID", "the credential has ended");
+        return SERVICE;
+      },
+    },
+  });
+  const messages = keys.watchRevocations({})[Symbol.asyncIterator]();
+  expect((await messages.next()).value?.cursor).toBe("1");
+  isEnded = true;
+  next.resolve();
+  expect(await messages.next().catch(ConnectError.from)).toMatchObject({ code: Code.Unauthenticated });
+});
+
+test("the truth out of reach is UNAVAILABLE, not UNAUTHENTICATED", async () => {
+  const { keys } = await start({
+    deps: { resolveCaller: () => Promise.reject(new DomainError("DATABASE_UNAVAILABLE", "out of reach")) },
+  });
+  expect(await keys.verifyKey({}).catch(ConnectError.from)).toMatchObject({ code: Code.Unavailable });
+});
+
+test("where anyone may call, a credential is not looked at", async () => {
+  const { auth } = await start({
+    auth: { login: async () => ({}) },
+    deps: { resolveCaller: () => Promise.reject(new Error("asked")) },
+  });
+  await expect(auth.login({}, { headers: { authorization: "Bearer stale" } })).resolves.toBeDefined();
+});
+
+test("calls beyond the most at a time are refused, and there is room again when one ends", async () => {
+  const gate = Promise.withResolvers<void>();
+  let running = 0;
+  const { auth } = await start({
+    auth: {
+      login: async () => {
+        running++;
+        await gate.promise;
+        return {};
+      },
+      logout: async () => ({}),
+    },
+    deps: { maxCalls: 2 },
+  });
+  const pending = [auth.login({}), auth.login({})];
+  await until(() => running === 2);
+  const error = await auth.logout({}).then(() => expect.unreachable(), ConnectError.from);
+  expect(error.code).toBe(Code.ResourceExhausted);
+  expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "OVERLOADED" }]);
+  expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+  gate.resolve();
+  await Promise.all(pending);
+  await expect(auth.logout({})).resolves.toBeDefined();
+});
+
+test.each(["gRPC", "Connect"])(
+  "an answer of ours that can't be written is INTERNAL over %s, quotes nothing, and is logged",
+  async (protocol) => {
+    await start({ auth: { login: async () => ({ user: { state: 1.5 as never } }) } });
+    const baseUrl = `http://${wire.address}`;
+    const transport =
+      protocol === "gRPC" ? createGrpcTransport({ baseUrl }) : createConnectTransport({ baseUrl, httpVersion: "1.1" });
+    const error = await createClient(AuthService, transport)
+      .login({})
+      .then(() => expect.unreachable(), ConnectError.from);
+    expect([error.code, error.rawMessage]).toEqual([Code.Internal, "internal error"]);
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "INTERNAL" }]);
+    expect(wire.log.filter(({ level }) => level === "error")).toHaveLength(1);
+  },
+);
+
+test("a handler that throws before it returns a promise is an error like any other", async () => {
+  const { auth } = await start({
+    auth: {
+      login: () => {
+        throw new DomainError("LOGIN_FAILED", "no");
+      },
+    },
+  });
+  expect(await auth.login({}).catch(ConnectError.from)).toMatchObject({ code: Code.Unauthenticated, rawMessage: "no" });
+});
+
+test("a message with characters beyond ASCII arrives as it was written", async () => {
+  const { auth } = await start({
+    auth: { login: () => Promise.reject(new DomainError("LOGIN_FAILED", "größer als 100 % – 漢字")) },
+  });
+  expect(await auth.login({}).catch(ConnectError.from)).toMatchObject({ rawMessage: "größer als 100 % – 漢字" });
+});

@@ -1,0 +1,133 @@
+import { connect } from "node:http2";
+import { afterEach, describe, expect, test } from "vitest";
+import { OpsServer } from "../../src/rpc/ops-server.ts";
+import { startWireServer, type WireServer, type WireServerSetup } from "../support/wire-server.ts";
+
+let wire: WireServer | undefined;
+afterEach(() => wire?.server.stop());
+
+async function start(setup: WireServerSetup = {}): Promise<string> {
+  wire = await startWireServer(setup);
+  return `http://${wire.address}`;
+}
+
+describe("the key set", () => {
+  test("is served with a time to keep it", async () => {
+    const response = await fetch(`${await start()}/.well-known/jwks.json`);
+    expect(response.status).toBe(200);
+    expect(response.headers.get("cache-control")).toBe("public, max-age=300");
+    expect(response.headers.get("content-type")).toBe("application/jwk-set+json");
+    expect(await response.json()).toEqual({ keys: [{ kty: "OKP", kid: "k1" }] });
+  });
+
+  test("is served over HTTP/2", async () => {
+    const session = connect(await start());
+    const stream = session.request({ ":path": "/.well-known/jwks.json" });
+    stream.setEncoding("utf8");
+    let body = "";
+    for await (const chunk of stream) body += chunk;
+    expect(JSON.parse(body).keys).toHaveLength(1);
+    session.close();
+  });
+
+  test("is 503, not to be kept, while it is out of reach", async () => {
+    const jwks = () => Promise.reject(new Error("connect 10.0.0.1 secret"));
+    const response = await fetch(`${await start({ deps: { jwks } })}/.well-known/jwks.json`);
+    expect(response.status).toBe(503);
+    expect(response.headers.get("cache-control")).toBe("no-store");
+    expect(await response.text()).not.toContain("secret");
+  });
+
+  test("takes HEAD and nothing that writes", async () => {
+    const url = `${await start()}/.well-known/jwks.json`;
+    const head = await fetch(url, { method: "HEAD" });
+    expect([head.status, await head.text()]).toEqual([200, ""]);
+    expect((await fetch(url, { method: "POST", body: "x" })).status).toBe(405);
+  });
+});
+
+test("anything else is 404", async () => {
+  const baseUrl = await start();
+  for (const path of ["/", "/favicon.ico", "/.well-known/", "/healthz", "/metrics"]) {
+    expect((await fetch(baseUrl + path)).status).toBe(404);
+  }
+});
+
+describe("a browser of", () => {
+  const ORIGIN = "https://console.example.com";
+  const LOGIN = "/latchkey.v1.AuthService/Login";
+  const preflight = (baseUrl: string, origin: string) =>
+    fetch(baseUrl + LOGIN, {
+      method: "OPTIONS",
+      headers: {
+        origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type",
+      },
+    });
+  const post = (baseUrl: string, origin: string) =>
+    fetch(baseUrl + LOGIN, { method: "POST", headers: { origin, "content-type": "application/json" }, body: "{}" });
+
+  test("a configured origin may call", async () => {
+    const baseUrl = await start({ options: { corsOrigins: [ORIGIN] }, auth: { login: async () => ({}) } });
+    const { status, headers } = await preflight(baseUrl, ORIGIN);
+    expect(status).toBe(204);
+    expect(headers.get("access-control-allow-origin")).toBe(ORIGIN);
+    expect(headers.get("access-control-allow-headers")?.toLowerCase()).toContain("authorization");
+    expect(headers.get("access-control-allow-credentials")).toBeNull();
+    const answer = await post(baseUrl, ORIGIN);
+    expect([answer.status, answer.headers.get("access-control-allow-origin")]).toEqual([200, ORIGIN]);
+    expect(answer.headers.get("vary")).toBe("Origin");
+  });
+
+  test("another origin, or any when none is configured, may not", async () => {
+    const baseUrl = await start({ options: { corsOrigins: [ORIGIN] }, auth: { login: async () => ({}) } });
+    for (const response of [
+      await preflight(baseUrl, "https://evil.example"),
+      await post(baseUrl, "https://evil.example"),
+    ]) {
+      expect(response.headers.get("access-control-allow-origin")).toBeNull();
+    }
+    await wire?.server.stop();
+    const closed = await start({ auth: { login: async () => ({}) } });
+    expect((await post(closed, ORIGIN)).headers.get("access-control-allow-origin")).toBeNull();
+  });
+});
+
+describe("the operators' port", () => {
+  test("tells health and metrics, and nothing else", async () => {
+    let isServing = true;
+    const ops = new OpsServer({
+      log: { info: () => {}, warn: () => {}, error: () => {}, flush: () => {} },
+      isServing: () => isServing,
+      metrics: async () => "up 1\n",
+    });
+    const address = await ops.start({ host: "127.0.0.1", port: 0 });
+    const ask = async (path: string, method = "GET") => {
+      const response = await fetch(`http://${address}${path}`, { method });
+      return [response.status, await response.text()];
+    };
+    expect(await ask("/healthz")).toEqual([200, "ok\n"]);
+    isServing = false;
+    expect(await ask("/healthz")).toEqual([503, "not serving\n"]);
+    expect(await ask("/metrics")).toEqual([200, "up 1\n"]);
+    expect(await ask("/")).toEqual([404, "not found\n"]);
+    expect(await ask("/metrics", "POST")).toEqual([405, "method not allowed\n"]);
+    await ops.stop();
+    await expect(fetch(`http://${address}/healthz`)).rejects.toThrow();
+  });
+
+  test("a fault in the metrics is 500 and says nothing", async () => {
+    const causes: unknown[] = [];
+    const ops = new OpsServer({
+      log: { info: () => {}, warn: () => {}, error: (_message, _fields, cause) => causes.push(cause), flush: () => {} },
+      isServing: () => true,
+      metrics: () => Promise.reject(new Error("secret")),
+    });
+    const address = await ops.start({ host: "127.0.0.1", port: 0 });
+    const response = await fetch(`http://${address}/metrics`);
+    expect([response.status, await response.text()]).toEqual([500, "metrics failed\n"]);
+    expect(causes).toHaveLength(1);
+    await ops.stop();
+  });
+});
