@@ -52,6 +52,7 @@ export interface Service {
 }
 
 const DATABASE_WAIT_MS = 60_000;
+const REDIS_WAIT_MS = 1000;
 
 /** Starts a service. It is ready when this resolves: its health says SERVING. */
 export async function startService(options: ServiceOptions): Promise<Service> {
@@ -64,7 +65,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     waitMs: DATABASE_WAIT_MS,
     onChanges: (changes) => bus.publish(changes),
   });
-  const limits = startLimiter(options);
+  const limits = await startLimiter(options);
   try {
     const room = createRooms({ ...options, ring, database, bus, limiter: limits.limiter });
     await writeFirstOperator({ ...room.keyDeps, database, config, log });
@@ -90,12 +91,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   }
 }
 
-function startLimiter({ config, clock, log }: ServiceOptions) {
+async function startLimiter({ config, clock, log }: ServiceOptions) {
   if (config.redis === undefined) return { limiter: new LocalLimiter({ clock }), close: () => {} };
   const connection = new RedisConnection(config.redis, log);
   const store = new RedisLimitStore({ connection });
   const { replicas, workers } = config;
   const limiter = new SharedLimiter({ store, clock, log, replicas, workers });
+  // A Redis that is up is waited for, so that the first calls are not degraded; one that is down stops no start.
+  if (!(await connection.ready(REDIS_WAIT_MS)))
+    log.warn("Redis is out of reach; limits are judged by this process alone");
   const close = () => {
     limiter.close();
     connection.close();

@@ -31,12 +31,13 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
   async addUnlessOneSigns(key: SealedSigningKey): Promise<boolean> {
     return this.#database.transact(async (tx) => {
       await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [FIRST_KEY_LOCK]);
-      const signing = await tx.em.count(SigningKeyRow, {
-        revokedAt: null,
-        activatesAt: { $lte: tx.now },
-        $or: [{ retiresAt: null }, { retiresAt: { $gt: tx.now } }],
-      });
-      if (signing > 0) return false;
+      // Not the transaction's time: it began before the wait for the lock, and so before the other's key was active.
+      const { now } = this.#database;
+      const signing = await tx.em.execute<Row[]>(
+        `select kid from signing_keys
+         where revoked_at is null and activates_at <= ${now} and (retires_at is null or retires_at > ${now})`,
+      );
+      if (signing.length > 0) return false;
       const row = tx.em.create(SigningKeyRow, {
         kid: key.kid,
         algorithm: key.algorithm,

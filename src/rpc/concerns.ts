@@ -85,6 +85,8 @@ export class Concerns {
   /** Runs the handler of an admitted unary call. Settles soon after the deadline even if the handler never does. */
   async perform(call: LiveCall, request: unknown): Promise<unknown> {
     try {
+      // The client may have gone while its message was read.
+      if (call.failure !== undefined) throw call.failure;
       const { handler } = call.route as UnaryRoute;
       const response = await call.race(handler(request, call));
       this.#finish(call, { code: "OK" });
