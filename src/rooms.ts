@@ -4,7 +4,9 @@ import { hashConcurrency, PasswordHasher } from "./auth/password.ts";
 import { SessionCache } from "./auth/session-cache.ts";
 import { SigningKeys } from "./auth/signing-keys.ts";
 import type { ChangeBus } from "./changes/change.ts";
-import { DatabaseClock } from "./changes/database-clock.ts";
+import type { ChangeFeed } from "./changes/change-feed.ts";
+import type { DatabaseBreaker } from "./changes/database-breaker.ts";
+import type { DatabaseClock } from "./changes/database-clock.ts";
 import { RecordCache } from "./changes/record-cache.ts";
 import type { Config } from "./config.ts";
 import { type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "./keys/key-records.ts";
@@ -21,8 +23,6 @@ import { PostgresSessionStore } from "./postgres/session-store.ts";
 import { PostgresSigningKeyStore } from "./postgres/signing-key-store.ts";
 import { PostgresUserStore } from "./postgres/user-store.ts";
 
-/** Longest age of a copy of the truth until the change feed prolongs it. */
-const RECORD_LIFE_MS = 5000;
 const MAX_RECORDS = 100_000;
 const MAX_ABSENT = 10_000;
 
@@ -34,42 +34,49 @@ export interface Ground {
   readonly ring: KeyRing;
   readonly database: Database;
   readonly bus: ChangeBus;
+  readonly feed: ChangeFeed;
+  readonly breaker: DatabaseBreaker;
+  readonly databaseClock: DatabaseClock;
   readonly limiter: Limiter;
 }
 
 export type Rooms = ReturnType<typeof createRooms>;
 
 export function createRooms(ground: Ground) {
-  const databaseClock = new DatabaseClock(ground.clock);
   const tiers = new Tiers(ground.config.tiers);
-  return { databaseClock, ...createKeys(ground, databaseClock, tiers), ...createPeople(ground, databaseClock, tiers) };
+  return { ...createKeys(ground, tiers), ...createPeople(ground, tiers) };
 }
 
 /** API keys and service credentials. */
-function createKeys(
-  { config, clock, log, ring, database, bus, limiter }: Ground,
-  databaseClock: DatabaseClock,
-  tiers: Tiers,
-) {
+function createKeys(ground: Ground, tiers: Tiers) {
+  const { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter } = ground;
   const format = { prefix: config.keyPrefix, environments: config.environments };
   const store = new PostgresKeyStore(database);
-  const copies = { clock, maxEntries: MAX_RECORDS, maxAbsent: MAX_ABSENT, lifeMs: RECORD_LIFE_MS, tagsOf };
+  const copies = {
+    clock,
+    feed,
+    breaker,
+    maxEntries: MAX_RECORDS,
+    maxAbsent: MAX_ABSENT,
+    staleOkMs: config.staleOkMs,
+    tagsOf,
+  };
   const cache = new RecordCache<KeyRecord>(copies);
   const limitsCache = new RecordCache<KeyLimits>(copies);
-  bus.subscribe((change) => {
-    for (const copy of [cache, limitsCache]) copy.dropTag(change.subjectId);
-  });
+  bus.add(cache);
+  bus.add(limitsCache);
   const records = new KeyRecords({ store, cache, limitsCache, ring, tiers, clock, databaseClock, log });
   const usage = new UsageRecorder({ store, log });
   const keyDeps = { store, ring, format, tiers, clock, databaseClock, keysPerOwner: config.keysPerOwner };
-  const verifyDeps = { ...keyDeps, records, limiter, usage, maxStalenessMs: RECORD_LIFE_MS };
+  const verifyDeps = { ...keyDeps, records, limiter, usage, feed };
   return { format, records, usage, keyDeps, verifyDeps };
 }
 
 /** People, their sessions, and the keys that sign access tokens. */
-function createPeople({ config, clock, log, ring, database, bus }: Ground, databaseClock: DatabaseClock, tiers: Tiers) {
+function createPeople(ground: Ground, tiers: Tiers) {
+  const { config, clock, log, ring, database, bus, feed, breaker, databaseClock } = ground;
   const sessions = new PostgresSessionStore(database);
-  const sessionCache = new SessionCache({ store: sessions, clock, databaseClock });
+  const sessionCache = new SessionCache({ store: sessions, feed, breaker, clock, databaseClock });
   const signingKeys = new SigningKeys({
     store: new PostgresSigningKeyStore(database),
     ring,
@@ -79,8 +86,8 @@ function createPeople({ config, clock, log, ring, database, bus }: Ground, datab
     algorithm: config.accessTokenAlgorithm,
     accessTokenMs: config.accessTokenMs,
   });
-  bus.subscribe((change) => sessionCache.apply(change));
-  bus.subscribe((change) => signingKeys.apply(change));
+  bus.add(sessionCache);
+  bus.add(signingKeys);
   const passwords = new PasswordHasher({
     ring,
     log,

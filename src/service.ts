@@ -4,17 +4,22 @@
  */
 import { authenticateUser } from "./auth/authenticate-user.ts";
 import { ChangeBus } from "./changes/change.ts";
+import { ChangeFeed } from "./changes/change-feed.ts";
+import { DatabaseBreaker } from "./changes/database-breaker.ts";
+import { DatabaseClock } from "./changes/database-clock.ts";
 import type { Config } from "./config.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { AdminService } from "./gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "./gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "./gen/latchkey/v1/key_service_pb.ts";
 import { findCredential, looksLikeCredential } from "./keys/service-credential.ts";
-import type { Clock } from "./lib/clock.ts";
+import { type Clock, systemTimers } from "./lib/clock.ts";
 import type { Log } from "./lib/log.ts";
 import { SharedLimiter } from "./limits/limiter.ts";
 import { LocalLimiter } from "./limits/local-limiter.ts";
 import { loadMasterKeys } from "./master-keys.ts";
+import { EmbeddedChangeStore, PostgresChangeStore } from "./postgres/change-store.ts";
+import type { Database } from "./postgres/database.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { RedisLimitStore } from "./redis/limit-store.ts";
@@ -32,6 +37,7 @@ import { bind } from "./rpc/routes.ts";
 import { RpcServer } from "./rpc/server.ts";
 import { serviceCredentialHandlers } from "./rpc/service-credential-handlers.ts";
 import { verifyHandlers } from "./rpc/verify-handlers.ts";
+import { watchHandlers } from "./rpc/watch-handlers.ts";
 
 export interface ServiceOptions {
   readonly config: Config;
@@ -57,6 +63,8 @@ const REDIS_WAIT_MS = 1000;
 /** Starts a service. It is ready when this resolves: its health says SERVING. */
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, log } = options;
+  // What was started last is stopped first, also when a later step fails.
+  await using stack = new AsyncDisposableStack();
   const ring = loadMasterKeys(config);
   const bus = new ChangeBus();
   const database = await openPreparedDatabase({
@@ -65,53 +73,69 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     waitMs: DATABASE_WAIT_MS,
     onChanges: (changes) => bus.publish(changes),
   });
-  const limits = await startLimiter(options);
-  try {
-    const room = createRooms({ ...options, ring, database, bus, limiter: limits.limiter });
-    await writeFirstOperator({ ...room.keyDeps, database, config, log });
-    const health = new HealthRegistry();
-    const ops = new OpsServer({ log, isServing: () => health.get("") === "SERVING", metrics: () => "" });
-    const server = createServer(options, room, health);
-    room.usage.start();
-    const opsAddress = await ops.start(config.opsListen);
-    const address = await server.start();
-    health.setAll("SERVING");
-    const stop = async () => {
-      await server.stop();
-      await room.usage.stop();
-      await ops.stop();
-      limits.close();
-      await database.close();
-    };
-    return { address, opsAddress, stop };
-  } catch (error) {
-    limits.close();
-    await database.close();
-    throw error;
-  }
+  stack.defer(() => database.close());
+  const limiter = await startLimiter(options, stack);
+  const changes = createChanges(options, database, bus);
+  stack.defer(() => changes.feed.stop());
+  const room = createRooms({ ...options, ...changes, ring, database, bus, limiter });
+  await changes.feed.start();
+  await writeFirstOperator({ ...room.keyDeps, database, config, log });
+
+  const health = new HealthRegistry();
+  const ops = new OpsServer({ log, isServing: () => health.get("") === "SERVING", metrics: () => "" });
+  const server = createServer(options, room, changes, health);
+  stack.defer(() => ops.stop());
+  room.usage.start();
+  stack.defer(() => room.usage.stop());
+  stack.defer(() => server.stop());
+  const opsAddress = await ops.start(config.opsListen);
+  const address = await server.start();
+  health.setAll("SERVING");
+  const running = stack.move();
+  return { address, opsAddress, stop: () => running.disposeAsync() };
 }
 
-async function startLimiter({ config, clock, log }: ServiceOptions) {
-  if (config.redis === undefined) return { limiter: new LocalLimiter({ clock }), close: () => {} };
+/** What tells this process of changes, everyone's included. */
+function createChanges({ config, clock, log }: ServiceOptions, database: Database, bus: ChangeBus) {
+  const breaker = new DatabaseBreaker(clock);
+  const databaseClock = new DatabaseClock(clock);
+  const store =
+    config.databaseUrl === undefined
+      ? new EmbeddedChangeStore(database)
+      : new PostgresChangeStore(database, config.databaseUrl);
+  const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock, timers: systemTimers, log });
+  return { feed, store, breaker, databaseClock };
+}
+
+async function startLimiter({ config, clock, log }: ServiceOptions, stack: AsyncDisposableStack) {
+  if (config.redis === undefined) return new LocalLimiter({ clock });
   const connection = new RedisConnection(config.redis, log);
+  stack.defer(() => connection.close());
   const store = new RedisLimitStore({ connection });
   const { replicas, workers } = config;
   const limiter = new SharedLimiter({ store, clock, log, replicas, workers });
+  stack.defer(() => limiter.close());
   // A Redis that is up is waited for, so that the first calls are not degraded; one that is down stops no start.
-  if (!(await connection.ready(REDIS_WAIT_MS)))
+  if (!(await connection.ready(REDIS_WAIT_MS))) {
     log.warn("Redis is out of reach; limits are judged by this process alone");
-  const close = () => {
-    limiter.close();
-    connection.close();
-  };
-  return { limiter, close };
+  }
+  return limiter;
 }
 
-function createServer({ config, clock, log }: ServiceOptions, room: Rooms, health: HealthRegistry) {
+function createServer(
+  { config, clock, log }: ServiceOptions,
+  room: Rooms,
+  changes: ReturnType<typeof createChanges>,
+  health: HealthRegistry,
+) {
   const pageTokens = new PageTokens(room.keyDeps.ring);
   const bindings = [
     bind(AuthService, authHandlers({ ...room.authDeps, pageTokens })),
-    bind(KeyService, { ...keyHandlers({ ...room.keyDeps, pageTokens }), ...verifyHandlers(room.verifyDeps) }),
+    bind(KeyService, {
+      ...keyHandlers({ ...room.keyDeps, pageTokens }),
+      ...verifyHandlers(room.verifyDeps),
+      ...watchHandlers({ ...changes, accessTokenMs: config.accessTokenMs, watches: { running: 0 } }),
+    }),
     bind(AdminService, {
       ...adminUserHandlers({ ...room.authDeps, pageTokens }),
       ...serviceCredentialHandlers({ ...room.keyDeps, pageTokens }),
@@ -121,7 +145,7 @@ function createServer({ config, clock, log }: ServiceOptions, room: Rooms, healt
     looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
     findCredential: (token: string) => findCredential(room, token),
     authenticateUser: (accessToken: string) => authenticateUser(room.authDeps, { accessToken }),
-    databaseClock: room.databaseClock,
+    databaseClock: room.keyDeps.databaseClock,
     used: (credentialId: string, atMs: number) => room.usage.used(credentialId, atMs),
   };
   const trusted = compileTrustedProxies(config.trustedProxies);

@@ -1,4 +1,5 @@
-import type { Change } from "../changes/change.ts";
+import type { Change, Copy } from "../changes/change.ts";
+import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { RecordCache } from "../changes/record-cache.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -7,27 +8,29 @@ import type { SessionStore } from "./session-store.ts";
 
 export interface SessionCacheOptions {
   readonly store: Pick<SessionStore, "standing">;
+  readonly feed: { readonly freshAtMs: number };
+  readonly breaker: DatabaseBreaker;
   readonly clock: Clock;
   readonly databaseClock: DatabaseClock;
 }
 
 const MAX_SESSIONS = 100_000;
 const MAX_ABSENT = 10_000;
-/** An ended session is refused within this time, also where nobody told this process. */
-const LIFE_MS = 5000;
 
 /** Sessions by id, so that most calls of a logged-in person cost no query. Judging them is the caller's. */
-export class SessionCache {
+export class SessionCache implements Copy {
   readonly #options: SessionCacheOptions;
   readonly #records: RecordCache<SessionStanding>;
 
   constructor(options: SessionCacheOptions) {
     this.#options = options;
     this.#records = new RecordCache({
-      clock: options.clock,
+      ...options,
       maxEntries: MAX_SESSIONS,
       maxAbsent: MAX_ABSENT,
-      lifeMs: LIFE_MS,
+      // Whose session ended must not act because the database is away.
+      staleOkMs: 0,
+      tagsOf: (standing) => [standing.id, standing.userId],
     });
   }
 
@@ -45,9 +48,12 @@ export class SessionCache {
     return (await this.#records.get(id, () => this.#load(id))).record;
   }
 
-  /** Forgets what changed. */
   apply(change: Change): void {
-    if (change.kind === "SESSION") this.#records.drop(change.subjectId);
+    this.#records.apply(change);
+  }
+
+  clear(): void {
+    this.#records.clear();
   }
 
   async #load(id: string): Promise<SessionStanding | undefined> {

@@ -1,5 +1,5 @@
 import type { JWK } from "jose";
-import type { Change } from "../changes/change.ts";
+import type { Change, Copy as CopyOfTruth } from "../changes/change.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
@@ -48,7 +48,7 @@ interface Copy {
 }
 
 /** The keys that sign access tokens, kept near. Only what could be unsealed with the master secret counts. */
-export class SigningKeys {
+export class SigningKeys implements CopyOfTruth {
   readonly #options: SigningKeysOptions;
   /** By kid, so that a key is unsealed once. A record's bytes never change under one kid. */
   readonly #unsealed = new Map<string, SigningKey>();
@@ -109,7 +109,11 @@ export class SigningKeys {
 
   /** Reads again before the next use, if keys changed. */
   apply(change: Change): void {
-    if (change.kind !== "SIGNING_KEY") return;
+    if (change.kind === "SIGNING_KEY") this.clear();
+  }
+
+  /** Reads again before the next use. What was read serves on as the key set if that fails. */
+  clear(): void {
     if (this.#copy !== undefined) this.#copy = { ...this.#copy, readAtMs: Number.NEGATIVE_INFINITY };
     this.#reload = undefined;
   }

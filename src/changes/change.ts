@@ -7,19 +7,39 @@ export interface Change {
   readonly subjectId: string;
 }
 
+/** A change as the database keeps it. */
+export interface CommittedChange extends Change {
+  /** By the database's clock. */
+  readonly changedAtMs: number;
+  /** Id of the transaction that made it. Comparable within one epoch. */
+  readonly position: bigint;
+}
+
 /**
- * Where copies of the truth learn of changes. For now of those that this process made, after their COMMIT and before
- * the caller has an answer; the change feed will publish everyone's here.
+ * Where copies of the truth learn of changes: of those that this process made after their COMMIT and before the caller
+ * has an answer, of everyone's by the change feed.
  */
 export class ChangeBus {
-  readonly #subscribers: ((change: Change) => void)[] = [];
+  readonly #copies: Copy[] = [];
 
-  /** @param apply must not throw: each copy is told of each change */
-  subscribe(apply: (change: Change) => void): void {
-    this.#subscribers.push(apply);
+  add(copy: Copy): void {
+    this.#copies.push(copy);
   }
 
   publish(changes: readonly Change[]): void {
-    for (const change of changes) for (const apply of this.#subscribers) apply(change);
+    for (const change of changes) for (const copy of this.#copies) copy.apply(change);
   }
+
+  /** Everything may have changed. */
+  clear(): void {
+    for (const copy of this.#copies) copy.clear();
+  }
+}
+
+/** A copy of something of the truth. Its methods must not throw: each copy is told of each change. */
+export interface Copy {
+  /** Forgets what depends on this. */
+  apply(change: Change): void;
+  /** Forgets everything. */
+  clear(): void;
 }

@@ -1,56 +1,78 @@
 import type { Clock } from "../lib/clock.ts";
+import { DomainError } from "../lib/errors.ts";
 import { Lru } from "../lib/lru.ts";
+import type { Change, Copy } from "./change.ts";
+import type { DatabaseBreaker } from "./database-breaker.ts";
 
 /**
  * WHAT CHANGED. Keeps every copy of the truth fresh.
  *
- *   change.ts          what a change is, and where copies learn of it
- *   record-cache.ts    copies of records, by what they are asked for
- *   database-clock.ts  the time that verdicts are judged by
+ *   change.ts            what a change is, and the bus by which copies learn of it
+ *   change-feed.ts       reads the log of changes: what is fresh as of when
+ *   change-store.ts      what the feed needs of the database
+ *   record-cache.ts      copies of records, by what they are asked for
+ *   watch-changes.ts     the same feed for clients that keep verdicts
+ *   cursor-text.ts       where a client stands, as text
+ *   database-clock.ts    the time that verdicts are judged by
+ *   database-breaker.ts  whether the database is worth asking
  *
- * Only records are kept, never verdicts: state and expiry are judged at each use. Until the change feed runs, a record
- * lives `lifeMs` from the moment its read began; the feed will prolong that without a read.
+ * Only records are kept, never verdicts: state and expiry are judged at each use.
  */
 
 export interface RecordCacheOptions<R> {
   readonly clock: Clock;
+  /** Proves that copies are as of a time. */
+  readonly feed: { readonly freshAtMs: number };
+  readonly breaker: DatabaseBreaker;
   /** Most records kept; the one used longest ago goes first. */
   readonly maxEntries: number;
   /** Most absences kept, apart from records so that junk can't push out good entries. */
   readonly maxAbsent: number;
-  /** How long a record or absence may be served, from the start of its own read. */
-  readonly lifeMs: number;
-  /** What a record depends on, such as its key's and its owner's id: see `dropTag`. */
-  readonly tagsOf?: (record: R) => readonly string[];
+  /** How much older than FRESH_MS a record may be served while the database is away; 0 = not at all. */
+  readonly staleOkMs: number;
+  /** What a record depends on, such as its key's and its owner's id. */
+  readonly tagsOf: (record: R) => readonly string[];
 }
 
 /** A record, or its absence, and how old that knowledge is. */
 export interface Loaded<R> {
   readonly record: R | undefined;
-  /** Monotonic time at which the read that produced it began. */
-  readonly readAtMs: number;
+  /** Monotonic time as of which this is true. */
+  readonly asOfMs: number;
   readonly source: "cache" | "database";
 }
 
 interface Entry<R> {
   readonly record: R | undefined;
+  /** When the read that brought it began. */
   readonly readAtMs: number;
 }
 
-/** A bounded cache in front of one kind of record. Misses load once, however many ask at the same time. */
-export class RecordCache<R> {
-  readonly #clock: Clock;
-  readonly #lifeMs: number;
+/** Oldest knowledge that is used while the database can be asked. */
+export const FRESH_MS = 5000;
+
+/**
+ * A bounded cache in front of one kind of record. A record is as of the later of its own read and the feed's last good
+ * poll; up to FRESH_MS old it is served without asking, older it is read again, and if that fails it is served as stale,
+ * for as long as `staleOkMs` allows. Misses load once, however many ask at the same time.
+ *
+ * A read notes how many changes were known when it began, and is kept only if nothing that its record depends on has
+ * changed since: an old row can't be stored after the news that it is old.
+ */
+export class RecordCache<R> implements Copy {
+  readonly #options: RecordCacheOptions<R>;
   readonly #records: Lru<string, Entry<R>>;
   readonly #absent: Lru<string, Entry<R>>;
   readonly #flights = new Map<string, Promise<Entry<R>>>();
-  readonly #tagsOf: (record: R) => readonly string[];
   readonly #idsByTag = new Map<string, Set<string>>();
+  /** Number of changes so far; and, while reads are under way, the number at which each tag changed last. */
+  #changeCount = 0;
+  readonly #changedAt = new Map<string, number>();
+  #clearedAt = 0;
+  #readsUnderWay = 0;
 
   constructor(options: RecordCacheOptions<R>) {
-    this.#clock = options.clock;
-    this.#lifeMs = options.lifeMs;
-    this.#tagsOf = options.tagsOf ?? (() => []);
+    this.#options = options;
     this.#records = new Lru(options.maxEntries, (id, entry) => this.#untag(id, entry));
     this.#absent = new Lru(options.maxAbsent);
   }
@@ -59,59 +81,115 @@ export class RecordCache<R> {
     return this.#records.size;
   }
 
+  /** No record older than this is served at the moment. */
+  get maxStalenessMs(): number {
+    return this.#options.breaker.isOpen ? FRESH_MS + this.#options.staleOkMs : FRESH_MS;
+  }
+
   /** The record if it is kept and fresh, without any waiting. */
   fresh(id: string): Loaded<R> | undefined {
-    const entry = this.#records.get(id) ?? this.#absent.get(id);
-    if (entry === undefined || this.#clock.monotonicMs() - entry.readAtMs >= this.#lifeMs) return undefined;
-    return { record: entry.record, readAtMs: entry.readAtMs, source: "cache" };
+    const kept = this.#records.get(id);
+    if (kept !== undefined) return this.#isWithin(kept, FRESH_MS) ? this.#serve(kept, "cache") : undefined;
+    const absent = this.#absent.get(id);
+    const isFresh = absent !== undefined && this.#options.clock.monotonicMs() - absent.readAtMs < FRESH_MS;
+    return isFresh ? { record: undefined, asOfMs: absent.readAtMs, source: "cache" } : undefined;
   }
 
   /**
    * The record, from memory if it is fresh, else by `load`.
-   * @param load reads the truth; undefined means that there is no such record. What it throws reaches every caller that
-   *             waits for this flight, and nothing is kept.
+   *
+   * @param load reads the truth; undefined means that there is no such record
+   * @throws DATABASE_UNAVAILABLE if it can't be read and no copy may be served; what else `load` throws
    */
   async get(id: string, load: () => Promise<R | undefined>): Promise<Loaded<R>> {
-    const kept = this.fresh(id);
-    if (kept !== undefined) return kept;
-    const entry = await (this.#flights.get(id) ?? this.#fly(id, load));
-    return { record: entry.record, readAtMs: entry.readAtMs, source: "database" };
+    const fresh = this.fresh(id);
+    if (fresh !== undefined) return fresh;
+    const { breaker } = this.#options;
+    const stale = this.#stale(id);
+    if (breaker.isOpen) {
+      const mayRead = breaker.mayRead();
+      // Whoever can be served does not wait for the read that tries.
+      if (mayRead && stale !== undefined) this.#fly(id, load).catch(() => {});
+      if (stale !== undefined) return stale;
+      if (!mayRead) throw unavailable();
+    }
+    try {
+      return this.#serve(await (this.#flights.get(id) ?? this.#fly(id, load)), "database");
+    } catch (error) {
+      const kept = isUnavailable(error) ? this.#stale(id) : undefined;
+      if (kept === undefined) throw error;
+      return kept;
+    }
   }
 
-  /** Forgets one record. A read that is under way is detached: it serves who waits for it and is not kept. */
-  drop(id: string): void {
-    this.#flights.delete(id);
-    this.#remove(id);
+  apply(change: Change): void {
+    this.dropTag(change.subjectId);
   }
 
   /**
-   * Forgets all records that depend on this. What a read that is under way depends on is not known yet, so all of them
-   * are detached.
+   * Forgets all records that depend on this, and detaches all reads that are under way: they serve who waits for them,
+   * later callers start new ones.
    */
   dropTag(tag: string): void {
+    this.#changeCount++;
+    if (this.#readsUnderWay > 0) this.#changedAt.set(tag, this.#changeCount);
     this.#flights.clear();
     for (const id of [...(this.#idsByTag.get(tag) ?? [])]) this.#remove(id);
     this.#absent.clear();
   }
 
-  /** Forgets everything, and detaches all reads that are under way. */
+  /** Forgets one record. */
+  drop(id: string): void {
+    this.#flights.delete(id);
+    this.#remove(id);
+  }
+
+  /** Forgets everything; no read that is under way is kept. */
   clear(): void {
+    this.#clearedAt = ++this.#changeCount;
     this.#flights.clear();
     this.#records.clear();
     this.#absent.clear();
     this.#idsByTag.clear();
   }
 
+  #serve(entry: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
+    return { record: entry.record, asOfMs: this.#asOf(entry), source };
+  }
+
+  /** The kept record if it is not too old to be served while the database is away. */
+  #stale(id: string): Loaded<R> | undefined {
+    const { staleOkMs } = this.#options;
+    const entry = staleOkMs === 0 ? undefined : this.#records.peek(id);
+    return entry !== undefined && this.#isWithin(entry, FRESH_MS + staleOkMs) ? this.#serve(entry, "cache") : undefined;
+  }
+
+  #isWithin(entry: Entry<R>, ageMs: number): boolean {
+    return this.#options.clock.monotonicMs() - this.#asOf(entry) < ageMs;
+  }
+
+  #asOf(entry: Entry<R>): number {
+    return Math.max(entry.readAtMs, this.#options.feed.freshAtMs);
+  }
+
   #fly(id: string, load: () => Promise<R | undefined>): Promise<Entry<R>> {
-    const readAtMs = this.#clock.monotonicMs();
+    const { clock, breaker } = this.#options;
+    const readAtMs = clock.monotonicMs();
+    const countAtStart = this.#changeCount;
+    this.#readsUnderWay++;
     const flight = load().then(
       (record) => {
+        breaker.succeeded();
         const entry = { record, readAtMs };
-        if (this.#flights.get(id) === flight) this.#keep(id, entry);
+        this.#land(id, flight);
+        if (!this.#hasChangedSince(countAtStart, record)) this.#keep(id, entry);
+        this.#endRead();
         return entry;
       },
       (error: unknown) => {
-        if (this.#flights.get(id) === flight) this.#flights.delete(id);
+        if (isUnavailable(error)) breaker.failed();
+        this.#land(id, flight);
+        this.#endRead();
         throw error;
       },
     );
@@ -119,13 +197,30 @@ export class RecordCache<R> {
     return flight;
   }
 
+  #land(id: string, flight: Promise<Entry<R>>): void {
+    if (this.#flights.get(id) === flight) this.#flights.delete(id);
+  }
+
+  #hasChangedSince(countAtStart: number, record: R | undefined): boolean {
+    if (this.#clearedAt > countAtStart) return true;
+    // What does not exist has no owner to ask for.
+    if (record === undefined) return this.#changeCount > countAtStart;
+    return this.#options.tagsOf(record).some((tag) => (this.#changedAt.get(tag) ?? 0) > countAtStart);
+  }
+
+  #endRead(): void {
+    if (--this.#readsUnderWay === 0) this.#changedAt.clear();
+  }
+
   #keep(id: string, entry: Entry<R>): void {
-    this.drop(id);
+    const before = this.#records.peek(id);
+    if (before !== undefined && before.readAtMs > entry.readAtMs) return;
+    this.#remove(id);
     if (entry.record === undefined) {
       this.#absent.set(id, entry);
       return;
     }
-    for (const tag of this.#tagsOf(entry.record)) {
+    for (const tag of this.#options.tagsOf(entry.record)) {
       const ids = this.#idsByTag.get(tag) ?? new Set();
       this.#idsByTag.set(tag, ids.add(id));
     }
@@ -141,10 +236,18 @@ export class RecordCache<R> {
 
   #untag(id: string, entry: Entry<R>): void {
     if (entry.record === undefined) return;
-    for (const tag of this.#tagsOf(entry.record)) {
+    for (const tag of this.#options.tagsOf(entry.record)) {
       const ids = this.#idsByTag.get(tag);
       ids?.delete(id);
       if (ids?.size === 0) this.#idsByTag.delete(tag);
     }
   }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
+}
+
+function unavailable(): DomainError {
+  return new DomainError("DATABASE_UNAVAILABLE", "the database is out of reach; try again", { retryAfterMs: 1000 });
 }

@@ -12,7 +12,8 @@ import { keySubject, limitViolations, ownLimit } from "./limit-requests.ts";
 import type { UsageRecorder } from "./usage-recorder.ts";
 
 export interface VerifyKeyDeps {
-  readonly records: Pick<KeyRecords, "find" | "findAll">;
+  readonly records: Pick<KeyRecords, "find" | "findAll" | "maxStalenessMs">;
+  readonly feed: { readonly position: bigint };
   readonly limiter: Pick<Limiter, "decide" | "decideAll">;
   readonly usage: Pick<UsageRecorder, "used">;
   readonly format: KeyFormat;
@@ -36,6 +37,10 @@ export interface Freshness {
   readonly source: "cache" | "database";
   /** By the database's clock. */
   readonly asOfMs: number;
+  /** No record older than this is used at the moment. */
+  readonly maxStalenessMs: number;
+  /** All changes of lower position are in the record. */
+  readonly position: bigint;
 }
 
 export interface KeyVerdict {
@@ -117,7 +122,12 @@ export function judge(deps: VerifyKeyDeps, input: VerifyKeyInput, loaded: Loaded
     record,
     windows: [],
     retryAfterMs: undefined,
-    freshness: { source: loaded.source, asOfMs: nowMs - (deps.clock.monotonicMs() - loaded.readAtMs) },
+    freshness: {
+      source: loaded.source,
+      asOfMs: nowMs - (deps.clock.monotonicMs() - loaded.asOfMs),
+      maxStalenessMs: deps.records.maxStalenessMs,
+      position: deps.feed.position,
+    },
     degraded: false,
   };
 }

@@ -12,3 +12,17 @@ export const systemClock: Clock = Object.freeze({
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
 });
+
+/** What runs later. Beside the clock, so that a simulation can run both. */
+export interface Timers {
+  /** Runs once, `ms` from now, unless the function that it returns is called before. Keeps no process alive. */
+  after(ms: number, run: () => void): () => void;
+}
+
+export const systemTimers: Timers = Object.freeze({
+  after: (ms: number, run: () => void) => {
+    const timer = setTimeout(run, ms);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+});

@@ -32,6 +32,10 @@ export interface Transaction {
   changed(kind: ChangeKind, subjectId: string): Promise<void>;
 }
 
+interface Listenable {
+  listen(channel: string, onSignal: () => void): Promise<() => Promise<void>>;
+}
+
 /** A row of a plain read. Times are selected as milliseconds (see `ms`), so that both drivers give the same types. */
 export type Row = Record<string, unknown>;
 
@@ -40,6 +44,8 @@ const STATEMENT_TIMEOUT_MS = 1000;
 /** A hot read that takes longer than this has met a frozen or dead server: the caller has 300 ms in all. */
 const READ_TIMEOUT_MS = 120;
 const MAX_ATTEMPTS = 3;
+/** Signals on it say that a change was committed. */
+export const CHANGES_CHANNEL = "latchkey_changes";
 
 /** The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. */
 export class Database {
@@ -134,6 +140,13 @@ export class Database {
     return shiftMs === 0 ? "statement_timestamp()" : `(statement_timestamp() + interval '${shiftMs} milliseconds')`;
   }
 
+  /** On the embedded database: calls `onSignal` after each commit that wrote a change. @returns ends it */
+  listen(onSignal: () => void): () => void {
+    const connection = this.#orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
+    const listening = connection.getNativeClient().then((native) => native.listen(CHANGES_CHANNEL, onSignal));
+    return () => void listening.then((unlisten) => unlisten()).catch(() => {});
+  }
+
   async close(): Promise<void> {
     await Promise.allSettled([this.#orm.close(true), ...(this.#reads === this.#orm ? [] : [this.#reads.close(true)])]);
     this.#unlock();
@@ -154,7 +167,7 @@ export class Database {
       now: new Date(Math.floor(row?.now as number)),
       changed: async (kind, subjectId) => {
         await em.execute("insert into changes (kind, subject_id) values (?, ?)", [kind, subjectId]);
-        await em.execute("select pg_notify('latchkey_changes', '')");
+        await em.execute("select pg_notify(?, '')", [CHANGES_CHANNEL]);
         changes.push({ kind, subjectId });
       },
     };

@@ -3,7 +3,8 @@
  * and nothing in a handler, knows node:http2 or Connect, because calls come by more than one lane.
  *
  *   port.ts          one TCP port: h2c, HTTP/1.1, TLS
- *   connect-lane.ts  Connect, gRPC-Web and gRPC through connect-node
+ *   unary-lane.ts    unary gRPC, the short way
+ *   connect-lane.ts  everything else: Connect, gRPC-Web and gRPC through connect-node
  *   concerns.ts      what every call passes, whatever its lane: access, deadline, errors, log
  *   access.ts        who may call what
  *   caller.ts        from headers to a Caller
@@ -23,13 +24,12 @@ export type Caller =
 
 /** What is known of a call before its body: enough to admit or refuse it. */
 export interface CallHead {
-  readonly method: DescMethod;
   /** All values of a request header, in order; empty where there is none. Names in lower case. */
   header(name: string): readonly string[];
   /** Address of the connection's other end. */
   readonly peerAddress: string;
-  /** Time that the client gives, undefined for no deadline. */
-  readonly timeoutMs: number | undefined;
+  /** The same object for all calls of one connection, so that what is known of one call can be remembered for the next. */
+  readonly connection: object;
 }
 
 /** An admitted call, as handlers see it. */

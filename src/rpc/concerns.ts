@@ -65,8 +65,9 @@ export class Concerns {
     { enter: (call) => this.#deps.checkAccess(call.route.rule, call.caller), again: true },
   ];
 
-  begin(route: Route, head: CallHead): LiveCall {
-    return new LiveCall(this.#deps, route, head);
+  /** @param timeoutMs what the client gives, undefined for no deadline */
+  begin(route: Route, head: CallHead, timeoutMs: number | undefined): LiveCall {
+    return new LiveCall(this.#deps, route, head, timeoutMs);
   }
 
   /** Resolves if the call may go on. */

@@ -55,8 +55,15 @@ const EXCHANGE = createContextKey<Exchange | undefined>(undefined);
 
 /** Only a fault of ours makes a longer answer. */
 const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
-/** `fatal`: invalid UTF-8 in JSON is refused instead of replaced. Connect reads this option, though it has no type. */
-const JSON_OPTIONS = { ignoreUnknownFields: true, textDecoder: new TextDecoder("utf-8", { fatal: true }) };
+/**
+ * `fatal`: invalid UTF-8 in JSON is refused instead of replaced. Connect reads this option, though it has no type.
+ * Fields that are false, 0 or empty are written: who reads `valid` with curl should find it.
+ */
+const JSON_OPTIONS = {
+  ignoreUnknownFields: true,
+  alwaysEmitImplicit: true,
+  textDecoder: new TextDecoder("utf-8", { fatal: true }),
+};
 
 /** Serves gRPC, gRPC-Web and Connect on HTTP/1.1 and HTTP/2, through connect-es. */
 export function createConnectLane(deps: ConnectLaneDeps): Lane {
@@ -94,7 +101,7 @@ async function admit(concerns: Concerns, context: HandlerContext): Promise<void>
   const exchange = context.values.get(EXCHANGE)!;
   const timeout = readTimeout(context.protocolName, exchange.request);
   const timeoutMs = typeof timeout === "number" ? timeout : undefined;
-  const call = concerns.begin(exchange.route, new WireHead(exchange.route.method, exchange.request, timeoutMs));
+  const call = concerns.begin(exchange.route, new WireHead(exchange.request), timeoutMs);
   exchange.call = call;
   overhearErrors(context as AbortableContext, (error) => concerns.fail(call, error));
   if (timeout instanceof DomainError) throw concerns.fail(call, timeout);

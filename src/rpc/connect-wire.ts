@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { constants, type Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Writable } from "node:stream";
-import type { DescMethod } from "@bufbuild/protobuf";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { DomainError } from "../lib/errors.ts";
 import type { CallHead } from "./call.ts";
+import { toTrailers } from "./grpc-status.ts";
 
 /** A request and its response as node:http and node:http2 (through its compatibility layer) give them. */
 export type WireRequest = IncomingMessage | Http2ServerRequest;
@@ -15,15 +15,13 @@ const NOT_FOR_CONNECT: ReadonlySet<string> = new Set(["grpc-timeout", "connect-t
 
 /** The head of a call, over a request's raw headers: node drops repeated values of some headers elsewhere. */
 export class WireHead implements CallHead {
-  readonly method: DescMethod;
   readonly peerAddress: string;
-  readonly timeoutMs: number | undefined;
+  readonly connection: object;
   readonly #rawHeaders: readonly string[];
 
-  constructor(method: DescMethod, request: WireRequest, timeoutMs: number | undefined) {
-    this.method = method;
+  constructor(request: WireRequest) {
     this.peerAddress = request.socket.remoteAddress ?? "";
-    this.timeoutMs = timeoutMs;
+    this.connection = "stream" in request ? (request.stream.session ?? request) : request.socket;
     this.#rawHeaders = request.rawHeaders;
   }
 
@@ -109,19 +107,6 @@ export async function writeAnswer(answer: UniversalServerResponse, response: Wir
   }
   if (answer.trailer !== undefined) response.addTrailers(toTrailers(answer.trailer));
   endAnswer(response);
-}
-
-/**
- * Connect escapes all of `grpc-message` that a URL could not have, and grpc-js restores only part of that. gRPC asks for
- * no more than what is not printable ASCII, and `%`, to be escaped.
- */
-function toTrailers(headers: Headers): Record<string, string> {
-  const trailers = Object.fromEntries(headers);
-  const escaped = trailers["grpc-message"];
-  if (escaped !== undefined) {
-    trailers["grpc-message"] = decodeURIComponent(escaped).replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent);
-  }
-  return trailers;
 }
 
 /** Ends an answer whose headers are written. */

@@ -152,6 +152,14 @@ function readingError(code: number): DomainError {
   }
 }
 
+/**
+ * A request that could not be read, as Connect's codec throws it: text and details are added when the call fails with
+ * it, so that they are the same on every lane.
+ */
+export function codecError(code: GrpcCode): ConnectError {
+  return new ConnectError("", Code[code]);
+}
+
 /** `NOT_FOUND` for 5, as logs and metrics have it. */
 export function codeName(code: number): string {
   return CODE_NAMES.get(code) ?? "UNKNOWN";

@@ -89,12 +89,10 @@ export function verifyKeyInput(request: VerifyKeyRequest): VerifyKeyInput {
   };
 }
 
-/** @param maxStalenessMs no record older than this is used at the moment */
 export function verifyKeyResponse(
   verdict: KeyVerdict,
   tiers: Tiers,
   nowMs: number,
-  maxStalenessMs: number,
 ): MessageInitShape<typeof VerifyKeyResponseSchema> {
   const { record, freshness } = verdict;
   return {
@@ -110,7 +108,8 @@ export function verifyKeyResponse(
       freshness: {
         source: freshness.source === "cache" ? SourceMessage.CACHE : SourceMessage.DATABASE,
         asOfTime: toTimestamp(freshness.asOfMs),
-        maxStaleness: toDuration(maxStalenessMs),
+        maxStaleness: toDuration(freshness.maxStalenessMs),
+        position: freshness.position,
       },
     }),
     degraded: verdict.degraded,

@@ -35,13 +35,13 @@ export class LiveCall implements Call {
   #waiters: ((failure: DomainError) => void)[] | undefined;
   #controller: AbortController | undefined;
 
-  constructor(deps: LiveCallDeps, route: Route, head: CallHead) {
+  constructor(deps: LiveCallDeps, route: Route, head: CallHead, timeoutMs: number | undefined) {
     this.#deps = deps;
     this.route = route;
     this.head = head;
     this.startedAtMs = deps.clock.monotonicMs();
     const longestMs = route.kind === "unary" ? MAX_UNARY_MS : Number.POSITIVE_INFINITY;
-    this.#deadlineAtMs = this.startedAtMs + Math.min(head.timeoutMs ?? Number.POSITIVE_INFINITY, longestMs);
+    this.#deadlineAtMs = this.startedAtMs + Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, longestMs);
   }
 
   get method(): DescMethod {

@@ -4,6 +4,7 @@ import {
   createServer as createHttp2Server,
   Http2ServerRequest,
   Http2ServerResponse,
+  type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
@@ -11,6 +12,7 @@ import { type AddressInfo, createServer as createTcpServer, type Socket, type Se
 import type { Duplex } from "node:stream";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
 import type { WireRequest, WireResponse } from "./connect-wire.ts";
+import type { StreamTaker } from "./http2-exchange.ts";
 import { LiveSession } from "./live-session.ts";
 
 export interface PortOptions {
@@ -21,7 +23,9 @@ export interface PortOptions {
   readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
   /** Whether connections without TLS are served. Default true. */
   readonly plaintext?: boolean;
-  /** Gets every request of every protocol. Must answer each, and not throw. */
+  /** Is asked first for each HTTP/2 stream. Must not throw. */
+  readonly takeStream?: StreamTaker | undefined;
+  /** Gets every other request of every protocol. Must answer each, and not throw. */
   onRequest(request: WireRequest, response: WireResponse): void;
 }
 
@@ -187,8 +191,14 @@ export class Port {
   };
 
   /** Every HTTP/2 stream begins here, so that a lane that needs no compatibility layer can be asked first. */
-  readonly #onStream = (stream: ServerHttp2Stream, headers: object, _flags: number, rawHeaders: string[]): void => {
-    stream.on("error", () => {});
+  readonly #onStream = (
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    _flags: number,
+    rawHeaders: string[],
+  ): void => {
+    stream.on("error", ignore);
+    if (this.#options.takeStream?.(stream, headers, rawHeaders)) return;
     const request = new Http2ServerRequest(stream, headers as never, {}, rawHeaders as never);
     const response = new Http2ServerResponse(stream);
     if (request.headers.expect === "100-continue") response.writeContinue();
@@ -197,6 +207,8 @@ export class Port {
     this.#options.onRequest(request, response);
   };
 }
+
+function ignore(): void {}
 
 /**
  * Calls `decide` with the first bytes that tell what a connection speaks; they are still there for whoever reads next.

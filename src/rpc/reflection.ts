@@ -1,6 +1,7 @@
 import { createRegistry, type DescFile, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "../gen/google/rpc/code_pb.ts";
+import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.ts";
 import {
   ServerReflection,
   type ServerReflectionRequest,
@@ -34,6 +35,8 @@ export function reflectionBindings(bindings: readonly Binding[]): Binding[] {
   const services = [...bindings.map(({ service }) => service), ServerReflection, ServerReflectionAlpha];
   const files = new Map<string, DescFile>();
   for (const { file } of services) collectFiles(file, files);
+  // No service's file names the details of errors, yet a client that shows an error asks for them.
+  collectFiles(file_google_rpc_error_details, files);
   const reflected: Reflected = {
     services: services.map(({ typeName }) => typeName).sort(),
     files,

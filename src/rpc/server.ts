@@ -3,9 +3,11 @@ import { Concerns, type ConcernsDeps } from "./concerns.ts";
 import { createConnectLane } from "./connect-lane.ts";
 import { createCors } from "./cors.ts";
 import { type HealthRegistry, healthBinding } from "./health.ts";
+import { createStreamTaker } from "./http2-exchange.ts";
 import { Port, type PortOptions } from "./port.ts";
 import { reflectionBindings } from "./reflection.ts";
 import { type AccessRule, type Binding, createRoutes } from "./routes.ts";
+import { UnaryLane } from "./unary-lane.ts";
 import { serveWebPage, type WebPagesDeps } from "./web-pages.ts";
 
 export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps {
@@ -14,12 +16,14 @@ export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps {
   readonly health: HealthRegistry;
 }
 
-export interface RpcServerOptions extends Omit<PortOptions, "onRequest"> {
+export interface RpcServerOptions extends Omit<PortOptions, "onRequest" | "takeStream"> {
   readonly reflection: boolean;
   /** Origins whose browsers may call; empty for none. */
   readonly corsOrigins: readonly string[];
   /** How long `stop` waits for calls in flight. */
   readonly drainMs: number;
+  /** Whether unary gRPC goes the short way. Default true; tests hold both ways to the same behaviour. */
+  readonly unaryLane?: boolean;
 }
 
 /** How long calls that were ended by force have to get their answer out. */
@@ -30,6 +34,7 @@ export class RpcServer {
   readonly #deps: RpcServerDeps;
   readonly #drainMs: number;
   readonly #concerns: Concerns;
+  readonly #unaryLane: UnaryLane | undefined;
   readonly #port: Port;
   #stopped: Promise<void> | undefined;
 
@@ -46,9 +51,11 @@ export class RpcServer {
     const routes = createRoutes(offered, deps.accessRule);
     this.#concerns = new Concerns(deps);
     const connectLane = createConnectLane({ routes, concerns: this.#concerns });
+    this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
     const answerCors = createCors(options.corsOrigins);
     this.#port = new Port({
       ...options,
+      takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane),
       onRequest: (request, response) => {
         if (answerCors(request, response) || connectLane(request, response)) return;
         serveWebPage(deps, request, response);
@@ -60,6 +67,11 @@ export class RpcServer {
   /** Listens. Returns the address. */
   start(): Promise<string> {
     return this.#port.start();
+  }
+
+  /** How many calls have come by the unary lane. */
+  get unaryLaneCalls(): number {
+    return this.#unaryLane?.taken ?? 0;
   }
 
   /**

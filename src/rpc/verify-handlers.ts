@@ -13,8 +13,6 @@ export interface VerifyHandlersDeps extends VerifyKeyDeps, CheckRateLimitDeps {
   readonly records: VerifyKeyDeps["records"] & CheckRateLimitDeps["records"];
   readonly limiter: VerifyKeyDeps["limiter"];
   readonly tiers: Tiers;
-  /** No record older than this is used. */
-  readonly maxStalenessMs: number;
 }
 
 type VerifyHandlers = Pick<UnaryHandlers<typeof KeyService>, "verifyKey" | "batchVerifyKeys" | "checkRateLimit">;
@@ -22,7 +20,7 @@ type VerifyHandlers = Pick<UnaryHandlers<typeof KeyService>, "verifyKey" | "batc
 /** The RPCs that other services call for each request that they serve. */
 export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
   const message = (verdict: KeyVerdict): MessageInitShape<typeof VerifyKeyResponseSchema> =>
-    verifyKeyResponse(verdict, deps.tiers, deps.databaseClock.nowMs(), deps.maxStalenessMs);
+    verifyKeyResponse(verdict, deps.tiers, deps.databaseClock.nowMs());
   return {
     verifyKey: async (request) => message(await verifyKey(deps, verifyKeyInput(request))),
     batchVerifyKeys: async ({ requests }) => {

@@ -467,6 +467,8 @@ describe.skipIf(!canOpen("postgres"))("when the database is away", () => {
     expect(await refusalOf(tried)).toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
     expect(people.passwords.hashes).toBe(before);
     await proxy.restore();
+    // Past the pause between two tries of the breaker.
+    test.clock.advance(SECONDS);
     expect(await authenticateUser(people, { accessToken: tokens.accessToken })).toBeDefined();
   });
 });

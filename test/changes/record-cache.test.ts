@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { RecordCache } from "../../src/changes/record-cache.ts";
+import { DomainError } from "../../src/lib/errors.ts";
 import { ShiftedClock } from "../support/shifted-clock.ts";
 
 interface Thing {
@@ -7,15 +9,12 @@ interface Thing {
   readonly tags: readonly string[];
 }
 
-function setUp(maxEntries = 10) {
+function setUp(maxEntries = 10, staleOkMs = 60_000) {
   const clock = new ShiftedClock();
-  const cache = new RecordCache<Thing>({
-    clock,
-    maxEntries,
-    maxAbsent: 3,
-    lifeMs: 5000,
-    tagsOf: (thing) => thing.tags,
-  });
+  const feed = { freshAtMs: Number.NEGATIVE_INFINITY };
+  const breaker = new DatabaseBreaker(clock);
+  const tagsOf = (thing: Thing) => thing.tags;
+  const cache = new RecordCache<Thing>({ clock, feed, breaker, maxEntries, maxAbsent: 3, staleOkMs, tagsOf });
   let loads = 0;
   const loading =
     (value: string | undefined, ...tags: string[]) =>
@@ -23,7 +22,7 @@ function setUp(maxEntries = 10) {
       loads++;
       return value === undefined ? undefined : { value, tags };
     };
-  return { clock, cache, loading, loads: () => loads };
+  return { clock, feed, breaker, cache, loading, loads: () => loads };
 }
 
 /** A load that ends when the test says so. */
@@ -63,7 +62,7 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("x"))).record?.value).toBe("x");
   });
 
-  it("does not keep what was read before a change, nor let a later caller join that read", async () => {
+  it("does not keep what was read before a change, nor lets a later caller join that read", async () => {
     const { cache, loading } = setUp();
     const { load, resolve } = pending();
     const early = cache.get("a", load);
@@ -103,5 +102,103 @@ describe("RecordCache", () => {
     expect(cache.size).toBe(3);
     cache.dropTag("tag19");
     expect(cache.size).toBe(2);
+  });
+
+  it("keeps a record fresh without a read for as long as the feed proves it", async () => {
+    const { clock, feed, cache, loading, loads } = setUp();
+    await cache.get("a", loading("x", "key_a"));
+    for (let n = 0; n < 100; n++) {
+      clock.advance(1000);
+      feed.freshAtMs = clock.monotonicMs();
+      expect((await cache.get("a", loading("y"))).record?.value).toBe("x");
+    }
+    expect(loads()).toBe(1);
+    const served = cache.fresh("a");
+    expect(served?.asOfMs).toBe(feed.freshAtMs);
+  });
+
+  it("does not keep a row that was read before its owner changed, which only the row itself names", async () => {
+    const { cache, loading } = setUp();
+    const { load, resolve } = pending();
+    const early = cache.get("a", load);
+    cache.dropTag("owner");
+    resolve({ value: "old", tags: ["key_a", "owner"] });
+    expect((await early).record?.value).toBe("old");
+    expect((await cache.get("a", loading("new"))).record?.value).toBe("new");
+  });
+
+  it("keeps a row that was read while something else changed", async () => {
+    const { cache, loading } = setUp();
+    const { load, resolve } = pending();
+    const early = cache.get("a", load);
+    cache.dropTag("another");
+    resolve({ value: "good", tags: ["key_a", "owner"] });
+    await early;
+    expect((await cache.get("a", loading("unused"))).record?.value).toBe("good");
+  });
+
+  it("keeps nothing that was read before everything was dropped", async () => {
+    const { cache, loading } = setUp();
+    const { load, resolve } = pending();
+    const early = cache.get("a", load);
+    cache.clear();
+    resolve({ value: "old", tags: [] });
+    await early;
+    expect((await cache.get("a", loading("new"))).record?.value).toBe("new");
+  });
+
+  const away = async (): Promise<undefined> => {
+    throw new DomainError("DATABASE_UNAVAILABLE", "away");
+  };
+
+  it("serves stale while the database is away, with its true age, up to the bound and not beyond", async () => {
+    const { clock, breaker, cache, loading } = setUp(10, 60_000);
+    const { asOfMs } = await cache.get("a", loading("x"));
+    expect(cache.maxStalenessMs).toBe(5000);
+    clock.advance(10_000);
+    const stale = await cache.get("a", away);
+    expect(stale).toMatchObject({ record: { value: "x" }, asOfMs, source: "cache" });
+    expect(breaker.isOpen).toBe(true);
+    expect(cache.maxStalenessMs).toBe(65_000);
+    clock.advance(54_900);
+    expect((await cache.get("a", away)).record?.value).toBe("x");
+    clock.advance(200);
+    await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+  });
+
+  it("lets one read in 500 ms try a database that is away, and nobody wait for it who can be served", async () => {
+    const { clock, cache, loading } = setUp();
+    await cache.get("a", loading("x"));
+    clock.advance(10_000);
+    await cache.get("a", away);
+    let tries = 0;
+    const hanging = () => {
+      tries++;
+      return new Promise<undefined>(() => {});
+    };
+    for (let n = 0; n < 50; n++) expect((await cache.get("a", hanging)).record?.value).toBe("x");
+    expect(tries).toBe(0);
+    clock.advance(501);
+    for (let n = 0; n < 50; n++) expect((await cache.get("a", hanging)).record?.value).toBe("x");
+    expect(tries).toBe(1);
+    await expect(cache.get("unknown", hanging)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+  });
+
+  it("is as before once the database answers", async () => {
+    const { clock, breaker, cache, loading } = setUp();
+    await cache.get("a", loading("x"));
+    clock.advance(10_000);
+    await cache.get("a", away);
+    clock.advance(501);
+    await expect(cache.get("b", loading("y"))).resolves.toMatchObject({ record: { value: "y" } });
+    expect(breaker.isOpen).toBe(false);
+    expect((await cache.get("a", loading("z"))).record?.value).toBe("z");
+  });
+
+  it("serves nothing stale where that is switched off", async () => {
+    const { clock, cache, loading } = setUp(10, 0);
+    await cache.get("a", loading("x"));
+    clock.advance(5001);
+    await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
   });
 });

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MAX_SESSIONS_PER_USER, type NewSession } from "../../src/auth/session.ts";
+import type { NewSession, Session } from "../../src/auth/session.ts";
 import type { SessionStore } from "../../src/auth/session-store.ts";
 import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
@@ -197,12 +197,12 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
   it("beyond 50 live sessions the oldest end, also when logins come together", async () => {
     const { userId, session } = await newUser();
     const begin = () => store.begin({ userId, passwordVersion: 1, session: newSession() });
-    for (let i = 1; i < MAX_SESSIONS_PER_USER; i++) await begin();
+    for (let i = 1; i < 50; i++) await begin();
     expect((await store.standing(session.id))?.standing.endedAtMs).toBeUndefined();
     test.clock.advance(1);
     await Promise.all(Array.from({ length: 5 }, begin));
     const live = await store.listLive({ userId, after: undefined, limit: 100 });
-    expect(live).toHaveLength(MAX_SESSIONS_PER_USER);
+    expect(live).toHaveLength(50);
     expect((await store.standing(session.id))?.standing.endedAtMs).toBeDefined();
   });
 
@@ -213,11 +213,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     for (let i = 0; i < 12; i++)
       ids.push((await store.begin({ userId, passwordVersion: 1, session: newSession() }))!.id);
     await store.end({ id: ids[3]!, why: "logout", by: BY });
-    const listed = [];
-    for (let after: { createdAtMs: number; id: string } | undefined; ; after = listed.at(-1)) {
-      const page = await store.listLive({ userId, after, limit: 5 });
-      listed.push(...page);
-      if (page.length === 0) break;
+    const listed: Session[] = [];
+    for (let page = 0; page < 4; page++) {
+      listed.push(...(await store.listLive({ userId, after: listed.at(-1), limit: 5 })));
     }
     expect(listed.map((each) => each.id).toSorted()).toEqual(ids.filter((id) => id !== ids[3]).toSorted());
     const order = listed.map((each) => [-each.createdAtMs, each.id] as const);

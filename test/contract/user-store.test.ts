@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PasswordResetStore } from "../../src/auth/password-reset-store.ts";
 import type { NewSession } from "../../src/auth/session.ts";
 import type { SessionStore } from "../../src/auth/session-store.ts";
+import type { User } from "../../src/auth/user.ts";
 import type { NewUser, UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
@@ -173,12 +174,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
   it("lists newest first, page by page, and by address", async () => {
     const ids = [];
     for (let i = 0; i < 7; i++) ids.push((await registered()).id);
-    const listed = [];
-    for (let after: { createdAtMs: number; id: string } | undefined; ; after = listed.at(-1)) {
-      const page = await store.list({ emailNormalized: undefined, after, limit: 3 });
+    const listed: User[] = [];
+    const all = await store.list({ emailNormalized: undefined, after: undefined, limit: 1000 });
+    while (listed.length < all.length) {
+      const page = await store.list({ emailNormalized: undefined, after: listed.at(-1), limit: 3 });
+      expect(page.length).toBe(Math.min(3, all.length - listed.length));
       listed.push(...page);
-      if (page.length === 0) break;
     }
+    expect(await store.list({ emailNormalized: undefined, after: listed.at(-1), limit: 3 })).toEqual([]);
     const found = listed.map((each) => each.id);
     expect(new Set(found).size).toBe(found.length);
     expect(ids.filter((id) => !found.includes(id))).toEqual([]);
@@ -235,6 +238,19 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
       expect(await complete([reset.digest])).toBeUndefined();
       await store.enable({ id, by: BY });
       expect(await complete([reset.digest])).toBeDefined();
+    });
+
+    it("ends with every other token of the user when one is used", async () => {
+      const { id, reset } = await created();
+      const other = randomBytes(32);
+      await test.database.run(
+        `insert into password_resets (token_digest, user_id, created_at, expires_at)
+         values (decode(?, 'hex'), ?, ${test.database.now}, ${test.database.now} + interval '1 day')`,
+        [other.toString("hex"), id],
+      );
+      expect(await resets.find([other])).toMatchObject({ id });
+      await complete([reset.digest]);
+      expect(await resets.find([other])).toBeUndefined();
     });
 
     it("is not found by another digest, or none", async () => {

@@ -49,7 +49,7 @@ export async function openTarget(target: DatabaseTarget, remove = async () => {}
   const clock = new ShiftedClock();
   const changes: Change[] = [];
   const bus = new ChangeBus();
-  bus.subscribe((change) => changes.push(change));
+  bus.add({ apply: (change) => changes.push(change), clear: () => {} });
   const database = await Database.open({
     target,
     timeShiftMs: () => clock.shiftMs(),

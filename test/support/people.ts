@@ -4,6 +4,7 @@ import { PasswordHasher } from "../../src/auth/password.ts";
 import { type RegisterInput, register } from "../../src/auth/register.ts";
 import { SessionCache } from "../../src/auth/session-cache.ts";
 import { SigningKeys } from "../../src/auth/signing-keys.ts";
+import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
@@ -25,6 +26,9 @@ export const LIFETIMES = Object.freeze({
   refreshGraceMs: 10 * SECONDS,
 });
 
+/** Nothing proves copies fresh but their own reads. */
+const NO_FEED = { freshAtMs: Number.NEGATIVE_INFINITY };
+
 /** @param told whether this process learns of changes; one that does not is like another process without a feed */
 export function newPeople(
   test: TestDatabase,
@@ -35,7 +39,13 @@ export function newPeople(
   const databaseClock = new DatabaseClock(clock);
   const users = new PostgresUserStore(database);
   const sessions = new PostgresSessionStore(database);
-  const sessionCache = new SessionCache({ store: sessions, clock, databaseClock });
+  const sessionCache = new SessionCache({
+    store: sessions,
+    feed: NO_FEED,
+    breaker: new DatabaseBreaker(clock),
+    clock,
+    databaseClock,
+  });
   const accessTokenMs = 1800 * SECONDS;
   const signingKeys = new SigningKeys({
     store: new PostgresSigningKeyStore(database),
@@ -47,8 +57,8 @@ export function newPeople(
     accessTokenMs,
   });
   if (told) {
-    test.bus.subscribe((change) => sessionCache.apply(change));
-    test.bus.subscribe((change) => signingKeys.apply(change));
+    test.bus.add(sessionCache);
+    test.bus.add(signingKeys);
   }
   return {
     clock,

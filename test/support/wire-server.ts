@@ -1,3 +1,4 @@
+import type { ClientHttp2Stream } from "node:http2";
 import type { DescMethodUnary, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { credentials, Client as GrpcClient, Metadata, type ServiceError } from "@grpc/grpc-js";
@@ -102,6 +103,16 @@ export function callGrpc<M extends DescMethodUnary>(
       options.deadline === undefined ? {} : { deadline: options.deadline },
       (error: ServiceError | null, value) => (error === null ? resolve(value as never) : reject(error)),
     );
+  });
+}
+
+/** The headers with a stream's grpc-status: its trailers, or the only ones it has. */
+export function grpcTrailers(stream: ClientHttp2Stream): Promise<Record<string, unknown>> {
+  return new Promise((resolve) => {
+    stream.on("response", (headers) => {
+      if (headers["grpc-status"] !== undefined) resolve(headers);
+    });
+    stream.on("trailers", resolve);
   });
 }
 

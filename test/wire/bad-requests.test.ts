@@ -153,6 +153,20 @@ const BAD_GRPC: [string, Record<string, string | string[]>, Uint8Array[], number
   ["invalid UTF-8 in protobuf", GRPC, [envelope(field1(Buffer.from([0xff, 0xfe])))], Code.INTERNAL, "MESSAGE_INVALID"],
   ["bytes that are no protobuf", GRPC, [envelope(Buffer.from([0x0a, 0x7f, 1]))], Code.INTERNAL, "MESSAGE_INVALID"],
   [
+    "unknown groups in each other, 1,000 deep,",
+    GRPC,
+    [envelope(Buffer.concat([Buffer.alloc(1000, 0x7b), Buffer.alloc(1000, 0x7c)]))],
+    Code.INTERNAL,
+    "MESSAGE_INVALID",
+  ],
+  [
+    "JSON nested 30,000 deep",
+    { "content-type": "application/grpc+json" },
+    [envelope(Buffer.from(`{"email":${"[".repeat(30_000)}${"]".repeat(30_000)}}`))],
+    Code.INVALID_ARGUMENT,
+    "MESSAGE_INVALID",
+  ],
+  [
     "a message that is cut off",
     GRPC,
     [envelope(loginBytes()).subarray(0, 7)],

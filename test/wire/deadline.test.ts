@@ -6,7 +6,7 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Call } from "../../src/rpc/call.ts";
-import { callGrpc, grpcClient, startWireServer, until, type WireServer } from "../support/wire-server.ts";
+import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/wire-server.ts";
 
 const never = new Promise<never>(() => {});
 /** A deadline is kept within this. */
@@ -72,7 +72,7 @@ async function callWith(timeout: string, path: string, body: Uint8Array | undefi
   });
   if (body !== undefined) stream.end(body);
   stream.resume();
-  const trailers = await new Promise<Record<string, unknown>>((resolve) => stream.on("trailers", resolve));
+  const trailers = await grpcTrailers(stream);
   const tookMs = systemClock.monotonicMs() - startMs;
   session.destroy();
   return { code: Number(trailers["grpc-status"]), tookMs };

@@ -7,13 +7,12 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
-import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { canStart, freshPostgres } from "../support/servers.ts";
 import { clientOf, PASSWORD } from "../support/service.ts";
 
-/** Any record is at most so old; the rest is for the machine that runs the test. */
+/** What is promised of every process while the database answers. The usual is a few milliseconds. */
 const BOUND_MS = 5000;
-const MARGIN_MS = 500;
 
 interface Process {
   readonly address: string;
@@ -46,7 +45,7 @@ describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => 
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("refuse a key at once where it was revoked, and within 5 s in the other, which had it in memory", async () => {
+  it("refuse a key at once where it was revoked, and soon in the other, which had it in memory", async () => {
     const [here, there] = processes.map(({ address }) => address) as [string, string];
     const { secret } = await clientOf(here, AdminService, admin).issueServiceCredential({
       name: "v",
@@ -59,21 +58,22 @@ describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => 
     const look = { apiKey, cost: 0 };
     expect((await verifyHere.verifyKey(look)).verdict).toBe(Verdict.VALID);
     expect((await verifyThere.verifyKey(look)).verdict).toBe(Verdict.VALID);
+    // The control: the other process has the key in memory, so that being refused is news that reached it.
+    const kept = await verifyThere.verifyKey(look);
+    expect(kept.freshness?.source).toBe(Freshness_Source.CACHE);
 
     await keys.revokeKey({ keyId: key!.id });
     const revokedAt = performance.now();
     expect((await verifyHere.verifyKey(look)).verdict).toBe(Verdict.REVOKED);
-    // The control: the other process serves what it has, so that the bound below is one.
-    expect((await verifyThere.verifyKey(look)).verdict).toBe(Verdict.VALID);
     let refusedAfterMs = Number.NaN;
     while (Number.isNaN(refusedAfterMs)) {
       const askedAt = performance.now();
       const { verdict } = await verifyThere.verifyKey(look);
       if (verdict === Verdict.REVOKED) refusedAfterMs = askedAt - revokedAt;
-      else if (askedAt - revokedAt > BOUND_MS + MARGIN_MS) throw new Error("still accepted after the bound");
+      else if (askedAt - revokedAt > BOUND_MS) throw new Error("still accepted after the bound");
       else await pause(20);
     }
-    expect(refusedAfterMs).toBeLessThan(BOUND_MS + MARGIN_MS);
+    expect(refusedAfterMs).toBeLessThan(BOUND_MS);
   });
 });
 

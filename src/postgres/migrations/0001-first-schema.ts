@@ -117,6 +117,13 @@ export class FirstSchema extends Migration {
     this.addSql("create index changes_by_transaction on changes (xact_id)");
     this.addSql("create index changes_by_time on changes (changed_at)");
 
+    // Up to which transaction changes were deleted for their age.
+    this.addSql(`create table change_horizon (
+      is_only_row boolean primary key default true check (is_only_row),
+      pruned xid8 not null
+    )`);
+    this.addSql("insert into change_horizon (pruned) values ('0')");
+
     this.addSql(`create table master_key_checks (
       version int primary key,
       check_value bytea not null

@@ -987,7 +987,9 @@ export const WatchRevocationsRequestSchema: GenMessage<WatchRevocationsRequest> 
  */
 export type WatchRevocationsResponse = Message<"latchkey.v1.WatchRevocationsResponse"> & {
   /**
-   * Where to resume.
+   * Where to resume. Empty in all but the last part of a step that comes in
+   * several messages: only after that part has been handled there is
+   * something to resume from.
    *
    * @generated from field: string cursor = 1;
    */
@@ -1008,14 +1010,15 @@ export type WatchRevocationsResponse = Message<"latchkey.v1.WatchRevocationsResp
   resync: boolean;
 
   /**
-   * All that was committed before this time has been sent.
+   * All that was committed before this time has been sent. Absent where
+   * cursor is empty.
    *
    * @generated from field: google.protobuf.Timestamp as_of_time = 4;
    */
   asOfTime?: Timestamp | undefined;
 
   /**
-   * All changes of lower position have been sent.
+   * All changes of lower position have been sent. 0 where cursor is empty.
    *
    * @generated from field: int64 position = 5;
    */

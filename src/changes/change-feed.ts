@@ -1,0 +1,205 @@
+import type { Clock, Timers } from "../lib/clock.ts";
+import { DomainError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { ChangeBus, CommittedChange } from "./change.ts";
+import type { ChangeStore, Epoch, Poll } from "./change-store.ts";
+import type { DatabaseBreaker } from "./database-breaker.ts";
+import type { DatabaseClock } from "./database-clock.ts";
+
+export interface ChangeFeedDeps {
+  readonly store: ChangeStore;
+  /** Copies that are kept fresh. */
+  readonly bus: ChangeBus;
+  readonly breaker: DatabaseBreaker;
+  readonly clock: Clock;
+  readonly databaseClock: DatabaseClock;
+  readonly timers: Timers;
+  readonly log: Log;
+}
+
+/** Where a reader of the feed stands: all that the snapshot sees has been read. */
+export interface Cursor {
+  readonly epoch: Epoch;
+  readonly snapshot: string;
+}
+
+/** What one good poll brought. */
+export interface FeedStep {
+  readonly cursor: Cursor;
+  readonly changes: readonly CommittedChange[];
+  /** Changes may have been missed: everything may have changed. */
+  readonly resync: boolean;
+  /** The database's time at which the poll was sent: everything committed before is in. */
+  readonly asOfMs: number;
+  readonly position: bigint;
+}
+
+const POLL_EVERY_MS = 1000;
+/** While signals don't arrive. */
+const POLL_DEAF_EVERY_MS = 250;
+/** A position that stands still so long means an old write transaction somewhere in the cluster. */
+const STILL_WARNING_MS = 60_000;
+const PRUNE_EVERY_MS = 600_000;
+/** How long changes are kept. Whoever is away longer drops everything. */
+export const CHANGES_KEPT_MS = 86_400_000;
+
+/**
+ * Reads the log of changes and tells the copies. A poll that reads to the end of its snapshot proves that every copy that
+ * was not told of a change is as of the moment at which the poll was **sent**: with that, records stay fresh without
+ * being read again, and the database's load does not grow with the number of hot keys.
+ */
+export class ChangeFeed {
+  readonly #deps: ChangeFeedDeps;
+  readonly #subscribers = new Set<(step: FeedStep) => void>();
+  #cursor: Cursor | undefined;
+  #xmax = 0n;
+  #position = 0n;
+  #movedAtMs = 0;
+  #hasWarned = false;
+  #freshAtMs = Number.NEGATIVE_INFINITY;
+  #polling: Promise<void> | undefined;
+  #isPollWanted = false;
+  #cancelTimer: () => void = () => {};
+  #stopListening: () => void = () => {};
+  #prunedAtMs: number;
+  #isStopped = true;
+
+  constructor(deps: ChangeFeedDeps) {
+    this.#deps = deps;
+    this.#prunedAtMs = deps.clock.monotonicMs();
+  }
+
+  /** Monotonic time as of which every copy that was not dropped is true. */
+  get freshAtMs(): number {
+    return this.#freshAtMs;
+  }
+
+  /** All changes of lower position are in every copy. */
+  get position(): bigint {
+    return this.#position;
+  }
+
+  get cursor(): Cursor | undefined {
+    return this.#cursor;
+  }
+
+  /** Listens and polls from now on. Resolves after the first poll, good or not. */
+  async start(): Promise<void> {
+    this.#isStopped = false;
+    this.#movedAtMs = this.#deps.clock.monotonicMs();
+    this.#stopListening = this.#deps.store.listen(() => this.poke());
+    await this.#poll();
+  }
+
+  /** Polls now, or once more after the poll that is under way, whose snapshot may be older than what happened. */
+  poke(): void {
+    if (this.#isStopped) return;
+    if (this.#polling !== undefined) this.#isPollWanted = true;
+    else void this.#poll();
+  }
+
+  /** Is told of each good poll, after the copies were. @returns ends it */
+  subscribe(onStep: (step: FeedStep) => void): () => void {
+    this.#subscribers.add(onStep);
+    return () => this.#subscribers.delete(onStep);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#stopListening();
+    this.#cancelTimer();
+    await this.#polling;
+  }
+
+  #poll(): Promise<void> {
+    this.#cancelTimer();
+    this.#isPollWanted = false;
+    this.#polling = this.#pollOnce().finally(() => {
+      this.#polling = undefined;
+      if (this.#isStopped) return;
+      if (this.#isPollWanted) void this.#poll();
+      else this.#cancelTimer = this.#deps.timers.after(this.#pauseMs(), () => void this.#poll());
+    });
+    return this.#polling;
+  }
+
+  #pauseMs(): number {
+    return this.#deps.store.isListening ? POLL_EVERY_MS : POLL_DEAF_EVERY_MS;
+  }
+
+  async #pollOnce(): Promise<void> {
+    const { store, breaker, clock, log } = this.#deps;
+    const sentAtMs = clock.monotonicMs();
+    try {
+      const poll = await store.poll(this.#cursor?.snapshot);
+      if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
+      this.#take(poll, sentAtMs);
+      if (breaker.isOpen) log.info("the database answers again");
+      breaker.succeeded();
+    } catch (error) {
+      if (!breaker.isOpen) log.warn("the database does not answer the change feed", { reason: reasonOf(error) });
+      breaker.failed();
+    }
+    await this.#prune();
+  }
+
+  #take(poll: Poll, sentAtMs: number): void {
+    const { bus, databaseClock } = this.#deps;
+    const resync = this.#hasLostHistory(poll);
+    databaseClock.observe(poll.databaseMs, sentAtMs);
+    this.#cursor = { epoch: poll.epoch, snapshot: poll.snapshot };
+    this.#xmax = poll.xmax;
+    if (resync) bus.clear();
+    else bus.publish(poll.changes);
+    this.#move(poll.xmin, resync);
+    this.#freshAtMs = sentAtMs;
+    const step: FeedStep = {
+      cursor: this.#cursor,
+      changes: resync ? [] : poll.changes,
+      resync,
+      asOfMs: databaseClock.nowMs() - (this.#deps.clock.monotonicMs() - sentAtMs),
+      position: poll.xmin,
+    };
+    for (const tell of this.#subscribers) tell(step);
+  }
+
+  /** After a failover transactions may be gone that copies know of, and their numbers may be given again. */
+  #hasLostHistory(poll: Poll): boolean {
+    const before = this.#cursor;
+    if (before === undefined) return false;
+    const isSameEpoch = before.epoch.systemId === poll.epoch.systemId && before.epoch.timeline === poll.epoch.timeline;
+    const isBehind = poll.xmax < this.#xmax;
+    if (isSameEpoch && !isBehind && !poll.hasGap) return false;
+    this.#deps.log.warn("the database's history changed; every record is read again", {
+      other_epoch: !isSameEpoch,
+      behind: isBehind,
+      gap: poll.hasGap,
+    });
+    return true;
+  }
+
+  #move(position: bigint, resync: boolean): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (resync || position > this.#position) {
+      this.#movedAtMs = nowMs;
+      this.#hasWarned = false;
+    } else if (!this.#hasWarned && nowMs - this.#movedAtMs > STILL_WARNING_MS && position < this.#xmax) {
+      this.#hasWarned = true;
+      this.#deps.log.warn("an old write transaction holds the position of the change feed; nothing else is delayed", {
+        position: position.toString(),
+      });
+    }
+    this.#position = position;
+  }
+
+  async #prune(): Promise<void> {
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (this.#deps.breaker.isOpen || nowMs - this.#prunedAtMs < PRUNE_EVERY_MS) return;
+    this.#prunedAtMs = nowMs;
+    await this.#deps.store.prune(CHANGES_KEPT_MS).catch(() => {});
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof DomainError ? error.reason : "INTERNAL";
+}

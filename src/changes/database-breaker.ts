@@ -1,0 +1,40 @@
+import type { Clock } from "../lib/clock.ts";
+
+/** While the database is away one read in this time may try it. */
+const PROBE_EVERY_MS = 500;
+
+/**
+ * Whether the database is worth asking. Opened by a failed read, closed by any answer: while it is open nobody waits for
+ * a timeout but the one read that tries.
+ */
+export class DatabaseBreaker {
+  readonly #clock: Clock;
+  #isOpen = false;
+  #probedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Whether a read may go to the database now. While the breaker is open, asking takes the turn. */
+  mayRead(): boolean {
+    if (!this.#isOpen) return true;
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#probedAtMs < PROBE_EVERY_MS) return false;
+    this.#probedAtMs = nowMs;
+    return true;
+  }
+
+  failed(): void {
+    if (!this.#isOpen) this.#probedAtMs = this.#clock.monotonicMs();
+    this.#isOpen = true;
+  }
+
+  succeeded(): void {
+    this.#isOpen = false;
+  }
+}

@@ -1,0 +1,203 @@
+import pg from "pg";
+import type { ChangeKind, CommittedChange } from "../changes/change.ts";
+import type { ChangeStore, Poll } from "../changes/change-store.ts";
+import { toDomainError } from "./conflicts.ts";
+import { CHANGES_CHANNEL, type Database, ms, type Row } from "./database.ts";
+
+const CONNECT_TIMEOUT_MS = 1000;
+/** Only a query notices that the other end died silently. */
+const POLL_TIMEOUT_MS = 500;
+
+/** The log of changes on the embedded database: one process, one connection. */
+export class EmbeddedChangeStore implements ChangeStore {
+  readonly isListening = true;
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async poll(since: string | undefined): Promise<Poll> {
+    const parameter = since ?? null;
+    const [row] = await this.#database.run(pollSql(this.#database.now, "?"), [
+      parameter,
+      parameter,
+      parameter,
+      parameter,
+    ]);
+    return toPoll(row!);
+  }
+
+  listen(onSignal: () => void): () => void {
+    return this.#database.listen(onSignal);
+  }
+
+  endedSessions(withinMs: number): Promise<readonly CommittedChange[]> {
+    return endedSessions(this.#database, withinMs);
+  }
+
+  prune(olderThanMs: number): Promise<void> {
+    return prune(this.#database, olderThanMs);
+  }
+}
+
+/**
+ * The log of changes on PostgreSQL, polled on a connection of its own that listens for signals too. A connection that
+ * fails is dropped; the next poll makes a new one.
+ */
+export class PostgresChangeStore implements ChangeStore {
+  readonly #database: Database;
+  readonly #url: string;
+  #client: Promise<pg.Client> | undefined;
+  #isListening = false;
+  #onSignal: () => void = () => {};
+
+  constructor(database: Database, url: string) {
+    this.#database = database;
+    this.#url = url;
+  }
+
+  get isListening(): boolean {
+    return this.#isListening;
+  }
+
+  async poll(since: string | undefined): Promise<Poll> {
+    const parameter = since ?? null;
+    this.#client ??= this.#connect();
+    const connecting = this.#client;
+    try {
+      const client = await connecting;
+      const { rows } = await client.query<Row>(pollSql(this.#database.now, "$1"), [parameter]);
+      return toPoll(rows[0]!);
+    } catch (error) {
+      this.#drop(connecting);
+      throw toDomainError(error);
+    }
+  }
+
+  listen(onSignal: () => void): () => void {
+    this.#onSignal = onSignal;
+    return () => {
+      this.#onSignal = () => {};
+      if (this.#client !== undefined) this.#drop(this.#client);
+    };
+  }
+
+  endedSessions(withinMs: number): Promise<readonly CommittedChange[]> {
+    return endedSessions(this.#database, withinMs);
+  }
+
+  prune(olderThanMs: number): Promise<void> {
+    return prune(this.#database, olderThanMs);
+  }
+
+  async #connect(): Promise<pg.Client> {
+    const client = new pg.Client({
+      connectionString: this.#url,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: POLL_TIMEOUT_MS,
+      statement_timeout: POLL_TIMEOUT_MS,
+      keepAlive: true,
+      application_name: "latchkey-changes",
+    });
+    // Without a listener a terminated backend would end the process.
+    client.on("error", () => this.#drop(connecting));
+    client.on("end", () => this.#drop(connecting));
+    client.on("notification", () => this.#onSignal());
+    const connecting = client.connect().then(() => client);
+    try {
+      await connecting;
+      await client.query(`listen ${CHANGES_CHANNEL}`);
+      this.#isListening = true;
+      return client;
+    } catch (error) {
+      destroy(client);
+      throw error;
+    }
+  }
+
+  /** Forgets this connection, unless another one is in its place already. */
+  #drop(connecting: Promise<pg.Client>): void {
+    if (this.#client !== undefined && this.#client !== connecting) {
+      void connecting.then(destroy, () => {});
+      return;
+    }
+    this.#client = undefined;
+    this.#isListening = false;
+    void connecting.then(destroy, () => {});
+  }
+}
+
+/** `end()` would say goodbye to a server that may be frozen, and wait. */
+function destroy(client: pg.Client): void {
+  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+}
+
+/**
+ * One statement, so that snapshot and rows are of the same moment. Parameter: the snapshot before, or null.
+ *
+ * @param parameter how the driver marks it
+ */
+function pollSql(now: string, parameter: "?" | "$1"): string {
+  const since = `${parameter}::pg_snapshot`;
+  return `select s.now::text as snapshot, pg_snapshot_xmin(s.now)::text as xmin, pg_snapshot_xmax(s.now)::text as xmax,
+      ${ms(now)} as now_ms, pg_is_in_recovery() as in_recovery,
+      (select system_identifier::text from pg_control_system()) as system_id,
+      case when pg_is_in_recovery() then 0
+           else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end as timeline,
+      coalesce((select pruned >= pg_snapshot_xmin(${since}) from change_horizon), false) as has_gap,
+      coalesce((
+        select json_agg(json_build_array(c.kind, c.subject_id, ${ms("c.changed_at")}, c.xact_id::text))
+        from changes c
+        where c.xact_id >= pg_snapshot_xmin(${since}) and not pg_visible_in_snapshot(c.xact_id, ${since})
+      ), '[]') as changes
+    from (select pg_current_snapshot() as now) s`;
+}
+
+function toPoll(row: Row): Poll {
+  return {
+    epoch: { systemId: row.system_id as string, timeline: row.timeline as number },
+    snapshot: row.snapshot as string,
+    xmin: BigInt(row.xmin as string),
+    xmax: BigInt(row.xmax as string),
+    databaseMs: row.now_ms as number,
+    isInRecovery: row.in_recovery as boolean,
+    hasGap: row.has_gap as boolean,
+    changes: toChanges(row.changes as ChangeColumns[]),
+  };
+}
+
+type ChangeColumns = readonly [kind: ChangeKind, subjectId: string, changedAtMs: number, xactId: string];
+
+function toChanges(rows: readonly ChangeColumns[]): CommittedChange[] {
+  return rows.map(([kind, subjectId, changedAtMs, xactId]) => ({
+    kind,
+    subjectId,
+    changedAtMs,
+    position: BigInt(xactId),
+  }));
+}
+
+async function endedSessions(database: Database, withinMs: number): Promise<readonly CommittedChange[]> {
+  const rows = await database.run(
+    `select id, ${ms("ended_at")} as ended_ms from sessions
+     where ended_at > ${database.now} - ?::float8 * interval '1 millisecond' order by ended_at`,
+    [withinMs],
+  );
+  return rows.map((row) => ({
+    kind: "SESSION" as const,
+    subjectId: row.id as string,
+    changedAtMs: row.ended_ms as number,
+    position: 0n,
+  }));
+}
+
+async function prune(database: Database, olderThanMs: number): Promise<void> {
+  await database.run(
+    `with gone as (
+       delete from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond' returning xact_id
+     )
+     update change_horizon set pruned = greatest(pruned, (select xact_id from gone order by xact_id desc limit 1))`,
+    [olderThanMs],
+  );
+}

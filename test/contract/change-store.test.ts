@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ChangeStore } from "../../src/changes/change-store.ts";
+import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/change-store.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { until } from "../support/server-process.ts";
+
+describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
+  let test: TestDatabase;
+  let store: ChangeStore;
+  let stopListening = () => {};
+  let signals = 0;
+  beforeAll(async () => {
+    test = await openDatabase(kind);
+    const { target } = test.database;
+    store =
+      target.kind === "postgres"
+        ? new PostgresChangeStore(test.database, target.url)
+        : new EmbeddedChangeStore(test.database);
+    stopListening = store.listen(() => signals++);
+  });
+  afterAll(async () => {
+    stopListening();
+    await test?.[Symbol.asyncDispose]();
+  });
+
+  const change = (subjectId: string) => test.database.transact((tx) => tx.changed("KEY", subjectId));
+  const subjects = (poll: { changes: readonly { subjectId: string }[] }) => poll.changes.map((c) => c.subjectId).sort();
+
+  it("begins without changes, and then brings each change exactly once", async () => {
+    await change("before");
+    const first = await store.poll(undefined);
+    expect(first.changes).toEqual([]);
+    expect(first).toMatchObject({ isInRecovery: false, hasGap: false });
+    expect(first.epoch.systemId).toMatch(/^\d+$/);
+    expect(first.epoch.timeline).toBeGreaterThan(0);
+    await change("a");
+    await change("b");
+    const second = await store.poll(first.snapshot);
+    expect(subjects(second)).toEqual(["a", "b"]);
+    expect(second.xmax).toBeGreaterThan(first.xmax);
+    expect(second.epoch).toEqual(first.epoch);
+    expect(subjects(await store.poll(second.snapshot))).toEqual([]);
+    expect(subjects(await store.poll(first.snapshot))).toEqual(["a", "b"]);
+  });
+
+  it("says what changed, when, and in which transaction", async () => {
+    const { snapshot } = await store.poll(undefined);
+    await test.database.transact(async (tx) => {
+      await tx.changed("OWNER", "usr_x");
+      await tx.changed("SESSION", "ses_y");
+    });
+    const { changes, databaseMs, xmin } = await store.poll(snapshot);
+    expect(changes.map(({ kind: of }) => of).sort()).toEqual(["OWNER", "SESSION"]);
+    expect(new Set(changes.map(({ position }) => position)).size).toBe(1);
+    expect(changes[0]!.position).toBeLessThan(xmin);
+    expect(Math.abs(changes[0]!.changedAtMs - databaseMs)).toBeLessThan(5000);
+  });
+
+  it("sends a signal soon after a commit", async () => {
+    await store.poll(undefined);
+    const before = signals;
+    await change("signalled");
+    await until(async () => signals > before, "the signal arrives");
+    expect(store.isListening).toBe(true);
+  });
+
+  it("says so when changes that a reader has not seen were deleted for their age", async () => {
+    const { snapshot } = await store.poll(undefined);
+    await change("old");
+    test.clock.advance(86_400_000 * 2);
+    await store.prune(86_400_000);
+    expect((await store.poll(snapshot)).hasGap).toBe(true);
+    const now = await store.poll(undefined);
+    expect((await store.poll(now.snapshot)).hasGap).toBe(false);
+    expect(await test.database.run("select 1 from changes", [])).toEqual([]);
+  });
+
+  // The embedded database has one connection: no transaction can be under way beside another.
+  const onPostgres = kind === "postgres" ? it : () => {};
+
+  onPostgres("loses nothing of a transaction that began early and commits late", async () => {
+    const { snapshot } = await store.poll(undefined);
+    const { promise: mayCommit, resolve: commit } = Promise.withResolvers<void>();
+    const { promise: hasWritten, resolve: written } = Promise.withResolvers<void>();
+    const late = test.database.transact(async (tx) => {
+      await tx.changed("KEY", "late");
+      written();
+      await mayCommit;
+    });
+    await hasWritten;
+    for (let n = 0; n < 20; n++) await change(`early${n}`);
+    const between = await store.poll(snapshot);
+    expect(between.changes).toHaveLength(20);
+    commit();
+    await late;
+    const after = await store.poll(between.snapshot);
+    // The control: by a sequence number, the late one lies behind what was read already.
+    const ids = await test.database.run("select id::int, subject_id from changes order by id", []);
+    const order = ids.map((row) => row.subject_id);
+    expect(order.indexOf("late")).toBeLessThan(order.indexOf("early0"));
+    expect(subjects(after)).toEqual(["late"]);
+    expect(between.xmin).toBeLessThanOrEqual(after.changes[0]!.position);
+  });
+
+  onPostgres("connects anew after its connection was ended, and listens again", async () => {
+    await store.poll(undefined);
+    const end =
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'latchkey-changes' and datname = current_database()";
+    await test.database.run(end, []);
+    await until(async () => (await store.poll(undefined).catch(() => undefined)) !== undefined, "it is connected anew");
+    const before = signals;
+    await change("again");
+    await until(async () => signals > before, "the signal arrives");
+  });
+});

@@ -1,0 +1,107 @@
+import { type Client, Code } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { Change_Kind } from "../../src/gen/latchkey/v1/change_pb.ts";
+import { KeyService, type WatchRevocationsResponse } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { errorOf } from "../support/errors.ts";
+import { startTestService, type TestService } from "../support/service.ts";
+
+describe("WatchRevocations", () => {
+  let service: TestService;
+  let verifier: Client<typeof KeyService>;
+  beforeAll(async () => {
+    service = await startTestService();
+    verifier = service.client(KeyService, await service.newCredential("verify"));
+  });
+  afterAll(() => service?.[Symbol.asyncDispose]());
+
+  /** Opens a watch and collects until `isEnough`; then gives it up. */
+  async function collect(
+    cursor: string,
+    isEnough: (seen: readonly WatchRevocationsResponse[]) => boolean,
+    onFirst: () => Promise<unknown> = async () => {},
+  ): Promise<WatchRevocationsResponse[]> {
+    const controller = new AbortController();
+    const seen: WatchRevocationsResponse[] = [];
+    for await (const message of verifier.watchRevocations({ cursor }, { signal: controller.signal })) {
+      seen.push(message);
+      if (seen.length === 1) await onFirst();
+      if (isEnough(seen)) break;
+    }
+    controller.abort();
+    return seen;
+  }
+  const subjects = (seen: readonly WatchRevocationsResponse[]) =>
+    seen.flatMap(({ changes }) => changes.map(({ kind, subjectId }) => [kind, subjectId]));
+  const mentions = (id: string) => (seen: readonly WatchRevocationsResponse[]) =>
+    subjects(seen).some(([, subjectId]) => subjectId === id);
+
+  it("tells of changes of keys and owners as they happen", async () => {
+    const { key, person } = await service.newKey();
+    const admin = service.client(AdminService, service.admin);
+    const seen = await collect("", mentions(person.user.id), async () => {
+      await person.keys.revokeKey({ keyId: key!.id });
+      await admin.disableUser({ userId: person.user.id });
+    });
+    expect(subjects(seen)).toContainEqual([Change_Kind.KEY, key!.id]);
+    expect(subjects(seen)).toContainEqual([Change_Kind.OWNER, person.user.id]);
+    for (const { changes, position } of seen)
+      for (const change of changes) expect(change.position).toBeLessThan(position);
+  });
+
+  it("resumes from a cursor without losing what happened meanwhile", async () => {
+    const [first] = await collect("", () => true);
+    const made: string[] = [];
+    for (let n = 0; n < 5; n++) made.push((await service.newKey()).key!.id);
+    const seen = await collect(first!.cursor, (all) => made.every((id) => mentions(id)(all)));
+    expect(seen.every(({ resync }) => !resync)).toBe(true);
+    expect(subjects(seen).map(([, id]) => id)).toEqual(expect.arrayContaining(made));
+  });
+
+  it("beats while nothing changes, with a time that goes on", async () => {
+    const seen = await collect("", (all) => all.length >= 3);
+    const times = seen.map(({ asOfTime }) => Number(asOfTime!.seconds) * 1000 + asOfTime!.nanos / 1e6);
+    expect([...times].sort((a, b) => a - b)).toEqual(times);
+    expect(times[2]!).toBeGreaterThan(times[0]!);
+  });
+
+  it("begins with the sessions that ended lately, which tokens may outlive", async () => {
+    const person = await service.newPerson();
+    const { sessions } = await person.auth.listSessions({});
+    await person.auth.logout({ refreshToken: person.tokens.refreshToken });
+    const [first] = await collect("", () => true);
+    expect(subjects([first!])).toContainEqual([Change_Kind.SESSION, sessions[0]!.id]);
+  });
+
+  it("asks a client from another history to drop everything", async () => {
+    const foreign = Buffer.from("v1:1:1:5:5:").toString("base64url");
+    const [first] = await collect(foreign, () => true);
+    expect(first).toMatchObject({ resync: true });
+    expect(first?.cursor).not.toBe("");
+  });
+
+  it.each([
+    "nonsense",
+    "v1:1:1:9:5:",
+    "v1:1:1:5:9:4",
+    "v1:1:1:5:9:7,6",
+    "v1:1:1:0:0:",
+    "v1:1:1:5:99999999999999999999:",
+  ])("refuses the cursor %s", async (text) => {
+    const cursor = text === "nonsense" ? text : Buffer.from(text).toString("base64url");
+    const watch = verifier.watchRevocations({ cursor })[Symbol.asyncIterator]();
+    expect(await errorOf(watch.next())).toMatchObject({ code: Code.InvalidArgument, fields: ["cursor"] });
+  });
+
+  it("ends a watch whose credential was revoked", async () => {
+    const admin = service.client(AdminService, service.admin);
+    const { credential, secret } = await admin.issueServiceCredential({ name: "w", scopes: ["verify"] });
+    const watch = service.client(KeyService, secret).watchRevocations({})[Symbol.asyncIterator]();
+    await watch.next();
+    await admin.revokeServiceCredential({ credentialId: credential!.id });
+    const drained = (async () => {
+      for (;;) await watch.next();
+    })();
+    expect(await errorOf(drained)).toMatchObject({ code: Code.Unauthenticated });
+  });
+});
