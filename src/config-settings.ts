@@ -71,7 +71,7 @@ export const SETTINGS = {
     "LATCHKEY_ALLOW_PLAINTEXT",
     "false",
     bool,
-    "In production: listen without TLS on an address that is not loopback, because something in front ends TLS.",
+    "In production: speak plaintext on an address that is not loopback, because something in front ends TLS, or beside TLS. In development plaintext is always spoken.",
   ),
   reflection: setting(
     "LATCHKEY_REFLECTION",

@@ -21,6 +21,8 @@ export interface Config {
   readonly listen: Address;
   readonly opsListen: Address;
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** With TLS configured: whether the port speaks plaintext as well. */
+  readonly plaintextBesideTls: boolean;
   readonly reflection: boolean;
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
@@ -180,6 +182,7 @@ function toConfig(values: Required<Values>): Config {
     listen: values.listen!,
     opsListen: values.opsListen!,
     tls: values.tlsCertFile === undefined ? undefined : { certFile: values.tlsCertFile, keyFile: values.tlsKeyFile! },
+    plaintextBesideTls: !values.production || values.allowPlaintext!,
     reflection: values.reflection!,
     corsOrigins: values.corsOrigins!,
     trustedProxies: values.trustedProxies!,

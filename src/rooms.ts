@@ -69,7 +69,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
   const usage = new UsageRecorder({ store, log });
   const keyDeps = { store, ring, format, tiers, clock, databaseClock, keysPerOwner: config.keysPerOwner };
   const verifyDeps = { ...keyDeps, records, limiter, usage, feed };
-  return { format, records, usage, keyDeps, verifyDeps };
+  return { format, records, keyRecords: cache, usage, keyDeps, verifyDeps };
 }
 
 /** People, their sessions, and the keys that sign access tokens. */

@@ -29,8 +29,10 @@ import { adminUserHandlers } from "./rpc/admin-user-handlers.ts";
 import { authHandlers } from "./rpc/auth-handlers.ts";
 import { resolveCaller } from "./rpc/caller.ts";
 import { clientIp, compileTrustedProxies } from "./rpc/client-ip.ts";
+import type { CallObserver } from "./rpc/concerns.ts";
 import { HealthRegistry } from "./rpc/health.ts";
 import { keyHandlers } from "./rpc/key-handlers.ts";
+import { Metrics } from "./rpc/metrics.ts";
 import { OpsServer } from "./rpc/ops-server.ts";
 import { PageTokens } from "./rpc/page-token.ts";
 import { bind } from "./rpc/routes.ts";
@@ -62,7 +64,7 @@ const REDIS_WAIT_MS = 1000;
 
 /** Starts a service. It is ready when this resolves: its health says SERVING. */
 export async function startService(options: ServiceOptions): Promise<Service> {
-  const { config, log } = options;
+  const { config, clock, log } = options;
   // What was started last is stopped first, also when a later step fails.
   await using stack = new AsyncDisposableStack();
   const ring = loadMasterKeys(config);
@@ -82,8 +84,17 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   await writeFirstOperator({ ...room.keyDeps, database, config, log });
 
   const health = new HealthRegistry();
-  const ops = new OpsServer({ log, isServing: () => health.get("") === "SERVING", metrics: () => "" });
-  const server = createServer(options, room, changes, health);
+  const metrics = new Metrics({
+    callsInFlight: () => server.callsInFlight,
+    keyRecords: () => room.keyRecords.size,
+    feedAgeMs: () => clock.monotonicMs() - changes.feed.freshAtMs,
+    feedStillMs: () => changes.feed.stillMs,
+    isDatabaseAway: () => changes.breaker.isOpen,
+    isLimiterDegraded: () => limiter.isDegraded(),
+  });
+  const server = createServer(options, room, changes, health, metrics);
+  const isServing = () => health.get("") === "SERVING";
+  const ops = new OpsServer({ log, isServing, metrics: () => metrics.text() });
   stack.defer(() => ops.stop());
   room.usage.start();
   stack.defer(() => room.usage.stop());
@@ -127,6 +138,7 @@ function createServer(
   room: Rooms,
   changes: ReturnType<typeof createChanges>,
   health: HealthRegistry,
+  observer: CallObserver,
 ) {
   const pageTokens = new PageTokens(room.keyDeps.ring);
   const bindings = [
@@ -154,6 +166,7 @@ function createServer(
       clock,
       log,
       health,
+      observer,
       accessRule,
       checkAccess,
       resolveCaller: (head) => resolveCaller(callerDeps, head),
@@ -161,6 +174,6 @@ function createServer(
       jwks: () => room.signingKeys.jwks(),
     },
     bindings,
-    { ...config.listen, ...config },
+    { ...config.listen, ...config, plaintext: config.tls === undefined || config.plaintextBesideTls },
   );
 }

@@ -54,6 +54,7 @@ const OWNERS: Record<string, readonly string[]> = {
   argon2: ["auth"],
   jose: ["auth"],
   pino: ["lib"],
+  "prom-client": ["rpc"],
   // What lies above the bytes knows nothing of the wire.
   "node:http": ["rpc", "cli"],
   "node:http2": ["rpc", "cli"],

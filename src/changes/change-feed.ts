@@ -79,6 +79,11 @@ export class ChangeFeed {
     return this.#position;
   }
 
+  /** How long an old write transaction, anywhere in the cluster, has held the position. */
+  get stillMs(): number {
+    return this.#deps.clock.monotonicMs() - this.#movedAtMs;
+  }
+
   get cursor(): Cursor | undefined {
     return this.#cursor;
   }
@@ -179,11 +184,11 @@ export class ChangeFeed {
   }
 
   #move(position: bigint, resync: boolean): void {
-    const nowMs = this.#deps.clock.monotonicMs();
-    if (resync || position > this.#position) {
-      this.#movedAtMs = nowMs;
+    // Where no transaction is under way there is nothing to wait for.
+    if (resync || position > this.#position || position === this.#xmax) {
+      this.#movedAtMs = this.#deps.clock.monotonicMs();
       this.#hasWarned = false;
-    } else if (!this.#hasWarned && nowMs - this.#movedAtMs > STILL_WARNING_MS && position < this.#xmax) {
+    } else if (!this.#hasWarned && this.stillMs > STILL_WARNING_MS) {
       this.#hasWarned = true;
       this.#deps.log.warn("an old write transaction holds the position of the change feed; nothing else is delayed", {
         position: position.toString(),

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Loaded, RecordCache } from "../changes/record-cache.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -7,7 +8,7 @@ import type { Log } from "../lib/log.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import { compileNetworks } from "./allowed-ips.ts";
 import type { Key, KeyOwner } from "./key.ts";
-import { digestOf, findSecret, MissingPepper } from "./key-secret.ts";
+import { findSecret, MissingPepper } from "./key-secret.ts";
 import type { KeyStore, KeyWithSecrets } from "./key-store.ts";
 import type { Tiers } from "./tiers.ts";
 
@@ -70,11 +71,10 @@ export class KeyRecords {
    * @throws DATABASE_UNAVAILABLE if it is not in memory and can't be read; MASTER_KEY_MISSING if it was kept under a
    *         master key that this process lacks. Both say that the answer is not known, never that the key is bad.
    */
-  async find(rawKey: string, keyId: string): Promise<Loaded<KeyRecord>> {
-    const digest = digestOf(this.#deps.ring, rawKey);
-    return this.#deps.cache.get(digest.toString("latin1"), async () => {
+  find(rawKey: string, keyId: string): Promise<Loaded<KeyRecord>> {
+    return this.#deps.cache.get(cacheId(rawKey), async () => {
       const [found] = await this.#read([keyId]);
-      return this.#match(rawKey, digest, found);
+      return this.#match(rawKey, found);
     });
   }
 
@@ -83,18 +83,19 @@ export class KeyRecords {
    * that is not in memory fails for itself if the read does.
    */
   findAll(keys: readonly { rawKey: string; keyId: string }[]): Promise<PromiseSettledResult<Loaded<KeyRecord>>[]> {
-    const wanted = keys.map((key) => ({ ...key, digest: digestOf(this.#deps.ring, key.rawKey) }));
-    const isMissing = ({ digest }: { digest: Buffer }) =>
-      this.#deps.cache.fresh(digest.toString("latin1")) === undefined;
-    const missing = new Set(wanted.filter(isMissing).map((key) => key.keyId));
-    const read = missing.size === 0 ? Promise.resolve([]) : this.#read([...missing]);
-    // Each key below reports the failure of the read for itself.
-    read.catch(() => {});
+    const { cache } = this.#deps;
+    const wanted = keys.map((key) => ({ ...key, id: cacheId(key.rawKey) }));
+    let read: Promise<readonly KeyWithSecrets[]> | undefined;
+    const readMissing = () => {
+      const missing = wanted.filter(({ id }) => cache.fresh(id) === undefined).map(({ keyId }) => keyId);
+      return this.#read([...new Set(missing)]);
+    };
     return Promise.allSettled(
-      wanted.map(({ rawKey, keyId, digest }) =>
-        this.#deps.cache.get(digest.toString("latin1"), async () => {
+      wanted.map(({ rawKey, keyId, id }) =>
+        cache.get(id, async () => {
+          read ??= readMissing();
           const found = (await read).find(({ key }) => key.id === keyId);
-          return this.#match(rawKey, digest, found);
+          return this.#match(rawKey, found);
         }),
       ),
     );
@@ -119,10 +120,10 @@ export class KeyRecords {
     return keys;
   }
 
-  #match(rawKey: string, digest: Buffer, found: KeyWithSecrets | undefined): KeyRecord | undefined {
+  #match(rawKey: string, found: KeyWithSecrets | undefined): KeyRecord | undefined {
     const { ring, tiers, log } = this.#deps;
     try {
-      const secret = findSecret(ring, rawKey, digest, found?.secrets ?? []);
+      const secret = findSecret(ring, rawKey, found?.secrets ?? []);
       if (secret === undefined || found === undefined) return undefined;
       return Object.freeze({
         key: found.key,
@@ -138,6 +139,14 @@ export class KeyRecords {
       throw new DomainError("MASTER_KEY_MISSING", "the service lacks a master key; its operators must add it");
     }
   }
+}
+
+/**
+ * What a record is kept under: a digest of the whole key, so that memory holds no raw keys and a wrong secret finds
+ * nothing. Plain SHA-256, since 256 random bits can't be guessed from it, and a third of the pepper's HMAC in time.
+ */
+function cacheId(rawKey: string): string {
+  return hash("sha256", rawKey, "latin1");
 }
 
 function earlier(a: number | undefined, b: number | undefined): number | undefined {

@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { crc32 } from "node:zlib";
+import { CHECKSUM_LENGTH, checksum62 } from "../lib/base62.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
-import { BASE62, randomBase62 } from "../lib/random.ts";
+import { randomBase62 } from "../lib/random.ts";
 import type { KeyKind, KeySecretDigest } from "./key.ts";
 
 /*
@@ -12,7 +12,6 @@ import type { KeyKind, KeySecretDigest } from "./key.ts";
 
 const ID_LENGTH = 16;
 const SECRET_LENGTH = 43;
-const CRC_LENGTH = 6;
 const BODY = /^[0-9A-Za-z]{65}$/;
 /** Behind the second underscore; long enough to tell keys apart, short enough to reveal nothing. */
 const PREFIX_ID_CHARACTERS = 3;
@@ -48,7 +47,7 @@ export function newSecret(ring: KeyRing, format: KeyFormat, environment: string,
   const id = keyId === undefined ? randomBase62(ID_LENGTH) : keyId.slice(keyId.indexOf("_") + 1);
   const front = `${format.prefix}_${environment}_`;
   const unchecked = front + id + randomBase62(SECRET_LENGTH);
-  const rawKey = unchecked + checksum(unchecked);
+  const rawKey = unchecked + checksum62(unchecked);
   return {
     keyId: keyIdOf(kind, id),
     rawKey,
@@ -62,16 +61,16 @@ export function parseKey(format: KeyFormat, text: string): ParsedKey | undefined
   const front = `${format.prefix}_`;
   if (!text.startsWith(front)) return undefined;
   const second = text.indexOf("_", front.length);
-  if (second < 0 || text.length !== second + 1 + ID_LENGTH + SECRET_LENGTH + CRC_LENGTH) return undefined;
+  if (second < 0 || text.length !== second + 1 + ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH) return undefined;
   const environment = text.slice(front.length, second);
   const kind = kindOf(format, environment);
   if (kind === undefined || !BODY.test(text.slice(second + 1))) return undefined;
-  if (text.slice(-CRC_LENGTH) !== checksum(text.slice(0, -CRC_LENGTH))) return undefined;
+  if (text.slice(-CHECKSUM_LENGTH) !== checksum62(text.slice(0, -CHECKSUM_LENGTH))) return undefined;
   return { kind, environment, keyId: keyIdOf(kind, text.slice(second + 1, second + 1 + ID_LENGTH)) };
 }
 
 /** HMAC-SHA-256 of the whole raw key under the newest pepper. */
-export function digestOf(ring: KeyRing, rawKey: string): Buffer {
+function digestOf(ring: KeyRing, rawKey: string): Buffer {
   return hmac(ring.currentKey("api-key-pepper"), rawKey);
 }
 
@@ -81,14 +80,12 @@ const NO_SECRETS: readonly KeySecretDigest[] = [{ digest: Buffer.alloc(32), pepp
 /**
  * The secret among these that the raw key holds; undefined if it is none of them.
  *
- * @param currentDigest digestOf(rawKey), which the caller has already
  * @throws MissingPepper if none matches but one was kept under a version that the ring lacks: then the answer is not
  *         known, and "no" would turn a good key bad
  */
 export function findSecret(
   ring: KeyRing,
   rawKey: string,
-  currentDigest: Buffer,
   secrets: readonly KeySecretDigest[],
 ): KeySecretDigest | undefined {
   let found: KeySecretDigest | undefined;
@@ -99,8 +96,7 @@ export function findSecret(
       missing = secret.pepperVersion;
       continue;
     }
-    const digest = secret.pepperVersion === ring.current ? currentDigest : hmac(pepper, rawKey);
-    if (timingSafeEqual(digest, secret.digest) && secret.pepperVersion !== 0) found = secret;
+    if (timingSafeEqual(hmac(pepper, rawKey), secret.digest) && secret.pepperVersion !== 0) found = secret;
   }
   if (found === undefined && missing !== undefined) throw new MissingPepper(missing);
   return found;
@@ -128,15 +124,4 @@ function kindOf(format: KeyFormat, environment: string): KeyKind | undefined {
 
 function keyIdOf(kind: KeyKind, id: string): string {
   return `${kind === "service" ? "svc" : "key"}_${id}`;
-}
-
-/** CRC-32 (IEEE 802.3) as six characters of base62, most significant first. */
-function checksum(text: string): string {
-  let rest = crc32(text);
-  let characters = "";
-  for (let i = 0; i < CRC_LENGTH; i++) {
-    characters = BASE62[rest % 62] + characters;
-    rest = Math.floor(rest / 62);
-  }
-  return characters;
 }

@@ -10,6 +10,7 @@ import {
 import type { Limits, NamedLimit as NamedLimitMessage, RateLimitStatusSchema } from "../gen/latchkey/v1/limits_pb.ts";
 import type { Verdict } from "../keys/judge-key.ts";
 import { type Key, type KeyOwner, type KeyState, keyEtag, keyState } from "../keys/key.ts";
+import type { KeyRecord } from "../keys/key-records.ts";
 import type { Tiers } from "../keys/tiers.ts";
 import type { KeyVerdict, VerifyKeyInput } from "../keys/verify-key.ts";
 import type { LimitDecision, LimitFigures, NamedLimit, WindowStatus } from "../limits/limit.ts";
@@ -125,10 +126,17 @@ export function checkRateLimitResponse(decision: LimitDecision): MessageInitShap
   };
 }
 
+/** Messages of records, since most calls are about records that were shown before. They are never changed. */
+const verdictKeys = new WeakMap<KeyRecord, KeyMessage>();
+
 /** Without last_use_time, which a copy in memory can't know. */
-function verdictKey(record: { key: Key; owner: KeyOwner | undefined }, tiers: Tiers, nowMs: number): KeyMessage {
+function verdictKey(record: KeyRecord, tiers: Tiers, nowMs: number): KeyMessage {
+  const known = verdictKeys.get(record);
+  // The one thing that time changes.
+  if (known?.state === KEY_STATES[keyState(record.key, nowMs)]) return known;
   const message = keyMessage(record, tiers, nowMs);
   message.lastUseTime = undefined;
+  verdictKeys.set(record, message);
   return message;
 }
 
