@@ -146,7 +146,7 @@ export class KeyRecords {
  * nothing. Plain SHA-256, since 256 random bits can't be guessed from it, and a third of the pepper's HMAC in time.
  */
 function cacheId(rawKey: string): string {
-  return hash("sha256", rawKey, "latin1");
+  return hash("sha256", rawKey, "base64url");
 }
 
 function earlier(a: number | undefined, b: number | undefined): number | undefined {
