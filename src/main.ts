@@ -67,9 +67,10 @@ function showNextCommands(address: string): void {
   }
 }
 
-/** What stops the service is told in one line; where a bug is the cause, with where it happened. */
+/** What stops the service is told in one line. An error of a kind of its own is no message of ours: where it happened helps. */
 function fail(message: string, error: unknown): never {
-  log.error(message, { reason: error instanceof Error ? error.message : String(error) }, error);
+  const reason = error instanceof Error ? error.message : String(error);
+  log.error(message, { reason }, error instanceof Error && error.name === "Error" ? undefined : error);
   exit(1);
 }
 

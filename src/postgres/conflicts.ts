@@ -44,7 +44,8 @@ export function toDomainError(error: unknown): unknown {
   }
 }
 
-function codeOf(error: unknown): string | undefined {
+/** SQLSTATE or the system's code, from an error or its causes. */
+export function codeOf(error: unknown): string | undefined {
   for (let e = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
     const code = (e as { code?: unknown }).code;
     if (typeof code === "string") return code;

@@ -1,6 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import { codeOf } from "./conflicts.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
 
 export interface OpenDatabaseOptions extends DatabaseOptions {
@@ -11,11 +12,17 @@ export interface OpenDatabaseOptions extends DatabaseOptions {
 }
 
 const TRY_EVERY_MS = 1000;
+/** What PostgreSQL says that waiting does not mend, by SQLSTATE. */
+const MISCONFIGURATIONS: Readonly<Record<string, string>> = {
+  "28P01": "PostgreSQL refuses this password",
+  "28000": "PostgreSQL refuses this role, or wants TLS; see its pg_hba.conf",
+  "3D000": "there is no such database; create it first",
+};
 
 /**
  * Opens the database; one that does not answer yet, as when all starts at once, is tried again, with a line each time.
  *
- * @throws DATABASE_UNAVAILABLE after `waitMs`, and at once what waiting does not mend
+ * @throws Error that says what to do: after `waitMs`, or at once for what waiting does not mend
  */
 export async function openDatabase(options: OpenDatabaseOptions): Promise<Database> {
   const { clock, log, waitMs } = options;
@@ -24,10 +31,17 @@ export async function openDatabase(options: OpenDatabaseOptions): Promise<Databa
     try {
       return await Database.open(options);
     } catch (error) {
+      const code = codeOf(error) ?? "";
+      const misconfiguration = MISCONFIGURATIONS[code];
+      if (misconfiguration !== undefined) throw new Error(`DATABASE_URL: ${misconfiguration}`, { cause: error });
       const isAway = error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
       const leftMs = giveUpAtMs - clock.monotonicMs();
-      if (!isAway || leftMs <= 0) throw error;
-      log.warn("the database is out of reach; trying again", { give_up_in_seconds: Math.ceil(leftMs / 1000) });
+      if (!isAway) throw error;
+      if (leftMs <= 0)
+        throw new Error(
+          `the database did not answer for ${waitMs / 1000} s (${code}); is it running, and does DATABASE_URL name it?`,
+        );
+      log.warn("the database is out of reach; trying again", { code, give_up_in_seconds: Math.ceil(leftMs / 1000) });
       await new Promise((resolve) => setTimeout(resolve, Math.min(TRY_EVERY_MS, leftMs)));
     }
   }
