@@ -28,6 +28,8 @@ export interface Setting<T> {
   readonly doc: string;
 }
 
+const DAY_MS = 86_400_000;
+
 /** Every setting. docs/CONFIG.md is generated from it, in this order. */
 export const SETTINGS = {
   production: setting(
@@ -179,6 +181,12 @@ export const SETTINGS = {
     list(scopeGlob),
     "Globs of scopes that new users may give their keys. Without it: `*` in development, none in production.",
   ),
+  auditKeepMs: setting(
+    "LATCHKEY_AUDIT_DAYS",
+    "400",
+    (value) => integer(1, 36_500)(value) * 86_400_000,
+    "How long audit events are kept.",
+  ),
   registrationOpen: setting(
     "LATCHKEY_REGISTRATION",
     "open",
@@ -205,6 +213,12 @@ export const SETTINGS = {
     "EdDSA",
     oneOf("EdDSA", "ES256"),
     "Algorithm of new signing keys.",
+  ),
+  signingKeyMs: setting(
+    "LATCHKEY_SIGNING_KEY_DAYS",
+    "90",
+    (value) => integer(1, 3650)(value) * DAY_MS,
+    "A key that has signed access tokens for so long is replaced by itself.",
   ),
   accessTokenMs: setting("LATCHKEY_ACCESS_TOKEN_SECONDS", "1800", seconds(60, 86_400), "Life of an access token."),
   refreshIdleMs: setting(

@@ -47,11 +47,13 @@ export interface Config {
   readonly environments: readonly [string, ...string[]];
   readonly keysPerOwner: number;
   readonly userScopes: readonly string[];
+  readonly auditKeepMs: number;
   readonly registrationOpen: boolean;
   readonly password: { readonly minCodePoints: number; readonly memoryKib: number; readonly passes: number };
   readonly issuer: string;
   readonly audience: string;
   readonly accessTokenAlgorithm: "EdDSA" | "ES256";
+  readonly signingKeyMs: number;
   readonly accessTokenMs: number;
   readonly refreshIdleMs: number;
   readonly refreshAbsoluteMs: number;
@@ -201,6 +203,7 @@ function toConfig(values: Required<Values>): Config {
     environments: values.environments!,
     keysPerOwner: values.keysPerOwner!,
     userScopes: values.userScopes ?? (values.production ? [] : ["*"]),
+    auditKeepMs: values.auditKeepMs!,
     registrationOpen: values.registrationOpen!,
     password: {
       minCodePoints: values.passwordMin!,
@@ -210,6 +213,7 @@ function toConfig(values: Required<Values>): Config {
     issuer: values.issuer!,
     audience: values.audience!,
     accessTokenAlgorithm: values.accessTokenAlgorithm!,
+    signingKeyMs: values.signingKeyMs!,
     accessTokenMs: values.accessTokenMs!,
     refreshIdleMs: values.refreshIdleMs!,
     refreshAbsoluteMs: values.refreshAbsoluteMs!,

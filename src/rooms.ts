@@ -16,6 +16,7 @@ import type { Clock } from "./lib/clock.ts";
 import type { KeyRing } from "./lib/key-ring.ts";
 import type { Log } from "./lib/log.ts";
 import type { Limiter } from "./limits/limit.ts";
+import { PostgresAuditStore } from "./postgres/audit-store.ts";
 import type { Database } from "./postgres/database.ts";
 import { PostgresKeyStore } from "./postgres/key-store.ts";
 import { PostgresPasswordResetStore } from "./postgres/password-reset-store.ts";
@@ -44,7 +45,8 @@ export type Rooms = ReturnType<typeof createRooms>;
 
 export function createRooms(ground: Ground) {
   const tiers = new Tiers(ground.config.tiers);
-  return { ...createKeys(ground, tiers), ...createPeople(ground, tiers) };
+  const audit = new PostgresAuditStore(ground.database);
+  return { audit, ...createKeys(ground, tiers), ...createPeople(ground, tiers) };
 }
 
 /** API keys and service credentials. */
@@ -77,15 +79,15 @@ function createPeople(ground: Ground, tiers: Tiers) {
   const { config, clock, log, ring, database, bus, feed, breaker, databaseClock } = ground;
   const sessions = new PostgresSessionStore(database);
   const sessionCache = new SessionCache({ store: sessions, feed, breaker, clock, databaseClock });
-  const signingKeys = new SigningKeys({
+  const signingKeyDeps = {
     store: new PostgresSigningKeyStore(database),
     ring,
-    clock,
     databaseClock,
     log,
     algorithm: config.accessTokenAlgorithm,
-    accessTokenMs: config.accessTokenMs,
-  });
+  };
+  const { accessTokenMs, signingKeyMs } = config;
+  const signingKeys = new SigningKeys({ ...signingKeyDeps, feed, clock, accessTokenMs, signingKeyMs });
   bus.add(sessionCache);
   bus.add(signingKeys);
   const passwords = new PasswordHasher({
@@ -111,9 +113,9 @@ function createPeople(ground: Ground, tiers: Tiers) {
     tierNames: tiers.names,
     registrationOpen: config.registrationOpen,
     keyPrefix: config.keyPrefix,
-    accessTokenMs: config.accessTokenMs,
+    accessTokenMs,
     issuer: config.issuer,
     audience: config.audience,
   };
-  return { signingKeys, authDeps };
+  return { signingKeys, signingKeyDeps, authDeps };
 }

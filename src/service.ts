@@ -2,6 +2,8 @@
  * The one place where rooms and doors are connected: from a configuration to a service that runs. Read from top to
  * bottom it is the order of the start; `stop` undoes it from bottom to top.
  */
+
+import { startAuditRetention } from "./audit/audit-retention.ts";
 import { authenticateUser } from "./auth/authenticate-user.ts";
 import { ChangeBus } from "./changes/change.ts";
 import { ChangeFeed } from "./changes/change-feed.ts";
@@ -12,7 +14,7 @@ import { writeFirstOperator } from "./first-operator.ts";
 import { AdminService } from "./gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "./gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "./gen/latchkey/v1/key_service_pb.ts";
-import { findCredential, looksLikeCredential } from "./keys/service-credential.ts";
+import { looksLikeCredential, openCredential } from "./keys/service-credential.ts";
 import { type Clock, systemTimers } from "./lib/clock.ts";
 import type { Log } from "./lib/log.ts";
 import { SharedLimiter } from "./limits/limiter.ts";
@@ -25,9 +27,11 @@ import { RedisConnection } from "./redis/connection.ts";
 import { RedisLimitStore } from "./redis/limit-store.ts";
 import { createRooms, type Rooms } from "./rooms.ts";
 import { accessRule, checkAccess } from "./rpc/access.ts";
+import { adminKeyHandlers } from "./rpc/admin-key-handlers.ts";
 import { adminUserHandlers } from "./rpc/admin-user-handlers.ts";
+import { auditHandlers } from "./rpc/audit-handlers.ts";
 import { authHandlers } from "./rpc/auth-handlers.ts";
-import { resolveCaller } from "./rpc/caller.ts";
+import { CallerResolver } from "./rpc/caller.ts";
 import { clientIp, compileTrustedProxies } from "./rpc/client-ip.ts";
 import type { CallObserver } from "./rpc/concerns.ts";
 import { HealthRegistry } from "./rpc/health.ts";
@@ -38,6 +42,7 @@ import { PageTokens } from "./rpc/page-token.ts";
 import { bind } from "./rpc/routes.ts";
 import { RpcServer } from "./rpc/server.ts";
 import { serviceCredentialHandlers } from "./rpc/service-credential-handlers.ts";
+import { signingKeyHandlers } from "./rpc/signing-key-handlers.ts";
 import { verifyHandlers } from "./rpc/verify-handlers.ts";
 import { watchHandlers } from "./rpc/watch-handlers.ts";
 
@@ -89,13 +94,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     keyRecords: () => room.keyRecords.size,
     feedAgeMs: () => clock.monotonicMs() - changes.feed.freshAtMs,
     feedStillMs: () => changes.feed.stillMs,
-    isDatabaseAway: () => changes.breaker.isOpen,
+    isDatabaseAway: () => changes.breaker.isOpen || changes.feed.isFailing,
     isLimiterDegraded: () => limiter.isDegraded(),
   });
   const server = createServer(options, room, changes, health, metrics);
   const isServing = () => health.get("") === "SERVING";
   const ops = new OpsServer({ log, isServing, metrics: () => metrics.text() });
   stack.defer(() => ops.stop());
+  stack.defer(startAuditRetention({ audit: room.audit, timers: systemTimers, log, keepMs: config.auditKeepMs }));
   room.usage.start();
   stack.defer(() => room.usage.stop());
   stack.defer(() => server.stop());
@@ -151,15 +157,18 @@ function createServer(
     bind(AdminService, {
       ...adminUserHandlers({ ...room.authDeps, pageTokens }),
       ...serviceCredentialHandlers({ ...room.keyDeps, pageTokens }),
+      ...adminKeyHandlers(room.verifyDeps),
+      ...signingKeyHandlers(room.signingKeyDeps),
+      ...auditHandlers({ audit: room.audit, pageTokens }),
     }),
   ];
-  const callerDeps = {
+  const callers = new CallerResolver({
     looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
-    findCredential: (token: string) => findCredential(room, token),
+    openCredential: (token: string) => openCredential(room, token),
     authenticateUser: (accessToken: string) => authenticateUser(room.authDeps, { accessToken }),
     databaseClock: room.keyDeps.databaseClock,
     used: (credentialId: string, atMs: number) => room.usage.used(credentialId, atMs),
-  };
+  });
   const trusted = compileTrustedProxies(config.trustedProxies);
   return new RpcServer(
     {
@@ -169,7 +178,7 @@ function createServer(
       observer,
       accessRule,
       checkAccess,
-      resolveCaller: (head) => resolveCaller(callerDeps, head),
+      resolveCaller: (head) => callers.resolve(head),
       clientIp: (head) => clientIp(head, trusted),
       jwks: () => room.signingKeys.jwks(),
     },

@@ -39,7 +39,7 @@ const FLOORS: Record<string, readonly string[]> = {
   "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
   "workers.ts": ["lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
-  "rooms.ts": ["config.ts", "auth", "keys", "limits", "changes", "postgres", "lib"],
+  "rooms.ts": ["config.ts", "audit", "auth", "keys", "limits", "changes", "postgres", "lib"],
   "service.ts": [...ROOMS, ...ROOF],
   "main.ts": [...ROOF, "lib"],
 };

@@ -1,7 +1,27 @@
 /**
- * WHO DID WHAT. For now only the who: a user acting on what is his, or a service or operator with a credential.
+ * WHO DID WHAT. An audit event is written by the very transaction that makes the change, so that there is no change
+ * without its event and no event without its change.
+ *
+ *   actor.ts              who acts
+ *   audit-event.ts        what is kept of an act
+ *   audit-store.ts        what reading the trail needs
+ *   list-audit-events.ts  for operators
  */
-export type Actor =
-  | { readonly kind: "user"; readonly id: string }
-  /** `manages` is true for the scopes `manage` and `admin`: keys of any owner. */
-  | { readonly kind: "service"; readonly id: string; readonly manages: boolean };
+
+/** A user acting on what is his, or a service or operator with a credential. */
+export type Actor = UserActor | ServiceActor;
+
+interface UserActor {
+  readonly kind: "user";
+  readonly id: string;
+  /** The address that the call came from, through trusted proxies. */
+  readonly clientIp: string;
+}
+
+interface ServiceActor {
+  readonly kind: "service";
+  readonly id: string;
+  readonly clientIp: string;
+  /** True for the scopes `manage` and `admin`: keys of any owner. */
+  readonly manages: boolean;
+}

@@ -6,7 +6,7 @@ export interface BootstrapOperatorDeps extends IssueServiceCredentialDeps {
 }
 
 /** Issuer of credentials that no credential issued. */
-const BOOTSTRAP = "bootstrap";
+const BOOTSTRAP = { id: "bootstrap", clientIp: "" };
 
 /**
  * Issues the first operator's credential. To be called while the lock of migrations is held, so that two can't both be

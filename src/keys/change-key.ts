@@ -1,9 +1,10 @@
 import type { Actor } from "../audit/actor.ts";
+import type { AuditEntry, AuditKind } from "../audit/audit-event.ts";
 import { DomainError } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import { keyNotFound, mayManage } from "./grants.ts";
 import type { Key, KeyOwner } from "./key.ts";
-import type { KeyChanges, KeyStore } from "./key-store.ts";
+import type { KeyChanges, KeyEntry, KeyStore } from "./key-store.ts";
 
 export interface FindKeyDeps {
   readonly store: Pick<KeyStore, "find">;
@@ -39,15 +40,20 @@ export async function changeKey(
   deps: ChangeKeyDeps,
   actor: Actor,
   keyId: string,
-  decide: (found: OwnedKey) => KeyChanges | undefined,
+  decide: (found: OwnedKey) => { readonly changes: KeyChanges; readonly entry: KeyEntry } | undefined,
 ): Promise<OwnedKey> {
   return retryConflicts(async () => {
     const found = await findKey(deps, actor, keyId);
-    const changes = decide(found);
-    if (changes === undefined) return found;
-    const outcome = await deps.store.change(keyId, found.key.version, changes);
+    const decision = decide(found);
+    if (decision === undefined) return found;
+    const outcome = await deps.store.change(keyId, found.key.version, decision.changes, decision.entry);
     return outcome.kind === "conflict" ? undefined : { key: outcome.key, owner: found.owner };
   });
+}
+
+/** What is put on record of an actor's change to a key. */
+export function entryOf(actor: Actor, kind: AuditKind, details?: AuditEntry["details"]): KeyEntry {
+  return { kind, actorId: actor.id, clientIp: actor.clientIp, ...(details && { details }) };
 }
 
 /** Runs `attempt` until it answers something, at most five times. @throws CONTENTION */

@@ -1,5 +1,5 @@
 import type { Actor } from "../audit/actor.ts";
-import { type ChangeKeyDeps, changeKey } from "./change-key.ts";
+import { type ChangeKeyDeps, changeKey, entryOf } from "./change-key.ts";
 
 /**
  * Revokes a key and erases what its owner wrote about it. From then on it can't be found; the row stays for the audit
@@ -7,10 +7,7 @@ import { type ChangeKeyDeps, changeKey } from "./change-key.ts";
  */
 export async function deleteKey(deps: ChangeKeyDeps, actor: Actor, keyId: string): Promise<void> {
   await changeKey(deps, actor, keyId, () => ({
-    state: "revoked",
-    name: "",
-    description: "",
-    metadata: {},
-    deleted: true,
+    changes: { state: "revoked", name: "", description: "", metadata: {}, deleted: true },
+    entry: entryOf(actor, "key.deleted"),
   }));
 }

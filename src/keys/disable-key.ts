@@ -1,7 +1,7 @@
 import type { Actor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError } from "../lib/errors.ts";
-import { type ChangeKeyDeps, changeKey, type OwnedKey } from "./change-key.ts";
+import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
 import { hasEnded } from "./key.ts";
 
 export interface DisableKeyDeps extends ChangeKeyDeps {
@@ -18,7 +18,8 @@ export function disableKey(deps: DisableKeyDeps, actor: Actor, keyId: string): P
   return changeKey(deps, actor, keyId, ({ key }) => {
     if (hasEnded(key, deps.databaseClock.nowMs())) throw new DomainError("KEY_ENDED", "the key is revoked or expired");
     const isSettled = key.state === "disabled" && (actor.kind === "user" || isByService(key.disabledBy));
-    return isSettled ? undefined : { state: "disabled", disabledBy: actor.id };
+    if (isSettled) return undefined;
+    return { changes: { state: "disabled", disabledBy: actor.id }, entry: entryOf(actor, "key.disabled") };
   });
 }
 

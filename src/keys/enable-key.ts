@@ -1,6 +1,6 @@
 import type { Actor } from "../audit/actor.ts";
 import { DomainError } from "../lib/errors.ts";
-import { changeKey, type OwnedKey } from "./change-key.ts";
+import { changeKey, entryOf, type OwnedKey } from "./change-key.ts";
 import { type DisableKeyDeps, isByService } from "./disable-key.ts";
 import { hasEnded } from "./key.ts";
 
@@ -12,6 +12,6 @@ export function enableKey(deps: DisableKeyDeps, actor: Actor, keyId: string): Pr
     if (actor.kind === "user" && isByService(key.disabledBy)) {
       throw new DomainError("KEY_RESTRICTED", "a service disabled this key: only a service can enable it");
     }
-    return { state: "active", disabledBy: null };
+    return { changes: { state: "active", disabledBy: null }, entry: entryOf(actor, "key.enabled") };
   });
 }

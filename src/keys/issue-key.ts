@@ -4,6 +4,7 @@ import { DomainError, invalidField } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { LimitFigures } from "../limits/limit.ts";
+import { entryOf } from "./change-key.ts";
 import { checkScopes, checkTier } from "./grants.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
 import type { Key, KeyOwner } from "./key.ts";
@@ -64,10 +65,10 @@ export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKey
 
   const made = newSecret(deps.ring, deps.format, environment);
   const { requestId, ownerId: _, ...parameters } = input;
-  const outcome = await deps.store.insert({
+  const newKey = {
     key: {
       id: made.keyId,
-      kind: "api",
+      kind: "api" as const,
       environment,
       prefix: made.displayPrefix,
       name: input.name,
@@ -86,7 +87,8 @@ export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKey
     secret: made.secret,
     request: idempotencyKey(actor.id, requestId, { issue: parameters, ownerId: owner.id }),
     ownerQuota: deps.keysPerOwner,
-  });
+  };
+  const outcome = await deps.store.insert(newKey, entryOf(actor, "key.issued", { owner_id: owner.id }));
   switch (outcome.kind) {
     case "inserted":
       return { key: outcome.key, owner, rawKey: made.rawKey };

@@ -1,3 +1,4 @@
+import type { Actor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { invalidField } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
@@ -25,12 +26,12 @@ export interface IssueServiceCredentialInput {
 /**
  * Issues a credential for a service or an operator.
  *
- * @param issuerId an admin credential's id, or `bootstrap` for the first
+ * @param issuer who acts with an admin credential, or `bootstrap` for the first
  * @throws INVALID_FIELD, REQUEST_ID_USED, REQUEST_ID_REUSED, DATABASE_UNAVAILABLE
  */
 export async function issueServiceCredential(
   deps: IssueServiceCredentialDeps,
-  issuerId: string,
+  issuer: Pick<Actor, "id" | "clientIp">,
   input: IssueServiceCredentialInput,
 ): Promise<{ readonly credential: Key; readonly secret: string }> {
   checkKeyFields({ name: input.name, expiresAtMs: input.expiresAtMs }, deps.databaseClock.nowMs());
@@ -38,16 +39,16 @@ export async function issueServiceCredential(
   checkCredentialScopes(input.scopes);
   const made = newSecret(deps.ring, deps.format, SERVICE_ENVIRONMENT);
   const { requestId, ...parameters } = input;
-  const outcome = await deps.store.insert({
+  const newKey = {
     key: {
       id: made.keyId,
-      kind: "service",
+      kind: "service" as const,
       environment: SERVICE_ENVIRONMENT,
       prefix: made.displayPrefix,
       name: input.name,
       description: "",
       ownerId: undefined,
-      issuerId,
+      issuerId: issuer.id,
       tier: "",
       scopes: input.scopes,
       metadata: {},
@@ -58,8 +59,14 @@ export async function issueServiceCredential(
       expiresAtMs: input.expiresAtMs,
     },
     secret: made.secret,
-    request: idempotencyKey(issuerId, requestId, { credential: parameters }),
+    request: idempotencyKey(issuer.id, requestId, { credential: parameters }),
     ownerQuota: undefined,
+  };
+  const outcome = await deps.store.insert(newKey, {
+    kind: "credential.issued",
+    actorId: issuer.id,
+    clientIp: issuer.clientIp,
+    details: { scopes: input.scopes.join(",") },
   });
   if (outcome.kind === "inserted") return { credential: outcome.key, secret: made.rawKey };
   if (outcome.kind === "request_used") throw requestUsedError(outcome, "credential_id");

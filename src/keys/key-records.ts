@@ -26,6 +26,14 @@ export interface KeyRecord {
   readonly isAllowedIp: (ip: string) => boolean;
 }
 
+/** Where the record of one raw key is found. It holds no record: each question is answered by what is true then. */
+export interface RecordLookup {
+  /** From memory if it is fresh there, without any waiting. */
+  fresh(): Loaded<KeyRecord> | undefined;
+  /** As KeyRecords.find. */
+  find(): Promise<Loaded<KeyRecord>>;
+}
+
 /** A key's own limits as they apply now. */
 export interface KeyLimits {
   readonly keyId: string;
@@ -72,10 +80,18 @@ export class KeyRecords {
    *         master key that this process lacks. Both say that the answer is not known, never that the key is bad.
    */
   find(rawKey: string, keyId: string): Promise<Loaded<KeyRecord>> {
-    return this.#deps.cache.get(cacheId(rawKey), async () => {
+    return this.lookup(rawKey, keyId).find();
+  }
+
+  /** What `find` does, for who asks for the same raw key again and again. */
+  lookup(rawKey: string, keyId: string): RecordLookup {
+    const { cache } = this.#deps;
+    const id = cacheId(rawKey);
+    const load = async () => {
       const [found] = await this.#read([keyId]);
       return this.#match(rawKey, found);
-    });
+    };
+    return { fresh: () => cache.fresh(id), find: () => cache.get(id, load) };
   }
 
   /**

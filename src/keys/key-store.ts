@@ -1,3 +1,4 @@
+import type { AuditEntry } from "../audit/audit-event.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import type { Key, KeyKind, KeyOwner, KeySecretDigest, StoredKeyState } from "./key.ts";
 
@@ -108,6 +109,9 @@ export interface KeyPage {
   readonly totalSize: number;
 }
 
+/** What is put on record of a change to a key, by the same transaction. The subject is the key. */
+export type KeyEntry = Omit<AuditEntry, "subjectId">;
+
 /**
  * Keeps keys. Each method is one transaction; what it throws is DATABASE_UNAVAILABLE or CONTENTION, and then nothing
  * was done (or, for a lost answer to a COMMIT, everything). A method that changes a key also writes the change that
@@ -124,21 +128,22 @@ export interface KeyStore {
   /** The owner, for deciding what a new key may have; undefined if unknown. */
   findOwner(ownerId: string): Promise<KeyOwner | undefined>;
   /** Inserts under a lock of the owner, so that parallel calls can't pass the quota. */
-  insert(newKey: NewKey): Promise<InsertKeyOutcome>;
+  insert(newKey: NewKey, entry: KeyEntry): Promise<InsertKeyOutcome>;
   /**
    * Compare-and-set: changes the key if its version is still `expectedVersion`. Revoking sets the time of revocation.
    * @param keepScope refuse unless another usable service credential has this scope; such calls run one after another,
    *                  so that two can't take out each other's reason
    */
-  change(keyId: string, expectedVersion: number, changes: KeyChanges): Promise<ChangeKeyOutcome>;
+  change(keyId: string, expectedVersion: number, changes: KeyChanges, entry: KeyEntry): Promise<ChangeKeyOutcome>;
   change(
     keyId: string,
     expectedVersion: number,
     changes: KeyChanges,
+    entry: KeyEntry,
     keepScope: string | undefined,
   ): Promise<ChangeKeyOutcome | LastOfScope>;
   /** As `change`. Earlier overlaps stay as they are. */
-  addSecret(rotation: AddSecret): Promise<AddSecretOutcome>;
+  addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome>;
   /** Newest first by (created, id), at most `size`, behind `after`. */
   list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage>;
   /** Notes uses: the later of what is there and what is given. Never touches another column or the version. */

@@ -1,7 +1,7 @@
 import type { Actor } from "../audit/actor.ts";
 import { invalidFields } from "../lib/errors.ts";
 import { textViolation } from "../lib/text.ts";
-import { type ChangeKeyDeps, changeKey, type OwnedKey } from "./change-key.ts";
+import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
 
 export interface RevokeKeyInput {
   readonly keyId: string;
@@ -11,9 +11,11 @@ export interface RevokeKeyInput {
 /** Ends a key for good. Done twice it changes nothing. @throws KEY_NOT_FOUND, INVALID_FIELD, DATABASE_UNAVAILABLE */
 export function revokeKey(deps: ChangeKeyDeps, actor: Actor, input: RevokeKeyInput): Promise<OwnedKey> {
   checkReason(input.reason);
-  return changeKey(deps, actor, input.keyId, ({ key }) =>
-    key.state === "revoked" ? undefined : { state: "revoked", revokeReason: input.reason },
-  );
+  return changeKey(deps, actor, input.keyId, ({ key }) => {
+    if (key.state === "revoked") return undefined;
+    const { reason } = input;
+    return { changes: { state: "revoked", revokeReason: reason }, entry: entryOf(actor, "key.revoked", { reason }) };
+  });
 }
 
 /** @throws INVALID_FIELD */

@@ -1,6 +1,7 @@
+import type { Actor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError } from "../lib/errors.ts";
-import { type ChangeKeyDeps, retryConflicts } from "./change-key.ts";
+import { type ChangeKeyDeps, entryOf, retryConflicts } from "./change-key.ts";
 import { type Key, keyState } from "./key.ts";
 import { checkReason } from "./revoke-key.ts";
 import { getCredential } from "./service-credential.ts";
@@ -17,6 +18,7 @@ export interface RevokeServiceCredentialDeps extends ChangeKeyDeps {
  */
 export async function revokeServiceCredential(
   deps: RevokeServiceCredentialDeps,
+  actor: Actor,
   input: { readonly credentialId: string; readonly reason: string },
 ): Promise<Key> {
   checkReason(input.reason);
@@ -26,7 +28,8 @@ export async function revokeServiceCredential(
     const isUsableAdmin = key.scopes.includes("admin") && keyState(key, deps.databaseClock.nowMs()) === "active";
     const changes = { state: "revoked" as const, revokeReason: input.reason };
     const keepScope = isUsableAdmin ? "admin" : undefined;
-    const outcome = await deps.store.change(key.id, key.version, changes, keepScope);
+    const entry = entryOf(actor, "credential.revoked", { reason: input.reason });
+    const outcome = await deps.store.change(key.id, key.version, changes, entry, keepScope);
     switch (outcome.kind) {
       case "changed":
         return outcome.key;

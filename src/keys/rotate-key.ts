@@ -2,7 +2,7 @@ import type { Actor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError, invalidField } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
-import { findKey, type OwnedKey, retryConflicts } from "./change-key.ts";
+import { entryOf, findKey, type OwnedKey, retryConflicts } from "./change-key.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
 import { hasEnded } from "./key.ts";
 import { checkRequestId } from "./key-fields.ts";
@@ -40,32 +40,35 @@ const MAX_OVERLAP_MS = 7 * 86_400_000;
  *         DATABASE_UNAVAILABLE
  */
 export function rotateKey(deps: RotateKeyDeps, actor: Actor, input: RotateKeyInput): Promise<RotatedKey> {
-  return rotate(deps, actor.id, input, "key_id", () => findKey(deps, actor, input.keyId));
+  return rotate(deps, actor, input, "key.rotated", () => findKey(deps, actor, input.keyId));
 }
 
 /** The rotation that API keys and service credentials share. `find` reads what is to be rotated, or throws. */
 export async function rotate(
   deps: Omit<RotateKeyDeps, "store"> & { readonly store: Pick<KeyStore, "addSecret"> },
-  actorId: string,
+  actor: Actor,
   input: RotateKeyInput,
-  idName: "key_id" | "credential_id",
+  kind: "key.rotated" | "credential.rotated",
   find: () => Promise<OwnedKey>,
 ): Promise<RotatedKey> {
   checkRequestId(input.requestId);
   const overlapMs = checkOverlap(input.overlapMs);
-  const request = idempotencyKey(actorId, input.requestId, { rotate: input.keyId, overlapMs });
+  const request = idempotencyKey(actor.id, input.requestId, { rotate: input.keyId, overlapMs });
   return retryConflicts(async () => {
     const { key, owner } = await find();
     if (hasEnded(key, deps.databaseClock.nowMs())) throw new DomainError("KEY_ENDED", "revoked or expired");
     const made = newSecret(deps.ring, deps.format, key.environment, key.id);
-    const outcome = await deps.store.addSecret({
-      keyId: key.id,
-      expectedVersion: key.version,
-      secret: made.secret,
-      overlapMs,
-      maxLiveSecrets: MAX_LIVE_SECRETS,
-      request,
-    });
+    const outcome = await deps.store.addSecret(
+      {
+        keyId: key.id,
+        expectedVersion: key.version,
+        secret: made.secret,
+        overlapMs,
+        maxLiveSecrets: MAX_LIVE_SECRETS,
+        request,
+      },
+      entryOf(actor, kind, { overlap_ms: String(overlapMs) }),
+    );
     switch (outcome.kind) {
       case "changed":
         return { key: outcome.key, owner, rawKey: made.rawKey };
@@ -77,7 +80,7 @@ export async function rotate(
           `${MAX_LIVE_SECRETS} secrets work already; wait until an overlap ends, or rotate with overlap 0`,
         );
       case "request_used":
-        throw requestUsedError(outcome, idName);
+        throw requestUsedError(outcome, kind === "key.rotated" ? "key_id" : "credential_id");
       default:
         return outcome satisfies never;
     }

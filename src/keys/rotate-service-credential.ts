@@ -1,3 +1,4 @@
+import type { Actor } from "../audit/actor.ts";
 import { type RotatedKey, type RotateKeyDeps, type RotateKeyInput, rotate } from "./rotate-key.ts";
 import { getCredential } from "./service-credential.ts";
 
@@ -6,10 +7,6 @@ import { getCredential } from "./service-credential.ts";
  *
  * @throws SERVICE_CREDENTIAL_NOT_FOUND, and what rotateKey throws
  */
-export function rotateServiceCredential(
-  deps: RotateKeyDeps,
-  actorId: string,
-  input: RotateKeyInput,
-): Promise<RotatedKey> {
-  return rotate(deps, actorId, input, "credential_id", () => getCredential(deps.store, input.keyId));
+export function rotateServiceCredential(deps: RotateKeyDeps, actor: Actor, input: RotateKeyInput): Promise<RotatedKey> {
+  return rotate(deps, actor, input, "credential.rotated", () => getCredential(deps.store, input.keyId));
 }

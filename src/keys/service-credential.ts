@@ -1,9 +1,8 @@
-import type { Loaded } from "../changes/record-cache.ts";
 import { DomainError } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import type { OwnedKey } from "./change-key.ts";
 import { type Key, keyState } from "./key.ts";
-import type { KeyRecord, KeyRecords } from "./key-records.ts";
+import type { KeyRecord, KeyRecords, RecordLookup } from "./key-records.ts";
 import { type KeyFormat, parseKey, SERVICE_ENVIRONMENT } from "./key-secret.ts";
 import type { KeyStore } from "./key-store.ts";
 
@@ -20,23 +19,18 @@ export function looksLikeCredential(format: KeyFormat, text: string): boolean {
   return text.startsWith(`${format.prefix}_${SERVICE_ENVIRONMENT}_`);
 }
 
-export interface AuthenticateServiceDeps {
-  readonly records: Pick<KeyRecords, "find">;
+export interface OpenCredentialDeps {
+  readonly records: Pick<KeyRecords, "lookup">;
   readonly format: KeyFormat;
 }
 
 /**
- * The record that a presented credential stands for. Its state is still to be judged, on every call: see
- * isUsableCredential.
- *
- * @returns undefined if it is none. @throws DATABASE_UNAVAILABLE, MASTER_KEY_MISSING: then it is not known
+ * Where the record of a presented credential is found; undefined for what can't be one by its form. The record's state
+ * is still to be judged, on every call: see isUsableCredential.
  */
-export async function findCredential(
-  deps: AuthenticateServiceDeps,
-  raw: string,
-): Promise<Loaded<KeyRecord> | undefined> {
+export function openCredential(deps: OpenCredentialDeps, raw: string): RecordLookup | undefined {
   const parsed = parseKey(deps.format, raw);
-  return parsed?.kind === "service" ? deps.records.find(raw, parsed.keyId) : undefined;
+  return parsed?.kind === "service" ? deps.records.lookup(raw, parsed.keyId) : undefined;
 }
 
 /** Whether the credential is good at this time, by the database's clock. */

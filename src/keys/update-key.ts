@@ -2,7 +2,7 @@ import type { Actor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { LimitFigures } from "../limits/limit.ts";
-import { type ChangeKeyDeps, changeKey, type OwnedKey } from "./change-key.ts";
+import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
 import { checkFieldAccess, checkScopes, checkTier, restricts } from "./grants.ts";
 import { hasEnded, keyEtag } from "./key.ts";
 import { checkKeyFields } from "./key-fields.ts";
@@ -54,7 +54,8 @@ export function updateKey(deps: UpdateKeyDeps, actor: Actor, input: UpdateKeyInp
     checkFieldValues(update, nowMs);
     if (owner !== undefined && update.tier !== undefined) checkTier(deps.tiers, update.tier, owner, "key.tier");
     if (owner !== undefined && update.scopes !== undefined) checkScopes(update.scopes, owner);
-    return toChanges(actor, update);
+    const fields = Object.keys(update).join(",");
+    return { changes: toChanges(actor, update), entry: entryOf(actor, "key.updated", { fields }) };
   });
 }
 

@@ -3,11 +3,14 @@ import { Migrator } from "@mikro-orm/migrations";
 import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
 import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
+import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
+import { newId } from "../lib/id.ts";
 import { faultOf, toDomainError } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { withMigrationLock } from "./migration-lock.ts";
 import { FirstSchema } from "./migrations/0001-first-schema.ts";
+import { AuditEvents } from "./migrations/0003-audit-events.ts";
 import { TABLES } from "./tables.ts";
 
 export type DatabaseTarget =
@@ -30,6 +33,8 @@ export interface Transaction {
   readonly now: Date;
   /** Tells all copies, on commit, that this changed. */
   changed(kind: ChangeKind, subjectId: string): Promise<void>;
+  /** Puts on record what the transaction does. */
+  record(entry: AuditEntry): Promise<void>;
 }
 
 interface Listenable {
@@ -170,6 +175,17 @@ export class Database {
         await em.execute("select pg_notify(?, '')", [CHANGES_CHANNEL]);
         changes.push({ kind, subjectId });
       },
+      record: async (entry) => {
+        await em.execute(
+          `insert into audit_events (id, happened_at, kind, actor_id, subject_id, client_ip, details)
+           values (?, ${this.now}, ?, ?, ?, ?, ?::jsonb)`,
+          [
+            newId("evt"),
+            ...[entry.kind, entry.actorId, entry.subjectId, entry.clientIp],
+            JSON.stringify(entry.details ?? {}),
+          ],
+        );
+      },
     };
   }
 }
@@ -193,7 +209,7 @@ export function bytesOf(value: unknown): Buffer {
 const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator],
-  migrations: { migrationsList: [FirstSchema], snapshot: false, silent: true },
+  migrations: { migrationsList: [FirstSchema, AuditEvents], snapshot: false, silent: true },
   // The ORM's own log would print SQL and driver messages, which may quote values.
   logger: () => {},
   colors: false,

@@ -8,6 +8,7 @@ import type {
   IdempotencyKey,
   InsertKeyOutcome,
   KeyChanges,
+  KeyEntry,
   KeyFilter,
   KeyPage,
   KeyRead,
@@ -57,7 +58,7 @@ export class PostgresKeyStore implements KeyStore {
     });
   }
 
-  async insert(newKey: NewKey): Promise<InsertKeyOutcome> {
+  async insert(newKey: NewKey, entry: KeyEntry): Promise<InsertKeyOutcome> {
     return this.#database.transact(async (tx) => {
       if (newKey.request !== undefined) {
         const used = await findRequest(tx, newKey.request);
@@ -70,21 +71,24 @@ export class PostgresKeyStore implements KeyStore {
       if (newKey.request !== undefined) insertRequest(tx, newKey.request, row.id);
       await tx.em.flush();
       await tx.changed(changeKind(row), row.id);
+      await tx.record({ ...entry, subjectId: row.id });
       return { kind: "inserted", key: toKey(row) };
     });
   }
 
-  change(keyId: string, expectedVersion: number, changes: KeyChanges): Promise<ChangeKeyOutcome>;
+  change(keyId: string, expectedVersion: number, changes: KeyChanges, entry: KeyEntry): Promise<ChangeKeyOutcome>;
   change(
     keyId: string,
     expectedVersion: number,
     changes: KeyChanges,
+    entry: KeyEntry,
     keepScope: string | undefined,
   ): Promise<ChangeKeyOutcome | LastOfScope>;
   async change(
     keyId: string,
     expectedVersion: number,
     changes: KeyChanges,
+    entry: KeyEntry,
     keepScope?: string,
   ): Promise<ChangeKeyOutcome | LastOfScope> {
     return this.#database.transact(async (tx) => {
@@ -97,11 +101,12 @@ export class PostgresKeyStore implements KeyStore {
       apply(row, changes, tx.now);
       await tx.em.flush();
       await tx.changed(changeKind(row), row.id);
+      await tx.record({ ...entry, subjectId: row.id });
       return { kind: "changed", key: toKey(row) };
     });
   }
 
-  async addSecret(rotation: AddSecret): Promise<AddSecretOutcome> {
+  async addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome> {
     return this.#database.transact(async (tx) => {
       if (rotation.request !== undefined) {
         const used = await findRequest(tx, rotation.request);
@@ -116,6 +121,7 @@ export class PostgresKeyStore implements KeyStore {
       row.version++;
       await tx.em.flush();
       await tx.changed(changeKind(row), row.id);
+      await tx.record({ ...entry, subjectId: row.id });
       return { kind: "changed", key: toKey(row) };
     });
   }

@@ -25,7 +25,7 @@ const ALARMS: ReadonlySet<Reason> = new Set(["INTERNAL", "MASTER_KEY_MISSING"]);
 
 /** One line per call. Its fields are all that is ever logged of one: nothing that a client wrote, but the id it proved. */
 export function logCall(log: Log, call: LiveCall, outcome: Outcome, ms: number): void {
-  const method = `${call.method.parent.typeName}.${call.method.name}`;
+  const method = call.route.name;
   if (outcome.code === "OK" && QUIET_WHEN_OK.has(method)) return;
   const fields = {
     method,

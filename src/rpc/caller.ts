@@ -1,16 +1,16 @@
+import { hash } from "node:crypto";
 import type { AuthenticatedUser } from "../auth/authenticate-user.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import type { Loaded } from "../changes/record-cache.ts";
-import type { KeyRecord } from "../keys/key-records.ts";
+import type { KeyRecord, RecordLookup } from "../keys/key-records.ts";
 import { credentialScopes, isUsableCredential } from "../keys/service-credential.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Caller, CallHead } from "./call.ts";
 
-export interface ResolveCallerDeps {
+export interface CallerResolverDeps {
   /** Whether the text looks like a service credential, and so is one or nothing. */
   readonly looksLikeCredential: (token: string) => boolean;
-  /** The record of a service credential, its state not yet judged; undefined for none. */
-  readonly findCredential: (token: string) => Promise<Loaded<KeyRecord> | undefined>;
+  /** Where the record of a service credential is found; undefined for what can't be one by its form. */
+  readonly openCredential: (token: string) => RecordLookup | undefined;
   /** The user behind an access token. Throws CREDENTIAL_INVALID. */
   readonly authenticateUser: (token: string) => Promise<AuthenticatedUser>;
   readonly databaseClock: DatabaseClock;
@@ -23,34 +23,82 @@ const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
 const MAX_CREDENTIAL_LENGTH = 4096;
 /** RFC 9110 11.4: the scheme's case does not matter. */
 const BEARER = /^bearer +([\x21-\x7e]+) *$/i;
+/** A connection has one credential, or a few where a proxy shares it. */
+const MAX_REMEMBERED = 8;
+
+/** Credentials that came over one connection, by digest of the header: where their records are, never what they say. */
+type Remembered = Map<string, RecordLookup>;
 
 /**
- * Who makes a call, from its headers, judged anew at every call. A truth that is out of reach is never an invalid
- * credential.
- *
- * @throws CREDENTIAL_INVALID, DATABASE_UNAVAILABLE, MASTER_KEY_MISSING
+ * Who makes a call, from its headers. A connection remembers how to find a service credential that it has shown before,
+ * so that it is taken apart once; its record, and whether that is usable now, are looked at anew for every call.
  */
-export async function resolveCaller(deps: ResolveCallerDeps, head: Pick<CallHead, "header">): Promise<Caller> {
-  const values = head.header("authorization");
-  if (values.length === 0) return ANONYMOUS;
-  if (values.length > 1) throw invalid("more than one authorization header");
-  const value = values[0]!;
-  const token = value.length <= MAX_CREDENTIAL_LENGTH ? BEARER.exec(value)?.[1] : undefined;
-  if (token === undefined) throw invalid("the authorization header must be `Bearer` and a credential");
-  return deps.looksLikeCredential(token) ? resolveService(deps, token) : resolveUser(deps, token);
+export class CallerResolver {
+  readonly #deps: CallerResolverDeps;
+  readonly #remembered = new WeakMap<object, Remembered>();
+
+  constructor(deps: CallerResolverDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * At once where the credential's record is in memory. A truth that is out of reach is never an invalid credential.
+   *
+   * @throws CREDENTIAL_INVALID, DATABASE_UNAVAILABLE, MASTER_KEY_MISSING, or the promise rejects with them
+   */
+  resolve(head: Pick<CallHead, "header" | "connection">): Caller | Promise<Caller> {
+    const values = head.header("authorization");
+    if (values.length === 0) return ANONYMOUS;
+    if (values.length > 1) throw invalid("more than one authorization header");
+    const value = values[0]!;
+    if (value.length > MAX_CREDENTIAL_LENGTH) throw malformed();
+    const digest = hash("sha256", value, "base64url");
+    const remembered = this.#remembered.get(head.connection)?.get(digest);
+    if (remembered !== undefined) return this.#service(remembered);
+    const token = BEARER.exec(value)?.[1];
+    if (token === undefined) throw malformed();
+    if (!this.#deps.looksLikeCredential(token)) return this.#user(token);
+    const lookup = this.#deps.openCredential(token);
+    if (lookup === undefined) throw unusable();
+    this.#remember(head.connection, digest, lookup);
+    return this.#service(lookup);
+  }
+
+  #service(lookup: RecordLookup): Caller | Promise<Caller> {
+    const fresh = lookup.fresh();
+    if (fresh !== undefined) return this.#judge(fresh.record);
+    return lookup.find().then(({ record }) => this.#judge(record));
+  }
+
+  #judge(record: KeyRecord | undefined): Caller {
+    const { databaseClock, used } = this.#deps;
+    const nowMs = databaseClock.nowMs();
+    if (record === undefined || !isUsableCredential(record, nowMs)) throw unusable();
+    used(record.key.id, nowMs);
+    return { kind: "service", credentialId: record.key.id, scopes: credentialScopes(record.key) };
+  }
+
+  async #user(token: string): Promise<Caller> {
+    const { userId, sessionId } = await this.#deps.authenticateUser(token);
+    return { kind: "user", userId, sessionId };
+  }
+
+  #remember(connection: object, digest: string, lookup: RecordLookup): void {
+    let remembered = this.#remembered.get(connection);
+    if (remembered === undefined || remembered.size >= MAX_REMEMBERED) {
+      remembered = new Map();
+      this.#remembered.set(connection, remembered);
+    }
+    remembered.set(digest, lookup);
+  }
 }
 
-async function resolveService(deps: ResolveCallerDeps, token: string): Promise<Caller> {
-  const record = (await deps.findCredential(token))?.record;
-  const nowMs = deps.databaseClock.nowMs();
-  if (record === undefined || !isUsableCredential(record, nowMs)) throw invalid("the service credential is not valid");
-  deps.used(record.key.id, nowMs);
-  return { kind: "service", credentialId: record.key.id, scopes: credentialScopes(record.key) };
+function malformed(): DomainError {
+  return invalid("the authorization header must be `Bearer` and a credential");
 }
 
-async function resolveUser(deps: ResolveCallerDeps, token: string): Promise<Caller> {
-  const { userId, sessionId } = await deps.authenticateUser(token);
-  return { kind: "user", userId, sessionId };
+function unusable(): DomainError {
+  return invalid("the service credential is not valid");
 }
 
 function invalid(message: string): DomainError {

@@ -4,15 +4,16 @@ import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Caller, CallHead } from "./call.ts";
 import { logCall, type Outcome } from "./call-log.ts";
+import { Deadlines } from "./deadlines.ts";
 import { amendCodecError, codeName, toConnectError, toDomainError } from "./errors.ts";
 import { LiveCall, type LiveCallDeps } from "./live-call.ts";
 import type { AccessRule, Route, StreamRoute, UnaryRoute } from "./routes.ts";
 
-export interface ConcernsDeps extends LiveCallDeps {
+export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   readonly log: Log;
   readonly observer?: CallObserver;
-  /** Who calls. Throws DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE. */
-  resolveCaller(head: CallHead): Promise<Caller>;
+  /** Who calls, at once or later. Throws or rejects with DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE. */
+  resolveCaller(head: CallHead): Caller | Promise<Caller>;
   /** Throws DomainError CREDENTIAL_MISSING or ACCESS_DENIED. */
   checkAccess(rule: AccessRule, caller: Caller): void;
   /** Most calls at a time, streams included. Default 10,000. */
@@ -47,12 +48,12 @@ const STREAM_GRACE_MS = 250;
  * `fail` if there is none to perform. All errors that come out are ready for the wire.
  */
 export class Concerns {
-  readonly #deps: ConcernsDeps;
+  readonly #deps: ConcernsDeps & LiveCallDeps;
   readonly #live = new Set<LiveCall>();
   #draining = false;
 
   constructor(deps: ConcernsDeps) {
-    this.#deps = deps;
+    this.#deps = { ...deps, deadlines: new Deadlines() };
   }
 
   /** The one ordered list. */
@@ -65,19 +66,19 @@ export class Concerns {
     { enter: (call) => this.#deps.checkAccess(call.route.rule, call.caller), again: true },
   ];
 
+  readonly #enteredAgain = this.#concerns.filter(({ again }) => again);
+
   /** @param timeoutMs what the client gives, undefined for no deadline */
   begin(route: Route, head: CallHead, timeoutMs: number | undefined): LiveCall {
     return new LiveCall(this.#deps, route, head, timeoutMs);
   }
 
-  /** Resolves if the call may go on. */
-  async admit(call: LiveCall): Promise<void> {
+  /** Whether the call may go on: at once, or when the promise resolves. Throws or rejects if it may not. */
+  admit(call: LiveCall): Promise<void> | undefined {
     try {
-      for (const { enter } of this.#concerns) {
-        const pending = enter?.(call);
-        if (pending !== undefined) await call.race(pending);
-        if (call.failure !== undefined) throw call.failure;
-      }
+      return this.#enter(call, this.#concerns)?.catch((error) => {
+        throw this.fail(call, error);
+      });
     } catch (error) {
       throw this.fail(call, error);
     }
@@ -105,7 +106,7 @@ export class Concerns {
       for (;;) {
         const { done, value } = await call.race(responses.next());
         if (done) break;
-        await this.#enterAgain(call);
+        if (call.route.rule !== "anyone") await this.#enter(call, this.#enteredAgain);
         call.answering = true;
         yield value;
         call.answering = false;
@@ -168,20 +169,27 @@ export class Concerns {
     this.#live.add(call);
   }
 
+  /** Waits only where a concern has to: most calls pass all of them at once. */
+  #enter(call: LiveCall, concerns: readonly Concern[], from = 0): Promise<void> | undefined {
+    for (let at = from; at < concerns.length; at++) {
+      const pending = concerns[at]!.enter?.(call);
+      if (pending !== undefined) return call.race(pending).then(() => this.#enter(call, concerns, at + 1));
+      if (call.failure !== undefined) throw call.failure;
+    }
+    return undefined;
+  }
+
   /** Where anyone may call, a credential is not looked at: a bad one must not keep its owner from logging in. */
   #identify(call: LiveCall): Promise<void> | undefined {
     if (call.route.rule === "anyone") return undefined;
-    return this.#deps.resolveCaller(call.head).then((caller) => {
+    const caller = this.#deps.resolveCaller(call.head);
+    if (!(caller instanceof Promise)) {
       call.caller = caller;
-    });
-  }
-
-  async #enterAgain(call: LiveCall): Promise<void> {
-    if (call.route.rule === "anyone") return;
-    for (const { enter, again } of this.#concerns) {
-      const pending = again ? enter?.(call) : undefined;
-      if (pending !== undefined) await call.race(pending);
+      return undefined;
     }
+    return caller.then((resolved) => {
+      call.caller = resolved;
+    });
   }
 
   #failWith(call: LiveCall, failure: DomainError, code: string, cause: unknown): void {

@@ -71,6 +71,10 @@ export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
   OVERLOADED: row("RESOURCE_EXHAUSTED", "The service has no room for this call now."),
   MESSAGE_TOO_LARGE: row("RESOURCE_EXHAUSTED", "The request message is larger than allowed."),
   DATABASE_UNAVAILABLE: row("UNAVAILABLE", "The database is out of reach. Nothing was decided."),
+  LIMITS_UNAVAILABLE: row(
+    "UNAVAILABLE",
+    "The store of rate limits is out of reach. Nothing was reset. Calls that are limited never end with this.",
+  ),
   MASTER_KEY_MISSING: row("UNAVAILABLE", "This process lacks a master key that stored data needs."),
   CONTENTION: row("ABORTED", "Others changed the same thing at the same time. Nothing was changed; try again."),
   DEADLINE_EXCEEDED: row("DEADLINE_EXCEEDED", "The call did not end in time. Whether it took effect is unknown."),

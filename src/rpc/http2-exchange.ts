@@ -73,17 +73,20 @@ function readMessage(stream: ServerHttp2Stream, maxBytes: number): Promise<Uint8
       try {
         reader.push(piece);
       } catch (error) {
-        stream.removeAllListeners("data").pause();
+        stream.removeAllListeners("data");
         reject(error);
       }
     });
-    stream.on("end", () => {
+    const onEnd = () => {
       try {
         resolve(reader.finish());
       } catch (error) {
         reject(error);
       }
-    });
+    };
+    // A body of nothing may have ended before the call was admitted.
+    if (stream.readableEnded) onEnd();
+    else stream.on("end", onEnd);
   });
 }
 
@@ -101,8 +104,11 @@ function write(stream: ServerHttp2Stream, { message, trailers }: Answer): void {
   stream.end(frame(message));
 }
 
-/** Closes without an error a stream whose body was not read to its end, once the answer is out (RFC 9113, 8.1). */
+/**
+ * Closes without an error a stream whose body was not read to its end, once the answer is out (RFC 9113, 8.1). What has
+ * come of the body is dropped: node keeps a stream until somebody has read it.
+ */
 function letGo(stream: ServerHttp2Stream): void {
-  stream.removeAllListeners("data").pause();
+  stream.removeAllListeners("data").resume();
   setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
 }

@@ -53,6 +53,8 @@ export type Route = UnaryRoute | StreamRoute;
 interface RouteBase {
   /** `/latchkey.v1.KeyService/VerifyKey` */
   readonly path: string;
+  /** `latchkey.v1.KeyService.VerifyKey` */
+  readonly name: string;
   readonly method: DescMethod;
   readonly rule: AccessRule;
   /** Largest request message, after decompression. */
@@ -104,6 +106,7 @@ function createRoute(method: DescMethod, rule: AccessRule | undefined, handler: 
   if (rule === undefined) throw new Error(`${name} has no access rule`);
   const base = {
     path: `/${method.parent.typeName}/${method.name}`,
+    name,
     method,
     rule,
     maxRequestBytes: LARGER_REQUEST_BYTES[name] ?? MAX_REQUEST_BYTES,

@@ -64,6 +64,11 @@ export class RpcServer {
     for (const name of ["", ...bindings.map(({ service }) => service.typeName)]) deps.health.set(name, "NOT_SERVING");
   }
 
+  /** Calls in flight, streams included. */
+  get callsInFlight(): number {
+    return this.#concerns.inFlight;
+  }
+
   /** Listens. Returns the address. */
   start(): Promise<string> {
     return this.#port.start();

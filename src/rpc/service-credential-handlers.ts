@@ -41,7 +41,7 @@ export function serviceCredentialHandlers(deps: ServiceCredentialHandlersDeps): 
   const message = (key: Key) => credentialMessage(key, deps.databaseClock.nowMs());
   return {
     issueServiceCredential: async (request, call) => {
-      const { credential, secret } = await issueServiceCredential(deps, actorOf(call).id, {
+      const { credential, secret } = await issueServiceCredential(deps, actorOf(call), {
         name: request.name,
         scopes: request.scopes,
         expiresAtMs: request.expireTime && timestampToMs("expire_time", request.expireTime),
@@ -62,14 +62,16 @@ export function serviceCredentialHandlers(deps: ServiceCredentialHandlersDeps): 
       };
     },
     rotateServiceCredential: async (request, call) => {
-      const { key, rawKey } = await rotateServiceCredential(deps, actorOf(call).id, {
+      const { key, rawKey } = await rotateServiceCredential(deps, actorOf(call), {
         keyId: request.credentialId,
         overlapMs: request.overlap && durationToMs("overlap", request.overlap),
         requestId: request.requestId,
       });
       return { credential: message(key), secret: rawKey };
     },
-    revokeServiceCredential: async (request) => ({ credential: message(await revokeServiceCredential(deps, request)) }),
+    revokeServiceCredential: async (request, call) => ({
+      credential: message(await revokeServiceCredential(deps, actorOf(call), request)),
+    }),
   };
 }
 

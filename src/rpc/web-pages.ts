@@ -1,16 +1,17 @@
+import { JWKS_MAX_AGE_MS } from "../auth/signing-key.ts";
 import type { Log } from "../lib/log.ts";
 import { endAnswer, setHead, type WireRequest, type WireResponse } from "./connect-wire.ts";
 
 export interface WebPagesDeps {
   readonly log: Log;
   /** The JSON Web Key Set (RFC 7517) of all keys that access tokens may be signed with. Rejects while out of reach. */
-  jwks(): Promise<{ readonly keys: readonly object[] }>;
+  jwks(): Promise<{ readonly keys: readonly object[]; readonly isStale?: boolean }>;
 }
 
 /** Where verifiers of access tokens find the keys. */
 const JWKS_PATH = "/.well-known/jwks.json";
-/** How long a verifier may keep the keys. A new key signs only after this, see auth/signing-key.ts. */
-const JWKS_MAX_AGE_S = 300;
+/** How long a verifier may keep keys that may be outdated: none of them must miss a new one for long. */
+const STALE_JWKS_MAX_AGE_MS = 10_000;
 
 /** What the port answers that is no RPC: the key set, and 404 for all else. Never throws. */
 export function serveWebPage(deps: WebPagesDeps, request: WireRequest, response: WireResponse): void {
@@ -27,9 +28,10 @@ export function serveWebPage(deps: WebPagesDeps, request: WireRequest, response:
 
 async function serveJwks(deps: WebPagesDeps, request: WireRequest, response: WireResponse): Promise<void> {
   try {
-    const body = JSON.stringify(await deps.jwks());
-    response.setHeader("cache-control", `public, max-age=${JWKS_MAX_AGE_S}`);
-    answer(request, response, 200, "application/jwk-set+json", body);
+    const { keys, isStale } = await deps.jwks();
+    const maxAgeMs = isStale ? STALE_JWKS_MAX_AGE_MS : JWKS_MAX_AGE_MS;
+    response.setHeader("cache-control", `public, max-age=${maxAgeMs / 1000}`);
+    answer(request, response, 200, "application/jwk-set+json", JSON.stringify({ keys }));
   } catch (error) {
     deps.log.error("the key set could not be read", {}, error);
     response.setHeader("cache-control", "no-store");

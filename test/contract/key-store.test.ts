@@ -5,6 +5,8 @@ import { newId } from "../../src/lib/id.ts";
 import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 
+const ENTRY = { kind: "key.updated", actorId: "usr_0000000000000000", clientIp: "192.0.2.1" } as const;
+
 describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   let test: TestDatabase;
   let store: KeyStore;
@@ -52,7 +54,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   }
 
   async function inserted(wanted: NewKey) {
-    const outcome = await store.insert(wanted);
+    const outcome = await store.insert(wanted, ENTRY);
     if (outcome.kind !== "inserted") throw new Error(outcome.kind);
     return outcome.key;
   }
@@ -78,28 +80,28 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
 
   it("refuses unknown and disabled owners", async () => {
-    expect(await store.insert(newKey(newId("usr")))).toEqual({ kind: "owner_missing" });
-    expect(await store.insert(newKey(await newOwner("disabled")))).toEqual({ kind: "owner_disabled" });
+    expect(await store.insert(newKey(newId("usr")), ENTRY)).toEqual({ kind: "owner_missing" });
+    expect(await store.insert(newKey(await newOwner("disabled")), ENTRY)).toEqual({ kind: "owner_disabled" });
   });
 
   it("never lets parallel calls pass the quota, and counts keys that ended within 24 h", async () => {
     const owner = await newOwner();
-    const attempts = Array.from({ length: 8 }, () => store.insert({ ...newKey(owner), ownerQuota: 3 }));
+    const attempts = Array.from({ length: 8 }, () => store.insert({ ...newKey(owner), ownerQuota: 3 }, ENTRY));
     const kinds = (await Promise.all(attempts)).map((outcome) => outcome.kind);
     expect(kinds.filter((outcome) => outcome === "inserted")).toHaveLength(3);
     expect(kinds.filter((outcome) => outcome === "quota_exceeded")).toHaveLength(5);
     const [first] = (await store.list({ kind: "api", ownerId: owner, showEnded: false }, 10, undefined)).keys;
-    await store.change(first!.key.id, 1, { state: "revoked", deleted: true });
-    expect(await store.insert({ ...newKey(owner), ownerQuota: 3 })).toEqual({ kind: "quota_exceeded" });
+    await store.change(first!.key.id, 1, { state: "revoked", deleted: true }, ENTRY);
+    expect(await store.insert({ ...newKey(owner), ownerQuota: 3 }, ENTRY)).toEqual({ kind: "quota_exceeded" });
     test.clock.advance(86_400_000 + 1000);
-    expect((await store.insert({ ...newKey(owner), ownerQuota: 3 })).kind).toBe("inserted");
+    expect((await store.insert({ ...newKey(owner), ownerQuota: 3 }, ENTRY)).kind).toBe("inserted");
   });
 
   it("lets one of two concurrent changes win and tells the other of the conflict", async () => {
     const key = await inserted(newKey(await newOwner()));
     const outcomes = await Promise.all([
-      store.change(key.id, 1, { name: "first" }),
-      store.change(key.id, 1, { name: "second" }),
+      store.change(key.id, 1, { name: "first" }, ENTRY),
+      store.change(key.id, 1, { name: "second" }, ENTRY),
     ]);
     expect(outcomes.map((outcome) => outcome.kind).sort()).toEqual(["changed", "conflict"]);
     expect((await store.find("api", key.id))?.key.version).toBe(2);
@@ -109,8 +111,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const owner = await newOwner();
     test.changes.length = 0;
     const key = await inserted(newKey(owner));
-    await store.change(key.id, 1, { state: "disabled", disabledBy: owner });
-    await store.change(key.id, 1, { name: "too late" });
+    await store.change(key.id, 1, { state: "disabled", disabledBy: owner }, ENTRY);
+    await store.change(key.id, 1, { name: "too late" }, ENTRY);
     expect(test.changes).toEqual([
       { kind: "KEY", subjectId: key.id },
       { kind: "KEY", subjectId: key.id },
@@ -121,28 +123,31 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
 
   it("keeps the time of the first revocation, and hides a deleted key from every read", async () => {
     const key = await inserted(newKey(await newOwner()));
-    const first = await store.change(key.id, 1, { state: "revoked", revokeReason: "lost" });
+    const first = await store.change(key.id, 1, { state: "revoked", revokeReason: "lost" }, ENTRY);
     test.clock.advance(5000);
-    const second = await store.change(key.id, 2, { state: "revoked", name: "", deleted: true });
+    const second = await store.change(key.id, 2, { state: "revoked", name: "", deleted: true }, ENTRY);
     if (first.kind !== "changed" || second.kind !== "changed") throw new Error("not changed");
     expect(second.key.revokedAtMs).toBe(first.key.revokedAtMs);
     expect(await store.find("api", key.id)).toBeUndefined();
     expect((await store.read([key.id])).keys).toEqual([]);
-    expect(await store.change(key.id, 3, { name: "x" })).toEqual({ kind: "conflict" });
+    expect(await store.change(key.id, 3, { name: "x" }, ENTRY)).toEqual({ kind: "conflict" });
   });
 
   it("ends the newest secret after the overlap, leaves earlier overlaps, and never outlives the key", async () => {
     const end = test.clock.nowMs() + 7_200_000;
     const key = await inserted(newKey(await newOwner(), { expiresAtMs: end }));
     const rotate = (version: number, overlapMs: number) =>
-      store.addSecret({
-        keyId: key.id,
-        expectedVersion: version,
-        secret: { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined },
-        overlapMs,
-        maxLiveSecrets: 8,
-        request: undefined,
-      });
+      store.addSecret(
+        {
+          keyId: key.id,
+          expectedVersion: version,
+          secret: { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined },
+          overlapMs,
+          maxLiveSecrets: 8,
+          request: undefined,
+        },
+        ENTRY,
+      );
     const ends = async () =>
       (await store.read([key.id])).keys[0]!.secrets.map(
         (secret) => secret.expiresAtMs ?? Number.POSITIVE_INFINITY,
@@ -163,7 +168,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     for (let version = 1; version <= 8; version++) {
       const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
       const rotation = { keyId: key.id, expectedVersion: version, secret, overlapMs: 3_600_000, maxLiveSecrets: 8 };
-      kinds.push((await store.addSecret({ ...rotation, request: undefined })).kind);
+      kinds.push((await store.addSecret({ ...rotation, request: undefined }, ENTRY)).kind);
     }
     expect(kinds).toEqual([...Array(7).fill("changed"), "too_many_secrets"]);
   });
@@ -172,22 +177,22 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const owner = await newOwner();
     const request = { callerId: owner, requestId: crypto.randomUUID(), parametersDigest: randomBytes(32) };
     const outcomes = await Promise.all([
-      store.insert({ ...newKey(owner), request }),
-      store.insert({ ...newKey(owner), request }),
+      store.insert({ ...newKey(owner), request }, ENTRY),
+      store.insert({ ...newKey(owner), request }, ENTRY),
     ]);
     const [made] = outcomes.filter((outcome) => outcome.kind === "inserted");
     const [used] = outcomes.filter((outcome) => outcome.kind === "request_used");
     expect(used).toEqual({ kind: "request_used", keyId: made?.key.id, sameParameters: true });
     const other = { ...request, parametersDigest: randomBytes(32) };
-    expect(await store.insert({ ...newKey(owner), request: other })).toMatchObject({ sameParameters: false });
+    expect(await store.insert({ ...newKey(owner), request: other }, ENTRY)).toMatchObject({ sameParameters: false });
     test.clock.advance(86_400_000 + 1000);
-    expect((await store.insert({ ...newKey(owner), request })).kind).toBe("inserted");
+    expect((await store.insert({ ...newKey(owner), request }, ENTRY)).kind).toBe("inserted");
   });
 
   it("lists newest first in pages without gaps or repeats, also among keys of one moment", async () => {
     const owner = await newOwner();
     const made = await Promise.all(Array.from({ length: 7 }, () => inserted(newKey(owner))));
-    await store.change(made[0]!.id, 1, { state: "revoked" });
+    await store.change(made[0]!.id, 1, { state: "revoked" }, ENTRY);
     const filter = { kind: "api" as const, ownerId: owner, showEnded: true };
     const seen: string[] = [];
     let after: { createdAtMs: number; id: string } | undefined;
@@ -222,8 +227,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const [a, b] = [await credential(), await credential()];
     expect(await store.hasUsableCredential("admin")).toBe(true);
     const outcomes = await Promise.all([
-      store.change(a.id, 1, { state: "revoked" }, "admin"),
-      store.change(b.id, 1, { state: "revoked" }, "admin"),
+      store.change(a.id, 1, { state: "revoked" }, ENTRY, "admin"),
+      store.change(b.id, 1, { state: "revoked" }, ENTRY, "admin"),
     ]);
     expect(outcomes.map((outcome) => outcome.kind).sort()).toEqual(["changed", "last_of_scope"]);
     expect(await store.hasUsableCredential("admin")).toBe(true);

@@ -1,0 +1,48 @@
+/** Everything that is put on record, as `<what>.<happened>`. A closed list, so that who reads the trail can rely on it. */
+export const AUDIT_KINDS = [
+  "key.issued",
+  "key.updated",
+  "key.disabled",
+  "key.enabled",
+  "key.rotated",
+  "key.revoked",
+  "key.deleted",
+  "key.limits_reset",
+  "credential.issued",
+  "credential.rotated",
+  "credential.revoked",
+  "user.registered",
+  "user.created",
+  "user.updated",
+  "user.disabled",
+  "user.enabled",
+  "user.password_changed",
+  "user.password_reset",
+  "user.reset_token_created",
+  "user.login_failures_cleared",
+  "session.begun",
+  "session.ended",
+  "session.token_reused",
+  "signing_key.created",
+  "signing_key.revoked",
+] as const;
+
+export type AuditKind = (typeof AUDIT_KINDS)[number];
+
+/** What a transaction puts on record. */
+export interface AuditEntry {
+  readonly kind: AuditKind;
+  /** Id of a user or credential, `bootstrap`, or empty for anonymous and the service itself. */
+  readonly actorId: string;
+  /** Id of what it was done to. */
+  readonly subjectId: string;
+  readonly clientIp: string;
+  /** Further facts, such as which fields changed. Never a secret, and never what a field changed to. */
+  readonly details?: Readonly<Record<string, string>>;
+}
+
+/** An entry as it is kept. */
+export interface AuditEvent extends Required<AuditEntry> {
+  readonly id: string;
+  readonly happenedAtMs: number;
+}

@@ -1,0 +1,67 @@
+import type { AuditEvent, AuditKind } from "../audit/audit-event.ts";
+import type { AuditFilter, AuditPage, AuditPosition, AuditStore } from "../audit/audit-store.ts";
+import { type Database, ms, type Row } from "./database.ts";
+
+/** Rows deleted by one statement. */
+const PRUNE_PORTION = 5000;
+
+export class PostgresAuditStore implements AuditStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async list(filter: AuditFilter, size: number, after: AuditPosition | undefined): Promise<AuditPage> {
+    const conditions: string[] = ["true"];
+    const parameters: unknown[] = [];
+    const where = (condition: string, ...values: unknown[]) => {
+      conditions.push(condition);
+      parameters.push(...values);
+    };
+    if (filter.subjectId !== "") where("subject_id = ?", filter.subjectId);
+    if (filter.actorId !== "") where("actor_id = ?", filter.actorId);
+    if (filter.startMs !== undefined) where("happened_at >= ?::timestamptz", isoTime(filter.startMs));
+    if (filter.endMs !== undefined) where("happened_at < ?::timestamptz", isoTime(filter.endMs));
+    if (after !== undefined) where("(happened_at, id) < (?::timestamptz, ?)", isoTime(after.createdAtMs), after.id);
+    const rows = await this.#database.run(
+      `select id, ${ms("happened_at")} as happened_ms, kind, actor_id, subject_id, client_ip, details from audit_events
+       where ${conditions.join(" and ")} order by happened_at desc, id desc limit ?::int`,
+      [...parameters, size + 1],
+    );
+    const events = rows.slice(0, size).map(toEvent);
+    const last = events.at(-1);
+    const next = rows.length > size && last ? { createdAtMs: last.happenedAtMs, id: last.id } : undefined;
+    return { events, next };
+  }
+
+  async prune(olderThanMs: number): Promise<void> {
+    let deleted: Row[];
+    do {
+      deleted = await this.#database.run(
+        `delete from audit_events where id in (
+           select id from audit_events where happened_at < ${this.#database.now} - ?::float8 * interval '1 millisecond'
+           order by happened_at limit ${PRUNE_PORTION}
+         ) returning id`,
+        [olderThanMs],
+      );
+    } while (deleted.length === PRUNE_PORTION);
+  }
+}
+
+function toEvent(row: Row): AuditEvent {
+  return Object.freeze({
+    id: row.id as string,
+    happenedAtMs: Math.round(row.happened_ms as number),
+    kind: row.kind as AuditKind,
+    actorId: row.actor_id as string,
+    subjectId: row.subject_id as string,
+    clientIp: row.client_ip as string,
+    details: Object.freeze(row.details as Record<string, string>),
+  });
+}
+
+/** PostgreSQL reads years beyond 9999 and before 1 otherwise than JavaScript writes them; nothing happened then. */
+function isoTime(timeMs: number): string {
+  return new Date(Math.min(Math.max(timeMs, 0), 253_402_300_799_000)).toISOString();
+}
