@@ -1,5 +1,6 @@
 /** The business rooms as service.ts sees them: each with what it uses. Nothing here listens, and nothing starts. */
 import { availableParallelism } from "node:os";
+import { LoginThrottle } from "./auth/login-throttle.ts";
 import { hashConcurrency, PasswordHasher } from "./auth/password.ts";
 import { SessionCache } from "./auth/session-cache.ts";
 import { SigningKeys } from "./auth/signing-keys.ts";
@@ -19,6 +20,7 @@ import type { Limiter } from "./limits/limit.ts";
 import { PostgresAuditStore } from "./postgres/audit-store.ts";
 import type { Database } from "./postgres/database.ts";
 import { PostgresKeyStore } from "./postgres/key-store.ts";
+import { PostgresLoginFailureStore } from "./postgres/login-failure-store.ts";
 import { PostgresPasswordResetStore } from "./postgres/password-reset-store.ts";
 import { PostgresSessionStore } from "./postgres/session-store.ts";
 import { PostgresSigningKeyStore } from "./postgres/signing-key-store.ts";
@@ -107,6 +109,7 @@ function createPeople(ground: Ground, tiers: Tiers) {
     passwords,
     users: new PostgresUserStore(database),
     passwordResets: new PostgresPasswordResetStore(database),
+    loginThrottle: new LoginThrottle({ store: new PostgresLoginFailureStore(database), ring, clock, log }),
     passwordRules: config.password,
     lifetimes: config,
     accountDefaults: { tier: tiers.lowest.name, scopes: config.userScopes },

@@ -52,6 +52,8 @@ export interface ServiceOptions {
   readonly log: Log;
   /** Adds to the database's clock; only tests move it. */
   readonly timeShiftMs?: () => number;
+  /** Whether unary gRPC goes the short way (rpc/unary-lane.ts). Default true; only tests say no. */
+  readonly unaryLane?: boolean;
 }
 
 /** A service that runs. */
@@ -140,7 +142,7 @@ async function startLimiter({ config, clock, log }: ServiceOptions, stack: Async
 }
 
 function createServer(
-  { config, clock, log }: ServiceOptions,
+  { config, clock, log, unaryLane }: ServiceOptions,
   room: Rooms,
   changes: ReturnType<typeof createChanges>,
   health: HealthRegistry,
@@ -157,7 +159,7 @@ function createServer(
     bind(AdminService, {
       ...adminUserHandlers({ ...room.authDeps, pageTokens }),
       ...serviceCredentialHandlers({ ...room.keyDeps, pageTokens }),
-      ...adminKeyHandlers(room.verifyDeps),
+      ...adminKeyHandlers({ ...room.verifyDeps, audit: room.audit }),
       ...signingKeyHandlers(room.signingKeyDeps),
       ...auditHandlers({ audit: room.audit, pageTokens }),
     }),
@@ -183,6 +185,6 @@ function createServer(
       jwks: () => room.signingKeys.jwks(),
     },
     bindings,
-    { ...config.listen, ...config, plaintext: config.tls === undefined || config.plaintextBesideTls },
+    { ...config.listen, ...config, plaintext: config.tls === undefined || config.plaintextBesideTls, unaryLane },
   );
 }

@@ -27,6 +27,7 @@ describe("an empty environment", () => {
     expect(config.environments).toEqual(["live", "test"]);
     expect(config.keyPrefix).toBe("kit");
     expect(config.accessTokenMs).toBe(1_800_000);
+    expect(config.signingKeyMs).toBe(90 * 86_400_000);
   });
 
   it("runs embedded, with one warning for each development default", () => {

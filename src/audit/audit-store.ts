@@ -1,4 +1,4 @@
-import type { AuditEvent } from "./audit-event.ts";
+import type { AuditEntry, AuditEvent } from "./audit-event.ts";
 
 export interface AuditFilter {
   /** Empty: of any subject. */
@@ -22,8 +22,10 @@ export interface AuditPage {
   readonly next: AuditPosition | undefined;
 }
 
-/** The trail, for reading. Events are written by the stores whose transactions they belong to. */
+/** The trail. Events are written by the stores whose transactions they belong to, but for acts outside the database. */
 export interface AuditStore {
+  /** Puts on record what was done elsewhere. @throws DATABASE_UNAVAILABLE */
+  record(entry: AuditEntry): Promise<void>;
   /** Newest first by (time, id), at most `size`, behind `after`. @throws DATABASE_UNAVAILABLE */
   list(filter: AuditFilter, size: number, after: AuditPosition | undefined): Promise<AuditPage>;
   /** Deletes what is older, in portions, so that no transaction is long. */

@@ -13,7 +13,7 @@ export interface ChangePasswordDeps extends TokenPairDeps {
   readonly passwords: PasswordHasher;
   readonly passwordRules: PasswordRules;
   readonly lifetimes: SessionLifetimes;
-  readonly loginThrottle?: LoginThrottle;
+  readonly loginThrottle: LoginThrottle;
 }
 
 export interface ChangePasswordInput extends LoginOrigin {
@@ -33,19 +33,23 @@ export async function changePassword(deps: ChangePasswordDeps, input: ChangePass
   const found = await deps.users.secretsById(input.userId);
   if (found === undefined) throw userNotFound();
   check(deps, input, found.user);
-  const attempt = { ...input, emailNormalized: found.emailNormalized };
-  await deps.loginThrottle?.admit(attempt);
-  if (!(await deps.passwords.matches(found.passwordHash, input.currentPassword, input.signal))) throw passwordWrong();
+  const { currentPassword, newPassword, clientIp, signal } = input;
+  const { passwordHash, emailNormalized } = found;
+  const attempt = deps.loginThrottle.begin({ clientIp, emailNormalized, isGuess: true });
+  await attempt.check();
+  const matched = await deps.passwords.matches(passwordHash, currentPassword, signal, () => attempt.count());
+  if (!matched) throw passwordWrong();
+  // It was the person himself: whatever becomes of the new password, this was no failure.
+  await attempt.succeed();
   const session = await deps.users.changePassword({
     id: input.userId,
     expectedVersion: found.passwordVersion,
-    passwordHash: await deps.passwords.hash(input.newPassword, input.signal),
+    passwordHash: await deps.passwords.hash(newPassword, signal),
     session: newSession(deps.ring, deps.lifetimes, input),
-    by: { actorId: input.userId, clientIp: input.clientIp },
+    by: { actorId: input.userId, clientIp },
   });
   // Another change came first, so that the password shown is no longer the current one.
   if (session === undefined) throw passwordWrong();
-  await deps.loginThrottle?.succeeded(attempt);
   return tokenPairOf(deps, session);
 }
 

@@ -1,4 +1,6 @@
 import { invalidFields } from "../lib/errors.ts";
+import { requireEmail } from "./email.ts";
+import type { LoginThrottle } from "./login-throttle.ts";
 import type { PasswordHasher } from "./password.ts";
 import type { PasswordResetStore } from "./password-reset-store.ts";
 import { type PasswordRules, passwordViolation } from "./password-rules.ts";
@@ -11,6 +13,7 @@ export interface CompletePasswordResetDeps extends TokenPairDeps {
   readonly passwords: PasswordHasher;
   readonly passwordRules: PasswordRules;
   readonly lifetimes: SessionLifetimes;
+  readonly loginThrottle: LoginThrottle;
 }
 
 export interface CompletePasswordResetInput extends LoginOrigin {
@@ -21,9 +24,10 @@ export interface CompletePasswordResetInput extends LoginOrigin {
 
 /**
  * Sets a password by a one-time token, ends all sessions and begins a new one. A password that breaks a rule does not
- * use the token up; a token that is not good costs no hash.
+ * use the token up; a token that is not good costs no hash. Failed logins are forgotten: who is locked out by them comes
+ * in again this way.
  *
- * @throws RESET_TOKEN_INVALID, INVALID_FIELD, OVERLOADED
+ * @throws RESET_TOKEN_INVALID, INVALID_FIELD, TOO_MANY_ATTEMPTS, OVERLOADED
  */
 export async function completePasswordReset(
   deps: CompletePasswordResetDeps,
@@ -39,12 +43,16 @@ export async function completePasswordReset(
     email: user.email,
   });
   if (violation !== undefined) throw invalidFields([violation]);
+  const { normalized: emailNormalized } = requireEmail("email", user.email);
+  const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, emailNormalized, isGuess: false });
+  await attempt.check();
   const session = await deps.passwordResets.complete({
     digests,
-    passwordHash: await deps.passwords.hash(input.newPassword, input.signal),
+    passwordHash: await deps.passwords.hash(input.newPassword, input.signal, () => attempt.count()),
     session: newSession(deps.ring, deps.lifetimes, input),
     clientIp: input.clientIp,
   });
   if (session === undefined) throw resetTokenInvalid();
+  await attempt.succeed();
   return tokenPairOf(deps, session);
 }

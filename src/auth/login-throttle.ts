@@ -1,18 +1,140 @@
-import type { LoginOrigin } from "./session.ts";
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import type { Clock } from "../lib/clock.ts";
+import { DomainError } from "../lib/errors.ts";
+import type { KeyRing } from "../lib/key-ring.ts";
+import type { Log } from "../lib/log.ts";
+import type { CountedFailure, LoginFailureStore, LoginSubject } from "./login-failure-store.ts";
+import { accountWaitMs, addressWaitMs } from "./login-limits.ts";
+import { addressOf, networkOf } from "./login-network.ts";
+import type { ChangedBy } from "./user.ts";
 
-/** One attempt to show a password. */
-export interface LoginAttempt extends LoginOrigin {
-  /** Normalised address, whether or not there is such an account. */
-  readonly emailNormalized: string;
+export interface LoginThrottleDeps {
+  readonly store: LoginFailureStore;
+  readonly ring: KeyRing;
+  readonly clock: Clock;
+  readonly log: Log;
 }
 
-/** Bounds guessing. Without one, nothing but the cost of a hash does. */
-export interface LoginThrottle {
+/** An attempt that is about to be made. */
+export interface AttemptInput {
+  readonly clientIp: string;
+  /** Normalised address, whether or not there is such an account. */
+  readonly emailNormalized: string;
+  /** Whether the account's password is guessed at. Register and a reset token only count for their address. */
+  readonly isGuess: boolean;
+}
+
+const PRUNE_EVERY_MS = 600_000;
+
+/**
+ * Bounds guessing, by `LOGIN_LIMITS`: per account and network, per account, and per address. All of it is kept in the
+ * database, so neither a restart nor another process forgets, and under digests, so a dump does not say whose account
+ * was tried.
+ */
+export class LoginThrottle {
+  readonly #deps: LoginThrottleDeps;
+  #prunedAtMs: number;
+
+  constructor(deps: LoginThrottleDeps) {
+    this.#deps = deps;
+    this.#prunedAtMs = deps.clock.monotonicMs();
+  }
+
+  begin(input: AttemptInput): LoginAttempt {
+    this.#pruneNowAndThen();
+    const subject = {
+      accounts: this.#digestsOf(input.emailNormalized),
+      network: networkOf(input.clientIp),
+      address: addressOf(input.clientIp),
+      isGuess: input.isGuess,
+    };
+    return new LoginAttempt(this.#deps, subject);
+  }
+
+  /** Forgets an account's failures. */
+  async clear(input: {
+    readonly emailNormalized: string;
+    readonly userId: string;
+    readonly by: ChangedBy;
+  }): Promise<void> {
+    const { emailNormalized, userId, by } = input;
+    await this.#deps.store.clear({ accounts: this.#digestsOf(emailNormalized), userId, by });
+  }
+
+  #digestsOf(emailNormalized: string): LoginSubject["accounts"] {
+    const { ring } = this.#deps;
+    const digest = (version: number) =>
+      createHmac("sha256", ring.derive("email-digest", version) as Buffer)
+        .update(emailNormalized)
+        .digest();
+    const [current = ring.current, ...others] = ring.versions;
+    return [digest(current), ...others.map(digest)];
+  }
+
+  /** Beside a call rather than by a timer: where nobody logs in there is nothing to remove. */
+  #pruneNowAndThen(): void {
+    const { clock, store, log } = this.#deps;
+    if (clock.monotonicMs() - this.#prunedAtMs < PRUNE_EVERY_MS) return;
+    this.#prunedAtMs = clock.monotonicMs();
+    store.prune().catch((error: unknown) => {
+      log.warn("old login failures were not removed; later logins try again", { reason: reasonOf(error) });
+    });
+  }
+}
+
+/** One attempt, in this order: `check`, then `count` when it is about to be judged, then `succeed` if it was good. */
+export class LoginAttempt {
+  readonly #store: LoginFailureStore;
+  readonly #log: Log;
+  readonly #subject: LoginSubject;
+  #counted: CountedFailure | undefined;
+
+  constructor({ store, log }: Pick<LoginThrottleDeps, "store" | "log">, subject: LoginSubject) {
+    this.#store = store;
+    this.#log = log;
+    this.#subject = subject;
+  }
+
   /**
-   * Counts the attempt as failed, durably and before any hash is computed, so that parallel attempts can't outrun it.
+   * Refuses at the price of one read what would be refused later, so that throttled attempts don't take places from
+   * others in the queue for a hash. Promises nothing to those that it lets pass.
+   *
    * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
    */
-  admit(attempt: LoginAttempt): Promise<void>;
-  /** Takes the failure back. */
-  succeeded(attempt: LoginAttempt): Promise<void>;
+  async check(): Promise<void> {
+    const { failures, nowMs } = await this.#store.find(this.#subject);
+    const waitMs = (this.#subject.isGuess ? accountWaitMs : addressWaitMs)(failures, nowMs);
+    if (waitMs !== undefined) throw tooManyAttempts(waitMs);
+  }
+
+  /**
+   * Counts the attempt as failed. To be called when the hash's turn has come and before it begins: then parallel attempts
+   * can't outrun the limits, and an attempt that is shed in the queue is no failure.
+   *
+   * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
+   */
+  async count(): Promise<void> {
+    const outcome = await this.#store.count(this.#subject);
+    if ("retryAfterMs" in outcome) throw tooManyAttempts(outcome.retryAfterMs);
+    this.#counted = outcome;
+  }
+
+  /** Takes the failure back and begins anew. Never throws: a login that was good stays good. */
+  async succeed(): Promise<void> {
+    assert(this.#counted !== undefined, "an attempt succeeds only after it was counted");
+    try {
+      await this.#store.succeed(this.#subject, this.#counted);
+    } catch (error) {
+      this.#log.warn("a login that was good still counts as a failure", { reason: reasonOf(error) });
+    }
+  }
+}
+
+function tooManyAttempts(retryAfterMs: number): DomainError {
+  return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", { retryAfterMs });
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof DomainError ? error.reason : "INTERNAL";
 }

@@ -17,7 +17,7 @@ export interface LoginDeps extends TokenPairDeps {
   readonly passwords: PasswordHasher;
   readonly lifetimes: SessionLifetimes;
   readonly log: Log;
-  readonly loginThrottle?: LoginThrottle;
+  readonly loginThrottle: LoginThrottle;
 }
 
 export interface LoginInput extends LoginOrigin {
@@ -38,10 +38,12 @@ export async function login(
 ): Promise<{ readonly user: User; readonly tokens: TokenPair }> {
   checkForm(input);
   const email = parseEmail(input.email);
-  const attempt = { ...input, emailNormalized: email?.normalized ?? input.email };
-  await deps.loginThrottle?.admit(attempt);
+  const emailNormalized = email?.normalized ?? input.email;
+  const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, emailNormalized, isGuess: true });
+  await attempt.check();
   const found = email === undefined ? undefined : await deps.users.secretsByEmail(email.normalized);
-  const matched = await deps.passwords.matches(found?.passwordHash, input.password, input.signal);
+  const { password, signal } = input;
+  const matched = await deps.passwords.matches(found?.passwordHash, password, signal, () => attempt.count());
   if (found === undefined || !matched || found.user.state !== "active") throw loginFailed();
   const session = await deps.sessions.begin({
     userId: found.user.id,
@@ -50,9 +52,9 @@ export async function login(
   });
   // Disabled, or given another password, since it was read.
   if (session === undefined) throw loginFailed();
-  await deps.loginThrottle?.succeeded(attempt);
+  await attempt.succeed();
   const tokens = await tokenPairOf(deps, session);
-  await rehash(deps, found, input.password);
+  await rehash(deps, found, password);
   return { user: found.user, tokens };
 }
 

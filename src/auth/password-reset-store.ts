@@ -1,8 +1,22 @@
+import type { NewResetToken } from "./reset-token.ts";
 import type { GrantedSession, NewSession } from "./session.ts";
-import type { User } from "./user.ts";
+import type { ChangedBy, User } from "./user.ts";
+
+/** What became of a wish for a new token. */
+export type CreatedReset =
+  | { readonly kind: "created"; readonly expiresAtMs: number }
+  | { readonly kind: "no_such_user" }
+  | { readonly kind: "user_disabled" };
 
 /** Where one-time tokens are kept with which a person sets a password: by digest, never the token. */
 export interface PasswordResetStore {
+  /** Keeps a token of an active user; all earlier ones of that user are gone by this step. */
+  create(input: {
+    readonly userId: string;
+    readonly reset: NewResetToken;
+    readonly by: ChangedBy;
+  }): Promise<CreatedReset>;
+
   /** The active user for whom one of these digests is a token that is neither used nor expired. */
   find(digests: readonly Uint8Array[]): Promise<User | undefined>;
 

@@ -72,10 +72,16 @@ export class PasswordHasher {
 
   /**
    * The form in which a password is kept.
-   * @throws OVERLOADED when too many wait, CANCELLED when the signal aborts before the hash began
+   *
+   * @param onTurn runs when the hash's turn has come, before it begins: what is shed in the queue never gets there. If
+   *               it throws, there is no hash
+   * @throws OVERLOADED when too many wait, CANCELLED when the signal aborts before the hash's turn came
    */
-  hash(password: string, signal?: AbortSignal): Promise<string> {
-    return this.#admitted(signal, () => this.#hash(password));
+  hash(password: string, signal?: AbortSignal, onTurn?: () => Promise<void>): Promise<string> {
+    return this.#admitted(signal, async () => {
+      await onTurn?.();
+      return this.#hash(password);
+    });
   }
 
   /**
@@ -83,10 +89,17 @@ export class PasswordHasher {
    * answer does not tell who has an account.
    *
    * @param stored what `hash` returned; undefined matches nothing, and so does what is corrupt (with an error in the log)
+   * @param onTurn as for `hash`
    * @throws MASTER_KEY_MISSING when the ring lacks the version it was hashed under, and as `hash` does
    */
-  matches(stored: string | undefined, password: string, signal?: AbortSignal): Promise<boolean> {
+  matches(
+    stored: string | undefined,
+    password: string,
+    signal?: AbortSignal,
+    onTurn?: () => Promise<void>,
+  ): Promise<boolean> {
     return this.#admitted(signal, async () => {
+      await onTurn?.();
       const encoded = stored === undefined ? undefined : this.#decode(stored);
       if (encoded === undefined) {
         await this.#hash(password);

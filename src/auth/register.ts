@@ -25,7 +25,7 @@ export interface RegisterDeps extends TokenPairDeps {
   readonly accountDefaults: AccountDefaults;
   readonly registrationOpen: boolean;
   readonly lifetimes: SessionLifetimes;
-  readonly loginThrottle?: LoginThrottle;
+  readonly loginThrottle: LoginThrottle;
 }
 
 export interface RegisterInput extends LoginOrigin {
@@ -47,8 +47,10 @@ export async function register(
     throw new DomainError("REGISTRATION_CLOSED", "registration is closed; ask an operator for an account");
   }
   const email = check(deps, input);
-  await deps.loginThrottle?.admit({ ...input, emailNormalized: email.normalized });
-  const passwordHash = await deps.passwords.hash(input.password, input.signal);
+  const { clientIp } = input;
+  const attempt = deps.loginThrottle.begin({ clientIp, emailNormalized: email.normalized, isGuess: false });
+  await attempt.check();
+  const passwordHash = await deps.passwords.hash(input.password, input.signal, () => attempt.count());
   const added = await deps.users.register({
     user: {
       id: newId("usr"),
@@ -61,7 +63,7 @@ export async function register(
     session: newSession(deps.ring, deps.lifetimes, input),
   });
   if (added === undefined) throw emailTaken();
-  await deps.loginThrottle?.succeeded({ ...input, emailNormalized: email.normalized });
+  await attempt.succeed();
   return { user: added.user, tokens: await tokenPairOf(deps, added.session) };
 }
 

@@ -1,14 +1,14 @@
 import type { Change, Copy } from "../changes/change.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import { RecordCache } from "../changes/record-cache.ts";
+import { type FeedProof, RecordCache } from "../changes/record-cache.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { SessionStanding } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
 
 export interface SessionCacheOptions {
   readonly store: Pick<SessionStore, "standing">;
-  readonly feed: { readonly freshAtMs: number };
+  readonly feed: FeedProof;
   readonly breaker: DatabaseBreaker;
   readonly clock: Clock;
   readonly databaseClock: DatabaseClock;

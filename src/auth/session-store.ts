@@ -62,6 +62,13 @@ export interface SessionStore {
     readonly by: ChangedBy;
   }): Promise<boolean>;
 
+  /**
+   * Ends all sessions of a user that have begun; a login that runs at the same time is either among them or begins
+   * after. Idempotent.
+   * @returns false if there is no such user
+   */
+  endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: ChangedBy }): Promise<boolean>;
+
   /** Live sessions of a user, newest first by (creation, id), at most `limit` of those after `after`. */
   listLive(input: {
     readonly userId: string;

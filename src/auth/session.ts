@@ -55,6 +55,7 @@ export type SessionEnd =
   | "revoked"
   | "password_changed"
   | "user_disabled"
+  | "ended_by_operator"
   | "too_many_sessions"
   | "refresh_token_reused";
 

@@ -34,6 +34,12 @@ export interface SigningKeyRecord extends SealedSigningKey {
   readonly revokedAtMs: number | undefined;
 }
 
+/**
+ * Where a key stands in its life: published but not used yet; signs; signs no more, but its tokens may still live; taken
+ * out, so that nothing it signed is good.
+ */
+export type SigningKeyState = "next" | "active" | "retired" | "revoked";
+
 /** A signing key whose private part was unsealed. */
 export interface SigningKey {
   readonly kid: string;
@@ -42,6 +48,20 @@ export interface SigningKey {
   readonly publicKey: KeyObject;
   /** For publication; computed from the private key, never read from the database. */
   readonly publicJwk: JWK;
+}
+
+/** How long a verifier may keep the key set (`max-age` of its answer). */
+export const JWKS_MAX_AGE_MS = 300_000;
+/**
+ * From a key's publication to its first signature: what verifiers may keep, and a minute for this service's own copies,
+ * which are at most some seconds old, and for the way there.
+ */
+export const SIGNING_LEAD_MS = JWKS_MAX_AGE_MS + 60_000;
+
+export function signingKeyState(key: SigningKeyRecord, nowMs: number): SigningKeyState {
+  if (key.revokedAtMs !== undefined) return "revoked";
+  if (key.retiresAtMs !== undefined && key.retiresAtMs <= nowMs) return "retired";
+  return key.activatesAtMs <= nowMs ? "active" : "next";
 }
 
 const NONCE_BYTES = 12;

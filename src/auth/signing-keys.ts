@@ -5,17 +5,21 @@ import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
+import { rotateSigningKey } from "./rotate-signing-key.ts";
 import {
   newSigningKey,
   type SigningAlgorithm,
   type SigningKey,
   type SigningKeyRecord,
+  signingKeyState,
   unsealSigningKey,
 } from "./signing-key.ts";
 import type { SigningKeyStore } from "./signing-key-store.ts";
 
 export interface SigningKeysOptions {
-  readonly store: SigningKeyStore;
+  readonly store: Pick<SigningKeyStore, "list" | "addUnlessOneSigns" | "addNext">;
+  /** Up to when changes are known, see `ChangeFeed`. */
+  readonly feed: { readonly freshAtMs: number };
   readonly ring: KeyRing;
   readonly clock: Clock;
   readonly databaseClock: DatabaseClock;
@@ -24,27 +28,40 @@ export interface SigningKeysOptions {
   readonly algorithm: SigningAlgorithm;
   /** Life of an access token: how long a retired key still verifies. */
   readonly accessTokenMs: number;
+  /** A key that has signed for so long is replaced. */
+  readonly signingKeyMs: number;
 }
 
 /** A key set (RFC 7517). */
 export interface Jwks {
   readonly keys: readonly JWK[];
+  /** The database is out of reach, and keys may have come or gone since. */
+  readonly isStale: boolean;
 }
 
-/** A revoked key is refused within this time, also where nobody told this process. */
-const MAX_AGE_MS = 30_000;
+/** A revoked key is refused within this time, whatever happens to the feed or the database. */
+const MAX_AGE_MS = 5_000;
 /** Tokens with made-up key ids cause at most one read in this time. */
 const UNKNOWN_KID_RELOAD_MS = 1000;
 /** Beyond the last token's end, for clocks of other verifiers. */
 const RETIRED_MARGIN_MS = 60_000;
+/** A rotation by age that failed is tried again after this time. */
+const ROTATION_RETRY_MS = 60_000;
+const BY_AGE = Object.freeze({ actorId: "", clientIp: "" });
+
+interface Kept extends SigningKeyRecord {
+  readonly key: SigningKey;
+}
 
 interface Copy {
   /** Newest first; only those that could be unsealed. */
-  readonly keys: readonly (SigningKeyRecord & { readonly key: SigningKey })[];
+  readonly keys: readonly Kept[];
   /** Kept in the database but not readable here. */
   readonly unreadable: ReadonlySet<string>;
   /** Monotonic time at which its read began. */
   readonly readAtMs: number;
+  /** Something changed since. */
+  readonly isOutdated: boolean;
 }
 
 /** The keys that sign access tokens, kept near. Only what could be unsealed with the master secret counts. */
@@ -56,24 +73,30 @@ export class SigningKeys implements CopyOfTruth {
   #reload: Promise<Copy> | undefined;
   #reloadBeganMs = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown;
+  #rotationTriedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SigningKeysOptions) {
     this.#options = options;
   }
 
   /**
-   * The key to sign with: the newest that is active. Where none is, as at the first start, one is made.
+   * The key to sign with: the newest that is active. Where none is, as at the first start, one is made. When it is old
+   * the next one is made in the background: a key that nobody signs with needs no rotation.
    * @throws DATABASE_UNAVAILABLE; MASTER_KEY_MISSING when active keys exist but none can be unsealed
    */
   async signer(): Promise<SigningKey> {
-    const kept = this.#active(await this.#fresh());
-    if (kept !== undefined) return kept;
+    const copy = await this.#fresh();
+    const kept = this.#active(copy);
+    if (kept !== undefined) {
+      if (this.#isRotationDue(kept)) void this.#rotate();
+      return kept.key;
+    }
     const { store, ring, algorithm, log } = this.#options;
     const made = await newSigningKey(ring, algorithm);
     if (await store.addUnlessOneSigns(made)) log.info("made a signing key", { kid: made.kid, algorithm });
     const found = this.#active(await this.#load());
     if (found === undefined) throw unreadable();
-    return found;
+    return found.key;
   }
 
   /**
@@ -96,15 +119,14 @@ export class SigningKeys implements CopyOfTruth {
    * While the database is out of reach the last set is served, since verifiers elsewhere depend on it.
    */
   async jwks(): Promise<Jwks> {
-    let copy: Copy;
+    const jwksOf = (copy: Copy) => this.#published(copy).map((key) => key.publicJwk);
     try {
       await this.signer();
-      copy = await this.#fresh();
+      return { keys: jwksOf(await this.#fresh()), isStale: false };
     } catch (error) {
       if (this.#copy === undefined) throw error;
-      copy = this.#copy;
+      return { keys: jwksOf(this.#copy), isStale: true };
     }
-    return { keys: this.#published(copy).map((key) => key.publicJwk) };
   }
 
   /** Reads again before the next use, if keys changed. */
@@ -114,15 +136,31 @@ export class SigningKeys implements CopyOfTruth {
 
   /** Reads again before the next use. What was read serves on as the key set if that fails. */
   clear(): void {
-    if (this.#copy !== undefined) this.#copy = { ...this.#copy, readAtMs: Number.NEGATIVE_INFINITY };
+    if (this.#copy !== undefined) this.#copy = { ...this.#copy, isOutdated: true };
     this.#reload = undefined;
   }
 
-  #active(copy: Copy): SigningKey | undefined {
+  #active(copy: Copy): Kept | undefined {
     const nowMs = this.#options.databaseClock.nowMs();
-    return copy.keys.find(
-      (kept) => kept.activatesAtMs <= nowMs && (kept.retiresAtMs ?? Number.POSITIVE_INFINITY) > nowMs,
-    )?.key;
+    return copy.keys.find((kept) => signingKeyState(kept, nowMs) === "active");
+  }
+
+  #isRotationDue(active: Kept): boolean {
+    const { clock, databaseClock, signingKeyMs } = this.#options;
+    const nowMs = databaseClock.nowMs();
+    if (nowMs - active.activatesAtMs < signingKeyMs || active.retiresAtMs !== undefined) return false;
+    return clock.monotonicMs() - this.#rotationTriedMs >= ROTATION_RETRY_MS;
+  }
+
+  /** Never rejects: the old key signs on. Any number of processes at once make one key, see the store. */
+  async #rotate(): Promise<void> {
+    this.#rotationTriedMs = this.#options.clock.monotonicMs();
+    try {
+      await rotateSigningKey(this.#options, { by: BY_AGE });
+    } catch (error) {
+      const reason = error instanceof DomainError ? error.reason : "INTERNAL";
+      this.#options.log.warn("the signing key is old and could not be replaced; trying again", { reason });
+    }
   }
 
   #published(copy: Copy): readonly SigningKey[] {
@@ -138,8 +176,10 @@ export class SigningKeys implements CopyOfTruth {
 
   async #fresh(): Promise<Copy> {
     const copy = this.#copy;
-    if (copy !== undefined && this.#options.clock.monotonicMs() - copy.readAtMs < MAX_AGE_MS) return copy;
-    return this.#load();
+    if (copy === undefined || copy.isOutdated) return this.#load();
+    // The feed names whatever changed: a copy that it did not outdate is as of its last poll.
+    const asOfMs = Math.max(copy.readAtMs, this.#options.feed.freshAtMs);
+    return this.#options.clock.monotonicMs() - asOfMs < MAX_AGE_MS ? copy : this.#load();
   }
 
   /** One read at a time, however many ask. */
@@ -187,7 +227,7 @@ export class SigningKeys implements CopyOfTruth {
     for (const kid of this.#unsealed.keys()) {
       if (!records.some((record) => record.kid === kid)) this.#unsealed.delete(kid);
     }
-    return { keys, unreadable, readAtMs };
+    return { keys, unreadable, readAtMs, isOutdated: false };
   }
 }
 

@@ -6,10 +6,13 @@
  *   change-password complete-password-reset            a new password ends all sessions
  *   get-current-user update-current-user               what a person may do with his own account
  *   list-sessions revoke-session                       ... and with his logins
- *   create-user get-user list-users update-user disable-user enable-user    what operators do
+ *   create-user get-user list-users update-user        what operators do with accounts
+ *   disable-user enable-user end-user-sessions create-password-reset
+ *   list-signing-keys rotate-signing-key revoke-signing-key    ... and with the keys that sign access tokens
  *   authenticate-user                                  from an access token to a user, at each call
  *
  *   user.ts session.ts signing-key.ts                  the records
+ *   login-throttle.ts login-limits.ts                  how much guessing is allowed; the limits are pure arithmetic
  *   email.ts password-rules.ts password-blocklist.ts   what may be registered; no I/O
  *   password.ts                                        the slow hash, and how many run at once
  *   access-token.ts refresh-token.ts reset-token.ts    the three tokens: how they are made and read

@@ -56,6 +56,7 @@ export class ChangeFeed {
   #position = 0n;
   #movedAtMs = 0;
   #hasWarned = false;
+  #isFailing = false;
   #freshAtMs = Number.NEGATIVE_INFINITY;
   #polling: Promise<void> | undefined;
   #isPollWanted = false;
@@ -82,6 +83,11 @@ export class ChangeFeed {
   /** How long an old write transaction, anywhere in the cluster, has held the position. */
   get stillMs(): number {
     return this.#deps.clock.monotonicMs() - this.#movedAtMs;
+  }
+
+  /** Whether the last poll failed: news of changes does not come through. */
+  get isFailing(): boolean {
+    return this.#isFailing;
   }
 
   get cursor(): Cursor | undefined {
@@ -139,18 +145,22 @@ export class ChangeFeed {
       const poll = await store.poll(this.#cursor?.snapshot);
       if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
       this.#take(poll, sentAtMs);
-      if (breaker.isOpen) log.info("the database answers again");
+      if (this.#isFailing) log.info("the database answers the change feed again");
+      this.#isFailing = false;
       breaker.succeeded();
     } catch (error) {
-      if (!breaker.isOpen) log.warn("the database does not answer the change feed", { reason: reasonOf(error) });
-      breaker.failed();
+      // This opens no breaker: whether records can be read is for reads to find out, on connections of their own. A feed
+      // that alone is cut off must not have keys served as stale that the database would say are revoked.
+      if (!this.#isFailing) log.warn("the database does not answer the change feed", { reason: reasonOf(error) });
+      this.#isFailing = true;
     }
     await this.#prune();
   }
 
   #take(poll: Poll, sentAtMs: number): void {
     const { bus, databaseClock } = this.#deps;
-    const resync = this.#hasLostHistory(poll);
+    // What was read before the first poll may have changed before it, and no poll will tell.
+    const resync = this.#cursor === undefined || this.#hasLostHistory(poll);
     databaseClock.observe(poll.databaseMs, sentAtMs);
     this.#cursor = { epoch: poll.epoch, snapshot: poll.snapshot };
     this.#xmax = poll.xmax;
@@ -199,7 +209,7 @@ export class ChangeFeed {
 
   async #prune(): Promise<void> {
     const nowMs = this.#deps.clock.monotonicMs();
-    if (this.#deps.breaker.isOpen || nowMs - this.#prunedAtMs < PRUNE_EVERY_MS) return;
+    if (this.#isFailing || nowMs - this.#prunedAtMs < PRUNE_EVERY_MS) return;
     this.#prunedAtMs = nowMs;
     await this.#deps.store.prune(CHANGES_KEPT_MS).catch(() => {});
   }

@@ -18,12 +18,17 @@ export class DatabaseClock {
   }
 
   /**
-   * Takes note of what the database's clock showed.
-   * @param databaseMs what a statement returned
-   * @param sentAtMs   monotonic time just before the statement was sent; the database read its clock later than that,
-   *                   so the time kept here is never ahead of the database's by more than the way there
+   * Takes note of what the database's clock showed. What was known before is kept as far as it agrees: of the answers
+   * that this one does not contradict, the quickest is the nearest to the truth, and a slow one moves nothing. What is
+   * kept is never ahead of the database, so that no `as_of` promises too much and no key expires early; it is behind by
+   * at most the time of the quickest answer.
+   *
+   * @param databaseMs what a statement returned, and the database showed at some time after it was sent and before now
+   * @param sentAtMs   monotonic time just before the statement was sent
    */
   observe(databaseMs: number, sentAtMs: number): void {
-    this.#offsetMs = databaseMs - sentAtMs;
+    const leastMs = databaseMs - this.#clock.monotonicMs();
+    const mostMs = databaseMs - sentAtMs;
+    this.#offsetMs = Math.min(Math.max(this.#offsetMs ?? leastMs, leastMs), mostMs);
   }
 }

@@ -21,8 +21,8 @@ import type { DatabaseBreaker } from "./database-breaker.ts";
 
 export interface RecordCacheOptions<R> {
   readonly clock: Clock;
-  /** Proves that copies are as of a time. */
-  readonly feed: { readonly freshAtMs: number };
+  /** Proves that copies are as of a time and a position. */
+  readonly feed: FeedProof;
   readonly breaker: DatabaseBreaker;
   /** Most records kept; the one used longest ago goes first. */
   readonly maxEntries: number;
@@ -34,22 +34,38 @@ export interface RecordCacheOptions<R> {
   readonly tagsOf: (record: R) => readonly string[];
 }
 
+/** What the feed proves of every copy that it did not drop. */
+export interface FeedProof {
+  /** Monotonic time as of which it is true. */
+  readonly freshAtMs: number;
+  /** All changes of lower position are in it. */
+  readonly position: bigint;
+}
+
 /** A record, or its absence, and how old that knowledge is. */
 export interface Loaded<R> {
   readonly record: R | undefined;
   /** Monotonic time as of which this is true. */
   readonly asOfMs: number;
+  /** All changes of lower position are in the record. */
+  readonly position: bigint;
+  /** No record older than this was served at the moment. */
+  readonly maxStalenessMs: number;
   readonly source: "cache" | "database";
 }
 
 interface Entry<R> {
   readonly record: R | undefined;
-  /** When the read that brought it began. */
+  /** When the read that brought it began, and what the feed proved then: both hold whatever came later. */
   readonly readAtMs: number;
+  readonly position: bigint;
+  readonly changeCount: number;
 }
 
 /** Oldest knowledge that is used while the database can be asked. */
 export const FRESH_MS = 5000;
+/** Reads fail within 300 ms. One that took longer says that this process stood still, and nothing about the database. */
+const STOOD_STILL_MS = 400;
 
 /**
  * A bounded cache in front of one kind of record. A record is as of the later of its own read and the feed's last good
@@ -92,7 +108,7 @@ export class RecordCache<R> implements Copy {
     if (kept !== undefined) return this.#isWithin(kept, FRESH_MS) ? this.#serve(kept, "cache") : undefined;
     const absent = this.#absent.get(id);
     const isFresh = absent !== undefined && this.#options.clock.monotonicMs() - absent.readAtMs < FRESH_MS;
-    return isFresh ? { record: undefined, asOfMs: absent.readAtMs, source: "cache" } : undefined;
+    return isFresh ? this.#serveAsRead(absent, "cache") : undefined;
   }
 
   /**
@@ -113,10 +129,16 @@ export class RecordCache<R> implements Copy {
       if (stale !== undefined) return stale;
       if (!mayRead) throw unavailable();
     }
+    const startedAtMs = this.#options.clock.monotonicMs();
     try {
-      return this.#serve(await (this.#flights.get(id) ?? this.#fly(id, load)), "database");
+      const entry = await (this.#flights.get(id) ?? this.#fly(id, load));
+      // What was read from a history that is gone, or waited for this process to run again, is nobody's answer.
+      if (this.#clearedAt > entry.changeCount || !this.#isWithin(entry, FRESH_MS)) return await this.get(id, load);
+      return this.#isKept(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
     } catch (error) {
-      const kept = isUnavailable(error) ? this.#stale(id) : undefined;
+      if (!isUnavailable(error)) throw error;
+      if (this.#hasStoodStillSince(startedAtMs)) return this.get(id, load);
+      const kept = this.#stale(id);
       if (kept === undefined) throw error;
       return kept;
     }
@@ -153,8 +175,23 @@ export class RecordCache<R> implements Copy {
     this.#idsByTag.clear();
   }
 
+  /** What is kept is as of the feed's last good poll, which would have dropped it otherwise. */
   #serve(entry: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
-    return { record: entry.record, asOfMs: this.#asOf(entry), source };
+    const { position } = this.#options.feed;
+    return { ...this.#serveAsRead(entry, source), asOfMs: this.#asOf(entry), position };
+  }
+
+  /** What a change overtook on its way, or nobody keeps, says nothing beyond its own read. */
+  #serveAsRead({ record, readAtMs, position }: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
+    return { record, asOfMs: readAtMs, position, maxStalenessMs: this.maxStalenessMs, source };
+  }
+
+  #isKept(id: string, entry: Entry<R>): boolean {
+    return (this.#records.peek(id) ?? this.#absent.peek(id)) === entry;
+  }
+
+  #hasStoodStillSince(startedAtMs: number): boolean {
+    return this.#options.clock.monotonicMs() - startedAtMs > STOOD_STILL_MS;
   }
 
   /** The kept record if it is not too old to be served while the database is away. */
@@ -173,21 +210,22 @@ export class RecordCache<R> implements Copy {
   }
 
   #fly(id: string, load: () => Promise<R | undefined>): Promise<Entry<R>> {
-    const { clock, breaker } = this.#options;
+    const { clock, breaker, feed } = this.#options;
     const readAtMs = clock.monotonicMs();
-    const countAtStart = this.#changeCount;
+    const { position } = feed;
+    const changeCount = this.#changeCount;
     this.#readsUnderWay++;
     const flight = load().then(
       (record) => {
         breaker.succeeded();
-        const entry = { record, readAtMs };
+        const entry = { record, readAtMs, position, changeCount };
         this.#land(id, flight);
-        if (!this.#hasChangedSince(countAtStart, record)) this.#keep(id, entry);
+        if (!this.#hasChangedSince(changeCount, record)) this.#keep(id, entry);
         this.#endRead();
         return entry;
       },
       (error: unknown) => {
-        if (isUnavailable(error)) breaker.failed();
+        if (isUnavailable(error) && !this.#hasStoodStillSince(readAtMs)) breaker.failed();
         this.#land(id, flight);
         this.#endRead();
         throw error;

@@ -74,6 +74,8 @@ export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): 
 /** From the client's cursor to now, by one read. */
 async function* catchUp(deps: WatchChangesDeps, since: Cursor | undefined): AsyncGenerator<WatchMessage> {
   const poll = await deps.store.poll(since?.snapshot);
+  // A standby may be behind: what it shows must not become anybody's cursor.
+  if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
   const here = { epoch: poll.epoch, snapshot: poll.snapshot };
   const step: FeedStep = {
     cursor: here,
@@ -83,7 +85,7 @@ async function* catchUp(deps: WatchChangesDeps, since: Cursor | undefined): Asyn
     position: poll.xmin,
   };
   if (since === undefined) yield* startAnew(deps, step);
-  else if (poll.hasGap || !isSameEpoch(since, here)) yield* startAnew(deps, { ...step, resync: true });
+  else if (poll.hasGap || !isSameEpoch(since, here) || poll.xmax < xmaxOf(since)) yield* startAnew(deps, { ...step, resync: true });
   else yield* split(step);
 }
 
@@ -107,6 +109,11 @@ function* split(step: FeedStep): Generator<WatchMessage> {
 
 function isSameEpoch(a: Cursor, b: Cursor): boolean {
   return a.epoch.systemId === b.epoch.systemId && a.epoch.timeline === b.epoch.timeline;
+}
+
+/** A cursor above all that there is now is of a history that was undone. */
+function xmaxOf({ snapshot }: Cursor): bigint {
+  return BigInt(snapshot.split(":")[1]!);
 }
 
 /** Steps that a watcher has not been told of. */

@@ -68,11 +68,6 @@ export class KeyRecords {
     this.#deps = deps;
   }
 
-  /** No record older than this is served at the moment. */
-  get maxStalenessMs(): number {
-    return this.#deps.cache.maxStalenessMs;
-  }
-
   /**
    * The record that a raw key of good form stands for; none for an unknown id or a wrong secret.
    *

@@ -12,8 +12,7 @@ import { keySubject, limitViolations, ownLimit } from "./limit-requests.ts";
 import type { UsageRecorder } from "./usage-recorder.ts";
 
 export interface VerifyKeyDeps {
-  readonly records: Pick<KeyRecords, "find" | "findAll" | "maxStalenessMs">;
-  readonly feed: { readonly position: bigint };
+  readonly records: Pick<KeyRecords, "find" | "findAll">;
   readonly limiter: Pick<Limiter, "decide" | "decideAll">;
   readonly usage: Pick<UsageRecorder, "used">;
   readonly format: KeyFormat;
@@ -125,8 +124,8 @@ export function judge(deps: VerifyKeyDeps, input: VerifyKeyInput, loaded: Loaded
     freshness: {
       source: loaded.source,
       asOfMs: nowMs - (deps.clock.monotonicMs() - loaded.asOfMs),
-      maxStalenessMs: deps.records.maxStalenessMs,
-      position: deps.feed.position,
+      maxStalenessMs: loaded.maxStalenessMs,
+      position: loaded.position,
     },
     degraded: false,
   };

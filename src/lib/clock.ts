@@ -17,6 +17,8 @@ export const systemClock: Clock = Object.freeze({
 export interface Timers {
   /** Runs once, `ms` from now, unless the function that it returns is called before. Keeps no process alive. */
   after(ms: number, run: () => void): () => void;
+  /** Runs once, after what arrived already has been handled. */
+  nextTurn(run: () => void): void;
 }
 
 export const systemTimers: Timers = Object.freeze({
@@ -25,4 +27,5 @@ export const systemTimers: Timers = Object.freeze({
     timer.unref();
     return () => clearTimeout(timer);
   },
+  nextTurn: (run: () => void) => void setImmediate(run),
 });

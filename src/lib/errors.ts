@@ -43,6 +43,7 @@ export type Reason =
   | "MESSAGE_TOO_LARGE"
   // what failed
   | "DATABASE_UNAVAILABLE"
+  | "LIMITS_UNAVAILABLE"
   | "MASTER_KEY_MISSING"
   | "CONTENTION"
   | "DEADLINE_EXCEEDED"

@@ -81,7 +81,7 @@ export interface Limiter {
   /**
    * Empties the subject's own windows and those of the names given.
    *
-   * @throws when the store is out of reach: whoever resets must know that it was not done
+   * @throws LIMITS_UNAVAILABLE when the store is out of reach: whoever resets must know that it was not done
    */
   reset(subject: string, names: readonly string[]): Promise<void>;
   /** Whether decisions of some subjects are degraded now. */

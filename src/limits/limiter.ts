@@ -1,4 +1,5 @@
 import type { Clock } from "../lib/clock.ts";
+import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { FullWindows } from "./full-windows.ts";
 import { type LimitDecision, type Limiter, type LimitRequest, limitsWithFigures, NOT_LIMITED } from "./limit.ts";
@@ -55,7 +56,11 @@ export class SharedLimiter implements Limiter {
   }
 
   async reset(subject: string, names: readonly string[]): Promise<void> {
-    await unlessSilent(this.#deps.store.reset(subject, names));
+    try {
+      await unlessSilent(this.#deps.store.reset(subject, names));
+    } catch (cause) {
+      throw limitsUnavailable(cause);
+    }
     await this.#share.reset(subject, names);
     // Last, since a denial decided before the reset may be noted while it is under way.
     this.#full.forget(subject);
@@ -93,6 +98,11 @@ export class SharedLimiter implements Limiter {
     part.close();
     this.#parts.delete(name);
   }
+}
+
+function limitsUnavailable(cause: unknown): DomainError {
+  const message = "the store of rate limits is out of reach, nothing was reset; try again";
+  return new DomainError("LIMITS_UNAVAILABLE", message, { retryAfterMs: 1000, cause });
 }
 
 /** The first word of a Redis error (READONLY, OOM ...) or a system error's code: never text that may quote values. */

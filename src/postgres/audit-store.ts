@@ -1,4 +1,4 @@
-import type { AuditEvent, AuditKind } from "../audit/audit-event.ts";
+import type { AuditEntry, AuditEvent, AuditKind } from "../audit/audit-event.ts";
 import type { AuditFilter, AuditPage, AuditPosition, AuditStore } from "../audit/audit-store.ts";
 import { type Database, ms, type Row } from "./database.ts";
 
@@ -10,6 +10,10 @@ export class PostgresAuditStore implements AuditStore {
 
   constructor(database: Database) {
     this.#database = database;
+  }
+
+  async record(entry: AuditEntry): Promise<void> {
+    await this.#database.transact((tx) => tx.record(entry));
   }
 
   async list(filter: AuditFilter, size: number, after: AuditPosition | undefined): Promise<AuditPage> {

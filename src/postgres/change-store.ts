@@ -64,13 +64,13 @@ export class PostgresChangeStore implements ChangeStore {
   async poll(since: string | undefined): Promise<Poll> {
     const parameter = since ?? null;
     this.#client ??= this.#connect();
-    const connecting = this.#client;
+    const listening = this.#client;
     try {
-      const client = await connecting;
+      const client = await listening;
       const { rows } = await client.query<Row>(pollSql(this.#database.now, "$1"), [parameter]);
       return toPoll(rows[0]!);
     } catch (error) {
-      this.#drop(connecting);
+      this.#drop(listening);
       throw toDomainError(error);
     }
   }
@@ -91,7 +91,7 @@ export class PostgresChangeStore implements ChangeStore {
     return prune(this.#database, olderThanMs);
   }
 
-  async #connect(): Promise<pg.Client> {
+  #connect(): Promise<pg.Client> {
     const client = new pg.Client({
       connectionString: this.#url,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -100,31 +100,46 @@ export class PostgresChangeStore implements ChangeStore {
       keepAlive: true,
       application_name: "latchkey-changes",
     });
+    const listening = listenOn(client);
     // Without a listener a terminated backend would end the process.
-    client.on("error", () => this.#drop(connecting));
-    client.on("end", () => this.#drop(connecting));
+    client.on("error", () => this.#lose(listening));
+    client.on("end", () => this.#lose(listening));
     client.on("notification", () => this.#onSignal());
-    const connecting = client.connect().then(() => client);
-    try {
-      await connecting;
-      await client.query(`listen ${CHANGES_CHANNEL}`);
-      this.#isListening = true;
-      return client;
-    } catch (error) {
-      destroy(client);
-      throw error;
-    }
+    listening.then(
+      () => {
+        if (this.#client === listening) this.#isListening = true;
+      },
+      () => {},
+    );
+    return listening;
   }
 
-  /** Forgets this connection, unless another one is in its place already. */
-  #drop(connecting: Promise<pg.Client>): void {
-    if (this.#client !== undefined && this.#client !== connecting) {
-      void connecting.then(destroy, () => {});
-      return;
+  /** A connection ended by itself. Signals may be lost from now on, so the feed is told to look for itself. */
+  #lose(listening: Promise<pg.Client>): void {
+    const wasListening = this.#isListening && this.#client === listening;
+    this.#drop(listening);
+    if (wasListening) this.#onSignal();
+  }
+
+  /** Ends this connection, and forgets it unless another one is in its place already. */
+  #drop(listening: Promise<pg.Client>): void {
+    if (this.#client === listening) {
+      this.#client = undefined;
+      this.#isListening = false;
     }
-    this.#client = undefined;
-    this.#isListening = false;
-    void connecting.then(destroy, () => {});
+    void listening.then(destroy, () => {});
+  }
+}
+
+/** Connects and listens; a connection that fails at either is destroyed. */
+async function listenOn(client: pg.Client): Promise<pg.Client> {
+  try {
+    await client.connect();
+    await client.query(`listen ${CHANGES_CHANNEL}`);
+    return client;
+  } catch (error) {
+    destroy(client);
+    throw error;
   }
 }
 

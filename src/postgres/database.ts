@@ -10,7 +10,9 @@ import { faultOf, toDomainError } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { withMigrationLock } from "./migration-lock.ts";
 import { FirstSchema } from "./migrations/0001-first-schema.ts";
+import { LoginThrottles } from "./migrations/0002-login-throttles.ts";
 import { AuditEvents } from "./migrations/0003-audit-events.ts";
+import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
 export type DatabaseTarget =
@@ -209,7 +211,7 @@ export function bytesOf(value: unknown): Buffer {
 const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator],
-  migrations: { migrationsList: [FirstSchema, AuditEvents], snapshot: false, silent: true },
+  migrations: { migrationsList: [FirstSchema, LoginThrottles, AuditEvents], snapshot: false, silent: true },
   // The ORM's own log would print SQL and driver messages, which may quote values.
   logger: () => {},
   colors: false,
@@ -225,9 +227,8 @@ function managementOptions(target: { url: string; poolSize: number }) {
       keepAlive: true,
       connectionTimeoutMillis: 2000,
       statement_timeout: STATEMENT_TIMEOUT_MS,
-      query_timeout: STATEMENT_TIMEOUT_MS + 500,
       application_name: "latchkey",
-      onPoolCreated: destroyTimedOut,
+      onPoolCreated: destroySilent(STATEMENT_TIMEOUT_MS + 500),
     },
   };
 }
@@ -241,35 +242,10 @@ function readOptions(target: { url: string }) {
       keepAlive: true,
       connectionTimeoutMillis: READ_TIMEOUT_MS,
       statement_timeout: READ_TIMEOUT_MS,
-      query_timeout: READ_TIMEOUT_MS + 20,
       application_name: "latchkey-reads",
-      onPoolCreated: destroyTimedOut,
+      onPoolCreated: destroySilent(READ_TIMEOUT_MS + 20),
     },
   };
-}
-
-interface PoolClient {
-  query: (...args: unknown[]) => unknown;
-  connection?: { stream?: { destroy(): void } };
-}
-
-/**
- * A connection whose query got no answer in time is destroyed rather than handed on: the next query would wait behind
- * the lost one, and the times would add up.
- */
-function destroyTimedOut(pool: { on(event: "connect", listener: (client: PoolClient) => void): void }): void {
-  pool.on("connect", (client) => {
-    const query = client.query.bind(client);
-    client.query = (...args) => {
-      const result = query(...args);
-      if (result instanceof Promise) {
-        result.catch((error: Error) => {
-          if (error.message === "Query read timeout") client.connection?.stream?.destroy();
-        });
-      }
-      return result;
-    };
-  });
 }
 
 async function connect(orm: MikroORM): Promise<void> {

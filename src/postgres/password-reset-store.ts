@@ -1,4 +1,4 @@
-import type { PasswordResetStore } from "../auth/password-reset-store.ts";
+import type { CreatedReset, PasswordResetStore } from "../auth/password-reset-store.ts";
 import type { GrantedSession } from "../auth/session.ts";
 import type { User } from "../auth/user.ts";
 import type { Database, Transaction } from "./database.ts";
@@ -11,6 +11,28 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
 
   constructor(database: Database) {
     this.#database = database;
+  }
+
+  async create(input: Parameters<PasswordResetStore["create"]>[0]): Promise<CreatedReset> {
+    return this.#database.transact(async (tx) => {
+      const row = await lockUser(tx, input.userId);
+      if (row === null) return { kind: "no_such_user" };
+      if (row.state !== "active") return { kind: "user_disabled" };
+      await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });
+      const expiresAt = new Date(tx.now.getTime() + input.reset.lifeMs);
+      tx.em.persist(
+        tx.em.create(PasswordResetRow, {
+          tokenDigest: Buffer.from(input.reset.digest),
+          userId: row.id,
+          createdAt: tx.now,
+          expiresAt,
+          usedAt: null,
+        }),
+      );
+      await tx.em.flush();
+      await tx.record({ ...input.by, kind: "user.reset_token_created", subjectId: row.id });
+      return { kind: "created", expiresAtMs: expiresAt.getTime() };
+    });
   }
 
   async find(digests: readonly Uint8Array[]): Promise<User | undefined> {

@@ -64,9 +64,9 @@ export async function beginSession(
   return toGrantedSession(row);
 }
 
-/** Ends all sessions of a user. */
-export async function endSessionsOf(tx: Transaction, userId: string, why: SessionEnd): Promise<void> {
-  await end(tx, why, "user_id = ? and ended_at is null", [userId]);
+/** Ends all sessions of a user. @returns how many */
+export function endSessionsOf(tx: Transaction, userId: string, why: SessionEnd): Promise<number> {
+  return end(tx, why, "user_id = ? and ended_at is null", [userId]);
 }
 
 /** Ends what is live beyond the newest 50. The caller holds the user's lock, so that logins count one after another. */
@@ -81,10 +81,16 @@ async function endOldest(tx: Transaction, userId: string): Promise<void> {
   );
 }
 
-async function end(tx: Transaction, why: SessionEnd, condition: string, parameters: readonly unknown[]): Promise<void> {
+async function end(
+  tx: Transaction,
+  why: SessionEnd,
+  condition: string,
+  parameters: readonly unknown[],
+): Promise<number> {
   const rows = await tx.em.execute<Row[]>(
     `update sessions set ended_at = ?::timestamptz, end_reason = ? where ${condition} returning id`,
     [tx.now.toISOString(), why, ...parameters],
   );
   for (const row of rows) await tx.changed("SESSION", row.id as string);
+  return rows.length;
 }

@@ -1,7 +1,8 @@
 import type { GrantedSession, RefreshSecret, Session, SessionEnd, SessionStanding } from "../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
 import { bytesOf, type Database, ms, msOf, type Row } from "./database.ts";
-import { beginSession, SESSION_COLUMNS, toGrantedSession, toSession } from "./session-rows.ts";
+import { beginSession, endSessionsOf, SESSION_COLUMNS, toGrantedSession, toSession } from "./session-rows.ts";
+import { lockUser } from "./user-store.ts";
 
 type AdvanceInput = Parameters<SessionStore["advance"]>[0];
 type ListInput = Parameters<SessionStore["listLive"]>[0];
@@ -72,6 +73,16 @@ export class PostgresSessionStore implements SessionStore {
       }
       const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);
       return known.length > 0;
+    });
+  }
+
+  async endAllOf({ userId, why, by }: Parameters<SessionStore["endAllOf"]>[0]): Promise<boolean> {
+    return this.#database.transact(async (tx) => {
+      if ((await lockUser(tx, userId)) === null) return false;
+      const ended = await endSessionsOf(tx, userId, why);
+      const details = { reason: why, sessions: String(ended) };
+      if (ended > 0) await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
+      return true;
     });
   }
 

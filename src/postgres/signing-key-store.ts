@@ -1,10 +1,13 @@
 import type { SealedSigningKey, SigningAlgorithm, SigningKeyRecord } from "../auth/signing-key.ts";
 import type { SigningKeyList, SigningKeyStore } from "../auth/signing-key-store.ts";
-import { bytesOf, type Database, ms, msOf, type Row } from "./database.ts";
+import { bytesOf, type Database, ms, msOf, type Row, type Transaction } from "./database.ts";
 import { SigningKeyRow } from "./tables.ts";
 
-/** Any number that nobody else takes; held while a first signing key is made. */
-const FIRST_KEY_LOCK = "7809632594316157051";
+/** Any number that nobody else takes; held while it is decided which key signs. */
+const SIGNING_KEYS_LOCK = "7809632594316157051";
+const MAX_HISTORY = 250;
+/** How long ended keys are shown. Access tokens live at most a day. */
+const KEPT_AFTER_END_MS = 30 * 86_400_000;
 
 export class PostgresSigningKeyStore implements SigningKeyStore {
   readonly #database: Database;
@@ -24,39 +27,133 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
        order by k.activates_at desc, k.kid desc`,
       [],
     );
-    const keys = rows.filter((row) => row.kid !== null).map(toRecord);
+    const keys = rows.filter((row) => row.kid !== null).map(recordOfRead);
     return { keys, databaseMs: msOf(rows[0]?.now_ms) as number };
+  }
+
+  async history(): Promise<readonly SigningKeyRecord[]> {
+    return this.#database.transact(async ({ em }) => {
+      const orderBy = [{ createdAt: "desc" as const }, { kid: "desc" as const }];
+      return (await em.find(SigningKeyRow, {}, { orderBy, limit: MAX_HISTORY })).map(toRecord);
+    });
   }
 
   async addUnlessOneSigns(key: SealedSigningKey): Promise<boolean> {
     return this.#database.transact(async (tx) => {
-      await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [FIRST_KEY_LOCK]);
-      // Not the transaction's time: it began before the wait for the lock, and so before the other's key was active.
-      const { now } = this.#database;
-      const signing = await tx.em.execute<Row[]>(
-        `select kid from signing_keys
-         where revoked_at is null and activates_at <= ${now} and (retires_at is null or retires_at > ${now})`,
-      );
-      if (signing.length > 0) return false;
-      const row = tx.em.create(SigningKeyRow, {
-        kid: key.kid,
-        algorithm: key.algorithm,
-        sealed: Buffer.from(key.sealed),
-        sealVersion: key.sealVersion,
-        createdAt: tx.now,
-        activatesAt: tx.now,
-        retiresAt: null,
-        revokedAt: null,
-      });
-      tx.em.persist(row);
-      await tx.em.flush();
-      await tx.changed("SIGNING_KEY", key.kid);
+      const now = await this.#takeTurn(tx);
+      if ((await findSigning(tx, now)).length > 0) return false;
+      const next = await findNext(tx, now);
+      await insert(tx, key, { createdAt: now, activatesAt: now, retiresAt: next?.activatesAt ?? null });
+      await tx.record({ kind: "signing_key.created", subjectId: key.kid, actorId: "", clientIp: "" });
       return true;
     });
   }
+
+  async addNext(input: Parameters<SigningKeyStore["addNext"]>[0]): ReturnType<SigningKeyStore["addNext"]> {
+    const { key, leadMs, by } = input;
+    return this.#database.transact(async (tx) => {
+      const now = await this.#takeTurn(tx);
+      const waiting = await findNext(tx, now);
+      if (waiting !== null) return { key: toRecord(waiting), isNew: false };
+      const signing = await findSigning(tx, now);
+      const activatesAt = signing.length === 0 ? now : new Date(now.getTime() + leadMs);
+      for (const row of signing) row.retiresAt = activatesAt;
+      const next = await insert(tx, key, { createdAt: now, activatesAt, retiresAt: null });
+      await tx.record({ ...by, kind: "signing_key.created", subjectId: key.kid });
+      await eraseEnded(tx, now);
+      return { key: toRecord(next), isNew: true };
+    });
+  }
+
+  async revoke(input: Parameters<SigningKeyStore["revoke"]>[0]): Promise<SigningKeyRecord | undefined> {
+    const { kid, replacement, by } = input;
+    return this.#database.transact(async (tx) => {
+      const now = await this.#takeTurn(tx);
+      const row = await tx.em.findOne(SigningKeyRow, { kid });
+      if (row === null) return undefined;
+      if (row.revokedAt !== null) return toRecord(row);
+      row.revokedAt = now;
+      await tx.em.flush();
+      const others = await findSigning(tx, now);
+      if (row.activatesAt > now) for (const other of others) other.retiresAt = null;
+      else if (others.length === 0) await letAnotherSign(tx, replacement, now, by);
+      await tx.em.flush();
+      await tx.changed("SIGNING_KEY", kid);
+      await tx.record({ ...by, kind: "signing_key.revoked", subjectId: kid });
+      return toRecord(row);
+    });
+  }
+
+  /**
+   * Waits until no other process decides which key signs.
+   * @returns the time of this turn: the transaction's began before the wait, and so before what others decided
+   */
+  async #takeTurn(tx: Transaction): Promise<Date> {
+    await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [SIGNING_KEYS_LOCK]);
+    const [row] = await tx.em.execute<Row[]>(`select ${ms(this.#database.now)} as now`);
+    return new Date(Math.floor(row?.now as number));
+  }
 }
 
-function toRecord(row: Row): SigningKeyRecord {
+type Times = Pick<SigningKeyRow, "createdAt" | "activatesAt" | "retiresAt">;
+
+async function insert(tx: Transaction, key: SealedSigningKey, times: Times): Promise<SigningKeyRow> {
+  const { kid, algorithm, sealVersion } = key;
+  const sealed = Buffer.from(key.sealed);
+  const row = tx.em.create(SigningKeyRow, { kid, algorithm, sealed, sealVersion, ...times, revokedAt: null });
+  tx.em.persist(row);
+  await tx.em.flush();
+  await tx.changed("SIGNING_KEY", kid);
+  return row;
+}
+
+/** Where the key that signed was taken out: the one that verifiers may know already, else one that nobody knows yet. */
+async function letAnotherSign(
+  tx: Transaction,
+  replacement: SealedSigningKey,
+  now: Date,
+  by: { readonly actorId: string; readonly clientIp: string },
+): Promise<void> {
+  const next = await findNext(tx, now);
+  if (next !== null) {
+    next.activatesAt = now;
+    return;
+  }
+  await insert(tx, replacement, { createdAt: now, activatesAt: now, retiresAt: null });
+  await tx.record({ ...by, kind: "signing_key.created", subjectId: replacement.kid });
+}
+
+function findSigning(tx: Transaction, now: Date): Promise<SigningKeyRow[]> {
+  return tx.em.find(SigningKeyRow, {
+    revokedAt: null,
+    activatesAt: { $lte: now },
+    $or: [{ retiresAt: null }, { retiresAt: { $gt: now } }],
+  });
+}
+
+function findNext(tx: Transaction, now: Date): Promise<SigningKeyRow | null> {
+  return tx.em.findOne(SigningKeyRow, { revokedAt: null, activatesAt: { $gt: now } });
+}
+
+async function eraseEnded(tx: Transaction, now: Date): Promise<void> {
+  const before = new Date(now.getTime() - KEPT_AFTER_END_MS);
+  await tx.em.nativeDelete(SigningKeyRow, { $or: [{ retiresAt: { $lt: before } }, { revokedAt: { $lt: before } }] });
+}
+
+function toRecord(row: SigningKeyRow): SigningKeyRecord {
+  return Object.freeze({
+    kid: row.kid,
+    algorithm: row.algorithm,
+    sealed: Buffer.from(row.sealed),
+    sealVersion: row.sealVersion,
+    createdAtMs: row.createdAt.getTime(),
+    activatesAtMs: row.activatesAt.getTime(),
+    retiresAtMs: row.retiresAt?.getTime(),
+    revokedAtMs: row.revokedAt?.getTime(),
+  });
+}
+
+function recordOfRead(row: Row): SigningKeyRecord {
   return Object.freeze({
     kid: row.kid as string,
     algorithm: row.algorithm as SigningAlgorithm,

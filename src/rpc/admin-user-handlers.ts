@@ -1,6 +1,9 @@
+import { type ClearLoginFailuresDeps, clearLoginFailures } from "../auth/clear-login-failures.ts";
+import { type CreatePasswordResetDeps, createPasswordReset } from "../auth/create-password-reset.ts";
 import { type CreateUserDeps, createUser } from "../auth/create-user.ts";
 import { type DisableUserDeps, disableUser } from "../auth/disable-user.ts";
 import { type EnableUserDeps, enableUser } from "../auth/enable-user.ts";
+import { type EndUserSessionsDeps, endUserSessions } from "../auth/end-user-sessions.ts";
 import { type GetUserDeps, getUser } from "../auth/get-user.ts";
 import { type ListUsersDeps, listUsers } from "../auth/list-users.ts";
 import { type UpdateUserDeps, updateUser } from "../auth/update-user.ts";
@@ -18,9 +21,21 @@ export type AdminUserHandlersDeps = CreateUserDeps &
   GetUserDeps &
   UpdateUserDeps &
   DisableUserDeps &
-  EnableUserDeps & { readonly pageTokens: PageTokens };
+  EnableUserDeps &
+  CreatePasswordResetDeps &
+  ClearLoginFailuresDeps &
+  EndUserSessionsDeps & { readonly pageTokens: PageTokens };
 
-type AdminUserMethods = "createUser" | "listUsers" | "getUser" | "updateUser" | "disableUser" | "enableUser";
+type AdminUserMethods =
+  | "createUser"
+  | "listUsers"
+  | "getUser"
+  | "updateUser"
+  | "disableUser"
+  | "enableUser"
+  | "createPasswordReset"
+  | "clearLoginFailures"
+  | "endUserSessions";
 
 const WRITABLE = ["tier", "scopes", "display_name"] as const;
 
@@ -60,6 +75,18 @@ export function adminUserHandlers(
     },
     async enableUser({ userId }, call) {
       return { user: userMessage(await enableUser(deps, { userId, by: changedBy(call) })) };
+    },
+    async createPasswordReset({ userId }, call) {
+      const { resetToken, expiresAtMs } = await createPasswordReset(deps, { userId, by: changedBy(call) });
+      return { resetToken, expireTime: toTimestamp(expiresAtMs) };
+    },
+    async clearLoginFailures({ userId }, call) {
+      await clearLoginFailures(deps, { userId, by: changedBy(call) });
+      return {};
+    },
+    async endUserSessions({ userId }, call) {
+      await endUserSessions(deps, { userId, by: changedBy(call) });
+      return {};
     },
   };
 }

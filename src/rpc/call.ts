@@ -46,10 +46,19 @@ export interface Call {
   remainingMs(): number;
 }
 
+/** A response that its handler has encoded itself: for the few calls of which encoding is most of the cost. */
+export class EncodedMessage {
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+}
+
 /** Implements one unary RPC. Throws DomainError for what the caller must be told. */
 export type UnaryHandler<M extends DescMethod> =
   M extends DescMethodUnary<infer I, infer O>
-    ? (request: MessageShape<I>, call: Call) => Promise<MessageInitShape<O>>
+    ? (request: MessageShape<I>, call: Call) => Promise<MessageInitShape<O> | EncodedMessage>
     : never;
 
 /** Handlers of a service's unary RPCs by local name. A method without one is UNIMPLEMENTED. */

@@ -36,6 +36,7 @@ interface Concern {
   leave?(call: LiveCall, outcome: Outcome): void;
 }
 
+const OK: Outcome = Object.freeze({ code: "OK" });
 const DEFAULT_MAX_CALLS = 10_000;
 /** How long streams have to say their last word when the process goes away. */
 const STREAM_GRACE_MS = 250;
@@ -44,7 +45,7 @@ const STREAM_GRACE_MS = 250;
  * What stands between a lane and the handlers. Every lane is given one and the same `Concerns` and has no other way to
  * a handler, so that no concern can be given to one lane alone.
  *
- * A lane calls `begin` and `admit` with the headers alone, then `perform` or `performStream` with the message, or
+ * A lane calls `begin` and `admit` with the headers alone, then `perform`, `run` or `performStream` with the message, or
  * `fail` if there is none to perform. All errors that come out are ready for the wire.
  */
 export class Concerns {
@@ -87,15 +88,21 @@ export class Concerns {
   /** Runs the handler of an admitted unary call. Settles soon after the deadline even if the handler never does. */
   async perform(call: LiveCall, request: unknown): Promise<unknown> {
     try {
-      // The client may have gone while its message was read.
-      if (call.failure !== undefined) throw call.failure;
-      const { handler } = call.route as UnaryRoute;
-      const response = await call.race(handler(request, call));
-      this.#finish(call, { code: "OK" });
-      return response;
+      return await call.race(this.run(call, request));
     } catch (error) {
       throw this.fail(call, error);
     }
+  }
+
+  /** As perform, but settles when the handler does: for a lane that is the call's abort listener. May throw at once. */
+  run(call: LiveCall, request: unknown): Promise<unknown> {
+    // The client may have gone while its message was read.
+    if (call.failure !== undefined) throw call.failure;
+    return (call.route as UnaryRoute).handler(request, call).then((response) => {
+      if (call.failure !== undefined) throw call.failure;
+      this.#finish(call, OK);
+      return response;
+    });
   }
 
   /** Runs the handler of an admitted stream. */
@@ -111,7 +118,7 @@ export class Concerns {
         yield value;
         call.answering = false;
       }
-      this.#finish(call, { code: "OK" });
+      this.#finish(call, OK);
     } catch (error) {
       throw this.fail(call, error);
     } finally {
@@ -197,7 +204,8 @@ export class Concerns {
     const outcome = { code, reason, cause };
     if (!call.ended) {
       call.abort(failure);
-      this.#finish(call, outcome);
+      // Whoever listens may have failed the call by now.
+      if (!call.ended) this.#finish(call, outcome);
     } else if (reason === "INTERNAL") {
       // It ended well, but the answer could not be written: that must not pass in silence.
       this.#log(call, outcome);

@@ -1,3 +1,4 @@
+import { fromBinary } from "@bufbuild/protobuf";
 import {
   ConnectError,
   createConnectRouter,
@@ -10,6 +11,7 @@ import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { DomainError } from "../lib/errors.ts";
+import { EncodedMessage } from "./call.ts";
 import type { Concerns } from "./concerns.ts";
 import {
   bodyOf,
@@ -89,7 +91,10 @@ function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<stri
   for (const { method, kind, maxRequestBytes } of routes.values()) {
     const perform =
       kind === "unary"
-        ? (request: unknown, context: HandlerContext) => concerns.perform(callOf(context), request)
+        ? async (request: unknown, context: HandlerContext) => {
+            const response = await concerns.perform(callOf(context), request);
+            return response instanceof EncodedMessage ? fromBinary(method.output, response.bytes) : response;
+          }
         : (requests: unknown, context: HandlerContext) => concerns.performStream(callOf(context), requests);
     router.rpc(method, perform as never, { readMaxBytes: maxRequestBytes });
   }

@@ -1,7 +1,14 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { headerValues } from "./connect-wire.ts";
 import { FrameReader, frame } from "./grpc-frame.ts";
-import { ANSWER_HEADERS, type Answer, type RequestHead, type UnaryCall, type UnaryLane } from "./unary-lane.ts";
+import {
+  ANSWER_HEADERS,
+  type Answer,
+  type RequestHead,
+  type UnaryCall,
+  type UnaryLane,
+  type UnaryWire,
+} from "./unary-lane.ts";
 
 /** Takes an HTTP/2 stream of which nothing but the headers has been looked at, or returns false and leaves it alone. */
 export type StreamTaker = (
@@ -17,7 +24,7 @@ export function createStreamTaker(lane: UnaryLane): StreamTaker {
     if (headers.origin !== undefined || headers.expect !== undefined) return false;
     const call = lane.take(new Http2Head(stream, headers, rawHeaders));
     if (call === undefined) return false;
-    void exchange(stream, call);
+    call.start(new Http2Exchange(stream, call));
     return true;
   };
 }
@@ -55,54 +62,69 @@ class Http2Head implements RequestHead {
 
 const NONE: readonly string[] = Object.freeze([]);
 
-async function exchange(stream: ServerHttp2Stream, call: UnaryCall): Promise<void> {
-  let isAnswered = false;
-  stream.on("close", () => {
-    if (!isAnswered) call.cancel();
-  });
-  const answer = await call.answer((maxBytes) => readMessage(stream, maxBytes));
-  isAnswered = true;
-  if (!stream.destroyed && !stream.closed) write(stream, answer);
-}
+/**
+ * One stream and its call. Node keeps a stream until the next full garbage collection, and with it all that its listeners
+ * know: so they know this object alone, and it forgets the call as soon as that is answered.
+ */
+class Http2Exchange implements UnaryWire {
+  readonly #stream: ServerHttp2Stream;
+  #call: UnaryCall | undefined;
+  #reader: FrameReader | undefined;
 
-/** Never settles if the stream is cut off: its call is cancelled then. */
-function readMessage(stream: ServerHttp2Stream, maxBytes: number): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    const reader = new FrameReader(maxBytes);
-    stream.on("data", (piece: Buffer) => {
-      try {
-        reader.push(piece);
-      } catch (error) {
-        stream.removeAllListeners("data");
-        reject(error);
-      }
-    });
-    const onEnd = () => {
-      try {
-        resolve(reader.finish());
-      } catch (error) {
-        reject(error);
-      }
-    };
+  constructor(stream: ServerHttp2Stream, call: UnaryCall) {
+    this.#stream = stream;
+    this.#call = call;
+    stream.on("close", () => this.#call?.cancel());
+  }
+
+  read(maxBytes: number): void {
+    const stream = this.#stream;
+    this.#reader = new FrameReader(maxBytes);
+    stream.on("data", (piece: Buffer) => this.#onData(piece));
     // A body of nothing may have ended before the call was admitted.
-    if (stream.readableEnded) onEnd();
-    else stream.on("end", onEnd);
-  });
+    if (stream.readableEnded) this.#onEnd();
+    else stream.on("end", () => this.#onEnd());
+  }
+
+  answer({ message, trailers }: Answer): void {
+    this.#call = undefined;
+    this.#reader = undefined;
+    const stream = this.#stream;
+    if (stream.destroyed || stream.closed) return;
+    if (message === undefined) {
+      stream.respond({ ...ANSWER_HEADERS, ...trailers }, WITHOUT_BODY);
+      if (!stream.readableEnded) letGo(stream);
+    } else {
+      stream.on("wantTrailers", () => stream.sendTrailers(trailers));
+      stream.respond(ANSWER_HEADERS, WITH_TRAILERS);
+      stream.end(frame(message));
+    }
+  }
+
+  #onData(piece: Buffer): void {
+    try {
+      this.#reader?.push(piece);
+    } catch (error) {
+      this.#call?.fail(error);
+    }
+  }
+
+  #onEnd(): void {
+    // What was cut off ends, too; its call is cancelled when the stream closes.
+    if (this.#reader === undefined || this.#stream.aborted) return;
+    let message: Uint8Array;
+    try {
+      message = this.#reader.finish();
+    } catch (error) {
+      this.#call?.fail(error);
+      return;
+    }
+    this.#call?.receive(message);
+  }
 }
 
 const WITH_TRAILERS = Object.freeze({ waitForTrailers: true });
 const WITHOUT_BODY = Object.freeze({ endStream: true });
-
-function write(stream: ServerHttp2Stream, { message, trailers }: Answer): void {
-  if (message === undefined) {
-    stream.respond({ ...ANSWER_HEADERS, ...trailers }, WITHOUT_BODY);
-    if (!stream.readableEnded) letGo(stream);
-    return;
-  }
-  stream.on("wantTrailers", () => stream.sendTrailers(trailers));
-  stream.respond(ANSWER_HEADERS, WITH_TRAILERS);
-  stream.end(frame(message));
-}
 
 /**
  * Closes without an error a stream whose body was not read to its end, once the answer is out (RFC 9113, 8.1). What has

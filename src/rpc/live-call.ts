@@ -2,35 +2,41 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Call, Caller, CallHead } from "./call.ts";
+import type { Deadlines, Expiring, Step } from "./deadlines.ts";
 import type { Route } from "./routes.ts";
 
 export interface LiveCallDeps {
   readonly clock: Clock;
+  readonly deadlines: Deadlines;
   /** The client's address, through trusted proxies. */
   clientIp(head: CallHead): string;
+}
+
+/** Hears of the end of a call that nobody races. */
+export interface AbortListener {
+  aborted(failure: DomainError): void;
 }
 
 const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
 const MAX_USER_AGENT = 256;
 /** Longest that a unary call may take, whatever its client says; else a body that never ends would be held for ever. */
 const MAX_UNARY_MS = 60_000;
-/** Timers are rounded up to this, so that calls share Node's timer lists. */
-const TIMER_STEP_MS = 16;
-
 /** A call from its headers to its end. What costs and is seldom asked for (signal, address) is made when asked for. */
-export class LiveCall implements Call {
+export class LiveCall implements Call, Expiring {
   readonly route: Route;
   readonly head: CallHead;
   readonly startedAtMs: number;
   caller: Caller = ANONYMOUS;
   /** A message of a stream is being written. */
   answering = false;
+  /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */
+  abortListener: AbortListener | undefined;
   /** The call is over: logged, measured, its timer gone. */
   ended = false;
 
   readonly #deps: LiveCallDeps;
   readonly #deadlineAtMs: number;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Step | undefined;
   #failure: DomainError | undefined;
   #waiters: ((failure: DomainError) => void)[] | undefined;
   #controller: AbortController | undefined;
@@ -75,15 +81,20 @@ export class LiveCall implements Call {
 
   /** Starts the timer that aborts the call at its deadline. */
   startTimer(): void {
-    const remainingMs = this.remainingMs();
-    if (remainingMs === Number.POSITIVE_INFINITY) return;
-    const delayMs = Math.ceil(remainingMs / TIMER_STEP_MS) * TIMER_STEP_MS;
-    if (delayMs <= 0) this.abort(deadlineExceeded());
-    else this.#timer = setTimeout(() => this.abort(deadlineExceeded()), delayMs);
+    if (this.#deadlineAtMs === Number.POSITIVE_INFINITY) return;
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (this.#deadlineAtMs <= nowMs) this.expire();
+    else this.#timer = this.#deps.deadlines.add(this, this.#deadlineAtMs, nowMs);
   }
 
   stopTimer(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.delete(this);
+    this.#timer = undefined;
+  }
+
+  /** The deadline has come. */
+  expire(): void {
+    this.abort(deadlineExceeded());
   }
 
   /** Settles as `work` does, or rejects as soon as the call is aborted; what `work` does then is not heard. */
@@ -113,6 +124,7 @@ export class LiveCall implements Call {
     this.#failure = failure;
     for (const reject of this.#waiters ?? []) reject(failure);
     this.#controller?.abort(failure);
+    this.abortListener?.aborted(failure);
   }
 }
 

@@ -4,7 +4,7 @@ import { type CallHead, EncodedMessage } from "./call.ts";
 import type { Concerns } from "./concerns.ts";
 import { codecError } from "./errors.ts";
 import { errorTrailers } from "./grpc-status.ts";
-import type { LiveCall } from "./live-call.ts";
+import type { AbortListener, LiveCall } from "./live-call.ts";
 import type { Route, UnaryRoute } from "./routes.ts";
 import { parseGrpcTimeout } from "./timeout.ts";
 
@@ -28,11 +28,13 @@ export interface Answer {
   readonly trailers: Readonly<Record<string, string>>;
 }
 
-/**
- * Reads the one message of a request, when it is asked to and not before. Rejects with what `codecError` makes for a
- * body that is not one message of at most `maxBytes`.
- */
-export type ReadMessage = (maxBytes: number) => Promise<Uint8Array>;
+/** The wire of one call. */
+export interface UnaryWire {
+  /** Starts to read the one message: `UnaryCall.receive` follows, or `fail` with what `codecError` makes. */
+  read(maxBytes: number): void;
+  /** Writes the answer, unless the client is gone. Called once. */
+  answer(answer: Answer): void;
+}
 
 export interface UnaryLaneDeps {
   readonly routes: ReadonlyMap<string, Route>;
@@ -76,12 +78,17 @@ export class UnaryLane {
   }
 }
 
-/** One call that the lane took. */
-export class UnaryCall {
+/**
+ * One call that the lane took. Steps call each other, where a chain of promises would cost as much as all else here;
+ * whichever of them fails first ends the call, and so does its deadline.
+ */
+export class UnaryCall implements AbortListener {
   readonly #concerns: Concerns;
   readonly #route: UnaryRoute;
   readonly #call: LiveCall;
   readonly #badTimeout: DomainError | undefined;
+  /** undefined once the call is answered. */
+  #wire: UnaryWire | undefined;
 
   constructor(concerns: Concerns, route: UnaryRoute, head: RequestHead) {
     this.#concerns = concerns;
@@ -91,25 +98,63 @@ export class UnaryCall {
     this.#call = concerns.begin(route, head, typeof timeout === "number" ? timeout : undefined);
   }
 
-  /** Carries the call out. Never rejects, and settles soon after the deadline whatever the client does. */
-  async answer(readMessage: ReadMessage): Promise<Answer> {
-    const call = this.#call;
+  /** Asks for the message if the call may go on. Answers soon after the deadline, whatever the client does. */
+  start(wire: UnaryWire): void {
+    this.#wire = wire;
+    this.#call.abortListener = this;
     try {
       if (this.#badTimeout !== undefined) throw this.#badTimeout;
-      const pending = this.#concerns.admit(call);
-      if (pending !== undefined) await pending;
-      const bytes = await call.race(readMessage(this.#route.maxRequestBytes));
-      const response = await this.#concerns.perform(call, decode(this.#route, bytes));
-      return { message: encode(this.#route, response), trailers: OK };
+      const pending = this.#concerns.admit(this.#call);
+      if (pending === undefined) this.#read();
+      else pending.then(this.#read, this.fail);
     } catch (error) {
-      return { message: undefined, trailers: errorTrailers(this.#concerns.fail(call, error)) };
+      this.fail(error);
     }
   }
+
+  /** The message has come. */
+  receive(bytes: Uint8Array): void {
+    if (this.#wire === undefined) return;
+    try {
+      this.#concerns.run(this.#call, decode(this.#route, bytes)).then(this.#succeed, this.fail);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** The message can't be had, or the call has failed otherwise. Only the first failure counts. */
+  readonly fail = (error: unknown): void => {
+    const wire = this.#wire;
+    // Before the concerns hear of it, who then abort the call, which ends here again.
+    this.#wire = undefined;
+    wire?.answer({ message: undefined, trailers: errorTrailers(this.#concerns.fail(this.#call, error)) });
+  };
 
   /** The client is gone. */
   cancel(): void {
     this.#concerns.cancel(this.#call);
   }
+
+  aborted(failure: DomainError): void {
+    this.fail(failure);
+  }
+
+  readonly #read = (): void => {
+    this.#wire?.read(this.#route.maxRequestBytes);
+  };
+
+  readonly #succeed = (response: unknown): void => {
+    let message: Uint8Array;
+    try {
+      message = encode(this.#route, response);
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    const wire = this.#wire;
+    this.#wire = undefined;
+    wire?.answer({ message, trailers: OK });
+  };
 }
 
 function readTimeout(head: RequestHead): number | DomainError | undefined {

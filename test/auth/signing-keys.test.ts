@@ -1,26 +1,32 @@
 import { randomBytes } from "node:crypto";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { rotateSigningKey } from "../../src/auth/rotate-signing-key.ts";
 import { newSigningKey, type SealedSigningKey } from "../../src/auth/signing-key.ts";
 import type { SigningKeyStore } from "../../src/auth/signing-key-store.ts";
-import { SigningKeys } from "../../src/auth/signing-keys.ts";
+import { SigningKeys, type SigningKeysOptions } from "../../src/auth/signing-keys.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
-import { SECONDS } from "../support/people.ts";
+import { DAYS, SECONDS } from "../support/people.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
 
 /** The real store, which counts its reads and can be cut off. */
 function observed(store: SigningKeyStore) {
-  const observer = { reads: 0, isAway: false };
+  const observer = { reads: 0, additions: 0, isAway: false };
   const list = () => {
     observer.reads++;
     return observer.isAway ? Promise.reject(new DomainError("DATABASE_UNAVAILABLE", "away")) : store.list();
   };
-  return { observer, store: { list, addUnlessOneSigns: (key: SealedSigningKey) => store.addUnlessOneSigns(key) } };
+  const addNext: SigningKeyStore["addNext"] = (input) => {
+    observer.additions++;
+    return observer.isAway ? Promise.reject(new DomainError("DATABASE_UNAVAILABLE", "away")) : store.addNext(input);
+  };
+  const addUnlessOneSigns = (key: SealedSigningKey) => store.addUnlessOneSigns(key);
+  return { observer, store: { list, addUnlessOneSigns, addNext } };
 }
 
 describe("signing keys", () => {
@@ -35,13 +41,16 @@ describe("signing keys", () => {
     test.changes.length = 0;
   });
 
-  function newProcess(withRing = ring) {
+  function newProcess(withRing = ring, more: Partial<SigningKeysOptions> = {}) {
     const { clock } = test;
     const log = recordingLog();
     const { observer, store } = observed(kept);
     const databaseClock = new DatabaseClock(clock);
-    const options = { store, ring: withRing, clock, databaseClock, log, accessTokenMs: 1800 * SECONDS };
-    return { observer, log, keys: new SigningKeys({ ...options, algorithm: "EdDSA" }) };
+    // Nothing proves the copy fresh but its own reads.
+    const feed = { freshAtMs: Number.NEGATIVE_INFINITY };
+    const times = { accessTokenMs: 1800 * SECONDS, signingKeyMs: 90 * DAYS };
+    const options = { store, feed, ring: withRing, clock, databaseClock, log, algorithm: "EdDSA" as const, ...times };
+    return { observer, log, feed, options, keys: new SigningKeys({ ...options, ...more }) };
   }
 
   it("processes that start together sign with one key, and publish it", async () => {
@@ -53,13 +62,16 @@ describe("signing keys", () => {
     expect(Object.keys(published[0]!.keys[0]!).toSorted()).toEqual(["alg", "crv", "kid", "kty", "use", "x"]);
   });
 
-  it("are read once for any number of calls, and again after 30 s", async () => {
-    const { keys, observer } = newProcess();
+  it("are read once for any number of calls while the feed is fresh, and again when it was silent for 5 s", async () => {
+    const { keys, observer, feed } = newProcess();
     const { kid } = await keys.signer();
     observer.reads = 0;
     await Promise.all(Array.from({ length: 50 }, () => Promise.all([keys.signer(), keys.verifier(kid), keys.jwks()])));
+    test.clock.advance(60 * SECONDS);
+    feed.freshAtMs = test.clock.monotonicMs();
+    await Promise.all([keys.signer(), keys.verifier(kid), keys.jwks()]);
     expect(observer.reads).toBe(0);
-    test.clock.advance(30 * SECONDS);
+    test.clock.advance(5 * SECONDS);
     await Promise.all(Array.from({ length: 50 }, () => keys.verifier(kid)));
     expect(observer.reads).toBe(1);
   });
@@ -95,20 +107,24 @@ describe("signing keys", () => {
       await expect(keys.verifier("made-up")).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
     }
     expect((await keys.verifier(kid))?.kid).toBe(kid);
-    test.clock.advance(30 * SECONDS);
+    test.clock.advance(5 * SECONDS);
     await expect(keys.verifier(kid)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
-    expect((await keys.jwks()).keys.map((key) => key.kid)).toEqual([kid]);
+    expect(await keys.jwks()).toMatchObject({ isStale: true, keys: [{ kid }] });
+    observer.isAway = false;
+    expect(await keys.jwks()).toMatchObject({ isStale: false, keys: [{ kid }] });
   });
 
-  it("a revoked key is gone at once where the change is known, and within 30 s elsewhere", async () => {
+  it("a revoked key is gone at once where the change is known, and within 5 s elsewhere", async () => {
     const [told, untold] = [newProcess(), newProcess()];
     const { kid } = await told.keys.signer();
     await untold.keys.signer();
     await test.database.run("update signing_keys set revoked_at = now()", []);
+    // A feed that is fresh vouches for no copy that it outdated.
+    told.feed.freshAtMs = test.clock.monotonicMs();
     told.keys.apply({ kind: "SIGNING_KEY", subjectId: kid });
     expect(await told.keys.verifier(kid)).toBeUndefined();
     expect(await untold.keys.verifier(kid)).toBeDefined();
-    test.clock.advance(30 * SECONDS);
+    test.clock.advance(5 * SECONDS);
     expect(await untold.keys.verifier(kid)).toBeUndefined();
     expect((await untold.keys.signer()).kid).not.toBe(kid);
   });
@@ -141,6 +157,57 @@ describe("signing keys", () => {
     expect((await keys.jwks()).keys.map((key) => key.kid).toSorted()).toEqual([kid, next.kid].toSorted());
     test.clock.advance(3600 * SECONDS);
     expect((await keys.signer()).kid).toBe(next.kid);
+  });
+
+  it("an old key is replaced by itself, once for any number of processes, after the time that verifiers need", async () => {
+    const processes = Array.from({ length: 5 }, () => newProcess(ring, { algorithm: "ES256" }));
+    const { kid } = await newProcess().keys.signer();
+    const signers = () => Promise.all(processes.map(({ keys }) => keys.signer()));
+    test.clock.advance(90 * DAYS - 10 * SECONDS);
+    await signers();
+    expect(processes.map(({ observer }) => observer.additions)).toEqual([0, 0, 0, 0, 0]);
+    test.clock.advance(10 * SECONDS);
+    expect((await signers()).map((key) => key.kid)).toEqual(Array.from({ length: 5 }, () => kid));
+    await vi.waitFor(async () =>
+      expect((await kept.history()).map((key) => key.algorithm)).toEqual(["ES256", "EdDSA"]),
+    );
+    const [next, old] = await kept.history();
+    expect(next!.activatesAtMs - next!.createdAtMs).toBe(360 * SECONDS);
+    expect(old).toMatchObject({ kid, retiresAtMs: next!.activatesAtMs });
+    test.clock.advance(354 * SECONDS);
+    expect(new Set((await signers()).map((key) => key.kid))).toEqual(new Set([kid]));
+    test.clock.advance(6 * SECONDS);
+    expect(new Set((await signers()).map((key) => key.kid))).toEqual(new Set([next!.kid]));
+    expect(await kept.history()).toHaveLength(2);
+  });
+
+  it("an old key signs on where it can't be replaced, which is tried once a minute", async () => {
+    const { keys, observer, feed, log } = newProcess();
+    const { kid } = await keys.signer();
+    test.clock.advance(90 * DAYS);
+    feed.freshAtMs = test.clock.monotonicMs();
+    observer.isAway = true;
+    for (let i = 0; i < 20; i++) expect((await keys.signer()).kid).toBe(kid);
+    const failures = () => log.lines.filter(({ level }) => level === "warn");
+    await vi.waitFor(() => expect(failures()).toHaveLength(1));
+    for (let i = 0; i < 20; i++) await keys.signer();
+    expect(observer.additions).toBe(1);
+    test.clock.advance(60 * SECONDS);
+    feed.freshAtMs = test.clock.monotonicMs();
+    expect((await keys.signer()).kid).toBe(kid);
+    await vi.waitFor(() => expect(failures()).toHaveLength(2));
+    expect(observer.additions).toBe(2);
+  });
+
+  it("rotations at once by any number of processes and operators are one", async () => {
+    const processes = Array.from({ length: 8 }, () => newProcess());
+    await processes[0]!.keys.signer();
+    const by = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+    const made = await Promise.all(
+      processes.map(({ options }) => rotateSigningKey({ ...options, store: kept }, { by })),
+    );
+    expect(new Set(made.map((key) => key.kid)).size).toBe(1);
+    expect(await kept.history()).toHaveLength(2);
   });
 
   it("a row that was not sealed with the master secret is never published, and is an alarm", async () => {

@@ -11,7 +11,7 @@ interface Thing {
 
 function setUp(maxEntries = 10, staleOkMs = 60_000) {
   const clock = new ShiftedClock();
-  const feed = { freshAtMs: Number.NEGATIVE_INFINITY };
+  const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
   const breaker = new DatabaseBreaker(clock);
   const tagsOf = (thing: Thing) => thing.tags;
   const cache = new RecordCache<Thing>({ clock, feed, breaker, maxEntries, maxAbsent: 3, staleOkMs, tagsOf });

@@ -242,4 +242,19 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
       }
     },
   );
+
+  it("ends all sessions of a user at once, and nobody else's", async () => {
+    const [{ userId, session }, other] = [await newUser(), await newUser()];
+    const second = await store.begin({ userId, passwordVersion: 1, session: newSession() });
+    const end = () => store.endAllOf({ userId, why: "ended_by_operator", by: BY });
+    expect(await end()).toBe(true);
+    expect(await store.listLive({ userId, after: undefined, limit: 10 })).toEqual([]);
+    expect(await store.listLive({ userId: other.userId, after: undefined, limit: 10 })).toHaveLength(1);
+    expect([session.id, second!.id].map(sessionChanges)).toEqual([1, 1]);
+    // Done twice it changes nothing, and the user may log in again.
+    expect(await end()).toBe(true);
+    expect([session.id, second!.id].map(sessionChanges)).toEqual([1, 1]);
+    expect(await store.begin({ userId, passwordVersion: 1, session: newSession() })).toBeDefined();
+    expect(await store.endAllOf({ userId: newId("usr"), why: "ended_by_operator", by: BY })).toBe(false);
+  });
 });

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { newSigningKey } from "../../src/auth/signing-key.ts";
+import { newSigningKey, signingKeyState } from "../../src/auth/signing-key.ts";
 import type { SigningKeyStore } from "../../src/auth/signing-key-store.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
@@ -72,5 +72,148 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     const { keys } = await store.list();
     expect(keys).toHaveLength(listed);
     expect(keys.map((key) => key.kid)).toContain(second.kid);
+  });
+
+  const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+  const LEAD_MS = 360_000;
+  const make = () => newSigningKey(ring, "ES256");
+  const stateOf = async (kid: string) => {
+    const key = (await store.history()).find((each) => each.kid === kid);
+    return key && signingKeyState(key, test.clock.nowMs());
+  };
+  /** One that signs, and one that is next. */
+  async function rotating() {
+    const [first, next] = await Promise.all([make(), make()]);
+    await store.addUnlessOneSigns(first!);
+    // Lists are ordered by creation.
+    test.clock.advance(1000);
+    await store.addNext({ key: next!, leadMs: LEAD_MS, by: BY });
+    test.changes.length = 0;
+    return { first: first!.kid, next: next!.kid };
+  }
+
+  it("a next key signs after its lead, at the moment at which the old one retires", async () => {
+    const { first, next } = await rotating();
+    const [newest, oldest] = (await store.list()).keys;
+    expect(newest).toMatchObject({ kid: next, algorithm: "ES256", sealVersion: 4, retiresAtMs: undefined });
+    expect(newest!.activatesAtMs - newest!.createdAtMs).toBe(LEAD_MS);
+    expect(oldest).toMatchObject({ kid: first, retiresAtMs: newest!.activatesAtMs });
+    expect(await store.history()).toEqual([newest, oldest]);
+    expect([await stateOf(first), await stateOf(next)]).toEqual(["active", "next"]);
+    test.clock.advance(LEAD_MS + 1000);
+    expect([await stateOf(first), await stateOf(next)]).toEqual(["retired", "active"]);
+  });
+
+  it("one key is next at a time, however many ask at once", async () => {
+    await store.addUnlessOneSigns(await make());
+    test.changes.length = 0;
+    const candidates = await Promise.all(Array.from({ length: 8 }, make));
+    const added = await Promise.all(candidates.map((key) => store.addNext({ key, leadMs: LEAD_MS, by: BY })));
+    expect(added.filter(({ isNew }) => isNew)).toHaveLength(1);
+    expect(new Set(added.map(({ key }) => key.kid)).size).toBe(1);
+    expect(await store.history()).toHaveLength(2);
+    expect(test.changes).toEqual([{ kind: "SIGNING_KEY", subjectId: added[0]!.key.kid }]);
+    test.clock.advance(LEAD_MS);
+    expect((await store.addNext({ key: await make(), leadMs: LEAD_MS, by: BY })).isNew).toBe(true);
+  });
+
+  it("a next key signs at once where none does", async () => {
+    const { key } = await store.addNext({ key: await make(), leadMs: LEAD_MS, by: BY });
+    expect(key.activatesAtMs).toBe(key.createdAtMs);
+    expect(await store.addUnlessOneSigns(await make())).toBe(false);
+  });
+
+  it("a key that must sign at once retires for the one that is next", async () => {
+    const { first, next } = await rotating();
+    await test.database.run("delete from signing_keys where kid = ?", [first]);
+    await store.addUnlessOneSigns(await make());
+    const [waiting, signing] = (await store.list()).keys;
+    expect(waiting!.kid).toBe(next);
+    expect(signing!.retiresAtMs).toBe(waiting!.activatesAtMs);
+  });
+
+  it("revoking the only one that signs makes the replacement sign at once", async () => {
+    const [only, replacement] = await Promise.all([make(), make()]);
+    await store.addUnlessOneSigns(only!);
+    test.changes.length = 0;
+    const revoked = await store.revoke({ kid: only!.kid, replacement: replacement!, by: BY });
+    expect(revoked).toMatchObject({ kid: only!.kid, revokedAtMs: expect.any(Number) });
+    expect((await store.list()).keys.map((key) => key.kid)).toEqual([replacement!.kid]);
+    expect([await stateOf(only!.kid), await stateOf(replacement!.kid)]).toEqual(["revoked", "active"]);
+    expect(test.changes.map(({ kind, subjectId }) => [kind, subjectId]).toSorted()).toEqual(
+      [only!.kid, replacement!.kid].map((kid) => ["SIGNING_KEY", kid]).toSorted(),
+    );
+    // Twice changes nothing.
+    test.clock.advance(1000);
+    expect(await store.revoke({ kid: only!.kid, replacement: await make(), by: BY })).toEqual(revoked);
+    expect(await store.history()).toHaveLength(2);
+    expect(test.changes).toHaveLength(2);
+  });
+
+  it("revoking the one that signs makes the next one sign at once", async () => {
+    const { first, next } = await rotating();
+    await store.revoke({ kid: first, replacement: await make(), by: BY });
+    expect([await stateOf(first), await stateOf(next)]).toEqual(["revoked", "active"]);
+    expect(await store.history()).toHaveLength(2);
+  });
+
+  it("revoking the next one lets the one that signs go on", async () => {
+    const { first, next } = await rotating();
+    await store.revoke({ kid: next, replacement: await make(), by: BY });
+    test.clock.advance(LEAD_MS + 1000);
+    expect([await stateOf(first), await stateOf(next)]).toEqual(["active", "revoked"]);
+    expect((await store.list()).keys.map((key) => key.kid)).toEqual([first]);
+  });
+
+  it("revoking a retired one changes nothing else", async () => {
+    const { first, next } = await rotating();
+    test.clock.advance(LEAD_MS + 1000);
+    await store.revoke({ kid: first, replacement: await make(), by: BY });
+    expect((await store.list()).keys.map((key) => key.kid)).toEqual([next]);
+    expect(await store.history()).toHaveLength(2);
+  });
+
+  it("of all keys revoked at once, in any order, one that is not signs", async () => {
+    for (let round = 0; round < 10; round++) {
+      await test.database.run("delete from signing_keys", []);
+      const { first, next } = await rotating();
+      const replacements = await Promise.all([make(), make()]);
+      await Promise.all([first, next].map((kid, at) => store.revoke({ kid, replacement: replacements[at]!, by: BY })));
+      const { keys, databaseMs } = await store.list();
+      expect(keys).toHaveLength(1);
+      expect(signingKeyState(keys[0]!, databaseMs)).toBe("active");
+    }
+  });
+
+  it("revokes no key that is not there", async () => {
+    expect(await store.revoke({ kid: "none", replacement: await make(), by: BY })).toBeUndefined();
+    expect(await store.history()).toEqual([]);
+  });
+
+  it("erases keys 30 days after their end, with the next rotation", async () => {
+    const { first, next } = await rotating();
+    // The first retires now; it is kept for another 30 days.
+    test.clock.advance(LEAD_MS);
+    test.clock.advance(30 * DAYS - 10_000);
+    const third = await make();
+    await store.addNext({ key: third, leadMs: LEAD_MS, by: BY });
+    expect((await store.history()).map((key) => key.kid)).toEqual([third.kid, next, first]);
+    test.clock.advance(LEAD_MS + 1000);
+    const fourth = await make();
+    await store.addNext({ key: fourth, leadMs: LEAD_MS, by: BY });
+    expect((await store.history()).map((key) => key.kid)).toEqual([fourth.kid, third.kid, next]);
+  });
+
+  it("puts on record who made and who revoked a key", async () => {
+    const { first, next } = await rotating();
+    await store.revoke({ kid: first, replacement: await make(), by: BY });
+    const of = (kid: string) =>
+      test.database.run("select kind, actor_id, client_ip from audit_events where subject_id = ? order by kind", [kid]);
+    const byOperator = { actor_id: BY.actorId, client_ip: BY.clientIp };
+    expect(await of(first)).toEqual([
+      { kind: "signing_key.created", actor_id: "", client_ip: "" },
+      { kind: "signing_key.revoked", ...byOperator },
+    ]);
+    expect(await of(next)).toEqual([{ kind: "signing_key.created", ...byOperator }]);
   });
 });

@@ -1,5 +1,6 @@
 /** The room of people over a database of a test: the same parts that the service connects. */
 import { randomBytes } from "node:crypto";
+import { LoginThrottle } from "../../src/auth/login-throttle.ts";
 import { PasswordHasher } from "../../src/auth/password.ts";
 import { type RegisterInput, register } from "../../src/auth/register.ts";
 import { SessionCache } from "../../src/auth/session-cache.ts";
@@ -8,6 +9,7 @@ import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
@@ -27,7 +29,7 @@ export const LIFETIMES = Object.freeze({
 });
 
 /** Nothing proves copies fresh but their own reads. */
-const NO_FEED = { freshAtMs: Number.NEGATIVE_INFINITY };
+const NO_FEED = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
 
 /** @param told whether this process learns of changes; one that does not is like another process without a feed */
 export function newPeople(
@@ -49,12 +51,14 @@ export function newPeople(
   const accessTokenMs = 1800 * SECONDS;
   const signingKeys = new SigningKeys({
     store: new PostgresSigningKeyStore(database),
+    feed: NO_FEED,
     ring,
     clock,
     databaseClock,
     log,
     algorithm: "EdDSA",
     accessTokenMs,
+    signingKeyMs: 90 * DAYS,
   });
   if (told) {
     test.bus.add(sessionCache);
@@ -70,6 +74,7 @@ export function newPeople(
     sessionCache,
     signingKeys,
     passwordResets: new PostgresPasswordResetStore(database),
+    loginThrottle: new LoginThrottle({ store: new PostgresLoginFailureStore(database), ring, clock, log }),
     // Cheap hashes: what they cost is none of these tests' business.
     passwords: new PasswordHasher({ ring, log, memoryKib: 1024, passes: 2, concurrency: 2, maxWaitMs: 10_000 }),
     passwordRules: { minCodePoints: 15 },

@@ -16,6 +16,7 @@ import type { User } from "../../src/gen/latchkey/v1/user_pb.ts";
 import type { Log, LogFields } from "../../src/lib/log.ts";
 import { type Service, startService } from "../../src/service.ts";
 import { freshTarget } from "./database.ts";
+import { LANE } from "./lane.ts";
 import { freshRedis } from "./servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
 
@@ -52,8 +53,8 @@ export interface TestService extends AsyncDisposable {
   newCredential(...scopes: string[]): Promise<string>;
   /** A key of a new person; `more` as for IssueKey. */
   newKey(more?: Parameters<Client<typeof KeyService>["issueKey"]>[0]): Promise<IssueKeyResponse & { person: Person }>;
-  /** Stops and starts it again on the same data. */
-  restart(): Promise<void>;
+  /** Stops and starts it again on the same data; with `settings` on top of the first ones. */
+  restart(settings?: Readonly<Record<string, string>>): Promise<void>;
 }
 
 /** @param settings environment variables on top of a development service's */
@@ -61,14 +62,18 @@ export async function startTestService(settings: Readonly<Record<string, string>
   const clock = new ShiftedClock();
   const lines: LogLine[] = [];
   const { environment, remove } = await ground();
-  const config = readConfig({
-    LATCHKEY_LISTEN: "127.0.0.1:0",
-    LATCHKEY_OPS_LISTEN: "127.0.0.1:0",
-    LATCHKEY_DRAIN_SECONDS: "1",
-    ...environment,
-    ...settings,
-  });
-  const start = () => startService({ config, clock, log: recordingLog(lines), timeShiftMs: () => clock.shiftMs() });
+  const configOf = (more: Readonly<Record<string, string>> = {}) =>
+    readConfig({
+      LATCHKEY_LISTEN: "127.0.0.1:0",
+      LATCHKEY_OPS_LISTEN: "127.0.0.1:0",
+      LATCHKEY_DRAIN_SECONDS: "1",
+      ...environment,
+      ...settings,
+      ...more,
+    });
+  let config = configOf();
+  const start = () =>
+    startService({ config, clock, log: recordingLog(lines), timeShiftMs: () => clock.shiftMs(), ...LANE });
   let service: Service = await start();
   const admin = (await readFile(adminCredentialFile(config.dataDir), "utf8")).trim();
   const client: TestService["client"] = (desc, credential) => clientOf(service.address, desc, credential);
@@ -98,8 +103,9 @@ export async function startTestService(settings: Readonly<Record<string, string>
       const person = await test.newPerson();
       return Object.assign(await person.keys.issueKey({ name: "a key", ...more }), { person });
     },
-    async restart() {
+    async restart(more) {
       await service.stop();
+      config = configOf(more);
       service = await start();
     },
     async [Symbol.asyncDispose]() {

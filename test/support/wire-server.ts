@@ -13,6 +13,7 @@ import type { Caller, UnaryHandlers } from "../../src/rpc/call.ts";
 import { HealthRegistry } from "../../src/rpc/health.ts";
 import { bind, type ServiceHandlers } from "../../src/rpc/routes.ts";
 import { RpcServer, type RpcServerDeps, type RpcServerOptions } from "../../src/rpc/server.ts";
+import { LANE } from "./lane.ts";
 
 export interface LogLine {
   readonly level: "info" | "warn" | "error";
@@ -57,7 +58,15 @@ export async function startWireServer(setup: WireServerSetup = {}): Promise<Wire
     ...setup.deps,
   };
   const bindings = [bind(AuthService, setup.auth ?? {}), bind(KeyService, setup.keys ?? {}), bind(AdminService, {})];
-  const options = { host: "127.0.0.1", port: 0, reflection: true, corsOrigins: [], drainMs: 5000, ...setup.options };
+  const options = {
+    host: "127.0.0.1",
+    port: 0,
+    reflection: true,
+    corsOrigins: [],
+    drainMs: 5000,
+    ...LANE,
+    ...setup.options,
+  };
   const server = new RpcServer(deps, bindings, options);
   const address = await server.start();
   health.setAll("SERVING");

@@ -806,7 +806,7 @@ export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> 
  */
 export type RotateSigningKeyResponse = Message<"latchkey.v1.RotateSigningKeyResponse"> & {
   /**
-   * The new key.
+   * The key that is next; active at once where none was.
    *
    * @generated from field: latchkey.v1.SigningKey key = 1;
    */
@@ -1018,7 +1018,10 @@ export const AdminService: GenService<{
     output: typeof EnableUserResponseSchema;
   },
   /**
-   * Makes a one-time token with which the user sets a new password.
+   * Makes a one-time token with which the user sets a new password, good for a
+   * day. Earlier ones end; password and sessions stay until it is used.
+   *
+   * FAILED_PRECONDITION: the user is disabled.
    *
    * @generated from rpc latchkey.v1.AdminService.CreatePasswordReset
    */
@@ -1038,7 +1041,7 @@ export const AdminService: GenService<{
     output: typeof ClearLoginFailuresResponseSchema;
   },
   /**
-   * Ends all sessions of a user.
+   * Ends all sessions of a user. Idempotent.
    *
    * @generated from rpc latchkey.v1.AdminService.EndUserSessions
    */
@@ -1048,7 +1051,10 @@ export const AdminService: GenService<{
     output: typeof EndUserSessionsResponseSchema;
   },
   /**
-   * Empties the windows of a key.
+   * Empties the windows of a key's own limits. Limits that services named for
+   * the key stay.
+   *
+   * UNAVAILABLE: Redis is out of reach; nothing was reset.
    *
    * @generated from rpc latchkey.v1.AdminService.ResetRateLimits
    */
@@ -1115,7 +1121,8 @@ export const AdminService: GenService<{
   },
   /**
    * Makes a new signing key. It is published at once and signs once every
-   * verifier can know it.
+   * verifier can know it, 6 minutes later; the old one retires then. While a
+   * key is next it is that one that is returned, and none is made.
    *
    * @generated from rpc latchkey.v1.AdminService.RotateSigningKey
    */
@@ -1125,7 +1132,11 @@ export const AdminService: GenService<{
     output: typeof RotateSigningKeyResponseSchema;
   },
   /**
-   * Takes a signing key out at once; its tokens are refused.
+   * Takes a signing key out at once; its tokens are refused, and people get new
+   * ones by Refresh. If it was the one that signed, the next one signs at once,
+   * or a new one. Verifiers elsewhere that keep the key set learn of both when
+   * they fetch it again, after 5 minutes at most. Revoking a key that is next
+   * cancels the rotation. Idempotent.
    *
    * @generated from rpc latchkey.v1.AdminService.RevokeSigningKey
    */

@@ -56,7 +56,7 @@ export type SigningKey = Message<"latchkey.v1.SigningKey"> & {
   activateTime?: Timestamp | undefined;
 
   /**
-   * When it stopped signing.
+   * When it stopped signing, or will; absent while nothing is to replace it.
    *
    * @generated from field: google.protobuf.Timestamp retire_time = 6;
    */
@@ -98,7 +98,8 @@ export const SigningKey_State = {
   ACTIVE: 2,
 
   /**
-   * Signs no more; still published until its last tokens expire.
+   * Signs no more; still published until its last tokens expire. Listed for
+   * 30 days more at least.
    *
    * @generated from enum value: STATE_RETIRED = 3;
    */

@@ -1,0 +1,98 @@
+/**
+ * `npm run bench`: what VerifyKey costs, beside what others cost that do less, all in one run. README.md says how to
+ * read it.
+ *
+ *   npm run bench -- --quick           a few seconds, for CI: that it runs and every answer is right
+ *   npm run bench -- --rate 5000       calls per second at which latency is measured, 1,000 without it
+ *   npm run bench -- --only VerifyKey  rows whose name has this text, and the bare no-op
+ *   npm run --silent bench -- --json   the report as JSON on standard output; progress goes to standard error
+ *
+ * The exit code is 1 if any answer was wrong.
+ */
+import { cpus, loadavg } from "node:os";
+import { parseArgs } from "node:util";
+import { hasPostgres } from "../test/support/postgres-server.ts";
+import { hasRedis } from "../test/support/redis-server.ts";
+import { hasH2load } from "./closed-loop.ts";
+import { type Cores, chooseCores, pin } from "./cores.ts";
+import { measureLimiter } from "./limiter.ts";
+import { measureRows } from "./measure.ts";
+import { ratiosOf } from "./ratios.ts";
+import { FLOOR, rowsOf } from "./rows.ts";
+import { formatReport, type Report } from "./table.ts";
+import { pinAll, type Stores, startStores, startTargets } from "./targets.ts";
+
+const FULL = { rounds: 3, seconds: 1.5, warmUpCalls: 4_000, unseenKeys: 600, limiterCalls: 30_000 };
+const QUICK = { rounds: 1, seconds: 0.3, warmUpCalls: 500, unseenKeys: 60, limiterCalls: 5_000 };
+
+const { values: flags } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+    only: { type: "string", default: "" },
+    rate: { type: "string", default: "1000" },
+  },
+});
+const size = flags.quick ? QUICK : FULL;
+const isH2load = hasH2load();
+const startMs = performance.now();
+
+try {
+  const report = await run();
+  process.stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : `\n${formatReport(report)}`);
+} catch (error) {
+  process.stderr.write(`bench: ${(error as Error).message}\n`);
+  process.exitCode = 1;
+}
+
+async function run(): Promise<Report> {
+  const loadBefore = loadavg()[0]!;
+  await using stack = new AsyncDisposableStack();
+  sayWhatIsMissing();
+  progress("starting servers, issuing keys");
+  const stores = await startStores(stack);
+  const targets = await startTargets(stack, stores, size.unseenKeys);
+  const cores = chooseCores();
+  if (cores !== undefined) pinAll(cores, stores, targets);
+  const rows = rowsOf(targets).filter(({ name }) => name === FLOOR || name.includes(flags.only));
+  const latencyRate = Number(flags.rate);
+  const figures = await measureRows({ ...size, rows, redis: stores.redis, isH2load, latencyRate, progress });
+  const limiter = await measureDecisions(cores, stores);
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    machine: describeMachine(cores, loadBefore),
+    latencyRate,
+    rows: figures,
+    limiter,
+    ratios: ratiosOf(figures, limiter),
+  };
+}
+
+function sayWhatIsMissing(): void {
+  for (const [isHere, name] of [
+    [isH2load, "h2load (nghttp2-client); a slower client in Node makes the load"],
+    [hasRedis(), "redis-server; no row has limits in Redis"],
+    [hasPostgres(), "PostgreSQL; keys are read from the embedded database alone"],
+  ] as const) {
+    if (!isHere) progress(`not installed: ${name}`);
+  }
+}
+
+/** Redis and we each on a core of our own: the servers under test are idle now. */
+async function measureDecisions(cores: Cores | undefined, { redisServer }: Stores) {
+  if (redisServer === undefined || !"limiter".includes(flags.only)) return [];
+  if (cores !== undefined) pin(redisServer.pid, cores.server);
+  progress("the limiter's script against 2 x INCR + EXPIRE");
+  return measureLimiter({ url: redisServer.url, rounds: size.rounds, calls: size.limiterCalls, progress });
+}
+
+function describeMachine(cores: Cores | undefined, loadBefore: number): string {
+  const pinned = cores === undefined ? "nothing pinned" : "server and load generator pinned to a core each";
+  const load = `load average ${loadBefore.toFixed(1)} before the run`;
+  const generator = isH2load ? "h2load" : "client in Node";
+  return `${cpus().length} cores (${cpus()[0]?.model.trim()}), ${pinned}, ${generator}, Node ${process.versions.node}, ${load}`;
+}
+
+function progress(line: string): void {
+  process.stderr.write(`${((performance.now() - startMs) / 1000).toFixed(0).padStart(4)} s  ${line}\n`);
+}

@@ -1,0 +1,96 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { DescService } from "@bufbuild/protobuf";
+import { createClient, type Interceptor } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { adminCredentialFile } from "../src/first-operator.ts";
+import { AdminService } from "../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../src/gen/latchkey/v1/key_service_pb.ts";
+import { type Server, startServer } from "./server.ts";
+
+/** latchkey as `npm start` runs it, in a folder of its own, with a caller's credential and keys to verify. */
+export interface Service extends Server {
+  /** Of a service with the scope `verify`. */
+  readonly credential: string;
+  /** Keys without limits. */
+  readonly openKeys: readonly string[];
+  /** Keys with a minute and a day that no run can fill. */
+  readonly limitedKeys: readonly string[];
+  /** Keys without limits that nobody has asked about yet. */
+  readonly unseenKeys: readonly string[];
+}
+
+export interface ServiceOptions {
+  /** DATABASE_URL and REDIS_URL, as far as it shall use them. */
+  readonly stores: Readonly<Record<string, string>>;
+  readonly unseenKeys: number;
+}
+
+/** In one batch, and so the most that one call of any row needs. */
+export const KEYS_IN_BATCH = 50;
+/** More than a run can use up, so that every call is counted and none refused. */
+export const NO_RUN_FILLS = 999_999_999;
+/** Keys of one owner: an owner with thousands would be a case of its own. */
+const KEYS_PER_OWNER = 100;
+
+const TIERS = { limited: `limited:${NO_RUN_FILLS}/${NO_RUN_FILLS}`, open: "open:-/-" };
+const MAIN = join(import.meta.dirname, "../src/main.ts");
+
+export async function startService({ stores, unseenKeys }: ServiceOptions): Promise<Service> {
+  const server = await startServer(
+    () => [process.execPath, MAIN],
+    (port, folder) => ({
+      ...stores,
+      LATCHKEY_LISTEN: `127.0.0.1:${port}`,
+      LATCHKEY_OPS_LISTEN: "127.0.0.1:0",
+      LATCHKEY_DATA_DIR: folder,
+      LATCHKEY_TIERS: `${TIERS.limited},${TIERS.open}`,
+    }),
+  );
+  const manager = new Http2SessionManager(`http://127.0.0.1:${server.port}`);
+  try {
+    const clients = clientsOf(manager);
+    const admin = readFileSync(adminCredentialFile(server.folder), "utf8").trim();
+    const made = await clients(AdminService, admin).issueServiceCredential({ name: "bench", scopes: ["verify"] });
+    const [openKeys, limitedKeys] = [
+      await issueKeys(clients, admin, "open", KEYS_IN_BATCH),
+      await issueKeys(clients, admin, "limited", KEYS_IN_BATCH),
+    ];
+    const unseen: string[] = [];
+    while (unseen.length < unseenKeys) {
+      const count = Math.min(KEYS_PER_OWNER, unseenKeys - unseen.length);
+      unseen.push(...(await issueKeys(clients, admin, "open", count)));
+    }
+    return { ...server, credential: made.secret, openKeys, limitedKeys, unseenKeys: unseen };
+  } catch (error) {
+    const said = server.lastWords();
+    await server.stop();
+    throw new Error(`${(error as Error).message}; the service said:\n${said}`, { cause: error });
+  } finally {
+    manager.abort();
+  }
+}
+
+type Clients = ReturnType<typeof clientsOf>;
+
+function clientsOf(sessionManager: Http2SessionManager) {
+  const baseUrl = sessionManager.authority;
+  return <S extends DescService>(service: S, credential?: string) => {
+    const withCredential: Interceptor = (next) => (request) => {
+      if (credential !== undefined) request.header.set("authorization", `Bearer ${credential}`);
+      return next(request);
+    };
+    return createClient(service, createGrpcTransport({ baseUrl, sessionManager, interceptors: [withCredential] }));
+  };
+}
+
+/** Keys of a new owner. */
+async function issueKeys(clients: Clients, admin: string, tier: keyof typeof TIERS, count: number): Promise<string[]> {
+  const email = `${crypto.randomUUID()}@example.com`;
+  const { user, tokens } = await clients(AuthService).register({ email, password: crypto.randomUUID() });
+  await clients(AdminService, admin).updateUser({ user: { id: user!.id, tier }, updateMask: { paths: ["tier"] } });
+  const keys = clients(KeyService, tokens!.accessToken);
+  const issued = Array.from({ length: count }, (_, index) => keys.issueKey({ name: `key ${index}`, tier }));
+  return (await Promise.all(issued)).map(({ apiKey }) => apiKey);
+}

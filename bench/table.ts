@@ -1,0 +1,66 @@
+import type { DecisionCost } from "./limiter.ts";
+import type { Figures } from "./measure.ts";
+import type { Ratio } from "./ratios.ts";
+import { FLOOR } from "./rows.ts";
+
+/** All that a run found out. `--json` prints it as it is. */
+export interface Report {
+  readonly date: string;
+  /** What the machine is and how it was used: without it a figure means nothing. */
+  readonly machine: string;
+  readonly latencyRate: number;
+  readonly rows: readonly Figures[];
+  readonly limiter: readonly DecisionCost[];
+  readonly ratios: readonly Ratio[];
+}
+
+/** The report as Markdown that reads well on a terminal too. */
+export function formatReport(report: Report): string {
+  const floorUs = report.rows.find(({ name }) => name === FLOOR)?.serverUs;
+  const head = ["", "calls/s", "CPU µs", "±", "Redis µs", "x bare", "p50 ms", "p99 ms"];
+  const rows = report.rows.map((row) => [
+    row.name,
+    thousands(row.perSecond),
+    short(row.serverUs),
+    `${Math.round(row.spread * 100)} %`,
+    short(row.redisUs),
+    floorUs === undefined ? "" : (row.serverUs / floorUs).toFixed(2),
+    row.p50Ms?.toFixed(2) ?? "",
+    row.p99Ms?.toFixed(2) ?? "",
+  ]);
+  const decisions = report.limiter.map((cost) => [
+    cost.name,
+    thousands(1e6 / cost.wallUs),
+    short(cost.nodeUs),
+    "",
+    short(cost.redisUs),
+    ...["", "", ""],
+  ]);
+  const ratios = report.ratios.map(({ name, value }) => [name, value.toFixed(2)]);
+  const latency = `p50 and p99 are at ${thousands(report.latencyRate)} calls/s.`;
+  return `${report.date}, ${report.machine}. ${latency}
+
+${markdown(head, [...rows, ...decisions])}
+
+${markdown(["ratios of this run", ""], ratios)}
+`;
+}
+
+function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((_, column) => Math.max(3, ...[head, ...rows].map((row) => row[column]!.length)));
+  const pad = (text: string, column: number) =>
+    column === 0 ? text.padEnd(widths[column]!) : text.padStart(widths[column]!);
+  const line = (cells: readonly string[]) => `| ${cells.map(pad).join(" | ")} |`;
+  const rule = widths.map((width, column) => (column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));
+  return [line(head), line(rule), ...rows.map(line)].join("\n");
+}
+
+function thousands(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
+}
+
+/** Three digits are what a measurement has. */
+function short(value: number | undefined): string {
+  if (value === undefined) return "";
+  return value < 100 ? value.toFixed(1) : Math.round(value).toString();
+}

@@ -1,0 +1,79 @@
+/** All servers of a run, and on which core each of them is. */
+import { Redis } from "ioredis";
+import { hasPostgres, type PostgresServer, startPostgres } from "../test/support/postgres-server.ts";
+import { hasRedis, type RedisServer, startRedis } from "../test/support/redis-server.ts";
+import { childrenOf } from "../test/support/server-process.ts";
+import { type Cores, pin } from "./cores.ts";
+import { type Server, startPeer } from "./server.ts";
+import { type Service, startService } from "./service.ts";
+
+/** What this machine has; of their own for this run. */
+export interface Stores {
+  readonly postgres: PostgresServer | undefined;
+  readonly redisServer: RedisServer | undefined;
+  /** To ask Redis for its CPU time. */
+  readonly redis: Redis | undefined;
+}
+
+/** What the rows run against. */
+export interface Targets {
+  readonly bare: Server;
+  readonly connectNode: Server;
+  readonly grpcJs: Server;
+  /** On the embedded database, with limits in the process. */
+  readonly embedded: Service;
+  /** On PostgreSQL and Redis, as far as this machine has them. */
+  readonly stored: { readonly service: Service; readonly hasPostgres: boolean; readonly hasRedis: boolean } | undefined;
+}
+
+/** @param stack ends them */
+export async function startStores(stack: AsyncDisposableStack): Promise<Stores> {
+  const postgres = hasPostgres() ? stack.use(await startPostgres()) : undefined;
+  const redisServer = hasRedis() ? stack.use(await startRedis()) : undefined;
+  const redis = redisServer && new Redis(redisServer.url);
+  stack.defer(() => redis?.disconnect());
+  return { postgres, redisServer, redis };
+}
+
+/**
+ * @param stack ends them
+ * @param unseenKeys of each service
+ */
+export async function startTargets(
+  stack: AsyncDisposableStack,
+  { postgres, redisServer }: Stores,
+  unseenKeys: number,
+): Promise<Targets> {
+  const owned = async <T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> => {
+    const server = await starting;
+    stack.defer(() => server.stop());
+    return server;
+  };
+  const urls = {
+    ...(postgres && { DATABASE_URL: postgres.url() }),
+    ...(redisServer && { REDIS_URL: redisServer.url }),
+  };
+  const hasStores = postgres !== undefined || redisServer !== undefined;
+  const embedding = owned(startService({ stores: {}, unseenKeys }));
+  const storing = hasStores ? owned(startService({ stores: urls, unseenKeys })) : undefined;
+  // Where one fails, the other one is owned before that is told.
+  await Promise.allSettled([embedding, storing]);
+  const service = await storing;
+  return {
+    bare: await owned(startPeer("bare.ts")),
+    connectNode: await owned(startPeer("connect-node.ts")),
+    grpcJs: await owned(startPeer("grpc-js.ts")),
+    embedded: await embedding,
+    stored: service && { service, hasPostgres: postgres !== undefined, hasRedis: redisServer !== undefined },
+  };
+}
+
+/** Pins everything, this process too. Once all is started: until then every core may help. */
+export function pinAll(cores: Cores, { postgres, redisServer }: Stores, targets: Targets): void {
+  const { bare, connectNode, grpcJs, embedded, stored } = targets;
+  const servers = [bare, connectNode, grpcJs, embedded, ...(stored ? [stored.service] : [])];
+  for (const server of servers) pin(server.pid, cores.server);
+  const backends = postgres ? [postgres.pid, ...childrenOf(postgres.pid)] : [];
+  for (const pid of [...backends, ...(redisServer ? [redisServer.pid] : [])]) pin(pid, cores.stores);
+  pin(process.pid, cores.load);
+}

@@ -1,0 +1,21 @@
+import { isId } from "../lib/id.ts";
+import { userNotFound } from "./get-user.ts";
+import type { LoginThrottle } from "./login-throttle.ts";
+import type { ChangedBy } from "./user.ts";
+import type { UserStore } from "./user-store.ts";
+
+export interface ClearLoginFailuresDeps {
+  readonly users: Pick<UserStore, "secretsById">;
+  readonly loginThrottle: LoginThrottle;
+}
+
+/** Lets a person try to log in from anywhere again. Idempotent. @throws USER_NOT_FOUND */
+export async function clearLoginFailures(
+  deps: ClearLoginFailuresDeps,
+  input: { readonly userId: string; readonly by: ChangedBy },
+): Promise<void> {
+  const { userId, by } = input;
+  const found = isId("usr", userId) ? await deps.users.secretsById(userId) : undefined;
+  if (found === undefined) throw userNotFound();
+  await deps.loginThrottle.clear({ emailNormalized: found.emailNormalized, userId, by });
+}

@@ -1,0 +1,11 @@
+import type { SigningKeyRecord } from "./signing-key.ts";
+import type { SigningKeyStore } from "./signing-key-store.ts";
+
+export interface ListSigningKeysDeps {
+  readonly store: Pick<SigningKeyStore, "history">;
+}
+
+/** The keys that sign access tokens, in every state, newest first. @throws DATABASE_UNAVAILABLE */
+export function listSigningKeys(deps: ListSigningKeysDeps): Promise<readonly SigningKeyRecord[]> {
+  return deps.store.history();
+}

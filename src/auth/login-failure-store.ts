@@ -1,0 +1,66 @@
+import type { LoginFailures } from "./login-limits.ts";
+import type { ChangedBy } from "./user.ts";
+
+/** What an attempt is counted for. */
+export interface LoginSubject {
+  /**
+   * Digests of one account's address, 32 bytes each, one per version of the master key. The first is under the version
+   * that is current in this process, which may not be the current one of another: what is kept under any of them counts,
+   * and processes that share a version pass one after the other.
+   */
+  readonly accounts: readonly [Uint8Array, ...Uint8Array[]];
+  /** As `networkOf` has it. */
+  readonly network: string;
+  /** As `addressOf` has it. */
+  readonly address: string;
+  /** Whether the account's password is guessed at. Where it is not, only the address is judged and counted. */
+  readonly isGuess: boolean;
+}
+
+/** A failure as it was counted; with it a success can take it back. */
+export interface CountedFailure {
+  readonly atMs: number;
+  /** The account's failures in a row, this one included; 0 where there was no guess. */
+  readonly ofAccount: number;
+}
+
+/**
+ * Where failed logins are kept: durably, by digest, whether or not there is such an account, so that nothing here tells
+ * who has one. Attempts on one account, and attempts from one address, pass one after the other through each method that
+ * writes. Times are the database's.
+ */
+export interface LoginFailureStore {
+  /** How things stand. Waits for nobody, so it may be behind attempts that are being counted. */
+  find(subject: LoginSubject): Promise<{ readonly failures: LoginFailures; readonly nowMs: number }>;
+
+  /**
+   * Counts a failure, unless `LOGIN_LIMITS` make the attempt wait: judged and written in one step. A refused attempt
+   * counts nowhere, so that nobody prolongs a wait by not waiting.
+   */
+  count(subject: LoginSubject): Promise<CountedFailure | { readonly retryAfterMs: number }>;
+
+  /**
+   * Takes a counted failure back, and ends the account's run: failures counted before it are forgotten, those counted
+   * since, by others, stay. The network begins anew, and is known from now on. Of the networks of one account the 50
+   * that logged in last are kept.
+   */
+  succeed(subject: LoginSubject, counted: CountedFailure): Promise<void>;
+
+  /** Forgets all failures of an account; its known networks stay known. Puts it on record under the user's id. */
+  clear(input: {
+    readonly accounts: LoginSubject["accounts"];
+    readonly userId: string;
+    readonly by: ChangedBy;
+  }): Promise<void>;
+
+  /**
+   * Removes what no judgement would look at. Also bounds what an attacker with many addresses can fill: beyond
+   * `MAX_LOGIN_ROWS` accounts those with the fewest failures go, so that no flood of made-up accounts frees one that is
+   * guarded; and beyond as many networks those that would be forgotten first.
+   */
+  prune(): Promise<void>;
+}
+
+/** About 100 MB each for accounts and networks. */
+export const MAX_LOGIN_ROWS = 1_000_000;
+export const MAX_KNOWN_NETWORKS = 50;

@@ -1,0 +1,227 @@
+import {
+  type CountedFailure,
+  type LoginFailureStore,
+  type LoginSubject,
+  MAX_KNOWN_NETWORKS,
+  MAX_LOGIN_ROWS,
+} from "../auth/login-failure-store.ts";
+import { accountWaitMs, addressWaitMs, LOGIN_LIMITS, type LoginFailures } from "../auth/login-limits.ts";
+import { type Database, ms, msOf, type Row, type Transaction } from "./database.ts";
+
+type ClearInput = Parameters<LoginFailureStore["clear"]>[0];
+
+interface FoundFailures {
+  readonly failures: LoginFailures;
+  readonly nowMs: number;
+}
+
+/** Rows that one pruning removes of one table, so that it ends within the time of a statement. */
+const PRUNE_ROWS = 20_000;
+
+export class PostgresLoginFailureStore implements LoginFailureStore {
+  readonly #database: Database;
+  readonly #maxRows: number;
+
+  constructor(database: Database, maxRows = MAX_LOGIN_ROWS) {
+    this.#database = database;
+    this.#maxRows = maxRows;
+  }
+
+  async find(subject: LoginSubject): Promise<FoundFailures> {
+    const [row] = await this.#database.run(...findSql(this.#database.now, subject));
+    return toFound(row);
+  }
+
+  async count(subject: LoginSubject): Promise<CountedFailure | { readonly retryAfterMs: number }> {
+    return this.#database.transact(async (tx) => {
+      await lock(tx, subject.accounts, subject.address);
+      // Read anew, with a time of its own: the transaction's is that before the wait for the locks.
+      const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
+      const { failures, nowMs } = toFound(row);
+      const retryAfterMs = (subject.isGuess ? accountWaitMs : addressWaitMs)(failures, nowMs);
+      if (retryAfterMs !== undefined) return { retryAfterMs };
+      await countForAddress(tx, subject, nowMs);
+      if (!subject.isGuess) return { atMs: nowMs, ofAccount: 0 };
+      await countForAccount(tx, subject, nowMs);
+      await countForNetwork(tx, subject, nowMs);
+      return { atMs: nowMs, ofAccount: failures.ofAccount + 1 };
+    });
+  }
+
+  async succeed(subject: LoginSubject, counted: CountedFailure): Promise<void> {
+    await this.#database.transact(async (tx) => {
+      await lock(tx, subject.accounts, subject.address);
+      await takeBackFromAddress(tx, subject, counted);
+      await endRun(tx, subject, counted);
+      await noteLogin(tx, subject);
+    });
+  }
+
+  async clear({ accounts, userId, by }: ClearInput): Promise<void> {
+    await this.#database.transact(async (tx) => {
+      await lock(tx, accounts);
+      const [own, digests] = ofAccounts(accounts);
+      const cleared = await tx.em.execute<Row[]>(`delete from login_accounts where ${own} returning 1 as one`, digests);
+      const networks = await tx.em.execute<Row[]>(
+        `update login_networks set failures = 0, failed_at = null where ${own} and failures > 0 returning 1 as one`,
+        digests,
+      );
+      if (cleared.length + networks.length === 0) return;
+      const { actorId, clientIp } = by;
+      await tx.record({ kind: "user.login_failures_cleared", actorId, subjectId: userId, clientIp });
+    });
+  }
+
+  async prune(): Promise<void> {
+    const { now } = this.#database;
+    for (const table of ["login_addresses", "login_networks"]) {
+      await this.#database.run(
+        `delete from ${table} where ctid in (select ctid from ${table} where forget_at < ${now} limit ${PRUNE_ROWS})`,
+        [],
+      );
+    }
+    await this.#cut("login_accounts", ["failures", "failed_at"]);
+    await this.#cut("login_networks", ["forget_at"]);
+  }
+
+  /** Removes what is behind the greatest so many. The index alone says where that begins. */
+  async #cut(table: string, columns: readonly string[]): Promise<void> {
+    const order = columns.map((column) => `${column} desc`).join(", ");
+    await this.#database.run(
+      `delete from ${table} where ctid in (select ctid from ${table} where (${columns.join(", ")}) <=
+         (select ${columns.join(", ")} from ${table} order by ${order} offset ?::int limit 1) limit ${PRUNE_ROWS})`,
+      [this.#maxRows],
+    );
+  }
+}
+
+/**
+ * Makes those that touch the same account or address pass one after the other, until the transaction ends; also the
+ * first ones, which have no row to lock yet. Always in the same order, so that nobody waits in a circle; should two
+ * processes see the versions of the ring differently, `transact` tries the one that PostgreSQL picks again.
+ */
+async function lock(tx: Transaction, accounts: LoginSubject["accounts"], address?: string): Promise<void> {
+  const names = accounts.map((digest) => `login-account ${hex(digest)}`).sort();
+  if (address !== undefined) names.unshift(`login-address ${address}`);
+  const locks = names.map(() => "pg_advisory_xact_lock(hashtextextended(?, 0)) is null");
+  await tx.em.execute(`select ${locks.join(", ")}`, names);
+}
+
+function findSql(now: string, { accounts, network, address }: LoginSubject): [string, unknown[]] {
+  const [own, digests] = ofAccounts(accounts);
+  const isRemembered = `failed_at > ${now} - ${span(LOGIN_LIMITS.networkMemoryMs)}`;
+  const isInWindow = `t > ${now} - ${span(LOGIN_LIMITS.addressWindowMs)}`;
+  const sql = `select ${ms(now)} as now_ms, a.failures as of_account, n.*,
+      (select json_agg(${ms("t")})::text from login_addresses, unnest(failed_at) t
+         where address = ? and ${isInWindow}) as address_failed_ms
+    from (select coalesce(sum(failures), 0)::int as failures from login_accounts where ${own}) a,
+      (select coalesce(sum(failures) filter (where ${isRemembered}), 0)::int as of_network,
+         ${ms("max(failed_at)")} as network_failed_ms, ${ms("max(logged_in_at)")} as network_logged_in_ms
+       from login_networks where ${own} and network = ?) n`;
+  return [sql, [address, ...digests, ...digests, network]];
+}
+
+function toFound(row: Row | undefined): FoundFailures {
+  const times = JSON.parse((row?.address_failed_ms as string | null) ?? "[]") as number[];
+  const ofNetwork = row?.of_network as number;
+  const failures = Object.freeze({
+    ofAccount: row?.of_account as number,
+    ofNetwork,
+    networkFailedAtMs: ofNetwork === 0 ? undefined : msOf(row?.network_failed_ms),
+    networkLoggedInAtMs: msOf(row?.network_logged_in_ms),
+    addressFailedAtMs: Object.freeze(times.map(Math.round)),
+  });
+  return { failures, nowMs: Math.floor(row?.now_ms as number) };
+}
+
+/** At most 20 times are kept, since with 20 in the window nothing is counted. */
+async function countForAddress(tx: Transaction, { address }: LoginSubject, nowMs: number): Promise<void> {
+  const window = span(LOGIN_LIMITS.addressWindowMs);
+  await tx.em.execute(
+    `insert into login_addresses as a (address, failed_at, forget_at)
+     values (?, array[?::timestamptz], ?::timestamptz + ${window})
+     on conflict (address) do update set
+       failed_at = array(select t from unnest(a.failed_at) t where t > excluded.forget_at - 2 * ${window})
+         || excluded.failed_at,
+       forget_at = excluded.forget_at`,
+    [address, iso(nowMs), iso(nowMs)],
+  );
+}
+
+async function countForAccount(tx: Transaction, { accounts }: LoginSubject, nowMs: number): Promise<void> {
+  await tx.em.execute(
+    `insert into login_accounts as a (account_digest, failures, failed_at)
+     values (decode(?, 'hex'), 1, ?::timestamptz)
+     on conflict (account_digest) do update set failures = a.failures + 1, failed_at = excluded.failed_at`,
+    [hex(accounts[0]), iso(nowMs)],
+  );
+}
+
+async function countForNetwork(tx: Transaction, subject: LoginSubject, nowMs: number): Promise<void> {
+  const memory = span(LOGIN_LIMITS.networkMemoryMs);
+  await tx.em.execute(
+    `insert into login_networks as n (account_digest, network, failures, failed_at, logged_in_at, forget_at)
+     values (decode(?, 'hex'), ?, 1, ?::timestamptz, null, ?::timestamptz + ${memory})
+     on conflict (account_digest, network) do update set
+       failures = case when n.failed_at > excluded.failed_at - ${memory} then n.failures + 1 else 1 end,
+       failed_at = excluded.failed_at,
+       forget_at = greatest(n.forget_at, excluded.forget_at)`,
+    [hex(subject.accounts[0]), subject.network, iso(nowMs), iso(nowMs)],
+  );
+}
+
+/** One of its times: two attempts of one address may have been counted in the same millisecond. */
+async function takeBackFromAddress(tx: Transaction, { address }: LoginSubject, { atMs }: CountedFailure) {
+  await tx.em.execute(
+    `update login_addresses a set failed_at = a.failed_at[:p.place - 1] || a.failed_at[p.place + 1:]
+     from (select array_position(failed_at, ?::timestamptz(3)) as place from login_addresses where address = ?) p
+     where a.address = ? and p.place is not null`,
+    [iso(atMs), address, address],
+  );
+}
+
+/** What others failed since this one was counted goes on. */
+async function endRun(tx: Transaction, { accounts }: LoginSubject, { atMs, ofAccount }: CountedFailure) {
+  const [own, digests] = ofAccounts(accounts);
+  const rows = await tx.em.execute<Row[]>(`delete from login_accounts where ${own} returning failures`, digests);
+  const failures = rows.reduce((sum, row) => sum + (row.failures as number), 0);
+  if (ofAccount === 0 || failures <= ofAccount) return;
+  await tx.em.execute(
+    "insert into login_accounts (account_digest, failures, failed_at) values (decode(?, 'hex'), ?::int, ?::timestamptz)",
+    [hex(accounts[0]), failures - ofAccount, iso(atMs)],
+  );
+}
+
+async function noteLogin(tx: Transaction, { accounts, network }: LoginSubject): Promise<void> {
+  const [own, digests] = ofAccounts(accounts);
+  const now = tx.now.toISOString();
+  await tx.em.execute(`delete from login_networks where ${own} and network = ?`, [...digests, network]);
+  await tx.em.execute(
+    `insert into login_networks (account_digest, network, failures, failed_at, logged_in_at, forget_at)
+     values (decode(?, 'hex'), ?, 0, null, ?::timestamptz, ?::timestamptz + ${span(LOGIN_LIMITS.knownNetworkMs)})`,
+    [hex(accounts[0]), network, now, now],
+  );
+  await tx.em.execute(
+    `delete from login_networks where ${own} and network in
+       (select network from login_networks where ${own} and logged_in_at is not null
+          order by logged_in_at desc, network offset ${MAX_KNOWN_NETWORKS})`,
+    [...digests, ...digests],
+  );
+}
+
+/** SQL for "is of this account", under whichever version of the master key it was kept. */
+function ofAccounts(accounts: LoginSubject["accounts"]): [sql: string, digests: string[]] {
+  return [`account_digest in (${accounts.map(() => "decode(?, 'hex')").join(", ")})`, accounts.map(hex)];
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
+function iso(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}
+
+function span(milliseconds: number): string {
+  return `interval '${milliseconds} milliseconds'`;
+}

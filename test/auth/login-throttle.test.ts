@@ -1,0 +1,136 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { changePassword } from "../../src/auth/change-password.ts";
+import { login } from "../../src/auth/login.ts";
+import { LoginThrottle } from "../../src/auth/login-throttle.ts";
+import { PasswordHasher } from "../../src/auth/password.ts";
+import { DomainError } from "../../src/lib/errors.ts";
+import { KeyRing } from "../../src/lib/key-ring.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DAYS, freshEmail, newPeople, PASSWORD, type People, registered } from "../support/people.ts";
+
+const WRONG = "violet harbour engine quilt";
+const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
+
+/** How an attempt ends: the reason of its refusal, or OK. */
+const endOf = (attempt: Promise<unknown>): Promise<string> =>
+  attempt.then(
+    () => "OK",
+    (error: unknown) => {
+      if (!(error instanceof DomainError)) throw error;
+      return error.reason;
+    },
+  );
+
+const count = (ends: readonly string[], reason: string) => ends.filter((end) => end === reason).length;
+
+describe(`guessing, on ${NEWEST}`, () => {
+  let test: TestDatabase;
+  let people: People;
+  let networks = 0;
+  beforeAll(async () => {
+    test = await openDatabase(NEWEST);
+    const made = newPeople(test);
+    const { ring, log } = made;
+    // A queue in which nobody is shed, so that only the throttle refuses.
+    const roomy = { concurrency: 2, maxQueue: 1000, maxWaitMs: 60_000 };
+    people = { ...made, passwords: new PasswordHasher({ ring, log, memoryKib: 1024, passes: 1, ...roomy }) };
+  });
+  afterAll(() => test?.[Symbol.asyncDispose]());
+
+  /** An address of a network that nobody came from before. */
+  const freshIp = () => `10.${++networks >> 8}.${networks & 255}.1`;
+
+  const tryLogin = (email: string, password: string, clientIp: string, at: People = people) =>
+    endOf(login(at, { email, password, clientIp, userAgent: "" }));
+
+  it("costs one hash for each attempt that is judged and none for any that is throttled, also in parallel", async () => {
+    const { user } = await registered(people, { clientIp: freshIp() });
+    for (const email of [user.email, freshEmail()]) {
+      const before = people.passwords.hashes;
+      const ends = await Promise.all(Array.from({ length: 150 }, () => tryLogin(email, WRONG, freshIp(), people)));
+      expect(count(ends, "LOGIN_FAILED")).toBe(90);
+      expect(count(ends, "TOO_MANY_ATTEMPTS")).toBe(60);
+      expect(people.passwords.hashes - before).toBe(90);
+    }
+  });
+
+  it("gets one address twenty hashes a minute, whatever accounts and methods it tries", async () => {
+    const clientIp = freshIp();
+    const { user } = await registered(people, { clientIp: freshIp() });
+    const attempts = (n: number) => [
+      tryLogin(freshEmail(), WRONG, clientIp, people),
+      endOf(registered(people, { email: user.email, clientIp })),
+      tryLogin(`${n}@example.com`, WRONG, clientIp, people),
+    ];
+    const before = people.passwords.hashes;
+    const ends = await Promise.all(Array.from({ length: 20 }, (_, n) => attempts(n)).flat());
+    expect(people.passwords.hashes - before).toBe(20);
+    expect(count(ends, "TOO_MANY_ATTEMPTS")).toBe(40);
+    test.clock.advance(60_000);
+    expect(await tryLogin(freshEmail(), WRONG, clientIp)).toBe("LOGIN_FAILED");
+  });
+
+  it("is not what a call is that was shed or given up: that leaves no failure behind", async () => {
+    const clientIp = freshIp();
+    const { user } = await registered(people, { clientIp });
+    const { ring, log } = people;
+    const busy = new PasswordHasher({ ring, log, memoryKib: 1024, passes: 1, concurrency: 1, maxQueue: 0 });
+    const at = { ...people, passwords: busy };
+    const blocked = Promise.withResolvers<void>();
+    const running = busy.hash(PASSWORD, undefined, () => blocked.promise);
+    for (let n = 0; n < 25; n++) expect(await tryLogin(user.email, WRONG, clientIp, at)).toBe("OVERLOADED");
+    const givenUp = { email: user.email, password: WRONG, clientIp, userAgent: "", signal: AbortSignal.abort() };
+    for (let n = 0; n < 25; n++) expect(await endOf(login(at, givenUp))).toBe("CANCELLED");
+    blocked.resolve();
+    await running;
+    const hashes = busy.hashes;
+    for (let n = 0; n < 5; n++) expect(await tryLogin(user.email, WRONG, clientIp, at)).toBe("LOGIN_FAILED");
+    expect(await tryLogin(user.email, PASSWORD, clientIp, at)).toBe("TOO_MANY_ATTEMPTS");
+    expect(busy.hashes - hashes).toBe(5);
+  });
+
+  it("by ChangePassword counts as by Login, and a password that was right counts as none", async () => {
+    const clientIp = freshIp();
+    const { user } = await registered(people, { clientIp });
+    const change = (currentPassword: string) =>
+      endOf(changePassword(people, { userId: user.id, currentPassword, newPassword: WRONG, clientIp, userAgent: "" }));
+    for (let n = 0; n < 4; n++) expect(await change("not this one, not this")).toBe("PASSWORD_WRONG");
+    expect(await change(PASSWORD)).toBe("OK");
+    for (let n = 0; n < 5; n++) expect(await change("not this one, not this")).toBe("PASSWORD_WRONG");
+    expect(await tryLogin(user.email, WRONG, clientIp)).toBe("TOO_MANY_ATTEMPTS");
+    expect(await change(WRONG)).toBe("TOO_MANY_ATTEMPTS");
+  });
+
+  it("goes on being counted while the master key is rotated", async () => {
+    const older = { version: 1, bytes: randomBytes(32) };
+    const newer = { version: 2, bytes: randomBytes(32) };
+    const rings = [new KeyRing([older]), new KeyRing([older, newer]), new KeyRing([newer, older])];
+    const email = freshEmail();
+    const store = new PostgresLoginFailureStore(test.database);
+    const { clock, log } = people;
+    const ends: string[] = [];
+    for (let n = 0; n < 120; n++) {
+      // In a rolling change neighbours of one step run side by side.
+      const ring = rings[Math.min(Math.floor(n / 40) + (n % 2), 2)]!;
+      const loginThrottle = new LoginThrottle({ store, ring, clock, log });
+      ends.push(await tryLogin(email, WRONG, freshIp(), { ...people, loginThrottle }));
+    }
+    expect(ends.indexOf("TOO_MANY_ATTEMPTS")).toBe(90);
+    expect(count(ends, "LOGIN_FAILED")).toBe(90);
+  });
+
+  it("is forgotten in the end where it can't matter, without anybody's doing", async () => {
+    const clientIp = freshIp();
+    const email = freshEmail();
+    await tryLogin(email, WRONG, clientIp);
+    const rows = async () =>
+      (await test.database.run("select count(*)::int as count from login_addresses where address = ?", [clientIp]))[0]
+        ?.count;
+    expect(await rows()).toBe(1);
+    test.clock.advance(DAYS);
+    await tryLogin(email, WRONG, freshIp());
+    await expect.poll(rows).toBe(0);
+  });
+});

@@ -1,0 +1,291 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { CountedFailure, LoginFailureStore, LoginSubject } from "../../src/auth/login-failure-store.ts";
+import { newId } from "../../src/lib/id.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DAYS, SECONDS } from "../support/people.ts";
+
+const MINUTES = 60 * SECONDS;
+const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+
+/** An attempt on an account that nobody tried before, from a network and an address of its own. */
+function newSubject(more: Partial<LoginSubject> = {}): LoginSubject {
+  const tag = randomBytes(8).toString("hex");
+  return { accounts: [randomBytes(32)], network: `net ${tag}`, address: `ip ${tag}`, isGuess: true, ...more };
+}
+
+const from = (subject: LoginSubject, network: string): LoginSubject => ({ ...newSubject(), ...subject, network });
+
+describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) => {
+  let test: TestDatabase;
+  let store: LoginFailureStore;
+  beforeAll(async () => {
+    test = await openDatabase(kind);
+    store = new PostgresLoginFailureStore(test.database);
+  });
+  afterAll(() => test?.[Symbol.asyncDispose]());
+
+  async function counted(subject: LoginSubject): Promise<CountedFailure> {
+    const outcome = await store.count(subject);
+    if ("retryAfterMs" in outcome) throw new Error(`refused for ${outcome.retryAfterMs} ms`);
+    return outcome;
+  }
+
+  /** Counts so many failures of an account, each from a network and an address of its own. */
+  async function failFromEverywhere(subject: LoginSubject, times: number): Promise<void> {
+    for (let n = 0; n < times; n++) await counted({ ...newSubject(), accounts: subject.accounts });
+  }
+
+  const failuresOf = async (subject: LoginSubject) => (await store.find(subject)).failures;
+
+  it("knows nothing of what never failed", async () => {
+    const { failures, nowMs } = await store.find(newSubject());
+    expect(failures).toEqual({
+      ofAccount: 0,
+      ofNetwork: 0,
+      networkFailedAtMs: undefined,
+      networkLoggedInAtMs: undefined,
+      addressFailedAtMs: [],
+    });
+    expect(Math.abs(nowMs - test.clock.nowMs())).toBeLessThan(5 * SECONDS);
+  });
+
+  it("gives back what it counted", async () => {
+    const subject = newSubject();
+    const first = await counted(subject);
+    const second = await counted(subject);
+    expect([first.ofAccount, second.ofAccount]).toEqual([1, 2]);
+    expect(await failuresOf(subject)).toEqual({
+      ofAccount: 2,
+      ofNetwork: 2,
+      networkFailedAtMs: second.atMs,
+      networkLoggedInAtMs: undefined,
+      addressFailedAtMs: [first.atMs, second.atMs],
+    });
+    expect(await failuresOf(from(subject, "another"))).toMatchObject({ ofAccount: 2, ofNetwork: 0 });
+  });
+
+  it("counts what is no guess for its address alone", async () => {
+    const subject = newSubject({ isGuess: false });
+    expect(await counted(subject)).toMatchObject({ ofAccount: 0 });
+    const { addressFailedAtMs, ...others } = await failuresOf(subject);
+    expect(addressFailedAtMs).toHaveLength(1);
+    expect(others).toMatchObject({ ofAccount: 0, ofNetwork: 0 });
+  });
+
+  it("makes a network wait after five failures, and a refused attempt does not prolong the wait", async () => {
+    const subject = newSubject();
+    for (let n = 0; n < 5; n++) await counted(subject);
+    expect(await store.count(subject)).toEqual({ retryAfterMs: 1000 });
+    expect(await failuresOf(subject)).toMatchObject({ ofAccount: 5, ofNetwork: 5 });
+    test.clock.advance(1000);
+    await counted(subject);
+    expect(await store.count(subject)).toEqual({ retryAfterMs: 2000 });
+    await counted(from(subject, "another"));
+  });
+
+  it("lets a network begin anew after a day, but does not forget the account's failures", async () => {
+    const subject = newSubject();
+    for (let n = 0; n < 5; n++) await counted(subject);
+    test.clock.advance(DAYS);
+    expect(await failuresOf(subject)).toMatchObject({ ofAccount: 5, ofNetwork: 0, networkFailedAtMs: undefined });
+    await counted(subject);
+    expect(await failuresOf(subject)).toMatchObject({ ofAccount: 6, ofNetwork: 1 });
+  });
+
+  it("lets 50 at once have no more than five of one network", async () => {
+    const subject = newSubject();
+    const outcomes = await Promise.all(
+      Array.from({ length: 50 }, () => store.count({ ...subject, address: newSubject().address })),
+    );
+    const times = outcomes.flatMap((outcome) => ("atMs" in outcome ? [outcome.atMs] : [])).sort((x, y) => x - y);
+    // On a slow machine the first wait ends before the fiftieth had its turn.
+    expect(times.filter((atMs) => atMs < times[0]! + SECONDS)).toHaveLength(5);
+    expect(await failuresOf(subject)).toMatchObject({ ofAccount: times.length });
+  });
+
+  it("lets 50 at once have no more than twenty of one address, whatever accounts they are for", async () => {
+    const { address } = newSubject();
+    const outcomes = await Promise.all(Array.from({ length: 50 }, () => store.count(newSubject({ address }))));
+    expect(outcomes.filter((outcome) => "atMs" in outcome)).toHaveLength(20);
+    test.clock.advance(MINUTES);
+    await counted(newSubject({ address }));
+    expect((await failuresOf(newSubject({ address }))).addressFailedAtMs).toHaveLength(1);
+  });
+
+  it("lets strangers fail 90 times in a row and no more, also all at once, and a known network 10 times more", async () => {
+    const known = newSubject();
+    await store.succeed(known, await counted(known));
+    await failFromEverywhere(known, 60);
+    const strangers = Array.from({ length: 60 }, () => ({ ...newSubject(), accounts: known.accounts }));
+    const outcomes = await Promise.all(strangers.map((stranger) => store.count(stranger)));
+    expect(outcomes.filter((outcome) => "atMs" in outcome)).toHaveLength(30);
+    expect(await store.count({ ...newSubject(), accounts: known.accounts })).toEqual({ retryAfterMs: 15 * MINUTES });
+    for (let n = 0; n < 10; n++) {
+      await counted({ ...known, address: newSubject().address });
+      test.clock.advance(15 * MINUTES);
+    }
+    expect(await failuresOf(known)).toMatchObject({ ofAccount: 100 });
+    expect(await store.count(known)).toEqual({ retryAfterMs: 15 * MINUTES });
+  });
+
+  it("forgets an account's known network after 30 days", async () => {
+    const known = newSubject();
+    await store.succeed(known, await counted(known));
+    await failFromEverywhere(known, 90);
+    test.clock.advance(30 * DAYS - MINUTES);
+    await store.succeed(known, await counted(known));
+    await failFromEverywhere(known, 90);
+    test.clock.advance(30 * DAYS);
+    expect(await store.count(known)).toEqual({ retryAfterMs: 15 * MINUTES });
+  });
+
+  it("takes a success' own failure back and ends the run, for the network too", async () => {
+    const subject = newSubject();
+    for (let n = 0; n < 4; n++) await counted(subject);
+    await store.succeed(subject, await counted(subject));
+    const { addressFailedAtMs, networkLoggedInAtMs, ...others } = await failuresOf(subject);
+    expect(others).toEqual({ ofAccount: 0, ofNetwork: 0, networkFailedAtMs: undefined });
+    expect(addressFailedAtMs).toHaveLength(4);
+    expect(Math.abs(networkLoggedInAtMs! - test.clock.nowMs())).toBeLessThan(5 * SECONDS);
+  });
+
+  it("keeps others' failures since, and other networks' waits, when one succeeds", async () => {
+    const subject = newSubject();
+    for (let n = 0; n < 5; n++) await counted({ ...from(subject, "guesser"), address: "guesser" });
+    const good = await counted(subject);
+    for (let n = 0; n < 3; n++) await counted({ ...newSubject(), accounts: subject.accounts });
+    await store.succeed(subject, good);
+    expect(await failuresOf(subject)).toMatchObject({ ofAccount: 3, ofNetwork: 0 });
+    expect(await store.count({ ...from(subject, "guesser"), address: "guesser" })).toHaveProperty("retryAfterMs");
+  });
+
+  it("a new account or a reset token ends the run whoever fails meanwhile", async () => {
+    const subject = newSubject({ isGuess: false });
+    await failFromEverywhere(subject, 10);
+    await store.succeed(subject, await counted(subject));
+    expect(await failuresOf(subject)).toMatchObject({ ofAccount: 0, networkLoggedInAtMs: expect.any(Number) });
+  });
+
+  it("takes back one of two failures of the same millisecond", async () => {
+    const subject = newSubject({ isGuess: false });
+    const { atMs } = await counted(subject);
+    const time = new Date(atMs).toISOString();
+    await test.database.run(
+      "update login_addresses set failed_at = array[?::timestamptz, ?::timestamptz, ?::timestamptz] where address = ?",
+      [time, time, time, subject.address],
+    );
+    await store.succeed(subject, { atMs, ofAccount: 0 });
+    expect((await failuresOf(subject)).addressFailedAtMs).toEqual([atMs, atMs]);
+  });
+
+  it("counts an account once whichever version of the master key is current, also all at once", async () => {
+    const [older, newer] = [randomBytes(32), randomBytes(32)];
+    const alone = newSubject({ accounts: [older] });
+    const known = { ...alone };
+    await store.succeed(known, await counted(known));
+    await failFromEverywhere(alone, 40);
+    const both: LoginSubject["accounts"][] = [
+      [older, newer],
+      [newer, older],
+    ];
+    const outcomes = await Promise.all(
+      Array.from({ length: 80 }, (_, n) => store.count(newSubject({ accounts: both[n % 2]! }))),
+    );
+    expect(outcomes.filter((outcome) => "atMs" in outcome)).toHaveLength(50);
+    for (const accounts of both) {
+      expect(await failuresOf(newSubject({ accounts }))).toMatchObject({ ofAccount: 90 });
+    }
+    const moved = { ...known, accounts: both[1]! };
+    await store.succeed(moved, await counted(moved));
+    for (const accounts of both) {
+      expect(await failuresOf({ ...known, accounts })).toMatchObject({ ofAccount: 0, ofNetwork: 0 });
+    }
+    await failFromEverywhere(moved, 90);
+    await counted({ ...moved, accounts: [newer] });
+  });
+
+  it("clears an account's failures everywhere, keeps its known networks, and puts that on record once", async () => {
+    const known = newSubject();
+    await store.succeed(known, await counted(known));
+    for (let n = 0; n < 5; n++) await counted(known);
+    await failFromEverywhere(known, 85);
+    const userId = newId("usr");
+    await store.clear({ accounts: known.accounts, userId, by: BY });
+    await store.clear({ accounts: known.accounts, userId, by: BY });
+    expect(await failuresOf(known)).toMatchObject({
+      ofAccount: 0,
+      ofNetwork: 0,
+      networkLoggedInAtMs: expect.any(Number),
+    });
+    await counted({ ...newSubject(), accounts: known.accounts });
+    const events = await test.database.run("select kind, actor_id, client_ip from audit_events where subject_id = ?", [
+      userId,
+    ]);
+    expect(events).toEqual([{ kind: "user.login_failures_cleared", actor_id: BY.actorId, client_ip: BY.clientIp }]);
+  });
+
+  it("keeps the 50 networks of an account that logged in last", async () => {
+    const first = newSubject();
+    await store.succeed(first, await counted(first));
+    for (let n = 0; n < 50; n++) {
+      test.clock.advance(1);
+      const next = { ...newSubject(), accounts: first.accounts };
+      await store.succeed(next, await counted(next));
+    }
+    expect((await failuresOf(first)).networkLoggedInAtMs).toBeUndefined();
+    const [row] = await test.database.run(
+      "select count(*)::int as count from login_networks where account_digest = decode(?, 'hex')",
+      [Buffer.from(first.accounts[0]).toString("hex")],
+    );
+    expect(row?.count).toBe(50);
+  });
+});
+
+describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s, pruned", (kind) => {
+  const rows = async ({ database }: TestDatabase, table: string) =>
+    (await database.run(`select count(*)::int as count from ${table}`, []))[0]?.count;
+
+  it("loses what no judgement would look at, and nothing else", async () => {
+    await using test = await openDatabase(kind);
+    const store = new PostgresLoginFailureStore(test.database);
+    const tried = newSubject();
+    const known = newSubject();
+    await store.count(tried);
+    await store.succeed(known, (await store.count(known)) as CountedFailure);
+    const find = async () => [(await store.find(tried)).failures, (await store.find(known)).failures];
+    for (const [passMs, addresses, networks] of [
+      [0, 2, 2],
+      [61 * SECONDS, 0, 2],
+      [DAYS, 0, 1],
+      [30 * DAYS, 0, 0],
+    ] as const) {
+      test.clock.advance(passMs);
+      const before = await find();
+      await store.prune();
+      expect(await rows(test, "login_addresses")).toBe(addresses);
+      expect(await rows(test, "login_networks")).toBe(networks);
+      expect(await rows(test, "login_accounts")).toBe(1);
+      if (passMs <= DAYS) expect(await find()).toEqual(before);
+    }
+  });
+
+  it("is bounded: of more accounts than that those with the fewest failures go first", async () => {
+    await using test = await openDatabase(kind);
+    const store = new PostgresLoginFailureStore(test.database, 5);
+    const known = newSubject();
+    await store.succeed(known, (await store.count(known)) as CountedFailure);
+    const guarded = newSubject();
+    for (let n = 0; n < 3; n++) await store.count(guarded);
+    for (let n = 0; n < 10; n++) {
+      test.clock.advance(1);
+      await store.count(newSubject());
+    }
+    await store.prune();
+    expect(await rows(test, "login_accounts")).toBe(5);
+    expect(await rows(test, "login_networks")).toBe(5);
+    expect((await store.find(guarded)).failures.ofAccount).toBe(3);
+    expect((await store.find(known)).failures.networkLoggedInAtMs).toBeDefined();
+  });
+});

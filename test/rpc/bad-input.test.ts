@@ -1,0 +1,394 @@
+import { request as httpRequest } from "node:http";
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BadRequestSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { checksum62 } from "../../src/lib/base62.ts";
+import { errorOf } from "../support/errors.ts";
+import { PASSWORD, type Person, startTestService, type TestService } from "../support/service.ts";
+
+/** Occurs in everything here that must not get into the log. */
+const CANARY = "canary";
+const STRONG = `${CANARY} ochre lantern waltz`;
+const UNKNOWN = "AAAAAAAAAAAAAAAA";
+const NOT_IDS = ["", "nonsense", `key_\0${UNKNOWN.slice(1)}`, "' or 1=1 --", CANARY.repeat(8000)];
+
+let service: TestService;
+let anyone: Client<typeof AuthService>;
+let admin: Client<typeof AdminService>;
+let verifier: Client<typeof KeyService>;
+let person: Person;
+beforeAll(async () => {
+  service = await startTestService();
+  anyone = service.client(AuthService);
+  admin = service.client(AdminService, service.admin);
+  verifier = service.client(KeyService, await service.newCredential("verify"));
+  person = await service.newPerson();
+});
+afterAll(() => service?.[Symbol.asyncDispose]());
+
+/** A call as curl makes it: the body is sent as it is written here. `path` is `Service/Method`. */
+async function post(path: string, body: string, credential?: string): Promise<{ status: number; text: string }> {
+  const response = await fetch(`http://${service.address}/latchkey.v1.${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...(credential && { authorization: `Bearer ${credential}` }) },
+    body,
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+/** What BadRequest says: each field with its reason. */
+async function violationsOf(call: Promise<unknown>): Promise<string[][]> {
+  const error = ConnectError.from(
+    await call.then(
+      () => new Error("the call succeeded"),
+      (reason: unknown) => reason,
+    ),
+  );
+  expect(error.code).toBe(Code.InvalidArgument);
+  const { fieldViolations } = error.findDetails(BadRequestSchema)[0]!;
+  return fieldViolations.map(({ field, reason }) => [field, reason]);
+}
+
+describe("Register", () => {
+  it.each([
+    "",
+    "nobody",
+    "@example.com",
+    "a@b@example.com",
+    " a@example.com",
+    "a@example.com\r\n",
+    "a\0@example.com",
+    "a\u200b@example.com",
+    "a@example.com.",
+    "a@localhost",
+    "a@127.0.0.1",
+    "a@[127.0.0.1]",
+    '"a b"@example.com',
+    "a@example.com,b@example.com",
+    `${"a".repeat(65)}@example.com`,
+    `a@${"b.".repeat(125)}com`,
+  ])("refuses the address %j", async (email) => {
+    expect((await errorOf(anyone.register({ email, password: STRONG }))).fields).toEqual(["email"]);
+  });
+
+  it("takes addresses for one only where ASCII case or the form of the domain differs", async () => {
+    const first = await anyone.register({ email: "mike@bücher.example", password: STRONG });
+    expect(first.user?.email).toBe("mike@xn--bcher-kva.example");
+    for (const email of ["MIKE@xn--bcher-kva.example", "mike@BÜCHER.example"]) {
+      expect(await errorOf(anyone.register({ email, password: STRONG }))).toMatchObject({ code: Code.AlreadyExists });
+    }
+    // Dotless i, dotted capital I and the Kelvin sign: Unicode's case mapping takes them for i and k.
+    for (const email of ["mıke@bücher.example", "mİke@bücher.example", "mi\u212ae@bücher.example"]) {
+      const { user } = await anyone.register({ email, password: STRONG });
+      expect(user?.id).not.toBe(first.user?.id);
+    }
+  });
+
+  it("makes one account of eight registrations at the same moment", async () => {
+    const request = { email: "once@example.com", password: STRONG };
+    const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => anyone.register(request)));
+    const refusals = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason.code] : []));
+    expect(refusals).toHaveLength(7);
+    // On a slow machine the last may have waited too long for a hash.
+    for (const code of refusals) expect([Code.AlreadyExists, Code.ResourceExhausted]).toContain(code);
+  });
+
+  it.each([
+    ["PASSWORD_TOO_SHORT", "ochre lantern."],
+    ["PASSWORD_TOO_SHORT", "e\u0301".repeat(14)],
+    ["PASSWORD_TOO_LONG", "é".repeat(257)],
+    ["PASSWORD_TOO_LONG", "x".repeat(60_000)],
+    ["PASSWORD_COMMON", "passwordpassword"],
+    ["PASSWORD_IS_EMAIL", "P@assword.Example.com"],
+    ["PASSWORD_MALFORMED", `${STRONG}\0`],
+    ["PASSWORD_MALFORMED", `${STRONG}\n`],
+  ])("says %s", async (reason, password) => {
+    const call = anyone.register({ email: "p@assword.example.com", password });
+    expect(await violationsOf(call)).toEqual([["password", reason]]);
+  });
+
+  it("names every fault at once", async () => {
+    const faulty = await errorOf(anyone.register({ email: "", password: "", displayName: "\u001b[2J" }));
+    expect(faulty.fields).toEqual(["email", "password", "display_name"]);
+  });
+});
+
+describe("Login", () => {
+  it("takes a password in any normal form of the same characters, and no compatible ones", async () => {
+    const email = "forms@example.com";
+    const password = `${CANARY} caf\u00e9 au lait`;
+    await anyone.register({ email, password });
+    expect((await anyone.login({ email, password: password.normalize("NFD") })).user?.email).toBe(email);
+    const compatible = await errorOf(anyone.login({ email, password: password.replace("c", "\uff43") }));
+    expect(compatible.reason).toBe("LOGIN_FAILED");
+  });
+
+  it("answers the same bytes for an unknown, a wrong, a disabled and an impossible account", async () => {
+    const disabled = await service.newPerson();
+    await admin.disableUser({ userId: disabled.user.id });
+    const tries = [
+      { email: "nobody@example.com", password: PASSWORD },
+      { email: person.email, password: STRONG },
+      { email: disabled.email, password: PASSWORD },
+      { email: "no address", password: PASSWORD },
+    ];
+    const answers = await Promise.all(tries.map((body) => post("AuthService/Login", JSON.stringify(body))));
+    expect(answers[0]?.status).toBe(401);
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+  });
+
+  it("names what can be neither address nor password", async () => {
+    expect((await errorOf(anyone.login({ email: "a\0", password: "b\0" }))).fields).toEqual(["email", "password"]);
+    const long = await errorOf(anyone.login({ email: "x".repeat(255), password: "x".repeat(5000) }));
+    expect(long.fields).toEqual(["email", "password"]);
+  });
+});
+
+describe("a refresh token", () => {
+  const checked = (text: string) => text + checksum62(text);
+
+  it("that is forged, with a good checksum, is refused, ends nothing and logs nobody out", async () => {
+    const { auth, tokens } = await service.newPerson();
+    const front = tokens.refreshToken.slice(0, -6);
+    const otherMac = front.slice(0, -1) + (front.endsWith("A") ? "B" : "A");
+    for (const forged of [front.replace("_1_", "_2_"), front.replace("_1_", "_999999999_"), otherMac].map(checked)) {
+      expect(await errorOf(anyone.refresh({ refreshToken: forged }))).toMatchObject({
+        reason: "REFRESH_TOKEN_INVALID",
+      });
+      await anyone.logout({ refreshToken: forged });
+    }
+    await auth.getCurrentUser({});
+    expect((await anyone.refresh({ refreshToken: tokens.refreshToken })).tokens?.accessToken).not.toBe("");
+  });
+
+  it("that is something else gets the one answer", async () => {
+    const { apiKey, person: owner } = await service.newKey();
+    const token = owner.tokens.refreshToken;
+    const answers = new Set<string>();
+    for (const refreshToken of [apiKey, `Bearer ${token}`, `${token} `, token.replace("_ref_", "_live_"), ...NOT_IDS]) {
+      answers.add(JSON.stringify(await errorOf(anyone.refresh({ refreshToken }))));
+    }
+    expect([...answers].map((answer) => JSON.parse(answer).reason)).toEqual(["REFRESH_TOKEN_INVALID"]);
+  });
+});
+
+describe("text", () => {
+  it("with NUL is refused with its field named, wherever free text is taken", async () => {
+    const { key } = await person.keys.issueKey({ name: "text" });
+    const nul = `${CANARY}\0`;
+    const update = (field: object, path: string) =>
+      person.keys.updateKey({ key: { id: key!.id, ...field }, updateMask: { paths: [path] } });
+    const calls: [string, () => Promise<unknown>][] = [
+      [
+        "user.display_name",
+        () => person.auth.updateCurrentUser({ user: { displayName: nul }, updateMask: mask("display_name") }),
+      ],
+      ["new_password", () => person.auth.changePassword({ currentPassword: PASSWORD, newPassword: STRONG + nul })],
+      ["current_password", () => person.auth.changePassword({ currentPassword: nul, newPassword: STRONG })],
+      ["page_token", () => person.auth.listSessions({ pageToken: nul })],
+      ["key.name", () => update({ name: nul }, "name")],
+      ["key.description", () => update({ description: nul }, "description")],
+      ["key.scopes[0]", () => update({ scopes: [nul] }, "scopes")],
+      ["key.allowed_ips[0]", () => update({ allowedIps: ["192.0.2.1\0"] }, "allowed_ips")],
+      ["key.allowed_methods[0]", () => update({ allowedMethods: [nul] }, "allowed_methods")],
+      ["key.metadata", () => update({ metadata: { [nul]: "a" } }, "metadata")],
+      ['key.metadata["a"]', () => update({ metadata: { a: nul } }, "metadata")],
+      ["request_id", () => person.keys.rotateKey({ keyId: key!.id, requestId: nul })],
+      ["reason", () => person.keys.revokeKey({ keyId: key!.id, reason: nul })],
+      ["client_ip", () => verifier.verifyKey({ clientIp: "192.0.2.1\0" })],
+      ["limits[0].name", () => verifier.verifyKey({ limits: [{ name: nul }] })],
+      [
+        "name",
+        () => verifier.checkRateLimit({ subject: { case: "name", value: nul }, limits: [{ name: "a", perDay: 1 }] }),
+      ],
+      ["email", () => admin.createUser({ email: `${nul}@example.com` })],
+      ["display_name", () => admin.createUser({ email: "nul@example.com", displayName: nul })],
+      ["scopes[0]", () => admin.createUser({ email: "nul@example.com", scopes: [nul] })],
+      ["tier", () => admin.createUser({ email: "nul@example.com", tier: nul })],
+      ["email", () => admin.listUsers({ email: nul })],
+      ["name", () => admin.issueServiceCredential({ name: nul, scopes: ["verify"] })],
+      ["scopes", () => admin.issueServiceCredential({ name: "nul", scopes: [nul] })],
+    ];
+    for (const [field, call] of calls) {
+      expect(await errorOf(call())).toMatchObject({ code: Code.InvalidArgument, fields: [field] });
+    }
+  });
+
+  it("that has no UTF-8 form is refused as JSON, in a name as in a value", async () => {
+    for (const body of [
+      '{"name":"\\ud800"}',
+      '{"name":"k","metadata":{"a":"\\udc00"}}',
+      '{"name":"k","metadata":{"\\ud800":"a"}}',
+      '{"name":"k","scopes":["\\ud800"]}',
+    ]) {
+      const { status, text } = await post("KeyService/IssueKey", body, person.tokens.accessToken);
+      expect([status, JSON.parse(text).code]).toEqual([400, "invalid_argument"]);
+    }
+  });
+});
+
+describe("JSON", () => {
+  const issue = (body: string) => post("KeyService/IssueKey", body, person.tokens.accessToken);
+
+  it.each([
+    ["a field twice", '{"name":"canary","name":"canary"}'],
+    ["a field under both of its names", '{"name":"canary","requestId":"","request_id":""}'],
+    ["a number for text", '{"name":5}'],
+    ["an object in a map of texts", '{"name":"canary","metadata":{"__proto__":{"admin":true}}}'],
+    ["an int32 too large", '{"name":"canary","limits":{"perMinute":2147483648}}'],
+    ["a fraction for an int32", '{"name":"canary","limits":{"perMinute":0.5}}'],
+    ["Infinity", '{"name":"canary","limits":{"perMinute":"Infinity"}}'],
+    ["a time beyond the year 9999", '{"name":"canary","expireTime":"10000-01-01T00:00:00Z"}'],
+    ["no time", '{"name":"canary","expireTime":"tomorrow"}'],
+    ["a list", "[]"],
+    ["null", "null"],
+    ["nothing", ""],
+    ["something behind", '{"name":"canary"} {}'],
+  ])("with %s is refused, and not repeated", async (_what, body) => {
+    const { status, text } = await issue(body);
+    expect([status, JSON.parse(text).code]).toEqual([400, "invalid_argument"]);
+    expect(text).not.toContain(CANARY);
+  });
+
+  it("that names what every object inherits changes nothing but the metadata", async () => {
+    const metadata = '{"__proto__":"a","constructor":"b","toString":"c"}';
+    const stranger = await service.newPerson();
+    const { text } = await issue(`{"name":"k","metadata":${metadata},"__proto__":{"ownerId":"${stranger.user.id}"}}`);
+    const { id } = JSON.parse(text).key;
+    const kept = await post("KeyService/GetKey", JSON.stringify({ keyId: id }), person.tokens.accessToken);
+    expect(kept.text).toContain(`"ownerId":"${person.user.id}"`);
+    expect(Object.entries(JSON.parse(kept.text).key.metadata).sort()).toEqual(
+      Object.entries(JSON.parse(metadata)).sort(),
+    );
+  });
+});
+
+describe("ids", () => {
+  it("that nobody has, or nobody could have, are NOT_FOUND everywhere", async () => {
+    const session = await service.newPerson();
+    const sessionId = (await session.auth.listSessions({})).sessions[0]!.id;
+    for (const id of NOT_IDS) {
+      const calls: [string, () => Promise<unknown>][] = [
+        ["SESSION_NOT_FOUND", () => person.auth.revokeSession({ sessionId: id })],
+        ["USER_NOT_FOUND", () => admin.getUser({ userId: id })],
+        ["USER_NOT_FOUND", () => admin.disableUser({ userId: id })],
+        ["USER_NOT_FOUND", () => admin.enableUser({ userId: id })],
+        ["SERVICE_CREDENTIAL_NOT_FOUND", () => admin.rotateServiceCredential({ credentialId: id })],
+        ["SERVICE_CREDENTIAL_NOT_FOUND", () => admin.revokeServiceCredential({ credentialId: id })],
+        ["KEY_NOT_FOUND", () => verifier.checkRateLimit({ subject: { case: "keyId", value: id } })],
+      ];
+      for (const [reason, call] of calls) expect(await errorOf(call())).toMatchObject({ code: Code.NotFound, reason });
+    }
+    const foreign = await errorOf(person.auth.revokeSession({ sessionId }));
+    expect(await errorOf(person.auth.revokeSession({ sessionId: `ses_${UNKNOWN}` }))).toEqual(foreign);
+  });
+
+  it("of another's key get the same bytes from an update as unknown ones", async () => {
+    const { key } = await service.newKey();
+    const answers = new Set<string>();
+    for (const id of [key!.id, `key_${UNKNOWN}`, ...NOT_IDS.slice(1)]) {
+      const body = JSON.stringify({ key: { id, name: "x" }, updateMask: "name" });
+      answers.add((await post("KeyService/UpdateKey", body, person.tokens.accessToken)).text);
+    }
+    expect([...answers].map((answer) => JSON.parse(answer).code)).toEqual(["not_found"]);
+  });
+
+  it("of a service credential are no subject of CheckRateLimit", async () => {
+    const { credentials } = await admin.listServiceCredentials({ pageSize: 1 });
+    const subject = { case: "keyId" as const, value: credentials[0]!.id.replace("svc_", "key_") };
+    expect(await errorOf(verifier.checkRateLimit({ subject }))).toMatchObject({ reason: "KEY_NOT_FOUND" });
+  });
+});
+
+describe("VerifyKey", () => {
+  it("is INVALID for the right id with a wrong secret and a good checksum, also while the key is in memory", async () => {
+    const { apiKey } = await service.newKey();
+    const front = apiKey.slice(0, -7);
+    const wrong = front + (apiKey.at(-7) === "A" ? "B" : "A");
+    const forged = wrong + checksum62(wrong);
+    for (const known of [false, true]) {
+      if (known) expect((await verifier.verifyKey({ apiKey })).valid).toBe(true);
+      const answer = await verifier.verifyKey({ apiKey: forged });
+      expect(answer).toMatchObject({ valid: false, verdict: Verdict.INVALID, rateLimits: [] });
+      expect(answer.key).toBeUndefined();
+    }
+    expect((await verifier.verifyKey({ apiKey })).rateLimits[0]?.remaining).toBe(18);
+  });
+
+  it("is INVALID for the other things that are issued here", async () => {
+    const { accessToken, refreshToken } = person.tokens;
+    for (const apiKey of [accessToken, refreshToken, service.admin]) {
+      expect((await verifier.verifyKey({ apiKey })).verdict).toBe(Verdict.INVALID);
+    }
+  });
+});
+
+describe("at the same moment", () => {
+  it("ten calls with one request_id issue one key, and rotate it once", async () => {
+    const ten = async (call: () => Promise<unknown>) => {
+      const outcomes = await Promise.allSettled(Array.from({ length: 10 }, call));
+      return outcomes
+        .map((outcome) => (outcome.status === "fulfilled" ? 0 : ConnectError.from(outcome.reason).code))
+        .sort();
+    };
+    const once = [0, ...Array(9).fill(Code.AlreadyExists)];
+    const requestId = crypto.randomUUID();
+    expect(await ten(() => person.keys.issueKey({ name: "once", requestId }))).toEqual(once);
+    const { key } = await person.keys.issueKey({ name: "turned" });
+    const rotation = { keyId: key!.id, requestId: crypto.randomUUID() };
+    expect(await ten(() => person.keys.rotateKey(rotation))).toEqual(once);
+  });
+
+  it("of ten updates with one etag one is made", async () => {
+    const { key } = await person.keys.issueKey({ name: "raced" });
+    const calls = Array.from({ length: 10 }, (_, n) =>
+      person.keys.updateKey({ key: { id: key!.id, etag: key!.etag, name: `n${n}` }, updateMask: mask("name") }),
+    );
+    const made = (await Promise.allSettled(calls)).filter(({ status }) => status === "fulfilled");
+    expect(made).toHaveLength(1);
+  });
+});
+
+it("page tokens of one list are none of another, and sizes below 0 are refused, by every list", async () => {
+  for (let n = 0; n < 2; n++) await person.keys.issueKey({ name: "listed" });
+  const { nextPageToken: pageToken } = await person.keys.listKeys({ pageSize: 1 });
+  expect(pageToken).not.toBe("");
+  const manager = service.client(KeyService, service.admin);
+  type List = (request: { pageSize?: number; pageToken?: string }) => Promise<unknown>;
+  const lists: List[] = [
+    (request) => person.auth.listSessions(request),
+    (request) => admin.listUsers(request),
+    (request) => admin.listServiceCredentials(request),
+    (request) => manager.listKeys(request),
+  ];
+  for (const list of lists) {
+    expect((await errorOf(list({ pageToken }))).fields).toEqual(["page_token"]);
+    expect((await errorOf(list({ pageSize: -1 }))).fields).toEqual(["page_size"]);
+  }
+});
+
+it("two authorization lines over HTTP/1.1 are refused, though each is good", async () => {
+  const status = (authorization: string[]) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const headers = { "content-type": "application/json", authorization };
+      const url = `http://${service.address}/latchkey.v1.AuthService/GetCurrentUser`;
+      const call = httpRequest(url, { method: "POST", headers: headers as never }, (response) => {
+        response.resume().on("end", () => resolve(response.statusCode));
+      });
+      call.on("error", reject).end("{}");
+    });
+  const bearer = `Bearer ${person.tokens.accessToken}`;
+  expect([await status([bearer]), await status([bearer, bearer])]).toEqual([200, 401]);
+});
+
+it("nothing of all this was an error of the service's own, and nothing that was sent is in its log", () => {
+  expect(service.lines.filter(({ level }) => level === "error")).toEqual([]);
+  expect(JSON.stringify(service.lines)).not.toContain(CANARY);
+});
+
+function mask(...paths: string[]) {
+  return { paths };
+}

@@ -1,0 +1,183 @@
+import { Code } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { errorOf } from "../support/errors.ts";
+import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
+
+const WRONG = "violet harbour engine quilt";
+const NEW_PASSWORD = "another one that is just as odd";
+const MINUTES = 60_000;
+
+describe("guessing", () => {
+  let service: TestService;
+  let numbers = 0;
+  beforeAll(async () => {
+    service = await startTestService({
+      LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
+      // What a hash costs is none of these tests' business.
+      LATCHKEY_ARGON2_MEMORY_KIB: "1024",
+      LATCHKEY_ARGON2_PASSES: "1",
+    });
+  });
+  afterAll(() => service?.[Symbol.asyncDispose]());
+
+  const admin = () => service.client(AdminService, service.admin);
+
+  /** An address of a network that nobody came from before. */
+  const freshIp = () => `10.${++numbers >> 8}.${numbers & 255}.1`;
+  const freshEmail = () => `guessed-${++numbers}@example.com`;
+
+  /** An answer as it came over the wire, byte by byte, with whatever of its header depends on it. */
+  async function call(method: string, ip: string, message: object): Promise<string> {
+    const response = await fetch(`http://${service.address}/latchkey.v1.AuthService/${method}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-forwarded-for": ip },
+      body: JSON.stringify(message),
+    });
+    const names = [...response.headers.keys()].filter((name) => !["date", "connection", "keep-alive"].includes(name));
+    const headers = names.map((name) => `${name}: ${response.headers.get(name)}`);
+    return [response.status, ...headers.sort(), await response.text()].join("\n");
+  }
+
+  const login = (email: string, password: string, ip: string) => call("Login", ip, { email, password });
+
+  /** How so many attempts end, each from a network of its own; ten at a time. */
+  async function guess(email: string, times: number): Promise<string[]> {
+    const answers: string[] = [];
+    while (answers.length < times) {
+      answers.push(...(await Promise.all(Array.from({ length: 10 }, () => login(email, WRONG, freshIp())))));
+    }
+    return answers;
+  }
+
+  async function newOwner(ip: string) {
+    const email = freshEmail();
+    const registered = await call("Register", ip, { email, password: PASSWORD });
+    expect(registered).toMatch(/^200\n/);
+    return { email, userId: /"id":"(usr_\w+)"/.exec(registered)![1]! };
+  }
+
+  /** Nine failures of one network in a row, after which it has to wait for 16 s. */
+  async function failNineTimes(email: string, ipOf: (n: number) => string): Promise<void> {
+    for (let n = 0; n < 9; n++) {
+      if (n >= 5) service.clock.advance(1000 * 2 ** (n - 5));
+      expect(await login(email, WRONG, ipOf(n))).toEqual(isWrong);
+    }
+  }
+
+  const isLoggedIn = expect.stringMatching(/^200\n/);
+  const isThrottled = expect.stringContaining("TOO_MANY_ATTEMPTS");
+  const isWrong = expect.stringContaining("LOGIN_FAILED");
+
+  it("by strangers ends after 90 attempts, and never locks the owner out where he logged in from", async () => {
+    const { email } = await newOwner("192.0.2.10");
+    const answers = await guess(email, 120);
+    expect(answers.filter((answer) => answer.includes("LOGIN_FAILED"))).toHaveLength(90);
+    expect(answers.filter((answer) => answer.includes("TOO_MANY_ATTEMPTS"))).toHaveLength(30);
+    expect(await login(email, PASSWORD, freshIp())).toEqual(isThrottled);
+    await service.restart();
+    expect(await login(email, PASSWORD, freshIp())).toEqual(isThrottled);
+    expect(await login(email, PASSWORD, "192.0.2.99")).toEqual(isLoggedIn);
+    expect(await login(email, PASSWORD, freshIp())).toEqual(isLoggedIn);
+  });
+
+  it("is answered by the same bytes whether or not there is such an account", async () => {
+    const { email } = await newOwner("2001:db8:1::10");
+    const answers = [await guess(email, 100), await guess(freshEmail(), 100)];
+    const kinds = answers.map((each) => [...new Set(each)].sort());
+    expect(kinds[0]).toHaveLength(2);
+    expect(kinds[1]).toEqual(kinds[0]);
+    expect(kinds[0]!.join()).toContain("google.rpc.RetryInfo");
+    expect(kinds[0]!.join()).toContain("retry-after: 900");
+  });
+
+  it("makes a network wait longer and longer, and nobody else", async () => {
+    const { email } = await newOwner(freshIp());
+    await failNineTimes(email, (n) => `198.51.100.${n}`);
+    expect(await login(email, PASSWORD, "198.51.100.77")).toEqual(isThrottled);
+    expect(await login(email, PASSWORD, "203.0.113.1")).toEqual(isLoggedIn);
+    expect(await login(email, PASSWORD, "198.51.100.1")).toEqual(isThrottled);
+    service.clock.advance(16_000);
+    expect(await login(email, PASSWORD, "198.51.100.1")).toEqual(isLoggedIn);
+    for (let n = 0; n < 5; n++) expect(await login(email, WRONG, "198.51.100.1")).toEqual(isWrong);
+  });
+
+  it("from the owner's own network too ends after 100 attempts; then an operator helps", async () => {
+    const { email, userId } = await newOwner("192.0.2.10");
+    await guess(email, 90);
+    let judged = 90;
+    for (; judged < 130; judged++) {
+      service.clock.advance(15 * MINUTES);
+      if (!(await login(email, WRONG, "192.0.2.10")).includes("LOGIN_FAILED")) break;
+    }
+    expect(judged).toBe(100);
+    service.clock.advance(15 * MINUTES);
+    expect(await login(email, PASSWORD, "192.0.2.10")).toEqual(isThrottled);
+    await admin().clearLoginFailures({ userId });
+    await admin().clearLoginFailures({ userId });
+    expect(await login(email, PASSWORD, freshIp())).toEqual(isLoggedIn);
+  });
+
+  it("does not keep out who sets a new password with an operator's token", async () => {
+    const { email, userId } = await newOwner("192.0.2.10");
+    await guess(email, 90);
+    const { resetToken } = await admin().createPasswordReset({ userId });
+    const reset = { resetToken, newPassword: NEW_PASSWORD };
+    expect(await call("CompletePasswordReset", freshIp(), reset)).toEqual(isLoggedIn);
+    expect(await login(email, NEW_PASSWORD, freshIp())).toEqual(isLoggedIn);
+  });
+
+  it("from one address ends after 20 attempts a minute, Register included, at whatever accounts", async () => {
+    const ip = freshIp();
+    const { email } = await newOwner(ip);
+    const answers: string[] = [];
+    for (let n = 0; n < 10; n++) {
+      const three = [
+        login(freshEmail(), WRONG, ip),
+        login(freshEmail(), WRONG, ip),
+        call("Register", ip, { email, password: PASSWORD }),
+      ];
+      answers.push(...(await Promise.all(three)));
+    }
+    expect(answers.filter((answer) => answer.includes("TOO_MANY_ATTEMPTS"))).toHaveLength(10);
+    expect(await login(email, PASSWORD, ip)).toEqual(isThrottled);
+    service.clock.advance(MINUTES);
+    expect(await login(email, PASSWORD, ip)).toEqual(isLoggedIn);
+  });
+
+  it("is not what people do who register and log in, however many share an address", async () => {
+    const ip = freshIp();
+    for (let n = 0; n < 30; n++) {
+      const { email } = await newOwner(ip);
+      expect(await login(email, PASSWORD, ip)).toEqual(isLoggedIn);
+    }
+  });
+
+  it("can't be done by inventing an address: only a trusted proxy's word counts", async () => {
+    const { email } = await newOwner(freshIp());
+    await failNineTimes(email, (n) => `203.0.113.${n}, 198.18.0.1`);
+    expect(await login(email, WRONG, "203.0.113.77, 198.18.0.1")).toEqual(isThrottled);
+  });
+
+  it("is forgiven only for people that there are", async () => {
+    for (const userId of ["", "usr_AAAAAAAAAAAAAAAA", "garbage"]) {
+      const refused = await errorOf(admin().clearLoginFailures({ userId }));
+      expect(refused).toMatchObject({ code: Code.NotFound, reason: "USER_NOT_FOUND" });
+    }
+  });
+
+  it("tells a client when to come back", async () => {
+    const email = freshEmail();
+    const ip = freshIp();
+    await failNineTimes(email, () => ip);
+    const headers = { "x-forwarded-for": ip };
+    const refused = await errorOf(service.client(AuthService).login({ email, password: WRONG }, { headers }));
+    expect(refused).toMatchObject({
+      code: Code.ResourceExhausted,
+      reason: "TOO_MANY_ATTEMPTS",
+      hasRetryInfo: true,
+      metadata: {},
+    });
+  });
+});

@@ -1,0 +1,125 @@
+import { type Checkpoint, PostgresModel } from "./postgres-model.ts";
+import type { SeededRandom } from "./random.ts";
+import { type Row, Truth } from "./truth.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+/** How the server meets whoever asks: as it should, by refusing, or not at all. */
+export type Reachability = "answers" | "refuses" | "is silent";
+
+/** A change that the log of changes was told of. */
+export interface Committed {
+  readonly kind: "KEY" | "OWNER";
+  readonly subjectId: string;
+  readonly xactId: number;
+  /** As the log of changes says it, by the database's clock. */
+  readonly changedAtMs: number;
+  /** When a snapshot could see it first; true time. */
+  readonly atMs: number;
+  /** Undone by a failover that shows only in lower transaction ids: who had not heard of it by then need not. */
+  isUndone: boolean;
+}
+
+export interface Transaction {
+  readonly kind: "KEY" | "OWNER";
+  readonly subjectId: string;
+  readonly row: Row | undefined;
+  /** Runs when the commit is visible. */
+  readonly onCommit: (committed: Committed) => void;
+}
+
+/** PostgreSQL over virtual time: transactions take their time, servers die and others take over. */
+export class Cluster {
+  readonly model = new PostgresModel<Row>();
+  readonly truth = new Truth();
+  /** Every change that was ever visible, in the order of commits. */
+  readonly committed: Committed[] = [];
+  reachability: Reachability = "answers";
+  /** A standby answers for a primary that is not there yet. */
+  isInRecovery = false;
+  /** True time of the last failover. */
+  tookOverAtMs = Number.NEGATIVE_INFINITY;
+  /** True time at which the database's clock was set anew last. */
+  clockSetAtMs = Number.NEGATIVE_INFINITY;
+  #clockOffsetMs: number;
+  #nextVersion = 1;
+  /** Rows that a transaction has locked. */
+  readonly #locked = new Set<string>();
+  readonly #onSignal: (() => void)[] = [];
+  readonly #time: VirtualTime;
+  readonly #random: SeededRandom;
+
+  constructor(time: VirtualTime, random: SeededRandom) {
+    this.#time = time;
+    this.#random = random;
+    this.#clockOffsetMs = random.between(1.7e12, 1.8e12);
+  }
+
+  /** The database's clock at a true time. */
+  clockAt(trueMs: number): number {
+    return trueMs + this.#clockOffsetMs;
+  }
+
+  setClock(byMs: number): void {
+    this.#clockOffsetMs += byMs;
+    this.clockSetAtMs = this.#time.nowMs;
+  }
+
+  onSignal(listener: () => void): void {
+    this.#onSignal.push(listener);
+  }
+
+  newRow(state: Row["state"]): Row {
+    return { version: this.#nextVersion++, state };
+  }
+
+  /** Runs a transaction: the sequence number first, then the id, then the commit, each when it comes. */
+  run(transaction: Transaction): void {
+    const { model } = this;
+    const { subjectId } = transaction;
+    if (this.#locked.has(subjectId) || this.reachability !== "answers" || this.isInRecovery) return;
+    this.#locked.add(subjectId);
+    const { incarnation } = model;
+    const sequence = model.drawSequence();
+    const isAlive = () => model.incarnation === incarnation;
+    this.#time.after(this.#random.pause(1), () => {
+      if (!isAlive()) return;
+      const xactId = model.beginXact();
+      const changedAtMs = this.clockAt(this.#time.nowMs);
+      model.write(transaction.row, { sequence, xactId, kind: transaction.kind, subjectId, changedAtMs });
+      this.#time.after(this.#workMs(), () => {
+        if (isAlive()) this.#end(transaction, xactId, changedAtMs);
+      });
+    });
+  }
+
+  /** A server that is behind takes over, or an old disk is put back; what it lacks never was. */
+  takeOver(checkpoint: Checkpoint<Row>, isNewTimeline: boolean): void {
+    this.model.restore(checkpoint, isNewTimeline);
+    this.tookOverAtMs = this.#time.nowMs;
+    this.#locked.clear();
+    for (const change of this.committed) {
+      if (!isNewTimeline && !checkpoint.committed.has(change.xactId)) change.isUndone = true;
+    }
+    const snapshot = this.model.takeSnapshot();
+    for (const subject of this.truth.subjects) {
+      this.truth.set(subject, this.model.read(snapshot, subject), this.#time.nowMs);
+    }
+  }
+
+  #workMs(): number {
+    return this.#random.chance(0.2) ? this.#random.between(100, 8000) : this.#random.pause(5);
+  }
+
+  #end({ kind, subjectId, row, onCommit }: Transaction, xactId: number, changedAtMs: number): void {
+    this.#locked.delete(subjectId);
+    if (this.#random.chance(0.08)) return this.model.rollBack(xactId);
+    const { incarnation } = this.model;
+    this.model.commit(xactId);
+    const atMs = this.#time.nowMs;
+    this.truth.set(subjectId, row, atMs, { xactId, incarnation });
+    const committed = { kind, subjectId, xactId, changedAtMs, atMs, isUndone: false };
+    this.committed.push(committed);
+    for (const tell of this.#onSignal) tell();
+    onCommit(committed);
+  }
+}

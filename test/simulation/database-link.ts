@@ -1,0 +1,180 @@
+import type { CommittedChange } from "../../src/changes/change.ts";
+import type { ChangeStore, Poll } from "../../src/changes/change-store.ts";
+import { DomainError } from "../../src/lib/errors.ts";
+import type { Cluster, Reachability } from "./cluster.ts";
+import type { Machine } from "./machine.ts";
+import type { Snapshot } from "./postgres-model.ts";
+import type { SeededRandom } from "./random.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+/** What the shipped stores set for their connections. */
+const POLL_TIMEOUT_MS = 500;
+const CONNECT_TIMEOUT_MS = 1000;
+const READ_TIMEOUT_MS = 140;
+
+/** Polls go over a connection of their own, reads over a pool. */
+export type Lane = "feed" | "reads";
+
+export interface DatabaseLinkDeps {
+  readonly cluster: Cluster;
+  readonly machine: Machine;
+  readonly time: VirtualTime;
+  readonly random: SeededRandom;
+}
+
+interface Answer<T> {
+  readonly value: T;
+  readonly databaseMs: number;
+}
+
+/**
+ * The network between one process and the database, and at its far end the statements of the shipped stores. Each way
+ * takes its own time; a statement sees the snapshot of the moment at which it came.
+ */
+export class DatabaseLink implements ChangeStore {
+  isListening = false;
+  /** How the network lets each lane through. */
+  readonly lanes: Record<Lane, Reachability> = { feed: "answers", reads: "answers" };
+  /** Signals get lost, and nobody notices. */
+  isDeaf = false;
+  /** Mean of one way. */
+  paceMs = 0.5;
+  /** The history that the last answered poll was from. */
+  polledIncarnation = -1;
+  polledXmax = 0;
+  polledAtMs = Number.NEGATIVE_INFINITY;
+  /** True time at which a poll told of a lost history last. */
+  resyncedAtMs = Number.NEGATIVE_INFINITY;
+  #unreadableAtRanMs = Number.NEGATIVE_INFINITY;
+  #session = -1;
+  #onSignal: () => void = () => {};
+  readonly #deps: DatabaseLinkDeps;
+
+  constructor(deps: DatabaseLinkDeps) {
+    this.#deps = deps;
+    deps.cluster.onSignal(() => this.#signal());
+  }
+
+  /** For how long, of the time that this process ran, reads have had no reason to fail but the process itself. */
+  readableForMs(): number {
+    if (this.#reachability("reads") !== "answers") this.#unreadableAtRanMs = this.#deps.machine.ranMs;
+    return this.#deps.machine.ranMs - this.#unreadableAtRanMs;
+  }
+
+  async poll(since: string | undefined): Promise<Poll> {
+    const { cluster } = this.#deps;
+    const isConnected = this.#session === cluster.model.incarnation;
+    const timeoutMs = isConnected ? POLL_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
+    try {
+      const answer = await this.#ask("feed", timeoutMs, (snapshot) => {
+        this.#session = cluster.model.incarnation;
+        const { isInRecovery } = cluster;
+        const timeline = isInRecovery ? 0 : cluster.model.timeline;
+        return { ...cluster.model.poll(snapshot, since), isInRecovery, timeline, incarnation: this.#session };
+      });
+      const { value, databaseMs } = answer;
+      this.isListening = true;
+      if (!value.isInRecovery) this.#notePoll(value);
+      return {
+        epoch: { systemId: "7", timeline: value.timeline },
+        snapshot: value.snapshot,
+        xmin: BigInt(value.xmin),
+        xmax: BigInt(value.xmax),
+        databaseMs,
+        isInRecovery: value.isInRecovery,
+        hasGap: value.hasGap,
+        changes: value.changes.map((row) => ({ ...row, position: BigInt(row.xactId) })),
+      };
+    } catch (error) {
+      this.isListening = false;
+      this.#session = -1;
+      throw error;
+    }
+  }
+
+  /** One statement on the connections for hot reads. */
+  read<T>(run: (snapshot: Snapshot) => T): Promise<Answer<T>> {
+    return this.#ask("reads", READ_TIMEOUT_MS, run);
+  }
+
+  listen(onSignal: () => void): () => void {
+    this.#onSignal = onSignal;
+    return () => {
+      this.#onSignal = () => {};
+    };
+  }
+
+  async endedSessions(): Promise<readonly CommittedChange[]> {
+    await this.read(() => undefined);
+    return [];
+  }
+
+  async prune(): Promise<void> {}
+
+  #notePoll({ incarnation, hasGap, xmax }: { incarnation: number; hasGap: boolean; xmax: number }): void {
+    const { nowMs } = this.#deps.time;
+    if (hasGap || incarnation !== this.polledIncarnation) this.resyncedAtMs = nowMs;
+    this.polledIncarnation = incarnation;
+    this.polledXmax = xmax;
+    this.polledAtMs = nowMs;
+  }
+
+  #ask<T>(lane: Lane, timeoutMs: number, run: (snapshot: Snapshot) => T): Promise<Answer<T>> {
+    const { cluster, machine, time } = this.#deps;
+    const { promise, resolve, reject } = Promise.withResolvers<Answer<T>>();
+    let hasArrived = false;
+    const fail = () => {
+      // What arrived while this process did not run was answered in time.
+      if (lane === "reads" && !hasArrived) this.#unreadableAtRanMs = machine.ranMs;
+      reject(new DomainError("DATABASE_UNAVAILABLE", "away", { retryAfterMs: 1000 }));
+    };
+    const cancelTimeout = machine.timers.after(timeoutMs, fail);
+    const arrive = (answer: Answer<T> | undefined) => {
+      time.after(this.#way(), () => {
+        if (this.#reachability(lane) === "is silent") return;
+        hasArrived = answer !== undefined;
+        machine.receive(() => {
+          cancelTimeout();
+          if (answer === undefined) fail();
+          else resolve(answer);
+        });
+      });
+    };
+    time.after(this.#way(), () => {
+      const reachability = this.#reachability(lane);
+      if (reachability === "is silent") return;
+      if (reachability === "refuses") return arrive(undefined);
+      const snapshot = cluster.model.takeSnapshot();
+      const { incarnation } = cluster.model;
+      const databaseMs = cluster.clockAt(time.nowMs);
+      time.after(this.#way(), () => {
+        const isSameServer = cluster.model.incarnation === incarnation;
+        arrive(isSameServer ? { value: run(snapshot), databaseMs } : undefined);
+      });
+    });
+    return promise;
+  }
+
+  #signal(): void {
+    const { cluster, machine, time } = this.#deps;
+    const session = this.#session;
+    if (this.isDeaf || session !== cluster.model.incarnation) return;
+    time.after(this.#way(), () => {
+      if (this.#session === session && this.#reachability("feed") === "answers") machine.receive(() => this.#onSignal());
+    });
+  }
+
+  /** Mostly quick; now and then a packet is lost and sent again, or somebody else's query is long. */
+  #way(): number {
+    const { random } = this.#deps;
+    return random.chance(0.03) ? random.between(10, 400) : random.pause(this.paceMs);
+  }
+
+  /** A pool knows nothing of standbys, so that reads fail there only because the primary's address does. */
+  #reachability(lane: Lane): Reachability {
+    const { cluster } = this.#deps;
+    if (this.lanes[lane] !== "answers") return this.lanes[lane];
+    if (lane === "reads" && cluster.isInRecovery) return "refuses";
+    return cluster.reachability;
+  }
+}

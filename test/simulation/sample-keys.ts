@@ -1,0 +1,69 @@
+import type { Key, KeyOwner, KeySecretDigest } from "../../src/keys/key.ts";
+import { type NewSecret, newSecret } from "../../src/keys/key-secret.ts";
+import type { KeyWithSecrets } from "../../src/keys/key-store.ts";
+import { Tiers } from "../../src/keys/tiers.ts";
+import { KeyRing } from "../../src/lib/key-ring.ts";
+import type { Row } from "./truth.ts";
+
+/** What all simulated keys share. Their secrets differ from run to run; nothing that happens depends on them. */
+export const ring = new KeyRing([{ version: 1, bytes: Buffer.alloc(32, 7) }]);
+export const format = { prefix: "kit", environments: ["live"] };
+export const tiers = new Tiers([{ name: "basic", perMinute: undefined, perDay: undefined }]);
+
+export interface SampleKey extends NewSecret {
+  readonly ownerId: string;
+}
+
+/** The keys of a simulation; each owner has more than one. */
+export const SAMPLE_KEYS: readonly SampleKey[] = Array.from({ length: 6 }, (_, at) => ({
+  ...newSecret(ring, format, "live"),
+  ownerId: `usr_${at >> 1}`,
+}));
+
+/** A key or an owner by a name that is the same in each run. */
+export function nameOf(subjectId: string): string {
+  const at = SAMPLE_KEYS.findIndex(({ keyId }) => keyId === subjectId);
+  return at < 0 ? subjectId : `key ${at}`;
+}
+
+/** A row as the shipped store returns it: the version of the key in its version, that of the owner in its only scope. */
+export function keyWithSecrets(sample: SampleKey, key: Row, owner: Row): KeyWithSecrets {
+  const secrets: KeySecretDigest[] = [sample.secret];
+  return { key: keyOf(sample, key), owner: ownerOf(sample.ownerId, owner), secrets };
+}
+
+/** Which version of its owner a record was made from. */
+export function ownerVersion(owner: KeyOwner): number {
+  return Number(owner.scopes[0]);
+}
+
+function ownerOf(id: string, { state, version }: Row): KeyOwner {
+  return { id, state, tier: "basic", scopes: [String(version)] };
+}
+
+function keyOf({ keyId, displayPrefix, ownerId }: SampleKey, { state, version }: Row): Key {
+  return {
+    id: keyId,
+    kind: "api",
+    environment: "live",
+    name: "simulated",
+    description: "",
+    prefix: displayPrefix,
+    ownerId,
+    issuerId: ownerId,
+    tier: "basic",
+    scopes: [],
+    metadata: {},
+    allowedIps: [],
+    allowedMethods: [],
+    limits: { perMinute: undefined, perDay: undefined },
+    state,
+    disabledBy: undefined,
+    serviceControlled: false,
+    createdAtMs: 0,
+    expiresAtMs: undefined,
+    revokedAtMs: undefined,
+    lastUsedAtMs: undefined,
+    version,
+  };
+}

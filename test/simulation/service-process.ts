@@ -1,0 +1,156 @@
+import { ChangeBus } from "../../src/changes/change.ts";
+import { ChangeFeed } from "../../src/changes/change-feed.ts";
+import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
+import { DatabaseClock } from "../../src/changes/database-clock.ts";
+import { type Loaded, RecordCache } from "../../src/changes/record-cache.ts";
+import { type WatchInput, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
+import { type BatchOutcome, batchVerifyKeys } from "../../src/keys/batch-verify-keys.ts";
+import { type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
+import type { KeyRead } from "../../src/keys/key-store.ts";
+import { type KeyVerdict, type VerifyKeyDeps, verifyKey } from "../../src/keys/verify-key.ts";
+import { DomainError } from "../../src/lib/errors.ts";
+import type { Log } from "../../src/lib/log.ts";
+import { NOT_LIMITED } from "../../src/limits/limit.ts";
+import type { Cluster, Committed } from "./cluster.ts";
+import type { DatabaseLink } from "./database-link.ts";
+import type { Machine } from "./machine.ts";
+import { format, keyWithSecrets, ring, SAMPLE_KEYS, type SampleKey, tiers } from "./sample-keys.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+export interface ServiceProcessDeps {
+  readonly time: VirtualTime;
+  readonly cluster: Cluster;
+  readonly machine: Machine;
+  readonly link: DatabaseLink;
+  readonly staleOkMs: number;
+  /** Sees each answer. */
+  readonly onAnswer: (process: ServiceProcess, answer: Answer) => void;
+  /** Sees what a call must never end with. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** One key of one call, as the caller sees it. Times are true. */
+export interface Answer {
+  readonly sample: SampleKey;
+  readonly startedAtMs: number;
+  readonly answeredAtMs: number;
+  /** undefined: unavailable. */
+  readonly verdict: KeyVerdict | undefined;
+  readonly loaded: Loaded<KeyRecord> | undefined;
+  /** What this process had changed itself, and said so, before the call began; and since when that was true. */
+  readonly acknowledged: ReadonlyMap<string, number>;
+}
+
+const LIMITER = {
+  decide: async () => NOT_LIMITED,
+  decideAll: async (requests: readonly unknown[]) => requests.map(() => NOT_LIMITED),
+};
+const SILENT_LOG: Log = { info: () => {}, warn: () => {}, error: () => {}, flush: () => {} };
+const ANY_USE = { requiredScopes: [], allowedTiers: [], clientIp: "", method: "", cost: 1, limits: [], environment: "" };
+
+/** One process of the service: the shipped modules from the call to the statement, on a machine and a link of its own. */
+export class ServiceProcess {
+  readonly machine: Machine;
+  readonly link: DatabaseLink;
+  readonly feed: ChangeFeed;
+  readonly databaseClock: DatabaseClock;
+  readonly staleOkMs: number;
+  readonly #acknowledged = new Map<string, number>();
+  readonly #watches = { running: 0 };
+  readonly #deps: ServiceProcessDeps;
+  readonly #bus = new ChangeBus();
+  readonly #verifyDeps: VerifyKeyDeps & { readonly records: KeyRecords };
+
+  constructor(deps: ServiceProcessDeps) {
+    this.#deps = deps;
+    this.machine = deps.machine;
+    this.link = deps.link;
+    this.staleOkMs = deps.staleOkMs;
+    const { clock, timers } = deps.machine;
+    const log = SILENT_LOG;
+    const breaker = new DatabaseBreaker(clock);
+    this.databaseClock = new DatabaseClock(clock);
+    const { databaseClock } = this;
+    this.feed = new ChangeFeed({ store: deps.link, bus: this.#bus, breaker, clock, databaseClock, timers, log });
+    const { staleOkMs } = deps;
+    const copies = { clock, feed: this.feed, breaker, maxEntries: 100, maxAbsent: 100, staleOkMs, tagsOf };
+    const cache = new RecordCache<KeyRecord>(copies);
+    const limitsCache = new RecordCache<KeyLimits>(copies);
+    this.#bus.add(cache);
+    const store = { read: (keyIds: readonly string[]) => this.#read(keyIds) };
+    const records = new KeyRecords({ store, cache, limitsCache, ring, tiers, clock, databaseClock, log });
+    const usage = { used: () => {} };
+    this.#verifyDeps = { records, limiter: LIMITER, usage, format, clock, databaseClock };
+  }
+
+  /** One call for one key, or for several in a batch. */
+  call(samples: readonly SampleKey[]): void {
+    const startedAtMs = this.#deps.time.nowMs;
+    const acknowledged = new Map(this.#acknowledged);
+    const loads = new Map<string, Loaded<KeyRecord>>();
+    const deps = { ...this.#verifyDeps, records: noting(this.#verifyDeps.records, loads) };
+    const tell = (sample: SampleKey, verdict: KeyVerdict | undefined) => {
+      const answeredAtMs = this.#deps.time.nowMs;
+      const loaded = loads.get(sample.keyId);
+      this.#deps.onAnswer(this, { sample, startedAtMs, answeredAtMs, verdict, loaded, acknowledged });
+    };
+    if (samples.length === 1) {
+      const [sample] = samples as [SampleKey];
+      verifyKey(deps, { ...ANY_USE, rawKey: sample.rawKey })
+        .catch(unavailable)
+        .then((verdict) => tell(sample, verdict))
+        .catch(this.#deps.onError);
+      return;
+    }
+    const inputs = samples.map(({ rawKey }) => ({ ...ANY_USE, rawKey }));
+    const tellAll = (outcomes: readonly BatchOutcome[]) => {
+      for (const [at, outcome] of outcomes.entries()) {
+        tell(samples[at]!, "verdict" in outcome ? outcome.verdict : unavailable(outcome.error));
+      }
+    };
+    batchVerifyKeys(deps, inputs).then(tellAll).catch(this.#deps.onError);
+  }
+
+  /** A transaction of this process got its answer: its copies learn of it before its caller does. */
+  acknowledge({ kind, subjectId, atMs }: Committed): void {
+    this.#bus.publish([{ kind, subjectId }]);
+    this.#acknowledged.set(subjectId, atMs);
+  }
+
+  watch(input: WatchInput): AsyncGenerator<WatchMessage> {
+    const { link: store, feed, databaseClock } = this;
+    return watchChanges({ feed, store, databaseClock, accessTokenMs: 0, watches: this.#watches }, input);
+  }
+
+  async #read(keyIds: readonly string[]): Promise<KeyRead> {
+    const { model } = this.#deps.cluster;
+    const { value: keys, databaseMs } = await this.link.read((snapshot) =>
+      SAMPLE_KEYS.filter(({ keyId }) => keyIds.includes(keyId)).flatMap((sample) => {
+        const key = model.read(snapshot, sample.keyId);
+        const owner = model.read(snapshot, sample.ownerId);
+        return key === undefined || owner === undefined ? [] : [keyWithSecrets(sample, key, owner)];
+      }),
+    );
+    return { keys, databaseMs: keys.length === 0 ? undefined : databaseMs };
+  }
+}
+
+/** The same records, but for a note of what each call got. */
+function noting(records: KeyRecords, loads: Map<string, Loaded<KeyRecord>>): VerifyKeyDeps["records"] {
+  return {
+    find: async (rawKey, keyId) => {
+      const loaded = await records.find(rawKey, keyId);
+      loads.set(keyId, loaded);
+      return loaded;
+    },
+    findAll: async (keys) => {
+      const all = await records.findAll(keys);
+      for (const [at, one] of all.entries()) if (one.status === "fulfilled") loads.set(keys[at]!.keyId, one.value);
+      return all;
+    },
+  };
+}
+
+function unavailable(error: unknown): undefined {
+  if (!(error instanceof DomainError) || error.reason !== "DATABASE_UNAVAILABLE") throw error;
+}

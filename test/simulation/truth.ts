@@ -1,0 +1,55 @@
+/** A row of the simulated database. No two versions have the same number. */
+export interface Row {
+  readonly version: number;
+  readonly state: "active" | "disabled";
+}
+
+/** The time in which something was true. */
+export interface Era {
+  readonly row: Row | undefined;
+  readonly fromMs: number;
+  untilMs: number;
+  /** What ended it; undefined while it lasts, and for what a failover undid. */
+  endedBy: { readonly xactId: number; readonly incarnation: number } | undefined;
+}
+
+/** What was true when, in true time: a commit counts from the moment at which a snapshot could see it. */
+export class Truth {
+  readonly #eras = new Map<string, Era[]>();
+
+  set(subjectId: string, row: Row | undefined, atMs: number, endedBy?: Era["endedBy"]): void {
+    const eras = this.#erasOf(subjectId);
+    const last = eras.at(-1)!;
+    if (last.row?.version === row?.version) return;
+    last.untilMs = atMs;
+    last.endedBy = endedBy;
+    eras.push({ row, fromMs: atMs, untilMs: Number.POSITIVE_INFINITY, endedBy: undefined });
+  }
+
+  now(subjectId: string): Row | undefined {
+    return this.#erasOf(subjectId).at(-1)!.row;
+  }
+
+  /** When this version, or for undefined the absence, was true last. */
+  lastEraOf(subjectId: string, version: number | undefined): Era | undefined {
+    return this.#erasOf(subjectId).findLast(({ row }) => row?.version === version);
+  }
+
+  /** When the last change came; true time. */
+  changedAtMs(subjectId: string): number {
+    return this.#erasOf(subjectId).at(-1)!.fromMs;
+  }
+
+  get subjects(): readonly string[] {
+    return [...this.#eras.keys()];
+  }
+
+  #erasOf(subjectId: string): Era[] {
+    const known = this.#eras.get(subjectId);
+    if (known !== undefined) return known;
+    const dawn = Number.NEGATIVE_INFINITY;
+    const eras: Era[] = [{ row: undefined, fromMs: dawn, untilMs: Number.POSITIVE_INFINITY, endedBy: undefined }];
+    this.#eras.set(subjectId, eras);
+    return eras;
+  }
+}

@@ -1,0 +1,160 @@
+import type { KeyRecord } from "../../src/keys/key-records.ts";
+import type { Cluster } from "./cluster.ts";
+import { nameOf, ownerVersion, type SampleKey } from "./sample-keys.ts";
+import type { Answer, ServiceProcess } from "./service-process.ts";
+import type { Era } from "./truth.ts";
+
+/** Oldest knowledge that may be used while the database answers. */
+const FRESH_MS = 5000;
+/** A breaker that an outage opened may stay open for so long after it: the next poll or probe, and its timeout. */
+const RECOVERY_MS = 2500;
+/** Answers stay good for so long once the database is gone. */
+const SURVIVES_MS = 60_000;
+/** News of a change come so late at most while polls are answered. */
+const NEWS_MS = 2500;
+/** An unavailable database makes a call take so long at most. */
+const CALL_MS = 300;
+/** Of the sums of fractions of milliseconds. */
+const ROUNDING_MS = 0.001;
+
+/** A copy that a process has, as far as its answers show. Times are true. */
+interface Kept {
+  readonly asOfMs: number;
+  readonly answeredAtMs: number;
+  readonly polledAtMs: number;
+}
+
+/** What a verdict rests on: the times in which the versions in its record were the truth. */
+interface Basis {
+  readonly subjectId: string;
+  readonly era: Era;
+}
+
+/** Judges every answer of every process by the whole truth. */
+export class VerdictRules {
+  readonly #cluster: Cluster;
+  /** By process and key: what is kept there. */
+  readonly #kept = new Map<ServiceProcess, Map<string, Kept>>();
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  /** What is wrong with an answer; undefined if nothing is. */
+  faultOf(process: ServiceProcess, answer: Answer): string | undefined {
+    const { verdict, loaded } = answer;
+    if (verdict === undefined) return this.#unavailableFault(process, answer);
+    if (loaded === undefined || verdict.freshness === undefined) return "a verdict without a record";
+    const basis = this.#basisOf(answer, loaded.record);
+    if (basis === undefined) return "a record that never was";
+    const fault =
+      this.#ageFault(process, answer, basis) ??
+      this.#asOfFault(process, answer, basis) ??
+      this.#positionFault(process, answer, basis) ??
+      this.#acknowledgedFault(answer, basis) ??
+      verdictFault(answer);
+    if (verdict.verdict === "valid") this.#noteKept(process, answer);
+    return fault;
+  }
+
+  #basisOf({ sample }: Answer, record: KeyRecord | undefined): Basis[] | undefined {
+    const { truth } = this.#cluster;
+    const versions: [string, number | undefined][] =
+      record === undefined
+        ? [[sample.keyId, undefined]]
+        : [
+            [sample.keyId, record.key.version],
+            [sample.ownerId, ownerVersion(record.owner!)],
+          ];
+    const basis = versions.map(([subjectId, version]) => ({ subjectId, era: truth.lastEraOf(subjectId, version) }));
+    return basis.every((one): one is Basis => one.era !== undefined) ? basis : undefined;
+  }
+
+  /** Never later than 5 s while the database answers, and never later than 5 s and the stale bound at all. */
+  #ageFault(process: ServiceProcess, { answeredAtMs, verdict }: Answer, basis: readonly Basis[]): string | undefined {
+    const isAway = process.link.readableForMs() < RECOVERY_MS;
+    const boundMs = isAway ? FRESH_MS + process.staleOkMs : FRESH_MS;
+    const { subjectId, era } = basis.reduce((a, b) => (a.era.untilMs < b.era.untilMs ? a : b));
+    const lateMs = answeredAtMs - era.untilMs;
+    if (lateMs <= boundMs) return undefined;
+    return `answers ${verdict!.verdict} ${lateMs.toFixed(1)} ms after ${nameOf(subjectId)} changed (bound ${boundMs} ms)`;
+  }
+
+  /** `as_of` is never newer than what the record shows, by any clock, and never older than `max_staleness` says. */
+  #asOfFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
+    const freshness = answer.verdict!.freshness!;
+    const asOfMs = process.machine.trueMs(answer.loaded!.asOfMs);
+    // A batch answers when its last key does.
+    const overdueMs = answer.startedAtMs - asOfMs - freshness.maxStalenessMs;
+    if (overdueMs > ROUNDING_MS) return `as of ${overdueMs.toFixed(1)} ms before what max_staleness allows`;
+    for (const { subjectId, era } of basis) {
+      const newerMs = asOfMs - era.untilMs;
+      if (newerMs > ROUNDING_MS) return `as of ${newerMs.toFixed(1)} ms after ${nameOf(subjectId)} became something else`;
+      // Until the next good poll a process knows nothing of a clock that was set.
+      if (process.link.polledAtMs < this.#cluster.clockSetAtMs) continue;
+      const claimedMs = freshness.asOfMs - this.#cluster.clockAt(era.untilMs);
+      if (claimedMs > ROUNDING_MS) return `as_of_time ${claimedMs.toFixed(1)} ms after ${nameOf(subjectId)} changed`;
+    }
+    return undefined;
+  }
+
+  /** All changes of lower position are in the record. */
+  #positionFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
+    const { position } = answer.verdict!.freshness!;
+    for (const { subjectId, era } of basis) {
+      if (era.endedBy === undefined || era.endedBy.incarnation !== process.link.polledIncarnation) continue;
+      if (BigInt(era.endedBy.xactId) < position) {
+        return `position ${position} above ${era.endedBy.xactId}, at which ${nameOf(subjectId)} became something else`;
+      }
+    }
+    return undefined;
+  }
+
+  /** Every key verified in the last minute still verifies, and nothing is unavailable while the database answers. */
+  #unavailableFault(process: ServiceProcess, answer: Answer): string | undefined {
+    const { sample, answeredAtMs } = answer;
+    // Timeouts ran out while it stood still.
+    if (answeredAtMs - process.machine.resumedAtMs < CALL_MS) return undefined;
+    if (process.link.readableForMs() >= RECOVERY_MS) return "unavailable, though the database answers";
+    const kept = this.#kept.get(process)?.get(sample.keyId);
+    if (kept === undefined || !this.#isStillKept(process, sample, kept)) return undefined;
+    const ageMs = answeredAtMs - kept.asOfMs;
+    const isYoung = ageMs < Math.min(SURVIVES_MS, process.staleOkMs);
+    return isYoung ? `unavailable ${ageMs.toFixed(1)} ms after it verified` : undefined;
+  }
+
+  #noteKept(process: ServiceProcess, { sample, answeredAtMs, loaded }: Answer): void {
+    const kept = this.#kept.get(process) ?? new Map<string, Kept>();
+    this.#kept.set(process, kept);
+    const asOfMs = process.machine.trueMs(loaded!.asOfMs);
+    // What a change overtook on its way is served but not kept.
+    if (loaded!.source === "database") kept.delete(sample.keyId);
+    else kept.set(sample.keyId, { asOfMs, answeredAtMs, polledAtMs: process.link.polledAtMs });
+  }
+
+  /** No news came since, not even old news of what the record shows already. */
+  #isStillKept({ link }: ServiceProcess, { keyId, ownerId }: SampleKey, kept: Kept): boolean {
+    const { truth, model } = this.#cluster;
+    if (link.polledIncarnation !== model.incarnation || link.resyncedAtMs >= kept.answeredAtMs) return false;
+    const changedAtMs = Math.max(truth.changedAtMs(keyId), truth.changedAtMs(ownerId));
+    return changedAtMs < Math.min(kept.asOfMs, kept.polledAtMs - NEWS_MS);
+  }
+
+  /** A process shows what it was told to change in every call that begins after its answer. */
+  #acknowledgedFault({ acknowledged, startedAtMs }: Answer, basis: readonly Basis[]): string | undefined {
+    if (this.#cluster.tookOverAtMs >= startedAtMs) return undefined;
+    const isOlder = ({ subjectId, era }: Basis) => {
+      const atMs = acknowledged.get(subjectId) ?? Number.NEGATIVE_INFINITY;
+      return atMs > this.#cluster.tookOverAtMs && era.untilMs <= atMs;
+    };
+    const older = basis.find(isOlder);
+    return older && `${nameOf(older.subjectId)} is older than what this process had acknowledged`;
+  }
+}
+
+/** The verdict is what the record says: a good key is never refused, a bad one never accepted. */
+function verdictFault({ verdict, loaded }: Answer): string | undefined {
+  const record = loaded!.record;
+  const isGood = record?.key.state === "active" && record.owner?.state === "active";
+  return (verdict!.verdict === "valid") === isGood ? undefined : `${verdict!.verdict} for another record`;
+}

@@ -1,0 +1,110 @@
+import { parseCursor } from "../../src/changes/cursor-text.ts";
+import type { WatchMessage } from "../../src/changes/watch-changes.ts";
+import { DomainError } from "../../src/lib/errors.ts";
+import type { Cluster, Committed } from "./cluster.ts";
+import { nameOf } from "./sample-keys.ts";
+import { parseSnapshot, sees } from "./postgres-model.ts";
+import type { SeededRandom } from "./random.ts";
+import type { ServiceProcess } from "./service-process.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+export interface WatchingClientDeps {
+  readonly time: VirtualTime;
+  readonly random: SeededRandom;
+  readonly cluster: Cluster;
+  readonly processes: readonly ServiceProcess[];
+  readonly onFault: (fault: string) => void;
+}
+
+/**
+ * A client of WatchRevocations that comes back with its last cursor, to any process, and holds the stream to its word:
+ * each change at least once or a resync that covers it, and an `as_of` never above a change that was not told.
+ */
+export class WatchingClient {
+  readonly #deps: WatchingClientDeps;
+  readonly #told = new Set<string>();
+  #cursor = "";
+  /** By the database's clock: changes from here on concern this client. */
+  #fromMs: number | undefined;
+  #stream = 0;
+  /** How many of the changes are told or covered, without a gap. */
+  #doneUpTo = 0;
+
+  constructor(deps: WatchingClientDeps) {
+    this.#deps = deps;
+  }
+
+  /** Watches on some process; an earlier stream is over. */
+  connect(): void {
+    const process = this.#deps.random.pick(this.#deps.processes);
+    const abort = new AbortController();
+    const messages = process.watch({ cursor: this.#cursor, signal: abort.signal });
+    const stream = ++this.#stream;
+    const isCurrent = () => stream === this.#stream;
+    const again = (error: unknown) => {
+      if (!(error instanceof DomainError)) this.#deps.onFault(`a watch ended with ${error}`);
+      if (isCurrent()) this.#later(100, () => isCurrent() && this.connect());
+    };
+    const next = () => {
+      process.machine.receive(() => {
+        if (!isCurrent()) abort.abort();
+        messages.next().then(({ value }) => {
+          if (value === undefined || !isCurrent()) return;
+          this.#handle(value);
+          // A client that does not keep up for a while.
+          this.#deps.time.after(this.#deps.random.chance(0.02) ? this.#deps.random.between(0, 4000) : 1, next);
+        }, again);
+      });
+    };
+    next();
+    if (this.#deps.random.chance(0.5)) this.#later(6000, () => isCurrent() && this.connect());
+  }
+
+  /** A change that the client was never told of, once everything has settled. */
+  missed(): Committed | undefined {
+    return this.#cursor === "" ? undefined : this.#untold()[0];
+  }
+
+  #handle(message: WatchMessage): void {
+    const { cluster } = this.#deps;
+    for (const { position, subjectId, changedAtMs } of message.changes) {
+      this.#told.add(idOf(Number(position), subjectId, changedAtMs));
+    }
+    if (message.cursor === "") return;
+    this.#cursor = message.cursor;
+    this.#fromMs ??= message.asOfMs;
+    const isDue = (change: Committed) => cluster.clockAt(change.atMs) < message.asOfMs;
+    if (message.resync) {
+      const snapshot = parseSnapshot(parseCursor(message.cursor).snapshot);
+      const isCovered = (change: Committed) => isDue(change) || sees(snapshot, change.xactId);
+      for (const change of this.#untold().filter(isCovered)) this.#told.add(idOfCommitted(change));
+      return;
+    }
+    const due = this.#untold().filter(isDue);
+    // An as_of of before the clock was set compares with nothing.
+    if (due[0] !== undefined && cluster.clockSetAtMs === Number.NEGATIVE_INFINITY) {
+      this.#deps.onFault(`a watcher was told of as_of ${message.asOfMs} without ${due[0].xactId}, the change of ${nameOf(due[0].subjectId)}`);
+    }
+  }
+
+  #untold(): Committed[] {
+    const { committed } = this.#deps.cluster;
+    const fromMs = this.#fromMs ?? Number.POSITIVE_INFINITY;
+    const isDone = (change: Committed) =>
+      change.isUndone || this.#deps.cluster.clockAt(change.atMs) < fromMs || this.#told.has(idOfCommitted(change));
+    while (this.#doneUpTo < committed.length && isDone(committed[this.#doneUpTo]!)) this.#doneUpTo++;
+    return committed.slice(this.#doneUpTo).filter((change) => !isDone(change));
+  }
+
+  #later(meanMs: number, run: () => void): void {
+    this.#deps.time.after(this.#deps.random.pause(meanMs), run);
+  }
+}
+
+function idOfCommitted({ xactId, subjectId, changedAtMs }: Committed): string {
+  return idOf(xactId, subjectId, changedAtMs);
+}
+
+function idOf(xactId: number, subjectId: string, changedAtMs: number): string {
+  return `${xactId} ${subjectId} ${changedAtMs}`;
+}

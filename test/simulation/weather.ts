@@ -1,0 +1,170 @@
+import type { Cluster } from "./cluster.ts";
+import type { Lane } from "./database-link.ts";
+import type { SeededRandom } from "./random.ts";
+import type { ServiceProcess } from "./service-process.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+/** So old news is deleted, in runs that delete it. */
+const PRUNED_AFTER_MS = 4000;
+
+/** What goes wrong in a run: which faults, when, and for how long. */
+export class Weather {
+  readonly #time: VirtualTime;
+  readonly #random: SeededRandom;
+  readonly #cluster: Cluster;
+  readonly #processes: readonly ServiceProcess[];
+  #isClear = false;
+
+  constructor(time: VirtualTime, random: SeededRandom, cluster: Cluster, processes: readonly ServiceProcess[]) {
+    this.#time = time;
+    this.#random = random;
+    this.#cluster = cluster;
+    this.#processes = processes;
+  }
+
+  /** Draws the faults of a run. */
+  forecast(endMs: number): void {
+    const faults = [
+      () => this.#serverFails(),
+      () => this.#laneFails(),
+      () => this.#isolate(),
+      () => this.#goDeaf(),
+      () => this.#slowDown(),
+      () => this.#stall(),
+      () => this.#stall(),
+      () => this.#failOver(),
+      () => this.#putOldDiskBack(),
+      () => this.#stallPositions(),
+      () => this.#pruneLog(),
+      () => this.#setClocks(),
+    ];
+    const count = this.#random.pick([0, 1, 2, 4, 7]);
+    for (let n = 0; n < count; n++) {
+      const fault = this.#random.pick(faults);
+      this.#time.after(this.#random.between(0, endMs), () => this.#isClear || fault());
+    }
+  }
+
+  /** Everything that lasts ends; nothing new begins. */
+  clear(): void {
+    this.#isClear = true;
+    this.#noteReadability();
+    this.#cluster.reachability = "answers";
+    this.#cluster.isInRecovery = false;
+    for (const { link, machine } of this.#processes) {
+      machine.wake();
+      link.lanes.feed = "answers";
+      link.lanes.reads = "answers";
+      link.isDeaf = false;
+      link.paceMs = 0.5;
+    }
+  }
+
+  #serverFails(): void {
+    this.#cluster.reachability = this.#random.pick(["refuses", "is silent"]);
+    this.#for(this.#lastingMs(), () => {
+      this.#cluster.reachability = "answers";
+    });
+  }
+
+  #laneFails(): void {
+    this.#cutOff(this.#random.pick(this.#processes), [this.#random.pick(["feed", "reads"])]);
+  }
+
+  #isolate(): void {
+    this.#cutOff(this.#random.pick(this.#processes), ["feed", "reads"]);
+  }
+
+  #cutOff({ link }: ServiceProcess, lanes: readonly Lane[]): void {
+    const how = this.#random.pick(["refuses", "is silent"] as const);
+    for (const lane of lanes) link.lanes[lane] = how;
+    this.#for(this.#lastingMs(), () => {
+      for (const lane of lanes) link.lanes[lane] = "answers";
+    });
+  }
+
+  #goDeaf(): void {
+    const { link } = this.#random.pick(this.#processes);
+    link.isDeaf = true;
+    this.#for(this.#lastingMs(), () => {
+      link.isDeaf = false;
+    });
+  }
+
+  #slowDown(): void {
+    const { link } = this.#random.pick(this.#processes);
+    link.paceMs = this.#random.pick([5, 20, 60]);
+    this.#for(this.#lastingMs(), () => {
+      link.paceMs = 0.5;
+    });
+  }
+
+  #stall(): void {
+    this.#random.pick(this.#processes).machine.stall(this.#random.pick([300, 2000, 7000, 12_000]) * this.#random.next());
+  }
+
+  /** The standby is behind by a little, or others have used ids that it never heard of. */
+  #failOver(): void {
+    const checkpoint = this.#cluster.model.checkpoint();
+    this.#time.after(this.#random.pause(300), () => {
+      if (this.#isClear) return;
+      this.#cluster.isInRecovery = this.#random.chance(0.5);
+      this.#cluster.reachability = this.#random.pick(["answers", "refuses", "is silent"]);
+      this.#cluster.takeOver(checkpoint, true);
+      if (this.#random.chance(0.5)) this.#cluster.model.burnXacts(this.#random.whole(0, 200));
+      this.#for(this.#random.pause(1000), () => {
+        this.#cluster.isInRecovery = false;
+        this.#cluster.reachability = "answers";
+      });
+    });
+  }
+
+  /**
+   * The same timeline with lower transaction ids: what a snapshot of a file system brings. Nothing but the ids shows it,
+   * so it can be noticed only by who saw some of those that are gone, before as many are given again.
+   */
+  #putOldDiskBack(): void {
+    const { model } = this.#cluster;
+    const links = this.#processes.map(({ link }) => link);
+    if (links.some(({ polledIncarnation }) => polledIncarnation !== model.incarnation)) return;
+    const checkpoint = model.checkpoint();
+    model.burnXacts(1000);
+    this.#for(1000 + this.#random.pause(300), () => {
+      const haveAllSeen = links.every(({ polledXmax }) => polledXmax >= checkpoint.nextXact + 1000);
+      if (haveAllSeen && !this.#isClear) this.#cluster.takeOver(checkpoint, false);
+    });
+  }
+
+  /** An old write transaction somewhere in the cluster. */
+  #stallPositions(): void {
+    const { model } = this.#cluster;
+    const xactId = model.beginXact();
+    this.#for(this.#lastingMs(), () => model.rollBack(xactId));
+  }
+
+  #pruneLog(): void {
+    this.#cluster.model.prune(this.#cluster.clockAt(this.#time.nowMs - PRUNED_AFTER_MS));
+  }
+
+  #setClocks(): void {
+    const byMs = this.#random.between(-3.6e6, 3.6e6);
+    if (this.#random.chance(0.5)) this.#cluster.setClock(byMs);
+    else this.#random.pick(this.#processes).machine.jump(byMs);
+  }
+
+  /** Before it changes. */
+  #noteReadability(): void {
+    for (const { link } of this.#processes) link.readableForMs();
+  }
+
+  #lastingMs(): number {
+    return this.#random.pick([200, 2000, 8000, 20_000]) * this.#random.next();
+  }
+
+  #for(ms: number, end: () => void): void {
+    this.#time.after(ms, () => {
+      this.#noteReadability();
+      end();
+    });
+  }
+}

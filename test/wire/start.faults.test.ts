@@ -1,0 +1,124 @@
+/** Starts on servers that are not there yet, or not at all, and at the same time as others. Real processes. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import pg from "pg";
+import { describe, expect, it } from "vitest";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { startPostgres } from "../support/postgres-server.ts";
+import { redisCommand, startRedis } from "../support/redis-server.ts";
+import { answerTo } from "../support/samples.ts";
+import { canStart, freshPostgres } from "../support/servers.ts";
+import { clientOf } from "../support/service.ts";
+import {
+  bootstrapOperator,
+  castAt,
+  serviceEnvironment,
+  spawnService,
+  startService,
+} from "../support/service-process.ts";
+
+/** How long a database that does not answer is waited for. */
+const WAIT_MS = 60_000;
+const ROOM_MS = 10_000;
+/** As in src/postgres/migration-lock.ts: what every migrating process holds. */
+const MIGRATION_LOCK = "7809632594316157049";
+
+/** A log line of the service. */
+interface Line {
+  readonly level: number;
+  readonly msg: string;
+  readonly reason?: string;
+}
+const ERROR = 50;
+
+const linesOf = (output: string): readonly Line[] =>
+  output
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line) as Line);
+
+// Side by side, since one of them is a wait of a minute.
+describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that starts", () => {
+  it.concurrent("without PostgreSQL tries for 60 s, then exits with a failure and one line that says why", async () => {
+    await using postgres = await startPostgres();
+    await postgres.kill();
+    await expect(postgres.sql("select 1")).rejects.toThrow("Connection refused");
+    const startedAtMs = performance.now();
+    await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
+    const code = await service.ended();
+    const tookMs = performance.now() - startedAtMs;
+    expect(code).toBe(1);
+    expect(tookMs).toBeGreaterThan(WAIT_MS);
+    expect(tookMs).toBeLessThan(WAIT_MS + ROOM_MS);
+    const lines = linesOf(service.output());
+    const errors = lines.filter(({ level }) => level >= ERROR);
+    expect(errors).toHaveLength(1);
+    expect(lines.at(-1)).toMatchObject({
+      msg: "the service could not start",
+      reason: expect.stringContaining("database"),
+    });
+    expect(service.output(), "no stack of its own").not.toContain("\n    at ");
+    expect(service.output(), "no password").not.toContain(new URL(postgres.url()).password);
+  });
+
+  it.concurrent("before PostgreSQL is ready as soon as that is there", async () => {
+    await using postgres = await startPostgres();
+    await postgres.kill();
+    await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
+    // The fault happened: it has tried and found nobody.
+    await expect.poll(() => service.output(), { timeout: 20_000 }).toContain("out of reach; trying again");
+    await postgres.restart();
+    expect(await service.ready()).toMatch(/^127\.0\.0\.1:\d+$/);
+  });
+
+  it.concurrent("without Redis is ready, judges limits alone and says so, and counts in Redis once that is there", async () => {
+    await using redis = await startRedis();
+    await redis.kill();
+    await expect(redisCommand(redis.port, "PING")).rejects.toThrow("ECONNREFUSED");
+    const env = serviceEnvironment({ DATABASE_URL: await freshPostgres(), REDIS_URL: redis.url });
+    const admin = await bootstrapOperator(env);
+    await using service = await startService(env);
+    const cast = await castAt(service.address, admin);
+    const [key] = await cast.issue(1);
+    const client = clientOf(service.address, KeyService, cast.verifier);
+    const ask = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }));
+    expect(await ask()).toMatchObject({ said: "VALID", response: { degraded: true } });
+    await redis.restart();
+    // The control: with Redis the same call is not degraded, and its windows are there.
+    await expect.poll(async () => (await ask()).response?.degraded, { timeout: 5000 }).toBe(false);
+    expect(Number(await redisCommand(redis.port, "DBSIZE"))).toBeGreaterThan(0);
+  });
+
+  it.concurrent("at the same time as two others finds the schema applied once", async () => {
+    await using postgres = await startPostgres();
+    await postgres.sql("alter system set log_line_prefix = '%a|'");
+    await postgres.sql("alter system set log_statement = 'ddl'");
+    await postgres.sql("select pg_reload_conf()");
+    const database = new pg.Client({ connectionString: postgres.url(), application_name: "test" });
+    database.on("error", () => {});
+    await database.connect();
+    await database.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
+    const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
+    const services = [spawnService(env), spawnService(env), spawnService(env)];
+    // The fault happened: all three stand before an empty database and want to migrate.
+    const waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
+    await expect.poll(() => postgres.sql(waiting), { timeout: 30_000 }).toBe("3");
+    expect(await postgres.sql("select to_regclass('api_keys') is null")).toBe("t");
+    await database.query("select pg_advisory_unlock($1)", [MIGRATION_LOCK]);
+    await Promise.all(services.map((service) => service.ready()));
+
+    const names = (await database.query("select name from mikro_orm_migrations order by id")).rows.map(
+      ({ name }) => name,
+    );
+    expect(names.length).toBeGreaterThan(0);
+    expect(new Set(names).size).toBe(names.length);
+    const log = readFileSync(join(await postgres.sql("show data_directory"), "..", "postgres.log"), "utf8");
+    expect(log.match(/\|LOG: .*create table api_keys \(/g), "attempts").toHaveLength(1);
+    // The control: of three that don't wait for each other only one does well.
+    const racing = Array.from({ length: 3 }, () => postgres.sql("create table api_keys_too (id text)"));
+    const failed = (await Promise.allSettled(racing)).filter(({ status }) => status === "rejected");
+    expect(failed).toHaveLength(2);
+    await database.end();
+    await Promise.all(services.map((service) => service.stop()));
+  });
+});

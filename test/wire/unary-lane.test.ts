@@ -1,0 +1,277 @@
+/** What is true of the unary lane alone: which calls it takes, and how it reads and ends an HTTP/2 stream. */
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { createClient, type Transport } from "@connectrpc/connect";
+import {
+  compressionGzip,
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { Code } from "../../src/gen/google/rpc/code_pb.ts";
+import { AuthService, LoginRequestSchema, LoginResponseSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import type { Call } from "../../src/rpc/call.ts";
+import { EncodedMessage } from "../../src/rpc/call.ts";
+import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/wire-server.ts";
+
+const LOGIN = "/latchkey.v1.AuthService/Login";
+const LOGOUT = "/latchkey.v1.AuthService/Logout";
+const LIMIT = 64 * 1024;
+
+let wire: WireServer;
+let session: ClientHttp2Session;
+let lastCall: Call | undefined;
+let taken: number;
+
+beforeAll(async () => {
+  wire = await startWireServer({
+    auth: {
+      login: async ({ email }, call) => {
+        lastCall = call;
+        return { user: { email } };
+      },
+      logout: (_request, call) => {
+        lastCall = call;
+        return new Promise(() => {});
+      },
+      refresh: async () => new EncodedMessage(toBinary(LoginResponseSchema, create(LoginResponseSchema, {}))),
+    },
+    keys: {
+      async *watchRevocations() {
+        yield { cursor: "1" };
+      },
+    },
+    options: { unaryLane: true },
+  });
+  session = connect(`http://${wire.address}`);
+});
+afterAll(async () => {
+  session.destroy();
+  await wire.server.stop();
+});
+beforeEach(() => {
+  lastCall = undefined;
+  taken = wire.server.unaryLaneCalls;
+});
+
+const isTaken = () => wire.server.unaryLaneCalls > taken;
+
+function open(path: string, headers: Record<string, string> = {}): ClientHttp2Stream {
+  const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc", ...headers });
+  stream.on("error", () => {});
+  return stream;
+}
+
+function framed(message: Uint8Array, flags = 0): Buffer {
+  const head = Buffer.alloc(5);
+  head[0] = flags;
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
+
+function login(email: string): Buffer {
+  return framed(toBinary(LoginRequestSchema, create(LoginRequestSchema, { email })));
+}
+
+async function statusOf(stream: ClientHttp2Stream): Promise<number> {
+  stream.resume();
+  return Number((await grpcTrailers(stream))["grpc-status"]);
+}
+
+/** Waits until the server has read what was written before, by a PING that comes behind it. */
+function flushed(): Promise<void> {
+  return new Promise((resolve, reject) => session.ping((error) => (error ? reject(error) : resolve())));
+}
+
+describe("the lane takes", () => {
+  test.each([
+    ["application/grpc", {}],
+    ["application/grpc+proto", {}],
+    ["identity, said aloud", { "grpc-encoding": "identity" }],
+  ])("unary gRPC with %s", async (contentType, headers) => {
+    const stream = open(LOGIN, { ...(contentType.includes("/") && { "content-type": contentType }), ...headers });
+    stream.end(login("ann"));
+    expect(await statusOf(stream)).toBe(Code.OK);
+    expect(isTaken()).toBe(true);
+  });
+
+  test("what grpc-js calls", async () => {
+    const client = grpcClient(wire.address);
+    expect((await callGrpc(client, AuthService.method.login, { email: "ann" })).user?.email).toBe("ann");
+    expect(isTaken()).toBe(true);
+    client.close();
+  });
+});
+
+describe("the lane leaves to Connect, which serves it,", () => {
+  const over = (name: string): Transport => {
+    const baseUrl = `http://${wire.address}`;
+    switch (name) {
+      case "gRPC with gzip":
+        return createGrpcTransport({ baseUrl, sendCompression: compressionGzip, compressMinBytes: 0 });
+      case "gRPC with JSON":
+        return createGrpcTransport({ baseUrl, useBinaryFormat: false });
+      case "gRPC-Web":
+        return createGrpcWebTransport({ baseUrl, httpVersion: "2" });
+      default:
+        return createConnectTransport({ baseUrl, httpVersion: "2" });
+    }
+  };
+
+  test.each(["gRPC with gzip", "gRPC with JSON", "gRPC-Web", "Connect"])("%s", async (name) => {
+    expect((await createClient(AuthService, over(name)).login({ email: "ann" })).user?.email).toBe("ann");
+    expect(isTaken()).toBe(false);
+  });
+
+  test("streams", async () => {
+    const client = createClient(KeyService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
+    const messages = client.watchRevocations({}, { headers: { authorization: "Bearer service" } });
+    expect((await messages[Symbol.asyncIterator]().next()).value?.cursor).toBe("1");
+    expect(isTaken()).toBe(false);
+  });
+
+  test("a method that nobody has heard of", async () => {
+    const stream = open("/latchkey.v1.AuthService/Logon");
+    stream.end(login("ann"));
+    expect(await statusOf(stream)).toBe(Code.UNIMPLEMENTED);
+    expect(isTaken()).toBe(false);
+  });
+
+  test("all, when it is switched off", async () => {
+    const other = await startWireServer({
+      auth: { login: async ({ email }) => ({ user: { email } }) },
+      options: { unaryLane: false },
+    });
+    const client = grpcClient(other.address);
+    expect((await callGrpc(client, AuthService.method.login, { email: "ann" })).user?.email).toBe("ann");
+    expect(other.server.unaryLaneCalls).toBe(0);
+    client.close();
+    await other.server.stop();
+  });
+});
+
+describe("a message", () => {
+  test("is read however it is cut into DATA frames", async () => {
+    const bytes = login("ann@example.com");
+    for (const cuts of [[1], [4], [5], [6], [1, 2, 3, 4, 5, 6, 7], [bytes.length - 1], [bytes.length]]) {
+      const stream = open(LOGIN);
+      const body: Buffer[] = [];
+      stream.on("data", (piece: Buffer) => body.push(piece));
+      const trailers = grpcTrailers(stream);
+      let start = 0;
+      for (const cut of [...cuts, bytes.length]) {
+        stream.write(bytes.subarray(start, cut));
+        await flushed();
+        start = cut;
+      }
+      stream.end();
+      expect((await trailers)["grpc-status"]).toBe("0");
+      const answer = Buffer.concat(body);
+      expect(answer.readUInt32BE(1)).toBe(answer.length - 5);
+      expect(fromBinary(LoginResponseSchema, answer.subarray(5)).user?.email).toBe("ann@example.com");
+    }
+  });
+
+  test.each([
+    ["compressed, though the call has no encoding", [framed(Buffer.from([1]), 1)], Code.INTERNAL],
+    ["cut off within its prefix", [Buffer.from([0, 0, 0])], Code.INVALID_ARGUMENT],
+    ["followed by one more byte", [login("ann"), Buffer.from([0])], Code.UNIMPLEMENTED],
+    ["one byte over the limit", [Buffer.from([0, 0, 1, 0, 1])], Code.RESOURCE_EXHAUSTED],
+  ])("%s is refused before the client has ended", async (_name, pieces, code) => {
+    const stream = open(LOGIN);
+    for (const piece of pieces) stream.write(piece);
+    if (code === Code.INVALID_ARGUMENT) stream.end();
+    expect(await statusOf(stream)).toBe(code);
+    await new Promise((resolve) => stream.on("close", resolve));
+    expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
+    expect(lastCall).toBeUndefined();
+    expect(isTaken()).toBe(true);
+  });
+
+  test("of just the limit is read, though it takes many frames", async () => {
+    const stream = open(LOGIN);
+    stream.end(login("x".repeat(LIMIT - 4)));
+    expect(await statusOf(stream)).toBe(Code.OK);
+  });
+
+  test("that is all there but has no end runs no handler, and its call is cancelled with its client", async () => {
+    const own = connect(`http://${wire.address}`);
+    own.on("error", () => {});
+    const stream = own.request({ ":method": "POST", ":path": LOGIN, "content-type": "application/grpc" });
+    stream.on("error", () => {});
+    stream.write(login("ann"));
+    await new Promise((resolve) => own.once("remoteSettings", resolve));
+    await new Promise((resolve) => own.ping(resolve));
+    const finished = wire.finished.length;
+    own.socket.destroy();
+    await until(() => wire.finished.length > finished);
+    expect(wire.finished[finished]).toEqual(["AuthService.Login", "CANCELLED"]);
+    expect(lastCall).toBeUndefined();
+  });
+});
+
+describe("an answer", () => {
+  test("has its message between headers and trailers, an error has trailers only", async () => {
+    const good = open(LOGIN);
+    const goodHeaders = new Promise<Record<string, unknown>>((resolve) => good.on("response", resolve));
+    good.end(login("ann"));
+    expect(await statusOf(good)).toBe(Code.OK);
+    expect(await goodHeaders).toMatchObject({ ":status": 200, "content-type": "application/grpc+proto" });
+    expect((await goodHeaders)["grpc-status"]).toBeUndefined();
+
+    const bad = open(LOGIN);
+    const badHeaders = new Promise<Record<string, unknown>>((resolve) => bad.on("response", resolve));
+    bad.end();
+    bad.resume();
+    expect(await badHeaders).toMatchObject({
+      ":status": 200,
+      "content-type": "application/grpc+proto",
+      "grpc-status": String(Code.UNIMPLEMENTED),
+    });
+    expect((await badHeaders)["grpc-status-details-bin"]).toBeTypeOf("string");
+  });
+
+  test("waits for a client without a window, and does not keep others waiting", async () => {
+    const narrow = connect(`http://${wire.address}`, { settings: { initialWindowSize: 0 } });
+    const stream = narrow.request({ ":method": "POST", ":path": LOGIN, "content-type": "application/grpc" });
+    stream.end(login("ann"));
+    await new Promise((resolve) => stream.on("response", resolve));
+    const other = open(LOGIN);
+    other.end(login("bob"));
+    expect(await statusOf(other)).toBe(Code.OK);
+    narrow.settings({ initialWindowSize: 65_535 });
+    expect(await statusOf(stream)).toBe(Code.OK);
+    narrow.destroy();
+  });
+});
+
+describe("a handler hears that its client is gone", () => {
+  test.each(["RST_STREAM", "a lost connection"])("by %s", async (how) => {
+    const own = connect(`http://${wire.address}`);
+    own.on("error", () => {});
+    const stream = own.request({ ":method": "POST", ":path": LOGOUT, "content-type": "application/grpc" });
+    stream.on("error", () => {});
+    stream.end(Buffer.alloc(5));
+    await until(() => lastCall !== undefined);
+    const finished = wire.finished.length;
+    if (how === "RST_STREAM") stream.close(constants.NGHTTP2_CANCEL);
+    else own.socket.destroy();
+    await until(() => lastCall!.signal.aborted);
+    await until(() => wire.finished.length > finished);
+    expect(wire.finished[finished]).toEqual(["AuthService.Logout", "CANCELLED"]);
+    own.destroy();
+  });
+});
+
+test("a response that its handler has encoded itself is the same on every lane", async () => {
+  for (const transport of [
+    createGrpcTransport({ baseUrl: `http://${wire.address}` }),
+    createConnectTransport({ baseUrl: `http://${wire.address}`, httpVersion: "1.1", useBinaryFormat: false }),
+  ]) {
+    await expect(createClient(AuthService, transport).refresh({})).resolves.toMatchObject({
+      $typeName: expect.any(String),
+    });
+  }
+});
