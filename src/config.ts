@@ -105,9 +105,15 @@ export function readConfig(env: Environment): Config {
       "LATCHKEY_WORKERS: without Redis each process would count for itself; set REDIS_URL or LATCHKEY_WORKERS=1",
     );
   }
-  if (faults.length === 0) faults.push(...(values.production ? productionFaults(values) : []));
+  if (values.production) faults.push(...productionFaults(values).filter((fault) => !isNamed(faults, fault)));
   if (faults.length > 0) throw new ConfigError(faults);
   return toConfig(values as Required<Values>);
+}
+
+/** Whether the setting that a fault is about has one already: what could not be read is not also missing. */
+function isNamed(faults: readonly string[], fault: string): boolean {
+  const name = fault.slice(0, fault.indexOf(":") + 1);
+  return faults.some((known) => known.startsWith(name));
 }
 
 function readValues(env: Environment, faults: string[]): Values {
@@ -169,7 +175,7 @@ function developmentWarnings(values: Required<Values>): string[] {
     warnings.push(`embedded database in ${values.dataDir}; set DATABASE_URL for production`);
   if (!hasRedis(values)) warnings.push("limits are counted in this process; set REDIS_URL for production");
   if (values.masterKeys === undefined)
-    warnings.push(`master key made and kept in ${values.dataDir}/master-keys; set LATCHKEY_MASTER_KEYS for production`);
+    warnings.push(`master key kept in ${values.dataDir}/master-keys; set LATCHKEY_MASTER_KEYS for production`);
   if (values.userScopes === undefined)
     warnings.push("users may give their keys any scope; set LATCHKEY_USER_SCOPES for production");
   return warnings;

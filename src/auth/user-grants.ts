@@ -12,6 +12,7 @@ export function tierViolation(field: string, tier: string, tierNames: readonly s
 /** What is wrong with the globs by which an operator bounds the scopes of a user's keys. */
 export function scopesViolation(field: string, scopes: readonly string[]): Violation | undefined {
   if (scopes.length > MAX_SCOPES) return { field, description: `must have at most ${MAX_SCOPES} entries` };
+  if (new Set(scopes).size !== scopes.length) return { field, description: "must not have an entry twice" };
   const wrong = scopes.findIndex((scope) => !SCOPE_GLOB.test(scope));
   if (wrong < 0) return undefined;
   return { field: `${field}[${wrong}]`, description: "must be 1 to 128 printable ASCII characters without spaces" };

@@ -85,7 +85,8 @@ async function* catchUp(deps: WatchChangesDeps, since: Cursor | undefined): Asyn
     position: poll.xmin,
   };
   if (since === undefined) yield* startAnew(deps, step);
-  else if (poll.hasGap || !isSameEpoch(since, here) || poll.xmax < xmaxOf(since)) yield* startAnew(deps, { ...step, resync: true });
+  else if (poll.hasGap || !isSameEpoch(since, here) || poll.xmax < xmaxOf(since))
+    yield* startAnew(deps, { ...step, resync: true });
   else yield* split(step);
 }
 

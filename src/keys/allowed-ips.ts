@@ -23,6 +23,15 @@ export function networkFault(entry: string): string | undefined {
   return hasHostBits(address, width, Number(bits)) ? "must have no bits set behind its prefix" : undefined;
 }
 
+/** One spelling for entries that mean the same; what is malformed stays as it is. */
+export function canonicalNetwork(entry: string): string {
+  const [base = "", bits] = entry.split("/");
+  const address = normalizeIp(base);
+  if (address === undefined) return entry;
+  const value = isIPv4(address) ? ipv4Value(address) : ipv6Value(address);
+  return `${familyOf(address)} ${value.toString(16)}/${bits ?? (isIPv4(address) ? 32 : 128)}`;
+}
+
 /** A list made ready for judging. @param entries each without a networkFault */
 export function compileNetworks(entries: readonly string[]): (ip: string) => boolean {
   // One list per family: a BlockList would find an IPv4 address in an IPv6 network that holds all mapped ones.

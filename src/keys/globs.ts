@@ -4,8 +4,10 @@
  */
 
 const GLOB = /^[\x21-\x7e]{1,256}$/;
-/** Segments that another party may read as something else (RFC 3986 5.2.4, and encoded slashes and dots). */
-const AMBIGUOUS = /%2f|%2e/i;
+/** What another party may read as a slash, a dot or an end (RFC 3986 2.1 and 5.2.4), also after decoding twice. */
+const AMBIGUOUS = /%2f|%2e|%5c|%25|%00|\\|[^\x21-\x7e]/i;
+/** A segment without the parameters that some servers cut off behind a semicolon. */
+const PARAMETERS = /;.*$/;
 
 /** What is wrong with a glob of methods, or undefined. */
 export function methodGlobFault(glob: string): string | undefined {
@@ -20,7 +22,7 @@ export function methodGlobFault(glob: string): string | undefined {
 export function matchesMethod(glob: string, method: string): boolean {
   if (method === "" || AMBIGUOUS.test(method)) return false;
   const parts = segmentsOf(method);
-  if (parts.some((part) => part === "" || part === "." || part === "..")) return false;
+  if (parts.some((part) => ["", ".", ".."].includes(part.replace(PARAMETERS, "")))) return false;
   const wanted = segmentsOf(glob);
   if (glob.startsWith("/") !== method.startsWith("/")) return false;
   const rest = wanted.at(-1) === "**";

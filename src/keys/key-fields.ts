@@ -2,7 +2,7 @@ import { invalidFields, type Violation } from "../lib/errors.ts";
 import { isWellFormedUuid } from "../lib/id.ts";
 import { textViolation } from "../lib/text.ts";
 import type { LimitFigures } from "../limits/limit.ts";
-import { networkFault } from "./allowed-ips.ts";
+import { canonicalNetwork, networkFault } from "./allowed-ips.ts";
 import { methodGlobFault } from "./globs.ts";
 
 /** What people and services may write into a key. Absent fields are not checked. */
@@ -41,7 +41,7 @@ export function checkKeyFields(fields: KeyFields, nowMs: number, at = ""): void 
     addText(textViolation("description", fields.description, { min: 0, max: 1024, multiline: true }));
   }
   checkList("scopes", fields.scopes, scopeFault, add);
-  checkList("allowed_ips", fields.allowedIps, networkFault, add);
+  checkList("allowed_ips", fields.allowedIps, networkFault, add, canonicalNetwork);
   checkList("allowed_methods", fields.allowedMethods, methodGlobFault, add);
   for (const violation of metadataViolations(fields.metadata ?? {})) addText(violation);
   add("limits.per_minute", figureFault(fields.limits?.perMinute));
@@ -65,13 +65,14 @@ function checkList(
   entries: readonly string[] | undefined,
   fault: (entry: string) => string | undefined,
   add: (field: string, description: string | undefined) => void,
+  canonical: (entry: string) => string = (entry) => entry,
 ): void {
   if (entries === undefined) return;
   if (entries.length > MAX_LIST) {
     add(field, `must have at most ${MAX_LIST} entries`);
     return;
   }
-  if (new Set(entries).size !== entries.length) add(field, "must not have an entry twice");
+  if (new Set(entries.map(canonical)).size !== entries.length) add(field, "must not have an entry twice");
   entries.forEach((entry, index) => {
     add(`${field}[${index}]`, fault(entry));
   });

@@ -96,20 +96,22 @@ export class KeyRecords {
   findAll(keys: readonly { rawKey: string; keyId: string }[]): Promise<PromiseSettledResult<Loaded<KeyRecord>>[]> {
     const { cache } = this.#deps;
     const wanted = keys.map((key) => ({ ...key, id: cacheId(key.rawKey) }));
-    let read: Promise<readonly KeyWithSecrets[]> | undefined;
+    let shared: Promise<readonly KeyWithSecrets[]> | undefined;
+    let isSameTurn = true;
     const readMissing = () => {
       const missing = wanted.filter(({ id }) => cache.fresh(id) === undefined).map(({ keyId }) => keyId);
       return this.#read([...new Set(missing)]);
     };
-    return Promise.allSettled(
-      wanted.map(({ rawKey, keyId, id }) =>
-        cache.get(id, async () => {
-          read ??= readMissing();
-          const found = (await read).find(({ key }) => key.id === keyId);
-          return this.#match(rawKey, found);
-        }),
-      ),
+    const loads = wanted.map(({ rawKey, keyId, id }) =>
+      cache.get(id, async () => {
+        // A cache that asks again, later, must not be given what was read before.
+        if (isSameTurn) shared ??= readMissing();
+        const found = (await (isSameTurn ? shared! : this.#read([keyId]))).find(({ key }) => key.id === keyId);
+        return this.#match(rawKey, found);
+      }),
     );
+    isSameTurn = false;
+    return Promise.allSettled(loads);
   }
 
   /** The key's own limits; undefined for an unknown id. @throws DATABASE_UNAVAILABLE */

@@ -2,6 +2,7 @@ import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Loaded } from "../changes/record-cache.ts";
 import type { Clock } from "../lib/clock.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
+import { textViolation } from "../lib/text.ts";
 import type { LimitDecision, Limiter, LimitRequest, NamedLimit, WindowStatus } from "../limits/limit.ts";
 import { normalizeIp } from "./allowed-ips.ts";
 import { judgeKey, type KeyUse, type Verdict } from "./judge-key.ts";
@@ -66,6 +67,8 @@ export const INVALID_BY_FORM: KeyVerdict = Object.freeze({
 
 const MAX_METHOD_LENGTH = 1024;
 const MAX_SCOPES = 64;
+/** Of a tier or an environment; configured ones are shorter. */
+const MAX_WORD_LENGTH = 64;
 
 /**
  * Judges a key and counts the call against its limits. A refused key is an answer; what is thrown means that there is
@@ -88,9 +91,7 @@ export function checkUse(input: VerifyKeyInput): void {
   if (input.clientIp !== "" && normalizeIp(input.clientIp) === undefined) {
     faults.push({ field: "client_ip", description: "must be an IPv4 or IPv6 address without a zone" });
   }
-  if (input.method.length > MAX_METHOD_LENGTH) {
-    faults.push({ field: "method", description: `must have at most ${MAX_METHOD_LENGTH} characters` });
-  }
+  addText(faults, "method", input.method, MAX_METHOD_LENGTH);
   if (input.requiredScopes.length > MAX_SCOPES) {
     faults.push({ field: "required_scopes", description: `must have at most ${MAX_SCOPES} entries` });
   } else {
@@ -101,8 +102,19 @@ export function checkUse(input: VerifyKeyInput): void {
   }
   if (input.allowedTiers.length > MAX_SCOPES) {
     faults.push({ field: "allowed_tiers", description: `must have at most ${MAX_SCOPES} entries` });
+  } else {
+    input.allowedTiers.forEach((tier, index) => {
+      addText(faults, `allowed_tiers[${index}]`, tier, MAX_WORD_LENGTH);
+    });
   }
+  addText(faults, "environment", input.environment, MAX_WORD_LENGTH);
   if (faults.length > 0) throw invalidFields(faults);
+}
+
+function addText(faults: Violation[], field: string, text: string, max: number): void {
+  if (text === "") return;
+  const violation = textViolation(field, text, { min: 1, max });
+  if (violation !== undefined) faults.push(violation);
 }
 
 /** What could be an API key by its form; service credentials never are. */

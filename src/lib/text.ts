@@ -8,11 +8,12 @@ export interface TextRule {
   readonly multiline?: boolean;
 }
 
-// PostgreSQL can't store NUL, lone surrogates have no UTF-8 form, and the other controls only mislead whoever reads.
+// PostgreSQL can't store NUL, lone surrogates have no UTF-8 form, and the other controls (of direction and width too, but
+// for the joiners that some scripts and emoji need) only mislead whoever reads.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: as above, without tab and line feed
-const CONTROL_BUT_LINES = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029]/;
+const CONTROL_BUT_LINES = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
 
 /** What is wrong with a text field, or undefined. Every free text of a request goes through here. */
 export function textViolation(field: string, text: string, rule: TextRule): Violation | undefined {

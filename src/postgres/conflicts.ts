@@ -8,7 +8,7 @@ type Fault = "conflict" | "unique" | "unavailable" | "other";
 
 /** Classes and codes of SQLSTATE that say "not now", never "not so". */
 const UNAVAILABLE =
-  /^(08...|53...|57P0[1-5]|57014|25006|55P03|XX000|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|28P01|28000|3D000)$/;
+  /^(08(?!P01)...|53...|57P0[1-5]|57014|25006|55P03|XX000|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|28P01|28000|3D000)$/;
 /** pg and its pool report these without a code. */
 const UNAVAILABLE_TEXT =
   /timeout exceeded|Connection terminated|Query read timeout|Client was closed|Client has encountered a connection error|Cannot use a pool after calling end|PGlite is clos|driver has already been destroyed/i;

@@ -50,6 +50,7 @@ export type Row = Record<string, unknown>;
 const STATEMENT_TIMEOUT_MS = 1000;
 /** A hot read that takes longer than this has met a frozen or dead server: the caller has 300 ms in all. */
 const READ_TIMEOUT_MS = 120;
+const READ_CONNECTIONS = 4;
 const MAX_ATTEMPTS = 3;
 /** Signals on it say that a change was committed. */
 export const CHANGES_CHANNEL = "latchkey_changes";
@@ -91,6 +92,8 @@ export class Database {
     const reads = await PostgresOrm.init(readOptions(target) as never);
     try {
       await connect(orm);
+      // Logging in takes several turns, and a busy process at its start has few: the first callers shall not wait for it.
+      await Promise.allSettled(Array.from({ length: READ_CONNECTIONS }, () => connect(reads)));
       return new Database(orm, reads, options, () => {});
     } catch (error) {
       await Promise.allSettled([orm.close(true), reads.close(true)]);
@@ -237,7 +240,8 @@ function readOptions(target: { url: string }) {
   return {
     ...ORM_OPTIONS,
     clientUrl: target.url,
-    pool: { min: 0, max: 4, idleTimeoutMillis: 60_000 },
+    // Kept however quiet it is: 0 = no time is too long.
+    pool: { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
     driverOptions: {
       keepAlive: true,
       connectionTimeoutMillis: READ_TIMEOUT_MS,

@@ -18,8 +18,9 @@ import type {
   PageCursor,
   RequestUsed,
 } from "../keys/key-store.ts";
-import { type Database, msOf, type Transaction } from "./database.ts";
-import { keysWithSecretsSql, toKey, toKeysWithSecrets, toOwner } from "./key-rows.ts";
+import type { Database, Transaction } from "./database.ts";
+import { KeyReads } from "./key-reads.ts";
+import { toKey, toOwner } from "./key-rows.ts";
 import { KeyRequestRow, KeyRow, KeySecretRow, UserRow } from "./tables.ts";
 
 const DAY_MS = 86_400_000;
@@ -31,15 +32,15 @@ const LAST_CREDENTIAL_LOCK = "7809632594316157050";
 
 export class PostgresKeyStore implements KeyStore {
   readonly #database: Database;
+  readonly #reads: KeyReads;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#reads = new KeyReads(database);
   }
 
-  async read(keyIds: readonly string[]): Promise<KeyRead> {
-    // Ids are base62 with an underscore: nothing in them needs quoting inside an array literal.
-    const rows = await this.#database.read(keysWithSecretsSql(this.#database.now), [`{${keyIds.join(",")}}`]);
-    return { keys: toKeysWithSecrets(rows), databaseMs: msOf(rows[0]?.now_ms) };
+  read(keyIds: readonly string[]): Promise<KeyRead> {
+    return this.#reads.read(keyIds);
   }
 
   async find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined> {

@@ -40,10 +40,8 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
       const { failures, nowMs } = toFound(row);
       const retryAfterMs = (subject.isGuess ? accountWaitMs : addressWaitMs)(failures, nowMs);
       if (retryAfterMs !== undefined) return { retryAfterMs };
-      await countForAddress(tx, subject, nowMs);
+      await tx.em.execute(...countSql(subject, iso(nowMs)));
       if (!subject.isGuess) return { atMs: nowMs, ofAccount: 0 };
-      await countForAccount(tx, subject, nowMs);
-      await countForNetwork(tx, subject, nowMs);
       return { atMs: nowMs, ofAccount: failures.ofAccount + 1 };
     });
   }
@@ -134,41 +132,38 @@ function toFound(row: Row | undefined): FoundFailures {
   return { failures, nowMs: Math.floor(row?.now_ms as number) };
 }
 
+/** One statement, since a place among the hashes is held meanwhile. */
+function countSql({ accounts, network, address, isGuess }: LoginSubject, now: string): [string, unknown[]] {
+  if (!isGuess) return [COUNT_FOR_ADDRESS, [address, now, now]];
+  const digest = hex(accounts[0]);
+  return [
+    `with of_address as (${COUNT_FOR_ADDRESS}), of_account as (${COUNT_FOR_ACCOUNT}) ${COUNT_FOR_NETWORK}`,
+    [address, now, now, digest, now, digest, network, now, now],
+  ];
+}
+
+const WINDOW = span(LOGIN_LIMITS.addressWindowMs);
+const MEMORY = span(LOGIN_LIMITS.networkMemoryMs);
+
 /** At most 20 times are kept, since with 20 in the window nothing is counted. */
-async function countForAddress(tx: Transaction, { address }: LoginSubject, nowMs: number): Promise<void> {
-  const window = span(LOGIN_LIMITS.addressWindowMs);
-  await tx.em.execute(
-    `insert into login_addresses as a (address, failed_at, forget_at)
-     values (?, array[?::timestamptz], ?::timestamptz + ${window})
-     on conflict (address) do update set
-       failed_at = array(select t from unnest(a.failed_at) t where t > excluded.forget_at - 2 * ${window})
-         || excluded.failed_at,
-       forget_at = excluded.forget_at`,
-    [address, iso(nowMs), iso(nowMs)],
-  );
-}
+const COUNT_FOR_ADDRESS = `insert into login_addresses as a (address, failed_at, forget_at)
+  values (?, array[?::timestamptz], ?::timestamptz + ${WINDOW})
+  on conflict (address) do update set
+    failed_at = array(select t from unnest(a.failed_at) t where t > excluded.forget_at - 2 * ${WINDOW})
+      || excluded.failed_at,
+    forget_at = excluded.forget_at`;
 
-async function countForAccount(tx: Transaction, { accounts }: LoginSubject, nowMs: number): Promise<void> {
-  await tx.em.execute(
-    `insert into login_accounts as a (account_digest, failures, failed_at)
-     values (decode(?, 'hex'), 1, ?::timestamptz)
-     on conflict (account_digest) do update set failures = a.failures + 1, failed_at = excluded.failed_at`,
-    [hex(accounts[0]), iso(nowMs)],
-  );
-}
+const COUNT_FOR_ACCOUNT = `insert into login_accounts as a (account_digest, failures, failed_at)
+  values (decode(?, 'hex'), 1, ?::timestamptz)
+  on conflict (account_digest) do update set failures = a.failures + 1, failed_at = excluded.failed_at`;
 
-async function countForNetwork(tx: Transaction, subject: LoginSubject, nowMs: number): Promise<void> {
-  const memory = span(LOGIN_LIMITS.networkMemoryMs);
-  await tx.em.execute(
-    `insert into login_networks as n (account_digest, network, failures, failed_at, logged_in_at, forget_at)
-     values (decode(?, 'hex'), ?, 1, ?::timestamptz, null, ?::timestamptz + ${memory})
-     on conflict (account_digest, network) do update set
-       failures = case when n.failed_at > excluded.failed_at - ${memory} then n.failures + 1 else 1 end,
-       failed_at = excluded.failed_at,
-       forget_at = greatest(n.forget_at, excluded.forget_at)`,
-    [hex(subject.accounts[0]), subject.network, iso(nowMs), iso(nowMs)],
-  );
-}
+const COUNT_FOR_NETWORK = `insert into login_networks as n
+    (account_digest, network, failures, failed_at, logged_in_at, forget_at)
+  values (decode(?, 'hex'), ?, 1, ?::timestamptz, null, ?::timestamptz + ${MEMORY})
+  on conflict (account_digest, network) do update set
+    failures = case when n.failed_at > excluded.failed_at - ${MEMORY} then n.failures + 1 else 1 end,
+    failed_at = excluded.failed_at,
+    forget_at = greatest(n.forget_at, excluded.forget_at)`;
 
 /** One of its times: two attempts of one address may have been counted in the same millisecond. */
 async function takeBackFromAddress(tx: Transaction, { address }: LoginSubject, { atMs }: CountedFailure) {

@@ -133,7 +133,9 @@ export class Concerns {
       // One of ours has an ErrorInfo: it has been here before. One without is by Connect's codec.
       if (error.details.length > 0) return error;
       const isReading = !call.ended && !call.answering;
-      this.#failWith(call, amendCodecError(error, isReading), codeName(error.code), error);
+      const isJson = call.head.header("content-type")[0]?.includes("json") ?? false;
+      const domainError = amendCodecError(error, isReading, isJson);
+      this.#failWith(call, domainError, codeName(error.code), error);
       return error;
     }
     const domainError = toDomainError(call.failure ?? error);

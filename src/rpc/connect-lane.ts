@@ -1,4 +1,4 @@
-import { fromBinary } from "@bufbuild/protobuf";
+import { createRegistry, fromBinary } from "@bufbuild/protobuf";
 import {
   ConnectError,
   createConnectRouter,
@@ -10,6 +10,12 @@ import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { compressionGzip } from "@connectrpc/connect-node";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  QuotaFailureSchema,
+  RetryInfoSchema,
+} from "../gen/google/rpc/error_details_pb.ts";
 import { DomainError } from "../lib/errors.ts";
 import { EncodedMessage } from "./call.ts";
 import type { Concerns } from "./concerns.ts";
@@ -64,6 +70,8 @@ const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 const JSON_OPTIONS = {
   ignoreUnknownFields: true,
   alwaysEmitImplicit: true,
+  // BatchVerifyKeys answers with google.rpc.Status, whose details are of these types.
+  registry: createRegistry(ErrorInfoSchema, BadRequestSchema, RetryInfoSchema, QuotaFailureSchema),
   textDecoder: new TextDecoder("utf-8", { fatal: true }),
 };
 

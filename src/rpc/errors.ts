@@ -135,13 +135,15 @@ export function toDomainError(error: unknown): DomainError {
  * passwords and keys. Returns the reason; the error's text and details are changed in place, because Connect is
  * already on its way to write it.
  */
-export function amendCodecError(error: ConnectError, whileReading: boolean): DomainError {
+export function amendCodecError(error: ConnectError, whileReading: boolean, isJson: boolean): DomainError {
   const domainError = whileReading ? readingError(error.code) : new DomainError("INTERNAL", INTERNAL_TEXT);
   const writable: { -readonly [K in keyof ConnectError]: ConnectError[K] } = error;
   writable.rawMessage = textOf(domainError);
   writable.message = writable.rawMessage;
   writable.details = detailsOf(domainError);
   if (!whileReading) writable.code = Code.INTERNAL;
+  // INTERNAL for a request is gRPC's rule for unparsable protobuf alone.
+  else if (isJson && error.code === Code.INTERNAL) writable.code = Code.INVALID_ARGUMENT;
   return domainError;
 }
 

@@ -216,9 +216,14 @@ function ignore(): void {}
  */
 function lookAtStart(socket: Socket, decide: (start: Buffer) => boolean | undefined): void {
   let start: Buffer = Buffer.alloc(0);
-  const timer = setTimeout(() => socket.destroy(), LOOK_MS);
+  // After a stall of ours what arrived meanwhile is read only after the timers ran: so one more look before the end.
+  let lastLook: NodeJS.Immediate | undefined;
+  const timer = setTimeout(() => {
+    lastLook = setImmediate(() => socket.destroy());
+  }, LOOK_MS);
   const stop = () => {
     clearTimeout(timer);
+    clearImmediate(lastLook);
     socket.off("readable", onReadable);
     socket.off("end", onEnd);
     socket.off("close", stop);

@@ -8,6 +8,7 @@ import { invalidField } from "../lib/errors.ts";
 import type { UnaryHandlers } from "./call.ts";
 import { toRpcStatus } from "./errors.ts";
 import { checkRateLimitResponse, namedLimits, verifyKeyInput, verifyKeyResponse } from "./key-messages.ts";
+import { encodeVerdict } from "./verdict-encoding.ts";
 
 export interface VerifyHandlersDeps extends VerifyKeyDeps, CheckRateLimitDeps {
   readonly records: VerifyKeyDeps["records"] & CheckRateLimitDeps["records"];
@@ -22,7 +23,7 @@ export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
   const message = (verdict: KeyVerdict): MessageInitShape<typeof VerifyKeyResponseSchema> =>
     verifyKeyResponse(verdict, deps.tiers, deps.databaseClock.nowMs());
   return {
-    verifyKey: async (request) => message(await verifyKey(deps, verifyKeyInput(request))),
+    verifyKey: async (request) => encodeVerdict(message(await verifyKey(deps, verifyKeyInput(request)))),
     batchVerifyKeys: async ({ requests }) => {
       const outcomes = await batchVerifyKeys(deps, requests.map(verifyKeyInput));
       return {

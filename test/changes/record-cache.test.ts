@@ -137,14 +137,54 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("unused"))).record?.value).toBe("good");
   });
 
-  it("keeps nothing that was read before everything was dropped", async () => {
+  it("answers nobody with what was read before everything was dropped: it is read again", async () => {
     const { cache, loading } = setUp();
     const { load, resolve } = pending();
-    const early = cache.get("a", load);
+    let reads = 0;
+    const early = cache.get("a", () => (reads++ === 0 ? load() : loading("new")()));
     cache.clear();
     resolve({ value: "old", tags: [] });
-    await early;
-    expect((await cache.get("a", loading("new"))).record?.value).toBe("new");
+    expect((await early).record?.value).toBe("new");
+    expect((await cache.get("a", loading("unused"))).record?.value).toBe("new");
+  });
+
+  it("claims for a read that a change overtook no more than was known when it began", async () => {
+    const { clock, feed, cache } = setUp();
+    const { load, resolve } = pending();
+    feed.position = 7n;
+    const readAtMs = clock.monotonicMs();
+    const early = cache.get("a", load);
+    clock.advance(100);
+    cache.dropTag("owner");
+    feed.freshAtMs = clock.monotonicMs();
+    feed.position = 9n;
+    resolve({ value: "old", tags: ["owner"] });
+    const { asOfMs, position } = await early;
+    expect(asOfMs - readAtMs).toBeLessThan(50);
+    expect(position).toBe(7n);
+  });
+
+  it("reads again what waited for seconds because this process stood still", async () => {
+    const { clock, cache, loading } = setUp();
+    const { load, resolve } = pending();
+    let reads = 0;
+    const early = cache.get("a", () => (reads++ === 0 ? load() : loading("new")()));
+    clock.advance(6000);
+    resolve({ value: "old", tags: [] });
+    expect((await early).record?.value).toBe("new");
+  });
+
+  it("takes a timeout that ran out while this process stood still for no outage", async () => {
+    const { clock, breaker, cache, loading } = setUp();
+    await cache.get("a", loading("old"));
+    clock.advance(5100);
+    const { load, reject } = pending();
+    let reads = 0;
+    const early = cache.get("a", () => (reads++ === 0 ? load() : loading("new")()));
+    clock.advance(6000);
+    reject(new DomainError("DATABASE_UNAVAILABLE", "away"));
+    expect((await early).record?.value).toBe("new");
+    expect(breaker.isOpen).toBe(false);
   });
 
   const away = async (): Promise<undefined> => {

@@ -112,7 +112,10 @@ export class Cluster {
 
   #end({ kind, subjectId, row, onCommit }: Transaction, xactId: number, changedAtMs: number): void {
     this.#locked.delete(subjectId);
-    if (this.#random.chance(0.08)) return this.model.rollBack(xactId);
+    if (this.#random.chance(0.08)) {
+      this.model.rollBack(xactId);
+      return;
+    }
     const { incarnation } = this.model;
     this.model.commit(xactId);
     const atMs = this.#time.nowMs;

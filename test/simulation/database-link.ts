@@ -62,6 +62,17 @@ export class DatabaseLink implements ChangeStore {
   }
 
   async poll(since: string | undefined): Promise<Poll> {
+    const { poll, incarnation } = await this.#poll(since);
+    if (!poll.isInRecovery) this.#notePoll(poll, incarnation);
+    return poll;
+  }
+
+  /** A poll that is not the feed's: what it brings, the copies don't learn. */
+  async pollAside(since: string | undefined): Promise<Poll> {
+    return (await this.#poll(since)).poll;
+  }
+
+  async #poll(since: string | undefined): Promise<{ poll: Poll; incarnation: number }> {
     const { cluster } = this.#deps;
     const isConnected = this.#session === cluster.model.incarnation;
     const timeoutMs = isConnected ? POLL_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
@@ -74,8 +85,7 @@ export class DatabaseLink implements ChangeStore {
       });
       const { value, databaseMs } = answer;
       this.isListening = true;
-      if (!value.isInRecovery) this.#notePoll(value);
-      return {
+      const poll: Poll = {
         epoch: { systemId: "7", timeline: value.timeline },
         snapshot: value.snapshot,
         xmin: BigInt(value.xmin),
@@ -85,6 +95,7 @@ export class DatabaseLink implements ChangeStore {
         hasGap: value.hasGap,
         changes: value.changes.map((row) => ({ ...row, position: BigInt(row.xactId) })),
       };
+      return { poll, incarnation: value.incarnation };
     } catch (error) {
       this.isListening = false;
       this.#session = -1;
@@ -111,11 +122,11 @@ export class DatabaseLink implements ChangeStore {
 
   async prune(): Promise<void> {}
 
-  #notePoll({ incarnation, hasGap, xmax }: { incarnation: number; hasGap: boolean; xmax: number }): void {
+  #notePoll({ hasGap, xmax }: Poll, incarnation: number): void {
     const { nowMs } = this.#deps.time;
     if (hasGap || incarnation !== this.polledIncarnation) this.resyncedAtMs = nowMs;
     this.polledIncarnation = incarnation;
-    this.polledXmax = xmax;
+    this.polledXmax = Number(xmax);
     this.polledAtMs = nowMs;
   }
 
@@ -160,7 +171,8 @@ export class DatabaseLink implements ChangeStore {
     const session = this.#session;
     if (this.isDeaf || session !== cluster.model.incarnation) return;
     time.after(this.#way(), () => {
-      if (this.#session === session && this.#reachability("feed") === "answers") machine.receive(() => this.#onSignal());
+      if (this.#session === session && this.#reachability("feed") === "answers")
+        machine.receive(() => this.#onSignal());
     });
   }
 

@@ -81,7 +81,9 @@ class RecordsSimulation {
       onAnswer: (process, answer) => {
         const fault = this.#rules.faultOf(process, answer);
         if (fault === undefined) return;
-        this.onFault(`process ${this.#processes.indexOf(process)}, key ${this.#samples.indexOf(answer.sample)}: ${fault}`);
+        this.onFault(
+          `process ${this.#processes.indexOf(process)}, key ${this.#samples.indexOf(answer.sample)}: ${fault}`,
+        );
       },
       onError: (error) => this.onFault(`a call ended with ${error instanceof Error ? error.stack : error}`),
     });

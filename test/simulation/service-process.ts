@@ -34,6 +34,8 @@ export interface Answer {
   readonly sample: SampleKey;
   readonly startedAtMs: number;
   readonly answeredAtMs: number;
+  /** For how long the process did not run while its other keys were waited for. */
+  readonly stoodStillMs: number;
   /** undefined: unavailable. */
   readonly verdict: KeyVerdict | undefined;
   readonly loaded: Loaded<KeyRecord> | undefined;
@@ -46,7 +48,15 @@ const LIMITER = {
   decideAll: async (requests: readonly unknown[]) => requests.map(() => NOT_LIMITED),
 };
 const SILENT_LOG: Log = { info: () => {}, warn: () => {}, error: () => {}, flush: () => {} };
-const ANY_USE = { requiredScopes: [], allowedTiers: [], clientIp: "", method: "", cost: 1, limits: [], environment: "" };
+const ANY_USE = {
+  requiredScopes: [],
+  allowedTiers: [],
+  clientIp: "",
+  method: "",
+  cost: 1,
+  limits: [],
+  environment: "",
+};
 
 /** One process of the service: the shipped modules from the call to the statement, on a machine and a link of its own. */
 export class ServiceProcess {
@@ -86,13 +96,16 @@ export class ServiceProcess {
   /** One call for one key, or for several in a batch. */
   call(samples: readonly SampleKey[]): void {
     const startedAtMs = this.#deps.time.nowMs;
+    const startedAtRanMs = this.machine.ranMs;
     const acknowledged = new Map(this.#acknowledged);
     const loads = new Map<string, Loaded<KeyRecord>>();
     const deps = { ...this.#verifyDeps, records: noting(this.#verifyDeps.records, loads) };
     const tell = (sample: SampleKey, verdict: KeyVerdict | undefined) => {
       const answeredAtMs = this.#deps.time.nowMs;
       const loaded = loads.get(sample.keyId);
-      this.#deps.onAnswer(this, { sample, startedAtMs, answeredAtMs, verdict, loaded, acknowledged });
+      const stillMs = answeredAtMs - startedAtMs - (this.machine.ranMs - startedAtRanMs);
+      const stoodStillMs = samples.length > 1 ? stillMs : 0;
+      this.#deps.onAnswer(this, { sample, startedAtMs, answeredAtMs, stoodStillMs, verdict, loaded, acknowledged });
     };
     if (samples.length === 1) {
       const [sample] = samples as [SampleKey];
@@ -118,7 +131,11 @@ export class ServiceProcess {
   }
 
   watch(input: WatchInput): AsyncGenerator<WatchMessage> {
-    const { link: store, feed, databaseClock } = this;
+    const { link, feed, databaseClock } = this;
+    const store = {
+      poll: (since: string | undefined) => link.pollAside(since),
+      endedSessions: () => link.endedSessions(),
+    };
     return watchChanges({ feed, store, databaseClock, accessTokenMs: 0, watches: this.#watches }, input);
   }
 

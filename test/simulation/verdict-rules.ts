@@ -71,9 +71,10 @@ export class VerdictRules {
   }
 
   /** Never later than 5 s while the database answers, and never later than 5 s and the stale bound at all. */
-  #ageFault(process: ServiceProcess, { answeredAtMs, verdict }: Answer, basis: readonly Basis[]): string | undefined {
+  #ageFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
+    const { answeredAtMs, verdict } = answer;
     const isAway = process.link.readableForMs() < RECOVERY_MS;
-    const boundMs = isAway ? FRESH_MS + process.staleOkMs : FRESH_MS;
+    const boundMs = FRESH_MS + (isAway ? process.staleOkMs : 0) + answer.stoodStillMs;
     const { subjectId, era } = basis.reduce((a, b) => (a.era.untilMs < b.era.untilMs ? a : b));
     const lateMs = answeredAtMs - era.untilMs;
     if (lateMs <= boundMs) return undefined;
@@ -89,9 +90,10 @@ export class VerdictRules {
     if (overdueMs > ROUNDING_MS) return `as of ${overdueMs.toFixed(1)} ms before what max_staleness allows`;
     for (const { subjectId, era } of basis) {
       const newerMs = asOfMs - era.untilMs;
-      if (newerMs > ROUNDING_MS) return `as of ${newerMs.toFixed(1)} ms after ${nameOf(subjectId)} became something else`;
-      // Until the next good poll a process knows nothing of a clock that was set.
-      if (process.link.polledAtMs < this.#cluster.clockSetAtMs) continue;
+      if (newerMs > ROUNDING_MS)
+        return `as of ${newerMs.toFixed(1)} ms after ${nameOf(subjectId)} became something else`;
+      // Times of before the clock was set compare with nothing.
+      if (this.#cluster.clockSetAtMs > Number.NEGATIVE_INFINITY) continue;
       const claimedMs = freshness.asOfMs - this.#cluster.clockAt(era.untilMs);
       if (claimedMs > ROUNDING_MS) return `as_of_time ${claimedMs.toFixed(1)} ms after ${nameOf(subjectId)} changed`;
     }
@@ -101,6 +103,8 @@ export class VerdictRules {
   /** All changes of lower position are in the record. */
   #positionFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { position } = answer.verdict!.freshness!;
+    // The other keys of a batch were waited for, and the history changed meanwhile.
+    if (process.link.resyncedAtMs >= answer.startedAtMs && answer.loaded!.source === "cache") return undefined;
     for (const { subjectId, era } of basis) {
       if (era.endedBy === undefined || era.endedBy.incarnation !== process.link.polledIncarnation) continue;
       if (BigInt(era.endedBy.xactId) < position) {

@@ -2,9 +2,9 @@ import { parseCursor } from "../../src/changes/cursor-text.ts";
 import type { WatchMessage } from "../../src/changes/watch-changes.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import type { Cluster, Committed } from "./cluster.ts";
-import { nameOf } from "./sample-keys.ts";
 import { parseSnapshot, sees } from "./postgres-model.ts";
 import type { SeededRandom } from "./random.ts";
+import { nameOf } from "./sample-keys.ts";
 import type { ServiceProcess } from "./service-process.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
@@ -83,7 +83,9 @@ export class WatchingClient {
     const due = this.#untold().filter(isDue);
     // An as_of of before the clock was set compares with nothing.
     if (due[0] !== undefined && cluster.clockSetAtMs === Number.NEGATIVE_INFINITY) {
-      this.#deps.onFault(`a watcher was told of as_of ${message.asOfMs} without ${due[0].xactId}, the change of ${nameOf(due[0].subjectId)}`);
+      this.#deps.onFault(
+        `a watcher was told of as_of ${message.asOfMs} without ${due[0].xactId}, the change of ${nameOf(due[0].subjectId)}`,
+      );
     }
   }
 

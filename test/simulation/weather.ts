@@ -100,7 +100,9 @@ export class Weather {
   }
 
   #stall(): void {
-    this.#random.pick(this.#processes).machine.stall(this.#random.pick([300, 2000, 7000, 12_000]) * this.#random.next());
+    this.#random
+      .pick(this.#processes)
+      .machine.stall(this.#random.pick([300, 2000, 7000, 12_000]) * this.#random.next());
   }
 
   /** The standby is behind by a little, or others have used ids that it never heard of. */

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -123,10 +124,12 @@ export interface Cast {
 /** A person and a verifying service at `address`. Set LATCHKEY_KEYS_PER_OWNER where more than 100 keys are issued. */
 export async function castAt(address: string, admin: string): Promise<Cast> {
   const operator = clientOf(address, AdminService, admin);
-  const { secret } = await operator.issueServiceCredential({ name: "verifier", scopes: ["verify"] });
-  const email = `${randomBytes(6).toString("hex")}@example.com`;
-  const { user, tokens } = await clientOf(address, AuthService).register({ email, password: PASSWORD });
   const management = clientOf(address, KeyService, admin);
+  const { secret } = await insist(() => operator.issueServiceCredential({ name: "verifier", scopes: ["verify"] }));
+  const { user, tokens } = await insist(() => {
+    const email = `${randomBytes(6).toString("hex")}@example.com`;
+    return clientOf(address, AuthService).register({ email, password: PASSWORD });
+  });
   return {
     admin,
     verifier: secret,
@@ -135,12 +138,26 @@ export async function castAt(address: string, admin: string): Promise<Cast> {
       const keys: IssuedKey[] = [];
       for (let n = 0; n < count; n++) {
         const limits = { perMinute, perDay: 1_000_000 };
-        const { key, apiKey } = await management.issueKey({ name: `key ${n}`, ownerId: user!.id, limits });
+        const { key, apiKey } = await insist(() =>
+          management.issueKey({ name: `key ${n}`, ownerId: user!.id, limits }),
+        );
         keys.push({ id: key!.id, raw: apiKey });
       }
       return keys;
     },
   };
+}
+
+/** On a machine that is busy with other tests the database may be slow for a moment; what prepares a test waits for it. */
+async function insist<T>(call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (attempt === 10 || ConnectError.from(error).code !== Code.Unavailable) throw error;
+      await pause(200);
+    }
+  }
 }
 
 function run(args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {

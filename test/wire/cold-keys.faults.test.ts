@@ -91,6 +91,21 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
     expect((await hotReads()) - before).toBe(1 + others.length);
   });
 
+  it("hundreds of keys at once are all answered, by far fewer reads", async () => {
+    const keys = await cast.issue(400);
+    const before = await hotReads();
+    const answers = await Promise.all(keys.map((key, n) => ask(n, key.raw)));
+    expect(tally(answers)).toEqual({ VALID: keys.length });
+    expect(answers.map(({ response }) => response?.key?.id)).toEqual(keys.map(({ id }) => id));
+    const reads = (await hotReads()) - before;
+    expect(reads).toBeGreaterThan(0);
+    expect(reads).toBeLessThan(keys.length / 4);
+    report(
+      `400 cold keys by ${reads} reads`,
+      answers.map(({ tookMs }) => tookMs),
+    );
+  });
+
   it(`${KEYS} malformed keys cost no read`, async () => {
     const before = await hotReads();
     const keys = malformedKeys(KEYS);

@@ -1,0 +1,75 @@
+/** A fault that somebody could make in one line, and that the simulation must find. */
+export interface Mutant {
+  readonly name: string;
+  /** From the root of the project. */
+  readonly file: string;
+  /** Occurs once in the file. */
+  readonly search: string;
+  readonly replacement: string;
+  /** What goes wrong then. */
+  readonly why: string;
+}
+
+const CACHE = "src/changes/record-cache.ts";
+const FEED = "src/changes/change-feed.ts";
+/** What the statement of a poll does is the model's, since no PostgreSQL runs here. */
+const STATEMENT = "test/simulation/postgres-model.ts";
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "no generation check",
+    file: CACHE,
+    search: "if (!this.#hasChangedSince(changeCount, record)) this.#keep(id, entry);",
+    replacement: "this.#keep(id, entry);",
+    why: "an old row is kept after the news that it is old, and the feed proves it fresh for ever",
+  },
+  {
+    name: "owner not checked at fill",
+    file: CACHE,
+    search: "return this.#options.tagsOf(record).some(",
+    replacement: "return this.#options.tagsOf(record).slice(0, 1).some(",
+    why: "only the row itself names its owner, so that a fill outlives the owner's change",
+  },
+  {
+    name: "a flight joined after a change",
+    file: CACHE,
+    search: "this.#changedAt.set(tag, this.#changeCount);\n    this.#flights.clear();",
+    replacement: "this.#changedAt.set(tag, this.#changeCount);",
+    why: "who asks after a revocation was acknowledged is given a row that was read before it",
+  },
+  {
+    name: "a poll's time taken at its end",
+    file: FEED,
+    search: "this.#take(poll, sentAtMs);",
+    replacement: "this.#take(poll, clock.monotonicMs());",
+    why: "what was committed between a poll's snapshot and its answer is claimed to be in",
+  },
+  {
+    name: "failover with lower transaction ids not noticed",
+    file: FEED,
+    search: "const isBehind = poll.xmax < this.#xmax;",
+    replacement: "const isBehind = false;",
+    why: "changes whose ids the cursor has seen already, in a history that is gone, never come",
+  },
+  {
+    name: "failover to another timeline not noticed",
+    file: FEED,
+    search: "before.epoch.timeline === poll.epoch.timeline;",
+    replacement: "true;",
+    why: "copies of what the new primary never had stay",
+  },
+  {
+    name: "a sequence number as cursor",
+    file: STATEMENT,
+    search: "rows.filter((row) => !sees(before, row.xactId))",
+    replacement: "rows.filter((row) => rows.every((one) => !sees(before, one.xactId) || one.sequence < row.sequence))",
+    why: "a number is drawn before its transaction commits: whatever commits late is behind the cursor",
+  },
+  {
+    name: "rows and snapshot from two statements",
+    file: STATEMENT,
+    search: "snapshot: snapshotText(snapshot),",
+    replacement: "snapshot: snapshotText(this.takeSnapshot()),",
+    why: "what commits between the two is in neither",
+  },
+];

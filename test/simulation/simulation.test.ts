@@ -1,0 +1,14 @@
+import { describe, expect, it } from "vitest";
+import { simulate } from "./simulate.ts";
+
+/** A few of the seeds that `npm run test:simulation` runs. */
+const SEEDS = 200;
+
+describe("the simulation", () => {
+  it(`finds nothing wrong in ${SEEDS} runs`, async () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const fault = await simulate(seed);
+      expect(fault, `seed ${seed}`).toBeUndefined();
+    }
+  });
+});
