@@ -33,6 +33,7 @@ export async function refresh(deps: RefreshDeps, input: RefreshInput): Promise<T
     generation: token.generation,
     idleMs: deps.lifetimes.refreshIdleMs,
     graceMs: deps.lifetimes.refreshGraceMs,
+    clientIp: input.clientIp,
   });
   const facts = { session_id: token.sessionId, client_ip: input.clientIp };
   switch (outcome.kind) {

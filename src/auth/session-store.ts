@@ -48,6 +48,8 @@ export interface SessionStore {
     readonly generation: number;
     readonly idleMs: number;
     readonly graceMs: number;
+    /** For the record, if the token was used before. */
+    readonly clientIp: string;
   }): Promise<RefreshOutcome>;
 
   /**

@@ -1,4 +1,4 @@
-import type { Clock } from "../lib/clock.ts";
+import { type Clock, systemTimers, type Timers } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { FullWindows } from "./full-windows.ts";
@@ -11,6 +11,8 @@ export interface SharedLimiterDeps {
   /** Where all processes count together. */
   readonly store: LimitStore;
   readonly clock: Clock;
+  /** The system's, but where a simulation has its own time. */
+  readonly timers?: Timers;
   readonly log: Log;
   /** How many machines run the service, and how many processes each: while the store is away each takes its share. */
   readonly replicas: number;
@@ -29,12 +31,14 @@ const MAX_PARTS = 1_024;
  */
 export class SharedLimiter implements Limiter {
   readonly #deps: SharedLimiterDeps;
+  readonly #timers: Timers;
   readonly #parts = new Map<string, StorePart>();
   readonly #full = new FullWindows();
   readonly #share: LocalShare;
 
   constructor(deps: SharedLimiterDeps) {
     this.#deps = deps;
+    this.#timers = deps.timers ?? systemTimers;
     this.#share = new LocalShare({ clock: deps.clock, processes: deps.replicas * deps.workers });
   }
 
@@ -57,7 +61,7 @@ export class SharedLimiter implements Limiter {
 
   async reset(subject: string, names: readonly string[]): Promise<void> {
     try {
-      await unlessSilent(this.#deps.store.reset(subject, names));
+      await unlessSilent(this.#timers, this.#deps.store.reset(subject, names));
     } catch (cause) {
       throw limitsUnavailable(cause);
     }
@@ -83,6 +87,7 @@ export class SharedLimiter implements Limiter {
     const part = new StorePart({
       store: this.#deps.store,
       part: name,
+      timers: this.#timers,
       onOutOfReach: (part, cause) =>
         this.#deps.log.warn("limit store is out of reach, counting in this process", { part, cause: wordOf(cause) }),
       onBack: (part) => this.#deps.log.info("limit store is back", { part }),

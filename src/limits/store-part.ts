@@ -1,3 +1,4 @@
+import type { Timers } from "../lib/clock.ts";
 import { Breaker } from "./breaker.ts";
 import type { LimitDecision, LimitRequest } from "./limit.ts";
 import type { LimitStore } from "./limit-store.ts";
@@ -6,6 +7,7 @@ export interface StorePartDeps {
   readonly store: LimitStore;
   /** As in `LimitStore.partOf`. */
   readonly part: string;
+  readonly timers: Timers;
   /** The part went out of reach, for this reason, or came back. Called once for each change. */
   readonly onOutOfReach: (part: string, cause: unknown) => void;
   readonly onBack: (part: string) => void;
@@ -34,7 +36,7 @@ export class StorePart {
   readonly #deps: StorePartDeps;
   readonly #breaker = new Breaker();
   #waiting: Waiting[] = [];
-  #probeTimer: NodeJS.Timeout | undefined;
+  #cancelProbe: () => void = () => {};
   #probesInVain = 0;
   #isClosed = false;
 
@@ -52,7 +54,7 @@ export class StorePart {
    */
   decide(request: LimitRequest): Promise<LimitDecision | undefined> {
     const { promise, resolve } = Promise.withResolvers<LimitDecision | undefined>();
-    if (this.#waiting.length === 0) setImmediate(() => this.#commit());
+    if (this.#waiting.length === 0) this.#deps.timers.nextTurn(() => this.#commit());
     this.#waiting.push({ request, resolve });
     return promise;
   }
@@ -60,7 +62,7 @@ export class StorePart {
   /** Stops probing. */
   close(): void {
     this.#isClosed = true;
-    clearTimeout(this.#probeTimer);
+    this.#cancelProbe();
   }
 
   #commit(): void {
@@ -76,7 +78,7 @@ export class StorePart {
 
   async #ask(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[] | undefined> {
     try {
-      const decisions = await unlessSilent(this.#deps.store.decide(requests));
+      const decisions = await unlessSilent(this.#deps.timers, this.#deps.store.decide(requests));
       this.#breaker.record(false);
       return decisions;
     } catch (cause) {
@@ -93,14 +95,14 @@ export class StorePart {
 
   #probeLater(subject: string): void {
     if (this.#isClosed) return;
-    this.#probeTimer = setTimeout(() => void this.#probe(subject), PROBE_EVERY_MS).unref();
+    this.#cancelProbe = this.#deps.timers.after(PROBE_EVERY_MS, () => void this.#probe(subject));
   }
 
   /** Counts like any call, since a store may answer a ping and refuse to count (read-only, full, loading). */
   async #probe(subject: string): Promise<void> {
     const limits = [{ name: PROBE_NAME, perMinute: undefined, perDay: undefined }];
     try {
-      await unlessSilent(this.#deps.store.decide([{ subject, cost: 1, limits }]));
+      await unlessSilent(this.#deps.timers, this.#deps.store.decide([{ subject, cost: 1, limits }]));
     } catch {
       this.#probesInVain++;
       if (this.#probesInVain % PROBES_PER_RENEWAL === 0) this.#deps.store.renew(this.#deps.part);
@@ -115,10 +117,10 @@ export class StorePart {
  * Rejects after the silence, but believes in it only one turn of the event loop later: when this process stalled, the
  * timer is due before the answer that waits in the socket has been read.
  */
-export function unlessSilent<T>(answer: Promise<T>): Promise<T> {
+export function unlessSilent<T>(timers: Timers, answer: Promise<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const giveUp = () => setImmediate(() => reject(new Error(`no answer within ${SILENCE_MS} ms`)));
-  const timer = setTimeout(giveUp, SILENCE_MS);
-  answer.then(resolve, reject).finally(() => clearTimeout(timer));
+  const giveUp = () => timers.nextTurn(() => reject(new Error(`no answer within ${SILENCE_MS} ms`)));
+  const cancel = timers.after(SILENCE_MS, giveUp);
+  answer.then(resolve, reject).finally(cancel);
   return promise;
 }

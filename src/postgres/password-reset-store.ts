@@ -58,6 +58,8 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
       );
       if (used === 0) return undefined;
       await tx.em.nativeUpdate(PasswordResetRow, { userId: row.id, usedAt: null }, { usedAt: tx.now });
+      const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
+      await tx.record({ ...entry, kind: "user.password_reset" });
       return replacePassword(tx, row, input);
     });
   }

@@ -60,6 +60,8 @@ export async function beginSession(
     ],
   );
   if (row === undefined) return undefined;
+  const entry = { actorId: user.userId, clientIp: session.clientIp, subjectId: session.id };
+  await tx.record({ ...entry, kind: "session.begun" });
   await endOldest(tx, user.userId);
   return toGrantedSession(row);
 }

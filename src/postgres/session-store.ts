@@ -1,4 +1,4 @@
-import type { GrantedSession, RefreshSecret, Session, SessionEnd, SessionStanding } from "../auth/session.ts";
+import type { GrantedSession, RefreshSecret, Session, SessionStanding } from "../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
 import { bytesOf, type Database, ms, msOf, type Row } from "./database.ts";
 import { beginSession, endSessionsOf, SESSION_COLUMNS, toGrantedSession, toSession } from "./session-rows.ts";
@@ -49,7 +49,10 @@ export class PostgresSessionStore implements SessionStore {
       if (row !== undefined && row.ended_ms === null) return { kind: "granted", session: toGrantedSession(row) };
       if (row !== undefined) {
         await tx.changed("SESSION", id);
-        return { kind: "reused", userId: row.user_id as string };
+        const userId = row.user_id as string;
+        const entry = { actorId: "", clientIp: input.clientIp, subjectId: id, details: { user_id: userId } };
+        await tx.record({ ...entry, kind: "session.token_reused" });
+        return { kind: "reused", userId };
       }
       const sql = "select user_id from sessions where id = ? and generation < ?::int and ended_at is null";
       const [behind] = await tx.em.execute<Row[]>(sql, [id, generation]);
@@ -57,8 +60,7 @@ export class PostgresSessionStore implements SessionStore {
     });
   }
 
-  async end(input: { readonly id: string; readonly userId?: string; readonly why: SessionEnd }): Promise<boolean> {
-    const { id, userId, why } = input;
+  async end({ id, userId, why, by }: Parameters<SessionStore["end"]>[0]): Promise<boolean> {
     return this.#database.transact(async (tx) => {
       const ofUser = userId === undefined ? "" : "and user_id = ?";
       const who = userId === undefined ? [id] : [id, userId];
@@ -69,6 +71,7 @@ export class PostgresSessionStore implements SessionStore {
       );
       if (ended.length > 0) {
         await tx.changed("SESSION", id);
+        await tx.record({ ...by, kind: "session.ended", subjectId: id, details: { reason: why } });
         return true;
       }
       const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);

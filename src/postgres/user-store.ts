@@ -23,6 +23,8 @@ export class PostgresUserStore implements UserStore {
     return this.#unlessTaken(async (tx) => {
       const row = insertUser(tx, input.user, input.passwordHash);
       await tx.em.flush();
+      const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
+      await tx.record({ ...entry, kind: "user.registered" });
       const session = await beginSession(tx, { userId: row.id, passwordVersion: row.passwordVersion }, input.session);
       assert(session !== undefined, "the user was inserted by this transaction");
       return { user: toUser(row), session };
@@ -44,6 +46,7 @@ export class PostgresUserStore implements UserStore {
         }),
       );
       await tx.em.flush();
+      await tx.record({ ...input.by, kind: "user.created", subjectId: row.id });
       return { user: toUser(row), resetExpiresAtMs: expiresAt.getTime() };
     });
   }
@@ -94,13 +97,15 @@ export class PostgresUserStore implements UserStore {
       if (scopes !== undefined) row.scopes = [...scopes];
       await tx.em.flush();
       if (JSON.stringify([row.tier, row.scopes]) !== granted) await tx.changed("OWNER", row.id);
+      const fields = Object.keys(input.patch).join(",");
+      await tx.record({ ...input.by, kind: "user.updated", subjectId: row.id, details: { fields } });
       return toUser(row);
     });
   }
 
   async disable(input: Input<"disable">): Promise<User | undefined> {
     return this.#database.transact(async (tx) => {
-      const row = await setState(tx, input.id, "disabled");
+      const row = await setState(tx, input, "disabled");
       if (row === null) return undefined;
       await endSessionsOf(tx, row.id, "user_disabled");
       return toUser(row);
@@ -109,7 +114,7 @@ export class PostgresUserStore implements UserStore {
 
   async enable(input: Input<"enable">): Promise<User | undefined> {
     return this.#database.transact(async (tx) => {
-      const row = await setState(tx, input.id, "active");
+      const row = await setState(tx, input, "active");
       return row === null ? undefined : toUser(row);
     });
   }
@@ -118,6 +123,7 @@ export class PostgresUserStore implements UserStore {
     return this.#database.transact(async (tx) => {
       const row = await lockUser(tx, input.id);
       if (row?.state !== "active" || row.passwordVersion !== input.expectedVersion) return undefined;
+      await tx.record({ ...input.by, kind: "user.password_changed", subjectId: row.id });
       return replacePassword(tx, row, input);
     });
   }
@@ -161,11 +167,12 @@ export async function replacePassword(
   return session;
 }
 
-async function setState(tx: Transaction, id: string, state: UserRow["state"]): Promise<UserRow | null> {
-  const row = await lockUser(tx, id);
+async function setState(tx: Transaction, input: Input<"disable">, state: UserRow["state"]): Promise<UserRow | null> {
+  const row = await lockUser(tx, input.id);
   if (row === null || row.state === state) return row;
   row.state = state;
   await tx.em.flush();
   await tx.changed("OWNER", row.id);
+  await tx.record({ ...input.by, kind: state === "active" ? "user.enabled" : "user.disabled", subjectId: row.id });
   return row;
 }

@@ -44,7 +44,14 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Time left until the deadline, Infinity without one. */
   remainingMs(): number;
+  /** Sends a header with the answer, be it a message or an error. `name` in lower case. */
+  addHeader(name: string, value: string): void;
+  /** The same for a trailer. */
+  addTrailer(name: string, value: string): void;
 }
+
+/** A header or trailer; names in lower case. */
+export type MetadataField = readonly [name: string, value: string];
 
 /** A response that its handler has encoded itself: for the few calls of which encoding is most of the cost. */
 export class EncodedMessage {

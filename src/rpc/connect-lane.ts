@@ -100,8 +100,14 @@ function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<stri
     const perform =
       kind === "unary"
         ? async (request: unknown, context: HandlerContext) => {
-            const response = await concerns.perform(callOf(context), request);
-            return response instanceof EncodedMessage ? fromBinary(method.output, response.bytes) : response;
+            const call = callOf(context);
+            try {
+              const response = await concerns.perform(call, request);
+              return response instanceof EncodedMessage ? fromBinary(method.output, response.bytes) : response;
+            } finally {
+              for (const field of call.answerHeaders ?? []) context.responseHeader.append(...field);
+              for (const field of call.answerTrailers ?? []) context.responseTrailer.append(...field);
+            }
           }
         : (requests: unknown, context: HandlerContext) => concerns.performStream(callOf(context), requests);
     router.rpc(method, perform as never, { readMaxBytes: maxRequestBytes });

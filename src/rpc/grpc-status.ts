@@ -1,5 +1,20 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import type { MetadataField } from "./call.ts";
+
+/** Headers or trailers on the wire. */
+export type Metadata = Readonly<Record<string, string | string[]>>;
+
+/** Both; of a name that both have, the values of both. */
+export function withFields(metadata: Metadata, fields: readonly MetadataField[] | undefined): Metadata {
+  if (fields === undefined) return metadata;
+  const all: Record<string, string | string[]> = { ...metadata };
+  for (const [name, value] of fields) {
+    const others = all[name];
+    all[name] = others === undefined ? value : [others, value].flat();
+  }
+  return all;
+}
 
 /**
  * The trailers of a gRPC call that failed: status, message, details, and what else the error carries (`retry-after`).

@@ -86,18 +86,18 @@ class Http2Exchange implements UnaryWire {
     else stream.on("end", () => this.#onEnd());
   }
 
-  answer({ message, trailers }: Answer): void {
+  answer({ headers, message, trailers }: Answer): void {
     this.#call = undefined;
     this.#reader = undefined;
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
-    if (message === undefined) {
-      stream.respond({ ...ANSWER_HEADERS, ...trailers }, WITHOUT_BODY);
+    if (message === undefined && headers === ANSWER_HEADERS) {
+      stream.respond({ ...headers, ...trailers }, WITHOUT_BODY);
       if (!stream.readableEnded) letGo(stream);
     } else {
       stream.on("wantTrailers", () => stream.sendTrailers(trailers));
-      stream.respond(ANSWER_HEADERS, WITH_TRAILERS);
-      stream.end(frame(message));
+      stream.respond(headers, WITH_TRAILERS);
+      stream.end(message && frame(message));
     }
   }
 

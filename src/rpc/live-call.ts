@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
-import type { Call, Caller, CallHead } from "./call.ts";
+import type { Call, Caller, CallHead, MetadataField } from "./call.ts";
 import type { Deadlines, Expiring, Step } from "./deadlines.ts";
 import type { Route } from "./routes.ts";
 
@@ -31,6 +31,9 @@ export class LiveCall implements Call, Expiring {
   answering = false;
   /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */
   abortListener: AbortListener | undefined;
+  /** What handlers add to the answer; undefined for nothing. */
+  answerHeaders: MetadataField[] | undefined;
+  answerTrailers: MetadataField[] | undefined;
   /** The call is over: logged, measured, its timer gone. */
   ended = false;
 
@@ -72,6 +75,16 @@ export class LiveCall implements Call, Expiring {
 
   remainingMs(): number {
     return this.#deadlineAtMs - this.#deps.clock.monotonicMs();
+  }
+
+  addHeader(name: string, value: string): void {
+    this.answerHeaders ??= [];
+    this.answerHeaders.push([name, value]);
+  }
+
+  addTrailer(name: string, value: string): void {
+    this.answerTrailers ??= [];
+    this.answerTrailers.push([name, value]);
   }
 
   /** Why the call was aborted, undefined while it was not. */

@@ -3,7 +3,7 @@ import type { DomainError } from "../lib/errors.ts";
 import { type CallHead, EncodedMessage } from "./call.ts";
 import type { Concerns } from "./concerns.ts";
 import { codecError } from "./errors.ts";
-import { errorTrailers } from "./grpc-status.ts";
+import { errorTrailers, type Metadata, withFields } from "./grpc-status.ts";
 import type { AbortListener, LiveCall } from "./live-call.ts";
 import type { Route, UnaryRoute } from "./routes.ts";
 import { parseGrpcTimeout } from "./timeout.ts";
@@ -22,10 +22,11 @@ export interface RequestHead extends CallHead {
   readonly contentType: string | undefined;
 }
 
-/** How a call ended. Without a message there are only trailers. */
+/** How a call ended. An error has no message, and only trailers unless its handler added headers. */
 export interface Answer {
+  readonly headers: Metadata;
   readonly message: Uint8Array | undefined;
-  readonly trailers: Readonly<Record<string, string>>;
+  readonly trailers: Metadata;
 }
 
 /** The wire of one call. */
@@ -44,11 +45,11 @@ export interface UnaryLaneDeps {
 /** Types that need no look at their parameters; others are Connect's business. */
 const CONTENT_TYPES: ReadonlySet<string | undefined> = new Set(["application/grpc", "application/grpc+proto"]);
 
-/** Headers of every answer, with an error or without. */
-export const ANSWER_HEADERS: Readonly<Record<string, string>> = Object.freeze({
+/** Headers of every answer, with an error or without; the same object where there are no others. */
+export const ANSWER_HEADERS: Metadata = Object.freeze({
   "content-type": "application/grpc+proto",
 });
-const OK: Readonly<Record<string, string>> = Object.freeze({ "grpc-status": "0" });
+const OK: Metadata = Object.freeze({ "grpc-status": "0" });
 /** Only a fault of ours makes a longer answer. */
 const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
@@ -127,7 +128,7 @@ export class UnaryCall implements AbortListener {
     const wire = this.#wire;
     // Before the concerns hear of it, who then abort the call, which ends here again.
     this.#wire = undefined;
-    wire?.answer({ message: undefined, trailers: errorTrailers(this.#concerns.fail(this.#call, error)) });
+    if (wire !== undefined) this.#answer(wire, undefined, errorTrailers(this.#concerns.fail(this.#call, error)));
   };
 
   /** The client is gone. */
@@ -153,8 +154,14 @@ export class UnaryCall implements AbortListener {
     }
     const wire = this.#wire;
     this.#wire = undefined;
-    wire?.answer({ message, trailers: OK });
+    if (wire !== undefined) this.#answer(wire, message, OK);
   };
+
+  #answer(wire: UnaryWire, message: Uint8Array | undefined, status: Metadata): void {
+    const { answerHeaders, answerTrailers } = this.#call;
+    const headers = withFields(ANSWER_HEADERS, answerHeaders);
+    wire.answer({ headers, message, trailers: withFields(status, answerTrailers) });
+  }
 }
 
 function readTimeout(head: RequestHead): number | DomainError | undefined {

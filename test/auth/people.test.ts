@@ -354,7 +354,7 @@ describe(`people, on ${NEWEST}`, () => {
       email,
       displayName: "Eve",
       tier: "pro",
-      scopes: ["a", "a", "b"],
+      scopes: ["a", "b"],
       by: BY,
     });
     expect(created.user).toMatchObject({ email, tier: "pro", scopes: ["a", "b"], state: "active" });

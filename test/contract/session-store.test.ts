@@ -44,7 +44,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
   }
 
   function advance(id: string, generation: number) {
-    return store.advance({ id, generation, idleMs: 7 * DAYS, graceMs: 10 * SECONDS });
+    return store.advance({ id, generation, idleMs: 7 * DAYS, graceMs: 10 * SECONDS, clientIp: "192.0.2.1" });
   }
 
   async function granted(id: string, generation: number) {

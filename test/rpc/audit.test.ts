@@ -2,8 +2,9 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
-import { startTestService, type TestService } from "../support/service.ts";
+import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
 
 describe("the audit trail", () => {
   let service: TestService;
@@ -55,6 +56,49 @@ describe("the audit trail", () => {
     expect(await kindsOf(credentialId)).toEqual(["credential.issued", "credential.rotated", "credential.revoked"]);
     const { events } = await admin.listAuditEvents({ actorId: "bootstrap" });
     expect(events.map(({ kind }) => kind)).toEqual(["credential.issued"]);
+  });
+
+  it("has what becomes of people and their sessions", async () => {
+    const anyone = service.client(AuthService);
+    const { user, resetToken } = await admin.createUser({ email: "on-record@example.com" });
+    const userId = user!.id;
+    const { tokens } = await anyone.completePasswordReset({ resetToken, newPassword: PASSWORD });
+    const auth = service.client(AuthService, tokens!.accessToken);
+    await auth.updateCurrentUser({ user: { displayName: "private" }, updateMask: { paths: ["display_name"] } });
+    const changed = await auth.changePassword({ currentPassword: PASSWORD, newPassword: `${PASSWORD} again` });
+    await admin.updateUser({ user: { id: userId, tier: "pro" }, updateMask: { paths: ["tier"] } });
+    await admin.disableUser({ userId });
+    await admin.disableUser({ userId });
+    await admin.enableUser({ userId });
+    expect(await kindsOf(userId)).toEqual([
+      "user.created",
+      "user.password_reset",
+      "user.updated",
+      "user.password_changed",
+      "user.updated",
+      "user.disabled",
+      "user.enabled",
+    ]);
+    const { events } = await admin.listAuditEvents({ actorId: userId });
+    expect(events.filter(({ kind }) => kind === "session.begun")).toHaveLength(2);
+    const all = JSON.stringify(events.map(({ details }) => details));
+    for (const text of ["private", PASSWORD, changed.tokens!.refreshToken]) expect(all).not.toContain(text);
+  });
+
+  it("has a stolen refresh token's use, and what ended a session", async () => {
+    const person = await service.newPerson();
+    const anyone = service.client(AuthService);
+    const { sessions } = await person.auth.listSessions({});
+    const { refreshToken } = person.tokens;
+    await anyone.refresh({ refreshToken });
+    service.clock.advance(11_000);
+    await errorOf(anyone.refresh({ refreshToken }));
+    await errorOf(anyone.refresh({ refreshToken }));
+    expect(await kindsOf(sessions[0]!.id)).toEqual(["session.begun", "session.token_reused"]);
+    const other = await service.newPerson();
+    const [session] = (await other.auth.listSessions({})).sessions;
+    for (let n = 0; n < 2; n++) await anyone.logout({ refreshToken: other.tokens.refreshToken });
+    expect(await kindsOf(session!.id)).toEqual(["session.begun", "session.ended"]);
   });
 
   it("is listed newest first in pages, by actor and by time", async () => {

@@ -44,7 +44,7 @@ function lazyVerifier(service: TestService) {
   };
 }
 
-describe.each(["EdDSA", "ES256"])("signing keys of %s", (algorithm) => {
+describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (algorithm) => {
   let service: TestService;
   let admin: Client<typeof AdminService>;
   let anyone: Client<typeof AuthService>;

@@ -43,6 +43,8 @@ export class DatabaseLink implements ChangeStore {
   polledIncarnation = -1;
   polledXmax = 0;
   polledAtMs = Number.NEGATIVE_INFINITY;
+  /** The last answer that arrived was one, rather than a failure: no breaker is open for want of another. */
+  isKnownReadable = true;
   /** True time at which a poll told of a lost history last. */
   resyncedAtMs = Number.NEGATIVE_INFINITY;
   #unreadableAtRanMs = Number.NEGATIVE_INFINITY;
@@ -64,6 +66,7 @@ export class DatabaseLink implements ChangeStore {
   async poll(since: string | undefined): Promise<Poll> {
     const { poll, incarnation } = await this.#poll(since);
     if (!poll.isInRecovery) this.#notePoll(poll, incarnation);
+    this.isKnownReadable ||= !poll.isInRecovery;
     return poll;
   }
 
@@ -135,6 +138,7 @@ export class DatabaseLink implements ChangeStore {
     const { promise, resolve, reject } = Promise.withResolvers<Answer<T>>();
     let hasArrived = false;
     const fail = () => {
+      if (lane === "reads") this.isKnownReadable = false;
       // What arrived while this process did not run was answered in time.
       if (lane === "reads" && !hasArrived) this.#unreadableAtRanMs = machine.ranMs;
       reject(new DomainError("DATABASE_UNAVAILABLE", "away", { retryAfterMs: 1000 }));
@@ -146,8 +150,9 @@ export class DatabaseLink implements ChangeStore {
         hasArrived = answer !== undefined;
         machine.receive(() => {
           cancelTimeout();
-          if (answer === undefined) fail();
-          else resolve(answer);
+          if (answer === undefined) return fail();
+          if (lane === "reads") this.isKnownReadable = true;
+          resolve(answer);
         });
       });
     };

@@ -11,6 +11,9 @@ export interface Mutant {
 }
 
 const CACHE = "src/changes/record-cache.ts";
+const WINDOW = "src/limits/window.ts";
+const STORE_PART = "src/limits/store-part.ts";
+const LOCAL_SHARE = "src/limits/local-share.ts";
 const FEED = "src/changes/change-feed.ts";
 /** What the statement of a poll does is the model's, since no PostgreSQL runs here. */
 const STATEMENT = "test/simulation/postgres-model.ts";
@@ -71,5 +74,33 @@ export const MUTANTS: readonly Mutant[] = [
     search: "snapshot: snapshotText(snapshot),",
     replacement: "snapshot: snapshotText(this.takeSnapshot()),",
     why: "what commits between the two is in neither",
+  },
+  {
+    name: "a window of 60 buckets",
+    file: WINDOW,
+    search: "this.#dropBefore(current - BUCKETS_BEFORE);",
+    replacement: "this.#dropBefore(current - BUCKETS_BEFORE + 1);",
+    why: "an interval of the window's length touches 61 of them: twice the limit comes in over a boundary",
+  },
+  {
+    name: "a silence believed at once",
+    file: STORE_PART,
+    search: "const giveUp = () => timers.nextTurn(() => reject(new Error(`no answer within ${SILENCE_MS} ms`)));",
+    replacement: "const giveUp = () => reject(new Error(`no answer within ${SILENCE_MS} ms`));",
+    why: "each stall of this process is taken for an outage of the store",
+  },
+  {
+    name: "the whole limit while the store is away",
+    file: LOCAL_SHARE,
+    search: "Math.ceil(figure / this.#processes)",
+    replacement: "figure",
+    why: "each process admits as much as all of them may together",
+  },
+  {
+    name: "a denial remembered for too long",
+    file: "src/limits/full-windows.ts",
+    search: "ageMs < BELIEVED_MS && ageMs < denial.decision.retryAfterMs",
+    replacement: "ageMs < BELIEVED_MS",
+    why: "who comes back when he was told to is denied",
   },
 ];

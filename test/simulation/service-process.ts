@@ -65,6 +65,8 @@ export class ServiceProcess {
   readonly feed: ChangeFeed;
   readonly databaseClock: DatabaseClock;
   readonly staleOkMs: number;
+  /** When it had a change acknowledged last; true time. */
+  acknowledgedAtMs = Number.NEGATIVE_INFINITY;
   readonly #acknowledged = new Map<string, number>();
   readonly #watches = { running: 0 };
   readonly #deps: ServiceProcessDeps;
@@ -127,6 +129,7 @@ export class ServiceProcess {
   /** A transaction of this process got its answer: its copies learn of it before its caller does. */
   acknowledge({ kind, subjectId, atMs }: Committed): void {
     this.#bus.publish([{ kind, subjectId }]);
+    this.acknowledgedAtMs = this.#deps.time.nowMs;
     this.#acknowledged.set(subjectId, atMs);
   }
 

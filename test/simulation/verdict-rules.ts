@@ -119,7 +119,8 @@ export class VerdictRules {
     const { sample, answeredAtMs } = answer;
     // Timeouts ran out while it stood still.
     if (answeredAtMs - process.machine.resumedAtMs < CALL_MS) return undefined;
-    if (process.link.readableForMs() >= RECOVERY_MS) return "unavailable, though the database answers";
+    const isReadable = process.link.isKnownReadable && process.link.readableForMs() >= RECOVERY_MS;
+    if (isReadable) return "unavailable, though the database answers";
     const kept = this.#kept.get(process)?.get(sample.keyId);
     if (kept === undefined || !this.#isStillKept(process, sample, kept)) return undefined;
     const ageMs = answeredAtMs - kept.asOfMs;
@@ -137,9 +138,10 @@ export class VerdictRules {
   }
 
   /** No news came since, not even old news of what the record shows already. */
-  #isStillKept({ link }: ServiceProcess, { keyId, ownerId }: SampleKey, kept: Kept): boolean {
+  #isStillKept({ link, acknowledgedAtMs }: ServiceProcess, { keyId, ownerId }: SampleKey, kept: Kept): boolean {
     const { truth, model } = this.#cluster;
     if (link.polledIncarnation !== model.incarnation || link.resyncedAtMs >= kept.answeredAtMs) return false;
+    if (acknowledgedAtMs >= kept.answeredAtMs) return false;
     const changedAtMs = Math.max(truth.changedAtMs(keyId), truth.changedAtMs(ownerId));
     return changedAtMs < Math.min(kept.asOfMs, kept.polledAtMs - NEWS_MS);
   }

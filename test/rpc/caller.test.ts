@@ -1,0 +1,105 @@
+/** What a connection remembers of a credential, and that it never outlives the truth. */
+import { type ClientHttp2Session, connect } from "node:http2";
+import { type Client, Code } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { DatabaseClock } from "../../src/changes/database-clock.ts";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import type { KeyRecord } from "../../src/keys/key-records.ts";
+import { CallerResolver } from "../../src/rpc/caller.ts";
+import { startTestService, type TestService } from "../support/service.ts";
+import { grpcTrailers } from "../support/wire-server.ts";
+
+describe("a connection that has shown a service credential", () => {
+  let service: TestService;
+  let admin: Client<typeof AdminService>;
+  let session: ClientHttp2Session;
+  beforeAll(async () => {
+    service = await startTestService();
+    admin = service.client(AdminService, service.admin);
+    session = connect(`http://${service.address}`);
+  });
+  afterAll(async () => {
+    session.destroy();
+    await service[Symbol.asyncDispose]();
+  });
+
+  /** The gRPC status of VerifyKey, called on the one connection. */
+  async function statusOf(secret: string): Promise<number> {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/latchkey.v1.KeyService/VerifyKey",
+      "content-type": "application/grpc",
+      authorization: `Bearer ${secret}`,
+    });
+    stream.end(Buffer.alloc(5));
+    stream.resume();
+    return Number((await grpcTrailers(stream))["grpc-status"]);
+  }
+
+  const issue = () => admin.issueServiceCredential({ name: "shop", scopes: ["verify"] });
+
+  it("is refused at its next call once the credential is revoked", async () => {
+    const { credential, secret } = await issue();
+    expect([await statusOf(secret), await statusOf(secret)]).toEqual([0, 0]);
+    await admin.revokeServiceCredential({ credentialId: credential!.id });
+    expect(await statusOf(secret)).toBe(Code.Unauthenticated);
+  });
+
+  it("is refused at its next call once the secret is rotated away, and served with the new one", async () => {
+    const { credential, secret } = await issue();
+    expect(await statusOf(secret)).toBe(0);
+    const rotated = await admin.rotateServiceCredential({ credentialId: credential!.id, overlap: { seconds: 0n } });
+    expect([await statusOf(secret), await statusOf(rotated.secret)]).toEqual([Code.Unauthenticated, 0]);
+  });
+
+  it("is refused when the overlap of an old secret is over", async () => {
+    const { credential, secret } = await issue();
+    await admin.rotateServiceCredential({ credentialId: credential!.id, overlap: { seconds: 60n } });
+    expect(await statusOf(secret)).toBe(0);
+    service.clock.advance(61_000);
+    expect(await statusOf(secret)).toBe(Code.Unauthenticated);
+  });
+
+  it("may show another one, and each is judged for itself", async () => {
+    const [first, second] = [await issue(), await issue()];
+    expect([await statusOf(first.secret), await statusOf(second.secret)]).toEqual([0, 0]);
+    await admin.revokeServiceCredential({ credentialId: first.credential!.id });
+    expect([await statusOf(first.secret), await statusOf(second.secret)]).toEqual([Code.Unauthenticated, 0]);
+  });
+});
+
+describe("a credential is taken apart", () => {
+  const record = {
+    key: { id: "svc_1", scopes: ["verify"], revokedAtMs: undefined, expiresAtMs: undefined },
+  } as unknown as KeyRecord;
+  let opened: string[] = [];
+  const resolver = new CallerResolver({
+    looksLikeCredential: (token) => token.startsWith("kit_svc_"),
+    openCredential: (token) => {
+      opened.push(token);
+      const loaded = { record, asOfMs: 0, source: "cache" as const };
+      return { fresh: () => loaded, find: async () => loaded };
+    },
+    authenticateUser: () => Promise.reject(new Error("asked")),
+    databaseClock: { nowMs: () => 0 } as DatabaseClock,
+    used: () => {},
+  });
+  const call = (connection: object, token: string) =>
+    resolver.resolve({ connection, header: () => [`Bearer ${token}`] });
+
+  it("once for all calls of a connection, and once more for another connection", () => {
+    opened = [];
+    const [one, other] = [{}, {}];
+    for (let i = 0; i < 5; i++) expect(call(one, "kit_svc_a")).toMatchObject({ credentialId: "svc_1" });
+    call(other, "kit_svc_a");
+    expect(opened).toEqual(["kit_svc_a", "kit_svc_a"]);
+  });
+
+  it("again after a connection has shown many others, which are not all kept", () => {
+    opened = [];
+    const connection = {};
+    for (let i = 0; i < 20; i++) call(connection, `kit_svc_${i}`);
+    call(connection, "kit_svc_0");
+    expect(opened).toHaveLength(21);
+  });
+});

@@ -1,0 +1,110 @@
+import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
+import type { LimitStore } from "../../src/limits/limit-store.ts";
+import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
+import type { Reachability } from "./cluster.ts";
+import type { Machine } from "./machine.ts";
+import type { SeededRandom } from "./random.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+/** What the store decided, whether or not anybody heard of it. */
+export interface StoreDecision {
+  readonly request: LimitRequest;
+  readonly allowed: boolean;
+}
+
+/** The store that processes share: the windows of one process, at the far end of everybody's network. */
+export class SharedStore {
+  reachability: Reachability = "answers";
+  /** True times at which all was lost. */
+  readonly lostAtMs: number[] = [];
+  #clockOffsetMs = 1.7e12;
+  #windows: MemoryLimitStore;
+  readonly #time: VirtualTime;
+  readonly #onDecision: (decision: StoreDecision) => void;
+
+  constructor(time: VirtualTime, onDecision: (decision: StoreDecision) => void) {
+    this.#time = time;
+    this.#onDecision = onDecision;
+    this.#windows = this.#empty();
+  }
+
+  async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    const decisions = await this.#windows.decide(requests);
+    for (const [at, { allowed }] of decisions.entries()) this.#onDecision({ request: requests[at]!, allowed });
+    return decisions;
+  }
+
+  /** FLUSHALL, or a failover to a replica that has nothing. */
+  loseAll(): void {
+    this.lostAtMs.push(this.#time.nowMs);
+    this.#windows = this.#empty();
+  }
+
+  /** Its clock is set back. */
+  stepBack(ms: number): void {
+    this.#clockOffsetMs -= ms;
+  }
+
+  #empty(): MemoryLimitStore {
+    const nowMs = () => this.#time.nowMs + this.#clockOffsetMs;
+    return new MemoryLimitStore({ clock: { nowMs, monotonicMs: nowMs } });
+  }
+}
+
+export interface LimitLinkDeps {
+  readonly store: SharedStore;
+  readonly machine: Machine;
+  readonly time: VirtualTime;
+  readonly random: SeededRandom;
+}
+
+/** The network between one process and the store that it shares. */
+export class LimitLink implements LimitStore {
+  reachability: Reachability = "answers";
+  /** Longest one way, in milliseconds. */
+  slowestMs = 2;
+  #troubledAtRanMs = Number.NEGATIVE_INFINITY;
+  readonly #deps: LimitLinkDeps;
+
+  constructor(deps: LimitLinkDeps) {
+    this.#deps = deps;
+  }
+
+  partOf(): string {
+    return "";
+  }
+
+  /** For how long, of the time that this process ran, the store has given it no reason to do without. */
+  healthyForMs(): number {
+    const { ranMs } = this.#deps.machine;
+    if (this.#reachability() !== "answers" || this.slowestMs > 20) this.#troubledAtRanMs = ranMs;
+    return ranMs - this.#troubledAtRanMs;
+  }
+
+  decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    const { store, machine } = this.#deps;
+    const { promise, resolve, reject } = Promise.withResolvers<readonly LimitDecision[]>();
+    this.#way(async () => {
+      const reachability = this.#reachability();
+      if (reachability === "is silent") return;
+      const decisions = reachability === "answers" ? await store.decide(requests) : undefined;
+      this.#way(() => {
+        if (this.#reachability() === "is silent") return;
+        machine.receive(() => (decisions === undefined ? reject(new Error("LOADING")) : resolve(decisions)));
+      });
+    });
+    return promise;
+  }
+
+  async reset(): Promise<void> {}
+
+  renew(): void {}
+
+  #way(arrive: () => void): void {
+    this.#deps.time.after(this.#deps.random.between(0, this.slowestMs), arrive);
+  }
+
+  #reachability(): Reachability {
+    return this.reachability === "answers" ? this.#deps.store.reachability : this.reachability;
+  }
+}
