@@ -70,14 +70,14 @@ describe("a connection that has shown a service credential", () => {
 
 describe("a credential is taken apart", () => {
   const record = {
-    key: { id: "svc_1", scopes: ["verify"], revokedAtMs: undefined, expiresAtMs: undefined },
+    key: { id: "svc_1", state: "active", scopes: ["verify"] },
   } as unknown as KeyRecord;
   let opened: string[] = [];
   const resolver = new CallerResolver({
     looksLikeCredential: (token) => token.startsWith("kit_svc_"),
     openCredential: (token) => {
       opened.push(token);
-      const loaded = { record, asOfMs: 0, source: "cache" as const };
+      const loaded = { record, asOfMs: 0, position: 0n, maxStalenessMs: 5000, source: "cache" as const };
       return { fresh: () => loaded, find: async () => loaded };
     },
     authenticateUser: () => Promise.reject(new Error("asked")),

@@ -45,7 +45,7 @@ class LimitsSimulation {
     const random = new SeededRandom(seed);
     this.#random = random;
     this.#isCalm = random.chance(0.3);
-    this.#endMs = random.between(70_000, 200_000);
+    this.#endMs = random.between(65_000, 140_000);
     const subjects = [SOLE, "a", "b"].slice(0, random.whole(1, 3));
     this.#limits = new Map(subjects.map((subject) => [subject, random.whole(2, 12)]));
     this.#store = new SharedStore(this.#time, ({ request, allowed }) => {
@@ -61,7 +61,7 @@ class LimitsSimulation {
     const isOver = () => this.#fault !== undefined;
     for (const subject of this.#limits.keys()) {
       if (subject === SOLE && this.#isCalm) this.#useAlone(this.#processes[0]!);
-      else for (const process of this.#processes) this.#useForEver(process, subject, this.#random.pick([500, 2000]));
+      else for (const process of this.#processes) this.#useForEver(process, subject, this.#random.pick([1000, 4000]));
     }
     if (!this.#isCalm) for (let n = this.#random.whole(1, 6); n > 0; n--) this.#forecast();
     await this.#time.runUntil(this.#endMs, isOver);

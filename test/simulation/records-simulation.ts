@@ -37,7 +37,7 @@ class RecordsSimulation {
   constructor(seed: number) {
     const random = new SeededRandom(seed);
     this.#random = random;
-    this.#endMs = random.chance(0.1) ? random.between(60_000, 100_000) : random.between(8000, 25_000);
+    this.#endMs = random.chance(0.04) ? random.between(60_000, 100_000) : random.between(6000, 20_000);
     this.#cluster = new Cluster(this.#time, random);
     this.#rules = new VerdictRules(this.#cluster);
     this.#samples = SAMPLE_KEYS.slice(0, random.whole(2, 4));

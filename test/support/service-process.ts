@@ -7,8 +7,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { privateFolder } from "./server-process.ts";
+import { privateFolder, removeFolder } from "./server-process.ts";
 import { clientOf, PASSWORD } from "./service.ts";
+
+const FOLDER_PREFIX = "latchkey-service-";
 
 /** A process that was started, ready or not. It ends with the test run at the latest. */
 export interface ServiceProcess extends AsyncDisposable {
@@ -36,7 +38,7 @@ export interface ReadyService extends ServiceProcess {
 export function serviceEnvironment(settings: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   return {
     ...process.env,
-    LATCHKEY_DATA_DIR: privateFolder("latchkey-service-"),
+    LATCHKEY_DATA_DIR: privateFolder(FOLDER_PREFIX),
     LATCHKEY_MASTER_KEYS: `1:${randomBytes(32).toString("base64")}`,
     LATCHKEY_LISTEN: "127.0.0.1:0",
     LATCHKEY_OPS_LISTEN: "127.0.0.1:0",
@@ -56,6 +58,7 @@ export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[
   child.stdout?.on("data", read);
   child.stderr?.on("data", read);
   const closed = once(child, "close");
+  void closed.then(releaseFolder(env.LATCHKEY_DATA_DIR));
 
   async function stop(): Promise<void> {
     if (isRunning(child)) child.kill("SIGTERM");
@@ -166,6 +169,19 @@ function run(args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
   process.once("exit", kill);
   child.once("close", () => process.off("exit", kill));
   return child;
+}
+
+/** How many services run on each folder that `serviceEnvironment` made. */
+const users = new Map<string, number>();
+
+/** Counts one more service on a folder; what is returned counts one less, and the last one removes the folder. */
+function releaseFolder(folder = ""): () => void {
+  users.set(folder, (users.get(folder) ?? 0) + 1);
+  return () => {
+    const left = users.get(folder)! - 1;
+    users.set(folder, left);
+    if (left === 0 && folder.includes(FOLDER_PREFIX)) removeFolder(folder);
+  };
 }
 
 function isRunning(child: ChildProcess): boolean {

@@ -9,6 +9,11 @@ import { expect, test } from "vitest";
 const COMMAND = "connectconformance";
 const FOLDER = join(import.meta.dirname, "../conformance");
 const isInstalled = spawnSync(COMMAND, ["--version"]).error === undefined;
+if (!isInstalled) {
+  const message = `${COMMAND} is not installed: go install connectrpc.com/conformance/cmd/connectconformance@v1.0.7`;
+  if (process.env.CI) throw new Error(message);
+  process.stderr.write(`SKIPPED: ${message}\n`);
+}
 
 interface Run {
   readonly code: number | null;
