@@ -49,7 +49,11 @@ describe(`guessing, on ${NEWEST}`, () => {
     const { user } = await registered(people, { clientIp: freshIp() });
     for (const email of [user.email, freshEmail()]) {
       const before = people.passwords.hashes;
-      const ends = await Promise.all(Array.from({ length: 150 }, () => tryLogin(email, WRONG, freshIp(), people)));
+      const ends: string[] = [];
+      // In waves, since a wait of a second for the account's lock is an outage to whoever waits.
+      for (let wave = 0; wave < 6; wave++) {
+        ends.push(...(await Promise.all(Array.from({ length: 25 }, () => tryLogin(email, WRONG, freshIp(), people)))));
+      }
       expect(count(ends, "LOGIN_FAILED")).toBe(90);
       expect(count(ends, "TOO_MANY_ATTEMPTS")).toBe(60);
       expect(people.passwords.hashes - before).toBe(90);
