@@ -2,7 +2,7 @@
  * What a new user does, with the tools that he has: `npm start` on an empty folder, then grpcurl, curl and a client in
  * another language, generated from the .proto files. One line per thing shown; the exit code is 1 if any was not so.
  *
- * Needs grpcurl and curl in PATH, and a Python with grpcio and grpcio-tools in LATCHKEY_SMOKE_PYTHON.
+ * Needs grpcurl and curl in PATH, and a Python with grpcio and grpcio-tools in SMOKE_PYTHON.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -171,7 +171,7 @@ async function fetchKeys({ service }: Story): Promise<void> {
 }
 
 async function runPython({ service, dataDir }: Story): Promise<void> {
-  const python = process.env.LATCHKEY_SMOKE_PYTHON ?? "python3";
+  const python = process.env.SMOKE_PYTHON ?? "python3";
   const script = join(import.meta.dirname, "python-client-smoke.py");
   await run(python, [script, service.address, join(dataDir, "admin-credential")]);
 }
