@@ -1,0 +1,107 @@
+const VARINT = 0;
+const LENGTH_DELIMITED = 2;
+const FIRST_CAPACITY = 1024;
+/** Longest varint, and so the longest tag and length, too. */
+const MAX_VARINT = 10;
+
+/**
+ * Writes protobuf messages, one after the other, into one buffer that it keeps: protobuf-es takes a new one, outside of
+ * the heap, for each. Values that a reader assumes anyway (false, 0, empty) are left out, as proto3 has it.
+ */
+export class MessageWriter {
+  #buffer = Buffer.allocUnsafe(FIRST_CAPACITY);
+  #length = 0;
+
+  /** A copy of what was written; the next message begins. */
+  finish(): Buffer {
+    const bytes = Buffer.allocUnsafe(this.#length);
+    this.#buffer.copy(bytes, 0, 0, this.#length);
+    this.#length = 0;
+    return bytes;
+  }
+
+  bool(field: number, value: boolean | undefined): void {
+    if (value) this.#number(field, 1);
+  }
+
+  /** An int32 or an enum. */
+  int32(field: number, value: number | undefined): void {
+    if (value === undefined || value === 0) return;
+    if (value !== (value | 0)) throw new RangeError(`${value} is no int32`);
+    if (value > 0) this.#number(field, value);
+    else this.#bigint(field, BigInt(value));
+  }
+
+  int64(field: number, value: bigint | undefined): void {
+    if (value === undefined || value === 0n) return;
+    if (value > 0n && value <= Number.MAX_SAFE_INTEGER) this.#number(field, Number(value));
+    else this.#bigint(field, value);
+  }
+
+  string(field: number, value: string | undefined): void {
+    if (value !== undefined && value !== "") this.bytes(field, Buffer.from(value));
+  }
+
+  /** Bytes, or a message that was written before; also none. */
+  bytes(field: number, value: Uint8Array): void {
+    this.#reserve(2 * MAX_VARINT + value.length);
+    this.#varint(field * 8 + LENGTH_DELIMITED);
+    this.#varint(value.length);
+    this.#buffer.set(value, this.#length);
+    this.#length += value.length;
+  }
+
+  /** A message within the message, by what `write` writes. */
+  message<M>(field: number, message: M | undefined, write: (writer: this, message: M) => void): void {
+    if (message === undefined) return;
+    this.#reserve(2 * MAX_VARINT);
+    this.#varint(field * 8 + LENGTH_DELIMITED);
+    // Most are shorter than 128 bytes, whose length takes one.
+    const start = ++this.#length;
+    write(this, message);
+    const length = this.#length - start;
+    this.#reserve(MAX_VARINT);
+    const shift = varintLength(length) - 1;
+    if (shift > 0) this.#buffer.copyWithin(start + shift, start, this.#length);
+    this.#length = start - 1;
+    this.#varint(length);
+    this.#length += length;
+  }
+
+  #number(field: number, value: number): void {
+    this.#reserve(2 * MAX_VARINT);
+    this.#varint(field * 8 + VARINT);
+    this.#varint(value);
+  }
+
+  #bigint(field: number, value: bigint): void {
+    this.#reserve(2 * MAX_VARINT);
+    this.#varint(field * 8 + VARINT);
+    let rest = BigInt.asUintN(64, value);
+    for (; rest > 0x7fn; rest >>= 7n) this.#buffer[this.#length++] = Number(rest & 0x7fn) | 0x80;
+    this.#buffer[this.#length++] = Number(rest);
+  }
+
+  /** @param value not negative, at most 2^53-1 */
+  #varint(value: number): void {
+    let rest = value;
+    // What is beyond 31 bits is beyond the bit operators.
+    for (; rest > 0x7fffffff; rest = Math.floor(rest / 128)) this.#buffer[this.#length++] = (rest % 128) | 0x80;
+    for (; rest > 0x7f; rest >>>= 7) this.#buffer[this.#length++] = (rest & 0x7f) | 0x80;
+    this.#buffer[this.#length++] = rest;
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#length + bytes;
+    if (needed <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(needed, 2 * this.#buffer.length));
+    this.#buffer.copy(larger, 0, 0, this.#length);
+    this.#buffer = larger;
+  }
+}
+
+function varintLength(value: number): number {
+  let length = 1;
+  for (let rest = value; rest > 0x7f; rest >>>= 7) length++;
+  return length;
+}

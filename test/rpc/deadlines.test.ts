@@ -1,0 +1,61 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Deadlines } from "../../src/rpc/deadlines.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** Deadlines from time 0, and what has expired of them. */
+function start() {
+  const deadlines = new Deadlines();
+  const startMs = Date.now();
+  const expired: string[] = [];
+  const add = (name: string, inMs: number) => {
+    const what = { expire: () => expired.push(name) };
+    const nowMs = Date.now() - startMs;
+    const step = deadlines.add(what, nowMs + inMs, nowMs);
+    return () => step.delete(what);
+  };
+  return { expired, add };
+}
+
+test("nothing expires before its time, nor more than 16 ms later, nor twice", () => {
+  for (let inMs = 1; inMs < 100; inMs += 7) {
+    const { expired, add } = start();
+    vi.advanceTimersByTime(5);
+    add("a", inMs);
+    vi.advanceTimersByTime(inMs - 1);
+    expect(expired).toEqual([]);
+    vi.advanceTimersByTime(17);
+    expect(expired).toEqual(["a"]);
+    vi.advanceTimersByTime(200);
+    expect(expired).toEqual(["a"]);
+  }
+});
+
+test("what was taken back does not expire, its neighbours do", () => {
+  const { expired, add } = start();
+  const takeBack = add("a", 50);
+  add("b", 50);
+  takeBack();
+  vi.advanceTimersByTime(100);
+  expect(expired).toEqual(["b"]);
+});
+
+test("a step that was empty for a while takes calls again", () => {
+  const { expired, add } = start();
+  add("a", 50)();
+  add("b", 50);
+  vi.advanceTimersByTime(100);
+  expect(expired).toEqual(["b"]);
+  add("c", 50);
+  vi.advanceTimersByTime(100);
+  expect(expired).toEqual(["b", "c"]);
+});
+
+test("timers go with their calls: at most one is left", () => {
+  const { add } = start();
+  const taken = Array.from({ length: 1000 }, (_, index) => add(String(index), index * 100));
+  expect(vi.getTimerCount()).toBe(1000);
+  for (const takeBack of taken) takeBack();
+  expect(vi.getTimerCount()).toBeLessThanOrEqual(1);
+});
