@@ -65,7 +65,7 @@ interface Entry<R> {
 /** Oldest knowledge that is used while the database can be asked. */
 export const FRESH_MS = 5000;
 /** Reads fail within 300 ms. One that took longer says that this process stood still, and nothing about the database. */
-const STOOD_STILL_MS = 400;
+const STOOD_STILL_MS = 300;
 
 /**
  * A bounded cache in front of one kind of record. A record is as of the later of its own read and the feed's last good

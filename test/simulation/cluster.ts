@@ -15,8 +15,8 @@ export interface Committed {
   readonly changedAtMs: number;
   /** When a snapshot could see it first; true time. */
   readonly atMs: number;
-  /** Undone by a failover that shows only in lower transaction ids: who had not heard of it by then need not. */
-  isUndone: boolean;
+  /** A failover undid it: to another timeline, or to one that shows only in lower transaction ids. */
+  undone: "openly" | "silently" | undefined;
 }
 
 export interface Transaction {
@@ -98,7 +98,7 @@ export class Cluster {
     this.tookOverAtMs = this.#time.nowMs;
     this.#locked.clear();
     for (const change of this.committed) {
-      if (!isNewTimeline && !checkpoint.committed.has(change.xactId)) change.isUndone = true;
+      if (!checkpoint.committed.has(change.xactId)) change.undone ??= isNewTimeline ? "openly" : "silently";
     }
     const snapshot = this.model.takeSnapshot();
     for (const subject of this.truth.subjects) {
@@ -120,7 +120,7 @@ export class Cluster {
     this.model.commit(xactId);
     const atMs = this.#time.nowMs;
     this.truth.set(subjectId, row, atMs, { xactId, incarnation });
-    const committed = { kind, subjectId, xactId, changedAtMs, atMs, isUndone: false };
+    const committed = { kind, subjectId, xactId, changedAtMs, atMs, undone: undefined };
     this.committed.push(committed);
     for (const tell of this.#onSignal) tell();
     onCommit(committed);

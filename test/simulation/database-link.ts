@@ -137,21 +137,29 @@ export class DatabaseLink implements ChangeStore {
     const { cluster, machine, time } = this.#deps;
     const { promise, resolve, reject } = Promise.withResolvers<Answer<T>>();
     let hasArrived = false;
+    const conclude = (isAnswer: boolean) => {
+      cancelTimeout();
+      if (lane === "reads") this.isKnownReadable = isAnswer;
+    };
     const fail = () => {
-      if (lane === "reads") this.isKnownReadable = false;
+      conclude(false);
       // What arrived while this process did not run was answered in time.
       if (lane === "reads" && !hasArrived) this.#unreadableAtRanMs = machine.ranMs;
       reject(new DomainError("DATABASE_UNAVAILABLE", "away", { retryAfterMs: 1000 }));
     };
-    const cancelTimeout = machine.timers.after(timeoutMs, fail);
+    let isTimeOver = false;
+    const cancelTimeout = machine.timers.after(timeoutMs, () => {
+      isTimeOver = true;
+      fail();
+    });
     const arrive = (answer: Answer<T> | undefined) => {
       time.after(this.#way(), () => {
         if (this.#reachability(lane) === "is silent") return;
         hasArrived = answer !== undefined;
         machine.receive(() => {
-          cancelTimeout();
+          if (isTimeOver) return;
           if (answer === undefined) return fail();
-          if (lane === "reads") this.isKnownReadable = true;
+          conclude(true);
           resolve(answer);
         });
       });

@@ -12,6 +12,8 @@ const NOTICED_MS = 700;
 const DECIDED_MS = 60;
 /** There and back, where nothing is slow; and the store's clock has whole milliseconds. */
 const CALM_ROUND_TRIP_MS = 5;
+/** Of the sums of fractions of milliseconds. */
+const ROUNDING_MS = 0.001;
 /** A subject that one client uses, through one process, with nothing going wrong. */
 const SOLE = "sole";
 
@@ -117,7 +119,7 @@ class LimitsSimulation {
         this.#blame(expected ? "denied at the time of retry_after" : "admitted before the time of retry_after");
       }
       if (allowed || retryAfterMs === undefined) return later(this.#random.pause(1500), undefined);
-      if (expected === false || retryAfterMs <= CALM_ROUND_TRIP_MS) return later(retryAfterMs, true);
+      if (expected === false || retryAfterMs <= CALM_ROUND_TRIP_MS) return later(retryAfterMs + ROUNDING_MS, true);
       return later((retryAfterMs - CALM_ROUND_TRIP_MS) * this.#random.pick([1, this.#random.next()]), false);
     };
     const later = (ms: number, expected: boolean | undefined) => {

@@ -1,3 +1,5 @@
+import assert from "node:assert/strict";
+
 /**
  * As much of PostgreSQL as the change feed rests on: transaction ids that are given at the first write and commit in
  * another order, snapshots, sequence numbers that are drawn before, rows of which a snapshot sees one version, a history
@@ -78,11 +80,9 @@ export class PostgresModel<V> {
     this.#changes.push(change);
   }
 
-  /** False if the transaction is gone, with the server that it ran on. */
-  commit(xactId: number): boolean {
-    if (!this.#underWay.delete(xactId)) return false;
+  commit(xactId: number): void {
+    assert(this.#underWay.delete(xactId), "only a transaction that is under way commits");
     this.#committed.add(xactId);
-    return true;
   }
 
   rollBack(xactId: number): void {

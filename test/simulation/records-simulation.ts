@@ -61,6 +61,7 @@ class RecordsSimulation {
     weather.forecast(this.#endMs);
     await this.#time.runUntil(this.#endMs, isOver);
     weather.clear();
+    for (const watcher of this.#watchers) watcher.isInHurry = true;
     await this.#time.runUntil(this.#endMs + SETTLING_MS, isOver);
     return this.#fault ?? this.#unsettled();
   }

@@ -20,7 +20,8 @@ const ROUNDING_MS = 0.001;
 /** A copy that a process has, as far as its answers show. Times are true. */
 interface Kept {
   readonly asOfMs: number;
-  readonly answeredAtMs: number;
+  /** In a batch the other keys were waited for after it. */
+  readonly servedAtMs: number;
   readonly polledAtMs: number;
 }
 
@@ -128,20 +129,20 @@ export class VerdictRules {
     return isYoung ? `unavailable ${ageMs.toFixed(1)} ms after it verified` : undefined;
   }
 
-  #noteKept(process: ServiceProcess, { sample, answeredAtMs, loaded }: Answer): void {
+  #noteKept(process: ServiceProcess, { sample, startedAtMs, loaded }: Answer): void {
     const kept = this.#kept.get(process) ?? new Map<string, Kept>();
     this.#kept.set(process, kept);
     const asOfMs = process.machine.trueMs(loaded!.asOfMs);
     // What a change overtook on its way is served but not kept.
     if (loaded!.source === "database") kept.delete(sample.keyId);
-    else kept.set(sample.keyId, { asOfMs, answeredAtMs, polledAtMs: process.link.polledAtMs });
+    else kept.set(sample.keyId, { asOfMs, servedAtMs: startedAtMs, polledAtMs: process.link.polledAtMs });
   }
 
   /** No news came since, not even old news of what the record shows already. */
   #isStillKept({ link, acknowledgedAtMs }: ServiceProcess, { keyId, ownerId }: SampleKey, kept: Kept): boolean {
     const { truth, model } = this.#cluster;
-    if (link.polledIncarnation !== model.incarnation || link.resyncedAtMs >= kept.answeredAtMs) return false;
-    if (acknowledgedAtMs >= kept.answeredAtMs) return false;
+    if (link.polledIncarnation !== model.incarnation || link.resyncedAtMs >= kept.servedAtMs) return false;
+    if (acknowledgedAtMs >= kept.servedAtMs) return false;
     const changedAtMs = Math.max(truth.changedAtMs(keyId), truth.changedAtMs(ownerId));
     return changedAtMs < Math.min(kept.asOfMs, kept.polledAtMs - NEWS_MS);
   }

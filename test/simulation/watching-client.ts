@@ -22,6 +22,8 @@ export interface WatchingClientDeps {
  */
 export class WatchingClient {
   readonly #deps: WatchingClientDeps;
+  /** Reads each message as it comes. */
+  isInHurry = false;
   readonly #told = new Set<string>();
   #cursor = "";
   /** By the database's clock: changes from here on concern this client. */
@@ -52,7 +54,10 @@ export class WatchingClient {
           if (value === undefined || !isCurrent()) return;
           this.#handle(value);
           // A client that does not keep up for a while.
-          this.#deps.time.after(this.#deps.random.chance(0.02) ? this.#deps.random.between(0, 4000) : 1, next);
+          this.#deps.time.after(
+            !this.isInHurry && this.#deps.random.chance(0.02) ? this.#deps.random.between(0, 4000) : 1,
+            next,
+          );
         }, again);
       });
     };
@@ -76,7 +81,8 @@ export class WatchingClient {
     const isDue = (change: Committed) => cluster.clockAt(change.atMs) < message.asOfMs;
     if (message.resync) {
       const snapshot = parseSnapshot(parseCursor(message.cursor).snapshot);
-      const isCovered = (change: Committed) => isDue(change) || sees(snapshot, change.xactId);
+      const isCovered = (change: Committed) =>
+        isDue(change) || change.undone !== undefined || sees(snapshot, change.xactId);
       for (const change of this.#untold().filter(isCovered)) this.#told.add(idOfCommitted(change));
       return;
     }
@@ -92,8 +98,11 @@ export class WatchingClient {
   #untold(): Committed[] {
     const { committed } = this.#deps.cluster;
     const fromMs = this.#fromMs ?? Number.POSITIVE_INFINITY;
+    // Who had not heard of what was undone silently need not hear of it any more.
     const isDone = (change: Committed) =>
-      change.isUndone || this.#deps.cluster.clockAt(change.atMs) < fromMs || this.#told.has(idOfCommitted(change));
+      change.undone === "silently" ||
+      this.#deps.cluster.clockAt(change.atMs) < fromMs ||
+      this.#told.has(idOfCommitted(change));
     while (this.#doneUpTo < committed.length && isDone(committed[this.#doneUpTo]!)) this.#doneUpTo++;
     return committed.slice(this.#doneUpTo).filter((change) => !isDone(change));
   }

@@ -140,8 +140,12 @@ export class Weather {
   /** An old write transaction somewhere in the cluster. */
   #stallPositions(): void {
     const { model } = this.#cluster;
+    const { incarnation } = model;
     const xactId = model.beginXact();
-    this.#for(this.#lastingMs(), () => model.rollBack(xactId));
+    this.#for(this.#lastingMs(), () => {
+      // After a failover the id may be another's.
+      if (model.incarnation === incarnation) model.rollBack(xactId);
+    });
   }
 
   #pruneLog(): void {

@@ -7,6 +7,7 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { startPostgres } from "../support/postgres-server.ts";
 import { redisCommand, startRedis } from "../support/redis-server.ts";
 import { answerTo } from "../support/samples.ts";
+import { until } from "../support/server-process.ts";
 import { canStart, freshPostgres } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
 import {
@@ -67,7 +68,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await postgres.kill();
     await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
     // The fault happened: it has tried and found nobody.
-    await expect.poll(() => service.output(), { timeout: 20_000 }).toContain("out of reach; trying again");
+    await until(async () => service.output().includes("out of reach; trying again"), "it has tried in vain");
     await postgres.restart();
     expect(await service.ready()).toMatch(/^127\.0\.0\.1:\d+$/);
   });
@@ -86,7 +87,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(await ask()).toMatchObject({ said: "VALID", response: { degraded: true } });
     await redis.restart();
     // The control: with Redis the same call is not degraded, and its windows are there.
-    await expect.poll(async () => (await ask()).response?.degraded, { timeout: 5000 }).toBe(false);
+    await until(async () => (await ask()).response?.degraded === false, "Redis decides");
     expect(Number(await redisCommand(redis.port, "DBSIZE"))).toBeGreaterThan(0);
   });
 
@@ -103,7 +104,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     const services = [spawnService(env), spawnService(env), spawnService(env)];
     // The fault happened: all three stand before an empty database and want to migrate.
     const waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
-    await expect.poll(() => postgres.sql(waiting), { timeout: 30_000 }).toBe("3");
+    await until(async () => (await postgres.sql(waiting)) === "3", "all three wait for the lock");
     expect(await postgres.sql("select to_regclass('api_keys') is null")).toBe("t");
     await database.query("select pg_advisory_unlock($1)", [MIGRATION_LOCK]);
     await Promise.all(services.map((service) => service.ready()));
