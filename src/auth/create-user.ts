@@ -53,7 +53,7 @@ export async function createUser(deps: CreateUserDeps, input: CreateUserInput): 
       emailNormalized: email.normalized,
       displayName: input.displayName,
       tier: input.tier === "" ? deps.accountDefaults.tier : input.tier,
-      scopes: input.scopes.length === 0 ? deps.accountDefaults.scopes : [...new Set(input.scopes)],
+      scopes: input.scopes.length === 0 ? deps.accountDefaults.scopes : input.scopes,
     },
     reset: reset.kept,
     by: input.by,

@@ -33,8 +33,7 @@ export async function updateUser(deps: UpdateUserDeps, input: UpdateUserInput): 
   ].filter((violation) => violation !== undefined);
   if (violations.length > 0) throw invalidFields(violations);
   if (!isId("usr", input.userId)) throw userNotFound();
-  const patch = scopes === undefined ? input.patch : { ...input.patch, scopes: [...new Set(scopes)] };
-  const user = await deps.users.update({ id: input.userId, patch, by: input.by });
+  const user = await deps.users.update({ id: input.userId, patch: input.patch, by: input.by });
   if (user === undefined) throw userNotFound();
   return user;
 }

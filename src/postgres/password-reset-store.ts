@@ -2,6 +2,7 @@ import type { CreatedReset, PasswordResetStore } from "../auth/password-reset-st
 import type { GrantedSession } from "../auth/session.ts";
 import type { User } from "../auth/user.ts";
 import type { Database, Transaction } from "./database.ts";
+import { insertReset } from "./password-reset-rows.ts";
 import { PasswordResetRow, UserRow } from "./tables.ts";
 import { toUser } from "./user-rows.ts";
 import { lockUser, replacePassword } from "./user-store.ts";
@@ -19,17 +20,7 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
       if (row === null) return { kind: "no_such_user" };
       if (row.state !== "active") return { kind: "user_disabled" };
       await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });
-      const expiresAt = new Date(tx.now.getTime() + input.reset.lifeMs);
-      tx.em.persist(
-        tx.em.create(PasswordResetRow, {
-          tokenDigest: Buffer.from(input.reset.digest),
-          userId: row.id,
-          createdAt: tx.now,
-          expiresAt,
-          usedAt: null,
-        }),
-      );
-      await tx.em.flush();
+      const expiresAt = await insertReset(tx, row.id, input.reset);
       await tx.record({ ...input.by, kind: "user.reset_token_created", subjectId: row.id });
       return { kind: "created", expiresAtMs: expiresAt.getTime() };
     });

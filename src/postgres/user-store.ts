@@ -6,8 +6,9 @@ import type { UserStore } from "../auth/user-store.ts";
 import { isUniqueViolation } from "./conflicts.ts";
 import type { Database, Transaction } from "./database.ts";
 import { behindCursor } from "./key-store.ts";
+import { insertReset } from "./password-reset-rows.ts";
 import { beginSession, endSessionsOf } from "./session-rows.ts";
-import { PasswordResetRow, UserRow } from "./tables.ts";
+import { UserRow } from "./tables.ts";
 import { insertUser, toUser, toUserSecrets } from "./user-rows.ts";
 
 type Input<M extends keyof UserStore> = Parameters<UserStore[M]>[0];
@@ -34,18 +35,8 @@ export class PostgresUserStore implements UserStore {
   create(input: Input<"create">): Promise<{ user: User; resetExpiresAtMs: number } | undefined> {
     return this.#unlessTaken(async (tx) => {
       const row = insertUser(tx, input.user, null);
-      const expiresAt = new Date(tx.now.getTime() + input.reset.lifeMs);
       await tx.em.flush();
-      tx.em.persist(
-        tx.em.create(PasswordResetRow, {
-          tokenDigest: Buffer.from(input.reset.digest),
-          userId: row.id,
-          createdAt: tx.now,
-          expiresAt,
-          usedAt: null,
-        }),
-      );
-      await tx.em.flush();
+      const expiresAt = await insertReset(tx, row.id, input.reset);
       await tx.record({ ...input.by, kind: "user.created", subjectId: row.id });
       return { user: toUser(row), resetExpiresAtMs: expiresAt.getTime() };
     });

@@ -1,0 +1,17 @@
+import type { Transaction } from "./database.ts";
+import { PasswordResetRow } from "./tables.ts";
+
+/** A one-time token as it is kept: its digest, and how long it is good for. */
+export interface NewReset {
+  readonly digest: Uint8Array;
+  readonly lifeMs: number;
+}
+
+/** Inserts a token of a user that is there already. @returns when it ends */
+export async function insertReset(tx: Transaction, userId: string, reset: NewReset): Promise<Date> {
+  const expiresAt = new Date(tx.now.getTime() + reset.lifeMs);
+  const tokenDigest = Buffer.from(reset.digest);
+  tx.em.persist(tx.em.create(PasswordResetRow, { tokenDigest, userId, createdAt: tx.now, expiresAt, usedAt: null }));
+  await tx.em.flush();
+  return expiresAt;
+}
