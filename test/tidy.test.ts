@@ -53,6 +53,7 @@ const OWNERS: Record<string, readonly string[]> = {
   ioredis: ["redis"],
   argon2: ["auth"],
   jose: ["auth"],
+  "lru-cache": ["lib"],
   pino: ["lib"],
   "prom-client": ["rpc"],
   // What lies above the bytes knows nothing of the wire.

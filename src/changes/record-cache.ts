@@ -177,8 +177,9 @@ export class RecordCache<R> implements Copy {
 
   /** What is kept is as of the feed's last good poll, which would have dropped it otherwise. */
   #serve(entry: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
+    const { record } = entry;
     const { position } = this.#options.feed;
-    return { ...this.#serveAsRead(entry, source), asOfMs: this.#asOf(entry), position };
+    return { record, asOfMs: this.#asOf(entry), position, maxStalenessMs: this.maxStalenessMs, source };
   }
 
   /** What a change overtook on its way, or nobody keeps, says nothing beyond its own read. */

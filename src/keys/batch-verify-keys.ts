@@ -5,6 +5,7 @@ import {
   INVALID_BY_FORM,
   judge,
   type KeyVerdict,
+  knownRecord,
   limitRequest,
   settle,
   type VerifyKeyDeps,
@@ -40,31 +41,31 @@ export async function batchVerifyKeys(
 }
 
 async function judgeAll(deps: VerifyKeyDeps, inputs: readonly VerifyKeyInput[]): Promise<BatchOutcome[]> {
-  const outcomes = inputs.map((input) => attempt(() => formOf(deps, input)));
-  const wanted = outcomes.flatMap((outcome, index) =>
-    "value" in outcome && outcome.value !== undefined ? [{ index, keyId: outcome.value.keyId }] : [],
-  );
+  const outcomes = inputs.map((input) => attempt(() => seek(deps, input)));
+  const wanted = outcomes.flatMap((outcome, index) => ("keyId" in outcome ? [{ index, keyId: outcome.keyId }] : []));
   // One failed read is the failure of each key that needed it, not of those that were in memory.
   const loads = await deps.records.findAll(
     wanted.map(({ index, keyId }) => ({ rawKey: inputs[index]!.rawKey, keyId })),
   );
   const loadOf = new Map(wanted.map(({ index }, position) => [index, loads[position]!]));
   return outcomes.map((outcome, index) => {
-    if ("error" in outcome) return outcome;
-    const load = loadOf.get(index);
-    if (load === undefined) return { verdict: INVALID_BY_FORM };
+    if ("error" in outcome || "verdict" in outcome) return outcome;
+    const load = loadOf.get(index)!;
     return load.status === "rejected" ? { error: load.reason } : { verdict: judge(deps, inputs[index]!, load.value) };
   });
 }
 
-function formOf(deps: VerifyKeyDeps, input: VerifyKeyInput) {
+/** The verdict but for its limits, or the id of the key that must be read for it. */
+function seek(deps: VerifyKeyDeps, input: VerifyKeyInput): { verdict: KeyVerdict } | { keyId: string } {
   checkUse(input);
-  return candidate(deps.format, input);
+  const known = knownRecord(deps, input);
+  if (known !== undefined) return { verdict: judge(deps, input, known) };
+  return candidate(deps.format, input) ?? { verdict: INVALID_BY_FORM };
 }
 
-function attempt<T>(work: () => T): { value: T } | { error: unknown } {
+function attempt<T>(work: () => T): T | { error: unknown } {
   try {
-    return { value: work() };
+    return work();
   } catch (error) {
     return { error };
   }

@@ -36,7 +36,7 @@ export async function checkRateLimit(deps: CheckRateLimitDeps, input: CheckRateL
   });
 }
 
-function checkName(deps: CheckRateLimitDeps, input: CheckRateLimitInput, name: string): Promise<LimitDecision> {
+function checkName(deps: CheckRateLimitDeps, input: CheckRateLimitInput, name: string): ReturnType<Limiter["decide"]> {
   const violation = textViolation("name", name, { min: 1, max: MAX_NAME_BYTES });
   if (violation !== undefined) throw invalidFields([violation]);
   if (Buffer.byteLength(name) > MAX_NAME_BYTES) throw invalidField("name", `must have at most ${MAX_NAME_BYTES} bytes`);

@@ -5,11 +5,12 @@ import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
-import type { LimitFigures } from "../limits/limit.ts";
+import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
 import { compileNetworks } from "./allowed-ips.ts";
 import type { Key, KeyOwner } from "./key.ts";
-import { findSecret, MissingPepper } from "./key-secret.ts";
+import { findSecret, MAX_KEY_LENGTH, MissingPepper } from "./key-secret.ts";
 import type { KeyStore, KeyWithSecrets } from "./key-store.ts";
+import { ownLimit } from "./limit-requests.ts";
 import type { Tiers } from "./tiers.ts";
 
 /**
@@ -22,7 +23,8 @@ export interface KeyRecord {
   readonly secretExpiresAtMs: number | undefined;
   /** The tier at which the key is judged. */
   readonly tier: string;
-  readonly limits: LimitFigures;
+  /** The key's own limit: one, or none where it has no figure. */
+  readonly ownLimits: readonly NamedLimit[];
   readonly isAllowedIp: (ip: string) => boolean;
 }
 
@@ -60,12 +62,19 @@ export interface KeyRecordsDeps {
   readonly log: Log;
 }
 
+const NO_LIMITS: readonly NamedLimit[] = Object.freeze([]);
+
 /** Records by raw key: from memory while they are fresh, else by one read. */
 export class KeyRecords {
   readonly #deps: KeyRecordsDeps;
 
   constructor(deps: KeyRecordsDeps) {
     this.#deps = deps;
+  }
+
+  /** The record if it is in memory and fresh, without any waiting. Takes any text: what is no key is not found. */
+  fresh(rawKey: string): Loaded<KeyRecord> | undefined {
+    return rawKey.length > MAX_KEY_LENGTH ? undefined : this.#deps.cache.fresh(cacheId(rawKey));
   }
 
   /**
@@ -143,7 +152,7 @@ export class KeyRecords {
         owner: found.owner,
         secretExpiresAtMs: earlier(secret.expiresAtMs, found.key.expiresAtMs),
         tier: found.key.kind === "service" ? "" : tiers.judged(found.key, found.owner).name,
-        limits: tiers.effectiveLimits(found.key, found.owner),
+        ownLimits: ownLimits(tiers.effectiveLimits(found.key, found.owner)),
         isAllowedIp: compileNetworks(found.key.allowedIps),
       });
     } catch (error) {
@@ -160,6 +169,11 @@ export class KeyRecords {
  */
 function cacheId(rawKey: string): string {
   return hash("sha256", rawKey, "base64url");
+}
+
+function ownLimits(figures: LimitFigures): readonly NamedLimit[] {
+  const { perMinute, perDay } = figures;
+  return perMinute === undefined && perDay === undefined ? NO_LIMITS : Object.freeze([ownLimit(figures)]);
 }
 
 function earlier(a: number | undefined, b: number | undefined): number | undefined {

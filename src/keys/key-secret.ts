@@ -12,6 +12,8 @@ import type { KeyKind, KeySecretDigest } from "./key.ts";
 
 const ID_LENGTH = 16;
 const SECRET_LENGTH = 43;
+/** First and second word have at most 16 characters each. */
+export const MAX_KEY_LENGTH = 2 * (16 + 1) + ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH;
 const BODY = /^[0-9A-Za-z]{65}$/;
 /** Behind the second underscore; long enough to tell keys apart, short enough to reveal nothing. */
 const PREFIX_ID_CHARACTERS = 3;

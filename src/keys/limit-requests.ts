@@ -25,6 +25,7 @@ export function ownLimit(figures: LimitFigures): NamedLimit {
 export function limitViolations(cost: number, limits: readonly NamedLimit[]): Violation[] {
   const violations: Violation[] = [];
   if (cost < 0) violations.push({ field: "cost", description: "must not be negative" });
+  if (limits.length === 0) return violations;
   if (limits.length > MAX_NAMED_LIMITS) {
     violations.push({ field: "limits", description: `must have at most ${MAX_NAMED_LIMITS} entries` });
     return violations;

@@ -3,17 +3,24 @@ import type { Loaded } from "../changes/record-cache.ts";
 import type { Clock } from "../lib/clock.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
 import { textViolation } from "../lib/text.ts";
-import type { LimitDecision, Limiter, LimitRequest, NamedLimit, WindowStatus } from "../limits/limit.ts";
+import {
+  type LimitDecision,
+  type Limiter,
+  type LimitRequest,
+  type NamedLimit,
+  NOT_LIMITED,
+  type WindowStatus,
+} from "../limits/limit.ts";
 import { normalizeIp } from "./allowed-ips.ts";
 import { judgeKey, type KeyUse, type Verdict } from "./judge-key.ts";
 import { scopeFault } from "./key-fields.ts";
 import type { KeyRecord, KeyRecords } from "./key-records.ts";
 import { type KeyFormat, type ParsedKey, parseKey } from "./key-secret.ts";
-import { keySubject, limitViolations, ownLimit } from "./limit-requests.ts";
+import { keySubject, limitViolations } from "./limit-requests.ts";
 import type { UsageRecorder } from "./usage-recorder.ts";
 
 export interface VerifyKeyDeps {
-  readonly records: Pick<KeyRecords, "find" | "findAll">;
+  readonly records: Pick<KeyRecords, "fresh" | "find" | "findAll">;
   readonly limiter: Pick<Limiter, "decide" | "decideAll">;
   readonly usage: Pick<UsageRecorder, "used">;
   readonly format: KeyFormat;
@@ -59,7 +66,7 @@ export interface KeyVerdict {
 export const INVALID_BY_FORM: KeyVerdict = Object.freeze({
   verdict: "invalid",
   record: undefined,
-  windows: Object.freeze([]),
+  windows: NOT_LIMITED.windows,
   retryAfterMs: undefined,
   freshness: undefined,
   degraded: false,
@@ -71,18 +78,24 @@ const MAX_SCOPES = 64;
 const MAX_WORD_LENGTH = 64;
 
 /**
- * Judges a key and counts the call against its limits. A refused key is an answer; what is thrown means that there is
- * no verdict: INVALID_FIELD, DATABASE_UNAVAILABLE, MASTER_KEY_MISSING.
+ * Judges a key and counts the call against its limits, at once where all that it takes is in memory. A refused key is an
+ * answer; what is thrown, or rejected with, means that there is no verdict: INVALID_FIELD, DATABASE_UNAVAILABLE,
+ * MASTER_KEY_MISSING.
  */
-export async function verifyKey(deps: VerifyKeyDeps, input: VerifyKeyInput): Promise<KeyVerdict> {
+export function verifyKey(deps: VerifyKeyDeps, input: VerifyKeyInput): KeyVerdict | Promise<KeyVerdict> {
   checkUse(input);
+  const known = knownRecord(deps, input);
+  if (known !== undefined) return admit(deps, input, judge(deps, input, known));
   const parsed = candidate(deps.format, input);
   if (parsed === undefined) return INVALID_BY_FORM;
-  const loaded = await deps.records.find(input.rawKey, parsed.keyId);
-  const judged = judge(deps, input, loaded);
+  return deps.records.find(input.rawKey, parsed.keyId).then((loaded) => admit(deps, input, judge(deps, input, loaded)));
+}
+
+function admit(deps: VerifyKeyDeps, input: VerifyKeyInput, judged: KeyVerdict): KeyVerdict | Promise<KeyVerdict> {
   const request = limitRequest(judged, input);
-  if (request === undefined) return settle(deps, judged, undefined);
-  return settle(deps, judged, await deps.limiter.decide(request));
+  const decision = request && deps.limiter.decide(request);
+  if (decision instanceof Promise) return decision.then((decided) => settle(deps, judged, decided));
+  return settle(deps, judged, decision);
 }
 
 /** @throws INVALID_FIELD for what is the calling service's mistake, whatever the key */
@@ -117,6 +130,17 @@ function addText(faults: Violation[], field: string, text: string, max: number):
   if (violation !== undefined) faults.push(violation);
 }
 
+/**
+ * The record of an API key that was shown before and is fresh in memory. It saves the look at the form, which such a key
+ * has passed: a digest of the whole key finds it.
+ */
+export function knownRecord(deps: VerifyKeyDeps, input: VerifyKeyInput): Loaded<KeyRecord> | undefined {
+  const known = deps.records.fresh(input.rawKey);
+  const key = known?.record?.key;
+  if (key === undefined || key.kind !== "api") return undefined;
+  return input.environment !== "" && input.environment !== key.environment ? undefined : known;
+}
+
 /** What could be an API key by its form; service credentials never are. */
 export function candidate(format: KeyFormat, input: VerifyKeyInput): ParsedKey | undefined {
   const parsed = parseKey(format, input.rawKey);
@@ -131,7 +155,7 @@ export function judge(deps: VerifyKeyDeps, input: VerifyKeyInput, loaded: Loaded
   return {
     verdict: record === undefined ? "invalid" : judgeKey(record, input, nowMs),
     record,
-    windows: [],
+    windows: NOT_LIMITED.windows,
     retryAfterMs: undefined,
     freshness: {
       source: loaded.source,
@@ -146,14 +170,16 @@ export function judge(deps: VerifyKeyDeps, input: VerifyKeyInput, loaded: Loaded
 /** The limits that a call must still meet; none for a key that was refused already. */
 export function limitRequest(judged: KeyVerdict, input: VerifyKeyInput): LimitRequest | undefined {
   if (judged.verdict !== "valid" || judged.record === undefined) return undefined;
-  const limits = [ownLimit(judged.record.limits), ...input.limits];
-  return { subject: keySubject(judged.record.key.id), cost: input.cost, limits };
+  const { key, ownLimits } = judged.record;
+  const limits = input.limits.length === 0 ? ownLimits : [...ownLimits, ...input.limits];
+  return { subject: keySubject(key.id), cost: input.cost, limits };
 }
 
 /** The verdict with what the limiter decided, and a note of the use if the key is good. */
 export function settle(deps: VerifyKeyDeps, judged: KeyVerdict, decision: LimitDecision | undefined): KeyVerdict {
   if (decision === undefined || judged.record === undefined) return judged;
   if (decision.allowed) deps.usage.used(judged.record.key.id, deps.databaseClock.nowMs());
+  if (decision === NOT_LIMITED) return judged;
   return {
     ...judged,
     verdict: decision.allowed ? "valid" : "rate_limited",

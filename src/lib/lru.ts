@@ -1,12 +1,18 @@
-/** A map that forgets what was used longest ago once it holds more than `maxEntries`. All operations are O(1). */
-export class Lru<K, V> {
-  readonly #entries = new Map<K, V>();
-  readonly #maxEntries: number;
-  readonly #onEvict: ((key: K, value: V) => void) | undefined;
+import { LRUCache } from "lru-cache";
 
+/**
+ * A map that forgets what was used longest ago once it holds more than `maxEntries`. All operations are O(1), and a hit
+ * allocates nothing, however many there are. Room for the order of all entries is taken at once: 16 bytes each.
+ */
+export class Lru<K extends {}, V extends {}> {
+  readonly #entries: LRUCache<K, V>;
+
+  /** @param onEvict hears of what had to go, not of what was deleted, cleared or set anew */
   constructor(maxEntries: number, onEvict?: (key: K, value: V) => void) {
-    this.#maxEntries = maxEntries;
-    this.#onEvict = onEvict;
+    this.#entries = new LRUCache<K, V>({
+      max: maxEntries,
+      ...(onEvict && { dispose: (value, key, reason) => void (reason === "evict" && onEvict(key, value)) }),
+    });
   }
 
   get size(): number {
@@ -14,22 +20,16 @@ export class Lru<K, V> {
   }
 
   get(key: K): V | undefined {
-    const value = this.#entries.get(key);
-    if (value === undefined) return undefined;
-    this.#entries.delete(key);
-    this.#entries.set(key, value);
-    return value;
+    return this.#entries.get(key);
   }
 
   /** Looks without counting as a use. */
   peek(key: K): V | undefined {
-    return this.#entries.get(key);
+    return this.#entries.peek(key);
   }
 
   set(key: K, value: V): void {
-    this.#entries.delete(key);
     this.#entries.set(key, value);
-    if (this.#entries.size > this.#maxEntries) this.#evictOldest();
   }
 
   delete(key: K): boolean {
@@ -38,12 +38,5 @@ export class Lru<K, V> {
 
   clear(): void {
     this.#entries.clear();
-  }
-
-  #evictOldest(): void {
-    const oldest = this.#entries.entries().next().value;
-    if (oldest === undefined) return;
-    this.#entries.delete(oldest[0]);
-    this.#onEvict?.(oldest[0], oldest[1]);
   }
 }

@@ -75,7 +75,8 @@ export interface LimitDecision {
  * Another process that holds a window for full notices a reset or a lost window within 5 s.
  */
 export interface Limiter {
-  decide(request: LimitRequest): Promise<LimitDecision>;
+  /** At once where nothing is to be asked. */
+  decide(request: LimitRequest): LimitDecision | Promise<LimitDecision>;
   /** Decides in order; a later request sees what an earlier one of the same subject has counted. */
   decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]>;
   /**

@@ -42,13 +42,15 @@ export class SharedLimiter implements Limiter {
     this.#share = new LocalShare({ clock: deps.clock, processes: deps.replicas * deps.workers });
   }
 
-  async decide(request: LimitRequest): Promise<LimitDecision> {
+  decide(request: LimitRequest): LimitDecision | Promise<LimitDecision> {
     const limits = limitsWithFigures(request);
     if (limits.length === 0) return NOT_LIMITED;
     const judged = limits.length === request.limits.length ? request : { ...request, limits };
-    const known = this.#full.find(judged, this.#deps.clock.monotonicMs());
-    if (known !== undefined) return known;
-    const part = this.#partOf(request.subject);
+    return this.#full.find(judged, this.#deps.clock.monotonicMs()) ?? this.#ask(judged);
+  }
+
+  async #ask(judged: LimitRequest): Promise<LimitDecision> {
+    const part = this.#partOf(judged.subject);
     const decision = part.isOutOfReach ? undefined : await part.decide(judged);
     if (decision === undefined) return this.#share.decide(judged);
     this.#full.remember(judged, decision, this.#deps.clock.monotonicMs());

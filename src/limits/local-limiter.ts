@@ -17,15 +17,13 @@ export class LocalLimiter implements Limiter {
     this.#store = new MemoryLimitStore(deps);
   }
 
-  async decide(request: LimitRequest): Promise<LimitDecision> {
-    const [decision] = await this.decideAll([request]);
-    return decision!;
+  decide(request: LimitRequest): LimitDecision {
+    const limits = limitsWithFigures(request);
+    return limits.length === 0 ? NOT_LIMITED : this.#store.decideOne({ ...request, limits });
   }
 
   async decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
-    const judged = requests.map((request) => ({ ...request, limits: limitsWithFigures(request) }));
-    const decisions = await this.#store.decide(judged);
-    return decisions.map((decision, at) => (judged[at]!.limits.length === 0 ? NOT_LIMITED : decision));
+    return requests.map((request) => this.decide(request));
   }
 
   reset(subject: string, names: readonly string[]): Promise<void> {

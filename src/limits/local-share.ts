@@ -22,10 +22,9 @@ export class LocalShare {
   }
 
   /** As Limiter.decide, always `degraded`. A status names the whole limit; what remains is what remains of the share. */
-  async decide(request: LimitRequest): Promise<LimitDecision> {
+  decide(request: LimitRequest): LimitDecision {
     const limits = request.limits.map((limit) => this.#shareOf(limit));
-    const [decision] = await this.#store.decide([{ ...request, limits }]);
-    const { allowed, windows, retryAfterMs } = decision!;
+    const { allowed, windows, retryAfterMs } = this.#store.decideOne({ ...request, limits });
     const waits = !allowed && retryAfterMs === undefined && !isAboveALimit(request);
     return {
       allowed,

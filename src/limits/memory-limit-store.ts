@@ -49,8 +49,13 @@ export class MemoryLimitStore implements LimitStore {
   }
 
   async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
-    const nowMs = Math.floor(this.#clock.nowMs());
-    return requests.map((request) => this.#decideOne(request, nowMs));
+    const nowMs = this.#nowMs();
+    return requests.map((request) => this.#decideAt(nowMs, request));
+  }
+
+  /** As `decide` with one request, at once. */
+  decideOne(request: LimitRequest): LimitDecision {
+    return this.#decideAt(this.#nowMs(), request);
   }
 
   async reset(subject: string, names: readonly string[]): Promise<void> {
@@ -59,7 +64,11 @@ export class MemoryLimitStore implements LimitStore {
 
   renew(): void {}
 
-  #decideOne({ subject, cost, limits }: LimitRequest, nowMs: number): LimitDecision {
+  #nowMs(): number {
+    return Math.floor(this.#clock.nowMs());
+  }
+
+  #decideAt(nowMs: number, { subject, cost, limits }: LimitRequest): LimitDecision {
     const held = limits.map((limit) => ({ limit, windows: this.#windowsOf(subject, limit.name, nowMs) }));
     const waitMs = held.map(({ limit, windows }) => msUntilRoom(windows, limit, cost)).reduce(longer, 0);
     const allowed = waitMs === 0;

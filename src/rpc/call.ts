@@ -11,7 +11,14 @@
  *   errors.ts        from a reason to a gRPC status
  *   *-handlers.ts    from messages to the rooms' verbs and back
  */
-import type { DescMethod, DescMethodUnary, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type {
+  DescMessage,
+  DescMethod,
+  DescMethodUnary,
+  DescService,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
 
 /** Scopes of a service credential, a closed set. `admin` includes the others. */
 export type ServiceScope = "verify" | "manage" | "admin";
@@ -62,11 +69,16 @@ export class EncodedMessage {
   }
 }
 
-/** Implements one unary RPC. Throws DomainError for what the caller must be told. */
+/**
+ * Implements one unary RPC. Throws DomainError for what the caller must be told, or rejects with it. A handler that has
+ * nothing to wait for may answer at once: a promise costs more than a verdict.
+ */
 export type UnaryHandler<M extends DescMethod> =
   M extends DescMethodUnary<infer I, infer O>
-    ? (request: MessageShape<I>, call: Call) => Promise<MessageInitShape<O> | EncodedMessage>
+    ? (request: MessageShape<I>, call: Call) => Answered<O> | Promise<Answered<O>>
     : never;
+
+type Answered<O extends DescMessage> = MessageInitShape<O> | EncodedMessage;
 
 /** Handlers of a service's unary RPCs by local name. A method without one is UNIMPLEMENTED. */
 export type UnaryHandlers<S extends DescService> = {
@@ -74,4 +86,4 @@ export type UnaryHandlers<S extends DescService> = {
 };
 
 /** A handler with its types erased, as the lanes keep it. */
-export type AnyUnaryHandler = (request: unknown, call: Call) => Promise<unknown>;
+export type AnyUnaryHandler = (request: unknown, call: Call) => unknown;

@@ -26,8 +26,15 @@ const BEARER = /^bearer +([\x21-\x7e]+) *$/i;
 /** A connection has one credential, or a few where a proxy shares it. */
 const MAX_REMEMBERED = 8;
 
-/** Credentials that came over one connection, by digest of the header: where their records are, never what they say. */
-type Remembered = Map<string, RecordLookup>;
+/** Where the record of a credential is, and the caller that its record of late stands for. */
+interface Known {
+  readonly lookup: RecordLookup;
+  record: KeyRecord | undefined;
+  caller: Caller;
+}
+
+/** Credentials that came over one connection, by digest of the header: never what they say. */
+type Remembered = Map<string, Known>;
 
 /**
  * Who makes a call, from its headers. A connection remembers how to find a service credential that it has shown before,
@@ -60,22 +67,28 @@ export class CallerResolver {
     if (!this.#deps.looksLikeCredential(token)) return this.#user(token);
     const lookup = this.#deps.openCredential(token);
     if (lookup === undefined) throw unusable();
-    this.#remember(head.connection, digest, lookup);
-    return this.#service(lookup);
+    const known = { lookup, record: undefined, caller: ANONYMOUS };
+    this.#remember(head.connection, digest, known);
+    return this.#service(known);
   }
 
-  #service(lookup: RecordLookup): Caller | Promise<Caller> {
-    const fresh = lookup.fresh();
-    if (fresh !== undefined) return this.#judge(fresh.record);
-    return lookup.find().then(({ record }) => this.#judge(record));
+  #service(known: Known): Caller | Promise<Caller> {
+    const fresh = known.lookup.fresh();
+    if (fresh !== undefined) return this.#judge(known, fresh.record);
+    return known.lookup.find().then(({ record }) => this.#judge(known, record));
   }
 
-  #judge(record: KeyRecord | undefined): Caller {
+  /** State and expiry at every call; what else a record says, once. */
+  #judge(known: Known, record: KeyRecord | undefined): Caller {
     const { databaseClock, used } = this.#deps;
     const nowMs = databaseClock.nowMs();
     if (record === undefined || !isUsableCredential(record, nowMs)) throw unusable();
     used(record.key.id, nowMs);
-    return { kind: "service", credentialId: record.key.id, scopes: credentialScopes(record.key) };
+    if (known.record !== record) {
+      known.caller = { kind: "service", credentialId: record.key.id, scopes: credentialScopes(record.key) };
+      known.record = record;
+    }
+    return known.caller;
   }
 
   async #user(token: string): Promise<Caller> {
@@ -83,13 +96,13 @@ export class CallerResolver {
     return { kind: "user", userId, sessionId };
   }
 
-  #remember(connection: object, digest: string, lookup: RecordLookup): void {
+  #remember(connection: object, digest: string, known: Known): void {
     let remembered = this.#remembered.get(connection);
     if (remembered === undefined || remembered.size >= MAX_REMEMBERED) {
       remembered = new Map();
       this.#remembered.set(connection, remembered);
     }
-    remembered.set(digest, lookup);
+    remembered.set(digest, known);
   }
 }
 

@@ -33,7 +33,7 @@ interface Concern {
   /** Also passed again before each message of a stream, because what held at its start may hold no more. */
   readonly again?: true;
   /** Once, when the call has ended, entered or not. Never throws. */
-  leave?(call: LiveCall, outcome: Outcome): void;
+  leave?(call: LiveCall, outcome: Outcome, ms: number): void;
 }
 
 const OK: Outcome = Object.freeze({ code: "OK" });
@@ -59,8 +59,8 @@ export class Concerns {
 
   /** The one ordered list. */
   readonly #concerns: readonly Concern[] = [
-    { leave: (call, outcome) => this.#log(call, outcome) },
-    { leave: (call, outcome) => this.#observe(call, outcome) },
+    { leave: (call, outcome, ms) => logCall(this.#deps.log, call, outcome, ms) },
+    { leave: (call, outcome, ms) => this.#deps.observer?.finished(call.method, outcome.code, ms) },
     { enter: (call) => this.#makeRoom(call), leave: (call) => this.#live.delete(call) },
     { enter: (call) => call.startTimer(), leave: (call) => call.stopTimer() },
     { enter: (call) => this.#identify(call), again: true },
@@ -88,21 +88,22 @@ export class Concerns {
   /** Runs the handler of an admitted unary call. Settles soon after the deadline even if the handler never does. */
   async perform(call: LiveCall, request: unknown): Promise<unknown> {
     try {
-      return await call.race(this.run(call, request));
+      return await call.race(Promise.resolve(this.run(call, request)));
     } catch (error) {
       throw this.fail(call, error);
     }
   }
 
-  /** As perform, but settles when the handler does: for a lane that is the call's abort listener. May throw at once. */
-  run(call: LiveCall, request: unknown): Promise<unknown> {
+  /**
+   * As perform, but returns or settles when the handler does: for a lane that is the call's abort listener. Throws or
+   * rejects with what is for `fail`.
+   */
+  run(call: LiveCall, request: unknown): unknown {
     // The client may have gone while its message was read.
     if (call.failure !== undefined) throw call.failure;
-    return (call.route as UnaryRoute).handler(request, call).then((response) => {
-      if (call.failure !== undefined) throw call.failure;
-      this.#finish(call, OK);
-      return response;
-    });
+    const response = (call.route as UnaryRoute).handler(request, call);
+    if (response instanceof Promise) return response.then((settled) => this.#succeed(call, settled));
+    return this.#succeed(call, response);
   }
 
   /** Runs the handler of an admitted stream. */
@@ -201,6 +202,12 @@ export class Concerns {
     });
   }
 
+  #succeed(call: LiveCall, response: unknown): unknown {
+    if (call.failure !== undefined) throw call.failure;
+    this.#finish(call, OK);
+    return response;
+  }
+
   #failWith(call: LiveCall, failure: DomainError, code: string, cause: unknown): void {
     const { reason } = failure;
     const outcome = { code, reason, cause };
@@ -210,21 +217,14 @@ export class Concerns {
       if (!call.ended) this.#finish(call, outcome);
     } else if (reason === "INTERNAL") {
       // It ended well, but the answer could not be written: that must not pass in silence.
-      this.#log(call, outcome);
+      logCall(this.#deps.log, call, outcome, this.#elapsedMs(call));
     }
   }
 
   #finish(call: LiveCall, outcome: Outcome): void {
     call.ended = true;
-    for (const { leave } of this.#concerns) leave?.(call, outcome);
-  }
-
-  #log(call: LiveCall, outcome: Outcome): void {
-    logCall(this.#deps.log, call, outcome, this.#elapsedMs(call));
-  }
-
-  #observe(call: LiveCall, outcome: Outcome): void {
-    this.#deps.observer?.finished(call.method, outcome.code, this.#elapsedMs(call));
+    const ms = this.#elapsedMs(call);
+    for (const { leave } of this.#concerns) leave?.(call, outcome, ms);
   }
 
   #elapsedMs(call: LiveCall): number {

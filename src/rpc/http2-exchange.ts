@@ -1,6 +1,7 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { headerValues } from "./connect-wire.ts";
 import { FrameReader, frame } from "./grpc-frame.ts";
+import type { Metadata } from "./grpc-status.ts";
 import {
   ANSWER_HEADERS,
   type Answer,
@@ -62,28 +63,37 @@ class Http2Head implements RequestHead {
 
 const NONE: readonly string[] = Object.freeze([]);
 
+/** Where a stream's listeners find its exchange: one function for all streams is cheaper than some for each. */
+const EXCHANGE = Symbol("exchange");
+
+interface LaneStream extends ServerHttp2Stream {
+  [EXCHANGE]?: Http2Exchange;
+}
+
 /**
- * One stream and its call. Node keeps a stream until the next full garbage collection, and with it all that its listeners
- * know: so they know this object alone, and it forgets the call as soon as that is answered.
+ * One stream and its call. Node keeps a stream until the next full garbage collection, and with it all that it knows: so
+ * it knows this object alone, and that forgets the call as soon as it is answered.
  */
 class Http2Exchange implements UnaryWire {
   readonly #stream: ServerHttp2Stream;
   #call: UnaryCall | undefined;
   #reader: FrameReader | undefined;
+  #trailers: Metadata | undefined;
 
-  constructor(stream: ServerHttp2Stream, call: UnaryCall) {
+  constructor(stream: LaneStream, call: UnaryCall) {
     this.#stream = stream;
     this.#call = call;
-    stream.on("close", () => this.#call?.cancel());
+    stream[EXCHANGE] = this;
+    stream.on("close", onClose);
   }
 
   read(maxBytes: number): void {
     const stream = this.#stream;
     this.#reader = new FrameReader(maxBytes);
-    stream.on("data", (piece: Buffer) => this.#onData(piece));
+    stream.on("data", onData);
     // A body of nothing may have ended before the call was admitted.
-    if (stream.readableEnded) this.#onEnd();
-    else stream.on("end", () => this.#onEnd());
+    if (stream.readableEnded) this.end();
+    else stream.on("end", onEnd);
   }
 
   answer({ headers, message, trailers }: Answer): void {
@@ -95,13 +105,23 @@ class Http2Exchange implements UnaryWire {
       stream.respond({ ...headers, ...trailers }, WITHOUT_BODY);
       if (!stream.readableEnded) letGo(stream);
     } else {
-      stream.on("wantTrailers", () => stream.sendTrailers(trailers));
-      stream.respond(headers, WITH_TRAILERS);
+      this.#trailers = trailers;
+      stream.on("wantTrailers", onWantTrailers);
+      stream.respond(headers === ANSWER_HEADERS ? USUAL_HEADERS : headers, WITH_TRAILERS);
       stream.end(message && frame(message));
     }
   }
 
-  #onData(piece: Buffer): void {
+  sendTrailers(): void {
+    this.#stream.sendTrailers(this.#trailers!);
+  }
+
+  /** The client is gone, or all is done. */
+  close(): void {
+    this.#call?.cancel();
+  }
+
+  push(piece: Buffer): void {
     try {
       this.#reader?.push(piece);
     } catch (error) {
@@ -109,7 +129,7 @@ class Http2Exchange implements UnaryWire {
     }
   }
 
-  #onEnd(): void {
+  end(): void {
     // What was cut off ends, too; its call is cancelled when the stream closes.
     if (this.#reader === undefined || this.#stream.aborted) return;
     let message: Uint8Array;
@@ -123,8 +143,27 @@ class Http2Exchange implements UnaryWire {
   }
 }
 
-const WITH_TRAILERS = Object.freeze({ waitForTrailers: true });
-const WITHOUT_BODY = Object.freeze({ endStream: true });
+function onData(this: LaneStream, piece: Buffer): void {
+  this[EXCHANGE]!.push(piece);
+}
+
+function onEnd(this: LaneStream): void {
+  this[EXCHANGE]!.end();
+}
+
+function onClose(this: LaneStream): void {
+  this[EXCHANGE]!.close();
+}
+
+function onWantTrailers(this: LaneStream): void {
+  this[EXCHANGE]!.sendTrailers();
+}
+
+/** As ANSWER_HEADERS, in the form that node takes without copying; it would change one that has no status or wants a date. */
+const USUAL_HEADERS = [":status", "200", ...Object.entries(ANSWER_HEADERS).flat()] as string[];
+/** gRPC has no use for a date, which node adds otherwise. */
+const WITH_TRAILERS = Object.freeze({ waitForTrailers: true, sendDate: false });
+const WITHOUT_BODY = Object.freeze({ endStream: true, sendDate: false });
 
 /**
  * Closes without an error a stream whose body was not read to its end, once the answer is out (RFC 9113, 8.1). What has

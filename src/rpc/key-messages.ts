@@ -2,17 +2,15 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Key as KeyMessage, KeySchema, Key_State as KeyStateMessage } from "../gen/latchkey/v1/key_pb.ts";
 import {
   type CheckRateLimitResponseSchema,
-  Freshness_Source as SourceMessage,
   Verdict as VerdictMessage,
   type VerifyKeyRequest,
-  type VerifyKeyResponseSchema,
 } from "../gen/latchkey/v1/key_service_pb.ts";
 import type { Limits, NamedLimit as NamedLimitMessage, RateLimitStatusSchema } from "../gen/latchkey/v1/limits_pb.ts";
 import type { Verdict } from "../keys/judge-key.ts";
 import { type Key, type KeyOwner, type KeyState, keyEtag, keyState } from "../keys/key.ts";
 import type { KeyRecord } from "../keys/key-records.ts";
 import type { Tiers } from "../keys/tiers.ts";
-import type { KeyVerdict, VerifyKeyInput } from "../keys/verify-key.ts";
+import type { VerifyKeyInput } from "../keys/verify-key.ts";
 import type { LimitDecision, LimitFigures, NamedLimit, WindowStatus } from "../limits/limit.ts";
 import { optionalDuration, optionalTimestamp, toDuration, toTimestamp } from "./times.ts";
 
@@ -23,7 +21,7 @@ export const KEY_STATES: Readonly<Record<KeyState, KeyStateMessage>> = {
   expired: KeyStateMessage.EXPIRED,
 };
 
-const VERDICTS: Readonly<Record<Verdict, VerdictMessage>> = {
+export const VERDICTS: Readonly<Record<Verdict, VerdictMessage>> = {
   valid: VerdictMessage.VALID,
   invalid: VerdictMessage.INVALID,
   disabled: VerdictMessage.DISABLED,
@@ -90,33 +88,6 @@ export function verifyKeyInput(request: VerifyKeyRequest): VerifyKeyInput {
   };
 }
 
-export function verifyKeyResponse(
-  verdict: KeyVerdict,
-  tiers: Tiers,
-  nowMs: number,
-): MessageInitShape<typeof VerifyKeyResponseSchema> {
-  const { record, freshness } = verdict;
-  return {
-    valid: verdict.verdict === "valid",
-    verdict: VERDICTS[verdict.verdict],
-    ...(record && {
-      key: verdictKey(record, tiers, nowMs),
-      secretExpireTime: optionalTimestamp(record.secretExpiresAtMs),
-    }),
-    rateLimits: verdict.windows.map(rateLimitStatus),
-    retryAfter: optionalDuration(verdict.retryAfterMs),
-    ...(freshness && {
-      freshness: {
-        source: freshness.source === "cache" ? SourceMessage.CACHE : SourceMessage.DATABASE,
-        asOfTime: toTimestamp(freshness.asOfMs),
-        maxStaleness: toDuration(freshness.maxStalenessMs),
-        position: freshness.position,
-      },
-    }),
-    degraded: verdict.degraded,
-  };
-}
-
 export function checkRateLimitResponse(decision: LimitDecision): MessageInitShape<typeof CheckRateLimitResponseSchema> {
   return {
     allowed: decision.allowed,
@@ -126,17 +97,10 @@ export function checkRateLimitResponse(decision: LimitDecision): MessageInitShap
   };
 }
 
-/** Messages of records, since most calls are about records that were shown before. They are never changed. */
-const verdictKeys = new WeakMap<KeyRecord, KeyMessage>();
-
 /** Without last_use_time, which a copy in memory can't know. */
-function verdictKey(record: KeyRecord, tiers: Tiers, nowMs: number): KeyMessage {
-  const known = verdictKeys.get(record);
-  // The one thing that time changes.
-  if (known?.state === KEY_STATES[keyState(record.key, nowMs)]) return known;
+export function verdictKey(record: KeyRecord, tiers: Tiers, nowMs: number): KeyMessage {
   const message = keyMessage(record, tiers, nowMs);
   message.lastUseTime = undefined;
-  verdictKeys.set(record, message);
   return message;
 }
 

@@ -1,26 +1,46 @@
-import type { ServerHttp2Session } from "node:http2";
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 
-/** A session that is silent so long is asked with a PING. */
-const SILENT_MS = 30_000;
+/** How often `look` is to be called. */
+export const LOOK_EVERY_MS = 30_000;
 const PING_ANSWER_MS = 10_000;
-/** After so many silent turns without a stream a session is closed. */
-const IDLE_TURNS = 10;
+/** After so many looks at which there was neither a new stream nor an open one a session is closed. */
+const IDLE_LOOKS = 10;
 
 /** One HTTP/2 connection: closed when nobody uses it or its other end is gone, and drained without losing a call. */
 export class LiveSession {
   readonly #session: ServerHttp2Session;
-  #openStreams = 0;
-  #idleTurns = 0;
+  #longStreams = 0;
+  #newStreams = 0;
+  #idleLooks = 0;
 
   constructor(session: ServerHttp2Session) {
     this.#session = session;
-    session.setTimeout(SILENT_MS);
-    session.on("timeout", () => this.#onSilence());
-    session.on("stream", (stream) => {
-      this.#openStreams++;
-      this.#idleTurns = 0;
-      stream.on("close", () => this.#openStreams--);
-    });
+  }
+
+  /** A stream has begun. */
+  noteStream(): void {
+    this.#newStreams++;
+  }
+
+  /** The stream may last: while it is open its session is not idle. */
+  keepFor(stream: ServerHttp2Stream): void {
+    this.#longStreams++;
+    stream.on("close", () => this.#longStreams--);
+  }
+
+  /**
+   * Asks a session on which no stream has begun since the last look, with a PING, whether its other end is still there.
+   * (A timeout of node's own for each session would be set anew for each frame.)
+   */
+  look(): void {
+    if (this.#session.closed || this.#session.destroyed) return;
+    if (this.#newStreams > 0) {
+      this.#newStreams = 0;
+      this.#idleLooks = 0;
+      return;
+    }
+    if (this.#longStreams === 0 && ++this.#idleLooks > IDLE_LOOKS) this.#session.close();
+    else this.#ping();
   }
 
   /**
@@ -36,19 +56,13 @@ export class LiveSession {
     this.#session.destroy();
   }
 
-  #onSilence(): void {
-    if (this.#session.closed || this.#session.destroyed) return;
-    if (this.#openStreams === 0 && ++this.#idleTurns > IDLE_TURNS) {
-      this.#session.close();
-      return;
-    }
+  #ping(): void {
     const timer = setTimeout(() => this.destroy(), PING_ANSWER_MS);
     const stop = () => clearTimeout(timer);
     this.#session.once("close", stop);
     const isSent = this.#session.ping(() => {
       stop();
       this.#session.off("close", stop);
-      this.#session.setTimeout(SILENT_MS);
     });
     if (!isSent) stop();
   }

@@ -12,11 +12,15 @@ export class MessageWriter {
   #buffer = Buffer.allocUnsafe(FIRST_CAPACITY);
   #length = 0;
 
-  /** A copy of what was written; the next message begins. */
+  /** Begins a message. What was written of another, and not finished, is forgotten. */
+  begin(): void {
+    this.#length = 0;
+  }
+
+  /** A copy of what was written. */
   finish(): Buffer {
     const bytes = Buffer.allocUnsafe(this.#length);
     this.#buffer.copy(bytes, 0, 0, this.#length);
-    this.#length = 0;
     return bytes;
   }
 
@@ -36,6 +40,14 @@ export class MessageWriter {
     if (value === undefined || value === 0n) return;
     if (value > 0n && value <= Number.MAX_SAFE_INTEGER) this.#number(field, Number(value));
     else this.#bigint(field, value);
+  }
+
+  /** An int64 that is a safe integer. */
+  integer(field: number, value: number): void {
+    if (value === 0) return;
+    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no safe integer`);
+    if (value > 0) this.#number(field, value);
+    else this.#bigint(field, BigInt(value));
   }
 
   string(field: number, value: string | undefined): void {

@@ -1,5 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
+import { CallDurations, nameOf } from "./call-durations.ts";
 import type { CallObserver } from "./concerns.ts";
 
 /** What a gauge is read from when it is asked for. */
@@ -18,37 +19,30 @@ export interface MetricSources {
   isLimiterDegraded(): boolean;
 }
 
-const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
-
-interface Series {
-  readonly durations: Histogram.Internal<"method">;
-  readonly counts: Map<string, Counter.Internal>;
-}
-
 /** Figures for Prometheus. Labels are names of methods and codes alone: never what a client wrote. */
 export class Metrics implements CallObserver {
   readonly #registry = new Registry();
-  readonly #calls: Counter<"method" | "code">;
-  readonly #durations: Histogram<"method">;
-  /** Finding a labelled series costs more than counting in it, so each is found once. */
-  readonly #series = new Map<DescMethod, Series>();
+  readonly #durations = new CallDurations();
+  /** How many calls ended with each code. They become a series when they are asked for: until then a number will do. */
+  readonly #counts = new Map<DescMethod, Map<string, number>>();
 
   constructor(sources: MetricSources) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
-    this.#calls = new Counter({
+    const counts = this.#counts;
+    new Counter({
       name: "latchkey_calls_total",
       help: "Calls that ended, by method and gRPC code.",
       labelNames: ["method", "code"],
       registers,
+      collect() {
+        this.reset();
+        for (const [method, codes] of counts) {
+          for (const [code, count] of codes) this.inc({ method: nameOf(method), code }, count);
+        }
+      },
     });
-    this.#durations = new Histogram({
-      name: "latchkey_call_duration_seconds",
-      help: "Time from a call's headers to its end.",
-      labelNames: ["method"],
-      buckets: SECONDS,
-      registers,
-    });
+    this.#registry.registerMetric(this.#durations as unknown as Metric);
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
         name,
@@ -77,28 +71,17 @@ export class Metrics implements CallObserver {
   }
 
   finished(method: DescMethod, code: string, ms: number): void {
-    const series = this.#series.get(method) ?? this.#newSeries(method);
-    series.durations.observe(ms / 1000);
-    let count = series.counts.get(code);
-    if (count === undefined) {
-      count = this.#calls.labels(nameOf(method), code);
-      series.counts.set(code, count);
+    this.#durations.add(method, ms / 1000);
+    let codes = this.#counts.get(method);
+    if (codes === undefined) {
+      codes = new Map();
+      this.#counts.set(method, codes);
     }
-    count.inc();
+    codes.set(code, (codes.get(code) ?? 0) + 1);
   }
 
   /** Text in Prometheus' exposition format. */
   text(): Promise<string> {
     return this.#registry.metrics();
   }
-
-  #newSeries(method: DescMethod): Series {
-    const series = { durations: this.#durations.labels(nameOf(method)), counts: new Map() };
-    this.#series.set(method, series);
-    return series;
-  }
-}
-
-function nameOf(method: DescMethod): string {
-  return `${method.parent.typeName}/${method.name}`;
 }

@@ -4,6 +4,7 @@ import {
   createServer as createHttp2Server,
   Http2ServerRequest,
   Http2ServerResponse,
+  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -13,7 +14,7 @@ import type { Duplex } from "node:stream";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
 import type { WireRequest, WireResponse } from "./connect-wire.ts";
 import type { StreamTaker } from "./http2-exchange.ts";
-import { LiveSession } from "./live-session.ts";
+import { LiveSession, LOOK_EVERY_MS } from "./live-session.ts";
 
 export interface PortOptions {
   readonly host: string;
@@ -73,7 +74,8 @@ export class Port {
   readonly #sockets = new Set<Socket>();
   /** Those that have not shown yet what they speak. */
   readonly #unknown = new Set<Socket>();
-  readonly #sessions = new Set<LiveSession>();
+  readonly #sessions = new Map<Http2Session, LiveSession>();
+  #looking: NodeJS.Timeout | undefined;
   readonly #http1Responses = new Set<WireResponse>();
   #draining = false;
 
@@ -102,6 +104,7 @@ export class Port {
         resolve();
       });
     });
+    this.#looking = setInterval(() => this.#lookAtSessions(), LOOK_EVERY_MS).unref();
     // Errors of accept() (no file descriptors left) concern one connection, not the process.
     this.#tcp.on("error", () => {});
     const address = this.#tcp.address() as AddressInfo;
@@ -115,8 +118,9 @@ export class Port {
   drain(): Promise<void> {
     this.#draining = true;
     const closed = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
+    clearInterval(this.#looking);
     for (const socket of this.#unknown) socket.destroy();
-    for (const session of this.#sessions) session.drain();
+    for (const session of this.#sessions.values()) session.drain();
     for (const response of this.#http1Responses) if (!response.headersSent) response.setHeader("connection", "close");
     this.#http1.close();
     this.#http1.closeIdleConnections();
@@ -126,7 +130,7 @@ export class Port {
 
   /** Closes every connection, whatever is still going on there. */
   cut(): void {
-    for (const session of this.#sessions) session.destroy();
+    for (const session of this.#sessions.values()) session.destroy();
     for (const socket of this.#sockets) socket.destroy();
   }
 
@@ -185,10 +189,14 @@ export class Port {
   readonly #onSession = (session: ServerHttp2Session): void => {
     session.on("error", () => {});
     const live = new LiveSession(session);
-    this.#sessions.add(live);
-    session.on("close", () => this.#sessions.delete(live));
+    this.#sessions.set(session, live);
+    session.on("close", () => this.#sessions.delete(session));
     if (this.#draining) live.drain();
   };
+
+  #lookAtSessions(): void {
+    for (const session of this.#sessions.values()) session.look();
+  }
 
   /** Every HTTP/2 stream begins here, so that a lane that needs no compatibility layer can be asked first. */
   readonly #onStream = (
@@ -198,7 +206,10 @@ export class Port {
     rawHeaders: string[],
   ): void => {
     stream.on("error", ignore);
+    const session = stream.session === undefined ? undefined : this.#sessions.get(stream.session);
+    session?.noteStream();
     if (this.#options.takeStream?.(stream, headers, rawHeaders)) return;
+    session?.keepFor(stream);
     const request = new Http2ServerRequest(stream, headers as never, {}, rawHeaders as never);
     const response = new Http2ServerResponse(stream);
     if (request.headers.expect === "100-continue") response.writeContinue();

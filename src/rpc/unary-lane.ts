@@ -107,7 +107,7 @@ export class UnaryCall implements AbortListener {
       if (this.#badTimeout !== undefined) throw this.#badTimeout;
       const pending = this.#concerns.admit(this.#call);
       if (pending === undefined) this.#read();
-      else pending.then(this.#read, this.fail);
+      else pending.then(() => this.#read()).catch((error: unknown) => this.fail(error));
     } catch (error) {
       this.fail(error);
     }
@@ -117,19 +117,21 @@ export class UnaryCall implements AbortListener {
   receive(bytes: Uint8Array): void {
     if (this.#wire === undefined) return;
     try {
-      this.#concerns.run(this.#call, decode(this.#route, bytes)).then(this.#succeed, this.fail);
+      const response = this.#concerns.run(this.#call, decode(this.#route, bytes));
+      if (!(response instanceof Promise)) this.#succeed(response);
+      else response.then((settled) => this.#succeed(settled)).catch((error: unknown) => this.fail(error));
     } catch (error) {
       this.fail(error);
     }
   }
 
   /** The message can't be had, or the call has failed otherwise. Only the first failure counts. */
-  readonly fail = (error: unknown): void => {
+  fail(error: unknown): void {
     const wire = this.#wire;
     // Before the concerns hear of it, who then abort the call, which ends here again.
     this.#wire = undefined;
     if (wire !== undefined) this.#answer(wire, undefined, errorTrailers(this.#concerns.fail(this.#call, error)));
-  };
+  }
 
   /** The client is gone. */
   cancel(): void {
@@ -140,22 +142,16 @@ export class UnaryCall implements AbortListener {
     this.fail(failure);
   }
 
-  readonly #read = (): void => {
+  #read(): void {
     this.#wire?.read(this.#route.maxRequestBytes);
-  };
+  }
 
-  readonly #succeed = (response: unknown): void => {
-    let message: Uint8Array;
-    try {
-      message = encode(this.#route, response);
-    } catch (error) {
-      this.fail(error);
-      return;
-    }
+  #succeed(response: unknown): void {
+    const message = encode(this.#route, response);
     const wire = this.#wire;
     this.#wire = undefined;
     if (wire !== undefined) this.#answer(wire, message, OK);
-  };
+  }
 
   #answer(wire: UnaryWire, message: Uint8Array | undefined, status: Metadata): void {
     const { answerHeaders, answerTrailers } = this.#call;

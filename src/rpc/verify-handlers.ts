@@ -1,14 +1,12 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { CheckRateLimitRequest, KeyService, VerifyKeyResponseSchema } from "../gen/latchkey/v1/key_service_pb.ts";
+import type { CheckRateLimitRequest, KeyService } from "../gen/latchkey/v1/key_service_pb.ts";
 import { batchVerifyKeys } from "../keys/batch-verify-keys.ts";
 import { type CheckRateLimitDeps, type CheckRateLimitInput, checkRateLimit } from "../keys/check-rate-limit.ts";
 import type { Tiers } from "../keys/tiers.ts";
-import { type KeyVerdict, type VerifyKeyDeps, verifyKey } from "../keys/verify-key.ts";
+import { type VerifyKeyDeps, verifyKey } from "../keys/verify-key.ts";
 import { invalidField } from "../lib/errors.ts";
 import type { UnaryHandlers } from "./call.ts";
-import { toRpcStatus } from "./errors.ts";
-import { checkRateLimitResponse, namedLimits, verifyKeyInput, verifyKeyResponse } from "./key-messages.ts";
-import { encodeVerdict } from "./verdict-encoding.ts";
+import { checkRateLimitResponse, namedLimits, verifyKeyInput } from "./key-messages.ts";
+import { VerdictEncoder } from "./verdict-encoding.ts";
 
 export interface VerifyHandlersDeps extends VerifyKeyDeps, CheckRateLimitDeps {
   readonly records: VerifyKeyDeps["records"] & CheckRateLimitDeps["records"];
@@ -20,21 +18,14 @@ type VerifyHandlers = Pick<UnaryHandlers<typeof KeyService>, "verifyKey" | "batc
 
 /** The RPCs that other services call for each request that they serve. */
 export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
-  const message = (verdict: KeyVerdict): MessageInitShape<typeof VerifyKeyResponseSchema> =>
-    verifyKeyResponse(verdict, deps.tiers, deps.databaseClock.nowMs());
+  const encoder = new VerdictEncoder(deps.tiers, deps.databaseClock);
   return {
-    verifyKey: async (request) => encodeVerdict(message(await verifyKey(deps, verifyKeyInput(request)))),
-    batchVerifyKeys: async ({ requests }) => {
-      const outcomes = await batchVerifyKeys(deps, requests.map(verifyKeyInput));
-      return {
-        results: outcomes.map((outcome) => ({
-          outcome:
-            "verdict" in outcome
-              ? { case: "response" as const, value: message(outcome.verdict) }
-              : { case: "error" as const, value: toRpcStatus(outcome.error) },
-        })),
-      };
+    verifyKey: (request) => {
+      const verdict = verifyKey(deps, verifyKeyInput(request));
+      return verdict instanceof Promise ? verdict.then((late) => encoder.encode(late)) : encoder.encode(verdict);
     },
+    batchVerifyKeys: async ({ requests }) =>
+      encoder.encodeBatch(await batchVerifyKeys(deps, requests.map(verifyKeyInput))),
     checkRateLimit: async (request) => checkRateLimitResponse(await checkRateLimit(deps, rateLimitInput(request))),
   };
 }

@@ -38,7 +38,7 @@ function record(changes: Partial<Key> = {}, more: Partial<KeyRecord> = {}): KeyR
     owner,
     secretExpiresAtMs: undefined,
     tier: "basic",
-    limits: { perMinute: undefined, perDay: undefined },
+    ownLimits: [],
     isAllowedIp: () => false,
     ...more,
   };

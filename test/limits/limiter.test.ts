@@ -54,8 +54,8 @@ describe("group commit", () => {
     ["a negative cost", request({ cost: -1 })],
     ["two limits of one name", request({ limits: [...limits, ...limits] })],
     ["ten limits", request({ limits: Array.from({ length: 10 }, (_, at) => ({ ...limits[0]!, name: `${at}` })) })],
-  ])("takes %s for a bug of ours", async (_what, wrong) => {
-    await expect(limiter.decide(wrong)).rejects.toThrow();
+  ])("takes %s for a bug of ours", (_what, wrong) => {
+    expect(() => limiter.decide(wrong)).toThrow();
     expect(store.groups).toHaveLength(0);
   });
 });

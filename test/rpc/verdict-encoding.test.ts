@@ -1,74 +1,187 @@
-import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { DurationSchema, durationFromMs, TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { KeySchema } from "../../src/gen/latchkey/v1/key_pb.ts";
+import { Code } from "../../src/gen/google/rpc/code_pb.ts";
 import {
-  type Freshness_Source,
+  BatchVerifyKeysResponseSchema,
+  BatchVerifyKeysResultSchema,
+  Freshness_Source,
   FreshnessSchema,
-  type Verdict,
+  Verdict,
   VerifyKeyResponseSchema,
 } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { RateLimitStatusSchema } from "../../src/gen/latchkey/v1/limits_pb.ts";
-import { encodeVerdict } from "../../src/rpc/verdict-encoding.ts";
+import type { Key } from "../../src/keys/key.ts";
+import type { KeyRecord } from "../../src/keys/key-records.ts";
+import { Tiers } from "../../src/keys/tiers.ts";
+import type { KeyVerdict } from "../../src/keys/verify-key.ts";
+import { DomainError } from "../../src/lib/errors.ts";
+import { verdictKey } from "../../src/rpc/key-messages.ts";
+import { VerdictEncoder } from "../../src/rpc/verdict-encoding.ts";
 
 type Response = MessageInitShape<typeof VerifyKeyResponseSchema>;
 
-const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
-const duration = fc.integer({ min: -1e9, max: 1e9 }).map(durationFromMs);
-const timestamp = fc.integer({ min: -1e12, max: 1e13 }).map(timestampFromMs);
-const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
-const text = fc.string({ unit: "grapheme", maxLength: 200 });
+const NOW_MS = 1_790_000_000_000;
+const tiers = new Tiers([{ name: "basic", perMinute: 20, perDay: 1000 }]);
+const clock = { nowMs: () => NOW_MS };
+const encoder = new VerdictEncoder(tiers, clock);
 
-const responses: fc.Arbitrary<Response> = fc.record({
-  valid: fc.boolean(),
-  verdict: fc.integer({ min: 0, max: 12 }).map((number) => number as Verdict),
-  key: optional(
-    fc
-      .record({
-        id: text,
-        name: text,
-        scopes: fc.array(text),
-        metadata: fc.dictionary(text, text),
-        createTime: timestamp,
-      })
-      .map((key) => create(KeySchema, key)),
-  ),
-  rateLimits: fc.array(
-    fc.record({
-      name: text,
-      window: optional(duration),
-      limit: int32,
-      remaining: int32,
-      resetAfter: optional(duration),
-    }),
-  ),
-  retryAfter: optional(duration),
+const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
+const int32 = fc.integer({ min: 0, max: 2 ** 31 - 1 });
+const text = fc.string({ unit: "grapheme", maxLength: 200 });
+/** Of processes whose clocks are far off, too. Fractions as a monotonic clock brings them. */
+const time = fc.double({ min: -1e12, max: 1e13, noNaN: true });
+const span = fc.double({ min: 0, max: 1e9, noNaN: true });
+
+const keys: fc.Arbitrary<Key> = fc.record({
+  id: text,
+  kind: fc.constant("api" as const),
+  name: text,
+  description: text,
+  prefix: text,
+  environment: text,
+  ownerId: optional(text),
+  issuerId: text,
+  tier: fc.constant("basic"),
+  scopes: fc.array(text),
+  metadata: fc.dictionary(text, text),
+  allowedIps: fc.array(text),
+  allowedMethods: fc.array(text),
+  limits: fc.record({ perMinute: optional(int32), perDay: optional(int32) }),
+  state: fc.constantFrom("active" as const, "disabled" as const, "revoked" as const),
+  disabledBy: optional(text),
+  serviceControlled: fc.boolean(),
+  createdAtMs: time,
+  expiresAtMs: optional(time),
+  revokedAtMs: optional(time),
+  lastUsedAtMs: optional(time),
+  version: int32,
+});
+
+const records: fc.Arbitrary<KeyRecord> = fc.record({
+  key: keys,
+  owner: fc.constant(undefined),
+  secretExpiresAtMs: optional(time),
+  tier: fc.constant("basic"),
+  ownLimits: fc.constant([]),
+  isAllowedIp: fc.constant(() => true),
+});
+
+const VERDICTS = {
+  valid: Verdict.VALID,
+  invalid: Verdict.INVALID,
+  disabled: Verdict.DISABLED,
+  revoked: Verdict.REVOKED,
+  expired: Verdict.EXPIRED,
+  owner_disabled: Verdict.OWNER_DISABLED,
+  scope_missing: Verdict.SCOPE_MISSING,
+  tier_not_allowed: Verdict.TIER_NOT_ALLOWED,
+  ip_not_allowed: Verdict.IP_NOT_ALLOWED,
+  method_not_allowed: Verdict.METHOD_NOT_ALLOWED,
+  rate_limited: Verdict.RATE_LIMITED,
+} as const;
+
+const verdicts: fc.Arbitrary<KeyVerdict> = fc.record({
+  verdict: fc.constantFrom(...(Object.keys(VERDICTS) as (keyof typeof VERDICTS)[])),
+  record: optional(records),
+  windows: fc.array(fc.record({ name: text, lengthMs: span, limit: int32, remaining: int32, resetAfterMs: span })),
+  retryAfterMs: optional(span),
   freshness: optional(
     fc.record({
-      source: fc.integer({ min: 0, max: 2 }).map((number) => number as Freshness_Source),
-      asOfTime: optional(timestamp),
-      maxStaleness: optional(duration),
-      position: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+      source: fc.constantFrom("cache" as const, "database" as const),
+      asOfMs: time,
+      maxStalenessMs: span,
+      position: fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }),
     }),
   ),
   degraded: fc.boolean(),
-  secretExpireTime: optional(timestamp),
 });
 
-const expected = (response: Response) => toBinary(VerifyKeyResponseSchema, create(VerifyKeyResponseSchema, response));
+const timestamp = (ms: number) => timestampFromMs(Math.floor(ms));
+const duration = (ms: number) => durationFromMs(Math.ceil(ms));
 
-test("the bytes are those that protobuf-es writes", () => {
+/** What the contract says of a verdict, as a message of protobuf-es. */
+function response({ verdict, record, windows, retryAfterMs, freshness, degraded }: KeyVerdict): Response {
+  return {
+    valid: verdict === "valid",
+    verdict: VERDICTS[verdict],
+    ...(record && { key: verdictKey(record, tiers, NOW_MS) }),
+    ...(record?.secretExpiresAtMs !== undefined && { secretExpireTime: timestamp(record.secretExpiresAtMs) }),
+    rateLimits: windows.map(({ name, lengthMs, limit, remaining, resetAfterMs }) => ({
+      name,
+      window: duration(lengthMs),
+      limit,
+      remaining,
+      resetAfter: duration(resetAfterMs),
+    })),
+    ...(retryAfterMs !== undefined && { retryAfter: duration(retryAfterMs) }),
+    ...(freshness && {
+      freshness: {
+        source: freshness.source === "cache" ? Freshness_Source.CACHE : Freshness_Source.DATABASE,
+        asOfTime: timestamp(freshness.asOfMs),
+        maxStaleness: duration(freshness.maxStalenessMs),
+        position: freshness.position,
+      },
+    }),
+    degraded,
+  };
+}
+
+const expected = (verdict: KeyVerdict) =>
+  toBinary(VerifyKeyResponseSchema, create(VerifyKeyResponseSchema, response(verdict)));
+const SHORT: KeyVerdict = {
+  verdict: "rate_limited",
+  record: undefined,
+  windows: [],
+  retryAfterMs: 1,
+  freshness: undefined,
+  degraded: true,
+};
+
+test("the bytes of a verdict are those that protobuf-es writes", () => {
   fc.assert(
-    fc.property(responses, (response) => {
-      expect(Buffer.from(encodeVerdict(response).bytes).equals(expected(response))).toBe(true);
+    fc.property(verdicts, (verdict) => {
+      expect(Buffer.from(encoder.encode(verdict).bytes).equals(expected(verdict))).toBe(true);
     }),
     { numRuns: 300 },
   );
 });
 
+test("the bytes of a batch are those that protobuf-es writes, errors included", () => {
+  const error = new DomainError("DATABASE_UNAVAILABLE", "the database is out of reach", { retryAfterMs: 1000 });
+  fc.assert(
+    fc.property(fc.array(optional(verdicts), { maxLength: 8 }), (batch) => {
+      const { bytes } = encoder.encodeBatch(batch.map((verdict) => (verdict === undefined ? { error } : { verdict })));
+      const read = fromBinary(BatchVerifyKeysResponseSchema, bytes);
+      for (const [at, verdict] of batch.entries()) {
+        const { outcome } = read.results[at]!;
+        if (verdict === undefined) expect(outcome).toMatchObject({ case: "error", value: { code: Code.UNAVAILABLE } });
+        else
+          expect(outcome).toEqual({ case: "response", value: fromBinary(VerifyKeyResponseSchema, expected(verdict)) });
+      }
+      expect(Buffer.from(bytes).equals(toBinary(BatchVerifyKeysResponseSchema, read))).toBe(true);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("a record's key is written anew when time has made it another", () => {
+  let nowMs = NOW_MS;
+  const moving = new VerdictEncoder(tiers, { nowMs: () => nowMs });
+  const [record] = fc.sample(records, 1);
+  const key: Key = { ...record!.key, state: "active", expiresAtMs: NOW_MS + 1000 };
+  const verdict: KeyVerdict = { ...SHORT, record: { ...record!, key } };
+  const stateOf = () => fromBinary(VerifyKeyResponseSchema, moving.encode(verdict).bytes).key?.state;
+  const before = stateOf();
+  nowMs += 1000;
+  expect([before, stateOf()]).toEqual([1, 4]);
+});
+
 test.each<[DescMessage, number]>([
   [VerifyKeyResponseSchema, 8],
+  [BatchVerifyKeysResponseSchema, 1],
+  [BatchVerifyKeysResultSchema, 2],
   [FreshnessSchema, 4],
   [RateLimitStatusSchema, 5],
   [DurationSchema, 2],
@@ -78,13 +191,13 @@ test.each<[DescMessage, number]>([
 });
 
 test("what one verdict leaves half written is in no other", () => {
-  const good: Response = { valid: true, freshness: { position: 5n } };
-  expect(() => encodeVerdict({ valid: true, rateLimits: [{ limit: 1.5 }] })).toThrow();
-  expect(Buffer.from(encodeVerdict(good).bytes).equals(expected(good))).toBe(true);
+  const broken = { name: "", lengthMs: 60_000, limit: 1.5, remaining: 0, resetAfterMs: 0 };
+  expect(() => encoder.encode({ ...SHORT, windows: [broken] })).toThrow();
+  expect(Buffer.from(encoder.encode(SHORT).bytes).equals(expected(SHORT))).toBe(true);
 });
 
 test("the bytes of a verdict stay when the next is written", () => {
-  const { bytes } = encodeVerdict({ valid: true, verdict: 1 });
-  encodeVerdict({ degraded: true, verdict: 11 });
-  expect(Buffer.from(bytes).equals(expected({ valid: true, verdict: 1 }))).toBe(true);
+  const { bytes } = encoder.encode(SHORT);
+  encoder.encode({ ...SHORT, verdict: "valid", degraded: false });
+  expect(Buffer.from(bytes).equals(expected(SHORT))).toBe(true);
 });

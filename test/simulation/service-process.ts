@@ -111,7 +111,7 @@ export class ServiceProcess {
     };
     if (samples.length === 1) {
       const [sample] = samples as [SampleKey];
-      verifyKey(deps, { ...ANY_USE, rawKey: sample.rawKey })
+      (async () => verifyKey(deps, { ...ANY_USE, rawKey: sample.rawKey }))()
         .catch(unavailable)
         .then((verdict) => tell(sample, verdict))
         .catch(this.#deps.onError);
@@ -158,6 +158,11 @@ export class ServiceProcess {
 /** The same records, but for a note of what each call got. */
 function noting(records: KeyRecords, loads: Map<string, Loaded<KeyRecord>>): VerifyKeyDeps["records"] {
   return {
+    fresh: (rawKey) => {
+      const loaded = records.fresh(rawKey);
+      if (loaded?.record !== undefined) loads.set(loaded.record.key.id, loaded);
+      return loaded;
+    },
     find: async (rawKey, keyId) => {
       const loaded = await records.find(rawKey, keyId);
       loads.set(keyId, loaded);

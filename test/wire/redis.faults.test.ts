@@ -229,7 +229,9 @@ describe.skipIf(!canStart("redis"))("a stall of this process", () => {
     await limiter.decide(request());
     for (let round = 0; round < 10; round++) {
       const order: string[] = [];
-      const decision = limiter.decide(request()).then(({ degraded }) => order.push(degraded ? "degraded" : "answer"));
+      const decision = Promise.resolve(limiter.decide(request())).then(({ degraded }) =>
+        order.push(degraded ? "degraded" : "answer"),
+      );
       // After the group went out, and with a timer of 50 ms that is due at the end of the stall.
       setImmediate(() => {
         setTimeout(() => order.push("timer"), 50);
