@@ -156,6 +156,12 @@ export const SETTINGS = {
     seconds(0, 3600),
     "How long known keys are served beyond 5 s while PostgreSQL is out of reach. 0 = not at all.",
   ),
+  cachedKeys: setting(
+    "LATCHKEY_CACHED_KEYS",
+    "100000",
+    integer(1000, 10_000_000),
+    "Most keys that a process keeps in memory, about 1 KiB each; those used longest ago go first.",
+  ),
   tiers: setting(
     "LATCHKEY_TIERS",
     "basic:20/1000,pro:60/5000,enterprise:300/50000",

@@ -46,6 +46,8 @@ export interface Config {
   readonly keyPrefix: string;
   readonly environments: readonly [string, ...string[]];
   readonly keysPerOwner: number;
+  /** Most key records in memory. */
+  readonly cachedKeys: number;
   readonly userScopes: readonly string[];
   readonly auditKeepMs: number;
   readonly registrationOpen: boolean;
@@ -208,6 +210,7 @@ function toConfig(values: Required<Values>): Config {
     keyPrefix: values.keyPrefix!,
     environments: values.environments!,
     keysPerOwner: values.keysPerOwner!,
+    cachedKeys: values.cachedKeys!,
     userScopes: values.userScopes ?? (values.production ? [] : ["*"]),
     auditKeepMs: values.auditKeepMs!,
     registrationOpen: values.registrationOpen!,

@@ -26,7 +26,6 @@ import { PostgresSessionStore } from "./postgres/session-store.ts";
 import { PostgresSigningKeyStore } from "./postgres/signing-key-store.ts";
 import { PostgresUserStore } from "./postgres/user-store.ts";
 
-const MAX_RECORDS = 100_000;
 const MAX_ABSENT = 10_000;
 
 /** What the rooms stand on. */
@@ -60,7 +59,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
     clock,
     feed,
     breaker,
-    maxEntries: MAX_RECORDS,
+    maxEntries: config.cachedKeys,
     maxAbsent: MAX_ABSENT,
     staleOkMs: config.staleOkMs,
     tagsOf,
@@ -70,7 +69,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
   bus.add(cache);
   bus.add(limitsCache);
   const records = new KeyRecords({ store, cache, limitsCache, ring, tiers, clock, databaseClock, log });
-  const usage = new UsageRecorder({ store, log });
+  const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: config.cachedKeys });
   const keyDeps = { store, ring, format, tiers, clock, databaseClock, keysPerOwner: config.keysPerOwner };
   const verifyDeps = { ...keyDeps, records, limiter, usage, feed };
   return { format, records, keyRecords: cache, usage, keyDeps, verifyDeps };

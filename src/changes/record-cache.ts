@@ -3,6 +3,7 @@ import { DomainError } from "../lib/errors.ts";
 import { Lru } from "../lib/lru.ts";
 import type { Change, Copy } from "./change.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
+import { Tags } from "./tags.ts";
 
 /**
  * WHAT CHANGED. Keeps every copy of the truth fresh.
@@ -10,7 +11,7 @@ import type { DatabaseBreaker } from "./database-breaker.ts";
  *   change.ts            what a change is, and the bus by which copies learn of it
  *   change-feed.ts       reads the log of changes: what is fresh as of when
  *   change-store.ts      what the feed needs of the database
- *   record-cache.ts      copies of records, by what they are asked for
+ *   record-cache.ts      copies of records, by what they are asked for; tags.ts finds them by what they depend on
  *   watch-changes.ts     the same feed for clients that keep verdicts
  *   cursor-text.ts       where a client stands, as text
  *   database-clock.ts    the time that verdicts are judged by
@@ -80,7 +81,7 @@ export class RecordCache<R> implements Copy {
   readonly #records: Lru<string, Entry<R>>;
   readonly #absent: Lru<string, Entry<R>>;
   readonly #flights = new Map<string, Promise<Entry<R>>>();
-  readonly #idsByTag = new Map<string, Set<string>>();
+  readonly #idsByTag = new Tags();
   /** Number of changes so far; and, while reads are under way, the number at which each tag changed last. */
   #changeCount = 0;
   readonly #changedAt = new Map<string, number>();
@@ -156,7 +157,7 @@ export class RecordCache<R> implements Copy {
     this.#changeCount++;
     if (this.#readsUnderWay > 0) this.#changedAt.set(tag, this.#changeCount);
     this.#flights.clear();
-    for (const id of [...(this.#idsByTag.get(tag) ?? [])]) this.#remove(id);
+    for (const id of this.#idsByTag.idsOf(tag)) this.#remove(id);
     this.#absent.clear();
   }
 
@@ -259,10 +260,7 @@ export class RecordCache<R> implements Copy {
       this.#absent.set(id, entry);
       return;
     }
-    for (const tag of this.#options.tagsOf(entry.record)) {
-      const ids = this.#idsByTag.get(tag) ?? new Set();
-      this.#idsByTag.set(tag, ids.add(id));
-    }
+    for (const tag of this.#options.tagsOf(entry.record)) this.#idsByTag.add(tag, id);
     this.#records.set(id, entry);
   }
 
@@ -275,11 +273,7 @@ export class RecordCache<R> implements Copy {
 
   #untag(id: string, entry: Entry<R>): void {
     if (entry.record === undefined) return;
-    for (const tag of this.#options.tagsOf(entry.record)) {
-      const ids = this.#idsByTag.get(tag);
-      ids?.delete(id);
-      if (ids?.size === 0) this.#idsByTag.delete(tag);
-    }
+    for (const tag of this.#options.tagsOf(entry.record)) this.#idsByTag.delete(tag, id);
   }
 }
 

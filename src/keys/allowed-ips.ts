@@ -34,6 +34,8 @@ export function canonicalNetwork(entry: string): string {
 
 /** A list made ready for judging. @param entries each without a networkFault */
 export function compileNetworks(entries: readonly string[]): (ip: string) => boolean {
+  // Most keys have no list, and a BlockList of their own would be most of what they take in memory.
+  if (entries.length === 0) return matchesNothing;
   // One list per family: a BlockList would find an IPv4 address in an IPv6 network that holds all mapped ones.
   const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
   for (const entry of entries) {
@@ -47,6 +49,10 @@ export function compileNetworks(entries: readonly string[]): (ip: string) => boo
     const address = normalizeIp(ip);
     return address !== undefined && lists[familyOf(address)].check(address, familyOf(address));
   };
+}
+
+function matchesNothing(): boolean {
+  return false;
 }
 
 function familyOf(address: string): "ipv4" | "ipv6" {

@@ -7,7 +7,7 @@ import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
 import { compileNetworks } from "./allowed-ips.ts";
-import type { Key, KeyOwner } from "./key.ts";
+import type { Key, KeyOwner, KeyState } from "./key.ts";
 import { findSecret, MAX_KEY_LENGTH, MissingPepper } from "./key-secret.ts";
 import type { KeyStore, KeyWithSecrets } from "./key-store.ts";
 import { ownLimit } from "./limit-requests.ts";
@@ -26,6 +26,15 @@ export interface KeyRecord {
   /** The key's own limit: one, or none where it has no figure. */
   readonly ownLimits: readonly NamedLimit[];
   readonly isAllowedIp: (ip: string) => boolean;
+  /** The door's own note of how it shows the key, kept as long as the record is: the one thing that changes here. */
+  shown: ShownKey | undefined;
+}
+
+/** A key's bytes on the wire while it is in one state. */
+export interface ShownKey {
+  readonly state: KeyState;
+  /** One character for each byte: as a string they take less memory than as an array with a buffer of its own. */
+  readonly latin1: string;
 }
 
 /** Where the record of one raw key is found. It holds no record: each question is answered by what is true then. */
@@ -147,13 +156,14 @@ export class KeyRecords {
     try {
       const secret = findSecret(ring, rawKey, found?.secrets ?? []);
       if (secret === undefined || found === undefined) return undefined;
-      return Object.freeze({
+      return Object.seal({
         key: found.key,
         owner: found.owner,
         secretExpiresAtMs: earlier(secret.expiresAtMs, found.key.expiresAtMs),
         tier: found.key.kind === "service" ? "" : tiers.judged(found.key, found.owner).name,
         ownLimits: ownLimits(tiers.effectiveLimits(found.key, found.owner)),
         isAllowedIp: compileNetworks(found.key.allowedIps),
+        shown: undefined,
       });
     } catch (error) {
       if (!(error instanceof MissingPepper)) throw error;
@@ -171,9 +181,16 @@ function cacheId(rawKey: string): string {
   return hash("sha256", rawKey, "base64url");
 }
 
+/** Most keys have a tier's figures, and one list serves them all. */
+const limitsOfFigures = new WeakMap<LimitFigures, readonly NamedLimit[]>();
+
 function ownLimits(figures: LimitFigures): readonly NamedLimit[] {
-  const { perMinute, perDay } = figures;
-  return perMinute === undefined && perDay === undefined ? NO_LIMITS : Object.freeze([ownLimit(figures)]);
+  if (figures.perMinute === undefined && figures.perDay === undefined) return NO_LIMITS;
+  const known = limitsOfFigures.get(figures);
+  if (known !== undefined) return known;
+  const limits = Object.freeze([ownLimit(figures)]);
+  limitsOfFigures.set(figures, limits);
+  return limits;
 }
 
 function earlier(a: number | undefined, b: number | undefined): number | undefined {

@@ -10,10 +10,15 @@ export interface Tier extends LimitFigures {
 export class Tiers {
   readonly lowest: Tier;
   readonly #tiers: readonly Tier[];
+  /** One object for all keys that have the tier's figures. */
+  readonly #figures: ReadonlyMap<Tier, LimitFigures>;
 
   constructor(tiers: readonly [Tier, ...Tier[]]) {
     this.lowest = tiers[0];
     this.#tiers = tiers;
+    this.#figures = new Map(
+      tiers.map((tier) => [tier, Object.freeze({ perMinute: tier.perMinute, perDay: tier.perDay })]),
+    );
   }
 
   has(name: string): boolean {
@@ -39,10 +44,9 @@ export class Tiers {
   /** The figures that apply: what an operator set on the key, else the judged tier's. */
   effectiveLimits(key: Key, owner: KeyOwner | undefined): LimitFigures {
     const tier = this.judged(key, owner);
-    return {
-      perMinute: key.limits.perMinute ?? tier.perMinute,
-      perDay: key.limits.perDay ?? tier.perDay,
-    };
+    const { perMinute, perDay } = key.limits;
+    if (perMinute === undefined && perDay === undefined) return this.#figures.get(tier)!;
+    return { perMinute: perMinute ?? tier.perMinute, perDay: perDay ?? tier.perDay };
   }
 
   #rank(name: string): number {

@@ -1,5 +1,6 @@
 import type { Key, KeyOwner, KeySecretDigest } from "../keys/key.ts";
 import type { KeyWithSecrets } from "../keys/key-store.ts";
+import type { LimitFigures } from "../limits/limit.ts";
 import { bytesOf, ms, msOf, type Row } from "./database.ts";
 import type { KeyRow, UserRow } from "./tables.ts";
 
@@ -51,10 +52,10 @@ export function keysWithSecretsSql(now: string): string {
 
 /** Gathers the rows of keysWithSecretsSql by key. */
 export function toKeysWithSecrets(rows: readonly Row[]): KeyWithSecrets[] {
-  const keys = new Map<string, { key: Key; owner: KeyOwner | undefined; secrets: KeySecretDigest[] }>();
+  const keys = new Map<string, ReturnType<typeof newEntry>>();
   for (const row of rows) {
     const id = row.id as string;
-    const entry = keys.get(id) ?? { key: plainKey(row), owner: plainOwner(row), secrets: [] };
+    const entry = keys.get(id) ?? newEntry(row);
     keys.set(id, entry);
     entry.secrets.push({
       digest: Buffer.from(bytesOf(row.digest)),
@@ -65,26 +66,31 @@ export function toKeysWithSecrets(rows: readonly Row[]): KeyWithSecrets[] {
   return [...keys.values()];
 }
 
+function newEntry(row: Row): { key: Key; owner: KeyOwner | undefined; secrets: KeySecretDigest[] } {
+  const key = plainKey(row);
+  return { key, owner: key.ownerId === undefined ? undefined : plainOwner(key.ownerId, row), secrets: [] };
+}
+
 function plainKey(row: Row): Key {
+  const id = row.id as string;
+  const ownerId = optional<string>(row.owner_id);
+  const issuerId = row.issuer_id as string;
   return Object.freeze({
-    id: row.id as string,
-    kind: row.kind as Key["kind"],
-    environment: row.environment as string,
+    id,
+    kind: word(row.kind) as Key["kind"],
+    environment: word(row.environment),
     name: row.name as string,
     description: row.description as string,
     prefix: row.prefix as string,
-    ownerId: optional<string>(row.owner_id),
-    issuerId: row.issuer_id as string,
-    tier: row.tier as string,
-    scopes: Object.freeze(row.scopes as string[]),
-    metadata: Object.freeze(row.metadata as Record<string, string>),
-    allowedIps: Object.freeze(row.allowed_ips as string[]),
-    allowedMethods: Object.freeze(row.allowed_methods as string[]),
-    limits: Object.freeze({
-      perMinute: optional<number>(row.limit_per_minute),
-      perDay: optional<number>(row.limit_per_day),
-    }),
-    state: row.state as Key["state"],
+    ownerId,
+    issuerId: issuerId === ownerId ? ownerId : issuerId,
+    tier: word(row.tier),
+    scopes: list(row.scopes),
+    metadata: dictionary(row.metadata),
+    allowedIps: list(row.allowed_ips),
+    allowedMethods: list(row.allowed_methods),
+    limits: figures(optional<number>(row.limit_per_minute), optional<number>(row.limit_per_day)),
+    state: word(row.state) as Key["state"],
     disabledBy: optional<string>(row.disabled_by),
     serviceControlled: row.service_controlled as boolean,
     createdAtMs: msOf(row.created_ms) as number,
@@ -95,14 +101,54 @@ function plainKey(row: Row): Key {
   });
 }
 
-function plainOwner(row: Row): KeyOwner | undefined {
-  if (row.owner_id === null) return undefined;
+function plainOwner(id: string, row: Row): KeyOwner {
   return Object.freeze({
-    id: row.owner_id as string,
-    state: row.owner_state as KeyOwner["state"],
-    tier: row.owner_tier as string,
-    scopes: Object.freeze(row.owner_scopes as string[]),
+    id,
+    state: word(row.owner_state) as KeyOwner["state"],
+    tier: word(row.owner_tier),
+    scopes: list(row.owner_scopes),
   });
+}
+
+/*
+ * A process keeps a hundred thousand of these, or a million. What is the same in most of them is one object for all: it
+ * halves the memory of a key.
+ */
+
+const NO_WORDS: readonly string[] = Object.freeze([]);
+const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({});
+const NO_FIGURES: LimitFigures = Object.freeze({ perMinute: undefined, perDay: undefined });
+const MAX_SHARED = 1000;
+const words = new Map<unknown, string>();
+const lists = new Map<string, readonly string[]>();
+
+/** A word of a small set: a state, a tier. */
+function word(value: unknown): string {
+  return shared(words, value, value as string);
+}
+
+/** A list that many have: scopes, mostly. */
+function list(value: unknown): readonly string[] {
+  const entries = value as readonly string[];
+  // PostgreSQL has no NUL in a text.
+  return entries.length === 0 ? NO_WORDS : shared(lists, entries.join("\0"), Object.freeze(entries));
+}
+
+/** The first that came of all that are alike, while there are not too many kinds. */
+function shared<K, V>(known: Map<K, V>, key: K, value: V): V {
+  const first = known.get(key);
+  if (first !== undefined) return first;
+  if (known.size < MAX_SHARED) known.set(key, value);
+  return value;
+}
+
+function dictionary(value: unknown): Readonly<Record<string, string>> {
+  const entries = value as Record<string, string>;
+  return Object.keys(entries).length === 0 ? NO_METADATA : Object.freeze(entries);
+}
+
+function figures(perMinute: number | undefined, perDay: number | undefined): LimitFigures {
+  return perMinute === undefined && perDay === undefined ? NO_FIGURES : Object.freeze({ perMinute, perDay });
 }
 
 function optional<T>(value: unknown): T | undefined {

@@ -63,6 +63,14 @@ export class MessageWriter {
     this.#length += value.length;
   }
 
+  /** Bytes as a string of one character for each. */
+  latin1(field: number, value: string): void {
+    this.#reserve(2 * MAX_VARINT + value.length);
+    this.#varint(field * 8 + LENGTH_DELIMITED);
+    this.#varint(value.length);
+    this.#length += this.#buffer.write(value, this.#length, "latin1");
+  }
+
   /** A message within the message, by what `write` writes. */
   message<M>(field: number, message: M | undefined, write: (writer: this, message: M) => void): void {
     if (message === undefined) return;

@@ -4,7 +4,7 @@ import { StatusSchema } from "../gen/google/rpc/status_pb.ts";
 import { KeySchema } from "../gen/latchkey/v1/key_pb.ts";
 import { Freshness_Source as Source } from "../gen/latchkey/v1/key_service_pb.ts";
 import type { BatchOutcome } from "../keys/batch-verify-keys.ts";
-import { type KeyState, keyState } from "../keys/key.ts";
+import { keyState } from "../keys/key.ts";
 import type { KeyRecord } from "../keys/key-records.ts";
 import type { Tiers } from "../keys/tiers.ts";
 import type { Freshness, KeyVerdict } from "../keys/verify-key.ts";
@@ -20,18 +20,11 @@ import { MessageWriter } from "./message-writer.ts";
  * does not know.
  */
 
-/** Bytes of a record's key in one of its states. */
-interface KeyBytes {
-  readonly state: KeyState;
-  readonly bytes: Uint8Array;
-}
-
-/** Writes verdicts for the wire. Knows the bytes of keys that it wrote before, since most calls are about those. */
+/** Writes verdicts for the wire. A record's key is written once, since most calls are about one that was shown before. */
 export class VerdictEncoder {
   readonly #tiers: Tiers;
   readonly #databaseClock: Pick<DatabaseClock, "nowMs">;
   readonly #writer = new MessageWriter();
-  readonly #keyBytes = new WeakMap<KeyRecord, KeyBytes>();
 
   constructor(tiers: Tiers, databaseClock: Pick<DatabaseClock, "nowMs">) {
     this.#tiers = tiers;
@@ -62,7 +55,7 @@ export class VerdictEncoder {
     const { record } = verdict;
     writer.bool(1, verdict.verdict === "valid");
     writer.int32(2, VERDICTS[verdict.verdict]);
-    if (record !== undefined) writer.bytes(3, this.#bytesOf(record));
+    if (record !== undefined) writer.latin1(3, this.#keyOf(record));
     for (const window of verdict.windows) writer.message(4, window, writeWindow);
     writer.message(5, verdict.retryAfterMs, writeDuration);
     writer.message(6, verdict.freshness, writeFreshness);
@@ -70,15 +63,15 @@ export class VerdictEncoder {
     writer.message(8, record?.secretExpiresAtMs, writeTimestamp);
   }
 
-  #bytesOf(record: KeyRecord): Uint8Array {
+  #keyOf(record: KeyRecord): string {
     const nowMs = this.#databaseClock.nowMs();
     const state = keyState(record.key, nowMs);
-    const known = this.#keyBytes.get(record);
     // The one thing that time changes.
-    if (known?.state === state) return known.bytes;
+    if (record.shown?.state === state) return record.shown.latin1;
     const bytes = toBinary(KeySchema, verdictKey(record, this.#tiers, nowMs));
-    this.#keyBytes.set(record, { state, bytes });
-    return bytes;
+    const latin1 = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+    record.shown = { state, latin1 };
+    return latin1;
   }
 }
 

@@ -40,6 +40,7 @@ function record(changes: Partial<Key> = {}, more: Partial<KeyRecord> = {}): KeyR
     tier: "basic",
     ownLimits: [],
     isAllowedIp: () => false,
+    shown: undefined,
     ...more,
   };
 }

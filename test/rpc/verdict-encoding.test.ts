@@ -66,6 +66,7 @@ const records: fc.Arbitrary<KeyRecord> = fc.record({
   tier: fc.constant("basic"),
   ownLimits: fc.constant([]),
   isAllowedIp: fc.constant(() => true),
+  shown: fc.constant(undefined),
 });
 
 const VERDICTS = {

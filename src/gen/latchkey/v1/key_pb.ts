@@ -128,8 +128,8 @@ export type Key = Message<"latchkey.v1.Key"> & {
   expireTime?: Timestamp | undefined;
 
   /**
-   * Output only. About when the key was last found valid; it may lag by some
-   * seconds. Not set in the answer of VerifyKey.
+   * Output only. About when the key was last found valid; it may lag by a
+   * minute. Not set in the answer of VerifyKey.
    *
    * @generated from field: google.protobuf.Timestamp last_use_time = 15;
    */

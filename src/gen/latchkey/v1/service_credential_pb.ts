@@ -63,7 +63,7 @@ export type ServiceCredential = Message<"latchkey.v1.ServiceCredential"> & {
   expireTime?: Timestamp | undefined;
 
   /**
-   * About when it was last used; it may lag by some seconds.
+   * About when it was last used; it may lag by a minute.
    *
    * @generated from field: google.protobuf.Timestamp last_use_time = 7;
    */

@@ -1,0 +1,86 @@
+import { beforeEach, expect, test } from "vitest";
+import { UsageRecorder } from "../../src/keys/usage-recorder.ts";
+
+const MINUTE_MS = 60_000;
+
+let nowMs: number;
+let isAway: boolean;
+let written: { readonly keyId: string; readonly usedAtMs: number }[];
+let warnings: number;
+let recorder: UsageRecorder;
+
+beforeEach(() => {
+  nowMs = 1_790_000_000_000;
+  isAway = false;
+  written = [];
+  warnings = 0;
+  recorder = new UsageRecorder({
+    store: {
+      recordUses: async (uses) => {
+        if (isAway) throw new Error("away");
+        written.push(...uses);
+      },
+    },
+    databaseClock: { nowMs: () => nowMs },
+    maxKeys: 1000,
+    log: { info() {}, error() {}, flush() {}, warn: () => void warnings++ },
+  });
+});
+
+/** Uses the key after so long, and gives the recorder its turn. */
+async function use(keyId: string, afterMs = 0): Promise<void> {
+  nowMs += afterMs;
+  recorder.used(keyId, nowMs);
+  await recorder.flush();
+}
+
+test("an idle key's use is written at the next turn, one that goes on at most once a minute", async () => {
+  await use("a");
+  for (let s = 0; s < 59; s++) await use("a", 1000);
+  expect(written).toEqual([{ keyId: "a", usedAtMs: nowMs - 59_000 }]);
+  await use("a", 1000);
+  expect(written.at(-1)).toEqual({ keyId: "a", usedAtMs: nowMs });
+  expect(written).toHaveLength(2);
+});
+
+test("the last use is written, also when none follows", async () => {
+  await use("a");
+  await use("a", 10_000);
+  const lastMs = nowMs;
+  nowMs += MINUTE_MS;
+  await recorder.flush();
+  await recorder.flush();
+  expect(written.map(({ usedAtMs }) => usedAtMs)).toEqual([lastMs - 10_000, lastMs]);
+});
+
+test("what is not due is written when the process stops", async () => {
+  await use("a");
+  await use("a", 1000);
+  await recorder.stop();
+  expect(written.map(({ usedAtMs }) => usedAtMs)).toEqual([nowMs - 1000, nowMs]);
+});
+
+test("what can't be written is tried again, in its newest form", async () => {
+  isAway = true;
+  await use("a");
+  await use("b", 1000);
+  expect([written, warnings]).toEqual([[], 2]);
+  isAway = false;
+  await use("a", 1000);
+  expect(written).toEqual([
+    { keyId: "a", usedAtMs: nowMs },
+    { keyId: "b", usedAtMs: nowMs - 1000 },
+  ]);
+});
+
+test("memory is bounded, and keys that went idle make room", async () => {
+  isAway = true;
+  for (let n = 0; n < 1500; n++) recorder.used(`k${n}`, nowMs);
+  isAway = false;
+  await recorder.flush();
+  expect(written).toHaveLength(1000);
+  nowMs += MINUTE_MS;
+  await recorder.flush();
+  await use("late", 1);
+  expect(written.at(-1)).toEqual({ keyId: "late", usedAtMs: nowMs });
+});
