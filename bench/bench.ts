@@ -13,6 +13,7 @@ import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { hasPostgres } from "../test/support/postgres-server.ts";
 import { hasRedis } from "../test/support/redis-server.ts";
+import { measureCachedKeys } from "./cached-keys.ts";
 import { hasH2load } from "./closed-loop.ts";
 import { type Cores, chooseCores, pin } from "./cores.ts";
 import { measureLimiter } from "./limiter.ts";
@@ -22,8 +23,14 @@ import { FLOOR, rowsOf } from "./rows.ts";
 import { formatReport, type Report } from "./table.ts";
 import { pinAll, type Stores, startStores, startTargets } from "./targets.ts";
 
-const FULL = { rounds: 3, seconds: 1.5, warmUpCalls: 4_000, unseenKeys: 600, limiterCalls: 30_000 };
-const QUICK = { rounds: 1, seconds: 0.3, warmUpCalls: 500, unseenKeys: 60, limiterCalls: 5_000 };
+const FULL = {
+  ...{ rounds: 3, seconds: 1.5, warmUpCalls: 4_000, unseenKeys: 600, limiterCalls: 30_000 },
+  cachedKeys: [1_000, 100_000, 1_000_000],
+};
+const QUICK = {
+  ...{ rounds: 1, seconds: 0.3, warmUpCalls: 500, unseenKeys: 60, limiterCalls: 5_000 },
+  cachedKeys: [1_000, 20_000],
+};
 
 const { values: flags } = parseArgs({
   options: {
@@ -58,13 +65,15 @@ async function run(): Promise<Report> {
   const latencyRate = Number(flags.rate);
   const figures = await measureRows({ ...size, rows, redis: stores.redis, isH2load, latencyRate, progress });
   const limiter = await measureDecisions(cores, stores);
+  const cachedKeys = "keys in memory".includes(flags.only) ? await measureCachedKeys(size.cachedKeys, progress) : [];
   return {
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(cores, loadBefore),
     latencyRate,
     rows: figures,
     limiter,
-    ratios: ratiosOf(figures, limiter),
+    cachedKeys,
+    ratios: ratiosOf(figures, limiter, cachedKeys),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { CachedKeys } from "./cached-keys.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
 import type { Ratio } from "./ratios.ts";
@@ -11,6 +12,7 @@ export interface Report {
   readonly latencyRate: number;
   readonly rows: readonly Figures[];
   readonly limiter: readonly DecisionCost[];
+  readonly cachedKeys: readonly CachedKeys[];
   readonly ratios: readonly Ratio[];
 }
 
@@ -36,11 +38,18 @@ export function formatReport(report: Report): string {
     short(cost.redisUs),
     ...["", "", ""],
   ]);
+  const cachedKeys = report.cachedKeys.map((one) => [
+    thousands(one.keys),
+    thousands(one.heapBytes),
+    one.hitUs.toFixed(2),
+  ]);
   const ratios = report.ratios.map(({ name, value }) => [name, value.toFixed(2)]);
   const latency = `p50 and p99 are at ${thousands(report.latencyRate)} calls/s.`;
   return `${report.date}, ${report.machine}. ${latency}
 
 ${markdown(head, [...rows, ...decisions])}
+
+${markdown(["keys in memory", "heap bytes each", "hit µs"], cachedKeys)}
 
 ${markdown(["ratios of this run", ""], ratios)}
 `;

@@ -1,0 +1,30 @@
+/** What a key in memory costs: heap, and the time to find its record, from a thousand keys to a million. */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+/** One size of the cache. */
+export interface CachedKeys {
+  readonly keys: number;
+  /** Of each key, with all that finds it and its bytes for the wire. Each key has an owner of its own. */
+  readonly heapBytes: number;
+  /** To find the fresh record of a raw key, its digest included; keys in random order. */
+  readonly hitUs: number;
+}
+
+const run = promisify(execFile);
+
+/** Each size in a process of its own, so that no heap meets another. */
+export async function measureCachedKeys(
+  sizes: readonly number[],
+  progress: (line: string) => void,
+): Promise<readonly CachedKeys[]> {
+  const all: CachedKeys[] = [];
+  for (const keys of sizes) {
+    progress(`${keys.toLocaleString("en-US")} keys in memory`);
+    const script = join(import.meta.dirname, "servers/cached-keys.ts");
+    const { stdout } = await run(process.execPath, ["--expose-gc", "--max-old-space-size=6144", script, `${keys}`]);
+    all.push({ keys, ...(JSON.parse(stdout) as Omit<CachedKeys, "keys">) });
+  }
+  return all;
+}
