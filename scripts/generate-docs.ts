@@ -28,7 +28,7 @@ function errorsPage(reasons: Readonly<Record<string, ErrorRow>>): string {
     "Errors",
     "src/rpc/errors.ts",
     `Each error carries one \`google.rpc.ErrorInfo\` with domain \`latchkey\` and one of these reasons; INVALID_ARGUMENT also a
-\`BadRequest\` that names the fields, and an error that waiting helps against a \`RetryInfo\`. A refused API key is no
+\`BadRequest\` that names the fields (not where a message could not be read at all), and an error that waiting helps against a \`RetryInfo\`. A refused API key is no
 error: VerifyKey answers OK with \`valid = false\` and a verdict.`,
     ["reason", "gRPC code", "meaning"],
     Object.entries(reasons).map(([reason, { code, doc }]) => [`\`${reason}\``, code, doc]),

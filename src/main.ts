@@ -1,5 +1,6 @@
 /** The process: environment, start, wait for a signal, stop. */
 import cluster from "node:cluster";
+import { existsSync } from "node:fs";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { adminCredentialFile } from "./first-operator.ts";
 import { systemClock } from "./lib/clock.ts";
@@ -57,14 +58,28 @@ function stopOnSignal(stop: () => Promise<void>): void {
 
 function showNextCommands(address: string): void {
   const file = adminCredentialFile(config.dataDir);
-  for (const line of [
+  const lines = [
     "try next, in another terminal:",
-    "  npm run demo",
+    `  ${settingsInUse()}npm run demo`,
     `  grpcurl -plaintext ${address} list`,
-    `  grpcurl -plaintext -H "authorization: Bearer $(cat ${file})" ${address} latchkey.v1.AdminService/ListServiceCredentials`,
-  ]) {
-    log.info(line);
+  ];
+  if (existsSync(file)) {
+    const operator = `-H "authorization: Bearer $(cat ${file})"`;
+    lines.push(`  grpcurl -plaintext ${operator} ${address} latchkey.v1.AdminService/ListServiceCredentials`);
+  } else {
+    lines.splice(
+      1,
+      0,
+      `  (umask 077; cat > ${file})    # paste the credential that bootstrap printed: the next line reads it`,
+    );
   }
+  for (const line of lines) log.info(line);
+}
+
+/** What another terminal must set to find this service. */
+function settingsInUse(): string {
+  const names = ["LATCHKEY_LISTEN", "LATCHKEY_DATA_DIR"] as const;
+  return names.map((name) => (process.env[name] === undefined ? "" : `${name}=${process.env[name]} `)).join("");
 }
 
 /** What stops the service is told in one line. An error of a kind of its own is no message of ours: where it happened helps. */

@@ -75,7 +75,9 @@ async function walkThrough(): Promise<void> {
 function readAdminCredential(): string {
   const path = adminCredentialFile(config.dataDir);
   if (existsSync(path)) return readFileSync(path, "utf8").trim();
-  throw new Error(`${path} is not there: start the service first with npm start, then run this in another terminal`);
+  throw new Error(
+    `${path} is not there. The first npm start in development writes it; where bootstrap made the operator, put the credential that it printed there`,
+  );
 }
 
 /** Makes a call and shows it, with what `shown` picks of the answer. */

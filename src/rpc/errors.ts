@@ -103,9 +103,13 @@ export function toConnectError(error: unknown): ConnectError {
   if (error instanceof ConnectError) return error;
   const domainError = toDomainError(error);
   const { retryAfterMs } = domainError;
-  const headers =
-    retryAfterMs === undefined ? undefined : { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) };
+  const headers = retryAfterMs === undefined ? undefined : { "retry-after": retryAfterSeconds(retryAfterMs) };
   return new ConnectError(textOf(domainError), numberOf(domainError), headers, detailsOf(domainError), error);
+}
+
+/** The value of a `retry-after` header: whole seconds, rounded up, at least one. */
+export function retryAfterSeconds(retryAfterMs: number): string {
+  return String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
 }
 
 /** The same as a google.rpc.Status, for answers that carry errors as data. */
@@ -136,7 +140,7 @@ export function toDomainError(error: unknown): DomainError {
  * already on its way to write it.
  */
 export function amendCodecError(error: ConnectError, whileReading: boolean, isJson: boolean): DomainError {
-  const domainError = whileReading ? readingError(error.code) : new DomainError("INTERNAL", INTERNAL_TEXT);
+  const domainError = whileReading ? readingError(error) : new DomainError("INTERNAL", INTERNAL_TEXT);
   const writable: { -readonly [K in keyof ConnectError]: ConnectError[K] } = error;
   writable.rawMessage = textOf(domainError);
   writable.message = writable.rawMessage;
@@ -147,14 +151,20 @@ export function amendCodecError(error: ConnectError, whileReading: boolean, isJs
   return domainError;
 }
 
-function readingError(code: number): DomainError {
+/** The codec says which field it could not read, and then quotes it: the name alone is ours to repeat. */
+const UNREADABLE_FIELD = /cannot decode field [\w.]+\.(\w+) from JSON/;
+
+function readingError({ code, rawMessage }: ConnectError): DomainError {
   switch (code) {
     case Code.RESOURCE_EXHAUSTED:
       return new DomainError("MESSAGE_TOO_LARGE", "the request message is larger than allowed");
     case Code.UNIMPLEMENTED:
       return new DomainError("NOT_IMPLEMENTED", "the encoding or the number of request messages is not supported");
-    default:
-      return new DomainError("MESSAGE_INVALID", "the request message could not be read");
+    default: {
+      const field = UNREADABLE_FIELD.exec(rawMessage)?.[1];
+      const violations = field === undefined ? [] : [{ field, description: "could not be read" }];
+      return new DomainError("MESSAGE_INVALID", "the request message could not be read", { violations });
+    }
   }
 }
 

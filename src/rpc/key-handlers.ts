@@ -32,9 +32,18 @@ export function keyHandlers(deps: KeyHandlersDeps): ManagementHandlers {
   return {
     issueKey: async (request, call) => {
       const issued = await issueKey(deps, actorOf(call), {
-        ...request,
+        name: request.name,
+        description: request.description,
+        tier: request.tier,
+        scopes: request.scopes,
+        metadata: request.metadata,
+        environment: request.environment,
+        ownerId: request.ownerId,
         limits: limitFigures(request.limits),
+        allowedIps: request.allowedIps,
+        allowedMethods: request.allowedMethods,
         expiresAtMs: request.expireTime && timestampToMs("expire_time", request.expireTime),
+        requestId: request.requestId,
       });
       return { key: message(issued), apiKey: issued.rawKey };
     },

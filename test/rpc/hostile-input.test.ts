@@ -1,7 +1,9 @@
 /** What once came back wrong, each named after it. */
 import { gzipSync } from "node:zlib";
+import { fromBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BadRequestSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
@@ -39,6 +41,20 @@ describe("hostile input", () => {
     const cut = gzipSync('{"email":"a@example.com"}').subarray(0, 15);
     const { status, text } = await post("AuthService/Login", cut, { "content-encoding": "gzip" });
     expect([status, JSON.parse(text).code]).toEqual([400, "invalid_argument"]);
+  });
+
+  it.each([
+    ["AuthService/Register", '{"email":"x\\ud800@example.com"}', "email"],
+    ["KeyService/VerifyKey", '{"cost":99999999999}', "cost"],
+    ["KeyService/VerifyKey", '{"limits":[{"perMinute":"many"}]}', "per_minute"],
+    ["KeyService/UpdateKey", '{"key":{"scopes":["a",3]}}', "scopes"],
+  ])("of %s that is JSON of another shape names the field, and repeats nothing of it", async (path, body, field) => {
+    const { status, text } = await post(path, body);
+    const { code, message, details } = JSON.parse(text);
+    expect([status, code, message]).toEqual([400, "invalid_argument", "the request message could not be read"]);
+    const bytes = details.find(({ type }: { type: string }) => type === "google.rpc.BadRequest").value;
+    const { fieldViolations } = fromBinary(BadRequestSchema, Buffer.from(bytes, "base64"));
+    expect(fieldViolations).toMatchObject([{ field, description: "could not be read" }]);
   });
 
   it.each(["/x/\0", "/x/a\\..\\b", "/x/..;/a", "/x/%252e%252e/b", "/x/%5c"])(

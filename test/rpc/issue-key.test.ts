@@ -128,6 +128,36 @@ describe("IssueKey", () => {
     expect((await stranger.keys.issueKey({ name: "once", requestId })).key?.id).not.toBe(key!.id);
   });
 
+  it("knows a request again whatever fields it has", async () => {
+    const manager = service.client(KeyService, await service.newCredential("manage"));
+    const request = {
+      name: "whole",
+      description: "every field",
+      tier: "basic",
+      scopes: ["orders:read"],
+      expireTime: timestampFromMs(service.clock.nowMs() + 3_600_000),
+      metadata: { team: "shop", cost: "7" },
+      environment: "test",
+      ownerId: person.user.id,
+      limits: { perMinute: 5, perDay: 50 },
+      allowedIps: ["192.0.2.0/24"],
+      allowedMethods: ["/shop.v1.Orders/*"],
+      requestId: crypto.randomUUID(),
+    };
+    expect(Object.keys(request).sort()).toEqual(
+      KeyService.method.issueKey.input.fields.map((field) => field.localName).sort(),
+    );
+    const { key } = await manager.issueKey(request);
+    const again = await errorOf(manager.issueKey({ ...request, metadata: { cost: "7", team: "shop" } }));
+    expect(again).toMatchObject({ reason: "REQUEST_ID_USED", metadata: { key_id: key!.id } });
+    for (const change of [
+      { expireTime: timestampFromMs(service.clock.nowMs() + 7_200_000) },
+      { limits: { perMinute: 5 } },
+    ]) {
+      expect(await errorOf(manager.issueKey({ ...request, ...change }))).toMatchObject({ reason: "REQUEST_ID_REUSED" });
+    }
+  });
+
   it("keeps an owner's quota, also for calls at the same moment", async () => {
     const { keys } = await service.newPerson();
     const calls = Array.from({ length: 45 }, () =>

@@ -131,6 +131,19 @@ describe("VerifyKey", () => {
     expect(await verdictOf({ apiKey, requiredScopes: ["orders:write"] })).toBe("SCOPE_MISSING");
   });
 
+  it("tells HTTP's clients in whole seconds when to come back, and good keys nothing", async () => {
+    const { apiKey } = await service.newKey();
+    const seen: (string | null)[] = [];
+    const onHeader = (headers: Headers) => void seen.push(headers.get("retry-after"));
+    await verifier.verifyKey({ apiKey, cost: 20 }, { onHeader });
+    const refused = await verifier.verifyKey({ apiKey }, { onHeader });
+    const checked = await verifier.checkRateLimit({ subject: { case: "keyId", value: refused.key!.id } }, { onHeader });
+    const seconds = [refused, checked].map(({ retryAfter }) =>
+      String(Number(retryAfter!.seconds) + Math.ceil(retryAfter!.nanos / 1e9)),
+    );
+    expect(seen).toEqual([null, ...seconds]);
+  });
+
   it("fails closed on allow-lists of networks and methods", async () => {
     const { apiKey } = await service.newKey({
       allowedIps: ["192.0.2.0/24", "2001:db8::/32"],

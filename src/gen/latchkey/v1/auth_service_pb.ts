@@ -497,7 +497,8 @@ export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*
  * Registration, login and sessions of people.
  *
  * Every error carries one google.rpc.ErrorInfo (domain "latchkey"), and
- * INVALID_ARGUMENT a google.rpc.BadRequest that names the field.
+ * INVALID_ARGUMENT a google.rpc.BadRequest that names the field, where there is
+ * one to name.
  *
  * @generated from service latchkey.v1.AuthService
  */

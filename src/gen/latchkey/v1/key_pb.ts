@@ -66,7 +66,8 @@ export type Key = Message<"latchkey.v1.Key"> & {
   tier: string;
 
   /**
-   * What the key may be used for, at most 64 of up to 128 characters.
+   * What the key may be used for, at most 64 of up to 128 characters. Taken
+   * literally: only User.scopes are globs.
    * VerifyKey judges what the owner may have as well.
    *
    * @generated from field: repeated string scopes = 7;

@@ -50,7 +50,7 @@ export type IssueKeyRequest = Message<"latchkey.v1.IssueKeyRequest"> & {
   tier: string;
 
   /**
-   * At most 64 of up to 128 characters.
+   * At most 64 of up to 128 characters, taken literally: a `*` is no glob here.
    *
    * @generated from field: repeated string scopes = 4;
    */
@@ -71,7 +71,8 @@ export type IssueKeyRequest = Message<"latchkey.v1.IssueKeyRequest"> & {
   metadata: { [key: string]: string };
 
   /**
-   * A configured environment. Empty: "live".
+   * A configured environment. Empty: the first of them, "live" unless the
+   * service is configured otherwise.
    *
    * @generated from field: string environment = 7;
    */
@@ -1151,7 +1152,8 @@ export const VerdictSchema: GenEnum<Verdict> = /*@__PURE__*/
  *
  * A key of another owner and an unknown key get the same NOT_FOUND. Every
  * error carries one google.rpc.ErrorInfo (domain "latchkey"), and
- * INVALID_ARGUMENT a google.rpc.BadRequest that names the field.
+ * INVALID_ARGUMENT a google.rpc.BadRequest that names the field, where there is
+ * one to name.
  *
  * @generated from service latchkey.v1.KeyService
  */
