@@ -26,7 +26,8 @@ function observed(store: SigningKeyStore) {
     return observer.isAway ? Promise.reject(new DomainError("DATABASE_UNAVAILABLE", "away")) : store.addNext(input);
   };
   const addUnlessOneSigns = (key: SealedSigningKey) => store.addUnlessOneSigns(key);
-  return { observer, store: { list, addUnlessOneSigns, addNext } };
+  const reseal: SigningKeyStore["reseal"] = (input) => store.reseal(input);
+  return { observer, store: { list, addUnlessOneSigns, addNext, reseal } };
 }
 
 describe("signing keys", () => {
