@@ -141,7 +141,7 @@ export const SETTINGS = {
     "LATCHKEY_MASTER_KEYS",
     undefined,
     masterKeys,
-    "The master secrets: `version:base64` with at least 32 bytes each, comma-separated. The first makes, all verify. In development one is made in the data folder.",
+    "The master secrets: `version:base64` with at least 32 bytes each, comma-separated. The first makes, all verify; newer ones have higher versions. In development one is made in the data folder.",
   ),
   workers: setting("LATCHKEY_WORKERS", "1", integer(1, 256), "Processes on this machine that share the port."),
   replicas: setting(

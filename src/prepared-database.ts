@@ -1,7 +1,9 @@
 import type { Config } from "./config.ts";
+import { DomainError } from "./lib/errors.ts";
 import type { KeyRing } from "./lib/key-ring.ts";
 import type { Database, DatabaseTarget } from "./postgres/database.ts";
-import { checkMasterKeys } from "./postgres/master-key-checks.ts";
+import { checkMasterKeys, readMasterKeyChecks } from "./postgres/master-key-checks.ts";
+import { countMasterKeyUses, NEEDED_USES } from "./postgres/master-key-uses.ts";
 import { type OpenDatabaseOptions, openDatabase } from "./postgres/open-database.ts";
 import { tiersInUse } from "./postgres/tiers-in-use.ts";
 
@@ -21,6 +23,7 @@ export async function openPreparedDatabase(options: PreparedDatabaseOptions): Pr
   try {
     if (options.config.migrate) await database.migrate();
     await checkMasterKeys(database, options.ring);
+    await warnOfMissingVersions(database, options);
     await checkTiers(database, options);
     return database;
   } catch (error) {
@@ -29,10 +32,38 @@ export async function openPreparedDatabase(options: PreparedDatabaseOptions): Pr
   }
 }
 
-function databaseTarget(config: Config): DatabaseTarget {
+export function databaseTarget(config: Config): DatabaseTarget {
   return config.databaseUrl === undefined
     ? { kind: "embedded", folder: config.dataDir }
     : { kind: "postgres", url: config.databaseUrl, poolSize: config.databasePoolSize };
+}
+
+/**
+ * A version that this database was used with and the ring lacks: what is kept under it is UNAVAILABLE. That stops no
+ * start, since everything else is well, and what can't be counted within the time of a statement stops none either.
+ */
+async function warnOfMissingVersions(database: Database, { ring, log }: PreparedDatabaseOptions): Promise<void> {
+  const checks = [...(await readMasterKeyChecks(database, ring))];
+  const missing = checks.filter(([, check]) => check === "not_in_ring").map(([version]) => version);
+  if (missing.length === 0) return;
+  try {
+    const counts = (await countMasterKeyUses(database, missing)).filter(({ use }) => NEEDED_USES.includes(use));
+    for (const version of missing) {
+      const ofVersion = counts.filter((each) => each.version === version);
+      if (ofVersion.length === 0) continue;
+      const fields = Object.fromEntries(ofVersion.map(({ use, count }) => [use, count]));
+      log.warn("LATCHKEY_MASTER_KEYS lacks a version that is in use; what is kept under it is UNAVAILABLE", {
+        version,
+        ...fields,
+      });
+    }
+  } catch (error) {
+    if (!(error instanceof DomainError)) throw error;
+    log.warn("what is kept under master key versions that LATCHKEY_MASTER_KEYS lacks could not be counted", {
+      versions: missing.join(","),
+      reason: error.reason,
+    });
+  }
 }
 
 /** A tier that the configuration lacks would silently be judged as the lowest. */

@@ -11,6 +11,7 @@ import type { DatabaseClock } from "./changes/database-clock.ts";
 import { RecordCache } from "./changes/record-cache.ts";
 import type { Config } from "./config.ts";
 import { type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "./keys/key-records.ts";
+import { SecretRehasher } from "./keys/secret-rehasher.ts";
 import { Tiers } from "./keys/tiers.ts";
 import { UsageRecorder } from "./keys/usage-recorder.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -68,11 +69,12 @@ function createKeys(ground: Ground, tiers: Tiers) {
   const limitsCache = new RecordCache<KeyLimits>(copies);
   bus.add(cache);
   bus.add(limitsCache);
-  const records = new KeyRecords({ store, cache, limitsCache, ring, tiers, clock, databaseClock, log });
+  const rehasher = new SecretRehasher({ store, ring, log });
+  const records = new KeyRecords({ store, cache, limitsCache, ring, rehasher, tiers, clock, databaseClock, log });
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: config.cachedKeys });
   const keyDeps = { store, ring, format, tiers, clock, databaseClock, keysPerOwner: config.keysPerOwner };
   const verifyDeps = { ...keyDeps, records, limiter, usage, feed };
-  return { format, records, keyRecords: cache, usage, keyDeps, verifyDeps };
+  return { format, records, keyRecords: cache, usage, rehasher, keyDeps, verifyDeps };
 }
 
 /** People, their sessions, and the keys that sign access tokens. */

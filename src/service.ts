@@ -89,6 +89,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const room = createRooms({ ...options, ...changes, ring, database, bus, limiter });
   await changes.feed.start();
   await writeFirstOperator({ ...room.keyDeps, database, config, log });
+  void room.signingKeys.sealAnew();
 
   const health = new HealthRegistry();
   const metrics = new Metrics({
@@ -104,8 +105,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const ops = new OpsServer({ log, isServing, metrics: () => metrics.text() });
   stack.defer(() => ops.stop());
   stack.defer(startAuditRetention({ audit: room.audit, timers: systemTimers, log, keepMs: config.auditKeepMs }));
-  room.usage.start();
-  stack.defer(() => room.usage.stop());
+  for (const writer of [room.usage, room.rehasher]) {
+    writer.start();
+    stack.defer(() => writer.stop());
+  }
   stack.defer(() => server.stop());
   const opsAddress = await ops.start(config.opsListen);
   const address = await server.start();

@@ -40,6 +40,7 @@ const records = new KeyRecords({
   cache,
   limitsCache: new RecordCache<KeyLimits>({ ...options, maxEntries: 1, tagsOf }),
   ring,
+  rehasher: { matched() {} },
   tiers,
   clock,
   databaseClock,

@@ -9,6 +9,8 @@ export interface LoginSubject {
    * and processes that share a version pass one after the other.
    */
   readonly accounts: readonly [Uint8Array, ...Uint8Array[]];
+  /** Master key version of the first digest, under which failures and networks are kept. */
+  readonly ringVersion: number;
   /** As `networkOf` has it. */
   readonly network: string;
   /** As `addressOf` has it. */

@@ -45,6 +45,7 @@ export class LoginThrottle {
     this.#pruneNowAndThen();
     const subject = {
       accounts: this.#digestsOf(input.emailNormalized),
+      ringVersion: this.#deps.ring.current,
       network: networkOf(input.clientIp),
       address: addressOf(input.clientIp),
       isGuess: input.isGuess,

@@ -117,7 +117,7 @@ export class PasswordHasher {
     const encoded = decode(stored);
     if (encoded === undefined) return false;
     const { memoryKib, passes, ring } = this.#options;
-    return encoded.memoryKib < memoryKib || encoded.passes < passes || encoded.secretVersion !== ring.current;
+    return encoded.memoryKib < memoryKib || encoded.passes < passes || ring.isBehind(encoded.secretVersion);
   }
 
   async #hash(password: string): Promise<string> {

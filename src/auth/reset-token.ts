@@ -5,8 +5,8 @@ import type { KeyRing } from "../lib/key-ring.ts";
 import { randomBase62 } from "../lib/random.ts";
 
 /*
- * `<prefix>_reset_<secret:43><crc:6>`, 256 bits from the CSPRNG. It is kept as an HMAC under a key of the master secret;
- * the row does not say under which version, because a token lives for a day: all versions of the ring are tried.
+ * `<prefix>_reset_<secret:43><crc:6>`, 256 bits from the CSPRNG. It is kept as an HMAC under a key of the master secret,
+ * and found by it: all versions of the ring are tried.
  */
 
 /** NIST SP 800-63B-4, 3.1.3.2 bounds codes that are sent by e-mail to a day. */
@@ -15,6 +15,8 @@ const RESET_TOKEN_MS = 86_400_000;
 /** A one-time token that is about to be kept. */
 export interface NewResetToken {
   readonly digest: Uint8Array;
+  /** Master key version that it was made under. */
+  readonly ringVersion: number;
   /** From the moment at which it is kept. */
   readonly lifeMs: number;
 }
@@ -23,7 +25,8 @@ export interface NewResetToken {
 export function newResetToken(ring: KeyRing, prefix: string): { readonly token: string; readonly kept: NewResetToken } {
   const unchecked = `${prefix}_reset_${randomBase62(BASE62_LENGTH_256)}`;
   const token = unchecked + checksum62(unchecked);
-  return { token, kept: { digest: digestOf(ring.currentKey("reset-token"), token), lifeMs: RESET_TOKEN_MS } };
+  const digest = digestOf(ring.currentKey("reset-token"), token);
+  return { token, kept: { digest, ringVersion: ring.current, lifeMs: RESET_TOKEN_MS } };
 }
 
 /** Under which digests the token may be kept, the newest version first; undefined for what can't be such a token. */

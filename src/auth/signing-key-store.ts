@@ -42,6 +42,14 @@ export interface SigningKeyStore {
   }): Promise<{ readonly key: SigningKeyRecord; readonly isNew: boolean }>;
 
   /**
+   * Keeps a key sealed anew, if it is still kept under the version and with the bytes of `from`; nothing else of it
+   * changes. It is the same key, so no copy needs to learn of it.
+   *
+   * @returns whether it was
+   */
+  reseal(input: { readonly from: SealedSigningKey; readonly to: SealedSigningKey }): Promise<boolean>;
+
+  /**
    * Takes a key out. If it was the one that signs, the one that is next signs at once, or `replacement` where none is;
    * if it was the one that is next, the one that signs no longer retires for it. Idempotent. Undefined: no such key.
    */

@@ -72,6 +72,14 @@ export async function newSigningKey(ring: KeyRing, algorithm: SigningAlgorithm):
   const { privateKey } =
     algorithm === "EdDSA" ? generateKeyPairSync("ed25519") : generateKeyPairSync("ec", { namedCurve: "P-256" });
   const kid = await calculateJwkThumbprint(createPublicKey(privateKey).export({ format: "jwk" }) as JWK, "sha256");
+  return sealSigningKey(ring, { kid, algorithm, privateKey });
+}
+
+/** Seals a key under the ring's current version. */
+export function sealSigningKey(
+  ring: KeyRing,
+  { kid, algorithm, privateKey }: Pick<SigningKey, "kid" | "algorithm" | "privateKey">,
+): SealedSigningKey {
   const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv("aes-256-gcm", ring.currentKey("signing-key-seal"), nonce);
   cipher.setAAD(associatedData(ring.current, kid, algorithm));

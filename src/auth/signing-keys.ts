@@ -11,13 +11,14 @@ import {
   type SigningAlgorithm,
   type SigningKey,
   type SigningKeyRecord,
+  sealSigningKey,
   signingKeyState,
   unsealSigningKey,
 } from "./signing-key.ts";
 import type { SigningKeyStore } from "./signing-key-store.ts";
 
 export interface SigningKeysOptions {
-  readonly store: Pick<SigningKeyStore, "list" | "addUnlessOneSigns" | "addNext">;
+  readonly store: Pick<SigningKeyStore, "list" | "addUnlessOneSigns" | "addNext" | "reseal">;
   /** Up to when changes are known, see `ChangeFeed`. */
   readonly feed: { readonly freshAtMs: number };
   readonly ring: KeyRing;
@@ -67,7 +68,7 @@ interface Copy {
 /** The keys that sign access tokens, kept near. Only what could be unsealed with the master secret counts. */
 export class SigningKeys implements CopyOfTruth {
   readonly #options: SigningKeysOptions;
-  /** By kid, so that a key is unsealed once. A record's bytes never change under one kid. */
+  /** By kid, so that a key is unsealed once. It stays the same key, however often it is sealed anew. */
   readonly #unsealed = new Map<string, SigningKey>();
   #copy: Copy | undefined;
   #reload: Promise<Copy> | undefined;
@@ -127,6 +128,14 @@ export class SigningKeys implements CopyOfTruth {
       if (this.#copy === undefined) throw error;
       return { keys: jwksOf(this.#copy), isStale: true };
     }
+  }
+
+  /**
+   * Reads the keys, and with that seals anew what is sealed under an older master key, also where nobody logs in. Never
+   * rejects: each later read tries again.
+   */
+  async sealAnew(): Promise<void> {
+    await this.#fresh().catch(() => {});
   }
 
   /** Reads again before the next use, if keys changed. */
@@ -208,7 +217,22 @@ export class SigningKeys implements CopyOfTruth {
     this.#reloadBeganMs = readAtMs;
     const { keys, databaseMs } = await store.list();
     databaseClock.observe(databaseMs, readAtMs);
-    return this.#unseal(keys, readAtMs);
+    const copy = await this.#unseal(keys, readAtMs);
+    for (const kept of copy.keys) void this.#sealAnew(kept);
+    return copy;
+  }
+
+  /** Never rejects. Of any number of processes one does it, see the store. */
+  async #sealAnew(kept: Kept): Promise<void> {
+    const { ring, store, log } = this.#options;
+    if (!ring.isBehind(kept.sealVersion)) return;
+    const fields = { kid: kept.kid, version: ring.current };
+    try {
+      const isDone = await store.reseal({ from: kept, to: sealSigningKey(ring, kept.key) });
+      if (isDone) log.info("sealed a signing key under the current master key", fields);
+    } catch {
+      log.warn("a signing key could not be sealed under the current master key; trying again", fields);
+    }
   }
 
   async #unseal(records: readonly SigningKeyRecord[], readAtMs: number): Promise<Copy> {

@@ -7,10 +7,11 @@ import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
 import { compileNetworks } from "./allowed-ips.ts";
-import type { Key, KeyOwner, KeyState } from "./key.ts";
+import { hasEnded, type Key, type KeyOwner, type KeySecretDigest, type KeyState } from "./key.ts";
 import { findSecret, MAX_KEY_LENGTH, MissingPepper } from "./key-secret.ts";
 import type { KeyStore, KeyWithSecrets } from "./key-store.ts";
 import { ownLimit } from "./limit-requests.ts";
+import type { SecretRehasher } from "./secret-rehasher.ts";
 import type { Tiers } from "./tiers.ts";
 
 /**
@@ -65,6 +66,7 @@ export interface KeyRecordsDeps {
   /** The figures of keys by id, for calls that know no raw key. */
   readonly limitsCache: RecordCache<KeyLimits>;
   readonly ring: KeyRing;
+  readonly rehasher: Pick<SecretRehasher, "matched">;
   readonly tiers: Tiers;
   readonly clock: Clock;
   readonly databaseClock: DatabaseClock;
@@ -152,10 +154,11 @@ export class KeyRecords {
   }
 
   #match(rawKey: string, found: KeyWithSecrets | undefined): KeyRecord | undefined {
-    const { ring, tiers, log } = this.#deps;
+    const { ring, rehasher, tiers, log } = this.#deps;
     try {
-      const secret = findSecret(ring, rawKey, found?.secrets ?? []);
+      const secret = findSecret(ring, rawKey, found?.secrets ?? [], (each) => this.#isOver(found, each));
       if (secret === undefined || found === undefined) return undefined;
+      rehasher.matched(rawKey, secret);
       return Object.seal({
         key: found.key,
         owner: found.owner,
@@ -170,6 +173,13 @@ export class KeyRecords {
       log.error("a master key version is missing from LATCHKEY_MASTER_KEYS", { version: error.version });
       throw new DomainError("MASTER_KEY_MISSING", "the service lacks a master key; its operators must add it");
     }
+  }
+
+  /** Neither the end of a key nor that of a secret is ever taken back. */
+  #isOver(found: KeyWithSecrets | undefined, secret: KeySecretDigest): boolean {
+    const nowMs = this.#deps.databaseClock.nowMs();
+    if (found === undefined || hasEnded(found.key, nowMs)) return true;
+    return secret.expiresAtMs !== undefined && secret.expiresAtMs <= nowMs;
   }
 }
 

@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { CHECKSUM_LENGTH, checksum62 } from "../lib/base62.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { randomBase62 } from "../lib/random.ts";
-import type { KeyKind, KeySecretDigest } from "./key.ts";
+import type { KeyKind, KeySecretDigest, SecretRehash } from "./key.ts";
 
 /*
  * A raw key: `<prefix>_<environment>_<id:16><secret:43><crc:6>`, all base62 behind the second underscore. The secret is
@@ -76,26 +76,35 @@ function digestOf(ring: KeyRing, rawKey: string): Buffer {
   return hmac(ring.currentKey("api-key-pepper"), rawKey);
 }
 
+/** What a secret that the raw key just matched is to be kept as; undefined unless its version is behind the ring's. */
+export function rehashOf(ring: KeyRing, rawKey: string, secret: KeySecretDigest): SecretRehash | undefined {
+  if (!ring.isBehind(secret.pepperVersion)) return undefined;
+  return { from: secret, to: { digest: digestOf(ring, rawKey), pepperVersion: ring.current } };
+}
+
 /** What a raw key is compared with when its id is unknown, so that both cost the same. */
 const NO_SECRETS: readonly KeySecretDigest[] = [{ digest: Buffer.alloc(32), pepperVersion: 0, expiresAtMs: undefined }];
 
 /**
  * The secret among these that the raw key holds; undefined if it is none of them.
  *
- * @throws MissingPepper if none matches but one was kept under a version that the ring lacks: then the answer is not
- *         known, and "no" would turn a good key bad
+ * @param isOver whether a secret can never be good again. One that is, under a version that the ring lacks, stands in
+ *               nobody's way: the raw key is refused whether it holds that secret or none
+ * @throws MissingPepper if none matches but one that may be good was kept under a version that the ring lacks: then the
+ *         answer is not known, and "no" would turn a good key bad
  */
 export function findSecret(
   ring: KeyRing,
   rawKey: string,
   secrets: readonly KeySecretDigest[],
+  isOver: (secret: KeySecretDigest) => boolean = () => false,
 ): KeySecretDigest | undefined {
   let found: KeySecretDigest | undefined;
   let missing: number | undefined;
   for (const secret of secrets.length > 0 ? secrets : NO_SECRETS) {
     const pepper = secret.pepperVersion === 0 ? Buffer.alloc(32) : ring.derive("api-key-pepper", secret.pepperVersion);
     if (pepper === undefined) {
-      missing = secret.pepperVersion;
+      if (!isOver(secret)) missing = secret.pepperVersion;
       continue;
     }
     if (timingSafeEqual(hmac(pepper, rawKey), secret.digest) && secret.pepperVersion !== 0) found = secret;

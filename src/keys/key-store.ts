@@ -1,6 +1,6 @@
 import type { AuditEntry } from "../audit/audit-event.ts";
 import type { LimitFigures } from "../limits/limit.ts";
-import type { Key, KeyKind, KeyOwner, KeySecretDigest, StoredKeyState } from "./key.ts";
+import type { Key, KeyKind, KeyOwner, KeySecretDigest, SecretRehash, StoredKeyState } from "./key.ts";
 
 /** All that a verdict needs to know of one key id, as one statement saw it. */
 export interface KeyWithSecrets {
@@ -148,6 +148,15 @@ export interface KeyStore {
   list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage>;
   /** Notes uses: the later of what is there and what is given. Never touches another column or the version. */
   recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void>;
+  /**
+   * Keeps secrets under another version of the pepper: each whose digest and version are still those in `from`, and of
+   * it nothing else, not its end, its key or the key's version; no copy needs to learn of it. What is not found as it
+   * was is left alone: of any number of processes that move one secret one does, and a rotation meanwhile waits or is
+   * waited for.
+   *
+   * @returns how many were moved
+   */
+  rehashSecrets(rehashes: readonly SecretRehash[]): Promise<number>;
   /** Whether a service credential with this scope could be used now. */
   hasUsableCredential(scope: string): Promise<boolean>;
 }

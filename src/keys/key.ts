@@ -5,7 +5,8 @@
  *                check the fields (key-fields), ask what the actor may (grants), change the key in one transaction
  *                (key-store, by change-key)
  *   verification verify-key, batch-verify-keys: form and checksum (key-secret), record (key-records, from memory or by
- *                one read), judgement (judge-key, pure), limits; then a note of the use (usage-recorder)
+ *                one read), judgement (judge-key, pure), limits; then a note of the use (usage-recorder). A secret
+ *                that is still kept under an older master key is moved to the current one (secret-rehasher)
  *
  * A service credential is a key of kind `service`: the same format, table, digest, cache and rotation. The room knows
  * nothing of sessions, passwords, gRPC or SQL, and it never sees a raw key again after it was issued, but for the one
@@ -67,6 +68,12 @@ export interface KeySecretDigest {
   readonly pepperVersion: number;
   /** When a rotation ends it; undefined while it is the newest. */
   readonly expiresAtMs: number | undefined;
+}
+
+/** A secret that is to be kept under another version of the pepper: what it is kept as, and what it shall be. */
+export interface SecretRehash {
+  readonly from: Pick<KeySecretDigest, "digest" | "pepperVersion">;
+  readonly to: Pick<KeySecretDigest, "digest" | "pepperVersion">;
 }
 
 /** Where a key stands at a time. */

@@ -18,7 +18,7 @@ export interface MasterKey {
 }
 
 /**
- * The master secrets of the service as a ring: the first makes, all verify. Keys are derived from them by HKDF-SHA-256
+ * The master secrets of the service as a ring: the first makes, all verify. Newer ones have higher versions. Keys are derived from them by HKDF-SHA-256
  * (RFC 5869) with the purpose as `info`; 32 bytes each, computed once.
  */
 export class KeyRing {
@@ -44,6 +44,14 @@ export class KeyRing {
     const key = Buffer.from(hkdfSync("sha256", master, new Uint8Array(0), `latchkey/v1/${purpose}`, 32));
     this.#derived.set(`${version}:${purpose}`, key);
     return key;
+  }
+
+  /**
+   * Whether what is kept under a version should be kept under the current one instead. Only ever towards a higher
+   * version: while a ring is rolled out, processes whose rings have another order would else rewrite each other's rows.
+   */
+  isBehind(version: number): boolean {
+    return version < this.current;
   }
 
   /** The key of a purpose under the current version. */

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { EntityManager as AnyEntityManager, MikroORM, Options } from "@mikro-orm/core";
 import { Migrator } from "@mikro-orm/migrations";
 import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
@@ -12,11 +13,18 @@ import { withMigrationLock } from "./migration-lock.ts";
 import { FirstSchema } from "./migrations/0001-first-schema.ts";
 import { LoginThrottles } from "./migrations/0002-login-throttles.ts";
 import { AuditEvents } from "./migrations/0003-audit-events.ts";
+import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
 export type DatabaseTarget =
-  | { readonly kind: "postgres"; readonly url: string; readonly poolSize: number }
+  | {
+      readonly kind: "postgres";
+      readonly url: string;
+      readonly poolSize: number;
+      /** Longest that one statement may run, but for hot reads. Default 1 s. Also bounds waiting for a row's lock. */
+      readonly statementTimeoutMs?: number;
+    }
   /** PGlite in a folder of its own, which one process may use at a time. */
   | { readonly kind: "embedded"; readonly folder: string };
 
@@ -46,12 +54,13 @@ interface Listenable {
 /** A row of a plain read. Times are selected as milliseconds (see `ms`), so that both drivers give the same types. */
 export type Row = Record<string, unknown>;
 
-/** Longest that one statement may run. Also bounds waiting for a row's lock. */
 const STATEMENT_TIMEOUT_MS = 1000;
 /** A hot read that takes longer than this has met a frozen or dead server: the caller has 300 ms in all. */
 const READ_TIMEOUT_MS = 120;
 const READ_CONNECTIONS = 4;
 const MAX_ATTEMPTS = 3;
+/** Where the embedded database is in its data folder. */
+export const EMBEDDED_FOLDER = "pgdata";
 /** Signals on it say that a change was committed. */
 export const CHANGES_CHANNEL = "latchkey_changes";
 
@@ -80,7 +89,7 @@ export class Database {
     if (target.kind === "embedded") {
       const unlock = lockFolder(target.folder);
       try {
-        const orm = await PgliteOrm.init({ ...ORM_OPTIONS, dbName: `${target.folder}/pgdata` } as never);
+        const orm = await PgliteOrm.init({ ...ORM_OPTIONS, dbName: join(target.folder, EMBEDDED_FOLDER) } as never);
         await connect(orm);
         return new Database(orm, orm, options, unlock);
       } catch (error) {
@@ -214,14 +223,19 @@ export function bytesOf(value: unknown): Buffer {
 const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator],
-  migrations: { migrationsList: [FirstSchema, LoginThrottles, AuditEvents], snapshot: false, silent: true },
+  migrations: {
+    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions],
+    snapshot: false,
+    silent: true,
+  },
   // The ORM's own log would print SQL and driver messages, which may quote values.
   logger: () => {},
   colors: false,
   metadataCache: { enabled: false },
 } satisfies Partial<Options>;
 
-function managementOptions(target: { url: string; poolSize: number }) {
+function managementOptions(target: DatabaseTarget & { kind: "postgres" }) {
+  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = target;
   return {
     ...ORM_OPTIONS,
     clientUrl: target.url,
@@ -229,9 +243,9 @@ function managementOptions(target: { url: string; poolSize: number }) {
     driverOptions: {
       keepAlive: true,
       connectionTimeoutMillis: 2000,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
+      statement_timeout: statementTimeoutMs,
       application_name: "latchkey",
-      onPoolCreated: destroySilent(STATEMENT_TIMEOUT_MS + 500),
+      onPoolCreated: destroySilent(statementTimeoutMs + 500),
     },
   };
 }

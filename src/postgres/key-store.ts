@@ -1,6 +1,6 @@
 import { LockMode } from "@mikro-orm/core";
 import type { SqlEntityManager } from "@mikro-orm/sql";
-import type { Key, KeyKind, KeyOwner } from "../keys/key.ts";
+import type { Key, KeyKind, KeyOwner, SecretRehash } from "../keys/key.ts";
 import type {
   AddSecret,
   AddSecretOutcome,
@@ -21,6 +21,7 @@ import type {
 import type { Database, Transaction } from "./database.ts";
 import { KeyReads } from "./key-reads.ts";
 import { toKey, toOwner } from "./key-rows.ts";
+import { recordUses, rehashSecrets } from "./key-use-writes.ts";
 import { KeyRequestRow, KeyRow, KeySecretRow, UserRow } from "./tables.ts";
 
 const DAY_MS = 86_400_000;
@@ -153,17 +154,12 @@ export class PostgresKeyStore implements KeyStore {
     });
   }
 
-  async recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void> {
-    // Ordered by id, so that two processes that flush the same keys can't lock each other out.
-    await this.#database.run(
-      `with used as (
-         select k.id, to_timestamp(u.at_ms / 1000) as at
-         from unnest(?::text[], ?::float8[]) as u (id, at_ms) join api_keys k on k.id = u.id
-         order by k.id for update of k
-       )
-       update api_keys k set last_used_at = greatest(k.last_used_at, used.at) from used where used.id = k.id`,
-      [`{${uses.map((use) => use.keyId).join(",")}}`, `{${uses.map((use) => use.usedAtMs).join(",")}}`],
-    );
+  recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void> {
+    return recordUses(this.#database, uses);
+  }
+
+  rehashSecrets(rehashes: readonly SecretRehash[]): Promise<number> {
+    return rehashSecrets(this.#database, rehashes);
   }
 
   async hasUsableCredential(scope: string): Promise<boolean> {
@@ -258,7 +254,12 @@ function apply(row: KeyRow, changes: KeyChanges, now: Date): void {
 
 /** Ends the newest secret after the overlap, and without an overlap all. @returns how many older ones live on */
 async function endOlderSecrets(tx: Transaction, key: KeyRow, overlapMs: number): Promise<number> {
-  const secrets = await tx.em.find(KeySecretRow, { keyId: key.id });
+  // Locked, in the order of rehashSecrets: a secret that gets another digest before it is given its end would miss it.
+  const secrets = await tx.em.find(
+    KeySecretRow,
+    { keyId: key.id },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { digest: "asc" } },
+  );
   const keyEndMs = key.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY;
   const end = new Date(Math.min(tx.now.getTime() + overlapMs, keyEndMs));
   for (const secret of secrets) {

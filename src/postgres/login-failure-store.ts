@@ -133,12 +133,13 @@ function toFound(row: Row | undefined): FoundFailures {
 }
 
 /** One statement, since a place among the hashes is held meanwhile. */
-function countSql({ accounts, network, address, isGuess }: LoginSubject, now: string): [string, unknown[]] {
+function countSql(subject: LoginSubject, now: string): [string, unknown[]] {
+  const { accounts, ringVersion, network, address, isGuess } = subject;
   if (!isGuess) return [COUNT_FOR_ADDRESS, [address, now, now]];
   const digest = hex(accounts[0]);
   return [
     `with of_address as (${COUNT_FOR_ADDRESS}), of_account as (${COUNT_FOR_ACCOUNT}) ${COUNT_FOR_NETWORK}`,
-    [address, now, now, digest, now, digest, network, now, now],
+    [address, now, now, digest, ringVersion, now, digest, ringVersion, network, now, now],
   ];
 }
 
@@ -153,14 +154,16 @@ const COUNT_FOR_ADDRESS = `insert into login_addresses as a (address, failed_at,
       || excluded.failed_at,
     forget_at = excluded.forget_at`;
 
-const COUNT_FOR_ACCOUNT = `insert into login_accounts as a (account_digest, failures, failed_at)
-  values (decode(?, 'hex'), 1, ?::timestamptz)
-  on conflict (account_digest) do update set failures = a.failures + 1, failed_at = excluded.failed_at`;
+const COUNT_FOR_ACCOUNT = `insert into login_accounts as a (account_digest, ring_version, failures, failed_at)
+  values (decode(?, 'hex'), ?::int, 1, ?::timestamptz)
+  on conflict (account_digest) do update set
+    ring_version = excluded.ring_version, failures = a.failures + 1, failed_at = excluded.failed_at`;
 
 const COUNT_FOR_NETWORK = `insert into login_networks as n
-    (account_digest, network, failures, failed_at, logged_in_at, forget_at)
-  values (decode(?, 'hex'), ?, 1, ?::timestamptz, null, ?::timestamptz + ${MEMORY})
+    (account_digest, ring_version, network, failures, failed_at, logged_in_at, forget_at)
+  values (decode(?, 'hex'), ?::int, ?, 1, ?::timestamptz, null, ?::timestamptz + ${MEMORY})
   on conflict (account_digest, network) do update set
+    ring_version = excluded.ring_version,
     failures = case when n.failed_at > excluded.failed_at - ${MEMORY} then n.failures + 1 else 1 end,
     failed_at = excluded.failed_at,
     forget_at = greatest(n.forget_at, excluded.forget_at)`;
@@ -176,25 +179,26 @@ async function takeBackFromAddress(tx: Transaction, { address }: LoginSubject, {
 }
 
 /** What others failed since this one was counted goes on. */
-async function endRun(tx: Transaction, { accounts }: LoginSubject, { atMs, ofAccount }: CountedFailure) {
+async function endRun(tx: Transaction, { accounts, ringVersion }: LoginSubject, { atMs, ofAccount }: CountedFailure) {
   const [own, digests] = ofAccounts(accounts);
   const rows = await tx.em.execute<Row[]>(`delete from login_accounts where ${own} returning failures`, digests);
   const failures = rows.reduce((sum, row) => sum + (row.failures as number), 0);
   if (ofAccount === 0 || failures <= ofAccount) return;
   await tx.em.execute(
-    "insert into login_accounts (account_digest, failures, failed_at) values (decode(?, 'hex'), ?::int, ?::timestamptz)",
-    [hex(accounts[0]), failures - ofAccount, iso(atMs)],
+    `insert into login_accounts (account_digest, ring_version, failures, failed_at)
+     values (decode(?, 'hex'), ?::int, ?::int, ?::timestamptz)`,
+    [hex(accounts[0]), ringVersion, failures - ofAccount, iso(atMs)],
   );
 }
 
-async function noteLogin(tx: Transaction, { accounts, network }: LoginSubject): Promise<void> {
+async function noteLogin(tx: Transaction, { accounts, ringVersion, network }: LoginSubject): Promise<void> {
   const [own, digests] = ofAccounts(accounts);
   const now = tx.now.toISOString();
   await tx.em.execute(`delete from login_networks where ${own} and network = ?`, [...digests, network]);
   await tx.em.execute(
-    `insert into login_networks (account_digest, network, failures, failed_at, logged_in_at, forget_at)
-     values (decode(?, 'hex'), ?, 0, null, ?::timestamptz, ?::timestamptz + ${span(LOGIN_LIMITS.knownNetworkMs)})`,
-    [hex(accounts[0]), network, now, now],
+    `insert into login_networks (account_digest, ring_version, network, failures, failed_at, logged_in_at, forget_at)
+     values (decode(?, 'hex'), ?::int, ?, 0, null, ?::timestamptz, ?::timestamptz + ${span(LOGIN_LIMITS.knownNetworkMs)})`,
+    [hex(accounts[0]), ringVersion, network, now, now],
   );
   await tx.em.execute(
     `delete from login_networks where ${own} and network in

@@ -4,6 +4,7 @@ import { PasswordResetRow } from "./tables.ts";
 /** A one-time token as it is kept: its digest, and how long it is good for. */
 export interface NewReset {
   readonly digest: Uint8Array;
+  readonly ringVersion: number;
   readonly lifeMs: number;
 }
 
@@ -11,7 +12,9 @@ export interface NewReset {
 export async function insertReset(tx: Transaction, userId: string, reset: NewReset): Promise<Date> {
   const expiresAt = new Date(tx.now.getTime() + reset.lifeMs);
   const tokenDigest = Buffer.from(reset.digest);
-  tx.em.persist(tx.em.create(PasswordResetRow, { tokenDigest, userId, createdAt: tx.now, expiresAt, usedAt: null }));
+  const { ringVersion } = reset;
+  const row = { tokenDigest, ringVersion, userId, createdAt: tx.now, expiresAt, usedAt: null };
+  tx.em.persist(tx.em.create(PasswordResetRow, row));
   await tx.em.flush();
   return expiresAt;
 }

@@ -40,6 +40,8 @@ const PasswordResetSchema = defineEntity({
   tableName: "password_resets",
   properties: {
     tokenDigest: p.blob().primary(),
+    /** Master key version of the digest. */
+    ringVersion: p.integer(),
     userId: p.text(),
     createdAt: time(),
     expiresAt: time(),

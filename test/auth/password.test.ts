@@ -42,6 +42,9 @@ describe("a stored password", () => {
     expect(await rotated.matches(stored, PASSWORD)).toBe(true);
     expect(rotated.needsRehash(stored)).toBe(true);
     expect(newHasher().needsRehash(stored)).toBe(false);
+    // Nor back again, where a process has the rings in the old order still.
+    const turnedBack = newHasher({ ring: new KeyRing([oldKey, { version: 2, bytes: randomBytes(32) }]) });
+    expect(turnedBack.needsRehash(await rotated.hash(PASSWORD))).toBe(false);
   });
 
   it("is an internal fault, not a wrong password, when the ring lacks its version", async () => {

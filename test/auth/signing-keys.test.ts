@@ -16,7 +16,7 @@ const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
 
 /** The real store, which counts its reads and can be cut off. */
 function observed(store: SigningKeyStore) {
-  const observer = { reads: 0, additions: 0, isAway: false };
+  const observer = { reads: 0, additions: 0, isAway: false, isSealingAway: false };
   const list = () => {
     observer.reads++;
     return observer.isAway ? Promise.reject(new DomainError("DATABASE_UNAVAILABLE", "away")) : store.list();
@@ -26,7 +26,9 @@ function observed(store: SigningKeyStore) {
     return observer.isAway ? Promise.reject(new DomainError("DATABASE_UNAVAILABLE", "away")) : store.addNext(input);
   };
   const addUnlessOneSigns = (key: SealedSigningKey) => store.addUnlessOneSigns(key);
-  return { observer, store: { list, addUnlessOneSigns, addNext } };
+  const reseal: SigningKeyStore["reseal"] = (input) =>
+    observer.isSealingAway ? Promise.reject(new DomainError("DATABASE_UNAVAILABLE", "away")) : store.reseal(input);
+  return { observer, store: { list, addUnlessOneSigns, addNext, reseal } };
 }
 
 describe("signing keys", () => {
@@ -217,6 +219,40 @@ describe("signing keys", () => {
     await expect(keys.signer()).rejects.toMatchObject({ reason: "MASTER_KEY_MISSING" });
     await expect(keys.verifier(forged.kid)).rejects.toMatchObject({ reason: "MASTER_KEY_MISSING" });
     expect(log.lines[0]).toMatchObject({ level: "error", fields: { kid: forged.kid, failure: "tampered" } });
+  });
+
+  it("are sealed anew under the first of the ring when they are read, and stay the same keys", async () => {
+    const [old, newer] = [
+      { version: 1, bytes: randomBytes(32) },
+      { version: 2, bytes: randomBytes(32) },
+    ] as const;
+    const versions = async () => (await kept.list()).keys.map(({ sealVersion }) => sealVersion);
+    const { publicJwk } = await newProcess(new KeyRing([old])).keys.signer();
+    // Appended only, then put first in several processes at once: nobody has to log in or verify for it.
+    await newProcess(new KeyRing([old, newer])).keys.sealAnew();
+    expect(await versions()).toEqual([1]);
+    const processes = Array.from({ length: 3 }, () => newProcess(new KeyRing([newer, old])));
+    await Promise.all(processes.map(({ keys }) => keys.sealAnew()));
+    await vi.waitFor(async () => expect(await versions()).toEqual([2]));
+    const told = () => processes.flatMap(({ log }) => log.lines);
+    await vi.waitFor(() => expect(told()).toMatchObject([{ level: "info", fields: { version: 2 } }]));
+    expect((await newProcess(new KeyRing([newer])).keys.signer()).publicJwk).toEqual(publicJwk);
+  });
+
+  it("go on as they are where they can't be sealed anew, and the next read tries again", async () => {
+    const [old, newer] = [
+      { version: 1, bytes: randomBytes(32) },
+      { version: 2, bytes: randomBytes(32) },
+    ] as const;
+    const { kid } = await newProcess(new KeyRing([old])).keys.signer();
+    const { keys, observer, log } = newProcess(new KeyRing([newer, old]));
+    observer.isSealingAway = true;
+    expect((await keys.signer()).kid).toBe(kid);
+    await vi.waitFor(() => expect(log.lines).toMatchObject([{ level: "warn", fields: { kid, version: 2 } }]));
+    observer.isSealingAway = false;
+    keys.clear();
+    await keys.verifier(kid);
+    await vi.waitFor(async () => expect((await kept.list()).keys).toMatchObject([{ kid, sealVersion: 2 }]));
   });
 
   it("a key sealed under a version that the ring lacks is an internal fault, not an unknown key", async () => {

@@ -12,7 +12,8 @@ const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
 /** An attempt on an account that nobody tried before, from a network and an address of its own. */
 function newSubject(more: Partial<LoginSubject> = {}): LoginSubject {
   const tag = randomBytes(8).toString("hex");
-  return { accounts: [randomBytes(32)], network: `net ${tag}`, address: `ip ${tag}`, isGuess: true, ...more };
+  const accounts: LoginSubject["accounts"] = [randomBytes(32)];
+  return { accounts, ringVersion: 1, network: `net ${tag}`, address: `ip ${tag}`, isGuess: true, ...more };
 }
 
 const from = (subject: LoginSubject, network: string): LoginSubject => ({ ...newSubject(), ...subject, network });

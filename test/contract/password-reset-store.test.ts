@@ -35,7 +35,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("PasswordResetStore on %s", (kind)
   }
 
   const create = (userId: string, digest: Uint8Array) =>
-    store.create({ userId, reset: { digest, lifeMs: DAYS }, by: BY });
+    store.create({ userId, reset: { digest, ringVersion: 1, lifeMs: DAYS }, by: BY });
   const complete = (digest: Uint8Array) =>
     store.complete({ digests: [digest], passwordHash: "new", session: newSession(), clientIp: BY.clientIp });
 

@@ -1,6 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { newSigningKey, signingKeyState } from "../../src/auth/signing-key.ts";
+import {
+  newSigningKey,
+  type SigningKey,
+  sealSigningKey,
+  signingKeyState,
+  unsealSigningKey,
+} from "../../src/auth/signing-key.ts";
 import type { SigningKeyStore } from "../../src/auth/signing-key-store.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
@@ -27,6 +33,24 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     const { keys, databaseMs } = await store.list();
     expect(keys).toEqual([]);
     expect(Math.abs(databaseMs - test.clock.nowMs())).toBeLessThan(5000);
+  });
+
+  it("keeps a key sealed anew, by one of many processes, and changes nothing else of it", async () => {
+    const newer = new KeyRing([{ version: 5, bytes: randomBytes(32) }]);
+    await store.addUnlessOneSigns(await newSigningKey(ring, "EdDSA"));
+    const [from] = (await store.list()).keys;
+    const key = (await unsealSigningKey(ring, from!)) as SigningKey;
+    test.changes.length = 0;
+    const sealedAnew = Array.from({ length: 5 }, () => sealSigningKey(newer, key));
+    const kept = await Promise.all(sealedAnew.map((to) => store.reseal({ from: from!, to })));
+    expect(kept.filter(Boolean)).toHaveLength(1);
+    const [after] = (await store.list()).keys;
+    const { sealed } = sealedAnew[kept.indexOf(true)]!;
+    expect(after).toEqual({ ...from, sealed, sealVersion: 5 });
+    expect(await unsealSigningKey(newer, after!)).toMatchObject({ kid: from!.kid, publicJwk: key.publicJwk });
+    expect(test.changes).toEqual([]);
+    const unknown = { ...after!, kid: "unknown" };
+    expect(await store.reseal({ from: unknown, to: sealSigningKey(newer, key) })).toBe(false);
   });
 
   it("keeps one first key of many processes, every time", async () => {

@@ -40,7 +40,7 @@ function newSession(): NewSession {
 }
 
 function newReset() {
-  return { digest: randomBytes(32), lifeMs: DAYS };
+  return { digest: randomBytes(32), ringVersion: 1, lifeMs: DAYS };
 }
 
 describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore on %s", (kind) => {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { findSecret, MissingPepper, newSecret, parseKey } from "../../src/keys/key-secret.ts";
+import { findSecret, MissingPepper, newSecret, parseKey, rehashOf } from "../../src/keys/key-secret.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 
 const format = { prefix: "kit", environments: ["live", "test"] };
@@ -79,9 +79,37 @@ describe("finding the secret that a raw key holds", () => {
     expect(find).toThrow(MissingPepper);
   });
 
+  it("says no where a master key is missing but what it was kept for is over", () => {
+    const over = newSecret(new KeyRing([two]), format, "live").secret;
+    const live = newSecret(new KeyRing([two]), format, "live").secret;
+    const { rawKey } = newSecret(old, format, "live");
+    const isOver = (secret: unknown) => secret === over;
+    expect(findSecret(old, rawKey, [over], isOver)).toBeUndefined();
+    expect(() => findSecret(old, rawKey, [over, live], isOver)).toThrow(MissingPepper);
+  });
+
   it("finds the good one even where another one's master key is missing", () => {
     const good = newSecret(old, format, "live");
     const lost = newSecret(new KeyRing([two]), format, "live", good.keyId);
     expect(findSecret(old, good.rawKey, [lost.secret, good.secret])).toBe(good.secret);
+  });
+});
+
+describe("what a secret is to be kept as", () => {
+  const made = newSecret(new KeyRing([one]), format, "live");
+
+  it("is the digest under the first of the ring, which the same raw key matches", () => {
+    const rotated = new KeyRing([two, one]);
+    const rehash = rehashOf(rotated, made.rawKey, made.secret);
+    expect(rehash).toMatchObject({ from: made.secret, to: { pepperVersion: 2 } });
+    const moved = { ...rehash!.to, expiresAtMs: undefined };
+    expect(findSecret(new KeyRing([two]), made.rawKey, [moved])).toBe(moved);
+    expect(rehashOf(rotated, made.rawKey, moved)).toBeUndefined();
+  });
+
+  it("is what it is while another version is only appended, and after the order was turned back", () => {
+    expect(rehashOf(new KeyRing([one, two]), made.rawKey, made.secret)).toBeUndefined();
+    const newer = newSecret(new KeyRing([two]), format, "live");
+    expect(rehashOf(new KeyRing([one, two]), newer.rawKey, newer.secret)).toBeUndefined();
   });
 });

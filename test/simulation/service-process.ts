@@ -90,7 +90,8 @@ export class ServiceProcess {
     const limitsCache = new RecordCache<KeyLimits>(copies);
     this.#bus.add(cache);
     const store = { read: (keyIds: readonly string[]) => this.#read(keyIds) };
-    const records = new KeyRecords({ store, cache, limitsCache, ring, tiers, clock, databaseClock, log });
+    const rehasher = { matched: () => {} };
+    const records = new KeyRecords({ store, cache, limitsCache, ring, rehasher, tiers, clock, databaseClock, log });
     const usage = { used: () => {} };
     this.#verifyDeps = { records, limiter: LIMITER, usage, format, clock, databaseClock };
   }

@@ -1,0 +1,56 @@
+import type { SecretRehash } from "../keys/key.ts";
+import type { Database } from "./database.ts";
+
+/*
+ * What is written in the background because keys are used, by one statement each. Rows are locked in the order of their
+ * primary keys, so that two processes that write the same ones can't lock each other out.
+ */
+
+/** As KeyStore.recordUses has it. */
+export async function recordUses(
+  database: Database,
+  uses: readonly { readonly keyId: string; readonly usedAtMs: number }[],
+): Promise<void> {
+  await database.run(
+    `with used as (
+       select k.id, to_timestamp(u.at_ms / 1000) as at
+       from unnest(?::text[], ?::float8[]) as u (id, at_ms) join api_keys k on k.id = u.id
+       order by k.id for update of k
+     )
+     update api_keys k set last_used_at = greatest(k.last_used_at, used.at) from used where used.id = k.id`,
+    [arrayOf(uses.map((use) => use.keyId)), arrayOf(uses.map((use) => use.usedAtMs))],
+  );
+}
+
+/**
+ * As KeyStore.rehashSecrets has it. Who waited for a row sees it as the other left it, and leaves it alone if it was
+ * moved; a rotation locks the secrets of its key in the same order.
+ */
+export async function rehashSecrets(database: Database, rehashes: readonly SecretRehash[]): Promise<number> {
+  const hex = (digest: Uint8Array) => Buffer.from(digest).toString("hex");
+  const [row] = await database.run(
+    `with wanted as (
+       select s.digest, r.to_digest, r.to_version
+       from unnest(?::text[], ?::int[], ?::text[], ?::int[]) as r (from_digest, from_version, to_digest, to_version)
+       join key_secrets s on s.digest = decode(r.from_digest, 'hex') and s.pepper_version = r.from_version
+       order by s.digest for update of s
+     ), moved as (
+       update key_secrets s set digest = decode(wanted.to_digest, 'hex'), pepper_version = wanted.to_version
+       from wanted where s.digest = wanted.digest
+       returning 1
+     )
+     select count(*)::int as moved from moved`,
+    [
+      arrayOf(rehashes.map(({ from }) => hex(from.digest))),
+      arrayOf(rehashes.map(({ from }) => from.pepperVersion)),
+      arrayOf(rehashes.map(({ to }) => hex(to.digest))),
+      arrayOf(rehashes.map(({ to }) => to.pepperVersion)),
+    ],
+  );
+  return row?.moved as number;
+}
+
+/** An array literal of what needs no quoting: ids, hexadecimal digits, numbers. */
+function arrayOf(values: readonly (string | number)[]): string {
+  return `{${values.join(",")}}`;
+}

@@ -1,0 +1,104 @@
+import { randomBytes } from "node:crypto";
+import { Code } from "@connectrpc/connect";
+import { afterEach, describe, expect, it } from "vitest";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { errorOf } from "../support/errors.ts";
+import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
+
+const newBytes = () => randomBytes(32).toString("base64");
+
+describe("a master key", { timeout: 60_000 }, () => {
+  let service: TestService;
+  const [one, two] = [`1:${newBytes()}`, `2:${newBytes()}`];
+  const ring = (...versions: string[]) => ({ LATCHKEY_MASTER_KEYS: versions.join() });
+  afterEach(() => service?.[Symbol.asyncDispose]());
+
+  const verify = (credential: string, apiKey: string) =>
+    service.client(KeyService, credential).verifyKey({ apiKey, cost: 0 });
+  const errors = () => service.lines.filter(({ level }) => level === "error");
+  const missing = () => service.lines.filter(({ message }) => message.includes("lacks a version that is in use"));
+
+  it("can be removed once another one was appended and then put first, and what was used since is good", async () => {
+    service = await startTestService(ring(one));
+    const { apiKey, person } = await service.newKey();
+    const verifier = await service.newCredential("verify");
+    expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
+
+    // Each restart is a process that has none of its records in memory, however hot they were.
+    await service.restart(ring(one, two));
+    expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
+    expect(service.lines.filter(({ message }) => message.startsWith("moved secrets"))).toEqual([]);
+    await service.restart(ring(two, one));
+    for (let n = 0; n < 3; n++) expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
+    await service.client(AuthService).login({ email: person.email, password: PASSWORD });
+    await service.restart(ring(two));
+    expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
+    const { tokens } = await service.client(AuthService).login({ email: person.email, password: PASSWORD });
+    await service.client(AuthService, tokens!.accessToken).getCurrentUser({});
+    // Signed by a key that was sealed under the one that is gone.
+    await service.client(AuthService, person.tokens.accessToken).getCurrentUser({});
+    expect(service.lines).toContainEqual({
+      level: "info",
+      message: "moved secrets to the current master key",
+      secrets: 2,
+      version: 2,
+    });
+    expect(errors()).toEqual([]);
+    // What does not move is told: the operator's own credential was not used, and refresh tokens keep their version.
+    expect(missing()).toEqual([
+      expect.objectContaining({ level: "warn", version: 1, service_credential_secrets: 1, sessions: 1 }),
+    ]);
+    const refreshed = service.client(AuthService).refresh({ refreshToken: person.tokens.refreshToken });
+    expect(await errorOf(refreshed)).toMatchObject({ code: Code.Unavailable, reason: "MASTER_KEY_MISSING" });
+  });
+
+  it("that is missing makes keys in use UNAVAILABLE with an alarm, never INVALID, until it is back", async () => {
+    service = await startTestService(ring(one));
+    const { apiKey, person } = await service.newKey();
+    const revoked = await person.keys.issueKey({ name: "revoked" });
+    await person.keys.revokeKey({ keyId: revoked.key!.id });
+    await service.restart(ring(two, one));
+    const verifier = await service.newCredential("verify");
+    expect((await verify(verifier, revoked.apiKey)).verdict).toBe(Verdict.REVOKED);
+    await service.restart(ring(two));
+    expect(missing()).toMatchObject([{ version: 1, api_key_secrets: 1, password_hashes: 1, sessions: 1 }]);
+    expect(errors()).toEqual([]);
+    expect(await errorOf(verify(verifier, apiKey))).toMatchObject({
+      code: Code.Unavailable,
+      reason: "MASTER_KEY_MISSING",
+    });
+    const alarm = { level: "error", message: "a master key version is missing from LATCHKEY_MASTER_KEYS", version: 1 };
+    expect(errors()).toContainEqual(alarm);
+    const login = service.client(AuthService).login({ email: person.email, password: PASSWORD });
+    expect(await errorOf(login)).toMatchObject({ code: Code.Unavailable });
+    await service.restart(ring(two, one));
+    expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
+    expect(missing()).toHaveLength(1);
+  });
+
+  it("that is missing says no more than INVALID of a key that has ended, and raises no alarm", async () => {
+    service = await startTestService(ring(one));
+    const { apiKey, key, person } = await service.newKey();
+    const rotated = await person.keys.issueKey({ name: "rotated" });
+    await person.keys.revokeKey({ keyId: key!.id });
+    await service.restart(ring(two, one));
+    const verifier = await service.newCredential("verify");
+    const owner = service.client(KeyService, person.tokens.accessToken);
+    const next = await owner.rotateKey({ keyId: rotated.key!.id, overlap: { seconds: 0n } });
+    await service.restart(ring(two));
+    for (const ended of [apiKey, rotated.apiKey]) {
+      expect((await verify(verifier, ended)).verdict).toBe(Verdict.INVALID);
+    }
+    expect((await verify(verifier, next.apiKey)).verdict).toBe(Verdict.VALID);
+    expect(errors()).toEqual([]);
+  });
+
+  it("with other bytes under a known version stops the start, which names it and leaves nothing behind", async () => {
+    service = await startTestService(ring(one));
+    const wrong = `1:${newBytes()}`;
+    await expect(service.restart(ring(`3:${newBytes()}`, wrong))).rejects.toThrow(/version 1 has other bytes/);
+    // The control: another version 3 would be refused if that start had made its own one known.
+    await service.restart(ring(`3:${newBytes()}`, one));
+  });
+});
