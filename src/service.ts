@@ -98,6 +98,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     feedStillMs: () => changes.feed.stillMs,
     isDatabaseAway: () => changes.breaker.isOpen || changes.feed.isFailing,
     isLimiterDegraded: () => limiter.isDegraded(),
+    passwordHashes: () => room.authDeps.passwords.hashes,
   });
   const server = createServer(options, room, changes, health, metrics);
   const isServing = () => health.get("") === "SERVING";

@@ -3,7 +3,7 @@ import type { Log } from "../lib/log.ts";
 import { textViolation } from "../lib/text.ts";
 import { parseEmail } from "./email.ts";
 import type { LoginThrottle } from "./login-throttle.ts";
-import type { PasswordHasher } from "./password.ts";
+import type { PasswordHasher, PasswordPlace } from "./password.ts";
 import { passwordFormViolation } from "./password-rules.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -37,13 +37,14 @@ export async function login(
   input: LoginInput,
 ): Promise<{ readonly user: User; readonly tokens: TokenPair }> {
   checkForm(input);
+  using place = deps.passwords.enter(input.signal);
   const email = parseEmail(input.email);
   const emailNormalized = email?.normalized ?? input.email;
   const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, emailNormalized, isGuess: true });
   await attempt.check();
   const found = email === undefined ? undefined : await deps.users.secretsByEmail(email.normalized);
-  const { password, signal } = input;
-  const matched = await deps.passwords.matches(found?.passwordHash, password, signal, () => attempt.count());
+  const { password } = input;
+  const matched = await place.matches(found?.passwordHash, password, () => attempt.count());
   if (found === undefined || !matched || found.user.state !== "active") throw loginFailed();
   const session = await deps.sessions.begin({
     userId: found.user.id,
@@ -54,7 +55,7 @@ export async function login(
   if (session === undefined) throw loginFailed();
   await attempt.succeed();
   const tokens = await tokenPairOf(deps, session);
-  await rehash(deps, found, password);
+  await rehash(deps, place, found, password);
   return { user: found.user, tokens };
 }
 
@@ -71,10 +72,10 @@ function loginFailed(): DomainError {
 }
 
 /** Once for each person after the hash's cost or the master secret changed. The login succeeds without it. */
-async function rehash(deps: LoginDeps, found: UserSecrets, password: string): Promise<void> {
+async function rehash(deps: LoginDeps, place: PasswordPlace, found: UserSecrets, password: string): Promise<void> {
   if (found.passwordHash === undefined || !deps.passwords.needsRehash(found.passwordHash)) return;
   try {
-    const passwordHash = await deps.passwords.hash(password);
+    const passwordHash = await place.hash(password);
     await deps.users.rehash({ id: found.user.id, passwordVersion: found.passwordVersion, passwordHash });
   } catch (error) {
     deps.log.warn("a password was not hashed anew; the next login tries again", {

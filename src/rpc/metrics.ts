@@ -16,6 +16,8 @@ export interface MetricSources {
   isDatabaseAway(): boolean;
   /** Whether limits are judged by this process alone. */
   isLimiterDegraded(): boolean;
+  /** Password hashes that were begun since the start. */
+  passwordHashes(): number;
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -48,6 +50,15 @@ export class Metrics implements CallObserver {
       labelNames: ["method"],
       buckets: SECONDS,
       registers,
+    });
+    new Counter({
+      name: "latchkey_password_hashes_total",
+      help: "Password hashes begun. Each costs tens of milliseconds of a core.",
+      registers,
+      collect: function collect() {
+        this.reset();
+        this.inc(sources.passwordHashes());
+      },
     });
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
