@@ -4,6 +4,7 @@
  */
 
 import { startAuditRetention } from "./audit/audit-retention.ts";
+import { noteRefusedCredential } from "./audit/refusal-recorder.ts";
 import { authenticateUser } from "./auth/authenticate-user.ts";
 import { ChangeBus } from "./changes/change.ts";
 import { ChangeFeed } from "./changes/change-feed.ts";
@@ -105,6 +106,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const ops = new OpsServer({ log, isServing, metrics: () => metrics.text() });
   stack.defer(() => ops.stop());
   stack.defer(startAuditRetention({ audit: room.audit, timers: systemTimers, log, keepMs: config.auditKeepMs }));
+  stack.defer(() => room.refusals.settled());
   room.usage.start();
   stack.defer(() => room.usage.stop());
   stack.defer(() => server.stop());
@@ -165,14 +167,15 @@ function createServer(
       ...auditHandlers({ audit: room.audit, pageTokens }),
     }),
   ];
+  const trusted = compileTrustedProxies(config.trustedProxies);
   const callers = new CallerResolver({
     looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
     openCredential: (token: string) => openCredential(room, token),
     authenticateUser: (accessToken: string) => authenticateUser(room.authDeps, { accessToken }),
     databaseClock: room.keyDeps.databaseClock,
     used: (credentialId: string, atMs: number) => room.usage.used(credentialId, atMs),
+    refused: (id, fault, head) => noteRefusedCredential(room.refusals, id, fault, clientIp(head, trusted)),
   });
-  const trusted = compileTrustedProxies(config.trustedProxies);
   return new RpcServer(
     {
       clock,

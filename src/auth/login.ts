@@ -1,3 +1,4 @@
+import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
 import { DomainError, invalidFields } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { textViolation } from "../lib/text.ts";
@@ -18,6 +19,7 @@ export interface LoginDeps extends TokenPairDeps {
   readonly lifetimes: SessionLifetimes;
   readonly log: Log;
   readonly loginThrottle: LoginThrottle;
+  readonly refusals: Pick<RefusalRecorder, "note">;
 }
 
 export interface LoginInput extends LoginOrigin {
@@ -45,7 +47,11 @@ export async function login(
   const found = email === undefined ? undefined : await deps.users.secretsByEmail(email.normalized);
   const { password } = input;
   const matched = await place.matches(found?.passwordHash, password, () => attempt.count());
-  if (found === undefined || !matched || found.user.state !== "active") throw loginFailed();
+  if (found === undefined || !matched) throw loginFailed();
+  if (found.user.state !== "active") {
+    noteDisabled(deps, found.user.id, input.clientIp);
+    throw loginFailed();
+  }
   const session = await deps.sessions.begin({
     userId: found.user.id,
     passwordVersion: found.passwordVersion,
@@ -65,6 +71,12 @@ function checkForm(input: LoginInput): void {
     passwordFormViolation("password", input.password),
   ].filter((violation) => violation !== undefined);
   if (violations.length > 0) throw invalidFields(violations);
+}
+
+/** Someone knows the password of an account that was taken out of use. */
+function noteDisabled({ refusals }: LoginDeps, userId: string, clientIp: string): void {
+  const details = { reason: "user_disabled" };
+  refusals.note({ kind: "login.refused", about: userId, subjectId: () => userId, clientIp, details });
 }
 
 function loginFailed(): DomainError {
