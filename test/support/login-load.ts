@@ -1,17 +1,21 @@
 /** A process of its own that logs in many times at once, so that what it costs the asker is no part of a measurement. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { type ClientHttp2Session, connect } from "node:http2";
 import { setTimeout as pause } from "node:timers/promises";
-import { Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
-import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { LoginRequestSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 
 export interface LoginLoad {
   readonly address: string;
-  /** How many at once, ... */
+  /** How many clients there are. */
   readonly logins: number;
-  /** ... and how often, one second after the last began: when who was refused is told to come back. */
+  /**
+   * How often each of them logs in. First all at the same moment, then once in every second, when who was refused is told
+   * to come back, each at a moment of his own.
+   */
   readonly waves: number;
 }
 
@@ -41,29 +45,52 @@ export async function loadLogins(load: LoginLoad): Promise<readonly LoginEnd[]> 
   return JSON.parse(output) as LoginEnd[];
 }
 
+/** Straight over HTTP/2 with messages made before: on a small machine a client's own work would be most of what is measured. */
 async function logIn({ address, logins, waves }: LoginLoad): Promise<LoginEnd[]> {
-  const clients = Array.from({ length: CONNECTIONS }, () =>
-    createClient(AuthService, createGrpcTransport({ baseUrl: `http://${address}` })),
-  );
-  const one = async (n: number): Promise<LoginEnd> => {
-    const headers = { "x-forwarded-for": `10.${(n >> 8) & 255}.${n & 255}.1` };
-    const guess = { email: `nobody-${n}@example.com`, password: "violet harbour engine quilt" };
-    const startMs = performance.now();
-    const error = await clients[n % CONNECTIONS]!.login(guess, { headers }).then(() => undefined, ConnectError.from);
-    return {
-      said: error === undefined ? "OK" : (Code[error.code] as string),
-      tookMs: performance.now() - startMs,
-      hasRetryInfo: (error?.findDetails(RetryInfoSchema).length ?? 0) > 0,
-    };
-  };
-  // So that connecting is no part of it.
-  await Promise.all(clients.map((client) => client.logout({ refreshToken: "" })));
+  const sessions = Array.from({ length: CONNECTIONS }, () => connect(`http://${address}`));
+  await Promise.all(sessions.map((session) => once(session, "connect")));
+  const frames = Array.from({ length: waves * logins }, (_, n) => frameOf(`nobody-${n}@example.com`));
   const ends: Promise<LoginEnd>[] = [];
-  for (let wave = 0; wave < waves; wave++) {
-    for (let n = 0; n < logins; n++) ends.push(one(wave * logins + n));
-    await pause(1000);
+  const startMs = performance.now();
+  for (let n = 0; n < waves * logins; n++) {
+    const dueMs = n < logins ? 0 : (n / logins) * 1000;
+    const waitMs = startMs + dueMs - performance.now();
+    if (waitMs > 0) await pause(waitMs);
+    ends.push(one(sessions[n % CONNECTIONS]!, frames[n]!, `10.${(n >> 8) & 255}.${n & 255}.1`));
   }
-  return Promise.all(ends);
+  const all = await Promise.all(ends);
+  for (const session of sessions) session.close();
+  return all;
+}
+
+function frameOf(email: string): Buffer {
+  const login = create(LoginRequestSchema, { email, password: "violet harbour engine quilt" });
+  const body = toBinary(LoginRequestSchema, login);
+  return Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), body]);
+}
+
+function one(session: ClientHttp2Session, frame: Buffer, ip: string): Promise<LoginEnd> {
+  const startMs = performance.now();
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/latchkey.v1.AuthService/Login",
+    "content-type": "application/grpc",
+    te: "trailers",
+    "x-forwarded-for": ip,
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<LoginEnd>();
+  const note = (headers: NodeJS.Dict<unknown>) => {
+    if (headers["grpc-status"] === undefined) return;
+    const details = Buffer.from(String(headers["grpc-status-details-bin"] ?? ""), "base64").toString("latin1");
+    const said = Code[Number(headers["grpc-status"])] ?? "OK";
+    resolve({ said, tookMs: performance.now() - startMs, hasRetryInfo: details.includes(RetryInfoSchema.typeName) });
+  };
+  stream.on("response", note);
+  stream.on("trailers", note);
+  stream.once("error", reject);
+  stream.resume();
+  stream.end(frame);
+  return promise;
 }
 
 if (process.argv[1] === import.meta.filename) {
