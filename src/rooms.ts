@@ -1,5 +1,6 @@
 /** The business rooms as service.ts sees them: each with what it uses. Nothing here listens, and nothing starts. */
 import { availableParallelism } from "node:os";
+import { RefusalRecorder } from "./audit/refusal-recorder.ts";
 import { LoginThrottle } from "./auth/login-throttle.ts";
 import { hashConcurrency, PasswordHasher } from "./auth/password.ts";
 import { SessionCache } from "./auth/session-cache.ts";
@@ -48,7 +49,8 @@ export type Rooms = ReturnType<typeof createRooms>;
 export function createRooms(ground: Ground) {
   const tiers = new Tiers(ground.config.tiers);
   const audit = new PostgresAuditStore(ground.database);
-  return { audit, ...createKeys(ground, tiers), ...createPeople(ground, tiers) };
+  const refusals = new RefusalRecorder({ audit, clock: ground.clock, log: ground.log });
+  return { audit, refusals, ...createKeys(ground, tiers), ...createPeople(ground, tiers, refusals) };
 }
 
 /** API keys and service credentials. */
@@ -78,7 +80,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
 }
 
 /** People, their sessions, and the keys that sign access tokens. */
-function createPeople(ground: Ground, tiers: Tiers) {
+function createPeople(ground: Ground, tiers: Tiers, refusals: RefusalRecorder) {
   const { config, clock, log, ring, database, bus, feed, breaker, databaseClock } = ground;
   const sessions = new PostgresSessionStore(database);
   const sessionCache = new SessionCache({ store: sessions, feed, breaker, clock, databaseClock });
@@ -99,6 +101,8 @@ function createPeople(ground: Ground, tiers: Tiers) {
     ...config.password,
     concurrency: hashConcurrency(availableParallelism(), config.workers),
   });
+  const users = new PostgresUserStore(database);
+  const failures = new PostgresLoginFailureStore(database);
   const authDeps = {
     ring,
     log,
@@ -108,9 +112,10 @@ function createPeople(ground: Ground, tiers: Tiers) {
     sessionCache,
     signingKeys,
     passwords,
-    users: new PostgresUserStore(database),
+    users,
+    refusals,
     passwordResets: new PostgresPasswordResetStore(database),
-    loginThrottle: new LoginThrottle({ store: new PostgresLoginFailureStore(database), ring, clock, log }),
+    loginThrottle: new LoginThrottle({ store: failures, users, refusals, ring, clock, log }),
     passwordRules: config.password,
     lifetimes: config,
     accountDefaults: { tier: tiers.lowest.name, scopes: config.userScopes },

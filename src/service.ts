@@ -4,6 +4,7 @@
  */
 
 import { startAuditRetention } from "./audit/audit-retention.ts";
+import { noteRefusedCredential } from "./audit/refusal-recorder.ts";
 import { authenticateUser } from "./auth/authenticate-user.ts";
 import { ChangeBus } from "./changes/change.ts";
 import { ChangeFeed } from "./changes/change-feed.ts";
@@ -99,12 +100,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     feedStillMs: () => changes.feed.stillMs,
     isDatabaseAway: () => changes.breaker.isOpen || changes.feed.isFailing,
     isLimiterDegraded: () => limiter.isDegraded(),
+    passwordHashes: () => room.authDeps.passwords.hashes,
   });
   const server = createServer(options, room, changes, health, metrics);
   const isServing = () => health.get("") === "SERVING";
   const ops = new OpsServer({ log, isServing, metrics: () => metrics.text() });
   stack.defer(() => ops.stop());
   stack.defer(startAuditRetention({ audit: room.audit, timers: systemTimers, log, keepMs: config.auditKeepMs }));
+  stack.defer(() => room.refusals.settled());
   for (const writer of [room.usage, room.rehasher]) {
     writer.start();
     stack.defer(() => writer.stop());
@@ -167,14 +170,15 @@ function createServer(
       ...auditHandlers({ audit: room.audit, pageTokens }),
     }),
   ];
+  const trusted = compileTrustedProxies(config.trustedProxies);
   const callers = new CallerResolver({
     looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
     openCredential: (token: string) => openCredential(room, token),
     authenticateUser: (accessToken: string) => authenticateUser(room.authDeps, { accessToken }),
     databaseClock: room.keyDeps.databaseClock,
     used: (credentialId: string, atMs: number) => room.usage.used(credentialId, atMs),
+    refused: (id, fault, head) => noteRefusedCredential(room.refusals, id, fault, clientIp(head, trusted)),
   });
-  const trusted = compileTrustedProxies(config.trustedProxies);
   return new RpcServer(
     {
       clock,

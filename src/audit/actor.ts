@@ -6,6 +6,7 @@
  *   audit-event.ts        what is kept of an act
  *   audit-store.ts        what reading the trail needs
  *   list-audit-events.ts  for operators
+ *   refusal-recorder.ts   attempts that were refused: no transaction is theirs, and their number is bounded
  */
 
 /** A user acting on what is his, or a service or operator with a credential. */

@@ -25,9 +25,15 @@ export const AUDIT_KINDS = [
   "session.token_reused",
   "signing_key.created",
   "signing_key.revoked",
+  "login.throttled",
+  "login.refused",
+  "credential.refused",
 ] as const;
 
 export type AuditKind = (typeof AUDIT_KINDS)[number];
+
+/** What nobody did because it was refused; see refusal-recorder.ts. Reuse of a refresh token is a change: a session ends. */
+export type RefusalKind = Extract<AuditKind, "login.throttled" | "login.refused" | "credential.refused">;
 
 /** What a transaction puts on record. */
 export interface AuditEntry {

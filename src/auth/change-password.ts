@@ -30,21 +30,22 @@ export interface ChangePasswordInput extends LoginOrigin {
  * @throws PASSWORD_WRONG, INVALID_FIELD, TOO_MANY_ATTEMPTS, OVERLOADED
  */
 export async function changePassword(deps: ChangePasswordDeps, input: ChangePasswordInput): Promise<TokenPair> {
+  using place = deps.passwords.enter(input.signal);
   const found = await deps.users.secretsById(input.userId);
   if (found === undefined) throw userNotFound();
   check(deps, input, found.user);
-  const { currentPassword, newPassword, clientIp, signal } = input;
+  const { currentPassword, newPassword, clientIp } = input;
   const { passwordHash, emailNormalized } = found;
   const attempt = deps.loginThrottle.begin({ clientIp, emailNormalized, isGuess: true });
   await attempt.check();
-  const matched = await deps.passwords.matches(passwordHash, currentPassword, signal, () => attempt.count());
+  const matched = await place.matches(passwordHash, currentPassword, () => attempt.count());
   if (!matched) throw passwordWrong();
   // It was the person himself: whatever becomes of the new password, this was no failure.
   await attempt.succeed();
   const session = await deps.users.changePassword({
     id: input.userId,
     expectedVersion: found.passwordVersion,
-    passwordHash: await deps.passwords.hash(newPassword, signal),
+    passwordHash: await place.hash(newPassword),
     session: newSession(deps.ring, deps.lifetimes, input),
     by: { actorId: input.userId, clientIp },
   });

@@ -35,6 +35,7 @@ export async function completePasswordReset(
 ): Promise<TokenPair> {
   const digests = resetTokenDigests(deps.ring, deps.keyPrefix, input.resetToken);
   if (digests === undefined) throw resetTokenInvalid();
+  using place = deps.passwords.enter(input.signal);
   const user = await deps.passwordResets.find(digests);
   if (user === undefined) throw resetTokenInvalid();
   const violation = passwordViolation(deps.passwordRules, {
@@ -48,7 +49,7 @@ export async function completePasswordReset(
   await attempt.check();
   const session = await deps.passwordResets.complete({
     digests,
-    passwordHash: await deps.passwords.hash(input.newPassword, input.signal, () => attempt.count()),
+    passwordHash: await place.hash(input.newPassword, () => attempt.count()),
     session: newSession(deps.ring, deps.lifetimes, input),
     clientIp: input.clientIp,
   });

@@ -1,4 +1,4 @@
-import type { LoginFailures } from "./login-limits.ts";
+import type { LoginFailures, LoginWait } from "./login-limits.ts";
 import type { ChangedBy } from "./user.ts";
 
 /** What an attempt is counted for. */
@@ -39,7 +39,7 @@ export interface LoginFailureStore {
    * Counts a failure, unless `LOGIN_LIMITS` make the attempt wait: judged and written in one step. A refused attempt
    * counts nowhere, so that nobody prolongs a wait by not waiting.
    */
-  count(subject: LoginSubject): Promise<CountedFailure | { readonly retryAfterMs: number }>;
+  count(subject: LoginSubject): Promise<CountedFailure | LoginWait>;
 
   /**
    * Takes a counted failure back, and ends the account's run: failures counted before it are forgotten, those counted

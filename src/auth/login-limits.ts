@@ -54,6 +54,22 @@ export function addressWaitMs(failures: Pick<LoginFailures, "addressFailedAtMs">
   return longest([addressWait(failures, nowMs)]);
 }
 
+/** What an attempt has to wait for. */
+export interface LoginWait {
+  readonly retryAfterMs: number;
+  /** Whose failures they were: the address', whatever accounts it tried, or the account's. */
+  readonly of: "address" | "account";
+}
+
+/** What an attempt has to wait for; undefined: it may be made now. @param isGuess whether an account's password is tried */
+export function waitOf(failures: LoginFailures, nowMs: number, isGuess: boolean): LoginWait | undefined {
+  const ofAddressMs = addressWaitMs(failures, nowMs);
+  const retryAfterMs = isGuess ? accountWaitMs(failures, nowMs) : ofAddressMs;
+  return retryAfterMs === undefined
+    ? undefined
+    : { retryAfterMs, of: ofAddressMs === undefined ? "account" : "address" };
+}
+
 /** The window is exact: the oldest of the newest 20 has to leave it. */
 function addressWait({ addressFailedAtMs }: Pick<LoginFailures, "addressFailedAtMs">, nowMs: number): number {
   const { addressFailures, addressWindowMs } = LOGIN_LIMITS;

@@ -1,16 +1,21 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
+import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import type { CountedFailure, LoginFailureStore, LoginSubject } from "./login-failure-store.ts";
-import { accountWaitMs, addressWaitMs } from "./login-limits.ts";
+import { type LoginWait, waitOf } from "./login-limits.ts";
 import { addressOf, networkOf } from "./login-network.ts";
 import type { ChangedBy } from "./user.ts";
+import type { UserStore } from "./user-store.ts";
 
 export interface LoginThrottleDeps {
   readonly store: LoginFailureStore;
+  /** Only to say on record whose account was throttled. */
+  readonly users: Pick<UserStore, "secretsByEmail">;
+  readonly refusals: Pick<RefusalRecorder, "note">;
   readonly ring: KeyRing;
   readonly clock: Clock;
   readonly log: Log;
@@ -50,7 +55,7 @@ export class LoginThrottle {
       address: addressOf(input.clientIp),
       isGuess: input.isGuess,
     };
-    return new LoginAttempt(this.#deps, subject);
+    return new LoginAttempt(this.#deps, subject, input);
   }
 
   /** Forgets an account's failures. */
@@ -86,15 +91,15 @@ export class LoginThrottle {
 
 /** One attempt, in this order: `check`, then `count` when it is about to be judged, then `succeed` if it was good. */
 export class LoginAttempt {
-  readonly #store: LoginFailureStore;
-  readonly #log: Log;
+  readonly #deps: LoginThrottleDeps;
   readonly #subject: LoginSubject;
+  readonly #input: AttemptInput;
   #counted: CountedFailure | undefined;
 
-  constructor({ store, log }: Pick<LoginThrottleDeps, "store" | "log">, subject: LoginSubject) {
-    this.#store = store;
-    this.#log = log;
+  constructor(deps: LoginThrottleDeps, subject: LoginSubject, input: AttemptInput) {
+    this.#deps = deps;
     this.#subject = subject;
+    this.#input = input;
   }
 
   /**
@@ -104,9 +109,9 @@ export class LoginAttempt {
    * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
    */
   async check(): Promise<void> {
-    const { failures, nowMs } = await this.#store.find(this.#subject);
-    const waitMs = (this.#subject.isGuess ? accountWaitMs : addressWaitMs)(failures, nowMs);
-    if (waitMs !== undefined) throw tooManyAttempts(waitMs);
+    const { failures, nowMs } = await this.#deps.store.find(this.#subject);
+    const wait = waitOf(failures, nowMs, this.#subject.isGuess);
+    if (wait !== undefined) throw this.#refused(wait);
   }
 
   /**
@@ -116,8 +121,8 @@ export class LoginAttempt {
    * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
    */
   async count(): Promise<void> {
-    const outcome = await this.#store.count(this.#subject);
-    if ("retryAfterMs" in outcome) throw tooManyAttempts(outcome.retryAfterMs);
+    const outcome = await this.#deps.store.count(this.#subject);
+    if ("retryAfterMs" in outcome) throw this.#refused(outcome);
     this.#counted = outcome;
   }
 
@@ -125,15 +130,28 @@ export class LoginAttempt {
   async succeed(): Promise<void> {
     assert(this.#counted !== undefined, "an attempt succeeds only after it was counted");
     try {
-      await this.#store.succeed(this.#subject, this.#counted);
+      await this.#deps.store.succeed(this.#subject, this.#counted);
     } catch (error) {
-      this.#log.warn("a login that was good still counts as a failure", { reason: reasonOf(error) });
+      this.#deps.log.warn("a login that was good still counts as a failure", { reason: reasonOf(error) });
     }
   }
-}
 
-function tooManyAttempts(retryAfterMs: number): DomainError {
-  return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", { retryAfterMs });
+  /**
+   * Whom the record is about: the account, or the address that tries whatever accounts it can think of. Of an account that
+   * does not exist nothing is kept.
+   */
+  #refused({ retryAfterMs, of }: LoginWait): DomainError {
+    const { users, refusals } = this.#deps;
+    const { clientIp, emailNormalized } = this.#input;
+    refusals.note({
+      kind: "login.throttled",
+      about: of === "account" ? emailNormalized : this.#subject.address,
+      subjectId: async () => (of === "account" ? ((await users.secretsByEmail(emailNormalized))?.user.id ?? "") : ""),
+      clientIp,
+      details: { reason: of },
+    });
+    return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", { retryAfterMs });
+  }
 }
 
 function reasonOf(error: unknown): string {

@@ -1,9 +1,10 @@
+import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
 import { DomainError, invalidFields } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { textViolation } from "../lib/text.ts";
 import { parseEmail } from "./email.ts";
 import type { LoginThrottle } from "./login-throttle.ts";
-import type { PasswordHasher } from "./password.ts";
+import type { PasswordHasher, PasswordPlace } from "./password.ts";
 import { passwordFormViolation } from "./password-rules.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -18,6 +19,7 @@ export interface LoginDeps extends TokenPairDeps {
   readonly lifetimes: SessionLifetimes;
   readonly log: Log;
   readonly loginThrottle: LoginThrottle;
+  readonly refusals: Pick<RefusalRecorder, "note">;
 }
 
 export interface LoginInput extends LoginOrigin {
@@ -37,14 +39,19 @@ export async function login(
   input: LoginInput,
 ): Promise<{ readonly user: User; readonly tokens: TokenPair }> {
   checkForm(input);
+  using place = deps.passwords.enter(input.signal);
   const email = parseEmail(input.email);
   const emailNormalized = email?.normalized ?? input.email;
   const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, emailNormalized, isGuess: true });
   await attempt.check();
   const found = email === undefined ? undefined : await deps.users.secretsByEmail(email.normalized);
-  const { password, signal } = input;
-  const matched = await deps.passwords.matches(found?.passwordHash, password, signal, () => attempt.count());
-  if (found === undefined || !matched || found.user.state !== "active") throw loginFailed();
+  const { password } = input;
+  const matched = await place.matches(found?.passwordHash, password, () => attempt.count());
+  if (found === undefined || !matched) throw loginFailed();
+  if (found.user.state !== "active") {
+    noteDisabled(deps, found.user.id, input.clientIp);
+    throw loginFailed();
+  }
   const session = await deps.sessions.begin({
     userId: found.user.id,
     passwordVersion: found.passwordVersion,
@@ -54,7 +61,7 @@ export async function login(
   if (session === undefined) throw loginFailed();
   await attempt.succeed();
   const tokens = await tokenPairOf(deps, session);
-  await rehash(deps, found, password);
+  await rehash(deps, place, found, password);
   return { user: found.user, tokens };
 }
 
@@ -66,15 +73,21 @@ function checkForm(input: LoginInput): void {
   if (violations.length > 0) throw invalidFields(violations);
 }
 
+/** Someone knows the password of an account that was taken out of use. */
+function noteDisabled({ refusals }: LoginDeps, userId: string, clientIp: string): void {
+  const details = { reason: "user_disabled" };
+  refusals.note({ kind: "login.refused", about: userId, subjectId: () => userId, clientIp, details });
+}
+
 function loginFailed(): DomainError {
   return new DomainError("LOGIN_FAILED", "e-mail address or password is wrong");
 }
 
 /** Once for each person after the hash's cost or the master secret changed. The login succeeds without it. */
-async function rehash(deps: LoginDeps, found: UserSecrets, password: string): Promise<void> {
+async function rehash(deps: LoginDeps, place: PasswordPlace, found: UserSecrets, password: string): Promise<void> {
   if (found.passwordHash === undefined || !deps.passwords.needsRehash(found.passwordHash)) return;
   try {
-    const passwordHash = await deps.passwords.hash(password);
+    const passwordHash = await place.hash(password);
     await deps.users.rehash({ id: found.user.id, passwordVersion: found.passwordVersion, passwordHash });
   } catch (error) {
     deps.log.warn("a password was not hashed anew; the next login tries again", {

@@ -1,3 +1,5 @@
+import { codePoints } from "../lib/text.ts";
+
 /**
  * Passwords that attackers try first, as NIST SP 800-63B-4, 3.1.1.2 asks for. Lists of leaked passwords hold few of 15
  * characters and more; those that they hold follow patterns, so this list is made from patterns: words and phrases said
@@ -79,7 +81,7 @@ const LONGEST = 64;
 export function isCommonPassword(password: string): boolean {
   const folded = fold(password);
   const bare = folded.replace(/[\d!?]{1,8}$/, "");
-  return PASSWORD_BLOCKLIST.has(folded) || PASSWORD_BLOCKLIST.has(bare) || isWalk(folded) || isWalk(bare);
+  return [folded, bare].some((text) => PASSWORD_BLOCKLIST.has(text) || isWalk(text) || isMonotonous(text));
 }
 
 /** Case and separators are what people vary first, and attackers too. Never empties a password. */
@@ -117,6 +119,11 @@ function* patterns(): Generator<string> {
 /** Any stretch of any walk, forwards or backwards. */
 function isWalk(folded: string): boolean {
   return folded.length >= MIN_LENGTH && WALKED.includes(folded);
+}
+
+/** One character again and again, or two, whichever they are: spaces, dashes and what no list has. */
+function isMonotonous(folded: string): boolean {
+  return codePoints(folded) >= MIN_LENGTH && new Set(folded).size <= 2;
 }
 
 /** The list, in its compared form. */

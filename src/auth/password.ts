@@ -2,6 +2,7 @@ import { hash as argon2Hash, argon2id, verify as argon2Verify } from "argon2";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
+import { HashTurns, type TurnPlace } from "./hash-turns.ts";
 import { normalizePassword } from "./password-rules.ts";
 
 export interface PasswordHasherOptions {
@@ -29,10 +30,6 @@ export function hashConcurrency(cores: number, workers: number, poolThreads = 4)
   return Math.max(1, Math.min(Math.floor((cores - 1) / workers), poolThreads - 1));
 }
 
-interface Waiter {
-  readonly start: () => void;
-}
-
 /** What a stored password says: `<ring version>` and a PHC string, whose parameters may come in any order. */
 interface EncodedHash {
   readonly secretVersion: number;
@@ -44,7 +41,9 @@ interface EncodedHash {
 const ENCODED =
   /^([1-9]\d{0,4})(\$argon2id\$v=19\$((?:[mpt]=\d{1,7},){2}[mpt]=\d{1,7})\$[A-Za-z\d+/]{11,86}\$[A-Za-z\d+/]{22,86})$/;
 const PARALLELISM = 1;
-const RETRY_AFTER_MS = 1000;
+
+/** Runs when a hash's turn has come, before it begins: what is shed never gets there. If it throws, there is no hash. */
+type OnTurn = () => Promise<void>;
 
 /**
  * Hashes passwords by argon2id (RFC 9106) with a secret that is not in the database, so that a dump alone can't be
@@ -53,16 +52,12 @@ const RETRY_AFTER_MS = 1000;
  */
 export class PasswordHasher {
   readonly #options: PasswordHasherOptions;
-  readonly #maxQueue: number;
-  readonly #maxWaitMs: number;
-  readonly #waiting: Waiter[] = [];
-  #running = 0;
+  readonly #turns: HashTurns;
   #hashes = 0;
 
   constructor(options: PasswordHasherOptions) {
     this.#options = options;
-    this.#maxQueue = options.maxQueue ?? 32;
-    this.#maxWaitMs = options.maxWaitMs ?? 500;
+    this.#turns = new HashTurns({ maxQueue: 32, maxWaitMs: 500, ...options });
   }
 
   /** How many hashes were begun so far. */
@@ -71,45 +66,28 @@ export class PasswordHasher {
   }
 
   /**
-   * The form in which a password is kept.
+   * A place for a call that will want a hash, to be taken before anything else is done for it: what there is no room for
+   * is refused at once and costs nothing, not even a query.
    *
-   * @param onTurn runs when the hash's turn has come, before it begins: what is shed in the queue never gets there. If
-   *               it throws, there is no hash
-   * @throws OVERLOADED when too many wait, CANCELLED when the signal aborts before the hash's turn came
+   * @throws OVERLOADED when too many have one
    */
-  hash(password: string, signal?: AbortSignal, onTurn?: () => Promise<void>): Promise<string> {
-    return this.#admitted(signal, async () => {
-      await onTurn?.();
-      return this.#hash(password);
+  enter(signal?: AbortSignal): PasswordPlace {
+    return new PasswordPlace(this.#turns.enter(signal), {
+      hash: (password) => this.#hash(password),
+      matches: (stored, password) => this.#matches(stored, password),
     });
   }
 
-  /**
-   * Whether the password is the stored one. Costs one hash, whether anything is stored or not, so that the time of the
-   * answer does not tell who has an account.
-   *
-   * @param stored what `hash` returned; undefined matches nothing, and so does what is corrupt (with an error in the log)
-   * @param onTurn as for `hash`
-   * @throws MASTER_KEY_MISSING when the ring lacks the version it was hashed under, and as `hash` does
-   */
-  matches(
-    stored: string | undefined,
-    password: string,
-    signal?: AbortSignal,
-    onTurn?: () => Promise<void>,
-  ): Promise<boolean> {
-    return this.#admitted(signal, async () => {
-      await onTurn?.();
-      const encoded = stored === undefined ? undefined : this.#decode(stored);
-      if (encoded === undefined) {
-        await this.#hash(password);
-        return false;
-      }
-      const secret = this.#options.ring.derive("password-secret", encoded.secretVersion);
-      if (secret === undefined) throw missingVersion(this.#options.log, encoded.secretVersion);
-      this.#hashes++;
-      return argon2Verify(encoded.phc, normalizePassword(password), { secret });
-    });
+  /** One hash in a place of its own, as `PasswordPlace` has it. */
+  async hash(password: string, signal?: AbortSignal, onTurn?: OnTurn): Promise<string> {
+    using place = this.enter(signal);
+    return await place.hash(password, onTurn);
+  }
+
+  /** One judgement in a place of its own, as `PasswordPlace` has it. */
+  async matches(stored: string | undefined, password: string, signal?: AbortSignal, onTurn?: OnTurn): Promise<boolean> {
+    using place = this.enter(signal);
+    return await place.matches(stored, password, onTurn);
   }
 
   /** Whether a stored password that was just matched should be hashed anew: weaker parameters, or an older secret. */
@@ -118,6 +96,18 @@ export class PasswordHasher {
     if (encoded === undefined) return false;
     const { memoryKib, passes, ring } = this.#options;
     return encoded.memoryKib < memoryKib || encoded.passes < passes || ring.isBehind(encoded.secretVersion);
+  }
+
+  async #matches(stored: string | undefined, password: string): Promise<boolean> {
+    const encoded = stored === undefined ? undefined : this.#decode(stored);
+    if (encoded === undefined) {
+      await this.#hash(password);
+      return false;
+    }
+    const secret = this.#options.ring.derive("password-secret", encoded.secretVersion);
+    if (secret === undefined) throw missingVersion(this.#options.log, encoded.secretVersion);
+    this.#hashes++;
+    return argon2Verify(encoded.phc, normalizePassword(password), { secret });
   }
 
   async #hash(password: string): Promise<string> {
@@ -138,45 +128,52 @@ export class PasswordHasher {
     if (encoded === undefined) this.#options.log.error("a stored password hash is corrupt; its owner can't log in");
     return encoded;
   }
+}
 
-  async #admitted<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    if (signal?.aborted) throw cancelled();
-    if (this.#running >= this.#options.concurrency) await this.#turn(signal);
-    else this.#running++;
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#running--;
-      else next.start();
-    }
+/** The work itself, without waiting for a turn. */
+interface Hashing {
+  hash(password: string): Promise<string>;
+  matches(stored: string | undefined, password: string): Promise<boolean>;
+}
+
+/** The place of one call: it may have hashes made, one after the other, until it leaves. */
+export class PasswordPlace implements Disposable {
+  readonly #turns: TurnPlace;
+  readonly #hashing: Hashing;
+
+  constructor(turns: TurnPlace, hashing: Hashing) {
+    this.#turns = turns;
+    this.#hashing = hashing;
   }
 
-  /** Waits for a place that another hash hands over. */
-  #turn(signal: AbortSignal | undefined): Promise<void> {
-    if (this.#waiting.length >= this.#maxQueue) return Promise.reject(overloaded());
-    return new Promise((resolve, reject) => {
-      const leave = (error: DomainError) => {
-        const place = this.#waiting.indexOf(waiter);
-        if (place >= 0) this.#waiting.splice(place, 1);
-        settle();
-        reject(error);
-      };
-      const abort = () => leave(cancelled());
-      const timer = setTimeout(() => leave(overloaded()), this.#maxWaitMs);
-      const settle = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", abort);
-      };
-      const waiter: Waiter = {
-        start: () => {
-          settle();
-          resolve();
-        },
-      };
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#waiting.push(waiter);
+  /**
+   * The form in which a password is kept.
+   *
+   * @throws OVERLOADED when its turn is long in coming, CANCELLED when the signal aborts before it came
+   */
+  hash(password: string, onTurn?: OnTurn): Promise<string> {
+    return this.#turns.run(async () => {
+      await onTurn?.();
+      return this.#hashing.hash(password);
     });
+  }
+
+  /**
+   * Whether the password is the stored one. Costs one hash, whether anything is stored or not, so that the time of the
+   * answer does not tell who has an account.
+   *
+   * @param stored what `hash` returned; undefined matches nothing, and so does what is corrupt (with an error in the log)
+   * @throws MASTER_KEY_MISSING when the ring lacks the version it was hashed under, and as `hash` does
+   */
+  matches(stored: string | undefined, password: string, onTurn?: OnTurn): Promise<boolean> {
+    return this.#turns.run(async () => {
+      await onTurn?.();
+      return this.#hashing.matches(stored, password);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#turns[Symbol.dispose]();
   }
 }
 
@@ -193,12 +190,4 @@ function decode(stored: string): EncodedHash | undefined {
 function missingVersion(log: Log, version: number): DomainError {
   log.error("a stored password needs a master key version that this process was not given", { version });
   return new DomainError("MASTER_KEY_MISSING", "the service lacks a key that it needs; try again later");
-}
-
-function overloaded(): DomainError {
-  return new DomainError("OVERLOADED", "too many logins at once; try again", { retryAfterMs: RETRY_AFTER_MS });
-}
-
-function cancelled(): DomainError {
-  return new DomainError("CANCELLED", "the call has ended");
 }

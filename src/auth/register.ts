@@ -47,10 +47,11 @@ export async function register(
     throw new DomainError("REGISTRATION_CLOSED", "registration is closed; ask an operator for an account");
   }
   const email = check(deps, input);
+  using place = deps.passwords.enter(input.signal);
   const { clientIp } = input;
   const attempt = deps.loginThrottle.begin({ clientIp, emailNormalized: email.normalized, isGuess: false });
   await attempt.check();
-  const passwordHash = await deps.passwords.hash(input.password, input.signal, () => attempt.count());
+  const passwordHash = await place.hash(input.password, () => attempt.count());
   const added = await deps.users.register({
     user: {
       id: newId("usr"),

@@ -55,6 +55,7 @@ export interface SessionStore {
   /**
    * Ends a session; one that has ended already stays as it is.
    * @param input.userId if given, only a session of this user
+   * @param input.by with an empty actor it was the session's own person, who has shown one of its tokens
    * @returns false if there is no such session
    */
   end(input: {

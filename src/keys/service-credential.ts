@@ -1,7 +1,7 @@
 import { DomainError } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import type { OwnedKey } from "./change-key.ts";
-import { type Key, keyState } from "./key.ts";
+import { type Key, type KeyState, keyState } from "./key.ts";
 import type { KeyRecord, KeyRecords, RecordLookup } from "./key-records.ts";
 import { type KeyFormat, parseKey, SERVICE_ENVIRONMENT } from "./key-secret.ts";
 import type { KeyStore } from "./key-store.ts";
@@ -26,17 +26,21 @@ export interface OpenCredentialDeps {
 
 /**
  * Where the record of a presented credential is found; undefined for what can't be one by its form. The record's state
- * is still to be judged, on every call: see isUsableCredential.
+ * is still to be judged, on every call: see credentialFault.
  */
 export function openCredential(deps: OpenCredentialDeps, raw: string): RecordLookup | undefined {
   const parsed = parseKey(deps.format, raw);
   return parsed?.kind === "service" ? deps.records.lookup(raw, parsed.keyId) : undefined;
 }
 
-/** Whether the credential is good at this time, by the database's clock. */
-export function isUsableCredential(record: KeyRecord, nowMs: number): boolean {
-  if (keyState(record.key, nowMs) !== "active") return false;
-  return record.secretExpiresAtMs === undefined || record.secretExpiresAtMs > nowMs;
+/** Why a credential whose secret was shown is no good. */
+export type CredentialFault = Exclude<KeyState, "active"> | "rotated_away";
+
+/** What is wrong with the credential at this time, by the database's clock; undefined: it is good. */
+export function credentialFault(record: KeyRecord, nowMs: number): CredentialFault | undefined {
+  const state = keyState(record.key, nowMs);
+  if (state !== "active") return state;
+  return record.secretExpiresAtMs === undefined || record.secretExpiresAtMs > nowMs ? undefined : "rotated_away";
 }
 
 export function credentialNotFound(): DomainError {

@@ -5,7 +5,7 @@ import {
   MAX_KNOWN_NETWORKS,
   MAX_LOGIN_ROWS,
 } from "../auth/login-failure-store.ts";
-import { accountWaitMs, addressWaitMs, LOGIN_LIMITS, type LoginFailures } from "../auth/login-limits.ts";
+import { LOGIN_LIMITS, type LoginFailures, type LoginWait, waitOf } from "../auth/login-limits.ts";
 import { type Database, ms, msOf, type Row, type Transaction } from "./database.ts";
 
 type ClearInput = Parameters<LoginFailureStore["clear"]>[0];
@@ -32,14 +32,14 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
     return toFound(row);
   }
 
-  async count(subject: LoginSubject): Promise<CountedFailure | { readonly retryAfterMs: number }> {
+  async count(subject: LoginSubject): Promise<CountedFailure | LoginWait> {
     return this.#database.transact(async (tx) => {
       await lock(tx, subject.accounts, subject.address);
       // Read anew, with a time of its own: the transaction's is that before the wait for the locks.
       const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
       const { failures, nowMs } = toFound(row);
-      const retryAfterMs = (subject.isGuess ? accountWaitMs : addressWaitMs)(failures, nowMs);
-      if (retryAfterMs !== undefined) return { retryAfterMs };
+      const wait = waitOf(failures, nowMs, subject.isGuess);
+      if (wait !== undefined) return wait;
       await tx.em.execute(...countSql(subject, iso(nowMs)));
       if (!subject.isGuess) return { atMs: nowMs, ofAccount: 0 };
       return { atMs: nowMs, ofAccount: failures.ofAccount + 1 };

@@ -62,19 +62,24 @@ export async function beginSession(
   if (row === undefined) return undefined;
   const entry = { actorId: user.userId, clientIp: session.clientIp, subjectId: session.id };
   await tx.record({ ...entry, kind: "session.begun" });
-  await endOldest(tx, user.userId);
+  for (const ended of await endOldest(tx, user.userId)) {
+    await tx.record({ ...entry, kind: "session.ended", subjectId: ended, details: { reason: "too_many_sessions" } });
+  }
   return toGrantedSession(row);
 }
 
 /** Ends all sessions of a user. @returns how many */
-export function endSessionsOf(tx: Transaction, userId: string, why: SessionEnd): Promise<number> {
-  return end(tx, why, "user_id = ? and ended_at is null", [userId]);
+export async function endSessionsOf(tx: Transaction, userId: string, why: SessionEnd): Promise<number> {
+  return (await end(tx, why, "user_id = ? and ended_at is null", [userId])).length;
 }
 
-/** Ends what is live beyond the newest 50. The caller holds the user's lock, so that logins count one after another. */
-async function endOldest(tx: Transaction, userId: string): Promise<void> {
+/**
+ * Ends what is live beyond the newest 50. The caller holds the user's lock, so that logins count one after another.
+ * @returns ids
+ */
+function endOldest(tx: Transaction, userId: string): Promise<readonly string[]> {
   const now = tx.now.toISOString();
-  await end(
+  return end(
     tx,
     "too_many_sessions",
     `id in (select id from sessions where user_id = ? and ended_at is null and idle_expires_at > ?::timestamptz
@@ -88,11 +93,12 @@ async function end(
   why: SessionEnd,
   condition: string,
   parameters: readonly unknown[],
-): Promise<number> {
+): Promise<readonly string[]> {
   const rows = await tx.em.execute<Row[]>(
     `update sessions set ended_at = ?::timestamptz, end_reason = ? where ${condition} returning id`,
     [tx.now.toISOString(), why, ...parameters],
   );
-  for (const row of rows) await tx.changed("SESSION", row.id as string);
-  return rows.length;
+  const ids = rows.map((row) => row.id as string);
+  for (const id of ids) await tx.changed("SESSION", id);
+  return ids;
 }

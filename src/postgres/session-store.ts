@@ -66,12 +66,20 @@ export class PostgresSessionStore implements SessionStore {
       const who = userId === undefined ? [id] : [id, userId];
       const ended = await tx.em.execute<Row[]>(
         `update sessions set ended_at = ?::timestamptz, end_reason = ?
-         where id = ? ${ofUser} and ended_at is null returning id`,
+         where id = ? ${ofUser} and ended_at is null returning user_id`,
         [tx.now.toISOString(), why, ...who],
       );
-      if (ended.length > 0) {
+      const [row] = ended;
+      if (row !== undefined) {
         await tx.changed("SESSION", id);
-        await tx.record({ ...by, kind: "session.ended", subjectId: id, details: { reason: why } });
+        const actorId = by.actorId || (row.user_id as string);
+        await tx.record({
+          kind: "session.ended",
+          actorId,
+          clientIp: by.clientIp,
+          subjectId: id,
+          details: { reason: why },
+        });
         return true;
       }
       const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);

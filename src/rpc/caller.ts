@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import type { AuthenticatedUser } from "../auth/authenticate-user.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { KeyRecord, RecordLookup } from "../keys/key-records.ts";
-import { credentialScopes, isUsableCredential } from "../keys/service-credential.ts";
+import { type CredentialFault, credentialFault, credentialScopes } from "../keys/service-credential.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Caller, CallHead } from "./call.ts";
 
@@ -16,6 +16,8 @@ export interface CallerResolverDeps {
   readonly databaseClock: DatabaseClock;
   /** Notes that a service credential was used. */
   readonly used: (credentialId: string, atMs: number) => void;
+  /** Is told of a credential whose secret was shown and which is good no more. Never throws. */
+  readonly refused: (credentialId: string, fault: CredentialFault, head: CallHead) => void;
 }
 
 const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
@@ -53,7 +55,7 @@ export class CallerResolver {
    *
    * @throws CREDENTIAL_INVALID, DATABASE_UNAVAILABLE, MASTER_KEY_MISSING, or the promise rejects with them
    */
-  resolve(head: Pick<CallHead, "header" | "connection">): Caller | Promise<Caller> {
+  resolve(head: CallHead): Caller | Promise<Caller> {
     const values = head.header("authorization");
     if (values.length === 0) return ANONYMOUS;
     if (values.length > 1) throw invalid("more than one authorization header");
@@ -61,7 +63,7 @@ export class CallerResolver {
     if (value.length > MAX_CREDENTIAL_LENGTH) throw malformed();
     const digest = hash("sha256", value, "base64url");
     const remembered = this.#remembered.get(head.connection)?.get(digest);
-    if (remembered !== undefined) return this.#service(remembered);
+    if (remembered !== undefined) return this.#service(remembered, head);
     const token = BEARER.exec(value)?.[1];
     if (token === undefined) throw malformed();
     if (!this.#deps.looksLikeCredential(token)) return this.#user(token);
@@ -69,20 +71,25 @@ export class CallerResolver {
     if (lookup === undefined) throw unusable();
     const known = { lookup, record: undefined, caller: ANONYMOUS };
     this.#remember(head.connection, digest, known);
-    return this.#service(known);
+    return this.#service(known, head);
   }
 
-  #service(known: Known): Caller | Promise<Caller> {
+  #service(known: Known, head: CallHead): Caller | Promise<Caller> {
     const fresh = known.lookup.fresh();
-    if (fresh !== undefined) return this.#judge(known, fresh.record);
-    return known.lookup.find().then(({ record }) => this.#judge(known, record));
+    if (fresh !== undefined) return this.#judge(known, fresh.record, head);
+    return known.lookup.find().then(({ record }) => this.#judge(known, record, head));
   }
 
   /** State and expiry at every call; what else a record says, once. */
-  #judge(known: Known, record: KeyRecord | undefined): Caller {
-    const { databaseClock, used } = this.#deps;
+  #judge(known: Known, record: KeyRecord | undefined, head: CallHead): Caller {
+    const { databaseClock, used, refused } = this.#deps;
     const nowMs = databaseClock.nowMs();
-    if (record === undefined || !isUsableCredential(record, nowMs)) throw unusable();
+    if (record === undefined) throw unusable();
+    const fault = credentialFault(record, nowMs);
+    if (fault !== undefined) {
+      refused(record.key.id, fault, head);
+      throw unusable();
+    }
     used(record.key.id, nowMs);
     if (known.record !== record) {
       known.caller = { kind: "service", credentialId: record.key.id, scopes: credentialScopes(record.key) };

@@ -17,6 +17,8 @@ export interface MetricSources {
   isDatabaseAway(): boolean;
   /** Whether limits are judged by this process alone. */
   isLimiterDegraded(): boolean;
+  /** Password hashes that were begun since the start. */
+  passwordHashes(): number;
 }
 
 /** Figures for Prometheus. Labels are names of methods and codes alone: never what a client wrote. */
@@ -43,6 +45,15 @@ export class Metrics implements CallObserver {
       },
     });
     this.#registry.registerMetric(this.#durations as unknown as Metric);
+    new Counter({
+      name: "latchkey_password_hashes_total",
+      help: "Password hashes begun. Each costs tens of milliseconds of a core.",
+      registers,
+      collect() {
+        this.reset();
+        this.inc(sources.passwordHashes());
+      },
+    });
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
         name,

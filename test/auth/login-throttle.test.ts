@@ -113,12 +113,12 @@ describe(`guessing, on ${NEWEST}`, () => {
     const rings = [new KeyRing([older]), new KeyRing([older, newer]), new KeyRing([newer, older])];
     const email = freshEmail();
     const store = new PostgresLoginFailureStore(test.database);
-    const { clock, log } = people;
+    const { clock, log, users, refusals } = people;
     const ends: string[] = [];
     for (let n = 0; n < 120; n++) {
       // In a rolling change neighbours of one step run side by side.
       const ring = rings[Math.min(Math.floor(n / 40) + (n % 2), 2)]!;
-      const loginThrottle = new LoginThrottle({ store, ring, clock, log });
+      const loginThrottle = new LoginThrottle({ store, users, refusals, ring, clock, log });
       ends.push(await tryLogin(email, WRONG, freshIp(), { ...people, loginThrottle }));
     }
     expect(ends.indexOf("TOO_MANY_ATTEMPTS")).toBe(90);

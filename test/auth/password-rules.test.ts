@@ -26,6 +26,12 @@ describe("a password is refused with its reason:", () => {
     ["a walk over the keyboard", "1qaz2wsx3edc4rfv", "PASSWORD_COMMON"],
     ["a walk back", "vfr4cde3xsw2zaq1", "PASSWORD_COMMON"],
     ["one character", "aaaaaaaaaaaaaaa", "PASSWORD_COMMON"],
+    ["one space", " ".repeat(15), "PASSWORD_COMMON"],
+    ["one separator", "-".repeat(20), "PASSWORD_COMMON"],
+    ["two separators", "- ".repeat(10), "PASSWORD_COMMON"],
+    ["one character that no keyboard row has", "é".repeat(15), "PASSWORD_COMMON"],
+    ["one character of two UTF-16 units", "🦊".repeat(15), "PASSWORD_COMMON"],
+    ["one character with separators and a year", `${"ß ".repeat(12)}2024!`, "PASSWORD_COMMON"],
     ["a run of digits", "123456789012345", "PASSWORD_COMMON"],
     ["the alphabet", "abcdefghijklmnop", "PASSWORD_COMMON"],
     ["a phrase", "This is my password", "PASSWORD_COMMON"],
@@ -46,6 +52,7 @@ describe("a password is accepted:", () => {
     ["four words", "ochre lantern waltz paper"],
     ["only lower-case letters", "ochrelanternwaltzpaper"],
     ["spaces at both ends", " kf93 dlw-29xk "],
+    ["three separators and two letters", " -. k -. f -. k"],
   ])("%s", (_what, password) => {
     expect(reasonOf(password)).toBeUndefined();
   });
@@ -54,6 +61,7 @@ describe("a password is accepted:", () => {
     const rules = { minCodePoints: 8 };
     const judge = (password: string) => passwordViolation(rules, { field: "p", password, email: "" })?.reason;
     expect(judge("kf93dlw2")).toBeUndefined();
+    expect(judge("k48391748")).toBeUndefined();
     expect(judge("kf93dlw")).toBe("PASSWORD_TOO_SHORT");
     expect(judge("password1")).toBe("PASSWORD_COMMON");
   });

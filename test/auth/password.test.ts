@@ -140,6 +140,31 @@ describe("hashes are bounded:", () => {
     expect(await hasher.matches(undefined, PASSWORD)).toBe(false);
   });
 
+  it("a place is taken before anything else is done, time without a turn counts, and who leaves makes room", async () => {
+    const hasher = newHasher({ concurrency: 1, maxQueue: 1, maxWaitMs: 60_000 });
+    const first = hasher.enter();
+    const second = hasher.enter();
+    expect(() => hasher.enter()).toThrow(expect.objectContaining({ reason: "OVERLOADED" }));
+    await expect(hasher.hash(PASSWORD)).rejects.toMatchObject({ reason: "OVERLOADED" });
+    first[Symbol.dispose]();
+    first[Symbol.dispose]();
+    const third = hasher.enter();
+    expect(() => hasher.enter()).toThrow(expect.objectContaining({ reason: "OVERLOADED" }));
+    for (const place of [second, third]) expect(await place.matches(undefined, PASSWORD)).toBe(false);
+    for (const place of [second, third]) place[Symbol.dispose]();
+    expect(hasher.hashes).toBe(2);
+
+    const hasty = newHasher({ concurrency: 1, maxQueue: 1, maxWaitMs: 20, memoryKib: 65_536, passes: 4 });
+    const late = hasty.enter();
+    const running = hasty.hash(PASSWORD);
+    await expect(late.hash(PASSWORD)).rejects.toMatchObject({ reason: "OVERLOADED" });
+    await running;
+    // Whose turn is there at once has it, however late; and a second turn is waited for anew.
+    expect(await late.matches(undefined, PASSWORD)).toBe(false);
+    expect(await late.matches(undefined, PASSWORD)).toBe(false);
+    late[Symbol.dispose]();
+  });
+
   it("a caller that is gone leaves the queue and costs no hash", async () => {
     const hasher = newHasher({ concurrency: 1, maxWaitMs: 60_000 });
     const gone = new AbortController();

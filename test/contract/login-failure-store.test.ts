@@ -78,11 +78,11 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
   it("makes a network wait after five failures, and a refused attempt does not prolong the wait", async () => {
     const subject = newSubject();
     for (let n = 0; n < 5; n++) await counted(subject);
-    expect(await store.count(subject)).toEqual({ retryAfterMs: 1000 });
+    expect(await store.count(subject)).toEqual({ retryAfterMs: 1000, of: "account" });
     expect(await failuresOf(subject)).toMatchObject({ ofAccount: 5, ofNetwork: 5 });
     test.clock.advance(1000);
     await counted(subject);
-    expect(await store.count(subject)).toEqual({ retryAfterMs: 2000 });
+    expect(await store.count(subject)).toEqual({ retryAfterMs: 2000, of: "account" });
     await counted(from(subject, "another"));
   });
 
@@ -110,6 +110,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     const { address } = newSubject();
     const outcomes = await Promise.all(Array.from({ length: 50 }, () => store.count(newSubject({ address }))));
     expect(outcomes.filter((outcome) => "atMs" in outcome)).toHaveLength(20);
+    expect(outcomes.filter((outcome) => "of" in outcome && outcome.of === "address")).toHaveLength(30);
     test.clock.advance(MINUTES);
     await counted(newSubject({ address }));
     expect((await failuresOf(newSubject({ address }))).addressFailedAtMs).toHaveLength(1);
@@ -122,13 +123,16 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     const strangers = Array.from({ length: 60 }, () => ({ ...newSubject(), accounts: known.accounts }));
     const outcomes = await Promise.all(strangers.map((stranger) => store.count(stranger)));
     expect(outcomes.filter((outcome) => "atMs" in outcome)).toHaveLength(30);
-    expect(await store.count({ ...newSubject(), accounts: known.accounts })).toEqual({ retryAfterMs: 15 * MINUTES });
+    expect(await store.count({ ...newSubject(), accounts: known.accounts })).toEqual({
+      retryAfterMs: 15 * MINUTES,
+      of: "account",
+    });
     for (let n = 0; n < 10; n++) {
       await counted({ ...known, address: newSubject().address });
       test.clock.advance(15 * MINUTES);
     }
     expect(await failuresOf(known)).toMatchObject({ ofAccount: 100 });
-    expect(await store.count(known)).toEqual({ retryAfterMs: 15 * MINUTES });
+    expect(await store.count(known)).toEqual({ retryAfterMs: 15 * MINUTES, of: "account" });
   });
 
   it("forgets an account's known network after 30 days", async () => {
@@ -139,7 +143,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     await store.succeed(known, await counted(known));
     await failFromEverywhere(known, 90);
     test.clock.advance(30 * DAYS);
-    expect(await store.count(known)).toEqual({ retryAfterMs: 15 * MINUTES });
+    expect(await store.count(known)).toEqual({ retryAfterMs: 15 * MINUTES, of: "account" });
   });
 
   it("takes a success' own failure back and ends the run, for the network too", async () => {

@@ -3,6 +3,7 @@ import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
 import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
 
@@ -101,6 +102,125 @@ describe("the audit trail", () => {
     expect(await kindsOf(session!.id)).toEqual(["session.begun", "session.ended"]);
   });
 
+  it("has who logged out, and what ended the oldest of too many sessions", async () => {
+    const person = await service.newPerson();
+    const anyone = service.client(AuthService);
+    const [first] = (await person.auth.listSessions({})).sessions;
+    const logins = [];
+    for (let n = 0; n < 50; n++) logins.push(await anyone.login({ email: person.email, password: PASSWORD }));
+    await anyone.logout({ refreshToken: logins.at(-1)!.tokens!.refreshToken });
+    const { events } = await admin.listAuditEvents({ actorId: person.user.id, pageSize: 250 });
+    const ended = events.filter(({ kind }) => kind === "session.ended");
+    expect(ended.map(({ details }) => details.reason)).toEqual(["logout", "too_many_sessions"]);
+    expect(ended[1]).toMatchObject({ subjectId: first!.id, actorId: person.user.id, clientIp: "127.0.0.1" });
+  }, 60_000);
+
+  describe("has attempts that were refused, one of each kind for each whom they are about:", () => {
+    const from = (ip: string) => ({ headers: { "x-forwarded-for": ip } });
+    const WRONG = "violet harbour engine quilt";
+    let proxied: TestService;
+    let operator: Client<typeof AdminService>;
+    beforeAll(async () => {
+      proxied = await startTestService({
+        LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
+        LATCHKEY_ARGON2_MEMORY_KIB: "1024",
+        LATCHKEY_ARGON2_PASSES: "1",
+      });
+      operator = proxied.client(AdminService, proxied.admin);
+    });
+    afterAll(() => proxied?.[Symbol.asyncDispose]());
+
+    /** All of a kind, oldest first, once there are so many: they are written behind the calls. */
+    async function refusals(kind: string, count: number) {
+      const list = async () =>
+        (await operator.listAuditEvents({ pageSize: 250 })).events.filter((event) => event.kind === kind).reverse();
+      await expect.poll(async () => (await list()).length).toBe(count);
+      return list();
+    }
+
+    it("throttled guessing, with the account where there is one, and no word of one that there is not", async () => {
+      const anyone = proxied.client(AuthService);
+      const person = await proxied.newPerson();
+      const stranger = "nobody-at-all@example.com";
+      const guess = async (email: string, ip: string) => {
+        const answers = [];
+        for (let n = 0; n < 12; n++) answers.push(await errorOf(anyone.login({ email, password: WRONG }, from(ip))));
+        return answers.filter(({ reason }) => reason === "TOO_MANY_ATTEMPTS").length;
+      };
+      const throttled = await guess(person.email, "192.0.2.1");
+      expect(throttled).toBeGreaterThan(1);
+      await guess(stranger, "192.0.2.2");
+      // One address that tries whatever it can think of.
+      for (let n = 0; n < 24; n++) {
+        await errorOf(anyone.login({ email: `n${n}@example.com`, password: WRONG }, from("198.51.100.9")));
+      }
+      const events = await refusals("login.throttled", 3);
+      expect(events).toMatchObject([
+        { subjectId: person.user.id, actorId: "", clientIp: "192.0.2.1", details: { reason: "account" } },
+        { subjectId: "", actorId: "", clientIp: "192.0.2.2", details: { reason: "account" } },
+        { subjectId: "", actorId: "", clientIp: "198.51.100.9", details: { reason: "address" } },
+      ]);
+      const trail = (await operator.listAuditEvents({ pageSize: 250 })).events.map((event) =>
+        Object.values(event.details),
+      );
+      expect(JSON.stringify(trail)).not.toContain("example.com");
+      // After a while there is one more, which says how many it stands for.
+      proxied.clock.advance(600_000);
+      await guess(person.email, "192.0.2.1");
+      const [again] = (await refusals("login.throttled", 4)).slice(-1);
+      expect(again).toMatchObject({ subjectId: person.user.id, details: { refused_before: `${throttled - 1}` } });
+    });
+
+    it("the right password of a disabled person, and not a wrong one", async () => {
+      const anyone = proxied.client(AuthService);
+      const [person, other] = [await proxied.newPerson(), await proxied.newPerson()];
+      for (const { user } of [person, other]) await operator.disableUser({ userId: user.id });
+      for (let n = 0; n < 3; n++)
+        await errorOf(anyone.login({ email: person.email, password: PASSWORD }, from("192.0.2.3")));
+      await errorOf(anyone.login({ email: other.email, password: WRONG }, from("192.0.2.4")));
+      expect(await refusals("login.refused", 1)).toMatchObject([
+        { subjectId: person.user.id, clientIp: "192.0.2.3", details: { reason: "user_disabled" } },
+      ]);
+    });
+
+    it("the use of a service credential that is revoked, has expired or was rotated away", async () => {
+      const issue = (name: string, expireTime?: ReturnType<typeof timestampFromMs>) =>
+        operator.issueServiceCredential({ name, scopes: ["manage"], ...(expireTime && { expireTime }) });
+      const revoked = await issue("revoked");
+      await operator.revokeServiceCredential({ credentialId: revoked.credential!.id });
+      const rotated = await issue("rotated");
+      const overlap = { seconds: 0n };
+      await operator.rotateServiceCredential({ credentialId: rotated.credential!.id, overlap });
+      const expired = await issue("expired", timestampFromMs(proxied.clock.nowMs() + 60_000));
+      proxied.clock.advance(61_000);
+      for (const { secret } of [revoked, rotated, expired]) {
+        for (let n = 0; n < 20; n++) {
+          const refused = await errorOf(proxied.client(KeyService, secret).listKeys({}, from("192.0.2.5")));
+          expect(refused).toMatchObject({ code: Code.Unauthenticated, reason: "CREDENTIAL_INVALID" });
+        }
+      }
+      const good = await issue("good");
+      await proxied.client(KeyService, good.secret).listKeys({ ownerId: (await proxied.newPerson()).user.id });
+      expect(await refusals("credential.refused", 3)).toMatchObject([
+        { subjectId: revoked.credential!.id, clientIp: "192.0.2.5", details: { reason: "revoked" } },
+        { subjectId: rotated.credential!.id, clientIp: "192.0.2.5", details: { reason: "rotated_away" } },
+        { subjectId: expired.credential!.id, clientIp: "192.0.2.5", details: { reason: "expired" } },
+      ]);
+      // It was no use of it.
+      const { credentials } = await operator.listServiceCredentials({ pageSize: 250, showEnded: true });
+      expect(credentials.find(({ id }) => id === revoked.credential!.id)?.lastUseTime).toBeUndefined();
+    });
+  });
+
+  it("says from where each came, but for what the service did by itself", async () => {
+    const { events } = await admin.listAuditEvents({ pageSize: 250 });
+    expect(events.length).toBeGreaterThan(50);
+    const without = events.filter(({ clientIp }) => clientIp === "");
+    expect(new Set(without.map(({ kind, actorId }) => `${kind} by ${actorId}`))).toEqual(
+      new Set(["credential.issued by bootstrap", "signing_key.created by "]),
+    );
+  });
+
   it("is listed newest first in pages, by actor and by time", async () => {
     const { person } = await service.newKey();
     const actorId = person.user.id;
@@ -135,7 +255,7 @@ describe("the audit trail", () => {
     expect(await wrong({ startTime: timestampFromMs(2), endTime: timestampFromMs(1) })).toEqual(["end_time"]);
     expect(await wrong({ startTime: { seconds: 9n ** 17n } })).toEqual(["start_time"]);
     const { nextPageToken } = await admin.listAuditEvents({ pageSize: 1 });
-    expect(await wrong({ pageToken: nextPageToken, actorId: "x" })).toEqual(["page_token"]);
+    expect(await wrong({ pageToken: nextPageToken, actorId: "bootstrap" })).toEqual(["page_token"]);
     expect((await admin.listAuditEvents({ startTime: { seconds: -62_135_596_800n } })).events).not.toEqual([]);
   });
 });

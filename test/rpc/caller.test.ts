@@ -83,9 +83,10 @@ describe("a credential is taken apart", () => {
     authenticateUser: () => Promise.reject(new Error("asked")),
     databaseClock: { nowMs: () => 0 } as DatabaseClock,
     used: () => {},
+    refused: () => {},
   });
   const call = (connection: object, token: string) =>
-    resolver.resolve({ connection, header: () => [`Bearer ${token}`] });
+    resolver.resolve({ connection, peerAddress: "", header: () => [`Bearer ${token}`] });
 
   it("once for all calls of a connection, and once more for another connection", () => {
     opened = [];

@@ -63,6 +63,22 @@ describe("a fault proxy", () => {
     expect(performance.now() - start).toBeGreaterThanOrEqual(119);
   });
 
+  it("an answer is lost: the question arrived, nothing comes back on that connection, and others are not touched", async () => {
+    await using proxy = await startFaultProxy(echoPort);
+    const [asking, other] = [await dial(proxy.port), await dial(proxy.port)];
+    const lost = proxy.loseAnswerTo("first", "second");
+    expect(await exchange(asking, "first")).toBe("first");
+    expect(await exchange(other, "second")).toBe("second");
+    asking.write("the sec");
+    asking.write("ond");
+    await lost;
+    expect(await exchange(other, "first second")).toBe("first second");
+    await exchange(await dial(echoPort), "direct");
+    expect("first".length + "the sec".length).toBeGreaterThanOrEqual(asking.bytesRead);
+    await proxy.cut();
+    expect(String(await once(asking, "error").catch((error: Error) => [error]))).toContain("ECONNRESET");
+  });
+
   it("a dead server behind it shows as a reset", async () => {
     await using target = await startFaultProxy(echoPort);
     await using proxy = await startFaultProxy(target.port);

@@ -10,6 +10,11 @@ export interface FaultProxy extends AsyncDisposable {
   hang(): void;
   /** Passes every byte `ms` later, in each direction. */
   delay(ms: number): void;
+  /**
+   * What is asked arrives and its answer is lost: of a connection that has sent these texts, in this order, nothing comes
+   * back any more. @returns resolves when that has become of one; nothing else is lost then
+   */
+  loseAnswerTo(...sent: readonly string[]): Promise<void>;
   /** Passes everything again, first what was held back. */
   restore(): Promise<void>;
   /** Connections that were accepted so far: shows that a client really came this way. */
@@ -18,6 +23,13 @@ export interface FaultProxy extends AsyncDisposable {
 }
 
 type Mode = { readonly kind: "pass"; readonly delayMs: number } | { readonly kind: "hang" };
+
+interface Losing {
+  readonly texts: readonly string[];
+  readonly happened: () => void;
+}
+
+const HUNG: Mode = { kind: "hang" };
 
 /** One direction of a connection. */
 interface Pipe {
@@ -34,11 +46,23 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
     let accepted = 0;
     const sockets = new Set<Socket>();
     const pipes = new Set<Pipe>();
+    let losing: Losing | undefined;
 
     const server = createServer({ allowHalfOpen: true }, (client) => {
       accepted++;
       const upstream = connect({ port: targetPort, host: "127.0.0.1", allowHalfOpen: true });
-      const both = [pipe(client, upstream, () => mode), pipe(upstream, client, () => mode)];
+      let isLost = false;
+      let sent = "";
+      client.on("data", (chunk: Buffer) => {
+        if (losing === undefined) return;
+        sent += chunk.toString("latin1");
+        if (!hasAll(sent, losing.texts)) return;
+        isLost = true;
+        losing.happened();
+        losing = undefined;
+      });
+      const back = () => (isLost ? HUNG : mode);
+      const both = [pipe(client, upstream, () => mode), pipe(upstream, client, back)];
       for (const each of both) pipes.add(each);
       for (const socket of [client, upstream]) {
         socket.setNoDelay(true);
@@ -65,6 +89,10 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
       cut,
       hang: () => change({ kind: "hang" }),
       delay: (ms) => change({ kind: "pass", delayMs: ms }),
+      loseAnswerTo: (...sent) =>
+        new Promise((happened) => {
+          losing = { texts: sent, happened };
+        }),
       restore: async () => {
         change({ kind: "pass", delayMs: 0 });
         if (!server.listening) await listen(server, port);
@@ -74,6 +102,16 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
       [Symbol.asyncDispose]: cut,
     };
   });
+}
+
+function hasAll(text: string, parts: readonly string[]): boolean {
+  let at = 0;
+  for (const part of parts) {
+    const found = text.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return true;
 }
 
 function pipe(from: Socket, to: Socket, mode: () => Mode): Pipe {

@@ -1,5 +1,6 @@
 /** The room of people over a database of a test: the same parts that the service connects. */
 import { randomBytes } from "node:crypto";
+import { RefusalRecorder } from "../../src/audit/refusal-recorder.ts";
 import { LoginThrottle } from "../../src/auth/login-throttle.ts";
 import { PasswordHasher } from "../../src/auth/password.ts";
 import { type RegisterInput, register } from "../../src/auth/register.ts";
@@ -9,6 +10,7 @@ import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
+import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
@@ -41,6 +43,8 @@ export function newPeople(
   const databaseClock = new DatabaseClock(clock);
   const users = new PostgresUserStore(database);
   const sessions = new PostgresSessionStore(database);
+  const failures = new PostgresLoginFailureStore(database);
+  const refusals = new RefusalRecorder({ audit: new PostgresAuditStore(database), clock, log });
   const sessionCache = new SessionCache({
     store: sessions,
     feed: NO_FEED,
@@ -73,8 +77,9 @@ export function newPeople(
     sessions,
     sessionCache,
     signingKeys,
+    refusals,
     passwordResets: new PostgresPasswordResetStore(database),
-    loginThrottle: new LoginThrottle({ store: new PostgresLoginFailureStore(database), ring, clock, log }),
+    loginThrottle: new LoginThrottle({ store: failures, users, refusals, ring, clock, log }),
     // Cheap hashes: what they cost is none of these tests' business.
     passwords: new PasswordHasher({ ring, log, memoryKib: 1024, passes: 2, concurrency: 2, maxWaitMs: 10_000 }),
     passwordRules: { minCodePoints: 15 },

@@ -19,6 +19,8 @@ export interface ServiceProcess extends AsyncDisposable {
   output(): string;
   /** `host:port` as soon as it says that it is ready. @throws Error with its output if it ends before */
   ready(): Promise<string>;
+  /** The same of the second port. */
+  opsReady(): Promise<string>;
   /** How it ended: the exit code, null for a signal. */
   ended(): Promise<number | null>;
   /** SIGTERM, and waits until it is gone. */
@@ -28,6 +30,8 @@ export interface ServiceProcess extends AsyncDisposable {
 /** A service that is ready. */
 export interface ReadyService extends ServiceProcess {
   readonly address: string;
+  /** `host:port` of the second port. */
+  readonly opsAddress: string;
 }
 
 /**
@@ -60,6 +64,14 @@ export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[
   const closed = once(child, "close");
   void closed.then(releaseFolder(env.LATCHKEY_DATA_DIR));
 
+  async function readiness(): Promise<{ readonly address: string; readonly ops: string }> {
+    for (;;) {
+      const line = output.split("\n").find((each) => each.includes("latchkey is ready"));
+      if (line !== undefined) return readyLine(line);
+      if (!isRunning(child)) throw new Error(`the service ended before it was ready:\n${output}`);
+      await pause(10);
+    }
+  }
   async function stop(): Promise<void> {
     if (isRunning(child)) child.kill("SIGTERM");
     await closed;
@@ -67,14 +79,8 @@ export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[
   return {
     pid: child.pid!,
     output: () => output,
-    ready: async () => {
-      for (;;) {
-        const line = output.split("\n").find((each) => each.includes('"latchkey is ready"'));
-        if (line !== undefined) return (JSON.parse(line) as { address: string }).address;
-        if (!isRunning(child)) throw new Error(`the service ended before it was ready:\n${output}`);
-        await pause(10);
-      }
-    },
+    ready: async () => (await readiness()).address,
+    opsReady: async () => (await readiness()).ops,
     ended: async () => {
       await closed;
       return child.exitCode;
@@ -87,7 +93,14 @@ export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[
 /** Starts a service and waits until it is ready. @throws Error with its output if it can't start */
 export async function startService(env: NodeJS.ProcessEnv, nodeFlags?: readonly string[]): Promise<ReadyService> {
   const service = spawnService(env, nodeFlags);
-  return Object.assign(service, { address: await service.ready() });
+  return Object.assign(service, { address: await service.ready(), opsAddress: await service.opsReady() });
+}
+
+/** In either format of the log. */
+function readyLine(line: string): { readonly address: string; readonly ops: string } {
+  if (line.startsWith("{")) return JSON.parse(line);
+  const [, address = "", ops = ""] = / address=(\S+) ops=(\S+)/.exec(line) ?? [];
+  return { address, ops };
 }
 
 /** `npm run bootstrap`: the first admin credential. Also applies the schema. */

@@ -42,21 +42,22 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
   kind: string;
 
   /**
-   * Who did it: the id of a user or service credential; empty for anonymous.
+   * Who did it: the id of a user or service credential; empty for anonymous, for what was refused, and for the service
+   * itself.
    *
    * @generated from field: string actor_id = 4;
    */
   actorId: string;
 
   /**
-   * To what it was done: an id.
+   * To what it was done: an id; empty where a refused attempt was at no account that there is.
    *
    * @generated from field: string subject_id = 5;
    */
   subjectId: string;
 
   /**
-   * From which address.
+   * From which address; empty where no call was behind it.
    *
    * @generated from field: string client_ip = 6;
    */
