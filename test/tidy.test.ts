@@ -12,7 +12,7 @@ const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", 
 
 /** What starts the rooms: files of src/ itself. */
 const ROOF = [
-  ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "rooms.ts"],
+  ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "free-addresses.ts", "rooms.ts"],
   ...["service.ts", "workers.ts"],
 ];
 
@@ -36,6 +36,7 @@ const FLOORS: Record<string, readonly string[]> = {
   "config.ts": ["config-settings.ts", "config-values.ts", "lib"],
   "master-keys.ts": ["config.ts", "config-values.ts", "lib"],
   "first-operator.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "keys", "changes", "postgres", "lib"],
+  "free-addresses.ts": ["config.ts"],
   "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
   "workers.ts": ["lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
-import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
+import { type RedisClusterTarget, RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { recordingLog } from "../support/recording-log.ts";
@@ -287,9 +287,21 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
     for (const { port } of nodes) await clusterIsUp(port);
     return nodes;
   }
-  const target = (nodes: readonly RedisServer[]): RedisTarget => ({
+  const target = (nodes: readonly RedisServer[]): RedisClusterTarget => ({
     kind: "cluster",
     nodes: nodes.map(({ port }) => ({ host: "127.0.0.1", port })),
+  });
+
+  it("that wants a password gets it at each node, and one that is not told it degrades all", async () => {
+    const nodes = await startCluster();
+    for (const { port } of nodes) await redisCommand(port, "CONFIG", "SET", "requirepass", "a password");
+    // The fault happened: whoever has no password is refused.
+    for (const { port } of nodes) await expect(redisCommand(port, "GET", "a")).rejects.toThrow("NOAUTH");
+    // The second node is found by the first.
+    const named = target(nodes.slice(0, 1));
+    const limiter = await limiterOn({ ...named, password: "a password" });
+    await expectHealthy(limiter);
+    await expectDegraded(await limiterOn(named));
   });
 
   it("counts each subject on its node, and a node that is gone degrades only its own subjects", async () => {
