@@ -8,6 +8,7 @@ import {
   masterKeys,
   oneOf,
   origin,
+  redisCluster,
   scopeGlob,
   seconds,
   text,
@@ -125,11 +126,11 @@ export const SETTINGS = {
     url("redis:", "rediss:"),
     "Redis for limits. Without it limits are counted in this process.",
   ),
-  redisClusterNodes: setting(
+  redisCluster: setting(
     "REDIS_CLUSTER_NODES",
     "",
-    list(address),
-    "Redis Cluster instead of REDIS_URL: host:port, comma-separated.",
+    redisCluster,
+    "Redis Cluster instead of REDIS_URL: host:port, comma-separated, or URLs (`rediss://user:password@host:port`) with the same protocol, user and password in each; they hold for the nodes that are found by these as well. With TLS each node must be known by the name in its certificate (`cluster-preferred-endpoint-type hostname`).",
   ),
   allowInProcessLimits: setting(
     "LATCHKEY_ALLOW_IN_PROCESS_LIMITS",

@@ -18,6 +18,7 @@ export interface Address {
   readonly port: number;
 }
 
+const REDIS_PORT = 6379;
 const WORD = /^[a-z][a-z0-9]{0,15}$/;
 const RESERVED_WORDS = new Set(["svc", "ref"]);
 
@@ -79,6 +80,39 @@ export function url(...protocols: string[]): (value: string) => string {
       throw new Error(`must be a URL that starts with ${protocols.map((p) => `${p}//`).join(" or ")}`);
     }
     return value;
+  };
+}
+
+/** The nodes by which a Redis Cluster is found, and how to get in: the same for all of them and for those found by them. */
+export interface RedisCluster {
+  readonly nodes: readonly Address[];
+  readonly tls: boolean;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+}
+
+/** Comma-separated `host:port` or URLs as of REDIS_URL without a database; the empty text is no cluster. */
+export function redisCluster(value: string): RedisCluster | undefined {
+  const parts = list(redisNode)(value);
+  const [first] = parts;
+  if (first === undefined) return undefined;
+  const { tls, username, password } = first;
+  if (parts.some((part) => part.tls !== tls || part.username !== username || part.password !== password)) {
+    throw new Error("must have the same protocol, user and password in each node");
+  }
+  return Object.freeze({ nodes: Object.freeze(parts.map(({ node }) => node)), tls, username, password });
+}
+
+function redisNode(value: string) {
+  if (!value.includes("://")) return { node: address(value), tls: false, username: undefined, password: undefined };
+  const { protocol, username, password, host, pathname, search } = new URL(url("redis:", "rediss:")(value));
+  if (!/^\/?$/.test(pathname) || search !== "")
+    throw new Error("must be nodes without a path: a cluster has one database");
+  return {
+    node: address(/:\d+$/.test(host) ? host : `${host}:${REDIS_PORT}`),
+    tls: protocol === "rediss:",
+    username: decodeURIComponent(username) || undefined,
+    password: decodeURIComponent(password) || undefined,
   };
 }
 

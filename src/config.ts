@@ -6,7 +6,7 @@
  */
 import { isIP } from "node:net";
 import { SETTINGS, type Setting } from "./config-settings.ts";
-import type { Address, Tier } from "./config-values.ts";
+import type { Address, RedisCluster, Tier } from "./config-values.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
 import type { LogFormat, LogLevel } from "./lib/log.ts";
 
@@ -35,7 +35,7 @@ export interface Config {
   /** undefined = windows in this process. */
   readonly redis:
     | { readonly kind: "single"; readonly url: string }
-    | { readonly kind: "cluster"; readonly nodes: readonly Address[] }
+    | ({ readonly kind: "cluster" } & RedisCluster)
     | undefined;
   /** undefined = made once and kept in dataDir (development only). */
   readonly masterKeys: readonly [MasterKey, ...MasterKey[]] | undefined;
@@ -96,7 +96,10 @@ export function readConfig(env: Environment): Config {
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
   }
-  if (values.redisUrl !== undefined && values.redisClusterNodes?.length) {
+  if (values.listen !== undefined && isSame(values.listen, values.opsListen)) {
+    faults.push("LATCHKEY_OPS_LISTEN: must not be the address of LATCHKEY_LISTEN");
+  }
+  if (values.redisUrl !== undefined && values.redisCluster !== undefined) {
     faults.push("REDIS_URL and REDIS_CLUSTER_NODES: set one of them");
   }
   if (values.databaseUrl === undefined && (values.workers ?? 1) > 1) {
@@ -233,7 +236,7 @@ function toConfig(values: Required<Values>): Config {
 
 function redisOf(values: Values): Config["redis"] {
   if (values.redisUrl !== undefined) return { kind: "single", url: values.redisUrl };
-  return values.redisClusterNodes?.length ? { kind: "cluster", nodes: values.redisClusterNodes } : undefined;
+  return values.redisCluster && { kind: "cluster", ...values.redisCluster };
 }
 
 function hasRedis(values: Values): boolean {
@@ -243,6 +246,11 @@ function hasRedis(values: Values): boolean {
 /** Fewer than 8 different bytes in 32 does not come from a random source. */
 function isTrivial(bytes: Uint8Array): boolean {
   return new Set(bytes).size < 8;
+}
+
+/** Port 0 is another one each time. */
+function isSame(one: Address, other: Address | undefined): boolean {
+  return one.port !== 0 && one.port === other?.port && one.host === other.host;
 }
 
 function isLoopback(host: string): boolean {

@@ -3,6 +3,7 @@ import cluster from "node:cluster";
 import { existsSync } from "node:fs";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { adminCredentialFile } from "./first-operator.ts";
+import { checkAddresses } from "./free-addresses.ts";
 import { systemClock } from "./lib/clock.ts";
 import { createLog } from "./lib/log.ts";
 import { startService } from "./service.ts";
@@ -12,6 +13,7 @@ const config = configOrExit();
 const log = createLog(config.logLevel, config.logFormat);
 process.on("uncaughtException", (error) => fail("a bug: an error that nobody caught; the process ends", error));
 
+if (cluster.isPrimary) await checkAddresses(config).catch((error) => fail("the service could not start", error));
 if (config.workers > 1 && cluster.isPrimary) stopOnSignal(runWorkers(config.workers, log));
 else await run();
 

@@ -43,6 +43,39 @@ describe("an empty environment", () => {
   });
 });
 
+describe("REDIS_CLUSTER_NODES", () => {
+  const read = (nodes: string) => readConfig({ REDIS_CLUSTER_NODES: nodes }).redis;
+  const node = (host: string, port = 6379) => ({ host, port });
+
+  it.each([
+    ["a:1,[::1]:2", { nodes: [node("a", 1), node("::1", 2)], tls: false, username: undefined, password: undefined }],
+    [
+      "redis://a, redis://b:7",
+      { nodes: [node("a"), node("b", 7)], tls: false, username: undefined, password: undefined },
+    ],
+    ["redis://:p%40s@a", { nodes: [node("a")], tls: false, username: undefined, password: "p@s" }],
+    [
+      "rediss://me:pw@a:1,rediss://me:pw@[::1]/",
+      { nodes: [node("a", 1), node("::1")], tls: true, username: "me", password: "pw" },
+    ],
+  ])("%s", (text, cluster) => {
+    expect(read(text)).toEqual({ kind: "cluster", ...cluster });
+  });
+
+  it.each([
+    ["another password in one", "redis://:secret@a,redis://:other-secret@b", /the same protocol, user and password/],
+    ["a password in one alone", "redis://:secret@a,b:1", /the same protocol, user and password/],
+    ["TLS in one alone", "rediss://a,redis://b", /the same protocol, user and password/],
+    ["a database", "redis://:secret@a/1", /without a path/],
+    ["another protocol", "http://:secret@a", /must be a URL that starts with redis/],
+    ["no port", "secret", /must be host:port/],
+  ])("refuses %s without repeating it", (_, text, fault) => {
+    const refusal = faultsOf({ REDIS_CLUSTER_NODES: text });
+    expect(refusal).toEqual([expect.stringMatching(fault)]);
+    expect(refusal.join()).not.toContain("secret");
+  });
+});
+
 it("every default passes its own parser", () => {
   for (const row of Object.values(SETTINGS)) {
     if (row.default !== undefined) expect(() => row.parse(row.default ?? ""), row.name).not.toThrow();
@@ -118,6 +151,7 @@ describe("faults", () => {
     ["a certificate without its key", { LATCHKEY_TLS_CERT_FILE: "cert.pem" }],
     ["workers on the embedded database", { LATCHKEY_WORKERS: "2", REDIS_URL: "redis://r" }],
     ["workers without Redis", { LATCHKEY_WORKERS: "2", DATABASE_URL: "postgres://d/x" }],
+    ["one address for two ports", { LATCHKEY_LISTEN: "127.0.0.1:9464" }],
     ["Redis and Redis Cluster", { REDIS_URL: "redis://r", REDIS_CLUSTER_NODES: "a:1" }],
     ["a setting that does not exist", { LATCHKEY_REPLICA: "2" }],
   ])("%s", (_wrong, env) => {

@@ -12,7 +12,8 @@ const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", 
 
 /** What starts the rooms: files of src/ itself. */
 const ROOF = [
-  ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "rooms.ts", "master-key-report.ts"],
+  ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "free-addresses.ts", "rooms.ts"],
+  ...["master-key-report.ts"],
   ...["service.ts", "workers.ts"],
 ];
 
@@ -37,6 +38,7 @@ const FLOORS: Record<string, readonly string[]> = {
   "master-keys.ts": ["config.ts", "config-values.ts", "lib"],
   "first-operator.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "keys", "changes", "postgres", "lib"],
   "master-key-report.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "postgres", "lib"],
+  "free-addresses.ts": ["config.ts"],
   "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
   "workers.ts": ["lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.

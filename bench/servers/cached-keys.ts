@@ -36,7 +36,7 @@ const options = { clock, feed, breaker: new DatabaseBreaker(clock), maxAbsent: 1
 const cache = new RecordCache<KeyRecord>({ ...options, maxEntries: KEYS, tagsOf });
 let stored: KeyWithSecrets | undefined;
 const records = new KeyRecords({
-  store: { read: async () => ({ keys: [stored!], databaseMs: undefined }) },
+  store: { read: async () => ({ keys: [stored!], databaseMs: Date.now() }) },
   cache,
   limitsCache: new RecordCache<KeyLimits>({ ...options, maxEntries: 1, tagsOf }),
   ring,
@@ -66,7 +66,7 @@ async function fill(n: number): Promise<string> {
     ...{ pepper_version: 1, secret_expires_ms: null },
   };
   // Through text, so that no string is shared that a driver would not share.
-  [stored] = toKeysWithSecrets([{ ...JSON.parse(JSON.stringify(row)), digest: secret.digest }]);
+  stored = toKeysWithSecrets([{ ...JSON.parse(JSON.stringify(row)), digest: secret.digest }]).get(keyId);
   const { record } = await records.find(rawKey, keyId);
   encoder.encode({ ...INVALID_BY_FORM, verdict: "valid", record });
   return Buffer.from(rawKey).toString("latin1");

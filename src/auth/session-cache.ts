@@ -59,8 +59,8 @@ export class SessionCache implements Copy {
   async #load(id: string): Promise<SessionStanding | undefined> {
     const { store, clock, databaseClock } = this.#options;
     const sentAtMs = clock.monotonicMs();
-    const read = await store.standing(id);
-    if (read !== undefined) databaseClock.observe(read.databaseMs, sentAtMs);
-    return read?.standing;
+    const { standing, databaseMs } = await store.standing(id);
+    databaseClock.observe(databaseMs, sentAtMs);
+    return standing;
   }
 }

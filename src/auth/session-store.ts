@@ -30,8 +30,12 @@ export interface SessionStore {
     readonly session: NewSession;
   }): Promise<GrantedSession | undefined>;
 
-  /** How a session stands, and when that was read. A hot read: it fails fast. Undefined: no such session. */
-  standing(id: string): Promise<{ readonly standing: SessionStanding; readonly databaseMs: number } | undefined>;
+  /**
+   * How a session stands, and when that was read; undefined: no such session. A hot read: it fails fast, and goes together
+   * with what else is asked for at the same time.
+   * @throws DATABASE_UNAVAILABLE, also where only a standby can be asked
+   */
+  standing(id: string): Promise<{ readonly standing: SessionStanding | undefined; readonly databaseMs: number }>;
 
   /** What its refresh tokens are computed from; also of ended sessions. Undefined: no such session. */
   refreshSecret(id: string): Promise<RefreshSecret | undefined>;

@@ -149,7 +149,7 @@ export class KeyRecords {
     const { store, clock, databaseClock } = this.#deps;
     const sentAtMs = clock.monotonicMs();
     const { keys, databaseMs } = await store.read(keyIds);
-    if (databaseMs !== undefined) databaseClock.observe(databaseMs, sentAtMs);
+    databaseClock.observe(databaseMs, sentAtMs);
     return keys;
   }
 

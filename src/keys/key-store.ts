@@ -14,8 +14,7 @@ export interface KeyWithSecrets {
 /** What a read saw, and the database's clock while it did. */
 export interface KeyRead {
   readonly keys: readonly KeyWithSecrets[];
-  /** undefined if no key was found. */
-  readonly databaseMs: number | undefined;
+  readonly databaseMs: number;
 }
 
 /** A retry's name for itself, and a digest of what it asks, so that one name can't serve two wishes. */

@@ -1,21 +1,17 @@
 import { join } from "node:path";
-import type { EntityManager as AnyEntityManager, MikroORM, Options } from "@mikro-orm/core";
-import { Migrator } from "@mikro-orm/migrations";
+import type { EntityManager as AnyEntityManager, MikroORM } from "@mikro-orm/core";
 import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
 import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
+import { DomainError } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
 import { faultOf, toDomainError } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { withMigrationLock } from "./migration-lock.ts";
-import { FirstSchema } from "./migrations/0001-first-schema.ts";
-import { LoginThrottles } from "./migrations/0002-login-throttles.ts";
-import { AuditEvents } from "./migrations/0003-audit-events.ts";
-import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
-import { destroySilent } from "./silent-connections.ts";
-import { TABLES } from "./tables.ts";
+import { managementOptions, ORM_OPTIONS, READ_ANSWER_MS, READ_CONNECTIONS, readOptions } from "./orm-options.ts";
+import { whenSilent } from "./silent-connections.ts";
 
 export type DatabaseTarget =
   | {
@@ -54,10 +50,12 @@ interface Listenable {
 /** A row of a plain read. Times are selected as milliseconds (see `ms`), so that both drivers give the same types. */
 export type Row = Record<string, unknown>;
 
-const STATEMENT_TIMEOUT_MS = 1000;
-/** A hot read that takes longer than this has met a frozen or dead server: the caller has 300 ms in all. */
-const READ_TIMEOUT_MS = 120;
-const READ_CONNECTIONS = 4;
+/** What a hot read found, and when by the database's clock. */
+export interface HotRead {
+  readonly rows: readonly Row[];
+  readonly databaseMs: number;
+}
+
 const MAX_ATTEMPTS = 3;
 /** Where the embedded database is in its data folder. */
 export const EMBEDDED_FOLDER = "pgdata";
@@ -143,9 +141,17 @@ export class Database {
     }
   }
 
-  /** One statement on the connections for hot reads. `?` marks parameters; `now()` of ours is `this.now`. */
-  async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
-    return this.#execute(this.#reads, sql, parameters);
+  /**
+   * One statement on the connections for hot reads. `?` marks parameters; `now()` of ours is `this.now`. Its answer is the
+   * primary's: a standby, which may be behind, counts as away also where it has no row to show.
+   *
+   * @throws DATABASE_UNAVAILABLE within 220 ms, but on the embedded database, which can't be interrupted
+   */
+  async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
+    const answer = this.#execute(this.#reads, onPrimary(sql, this.now), parameters);
+    const found = await (this.#target.kind === "embedded" ? answer : inTime(answer));
+    refuseStandby(found);
+    return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
   }
 
   /** One statement, with the time that management may take; it may write. */
@@ -180,10 +186,11 @@ export class Database {
   }
 
   async #begin(em: SqlEntityManager, changes: Change[]): Promise<Transaction> {
-    const [row] = await em.execute<Row[]>(`select ${ms(this.now)} as now`);
+    const rows = await em.execute<Row[]>(`select ${ms(this.now)} as now, pg_is_in_recovery() as in_recovery`);
+    refuseStandby(rows);
     return {
       em,
-      now: new Date(Math.floor(row?.now as number)),
+      now: new Date(Math.floor(rows[0]!.now as number)),
       changed: async (kind, subjectId) => {
         await em.execute("insert into changes (kind, subject_id) values (?, ?)", [kind, subjectId]);
         await em.execute("select pg_notify(?, '')", [CHANGES_CHANNEL]);
@@ -204,6 +211,32 @@ export class Database {
   }
 }
 
+/** The statement with a row that is always there: it says of which server and of when the others are. */
+function onPrimary(sql: string, now: string): string {
+  return `select w.in_recovery, w.now_ms, r.*
+    from (select pg_is_in_recovery() as in_recovery, ${ms(now)} as now_ms) w
+    left join (select true as is_row, q.* from (${sql}) q) r on true`;
+}
+
+function inTime<T>(answer: Promise<T>): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  whenSilent(answer, READ_ANSWER_MS, () => reject(away("the database does not answer", "ETIMEDOUT")));
+  answer.then(resolve, reject);
+  return promise;
+}
+
+/** A standby may be behind. Its first row says that it is one, with the SQLSTATE that its refusal to write would have. */
+function refuseStandby([row]: readonly Row[]): void {
+  if (row!.in_recovery) throw away("the database is a standby", "25006");
+}
+
+function away(message: string, code: string): DomainError {
+  return new DomainError("DATABASE_UNAVAILABLE", message, {
+    retryAfterMs: 1000,
+    cause: Object.assign(new Error(message), { code }),
+  });
+}
+
 /** SQL that turns a timestamp into milliseconds since the epoch, the same type on both drivers. */
 export function ms(expression: string): string {
   return `(extract(epoch from ${expression}) * 1000)::float8`;
@@ -220,52 +253,8 @@ export function bytesOf(value: unknown): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-const ORM_OPTIONS = {
-  entities: [...TABLES],
-  extensions: [Migrator],
-  migrations: {
-    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions],
-    snapshot: false,
-    silent: true,
-  },
-  // The ORM's own log would print SQL and driver messages, which may quote values.
-  logger: () => {},
-  colors: false,
-  metadataCache: { enabled: false },
-} satisfies Partial<Options>;
-
-function managementOptions(target: DatabaseTarget & { kind: "postgres" }) {
-  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = target;
-  return {
-    ...ORM_OPTIONS,
-    clientUrl: target.url,
-    pool: { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
-    driverOptions: {
-      keepAlive: true,
-      connectionTimeoutMillis: 2000,
-      statement_timeout: statementTimeoutMs,
-      application_name: "latchkey",
-      onPoolCreated: destroySilent(statementTimeoutMs + 500),
-    },
-  };
-}
-
-function readOptions(target: { url: string }) {
-  return {
-    ...ORM_OPTIONS,
-    clientUrl: target.url,
-    // Kept however quiet it is: 0 = no time is too long.
-    pool: { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
-    driverOptions: {
-      keepAlive: true,
-      connectionTimeoutMillis: READ_TIMEOUT_MS,
-      statement_timeout: READ_TIMEOUT_MS,
-      application_name: "latchkey-reads",
-      onPoolCreated: destroySilent(READ_TIMEOUT_MS + 20),
-    },
-  };
-}
-
+/** @throws what the driver does, and DATABASE_UNAVAILABLE where a standby answers */
 async function connect(orm: MikroORM): Promise<void> {
-  await (orm.em.fork() as AnyEntityManager & SqlEntityManager).execute("select 1");
+  const em = orm.em.fork() as AnyEntityManager & SqlEntityManager;
+  refuseStandby(await em.execute<Row[]>("select pg_is_in_recovery() as in_recovery"));
 }

@@ -2,6 +2,7 @@ import type { Key, KeyOwner, KeySecretDigest } from "../keys/key.ts";
 import type { KeyWithSecrets } from "../keys/key-store.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import { bytesOf, ms, msOf, type Row } from "./database.ts";
+import type { RecordsById } from "./grouped-reads.ts";
 import type { KeyRow, UserRow } from "./tables.ts";
 
 /** From an entity to the room's record. */
@@ -36,22 +37,25 @@ export function toOwner(row: UserRow): KeyOwner {
   return Object.freeze({ id: row.id, state: row.state, tier: row.tier, scopes: Object.freeze([...row.scopes]) });
 }
 
-/** The hot read: one row for each secret, with key and owner beside it. Parameter: ids as a text[] literal. */
-export function keysWithSecretsSql(now: string): string {
-  return `select k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
+/** The hot read: one row for each secret, with key and owner beside it. Deleted keys are left out. */
+export const KEYS_WITH_SECRETS: RecordsById<KeyWithSecrets> = {
+  sql: `select k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
       k.metadata, k.allowed_ips, k.allowed_methods, k.limit_per_minute, k.limit_per_day, k.state, k.disabled_by,
       k.service_controlled, k.version, ${ms("k.created_at")} as created_ms, ${ms("k.expires_at")} as expires_ms,
       ${ms("k.revoked_at")} as revoked_ms, ${ms("k.last_used_at")} as used_ms,
       o.state as owner_state, o.tier as owner_tier, o.scopes as owner_scopes,
-      s.digest, s.pepper_version, ${ms("s.expires_at")} as secret_expires_ms, ${ms(now)} as now_ms
+      s.digest, s.pepper_version, ${ms("s.expires_at")} as secret_expires_ms
     from api_keys k
     join key_secrets s on s.key_id = k.id
     left join users o on o.id = k.owner_id
-    where k.id = any(?::text[]) and k.deleted_at is null`;
-}
+    where k.id = any(?::text[]) and k.deleted_at is null`,
+  toRecords: toKeysWithSecrets,
+  // Of the connections for hot reads one is left to everybody else.
+  maxUnderWay: 3,
+};
 
-/** Gathers the rows of keysWithSecretsSql by key. */
-export function toKeysWithSecrets(rows: readonly Row[]): KeyWithSecrets[] {
+/** Gathers the rows by key. */
+export function toKeysWithSecrets(rows: readonly Row[]): ReadonlyMap<string, KeyWithSecrets> {
   const keys = new Map<string, ReturnType<typeof newEntry>>();
   for (const row of rows) {
     const id = row.id as string;
@@ -63,7 +67,7 @@ export function toKeysWithSecrets(rows: readonly Row[]): KeyWithSecrets[] {
       expiresAtMs: msOf(row.secret_expires_ms),
     });
   }
-  return [...keys.values()];
+  return keys;
 }
 
 function newEntry(row: Row): { key: Key; owner: KeyOwner | undefined; secrets: KeySecretDigest[] } {

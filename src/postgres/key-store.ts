@@ -13,14 +13,15 @@ import type {
   KeyPage,
   KeyRead,
   KeyStore,
+  KeyWithSecrets,
   LastOfScope,
   NewKey,
   PageCursor,
   RequestUsed,
 } from "../keys/key-store.ts";
 import type { Database, Transaction } from "./database.ts";
-import { KeyReads } from "./key-reads.ts";
-import { toKey, toOwner } from "./key-rows.ts";
+import { GroupedReads } from "./grouped-reads.ts";
+import { KEYS_WITH_SECRETS, toKey, toOwner } from "./key-rows.ts";
 import { recordUses, rehashSecrets } from "./key-use-writes.ts";
 import { KeyRequestRow, KeyRow, KeySecretRow, UserRow } from "./tables.ts";
 
@@ -33,15 +34,16 @@ const LAST_CREDENTIAL_LOCK = "7809632594316157050";
 
 export class PostgresKeyStore implements KeyStore {
   readonly #database: Database;
-  readonly #reads: KeyReads;
+  readonly #reads: GroupedReads<KeyWithSecrets>;
 
   constructor(database: Database) {
     this.#database = database;
-    this.#reads = new KeyReads(database);
+    this.#reads = new GroupedReads(database, KEYS_WITH_SECRETS);
   }
 
-  read(keyIds: readonly string[]): Promise<KeyRead> {
-    return this.#reads.read(keyIds);
+  async read(keyIds: readonly string[]): Promise<KeyRead> {
+    const { records, databaseMs } = await this.#reads.read(keyIds);
+    return { keys: records, databaseMs };
   }
 
   async find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined> {
@@ -270,13 +272,11 @@ async function endOlderSecrets(tx: Transaction, key: KeyRow, overlapMs: number):
 }
 
 async function findRequest(tx: Transaction, request: IdempotencyKey): Promise<RequestUsed | undefined> {
-  // Two calls with one request_id at the same moment: the second waits here until the first has committed.
-  await tx.em.execute("select pg_advisory_xact_lock(hashtextextended(?, 0))", [
-    `${request.callerId} ${request.requestId}`,
-  ]);
-  const since = new Date(tx.now.getTime() - REQUEST_MEMORY_MS);
-  await tx.em.nativeDelete(KeyRequestRow, { callerId: request.callerId, createdAt: { $lt: since } });
   const { callerId, requestId } = request;
+  // Two calls with one request_id at the same moment: the second waits here until the first has committed.
+  await tx.em.execute("select pg_advisory_xact_lock(hashtextextended(?, 0))", [`${callerId} ${requestId}`]);
+  const since = new Date(tx.now.getTime() - REQUEST_MEMORY_MS);
+  await tx.em.nativeDelete(KeyRequestRow, { callerId, createdAt: { $lt: since } });
   const row = await tx.em.findOne(KeyRequestRow, { callerId, requestId });
   if (row === null) return undefined;
   const sameParameters = Buffer.from(row.parametersDigest).equals(request.parametersDigest);

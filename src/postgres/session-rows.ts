@@ -1,6 +1,7 @@
-import type { GrantedSession, NewSession, Session, SessionEnd } from "../auth/session.ts";
+import type { GrantedSession, NewSession, Session, SessionEnd, SessionStanding } from "../auth/session.ts";
 import { MAX_SESSIONS_PER_USER } from "../auth/session.ts";
 import { bytesOf, ms, msOf, type Row, type Transaction } from "./database.ts";
+import type { RecordsById } from "./grouped-reads.ts";
 
 /** Columns of a session as its records need them. */
 export const SESSION_COLUMNS = `s.id, s.user_id, s.seed, s.ring_version, s.generation, s.user_agent, s.client_ip,
@@ -25,6 +26,24 @@ export function toGrantedSession(row: Row): GrantedSession {
     seed: Buffer.from(bytesOf(row.seed)),
     ringVersion: row.ring_version as number,
     generation: row.generation as number,
+  });
+}
+
+/** The hot read. */
+export const STANDINGS: RecordsById<SessionStanding> = {
+  sql: `select s.id, s.user_id, u.state, ${ms("s.idle_expires_at")} as idle_expires_ms, ${ms("s.ended_at")} as ended_ms
+    from sessions s join users u on u.id = s.user_id where s.id = any(?::text[])`,
+  toRecords: (rows) => new Map(rows.map((row) => [row.id as string, toStanding(row)])),
+  maxUnderWay: 1,
+};
+
+function toStanding(row: Row): SessionStanding {
+  return Object.freeze({
+    id: row.id as string,
+    userId: row.user_id as string,
+    userState: row.state as SessionStanding["userState"],
+    expiresAtMs: msOf(row.idle_expires_ms) as number,
+    endedAtMs: msOf(row.ended_ms),
   });
 }
 

@@ -1,7 +1,15 @@
 import type { GrantedSession, RefreshSecret, Session, SessionStanding } from "../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
-import { bytesOf, type Database, ms, msOf, type Row } from "./database.ts";
-import { beginSession, endSessionsOf, SESSION_COLUMNS, toGrantedSession, toSession } from "./session-rows.ts";
+import { bytesOf, type Database, ms, type Row } from "./database.ts";
+import { GroupedReads } from "./grouped-reads.ts";
+import {
+  beginSession,
+  endSessionsOf,
+  SESSION_COLUMNS,
+  STANDINGS,
+  toGrantedSession,
+  toSession,
+} from "./session-rows.ts";
 import { lockUser } from "./user-store.ts";
 
 type AdvanceInput = Parameters<SessionStore["advance"]>[0];
@@ -9,31 +17,20 @@ type ListInput = Parameters<SessionStore["listLive"]>[0];
 
 export class PostgresSessionStore implements SessionStore {
   readonly #database: Database;
+  readonly #standings: GroupedReads<SessionStanding>;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#standings = new GroupedReads(database, STANDINGS);
   }
 
   begin(input: Parameters<SessionStore["begin"]>[0]): Promise<GrantedSession | undefined> {
     return this.#database.transact((tx) => beginSession(tx, input, input.session));
   }
 
-  async standing(id: string): Promise<{ standing: SessionStanding; databaseMs: number } | undefined> {
-    const [row] = await this.#database.read(
-      `select s.id, s.user_id, u.state, ${ms("s.idle_expires_at")} as idle_expires_ms,
-         ${ms("s.ended_at")} as ended_ms, ${ms(this.#database.now)} as now_ms
-       from sessions s join users u on u.id = s.user_id where s.id = ?`,
-      [id],
-    );
-    if (row === undefined) return undefined;
-    const standing = Object.freeze({
-      id: row.id as string,
-      userId: row.user_id as string,
-      userState: row.state as SessionStanding["userState"],
-      expiresAtMs: msOf(row.idle_expires_ms) as number,
-      endedAtMs: msOf(row.ended_ms),
-    });
-    return { standing, databaseMs: msOf(row.now_ms) as number };
+  async standing(id: string): ReturnType<SessionStore["standing"]> {
+    const { records, databaseMs } = await this.#standings.read([id]);
+    return { standing: records[0], databaseMs };
   }
 
   async refreshSecret(id: string): Promise<RefreshSecret | undefined> {

@@ -10,9 +10,16 @@
 import { Cluster, Redis, type RedisOptions } from "ioredis";
 import type { Log } from "../lib/log.ts";
 
-export type RedisTarget =
-  | { readonly kind: "single"; readonly url: string }
-  | { readonly kind: "cluster"; readonly nodes: readonly { readonly host: string; readonly port: number }[] };
+export type RedisTarget = { readonly kind: "single"; readonly url: string } | RedisClusterTarget;
+
+export interface RedisClusterTarget {
+  readonly kind: "cluster";
+  readonly nodes: readonly { readonly host: string; readonly port: number }[];
+  /** These three hold for every node of the cluster, named here or not. */
+  readonly tls?: boolean;
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
 
 const RECONNECT_EVERY_MS = 100;
 const CONNECT_TIMEOUT_MS = 1_000;
@@ -39,7 +46,7 @@ export class RedisConnection {
 
   /** Begins to connect. */
   constructor(target: RedisTarget, log: Log) {
-    this.client = target.kind === "single" ? openSingle(target.url) : openCluster(target.nodes);
+    this.client = target.kind === "single" ? openSingle(target.url) : openCluster(target);
     logOutages(this.client, log);
   }
 
@@ -89,9 +96,11 @@ function openSingle(url: string): Redis {
   return new Redis(url, { ...OPTIONS, enableOfflineQueue: false, retryStrategy: () => RECONNECT_EVERY_MS });
 }
 
-function openCluster(nodes: readonly { readonly host: string; readonly port: number }[]): Cluster {
+function openCluster({ nodes, tls, username, password }: RedisClusterTarget): Cluster {
   const cluster = new Cluster([...nodes], {
-    redisOptions: OPTIONS,
+    redisOptions: { ...OPTIONS, username, password, ...(tls && { tls: {} }) },
+    // A certificate is for a name: what ioredis would look up first and then connect to has none.
+    ...(tls && { dnsLookup: (address, callback) => callback(null, address) }),
     enableOfflineQueue: false,
     clusterRetryStrategy: () => RECONNECT_EVERY_MS,
     slotsRefreshInterval: REFRESH_SLOTS_EVERY_MS,

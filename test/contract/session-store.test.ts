@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { NewSession, Session } from "../../src/auth/session.ts";
 import type { SessionStore } from "../../src/auth/session-store.ts";
 import type { UserStore } from "../../src/auth/user-store.ts";
@@ -83,7 +83,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
 
   it("knows nothing of a session that there is not", async () => {
     const id = newId("ses");
-    expect(await store.standing(id)).toBeUndefined();
+    expect((await store.standing(id)).standing).toBeUndefined();
     expect(await store.refreshSecret(id)).toBeUndefined();
     expect(await advance(id, 1)).toEqual({ kind: "not_live" });
     expect(await store.end({ id, why: "logout", by: BY })).toBe(false);
@@ -98,6 +98,29 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(await begin(userId, 0)).toBeUndefined();
     await users.disable({ id: userId, by: BY });
     expect(await begin(userId, 1)).toBeUndefined();
+  });
+
+  it("reads the standings that are asked for at once by one statement, and gives each its own", async () => {
+    const people = [];
+    for (let n = 0; n < 20; n++) people.push(await newUser());
+    await store.end({ id: people[3]!.session.id, userId: undefined, why: "revoked", by: BY });
+    const reads = vi.spyOn(test.database, "hotRead");
+    const unknown = newId("ses");
+    const ids = [...people.map(({ session }) => session.id), unknown, people[0]!.session.id];
+    const standings = await Promise.all(ids.map((id) => store.standing(id)));
+    expect(reads).toHaveBeenCalledTimes(1);
+    expect(standings.map(({ standing }) => standing?.id)).toEqual(ids.map((id) => (id === unknown ? undefined : id)));
+    const ended = standings.filter(({ standing }) => standing?.endedAtMs !== undefined);
+    expect(ended.map(({ standing }) => standing?.userId)).toEqual([people[3]!.userId]);
+    // The control: one after the other each costs a statement.
+    for (const { session } of people) await store.standing(session.id);
+    expect(reads).toHaveBeenCalledTimes(1 + people.length);
+  });
+
+  it("reads an id as it is, whatever is in it", async () => {
+    for (const id of ['"', "\\", "},{", "null", "", 'a","b', "'; --"]) {
+      expect((await store.standing(id)).standing).toBeUndefined();
+    }
   });
 
   it("advances once for any number of concurrent callers, and all get the same successor", async () => {
@@ -127,7 +150,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
       expect(await advance(session.id, 1)).toEqual({ kind: "reused", userId });
       expect(await advance(session.id, 1)).toEqual({ kind: "not_live" });
       expect(await advance(session.id, 2)).toEqual({ kind: "not_live" });
-      expect((await store.standing(session.id))?.standing.endedAtMs).toBeDefined();
+      expect((await store.standing(session.id)).standing?.endedAtMs).toBeDefined();
       expect(sessionChanges(session.id)).toBe(1);
     }
   });
@@ -183,13 +206,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     const { userId: stranger } = await newUser();
     const end = (ofUser: string) => store.end({ id: session.id, userId: ofUser, why: "revoked", by: BY });
     expect(await end(stranger)).toBe(false);
-    expect((await store.standing(session.id))?.standing.endedAtMs).toBeUndefined();
+    expect((await store.standing(session.id)).standing?.endedAtMs).toBeUndefined();
     expect(await end(userId)).toBe(true);
-    const endedAtMs = (await store.standing(session.id))?.standing.endedAtMs;
+    const endedAtMs = (await store.standing(session.id)).standing?.endedAtMs;
     expect(endedAtMs).toBeDefined();
     test.clock.advance(SECONDS);
     expect(await end(userId)).toBe(true);
-    expect((await store.standing(session.id))?.standing.endedAtMs).toBe(endedAtMs);
+    expect((await store.standing(session.id)).standing?.endedAtMs).toBe(endedAtMs);
     expect(sessionChanges(session.id)).toBe(1);
     expect(await advance(session.id, 1)).toEqual({ kind: "not_live" });
   });
@@ -198,12 +221,12 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     const { userId, session } = await newUser();
     const begin = () => store.begin({ userId, passwordVersion: 1, session: newSession() });
     for (let i = 1; i < 50; i++) await begin();
-    expect((await store.standing(session.id))?.standing.endedAtMs).toBeUndefined();
+    expect((await store.standing(session.id)).standing?.endedAtMs).toBeUndefined();
     test.clock.advance(1);
     await Promise.all(Array.from({ length: 5 }, begin));
     const live = await store.listLive({ userId, after: undefined, limit: 100 });
     expect(live).toHaveLength(50);
-    expect((await store.standing(session.id))?.standing.endedAtMs).toBeDefined();
+    expect((await store.standing(session.id)).standing?.endedAtMs).toBeDefined();
   });
 
   it("lists live sessions newest first, page by page, without gap or repetition", async () => {

@@ -68,7 +68,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
   }
 
   async function isLive(sessionId: string): Promise<boolean> {
-    return (await sessions.standing(sessionId))?.standing.endedAtMs === undefined;
+    return (await sessions.standing(sessionId)).standing?.endedAtMs === undefined;
   }
 
   it("gives back a user as registered, by id and by address", async () => {
@@ -103,7 +103,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     const outcomes = await Promise.all(attempts.map((each) => store.register({ ...each, passwordHash: "1$hash" })));
     expect(outcomes.filter((outcome) => outcome !== undefined)).toHaveLength(1);
     for (const [i, { session }] of attempts.entries()) {
-      expect((await sessions.standing(session.id)) !== undefined).toBe(outcomes[i] !== undefined);
+      expect((await sessions.standing(session.id)).standing !== undefined).toBe(outcomes[i] !== undefined);
     }
     expect(await store.create({ user: newUser({ emailNormalized }), reset: newReset(), by: BY })).toBeUndefined();
   });

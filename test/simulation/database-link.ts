@@ -195,7 +195,7 @@ export class DatabaseLink implements ChangeStore {
     return random.chance(0.03) ? random.between(10, 400) : random.pause(this.paceMs);
   }
 
-  /** A pool knows nothing of standbys, so that reads fail there only because the primary's address does. */
+  /** A hot read refuses a standby by its own statement; what a poll does there is the feed's to judge. */
   #reachability(lane: Lane): Reachability {
     const { cluster } = this.#deps;
     if (this.lanes[lane] !== "answers") return this.lanes[lane];

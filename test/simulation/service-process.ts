@@ -152,7 +152,7 @@ export class ServiceProcess {
         return key === undefined || owner === undefined ? [] : [keyWithSecrets(sample, key, owner)];
       }),
     );
-    return { keys, databaseMs: keys.length === 0 ? undefined : databaseMs };
+    return { keys, databaseMs };
   }
 }
 

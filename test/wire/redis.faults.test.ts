@@ -1,10 +1,11 @@
 /** What the limiter does when Redis dies, freezes, refuses or is slow, and when this process stalls: with real Redis. */
 import { once } from "node:events";
+import { Redis } from "ioredis";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
-import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
+import { type RedisClusterTarget, RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { recordingLog } from "../support/recording-log.ts";
@@ -82,6 +83,17 @@ async function expectBack(limiter: SharedLimiter): Promise<void> {
     interval: 10,
   });
   expect(performance.now() - sinceMs).toBeLessThan(BACK_WITHIN_MS);
+}
+
+/** What somebody who looks at the server from outside is told. */
+async function told<T>(port: number, ask: (redis: Redis) => Promise<T>): Promise<T> {
+  const observer = new Redis({ port, lazyConnect: true });
+  await observer.connect();
+  try {
+    return await ask(observer);
+  } finally {
+    observer.disconnect();
+  }
 }
 
 /** A node waits some seconds after its start before it takes writes, and until it has heard of all slots. */
@@ -182,6 +194,24 @@ describe.skipIf(!canStart("redis"))(
       await expectBack(limiter);
     });
 
+    it("is replaced by a replica that is empty, to which all windows are lost", async () => {
+      const [redis, empty] = [await start(), await start()];
+      const limiter = await limiterOn(single(redis.port));
+      const asked = request(3);
+      const calls = Array.from({ length: 5 }, () => ({ ...asked }));
+      const admitted = async () => (await limiter.decideAll(calls)).filter(({ allowed }) => allowed).length;
+      expect(await admitted()).toBe(3);
+      await redisCommand(redis.port, "REPLICAOF", "127.0.0.1", `${empty.port}`);
+      await expectDegraded(limiter);
+      await vi.waitFor(async () => expect(await redisCommand(redis.port, "DBSIZE")).toBe("0"), { timeout: 10_000 });
+      await redisCommand(redis.port, "REPLICAOF", "NO", "ONE");
+      await expectBack(limiter);
+      // L more at most, by a limiter that does not remember that the window was full.
+      const other = await limiterOn(single(redis.port));
+      expect((await other.decideAll(calls)).filter(({ allowed }) => allowed).length).toBe(3);
+      expect((await other.decideAll(calls)).filter(({ allowed }) => allowed).length).toBe(0);
+    });
+
     it("is out of memory", async () => {
       const redis = await start();
       const limiter = await limiterOn(single(redis.port));
@@ -216,6 +246,31 @@ describe.skipIf(!canStart("redis"))(
     });
   },
 );
+
+describe.skipIf(!canStart("redis"))("a script that Redis forgot", () => {
+  it("is sent again, and no call is degraded or counted twice for it", async () => {
+    const redis = await start();
+    const limiter = await limiterOn(single(redis.port));
+    await expectHealthy(limiter);
+    const asked = request(10);
+    for (let round = 0; round < 5; round++) {
+      await redisCommand(redis.port, "SCRIPT", "FLUSH");
+      const before = await evalCalls(redis.port);
+      const decisions = await limiter.decideAll([asked, asked]);
+      expect(decisions).toMatchObject([
+        { allowed: true, degraded: false, windows: [{ remaining: 9 - 2 * round }] },
+        { allowed: true, degraded: false, windows: [{ remaining: 8 - 2 * round }] },
+      ]);
+      // The fault happened: the script went out as a whole.
+      expect((await evalCalls(redis.port)) - before).toBe(1);
+    }
+    expect((await limiter.decide(asked)).allowed).toBe(false);
+  });
+
+  /** How often Redis was sent a script's text. It has no figure before the first time. */
+  const evalCalls = (port: number) =>
+    told(port, async (redis) => Number(/cmdstat_eval:calls=(\d+)/.exec(await redis.info("commandstats"))?.[1] ?? 0));
+});
 
 describe.skipIf(!canStart("redis"))("a stall of this process", () => {
   const stall = (ms: number) => {
@@ -289,9 +344,58 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
     for (const { port } of nodes) await clusterIsUp(port);
     return nodes;
   }
-  const target = (nodes: readonly RedisServer[]): RedisTarget => ({
+  const nodeId = (port: number) => told(port, async (redis) => `${await redis.cluster("MYID")}`);
+  const movedErrors = (port: number) =>
+    told(port, async (redis) => Number(/errorstat_MOVED:count=(\d+)/.exec(await redis.info("errorstats"))?.[1] ?? 0));
+  /** Of the first node, those that hold nothing. */
+  const emptySlots = (port: number) =>
+    told(port, async (redis) => {
+      const slots = Array.from({ length: 8192 }, (_, slot) => slot);
+      const counts = redis.pipeline();
+      for (const slot of slots) counts.cluster("COUNTKEYSINSLOT", slot);
+      const answers = await counts.exec();
+      return slots.filter((slot) => answers![slot]![1] === 0);
+    });
+  /** All at once, before the limiter looks again who has which slot, as it does each second. */
+  const giveSlots = (port: number, slots: readonly number[], to: string) =>
+    told(port, async (redis) => {
+      const gifts = redis.pipeline();
+      for (const slot of slots) gifts.cluster("SETSLOT", slot, "NODE", to);
+      const answers = await gifts.exec();
+      expect(answers!.map(([error]) => error)).toEqual(slots.map(() => null));
+    });
+  const target = (nodes: readonly RedisServer[]): RedisClusterTarget => ({
     kind: "cluster",
     nodes: nodes.map(({ port }) => ({ host: "127.0.0.1", port })),
+  });
+
+  it("that wants a password gets it at each node, and one that is not told it degrades all", async () => {
+    const nodes = await startCluster();
+    for (const { port } of nodes) await redisCommand(port, "CONFIG", "SET", "requirepass", "a password");
+    // The fault happened: whoever has no password is refused.
+    for (const { port } of nodes) await expect(redisCommand(port, "GET", "a")).rejects.toThrow("NOAUTH");
+    // The second node is found by the first.
+    const named = target(nodes.slice(0, 1));
+    const limiter = await limiterOn({ ...named, password: "a password" });
+    await expectHealthy(limiter);
+    await expectDegraded(await limiterOn(named));
+  });
+
+  it("that moves slots to another node is followed there, and no call is degraded for it", async () => {
+    const nodes = await startCluster();
+    const limiter = await limiterOn(target(nodes));
+    await expectHealthy(limiter);
+    const ids: string[] = [];
+    for (const { port } of nodes) ids.push(await nodeId(port));
+    // Slots without keys may change hands at once.
+    const moving = await emptySlots(nodes[0].port);
+    for (const { port } of [nodes[1], nodes[0]]) await giveSlots(port, moving, ids[1]!);
+    const subjects = Array.from({ length: 24 }, (_, at) => request(5, `moved ${at}`));
+    const decisions = await limiter.decideAll(subjects);
+    // The fault happened: some of them went to a node that sent them on.
+    expect(await movedErrors(nodes[0].port)).toBeGreaterThan(0);
+    expect(decisions.filter(({ degraded }) => degraded)).toEqual([]);
+    expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual(subjects.map(() => 4));
   });
 
   it("counts each subject on its node, and a node that is gone degrades only its own subjects", async () => {

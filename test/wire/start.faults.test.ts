@@ -1,5 +1,6 @@
 /** Starts on servers that are not there yet, or not at all, and at the same time as others. Real processes. */
 import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import pg from "pg";
 import { describe, expect, it } from "vitest";
@@ -7,7 +8,7 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { startPostgres } from "../support/postgres-server.ts";
 import { redisCommand, startRedis } from "../support/redis-server.ts";
 import { answerTo } from "../support/samples.ts";
-import { until } from "../support/server-process.ts";
+import { freePort, until } from "../support/server-process.ts";
 import { canStart, freshPostgres } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
 import {
@@ -62,6 +63,29 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(service.output(), "no stack of its own").not.toContain("\n    at ");
     expect(service.output(), "no password").not.toContain(new URL(postgres.url()).password);
   });
+
+  it.concurrent.each(["LATCHKEY_LISTEN", "LATCHKEY_OPS_LISTEN"])(
+    "on a port that is taken (%s) fails at once with one line that names it, before it asks for PostgreSQL",
+    async (setting) => {
+      await using postgres = await startPostgres();
+      // The control: without the address it would wait for the database.
+      await postgres.kill();
+      const holder = createServer();
+      const port = await freePort();
+      await new Promise<void>((resolve) => holder.listen(port, "127.0.0.1", resolve));
+      const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
+      for (const workers of ["1", "2"]) {
+        const redis = { REDIS_URL: "redis://127.0.0.1:1", LATCHKEY_WORKERS: workers };
+        await using service = spawnService({ ...env, ...redis, [setting]: `127.0.0.1:${port}` });
+        expect(await service.ended()).toBe(1);
+        expect(linesOf(service.output()).filter(({ level }) => level >= ERROR)).toMatchObject([
+          { msg: "the service could not start", reason: `${setting}: 127.0.0.1:${port} is taken by another process` },
+        ]);
+        expect(service.output()).not.toContain("trying again");
+      }
+      await new Promise((resolve) => holder.close(resolve));
+    },
+  );
 
   it.concurrent("before PostgreSQL is ready as soon as that is there", async () => {
     await using postgres = await startPostgres();

@@ -1,0 +1,69 @@
+import type { Options } from "@mikro-orm/core";
+import { Migrator } from "@mikro-orm/migrations";
+import { FirstSchema } from "./migrations/0001-first-schema.ts";
+import { LoginThrottles } from "./migrations/0002-login-throttles.ts";
+import { AuditEvents } from "./migrations/0003-audit-events.ts";
+import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
+import { destroySilent } from "./silent-connections.ts";
+import { TABLES } from "./tables.ts";
+
+/** Longest that one statement may run. Also bounds waiting for a row's lock. */
+const STATEMENT_TIMEOUT_MS = 1000;
+/** A statement that takes longer than this has met a frozen or dead server. */
+const READ_TIMEOUT_MS = 120;
+/** A hot read with the wait for a connection: the caller has 300 ms in all. */
+export const READ_ANSWER_MS = 220;
+/**
+ * Connecting takes four ways there and back, so that with a server 50 ms away it is over only after its caller was told
+ * that the database is out of reach. It goes on, for those who come next.
+ */
+const READ_CONNECT_MS = 1000;
+export const READ_CONNECTIONS = 4;
+
+export const ORM_OPTIONS = {
+  entities: [...TABLES],
+  extensions: [Migrator],
+  migrations: {
+    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions],
+    snapshot: false,
+    silent: true,
+  },
+  // The ORM's own log would print SQL and driver messages, which may quote values.
+  logger: () => {},
+  colors: false,
+  metadataCache: { enabled: false },
+} satisfies Partial<Options>;
+
+/** For what may take its time. */
+export function managementOptions(target: { url: string; poolSize: number; statementTimeoutMs?: number }) {
+  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = target;
+  return {
+    ...ORM_OPTIONS,
+    clientUrl: target.url,
+    pool: { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
+    driverOptions: {
+      keepAlive: true,
+      connectionTimeoutMillis: 2000,
+      statement_timeout: statementTimeoutMs,
+      application_name: "latchkey",
+      onPoolCreated: destroySilent(statementTimeoutMs + 500),
+    },
+  };
+}
+
+/** For hot reads, which fail fast. */
+export function readOptions(target: { url: string }) {
+  return {
+    ...ORM_OPTIONS,
+    clientUrl: target.url,
+    // Kept however quiet it is: 0 = no time is too long.
+    pool: { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
+    driverOptions: {
+      keepAlive: true,
+      connectionTimeoutMillis: READ_CONNECT_MS,
+      statement_timeout: READ_TIMEOUT_MS,
+      application_name: "latchkey-reads",
+      onPoolCreated: destroySilent(READ_TIMEOUT_MS + 20),
+    },
+  };
+}

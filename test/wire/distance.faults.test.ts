@@ -1,0 +1,99 @@
+/** A PostgreSQL that is far away: slow to answer is not away. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Freshness_Source, KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
+import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
+import { canStart } from "../support/servers.ts";
+import { clientOf } from "../support/service.ts";
+import {
+  bootstrapOperator,
+  type Cast,
+  castAt,
+  type IssuedKey,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/service-process.ts";
+
+/** A database that answers is found to do so within: the breaker lets a read try every 500 ms. */
+const CONNECTED_MS = 1500;
+/** What a caller waits for at most, however far the database is. */
+const ANSWER_MS = 300;
+const ROOM_MS = 100;
+const READERS = "from pg_stat_activity where application_name = 'latchkey-reads'";
+
+describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away", () => {
+  let postgres: PostgresServer;
+  let proxy: FaultProxy;
+  let service: ReadyService;
+  let cast: Cast;
+
+  beforeAll(async () => {
+    postgres = await startPostgres();
+    proxy = await startFaultProxy(postgres.port);
+    const url = new URL(postgres.url());
+    url.port = `${proxy.port}`;
+    const env = serviceEnvironment({ DATABASE_URL: url.href, LATCHKEY_KEYS_PER_OWNER: "1000" });
+    const admin = await bootstrapOperator(env);
+    service = await startService(env);
+    cast = await castAt(service.address, admin);
+  });
+  afterAll(async () => {
+    await service?.stop();
+    await proxy?.stop();
+    await postgres?.stop();
+  });
+
+  const ask = (key: IssuedKey): Promise<Answer> =>
+    answerTo(() => clientOf(service.address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw, cost: 0 }));
+
+  async function inTurn(keys: readonly IssuedKey[]): Promise<readonly Answer[]> {
+    const answers: Answer[] = [];
+    for (const key of keys) answers.push(await ask(key));
+    return answers;
+  }
+
+  function expectFarAway(answers: readonly Answer[], eachWayMs: number, what: string): void {
+    const times = answers.map(({ tookMs }) => tookMs);
+    report(`${2 * eachWayMs} ms there and back, ${what}`, times);
+    expect(tally(answers)).toEqual({ VALID: answers.length });
+    for (const { response } of answers) expect(response?.freshness?.source).toBe(Freshness_Source.DATABASE);
+    // The fault happened: an answer takes as long as the way.
+    expect(quantile(times, 0)).toBeGreaterThan(2 * eachWayMs - 1);
+    expect(quantile(times, 1)).toBeLessThan(ANSWER_MS + ROOM_MS);
+  }
+
+  // Connecting takes two of these ways and back with a password in clear, one more with SCRAM: longer than one caller waits
+  // where the way is long, so that what was begun for one must serve the next.
+  it.each([12.5, 25, 40])(
+    "(%f ms each way) reads keys it does not know, soon also where it must connect first",
+    async (ms) => {
+      const [known, ...keys] = await cast.issue(21);
+      const [warm, cold] = [keys.slice(0, 10), keys.slice(10)];
+      expect((await ask(known!)).said).toBe("VALID");
+      try {
+        proxy.delay(ms);
+        expectFarAway(await inTurn(warm), ms, "connected");
+        const ended = await postgres.sql(`select count(pg_terminate_backend(pid)) ${READERS}`);
+        expect(Number(ended), "there were connections to lose").toBeGreaterThan(0);
+        await expect.poll(() => postgres.sql(`select count(*) ${READERS}`), { interval: 5 }).toBe("0");
+        const first: Answer[] = [];
+        do first.push(await ask(cold[0]!));
+        while (first.at(-1)!.said !== "VALID" && performance.now() - first[0]!.askedAtMs < CONNECTED_MS);
+        report(
+          `${2 * ms} ms there and back, while it connects`,
+          first.map(({ tookMs }) => tookMs),
+        );
+        expect(first.at(-1)!.said).toBe("VALID");
+        for (const { said, tookMs } of first) {
+          expect(["VALID", "Unavailable"]).toContain(said);
+          expect(tookMs).toBeLessThan(ANSWER_MS + ROOM_MS);
+        }
+        expectFarAway(await inTurn(cold.slice(1)), ms, "connected again");
+      } finally {
+        await proxy.restore();
+      }
+    },
+  );
+});
