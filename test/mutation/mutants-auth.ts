@@ -175,6 +175,14 @@ export const AUTH_MUTANTS = [
       why: "each login is a failure: people lock themselves out",
     },
   ]),
+  ...mutantsOf("src/auth/login.ts", THROTTLE, [
+    {
+      name: "throttled attempts take a place in the queue",
+      search: "  await attempt.check();\n",
+      replacement: "",
+      why: "attackers keep people from logging in",
+    },
+  ]),
   ...mutantsOf("src/auth/change-password.ts", THROTTLE, [
     {
       name: "ChangePassword guesses for free",
@@ -198,12 +206,7 @@ export const AUTH_MUTANTS = [
       replacement: "found === undefined || ",
       why: "an address is enough to log in",
     },
-    {
-      name: "throttled attempts take a place in the queue",
-      search: "  await attempt.check();\n",
-      replacement: "",
-      why: "attackers keep people from logging in",
-    },
+
     {
       name: "old hashes kept",
       search: "!deps.passwords.needsRehash(found.passwordHash)",

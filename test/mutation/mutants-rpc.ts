@@ -39,7 +39,7 @@ export const RPC_MUTANTS = [
       why: "a credential reaches methods that need a person, and fails as an internal error",
     },
   ]),
-  ...mutantsOf("src/rpc/caller.ts", ACCESS, [
+  ...mutantsOf("src/rpc/caller.ts", CALLER, [
     {
       name: "the first of two credentials",
       search: 'if (values.length > 1) throw invalid("more than one authorization header");',
@@ -106,6 +106,12 @@ export const RPC_MUTANTS = [
     },
   ]),
   ...mutantsOf("src/rpc/page-token.ts", PAGES, [
+    {
+      name: "one nonce for all page tokens",
+      search: "const nonce = randomBytes(NONCE_BYTES);",
+      replacement: "const nonce = Buffer.alloc(NONCE_BYTES);",
+      why: "GCM gives its texts and its own key away where a nonce is used twice",
+    },
     {
       name: "page tokens for any caller",
       search: "JSON.stringify([method, callerId(caller), filter])",

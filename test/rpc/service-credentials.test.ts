@@ -42,6 +42,7 @@ describe("service credentials", () => {
   it.each([
     ["scopes", { scopes: [] }],
     ["scopes", { scopes: ["root"] }],
+    ["scopes", { scopes: ["verify", "root"] }],
     ["scopes", { scopes: ["verify", "verify"] }],
     ["name", { name: "" }],
     ["expire_time", { expireTime: timestampFromMs(0) }],
