@@ -164,7 +164,7 @@ export const MANAGEMENT_MUTANTS = [
     {
       name: "what a service restricts stays the owner's",
       search: 'actor.kind === "service" && restricts(',
-      replacement: 'actor.kind === "user" && restricts(',
+      replacement: 'actor.id === "" && restricts(',
       why: "the owner takes the restriction away",
     },
     {
@@ -210,6 +210,24 @@ export const MANAGEMENT_MUTANTS = [
       search: "value >= 0 && value <= MAX_OVERLAP_MS",
       replacement: "value >= 0",
       why: "an old secret never ends",
+    },
+    {
+      name: "overlaps just below seven days",
+      search: "value >= 0 && value <= MAX_OVERLAP_MS",
+      replacement: "value >= 0 && value < MAX_OVERLAP_MS",
+      why: "what the contract names as the longest is refused",
+    },
+    {
+      name: "rotations under any request id",
+      search: "  checkRequestId(input.requestId);\n",
+      replacement: "",
+      why: "a caller's mistake looks like a fault of the service",
+    },
+    {
+      name: "one request id rotates any key",
+      search: "{ rotate: input.keyId, overlapMs }",
+      replacement: "{}",
+      why: "a rotation that was never carried out looks carried out, and the leaked secret works on",
     },
     {
       name: "a ninth live secret",

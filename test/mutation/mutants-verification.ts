@@ -94,6 +94,14 @@ export const VERIFICATION_MUTANTS = [
       why: "a scope of a later version is granted by an earlier one",
     },
   ]),
+  ...mutantsOf("src/keys/rotate-key.ts", CREDENTIALS, [
+    {
+      name: "credentials named as keys",
+      search: 'kind === "key.rotated" ? "key_id" : "credential_id"',
+      replacement: '"key_id"',
+      why: "who tries again does not learn which credential it was",
+    },
+  ]),
   ...mutantsOf("src/keys/revoke-service-credential.ts", CREDENTIALS, [
     {
       name: "the last operator locks everybody out",

@@ -37,6 +37,15 @@ async function main(mutants: readonly TestedMutant[]): Promise<boolean> {
   const provided: Record<string, unknown> = {};
   const stopServers = await setup({ provide: (name, value) => (provided[name] = value) });
   const copies = Array.from({ length: LANES }, () => new ScratchCopy(provided));
+  const removeCopies = () => {
+    for (const copy of copies) copy.remove();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      removeCopies();
+      process.exit(1);
+    });
+  }
   try {
     if (!(await controlIsGreen(copies, mutants))) return false;
     const survivors = await judgeAll(copies, mutants);
@@ -46,7 +55,7 @@ async function main(mutants: readonly TestedMutant[]): Promise<boolean> {
     print(`killed ${killed} of ${mutants.length} (${percent.toFixed(1)} %) in ${seconds(startedAtMs)}`);
     return percent >= LEAST_PERCENT;
   } finally {
-    for (const copy of copies) copy.remove();
+    removeCopies();
     await stopServers();
   }
 }

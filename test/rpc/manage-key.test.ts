@@ -246,13 +246,20 @@ describe("managing keys", () => {
     for (const overlap of [{ seconds: -1n }, { seconds: 604_801n }, { seconds: 1n, nanos: -5 }]) {
       expect((await errorOf(person.keys.rotateKey({ keyId, overlap }))).fields).toEqual(["overlap"]);
     }
+    await person.keys.rotateKey({ keyId, overlap: { seconds: 604_800n } });
+    expect((await errorOf(person.keys.rotateKey({ keyId, requestId: "x" }))).fields).toEqual(["request_id"]);
     const requestId = crypto.randomUUID();
     await person.keys.rotateKey({ keyId, requestId });
     const again = await errorOf(person.keys.rotateKey({ keyId, requestId }));
     expect(again).toMatchObject({ code: Code.AlreadyExists, metadata: { key_id: keyId } });
-    expect(await errorOf(person.keys.issueKey({ name: "k", requestId }))).toMatchObject({
-      reason: "REQUEST_ID_REUSED",
-    });
+    const other = await person.keys.issueKey({ name: "another" });
+    for (const wish of [
+      person.keys.issueKey({ name: "k", requestId }),
+      person.keys.rotateKey({ keyId, requestId, overlap: { seconds: 0n } }),
+      person.keys.rotateKey({ keyId: other.key!.id, requestId }),
+    ]) {
+      expect((await errorOf(wish)).reason).toBe("REQUEST_ID_REUSED");
+    }
   });
 
   it("shows when a key was last used, after a while", async () => {
