@@ -24,15 +24,13 @@ const { values } = parseArgs({
   },
 });
 
+const mutants = chosen();
 const faults = [...MUTANTS.flatMap(faultsOf), ...missingServers()];
-if (faults.length > 0) {
-  print(...faults);
-  process.exitCode = 1;
-} else {
-  process.exitCode = (await main(chosen())) ? 0 : 1;
-}
+if (mutants.length === 0) faults.push("no mutant is called so");
+print(...faults);
+process.exitCode = faults.length === 0 && (await main()) ? 0 : 1;
 
-async function main(mutants: readonly TestedMutant[]): Promise<boolean> {
+async function main(): Promise<boolean> {
   const startedAtMs = performance.now();
   const provided: Record<string, unknown> = {};
   const stopServers = await setup({ provide: (name, value) => (provided[name] = value) });
@@ -47,8 +45,8 @@ async function main(mutants: readonly TestedMutant[]): Promise<boolean> {
     });
   }
   try {
-    if (!(await controlIsGreen(copies, mutants))) return false;
-    const survivors = await judgeAll(copies, mutants);
+    if (!(await controlIsGreen(copies))) return false;
+    const survivors = await judgeAll(copies);
     const killed = mutants.length - survivors.length;
     const percent = (100 * killed) / mutants.length;
     print(...survivors.map(({ name, file, why }) => `survived: ${name} (${file}): ${why}`));
@@ -61,7 +59,7 @@ async function main(mutants: readonly TestedMutant[]): Promise<boolean> {
 }
 
 /** All the tests that mutants name, without a mutant: what fails then would be no mutant's doing. */
-async function controlIsGreen(copies: readonly ScratchCopy[], mutants: readonly TestedMutant[]): Promise<boolean> {
+async function controlIsGreen(copies: readonly ScratchCopy[]): Promise<boolean> {
   const startedAtMs = performance.now();
   const tests = [...new Set(mutants.flatMap((mutant) => mutant.tests))];
   const bad: string[] = [];
@@ -74,10 +72,7 @@ async function controlIsGreen(copies: readonly ScratchCopy[], mutants: readonly 
 }
 
 /** @returns those that no test found */
-async function judgeAll(
-  copies: readonly ScratchCopy[],
-  mutants: readonly TestedMutant[],
-): Promise<readonly TestedMutant[]> {
+async function judgeAll(copies: readonly ScratchCopy[]): Promise<readonly TestedMutant[]> {
   const survivors: TestedMutant[] = [];
   let done = 0;
   await onEach(copies, mutants, async (copy, mutant) => {
