@@ -291,6 +291,12 @@ describe("a hostile token is refused:", () => {
   });
 });
 
+it("no two signing keys are sealed under one nonce", async () => {
+  const sealed = await Promise.all(Array.from({ length: 8 }, () => newSigningKey(ring, "EdDSA")));
+  const nonces = sealed.map((key) => Buffer.from(key.sealed).subarray(0, 12).toString("hex"));
+  expect(new Set(nonces).size).toBe(8);
+});
+
 it("a sealed signing key opens only as the key that it is", async () => {
   const sealed = await newSigningKey(ring, "EdDSA");
   const other = await newSigningKey(ring, "EdDSA");

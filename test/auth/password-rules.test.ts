@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { isCommonPassword, PASSWORD_BLOCKLIST } from "../../src/auth/password-blocklist.ts";
-import { normalizePassword, passwordViolation } from "../../src/auth/password-rules.ts";
+import { normalizePassword, passwordFormViolation, passwordViolation } from "../../src/auth/password-rules.ts";
 import { codePoints } from "../../src/lib/text.ts";
 
 const RULES = { minCodePoints: 15 };
@@ -78,6 +78,13 @@ describe("the blocklist", () => {
     expect(isCommonPassword("my password rhymes with ochre")).toBe(false);
     expect(isCommonPassword("password8391748201937450912")).toBe(false);
   });
+});
+
+it("a password that is only tried is refused before its hash beyond 1,024 bytes, and not up to them", () => {
+  expect(passwordFormViolation("p", "é".repeat(512))).toBeUndefined();
+  expect(passwordFormViolation("p", "e\u0301".repeat(512))).toBeUndefined();
+  expect(passwordFormViolation("p", `${"é".repeat(512)}x`)?.reason).toBe("PASSWORD_TOO_LONG");
+  expect(passwordFormViolation("p", "x".repeat(100_000))?.reason).toBe("PASSWORD_TOO_LONG");
 });
 
 it("a password in NFD and in NFC is one password", () => {

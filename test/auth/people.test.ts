@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { decodeJwt } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { signAccessToken } from "../../src/auth/access-token.ts";
 import { authenticateUser } from "../../src/auth/authenticate-user.ts";
 import { changePassword } from "../../src/auth/change-password.ts";
 import { completePasswordReset } from "../../src/auth/complete-password-reset.ts";
@@ -427,6 +428,19 @@ describe(`people, on ${NEWEST}`, () => {
     expect(await authenticate(renewed.accessToken, other)).toMatchObject({ sessionId });
   });
 
+  it("a good signature is not enough: the session must be that person's, and not over", async () => {
+    const [person, other] = [await registered(people), await registered(people)];
+    const { sessionId } = await authenticate(person.tokens.accessToken);
+    const issuedAtMs = test.clock.nowMs();
+    const sign = (userId: string) =>
+      signAccessToken(people, { userId, sessionId, tokenId: "t", issuedAtMs, expiresAtMs: issuedAtMs + 30 * DAYS });
+    const [own, foreign] = [await sign(person.user.id), await sign(other.user.id)];
+    expect(await authenticate(own)).toEqual({ userId: person.user.id, sessionId });
+    expect(await refusalOf(authenticate(foreign))).toMatchObject({ reason: "CREDENTIAL_INVALID" });
+    test.clock.advance(7 * DAYS);
+    expect(await refusalOf(authenticate(own))).toMatchObject({ reason: "CREDENTIAL_INVALID" });
+  });
+
   it("a user who is not active is refused whatever his sessions say", async () => {
     const { user, tokens } = await registered(people);
     await test.database.run("update users set state = 'disabled' where id = ?", [user.id]);
@@ -447,7 +461,7 @@ describe.skipIf(!canOpen("postgres"))("when the database is away", () => {
     const people = newPeople(test);
     const { tokens } = await registered(people);
     const stranger = await registered(people);
-    await authenticateUser(people, { accessToken: tokens.accessToken });
+    const { sessionId } = await authenticateUser(people, { accessToken: tokens.accessToken });
     await proxy.cut();
     expect(await authenticateUser(people, { accessToken: tokens.accessToken })).toBeDefined();
     const unknown = authenticateUser(people, { accessToken: stranger.tokens.accessToken });
@@ -455,6 +469,8 @@ describe.skipIf(!canOpen("postgres"))("when the database is away", () => {
     test.clock.advance(5 * SECONDS);
     const known = authenticateUser(people, { accessToken: tokens.accessToken });
     expect(await refusalOf(known)).toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+    const standing = people.sessionCache.standing(sessionId);
+    expect(await refusalOf(standing)).toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
     const used = refresh(people, { refreshToken: tokens.refreshToken, clientIp: "" });
     expect(await refusalOf(used)).toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
     const before = people.passwords.hashes;

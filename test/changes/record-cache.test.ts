@@ -73,6 +73,18 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("unused"))).record?.value).toBe("new");
   });
 
+  it("does not let a slow read replace what was read after it began", async () => {
+    const { clock, cache, loading } = setUp();
+    const slow = pending();
+    const first = cache.get("a", slow.load);
+    clock.advance(10);
+    cache.drop("a");
+    await cache.get("a", loading("newer"));
+    slow.resolve({ value: "older", tags: [] });
+    await first;
+    expect(cache.fresh("a")?.record?.value).toBe("newer");
+  });
+
   it("forgets all records that depend on what changed, and no others", async () => {
     const { cache, loading } = setUp();
     await cache.get("a", loading("1", "key_a", "owner"));

@@ -99,6 +99,16 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect((await store.insert({ ...newKey(owner), ownerQuota: 3 }, ENTRY)).kind).toBe("inserted");
   });
 
+  it("keeps the quota at every moment at which calls meet", async () => {
+    // A pool connects when it must, which would let calls come one after the other.
+    await Promise.all(Array.from({ length: 5 }, () => test.database.run("select pg_backend_pid()", [])));
+    for (let round = 0; round < 5; round++) {
+      const owner = await newOwner();
+      await Promise.all(Array.from({ length: 5 }, () => store.insert({ ...newKey(owner), ownerQuota: 1 }, ENTRY)));
+      expect((await store.list({ kind: "api", ownerId: owner, showEnded: true }, 10, undefined)).totalSize).toBe(1);
+    }
+  });
+
   it("lets one of two concurrent changes win and tells the other of the conflict", async () => {
     const key = await inserted(newKey(await newOwner()));
     const outcomes = await Promise.all([
@@ -115,12 +125,17 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const key = await inserted(newKey(owner));
     await store.change(key.id, 1, { state: "disabled", disabledBy: owner }, ENTRY);
     await store.change(key.id, 1, { name: "too late" }, ENTRY);
+    const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
+    const rotation = { keyId: key.id, secret, overlapMs: 0, maxLiveSecrets: 8, request: undefined };
+    await store.addSecret({ ...rotation, expectedVersion: 1 }, ENTRY);
+    await store.addSecret({ ...rotation, expectedVersion: 2 }, ENTRY);
     expect(test.changes).toEqual([
+      { kind: "KEY", subjectId: key.id },
       { kind: "KEY", subjectId: key.id },
       { kind: "KEY", subjectId: key.id },
     ]);
     const rows = await test.database.run("select count(*)::int as n from changes where subject_id = ?", [key.id]);
-    expect(rows[0]?.n).toBe(2);
+    expect(rows[0]?.n).toBe(3);
   });
 
   it("keeps the time of the first revocation, and hides a deleted key from every read", async () => {
@@ -342,5 +357,23 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect(outcomes.map((outcome) => outcome.kind).sort()).toEqual(["changed", "last_of_scope"]);
     expect(await store.hasUsableCredential("admin")).toBe(true);
     expect(await store.hasUsableCredential("verify")).toBe(false);
+  });
+
+  it("counts no credential as usable that has ended, for the last of a scope as for the first", async () => {
+    const issue = (expiresAtMs: number | undefined) => {
+      const more = { id: newId("svc"), kind: "service" as const, scopes: ["manage"], ownerId: undefined, expiresAtMs };
+      const { key, ...rest } = newKey("", more);
+      return inserted({ ...rest, key, ownerQuota: undefined });
+    };
+    const soon = await issue(test.clock.nowMs() + 60_000);
+    const last = await issue(undefined);
+    const disabled = await issue(undefined);
+    await store.change(disabled.id, 1, { state: "disabled" }, ENTRY);
+    test.clock.advance(120_000);
+    expect(await store.change(last.id, 1, { state: "revoked" }, ENTRY, "manage")).toEqual({ kind: "last_of_scope" });
+    expect(await store.hasUsableCredential("manage")).toBe(true);
+    await store.change(last.id, 1, { state: "revoked" }, ENTRY);
+    expect(await store.hasUsableCredential("manage")).toBe(false);
+    expect(soon.expiresAtMs).toBeLessThan(test.clock.nowMs());
   });
 });

@@ -10,6 +10,8 @@ describe("entries of an allow-list", () => {
   it.each([
     ["", "network"],
     ["192.0.2.0/33", "prefix"],
+    ["0.0.0.0/33", "0 to 32 bits"],
+    ["::/129", "0 to 128 bits"],
     ["192.0.2.0/-1", "prefix"],
     ["192.0.2.0/024", "prefix"],
     ["192.0.2.0/", "prefix"],

@@ -81,6 +81,13 @@ describe("the judgement of a key", () => {
     ]);
   });
 
+  it("fails closed: who does not say from where, or what for, passes no allow-list", () => {
+    expect(judgeKey(record({ allowedIps: ["192.0.2.1"] }), { ...use, method: "/a" }, NOW)).toBe("ip_not_allowed");
+    expect(judgeKey(record({ allowedMethods: ["/a"] }), { ...use, clientIp: "192.0.2.1" }, NOW)).toBe(
+      "method_not_allowed",
+    );
+  });
+
   it("expires at the very millisecond", () => {
     expect(judgeKey(record({ expiresAtMs: NOW + 1 }), use, NOW)).toBe("valid");
     expect(judgeKey(record({ expiresAtMs: NOW }), use, NOW)).toBe("expired");

@@ -21,6 +21,12 @@ describe("the form of a raw key", () => {
     expect(parseKey(format, made.rawKey)).toMatchObject({ kind: "service", keyId: `svc_${made.rawKey.slice(8, 24)}` });
   });
 
+  it("has one of the service's environments, also where the checksum is good", () => {
+    const made = newSecret(new KeyRing([one]), { ...format, environments: ["prod"] }, "prod");
+    expect(parseKey(format, made.rawKey)).toBeUndefined();
+    expect(parseKey({ ...format, environments: ["live", "prod"] }, made.rawKey)?.keyId).toBe(made.keyId);
+  });
+
   it("keeps the id when a key gets one more secret", () => {
     const ring = new KeyRing([one]);
     const first = newSecret(ring, format, "live");

@@ -109,6 +109,9 @@ describe("a full window", () => {
     expect(await asked({ cost: 3, limits: twice })).toMatchObject({ allowed: false, asks: 1 });
     expect(await asked({ cost: 3, subject: "t" })).toMatchObject({ allowed: true, asks: 1 });
     expect(await asked({ cost: 3, limits: higher })).toMatchObject({ allowed: true, asks: 1 });
+    const other = [{ ...limits[0]!, name: "other" }];
+    expect(await asked({ cost: 3, limits: other })).toMatchObject({ allowed: true, asks: 1 });
+    expect(await asked({ cost: 2 })).toMatchObject({ allowed: false, asks: 1 });
     expect(await asked({ cost: 3 })).toMatchObject({ allowed: false, asks: 0 });
   });
 

@@ -68,6 +68,39 @@ describe("a connection that has shown a service credential", () => {
   });
 });
 
+describe("an authorization header", () => {
+  const resolver = new CallerResolver({
+    looksLikeCredential: (token) => token.startsWith("kit_svc_"),
+    openCredential: () => undefined,
+    authenticateUser: async (token) => ({ userId: token, sessionId: "ses_1" }),
+    databaseClock: { nowMs: () => 0 } as DatabaseClock,
+    used: () => {},
+    refused: () => {},
+  });
+  const resolve = async (...values: string[]) =>
+    resolver.resolve({ connection: {}, peerAddress: "", header: () => values });
+
+  it("makes a caller known, and none makes him nobody", async () => {
+    expect(await resolve("Bearer token")).toMatchObject({ kind: "user", userId: "token" });
+    expect(await resolve("bEARER   token ")).toMatchObject({ kind: "user", userId: "token" });
+    expect(await resolve()).toEqual({ kind: "anonymous" });
+  });
+
+  it.each([
+    ["there is more than one", ["Bearer token", "Bearer token"]],
+    ["it is empty", [""]],
+    ["its scheme is another", ["Basic dXNlcjpwYXNz"]],
+    ["it has no scheme", ["token"]],
+    ["it has no credential", ["Bearer "]],
+    ["it has more behind the credential", ["Bearer token, Bearer token"]],
+    ["it has what is no ASCII", ["Bearer t\u00f6ken"]],
+    ["it is too long", [`Bearer ${"x".repeat(4096)}`]],
+    ["its service credential can't be one", ["Bearer kit_svc_x"]],
+  ])("makes a caller invalid, never anonymous, where %s", async (_what, values) => {
+    await expect(resolve(...values)).rejects.toMatchObject({ reason: "CREDENTIAL_INVALID" });
+  });
+});
+
 describe("a credential is taken apart", () => {
   const record = {
     key: { id: "svc_1", state: "active", scopes: ["verify"] },

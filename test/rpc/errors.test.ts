@@ -7,6 +7,44 @@ import { codeName, ERRORS, toConnectError, toRpcStatus } from "../../src/rpc/err
 
 const REASONS = Object.keys(ERRORS) as Reason[];
 
+/** Written down a second time and by hand: the table in rpc/errors.ts is what is under test. */
+const CODES: Readonly<Record<string, readonly Reason[]>> = {
+  INVALID_ARGUMENT: ["INVALID_FIELD", "REQUEST_ID_REUSED", "MESSAGE_INVALID"],
+  UNAUTHENTICATED: [
+    ...(["CREDENTIAL_MISSING", "CREDENTIAL_INVALID", "LOGIN_FAILED", "PASSWORD_WRONG"] as const),
+    ...(["REFRESH_TOKEN_INVALID", "RESET_TOKEN_INVALID"] as const),
+  ],
+  PERMISSION_DENIED: [
+    ...(["ACCESS_DENIED", "OWNER_NOT_ALLOWED", "TIER_NOT_GRANTED", "SCOPE_NOT_GRANTED"] as const),
+    ...(["FIELD_NOT_ALLOWED", "KEY_RESTRICTED", "REGISTRATION_CLOSED"] as const),
+  ],
+  NOT_FOUND: [
+    ...(["KEY_NOT_FOUND", "USER_NOT_FOUND", "SESSION_NOT_FOUND", "SERVICE_CREDENTIAL_NOT_FOUND"] as const),
+    ...(["SIGNING_KEY_NOT_FOUND", "HEALTH_SERVICE_NOT_FOUND"] as const),
+  ],
+  ALREADY_EXISTS: ["EMAIL_TAKEN", "REQUEST_ID_USED"],
+  FAILED_PRECONDITION: ["KEY_ENDED", "USER_DISABLED", "LAST_ADMIN_CREDENTIAL"],
+  ABORTED: ["ETAG_MISMATCH", "CONTENTION"],
+  RESOURCE_EXHAUSTED: [
+    ...(["KEY_QUOTA_EXCEEDED", "SECRET_QUOTA_EXCEEDED", "TOO_MANY_ATTEMPTS"] as const),
+    ...(["OVERLOADED", "MESSAGE_TOO_LARGE"] as const),
+  ],
+  UNAVAILABLE: ["DATABASE_UNAVAILABLE", "LIMITS_UNAVAILABLE", "MASTER_KEY_MISSING", "SHUTTING_DOWN"],
+  DEADLINE_EXCEEDED: ["DEADLINE_EXCEEDED"],
+  CANCELLED: ["CANCELLED"],
+  UNIMPLEMENTED: ["NOT_IMPLEMENTED"],
+  INTERNAL: ["INTERNAL"],
+};
+
+test("each reason has the code that clients act by: a refusal is never an outage, nor an outage a refusal", () => {
+  const codes = REASONS.map((reason): [string, Reason] => [ERRORS[reason].code, reason]);
+  expect(codes.sort()).toEqual(
+    Object.entries(CODES)
+      .flatMap(([code, reasons]) => reasons.map((reason) => [code, reason]))
+      .sort(),
+  );
+});
+
 test.each(REASONS)("%s has its code, its text and exactly one ErrorInfo, as an error and as a status", (reason) => {
   const error = new DomainError(reason, "what happened", { metadata: { key_id: "key_1" } });
   const connectError = toConnectError(error);

@@ -117,6 +117,34 @@ describe("IssueKey", () => {
     expect(key?.issuerId).toMatch(/^svc_/);
   });
 
+  it("by a service is restricted for its owner from the beginning", async () => {
+    const { key } = await manager.issueKey({ name: "k", ownerId: person.user.id, allowedIps: ["192.0.2.0/24"] });
+    const widen = person.keys.updateKey({ key: { id: key!.id }, updateMask: { paths: ["allowed_ips"] } });
+    expect(await errorOf(widen)).toMatchObject({ code: Code.PermissionDenied, reason: "KEY_RESTRICTED" });
+  });
+
+  it("gives the lowest tier to who names none, however much the owner was granted", async () => {
+    const granted = await service.newPerson();
+    const user = { id: granted.user.id, tier: "pro" };
+    await service.client(AdminService, service.admin).updateUser({ user, updateMask: { paths: ["tier"] } });
+    expect((await granted.keys.issueKey({ name: "k" })).key?.tier).toBe("basic");
+    expect((await granted.keys.issueKey({ name: "k", tier: "pro" })).key?.tier).toBe("pro");
+  });
+
+  it("takes no limit below 0, which stores would read as none", async () => {
+    for (const limits of [{ perMinute: -1 }, { perDay: -1 }]) {
+      const error = await errorOf(manager.issueKey({ name: "k", ownerId: person.user.id, limits }));
+      expect(error).toMatchObject({ reason: "INVALID_FIELD", fields: [expect.stringMatching(/^limits\.per_/)] });
+    }
+  });
+
+  it("knows a request again whatever the order of its names", async () => {
+    const requestId = crypto.randomUUID();
+    await person.keys.issueKey({ name: "k", requestId, metadata: { a: "1", b: "2" } });
+    const again = await errorOf(person.keys.issueKey({ name: "k", requestId, metadata: { b: "2", a: "1" } }));
+    expect(again.reason).toBe("REQUEST_ID_USED");
+  });
+
   it("issues one key for one request_id, and does not show its secret again", async () => {
     const requestId = crypto.randomUUID();
     const { key } = await person.keys.issueKey({ name: "once", requestId });

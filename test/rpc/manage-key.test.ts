@@ -1,8 +1,9 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { Key_State } from "../../src/gen/latchkey/v1/key_pb.ts";
-import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 
@@ -162,6 +163,34 @@ describe("managing keys", () => {
     expect((await person.keys.rotateKey({ keyId })).key?.limits?.perMinute).toBe(3);
   });
 
+  it.each([
+    ["scopes", { scopes: ["a"] }],
+    ["allowed_ips", { allowedIps: ["192.0.2.0/24"] }],
+    ["allowed_methods", { allowedMethods: ["/shop/**"] }],
+    ["expire_time", { expireTime: timestampFromMs(Date.now() + 3_600_000) }],
+    ["tier", { tier: "basic" }],
+  ])("is restricted for its owner once a service set %s, and not by a name that it gave", async (path, fields) => {
+    const { key, person } = await service.newKey({ scopes: ["a", "b"] });
+    const own = () => person.keys.updateKey({ key: { id: key!.id }, updateMask: { paths: ["allowed_ips"] } });
+    await manager.updateKey({ key: { id: key!.id, name: "theirs" }, updateMask: { paths: ["name"] } });
+    await own();
+    await manager.updateKey({ key: { id: key!.id, ...fields }, updateMask: { paths: [path] } });
+    expect(await errorOf(own())).toMatchObject({ code: Code.PermissionDenied, reason: "KEY_RESTRICTED" });
+  });
+
+  it("updates tier and scopes within what the owner was granted, whoever asks, and to good values alone", async () => {
+    const { key, person } = await service.newKey();
+    const admin = service.client(AdminService, service.admin);
+    await admin.updateUser({ user: { id: person.user.id, scopes: ["a:*"] }, updateMask: { paths: ["scopes"] } });
+    const refusal = async (fields: object, path: string) =>
+      (await errorOf(manager.updateKey({ key: { id: key!.id, ...fields }, updateMask: { paths: [path] } }))).reason;
+    expect(await refusal({ tier: "pro" }, "tier")).toBe("TIER_NOT_GRANTED");
+    expect(await refusal({ tier: "platinum" }, "tier")).toBe("INVALID_FIELD");
+    expect(await refusal({ scopes: ["a:read", "b:read"] }, "scopes")).toBe("SCOPE_NOT_GRANTED");
+    expect(await refusal({ limits: { perDay: -1 } }, "limits")).toBe("INVALID_FIELD");
+    expect(await refusal({ allowedIps: ["192.0.2.1/24"] }, "allowed_ips")).toBe("INVALID_FIELD");
+  });
+
   it("lets only a service enable what a service disabled, even if the owner disabled it first", async () => {
     const { key, person } = await service.newKey();
     const keyId = key!.id;
@@ -201,19 +230,36 @@ describe("managing keys", () => {
     expect((await verifier.verifyKey({ apiKey: last.apiKey })).valid).toBe(true);
   });
 
+  it("rotates with an overlap of 24 h where none is named", async () => {
+    const { apiKey, key, person } = await service.newKey();
+    const verifier = service.client(KeyService, await service.newCredential("verify"));
+    await person.keys.rotateKey({ keyId: key!.id });
+    service.clock.advance(86_400_000 - 60_000);
+    expect((await verifier.verifyKey({ apiKey })).verdict).toBe(Verdict.VALID);
+    service.clock.advance(120_000);
+    expect((await verifier.verifyKey({ apiKey })).verdict).toBe(Verdict.EXPIRED);
+  });
+
   it("rotates once for one request_id, and keeps the overlap within 0 to 7 days", async () => {
     const { key, person } = await service.newKey();
     const keyId = key!.id;
     for (const overlap of [{ seconds: -1n }, { seconds: 604_801n }, { seconds: 1n, nanos: -5 }]) {
       expect((await errorOf(person.keys.rotateKey({ keyId, overlap }))).fields).toEqual(["overlap"]);
     }
+    await person.keys.rotateKey({ keyId, overlap: { seconds: 604_800n } });
+    expect((await errorOf(person.keys.rotateKey({ keyId, requestId: "x" }))).fields).toEqual(["request_id"]);
     const requestId = crypto.randomUUID();
     await person.keys.rotateKey({ keyId, requestId });
     const again = await errorOf(person.keys.rotateKey({ keyId, requestId }));
     expect(again).toMatchObject({ code: Code.AlreadyExists, metadata: { key_id: keyId } });
-    expect(await errorOf(person.keys.issueKey({ name: "k", requestId }))).toMatchObject({
-      reason: "REQUEST_ID_REUSED",
-    });
+    const other = await person.keys.issueKey({ name: "another" });
+    for (const wish of [
+      person.keys.issueKey({ name: "k", requestId }),
+      person.keys.rotateKey({ keyId, requestId, overlap: { seconds: 0n } }),
+      person.keys.rotateKey({ keyId: other.key!.id, requestId }),
+    ]) {
+      expect((await errorOf(wish)).reason).toBe("REQUEST_ID_REUSED");
+    }
   });
 
   it("shows when a key was last used, after a while", async () => {

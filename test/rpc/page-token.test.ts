@@ -24,6 +24,13 @@ describe("a page token", () => {
     expect(tokens.open(scope, "")).toBeUndefined();
   });
 
+  it("is another one each time: no two are sealed under one nonce", () => {
+    const nonces = Array.from({ length: 8 }, () =>
+      Buffer.from(tokens.seal(scope, next), "base64url").subarray(2, 14).toString("hex"),
+    );
+    expect(new Set(nonces).size).toBe(8);
+  });
+
   it("is good in another session of the same caller, and after the master secret was rotated", () => {
     const token = tokens.seal(scope, next);
     const caller: Caller = { kind: "user", userId: "usr_a", sessionId: "ses_b" };

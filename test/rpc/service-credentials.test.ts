@@ -42,6 +42,7 @@ describe("service credentials", () => {
   it.each([
     ["scopes", { scopes: [] }],
     ["scopes", { scopes: ["root"] }],
+    ["scopes", { scopes: ["verify", "root"] }],
     ["scopes", { scopes: ["verify", "verify"] }],
     ["name", { name: "" }],
     ["expire_time", { expireTime: timestampFromMs(0) }],
@@ -54,7 +55,10 @@ describe("service credentials", () => {
   it("rotate under one id with an overlap, and end at once when revoked", async () => {
     const { credential, secret } = await admin.issueServiceCredential({ name: "r", scopes: ["verify"] });
     const credentialId = credential!.id;
-    const rotated = await admin.rotateServiceCredential({ credentialId, overlap: { seconds: 60n } });
+    const rotation = { credentialId, overlap: { seconds: 60n }, requestId: crypto.randomUUID() };
+    const rotated = await admin.rotateServiceCredential(rotation);
+    const again = await errorOf(admin.rotateServiceCredential(rotation));
+    expect(again).toMatchObject({ reason: "REQUEST_ID_USED", metadata: { credential_id: credentialId } });
     expect(rotated.credential?.id).toBe(credentialId);
     expect([await works(secret), await works(rotated.secret)]).toEqual([true, true]);
     service.clock.advance(61_000);
@@ -63,8 +67,8 @@ describe("service credentials", () => {
     expect(revoked.credential?.state).toBe(ServiceCredential_State.REVOKED);
     expect(await works(rotated.secret)).toBe(false);
     // When it was last used may be written down in between.
-    const again = (await admin.revokeServiceCredential({ credentialId })).credential;
-    expect({ ...again, lastUseTime: undefined }).toEqual({ ...revoked.credential, lastUseTime: undefined });
+    const twice = (await admin.revokeServiceCredential({ credentialId })).credential;
+    expect({ ...twice, lastUseTime: undefined }).toEqual({ ...revoked.credential, lastUseTime: undefined });
     const ended = await errorOf(admin.rotateServiceCredential({ credentialId }));
     expect(ended).toMatchObject({ code: Code.FailedPrecondition, reason: "KEY_ENDED" });
   });

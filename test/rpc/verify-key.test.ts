@@ -2,6 +2,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { Key_State } from "../../src/gen/latchkey/v1/key_pb.ts";
 import { Freshness_Source, KeyService, Verdict, VerdictSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { until } from "../support/server-process.ts";
 import { startTestService, type TestService } from "../support/service.ts";
@@ -96,9 +97,11 @@ describe("VerifyKey", () => {
   it("expires a key at its time, also while its record is in memory", async () => {
     const end = service.clock.nowMs() + 3000;
     const { apiKey } = await service.newKey({ expireTime: timestampFromMs(end) });
-    expect(await verdictOf({ apiKey })).toBe("VALID");
+    const before = await verifier.verifyKey({ apiKey });
+    expect([before.verdict, before.key?.state]).toEqual([Verdict.VALID, Key_State.ACTIVE]);
     service.clock.advance(3500);
-    expect(await verdictOf({ apiKey })).toBe("EXPIRED");
+    const after = await verifier.verifyKey({ apiKey });
+    expect([after.verdict, after.key?.state]).toEqual([Verdict.EXPIRED, Key_State.EXPIRED]);
   });
 
   it("judges a disabled owner's keys OWNER_DISABLED, and as before once enabled", async () => {

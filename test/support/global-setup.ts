@@ -9,7 +9,7 @@ import { startPostgres } from "./postgres-server.ts";
 import { startRedis } from "./redis-server.ts";
 import { canStart, missingServersLine, type ServerKind } from "./servers.ts";
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export default async function setup(project: Pick<TestProject, "provide">): Promise<() => Promise<void>> {
   const missing = (["postgres", "redis"] as ServerKind[]).filter((kind) => !canStart(kind));
   process.stderr.write(missingServersLine(missing) ?? "");
   const embeddedTemplate = await mkdtemp(join(tmpdir(), "latchkey-template-"));

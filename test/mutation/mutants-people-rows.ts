@@ -1,0 +1,117 @@
+import { mutantsOf } from "./tested-mutant.ts";
+
+const USERS = ["test/contract/user-store.test.ts"];
+const FAILURES = ["test/contract/login-failure-store.test.ts"];
+const SIGNING = ["test/contract/signing-key-store.test.ts"];
+
+/** Conditions and locks of the statements for people, guessing, signing keys and the feed. */
+export const PEOPLE_ROWS_MUTANTS = [
+  ...mutantsOf("src/postgres/user-store.ts", USERS, [
+    {
+      name: "passwords changed whatever the version",
+      search: " || row.passwordVersion !== input.expectedVersion",
+      replacement: "",
+      why: "of two changes at once both are made, and the first believes in his",
+    },
+    {
+      name: "password versions that stay",
+      search: "  row.passwordVersion++;\n",
+      replacement: "",
+      why: "a login that began before the change is in after it",
+    },
+    {
+      name: "sessions outlive the password",
+      search: '  await endSessionsOf(tx, row.id, "password_changed");\n',
+      replacement: "",
+      why: "the thief whom the change is for stays",
+    },
+    {
+      name: "sessions outlive the account",
+      search: '      await endSessionsOf(tx, row.id, "user_disabled");\n',
+      replacement: "",
+      why: "enabling an account brings old sessions back",
+    },
+    {
+      name: "an old hash over a new password",
+      search: "{ id: input.id, passwordVersion: input.passwordVersion },",
+      replacement: "{ id: input.id },",
+      why: "the password before works again",
+    },
+    {
+      name: "grants changed in silence",
+      search: '!== granted) await tx.changed("OWNER", row.id);',
+      replacement: "!== granted) await tx.em.flush();",
+      why: "keys keep the higher grant as long as the feed proves their copies fresh",
+    },
+    {
+      name: "people disabled in silence",
+      search: '  await tx.changed("OWNER", row.id);\n  await tx.record({ ...input.by, kind: state',
+      replacement: "  await tx.record({ ...input.by, kind: state",
+      why: "keys of a disabled owner work as long as the feed proves their copies fresh",
+    },
+  ]),
+  ...mutantsOf("src/postgres/login-failure-store.ts", FAILURES, [
+    {
+      name: "attempts side by side",
+      search: "      await lock(tx, subject.accounts, subject.address);\n      // Read anew",
+      replacement: "      // Read anew",
+      why: "parallel guesses outrun the limits",
+    },
+    {
+      name: "one success forgives all failures since",
+      search: "if (ofAccount === 0 || failures <= ofAccount) return;",
+      replacement: "if (failures > 0) return;",
+      why: "who logs in to an account of others' interest gives them their guesses back",
+    },
+    {
+      name: "failures counted under one key of many",
+      search: '[`account_digest in (${accounts.map(() => "decode(?, \'hex\')").join(", ")})`, accounts.map(hex)]',
+      replacement: "[`account_digest in (decode(?, 'hex'))`, accounts.slice(0, 1).map(hex)]",
+      why: "a rotation of the master key gives everybody a hundred more guesses",
+    },
+  ]),
+  ...mutantsOf("src/postgres/signing-key-store.ts", SIGNING, [
+    {
+      name: "revoked signing keys listed",
+      search: "where k.revoked_at is null and (k.retires_at",
+      replacement: "where (k.retires_at",
+      why: "tokens of a key that was taken out are good",
+    },
+    {
+      name: "a first key for each process",
+      search: "if ((await findSigning(tx, now)).length > 0) return false;",
+      replacement: "",
+      why: "processes that start together sign with keys that others do not know yet",
+    },
+    {
+      name: "signing keys decided on side by side",
+      search: '    await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [SIGNING_KEYS_LOCK]);\n',
+      replacement: "",
+      why: "two keys are next at once",
+    },
+    {
+      name: "a next key for each who asks",
+      search: "if (waiting !== null) return { key: toRecord(waiting), isNew: false };",
+      replacement: "",
+      why: "two operators make two rotations",
+    },
+    {
+      name: "the old key retires for one that was taken out",
+      search: "if (row.activatesAt > now) for (const other of others) other.retiresAt = null;",
+      replacement: "if (row.activatesAt > now) await tx.em.flush();",
+      why: "in some minutes nothing signs",
+    },
+  ]),
+  ...mutantsOf(
+    "src/postgres/change-store.ts",
+    ["test/contract/change-store.test.ts"],
+    [
+      {
+        name: "changes that commit late",
+        search: "where c.xact_id >= pg_snapshot_xmin(${since}) and not",
+        replacement: "where c.xact_id >= pg_snapshot_xmax(${since}) and not",
+        why: "a revocation that was under way at a poll is never heard of",
+      },
+    ],
+  ),
+];

@@ -1,0 +1,233 @@
+import { mutantsOf } from "./tested-mutant.ts";
+
+const KEYS = ["test/contract/key-store.test.ts"];
+const SESSIONS = ["test/contract/session-store.test.ts"];
+const USERS = ["test/contract/user-store.test.ts"];
+const RESETS = ["test/contract/password-reset-store.test.ts"];
+
+/** Conditions and locks of the statements for keys, sessions and reset tokens. */
+export const POSTGRES_MUTANTS = [
+  ...mutantsOf("src/postgres/key-store.ts", KEYS, [
+    {
+      name: "changes whatever the version",
+      search: "if (row === null || row.version !== expectedVersion) return",
+      replacement: "if (row === null) return",
+      why: "a decision on what a key was is carried out on what it is",
+    },
+    {
+      name: "rotations whatever the version",
+      search: "if (row === null || row.version !== rotation.expectedVersion) return",
+      replacement: "if (row === null) return",
+      why: "a key that was revoked meanwhile gets a new secret",
+    },
+    {
+      name: "ended keys free a place at once",
+      search: "{ $or: [{ revokedAt: null }, { revokedAt: { $gt: since } }] },",
+      replacement: "{ revokedAt: null },",
+      why: "issuing and revoking in turns is no quota",
+    },
+    {
+      name: "owners not locked",
+      search: "{ id: ownerId }, { lockMode: LockMode.PESSIMISTIC_WRITE }",
+      replacement: "{ id: ownerId }",
+      why: "parallel calls pass the quota",
+    },
+    {
+      name: "keys for disabled owners",
+      search: 'if (owner.state !== "active") return "owner_disabled";',
+      replacement: "",
+      why: "who was disabled while the call was on its way has a key that works once enabled",
+    },
+    {
+      name: "keys found whatever their kind",
+      search: "{ id: keyId, kind, deletedAt: null }",
+      replacement: "{ id: keyId, deletedAt: null }",
+      why: "key managers manage service credentials",
+    },
+    {
+      name: "deleted keys found",
+      search: "{ id: keyId, kind, deletedAt: null }",
+      replacement: "{ id: keyId, kind }",
+      why: "what was deleted can be read and enabled again",
+    },
+    {
+      name: "lists of everybody's keys",
+      search: "...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),",
+      replacement: "",
+      why: "each person sees the keys of all",
+    },
+    {
+      name: "a rotation without overlap leaves older secrets",
+      search: " || (overlapMs === 0 && secret.expiresAt! > end)",
+      replacement: "",
+      why: "whoever rotates a leaked secret away leaves those before it",
+    },
+    {
+      name: "overlaps beyond the key's end",
+      search: "Math.min(tx.now.getTime() + overlapMs, keyEndMs)",
+      replacement: "tx.now.getTime() + overlapMs",
+      why: "a secret says that it lives longer than its key",
+    },
+    {
+      name: "a request id serves any wish",
+      search: "Buffer.from(row.parametersDigest).equals(request.parametersDigest)",
+      replacement: "row.parametersDigest.length > 0",
+      why: "another wish under a used request id looks carried out",
+    },
+    {
+      name: "a revoked operator is another operator",
+      search: '    state: "active",\n    deletedAt: null,',
+      replacement: "    deletedAt: null,",
+      why: "the last credential that works can be revoked",
+    },
+    {
+      name: "an expired operator is another operator",
+      search: "    scopes: { $contains: [scope] },\n    $or: [{ expiresAt: null }, { expiresAt: { $gt: now } }],",
+      replacement: "    scopes: { $contains: [scope] },",
+      why: "the last credential that works can be revoked",
+    },
+    {
+      name: "an operator is his own successor",
+      search: "    id: { $ne: exceptId },\n",
+      replacement: "",
+      why: "the last credential that works can be revoked",
+    },
+    {
+      name: "the time of the last revocation",
+      search: "row.revokedAt ??= now;",
+      replacement: "row.revokedAt = now;",
+      why: "what is on record moves",
+    },
+    {
+      name: "rotations not told",
+      search: "row.version++;\n      await tx.em.flush();\n      await tx.changed(changeKind(row), row.id);",
+      replacement: "row.version++;\n      await tx.em.flush();",
+      why: "copies elsewhere let the old secret in as long as the feed proves them fresh",
+    },
+  ]),
+  ...mutantsOf("src/postgres/key-rows.ts", KEYS, [
+    {
+      name: "deleted keys verified",
+      search: " and k.deleted_at is null`",
+      replacement: "`",
+      why: "DeleteKey promises that the key can't be found",
+    },
+  ]),
+  ...mutantsOf("src/postgres/session-store.ts", SESSIONS, [
+    {
+      name: "a grace without an end",
+      search: "${now} <= s.refreshed_at + ${span(graceMs)}",
+      replacement: "${now} is not null and ${span(graceMs)} is not null",
+      why: "a stolen refresh token is never noticed",
+    },
+    {
+      name: "a grace for every older generation",
+      search: "(s.generation = p.generation + 1 and",
+      replacement: "(s.generation > p.generation and",
+      why: "a token that is in two hands is served",
+    },
+    {
+      name: "ended sessions refreshed",
+      search: "s.generation >= p.generation and s.ended_at is null and",
+      replacement: "s.generation >= p.generation and",
+      why: "Logout ends nothing",
+    },
+    {
+      name: "idle sessions refreshed",
+      search: "s.ended_at is null and s.idle_expires_at > ${now}\n      and exists",
+      replacement: "s.ended_at is null\n      and exists",
+      why: "a session has no end of its own",
+    },
+    {
+      name: "sessions of disabled users refreshed",
+      search: " where u.id = s.user_id and u.state = 'active')",
+      replacement: " where u.id = s.user_id)",
+      why: "who was disabled gets new tokens, where his session was not ended too",
+    },
+    {
+      name: "sessions without an absolute end",
+      search: "least(${now} + ${span(idleMs)}, s.expires_at)",
+      replacement: "${now} + ${span(idleMs)}",
+      why: "who refreshes never logs in again",
+    },
+    {
+      name: "sessions end again and again",
+      search: "where id = ? ${ofUser} and ended_at is null returning user_id",
+      replacement: "where id = ? ${ofUser} returning user_id",
+      why: "the time and the reason on record move",
+    },
+    {
+      name: "a stolen token's session goes on",
+      search: "ended_at = case when ${reused} then ${now} end,",
+      replacement: "ended_at = case when ${reused} and false then ${now} end,",
+      why: "the thief stays logged in",
+    },
+    {
+      name: "ended sessions listed",
+      search: "where s.user_id = ? and s.ended_at is null and",
+      replacement: "where s.user_id = ? and",
+      why: "people look for a stranger who is gone, or miss one among them",
+    },
+  ]),
+  ...mutantsOf("src/postgres/session-rows.ts", SESSIONS, [
+    {
+      name: "sessions for disabled users",
+      search: "u.id = ? and u.state = 'active' and",
+      replacement: "u.id = ? and",
+      why: "a login that began before the user was disabled is in",
+    },
+    {
+      name: "sessions by an older password",
+      search: "u.password_version = ?::int",
+      replacement: "u.password_version >= ?::int",
+      why: "a login that began before the password was changed is in",
+    },
+    {
+      name: "sessions without a bound",
+      search: "offset ${MAX_SESSIONS_PER_USER})",
+      replacement: "offset 2 * ${MAX_SESSIONS_PER_USER})",
+      why: "more live sessions than promised",
+    },
+  ]),
+  ...mutantsOf("src/postgres/password-reset-store.ts", USERS, [
+    {
+      name: "reset tokens without an end",
+      search: "    expiresAt: { $gt: tx.now },\n",
+      replacement: "",
+      why: "an old e-mail opens the account",
+    },
+    {
+      name: "reset tokens used by many at once",
+      search: "if (used === 0) return undefined;",
+      replacement: "",
+      why: "a token is good twice",
+    },
+    {
+      name: "other reset tokens live on",
+      search:
+        "      await tx.em.nativeUpdate(PasswordResetRow, { userId: row.id, usedAt: null }, { usedAt: tx.now });\n",
+      replacement: "",
+      why: "an older e-mail opens the account again",
+    },
+    {
+      name: "reset tokens let the disabled in",
+      search: 'if (row?.state !== "active") return undefined;',
+      replacement: "if (row === null) return undefined;",
+      why: "who was disabled sets a password and a session",
+    },
+  ]),
+  ...mutantsOf("src/postgres/password-reset-store.ts", RESETS, [
+    {
+      name: "older reset tokens stay",
+      search: "      await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });\n",
+      replacement: "",
+      why: "a token that was sent to the wrong place can't be replaced",
+    },
+    {
+      name: "reset tokens for the disabled",
+      search: 'if (row.state !== "active") return { kind: "user_disabled" };',
+      replacement: "",
+      why: "an operator sends out what does not work",
+    },
+  ]),
+];

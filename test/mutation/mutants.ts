@@ -1,0 +1,23 @@
+import { AUTH_MUTANTS } from "./mutants-auth.ts";
+import { KEYS_MUTANTS } from "./mutants-keys.ts";
+import { LIMITS_MUTANTS } from "./mutants-limits.ts";
+import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
+import { PEOPLE_ROWS_MUTANTS } from "./mutants-people-rows.ts";
+import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
+import { RPC_MUTANTS } from "./mutants-rpc.ts";
+import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
+import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
+import type { TestedMutant } from "./tested-mutant.ts";
+
+/** All of them, those of one file beside each other. */
+export const MUTANTS: readonly TestedMutant[] = [
+  ...KEYS_MUTANTS,
+  ...MANAGEMENT_MUTANTS,
+  ...VERIFICATION_MUTANTS,
+  ...TOKENS_MUTANTS,
+  ...AUTH_MUTANTS,
+  ...LIMITS_MUTANTS,
+  ...RPC_MUTANTS,
+  ...POSTGRES_MUTANTS,
+  ...PEOPLE_ROWS_MUTANTS,
+];

@@ -1,0 +1,96 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Mutant } from "../simulation/mutants.ts";
+
+const root = join(import.meta.dirname, "../..");
+/** What the tests that mutants name read. */
+const PARTS = ["src", "test", "docs", "proto", "package.json", "vitest.mutation.config.ts"];
+const CONFIG = "vitest.mutation.config.ts";
+/** Longer than any file of tests takes here; a mutant that makes tests wait for ever is ended then. */
+const MOST_MS = 120_000;
+
+/** What became of some test files. */
+export type Outcome =
+  | { readonly kind: "passed" }
+  /** The full name of the first test that failed. */
+  | { readonly kind: "failed"; readonly test: string }
+  /** No test failed and yet it was not good: a file could not be loaded, a service did not start, time ran out. */
+  | { readonly kind: "broken"; readonly what: string };
+
+interface Report {
+  readonly success: boolean;
+  readonly numPassedTests: number;
+  readonly testResults: readonly {
+    readonly message: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
+}
+
+/** A copy of the sources that mutants are made of, so that nothing ever happens to the sources themselves. */
+export class ScratchCopy {
+  readonly #folder = mkdtempSync(join(tmpdir(), "latchkey-mutation-"));
+  readonly #provided: string;
+  #running: ChildProcess | undefined;
+
+  /** @param provided what the run's servers are, as global-setup.ts provides it */
+  constructor(provided: Readonly<Record<string, unknown>>) {
+    this.#provided = JSON.stringify(provided);
+    for (const part of PARTS) cpSync(join(root, part), join(this.#folder, part), { recursive: true });
+    symlinkSync(join(root, "node_modules"), join(this.#folder, "node_modules"));
+  }
+
+  remove(): void {
+    this.#running?.kill("SIGKILL");
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Runs the tests against the mutant, one file after the other up to the first that fails. */
+  async judge(mutant: Mutant & { readonly tests: readonly string[] }): Promise<Outcome> {
+    const path = join(this.#folder, mutant.file);
+    const original = readFileSync(path, "utf8");
+    writeFileSync(path, original.split(mutant.search).join(mutant.replacement));
+    try {
+      for (const test of mutant.tests) {
+        const outcome = await this.run(test);
+        if (outcome.kind !== "passed") return outcome;
+      }
+      return { kind: "passed" };
+    } finally {
+      writeFileSync(path, original);
+    }
+  }
+
+  /** Runs a test file against the copy as it is. */
+  async run(test: string): Promise<Outcome> {
+    const reportFile = join(this.#folder, "report.json");
+    rmSync(reportFile, { force: true });
+    const output = await this.#vitest([test, "--reporter=json", `--outputFile=${reportFile}`]);
+    if (!existsSync(reportFile)) return { kind: "broken", what: `no report: ${lastLine(output)}` };
+    const report = JSON.parse(readFileSync(reportFile, "utf8")) as Report;
+    const failed = report.testResults
+      .flatMap((file) => file.assertionResults)
+      .find(({ status }) => status === "failed");
+    if (failed !== undefined) return { kind: "failed", test: failed.fullName };
+    if (report.success && report.numPassedTests > 0) return { kind: "passed" };
+    return { kind: "broken", what: lastLine(report.testResults.map(({ message }) => message).join("\n") || output) };
+  }
+
+  #vitest(args: readonly string[]): Promise<string> {
+    const child = spawn(process.execPath, ["node_modules/vitest/vitest.mjs", "run", "--config", CONFIG, ...args], {
+      cwd: this.#folder,
+      env: { ...process.env, MUTATION_PROVIDED: this.#provided },
+      timeout: MOST_MS,
+      killSignal: "SIGKILL",
+    });
+    this.#running = child;
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
+    return new Promise((resolve) => child.on("close", () => resolve(output)));
+  }
+}
+
+function lastLine(text: string): string {
+  return text.trim().split("\n").at(-1) ?? "";
+}

@@ -1,0 +1,16 @@
+import type { Mutant } from "../simulation/mutants.ts";
+
+/** A fault that somebody could make in one line, and that one of these tests must find. */
+export interface TestedMutant extends Mutant {
+  /** Test files from the root of the project, the quickest first. */
+  readonly tests: readonly string[];
+}
+
+/** The mutants of one file, which the same tests find. */
+export function mutantsOf(
+  file: string,
+  tests: readonly string[],
+  faults: readonly Omit<Mutant, "file">[],
+): TestedMutant[] {
+  return faults.map((fault) => ({ ...fault, file, tests }));
+}
