@@ -124,7 +124,9 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
           steady.filter((calls) => calls.limit === limit),
           startMs + SETTLED_MS,
         );
-        process.stderr.write(`      L = ${limit}, steady load 1.0: ${(100 * share).toFixed(1)} % of what fits admitted\n`);
+        process.stderr.write(
+          `      L = ${limit}, steady load 1.0: ${(100 * share).toFixed(1)} % of what fits admitted\n`,
+        );
         expect(share, `of L = ${limit}`).toBeGreaterThanOrEqual(leastShare);
       }
       expect(await redisCommand(redis.port, "PING"), "the Redis that counted").toBe("PONG");
