@@ -1,4 +1,5 @@
 import { type DestinationStream, pino } from "pino";
+import { StandardOutput } from "./standard-output.ts";
 
 /** Facts for a log line: an allow-list by construction, since nobody hands whole requests or errors in. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -16,27 +17,16 @@ export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 /** `json` for machines, `text` for a person at a terminal. */
 export type LogFormat = "json" | "text";
 
-/** While nobody reads standard output, so much is kept; further lines are dropped rather than the service stopped. */
-const MAX_BUFFERED_BYTES = 1 << 20;
-
 export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
-  const stdout = pino.destination({ fd: 1, sync: false, maxLength: MAX_BUFFERED_BYTES });
-  // A reader that is gone (EPIPE) must not end the service.
-  stdout.on("error", () => {});
-  const destination: DestinationStream =
-    format === "json" ? stdout : { write: (line) => void stdout.write(toText(line)) };
+  // Not pino's own, whose flush never ends where the disk is full or nobody reads.
+  const stdout = new StandardOutput();
+  const destination: DestinationStream = format === "json" ? stdout : { write: (line) => stdout.write(toText(line)) };
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   return {
     info: (message, fields = {}) => logger.info(fields, message),
     warn: (message, fields = {}) => logger.warn(fields, message),
     error: (message, fields = {}, cause) => logger.error({ ...fields, ...describe(cause) }, message),
-    flush: () => {
-      try {
-        stdout.flushSync();
-      } catch {
-        // Not open yet, or nobody reads: there is nowhere left to say so.
-      }
-    },
+    flush: () => stdout.flush(),
   };
 }
 

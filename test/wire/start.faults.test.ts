@@ -115,6 +115,34 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(Number(await redisCommand(redis.port, "DBSIZE"))).toBeGreaterThan(0);
   });
 
+  it.concurrent("on a schema that a later version has added to serves on it, beside that version's rows", async () => {
+    await using postgres = await startPostgres();
+    const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
+    const admin = await bootstrapOperator(env);
+    await using before = await startService(env);
+    const cast = await castAt(before.address, admin);
+    const [key] = await cast.issue(1);
+    // What an addition looks like, while this version serves: columns, tables, and a migration that it has not.
+    await postgres.sql("alter table api_keys add column later text not null default 'x'");
+    await postgres.sql("alter table users add column later int");
+    await postgres.sql("alter table sessions add column later int; create table later (id text)");
+    await postgres.sql("insert into mikro_orm_migrations (name, executed_at) values ('9999-later', now())");
+    await using after = await startService(env);
+    expect(await postgres.sql("select count(*) from mikro_orm_migrations where name = '9999-later'")).toBe("1");
+    for (const { address } of [before, after]) {
+      const client = clientOf(address, KeyService, cast.verifier);
+      const management = clientOf(address, KeyService, cast.ownerToken);
+      expect(await answerTo(() => client.verifyKey({ apiKey: key!.raw }))).toMatchObject({ said: "VALID" });
+      const issued = await management.issueKey({ name: "beside" });
+      await postgres.sql(`update api_keys set later = 'kept' where id = '${issued.key!.id}'`);
+      expect(await answerTo(() => client.verifyKey({ apiKey: issued.apiKey }))).toMatchObject({ said: "VALID" });
+      await management.updateKey({ key: { id: issued.key!.id, name: "changed" }, updateMask: { paths: ["name"] } });
+      await management.revokeKey({ keyId: issued.key!.id });
+    }
+    // What the later version has written is still there.
+    expect(await postgres.sql("select count(*) from api_keys where later = 'kept' and name = 'changed'")).toBe("2");
+  });
+
   it.concurrent("at the same time as two others finds the schema applied once", async () => {
     await using postgres = await startPostgres();
     await postgres.sql("alter system set log_line_prefix = '%a|'");
