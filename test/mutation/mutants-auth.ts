@@ -195,7 +195,7 @@ export const AUTH_MUTANTS = [
   ]),
   ...mutantsOf("src/auth/login.ts", THROTTLE, [
     {
-      name: "throttled attempts take a place in the queue",
+      name: "throttled attempts wait in the queue",
       search: "  await attempt.check();\n",
       replacement: "",
       why: "attackers keep people from logging in",

@@ -80,6 +80,10 @@ describe("VerifyKey", () => {
     expect(await verdictOf({ apiKey: service.admin })).toBe("INVALID");
     expect(await verdictOf({ apiKey, environment: "test" })).toBe("INVALID");
     expect(await verdictOf({ apiKey, environment: "live" })).toBe("VALID");
+    // Also now that it is in memory.
+    expect(await verdictOf({ apiKey, environment: "test" })).toBe("INVALID");
+    const [inBatch] = (await verifier.batchVerifyKeys({ requests: [{ apiKey, environment: "test" }] })).results;
+    expect(inBatch?.outcome.value).toMatchObject({ valid: false, verdict: Verdict.INVALID });
   });
 
   it("tells the state of an ended key only to one who shows the whole secret", async () => {
