@@ -28,7 +28,7 @@ let nextTrim: NodeJS.Timeout | undefined;
  * @param cut   ends the exchange; `close` follows
  */
 export function cutUnlessRead(sink: Writable, event: "drain" | "close", cut: () => void): void {
-  if (sink.writableLength === 0) return;
+  if (sink.writableLength === 0 || sink.destroyed) return;
   const answer: Unread = {
     bytes: Math.max(sink.writableLength, LEAST_BYTES),
     sinceMs: systemClock.monotonicMs(),
