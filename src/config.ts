@@ -164,6 +164,9 @@ function productionFaults(values: Values): string[] {
       "LATCHKEY_LISTEN: plaintext on a public address; set LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE, or LATCHKEY_ALLOW_PLAINTEXT=true behind a proxy that ends TLS",
     );
   }
+  if (values.trustedProxies?.some((network) => network.endsWith("/0"))) {
+    faults.push("LATCHKEY_TRUSTED_PROXIES: believes anyone's x-forwarded-for; name the networks of your proxies");
+  }
   if ((values.argon2MemoryKib ?? 0) < ARGON2_FLOOR.memoryKib) {
     faults.push(`LATCHKEY_ARGON2_MEMORY_KIB: must be at least ${ARGON2_FLOOR.memoryKib} in production (OWASP)`);
   }

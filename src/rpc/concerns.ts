@@ -38,6 +38,8 @@ interface Concern {
 
 const OK: Outcome = Object.freeze({ code: "OK" });
 const DEFAULT_MAX_CALLS = 10_000;
+/** Of all calls at a time, the part that streams open to anyone may be: they last as long as their client likes. */
+const STRANGERS_STREAMS_PART = 0.1;
 /** How long streams have to say their last word when the process goes away. */
 const STREAM_GRACE_MS = 250;
 
@@ -50,7 +52,9 @@ const STREAM_GRACE_MS = 250;
  */
 export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;
+  /** The oldest first. */
   readonly #live = new Set<LiveCall>();
+  #strangersStreams = 0;
   #draining = false;
 
   constructor(deps: ConcernsDeps) {
@@ -61,7 +65,7 @@ export class Concerns {
   readonly #concerns: readonly Concern[] = [
     { leave: (call, outcome, ms) => logCall(this.#deps.log, call, outcome, ms) },
     { leave: (call, outcome, ms) => this.#deps.observer?.finished(call.method, outcome.code, ms) },
-    { enter: (call) => this.#makeRoom(call), leave: (call) => this.#live.delete(call) },
+    { enter: (call) => this.#makeRoom(call), leave: (call) => this.#leaveRoom(call) },
     { enter: (call) => call.startTimer(), leave: (call) => call.stopTimer() },
     { enter: (call) => this.#identify(call), again: true },
     { enter: (call) => this.#deps.checkAccess(call.route.rule, call.caller), again: true },
@@ -101,6 +105,7 @@ export class Concerns {
   run(call: LiveCall, request: unknown): unknown {
     // The client may have gone while its message was read.
     if (call.failure !== undefined) throw call.failure;
+    call.hasMessage = true;
     const response = (call.route as UnaryRoute).handler(request, call);
     if (response instanceof Promise) return response.then((settled) => this.#succeed(call, settled));
     return this.#succeed(call, response);
@@ -173,10 +178,33 @@ export class Concerns {
 
   #makeRoom(call: LiveCall): void {
     if (this.#draining && call.route.kind === "stream") throw shuttingDown();
-    if (this.#live.size >= (this.#deps.maxCalls ?? DEFAULT_MAX_CALLS)) {
-      throw new DomainError("OVERLOADED", "too many calls at a time", { retryAfterMs: 1000 });
+    const maxCalls = this.#deps.maxCalls ?? DEFAULT_MAX_CALLS;
+    if (isStrangersStream(call)) {
+      if (this.#strangersStreams >= maxCalls * STRANGERS_STREAMS_PART) throw tooManyCalls();
+      this.#strangersStreams++;
+      call.isCounted = true;
     }
+    if (this.#live.size >= maxCalls && !this.#giveWay()) throw tooManyCalls();
     this.#live.add(call);
+  }
+
+  /**
+   * Ends the unary call that has waited longest for its message: a client sends that within milliseconds, and whoever
+   * only opens calls must not take the room of those who mean them. False if every call has its message.
+   */
+  #giveWay(): boolean {
+    for (const call of this.#live) {
+      if (call.route.kind !== "unary" || call.hasMessage) continue;
+      this.#live.delete(call);
+      call.abort(tooManyCalls());
+      return true;
+    }
+    return false;
+  }
+
+  #leaveRoom(call: LiveCall): void {
+    this.#live.delete(call);
+    if (call.isCounted) this.#strangersStreams--;
   }
 
   /** Waits only where a concern has to: most calls pass all of them at once. */
@@ -230,6 +258,14 @@ export class Concerns {
   #elapsedMs(call: LiveCall): number {
     return this.#deps.clock.monotonicMs() - call.startedAtMs;
   }
+}
+
+function isStrangersStream({ route }: LiveCall): boolean {
+  return route.kind === "stream" && route.rule === "anyone";
+}
+
+function tooManyCalls(): DomainError {
+  return new DomainError("OVERLOADED", "too many calls at a time", { retryAfterMs: 1000 });
 }
 
 function cancelled(): DomainError {

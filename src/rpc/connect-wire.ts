@@ -5,6 +5,7 @@ import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { DomainError } from "../lib/errors.ts";
 import type { CallHead } from "./call.ts";
 import { toTrailers } from "./grpc-status.ts";
+import { cutUnlessRead } from "./unread-answers.ts";
 
 /** A request and its response as node:http and node:http2 (through its compatibility layer) give them. */
 export type WireRequest = IncomingMessage | Http2ServerRequest;
@@ -109,9 +110,11 @@ export async function writeAnswer(answer: UniversalServerResponse, response: Wir
   endAnswer(response);
 }
 
-/** Ends an answer whose headers are written. */
-export function endAnswer(response: Writable, lastChunk?: Uint8Array | string): void {
-  response.end(lastChunk);
+/** Ends an answer whose headers are written. A client that does not read it in time is cut off. */
+export function endAnswer(response: WireResponse, lastChunk?: Uint8Array | string): void {
+  const sink: Writable = response;
+  sink.end(lastChunk);
+  cutUnlessRead(sinkOf(response), "close", () => cutAnswer(response));
 }
 
 /** Cuts the connection of HTTP/1.1, the stream of HTTP/2: for an answer that can't be finished. */
@@ -142,6 +145,7 @@ function writeChunk(response: WireResponse, chunk: Uint8Array): Promise<void> | 
 /** Resolves when there is room to write again, and also when the client is gone: the next write will tell. */
 function drained(response: WireResponse): Promise<void> {
   return new Promise((resolve) => {
+    cutUnlessRead(sinkOf(response), "drain", () => cutAnswer(response));
     const settle = () => {
       response.off("drain", settle);
       response.off("close", settle);
@@ -150,6 +154,11 @@ function drained(response: WireResponse): Promise<void> {
     response.on("drain", settle);
     response.on("close", settle);
   });
+}
+
+/** Where the bytes of an answer wait for their reader. */
+function sinkOf(response: WireResponse): Writable {
+  return response instanceof Http2ServerResponse ? response.stream : response;
 }
 
 function isGone(response: WireResponse): boolean {

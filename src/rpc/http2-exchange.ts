@@ -10,6 +10,7 @@ import {
   type UnaryLane,
   type UnaryWire,
 } from "./unary-lane.ts";
+import { cutUnlessRead } from "./unread-answers.ts";
 
 /** Takes an HTTP/2 stream of which nothing but the headers has been looked at, or returns false and leaves it alone. */
 export type StreamTaker = (
@@ -63,6 +64,9 @@ class Http2Head implements RequestHead {
 
 const NONE: readonly string[] = Object.freeze([]);
 
+/** An answer that nobody reads is kept until its session ends; longer ones, which few calls have, are watched one by one. */
+const SHORT_BYTES = 1024;
+
 /** Where a stream's listeners find its exchange: one function for all streams is cheaper than some for each. */
 const EXCHANGE = Symbol("exchange");
 
@@ -109,6 +113,9 @@ class Http2Exchange implements UnaryWire {
       stream.on("wantTrailers", onWantTrailers);
       stream.respond(headers === ANSWER_HEADERS ? USUAL_HEADERS : headers, WITH_TRAILERS);
       stream.end(message && frame(message));
+      if (message !== undefined && message.length > SHORT_BYTES) {
+        cutUnlessRead(stream, "close", () => stream.destroy());
+      }
     }
   }
 

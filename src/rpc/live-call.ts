@@ -29,6 +29,10 @@ export class LiveCall implements Call, Expiring {
   caller: Caller = ANONYMOUS;
   /** A message of a stream is being written. */
   answering = false;
+  /** A unary call's message has come. */
+  hasMessage = false;
+  /** Counts as one of the streams that are open to anyone. */
+  isCounted = false;
   /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */
   abortListener: AbortListener | undefined;
   /** What handlers add to the answer; undefined for nothing. */

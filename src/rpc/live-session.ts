@@ -33,14 +33,17 @@ export class LiveSession {
    * (A timeout of node's own for each session would be set anew for each frame.)
    */
   look(): void {
-    if (this.#session.closed || this.#session.destroyed) return;
+    if (this.#session.destroyed) return;
     if (this.#newStreams > 0) {
       this.#newStreams = 0;
       this.#idleLooks = 0;
       return;
     }
-    if (this.#longStreams === 0 && ++this.#idleLooks > IDLE_LOOKS) this.#session.close();
-    else this.#ping();
+    const isIdle = this.#longStreams === 0 && ++this.#idleLooks > IDLE_LOOKS;
+    if (!isIdle) this.#ping();
+    else if (!this.#session.closed) this.#session.close();
+    // All its calls ended minutes ago: what keeps it are answers that its other end does not read.
+    else this.destroy();
   }
 
   /**

@@ -41,7 +41,10 @@ const MAX_CONNECTIONS = 16_384;
 /** Silent connections are probed by TCP after this time, so that those whose peer is gone don't stay. */
 const KEEP_ALIVE_MS = 30_000;
 
-/** Bounds on what one HTTP/2 client can make us hold or do. Node adds its own against rapid resets. */
+/**
+ * Bounds on what one HTTP/2 client can make us hold or do. Streams that a client resets cost most of what a call costs:
+ * 200 may be given up at once, as by a busy client whose deadline has come, and 100 a second.
+ */
 const HTTP2_OPTIONS = {
   settings: { maxConcurrentStreams: 1000, maxHeaderListSize: 16 * 1024, enablePush: false },
   maxHeaderListPairs: 64,
@@ -50,6 +53,8 @@ const HTTP2_OPTIONS = {
   maxSessionInvalidFrames: 100,
   maxSessionRejectedStreams: 100,
   maxOutstandingPings: 4,
+  streamResetBurst: 200,
+  streamResetRate: 100,
 };
 
 /** The same for HTTP/1.1, where node takes the times. A request must be there, body and all, within `requestTimeout`. */

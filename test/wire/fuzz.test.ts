@@ -1,0 +1,302 @@
+/**
+ * Whatever comes, the service lives, answers with a code of its table, and has no fault of its own to report. Cases follow
+ * from a seed that is printed; FUZZ_SEED repeats it, FUZZ_CASES makes more of them.
+ */
+import { randomInt } from "node:crypto";
+import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
+import { connect as connectTcp } from "node:net";
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  type Message,
+  ScalarType,
+  toBinary,
+  toJsonString,
+} from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Code, CodeSchema } from "../../src/gen/google/rpc/code_pb.ts";
+import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
+import { StatusSchema } from "../../src/gen/google/rpc/status_pb.ts";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import type { Reason } from "../../src/lib/errors.ts";
+import { ERRORS } from "../../src/rpc/errors.ts";
+import { SeededRandom } from "../simulation/random.ts";
+import { errorOf } from "../support/errors.ts";
+import { frame, grpcMessage } from "../support/raw-http2.ts";
+import { type Person, startTestService, type TestService } from "../support/service.ts";
+
+const seed = Number(process.env.FUZZ_SEED ?? randomInt(2 ** 31));
+const cases = Number(process.env.FUZZ_CASES ?? 400);
+
+const METHODS: readonly DescMethod[] = [AuthService, KeyService, AdminService]
+  .flatMap((service): readonly DescMethod[] => service.methods)
+  .filter(({ methodKind }) => methodKind === "unary");
+const HTTP_CODES: ReadonlySet<string> = new Set(Object.values(ERRORS).map(({ code }) => code.toLowerCase()));
+
+describe(`fuzzed with FUZZ_SEED=${seed},`, () => {
+  let service: TestService;
+  let session: ClientHttp2Session;
+  let credentials: readonly string[];
+  let key: string;
+  let bystander: Person;
+  let words: readonly string[];
+
+  beforeAll(async () => {
+    process.stderr.write(`      FUZZ_SEED=${seed}\n`);
+    service = await startTestService();
+    session = connectHttp2(`http://${service.address}`);
+    session.on("error", () => {});
+    // What cases may hit and harm, and what must come through all of them.
+    const { apiKey, person, key: issued } = await service.newKey();
+    const known = [apiKey, issued!.id, person.user.id, person.tokens.refreshToken, person.email, issued!.etag];
+    ({ apiKey: key, person: bystander } = await service.newKey());
+    credentials = [service.admin, person.tokens.accessToken, await service.newCredential("verify"), "garbage"];
+    words = [...known, ...NASTY];
+  });
+  afterAll(async () => {
+    session?.destroy();
+    await service?.[Symbol.asyncDispose]();
+  });
+
+  it("protobuf over gRPC gets OK or a code of the table, and INTERNAL only where it can't be parsed", async () => {
+    const random = new SeededRandom(seed);
+    const seen = new Set<string>();
+    await inParallel(cases, async () => {
+      const method = random.pick(METHODS);
+      const bytes = mutated(random, toBinary(method.input, randomMessage(random, method.input, words)));
+      const body = random.chance(0.9) ? grpcMessage(bytes) : mutated(random, grpcMessage(bytes));
+      const type = random.pick(["application/grpc", "application/grpc+proto"]);
+      const outcome = await callGrpc(session, method, body, type, random.pick(credentials));
+      expect(isTabled(outcome), `${method.name} ${bytes.toString("hex")}: ${JSON.stringify(outcome)}`).toBe(true);
+      seen.add(outcome.code);
+    });
+    // It is no fuzzing if all of it is stopped at the door.
+    expect([...seen]).toEqual(expect.arrayContaining(["OK", "INVALID_ARGUMENT", "INTERNAL", "PERMISSION_DENIED"]));
+  });
+
+  it("JSON over Connect gets 200 or a code of the table, and never INTERNAL", async () => {
+    const random = new SeededRandom(seed + 1);
+    const wellFormed = words.filter((word) => word.isWellFormed());
+    const seen = new Set<string>();
+    await inParallel(cases, async () => {
+      const method = random.pick(METHODS);
+      const text = jsonOf(method.input, randomMessage(random, method.input, wellFormed));
+      const body = random.chance(0.4) ? Buffer.from(text) : mutated(random, Buffer.from(text));
+      const response = await fetch(`http://${service.address}/${method.parent.typeName}/${method.name}`, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${random.pick(credentials)}` },
+        body: body as Uint8Array<ArrayBuffer>,
+      });
+      const answer = (await response.json()) as { code?: string };
+      const code = response.status === 200 ? "ok" : (answer.code ?? "");
+      seen.add(code);
+      const isGood = code === "ok" || (HTTP_CODES.has(code) && code !== "internal");
+      expect(isGood, `${method.name} ${body.toString("hex")}: ${JSON.stringify(answer)}`).toBe(true);
+    });
+    expect([...seen]).toEqual(expect.arrayContaining(["ok", "invalid_argument", "permission_denied"]));
+  });
+
+  it("a key that differs from a good one is INVALID, and the good one stays good", async () => {
+    const random = new SeededRandom(seed + 2);
+    const verifier = service.client(KeyService, service.admin);
+    await inParallel(cases, async () => {
+      const other = mutated(random, Buffer.from(key)).toString("latin1").replaceAll("\0", "_");
+      if (other === key) return;
+      const { verdict } = await verifier.verifyKey({ apiKey: other });
+      expect(verdict, JSON.stringify(other)).toBe(Verdict.INVALID);
+    });
+    expect((await verifier.verifyKey({ apiKey: key, cost: 0 })).valid).toBe(true);
+  });
+
+  it("a token that differs from a good one is refused, and the good one stays good", async () => {
+    const random = new SeededRandom(seed + 3);
+    const { accessToken, refreshToken } = bystander.tokens;
+    await inParallel(cases / 4, async () => {
+      const access = mutated(random, Buffer.from(accessToken))
+        .toString("latin1")
+        .replaceAll(/[^\x21-\x7e]/g, "A");
+      if (access !== accessToken) {
+        const error = await errorOf(service.client(AuthService, access).getCurrentUser({}));
+        expect([error.code, error.reason], access).toEqual([Code.UNAUTHENTICATED, "CREDENTIAL_INVALID"]);
+      }
+      const refresh = mutated(random, Buffer.from(refreshToken)).toString("latin1");
+      if (refresh !== refreshToken) {
+        const error = await errorOf(service.client(AuthService).refresh({ refreshToken: refresh }));
+        expect([error.code, error.reason], refresh).toEqual([Code.UNAUTHENTICATED, "REFRESH_TOKEN_INVALID"]);
+      }
+    });
+    await service.client(AuthService, accessToken).getCurrentUser({});
+    await service.client(AuthService).refresh({ refreshToken });
+  });
+
+  it("a connection of random frames or bytes harms no other", async () => {
+    const random = new SeededRandom(seed + 4);
+    const port = Number(service.address.split(":").at(-1));
+    await inParallel(cases / 4, async () => {
+      const socket = connectTcp(port, "127.0.0.1");
+      socket.on("error", () => {});
+      const closed = new Promise((resolve) => socket.on("close", resolve));
+      const start = random.pick(["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "POST /x HTTP/1.1\r\n", "\x16\x03\x01", ""]);
+      const frames = Array.from({ length: random.whole(1, 20) }, () =>
+        frame(random.whole(0, 10), random.whole(0, 255), random.whole(0, 5), randomBytes(random, 40)),
+      );
+      socket.end(Buffer.concat([Buffer.from(start, "latin1"), ...frames]));
+      socket.resume();
+      await closed;
+    });
+    expect((await service.client(KeyService, service.admin).verifyKey({ apiKey: key, cost: 0 })).valid).toBe(true);
+  });
+
+  it("the service has logged no fault of its own", () => {
+    expect(service.lines.length).toBeGreaterThan(cases / 2);
+    expect(service.lines.filter(({ level }) => level === "error")).toEqual([]);
+  });
+});
+
+interface Outcome {
+  readonly code: string;
+  readonly reason: string | undefined;
+}
+
+/** Whether a reason's code is the one that the table gives it. */
+function isTabled({ code, reason }: Outcome): boolean {
+  if (code === "OK") return true;
+  const row = ERRORS[reason as Reason];
+  return row?.code === code || (code === "INTERNAL" && reason === "MESSAGE_INVALID");
+}
+
+async function callGrpc(
+  session: ClientHttp2Session,
+  { parent, name }: DescMethod,
+  body: Uint8Array,
+  contentType: string,
+  credential: string,
+): Promise<Outcome> {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": `/${parent.typeName}/${name}`,
+    "content-type": contentType,
+    authorization: `Bearer ${credential}`,
+  });
+  stream.on("error", () => {});
+  let status: Record<string, unknown> = {};
+  for (const event of ["response", "trailers"]) {
+    stream.on(event, (fields) => {
+      status = { ...status, ...fields };
+    });
+  }
+  stream.resume();
+  stream.end(body);
+  await new Promise((resolve) => stream.on("close", resolve));
+  const details = status["grpc-status-details-bin"] as string | undefined;
+  const packed = details === undefined ? [] : fromBinary(StatusSchema, Buffer.from(details, "base64")).details;
+  const infos = packed.map((any) => anyUnpack(any, ErrorInfoSchema)).filter((info) => info !== undefined);
+  return { code: CodeSchema.value[Number(status["grpc-status"]) as Code]?.name ?? "none", reason: infos[0]?.reason };
+}
+
+const NASTY = [
+  "",
+  "\0",
+  "a\r\nb",
+  "\u202e",
+  "💣".repeat(70),
+  "x".repeat(5000),
+  "' or 1=1 --",
+  "../..",
+  "__proto__",
+  "*",
+];
+
+/** A message whose fields are set at random, known words among them, four levels deep. */
+function randomMessage(random: SeededRandom, desc: DescMessage, words: readonly string[], depth = 0) {
+  const fields = desc.fields.filter(() => random.chance(0.6));
+  const values = fields.map((field) => [field.localName, randomField(random, field, words, depth)] as const);
+  // Of a oneof, the last one stands.
+  const message: Record<string, unknown> = {};
+  for (const [n, [name, value]] of values.entries()) {
+    if (value === undefined) continue;
+    const { oneof } = fields[n]!;
+    if (oneof === undefined) message[name] = value;
+    else message[oneof.localName] = { case: name, value };
+  }
+  return create(desc, message as never);
+}
+
+function randomField(random: SeededRandom, field: DescField, words: readonly string[], depth: number): unknown {
+  const one = () => randomValue(random, field, words, depth);
+  switch (field.fieldKind) {
+    case "list":
+      return Array.from({ length: random.whole(0, 3) }, one).filter((value) => value !== undefined);
+    case "map":
+      return { [random.pick(words)]: random.pick(words) };
+    default:
+      return one();
+  }
+}
+
+function randomValue(random: SeededRandom, field: DescField, words: readonly string[], depth: number): unknown {
+  if (field.message !== undefined)
+    return depth > 3 ? undefined : randomMessage(random, field.message, words, depth + 1);
+  if (field.enum !== undefined) return random.whole(-1, 20);
+  switch (field.scalar) {
+    case ScalarType.STRING:
+      return random.pick(words);
+    case ScalarType.BYTES:
+      return randomBytes(random, 30);
+    case ScalarType.BOOL:
+      return random.chance(0.5);
+    case ScalarType.INT64:
+      return BigInt(random.pick([0, -1, 1, 1_800_000_000, 253_402_300_799, Number.MAX_SAFE_INTEGER]));
+    default:
+      return random.pick([0, 1, -1, 250, 2 ** 31 - 1, -(2 ** 31)]);
+  }
+}
+
+/** As JSON; times that have no form there make a message that is no JSON. */
+function jsonOf(desc: DescMessage, message: Message): string {
+  try {
+    return toJsonString(desc, message);
+  } catch {
+    return "{";
+  }
+}
+
+/** The same bytes, or with some changed, cut off, put in, or all of them others. */
+function mutated(random: SeededRandom, bytes: Uint8Array): Buffer {
+  const copy = Buffer.from(bytes);
+  const at = random.whole(0, Math.max(0, copy.length - 1));
+  switch (random.whole(0, 5)) {
+    case 0:
+      return copy;
+    case 1:
+      for (let n = random.whole(1, 4); n > 0 && copy.length > 0; n--) {
+        copy[random.whole(0, copy.length - 1)] = random.whole(0, 255);
+      }
+      return copy;
+    case 2:
+      return copy.subarray(0, at);
+    case 3:
+      return Buffer.concat([copy.subarray(0, at), randomBytes(random, 8), copy.subarray(at)]);
+    case 4:
+      return Buffer.concat([copy, copy.subarray(at)]);
+    default:
+      return randomBytes(random, 200);
+  }
+}
+
+function randomBytes(random: SeededRandom, most: number): Buffer {
+  return Buffer.from(Array.from({ length: random.whole(0, most) }, () => random.whole(0, 255)));
+}
+
+/** Sixteen at a time; which case is which does not depend on who ends first. */
+async function inParallel(count: number, work: () => Promise<void>): Promise<void> {
+  for (let done = 0; done < count; done += 16) {
+    await Promise.all(Array.from({ length: Math.min(16, count - done) }, work));
+  }
+}

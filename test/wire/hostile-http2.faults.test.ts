@@ -1,0 +1,198 @@
+/**
+ * HTTP/2 clients that mean harm, against the service in a process of its own: their connection ends or is bounded, and
+ * another client hardly notices. Frames are written by hand, in few large pieces, so that this process stays free to
+ * measure the other client.
+ */
+import { readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import {
+  CONTINUATION,
+  connectRaw,
+  DATA,
+  END_HEADERS,
+  frame,
+  GOAWAY,
+  grpcHead,
+  HEADERS,
+  headerBlock,
+  PING,
+  type RawHttp2,
+  RST_STREAM,
+  SETTINGS,
+  WINDOW_UPDATE,
+} from "../support/raw-http2.ts";
+import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
+import { canStart, freshPostgres, freshRedis } from "../support/servers.ts";
+import { clientOf } from "../support/service.ts";
+import {
+  bootstrapOperator,
+  castAt,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/service-process.ts";
+import { until } from "../support/wire-server.ts";
+
+const LOGIN = "/latchkey.v1.AuthService/Login";
+/** What the other client may notice: twice its own idle p99, or what a busy machine does to it by itself. */
+const FACTOR = 2;
+const FLOOR_MS = 100;
+const CALLS = 400;
+const EACH_MS = 2;
+/** How far the service's memory may grow by one attack. */
+const MAX_GROWTH_MIB = 256;
+const CANCEL = Buffer.from([0, 0, 0, 8]);
+
+/** Streams 1, 3, 5 ... */
+function streams(count: number, framesOf: (id: number) => readonly Buffer[]): Buffer {
+  return Buffer.concat(Array.from({ length: count }, (_, n) => framesOf(2 * n + 1)).flat());
+}
+
+function repeated(count: number, piece: Buffer): Buffer {
+  return Buffer.concat(Array(count).fill(piece));
+}
+
+const open = (id: number) => frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN));
+
+describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 client", () => {
+  let service: ReadyService;
+  let verify: () => Promise<Answer>;
+  let idleP99Ms: number;
+  let port: number;
+  let before: number;
+  const attackers: RawHttp2[] = [];
+
+  beforeAll(async () => {
+    const env = serviceEnvironment({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
+    const admin = await bootstrapOperator(env);
+    service = await startService(env);
+    port = Number(service.address.split(":").at(-1));
+    const cast = await castAt(service.address, admin);
+    const [key] = await cast.issue(1);
+    const client = clientOf(service.address, KeyService, cast.verifier);
+    verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
+    await measure(verify);
+    const idle = await measure(verify);
+    idleP99Ms = p99(idle);
+    report("idle", times(idle));
+  });
+  afterAll(() => service?.[Symbol.asyncDispose]());
+  beforeEach(() => {
+    before = rssMib(service.pid);
+  });
+  afterEach(() => {
+    for (const attacker of attackers.splice(0)) attacker[Symbol.dispose]();
+  });
+
+  async function attack(window?: number): Promise<RawHttp2> {
+    const attacker = await connectRaw(port, window);
+    attackers.push(attacker);
+    // Its SETTINGS are answered, so it has been let in.
+    await until(() => (attacker.came.get(SETTINGS) ?? 0) >= 2);
+    return attacker;
+  }
+
+  /** The other client's calls while `attacking` goes on. All are answered; p99 and memory stay within bounds. */
+  async function expectUnharmed(what: string, attacking: Promise<unknown>): Promise<void> {
+    const [answers] = await Promise.all([measure(verify), attacking]);
+    report(what, times(answers));
+    expect(tally(answers)).toEqual({ VALID: CALLS });
+    expect(p99(answers)).toBeLessThan(Math.max(FACTOR * idleP99Ms, FLOOR_MS));
+    expect(rssMib(service.pid) - before).toBeLessThan(MAX_GROWTH_MIB);
+  }
+
+  it("control: one that opens and ends its calls in order is served, and stays", async () => {
+    const client = await attack();
+    await client.send(streams(150, (id) => [open(id), frame(DATA, 1, id)]));
+    await until(() => client.came.get(HEADERS) === 150);
+    expect([client.isClosed(), client.came.get(GOAWAY)]).toEqual([false, undefined]);
+  });
+
+  it.each<[what: string, frames: () => Buffer, ends: "GOAWAY" | "cut"]>([
+    [
+      "resets each call that it opens (rapid reset)",
+      () => streams(10_000, (id) => [open(id), frame(RST_STREAM, 0, id, CANCEL)]),
+      "GOAWAY",
+    ],
+    [
+      "makes the service reset each call that it opens",
+      () => streams(10_000, (id) => [open(id), frame(WINDOW_UPDATE, 0, id, Buffer.alloc(4))]),
+      "cut",
+    ],
+    [
+      "never ends its headers (CONTINUATION flood)",
+      () =>
+        Buffer.concat([
+          frame(HEADERS, 0, 1, grpcHead(LOGIN)),
+          repeated(100_000, frame(CONTINUATION, 0, 1, headerBlock({ a: "b" }))),
+        ]),
+      "cut",
+    ],
+    [
+      "sends CONTINUATION with nothing in it",
+      () => Buffer.concat([frame(HEADERS, 0, 1, grpcHead(LOGIN)), repeated(100_000, frame(CONTINUATION, 0, 1))]),
+      "cut",
+    ],
+    ["sends PING after PING and reads nothing", () => repeated(200_000, frame(PING, 0, 0, Buffer.alloc(8))), "cut"],
+    ["sends SETTINGS after SETTINGS and reads nothing", () => repeated(200_000, frame(SETTINGS, 0, 0)), "cut"],
+    ["sends DATA with nothing in it", () => Buffer.concat([open(1), repeated(200_000, frame(DATA, 0, 1))]), "cut"],
+  ])("that %s is cut off", async (what, framesOf, ends) => {
+    const frames = framesOf();
+    const attacker = await attack();
+    if (what.includes("reads nothing")) attacker.socket.pause();
+    const attacking = attacker.send(frames).then(async () => {
+      attacker.socket.resume();
+      await attacker.closed;
+    });
+    await expectUnharmed(what, attacking);
+    expect(attacker.isClosed()).toBe(true);
+    // It got part of the way: the service has read frames of the attack and answered by closing.
+    expect(attacker.socket.bytesWritten).toBeGreaterThan(1000);
+    if (ends === "GOAWAY") expect(attacker.came.get(GOAWAY)).toBeGreaterThan(0);
+  });
+
+  it("that opens 12,000 calls and never sends their messages takes nobody's room", async () => {
+    const all = await Promise.all(Array.from({ length: 12 }, () => attack()));
+    const frames = streams(990, (id) => [open(id)]);
+    for (const attacker of all) await attacker.send(frames);
+    // More than there is room for: the first ones have given way, and say so.
+    await until(() => (all[0]!.came.get(HEADERS) ?? 0) > 0);
+    await expectUnharmed("12,000 calls without a message", Promise.resolve());
+  });
+
+  it("that opens 500 calls and reads no answer is no burden", async () => {
+    const attacker = await attack(0);
+    await attacker.send(streams(500, (id) => [open(id), frame(DATA, 1, id)]));
+    await expectUnharmed("500 answers that nobody reads", Promise.resolve());
+  });
+
+  it("that holds 500 connections on which nothing happens is no burden", async () => {
+    await Promise.all(Array.from({ length: 500 }, () => attack()));
+    await expectUnharmed("500 silent connections", Promise.resolve());
+  });
+});
+
+/** A call each 2 ms, whether or not the one before has been answered: a stall shows in all that fall into it. */
+async function measure(call: () => Promise<Answer>): Promise<readonly Answer[]> {
+  const answers: Promise<Answer>[] = [];
+  for (let n = 0; n < CALLS; n++) {
+    answers.push(call());
+    await pause(EACH_MS);
+  }
+  return Promise.all(answers);
+}
+
+function times(answers: readonly Answer[]): readonly number[] {
+  return answers.map(({ tookMs }) => tookMs);
+}
+
+function p99(answers: readonly Answer[]): number {
+  return quantile(times(answers), 0.99);
+}
+
+function rssMib(pid: number): number {
+  const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Number(kib) / 1024;
+}

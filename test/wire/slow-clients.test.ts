@@ -1,0 +1,116 @@
+/** Clients that open calls and do not go on with them, or do not read the answers: they must not take others' room. */
+import { Code, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterEach, describe, expect, test } from "vitest";
+import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import {
+  connectRaw,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  grpcHead,
+  grpcMessage,
+  HEADERS,
+  RST_STREAM,
+} from "../support/raw-http2.ts";
+import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/wire-server.ts";
+
+const LOGIN = "/latchkey.v1.AuthService/Login";
+
+let wire: WireServer;
+afterEach(() => wire.server.stop());
+
+async function start(setup: WireServerSetup) {
+  wire = await startWireServer(setup);
+  const transport = createGrpcTransport({ baseUrl: `http://${wire.address}` });
+  return { auth: createClient(AuthService, transport), health: createClient(Health, transport) };
+}
+
+describe("a call whose message does not come", () => {
+  test("gives way to one that means it: the oldest first, and no more than are needed", async () => {
+    const { auth } = await start({ auth: { login: async () => ({}) }, deps: { maxCalls: 3 } });
+    using slow = await connectRaw(wire.port);
+    await slow.send(Buffer.concat([1, 3, 5].map((id) => frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN)))));
+    await until(() => wire.server.callsInFlight === 3);
+    await expect(auth.login({})).resolves.toBeDefined();
+    expect(wire.finished).toEqual([
+      ["AuthService.Login", "RESOURCE_EXHAUSTED"],
+      ["AuthService.Login", "OK"],
+    ]);
+    // Those that were left are served as soon as they go on.
+    await slow.send(frame(DATA, END_STREAM, 5, grpcMessage(new Uint8Array())));
+    await until(() => wire.finished.length === 3);
+    expect(wire.finished[2]).toEqual(["AuthService.Login", "OK"]);
+    expect(wire.server.callsInFlight).toBe(1);
+  });
+
+  test("is refused while all others have theirs", async () => {
+    const gate = Promise.withResolvers<void>();
+    let running = 0;
+    const { auth } = await start({
+      auth: {
+        login: async () => {
+          running++;
+          await gate.promise;
+          return {};
+        },
+      },
+      deps: { maxCalls: 2 },
+    });
+    const pending = [auth.login({}), auth.login({})];
+    await until(() => running === 2);
+    using slow = await connectRaw(wire.port);
+    await slow.send(frame(HEADERS, END_HEADERS, 1, grpcHead(LOGIN)));
+    await until(() => wire.finished.length > 0);
+    expect(wire.finished).toEqual([["AuthService.Login", "RESOURCE_EXHAUSTED"]]);
+    gate.resolve();
+    await Promise.all(pending);
+  });
+});
+
+test("streams that are open to anyone fill a tenth of the room, and calls find the rest", async () => {
+  const { auth, health } = await start({ auth: { login: async () => ({}) }, deps: { maxCalls: 20 } });
+  let given = new AbortController();
+  const watch = () => health.watch({}, { signal: given.signal })[Symbol.asyncIterator]();
+  const watches = [watch(), watch()];
+  await Promise.all(watches.map((each) => each.next()));
+  await expect(watch().next()).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  await expect(auth.login({})).resolves.toBeDefined();
+  // One that ends makes room for another.
+  given.abort();
+  await until(() => wire.server.callsInFlight === 0);
+  given = new AbortController();
+  await expect(watch().next()).resolves.toMatchObject({ done: false });
+  given.abort();
+});
+
+describe("answers of 1 MiB", () => {
+  const setup = { auth: { login: async () => ({ user: { displayName: "x".repeat(1024 * 1024) } }) } };
+  const CALLS = 100;
+  const calls = Buffer.concat(
+    Array.from({ length: CALLS }, (_, n) =>
+      Buffer.concat([
+        frame(HEADERS, END_HEADERS, 2 * n + 1, grpcHead(LOGIN)),
+        frame(DATA, END_STREAM, 2 * n + 1, grpcMessage(new Uint8Array())),
+      ]),
+    ),
+  );
+
+  test("that a client does not read are given up within seconds, the oldest first, beyond 64 MiB in all", async () => {
+    await start(setup);
+    using deaf = await connectRaw(wire.port, 0);
+    await deaf.send(calls);
+    await until(() => wire.finished.length === CALLS && (deaf.came.get(RST_STREAM) ?? 0) >= CALLS - 64);
+    expect(deaf.came.get(DATA)).toBeUndefined();
+    // The others wait on.
+    expect(deaf.came.get(RST_STREAM)).toBeLessThan(CALLS - 40);
+  });
+
+  test("that are read all arrive, though many are under way at once", async () => {
+    const { auth } = await start(setup);
+    const answers = await Promise.all(Array.from({ length: 50 }, () => auth.login({})));
+    expect(answers.map(({ user }) => user?.displayName.length)).toEqual(Array(50).fill(1024 * 1024));
+  });
+});
