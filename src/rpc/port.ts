@@ -38,6 +38,8 @@ const TLS_HANDSHAKE = 0x16;
 const LOOK_MS = 2000;
 const HANDSHAKE_MS = 5000;
 const MAX_CONNECTIONS = 16_384;
+/** While it drains: how long, or up to twice that, the other end may take to close its side once ours is closed. */
+const LINGER_MS = 1000;
 /** Silent connections are probed by TCP after this time, so that those whose peer is gone don't stay. */
 const KEEP_ALIVE_MS = 30_000;
 
@@ -124,13 +126,14 @@ export class Port {
     this.#draining = true;
     const closed = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
     clearInterval(this.#looking);
+    const lingering = this.#endLingering();
     for (const socket of this.#unknown) socket.destroy();
     for (const session of this.#sessions.values()) session.drain();
     for (const response of this.#http1Responses) if (!response.headersSent) response.setHeader("connection", "close");
     this.#http1.close();
     this.#http1.closeIdleConnections();
     this.#tls?.close();
-    return closed;
+    return closed.finally(() => clearInterval(lingering));
   }
 
   /** Closes every connection, whatever is still going on there. */
@@ -198,6 +201,17 @@ export class Port {
     session.on("close", () => this.#sessions.delete(session));
     if (this.#draining) live.drain();
   };
+
+  /** A client that reads nothing does not notice that all its calls have ended: its side stays open, and must keep nobody. */
+  #endLingering(): NodeJS.Timeout {
+    const ended = new WeakSet<Socket>();
+    return setInterval(() => {
+      for (const socket of this.#sockets) {
+        if (ended.has(socket)) socket.destroy();
+        else if (socket.writableFinished) ended.add(socket);
+      }
+    }, LINGER_MS);
+  }
 
   #lookAtSessions(): void {
     for (const session of this.#sessions.values()) session.look();

@@ -33,8 +33,11 @@ export async function connectRaw(port: number, window = 65_535): Promise<RawHttp
   socket.on("error", () => {});
   const came = new Map<number, number>();
   let isClosed = false;
-  const closed = once(socket, "close").then(() => {
-    isClosed = true;
+  const closed = new Promise<void>((resolve) => {
+    socket.on("close", () => {
+      isClosed = true;
+      resolve();
+    });
   });
   await once(socket, "connect");
   let rest: Buffer = Buffer.alloc(0);

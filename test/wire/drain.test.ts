@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
 import { connect, constants } from "node:http2";
+import { connect as connectTcp } from "node:net";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
@@ -141,4 +143,25 @@ test("idle connections don't hold up the stop, and stopping twice is stopping on
   await new Promise((resolve) => session.once("remoteSettings", resolve));
   await Promise.all([wire.server.stop(), wire.server.stop()]);
   agent.destroy();
+});
+
+test("a client that never closes its side holds up the stop for a moment only", async () => {
+  const { wire } = await startGated({ drainMs: 10_000 });
+  const [host, port] = wire.address.split(":") as [string, string];
+  const socket = connectTcp({ host, port: Number(port), allowHalfOpen: true });
+  const ended = once(socket, "end");
+  socket.on("error", () => {}).resume();
+  // The preface of HTTP/2 and empty SETTINGS.
+  socket.write(
+    Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])]),
+  );
+  await once(socket, "data");
+  const startMs = performance.now();
+  const stopped = wire.server.stop();
+  // The server has closed its side, and this one stays open.
+  await ended;
+  expect(socket.writable).toBe(true);
+  await stopped;
+  expect(performance.now() - startMs).toBeLessThan(5000);
+  socket.destroy();
 });
