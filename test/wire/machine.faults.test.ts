@@ -147,6 +147,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
   it("that stands still for 2 s with calls under way answers them all as if nothing had been", async () => {
     const keys = await cast.issue(40);
     const client = clientOf(service.address, KeyService, cast.verifier);
+    const tookMs: number[] = [];
     for (let round = 0; round < 4; round++) {
       const cold = keys.slice(round * 10, round * 10 + 10);
       const answers = cold.map((key) => answerTo(() => client.verifyKey({ apiKey: key.raw })));
@@ -159,9 +160,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
       const told = await Promise.all(answers);
       expect(tally(told)).toEqual({ VALID: told.length });
       expect(told.filter(({ response }) => response!.degraded)).toEqual([]);
-      // The fault happened: somebody waited.
-      expect(Math.max(...told.map(({ tookMs }) => tookMs))).toBeGreaterThan(1500);
+      tookMs.push(...told.map((answer) => answer.tookMs));
     }
+    // The fault happened: somebody waited, if not in each round, since a few milliseconds may be enough for all ten.
+    expect(tookMs.filter((ms) => ms > 1500).length).toBeGreaterThan(5);
   });
 });
 
