@@ -14,7 +14,7 @@ import type { VerifyKeyInput } from "../keys/verify-key.ts";
 import type { LimitDecision, LimitFigures, NamedLimit, WindowStatus } from "../limits/limit.ts";
 import { optionalDuration, optionalTimestamp, toDuration, toTimestamp } from "./times.ts";
 
-export const KEY_STATES: Readonly<Record<KeyState, KeyStateMessage>> = {
+const KEY_STATES: Readonly<Record<KeyState, KeyStateMessage>> = {
   active: KeyStateMessage.ACTIVE,
   disabled: KeyStateMessage.DISABLED,
   revoked: KeyStateMessage.REVOKED,
