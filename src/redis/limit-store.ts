@@ -19,7 +19,7 @@ const KEY_PREFIX = "latchkey:limit:1:";
 /** 24 characters of base64url: 144 bits, so that nobody finds a subject whose windows are another's. */
 const DIGEST_LENGTH = 24;
 const NONE = "-1";
-const MAX_INT32 = 2 ** 31 - 1;
+const INT32_BYTES = 4;
 
 /** Windows in Redis, decided by `limit.lua`; in a cluster by one run of it per slot. */
 export class RedisLimitStore implements LimitStore {
@@ -61,11 +61,12 @@ export class RedisLimitStore implements LimitStore {
     const args: (string | number)[] = [this.#clock === undefined ? "" : Math.floor(this.#clock.nowMs())];
     for (const { subject, cost, limits } of requests) {
       const digest = digestOf(subject);
-      args.push(limits.length, cost);
+      let terms = String(cost);
       for (const { name, perMinute, perDay } of limits) {
         keys.push(keyOf(digest, name));
-        args.push(perMinute ?? NONE, perDay ?? NONE);
+        terms += ` ${perMinute ?? NONE} ${perDay ?? NONE}`;
       }
+      args.push(terms);
     }
     return decisionsOf(requests, await this.#evaluate(keys, args));
   }
@@ -74,10 +75,10 @@ export class RedisLimitStore implements LimitStore {
   async #evaluate(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     const { client } = this.#connection;
     try {
-      return await client.evalsha(SCRIPT_SHA1, keys.length, ...keys, ...args);
+      return await client.callBuffer("evalsha", [SCRIPT_SHA1, keys.length, ...keys, ...args]);
     } catch (error) {
       if (!(error as Error).message.startsWith("NOSCRIPT")) throw error;
-      return client.eval(SCRIPT, keys.length, ...keys, ...args);
+      return client.callBuffer("eval", [SCRIPT, keys.length, ...keys, ...args]);
     }
   }
 }
@@ -94,10 +95,10 @@ function keyOf(digest: string, name: string): string {
 /** Reads the script's answer; see there. What is not such an answer is no decision. */
 function decisionsOf(requests: readonly LimitRequest[], reply: unknown): LimitDecision[] {
   const length = requests.reduce((sum, { limits }) => sum + 2 + 4 * limits.length, 0);
-  if (!Array.isArray(reply) || reply.length !== length || !reply.every(isFigure)) {
+  const answer = figuresOf(reply);
+  if (answer.length !== length || answer.some((figure) => figure < -1)) {
     throw new Error("Redis gave no answer of limit.lua");
   }
-  const answer: readonly number[] = reply;
   let at = 0;
   return requests.map(({ limits }) => {
     const allowed = answer[at] === 1;
@@ -113,11 +114,12 @@ function decisionsOf(requests: readonly LimitRequest[], reply: unknown): LimitDe
   });
 }
 
-/** All that the script says is -1, a count within int32 or a time of about a day at most. */
-function isFigure(value: unknown): boolean {
-  return Number.isInteger(value) && (value as number) >= -1 && (value as number) <= MAX_INT32;
+/** None where the reply is no row of whole int32. */
+function figuresOf(reply: unknown): Int32Array {
+  if (!Buffer.isBuffer(reply) || reply.length % INT32_BYTES !== 0) return new Int32Array();
+  return Int32Array.from({ length: reply.length / INT32_BYTES }, (_, at) => reply.readInt32LE(at * INT32_BYTES));
 }
 
-function statusOf(name: string, lengthMs: number, limit: number, answer: readonly number[], at: number): WindowStatus {
+function statusOf(name: string, lengthMs: number, limit: number, answer: Int32Array, at: number): WindowStatus {
   return { name, lengthMs, limit, remaining: answer[at]!, resetAfterMs: answer[at + 1]! };
 }

@@ -2,10 +2,13 @@
 -- The arithmetic is that of limits/window.ts, and the contract suite compares the two.
 --
 -- KEYS    the keys of the first call's limits, then of the second's, and so on. A group's keys are in one slot.
--- ARGV    the time in ms ('' = this server's clock; only tests give one), then for each call: the number of its limits,
---         its cost, and for each limit its figures per minute and per day (-1 = none)
--- Answer  one flat list. For each call: 1 or 0 (allowed), ms until it would be (-1 = never); then for each limit, the
---         minute before the day: what remains (-1 = no figure), ms until the window is empty
+-- ARGV    the time in ms ('' = this server's clock; only tests give one), then for each call its terms in words of
+--         digits: its cost, then for each limit its figures per minute and per day (-1 = none)
+-- Answer  one string of int32, little endian. For each call: 1 or 0 (allowed), ms until it would be (-1 = never); then
+--         for each limit, the minute before the day: what remains (-1 = no figure), ms until the window is empty
+--
+-- What a call says is one argument, what it hears is a piece of one string, because Redis takes as long to pass three
+-- numbers in or out as to read a key.
 --
 -- One key holds both windows of one limit, as one string:
 --   head    ten doubles: the total of the minute, the total of the day, then for the minute and for the day
@@ -20,6 +23,7 @@ local MINUTE_WIDTH, DAY_WIDTH = 1000, 1440000
 local BUCKETS_BEFORE = 60
 local KEEP_MS = '89280000' -- a day and two of its buckets: then both windows have been empty for a while
 local HEAD, TOTALS, BUCKET, NUMBER = '<dddddddddd', '<dd', '<dd', '<d'
+local VERDICT, STATUS, VERDICT_AND_STATUS = '<i4i4', '<i4i4i4i4', '<i4i4i4i4i4i4'
 local LAST_OF_HEAD, FIRST_OF_QUEUES = '79', '80'
 
 local call, floor, max, sub = redis.call, math.floor, math.max, string.sub
@@ -31,12 +35,21 @@ if not now then
   now = time[1] * 1000 + floor(time[2] / 1000)
 end
 
-local answer, answered = {}, 0
+local answer = {}
 
-local function say(a, b)
-  answer[answered + 1], answer[answered + 2] = a, b
-  answered = answered + 2
+local function say(...)
+  answer[#answer + 1] = pack(...)
 end
+
+-- Many calls come with the same terms: each text is read once.
+local terms_of = setmetatable({}, {
+  __index = function(known, text)
+    local terms = {}
+    for figure in string.gmatch(text, '%S+') do terms[#terms + 1] = tonumber(figure) end
+    known[text] = terms
+    return terms
+  end,
+})
 
 local function read_limit(key)
   local minute = { width = MINUTE_WIDTH, total = 0, oldest = 0, newest = 0, closed = 0, length = 0 }
@@ -155,9 +168,9 @@ local function write(limit)
   call('SET', limit.key, head .. minute.queue .. day.queue, 'PX', KEEP_MS)
 end
 
-local function say_status(window, figure)
+local function status_of(window, figure)
   local remaining = figure < 0 and -1 or max(0, figure - window.total)
-  say(remaining, window.total > 0 and until_gone(window.newest, window) or 0)
+  return remaining, window.total > 0 and until_gone(window.newest, window) or 0
 end
 
 -- A limit that slid is written also where nothing is counted: what was gathered must not be gathered into a later bucket
@@ -170,31 +183,34 @@ local function finish(limit, counts, cost)
   if counts or limit.exists and limit.reshaped then write(limit) end
 end
 
-local function decide(first_key, limits, cost, first_figure)
-  local states, wait = {}, 0
-  for i = 0, limits - 1 do
-    local limit = read_limit(KEYS[first_key + i])
-    limit.per_minute, limit.per_day = ARGV[first_figure + 2 * i] + 0, ARGV[first_figure + 2 * i + 1] + 0
+local function decide(first_key, terms)
+  local cost, limits, states, wait = terms[1], (#terms - 1) / 2, {}, 0
+  for i = 1, limits do
+    local limit = read_limit(KEYS[first_key + i - 1])
+    limit.per_minute, limit.per_day = terms[2 * i], terms[2 * i + 1]
     slide(limit, limit.minute)
     slide(limit, limit.day)
     local minute = until_room(limit, limit.minute, cost, limit.per_minute)
     local day = until_room(limit, limit.day, cost, limit.per_day)
     if minute < 0 or day < 0 or wait < 0 then wait = -1 else wait = max(wait, minute, day) end
-    states[i + 1] = limit
+    states[i] = limit
   end
   local allowed = wait == 0
-  say(allowed and 1 or 0, wait)
+  say(VERDICT, allowed and 1 or 0, wait)
   for i = 1, limits do
     local limit = states[i]
     finish(limit, allowed and cost > 0, cost)
-    say_status(limit.minute, limit.per_minute)
-    say_status(limit.day, limit.per_day)
+    local remaining, empty = status_of(limit.minute, limit.per_minute)
+    say(STATUS, remaining, empty, status_of(limit.day, limit.per_day))
   end
+  return first_key + limits
 end
 
 -- The short way for a call with one limit that falls into the newest buckets, so that nothing slides out, and fits.
 -- False = nothing was done.
-local function decide_in_newest(key, cost, per_minute, per_day)
+local function decide_in_newest(key, terms)
+  local cost, per_minute, per_day = terms[1], terms[2], terms[3]
+  if cost == 0 or #terms > 3 then return false end
   local head = call('GETRANGE', key, '0', LAST_OF_HEAD)
   if head == '' then return false end
   local minute_total, day_total, _, minute_newest, _, _, _, day_newest = unpack(HEAD, head)
@@ -203,18 +219,15 @@ local function decide_in_newest(key, cost, per_minute, per_day)
   minute_total, day_total = minute_total + cost, day_total + cost
   if (per_minute >= 0 and minute_total > per_minute) or (per_day >= 0 and day_total > per_day) then return false end
   call('SETRANGE', key, '0', pack(TOTALS, minute_total, day_total))
-  say(1, 0)
-  say(per_minute < 0 and -1 or per_minute - minute_total, (BUCKETS_BEFORE + 1) * MINUTE_WIDTH - in_minute)
-  say(per_day < 0 and -1 or per_day - day_total, (BUCKETS_BEFORE + 1) * DAY_WIDTH - in_day)
+  say(VERDICT_AND_STATUS, 1, 0,
+    per_minute < 0 and -1 or per_minute - minute_total, (BUCKETS_BEFORE + 1) * MINUTE_WIDTH - in_minute,
+    per_day < 0 and -1 or per_day - day_total, (BUCKETS_BEFORE + 1) * DAY_WIDTH - in_day)
   return true
 end
 
-local key, arg = 1, 2
-while ARGV[arg] do
-  local limits, cost = ARGV[arg] + 0, ARGV[arg + 1] + 0
-  local is_done = limits == 1 and cost > 0
-    and decide_in_newest(KEYS[key], cost, ARGV[arg + 2] + 0, ARGV[arg + 3] + 0)
-  if not is_done then decide(key, limits, cost, arg + 2) end
-  key, arg = key + limits, arg + 2 + 2 * limits
+local key = 1
+for i = 2, #ARGV do
+  local terms = terms_of[ARGV[i]]
+  if decide_in_newest(KEYS[key], terms) then key = key + 1 else key = decide(key, terms) end
 end
-return answer
+return table.concat(answer)

@@ -158,8 +158,8 @@ export const LIMITS_MUTANTS = [
   ...mutantsOf("src/redis/limit-store.ts", CONTRACT, [
     {
       name: "a limit of 0 is none",
-      search: "args.push(perMinute ?? NONE, perDay ?? NONE);",
-      replacement: "args.push(perMinute || NONE, perDay || NONE);",
+      search: "terms += ` ${perMinute ?? NONE} ${perDay ?? NONE}`;",
+      replacement: "terms += ` ${perMinute || NONE} ${perDay || NONE}`;",
       why: "what an operator stopped goes on",
     },
     {
@@ -175,7 +175,7 @@ export const LIMITS_MUTANTS = [
     [
       {
         name: "any answer of Redis believed",
-        search: " || !reply.every(isFigure)",
+        search: " || answer.some((figure) => figure < -1)",
         replacement: "",
         why: "whatever speaks Redis' protocol decides",
       },
