@@ -10,6 +10,7 @@ import { ChangeBus } from "./changes/change.ts";
 import { ChangeFeed } from "./changes/change-feed.ts";
 import { DatabaseBreaker } from "./changes/database-breaker.ts";
 import { DatabaseClock } from "./changes/database-clock.ts";
+import { Watches } from "./changes/watch-changes.ts";
 import type { Config } from "./config.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { AdminService } from "./gen/latchkey/v1/admin_service_pb.ts";
@@ -160,7 +161,7 @@ function createServer(
     bind(KeyService, {
       ...keyHandlers({ ...room.keyDeps, pageTokens }),
       ...verifyHandlers(room.verifyDeps),
-      ...watchHandlers({ ...changes, accessTokenMs: config.accessTokenMs, watches: { running: 0 } }),
+      ...watchHandlers({ ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches() }),
     }),
     bind(AdminService, {
       ...adminUserHandlers({ ...room.authDeps, pageTokens }),

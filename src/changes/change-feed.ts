@@ -37,9 +37,13 @@ export interface FeedStep {
 const POLL_EVERY_MS = 1000;
 /** While signals don't arrive. */
 const POLL_DEAF_EVERY_MS = 250;
+/** Between two polls, however many signals come: what each costs here, in the database and with every watcher is bounded. */
+const REST_MS = 10;
 /** A position that stands still so long means an old write transaction somewhere in the cluster. */
 const STILL_WARNING_MS = 60_000;
 const PRUNE_EVERY_MS = 600_000;
+/** Also where no process lives long. */
+const FIRST_PRUNE_AFTER_MS = 300_000;
 /** How long changes are kept. Whoever is away longer drops everything. */
 export const CHANGES_KEPT_MS = 86_400_000;
 
@@ -59,15 +63,15 @@ export class ChangeFeed {
   #isFailing = false;
   #freshAtMs = Number.NEGATIVE_INFINITY;
   #polling: Promise<void> | undefined;
+  #isResting = false;
   #isPollWanted = false;
   #cancelTimer: () => void = () => {};
+  #cancelPruning: () => void = () => {};
   #stopListening: () => void = () => {};
-  #prunedAtMs: number;
   #isStopped = true;
 
   constructor(deps: ChangeFeedDeps) {
     this.#deps = deps;
-    this.#prunedAtMs = deps.clock.monotonicMs();
   }
 
   /** Monotonic time as of which every copy that was not dropped is true. */
@@ -99,13 +103,14 @@ export class ChangeFeed {
     this.#isStopped = false;
     this.#movedAtMs = this.#deps.clock.monotonicMs();
     this.#stopListening = this.#deps.store.listen(() => this.poke());
+    this.#pruneAfter(FIRST_PRUNE_AFTER_MS);
     await this.#poll();
   }
 
-  /** Polls now, or once more after the poll that is under way, whose snapshot may be older than what happened. */
+  /** Polls now, or soon after the poll that is under way, whose snapshot may be older than what happened. */
   poke(): void {
     if (this.#isStopped) return;
-    if (this.#polling !== undefined) this.#isPollWanted = true;
+    if (this.#polling !== undefined || this.#isResting) this.#isPollWanted = true;
     else void this.#poll();
   }
 
@@ -119,6 +124,7 @@ export class ChangeFeed {
     this.#isStopped = true;
     this.#stopListening();
     this.#cancelTimer();
+    this.#cancelPruning();
     await this.#polling;
   }
 
@@ -127,11 +133,19 @@ export class ChangeFeed {
     this.#isPollWanted = false;
     this.#polling = this.#pollOnce().finally(() => {
       this.#polling = undefined;
-      if (this.#isStopped) return;
-      if (this.#isPollWanted) void this.#poll();
-      else this.#cancelTimer = this.#deps.timers.after(this.#pauseMs(), () => void this.#poll());
+      if (!this.#isStopped) this.#rest();
     });
     return this.#polling;
+  }
+
+  #rest(): void {
+    const { timers } = this.#deps;
+    this.#isResting = true;
+    this.#cancelTimer = timers.after(REST_MS, () => {
+      this.#isResting = false;
+      if (this.#isPollWanted) void this.#poll();
+      else this.#cancelTimer = timers.after(this.#pauseMs() - REST_MS, () => void this.#poll());
+    });
   }
 
   #pauseMs(): number {
@@ -154,7 +168,6 @@ export class ChangeFeed {
       if (!this.#isFailing) log.warn("the database does not answer the change feed", { reason: reasonOf(error) });
       this.#isFailing = true;
     }
-    await this.#prune();
   }
 
   #take(poll: Poll, sentAtMs: number): void {
@@ -188,7 +201,7 @@ export class ChangeFeed {
     this.#deps.log.warn("the database's history changed; every record is read again", {
       other_epoch: !isSameEpoch,
       behind: isBehind,
-      gap: poll.hasGap,
+      too_much_or_too_old: poll.hasGap,
     });
     return true;
   }
@@ -207,11 +220,19 @@ export class ChangeFeed {
     this.#position = position;
   }
 
+  #pruneAfter(delayMs: number): void {
+    this.#cancelPruning = this.#deps.timers.after(delayMs, () => void this.#prune());
+  }
+
+  /** Beside the polls: it takes its time where much is left from days without a process. */
   async #prune(): Promise<void> {
-    const nowMs = this.#deps.clock.monotonicMs();
-    if (this.#isFailing || nowMs - this.#prunedAtMs < PRUNE_EVERY_MS) return;
-    this.#prunedAtMs = nowMs;
-    await this.#deps.store.prune(CHANGES_KEPT_MS).catch(() => {});
+    const { store, log } = this.#deps;
+    try {
+      while (!this.#isStopped && (await store.prune(CHANGES_KEPT_MS)));
+    } catch (error) {
+      log.warn("old changes could not be deleted; trying again in ten minutes", { reason: reasonOf(error) });
+    }
+    if (!this.#isStopped) this.#pruneAfter(PRUNE_EVERY_MS);
   }
 }
 

@@ -18,11 +18,17 @@ export interface Poll {
   readonly databaseMs: number;
   /** A standby: what it shows may be behind, so that the poll counts as failed. */
   readonly isInRecovery: boolean;
-  /** Rows that the snapshot before could not see are gone: whoever began from there has missed changes. */
+  /**
+   * What the snapshot before could not see is not all in `changes`, because it was deleted for its age or is more than
+   * MAX_CHANGES_PER_POLL: whoever began from there has missed changes.
+   */
   readonly hasGap: boolean;
-  /** What this snapshot sees and the one before could not, in no particular order. Empty without one before. */
+  /** What this snapshot sees and the one before could not, in no particular order. Empty without one before or with a gap. */
   readonly changes: readonly CommittedChange[];
 }
+
+/** One who missed more reads everything anew, which is cheaper than to be told. It bounds what one poll costs. */
+export const MAX_CHANGES_PER_POLL = 10_000;
 
 /**
  * The log of changes. A change is written in the transaction that it belongs to.
@@ -36,9 +42,16 @@ export interface ChangeStore {
    * Reads to the end of its own snapshot.
    *
    * @param since a snapshot of an earlier poll of the same epoch; undefined reads no changes
-   * @throws DATABASE_UNAVAILABLE within 200 ms or so, also when the server is frozen
+   * @throws DATABASE_UNAVAILABLE within 500 ms, or 1 s where it has to connect first, also when the server is frozen
    */
   poll(since: string | undefined): Promise<Poll>;
+  /**
+   * The same for a client, whose snapshot may be old or made up: on another connection than the polls of the feed, so
+   * that whatever it takes holds none of them up.
+   *
+   * @throws DATABASE_UNAVAILABLE
+   */
+  catchUp(since: string | undefined): Promise<Poll>;
   /**
    * Calls `onSignal` soon after each commit that wrote a change, as well as it can: signals may be lost or repeated.
    * @returns ends it
@@ -48,6 +61,6 @@ export interface ChangeStore {
   readonly isListening: boolean;
   /** Sessions that ended within the last `withinMs`, as changes. */
   endedSessions(withinMs: number): Promise<readonly CommittedChange[]>;
-  /** Deletes changes older than `olderThanMs`, and remembers up to where. */
-  prune(olderThanMs: number): Promise<void>;
+  /** Deletes some of the changes older than `olderThanMs`, and remembers up to where. @returns whether more are left */
+  prune(olderThanMs: number): Promise<boolean>;
 }

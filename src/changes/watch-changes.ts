@@ -1,23 +1,35 @@
 import { DomainError } from "../lib/errors.ts";
+import { SharedReads } from "../lib/shared-reads.ts";
 import type { CommittedChange } from "./change.ts";
 import type { ChangeFeed, Cursor, FeedStep } from "./change-feed.ts";
-import type { ChangeStore } from "./change-store.ts";
+import { type ChangeStore, type Epoch, MAX_CHANGES_PER_POLL, type Poll } from "./change-store.ts";
 import { cursorText, parseCursor } from "./cursor-text.ts";
 import type { DatabaseClock } from "./database-clock.ts";
 
+const MAX_WATCHES = 1000;
+const MAX_READS = 4;
+/** A watcher that is so far behind is cut: it comes back with its cursor, and memory stays bounded. */
+const MAX_WAITING_STEPS = 64;
+/** More than one step brings, so that none cuts those who keep up. */
+const MAX_WAITING_CHANGES = 2 * MAX_CHANGES_PER_POLL;
+const CHANGES_PER_MESSAGE = 1000;
+
 export interface WatchChangesDeps {
   readonly feed: Pick<ChangeFeed, "subscribe" | "cursor" | "position">;
-  readonly store: Pick<ChangeStore, "poll" | "endedSessions">;
+  readonly store: Pick<ChangeStore, "catchUp" | "endedSessions">;
   readonly databaseClock: DatabaseClock;
   /** Life of an access token: sessions that ended within it may still have one that verifies. */
   readonly accessTokenMs: number;
-  /** Watches that run. */
-  readonly watches: WatchCount;
+  /** Those of this process. */
+  readonly watches: Watches;
 }
 
-/** How many watches run in this process. */
-export interface WatchCount {
-  running: number;
+/** What all watches of a process share. */
+export class Watches {
+  /** How many run. */
+  running = 0;
+  /** Of the database. After a restart all come back at the same time, mostly from the same few cursors. */
+  readonly reads = new SharedReads(MAX_READS);
 }
 
 export interface WatchInput {
@@ -35,12 +47,6 @@ export interface WatchMessage {
   readonly asOfMs: number;
   readonly position: bigint;
 }
-
-const MAX_WATCHES = 1000;
-/** A watcher that is so far behind is cut: it comes back with its cursor, and memory stays bounded. */
-const MAX_WAITING_STEPS = 64;
-const MAX_WAITING_CHANGES = 10_000;
-const CHANGES_PER_MESSAGE = 1000;
 
 /**
  * Tells a client of changes, from a cursor on. Nothing is lost between the read that catches up and the live feed: the
@@ -73,26 +79,33 @@ export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): 
 
 /** From the client's cursor to now, by one read. */
 async function* catchUp(deps: WatchChangesDeps, since: Cursor | undefined): AsyncGenerator<WatchMessage> {
-  const poll = await deps.store.poll(since?.snapshot);
+  const poll = await readFrom(deps, since);
   // A standby may be behind: what it shows must not become anybody's cursor.
   if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
-  const here = { epoch: poll.epoch, snapshot: poll.snapshot };
   const step: FeedStep = {
-    cursor: here,
+    cursor: { epoch: poll.epoch, snapshot: poll.snapshot },
     changes: poll.changes,
     resync: false,
     asOfMs: poll.databaseMs,
     position: poll.xmin,
   };
   if (since === undefined) yield* startAnew(deps, step);
-  else if (poll.hasGap || !isSameEpoch(since, here) || poll.xmax < xmaxOf(since))
+  else if (poll.hasGap || !isSame(since.epoch, poll.epoch) || poll.xmax < xmaxOf(since))
     yield* startAnew(deps, { ...step, resync: true });
   else yield* split(step);
 }
 
+/** The snapshot of another history says nothing in this one: it would only be a search through all that is kept. */
+function readFrom({ feed, store, watches }: WatchChangesDeps, since: Cursor | undefined): Promise<Poll> {
+  const isForeign = since !== undefined && feed.cursor !== undefined && !isSame(since.epoch, feed.cursor.epoch);
+  const snapshot = isForeign ? undefined : since?.snapshot;
+  return watches.reads.read(`since ${snapshot}`, () => store.catchUp(snapshot));
+}
+
 /** A client that keeps access tokens valid by their signature must know which sessions have ended already. */
 async function* startAnew(deps: WatchChangesDeps, step: FeedStep): AsyncGenerator<WatchMessage> {
-  const changes = await deps.store.endedSessions(deps.accessTokenMs);
+  const { store, watches, accessTokenMs } = deps;
+  const changes = await watches.reads.read("ended sessions", () => store.endedSessions(accessTokenMs));
   yield* split({ ...step, changes: [...changes] });
 }
 
@@ -108,8 +121,8 @@ function* split(step: FeedStep): Generator<WatchMessage> {
   yield { cursor, changes: changes.slice(last), resync: resync && last === 0, asOfMs, position };
 }
 
-function isSameEpoch(a: Cursor, b: Cursor): boolean {
-  return a.epoch.systemId === b.epoch.systemId && a.epoch.timeline === b.epoch.timeline;
+function isSame(a: Epoch, b: Epoch): boolean {
+  return a.systemId === b.systemId && a.timeline === b.timeline;
 }
 
 /** A cursor above all that there is now is of a history that was undone. */

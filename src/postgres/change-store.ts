@@ -1,12 +1,14 @@
 import pg from "pg";
 import type { ChangeKind, CommittedChange } from "../changes/change.ts";
-import type { ChangeStore, Poll } from "../changes/change-store.ts";
+import { type ChangeStore, MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
 import { toDomainError } from "./conflicts.ts";
 import { CHANGES_CHANNEL, type Database, ms, type Row } from "./database.ts";
 
 const CONNECT_TIMEOUT_MS = 1000;
 /** Only a query notices that the other end died silently. */
 const POLL_TIMEOUT_MS = 500;
+const KEEP_ALIVE_AFTER_MS = 30_000;
+const PRUNE_PORTION = 5_000;
 
 /** The log of changes on the embedded database: one process, one connection. */
 export class EmbeddedChangeStore implements ChangeStore {
@@ -17,15 +19,12 @@ export class EmbeddedChangeStore implements ChangeStore {
     this.#database = database;
   }
 
-  async poll(since: string | undefined): Promise<Poll> {
-    const parameter = since ?? null;
-    const [row] = await this.#database.run(pollSql(this.#database.now, "?"), [
-      parameter,
-      parameter,
-      parameter,
-      parameter,
-    ]);
-    return toPoll(row!);
+  poll(since: string | undefined): Promise<Poll> {
+    return catchUp(this.#database, since);
+  }
+
+  catchUp(since: string | undefined): Promise<Poll> {
+    return catchUp(this.#database, since);
   }
 
   listen(onSignal: () => void): () => void {
@@ -36,7 +35,7 @@ export class EmbeddedChangeStore implements ChangeStore {
     return endedSessions(this.#database, withinMs);
   }
 
-  prune(olderThanMs: number): Promise<void> {
+  prune(olderThanMs: number): Promise<boolean> {
     return prune(this.#database, olderThanMs);
   }
 }
@@ -75,6 +74,10 @@ export class PostgresChangeStore implements ChangeStore {
     }
   }
 
+  catchUp(since: string | undefined): Promise<Poll> {
+    return catchUp(this.#database, since);
+  }
+
   listen(onSignal: () => void): () => void {
     this.#onSignal = onSignal;
     return () => {
@@ -87,7 +90,7 @@ export class PostgresChangeStore implements ChangeStore {
     return endedSessions(this.#database, withinMs);
   }
 
-  prune(olderThanMs: number): Promise<void> {
+  prune(olderThanMs: number): Promise<boolean> {
     return prune(this.#database, olderThanMs);
   }
 
@@ -98,6 +101,7 @@ export class PostgresChangeStore implements ChangeStore {
       query_timeout: POLL_TIMEOUT_MS,
       statement_timeout: POLL_TIMEOUT_MS,
       keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
       application_name: "latchkey-changes",
     });
     const listening = listenOn(client);
@@ -148,28 +152,47 @@ function destroy(client: pg.Client): void {
   (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
 }
 
+async function catchUp(database: Database, since: string | undefined): Promise<Poll> {
+  const sql = pollSql(database.now, "?");
+  const [row] = await database.run(sql, new Array<string | null>(sql.split("?").length - 1).fill(since ?? null));
+  return toPoll(row!);
+}
+
 /**
  * One statement, so that snapshot and rows are of the same moment. Parameter: the snapshot before, or null.
+ *
+ * A snapshot has not seen what began after it was taken, and what was under way then. Asked in these two parts, which is
+ * what `not pg_visible_in_snapshot()` means, the index finds the rows, however long the oldest transaction is open.
+ * One that is still under way has lost no rows to age; one that has ended may have, if any as young as it were deleted.
  *
  * @param parameter how the driver marks it
  */
 function pollSql(now: string, parameter: "?" | "$1"): string {
   const since = `${parameter}::pg_snapshot`;
+  const most = MAX_CHANGES_PER_POLL + 1;
   return `select s.now::text as snapshot, pg_snapshot_xmin(s.now)::text as xmin, pg_snapshot_xmax(s.now)::text as xmax,
       ${ms(now)} as now_ms, pg_is_in_recovery() as in_recovery,
       (select system_identifier::text from pg_control_system()) as system_id,
       case when pg_is_in_recovery() then 0
            else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end as timeline,
-      coalesce((select pruned >= pg_snapshot_xmin(${since}) from change_horizon), false) as has_gap,
       coalesce((
-        select json_agg(json_build_array(c.kind, c.subject_id, ${ms("c.changed_at")}, c.xact_id::text))
-        from changes c
-        where c.xact_id >= pg_snapshot_xmin(${since}) and not pg_visible_in_snapshot(c.xact_id, ${since})
+        select pruned >= pg_snapshot_xmax(${since}) or exists (
+          select from pg_snapshot_xip(${since}) x where x <= pruned and pg_visible_in_snapshot(x, s.now)
+        ) from change_horizon
+      ), false) as has_gap,
+      coalesce((
+        select json_agg(json_build_array(c.kind, c.subject_id, ${ms("c.changed_at")}, c.xact_id::text)) from (
+          (select * from changes where xact_id >= pg_snapshot_xmax(${since}) order by xact_id limit ${most})
+          union all
+          (select * from changes where xact_id = any (array(select pg_snapshot_xip(${since}))) limit ${most})
+        ) c
       ), '[]') as changes
     from (select pg_current_snapshot() as now) s`;
 }
 
 function toPoll(row: Row): Poll {
+  const changes = row.changes as ChangeColumns[];
+  const hasGap = (row.has_gap as boolean) || changes.length > MAX_CHANGES_PER_POLL;
   return {
     epoch: { systemId: row.system_id as string, timeline: row.timeline as number },
     snapshot: row.snapshot as string,
@@ -177,8 +200,8 @@ function toPoll(row: Row): Poll {
     xmax: BigInt(row.xmax as string),
     databaseMs: row.now_ms as number,
     isInRecovery: row.in_recovery as boolean,
-    hasGap: row.has_gap as boolean,
-    changes: toChanges(row.changes as ChangeColumns[]),
+    hasGap,
+    changes: hasGap ? [] : toChanges(changes),
   };
 }
 
@@ -207,12 +230,18 @@ async function endedSessions(database: Database, withinMs: number): Promise<read
   }));
 }
 
-async function prune(database: Database, olderThanMs: number): Promise<void> {
-  await database.run(
+async function prune(database: Database, olderThanMs: number): Promise<boolean> {
+  const [row] = await database.run(
     `with gone as (
-       delete from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond' returning xact_id
+       delete from changes where id in (
+         select id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
+         order by changed_at limit ${PRUNE_PORTION} for update skip locked
+       ) returning xact_id
+     ), moved as (
+       update change_horizon set pruned = greatest(pruned, (select xact_id from gone order by xact_id desc limit 1))
      )
-     update change_horizon set pruned = greatest(pruned, (select xact_id from gone order by xact_id desc limit 1))`,
+     select count(*)::int as deleted from gone`,
     [olderThanMs],
   );
+  return row!.deleted === PRUNE_PORTION;
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ChangeStore } from "../../src/changes/change-store.ts";
+import { type ChangeStore, MAX_CHANGES_PER_POLL } from "../../src/changes/change-store.ts";
 import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/change-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { until } from "../support/server-process.ts";
@@ -49,10 +49,10 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
       await tx.changed("OWNER", "usr_x");
       await tx.changed("SESSION", "ses_y");
     });
-    const { changes, databaseMs, xmin } = await store.poll(snapshot);
+    const { changes, databaseMs, xmax } = await store.poll(snapshot);
     expect(changes.map(({ kind: of }) => of).sort()).toEqual(["OWNER", "SESSION"]);
     expect(new Set(changes.map(({ position }) => position)).size).toBe(1);
-    expect(changes[0]!.position).toBeLessThan(xmin);
+    expect(changes[0]!.position).toBeLessThan(xmax);
     expect(Math.abs(changes[0]!.changedAtMs - databaseMs)).toBeLessThan(5000);
   });
 
@@ -68,11 +68,45 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     const { snapshot } = await store.poll(undefined);
     await change("old");
     test.clock.advance(86_400_000 * 2);
-    await store.prune(86_400_000);
+    expect(await store.prune(86_400_000)).toBe(false);
     expect((await store.poll(snapshot)).hasGap).toBe(true);
     const now = await store.poll(undefined);
     expect((await store.poll(now.snapshot)).hasGap).toBe(false);
     expect(await test.database.run("select 1 from changes", [])).toEqual([]);
+  });
+
+  const changeMany = (count: number) =>
+    test.database.run(
+      "insert into changes (kind, subject_id) select 'KEY', n::text from generate_series(1, ?::int) n",
+      [count],
+    );
+
+  it("brings as many changes as one poll may, and of one more says only that there is a gap", async () => {
+    const { snapshot } = await store.poll(undefined);
+    await changeMany(MAX_CHANGES_PER_POLL);
+    const most = await store.poll(snapshot);
+    expect(most).toMatchObject({ hasGap: false });
+    expect(most.changes).toHaveLength(MAX_CHANGES_PER_POLL);
+    await change("one more");
+    const { hasGap, changes, snapshot: next } = await store.catchUp(snapshot);
+    expect({ hasGap, changes }).toEqual({ hasGap: true, changes: [] });
+    expect(await store.poll(next)).toMatchObject({ hasGap: false, changes: [] });
+  });
+
+  it("deletes old changes in portions, until none is left", async () => {
+    await changeMany(12_000);
+    test.clock.advance(86_400_000 * 2);
+    const portions = [];
+    do portions.push(await store.prune(86_400_000));
+    while (portions.at(-1));
+    expect(portions.length).toBeGreaterThan(2);
+    expect(await test.database.run("select 1 from changes", [])).toEqual([]);
+  });
+
+  it("reads for a client whose snapshot is made up, and no more than one poll may", async () => {
+    await changeMany(MAX_CHANGES_PER_POLL + 1);
+    expect(await store.catchUp("1:1:")).toMatchObject({ hasGap: true, changes: [] });
+    expect(await store.catchUp("1:9223372036854775807:")).toMatchObject({ changes: [] });
   });
 
   // The embedded database has one connection: no transaction can be under way beside another.
@@ -100,6 +134,31 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(order.indexOf("late")).toBeLessThan(order.indexOf("early0"));
     expect(subjects(after)).toEqual(["late"]);
     expect(between.xmin).toBeLessThanOrEqual(after.changes[0]!.position);
+  });
+
+  onPostgres("misses nothing beside a transaction that is open for longer than changes are kept", async () => {
+    await change("seen");
+    const { promise: mayCommit, resolve: commit } = Promise.withResolvers<void>();
+    const { promise: hasWritten, resolve: written } = Promise.withResolvers<void>();
+    const old = test.database.transact(async (tx) => {
+      await tx.changed("KEY", "old");
+      written();
+      await mayCommit;
+    });
+    await hasWritten;
+    await change("later");
+    const { snapshot, xmin, xmax } = await store.poll(undefined);
+    expect(xmin, "the control: the transaction holds the position").toBeLessThan(xmax);
+    test.clock.advance(86_400_000 * 2);
+    while (await store.prune(86_400_000));
+    const during = await store.poll(snapshot);
+    expect({ hasGap: during.hasGap, changes: subjects(during) }).toEqual({ hasGap: false, changes: [] });
+    commit();
+    await old;
+    // It ended after rows as young as it were deleted: whether its own were among them can't be told.
+    const after = await store.poll(during.snapshot);
+    expect(after).toMatchObject({ hasGap: true, changes: [] });
+    expect(await store.poll(after.snapshot)).toMatchObject({ hasGap: false, changes: [] });
   });
 
   onPostgres("connects anew after its connection was ended, and listens again", async () => {

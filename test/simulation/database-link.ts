@@ -71,7 +71,7 @@ export class DatabaseLink implements ChangeStore {
   }
 
   /** A poll that is not the feed's: what it brings, the copies don't learn. */
-  async pollAside(since: string | undefined): Promise<Poll> {
+  async catchUp(since: string | undefined): Promise<Poll> {
     return (await this.#poll(since)).poll;
   }
 
@@ -123,7 +123,9 @@ export class DatabaseLink implements ChangeStore {
     return [];
   }
 
-  async prune(): Promise<void> {}
+  async prune(): Promise<boolean> {
+    return false;
+  }
 
   #notePoll({ hasGap, xmax }: Poll, incarnation: number): void {
     const { nowMs } = this.#deps.time;

@@ -108,7 +108,7 @@ export class PostgresModel<V> {
       snapshot: snapshotText(snapshot),
       xmin: snapshot.xmin,
       xmax: snapshot.xmax,
-      hasGap: before !== undefined && this.#prunedXact >= before.xmin,
+      hasGap: before !== undefined && this.#mayHavePruned(before),
       changes: before === undefined ? [] : rows.filter((row) => !sees(before, row.xactId)),
     };
   }
@@ -143,6 +143,14 @@ export class PostgresModel<V> {
     );
     this.#changes = checkpoint.changes.filter(({ xactId }) => this.#committed.has(xactId));
     this.#prunedXact = checkpoint.prunedXact;
+  }
+
+  /** What was under way then and still is has lost nothing. */
+  #mayHavePruned(since: Snapshot): boolean {
+    const hasEnded = (xactId: number) => !this.#underWay.has(xactId);
+    return (
+      this.#prunedXact >= since.xmax || since.underWay.some((xactId) => xactId <= this.#prunedXact && hasEnded(xactId))
+    );
   }
 
   #isVisible(snapshot: Snapshot, xactId: number): boolean {

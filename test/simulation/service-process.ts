@@ -3,7 +3,7 @@ import { ChangeFeed } from "../../src/changes/change-feed.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { type Loaded, RecordCache } from "../../src/changes/record-cache.ts";
-import { type WatchInput, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
+import { Watches, type WatchInput, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
 import { type BatchOutcome, batchVerifyKeys } from "../../src/keys/batch-verify-keys.ts";
 import { type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
 import type { KeyRead } from "../../src/keys/key-store.ts";
@@ -68,7 +68,7 @@ export class ServiceProcess {
   /** When it had a change acknowledged last; true time. */
   acknowledgedAtMs = Number.NEGATIVE_INFINITY;
   readonly #acknowledged = new Map<string, number>();
-  readonly #watches = { running: 0 };
+  readonly #watches = new Watches();
   readonly #deps: ServiceProcessDeps;
   readonly #bus = new ChangeBus();
   readonly #verifyDeps: VerifyKeyDeps & { readonly records: KeyRecords };
@@ -137,7 +137,7 @@ export class ServiceProcess {
   watch(input: WatchInput): AsyncGenerator<WatchMessage> {
     const { link, feed, databaseClock } = this;
     const store = {
-      poll: (since: string | undefined) => link.pollAside(since),
+      catchUp: (since: string | undefined) => link.catchUp(since),
       endedSessions: () => link.endedSessions(),
     };
     return watchChanges({ feed, store, databaseClock, accessTokenMs: 0, watches: this.#watches }, input);

@@ -1,0 +1,150 @@
+import { describe, expect, it } from "vitest";
+import type { Change } from "../../src/changes/change.ts";
+import { ChangeBus } from "../../src/changes/change.ts";
+import { CHANGES_KEPT_MS, ChangeFeed, type FeedStep } from "../../src/changes/change-feed.ts";
+import type { ChangeStore, Poll } from "../../src/changes/change-store.ts";
+import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
+import { DatabaseClock } from "../../src/changes/database-clock.ts";
+import { VirtualTime } from "../simulation/virtual-time.ts";
+import { recordingLog } from "../support/recording-log.ts";
+
+const EMPTY: Poll = {
+  epoch: { systemId: "7", timeline: 1 },
+  snapshot: "10:10:",
+  xmin: 10n,
+  xmax: 10n,
+  databaseMs: 0,
+  isInRecovery: false,
+  hasGap: false,
+  changes: [],
+};
+const CHANGE = { kind: "KEY", subjectId: "key_a", changedAtMs: 0, position: 10n } as const;
+
+/** A feed on a database that answers each poll at once with what the test says, in virtual time. */
+async function startFeed() {
+  const time = new VirtualTime();
+  const clock = { nowMs: () => time.nowMs, monotonicMs: () => time.nowMs };
+  const log = recordingLog();
+  const bus = new ChangeBus();
+  const heard: (Change | "everything")[] = [];
+  bus.add({ apply: (change) => heard.push(change), clear: () => heard.push("everything") });
+  const database = { poll: EMPTY, isListening: true, old: 0, pruned: 0, polledAtMs: [] as number[], signal: () => {} };
+  const store: ChangeStore = {
+    poll: async () => {
+      database.polledAtMs.push(time.nowMs);
+      return database.poll;
+    },
+    catchUp: async () => database.poll,
+    listen: (onSignal) => {
+      database.signal = onSignal;
+      return () => {};
+    },
+    get isListening() {
+      return database.isListening;
+    },
+    endedSessions: async () => [],
+    prune: async (olderThanMs) => {
+      expect(olderThanMs).toBe(CHANGES_KEPT_MS);
+      database.pruned++;
+      database.old = Math.max(0, database.old - 1);
+      return database.old > 0;
+    },
+  };
+  const timers = {
+    after: (ms: number, run: () => void) => {
+      let isCancelled = false;
+      time.after(ms, () => isCancelled || run());
+      return () => {
+        isCancelled = true;
+      };
+    },
+    nextTurn: (run: () => void) => time.after(0, run),
+  };
+  const breaker = new DatabaseBreaker(clock);
+  const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock: new DatabaseClock(clock), timers, log });
+  const steps: FeedStep[] = [];
+  feed.subscribe((step) => steps.push(step));
+  await feed.start();
+  heard.length = 0;
+  steps.length = 0;
+  const runUntil = (ms: number) => time.runUntil(ms, () => false);
+  return { feed, time, database, heard, steps, log, runUntil };
+}
+
+describe("ChangeFeed", () => {
+  it("polls each second, and four times a second while no signals arrive", async () => {
+    const { database, runUntil } = await startFeed();
+    await runUntil(3_500);
+    expect(database.polledAtMs).toEqual([0, 1000, 2000, 3000]);
+    database.isListening = false;
+    await runUntil(5_000);
+    expect(database.polledAtMs.slice(4)).toEqual([4000, 4250, 4500, 4750, 5000]);
+  });
+
+  it("polls at once at a signal, and once for all that come within 10 ms", async () => {
+    const { database, time, runUntil } = await startFeed();
+    for (let n = 0; n < 100; n++) time.after(500 + n / 20, () => database.signal());
+    await runUntil(1_000);
+    expect(database.polledAtMs).toEqual([0, 500, 510]);
+  });
+
+  it.each<[what: string, poll: Partial<Poll>]>([
+    ["another cluster", { epoch: { systemId: "8", timeline: 1 } }],
+    ["another line of its history", { epoch: { systemId: "7", timeline: 2 } }],
+    ["a history that is behind", { xmax: 9n }],
+    ["a gap", { hasGap: true }],
+  ])("drops everything and says so to watchers after %s", async (_what, poll) => {
+    const { database, heard, steps, runUntil } = await startFeed();
+    database.poll = { ...EMPTY, ...poll, changes: [CHANGE] };
+    await runUntil(1_000);
+    expect(heard).toEqual(["everything"]);
+    expect(steps).toMatchObject([{ resync: true, changes: [] }]);
+    database.poll = { ...database.poll, hasGap: false, changes: [] };
+    await runUntil(2_000);
+    expect(heard, "once").toEqual(["everything"]);
+  });
+
+  it("tells copies before watchers, and of a standby neither", async () => {
+    const { database, feed, heard, steps, runUntil } = await startFeed();
+    database.poll = { ...EMPTY, isInRecovery: true, changes: [CHANGE] };
+    await runUntil(1_000);
+    expect({ heard, steps, isFailing: feed.isFailing }).toEqual({ heard: [], steps: [], isFailing: true });
+    database.poll = { ...EMPTY, changes: [CHANGE] };
+    feed.subscribe(() => expect(heard).toEqual([CHANGE]));
+    await runUntil(2_000);
+    expect(steps).toMatchObject([{ resync: false, changes: [CHANGE] }]);
+    expect(feed.isFailing).toBe(false);
+  });
+
+  it("warns once of a transaction that holds the position for a minute, and again of the next one", async () => {
+    const { database, feed, log, runUntil } = await startFeed();
+    const held = () => log.lines.filter(({ message }) => message.includes("holds the position")).length;
+    database.poll = { ...EMPTY, xmax: 11n };
+    await runUntil(59_000);
+    expect({ warnings: held(), stillMs: feed.stillMs }).toEqual({ warnings: 0, stillMs: 59_000 });
+    await runUntil(180_000);
+    expect({ warnings: held(), stillMs: feed.stillMs }).toEqual({ warnings: 1, stillMs: 180_000 });
+    database.poll = { ...EMPTY, xmin: 12n, xmax: 13n };
+    await runUntil(181_000);
+    expect(feed.stillMs).toBe(0);
+    await runUntil(300_000);
+    expect(held()).toBe(2);
+  });
+
+  it("never counts a quiet database as held", async () => {
+    const { feed, log, runUntil } = await startFeed();
+    await runUntil(300_000);
+    expect({ lines: log.lines, stillMs: feed.stillMs }).toEqual({ lines: [], stillMs: 0 });
+  });
+
+  it("deletes old changes five minutes after the start and every ten minutes, all that there are", async () => {
+    const { database, runUntil } = await startFeed();
+    database.old = 5;
+    await runUntil(299_000);
+    expect(database.pruned).toBe(0);
+    await runUntil(301_000);
+    expect(database.pruned).toBe(5);
+    await runUntil(902_000);
+    expect(database.pruned).toBe(6);
+  });
+});

@@ -1,0 +1,169 @@
+import { describe, expect, it } from "vitest";
+import type { CommittedChange } from "../../src/changes/change.ts";
+import type { FeedStep } from "../../src/changes/change-feed.ts";
+import { MAX_CHANGES_PER_POLL, type Poll } from "../../src/changes/change-store.ts";
+import { cursorText } from "../../src/changes/cursor-text.ts";
+import { DatabaseClock } from "../../src/changes/database-clock.ts";
+import { Watches, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
+import { ShiftedClock } from "../support/shifted-clock.ts";
+
+const EPOCH = { systemId: "7", timeline: 1 };
+const POLL: Poll = {
+  epoch: EPOCH,
+  snapshot: "20:20:",
+  xmin: 20n,
+  xmax: 20n,
+  databaseMs: 0,
+  isInRecovery: false,
+  hasGap: false,
+  changes: [],
+};
+const CURSOR = cursorText({ epoch: EPOCH, snapshot: "10:10:" });
+const ENDED: CommittedChange = { kind: "SESSION", subjectId: "ses_ended", changedAtMs: 0, position: 0n };
+const ACCESS_TOKEN_MS = 900_000;
+
+function changes(count: number): CommittedChange[] {
+  return Array.from({ length: count }, (_, n) => ({
+    ...{ kind: "KEY", subjectId: `key_${n}`, changedAtMs: 0, position: 15n },
+  }));
+}
+
+function setUp(poll: Poll = POLL) {
+  const subscribers = new Set<(step: FeedStep) => void>();
+  const asked: (string | undefined)[] = [];
+  const database = { poll, reads: Promise.resolve(), endedSessionsRead: 0 };
+  const watches = new Watches();
+  const deps = {
+    feed: {
+      cursor: { epoch: EPOCH, snapshot: "19:19:" },
+      position: 19n,
+      subscribe: (tell: (step: FeedStep) => void) => {
+        subscribers.add(tell);
+        return () => subscribers.delete(tell);
+      },
+    },
+    store: {
+      catchUp: async (since: string | undefined) => {
+        asked.push(since);
+        await database.reads;
+        return database.poll;
+      },
+      endedSessions: async (withinMs: number) => {
+        expect(withinMs).toBe(ACCESS_TOKEN_MS);
+        database.endedSessionsRead++;
+        return [ENDED];
+      },
+    },
+    databaseClock: new DatabaseClock(new ShiftedClock()),
+    accessTokenMs: ACCESS_TOKEN_MS,
+    watches,
+  };
+  const tell = (step: Partial<FeedStep>) => {
+    const cursor = { epoch: EPOCH, snapshot: "30:30:" };
+    const whole = { cursor, changes: [], resync: false, asOfMs: 0, position: 30n, ...step };
+    for (const each of subscribers) each(whole);
+  };
+  const watch = (cursor = "", signal = new AbortController().signal) => watchChanges(deps, { cursor, signal });
+  return { database, asked, watches, subscribers, tell, watch };
+}
+
+async function next(watch: AsyncGenerator<WatchMessage>): Promise<WatchMessage> {
+  return (await watch.next()).value as WatchMessage;
+}
+
+describe("watchChanges", () => {
+  it("begins without a cursor with the sessions that ended, and with a cursor with what changed since", async () => {
+    const { watch } = setUp({ ...POLL, changes: changes(2) });
+    expect(await next(watch())).toMatchObject({ changes: [ENDED], resync: false });
+    expect(await next(watch(CURSOR))).toMatchObject({ changes: changes(2), resync: false, position: 20n });
+  });
+
+  it.each<[what: string, poll: Partial<Poll>]>([
+    ["changes are missing since", { hasGap: true }],
+    ["the history is another", { epoch: { ...EPOCH, timeline: 2 } }],
+    ["the cluster is another", { epoch: { ...EPOCH, systemId: "8" } }],
+    ["the cursor is ahead", { xmax: 9n }],
+  ])("sends resync and the sessions that ended to a client for whom %s", async (_what, poll) => {
+    const { watch } = setUp({ ...POLL, ...poll });
+    expect(await next(watch(CURSOR))).toMatchObject({ changes: [ENDED], resync: true });
+  });
+
+  it("sends resync and the sessions that ended when the feed lost its history", async () => {
+    const { tell, watch } = setUp();
+    const open = watch(CURSOR);
+    await next(open);
+    tell({ resync: true });
+    expect(await next(open)).toMatchObject({ changes: [ENDED], resync: true, position: 30n });
+  });
+
+  it("does not look for the snapshot of another history", async () => {
+    const { asked, watch } = setUp();
+    const foreign = cursorText({ epoch: { systemId: "8", timeline: 1 }, snapshot: "1:1:" });
+    expect(await next(watch(foreign))).toMatchObject({ resync: true });
+    expect(asked).toEqual([undefined]);
+  });
+
+  it("gives large steps in parts, of which the last has the cursor", async () => {
+    const { watch } = setUp({ ...POLL, changes: changes(2_500) });
+    const open = watch(CURSOR);
+    const parts = [await next(open), await next(open), await next(open)];
+    expect(parts.map((part) => part.changes.length)).toEqual([1000, 1000, 500]);
+    expect(parts.map((part) => part.cursor !== "")).toEqual([false, false, true]);
+  });
+
+  it("cuts who does not read, by steps and by changes, but nobody for one large step", async () => {
+    const { tell, watch } = setUp();
+    const [behind, slow, prompt] = [watch(CURSOR), watch(CURSOR), watch(CURSOR)];
+    await Promise.all([next(behind), next(slow), next(prompt)]);
+    tell({ changes: changes(MAX_CHANGES_PER_POLL) });
+    expect((await next(prompt)).changes).toHaveLength(1000);
+    await prompt.return(undefined);
+    for (let n = 0; n < 63; n++) tell({ changes: changes(1) });
+    expect((await next(slow)).changes, "the control: 64 steps are kept").toHaveLength(1000);
+    await slow.return(undefined);
+    tell({ changes: changes(1) });
+    await expect(behind.next()).rejects.toMatchObject({ reason: "OVERLOADED" });
+
+    const third = watch(CURSOR);
+    await next(third);
+    for (let n = 0; n < 3; n++) tell({ changes: changes(MAX_CHANGES_PER_POLL) });
+    await expect(third.next()).rejects.toMatchObject({ reason: "OVERLOADED" });
+  });
+
+  it("keeps of beats that nobody read only the last", async () => {
+    const { tell, watch } = setUp();
+    const open = watch(CURSOR);
+    await next(open);
+    for (let n = 0; n < 1000; n++) tell({ position: BigInt(n) });
+    expect(await next(open)).toMatchObject({ position: 999n });
+  });
+
+  it("lets a thousand watch, and one more when one has ended", async () => {
+    const { watches, subscribers, watch } = setUp();
+    const open = Array.from({ length: 1000 }, () => watch(CURSOR));
+    await Promise.all(open.map(next));
+    await expect(watch(CURSOR).next()).rejects.toMatchObject({ reason: "OVERLOADED" });
+    await open[0]!.return(undefined);
+    await next(watch(CURSOR));
+    expect({ running: watches.running, subscribed: subscribers.size }).toEqual({ running: 1000, subscribed: 1000 });
+  });
+
+  it("reads once for all who come back at the same time from the same cursor", async () => {
+    const { asked, database, watch } = setUp();
+    await Promise.all(Array.from({ length: 500 }, () => next(watch(CURSOR))));
+    await Promise.all(Array.from({ length: 500 }, () => next(watch())));
+    expect(asked).toEqual(["10:10:", undefined]);
+    expect(database.endedSessionsRead).toBe(1);
+  });
+
+  it("ends when its client goes", async () => {
+    const { watches, watch } = setUp();
+    const client = new AbortController();
+    const open = watch(CURSOR, client.signal);
+    await next(open);
+    const ended = open.next();
+    client.abort();
+    expect(await ended).toMatchObject({ done: true });
+    expect(watches.running).toBe(0);
+  });
+});

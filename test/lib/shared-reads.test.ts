@@ -1,0 +1,57 @@
+import { expect, test } from "vitest";
+import { SharedReads } from "../../src/lib/shared-reads.ts";
+
+/** Reads that end when the test says so. */
+function setUp(maxUnderWay: number) {
+  const reads = new SharedReads(maxUnderWay);
+  const sent: { what: string; end: PromiseWithResolvers<string> }[] = [];
+  const read = (what: string) =>
+    reads.read(what, () => {
+      const end = Promise.withResolvers<string>();
+      sent.push({ what, end });
+      return end.promise;
+    });
+  return { sent, read };
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("few reads are under way at once, in the order in which they were asked for", async () => {
+  const { sent, read } = setUp(2);
+  const all = ["a", "b", "c", "d"].map(read);
+  await settled();
+  expect(sent.map(({ what }) => what)).toEqual(["a", "b"]);
+  sent[1]!.end.resolve("B");
+  await settled();
+  expect(sent.map(({ what }) => what)).toEqual(["a", "b", "c"]);
+  for (const each of sent) each.end.resolve("x");
+  await settled();
+  sent[3]!.end.resolve("D");
+  expect(await Promise.all(all)).toEqual(["x", "B", "x", "D"]);
+});
+
+test("who asks for what was not sent yet shares it, who comes later has one sent after he asked", async () => {
+  const { sent, read } = setUp(1);
+  const first = [read("a"), read("a")];
+  await settled();
+  const later = [read("a"), read("a")];
+  await settled();
+  expect(sent).toHaveLength(1);
+  sent[0]!.end.resolve("old");
+  await settled();
+  sent[1]!.end.resolve("new");
+  expect(await Promise.all([...first, ...later])).toEqual(["old", "old", "new", "new"]);
+  expect(sent).toHaveLength(2);
+});
+
+test("a read that failed fails those who shared it, and the next one is sent", async () => {
+  const { sent, read } = setUp(1);
+  const failing = Promise.allSettled([read("a"), read("a")]);
+  const next = read("b");
+  await settled();
+  sent[0]!.end.reject(new Error("away"));
+  expect((await failing).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  await settled();
+  sent[1]!.end.resolve("b");
+  expect(await next).toBe("b");
+});
