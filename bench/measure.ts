@@ -14,8 +14,16 @@ export interface Figures {
   /** Half of the distance between the rounds' least and largest `serverUs`, as a share of it. */
   readonly spread: number;
   readonly redisUs: number | undefined;
-  readonly p50Ms: number | undefined;
-  readonly p99Ms: number | undefined;
+  /** At the rates that leave the row's server time to spare. */
+  readonly latencies: readonly Latency[];
+}
+
+/** How long calls take that are sent at a fixed rate. */
+export interface Latency {
+  /** Calls per second. */
+  readonly rate: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
 }
 
 export interface MeasureOptions {
@@ -28,7 +36,8 @@ export interface MeasureOptions {
   /** Of one row in one round, about. */
   readonly seconds: number;
   /** Calls per second at which latency is measured. */
-  readonly latencyRate: number;
+  readonly latencyRates: readonly number[];
+  readonly latencyRounds: number;
   readonly progress: (line: string) => void;
 }
 
@@ -38,14 +47,11 @@ interface Sample {
   readonly redisUs: number | undefined;
 }
 
-interface Latency {
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-}
-
 /** A call that carries many keys warms up more. */
 const WARM_UP_SHARE_OF_BATCH = 0.2;
 const LEAST_CALLS = 200;
+/** Latency is that of a queue where a server has less to spare. */
+const LEAST_ROOM = 2;
 /** Less than what makes a queue so long that reads give up: a read on the embedded database takes a millisecond. */
 const COLD_CALLERS = 16;
 
@@ -68,11 +74,17 @@ export async function measureRows(options: MeasureOptions): Promise<readonly Fig
       if (round > 0) samples.get(row)!.push(sample);
     }
   }
-  const latencies = await measureLatencies(options);
-  return [...samples].flatMap(([row, all]) => (all.length === 0 ? [] : figuresOf(row, all, latencies.get(row))));
+  const measured = [...samples].filter(([, all]) => all.length > 0);
+  const figures = new Map(measured.map(([row, all]) => [row, figuresOf(row, all)]));
+  const latencies: (Latency & { row: Row })[] = [];
+  for (const rate of options.latencyRates) latencies.push(...(await measureLatencies(options, figures, rate)));
+  return [...figures].map(([row, all]) => ({
+    ...all,
+    latencies: latencies.filter((latency) => latency.row === row).map(({ row: _, ...latency }) => latency),
+  }));
 }
 
-function figuresOf(row: Row, samples: readonly Sample[], latency: Latency | undefined): Figures {
+function figuresOf(row: Row, samples: readonly Sample[]): Omit<Figures, "latencies"> {
   const serverUs = samples.map((sample) => sample.serverUs);
   return {
     name: row.name,
@@ -80,8 +92,6 @@ function figuresOf(row: Row, samples: readonly Sample[], latency: Latency | unde
     serverUs: median(serverUs),
     spread: (Math.max(...serverUs) - Math.min(...serverUs)) / 2 / median(serverUs),
     redisUs: row.usesRedis ? median(samples.map((sample) => sample.redisUs ?? 0)) : undefined,
-    p50Ms: latency?.p50Ms,
-    p99Ms: latency?.p99Ms,
   };
 }
 
@@ -122,20 +132,27 @@ function wholeRounds(calls: number): number {
 }
 
 /** In rounds too: the median of each round's p50 and p99. */
-async function measureLatencies(options: MeasureOptions): Promise<ReadonlyMap<Row, Latency>> {
-  const rows = options.rows.filter((row) => row.hasLatency);
+async function measureLatencies(
+  options: MeasureOptions,
+  figures: ReadonlyMap<Row, { perSecond: number }>,
+  rate: number,
+): Promise<(Latency & { row: Row })[]> {
+  const { latencyRounds, progress, seconds } = options;
+  const hasRoom = ([row, { perSecond }]: [Row, { perSecond: number }]) =>
+    row.hasLatency && perSecond >= LEAST_ROOM * rate;
+  const rows = [...figures].filter(hasRoom).map(([row]) => row);
   const times = new Map(rows.map((row) => [row, [] as number[][]]));
-  for (let round = 1; round <= options.rounds; round++) {
+  for (let round = 1; round <= latencyRounds; round++) {
     for (const row of rows) {
-      options.progress(`${options.latencyRate} calls/s, round ${round} of ${options.rounds}: ${row.name}`);
-      const work = () => openLoop(row.server.port, row.rpcs[0]!, options.latencyRate, options.seconds);
-      const measured = await undisturbed(options.progress, () => named(row, work));
+      progress(`${rate} calls/s, round ${round} of ${latencyRounds}: ${row.name}`);
+      const work = () => openLoop(row.server.port, row.rpcs[0]!, rate, seconds);
+      const measured = await undisturbed(progress, () => named(row, work));
       if (measured !== undefined) times.get(row)!.push(measured);
     }
   }
   const measured = [...times].filter(([, rounds]) => rounds.length > 0);
   const middle = (rounds: number[][], share: number) => median(rounds.map((round) => quantile(round, share)));
-  return new Map(measured.map(([row, all]) => [row, { p50Ms: middle(all, 0.5), p99Ms: middle(all, 0.99) }]));
+  return measured.map(([row, all]) => ({ row, rate, p50Ms: middle(all, 0.5), p99Ms: middle(all, 0.99) }));
 }
 
 /** Faults say which row they are of. */

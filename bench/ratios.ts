@@ -36,8 +36,14 @@ export function ratiosOf(
     ratio("CPU: with limits in Redis / without limits", us(redis), us(cached)),
     ratio("CPU: cached VerifyKey / one key of a batch", us(cached), us(batch)),
     ratio("CPU of Redis: limiter's script / 2 INCR + EXPIRE", ours?.redisUs, theirs?.redisUs),
-    ratio("p99: cached VerifyKey / bare no-op", cached?.p99Ms, floor?.p99Ms),
-    ratio("p99: with limits in Redis / bare no-op", redis?.p99Ms, floor?.p99Ms),
+    ...(floor?.latencies ?? []).flatMap(({ rate, p99Ms }) => {
+      const at = (row: Figures | undefined) => row?.latencies.find((latency) => latency.rate === rate)?.p99Ms;
+      const when = `p99 at ${rate} calls/s`;
+      return [
+        ratio(`${when}: cached VerifyKey / bare no-op`, at(cached), p99Ms),
+        ratio(`${when}: with limits in Redis / bare no-op`, at(redis), p99Ms),
+      ];
+    }),
     ratio("a hit among the most keys / among the fewest", many?.hitUs, few?.hitUs),
   ].flatMap((made) => made ?? []);
 }

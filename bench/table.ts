@@ -9,7 +9,7 @@ export interface Report {
   readonly date: string;
   /** What the machine is and how it was used: without it a figure means nothing. */
   readonly machine: string;
-  readonly latencyRate: number;
+  readonly latencyRates: readonly number[];
   readonly rows: readonly Figures[];
   readonly limiter: readonly DecisionCost[];
   readonly cachedKeys: readonly CachedKeys[];
@@ -19,7 +19,7 @@ export interface Report {
 /** The report as Markdown that reads well on a terminal too. */
 export function formatReport(report: Report): string {
   const floorUs = report.rows.find(({ name }) => name === FLOOR)?.serverUs;
-  const head = ["", "calls/s", "CPU µs", "±", "Redis µs", "x bare", "p50 ms", "p99 ms"];
+  const head = ["", "calls/s", "CPU µs", "±", "Redis µs", "x bare", ...report.latencyRates.flatMap(titles)];
   const rows = report.rows.map((row) => [
     row.name,
     thousands(row.perSecond),
@@ -27,8 +27,10 @@ export function formatReport(report: Report): string {
     `${Math.round(row.spread * 100)} %`,
     short(row.redisUs),
     floorUs === undefined ? "" : (row.serverUs / floorUs).toFixed(2),
-    row.p50Ms?.toFixed(2) ?? "",
-    row.p99Ms?.toFixed(2) ?? "",
+    ...report.latencyRates.flatMap((rate) => {
+      const latency = row.latencies.find((one) => one.rate === rate);
+      return [latency?.p50Ms.toFixed(2) ?? "", latency?.p99Ms.toFixed(2) ?? ""];
+    }),
   ]);
   const decisions = report.limiter.map((cost) => [
     cost.name,
@@ -36,7 +38,7 @@ export function formatReport(report: Report): string {
     short(cost.nodeUs),
     "",
     short(cost.redisUs),
-    ...["", "", ""],
+    ...new Array<string>(head.length - 5).fill(""),
   ]);
   const cachedKeys = report.cachedKeys.map((one) => [
     thousands(one.keys),
@@ -44,15 +46,17 @@ export function formatReport(report: Report): string {
     one.hitUs.toFixed(2),
   ]);
   const ratios = report.ratios.map(({ name, value }) => [name, value.toFixed(2)]);
-  const latency = `p50 and p99 are at ${thousands(report.latencyRate)} calls/s.`;
-  return `${report.date}, ${report.machine}. ${latency}
+  const tables = [
+    markdown(head, [...rows, ...decisions]),
+    ...(cachedKeys.length > 0 ? [markdown(["keys in memory", "heap bytes each", "hit µs"], cachedKeys)] : []),
+    markdown(["ratios of this run", ""], ratios),
+  ];
+  return `${report.date}, ${report.machine}. p50 and p99 in ms, by calls/s.\n\n${tables.join("\n\n")}\n`;
+}
 
-${markdown(head, [...rows, ...decisions])}
-
-${markdown(["keys in memory", "heap bytes each", "hit µs"], cachedKeys)}
-
-${markdown(["ratios of this run", ""], ratios)}
-`;
+/** 1,000 calls/s are 1k. */
+function titles(rate: number): readonly string[] {
+  return [`p50 ${rate / 1000}k`, `p99 ${rate / 1000}k`];
 }
 
 function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -19,6 +19,10 @@ import { VerdictEncoder } from "../../src/rpc/verdict-encoding.ts";
 const KEYS = Number(process.argv[2]);
 const HITS = 300_000;
 const ROUNDS = 5;
+/** Hits that are timed together. */
+const PART = 500;
+/** Where the random order stands. */
+let at = 1;
 /** What this file itself keeps of a key: 74 characters, the string's head, and its place in the list. */
 const RAW_KEY_BYTES = 74 + 6 + 16 + 8;
 
@@ -74,17 +78,28 @@ async function fill(n: number): Promise<string> {
 
 /** The quickest of some rounds: what others on the machine take away is no cost of ours. */
 function hitUs(): number {
-  let [best, at] = [Number.POSITIVE_INFINITY, 1];
+  let best = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round++) {
-    const start = performance.now();
-    for (let hit = 0; hit < HITS; hit++) {
-      // A linear congruential generator: quick, and far enough from any order.
-      at = (Math.imul(at, 1_103_515_245) + 12_345) & 0x7fff_ffff;
-      if (records.fresh(rawKeys[at % KEYS]!) === undefined) throw new Error("a key that was kept is not there");
+    let tookMs = 0;
+    for (let part = 0; part < HITS / PART; part++) {
+      const asked = askedNext();
+      const startMs = performance.now();
+      for (const rawKey of asked)
+        if (records.fresh(rawKey) === undefined) throw new Error("a key that was kept is not there");
+      tookMs += performance.now() - startMs;
     }
-    best = Math.min(best, ((performance.now() - start) * 1000) / HITS);
+    best = Math.min(best, (tookMs * 1000) / HITS);
   }
   return best;
+}
+
+/** Keys in random order, as they come from a socket: new strings whose bytes were just written. */
+function askedNext(): readonly string[] {
+  return Array.from({ length: PART }, () => {
+    // A linear congruential generator: quick, and far enough from any order.
+    at = (Math.imul(at, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+    return Buffer.from(rawKeys[at % KEYS]!, "latin1").toString("latin1");
+  });
 }
 
 function heapUsed(): number {
