@@ -1,10 +1,11 @@
 import { defineConfig } from "vitest/config";
-import faults from "./vitest.faults.config.ts";
+import { faults } from "./vitest.faults.config.ts";
 
 /** The limiter under load for a quarter of an hour instead of two minutes. */
 export default defineConfig({
   test: {
-    ...faults.test,
+    ...faults,
+    globalSetup: "test/support/global-setup.ts",
     include: ["test/wire/limits.faults.test.ts"],
     provide: { backing: "servers", limitsLoadSeconds: 900 },
   },

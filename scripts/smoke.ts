@@ -2,7 +2,7 @@
  * What a new user does, with the tools that he has: `npm start` on an empty folder, then grpcurl, curl and a client in
  * another language, generated from the .proto files. One line per thing shown; the exit code is 1 if any was not so.
  *
- * Needs grpcurl and curl in PATH, and a Python with grpcio and grpcio-tools in SMOKE_PYTHON.
+ * Needs grpcurl, curl, ghz and Envoy (`envoy`) in PATH, and a Python with grpcio and grpcio-tools in SMOKE_PYTHON.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -10,6 +10,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { callByGrpcWeb, startEnvoy } from "./smoke-envoy.ts";
 import { type RunningService, startService } from "./smoke-service.ts";
 
 const run = promisify(execFile);
@@ -20,15 +21,22 @@ interface Story {
   readonly dataDir: string;
   readonly secrets: string[];
   admin: string;
+  userId: string;
   accessToken: string;
   keyId: string;
   apiKey: string;
+}
+
+interface Asked {
+  readonly service: { readonly address: string };
 }
 
 const EMAIL = "ada@example.com";
 const PASSWORD = "a long sentence that nobody else would write";
 /** Of the tier `basic`, a new user's. */
 const PER_MINUTE = 20;
+/** What ghz calls, and what the key that it calls with allows. */
+const LOAD = { calls: 1000, perMinute: 5000 };
 
 const STEPS: readonly (readonly [name: string, step: (story: Story) => Promise<void>])[] = [
   ["the first start wrote an operator's credential that only its owner can read", findAdmin],
@@ -40,6 +48,8 @@ const STEPS: readonly (readonly [name: string, step: (story: Story) => Promise<v
   ["issue a key", issueKey],
   ["a good key is VALID over gRPC", verifyByGrpc],
   ["a good key is VALID over HTTP and JSON", verifyByJson],
+  ["through Envoy a good key is VALID, over gRPC and gRPC-Web", verifyThroughEnvoy],
+  [`${LOAD.calls} calls by ghz are all answered, and all VALID`, loadByGhz],
   ["a mistyped key is INVALID, and no error", verifyMistyped],
   ["without a credential nobody verifies", verifyAnonymously],
   ["the call after the last allowed one is RATE_LIMITED and says when to come back", reachLimit],
@@ -59,7 +69,16 @@ async function main(): Promise<number> {
     const start = performance.now();
     const service = await startService(dataDir);
     say("ok", `npm start is ready at ${service.address}`, start);
-    return await tell({ service, dataDir, secrets: [PASSWORD], admin: "", accessToken: "", keyId: "", apiKey: "" });
+    return await tell({
+      service,
+      dataDir,
+      secrets: [PASSWORD],
+      admin: "",
+      userId: "",
+      accessToken: "",
+      keyId: "",
+      apiKey: "",
+    });
   } catch (error) {
     process.stdout.write(`FAIL ${messageOf(error)}\n`);
     return 1;
@@ -121,6 +140,7 @@ async function registerAndLogin(story: Story): Promise<void> {
   const registered = await grpcurl(story, "latchkey.v1.AuthService/Register", { email: EMAIL, password: PASSWORD });
   assert.match(registered.user.id, /^usr_/);
   const { tokens } = await grpcurl(story, "latchkey.v1.AuthService/Login", { email: EMAIL, password: PASSWORD });
+  story.userId = registered.user.id;
   story.accessToken = secret(story, tokens.accessToken);
   secret(story, tokens.refreshToken);
 }
@@ -140,6 +160,33 @@ async function verifyByGrpc(story: Story): Promise<void> {
 async function verifyByJson(story: Story): Promise<void> {
   const answer = await postJson(story, { apiKey: story.apiKey });
   assert.deepEqual([answer.valid, answer.verdict], [true, "VERDICT_VALID"]);
+}
+
+async function verifyThroughEnvoy(story: Story): Promise<void> {
+  await using envoy = await startEnvoy(story.service.address);
+  const body = { apiKey: story.apiKey, cost: 0 };
+  const method = "latchkey.v1.KeyService/VerifyKey";
+  assert.equal((await grpcurl({ service: envoy }, method, body, story.admin)).verdict, "VERDICT_VALID");
+
+  const answer = await callByGrpcWeb(`http://${envoy.address}/${method}`, body, story.admin);
+  assert.deepEqual([answer.server, answer.status], ["envoy", "0"]);
+  assert.equal(JSON.parse(answer.message).verdict, "VERDICT_VALID");
+}
+
+async function loadByGhz(story: Story): Promise<void> {
+  const limits = { perMinute: LOAD.perMinute, perDay: LOAD.perMinute };
+  const issue = { name: "load", ownerId: story.userId, limits };
+  const { apiKey } = await grpcurl(story, "latchkey.v1.KeyService/IssueKey", issue, story.admin);
+  secret(story, apiKey);
+  const metadata = JSON.stringify({ authorization: `Bearer ${story.admin}` });
+  const call = ["--insecure", "--call", "latchkey.v1.KeyService/VerifyKey", "--metadata", metadata];
+  const load = ["--concurrency", "20", "--total", `${LOAD.calls}`, "--format", "json"];
+  const { stdout } = await run("ghz", [...call, ...load, "--data", JSON.stringify({ apiKey }), story.service.address]);
+  assert.deepEqual(JSON.parse(stdout).statusCodeDistribution, { OK: LOAD.calls });
+  // A refused call costs nothing: as many were VALID as were counted.
+  const look = { apiKey, cost: 0 };
+  const { rateLimits } = await grpcurl(story, "latchkey.v1.KeyService/VerifyKey", look, story.admin);
+  assert.equal(rateLimits[0].remaining, LOAD.perMinute - LOAD.calls);
 }
 
 async function verifyMistyped(story: Story): Promise<void> {
@@ -210,7 +257,7 @@ function verify(story: Story) {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are JSON whose fields the steps assert
-async function grpcurl({ service }: Story, method: string, body: object, credential?: string): Promise<any> {
+async function grpcurl({ service }: Asked, method: string, body: object, credential?: string): Promise<any> {
   const authorization = credential === undefined ? [] : ["-H", `authorization: Bearer ${credential}`];
   const flags = ["-plaintext", "-max-time", "10", ...authorization, "-d", JSON.stringify(body)];
   return JSON.parse((await run("grpcurl", [...flags, service.address, method])).stdout);

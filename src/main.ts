@@ -14,8 +14,12 @@ const log = createLog(config.logLevel, config.logFormat);
 process.on("uncaughtException", (error) => fail("a bug: an error that nobody caught; the process ends", error));
 
 if (cluster.isPrimary) await checkAddresses(config).catch((error) => fail("the service could not start", error));
-if (config.workers > 1 && cluster.isPrimary) stopOnSignal(runWorkers(config.workers, log));
+if (config.workers > 1 && cluster.isPrimary) stopOnSignal(await startWorkers());
 else await run();
+
+function startWorkers(): Promise<() => Promise<void>> {
+  return runWorkers(config, log).catch((error) => fail("the service could not start", error));
+}
 
 async function run(): Promise<void> {
   if (cluster.isPrimary) for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);

@@ -22,6 +22,7 @@ import type { Log } from "./lib/log.ts";
 import { SharedLimiter } from "./limits/limiter.ts";
 import { LocalLimiter } from "./limits/local-limiter.ts";
 import { loadMasterKeys } from "./master-keys.ts";
+import { startOpsPort } from "./ops-port.ts";
 import { EmbeddedChangeStore, PostgresChangeStore } from "./postgres/change-store.ts";
 import type { Database } from "./postgres/database.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
@@ -39,7 +40,6 @@ import type { CallObserver } from "./rpc/concerns.ts";
 import { HealthRegistry } from "./rpc/health.ts";
 import { keyHandlers } from "./rpc/key-handlers.ts";
 import { Metrics } from "./rpc/metrics.ts";
-import { OpsServer } from "./rpc/ops-server.ts";
 import { PageTokens } from "./rpc/page-token.ts";
 import { bind } from "./rpc/routes.ts";
 import { RpcServer } from "./rpc/server.ts";
@@ -105,7 +105,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   });
   const server = createServer(options, room, changes, health, metrics);
   const isServing = () => health.get("") === "SERVING";
-  const ops = new OpsServer({ log, isServing, metrics: () => metrics.text() });
+  const ops = await startOpsPort({ ...options, isServing, metrics });
   stack.defer(() => ops.stop());
   stack.defer(startAuditRetention({ audit: room.audit, timers: systemTimers, log, keepMs: config.auditKeepMs }));
   stack.defer(() => room.refusals.settled());
@@ -114,11 +114,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     stack.defer(() => writer.stop());
   }
   stack.defer(() => server.stop());
-  const opsAddress = await ops.start(config.opsListen);
   const address = await server.start();
   health.setAll("SERVING");
   const running = stack.move();
-  return { address, opsAddress, stop: () => running.disposeAsync() };
+  return { address, opsAddress: ops.address, stop: () => running.disposeAsync() };
 }
 
 /** What tells this process of changes, everyone's included. */

@@ -14,7 +14,7 @@ const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", 
 const ROOF = [
   ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "free-addresses.ts", "rooms.ts"],
   ...["master-key-report.ts"],
-  ...["service.ts", "workers.ts"],
+  ...["ops-port.ts", "service.ts", "workers.ts"],
 ];
 
 /** Room -> rooms that it may import, beside itself. A name with `.ts` is a file of src/ itself. */
@@ -40,7 +40,8 @@ const FLOORS: Record<string, readonly string[]> = {
   "master-key-report.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "postgres", "lib"],
   "free-addresses.ts": ["config.ts"],
   "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
-  "workers.ts": ["lib"],
+  "ops-port.ts": ["config.ts", "rpc", "lib"],
+  "workers.ts": ["config.ts", "ops-port.ts", "lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "rooms.ts": ["config.ts", "audit", "auth", "keys", "limits", "changes", "postgres", "lib"],
   "service.ts": [...ROOMS, ...ROOF],
@@ -98,6 +99,7 @@ function faultsOf(files: readonly SourceFile[]): string[] {
     ...files.flatMap(nameFaults),
     ...files.flatMap(importFaults),
     ...files.flatMap(lengthFaults),
+    ...files.flatMap(promiseFaults),
     ...cycleFaults(ours),
   ];
 }
@@ -153,6 +155,11 @@ function lengthFaults(file: SourceFile): string[] {
       .filter(({ name }) => !(`${file.path}#${name}` in LONG))
       .map(({ name, lines }) => `length: ${file.path}#${name} has ${lines} lines`),
   ];
+}
+
+/** Rejections that nobody listens to yet end the process: `Promise.all` and `Promise.allSettled` listen to all at once. */
+function promiseFaults({ path, promiseLists }: SourceFile): string[] {
+  return promiseLists.map((name) => `promises: ${path} waits one by one for those of ${name}`);
 }
 
 /** The one place where things are connected must stay one that can be read. */
@@ -265,6 +272,19 @@ describe("each rule can fail:", () => {
     ["length", "src/keys/a.ts", `const a = () => {\n${long(60)}};`],
     ["length", "src/keys/a.ts", `class A { b() {\n${long(60)}} }`],
     ["cycles", "src/keys/a.ts", 'import "./a.ts";'],
+    ["promises", "test/a.ts", "const all = ids.map((id) => get(id));\nfor (const one of all) await one;"],
+    ["promises", "test/a.ts", "const all = ids.map(get);\nfor (const [n, one] of all.entries()) use(n, await one);"],
+    ["promises", "test/a.ts", "for (const one of ids.map(async (id) => get(id))) seen.push(await one);"],
+    [
+      "promises",
+      "test/a.ts",
+      "async () => { const all = Array.from(ids, get);\nfor await (const one of all) use(one); };",
+    ],
+    ["promises", "test/a.ts", "const all = [a(), b()];\nfor (const one of all) await expect(one).rejects.toThrow();"],
+    ["promises", "test/a.ts", "const all = [a(), b()];\nfor (const one of all) use(await errorOf(one));"],
+    ["promises", "src/keys/a.ts", "const all = ids.map(get);\nuse(await all[0]!, await all[1]!);"],
+    ["promises", "test/a.ts", "const [a, b] = ids.map(get);\nawait expect(a).resolves.toBe(1);\nb;"],
+    ["promises", "test/a.ts", "const all = ids.map(get);\nfor (const one of all) await one;\nawait Promise.all(all);"],
   ])("%s: %s %#", (rule, path, text) => {
     const faults = faultsOf([readSource(path, text)]);
     expect(faults).toHaveLength(1);
@@ -291,6 +311,21 @@ describe("no rule fails for:", () => {
       "a factory whose functions are short",
       "src/keys/a.ts",
       `function f() {\n${"const g = () => {\n1;\n};\n".repeat(30)}}`,
+    ],
+    [
+      "promises that are listened to before they are looked at one by one",
+      "test/a.ts",
+      "const all = ids.map(get);\nawait Promise.allSettled(all);\nfor (const one of all) use(await one);",
+    ],
+    [
+      "promises that are made one by one",
+      "test/a.ts",
+      "const all = ids.map((id) => () => get(id));\nfor (const one of all) await one();\nawait all[0]!();",
+    ],
+    [
+      "a list that is waited for, elsewhere called as one of promises",
+      "test/a.ts",
+      "{ const all = ids.map(get); await Promise.all(all); }\n{ const all = read(); for (const one of all) await one; }",
     ],
     [
       "a test that imports what it likes",

@@ -19,6 +19,11 @@ export const READ_ANSWER_MS = 220;
  */
 const READ_CONNECT_MS = 1000;
 export const READ_CONNECTIONS = 4;
+/**
+ * So often a connection that nobody uses is heard of. A balancer or a NAT forgets one that is silent for minutes, and the
+ * system's own default is two hours: the next read would go into the void.
+ */
+const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: 30_000 };
 
 export const ORM_OPTIONS = {
   entities: [...TABLES],
@@ -42,7 +47,7 @@ export function managementOptions(target: { url: string; poolSize: number; state
     clientUrl: target.url,
     pool: { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
     driverOptions: {
-      keepAlive: true,
+      ...KEEP_ALIVE,
       connectionTimeoutMillis: 2000,
       statement_timeout: statementTimeoutMs,
       application_name: "latchkey",
@@ -59,7 +64,7 @@ export function readOptions(target: { url: string }) {
     // Kept however quiet it is: 0 = no time is too long.
     pool: { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
     driverOptions: {
-      keepAlive: true,
+      ...KEEP_ALIVE,
       connectionTimeoutMillis: READ_CONNECT_MS,
       statement_timeout: READ_TIMEOUT_MS,
       application_name: "latchkey-reads",

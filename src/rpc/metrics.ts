@@ -1,7 +1,8 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
+import { type Aggregator, Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
 import { CallDurations, nameOf } from "./call-durations.ts";
 import type { CallObserver } from "./concerns.ts";
+import type { Figure } from "./summed-metrics.ts";
 
 /** What a gauge is read from when it is asked for. */
 export interface MetricSources {
@@ -54,17 +55,19 @@ export class Metrics implements CallObserver {
         this.inc(sources.passwordHashes());
       },
     });
-    const gauge = (name: string, help: string, read: () => number) =>
+    // The figure of several processes is the sum of theirs, or that of the one that is worst off.
+    const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = "max") =>
       new Gauge({
         name,
         help,
+        aggregator,
         registers,
         collect: function collect() {
           this.set(read());
         },
       });
-    gauge("latchkey_calls_in_flight", "Calls in flight, streams included.", sources.callsInFlight);
-    gauge("latchkey_key_records", "Key records in memory.", sources.keyRecords);
+    gauge("latchkey_calls_in_flight", "Calls in flight, streams included.", sources.callsInFlight, "sum");
+    gauge("latchkey_key_records", "Key records in memory.", sources.keyRecords, "sum");
     gauge(
       "latchkey_change_feed_age_seconds",
       "Age of the last good poll of changes.",
@@ -89,6 +92,11 @@ export class Metrics implements CallObserver {
       this.#counts.set(method, codes);
     }
     codes.set(code, (codes.get(code) ?? 0) + 1);
+  }
+
+  /** All of it as data, to be added to that of other processes. */
+  async figures(): Promise<readonly Figure[]> {
+    return (await this.#registry.getMetricsAsJSON()) as unknown as Figure[];
   }
 
   /** Text in Prometheus' exposition format. */

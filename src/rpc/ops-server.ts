@@ -5,7 +5,7 @@ import type { Log } from "../lib/log.ts";
 export interface OpsServerDeps {
   readonly log: Log;
   /** Whether the process takes calls: false before it is ready and while it drains. */
-  isServing(): boolean;
+  isServing(): boolean | Promise<boolean>;
   /** Text in Prometheus' exposition format. */
   metrics(): string | Promise<string>;
 }
@@ -51,7 +51,7 @@ export class OpsServer {
     if (method !== "GET" && method !== "HEAD") return send(response, 405, "method not allowed\n");
     switch (path) {
       case "/healthz":
-        return this.#deps.isServing() ? send(response, 200, "ok\n") : send(response, 503, "not serving\n");
+        return (await this.#deps.isServing()) ? send(response, 200, "ok\n") : send(response, 503, "not serving\n");
       case "/metrics":
         return this.#answerMetrics(response);
       default:

@@ -1,13 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { KeySecretDigest, SecretRehash } from "../../src/keys/key.ts";
-import type { AddSecret, AddSecretOutcome, KeyStore, NewKey } from "../../src/keys/key-store.ts";
+import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { until } from "../support/server-process.ts";
-
-const ENTRY = { kind: "key.updated", actorId: "usr_0000000000000000", clientIp: "192.0.2.1" } as const;
+import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
 
 describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   let test: TestDatabase;
@@ -18,52 +15,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  async function newOwner(state = "active"): Promise<string> {
-    const id = newId("usr");
-    await test.database.run(
-      `insert into users (id, email, email_normalized, display_name, tier, scopes, state, password_version, created_at)
-       values (?, ?, ?, '', 'basic', '{*}', ?, 0, ${test.database.now})`,
-      [id, `${id}@example.com`, `${id}@example.com`, state],
-    );
-    return id;
-  }
-
-  function newKey(ownerId: string, more: Partial<NewKey["key"]> = {}): NewKey {
-    return {
-      key: {
-        id: newId("key"),
-        kind: "api",
-        environment: "live",
-        name: "a name with \"quotes\", {braces} and 'ticks'",
-        description: "",
-        prefix: "kit_live_abc",
-        ownerId,
-        issuerId: ownerId,
-        tier: "basic",
-        scopes: ["orders:read", 'odd,"scope}'],
-        metadata: { team: 'a "b" {c}' },
-        allowedIps: ["192.0.2.0/24"],
-        allowedMethods: ["/shop.v1.Orders/*"],
-        limits: { perMinute: 7, perDay: undefined },
-        serviceControlled: false,
-        expiresAtMs: undefined,
-        ...more,
-      },
-      secret: { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined },
-      request: undefined,
-      ownerQuota: 100,
-    };
-  }
-
-  async function inserted(wanted: NewKey) {
-    const outcome = await store.insert(wanted, ENTRY);
-    if (outcome.kind !== "inserted") throw new Error(outcome.kind);
-    return outcome.key;
-  }
-
   it("gives back a key as it was inserted, by the hot read and by the managed one alike", async () => {
-    const wanted = newKey(await newOwner(), { expiresAtMs: Date.now() + 3_600_000 });
-    const key = await inserted(wanted);
+    const wanted = newKey(await newOwner(test), { expiresAtMs: Date.now() + 3_600_000 });
+    const key = await inserted(store, wanted);
     expect(key).toMatchObject({ ...wanted.key, state: "active", version: 1, lastUsedAtMs: undefined });
     const read = await store.read([key.id, newId("key")]);
     expect(read.keys).toHaveLength(1);
@@ -75,7 +29,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
 
   it("finds nothing for unknown ids, and for an id of another kind", async () => {
-    const key = await inserted(newKey(await newOwner()));
+    const key = await inserted(store, newKey(await newOwner(test)));
     expect(await store.find("api", newId("key"))).toBeUndefined();
     expect(await store.find("service", key.id)).toBeUndefined();
     expect((await store.read([newId("key")])).keys).toEqual([]);
@@ -83,11 +37,11 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
 
   it("refuses unknown and disabled owners", async () => {
     expect(await store.insert(newKey(newId("usr")), ENTRY)).toEqual({ kind: "owner_missing" });
-    expect(await store.insert(newKey(await newOwner("disabled")), ENTRY)).toEqual({ kind: "owner_disabled" });
+    expect(await store.insert(newKey(await newOwner(test, "disabled")), ENTRY)).toEqual({ kind: "owner_disabled" });
   });
 
   it("never lets parallel calls pass the quota, and counts keys that ended within 24 h", async () => {
-    const owner = await newOwner();
+    const owner = await newOwner(test);
     const attempts = Array.from({ length: 8 }, () => store.insert({ ...newKey(owner), ownerQuota: 3 }, ENTRY));
     const kinds = (await Promise.all(attempts)).map((outcome) => outcome.kind);
     expect(kinds.filter((outcome) => outcome === "inserted")).toHaveLength(3);
@@ -103,14 +57,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     // A pool connects when it must, which would let calls come one after the other.
     await Promise.all(Array.from({ length: 5 }, () => test.database.run("select pg_backend_pid()", [])));
     for (let round = 0; round < 5; round++) {
-      const owner = await newOwner();
+      const owner = await newOwner(test);
       await Promise.all(Array.from({ length: 5 }, () => store.insert({ ...newKey(owner), ownerQuota: 1 }, ENTRY)));
       expect((await store.list({ kind: "api", ownerId: owner, showEnded: true }, 10, undefined)).totalSize).toBe(1);
     }
   });
 
   it("lets one of two concurrent changes win and tells the other of the conflict", async () => {
-    const key = await inserted(newKey(await newOwner()));
+    const key = await inserted(store, newKey(await newOwner(test)));
     const outcomes = await Promise.all([
       store.change(key.id, 1, { name: "first" }, ENTRY),
       store.change(key.id, 1, { name: "second" }, ENTRY),
@@ -120,9 +74,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
 
   it("publishes each change, and none of a transaction that did not happen", async () => {
-    const owner = await newOwner();
+    const owner = await newOwner(test);
     test.changes.length = 0;
-    const key = await inserted(newKey(owner));
+    const key = await inserted(store, newKey(owner));
     await store.change(key.id, 1, { state: "disabled", disabledBy: owner }, ENTRY);
     await store.change(key.id, 1, { name: "too late" }, ENTRY);
     const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
@@ -139,7 +93,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
 
   it("keeps the time of the first revocation, and hides a deleted key from every read", async () => {
-    const key = await inserted(newKey(await newOwner()));
+    const key = await inserted(store, newKey(await newOwner(test)));
     const first = await store.change(key.id, 1, { state: "revoked", revokeReason: "lost" }, ENTRY);
     test.clock.advance(5000);
     const second = await store.change(key.id, 2, { state: "revoked", name: "", deleted: true }, ENTRY);
@@ -152,7 +106,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
 
   it("ends the newest secret after the overlap, leaves earlier overlaps, and never outlives the key", async () => {
     const end = test.clock.nowMs() + 7_200_000;
-    const key = await inserted(newKey(await newOwner(), { expiresAtMs: end }));
+    const key = await inserted(store, newKey(await newOwner(test), { expiresAtMs: end }));
     const rotate = (version: number, overlapMs: number) =>
       store.addSecret(
         {
@@ -180,7 +134,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
 
   it("refuses a ninth live secret", async () => {
-    const key = await inserted(newKey(await newOwner()));
+    const key = await inserted(store, newKey(await newOwner(test)));
     const kinds: string[] = [];
     for (let version = 1; version <= 8; version++) {
       const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
@@ -191,7 +145,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
 
   it("carries out a request_id once, also for two calls at the same moment, and forgets it after 24 h", async () => {
-    const owner = await newOwner();
+    const owner = await newOwner(test);
     const request = { callerId: owner, requestId: crypto.randomUUID(), parametersDigest: randomBytes(32) };
     const outcomes = await Promise.all([
       store.insert({ ...newKey(owner), request }, ENTRY),
@@ -207,8 +161,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
 
   it("lists newest first in pages without gaps or repeats, also among keys of one moment", async () => {
-    const owner = await newOwner();
-    const made = await Promise.all(Array.from({ length: 7 }, () => inserted(newKey(owner))));
+    const owner = await newOwner(test);
+    const made = await Promise.all(Array.from({ length: 7 }, () => inserted(store, newKey(owner))));
     await store.change(made[0]!.id, 1, { state: "revoked" }, ENTRY);
     const filter = { kind: "api" as const, ownerId: owner, showEnded: true };
     const seen: string[] = [];
@@ -225,7 +179,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
 
   it("notes the latest use and leaves version and state alone", async () => {
-    const key = await inserted(newKey(await newOwner()));
+    const key = await inserted(store, newKey(await newOwner(test)));
     await store.recordUses([{ keyId: key.id, usedAtMs: 2_000_000_000_000 }]);
     await store.recordUses([
       { keyId: key.id, usedAtMs: 1_000_000_000_000 },
@@ -234,116 +188,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect((await store.find("api", key.id))?.key).toEqual({ ...key, lastUsedAtMs: 2_000_000_000_000 });
   });
 
-  describe("moves secrets to another version of the pepper:", () => {
-    const rotation = (keyId: string, overlapMs: number): AddSecret => ({
-      keyId,
-      expectedVersion: 1,
-      secret: { digest: randomBytes(32), pepperVersion: 2, expiresAtMs: undefined },
-      overlapMs,
-      maxLiveSecrets: 8,
-      request: undefined,
-    });
-    const rehashOf = (from: KeySecretDigest): SecretRehash => ({
-      from,
-      to: { digest: randomBytes(32), pepperVersion: from.pepperVersion + 1 },
-    });
-    const secretsOf = async (keyId: string) => (await store.read([keyId])).keys[0]!.secrets;
-
-    it("digest and version, and nothing else of the secret, the key or any copy of it", async () => {
-      const wanted = newKey(await newOwner());
-      const key = await inserted(wanted);
-      const rotated = await store.addSecret(rotation(key.id, 3_600_000), ENTRY);
-      if (rotated.kind !== "changed") throw new Error(rotated.kind);
-      const [before, beside] = (await secretsOf(key.id)).toSorted((a, b) => a.pepperVersion - b.pepperVersion);
-      const rehash = rehashOf(before!);
-      const changes = () => test.database.run("select count(*)::int as n from changes", []);
-      const changesBefore = await changes();
-      test.changes.length = 0;
-      expect(await store.rehashSecrets([rehash])).toBe(1);
-      const moved = { ...rehash.to, expiresAtMs: before!.expiresAtMs };
-      expect(moved.expiresAtMs).toBeGreaterThan(test.clock.nowMs());
-      const after = await secretsOf(key.id);
-      expect(after).toHaveLength(2);
-      expect(after).toEqual(expect.arrayContaining([moved, beside]));
-      expect((await store.find("api", key.id))?.key).toEqual(rotated.key);
-      expect(test.changes).toEqual([]);
-      expect(await changes()).toEqual(changesBefore);
-    });
-
-    it("not where digest or version are no longer what they were", async () => {
-      const wanted = newKey(await newOwner());
-      const key = await inserted(wanted);
-      const { secret } = wanted;
-      const stale = [
-        rehashOf({ ...secret, digest: randomBytes(32) }),
-        rehashOf({ ...secret, pepperVersion: secret.pepperVersion + 1 }),
-      ];
-      expect(await store.rehashSecrets(stale)).toBe(0);
-      expect(await secretsOf(key.id)).toEqual([secret]);
-      expect(await store.rehashSecrets([])).toBe(0);
-    });
-
-    it("each by one of several processes at once, in whatever order they come", async () => {
-      const owner = await newOwner();
-      const secrets: KeySecretDigest[] = [];
-      for (let n = 0; n < 20; n++) {
-        const wanted = newKey(owner);
-        await inserted(wanted);
-        secrets.push(wanted.secret);
-      }
-      const forward = secrets.map(rehashOf);
-      const backward = forward.toReversed();
-      const moved = await Promise.all([forward, backward, forward].map((each) => store.rehashSecrets(each)));
-      expect(moved.reduce((sum, each) => sum + each)).toBe(20);
-      const known = forward.map(({ to }) => to.digest.toString("hex")).sort();
-      const rows = await test.database.run(
-        "select encode(digest, 'hex') as digest from key_secrets where pepper_version = 2 and encode(digest, 'hex') = any(?::text[]) order by 1",
-        [`{${known.join(",")}}`],
-      );
-      expect(rows.map((row) => row.digest)).toEqual(known);
-    });
-
-    it("and a rotation at the same moment still ends the old secret, every time", async () => {
-      const owner = await newOwner();
-      for (let round = 0; round < 10; round++) {
-        const wanted = newKey(owner);
-        const key = await inserted(wanted);
-        const rotate = () => store.addSecret(rotation(key.id, 0), ENTRY);
-        const move = () => store.rehashSecrets([rehashOf(wanted.secret)]);
-        await Promise.all(round % 2 === 0 ? [rotate(), move()] : [move(), rotate()]);
-        const ends = (await secretsOf(key.id)).map(({ expiresAtMs }) => expiresAtMs !== undefined);
-        expect(ends.sort()).toEqual([false, true]);
-      }
-    });
-
-    it.runIf(kind === "postgres")(
-      "and a rotation that waits for the move ends the secret as it was moved",
-      async () => {
-        const wanted = newKey(await newOwner());
-        const key = await inserted(wanted);
-        let rotating: Promise<AddSecretOutcome> | undefined;
-        await test.database.transact(async ({ em }) => {
-          await em.execute("update key_secrets set digest = decode(?, 'hex'), pepper_version = 2 where key_id = ?", [
-            randomBytes(32).toString("hex"),
-            key.id,
-          ]);
-          rotating = store.addSecret(rotation(key.id, 0), ENTRY);
-          // The race happened: the rotation has begun, and waits for this transaction.
-          await until(async () => {
-            const [row] = await test.database.run("select count(*)::int as n from pg_locks where not granted", []);
-            return (row?.n as number) > 0;
-          }, "the rotation waits");
-        });
-        expect((await rotating)?.kind).toBe("changed");
-        const ends = (await secretsOf(key.id)).map(({ expiresAtMs }) => expiresAtMs !== undefined);
-        expect(ends.sort()).toEqual([false, true]);
-      },
-    );
-  });
-
   it("lets only one of two administrators take out the other", async () => {
     const credential = () =>
-      inserted({ ...newKey("", { id: newId("svc"), kind: "service", scopes: ["admin"] }), ...noOwner() });
+      inserted(store, { ...newKey("", { id: newId("svc"), kind: "service", scopes: ["admin"] }), ...noOwner() });
     const noOwner = () => {
       const base = newKey("", { id: newId("svc"), kind: "service", scopes: ["admin"], ownerId: undefined });
       return { key: base.key, ownerQuota: undefined };
@@ -363,7 +210,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const issue = (expiresAtMs: number | undefined) => {
       const more = { id: newId("svc"), kind: "service" as const, scopes: ["manage"], ownerId: undefined, expiresAtMs };
       const { key, ...rest } = newKey("", more);
-      return inserted({ ...rest, key, ownerQuota: undefined });
+      return inserted(store, { ...rest, key, ownerQuota: undefined });
     };
     const soon = await issue(test.clock.nowMs() + 60_000);
     const last = await issue(undefined);

@@ -1,6 +1,6 @@
 import { mutantsOf } from "./tested-mutant.ts";
 
-const PEOPLE = ["test/auth/people.test.ts"];
+const PEOPLE = ["test/auth/people.test.ts", "test/auth/sessions.test.ts"];
 const THROTTLE = ["test/auth/login-throttle.test.ts"];
 
 /** Passwords, guessing, accounts. */

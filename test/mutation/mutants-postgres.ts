@@ -1,6 +1,6 @@
 import { mutantsOf } from "./tested-mutant.ts";
 
-const KEYS = ["test/contract/key-store.test.ts"];
+const KEYS = ["test/contract/key-store.test.ts", "test/contract/key-secret-moves.test.ts"];
 const SESSIONS = ["test/contract/session-store.test.ts"];
 const USERS = ["test/contract/user-store.test.ts"];
 const RESETS = ["test/contract/password-reset-store.test.ts"];

@@ -1,6 +1,6 @@
 import { mutantsOf } from "./tested-mutant.ts";
 
-const PEOPLE = ["test/auth/people.test.ts"];
+const PEOPLE = ["test/auth/people.test.ts", "test/auth/sessions.test.ts"];
 
 /** The three tokens, what signs them, and the sessions behind them. */
 export const TOKENS_MUTANTS = [

@@ -8,6 +8,7 @@ import { SessionCache } from "../../src/auth/session-cache.ts";
 import { SigningKeys } from "../../src/auth/signing-keys.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
+import { DomainError } from "../../src/lib/errors.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
@@ -20,6 +21,7 @@ import type { TestDatabase } from "./database.ts";
 import { recordingLog } from "./recording-log.ts";
 
 export const PASSWORD = "ochre lantern waltz paper";
+export const OTHER_PASSWORD = "violet harbour engine quilt";
 export const SECONDS = 1000;
 export const DAYS = 86_400_000;
 export const ORIGIN = Object.freeze({ clientIp: "192.0.2.7", userAgent: "test/1.0" });
@@ -104,4 +106,15 @@ export function freshEmail(): string {
 /** A person with an account and one session. */
 export function registered(people: People, input: Partial<RegisterInput> = {}) {
   return register(people, { email: freshEmail(), password: PASSWORD, displayName: "Mike", ...ORIGIN, ...input });
+}
+
+/** What a caller would see of an error. */
+export async function refusalOf(promise: Promise<unknown>) {
+  const error = await promise.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof DomainError)) throw new Error(`expected a refusal, got ${error}`);
+  const { reason, message, violations, retryAfterMs, metadata } = error;
+  return { reason, message, violations, retryAfterMs, metadata };
 }

@@ -1,5 +1,6 @@
 /** What a source file imports, which words it uses and how long its functions are, read from its syntax tree. */
-import { parseAst } from "vitest/node";
+import { promisesAwaitedOneByOne } from "./promise-lists.ts";
+import { asNode, childrenOf, identifier, type Node, parse } from "./syntax-tree.ts";
 
 export interface SourceFile {
   /** From the project's root, with slashes. */
@@ -10,6 +11,8 @@ export interface SourceFile {
   /** `object.property` for each access to a property of a plain name, `new Name()` or `new Name(...)`. */
   readonly words: ReadonlySet<string>;
   readonly functions: readonly FunctionSize[];
+  /** Names of lists of promises that are waited for one by one. */
+  readonly promiseLists: readonly string[];
 }
 
 export interface FunctionSize {
@@ -18,17 +21,10 @@ export interface FunctionSize {
   readonly lines: number;
 }
 
-interface Node {
-  readonly type: string;
-  readonly start: number;
-  readonly end: number;
-  readonly [field: string]: unknown;
-}
-
 const FUNCTIONS = new Set(["FunctionDeclaration", "FunctionExpression", "ArrowFunctionExpression"]);
 
 export function readSource(path: string, text: string): SourceFile {
-  const root = parseAst(text, { lang: "ts" }) as unknown as Node;
+  const root = parse(text);
   const imports: string[] = [];
   const words = new Set<string>();
   const functions: FunctionSize[] = [];
@@ -46,7 +42,14 @@ export function readSource(path: string, text: string): SourceFile {
     return linesOf(node) - 1;
   }
   visit(root, undefined);
-  return { path, lines: text.trimEnd().split("\n").length, imports, words, functions };
+  return {
+    path,
+    lines: text.trimEnd().split("\n").length,
+    imports,
+    words,
+    functions,
+    promiseLists: promisesAwaitedOneByOne(root),
+  };
 }
 
 /** The specifier of a node that imports; a computed one is `?`, which no rule can allow. */
@@ -82,24 +85,7 @@ function wordsOf(node: Node): readonly string[] {
   }
 }
 
-/** The last name of `a` or `x.y.a`, so that `globalThis.process` is `process`. */
-function identifier(value: unknown): string {
-  const node = asNode(value);
-  if (node?.type === "MemberExpression") return identifier(node.property);
-  return typeof node?.name === "string" ? node.name : "?";
-}
-
 function nameOf(node: Node, owner: Node | undefined): string {
   const names = [node.id, owner?.id, owner?.key, owner?.left].map(identifier);
   return names.find((name) => name !== "?") ?? "(anonymous)";
-}
-
-function childrenOf(node: Node): Node[] {
-  return Object.values(node)
-    .flat()
-    .filter((value): value is Node => asNode(value) !== undefined);
-}
-
-function asNode(value: unknown): Node | undefined {
-  return typeof value === "object" && value !== null && "type" in value ? (value as Node) : undefined;
 }

@@ -3,20 +3,13 @@ import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import type { FaultProxy } from "../support/fault-proxy.ts";
+import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
 import { canStart } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/service-process.ts";
+import type { Cast, IssuedKey } from "../support/service-process.ts";
 
 /** Promised over the deadline, and what a busy machine adds. */
 const LATE_MS = 50;
@@ -31,7 +24,7 @@ const STATEMENT_DEADLINE_MS = 300;
 describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
   let postgres: PostgresServer;
   let proxy: FaultProxy;
-  let service: ReadyService;
+  let fleet: Fleet;
   let cast: Cast;
   let database: pg.Client;
   let keys: readonly IssuedKey[];
@@ -39,13 +32,10 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
 
   beforeAll(async () => {
     postgres = await startPostgres();
-    proxy = await startFaultProxy(postgres.port);
-    const url = new URL(postgres.url());
-    url.port = `${proxy.port}`;
-    const env = serviceEnvironment({ DATABASE_URL: url.href, LATCHKEY_KEYS_PER_OWNER: "1000" });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
-    cast = await castAt(service.address, admin);
+    const linked = await startProxyTo(postgres.url());
+    proxy = linked.proxy;
+    fleet = await startFleet({ DATABASE_URL: linked.url, LATCHKEY_KEYS_PER_OWNER: "1000" });
+    cast = await fleet.cast();
     keys = await cast.issue(64);
     spare = [...(await cast.issue(3))];
     database = await connected(postgres);
@@ -54,7 +44,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
   });
   afterAll(async () => {
     await database?.end();
-    await service?.stop();
+    await fleet?.stop();
     await proxy?.stop();
     await postgres?.stop();
   });
@@ -66,7 +56,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
   });
 
   const ask = (key: IssuedKey, timeoutMs?: number) => {
-    const client = clientOf(service.address, KeyService, cast.verifier);
+    const client = clientOf(fleet.service.address, KeyService, cast.verifier);
     return answerTo(() => client.verifyKey({ apiKey: key.raw, cost: 0 }, timeoutMs === undefined ? {} : { timeoutMs }));
   };
 
@@ -107,7 +97,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
   });
 
   it("is DEADLINE_EXCEEDED in time in management as well, and none of its statements outlives the statement_timeout", async () => {
-    const management = clientOf(service.address, KeyService, cast.ownerToken);
+    const management = clientOf(fleet.service.address, KeyService, cast.ownerToken);
     const seen = watchStatements(postgres);
     await whileLocked("api_keys", async () => {
       const calls = Array.from({ length: 5 }, async (_, n) => {

@@ -1,20 +1,13 @@
 /** A PostgreSQL that is far away: slow to answer is not away. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Freshness_Source, KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import type { FaultProxy } from "../support/fault-proxy.ts";
+import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
 import { canStart } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/service-process.ts";
+import type { Cast, IssuedKey } from "../support/service-process.ts";
 
 /** A database that answers is found to do so within: the breaker lets a read try every 500 ms. */
 const CONNECTED_MS = 1500;
@@ -26,27 +19,24 @@ const READERS = "from pg_stat_activity where application_name = 'latchkey-reads'
 describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away", () => {
   let postgres: PostgresServer;
   let proxy: FaultProxy;
-  let service: ReadyService;
+  let fleet: Fleet;
   let cast: Cast;
 
   beforeAll(async () => {
     postgres = await startPostgres();
-    proxy = await startFaultProxy(postgres.port);
-    const url = new URL(postgres.url());
-    url.port = `${proxy.port}`;
-    const env = serviceEnvironment({ DATABASE_URL: url.href, LATCHKEY_KEYS_PER_OWNER: "1000" });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
-    cast = await castAt(service.address, admin);
+    const linked = await startProxyTo(postgres.url());
+    proxy = linked.proxy;
+    fleet = await startFleet({ DATABASE_URL: linked.url, LATCHKEY_KEYS_PER_OWNER: "1000" });
+    cast = await fleet.cast();
   });
   afterAll(async () => {
-    await service?.stop();
+    await fleet?.stop();
     await proxy?.stop();
     await postgres?.stop();
   });
 
   const ask = (key: IssuedKey): Promise<Answer> =>
-    answerTo(() => clientOf(service.address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw, cost: 0 }));
+    answerTo(() => clientOf(fleet.service.address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw, cost: 0 }));
 
   async function inTurn(keys: readonly IssuedKey[]): Promise<readonly Answer[]> {
     const answers: Answer[] = [];

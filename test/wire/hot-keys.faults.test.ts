@@ -8,17 +8,11 @@ import { masterKeys } from "../../src/config-values.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { type NewSecret, newSecret } from "../../src/keys/key-secret.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
+import { type Fleet, startFleet } from "../support/fleet.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { canStart } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/service-process.ts";
+import type { Cast } from "../support/service-process.ts";
 
 const KEYS = 100_000;
 const BATCH = 256;
@@ -27,17 +21,15 @@ const FORMAT = { prefix: "kit", environments: ["live"] };
 
 describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 }, () => {
   let postgres: PostgresServer;
-  let service: ReadyService;
+  let fleet: Fleet;
   let cast: Cast;
   let keys: readonly NewSecret[];
 
   beforeAll(async () => {
     postgres = await startPostgres();
-    const env = serviceEnvironment({ DATABASE_URL: postgres.url(), LATCHKEY_CACHED_KEYS: `${2 * KEYS}` });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
-    cast = await castAt(service.address, admin);
-    const ring = new KeyRing(masterKeys(env.LATCHKEY_MASTER_KEYS!));
+    fleet = await startFleet({ DATABASE_URL: postgres.url(), LATCHKEY_CACHED_KEYS: `${2 * KEYS}` });
+    cast = await fleet.cast();
+    const ring = new KeyRing(masterKeys(fleet.env.LATCHKEY_MASTER_KEYS!));
     keys = Array.from({ length: KEYS }, () => newSecret(ring, FORMAT, "live"));
     await insert(keys);
     // Each statement becomes a line that begins with who sent it.
@@ -46,7 +38,7 @@ describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 },
     await postgres.sql("select pg_reload_conf()");
   }, 120_000);
   afterAll(async () => {
-    await service?.stop();
+    await fleet?.stop();
     await postgres?.stop();
   });
 
@@ -76,7 +68,7 @@ describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 },
 
   /** How many of them are valid. */
   async function verifyAll(): Promise<number> {
-    const client = clientOf(service.address, KeyService, cast.verifier);
+    const client = clientOf(fleet.service.address, KeyService, cast.verifier);
     let valid = 0;
     for (let from = 0; from < keys.length; from += BATCH) {
       const requests = keys.slice(from, from + BATCH).map(({ rawKey }) => ({ apiKey: rawKey }));

@@ -9,19 +9,12 @@ import {
   acceptedByWeightedWindow,
   mostWithin,
 } from "../support/accepts.ts";
+import { type Fleet, startFleet } from "../support/fleet.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/redis-server.ts";
 import { type Answer, answerTo } from "../support/samples.ts";
 import { canStart, freshPostgres } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/service-process.ts";
+import type { Cast, IssuedKey } from "../support/service-process.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -68,28 +61,23 @@ interface Calls {
 // Side by side: the load is in real time, and so is the wait for `retry_after`.
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes with one Redis", () => {
   let redis: RedisServer;
-  let processes: readonly ReadyService[] = [];
+  let fleet: Fleet;
   let cast: Cast;
   /** One client of each process. */
   const aClientOfEach = (): readonly Ask[] =>
-    processes.map(({ address }) => {
+    fleet.processes.map(({ address }) => {
       const client = clientOf(address, KeyService, cast.verifier);
       return (key, cost = 1) => answerTo(() => client.verifyKey({ apiKey: key.raw, cost }));
     });
 
   beforeAll(async () => {
     redis = await startRedis();
-    const env = serviceEnvironment({
-      DATABASE_URL: await freshPostgres(),
-      REDIS_URL: redis.url,
-      LATCHKEY_REPLICAS: "3",
-    });
-    const admin = await bootstrapOperator(env);
-    processes = await Promise.all([startService(env), startService(env), startService(env)]);
-    cast = await castAt(processes[0]!.address, admin);
+    const servers = { DATABASE_URL: await freshPostgres(), REDIS_URL: redis.url };
+    fleet = await startFleet({ ...servers, LATCHKEY_REPLICAS: "3" }, [{}, {}, {}]);
+    cast = await fleet.cast();
   });
   afterAll(async () => {
-    await Promise.all(processes.map((process) => process.stop()));
+    await fleet?.stop();
     await redis?.stop();
   });
 

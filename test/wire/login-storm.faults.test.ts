@@ -2,6 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { type Fleet, startFleet } from "../support/fleet.ts";
 import { type LoginEnd, loadLogins } from "../support/login-load.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
@@ -9,15 +10,7 @@ import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
 import { canStart } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/service-process.ts";
+import { type Cast, type IssuedKey, startService } from "../support/service-process.ts";
 
 const LOGINS = 200;
 const WAVES = 10;
@@ -35,24 +28,18 @@ const UNBOUNDED = {
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in at once", () => {
   let postgres: PostgresServer;
   let redis: RedisServer;
-  let env: NodeJS.ProcessEnv;
-  let service: ReadyService;
+  let fleet: Fleet;
   let cast: Cast;
   let key: IssuedKey;
   beforeAll(async () => {
     [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
-    env = serviceEnvironment({
-      DATABASE_URL: postgres.url(),
-      REDIS_URL: redis.url,
-      LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
-    });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
-    cast = await castAt(service.address, admin);
+    const servers = { DATABASE_URL: postgres.url(), REDIS_URL: redis.url };
+    fleet = await startFleet({ ...servers, LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8" });
+    cast = await fleet.cast();
     [key] = (await cast.issue(1)) as [IssuedKey];
   });
   afterAll(async () => {
-    await service?.stop();
+    await fleet?.stop();
     await Promise.all([postgres?.stop(), redis?.stop()]);
   });
 
@@ -108,7 +95,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
   }
 
   it("VerifyKey takes at most three times as long, and logins beyond the queue are refused within 600 ms", async () => {
-    const { ends, shed, isVerifyQuick, isShedInTime } = await calmestStorm(service.address, WAVES, 3);
+    const { ends, shed, isVerifyQuick, isShedInTime } = await calmestStorm(fleet.service.address, WAVES, 3);
     const judged = saying(ends, "Unauthenticated");
     expect(shed.length + judged.length).toBe(LOGINS * WAVES);
     // The storm was one: most were surplus, and those that had a place were judged.
@@ -119,7 +106,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
   });
 
   it("it would take longer, were hashes not bounded: the control", async () => {
-    await using mutant = await startService(env, withFault(UNBOUNDED));
+    await using mutant = await startService(fleet.env, withFault(UNBOUNDED));
     const { shed, isVerifyQuick } = await calmestStorm(mutant.address, 2, 2);
     expect(shed).toEqual([]);
     expect(isVerifyQuick).toBe(false);

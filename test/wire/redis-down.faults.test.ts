@@ -3,21 +3,14 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import type { FaultProxy } from "../support/fault-proxy.ts";
+import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/redis-server.ts";
 import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
 import { procStat } from "../support/server-process.ts";
 import { canStart, freshPostgres } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/service-process.ts";
+import type { Cast, IssuedKey, ReadyService } from "../support/service-process.ts";
 
 /** Redis may be silent for 50 ms before it is given up; the promise for a whole call is 60. */
 const FIRST_MS = 60;
@@ -38,7 +31,7 @@ interface Fault {
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes with one Redis", () => {
   let redis: RedisServer;
   let proxy: FaultProxy;
-  let processes: readonly ReadyService[] = [];
+  let fleet: Fleet;
   let cast: Cast;
   let key: IssuedKey;
 
@@ -66,19 +59,15 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
 
   beforeAll(async () => {
     redis = await startRedis();
-    proxy = await startFaultProxy(redis.port);
-    const env = serviceEnvironment({
-      DATABASE_URL: await freshPostgres(),
-      REDIS_URL: `redis://127.0.0.1:${proxy.port}`,
-      LATCHKEY_REPLICAS: "3",
-    });
-    const admin = await bootstrapOperator(env);
-    processes = await Promise.all([startService(env), startService(env), startService(env)]);
-    cast = await castAt(processes[0]!.address, admin);
+    const linked = await startProxyTo(redis.url);
+    proxy = linked.proxy;
+    const servers = { DATABASE_URL: await freshPostgres(), REDIS_URL: linked.url };
+    fleet = await startFleet({ ...servers, LATCHKEY_REPLICAS: "3" }, [{}, {}, {}]);
+    cast = await fleet.cast();
     [key] = (await cast.issue(1)) as [IssuedKey];
   });
   afterAll(async () => {
-    await Promise.all(processes.map((process) => process.stop()));
+    await fleet?.stop();
     await proxy?.stop();
     await redis?.stop();
   });
@@ -92,7 +81,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
     "(%s) answer every call, the first ones within 60 ms, later ones as ever; and count together again within 2 s",
     async (name) => {
       const fault = faults[name]!;
-      const ask = askingAt(processes[0]!);
+      const ask = askingAt(fleet.processes[0]!);
       const several = async (calls: number) => {
         const answers: Answer[] = [];
         for (let call = 0; call < calls; call++) answers.push(await ask(key));
@@ -137,7 +126,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       expect(last).toMatchObject({ said: "VALID", response: { degraded: false } });
       expect(performance.now() - endedAtMs).toBeLessThan(BACK_WITHIN_MS + ROOM_MS);
       // The other two processes had no calls, and so no outage of their own.
-      for (const other of processes.slice(1).map(askingAt)) {
+      for (const other of fleet.processes.slice(1).map(askingAt)) {
         await expect.poll(async () => (await other(key)).response?.degraded, { timeout: 1000 }).toBe(false);
       }
     },
@@ -146,7 +135,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
   it("admit exactly L together, L more after FLUSHALL, and (3 + 1) * L at most in a window that touches an outage", async () => {
     const limit = 20;
     const [flushed, touched] = await cast.issue(2, limit);
-    const askers = processes.map(askingAt);
+    const askers = fleet.processes.map(askingAt);
     /** As their clients count them. */
     const admitted = async (asked: IssuedKey) => {
       const all = askers.flatMap((ask) => Array.from({ length: 64 }, () => ask(asked)));

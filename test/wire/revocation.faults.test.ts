@@ -3,20 +3,13 @@ import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Freshness_Source, KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import type { FaultProxy } from "../support/fault-proxy.ts";
+import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
 import { canStart } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/service-process.ts";
+import type { Cast, IssuedKey } from "../support/service-process.ts";
 
 /** Promised: 99 of 100 within this, and none accepted after the other. */
 const USUAL_MS = 1000;
@@ -33,22 +26,19 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
   let postgres: PostgresServer;
   /** In front of the third process. */
   let proxy: FaultProxy;
-  let processes: readonly ReadyService[] = [];
+  let fleet: Fleet;
   let asks: readonly Ask[];
   let cast: Cast;
   let database: pg.Client;
 
   beforeAll(async () => {
     postgres = await startPostgres();
-    proxy = await startFaultProxy(postgres.port);
-    const env = serviceEnvironment({ DATABASE_URL: postgres.url(), LATCHKEY_KEYS_PER_OWNER: "1000" });
-    const admin = await bootstrapOperator(env);
-    const throughProxy = new URL(postgres.url());
-    throughProxy.port = `${proxy.port}`;
-    const urls = [postgres.url(), postgres.url(), throughProxy.href];
-    processes = await Promise.all(urls.map((DATABASE_URL) => startService({ ...env, DATABASE_URL })));
-    cast = await castAt(processes[0]!.address, admin);
-    asks = processes.map(({ address }) => {
+    const linked = await startProxyTo(postgres.url());
+    proxy = linked.proxy;
+    const settings = { DATABASE_URL: postgres.url(), LATCHKEY_KEYS_PER_OWNER: "1000" };
+    fleet = await startFleet(settings, [{}, {}, { DATABASE_URL: linked.url }]);
+    cast = await fleet.cast();
+    asks = fleet.processes.map(({ address }) => {
       const client = clientOf(address, KeyService, cast.verifier);
       return (key) => answerTo(() => client.verifyKey({ apiKey: key.raw, cost: 0 }));
     });
@@ -56,7 +46,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
   });
   afterAll(async () => {
     await database?.end();
-    await Promise.all(processes.map((process) => process.stop()));
+    await fleet?.stop();
     await proxy?.stop();
     await postgres?.stop();
   });
@@ -78,7 +68,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
   }
 
   async function revoke(key: IssuedKey): Promise<number> {
-    await clientOf(processes[0]!.address, KeyService, cast.admin).revokeKey({ keyId: key.id });
+    await clientOf(fleet.processes[0]!.address, KeyService, cast.admin).revokeKey({ keyId: key.id });
     return performance.now();
   }
 

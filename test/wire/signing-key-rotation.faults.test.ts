@@ -12,12 +12,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { SigningKey_State as State } from "../../src/gen/latchkey/v1/signing_key_pb.ts";
+import { type Fleet, startFleet } from "../support/fleet.ts";
 import { freshEmail } from "../support/people.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { until } from "../support/server-process.ts";
 import { canStart } from "../support/servers.ts";
 import { clientOf, PASSWORD } from "../support/service.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/service-process.ts";
+import type { ReadyService } from "../support/service-process.ts";
 
 const PROCESSES = 3;
 const CLAIMS = { issuer: "http://localhost:8080", audience: "latchkey", typ: "at+jwt" };
@@ -41,20 +42,17 @@ function verifierOf({ address }: ReadyService, keptMs: number) {
 
 describe.skipIf(!canStart("postgres"))("a signing key of three processes", () => {
   let postgres: PostgresServer;
-  let processes: readonly ReadyService[] = [];
-  let admin: string;
+  let fleet: Fleet;
   beforeAll(async () => {
     postgres = await startPostgres();
-    const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
-    admin = await bootstrapOperator(env);
-    processes = await Promise.all(Array.from({ length: PROCESSES }, () => startService(env)));
+    fleet = await startFleet({ DATABASE_URL: postgres.url() }, Array(PROCESSES).fill({}));
   });
   afterAll(async () => {
-    await Promise.all(processes.map((each) => each.stop()));
+    await fleet?.stop();
     await postgres?.stop();
   });
 
-  const operator = () => clientOf(processes[0]!.address, AdminService, admin);
+  const operator = () => clientOf(fleet.processes[0]!.address, AdminService, fleet.admin);
   /** As if so much time had passed for the keys: the one that is next signs, and all processes learn of it. */
   const moveTimes = () =>
     postgres.sql(`begin;
@@ -66,7 +64,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
 
   /** Each process's tokens are shown to every verifier and to the next process, until it is stopped. */
   async function startLoad(verifiers: readonly ReturnType<typeof verifierOf>[]) {
-    const signedBy = processes.map(() => new Set<string>());
+    const signedBy = fleet.processes.map(() => new Set<string>());
     const failures: string[] = [];
     const counts = { tokens: 0, unavailable: 0 };
     let isOver = false;
@@ -83,8 +81,8 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
       }
     }
     async function person(slot: number): Promise<void> {
-      const own = clientOf(processes[slot]!.address, AuthService);
-      const next = clientOf(processes[(slot + 1) % PROCESSES]!.address, AuthService);
+      const own = clientOf(fleet.processes[slot]!.address, AuthService);
+      const next = clientOf(fleet.processes[(slot + 1) % PROCESSES]!.address, AuthService);
       let { tokens } = await insist(() => own.register({ email: freshEmail(), password: PASSWORD }));
       while (!isOver) {
         const { accessToken, refreshToken } = tokens!;
@@ -102,7 +100,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
         await pause(10);
       }
     }
-    const running = Promise.all(processes.map((_, slot) => person(slot)));
+    const running = Promise.all(fleet.processes.map((_, slot) => person(slot)));
     // Told when the load is stopped.
     running.catch(() => {});
     await until(async () => signedBy.every(({ size }) => size > 0), "every process has signed");
@@ -118,7 +116,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
   }
 
   it("is replaced without one token that a verifier or another process refuses", async () => {
-    const verifiers = processes.map((each) => verifierOf(each, 500));
+    const verifiers = fleet.processes.map((each) => verifierOf(each, 500));
     const load = await startLoad(verifiers);
     const [[old]] = load.signedBy.map((kids) => [...kids]) as [[string], ...[string][]];
     const { key } = await operator().rotateSigningKey({});
@@ -128,7 +126,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
     // Published, and nobody signs with it yet.
     const tokensThen = load.counts.tokens;
     await until(async () => load.counts.tokens > tokensThen + 30, "tokens are made meanwhile");
-    expect(load.signedBy.map((kids) => [...kids])).toEqual(processes.map(() => [old]));
+    expect(load.signedBy.map((kids) => [...kids])).toEqual(fleet.processes.map(() => [old]));
     await moveTimes();
     await until(async () => load.signedBy.every((kids) => kids.has(key!.id)), "every process signs with the new one");
     const tokensSince = load.counts.tokens;
@@ -145,7 +143,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
   });
 
   it("that signs before a verifier could learn of it is refused there: what is measured here can fail", async () => {
-    const verifiers = [verifierOf(processes[0]!, NEVER_MS)];
+    const verifiers = [verifierOf(fleet.processes[0]!, NEVER_MS)];
     const load = await startLoad(verifiers);
     await until(async () => verifiers[0]!.kids().length > 0, "the verifier has the set");
     const { key } = await operator().rotateSigningKey({});

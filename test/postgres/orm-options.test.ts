@@ -1,0 +1,25 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, Socket } from "node:net";
+import { MikroORM } from "@mikro-orm/postgresql";
+import { expect, it, vi } from "vitest";
+import { managementOptions, readOptions } from "../../src/postgres/orm-options.ts";
+
+it.each([
+  ["hot reads", (url: string) => readOptions({ url })],
+  ["all else", (url: string) => managementOptions({ url, poolSize: 1 })],
+])(
+  "a connection for %s that nobody uses is heard of every 30 s, before a balancer forgets it",
+  async (_what, options) => {
+    const heard = vi.spyOn(Socket.prototype, "setKeepAlive");
+    // Takes connections, and closes them before a word is said.
+    const server = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const orm = await MikroORM.init(options(`postgres://nobody@127.0.0.1:${port}/nothing`) as never);
+    await expect(orm.em.getConnection().execute("select 1")).rejects.toThrow();
+    expect(heard.mock.calls).toEqual([[true, 30_000]]);
+    await orm.close(true);
+    server.close();
+    await once(server, "close");
+  },
+);

@@ -1,0 +1,61 @@
+/** What most fault tests begin with: processes on servers that may be hurt, an operator, and keys to ask them about. */
+import { type FaultProxy, startFaultProxy } from "./fault-proxy.ts";
+import {
+  bootstrapOperator,
+  type Cast,
+  castAt,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "./service-process.ts";
+
+/** Processes that serve the same people and keys. */
+export interface Fleet extends AsyncDisposable {
+  /** To start more of them with. */
+  readonly env: NodeJS.ProcessEnv;
+  /** Scope `admin`. */
+  readonly admin: string;
+  readonly processes: readonly ReadyService[];
+  /** The first of the processes. */
+  readonly service: ReadyService;
+  /** A person and a verifying service. */
+  cast(): Promise<Cast>;
+  /** Stops the processes. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Makes the first operator, and starts processes at once.
+ *
+ * @param settings environment variables on top of those of `serviceEnvironment`, for all
+ * @param each those of each process, on top of these; without any there is one process
+ */
+export async function startFleet(
+  settings: Readonly<Record<string, string>>,
+  each: readonly Readonly<Record<string, string>>[] = [{}],
+): Promise<Fleet> {
+  const env = serviceEnvironment(settings);
+  const admin = await bootstrapOperator(env);
+  const processes = await Promise.all(each.map((own) => startService({ ...env, ...own })));
+  const service = processes[0]!;
+  const stop = async () => {
+    await Promise.all(processes.map((each) => each.stop()));
+  };
+  return {
+    env,
+    admin,
+    processes,
+    service,
+    cast: () => castAt(service.address, admin),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** A proxy before the server that a URL names, and the URL of that server through it. */
+export async function startProxyTo(url: string): Promise<{ readonly proxy: FaultProxy; readonly url: string }> {
+  const through = new URL(url);
+  const proxy = await startFaultProxy(Number(through.port));
+  through.port = `${proxy.port}`;
+  return { proxy, url: through.href };
+}

@@ -1,0 +1,111 @@
+/**
+ * Lists of promises that are waited for one by one. While the first is waited for, another one may be rejected: nobody
+ * listens to it yet, and Node ends the process.
+ */
+import { asNode, identifier, type Node, nodesOf } from "./syntax-tree.ts";
+
+/** Of tests: functions that wait for the promise that they are given. */
+const WAITERS = new Set(["errorOf", "codeOf"]);
+const BLOCKS = new Set(["Program", "BlockStatement", "StaticBlock"]);
+
+/** The names of such lists; `(a list)` for one without a name. */
+export function promisesAwaitedOneByOne(root: Node): readonly string[] {
+  return nodesOf(root).flatMap((node) => {
+    if (BLOCKS.has(node.type)) return declaratorsOf(node).flatMap((each) => faultsOfList(node, each));
+    return isLoop(node) && isNewList(node.right) && isWaitedInTurn(node) ? ["(a list)"] : [];
+  });
+}
+
+/** `const list = xs.map(...)` or `const [a, b] = [...]` in a block, and what the block does with it. */
+function faultsOfList(block: Node, { id, init }: Node): readonly string[] {
+  const pattern = asNode(id)!;
+  if (!isNewList(init)) return [];
+  if (pattern.type === "ArrayPattern") {
+    const names = (pattern.elements as unknown[]).map(identifier);
+    return names.length > 1 ? names.filter((name) => isWaitedAlone(block, name)) : [];
+  }
+  const name = identifier(pattern);
+  const waits = nodesOf(block).filter((node) =>
+    isLoop(node) ? listOf(node) === name && isWaitedInTurn(node) : isElementOf(name, waitedBy(node)),
+  );
+  return waits.length > 0 && !isHeardBefore(block, name, waits[0]!.start) ? [name] : [];
+}
+
+function declaratorsOf(block: Node): Node[] {
+  const statements = block.body as Node[];
+  return statements
+    .map((each) => (each.type === "ExportNamedDeclaration" ? asNode(each.declaration) : each))
+    .flatMap((each) => (each?.type === "VariableDeclaration" ? (each.declarations as Node[]) : []));
+}
+
+/** Made here, of things that may be promises: `[...]`, `xs.map(...)`, `xs.flatMap(...)`, `Array.from(xs, ...)`. */
+function isNewList(value: unknown): boolean {
+  const node = bare(value);
+  if (node?.type === "ArrayExpression") return true;
+  const callee = asNode(node?.callee);
+  if (node?.type !== "CallExpression" || callee?.type !== "MemberExpression") return false;
+  const method = identifier(callee.property);
+  if (method === "from") return identifier(callee.object) === "Array" && (node.arguments as Node[]).length === 2;
+  return method === "map" || method === "flatMap";
+}
+
+function isLoop(node: Node): boolean {
+  return node.type === "ForOfStatement";
+}
+
+/** Name of the list that a loop goes through, be it `list` or `list.entries()`. */
+function listOf(loop: Node): string {
+  const right = bare(loop.right);
+  const callee = asNode(right?.callee);
+  return identifier(callee !== undefined && identifier(callee.property) === "entries" ? callee.object : right);
+}
+
+/** Whether a loop waits for each element before it turns to the next. */
+function isWaitedInTurn(loop: Node): boolean {
+  if (loop.await === true) return true;
+  const target = asNode((asNode(loop.left)?.declarations as Node[] | undefined)?.[0]?.id);
+  const element = target?.type === "ArrayPattern" ? (target.elements as unknown[]).at(-1) : target;
+  return isWaitedAlone(asNode(loop.body)!, identifier(element));
+}
+
+function isWaitedAlone(node: Node, name: string): boolean {
+  return nodesOf(node).some((each) => {
+    const waited = waitedBy(each);
+    return waited?.type === "Identifier" && identifier(waited) === name;
+  });
+}
+
+function isElementOf(list: string, node: Node | undefined): boolean {
+  return node?.type === "MemberExpression" && node.computed === true && identifier(node.object) === list;
+}
+
+/** What `await a`, `expect(a).rejects`, `expect(a).resolves` or a function that waits is given. */
+function waitedBy(node: Node): Node | undefined {
+  if (node.type === "AwaitExpression") return bare(node.argument);
+  if (node.type === "CallExpression" && WAITERS.has(identifier(node.callee))) return firstArgument(node);
+  if (node.type !== "MemberExpression" || !/^(rejects|resolves)$/.test(identifier(node.property))) return undefined;
+  const expectation = bare(node.object);
+  return expectation?.type === "CallExpression" ? firstArgument(expectation) : undefined;
+}
+
+/** Whether all of the list have somebody who listens by then: `Promise.all(list)` and its likes. */
+function isHeardBefore(block: Node, list: string, at: number): boolean {
+  return nodesOf(block).some((node) => {
+    const callee = asNode(node.callee);
+    const isJoining = node.type === "CallExpression" && identifier(callee?.object) === "Promise";
+    return isJoining && node.start < at && identifier(firstArgument(node)) === list;
+  });
+}
+
+function firstArgument(call: Node): Node | undefined {
+  return bare((call.arguments as Node[])[0]);
+}
+
+/** Without `!`, `as` and parentheses. */
+function bare(value: unknown): Node | undefined {
+  let node = asNode(value);
+  while (node !== undefined && /^(TS.*Expression|ParenthesizedExpression)$/.test(node.type)) {
+    node = asNode(node.expression);
+  }
+  return node;
+}

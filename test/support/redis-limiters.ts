@@ -1,0 +1,120 @@
+/** Limiters on servers of Redis that a test starts, and what is expected of them while those are well and while not. */
+import { once } from "node:events";
+import { Redis } from "ioredis";
+import { expect, vi } from "vitest";
+import { systemClock } from "../../src/lib/clock.ts";
+import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
+import { SharedLimiter } from "../../src/limits/limiter.ts";
+import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
+import { RedisLimitStore } from "../../src/redis/limit-store.ts";
+import { recordingLog } from "./recording-log.ts";
+import { type RedisServer, redisCommand, startRedis } from "./redis-server.ts";
+
+export const BACK_WITHIN_MS = 2_000;
+const log = recordingLog();
+const closing: (() => void | Promise<void>)[] = [];
+const renewals = new WeakMap<SharedLimiter, () => Promise<unknown>>();
+
+/** For `afterEach`: stops what was started, the last first. */
+export async function stopAll(): Promise<void> {
+  for (const close of closing.splice(0).reverse()) await close();
+}
+
+/** A Redis that runs until `stopAll`. */
+export async function startOwnRedis(args: readonly string[] = []): Promise<RedisServer> {
+  const redis = await startRedis({ args });
+  closing.push(() => redis.stop());
+  return redis;
+}
+
+/** A limiter that is closed by `stopAll`. */
+export async function limiterOn(target: RedisTarget, processes = 1): Promise<SharedLimiter> {
+  const connection = new RedisConnection(target, log);
+  const store = new RedisLimitStore({ connection });
+  const limiter = new SharedLimiter({ store, clock: systemClock, log, replicas: processes, workers: 1 });
+  closing.push(() => {
+    limiter.close();
+    connection.close();
+  });
+  renewals.set(limiter, () => once(connection.client, "reconnecting"));
+  await connection.ready(2_000);
+  return limiter;
+}
+
+/** Waits until the limiter's connection has been given up for a new one. */
+export async function renewed(limiter: SharedLimiter): Promise<void> {
+  await renewals.get(limiter)!();
+}
+
+export const single = (port: number): RedisTarget => ({ kind: "single", url: `redis://127.0.0.1:${port}` });
+
+let subjects = 0;
+export const request = (perMinute = 1_000_000, subject = `subject ${++subjects}`): LimitRequest => ({
+  subject,
+  cost: 1,
+  limits: [{ name: "", perMinute, perDay: undefined }],
+});
+
+interface Timed extends LimitDecision {
+  readonly tookMs: number;
+}
+
+async function timed(limiter: SharedLimiter, asked = request()): Promise<Timed> {
+  const startMs = performance.now();
+  const decision = await limiter.decide(asked);
+  return { ...decision, tookMs: performance.now() - startMs };
+}
+
+async function callsOf(limiter: SharedLimiter, calls: number): Promise<Timed[]> {
+  const answers: Timed[] = [];
+  for (let call = 0; call < calls; call++) answers.push(await timed(limiter));
+  return answers;
+}
+
+/** Each call is answered, allowed and degraded; the first ones after the silence of 50 ms, all others without it. */
+export async function expectDegraded(limiter: SharedLimiter): Promise<void> {
+  const answers = await callsOf(limiter, 50);
+  expect(answers.every(({ allowed, degraded }) => allowed && degraded)).toBe(true);
+  const slow = answers.filter(({ tookMs }) => tookMs > 40);
+  expect(slow.length).toBeLessThanOrEqual(4);
+  for (const { tookMs } of slow) expect(tookMs).toBeLessThan(150);
+  expect(limiter.isDegraded()).toBe(true);
+}
+
+export async function expectBack(limiter: SharedLimiter): Promise<void> {
+  const sinceMs = performance.now();
+  await vi.waitFor(async () => expect((await limiter.decide(request())).degraded).toBe(false), {
+    timeout: BACK_WITHIN_MS + 1_000,
+    interval: 10,
+  });
+  expect(performance.now() - sinceMs).toBeLessThan(BACK_WITHIN_MS);
+}
+
+/** What somebody who looks at the server from outside is told. */
+export async function told<T>(port: number, ask: (redis: Redis) => Promise<T>): Promise<T> {
+  const observer = new Redis({ port, lazyConnect: true });
+  await observer.connect();
+  try {
+    return await ask(observer);
+  } finally {
+    observer.disconnect();
+  }
+}
+
+/** A node waits some seconds after its start before it takes writes, and until it has heard of all slots. */
+export async function clusterIsUp(port: number): Promise<void> {
+  const script = `local info = redis.call('CLUSTER', 'INFO')
+    return info:find('cluster_state:ok') and info:find('cluster_slots_ok:16384') and 1 or 0`;
+  await vi.waitFor(async () => expect(await redisCommand(port, "EVAL", script, "0")).toBe("1"), { timeout: 20_000 });
+}
+
+/** On a busy machine Redis itself may not run for 50 ms; then the next 50 calls count. */
+export async function expectHealthy(limiter: SharedLimiter): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const answers = await callsOf(limiter, 50);
+      expect(answers.every(({ allowed, degraded }) => allowed && !degraded)).toBe(true);
+    },
+    { timeout: 5_000 },
+  );
+}

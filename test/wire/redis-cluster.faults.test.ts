@@ -1,0 +1,107 @@
+/** What the limiter does on a Redis Cluster: passwords, slots that move, a node that is gone. Real nodes. */
+import { afterEach, describe, expect, it, vi } from "vitest";
+import type { RedisClusterTarget } from "../../src/redis/connection.ts";
+import {
+  BACK_WITHIN_MS,
+  clusterIsUp,
+  expectDegraded,
+  expectHealthy,
+  limiterOn,
+  request,
+  startOwnRedis,
+  stopAll,
+  told,
+} from "../support/redis-limiters.ts";
+import { type RedisServer, redisCommand } from "../support/redis-server.ts";
+import { canStart } from "../support/servers.ts";
+
+afterEach(stopAll);
+
+describe.skipIf(!canStart("redis"))("a cluster", () => {
+  async function startCluster(): Promise<readonly [RedisServer, RedisServer]> {
+    const args = [...["--cluster-enabled", "yes"], ...["--cluster-require-full-coverage", "no"]];
+    const nodes = [await startOwnRedis(args), await startOwnRedis(args)] as const;
+    await redisCommand(nodes[0].port, "CLUSTER", "ADDSLOTSRANGE", "0", "8191");
+    await redisCommand(nodes[1].port, "CLUSTER", "ADDSLOTSRANGE", "8192", "16383");
+    await redisCommand(nodes[0].port, "CLUSTER", "MEET", "127.0.0.1", `${nodes[1].port}`);
+    for (const { port } of nodes) await clusterIsUp(port);
+    return nodes;
+  }
+  const nodeId = (port: number) => told(port, async (redis) => `${await redis.cluster("MYID")}`);
+  const movedErrors = (port: number) =>
+    told(port, async (redis) => Number(/errorstat_MOVED:count=(\d+)/.exec(await redis.info("errorstats"))?.[1] ?? 0));
+  /** Of the first node, those that hold nothing. */
+  const emptySlots = (port: number) =>
+    told(port, async (redis) => {
+      const slots = Array.from({ length: 8192 }, (_, slot) => slot);
+      const counts = redis.pipeline();
+      for (const slot of slots) counts.cluster("COUNTKEYSINSLOT", slot);
+      const answers = await counts.exec();
+      return slots.filter((slot) => answers![slot]![1] === 0);
+    });
+  /** All at once, before the limiter looks again who has which slot, as it does each second. */
+  const giveSlots = (port: number, slots: readonly number[], to: string) =>
+    told(port, async (redis) => {
+      const gifts = redis.pipeline();
+      for (const slot of slots) gifts.cluster("SETSLOT", slot, "NODE", to);
+      const answers = await gifts.exec();
+      expect(answers!.map(([error]) => error)).toEqual(slots.map(() => null));
+    });
+  const target = (nodes: readonly RedisServer[]): RedisClusterTarget => ({
+    kind: "cluster",
+    nodes: nodes.map(({ port }) => ({ host: "127.0.0.1", port })),
+  });
+
+  it("that wants a password gets it at each node, and one that is not told it degrades all", async () => {
+    const nodes = await startCluster();
+    for (const { port } of nodes) await redisCommand(port, "CONFIG", "SET", "requirepass", "a password");
+    // The fault happened: whoever has no password is refused.
+    for (const { port } of nodes) await expect(redisCommand(port, "GET", "a")).rejects.toThrow("NOAUTH");
+    // The second node is found by the first.
+    const named = target(nodes.slice(0, 1));
+    const limiter = await limiterOn({ ...named, password: "a password" });
+    await expectHealthy(limiter);
+    await expectDegraded(await limiterOn(named));
+  });
+
+  it("that moves slots to another node is followed there, and no call is degraded for it", async () => {
+    const nodes = await startCluster();
+    const limiter = await limiterOn(target(nodes));
+    await expectHealthy(limiter);
+    const ids: string[] = [];
+    for (const { port } of nodes) ids.push(await nodeId(port));
+    // Slots without keys may change hands at once.
+    const moving = await emptySlots(nodes[0].port);
+    for (const { port } of [nodes[1], nodes[0]]) await giveSlots(port, moving, ids[1]!);
+    const subjects = Array.from({ length: 24 }, (_, at) => request(5, `moved ${at}`));
+    const decisions = await limiter.decideAll(subjects);
+    // The fault happened: some of them went to a node that sent them on.
+    expect(await movedErrors(nodes[0].port)).toBeGreaterThan(0);
+    expect(decisions.filter(({ degraded }) => degraded)).toEqual([]);
+    expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual(subjects.map(() => 4));
+  });
+
+  it("counts each subject on its node, and a node that is gone degrades only its own subjects", async () => {
+    const nodes = await startCluster();
+    const limiter = await limiterOn(target(nodes));
+    await expectHealthy(limiter);
+    const asked = Array.from({ length: 40 }, (_, at) => request(3, `cluster ${at}`));
+    const decisions = await limiter.decideAll([...asked, ...asked, ...asked, ...asked]);
+    expect(decisions.every(({ degraded }) => !degraded)).toBe(true);
+    expect(decisions.map(({ allowed }) => allowed)).toEqual(decisions.map((_, at) => at < 120));
+    await nodes[1].freeze();
+    const looks = asked.map((one) => ({ ...one, cost: 0 }));
+    await limiter.decideAll(looks);
+    await limiter.decideAll(looks);
+    await limiter.decideAll(looks);
+    const startMs = performance.now();
+    const without = await limiter.decideAll(looks);
+    expect(performance.now() - startMs).toBeLessThan(45);
+    const degraded = without.filter((decision) => decision.degraded).length;
+    expect(degraded).toBeGreaterThan(5);
+    expect(degraded).toBeLessThan(35);
+    nodes[1].resume();
+    await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: BACK_WITHIN_MS });
+    await expectHealthy(limiter);
+  });
+});
