@@ -50,7 +50,28 @@ export function createRooms(ground: Ground) {
   const tiers = new Tiers(ground.config.tiers);
   const audit = new PostgresAuditStore(ground.database);
   const refusals = new RefusalRecorder({ audit, clock: ground.clock, log: ground.log });
-  return { audit, refusals, ...createKeys(ground, tiers), ...createPeople(ground, tiers, refusals) };
+  const rooms = { audit, refusals, ...createKeys(ground, tiers), ...createPeople(ground, tiers, refusals) };
+  return { ...rooms, within: (signal: AbortSignal) => onDatabase(rooms, ground.database.within(signal)) };
+}
+
+type ManagedRooms = Pick<ReturnType<typeof createKeys>, "keyDeps"> & ReturnType<typeof createPeople>;
+
+/**
+ * What management uses, on another view of the database. What guards passwords stays as it is: who gives up an attempt
+ * has made it.
+ */
+function onDatabase({ keyDeps, authDeps, signingKeyDeps }: ManagedRooms, database: Database) {
+  return {
+    keyDeps: { ...keyDeps, store: new PostgresKeyStore(database) },
+    authDeps: {
+      ...authDeps,
+      users: new PostgresUserStore(database),
+      sessions: new PostgresSessionStore(database),
+      passwordResets: new PostgresPasswordResetStore(database),
+    },
+    signingKeyDeps: { ...signingKeyDeps, store: new PostgresSigningKeyStore(database) },
+    audit: new PostgresAuditStore(database),
+  };
 }
 
 /** API keys and service credentials. */

@@ -41,6 +41,7 @@ import { HealthRegistry } from "./rpc/health.ts";
 import { keyHandlers } from "./rpc/key-handlers.ts";
 import { Metrics } from "./rpc/metrics.ts";
 import { PageTokens } from "./rpc/page-token.ts";
+import { perCall } from "./rpc/per-call.ts";
 import { bind } from "./rpc/routes.ts";
 import { RpcServer } from "./rpc/server.ts";
 import { serviceCredentialHandlers } from "./rpc/service-credential-handlers.ts";
@@ -136,9 +137,8 @@ async function startLimiter({ config, clock, log }: ServiceOptions, stack: Async
   if (config.redis === undefined) return new LocalLimiter({ clock });
   const connection = new RedisConnection(config.redis, log);
   stack.defer(() => connection.close());
-  const store = new RedisLimitStore({ connection });
   const { replicas, workers } = config;
-  const limiter = new SharedLimiter({ store, clock, log, replicas, workers });
+  const limiter = new SharedLimiter({ store: new RedisLimitStore({ connection }), clock, log, replicas, workers });
   stack.defer(() => limiter.close());
   // A Redis that is up is waited for, so that the first calls are not degraded; one that is down stops no start.
   if (!(await connection.ready(REDIS_WAIT_MS))) {
@@ -155,26 +155,30 @@ function createServer(
   observer: CallObserver,
 ) {
   const pageTokens = new PageTokens(room.keyDeps.ring);
+  const { within, authDeps } = room;
+  // A replayed token ends its session, and a logout counts, though their client has gone.
+  const { refresh, logout } = authHandlers({ ...authDeps, pageTokens });
+  const auth = perCall((signal) => authHandlers({ ...within(signal).authDeps, pageTokens }));
   const bindings = [
-    bind(AuthService, authHandlers({ ...room.authDeps, pageTokens })),
+    bind(AuthService, { ...auth, refresh, logout }),
     bind(KeyService, {
-      ...keyHandlers({ ...room.keyDeps, pageTokens }),
+      ...perCall((signal) => keyHandlers({ ...within(signal).keyDeps, pageTokens })),
       ...verifyHandlers(room.verifyDeps),
       ...watchHandlers({ ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches() }),
     }),
     bind(AdminService, {
-      ...adminUserHandlers({ ...room.authDeps, pageTokens }),
-      ...serviceCredentialHandlers({ ...room.keyDeps, pageTokens }),
+      ...perCall((signal) => adminUserHandlers({ ...within(signal).authDeps, pageTokens })),
+      ...perCall((signal) => serviceCredentialHandlers({ ...within(signal).keyDeps, pageTokens })),
       ...adminKeyHandlers({ ...room.verifyDeps, audit: room.audit }),
-      ...signingKeyHandlers(room.signingKeyDeps),
-      ...auditHandlers({ audit: room.audit, pageTokens }),
+      ...perCall((signal) => signingKeyHandlers(within(signal).signingKeyDeps)),
+      ...perCall((signal) => auditHandlers({ ...within(signal), pageTokens })),
     }),
   ];
   const trusted = compileTrustedProxies(config.trustedProxies);
   const callers = new CallerResolver({
     looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
     openCredential: (token: string) => openCredential(room, token),
-    authenticateUser: (accessToken: string) => authenticateUser(room.authDeps, { accessToken }),
+    authenticateUser: (accessToken: string) => authenticateUser(authDeps, { accessToken }),
     databaseClock: room.keyDeps.databaseClock,
     used: (credentialId: string, atMs: number) => room.usage.used(credentialId, atMs),
     refused: (id, fault, head) => noteRefusedCredential(room.refusals, id, fault, clientIp(head, trusted)),

@@ -52,6 +52,8 @@ export async function login(
     noteDisabled(deps, found.user.id, input.clientIp);
     throw loginFailed();
   }
+  // It was the person: whatever becomes of the session, and whoever has given up by now, this was no failure.
+  await attempt.succeed();
   const session = await deps.sessions.begin({
     userId: found.user.id,
     passwordVersion: found.passwordVersion,
@@ -59,7 +61,6 @@ export async function login(
   });
   // Disabled, or given another password, since it was read.
   if (session === undefined) throw loginFailed();
-  await attempt.succeed();
   const tokens = await tokenPairOf(deps, session);
   await rehash(deps, place, found, password);
   return { user: found.user, tokens };

@@ -94,7 +94,9 @@ export function invalidField(field: string, description: string, reason?: string
   return invalidFields([violation]);
 }
 
+/** The text is the first fault and how many more there are; the violations are all of them. */
 export function invalidFields(violations: readonly Violation[]): DomainError {
-  const text = violations.map((violation) => `${violation.field}: ${violation.description}`).join("; ");
+  const [first, ...others] = violations.map((violation) => `${violation.field}: ${violation.description}`);
+  const text = others.length === 0 ? first! : `${first}; and ${others.length} more`;
   return new DomainError("INVALID_FIELD", text, { violations });
 }

@@ -7,6 +7,7 @@ import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
 import { DomainError } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
+import { endWith } from "./call-end.ts";
 import { faultOf, toDomainError } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { withMigrationLock } from "./migration-lock.ts";
@@ -67,18 +68,22 @@ export class Database {
   readonly #orm: MikroORM;
   /** Hot reads have connections of their own that fail fast; PGlite has one connection for all. */
   readonly #reads: MikroORM;
-  readonly #target: DatabaseTarget;
-  readonly #timeShiftMs: () => number;
-  readonly #onChanges: (changes: readonly Change[]) => void;
+  readonly #options: DatabaseOptions;
   readonly #unlock: () => void;
+  readonly #signal: AbortSignal | undefined;
 
-  private constructor(orm: MikroORM, reads: MikroORM, options: DatabaseOptions, unlock: () => void) {
+  private constructor(
+    orm: MikroORM,
+    reads: MikroORM,
+    options: DatabaseOptions,
+    unlock: () => void,
+    signal?: AbortSignal,
+  ) {
     this.#orm = orm;
     this.#reads = reads;
-    this.#target = options.target;
-    this.#onChanges = options.onChanges ?? (() => {});
-    this.#timeShiftMs = options.timeShiftMs ?? (() => 0);
+    this.#options = options;
     this.#unlock = unlock;
+    this.#signal = signal;
   }
 
   /** @throws DATABASE_UNAVAILABLE, or an Error that says who holds the folder of the embedded database */
@@ -115,11 +120,19 @@ export class Database {
 
   /** Runs `work` while no other process migrates or does anything else exclusively. The embedded database has no other. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return this.#target.kind === "embedded" ? work() : withMigrationLock(this.#target.url, work);
+    return this.target.kind === "embedded" ? work() : withMigrationLock(this.target.url, work);
   }
 
   get target(): DatabaseTarget {
-    return this.#target;
+    return this.#options.target;
+  }
+
+  /**
+   * The same database as one call sees it: once the signal has aborted, `transact` and `run` start no further statement
+   * and don't COMMIT, but reject with its reason.
+   */
+  within(signal: AbortSignal): Database {
+    return new Database(this.#orm, this.#reads, this.#options, this.#unlock, signal);
   }
 
   /**
@@ -128,13 +141,16 @@ export class Database {
    */
   async transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
+      this.#signal?.throwIfAborted();
       try {
         const changes: Change[] = [];
         const root = this.#orm.em.fork() as SqlEntityManager;
         const result = await root.transactional(async (em) => work(await this.#begin(em as SqlEntityManager, changes)));
-        if (changes.length > 0) this.#onChanges(changes);
+        if (changes.length > 0) this.#options.onChanges?.(changes);
         return result;
       } catch (error) {
+        // The ORM takes it for the driver's, and wraps it.
+        this.#signal?.throwIfAborted();
         if (attempt < MAX_ATTEMPTS && faultOf(error) === "conflict") continue;
         throw toDomainError(error);
       }
@@ -149,19 +165,20 @@ export class Database {
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     const answer = this.#execute(this.#reads, onPrimary(sql, this.now), parameters);
-    const found = await (this.#target.kind === "embedded" ? answer : inTime(answer));
+    const found = await (this.target.kind === "embedded" ? answer : inTime(answer));
     refuseStandby(found);
     return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
   }
 
   /** One statement, with the time that management may take; it may write. */
   async run(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    this.#signal?.throwIfAborted();
     return this.#execute(this.#orm, sql, parameters);
   }
 
   /** SQL for the database's time. Constant but in tests. */
   get now(): string {
-    const shiftMs = this.#timeShiftMs();
+    const shiftMs = this.#options.timeShiftMs?.() ?? 0;
     return shiftMs === 0 ? "statement_timestamp()" : `(statement_timestamp() + interval '${shiftMs} milliseconds')`;
   }
 
@@ -186,6 +203,7 @@ export class Database {
   }
 
   async #begin(em: SqlEntityManager, changes: Change[]): Promise<Transaction> {
+    if (this.#signal !== undefined) endWith(this.#signal, em);
     const rows = await em.execute<Row[]>(`select ${ms(this.now)} as now, pg_is_in_recovery() as in_recovery`);
     refuseStandby(rows);
     return {

@@ -3,6 +3,7 @@
  * frozen plain records. The same entities and migrations run on PostgreSQL and on PGlite.
  *
  *   database.ts     connections, transactions, the database's time
+ *   call-end.ts     a transaction ends with the call that it is for
  *   conflicts.ts    from a driver's error to what the rooms understand
  *   *-store.ts      one store each, implementing the interface that a room declares
  *   migrations/     the schema, in order

@@ -8,6 +8,7 @@ import { Deadlines } from "./deadlines.ts";
 import { amendCodecError, codeName, toConnectError, toDomainError } from "./errors.ts";
 import { LiveCall, type LiveCallDeps } from "./live-call.ts";
 import type { AccessRule, Route, StreamRoute, UnaryRoute } from "./routes.ts";
+import { WaitingCalls } from "./waiting-calls.ts";
 
 export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   readonly log: Log;
@@ -52,8 +53,9 @@ const STREAM_GRACE_MS = 250;
  */
 export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;
-  /** The oldest first. */
   readonly #live = new Set<LiveCall>();
+  /** Unary calls only. */
+  readonly #waiting = new WaitingCalls<LiveCall>();
   #strangersStreams = 0;
   #draining = false;
 
@@ -105,7 +107,7 @@ export class Concerns {
   run(call: LiveCall, request: unknown): unknown {
     // The client may have gone while its message was read.
     if (call.failure !== undefined) throw call.failure;
-    call.hasMessage = true;
+    this.#waiting.delete(call);
     const response = (call.route as UnaryRoute).handler(request, call);
     if (response instanceof Promise) return response.then((settled) => this.#succeed(call, settled));
     return this.#succeed(call, response);
@@ -186,6 +188,7 @@ export class Concerns {
     }
     if (this.#live.size >= maxCalls && !this.#giveWay()) throw tooManyCalls();
     this.#live.add(call);
+    if (call.route.kind === "unary") this.#waiting.add(call);
   }
 
   /**
@@ -193,17 +196,17 @@ export class Concerns {
    * only opens calls must not take the room of those who mean them. False if every call has its message.
    */
   #giveWay(): boolean {
-    for (const call of this.#live) {
-      if (call.route.kind !== "unary" || call.hasMessage) continue;
-      this.#live.delete(call);
-      call.abort(tooManyCalls());
-      return true;
-    }
-    return false;
+    const call = this.#waiting.oldest;
+    if (call === undefined) return false;
+    this.#waiting.delete(call);
+    this.#live.delete(call);
+    call.abort(tooManyCalls());
+    return true;
   }
 
   #leaveRoom(call: LiveCall): void {
     this.#live.delete(call);
+    this.#waiting.delete(call);
     if (call.isCounted) this.#strangersStreams--;
   }
 

@@ -221,9 +221,10 @@ function isRpc(request: WireRequest): boolean {
 /** UNIMPLEMENTED, as the protocol has it for a method that nobody has heard of. */
 function refuseUnknown(request: WireRequest, response: WireResponse): void {
   const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
-  const contentType = request.headers["content-type"]!;
+  // Without what follows it: that may be as long as a header can be.
+  const contentType = GRPC_TYPE.exec(request.headers["content-type"]!)?.[0].replace(/[+;]$/, "");
   dropRestWhenAnswered(request, response);
-  if (GRPC_TYPE.test(contentType)) {
+  if (contentType !== undefined) {
     setHead(response, 200, setTrailerStatus(new Headers({ "content-type": contentType }), error));
     endAnswer(response);
   } else {

@@ -10,6 +10,7 @@ import {
 } from "../gen/google/rpc/error_details_pb.ts";
 import type { StatusSchema } from "../gen/google/rpc/status_pb.ts";
 import { DomainError, type Reason } from "../lib/errors.ts";
+import { boundedText, boundedViolations } from "./error-size.ts";
 
 /** How one reason looks on the wire, and what docs/ERRORS.md says of it. */
 export interface ErrorRow {
@@ -25,7 +26,10 @@ export const ERROR_DOMAIN = "latchkey";
 
 /** Every reason with its gRPC code: the only place where the two meet. docs/ERRORS.md is generated from it. */
 export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
-  INVALID_FIELD: row("INVALID_ARGUMENT", "A field of the request is wrong; the BadRequest detail names each one."),
+  INVALID_FIELD: row(
+    "INVALID_ARGUMENT",
+    "A field of the request is wrong; the BadRequest detail names each one, of many the first 16 at most.",
+  ),
   REQUEST_ID_REUSED: row("INVALID_ARGUMENT", "This request_id was used within 24 h with other parameters."),
   MESSAGE_INVALID: row(
     "INVALID_ARGUMENT",
@@ -190,11 +194,11 @@ function detailsOf(error: DomainError): Detail[] {
   const { reason, metadata, violations, retryAfterMs } = error;
   const details = [detail(ErrorInfoSchema, { domain: ERROR_DOMAIN, reason, metadata: { ...metadata } })];
   if (violations.length > 0 && ERRORS[reason].code === "INVALID_ARGUMENT") {
-    details.push(detail(BadRequestSchema, { fieldViolations: violations.map((violation) => ({ ...violation })) }));
+    details.push(detail(BadRequestSchema, { fieldViolations: boundedViolations(violations) }));
   }
   const quotaSubject = QUOTA_SUBJECTS[reason];
   if (quotaSubject !== undefined) {
-    const violation = { subject: metadata[quotaSubject] ?? "", description: error.message };
+    const violation = { subject: metadata[quotaSubject] ?? "", description: textOf(error) };
     details.push(detail(QuotaFailureSchema, { violations: [violation] }));
   }
   if (retryAfterMs !== undefined) details.push(detail(RetryInfoSchema, { retryDelay: duration(retryAfterMs) }));
@@ -215,7 +219,7 @@ function numberOf(error: DomainError): number {
 }
 
 function textOf(error: DomainError): string {
-  return error.reason === "INTERNAL" ? INTERNAL_TEXT : error.message;
+  return error.reason === "INTERNAL" ? INTERNAL_TEXT : boundedText(error.message);
 }
 
 function row(code: GrpcCode, doc: string): ErrorRow {

@@ -4,6 +4,7 @@ const KEYS = ["test/contract/key-store.test.ts", "test/contract/key-secret-moves
 const SESSIONS = ["test/contract/session-store.test.ts"];
 const USERS = ["test/contract/user-store.test.ts"];
 const RESETS = ["test/contract/password-reset-store.test.ts"];
+const CALL_END = ["test/contract/call-end.test.ts"];
 
 /** Conditions and locks of the statements for keys, sessions and reset tokens. */
 export const POSTGRES_MUTANTS = [
@@ -228,6 +229,20 @@ export const POSTGRES_MUTANTS = [
       search: 'if (row.state !== "active") return { kind: "user_disabled" };',
       replacement: "",
       why: "an operator sends out what does not work",
+    },
+  ]),
+  ...mutantsOf("src/postgres/call-end.ts", CALL_END, [
+    {
+      name: "statements of calls that are over",
+      search: "    signal.throwIfAborted();\n    return executeQuery",
+      replacement: "    return executeQuery",
+      why: "work goes on for a caller who has gone",
+    },
+    {
+      name: "COMMIT of calls that are over",
+      search: "    signal.throwIfAborted();\n    return commit",
+      replacement: "    return commit",
+      why: "a key is issued of which nobody knows",
     },
   ]),
 ];

@@ -169,8 +169,8 @@ export const RPC_MUTANTS = [
     [
       {
         name: "internal faults in their own words",
-        search: 'error.reason === "INTERNAL" ? INTERNAL_TEXT : error.message',
-        replacement: "error.message",
+        search: 'error.reason === "INTERNAL" ? INTERNAL_TEXT : boundedText(error.message)',
+        replacement: "boundedText(error.message)",
         why: "a statement or a secret goes out with an error",
       },
       {

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { DomainError, type Reason } from "../../src/lib/errors.ts";
 import { codeName, ERRORS, toConnectError, toRpcStatus } from "../../src/rpc/errors.ts";
+import { errorTrailers } from "../../src/rpc/grpc-status.ts";
 
 const REASONS = Object.keys(ERRORS) as Reason[];
 
@@ -58,6 +59,16 @@ test.each(REASONS)("%s has its code, its text and exactly one ErrorInfo, as an e
   expect(status).toMatchObject({ code: connectError.code, message: text });
   const infos = status.details!.map((detail) => anyUnpack(detail as never, ErrorInfoSchema)).filter(Boolean);
   expect(infos).toMatchObject([info]);
+});
+
+test.each(REASONS)("%s is below 6 KiB on the wire however much it says", (reason) => {
+  const violations = Array.from({ length: 1000 }, () => ({ field: "漢".repeat(500), description: "🗝".repeat(500) }));
+  const error = new DomainError(reason, "a漢🗝".repeat(5000), { violations, retryAfterMs: 1 });
+  const trailers = errorTrailers(toConnectError(error));
+  const bytes = Object.entries(trailers).reduce((sum, [name, value]) => sum + name.length + value.length + 32, 0);
+  expect(bytes).toBeLessThan(6 * 1024);
+  // What is cut is cut between characters.
+  expect(decodeURIComponent(trailers["grpc-message"]!)).toMatch(/^(internal error|(a漢🗝)+a?漢?…)$/u);
 });
 
 test.each([

@@ -1,14 +1,17 @@
 /** Deadlines while statements hang, on real PostgreSQL: behind a lock, and behind a wire that swallows everything. */
 import { setTimeout as pause } from "node:timers/promises";
+import { type CallOptions, type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import pg from "pg";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
 import { canStart } from "../support/servers.ts";
-import { clientOf } from "../support/service.ts";
+import { clientOf, PASSWORD } from "../support/service.ts";
 import type { Cast, IssuedKey } from "../support/service-process.ts";
 
 /** Promised over the deadline, and what a busy machine adds. */
@@ -149,6 +152,193 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
     // The fault happened: whoever had a query on it is gone.
     const after = await readers(postgres);
     expect(before.filter((pid) => !after.includes(pid)).length).toBeGreaterThan(0);
+  });
+});
+
+describe.skipIf(!canStart("postgres"))("a management call that waits for a lock", () => {
+  let postgres: PostgresServer;
+  let fleet: Fleet;
+  let cast: Cast;
+  let database: pg.Client;
+  let key: IssuedKey;
+
+  beforeAll(async () => {
+    postgres = await startPostgres();
+    fleet = await startFleet({ DATABASE_URL: postgres.url() });
+    cast = await fleet.cast();
+    [key] = (await cast.issue(1)) as [IssuedKey];
+    database = await connected(postgres);
+  });
+  afterAll(async () => {
+    await database?.end();
+    await fleet?.stop();
+    await postgres?.stop();
+  });
+
+  /** Each with what it waits for: a row in the middle of its transaction, or the trail, which it writes last. */
+  const LOCKS = {
+    "its owner's row": "select 1 from users for update",
+    "its key's row": "select 1 from api_keys for update",
+    "the audit trail": "lock table audit_events in exclusive mode",
+  } as const;
+  type Lock = keyof typeof LOCKS;
+  const CALLS = {
+    IssueKey: (client: Client<typeof KeyService>, options: CallOptions) => client.issueKey({ name: "late" }, options),
+    RotateKey: (client: Client<typeof KeyService>, options: CallOptions) =>
+      client.rotateKey({ keyId: key.id }, options),
+  } as const;
+  const TRANSPORTS = {
+    "the unary lane": () => createGrpcTransport({ baseUrl: `http://${fleet.service.address}` }),
+    "the Connect lane": () =>
+      createConnectTransport({ baseUrl: `http://${fleet.service.address}`, httpVersion: "1.1" }),
+  } as const;
+
+  interface LateCall {
+    /** What the caller was told: the name of a code, or OK. */
+    readonly said: string;
+    /** Whether the call left a mark in the database. */
+    readonly isCommitted: boolean;
+  }
+
+  /** Makes the call while what it needs is locked. It is released once the caller knows, and before the statement gives up. */
+  async function callLate(
+    method: keyof typeof CALLS,
+    lock: Lock,
+    lane: keyof typeof TRANSPORTS,
+    giveUp: "by its deadline" | "by itself" | "never",
+  ): Promise<LateCall> {
+    const client = createClient(KeyService, TRANSPORTS[lane]());
+    const headers = { authorization: `Bearer ${cast.ownerToken}` };
+    const patience = new AbortController();
+    const before = await marks();
+    await database.query("begin");
+    await database.query(LOCKS[lock]);
+    const options = giveUp === "by its deadline" ? { timeoutMs: STATEMENT_DEADLINE_MS } : { signal: patience.signal };
+    const call = CALLS[method](client, { headers, ...options }).then(
+      () => "OK",
+      (error) => Code[ConnectError.from(error).code],
+    );
+    await expect.poll(waiting, { timeout: 5000 }).toBe("1");
+    if (giveUp === "by itself") patience.abort();
+    if (giveUp !== "never") await call;
+    // The service has heard of it, and the fault goes on: the statement waits still.
+    if (giveUp !== "never") await expect.poll(ended, { timeout: 5000 }).toBeGreaterThan(0);
+    expect(await waiting()).toBe("1");
+    await database.query("rollback");
+    const said = await call;
+    await expect.poll(busy, { timeout: 5000 }).toBe("0");
+    return { said, isCommitted: (await marks()) !== before };
+  }
+
+  const databaseAway = async () => {
+    const text = await (await fetch(`http://${fleet.service.opsAddress}/metrics`)).text();
+    return /^latchkey_database_away (\d)/m.exec(text)?.[1];
+  };
+  const waiting = () =>
+    postgres.sql(
+      "select count(*) from pg_stat_activity where application_name = 'latchkey' and wait_event_type = 'Lock'",
+    );
+  const busy = () =>
+    postgres.sql("select count(*) from pg_stat_activity where application_name = 'latchkey' and state <> 'idle'");
+  /** Grows with each transaction that a call commits. */
+  const marks = () =>
+    postgres.sql(`select (select count(*) from api_keys) + (select count(*) from key_secrets)
+      + (select count(*) from audit_events) + (select count(*) from changes)`);
+  let endedBefore = 0;
+  const late = () => fleet.service.output().match(/"code":"(DEADLINE_EXCEEDED|CANCELLED)"/g)?.length ?? 0;
+  const ended = () => late() - endedBefore;
+  beforeEach(() => {
+    endedBefore = late();
+  });
+
+  const CASES = [
+    ["IssueKey", "its owner's row"],
+    ["IssueKey", "the audit trail"],
+    ["RotateKey", "its key's row"],
+    ["RotateKey", "the audit trail"],
+  ] as const;
+  const LANES = Object.keys(TRANSPORTS) as (keyof typeof TRANSPORTS)[];
+
+  it("is no outage, however many give up: reads go on, and nothing is served for stale", async () => {
+    for (const giveUp of ["by its deadline", "by itself", "by its deadline", "by itself"] as const) {
+      await callLate("IssueKey", "its owner's row", "the unary lane", giveUp);
+    }
+    expect(await databaseAway()).toBe("0");
+    const [unasked] = await cast.issue(1);
+    const verifier = clientOf(fleet.service.address, KeyService, cast.verifier);
+    const asked = await answerTo(() => verifier.verifyKey({ apiKey: unasked!.raw, cost: 0 }));
+    expect(asked).toMatchObject({ said: "VALID" });
+    // The control: what does count as one is a read that the database does not answer.
+    const [cold] = await cast.issue(1);
+    await database.query("begin");
+    await database.query("lock table key_secrets in access exclusive mode");
+    const refused = await answerTo(() => verifier.verifyKey({ apiKey: cold!.raw, cost: 0 }));
+    const away = await databaseAway();
+    await database.query("rollback");
+    expect([refused.said, away]).toEqual(["Unavailable", "1"]);
+    await expect.poll(databaseAway, { timeout: 5000 }).toBe("0");
+  });
+
+  // What the caller asks for is given up with him; what guards others against him is not (docs/adr/0016).
+  it("ends the session of a refresh token that is used again, though its client has gone", async () => {
+    const auth = clientOf(fleet.service.address, AuthService);
+    const email = "replayed@example.com";
+    const { tokens } = await auth.register({ email, password: PASSWORD });
+    const { refreshToken } = tokens!;
+    const second = await auth.refresh({ refreshToken });
+    const { tokens: third } = await auth.refresh({ refreshToken: second.tokens!.refreshToken });
+    await database.query("begin");
+    await database.query("select 1 from sessions for update");
+    const replay = auth.refresh({ refreshToken }, { timeoutMs: STATEMENT_DEADLINE_MS });
+    await expect(replay).rejects.toMatchObject({ code: Code.DeadlineExceeded });
+    expect(await waiting()).toBe("1");
+    await database.query("rollback");
+    await expect.poll(busy, { timeout: 5000 }).toBe("0");
+    const refused = auth.refresh({ refreshToken: third!.refreshToken });
+    await expect(refused).rejects.toMatchObject({ code: Code.Unauthenticated });
+  });
+
+  it("counts a wrong password, and no right one, of a client that has gone before it was told", async () => {
+    const auth = clientOf(fleet.service.address, AuthService);
+    const email = "impatient@example.com";
+    await auth.register({ email, password: PASSWORD });
+    const failures = () => postgres.sql("select coalesce(sum(failures), 0) from login_networks");
+    const sessions = () => postgres.sql("select count(*) from sessions");
+    const [failuresBefore, sessionsBefore] = [await failures(), await sessions()];
+    /** Gives up while the statement waits that comes behind the hash. */
+    const tryIn = async (password: string, lock: string) => {
+      await database.query("begin");
+      await database.query(lock);
+      const patience = new AbortController();
+      const login = auth.login({ email, password }, { signal: patience.signal });
+      const given = expect(login).rejects.toMatchObject({ code: Code.Canceled });
+      await expect.poll(waiting, { timeout: 5000 }).toBe("1");
+      patience.abort();
+      await given;
+      await database.query("rollback");
+      await expect.poll(busy, { timeout: 5000 }).toBe("0");
+    };
+    await tryIn(PASSWORD, "lock table sessions in exclusive mode");
+    expect([await failures(), await sessions()]).toEqual([failuresBefore, sessionsBefore]);
+    await tryIn("a password that is wrong 12", "lock table login_networks in exclusive mode");
+    await expect.poll(failures, { timeout: 5000 }).toBe(String(Number(failuresBefore) + 1));
+  });
+
+  describe.each(LANES)("over %s", (lane) => {
+    it.each(CASES)("%s behind %s commits nothing once its caller was told DEADLINE_EXCEEDED", async (method, lock) => {
+      const call = await callLate(method, lock, lane, "by its deadline");
+      expect(call).toEqual({ said: "DeadlineExceeded", isCommitted: false });
+    });
+
+    it.each(CASES)("%s behind %s commits nothing once its client has gone", async (method, lock) => {
+      const call = await callLate(method, lock, lane, "by itself");
+      expect(call).toEqual({ said: "Canceled", isCommitted: false });
+    });
+
+    // The control: what waits for the same lock with a caller that waits is done.
+    it.each(CASES)("%s behind %s is carried out for a caller that waits", async (method, lock) => {
+      expect(await callLate(method, lock, lane, "never")).toEqual({ said: "OK", isCommitted: true });
+    });
   });
 });
 

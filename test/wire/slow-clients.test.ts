@@ -46,6 +46,42 @@ describe("a call whose message does not come", () => {
     expect(wire.server.callsInFlight).toBe(1);
   });
 
+  test("gives way in its turn, also when calls between have gone on", async () => {
+    const gate = Promise.withResolvers<void>();
+    let running = 0;
+    const { auth } = await start({
+      auth: {
+        login: async () => {
+          running++;
+          await gate.promise;
+          return {};
+        },
+        logout: async () => ({}),
+      },
+      deps: { maxCalls: 3 },
+    });
+    using slow = await connectRaw(wire.port);
+    const open = (id: number) => slow.send(frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN)));
+    const goOn = (id: number) => slow.send(frame(DATA, END_STREAM, id, grpcMessage(new Uint8Array())));
+    for (const id of [1, 3, 5]) await open(id);
+    await until(() => wire.server.callsInFlight === 3);
+    await goOn(3);
+    await until(() => running === 1);
+    await auth.logout({});
+    await open(7);
+    await until(() => wire.server.callsInFlight === 3);
+    await auth.logout({});
+    const refused = ["AuthService.Login", "RESOURCE_EXHAUSTED"];
+    const served = ["AuthService.Logout", "OK"];
+    expect(wire.finished).toEqual([refused, served, refused, served]);
+    // It was 1 and then 5: 3 has gone on, and 7 is the newest.
+    await goOn(7);
+    await until(() => running === 2);
+    gate.resolve();
+    await until(() => wire.finished.length === 6);
+    expect(wire.finished.slice(4)).toEqual(Array(2).fill(["AuthService.Login", "OK"]));
+  });
+
   test("is refused while all others have theirs", async () => {
     const gate = Promise.withResolvers<void>();
     let running = 0;

@@ -1,0 +1,238 @@
+/**
+ * What errors take on the wire. grpc-java refuses a call with more than 8 KiB of metadata, and gRPC's C core begins to:
+ * the client would see a fault of the connection where the service said what is wrong with the request.
+ */
+import { once } from "node:events";
+import { type ClientHttp2Session, connect } from "node:http2";
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  fromJson,
+  type JsonObject,
+  type JsonValue,
+  ScalarType,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Code } from "../../src/gen/google/rpc/code_pb.ts";
+import { BadRequestSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
+import { StatusSchema } from "../../src/gen/google/rpc/status_pb.ts";
+import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeySchema } from "../../src/gen/latchkey/v1/key_pb.ts";
+import { IssueKeyRequestSchema, KeyService, VerifyKeyRequestSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { grpcMessage } from "../support/raw-http2.ts";
+import { type Person, startTestService, type TestService } from "../support/service.ts";
+import { grpcTrailers } from "../support/wire-server.ts";
+
+/** Promised, with room below what clients refuse. */
+const MOST_BYTES = 6 * 1024;
+/** Unary gRPC goes the short way, but for a client that says that it may compress: that is Connect's. */
+const LANES = { unary: {}, connect: { "grpc-encoding": "gzip" } } as const;
+type Lane = keyof typeof LANES;
+
+interface Failure {
+  readonly code: number;
+  /** Of all headers and trailers, as HTTP/2 counts them (RFC 9113, 6.5.2): each with 32 more. */
+  readonly bytes: number;
+  readonly message: string;
+  readonly fields: readonly string[];
+}
+
+let service: TestService;
+let session: ClientHttp2Session;
+let person: Person;
+let keyId: string;
+beforeAll(async () => {
+  service = await startTestService();
+  session = connect(`http://${service.address}`);
+  const issued = await service.newKey();
+  person = issued.person;
+  keyId = issued.key!.id;
+});
+afterAll(async () => {
+  session?.destroy();
+  await service?.[Symbol.asyncDispose]();
+});
+
+/** How a call ends that fails; undefined for one that does not. */
+async function failureOf(
+  method: DescMethod,
+  message: Uint8Array,
+  lane: Lane,
+  credential: string,
+): Promise<Failure | undefined> {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": `/${method.parent.typeName}/${method.name}`,
+    "content-type": "application/grpc",
+    authorization: `Bearer ${credential}`,
+    ...LANES[lane],
+  });
+  let headBytes = 0;
+  stream.on("response", (headers) => {
+    if (headers["grpc-status"] === undefined) headBytes = sizeOf(headers);
+  });
+  stream.end(grpcMessage(message));
+  // Of a stream the first message says enough.
+  const begun = method.methodKind === "unary" ? stream.resume() && [] : [once(stream, "data").then(() => undefined)];
+  const trailers = await Promise.race([grpcTrailers(stream), ...begun]);
+  stream.close();
+  if (trailers === undefined || trailers["grpc-status"] === "0") return undefined;
+  const bytes = Buffer.from(String(trailers["grpc-status-details-bin"]), "base64");
+  const status = fromBinary(StatusSchema, bytes);
+  const violations = status.details.flatMap((any) => anyUnpack(any, BadRequestSchema)?.fieldViolations ?? []);
+  expect(decodeURIComponent(String(trailers["grpc-message"]))).toBe(status.message);
+  return {
+    code: status.code,
+    bytes: headBytes + sizeOf(trailers),
+    message: status.message,
+    fields: violations.map(({ field }) => field),
+  };
+}
+
+function sizeOf(fields: Readonly<Record<string, unknown>>): number {
+  return Object.entries(fields).reduce((sum, [name, value]) => sum + name.length + String(value).length + 32, 0);
+}
+
+/** `n` texts that no rule of any field allows, all different, of characters that take the most when they are escaped. */
+function badTexts(n: number): string[] {
+  return Array.from({ length: n }, (_, index) => `\u0001漢字 ${index}`);
+}
+
+/** Names that are allowed, as long as they may be, with values that are not. */
+const BAD_METADATA = Object.fromEntries(
+  Array.from({ length: 32 }, (_, index) => [`${"🗝".repeat(62)}${String(index).padStart(2, "0")}`, "\u0001"]),
+);
+
+/** A message with every field filled, and none of it as it should be, but for the fields that `given` has. */
+function worst(desc: DescMessage, given: JsonObject = {}): JsonObject {
+  const bad = desc.fields
+    // Of a oneof only one may be there.
+    .filter((field) => field.oneof === undefined || field.oneof.fields[0] === field)
+    .map((field): [string, JsonValue] => [field.jsonName, worstValue(field)]);
+  return { ...Object.fromEntries(bad), ...given };
+}
+
+function worstValue(field: DescField): JsonValue {
+  switch (field.fieldKind) {
+    case "list":
+      return field.listKind === "message" ? Array(8).fill(worstMessage(field.message)) : badTexts(64);
+    case "map":
+      return BAD_METADATA;
+    case "message":
+      return worstMessage(field.message);
+    case "enum":
+      return 99;
+    case "scalar":
+      return worstScalar(field.scalar);
+  }
+}
+
+function worstScalar(type: ScalarType): JsonValue {
+  switch (type) {
+    case ScalarType.STRING:
+      return `\u0001${"漢".repeat(300)}`;
+    case ScalarType.BOOL:
+      return true;
+    default:
+      return -1;
+  }
+}
+
+function worstMessage(desc: DescMessage): JsonValue {
+  switch (desc.typeName) {
+    case "google.protobuf.Timestamp":
+      return "0001-01-01T00:00:00Z";
+    case "google.protobuf.Duration":
+      return "-1s";
+    case "google.protobuf.FieldMask":
+      return "x".repeat(4000);
+    default:
+      return worst(desc);
+  }
+}
+
+/**
+ * Everything wrong at once, too much of everything, and each field wrong alone, because some faults are found before
+ * others are looked for.
+ */
+function badRequests({ input }: DescMethod, given: JsonObject): Uint8Array[] {
+  const all = worst(input, given);
+  const lists = input.fields.filter((field) => field.fieldKind === "list" && field.listKind === "scalar");
+  const tooMany = Object.fromEntries(lists.map(({ jsonName }) => [jsonName, badTexts(300)]));
+  const alone = Object.entries(all).map(([name, value]) => ({ ...given, [name]: value }));
+  return [all, { ...all, ...tooMany }, ...alone].map((json) => toBinary(input, fromJson(input, json)));
+}
+
+/** What a request needs to get as far as the faults that are many. */
+function given(method: DescMethod): JsonObject {
+  switch (method.name) {
+    case "CreateUser":
+    case "Register":
+      return { email: "someone@example.com" };
+    case "UpdateKey": {
+      const updateMask = "name,description,scopes,metadata,allowedIps,allowedMethods,expireTime,tier,limits";
+      return { key: worst(KeySchema, { id: keyId }), updateMask };
+    }
+    case "UpdateUser":
+      return { updateMask: "tier,scopes,displayName" };
+    default:
+      return {};
+  }
+}
+
+const METHODS = [AuthService, KeyService, AdminService, Health].flatMap(({ methods }: DescService) =>
+  // A watch of health tells of an unknown service and goes on, and a logout with any token is well.
+  methods.filter(({ parent, name }) => (parent !== Health || name === "Check") && name !== "Logout"),
+);
+
+describe.each(Object.keys(LANES) as Lane[])("over the %s lane", (lane) => {
+  test.each(METHODS.map((method): [string, DescMethod] => [method.name, method]))(
+    "no error of %s has more than 6 KiB of headers and trailers, whatever the request",
+    async (_name, method) => {
+      const credentials = [service.admin, person.tokens.accessToken];
+      const calls = badRequests(method, given(method)).flatMap((request) =>
+        credentials.map((credential) => failureOf(method, request, lane, credential)),
+      );
+      const failures = (await Promise.all(calls)).filter((failure) => failure !== undefined);
+      expect(failures.length).toBeGreaterThan(0);
+      expect(failures.map(({ code }) => code)).not.toContain(Code.RESOURCE_EXHAUSTED);
+      expect(Math.max(...failures.map(({ bytes }) => bytes))).toBeLessThan(MOST_BYTES);
+    },
+  );
+
+  test("of many faults the first is the text, which counts the others, and the first 16 are named", async () => {
+    const requiredScopes = Array.from({ length: 64 }, (_, index) => `a b${index}`);
+    const request = toBinary(VerifyKeyRequestSchema, create(VerifyKeyRequestSchema, { requiredScopes }));
+    expect(await failureOf(KeyService.method.verifyKey, request, lane, service.admin)).toMatchObject({
+      code: Code.INVALID_ARGUMENT,
+      message: "required_scopes[0]: must be 1 to 128 visible ASCII characters without spaces; and 63 more",
+      fields: Array.from({ length: 16 }, (_, index) => `required_scopes[${index}]`),
+    });
+  });
+
+  test("of names that are as long as they may be as many are named as there is room for, the first in any case", async () => {
+    const json = { name: "a key", metadata: BAD_METADATA };
+    const request = toBinary(IssueKeyRequestSchema, fromJson(IssueKeyRequestSchema, json));
+    const failure = await failureOf(KeyService.method.issueKey, request, lane, person.tokens.accessToken);
+    expect(failure?.message).toMatch(/^metadata\["🗝+00"\]: must not contain control characters; and 31 more$/u);
+    expect(failure?.fields.length).toBeGreaterThan(4);
+  });
+});
+
+test("a client's content type, which may be as long as it likes, is not repeated to it", async () => {
+  const contentType = `application/grpc+${"x".repeat(7000)}`;
+  const stream = session.request({ ":method": "POST", ":path": "/no/Method", "content-type": contentType });
+  stream.end();
+  stream.resume();
+  const trailers = await grpcTrailers(stream);
+  expect(trailers["grpc-status"]).toBe(String(Code.UNIMPLEMENTED));
+  expect(sizeOf(trailers)).toBeLessThan(MOST_BYTES);
+});
