@@ -11,7 +11,7 @@ import type { DatabaseBreaker } from "./changes/database-breaker.ts";
 import type { DatabaseClock } from "./changes/database-clock.ts";
 import { RecordCache } from "./changes/record-cache.ts";
 import type { Config } from "./config.ts";
-import { type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "./keys/key-records.ts";
+import { KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "./keys/key-records.ts";
 import { SecretRehasher } from "./keys/secret-rehasher.ts";
 import { Tiers } from "./keys/tiers.ts";
 import { UsageRecorder } from "./keys/usage-recorder.ts";
@@ -65,6 +65,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
     maxEntries: config.cachedKeys,
     maxAbsent: MAX_ABSENT,
     staleOkMs: config.staleOkMs,
+    kinds: KEY_KINDS,
     tagsOf,
   };
   const cache = new RecordCache<KeyRecord>(copies);

@@ -122,7 +122,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
 /** What tells this process of changes, everyone's included. */
 function createChanges({ config, clock, log }: ServiceOptions, database: Database, bus: ChangeBus) {
-  const breaker = new DatabaseBreaker(clock);
+  const breaker = new DatabaseBreaker(clock, systemTimers);
   const databaseClock = new DatabaseClock(clock);
   const store =
     config.databaseUrl === undefined
