@@ -48,6 +48,10 @@ export class MemoryLimitStore implements LimitStore {
     return "";
   }
 
+  groupOf(): string {
+    return "";
+  }
+
   async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     const nowMs = this.#nowMs();
     return requests.map((request) => this.#decideAt(nowMs, request));

@@ -258,6 +258,33 @@ describe("the breaker", () => {
   });
 });
 
+describe("a store in which some subjects can't be decided", () => {
+  const ofGroup = (group: string) => (at: number) => request({ subject: `${group} ${at}` });
+  beforeEach(() => {
+    store.failingGroup = "lost";
+  });
+
+  it("degrades their requests alone, and counts every other one once", async () => {
+    const asked = Array.from({ length: 30 }, (_, at) => ofGroup(at % 3 === 0 ? "lost" : `good${at % 3}`)(at));
+    const decisions = await limiter.decideAll(asked);
+    expect(decisions.map(({ degraded }) => degraded)).toEqual(asked.map(({ subject }) => subject.startsWith("lost")));
+    const counted = await limiter.decideAll(asked.filter(({ subject }) => subject.startsWith("good")));
+    expect(new Set(counted.map(({ windows }) => windows[0]!.remaining))).toEqual(new Set([8]));
+  });
+
+  it("is asked on for all others, however often those fail", async () => {
+    for (let round = 0; round < 20; round++) {
+      await limiter.decideAll([ofGroup("good1")(round), ofGroup("lost")(round), ofGroup("good2")(round)]);
+    }
+    expect(limiter.isDegraded()).toBe(false);
+  });
+
+  it("is out of reach when nothing is decided any more", async () => {
+    for (let round = 0; round < 3; round++) await limiter.decideAll([ofGroup("lost")(round)]);
+    expect(limiter.isDegraded()).toBe(true);
+  });
+});
+
 describe("the limiter of one process alone", () => {
   it("decides like the shared one, and is never degraded", async () => {
     const local = new LocalLimiter({ clock });

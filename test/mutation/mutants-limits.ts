@@ -256,5 +256,11 @@ export const LIMITS_MUTANTS = [
       replacement: "const MAX_GROUP = 1280;",
       why: "one process keeps Redis from serving the others",
     },
+    {
+      name: "what can't be decided together goes together",
+      search: "this.#deps.store.groupOf(request.subject)",
+      replacement: '""',
+      why: "one slot of a cluster that is being moved degrades all subjects of its node",
+    },
   ]),
 ];
