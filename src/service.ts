@@ -100,6 +100,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     feedStillMs: () => changes.feed.stillMs,
     isDatabaseAway: () => changes.breaker.isOpen || changes.feed.isFailing,
     isLimiterDegraded: () => limiter.isDegraded(),
+    forgottenLimits: () => limiter.forgottenLimits(),
     passwordHashes: () => room.authDeps.passwords.hashes,
   });
   const server = createServer(options, room, changes, health, metrics);
@@ -133,7 +134,7 @@ function createChanges({ config, clock, log }: ServiceOptions, database: Databas
 }
 
 async function startLimiter({ config, clock, log }: ServiceOptions, stack: AsyncDisposableStack) {
-  if (config.redis === undefined) return new LocalLimiter({ clock });
+  if (config.redis === undefined) return new LocalLimiter({ clock, log });
   const connection = new RedisConnection(config.redis, log);
   stack.defer(() => connection.close());
   const store = new RedisLimitStore({ connection });

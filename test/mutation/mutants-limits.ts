@@ -76,9 +76,15 @@ export const LIMITS_MUTANTS = [
   ...mutantsOf("src/limits/memory-limit-store.ts", LIMITER, [
     {
       name: "windows without a bound",
-      search: "this.#kept.size < this.#maxLimits && windows.day.total > 0",
-      replacement: "windows.day.total > 0",
+      search: "this.#kept.size < this.#maxLimits && isInUse",
+      replacement: "isInUse",
       why: "whoever makes up subjects fills the memory",
+    },
+    {
+      name: "limits in use forgotten in silence",
+      search: "      if (isInUse) this.#onForgotten();\n",
+      replacement: "",
+      why: "limits no longer limit, and no operator learns of it",
     },
   ]),
   ...mutantsOf("src/redis/limit.lua", CONTRACT, [
