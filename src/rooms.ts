@@ -72,7 +72,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
   const limitsCache = new RecordCache<KeyLimits>(copies);
   bus.add(cache);
   bus.add(limitsCache);
-  const rehasher = new SecretRehasher({ store, ring, log });
+  const rehasher = new SecretRehasher({ store, ring, log, maxSecrets: config.cachedKeys });
   const records = new KeyRecords({ store, cache, limitsCache, ring, rehasher, tiers, clock, databaseClock, log });
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: config.cachedKeys });
   const keyDeps = { store, ring, format, tiers, clock, databaseClock, keysPerOwner: config.keysPerOwner };

@@ -109,7 +109,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   stack.defer(() => ops.stop());
   stack.defer(startAuditRetention({ audit: room.audit, timers: systemTimers, log, keepMs: config.auditKeepMs }));
   stack.defer(() => room.refusals.settled());
-  for (const writer of [room.usage, room.rehasher]) {
+  for (const writer of [room.usage.writer, room.rehasher.writer]) {
     writer.start();
     stack.defer(() => writer.stop());
   }
