@@ -11,7 +11,7 @@ import type { DatabaseBreaker } from "./changes/database-breaker.ts";
 import type { DatabaseClock } from "./changes/database-clock.ts";
 import { RecordCache } from "./changes/record-cache.ts";
 import type { Config } from "./config.ts";
-import { type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "./keys/key-records.ts";
+import { KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "./keys/key-records.ts";
 import { SecretRehasher } from "./keys/secret-rehasher.ts";
 import { Tiers } from "./keys/tiers.ts";
 import { UsageRecorder } from "./keys/usage-recorder.ts";
@@ -86,13 +86,14 @@ function createKeys(ground: Ground, tiers: Tiers) {
     maxEntries: config.cachedKeys,
     maxAbsent: MAX_ABSENT,
     staleOkMs: config.staleOkMs,
+    kinds: KEY_KINDS,
     tagsOf,
   };
   const cache = new RecordCache<KeyRecord>(copies);
   const limitsCache = new RecordCache<KeyLimits>(copies);
   bus.add(cache);
   bus.add(limitsCache);
-  const rehasher = new SecretRehasher({ store, ring, log });
+  const rehasher = new SecretRehasher({ store, ring, log, maxSecrets: config.cachedKeys });
   const records = new KeyRecords({ store, cache, limitsCache, ring, rehasher, tiers, clock, databaseClock, log });
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: config.cachedKeys });
   const keyDeps = { store, ring, format, tiers, clock, databaseClock, keysPerOwner: config.keysPerOwner };

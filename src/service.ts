@@ -102,6 +102,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     feedStillMs: () => changes.feed.stillMs,
     isDatabaseAway: () => changes.breaker.isOpen || changes.feed.isFailing,
     isLimiterDegraded: () => limiter.isDegraded(),
+    forgottenLimits: () => limiter.forgottenLimits(),
     passwordHashes: () => room.authDeps.passwords.hashes,
   });
   const server = createServer(options, room, changes, health, metrics);
@@ -110,7 +111,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   stack.defer(() => ops.stop());
   stack.defer(startAuditRetention({ audit: room.audit, timers: systemTimers, log, keepMs: config.auditKeepMs }));
   stack.defer(() => room.refusals.settled());
-  for (const writer of [room.usage, room.rehasher]) {
+  for (const writer of [room.usage.writer, room.rehasher.writer]) {
     writer.start();
     stack.defer(() => writer.stop());
   }
@@ -123,7 +124,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
 /** What tells this process of changes, everyone's included. */
 function createChanges({ config, clock, log }: ServiceOptions, database: Database, bus: ChangeBus) {
-  const breaker = new DatabaseBreaker(clock);
+  const breaker = new DatabaseBreaker(clock, systemTimers);
   const databaseClock = new DatabaseClock(clock);
   const store =
     config.databaseUrl === undefined
@@ -134,7 +135,7 @@ function createChanges({ config, clock, log }: ServiceOptions, database: Databas
 }
 
 async function startLimiter({ config, clock, log }: ServiceOptions, stack: AsyncDisposableStack) {
-  if (config.redis === undefined) return new LocalLimiter({ clock });
+  if (config.redis === undefined) return new LocalLimiter({ clock, log });
   const connection = new RedisConnection(config.redis, log);
   stack.defer(() => connection.close());
   const { replicas, workers } = config;

@@ -6,12 +6,12 @@ import { randomBytes } from "node:crypto";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { RecordCache } from "../../src/changes/record-cache.ts";
-import { type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
+import { KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
 import { newSecret } from "../../src/keys/key-secret.ts";
 import type { KeyWithSecrets } from "../../src/keys/key-store.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
 import { INVALID_BY_FORM } from "../../src/keys/verify-key.ts";
-import { systemClock as clock } from "../../src/lib/clock.ts";
+import { systemClock as clock, systemTimers } from "../../src/lib/clock.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { toKeysWithSecrets } from "../../src/postgres/key-rows.ts";
 import { VerdictEncoder } from "../../src/rpc/verdict-encoding.ts";
@@ -36,7 +36,14 @@ const feed = {
   },
   position: 1n,
 };
-const options = { clock, feed, breaker: new DatabaseBreaker(clock), maxAbsent: 1, staleOkMs: 0 };
+const options = {
+  kinds: KEY_KINDS,
+  clock,
+  feed,
+  breaker: new DatabaseBreaker(clock, systemTimers),
+  maxAbsent: 1,
+  staleOkMs: 0,
+};
 const cache = new RecordCache<KeyRecord>({ ...options, maxEntries: KEYS, tagsOf });
 let stored: KeyWithSecrets | undefined;
 const records = new KeyRecords({

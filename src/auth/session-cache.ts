@@ -30,6 +30,7 @@ export class SessionCache implements Copy {
       maxAbsent: MAX_ABSENT,
       // Whose session ended must not act because the database is away.
       staleOkMs: 0,
+      kinds: ["SESSION"],
       tagsOf: (standing) => [standing.id, standing.userId],
     });
   }

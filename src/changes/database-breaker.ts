@@ -1,4 +1,5 @@
-import type { Clock } from "../lib/clock.ts";
+import type { Clock, Timers } from "../lib/clock.ts";
+import { StallWatch } from "./stall-watch.ts";
 
 /** While the database is away one read in this time may try it. */
 const PROBE_EVERY_MS = 500;
@@ -8,12 +9,15 @@ const PROBE_EVERY_MS = 500;
  * a timeout but the one read that tries.
  */
 export class DatabaseBreaker {
+  /** Watches while reads are under way: what failed because this process stood still says nothing of the database. */
+  readonly stalls: StallWatch;
   readonly #clock: Clock;
   #isOpen = false;
   #probedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, timers: Timers) {
     this.#clock = clock;
+    this.stalls = new StallWatch(clock, timers);
   }
 
   get isOpen(): boolean {

@@ -1,8 +1,9 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import { Lru } from "../lib/lru.ts";
-import type { Change, Copy } from "./change.ts";
+import type { Change, ChangeKind, Copy } from "./change.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
+import { RecentChanges } from "./recent-changes.ts";
 import { Tags } from "./tags.ts";
 
 /**
@@ -11,11 +12,12 @@ import { Tags } from "./tags.ts";
  *   change.ts            what a change is, and the bus by which copies learn of it
  *   change-feed.ts       reads the log of changes: what is fresh as of when
  *   change-store.ts      what the feed needs of the database
- *   record-cache.ts      copies of records, by what they are asked for; tags.ts finds them by what they depend on
+ *   record-cache.ts      copies of records, by what they are asked for; tags.ts finds them by what they depend on,
+ *                        recent-changes.ts knows what changed while they were read
  *   watch-changes.ts     the same feed for clients that keep verdicts
  *   cursor-text.ts       where a client stands, as text
  *   database-clock.ts    the time that verdicts are judged by
- *   database-breaker.ts  whether the database is worth asking
+ *   database-breaker.ts  whether the database is worth asking; stall-watch.ts: or whether this process stood still
  *
  * Only records are kept, never verdicts: state and expiry are judged at each use.
  */
@@ -31,6 +33,11 @@ export interface RecordCacheOptions<R> {
   readonly maxAbsent: number;
   /** How much older than FRESH_MS a record may be served while the database is away; 0 = not at all. */
   readonly staleOkMs: number;
+  /**
+   * Kinds of changes whose subject is the very thing that a record is of. Owners concern every record besides, and no
+   * absence; what else changes is none of this cache's business.
+   */
+  readonly kinds: readonly ChangeKind[];
   /** What a record depends on, such as its key's and its owner's id. */
   readonly tagsOf: (record: R) => readonly string[];
 }
@@ -61,37 +68,45 @@ interface Entry<R> {
   readonly readAtMs: number;
   readonly position: bigint;
   readonly changeCount: number;
+  /** Of an absence: by whose change alone it may end. */
+  readonly subjectId?: string;
+}
+
+/** As `get` takes it. */
+interface Wanted<R> {
+  readonly id: string;
+  readonly load: () => Promise<R | undefined>;
+  readonly subjectId: string;
+}
+
+/** A read that is under way. */
+interface Flight<R> extends Pick<Wanted<R>, "subjectId"> {
+  readonly readAtMs: number;
+  readonly landing: Promise<Entry<R>>;
 }
 
 /** Oldest knowledge that is used while the database can be asked. */
 export const FRESH_MS = 5000;
-/** Reads fail within 300 ms. One that took longer says that this process stood still, and nothing about the database. */
-const STOOD_STILL_MS = 300;
 
 /**
  * A bounded cache in front of one kind of record. A record is as of the later of its own read and the feed's last good
  * poll; up to FRESH_MS old it is served without asking, older it is read again, and if that fails it is served as stale,
- * for as long as `staleOkMs` allows. Misses load once, however many ask at the same time.
- *
- * A read notes how many changes were known when it began, and is kept only if nothing that its record depends on has
- * changed since: an old row can't be stored after the news that it is old.
+ * for as long as `staleOkMs` allows. Misses load once, however many ask at the same time. A read is kept only if nothing
+ * that its record depends on has changed since it began: an old row can't be stored after the news that it is old.
  */
 export class RecordCache<R> implements Copy {
   readonly #options: RecordCacheOptions<R>;
   readonly #records: Lru<string, Entry<R>>;
   readonly #absent: Lru<string, Entry<R>>;
-  readonly #flights = new Map<string, Promise<Entry<R>>>();
+  readonly #flights = new Map<string, Flight<R>>();
+  /** Of records and absences alike. */
   readonly #idsByTag = new Tags();
-  /** Number of changes so far; and, while reads are under way, the number at which each tag changed last. */
-  #changeCount = 0;
-  readonly #changedAt = new Map<string, number>();
-  #clearedAt = 0;
-  #readsUnderWay = 0;
+  readonly #changes = new RecentChanges();
 
   constructor(options: RecordCacheOptions<R>) {
     this.#options = options;
     this.#records = new Lru(options.maxEntries, (id, entry) => this.#untag(id, entry));
-    this.#absent = new Lru(options.maxAbsent);
+    this.#absent = new Lru(options.maxAbsent, (id, entry) => this.#untag(id, entry));
   }
 
   get size(): number {
@@ -116,49 +131,19 @@ export class RecordCache<R> implements Copy {
    * The record, from memory if it is fresh, else by `load`.
    *
    * @param load reads the truth; undefined means that there is no such record
+   * @param subjectId what the record is of, as changes name it: what does not exist stays so until that changes
    * @throws DATABASE_UNAVAILABLE if it can't be read and no copy may be served; what else `load` throws
    */
-  async get(id: string, load: () => Promise<R | undefined>): Promise<Loaded<R>> {
-    const fresh = this.fresh(id);
-    if (fresh !== undefined) return fresh;
-    const { breaker } = this.#options;
-    const stale = this.#stale(id);
-    if (breaker.isOpen) {
-      const mayRead = breaker.mayRead();
-      // Whoever can be served does not wait for the read that tries.
-      if (mayRead && stale !== undefined) this.#fly(id, load).catch(() => {});
-      if (stale !== undefined) return stale;
-      if (!mayRead) throw unavailable();
-    }
-    const startedAtMs = this.#options.clock.monotonicMs();
-    try {
-      const entry = await (this.#flights.get(id) ?? this.#fly(id, load));
-      // What was read from a history that is gone, or waited for this process to run again, is nobody's answer.
-      if (this.#clearedAt > entry.changeCount || !this.#isWithin(entry, FRESH_MS)) return await this.get(id, load);
-      return this.#isKept(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      if (this.#hasStoodStillSince(startedAtMs)) return this.get(id, load);
-      const kept = this.#stale(id);
-      if (kept === undefined) throw error;
-      return kept;
-    }
+  get(id: string, load: () => Promise<R | undefined>, subjectId = id): Promise<Loaded<R>> {
+    return this.#get({ id, load, subjectId }, false);
   }
 
-  apply(change: Change): void {
-    this.dropTag(change.subjectId);
-  }
-
-  /**
-   * Forgets all records that depend on this, and detaches all reads that are under way: they serve who waits for them,
-   * later callers start new ones.
-   */
-  dropTag(tag: string): void {
-    this.#changeCount++;
-    if (this.#readsUnderWay > 0) this.#changedAt.set(tag, this.#changeCount);
-    this.#flights.clear();
-    for (const id of this.#idsByTag.idsOf(tag)) this.#remove(id);
-    this.#absent.clear();
+  apply({ kind, subjectId }: Change): void {
+    if (kind === "OWNER") this.#flights.clear();
+    else if (this.#options.kinds.includes(kind)) this.#detach(subjectId);
+    else return;
+    this.#changes.note(subjectId);
+    for (const id of this.#idsByTag.idsOf(subjectId)) this.#remove(id);
   }
 
   /** Forgets one record. */
@@ -169,11 +154,44 @@ export class RecordCache<R> implements Copy {
 
   /** Forgets everything; no read that is under way is kept. */
   clear(): void {
-    this.#clearedAt = ++this.#changeCount;
+    this.#changes.noteAll();
     this.#flights.clear();
     this.#records.clear();
     this.#absent.clear();
     this.#idsByTag.clear();
+  }
+
+  async #get(wanted: Wanted<R>, isRetry: boolean): Promise<Loaded<R>> {
+    const { id } = wanted;
+    const fresh = this.fresh(id);
+    if (fresh !== undefined) return fresh;
+    const { breaker } = this.#options;
+    const stale = this.#stale(id);
+    if (breaker.isOpen) {
+      const mayRead = breaker.mayRead();
+      // Whoever can be served does not wait for the read that tries.
+      if (mayRead && stale !== undefined) this.#fly(wanted).landing.catch(() => {});
+      if (stale !== undefined) return stale;
+      if (!mayRead) throw unavailable();
+    }
+    const flight = this.#flights.get(id) ?? this.#fly(wanted);
+    let entry: Entry<R>;
+    try {
+      entry = await flight.landing;
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      // Once: while the database is away, a process that is slow as well must not wait for it round after round.
+      if (!isRetry && breaker.stalls.hasStalledSince(flight.readAtMs)) return this.#get(wanted, true);
+      breaker.failed();
+      const kept = this.#stale(id);
+      if (kept === undefined) throw error;
+      return kept;
+    }
+    // What was read from a history that is gone, or waited for this process to run again, is nobody's answer.
+    if (this.#changes.allChanged(entry.changeCount) || !this.#isWithin(entry, FRESH_MS)) {
+      return this.#get(wanted, isRetry);
+    }
+    return this.#isKept(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
   }
 
   /** What is kept is as of the feed's last good poll, which would have dropped it otherwise. */
@@ -192,10 +210,6 @@ export class RecordCache<R> implements Copy {
     return (this.#records.peek(id) ?? this.#absent.peek(id)) === entry;
   }
 
-  #hasStoodStillSince(startedAtMs: number): boolean {
-    return this.#options.clock.monotonicMs() - startedAtMs > STOOD_STILL_MS;
-  }
-
   /** The kept record if it is not too old to be served while the database is away. */
   #stale(id: string): Loaded<R> | undefined {
     const { staleOkMs } = this.#options;
@@ -211,69 +225,67 @@ export class RecordCache<R> implements Copy {
     return Math.max(entry.readAtMs, this.#options.feed.freshAtMs);
   }
 
-  #fly(id: string, load: () => Promise<R | undefined>): Promise<Entry<R>> {
-    const { clock, breaker, feed } = this.#options;
-    const readAtMs = clock.monotonicMs();
+  #fly({ id, load, subjectId }: Wanted<R>): Flight<R> {
+    const { breaker, feed } = this.#options;
+    const readAtMs = breaker.stalls.begin();
     const { position } = feed;
-    const changeCount = this.#changeCount;
-    this.#readsUnderWay++;
-    const flight = load().then(
+    const changeCount = this.#changes.begin();
+    const landing = load().then(
       (record) => {
         breaker.succeeded();
-        const entry = { record, readAtMs, position, changeCount };
+        const read = { record, readAtMs, position, changeCount };
+        // A text of its own: an id that was cut from a raw key would keep that whole key in memory.
+        const entry = record === undefined ? { ...read, subjectId: Buffer.from(subjectId).toString() } : read;
+        const isOvertaken = this.#changes.haveChanged(this.#tagsOf(entry), changeCount);
         this.#land(id, flight);
-        if (!this.#hasChangedSince(changeCount, record)) this.#keep(id, entry);
-        this.#endRead();
+        if (!isOvertaken) this.#keep(id, entry);
         return entry;
       },
       (error: unknown) => {
-        if (isUnavailable(error) && !this.#hasStoodStillSince(readAtMs)) breaker.failed();
         this.#land(id, flight);
-        this.#endRead();
         throw error;
       },
     );
+    const flight = { subjectId, readAtMs, landing };
     this.#flights.set(id, flight);
     return flight;
   }
 
-  #land(id: string, flight: Promise<Entry<R>>): void {
+  #land(id: string, flight: Flight<R>): void {
     if (this.#flights.get(id) === flight) this.#flights.delete(id);
+    this.#options.breaker.stalls.end();
+    this.#changes.end();
   }
 
-  #hasChangedSince(countAtStart: number, record: R | undefined): boolean {
-    if (this.#clearedAt > countAtStart) return true;
-    // What does not exist has no owner to ask for.
-    if (record === undefined) return this.#changeCount > countAtStart;
-    return this.#options.tagsOf(record).some((tag) => (this.#changedAt.get(tag) ?? 0) > countAtStart);
-  }
-
-  #endRead(): void {
-    if (--this.#readsUnderWay === 0) this.#changedAt.clear();
+  /** What is being read of this serves who waits for it; later callers start a new read. */
+  #detach(subjectId: string): void {
+    for (const [id, flight] of this.#flights) if (flight.subjectId === subjectId) this.#flights.delete(id);
   }
 
   #keep(id: string, entry: Entry<R>): void {
     const before = this.#records.peek(id);
     if (before !== undefined && before.readAtMs > entry.readAtMs) return;
     this.#remove(id);
-    if (entry.record === undefined) {
-      this.#absent.set(id, entry);
-      return;
-    }
-    for (const tag of this.#options.tagsOf(entry.record)) this.#idsByTag.add(tag, id);
-    this.#records.set(id, entry);
+    for (const tag of this.#tagsOf(entry)) this.#idsByTag.add(tag, id);
+    if (entry.record === undefined) this.#absent.set(id, entry);
+    else this.#records.set(id, entry);
   }
 
   #remove(id: string): void {
-    const entry = this.#records.peek(id);
-    if (entry !== undefined) this.#untag(id, entry);
+    const entry = this.#records.peek(id) ?? this.#absent.peek(id);
+    if (entry === undefined) return;
+    this.#untag(id, entry);
     this.#records.delete(id);
     this.#absent.delete(id);
   }
 
   #untag(id: string, entry: Entry<R>): void {
-    if (entry.record === undefined) return;
-    for (const tag of this.#options.tagsOf(entry.record)) this.#idsByTag.delete(tag, id);
+    for (const tag of this.#tagsOf(entry)) this.#idsByTag.delete(tag, id);
+  }
+
+  /** What does not exist has no owner to ask for. */
+  #tagsOf({ record, subjectId }: Entry<R>): readonly string[] {
+    return record === undefined ? [subjectId!] : this.#options.tagsOf(record);
   }
 }
 

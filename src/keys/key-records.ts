@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import type { ChangeKind } from "../changes/change.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Loaded, RecordCache } from "../changes/record-cache.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -53,6 +54,9 @@ export interface KeyLimits {
   readonly figures: LimitFigures;
 }
 
+/** Changes that are of keys: what reads and judges a service credential is the same. */
+export const KEY_KINDS: readonly ChangeKind[] = ["KEY", "SERVICE_CREDENTIAL"];
+
 /** What a record is forgotten by when it changes. */
 export function tagsOf(record: KeyRecord | KeyLimits): readonly string[] {
   const { keyId, ownerId } = "key" in record ? { keyId: record.key.id, ownerId: record.key.ownerId } : record;
@@ -106,7 +110,7 @@ export class KeyRecords {
       const [found] = await this.#read([keyId]);
       return this.#match(rawKey, found);
     };
-    return { fresh: () => cache.fresh(id), find: () => cache.get(id, load) };
+    return { fresh: () => cache.fresh(id), find: () => cache.get(id, load, keyId) };
   }
 
   /**
@@ -122,14 +126,15 @@ export class KeyRecords {
       const missing = wanted.filter(({ id }) => cache.fresh(id) === undefined).map(({ keyId }) => keyId);
       return this.#read([...new Set(missing)]);
     };
-    const loads = wanted.map(({ rawKey, keyId, id }) =>
-      cache.get(id, async () => {
+    const loads = wanted.map(({ rawKey, keyId, id }) => {
+      const load = async () => {
         // A cache that asks again, later, must not be given what was read before.
         if (isSameTurn) shared ??= readMissing();
         const found = (await (isSameTurn ? shared! : this.#read([keyId]))).find(({ key }) => key.id === keyId);
         return this.#match(rawKey, found);
-      }),
-    );
+      };
+      return cache.get(id, load, keyId);
+    });
     isSameTurn = false;
     return Promise.allSettled(loads);
   }

@@ -1,5 +1,6 @@
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
+import { BackgroundWriter } from "./background-writer.ts";
 import type { KeySecretDigest, SecretRehash } from "./key.ts";
 import { rehashOf } from "./key-secret.ts";
 import type { KeyStore } from "./key-store.ts";
@@ -8,73 +9,70 @@ export interface SecretRehasherDeps {
   readonly store: Pick<KeyStore, "rehashSecrets">;
   readonly ring: KeyRing;
   readonly log: Log;
+  /** As many as there are records in memory, whose secrets may all be behind. Beyond it, secrets are not noted. */
+  readonly maxSecrets: number;
 }
 
-const FLUSH_EVERY_MS = 5000;
-/** As many as there are records in memory. Beyond it, secrets are not noted until the next flush. */
-const MAX_PENDING = 100_000;
 /** Secrets moved by one statement. */
 const CHUNK = 500;
 
 /**
  * Moves secrets to the current master key while they are used: only who shows the whole key lets the service compute
- * its digest anew. What matched is noted when its record is filled and written every few seconds, never on the path of
- * a verification. A record that stays in memory needs no second look: whoever filled it noted it, and a process that
- * starts with another order of the ring fills all records anew.
+ * its digest anew. What matched is noted when its record is filled and written in the background. A record that stays in
+ * memory needs no second look: whoever filled it noted it, and a process that starts with another order of the ring fills
+ * all records anew.
  */
 export class SecretRehasher {
   readonly #deps: SecretRehasherDeps;
   /** By the digest that is kept. */
   #pending = new Map<string, SecretRehash>();
-  #timer: NodeJS.Timeout | undefined;
-  #flushing: Promise<void> = Promise.resolve();
+  /** How many the flush that is under way has moved. */
+  #moved = 0;
+  /** Starts, flushes and stops what is written. */
+  readonly writer: BackgroundWriter<SecretRehash>;
 
   constructor(deps: SecretRehasherDeps) {
     this.#deps = deps;
-  }
-
-  start(): void {
-    this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY_MS);
-    this.#timer.unref();
+    this.writer = new BackgroundWriter({
+      take: () => this.#takeAll(),
+      chunk: CHUNK,
+      write: (rehashes) => this.#write(rehashes),
+      onFailed: (rehashes) => this.#keep(rehashes),
+      onFlushed: () => this.#tell(),
+    });
   }
 
   /** Notes a secret that a raw key matched, if its version is behind. One HMAC at most; never waits or fails. */
   matched(rawKey: string, secret: KeySecretDigest): void {
-    if (this.#pending.size >= MAX_PENDING) return;
+    if (this.#pending.size >= this.#deps.maxSecrets) return;
     const rehash = rehashOf(this.#deps.ring, rawKey, secret);
     if (rehash !== undefined) this.#note(rehash);
   }
 
-  /** Writes what was noted. What can't be written is kept for the next time; nothing is thrown. */
-  flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#write());
-    return this.#flushing;
-  }
-
-  async stop(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.flush();
-  }
-
   #note(rehash: SecretRehash): void {
-    if (this.#pending.size < MAX_PENDING) this.#pending.set(rehash.from.digest.toString("base64"), rehash);
+    if (this.#pending.size < this.#deps.maxSecrets) this.#pending.set(rehash.from.digest.toString("base64"), rehash);
   }
 
-  async #write(): Promise<void> {
-    const { store, ring, log } = this.#deps;
+  #takeAll(): SecretRehash[] {
     const noted = [...this.#pending.values()];
     this.#pending = new Map();
-    let moved = 0;
-    for (let from = 0; from < noted.length; from += CHUNK) {
-      try {
-        moved += await store.rehashSecrets(noted.slice(from, from + CHUNK));
-      } catch {
-        const secrets = noted.length - from;
-        log.warn("secrets could not be moved to the current master key; trying again", { secrets });
-        for (const rehash of noted.slice(from)) this.#note(rehash);
-        break;
-      }
-    }
-    if (moved > 0) log.info("moved secrets to the current master key", { secrets: moved, version: ring.current });
+    return noted;
+  }
+
+  async #write(rehashes: readonly SecretRehash[]): Promise<void> {
+    this.#moved += await this.#deps.store.rehashSecrets(rehashes);
+  }
+
+  #keep(rehashes: readonly SecretRehash[]): void {
+    const { log } = this.#deps;
+    log.warn("secrets could not be moved to the current master key; trying again", { secrets: rehashes.length });
+    for (const rehash of rehashes) this.#note(rehash);
+  }
+
+  #tell(): void {
+    const { ring, log } = this.#deps;
+    const secrets = this.#moved;
+    this.#moved = 0;
+    if (secrets > 0) log.info("moved secrets to the current master key", { secrets, version: ring.current });
   }
 }

@@ -1,5 +1,6 @@
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Log } from "../lib/log.ts";
+import { BackgroundWriter } from "./background-writer.ts";
 import type { KeyStore } from "./key-store.ts";
 
 export interface UsageRecorderDeps {
@@ -10,11 +11,10 @@ export interface UsageRecorderDeps {
   readonly maxKeys: number;
 }
 
-const FLUSH_EVERY_MS = 5000;
-/** A key that is used all the time is written so often, so that the database's work does not follow the calls. */
+/** A key that is used all the time is written so often: the database's work must follow neither calls nor hot keys. */
 const WRITTEN_EVERY_MS = 60_000;
-/** Keys written by one statement. */
-const CHUNK = 5000;
+/** Keys written by one statement, which has 1 s: 5,000 come near it where the database has little of a core. */
+const CHUNK = 2000;
 
 /** What is written of one key. */
 interface KeyUse {
@@ -29,22 +29,23 @@ interface Use {
 }
 
 /**
- * Gathers when keys were last used and writes it in the background, never on the path of a verification: within 5 s for
- * a key that was idle, then at most once a minute, and when the process stops.
+ * Gathers when keys were last used and writes it in the background: within 5 s for a key that was idle, then at most once
+ * a minute, and when the process stops.
  */
 export class UsageRecorder {
   readonly #deps: UsageRecorderDeps;
   readonly #uses = new Map<string, Use>();
-  #timer: NodeJS.Timeout | undefined;
-  #flushing: Promise<void> = Promise.resolve();
+  /** Starts, flushes and stops what is written. */
+  readonly writer: BackgroundWriter<KeyUse>;
 
   constructor(deps: UsageRecorderDeps) {
     this.#deps = deps;
-  }
-
-  start(): void {
-    this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY_MS);
-    this.#timer.unref();
+    this.writer = new BackgroundWriter({
+      take: (isLast) => this.#takeDue(isLast ? 0 : WRITTEN_EVERY_MS),
+      chunk: CHUNK,
+      write: (uses) => this.#write(uses),
+      onFailed: ({ length }) => deps.log.warn("last use of keys could not be written; trying again", { keys: length }),
+    });
   }
 
   /** Notes a use. Costs one look into a map, and never waits or fails. */
@@ -53,21 +54,6 @@ export class UsageRecorder {
     if (use !== undefined) use.usedAtMs = atMs;
     else if (this.#uses.size < this.#deps.maxKeys)
       this.#uses.set(keyId, { usedAtMs: atMs, writtenAtMs: Number.NEGATIVE_INFINITY });
-  }
-
-  /** Writes what is due. What can't be written is tried again the next time; nothing is thrown. */
-  flush(): Promise<void> {
-    return this.#flush(WRITTEN_EVERY_MS);
-  }
-
-  async stop(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#flush(0);
-  }
-
-  #flush(everyMs: number): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#write(this.#takeDue(everyMs)));
-    return this.#flushing;
   }
 
   /** What was not written yet of keys that were not written lately. Keys that are idle are forgotten. */
@@ -82,19 +68,11 @@ export class UsageRecorder {
     return due;
   }
 
-  async #write(due: readonly KeyUse[]): Promise<void> {
-    for (let from = 0; from < due.length; from += CHUNK) {
-      const chunk = due.slice(from, from + CHUNK);
-      try {
-        await this.#deps.store.recordUses(chunk);
-      } catch {
-        this.#deps.log.warn("last use of keys could not be written; trying again", { keys: due.length - from });
-        return;
-      }
-      for (const { keyId, usedAtMs } of chunk) {
-        const use = this.#uses.get(keyId);
-        if (use !== undefined) use.writtenAtMs = usedAtMs;
-      }
+  async #write(uses: readonly KeyUse[]): Promise<void> {
+    await this.#deps.store.recordUses(uses);
+    for (const { keyId, usedAtMs } of uses) {
+      const use = this.#uses.get(keyId);
+      if (use !== undefined) use.writtenAtMs = usedAtMs;
     }
   }
 }

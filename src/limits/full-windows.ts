@@ -20,8 +20,9 @@ interface Denial {
  * Windows known to be full. Others' calls can only fill them further, so a denied call stays denied until its
  * `retryAfterMs` is over, and callers who hammer a full window cost the store nothing.
  *
- * A denial answers for the same limits (a figure changed is another limit) and the same cost. A larger cost would be
- * denied too, but not when it would succeed is known, which is promised; so it asks once, and then is known as well.
+ * A denial answers for the same limits (a figure changed is another limit) and the same cost. A larger cost, or one more
+ * limit beside the full one, would be denied too, but when it would succeed is not known, and that is promised; so it
+ * asks, and then is known as well. See ADR 17.
  *
  * Times are monotonic milliseconds of this process.
  */

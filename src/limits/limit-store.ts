@@ -20,7 +20,12 @@ export interface LimitStore {
    */
   partOf(subject: string): string;
   /**
-   * Decides a group; all its subjects are in one part. As many decisions as requests, in their order.
+   * What of its part a subject is decided with: requests of one part and of one such group may come together, any others
+   * each fail for themselves. "" where all of a part may. Cheap, without I/O; the answer may never change.
+   */
+  groupOf(subject: string): string;
+  /**
+   * Decides a group; all its subjects are in one part, and have one `groupOf`. As many decisions as requests, in their order.
    *
    * @throws for whatever reason when no decision was reached; whether the group was counted is then unknown
    */

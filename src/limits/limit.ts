@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
  *   store-part.ts          group commit, the 50 ms, the breaker (breaker.ts) and its probes
  *   local-share.ts         what this process decides alone while the store is out of reach
  *   limit-store.ts         what the limiter needs of a place that keeps windows; `redis/` has another
- *   memory-limit-store.ts  windows in this process
+ *   memory-limit-store.ts  windows in this process; forgotten-limits.ts tells when it has no room for all
  *   window.ts              the arithmetic of one window, no I/O
  *
  * The room knows nothing of keys, tiers or people: a subject is a text.
@@ -87,6 +87,8 @@ export interface Limiter {
   reset(subject: string, names: readonly string[]): Promise<void>;
   /** Whether decisions of some subjects are degraded now. */
   isDegraded(): boolean;
+  /** How many limits in use this process has forgotten for want of room, since its start. */
+  forgottenLimits(): number;
   /** Ends what runs in the background. */
   close(): void;
 }

@@ -39,7 +39,7 @@ export class SharedLimiter implements Limiter {
   constructor(deps: SharedLimiterDeps) {
     this.#deps = deps;
     this.#timers = deps.timers ?? systemTimers;
-    this.#share = new LocalShare({ clock: deps.clock, processes: deps.replicas * deps.workers });
+    this.#share = new LocalShare({ clock: deps.clock, log: deps.log, processes: deps.replicas * deps.workers });
   }
 
   decide(request: LimitRequest): LimitDecision | Promise<LimitDecision> {
@@ -75,6 +75,10 @@ export class SharedLimiter implements Limiter {
   /** Whether some part of the store is out of reach now, so that its subjects' decisions are degraded. */
   isDegraded(): boolean {
     return [...this.#parts.values()].some((part) => part.isOutOfReach);
+  }
+
+  forgottenLimits(): number {
+    return this.#share.forgotten;
   }
 
   /** Ends what runs in the background. The store is the caller's to close. */

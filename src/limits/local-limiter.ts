@@ -1,9 +1,14 @@
 import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { ForgottenLimits } from "./forgotten-limits.ts";
 import { type LimitDecision, type Limiter, type LimitRequest, limitsWithFigures, NOT_LIMITED } from "./limit.ts";
 import { MemoryLimitStore } from "./memory-limit-store.ts";
 
 export interface LocalLimiterDeps {
   readonly clock: Clock;
+  readonly log: Log;
+  /** As MemoryLimitStore has it. */
+  readonly maxLimits?: number;
 }
 
 /**
@@ -12,9 +17,11 @@ export interface LocalLimiterDeps {
  */
 export class LocalLimiter implements Limiter {
   readonly #store: MemoryLimitStore;
+  readonly #forgotten: ForgottenLimits;
 
   constructor(deps: LocalLimiterDeps) {
-    this.#store = new MemoryLimitStore(deps);
+    this.#forgotten = new ForgottenLimits({ ...deps, advice: "set REDIS_URL to count them in Redis" });
+    this.#store = new MemoryLimitStore({ ...deps, onForgotten: () => this.#forgotten.note() });
   }
 
   decide(request: LimitRequest): LimitDecision {
@@ -32,6 +39,10 @@ export class LocalLimiter implements Limiter {
 
   isDegraded(): boolean {
     return false;
+  }
+
+  forgottenLimits(): number {
+    return this.#forgotten.count;
   }
 
   close(): void {}

@@ -1,9 +1,12 @@
 import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { ForgottenLimits } from "./forgotten-limits.ts";
 import type { LimitDecision, LimitRequest, NamedLimit, WindowStatus } from "./limit.ts";
 import { MemoryLimitStore } from "./memory-limit-store.ts";
 
 export interface LocalShareDeps {
   readonly clock: Clock;
+  readonly log: Log;
   /** How many processes serve, all machines together: each takes ceil(L / processes). */
   readonly processes: number;
 }
@@ -15,9 +18,11 @@ const STORE_MAY_BE_BACK_MS = 1_000;
 export class LocalShare {
   readonly #store: MemoryLimitStore;
   readonly #processes: number;
+  readonly #forgotten: ForgottenLimits;
 
   constructor(deps: LocalShareDeps) {
-    this.#store = new MemoryLimitStore({ clock: deps.clock });
+    this.#forgotten = new ForgottenLimits({ ...deps, advice: "it ends when Redis is back" });
+    this.#store = new MemoryLimitStore({ clock: deps.clock, onForgotten: () => this.#forgotten.note() });
     this.#processes = deps.processes;
   }
 
@@ -32,6 +37,11 @@ export class LocalShare {
       windows: withFigures(windows, request.limits),
       degraded: true,
     };
+  }
+
+  /** As Limiter.forgottenLimits. */
+  get forgotten(): number {
+    return this.#forgotten.count;
   }
 
   reset(subject: string, names: readonly string[]): Promise<void> {

@@ -15,6 +15,8 @@ export interface MemoryLimitStoreOptions {
   readonly clock: Clock;
   /** Most limits kept; beyond it the one counted longest ago is forgotten. One needs up to 6 KB, most far less. */
   readonly maxLimits?: number;
+  /** A limit that holds counts was forgotten for want of room. */
+  readonly onForgotten?: () => void;
 }
 
 /** Both windows of one limit of one subject. */
@@ -33,10 +35,12 @@ export class MemoryLimitStore implements LimitStore {
   readonly #kept = new Map<string, Windows>();
   readonly #clock: Clock;
   readonly #maxLimits: number;
+  readonly #onForgotten: () => void;
 
   constructor(options: MemoryLimitStoreOptions) {
     this.#clock = options.clock;
     this.#maxLimits = options.maxLimits ?? MAX_LIMITS;
+    this.#onForgotten = options.onForgotten ?? (() => {});
   }
 
   /** How many limits are kept now. */
@@ -45,6 +49,10 @@ export class MemoryLimitStore implements LimitStore {
   }
 
   partOf(): string {
+    return "";
+  }
+
+  groupOf(): string {
     return "";
   }
 
@@ -99,7 +107,9 @@ export class MemoryLimitStore implements LimitStore {
     let left = FORGOTTEN_PER_NEW;
     for (const [key, windows] of this.#kept) {
       windows.day.slide(nowMs);
-      if (this.#kept.size < this.#maxLimits && windows.day.total > 0) return;
+      const isInUse = windows.day.total > 0;
+      if (this.#kept.size < this.#maxLimits && isInUse) return;
+      if (isInUse) this.#onForgotten();
       this.#kept.delete(key);
       if (--left === 0) return;
     }

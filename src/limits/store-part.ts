@@ -30,7 +30,8 @@ interface Waiting {
 
 /**
  * One part of a store behind its group commit and its breaker. All requests that wait in one turn of the event loop go
- * as one group, because a round trip and a script's start cost more than a decision.
+ * as one group, because a round trip and a script's start cost more than a decision. Where the store can't decide them
+ * together they go as several, and one that fails degrades none of the others.
  */
 export class StorePart {
   readonly #deps: StorePartDeps;
@@ -68,7 +69,10 @@ export class StorePart {
   #commit(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (let at = 0; at < waiting.length; at += MAX_GROUP) void this.#decideGroup(waiting.slice(at, at + MAX_GROUP));
+    const groups = Map.groupBy(waiting, ({ request }) => this.#deps.store.groupOf(request.subject));
+    for (const group of groups.values()) {
+      for (let at = 0; at < group.length; at += MAX_GROUP) void this.#decideGroup(group.slice(at, at + MAX_GROUP));
+    }
   }
 
   async #decideGroup(group: readonly Waiting[]): Promise<void> {

@@ -165,9 +165,18 @@ export class Database {
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     const answer = this.#execute(this.#reads, onPrimary(sql, this.now), parameters);
-    const found = await (this.target.kind === "embedded" ? answer : inTime(answer));
+    const found = await this.inTime(answer, READ_ANSWER_MS);
     refuseStandby(found);
     return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
+  }
+
+  /** The answer, or DATABASE_UNAVAILABLE after so long; but on the embedded database, which can't be interrupted. */
+  inTime<T>(answer: Promise<T>, patienceMs: number): Promise<T> {
+    if (this.target.kind === "embedded") return answer;
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    whenSilent(answer, patienceMs, () => reject(away("the database does not answer", "ETIMEDOUT")));
+    answer.then(resolve, reject);
+    return promise;
   }
 
   /** One statement, with the time that management may take; it may write. */
@@ -234,13 +243,6 @@ function onPrimary(sql: string, now: string): string {
   return `select w.in_recovery, w.now_ms, r.*
     from (select pg_is_in_recovery() as in_recovery, ${ms(now)} as now_ms) w
     left join (select true as is_row, q.* from (${sql}) q) r on true`;
-}
-
-function inTime<T>(answer: Promise<T>): Promise<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>();
-  whenSilent(answer, READ_ANSWER_MS, () => reject(away("the database does not answer", "ETIMEDOUT")));
-  answer.then(resolve, reject);
-  return promise;
 }
 
 /** A standby may be behind. Its first row says that it is one, with the SQLSTATE that its refusal to write would have. */

@@ -21,7 +21,7 @@ const DIGEST_LENGTH = 24;
 const NONE = "-1";
 const INT32_BYTES = 4;
 
-/** Windows in Redis, decided by `limit.lua`; in a cluster by one run of it per slot. */
+/** Windows in Redis, decided by `limit.lua`. In a cluster a script runs in one slot, so each slot is a group. */
 export class RedisLimitStore implements LimitStore {
   readonly #connection: RedisConnection;
   readonly #clock: Clock | undefined;
@@ -35,28 +35,11 @@ export class RedisLimitStore implements LimitStore {
     return this.#connection.isCluster ? this.#connection.nodeOf(slotOf(digestOf(subject))) : "";
   }
 
+  groupOf(subject: string): string {
+    return this.#connection.isCluster ? `${slotOf(digestOf(subject))}` : "";
+  }
+
   async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
-    if (!this.#connection.isCluster) return this.#run(requests);
-    const bySlot = Map.groupBy(requests.keys(), (at) => slotOf(digestOf(requests[at]!.subject)));
-    const decided: LimitDecision[] = [];
-    const runs = Array.from(bySlot.values(), async (places) => {
-      const decisions = await this.#run(places.map((at) => requests[at]!));
-      for (const [nth, at] of places.entries()) decided[at] = decisions[nth]!;
-    });
-    await Promise.all(runs);
-    return decided;
-  }
-
-  async reset(subject: string, names: readonly string[]): Promise<void> {
-    const digest = digestOf(subject);
-    await this.#connection.client.del(["", ...names].map((name) => keyOf(digest, name)));
-  }
-
-  renew(part: string): void {
-    this.#connection.renew(part);
-  }
-
-  async #run(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     const keys: string[] = [];
     const args: (string | number)[] = [this.#clock === undefined ? "" : Math.floor(this.#clock.nowMs())];
     for (const { subject, cost, limits } of requests) {
@@ -69,6 +52,15 @@ export class RedisLimitStore implements LimitStore {
       args.push(terms);
     }
     return decisionsOf(requests, await this.#evaluate(keys, args));
+  }
+
+  async reset(subject: string, names: readonly string[]): Promise<void> {
+    const digest = digestOf(subject);
+    await this.#connection.client.del(["", ...names].map((name) => keyOf(digest, name)));
+  }
+
+  renew(part: string): void {
+    this.#connection.renew(part);
   }
 
   /** A Redis that restarted has forgotten the script; it says so before it has run anything. */

@@ -18,6 +18,8 @@ export interface MetricSources {
   isDatabaseAway(): boolean;
   /** Whether limits are judged by this process alone. */
   isLimiterDegraded(): boolean;
+  /** Limits in use that were forgotten for want of room since the start. */
+  forgottenLimits(): number;
   /** Password hashes that were begun since the start. */
   passwordHashes(): number;
 }
@@ -46,15 +48,26 @@ export class Metrics implements CallObserver {
       },
     });
     this.#registry.registerMetric(this.#durations as unknown as Metric);
-    new Counter({
-      name: "latchkey_password_hashes_total",
-      help: "Password hashes begun. Each costs tens of milliseconds of a core.",
-      registers,
-      collect() {
-        this.reset();
-        this.inc(sources.passwordHashes());
-      },
-    });
+    const counter = (name: string, help: string, read: () => number) =>
+      new Counter({
+        name,
+        help,
+        registers,
+        collect() {
+          this.reset();
+          this.inc(read());
+        },
+      });
+    counter(
+      "latchkey_password_hashes_total",
+      "Password hashes begun. Each costs tens of milliseconds of a core.",
+      sources.passwordHashes,
+    );
+    counter(
+      "latchkey_limits_forgotten_total",
+      "Limits in use that this process forgot for want of room. Each admits up to its figure once more.",
+      sources.forgottenLimits,
+    );
     // The figure of several processes is the sum of theirs, or that of the one that is worst off.
     const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = "max") =>
       new Gauge({

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
+import type { ChangeKind } from "../../src/changes/change.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { RecordCache } from "../../src/changes/record-cache.ts";
 import { DomainError } from "../../src/lib/errors.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { Turns } from "../support/turns.ts";
 
 interface Thing {
   readonly value: string;
@@ -10,11 +11,15 @@ interface Thing {
 }
 
 function setUp(maxEntries = 10, staleOkMs = 60_000) {
-  const clock = new ShiftedClock();
+  const { clock, timers, turn } = new Turns();
   const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
-  const breaker = new DatabaseBreaker(clock);
-  const tagsOf = (thing: Thing) => thing.tags;
-  const cache = new RecordCache<Thing>({ clock, feed, breaker, maxEntries, maxAbsent: 3, staleOkMs, tagsOf });
+  const breaker = new DatabaseBreaker(clock, timers);
+  const cache = new RecordCache<Thing>({
+    ...{ clock, feed, breaker, maxEntries, maxAbsent: 3, staleOkMs },
+    kinds: ["KEY", "SERVICE_CREDENTIAL"],
+    tagsOf: (thing) => thing.tags,
+  });
+  const change = (kind: ChangeKind, subjectId: string) => cache.apply({ kind, subjectId });
   let loads = 0;
   const loading =
     (value: string | undefined, ...tags: string[]) =>
@@ -22,7 +27,7 @@ function setUp(maxEntries = 10, staleOkMs = 60_000) {
       loads++;
       return value === undefined ? undefined : { value, tags };
     };
-  return { clock, feed, breaker, cache, loading, loads: () => loads };
+  return { clock, turn, feed, breaker, cache, change, loading, loads: () => loads };
 }
 
 /** A load that ends when the test says so. */
@@ -64,10 +69,10 @@ describe("RecordCache", () => {
   });
 
   it("does not keep what was read before a change, nor lets a later caller join that read", async () => {
-    const { cache, loading } = setUp();
+    const { cache, loading, change } = setUp();
     const { load, resolve } = pending();
     const early = cache.get("a", load);
-    cache.dropTag("owner");
+    change("OWNER", "owner");
     expect((await cache.get("a", loading("new", "owner"))).record?.value).toBe("new");
     resolve({ value: "old", tags: ["owner"] });
     expect((await early).record?.value).toBe("old");
@@ -87,11 +92,11 @@ describe("RecordCache", () => {
   });
 
   it("forgets all records that depend on what changed, and no others", async () => {
-    const { cache, loading } = setUp();
+    const { cache, loading, change } = setUp();
     await cache.get("a", loading("1", "key_a", "owner"));
     await cache.get("b", loading("2", "key_b", "owner"));
     await cache.get("c", loading("3", "key_c", "other"));
-    cache.dropTag("owner");
+    change("OWNER", "owner");
     expect(cache.fresh("a")).toBeUndefined();
     expect(cache.fresh("b")).toBeUndefined();
     expect(cache.fresh("c")?.record?.value).toBe("3");
@@ -107,13 +112,62 @@ describe("RecordCache", () => {
     expect(loads()).toBe(before);
   });
 
+  it("keeps an absence through every change but that of what is absent", async () => {
+    const { cache, change, loading, loads } = setUp();
+    await cache.get("junk", loading(undefined), "key_a");
+    change("SESSION", "key_a");
+    change("SIGNING_KEY", "kid");
+    change("OWNER", "owner");
+    change("KEY", "key_b");
+    change("SERVICE_CREDENTIAL", "svc_a");
+    expect((await cache.get("junk", loading("appeared"), "key_a")).record).toBeUndefined();
+    expect(loads()).toBe(1);
+    change("KEY", "key_a");
+    expect((await cache.get("junk", loading("appeared", "key_a"), "key_a")).record?.value).toBe("appeared");
+  });
+
+  it("does not keep an absence that was read before what was absent came to be, nor lets a later caller join", async () => {
+    const { cache, change, loading } = setUp();
+    const { load, resolve } = pending();
+    const early = cache.get("a", load, "key_a");
+    change("KEY", "key_a");
+    expect((await cache.get("a", loading("issued", "key_a"), "key_a")).record?.value).toBe("issued");
+    resolve(undefined);
+    expect((await early).record).toBeUndefined();
+    expect((await cache.get("a", loading("unused"), "key_a")).record?.value).toBe("issued");
+  });
+
+  it("keeps an absence that was read while other things changed", async () => {
+    const { cache, change, loading } = setUp();
+    const { load, resolve } = pending();
+    const early = cache.get("a", load, "key_a");
+    change("KEY", "key_b");
+    change("OWNER", "owner");
+    change("SESSION", "ses");
+    resolve(undefined);
+    await early;
+    expect((await cache.get("a", loading("unused"), "key_a")).record).toBeUndefined();
+  });
+
+  it("lets callers join a read through changes that can't be of what it reads", async () => {
+    const { cache, change, loading, loads } = setUp();
+    const { load, resolve } = pending();
+    const early = cache.get("a", load, "key_a");
+    change("SESSION", "ses");
+    change("KEY", "key_b");
+    const late = cache.get("a", loading("second"), "key_a");
+    resolve({ value: "first", tags: ["key_a", "owner"] });
+    expect([(await early).record?.value, (await late).record?.value]).toEqual(["first", "first"]);
+    expect(loads()).toBe(0);
+  });
+
   it("stays within its bound, and forgets the tags of what it pushed out", async () => {
-    const { cache, loading } = setUp(3);
+    const { cache, loading, change } = setUp(3);
     for (let n = 0; n < 20; n++) await cache.get(`id${n}`, loading("x", `tag${n}`));
     expect(cache.size).toBe(3);
-    cache.dropTag("tag0");
+    change("KEY", "tag0");
     expect(cache.size).toBe(3);
-    cache.dropTag("tag19");
+    change("KEY", "tag19");
     expect(cache.size).toBe(2);
   });
 
@@ -131,20 +185,20 @@ describe("RecordCache", () => {
   });
 
   it("does not keep a row that was read before its owner changed, which only the row itself names", async () => {
-    const { cache, loading } = setUp();
+    const { cache, loading, change } = setUp();
     const { load, resolve } = pending();
     const early = cache.get("a", load);
-    cache.dropTag("owner");
+    change("OWNER", "owner");
     resolve({ value: "old", tags: ["key_a", "owner"] });
     expect((await early).record?.value).toBe("old");
     expect((await cache.get("a", loading("new"))).record?.value).toBe("new");
   });
 
   it("keeps a row that was read while something else changed", async () => {
-    const { cache, loading } = setUp();
+    const { cache, loading, change } = setUp();
     const { load, resolve } = pending();
     const early = cache.get("a", load);
-    cache.dropTag("another");
+    change("OWNER", "another");
     resolve({ value: "good", tags: ["key_a", "owner"] });
     await early;
     expect((await cache.get("a", loading("unused"))).record?.value).toBe("good");
@@ -162,13 +216,13 @@ describe("RecordCache", () => {
   });
 
   it("claims for a read that a change overtook no more than was known when it began", async () => {
-    const { clock, feed, cache } = setUp();
+    const { clock, feed, cache, change } = setUp();
     const { load, resolve } = pending();
     feed.position = 7n;
     const readAtMs = clock.monotonicMs();
     const early = cache.get("a", load);
     clock.advance(100);
-    cache.dropTag("owner");
+    change("OWNER", "owner");
     feed.freshAtMs = clock.monotonicMs();
     feed.position = 9n;
     resolve({ value: "old", tags: ["owner"] });
@@ -198,6 +252,67 @@ describe("RecordCache", () => {
     reject(new DomainError("DATABASE_UNAVAILABLE", "away"));
     expect((await early).record?.value).toBe("new");
     expect(breaker.isOpen).toBe(false);
+  });
+
+  it("takes a failure for an outage, however long it took, where this process was slow but never stood still", async () => {
+    const { clock, turn, breaker, cache, loading } = setUp();
+    await cache.get("a", loading("old"));
+    clock.advance(5100);
+    const { load, reject } = pending();
+    let reads = 0;
+    const early = cache.get("a", () => {
+      reads++;
+      return load();
+    });
+    for (let n = 0; n < 5; n++) turn(80);
+    reject(new DomainError("DATABASE_UNAVAILABLE", "away"));
+    expect((await early).record?.value).toBe("old");
+    expect(reads).toBe(1);
+    expect(breaker.isOpen).toBe(true);
+  });
+
+  it("tries again once where this process stood still; the second failure is an outage", async () => {
+    const { clock, breaker, cache, loading } = setUp();
+    await cache.get("a", loading("old"));
+    clock.advance(5100);
+    let reads = 0;
+    const stalling = async () => {
+      if (++reads > 5) throw new Error("again and again");
+      clock.advance(400);
+      throw new DomainError("DATABASE_UNAVAILABLE", "away");
+    };
+    expect((await cache.get("a", stalling)).record?.value).toBe("old");
+    expect(reads).toBe(2);
+    expect(breaker.isOpen).toBe(true);
+  });
+
+  it("takes a failure for an outage where this process stood still before the read began", async () => {
+    const { clock, breaker, cache, loading } = setUp();
+    const busy = pending();
+    void cache.get("busy", busy.load);
+    await cache.get("a", loading("old"));
+    clock.advance(5100);
+    const { load, reject } = pending();
+    const early = cache.get("a", load);
+    clock.advance(50);
+    reject(new DomainError("DATABASE_UNAVAILABLE", "away"));
+    expect((await early).record?.value).toBe("old");
+    expect(breaker.isOpen).toBe(true);
+  });
+
+  it("tells who joined a read after a stall the same as who began it", async () => {
+    const { clock, turn, breaker, cache } = setUp();
+    const { load, reject } = pending();
+    let reads = 0;
+    const readTwice = async () => (reads++ === 0 ? load() : { value: "new", tags: [] });
+    const early = cache.get("a", readTwice);
+    clock.advance(400);
+    turn(0);
+    const joined = cache.get("a", readTwice);
+    reject(new DomainError("DATABASE_UNAVAILABLE", "away"));
+    expect([(await early).record?.value, (await joined).record?.value]).toEqual(["new", "new"]);
+    expect(breaker.isOpen).toBe(false);
+    expect(reads).toBe(2);
   });
 
   const away = async (): Promise<undefined> => {

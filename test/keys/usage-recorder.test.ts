@@ -31,7 +31,7 @@ beforeEach(() => {
 async function use(keyId: string, afterMs = 0): Promise<void> {
   nowMs += afterMs;
   recorder.used(keyId, nowMs);
-  await recorder.flush();
+  await recorder.writer.flush();
 }
 
 test("an idle key's use is written at the next turn, one that goes on at most once a minute", async () => {
@@ -48,15 +48,15 @@ test("the last use is written, also when none follows", async () => {
   await use("a", 10_000);
   const lastMs = nowMs;
   nowMs += MINUTE_MS;
-  await recorder.flush();
-  await recorder.flush();
+  await recorder.writer.flush();
+  await recorder.writer.flush();
   expect(written.map(({ usedAtMs }) => usedAtMs)).toEqual([lastMs - 10_000, lastMs]);
 });
 
 test("what is not due is written when the process stops", async () => {
   await use("a");
   await use("a", 1000);
-  await recorder.stop();
+  await recorder.writer.stop();
   expect(written.map(({ usedAtMs }) => usedAtMs)).toEqual([nowMs - 1000, nowMs]);
 });
 
@@ -77,10 +77,10 @@ test("memory is bounded, and keys that went idle make room", async () => {
   isAway = true;
   for (let n = 0; n < 1500; n++) recorder.used(`k${n}`, nowMs);
   isAway = false;
-  await recorder.flush();
+  await recorder.writer.flush();
   expect(written).toHaveLength(1000);
   nowMs += MINUTE_MS;
-  await recorder.flush();
+  await recorder.writer.flush();
   await use("late", 1);
   expect(written.at(-1)).toEqual({ keyId: "late", usedAtMs: nowMs });
 });

@@ -8,6 +8,8 @@ export type Mood = "answers" | "is silent" | "fails";
 /** A real store behind a wire that a test breaks; it remembers each group that reached it. */
 export class FaultyLimitStore implements LimitStore {
   mood: Mood = "answers";
+  /** Subjects whose first word this is can't be decided, as those of one slot of a cluster. */
+  failingGroup: string | undefined;
   readonly groups: (readonly LimitRequest[])[] = [];
   renewals = 0;
   readonly #store: MemoryLimitStore;
@@ -20,9 +22,14 @@ export class FaultyLimitStore implements LimitStore {
     return "";
   }
 
+  groupOf(subject: string): string {
+    return this.failingGroup === undefined ? "" : subject.split(" ")[0]!;
+  }
+
   async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     this.groups.push(requests);
     await this.#wire();
+    if (requests.some(({ subject }) => this.groupOf(subject) === this.failingGroup)) throw new Error("TRYAGAIN");
     return this.#store.decide(requests);
   }
 

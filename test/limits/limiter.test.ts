@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { DAY_MS, type LimitRequest } from "../../src/limits/limit.ts";
+import { DAY_MS, type LimitRequest, MINUTE_MS } from "../../src/limits/limit.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { LocalLimiter } from "../../src/limits/local-limiter.ts";
 import { recordingLog } from "../support/recording-log.ts";
@@ -258,15 +258,61 @@ describe("the breaker", () => {
   });
 });
 
+describe("a store in which some subjects can't be decided", () => {
+  const ofGroup = (group: string) => (at: number) => request({ subject: `${group} ${at}` });
+  beforeEach(() => {
+    store.failingGroup = "lost";
+  });
+
+  it("degrades their requests alone, and counts every other one once", async () => {
+    const asked = Array.from({ length: 30 }, (_, at) => ofGroup(at % 3 === 0 ? "lost" : `good${at % 3}`)(at));
+    const decisions = await limiter.decideAll(asked);
+    expect(decisions.map(({ degraded }) => degraded)).toEqual(asked.map(({ subject }) => subject.startsWith("lost")));
+    const counted = await limiter.decideAll(asked.filter(({ subject }) => subject.startsWith("good")));
+    expect(new Set(counted.map(({ windows }) => windows[0]!.remaining))).toEqual(new Set([8]));
+  });
+
+  it("is asked on for all others, however often those fail", async () => {
+    for (let round = 0; round < 20; round++) {
+      await limiter.decideAll([ofGroup("good1")(round), ofGroup("lost")(round), ofGroup("good2")(round)]);
+    }
+    expect(limiter.isDegraded()).toBe(false);
+  });
+
+  it("is out of reach when nothing is decided any more", async () => {
+    for (let round = 0; round < 3; round++) await limiter.decideAll([ofGroup("lost")(round)]);
+    expect(limiter.isDegraded()).toBe(true);
+  });
+});
+
 describe("the limiter of one process alone", () => {
   it("decides like the shared one, and is never degraded", async () => {
-    const local = new LocalLimiter({ clock });
+    const local = new LocalLimiter({ clock, log });
     const decisions = await local.decideAll([request({ cost: 6 }), request({ limits: [] }), request({ cost: 6 })]);
     expect(decisions.map(({ allowed }) => allowed)).toEqual([true, true, false]);
     expect(await local.decide(request({ cost: 4 }))).toMatchObject({ allowed: true, degraded: false });
     await local.reset("s", []);
     expect(await local.decide(request({ cost: 10 }))).toMatchObject({ allowed: true });
     expect(local.isDegraded()).toBe(false);
+  });
+
+  it("says that it forgets limits in use, once in ten minutes, and counts them", async () => {
+    const local = new LocalLimiter({ clock, log, maxLimits: 100 });
+    const use = (name: string, count: number) =>
+      local.decideAll(Array.from({ length: count }, (_, at) => request({ subject: `${name} ${at}` })));
+    await use("fits", 100);
+    expect([local.forgottenLimits(), log.lines]).toEqual([0, []]);
+    await use("more", 50);
+    expect(local.forgottenLimits()).toBe(50);
+    expect(log.lines).toMatchObject([{ level: "warn", fields: { forgotten: 1 } }]);
+    expect(log.lines[0]!.message).toContain("set REDIS_URL");
+    clock.advance(10 * MINUTE_MS);
+    await use("still more", 20);
+    expect(log.lines.slice(1)).toMatchObject([{ level: "warn", fields: { forgotten: 51 } }]);
+    // What holds nothing any more is forgotten without loss.
+    clock.advance(2 * DAY_MS);
+    await use("later", 100);
+    expect(local.forgottenLimits()).toBe(70);
   });
 
   it("forgets limits that hold nothing any more, and bounds how many it keeps", async () => {

@@ -76,9 +76,15 @@ export const LIMITS_MUTANTS = [
   ...mutantsOf("src/limits/memory-limit-store.ts", LIMITER, [
     {
       name: "windows without a bound",
-      search: "this.#kept.size < this.#maxLimits && windows.day.total > 0",
-      replacement: "windows.day.total > 0",
+      search: "this.#kept.size < this.#maxLimits && isInUse",
+      replacement: "isInUse",
       why: "whoever makes up subjects fills the memory",
+    },
+    {
+      name: "limits in use forgotten in silence",
+      search: "      if (isInUse) this.#onForgotten();\n",
+      replacement: "",
+      why: "limits no longer limit, and no operator learns of it",
     },
   ]),
   ...mutantsOf("src/redis/limit.lua", CONTRACT, [
@@ -255,6 +261,12 @@ export const LIMITS_MUTANTS = [
       search: "const MAX_GROUP = 128;",
       replacement: "const MAX_GROUP = 1280;",
       why: "one process keeps Redis from serving the others",
+    },
+    {
+      name: "what can't be decided together goes together",
+      search: "this.#deps.store.groupOf(request.subject)",
+      replacement: '""',
+      why: "one slot of a cluster that is being moved degrades all subjects of its node",
     },
   ]),
 ];

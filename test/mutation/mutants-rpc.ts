@@ -5,7 +5,7 @@ const CALLER = ["test/rpc/caller.test.ts"];
 const CLIENT_IP = ["test/rpc/client-ip.test.ts"];
 const PAGES = ["test/rpc/page-token.test.ts"];
 
-/** The front door, and the copies that it is answered from. */
+/** The front door. */
 export const RPC_MUTANTS = [
   ...mutantsOf("src/rpc/access.ts", ACCESS, [
     {
@@ -226,36 +226,6 @@ export const RPC_MUTANTS = [
         search: 'writer.bool(1, verdict.verdict === "valid");',
         replacement: 'writer.bool(1, verdict.verdict !== "invalid");',
         why: "clients decide by valid: revoked keys are let in",
-      },
-    ],
-  ),
-  ...mutantsOf(
-    "src/changes/record-cache.ts",
-    ["test/changes/record-cache.test.ts"],
-    [
-      {
-        name: "records believed for a minute",
-        search: "export const FRESH_MS = 5000;",
-        replacement: "export const FRESH_MS = 60_000;",
-        why: "without the feed a revoked key works for a minute",
-      },
-      {
-        name: "an older read replaces a newer one",
-        search: "if (before !== undefined && before.readAtMs > entry.readAtMs) return;",
-        replacement: "if (before !== undefined && before.readAtMs < entry.readAtMs) return;",
-        why: "a slow read brings back what had changed",
-      },
-    ],
-  ),
-  ...mutantsOf(
-    "src/changes/database-clock.ts",
-    ["test/changes/database-clock.test.ts"],
-    [
-      {
-        name: "the database's clock runs ahead",
-        search: "Math.min(Math.max(this.#offsetMs ?? leastMs, leastMs), mostMs)",
-        replacement: "Math.max(this.#offsetMs ?? leastMs, leastMs)",
-        why: "a clock that was set back is never followed, and keys expire early",
       },
     ],
   ),

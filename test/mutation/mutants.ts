@@ -1,4 +1,5 @@
 import { AUTH_MUTANTS } from "./mutants-auth.ts";
+import { CHANGES_MUTANTS } from "./mutants-changes.ts";
 import { KEYS_MUTANTS } from "./mutants-keys.ts";
 import { LIMITS_MUTANTS } from "./mutants-limits.ts";
 import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
@@ -18,6 +19,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...AUTH_MUTANTS,
   ...LIMITS_MUTANTS,
   ...RPC_MUTANTS,
+  ...CHANGES_MUTANTS,
   ...POSTGRES_MUTANTS,
   ...PEOPLE_ROWS_MUTANTS,
 ];

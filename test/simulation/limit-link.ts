@@ -74,6 +74,10 @@ export class LimitLink implements LimitStore {
     return "";
   }
 
+  groupOf(): string {
+    return "";
+  }
+
   /** For how long, of the time that this process ran, the store has given it no reason to do without. */
   healthyForMs(): number {
     const { ranMs } = this.#deps.machine;

@@ -5,7 +5,7 @@ import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { type Loaded, RecordCache } from "../../src/changes/record-cache.ts";
 import { Watches, type WatchInput, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
 import { type BatchOutcome, batchVerifyKeys } from "../../src/keys/batch-verify-keys.ts";
-import { type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
+import { KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
 import type { KeyRead } from "../../src/keys/key-store.ts";
 import { type KeyVerdict, type VerifyKeyDeps, verifyKey } from "../../src/keys/verify-key.ts";
 import { DomainError } from "../../src/lib/errors.ts";
@@ -32,6 +32,8 @@ export interface ServiceProcessDeps {
 /** One key of one call, as the caller sees it. Times are true. */
 export interface Answer {
   readonly sample: SampleKey;
+  /** Answered when all keys of its call were. */
+  readonly isOfBatch: boolean;
   readonly startedAtMs: number;
   readonly answeredAtMs: number;
   /** For how long the process did not run while its other keys were waited for. */
@@ -80,12 +82,13 @@ export class ServiceProcess {
     this.staleOkMs = deps.staleOkMs;
     const { clock, timers } = deps.machine;
     const log = SILENT_LOG;
-    const breaker = new DatabaseBreaker(clock);
+    const breaker = new DatabaseBreaker(clock, timers);
     this.databaseClock = new DatabaseClock(clock);
     const { databaseClock } = this;
     this.feed = new ChangeFeed({ store: deps.link, bus: this.#bus, breaker, clock, databaseClock, timers, log });
     const { staleOkMs } = deps;
-    const copies = { clock, feed: this.feed, breaker, maxEntries: 100, maxAbsent: 100, staleOkMs, tagsOf };
+    const bounds = { maxEntries: 100, maxAbsent: 100, staleOkMs };
+    const copies = { clock, feed: this.feed, breaker, ...bounds, kinds: KEY_KINDS, tagsOf };
     const cache = new RecordCache<KeyRecord>(copies);
     const limitsCache = new RecordCache<KeyLimits>(copies);
     this.#bus.add(cache);
@@ -107,8 +110,10 @@ export class ServiceProcess {
       const answeredAtMs = this.#deps.time.nowMs;
       const loaded = loads.get(sample.keyId);
       const stillMs = answeredAtMs - startedAtMs - (this.machine.ranMs - startedAtRanMs);
-      const stoodStillMs = samples.length > 1 ? stillMs : 0;
-      this.#deps.onAnswer(this, { sample, startedAtMs, answeredAtMs, stoodStillMs, verdict, loaded, acknowledged });
+      const isOfBatch = samples.length > 1;
+      const stoodStillMs = isOfBatch ? stillMs : 0;
+      const times = { startedAtMs, answeredAtMs, stoodStillMs };
+      this.#deps.onAnswer(this, { sample, isOfBatch, ...times, verdict, loaded, acknowledged });
     };
     if (samples.length === 1) {
       const [sample] = samples as [SampleKey];

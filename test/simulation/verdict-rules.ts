@@ -105,7 +105,8 @@ export class VerdictRules {
   #positionFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { position } = answer.verdict!.freshness!;
     // The other keys of a batch were waited for, and the history changed meanwhile.
-    if (process.link.resyncedAtMs >= answer.startedAtMs && answer.loaded!.source === "cache") return undefined;
+    const isEarlier = answer.isOfBatch || answer.loaded!.source === "cache";
+    if (process.link.resyncedAtMs >= answer.startedAtMs && isEarlier) return undefined;
     for (const { subjectId, era } of basis) {
       if (era.endedBy === undefined || era.endedBy.incarnation !== process.link.polledIncarnation) continue;
       if (BigInt(era.endedBy.xactId) < position) {

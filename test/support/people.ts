@@ -8,6 +8,7 @@ import { SessionCache } from "../../src/auth/session-cache.ts";
 import { SigningKeys } from "../../src/auth/signing-keys.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
+import { systemTimers } from "../../src/lib/clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
@@ -50,7 +51,7 @@ export function newPeople(
   const sessionCache = new SessionCache({
     store: sessions,
     feed: NO_FEED,
-    breaker: new DatabaseBreaker(clock),
+    breaker: new DatabaseBreaker(clock, systemTimers),
     clock,
     databaseClock,
   });

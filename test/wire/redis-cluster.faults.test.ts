@@ -1,5 +1,6 @@
 /** What the limiter does on a Redis Cluster: passwords, slots that move, a node that is gone. Real nodes. */
 import { afterEach, describe, expect, it, vi } from "vitest";
+import type { LimitRequest } from "../../src/limits/limit.ts";
 import type { RedisClusterTarget } from "../../src/redis/connection.ts";
 import {
   BACK_WITHIN_MS,
@@ -79,6 +80,39 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
     expect(await movedErrors(nodes[0].port)).toBeGreaterThan(0);
     expect(decisions.filter(({ degraded }) => degraded)).toEqual([]);
     expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual(subjects.map(() => 4));
+  });
+
+  it("that has half of a subject's windows on another node degrades that subject alone", async () => {
+    const nodes = await startCluster();
+    const limiter = await limiterOn(target(nodes));
+    await expectHealthy(limiter);
+    const [first, second] = [await nodeId(nodes[0].port), await nodeId(nodes[1].port)];
+    const both = (subject: string): LimitRequest => {
+      const { limits, ...rest } = request(1000, subject);
+      return { ...rest, limits: [...limits, { name: "named", perMinute: 1000, perDay: undefined }] };
+    };
+    const subjects = Array.from({ length: 30 }, (_, at) => `torn ${at}`);
+    for (const { port } of nodes) await redisCommand(port, "FLUSHALL");
+    await limiter.decideAll(subjects.map((subject) => request(1000, subject)));
+    // A slot that is on its way while one of two keys has come: no node can run a script on both.
+    const torn = await told(nodes[0].port, async (redis) => {
+      const [key] = await redis.keys("*}:");
+      return { key: key!, slot: await redis.cluster("KEYSLOT", key!) };
+    });
+    await told(nodes[1].port, (redis) => redis.cluster("SETSLOT", torn.slot, "IMPORTING", first));
+    await told(nodes[0].port, (redis) => redis.cluster("SETSLOT", torn.slot, "MIGRATING", second));
+    const tornErrors = () =>
+      told(nodes[0].port, async (redis) =>
+        Number(/errorstat_TRYAGAIN:count=(\d+)/.exec(await redis.info("errorstats"))?.[1] ?? 0),
+      );
+    for (let round = 0; round < 12; round++) {
+      const decisions = await limiter.decideAll(subjects.map(both));
+      const degraded = decisions.filter((one) => one.degraded).length;
+      expect(degraded, "at least the one in that slot").toBeGreaterThanOrEqual(1);
+      expect(degraded, "and hardly another").toBeLessThanOrEqual(3);
+    }
+    expect(await tornErrors(), "the fault happened").toBeGreaterThanOrEqual(12);
+    expect(limiter.isDegraded()).toBe(false);
   });
 
   it("counts each subject on its node, and a node that is gone degrades only its own subjects", async () => {

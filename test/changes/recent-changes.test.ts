@@ -1,0 +1,60 @@
+import { expect, test } from "vitest";
+import { RecentChanges } from "../../src/changes/recent-changes.ts";
+
+test("a read is overtaken by a change of what it depends on, after it began and not before", () => {
+  const changes = new RecentChanges();
+  changes.note("key");
+  const since = changes.begin();
+  expect(changes.haveChanged(["key", "owner"], since)).toBe(false);
+  changes.note("another");
+  expect(changes.haveChanged(["key", "owner"], since)).toBe(false);
+  changes.note("owner");
+  expect(changes.haveChanged(["key", "owner"], since)).toBe(true);
+  expect(changes.haveChanged(["key", "owner"], changes.begin())).toBe(false);
+});
+
+test("everything that changed is told apart from much that changed", () => {
+  const changes = new RecentChanges();
+  const since = changes.begin();
+  for (let n = 0; n < 20_000; n++) changes.note(`key${n}`);
+  expect(changes.haveChanged(["untouched"], since)).toBe(true);
+  expect(changes.allChanged(since)).toBe(false);
+  changes.noteAll();
+  expect(changes.allChanged(since)).toBe(true);
+  expect(changes.allChanged(changes.begin())).toBe(false);
+});
+
+test("memory is bounded while reads are always under way, and no change is missed for it", () => {
+  const changes = new RecentChanges();
+  const slow = changes.begin();
+  for (let n = 0; n < 35_000; n++) {
+    const quick = changes.begin();
+    changes.note(`key${n}`);
+    expect(changes.size).toBeLessThanOrEqual(10_000);
+    expect(changes.haveChanged([`key${n}`], quick)).toBe(true);
+    expect(changes.haveChanged([`key${n >> 1}`], slow)).toBe(true);
+    changes.end();
+  }
+});
+
+test("a read that began after the many changes is kept", () => {
+  const changes = new RecentChanges();
+  changes.begin();
+  for (let n = 0; n < 10_001; n++) changes.note(`key${n}`);
+  const since = changes.begin();
+  changes.note("key");
+  expect(changes.haveChanged(["key1"], since)).toBe(false);
+});
+
+test("nothing is remembered while nothing is read", () => {
+  const changes = new RecentChanges();
+  changes.note("key");
+  expect(changes.size).toBe(0);
+  changes.begin();
+  changes.begin();
+  changes.note("key");
+  changes.end();
+  expect(changes.size).toBe(1);
+  changes.end();
+  expect(changes.size).toBe(0);
+});

@@ -1,0 +1,54 @@
+import { expect, test } from "vitest";
+import { StallWatch } from "../../src/changes/stall-watch.ts";
+import { Turns } from "../support/turns.ts";
+
+test("a long turn is a stall for what was waited for meanwhile, and for nothing that began later", () => {
+  const { clock, timers, turn } = new Turns();
+  const stalls = new StallWatch(clock, timers);
+  const before = stalls.begin();
+  turn(20);
+  const meanwhile = stalls.begin();
+  turn(200);
+  const after = stalls.begin();
+  turn(20);
+  expect([before, meanwhile, after].map((beganAtMs) => stalls.hasStalledSince(beganAtMs))).toEqual([true, true, false]);
+});
+
+test("many short turns are none, however long they take together", () => {
+  const { clock, timers, turn } = new Turns();
+  const stalls = new StallWatch(clock, timers);
+  const beganAtMs = stalls.begin();
+  for (let n = 0; n < 50; n++) turn(80);
+  expect(stalls.hasStalledSince(beganAtMs)).toBe(false);
+});
+
+test("what stood still while nothing was watched is nobody's stall", () => {
+  const { clock, timers, turn } = new Turns();
+  const stalls = new StallWatch(clock, timers);
+  stalls.begin();
+  stalls.end();
+  turn(5000);
+  const beganAtMs = stalls.begin();
+  turn(20);
+  expect(stalls.hasStalledSince(beganAtMs)).toBe(false);
+});
+
+test("a stall is seen also before the late timer has run", () => {
+  const { clock, timers } = new Turns();
+  const stalls = new StallWatch(clock, timers);
+  const beganAtMs = stalls.begin();
+  clock.advance(500);
+  expect(stalls.hasStalledSince(beganAtMs)).toBe(true);
+});
+
+test("no timer is left when nothing is watched", () => {
+  const { clock, timers, turn, waiting } = new Turns();
+  const stalls = new StallWatch(clock, timers);
+  stalls.begin();
+  stalls.begin();
+  turn(200);
+  stalls.end();
+  expect(waiting.size).toBe(1);
+  stalls.end();
+  expect(waiting.size).toBe(0);
+});

@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import { BackgroundWriter } from "../../src/keys/background-writer.ts";
+
+function setUp() {
+  const state = { waiting: [] as number[], isAway: false, underWay: 0 };
+  const told: unknown[] = [];
+  const writer = new BackgroundWriter<number>({
+    take: (isLast) => {
+      told.push(isLast ? "takes all" : "takes");
+      return state.waiting.splice(0);
+    },
+    chunk: 2,
+    write: async (some) => {
+      expect(state.underWay++, "one at a time").toBe(0);
+      await new Promise((resolve) => setImmediate(resolve));
+      state.underWay--;
+      if (state.isAway && some.includes(3)) throw new Error("away");
+      told.push(some);
+    },
+    onFailed: (left) => {
+      told.push({ left });
+      state.waiting.push(...left);
+    },
+    onFlushed: () => told.push("flushed"),
+  });
+  return { writer, state, told };
+}
+
+test("a flush is written in chunks, one after another, also where the next is asked for meanwhile", async () => {
+  const { writer, state, told } = setUp();
+  state.waiting = [1, 2, 3];
+  const first = writer.flush();
+  await Promise.resolve();
+  state.waiting = [4];
+  await Promise.all([first, writer.stop()]);
+  expect(told).toEqual(["takes", [1, 2], [3], "flushed", "takes all", [4], "flushed"]);
+});
+
+test("what can't be written is handed back, with all that was to follow, and the next flush is as any other", async () => {
+  const { writer, state, told } = setUp();
+  state.waiting = [1, 2, 3, 4, 5];
+  state.isAway = true;
+  await writer.flush();
+  state.isAway = false;
+  await writer.flush();
+  expect(told).toEqual(["takes", [1, 2], { left: [3, 4, 5] }, "flushed", "takes", [3, 4], [5], "flushed"]);
+});

@@ -1,0 +1,83 @@
+import { mutantsOf } from "./tested-mutant.ts";
+
+/** What keeps copies of the truth fresh. The simulation has mutants of its own. */
+export const CHANGES_MUTANTS = [
+  ...mutantsOf(
+    "src/changes/record-cache.ts",
+    ["test/changes/record-cache.test.ts"],
+    [
+      {
+        name: "records believed for a minute",
+        search: "export const FRESH_MS = 5000;",
+        replacement: "export const FRESH_MS = 60_000;",
+        why: "without the feed a revoked key works for a minute",
+      },
+      {
+        name: "an older read replaces a newer one",
+        search: "if (before !== undefined && before.readAtMs > entry.readAtMs) return;",
+        replacement: "if (before !== undefined && before.readAtMs < entry.readAtMs) return;",
+        why: "a slow read brings back what had changed",
+      },
+      {
+        name: "tried again for as long as it fails",
+        search: "return this.#get(wanted, true);",
+        replacement: "return this.#get(wanted, isRetry);",
+        why: "in a slow process the breaker never opens, and callers wait round after round",
+      },
+      {
+        name: "absences dropped by any change",
+        search: "    else return;\n",
+        replacement: "    else this.#absent.clear();\n",
+        why: "at ten logouts a second junk goes to the database again and again",
+      },
+      {
+        name: "an absence that no change ends",
+        search: "record === undefined ? [subjectId!] :",
+        replacement: "record === undefined ? [] :",
+        why: "who asked for a key too early is refused for seconds after it was issued",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/recent-changes.ts",
+    ["test/changes/recent-changes.test.ts"],
+    [
+      {
+        name: "changes without a bound",
+        search: "this.#changedAt.size >= MAX_REMEMBERED",
+        replacement: "this.#changedAt.size < 0",
+        why: "under steady misses memory grows with every change",
+      },
+      {
+        name: "changes forgotten without a trace",
+        search: "      this.#forgottenAt = this.#count;\n",
+        replacement: "",
+        why: "an old row is kept after the news that it is old",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/stall-watch.ts",
+    ["test/changes/stall-watch.test.ts"],
+    [
+      {
+        name: "a stall counts for what began after it",
+        search: "    else this.#look();\n",
+        replacement: "",
+        why: "a failure that is the database's is taken for our own",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/database-clock.ts",
+    ["test/changes/database-clock.test.ts"],
+    [
+      {
+        name: "the database's clock runs ahead",
+        search: "Math.min(Math.max(this.#offsetMs ?? leastMs, leastMs), mostMs)",
+        replacement: "Math.max(this.#offsetMs ?? leastMs, leastMs)",
+        why: "a clock that was set back is never followed, and keys expire early",
+      },
+    ],
+  ),
+];

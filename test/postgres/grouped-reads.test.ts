@@ -1,0 +1,65 @@
+import { afterEach, expect, test, vi } from "vitest";
+import type { HotRead } from "../../src/postgres/database.ts";
+import { GroupedReads } from "../../src/postgres/grouped-reads.ts";
+import { READ_ANSWER_MS } from "../../src/postgres/orm-options.ts";
+import { whenSilent } from "../../src/postgres/silent-connections.ts";
+
+const kind = {
+  sql: "",
+  toRecords: (rows: HotRead["rows"]) => new Map(rows.map(({ id }) => [id as string, id as string])),
+  maxUnderWay: 1,
+};
+
+/** Statements that answer when the test says so, on a database that is given up on as Database does it. */
+function setUp() {
+  const statements: { readonly ids: string[]; readonly answer: () => void }[] = [];
+  const inTime = <T>(answer: Promise<T>, patienceMs: number): Promise<T> => {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    whenSilent(answer, patienceMs, () => reject(new Error("given up")));
+    answer.then(resolve, reject);
+    return promise;
+  };
+  const hotRead = (_sql: string, [ids]: readonly unknown[]): Promise<HotRead> => {
+    const asked = `${ids}`.replace(/[{}"]/g, "").split(",");
+    const { promise, resolve } = Promise.withResolvers<HotRead>();
+    statements.push({ ids: asked, answer: () => resolve({ rows: asked.map((id) => ({ id })), databaseMs: 0 }) });
+    return inTime(promise, READ_ANSWER_MS);
+  };
+  return { reads: new GroupedReads<string>({ hotRead, inTime }, kind), statements };
+}
+
+afterEach(() => void vi.useRealTimers());
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+test("what is asked for in one turn, or while statements are under way, is read together", async () => {
+  const { reads, statements } = setUp();
+  const first = [reads.read(["a"]), reads.read(["b"])];
+  await turn();
+  const second = [reads.read(["c"]), reads.read(["d", "a"])];
+  await turn();
+  statements[0]!.answer();
+  expect((await Promise.all(first)).map(({ records }) => records)).toEqual([["a"], ["b"]]);
+  statements[1]!.answer();
+  expect((await Promise.all(second)).map(({ records }) => records)).toEqual([["c"], ["d", "a"]]);
+  expect(statements.map(({ ids }) => ids)).toEqual([
+    ["a", "b"],
+    ["c", "d", "a"],
+  ]);
+});
+
+test("nobody waits longer than 260 ms in all, also not behind a statement that was slow and answered", async () => {
+  vi.useFakeTimers();
+  const { reads, statements } = setUp();
+  const first = reads.read(["a"]);
+  await vi.advanceTimersByTimeAsync(1);
+  const startMs = Date.now();
+  const second = reads.read(["b"]).catch((error: Error) => [error.message, Date.now() - startMs]);
+  await vi.advanceTimersByTimeAsync(180);
+  statements[0]!.answer();
+  await first;
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(statements.map(({ ids }) => ids)).toEqual([["a"], ["b"]]);
+  // The turn of the event loop that may still bring the answer is a millisecond here.
+  expect(await second).toEqual(["given up", 261]);
+});

@@ -1,0 +1,29 @@
+import type { Timers } from "../../src/lib/clock.ts";
+import { ShiftedClock } from "./shifted-clock.ts";
+
+interface Timer {
+  readonly dueMs: number;
+  readonly run: () => void;
+}
+
+/** A clock, and timers that run when the event loop turns, which it does when the test says so. */
+export class Turns {
+  readonly clock = new ShiftedClock();
+  /** Timers that have not run. */
+  readonly waiting = new Set<Timer>();
+  readonly timers: Timers = {
+    after: (ms, run) => {
+      const timer = { dueMs: this.clock.monotonicMs() + ms, run };
+      this.waiting.add(timer);
+      return () => void this.waiting.delete(timer);
+    },
+    nextTurn: (run) => void this.timers.after(0, run),
+  };
+
+  /** One turn that takes so long; then what is due runs. */
+  readonly turn = (ms: number): void => {
+    this.clock.advance(ms);
+    const due = [...this.waiting].filter(({ dueMs }) => dueMs <= this.clock.monotonicMs());
+    for (const timer of due) if (this.waiting.delete(timer)) timer.run();
+  };
+}
