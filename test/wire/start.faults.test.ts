@@ -119,7 +119,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     // With a code of its own: a container's first process does not die of a signal.
     expect(await service.ended()).toBe(code);
     expect(performance.now() - signalledAtMs).toBeLessThan(1000);
-    expect(started.map(isDead)).toEqual(started.map(() => true));
+    await until(async () => started.every(isDead), "its workers are gone");
     postgres.resume();
   });
 
