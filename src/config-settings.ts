@@ -161,7 +161,7 @@ export const SETTINGS = {
     "LATCHKEY_CACHED_KEYS",
     "100000",
     integer(1000, 10_000_000),
-    "Most keys that a process keeps in memory, about 1 KiB each; those used longest ago go first.",
+    "Most keys that a process keeps in memory, about 1 KiB each and 1.5 KiB times this number in all, which large scopes and metadata fill sooner; those used longest ago go first.",
   ),
   tiers: setting(
     "LATCHKEY_TIERS",

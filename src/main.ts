@@ -1,33 +1,62 @@
 /** The process: environment, start, wait for a signal, stop. */
 import cluster from "node:cluster";
 import { existsSync } from "node:fs";
+import { constants } from "node:os";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { adminCredentialFile } from "./first-operator.ts";
 import { checkAddresses } from "./free-addresses.ts";
 import { systemClock } from "./lib/clock.ts";
 import { createLog } from "./lib/log.ts";
-import { startService } from "./service.ts";
-import { runWorkers } from "./workers.ts";
+import { startWorkersOpsPort } from "./ops-port.ts";
+import { onToldToStop, tellReady, Workers } from "./workers.ts";
 
 const config = configOrExit();
 const log = createLog(config.logLevel, config.logFormat);
 process.on("uncaughtException", (error) => fail("a bug: an error that nobody caught; the process ends", error));
 
-if (cluster.isPrimary) await checkAddresses(config).catch((error) => fail("the service could not start", error));
-if (config.workers > 1 && cluster.isPrimary) stopOnSignal(await startWorkers());
-else await run();
+/** Ends what is to be ended in order; undefined as long as there is nothing of the kind. */
+let drain: (() => Promise<void>) | undefined;
+let isStopping = false;
+process.on("SIGTERM", stop);
+process.on("SIGINT", stop);
+if (cluster.isWorker) onToldToStop(() => stop("SIGTERM"));
 
-function startWorkers(): Promise<() => Promise<void>> {
-  return runWorkers(config, log).catch((error) => fail("the service could not start", error));
-}
+if (cluster.isPrimary) await checkAddresses(config).catch((error) => fail("the service could not start", error));
+if (config.workers > 1 && cluster.isPrimary) await runWorkers();
+else await run();
 
 async function run(): Promise<void> {
   if (cluster.isPrimary) for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);
   try {
+    // Only here: it takes most of the time of a start, in which signals are to be heard, and the first of several processes
+    // has no use for it.
+    const { startService } = await import("./service.ts");
     const service = await startService({ config, clock: systemClock, log });
-    stopOnSignal(() => service.stop());
+    drain = () => service.stop();
+    tellReady();
     log.info("latchkey is ready", { address: service.address, ops: service.opsAddress, pid: process.pid });
     if (!config.production) showNextCommands(service.address);
+  } catch (error) {
+    fail("the service could not start", error);
+  }
+}
+
+async function runWorkers(): Promise<void> {
+  try {
+    const ops = await startWorkersOpsPort(config, log, () => isStopping);
+    const workers = new Workers({
+      count: config.workers,
+      // A port 0 has become one that workers can name.
+      environment: { LATCHKEY_OPS_LISTEN: ops.address },
+      log,
+      onFailedStart: (code) => exit(code),
+      onReady: () => {
+        drain = async () => {
+          await workers.stop();
+          await ops.stop();
+        };
+      },
+    });
   } catch (error) {
     fail("the service could not start", error);
   }
@@ -43,23 +72,26 @@ function configOrExit(): Config {
   }
 }
 
-/** The first signal drains; the second does not wait. */
-function stopOnSignal(stop: () => Promise<void>): void {
-  let isStopping = false;
-  const onSignal = (signal: string) => {
-    if (isStopping) exit(1);
-    isStopping = true;
-    log.info("stopping; a second signal forces", { signal });
-    stop().then(
-      () => {
-        log.info("stopped");
-        exit(0);
-      },
-      (error: unknown) => fail("could not stop in order", error),
-    );
-  };
-  process.on("SIGTERM", onSignal);
-  process.on("SIGINT", onSignal);
+/**
+ * The first signal drains; the second does not wait. Before there is anything to drain the first ends the process, with
+ * the code that shells have for it. As a container's first process it would otherwise not hear the signal at all.
+ */
+function stop(signal: NodeJS.Signals): void {
+  if (isStopping) {
+    // A worker may hear of the same stop twice, by a signal to all and from the first process, which alone forces.
+    if (cluster.isPrimary) exit(1);
+    return;
+  }
+  isStopping = true;
+  if (drain === undefined) exit(128 + constants.signals[signal]);
+  log.info(cluster.isPrimary ? "stopping; a second signal forces" : "stopping", { signal, pid: process.pid });
+  drain().then(
+    () => {
+      log.info("stopped");
+      exit(0);
+    },
+    (error: unknown) => fail("could not stop in order", error),
+  );
 }
 
 function showNextCommands(address: string): void {

@@ -11,7 +11,7 @@ import type { DatabaseBreaker } from "./changes/database-breaker.ts";
 import type { DatabaseClock } from "./changes/database-clock.ts";
 import { RecordCache } from "./changes/record-cache.ts";
 import type { Config } from "./config.ts";
-import { KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "./keys/key-records.ts";
+import { bytesOf, KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "./keys/key-records.ts";
 import { SecretRehasher } from "./keys/secret-rehasher.ts";
 import { Tiers } from "./keys/tiers.ts";
 import { UsageRecorder } from "./keys/usage-recorder.ts";
@@ -29,6 +29,8 @@ import { PostgresSigningKeyStore } from "./postgres/signing-key-store.ts";
 import { PostgresUserStore } from "./postgres/user-store.ts";
 
 const MAX_ABSENT = 10_000;
+/** So much memory for each key that may be kept: what most take, and half of it again. One key alone can have 100 times that. */
+const BYTES_PER_CACHED_KEY = 1536;
 
 /** What the rooms stand on. */
 export interface Ground {
@@ -89,7 +91,10 @@ function createKeys(ground: Ground, tiers: Tiers) {
     kinds: KEY_KINDS,
     tagsOf,
   };
-  const cache = new RecordCache<KeyRecord>(copies);
+  const cache = new RecordCache<KeyRecord>({
+    ...copies,
+    bytes: { most: config.cachedKeys * BYTES_PER_CACHED_KEY, of: bytesOf },
+  });
   const limitsCache = new RecordCache<KeyLimits>(copies);
   bus.add(cache);
   bus.add(limitsCache);

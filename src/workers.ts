@@ -1,38 +1,87 @@
-import cluster from "node:cluster";
-import type { Config } from "./config.ts";
+import cluster, { type Worker } from "node:cluster";
 import type { Log } from "./lib/log.ts";
-import { startWorkersOpsPort } from "./ops-port.ts";
 
-/** A worker that ends by itself is replaced after so long, so that a fault at the start does not become a busy loop. */
+/** A worker that ends by itself is replaced after so long; each time one ends before it was ready, after twice as long. */
 const RESTART_AFTER_MS = 1000;
+const RESTART_AFTER_AT_MOST_MS = 30_000;
+
+/** What a worker tells the first process. */
+const READY = "ready";
+/** What the first process tells a worker. */
+const STOP = "stop";
+
+export interface WorkersOptions {
+  readonly count: number;
+  /** Beside that of this process. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly log: Log;
+  /** Is called each time that one serves. */
+  onReady(): void;
+  /** Is told of a worker that ended before it, or another one in its place, was ever ready: its successor would do no better. */
+  onFailedStart(exitCode: number): void;
+}
 
 /**
- * Runs the service in several processes that share its port. The first process answers no call: it starts the others,
- * replaces one that crashed, speaks for all of them on the second port, and passes on the signal to stop.
- *
- * @returns ends the workers and resolves when they are gone
- * @throws Error where the second port can't be opened
+ * The processes that share the service's port. The first process answers no call: it starts the others, replaces one that
+ * crashed, and tells them to stop. It does so by messages, since a signal may have reached them too (Ctrl-C, systemd);
+ * what forces them is the end of the first process, which node lets no worker outlive.
  */
-export async function runWorkers(
-  config: Pick<Config, "workers" | "opsListen">,
-  log: Log,
-): Promise<() => Promise<void>> {
-  let isStopping = false;
-  const ops = await startWorkersOpsPort(config, log, () => isStopping);
-  // A port 0 has become one that workers can name.
-  const fork = () => cluster.fork({ LATCHKEY_OPS_LISTEN: ops.address });
-  cluster.on("exit", (worker, code, signal) => {
-    if (isStopping) return;
-    log.error("a worker ended; starting another one", { pid: worker.process.pid, exit_code: code ?? 0, signal });
-    setTimeout(() => isStopping || fork(), RESTART_AFTER_MS).unref();
-  });
-  for (let n = 0; n < config.workers; n++) fork();
-  return async () => {
-    isStopping = true;
+export class Workers {
+  readonly #options: WorkersOptions;
+  #isStopping = false;
+
+  /** Starts them. */
+  constructor(options: WorkersOptions) {
+    this.#options = options;
+    for (let n = 0; n < options.count; n++) this.#start(false, RESTART_AFTER_MS);
+  }
+
+  /** Lets each end what it does. Resolves when all are gone. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
     const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined);
     const gone = workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
-    for (const worker of workers) worker.process.kill("SIGTERM");
+    for (const worker of workers) tellToStop(worker);
     await Promise.all(gone);
-    await ops.stop();
-  };
+  }
+
+  /** @param hasServed whether this worker is in the place of one that was ready */
+  #start(hasServed: boolean, restartAfterMs: number): void {
+    const { environment, log, onReady, onFailedStart } = this.#options;
+    const worker = cluster.fork(environment);
+    let isReady = false;
+    worker.on("message", (message) => {
+      if (message !== READY) return;
+      isReady = true;
+      onReady();
+    });
+    worker.once("exit", (code: number | null, signal: string | null) => {
+      if (this.#isStopping) return;
+      if (!isReady && !hasServed) return onFailedStart(code || 1);
+      const waitMs = isReady ? RESTART_AFTER_MS : Math.min(2 * restartAfterMs, RESTART_AFTER_AT_MOST_MS);
+      log.error("a worker ended; starting another one", {
+        pid: worker.process.pid,
+        exit_code: code ?? 0,
+        signal: signal ?? undefined,
+        after_ms: waitMs,
+      });
+      // Keeps this process alive, also when no worker is left.
+      setTimeout(() => this.#isStopping || this.#start(true, waitMs), waitMs);
+    });
+  }
+}
+
+/** In a worker: it serves now. */
+export function tellReady(): void {
+  process.send?.(READY);
+}
+
+/** In a worker: calls back when the first process tells it to stop. */
+export function onToldToStop(stop: () => void): void {
+  process.on("message", (message) => message === STOP && stop());
+}
+
+/** One that is ending already can't be told, and need not. */
+function tellToStop(worker: Worker): void {
+  if (worker.isConnected()) worker.send(STOP, () => {});
 }

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { RecordCache } from "../../src/changes/record-cache.ts";
-import { KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
+import { bytesOf, KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
 import { newSecret } from "../../src/keys/key-secret.ts";
 import type { KeyWithSecrets } from "../../src/keys/key-store.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
@@ -44,7 +44,12 @@ const options = {
   maxAbsent: 1,
   staleOkMs: 0,
 };
-const cache = new RecordCache<KeyRecord>({ ...options, maxEntries: KEYS, tagsOf });
+const cache = new RecordCache<KeyRecord>({
+  ...options,
+  maxEntries: KEYS,
+  bytes: { most: KEYS * 1536, of: bytesOf },
+  tagsOf,
+});
 let stored: KeyWithSecrets | undefined;
 const records = new KeyRecords({
   store: { read: async () => ({ keys: [stored!], databaseMs: Date.now() }) },

@@ -29,6 +29,8 @@ export interface RecordCacheOptions<R> {
   readonly breaker: DatabaseBreaker;
   /** Most records kept; the one used longest ago goes first. */
   readonly maxEntries: number;
+  /** Most bytes that they take, by what `of` says of each when it was read; undefined where all are small. */
+  readonly bytes?: { readonly most: number; readonly of: (record: R) => number } | undefined;
   /** Most absences kept, apart from records so that junk can't push out good entries. */
   readonly maxAbsent: number;
   /** How much older than FRESH_MS a record may be served while the database is away; 0 = not at all. */
@@ -105,8 +107,12 @@ export class RecordCache<R> implements Copy {
 
   constructor(options: RecordCacheOptions<R>) {
     this.#options = options;
-    this.#records = new Lru(options.maxEntries, (id, entry) => this.#untag(id, entry));
-    this.#absent = new Lru(options.maxAbsent, (id, entry) => this.#untag(id, entry));
+    const { maxEntries, bytes } = options;
+    this.#records = new Lru(maxEntries, {
+      bytes: bytes && { most: bytes.most, of: ({ record }) => bytes.of(record!) },
+      onEvict: (id, entry) => this.#untag(id, entry),
+    });
+    this.#absent = new Lru(options.maxAbsent, { onEvict: (id, entry) => this.#untag(id, entry) });
   }
 
   get size(): number {

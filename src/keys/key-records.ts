@@ -63,6 +63,27 @@ export function tagsOf(record: KeyRecord | KeyLimits): readonly string[] {
   return ownerId === undefined ? [keyId] : [keyId, ownerId];
 }
 
+/** What a record takes besides the texts that people choose, measured; and each of those beyond its characters. */
+const RECORD_BYTES = 800;
+const TEXT_BYTES = 32;
+/** A network that is ready for judging. */
+const NETWORK_BYTES = 256;
+
+/** About what a record takes in memory, with its bytes for the wire: rather more than less. */
+export function bytesOf({ key, owner }: KeyRecord): number {
+  let bytes = RECORD_BYTES + textBytes(key.name) + textBytes(key.description) + NETWORK_BYTES * key.allowedIps.length;
+  for (const texts of [key.scopes, key.allowedIps, key.allowedMethods, owner?.scopes ?? []]) {
+    for (const text of texts) bytes += textBytes(text);
+  }
+  for (const name in key.metadata) bytes += textBytes(name) + textBytes(key.metadata[name]!);
+  return bytes;
+}
+
+/** A character is kept in one or two bytes, and once more as UTF-8. */
+function textBytes(text: string): number {
+  return TEXT_BYTES + 2 * text.length + Buffer.byteLength(text);
+}
+
 export interface KeyRecordsDeps {
   readonly store: Pick<KeyStore, "read">;
   /** By digest of the whole raw key. */

@@ -1,16 +1,24 @@
 import { LRUCache } from "lru-cache";
 
+export interface LruOptions<K, V> {
+  /** Most bytes of all entries, by what `of` says of each when it is set; no entry may have more. Default: no such bound. */
+  readonly bytes?: { readonly most: number; readonly of: (value: V) => number } | undefined;
+  /** Hears of what had to go, not of what was deleted, cleared or set anew. */
+  readonly onEvict?: (key: K, value: V) => void;
+}
+
 /**
- * A map that forgets what was used longest ago once it holds more than `maxEntries`. All operations are O(1), and a hit
- * allocates nothing, however many there are. Room for the order of all entries is taken at once: 16 bytes each.
+ * A map that forgets what was used longest ago once it holds more than it may. All operations are O(1), and a hit allocates
+ * nothing, however many there are. Room for the order of all entries is taken at once: 16 bytes each, and 8 more for their
+ * bytes.
  */
 export class Lru<K extends {}, V extends {}> {
   readonly #entries: LRUCache<K, V>;
 
-  /** @param onEvict hears of what had to go, not of what was deleted, cleared or set anew */
-  constructor(maxEntries: number, onEvict?: (key: K, value: V) => void) {
+  constructor(maxEntries: number, { bytes, onEvict }: LruOptions<K, V> = {}) {
     this.#entries = new LRUCache<K, V>({
       max: maxEntries,
+      ...(bytes && { maxSize: bytes.most, sizeCalculation: bytes.of }),
       ...(onEvict && { dispose: (value, key, reason) => void (reason === "evict" && onEvict(key, value)) }),
     });
   }

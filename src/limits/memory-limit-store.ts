@@ -72,8 +72,9 @@ export class MemoryLimitStore implements LimitStore {
 
   renew(): void {}
 
+  /** Not the host's time of day: a clock that is set forward would empty every window. */
   #nowMs(): number {
-    return Math.floor(this.#clock.nowMs());
+    return Math.floor(this.#clock.monotonicMs());
   }
 
   #decideAt(nowMs: number, { subject, cost, limits }: LimitRequest): LimitDecision {

@@ -2,6 +2,7 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "nod
 import { headerValues } from "./connect-wire.ts";
 import { FrameReader, frame } from "./grpc-frame.ts";
 import type { Metadata } from "./grpc-status.ts";
+import { type Answered, OpenAnswers } from "./open-answers.ts";
 import {
   ANSWER_HEADERS,
   type Answer,
@@ -64,8 +65,10 @@ class Http2Head implements RequestHead {
 
 const NONE: readonly string[] = Object.freeze([]);
 
-/** An answer that nobody reads is kept until its session ends; longer ones, which few calls have, are watched one by one. */
+/** Answers that nobody reads are bounded in number; longer ones, which few calls have, are watched one by one as well. */
 const SHORT_BYTES = 1024;
+/** Of the process, whatever its ports. */
+const openAnswers = new OpenAnswers();
 
 /** Where a stream's listeners find its exchange: one function for all streams is cheaper than some for each. */
 const EXCHANGE = Symbol("exchange");
@@ -78,7 +81,10 @@ interface LaneStream extends ServerHttp2Stream {
  * One stream and its call. Node keeps a stream until the next full garbage collection, and with it all that it knows: so
  * it knows this object alone, and that forgets the call as soon as it is answered.
  */
-class Http2Exchange implements UnaryWire {
+class Http2Exchange implements UnaryWire, Answered {
+  older: Answered | undefined;
+  newer: Answered | undefined;
+  turn = 0;
   readonly #stream: ServerHttp2Stream;
   #call: UnaryCall | undefined;
   #reader: FrameReader | undefined;
@@ -105,6 +111,7 @@ class Http2Exchange implements UnaryWire {
     this.#reader = undefined;
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
+    openAnswers.add(this);
     if (message === undefined && headers === ANSWER_HEADERS) {
       stream.respond({ ...headers, ...trailers }, WITHOUT_BODY);
       if (!stream.readableEnded) letGo(stream);
@@ -125,7 +132,12 @@ class Http2Exchange implements UnaryWire {
 
   /** The client is gone, or all is done. */
   close(): void {
+    openAnswers.delete(this);
     this.#call?.cancel();
+  }
+
+  cutConnection(): void {
+    this.#stream.session?.destroy();
   }
 
   push(piece: Buffer): void {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ChangeKind } from "../../src/changes/change.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
-import { RecordCache } from "../../src/changes/record-cache.ts";
+import { RecordCache, type RecordCacheOptions } from "../../src/changes/record-cache.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { Turns } from "../support/turns.ts";
 
@@ -10,12 +10,12 @@ interface Thing {
   readonly tags: readonly string[];
 }
 
-function setUp(maxEntries = 10, staleOkMs = 60_000) {
+function setUp(maxEntries = 10, staleOkMs = 60_000, bytes?: RecordCacheOptions<Thing>["bytes"]) {
   const { clock, timers, turn } = new Turns();
   const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
   const breaker = new DatabaseBreaker(clock, timers);
   const cache = new RecordCache<Thing>({
-    ...{ clock, feed, breaker, maxEntries, maxAbsent: 3, staleOkMs },
+    ...{ clock, feed, breaker, maxEntries, bytes, maxAbsent: 3, staleOkMs },
     kinds: ["KEY", "SERVICE_CREDENTIAL"],
     tagsOf: (thing) => thing.tags,
   });
@@ -56,6 +56,21 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("y"))).record?.value).toBe("x");
     clock.advance(200);
     expect((await cache.get("a", loading("y"))).record?.value).toBe("y");
+  });
+
+  it("keeps as many small records as it may by number, and of large ones no more bytes than it may, the last used", async () => {
+    const { cache, change, loading, loads } = setUp(10, 60_000, { most: 100, of: ({ value }) => value.length });
+    for (let n = 0; n < 15; n++) await cache.get(`small ${n}`, loading("x", `tag ${n}`));
+    expect(cache.size).toBe(10);
+    for (let n = 0; n < 15; n++) await cache.get(`large ${n}`, loading("x".repeat(30), "owner"));
+    expect(cache.size).toBe(3);
+    const before = loads();
+    for (const n of [12, 13, 14]) expect((await cache.get(`large ${n}`, loading("y"))).source).toBe("cache");
+    expect(loads()).toBe(before);
+    // What is forgotten or changed makes room again.
+    change("OWNER", "owner");
+    for (let n = 0; n < 10; n++) await cache.get(`small ${n}`, loading("x", `tag ${n}`));
+    expect(cache.size).toBe(10);
   });
 
   it("keeps nothing of a read that failed, and tells each that waited", async () => {

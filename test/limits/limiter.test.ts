@@ -315,6 +315,25 @@ describe("the limiter of one process alone", () => {
     expect(local.forgottenLimits()).toBe(70);
   });
 
+  it("admits no more than L in a real minute, however far the host's clock is set forward or back", async () => {
+    let [passedMs, shiftMs] = [0, 0];
+    const local = new LocalLimiter({
+      clock: { nowMs: () => 1.7e12 + passedMs + shiftMs, monotonicMs: () => passedMs },
+      log,
+    });
+    const admitted = async () => {
+      let count = 0;
+      while ((await local.decide(request({ cost: 1 }))).allowed) count++;
+      return count;
+    };
+    expect(await admitted()).toBe(10);
+    passedMs = 30_000;
+    for (shiftMs of [61_000, 2 * DAY_MS, -2 * DAY_MS]) expect(await admitted()).toBe(0);
+    // The control: when a minute has really passed there is room again.
+    passedMs = 61_000;
+    expect(await admitted()).toBe(10);
+  });
+
   it("forgets limits that hold nothing any more, and bounds how many it keeps", async () => {
     const { MemoryLimitStore } = await import("../../src/limits/memory-limit-store.ts");
     const memory = new MemoryLimitStore({ clock, maxLimits: 100 });

@@ -16,6 +16,7 @@ import {
   frame,
   GOAWAY,
   grpcHead,
+  grpcMessage,
   HEADERS,
   headerBlock,
   PING,
@@ -36,6 +37,7 @@ import {
 } from "../support/service-process.ts";
 import { until } from "../support/wire-server.ts";
 
+const CHECK = "/grpc.health.v1.Health/Check";
 const LOGIN = "/latchkey.v1.AuthService/Login";
 /**
  * What the other client may notice: twice what it notices of an honest client that opens 500 calls at once, or what a
@@ -63,6 +65,15 @@ const open = (id: number) => frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN));
 /** Calls that are opened and ended as they should be. */
 function inOrder(count: number): Buffer {
   return streams(count, (id) => [open(id), frame(DATA, END_STREAM, id)]);
+}
+
+/** Calls that need no credential and have short answers. */
+function checks(count: number): Buffer {
+  const message = grpcMessage(new Uint8Array());
+  return streams(count, (id) => [
+    frame(HEADERS, END_HEADERS, id, grpcHead(CHECK)),
+    frame(DATA, END_STREAM, id, message),
+  ]);
 }
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 client", () => {
@@ -182,6 +193,33 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     const attacker = await attack(0);
     await attacker.send(inOrder(500));
     await expectUnharmed("500 answers that nobody reads", Promise.resolve());
+  });
+
+  it("control: one that leaves fewer answers unread than there is room for stays, and gets them when it reads", async () => {
+    const few = await Promise.all(Array.from({ length: 9 }, () => attack(0)));
+    await Promise.all(few.map((client) => client.send(checks(990))));
+    await until(() => few.every(({ came }) => came.get(HEADERS) === 990));
+    // Longer than those that are too many may take.
+    await measure(verify);
+    expect(few.filter((client) => client.isClosed())).toEqual([]);
+    // Each answer is two frames then: its message, and its trailers.
+    await few[0]!.send(streams(990, (id) => [frame(WINDOW_UPDATE, 0, id, Buffer.from([0, 0, 255, 255]))]));
+    await until(() => few[0]!.came.get(HEADERS) === 2 * 990);
+  });
+
+  it("that leaves 40,000 short answers unread on 40 connections loses those that are too many", async () => {
+    const all = await Promise.all(Array.from({ length: 40 }, () => attack(0)));
+    for (const attacker of all) await attacker.send(checks(990));
+    const left = () => all.filter((attacker) => !attacker.isClosed()).length;
+    await until(() => left() <= 11);
+    // The fault happened: they were answered, those that were cut as well.
+    const answers = all.map(({ came }) => came.get(HEADERS) ?? 0).reduce((sum, one) => sum + one, 0);
+    expect(answers).toBeGreaterThan(20_000);
+    // The attack itself is 40,000 calls: what is judged is what it leaves behind.
+    expect(tally(await measure(verify))).toEqual({ VALID: CALLS });
+    await expectUnharmed("10,000 short answers that nobody reads", Promise.resolve());
+    // And nobody was cut without need: what is left is as much as there is room for.
+    expect(left()).toBeGreaterThan(5);
   });
 
   it("that holds 500 connections on which nothing happens is no burden", async () => {

@@ -23,6 +23,9 @@ import {
 
 const HOUR_MS = 3_600_000;
 const EXIT_WITHIN_MS = 15_000;
+/** Longer than a copy may be old, and how old that is. */
+const STILL_MS = 10_000;
+const FRESH_MS = 5000;
 /** What a pipe, its reader's buffer and the log's own hold is far less than so many lines. */
 const LINES = 10_000;
 
@@ -164,6 +167,32 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     }
     // The fault happened: somebody waited, if not in each round, since a few milliseconds may be enough for all ten.
     expect(tookMs.filter((ms) => ms > 1500).length).toBeGreaterThan(5);
+  });
+
+  it("that stands still for longer than a copy may be old accepts no key that was revoked meanwhile", async () => {
+    await using other = await startService(env);
+    const keys = await cast.issue(20);
+    const revoked = keys.filter((_, n) => n % 2 === 0);
+    const askAll = () => Promise.all(keys.map((key) => askAt(service.address, key)));
+    // All of them are in memory.
+    expect(tally(await askAll())).toEqual({ VALID: keys.length });
+    process.kill(service.pid, "SIGSTOP");
+    await until(async () => procStat(service.pid)?.state === "T", "it stands still");
+    const stillFromMs = performance.now();
+    const owner = clientOf(other.address, KeyService, cast.ownerToken);
+    for (const { id } of revoked) await owner.revokeKey({ keyId: id });
+    // Asked while it stands still, on new connections: that is what it meets first.
+    const waiting = askAll();
+    await pause(STILL_MS - (performance.now() - stillFromMs));
+    expect(procStat(service.pid)?.state).toBe("T");
+    process.kill(service.pid, "SIGCONT");
+    const told = [...(await waiting), ...(await askAll())];
+    // The fault happened: the first ones have waited as long as a copy may be old, and longer.
+    expect(Math.min(...told.slice(0, keys.length).map(({ tookMs }) => tookMs))).toBeGreaterThan(FRESH_MS);
+    const isRevoked = (n: number) => revoked.includes(keys[n % keys.length]!);
+    expect(tally(told.filter((_, n) => isRevoked(n)))).toEqual({ REVOKED: 2 * revoked.length });
+    // The control: those that were not revoked are good, at once and by the same process.
+    expect(tally(told.filter((_, n) => !isRevoked(n)))).toEqual({ VALID: 2 * (keys.length - revoked.length) });
   });
 });
 

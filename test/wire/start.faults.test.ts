@@ -8,7 +8,7 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { startPostgres } from "../support/postgres-server.ts";
 import { redisCommand, startRedis } from "../support/redis-server.ts";
 import { answerTo } from "../support/samples.ts";
-import { freePort, until } from "../support/server-process.ts";
+import { childrenOf, freePort, isDead, procStat, until } from "../support/server-process.ts";
 import { canStart, freshPostgres } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
 import {
@@ -34,6 +34,9 @@ interface Line {
 }
 const ERROR = 50;
 
+/** Limits of several processes are counted in Redis; one that is out of reach stops no start. */
+const severalWorkers = (workers: number) => ({ LATCHKEY_WORKERS: `${workers}`, REDIS_URL: "redis://127.0.0.1:1" });
+
 const linesOf = (output: string): readonly Line[] =>
   output
     .split("\n")
@@ -42,26 +45,82 @@ const linesOf = (output: string): readonly Line[] =>
 
 // Side by side, since one of them is a wait of a minute.
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that starts", () => {
-  it.concurrent("without PostgreSQL tries for 60 s, then exits with a failure and one line that says why", async () => {
+  it.concurrent.each<[fault: "down" | "frozen", workers: number]>([
+    ["down", 1],
+    ["down", 2],
+    ["frozen", 1],
+    ["frozen", 2],
+  ])(
+    "with PostgreSQL %s tries for 60 s (%i workers), then exits with a failure and one line of each that says why",
+    async (fault, workers) => {
+      await using postgres = await startPostgres();
+      if (fault === "down") {
+        await postgres.kill();
+        await expect(postgres.sql("select 1")).rejects.toThrow("Connection refused");
+      } else {
+        await postgres.freeze();
+        expect(procStat(postgres.pid)?.state).toBe("T");
+      }
+      const env = serviceEnvironment({ DATABASE_URL: postgres.url(), ...severalWorkers(workers) });
+      await using service = spawnService(env);
+      expect(await service.ended()).toBe(1);
+      postgres.resume();
+      const lines = linesOf(service.output());
+      const tries = lines.filter(({ msg }) => msg.includes("trying again"));
+      const triedMs = Date.parse(lines.at(-1)!.time) - Date.parse(tries[0]!.time);
+      expect(triedMs).toBeGreaterThan(WAIT_MS - ROOM_MS);
+      expect(triedMs).toBeLessThan(WAIT_MS + ROOM_MS);
+      expect(tries.length, "it did try").toBeGreaterThan(10);
+      const errors = lines.filter(({ level }) => level >= ERROR);
+      expect(errors.length).toBeGreaterThan(0);
+      expect(errors.length).toBeLessThanOrEqual(workers);
+      for (const error of errors) {
+        expect(error).toMatchObject({
+          msg: "the service could not start",
+          reason: expect.stringContaining("database"),
+        });
+      }
+      expect(lines.at(-1)).toEqual(errors.at(-1));
+      expect(service.output(), "no stack of its own").not.toContain("\n    at ");
+      expect(service.output(), "no password").not.toContain(new URL(postgres.url()).password);
+    },
+  );
+
+  it.concurrent("with two workers and other master keys than the database's exits with a failure at once", async () => {
     await using postgres = await startPostgres();
-    await postgres.kill();
-    await expect(postgres.sql("select 1")).rejects.toThrow("Connection refused");
-    await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
+    const env = serviceEnvironment({ DATABASE_URL: postgres.url(), ...severalWorkers(2) });
+    await bootstrapOperator(env);
+    const { LATCHKEY_MASTER_KEYS } = serviceEnvironment({});
+    await using service = spawnService({ ...env, LATCHKEY_MASTER_KEYS });
     expect(await service.ended()).toBe(1);
     const lines = linesOf(service.output());
-    const tries = lines.filter(({ msg }) => msg.includes("trying again"));
-    const triedMs = Date.parse(lines.at(-1)!.time) - Date.parse(tries[0]!.time);
-    expect(triedMs).toBeGreaterThan(WAIT_MS - ROOM_MS);
-    expect(triedMs).toBeLessThan(WAIT_MS + ROOM_MS);
-    expect(tries.length, "it did try").toBeGreaterThan(10);
-    const errors = lines.filter(({ level }) => level >= ERROR);
-    expect(errors).toHaveLength(1);
-    expect(lines.at(-1)).toMatchObject({
-      msg: "the service could not start",
-      reason: expect.stringContaining("database"),
-    });
-    expect(service.output(), "no stack of its own").not.toContain("\n    at ");
-    expect(service.output(), "no password").not.toContain(new URL(postgres.url()).password);
+    expect(lines.map(({ msg }) => msg)).toEqual(lines.map(() => "the service could not start"));
+    expect(lines[0]!.reason).toContain("LATCHKEY_MASTER_KEYS");
+    // The control: with those of the database the same service starts.
+    await using other = await startService(env);
+    expect(other.address).toMatch(/^127\.0\.0\.1:\d+$/);
+  });
+
+  it.concurrent.each<[signal: NodeJS.Signals, code: number, workers: number]>([
+    ["SIGTERM", 143, 1],
+    ["SIGINT", 130, 1],
+    ["SIGTERM", 143, 2],
+  ])("and waits for PostgreSQL ends at %s with %i (%i workers)", async (signal, code, workers) => {
+    await using postgres = await startPostgres();
+    await postgres.freeze();
+    const env = serviceEnvironment({ DATABASE_URL: postgres.url(), ...severalWorkers(workers) });
+    await using service = spawnService(env);
+    // The control: it is in the midst of its wait, and ends for no other reason.
+    await until(async () => service.output().includes("out of reach; trying again"), "it waits");
+    const started = workers === 1 ? [] : childrenOf(service.pid);
+    expect(started).toHaveLength(workers === 1 ? 0 : workers);
+    const signalledAtMs = performance.now();
+    process.kill(service.pid, signal);
+    // With a code of its own: a container's first process does not die of a signal.
+    expect(await service.ended()).toBe(code);
+    expect(performance.now() - signalledAtMs).toBeLessThan(1000);
+    await until(async () => started.every(isDead), "its workers are gone");
+    postgres.resume();
   });
 
   it.concurrent.each(["LATCHKEY_LISTEN", "LATCHKEY_OPS_LISTEN"])(
@@ -74,9 +133,8 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
       const port = await freePort();
       await new Promise<void>((resolve) => holder.listen(port, "127.0.0.1", resolve));
       const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
-      for (const workers of ["1", "2"]) {
-        const redis = { REDIS_URL: "redis://127.0.0.1:1", LATCHKEY_WORKERS: workers };
-        await using service = spawnService({ ...env, ...redis, [setting]: `127.0.0.1:${port}` });
+      for (const workers of [1, 2]) {
+        await using service = spawnService({ ...env, ...severalWorkers(workers), [setting]: `127.0.0.1:${port}` });
         expect(await service.ended()).toBe(1);
         expect(linesOf(service.output()).filter(({ level }) => level >= ERROR)).toMatchObject([
           { msg: "the service could not start", reason: `${setting}: 127.0.0.1:${port} is taken by another process` },

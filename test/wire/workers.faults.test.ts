@@ -1,122 +1,201 @@
-/** Two workers behind one port, to those who operate them: one scrape tells of both, and so does `/healthz`. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { withFault } from "../support/mutant-process.ts";
-import { answerTo } from "../support/samples.ts";
-import { childrenOf, until } from "../support/server-process.ts";
+/** Several processes behind one port: stopped by any signal, killed, and replaced while the database refuses. */
+import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { beforeAll, describe, expect, it } from "vitest";
+import { KeyService, VerifyKeyRequestSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { startPostgres } from "../support/postgres-server.ts";
+import { grpcMessage } from "../support/raw-http2.ts";
+import { answerTo, tally } from "../support/samples.ts";
+import { childrenOf, freePort, isDead, until } from "../support/server-process.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
 import {
   bootstrapOperator,
+  type Cast,
   castAt,
   type IssuedKey,
-  type ReadyService,
+  type ServiceProcess,
   serviceEnvironment,
-  startService,
+  spawnService,
 } from "../support/service-process.ts";
 
-const CALLS = 20;
-/** Prometheus meets another worker with each connection, were there no sum. */
-const SCRAPES = 10;
-const VERIFIED = 'latchkey_calls_total{method="latchkey.v1.KeyService/VerifyKey",code="OK"}';
-/** What a scrape tells that meets one of the workers. */
-const ONE_WORKER = {
-  file: "src/rpc/summed-metrics.ts",
-  search: "sumOf([...this.#latest.values(), this.#ended])",
-  replacement: "sumOf([this.#latest.get(1) ?? []])",
-};
-const DURATIONS = 'latchkey_call_duration_seconds_count{method="latchkey.v1.KeyService/VerifyKey"}';
+const WORKERS = 2;
+const EXIT_WITHIN_MS = 15_000;
+/** What a part of a call holds back. */
+const HEAD_BYTES = 3;
+const CALLS_IN_FLIGHT = 16;
 
-describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () => {
+describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two workers", () => {
   let env: NodeJS.ProcessEnv;
-  let service: ReadyService;
+  let cast: Cast;
   let key: IssuedKey;
-  let verifier: string;
-  /** Processes that this test stopped in their place. */
-  const frozen: number[] = [];
 
   beforeAll(async () => {
-    const servers = { DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() };
-    env = serviceEnvironment({ ...servers, LATCHKEY_WORKERS: "2" });
+    env = serviceEnvironment({
+      DATABASE_URL: await freshPostgres(),
+      REDIS_URL: await freshRedis(),
+      LATCHKEY_WORKERS: `${WORKERS}`,
+      LATCHKEY_DRAIN_SECONDS: "10",
+    });
     const admin = await bootstrapOperator(env);
-    service = await startService(env);
-    await untilBothAnswer(service);
-    const cast = await castAt(service.address, admin);
-    verifier = cast.verifier;
+    await using service = spawnService(env);
+    cast = await castAt(await service.ready(), admin);
     [key] = (await cast.issue(1)) as [IssuedKey];
   });
-  afterAll(async () => {
-    for (const pid of frozen) process.kill(pid, "SIGCONT");
-    await service?.stop();
-  });
 
-  const get = (path: string, { opsAddress } = service) =>
-    fetch(`http://${opsAddress}${path}`, { headers: { connection: "close" } });
+  // A connection that is handed to a worker at its very end is nobody's, so each question has an end of its own.
+  const ask = (address: string) =>
+    answerTo(() => clientOf(address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw }, { timeoutMs: 2000 }));
+  const spawnAtOwnPort = async () => spawnService({ ...env, LATCHKEY_LISTEN: `127.0.0.1:${await freePort()}` });
 
-  /** Value of a series, 0 where there is none yet. */
-  async function figure(series: string, of = service): Promise<number> {
-    const text = await (await get("/metrics", of)).text();
-    const line = text.split("\n").find((each) => each.startsWith(`${series} `));
-    return Number(line?.slice(series.length) ?? 0);
+  /** Calls of which a part has been sent, each on a connection of its own, so that every worker has some. */
+  async function callsInFlight(address: string): Promise<readonly CallInFlight[]> {
+    const calls = Array.from({ length: CALLS_IN_FLIGHT }, () => new CallInFlight(address, cast.verifier, key.raw));
+    await Promise.all(calls.map((call) => call.begun()));
+    return calls;
   }
 
-  const untilBothAnswer = (of: ReadyService) =>
-    until(async () => (await figure("latchkey_workers_answering", of)) === 2, "both workers answer");
-
-  /** A client on a connection of its own: connections go to the workers in turn. */
-  function newCaller(of = service): () => Promise<string> {
-    const client = clientOf(of.address, KeyService, verifier);
-    return async () => (await answerTo(() => client.verifyKey({ apiKey: key.raw }))).said;
-  }
-
-  async function call(callers: readonly (() => Promise<string>)[]): Promise<void> {
-    for (const caller of callers) {
-      for (let n = 0; n < CALLS; n++) expect(await caller()).toBe("VALID");
+  it.each<[who: string, whom: "first" | "all"]>([
+    ["the first process alone", "first"],
+    ["all processes, as Ctrl-C and systemd do", "all"],
+  ])("that is stopped by a signal to %s ends every call in flight as it should, and exits with 0", async (_, whom) => {
+    await using service = await spawnAtOwnPort();
+    const address = await service.ready();
+    const workers = await readyWorkers(service, WORKERS);
+    const calls = await callsInFlight(address);
+    const signalledAtMs = performance.now();
+    if (whom === "all") {
+      for (const pid of workers) process.kill(pid, "SIGTERM");
+      // One after the other, since a second signal is lost while the first one waits for its process.
+      await until(async () => stopping(service) === WORKERS, "the workers have heard of it");
     }
-  }
-
-  it("are one in /metrics: calls on both are summed, at each scrape, and none is lost with a worker that dies", async () => {
-    const before = await figure(VERIFIED);
-    const callers = [newCaller(), newCaller()];
-    await call(callers);
-    for (let scrape = 0; scrape < SCRAPES; scrape++) {
-      expect(await figure(VERIFIED)).toBe(before + 2 * CALLS);
-      expect(await figure(DURATIONS)).toBe(before + 2 * CALLS);
-    }
-    expect(await figure("latchkey_workers_answering")).toBe(2);
-
-    const [victim] = childrenOf(service.pid) as [number];
-    process.kill(victim, "SIGKILL");
-    await until(async () => !childrenOf(service.pid).includes(victim), "one worker is gone");
-    expect((await get("/healthz")).status, "who connects meets the other one").toBe(200);
-    expect(await figure(VERIFIED)).toBe(before + 2 * CALLS);
-    await untilBothAnswer(service);
-    expect(childrenOf(service.pid), "it was replaced").toHaveLength(2);
-    expect(await figure(VERIFIED)).toBe(before + 2 * CALLS);
-    await call([newCaller(), newCaller()]);
-    expect(await figure(VERIFIED)).toBe(before + 4 * CALLS);
+    process.kill(service.pid, "SIGTERM");
+    // The fault happened: each of them has been told, and waits for its calls.
+    await until(async () => stopping(service) === WORKERS + 1, "all of them are stopping");
+    await until(async () => (await ask(address)).said === "Unavailable", "nobody new is let in");
+    expect(workers.map(isDead)).toEqual([false, false]);
+    for (const call of calls) call.finish();
+    expect(await Promise.all(calls.map((call) => call.outcome))).toEqual(calls.map(() => "0"));
+    expect(await service.ended()).toBe(0);
+    expect(performance.now() - signalledAtMs).toBeLessThan(EXIT_WITHIN_MS);
+    expect(workers.map(isDead)).toEqual([true, true]);
   });
 
-  it("would each tell of their own calls alone: the control", async () => {
-    await using mutant = await startService(env, withFault(ONE_WORKER));
-    await untilBothAnswer(mutant);
-    const before = await figure(VERIFIED, mutant);
-    await call([newCaller(mutant), newCaller(mutant)]);
-    expect(await figure(VERIFIED, mutant)).toBe(before + CALLS);
+  it("ends at a second signal to the first process, calls or not", async () => {
+    await using service = spawnService(env);
+    const address = await service.ready();
+    const workers = await readyWorkers(service, WORKERS);
+    const calls = await callsInFlight(address);
+    process.kill(service.pid, "SIGTERM");
+    await until(async () => stopping(service) === WORKERS + 1, "all of them are stopping");
+    process.kill(service.pid, "SIGTERM");
+    expect(await service.ended()).toBe(1);
+    await until(async () => workers.every(isDead), "the workers are gone");
+    // The control of the tests above: these calls were there to be cut.
+    expect(new Set(await Promise.all(calls.map((call) => call.outcome)))).toEqual(new Set(["cut"]));
   });
 
-  it("are not well while one of them stands still, and are again when it goes on; counters stay where they were", async () => {
-    await call([newCaller(), newCaller()]);
-    const before = await figure(VERIFIED);
-    expect((await get("/healthz")).status).toBe(200);
-    const [stopped] = childrenOf(service.pid) as [number];
-    frozen.push(stopped);
-    process.kill(stopped, "SIGSTOP");
-    expect((await get("/healthz")).status).toBe(503);
-    expect(await figure(VERIFIED)).toBe(before);
-    expect(await figure("latchkey_workers_answering")).toBe(1);
-    process.kill(stopped, "SIGCONT");
-    await until(async () => (await get("/healthz")).status === 200, "it is well again");
-    expect(await figure("latchkey_workers_answering")).toBe(2);
+  it("has new workers for those that were killed, also when none was left", async () => {
+    await using service = await spawnAtOwnPort();
+    const address = await service.ready();
+    const workers = await readyWorkers(service, WORKERS);
+    for (const pid of workers) process.kill(pid, "SIGKILL");
+    await until(async () => workers.every(isDead), "nobody is left");
+    expect((await ask(address)).said).toMatch(/Unavailable|DeadlineExceeded/);
+    const others = (await readyWorkers(service, 2 * WORKERS)).slice(WORKERS);
+    expect(others.filter((pid) => workers.includes(pid))).toEqual([]);
+    expect([...childrenOf(service.pid)].sort()).toEqual([...others].sort());
+    expect(tally(await Promise.all(Array.from({ length: 10 }, () => ask(address))))).toEqual({ VALID: 10 });
+    process.kill(service.pid, "SIGTERM");
+    expect(await service.ended()).toBe(0);
+  });
+
+  it("serves on with the worker that is left while a killed one can't start again, and is whole again once it can", async () => {
+    await using postgres = await startPostgres();
+    const role = new URL(postgres.url());
+    role.username = "service";
+    await postgres.sql(`create role service superuser login password '${role.password}'`);
+    const own = { ...env, DATABASE_URL: role.href };
+    const admin = await bootstrapOperator(own);
+    await using service = spawnService(own);
+    const address = await service.ready();
+    const [killed, left] = (await readyWorkers(service, WORKERS)) as [number, number];
+    const there = await castAt(address, admin);
+    const [known] = (await there.issue(1)) as [IssuedKey];
+    const client = () => clientOf(address, KeyService, there.verifier);
+    const askThere = () => answerTo(() => client().verifyKey({ apiKey: known.raw }));
+    await postgres.sql("alter role service nologin");
+    process.kill(killed, "SIGKILL");
+    await until(async () => count(service, "the service could not start") >= 2, "its successors could not start");
+    expect(isDead(left)).toBe(false);
+    expect(tally(await Promise.all(Array.from({ length: 10 }, askThere)))).toEqual({ VALID: 10 });
+    // Each waits longer than the one before.
+    const waits = [...service.output().matchAll(/"after_ms":(\d+)/g)].map(([, ms]) => Number(ms));
+    expect(waits.slice(0, 3)).toEqual([1000, 2000, 4000]);
+    await postgres.sql("alter role service login");
+    await readyWorkers(service, WORKERS + 1);
+    expect(childrenOf(service.pid)).toHaveLength(WORKERS);
+    process.kill(service.pid, "SIGTERM");
+    expect(await service.ended()).toBe(0);
   });
 });
+
+/** A call of VerifyKey of which a part has been sent. */
+class CallInFlight {
+  readonly outcome: Promise<string>;
+  readonly #session: ClientHttp2Session;
+  readonly #stream: ClientHttp2Stream;
+  readonly #message: Buffer;
+
+  constructor(address: string, credential: string, apiKey: string) {
+    this.#message = grpcMessage(toBinary(VerifyKeyRequestSchema, create(VerifyKeyRequestSchema, { apiKey })));
+    this.#session = connect(`http://${address}`);
+    this.#session.on("error", () => {});
+    this.#stream = this.#session.request({
+      ":method": "POST",
+      ":path": "/latchkey.v1.KeyService/VerifyKey",
+      "content-type": "application/grpc",
+      authorization: `Bearer ${credential}`,
+    });
+    this.#stream.on("error", () => {});
+    this.#stream.resume();
+    this.outcome = new Promise((resolve) => {
+      this.#stream.on("trailers", (trailers) => resolve(String(trailers["grpc-status"])));
+      this.#stream.on("response", (head) => "grpc-status" in head && resolve(String(head["grpc-status"])));
+      this.#stream.on("close", () => {
+        resolve("cut");
+        this.#session.destroy();
+      });
+    });
+  }
+
+  /** The service has its head, and waits for the rest. */
+  async begun(): Promise<void> {
+    await new Promise<void>((resolve) => this.#stream.write(this.#message.subarray(0, HEAD_BYTES), () => resolve()));
+    await new Promise<void>((resolve) => this.#session.ping(() => resolve()));
+  }
+
+  finish(): void {
+    this.#stream.end(this.#message.subarray(HEAD_BYTES));
+  }
+}
+
+/** Pids of the workers that have said so far that they are ready, as soon as they are so many. */
+async function readyWorkers(service: ServiceProcess, count: number): Promise<readonly number[]> {
+  const pids = () =>
+    service
+      .output()
+      .split("\n")
+      .filter((line) => line.includes("latchkey is ready"))
+      .map((line) => (JSON.parse(line) as { pid: number }).pid);
+  await until(async () => pids().length >= count, `${count} workers have been ready`);
+  return pids();
+}
+
+function stopping(service: ServiceProcess): number {
+  return count(service, '"msg":"stopping');
+}
+
+function count(service: ServiceProcess, text: string): number {
+  return service.output().split(text).length - 1;
+}
