@@ -3,7 +3,6 @@
  * bottom it is the order of the start; `stop` undoes it from bottom to top.
  */
 
-import { startAuditRetention } from "./audit/audit-retention.ts";
 import { noteRefusedCredential } from "./audit/refusal-recorder.ts";
 import { authenticateUser } from "./auth/authenticate-user.ts";
 import { ChangeBus } from "./changes/change.ts";
@@ -18,6 +17,7 @@ import { KeyService } from "./gen/latchkey/v1/key_service_pb.ts";
 import { looksLikeCredential, openCredential } from "./keys/service-credential.ts";
 import { type Clock, systemTimers } from "./lib/clock.ts";
 import type { Log } from "./lib/log.ts";
+import { startRetention } from "./lib/retention.ts";
 import { SharedLimiter } from "./limits/limiter.ts";
 import { LocalLimiter } from "./limits/local-limiter.ts";
 import { loadMasterKeys } from "./master-keys.ts";
@@ -106,7 +106,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const isServing = () => health.get("") === "SERVING";
   const ops = new OpsServer({ log, isServing, metrics: () => metrics.text() });
   stack.defer(() => ops.stop());
-  stack.defer(startAuditRetention({ audit: room.audit, timers: systemTimers, log, keepMs: config.auditKeepMs }));
+  const retention = { timers: systemTimers, log };
+  const pruneTrail = () => room.audit.prune(config.auditKeepMs);
+  stack.defer(startRetention({ ...retention, what: "audit events", prune: pruneTrail }));
+  stack.defer(startRetention({ ...retention, what: "sessions", prune: () => room.authDeps.sessions.prune() }));
   stack.defer(() => room.refusals.settled());
   for (const writer of [room.usage, room.rehasher]) {
     writer.start();

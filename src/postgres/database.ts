@@ -37,8 +37,8 @@ export interface Transaction {
   readonly em: SqlEntityManager;
   /** The database's time at the beginning of the transaction, in whole milliseconds. */
   readonly now: Date;
-  /** Tells all copies, on commit, that this changed. */
-  changed(kind: ChangeKind, subjectId: string): Promise<void>;
+  /** Tells all copies, on commit, that these changed: by one statement, however many they are. */
+  changed(kind: ChangeKind, ...subjectIds: readonly string[]): Promise<void>;
   /** Puts on record what the transaction does. */
   record(entry: AuditEntry): Promise<void>;
 }
@@ -191,10 +191,14 @@ export class Database {
     return {
       em,
       now: new Date(Math.floor(rows[0]!.now as number)),
-      changed: async (kind, subjectId) => {
-        await em.execute("insert into changes (kind, subject_id) values (?, ?)", [kind, subjectId]);
-        await em.execute("select pg_notify(?, '')", [CHANGES_CHANNEL]);
-        changes.push({ kind, subjectId });
+      changed: async (kind, ...subjectIds) => {
+        if (subjectIds.length === 0) return;
+        await em.execute(
+          `with told as (insert into changes (kind, subject_id) select ?, unnest(?::text[]))
+           select pg_notify(?, '')`,
+          [kind, `{${subjectIds.join(",")}}`, CHANGES_CHANNEL],
+        );
+        for (const subjectId of subjectIds) changes.push({ kind, subjectId });
       },
       record: async (entry) => {
         await em.execute(

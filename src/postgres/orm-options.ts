@@ -4,6 +4,7 @@ import { FirstSchema } from "./migrations/0001-first-schema.ts";
 import { LoginThrottles } from "./migrations/0002-login-throttles.ts";
 import { AuditEvents } from "./migrations/0003-audit-events.ts";
 import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
+import { SessionEnds } from "./migrations/0005-session-ends.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
@@ -24,7 +25,7 @@ export const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator],
   migrations: {
-    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions],
+    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds],
     snapshot: false,
     silent: true,
   },

@@ -205,6 +205,12 @@ export const POSTGRES_MUTANTS = [
   ]),
   ...mutantsOf("src/postgres/session-rows.ts", SESSIONS, [
     {
+      name: "sessions that lapsed a moment ago not ended",
+      search: " - interval '${LONGEST_ACCESS_TOKEN}'`",
+      replacement: "`",
+      why: "who trusts tokens by their signature is not told of one that is good still",
+    },
+    {
       name: "sessions for disabled users",
       search: "u.id = ? and u.state = 'active' and",
       replacement: "u.id = ? and",
