@@ -10,17 +10,18 @@ import { newId } from "../lib/id.ts";
 import { faultOf, toDomainError } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { withMigrationLock } from "./migration-lock.ts";
-import { managementOptions, ORM_OPTIONS, READ_ANSWER_MS, READ_CONNECTIONS, readOptions } from "./orm-options.ts";
+import {
+  managementOptions,
+  ORM_OPTIONS,
+  type PostgresTarget,
+  READ_ANSWER_MS,
+  READ_CONNECTIONS,
+  readOptions,
+} from "./orm-options.ts";
 import { whenSilent } from "./silent-connections.ts";
 
 export type DatabaseTarget =
-  | {
-      readonly kind: "postgres";
-      readonly url: string;
-      readonly poolSize: number;
-      /** Longest that one statement may run, but for hot reads. Default 1 s. Also bounds waiting for a row's lock. */
-      readonly statementTimeoutMs?: number;
-    }
+  | PostgresTarget
   /** PGlite in a folder of its own, which one process may use at a time. */
   | { readonly kind: "embedded"; readonly folder: string };
 
@@ -108,9 +109,16 @@ export class Database {
     }
   }
 
-  /** Applies what is missing of the schema. Several processes may call it at once: one applies, the others wait. */
+  /**
+   * Applies what is missing of the schema. Several processes may call it at once: one applies, the others wait.
+   * @throws DATABASE_UNAVAILABLE, and then nothing was applied
+   */
   async migrate(): Promise<void> {
-    await this.exclusively(() => this.#orm.migrator.up());
+    try {
+      await this.exclusively(() => this.#orm.migrator.up());
+    } catch (error) {
+      throw toDomainError(error);
+    }
   }
 
   /** Runs `work` while no other process migrates or does anything else exclusively. The embedded database has no other. */

@@ -5,6 +5,7 @@ import { LoginThrottles } from "./migrations/0002-login-throttles.ts";
 import { AuditEvents } from "./migrations/0003-audit-events.ts";
 import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
 import { SessionEnds } from "./migrations/0005-session-ends.ts";
+import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
@@ -21,11 +22,21 @@ export const READ_ANSWER_MS = 220;
 const READ_CONNECT_MS = 1000;
 export const READ_CONNECTIONS = 4;
 
+export interface PostgresTarget {
+  readonly kind: "postgres";
+  readonly url: string;
+  readonly poolSize: number;
+  /** Longest that one statement may run, but for hot reads. Default 1 s. Also bounds waiting for a lock. */
+  readonly statementTimeoutMs?: number;
+  /** Longest that a statement waits for a lock, where that is to be shorter. */
+  readonly lockTimeoutMs?: number;
+}
+
 export const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator],
   migrations: {
-    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds],
+    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse],
     snapshot: false,
     silent: true,
   },
@@ -36,8 +47,8 @@ export const ORM_OPTIONS = {
 } satisfies Partial<Options>;
 
 /** For what may take its time. */
-export function managementOptions(target: { url: string; poolSize: number; statementTimeoutMs?: number }) {
-  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = target;
+export function managementOptions(target: PostgresTarget) {
+  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, lockTimeoutMs } = target;
   return {
     ...ORM_OPTIONS,
     clientUrl: target.url,
@@ -46,6 +57,7 @@ export function managementOptions(target: { url: string; poolSize: number; state
       keepAlive: true,
       connectionTimeoutMillis: 2000,
       statement_timeout: statementTimeoutMs,
+      ...(lockTimeoutMs !== undefined && { lock_timeout: lockTimeoutMs }),
       application_name: "latchkey",
       onPoolCreated: destroySilent(statementTimeoutMs + 500),
     },
