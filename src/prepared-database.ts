@@ -7,7 +7,7 @@ import { countMasterKeyUses, NEEDED_USES } from "./postgres/master-key-uses.ts";
 import { type Patience, whileAway } from "./postgres/open-database.ts";
 import { tiersInUse } from "./postgres/tiers-in-use.ts";
 
-export interface PreparedDatabaseOptions extends Omit<DatabaseOptions, "target">, Patience {
+export interface PreparedDatabaseOptions extends Omit<DatabaseOptions, "target" | "log">, Patience {
   readonly config: Config;
   readonly ring: KeyRing;
 }

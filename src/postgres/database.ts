@@ -7,7 +7,8 @@ import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
 import { DomainError } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
-import { faultOf, toDomainError } from "./conflicts.ts";
+import type { Log } from "../lib/log.ts";
+import { faultOf, toDomainError, unavailable } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { withMigrationLock } from "./migration-lock.ts";
 import {
@@ -31,6 +32,7 @@ export interface DatabaseOptions {
   readonly onChanges?: (changes: readonly Change[]) => void;
   /** Adds to the database's clock; only tests move it. */
   readonly timeShiftMs?: () => number;
+  readonly log?: Log;
 }
 
 /** A transaction in progress. */
@@ -71,6 +73,7 @@ export class Database {
   readonly #target: DatabaseTarget;
   readonly #timeShiftMs: () => number;
   readonly #onChanges: (changes: readonly Change[]) => void;
+  readonly #log: Log | undefined;
   readonly #unlock: () => void;
 
   private constructor(orm: MikroORM, reads: MikroORM, options: DatabaseOptions, unlock: () => void) {
@@ -79,6 +82,7 @@ export class Database {
     this.#target = options.target;
     this.#onChanges = options.onChanges ?? (() => {});
     this.#timeShiftMs = options.timeShiftMs ?? (() => 0);
+    this.#log = options.log;
     this.#unlock = unlock;
   }
 
@@ -153,13 +157,22 @@ export class Database {
    * One statement on the connections for hot reads. `?` marks parameters; `now()` of ours is `this.now`. Its answer is the
    * primary's: a standby, which may be behind, counts as away also where it has no row to show.
    *
+   * Its statements are constant, so that whatever it fails by says nothing of what was asked for: a fault that nobody
+   * has met yet is the database's too, with an alarm, and copies are served stale through it.
+   *
    * @throws DATABASE_UNAVAILABLE within 220 ms, but on the embedded database, which can't be interrupted
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
-    const answer = this.#execute(this.#reads, onPrimary(sql, this.now), parameters);
-    const found = await (this.#target.kind === "embedded" ? answer : inTime(answer));
-    refuseStandby(found);
-    return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
+    try {
+      const answer = this.#execute(this.#reads, onPrimary(sql, this.now), parameters);
+      const found = await (this.#target.kind === "embedded" ? answer : inTime(answer));
+      refuseStandby(found);
+      return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
+    } catch (error) {
+      if (error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE") throw error;
+      this.#log?.error("a hot read failed by something unforeseen; it counts as a database that is away", {}, error);
+      throw unavailable(error);
+    }
   }
 
   /** One statement, with the time that management may take; it may write. */

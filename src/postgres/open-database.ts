@@ -1,7 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { codeOf } from "./conflicts.ts";
+import { codeOf, isCertificateFault } from "./conflicts.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
 
 export interface Patience {
@@ -12,6 +12,7 @@ export interface Patience {
 }
 
 const TRY_EVERY_MS = 1000;
+const NOT_TRUSTED = "PostgreSQL's certificate is not trusted, or TLS with it fails";
 /** What PostgreSQL says that waiting does not mend, by SQLSTATE. */
 const MISCONFIGURATIONS: Readonly<Record<string, string>> = {
   "28P01": "PostgreSQL refuses this password",
@@ -37,7 +38,7 @@ export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: ()
       return await attempt();
     } catch (error) {
       const code = codeOf(error) ?? "";
-      const misconfiguration = MISCONFIGURATIONS[code];
+      const misconfiguration = isCertificateFault(code) ? `${NOT_TRUSTED} (${code})` : MISCONFIGURATIONS[code];
       if (misconfiguration !== undefined) throw new Error(`DATABASE_URL: ${misconfiguration}`, { cause: error });
       const isAway = error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
       const leftMs = giveUpAtMs - clock.monotonicMs();

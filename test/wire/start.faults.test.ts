@@ -202,6 +202,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
     await bootstrapOperator(env);
     const other = new pg.Client({ connectionString: postgres.url() });
+    other.on("error", () => {});
     await other.connect();
     await other.query("begin");
     await other.query("lock table master_key_checks in access exclusive mode");
