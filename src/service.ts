@@ -110,7 +110,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const pruneTrail = () => room.audit.prune(config.auditKeepMs);
   stack.defer(startRetention({ ...retention, what: "audit events", prune: pruneTrail }));
   stack.defer(startRetention({ ...retention, what: "sessions", prune: () => room.authDeps.sessions.prune() }));
-  stack.defer(() => room.refusals.settled());
+  stack.defer(() => room.refusals.stop());
   for (const writer of [room.usage, room.rehasher]) {
     writer.start();
     stack.defer(() => writer.stop());

@@ -1,3 +1,4 @@
+import { atMost } from "../lib/at-most.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { Lru } from "../lib/lru.ts";
@@ -32,6 +33,7 @@ const QUIET_MS = 600_000;
 /** Events of one kind that a process writes in a minute; what is beyond is in the log, as a number. */
 const PER_MINUTE = 10;
 const MINUTE_MS = 60_000;
+const LAST_WRITES_MS = 1000;
 /** Only what has an event is remembered, so that this is never reached but by a clock that stands still. */
 const MAX_REMEMBERED = 1000;
 
@@ -69,6 +71,11 @@ export class RefusalRecorder {
   /** Resolves when what was noted is written, or lost. */
   settled(): Promise<void> {
     return this.#writing;
+  }
+
+  /** Waits for what was noted, but no longer than a second: one write to a frozen database takes longer. */
+  stop(): Promise<void> {
+    return atMost(LAST_WRITES_MS, this.settled());
   }
 
   #hasRoom(kind: RefusalKind, nowMs: number): boolean {

@@ -5,6 +5,7 @@ import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
+import { atMost } from "../lib/at-most.ts";
 import { DomainError } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
 import type { Log } from "../lib/log.ts";
@@ -60,6 +61,7 @@ export interface HotRead {
 }
 
 const MAX_ATTEMPTS = 3;
+const CLOSE_MS = 1000;
 /** Where the embedded database is in its data folder. */
 export const EMBEDDED_FOLDER = "pgdata";
 /** Signals on it say that a change was committed. */
@@ -186,15 +188,22 @@ export class Database {
     return shiftMs === 0 ? "statement_timestamp()" : `(statement_timestamp() + interval '${shiftMs} milliseconds')`;
   }
 
-  /** On the embedded database: calls `onSignal` after each commit that wrote a change. @returns ends it */
+  /** On the embedded database: calls `onSignal` after each commit that wrote a change, if it can. @returns ends it */
   listen(onSignal: () => void): () => void {
     const connection = this.#orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
-    const listening = connection.getNativeClient().then((native) => native.listen(CHANGES_CHANNEL, onSignal));
-    return () => void listening.then((unlisten) => unlisten()).catch(() => {});
+    const listening = connection
+      .getNativeClient()
+      .then((native) => native.listen(CHANGES_CHANNEL, onSignal))
+      .catch((error: unknown) => {
+        this.#log?.error("changes are not signalled; they are found by polling alone", {}, error);
+      });
+    return () => void listening.then((unlisten) => unlisten?.()).catch(() => {});
   }
 
+  /** Within a second, also where the server is frozen and says no good-bye. The embedded database takes its time. */
   async close(): Promise<void> {
-    await Promise.allSettled([this.#orm.close(true), ...(this.#reads === this.#orm ? [] : [this.#reads.close(true)])]);
+    if (this.#target.kind === "embedded") await this.#orm.close(true).catch(() => {});
+    else await atMost(CLOSE_MS, Promise.allSettled([this.#orm.close(true), this.#reads.close(true)]));
     this.#unlock();
   }
 
