@@ -6,6 +6,7 @@ import { AuditEvents } from "./migrations/0003-audit-events.ts";
 import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
 import { SessionEnds } from "./migrations/0005-session-ends.ts";
 import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
+import { LoginHashes } from "./migrations/0007-login-hashes.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
@@ -36,7 +37,7 @@ export const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator],
   migrations: {
-    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse],
+    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
     snapshot: false,
     silent: true,
   },
