@@ -80,7 +80,7 @@ describe.skipIf(!canStart("postgres"))("a key as heavy as can be", () => {
     return { id, raw: apiKey };
   }
 
-  /** More secrets of a key as rotations leave them; `endedAgo` is SQL, null for one that lives. */
+  /** More secrets of a key as rotations leave them; `end` is SQL, null for one without an end. */
   async function insertSecrets(secrets: readonly NewSecret[], end: string): Promise<void> {
     await database.query(
       `insert into key_secrets (digest, key_id, pepper_version, created_at, expires_at)
