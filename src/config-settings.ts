@@ -200,6 +200,12 @@ export const SETTINGS = {
     (value) => oneOf("open", "closed")(value) === "open",
     "`open`: anyone may register. `closed`: operators create accounts.",
   ),
+  hashesPerAddress: setting(
+    "LATCHKEY_HASHES_PER_ADDRESS",
+    "30",
+    integer(1, 100_000),
+    "Password hashes that one client address may cost in a minute, good passwords included. More only where many people log in from behind one address.",
+  ),
   passwordMin: setting(
     "LATCHKEY_PASSWORD_MIN_CODE_POINTS",
     "15",

@@ -51,6 +51,7 @@ export interface Config {
   readonly userScopes: readonly string[];
   readonly auditKeepMs: number;
   readonly registrationOpen: boolean;
+  readonly hashesPerAddress: number;
   readonly password: { readonly minCodePoints: number; readonly memoryKib: number; readonly passes: number };
   readonly issuer: string;
   readonly audience: string;
@@ -220,6 +221,7 @@ function toConfig(values: Required<Values>): Config {
     userScopes: values.userScopes ?? (values.production ? [] : ["*"]),
     auditKeepMs: values.auditKeepMs!,
     registrationOpen: values.registrationOpen!,
+    hashesPerAddress: values.hashesPerAddress!,
     password: {
       minCodePoints: values.passwordMin!,
       memoryKib: values.argon2MemoryKib!,

@@ -1,35 +1,53 @@
 import type { Config } from "./config.ts";
 import { DomainError } from "./lib/errors.ts";
 import type { KeyRing } from "./lib/key-ring.ts";
-import type { Database, DatabaseTarget } from "./postgres/database.ts";
+import { Database, type DatabaseOptions, type DatabaseTarget } from "./postgres/database.ts";
 import { checkMasterKeys, readMasterKeyChecks } from "./postgres/master-key-checks.ts";
 import { countMasterKeyUses, NEEDED_USES } from "./postgres/master-key-uses.ts";
-import { type OpenDatabaseOptions, openDatabase } from "./postgres/open-database.ts";
+import { type Patience, whileAway } from "./postgres/open-database.ts";
 import { tiersInUse } from "./postgres/tiers-in-use.ts";
 
-export interface PreparedDatabaseOptions extends Omit<OpenDatabaseOptions, "target"> {
+export interface PreparedDatabaseOptions extends Omit<DatabaseOptions, "target" | "log">, Patience {
   readonly config: Config;
   readonly ring: KeyRing;
 }
 
+/** Of one statement: an index over some hundred million rows. A service's own statements have a second. */
+const PREPARATION_TIMEOUT_MS = 300_000;
+/** A statement that waits for a table's lock holds up all that come behind it, so it gives way and is tried again. */
+const PREPARATION_LOCK_MS = 1000;
+
 /**
  * Opens the database that the configuration names, applies the schema, and refuses to go on with a configuration that
- * does not fit what is stored.
+ * does not fit what is stored. A database that is away at any step of this is waited for.
  *
- * @throws Error that says what does not fit; DATABASE_UNAVAILABLE
+ * @throws Error that says what does not fit, or that the database did not answer for so long
  */
-export async function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<Database> {
-  const database = await openDatabase({ ...options, target: databaseTarget(options.config) });
-  try {
-    if (options.config.migrate) await database.migrate();
-    await checkMasterKeys(database, options.ring);
-    await warnOfMissingVersions(database, options);
-    await checkTiers(database, options);
-    return database;
-  } catch (error) {
-    await database.close();
-    throw error;
-  }
+export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<Database> {
+  const target = databaseTarget(options.config);
+  return whileAway(options, async () => {
+    // What prepares may take its time; on the embedded database, which one process may open, everything may.
+    if (target.kind === "postgres") {
+      const patient = { statementTimeoutMs: PREPARATION_TIMEOUT_MS, lockTimeoutMs: PREPARATION_LOCK_MS };
+      const database = await Database.open({ target: { ...target, ...patient } });
+      await prepare(database, options).finally(() => database.close());
+    }
+    const database = await Database.open({ ...options, target });
+    try {
+      if (target.kind === "embedded") await prepare(database, options);
+      await warnOfMissingVersions(database, options);
+      return database;
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
+  });
+}
+
+async function prepare(database: Database, options: PreparedDatabaseOptions): Promise<void> {
+  if (options.config.migrate) await database.migrate();
+  await checkMasterKeys(database, options.ring);
+  await checkTiers(database, options);
 }
 
 export function databaseTarget(config: Config): DatabaseTarget {

@@ -142,7 +142,10 @@ function createPeople(ground: Ground, tiers: Tiers, refusals: RefusalRecorder) {
     users,
     refusals,
     passwordResets: new PostgresPasswordResetStore(database),
-    loginThrottle: new LoginThrottle({ store: failures, users, refusals, ring, clock, log }),
+    loginThrottle: new LoginThrottle({
+      ...{ store: failures, users, refusals, ring, clock, log },
+      hashesPerAddress: config.hashesPerAddress,
+    }),
     passwordRules: config.password,
     lifetimes: config,
     accountDefaults: { tier: tiers.lowest.name, scopes: config.userScopes },

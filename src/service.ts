@@ -3,9 +3,9 @@
  * bottom it is the order of the start; `stop` undoes it from bottom to top.
  */
 
-import { startAuditRetention } from "./audit/audit-retention.ts";
 import { noteRefusedCredential } from "./audit/refusal-recorder.ts";
 import { authenticateUser } from "./auth/authenticate-user.ts";
+import { bindingsOf } from "./bindings.ts";
 import { ChangeBus } from "./changes/change.ts";
 import { ChangeFeed } from "./changes/change-feed.ts";
 import { DatabaseBreaker } from "./changes/database-breaker.ts";
@@ -13,12 +13,10 @@ import { DatabaseClock } from "./changes/database-clock.ts";
 import { Watches } from "./changes/watch-changes.ts";
 import type { Config } from "./config.ts";
 import { writeFirstOperator } from "./first-operator.ts";
-import { AdminService } from "./gen/latchkey/v1/admin_service_pb.ts";
-import { AuthService } from "./gen/latchkey/v1/auth_service_pb.ts";
-import { KeyService } from "./gen/latchkey/v1/key_service_pb.ts";
 import { looksLikeCredential, openCredential } from "./keys/service-credential.ts";
 import { type Clock, systemTimers } from "./lib/clock.ts";
 import type { Log } from "./lib/log.ts";
+import { startRetention } from "./lib/retention.ts";
 import { SharedLimiter } from "./limits/limiter.ts";
 import { LocalLimiter } from "./limits/local-limiter.ts";
 import { loadMasterKeys } from "./master-keys.ts";
@@ -30,24 +28,12 @@ import { RedisConnection } from "./redis/connection.ts";
 import { RedisLimitStore } from "./redis/limit-store.ts";
 import { createRooms, type Rooms } from "./rooms.ts";
 import { accessRule, checkAccess } from "./rpc/access.ts";
-import { adminKeyHandlers } from "./rpc/admin-key-handlers.ts";
-import { adminUserHandlers } from "./rpc/admin-user-handlers.ts";
-import { auditHandlers } from "./rpc/audit-handlers.ts";
-import { authHandlers } from "./rpc/auth-handlers.ts";
 import { CallerResolver } from "./rpc/caller.ts";
 import { clientIp, compileTrustedProxies } from "./rpc/client-ip.ts";
 import type { CallObserver } from "./rpc/concerns.ts";
 import { HealthRegistry } from "./rpc/health.ts";
-import { keyHandlers } from "./rpc/key-handlers.ts";
 import { Metrics } from "./rpc/metrics.ts";
-import { PageTokens } from "./rpc/page-token.ts";
-import { perCall } from "./rpc/per-call.ts";
-import { bind } from "./rpc/routes.ts";
 import { RpcServer } from "./rpc/server.ts";
-import { serviceCredentialHandlers } from "./rpc/service-credential-handlers.ts";
-import { signingKeyHandlers } from "./rpc/signing-key-handlers.ts";
-import { verifyHandlers } from "./rpc/verify-handlers.ts";
-import { watchHandlers } from "./rpc/watch-handlers.ts";
 
 export interface ServiceOptions {
   readonly config: Config;
@@ -109,8 +95,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const isServing = () => health.get("") === "SERVING";
   const ops = await startOpsPort({ ...options, isServing, metrics });
   stack.defer(() => ops.stop());
-  stack.defer(startAuditRetention({ audit: room.audit, timers: systemTimers, log, keepMs: config.auditKeepMs }));
-  stack.defer(() => room.refusals.settled());
+  const retention = { timers: systemTimers, log };
+  const pruneTrail = () => room.audit.prune(config.auditKeepMs);
+  stack.defer(startRetention({ ...retention, what: "audit events", prune: pruneTrail }));
+  stack.defer(startRetention({ ...retention, what: "sessions", prune: () => room.authDeps.sessions.prune() }));
+  stack.defer(() => room.refusals.stop());
   for (const writer of [room.usage.writer, room.rehasher.writer]) {
     writer.start();
     stack.defer(() => writer.stop());
@@ -155,31 +144,11 @@ function createServer(
   health: HealthRegistry,
   observer: CallObserver,
 ) {
-  const pageTokens = new PageTokens(room.keyDeps.ring);
-  const { within, authDeps } = room;
-  // A replayed token ends its session, and a logout counts, though their client has gone.
-  const { refresh, logout } = authHandlers({ ...authDeps, pageTokens });
-  const auth = perCall((signal) => authHandlers({ ...within(signal).authDeps, pageTokens }));
-  const bindings = [
-    bind(AuthService, { ...auth, refresh, logout }),
-    bind(KeyService, {
-      ...perCall((signal) => keyHandlers({ ...within(signal).keyDeps, pageTokens })),
-      ...verifyHandlers(room.verifyDeps),
-      ...watchHandlers({ ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches() }),
-    }),
-    bind(AdminService, {
-      ...perCall((signal) => adminUserHandlers({ ...within(signal).authDeps, pageTokens })),
-      ...perCall((signal) => serviceCredentialHandlers({ ...within(signal).keyDeps, pageTokens })),
-      ...adminKeyHandlers({ ...room.verifyDeps, audit: room.audit }),
-      ...perCall((signal) => signingKeyHandlers(within(signal).signingKeyDeps)),
-      ...perCall((signal) => auditHandlers({ ...within(signal), pageTokens })),
-    }),
-  ];
   const trusted = compileTrustedProxies(config.trustedProxies);
   const callers = new CallerResolver({
     looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
     openCredential: (token: string) => openCredential(room, token),
-    authenticateUser: (accessToken: string) => authenticateUser(authDeps, { accessToken }),
+    authenticateUser: (accessToken: string) => authenticateUser(room.authDeps, { accessToken }),
     databaseClock: room.keyDeps.databaseClock,
     used: (credentialId: string, atMs: number) => room.usage.used(credentialId, atMs),
     refused: (id, fault, head) => noteRefusedCredential(room.refusals, id, fault, clientIp(head, trusted)),
@@ -196,7 +165,7 @@ function createServer(
       clientIp: (head) => clientIp(head, trusted),
       jwks: () => room.signingKeys.jwks(),
     },
-    bindings,
+    bindingsOf(room, { ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches() }),
     { ...config.listen, ...config, plaintext: config.tls === undefined || config.plaintextBesideTls, unaryLane },
   );
 }

@@ -79,10 +79,10 @@ async function fill(n: number): Promise<string> {
     ...{ allowed_ips: [], allowed_methods: [], limit_per_minute: null, limit_per_day: null, state: "active" },
     ...{ disabled_by: null, service_controlled: false, version: 1, created_ms: Date.now(), expires_ms: null },
     ...{ revoked_ms: null, used_ms: null, owner_state: "active", owner_tier: "basic", owner_scopes: ["*"] },
-    ...{ pepper_version: 1, secret_expires_ms: null },
+    secrets: JSON.stringify([[secret.digest.toString("hex"), 1, null]]),
   };
   // Through text, so that no string is shared that a driver would not share.
-  stored = toKeysWithSecrets([{ ...JSON.parse(JSON.stringify(row)), digest: secret.digest }]).get(keyId);
+  stored = toKeysWithSecrets([JSON.parse(JSON.stringify(row))]).get(keyId);
   const { record } = await records.find(rawKey, keyId);
   encoder.encode({ ...INVALID_BY_FORM, verdict: "valid", record });
   return Buffer.from(rawKey).toString("latin1");

@@ -1,3 +1,4 @@
+import { atMost } from "../lib/at-most.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { Lru } from "../lib/lru.ts";
@@ -21,7 +22,8 @@ export interface Refusal extends Omit<AuditEntry, "kind" | "actorId" | "subjectI
 
 /** What is remembered of one subject. */
 interface Recent {
-  readonly recordedAtMs: number;
+  /** Taken back when the event could not be written. */
+  recordedAtMs: number;
   /** Refusals since, which are in no event yet. */
   unrecorded: number;
 }
@@ -31,14 +33,15 @@ const QUIET_MS = 600_000;
 /** Events of one kind that a process writes in a minute; what is beyond is in the log, as a number. */
 const PER_MINUTE = 10;
 const MINUTE_MS = 60_000;
+const LAST_WRITES_MS = 1000;
 /** Only what has an event is remembered, so that this is never reached but by a clock that stands still. */
 const MAX_REMEMBERED = 1000;
 
 /**
  * Puts refused attempts on record, bounded in number however many there are: attackers choose how often they are
  * refused, and must choose neither how fast the trail grows nor what is crowded out of it, so each kind has its own room.
- * Written behind the calls, one at a time; a call neither waits for it nor fails by it, and what can't be written is lost
- * with a warning.
+ * Written behind the calls, one at a time; a call neither waits for it nor fails by it. What can't be written is lost with
+ * a warning, but for its number, which the next event of the subject has.
  */
 export class RefusalRecorder {
   readonly #deps: RefusalRecorderDeps;
@@ -60,14 +63,19 @@ export class RefusalRecorder {
       return;
     }
     if (!this.#hasRoom(refusal.kind, nowMs)) return;
-    this.#recent.set(name, { recordedAtMs: nowMs, unrecorded: 0 });
-    const before: Record<string, string> = recent?.unrecorded ? { refused_before: `${recent.unrecorded}` } : {};
-    this.#writing = this.#writing.then(() => this.#write(refusal, before));
+    const marked = { recordedAtMs: nowMs, unrecorded: 0 };
+    this.#recent.set(name, marked);
+    this.#writing = this.#writing.then(() => this.#write(refusal, recent?.unrecorded ?? 0, marked));
   }
 
   /** Resolves when what was noted is written, or lost. */
   settled(): Promise<void> {
     return this.#writing;
+  }
+
+  /** Waits for what was noted, but no longer than a second: one write to a frozen database takes longer. */
+  stop(): Promise<void> {
+    return atMost(LAST_WRITES_MS, this.settled());
   }
 
   #hasRoom(kind: RefusalKind, nowMs: number): boolean {
@@ -87,11 +95,15 @@ export class RefusalRecorder {
     return false;
   }
 
-  async #write({ kind, subjectId, clientIp, details }: Refusal, before: Record<string, string>): Promise<void> {
+  async #write({ kind, subjectId, clientIp, details }: Refusal, before: number, marked: Recent): Promise<void> {
     try {
       const entry = { kind, actorId: "", subjectId: await subjectId(), clientIp };
-      await this.#deps.audit.record({ ...entry, details: { ...details, ...before } });
+      const refusedBefore: Record<string, string> = before === 0 ? {} : { refused_before: `${before}` };
+      await this.#deps.audit.record({ ...entry, details: { ...details, ...refusedBefore } });
     } catch {
+      // The next refusal is the one on record, and says how many there were before it.
+      marked.recordedAtMs = Number.NEGATIVE_INFINITY;
+      marked.unrecorded += before + 1;
       this.#deps.log.warn("a refusal could not be put on record", { kind });
     }
   }

@@ -45,7 +45,7 @@ export async function changePassword(deps: ChangePasswordDeps, input: ChangePass
   const session = await deps.users.changePassword({
     id: input.userId,
     expectedVersion: found.passwordVersion,
-    passwordHash: await place.hash(newPassword),
+    passwordHash: await place.hash(newPassword, () => attempt.countHash()),
     session: newSession(deps.ring, deps.lifetimes, input),
     by: { actorId: input.userId, clientIp },
   });

@@ -1,8 +1,8 @@
-import type { LoginFailures, LoginWait } from "./login-limits.ts";
+import type { Judged, LoginFailures, LoginWait } from "./login-limits.ts";
 import type { ChangedBy } from "./user.ts";
 
 /** What an attempt is counted for. */
-export interface LoginSubject {
+export interface LoginSubject extends Judged {
   /**
    * Digests of one account's address, 32 bytes each, one per version of the master key. The first is under the version
    * that is current in this process, which may not be the current one of another: what is kept under any of them counts,
@@ -15,8 +15,6 @@ export interface LoginSubject {
   readonly network: string;
   /** As `addressOf` has it. */
   readonly address: string;
-  /** Whether the account's password is guessed at. Where it is not, only the address is judged and counted. */
-  readonly isGuess: boolean;
 }
 
 /** A failure as it was counted; with it a success can take it back. */
@@ -36,13 +34,19 @@ export interface LoginFailureStore {
   find(subject: LoginSubject): Promise<{ readonly failures: LoginFailures; readonly nowMs: number }>;
 
   /**
-   * Counts a failure, unless `LOGIN_LIMITS` make the attempt wait: judged and written in one step. A refused attempt
+   * Counts a failure and a hash, unless `LOGIN_LIMITS` make the attempt wait: judged and written in one step. A refused attempt
    * counts nowhere, so that nobody prolongs a wait by not waiting.
    */
   count(subject: LoginSubject): Promise<CountedFailure | LoginWait>;
 
   /**
-   * Takes a counted failure back, and ends the account's run: failures counted before it are forgotten, those counted
+   * Counts one more hash of the address, and nothing else, unless it has had as many as it may.
+   * @returns what it has to wait for
+   */
+  countHash(subject: LoginSubject): Promise<LoginWait | undefined>;
+
+  /**
+   * Takes a counted failure back, not its hash, and ends the account's run: failures counted before it are forgotten, those counted
    * since, by others, stay. The network begins anew, and is known from now on. Of the networks of one account the 50
    * that logged in last are kept.
    */

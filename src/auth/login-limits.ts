@@ -39,6 +39,8 @@ export interface LoginFailures {
   readonly networkLoggedInAtMs: number | undefined;
   /** Times of the address' failures within the last window, whatever accounts they were for. */
   readonly addressFailedAtMs: readonly number[];
+  /** Times of the hashes that its attempts cost within the last window, good ones included. */
+  readonly addressHashedAtMs: readonly number[];
 }
 
 /**
@@ -61,19 +63,42 @@ export interface LoginWait {
   readonly of: "address" | "account";
 }
 
-/** What an attempt has to wait for; undefined: it may be made now. @param isGuess whether an account's password is tried */
-export function waitOf(failures: LoginFailures, nowMs: number, isGuess: boolean): LoginWait | undefined {
-  const ofAddressMs = addressWaitMs(failures, nowMs);
-  const retryAfterMs = isGuess ? accountWaitMs(failures, nowMs) : ofAddressMs;
+/** What an attempt is judged for. */
+export interface Judged {
+  /** Whether an account's password is tried. */
+  readonly isGuess: boolean;
+  /** So many hashes may the attempts of one address cost in any window, good ones included. */
+  readonly addressHashes: number;
+}
+
+/** What an attempt has to wait for; undefined: it may be made now. */
+export function waitOf(failures: LoginFailures, nowMs: number, judged: Judged): LoginWait | undefined {
+  const ofHashesMs = hashWaitMs(failures, nowMs, judged.addressHashes);
+  const ofAddressMs = longest([addressWaitMs(failures, nowMs) ?? 0, ofHashesMs ?? 0]);
+  const ofAccountMs = judged.isGuess ? accountWaitMs(failures, nowMs) : undefined;
+  const retryAfterMs = longest([ofAddressMs ?? 0, ofAccountMs ?? 0]);
   return retryAfterMs === undefined
     ? undefined
     : { retryAfterMs, of: ofAddressMs === undefined ? "account" : "address" };
 }
 
-/** The window is exact: the oldest of the newest 20 has to leave it. */
+/** How long one more hash of an address has to wait; undefined: it may be made now. */
+export function hashWaitMs(
+  { addressHashedAtMs }: Pick<LoginFailures, "addressHashedAtMs">,
+  nowMs: number,
+  addressHashes: number,
+): number | undefined {
+  return longest([windowWait(addressHashedAtMs, addressHashes, nowMs)]);
+}
+
 function addressWait({ addressFailedAtMs }: Pick<LoginFailures, "addressFailedAtMs">, nowMs: number): number {
-  const { addressFailures, addressWindowMs } = LOGIN_LIMITS;
-  const leaving = addressFailedAtMs.toSorted((a, b) => a - b).at(-addressFailures);
+  return windowWait(addressFailedAtMs, LOGIN_LIMITS.addressFailures, nowMs);
+}
+
+/** The window is exact: the oldest of the newest so many has to leave it. */
+function windowWait(timesMs: readonly number[], most: number, nowMs: number): number {
+  const { addressWindowMs } = LOGIN_LIMITS;
+  const leaving = timesMs.toSorted((a, b) => a - b).at(-most);
   if (leaving === undefined) return 0;
   return Math.min(leaving + addressWindowMs - nowMs, addressWindowMs);
 }

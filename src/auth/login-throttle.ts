@@ -19,6 +19,8 @@ export interface LoginThrottleDeps {
   readonly ring: KeyRing;
   readonly clock: Clock;
   readonly log: Log;
+  /** Hashes that the attempts of one address may cost in a minute, good ones included. */
+  readonly hashesPerAddress: number;
 }
 
 /** An attempt that is about to be made. */
@@ -33,7 +35,8 @@ export interface AttemptInput {
 const PRUNE_EVERY_MS = 600_000;
 
 /**
- * Bounds guessing, by `LOGIN_LIMITS`: per account and network, per account, and per address. All of it is kept in the
+ * Bounds guessing, by `LOGIN_LIMITS`: per account and network, per account, and per address; and what an address may cost in
+ * hashes, however good its passwords are. All of it is kept in the
  * database, so neither a restart nor another process forgets, and under digests, so a dump does not say whose account
  * was tried.
  */
@@ -54,6 +57,7 @@ export class LoginThrottle {
       network: networkOf(input.clientIp),
       address: addressOf(input.clientIp),
       isGuess: input.isGuess,
+      addressHashes: this.#deps.hashesPerAddress,
     };
     return new LoginAttempt(this.#deps, subject, input);
   }
@@ -110,7 +114,7 @@ export class LoginAttempt {
    */
   async check(): Promise<void> {
     const { failures, nowMs } = await this.#deps.store.find(this.#subject);
-    const wait = waitOf(failures, nowMs, this.#subject.isGuess);
+    const wait = waitOf(failures, nowMs, this.#subject);
     if (wait !== undefined) throw this.#refused(wait);
   }
 
@@ -124,6 +128,16 @@ export class LoginAttempt {
     const outcome = await this.#deps.store.count(this.#subject);
     if ("retryAfterMs" in outcome) throw this.#refused(outcome);
     this.#counted = outcome;
+  }
+
+  /**
+   * Counts a second hash of an attempt, such as that of a new password. To be called when its turn has come.
+   *
+   * @throws TOO_MANY_ATTEMPTS
+   */
+  async countHash(): Promise<void> {
+    const wait = await this.#deps.store.countHash(this.#subject);
+    if (wait !== undefined) throw this.#refused(wait);
   }
 
   /** Takes the failure back and begins anew. Never throws: a login that was good stays good. */

@@ -3,7 +3,7 @@ import { DomainError, invalidFields } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { textViolation } from "../lib/text.ts";
 import { parseEmail } from "./email.ts";
-import type { LoginThrottle } from "./login-throttle.ts";
+import type { LoginAttempt, LoginThrottle } from "./login-throttle.ts";
 import type { PasswordHasher, PasswordPlace } from "./password.ts";
 import { passwordFormViolation } from "./password-rules.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
@@ -62,7 +62,7 @@ export async function login(
   // Disabled, or given another password, since it was read.
   if (session === undefined) throw loginFailed();
   const tokens = await tokenPairOf(deps, session);
-  await rehash(deps, place, found, password);
+  await rehash(deps, place, attempt, found, password);
   return { user: found.user, tokens };
 }
 
@@ -85,10 +85,16 @@ function loginFailed(): DomainError {
 }
 
 /** Once for each person after the hash's cost or the master secret changed. The login succeeds without it. */
-async function rehash(deps: LoginDeps, place: PasswordPlace, found: UserSecrets, password: string): Promise<void> {
+async function rehash(
+  deps: LoginDeps,
+  place: PasswordPlace,
+  attempt: LoginAttempt,
+  found: UserSecrets,
+  password: string,
+): Promise<void> {
   if (found.passwordHash === undefined || !deps.passwords.needsRehash(found.passwordHash)) return;
   try {
-    const passwordHash = await place.hash(password);
+    const passwordHash = await place.hash(password, () => attempt.countHash());
     await deps.users.rehash({ id: found.user.id, passwordVersion: found.passwordVersion, passwordHash });
   } catch (error) {
     deps.log.warn("a password was not hashed anew; the next login tries again", {

@@ -70,11 +70,18 @@ export interface SessionStore {
   }): Promise<boolean>;
 
   /**
-   * Ends all sessions of a user that have begun; a login that runs at the same time is either among them or begins
+   * Ends all sessions of a user that have begun, but for those that lapsed so long ago that no token of them is good; a
+   * login that runs at the same time is either among them or begins
    * after. Idempotent.
    * @returns false if there is no such user
    */
   endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: ChangedBy }): Promise<boolean>;
+
+  /**
+   * Deletes sessions whose absolute end passed a week ago, in portions, so that no transaction is long. A token of theirs
+   * is refused as one of a session that never was: the same answer as before.
+   */
+  prune(): Promise<void>;
 
   /** Live sessions of a user, newest first by (creation, id), at most `limit` of those after `after`. */
   listLive(input: {

@@ -8,7 +8,7 @@ import { entryOf } from "./change-key.ts";
 import { checkScopes, checkTier } from "./grants.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
 import type { Key, KeyOwner } from "./key.ts";
-import { checkKeyFields, checkRequestId } from "./key-fields.ts";
+import { checkKeyFields, checkKeyWeight, checkRequestId } from "./key-fields.ts";
 import { type KeyFormat, newSecret } from "./key-secret.ts";
 import type { KeyStore } from "./key-store.ts";
 import type { Tiers } from "./tiers.ts";
@@ -56,6 +56,7 @@ export interface IssuedKey {
 export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKeyInput): Promise<IssuedKey> {
   const { limits, ...fields } = input;
   checkKeyFields(limits === undefined ? fields : { ...fields, limits }, deps.databaseClock.nowMs());
+  checkKeyWeight(input);
   checkRequestId(input.requestId);
   const environment = checkEnvironment(deps.format, input.environment);
   const owner = await findOwner(deps, actor, input);

@@ -1,4 +1,4 @@
-import { invalidFields, type Violation } from "../lib/errors.ts";
+import { invalidField, invalidFields, type Violation } from "../lib/errors.ts";
 import { isWellFormedUuid } from "../lib/id.ts";
 import { textViolation } from "../lib/text.ts";
 import type { LimitFigures } from "../limits/limit.ts";
@@ -18,8 +18,12 @@ export interface KeyFields {
   readonly expiresAtMs?: number | undefined;
 }
 
+/** What a key's owner writes into it, as a whole. */
+export type KeyTexts = Required<Omit<KeyFields, "limits" | "expiresAtMs">>;
+
 const MAX_LIST = 64;
 const MAX_METADATA = 32;
+const MAX_KEY_BYTES = 16_384;
 const YEAR_MS = 365.25 * 86_400_000;
 const MAX_LIFE_MS = 10 * YEAR_MS;
 const SCOPE = /^[\x21-\x7e]{1,128}$/;
@@ -48,6 +52,37 @@ export function checkKeyFields(fields: KeyFields, nowMs: number, at = ""): void 
   add("limits.per_day", figureFault(fields.limits?.perDay));
   add("expire_time", expiryFault(fields.expiresAtMs, nowMs));
   if (faults.length > 0) throw invalidFields(faults);
+}
+
+/**
+ * Bounds what a key weighs as a whole: up to 256 keys are read by one statement that has 120 ms, and their owners choose
+ * what they weigh. A key that is too heavy already may be changed, but not to a heavier one.
+ *
+ * @throws INVALID_FIELD that names the heaviest field
+ */
+export function checkKeyWeight(key: KeyTexts, before?: KeyTexts, at = ""): void {
+  const weights = weightsOf(key);
+  const bytes = totalOf(weights);
+  if (bytes <= MAX_KEY_BYTES || (before !== undefined && bytes <= totalOf(weightsOf(before)))) return;
+  const [[field]] = weights.toSorted(([, a], [, b]) => b - a) as [[string, number]];
+  const all = weights.map(([each]) => each).join(", ");
+  throw invalidField(at + field, `${all} must together have at most ${MAX_KEY_BYTES} bytes in UTF-8`);
+}
+
+function weightsOf(key: KeyTexts): [field: string, bytes: number][] {
+  const bytesOf = (texts: readonly string[]) => texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+  return [
+    ["name", bytesOf([key.name])],
+    ["description", bytesOf([key.description])],
+    ["scopes", bytesOf(key.scopes)],
+    ["metadata", bytesOf(Object.entries(key.metadata).flat())],
+    ["allowed_ips", bytesOf(key.allowedIps)],
+    ["allowed_methods", bytesOf(key.allowedMethods)],
+  ];
+}
+
+function totalOf(weights: readonly [field: string, bytes: number][]): number {
+  return weights.reduce((sum, [, bytes]) => sum + bytes, 0);
 }
 
 /** A request_id must be a UUID (AIP-155) if it is given. */

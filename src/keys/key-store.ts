@@ -7,7 +7,7 @@ export interface KeyWithSecrets {
   readonly key: Key;
   /** undefined for service credentials. */
   readonly owner: KeyOwner | undefined;
-  /** Live and ended ones. */
+  /** All live ones, and the latest of those that ended. */
   readonly secrets: readonly KeySecretDigest[];
 }
 
@@ -84,6 +84,8 @@ export interface AddSecret {
   readonly overlapMs: number;
   /** Most live secrets of one key, the new one included. */
   readonly maxLiveSecrets: number;
+  /** Most ended secrets that are kept: the latest to end. Those before are erased. */
+  readonly maxEndedSecrets: number;
   readonly request: IdempotencyKey | undefined;
 }
 

@@ -62,6 +62,11 @@ export interface KeyOwner {
   readonly scopes: readonly string[];
 }
 
+/** Secrets of one key that work at the same time. */
+export const MAX_LIVE_SECRETS = 8;
+/** So many that rotations ended are remembered, the latest, and told that they have expired; those before are unknown. */
+export const MAX_ENDED_SECRETS = 8;
+
 /** A secret as it is kept: its digest under a version of the pepper. */
 export interface KeySecretDigest {
   readonly digest: Buffer;

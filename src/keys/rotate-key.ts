@@ -4,7 +4,7 @@ import { DomainError, invalidField } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { entryOf, findKey, type OwnedKey, retryConflicts } from "./change-key.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
-import { hasEnded } from "./key.ts";
+import { hasEnded, MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "./key.ts";
 import { checkRequestId } from "./key-fields.ts";
 import { type KeyFormat, newSecret } from "./key-secret.ts";
 import type { KeyStore } from "./key-store.ts";
@@ -28,8 +28,6 @@ export interface RotatedKey extends OwnedKey {
   readonly rawKey: string;
 }
 
-/** Secrets of one key that work at the same time. */
-const MAX_LIVE_SECRETS = 8;
 const DEFAULT_OVERLAP_MS = 86_400_000;
 const MAX_OVERLAP_MS = 7 * 86_400_000;
 
@@ -65,6 +63,7 @@ export async function rotate(
         secret: made.secret,
         overlapMs,
         maxLiveSecrets: MAX_LIVE_SECRETS,
+        maxEndedSecrets: MAX_ENDED_SECRETS,
         request,
       },
       entryOf(actor, kind, { overlap_ms: String(overlapMs) }),

@@ -5,7 +5,7 @@ import type { LimitFigures } from "../limits/limit.ts";
 import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
 import { checkFieldAccess, checkScopes, checkTier, restricts } from "./grants.ts";
 import { hasEnded, keyEtag } from "./key.ts";
-import { checkKeyFields } from "./key-fields.ts";
+import { checkKeyFields, checkKeyWeight } from "./key-fields.ts";
 import type { KeyChanges } from "./key-store.ts";
 import type { Tiers } from "./tiers.ts";
 
@@ -55,7 +55,9 @@ export function updateKey(deps: UpdateKeyDeps, actor: Actor, input: UpdateKeyInp
     if (owner !== undefined && update.tier !== undefined) checkTier(deps.tiers, update.tier, owner, "key.tier");
     if (owner !== undefined && update.scopes !== undefined) checkScopes(update.scopes, owner);
     const fields = Object.keys(update).join(",");
-    return { changes: toChanges(actor, update), entry: entryOf(actor, "key.updated", { fields }) };
+    const changes = toChanges(actor, update);
+    checkKeyWeight({ ...key, ...changes }, key, "key.");
+    return { changes, entry: entryOf(actor, "key.updated", { fields }) };
   });
 }
 

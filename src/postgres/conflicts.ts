@@ -7,8 +7,13 @@ import { DomainError } from "../lib/errors.ts";
 type Fault = "conflict" | "unique" | "unavailable" | "other";
 
 /** Classes and codes of SQLSTATE that say "not now", never "not so". */
-const UNAVAILABLE =
-  /^(08(?!P01)...|53...|57P0[1-5]|57014|25006|55P03|XX000|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|28P01|28000|3D000)$/;
+const UNAVAILABLE_STATE =
+  /^(08(?!P01)...|53...|57P0[1-5]|57014|58...|25006|25P0[34]|55P03|XX00[012]|28P01|28000|3D000)$/;
+/** The way there: sockets, their number, names, and TLS. */
+const UNAVAILABLE_WAY =
+  /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|EPROTO|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|E[MN]FILE|ENOBUFS|EADDRNOTAVAIL|ENOTFOUND|EAI_[A-Z]+)$/;
+/** A certificate that is not trusted, as Node names it. */
+const CERTIFICATE = /^(CERT_[A-Z_]+|ERR_(TLS|SSL)_[A-Z0-9_]+|UNABLE_TO_[A-Z_]+|[A-Z_]*SELF_SIGNED_CERT[A-Z_]*)$/;
 /** pg and its pool report these without a code. */
 const UNAVAILABLE_TEXT =
   /timeout exceeded|Connection terminated|Query read timeout|Client was closed|Client has encountered a connection error|Cannot use a pool after calling end|PGlite is clos|driver has already been destroyed/i;
@@ -17,8 +22,13 @@ export function faultOf(error: unknown): Fault {
   const code = codeOf(error);
   if (code === "40001" || code === "40P01") return "conflict";
   if (code === "23505") return "unique";
-  if (code !== undefined && UNAVAILABLE.test(code)) return "unavailable";
+  if (code !== undefined && isUnavailableCode(code)) return "unavailable";
   return isUnavailableText(error) ? "unavailable" : "other";
+}
+
+/** Whether the way to the server fails for its certificate, which waiting does not mend. */
+export function isCertificateFault(code: string): boolean {
+  return CERTIFICATE.test(code);
 }
 
 export function isUniqueViolation(error: unknown): boolean {
@@ -30,10 +40,7 @@ export function toDomainError(error: unknown): unknown {
   if (error instanceof DomainError) return error;
   switch (faultOf(error)) {
     case "unavailable":
-      return new DomainError("DATABASE_UNAVAILABLE", "the database is out of reach; try again", {
-        retryAfterMs: 1000,
-        cause: error,
-      });
+      return unavailable(error);
     case "conflict":
       return new DomainError("CONTENTION", "too many concurrent changes; try again", {
         retryAfterMs: 100,
@@ -44,6 +51,13 @@ export function toDomainError(error: unknown): unknown {
   }
 }
 
+export function unavailable(cause: unknown): DomainError {
+  return new DomainError("DATABASE_UNAVAILABLE", "the database is out of reach; try again", {
+    retryAfterMs: 1000,
+    cause,
+  });
+}
+
 /** SQLSTATE or the system's code, from an error or its causes. */
 export function codeOf(error: unknown): string | undefined {
   for (let e = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
@@ -51,6 +65,10 @@ export function codeOf(error: unknown): string | undefined {
     if (typeof code === "string") return code;
   }
   return undefined;
+}
+
+function isUnavailableCode(code: string): boolean {
+  return [UNAVAILABLE_STATE, UNAVAILABLE_WAY, CERTIFICATE].some((codes) => codes.test(code));
 }
 
 function isUnavailableText(error: unknown): boolean {

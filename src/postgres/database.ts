@@ -5,23 +5,26 @@ import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
+import { atMost } from "../lib/at-most.ts";
 import { DomainError } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
+import type { Log } from "../lib/log.ts";
 import { endWith } from "./call-end.ts";
-import { faultOf, toDomainError } from "./conflicts.ts";
+import { faultOf, toDomainError, unavailable } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { withMigrationLock } from "./migration-lock.ts";
-import { managementOptions, ORM_OPTIONS, READ_ANSWER_MS, READ_CONNECTIONS, readOptions } from "./orm-options.ts";
+import {
+  managementOptions,
+  ORM_OPTIONS,
+  type PostgresTarget,
+  READ_ANSWER_MS,
+  READ_CONNECTIONS,
+  readOptions,
+} from "./orm-options.ts";
 import { whenSilent } from "./silent-connections.ts";
 
 export type DatabaseTarget =
-  | {
-      readonly kind: "postgres";
-      readonly url: string;
-      readonly poolSize: number;
-      /** Longest that one statement may run, but for hot reads. Default 1 s. Also bounds waiting for a row's lock. */
-      readonly statementTimeoutMs?: number;
-    }
+  | PostgresTarget
   /** PGlite in a folder of its own, which one process may use at a time. */
   | { readonly kind: "embedded"; readonly folder: string };
 
@@ -31,6 +34,7 @@ export interface DatabaseOptions {
   readonly onChanges?: (changes: readonly Change[]) => void;
   /** Adds to the database's clock; only tests move it. */
   readonly timeShiftMs?: () => number;
+  readonly log?: Log;
 }
 
 /** A transaction in progress. */
@@ -38,8 +42,8 @@ export interface Transaction {
   readonly em: SqlEntityManager;
   /** The database's time at the beginning of the transaction, in whole milliseconds. */
   readonly now: Date;
-  /** Tells all copies, on commit, that this changed. */
-  changed(kind: ChangeKind, subjectId: string): Promise<void>;
+  /** Tells all copies, on commit, that these changed: by one statement, however many they are. */
+  changed(kind: ChangeKind, ...subjectIds: readonly string[]): Promise<void>;
   /** Puts on record what the transaction does. */
   record(entry: AuditEntry): Promise<void>;
 }
@@ -58,6 +62,7 @@ export interface HotRead {
 }
 
 const MAX_ATTEMPTS = 3;
+const CLOSE_MS = 1000;
 /** Where the embedded database is in its data folder. */
 export const EMBEDDED_FOLDER = "pgdata";
 /** Signals on it say that a change was committed. */
@@ -113,9 +118,16 @@ export class Database {
     }
   }
 
-  /** Applies what is missing of the schema. Several processes may call it at once: one applies, the others wait. */
+  /**
+   * Applies what is missing of the schema. Several processes may call it at once: one applies, the others wait.
+   * @throws DATABASE_UNAVAILABLE, and then nothing was applied
+   */
   async migrate(): Promise<void> {
-    await this.exclusively(() => this.#orm.migrator.up());
+    try {
+      await this.exclusively(() => this.#orm.migrator.up());
+    } catch (error) {
+      throw toDomainError(error);
+    }
   }
 
   /** Runs `work` while no other process migrates or does anything else exclusively. The embedded database has no other. */
@@ -161,13 +173,26 @@ export class Database {
    * One statement on the connections for hot reads. `?` marks parameters; `now()` of ours is `this.now`. Its answer is the
    * primary's: a standby, which may be behind, counts as away also where it has no row to show.
    *
+   * Its statements are constant, so that whatever it fails by says nothing of what was asked for: a fault that nobody
+   * has met yet is the database's too, with an alarm, and copies are served stale through it.
+   *
    * @throws DATABASE_UNAVAILABLE within 220 ms, but on the embedded database, which can't be interrupted
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
-    const answer = this.#execute(this.#reads, onPrimary(sql, this.now), parameters);
-    const found = await this.inTime(answer, READ_ANSWER_MS);
-    refuseStandby(found);
-    return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
+    try {
+      const answer = this.#execute(this.#reads, onPrimary(sql, this.now), parameters);
+      const found = await this.inTime(answer, READ_ANSWER_MS);
+      refuseStandby(found);
+      return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
+    } catch (error) {
+      if (error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE") throw error;
+      this.#options.log?.error(
+        "a hot read failed by something unforeseen; it counts as a database that is away",
+        {},
+        error,
+      );
+      throw unavailable(error);
+    }
   }
 
   /** The answer, or DATABASE_UNAVAILABLE after so long; but on the embedded database, which can't be interrupted. */
@@ -191,15 +216,22 @@ export class Database {
     return shiftMs === 0 ? "statement_timestamp()" : `(statement_timestamp() + interval '${shiftMs} milliseconds')`;
   }
 
-  /** On the embedded database: calls `onSignal` after each commit that wrote a change. @returns ends it */
+  /** On the embedded database: calls `onSignal` after each commit that wrote a change, if it can. @returns ends it */
   listen(onSignal: () => void): () => void {
     const connection = this.#orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
-    const listening = connection.getNativeClient().then((native) => native.listen(CHANGES_CHANNEL, onSignal));
-    return () => void listening.then((unlisten) => unlisten()).catch(() => {});
+    const listening = connection
+      .getNativeClient()
+      .then((native) => native.listen(CHANGES_CHANNEL, onSignal))
+      .catch((error: unknown) => {
+        this.#options.log?.error("changes are not signalled; they are found by polling alone", {}, error);
+      });
+    return () => void listening.then((unlisten) => unlisten?.()).catch(() => {});
   }
 
+  /** Within a second, also where the server is frozen and says no good-bye. The embedded database takes its time. */
   async close(): Promise<void> {
-    await Promise.allSettled([this.#orm.close(true), ...(this.#reads === this.#orm ? [] : [this.#reads.close(true)])]);
+    if (this.target.kind === "embedded") await this.#orm.close(true).catch(() => {});
+    else await atMost(CLOSE_MS, Promise.allSettled([this.#orm.close(true), this.#reads.close(true)]));
     this.#unlock();
   }
 
@@ -218,10 +250,14 @@ export class Database {
     return {
       em,
       now: new Date(Math.floor(rows[0]!.now as number)),
-      changed: async (kind, subjectId) => {
-        await em.execute("insert into changes (kind, subject_id) values (?, ?)", [kind, subjectId]);
-        await em.execute("select pg_notify(?, '')", [CHANGES_CHANNEL]);
-        changes.push({ kind, subjectId });
+      changed: async (kind, ...subjectIds) => {
+        if (subjectIds.length === 0) return;
+        await em.execute(
+          `with told as (insert into changes (kind, subject_id) select ?, unnest(?::text[]))
+           select pg_notify(?, '')`,
+          [kind, `{${subjectIds.join(",")}}`, CHANGES_CHANNEL],
+        );
+        for (const subjectId of subjectIds) changes.push({ kind, subjectId });
       },
       record: async (entry) => {
         await em.execute(

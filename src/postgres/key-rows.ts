@@ -1,7 +1,7 @@
-import type { Key, KeyOwner, KeySecretDigest } from "../keys/key.ts";
+import { type Key, type KeyOwner, MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "../keys/key.ts";
 import type { KeyWithSecrets } from "../keys/key-store.ts";
 import type { LimitFigures } from "../limits/limit.ts";
-import { bytesOf, ms, msOf, type Row } from "./database.ts";
+import { ms, msOf, type Row } from "./database.ts";
 import type { RecordsById } from "./grouped-reads.ts";
 import type { KeyRow, UserRow } from "./tables.ts";
 
@@ -37,42 +37,52 @@ export function toOwner(row: UserRow): KeyOwner {
   return Object.freeze({ id: row.id, state: row.state, tier: row.tier, scopes: Object.freeze([...row.scopes]) });
 }
 
-/** The hot read: one row for each secret, with key and owner beside it. Deleted keys are left out. */
+/**
+ * Secrets of a key that a hot read looks at: those that end last, which are all that live. A key's owner chooses how
+ * often it is rotated, and must not choose how long everybody's reads take.
+ */
+const MOST_SECRETS = MAX_LIVE_SECRETS + MAX_ENDED_SECRETS;
+
+/** The hot read: one row for each key, with owner and secrets. Deleted keys, and keys without a secret, are left out. */
 export const KEYS_WITH_SECRETS: RecordsById<KeyWithSecrets> = {
   sql: `select k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
       k.metadata, k.allowed_ips, k.allowed_methods, k.limit_per_minute, k.limit_per_day, k.state, k.disabled_by,
       k.service_controlled, k.version, ${ms("k.created_at")} as created_ms, ${ms("k.expires_at")} as expires_ms,
       ${ms("k.revoked_at")} as revoked_ms, ${ms("k.last_used_at")} as used_ms,
       o.state as owner_state, o.tier as owner_tier, o.scopes as owner_scopes,
-      s.digest, s.pepper_version, ${ms("s.expires_at")} as secret_expires_ms
+      s.secrets
     from api_keys k
-    join key_secrets s on s.key_id = k.id
     left join users o on o.id = k.owner_id
+    cross join lateral (
+      select json_agg(json_build_array(encode(s.digest, 'hex'), s.pepper_version, ${ms("s.expires_at")}))::text as secrets
+      from (select digest, pepper_version, expires_at from key_secrets where key_id = k.id
+        order by expires_at desc nulls first limit ${MOST_SECRETS}) s
+      having count(*) > 0
+    ) s
     where k.id = any(?::text[]) and k.deleted_at is null`,
   toRecords: toKeysWithSecrets,
   // Of the connections for hot reads one is left to everybody else.
   maxUnderWay: 3,
 };
 
-/** Gathers the rows by key. */
+/** From rows of the hot read to records by id. */
 export function toKeysWithSecrets(rows: readonly Row[]): ReadonlyMap<string, KeyWithSecrets> {
-  const keys = new Map<string, ReturnType<typeof newEntry>>();
-  for (const row of rows) {
-    const id = row.id as string;
-    const entry = keys.get(id) ?? newEntry(row);
-    keys.set(id, entry);
-    entry.secrets.push({
-      digest: Buffer.from(bytesOf(row.digest)),
-      pepperVersion: row.pepper_version as number,
-      expiresAtMs: msOf(row.secret_expires_ms),
-    });
-  }
-  return keys;
+  return new Map(rows.map((row) => [row.id as string, toKeyWithSecrets(row)]));
 }
 
-function newEntry(row: Row): { key: Key; owner: KeyOwner | undefined; secrets: KeySecretDigest[] } {
+function toKeyWithSecrets(row: Row): KeyWithSecrets {
   const key = plainKey(row);
-  return { key, owner: key.ownerId === undefined ? undefined : plainOwner(key.ownerId, row), secrets: [] };
+  const owner = key.ownerId === undefined ? undefined : plainOwner(key.ownerId, row);
+  const secrets = JSON.parse(row.secrets as string) as [digest: string, pepperVersion: number, endsMs: number | null][];
+  return {
+    key,
+    owner,
+    secrets: secrets.map(([digest, pepperVersion, endsMs]) => ({
+      digest: Buffer.from(digest, "hex"),
+      pepperVersion,
+      expiresAtMs: msOf(endsMs),
+    })),
+  };
 }
 
 function plainKey(row: Row): Key {

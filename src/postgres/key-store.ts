@@ -22,8 +22,9 @@ import type {
 import type { Database, Transaction } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
 import { KEYS_WITH_SECRETS, toKey, toOwner } from "./key-rows.ts";
+import { insertSecret, makePlace } from "./key-secret-rows.ts";
 import { recordUses, rehashSecrets } from "./key-use-writes.ts";
-import { KeyRequestRow, KeyRow, KeySecretRow, UserRow } from "./tables.ts";
+import { KeyRequestRow, KeyRow, UserRow } from "./tables.ts";
 
 const DAY_MS = 86_400_000;
 /** Ended keys count against the quota for so long, so that delete-and-issue is no way around it. */
@@ -118,8 +119,7 @@ export class PostgresKeyStore implements KeyStore {
       }
       const row = await lockKey(tx.em, rotation.keyId);
       if (row === null || row.version !== rotation.expectedVersion) return { kind: "conflict" };
-      const live = await endOlderSecrets(tx, row, rotation.overlapMs);
-      if (live >= rotation.maxLiveSecrets) return { kind: "too_many_secrets" };
+      if (!(await makePlace(tx, row, rotation))) return { kind: "too_many_secrets" };
       insertSecret(tx, row.id, rotation.secret.digest, rotation.secret.pepperVersion);
       if (rotation.request !== undefined) insertRequest(tx, rotation.request, row.id);
       row.version++;
@@ -232,10 +232,6 @@ async function insertKey(tx: Transaction, { key }: NewKey): Promise<KeyRow> {
   return row;
 }
 
-function insertSecret(tx: Transaction, keyId: string, digest: Buffer, pepperVersion: number): void {
-  tx.em.persist(tx.em.create(KeySecretRow, { digest, keyId, pepperVersion, createdAt: tx.now, expiresAt: null }));
-}
-
 function apply(row: KeyRow, changes: KeyChanges, now: Date): void {
   const { limits, expiresAtMs, scopes, metadata, allowedIps, allowedMethods, deleted, state, ...texts } = changes;
   Object.assign(row, texts);
@@ -252,23 +248,6 @@ function apply(row: KeyRow, changes: KeyChanges, now: Date): void {
   if (state === "revoked") row.revokedAt ??= now;
   if (deleted) row.deletedAt = now;
   row.version++;
-}
-
-/** Ends the newest secret after the overlap, and without an overlap all. @returns how many older ones live on */
-async function endOlderSecrets(tx: Transaction, key: KeyRow, overlapMs: number): Promise<number> {
-  // Locked, in the order of rehashSecrets: a secret that gets another digest before it is given its end would miss it.
-  const secrets = await tx.em.find(
-    KeySecretRow,
-    { keyId: key.id },
-    { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { digest: "asc" } },
-  );
-  const keyEndMs = key.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY;
-  const end = new Date(Math.min(tx.now.getTime() + overlapMs, keyEndMs));
-  for (const secret of secrets) {
-    const isNewest = secret.expiresAt == null;
-    if (isNewest || (overlapMs === 0 && secret.expiresAt! > end)) secret.expiresAt = end;
-  }
-  return secrets.filter((secret) => secret.expiresAt! > tx.now).length;
 }
 
 async function findRequest(tx: Transaction, request: IdempotencyKey): Promise<RequestUsed | undefined> {

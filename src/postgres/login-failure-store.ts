@@ -5,7 +5,7 @@ import {
   MAX_KNOWN_NETWORKS,
   MAX_LOGIN_ROWS,
 } from "../auth/login-failure-store.ts";
-import { LOGIN_LIMITS, type LoginFailures, type LoginWait, waitOf } from "../auth/login-limits.ts";
+import { hashWaitMs, LOGIN_LIMITS, type LoginFailures, type LoginWait, waitOf } from "../auth/login-limits.ts";
 import { type Database, ms, msOf, type Row, type Transaction } from "./database.ts";
 
 type ClearInput = Parameters<LoginFailureStore["clear"]>[0];
@@ -38,11 +38,24 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
       // Read anew, with a time of its own: the transaction's is that before the wait for the locks.
       const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
       const { failures, nowMs } = toFound(row);
-      const wait = waitOf(failures, nowMs, subject.isGuess);
+      const wait = waitOf(failures, nowMs, subject);
       if (wait !== undefined) return wait;
       await tx.em.execute(...countSql(subject, iso(nowMs)));
       if (!subject.isGuess) return { atMs: nowMs, ofAccount: 0 };
       return { atMs: nowMs, ofAccount: failures.ofAccount + 1 };
+    });
+  }
+
+  async countHash(subject: LoginSubject): Promise<LoginWait | undefined> {
+    return this.#database.transact(async (tx) => {
+      await lock(tx, subject.accounts, subject.address);
+      const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
+      const { failures, nowMs } = toFound(row);
+      const retryAfterMs = hashWaitMs(failures, nowMs, subject.addressHashes);
+      if (retryAfterMs !== undefined) return { retryAfterMs, of: "address" };
+      const now = iso(nowMs);
+      await tx.em.execute(countForAddress("a hash"), [subject.address, now, now]);
+      return undefined;
     });
   }
 
@@ -109,25 +122,27 @@ function findSql(now: string, { accounts, network, address }: LoginSubject): [st
   const [own, digests] = ofAccounts(accounts);
   const isRemembered = `failed_at > ${now} - ${span(LOGIN_LIMITS.networkMemoryMs)}`;
   const isInWindow = `t > ${now} - ${span(LOGIN_LIMITS.addressWindowMs)}`;
+  const timesOf = (column: string) => `(select json_agg(${ms("t")})::text from login_addresses, unnest(${column}) t
+         where address = ? and ${isInWindow})`;
   const sql = `select ${ms(now)} as now_ms, a.failures as of_account, n.*,
-      (select json_agg(${ms("t")})::text from login_addresses, unnest(failed_at) t
-         where address = ? and ${isInWindow}) as address_failed_ms
+      ${timesOf("failed_at")} as address_failed_ms, ${timesOf("hashed_at")} as address_hashed_ms
     from (select coalesce(sum(failures), 0)::int as failures from login_accounts where ${own}) a,
       (select coalesce(sum(failures) filter (where ${isRemembered}), 0)::int as of_network,
          ${ms("max(failed_at)")} as network_failed_ms, ${ms("max(logged_in_at)")} as network_logged_in_ms
        from login_networks where ${own} and network = ?) n`;
-  return [sql, [address, ...digests, ...digests, network]];
+  return [sql, [address, address, ...digests, ...digests, network]];
 }
 
 function toFound(row: Row | undefined): FoundFailures {
-  const times = JSON.parse((row?.address_failed_ms as string | null) ?? "[]") as number[];
+  const times = (column: string) => JSON.parse((row?.[column] as string | null) ?? "[]") as number[];
   const ofNetwork = row?.of_network as number;
   const failures = Object.freeze({
     ofAccount: row?.of_account as number,
     ofNetwork,
     networkFailedAtMs: ofNetwork === 0 ? undefined : msOf(row?.network_failed_ms),
     networkLoggedInAtMs: msOf(row?.network_logged_in_ms),
-    addressFailedAtMs: Object.freeze(times.map(Math.round)),
+    addressFailedAtMs: Object.freeze(times("address_failed_ms").map(Math.round)),
+    addressHashedAtMs: Object.freeze(times("address_hashed_ms").map(Math.round)),
   });
   return { failures, nowMs: Math.floor(row?.now_ms as number) };
 }
@@ -135,10 +150,11 @@ function toFound(row: Row | undefined): FoundFailures {
 /** One statement, since a place among the hashes is held meanwhile. */
 function countSql(subject: LoginSubject, now: string): [string, unknown[]] {
   const { accounts, ringVersion, network, address, isGuess } = subject;
-  if (!isGuess) return [COUNT_FOR_ADDRESS, [address, now, now]];
+  const ofAddress = countForAddress("a failure and a hash");
+  if (!isGuess) return [ofAddress, [address, now, now]];
   const digest = hex(accounts[0]);
   return [
-    `with of_address as (${COUNT_FOR_ADDRESS}), of_account as (${COUNT_FOR_ACCOUNT}) ${COUNT_FOR_NETWORK}`,
+    `with of_address as (${ofAddress}), of_account as (${COUNT_FOR_ACCOUNT}) ${COUNT_FOR_NETWORK}`,
     [address, now, now, digest, ringVersion, now, digest, ringVersion, network, now, now],
   ];
 }
@@ -146,13 +162,18 @@ function countSql(subject: LoginSubject, now: string): [string, unknown[]] {
 const WINDOW = span(LOGIN_LIMITS.addressWindowMs);
 const MEMORY = span(LOGIN_LIMITS.networkMemoryMs);
 
-/** At most 20 times are kept, since with 20 in the window nothing is counted. */
-const COUNT_FOR_ADDRESS = `insert into login_addresses as a (address, failed_at, forget_at)
-  values (?, array[?::timestamptz], ?::timestamptz + ${WINDOW})
-  on conflict (address) do update set
-    failed_at = array(select t from unnest(a.failed_at) t where t > excluded.forget_at - 2 * ${WINDOW})
-      || excluded.failed_at,
-    forget_at = excluded.forget_at`;
+/** Of either kind no more times are kept than may be in a window, since with as many in it nothing is counted. */
+function countForAddress(of: "a failure and a hash" | "a hash"): string {
+  const failed = of === "a hash" ? "'{}'::timestamptz[]" : "array[p.now]";
+  const kept = (column: string) =>
+    `array(select t from unnest(a.${column}) t where t > excluded.forget_at - 2 * ${WINDOW})`;
+  return `insert into login_addresses as a (address, failed_at, hashed_at, forget_at)
+    select ?, ${failed}, array[p.now], ?::timestamptz + ${WINDOW} from (select ?::timestamptz as now) p
+    on conflict (address) do update set
+      failed_at = ${kept("failed_at")} || excluded.failed_at,
+      hashed_at = ${kept("hashed_at")} || excluded.hashed_at,
+      forget_at = excluded.forget_at`;
+}
 
 const COUNT_FOR_ACCOUNT = `insert into login_accounts as a (account_digest, ring_version, failures, failed_at)
   values (decode(?, 'hex'), ?::int, 1, ?::timestamptz)

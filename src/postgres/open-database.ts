@@ -1,10 +1,10 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { codeOf } from "./conflicts.ts";
+import { codeOf, isCertificateFault } from "./conflicts.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
 
-export interface OpenDatabaseOptions extends DatabaseOptions {
+export interface Patience {
   readonly clock: Clock;
   readonly log: Log;
   /** How long a database that does not answer is waited for. */
@@ -12,6 +12,7 @@ export interface OpenDatabaseOptions extends DatabaseOptions {
 }
 
 const TRY_EVERY_MS = 1000;
+const NOT_TRUSTED = "PostgreSQL's certificate is not trusted, or TLS with it fails";
 /** What PostgreSQL says that waiting does not mend, by SQLSTATE. */
 const MISCONFIGURATIONS: Readonly<Record<string, string>> = {
   "28P01": "PostgreSQL refuses this password",
@@ -19,20 +20,25 @@ const MISCONFIGURATIONS: Readonly<Record<string, string>> = {
   "3D000": "there is no such database; create it first",
 };
 
+/** Opens the database, as `whileAway` does. */
+export function openDatabase(options: DatabaseOptions & Patience): Promise<Database> {
+  return whileAway(options, () => Database.open(options));
+}
+
 /**
- * Opens the database; one that does not answer yet, as when all starts at once, is tried again, with a line each time.
+ * Does what a start needs of the database. While that does not answer, as when all starts at once, it is tried again from
+ * the beginning, with a line each time.
  *
  * @throws Error that says what to do: after `waitMs`, or at once for what waiting does not mend
  */
-export async function openDatabase(options: OpenDatabaseOptions): Promise<Database> {
-  const { clock, log, waitMs } = options;
+export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: () => Promise<T>): Promise<T> {
   const giveUpAtMs = clock.monotonicMs() + waitMs;
   for (;;) {
     try {
-      return await Database.open(options);
+      return await attempt();
     } catch (error) {
       const code = codeOf(error) ?? "";
-      const misconfiguration = MISCONFIGURATIONS[code];
+      const misconfiguration = isCertificateFault(code) ? `${NOT_TRUSTED} (${code})` : MISCONFIGURATIONS[code];
       if (misconfiguration !== undefined) throw new Error(`DATABASE_URL: ${misconfiguration}`, { cause: error });
       const isAway = error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
       const leftMs = giveUpAtMs - clock.monotonicMs();

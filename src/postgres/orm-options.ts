@@ -4,6 +4,9 @@ import { FirstSchema } from "./migrations/0001-first-schema.ts";
 import { LoginThrottles } from "./migrations/0002-login-throttles.ts";
 import { AuditEvents } from "./migrations/0003-audit-events.ts";
 import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
+import { SessionEnds } from "./migrations/0005-session-ends.ts";
+import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
+import { LoginHashes } from "./migrations/0007-login-hashes.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
@@ -25,11 +28,21 @@ export const READ_CONNECTIONS = 4;
  */
 const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: 30_000 };
 
+export interface PostgresTarget {
+  readonly kind: "postgres";
+  readonly url: string;
+  readonly poolSize: number;
+  /** Longest that one statement may run, but for hot reads. Default 1 s. Also bounds waiting for a lock. */
+  readonly statementTimeoutMs?: number;
+  /** Longest that a statement waits for a lock, where that is to be shorter. */
+  readonly lockTimeoutMs?: number;
+}
+
 export const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator],
   migrations: {
-    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions],
+    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
     snapshot: false,
     silent: true,
   },
@@ -40,8 +53,8 @@ export const ORM_OPTIONS = {
 } satisfies Partial<Options>;
 
 /** For what may take its time. */
-export function managementOptions(target: { url: string; poolSize: number; statementTimeoutMs?: number }) {
-  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = target;
+export function managementOptions(target: PostgresTarget) {
+  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, lockTimeoutMs } = target;
   return {
     ...ORM_OPTIONS,
     clientUrl: target.url,
@@ -50,6 +63,7 @@ export function managementOptions(target: { url: string; poolSize: number; state
       ...KEEP_ALIVE,
       connectionTimeoutMillis: 2000,
       statement_timeout: statementTimeoutMs,
+      ...(lockTimeoutMs !== undefined && { lock_timeout: lockTimeoutMs }),
       application_name: "latchkey",
       onPoolCreated: destroySilent(statementTimeoutMs + 500),
     },

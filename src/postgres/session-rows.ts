@@ -3,6 +3,9 @@ import { MAX_SESSIONS_PER_USER } from "../auth/session.ts";
 import { bytesOf, ms, msOf, type Row, type Transaction } from "./database.ts";
 import type { RecordsById } from "./grouped-reads.ts";
 
+/** As the configuration bounds it. */
+const LONGEST_ACCESS_TOKEN = "1 day";
+
 /** Columns of a session as its records need them. */
 export const SESSION_COLUMNS = `s.id, s.user_id, s.seed, s.ring_version, s.generation, s.user_agent, s.client_ip,
   ${ms("s.created_at")} as created_ms, ${ms("s.refreshed_at")} as refreshed_ms,
@@ -87,9 +90,14 @@ export async function beginSession(
   return toGrantedSession(row);
 }
 
-/** Ends all sessions of a user. @returns how many */
+/**
+ * Ends all sessions of a user that may still be used in any way: those that lapsed lately too, since an access token of
+ * theirs may be good still. @returns how many
+ */
 export async function endSessionsOf(tx: Transaction, userId: string, why: SessionEnd): Promise<number> {
-  return (await end(tx, why, "user_id = ? and ended_at is null", [userId])).length;
+  const mayBeUsed = `idle_expires_at > ?::timestamptz - interval '${LONGEST_ACCESS_TOKEN}'`;
+  const condition = `user_id = ? and ended_at is null and ${mayBeUsed}`;
+  return (await end(tx, why, condition, [userId, tx.now.toISOString()])).length;
 }
 
 /**
@@ -118,6 +126,6 @@ async function end(
     [tx.now.toISOString(), why, ...parameters],
   );
   const ids = rows.map((row) => row.id as string);
-  for (const id of ids) await tx.changed("SESSION", id);
+  await tx.changed("SESSION", ...ids);
   return ids;
 }

@@ -15,6 +15,11 @@ import { lockUser } from "./user-store.ts";
 type AdvanceInput = Parameters<SessionStore["advance"]>[0];
 type ListInput = Parameters<SessionStore["listLive"]>[0];
 
+/** How long a session stays behind its absolute end. Then no token of it was good for days. */
+const KEPT_AFTER_END = "7 days";
+/** Rows deleted by one statement. */
+const PRUNE_PORTION = 5000;
+
 export class PostgresSessionStore implements SessionStore {
   readonly #database: Database;
   readonly #standings: GroupedReads<SessionStanding>;
@@ -92,6 +97,19 @@ export class PostgresSessionStore implements SessionStore {
       if (ended > 0) await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
       return true;
     });
+  }
+
+  async prune(): Promise<void> {
+    let deleted: Row[];
+    do {
+      deleted = await this.#database.run(
+        `delete from sessions where id in (
+           select id from sessions where expires_at < ${this.#database.now} - interval '${KEPT_AFTER_END}'
+           order by expires_at limit ${PRUNE_PORTION}
+         ) returning id`,
+        [],
+      );
+    } while (deleted.length === PRUNE_PORTION);
   }
 
   async listLive(input: ListInput): Promise<readonly Session[]> {

@@ -103,4 +103,18 @@ describe("refusals are put on record", () => {
     note("d");
     expect((await recorded()).map(({ subjectId }) => subjectId)).toEqual(["d"]);
   });
+
+  it("by the next refusal of a subject where the one before could not be written, however soon it comes", async () => {
+    const works = store;
+    store = { record: () => Promise.reject(new Error("away")) };
+    note("a");
+    note("a");
+    expect(await recorded()).toEqual([]);
+    note("a");
+    expect(await recorded()).toEqual([]);
+    store = works;
+    note("a");
+    note("a");
+    expect((await recorded()).map(({ details }) => details)).toEqual([{ reason: "r", refused_before: "3" }]);
+  });
 });

@@ -13,6 +13,7 @@ const NONE: LoginFailures = {
   networkFailedAtMs: undefined,
   networkLoggedInAtMs: undefined,
   addressFailedAtMs: [],
+  addressHashedAtMs: [],
 };
 
 /** An account that failed so often from one network, the last time just now. */

@@ -133,7 +133,7 @@ describe(`guessing, on ${NEWEST}`, () => {
     for (let n = 0; n < 120; n++) {
       // In a rolling change neighbours of one step run side by side.
       const ring = rings[Math.min(Math.floor(n / 40) + (n % 2), 2)]!;
-      const loginThrottle = new LoginThrottle({ store, users, refusals, ring, clock, log });
+      const loginThrottle = new LoginThrottle({ store, users, refusals, ring, clock, log, hashesPerAddress: 30 });
       ends.push(await tryLogin(email, WRONG, freshIp(), { ...people, loginThrottle }));
     }
     expect(ends.indexOf("TOO_MANY_ATTEMPTS")).toBe(90);

@@ -24,6 +24,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))(
       secret: { digest: randomBytes(32), pepperVersion: 2, expiresAtMs: undefined },
       overlapMs,
       maxLiveSecrets: 8,
+      maxEndedSecrets: 8,
       request: undefined,
     });
     const rehashOf = (from: KeySecretDigest): SecretRehash => ({

@@ -80,7 +80,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     await store.change(key.id, 1, { state: "disabled", disabledBy: owner }, ENTRY);
     await store.change(key.id, 1, { name: "too late" }, ENTRY);
     const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
-    const rotation = { keyId: key.id, secret, overlapMs: 0, maxLiveSecrets: 8, request: undefined };
+    const rotation = { keyId: key.id, secret, overlapMs: 0, maxLiveSecrets: 8, maxEndedSecrets: 8, request: undefined };
     await store.addSecret({ ...rotation, expectedVersion: 1 }, ENTRY);
     await store.addSecret({ ...rotation, expectedVersion: 2 }, ENTRY);
     expect(test.changes).toEqual([
@@ -115,6 +115,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
           secret: { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined },
           overlapMs,
           maxLiveSecrets: 8,
+          maxEndedSecrets: 8,
           request: undefined,
         },
         ENTRY,
@@ -138,10 +139,50 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const kinds: string[] = [];
     for (let version = 1; version <= 8; version++) {
       const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
-      const rotation = { keyId: key.id, expectedVersion: version, secret, overlapMs: 3_600_000, maxLiveSecrets: 8 };
+      const rotation = {
+        keyId: key.id,
+        expectedVersion: version,
+        secret,
+        overlapMs: 3_600_000,
+        maxLiveSecrets: 8,
+        maxEndedSecrets: 8,
+      };
       kinds.push((await store.addSecret({ ...rotation, request: undefined }, ENTRY)).kind);
     }
     expect(kinds).toEqual([...Array(7).fill("changed"), "too_many_secrets"]);
+    const ends = (await store.read([key.id])).keys[0]!.secrets.map(({ expiresAtMs }) => expiresAtMs);
+    expect(
+      ends.filter((end) => end === undefined),
+      "the newest secret has no end by a rotation that was refused",
+    ).toHaveLength(1);
+  });
+
+  it("keeps of ended secrets the latest, and reads no others, whatever is there", async () => {
+    const key = await inserted(store, newKey(await newOwner(test)));
+    const made: Buffer[] = [];
+    for (let version = 1; version <= 12; version++) {
+      const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
+      made.push(secret.digest);
+      const rotation = { keyId: key.id, expectedVersion: version, secret, overlapMs: 0, request: undefined };
+      await store.addSecret({ ...rotation, maxLiveSecrets: 8, maxEndedSecrets: 3 }, ENTRY);
+      test.clock.advance(1000);
+    }
+    const read = async () => {
+      const [found] = (await store.read([key.id])).keys;
+      return found!.secrets.map(({ digest }) => digest.toString("hex")).sort();
+    };
+    const latest = made.slice(-4).map((digest) => digest.toString("hex"));
+    expect(await read()).toEqual(latest.toSorted());
+    // What rotations left before they erased any.
+    await test.database.run(
+      `insert into key_secrets (digest, key_id, pepper_version, created_at, expires_at)
+       select sha256(n::text::bytea), ?, 1, now(), timestamptz '2001-01-01' + n * interval '1 second'
+       from generate_series(1, 100) n`,
+      [key.id],
+    );
+    const bounded = await read();
+    expect(bounded).toHaveLength(16);
+    expect(bounded).toEqual(expect.arrayContaining(latest));
   });
 
   it("carries out a request_id once, also for two calls at the same moment, and forgets it after 24 h", async () => {

@@ -13,7 +13,15 @@ const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
 function newSubject(more: Partial<LoginSubject> = {}): LoginSubject {
   const tag = randomBytes(8).toString("hex");
   const accounts: LoginSubject["accounts"] = [randomBytes(32)];
-  return { accounts, ringVersion: 1, network: `net ${tag}`, address: `ip ${tag}`, isGuess: true, ...more };
+  return {
+    accounts,
+    ringVersion: 1,
+    network: `net ${tag}`,
+    address: `ip ${tag}`,
+    isGuess: true,
+    addressHashes: 30,
+    ...more,
+  };
 }
 
 const from = (subject: LoginSubject, network: string): LoginSubject => ({ ...newSubject(), ...subject, network });
@@ -48,6 +56,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
       networkFailedAtMs: undefined,
       networkLoggedInAtMs: undefined,
       addressFailedAtMs: [],
+      addressHashedAtMs: [],
     });
     expect(Math.abs(nowMs - test.clock.nowMs())).toBeLessThan(5 * SECONDS);
   });
@@ -63,6 +72,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
       networkFailedAtMs: second.atMs,
       networkLoggedInAtMs: undefined,
       addressFailedAtMs: [first.atMs, second.atMs],
+      addressHashedAtMs: [first.atMs, second.atMs],
     });
     expect(await failuresOf(from(subject, "another"))).toMatchObject({ ofAccount: 2, ofNetwork: 0 });
   });
@@ -70,7 +80,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
   it("counts what is no guess for its address alone", async () => {
     const subject = newSubject({ isGuess: false });
     expect(await counted(subject)).toMatchObject({ ofAccount: 0 });
-    const { addressFailedAtMs, ...others } = await failuresOf(subject);
+    const { addressFailedAtMs, addressHashedAtMs: _, ...others } = await failuresOf(subject);
     expect(addressFailedAtMs).toHaveLength(1);
     expect(others).toMatchObject({ ofAccount: 0, ofNetwork: 0 });
   });
@@ -104,6 +114,26 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     // On a slow machine the first wait ends before the fiftieth had its turn.
     expect(times.filter((atMs) => atMs < times[0]! + SECONDS)).toHaveLength(5);
     expect(await failuresOf(subject)).toMatchObject({ ofAccount: times.length });
+  });
+
+  it("lets 50 at once have no more hashes of one address than it may, however good their passwords are", async () => {
+    const { address } = newSubject();
+    const judged = { address, addressHashes: 7 };
+    const loggedIn = async (subject: LoginSubject) => {
+      const outcome = await store.count(subject);
+      if (!("of" in outcome)) await store.succeed(subject, outcome);
+      return outcome;
+    };
+    const outcomes = await Promise.all(Array.from({ length: 50 }, () => loggedIn(newSubject(judged))));
+    expect(outcomes.filter((outcome) => "of" in outcome && outcome.of === "address")).toHaveLength(43);
+    const { addressFailedAtMs, addressHashedAtMs } = await failuresOf(newSubject({ address }));
+    expect([addressFailedAtMs.length, addressHashedAtMs.length]).toEqual([0, 7]);
+    expect(await store.countHash(newSubject(judged))).toMatchObject({ of: "address" });
+    expect(await store.countHash(newSubject())).toBeUndefined();
+    test.clock.advance(60_000);
+    expect(await store.countHash(newSubject(judged))).toBeUndefined();
+    expect(await failuresOf(newSubject({ address }))).toMatchObject({ addressFailedAtMs: [], ofAccount: 0 });
+    expect((await failuresOf(newSubject({ address }))).addressHashedAtMs).toHaveLength(1);
   });
 
   it("lets 50 at once have no more than twenty of one address, whatever accounts they are for", async () => {
@@ -150,7 +180,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     const subject = newSubject();
     for (let n = 0; n < 4; n++) await counted(subject);
     await store.succeed(subject, await counted(subject));
-    const { addressFailedAtMs, networkLoggedInAtMs, ...others } = await failuresOf(subject);
+    const { addressFailedAtMs, addressHashedAtMs: _, networkLoggedInAtMs, ...others } = await failuresOf(subject);
     expect(others).toEqual({ ofAccount: 0, ofNetwork: 0, networkFailedAtMs: undefined });
     expect(addressFailedAtMs).toHaveLength(4);
     expect(Math.abs(networkLoggedInAtMs! - test.clock.nowMs())).toBeLessThan(5 * SECONDS);

@@ -288,4 +288,36 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(await store.begin({ userId, passwordVersion: 1, session: newSession() })).toBeDefined();
     expect(await store.endAllOf({ userId: newId("usr"), why: "ended_by_operator", by: BY })).toBe(false);
   });
+
+  it("announces of all sessions of a user those whose tokens may be good, and not what lapsed before", async () => {
+    const { userId, session } = await newUser(newSession({ idleMs: 3 * DAYS }));
+    const lately = await store.begin({
+      userId,
+      passwordVersion: 1,
+      session: newSession({ idleMs: 3 * DAYS + 60_000 }),
+    });
+    test.clock.advance(4 * DAYS + 30_000);
+    const live = await store.begin({ userId, passwordVersion: 1, session: newSession() });
+    expect(await store.endAllOf({ userId, why: "ended_by_operator", by: BY })).toBe(true);
+    expect([session.id, lately!.id, live!.id].map(sessionChanges)).toEqual([0, 1, 1]);
+  });
+
+  it("forgets sessions a week after their absolute end, however they ended, and then knows none of their tokens", async () => {
+    const { userId, session } = await newUser();
+    const ended = await store.begin({ userId, passwordVersion: 1, session: newSession() });
+    await store.end({ id: ended!.id, why: "logout", by: BY });
+    const later = await store.begin({ userId, passwordVersion: 1, session: newSession({ absoluteMs: 31 * DAYS }) });
+    const known = async () => {
+      const all = [session.id, ended!.id, later!.id];
+      return (await Promise.all(all.map((id) => store.refreshSecret(id)))).map((secret) => secret !== undefined);
+    };
+    test.clock.advance(37 * DAYS - 60_000);
+    await store.prune();
+    expect(await known()).toEqual([true, true, true]);
+    test.clock.advance(120_000);
+    await store.prune();
+    expect(await known()).toEqual([false, false, true]);
+    expect(await advance(session.id, 1)).toEqual({ kind: "not_live" });
+    expect((await store.standing(session.id)).standing).toBeUndefined();
+  });
 });

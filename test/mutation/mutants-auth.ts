@@ -137,8 +137,8 @@ export const AUTH_MUTANTS = [
       },
       {
         name: "twenty-one failures of an address",
-        search: ".at(-addressFailures)",
-        replacement: ".at(-addressFailures - 1)",
+        search: "windowWait(addressFailedAtMs, LOGIN_LIMITS.addressFailures, nowMs)",
+        replacement: "windowWait(addressFailedAtMs, LOGIN_LIMITS.addressFailures + 1, nowMs)",
         why: "the figure is not the one that was decided",
       },
       {

@@ -5,6 +5,22 @@ const ISSUE = ["test/rpc/issue-key.test.ts"];
 
 /** Who may do what with keys. */
 export const MANAGEMENT_MUTANTS = [
+  ...mutantsOf("src/keys/key.ts", MANAGE, [
+    {
+      name: "a ninth live secret",
+      search: "const MAX_LIVE_SECRETS = 8;",
+      replacement: "const MAX_LIVE_SECRETS = 9;",
+      why: "each verification compares with more than was promised",
+    },
+  ]),
+  ...mutantsOf("src/keys/key-fields.ts", ISSUE, [
+    {
+      name: "keys one byte heavier",
+      search: "bytes <= MAX_KEY_BYTES ||",
+      replacement: "bytes <= MAX_KEY_BYTES + 1 ||",
+      why: "the figure is not the one that was decided",
+    },
+  ]),
   ...mutantsOf("src/keys/grants.ts", MANAGE, [
     {
       name: "users manage any key",
@@ -228,12 +244,6 @@ export const MANAGEMENT_MUTANTS = [
       search: "{ rotate: input.keyId, overlapMs }",
       replacement: "{}",
       why: "a rotation that was never carried out looks carried out, and the leaked secret works on",
-    },
-    {
-      name: "a ninth live secret",
-      search: "const MAX_LIVE_SECRETS = 8;",
-      replacement: "const MAX_LIVE_SECRETS = 9;",
-      why: "each verification compares with more than was promised",
     },
     {
       name: "the longest overlap for who names none",

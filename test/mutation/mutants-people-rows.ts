@@ -52,6 +52,12 @@ export const PEOPLE_ROWS_MUTANTS = [
   ]),
   ...mutantsOf("src/postgres/login-failure-store.ts", FAILURES, [
     {
+      name: "second hashes without a bound",
+      search: 'if (retryAfterMs !== undefined) return { retryAfterMs, of: "address" };',
+      replacement: "",
+      why: "who changes his password again and again takes the hashes of all",
+    },
+    {
       name: "attempts side by side",
       search: "      await lock(tx, subject.accounts, subject.address);\n      // Read anew",
       replacement: "      // Read anew",

@@ -58,18 +58,6 @@ export const POSTGRES_MUTANTS = [
       why: "each person sees the keys of all",
     },
     {
-      name: "a rotation without overlap leaves older secrets",
-      search: " || (overlapMs === 0 && secret.expiresAt! > end)",
-      replacement: "",
-      why: "whoever rotates a leaked secret away leaves those before it",
-    },
-    {
-      name: "overlaps beyond the key's end",
-      search: "Math.min(tx.now.getTime() + overlapMs, keyEndMs)",
-      replacement: "tx.now.getTime() + overlapMs",
-      why: "a secret says that it lives longer than its key",
-    },
-    {
       name: "a request id serves any wish",
       search: "Buffer.from(row.parametersDigest).equals(request.parametersDigest)",
       replacement: "row.parametersDigest.length > 0",
@@ -106,7 +94,53 @@ export const POSTGRES_MUTANTS = [
       why: "copies elsewhere let the old secret in as long as the feed proves them fresh",
     },
   ]),
+  ...mutantsOf("src/postgres/key-secret-rows.ts", KEYS, [
+    {
+      name: "a rotation without overlap leaves older secrets",
+      search: " || (overlapMs === 0 && expiresAt > end)",
+      replacement: "",
+      why: "whoever rotates a leaked secret away leaves those before it",
+    },
+    {
+      name: "overlaps beyond the key's end",
+      search: "Math.min(tx.now.getTime() + overlapMs, keyEndMs)",
+      replacement: "tx.now.getTime() + overlapMs",
+      why: "a secret says that it lives longer than its key",
+    },
+    {
+      name: "a rotation that is refused ends secrets",
+      search:
+        ".length >= maxLiveSecrets) return false;\n  for (const secret of secrets) secret.expiresAt = endOf(secret);",
+      replacement:
+        ".length >= maxLiveSecrets) {\n    for (const secret of secrets) secret.expiresAt = endOf(secret);\n    return false;\n  }\n  for (const secret of secrets) secret.expiresAt = endOf(secret);",
+      why: "a key without a word loses the one secret that had no end",
+    },
+    {
+      name: "ended secrets pile up",
+      search: "tx.em.remove(lastFirst.slice(maxEndedSecrets));",
+      replacement: "tx.em.remove([]);",
+      why: "who rotates a key again and again makes its table grow without an end",
+    },
+    {
+      name: "the secrets that ended last are forgotten first",
+      search: "b.expiresAt!.getTime() - a.expiresAt!.getTime()",
+      replacement: "a.expiresAt!.getTime() - b.expiresAt!.getTime()",
+      why: "who just missed a rotation is told that his key never was one",
+    },
+  ]),
   ...mutantsOf("src/postgres/key-rows.ts", KEYS, [
+    {
+      name: "all secrets that there ever were are read",
+      search: " limit ${MOST_SECRETS}) s",
+      replacement: ") s",
+      why: "who has rotated a key often makes everybody's reads too slow",
+    },
+    {
+      name: "the secrets that ended first are read",
+      search: "order by expires_at desc nulls first",
+      replacement: "order by expires_at nulls last",
+      why: "a key that was rotated often is refused by its live secret",
+    },
     {
       name: "deleted keys verified",
       search: " and k.deleted_at is null`",
@@ -171,6 +205,12 @@ export const POSTGRES_MUTANTS = [
     },
   ]),
   ...mutantsOf("src/postgres/session-rows.ts", SESSIONS, [
+    {
+      name: "sessions that lapsed a moment ago not ended",
+      search: " - interval '${LONGEST_ACCESS_TOKEN}'`",
+      replacement: "`",
+      why: "who trusts tokens by their signature is not told of one that is good still",
+    },
     {
       name: "sessions for disabled users",
       search: "u.id = ? and u.state = 'active' and",

@@ -6,7 +6,7 @@ import { managementOptions, readOptions } from "../../src/postgres/orm-options.t
 
 it.each([
   ["hot reads", (url: string) => readOptions({ url })],
-  ["all else", (url: string) => managementOptions({ url, poolSize: 1 })],
+  ["all else", (url: string) => managementOptions({ kind: "postgres", url, poolSize: 1 })],
 ])(
   "a connection for %s that nobody uses is heard of every 30 s, before a balancer forgets it",
   async (_what, options) => {

@@ -74,6 +74,30 @@ describe("IssueKey", () => {
     expect(error).toMatchObject({ code: Code.InvalidArgument, reason: "INVALID_FIELD", fields: [field] });
   });
 
+  it("takes 16 KiB of texts in all, and of more names the heaviest field", async () => {
+    const full = {
+      name: "a",
+      metadata: Object.fromEntries(Array.from({ length: 7 }, (_, n) => [`${n}`, "😀".repeat(512)])),
+    };
+    const left = 16_384 - 1 - 7 * (1 + 4 * 512);
+    const scopes = Array.from({ length: 15 }, (_, n) => `${n}`.padStart(128, "s"));
+    const description = "d".repeat(left - 15 * 128);
+    const { key } = await person.keys.issueKey({ ...full, scopes, description });
+    expect(key?.description).toBe(description);
+    const heavier = { ...full, scopes, description: `${description}d` };
+    expect((await errorOf(person.keys.issueKey(heavier))).fields).toEqual(["metadata"]);
+    const update = (paths: string[], fields: object) =>
+      person.keys.updateKey({ key: { id: key!.id, ...fields }, updateMask: { paths } });
+    const allowedMethods = Array.from({ length: 64 }, (_, n) => `/${n}`.padEnd(256, "m"));
+    for (const [paths, fields, named] of [
+      [["name"], { name: "ab" }, "key.metadata"],
+      [["allowed_methods"], { allowedMethods }, "key.allowed_methods"],
+    ] as const) {
+      expect(await errorOf(update([...paths], fields))).toMatchObject({ code: Code.InvalidArgument, fields: [named] });
+    }
+    await update(["description", "name"], { description: "", name: "ab" });
+  });
+
   it("names every fault at once", async () => {
     const error = await errorOf(person.keys.issueKey({ name: "", scopes: ["a b"], allowedIps: ["x"] }));
     expect(error.fields).toEqual(["name", "scopes[0]", "allowed_ips[0]"]);

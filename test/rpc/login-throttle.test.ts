@@ -1,4 +1,4 @@
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -15,6 +15,7 @@ describe("guessing", () => {
   beforeAll(async () => {
     service = await startTestService({
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
+      LATCHKEY_HASHES_PER_ADDRESS: "30",
       // What a hash costs is none of these tests' business.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
@@ -26,6 +27,7 @@ describe("guessing", () => {
 
   /** An address of a network that nobody came from before. */
   const freshIp = () => `10.${++numbers >> 8}.${numbers & 255}.1`;
+  const from = (ip: string) => ({ headers: { "x-forwarded-for": ip } });
   const freshEmail = () => `guessed-${++numbers}@example.com`;
 
   /** An answer as it came over the wire, byte by byte, with whatever of its header depends on it. */
@@ -154,6 +156,39 @@ describe("guessing", () => {
       const { email } = await newOwner(ip);
       expect(await login(email, PASSWORD, ip)).toEqual(isLoggedIn);
     }
+  });
+
+  it("costs an address 30 hashes a minute, of passwords that are good as well, and two each that are changed", async () => {
+    const ip = freshIp();
+    const { email } = await newOwner(ip);
+    const hashes = async () => {
+      const text = await (await fetch(`http://${service.opsAddress}/metrics`)).text();
+      return Number(/^latchkey_password_hashes_total (\d+)$/m.exec(text)?.[1]);
+    };
+    const before = await hashes();
+    const answers: string[] = [];
+    for (let n = 0; n < 40; n++) answers.push(await login(email, PASSWORD, ip));
+    expect(answers.filter((answer) => answer.includes("TOO_MANY_ATTEMPTS"))).toHaveLength(11);
+    expect((await hashes()) - before, "with the one of Register").toBe(29);
+    service.clock.advance(MINUTES);
+    const { tokens } = await service.client(AuthService).login({ email, password: PASSWORD }, from(ip));
+    let token = tokens!.accessToken;
+    let [current, next] = [PASSWORD, NEW_PASSWORD];
+    const changes: string[] = [];
+    const atMs = await hashes();
+    for (let n = 0; n < 20; n++) {
+      const request = { currentPassword: current, newPassword: next };
+      const changed = await service
+        .client(AuthService, token)
+        .changePassword(request, from(ip))
+        .catch(ConnectError.from);
+      changes.push(changed instanceof ConnectError ? (Code[changed.code] as string) : "changed");
+      if (changed instanceof ConnectError) continue;
+      token = changed.tokens!.accessToken;
+      [current, next] = [next, current];
+    }
+    expect((await hashes()) - atMs).toBeLessThanOrEqual(29);
+    expect(changes).toEqual([...Array(14).fill("changed"), ...Array(6).fill("ResourceExhausted")]);
   });
 
   it("can't be done by inventing an address: only a trusted proxy's word counts", async () => {

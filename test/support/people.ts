@@ -82,7 +82,7 @@ export function newPeople(
     signingKeys,
     refusals,
     passwordResets: new PostgresPasswordResetStore(database),
-    loginThrottle: new LoginThrottle({ store: failures, users, refusals, ring, clock, log }),
+    loginThrottle: new LoginThrottle({ store: failures, users, refusals, ring, clock, log, hashesPerAddress: 1000 }),
     // Cheap hashes: what they cost is none of these tests' business.
     passwords: new PasswordHasher({ ring, log, memoryKib: 1024, passes: 2, concurrency: 2, maxWaitMs: 10_000 }),
     passwordRules: { minCodePoints: 15 },

@@ -48,6 +48,8 @@ export function serviceEnvironment(settings: Readonly<Record<string, string>>): 
     LATCHKEY_OPS_LISTEN: "127.0.0.1:0",
     LATCHKEY_LOG_FORMAT: "json",
     LATCHKEY_DRAIN_SECONDS: "1",
+    // All people of a test come from one address.
+    LATCHKEY_HASHES_PER_ADDRESS: "100000",
     ...settings,
   };
 }

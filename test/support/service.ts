@@ -67,6 +67,8 @@ export async function startTestService(settings: Readonly<Record<string, string>
       LATCHKEY_LISTEN: "127.0.0.1:0",
       LATCHKEY_OPS_LISTEN: "127.0.0.1:0",
       LATCHKEY_DRAIN_SECONDS: "1",
+      // All people of a test come from one address.
+      LATCHKEY_HASHES_PER_ADDRESS: "100000",
       ...environment,
       ...settings,
       ...more,

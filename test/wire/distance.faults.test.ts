@@ -1,12 +1,15 @@
 /** A PostgreSQL that is far away: slow to answer is not away. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MAX_SESSIONS_PER_USER } from "../../src/auth/session.ts";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { Freshness_Source, KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
 import { canStart } from "../support/servers.ts";
-import { clientOf } from "../support/service.ts";
+import { clientOf, PASSWORD } from "../support/service.ts";
 import type { Cast, IssuedKey } from "../support/service-process.ts";
 
 /** A database that answers is found to do so within: the breaker lets a read try every 500 ms. */
@@ -86,4 +89,32 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
       }
     },
   );
+
+  it(`(40 ms each way) ends a person's ${MAX_SESSIONS_PER_USER} sessions by a few statements, and tells of each`, async () => {
+    const email = "sessions@example.com";
+    const { user } = await clientOf(fleet.service.address, AuthService).register({ email, password: PASSWORD });
+    const userId = user!.id;
+    await postgres.sql(
+      `insert into sessions select (jsonb_populate_record(s, jsonb_build_object('id', 'ses_' || lpad(n::text, 16, '0')))).*
+       from sessions s, generate_series(2, ${MAX_SESSIONS_PER_USER}) n where s.user_id = '${userId}'`,
+    );
+    const operator = clientOf(fleet.service.address, AdminService, cast.admin);
+    const live = `select count(*) from sessions where user_id = '${userId}' and ended_at is null`;
+    expect(await postgres.sql(live)).toBe(`${MAX_SESSIONS_PER_USER}`);
+    try {
+      proxy.delay(40);
+      const askedAtMs = performance.now();
+      await operator.endUserSessions({ userId });
+      const tookMs = performance.now() - askedAtMs;
+      report(`80 ms there and back, ${MAX_SESSIONS_PER_USER} sessions ended`, [tookMs]);
+      // The fault happened: a transaction is several ways there and back. One for each session would be 50 more.
+      expect(tookMs).toBeGreaterThan(4 * 80);
+      expect(tookMs).toBeLessThan(MAX_SESSIONS_PER_USER * 80 * 0.5);
+    } finally {
+      await proxy.restore();
+    }
+    expect(await postgres.sql(live)).toBe("0");
+    const told = `select count(distinct c.subject_id) from changes c join sessions s on s.id = c.subject_id`;
+    expect(await postgres.sql(`${told} where s.user_id = '${userId}'`)).toBe(`${MAX_SESSIONS_PER_USER}`);
+  });
 });

@@ -37,6 +37,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
       DATABASE_URL: postgres.url(),
       REDIS_URL: redis.url,
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
+      LATCHKEY_HASHES_PER_ADDRESS: "30",
       // So that all that may be tried is tried, and soon.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",

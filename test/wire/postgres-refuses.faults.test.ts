@@ -23,7 +23,10 @@ import {
 
 /** No superuser, so that limits on connections hold for it. */
 const ROLE = "latchkey_service";
+const SUPERUSER = "latchkey";
 const BACK_WITHIN_MS = 5000;
+/** Beyond what a fresh answer may be old. */
+const STALE_MS = 7000;
 const SERIALIZATION_FAILURE = "40001";
 const DISK_FULL = "53100";
 /** As src/postgres/database.ts tries a transaction. */
@@ -129,6 +132,31 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     }
     await expect.poll(async () => (await ask(cold!)).said, { timeout: BACK_WITHIN_MS }).toBe("VALID");
     expect((await ask(other!)).said).toBe("VALID");
+  });
+
+  it("fails in a way that nobody foresaw is away for hot keys, with an alarm: stale beyond 5 s, and none INTERNAL", async () => {
+    const [cold] = await cast.issue(1);
+    expect((await ask(hot)).said).toBe("VALID");
+    // No privilege (42501) is no state of being away; the feed fails by it as well, so that copies grow old.
+    const tables = "api_keys, changes, change_horizon, users, key_secrets";
+    const owners = tables.split(", ").map((table) => `alter table ${table} owner to`);
+    await postgres.sql(owners.map((owner) => `${owner} ${SUPERUSER}`).join("; "));
+    const ages: number[] = [];
+    try {
+      await until(async () => {
+        const { said, response } = await ask(hot);
+        expect(said).toBe("VALID");
+        ages.push(Date.now() - Number(response!.freshness!.asOfTime!.seconds) * 1000);
+        return ages.at(-1)! > STALE_MS;
+      }, "it is served stale");
+      expect((await ask(cold!)).said).toBe("Unavailable");
+    } finally {
+      await postgres.sql(owners.map((owner) => `${owner} ${ROLE}`).join("; "));
+    }
+    // The fault happened: reads were tried, and failed by what is no sign of an outage.
+    expect(service.output()).toContain("unforeseen");
+    expect(service.output()).toContain('"code":"42501"');
+    await expect.poll(async () => (await ask(cold!)).said, { timeout: BACK_WITHIN_MS }).toBe("VALID");
   });
 
   describe("dies between a COMMIT and its answer", () => {

@@ -22,6 +22,8 @@ import {
 /** How long a database that does not answer is waited for. */
 const WAIT_MS = 60_000;
 const ROOM_MS = 5000;
+/** Beyond a service's own statements (1 s), and what it believes to be silence (1.5 s). */
+const SLOW_MS = 2500;
 /** As in src/postgres/migration-lock.ts: what every migrating process holds. */
 const MIGRATION_LOCK = "7809632594316157049";
 
@@ -232,5 +234,43 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(failed).toHaveLength(2);
     await database.end();
     await Promise.all(services.map((service) => service.stop()));
+  });
+
+  it.concurrent("on a database whose preparation takes seconds is ready after it, and not a failed start for ever", async () => {
+    await using postgres = await startPostgres();
+    // What an index over a large table looks like. The first statement of all is the migrator's own.
+    await postgres.sql(`
+      create sequence slow_steps;
+      create function slow() returns event_trigger language plpgsql as $$
+        begin
+          if nextval('slow_steps') = 3 then perform pg_sleep(${SLOW_MS / 1000}); end if;
+        end $$;
+      create event trigger slow on ddl_command_start execute function slow()`);
+    const startedAtMs = performance.now();
+    await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
+    await service.ready();
+    // The fault happened: one statement took longer than the service allows its own.
+    expect(Number(await postgres.sql("select last_value from slow_steps"))).toBeGreaterThan(3);
+    expect(performance.now() - startedAtMs).toBeGreaterThan(SLOW_MS);
+    expect(service.output()).not.toContain("trying again");
+  });
+
+  it.concurrent("on a database that is in the way after the first connection tries again until it is not", async () => {
+    await using postgres = await startPostgres();
+    const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
+    await bootstrapOperator(env);
+    const other = new pg.Client({ connectionString: postgres.url() });
+    other.on("error", () => {});
+    await other.connect();
+    await other.query("begin");
+    await other.query("lock table master_key_checks in access exclusive mode");
+    await using service = spawnService(env);
+    const tries = () => linesOf(service.output()).filter(({ msg }) => msg.includes("trying again"));
+    // The fault happened, twice, behind a connection that was made; and nobody waits behind it for longer than a second.
+    await until(async () => tries().length >= 2, "it has tried in vain");
+    expect(tries()[0]).toMatchObject({ code: "55P03" });
+    await other.query("rollback");
+    expect(await service.ready()).toMatch(/^127\.0\.0\.1:\d+$/);
+    await other.end();
   });
 });

@@ -20,6 +20,9 @@ export const file_latchkey_v1_key: GenFile = /*@__PURE__*/
  * An API key: what a caller of some service presents, and what VerifyKey
  * judges. The key itself is shown once, when it is issued or rotated.
  *
+ * name, description, scopes, metadata, allowed_ips and allowed_methods have
+ * together at most 16 KiB in UTF-8.
+ *
  * @generated from message latchkey.v1.Key
  */
 export type Key = Message<"latchkey.v1.Key"> & {

@@ -1,0 +1,43 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Database } from "../../src/postgres/database.ts";
+import { canOpen, DATABASE_KINDS, freshTarget } from "../support/database.ts";
+import { recordingLog } from "../support/recording-log.ts";
+
+describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
+  const log = recordingLog();
+  let database: Database;
+  let remove: () => Promise<void>;
+  beforeAll(async () => {
+    const fresh = await freshTarget(kind);
+    remove = fresh.remove;
+    database = await Database.open({ target: fresh.target, log });
+  });
+  afterAll(async () => {
+    await database?.close();
+    await remove?.();
+  });
+
+  it.each([
+    ["22012", "select 1 / 0 as broken"],
+    ["42P01", "select * from nowhere"],
+    ["40001", "select raise_fault('40001')"],
+  ])("that fails by %s counts as a database that is away, and keeps why", async (code, sql) => {
+    await database.run(
+      `create or replace function raise_fault(code text) returns int language plpgsql as $$
+         begin raise exception 'x' using errcode = code; end $$`,
+      [],
+    );
+    const failed = await database.hotRead(sql, []).catch((error: unknown) => error);
+    expect(failed).toMatchObject({ reason: "DATABASE_UNAVAILABLE", cause: expect.anything() });
+    expect(JSON.stringify(causesOf(failed))).toContain(code);
+    expect(log.lines.at(-1)).toMatchObject({ level: "error", message: expect.stringContaining("unforeseen") });
+    // The control: the same database answers what is right.
+    expect((await database.hotRead("select 7 as n", [])).rows).toMatchObject([{ n: 7 }]);
+  });
+});
+
+function causesOf(error: unknown): unknown[] {
+  const causes: unknown[] = [];
+  for (let e = error; e instanceof Error; e = e.cause) causes.push((e as { code?: unknown }).code);
+  return causes;
+}
