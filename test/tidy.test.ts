@@ -14,7 +14,7 @@ const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", 
 const ROOF = [
   ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "free-addresses.ts", "rooms.ts"],
   ...["master-key-report.ts"],
-  ...["ops-port.ts", "service.ts", "workers.ts"],
+  ...["bindings.ts", "ops-port.ts", "service.ts", "workers.ts"],
 ];
 
 /** Room -> rooms that it may import, beside itself. A name with `.ts` is a file of src/ itself. */
@@ -44,6 +44,7 @@ const FLOORS: Record<string, readonly string[]> = {
   "workers.ts": ["config.ts", "ops-port.ts", "lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "rooms.ts": ["config.ts", "audit", "auth", "keys", "limits", "changes", "postgres", "lib"],
+  "bindings.ts": ["rooms.ts", "changes", "rpc", "gen"],
   "service.ts": [...ROOMS, ...ROOF],
   "main.ts": [...ROOF, "lib"],
 };

@@ -1,7 +1,7 @@
-import type { Change, Copy } from "../changes/change.ts";
+import type { Change, Copy, FeedProof } from "../changes/change.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import { type FeedProof, RecordCache } from "../changes/record-cache.ts";
+import { RecordCache } from "../changes/record-cache.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { SessionStanding } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";

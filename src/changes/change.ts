@@ -15,6 +15,14 @@ export interface CommittedChange extends Change {
   readonly position: bigint;
 }
 
+/** What the feed proves of every copy that it did not drop. */
+export interface FeedProof {
+  /** Monotonic time as of which it is true. */
+  readonly freshAtMs: number;
+  /** All changes of lower position are in it. */
+  readonly position: bigint;
+}
+
 /**
  * Where copies of the truth learn of changes: of those that this process made after their COMMIT and before the caller
  * has an answer, of everyone's by the change feed.

@@ -1,7 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import { Lru } from "../lib/lru.ts";
-import type { Change, ChangeKind, Copy } from "./change.ts";
+import type { Change, ChangeKind, Copy, FeedProof } from "./change.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
 import { RecentChanges } from "./recent-changes.ts";
 import { Tags } from "./tags.ts";
@@ -42,14 +42,6 @@ export interface RecordCacheOptions<R> {
   readonly kinds: readonly ChangeKind[];
   /** What a record depends on, such as its key's and its owner's id. */
   readonly tagsOf: (record: R) => readonly string[];
-}
-
-/** What the feed proves of every copy that it did not drop. */
-export interface FeedProof {
-  /** Monotonic time as of which it is true. */
-  readonly freshAtMs: number;
-  /** All changes of lower position are in it. */
-  readonly position: bigint;
 }
 
 /** A record, or its absence, and how old that knowledge is. */

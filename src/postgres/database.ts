@@ -21,6 +21,7 @@ import {
   READ_CONNECTIONS,
   readOptions,
 } from "./orm-options.ts";
+import { away, onPrimary, refuseStandby } from "./primary.ts";
 import { whenSilent } from "./silent-connections.ts";
 
 export type DatabaseTarget =
@@ -180,7 +181,7 @@ export class Database {
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     try {
-      const answer = this.#execute(this.#reads, onPrimary(sql, this.now), parameters);
+      const answer = this.#execute(this.#reads, onPrimary(sql, ms(this.now)), parameters);
       const found = await this.inTime(answer, READ_ANSWER_MS);
       refuseStandby(found);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
@@ -272,25 +273,6 @@ export class Database {
       },
     };
   }
-}
-
-/** The statement with a row that is always there: it says of which server and of when the others are. */
-function onPrimary(sql: string, now: string): string {
-  return `select w.in_recovery, w.now_ms, r.*
-    from (select pg_is_in_recovery() as in_recovery, ${ms(now)} as now_ms) w
-    left join (select true as is_row, q.* from (${sql}) q) r on true`;
-}
-
-/** A standby may be behind. Its first row says that it is one, with the SQLSTATE that its refusal to write would have. */
-function refuseStandby([row]: readonly Row[]): void {
-  if (row!.in_recovery) throw away("the database is a standby", "25006");
-}
-
-function away(message: string, code: string): DomainError {
-  return new DomainError("DATABASE_UNAVAILABLE", message, {
-    retryAfterMs: 1000,
-    cause: Object.assign(new Error(message), { code }),
-  });
 }
 
 /** SQL that turns a timestamp into milliseconds since the epoch, the same type on both drivers. */
