@@ -64,7 +64,7 @@ export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): 
   const queue = new StepQueue(input.signal);
   const unsubscribe = deps.feed.subscribe((step) => queue.push(step));
   try {
-    yield* catchUp(deps, since);
+    yield* catchUp(deps, since, queue);
     for (;;) {
       const step = await queue.shift();
       if (step === undefined) return;
@@ -78,8 +78,13 @@ export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): 
 }
 
 /** From the client's cursor to now, by one read. */
-async function* catchUp(deps: WatchChangesDeps, since: Cursor | undefined): AsyncGenerator<WatchMessage> {
-  const poll = await readFrom(deps, since);
+async function* catchUp(
+  deps: WatchChangesDeps,
+  since: Cursor | undefined,
+  queue: StepQueue,
+): AsyncGenerator<WatchMessage> {
+  const isForeign = since !== undefined && isOfOtherHistory(deps, since);
+  const poll = await readFrom(deps, isForeign ? undefined : since?.snapshot, queue);
   // A standby may be behind: what it shows must not become anybody's cursor.
   if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
   const step: FeedStep = {
@@ -90,16 +95,29 @@ async function* catchUp(deps: WatchChangesDeps, since: Cursor | undefined): Asyn
     position: poll.xmin,
   };
   if (since === undefined) yield* startAnew(deps, step);
-  else if (poll.hasGap || !isSame(since.epoch, poll.epoch) || poll.xmax < xmaxOf(since))
+  else if (isForeign || poll.hasGap || !isSame(since.epoch, poll.epoch) || poll.xmax < xmaxOf(since))
     yield* startAnew(deps, { ...step, resync: true });
   else yield* split(step);
 }
 
-/** The snapshot of another history says nothing in this one: it would only be a search through all that is kept. */
-function readFrom({ feed, store, watches }: WatchChangesDeps, since: Cursor | undefined): Promise<Poll> {
-  const isForeign = since !== undefined && feed.cursor !== undefined && !isSame(since.epoch, feed.cursor.epoch);
-  const snapshot = isForeign ? undefined : since?.snapshot;
-  return watches.reads.read(`since ${snapshot}`, () => store.catchUp(snapshot));
+/**
+ * As far as this process knows, which may not have heard of a failover yet. The snapshot of another history says nothing
+ * in this one: it would only be a search through all that is kept.
+ */
+function isOfOtherHistory({ feed }: WatchChangesDeps, { epoch }: Cursor): boolean {
+  return feed.cursor !== undefined && !isSame(epoch, feed.cursor.epoch);
+}
+
+/**
+ * What came while the read waited for its turn is in it. Told after it, it would take the client's cursor back, perhaps to
+ * a history that has been undone since.
+ */
+function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undefined, queue: StepQueue): Promise<Poll> {
+  return watches.reads.read(
+    `since ${snapshot}`,
+    () => store.catchUp(snapshot),
+    () => queue.clear(),
+  );
 }
 
 /** A client that keeps access tokens valid by their signature must know which sessions have ended already. */
@@ -145,13 +163,19 @@ class StepQueue {
 
   push(step: FeedStep): void {
     if (this.#isCut) return;
-    // A beat that nobody has read yet is overtaken by the next one.
+    // All that it was not told of is overtaken by a resync, and a beat by whatever comes.
+    if (step.resync) this.clear();
     if (this.#steps.at(-1)?.changes.length === 0 && !this.#steps.at(-1)?.resync) this.#steps.pop();
     this.#steps.push(step);
     this.#waiting += step.changes.length;
     this.#isCut = this.#steps.length > MAX_WAITING_STEPS || this.#waiting > MAX_WAITING_CHANGES;
-    if (this.#isCut) this.#steps.length = 0;
+    if (this.#isCut) this.clear();
     this.#wake();
+  }
+
+  clear(): void {
+    this.#steps.length = 0;
+    this.#waiting = 0;
   }
 
   /** The next step; undefined once the watch was given up. @throws OVERLOADED if it was cut */

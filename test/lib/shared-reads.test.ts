@@ -30,28 +30,47 @@ test("few reads are under way at once, in the order in which they were asked for
   expect(await Promise.all(all)).toEqual(["x", "B", "x", "D"]);
 });
 
-test("who asks for what was not sent yet shares it, who comes later has one sent after he asked", async () => {
+test("who asks for what still waits shares it, and has it sent after he asked", async () => {
   const { sent, read } = setUp(1);
-  const first = [read("a"), read("a")];
-  await settled();
+  const first = read("a");
   const later = [read("a"), read("a")];
   await settled();
   expect(sent).toHaveLength(1);
   sent[0]!.end.resolve("old");
   await settled();
   sent[1]!.end.resolve("new");
-  expect(await Promise.all([...first, ...later])).toEqual(["old", "old", "new", "new"]);
+  expect(await Promise.all([first, ...later])).toEqual(["old", "new", "new"]);
   expect(sent).toHaveLength(2);
+});
+
+test("each who asked is told when it is sent, whoever shares it", async () => {
+  const reads = new SharedReads(1);
+  const first = Promise.withResolvers<void>();
+  const told: string[] = [];
+  const ask = (what: string, who: string) =>
+    reads.read(
+      what,
+      () => first.promise,
+      () => told.push(who),
+    );
+  const all = [ask("a", "x"), ask("b", "y"), ask("b", "z")];
+  await settled();
+  expect(told).toEqual(["x"]);
+  first.resolve();
+  await Promise.all(all);
+  expect(told).toEqual(["x", "y", "z"]);
 });
 
 test("a read that failed fails those who shared it, and the next one is sent", async () => {
   const { sent, read } = setUp(1);
-  const failing = Promise.allSettled([read("a"), read("a")]);
+  const failing = Promise.allSettled([read("a"), read("c"), read("c")]);
   const next = read("b");
   await settled();
   sent[0]!.end.reject(new Error("away"));
-  expect((await failing).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
   await settled();
-  sent[1]!.end.resolve("b");
+  sent[1]!.end.reject(new Error("away"));
+  expect((await failing).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+  await settled();
+  sent[2]!.end.resolve("b");
   expect(await next).toBe("b");
 });

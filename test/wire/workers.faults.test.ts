@@ -101,7 +101,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     const workers = await readyWorkers(service, WORKERS);
     for (const pid of workers) process.kill(pid, "SIGKILL");
     await until(async () => workers.every(isDead), "nobody is left");
-    expect((await ask(address)).said).toMatch(/Unavailable|DeadlineExceeded/);
+    expect((await ask(address)).said).toMatch(/Unavailable|DeadlineExceeded|Aborted/);
     const others = (await readyWorkers(service, 2 * WORKERS)).slice(WORKERS);
     expect(others.filter((pid) => workers.includes(pid))).toEqual([]);
     expect([...childrenOf(service.pid)].sort()).toEqual([...others].sort());
