@@ -312,8 +312,11 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
       const login = auth.login({ email, password }, { signal: patience.signal });
       const given = expect(login).rejects.toMatchObject({ code: Code.Canceled });
       await expect.poll(waiting, { timeout: 5000 }).toBe("1");
+      const lateBefore = late();
       patience.abort();
       await given;
+      // The service has heard of it, and the fault goes on.
+      await expect.poll(late, { timeout: 5000 }).toBeGreaterThan(lateBefore);
       await database.query("rollback");
       await expect.poll(busy, { timeout: 5000 }).toBe("0");
     };
