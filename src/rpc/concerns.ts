@@ -2,13 +2,13 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import { OldestFirst } from "../lib/oldest-first.ts";
 import type { Caller, CallHead } from "./call.ts";
 import { logCall, type Outcome } from "./call-log.ts";
 import { Deadlines } from "./deadlines.ts";
 import { amendCodecError, codeName, toConnectError, toDomainError } from "./errors.ts";
 import { LiveCall, type LiveCallDeps } from "./live-call.ts";
 import type { AccessRule, Route, StreamRoute, UnaryRoute } from "./routes.ts";
-import { WaitingCalls } from "./waiting-calls.ts";
 
 export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   readonly log: Log;
@@ -54,8 +54,8 @@ const STREAM_GRACE_MS = 250;
 export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;
   readonly #live = new Set<LiveCall>();
-  /** Unary calls only. */
-  readonly #waiting = new WaitingCalls<LiveCall>();
+  /** Unary calls whose message has not come. */
+  readonly #waiting = new OldestFirst<LiveCall>();
   #strangersStreams = 0;
   #draining = false;
 

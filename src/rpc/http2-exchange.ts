@@ -1,4 +1,5 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { Listed } from "../lib/oldest-first.ts";
 import { headerValues } from "./connect-wire.ts";
 import { FrameReader, frame } from "./grpc-frame.ts";
 import type { Metadata } from "./grpc-status.ts";
@@ -82,8 +83,9 @@ interface LaneStream extends ServerHttp2Stream {
  * it knows this object alone, and that forgets the call as soon as it is answered.
  */
 class Http2Exchange implements UnaryWire, Answered {
-  older: Answered | undefined;
-  newer: Answered | undefined;
+  isListed = false;
+  older: Listed | undefined;
+  newer: Listed | undefined;
   turn = 0;
   readonly #stream: ServerHttp2Stream;
   #call: UnaryCall | undefined;

@@ -1,10 +1,10 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
+import type { Listed } from "../lib/oldest-first.ts";
 import type { Call, Caller, CallHead, MetadataField } from "./call.ts";
 import type { Deadlines, Expiring, Step } from "./deadlines.ts";
 import type { Route } from "./routes.ts";
-import type { Waiting } from "./waiting-calls.ts";
 
 export interface LiveCallDeps {
   readonly clock: Clock;
@@ -23,16 +23,16 @@ const MAX_USER_AGENT = 256;
 /** Longest that a unary call may take, whatever its client says; else a body that never ends would be held for ever. */
 const MAX_UNARY_MS = 60_000;
 /** A call from its headers to its end. What costs and is seldom asked for (signal, address) is made when asked for. */
-export class LiveCall implements Call, Expiring, Waiting {
+export class LiveCall implements Call, Expiring, Listed {
   readonly route: Route;
   readonly head: CallHead;
   readonly startedAtMs: number;
   caller: Caller = ANONYMOUS;
   /** A message of a stream is being written. */
   answering = false;
-  isWaiting = false;
-  older: Waiting | undefined;
-  newer: Waiting | undefined;
+  isListed = false;
+  older: Listed | undefined;
+  newer: Listed | undefined;
   /** Counts as one of the streams that are open to anyone. */
   isCounted = false;
   /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */
