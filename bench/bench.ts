@@ -14,8 +14,8 @@ import { parseArgs } from "node:util";
 import { hasPostgres } from "../test/support/postgres-server.ts";
 import { hasRedis } from "../test/support/redis-server.ts";
 import { measureCachedKeys } from "./cached-keys.ts";
-import { hasH2load } from "./closed-loop.ts";
 import { type Cores, chooseCores, pin } from "./cores.ts";
+import { hasH2load } from "./h2load.ts";
 import { measureLimiter } from "./limiter.ts";
 import { measureRows } from "./measure.ts";
 import { ratiosOf } from "./ratios.ts";
@@ -25,11 +25,14 @@ import { pinAll, type Stores, startStores, startTargets } from "./targets.ts";
 
 const FULL = {
   ...{
-    rounds: 3,
-    latencyRounds: 5,
-    seconds: 1.5,
-    warmUpCalls: 4_000,
-    unseenKeys: 600,
+    rounds: 7,
+    leadSeconds: 0.4,
+    seconds: 0.5,
+    latencyRounds: 7,
+    latencyLeadSeconds: 1,
+    latencySeconds: 1,
+    warmUpCalls: 10_000,
+    unseenKeys: 1_200,
     limiterRounds: 9,
     limiterCalls: 20_000,
   },
@@ -38,8 +41,11 @@ const FULL = {
 const QUICK = {
   ...{
     rounds: 1,
-    latencyRounds: 1,
+    leadSeconds: 0.1,
     seconds: 0.3,
+    latencyRounds: 1,
+    latencyLeadSeconds: 0.1,
+    latencySeconds: 0.3,
     warmUpCalls: 500,
     unseenKeys: 60,
     limiterRounds: 1,

@@ -9,7 +9,7 @@ import { RedisConnection } from "../src/redis/connection.ts";
 import { RedisLimitStore } from "../src/redis/limit-store.ts";
 import { redisCpuUs } from "./cpu.ts";
 import { Disturbed, undisturbed } from "./disturbed.ts";
-import { median } from "./open-loop.ts";
+import { median, type Rounds } from "./rounds.ts";
 
 interface Cost {
   /** CPU of Redis. */
@@ -22,6 +22,7 @@ interface Cost {
 /** What one decision costs, in microseconds. */
 export interface DecisionCost extends Cost {
   readonly name: string;
+  readonly redisUsRounds: Rounds;
 }
 
 type Decide = (call: number) => Promise<unknown>;
@@ -52,14 +53,14 @@ export async function measureLimiter(options: LimiterOptions): Promise<readonly 
       ["limiter's script, exact windows", (call) => decideExactly(limiter, call)],
       ["2 x INCR + EXPIRE, auto-pipelined", (call) => increment(pipelined, call)],
     ];
-    const costs = candidates.map((): Cost[] => []);
+    const costs = candidates.map((): (Cost | undefined)[] => []);
     for (let round = 0; round <= options.rounds; round++) {
       for (const [index, [, decide]] of candidates.entries()) {
         const cost = await undisturbed(options.progress, () => measure(pipelined, decide, options.calls));
-        if (round > 0 && cost !== undefined) costs[index]!.push(cost);
+        if (round > 0) costs[index]!.push(cost);
       }
     }
-    if (costs.some((all) => all.length === 0)) return [];
+    if (costs.some((all) => all.every((cost) => cost === undefined))) return [];
     return candidates.map(([name], index) => ({ name, ...medianOf(costs[index]!) }));
   } finally {
     limiter.close();
@@ -68,9 +69,10 @@ export async function measureLimiter(options: LimiterOptions): Promise<readonly 
   }
 }
 
-function medianOf(costs: readonly Cost[]): Cost {
-  const middle = (unit: keyof Cost) => median(costs.map((cost) => cost[unit]));
-  return { redisUs: middle("redisUs"), nodeUs: middle("nodeUs"), wallUs: middle("wallUs") };
+function medianOf(rounds: readonly (Cost | undefined)[]): Omit<DecisionCost, "name"> {
+  const middle = (unit: keyof Cost) => median(rounds.flatMap((cost) => cost?.[unit] ?? []));
+  const redisUsRounds = rounds.map((cost) => cost?.redisUs);
+  return { redisUs: middle("redisUs"), redisUsRounds, nodeUs: middle("nodeUs"), wallUs: middle("wallUs") };
 }
 
 async function decideExactly(limiter: SharedLimiter, call: number): Promise<void> {

@@ -2,7 +2,8 @@ import type { Redis } from "ioredis";
 import { CALLS_PER_CONNECTION, CONNECTIONS, each, repeat } from "./closed-loop.ts";
 import { processCpuUs, redisCpuUs } from "./cpu.ts";
 import { Disturbed, undisturbed } from "./disturbed.ts";
-import { median, openLoop, quantile } from "./open-loop.ts";
+import { openLoop } from "./open-loop.ts";
+import { median, quantile, type Rounds, spread } from "./rounds.ts";
 import type { Row } from "./rows.ts";
 
 /** One line of the table; for one key where a call carries several. */
@@ -11,7 +12,8 @@ export interface Figures {
   readonly perSecond: number;
   /** CPU time of the process under test, all its threads. */
   readonly serverUs: number;
-  /** Half of the distance between the rounds' least and largest `serverUs`, as a share of it. */
+  readonly serverUsRounds: Rounds;
+  /** Of `serverUsRounds`. */
   readonly spread: number;
   readonly redisUs: number | undefined;
   /** At the rates that leave the row's server time to spare. */
@@ -24,6 +26,7 @@ export interface Latency {
   readonly rate: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  readonly p99MsRounds: Rounds;
 }
 
 export interface MeasureOptions {
@@ -33,11 +36,16 @@ export interface MeasureOptions {
   /** Measured rounds; one more is made before, to warm up. */
   readonly rounds: number;
   readonly warmUpCalls: number;
-  /** Of one row in one round, about. */
+  /** Of one row in one round, about: short, so that the rows of a round are of one moment. */
   readonly seconds: number;
+  /** Before them, not measured: a process that was idle puts its heap in order when it gets work. */
+  readonly leadSeconds: number;
   /** Calls per second at which latency is measured. */
   readonly latencyRates: readonly number[];
   readonly latencyRounds: number;
+  /** Long enough for a p99; the calls before that don't count. */
+  readonly latencySeconds: number;
+  readonly latencyLeadSeconds: number;
   readonly progress: (line: string) => void;
 }
 
@@ -63,19 +71,9 @@ const COLD_CALLERS = 16;
  * @throws Error for the first answer that is not what its row expects
  */
 export async function measureRows(options: MeasureOptions): Promise<readonly Figures[]> {
-  const samples = new Map(options.rows.map((row) => [row, [] as Sample[]]));
-  const rates = new Map<Row, number>();
-  for (let round = 0; round <= options.rounds; round++) {
-    for (const row of options.rows) {
-      options.progress(`${round === 0 ? "warm-up" : `round ${round} of ${options.rounds}`}: ${row.name}`);
-      const sample = await undisturbed(options.progress, () => measureOnce(options, row, round, rates.get(row)));
-      if (sample === undefined) continue;
-      rates.set(row, sample.perSecond);
-      if (round > 0) samples.get(row)!.push(sample);
-    }
-  }
-  const measured = [...samples].filter(([, all]) => all.length > 0);
-  const figures = new Map(measured.map(([row, all]) => [row, figuresOf(row, all)]));
+  const samples = await measureLoads(options);
+  const measured = [...samples].filter(([, rounds]) => rounds.some((sample) => sample !== undefined));
+  const figures = new Map(measured.map(([row, rounds]) => [row, figuresOf(row, rounds)]));
   const latencies: (Latency & { row: Row })[] = [];
   for (const rate of options.latencyRates) latencies.push(...(await measureLatencies(options, figures, rate)));
   return [...figures].map(([row, all]) => ({
@@ -84,33 +82,53 @@ export async function measureRows(options: MeasureOptions): Promise<readonly Fig
   }));
 }
 
-function figuresOf(row: Row, samples: readonly Sample[]): Omit<Figures, "latencies"> {
+/** Of each row a sample per round; undefined where the machine kept disturbing it. */
+async function measureLoads(options: MeasureOptions): Promise<ReadonlyMap<Row, readonly (Sample | undefined)[]>> {
+  const samples = new Map(options.rows.map((row) => [row, [] as (Sample | undefined)[]]));
+  const rates = new Map<Row, number>();
+  for (let round = 0; round <= options.rounds; round++) {
+    for (const row of options.rows) {
+      options.progress(`${round === 0 ? "warm-up" : `round ${round} of ${options.rounds}`}: ${row.name}`);
+      const sample = await undisturbed(options.progress, () => measureOnce(options, row, round, rates.get(row)));
+      if (sample !== undefined) rates.set(row, sample.perSecond);
+      if (round > 0) samples.get(row)!.push(sample);
+    }
+  }
+  return samples;
+}
+
+function figuresOf(row: Row, rounds: readonly (Sample | undefined)[]): Omit<Figures, "latencies"> {
+  const samples = rounds.filter((sample) => sample !== undefined);
   const serverUs = samples.map((sample) => sample.serverUs);
   return {
     name: row.name,
     perSecond: median(samples.map((sample) => sample.perSecond)),
     serverUs: median(serverUs),
-    spread: (Math.max(...serverUs) - Math.min(...serverUs)) / 2 / median(serverUs),
+    serverUsRounds: rounds.map((sample) => sample?.serverUs),
+    spread: spread(serverUs),
     redisUs: row.usesRedis ? median(samples.map((sample) => sample.redisUs ?? 0)) : undefined,
   };
 }
 
+/** @param keysPerSecond what it did in the round before; undefined for the warm-up */
 async function measureOnce(
   options: MeasureOptions,
   row: Row,
   round: number,
-  callsPerSecond: number | undefined,
+  keysPerSecond: number | undefined,
 ): Promise<Sample> {
-  const { redis, isH2load, seconds } = options;
+  const { redis, isH2load, seconds, leadSeconds, warmUpCalls } = options;
+  const isCold = row.rpcs.length > 1;
+  const again = (calls: number) =>
+    named(row, () => repeat(row.server.port, row.rpcs[0]!, wholeRounds(calls), isH2load));
+  const callsPerSecond = keysPerSecond && keysPerSecond / row.keys;
+  if (callsPerSecond !== undefined && !isCold) await again(callsPerSecond * leadSeconds);
   const before = { server: processCpuUs(row.server.pid), redis: redis && (await redisCpuUs(redis)) };
-  const load = await named(row, () => {
-    if (row.rpcs.length > 1) return each(row.server.port, share(row, round, options.rounds + 1), COLD_CALLERS);
-    const calls =
-      callsPerSecond === undefined
-        ? options.warmUpCalls * (row.keys > 1 ? WARM_UP_SHARE_OF_BATCH : 1)
-        : (callsPerSecond / row.keys) * seconds;
-    return repeat(row.server.port, row.rpcs[0]!, wholeRounds(calls), isH2load);
-  });
+  const load = isCold
+    ? await named(row, () => each(row.server.port, share(row, round, options.rounds + 1), COLD_CALLERS))
+    : await again(
+        callsPerSecond ? callsPerSecond * seconds : warmUpCalls * (row.keys > 1 ? WARM_UP_SHARE_OF_BATCH : 1),
+      );
   const keys = load.calls * row.keys;
   return {
     perSecond: keys / load.seconds,
@@ -137,22 +155,27 @@ async function measureLatencies(
   figures: ReadonlyMap<Row, { perSecond: number }>,
   rate: number,
 ): Promise<(Latency & { row: Row })[]> {
-  const { latencyRounds, progress, seconds } = options;
+  const { latencyRounds, latencySeconds: seconds, latencyLeadSeconds: leadSeconds, progress, isH2load } = options;
   const hasRoom = ([row, { perSecond }]: [Row, { perSecond: number }]) =>
     row.hasLatency && perSecond >= LEAST_ROOM * rate;
   const rows = [...figures].filter(hasRoom).map(([row]) => row);
-  const times = new Map(rows.map((row) => [row, [] as number[][]]));
+  const times = new Map(rows.map((row) => [row, [] as (readonly number[] | undefined)[]]));
   for (let round = 1; round <= latencyRounds; round++) {
     for (const row of rows) {
       progress(`${rate} calls/s, round ${round} of ${latencyRounds}: ${row.name}`);
-      const work = () => openLoop(row.server.port, row.rpcs[0]!, rate, seconds);
-      const measured = await undisturbed(progress, () => named(row, work));
-      if (measured !== undefined) times.get(row)!.push(measured);
+      const work = () => openLoop(row.server.port, row.rpcs[0]!, { rate, leadSeconds, seconds, isH2load });
+      times.get(row)!.push(await undisturbed(progress, () => named(row, work)));
     }
   }
-  const measured = [...times].filter(([, rounds]) => rounds.length > 0);
-  const middle = (rounds: number[][], share: number) => median(rounds.map((round) => quantile(round, share)));
-  return measured.map(([row, all]) => ({ row, rate, p50Ms: middle(all, 0.5), p99Ms: middle(all, 0.99) }));
+  return [...times].flatMap(([row, rounds]) => latencyOf(row, rate, rounds) ?? []);
+}
+
+function latencyOf(row: Row, rate: number, rounds: readonly (readonly number[] | undefined)[]) {
+  const at = (share: number) => rounds.map((times) => times && quantile(times, share));
+  const [p50s, p99s] = [at(0.5), at(0.99)];
+  const middle = (all: Rounds) => median(all.filter((value) => value !== undefined));
+  if (rounds.every((times) => times === undefined)) return undefined;
+  return { row, rate, p50Ms: middle(p50s), p99Ms: middle(p99s), p99MsRounds: p99s };
 }
 
 /** Faults say which row they are of. */

@@ -1,19 +1,41 @@
 import { call, connectAll, type Rpc } from "./call.ts";
-import { CONNECTIONS } from "./closed-loop.ts";
+import { h2load, type Timing } from "./h2load.ts";
+
+const CONNECTIONS = 10;
+/** More than are ever under way at the rates that are measured: no call waits for an earlier one. */
+const CALLS_PER_CONNECTION = 100;
+
+export interface OpenLoopOptions {
+  /** Calls per second. */
+  readonly rate: number;
+  /** How long calls are sent before they count: a process that had nothing to do puts its heap in order first. */
+  readonly leadSeconds: number;
+  /** How long calls count. */
+  readonly seconds: number;
+  readonly isH2load: boolean;
+}
 
 /**
- * Calls at a fixed rate, whether or not earlier ones are answered, as callers do who don't know of each other. The
- * timer has a grain of 1 ms: what is due in one is sent together. A call's time runs from its sending to the last byte
- * of its answer, in a client in Node, which is part of every row alike.
+ * Calls at a fixed rate, whether or not earlier ones are answered, as callers do who don't know of each other. A call's
+ * time runs from its sending to the last byte of its answer.
  *
- * @param seconds how long calls are sent
- * @returns the milliseconds of each call
- * @throws Error for the first wrong answer
+ * @returns the milliseconds of each call that counts
+ * @throws Error for the first wrong answer that was looked at
  */
-export async function openLoop(port: number, rpc: Rpc, perSecond: number, seconds: number): Promise<number[]> {
+export async function openLoop(port: number, rpc: Rpc, options: OpenLoopOptions): Promise<readonly number[]> {
+  const { rate, leadSeconds, seconds, isH2load } = options;
+  const calls = Math.round((rate * (leadSeconds + seconds)) / CONNECTIONS) * CONNECTIONS;
+  const shape = { connections: CONNECTIONS, callsPerConnection: CALLS_PER_CONNECTION };
+  const timings = isH2load
+    ? (await h2load(port, rpc, { calls, perSecond: rate, ...shape })).timings
+    : await fromNode(port, rpc, rate, calls);
+  return timings.filter(({ atMs }) => atMs >= leadSeconds * 1000).map(({ tookMs }) => tookMs);
+}
+
+/** By a timer with a grain of 1 ms: what is due in one is sent together. Every answer is looked at. */
+async function fromNode(port: number, rpc: Rpc, perSecond: number, total: number): Promise<readonly Timing[]> {
   const sessions = await connectAll(port, CONNECTIONS);
-  const total = Math.round(perSecond * seconds);
-  const times: number[] = [];
+  const timings: Timing[] = [];
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const start = performance.now();
   let sent = 0;
@@ -22,8 +44,8 @@ export async function openLoop(port: number, rpc: Rpc, perSecond: number, second
     const session = sessions[sent++ % CONNECTIONS]!;
     const sentAt = performance.now();
     await call(session, rpc);
-    times.push(performance.now() - sentAt);
-    if (times.length === total) resolve();
+    timings.push({ atMs: sentAt - start, tookMs: performance.now() - sentAt });
+    if (timings.length === total) resolve();
   }
   const timer = setInterval(() => {
     const due = Math.min(total, Math.floor(((performance.now() - start) / 1000) * perSecond));
@@ -31,19 +53,9 @@ export async function openLoop(port: number, rpc: Rpc, perSecond: number, second
   }, 1);
   try {
     await promise;
-    return times;
+    return timings;
   } finally {
     clearInterval(timer);
     for (const session of sessions) session.close();
   }
-}
-
-/** The value below which the given share of them lies. */
-export function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
-}
-
-export function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
 }

@@ -1,12 +1,14 @@
 import type { CachedKeys } from "./cached-keys.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
+import { median, quotients, type Rounds, spread } from "./rounds.ts";
 import { FLOOR } from "./rows.ts";
 
-/** Two figures of one run. Only these can be compared between machines and days. */
+/** Two figures of one run, the median of its rounds. Only these can be compared between machines and days. */
 export interface Ratio {
   readonly name: string;
   readonly value: number;
+  readonly spread: number;
 }
 
 /** Those that say whether VerifyKey is cheap; without the ones whose rows were not run. */
@@ -27,7 +29,7 @@ export function ratiosOf(
   const batch = find("BatchVerifyKeys", "no limits").at(-1);
   const [few, many] = [cachedKeys.at(0), cachedKeys.at(-1)];
   const [ours, theirs] = limiter;
-  const us = (row: Figures | undefined) => row?.serverUs;
+  const us = (row: Figures | undefined) => row?.serverUsRounds;
   return [
     ratio("CPU: cached VerifyKey / bare no-op", us(cached), us(floor)),
     ratio("CPU: connect-node no-op / cached VerifyKey", us(connectNode), us(cached)),
@@ -35,20 +37,20 @@ export function ratiosOf(
     ratio("CPU: with limits in process / without limits", us(local), us(cachedEmbedded)),
     ratio("CPU: with limits in Redis / without limits", us(redis), us(cached)),
     ratio("CPU: cached VerifyKey / one key of a batch", us(cached), us(batch)),
-    ratio("CPU of Redis: limiter's script / 2 INCR + EXPIRE", ours?.redisUs, theirs?.redisUs),
-    ...(floor?.latencies ?? []).flatMap(({ rate, p99Ms }) => {
-      const at = (row: Figures | undefined) => row?.latencies.find((latency) => latency.rate === rate)?.p99Ms;
+    ratio("CPU of Redis: limiter's script / 2 INCR + EXPIRE", ours?.redisUsRounds, theirs?.redisUsRounds),
+    ...(floor?.latencies ?? []).flatMap(({ rate, p99MsRounds }) => {
+      const at = (row: Figures | undefined) => row?.latencies.find((latency) => latency.rate === rate)?.p99MsRounds;
       const when = `p99 at ${rate} calls/s`;
       return [
-        ratio(`${when}: cached VerifyKey / bare no-op`, at(cached), p99Ms),
-        ratio(`${when}: with limits in Redis / bare no-op`, at(redis), p99Ms),
+        ratio(`${when}: cached VerifyKey / bare no-op`, at(cached), p99MsRounds),
+        ratio(`${when}: with limits in Redis / bare no-op`, at(redis), p99MsRounds),
       ];
     }),
-    ratio("a hit among the most keys / among the fewest", many?.hitUs, few?.hitUs),
+    ratio("a hit among the most keys / among the fewest", many && [many.hitUs], few && [few.hitUs]),
   ].flatMap((made) => made ?? []);
 }
 
-function ratio(name: string, above: number | undefined, below: number | undefined): Ratio | undefined {
-  if (above === undefined || below === undefined) return undefined;
-  return { name, value: above / below };
+function ratio(name: string, above: Rounds | undefined, below: Rounds | undefined): Ratio | undefined {
+  const values = quotients(above ?? [], below ?? []);
+  return values.length === 0 ? undefined : { name, value: median(values), spread: spread(values) };
 }

@@ -35,11 +35,16 @@ export const NO_RUN_FILLS = 999_999_999;
 const KEYS_PER_OWNER = 100;
 
 const TIERS = { limited: `limited:${NO_RUN_FILLS}/${NO_RUN_FILLS}`, open: "open:-/-" };
-const MAIN = join(import.meta.dirname, "../src/main.ts");
+const ROOT = join(import.meta.dirname, "..");
+/** What `npm start` runs: `exec node`, flags, file. */
+const START = (JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).scripts.start as string)
+  .split(" ")
+  .slice(2);
+const START_WORDS = START.map((word) => (word.startsWith("-") ? word : join(ROOT, word)));
 
 export async function startService({ stores, unseenKeys }: ServiceOptions): Promise<Service> {
   const server = await startServer(
-    () => [process.execPath, MAIN],
+    () => [process.execPath, ...START_WORDS],
     (port, folder) => ({
       ...stores,
       LATCHKEY_LISTEN: `127.0.0.1:${port}`,

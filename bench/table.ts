@@ -24,7 +24,7 @@ export function formatReport(report: Report): string {
     row.name,
     thousands(row.perSecond),
     short(row.serverUs),
-    `${Math.round(row.spread * 100)} %`,
+    percent(row.spread),
     short(row.redisUs),
     floorUs === undefined ? "" : (row.serverUs / floorUs).toFixed(2),
     ...report.latencyRates.flatMap((rate) => {
@@ -45,11 +45,11 @@ export function formatReport(report: Report): string {
     thousands(one.heapBytes),
     one.hitUs.toFixed(2),
   ]);
-  const ratios = report.ratios.map(({ name, value }) => [name, value.toFixed(2)]);
+  const ratios = report.ratios.map(({ name, value, spread }) => [name, value.toFixed(2), percent(spread)]);
   const tables = [
     markdown(head, [...rows, ...decisions]),
     ...(cachedKeys.length > 0 ? [markdown(["keys in memory", "heap bytes each", "hit µs"], cachedKeys)] : []),
-    markdown(["ratios of this run", ""], ratios),
+    markdown(["ratios of this run", "", "±"], ratios),
   ];
   return `${report.date}, ${report.machine}. p50 and p99 in ms, by calls/s.\n\n${tables.join("\n\n")}\n`;
 }
@@ -70,6 +70,10 @@ function markdown(head: readonly string[], rows: readonly (readonly string[])[])
 
 function thousands(value: number): string {
   return Math.round(value).toLocaleString("en-US");
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 100)} %`;
 }
 
 /** Three digits are what a measurement has. */

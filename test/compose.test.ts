@@ -87,9 +87,12 @@ describe("Dockerfile", () => {
     expect(dockerfile).toContain(`fetch('http://127.0.0.1:${opsListen.port}/healthz')`);
   });
 
-  it("runs a file that is there, not as root", () => {
-    const [, command] = /^CMD \["node", "([^"]+)"\]$/m.exec(dockerfile) ?? [];
-    expect(existsSync(join(root, command ?? "nothing"))).toBe(true);
+  it("runs what npm start runs, but for the check of Node's version, and not as root", () => {
+    const [, command = "[]"] = /^CMD (\[.*\])$/m.exec(dockerfile) ?? [];
+    const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const started = scripts.start.replace(/^exec /, "").replace(/ --require \S+/, "");
+    expect(JSON.parse(command)).toEqual(started.split(" "));
+    expect(existsSync(join(root, JSON.parse(command).at(-1)))).toBe(true);
     expect(dockerfile).toMatch(/^USER node$/m);
   });
 });

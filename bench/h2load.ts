@@ -1,0 +1,84 @@
+/** Load by h2load, which takes a tenth of the CPU that a client in Node takes, and never stops to collect garbage. */
+import { execFile, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { Rpc } from "./call.ts";
+import { withChecks } from "./checks.ts";
+
+export interface H2loadOptions {
+  /** Of all connections together. */
+  readonly calls: number;
+  readonly connections: number;
+  /** At a time. */
+  readonly callsPerConnection: number;
+  /** Of all connections together; without it the next call is sent when one is answered. */
+  readonly perSecond?: number;
+}
+
+export interface H2loadReport {
+  /** All that the server has answered meanwhile, the checking ones included. */
+  readonly calls: number;
+  readonly seconds: number;
+  readonly timings: readonly Timing[];
+}
+
+/** One call at a fixed rate. */
+export interface Timing {
+  /** When it was sent, after the first one. */
+  readonly atMs: number;
+  /** From its sending to the end of its answer. */
+  readonly tookMs: number;
+}
+
+const run = promisify(execFile);
+
+export function hasH2load(): boolean {
+  return spawnSync("h2load", ["--version"]).error === undefined;
+}
+
+/** The same call again and again. @throws Error where an answer that was looked at is not the expected one */
+export async function h2load(port: number, rpc: Rpc, options: H2loadOptions): Promise<H2loadReport> {
+  const folder = mkdtempSync(join(tmpdir(), "latchkey-bench-"));
+  try {
+    const [body, log] = [join(folder, "body"), join(folder, "log")];
+    writeFileSync(body, rpc.body, { mode: 0o600 });
+    const args = [...shapeOf(options), "-d", body, `--log-file=${log}`, ...headersOf(rpc)];
+    const { checks, result } = await withChecks(port, rpc, () =>
+      run("h2load", [...args, `http://127.0.0.1:${port}${rpc.path}`]),
+    );
+    const seconds = secondsOf(result.stdout, options.calls);
+    return { calls: options.calls + checks, seconds, timings: timingsOf(readFileSync(log, "utf8")) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A connection sends what is due in 10 ms at once. So they are opened one after the other, to spread the calls. */
+const SPREAD_MS = 10;
+
+function shapeOf({ calls, connections, callsPerConnection, perSecond }: H2loadOptions): readonly string[] {
+  const shape = ["-n", calls, "-c", connections, "-m", callsPerConnection, "-t", 1].map(String);
+  if (perSecond === undefined) return shape;
+  return [...shape, `--rps=${perSecond / connections}`, "-r", "1", `--rate-period=${SPREAD_MS / connections}ms`];
+}
+
+function headersOf({ headers }: Rpc): readonly string[] {
+  return Object.entries(headers).flatMap(([name, value]) => ["-H", `${name}: ${value}`]);
+}
+
+function secondsOf(report: string, calls: number): number {
+  const perSecond = Number(/finished in [^,]+, ([\d.]+) req\/s/.exec(report)?.[1]);
+  const succeeded = Number(/status codes: (\d+) 2xx/.exec(report)?.[1]);
+  if (succeeded !== calls || !(perSecond > 0)) throw new Error(`h2load made ${calls} calls and says:\n${report}`);
+  return calls / perSecond;
+}
+
+/** A line of the log: the microsecond at which a call was sent, the HTTP status, the microseconds until its end. */
+function timingsOf(log: string): readonly Timing[] {
+  const lines = log.trimEnd().split("\n");
+  const calls = lines.map((line) => line.split("\t").map(Number) as [sentUs: number, status: number, tookUs: number]);
+  const startUs = calls.reduce((first, [sentUs]) => Math.min(first, sentUs), Number.POSITIVE_INFINITY);
+  return calls.map(([sentUs, _, tookUs]) => ({ atMs: (sentUs - startUs) / 1000, tookMs: tookUs / 1000 }));
+}
