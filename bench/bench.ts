@@ -25,9 +25,9 @@ import { pinAll, type Stores, startStores, startTargets } from "./targets.ts";
 
 const FULL = {
   ...{
-    rounds: 7,
-    leadSeconds: 0.4,
-    seconds: 0.5,
+    rounds: 5,
+    leadSeconds: 0.8,
+    seconds: 1,
     latencyRounds: 7,
     latencyLeadSeconds: 1,
     latencySeconds: 1,

@@ -16,8 +16,15 @@ export interface Server {
 
 const LAST_WORDS = 10;
 
+/** The Node that runs this, for all servers with the flags that `npm start` gives it: they decide on what memory costs. */
+const { scripts } = JSON.parse(readFileSync(join(import.meta.dirname, "../package.json"), "utf8"));
+export const NODE: readonly string[] = [
+  process.execPath,
+  ...scripts.start.split(" ").filter((word: string) => word.startsWith("--max")),
+];
+
 /**
- * Starts a server on a free port and waits until it accepts connections.
+ * Starts a server on a free port and waits until it is ready and accepts connections.
  *
  * @param words the command line
  * @param environment all that it sees of the environment, beside PATH: what a developer's shell sets must not count
@@ -25,6 +32,7 @@ const LAST_WORDS = 10;
 export function startServer(
   words: (port: number) => readonly string[],
   environment: (port: number, folder: string) => Readonly<Record<string, string>> = () => ({}),
+  isReady: (folder: string) => boolean = () => true,
 ): Promise<Server> {
   const folder = privateFolder("latchkey-bench-");
   return withFreePort(async (port) => {
@@ -32,7 +40,7 @@ export function startServer(
     const variables = settings.map(([name, value]) => `${name}=${value}`);
     const [command, ...args] = ["env", "-i", ...variables, ...words(port)];
     const spec = { command: command!, args, folder, logFile: join(folder, "log") };
-    const child = await startProcess(spec, () => accepts(port));
+    const child = await startProcess(spec, async () => isReady(folder) && accepts(port));
     const stop = async () => {
       await child.end("SIGTERM");
       removeFolder(folder);
@@ -42,10 +50,10 @@ export function startServer(
   });
 }
 
-/** One of bench/servers/, on the Node that runs this. */
+/** One of bench/servers/. */
 export function startPeer(file: string): Promise<Server> {
   const path = join(import.meta.dirname, "servers", file);
-  return startServer((port) => [process.execPath, path, String(port)]);
+  return startServer((port) => [...NODE, path, String(port)]);
 }
 
 function accepts(port: number): Promise<boolean> {

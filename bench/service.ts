@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Interceptor } from "@connectrpc/connect";
@@ -7,7 +7,7 @@ import { adminCredentialFile } from "../src/first-operator.ts";
 import { AdminService } from "../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../src/gen/latchkey/v1/key_service_pb.ts";
-import { type Server, startServer } from "./server.ts";
+import { NODE, type Server, startServer } from "./server.ts";
 
 /** latchkey as `npm start` runs it, in a folder of its own, with a caller's credential and keys to verify. */
 export interface Service extends Server {
@@ -35,16 +35,11 @@ export const NO_RUN_FILLS = 999_999_999;
 const KEYS_PER_OWNER = 100;
 
 const TIERS = { limited: `limited:${NO_RUN_FILLS}/${NO_RUN_FILLS}`, open: "open:-/-" };
-const ROOT = join(import.meta.dirname, "..");
-/** What `npm start` runs: `exec node`, flags, file. */
-const START = (JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).scripts.start as string)
-  .split(" ")
-  .slice(2);
-const START_WORDS = START.map((word) => (word.startsWith("-") ? word : join(ROOT, word)));
+const MAIN = join(import.meta.dirname, "../src/main.ts");
 
 export async function startService({ stores, unseenKeys }: ServiceOptions): Promise<Service> {
   const server = await startServer(
-    () => [process.execPath, ...START_WORDS],
+    () => [...NODE, MAIN],
     (port, folder) => ({
       ...stores,
       LATCHKEY_LISTEN: `127.0.0.1:${port}`,
@@ -52,6 +47,8 @@ export async function startService({ stores, unseenKeys }: ServiceOptions): Prom
       LATCHKEY_DATA_DIR: folder,
       LATCHKEY_TIERS: `${TIERS.limited},${TIERS.open}`,
     }),
+    // Its port is taken early, its first operator is there once it serves.
+    (folder) => existsSync(adminCredentialFile(folder)),
   );
   const manager = new Http2SessionManager(`http://127.0.0.1:${server.port}`);
   try {
