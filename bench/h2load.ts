@@ -21,6 +21,7 @@ export interface H2loadReport {
   /** All that the server has answered meanwhile, the checking ones included. */
   readonly calls: number;
   readonly seconds: number;
+  /** Of h2load's own calls, at a fixed rate; otherwise none, as writing them down takes time from the load. */
   readonly timings: readonly Timing[];
 }
 
@@ -44,12 +45,14 @@ export async function h2load(port: number, rpc: Rpc, options: H2loadOptions): Pr
   try {
     const [body, log] = [join(folder, "body"), join(folder, "log")];
     writeFileSync(body, rpc.body, { mode: 0o600 });
-    const args = [...shapeOf(options), "-d", body, `--log-file=${log}`, ...headersOf(rpc)];
+    const isTimed = options.perSecond !== undefined;
+    const args = [...shapeOf(options), "-d", body, ...(isTimed ? [`--log-file=${log}`] : []), ...headersOf(rpc)];
     const { checks, result } = await withChecks(port, rpc, () =>
       run("h2load", [...args, `http://127.0.0.1:${port}${rpc.path}`]),
     );
     const seconds = secondsOf(result.stdout, options.calls);
-    return { calls: options.calls + checks, seconds, timings: timingsOf(readFileSync(log, "utf8")) };
+    const timings = isTimed ? timingsOf(readFileSync(log, "utf8")) : [];
+    return { calls: options.calls + checks, seconds, timings };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

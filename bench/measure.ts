@@ -117,24 +117,31 @@ async function measureOnce(
   round: number,
   keysPerSecond: number | undefined,
 ): Promise<Sample> {
-  const { redis, isH2load, seconds, leadSeconds, warmUpCalls } = options;
-  const isCold = row.rpcs.length > 1;
-  const again = (calls: number) =>
-    named(row, () => repeat(row.server.port, row.rpcs[0]!, wholeRounds(calls), isH2load));
-  const callsPerSecond = keysPerSecond && keysPerSecond / row.keys;
-  if (callsPerSecond !== undefined && !isCold) await again(callsPerSecond * leadSeconds);
+  const { redis, isH2load, seconds, leadSeconds } = options;
+  const load = (forSeconds: number) =>
+    named(row, () => {
+      if (isCold(row)) return each(row.server.port, share(row, round, options.rounds + 1), COLD_CALLERS);
+      const calls = keysPerSecond === undefined ? warmUpCalls(options, row) : (keysPerSecond / row.keys) * forSeconds;
+      return repeat(row.server.port, row.rpcs[0]!, wholeRounds(calls), isH2load);
+    });
+  if (round > 0 && !isCold(row)) await load(leadSeconds);
   const before = { server: processCpuUs(row.server.pid), redis: redis && (await redisCpuUs(redis)) };
-  const load = isCold
-    ? await named(row, () => each(row.server.port, share(row, round, options.rounds + 1), COLD_CALLERS))
-    : await again(
-        callsPerSecond ? callsPerSecond * seconds : warmUpCalls * (row.keys > 1 ? WARM_UP_SHARE_OF_BATCH : 1),
-      );
-  const keys = load.calls * row.keys;
+  const { calls, seconds: tookSeconds } = await load(seconds);
+  const keys = calls * row.keys;
   return {
-    perSecond: keys / load.seconds,
+    perSecond: keys / tookSeconds,
     serverUs: (processCpuUs(row.server.pid) - before.server) / keys,
     redisUs: redis && ((await redisCpuUs(redis)) - before.redis!) / keys,
   };
+}
+
+/** Whether no call may be like one before, so that none can be made for warmth either. */
+function isCold(row: Row): boolean {
+  return row.rpcs.length > 1;
+}
+
+function warmUpCalls(options: MeasureOptions, row: Row): number {
+  return options.warmUpCalls * (row.keys > 1 ? WARM_UP_SHARE_OF_BATCH : 1);
 }
 
 /** What this round may use of calls that must not be repeated. */
@@ -171,10 +178,10 @@ async function measureLatencies(
 }
 
 function latencyOf(row: Row, rate: number, rounds: readonly (readonly number[] | undefined)[]) {
-  const at = (share: number) => rounds.map((times) => times && quantile(times, share));
-  const [p50s, p99s] = [at(0.5), at(0.99)];
-  const middle = (all: Rounds) => median(all.filter((value) => value !== undefined));
   if (rounds.every((times) => times === undefined)) return undefined;
+  const at = (share: number) => rounds.map((times) => times && quantile(times, share));
+  const middle = (all: Rounds) => median(all.filter((value) => value !== undefined));
+  const [p50s, p99s] = [at(0.5), at(0.99)];
   return { row, rate, p50Ms: middle(p50s), p99Ms: middle(p99s), p99MsRounds: p99s };
 }
 

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { privateFolder, removeFolder, startProcess, withFreePort } from "../test/support/server-process.ts";
+import { startCommand } from "../test/support/start-command.ts";
 
 /** A server under test: a process of its own, so that its CPU time is its own. */
 export interface Server {
@@ -17,11 +18,7 @@ export interface Server {
 const LAST_WORDS = 10;
 
 /** The Node that runs this, for all servers with the flags that `npm start` gives it: they decide on what memory costs. */
-const { scripts } = JSON.parse(readFileSync(join(import.meta.dirname, "../package.json"), "utf8"));
-export const NODE: readonly string[] = [
-  process.execPath,
-  ...scripts.start.split(" ").filter((word: string) => word.startsWith("--max")),
-];
+export const NODE: readonly string[] = [process.execPath, ...startCommand().flags];
 
 /**
  * Starts a server on a free port and waits until it is ready and accepts connections.

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { ConfigError, type Environment, readConfig, SETTINGS } from "../src/config.ts";
+import { startCommand } from "./support/start-command.ts";
 
 interface Compose {
   readonly services: Readonly<
@@ -89,10 +90,9 @@ describe("Dockerfile", () => {
 
   it("runs what npm start runs, but for the check of Node's version, and not as root", () => {
     const [, command = "[]"] = /^CMD (\[.*\])$/m.exec(dockerfile) ?? [];
-    const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-    const started = scripts.start.replace(/^exec /, "").replace(/ --require \S+/, "");
-    expect(JSON.parse(command)).toEqual(started.split(" "));
-    expect(existsSync(join(root, JSON.parse(command).at(-1)))).toBe(true);
+    const { flags, file } = startCommand();
+    expect(JSON.parse(command)).toEqual(["node", ...flags, file]);
+    expect(existsSync(join(root, file))).toBe(true);
     expect(dockerfile).toMatch(/^USER node$/m);
   });
 });
