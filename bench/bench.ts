@@ -2,7 +2,8 @@
  * `npm run bench`: what VerifyKey costs, beside what others cost that do less, all in one run. README.md says how to
  * read it.
  *
- *   npm run bench -- --quick           a few seconds, for CI: that it runs and every answer is right
+ *   npm run bench -- --quick           half a minute: that it runs and every answer is right
+ *   npm run bench -- --full            six to seven minutes, for figures that are kept
  *   npm run bench -- --rate 2000       calls per second at which latency is measured; may be given several times
  *   npm run bench -- --only VerifyKey  rows whose name has this text, and the bare no-op
  *   npm run --silent bench -- --json   the report as JSON on standard output; progress goes to standard error
@@ -20,49 +21,20 @@ import { measureLimiter } from "./limiter.ts";
 import { measureRows } from "./measure.ts";
 import { ratiosOf } from "./ratios.ts";
 import { FLOOR, rowsOf } from "./rows.ts";
+import { FULL, QUICK, USUAL } from "./sizes.ts";
 import { formatReport, type Report } from "./table.ts";
 import { pinAll, type Stores, startStores, startTargets } from "./targets.ts";
-
-const FULL = {
-  ...{
-    rounds: 5,
-    leadSeconds: 0.8,
-    seconds: 1,
-    latencyRounds: 7,
-    latencyLeadSeconds: 1,
-    latencySeconds: 1,
-    warmUpCalls: 10_000,
-    unseenKeys: 1_200,
-    limiterRounds: 9,
-    limiterCalls: 20_000,
-  },
-  cachedKeys: [1_000, 100_000, 1_000_000],
-};
-const QUICK = {
-  ...{
-    rounds: 1,
-    leadSeconds: 0.1,
-    seconds: 0.3,
-    latencyRounds: 1,
-    latencyLeadSeconds: 0.1,
-    latencySeconds: 0.3,
-    warmUpCalls: 500,
-    unseenKeys: 60,
-    limiterRounds: 1,
-    limiterCalls: 5_000,
-  },
-  cachedKeys: [1_000, 20_000],
-};
 
 const { values: flags } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
+    full: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     only: { type: "string", default: "" },
     rate: { type: "string", multiple: true, default: ["1000", "5000"] },
   },
 });
-const size = flags.quick ? QUICK : FULL;
+const size = flags.quick ? QUICK : flags.full ? FULL : USUAL;
 const isH2load = hasH2load();
 const startMs = performance.now();
 

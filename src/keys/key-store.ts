@@ -89,7 +89,7 @@ export interface AddSecret {
   readonly request: IdempotencyKey | undefined;
 }
 
-export type AddSecretOutcome = ChangeKeyOutcome | { readonly kind: "too_many_secrets" } | RequestUsed;
+export type AddSecretOutcome = ChangeKeyOutcome | { readonly kind: "too_many_secrets" | "ended" } | RequestUsed;
 
 export interface KeyFilter {
   readonly kind: KeyKind;
@@ -143,7 +143,7 @@ export interface KeyStore {
     entry: KeyEntry,
     keepScope: string | undefined,
   ): Promise<ChangeKeyOutcome | LastOfScope>;
-  /** As `change`. Earlier overlaps stay as they are. */
+  /** As `change`, of a key that has not ended; a used request_id counts first. Earlier overlaps stay as they are. */
   addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome>;
   /** Newest first by (created, id), at most `size`, behind `after`. */
   list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage>;

@@ -1,10 +1,9 @@
 import type { Actor } from "../audit/actor.ts";
-import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError, invalidField } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { entryOf, findKey, type OwnedKey, retryConflicts } from "./change-key.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
-import { hasEnded, MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "./key.ts";
+import { MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "./key.ts";
 import { checkRequestId } from "./key-fields.ts";
 import { type KeyFormat, newSecret } from "./key-secret.ts";
 import type { KeyStore } from "./key-store.ts";
@@ -13,7 +12,6 @@ export interface RotateKeyDeps {
   readonly store: Pick<KeyStore, "find" | "addSecret">;
   readonly ring: KeyRing;
   readonly format: KeyFormat;
-  readonly databaseClock: DatabaseClock;
 }
 
 export interface RotateKeyInput {
@@ -54,7 +52,6 @@ export async function rotate(
   const request = idempotencyKey(actor.id, input.requestId, { rotate: input.keyId, overlapMs });
   return retryConflicts(async () => {
     const { key, owner } = await find();
-    if (hasEnded(key, deps.databaseClock.nowMs())) throw new DomainError("KEY_ENDED", "revoked or expired");
     const made = newSecret(deps.ring, deps.format, key.environment, key.id);
     const outcome = await deps.store.addSecret(
       {
@@ -73,6 +70,8 @@ export async function rotate(
         return { key: outcome.key, owner, rawKey: made.rawKey };
       case "conflict":
         return undefined;
+      case "ended":
+        throw new DomainError("KEY_ENDED", "revoked or expired");
       case "too_many_secrets":
         throw new DomainError(
           "SECRET_QUOTA_EXCEEDED",

@@ -1,6 +1,6 @@
 import { LockMode } from "@mikro-orm/core";
 import type { SqlEntityManager } from "@mikro-orm/sql";
-import type { Key, KeyKind, KeyOwner, SecretRehash } from "../keys/key.ts";
+import { hasEnded, type Key, type KeyKind, type KeyOwner, type SecretRehash } from "../keys/key.ts";
 import type {
   AddSecret,
   AddSecretOutcome,
@@ -119,6 +119,7 @@ export class PostgresKeyStore implements KeyStore {
       }
       const row = await lockKey(tx.em, rotation.keyId);
       if (row === null || row.version !== rotation.expectedVersion) return { kind: "conflict" };
+      if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };
       if (!(await makePlace(tx, row, rotation))) return { kind: "too_many_secrets" };
       insertSecret(tx, row.id, rotation.secret.digest, rotation.secret.pepperVersion);
       if (rotation.request !== undefined) insertRequest(tx, rotation.request, row.id);

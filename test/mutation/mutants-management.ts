@@ -220,6 +220,14 @@ export const MANAGEMENT_MUTANTS = [
       why: "every condition holds",
     },
   ]),
+  ...mutantsOf("src/postgres/key-store.ts", MANAGE, [
+    {
+      name: "rotations of ended keys",
+      search: '      if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };\n',
+      replacement: "",
+      why: "who rotates a revoked key is told that the new secret works",
+    },
+  ]),
   ...mutantsOf("src/keys/rotate-key.ts", MANAGE, [
     {
       name: "overlaps of any length",

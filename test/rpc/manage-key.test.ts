@@ -129,12 +129,16 @@ describe("managing keys", () => {
 
   it("leaves ended keys alone", async () => {
     const { key, person } = await service.newKey();
+    const rotation = { keyId: key!.id, requestId: crypto.randomUUID() };
+    await person.keys.rotateKey(rotation);
     await person.keys.revokeKey({ keyId: key!.id });
     const ended = { code: Code.FailedPrecondition, reason: "KEY_ENDED" };
     const update = person.keys.updateKey({ key: { id: key!.id, name: "x" }, updateMask: { paths: ["name"] } });
     expect(await errorOf(update)).toMatchObject(ended);
     expect(await errorOf(person.keys.rotateKey({ keyId: key!.id }))).toMatchObject(ended);
     expect(await errorOf(person.keys.enableKey({ keyId: key!.id }))).toMatchObject(ended);
+    // A retry of what was done before is told so, whatever became of the key.
+    expect(await errorOf(person.keys.rotateKey(rotation))).toMatchObject({ reason: "REQUEST_ID_USED" });
     const soon = await person.keys.issueKey({ name: "s", expireTime: timestampFromMs(service.clock.nowMs() + 2000) });
     service.clock.advance(10_000);
     expect(await errorOf(person.keys.rotateKey({ keyId: soon.key!.id }))).toMatchObject(ended);
