@@ -8,6 +8,7 @@ import { authenticateUser } from "./auth/authenticate-user.ts";
 import { bindingsOf } from "./bindings.ts";
 import { ChangeBus } from "./changes/change.ts";
 import { ChangeFeed } from "./changes/change-feed.ts";
+import { CHANGES_KEPT_MS } from "./changes/change-store.ts";
 import { DatabaseBreaker } from "./changes/database-breaker.ts";
 import { DatabaseClock } from "./changes/database-clock.ts";
 import { Watches } from "./changes/watch-changes.ts";
@@ -95,10 +96,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const isServing = () => health.get("") === "SERVING";
   const ops = await startOpsPort({ ...options, isServing, metrics });
   stack.defer(() => ops.stop());
-  const retention = { timers: systemTimers, log };
-  const pruneTrail = () => room.audit.prune(config.auditKeepMs);
-  stack.defer(startRetention({ ...retention, what: "audit events", prune: pruneTrail }));
-  stack.defer(startRetention({ ...retention, what: "sessions", prune: () => room.authDeps.sessions.prune() }));
+  for (const [what, prune] of [
+    ["changes", () => changes.store.prune(CHANGES_KEPT_MS)],
+    ["audit events", () => room.audit.prune(config.auditKeepMs)],
+    ["sessions", () => room.authDeps.sessions.prune()],
+  ] as const) {
+    stack.defer(startRetention({ what, prune, timers: systemTimers, log }));
+  }
   stack.defer(() => room.refusals.stop());
   for (const writer of [room.usage.writer, room.rehasher.writer]) {
     writer.start();

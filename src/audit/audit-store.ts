@@ -28,6 +28,6 @@ export interface AuditStore {
   record(entry: AuditEntry): Promise<void>;
   /** Newest first by (time, id), at most `size`, behind `after`. @throws DATABASE_UNAVAILABLE */
   list(filter: AuditFilter, size: number, after: AuditPosition | undefined): Promise<AuditPage>;
-  /** Deletes what is older, in portions, so that no transaction is long. */
-  prune(olderThanMs: number): Promise<void>;
+  /** Deletes some of what is older. @returns whether more is left */
+  prune(olderThanMs: number): Promise<boolean>;
 }

@@ -78,10 +78,11 @@ export interface SessionStore {
   endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: ChangedBy }): Promise<boolean>;
 
   /**
-   * Deletes sessions whose absolute end passed a week ago, in portions, so that no transaction is long. A token of theirs
-   * is refused as one of a session that never was: the same answer as before.
+   * Deletes some of the sessions whose absolute end passed a week ago. A token of theirs is refused as one of a session
+   * that never was: the same answer as before.
+   * @returns whether more are left
    */
-  prune(): Promise<void>;
+  prune(): Promise<boolean>;
 
   /** Live sessions of a user, newest first by (creation, id), at most `limit` of those after `after`. */
   listLive(input: {

@@ -7,7 +7,7 @@ import type { DatabaseBreaker } from "./database-breaker.ts";
 import type { DatabaseClock } from "./database-clock.ts";
 
 export interface ChangeFeedDeps {
-  readonly store: ChangeStore;
+  readonly store: Pick<ChangeStore, "poll" | "listen" | "isListening">;
   /** Copies that are kept fresh. */
   readonly bus: ChangeBus;
   readonly breaker: DatabaseBreaker;
@@ -41,11 +41,6 @@ const POLL_DEAF_EVERY_MS = 250;
 const REST_MS = 10;
 /** A position that stands still so long means an old write transaction somewhere in the cluster. */
 const STILL_WARNING_MS = 60_000;
-const PRUNE_EVERY_MS = 600_000;
-/** Also where no process lives long. */
-const FIRST_PRUNE_AFTER_MS = 300_000;
-/** How long changes are kept. Whoever is away longer drops everything. */
-export const CHANGES_KEPT_MS = 86_400_000;
 
 /**
  * Reads the log of changes and tells the copies. A poll that reads to the end of its snapshot proves that every copy that
@@ -66,7 +61,6 @@ export class ChangeFeed {
   #isResting = false;
   #isPollWanted = false;
   #cancelTimer: () => void = () => {};
-  #cancelPruning: () => void = () => {};
   #stopListening: () => void = () => {};
   #isStopped = true;
 
@@ -103,7 +97,6 @@ export class ChangeFeed {
     this.#isStopped = false;
     this.#movedAtMs = this.#deps.clock.monotonicMs();
     this.#stopListening = this.#deps.store.listen(() => this.poke());
-    this.#pruneAfter(FIRST_PRUNE_AFTER_MS);
     await this.#poll();
   }
 
@@ -124,7 +117,6 @@ export class ChangeFeed {
     this.#isStopped = true;
     this.#stopListening();
     this.#cancelTimer();
-    this.#cancelPruning();
     await this.#polling;
   }
 
@@ -218,21 +210,6 @@ export class ChangeFeed {
       });
     }
     this.#position = position;
-  }
-
-  #pruneAfter(delayMs: number): void {
-    this.#cancelPruning = this.#deps.timers.after(delayMs, () => void this.#prune());
-  }
-
-  /** Beside the polls: it takes its time where much is left from days without a process. */
-  async #prune(): Promise<void> {
-    const { store, log } = this.#deps;
-    try {
-      while (!this.#isStopped && (await store.prune(CHANGES_KEPT_MS)));
-    } catch (error) {
-      log.warn("old changes could not be deleted; trying again in ten minutes", { reason: reasonOf(error) });
-    }
-    if (!this.#isStopped) this.#pruneAfter(PRUNE_EVERY_MS);
   }
 }
 

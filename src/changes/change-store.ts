@@ -30,6 +30,9 @@ export interface Poll {
 /** One who missed more reads everything anew, which is cheaper than to be told. It bounds what one poll costs. */
 export const MAX_CHANGES_PER_POLL = 10_000;
 
+/** How long changes are kept. Whoever is away longer drops everything. */
+export const CHANGES_KEPT_MS = 86_400_000;
+
 /**
  * The log of changes. A change is written in the transaction that it belongs to.
  *

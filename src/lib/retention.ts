@@ -1,27 +1,42 @@
 import type { Timers } from "./clock.ts";
+import { DomainError } from "./errors.ts";
 import type { Log } from "./log.ts";
 
 export interface RetentionDeps {
   /** What is deleted, for the log. */
   readonly what: string;
-  /** Deletes what is older than it is to be kept. */
-  readonly prune: () => Promise<void>;
+  /** Deletes some of what is older than it is to be kept, so that no transaction is long. @returns whether more is left */
+  readonly prune: () => Promise<boolean>;
   readonly timers: Timers;
   readonly log: Log;
 }
 
-const PRUNE_EVERY_MS = 3_600_000;
+/** Also where no process lives long. */
+const FIRST_AFTER_MS = 300_000;
+const EVERY_MS = 600_000;
 
-/** Deletes what is older than it is to be kept, every hour. @returns ends it */
-export function startRetention(deps: RetentionDeps): () => void {
+/**
+ * Deletes what is older than it is to be kept, five minutes from now and then every ten, all that there is.
+ * @returns ends it
+ */
+export function startRetention({ what, prune, timers, log }: RetentionDeps): () => void {
+  let isOver = false;
   let cancel = () => {};
-  const prune = async () => {
-    await deps.prune().catch(() => deps.log.warn(`old ${deps.what} could not be deleted; trying again`));
-    next();
+  const pruneAll = async () => {
+    try {
+      while (!isOver && (await prune()));
+    } catch (error) {
+      const reason = error instanceof DomainError ? error.reason : "INTERNAL";
+      if (!isOver) log.warn(`old ${what} could not be deleted; trying again in ten minutes`, { reason });
+    }
+    if (!isOver) after(EVERY_MS);
   };
-  const next = () => {
-    cancel = deps.timers.after(PRUNE_EVERY_MS, () => void prune());
+  const after = (delayMs: number) => {
+    cancel = timers.after(delayMs, () => void pruneAll());
   };
-  next();
-  return () => cancel();
+  after(FIRST_AFTER_MS);
+  return () => {
+    isOver = true;
+    cancel();
+  };
 }

@@ -1,9 +1,7 @@
 import type { AuditEntry, AuditEvent, AuditKind } from "../audit/audit-event.ts";
 import type { AuditFilter, AuditPage, AuditPosition, AuditStore } from "../audit/audit-store.ts";
 import { type Database, ms, type Row } from "./database.ts";
-
-/** Rows deleted by one statement. */
-const PRUNE_PORTION = 5000;
+import { deleteOldest } from "./portions.ts";
 
 export class PostgresAuditStore implements AuditStore {
   readonly #database: Database;
@@ -39,17 +37,8 @@ export class PostgresAuditStore implements AuditStore {
     return { events, next };
   }
 
-  async prune(olderThanMs: number): Promise<void> {
-    let deleted: Row[];
-    do {
-      deleted = await this.#database.run(
-        `delete from audit_events where id in (
-           select id from audit_events where happened_at < ${this.#database.now} - ?::float8 * interval '1 millisecond'
-           order by happened_at limit ${PRUNE_PORTION}
-         ) returning id`,
-        [olderThanMs],
-      );
-    } while (deleted.length === PRUNE_PORTION);
+  prune(olderThanMs: number): Promise<boolean> {
+    return deleteOldest(this.#database, "audit_events", "happened_at", olderThanMs);
   }
 }
 

@@ -3,12 +3,12 @@ import type { ChangeKind, CommittedChange } from "../changes/change.ts";
 import { type ChangeStore, MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
 import { toDomainError } from "./conflicts.ts";
 import { CHANGES_CHANNEL, type Database, ms, type Row } from "./database.ts";
+import { PORTION } from "./portions.ts";
 
 const CONNECT_TIMEOUT_MS = 1000;
 /** Only a query notices that the other end died silently. */
 const POLL_TIMEOUT_MS = 500;
 const KEEP_ALIVE_AFTER_MS = 30_000;
-const PRUNE_PORTION = 5_000;
 
 /** The log of changes on the embedded database: one process, one connection. */
 export class EmbeddedChangeStore implements ChangeStore {
@@ -235,7 +235,7 @@ async function prune(database: Database, olderThanMs: number): Promise<boolean> 
     `with gone as (
        delete from changes where id in (
          select id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
-         order by changed_at limit ${PRUNE_PORTION} for update skip locked
+         order by changed_at limit ${PORTION} for update skip locked
        ) returning xact_id
      ), moved as (
        update change_horizon set pruned = greatest(pruned, (select xact_id from gone order by xact_id desc limit 1))
@@ -243,5 +243,5 @@ async function prune(database: Database, olderThanMs: number): Promise<boolean> 
      select count(*)::int as deleted from gone`,
     [olderThanMs],
   );
-  return row!.deleted === PRUNE_PORTION;
+  return row!.deleted === PORTION;
 }

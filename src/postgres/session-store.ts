@@ -2,6 +2,7 @@ import type { GrantedSession, RefreshSecret, Session, SessionStanding } from "..
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
 import { bytesOf, type Database, ms, type Row } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
+import { deleteOldest } from "./portions.ts";
 import {
   beginSession,
   endSessionsOf,
@@ -16,9 +17,7 @@ type AdvanceInput = Parameters<SessionStore["advance"]>[0];
 type ListInput = Parameters<SessionStore["listLive"]>[0];
 
 /** How long a session stays behind its absolute end. Then no token of it was good for days. */
-const KEPT_AFTER_END = "7 days";
-/** Rows deleted by one statement. */
-const PRUNE_PORTION = 5000;
+const KEPT_AFTER_END_MS = 7 * 86_400_000;
 
 export class PostgresSessionStore implements SessionStore {
   readonly #database: Database;
@@ -99,17 +98,8 @@ export class PostgresSessionStore implements SessionStore {
     });
   }
 
-  async prune(): Promise<void> {
-    let deleted: Row[];
-    do {
-      deleted = await this.#database.run(
-        `delete from sessions where id in (
-           select id from sessions where expires_at < ${this.#database.now} - interval '${KEPT_AFTER_END}'
-           order by expires_at limit ${PRUNE_PORTION}
-         ) returning id`,
-        [],
-      );
-    } while (deleted.length === PRUNE_PORTION);
+  prune(): Promise<boolean> {
+    return deleteOldest(this.#database, "sessions", "expires_at", KEPT_AFTER_END_MS);
   }
 
   async listLive(input: ListInput): Promise<readonly Session[]> {

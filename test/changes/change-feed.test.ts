@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Change } from "../../src/changes/change.ts";
 import { ChangeBus } from "../../src/changes/change.ts";
-import { CHANGES_KEPT_MS, ChangeFeed, type FeedStep } from "../../src/changes/change-feed.ts";
-import type { ChangeStore, Poll } from "../../src/changes/change-store.ts";
+import { ChangeFeed, type ChangeFeedDeps, type FeedStep } from "../../src/changes/change-feed.ts";
+import type { Poll } from "../../src/changes/change-store.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { VirtualTime } from "../simulation/virtual-time.ts";
@@ -28,26 +28,18 @@ async function startFeed() {
   const bus = new ChangeBus();
   const heard: (Change | "everything")[] = [];
   bus.add({ apply: (change) => heard.push(change), clear: () => heard.push("everything") });
-  const database = { poll: EMPTY, isListening: true, old: 0, pruned: 0, polledAtMs: [] as number[], signal: () => {} };
-  const store: ChangeStore = {
+  const database = { poll: EMPTY, isListening: true, polledAtMs: [] as number[], signal: () => {} };
+  const store: ChangeFeedDeps["store"] = {
     poll: async () => {
       database.polledAtMs.push(time.nowMs);
       return database.poll;
     },
-    catchUp: async () => database.poll,
     listen: (onSignal) => {
       database.signal = onSignal;
       return () => {};
     },
     get isListening() {
       return database.isListening;
-    },
-    endedSessions: async () => [],
-    prune: async (olderThanMs) => {
-      expect(olderThanMs).toBe(CHANGES_KEPT_MS);
-      database.pruned++;
-      database.old = Math.max(0, database.old - 1);
-      return database.old > 0;
     },
   };
   const timers = {
@@ -135,16 +127,5 @@ describe("ChangeFeed", () => {
     const { feed, log, runUntil } = await startFeed();
     await runUntil(300_000);
     expect({ lines: log.lines, stillMs: feed.stillMs }).toEqual({ lines: [], stillMs: 0 });
-  });
-
-  it("deletes old changes five minutes after the start and every ten minutes, all that there are", async () => {
-    const { database, runUntil } = await startFeed();
-    database.old = 5;
-    await runUntil(299_000);
-    expect(database.pruned).toBe(0);
-    await runUntil(301_000);
-    expect(database.pruned).toBe(5);
-    await runUntil(902_000);
-    expect(database.pruned).toBe(6);
   });
 });

@@ -1,12 +1,19 @@
 import { expect, it } from "vitest";
 import type { Timers } from "../../src/lib/clock.ts";
+import { DomainError } from "../../src/lib/errors.ts";
 import { startRetention } from "../../src/lib/retention.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
-const HOUR_MS = 3_600_000;
+const MINUTES = 60_000;
 
-it("what is old is deleted every hour until it ends, also after an hour in which the database was away", async () => {
-  const due: { ms: number; run: () => void; isCancelled: boolean }[] = [];
+interface Timer {
+  readonly ms: number;
+  readonly run: () => void;
+  isCancelled: boolean;
+}
+
+function start(prune: () => Promise<boolean>) {
+  const due: Timer[] = [];
   const timers: Timers = {
     after(ms, run) {
       const timer = { ms, run, isCancelled: false };
@@ -17,20 +24,64 @@ it("what is old is deleted every hour until it ends, also after an hour in which
     },
     nextTurn: () => {},
   };
-  let pruned = 0;
   const log = recordingLog();
-  const prune = async () => {
-    pruned++;
-    if (pruned === 2) throw new Error("away");
-  };
   const end = startRetention({ what: "things", prune, timers, log });
-  for (let hour = 0; hour < 3; hour++) {
-    expect(due).toMatchObject([{ ms: HOUR_MS, isCancelled: false }]);
-    due.shift()!.run();
+  /** Runs the timer that is due, and returns after how long that was. */
+  const pass = () => {
+    const timer = due.shift()!;
+    timer.run();
+    return timer.ms;
+  };
+  return { due, log, end, pass };
+}
+
+it("what is old is deleted soon after the start and every ten minutes, all that there is", async () => {
+  let left = 5;
+  let portions = 0;
+  const { due, pass } = start(async () => {
+    portions++;
+    left = Math.max(0, left - 1);
+    return left > 0;
+  });
+  expect(portions).toBe(0);
+  expect(pass()).toBe(5 * MINUTES);
+  await expect.poll(() => due.length).toBe(1);
+  expect(portions).toBe(5);
+  expect(pass()).toBe(10 * MINUTES);
+  await expect.poll(() => due.length).toBe(1);
+  expect(portions).toBe(6);
+});
+
+it("a failure is logged with its reason, and tried again", async () => {
+  let calls = 0;
+  const { due, log, pass } = start(async () => {
+    if (++calls === 1) throw new DomainError("DATABASE_UNAVAILABLE", "away");
+    return false;
+  });
+  for (let n = 1; n <= 2; n++) {
+    pass();
     await expect.poll(() => due.length).toBe(1);
+    expect(calls).toBe(n);
   }
-  expect(pruned).toBe(3);
-  expect(log.lines).toMatchObject([{ level: "warn", message: "old things could not be deleted; trying again" }]);
+  const message = "old things could not be deleted; trying again in ten minutes";
+  expect(log.lines).toMatchObject([{ level: "warn", message, fields: { reason: "DATABASE_UNAVAILABLE" } }]);
+});
+
+it("ends between two portions, says nothing of one that was under way, and begins none", async () => {
+  const deleting = Promise.withResolvers<boolean>();
+  let calls = 0;
+  const { due, log, end, pass } = start(() => {
+    calls++;
+    return deleting.promise;
+  });
+  pass();
   end();
-  expect(due).toMatchObject([{ isCancelled: true }]);
+  deleting.reject(new Error("closed"));
+  await deleting.promise.catch(() => {});
+  await new Promise((resolve) => setImmediate(resolve));
+  expect({ calls, due, lines: log.lines }).toEqual({ calls: 1, due: [], lines: [] });
+
+  const waiting = start(async () => false);
+  waiting.end();
+  expect(waiting.due).toMatchObject([{ isCancelled: true }]);
 });

@@ -31,7 +31,7 @@ interface Answer<T> {
  * The network between one process and the database, and at its far end the statements of the shipped stores. Each way
  * takes its own time; a statement sees the snapshot of the moment at which it came.
  */
-export class DatabaseLink implements ChangeStore {
+export class DatabaseLink implements Omit<ChangeStore, "prune"> {
   isListening = false;
   /** How the network lets each lane through. */
   readonly lanes: Record<Lane, Reachability> = { feed: "answers", reads: "answers" };
@@ -121,10 +121,6 @@ export class DatabaseLink implements ChangeStore {
   async endedSessions(): Promise<readonly CommittedChange[]> {
     await this.read(() => undefined);
     return [];
-  }
-
-  async prune(): Promise<boolean> {
-    return false;
   }
 
   #notePoll({ hasGap, xmax }: Poll, incarnation: number): void {

@@ -1,0 +1,62 @@
+/** How much a run measures. */
+export interface Size {
+  readonly warmUpCalls: number;
+  /** Of the load under which CPU is measured: short, so that the rows of a round are of one moment. */
+  readonly rounds: number;
+  readonly leadSeconds: number;
+  readonly seconds: number;
+  /** Of the load at a fixed rate. */
+  readonly latencyRounds: number;
+  readonly latencyLeadSeconds: number;
+  readonly latencySeconds: number;
+  /** For the cold rows, all rounds together. */
+  readonly unseenKeys: number;
+  readonly limiterRounds: number;
+  readonly limiterCalls: number;
+  /** How many keys are in memory, one run each. */
+  readonly cachedKeys: readonly number[];
+}
+
+/** That all of it runs, and every answer is right. */
+export const QUICK: Size = {
+  warmUpCalls: 500,
+  rounds: 1,
+  leadSeconds: 0.1,
+  seconds: 0.3,
+  latencyRounds: 1,
+  latencyLeadSeconds: 0.1,
+  latencySeconds: 0.3,
+  unseenKeys: 60,
+  limiterRounds: 1,
+  limiterCalls: 5_000,
+  cachedKeys: [1_000, 20_000],
+};
+
+export const USUAL: Size = {
+  warmUpCalls: 5_000,
+  rounds: 3,
+  leadSeconds: 0.3,
+  seconds: 0.5,
+  latencyRounds: 3,
+  latencyLeadSeconds: 0.3,
+  latencySeconds: 0.7,
+  unseenKeys: 600,
+  limiterRounds: 5,
+  limiterCalls: 15_000,
+  cachedKeys: [1_000, 100_000, 1_000_000],
+};
+
+/** For figures that are kept. */
+export const FULL: Size = {
+  warmUpCalls: 10_000,
+  rounds: 5,
+  leadSeconds: 0.8,
+  seconds: 1,
+  latencyRounds: 7,
+  latencyLeadSeconds: 1,
+  latencySeconds: 1,
+  unseenKeys: 1_200,
+  limiterRounds: 9,
+  limiterCalls: 20_000,
+  cachedKeys: [1_000, 100_000, 1_000_000],
+};

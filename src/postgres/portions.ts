@@ -1,0 +1,27 @@
+import type { Database } from "./database.ts";
+
+/** Rows deleted by one statement, so that none is long. */
+export const PORTION = 5000;
+
+/**
+ * Deletes the oldest of those rows of a table whose time has passed by more than `keptMs`; not those that another process
+ * is deleting.
+ *
+ * @param column an indexed time
+ * @returns whether more are left
+ */
+export async function deleteOldest(
+  database: Database,
+  table: "audit_events" | "sessions",
+  column: string,
+  keptMs: number,
+): Promise<boolean> {
+  const deleted = await database.run(
+    `delete from ${table} where id in (
+       select id from ${table} where ${column} < ${database.now} - ?::float8 * interval '1 millisecond'
+       order by ${column} limit ${PORTION} for update skip locked
+     ) returning id`,
+    [keptMs],
+  );
+  return deleted.length === PORTION;
+}
