@@ -21,7 +21,7 @@ export const file_latchkey_v1_key: GenFile = /*@__PURE__*/
  * judges. The key itself is shown once, when it is issued or rotated.
  *
  * name, description, scopes, metadata, allowed_ips and allowed_methods have
- * together at most 16 KiB in UTF-8.
+ * together at most 12 KiB in UTF-8.
  *
  * @generated from message latchkey.v1.Key
  */
