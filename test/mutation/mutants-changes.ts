@@ -4,7 +4,7 @@ import { mutantsOf } from "./tested-mutant.ts";
 export const CHANGES_MUTANTS = [
   ...mutantsOf(
     "src/changes/record-cache.ts",
-    ["test/changes/record-cache.test.ts"],
+    ["test/changes/record-cache.test.ts", "test/changes/record-cache-outages.test.ts"],
     [
       {
         name: "records believed for a minute",

@@ -1,0 +1,146 @@
+import { describe, expect, it } from "vitest";
+import { DomainError } from "../../src/lib/errors.ts";
+import { pending, setUp } from "./thing-cache.ts";
+
+describe("RecordCache, in a process that stood still,", () => {
+  it("reads again what waited for seconds because this process stood still", async () => {
+    const { clock, cache, loading } = setUp();
+    const { load, resolve } = pending();
+    let reads = 0;
+    const early = cache.get("a", () => (reads++ === 0 ? load() : loading("new")()));
+    clock.advance(6000);
+    resolve({ value: "old", tags: [] });
+    expect((await early).record?.value).toBe("new");
+  });
+
+  it("takes a timeout that ran out while this process stood still for no outage", async () => {
+    const { clock, breaker, cache, loading } = setUp();
+    await cache.get("a", loading("old"));
+    clock.advance(5100);
+    const { load, reject } = pending();
+    let reads = 0;
+    const early = cache.get("a", () => (reads++ === 0 ? load() : loading("new")()));
+    clock.advance(6000);
+    reject(new DomainError("DATABASE_UNAVAILABLE", "away"));
+    expect((await early).record?.value).toBe("new");
+    expect(breaker.isOpen).toBe(false);
+  });
+
+  it("takes a failure for an outage, however long it took, where this process was slow but never stood still", async () => {
+    const { clock, turn, breaker, cache, loading } = setUp();
+    await cache.get("a", loading("old"));
+    clock.advance(5100);
+    const { load, reject } = pending();
+    let reads = 0;
+    const early = cache.get("a", () => {
+      reads++;
+      return load();
+    });
+    for (let n = 0; n < 5; n++) turn(80);
+    reject(new DomainError("DATABASE_UNAVAILABLE", "away"));
+    expect((await early).record?.value).toBe("old");
+    expect(reads).toBe(1);
+    expect(breaker.isOpen).toBe(true);
+  });
+
+  it("tries again once where this process stood still; the second failure is an outage", async () => {
+    const { clock, breaker, cache, loading } = setUp();
+    await cache.get("a", loading("old"));
+    clock.advance(5100);
+    let reads = 0;
+    const stalling = async () => {
+      if (++reads > 5) throw new Error("again and again");
+      clock.advance(400);
+      throw new DomainError("DATABASE_UNAVAILABLE", "away");
+    };
+    expect((await cache.get("a", stalling)).record?.value).toBe("old");
+    expect(reads).toBe(2);
+    expect(breaker.isOpen).toBe(true);
+  });
+
+  it("takes a failure for an outage where this process stood still before the read began", async () => {
+    const { clock, breaker, cache, loading } = setUp();
+    const busy = pending();
+    void cache.get("busy", busy.load);
+    await cache.get("a", loading("old"));
+    clock.advance(5100);
+    const { load, reject } = pending();
+    const early = cache.get("a", load);
+    clock.advance(50);
+    reject(new DomainError("DATABASE_UNAVAILABLE", "away"));
+    expect((await early).record?.value).toBe("old");
+    expect(breaker.isOpen).toBe(true);
+  });
+
+  it("tells who joined a read after a stall the same as who began it", async () => {
+    const { clock, turn, breaker, cache } = setUp();
+    const { load, reject } = pending();
+    let reads = 0;
+    const readTwice = async () => (reads++ === 0 ? load() : { value: "new", tags: [] });
+    const early = cache.get("a", readTwice);
+    clock.advance(400);
+    turn(0);
+    const joined = cache.get("a", readTwice);
+    reject(new DomainError("DATABASE_UNAVAILABLE", "away"));
+    expect([(await early).record?.value, (await joined).record?.value]).toEqual(["new", "new"]);
+    expect(breaker.isOpen).toBe(false);
+    expect(reads).toBe(2);
+  });
+});
+
+describe("RecordCache, without its database,", () => {
+  const away = async (): Promise<undefined> => {
+    throw new DomainError("DATABASE_UNAVAILABLE", "away");
+  };
+
+  it("serves stale while the database is away, with its true age, up to the bound and not beyond", async () => {
+    const { clock, breaker, cache, loading } = setUp(10, 60_000);
+    const { asOfMs } = await cache.get("a", loading("x"));
+    expect(cache.maxStalenessMs).toBe(5000);
+    clock.advance(10_000);
+    const stale = await cache.get("a", away);
+    expect(stale).toMatchObject({ record: { value: "x" }, asOfMs, source: "cache" });
+    expect(breaker.isOpen).toBe(true);
+    expect(cache.maxStalenessMs).toBe(65_000);
+    clock.advance(54_900);
+    expect((await cache.get("a", away)).record?.value).toBe("x");
+    clock.advance(200);
+    await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+  });
+
+  it("lets one read in 500 ms try a database that is away, and nobody wait for it who can be served", async () => {
+    const { clock, cache, loading } = setUp();
+    await cache.get("a", loading("x"));
+    clock.advance(10_000);
+    await cache.get("a", away);
+    let tries = 0;
+    const hanging = () => {
+      tries++;
+      return new Promise<undefined>(() => {});
+    };
+    for (let n = 0; n < 50; n++) expect((await cache.get("a", hanging)).record?.value).toBe("x");
+    expect(tries).toBe(0);
+    clock.advance(501);
+    for (let n = 0; n < 50; n++) expect((await cache.get("a", hanging)).record?.value).toBe("x");
+    expect(tries).toBe(1);
+    await expect(cache.get("unknown", hanging)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+  });
+
+  it("is as before once the database answers", async () => {
+    const { clock, breaker, cache, loading } = setUp();
+    await cache.get("a", loading("x"));
+    clock.advance(10_000);
+    await cache.get("a", away);
+    clock.advance(501);
+    await expect(cache.get("b", loading("y"))).resolves.toMatchObject({ record: { value: "y" } });
+    expect(breaker.isOpen).toBe(false);
+    expect((await cache.get("a", loading("z"))).record?.value).toBe("z");
+  });
+
+  it("serves nothing stale where that is switched off", async () => {
+    const { clock, cache, loading } = setUp(10, 0);
+    await cache.get("a", loading("x"));
+    clock.advance(5001);
+    await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+  });
+});

@@ -1,0 +1,36 @@
+/** A RecordCache of things that a test reads as it likes, in time that it moves. */
+import type { ChangeKind } from "../../src/changes/change.ts";
+import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
+import { RecordCache, type RecordCacheOptions } from "../../src/changes/record-cache.ts";
+import { Turns } from "../support/turns.ts";
+
+interface Thing {
+  readonly value: string;
+  readonly tags: readonly string[];
+}
+
+export function setUp(maxEntries = 10, staleOkMs = 60_000, bytes?: RecordCacheOptions<Thing>["bytes"]) {
+  const { clock, timers, turn } = new Turns();
+  const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
+  const breaker = new DatabaseBreaker(clock, timers);
+  const cache = new RecordCache<Thing>({
+    ...{ clock, feed, breaker, maxEntries, bytes, maxAbsent: 3, staleOkMs },
+    kinds: ["KEY", "SERVICE_CREDENTIAL"],
+    tagsOf: (thing) => thing.tags,
+  });
+  const change = (kind: ChangeKind, subjectId: string) => cache.apply({ kind, subjectId });
+  let loads = 0;
+  const loading =
+    (value: string | undefined, ...tags: string[]) =>
+    async () => {
+      loads++;
+      return value === undefined ? undefined : { value, tags };
+    };
+  return { clock, turn, feed, breaker, cache, change, loading, loads: () => loads };
+}
+
+/** A load that ends when the test says so. */
+export function pending() {
+  const { promise, resolve, reject } = Promise.withResolvers<Thing | undefined>();
+  return { load: () => promise, resolve, reject };
+}
