@@ -1,0 +1,170 @@
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BadRequestSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { checksum62 } from "../../src/lib/base62.ts";
+import { errorOf } from "../support/errors.ts";
+import { postJson } from "../support/post-json.ts";
+import { PASSWORD, type Person, startTestService, type TestService } from "../support/service.ts";
+
+/** Occurs in everything here that must not get into the log. */
+const CANARY = "canary";
+const STRONG = `${CANARY} ochre lantern waltz`;
+const UNKNOWN = "AAAAAAAAAAAAAAAA";
+const NOT_IDS = ["", "nonsense", `key_\0${UNKNOWN.slice(1)}`, "' or 1=1 --", CANARY.repeat(8000)];
+
+let service: TestService;
+let anyone: Client<typeof AuthService>;
+let admin: Client<typeof AdminService>;
+let person: Person;
+beforeAll(async () => {
+  service = await startTestService();
+  anyone = service.client(AuthService);
+  admin = service.client(AdminService, service.admin);
+  person = await service.newPerson();
+});
+afterAll(() => service?.[Symbol.asyncDispose]());
+
+/** What BadRequest says: each field with its reason. */
+async function violationsOf(call: Promise<unknown>): Promise<string[][]> {
+  const error = ConnectError.from(
+    await call.then(
+      () => new Error("the call succeeded"),
+      (reason: unknown) => reason,
+    ),
+  );
+  expect(error.code).toBe(Code.InvalidArgument);
+  const { fieldViolations } = error.findDetails(BadRequestSchema)[0]!;
+  return fieldViolations.map(({ field, reason }) => [field, reason]);
+}
+
+describe("Register", () => {
+  it.each([
+    "",
+    "nobody",
+    "@example.com",
+    "a@b@example.com",
+    " a@example.com",
+    "a@example.com\r\n",
+    "a\0@example.com",
+    "a\u200b@example.com",
+    "a@example.com.",
+    "a@localhost",
+    "a@127.0.0.1",
+    "a@[127.0.0.1]",
+    '"a b"@example.com',
+    "a@example.com,b@example.com",
+    `${"a".repeat(65)}@example.com`,
+    `a@${"b.".repeat(125)}com`,
+  ])("refuses the address %j", async (email) => {
+    expect((await errorOf(anyone.register({ email, password: STRONG }))).fields).toEqual(["email"]);
+  });
+
+  it("takes addresses for one only where ASCII case or the form of the domain differs", async () => {
+    const first = await anyone.register({ email: "mike@bücher.example", password: STRONG });
+    expect(first.user?.email).toBe("mike@xn--bcher-kva.example");
+    for (const email of ["MIKE@xn--bcher-kva.example", "mike@BÜCHER.example"]) {
+      expect(await errorOf(anyone.register({ email, password: STRONG }))).toMatchObject({ code: Code.AlreadyExists });
+    }
+    // Dotless i, dotted capital I and the Kelvin sign: Unicode's case mapping takes them for i and k.
+    for (const email of ["mıke@bücher.example", "mİke@bücher.example", "mi\u212ae@bücher.example"]) {
+      const { user } = await anyone.register({ email, password: STRONG });
+      expect(user?.id).not.toBe(first.user?.id);
+    }
+  });
+
+  it("makes one account of eight registrations at the same moment", async () => {
+    const request = { email: "once@example.com", password: STRONG };
+    const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => anyone.register(request)));
+    const refusals = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason.code] : []));
+    expect(refusals).toHaveLength(7);
+    // On a slow machine the last may have waited too long for a hash.
+    for (const code of refusals) expect([Code.AlreadyExists, Code.ResourceExhausted]).toContain(code);
+  });
+
+  it.each([
+    ["PASSWORD_TOO_SHORT", "ochre lantern."],
+    ["PASSWORD_TOO_SHORT", "e\u0301".repeat(14)],
+    ["PASSWORD_TOO_LONG", "é".repeat(257)],
+    ["PASSWORD_TOO_LONG", "x".repeat(60_000)],
+    ["PASSWORD_COMMON", "passwordpassword"],
+    ["PASSWORD_IS_EMAIL", "P@assword.Example.com"],
+    ["PASSWORD_MALFORMED", `${STRONG}\0`],
+    ["PASSWORD_MALFORMED", `${STRONG}\n`],
+  ])("says %s", async (reason, password) => {
+    const call = anyone.register({ email: "p@assword.example.com", password });
+    expect(await violationsOf(call)).toEqual([["password", reason]]);
+  });
+
+  it("names every fault at once", async () => {
+    const faulty = await errorOf(anyone.register({ email: "", password: "", displayName: "\u001b[2J" }));
+    expect(faulty.fields).toEqual(["email", "password", "display_name"]);
+  });
+});
+
+describe("Login", () => {
+  it("takes a password in any normal form of the same characters, and no compatible ones", async () => {
+    const email = "forms@example.com";
+    const password = `${CANARY} caf\u00e9 au lait`;
+    await anyone.register({ email, password });
+    expect((await anyone.login({ email, password: password.normalize("NFD") })).user?.email).toBe(email);
+    const compatible = await errorOf(anyone.login({ email, password: password.replace("c", "\uff43") }));
+    expect(compatible.reason).toBe("LOGIN_FAILED");
+  });
+
+  it("answers the same bytes for an unknown, a wrong, a disabled and an impossible account", async () => {
+    const disabled = await service.newPerson();
+    await admin.disableUser({ userId: disabled.user.id });
+    const tries = [
+      { email: "nobody@example.com", password: PASSWORD },
+      { email: person.email, password: STRONG },
+      { email: disabled.email, password: PASSWORD },
+      { email: "no address", password: PASSWORD },
+    ];
+    // One after the other: what waits too long for a hash is OVERLOADED.
+    const answers = [];
+    for (const body of tries) answers.push(await postJson(service.address, "AuthService/Login", JSON.stringify(body)));
+    expect(answers[0]?.status).toBe(401);
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+  });
+
+  it("names what can be neither address nor password", async () => {
+    expect((await errorOf(anyone.login({ email: "a\0", password: "b\0" }))).fields).toEqual(["email", "password"]);
+    const long = await errorOf(anyone.login({ email: "x".repeat(255), password: "x".repeat(5000) }));
+    expect(long.fields).toEqual(["email", "password"]);
+  });
+});
+
+describe("a refresh token", () => {
+  const checked = (text: string) => text + checksum62(text);
+
+  it("that is forged, with a good checksum, is refused, ends nothing and logs nobody out", async () => {
+    const { auth, tokens } = await service.newPerson();
+    const front = tokens.refreshToken.slice(0, -6);
+    const otherMac = front.slice(0, -1) + (front.endsWith("A") ? "B" : "A");
+    for (const forged of [front.replace("_1_", "_2_"), front.replace("_1_", "_999999999_"), otherMac].map(checked)) {
+      expect(await errorOf(anyone.refresh({ refreshToken: forged }))).toMatchObject({
+        reason: "REFRESH_TOKEN_INVALID",
+      });
+      await anyone.logout({ refreshToken: forged });
+    }
+    await auth.getCurrentUser({});
+    expect((await anyone.refresh({ refreshToken: tokens.refreshToken })).tokens?.accessToken).not.toBe("");
+  });
+
+  it("that is something else gets the one answer", async () => {
+    const { apiKey, person: owner } = await service.newKey();
+    const token = owner.tokens.refreshToken;
+    const answers = new Set<string>();
+    for (const refreshToken of [apiKey, `Bearer ${token}`, `${token} `, token.replace("_ref_", "_live_"), ...NOT_IDS]) {
+      answers.add(JSON.stringify(await errorOf(anyone.refresh({ refreshToken }))));
+    }
+    expect([...answers].map((answer) => JSON.parse(answer).reason)).toEqual(["REFRESH_TOKEN_INVALID"]);
+  });
+});
+
+it("nothing of all this was an error of the service's own, and nothing that was sent is in its log", () => {
+  expect(service.lines.filter(({ level }) => level === "error")).toEqual([]);
+  expect(JSON.stringify(service.lines)).not.toContain(CANARY);
+});
