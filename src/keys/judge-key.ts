@@ -47,7 +47,7 @@ export function judgeKey(record: KeyRecord, use: KeyUse, nowMs: number): Exclude
 }
 
 function isAllowedMethod(key: Key, method: string): boolean {
-  return key.allowedMethods.length === 0 || key.allowedMethods.some((glob) => matchesMethod(glob, method));
+  return key.allowedMethods.length === 0 || matchesMethod(key.allowedMethods, method);
 }
 
 /** A scope counts only while the owner's grant covers it still. */

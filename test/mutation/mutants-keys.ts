@@ -170,8 +170,8 @@ export const KEYS_MUTANTS = [
     [
       {
         name: "a glob matches whatever is below it",
-        search: "if (rest ? parts.length < wanted.length : parts.length !== wanted.length) return false;",
-        replacement: "if (parts.length < wanted.length) return false;",
+        search: "if (slash < 0) return at === segments.length - 1;",
+        replacement: "if (slash < 0) return true;",
         why: "/orders/* also admits /orders/1/refund",
       },
       {
@@ -194,19 +194,25 @@ export const KEYS_MUTANTS = [
       },
       {
         name: "dots with parameters matched",
-        search: 'part.replace(PARAMETERS, "")',
-        replacement: "part",
+        search: 'segment.replace(PARAMETERS, "")',
+        replacement: "segment",
         why: "/x/..;/a is /a for servers that cut parameters off",
       },
       {
         name: "a glob is a beginning",
-        search: "return g === glob.length;",
-        replacement: "return true;",
-        why: "a text that ends early matches",
+        search: " || !text.endsWith(glob.slice(lastStar + 1))",
+        replacement: "",
+        why: "a text that ends otherwise matches",
+      },
+      {
+        name: "what a glob ends with is found in what it begins with",
+        search: "if (end < firstStar || ",
+        replacement: "if (",
+        why: "/ab*ba admits /aba",
       },
       {
         name: "a leading slash does not matter",
-        search: 'if (glob.startsWith("/") !== method.startsWith("/")) return false;',
+        search: 'glob.startsWith("/") === isRooted && ',
         replacement: "",
         why: "a method of another protocol passes",
       },
