@@ -1,7 +1,7 @@
 import { DomainError } from "../lib/errors.ts";
 
-/** What a longer timeout is cut to (24 days), since a timer of Node's that is set beyond it fires at once. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+/** What a longer timeout is cut to, since a timer of Node's that is set to 2^31 ms (24.9 days) or more fires at once. */
+const MAX_TIMEOUT_MS = 24 * 86_400_000;
 
 const UNIT_MS: Readonly<Record<string, number>> = {
   H: 3_600_000,

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Deadlines } from "../../src/rpc/deadlines.ts";
+import { parseGrpcTimeout } from "../../src/rpc/timeout.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -58,4 +59,14 @@ test("timers go with their calls: at most one is left", () => {
   expect(vi.getTimerCount()).toBe(1000);
   for (const takeBack of taken) takeBack();
   expect(vi.getTimerCount()).toBeLessThanOrEqual(1);
+});
+
+test("the longest timeout that can be written is no short one", () => {
+  const { expired, add } = start();
+  vi.advanceTimersByTime(5);
+  add("a", parseGrpcTimeout("99999999H"));
+  vi.advanceTimersByTime(86_400_000);
+  expect(expired).toEqual([]);
+  vi.advanceTimersByTime(24 * 86_400_000);
+  expect(expired).toEqual(["a"]);
 });
