@@ -1,6 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import { Lru } from "../lib/lru.ts";
+import { ownText } from "../lib/text.ts";
 import type { Change, ChangeKind, Copy, FeedProof } from "./change.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
 import { RecentChanges } from "./recent-changes.ts";
@@ -232,8 +233,7 @@ export class RecordCache<R> implements Copy {
       (record) => {
         breaker.succeeded();
         const read = { record, readAtMs, position, changeCount };
-        // A text of its own: an id that was cut from a raw key would keep that whole key in memory.
-        const entry = record === undefined ? { ...read, subjectId: Buffer.from(subjectId).toString() } : read;
+        const entry = record === undefined ? { ...read, subjectId: ownText(subjectId) } : read;
         const isOvertaken = this.#changes.haveChanged(this.#tagsOf(entry), changeCount);
         this.#land(id, flight);
         if (!isOvertaken) this.#keep(id, entry);

@@ -6,6 +6,7 @@ import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
+import { ownText } from "../lib/text.ts";
 import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
 import { compileNetworks } from "./allowed-ips.ts";
 import { hasEnded, type Key, type KeyOwner, type KeySecretDigest, type KeyState } from "./key.ts";
@@ -39,12 +40,15 @@ export interface ShownKey {
   readonly latin1: string;
 }
 
-/** Where the record of one raw key is found. It holds no record: each question is answered by what is true then. */
+/**
+ * Where the record of one raw key is found. It holds no record, so that each question is answered by what is true then, and
+ * not the raw key either, so that it may be kept.
+ */
 export interface RecordLookup {
   /** From memory if it is fresh there, without any waiting. */
   fresh(): Loaded<KeyRecord> | undefined;
-  /** As KeyRecords.find. */
-  find(): Promise<Loaded<KeyRecord>>;
+  /** As KeyRecords.find. @param rawKey the same that this was made for */
+  find(rawKey: string): Promise<Loaded<KeyRecord>>;
 }
 
 /** A key's own limits as they apply now. */
@@ -120,18 +124,25 @@ export class KeyRecords {
    *         master key that this process lacks. Both say that the answer is not known, never that the key is bad.
    */
   find(rawKey: string, keyId: string): Promise<Loaded<KeyRecord>> {
-    return this.lookup(rawKey, keyId).find();
+    return this.#find(cacheId(rawKey), rawKey, keyId);
   }
 
   /** What `find` does, for who asks for the same raw key again and again. */
   lookup(rawKey: string, keyId: string): RecordLookup {
+    return this.#lookup(cacheId(rawKey), ownText(keyId));
+  }
+
+  #lookup(id: string, keyId: string): RecordLookup {
     const { cache } = this.#deps;
-    const id = cacheId(rawKey);
+    return { fresh: () => cache.fresh(id), find: (rawKey) => this.#find(id, rawKey, keyId) };
+  }
+
+  #find(id: string, rawKey: string, keyId: string): Promise<Loaded<KeyRecord>> {
     const load = async () => {
       const [found] = await this.#read([keyId]);
       return this.#match(rawKey, found);
     };
-    return { fresh: () => cache.fresh(id), find: () => cache.get(id, load, keyId) };
+    return this.#deps.cache.get(id, load, keyId);
   }
 
   /**

@@ -40,3 +40,8 @@ export function codePoints(text: string): number {
 function tooLong(field: string, rule: TextRule): Violation {
   return { field, description: `must have at most ${rule.max} characters` };
 }
+
+/** The same characters in a text of their own: one that was cut from a longer text, such as a raw key, keeps all of that. */
+export function ownText(text: string): string {
+  return Buffer.from(text).toString();
+}

@@ -35,7 +35,7 @@ interface Known {
   caller: Caller;
 }
 
-/** Credentials that came over one connection, by digest of the header: never what they say. */
+/** Credentials that came over one connection, by digest of the header: nothing here holds what they say. */
 type Remembered = Map<string, Known>;
 
 /**
@@ -77,7 +77,7 @@ export class CallerResolver {
   #service(known: Known, head: CallHead): Caller | Promise<Caller> {
     const fresh = known.lookup.fresh();
     if (fresh !== undefined) return this.#judge(known, fresh.record, head);
-    return known.lookup.find().then(({ record }) => this.#judge(known, record, head));
+    return known.lookup.find(tokenOf(head)).then(({ record }) => this.#judge(known, record, head));
   }
 
   /** State and expiry at every call; what else a record says, once. */
@@ -111,6 +111,11 @@ export class CallerResolver {
     }
     remembered.set(digest, known);
   }
+}
+
+/** Of a head that had one when it was remembered. */
+function tokenOf(head: CallHead): string {
+  return BEARER.exec(head.header("authorization")[0]!)![1]!;
 }
 
 function malformed(): DomainError {

@@ -3,28 +3,49 @@ import type { ServiceProcess } from "./service-process.ts";
 
 /** Bytes that are still in use after a garbage collection, of a service that was started with `--inspect`. */
 export async function heapBytes(service: ServiceProcess): Promise<number> {
+  await using inspector = await openInspector(service);
+  await inspector.command("HeapProfiler.collectGarbage");
+  return ((await inspector.command("Runtime.getHeapUsage")) as { usedSize: number }).usedSize;
+}
+
+/** All that is alive in it after a garbage collection, texts included, as V8 writes it down. */
+export async function heapSnapshot(service: ServiceProcess): Promise<string> {
+  await using inspector = await openInspector(service);
+  await inspector.command("HeapProfiler.collectGarbage");
+  await inspector.command("HeapProfiler.takeHeapSnapshot");
+  return inspector.chunks.join("");
+}
+
+async function openInspector(service: ServiceProcess) {
   const url = /ws:\/\/[\w.:/-]+/.exec(service.output())?.[0];
   if (url === undefined) throw new Error("the service was not started with --inspect");
   const socket = new WebSocket(url);
-  try {
-    await new Promise((resolve, reject) => {
-      socket.onopen = resolve;
-      socket.onerror = () => reject(new Error("no inspector there"));
-    });
-    await command(socket, 1, "HeapProfiler.collectGarbage");
-    return ((await command(socket, 2, "Runtime.getHeapUsage")) as { usedSize: number }).usedSize;
-  } finally {
-    socket.close();
-  }
-}
-
-function command(socket: WebSocket, id: number, method: string): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    socket.onclose = () => reject(new Error("the inspector is gone"));
-    socket.onmessage = ({ data }) => {
-      const answer = JSON.parse(String(data)) as { id?: number; result?: unknown };
-      if (answer.id === id) resolve(answer.result);
-    };
-    socket.send(JSON.stringify({ id, method }));
+  await new Promise((resolve, reject) => {
+    socket.onopen = resolve;
+    socket.onerror = () => reject(new Error("no inspector there"));
   });
+  const chunks: string[] = [];
+  const answers = new Map<number, (result: unknown) => void>();
+  const gone = Promise.withResolvers<never>();
+  gone.promise.catch(() => {});
+  socket.onclose = () => gone.reject(new Error("the inspector is gone"));
+  socket.onmessage = ({ data }) => {
+    const message = JSON.parse(String(data)) as { id?: number; result?: unknown; params?: { chunk?: string } };
+    if (message.params?.chunk !== undefined) chunks.push(message.params.chunk);
+    if (message.id !== undefined) answers.get(message.id)?.(message.result);
+  };
+  let last = 0;
+  return {
+    /** Of the snapshot that was taken. */
+    chunks: chunks as readonly string[],
+    command(method: string): Promise<unknown> {
+      const id = ++last;
+      const answer = new Promise((resolve) => answers.set(id, resolve));
+      socket.send(JSON.stringify({ id, method }));
+      return Promise.race([answer, gone.promise]);
+    },
+    async [Symbol.asyncDispose]() {
+      socket.close();
+    },
+  };
 }
