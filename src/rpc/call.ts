@@ -6,6 +6,7 @@
  *   unary-lane.ts    unary gRPC, the short way
  *   connect-lane.ts  everything else: Connect, gRPC-Web and gRPC through connect-node
  *   concerns.ts      what every call passes, whatever its lane: access, deadline, errors, log
+ *   call-room.ts     how much of it there may be at a time, and who gives way
  *   access.ts        who may call what
  *   caller.ts        from headers to a Caller
  *   errors.ts        from a reason to a gRPC status

@@ -2,9 +2,9 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { OldestFirst } from "../lib/oldest-first.ts";
 import type { Caller, CallHead } from "./call.ts";
 import { logCall, type Outcome } from "./call-log.ts";
+import { CallRoom } from "./call-room.ts";
 import { Deadlines } from "./deadlines.ts";
 import { amendCodecError, codeName, toConnectError, toDomainError } from "./errors.ts";
 import { LiveCall, type LiveCallDeps } from "./live-call.ts";
@@ -19,6 +19,8 @@ export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   checkAccess(rule: AccessRule, caller: Caller): void;
   /** Most calls at a time, streams included. Default 10,000. */
   readonly maxCalls?: number;
+  /** Most bytes of messages that have not come to their end. Default 64 MiB. */
+  readonly maxWaitingBytes?: number;
 }
 
 /** What measures calls. */
@@ -38,9 +40,8 @@ interface Concern {
 }
 
 const OK: Outcome = Object.freeze({ code: "OK" });
-const DEFAULT_MAX_CALLS = 10_000;
-/** Of all calls at a time, the part that streams open to anyone may be: they last as long as their client likes. */
-const STRANGERS_STREAMS_PART = 0.1;
+const MAX_CALLS = 10_000;
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 /** How long streams have to say their last word when the process goes away. */
 const STREAM_GRACE_MS = 250;
 
@@ -48,26 +49,25 @@ const STREAM_GRACE_MS = 250;
  * What stands between a lane and the handlers. Every lane is given one and the same `Concerns` and has no other way to
  * a handler, so that no concern can be given to one lane alone.
  *
- * A lane calls `begin` and `admit` with the headers alone, then `perform`, `run` or `performStream` with the message, or
+ * A lane calls `begin` and `admit` with the headers alone, `hold` for what comes of the message, then `perform`, `run` or `performStream` with the message, or
  * `fail` if there is none to perform. All errors that come out are ready for the wire.
  */
 export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;
-  readonly #live = new Set<LiveCall>();
-  /** Unary calls whose message has not come. */
-  readonly #waiting = new OldestFirst<LiveCall>();
-  #strangersStreams = 0;
+  readonly #room: CallRoom;
   #draining = false;
 
   constructor(deps: ConcernsDeps) {
     this.#deps = { ...deps, deadlines: new Deadlines() };
+    const { maxCalls = MAX_CALLS, maxWaitingBytes = MAX_WAITING_BYTES } = deps;
+    this.#room = new CallRoom({ maxCalls, maxWaitingBytes });
   }
 
   /** The one ordered list. */
   readonly #concerns: readonly Concern[] = [
     { leave: (call, outcome, ms) => logCall(this.#deps.log, call, outcome, ms) },
     { leave: (call, outcome, ms) => this.#deps.observer?.finished(call.method, outcome.code, ms) },
-    { enter: (call) => this.#makeRoom(call), leave: (call) => this.#leaveRoom(call) },
+    { enter: (call) => this.#makeRoom(call), leave: (call) => this.#room.leave(call) },
     { enter: (call) => call.startTimer(), leave: (call) => call.stopTimer() },
     { enter: (call) => this.#identify(call), again: true },
     { enter: (call) => this.#deps.checkAccess(call.route.rule, call.caller), again: true },
@@ -91,6 +91,11 @@ export class Concerns {
     }
   }
 
+  /** A piece of the call's message has come. Where too much of unfinished ones is held the oldest of their calls end. */
+  hold(call: LiveCall, bytes: number): void {
+    this.#room.hold(call, bytes);
+  }
+
   /** Runs the handler of an admitted unary call. Settles soon after the deadline even if the handler never does. */
   async perform(call: LiveCall, request: unknown): Promise<unknown> {
     try {
@@ -107,7 +112,7 @@ export class Concerns {
   run(call: LiveCall, request: unknown): unknown {
     // The client may have gone while its message was read.
     if (call.failure !== undefined) throw call.failure;
-    this.#waiting.delete(call);
+    this.#room.settle(call);
     const response = (call.route as UnaryRoute).handler(request, call);
     if (response instanceof Promise) return response.then((settled) => this.#succeed(call, settled));
     return this.#succeed(call, response);
@@ -159,7 +164,7 @@ export class Concerns {
 
   /** Calls in flight, streams included. */
   get inFlight(): number {
-    return this.#live.size;
+    return this.#room.calls.size;
   }
 
   /** The process is going away: streams end, after a moment for their last word; unary calls go on. */
@@ -175,39 +180,12 @@ export class Concerns {
   }
 
   #abortAll(kind: Route["kind"]): void {
-    for (const call of this.#live) if (call.route.kind === kind) call.abort(shuttingDown());
+    for (const call of this.#room.calls) if (call.route.kind === kind) call.abort(shuttingDown());
   }
 
   #makeRoom(call: LiveCall): void {
     if (this.#draining && call.route.kind === "stream") throw shuttingDown();
-    const maxCalls = this.#deps.maxCalls ?? DEFAULT_MAX_CALLS;
-    if (isStrangersStream(call)) {
-      if (this.#strangersStreams >= maxCalls * STRANGERS_STREAMS_PART) throw tooManyCalls();
-      this.#strangersStreams++;
-      call.isCounted = true;
-    }
-    if (this.#live.size >= maxCalls && !this.#giveWay()) throw tooManyCalls();
-    this.#live.add(call);
-    if (call.route.kind === "unary") this.#waiting.add(call);
-  }
-
-  /**
-   * Ends the unary call that has waited longest for its message: a client sends that within milliseconds, and whoever
-   * only opens calls must not take the room of those who mean them. False if every call has its message.
-   */
-  #giveWay(): boolean {
-    const call = this.#waiting.oldest;
-    if (call === undefined) return false;
-    this.#waiting.delete(call);
-    this.#live.delete(call);
-    call.abort(tooManyCalls());
-    return true;
-  }
-
-  #leaveRoom(call: LiveCall): void {
-    this.#live.delete(call);
-    this.#waiting.delete(call);
-    if (call.isCounted) this.#strangersStreams--;
+    this.#room.enter(call);
   }
 
   /** Waits only where a concern has to: most calls pass all of them at once. */
@@ -261,14 +239,6 @@ export class Concerns {
   #elapsedMs(call: LiveCall): number {
     return this.#deps.clock.monotonicMs() - call.startedAtMs;
   }
-}
-
-function isStrangersStream({ route }: LiveCall): boolean {
-  return route.kind === "stream" && route.rule === "anyone";
-}
-
-function tooManyCalls(): DomainError {
-  return new DomainError("OVERLOADED", "too many calls at a time", { retryAfterMs: 1000 });
 }
 
 function cancelled(): DomainError {

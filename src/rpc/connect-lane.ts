@@ -197,10 +197,16 @@ async function serve(
 
 /** Connect reads nothing before its gate has begun the call. */
 async function* readBody(concerns: Concerns, exchange: Exchange): AsyncGenerator<Uint8Array> {
+  const call = exchange.call!;
   try {
-    yield* bodyOf(exchange.request, (work) => exchange.call!.race(work));
+    for await (const piece of bodyOf(exchange.request, (work) => call.race(work))) {
+      concerns.hold(call, piece.length);
+      if (call.failure !== undefined) throw call.failure;
+      // A copy, since Connect collects pieces: one that is part of what was read for others too would keep all of that.
+      yield new Uint8Array(piece);
+    }
   } catch (error) {
-    throw concerns.fail(exchange.call!, error);
+    throw concerns.fail(call, error);
   }
 }
 

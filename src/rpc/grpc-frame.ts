@@ -38,7 +38,6 @@ export class FrameReader {
    *         is compressed though the call has no encoding, UNIMPLEMENTED for the first byte of a second one
    */
   push(piece: Uint8Array): void {
-    // Nearly always all of the message comes in one piece, which is then used as it is.
     if (this.#bytes === undefined) this.#bytes = piece;
     else this.#append(this.#bytes, piece);
     this.#length += piece.length;
@@ -46,6 +45,9 @@ export class FrameReader {
     if (end > PREFIX_BYTES + this.#maxBytes) throw codecError("RESOURCE_EXHAUSTED");
     if (this.#length > 0 && (this.#bytes[0]! & COMPRESSED) !== 0) throw codecError("INTERNAL");
     if (this.#length > end) throw codecError("UNIMPLEMENTED");
+    // Nearly always all of the message comes in one piece, which is used as it is. One that has to wait is copied, since it
+    // may be part of what was read for others too, and would keep all of that.
+    if (this.#bytes === piece && this.#length < end) this.#bytes = new Uint8Array(piece);
   }
 
   /**

@@ -145,6 +145,7 @@ class Http2Exchange implements UnaryWire, Answered {
   push(piece: Buffer): void {
     try {
       this.#reader?.push(piece);
+      this.#call?.hold(piece.length);
     } catch (error) {
       this.#call?.fail(error);
     }

@@ -33,6 +33,8 @@ export class LiveCall implements Call, Expiring, Listed {
   isListed = false;
   older: Listed | undefined;
   newer: Listed | undefined;
+  /** What has come of a message that has not come to its end. */
+  waitingBytes = 0;
   /** Counts as one of the streams that are open to anyone. */
   isCounted = false;
   /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */

@@ -31,7 +31,7 @@ export interface Answer {
 
 /** The wire of one call. */
 export interface UnaryWire {
-  /** Starts to read the one message: `UnaryCall.receive` follows, or `fail` with what `codecError` makes. */
+  /** Starts to read the one message: `UnaryCall.hold` for each piece and then `receive` follow, or `fail` with what `codecError` makes. */
   read(maxBytes: number): void;
   /** Writes the answer, unless the client is gone. Called once. */
   answer(answer: Answer): void;
@@ -111,6 +111,11 @@ export class UnaryCall implements AbortListener {
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** A piece of the message has come, of so many bytes. */
+  hold(bytes: number): void {
+    this.#concerns.hold(this.#call, bytes);
   }
 
   /** The message has come. */

@@ -82,6 +82,31 @@ describe("a call whose message does not come", () => {
     expect(wire.finished.slice(4)).toEqual(Array(2).fill(["AuthService.Login", "OK"]));
   });
 
+  test("gives way by its bytes too: what half has come of many does not fill the memory", async () => {
+    const deps = { maxWaitingBytes: 13_000 };
+    const { auth } = await start({ auth: { login: async () => ({}) }, deps });
+    using slow = await connectRaw(wire.port);
+    // An unknown field fills the message: tag 15 and two bytes of length.
+    const message = grpcMessage(Buffer.concat([Buffer.from([0x7a, 0xc0, 0x3e]), Buffer.alloc(8000)]));
+    const [half, rest] = [message.subarray(0, 4500), message.subarray(4500)];
+    const sendHalf = (id: number) =>
+      slow.send(Buffer.concat([frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN)), frame(DATA, 0, id, half)]));
+    for (const id of [1, 3]) await sendHalf(id);
+    await until(() => wire.server.callsInFlight === 2);
+    await expect(auth.login({})).resolves.toBeDefined();
+    await sendHalf(5);
+    await until(() => wire.finished.length === 2);
+    expect(wire.finished[1]).toEqual(["AuthService.Login", "RESOURCE_EXHAUSTED"]);
+    for (const id of [3, 5]) await slow.send(frame(DATA, END_STREAM, id, rest));
+    await until(() => wire.finished.length === 4);
+    expect(wire.finished.slice(2)).toEqual(Array(2).fill(["AuthService.Login", "OK"]));
+    // What has ended counts no more.
+    for (const id of [7, 9]) await sendHalf(id);
+    await until(() => wire.server.callsInFlight === 2);
+    await expect(auth.login({ email: "x".repeat(1000) })).resolves.toBeDefined();
+    expect(wire.server.callsInFlight).toBe(2);
+  });
+
   test("is refused while all others have theirs", async () => {
     const gate = Promise.withResolvers<void>();
     let running = 0;
