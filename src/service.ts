@@ -169,7 +169,7 @@ function createServer(
       clientIp: (head) => clientIp(head, trusted),
       jwks: () => room.signingKeys.jwks(),
     },
-    bindingsOf(room, { ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches() }),
+    bindingsOf(room, { ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches(), timers: systemTimers }),
     { ...config.listen, ...config, plaintext: config.tls === undefined || config.plaintextBesideTls, unaryLane },
   );
 }

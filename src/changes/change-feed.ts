@@ -20,6 +20,7 @@ export interface ChangeFeedDeps {
 /** Where a reader of the feed stands: all that the snapshot sees has been read. */
 export interface Cursor {
   readonly epoch: Epoch;
+  readonly serverStart: string;
   readonly snapshot: string;
 }
 
@@ -167,7 +168,7 @@ export class ChangeFeed {
     // What was read before the first poll may have changed before it, and no poll will tell.
     const resync = this.#cursor === undefined || this.#hasLostHistory(poll);
     databaseClock.observe(poll.databaseMs, sentAtMs);
-    this.#cursor = { epoch: poll.epoch, snapshot: poll.snapshot };
+    this.#cursor = { epoch: poll.epoch, serverStart: poll.serverStart, snapshot: poll.snapshot };
     this.#xmax = poll.xmax;
     if (resync) bus.clear();
     else bus.publish(poll.changes);

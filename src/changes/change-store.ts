@@ -9,6 +9,11 @@ export interface Epoch {
 /** What one statement saw of the log of changes. */
 export interface Poll {
   readonly epoch: Epoch;
+  /**
+   * When the server was started, in digits that compare for being the same. An old disk that was put back goes on in the
+   * epoch that it had, and shows in this alone to who comes back after as many transactions as were lost.
+   */
+  readonly serverStart: string;
   /** Text of the snapshot that the statement ran in: what the next poll begins from. */
   readonly snapshot: string;
   /** All changes of lower position are visible in the snapshot. */
@@ -62,8 +67,15 @@ export interface ChangeStore {
   listen(onSignal: () => void): () => void;
   /** Whether signals arrive at the moment. While they don't, polls come more often. */
   readonly isListening: boolean;
-  /** Sessions that ended within the last `withinMs`, as changes. */
-  endedSessions(withinMs: number): Promise<readonly CommittedChange[]>;
+  /**
+   * Sessions that ended within the last `withinMs`, as changes, in the order of their ends: at most `limit` of those
+   * behind `after`, or of all.
+   */
+  endedSessions(
+    withinMs: number,
+    limit: number,
+    after: CommittedChange | undefined,
+  ): Promise<readonly CommittedChange[]>;
   /** Deletes some of the changes older than `olderThanMs`, and remembers up to where. @returns whether more are left */
   prune(olderThanMs: number): Promise<boolean>;
 }

@@ -1,3 +1,4 @@
+import type { Timers } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import { SharedReads } from "../lib/shared-reads.ts";
 import type { CommittedChange } from "./change.ts";
@@ -13,11 +14,14 @@ const MAX_WAITING_STEPS = 64;
 /** More than one step brings, so that none cuts those who keep up. */
 const MAX_WAITING_CHANGES = 2 * MAX_CHANGES_PER_POLL;
 const CHANGES_PER_MESSAGE = 1000;
+/** Between two messages to one watcher: what comes meanwhile is one message. Telling a thousand costs more than a poll. */
+const REST_MS = 100;
 
 export interface WatchChangesDeps {
   readonly feed: Pick<ChangeFeed, "subscribe" | "cursor" | "position">;
   readonly store: Pick<ChangeStore, "catchUp" | "endedSessions">;
   readonly databaseClock: DatabaseClock;
+  readonly timers: Timers;
   /** Life of an access token: sessions that ended within it may still have one that verifies. */
   readonly accessTokenMs: number;
   /** Those of this process. */
@@ -61,18 +65,20 @@ export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): 
   if (deps.watches.running >= MAX_WATCHES)
     throw new DomainError("OVERLOADED", "too many watches", { retryAfterMs: 1000 });
   deps.watches.running++;
-  const queue = new StepQueue(input.signal);
+  const queue = new StepQueue(deps.timers, input.signal);
   const unsubscribe = deps.feed.subscribe((step) => queue.push(step));
   try {
     yield* catchUp(deps, since, queue);
     for (;;) {
-      const step = await queue.shift();
+      queue.rest();
+      const step = await queue.take();
       if (step === undefined) return;
       if (step.resync) yield* startAnew(deps, step);
       else yield* split(step);
     }
   } finally {
     unsubscribe();
+    queue.close();
     deps.watches.running--;
   }
 }
@@ -88,16 +94,20 @@ async function* catchUp(
   // A standby may be behind: what it shows must not become anybody's cursor.
   if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
   const step: FeedStep = {
-    cursor: { epoch: poll.epoch, snapshot: poll.snapshot },
+    cursor: { epoch: poll.epoch, serverStart: poll.serverStart, snapshot: poll.snapshot },
     changes: poll.changes,
     resync: false,
     asOfMs: poll.databaseMs,
     position: poll.xmin,
   };
   if (since === undefined) yield* startAnew(deps, step);
-  else if (isForeign || poll.hasGap || !isSame(since.epoch, poll.epoch) || poll.xmax < xmaxOf(since))
-    yield* startAnew(deps, { ...step, resync: true });
+  else if (isForeign || poll.hasGap || isOfOtherServer(since, poll)) yield* startAnew(deps, { ...step, resync: true });
   else yield* split(step);
+}
+
+/** Also one that was started anew: whether it goes on from where it was, or from an old disk, can't be told. */
+function isOfOtherServer(since: Cursor, poll: Poll): boolean {
+  return !isSame(since.epoch, poll.epoch) || since.serverStart !== poll.serverStart || poll.xmax < xmaxOf(since);
 }
 
 /**
@@ -120,23 +130,41 @@ function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undef
   );
 }
 
-/** A client that keeps access tokens valid by their signature must know which sessions have ended already. */
+/**
+ * A client that keeps access tokens valid by their signature must know which sessions have ended already. They are read as
+ * it takes them: nobody's memory holds all that there are.
+ */
 async function* startAnew(deps: WatchChangesDeps, step: FeedStep): AsyncGenerator<WatchMessage> {
   const { store, watches, accessTokenMs } = deps;
-  const changes = await watches.reads.read("ended sessions", () => store.endedSessions(accessTokenMs));
-  yield* split({ ...step, changes: [...changes] });
+  let { resync } = step;
+  let after: CommittedChange | undefined;
+  for (;;) {
+    const from = after;
+    const what = `ended sessions after ${from?.changedAtMs} ${from?.subjectId}`;
+    const ended = await watches.reads.read(what, () => store.endedSessions(accessTokenMs, CHANGES_PER_MESSAGE, from));
+    if (ended.length < CHANGES_PER_MESSAGE) return yield whole({ ...step, changes: ended, resync });
+    yield part(ended, resync);
+    resync = false;
+    after = ended.at(-1);
+  }
 }
 
 /** Large steps go in parts; only the last one carries the new cursor, so that a client cut in between loses nothing. */
 function* split(step: FeedStep): Generator<WatchMessage> {
-  const { changes, resync, asOfMs, position } = step;
-  const cursor = cursorText(step.cursor);
-  for (let from = 0; from + CHANGES_PER_MESSAGE < changes.length; from += CHANGES_PER_MESSAGE) {
-    const part = changes.slice(from, from + CHANGES_PER_MESSAGE);
-    yield { cursor: "", changes: part, resync: resync && from === 0, asOfMs: 0, position: 0n };
+  const { changes } = step;
+  let from = 0;
+  for (; from + CHANGES_PER_MESSAGE < changes.length; from += CHANGES_PER_MESSAGE) {
+    yield part(changes.slice(from, from + CHANGES_PER_MESSAGE), false);
   }
-  const last = Math.max(0, Math.ceil(changes.length / CHANGES_PER_MESSAGE) - 1) * CHANGES_PER_MESSAGE;
-  yield { cursor, changes: changes.slice(last), resync: resync && last === 0, asOfMs, position };
+  yield whole({ ...step, changes: changes.slice(from) });
+}
+
+function part(changes: readonly CommittedChange[], resync: boolean): WatchMessage {
+  return { cursor: "", changes, resync, asOfMs: 0, position: 0n };
+}
+
+function whole(step: FeedStep): WatchMessage {
+  return { ...step, cursor: cursorText(step.cursor) };
 }
 
 function isSame(a: Epoch, b: Epoch): boolean {
@@ -151,12 +179,16 @@ function xmaxOf({ snapshot }: Cursor): bigint {
 /** Steps that a watcher has not been told of. */
 class StepQueue {
   readonly #steps: FeedStep[] = [];
+  readonly #timers: Timers;
   readonly #signal: AbortSignal;
   #waiting = 0;
   #isCut = false;
+  #isResting = false;
   #wake: () => void = () => {};
+  #cancelRest: () => void = () => {};
 
-  constructor(signal: AbortSignal) {
+  constructor(timers: Timers, signal: AbortSignal) {
+    this.#timers = timers;
     this.#signal = signal;
     signal.addEventListener("abort", () => this.#wake(), { once: true });
   }
@@ -178,9 +210,22 @@ class StepQueue {
     this.#waiting = 0;
   }
 
-  /** The next step; undefined once the watch was given up. @throws OVERLOADED if it was cut */
-  async shift(): Promise<FeedStep | undefined> {
-    while (this.#steps.length === 0 && !this.#isCut && !this.#signal.aborted) {
+  /** Takes nothing for a moment. */
+  rest(): void {
+    this.#isResting = true;
+    this.#cancelRest = this.#timers.after(REST_MS, () => {
+      this.#isResting = false;
+      this.#wake();
+    });
+  }
+
+  close(): void {
+    this.#cancelRest();
+  }
+
+  /** All that has come, as one step; undefined once the watch was given up. @throws OVERLOADED if it was cut */
+  async take(): Promise<FeedStep | undefined> {
+    while ((this.#steps.length === 0 || this.#isResting) && !this.#isCut && !this.#signal.aborted) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -191,8 +236,10 @@ class StepQueue {
       });
     }
     if (this.#signal.aborted) return undefined;
-    const step = this.#steps.shift()!;
-    this.#waiting -= step.changes.length;
-    return step;
+    // A resync is told by itself, with other changes than those of its step.
+    const steps = this.#steps.splice(0, this.#steps[0]!.resync ? 1 : this.#steps.length);
+    const changes = steps.length === 1 ? steps[0]!.changes : steps.flatMap((step) => step.changes);
+    this.#waiting -= changes.length;
+    return { ...steps.at(-1)!, changes };
   }
 }

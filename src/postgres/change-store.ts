@@ -31,8 +31,8 @@ export class EmbeddedChangeStore implements ChangeStore {
     return this.#database.listen(onSignal);
   }
 
-  endedSessions(withinMs: number): Promise<readonly CommittedChange[]> {
-    return endedSessions(this.#database, withinMs);
+  endedSessions(...input: Parameters<ChangeStore["endedSessions"]>): Promise<readonly CommittedChange[]> {
+    return endedSessions(this.#database, ...input);
   }
 
   prune(olderThanMs: number): Promise<boolean> {
@@ -86,8 +86,8 @@ export class PostgresChangeStore implements ChangeStore {
     };
   }
 
-  endedSessions(withinMs: number): Promise<readonly CommittedChange[]> {
-    return endedSessions(this.#database, withinMs);
+  endedSessions(...input: Parameters<ChangeStore["endedSessions"]>): Promise<readonly CommittedChange[]> {
+    return endedSessions(this.#database, ...input);
   }
 
   prune(olderThanMs: number): Promise<boolean> {
@@ -173,6 +173,7 @@ function pollSql(now: string, parameter: "?" | "$1"): string {
   return `select s.now::text as snapshot, pg_snapshot_xmin(s.now)::text as xmin, pg_snapshot_xmax(s.now)::text as xmax,
       ${ms(now)} as now_ms, pg_is_in_recovery() as in_recovery,
       (select system_identifier::text from pg_control_system()) as system_id,
+      (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text as server_start,
       case when pg_is_in_recovery() then 0
            else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end as timeline,
       coalesce((
@@ -195,6 +196,7 @@ function toPoll(row: Row): Poll {
   const hasGap = (row.has_gap as boolean) || changes.length > MAX_CHANGES_PER_POLL;
   return {
     epoch: { systemId: row.system_id as string, timeline: row.timeline as number },
+    serverStart: row.server_start as string,
     snapshot: row.snapshot as string,
     xmin: BigInt(row.xmin as string),
     xmax: BigInt(row.xmax as string),
@@ -216,16 +218,24 @@ function toChanges(rows: readonly ChangeColumns[]): CommittedChange[] {
   }));
 }
 
-async function endedSessions(database: Database, withinMs: number): Promise<readonly CommittedChange[]> {
+async function endedSessions(
+  database: Database,
+  withinMs: number,
+  limit: number,
+  after: CommittedChange | undefined,
+): Promise<readonly CommittedChange[]> {
+  const [behind, parameters] =
+    after === undefined
+      ? [`ended_at > ${database.now} - ?::float8 * interval '1 millisecond'`, [withinMs]]
+      : ["(ended_at, id) > (?::timestamptz, ?)", [new Date(after.changedAtMs).toISOString(), after.subjectId]];
   const rows = await database.run(
-    `select id, ${ms("ended_at")} as ended_ms from sessions
-     where ended_at > ${database.now} - ?::float8 * interval '1 millisecond' order by ended_at`,
-    [withinMs],
+    `select id, ${ms("ended_at")} as ended_ms from sessions where ${behind} order by ended_at, id limit ?::int`,
+    [...parameters, limit],
   );
   return rows.map((row) => ({
     kind: "SESSION" as const,
     subjectId: row.id as string,
-    changedAtMs: row.ended_ms as number,
+    changedAtMs: Math.round(row.ended_ms as number),
     position: 0n,
   }));
 }

@@ -10,6 +10,7 @@ import { recordingLog } from "../support/recording-log.ts";
 
 const EMPTY: Poll = {
   epoch: { systemId: "7", timeline: 1 },
+  serverStart: "1",
   snapshot: "10:10:",
   xmin: 10n,
   xmax: 10n,

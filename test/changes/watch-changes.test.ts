@@ -5,11 +5,12 @@ import { MAX_CHANGES_PER_POLL, type Poll } from "../../src/changes/change-store.
 import { cursorText } from "../../src/changes/cursor-text.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { Watches, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
+import type { Timers } from "../../src/lib/clock.ts";
 import { ShiftedClock } from "../support/shifted-clock.ts";
 
 const EPOCH = { systemId: "7", timeline: 1 };
 const POLL: Poll = {
-  epoch: EPOCH,
+  ...{ epoch: EPOCH, serverStart: "1" },
   snapshot: "20:20:",
   xmin: 20n,
   xmax: 20n,
@@ -18,7 +19,7 @@ const POLL: Poll = {
   hasGap: false,
   changes: [],
 };
-const CURSOR = cursorText({ epoch: EPOCH, snapshot: "10:10:" });
+const CURSOR = cursorText({ epoch: EPOCH, serverStart: "1", snapshot: "10:10:" });
 const ENDED: CommittedChange = { kind: "SESSION", subjectId: "ses_ended", changedAtMs: 0, position: 0n };
 const ACCESS_TOKEN_MS = 900_000;
 
@@ -28,14 +29,23 @@ function changes(count: number): CommittedChange[] {
   }));
 }
 
-function setUp(poll: Poll = POLL) {
+/** Nobody rests. */
+const RESTLESS: Timers = {
+  after: (_ms, run) => {
+    queueMicrotask(run);
+    return () => {};
+  },
+  nextTurn: () => {},
+};
+
+function setUp(poll: Poll = POLL, timers = RESTLESS) {
   const subscribers = new Set<(step: FeedStep) => void>();
   const asked: (string | undefined)[] = [];
-  const database = { poll, reads: Promise.resolve(), endedSessionsRead: 0 };
+  const database = { poll, reads: Promise.resolve(), ended: [ENDED], endedSessionsRead: 0 };
   const watches = new Watches();
   const deps = {
     feed: {
-      cursor: { epoch: EPOCH, snapshot: "19:19:" },
+      cursor: { epoch: EPOCH, serverStart: "1", snapshot: "19:19:" },
       position: 19n,
       subscribe: (tell: (step: FeedStep) => void) => {
         subscribers.add(tell);
@@ -48,18 +58,20 @@ function setUp(poll: Poll = POLL) {
         await database.reads;
         return database.poll;
       },
-      endedSessions: async (withinMs: number) => {
+      endedSessions: async (withinMs: number, limit: number, after: CommittedChange | undefined) => {
         expect(withinMs).toBe(ACCESS_TOKEN_MS);
         database.endedSessionsRead++;
-        return [ENDED];
+        const from = after === undefined ? 0 : database.ended.indexOf(after) + 1;
+        return database.ended.slice(from, from + limit);
       },
     },
+    timers,
     databaseClock: new DatabaseClock(new ShiftedClock()),
     accessTokenMs: ACCESS_TOKEN_MS,
     watches,
   };
   const tell = (step: Partial<FeedStep>) => {
-    const cursor = { epoch: EPOCH, snapshot: "30:30:" };
+    const cursor = { epoch: EPOCH, serverStart: "1", snapshot: "30:30:" };
     const whole = { cursor, changes: [], resync: false, asOfMs: 0, position: 30n, ...step };
     for (const each of subscribers) each(whole);
   };
@@ -81,6 +93,7 @@ describe("watchChanges", () => {
   it.each<[what: string, poll: Partial<Poll>]>([
     ["changes are missing since", { hasGap: true }],
     ["the history is another", { epoch: { ...EPOCH, timeline: 2 } }],
+    ["the server was started anew", { serverStart: "2" }],
     ["the cluster is another", { epoch: { ...EPOCH, systemId: "8" } }],
     ["the cursor is ahead", { xmax: 9n }],
   ])("sends resync and the sessions that ended to a client for whom %s", async (_what, poll) => {
@@ -96,9 +109,31 @@ describe("watchChanges", () => {
     expect(await next(open)).toMatchObject({ changes: [ENDED], resync: true, position: 30n });
   });
 
+  it.each([
+    [999, [999]],
+    [1000, [1000, 0]],
+    [2500, [1000, 1000, 500]],
+  ])(
+    "tells of %d sessions that ended as they are taken, in parts of which the last has the cursor",
+    async (count, parts) => {
+      const { database, watch } = setUp({ ...POLL, hasGap: true });
+      database.ended = changes(count);
+      const open = watch(CURSOR);
+      const told: WatchMessage[] = [];
+      for (const [at] of parts.entries()) {
+        told.push(await next(open));
+        expect(database.endedSessionsRead, "no more is read than was asked for").toBe(at + 1);
+      }
+      expect(told.map((message) => message.changes.length)).toEqual(parts);
+      expect(told.flatMap((message) => message.changes)).toEqual(database.ended);
+      expect(told.map((message) => message.cursor !== "")).toEqual(parts.map((_, at) => at === parts.length - 1));
+      expect(told.map((message) => message.resync)).toEqual(parts.map((_, at) => at === 0));
+    },
+  );
+
   it("does not look for the snapshot of another history", async () => {
     const { asked, watch } = setUp();
-    const foreign = cursorText({ epoch: { systemId: "8", timeline: 1 }, snapshot: "1:1:" });
+    const foreign = cursorText({ epoch: { systemId: "8", timeline: 1 }, serverStart: "1", snapshot: "1:1:" });
     expect(await next(watch(foreign))).toMatchObject({ resync: true });
     expect(asked).toEqual([undefined]);
   });
@@ -106,7 +141,9 @@ describe("watchChanges", () => {
   it("sends resync to a client who is ahead of this process: it was told of a failover by another one", async () => {
     const after = { ...EPOCH, timeline: 2 };
     const { watch } = setUp({ ...POLL, epoch: after });
-    expect(await next(watch(cursorText({ epoch: after, snapshot: "10:10:" })))).toMatchObject({ resync: true });
+    expect(await next(watch(cursorText({ epoch: after, serverStart: "1", snapshot: "10:10:" })))).toMatchObject({
+      resync: true,
+    });
   });
 
   it("gives large steps in parts, of which the last has the cursor", async () => {
@@ -136,6 +173,41 @@ describe("watchChanges", () => {
     await expect(third.next()).rejects.toMatchObject({ reason: "OVERLOADED" });
   });
 
+  it("tells at once after a rest, and what comes within one together", async () => {
+    const rests: (() => void)[] = [];
+    const after = (ms: number, run: () => void) => {
+      expect(ms).toBe(100);
+      rests.push(run);
+      return () => {};
+    };
+    const { tell, watch } = setUp(POLL, { ...RESTLESS, after });
+    const open = watch(CURSOR);
+    await next(open);
+    let told: WatchMessage | undefined;
+    const ask = () => void next(open).then((message) => (told = message));
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    ask();
+    for (const position of [31n, 32n, 33n]) tell({ changes: changes(2), position });
+    await turn();
+    expect(told, "it rests").toBeUndefined();
+    rests.shift()!();
+    await turn();
+    expect(told).toMatchObject({
+      position: 33n,
+      cursor: cursorText({ epoch: EPOCH, serverStart: "1", snapshot: "30:30:" }),
+    });
+    expect(told!.changes).toHaveLength(6);
+    told = undefined;
+    ask();
+    await turn();
+    rests.shift()!();
+    await turn();
+    expect(told).toBeUndefined();
+    tell({ changes: changes(1), position: 34n });
+    await turn();
+    expect(told).toMatchObject({ position: 34n });
+  });
+
   it("keeps of beats that nobody read only the last", async () => {
     const { tell, watch } = setUp();
     const open = watch(CURSOR);
@@ -149,9 +221,9 @@ describe("watchChanges", () => {
     const held = Promise.withResolvers<void>();
     database.reads = held.promise;
     const others = Array.from({ length: 4 }, (_, n) =>
-      next(watch(cursorText({ epoch: EPOCH, snapshot: `1${n}:1${n}:` }))),
+      next(watch(cursorText({ epoch: EPOCH, serverStart: "1", snapshot: `1${n}:1${n}:` }))),
     );
-    const open = watch(cursorText({ epoch: EPOCH, snapshot: "5:5:" }));
+    const open = watch(cursorText({ epoch: EPOCH, serverStart: "1", snapshot: "5:5:" }));
     const first = next(open);
     tell({ changes: changes(3), position: 18n });
     held.resolve();

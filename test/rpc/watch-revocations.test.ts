@@ -74,7 +74,7 @@ describe("WatchRevocations", () => {
   });
 
   it("asks a client from another history to drop everything", async () => {
-    const foreign = Buffer.from("v1:1:1:5:5:").toString("base64url");
+    const foreign = Buffer.from("v2:1:1:1:5:5:").toString("base64url");
     const [first] = await collect(foreign, () => true);
     expect(first).toMatchObject({ resync: true });
     expect(first?.cursor).not.toBe("");
@@ -82,11 +82,11 @@ describe("WatchRevocations", () => {
 
   it.each([
     "nonsense",
-    "v1:1:1:9:5:",
-    "v1:1:1:5:9:4",
-    "v1:1:1:5:9:7,6",
-    "v1:1:1:0:0:",
-    "v1:1:1:5:99999999999999999999:",
+    "v2:1:1:1:9:5:",
+    "v2:1:1:1:5:9:4",
+    "v2:1:1:1:5:9:7,6",
+    "v2:1:1:1:0:0:",
+    "v2:1:1:1:5:99999999999999999999:",
   ])("refuses the cursor %s", async (text) => {
     const cursor = text === "nonsense" ? text : Buffer.from(text).toString("base64url");
     const watch = verifier.watchRevocations({ cursor })[Symbol.asyncIterator]();

@@ -90,6 +90,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
       this.isListening = true;
       const poll: Poll = {
         epoch: { systemId: "7", timeline: value.timeline },
+        serverStart: `${value.incarnation}`,
         snapshot: value.snapshot,
         xmin: BigInt(value.xmin),
         xmax: BigInt(value.xmax),

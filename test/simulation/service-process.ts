@@ -145,7 +145,8 @@ export class ServiceProcess {
       catchUp: (since: string | undefined) => link.catchUp(since),
       endedSessions: () => link.endedSessions(),
     };
-    return watchChanges({ feed, store, databaseClock, accessTokenMs: 0, watches: this.#watches }, input);
+    const { timers } = this.machine;
+    return watchChanges({ feed, store, databaseClock, timers, accessTokenMs: 0, watches: this.#watches }, input);
   }
 
   async #read(keyIds: readonly string[]): Promise<KeyRead> {
