@@ -1,11 +1,10 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
-import { Lru } from "../lib/lru.ts";
 import { ownText } from "../lib/text.ts";
 import type { Change, ChangeKind, Copy, FeedProof } from "./change.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
+import { type Entry, KeptRecords, type KeptRecordsOptions } from "./kept-records.ts";
 import { RecentChanges } from "./recent-changes.ts";
-import { Tags } from "./tags.ts";
 
 /**
  * WHAT CHANGED. Keeps every copy of the truth fresh.
@@ -13,8 +12,8 @@ import { Tags } from "./tags.ts";
  *   change.ts            what a change is, and the bus by which copies learn of it
  *   change-feed.ts       reads the log of changes: what is fresh as of when
  *   change-store.ts      what the feed needs of the database
- *   record-cache.ts      copies of records, by what they are asked for; tags.ts finds them by what they depend on,
- *                        recent-changes.ts knows what changed while they were read
+ *   record-cache.ts      copies of records, by what they are asked for; kept-records.ts holds them, tags.ts finds them by
+ *                        what they depend on, recent-changes.ts knows what changed while they were read
  *   watch-changes.ts     the same feed for clients that keep verdicts
  *   cursor-text.ts       where a client stands, as text
  *   database-clock.ts    the time that verdicts are judged by
@@ -23,17 +22,11 @@ import { Tags } from "./tags.ts";
  * Only records are kept, never verdicts: state and expiry are judged at each use.
  */
 
-export interface RecordCacheOptions<R> {
+export interface RecordCacheOptions<R> extends KeptRecordsOptions<R> {
   readonly clock: Clock;
   /** Proves that copies are as of a time and a position. */
   readonly feed: FeedProof;
   readonly breaker: DatabaseBreaker;
-  /** Most records kept; the one used longest ago goes first. */
-  readonly maxEntries: number;
-  /** Most bytes that they take, by what `of` says of each when it was read; undefined where all are small. */
-  readonly bytes?: { readonly most: number; readonly of: (record: R) => number } | undefined;
-  /** Most absences kept, apart from records so that junk can't push out good entries. */
-  readonly maxAbsent: number;
   /** How much older than FRESH_MS a record may be served while the database is away; 0 = not at all. */
   readonly staleOkMs: number;
   /**
@@ -41,8 +34,6 @@ export interface RecordCacheOptions<R> {
    * absence; what else changes is none of this cache's business.
    */
   readonly kinds: readonly ChangeKind[];
-  /** What a record depends on, such as its key's and its owner's id. */
-  readonly tagsOf: (record: R) => readonly string[];
 }
 
 /** A record, or its absence, and how old that knowledge is. */
@@ -57,22 +48,16 @@ export interface Loaded<R> {
   readonly source: "cache" | "database";
 }
 
-interface Entry<R> {
-  readonly record: R | undefined;
-  /** When the read that brought it began, and what the feed proved then: both hold whatever came later. */
-  readonly readAtMs: number;
-  readonly position: bigint;
-  readonly changeCount: number;
-  /** Of an absence: by whose change alone it may end. */
-  readonly subjectId?: string;
-}
-
 /** As `get` takes it. */
 interface Wanted<R> {
   readonly id: string;
   readonly load: () => Promise<R | undefined>;
   readonly subjectId: string;
+  readonly turn: ReadTurn;
 }
+
+/** Says whether a read may go to the database now; asking may take the turn, so it is asked last. */
+export type ReadTurn = () => boolean;
 
 /** A read that is under way. */
 interface Flight<R> extends Pick<Wanted<R>, "subjectId"> {
@@ -91,25 +76,18 @@ export const FRESH_MS = 5000;
  */
 export class RecordCache<R> implements Copy {
   readonly #options: RecordCacheOptions<R>;
-  readonly #records: Lru<string, Entry<R>>;
-  readonly #absent: Lru<string, Entry<R>>;
+  readonly #kept: KeptRecords<R>;
   readonly #flights = new Map<string, Flight<R>>();
-  /** Of records and absences alike. */
-  readonly #idsByTag = new Tags();
   readonly #changes = new RecentChanges();
+  readonly #ownTurn: ReadTurn = () => this.#options.breaker.mayRead();
 
   constructor(options: RecordCacheOptions<R>) {
     this.#options = options;
-    const { maxEntries, bytes } = options;
-    this.#records = new Lru(maxEntries, {
-      bytes: bytes && { most: bytes.most, of: ({ record }) => bytes.of(record!) },
-      onEvict: (id, entry) => this.#untag(id, entry),
-    });
-    this.#absent = new Lru(options.maxAbsent, { onEvict: (id, entry) => this.#untag(id, entry) });
+    this.#kept = new KeptRecords(options);
   }
 
   get size(): number {
-    return this.#records.size;
+    return this.#kept.size;
   }
 
   /** No record older than this is served at the moment. */
@@ -119,9 +97,9 @@ export class RecordCache<R> implements Copy {
 
   /** The record if it is kept and fresh, without any waiting. */
   fresh(id: string): Loaded<R> | undefined {
-    const kept = this.#records.get(id);
+    const kept = this.#kept.record(id);
     if (kept !== undefined) return this.#isWithin(kept, FRESH_MS) ? this.#serve(kept, "cache") : undefined;
-    const absent = this.#absent.get(id);
+    const absent = this.#kept.absence(id);
     const isFresh = absent !== undefined && this.#options.clock.monotonicMs() - absent.readAtMs < FRESH_MS;
     return isFresh ? this.#serveAsRead(absent, "cache") : undefined;
   }
@@ -131,10 +109,22 @@ export class RecordCache<R> implements Copy {
    *
    * @param load reads the truth; undefined means that there is no such record
    * @param subjectId what the record is of, as changes name it: what does not exist stays so until that changes
+   * @param turn of those that are one read together, see `oneTurn`
    * @throws DATABASE_UNAVAILABLE if it can't be read and no copy may be served; what else `load` throws
    */
-  get(id: string, load: () => Promise<R | undefined>, subjectId = id): Promise<Loaded<R>> {
-    return this.#get({ id, load, subjectId }, false);
+  get(
+    id: string,
+    load: () => Promise<R | undefined>,
+    subjectId = id,
+    turn: ReadTurn = this.#ownTurn,
+  ): Promise<Loaded<R>> {
+    return this.#get({ id, load, subjectId, turn }, false);
+  }
+
+  /** For several records that one statement reads: while the database is away they try it together, or none does. */
+  oneTurn(): ReadTurn {
+    let mayRead: boolean | undefined;
+    return () => (mayRead ??= this.#ownTurn());
   }
 
   apply({ kind, subjectId }: Change): void {
@@ -142,22 +132,20 @@ export class RecordCache<R> implements Copy {
     else if (this.#options.kinds.includes(kind)) this.#detach(subjectId);
     else return;
     this.#changes.note(subjectId);
-    for (const id of this.#idsByTag.idsOf(subjectId)) this.#remove(id);
+    this.#kept.removeAllOf(subjectId);
   }
 
   /** Forgets one record. */
   drop(id: string): void {
     this.#flights.delete(id);
-    this.#remove(id);
+    this.#kept.remove(id);
   }
 
   /** Forgets everything; no read that is under way is kept. */
   clear(): void {
     this.#changes.noteAll();
     this.#flights.clear();
-    this.#records.clear();
-    this.#absent.clear();
-    this.#idsByTag.clear();
+    this.#kept.clear();
   }
 
   async #get(wanted: Wanted<R>, isRetry: boolean): Promise<Loaded<R>> {
@@ -167,7 +155,7 @@ export class RecordCache<R> implements Copy {
     const { breaker } = this.#options;
     const stale = this.#stale(id);
     if (breaker.isOpen) {
-      const mayRead = breaker.mayRead();
+      const mayRead = wanted.turn();
       // Whoever can be served does not wait for the read that tries.
       if (mayRead && stale !== undefined) this.#fly(wanted).landing.catch(() => {});
       if (stale !== undefined) return stale;
@@ -180,7 +168,7 @@ export class RecordCache<R> implements Copy {
     } catch (error) {
       if (!isUnavailable(error)) throw error;
       // Once: while the database is away, a process that is slow as well must not wait for it round after round.
-      if (!isRetry && breaker.stalls.hasStalledSince(flight.readAtMs)) return this.#get(wanted, true);
+      if (!isRetry && breaker.stalls.hasStalledSince(flight.readAtMs)) return this.#again(wanted, true);
       breaker.failed();
       const kept = this.#stale(id);
       if (kept === undefined) throw error;
@@ -188,9 +176,14 @@ export class RecordCache<R> implements Copy {
     }
     // What was read from a history that is gone, or waited for this process to run again, is nobody's answer.
     if (this.#changes.allChanged(entry.changeCount) || !this.#isWithin(entry, FRESH_MS)) {
-      return this.#get(wanted, isRetry);
+      return this.#again(wanted, isRetry);
     }
-    return this.#isKept(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
+    return this.#kept.has(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
+  }
+
+  /** Later, when nobody else's read is this one's. */
+  #again(wanted: Wanted<R>, isRetry: boolean): Promise<Loaded<R>> {
+    return this.#get({ ...wanted, turn: this.#ownTurn }, isRetry);
   }
 
   /** What is kept is as of the feed's last good poll, which would have dropped it otherwise. */
@@ -205,14 +198,10 @@ export class RecordCache<R> implements Copy {
     return { record, asOfMs: readAtMs, position, maxStalenessMs: this.maxStalenessMs, source };
   }
 
-  #isKept(id: string, entry: Entry<R>): boolean {
-    return (this.#records.peek(id) ?? this.#absent.peek(id)) === entry;
-  }
-
   /** The kept record if it is not too old to be served while the database is away. */
   #stale(id: string): Loaded<R> | undefined {
     const { staleOkMs } = this.#options;
-    const entry = staleOkMs === 0 ? undefined : this.#records.peek(id);
+    const entry = staleOkMs === 0 ? undefined : this.#kept.peekRecord(id);
     return entry !== undefined && this.#isWithin(entry, FRESH_MS + staleOkMs) ? this.#serve(entry, "cache") : undefined;
   }
 
@@ -234,9 +223,9 @@ export class RecordCache<R> implements Copy {
         breaker.succeeded();
         const read = { record, readAtMs, position, changeCount };
         const entry = record === undefined ? { ...read, subjectId: ownText(subjectId) } : read;
-        const isOvertaken = this.#changes.haveChanged(this.#tagsOf(entry), changeCount);
+        const isOvertaken = this.#changes.haveChanged(this.#kept.tagsOf(entry), changeCount);
         this.#land(id, flight);
-        if (!isOvertaken) this.#keep(id, entry);
+        if (!isOvertaken) this.#kept.keep(id, entry);
         return entry;
       },
       (error: unknown) => {
@@ -258,32 +247,6 @@ export class RecordCache<R> implements Copy {
   /** What is being read of this serves who waits for it; later callers start a new read. */
   #detach(subjectId: string): void {
     for (const [id, flight] of this.#flights) if (flight.subjectId === subjectId) this.#flights.delete(id);
-  }
-
-  #keep(id: string, entry: Entry<R>): void {
-    const before = this.#records.peek(id);
-    if (before !== undefined && before.readAtMs > entry.readAtMs) return;
-    this.#remove(id);
-    for (const tag of this.#tagsOf(entry)) this.#idsByTag.add(tag, id);
-    if (entry.record === undefined) this.#absent.set(id, entry);
-    else this.#records.set(id, entry);
-  }
-
-  #remove(id: string): void {
-    const entry = this.#records.peek(id) ?? this.#absent.peek(id);
-    if (entry === undefined) return;
-    this.#untag(id, entry);
-    this.#records.delete(id);
-    this.#absent.delete(id);
-  }
-
-  #untag(id: string, entry: Entry<R>): void {
-    for (const tag of this.#tagsOf(entry)) this.#idsByTag.delete(tag, id);
-  }
-
-  /** What does not exist has no owner to ask for. */
-  #tagsOf({ record, subjectId }: Entry<R>): readonly string[] {
-    return record === undefined ? [subjectId!] : this.#options.tagsOf(record);
   }
 }
 

@@ -154,6 +154,7 @@ export class KeyRecords {
     const wanted = keys.map((key) => ({ ...key, id: cacheId(key.rawKey) }));
     let shared: Promise<readonly KeyWithSecrets[]> | undefined;
     let isSameTurn = true;
+    const turn = cache.oneTurn();
     const readMissing = () => {
       const missing = wanted.filter(({ id }) => cache.fresh(id) === undefined).map(({ keyId }) => keyId);
       return this.#read([...new Set(missing)]);
@@ -165,7 +166,7 @@ export class KeyRecords {
         const found = (await (isSameTurn ? shared! : this.#read([keyId]))).find(({ key }) => key.id === keyId);
         return this.#match(rawKey, found);
       };
-      return cache.get(id, load, keyId);
+      return cache.get(id, load, keyId, turn);
     });
     isSameTurn = false;
     return Promise.allSettled(loads);

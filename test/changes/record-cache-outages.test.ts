@@ -126,6 +126,19 @@ describe("RecordCache, without its database,", () => {
     await expect(cache.get("unknown", hanging)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
   });
 
+  it("lets those that are one read try together, and only the first of its turns", async () => {
+    const { clock, cache, loading, loads } = setUp();
+    await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+    const together = () => {
+      const turn = cache.oneTurn();
+      return Promise.allSettled(["a", "b", "c"].map((id) => cache.get(id, loading(id), id, turn)));
+    };
+    expect((await together()).map(({ status }) => status)).toEqual(Array(3).fill("rejected"));
+    expect(loads()).toBe(0);
+    clock.advance(501);
+    expect((await together()).map(({ status }) => status)).toEqual(Array(3).fill("fulfilled"));
+  });
+
   it("is as before once the database answers", async () => {
     const { clock, breaker, cache, loading } = setUp();
     await cache.get("a", loading("x"));

@@ -13,22 +13,34 @@ export const CHANGES_MUTANTS = [
         why: "without the feed a revoked key works for a minute",
       },
       {
-        name: "an older read replaces a newer one",
-        search: "if (before !== undefined && before.readAtMs > entry.readAtMs) return;",
-        replacement: "if (before !== undefined && before.readAtMs < entry.readAtMs) return;",
-        why: "a slow read brings back what had changed",
-      },
-      {
         name: "tried again for as long as it fails",
-        search: "return this.#get(wanted, true);",
-        replacement: "return this.#get(wanted, isRetry);",
+        search: "return this.#again(wanted, true);",
+        replacement: "return this.#again(wanted, isRetry);",
         why: "in a slow process the breaker never opens, and callers wait round after round",
       },
       {
         name: "absences dropped by any change",
         search: "    else return;\n",
-        replacement: "    else this.#absent.clear();\n",
+        replacement: "    else this.#kept.clear();\n",
         why: "at ten logouts a second junk goes to the database again and again",
+      },
+      {
+        name: "the keys of a batch try for themselves",
+        search: "return () => (mayRead ??= this.#ownTurn());",
+        replacement: "return this.#ownTurn;",
+        why: "the first batch after an outage has one verdict, and UNAVAILABLE for all other keys",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/kept-records.ts",
+    ["test/changes/record-cache.test.ts"],
+    [
+      {
+        name: "an older read replaces a newer one",
+        search: "if (before !== undefined && before.readAtMs > entry.readAtMs) return;",
+        replacement: "if (before !== undefined && before.readAtMs < entry.readAtMs) return;",
+        why: "a slow read brings back what had changed",
       },
       {
         name: "an absence that no change ends",

@@ -22,15 +22,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "no generation check",
     file: CACHE,
-    search: "if (!isOvertaken) this.#keep(id, entry);",
-    replacement: "this.#keep(id, entry);",
+    search: "if (!isOvertaken) this.#kept.keep(id, entry);",
+    replacement: "this.#kept.keep(id, entry);",
     why: "an old row is kept after the news that it is old, and the feed proves it fresh for ever",
   },
   {
     name: "owner not checked at fill",
     file: CACHE,
-    search: "haveChanged(this.#tagsOf(entry), changeCount)",
-    replacement: "haveChanged(this.#tagsOf(entry).slice(0, 1), changeCount)",
+    search: "haveChanged(this.#kept.tagsOf(entry), changeCount)",
+    replacement: "haveChanged(this.#kept.tagsOf(entry).slice(0, 1), changeCount)",
     why: "only the row itself names its owner, so that a fill outlives the owner's change",
   },
   {
@@ -50,7 +50,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an absence that outlives the issuing of what was absent",
     file: CACHE,
-    search: "subjectId: Buffer.from(subjectId).toString() }",
+    search: "subjectId: ownText(subjectId) }",
     replacement: 'subjectId: "" }',
     why: "who asked for a key too early is refused for seconds after it was issued",
   },
