@@ -168,10 +168,11 @@ export class ChangeFeed {
     // What was read before the first poll may have changed before it, and no poll will tell.
     const resync = this.#cursor === undefined || this.#hasLostHistory(poll);
     databaseClock.observe(poll.databaseMs, sentAtMs);
-    this.#cursor = { epoch: poll.epoch, serverStart: poll.serverStart, snapshot: poll.snapshot };
-    this.#xmax = poll.xmax;
     if (resync) bus.clear();
     else bus.publish(poll.changes);
+    // Once the copies know: what one of them could not take would otherwise be behind the cursor, and count as proven.
+    this.#cursor = { epoch: poll.epoch, serverStart: poll.serverStart, snapshot: poll.snapshot };
+    this.#xmax = poll.xmax;
     this.#move(poll.xmin, resync);
     this.#freshAtMs = sentAtMs;
     const step: FeedStep = {

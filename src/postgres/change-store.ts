@@ -4,6 +4,7 @@ import { type ChangeStore, MAX_CHANGES_PER_POLL, type Poll } from "../changes/ch
 import { toDomainError } from "./conflicts.ts";
 import { CHANGES_CHANNEL, type Database, ms, type Row } from "./database.ts";
 import { PORTION } from "./portions.ts";
+import { whenSilent } from "./silent-connections.ts";
 
 const CONNECT_TIMEOUT_MS = 1000;
 /** Only a query notices that the other end died silently. */
@@ -66,8 +67,9 @@ export class PostgresChangeStore implements ChangeStore {
     const listening = this.#client;
     try {
       const client = await listening;
-      const { rows } = await client.query<Row>(pollSql(this.#database.now, "$1"), [parameter]);
-      return toPoll(rows[0]!);
+      const answer = client.query<Row>(pollSql(this.#database.now, "$1"), [parameter]);
+      whenSilent(answer, POLL_TIMEOUT_MS, () => this.#drop(listening));
+      return toPoll((await answer).rows[0]!);
     } catch (error) {
       this.#drop(listening);
       throw toDomainError(error);
@@ -98,7 +100,6 @@ export class PostgresChangeStore implements ChangeStore {
     const client = new pg.Client({
       connectionString: this.#url,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      query_timeout: POLL_TIMEOUT_MS,
       statement_timeout: POLL_TIMEOUT_MS,
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
@@ -139,7 +140,9 @@ export class PostgresChangeStore implements ChangeStore {
 async function listenOn(client: pg.Client): Promise<pg.Client> {
   try {
     await client.connect();
-    await client.query(`listen ${CHANGES_CHANNEL}`);
+    const answer = client.query(`listen ${CHANGES_CHANNEL}`);
+    whenSilent(answer, POLL_TIMEOUT_MS, () => destroy(client));
+    await answer;
     return client;
   } catch (error) {
     destroy(client);

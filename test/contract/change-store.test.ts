@@ -174,6 +174,16 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(await store.poll(after.snapshot)).toMatchObject({ hasGap: false, changes: [] });
   });
 
+  onPostgres("takes no stall of this process for an outage", async () => {
+    await store.poll(undefined);
+    const polling = store.poll(undefined);
+    await new Promise((resolve) => setImmediate(resolve));
+    const startMs = performance.now();
+    while (performance.now() - startMs < 800);
+    expect(await polling).toMatchObject({ isInRecovery: false });
+    expect(store.isListening).toBe(true);
+  });
+
   onPostgres("connects anew after its connection was ended, and listens again", async () => {
     await store.poll(undefined);
     const end =
