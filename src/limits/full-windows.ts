@@ -28,6 +28,12 @@ interface Denial {
  */
 export class FullWindows {
   readonly #bySubject = new Lru<string, Denial[]>(MAX_SUBJECTS);
+  #forgets = 0;
+
+  /** To be read before the store is asked, and given to `remember`. */
+  get generation(): number {
+    return this.#forgets;
+  }
 
   /** The denial of such a request as it reads now; undefined = the store must be asked. */
   find(request: LimitRequest, nowMs: number): LimitDecision | undefined {
@@ -41,21 +47,29 @@ export class FullWindows {
     return undefined;
   }
 
-  /** Remembers a decision if it is a denial that ends. */
-  remember(request: LimitRequest, decision: LimitDecision, nowMs: number): void {
-    if (decision.allowed || decision.retryAfterMs === undefined) return;
+  /**
+   * Remembers a decision if it is a denial that ends, and nothing was forgotten since the store was asked: an answer may be
+   * of before a reset. Of two ends of the same denial the earlier one counts, since the other answer was on its way longer.
+   */
+  remember(request: LimitRequest, decision: LimitDecision, nowMs: number, generation: number): void {
+    if (decision.allowed || decision.retryAfterMs === undefined || generation !== this.#forgets) return;
+    const denials = this.#bySubject.peek(request.subject) ?? [];
+    const known = denials.find((one) => isFor(one, request));
+    const endMs = nowMs + decision.retryAfterMs;
+    if (known !== undefined && endOf(known) > nowMs && endOf(known) <= endMs) return;
     const denial = {
       limits: request.limits,
       cost: request.cost,
       decision: { ...decision, retryAfterMs: decision.retryAfterMs },
       atMs: nowMs,
     };
-    const others = (this.#bySubject.peek(request.subject) ?? []).filter((one) => !isFor(one, request));
+    const others = denials.filter((one) => one !== known);
     this.#bySubject.set(request.subject, [...others.slice(-(MAX_DENIALS - 1)), denial]);
   }
 
   /** Forgets what is known of a subject. */
   forget(subject: string): void {
+    this.#forgets++;
     this.#bySubject.delete(subject);
   }
 
@@ -72,6 +86,10 @@ function isFor(denial: Denial, request: LimitRequest): boolean {
     denial.limits.length === request.limits.length &&
     denial.limits.every((limit, at) => isSame(limit, request.limits[at]!))
   );
+}
+
+function endOf({ atMs, decision }: Denial): number {
+  return atMs + decision.retryAfterMs;
 }
 
 function isSame(a: NamedLimit, b: NamedLimit): boolean {

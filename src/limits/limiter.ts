@@ -51,9 +51,10 @@ export class SharedLimiter implements Limiter {
 
   async #ask(judged: LimitRequest): Promise<LimitDecision> {
     const part = this.#partOf(judged.subject);
+    const { generation } = this.#full;
     const decision = part.isOutOfReach ? undefined : await part.decide(judged);
     if (decision === undefined) return this.#share.decide(judged);
-    this.#full.remember(judged, decision, this.#deps.clock.monotonicMs());
+    this.#full.remember(judged, decision, this.#deps.clock.monotonicMs(), generation);
     return decision;
   }
 
@@ -68,7 +69,7 @@ export class SharedLimiter implements Limiter {
       throw limitsUnavailable(cause);
     }
     await this.#share.reset(subject, names);
-    // Last, since a denial decided before the reset may be noted while it is under way.
+    // Last, and it makes denials that were asked for before, and come later, be forgotten as well.
     this.#full.forget(subject);
   }
 

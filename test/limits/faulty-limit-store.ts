@@ -12,6 +12,8 @@ export class FaultyLimitStore implements LimitStore {
   failingGroup: string | undefined;
   readonly groups: (readonly LimitRequest[])[] = [];
   renewals = 0;
+  /** Decisions that are made are on their way until then. */
+  toldAfter: Promise<void> | undefined;
   readonly #store: MemoryLimitStore;
 
   constructor(clock: Clock) {
@@ -30,7 +32,9 @@ export class FaultyLimitStore implements LimitStore {
     this.groups.push(requests);
     await this.#wire();
     if (requests.some(({ subject }) => this.groupOf(subject) === this.failingGroup)) throw new Error("TRYAGAIN");
-    return this.#store.decide(requests);
+    const decisions = await this.#store.decide(requests);
+    await this.toldAfter;
+    return decisions;
   }
 
   async reset(subject: string, names: readonly string[]): Promise<void> {

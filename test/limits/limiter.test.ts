@@ -132,6 +132,18 @@ describe("a full window", () => {
     expect(await asked()).toMatchObject({ allowed: true, windows: [{ remaining: 9 }] });
   });
 
+  it("is not remembered by a call that was under way when it was reset", async () => {
+    await limiter.decide(request({ cost: 10 }));
+    const { promise, resolve: tell } = Promise.withResolvers<void>();
+    store.toldAfter = promise;
+    const denied = limiter.decide(request());
+    await vi.waitFor(() => expect(store.groups).toHaveLength(2));
+    await limiter.reset("s", []);
+    tell();
+    expect(await denied, "the control: it was decided before the reset").toMatchObject({ allowed: false });
+    expect(await asked()).toMatchObject({ allowed: true, windows: [{ remaining: 9 }] });
+  });
+
   it("is not remembered for a cost that no wait would help", async () => {
     expect(await asked({ cost: 11 })).toMatchObject({ allowed: false, retryAfterMs: undefined, asks: 1 });
     expect(await asked()).toMatchObject({ allowed: true });

@@ -1,0 +1,41 @@
+import { describe, expect, it } from "vitest";
+import { FullWindows } from "../../src/limits/full-windows.ts";
+import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
+
+const REQUEST: LimitRequest = { subject: "s", cost: 1, limits: [{ name: "", perMinute: 10, perDay: undefined }] };
+
+function denial(retryAfterMs: number): LimitDecision {
+  return { allowed: false, windows: [], retryAfterMs, degraded: false };
+}
+
+describe("a denial that is told twice, by answers that were on their way for different times,", () => {
+  it.each([
+    ["later", 1000, 1040],
+    ["earlier", 1040, 1000],
+  ])("ends at the earlier of both ends, if the second one says a %s one", (_, first, second) => {
+    const windows = new FullWindows();
+    windows.remember(REQUEST, denial(first), 0, windows.generation);
+    windows.remember(REQUEST, denial(second), 0, windows.generation);
+    expect(windows.find(REQUEST, 999)).toMatchObject({ retryAfterMs: 1 });
+    expect(windows.find(REQUEST, 1000)).toBeUndefined();
+  });
+
+  it("ends as the second one says, if the first is over", () => {
+    const windows = new FullWindows();
+    windows.remember(REQUEST, denial(1000), 0, windows.generation);
+    windows.remember(REQUEST, denial(500), 1000, windows.generation);
+    expect(windows.find(REQUEST, 1499)).toMatchObject({ retryAfterMs: 1 });
+  });
+});
+
+describe("a denial that was asked for before its subject was reset", () => {
+  it("is not remembered, and the next one is", () => {
+    const windows = new FullWindows();
+    const { generation } = windows;
+    windows.forget("s");
+    windows.remember(REQUEST, denial(1000), 0, generation);
+    expect(windows.find(REQUEST, 0)).toBeUndefined();
+    windows.remember(REQUEST, denial(1000), 0, windows.generation);
+    expect(windows.find(REQUEST, 0)).toMatchObject({ allowed: false });
+  });
+});
