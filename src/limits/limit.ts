@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
  *   limiter.ts             the limiter over a store that processes share; local-limiter.ts is that of one process alone
  *   full-windows.ts        denials that need no asking
  *   store-part.ts          group commit, the 50 ms, the breaker (breaker.ts) and its probes
- *   local-share.ts         what this process decides alone while the store is out of reach
+ *   local-share.ts         what this process decides alone while the store is out of reach,
+ *                          and what of it the store is told then (untold-counts.ts)
  *   limit-store.ts         what the limiter needs of a place that keeps windows; `redis/` has another
  *   memory-limit-store.ts  windows in this process; forgotten-limits.ts tells when it has no room for all
  *   window.ts              the arithmetic of one window, no I/O

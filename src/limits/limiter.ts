@@ -27,7 +27,9 @@ const MAX_PARTS = 1_024;
  *
  * A request is answered, in this order, from the windows known to be full; by the store, in a group with all that wait
  * in the same turn of the event loop; or, where the store is out of reach, by this process alone with its share of each
- * limit and `degraded` set. In any window that touches an outage at most (replicas * workers + 1) * L are admitted.
+ * limit and `degraded` set. What it admitted so in the last minute the store is told when it is back. So in any minute that
+ * touches an outage at most (replicas * workers + 1) * L are admitted, also where the store comes back empty; and L more for
+ * each time that it is emptied beside.
  */
 export class SharedLimiter implements Limiter {
   readonly #deps: SharedLimiterDeps;
@@ -52,10 +54,18 @@ export class SharedLimiter implements Limiter {
   async #ask(judged: LimitRequest): Promise<LimitDecision> {
     const part = this.#partOf(judged.subject);
     const { generation } = this.#full;
-    const decision = part.isOutOfReach ? undefined : await part.decide(judged);
+    const decision = part.isOutOfReach ? undefined : await this.#askStore(part, judged);
     if (decision === undefined) return this.#share.decide(judged);
     this.#full.remember(judged, decision, this.#deps.clock.monotonicMs(), generation);
     return decision;
+  }
+
+  /** In one group: what was admitted while the store was away, and what is asked now. */
+  #askStore(part: StorePart, judged: LimitRequest): Promise<LimitDecision | undefined> {
+    for (const untold of this.#share.untold(judged.subject)) {
+      void part.decide(untold).then((told) => told ?? this.#share.keepUntold(untold));
+    }
+    return part.decide(judged);
   }
 
   decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {

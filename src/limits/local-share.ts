@@ -3,6 +3,7 @@ import type { Log } from "../lib/log.ts";
 import { ForgottenLimits } from "./forgotten-limits.ts";
 import type { LimitDecision, LimitRequest, NamedLimit, WindowStatus } from "./limit.ts";
 import { MemoryLimitStore } from "./memory-limit-store.ts";
+import { UntoldCounts } from "./untold-counts.ts";
 
 export interface LocalShareDeps {
   readonly clock: Clock;
@@ -14,11 +15,16 @@ export interface LocalShareDeps {
 /** What a denied call is told whose cost is above the share but not above the limit: by then the store may be back. */
 const STORE_MAY_BE_BACK_MS = 1_000;
 
+const NOTHING: readonly LimitRequest[] = Object.freeze([]);
+/** Of what the store is told: lets everything through, and counts it. The largest figure that there is. */
+export const UNLIMITED = 2 ** 31 - 1;
+
 /** Decides while the shared store is out of reach: in this process alone, with its share of every limit. */
 export class LocalShare {
   readonly #store: MemoryLimitStore;
   readonly #processes: number;
   readonly #forgotten: ForgottenLimits;
+  readonly #untold = new UntoldCounts();
 
   constructor(deps: LocalShareDeps) {
     this.#forgotten = new ForgottenLimits({ ...deps, advice: "it ends when Redis is back" });
@@ -30,6 +36,7 @@ export class LocalShare {
   decide(request: LimitRequest): LimitDecision {
     const limits = request.limits.map((limit) => this.#shareOf(limit));
     const { allowed, windows, retryAfterMs } = this.#store.decideOne({ ...request, limits });
+    if (allowed && request.cost > 0) this.keepUntold(request);
     const waits = !allowed && retryAfterMs === undefined && !isAboveALimit(request);
     return {
       allowed,
@@ -39,12 +46,32 @@ export class LocalShare {
     };
   }
 
+  /**
+   * What the store is to be told of a subject once it is back, as requests that count: what this process admitted without
+   * it, as far as the last minute goes. Each call is told once; the share is used up by it all the same.
+   */
+  untold(subject: string): readonly LimitRequest[] {
+    const costs = this.#untold.take(subject);
+    if (costs.size === 0) return NOTHING;
+    return [...costs].map(([name, counted]) => ({
+      subject,
+      cost: Math.min(counted, this.#store.minuteTotal(subject, name)),
+      limits: [{ name, perMinute: UNLIMITED, perDay: UNLIMITED }],
+    }));
+  }
+
+  /** The store has not heard of this request, which was admitted. */
+  keepUntold({ subject, cost, limits }: LimitRequest): void {
+    for (const { name } of limits) this.#untold.add(subject, name, cost);
+  }
+
   /** As Limiter.forgottenLimits. */
   get forgotten(): number {
     return this.#forgotten.count;
   }
 
   reset(subject: string, names: readonly string[]): Promise<void> {
+    this.#untold.take(subject);
     return this.#store.reset(subject, names);
   }
 

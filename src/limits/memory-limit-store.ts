@@ -66,6 +66,11 @@ export class MemoryLimitStore implements LimitStore {
     return this.#decideAt(this.#nowMs(), request);
   }
 
+  /** What the minute of a limit holds. */
+  minuteTotal(subject: string, name: string): number {
+    return this.#windowsOf(subject, name, this.#nowMs()).minute.total;
+  }
+
   async reset(subject: string, names: readonly string[]): Promise<void> {
     for (const name of ["", ...names]) this.#kept.delete(keyOf(subject, name));
   }

@@ -14,9 +14,11 @@ export class FaultyLimitStore implements LimitStore {
   renewals = 0;
   /** Decisions that are made are on their way until then. */
   toldAfter: Promise<void> | undefined;
-  readonly #store: MemoryLimitStore;
+  readonly #clock: Clock;
+  #store: MemoryLimitStore;
 
   constructor(clock: Clock) {
+    this.#clock = clock;
     this.#store = new MemoryLimitStore({ clock });
   }
 
@@ -40,6 +42,11 @@ export class FaultyLimitStore implements LimitStore {
   async reset(subject: string, names: readonly string[]): Promise<void> {
     await this.#wire();
     return this.#store.reset(subject, names);
+  }
+
+  /** It comes back without its data. */
+  lose(): void {
+    this.#store = new MemoryLimitStore({ clock: this.#clock });
   }
 
   renew(): void {

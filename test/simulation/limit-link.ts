@@ -1,5 +1,6 @@
 import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
 import type { LimitStore } from "../../src/limits/limit-store.ts";
+import { UNLIMITED } from "../../src/limits/local-share.ts";
 import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
 import type { Reachability } from "./cluster.ts";
 import type { Machine } from "./machine.ts";
@@ -30,7 +31,11 @@ export class SharedStore {
 
   async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     const decisions = await this.#windows.decide(requests);
-    for (const [at, { allowed }] of decisions.entries()) this.#onDecision({ request: requests[at]!, allowed });
+    for (const [at, { allowed }] of decisions.entries()) {
+      const request = requests[at]!;
+      // What it is told of was admitted before.
+      if (request.limits[0]!.perMinute !== UNLIMITED) this.#onDecision({ request, allowed });
+    }
     return decisions;
   }
 

@@ -206,6 +206,28 @@ describe.skipIf(!canStart("redis"))("a stall of this process", () => {
   });
 });
 
+it.skipIf(!canStart("redis"))(
+  "a limiter alone admits 2 L at most in a minute in which Redis lost all in an outage",
+  async () => {
+    const redis = await startOwnRedis();
+    const limiter = await limiterOn(single(redis.port), 1);
+    const asked = request(20);
+    const calls = (figure: number) =>
+      Array.from({ length: 50 }, () => ({ ...asked, limits: [{ ...asked.limits[0]!, perMinute: figure }] }));
+    const admitted = async (figure: number) =>
+      (await limiter.decideAll(calls(figure))).filter(({ allowed }) => allowed).length;
+    // A full window is believed for up to 5 s; half of it shows what comes after.
+    const before = await admitted(20);
+    await redis.kill();
+    await expectDegraded(limiter);
+    const during = await admitted(19);
+    await redis.restart();
+    await expectBack(limiter);
+    const after = await admitted(18);
+    expect({ before, during, after }).toEqual({ before: 20, during: 19, after: 0 });
+  },
+);
+
 describe.skipIf(!canStart("redis"))("several limiters", () => {
   const admitted = async (limiters: readonly SharedLimiter[], asked: LimitRequest, callers: number) => {
     const decisions = await Promise.all(
