@@ -15,6 +15,8 @@ WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json LICENSE ./
 COPY src ./src
+# package.json's scripts begin with it.
+COPY scripts/require-node-24.cjs ./scripts/
 RUN install --directory --owner=node --group=node --mode=0700 /data
 USER node
 EXPOSE 8080 9464

@@ -1,14 +1,21 @@
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { DatabaseClock } from "./changes/database-clock.ts";
 import type { Config } from "./config.ts";
 import { type BootstrapOperatorDeps, bootstrapOperator } from "./keys/bootstrap-operator.ts";
 import { systemClock } from "./lib/clock.ts";
 import { createLog, type Log } from "./lib/log.ts";
-import { loadMasterKeys } from "./master-keys.ts";
+import { loadMasterKeys, readMasterKeys } from "./master-keys.ts";
 import type { Database } from "./postgres/database.ts";
 import { PostgresKeyStore } from "./postgres/key-store.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
+
+/** Where the operators of a configuration are, in words. */
+export function databaseName({ databaseUrl, dataDir }: Pick<Config, "databaseUrl" | "dataDir">): string {
+  if (databaseUrl === undefined) return `the embedded database in ${resolve(dataDir)}`;
+  const { host, pathname, searchParams } = new URL(databaseUrl);
+  return `PostgreSQL at ${host || searchParams.get("host")}${pathname}`;
+}
 
 export interface WriteFirstOperatorDeps extends BootstrapOperatorDeps {
   readonly config: Pick<Config, "production" | "dataDir">;
@@ -37,13 +44,14 @@ export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<
 }
 
 /**
- * Makes the first operator without a service, under the lock of migrations, and returns the credential.
+ * Makes the first operator without a service, under the lock of migrations, and returns the credential. On PostgreSQL it
+ * makes no master key: one of its own would claim the database, and the service's would be refused as other bytes.
  *
  * @param force also where an operator could act
  * @returns undefined where a usable admin credential exists and `force` is false
  */
 export async function bootstrap(config: Config, force: boolean): Promise<string | undefined> {
-  const ring = loadMasterKeys(config);
+  const ring = config.databaseUrl === undefined ? loadMasterKeys(config) : readMasterKeys(config);
   const database = await openPreparedDatabase({
     config,
     ring,

@@ -1,4 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, readFileSync, symlinkSync } from "node:fs";
+import { mkdtempDisposable } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
@@ -41,8 +44,9 @@ describe("docker-compose.yml", () => {
   });
 
   it("starts in production with secrets of one's own", () => {
-    const config = readConfig(environmentOf("latchkey", OWN_SECRETS));
-    expect(config.production).toBe(true);
+    const own = { ...OWN_SECRETS, LATCHKEY_ISSUER: "https://auth.example.com", LATCHKEY_USER_SCOPES: "orders:*" };
+    const config = readConfig(environmentOf("latchkey", own));
+    expect(config).toMatchObject({ production: true, issuer: own.LATCHKEY_ISSUER, userScopes: ["orders:*"] });
     expect(config.databaseUrl).toContain(":correct-horse@");
     expect(environmentOf("postgres", OWN_SECRETS).POSTGRES_PASSWORD).toBe("correct-horse");
   });
@@ -83,6 +87,19 @@ describe("Dockerfile", () => {
     expect(faults).toEqual(["LATCHKEY_MASTER_KEYS", "DATABASE_URL", "REDIS_URL", "LATCHKEY_LISTEN"]);
   });
 
+  it("has all that npm run bootstrap and master-keys are made of, as the first operator of a container runs them", async () => {
+    await using folder = await mkdtempDisposable(join(tmpdir(), "latchkey-image-"));
+    for (const path of copied()) cpSync(join(root, path), join(folder.path, path), { recursive: true });
+    symlinkSync(join(root, "node_modules"), join(folder.path, "node_modules"));
+    const env = { ...process.env, LATCHKEY_DATA_DIR: join(folder.path, "data") };
+    const run = (script: string) => {
+      const made = spawnSync("npm", ["run", "--silent", script], { cwd: folder.path, env, encoding: "utf8" });
+      return { status: made.status, stdout: made.stdout, stderr: made.status === 0 ? "" : made.stderr };
+    };
+    expect(run("bootstrap")).toEqual({ status: 0, stdout: expect.stringMatching(/^kit_svc_\w{65}\n$/), stderr: "" });
+    expect(run("master-keys")).toMatchObject({ status: 0, stderr: "" });
+  });
+
   it("asks the operators' port whether it is well", () => {
     const { opsListen } = readConfig({ ...settings, NODE_ENV: "development" });
     expect(dockerfile).toContain(`fetch('http://127.0.0.1:${opsListen.port}/healthz')`);
@@ -97,16 +114,26 @@ describe("Dockerfile", () => {
   });
 });
 
-/** The environment of a service after interpolation: `${NAME:-default}` is all that the file uses. */
+/** The environment of a service after interpolation: `${NAME:-default}` is all that the file uses, or nothing at all. */
 function environmentOf(service: string, shell: Environment): Record<string, string> {
   const entries = Object.entries(compose.services[service]?.environment ?? {});
   return Object.fromEntries(
-    entries.map(([name, value]) => {
+    entries.flatMap(([name, value]) => {
+      if (value === null) return shell[name] === undefined ? [] : [[name, shell[name]]];
       const text = String(value).replaceAll(/\$\{([A-Z_]+):-([^}]*)\}/g, (_, key, fallback) => shell[key] || fallback);
       expect(text, "every reference was understood").not.toContain("$");
-      return [name, text];
+      return [[name, text]];
     }),
   );
+}
+
+/** What the Dockerfile copies from the project and .dockerignore lets through. */
+function copied(): readonly string[] {
+  const sources = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, paths]) => paths!.split(" "));
+  const ignore = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");
+  expect(ignore).toContain("*");
+  for (const source of sources) expect(ignore).toContain(`!${source}`);
+  return sources;
 }
 
 function faultsOf(env: Environment): readonly string[] {

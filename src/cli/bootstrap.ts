@@ -1,9 +1,9 @@
 /**
- * `npm run --silent bootstrap`: makes the first operator and prints the admin credential, and nothing else, on standard
- * output. `--force` is the break-glass for when every admin credential is lost.
+ * `npm run --silent bootstrap`, with the environment of the service: makes the first operator and prints the admin
+ * credential, and nothing else, on standard output; on standard error, whose operator it is. `--force` is the break-glass for when every admin credential is lost.
  */
 import { ConfigError, readConfig } from "../config.ts";
-import { bootstrap } from "../first-operator.ts";
+import { bootstrap, databaseName } from "../first-operator.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 64;
@@ -14,13 +14,16 @@ if (flags.some((flag) => flag !== "--force")) {
   process.exit(EXIT_USAGE);
 }
 try {
-  const secret = await bootstrap(readConfig(process.env), flags.includes("--force"));
+  const config = readConfig(process.env);
+  const secret = await bootstrap(config, flags.includes("--force"));
   if (secret === undefined) {
     process.stderr.write(
-      "latchkey: a usable admin credential exists already; use it, or run `npm run --silent bootstrap -- --force` if it is lost\n",
+      `latchkey: ${databaseName(config)} has a usable admin credential already; use it, or if it is lost run: ` +
+        "npm run --silent bootstrap -- --force\n",
     );
     process.exitCode = EXIT_FAILED;
   } else {
+    process.stderr.write(`latchkey: made an admin credential for ${databaseName(config)}\n`);
     process.stdout.write(`${secret}\n`);
   }
 } catch (error) {

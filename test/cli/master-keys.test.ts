@@ -1,12 +1,11 @@
 /** The command as its operators run it. */
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { Database } from "../../src/postgres/database.ts";
 import { freshTarget } from "../support/database.ts";
+import { runCli } from "../support/run-cli.ts";
 
 const [one, two] = [1, 2].map((version) => `${version}:${randomBytes(32).toString("base64")}`) as [string, string];
 
@@ -21,15 +20,8 @@ describe("npm run master-keys", { timeout: 60_000 }, () => {
     return fresh.target.folder;
   }
 
-  async function run(folder: string, settings: Record<string, string>, ...flags: string[]) {
-    const { DATABASE_URL, ...inherited } = process.env;
-    const env = { ...inherited, LATCHKEY_DATA_DIR: folder, ...settings };
-    const child = spawn(process.execPath, ["src/cli/master-keys.ts", ...flags], { env });
-    const output = { stdout: "", stderr: "" };
-    for (const name of ["stdout", "stderr"] as const) child[name].on("data", (chunk) => (output[name] += chunk));
-    const [code] = await once(child, "close");
-    return { code, ...output };
-  }
+  const run = (folder: string, settings: Record<string, string>, ...flags: string[]) =>
+    runCli("master-keys", { LATCHKEY_DATA_DIR: folder, ...settings }, ...flags);
 
   it("says how each version stands, at the end which may be removed, and writes nothing", async () => {
     const folder = await newFolder();
