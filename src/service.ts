@@ -89,6 +89,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     feedStillMs: () => changes.feed.stillMs,
     isDatabaseAway: () => changes.breaker.isOpen || changes.feed.isFailing,
     isLimiterDegraded: () => limiter.isDegraded(),
+    degradedDecisions: () => limiter.degradedDecisions(),
     forgottenLimits: () => limiter.forgottenLimits(),
     passwordHashes: () => room.authDeps.passwords.hashes,
   });

@@ -86,10 +86,12 @@ export interface Limiter {
    * @throws LIMITS_UNAVAILABLE when the store is out of reach: whoever resets must know that it was not done
    */
   reset(subject: string, names: readonly string[]): Promise<void>;
-  /** Whether decisions of some subjects are degraded now. */
+  /** Whether all decisions of some subjects are degraded now. */
   isDegraded(): boolean;
   /** How many limits in use this process has forgotten for want of room, since its start. */
   forgottenLimits(): number;
+  /** How many decisions were degraded, since its start: single ones before a store counts as out of reach too. */
+  degradedDecisions(): number;
   /** Ends what runs in the background. */
   close(): void;
 }

@@ -92,6 +92,10 @@ export class SharedLimiter implements Limiter {
     return this.#share.forgotten;
   }
 
+  degradedDecisions(): number {
+    return this.#share.decided;
+  }
+
   /** Ends what runs in the background. The store is the caller's to close. */
   close(): void {
     for (const part of this.#parts.values()) part.close();

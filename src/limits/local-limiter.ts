@@ -45,5 +45,9 @@ export class LocalLimiter implements Limiter {
     return this.#forgotten.count;
   }
 
+  degradedDecisions(): number {
+    return 0;
+  }
+
   close(): void {}
 }

@@ -25,6 +25,8 @@ export class LocalShare {
   readonly #processes: number;
   readonly #forgotten: ForgottenLimits;
   readonly #untold = new UntoldCounts();
+  /** How many requests were decided here. */
+  decided = 0;
 
   constructor(deps: LocalShareDeps) {
     this.#forgotten = new ForgottenLimits({ ...deps, advice: "it ends when Redis is back" });
@@ -34,6 +36,7 @@ export class LocalShare {
 
   /** As Limiter.decide, always `degraded`. A status names the whole limit; what remains is what remains of the share. */
   decide(request: LimitRequest): LimitDecision {
+    this.decided++;
     const limits = request.limits.map((limit) => this.#shareOf(limit));
     const { allowed, windows, retryAfterMs } = this.#store.decideOne({ ...request, limits });
     if (allowed && request.cost > 0) this.keepUntold(request);

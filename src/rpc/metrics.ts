@@ -18,6 +18,8 @@ export interface MetricSources {
   isDatabaseAway(): boolean;
   /** Whether limits are judged by this process alone. */
   isLimiterDegraded(): boolean;
+  /** Limits that were judged by this process alone since the start, because Redis did not answer. */
+  degradedDecisions(): number;
   /** Limits in use that were forgotten for want of room since the start. */
   forgottenLimits(): number;
   /** Password hashes that were begun since the start. */
@@ -64,6 +66,11 @@ export class Metrics implements CallObserver {
       sources.passwordHashes,
     );
     counter(
+      "latchkey_limits_degraded_total",
+      "Decisions on limits by this process alone because Redis did not answer.",
+      sources.degradedDecisions,
+    );
+    counter(
       "latchkey_limits_forgotten_total",
       "Limits in use that this process forgot for want of room. Each admits up to its figure once more.",
       sources.forgottenLimits,
@@ -92,7 +99,7 @@ export class Metrics implements CallObserver {
       () => sources.feedStillMs() / 1000,
     );
     gauge("latchkey_database_away", "1 while the database does not answer.", () => Number(sources.isDatabaseAway()));
-    gauge("latchkey_limits_degraded", "1 while limits are judged by this process alone.", () =>
+    gauge("latchkey_limits_degraded", "1 while Redis is given up, after a few decisions without it.", () =>
       Number(sources.isLimiterDegraded()),
     );
   }

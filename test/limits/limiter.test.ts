@@ -170,6 +170,7 @@ describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
     const decisions = await limiter.decideAll(Array.from({ length: 10 }, () => request()));
     expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(3);
     expect(decisions.every(({ degraded }) => degraded)).toBe(true);
+    expect(limiter.degradedDecisions()).toBe(13);
     expect(decisions.at(-1)!.retryAfterMs).toBeGreaterThan(59_000);
     const none = [{ name: "none", perMinute: 0, perDay: undefined }];
     expect(await limiter.decide(request({ limits: none }))).toMatchObject({ allowed: false, retryAfterMs: undefined });

@@ -17,6 +17,7 @@ function metrics(): Metrics {
     feedStillMs: () => 0,
     isDatabaseAway: () => true,
     isLimiterDegraded: () => false,
+    degradedDecisions: () => 13,
     forgottenLimits: () => 11,
     passwordHashes: () => 5,
   });
@@ -71,6 +72,7 @@ test("gauges are read when they are asked for", async () => {
       "latchkey_change_feed_age_seconds 1.5",
       "latchkey_database_away 1",
       "latchkey_limits_degraded 0",
+      "latchkey_limits_degraded_total 13",
       "latchkey_limits_forgotten_total 11",
       "latchkey_password_hashes_total 5",
     ]),
