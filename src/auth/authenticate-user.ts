@@ -33,5 +33,8 @@ export async function authenticateUser(
 }
 
 function credentialInvalid(): DomainError {
-  return new DomainError("CREDENTIAL_INVALID", "the access token is not valid; refresh it or log in again");
+  return new DomainError(
+    "CREDENTIAL_INVALID",
+    "the credential is not valid; of an access token: refresh it, or log in again",
+  );
 }

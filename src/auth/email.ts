@@ -39,7 +39,7 @@ export function parseEmail(text: string): EmailAddress | undefined {
 export function requireEmail(field: string, text: string): EmailAddress {
   const email = parseEmail(text);
   if (email === undefined) {
-    throw invalidField(field, "must be an e-mail address of at most 254 bytes, with one @ and without spaces");
+    throw invalidField(field, "must be an e-mail address such as ann@example.com, of at most 254 bytes");
   }
   return email;
 }

@@ -71,7 +71,7 @@ export async function rotate(
       case "conflict":
         return undefined;
       case "ended":
-        throw new DomainError("KEY_ENDED", "revoked or expired");
+        throw new DomainError("KEY_ENDED", "the key is revoked or expired");
       case "too_many_secrets":
         throw new DomainError(
           "SECRET_QUOTA_EXCEEDED",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { LockMode } from "@mikro-orm/core";
 import type { GrantedSession } from "../auth/session.ts";
 import type { User, UserSecrets } from "../auth/user.ts";
-import type { UserStore } from "../auth/user-store.ts";
+import type { UserPatch, UserStore } from "../auth/user-store.ts";
 import { isUniqueViolation } from "./conflicts.ts";
 import type { Database, Transaction } from "./database.ts";
 import { behindCursor } from "./key-store.ts";
@@ -10,6 +10,13 @@ import { insertReset } from "./password-reset-rows.ts";
 import { beginSession, endSessionsOf } from "./session-rows.ts";
 import { UserRow } from "./tables.ts";
 import { insertUser, toUser, toUserSecrets } from "./user-rows.ts";
+
+/** As the contract names them. */
+const FIELD_NAMES: Readonly<Record<keyof UserPatch, string>> = {
+  displayName: "display_name",
+  tier: "tier",
+  scopes: "scopes",
+};
 
 type Input<M extends keyof UserStore> = Parameters<UserStore[M]>[0];
 
@@ -88,7 +95,9 @@ export class PostgresUserStore implements UserStore {
       if (scopes !== undefined) row.scopes = [...scopes];
       await tx.em.flush();
       if (JSON.stringify([row.tier, row.scopes]) !== granted) await tx.changed("OWNER", row.id);
-      const fields = Object.keys(input.patch).join(",");
+      const fields = Object.keys(input.patch)
+        .map((name) => FIELD_NAMES[name as keyof UserPatch])
+        .join(",");
       await tx.record({ ...input.by, kind: "user.updated", subjectId: row.id, details: { fields } });
       return toUser(row);
     });

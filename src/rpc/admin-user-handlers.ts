@@ -8,7 +8,7 @@ import { type GetUserDeps, getUser } from "../auth/get-user.ts";
 import { type ListUsersDeps, listUsers } from "../auth/list-users.ts";
 import { type UpdateUserDeps, updateUser } from "../auth/update-user.ts";
 import type { AdminService } from "../gen/latchkey/v1/admin_service_pb.ts";
-import type { User as UserFields } from "../gen/latchkey/v1/user_pb.ts";
+import { type User as UserFields, UserSchema } from "../gen/latchkey/v1/user_pb.ts";
 import { invalidField } from "../lib/errors.ts";
 import type { UnaryHandlers } from "./call.ts";
 import { maskPaths } from "./field-mask.ts";
@@ -65,7 +65,7 @@ export function adminUserHandlers(
       return { user: userMessage(await getUser(deps, { userId })) };
     },
     async updateUser(request, call) {
-      const paths = maskPaths(request.updateMask, WRITABLE);
+      const paths = maskPaths(request.updateMask, WRITABLE, UserSchema, request.user);
       if (request.user === undefined) throw invalidField("user", "must be set");
       const patch = patchOf(request.user, paths);
       return { user: userMessage(await updateUser(deps, { userId: request.user.id, patch, by: changedBy(call) })) };

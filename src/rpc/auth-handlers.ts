@@ -10,6 +10,7 @@ import { type RegisterDeps, register } from "../auth/register.ts";
 import { type RevokeSessionDeps, revokeSession } from "../auth/revoke-session.ts";
 import { type UpdateCurrentUserDeps, updateCurrentUser } from "../auth/update-current-user.ts";
 import type { AuthService } from "../gen/latchkey/v1/auth_service_pb.ts";
+import { UserSchema } from "../gen/latchkey/v1/user_pb.ts";
 import type { Call, UnaryHandlers } from "./call.ts";
 import { maskPaths } from "./field-mask.ts";
 import { type PageTokens, pageSize } from "./page-token.ts";
@@ -50,7 +51,7 @@ export function authHandlers(deps: AuthHandlersDeps): UnaryHandlers<typeof AuthS
       return { user: userMessage(await getCurrentUser(deps, { userId: userOf(call).userId })) };
     },
     async updateCurrentUser(request, call) {
-      maskPaths(request.updateMask, ["display_name"]);
+      maskPaths(request.updateMask, ["display_name"], UserSchema, request.user);
       const { userId } = userOf(call);
       const displayName = request.user?.displayName ?? "";
       const user = await updateCurrentUser(deps, { userId, displayName, clientIp: call.clientIp });

@@ -33,7 +33,7 @@ export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
   REQUEST_ID_REUSED: row("INVALID_ARGUMENT", "This request_id was used within 24 h with other parameters."),
   MESSAGE_INVALID: row(
     "INVALID_ARGUMENT",
-    "The request could not be read: malformed JSON, invalid UTF-8, a bad timeout. INTERNAL for unparsable protobuf, as gRPC has it.",
+    "The request could not be read: malformed JSON, an unknown field in it, a bad timeout. INTERNAL for unparsable protobuf, invalid UTF-8 in it too, as gRPC has it.",
   ),
   CREDENTIAL_MISSING: row("UNAUTHENTICATED", "This method wants a credential and none was given."),
   CREDENTIAL_INVALID: row("UNAUTHENTICATED", "The credential is malformed, unknown, expired or ended."),

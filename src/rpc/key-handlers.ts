@@ -95,7 +95,7 @@ const UPDATE_PATHS = [
 ] as const;
 
 function update(deps: KeyHandlersDeps, request: UpdateKeyRequest, call: Call): Promise<OwnedKey> {
-  const paths = maskPaths(request.updateMask, UPDATE_PATHS);
+  const paths = maskPaths(request.updateMask, UPDATE_PATHS, KeySchema, request.key);
   const key = request.key ?? create(KeySchema);
   if (key.id === "") throw invalidField("key.id", "must be set");
   const values: Required<KeyUpdate> = {

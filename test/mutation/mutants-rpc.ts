@@ -157,7 +157,7 @@ export const RPC_MUTANTS = [
       why: "a typing error in the mask looks like a change that was made",
     },
     {
-      name: "no mask changes nothing and says so to nobody",
+      name: "a mask of nothing changes nothing and says so to nobody",
       search: "if (paths.length === 0) {",
       replacement: "if (paths.length < 0) {",
       why: "a client that forgot it believes in its update",

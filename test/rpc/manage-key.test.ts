@@ -109,7 +109,19 @@ describe("managing keys", () => {
     expect(cleared.key?.expireTime).toBeUndefined();
   });
 
-  it.each([[[]], [["nonsense"]], [["id"]], [["state"]], [["name", "create_time"]], [["limits.per_minute"]], [["*"]]])(
+  it("updates without a mask the fields that have a value (AIP-134)", async () => {
+    const { key, person } = await service.newKey({ name: "before", scopes: ["a"], description: "stays" });
+    for (const more of [{}, { updateMask: { paths: [] } }]) {
+      const { key: updated } = await person.keys.updateKey({ key: { id: key!.id, name: "after" }, ...more });
+      expect(updated).toMatchObject({ name: "after", scopes: ["a"], description: "stays" });
+    }
+    const nothing = await errorOf(person.keys.updateKey({ key: { id: key!.id } }));
+    expect(nothing).toMatchObject({ code: Code.InvalidArgument, fields: ["update_mask"] });
+    const tier = await errorOf(person.keys.updateKey({ key: { id: key!.id, name: "x", tier: "enterprise" } }));
+    expect(tier).toMatchObject({ code: Code.PermissionDenied, reason: "FIELD_NOT_ALLOWED" });
+  });
+
+  it.each([[["nonsense"]], [["id"]], [["state"]], [["name", "create_time"]], [["limits.per_minute"]], [["*"]]])(
     "refuses the mask %j",
     async (paths) => {
       const { key, person } = await service.newKey();

@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
+import { UserSchema } from "../../src/gen/latchkey/v1/user_pb.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import type { Caller } from "../../src/rpc/call.ts";
 import { maskPaths } from "../../src/rpc/field-mask.ts";
@@ -80,7 +82,8 @@ it.each([-1, -2_147_483_648])("page_size %i is refused", (requested) => {
 describe("an update mask", () => {
   const mask = (...paths: string[]) => ({ $typeName: "google.protobuf.FieldMask" as const, paths });
   it("names what is to change", () => {
-    expect(maskPaths(mask("tier", "scopes", "tier"), ["tier", "scopes", "display_name"])).toEqual(
+    const user = create(UserSchema, { displayName: "N" });
+    expect(maskPaths(mask("tier", "scopes", "tier"), ["tier", "scopes", "display_name"], UserSchema, user)).toEqual(
       new Set(["tier", "scopes"]),
     );
   });
@@ -88,13 +91,26 @@ describe("an update mask", () => {
   it.each([
     ["absent", undefined],
     ["empty", mask()],
+  ])("%s stands for the fields that have a value and may change", (_what, given) => {
+    const user = create(UserSchema, { id: "usr_1", displayName: "N", scopes: ["a"] });
+    expect(maskPaths(given, ["tier", "scopes", "display_name"], UserSchema, user)).toEqual(
+      new Set(["scopes", "display_name"]),
+    );
+    for (const nothing of [undefined, create(UserSchema, { id: "usr_1", email: "a@example.com" })]) {
+      expect(() => maskPaths(given, ["tier", "scopes"], UserSchema, nothing)).toThrow(
+        expect.objectContaining({ violations: [expect.objectContaining({ field: "update_mask" })] }),
+      );
+    }
+  });
+
+  it.each([
     ["with an unknown path", mask("tier", "colour")],
     ["with an output-only path", mask("create_time")],
     ["with a wildcard", mask("*")],
     ["with an empty path", mask("")],
     ["with a path below", mask("tier.name")],
   ])("%s is refused", (_what, given) => {
-    expect(() => maskPaths(given, ["tier", "scopes"])).toThrow(
+    expect(() => maskPaths(given, ["tier", "scopes"], UserSchema, create(UserSchema, { tier: "pro" }))).toThrow(
       expect.objectContaining({ violations: [expect.objectContaining({ field: "update_mask" })] }),
     );
   });

@@ -219,7 +219,8 @@ export type UpdateUserRequest = Message<"latchkey.v1.UpdateUserRequest"> & {
   user?: User | undefined;
 
   /**
-   * Which fields to change: tier, scopes, display_name.
+   * Which fields to change: tier, scopes, display_name. Absent: those of
+   * them that have a value (AIP-134). `*` is not taken.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */

@@ -27,7 +27,8 @@ export const file_latchkey_v1_auth_service: GenFile = /*@__PURE__*/
  */
 export type RegisterRequest = Message<"latchkey.v1.RegisterRequest"> & {
   /**
-   * At most 254 bytes, one "@", no spaces.
+   * Such as ann@example.com: at most 254 bytes, no spaces, a domain of two
+   * labels at least.
    *
    * @generated from field: string email = 1;
    */
@@ -268,7 +269,8 @@ export type UpdateCurrentUserRequest = Message<"latchkey.v1.UpdateCurrentUserReq
   user?: User | undefined;
 
   /**
-   * Which fields to change: display_name.
+   * Which fields to change: display_name. Absent: that one if it has a value
+   * (AIP-134). `*` is not taken.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */

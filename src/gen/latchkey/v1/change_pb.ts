@@ -42,7 +42,8 @@ export type Change = Message<"latchkey.v1.Change"> & {
   changeTime?: Timestamp | undefined;
 
   /**
-   * The transaction that made the change. Comparable within one epoch.
+   * The transaction that made the change; comparable with other positions until
+   * a message says resync. 0 for sessions that ended before the stream began.
    *
    * @generated from field: int64 position = 4;
    */

@@ -50,7 +50,8 @@ export type IssueKeyRequest = Message<"latchkey.v1.IssueKeyRequest"> & {
   tier: string;
 
   /**
-   * At most 64 of up to 128 characters, taken literally: a `*` is no glob here.
+   * At most 64 of up to 128 characters, each once, taken literally: a `*` is no
+   * glob here.
    *
    * @generated from field: repeated string scopes = 4;
    */
@@ -285,7 +286,8 @@ export type UpdateKeyRequest = Message<"latchkey.v1.UpdateKeyRequest"> & {
 
   /**
    * Which fields to change: name, description, scopes, metadata, allowed_ips,
-   * allowed_methods, expire_time; tier and limits for services.
+   * allowed_methods, expire_time; tier and limits for services. Absent: those
+   * of them that have a value (AIP-134). `*` is not taken.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -581,7 +583,8 @@ export type VerifyKeyRequest = Message<"latchkey.v1.VerifyKeyRequest"> & {
   allowedTiers: string[];
 
   /**
-   * What this call costs, 1 if absent. 0 looks at the limits without counting.
+   * What this call costs, 1 if absent. 0 looks at the limits without counting,
+   * and is VALID also where they are used up: see rate_limits.
    *
    * @generated from field: optional int32 cost = 4;
    */
@@ -678,7 +681,7 @@ export type VerifyKeyResponse = Message<"latchkey.v1.VerifyKeyResponse"> & {
 
   /**
    * The limits were judged by this process alone, because the shared counters
-   * are out of reach.
+   * are out of reach: by its share of each, of which `remaining` speaks.
    *
    * @generated from field: bool degraded = 7;
    */
@@ -937,7 +940,7 @@ export type CheckRateLimitResponse = Message<"latchkey.v1.CheckRateLimitResponse
 
   /**
    * If not allowed: the earliest time at which this call succeeds if nobody
-   * else calls.
+   * else calls. Absent if it never will, because a limit is 0.
    *
    * @generated from field: google.protobuf.Duration retry_after = 3;
    */
@@ -945,7 +948,7 @@ export type CheckRateLimitResponse = Message<"latchkey.v1.CheckRateLimitResponse
 
   /**
    * The limits were judged by this process alone, because the shared counters
-   * are out of reach.
+   * are out of reach: by its share of each, of which `remaining` speaks.
    *
    * @generated from field: bool degraded = 4;
    */
@@ -966,8 +969,10 @@ export const CheckRateLimitResponseSchema: GenMessage<CheckRateLimitResponse> = 
  */
 export type WatchRevocationsRequest = Message<"latchkey.v1.WatchRevocationsRequest"> & {
   /**
-   * The cursor of the last message that was handled; empty to start now.
-   * Valid on every process of the service.
+   * The cursor of the last message that was handled; empty to start now. Valid
+   * on every process of the service. Who starts now, or has to resync, is told
+   * first which sessions ended within the life of an access token, since theirs
+   * may still verify.
    *
    * @generated from field: string cursor = 1;
    */
@@ -1004,7 +1009,8 @@ export type WatchRevocationsResponse = Message<"latchkey.v1.WatchRevocationsResp
   changes: Change[];
 
   /**
-   * Changes may have been missed: drop everything that was kept.
+   * Changes may have been missed, also after a restart of the database: drop
+   * everything that was kept.
    *
    * @generated from field: bool resync = 3;
    */
@@ -1164,7 +1170,8 @@ export const KeyService: GenService<{
    *
    * PERMISSION_DENIED: a tier or scope above what was granted to the owner,
    * limits or another owner by a user. RESOURCE_EXHAUSTED: the owner has too
-   * many keys. ALREADY_EXISTS: request_id was used, the ErrorInfo has key_id.
+   * many keys. ALREADY_EXISTS: request_id was used, the ErrorInfo has key_id;
+   * whoever lost the answer gets a secret that works by RotateKey.
    *
    * @generated from rpc latchkey.v1.KeyService.IssueKey
    */
@@ -1194,7 +1201,7 @@ export const KeyService: GenService<{
     output: typeof ListKeysResponseSchema;
   },
   /**
-   * Changes the fields named by update_mask (AIP-134).
+   * Changes fields of a key.
    *
    * ABORTED: key.etag is set and no longer the key's. FAILED_PRECONDITION: the
    * key is revoked or expired. PERMISSION_DENIED: the caller may not change
@@ -1210,6 +1217,8 @@ export const KeyService: GenService<{
   /**
    * Refuses the key until it is enabled again. Idempotent.
    *
+   * FAILED_PRECONDITION: the key is revoked or expired.
+   *
    * @generated from rpc latchkey.v1.KeyService.DisableKey
    */
   disableKey: {
@@ -1220,6 +1229,9 @@ export const KeyService: GenService<{
   /**
    * Makes a disabled key work again. Idempotent. A key that a service disabled
    * is enabled only by a service.
+   *
+   * FAILED_PRECONDITION: the key is revoked or expired. PERMISSION_DENIED: a
+   * service disabled it.
    *
    * @generated from rpc latchkey.v1.KeyService.EnableKey
    */
@@ -1295,7 +1307,7 @@ export const KeyService: GenService<{
    * other subject by name.
    *
    * NOT_FOUND: no such key. INVALID_ARGUMENT: the cost is above a limit, so
-   * that the call could never succeed.
+   * that the call could never succeed. A limit of 0 is no mistake: it refuses.
    *
    * @generated from rpc latchkey.v1.KeyService.CheckRateLimit
    */
