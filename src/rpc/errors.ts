@@ -157,6 +157,8 @@ export function amendCodecError(error: ConnectError, whileReading: boolean, isJs
 
 /** The codec says which field it could not read, and then quotes it: the name alone is ours to repeat. */
 const UNREADABLE_FIELD = /cannot decode field [\w.]+\.(\w+) from JSON/;
+/** And of one that it does not know, in which message it was: its name is the sender's. */
+const UNKNOWN_FIELD = /^(?:\[\w+\] )?cannot decode message ([\w.]+) from JSON: key /;
 
 function readingError({ code, rawMessage }: ConnectError): DomainError {
   switch (code) {
@@ -165,6 +167,10 @@ function readingError({ code, rawMessage }: ConnectError): DomainError {
     case Code.UNIMPLEMENTED:
       return new DomainError("NOT_IMPLEMENTED", "the encoding or the number of request messages is not supported");
     default: {
+      const message = UNKNOWN_FIELD.exec(rawMessage)?.[1];
+      if (message !== undefined) {
+        return new DomainError("MESSAGE_INVALID", `the request has a field that ${message} has not`);
+      }
       const field = UNREADABLE_FIELD.exec(rawMessage)?.[1];
       const violations = field === undefined ? [] : [{ field, description: "could not be read" }];
       return new DomainError("MESSAGE_INVALID", "the request message could not be read", { violations });

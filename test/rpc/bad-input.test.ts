@@ -94,6 +94,9 @@ describe("JSON", () => {
     ["Infinity", '{"name":"canary","limits":{"perMinute":"Infinity"}}'],
     ["a time beyond the year 9999", '{"name":"canary","expireTime":"10000-01-01T00:00:00Z"}'],
     ["no time", '{"name":"canary","expireTime":"tomorrow"}'],
+    ["a field that nobody knows", '{"name":"a","canary":1}'],
+    ["a field that nobody knows, further in", '{"name":"a","limits":{"canary":1}}'],
+    ["what every object inherits", '{"name":"a","__proto__":{"ownerId":"canary"}}'],
     ["a list", "[]"],
     ["null", "null"],
     ["nothing", ""],
@@ -104,10 +107,18 @@ describe("JSON", () => {
     expect(text).not.toContain(CANARY);
   });
 
+  it("with a misspelt field says in which message, so that nobody takes `requiredScope` for a check", async () => {
+    const body = '{"apiKey":"junk","requiredScope":["orders:read"]}';
+    const { status, text } = await postJson(service.address, "KeyService/VerifyKey", body, service.admin);
+    expect(status).toBe(400);
+    expect(JSON.parse(text).message).toBe("the request has a field that latchkey.v1.VerifyKeyRequest has not");
+    const snakes = '{"api_key":"junk","required_scopes":["orders:read"]}';
+    expect((await postJson(service.address, "KeyService/VerifyKey", snakes, service.admin)).status).toBe(200);
+  });
+
   it("that names what every object inherits changes nothing but the metadata", async () => {
     const metadata = '{"__proto__":"a","constructor":"b","toString":"c"}';
-    const stranger = await service.newPerson();
-    const { text } = await issue(`{"name":"k","metadata":${metadata},"__proto__":{"ownerId":"${stranger.user.id}"}}`);
+    const { text } = await issue(`{"name":"k","metadata":${metadata}}`);
     const { id } = JSON.parse(text).key;
     const kept = await postJson(
       service.address,
