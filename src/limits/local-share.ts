@@ -56,11 +56,10 @@ export class LocalShare {
   untold(subject: string): readonly LimitRequest[] {
     const costs = this.#untold.take(subject);
     if (costs.size === 0) return NOTHING;
-    return [...costs].map(([name, counted]) => ({
-      subject,
-      cost: Math.min(counted, this.#store.minuteTotal(subject, name)),
-      limits: [{ name, perMinute: UNLIMITED, perDay: UNLIMITED }],
-    }));
+    return [...costs].flatMap(([name, counted]) => {
+      const cost = Math.min(counted, this.#store.minuteTotal(subject, name));
+      return cost === 0 ? [] : [{ subject, cost, limits: [{ name, perMinute: UNLIMITED, perDay: UNLIMITED }] }];
+    });
   }
 
   /** The store has not heard of this request, which was admitted. */

@@ -1,24 +1,14 @@
 /** What a limiter tells a store that comes back. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { LimitRequest } from "../../src/limits/limit.ts";
-import { SharedLimiter } from "../../src/limits/limiter.ts";
-import { recordingLog } from "../support/recording-log.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
-import { FaultyLimitStore } from "./faulty-limit-store.ts";
+import { limits, newLimiter, request } from "./new-limiter.ts";
 
-const limits = [{ name: "", perMinute: 10, perDay: undefined }];
-const request = (changes: Partial<LimitRequest> = {}): LimitRequest => ({ subject: "s", cost: 1, limits, ...changes });
-
-let clock: ShiftedClock;
-let store: FaultyLimitStore;
-let limiter: SharedLimiter;
-let log: ReturnType<typeof recordingLog>;
+let clock: ReturnType<typeof newLimiter>["clock"];
+let store: ReturnType<typeof newLimiter>["store"];
+let limiter: ReturnType<typeof newLimiter>["limiter"];
 
 beforeEach(() => {
-  clock = new ShiftedClock();
-  store = new FaultyLimitStore(clock);
-  log = recordingLog();
-  limiter = new SharedLimiter({ store, clock, log, replicas: 2, workers: 2 });
+  ({ clock, store, limiter } = newLimiter());
 });
 afterEach(() => limiter.close());
 
@@ -40,7 +30,7 @@ describe("a store that is back", () => {
     "empty admits no more than (%d + 1) * L in the minute, with one process of so many",
     async (replicas) => {
       limiter.close();
-      limiter = new SharedLimiter({ store, clock, log, replicas, workers: 1 });
+      ({ store, limiter } = newLimiter({ replicas, workers: 1 }));
       const before = await admitted(request());
       await fail();
       // What is known to be full is not asked for: another figure is another limit of the same window.

@@ -1,24 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DAY_MS, type LimitRequest, MINUTE_MS } from "../../src/limits/limit.ts";
-import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { LocalLimiter } from "../../src/limits/local-limiter.ts";
-import { recordingLog } from "../support/recording-log.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
-import { FaultyLimitStore } from "./faulty-limit-store.ts";
+import { limits, newLimiter, request } from "./new-limiter.ts";
 
-const limits = [{ name: "", perMinute: 10, perDay: undefined }];
-const request = (changes: Partial<LimitRequest> = {}): LimitRequest => ({ subject: "s", cost: 1, limits, ...changes });
-
-let clock: ShiftedClock;
-let store: FaultyLimitStore;
-let limiter: SharedLimiter;
-let log: ReturnType<typeof recordingLog>;
+let clock: ReturnType<typeof newLimiter>["clock"];
+let store: ReturnType<typeof newLimiter>["store"];
+let log: ReturnType<typeof newLimiter>["log"];
+let limiter: ReturnType<typeof newLimiter>["limiter"];
 
 beforeEach(() => {
-  clock = new ShiftedClock();
-  store = new FaultyLimitStore(clock);
-  log = recordingLog();
-  limiter = new SharedLimiter({ store, clock, log, replicas: 2, workers: 2 });
+  ({ clock, store, log, limiter } = newLimiter());
 });
 afterEach(() => limiter.close());
 
