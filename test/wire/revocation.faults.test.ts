@@ -104,7 +104,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
 
   it("refuse it within 1 s as well while LISTEN is cut again and again", async () => {
     const keys = await hotKeys(SAMPLES / 2);
-    await using cutter = cutFeeds(postgres, 120);
+    await using cutter = cutFeeds(postgres, 80);
     const times = await revokeEach(keys);
     expect(cutter.cuts(), "connections cut").toBeGreaterThan(10);
     report("revocation to refusal, LISTEN cut", times);

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
@@ -6,7 +8,7 @@ import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1
 import { until } from "../support/server-process.ts";
 import { canStart, freshPostgres } from "../support/servers.ts";
 import { clientOf, PASSWORD } from "../support/service.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/service-process.ts";
+import { type ReadyService, serviceEnvironment, startService } from "../support/service-process.ts";
 
 /** What is promised of every process while the database answers. The usual is a few milliseconds. */
 const BOUND_MS = 5000;
@@ -18,9 +20,9 @@ describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => 
     const settings = serviceEnvironment({ DATABASE_URL: await freshPostgres() });
     // Without the variable: the two must come to one master key by themselves.
     const env = { ...settings, LATCHKEY_MASTER_KEYS: undefined };
-    admin = await bootstrapOperator(env);
     // Both at once: of two first starts one applies the schema, and both end with the same master keys.
     processes.push(...(await Promise.all([startService(env), startService(env)])));
+    admin = readFileSync(join(env.LATCHKEY_DATA_DIR!, "admin-credential"), "utf8").trim();
   });
   afterAll(() => Promise.all(processes.map((process) => process.stop())));
 
