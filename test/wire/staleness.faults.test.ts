@@ -19,7 +19,7 @@ describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => 
   beforeAll(async () => {
     const settings = serviceEnvironment({ DATABASE_URL: await freshPostgres() });
     // Without the variable: the two must come to one master key by themselves.
-    const env = { ...settings, LATCHKEY_MASTER_KEYS: undefined };
+    const env: NodeJS.ProcessEnv = { ...settings, LATCHKEY_MASTER_KEYS: undefined };
     // Both at once: of two first starts one applies the schema, and both end with the same master keys.
     processes.push(...(await Promise.all([startService(env), startService(env)])));
     admin = readFileSync(join(env.LATCHKEY_DATA_DIR!, "admin-credential"), "utf8").trim();
