@@ -91,7 +91,7 @@ describe("Dockerfile", () => {
     await using folder = await mkdtempDisposable(join(tmpdir(), "latchkey-image-"));
     for (const path of copied()) cpSync(join(root, path), join(folder.path, path), { recursive: true });
     symlinkSync(join(root, "node_modules"), join(folder.path, "node_modules"));
-    const env = { ...process.env, LATCHKEY_DATA_DIR: join(folder.path, "data") };
+    const env = { ...process.env, DATABASE_URL: undefined, LATCHKEY_DATA_DIR: join(folder.path, "data") };
     const run = (script: string) => {
       const made = spawnSync("npm", ["run", "--silent", script], { cwd: folder.path, env, encoding: "utf8" });
       return { status: made.status, stdout: made.stdout, stderr: made.status === 0 ? "" : made.stderr };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
 import type { Clock } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, reasonOf } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import type { CountedFailure, LoginFailureStore, LoginSubject } from "./login-failure-store.ts";
@@ -166,8 +166,4 @@ export class LoginAttempt {
     });
     return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", { retryAfterMs });
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof DomainError ? error.reason : "INTERNAL";
 }

@@ -1,5 +1,5 @@
 import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
-import { DomainError, invalidFields } from "../lib/errors.ts";
+import { DomainError, invalidFields, reasonOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { textViolation } from "../lib/text.ts";
 import { parseEmail } from "./email.ts";
@@ -99,7 +99,7 @@ async function rehash(
   } catch (error) {
     deps.log.warn("a password was not hashed anew; the next login tries again", {
       user_id: found.user.id,
-      reason: error instanceof DomainError ? error.reason : "INTERNAL",
+      reason: reasonOf(error),
     });
   }
 }

@@ -2,7 +2,7 @@ import type { JWK } from "jose";
 import type { Change, Copy as CopyOfTruth } from "../changes/change.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Clock } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, reasonOf } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { rotateSigningKey } from "./rotate-signing-key.ts";
@@ -167,8 +167,9 @@ export class SigningKeys implements CopyOfTruth {
     try {
       await rotateSigningKey(this.#options, { by: BY_AGE });
     } catch (error) {
-      const reason = error instanceof DomainError ? error.reason : "INTERNAL";
-      this.#options.log.warn("the signing key is old and could not be replaced; trying again", { reason });
+      this.#options.log.warn("the signing key is old and could not be replaced; trying again", {
+        reason: reasonOf(error),
+      });
     }
   }
 

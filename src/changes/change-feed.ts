@@ -1,8 +1,8 @@
 import type { Clock, Timers } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, reasonOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ChangeBus, CommittedChange } from "./change.ts";
-import type { ChangeStore, Epoch, Poll } from "./change-store.ts";
+import { type ChangeStore, type Cursor, cursorOf, type Poll } from "./change-store.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
 import type { DatabaseClock } from "./database-clock.ts";
 
@@ -15,13 +15,6 @@ export interface ChangeFeedDeps {
   readonly databaseClock: DatabaseClock;
   readonly timers: Timers;
   readonly log: Log;
-}
-
-/** Where a reader of the feed stands: all that the snapshot sees has been read. */
-export interface Cursor {
-  readonly epoch: Epoch;
-  readonly serverStart: string;
-  readonly snapshot: string;
 }
 
 /** What one good poll brought. */
@@ -171,7 +164,7 @@ export class ChangeFeed {
     if (resync) bus.clear();
     else bus.publish(poll.changes);
     // Once the copies know: what one of them could not take would otherwise be behind the cursor, and count as proven.
-    this.#cursor = { epoch: poll.epoch, serverStart: poll.serverStart, snapshot: poll.snapshot };
+    this.#cursor = cursorOf(poll);
     this.#xmax = poll.xmax;
     this.#move(poll.xmin, resync);
     this.#freshAtMs = sentAtMs;
@@ -213,8 +206,4 @@ export class ChangeFeed {
     }
     this.#position = position;
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof DomainError ? error.reason : "INTERNAL";
 }

@@ -6,8 +6,8 @@ export interface Epoch {
   readonly timeline: number;
 }
 
-/** What one statement saw of the log of changes. */
-export interface Poll {
+/** Where a reader of the log stands: all that the snapshot sees has been read. */
+export interface Cursor {
   readonly epoch: Epoch;
   /**
    * When the server was started, in digits that compare for being the same. An old disk that was put back goes on in the
@@ -16,6 +16,14 @@ export interface Poll {
   readonly serverStart: string;
   /** Text of the snapshot that the statement ran in: what the next poll begins from. */
   readonly snapshot: string;
+}
+
+export function cursorOf({ epoch, serverStart, snapshot }: Cursor): Cursor {
+  return { epoch, serverStart, snapshot };
+}
+
+/** What one statement saw of the log of changes, and where a reader stands then. */
+export interface Poll extends Cursor {
   /** All changes of lower position are visible in the snapshot. */
   readonly xmin: bigint;
   /** No transaction at or above this was visible. */

@@ -1,5 +1,5 @@
 import { invalidField } from "../lib/errors.ts";
-import type { Cursor } from "./change-feed.ts";
+import type { Cursor } from "./change-store.ts";
 
 /** `v2:<system id>:<timeline>:<start of the server>:<xmin>:<xmax>:<transactions under way between them>` */
 const FORM = /^v2:(\d{1,20}):(\d{1,10}):(\d{1,19}):((\d{1,19}):(\d{1,19}):(\d{1,19}(?:,\d{1,19})*)?)$/;

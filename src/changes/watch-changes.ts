@@ -2,8 +2,15 @@ import type { Timers } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import { SharedReads } from "../lib/shared-reads.ts";
 import type { CommittedChange } from "./change.ts";
-import type { ChangeFeed, Cursor, FeedStep } from "./change-feed.ts";
-import { type ChangeStore, type Epoch, MAX_CHANGES_PER_POLL, type Poll } from "./change-store.ts";
+import type { ChangeFeed, FeedStep } from "./change-feed.ts";
+import {
+  type ChangeStore,
+  type Cursor,
+  cursorOf,
+  type Epoch,
+  MAX_CHANGES_PER_POLL,
+  type Poll,
+} from "./change-store.ts";
 import { cursorText, parseCursor } from "./cursor-text.ts";
 import type { DatabaseClock } from "./database-clock.ts";
 
@@ -94,7 +101,7 @@ async function* catchUp(
   // A standby may be behind: what it shows must not become anybody's cursor.
   if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
   const step: FeedStep = {
-    cursor: { epoch: poll.epoch, serverStart: poll.serverStart, snapshot: poll.snapshot },
+    cursor: cursorOf(poll),
     changes: poll.changes,
     resync: false,
     asOfMs: poll.databaseMs,

@@ -1,6 +1,7 @@
 /**
  * `npm run --silent bootstrap`, with the environment of the service: makes the first operator and prints the admin
- * credential, and nothing else, on standard output; on standard error, whose operator it is. `--force` is the break-glass for when every admin credential is lost.
+ * credential, and nothing else, on standard output; on standard error, whose operator it is. `--force` is the break-glass
+ * for when every admin credential is lost.
  */
 import { ConfigError, readConfig } from "../config.ts";
 import { bootstrap, databaseName } from "../first-operator.ts";

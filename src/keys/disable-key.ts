@@ -1,7 +1,7 @@
 import type { Actor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import { DomainError } from "../lib/errors.ts";
 import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
+import { keyEnded } from "./grants.ts";
 import { hasEnded } from "./key.ts";
 
 export interface DisableKeyDeps extends ChangeKeyDeps {
@@ -16,7 +16,7 @@ export interface DisableKeyDeps extends ChangeKeyDeps {
  */
 export function disableKey(deps: DisableKeyDeps, actor: Actor, keyId: string): Promise<OwnedKey> {
   return changeKey(deps, actor, keyId, ({ key }) => {
-    if (hasEnded(key, deps.databaseClock.nowMs())) throw new DomainError("KEY_ENDED", "the key is revoked or expired");
+    if (hasEnded(key, deps.databaseClock.nowMs())) throw keyEnded();
     const isSettled = key.state === "disabled" && (actor.kind === "user" || isByService(key.disabledBy));
     if (isSettled) return undefined;
     return { changes: { state: "disabled", disabledBy: actor.id }, entry: entryOf(actor, "key.disabled") };

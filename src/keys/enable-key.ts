@@ -2,12 +2,13 @@ import type { Actor } from "../audit/actor.ts";
 import { DomainError } from "../lib/errors.ts";
 import { changeKey, entryOf, type OwnedKey } from "./change-key.ts";
 import { type DisableKeyDeps, isByService } from "./disable-key.ts";
+import { keyEnded } from "./grants.ts";
 import { hasEnded } from "./key.ts";
 
 /** Undoes disableKey. @throws KEY_NOT_FOUND, KEY_ENDED, KEY_RESTRICTED if a service disabled it, DATABASE_UNAVAILABLE */
 export function enableKey(deps: DisableKeyDeps, actor: Actor, keyId: string): Promise<OwnedKey> {
   return changeKey(deps, actor, keyId, ({ key }) => {
-    if (hasEnded(key, deps.databaseClock.nowMs())) throw new DomainError("KEY_ENDED", "the key is revoked or expired");
+    if (hasEnded(key, deps.databaseClock.nowMs())) throw keyEnded();
     if (key.state === "active") return undefined;
     if (actor.kind === "user" && isByService(key.disabledBy)) {
       throw new DomainError("KEY_RESTRICTED", "a service disabled this key: only a service can enable it");

@@ -4,7 +4,6 @@
  * from people who may mean to be slow.
  */
 
-/** A scope, and so a glob of scopes, is shorter. */
 const GLOB = /^[\x21-\x7e]{1,256}$/;
 /** What another party may read as a slash, a dot or an end (RFC 3986 2.1 and 5.2.4), also after decoding twice. */
 const AMBIGUOUS = /%2f|%2e|%5c|%25|%00|\\|[^\x21-\x7e]/i;
@@ -72,7 +71,7 @@ function matchesText(glob: string, text: string): boolean {
   return true;
 }
 
-/** For endOf. No piece is longer. */
+/** For endOf. No piece is longer: a glob of methods has 256 characters at most, one of scopes 128. */
 const borders = new Uint8Array(256);
 
 /**

@@ -14,6 +14,10 @@ export function keyNotFound(): DomainError {
   return new DomainError("KEY_NOT_FOUND", "no such key");
 }
 
+export function keyEnded(): DomainError {
+  return new DomainError("KEY_ENDED", "the key is revoked or expired");
+}
+
 /** Whether the actor may see and manage the key at all. */
 export function mayManage(actor: Actor, key: Key): boolean {
   return actor.kind === "user" ? key.ownerId === actor.id : actor.manages;

@@ -129,12 +129,10 @@ export class KeyRecords {
 
   /** What `find` does, for who asks for the same raw key again and again. */
   lookup(rawKey: string, keyId: string): RecordLookup {
-    return this.#lookup(cacheId(rawKey), ownText(keyId));
-  }
-
-  #lookup(id: string, keyId: string): RecordLookup {
     const { cache } = this.#deps;
-    return { fresh: () => cache.fresh(id), find: (rawKey) => this.#find(id, rawKey, keyId) };
+    const id = cacheId(rawKey);
+    const ownKeyId = ownText(keyId);
+    return { fresh: () => cache.fresh(id), find: (again) => this.#find(id, again, ownKeyId) };
   }
 
   #find(id: string, rawKey: string, keyId: string): Promise<Loaded<KeyRecord>> {

@@ -2,6 +2,7 @@ import type { Actor } from "../audit/actor.ts";
 import { DomainError, invalidField } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { entryOf, findKey, type OwnedKey, retryConflicts } from "./change-key.ts";
+import { keyEnded } from "./grants.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
 import { MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "./key.ts";
 import { checkRequestId } from "./key-fields.ts";
@@ -71,7 +72,7 @@ export async function rotate(
       case "conflict":
         return undefined;
       case "ended":
-        throw new DomainError("KEY_ENDED", "the key is revoked or expired");
+        throw keyEnded();
       case "too_many_secrets":
         throw new DomainError(
           "SECRET_QUOTA_EXCEEDED",

@@ -3,7 +3,7 @@ import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
-import { checkFieldAccess, checkScopes, checkTier, restricts } from "./grants.ts";
+import { checkFieldAccess, checkScopes, checkTier, keyEnded, restricts } from "./grants.ts";
 import { hasEnded, keyEtag } from "./key.ts";
 import { checkKeyFields, checkKeyWeight } from "./key-fields.ts";
 import type { KeyChanges } from "./key-store.ts";
@@ -49,7 +49,7 @@ export function updateKey(deps: UpdateKeyDeps, actor: Actor, input: UpdateKeyInp
     if (input.etag !== "" && input.etag !== keyEtag(key)) {
       throw new DomainError("ETAG_MISMATCH", "the key changed since it was read; read it again");
     }
-    if (hasEnded(key, nowMs)) throw new DomainError("KEY_ENDED", "the key is revoked or expired");
+    if (hasEnded(key, nowMs)) throw keyEnded();
     checkFieldAccess(actor, key, Object.keys(update), update.expire_time ?? undefined);
     checkFieldValues(update, nowMs);
     if (owner !== undefined && update.tier !== undefined) checkTier(deps.tiers, update.tier, owner, "key.tier");

@@ -89,6 +89,11 @@ export class DomainError extends Error {
   }
 }
 
+/** What went wrong, for a log line: never a text, which may quote values. */
+export function reasonOf(error: unknown): Reason {
+  return error instanceof DomainError ? error.reason : "INTERNAL";
+}
+
 export function invalidField(field: string, description: string, reason?: string): DomainError {
   const violation = reason === undefined ? { field, description } : { field, description, reason };
   return invalidFields([violation]);

@@ -1,5 +1,5 @@
 import type { Timers } from "./clock.ts";
-import { DomainError } from "./errors.ts";
+import { reasonOf } from "./errors.ts";
 import type { Log } from "./log.ts";
 
 export interface RetentionDeps {
@@ -26,8 +26,8 @@ export function startRetention({ what, prune, timers, log }: RetentionDeps): () 
     try {
       while (!isOver && (await prune()));
     } catch (error) {
-      const reason = error instanceof DomainError ? error.reason : "INTERNAL";
-      if (!isOver) log.warn(`old ${what} could not be deleted; trying again in ten minutes`, { reason });
+      if (isOver) return;
+      log.warn(`old ${what} could not be deleted; trying again in ten minutes`, { reason: reasonOf(error) });
     }
     if (!isOver) after(EVERY_MS);
   };

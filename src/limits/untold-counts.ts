@@ -1,5 +1,5 @@
-/** Limits of which something is to be told; beyond it what was counted first is not. */
-const MAX_LIMITS = 100_000;
+/** Most subjects of which something is to be told; beyond it that of the oldest never is. */
+const MAX_SUBJECTS = 100_000;
 
 /** What a process has counted by itself and not told the store yet. */
 export class UntoldCounts {
@@ -24,7 +24,7 @@ export class UntoldCounts {
   }
 
   #dropOldest(): void {
-    if (this.#costs.size < MAX_LIMITS) return;
+    if (this.#costs.size < MAX_SUBJECTS) return;
     const [oldest] = this.#costs.keys();
     this.#costs.delete(oldest!);
   }

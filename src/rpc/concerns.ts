@@ -49,8 +49,8 @@ const STREAM_GRACE_MS = 250;
  * What stands between a lane and the handlers. Every lane is given one and the same `Concerns` and has no other way to
  * a handler, so that no concern can be given to one lane alone.
  *
- * A lane calls `begin` and `admit` with the headers alone, `hold` for what comes of the message, then `perform`, `run` or `performStream` with the message, or
- * `fail` if there is none to perform. All errors that come out are ready for the wire.
+ * A lane calls `begin` and `admit` with the headers alone, `hold` for what comes of the message, then `perform`, `run` or
+ * `performStream` with the message, or `fail` if there is none to perform. All errors that come out are ready for the wire.
  */
 export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;

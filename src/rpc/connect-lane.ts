@@ -65,8 +65,8 @@ const EXCHANGE = createContextKey<Exchange | undefined>(undefined);
 const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 /**
  * A field of JSON that nobody knows is refused, as the JSON format of protobuf has it: who misspells `requiredScopes` would
- * otherwise be told that the key is good. `fatal`: invalid UTF-8 in JSON is refused instead of replaced. Connect reads this option, though it has no type.
- * Fields that are false, 0 or empty are written: who reads `valid` with curl should find it.
+ * otherwise be told that the key is good. `fatal`: invalid UTF-8 in JSON is refused instead of replaced; Connect reads this
+ * option, though it has no type. Fields that are false, 0 or empty are written: who reads `valid` with curl should find it.
  */
 const JSON_OPTIONS = {
   ignoreUnknownFields: false,

@@ -31,7 +31,10 @@ export interface Answer {
 
 /** The wire of one call. */
 export interface UnaryWire {
-  /** Starts to read the one message: `UnaryCall.hold` for each piece and then `receive` follow, or `fail` with what `codecError` makes. */
+  /**
+   * Starts to read the one message: `UnaryCall.hold` for each piece and then `receive` follow, or `fail` with what
+   * `codecError` makes.
+   */
   read(maxBytes: number): void;
   /** Writes the answer, unless the client is gone. Called once. */
   answer(answer: Answer): void;
