@@ -4,7 +4,7 @@ import { DatabaseClock } from "./changes/database-clock.ts";
 import type { Config } from "./config.ts";
 import { type BootstrapOperatorDeps, bootstrapOperator } from "./keys/bootstrap-operator.ts";
 import { systemClock } from "./lib/clock.ts";
-import { createLog, type Log } from "./lib/log.ts";
+import { createCommandLog, type Log } from "./lib/log.ts";
 import { loadMasterKeys, readMasterKeys } from "./master-keys.ts";
 import type { Database } from "./postgres/database.ts";
 import { PostgresKeyStore } from "./postgres/key-store.ts";
@@ -17,7 +17,7 @@ export function databaseName({ databaseUrl, dataDir }: Pick<Config, "databaseUrl
   return `PostgreSQL at ${host || searchParams.get("host")}${pathname}`;
 }
 
-export interface WriteFirstOperatorDeps extends BootstrapOperatorDeps {
+export interface WriteFirstOperatorDeps extends Omit<BootstrapOperatorDeps, "store"> {
   readonly config: Pick<Config, "production" | "dataDir">;
   readonly database: Pick<Database, "exclusively">;
   readonly log: Log;
@@ -36,7 +36,9 @@ export function adminCredentialFile(dataDir: string): string {
  */
 export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<void> {
   if (deps.config.production) return;
-  const made = await deps.database.exclusively(() => bootstrapOperator(deps, { force: false }));
+  const made = await deps.database.exclusively((alone) =>
+    bootstrapOperator({ ...deps, store: new PostgresKeyStore(alone) }, { force: false }),
+  );
   if (made === undefined) return;
   const path = adminCredentialFile(deps.config.dataDir);
   writeFileSync(path, `${made.secret}\n`, { mode: 0o600 });
@@ -56,17 +58,19 @@ export async function bootstrap(config: Config, force: boolean): Promise<string 
     config,
     ring,
     clock: systemClock,
-    log: createLog("silent"),
+    log: createCommandLog(),
     waitMs: DATABASE_WAIT_MS,
   });
   try {
     const deps = {
-      store: new PostgresKeyStore(database),
       ring,
       format: { prefix: config.keyPrefix, environments: config.environments },
       databaseClock: new DatabaseClock(systemClock),
     };
-    return (await database.exclusively(() => bootstrapOperator(deps, { force })))?.secret;
+    const made = await database.exclusively((alone) =>
+      bootstrapOperator({ ...deps, store: new PostgresKeyStore(alone) }, { force }),
+    );
+    return made?.secret;
   } finally {
     await database.close();
   }

@@ -29,7 +29,7 @@ export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<
     // What prepares may take its time; on the embedded database, which one process may open, everything may.
     if (target.kind === "postgres") {
       const patient = { statementTimeoutMs: PREPARATION_TIMEOUT_MS, lockTimeoutMs: PREPARATION_LOCK_MS };
-      const database = await Database.open({ target: { ...target, ...patient } });
+      const database = await Database.open({ target: { ...target, ...patient }, log: options.log });
       await prepare(database, options).finally(() => database.close());
     }
     const database = await Database.open({ ...options, target });

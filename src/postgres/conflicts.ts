@@ -6,9 +6,12 @@ import { DomainError } from "../lib/errors.ts";
  */
 type Fault = "conflict" | "unique" | "unavailable" | "other";
 
-/** Classes and codes of SQLSTATE that say "not now", never "not so". */
+/**
+ * Classes and codes of SQLSTATE that speak of the database and not of the call: "not now", or "not until a person has
+ * acted" (sql-states.ts). Whatever was asked for, the truth is unreachable.
+ */
 const UNAVAILABLE_STATE =
-  /^(08(?!P01)...|53...|57P0[1-5]|57014|58...|25006|25P0[34]|55P03|XX00[012]|28P01|28000|3D000)$/;
+  /^(08...|53...|57P0[1-5]|57014|58...|25006|25P0[34]|55000|55P03|XX00[012]|28P01|28000|3D000|3F000|0A000|22021|22P05|42501|42703|42704|42883|42P01)$/;
 /** The way there: sockets, their number, names, and TLS. */
 const UNAVAILABLE_WAY =
   /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|EPROTO|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|E[MN]FILE|ENOBUFS|EADDRNOTAVAIL|ENOTFOUND|EAI_[A-Z]+)$/;

@@ -3,16 +3,16 @@ import type { EntityManager as AnyEntityManager, MikroORM } from "@mikro-orm/cor
 import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
 import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
-import type { AuditEntry } from "../audit/audit-event.ts";
-import type { Change, ChangeKind } from "../changes/change.ts";
+import type { Change } from "../changes/change.ts";
 import { atMost } from "../lib/at-most.ts";
+import { systemClock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
-import { newId } from "../lib/id.ts";
 import type { Log } from "../lib/log.ts";
 import { endWith } from "./call-end.ts";
 import { faultOf, toDomainError, unavailable } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
-import { withMigrationLock } from "./migration-lock.ts";
+import { END_WITH_CLIENT, HOLDER, LOCK_WAIT_MS, TRY_LOCK, untilMine } from "./migration-lock.ts";
+import { applyMigrations, tellWhileItLasts } from "./migrator.ts";
 import {
   managementOptions,
   ORM_OPTIONS,
@@ -22,7 +22,13 @@ import {
   readOptions,
 } from "./orm-options.ts";
 import { away, onPrimary, refuseStandby } from "./primary.ts";
+import { ms, msOf, type Row } from "./row.ts";
 import { whenSilent } from "./silent-connections.ts";
+import { SqlStateAlarm } from "./sql-state-alarm.ts";
+import { beginTransaction, CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
+
+export { bytesOf, ms, msOf, type Row } from "./row.ts";
+export { CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
 
 export type DatabaseTarget =
   | PostgresTarget
@@ -36,25 +42,13 @@ export interface DatabaseOptions {
   /** Adds to the database's clock; only tests move it. */
   readonly timeShiftMs?: () => number;
   readonly log?: Log;
-}
-
-/** A transaction in progress. */
-export interface Transaction {
-  readonly em: SqlEntityManager;
-  /** The database's time at the beginning of the transaction, in whole milliseconds. */
-  readonly now: Date;
-  /** Tells all copies, on commit, that these changed: by one statement, however many they are. */
-  changed(kind: ChangeKind, ...subjectIds: readonly string[]): Promise<void>;
-  /** Puts on record what the transaction does. */
-  record(entry: AuditEntry): Promise<void>;
+  /** How long the lock of migrations is waited for. Default 60 s. */
+  readonly lockWaitMs?: number;
 }
 
 interface Listenable {
   listen(channel: string, onSignal: () => void): Promise<() => Promise<void>>;
 }
-
-/** A row of a plain read. Times are selected as milliseconds (see `ms`), so that both drivers give the same types. */
-export type Row = Record<string, unknown>;
 
 /** What a hot read found, and when by the database's clock. */
 export interface HotRead {
@@ -66,41 +60,40 @@ const MAX_ATTEMPTS = 3;
 const CLOSE_MS = 1000;
 /** Where the embedded database is in its data folder. */
 export const EMBEDDED_FOLDER = "pgdata";
-/** Signals on it say that a change was committed. */
-export const CHANGES_CHANNEL = "latchkey_changes";
+
+/** What all views of one database share. */
+interface Parts {
+  readonly orm: MikroORM;
+  /** Hot reads have connections of their own that fail fast; PGlite has one connection for all. */
+  readonly reads: MikroORM;
+  readonly options: DatabaseOptions;
+  readonly alarm: SqlStateAlarm;
+  readonly unlock: () => void;
+}
 
 /** The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. */
 export class Database {
-  readonly #orm: MikroORM;
-  /** Hot reads have connections of their own that fail fast; PGlite has one connection for all. */
-  readonly #reads: MikroORM;
-  readonly #options: DatabaseOptions;
-  readonly #unlock: () => void;
+  readonly #parts: Parts;
   readonly #signal: AbortSignal | undefined;
+  /** The transaction that all statements are part of. */
+  readonly #joined: Transaction | undefined;
 
-  private constructor(
-    orm: MikroORM,
-    reads: MikroORM,
-    options: DatabaseOptions,
-    unlock: () => void,
-    signal?: AbortSignal,
-  ) {
-    this.#orm = orm;
-    this.#reads = reads;
-    this.#options = options;
-    this.#unlock = unlock;
+  private constructor(parts: Parts, signal?: AbortSignal, joined?: Transaction) {
+    this.#parts = parts;
     this.#signal = signal;
+    this.#joined = joined;
   }
 
   /** @throws DATABASE_UNAVAILABLE, or an Error that says who holds the folder of the embedded database */
   static async open(options: DatabaseOptions): Promise<Database> {
-    const { target } = options;
+    const { target, log } = options;
+    const alarm = new SqlStateAlarm(log);
     if (target.kind === "embedded") {
       const unlock = lockFolder(target.folder);
       try {
         const orm = await PgliteOrm.init({ ...ORM_OPTIONS, dbName: join(target.folder, EMBEDDED_FOLDER) } as never);
         await connect(orm);
-        return new Database(orm, orm, options, unlock);
+        return new Database({ orm, reads: orm, options, alarm, unlock });
       } catch (error) {
         unlock();
         throw error;
@@ -112,7 +105,7 @@ export class Database {
       await connect(orm);
       // Logging in takes several turns, and a busy process at its start has few: the first callers shall not wait for it.
       await Promise.allSettled(Array.from({ length: READ_CONNECTIONS }, () => connect(reads)));
-      return new Database(orm, reads, options, () => {});
+      return new Database({ orm, reads, options, alarm, unlock: () => {} });
     } catch (error) {
       await Promise.allSettled([orm.close(true), reads.close(true)]);
       throw toDomainError(error);
@@ -120,24 +113,45 @@ export class Database {
   }
 
   /**
-   * Applies what is missing of the schema. Several processes may call it at once: one applies, the others wait.
-   * @throws DATABASE_UNAVAILABLE, and then nothing was applied
+   * Applies what is missing of the schema, all of it or nothing. Several processes may call it at once: one applies, the
+   * others wait, as `exclusively` does.
+   *
+   * @throws DATABASE_UNAVAILABLE, and then nothing was applied; Error that says who holds the lock
    */
   async migrate(): Promise<void> {
+    const stop = tellWhileItLasts(this.#parts.options.log);
     try {
-      await this.exclusively(() => this.#orm.migrator.up());
+      await this.exclusively((alone) => applyMigrations(this.#parts.orm, alone.#joined?.em));
     } catch (error) {
-      throw toDomainError(error);
+      throw this.#failed(error);
+    } finally {
+      stop();
     }
   }
 
-  /** Runs `work` while no other process migrates or does anything else exclusively. The embedded database has no other. */
-  exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return this.target.kind === "embedded" ? work() : withMigrationLock(this.target.url, work);
+  /**
+   * Runs `work` while no other process migrates or does anything else exclusively: in one transaction, which holds the
+   * lock, and which all that `alone` does is part of. The embedded database has no other process, and no such transaction.
+   *
+   * @throws Error that says who holds the lock, after 60 s
+   */
+  async exclusively<T>(work: (alone: Database) => Promise<T>): Promise<T> {
+    if (this.target.kind === "embedded" || this.#joined !== undefined) return work(this);
+    const { log, lockWaitMs: waitMs = LOCK_WAIT_MS } = this.#parts.options;
+    const holder = () => this.run(HOLDER, []);
+    const done = await untilMine({ clock: systemClock, log, waitMs, holder }, () =>
+      this.transact(async (tx) => {
+        const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
+        if (!lock!.is_mine) return undefined;
+        await tx.em.execute(END_WITH_CLIENT);
+        return { result: await work(new Database(this.#parts, this.#signal, tx)) };
+      }),
+    );
+    return done.result;
   }
 
   get target(): DatabaseTarget {
-    return this.#options.target;
+    return this.#parts.options.target;
   }
 
   /**
@@ -145,7 +159,7 @@ export class Database {
    * and don't COMMIT, but reject with its reason.
    */
   within(signal: AbortSignal): Database {
-    return new Database(this.#orm, this.#reads, this.#options, this.#unlock, signal);
+    return new Database(this.#parts, signal, this.#joined);
   }
 
   /**
@@ -153,19 +167,24 @@ export class Database {
    * `work` must have no effect outside the database.
    */
   async transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    if (this.#joined !== undefined) return work(this.#joined);
+    const { orm, options } = this.#parts;
     for (let attempt = 1; ; attempt++) {
       this.#signal?.throwIfAborted();
       try {
         const changes: Change[] = [];
-        const root = this.#orm.em.fork() as SqlEntityManager;
-        const result = await root.transactional(async (em) => work(await this.#begin(em as SqlEntityManager, changes)));
-        if (changes.length > 0) this.#options.onChanges?.(changes);
+        const root = orm.em.fork() as SqlEntityManager;
+        const result = await root.transactional(async (em) => {
+          if (this.#signal !== undefined) endWith(this.#signal, em as SqlEntityManager);
+          return work(await beginTransaction(em as SqlEntityManager, this.now, changes));
+        });
+        if (changes.length > 0) options.onChanges?.(changes);
         return result;
       } catch (error) {
         // The ORM takes it for the driver's, and wraps it.
         this.#signal?.throwIfAborted();
         if (attempt < MAX_ATTEMPTS && faultOf(error) === "conflict") continue;
-        throw toDomainError(error);
+        throw this.#failed(error);
       }
     }
   }
@@ -181,17 +200,17 @@ export class Database {
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     try {
-      const answer = this.#execute(this.#reads, onPrimary(sql, ms(this.now)), parameters);
+      const answer = this.#execute(
+        this.#parts.reads.em.fork() as SqlEntityManager,
+        onPrimary(sql, ms(this.now)),
+        parameters,
+      );
       const found = await this.inTime(answer, READ_ANSWER_MS);
       refuseStandby(found);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
       if (error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE") throw error;
-      this.#options.log?.error(
-        "a hot read failed by something unforeseen; it counts as a database that is away",
-        {},
-        error,
-      );
+      this.#parts.alarm.unforeseen(error);
       throw unavailable(error);
     }
   }
@@ -208,87 +227,49 @@ export class Database {
   /** One statement, with the time that management may take; it may write. */
   async run(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     this.#signal?.throwIfAborted();
-    return this.#execute(this.#orm, sql, parameters);
+    return this.#execute(this.#joined?.em ?? (this.#parts.orm.em.fork() as SqlEntityManager), sql, parameters);
   }
 
   /** SQL for the database's time. Constant but in tests. */
   get now(): string {
-    const shiftMs = this.#options.timeShiftMs?.() ?? 0;
+    const shiftMs = this.#parts.options.timeShiftMs?.() ?? 0;
     return shiftMs === 0 ? "statement_timestamp()" : `(statement_timestamp() + interval '${shiftMs} milliseconds')`;
   }
 
   /** On the embedded database: calls `onSignal` after each commit that wrote a change, if it can. @returns ends it */
   listen(onSignal: () => void): () => void {
-    const connection = this.#orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
+    const { orm, options } = this.#parts;
+    const connection = orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
     const listening = connection
       .getNativeClient()
       .then((native) => native.listen(CHANGES_CHANNEL, onSignal))
       .catch((error: unknown) => {
-        this.#options.log?.error("changes are not signalled; they are found by polling alone", {}, error);
+        options.log?.error("changes are not signalled; they are found by polling alone", {}, error);
       });
     return () => void listening.then((unlisten) => unlisten?.()).catch(() => {});
   }
 
   /** Within a second, also where the server is frozen and says no good-bye. The embedded database takes its time. */
   async close(): Promise<void> {
-    if (this.target.kind === "embedded") await this.#orm.close(true).catch(() => {});
-    else await atMost(CLOSE_MS, Promise.allSettled([this.#orm.close(true), this.#reads.close(true)]));
-    this.#unlock();
+    const { orm, reads, unlock } = this.#parts;
+    if (this.target.kind === "embedded") await orm.close(true).catch(() => {});
+    else await atMost(CLOSE_MS, Promise.allSettled([orm.close(true), reads.close(true)]));
+    unlock();
   }
 
-  async #execute(orm: MikroORM, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+  async #execute(em: SqlEntityManager, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     try {
-      return await (orm.em.fork() as SqlEntityManager).execute<Row[]>(sql, [...parameters]);
+      return await em.execute<Row[]>(sql, [...parameters]);
     } catch (error) {
-      throw toDomainError(error);
+      throw this.#failed(error);
     }
   }
 
-  async #begin(em: SqlEntityManager, changes: Change[]): Promise<Transaction> {
-    if (this.#signal !== undefined) endWith(this.#signal, em);
-    const rows = await em.execute<Row[]>(`select ${ms(this.now)} as now, pg_is_in_recovery() as in_recovery`);
-    refuseStandby(rows);
-    return {
-      em,
-      now: new Date(Math.floor(rows[0]!.now as number)),
-      changed: async (kind, ...subjectIds) => {
-        if (subjectIds.length === 0) return;
-        await em.execute(
-          `with told as (insert into changes (kind, subject_id) select ?, unnest(?::text[]))
-           select pg_notify(?, '')`,
-          [kind, `{${subjectIds.join(",")}}`, CHANGES_CHANNEL],
-        );
-        for (const subjectId of subjectIds) changes.push({ kind, subjectId });
-      },
-      record: async (entry) => {
-        await em.execute(
-          `insert into audit_events (id, happened_at, kind, actor_id, subject_id, client_ip, details)
-           values (?, ${this.now}, ?, ?, ?, ?, ?::jsonb)`,
-          [
-            newId("evt"),
-            ...[entry.kind, entry.actorId, entry.subjectId, entry.clientIp],
-            JSON.stringify(entry.details ?? {}),
-          ],
-        );
-      },
-    };
+  /** The error that leaves this room; what a person has to mend is told in the log. */
+  #failed(error: unknown): unknown {
+    this.#parts.alarm.met(error);
+    return toDomainError(error);
   }
-}
-
-/** SQL that turns a timestamp into milliseconds since the epoch, the same type on both drivers. */
-export function ms(expression: string): string {
-  return `(extract(epoch from ${expression}) * 1000)::float8`;
-}
-
-/** A column of milliseconds from a Row; null is undefined. */
-export function msOf(value: unknown): number | undefined {
-  return value === null || value === undefined ? undefined : Math.round(value as number);
-}
-
-/** bytea is a Buffer on one driver and a Uint8Array on the other. */
-export function bytesOf(value: unknown): Buffer {
-  const bytes = value as Uint8Array;
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** @throws what the driver does, and DATABASE_UNAVAILABLE where a standby answers */

@@ -1,0 +1,81 @@
+/** What a start must know of the server before it trusts it: what no session can set for itself. */
+import type pg from "pg";
+
+/** Where the service's tables are, or will be made. */
+export interface ServerFacts {
+  readonly schema: string;
+  /** Where the list of applied migrations is: beside the tables, or in `public`, where earlier versions put it. */
+  readonly migrationsSchema: string;
+}
+
+interface Look {
+  readonly version: number;
+  readonly encoding: string;
+  readonly replication_role: string;
+  readonly idle_session_ms: number;
+  readonly schema: string | null;
+  readonly search_path: string;
+  readonly table_homes: readonly string[];
+  readonly list_homes: readonly string[];
+}
+
+const LEAST_VERSION = 130_000;
+/** The change feed rests for a second at most. Pooled connections that rest longer are ended, and made again. */
+const LEAST_IDLE_SESSION_MS = 60_000;
+/** A table and the list of migrations that every version has. */
+const TABLE = "key_secrets";
+const LIST = "mikro_orm_migrations";
+
+const LOOK = `select current_setting('server_version_num')::int as version,
+  (select pg_encoding_to_char(encoding) from pg_database where datname = current_database()) as encoding,
+  current_setting('session_replication_role') as replication_role,
+  coalesce((select setting::int from pg_settings where name = 'idle_session_timeout'), 0) as idle_session_ms,
+  current_schema() as schema, current_setting('search_path') as search_path,
+  ${homesOf(TABLE)} as table_homes, ${homesOf(LIST)} as list_homes`;
+
+/**
+ * @param isSchemaNamed whether the configuration names the schema, and not the role's own search_path
+ * @throws Error that says what to change, where the service would not work, or would work otherwise than it did
+ */
+export async function lookAtServer(client: pg.Client, isSchemaNamed: boolean): Promise<ServerFacts> {
+  const [look] = (await client.query<Look>(LOOK)).rows;
+  const fault = faultOf(look!, isSchemaNamed);
+  if (fault !== undefined) throw new Error(`DATABASE_URL: ${fault}`);
+  const schema = look!.schema!;
+  const isListElsewhere = !look!.list_homes.includes(schema) && look!.table_homes.includes(schema);
+  return { schema, migrationsSchema: isListElsewhere ? (look!.list_homes[0] ?? schema) : schema };
+}
+
+function faultOf(look: Look, isSchemaNamed: boolean): string | undefined {
+  if (look.version < LEAST_VERSION) {
+    return `PostgreSQL ${Math.floor(look.version / 10_000)} is too old; use version 13 or newer`;
+  }
+  if (look.encoding !== "UTF8") {
+    return `the database has the encoding ${look.encoding}; create one with the encoding UTF8 and move the data there`;
+  }
+  if (look.replication_role === "replica") {
+    return "session_replication_role is replica, so that foreign keys are not checked; reset it for this role and database";
+  }
+  if (look.idle_session_ms > 0 && look.idle_session_ms < LEAST_IDLE_SESSION_MS) {
+    return `idle_session_timeout is ${look.idle_session_ms} ms, so that PostgreSQL ends connections in use; set 0, or a minute or more, for this role`;
+  }
+  if (look.schema === null) {
+    return `none of the schemas in search_path (${look.search_path}) exists; create one, or correct search_path`;
+  }
+  return wrongSchema(look, look.schema, isSchemaNamed);
+}
+
+/** With another search_path than before a start would make empty tables, and every key would be INVALID. */
+function wrongSchema({ table_homes: homes }: Look, schema: string, isSchemaNamed: boolean): string | undefined {
+  if (isSchemaNamed || homes.length === 0 || homes.includes(schema)) return undefined;
+  return (
+    `search_path leads to the schema ${schema}, but the service's tables are in ${homes.join(" and ")}; ` +
+    "set search_path in DATABASE_URL (options=-c search_path=...) to the schema that is meant"
+  );
+}
+
+/** As JSON, which is the same with every driver. */
+function homesOf(table: string): string {
+  return `(select coalesce(json_agg(n.nspname order by n.nspname), '[]') from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace where c.relname = '${table}' and c.relkind in ('r', 'p'))`;
+}
