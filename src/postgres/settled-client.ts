@@ -19,8 +19,8 @@ interface Wire {
  * their defaults, and whichever session a pooler hands it to. A statement alone is sent with its settings as one message,
  * so that it costs no further way there and back.
  *
- * Statements carry their values in their text (the ORM writes them so): PostgreSQL takes several in one message only
- * without parameters, and prepared statements would be left behind in a pooler's session.
+ * Statements carry their values in their text, as the ORM writes them: PostgreSQL takes several in one message only
+ * without parameters.
  */
 export function settledClient(settings: SessionSettings): typeof pg.Client {
   return class SettledClient extends pg.Client {
@@ -32,8 +32,8 @@ export function settledClient(settings: SessionSettings): typeof pg.Client {
         if (parameterName === "server_version") opening = openingOf(settings, Number.parseInt(parameterValue, 10));
       });
       const send = this.query.bind(this) as (text: string) => Promise<Answer | readonly Answer[]>;
-      const query: Query = async (text, values = []) => {
-        if (typeof text !== "string" || values.length > 0) throw new TypeError("a statement carries its values itself");
+      const query: Query = async (statement, values = []) => {
+        const text = withValues(statement, values);
         const isBetween = wire.getTransactionStatus() === "I";
         const answer = await send(isBetween ? opened(text, opening) : text).catch(asStandby);
         return Array.isArray(answer) ? answer.at(-1) : answer;
@@ -41,6 +41,16 @@ export function settledClient(settings: SessionSettings): typeof pg.Client {
       this.query = query as unknown as typeof this.query;
     }
   };
+}
+
+/** Each `$1` as a literal, which nothing in the value can end. */
+function withValues(text: string, values: readonly unknown[]): string {
+  return values.length === 0 ? text : text.replace(/\$(\d+)/g, (_, n) => literal(values[Number(n) - 1]));
+}
+
+function literal(value: unknown): string {
+  if (value === null || value === undefined) return "null";
+  return pg.escapeLiteral(String(value));
 }
 
 function opened(text: string, { begin, before }: Opening): string {

@@ -10,7 +10,7 @@ import { startRedis } from "./redis-server.ts";
 import { canStart, missingServersLine, type ServerKind } from "./servers.ts";
 
 export default async function setup(project: Pick<TestProject, "provide">): Promise<() => Promise<void>> {
-  const missing = (["postgres", "redis"] as ServerKind[]).filter((kind) => !canStart(kind));
+  const missing = (["postgres", "redis", "pgbouncer"] as ServerKind[]).filter((kind) => !canStart(kind));
   process.stderr.write(missingServersLine(missing) ?? "");
   const embeddedTemplate = await mkdtemp(join(tmpdir(), "latchkey-template-"));
   const [postgres, redis] = await Promise.all([
