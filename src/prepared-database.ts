@@ -51,9 +51,9 @@ async function prepare(database: Database, options: PreparedDatabaseOptions): Pr
 }
 
 export function databaseTarget(config: Config): DatabaseTarget {
-  return config.databaseUrl === undefined
+  return config.database === undefined
     ? { kind: "embedded", folder: config.dataDir }
-    : { kind: "postgres", url: config.databaseUrl, poolSize: config.databasePoolSize };
+    : { kind: "postgres", connection: config.database, poolSize: config.databasePoolSize };
 }
 
 /**

@@ -121,9 +121,9 @@ function createChanges({ config, clock, log }: ServiceOptions, database: Databas
   const breaker = new DatabaseBreaker(clock, systemTimers);
   const databaseClock = new DatabaseClock(clock);
   const store =
-    config.databaseUrl === undefined
+    config.database === undefined
       ? new EmbeddedChangeStore(database)
-      : new PostgresChangeStore(database, config.databaseUrl);
+      : new PostgresChangeStore(database, config.database);
   const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock, timers: systemTimers, log });
   return { feed, store, breaker, databaseClock };
 }

@@ -1,7 +1,8 @@
-import pg from "pg";
 import type { ChangeKind, CommittedChange } from "../changes/change.ts";
 import { type ChangeStore, MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
+import type { DatabaseConnection } from "../lib/database-connection.ts";
 import { toDomainError } from "./conflicts.ts";
+import { destroy, PostgresClient } from "./connection.ts";
 import { CHANGES_CHANNEL, type Database, ms, type Row } from "./database.ts";
 import { PORTION } from "./portions.ts";
 import { whenSilent } from "./silent-connections.ts";
@@ -9,7 +10,6 @@ import { whenSilent } from "./silent-connections.ts";
 const CONNECT_TIMEOUT_MS = 1000;
 /** Only a query notices that the other end died silently. */
 const POLL_TIMEOUT_MS = 500;
-const KEEP_ALIVE_AFTER_MS = 30_000;
 
 /** The log of changes on the embedded database: one process, one connection. */
 export class EmbeddedChangeStore implements ChangeStore {
@@ -47,14 +47,14 @@ export class EmbeddedChangeStore implements ChangeStore {
  */
 export class PostgresChangeStore implements ChangeStore {
   readonly #database: Database;
-  readonly #url: string;
-  #client: Promise<pg.Client> | undefined;
+  readonly #connection: DatabaseConnection;
+  #client: Promise<PostgresClient> | undefined;
   #isListening = false;
   #onSignal: () => void = () => {};
 
-  constructor(database: Database, url: string) {
+  constructor(database: Database, connection: DatabaseConnection) {
     this.#database = database;
-    this.#url = url;
+    this.#connection = connection;
   }
 
   get isListening(): boolean {
@@ -96,14 +96,11 @@ export class PostgresChangeStore implements ChangeStore {
     return prune(this.#database, olderThanMs);
   }
 
-  #connect(): Promise<pg.Client> {
-    const client = new pg.Client({
-      connectionString: this.#url,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      statement_timeout: POLL_TIMEOUT_MS,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
-      application_name: "latchkey-changes",
+  #connect(): Promise<PostgresClient> {
+    const client = new PostgresClient(this.#connection, {
+      purpose: "changes",
+      connectMs: CONNECT_TIMEOUT_MS,
+      statementTimeoutMs: POLL_TIMEOUT_MS,
     });
     const listening = listenOn(client);
     // Without a listener a terminated backend would end the process.
@@ -120,14 +117,14 @@ export class PostgresChangeStore implements ChangeStore {
   }
 
   /** A connection ended by itself. Signals may be lost from now on, so the feed is told to look for itself. */
-  #lose(listening: Promise<pg.Client>): void {
+  #lose(listening: Promise<PostgresClient>): void {
     const wasListening = this.#isListening && this.#client === listening;
     this.#drop(listening);
     if (wasListening) this.#onSignal();
   }
 
   /** Ends this connection, and forgets it unless another one is in its place already. */
-  #drop(listening: Promise<pg.Client>): void {
+  #drop(listening: Promise<PostgresClient>): void {
     if (this.#client === listening) {
       this.#client = undefined;
       this.#isListening = false;
@@ -137,7 +134,7 @@ export class PostgresChangeStore implements ChangeStore {
 }
 
 /** Connects and listens; a connection that fails at either is destroyed. */
-async function listenOn(client: pg.Client): Promise<pg.Client> {
+async function listenOn(client: PostgresClient): Promise<PostgresClient> {
   try {
     await client.connect();
     const answer = client.query(`listen ${CHANGES_CHANNEL}`);
@@ -148,11 +145,6 @@ async function listenOn(client: pg.Client): Promise<pg.Client> {
     destroy(client);
     throw error;
   }
-}
-
-/** `end()` would say goodbye to a server that may be frozen, and wait. */
-function destroy(client: pg.Client): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
 }
 
 async function catchUp(database: Database, since: string | undefined): Promise<Poll> {

@@ -67,6 +67,13 @@ export function codeOf(error: unknown): string | undefined {
   return undefined;
 }
 
+/** The error that all others were made of: the driver's or the system's. */
+export function rootOf(error: unknown): Error {
+  let root = error as Error;
+  for (let depth = 0; root.cause instanceof Error && depth < 5; depth++) root = root.cause;
+  return root;
+}
+
 function isUnavailableCode(code: string): boolean {
   return [UNAVAILABLE_STATE, UNAVAILABLE_WAY, CERTIFICATE].some((codes) => codes.test(code));
 }

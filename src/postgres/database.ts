@@ -133,7 +133,7 @@ export class Database {
 
   /** Runs `work` while no other process migrates or does anything else exclusively. The embedded database has no other. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return this.target.kind === "embedded" ? work() : withMigrationLock(this.target.url, work);
+    return this.target.kind === "embedded" ? work() : withMigrationLock(this.target.connection, work);
   }
 
   get target(): DatabaseTarget {

@@ -1,20 +1,17 @@
-import pg from "pg";
+import type { DatabaseConnection } from "../lib/database-connection.ts";
 import { toDomainError } from "./conflicts.ts";
+import { PostgresClient } from "./connection.ts";
 
 /** Any number that nobody else takes: "latchkey" as the beginning of a bigint. */
 const LOCK = "7809632594316157049";
+const CONNECT_MS = 5000;
 
 /**
  * Runs `work` while holding the cluster-wide lock of migrations and bootstrap. It waits for the lock without a limit,
  * on a connection of its own, since a session lock would wait under any statement_timeout.
  */
-export async function withMigrationLock<T>(url: string, work: () => Promise<T>): Promise<T> {
-  const client = new pg.Client({
-    connectionString: url,
-    connectionTimeoutMillis: 5000,
-    keepAlive: true,
-    application_name: "latchkey-migrations",
-  });
+export async function withMigrationLock<T>(connection: DatabaseConnection, work: () => Promise<T>): Promise<T> {
+  const client = new PostgresClient(connection, { purpose: "migrations", connectMs: CONNECT_MS });
   // Without a listener a terminated backend would end the process; the query in flight fails by itself.
   client.on("error", () => {});
   try {

@@ -1,8 +1,10 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { codeOf, isCertificateFault } from "./conflicts.ts";
+import { codeOf, isCertificateFault, rootOf } from "./conflicts.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
+import { TLS_FILE } from "./tls-files.ts";
+import { NO_TLS } from "./wire.ts";
 
 export interface Patience {
   readonly clock: Clock;
@@ -18,6 +20,7 @@ const MISCONFIGURATIONS: Readonly<Record<string, string>> = {
   "28P01": "PostgreSQL refuses this password",
   "28000": "PostgreSQL refuses this role, or wants TLS; see its pg_hba.conf",
   "3D000": "there is no such database; create it first",
+  [NO_TLS]: "PostgreSQL offers no TLS, which sslmode asks for; set ssl = on there, or another sslmode",
 };
 
 /** Opens the database, as `whileAway` does. */
@@ -38,7 +41,7 @@ export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: ()
       return await attempt();
     } catch (error) {
       const code = codeOf(error) ?? "";
-      const misconfiguration = isCertificateFault(code) ? `${NOT_TRUSTED} (${code})` : MISCONFIGURATIONS[code];
+      const misconfiguration = misconfigurationOf(error, code);
       if (misconfiguration !== undefined) throw new Error(`DATABASE_URL: ${misconfiguration}`, { cause: error });
       const isAway = error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
       const leftMs = giveUpAtMs - clock.monotonicMs();
@@ -51,4 +54,11 @@ export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: ()
       await new Promise((resolve) => setTimeout(resolve, Math.min(TRY_EVERY_MS, leftMs)));
     }
   }
+}
+
+/** What is wrong that waiting does not mend, in words; undefined where waiting may. */
+function misconfigurationOf(error: unknown, code: string): string | undefined {
+  if (code === TLS_FILE) return rootOf(error).message;
+  if (code in MISCONFIGURATIONS) return MISCONFIGURATIONS[code];
+  return isCertificateFault(code) ? `${NOT_TRUSTED} (${code})` : undefined;
 }

@@ -1,5 +1,7 @@
 import type { Options } from "@mikro-orm/core";
 import { Migrator } from "@mikro-orm/migrations";
+import type { DatabaseConnection } from "../lib/database-connection.ts";
+import { ormConnection } from "./connection.ts";
 import { FirstSchema } from "./migrations/0001-first-schema.ts";
 import { LoginThrottles } from "./migrations/0002-login-throttles.ts";
 import { AuditEvents } from "./migrations/0003-audit-events.ts";
@@ -22,15 +24,11 @@ export const READ_ANSWER_MS = 220;
  */
 const READ_CONNECT_MS = 1000;
 export const READ_CONNECTIONS = 4;
-/**
- * So often a connection that nobody uses is heard of. A balancer or a NAT forgets one that is silent for minutes, and the
- * system's own default is two hours: the next read would go into the void.
- */
-const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: 30_000 };
+const MANAGEMENT_CONNECT_MS = 2000;
 
 export interface PostgresTarget {
   readonly kind: "postgres";
-  readonly url: string;
+  readonly connection: DatabaseConnection;
   readonly poolSize: number;
   /** Longest that one statement may run, but for hot reads. Default 1 s. Also bounds waiting for a lock. */
   readonly statementTimeoutMs?: number;
@@ -54,35 +52,34 @@ export const ORM_OPTIONS = {
 
 /** For what may take its time. */
 export function managementOptions(target: PostgresTarget) {
-  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, lockTimeoutMs } = target;
-  return {
-    ...ORM_OPTIONS,
-    clientUrl: target.url,
-    pool: { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
-    driverOptions: {
-      ...KEEP_ALIVE,
-      connectionTimeoutMillis: 2000,
-      statement_timeout: statementTimeoutMs,
-      ...(lockTimeoutMs !== undefined && { lock_timeout: lockTimeoutMs }),
-      application_name: "latchkey",
-      onPoolCreated: destroySilent(statementTimeoutMs + 500),
-    },
-  };
+  const { connection, statementTimeoutMs = STATEMENT_TIMEOUT_MS, lockTimeoutMs } = target;
+  const connectMs = MANAGEMENT_CONNECT_MS;
+  return poolOptions(
+    ormConnection(connection, { purpose: "management", connectMs, statementTimeoutMs, lockTimeoutMs }),
+    { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
+    statementTimeoutMs + 500,
+  );
 }
 
 /** For hot reads, which fail fast. */
-export function readOptions(target: { url: string }) {
+export function readOptions({ connection }: Pick<PostgresTarget, "connection">) {
+  return poolOptions(
+    ormConnection(connection, {
+      purpose: "reads",
+      connectMs: READ_CONNECT_MS,
+      statementTimeoutMs: READ_TIMEOUT_MS,
+    }),
+    // Kept however quiet it is: 0 = no time is too long.
+    { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
+    READ_TIMEOUT_MS + 20,
+  );
+}
+
+function poolOptions({ driverOptions, ...way }: ReturnType<typeof ormConnection>, pool: object, silenceMs: number) {
   return {
     ...ORM_OPTIONS,
-    clientUrl: target.url,
-    // Kept however quiet it is: 0 = no time is too long.
-    pool: { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
-    driverOptions: {
-      ...KEEP_ALIVE,
-      connectionTimeoutMillis: READ_CONNECT_MS,
-      statement_timeout: READ_TIMEOUT_MS,
-      application_name: "latchkey-reads",
-      onPoolCreated: destroySilent(READ_TIMEOUT_MS + 20),
-    },
+    ...way,
+    pool,
+    driverOptions: { ...driverOptions, onPoolCreated: destroySilent(silenceMs) },
   };
 }
