@@ -1,3 +1,4 @@
+import { databaseUrl } from "./config-database-url.ts";
 import {
   address,
   bool,
@@ -104,7 +105,7 @@ export const SETTINGS = {
   databaseUrl: setting(
     "DATABASE_URL",
     undefined,
-    url("postgres:", "postgresql:"),
+    databaseUrl,
     "PostgreSQL (15 or newer), always the primary. Without it the embedded database runs in the data folder.",
   ),
   databasePoolSize: setting(
@@ -118,6 +119,12 @@ export const SETTINGS = {
     "false",
     bool,
     "In production: run on the embedded database.",
+  ),
+  allowPlaintextDatabase: setting(
+    "LATCHKEY_ALLOW_PLAINTEXT_DATABASE",
+    "false",
+    bool,
+    "In production: reach a PostgreSQL on another machine without TLS, or with a `sslmode` that may fall back to none, because the network between is trusted.",
   ),
   migrate: setting("LATCHKEY_MIGRATE", "true", bool, "Apply migrations at the start, under a lock."),
   redisUrl: setting(

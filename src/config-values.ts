@@ -18,6 +18,16 @@ export interface Address {
   readonly port: number;
 }
 
+/** Several faults of one value, each with a line of its own. */
+export class ValueFaults extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(faults.join("; "));
+    this.faults = faults;
+  }
+}
+
 const REDIS_PORT = 6379;
 const WORD = /^[a-z][a-z0-9]{0,15}$/;
 const RESERVED_WORDS = new Set(["svc", "ref"]);
@@ -183,4 +193,9 @@ export function masterKeys(value: string): readonly [MasterKey, ...MasterKey[]] 
   });
   if (new Set(keys.map((key) => key.version)).size !== keys.length) throw new Error("must not name a version twice");
   return Object.freeze(keys) as unknown as readonly [MasterKey, ...MasterKey[]];
+}
+
+/** Whether only this machine is reached by it. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

@@ -3,10 +3,12 @@
  *
  *   config-settings.ts   the table of all settings: name, default, how it is read, what it means
  *   config-values.ts     text -> value
+ *   config-database-url.ts   DATABASE_URL -> how PostgreSQL is reached
  */
-import { isIP } from "node:net";
+import { mayBePlaintext, warningsOfDatabase } from "./config-database-url.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
-import type { Address, RedisCluster, Tier } from "./config-values.ts";
+import { type Address, isLoopback, type RedisCluster, type Tier, ValueFaults } from "./config-values.ts";
+import type { DatabaseConnection } from "./lib/database-connection.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
 import type { LogFormat, LogLevel } from "./lib/log.ts";
 
@@ -29,7 +31,7 @@ export interface Config {
   readonly drainMs: number;
   readonly dataDir: string;
   /** undefined = the embedded database in dataDir. */
-  readonly databaseUrl: string | undefined;
+  readonly database: DatabaseConnection | undefined;
   readonly databasePoolSize: number;
   readonly migrate: boolean;
   /** undefined = windows in this process. */
@@ -63,6 +65,8 @@ export interface Config {
   readonly refreshGraceMs: number;
   /** Things that are fine on a laptop and not in production; one log line each. */
   readonly developmentWarnings: readonly string[];
+  /** What a production service should be told of once; one log line each. */
+  readonly warnings: readonly string[];
 }
 
 /** All that is wrong with an environment, one line each. */
@@ -133,7 +137,8 @@ function readValues(env: Environment, faults: string[]): Values {
     try {
       values[key] = row.parse(source.trim());
     } catch (error) {
-      faults.push(`${row.name}: ${(error as Error).message}`);
+      const messages = error instanceof ValueFaults ? error.faults : [(error as Error).message];
+      faults.push(...messages.map((message) => `${row.name}: ${message}`));
     }
   }
   for (const name of Object.keys(env)) {
@@ -155,6 +160,11 @@ function productionFaults(values: Values): string[] {
   if (values.databaseUrl === undefined && !values.allowEmbedded) {
     faults.push(
       "DATABASE_URL: must be set in production, or LATCHKEY_ALLOW_EMBEDDED_DATABASE=true for a single small node",
+    );
+  }
+  if (mayBePlaintext(values.databaseUrl) && !values.allowPlaintextDatabase) {
+    faults.push(
+      "DATABASE_URL: may be plaintext to another machine; set sslmode=verify-full with sslrootcert, or LATCHKEY_ALLOW_PLAINTEXT_DATABASE=true where the network between is trusted",
     );
   }
   if (!hasRedis(values) && !values.allowInProcessLimits) {
@@ -205,7 +215,7 @@ function toConfig(values: Required<Values>): Config {
     trustedProxies: values.trustedProxies!,
     drainMs: values.drainMs!,
     dataDir: values.dataDir!,
-    databaseUrl: values.databaseUrl,
+    database: values.databaseUrl,
     databasePoolSize: values.databasePoolSize!,
     migrate: values.migrate!,
     redis: redisOf(values),
@@ -236,6 +246,7 @@ function toConfig(values: Required<Values>): Config {
     refreshAbsoluteMs: values.refreshAbsoluteMs!,
     refreshGraceMs: values.refreshGraceMs!,
     developmentWarnings: Object.freeze(warnings),
+    warnings: Object.freeze(values.production ? warningsOfDatabase(values.databaseUrl) : []),
   });
 }
 
@@ -256,8 +267,4 @@ function isTrivial(bytes: Uint8Array): boolean {
 /** Port 0 is another one each time. */
 function isSame(one: Address, other: Address | undefined): boolean {
   return one.port !== 0 && one.port === other?.port && one.host === other.host;
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

@@ -4,6 +4,7 @@ import { DatabaseClock } from "./changes/database-clock.ts";
 import type { Config } from "./config.ts";
 import { type BootstrapOperatorDeps, bootstrapOperator } from "./keys/bootstrap-operator.ts";
 import { systemClock } from "./lib/clock.ts";
+import { placeOf } from "./lib/database-connection.ts";
 import { createCommandLog, type Log } from "./lib/log.ts";
 import { loadMasterKeys, readMasterKeys } from "./master-keys.ts";
 import type { Database } from "./postgres/database.ts";
@@ -11,10 +12,8 @@ import { PostgresKeyStore } from "./postgres/key-store.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
 
 /** Where the operators of a configuration are, in words. */
-export function databaseName({ databaseUrl, dataDir }: Pick<Config, "databaseUrl" | "dataDir">): string {
-  if (databaseUrl === undefined) return `the embedded database in ${resolve(dataDir)}`;
-  const { host, pathname, searchParams } = new URL(databaseUrl);
-  return `PostgreSQL at ${host || searchParams.get("host")}${pathname}`;
+export function databaseName({ database, dataDir }: Pick<Config, "database" | "dataDir">): string {
+  return database === undefined ? `the embedded database in ${resolve(dataDir)}` : `PostgreSQL at ${placeOf(database)}`;
 }
 
 export interface WriteFirstOperatorDeps extends Omit<BootstrapOperatorDeps, "store"> {
@@ -53,7 +52,7 @@ export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<
  * @returns undefined where a usable admin credential exists and `force` is false
  */
 export async function bootstrap(config: Config, force: boolean): Promise<string | undefined> {
-  const ring = config.databaseUrl === undefined ? loadMasterKeys(config) : readMasterKeys(config);
+  const ring = config.database === undefined ? loadMasterKeys(config) : readMasterKeys(config);
   const database = await openPreparedDatabase({
     config,
     ring,

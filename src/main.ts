@@ -27,6 +27,7 @@ else await run();
 
 async function run(): Promise<void> {
   if (cluster.isPrimary) for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);
+  if (cluster.isPrimary) for (const warning of config.warnings) log.warn(warning);
   try {
     // Only here: it takes most of the time of a start, in which signals are to be heard, and the first of several processes
     // has no use for it.

@@ -117,13 +117,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 }
 
 /** What tells this process of changes, everyone's included. */
-function createChanges({ config, clock, log }: ServiceOptions, database: Database, bus: ChangeBus) {
+function createChanges({ clock, log }: ServiceOptions, database: Database, bus: ChangeBus) {
   const breaker = new DatabaseBreaker(clock, systemTimers);
   const databaseClock = new DatabaseClock(clock);
+  const { target } = database;
   const store =
-    config.databaseUrl === undefined
+    target.kind === "embedded"
       ? new EmbeddedChangeStore(database)
-      : new PostgresChangeStore(database, config.databaseUrl);
+      : new PostgresChangeStore(database, target.connection, log);
   const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock, timers: systemTimers, log });
   return { feed, store, breaker, databaseClock };
 }

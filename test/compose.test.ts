@@ -37,7 +37,8 @@ const OWN_SECRETS = {
 describe("docker-compose.yml", () => {
   it("gives the service settings that exist, with values that it accepts", () => {
     const config = readConfig(environmentOf("latchkey", {}));
-    expect(config.databaseUrl).toBe("postgres://latchkey:development@postgres:5432/latchkey");
+    expect(config.database).toMatchObject({ host: "postgres", port: 5432, user: "latchkey", database: "latchkey" });
+    expect(config.database?.password).toBe("development");
     expect(config.redis).toEqual({ kind: "single", url: "redis://redis:6379" });
     const known = Object.values(SETTINGS).map((row): string => row.name);
     expect(Object.keys(environmentOf("latchkey", {})).filter((name) => !known.includes(name))).toEqual([]);
@@ -47,7 +48,7 @@ describe("docker-compose.yml", () => {
     const own = { ...OWN_SECRETS, LATCHKEY_ISSUER: "https://auth.example.com", LATCHKEY_USER_SCOPES: "orders:*" };
     const config = readConfig(environmentOf("latchkey", own));
     expect(config).toMatchObject({ production: true, issuer: own.LATCHKEY_ISSUER, userScopes: ["orders:*"] });
-    expect(config.databaseUrl).toContain(":correct-horse@");
+    expect(config.database?.password).toBe("correct-horse");
     expect(environmentOf("postgres", OWN_SECRETS).POSTGRES_PASSWORD).toBe("correct-horse");
   });
 

@@ -6,7 +6,7 @@ const MASTER_KEY = `1:${Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7))
 /** The least that production accepts; each refusal is shown by taking one thing away. */
 const PRODUCTION: Environment = Object.freeze({
   NODE_ENV: "production",
-  DATABASE_URL: "postgres://latchkey:pw@db.internal/latchkey",
+  DATABASE_URL: "postgres://latchkey:pw@db.internal/latchkey?sslrootcert=system",
   REDIS_URL: "redis://redis.internal:6379",
   LATCHKEY_MASTER_KEYS: MASTER_KEY,
   LATCHKEY_LISTEN: "127.0.0.1:8080",
@@ -31,7 +31,7 @@ describe("an empty environment", () => {
   });
 
   it("runs embedded, with one warning for each development default", () => {
-    expect(config.databaseUrl).toBeUndefined();
+    expect(config.database).toBeUndefined();
     expect(config.redis).toBeUndefined();
     expect(config.masterKeys).toBeUndefined();
     expect(config.developmentWarnings).toHaveLength(4);
@@ -151,7 +151,7 @@ describe("faults", () => {
     ["a network with too many bits", { LATCHKEY_TRUSTED_PROXIES: "10.0.0.0/33" }],
     ["a certificate without its key", { LATCHKEY_TLS_CERT_FILE: "cert.pem" }],
     ["workers on the embedded database", { LATCHKEY_WORKERS: "2", REDIS_URL: "redis://r" }],
-    ["workers without Redis", { LATCHKEY_WORKERS: "2", DATABASE_URL: "postgres://d/x" }],
+    ["workers without Redis", { LATCHKEY_WORKERS: "2", DATABASE_URL: "postgres://u@d/x" }],
     ["one address for two ports", { LATCHKEY_LISTEN: "127.0.0.1:9464" }],
     ["Redis and Redis Cluster", { REDIS_URL: "redis://r", REDIS_CLUSTER_NODES: "a:1" }],
     ["a setting that does not exist", { LATCHKEY_REPLICA: "2" }],

@@ -1,15 +1,18 @@
-import pg from "pg";
 import type { ChangeKind, CommittedChange } from "../changes/change.ts";
 import { type ChangeStore, MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
-import { toDomainError } from "./conflicts.ts";
-import { CHANGES_CHANNEL, type Database, ms, type Row } from "./database.ts";
+import type { DatabaseConnection } from "../lib/database-connection.ts";
+import type { Log } from "../lib/log.ts";
+import { destroy, PostgresClient } from "./connection.ts";
+import { type Database, ms, type Row } from "./database.ts";
 import { PORTION } from "./portions.ts";
+import { Signals } from "./signals.ts";
 import { whenSilent } from "./silent-connections.ts";
 
 const CONNECT_TIMEOUT_MS = 1000;
 /** Only a query notices that the other end died silently. */
 const POLL_TIMEOUT_MS = 500;
-const KEEP_ALIVE_AFTER_MS = 30_000;
+/** A pooler is asked whether it passes signals on, which takes a second where it does not. */
+const LISTEN_TIMEOUT_MS = 1500;
 
 /** The log of changes on the embedded database: one process, one connection. */
 export class EmbeddedChangeStore implements ChangeStore {
@@ -47,14 +50,17 @@ export class EmbeddedChangeStore implements ChangeStore {
  */
 export class PostgresChangeStore implements ChangeStore {
   readonly #database: Database;
-  readonly #url: string;
-  #client: Promise<pg.Client> | undefined;
+  readonly #connection: DatabaseConnection;
+  readonly #signals: Signals;
+  #client: Promise<PostgresClient> | undefined;
   #isListening = false;
   #onSignal: () => void = () => {};
 
-  constructor(database: Database, url: string) {
+  /** @param connection in the schema that the database was opened in */
+  constructor(database: Database, connection: DatabaseConnection, log?: Log) {
     this.#database = database;
-    this.#url = url;
+    this.#connection = connection;
+    this.#signals = new Signals({ database, log });
   }
 
   get isListening(): boolean {
@@ -72,7 +78,7 @@ export class PostgresChangeStore implements ChangeStore {
       return toPoll((await answer).rows[0]!);
     } catch (error) {
       this.#drop(listening);
-      throw toDomainError(error);
+      throw this.#database.failed(error);
     }
   }
 
@@ -96,23 +102,21 @@ export class PostgresChangeStore implements ChangeStore {
     return prune(this.#database, olderThanMs);
   }
 
-  #connect(): Promise<pg.Client> {
-    const client = new pg.Client({
-      connectionString: this.#url,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      statement_timeout: POLL_TIMEOUT_MS,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
-      application_name: "latchkey-changes",
+  #connect(): Promise<PostgresClient> {
+    const client = new PostgresClient(this.#connection, {
+      purpose: "changes",
+      connectMs: CONNECT_TIMEOUT_MS,
+      statementTimeoutMs: POLL_TIMEOUT_MS,
     });
-    const listening = listenOn(client);
+    const heard = connect(client, this.#signals);
+    const listening = heard.then(() => client);
     // Without a listener a terminated backend would end the process.
     client.on("error", () => this.#lose(listening));
     client.on("end", () => this.#lose(listening));
     client.on("notification", () => this.#onSignal());
-    listening.then(
-      () => {
-        if (this.#client === listening) this.#isListening = true;
+    heard.then(
+      (isHeard) => {
+        if (this.#client === listening) this.#isListening = isHeard;
       },
       () => {},
     );
@@ -120,14 +124,14 @@ export class PostgresChangeStore implements ChangeStore {
   }
 
   /** A connection ended by itself. Signals may be lost from now on, so the feed is told to look for itself. */
-  #lose(listening: Promise<pg.Client>): void {
+  #lose(listening: Promise<PostgresClient>): void {
     const wasListening = this.#isListening && this.#client === listening;
     this.#drop(listening);
     if (wasListening) this.#onSignal();
   }
 
   /** Ends this connection, and forgets it unless another one is in its place already. */
-  #drop(listening: Promise<pg.Client>): void {
+  #drop(listening: Promise<PostgresClient>): void {
     if (this.#client === listening) {
       this.#client = undefined;
       this.#isListening = false;
@@ -136,23 +140,17 @@ export class PostgresChangeStore implements ChangeStore {
   }
 }
 
-/** Connects and listens; a connection that fails at either is destroyed. */
-async function listenOn(client: pg.Client): Promise<pg.Client> {
+/** Connects, and listens where signals arrive; a connection that fails at either is destroyed. @returns whether they do */
+async function connect(client: PostgresClient, signals: Signals): Promise<boolean> {
   try {
     await client.connect();
-    const answer = client.query(`listen ${CHANGES_CHANNEL}`);
-    whenSilent(answer, POLL_TIMEOUT_MS, () => destroy(client));
-    await answer;
-    return client;
+    const answer = signals.listen(client);
+    whenSilent(answer, LISTEN_TIMEOUT_MS, () => destroy(client));
+    return await answer;
   } catch (error) {
     destroy(client);
     throw error;
   }
-}
-
-/** `end()` would say goodbye to a server that may be frozen, and wait. */
-function destroy(client: pg.Client): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
 }
 
 async function catchUp(database: Database, since: string | undefined): Promise<Poll> {

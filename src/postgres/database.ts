@@ -23,6 +23,7 @@ import {
 } from "./orm-options.ts";
 import { away, onPrimary, refuseStandby } from "./primary.ts";
 import { ms, msOf, type Row } from "./row.ts";
+import { lookAtServer } from "./server-facts.ts";
 import { whenSilent } from "./silent-connections.ts";
 import { SqlStateAlarm } from "./sql-state-alarm.ts";
 import { beginTransaction, CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
@@ -99,6 +100,15 @@ export class Database {
         throw error;
       }
     }
+    return Database.#connect(options, target, alarm);
+  }
+
+  static async #connect(given: DatabaseOptions, asked: PostgresTarget, alarm: SqlStateAlarm): Promise<Database> {
+    const facts = await lookAtServer(asked.connection).catch((error: unknown) => {
+      throw toDomainError(error);
+    });
+    const target = { ...asked, ...facts };
+    const options = { ...given, target };
     const orm = await PostgresOrm.init(managementOptions(target) as never);
     const reads = await PostgresOrm.init(readOptions(target) as never);
     try {
@@ -123,7 +133,7 @@ export class Database {
     try {
       await this.exclusively((alone) => applyMigrations(this.#parts.orm, alone.#joined?.em));
     } catch (error) {
-      throw this.#failed(error);
+      throw this.failed(error);
     } finally {
       stop();
     }
@@ -184,7 +194,7 @@ export class Database {
         // The ORM takes it for the driver's, and wraps it.
         this.#signal?.throwIfAborted();
         if (attempt < MAX_ATTEMPTS && faultOf(error) === "conflict") continue;
-        throw this.#failed(error);
+        throw this.failed(error);
       }
     }
   }
@@ -261,12 +271,12 @@ export class Database {
     try {
       return await em.execute<Row[]>(sql, [...parameters]);
     } catch (error) {
-      throw this.#failed(error);
+      throw this.failed(error);
     }
   }
 
   /** The error that leaves this room; what a person has to mend is told in the log. */
-  #failed(error: unknown): unknown {
+  failed(error: unknown): unknown {
     this.#parts.alarm.met(error);
     return toDomainError(error);
   }

@@ -1,9 +1,11 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { codeOf, isCertificateFault } from "./conflicts.ts";
+import { codeOf, isCertificateFault, rootOf } from "./conflicts.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
 import { SQL_STATES, tellSqlState } from "./sql-states.ts";
+import { TLS_FILE } from "./tls-files.ts";
+import { NO_TLS } from "./wire.ts";
 
 export interface Patience {
   readonly clock: Clock;
@@ -14,6 +16,7 @@ export interface Patience {
 
 const TRY_EVERY_MS = 1000;
 const NOT_TRUSTED = "PostgreSQL's certificate is not trusted, or TLS with it fails";
+const NO_TLS_OFFERED = "PostgreSQL offers no TLS, which sslmode asks for; set ssl = on there, or another sslmode";
 
 /** Opens the database, as `whileAway` does. */
 export function openDatabase(options: DatabaseOptions & Patience): Promise<Database> {
@@ -33,7 +36,7 @@ export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: ()
       return await attempt();
     } catch (error) {
       const code = codeOf(error) ?? "";
-      const lasting = lastingFault(code);
+      const lasting = lastingFault(error, code);
       if (lasting !== undefined) throw new Error(`DATABASE_URL: ${lasting}`, { cause: error });
       if (!(error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE")) throw error;
       const leftMs = giveUpAtMs - clock.monotonicMs();
@@ -50,7 +53,9 @@ export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: ()
 }
 
 /** What is wrong and what to do, where waiting does not mend it. */
-function lastingFault(code: string): string | undefined {
+function lastingFault(error: unknown, code: string): string | undefined {
+  if (code === TLS_FILE) return rootOf(error).message;
+  if (code === NO_TLS) return NO_TLS_OFFERED;
   if (isCertificateFault(code)) return `${NOT_TRUSTED} (${code})`;
   return SQL_STATES[code]?.ending === "by_a_person" ? tellSqlState(code) : undefined;
 }

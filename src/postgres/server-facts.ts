@@ -1,9 +1,13 @@
 /** What a start must know of the server before it trusts it: what no session can set for itself. */
-import type pg from "pg";
+import { type DatabaseConnection, inSchema, namesSchema } from "../lib/database-connection.ts";
+import { destroy, PostgresClient } from "./connection.ts";
+import type { Row } from "./row.ts";
+import { whenSilent } from "./silent-connections.ts";
 
-/** Where the service's tables are, or will be made. */
+/** How the tables are reached. */
 export interface ServerFacts {
-  readonly schema: string;
+  /** The way to the server, with names looked up in the schema that has the tables, or will have them. */
+  readonly connection: DatabaseConnection;
   /** Where the list of applied migrations is: beside the tables, or in `public`, where earlier versions put it. */
   readonly migrationsSchema: string;
 }
@@ -24,7 +28,10 @@ const LEAST_VERSION = 130_000;
 const LEAST_IDLE_SESSION_MS = 60_000;
 /** A table and the list of migrations that every version has. */
 const TABLE = "key_secrets";
-const LIST = "mikro_orm_migrations";
+export const LIST = "mikro_orm_migrations";
+export const FORMER_SCHEMA = "public";
+const CONNECT_MS = 2000;
+const ANSWER_MS = 1000;
 
 const LOOK = `select current_setting('server_version_num')::int as version,
   (select pg_encoding_to_char(encoding) from pg_database where datname = current_database()) as encoding,
@@ -34,16 +41,32 @@ const LOOK = `select current_setting('server_version_num')::int as version,
   ${homesOf(TABLE)} as table_homes, ${homesOf(LIST)} as list_homes`;
 
 /**
- * @param isSchemaNamed whether the configuration names the schema, and not the role's own search_path
- * @throws Error that says what to change, where the service would not work, or would work otherwise than it did
+ * @throws Error that says what to change, where the service would not work, or would work otherwise than it did; what
+ * the driver throws
  */
-export async function lookAtServer(client: pg.Client, isSchemaNamed: boolean): Promise<ServerFacts> {
-  const [look] = (await client.query<Look>(LOOK)).rows;
-  const fault = faultOf(look!, isSchemaNamed);
+export async function lookAtServer(connection: DatabaseConnection): Promise<ServerFacts> {
+  const look = await ask(connection);
+  const isSchemaNamed = namesSchema(connection);
+  const fault = faultOf(look, isSchemaNamed);
   if (fault !== undefined) throw new Error(`DATABASE_URL: ${fault}`);
-  const schema = look!.schema!;
-  const isListElsewhere = !look!.list_homes.includes(schema) && look!.table_homes.includes(schema);
-  return { schema, migrationsSchema: isListElsewhere ? (look!.list_homes[0] ?? schema) : schema };
+  const schema = look.schema!;
+  const isListElsewhere = !look.list_homes.includes(schema) && look.table_homes.includes(schema);
+  const migrationsSchema = isListElsewhere && look.list_homes.includes(FORMER_SCHEMA) ? FORMER_SCHEMA : schema;
+  return { connection: inSchema(connection, schema), migrationsSchema };
+}
+
+async function ask(connection: DatabaseConnection): Promise<Look> {
+  const session = { purpose: "management", connectMs: CONNECT_MS, statementTimeoutMs: ANSWER_MS } as const;
+  const client = new PostgresClient(connection, session);
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    const answer = client.query<Row>(LOOK);
+    whenSilent(answer, ANSWER_MS, () => destroy(client));
+    return (await answer).rows[0] as unknown as Look;
+  } finally {
+    destroy(client);
+  }
 }
 
 function faultOf(look: Look, isSchemaNamed: boolean): string | undefined {
@@ -62,6 +85,7 @@ function faultOf(look: Look, isSchemaNamed: boolean): string | undefined {
   if (look.schema === null) {
     return `none of the schemas in search_path (${look.search_path}) exists; create one, or correct search_path`;
   }
+  if (look.schema.includes(".")) return `the schema ${look.schema} has a dot in its name; use one without`;
   return wrongSchema(look, look.schema, isSchemaNamed);
 }
 

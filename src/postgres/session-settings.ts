@@ -10,8 +10,8 @@ export interface SessionSettings {
   readonly statementTimeoutMs: number;
   /** Longest that a statement waits for a lock; 0 = as long as it may run. */
   readonly lockTimeoutMs: number;
-  /** Schemas in which names are looked up, in order. None: those of the role. */
-  readonly searchPath: readonly string[];
+  /** What DATABASE_URL sets, and the schema that the start has found: name, then value. */
+  readonly named: readonly (readonly [name: string, value: string])[];
   /** Hot reads and polls can't write, whatever their text. */
   readonly access: "read only" | "read write";
 }
@@ -42,8 +42,8 @@ const ANSWERS = {
  * Acknowledged means on disk, and with a synchronous standby on its disk too: `off`, `local` and `remote_write` of a role
  * are raised to `on`. `remote_apply` promises more, and stays.
  */
-const DURABLE = `select pg_catalog.set_config('synchronous_commit', 'on', true)
-  where pg_catalog.current_setting('synchronous_commit') not in ('on', 'remote_apply')`;
+const DURABLE = `case when pg_catalog.current_setting('synchronous_commit') not in ('on', 'remote_apply')
+  then pg_catalog.set_config('synchronous_commit', 'on', true) end`;
 
 /** SQL with which a transaction of these settings begins. */
 export interface Opening {
@@ -56,22 +56,21 @@ export interface Opening {
 /** @param serverMajor of PostgreSQL's version, such as 15 */
 export function openingOf(settings: SessionSettings, serverMajor: number): Opening {
   const modes = `isolation level read committed, ${settings.access}, not deferrable`;
-  const sets = [
-    ...Object.entries(namedSettings(settings, serverMajor)).map(([name, value]) => `set local ${name} = ${value}`),
+  const values = Object.entries(valuesOf(settings, serverMajor)).map(([name, value]) => `set local ${name} = ${value}`);
+  const computed = [
+    ...settings.named.map(([name, value]) => `pg_catalog.set_config('${name}', ${pg.escapeLiteral(value)}, true)`),
     ...(settings.access === "read write" ? [DURABLE] : []),
-  ].join("; ");
+  ];
+  const sets = [...values, ...(computed.length > 0 ? [`select ${computed.join(", ")}`] : [])].join("; ");
   return { begin: `begin ${modes}; ${sets}`, before: `set transaction ${modes}; ${sets}; ` };
 }
 
-function namedSettings(settings: SessionSettings, serverMajor: number): Readonly<Record<string, string>> {
-  const { statementTimeoutMs, lockTimeoutMs, searchPath } = settings;
+function valuesOf({ statementTimeoutMs, lockTimeoutMs }: SessionSettings, serverMajor: number) {
   return {
     ...Object.fromEntries(Object.entries(ANSWERS).map(([name, value]) => [name, pg.escapeLiteral(value)])),
     statement_timeout: `${statementTimeoutMs}`,
     lock_timeout: `${lockTimeoutMs}`,
     idle_in_transaction_session_timeout: `${IDLE_IN_TRANSACTION_MS}`,
     ...(serverMajor >= TRANSACTION_TIMEOUT_SINCE && { transaction_timeout: "0" }),
-    // Temporary tables come last, so that none is taken for a table of the service.
-    ...(searchPath.length > 0 && { search_path: [...searchPath, "pg_temp"].map(pg.escapeLiteral).join(", ") }),
   };
 }

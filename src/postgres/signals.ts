@@ -6,8 +6,6 @@ import { CHANGES_CHANNEL } from "./transaction.ts";
 
 /** A connection that may be a session of its own, or share one with others behind a pooler. */
 export interface SignalledConnection {
-  /** The backend's process id as it was told when connecting; a pooler makes one up. */
-  readonly processID: number | null;
   query(sql: string): Promise<{ readonly rows: readonly Row[] }>;
   on(event: "notification", listener: (signal: { readonly channel: string }) => void): unknown;
 }
@@ -78,5 +76,6 @@ export class Signals {
 
 async function isDirect(connection: SignalledConnection): Promise<boolean> {
   const { rows } = await connection.query("select pg_backend_pid() as pid");
-  return rows[0]!.pid === connection.processID;
+  // As it was told when connecting. A pooler makes one up.
+  return rows[0]!.pid === (connection as { processID?: number | null }).processID;
 }

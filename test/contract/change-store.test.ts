@@ -14,7 +14,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     const { target } = test.database;
     store =
       target.kind === "postgres"
-        ? new PostgresChangeStore(test.database, target.url)
+        ? new PostgresChangeStore(test.database, target.connection)
         : new EmbeddedChangeStore(test.database);
     stopListening = store.listen(() => signals++);
   });

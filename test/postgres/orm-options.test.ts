@@ -3,10 +3,11 @@ import { type AddressInfo, createServer, Socket } from "node:net";
 import { MikroORM } from "@mikro-orm/postgresql";
 import { expect, it, vi } from "vitest";
 import { managementOptions, readOptions } from "../../src/postgres/orm-options.ts";
+import { postgresTarget } from "../support/database.ts";
 
 it.each([
-  ["hot reads", (url: string) => readOptions({ url })],
-  ["all else", (url: string) => managementOptions({ kind: "postgres", url, poolSize: 1 })],
+  ["hot reads", (url: string) => readOptions(postgresTarget(url))],
+  ["all else", (url: string) => managementOptions(postgresTarget(url))],
 ])(
   "a connection for %s that nobody uses is heard of every 30 s, before a balancer forgets it",
   async (_what, options) => {

@@ -15,7 +15,7 @@ import type { TokenPair } from "../../src/gen/latchkey/v1/token_pair_pb.ts";
 import type { User } from "../../src/gen/latchkey/v1/user_pb.ts";
 import type { Log, LogFields } from "../../src/lib/log.ts";
 import { type Service, startService } from "../../src/service.ts";
-import { freshTarget } from "./database.ts";
+import { freshTarget, freshUrl } from "./database.ts";
 import { LANE } from "./lane.ts";
 import { freshRedis } from "./servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
@@ -129,14 +129,13 @@ export function clientOf<S extends DescService>(address: string, service: S, cre
 
 async function ground(): Promise<{ environment: Record<string, string>; remove(): Promise<void> }> {
   if (inject("backing") === "servers") {
-    const [{ target }, redisUrl, folder] = await Promise.all([
-      freshTarget("postgres"),
+    const [url, redisUrl, folder] = await Promise.all([
+      freshUrl(),
       freshRedis(),
       mkdtemp(join(tmpdir(), "latchkey-data-")),
     ]);
-    if (target.kind !== "postgres") throw new Error("unreachable");
     return {
-      environment: { DATABASE_URL: target.url, REDIS_URL: redisUrl, LATCHKEY_DATA_DIR: folder },
+      environment: { DATABASE_URL: url, REDIS_URL: redisUrl, LATCHKEY_DATA_DIR: folder },
       remove: () => rm(folder, { recursive: true, force: true }),
     };
   }

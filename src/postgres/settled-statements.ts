@@ -6,40 +6,35 @@ type Answer = pg.QueryResult;
 type Query = (text: string, values?: readonly unknown[]) => Promise<Answer>;
 
 /** What pg knows of a connection and its types don't tell. */
-interface Wire {
+interface Known {
   readonly connection: {
     on(event: "parameterStatus", listener: (status: { parameterName: string; parameterValue: string }) => void): void;
   };
   /** `I` between transactions. */
   getTransactionStatus(): string | null;
+  query: Query;
 }
 
 /**
- * A class of connections whose every transaction begins with these settings, whatever server, database and role have as
- * their defaults, and whichever session a pooler hands it to. A statement alone is sent with its settings as one message,
- * so that it costs no further way there and back.
+ * Lets every transaction of a connection begin with these settings, whatever server, database and role have as their
+ * defaults, and whichever session a pooler hands it to. A statement alone is sent with its settings as one message, so
+ * that it costs no further way there and back.
  *
  * Statements carry their values in their text, as the ORM writes them: PostgreSQL takes several in one message only
  * without parameters.
  */
-export function settledClient(settings: SessionSettings): typeof pg.Client {
-  return class SettledClient extends pg.Client {
-    constructor(config?: string | pg.ClientConfig) {
-      super(config);
-      const wire = this as unknown as Wire;
-      let opening = openingOf(settings, 0);
-      wire.connection.on("parameterStatus", ({ parameterName, parameterValue }) => {
-        if (parameterName === "server_version") opening = openingOf(settings, Number.parseInt(parameterValue, 10));
-      });
-      const send = this.query.bind(this) as (text: string) => Promise<Answer | readonly Answer[]>;
-      const query: Query = async (statement, values = []) => {
-        const text = withValues(statement, values);
-        const isBetween = wire.getTransactionStatus() === "I";
-        const answer = await send(isBetween ? opened(text, opening) : text).catch(asStandby);
-        return Array.isArray(answer) ? answer.at(-1) : answer;
-      };
-      this.query = query as unknown as typeof this.query;
-    }
+export function settleStatements(client: pg.Client, settings: SessionSettings): void {
+  const known = client as unknown as Known;
+  let opening = openingOf(settings, 0);
+  known.connection.on("parameterStatus", ({ parameterName, parameterValue }) => {
+    if (parameterName === "server_version") opening = openingOf(settings, Number.parseInt(parameterValue, 10));
+  });
+  const send = known.query.bind(client) as (text: string) => Promise<Answer | readonly Answer[]>;
+  known.query = async (statement, values = []) => {
+    const text = withValues(statement, values);
+    const isBetween = known.getTransactionStatus() === "I";
+    const answer = await send(isBetween ? opened(text, opening) : text).catch(asStandby);
+    return Array.isArray(answer) ? answer.at(-1) : answer;
   };
 }
 
@@ -49,8 +44,7 @@ function withValues(text: string, values: readonly unknown[]): string {
 }
 
 function literal(value: unknown): string {
-  if (value === null || value === undefined) return "null";
-  return pg.escapeLiteral(String(value));
+  return value === null || value === undefined ? "null" : pg.escapeLiteral(String(value));
 }
 
 function opened(text: string, { begin, before }: Opening): string {
