@@ -3,11 +3,9 @@ import type { EntityManager as AnyEntityManager, MikroORM } from "@mikro-orm/cor
 import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
 import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
-import type { AuditEntry } from "../audit/audit-event.ts";
-import type { Change, ChangeKind } from "../changes/change.ts";
+import type { Change } from "../changes/change.ts";
 import { atMost } from "../lib/at-most.ts";
 import { DomainError } from "../lib/errors.ts";
-import { newId } from "../lib/id.ts";
 import type { Log } from "../lib/log.ts";
 import { endWith } from "./call-end.ts";
 import { faultOf, toDomainError, unavailable } from "./conflicts.ts";
@@ -21,8 +19,11 @@ import {
   READ_CONNECTIONS,
   readOptions,
 } from "./orm-options.ts";
-import { away, onPrimary, refuseStandby } from "./primary.ts";
+import { away, onPrimary, onPrimaryInOrder, refuseStandby } from "./primary.ts";
 import { whenSilent } from "./silent-connections.ts";
+import { CHANGES_CHANNEL, type Transaction, transactionOn } from "./transaction.ts";
+
+export type { Transaction } from "./transaction.ts";
 
 export type DatabaseTarget =
   | PostgresTarget
@@ -36,17 +37,6 @@ export interface DatabaseOptions {
   /** Adds to the database's clock; only tests move it. */
   readonly timeShiftMs?: () => number;
   readonly log?: Log;
-}
-
-/** A transaction in progress. */
-export interface Transaction {
-  readonly em: SqlEntityManager;
-  /** The database's time at the beginning of the transaction, in whole milliseconds. */
-  readonly now: Date;
-  /** Tells all copies, on commit, that these changed: by one statement, however many they are. */
-  changed(kind: ChangeKind, ...subjectIds: readonly string[]): Promise<void>;
-  /** Puts on record what the transaction does. */
-  record(entry: AuditEntry): Promise<void>;
 }
 
 interface Listenable {
@@ -66,8 +56,6 @@ const MAX_ATTEMPTS = 3;
 const CLOSE_MS = 1000;
 /** Where the embedded database is in its data folder. */
 export const EMBEDDED_FOLDER = "pgdata";
-/** Signals on it say that a change was committed. */
-export const CHANGES_CHANNEL = "latchkey_changes";
 
 /** The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. */
 export class Database {
@@ -141,8 +129,8 @@ export class Database {
   }
 
   /**
-   * The same database as one call sees it: once the signal has aborted, `transact` and `run` start no further statement
-   * and don't COMMIT, but reject with its reason.
+   * The same database as one call sees it: once the signal has aborted, `transact`, `read` and `write` start no further
+   * statement and don't COMMIT, but reject with its reason.
    */
   within(signal: AbortSignal): Database {
     return new Database(this.#orm, this.#reads, this.#options, this.#unlock, signal);
@@ -205,10 +193,34 @@ export class Database {
     return promise;
   }
 
-  /** One statement, with the time that management may take; it may write. */
-  async run(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+  /**
+   * One SELECT with the time that management may take. Its rows come in its order, and they are the primary's: see ADR 26.
+   * They have the columns of the proof beside their own. `?` marks parameters.
+   *
+   * @throws DATABASE_UNAVAILABLE, also where a standby answers
+   */
+  async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     this.#signal?.throwIfAborted();
-    return this.#execute(this.#orm, sql, parameters);
+    const found = await this.#execute(this.#orm, onPrimaryInOrder(sql, ms(this.now)), parameters);
+    refuseStandby(found);
+    return found.filter((row) => row.is_row);
+  }
+
+  /**
+   * One INSERT, UPDATE or DELETE outside of a transaction. A standby refuses it by itself, also where it has no row to
+   * change. It answers with a count and nothing else, so that nothing can be read by it.
+   *
+   * @returns how many rows it wrote
+   * @throws DATABASE_UNAVAILABLE, also where a standby answers
+   */
+  async write(sql: string, parameters: readonly unknown[]): Promise<number> {
+    this.#signal?.throwIfAborted();
+    try {
+      const em = this.#orm.em.fork() as SqlEntityManager;
+      return (await em.execute<{ affectedRows: number }>(sql, [...parameters], "run")).affectedRows;
+    } catch (error) {
+      throw toDomainError(error);
+    }
   }
 
   /** SQL for the database's time. Constant but in tests. */
@@ -248,30 +260,7 @@ export class Database {
     if (this.#signal !== undefined) endWith(this.#signal, em);
     const rows = await em.execute<Row[]>(`select ${ms(this.now)} as now, pg_is_in_recovery() as in_recovery`);
     refuseStandby(rows);
-    return {
-      em,
-      now: new Date(Math.floor(rows[0]!.now as number)),
-      changed: async (kind, ...subjectIds) => {
-        if (subjectIds.length === 0) return;
-        await em.execute(
-          `with told as (insert into changes (kind, subject_id) select ?, unnest(?::text[]))
-           select pg_notify(?, '')`,
-          [kind, `{${subjectIds.join(",")}}`, CHANGES_CHANNEL],
-        );
-        for (const subjectId of subjectIds) changes.push({ kind, subjectId });
-      },
-      record: async (entry) => {
-        await em.execute(
-          `insert into audit_events (id, happened_at, kind, actor_id, subject_id, client_ip, details)
-           values (?, ${this.now}, ?, ?, ?, ?, ?::jsonb)`,
-          [
-            newId("evt"),
-            ...[entry.kind, entry.actorId, entry.subjectId, entry.clientIp],
-            JSON.stringify(entry.details ?? {}),
-          ],
-        );
-      },
-    };
+    return transactionOn(em, new Date(Math.floor(rows[0]!.now as number)), this.now, changes);
   }
 }
 
