@@ -155,7 +155,7 @@ async function connect(client: PostgresClient, signals: Signals): Promise<boolea
 
 async function catchUp(database: Database, since: string | undefined): Promise<Poll> {
   const sql = pollSql(database.now, "?");
-  const [row] = await database.run(sql, new Array<string | null>(sql.split("?").length - 1).fill(since ?? null));
+  const [row] = await database.read(sql, new Array<string | null>(sql.split("?").length - 1).fill(since ?? null));
   return toPoll(row!);
 }
 
@@ -229,7 +229,7 @@ async function endedSessions(
     after === undefined
       ? [`ended_at > ${database.now} - ?::float8 * interval '1 millisecond'`, [withinMs]]
       : ["(ended_at, id) > (?::timestamptz, ?)", [new Date(after.changedAtMs).toISOString(), after.subjectId]];
-  const rows = await database.run(
+  const rows = await database.read(
     `select id, ${ms("ended_at")} as ended_ms from sessions where ${behind} order by ended_at, id limit ?::int`,
     [...parameters, limit],
   );
@@ -242,17 +242,15 @@ async function endedSessions(
 }
 
 async function prune(database: Database, olderThanMs: number): Promise<boolean> {
-  const [row] = await database.run(
-    `with gone as (
-       delete from changes where id in (
-         select id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
-         order by changed_at limit ${PORTION} for update skip locked
-       ) returning xact_id
+  const deleted = await database.write(
+    `with old as (
+       select id, xact_id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
+       order by changed_at limit ${PORTION} for update skip locked
      ), moved as (
-       update change_horizon set pruned = greatest(pruned, (select xact_id from gone order by xact_id desc limit 1))
+       update change_horizon set pruned = greatest(pruned, (select xact_id from old order by xact_id desc limit 1))
      )
-     select count(*)::int as deleted from gone`,
+     delete from changes c using old where c.id = old.id`,
     [olderThanMs],
   );
-  return row!.deleted === PORTION;
+  return deleted === PORTION;
 }

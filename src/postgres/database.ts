@@ -21,7 +21,7 @@ import {
   READ_CONNECTIONS,
   readOptions,
 } from "./orm-options.ts";
-import { away, onPrimary, refuseStandby } from "./primary.ts";
+import { away, onPrimary, onPrimaryInOrder, refuseStandby } from "./primary.ts";
 import { ms, msOf, type Row } from "./row.ts";
 import { lookAtServer } from "./server-facts.ts";
 import { whenSilent } from "./silent-connections.ts";
@@ -148,7 +148,7 @@ export class Database {
   async exclusively<T>(work: (alone: Database) => Promise<T>): Promise<T> {
     if (this.target.kind === "embedded" || this.#joined !== undefined) return work(this);
     const { log, lockWaitMs: waitMs = LOCK_WAIT_MS } = this.#parts.options;
-    const holder = () => this.run(HOLDER, []);
+    const holder = () => this.read(HOLDER, []);
     const done = await untilMine({ clock: systemClock, log, waitMs, holder }, () =>
       this.transact(async (tx) => {
         const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
@@ -165,8 +165,8 @@ export class Database {
   }
 
   /**
-   * The same database as one call sees it: once the signal has aborted, `transact` and `run` start no further statement
-   * and don't COMMIT, but reject with its reason.
+   * The same database as one call sees it: once the signal has aborted, `transact`, `read` and `write` start no further
+   * statement and don't COMMIT, but reject with its reason.
    */
   within(signal: AbortSignal): Database {
     return new Database(this.#parts, signal, this.#joined);
@@ -234,10 +234,34 @@ export class Database {
     return promise;
   }
 
-  /** One statement, with the time that management may take; it may write. */
-  async run(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+  /**
+   * One SELECT with the time that management may take. Its rows come in its order, and they are the primary's: see ADR 26.
+   * They have the columns of the proof beside their own. `?` marks parameters.
+   *
+   * @throws DATABASE_UNAVAILABLE, also where a standby answers
+   */
+  async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     this.#signal?.throwIfAborted();
-    return this.#execute(this.#joined?.em ?? (this.#parts.orm.em.fork() as SqlEntityManager), sql, parameters);
+    const found = await this.#execute(this.#managing(), onPrimaryInOrder(sql, ms(this.now)), parameters);
+    refuseStandby(found);
+    return found.filter((row) => row.is_row);
+  }
+
+  /**
+   * One INSERT, UPDATE or DELETE outside of a transaction. A standby refuses it by itself, also where it has no row to
+   * change. It answers with a count and nothing else, so that nothing can be read by it.
+   *
+   * @returns how many rows it wrote
+   * @throws DATABASE_UNAVAILABLE, also where a standby answers
+   */
+  async write(sql: string, parameters: readonly unknown[]): Promise<number> {
+    this.#signal?.throwIfAborted();
+    try {
+      const result = await this.#managing().execute<{ affectedRows: number }>(sql, [...parameters], "run");
+      return result.affectedRows;
+    } catch (error) {
+      throw this.failed(error);
+    }
   }
 
   /** SQL for the database's time. Constant but in tests. */
@@ -265,6 +289,11 @@ export class Database {
     if (this.target.kind === "embedded") await orm.close(true).catch(() => {});
     else await atMost(CLOSE_MS, Promise.allSettled([orm.close(true), reads.close(true)]));
     unlock();
+  }
+
+  /** For one statement of management: in the transaction that is joined, or by itself. */
+  #managing(): SqlEntityManager {
+    return this.#joined?.em ?? (this.#parts.orm.em.fork() as SqlEntityManager);
   }
 
   async #execute(em: SqlEntityManager, sql: string, parameters: readonly unknown[]): Promise<Row[]> {

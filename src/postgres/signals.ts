@@ -12,7 +12,7 @@ export interface SignalledConnection {
 
 export interface SignalsDeps {
   /** Runs a statement on another connection. */
-  readonly database: { run(sql: string, parameters: readonly unknown[]): Promise<unknown> };
+  readonly database: { read(sql: string, parameters: readonly unknown[]): Promise<unknown> };
   readonly log: Log | undefined;
   readonly clock?: Clock;
 }
@@ -66,7 +66,7 @@ export class Signals {
     connection.on("notification", (signal) => signal.channel === channel && resolve(true));
     await connection.query(`listen ${channel}`);
     const timer = setTimeout(() => resolve(false), PROBE_MS);
-    this.#deps.database.run(`select pg_notify('${channel}', '')`, []).catch(() => resolve(false));
+    this.#deps.database.read(`select pg_notify('${channel}', '')`, []).catch(() => resolve(false));
     const isHeard = await promise.finally(() => clearTimeout(timer));
     // Where sessions are shared this may reach another one. What stays there is a channel that is never used again.
     await connection.query("unlisten *");
