@@ -1,51 +1,22 @@
-import { join } from "node:path";
-import type { EntityManager as AnyEntityManager, MikroORM } from "@mikro-orm/core";
-import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
-import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
+import type { MikroORM } from "@mikro-orm/core";
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { Change } from "../changes/change.ts";
-import { atMost } from "../lib/at-most.ts";
 import { systemClock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
 import { endWith } from "./call-end.ts";
 import { faultOf, toDomainError, unavailable } from "./conflicts.ts";
-import { lockFolder } from "./folder-lock.ts";
 import { END_WITH_CLIENT, HOLDER, LOCK_WAIT_MS, TRY_LOCK, untilMine } from "./migration-lock.ts";
 import { applyMigrations, tellWhileItLasts } from "./migrator.ts";
-import {
-  managementOptions,
-  ORM_OPTIONS,
-  type PostgresTarget,
-  READ_ANSWER_MS,
-  READ_CONNECTIONS,
-  readOptions,
-} from "./orm-options.ts";
-import { away, onPrimary, onPrimaryInOrder, refuseStandby } from "./primary.ts";
+import { READ_ANSWER_MS, READ_CONNECTIONS } from "./orm-options.ts";
+import { closePools, type DatabaseOptions, type DatabaseTarget, openPools, type Pools } from "./pools.ts";
+import { away, type FollowedHistory, isOtherHistory, onPrimary, onPrimaryInOrder } from "./primary.ts";
 import { ms, msOf, type Row } from "./row.ts";
-import { lookAtServer } from "./server-facts.ts";
 import { whenSilent } from "./silent-connections.ts";
-import { SqlStateAlarm } from "./sql-state-alarm.ts";
 import { beginTransaction, CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
 
+export { type DatabaseOptions, type DatabaseTarget, EMBEDDED_FOLDER } from "./pools.ts";
 export { bytesOf, ms, msOf, type Row } from "./row.ts";
 export { CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
-
-export type DatabaseTarget =
-  | PostgresTarget
-  /** PGlite in a folder of its own, which one process may use at a time. */
-  | { readonly kind: "embedded"; readonly folder: string };
-
-export interface DatabaseOptions {
-  readonly target: DatabaseTarget;
-  /** Is told of the changes of each transaction, after its COMMIT and before the call that made it returns. */
-  readonly onChanges?: (changes: readonly Change[]) => void;
-  /** Adds to the database's clock; only tests move it. */
-  readonly timeShiftMs?: () => number;
-  readonly log?: Log;
-  /** How long the lock of migrations is waited for. Default 60 s. */
-  readonly lockWaitMs?: number;
-}
 
 interface Listenable {
   listen(channel: string, onSignal: () => void): Promise<() => Promise<void>>;
@@ -58,68 +29,22 @@ export interface HotRead {
 }
 
 const MAX_ATTEMPTS = 3;
-const CLOSE_MS = 1000;
-/** Where the embedded database is in its data folder. */
-export const EMBEDDED_FOLDER = "pgdata";
-
-/** What all views of one database share. */
-interface Parts {
-  readonly orm: MikroORM;
-  /** Hot reads have connections of their own that fail fast; PGlite has one connection for all. */
-  readonly reads: MikroORM;
-  readonly options: DatabaseOptions;
-  readonly alarm: SqlStateAlarm;
-  readonly unlock: () => void;
-}
-
 /** The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. */
 export class Database {
-  readonly #parts: Parts;
+  readonly #pools: Pools;
   readonly #signal: AbortSignal | undefined;
   /** The transaction that all statements are part of. */
   readonly #joined: Transaction | undefined;
 
-  private constructor(parts: Parts, signal?: AbortSignal, joined?: Transaction) {
-    this.#parts = parts;
+  private constructor(pools: Pools, signal?: AbortSignal, joined?: Transaction) {
+    this.#pools = pools;
     this.#signal = signal;
     this.#joined = joined;
   }
 
   /** @throws DATABASE_UNAVAILABLE, or an Error that says who holds the folder of the embedded database */
   static async open(options: DatabaseOptions): Promise<Database> {
-    const { target, log } = options;
-    const alarm = new SqlStateAlarm(log);
-    if (target.kind === "embedded") {
-      const unlock = lockFolder(target.folder);
-      try {
-        const orm = await PgliteOrm.init({ ...ORM_OPTIONS, dbName: join(target.folder, EMBEDDED_FOLDER) } as never);
-        await connect(orm);
-        return new Database({ orm, reads: orm, options, alarm, unlock });
-      } catch (error) {
-        unlock();
-        throw error;
-      }
-    }
-    return Database.#connect(options, target, alarm);
-  }
-
-  static async #connect(given: DatabaseOptions, asked: PostgresTarget, alarm: SqlStateAlarm): Promise<Database> {
-    const facts = await lookAtServer(asked.connection).catch((error: unknown) => {
-      throw toDomainError(error);
-    });
-    const target = { ...asked, ...facts };
-    const options = { ...given, target };
-    const orm = await PostgresOrm.init(managementOptions(target) as never);
-    const reads = await PostgresOrm.init(readOptions(target) as never);
-    try {
-      await connect(orm);
-      // Logging in takes several turns, and a busy process at its start has few: the first callers shall not wait for it.
-      await Promise.allSettled(Array.from({ length: READ_CONNECTIONS }, () => connect(reads)));
-      return new Database({ orm, reads, options, alarm, unlock: () => {} });
-    } catch (error) {
-      await Promise.allSettled([orm.close(true), reads.close(true)]);
-      throw toDomainError(error);
-    }
+    return new Database(await openPools(options));
   }
 
   /**
@@ -129,9 +54,9 @@ export class Database {
    * @throws DATABASE_UNAVAILABLE, and then nothing was applied; Error that says who holds the lock
    */
   async migrate(): Promise<void> {
-    const stop = tellWhileItLasts(this.#parts.options.log);
+    const stop = tellWhileItLasts(this.#pools.options.log);
     try {
-      await this.exclusively((alone) => applyMigrations(this.#parts.orm, alone.#joined?.em));
+      await this.exclusively((alone) => applyMigrations(this.#pools.orm, alone.#joined?.em));
     } catch (error) {
       throw this.failed(error);
     } finally {
@@ -147,21 +72,26 @@ export class Database {
    */
   async exclusively<T>(work: (alone: Database) => Promise<T>): Promise<T> {
     if (this.target.kind === "embedded" || this.#joined !== undefined) return work(this);
-    const { log, lockWaitMs: waitMs = LOCK_WAIT_MS } = this.#parts.options;
+    const { log, lockWaitMs: waitMs = LOCK_WAIT_MS } = this.#pools.options;
     const holder = () => this.read(HOLDER, []);
     const done = await untilMine({ clock: systemClock, log, waitMs, holder }, () =>
       this.transact(async (tx) => {
         const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
         if (!lock!.is_mine) return undefined;
         await tx.em.execute(END_WITH_CLIENT);
-        return { result: await work(new Database(this.#parts, this.#signal, tx)) };
+        return { result: await work(new Database(this.#pools, this.#signal, tx)) };
       }),
     );
     return done.result;
   }
 
   get target(): DatabaseTarget {
-    return this.#parts.options.target;
+    return this.#pools.options.target;
+  }
+
+  /** The history that every answer comes from. The change feed decides which it is. */
+  get history(): FollowedHistory {
+    return this.#pools.history;
   }
 
   /**
@@ -169,7 +99,7 @@ export class Database {
    * statement and don't COMMIT, but reject with its reason.
    */
   within(signal: AbortSignal): Database {
-    return new Database(this.#parts, signal, this.#joined);
+    return new Database(this.#pools, signal, this.#joined);
   }
 
   /**
@@ -178,22 +108,16 @@ export class Database {
    */
   async transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     if (this.#joined !== undefined) return work(this.#joined);
-    const { orm, options } = this.#parts;
     for (let attempt = 1; ; attempt++) {
       this.#signal?.throwIfAborted();
       try {
-        const changes: Change[] = [];
-        const root = orm.em.fork() as SqlEntityManager;
-        const result = await root.transactional(async (em) => {
-          if (this.#signal !== undefined) endWith(this.#signal, em as SqlEntityManager);
-          return work(await beginTransaction(em as SqlEntityManager, this.now, changes));
-        });
-        if (changes.length > 0) options.onChanges?.(changes);
-        return result;
+        return await this.#transactOnce(work);
       } catch (error) {
         // The ORM takes it for the driver's, and wraps it.
         this.#signal?.throwIfAborted();
         if (attempt < MAX_ATTEMPTS && faultOf(error) === "conflict") continue;
+        // Connections to an abandoned server give way one by one, each at its first statement.
+        if (attempt <= this.#managingConnections && isOtherHistory(error)) continue;
         throw this.failed(error);
       }
     }
@@ -210,17 +134,12 @@ export class Database {
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     try {
-      const answer = this.#execute(
-        this.#parts.reads.em.fork() as SqlEntityManager,
-        onPrimary(sql, ms(this.now)),
-        parameters,
-      );
-      const found = await this.inTime(answer, READ_ANSWER_MS);
-      refuseStandby(found);
+      const reading = this.#readProven(this.#pools.reads, onPrimary(sql, ms(this.now)), parameters);
+      const found = await this.inTime(reading, READ_ANSWER_MS);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
       if (error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE") throw error;
-      this.#parts.alarm.unforeseen(error);
+      this.#pools.alarm.unforeseen(error);
       throw unavailable(error);
     }
   }
@@ -242,8 +161,7 @@ export class Database {
    */
   async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     this.#signal?.throwIfAborted();
-    const found = await this.#execute(this.#managing(), onPrimaryInOrder(sql, ms(this.now)), parameters);
-    refuseStandby(found);
+    const found = await this.#readProven(this.#pools.orm, onPrimaryInOrder(sql, ms(this.now)), parameters);
     return found.filter((row) => row.is_row);
   }
 
@@ -264,15 +182,20 @@ export class Database {
     }
   }
 
+  /** For the polls of the change feed alone, which prove their server by themselves and decide which history it is. */
+  unproven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    return this.#execute(this.#managing(), sql, parameters);
+  }
+
   /** SQL for the database's time. Constant but in tests. */
   get now(): string {
-    const shiftMs = this.#parts.options.timeShiftMs?.() ?? 0;
+    const shiftMs = this.#pools.options.timeShiftMs?.() ?? 0;
     return shiftMs === 0 ? "statement_timestamp()" : `(statement_timestamp() + interval '${shiftMs} milliseconds')`;
   }
 
   /** On the embedded database: calls `onSignal` after each commit that wrote a change, if it can. @returns ends it */
   listen(onSignal: () => void): () => void {
-    const { orm, options } = this.#parts;
+    const { orm, options } = this.#pools;
     const connection = orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
     const listening = connection
       .getNativeClient()
@@ -284,16 +207,46 @@ export class Database {
   }
 
   /** Within a second, also where the server is frozen and says no good-bye. The embedded database takes its time. */
-  async close(): Promise<void> {
-    const { orm, reads, unlock } = this.#parts;
-    if (this.target.kind === "embedded") await orm.close(true).catch(() => {});
-    else await atMost(CLOSE_MS, Promise.allSettled([orm.close(true), reads.close(true)]));
-    unlock();
+  close(): Promise<void> {
+    return closePools(this.#pools);
+  }
+
+  get #managingConnections(): number {
+    return this.target.kind === "embedded" ? 1 : this.target.poolSize;
   }
 
   /** For one statement of management: in the transaction that is joined, or by itself. */
   #managing(): SqlEntityManager {
-    return this.#joined?.em ?? (this.#parts.orm.em.fork() as SqlEntityManager);
+    return this.#joined?.em ?? (this.#pools.orm.em.fork() as SqlEntityManager);
+  }
+
+  /** Connections to an abandoned server give way one by one, each at its first answer. */
+  async #readProven(orm: MikroORM, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    const most = orm === this.#pools.reads ? READ_CONNECTIONS : this.#managingConnections;
+    for (let attempt = 1; ; attempt++) {
+      const em = this.#joined?.em ?? (orm.em.fork() as SqlEntityManager);
+      const found = await this.#execute(em, sql, parameters);
+      try {
+        this.history.prove(found);
+        return found;
+      } catch (error) {
+        if (attempt > most || !isOtherHistory(error)) throw error;
+      }
+    }
+  }
+
+  async #transactOnce<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const { orm, options, history } = this.#pools;
+    const root = orm.em.fork() as SqlEntityManager;
+    const changes: Change[] = [];
+    const { result, proof } = await root.transactional(async (em) => {
+      if (this.#signal !== undefined) endWith(this.#signal, em as SqlEntityManager);
+      const begun = await beginTransaction(em as SqlEntityManager, { now: this.now, history, changes });
+      return { result: await work(begun.tx), proof: begun.proof };
+    });
+    if (changes.length > 0) options.onChanges?.(changes);
+    history.proveStill(proof);
+    return result;
   }
 
   async #execute(em: SqlEntityManager, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
@@ -306,13 +259,7 @@ export class Database {
 
   /** The error that leaves this room; what a person has to mend is told in the log. */
   failed(error: unknown): unknown {
-    this.#parts.alarm.met(error);
+    this.#pools.alarm.met(error);
     return toDomainError(error);
   }
-}
-
-/** @throws what the driver does, and DATABASE_UNAVAILABLE where a standby answers */
-async function connect(orm: MikroORM): Promise<void> {
-  const em = orm.em.fork() as AnyEntityManager & SqlEntityManager;
-  refuseStandby(await em.execute<Row[]>("select pg_is_in_recovery() as in_recovery"));
 }

@@ -9,7 +9,10 @@ import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
 import { SessionEnds } from "./migrations/0005-session-ends.ts";
 import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
 import { LoginHashes } from "./migrations/0007-login-hashes.ts";
+import { ChangeIncarnation } from "./migrations/0008-change-incarnation.ts";
 import { NoDatabaseCreation } from "./no-database-creation.ts";
+import { closeOutdated, refill } from "./pool-connections.ts";
+import type { FollowedHistory } from "./primary.ts";
 import { FORMER_SCHEMA, LIST } from "./server-facts.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
@@ -46,7 +49,10 @@ export const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator, NoDatabaseCreation],
   migrations: {
-    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
+    migrationsList: [
+      ...[FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
+      ChangeIncarnation,
+    ],
     snapshot: false,
     silent: true,
   },
@@ -57,20 +63,20 @@ export const ORM_OPTIONS = {
 } satisfies Partial<Options>;
 
 /** For what may take its time. */
-export function managementOptions(target: PostgresTarget) {
+export function managementOptions(target: PostgresTarget, history: FollowedHistory) {
   const { connection, statementTimeoutMs = STATEMENT_TIMEOUT_MS, lockTimeoutMs, purpose = "management" } = target;
   const connectMs = MANAGEMENT_CONNECT_MS;
   const { migrationsSchema = FORMER_SCHEMA } = target;
   const options = poolOptions(
     ormConnection(connection, { purpose, connectMs, statementTimeoutMs, lockTimeoutMs }),
     { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
-    statementTimeoutMs + 500,
+    [destroySilent(statementTimeoutMs + 500), closeOutdated(history, target.poolSize)],
   );
   return { ...options, migrations: { ...options.migrations, tableName: `${migrationsSchema}.${LIST}` } };
 }
 
 /** For hot reads, which fail fast. */
-export function readOptions({ connection }: Pick<PostgresTarget, "connection">) {
+export function readOptions({ connection }: Pick<PostgresTarget, "connection">, history: FollowedHistory) {
   return poolOptions(
     ormConnection(connection, {
       purpose: "reads",
@@ -79,15 +85,18 @@ export function readOptions({ connection }: Pick<PostgresTarget, "connection">) 
     }),
     // Kept however quiet it is: 0 = no time is too long.
     { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
-    READ_TIMEOUT_MS + 20,
+    [destroySilent(READ_TIMEOUT_MS + 20), closeOutdated(history, READ_CONNECTIONS), refill(READ_CONNECTIONS)],
   );
 }
 
-function poolOptions({ driverOptions, ...way }: ReturnType<typeof ormConnection>, pool: object, silenceMs: number) {
-  return {
-    ...ORM_OPTIONS,
-    ...way,
-    pool,
-    driverOptions: { ...driverOptions, onPoolCreated: destroySilent(silenceMs) },
+/** @param watchers are given the pool when it is there, one after the other */
+function poolOptions(
+  { driverOptions, ...way }: ReturnType<typeof ormConnection>,
+  pool: object,
+  watchers: readonly ((pool: never) => void)[],
+) {
+  const onPoolCreated = (created: never) => {
+    for (const watch of watchers) watch(created);
   };
+  return { ...ORM_OPTIONS, ...way, pool, driverOptions: { ...driverOptions, onPoolCreated } };
 }

@@ -2,7 +2,7 @@ import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
 import { newId } from "../lib/id.ts";
-import { refuseStandby } from "./primary.ts";
+import { type FollowedHistory, PROOF, type ProofRow } from "./primary.ts";
 import { ms, type Row } from "./row.ts";
 
 /** Signals on it say that a change was committed. */
@@ -19,17 +19,30 @@ export interface Transaction {
   record(entry: AuditEntry): Promise<void>;
 }
 
+/** A transaction that has begun, and what its first statement proved. */
+export interface BegunTransaction {
+  readonly tx: Transaction;
+  readonly proof: ProofRow;
+}
+
 /**
  * @param now SQL for the database's time
  * @param changes is given what the transaction changes
- * @throws DATABASE_UNAVAILABLE where a standby answers
+ * @throws DATABASE_UNAVAILABLE where a standby answers, or another history than the change feed follows
  */
-export async function beginTransaction(em: SqlEntityManager, now: string, changes: Change[]): Promise<Transaction> {
-  const rows = await em.execute<Row[]>(`select ${ms(now)} as now, pg_is_in_recovery() as in_recovery`);
-  refuseStandby(rows);
+export async function beginTransaction(
+  em: SqlEntityManager,
+  { now, history, changes }: { readonly now: string; readonly history: FollowedHistory; readonly changes: Change[] },
+): Promise<BegunTransaction> {
+  const [proof] = await em.execute<Row[]>(`select ${ms(now)} as now, ${PROOF}`);
+  history.prove([proof!]);
+  return { proof: proof!, tx: transactionOn(em, now, proof!.now as number, changes) };
+}
+
+function transactionOn(em: SqlEntityManager, now: string, nowMs: number, changes: Change[]): Transaction {
   return {
     em,
-    now: new Date(Math.floor(rows[0]!.now as number)),
+    now: new Date(Math.floor(nowMs)),
     changed: async (kind, ...subjectIds) => {
       if (subjectIds.length === 0) return;
       await em.execute(
