@@ -12,7 +12,7 @@ import { closePools, type DatabaseOptions, type DatabaseTarget, openPools, type 
 import { away, type FollowedHistory, isOtherHistory, onPrimary, onPrimaryInOrder } from "./primary.ts";
 import { ms, msOf, type Row } from "./row.ts";
 import { whenSilent } from "./silent-connections.ts";
-import { beginTransaction, CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
+import { type Begin, beginOnPrimary, beginTransaction, CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
 
 export { type DatabaseOptions, type DatabaseTarget, EMBEDDED_FOLDER } from "./pools.ts";
 export { bytesOf, ms, msOf, type Row } from "./row.ts";
@@ -73,9 +73,9 @@ export class Database {
   async exclusively<T>(work: (alone: Database) => Promise<T>): Promise<T> {
     if (this.target.kind === "embedded" || this.#joined !== undefined) return work(this);
     const { log, lockWaitMs: waitMs = LOCK_WAIT_MS } = this.#pools.options;
-    const holder = () => this.read(HOLDER, []);
+    const holder = () => this.unproven(HOLDER, []);
     const done = await untilMine({ clock: systemClock, log, waitMs, holder }, () =>
-      this.transact(async (tx) => {
+      this.#transactWith(beginOnPrimary, async (tx) => {
         const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
         if (!lock!.is_mine) return undefined;
         await tx.em.execute(END_WITH_CLIENT);
@@ -106,12 +106,15 @@ export class Database {
    * Runs one transaction (READ COMMITTED). Deadlocks and serialization failures are tried again from the start, so
    * `work` must have no effect outside the database.
    */
-  async transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    if (this.#joined !== undefined) return work(this.#joined);
+  transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    return this.#joined !== undefined ? work(this.#joined) : this.#transactWith(beginTransaction, work);
+  }
+
+  async #transactWith<T>(begin: Begin, work: (tx: Transaction) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       this.#signal?.throwIfAborted();
       try {
-        return await this.#transactOnce(work);
+        return await this.#transactOnce(begin, work);
       } catch (error) {
         // The ORM takes it for the driver's, and wraps it.
         this.#signal?.throwIfAborted();
@@ -182,7 +185,10 @@ export class Database {
     }
   }
 
-  /** For the polls of the change feed alone, which prove their server by themselves and decide which history it is. */
+  /**
+   * One statement that proves nothing: for the polls of the change feed, which prove their server by themselves and
+   * decide which history it is, and for a look at who holds the lock of migrations.
+   */
   unproven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     return this.#execute(this.#managing(), sql, parameters);
   }
@@ -235,17 +241,17 @@ export class Database {
     }
   }
 
-  async #transactOnce<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+  async #transactOnce<T>(begin: Begin, work: (tx: Transaction) => Promise<T>): Promise<T> {
     const { orm, options, history } = this.#pools;
     const root = orm.em.fork() as SqlEntityManager;
     const changes: Change[] = [];
     const { result, proof } = await root.transactional(async (em) => {
       if (this.#signal !== undefined) endWith(this.#signal, em as SqlEntityManager);
-      const begun = await beginTransaction(em as SqlEntityManager, { now: this.now, history, changes });
+      const begun = await begin(em as SqlEntityManager, { now: this.now, history, changes });
       return { result: await work(begun.tx), proof: begun.proof };
     });
     if (changes.length > 0) options.onChanges?.(changes);
-    history.proveStill(proof);
+    if (proof !== undefined) history.proveStill(proof);
     return result;
   }
 
