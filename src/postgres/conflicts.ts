@@ -16,7 +16,7 @@ const UNAVAILABLE_WAY =
 const CERTIFICATE = /^(CERT_[A-Z_]+|ERR_(TLS|SSL)_[A-Z0-9_]+|UNABLE_TO_[A-Z_]+|[A-Z_]*SELF_SIGNED_CERT[A-Z_]*)$/;
 /** pg and its pool report these without a code. */
 const UNAVAILABLE_TEXT =
-  /timeout exceeded|Connection terminated|Query read timeout|Client was closed|Client has encountered a connection error|Cannot use a pool after calling end|PGlite is clos|driver has already been destroyed/i;
+  /timeout exceeded|timeout expired|Connection terminated|Query read timeout|Client was closed|Client has encountered a connection error|Cannot use a pool after calling end|PGlite is clos|driver has already been destroyed/i;
 
 export function faultOf(error: unknown): Fault {
   const code = codeOf(error);
