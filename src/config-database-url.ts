@@ -9,6 +9,7 @@ import { type DatabaseConnection, isSocket, type SslMode, SYSTEM_ROOTS } from ".
 
 const SCHEME = /^postgres(ql)?:\/\//;
 const DEFAULT_PORT = 5432;
+const SEVERAL_HOSTS = "names several hosts; name one that always leads to the primary";
 const SSL_MODES: readonly string[] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 const APPLICATION_NAME = "latchkey";
 /** PostgreSQL cuts names at 63 bytes, and `-migrations` is appended. */
@@ -53,9 +54,14 @@ const INSTEAD: Readonly<Record<string, string>> = {
 /** Settings that `options` may carry: those that mean the same to every connection and that the service sets nowhere. */
 const SESSION_SETTINGS: readonly string[] = ["search_path", "role"];
 
+const FAULTY = "faulty";
+
 type Parameters = ReadonlyMap<string, string>;
 
-/** The parts of the URL, decoded. Parameters of the query win over what is before it, as in libpq. */
+/**
+ * The parts of the URL, decoded; a part with a fault is `FAULTY`, so that it is not also said to be missing. Parameters
+ * of the query win over what is before it, as in libpq.
+ */
 interface Parts {
   readonly host: string;
   readonly port: string;
@@ -124,17 +130,21 @@ function partsOf(text: string, faults: string[]): Parts | undefined {
 
 function serverOf(text: string, faults: string[]): Pick<Parts, "host" | "port"> {
   if (text.includes(",")) {
-    faults.push("names several hosts; name one, that always leads to the primary");
-    return { host: "", port: "" };
+    faults.push(SEVERAL_HOSTS);
+    return { host: FAULTY, port: "" };
   }
   const brackets = /^\[([^\]]*)\](?::(.*))?$/.exec(text);
   if (brackets !== null || /[[\]]/.test(text)) {
     const host = decoded(brackets?.[1] ?? "", "host", faults);
-    if (isIP(host) !== 6) faults.push("has brackets without an IPv6 address in them, such as [::1]:5432");
-    return { host, port: brackets?.[2] ?? "" };
+    if (isIP(host) === 6) return { host, port: brackets?.[2] ?? "" };
+    faults.push("has brackets without an IPv6 address in them, such as [::1]:5432");
+    return { host: FAULTY, port: "" };
   }
   const [host = "", ...port] = text.split(":");
-  if (port.length > 1) faults.push("has more than one : behind the host; write an IPv6 address in brackets");
+  if (port.length > 1) {
+    faults.push("has more than one : behind the host; write an IPv6 address in brackets");
+    return { host: FAULTY, port: "" };
+  }
   return { host: decoded(host, "host", faults), port: port[0] ?? "" };
 }
 
@@ -146,14 +156,15 @@ function queryOf(text: string | undefined, faults: string[]): Parameters {
     const key = /^[\w.-]{1,40}$/.test(name) ? name : "a parameter";
     if (value.length === 0) faults.push(`${key} must be written as name=value`);
     else if (parameters.has(name)) faults.push(`${key} is given twice`);
-    else if (!(name in DATABASE_PARAMETERS) && name !== "ssl") faults.push(unsupported(name, key));
+    else if (!Object.hasOwn(DATABASE_PARAMETERS, name) && name !== "ssl") faults.push(unsupported(name, key));
     else parameters.set(name, decoded(value.join("="), name, faults));
   }
   return parameters;
 }
 
 function unsupported(name: string, key: string): string {
-  const instead = INSTEAD[name.toLowerCase()] ?? "remove it";
+  const known = name.toLowerCase();
+  const instead = Object.hasOwn(INSTEAD, known) ? INSTEAD[known] : "remove it";
   const supported = Object.keys(DATABASE_PARAMETERS).join(", ");
   return `${key} is not supported: ${instead} (supported: ${supported})`;
 }
@@ -166,7 +177,7 @@ function decoded(text: string, what: string, faults: string[]): string {
     return value;
   } catch {
     faults.push(`${what} is not percent-encoded UTF-8 without control characters; write % as %25`);
-    return "";
+    return FAULTY;
   }
 }
 
@@ -197,7 +208,7 @@ function connectionOf({ query, ...parts }: Parts, faults: string[]): DatabaseCon
 
 function hostOf(host: string, faults: string[]): string {
   if (host === "") faults.push("names no host; name one, or the folder of a socket as ?host=/var/run/postgresql");
-  if (host.includes(",")) faults.push("names several hosts; name one, that always leads to the primary");
+  if (host.includes(",")) faults.push(SEVERAL_HOSTS);
   if (host.startsWith("@")) faults.push("names an abstract socket; name the folder of a socket");
   else if (!host.startsWith("/") && /[/\\\s]/.test(host)) faults.push("has a host that is neither a name nor a folder");
   return host;

@@ -72,6 +72,13 @@ const OWNERS: Record<string, readonly string[]> = {
   "node:console": [],
 };
 
+/** Package -> the only files of src/ that may import it: every connection to PostgreSQL is made behind them. */
+const DOORS: Record<string, readonly string[]> = {
+  pg: ["src/postgres/connection.ts", "src/postgres/wire.ts"],
+  "@mikro-orm/postgresql": ["src/postgres/database.ts"],
+  "@mikro-orm/pglite": ["src/postgres/database.ts"],
+};
+
 /** Word -> files that may use it. */
 const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] = [
   { word: /^process\.env$/, home: /^src\/(main|cli\/[a-z-]+)\.ts$/ },
@@ -79,7 +86,12 @@ const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] = [
   { word: /^new ConnectError\(/, home: /^src\/rpc\/errors\.ts$/ },
   { word: /^(Math\.random|console\.\w+)$/, home: /^$/ },
   // The doors to the database: what goes past them proves no server (docs/adr/0026).
-  { word: /^(?!cluster\.).*\.(fork|getConnection|getNativeClient|getKysely)$/, home: /^src\/postgres\/database\.ts$/ },
+  {
+    word: /^(?!cluster\.).*\.(fork|getConnection|getNativeClient|getKysely)$/,
+    home: /^src\/postgres\/(database|pools)\.ts$/,
+  },
+  // Each library reads a URL in its own way, and drops what it does not know. config-database-url.ts reads it.
+  { word: /\b(clientUrl|connectionString)\b/, home: /^$/ },
 ];
 
 const NO_NAMES = /^(utils?|helpers?|common|managers?|impl|types|dto|index)$/;
@@ -99,6 +111,7 @@ function faultsOf(files: readonly SourceFile[]): string[] {
   return [
     ...ours.flatMap(floorFaults),
     ...ours.flatMap(packageFaults),
+    ...ours.flatMap(doorFaults),
     ...ours.flatMap(wordFaults),
     ...files.flatMap(nameFaults),
     ...files.flatMap(importFaults),
@@ -129,6 +142,12 @@ function packageFaults(file: SourceFile): string[] {
         return source.startsWith("node:") ? [] : [`packages: nobody owns ${source} (${file.path})`];
       return OWNERS[owner]!.includes(roomOf(file.path)) ? [] : [`packages: ${file.path} imports ${source}`];
     });
+}
+
+function doorFaults(file: SourceFile): string[] {
+  return file.imports
+    .filter((source) => DOORS[source] !== undefined && !DOORS[source].includes(file.path))
+    .map((source) => `doors: ${file.path} imports ${source}`);
 }
 
 function wordFaults(file: SourceFile): string[] {
@@ -253,6 +272,13 @@ describe("each rule can fail:", () => {
     ["packages", "src/rpc/a.ts", 'import leftPad from "left-pad";'],
     ["packages", "src/rpc/a.ts", 'import { env } from "node:process";'],
     ["packages", "src/keys/a.ts", 'import type { ServerHttp2Stream } from "node:http2";'],
+    ["doors", "src/postgres/a.ts", 'import pg from "pg";'],
+    ["doors", "src/postgres/a.ts", 'import type { Client } from "pg";'],
+    ["doors", "src/postgres/a.ts", 'const { Pool } = await import("pg");'],
+    ["doors", "src/postgres/a.ts", 'import { MikroORM } from "@mikro-orm/postgresql";'],
+    ["words", "src/postgres/a.ts", "const a = { clientUrl: url };"],
+    ["words", "src/postgres/a.ts", 'const a = { "connectionString": url };'],
+    ["words", "src/postgres/a.ts", "options.clientUrl = url;"],
     ["words", "src/service.ts", "const a = process.env.HOME;"],
     ["words", "src/rpc/a.ts", 'const a = globalThis.process["env"];'],
     ["words", "src/rpc/a.ts", "const { env } = process;"],

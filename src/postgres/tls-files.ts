@@ -50,6 +50,8 @@ async function authorities(path: string): Promise<string[]> {
 async function clientIdentity({ certFile, keyFile }: { readonly certFile: string; readonly keyFile: string }) {
   const [cert, key] = await Promise.all([contents("sslcert", certFile), contents("sslkey", keyFile)]);
   const certificate = parsed("sslcert", certFile, () => new X509Certificate(cert));
+  // "ENCRYPTED PRIVATE KEY", or "Proc-Type: 4,ENCRYPTED" of the older form.
+  if (key.includes("ENCRYPTED")) throw unusable("sslkey", keyFile, "is encrypted; write it without a passphrase");
   const privateKey = parsed("sslkey", keyFile, () => createPrivateKey(key));
   if (!certificate.checkPrivateKey(privateKey)) throw unusable("sslkey", keyFile, "is not the key of sslcert");
   return { cert, key };
@@ -66,9 +68,8 @@ async function contents(parameter: string, path: string): Promise<string> {
 function parsed<T>(parameter: string, path: string, parse: () => T): T {
   try {
     return parse();
-  } catch (error) {
-    const isEncrypted = (error as NodeJS.ErrnoException).code === "ERR_MISSING_PASSPHRASE";
-    throw unusable(parameter, path, isEncrypted ? "is encrypted; write it without a passphrase" : "is not valid PEM");
+  } catch {
+    throw unusable(parameter, path, "is not valid PEM");
   }
 }
 

@@ -8,7 +8,7 @@ export interface SourceFile {
   readonly lines: number;
   /** Specifiers of import, export-from, import() and import types, as written. */
   readonly imports: readonly string[];
-  /** `object.property` for each access to a property of a plain name, `new Name()` or `new Name(...)`. */
+  /** `object.property` for each access to a property of a plain name, `{key}`, `new Name()` or `new Name(...)`. */
   readonly words: ReadonlySet<string>;
   readonly functions: readonly FunctionSize[];
   /** Names of lists of promises that are waited for one by one. */
@@ -77,6 +77,10 @@ function wordsOf(node: Node): readonly string[] {
       const pattern = asNode(node.id);
       if (pattern?.type !== "ObjectPattern") return [];
       return (pattern.properties as Node[]).map((each) => `${identifier(node.init)}.${identifier(each.key)}`);
+    }
+    case "Property": {
+      const key = asNode(node.key);
+      return [`{${key?.name ?? key?.value}}`];
     }
     case "NewExpression":
       return [`new ${identifier(node.callee)}(${(node.arguments as Node[]).length === 0 ? "" : "..."})`];
