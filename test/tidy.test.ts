@@ -74,9 +74,9 @@ const OWNERS: Record<string, readonly string[]> = {
 
 /** Package -> the only files of src/ that may import it: every connection to PostgreSQL is made behind them. */
 const DOORS: Record<string, readonly string[]> = {
-  pg: ["src/postgres/connection.ts", "src/postgres/wire.ts"],
-  "@mikro-orm/postgresql": ["src/postgres/database.ts"],
-  "@mikro-orm/pglite": ["src/postgres/database.ts"],
+  pg: ["connection", "wire", "session-settings", "settled-statements"].map((name) => `src/postgres/${name}.ts`),
+  "@mikro-orm/postgresql": ["src/postgres/pools.ts"],
+  "@mikro-orm/pglite": ["src/postgres/pools.ts"],
 };
 
 /** Word -> files that may use it. */

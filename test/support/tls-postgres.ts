@@ -94,7 +94,11 @@ const IS_TLS = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
 
 /** How a connection of the service comes to the server. */
 export async function ourOutcome(url: string): Promise<Outcome> {
-  const client = new PostgresClient(databaseUrl(url), { purpose: "management", connectMs: 10_000, statementTimeoutMs: 10_000 });
+  const client = new PostgresClient(databaseUrl(url), {
+    purpose: "management",
+    connectMs: 10_000,
+    statementTimeoutMs: 10_000,
+  });
   client.on("error", () => {});
   try {
     await client.connect();
