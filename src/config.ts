@@ -3,8 +3,12 @@
  *
  *   config-settings.ts   the table of all settings: name, default, how it is read, what it means
  *   config-values.ts     text -> value
+ *   config-names.ts      names that begin like a setting and are none
+ *   config-refusals.ts   what production refuses though it is there
  */
 import { isIP } from "node:net";
+import { judgeNames } from "./config-names.ts";
+import { issuerFaults, masterKeyFaults, passwordFaults } from "./config-refusals.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
 import type { Address, RedisCluster, Tier } from "./config-values.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
@@ -63,6 +67,8 @@ export interface Config {
   readonly refreshGraceMs: number;
   /** Things that are fine on a laptop and not in production; one log line each. */
   readonly developmentWarnings: readonly string[];
+  /** Names in the environment that look like settings and are service links of Kubernetes or Docker. */
+  readonly serviceLinks: readonly string[];
 }
 
 /** All that is wrong with an environment, one line each. */
@@ -87,13 +93,15 @@ type Values = {
 
 /**
  * Reads the environment. Pure: no files, no network, the same answer for the same input. Unknown LATCHKEY_ variables
- * are faults too, because a misspelt limit would otherwise be silently ignored.
+ * are faults too, because a misspelt limit would otherwise be silently ignored; service links are not (config-names.ts).
  *
  * @throws {ConfigError} with every fault at once
  */
 export function readConfig(env: Environment): Config {
   const faults: string[] = [];
   const values = readValues(env, faults);
+  const names = judgeNames(env);
+  faults.push(...names.faults);
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
   }
@@ -113,7 +121,7 @@ export function readConfig(env: Environment): Config {
   }
   if (values.production) faults.push(...productionFaults(values).filter((fault) => !isNamed(faults, fault)));
   if (faults.length > 0) throw new ConfigError(faults);
-  return toConfig(values as Required<Values>);
+  return toConfig(values as Required<Values>, names.links);
 }
 
 /** Whether the setting that a fault is about has one already: what could not be read is not also missing. */
@@ -124,9 +132,7 @@ function isNamed(faults: readonly string[], fault: string): boolean {
 
 function readValues(env: Environment, faults: string[]): Values {
   const values: Record<string, unknown> = {};
-  const known = new Set<string>();
   for (const [key, row] of Object.entries(SETTINGS)) {
-    known.add(row.name);
     const given = env[row.name] === "" && row.default === undefined ? undefined : env[row.name];
     const source = given ?? row.default;
     if (source === undefined) continue;
@@ -135,9 +141,6 @@ function readValues(env: Environment, faults: string[]): Values {
     } catch (error) {
       faults.push(`${row.name}: ${(error as Error).message}`);
     }
-  }
-  for (const name of Object.keys(env)) {
-    if (name.startsWith("LATCHKEY_") && !known.has(name)) faults.push(`${name}: no such setting; see docs/CONFIG.md`);
   }
   return values as Values;
 }
@@ -148,10 +151,7 @@ function productionFaults(values: Values): string[] {
   if (values.masterKeys === undefined) {
     faults.push('LATCHKEY_MASTER_KEYS: must be set in production; make one with: echo "1:$(openssl rand -base64 32)"');
   }
-  for (const key of values.masterKeys ?? []) {
-    if (isTrivial(key.bytes))
-      faults.push(`LATCHKEY_MASTER_KEYS: version ${key.version} is not random; make one with: openssl rand -base64 32`);
-  }
+  faults.push(...masterKeyFaults(values), ...passwordFaults(values), ...issuerFaults(values));
   if (values.databaseUrl === undefined && !values.allowEmbedded) {
     faults.push(
       "DATABASE_URL: must be set in production, or LATCHKEY_ALLOW_EMBEDDED_DATABASE=true for a single small node",
@@ -190,7 +190,7 @@ function developmentWarnings(values: Required<Values>): string[] {
   return warnings;
 }
 
-function toConfig(values: Required<Values>): Config {
+function toConfig(values: Required<Values>, serviceLinks: readonly string[]): Config {
   const warnings = developmentWarnings(values);
   return Object.freeze({
     production: values.production!,
@@ -236,6 +236,7 @@ function toConfig(values: Required<Values>): Config {
     refreshAbsoluteMs: values.refreshAbsoluteMs!,
     refreshGraceMs: values.refreshGraceMs!,
     developmentWarnings: Object.freeze(warnings),
+    serviceLinks: Object.freeze(serviceLinks),
   });
 }
 
@@ -246,11 +247,6 @@ function redisOf(values: Values): Config["redis"] {
 
 function hasRedis(values: Values): boolean {
   return redisOf(values) !== undefined;
-}
-
-/** Fewer than 8 different bytes in 32 does not come from a random source. */
-function isTrivial(bytes: Uint8Array): boolean {
-  return new Set(bytes).size < 8;
 }
 
 /** Port 0 is another one each time. */
