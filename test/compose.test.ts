@@ -156,6 +156,14 @@ describe("each container of docker-compose.yml", () => {
     },
   );
 
+  it.each(["postgres", "redis"])("%s begins as its own user, and only on a network without a way out", (name) => {
+    const service = compose.services[name]!;
+    expect(service).toMatchObject({ user: name, networks: ["servers"] });
+    expect(service).not.toHaveProperty("ports");
+    expect(compose.networks.servers).toEqual({ internal: true });
+    expect(compose.services.latchkey?.networks).toEqual(["outside", "servers"]);
+  });
+
   it("redis wants its password, evicts nothing, and its health check sees whether it answers", {
     timeout: 30_000,
   }, async (test) => {
