@@ -12,7 +12,15 @@ const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", 
 
 /** What starts the rooms: files of src/ itself. */
 const ROOF = [
-  ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "free-addresses.ts", "rooms.ts"],
+  ...[
+    "config.ts",
+    "data-folder.ts",
+    "master-keys.ts",
+    "prepared-database.ts",
+    "first-operator.ts",
+    "free-addresses.ts",
+    "rooms.ts",
+  ],
   ...["master-key-report.ts"],
   ...["bindings.ts", "ops-port.ts", "service.ts", "workers.ts"],
 ];
@@ -37,8 +45,18 @@ const FLOORS: Record<string, readonly string[]> = {
   "config-names.ts": ["config-settings.ts"],
   "config-refusals.ts": ["config-settings.ts", "config-values.ts", "lib"],
   "config.ts": ["config-settings.ts", "config-names.ts", "config-refusals.ts", "config-values.ts", "lib"],
-  "master-keys.ts": ["config.ts", "config-values.ts", "lib"],
-  "first-operator.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "keys", "changes", "postgres", "lib"],
+  "data-folder.ts": ["config.ts", "postgres", "lib"],
+  "master-keys.ts": ["config.ts", "config-values.ts", "data-folder.ts", "lib"],
+  "first-operator.ts": [
+    "config.ts",
+    "data-folder.ts",
+    "master-keys.ts",
+    "prepared-database.ts",
+    "keys",
+    "changes",
+    "postgres",
+    "lib",
+  ],
   "master-key-report.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "postgres", "lib"],
   "free-addresses.ts": ["config.ts"],
   "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
