@@ -99,6 +99,21 @@ const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] = [
   { word: /^(Math\.random|console\.\w+)$/, home: /^$/ },
 ];
 
+/**
+ * Names of node:fs that sources may import anywhere: they read. All others have one home, so that no secret is written
+ * into a file that is there, through a link, or for others to read.
+ */
+const READING =
+  /^(access|existsSync|lstat|lstatSync|readdir|readdirSync|readFile|readFileSync|realpath|realpathSync|stat|statSync|unwatchFile|watch|watchFile|FSWatcher|Stats|StatWatcher|StatsListener)$/;
+/** File of src/ -> names of node:fs beyond those that read. */
+const WRITERS: Readonly<Record<string, RegExp>> = {
+  "src/lib/private-files.ts": /./,
+  // To the standard output that is there.
+  "src/lib/standard-output.ts": /^write(Sync)?$/,
+  // Moves the lock, which private-files.ts has written.
+  "src/postgres/folder-lock.ts": /^(linkSync|renameSync|rmSync)$/,
+};
+
 const NO_NAMES = /^(utils?|helpers?|common|managers?|impl|types|dto|index)$/;
 
 const MOST_LINES = 300;
@@ -117,6 +132,7 @@ function faultsOf(files: readonly SourceFile[]): string[] {
     ...ours.flatMap(floorFaults),
     ...ours.flatMap(packageFaults),
     ...ours.flatMap(wordFaults),
+    ...ours.flatMap(fileFaults),
     ...files.flatMap(nameFaults),
     ...files.flatMap(importFaults),
     ...files.flatMap(lengthFaults),
@@ -153,6 +169,14 @@ function wordFaults(file: SourceFile): string[] {
   return HOMES.filter(({ home }) => !home.test(file.path)).flatMap(({ word }) =>
     words.filter((each) => word.test(each)).map((each) => `words: ${file.path} uses ${each}`),
   );
+}
+
+function fileFaults(file: SourceFile): string[] {
+  return file.importedNames.flatMap((each) => {
+    const [, name] = /^(?:node:)?fs(?:\/promises)?#(.+)$/.exec(each) ?? [];
+    if (name === undefined || READING.test(name) || WRITERS[file.path]?.test(name)) return [];
+    return [`files: ${file.path} imports ${each}; use lib/private-files.ts`];
+  });
 }
 
 function nameFaults(file: SourceFile): string[] {
@@ -279,6 +303,15 @@ describe("each rule can fail:", () => {
     ["words", "src/rpc/a.ts", 'throw new ConnectError("no");'],
     ["words", "src/lib/random.ts", "const a = Math.random();"],
     ["words", "src/cli/a.ts", 'console.error("no");'],
+    ["files", "src/keys/a.ts", 'import { writeFileSync } from "node:fs";'],
+    ["files", "src/cli/a.ts", 'import { existsSync, createWriteStream as open } from "node:fs";'],
+    ["files", "src/cli/a.ts", 'import { "appendFile" as add } from "node:fs/promises";'],
+    ["files", "src/lib/a.ts", 'import * as files from "node:fs";'],
+    ["files", "src/lib/a.ts", 'import files from "node:fs";'],
+    ["files", "src/rpc/a.ts", 'const files = await import("node:fs/promises");'],
+    ["files", "src/lib/a.ts", 'export { rmSync } from "node:fs";'],
+    ["files", "src/lib/a.ts", 'export * from "node:fs";'],
+    ["files", "src/postgres/folder-lock.ts", 'import { writeFileSync } from "node:fs";'],
     ["names", "src/keys/utils.ts", ""],
     ["names", "src/keys/cache-manager.ts", ""],
     ["names", "src/keys/types/key.ts", ""],
@@ -326,6 +359,8 @@ describe("no rule fails for:", () => {
     ["a door that imports a room and generated code", "src/rpc/a.ts", 'import "../keys/key.ts"; import "../gen/a.ts";'],
     ["a date that is made from a time", "src/keys/a.ts", "const a = new Date(5);"],
     ["a word in a comment or a text", "src/keys/a.ts", '// Date.now()\nconst a = "process.env";'],
+    ["a source that reads a file", "src/rpc/a.ts", 'import { readFileSync, type Stats } from "node:fs";'],
+    ["the home of private files", "src/lib/private-files.ts", 'import { writeFileSync } from "node:fs";'],
     ["an entry point that reads the environment", "src/cli/bootstrap.ts", "const a = process.env;"],
     ["the home of time", "src/lib/clock.ts", "const a = Date.now();"],
     [
