@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SETTINGS, type Setting } from "../src/config.ts";
+import { CLIENT_VARIABLES } from "../src/config-names.ts";
 import { ERRORS, type ErrorRow } from "../src/rpc/errors.ts";
 
 const folder = process.argv[2] ?? join(import.meta.dirname, "../docs");
@@ -17,7 +18,14 @@ function configPage(settings: readonly Setting<unknown>[]): string {
     "Configuration",
     "src/config-settings.ts",
     `Everything is an environment variable. All faults are reported at once, and an unknown \`LATCHKEY_\` variable is one of
-them. Spans of time have their unit in the name.`,
+them. Spans of time have their unit in the name.
+
+Two kinds of \`LATCHKEY_\` variables are no settings, and are let be:
+
+- service links, which Kubernetes sets in each pod for a Service called \`latchkey\` or \`latchkey-redis\`, and Docker for a
+  link: \`LATCHKEY_PORT=tcp://10.0.0.1:8080\`, \`LATCHKEY_SERVICE_HOST\`, \`LATCHKEY_REDIS_PORT_6379_TCP_ADDR\` and their like.
+  Name and value must both be those of a link; \`LATCHKEY_PORT=8080\` is refused. A log line at the start names them.
+- the variables of clients: ${CLIENT_VARIABLES.map((name) => `\`${name}\``).join(", ")}.`,
     ["variable", "default", "meaning"],
     settings.map(({ name, default: value, doc }) => [`\`${name}\``, value ? `\`${value}\`` : "–", doc]),
   );

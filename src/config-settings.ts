@@ -5,6 +5,7 @@ import {
   cidr,
   environments,
   integer,
+  issuer,
   list,
   masterKeys,
   oneOf,
@@ -32,13 +33,16 @@ export interface Setting<T> {
 
 const DAY_MS = 86_400_000;
 
+/** Of a service on somebody's own machine. */
+export const DEFAULT_ISSUER = "http://localhost:8080";
+
 /** Every setting. docs/CONFIG.md is generated from it, in this order. */
 export const SETTINGS = {
   production: setting(
     "NODE_ENV",
     "development",
-    (text) => text === "production",
-    "`production` refuses every insecure default instead of warning of it.",
+    (value) => oneOf("development", "test", "production")(value) === "production",
+    "`production` refuses every insecure default instead of warning of it. `test` is as `development`; other words are refused.",
   ),
   logLevel: setting(
     "LATCHKEY_LOG_LEVEL",
@@ -226,7 +230,18 @@ export const SETTINGS = {
     "Memory of one password hash.",
   ),
   argon2Passes: setting("LATCHKEY_ARGON2_PASSES", "2", integer(1, 100), "Passes of one password hash."),
-  issuer: setting("LATCHKEY_ISSUER", "http://localhost:8080", url("http:", "https:"), "`iss` of access tokens."),
+  issuer: setting(
+    "LATCHKEY_ISSUER",
+    DEFAULT_ISSUER,
+    issuer,
+    "`iss` of access tokens, compared by verifiers letter by letter. Production wants it set, to an https URL.",
+  ),
+  allowHttpIssuer: setting(
+    "LATCHKEY_ALLOW_HTTP_ISSUER",
+    "false",
+    bool,
+    "In production: an http issuer, because verifiers reach this service by it inside a private network.",
+  ),
   audience: setting("LATCHKEY_AUDIENCE", "latchkey", text, "`aud` of access tokens."),
   accessTokenAlgorithm: setting(
     "LATCHKEY_ACCESS_TOKEN_ALGORITHM",

@@ -93,6 +93,18 @@ export function url(...protocols: string[]): (value: string) => string {
   };
 }
 
+/**
+ * The issuer of access tokens, kept letter by letter, since verifiers compare it so. RFC 8414 section 2 and OpenID
+ * Connect Discovery allow neither a query nor a fragment; a user or password would be in each token for all to read.
+ */
+export function issuer(value: string): string {
+  const { username, password } = new URL(url("http:", "https:")(value));
+  if (/[?#]/.test(value) || username !== "" || password !== "") {
+    throw new Error("must be a URL without query, fragment, user and password");
+  }
+  return value;
+}
+
 /** The nodes by which a Redis Cluster is found, and how to get in: the same for all of them and for those found by them. */
 export interface RedisCluster {
   readonly nodes: readonly Address[];
@@ -192,6 +204,14 @@ export function masterKeys(value: string): readonly [MasterKey, ...MasterKey[]] 
     return Object.freeze({ version: Number(match[1]), bytes: new Uint8Array(bytes) });
   });
   if (new Set(keys.map((key) => key.version)).size !== keys.length) throw new Error("must not name a version twice");
+  for (const [index, { version, bytes }] of keys.entries()) {
+    const twin = keys.slice(0, index).find((other) => Buffer.compare(other.bytes, bytes) === 0);
+    if (twin !== undefined) {
+      throw new Error(
+        `versions ${twin.version} and ${version} have the same bytes; make new ones with: openssl rand -base64 32`,
+      );
+    }
+  }
   return Object.freeze(keys) as unknown as readonly [MasterKey, ...MasterKey[]];
 }
 

@@ -4,8 +4,12 @@
  *   config-settings.ts   the table of all settings: name, default, how it is read, what it means
  *   config-values.ts     text -> value
  *   config-database-url.ts   DATABASE_URL -> how PostgreSQL is reached
+ *   config-names.ts      names that begin like a setting and are none
+ *   config-refusals.ts   what production refuses though it is there
  */
 import { mayBePlaintext, warningsOfDatabase } from "./config-database-url.ts";
+import { judgeNames } from "./config-names.ts";
+import { issuerFaults, masterKeyFaults, passwordFaults } from "./config-refusals.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
 import { type Address, isLoopback, type RedisCluster, type Tier, ValueFaults } from "./config-values.ts";
 import type { DatabaseConnection } from "./lib/database-connection.ts";
@@ -67,6 +71,8 @@ export interface Config {
   readonly developmentWarnings: readonly string[];
   /** What a production service should be told of once; one log line each. */
   readonly warnings: readonly string[];
+  /** Names in the environment that look like settings and are service links of Kubernetes or Docker. */
+  readonly serviceLinks: readonly string[];
 }
 
 /** All that is wrong with an environment, one line each. */
@@ -91,13 +97,15 @@ type Values = {
 
 /**
  * Reads the environment. Pure: no files, no network, the same answer for the same input. Unknown LATCHKEY_ variables
- * are faults too, because a misspelt limit would otherwise be silently ignored.
+ * are faults too, because a misspelt limit would otherwise be silently ignored; service links are not (config-names.ts).
  *
  * @throws {ConfigError} with every fault at once
  */
 export function readConfig(env: Environment): Config {
   const faults: string[] = [];
   const values = readValues(env, faults);
+  const names = judgeNames(env);
+  faults.push(...names.faults);
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
   }
@@ -117,7 +125,7 @@ export function readConfig(env: Environment): Config {
   }
   if (values.production) faults.push(...productionFaults(values).filter((fault) => !isNamed(faults, fault)));
   if (faults.length > 0) throw new ConfigError(faults);
-  return toConfig(values as Required<Values>);
+  return toConfig(values as Required<Values>, names.links);
 }
 
 /** Whether the setting that a fault is about has one already: what could not be read is not also missing. */
@@ -128,9 +136,7 @@ function isNamed(faults: readonly string[], fault: string): boolean {
 
 function readValues(env: Environment, faults: string[]): Values {
   const values: Record<string, unknown> = {};
-  const known = new Set<string>();
   for (const [key, row] of Object.entries(SETTINGS)) {
-    known.add(row.name);
     const given = env[row.name] === "" && row.default === undefined ? undefined : env[row.name];
     const source = given ?? row.default;
     if (source === undefined) continue;
@@ -141,9 +147,6 @@ function readValues(env: Environment, faults: string[]): Values {
       faults.push(...messages.map((message) => `${row.name}: ${message}`));
     }
   }
-  for (const name of Object.keys(env)) {
-    if (name.startsWith("LATCHKEY_") && !known.has(name)) faults.push(`${name}: no such setting; see docs/CONFIG.md`);
-  }
   return values as Values;
 }
 
@@ -153,10 +156,7 @@ function productionFaults(values: Values): string[] {
   if (values.masterKeys === undefined) {
     faults.push('LATCHKEY_MASTER_KEYS: must be set in production; make one with: echo "1:$(openssl rand -base64 32)"');
   }
-  for (const key of values.masterKeys ?? []) {
-    if (isTrivial(key.bytes))
-      faults.push(`LATCHKEY_MASTER_KEYS: version ${key.version} is not random; make one with: openssl rand -base64 32`);
-  }
+  faults.push(...masterKeyFaults(values), ...passwordFaults(values), ...issuerFaults(values));
   if (values.databaseUrl === undefined && !values.allowEmbedded) {
     faults.push(
       "DATABASE_URL: must be set in production, or LATCHKEY_ALLOW_EMBEDDED_DATABASE=true for a single small node",
@@ -200,7 +200,7 @@ function developmentWarnings(values: Required<Values>): string[] {
   return warnings;
 }
 
-function toConfig(values: Required<Values>): Config {
+function toConfig(values: Required<Values>, serviceLinks: readonly string[]): Config {
   const warnings = developmentWarnings(values);
   return Object.freeze({
     production: values.production!,
@@ -247,6 +247,7 @@ function toConfig(values: Required<Values>): Config {
     refreshGraceMs: values.refreshGraceMs!,
     developmentWarnings: Object.freeze(warnings),
     warnings: Object.freeze(values.production ? warningsOfDatabase(values.databaseUrl) : []),
+    serviceLinks: Object.freeze(serviceLinks),
   });
 }
 
@@ -257,11 +258,6 @@ function redisOf(values: Values): Config["redis"] {
 
 function hasRedis(values: Values): boolean {
   return redisOf(values) !== undefined;
-}
-
-/** Fewer than 8 different bytes in 32 does not come from a random source. */
-function isTrivial(bytes: Uint8Array): boolean {
-  return new Set(bytes).size < 8;
 }
 
 /** Port 0 is another one each time. */

@@ -1,11 +1,12 @@
-import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { DatabaseClock } from "./changes/database-clock.ts";
 import type { Config } from "./config.ts";
+import { DATA_FILES, openDataFolder } from "./data-folder.ts";
 import { type BootstrapOperatorDeps, bootstrapOperator } from "./keys/bootstrap-operator.ts";
 import { systemClock } from "./lib/clock.ts";
 import { placeOf } from "./lib/database-connection.ts";
-import { createCommandLog, type Log } from "./lib/log.ts";
+import { createCommandLog, createLog, type Log } from "./lib/log.ts";
+import { makePrivateFolder, replacePrivateFile } from "./lib/private-files.ts";
 import { loadMasterKeys, readMasterKeys } from "./master-keys.ts";
 import type { Database } from "./postgres/database.ts";
 import { PostgresKeyStore } from "./postgres/key-store.ts";
@@ -26,7 +27,7 @@ const DATABASE_WAIT_MS = 60_000;
 
 /** File of the first operator's credential in the data folder of a development service. */
 export function adminCredentialFile(dataDir: string): string {
-  return join(dataDir, "admin-credential");
+  return join(dataDir, DATA_FILES.adminCredential);
 }
 
 /**
@@ -40,7 +41,16 @@ export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<
   );
   if (made === undefined) return;
   const path = adminCredentialFile(deps.config.dataDir);
-  writeFileSync(path, `${made.secret}\n`, { mode: 0o600 });
+  try {
+    makePrivateFolder(deps.config.dataDir);
+    // A file of that name is of an operator who is no more.
+    replacePrivateFile(path, `${made.secret}\n`);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new Error(
+      `the first operator was made, and its credential could not be written (${reason}); make ${deps.config.dataDir} writable and run: npm run --silent bootstrap -- --force`,
+    );
+  }
   deps.log.warn("made an admin credential, for development only", { file: path, credential: made.credentialId });
 }
 
@@ -52,6 +62,7 @@ export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<
  * @returns undefined where a usable admin credential exists and `force` is false
  */
 export async function bootstrap(config: Config, force: boolean): Promise<string | undefined> {
+  openDataFolder(config, createLog("silent"));
   const ring = config.database === undefined ? loadMasterKeys(config) : readMasterKeys(config);
   const database = await openPreparedDatabase({
     config,

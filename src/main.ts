@@ -26,8 +26,7 @@ if (config.workers > 1 && cluster.isPrimary) await runWorkers();
 else await run();
 
 async function run(): Promise<void> {
-  if (cluster.isPrimary) for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);
-  if (cluster.isPrimary) for (const warning of config.warnings) log.warn(warning);
+  if (cluster.isPrimary) tellOfConfiguration();
   try {
     // Only here: it takes most of the time of a start, in which signals are to be heard, and the first of several processes
     // has no use for it.
@@ -43,6 +42,7 @@ async function run(): Promise<void> {
 }
 
 async function runWorkers(): Promise<void> {
+  tellOfConfiguration();
   try {
     const ops = await startWorkersOpsPort(config, log, () => isStopping);
     const workers = new Workers({
@@ -61,6 +61,13 @@ async function runWorkers(): Promise<void> {
   } catch (error) {
     fail("the service could not start", error);
   }
+}
+
+function tellOfConfiguration(): void {
+  for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);
+  for (const warning of config.warnings) log.warn(warning);
+  const names = config.serviceLinks.join(" ");
+  if (names !== "") log.info("service links in the environment are no settings, and are let be", { names });
 }
 
 function configOrExit(): Config {

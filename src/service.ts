@@ -13,6 +13,7 @@ import { DatabaseBreaker } from "./changes/database-breaker.ts";
 import { DatabaseClock } from "./changes/database-clock.ts";
 import { Watches } from "./changes/watch-changes.ts";
 import type { Config } from "./config.ts";
+import { openDataFolder } from "./data-folder.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { looksLikeCredential, openCredential } from "./keys/service-credential.ts";
 import { type Clock, systemTimers } from "./lib/clock.ts";
@@ -64,6 +65,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
   // What was started last is stopped first, also when a later step fails.
   await using stack = new AsyncDisposableStack();
+  openDataFolder(config, log);
   const ring = loadMasterKeys(config);
   const bus = new ChangeBus();
   const database = await openPreparedDatabase({

@@ -10,6 +10,7 @@ const PRODUCTION: Environment = Object.freeze({
   REDIS_URL: "redis://redis.internal:6379",
   LATCHKEY_MASTER_KEYS: MASTER_KEY,
   LATCHKEY_LISTEN: "127.0.0.1:8080",
+  LATCHKEY_ISSUER: "https://auth.example.com",
 });
 
 describe("an empty environment", () => {
@@ -116,7 +117,7 @@ describe("production", () => {
   });
 
   it("names every refusal at once", () => {
-    expect(faultsOf({ NODE_ENV: "production", LATCHKEY_LISTEN: "0.0.0.0:1" })).toHaveLength(4);
+    expect(faultsOf({ NODE_ENV: "production", LATCHKEY_LISTEN: "0.0.0.0:1" })).toHaveLength(5);
   });
 });
 
@@ -154,6 +155,15 @@ describe("faults", () => {
     ["workers without Redis", { LATCHKEY_WORKERS: "2", DATABASE_URL: "postgres://u@d/x" }],
     ["one address for two ports", { LATCHKEY_LISTEN: "127.0.0.1:9464" }],
     ["Redis and Redis Cluster", { REDIS_URL: "redis://r", REDIS_CLUSTER_NODES: "a:1" }],
+    [
+      "two versions of the master key with the same bytes",
+      { LATCHKEY_MASTER_KEYS: `${MASTER_KEY},2${MASTER_KEY.slice(1)}` },
+    ],
+    ["an issuer with a query", { LATCHKEY_ISSUER: "https://auth.example.com?tenant=a" }],
+    ["an issuer with an empty query", { LATCHKEY_ISSUER: "https://auth.example.com/?" }],
+    ["an issuer with a fragment", { LATCHKEY_ISSUER: "https://auth.example.com/#" }],
+    ["an issuer with a password", { LATCHKEY_ISSUER: "https://me:secret@auth.example.com" }],
+    ["a NODE_ENV that is misspelt and would be development", { NODE_ENV: "prod" }],
     ["a setting that does not exist", { LATCHKEY_REPLICA: "2" }],
   ])("%s", (_wrong, env) => {
     expect(faultsOf(env)).toHaveLength(1);

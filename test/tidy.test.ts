@@ -12,7 +12,15 @@ const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", 
 
 /** What starts the rooms: files of src/ itself. */
 const ROOF = [
-  ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "free-addresses.ts", "rooms.ts"],
+  ...[
+    "config.ts",
+    "data-folder.ts",
+    "master-keys.ts",
+    "prepared-database.ts",
+    "first-operator.ts",
+    "free-addresses.ts",
+    "rooms.ts",
+  ],
   ...["master-key-report.ts"],
   ...["bindings.ts", "ops-port.ts", "service.ts", "workers.ts"],
 ];
@@ -35,9 +43,24 @@ const FLOORS: Record<string, readonly string[]> = {
   "config-values.ts": ["lib"],
   "config-database-url.ts": ["config-values.ts", "lib"],
   "config-settings.ts": ["config-database-url.ts", "config-values.ts", "lib"],
-  "config.ts": ["config-database-url.ts", "config-settings.ts", "config-values.ts", "lib"],
-  "master-keys.ts": ["config.ts", "config-values.ts", "lib"],
-  "first-operator.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "keys", "changes", "postgres", "lib"],
+  "config-names.ts": ["config-settings.ts"],
+  "config-refusals.ts": ["config-settings.ts", "config-values.ts", "lib"],
+  "config.ts": [
+    ...["config-database-url.ts", "config-settings.ts", "config-names.ts", "config-refusals.ts", "config-values.ts"],
+    "lib",
+  ],
+  "data-folder.ts": ["config.ts", "postgres", "lib"],
+  "master-keys.ts": ["config.ts", "config-values.ts", "data-folder.ts", "lib"],
+  "first-operator.ts": [
+    "config.ts",
+    "data-folder.ts",
+    "master-keys.ts",
+    "prepared-database.ts",
+    "keys",
+    "changes",
+    "postgres",
+    "lib",
+  ],
   "master-key-report.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "postgres", "lib"],
   "free-addresses.ts": ["config.ts"],
   "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
@@ -94,6 +117,21 @@ const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] = [
   { word: /\b(clientUrl|connectionString)\b/, home: /^$/ },
 ];
 
+/**
+ * Names of node:fs that sources may import anywhere: they read. All others have one home, so that no secret is written
+ * into a file that is there, through a link, or for others to read.
+ */
+const READING =
+  /^(access|existsSync|lstat|lstatSync|readdir|readdirSync|readFile|readFileSync|realpath|realpathSync|stat|statSync|unwatchFile|watch|watchFile|FSWatcher|Stats|StatWatcher|StatsListener)$/;
+/** File of src/ -> names of node:fs beyond those that read. */
+const WRITERS: Readonly<Record<string, RegExp>> = {
+  "src/lib/private-files.ts": /./,
+  // To the standard output that is there.
+  "src/lib/standard-output.ts": /^write(Sync)?$/,
+  // Moves the lock, which private-files.ts has written.
+  "src/postgres/folder-lock.ts": /^(linkSync|renameSync|rmSync)$/,
+};
+
 const NO_NAMES = /^(utils?|helpers?|common|managers?|impl|types|dto|index)$/;
 
 const MOST_LINES = 300;
@@ -113,6 +151,7 @@ function faultsOf(files: readonly SourceFile[]): string[] {
     ...ours.flatMap(packageFaults),
     ...ours.flatMap(doorFaults),
     ...ours.flatMap(wordFaults),
+    ...ours.flatMap(fileFaults),
     ...files.flatMap(nameFaults),
     ...files.flatMap(importFaults),
     ...files.flatMap(lengthFaults),
@@ -155,6 +194,14 @@ function wordFaults(file: SourceFile): string[] {
   return HOMES.filter(({ home }) => !home.test(file.path)).flatMap(({ word }) =>
     words.filter((each) => word.test(each)).map((each) => `words: ${file.path} uses ${each}`),
   );
+}
+
+function fileFaults(file: SourceFile): string[] {
+  return file.importedNames.flatMap((each) => {
+    const [, name] = /^(?:node:)?fs(?:\/promises)?#(.+)$/.exec(each) ?? [];
+    if (name === undefined || READING.test(name) || WRITERS[file.path]?.test(name)) return [];
+    return [`files: ${file.path} imports ${each}; use lib/private-files.ts`];
+  });
 }
 
 function nameFaults(file: SourceFile): string[] {
@@ -290,6 +337,15 @@ describe("each rule can fail:", () => {
     ["words", "src/cli/a.ts", 'console.error("no");'],
     ["words", "src/postgres/a-store.ts", 'await orm.em.fork().execute("select 1");'],
     ["words", "src/postgres/a-store.ts", "const kysely = em.getKysely();"],
+    ["files", "src/keys/a.ts", 'import { writeFileSync } from "node:fs";'],
+    ["files", "src/cli/a.ts", 'import { existsSync, createWriteStream as open } from "node:fs";'],
+    ["files", "src/cli/a.ts", 'import { "appendFile" as add } from "node:fs/promises";'],
+    ["files", "src/lib/a.ts", 'import * as files from "node:fs";'],
+    ["files", "src/lib/a.ts", 'import files from "node:fs";'],
+    ["files", "src/rpc/a.ts", 'const files = await import("node:fs/promises");'],
+    ["files", "src/lib/a.ts", 'export { rmSync } from "node:fs";'],
+    ["files", "src/lib/a.ts", 'export * from "node:fs";'],
+    ["files", "src/postgres/folder-lock.ts", 'import { writeFileSync } from "node:fs";'],
     ["names", "src/keys/utils.ts", ""],
     ["names", "src/keys/cache-manager.ts", ""],
     ["names", "src/keys/types/key.ts", ""],
@@ -337,6 +393,8 @@ describe("no rule fails for:", () => {
     ["a door that imports a room and generated code", "src/rpc/a.ts", 'import "../keys/key.ts"; import "../gen/a.ts";'],
     ["a date that is made from a time", "src/keys/a.ts", "const a = new Date(5);"],
     ["a word in a comment or a text", "src/keys/a.ts", '// Date.now()\nconst a = "process.env";'],
+    ["a source that reads a file", "src/rpc/a.ts", 'import { readFileSync, type Stats } from "node:fs";'],
+    ["the home of private files", "src/lib/private-files.ts", 'import { writeFileSync } from "node:fs";'],
     ["an entry point that reads the environment", "src/cli/bootstrap.ts", "const a = process.env;"],
     ["the home of time", "src/lib/clock.ts", "const a = Date.now();"],
     [
