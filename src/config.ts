@@ -5,6 +5,7 @@
  *   config-values.ts     text -> value
  */
 import { isIP } from "node:net";
+import { nameEveryone } from "./config-networks.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
 import type { Address, RedisCluster, Tier } from "./config-values.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
@@ -26,6 +27,8 @@ export interface Config {
   readonly reflection: boolean;
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
+  /** undefined = either, as long as they agree. */
+  readonly forwardedHeader: "x-forwarded-for" | "forwarded" | undefined;
   readonly drainMs: number;
   readonly dataDir: string;
   /** undefined = the embedded database in dataDir. */
@@ -165,8 +168,10 @@ function productionFaults(values: Values): string[] {
       "LATCHKEY_LISTEN: plaintext on a public address; set LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE, or LATCHKEY_ALLOW_PLAINTEXT=true behind a proxy that ends TLS",
     );
   }
-  if (values.trustedProxies?.some((network) => network.endsWith("/0"))) {
-    faults.push("LATCHKEY_TRUSTED_PROXIES: believes anyone's x-forwarded-for; name the networks of your proxies");
+  if (nameEveryone(values.trustedProxies ?? [])) {
+    faults.push(
+      "LATCHKEY_TRUSTED_PROXIES: believes anyone's word for an address; name the networks of your proxies only",
+    );
   }
   if ((values.argon2MemoryKib ?? 0) < ARGON2_FLOOR.memoryKib) {
     faults.push(`LATCHKEY_ARGON2_MEMORY_KIB: must be at least ${ARGON2_FLOOR.memoryKib} in production (OWASP)`);
@@ -203,6 +208,7 @@ function toConfig(values: Required<Values>): Config {
     reflection: values.reflection!,
     corsOrigins: values.corsOrigins!,
     trustedProxies: values.trustedProxies!,
+    forwardedHeader: values.forwardedHeader,
     drainMs: values.drainMs!,
     dataDir: values.dataDir!,
     databaseUrl: values.databaseUrl,

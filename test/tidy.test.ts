@@ -14,7 +14,7 @@ const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", 
 const ROOF = [
   ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "free-addresses.ts", "rooms.ts"],
   ...["master-key-report.ts"],
-  ...["bindings.ts", "ops-port.ts", "service.ts", "workers.ts"],
+  ...["bindings.ts", "ops-port.ts", "service.ts", "signals.ts", "workers.ts"],
 ];
 
 /** Room -> rooms that it may import, beside itself. A name with `.ts` is a file of src/ itself. */
@@ -33,8 +33,9 @@ const FLOORS: Record<string, readonly string[]> = {
   cli: ["auth", "keys", "limits", "changes", "audit", "lib", "gen", ...ROOF],
   gen: [],
   "config-values.ts": ["lib"],
-  "config-settings.ts": ["config-values.ts", "lib"],
-  "config.ts": ["config-settings.ts", "config-values.ts", "lib"],
+  "config-networks.ts": ["lib"],
+  "config-settings.ts": ["config-networks.ts", "config-values.ts", "lib"],
+  "config.ts": ["config-networks.ts", "config-settings.ts", "config-values.ts", "lib"],
   "master-keys.ts": ["config.ts", "config-values.ts", "lib"],
   "first-operator.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "keys", "changes", "postgres", "lib"],
   "master-key-report.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "postgres", "lib"],
@@ -42,6 +43,7 @@ const FLOORS: Record<string, readonly string[]> = {
   "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
   "ops-port.ts": ["config.ts", "rpc", "lib"],
   "workers.ts": ["config.ts", "ops-port.ts", "lib"],
+  "signals.ts": ["lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "rooms.ts": ["config.ts", "audit", "auth", "keys", "limits", "changes", "postgres", "lib"],
   "bindings.ts": ["rooms.ts", "changes", "rpc", "gen"],
