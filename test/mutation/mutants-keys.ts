@@ -129,7 +129,7 @@ export const KEYS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/keys/allowed-ips.ts",
+    "src/lib/ip.ts",
     ["test/keys/allowed-ips.test.ts"],
     [
       {
@@ -144,6 +144,12 @@ export const KEYS_MUTANTS = [
         replacement: "",
         why: "a link-local address with a zone is judged as if the zone did not matter",
       },
+    ],
+  ),
+  ...mutantsOf(
+    "src/keys/allowed-ips.ts",
+    ["test/keys/allowed-ips.test.ts"],
+    [
       {
         name: "host bits behind a prefix accepted",
         search: "return hasHostBits(address, width, Number(bits)) ?",
