@@ -1,8 +1,8 @@
 import { databaseUrl } from "./config-database-url.ts";
+import { proxyNetwork } from "./config-networks.ts";
 import {
   address,
   bool,
-  cidr,
   environments,
   integer,
   issuer,
@@ -72,7 +72,7 @@ export const SETTINGS = {
     "LATCHKEY_TLS_CERT_FILE",
     undefined,
     text,
-    "PEM file with the certificate chain. With it and the key file the port speaks TLS as well.",
+    "PEM file with the certificate chain. With it and the key file the port speaks TLS as well. Both files are read again when they change, and at SIGHUP.",
   ),
   tlsKeyFile: setting("LATCHKEY_TLS_KEY_FILE", undefined, text, "PEM file with the certificate's private key."),
   allowPlaintext: setting(
@@ -96,8 +96,14 @@ export const SETTINGS = {
   trustedProxies: setting(
     "LATCHKEY_TRUSTED_PROXIES",
     "",
-    list(cidr),
-    "Networks (CIDR, comma-separated) whose `x-forwarded-for` is believed. Empty: none.",
+    list(proxyNetwork),
+    "Networks (CIDR, comma-separated) of proxies that are believed when they say from whom a request comes. Empty: none. In production they must not name everyone.",
+  ),
+  forwardedHeader: setting(
+    "LATCHKEY_FORWARDED_HEADER",
+    undefined,
+    oneOf("x-forwarded-for", "forwarded"),
+    "The only header in which trusted proxies are believed; `forwarded` is that of RFC 7239. Without it either is read, and neither where both come and disagree.",
   ),
   drainMs: setting(
     "LATCHKEY_DRAIN_SECONDS",

@@ -2,7 +2,6 @@
  * The values of the configuration and how each is read: text -> value in domain units, or an Error that says what is
  * wanted. None of them repeats what it was given, since any of it may be a secret in the wrong place.
  */
-import { isIP } from "node:net";
 import type { MasterKey } from "./lib/key-ring.ts";
 
 /** One tier of service and the limits of its keys. */
@@ -143,17 +142,6 @@ export function origin(value: string): string {
   if (!URL.canParse(value) || new URL(value).origin !== value)
     throw new Error("must be origins such as https://example.com");
   return value;
-}
-
-/** A network, or a single address as a network of one. */
-export function cidr(value: string): string {
-  const [base, bits, ...rest] = value.split("/");
-  const family = isIP(base ?? "");
-  const most = family === 4 ? 32 : 128;
-  if (family === 0 || rest.length > 0 || (bits !== undefined && !(/^\d{1,3}$/.test(bits) && Number(bits) <= most))) {
-    throw new Error("must be networks such as 10.0.0.0/8");
-  }
-  return bits === undefined ? `${base}/${most}` : value;
 }
 
 /** A glob over scopes: 1 to 128 visible ASCII characters. */

@@ -4,11 +4,13 @@
  *   config-settings.ts   the table of all settings: name, default, how it is read, what it means
  *   config-values.ts     text -> value
  *   config-database-url.ts   DATABASE_URL -> how PostgreSQL is reached
+ *   config-networks.ts   networks of proxies
  *   config-names.ts      names that begin like a setting and are none
  *   config-refusals.ts   what production refuses though it is there
  */
 import { mayBePlaintext, warningsOfDatabase } from "./config-database-url.ts";
 import { judgeNames } from "./config-names.ts";
+import { nameEveryone } from "./config-networks.ts";
 import { issuerFaults, masterKeyFaults, passwordFaults } from "./config-refusals.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
 import { type Address, isLoopback, type RedisCluster, type Tier, ValueFaults } from "./config-values.ts";
@@ -32,6 +34,8 @@ export interface Config {
   readonly reflection: boolean;
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
+  /** undefined = either, as long as they agree. */
+  readonly forwardedHeader: "x-forwarded-for" | "forwarded" | undefined;
   readonly drainMs: number;
   readonly dataDir: string;
   /** undefined = the embedded database in dataDir. */
@@ -175,8 +179,10 @@ function productionFaults(values: Values): string[] {
       "LATCHKEY_LISTEN: plaintext on a public address; set LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE, or LATCHKEY_ALLOW_PLAINTEXT=true behind a proxy that ends TLS",
     );
   }
-  if (values.trustedProxies?.some((network) => network.endsWith("/0"))) {
-    faults.push("LATCHKEY_TRUSTED_PROXIES: believes anyone's x-forwarded-for; name the networks of your proxies");
+  if (nameEveryone(values.trustedProxies ?? [])) {
+    faults.push(
+      "LATCHKEY_TRUSTED_PROXIES: believes anyone's word for an address; name the networks of your proxies only",
+    );
   }
   if ((values.argon2MemoryKib ?? 0) < ARGON2_FLOOR.memoryKib) {
     faults.push(`LATCHKEY_ARGON2_MEMORY_KIB: must be at least ${ARGON2_FLOOR.memoryKib} in production (OWASP)`);
@@ -213,6 +219,7 @@ function toConfig(values: Required<Values>, serviceLinks: readonly string[]): Co
     reflection: values.reflection!,
     corsOrigins: values.corsOrigins!,
     trustedProxies: values.trustedProxies!,
+    forwardedHeader: values.forwardedHeader,
     drainMs: values.drainMs!,
     dataDir: values.dataDir!,
     database: values.databaseUrl,

@@ -31,7 +31,7 @@ import { RedisLimitStore } from "./redis/limit-store.ts";
 import { createRooms, type Rooms } from "./rooms.ts";
 import { accessRule, checkAccess } from "./rpc/access.ts";
 import { CallerResolver } from "./rpc/caller.ts";
-import { clientIp, compileTrustedProxies } from "./rpc/client-ip.ts";
+import { ClientAddresses } from "./rpc/client-ip.ts";
 import type { CallObserver } from "./rpc/concerns.ts";
 import { HealthRegistry } from "./rpc/health.ts";
 import { Metrics } from "./rpc/metrics.ts";
@@ -53,6 +53,8 @@ export interface Service {
   readonly address: string;
   /** `host:port` for operators. */
   readonly opsAddress: string;
+  /** Reads the TLS certificate again. */
+  reload(): void;
   /** Drains and closes everything. Calls in flight have as long as the configuration says. */
   stop(): Promise<void>;
 }
@@ -94,6 +96,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     degradedDecisions: () => limiter.degradedDecisions(),
     forgottenLimits: () => limiter.forgottenLimits(),
     passwordHashes: () => room.authDeps.passwords.hashes,
+    certificateExpiresAtMs: () => server.certificateExpiresAtMs,
   });
   const server = createServer(options, room, changes, health, metrics);
   const isServing = () => health.get("") === "SERVING";
@@ -115,7 +118,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const address = await server.start();
   health.setAll("SERVING");
   const running = stack.move();
-  return { address, opsAddress: ops.address, stop: () => running.disposeAsync() };
+  const reload = () => server.reload();
+  return { address, opsAddress: ops.address, reload, stop: () => running.disposeAsync() };
 }
 
 /** What tells this process of changes, everyone's included. */
@@ -152,14 +156,14 @@ function createServer(
   health: HealthRegistry,
   observer: CallObserver,
 ) {
-  const trusted = compileTrustedProxies(config.trustedProxies);
+  const addresses = new ClientAddresses({ ...config, log });
   const callers = new CallerResolver({
     looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
     openCredential: (token: string) => openCredential(room, token),
     authenticateUser: (accessToken: string) => authenticateUser(room.authDeps, { accessToken }),
     databaseClock: room.keyDeps.databaseClock,
     used: (credentialId: string, atMs: number) => room.usage.used(credentialId, atMs),
-    refused: (id, fault, head) => noteRefusedCredential(room.refusals, id, fault, clientIp(head, trusted)),
+    refused: (id, fault, head) => noteRefusedCredential(room.refusals, id, fault, addresses.of(head)),
   });
   return new RpcServer(
     {
@@ -170,7 +174,7 @@ function createServer(
       accessRule,
       checkAccess,
       resolveCaller: (head) => callers.resolve(head),
-      clientIp: (head) => clientIp(head, trusted),
+      clientIp: (head) => addresses.of(head),
       jwks: () => room.signingKeys.jwks(),
     },
     bindingsOf(room, { ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches(), timers: systemTimers }),

@@ -22,7 +22,7 @@ const ROOF = [
     "rooms.ts",
   ],
   ...["master-key-report.ts"],
-  ...["bindings.ts", "ops-port.ts", "service.ts", "workers.ts"],
+  ...["bindings.ts", "ops-port.ts", "service.ts", "signals.ts", "workers.ts"],
 ];
 
 /** Room -> rooms that it may import, beside itself. A name with `.ts` is a file of src/ itself. */
@@ -42,12 +42,13 @@ const FLOORS: Record<string, readonly string[]> = {
   gen: [],
   "config-values.ts": ["lib"],
   "config-database-url.ts": ["config-values.ts", "lib"],
-  "config-settings.ts": ["config-database-url.ts", "config-values.ts", "lib"],
+  "config-networks.ts": ["lib"],
+  "config-settings.ts": ["config-database-url.ts", "config-networks.ts", "config-values.ts", "lib"],
   "config-names.ts": ["config-settings.ts"],
   "config-refusals.ts": ["config-settings.ts", "config-values.ts", "lib"],
   "config.ts": [
-    ...["config-database-url.ts", "config-settings.ts", "config-names.ts", "config-refusals.ts", "config-values.ts"],
-    "lib",
+    ...["config-database-url.ts", "config-settings.ts", "config-names.ts", "config-networks.ts", "config-refusals.ts"],
+    ...["config-values.ts", "lib"],
   ],
   "data-folder.ts": ["config.ts", "postgres", "lib"],
   "master-keys.ts": ["config.ts", "config-values.ts", "data-folder.ts", "lib"],
@@ -66,6 +67,7 @@ const FLOORS: Record<string, readonly string[]> = {
   "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
   "ops-port.ts": ["config.ts", "rpc", "lib"],
   "workers.ts": ["config.ts", "ops-port.ts", "lib"],
+  "signals.ts": ["lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "rooms.ts": ["config.ts", "audit", "auth", "keys", "limits", "changes", "postgres", "lib"],
   "bindings.ts": ["rooms.ts", "changes", "rpc", "gen"],

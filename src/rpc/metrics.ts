@@ -24,6 +24,8 @@ export interface MetricSources {
   forgottenLimits(): number;
   /** Password hashes that were begun since the start. */
   passwordHashes(): number;
+  /** When the TLS certificate that is served expires, by the host's clock; undefined without TLS. */
+  certificateExpiresAtMs(): number | undefined;
 }
 
 /** Figures for Prometheus. Labels are names of methods and codes alone: never what a client wrote. */
@@ -76,14 +78,17 @@ export class Metrics implements CallObserver {
       sources.forgottenLimits,
     );
     // The figure of several processes is the sum of theirs, or that of the one that is worst off.
-    const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = "max") =>
+    const gauge = (name: string, help: string, read: () => number | undefined, aggregator: Aggregator = "max") =>
       new Gauge({
         name,
         help,
         aggregator,
         registers,
         collect: function collect() {
-          this.set(read());
+          const value = read();
+          // A gauge without a value has no series.
+          if (value === undefined) this.remove();
+          else this.set(value);
         },
       });
     gauge("latchkey_calls_in_flight", "Calls in flight, streams included.", sources.callsInFlight, "sum");
@@ -99,6 +104,12 @@ export class Metrics implements CallObserver {
       () => sources.feedStillMs() / 1000,
     );
     gauge("latchkey_database_away", "1 while the database does not answer.", () => Number(sources.isDatabaseAway()));
+    gauge(
+      "latchkey_tls_certificate_expire_time_seconds",
+      "When the TLS certificate that is served expires, in seconds since 1970. Absent without TLS.",
+      () => divided(sources.certificateExpiresAtMs(), 1000),
+      "min",
+    );
     gauge("latchkey_limits_degraded", "1 while Redis is given up, after a few decisions without it.", () =>
       Number(sources.isLimiterDegraded()),
     );
@@ -123,4 +134,8 @@ export class Metrics implements CallObserver {
   text(): Promise<string> {
     return this.#registry.metrics();
   }
+}
+
+function divided(value: number | undefined, by: number): number | undefined {
+  return value === undefined ? undefined : value / by;
 }
