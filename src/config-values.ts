@@ -18,7 +18,6 @@ export interface Address {
   readonly port: number;
 }
 
-const REDIS_PORT = 6379;
 const WORD = /^[a-z][a-z0-9]{0,15}$/;
 const RESERVED_WORDS = new Set(["svc", "ref"]);
 
@@ -73,6 +72,11 @@ export function address(value: string): Address {
   return Object.freeze({ host: (match[1] ?? match[2])!, port });
 }
 
+/** Whether what is sent to a host stays on this machine. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
 /** A URL with one of these protocols (colon included). The fault never repeats it: it may hold a password. */
 export function url(...protocols: string[]): (value: string) => string {
   return (value) => {
@@ -80,39 +84,6 @@ export function url(...protocols: string[]): (value: string) => string {
       throw new Error(`must be a URL that starts with ${protocols.map((p) => `${p}//`).join(" or ")}`);
     }
     return value;
-  };
-}
-
-/** The nodes by which a Redis Cluster is found, and how to get in: the same for all of them and for those found by them. */
-export interface RedisCluster {
-  readonly nodes: readonly Address[];
-  readonly tls: boolean;
-  readonly username: string | undefined;
-  readonly password: string | undefined;
-}
-
-/** Comma-separated `host:port` or URLs as of REDIS_URL without a database; the empty text is no cluster. */
-export function redisCluster(value: string): RedisCluster | undefined {
-  const parts = list(redisNode)(value);
-  const [first] = parts;
-  if (first === undefined) return undefined;
-  const { tls, username, password } = first;
-  if (parts.some((part) => part.tls !== tls || part.username !== username || part.password !== password)) {
-    throw new Error("must have the same protocol, user and password in each node");
-  }
-  return Object.freeze({ nodes: Object.freeze(parts.map(({ node }) => node)), tls, username, password });
-}
-
-function redisNode(value: string) {
-  if (!value.includes("://")) return { node: address(value), tls: false, username: undefined, password: undefined };
-  const { protocol, username, password, host, pathname, search } = new URL(url("redis:", "rediss:")(value));
-  if (!/^\/?$/.test(pathname) || search !== "")
-    throw new Error("must be nodes without a path: a cluster has one database");
-  return {
-    node: address(/:\d+$/.test(host) ? host : `${host}:${REDIS_PORT}`),
-    tls: protocol === "rediss:",
-    username: decodeURIComponent(username) || undefined,
-    password: decodeURIComponent(password) || undefined,
   };
 }
 

@@ -3,10 +3,11 @@
  *
  *   config-settings.ts   the table of all settings: name, default, how it is read, what it means
  *   config-values.ts     text -> value
+ *   config-redis.ts      REDIS_URL and REDIS_CLUSTER_NODES -> where Redis is and how to get in
  */
-import { isIP } from "node:net";
+import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./config-redis.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
-import type { Address, RedisCluster, Tier } from "./config-values.ts";
+import { type Address, isLoopback, type Tier } from "./config-values.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
 import type { LogFormat, LogLevel } from "./lib/log.ts";
 
@@ -33,10 +34,7 @@ export interface Config {
   readonly databasePoolSize: number;
   readonly migrate: boolean;
   /** undefined = windows in this process. */
-  readonly redis:
-    | { readonly kind: "single"; readonly url: string }
-    | ({ readonly kind: "cluster" } & RedisCluster)
-    | undefined;
+  readonly redis: RedisConfig | undefined;
   /** undefined = made once and kept in dataDir (development only). */
   readonly masterKeys: readonly [MasterKey, ...MasterKey[]] | undefined;
   readonly workers: number;
@@ -103,6 +101,7 @@ export function readConfig(env: Environment): Config {
   if (values.redisUrl !== undefined && values.redisCluster !== undefined) {
     faults.push("REDIS_URL and REDIS_CLUSTER_NODES: set one of them");
   }
+  faults.push(...redisTlsFaults(values.redisUrl ?? values.redisCluster, redisTlsFiles(values)));
   if (values.databaseUrl === undefined && (values.workers ?? 1) > 1) {
     faults.push("LATCHKEY_WORKERS: the embedded database serves one process; set DATABASE_URL or LATCHKEY_WORKERS=1");
   }
@@ -160,6 +159,7 @@ function productionFaults(values: Values): string[] {
   if (!hasRedis(values) && !values.allowInProcessLimits) {
     faults.push("REDIS_URL: must be set in production, or LATCHKEY_ALLOW_IN_PROCESS_LIMITS=true for a single process");
   }
+  if (!values.allowPlaintextRedis) faults.push(...redisPlaintextFaults(redisOf(values)));
   if (values.tlsCertFile === undefined && !values.allowPlaintext && !isLoopback(values.listen?.host ?? "")) {
     faults.push(
       "LATCHKEY_LISTEN: plaintext on a public address; set LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE, or LATCHKEY_ALLOW_PLAINTEXT=true behind a proxy that ends TLS",
@@ -240,8 +240,12 @@ function toConfig(values: Required<Values>): Config {
 }
 
 function redisOf(values: Values): Config["redis"] {
-  if (values.redisUrl !== undefined) return { kind: "single", url: values.redisUrl };
-  return values.redisCluster && { kind: "cluster", ...values.redisCluster };
+  const address = values.redisUrl ?? values.redisCluster;
+  return address && Object.freeze({ ...address, tlsFiles: redisTlsFiles(values) });
+}
+
+function redisTlsFiles(values: Values): RedisTlsFiles {
+  return Object.freeze({ ca: values.redisCaFile, cert: values.redisCertFile, key: values.redisKeyFile });
 }
 
 function hasRedis(values: Values): boolean {
@@ -256,8 +260,4 @@ function isTrivial(bytes: Uint8Array): boolean {
 /** Port 0 is another one each time. */
 function isSame(one: Address, other: Address | undefined): boolean {
   return one.port !== 0 && one.port === other?.port && one.host === other.host;
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

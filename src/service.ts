@@ -73,7 +73,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     onChanges: (changes) => bus.publish(changes),
   });
   stack.defer(() => database.close());
-  const limiter = await startLimiter(options, stack);
+  const { limiter, evictedKeys } = await startLimiter(options, stack);
   const changes = createChanges(options, database, bus);
   stack.defer(() => changes.feed.stop());
   const room = createRooms({ ...options, ...changes, ring, database, bus, limiter });
@@ -91,6 +91,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     isLimiterDegraded: () => limiter.isDegraded(),
     degradedDecisions: () => limiter.degradedDecisions(),
     forgottenLimits: () => limiter.forgottenLimits(),
+    evictedKeys,
     passwordHashes: () => room.authDeps.passwords.hashes,
   });
   const server = createServer(options, room, changes, health, metrics);
@@ -129,7 +130,7 @@ function createChanges({ config, clock, log }: ServiceOptions, database: Databas
 }
 
 async function startLimiter({ config, clock, log }: ServiceOptions, stack: AsyncDisposableStack) {
-  if (config.redis === undefined) return new LocalLimiter({ clock, log });
+  if (config.redis === undefined) return { limiter: new LocalLimiter({ clock, log }), evictedKeys: () => 0 };
   const connection = new RedisConnection(config.redis, log);
   stack.defer(() => connection.close());
   const { replicas, workers } = config;
@@ -137,9 +138,9 @@ async function startLimiter({ config, clock, log }: ServiceOptions, stack: Async
   stack.defer(() => limiter.close());
   // A Redis that is up is waited for, so that the first calls are not degraded; one that is down stops no start.
   if (!(await connection.ready(REDIS_WAIT_MS))) {
-    log.warn("Redis is out of reach; limits are judged by this process alone");
+    log.warn("Redis is unreachable; limits are judged by this process alone");
   }
-  return limiter;
+  return { limiter, evictedKeys: () => connection.evictedKeys };
 }
 
 function createServer(

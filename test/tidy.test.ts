@@ -33,8 +33,9 @@ const FLOORS: Record<string, readonly string[]> = {
   cli: ["auth", "keys", "limits", "changes", "audit", "lib", "gen", ...ROOF],
   gen: [],
   "config-values.ts": ["lib"],
-  "config-settings.ts": ["config-values.ts", "lib"],
-  "config.ts": ["config-settings.ts", "config-values.ts", "lib"],
+  "config-redis.ts": ["config-values.ts"],
+  "config-settings.ts": ["config-redis.ts", "config-values.ts", "lib"],
+  "config.ts": ["config-redis.ts", "config-settings.ts", "config-values.ts", "lib"],
   "master-keys.ts": ["config.ts", "config-values.ts", "lib"],
   "first-operator.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "keys", "changes", "postgres", "lib"],
   "master-key-report.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "postgres", "lib"],
@@ -64,7 +65,7 @@ const OWNERS: Record<string, readonly string[]> = {
   // What lies above the bytes knows nothing of the wire.
   "node:http": ["rpc", "cli"],
   "node:http2": ["rpc", "cli"],
-  "node:tls": ["rpc", "cli"],
+  "node:tls": ["rpc", "cli", "redis"],
   // These would be second names for words that have one home.
   "node:process": [],
   "node:perf_hooks": [],

@@ -22,6 +22,8 @@ export interface MetricSources {
   degradedDecisions(): number;
   /** Limits in use that were forgotten for want of room since the start. */
   forgottenLimits(): number;
+  /** Keys that Redis has evicted since its start, by its own count. */
+  evictedKeys(): number;
   /** Password hashes that were begun since the start. */
   passwordHashes(): number;
 }
@@ -99,6 +101,12 @@ export class Metrics implements CallObserver {
       () => sources.feedStillMs() / 1000,
     );
     gauge("latchkey_database_away", "1 while the database does not answer.", () => Number(sources.isDatabaseAway()));
+    // A gauge, since it is Redis' count and not this process': of several processes each tells the same.
+    gauge(
+      "latchkey_redis_evicted_keys",
+      "Keys that Redis has evicted since its start, by its own count. A window that was evicted begins again.",
+      sources.evictedKeys,
+    );
     gauge("latchkey_limits_degraded", "1 while Redis is given up, after a few decisions without it.", () =>
       Number(sources.isLimiterDegraded()),
     );

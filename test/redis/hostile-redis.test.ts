@@ -5,6 +5,7 @@ import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { recordingLog } from "../support/recording-log.ts";
+import { redisAt } from "../support/redis-target.ts";
 
 /** Speaks just enough of RESP2 to be taken for a Redis, and answers every script with what a test gives. */
 function startHostileRedis(scriptReply: string): Promise<Server> {
@@ -48,7 +49,7 @@ describe("a hostile Redis is out of reach when it answers", () => {
     const server = await startHostileRedis(reply);
     const { port } = server.address() as { port: number };
     const log = recordingLog();
-    const connection = new RedisConnection({ kind: "single", url: `redis://127.0.0.1:${port}` }, log);
+    const connection = new RedisConnection(redisAt(`redis://127.0.0.1:${port}`), log);
     const store = new RedisLimitStore({ connection });
     const limiter = new SharedLimiter({ store, clock: systemClock, log, replicas: 1, workers: 1 });
     closing.push(
