@@ -38,7 +38,7 @@ describe("docker-compose.yml", () => {
   it("gives the service settings that exist, with values that it accepts", () => {
     const config = readConfig(environmentOf("latchkey", {}));
     expect(config.databaseUrl).toBe("postgres://latchkey:development@postgres:5432/latchkey");
-    expect(config.redis).toEqual({ kind: "single", url: "redis://redis:6379" });
+    expect(config.redis).toMatchObject({ kind: "single", at: { host: "redis", port: 6379 }, database: 0, tls: false });
     const known = Object.values(SETTINGS).map((row): string => row.name);
     expect(Object.keys(environmentOf("latchkey", {})).filter((name) => !known.includes(name))).toEqual([]);
   });

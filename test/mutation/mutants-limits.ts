@@ -214,9 +214,15 @@ export const LIMITS_MUTANTS = [
   ...mutantsOf("src/limits/limiter.ts", LIMITER, [
     {
       name: "what was admitted without the store stays unknown to it",
-      search: "void part.decide(untold).then((told) => told ?? this.#share.keepUntold(untold));",
+      search: 'void part.tell(untold).then((told) => told === "not counted" && this.#share.keepUntold(untold));',
       replacement: "void untold;",
       why: "one process admits 3 L in a minute in which Redis restarts empty",
+    },
+    {
+      name: "what may be counted is told again",
+      search: 'return this.#share.decide(judged, answer === "not counted");',
+      replacement: "return this.#share.decide(judged, true);",
+      why: "a Redis that was only slow counts each call twice",
     },
     {
       name: "a reset leaves what is known of the subject",
@@ -237,6 +243,14 @@ export const LIMITS_MUTANTS = [
       search: "degraded: true,",
       replacement: "degraded: false,",
       why: "nobody learns that the figures are this process' own",
+    },
+  ]),
+  ...mutantsOf("src/limits/untold-counts.ts", LIMITER, [
+    {
+      name: "what is to be told has no bound",
+      search: "    if (this.#size < MAX_LIMITS) return;\n",
+      replacement: "    return;\n",
+      why: "a subject with ever new names fills the memory in an outage",
     },
   ]),
   ...mutantsOf("src/limits/breaker.ts", LIMITER, [
@@ -265,6 +279,18 @@ export const LIMITS_MUTANTS = [
       search: "const SILENCE_MS = 50;",
       replacement: "const SILENCE_MS = 500;",
       why: "every call waits that long when Redis freezes",
+    },
+    {
+      name: "what is told speaks for the part",
+      search: "if (isAsked) this.#breaker.record(false);",
+      replacement: "this.#breaker.record(false);",
+      why: "a part that refuses callers stays in use",
+    },
+    {
+      name: "what is told speaks against the part",
+      search: "if (isAsked && this.#breaker.record(true))",
+      replacement: "if (this.#breaker.record(true))",
+      why: "what nobody waits for takes the store from those who do",
     },
     {
       name: "groups of any size",
