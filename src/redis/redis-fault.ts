@@ -76,7 +76,12 @@ const FAULTS: readonly Fault[] = [
     ...COUNTED_NOTHING,
   },
   // A command within the script may be the one that is forbidden.
-  { code: "NOPERM", advice: `Redis forbids a command or key to this user; ${ACL}`, ...MAY_HAVE_COUNTED },
+  {
+    code: "NOPERM",
+    message: /^ERR The user executing the script/,
+    advice: `Redis forbids a command or key to this user; ${ACL}`,
+    ...MAY_HAVE_COUNTED,
+  },
   {
     code: "DENIED",
     advice: "Redis is in protected mode; give it a password or bind it to loopback",
@@ -146,7 +151,8 @@ const FAULTS: readonly Fault[] = [
   { code: "EAI_AGAIN", advice: "DNS does not answer", ...COUNTED_NOTHING },
   {
     code: "ETIMEDOUT",
-    advice: "no connection within 1 s; look at the network, firewalls and Redis' load",
+    advice:
+      "no answer within 1 s; look at the network and firewalls, and write redis:// instead of rediss:// for a port without TLS",
     ...MAY_HAVE_COUNTED,
   },
   { code: "EHOSTUNREACH", advice: "no way to the host; look at the network", ...COUNTED_NOTHING },
