@@ -27,9 +27,10 @@ const MAX_PARTS = 1_024;
  *
  * A request is answered, in this order, from the windows known to be full; by the store, in a group with all that wait
  * in the same turn of the event loop; or, where the store is out of reach, by this process alone with its share of each
- * limit and `degraded` set. What it admitted so in the last minute the store is told when it is back. So in any minute that
- * touches an outage at most (replicas * workers + 1) * L are admitted, also where the store comes back empty; and L more for
- * each time that it is emptied beside.
+ * limit and `degraded` set. What it admitted so in the last minute the store is told when it is asked about the same limits
+ * again. So in any minute that touches an outage at most (replicas * workers + 1) * L are admitted, also where the store
+ * comes back empty; L more where it left calls unanswered before, since those may have been counted and are not told; and L
+ * more for each time that it is emptied beside. See ADR 4.
  */
 export class SharedLimiter implements Limiter {
   readonly #deps: SharedLimiterDeps;

@@ -1,5 +1,5 @@
 /** Redis as people deploy it: TLS, users with few rights, clusters, databases, eviction, passwords that change. */
-import { readFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -28,6 +28,9 @@ async function server(...args: readonly string[]): Promise<RedisServer> {
   closing.push(() => redis.stop());
   return redis;
 }
+
+/** On a busy machine too. */
+const soon = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000 });
 
 /** A limiter with a log of its own, connected or not. */
 async function open(target: RedisTarget) {
@@ -95,7 +98,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
   let others: TlsFolder;
   beforeAll(() => {
     files = makeTlsFiles("DNS:localhost,IP:127.0.0.1");
-    others = makeTlsFiles("DNS:localhost");
+    others = makeTlsFiles("DNS:redis.example.com");
   });
   afterAll(() => {
     files[Symbol.dispose]();
@@ -105,9 +108,9 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
   const CLIENT = () => ({ ...CA(), LATCHKEY_REDIS_CERT_FILE: files.cert, LATCHKEY_REDIS_KEY_FILE: files.key });
 
   /** Beside its plaintext port. */
-  const startTls = (clients: "yes" | "no") =>
+  const startTls = (clients: "yes" | "no", { cert, key, ca } = files) =>
     withFreePort(async (tlsPort) => {
-      const tls = { port: tlsPort, "cert-file": files.cert, "key-file": files.key, "ca-cert-file": files.ca };
+      const tls = { port: tlsPort, "cert-file": cert, "key-file": key, "ca-cert-file": ca };
       const args = Object.entries({ ...tls, "auth-clients": clients }).flatMap(([name, value]) => [
         `--tls-${name}`,
         `${value}`,
@@ -129,30 +132,18 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
     expect(plain.sent().includes("latchkey:limit")).toBe(true);
   });
 
-  it.each<[what: string, host: string, env: () => Environment, causes: RegExp]>([
-    [
-      "of an authority that Node.js does not know",
-      "localhost",
-      () => ({}),
-      /^(SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_VERIFY_LEAF_SIGNATURE)$/,
-    ],
-    [
-      "of another authority",
-      "localhost",
-      () => ({ LATCHKEY_REDIS_CA_FILE: others.ca }),
-      /^(SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_VERIFY_LEAF_SIGNATURE)$/,
-    ],
-    ["for another name", "127.0.0.2", CA, /^CERT_NAME$/],
-  ])("refuses a certificate %s, sends nothing, and says what to do", async (_what, host, env, causes) => {
-    const { tlsPort } = await startTls("no");
-    const way = await startSwitch(tlsPort);
-    const { limiter, isReady, log } = await open(
-      redisAt(`rediss://${host}:${host === "localhost" ? way.port : tlsPort}`, env()),
-    );
+  const UNTRUSTED = /^(SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_VERIFY_LEAF_SIGNATURE)$/;
+  it.each<[what: string, env: () => Environment, cause: RegExp]>([
+    ["of an authority that Node.js does not know", () => ({}), UNTRUSTED],
+    ["of another authority", () => ({ LATCHKEY_REDIS_CA_FILE: files.ca }), UNTRUSTED],
+    ["for another name", () => ({ LATCHKEY_REDIS_CA_FILE: others.ca }), /^CERT_NAME$/],
+  ])("refuses a certificate %s, and says what to do", async (_what, env, cause) => {
+    const { tlsPort } = await startTls("no", others);
+    const { limiter, isReady, log } = await open(redisAt(`rediss://localhost:${tlsPort}`, env()));
     expect(isReady).toBe(false);
     expect(await limiter.decide(request())).toMatchObject({ degraded: true });
     const [line] = log.lines;
-    expect(line!.fields.cause).toMatch(causes);
+    expect(line!.fields.cause).toMatch(cause);
     expect(line!.fields.advice).toMatch(/certificate/);
   });
 
@@ -184,7 +175,6 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
   it("uses an authority's file that was replaced at the next connect", async () => {
     const { tlsPort } = await startTls("no");
     const env = { LATCHKEY_REDIS_CA_FILE: join(files.ca, "..", "used.pem") };
-    const { copyFileSync } = await import("node:fs");
     copyFileSync(others.ca, env.LATCHKEY_REDIS_CA_FILE);
     const { connection, isReady } = await open(redisAt(`rediss://localhost:${tlsPort}`, env));
     expect(isReady).toBe(false);
@@ -225,14 +215,9 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
       windows: [{ remaining: 4 }, { remaining: 4 }],
     });
     connection.renew("");
-    await vi.waitFor(async () => expect(await connection.ready(1)).toBe(true));
-    expect(
-      log.lines.filter(({ level }) => level === "warn" && !/no connection/.test("")).map(({ fields }) => fields.cause),
-    ).not.toContain("NOPERM");
-    expect(
-      await redisCommand(redis.port, "EVAL", "return #redis.call('ACL', 'LOG')", "0"),
-      "Redis refused nothing",
-    ).toBe("0");
+    await soon(async () => expect(await connection.ready(1)).toBe(true));
+    expect(log.lines.map(({ fields }) => fields.cause)).not.toContain("NOPERM");
+    expect(await told(redis.port, (client) => client.acl("LOG")), "Redis refused nothing").toEqual([]);
   });
 
   it.each(words.filter((word) => word.startsWith("+")))("wants %s", async (word) => {
@@ -243,27 +228,19 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
     );
     const { limiter, causes } = await open(redisAt(urlOf(redis, "latchkey:password@")));
     if (word === "+info") {
-      await vi.waitFor(() => expect(causes()).toEqual(["NOPERM"]));
+      await soon(() => expect(causes()).toEqual(["NOPERM"]));
       await expectHealthy(limiter);
       return;
     }
-    // Each bucket of a new second is written by another command than the first call of it.
-    const outcomes: unknown[] = [];
-    await vi.waitFor(
-      async () => {
-        outcomes.push((await limiter.decide(request())).degraded);
-        outcomes.push((await limiter.decide(request(1_000_000, "same"))).degraded);
-        outcomes.push(
-          await limiter.reset("s", []).then(
-            () => false,
-            () => true,
-          ),
-        );
-        expect(outcomes).toContain(true);
-      },
-      { timeout: 5_000 },
-    );
-    if (word !== "+del") await vi.waitFor(() => expect(causes()).toContain("NOPERM"));
+    if (word === "+del") {
+      await expect(limiter.reset("s", [])).rejects.toMatchObject({ reason: "LIMITS_UNAVAILABLE" });
+      return;
+    }
+    // A first call, and one in the same second, are written by different commands.
+    await soon(async () => {
+      await limiter.decideAll([request(), request(1_000_000, "same"), request(1_000_000, "same")]);
+      expect(causes()).toContain("NOPERM");
+    });
   });
 
   it("wants +select for another database", async () => {
@@ -280,7 +257,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
   });
 
   it("of a cluster wants what the page says of it", async () => {
-    const redis = await server("--cluster-enabled", "yes");
+    const redis = await server("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1");
     await redisCommand(redis.port, "CLUSTER", "ADDSLOTSRANGE", "0", "16383");
     await clusterIsUp(redis.port);
     const [, more = ""] = /REDIS_CLUSTER_NODES `([^`]*)` on every node/.exec(page)!;
@@ -354,13 +331,11 @@ describe.skipIf(!canStart("redis"))("a Redis of another kind than the configurat
     const { limiter, causes } = await open(redisAt(`redis://127.0.0.1:${way.port}/${database}`));
     await expectHealthy(limiter);
     way.leadTo(wrong.port);
-    await vi.waitFor(() => expect(causes()).toContain(cause), { timeout: 5_000 });
+    await soon(() => expect(causes()).toContain(cause));
     for (let call = 0; call < 50; call++) expect(await limiter.decide(request())).toMatchObject({ degraded: true });
     expect(await keysOf(wrong.port)).toEqual([]);
     way.leadTo(redis.port);
-    await vi.waitFor(async () => expect(await limiter.decide(request())).toMatchObject({ degraded: false }), {
-      timeout: 5_000,
-    });
+    await soon(async () => expect(await limiter.decide(request())).toMatchObject({ degraded: false }));
   });
 
   it("(the control: the client by itself goes on in database 0)", async () => {
@@ -381,13 +356,13 @@ describe.skipIf(!canStart("redis"))("a Redis that evicts", () => {
     const policies = () => log.lines.map(({ fields }) => fields.policy).filter((policy) => policy !== undefined);
     const reconnect = async () => {
       await told(redis.port, (client) => client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"));
-      await vi.waitFor(async () => expect(await connection.ready(100)).toBe(true));
+      await soon(async () => expect(await connection.ready(100)).toBe(true));
     };
     expect(policies(), "noeviction is what is wanted").toEqual([]);
     for (const policy of ["allkeys-lru", "volatile-ttl"]) {
       await redisCommand(redis.port, "CONFIG", "SET", "maxmemory-policy", policy);
       await reconnect();
-      await vi.waitFor(() => expect(policies().at(-1)).toBe(policy));
+      await soon(() => expect(policies().at(-1)).toBe(policy));
     }
     await reconnect();
     expect(policies(), "each once").toEqual(["allkeys-lru", "volatile-ttl"]);
@@ -400,7 +375,7 @@ describe.skipIf(!canStart("redis"))("a Redis that evicts", () => {
     );
     expect(evicted, "the fault happened").toBeGreaterThan(100);
     await reconnect();
-    await vi.waitFor(() => expect(connection.evictedKeys).toBeGreaterThanOrEqual(evicted));
+    await soon(() => expect(connection.evictedKeys).toBeGreaterThanOrEqual(evicted));
     expect(log.lines.some(({ fields }) => Number(fields.evicted) >= evicted)).toBe(true);
   });
 });
@@ -426,17 +401,13 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
       "MISCONF",
       async (port) => {
         await redisCommand(port, "CONFIG", "SET", "save", "3600 1000000");
-        await redisCommand(port, "CONFIG", "SET", "dbfilename", "x");
-        await redisCommand(port, "CONFIG", "SET", "rdb-save-incremental-fsync", "no");
-        await redisCommand(port, "DEBUG", "SET-ACTIVE-EXPIRE", "1").catch(() => {});
         await told(port, async (client) => {
           const [, folder] = (await client.config("GET", "dir")) as [string, string];
-          const { mkdirSync } = await import("node:fs");
           // A folder in the place of the file: it can't be written.
-          mkdirSync(join(folder, "x"));
+          mkdirSync(join(folder, "dump.rdb"));
           await client.bgsave();
         });
-        await vi.waitFor(async () => {
+        await soon(async () => {
           const info = await told(port, (client) => client.info("persistence"));
           expect(info).toContain("rdb_last_bgsave_status:err");
         });
@@ -448,14 +419,14 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
     const { limiter, causes, log } = await open(redisAt(urlOf(redis)));
     await expectHealthy(limiter);
     await begin(redis.port);
-    await vi.waitFor(async () => {
+    await soon(async () => {
       expect(await limiter.decide(request())).toMatchObject({ degraded: true });
       expect(limiter.isDegraded()).toBe(true);
     });
-    await vi.waitFor(() => expect(causes()).toContain(code));
+    await soon(() => expect(causes()).toContain(code));
     expect(log.lines.find(({ fields }) => fields.cause === code)!.fields.advice).toEqual(expect.any(String));
     await end(redis.port);
-    await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: 5_000 });
+    await soon(() => expect(limiter.isDegraded()).toBe(false));
     expect(new Set(causes()).size, "each once").toBe(causes().length);
   });
 
@@ -467,13 +438,11 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
     await redisCommand(redis.port, "ACL", "SETUSER", "latchkey", "resetpass", ">new");
     await expectHealthy(limiter);
     await redisCommand(redis.port, "CLIENT", "KILL", "USER", "latchkey");
-    await vi.waitFor(() => expect(causes()).toContain("WRONGPASS"), { timeout: 5_000 });
+    await soon(() => expect(causes()).toContain("WRONGPASS"));
     expect(await limiter.decide(request())).toMatchObject({ degraded: true });
     expect(JSON.stringify(log.lines)).not.toMatch(/old|new/);
     await redisCommand(redis.port, "ACL", "SETUSER", "latchkey", ">old");
-    await vi.waitFor(async () => expect(await limiter.decide(request())).toMatchObject({ degraded: false }), {
-      timeout: 5_000,
-    });
+    await soon(async () => expect(await limiter.decide(request())).toMatchObject({ degraded: false }));
     await redisCommand(redis.port, "CONFIG", "SET", "requirepass", "secret");
     const without = await open(redisAt(urlOf(redis)));
     expect(without.isReady).toBe(false);
@@ -488,7 +457,7 @@ it.skipIf(!canStart("redis"))(
     const { limiter, log } = await open(redisAt(urlOf(redis)));
     await expectHealthy(limiter);
     await redis.kill();
-    await vi.waitFor(async () => {
+    await soon(async () => {
       await limiter.decide(request());
       expect(limiter.isDegraded()).toBe(true);
     });
@@ -500,7 +469,7 @@ it.skipIf(!canStart("redis"))(
     const admitted = await limiter.decideAll(Array.from({ length: 40_000 }, (_, at) => named(at, 1)));
     expect(admitted.filter(({ allowed, degraded }) => allowed && degraded)).toHaveLength(40_000);
     await redis.restart();
-    await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: 5_000 });
+    await soon(() => expect(limiter.isDegraded()).toBe(false));
     const outages = () =>
       log.lines.filter(({ message }) => message.startsWith("the limit store is unreachable")).length;
     const before = outages();
