@@ -2,6 +2,8 @@ import { SLOTS } from "./slot.ts";
 
 /** More than the Redis Cluster specification is made for. Each of them gets a connection. */
 const MOST_PRIMARIES = 1_000;
+/** A name, an address, or "?" where it is unknown: it is told in the log. */
+const HOST = /^(\?|[A-Za-z0-9_.:-]{0,255})$/;
 
 /**
  * Whether a reply is one of CLUSTER SLOTS. The client goes through whatever it is told without looking, from the first
@@ -26,7 +28,7 @@ function isRange(range: unknown): boolean {
 function isNode(node: unknown): boolean {
   if (!Array.isArray(node)) return false;
   const [host, port] = node as unknown[];
-  return (typeof host === "string" || host === null) && isUpTo(65_535, port);
+  return (host === null || (typeof host === "string" && HOST.test(host))) && isUpTo(65_535, port);
 }
 
 function isUpTo(most: number, value: unknown): boolean {

@@ -7,6 +7,8 @@ const LOOK_EVERY_MS = 30_000;
 /** A growing number is told of at most so often. */
 const LOOKS_PER_WARNING = 20;
 const NO_EVICTION = "noeviction";
+/** Nothing else that Redis sends gets into the log. */
+const POLICY = /^[a-z-]{1,30}$/;
 
 export interface EvictionsDeps {
   readonly log: Log;
@@ -68,7 +70,7 @@ export class Evictions {
   }
 
   #judge(server: string, policy: string | undefined, maxmemory: string | undefined): void {
-    if (policy === undefined) return;
+    if (policy === undefined || !POLICY.test(policy)) return;
     if (policy === NO_EVICTION) {
       this.#policies.set(server, policy);
       return;

@@ -8,8 +8,8 @@ export interface ReplyBounds {
 
 const LF = 0x0a;
 const [STATUS, ERROR, INTEGER, BULK, LIST] = [..."+-:$*"].map((type) => type.charCodeAt(0));
-/** A redirection that a client can follow; of any other form it could only crash on. */
-const REDIRECTION = /^(MOVED|ASK) \d{1,5} [^\s]*:\d{1,5}$/;
+/** A redirection that the client can follow; at one of another form it ends the process. */
+const REDIRECTION = /^(MOVED|ASK) \d{1,5} (\?|[A-Za-z0-9_.:[\]-]{0,255}):\d{1,5}$/;
 const LENGTH = /^(-1|\d{1,10})$/;
 const NULL = -1;
 

@@ -5,6 +5,7 @@ import { LIMITS_MUTANTS } from "./mutants-limits.ts";
 import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
 import { PEOPLE_ROWS_MUTANTS } from "./mutants-people-rows.ts";
 import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
+import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
@@ -18,6 +19,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...TOKENS_MUTANTS,
   ...AUTH_MUTANTS,
   ...LIMITS_MUTANTS,
+  ...REDIS_MUTANTS,
   ...RPC_MUTANTS,
   ...CHANGES_MUTANTS,
   ...POSTGRES_MUTANTS,

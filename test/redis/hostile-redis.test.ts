@@ -149,6 +149,28 @@ describe("a hostile Redis is cut off", () => {
     await vi.waitFor(() => expect(flooded.bytes).toBe(MOST_BYTES), { timeout: 20_000 });
   });
 
+  it("when it is a Sentinel, which knows where Redis is and keeps nothing", async () => {
+    const server = await startHostileRedis({ hello: "*2\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n" });
+    const log = recordingLog();
+    const connection = new RedisConnection(redisAt(`redis://127.0.0.1:${portOf(server)}`), log);
+    closing.push(() => connection.close());
+    await expect(connection.ready(2_000)).rejects.toThrow(/Redis Sentinel; name the primary/);
+  });
+
+  it("with words for the log that are none of Redis'", async () => {
+    const memory = "maxmemory_policy:allkeys-lru {evil}\r\nevicted_keys:evil\r\n";
+    const server = await startHostileRedis({ info: `$${memory.length}\r\n${memory}\r\n`, evalsha: "-EVIL evil\r\n" });
+    const { connection, limiter, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
+    expect(await connection.ready(2_000)).toBe(true);
+    for (let call = 0; call < 3; call++) await limiter.decide({ subject: "s", cost: 1, limits: LIMITS });
+    expect(
+      log.lines.map(({ fields }) => fields.cause),
+      "the control: it is told",
+    ).toEqual(["UNKNOWN"]);
+    expect(JSON.stringify(log.lines)).not.toMatch(/evil/i);
+    expect(connection.evictedKeys).toBe(0);
+  });
+
   const SLOTS = (node: string) => `*1\r\n*3\r\n:0\r\n:16383\r\n${node}`;
   it.each<[what: string, answers: Readonly<Record<string, string>>]>([
     ["nothing for its slots", { cluster: "$-1\r\n" }],
@@ -158,6 +180,7 @@ describe("a hostile Redis is cut off", () => {
     ["a range without a node", { cluster: "*1\r\n*2\r\n:0\r\n:1\r\n" }],
     ["a slot without an end", { cluster: "*1\r\n*3\r\n:0\r\n:9007199254740991\r\n*2\r\n$1\r\na\r\n:1\r\n" }],
     ["all slots again and again", { cluster: `*9\r\n${"*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\na\r\n:1\r\n".repeat(9)}` }],
+    ["a text that is no host", { cluster: SLOTS("*2\r\n$6\r\na b\r\nc\r\n:1\r\n") }],
     ["a number for a host", { cluster: SLOTS("*2\r\n:1\r\n:1\r\n") }],
   ])("when it is a cluster that says %s", async (_what, answers) => {
     const server = await startHostileRedis(answers);

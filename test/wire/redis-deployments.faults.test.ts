@@ -1,4 +1,5 @@
 /** Redis as people deploy it: TLS, users with few rights, clusters, databases, eviction, passwords that change. */
+import { once } from "node:events";
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
@@ -355,7 +356,9 @@ describe.skipIf(!canStart("redis"))("a Redis that evicts", () => {
     expect(isReady).toBe(true);
     const policies = () => log.lines.map(({ fields }) => fields.policy).filter((policy) => policy !== undefined);
     const reconnect = async () => {
+      const again = once(connection.client, "ready");
       await told(redis.port, (client) => client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"));
+      await again;
       await soon(async () => expect(await connection.ready(100)).toBe(true));
     };
     expect(policies(), "noeviction is what is wanted").toEqual([]);
@@ -376,7 +379,7 @@ describe.skipIf(!canStart("redis"))("a Redis that evicts", () => {
     expect(evicted, "the fault happened").toBeGreaterThan(100);
     await reconnect();
     await soon(() => expect(connection.evictedKeys).toBeGreaterThanOrEqual(evicted));
-    expect(log.lines.some(({ fields }) => Number(fields.evicted) >= evicted)).toBe(true);
+    expect(log.lines.map(({ fields }) => fields.evicted).filter(Number)).toEqual([expect.any(Number)]);
   });
 });
 
@@ -412,7 +415,11 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
           expect(info).toContain("rdb_last_bgsave_status:err");
         });
       },
-      (port) => redisCommand(port, "CONFIG", "SET", "stop-writes-on-bgsave-error", "no"),
+      async (port) => {
+        await redisCommand(port, "CONFIG", "SET", "stop-writes-on-bgsave-error", "no");
+        // It would not end without having saved.
+        await redisCommand(port, "CONFIG", "SET", "save", "");
+      },
     ],
   ])("%s", async (code, begin, end) => {
     const redis = await server();
