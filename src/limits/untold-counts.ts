@@ -1,4 +1,4 @@
-/** Most limits of which something is to be told; beyond it that of the oldest subject never is. As many as are kept. */
+/** Most limits of which something is to be told, as many as are kept; beyond it the oldest subject loses one. */
 const MAX_LIMITS = 100_000;
 
 /** What was counted of one limit. */

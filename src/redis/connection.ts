@@ -74,7 +74,7 @@ export class RedisConnection {
   }
 
   /**
-   * Waits until commands can be sent everywhere, at most so long. True if they can.
+   * Waits until commands can be sent to every server, at most `timeoutMs`. True if they can.
    *
    * @throws RedisFault where Redis is there and is not what the configuration names
    */

@@ -4,7 +4,7 @@ import type { Log } from "../lib/log.ts";
 import { redisFault } from "./redis-fault.ts";
 
 const LOOK_EVERY_MS = 30_000;
-/** A growing number is told of at most so often. */
+/** A growing number is a log line at most every 10 minutes. */
 const LOOKS_PER_WARNING = 20;
 const NO_EVICTION = "noeviction";
 /** Nothing else that Redis sends gets into the log. */

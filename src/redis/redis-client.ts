@@ -72,7 +72,7 @@ export function openCluster(target: RedisClusterTarget, retryAfterMs: () => numb
 /**
  * Nothing here waits or tries again: a command that can't be sent now, or whose connection is lost, fails at once, and
  * the limiter knows what to do then. There is no `commandTimeout` either: ioredis' timers fire before a late answer is
- * read, so that each stall of this process would look like an outage; whoever asks keeps the time.
+ * read, so that each stall of this process would look like an outage. The limiter keeps the time.
  */
 function optionsOf({ tls, tlsFiles, username, password }: Access, bounds: ReplyBounds): RedisOptions {
   // A file that is missing now stops the start.

@@ -190,7 +190,7 @@ export const LIMITS_MUTANTS = [
       name: "what is told speaks against the part",
       search: "if (isAsked && this.#breaker.record(true))",
       replacement: "if (this.#breaker.record(true))",
-      why: "what nobody waits for takes the store from those who do",
+      why: "requests that no caller waits for take the store from the callers",
     },
     {
       name: "groups of any size",
