@@ -8,6 +8,20 @@ import { SETTINGS, type Setting } from "../src/config.ts";
 import { CLIENT_VARIABLES } from "../src/config-names.ts";
 import { ERRORS, type ErrorRow } from "../src/rpc/errors.ts";
 
+/** A test makes a user with exactly these lines, and others that lack one word of them. */
+const REDIS_ACL = `## What the user of Redis needs
+
+Where Redis has users (ACL), this one is enough for REDIS_URL with database 0:
+
+\`\`\`
+ACL SETUSER latchkey on >password resetkeys ~latchkey:limit:1:* resetchannels -@all +evalsha +eval +del +time +getrange +setrange +set +info
+\`\`\`
+
+Another database wants \`+select\` as well, REDIS_CLUSTER_NODES \`+cluster|slots +cluster|info +asking\` on every node.
+\`+del\` is for ResetRateLimits alone. \`+info\` is for the warning about evicted windows alone. AUTH and HELLO are sent too,
+and need no permission.
+`;
+
 const folder = process.argv[2] ?? join(import.meta.dirname, "../docs");
 mkdirSync(folder, { recursive: true });
 writeFileSync(join(folder, "CONFIG.md"), configPage(Object.values(SETTINGS)));
@@ -28,7 +42,7 @@ Two kinds of \`LATCHKEY_\` variables are no settings, and are let be:
 - the variables of clients: ${CLIENT_VARIABLES.map((name) => `\`${name}\``).join(", ")}.`,
     ["variable", "default", "meaning"],
     settings.map(({ name, default: value, doc }) => [`\`${name}\``, value ? `\`${value}\`` : "–", doc]),
-  );
+  ).concat(`\n${REDIS_ACL}`);
 }
 
 function errorsPage(reasons: Readonly<Record<string, ErrorRow>>): string {

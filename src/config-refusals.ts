@@ -2,8 +2,8 @@
  * What production refuses though it is there: secrets that are published or were not drawn at random, and an issuer that
  * is nobody's. Each fault is one line, which never repeats a value.
  */
+import type { RedisAccess } from "./config-redis.ts";
 import { DEFAULT_ISSUER } from "./config-settings.ts";
-import type { RedisCluster } from "./config-values.ts";
 import type { DatabaseConnection } from "./lib/database-connection.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
 
@@ -32,15 +32,15 @@ export function masterKeyFaults({ masterKeys }: { readonly masterKeys: readonly 
 
 interface Servers {
   readonly databaseUrl: DatabaseConnection | undefined;
-  readonly redisUrl: string | undefined;
-  readonly redisCluster: RedisCluster | undefined;
+  readonly redisUrl: RedisAccess | undefined;
+  readonly redisCluster: RedisAccess | undefined;
 }
 
 /** A line for each server whose password is published, or the user's own name. An absent password is the server's matter. */
 export function passwordFaults({ databaseUrl, redisUrl, redisCluster }: Servers): string[] {
   const logins = {
     DATABASE_URL: databaseUrl && { username: databaseUrl.user, password: databaseUrl.password },
-    REDIS_URL: loginOf(redisUrl),
+    REDIS_URL: redisUrl,
     REDIS_CLUSTER_NODES: redisCluster,
   };
   return Object.entries(logins)
@@ -51,21 +51,6 @@ export function passwordFaults({ databaseUrl, redisUrl, redisCluster }: Servers)
 function isPublished(password = "", user = ""): boolean {
   const given = password.toLowerCase();
   return given !== "" && (PUBLISHED_PASSWORDS.has(given) || given === user.toLowerCase());
-}
-
-function loginOf(url: string | undefined) {
-  if (url === undefined) return undefined;
-  const { username, password } = new URL(url);
-  return { username: decoded(username), password: decoded(password) };
-}
-
-/** A `%` that begins no escape stands for itself. */
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 interface Issuer {

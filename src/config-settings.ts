@@ -1,5 +1,6 @@
 import { databaseUrl } from "./config-database-url.ts";
 import { proxyNetwork } from "./config-networks.ts";
+import { redisCluster, redisUrl } from "./config-redis.ts";
 import {
   address,
   bool,
@@ -10,12 +11,10 @@ import {
   masterKeys,
   oneOf,
   origin,
-  redisCluster,
   scopeGlob,
   seconds,
   text,
   tiers,
-  url,
   word,
 } from "./config-values.ts";
 
@@ -140,14 +139,38 @@ export const SETTINGS = {
   redisUrl: setting(
     "REDIS_URL",
     undefined,
-    url("redis:", "rediss:"),
-    "Redis for limits. Without it limits are counted in this process.",
+    redisUrl,
+    "Redis (6 or newer) for limits: `redis://user:password@host:port/database`, `rediss://` with TLS, or `unix:///path?db=database`. Only host or path is required; port 6379 and database 0 are the defaults. `db` is the only parameter, every other one is refused. Without REDIS_URL limits are counted in this process.",
   ),
   redisCluster: setting(
     "REDIS_CLUSTER_NODES",
     "",
     redisCluster,
     "Redis Cluster instead of REDIS_URL: host:port, comma-separated, or URLs (`rediss://user:password@host:port`) with the same protocol, user and password in each; they hold for the nodes that are found by these as well. With TLS each node must be known by the name in its certificate (`cluster-preferred-endpoint-type hostname`).",
+  ),
+  redisCaFile: setting(
+    "LATCHKEY_REDIS_CA_FILE",
+    undefined,
+    text,
+    "PEM file with the certificate authorities that Redis' certificate may come from. Without it: those that Node.js knows. With `rediss://` the certificate and its name are always verified.",
+  ),
+  redisCertFile: setting(
+    "LATCHKEY_REDIS_CERT_FILE",
+    undefined,
+    text,
+    "PEM file with a client certificate for Redis (`tls-auth-clients`). It and the two other files are read again at each connect.",
+  ),
+  redisKeyFile: setting(
+    "LATCHKEY_REDIS_KEY_FILE",
+    undefined,
+    text,
+    "PEM file with the client certificate's private key.",
+  ),
+  allowPlaintextRedis: setting(
+    "LATCHKEY_ALLOW_PLAINTEXT_REDIS",
+    "false",
+    bool,
+    "In production: speak plaintext with a Redis that is neither on loopback nor a socket file, because the way to it is private.",
   ),
   allowInProcessLimits: setting(
     "LATCHKEY_ALLOW_IN_PROCESS_LIMITS",

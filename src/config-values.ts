@@ -2,6 +2,7 @@
  * The values of the configuration and how each is read: text -> value in domain units, or an Error that says what is
  * wanted. None of them repeats what it was given, since any of it may be a secret in the wrong place.
  */
+import { isIP } from "node:net";
 import type { MasterKey } from "./lib/key-ring.ts";
 
 /** One tier of service and the limits of its keys. */
@@ -27,7 +28,6 @@ export class ValueFaults extends Error {
   }
 }
 
-const REDIS_PORT = 6379;
 const WORD = /^[a-z][a-z0-9]{0,15}$/;
 const RESERVED_WORDS = new Set(["svc", "ref"]);
 
@@ -82,6 +82,11 @@ export function address(value: string): Address {
   return Object.freeze({ host: (match[1] ?? match[2])!, port });
 }
 
+/** Whether what is sent to a host stays on this machine. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
 /** A URL with one of these protocols (colon included). The fault never repeats it: it may hold a password. */
 export function url(...protocols: string[]): (value: string) => string {
   return (value) => {
@@ -102,39 +107,6 @@ export function issuer(value: string): string {
     throw new Error("must be a URL without query, fragment, user and password");
   }
   return value;
-}
-
-/** The nodes by which a Redis Cluster is found, and how to get in: the same for all of them and for those found by them. */
-export interface RedisCluster {
-  readonly nodes: readonly Address[];
-  readonly tls: boolean;
-  readonly username: string | undefined;
-  readonly password: string | undefined;
-}
-
-/** Comma-separated `host:port` or URLs as of REDIS_URL without a database; the empty text is no cluster. */
-export function redisCluster(value: string): RedisCluster | undefined {
-  const parts = list(redisNode)(value);
-  const [first] = parts;
-  if (first === undefined) return undefined;
-  const { tls, username, password } = first;
-  if (parts.some((part) => part.tls !== tls || part.username !== username || part.password !== password)) {
-    throw new Error("must have the same protocol, user and password in each node");
-  }
-  return Object.freeze({ nodes: Object.freeze(parts.map(({ node }) => node)), tls, username, password });
-}
-
-function redisNode(value: string) {
-  if (!value.includes("://")) return { node: address(value), tls: false, username: undefined, password: undefined };
-  const { protocol, username, password, host, pathname, search } = new URL(url("redis:", "rediss:")(value));
-  if (!/^\/?$/.test(pathname) || search !== "")
-    throw new Error("must be nodes without a path: a cluster has one database");
-  return {
-    node: address(/:\d+$/.test(host) ? host : `${host}:${REDIS_PORT}`),
-    tls: protocol === "rediss:",
-    username: decodeURIComponent(username) || undefined,
-    password: decodeURIComponent(password) || undefined,
-  };
 }
 
 /** An origin as a browser sends it (RFC 6454): no path, no trailing slash. */
@@ -201,9 +173,4 @@ export function masterKeys(value: string): readonly [MasterKey, ...MasterKey[]] 
     }
   }
   return Object.freeze(keys) as unknown as readonly [MasterKey, ...MasterKey[]];
-}
-
-/** Whether only this machine is reached by it. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

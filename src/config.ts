@@ -4,6 +4,7 @@
  *   config-settings.ts   the table of all settings: name, default, how it is read, what it means
  *   config-values.ts     text -> value
  *   config-database-url.ts   DATABASE_URL -> how PostgreSQL is reached
+ *   config-redis.ts      REDIS_URL and REDIS_CLUSTER_NODES -> where Redis is and how to get in
  *   config-networks.ts   networks of proxies
  *   config-names.ts      names that begin like a setting and are none
  *   config-refusals.ts   what production refuses though it is there
@@ -11,9 +12,10 @@
 import { mayBePlaintext, warningsOfDatabase } from "./config-database-url.ts";
 import { judgeNames } from "./config-names.ts";
 import { nameEveryone } from "./config-networks.ts";
+import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./config-redis.ts";
 import { issuerFaults, masterKeyFaults, passwordFaults } from "./config-refusals.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
-import { type Address, isLoopback, type RedisCluster, type Tier, ValueFaults } from "./config-values.ts";
+import { type Address, isLoopback, type Tier, ValueFaults } from "./config-values.ts";
 import type { DatabaseConnection } from "./lib/database-connection.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
 import type { LogFormat, LogLevel } from "./lib/log.ts";
@@ -43,10 +45,7 @@ export interface Config {
   readonly databasePoolSize: number;
   readonly migrate: boolean;
   /** undefined = windows in this process. */
-  readonly redis:
-    | { readonly kind: "single"; readonly url: string }
-    | ({ readonly kind: "cluster" } & RedisCluster)
-    | undefined;
+  readonly redis: RedisConfig | undefined;
   /** undefined = made once and kept in dataDir (development only). */
   readonly masterKeys: readonly [MasterKey, ...MasterKey[]] | undefined;
   readonly workers: number;
@@ -119,6 +118,7 @@ export function readConfig(env: Environment): Config {
   if (values.redisUrl !== undefined && values.redisCluster !== undefined) {
     faults.push("REDIS_URL and REDIS_CLUSTER_NODES: set one of them");
   }
+  faults.push(...redisTlsFaults(values.redisUrl ?? values.redisCluster, redisTlsFiles(values)));
   if (values.databaseUrl === undefined && (values.workers ?? 1) > 1) {
     faults.push("LATCHKEY_WORKERS: the embedded database serves one process; set DATABASE_URL or LATCHKEY_WORKERS=1");
   }
@@ -174,6 +174,7 @@ function productionFaults(values: Values): string[] {
   if (!hasRedis(values) && !values.allowInProcessLimits) {
     faults.push("REDIS_URL: must be set in production, or LATCHKEY_ALLOW_IN_PROCESS_LIMITS=true for a single process");
   }
+  if (!values.allowPlaintextRedis) faults.push(...redisPlaintextFaults(redisOf(values)));
   if (values.tlsCertFile === undefined && !values.allowPlaintext && !isLoopback(values.listen?.host ?? "")) {
     faults.push(
       "LATCHKEY_LISTEN: plaintext on a public address; set LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE, or LATCHKEY_ALLOW_PLAINTEXT=true behind a proxy that ends TLS",
@@ -259,8 +260,12 @@ function toConfig(values: Required<Values>, serviceLinks: readonly string[]): Co
 }
 
 function redisOf(values: Values): Config["redis"] {
-  if (values.redisUrl !== undefined) return { kind: "single", url: values.redisUrl };
-  return values.redisCluster && { kind: "cluster", ...values.redisCluster };
+  const address = values.redisUrl ?? values.redisCluster;
+  return address && Object.freeze({ ...address, tlsFiles: redisTlsFiles(values) });
+}
+
+function redisTlsFiles(values: Values): RedisTlsFiles {
+  return Object.freeze({ ca: values.redisCaFile, cert: values.redisCertFile, key: values.redisKeyFile });
 }
 
 function hasRedis(values: Values): boolean {

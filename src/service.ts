@@ -77,7 +77,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     onChanges: (changes) => bus.publish(changes),
   });
   stack.defer(() => database.close());
-  const limiter = await startLimiter(options, stack);
+  const { limiter, evictedKeys } = await startLimiter(options, stack);
   const changes = createChanges(options, database, bus);
   stack.defer(() => changes.feed.stop());
   const room = createRooms({ ...options, ...changes, ring, database, bus, limiter });
@@ -95,6 +95,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     isLimiterDegraded: () => limiter.isDegraded(),
     degradedDecisions: () => limiter.degradedDecisions(),
     forgottenLimits: () => limiter.forgottenLimits(),
+    evictedKeys,
     passwordHashes: () => room.authDeps.passwords.hashes,
     certificateExpiresAtMs: () => server.certificateExpiresAtMs,
   });
@@ -136,7 +137,7 @@ function createChanges({ clock, log }: ServiceOptions, database: Database, bus: 
 }
 
 async function startLimiter({ config, clock, log }: ServiceOptions, stack: AsyncDisposableStack) {
-  if (config.redis === undefined) return new LocalLimiter({ clock, log });
+  if (config.redis === undefined) return { limiter: new LocalLimiter({ clock, log }), evictedKeys: () => 0 };
   const connection = new RedisConnection(config.redis, log);
   stack.defer(() => connection.close());
   const { replicas, workers } = config;
@@ -144,9 +145,9 @@ async function startLimiter({ config, clock, log }: ServiceOptions, stack: Async
   stack.defer(() => limiter.close());
   // A Redis that is up is waited for, so that the first calls are not degraded; one that is down stops no start.
   if (!(await connection.ready(REDIS_WAIT_MS))) {
-    log.warn("Redis is out of reach; limits are judged by this process alone");
+    log.warn("Redis is unreachable; limits are judged by this process alone");
   }
-  return limiter;
+  return { limiter, evictedKeys: () => connection.evictedKeys };
 }
 
 function createServer(

@@ -56,7 +56,7 @@ describe("docker-compose.yml", () => {
     const config = readConfig(environmentOf("latchkey", {}));
     expect(config.database).toMatchObject({ host: "postgres", port: 5432, user: "latchkey", database: "latchkey" });
     expect(config.database?.password).toBe("development");
-    expect(config.redis).toEqual({ kind: "single", url: "redis://:development@redis:6379" });
+    expect(config.redis).toMatchObject({ kind: "single", at: { host: "redis", port: 6379 }, database: 0, tls: false });
     expect(namesOf("latchkey").filter((name) => !SETTING_NAMES.includes(name))).toEqual([]);
   });
 

@@ -7,7 +7,7 @@ const MASTER_KEY = `1:${Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7))
 const PRODUCTION: Environment = Object.freeze({
   NODE_ENV: "production",
   DATABASE_URL: "postgres://latchkey:pw@db.internal/latchkey?sslrootcert=system",
-  REDIS_URL: "redis://redis.internal:6379",
+  REDIS_URL: "rediss://redis.internal:6379",
   LATCHKEY_MASTER_KEYS: MASTER_KEY,
   LATCHKEY_LISTEN: "127.0.0.1:8080",
   LATCHKEY_ISSUER: "https://auth.example.com",
@@ -41,39 +41,6 @@ describe("an empty environment", () => {
   it("is frozen, and reading it twice gives the same", () => {
     expect(Object.isFrozen(config)).toBe(true);
     expect(readConfig({})).toEqual(config);
-  });
-});
-
-describe("REDIS_CLUSTER_NODES", () => {
-  const read = (nodes: string) => readConfig({ REDIS_CLUSTER_NODES: nodes }).redis;
-  const node = (host: string, port = 6379) => ({ host, port });
-
-  it.each([
-    ["a:1,[::1]:2", { nodes: [node("a", 1), node("::1", 2)], tls: false, username: undefined, password: undefined }],
-    [
-      "redis://a, redis://b:7",
-      { nodes: [node("a"), node("b", 7)], tls: false, username: undefined, password: undefined },
-    ],
-    ["redis://:p%40s@a", { nodes: [node("a")], tls: false, username: undefined, password: "p@s" }],
-    [
-      "rediss://me:pw@a:1,rediss://me:pw@[::1]/",
-      { nodes: [node("a", 1), node("::1")], tls: true, username: "me", password: "pw" },
-    ],
-  ])("%s", (text, cluster) => {
-    expect(read(text)).toEqual({ kind: "cluster", ...cluster });
-  });
-
-  it.each([
-    ["another password in one", "redis://:secret@a,redis://:other-secret@b", /the same protocol, user and password/],
-    ["a password in one alone", "redis://:secret@a,b:1", /the same protocol, user and password/],
-    ["TLS in one alone", "rediss://a,redis://b", /the same protocol, user and password/],
-    ["a database", "redis://:secret@a/1", /without a path/],
-    ["another protocol", "http://:secret@a", /must be a URL that starts with redis/],
-    ["no port", "secret", /must be host:port/],
-  ])("refuses %s without repeating it", (_, text, fault) => {
-    const refusal = faultsOf({ REDIS_CLUSTER_NODES: text });
-    expect(refusal).toEqual([expect.stringMatching(fault)]);
-    expect(refusal.join()).not.toContain("secret");
   });
 });
 

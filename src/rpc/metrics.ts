@@ -22,6 +22,8 @@ export interface MetricSources {
   degradedDecisions(): number;
   /** Limits in use that were forgotten for want of room since the start. */
   forgottenLimits(): number;
+  /** Keys that Redis has evicted since its start, by its own count. */
+  evictedKeys(): number;
   /** Password hashes that were begun since the start. */
   passwordHashes(): number;
   /** When the TLS certificate that is served expires, by the host's clock; undefined without TLS. */
@@ -109,6 +111,12 @@ export class Metrics implements CallObserver {
       "When the TLS certificate that is served expires, in seconds since 1970. Absent without TLS.",
       () => divided(sources.certificateExpiresAtMs(), 1000),
       "min",
+    );
+    // A gauge, since it is Redis' count and not this process': of several processes each tells the same.
+    gauge(
+      "latchkey_redis_evicted_keys",
+      "Keys that Redis has evicted since its start, by its own count. A window that was evicted begins again.",
+      sources.evictedKeys,
     );
     gauge("latchkey_limits_degraded", "1 while Redis is given up, after a few decisions without it.", () =>
       Number(sources.isLimiterDegraded()),

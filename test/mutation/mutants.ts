@@ -6,6 +6,7 @@ import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
 import { PEOPLE_ROWS_MUTANTS } from "./mutants-people-rows.ts";
 import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
 import { READS_MUTANTS } from "./mutants-reads.ts";
+import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
@@ -19,6 +20,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...TOKENS_MUTANTS,
   ...AUTH_MUTANTS,
   ...LIMITS_MUTANTS,
+  ...REDIS_MUTANTS,
   ...RPC_MUTANTS,
   ...CHANGES_MUTANTS,
   ...POSTGRES_MUTANTS,

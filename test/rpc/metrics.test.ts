@@ -19,6 +19,7 @@ function metrics(certificateExpiresAtMs?: number): Metrics {
     isLimiterDegraded: () => false,
     degradedDecisions: () => 13,
     forgottenLimits: () => 11,
+    evictedKeys: () => 12,
     passwordHashes: () => 5,
     certificateExpiresAtMs: () => certificateExpiresAtMs,
   });
