@@ -19,7 +19,7 @@ import { systemTimers } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { Evictions } from "./evictions.ts";
 import { openCluster, openSingle, type RedisTarget } from "./redis-client.ts";
-import { faultNamed, type RedisFault, redisFault } from "./redis-fault.ts";
+import { faultNamed, type RedisFault, redisFault, unsent } from "./redis-fault.ts";
 import { serverFault } from "./server-check.ts";
 
 export type { RedisTarget } from "./redis-client.ts";
@@ -102,8 +102,9 @@ export class RedisConnection {
    */
   async call(command: string, args: readonly (string | number)[]): Promise<unknown> {
     const { client } = this;
-    if (!(client instanceof Cluster) && client.stream !== this.#accepted)
-      throw this.#fault ?? faultNamed("NOT_CONNECTED");
+    if (!(client instanceof Cluster) && client.stream !== this.#accepted) {
+      throw unsent(this.#fault ?? faultNamed("NOT_CONNECTED"));
+    }
     try {
       return await client.callBuffer(command, [...args]);
     } catch (error) {

@@ -209,6 +209,11 @@ export function faultNamed(code: string): RedisFault {
   return new RedisFault(FAULTS.find((fault) => fault.code === code) ?? UNKNOWN);
 }
 
+/** The same where nothing was sent for it. */
+export function unsent({ code, advice, isMisconfigured }: RedisFault): RedisFault {
+  return new RedisFault({ code, advice, isMisconfigured, countedNothing: true });
+}
+
 export function redisFault(error: unknown): RedisFault {
   if (error instanceof RedisFault) return error;
   // What a cluster's client says when no node would do has the last node's reason inside.
