@@ -5,7 +5,7 @@
  *   config-values.ts     text -> value
  *   config-database-url.ts   DATABASE_URL -> how PostgreSQL is reached
  */
-import { mayBePlaintext, warningsOfDatabase } from "./config-database-url.ts";
+import { mayBePlaintext, ormVariableFaults, warningsOfDatabase } from "./config-database-url.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
 import { type Address, isLoopback, type RedisCluster, type Tier, ValueFaults } from "./config-values.ts";
 import type { DatabaseConnection } from "./lib/database-connection.ts";
@@ -98,6 +98,7 @@ type Values = {
 export function readConfig(env: Environment): Config {
   const faults: string[] = [];
   const values = readValues(env, faults);
+  faults.push(...ormVariableFaults(env));
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
   }

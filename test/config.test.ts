@@ -155,6 +155,7 @@ describe("faults", () => {
     ["one address for two ports", { LATCHKEY_LISTEN: "127.0.0.1:9464" }],
     ["Redis and Redis Cluster", { REDIS_URL: "redis://r", REDIS_CLUSTER_NODES: "a:1" }],
     ["a setting that does not exist", { LATCHKEY_REPLICA: "2" }],
+    ["a variable of the ORM", { MIKRO_ORM_SCHEMA: "elsewhere" }],
   ])("%s", (_wrong, env) => {
     expect(faultsOf(env)).toHaveLength(1);
   });
