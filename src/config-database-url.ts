@@ -10,7 +10,16 @@ import { type DatabaseConnection, isSocket, type SslMode, SYSTEM_ROOTS } from ".
 const SCHEME = /^postgres(ql)?:\/\//;
 const DEFAULT_PORT = 5432;
 const SEVERAL_HOSTS = "names several hosts; name one that always leads to the primary";
-const SSL_MODES: readonly string[] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+/** Every mode, with what docs/CONFIG.md says of it. */
+export const SSL_MODES: Readonly<Record<SslMode, string>> = {
+  disable: "plaintext",
+  allow: "plaintext; TLS where the server refuses that",
+  prefer: "TLS; plaintext where the server offers none, refuses it, or the handshake fails. It stops no attacker",
+  require:
+    "TLS, or no connection. Without `sslrootcert` the server's certificate is not checked; with it, as `verify-ca`",
+  "verify-ca": "TLS with a certificate of `sslrootcert`, whatever name it is for",
+  "verify-full": "TLS with a certificate of `sslrootcert` for this host. The mode to use across a network",
+};
 const APPLICATION_NAME = "latchkey";
 /** PostgreSQL cuts names at 63 bytes, and `-migrations` is appended. */
 const MOST_APPLICATION_NAME = 52;
@@ -97,6 +106,16 @@ export function warningsOfDatabase(database: DatabaseConnection | undefined): st
 
 function isOnThisMachine(database: DatabaseConnection): boolean {
   return isSocket(database) || isLoopback(database.host);
+}
+
+/**
+ * Variables by which the ORM would be configured past us: another schema, SQL on standard output. It has no option that
+ * turns them off.
+ */
+export function ormVariableFaults(env: Readonly<Record<string, string | undefined>>): string[] {
+  return Object.keys(env)
+    .filter((name) => name.startsWith("MIKRO_ORM_"))
+    .map((name) => `${name}: would change how the database is used; unset it`);
 }
 
 /** undefined where the text is too far from a URL to say more about it. */
@@ -228,9 +247,9 @@ function sslModeOf(query: Parameters, faults: string[]): SslMode {
   if (query.has("ssl") && query.has("sslmode")) faults.push("ssl and sslmode: give sslmode alone");
   const given = query.get("sslmode") ?? (query.has("ssl") ? "require" : undefined);
   const mode = given ?? (usesSystemRoots ? "verify-full" : "prefer");
-  if (!SSL_MODES.includes(mode)) {
+  if (!Object.hasOwn(SSL_MODES, mode)) {
     const instead = mode === "no-verify" ? "; require is what does not verify" : "";
-    faults.push(`sslmode must be one of ${SSL_MODES.join(", ")}${instead}`);
+    faults.push(`sslmode must be one of ${Object.keys(SSL_MODES).join(", ")}${instead}`);
   } else if (usesSystemRoots && mode !== "verify-full") {
     faults.push("sslrootcert=system needs sslmode=verify-full: anyone can get a certificate of such an authority");
   } else if (mode.startsWith("verify-") && !query.has("sslrootcert")) {

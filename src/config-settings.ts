@@ -115,7 +115,7 @@ export const SETTINGS = {
     "DATABASE_URL",
     undefined,
     databaseUrl,
-    "PostgreSQL (15 or newer), always the primary. Without it the embedded database runs in the data folder.",
+    "PostgreSQL (15 or newer), always the primary; its parameters are below. Without it the embedded database runs in the data folder.",
   ),
   databasePoolSize: setting(
     "LATCHKEY_DATABASE_POOL_SIZE",

@@ -9,7 +9,7 @@
  *   config-names.ts      names that begin like a setting and are none
  *   config-refusals.ts   what production refuses though it is there
  */
-import { mayBePlaintext, warningsOfDatabase } from "./config-database-url.ts";
+import { mayBePlaintext, ormVariableFaults, warningsOfDatabase } from "./config-database-url.ts";
 import { judgeNames } from "./config-names.ts";
 import { nameEveryone } from "./config-networks.ts";
 import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./config-redis.ts";
@@ -109,6 +109,7 @@ export function readConfig(env: Environment): Config {
   const values = readValues(env, faults);
   const names = judgeNames(env);
   faults.push(...names.faults);
+  faults.push(...ormVariableFaults(env));
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
   }

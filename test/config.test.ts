@@ -132,6 +132,7 @@ describe("faults", () => {
     ["an issuer with a password", { LATCHKEY_ISSUER: "https://me:secret@auth.example.com" }],
     ["a NODE_ENV that is misspelt and would be development", { NODE_ENV: "prod" }],
     ["a setting that does not exist", { LATCHKEY_REPLICA: "2" }],
+    ["a variable of the ORM", { MIKRO_ORM_SCHEMA: "elsewhere" }],
   ])("%s", (_wrong, env) => {
     expect(faultsOf(env)).toHaveLength(1);
   });

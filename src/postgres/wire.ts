@@ -42,6 +42,7 @@ export class Wire extends NodePostgresConnection {
   readonly #connection: DatabaseConnection;
   /** What is still to be tried, the next one first. */
   readonly #ways: Way[];
+  #tls: ConnectionOptions = {};
   /** The stream that carries the protocol. */
   #started: Socket | undefined;
   /** Whether the server has asked for a credential, or ended the last attempt. */
@@ -60,7 +61,10 @@ export class Wire extends NodePostgresConnection {
   /** Is called once; events tell how it went, as those of node-postgres' own connection. */
   connect(): void {
     this._connecting = true;
-    this.#attempt(this.stream);
+    this.#watch(this.stream);
+    // A file that can't be used is told also where plaintext is tried first.
+    if (this.#ways.includes("tls")) void this.#readFiles();
+    else this.#attempt(this.stream);
   }
 
   /** Every message of the server passes here. */
@@ -75,21 +79,19 @@ export class Wire extends NodePostgresConnection {
     return super.emit(event, ...args);
   }
 
-  #attempt(socket: Socket): void {
-    const way = this.#ways.shift()!;
-    this.stream = socket;
-    this.#watch(socket);
-    if (way === "plaintext") this.#open(socket, () => this.#start(socket));
-    else void this.#attemptTls(socket);
+  async #readFiles(): Promise<void> {
+    const first = this.stream;
+    try {
+      this.#tls = await tlsOptions(this.#connection);
+      if (!first.destroyed) this.#attempt(first);
+    } catch (error) {
+      this.#giveUp(first, error as Error);
+    }
   }
 
-  async #attemptTls(socket: Socket): Promise<void> {
-    try {
-      const options = await tlsOptions(this.#connection);
-      if (!socket.destroyed) this.#open(socket, () => this.#requestTls(socket, options));
-    } catch (error) {
-      this.#giveUp(socket, error as Error);
-    }
+  #attempt(socket: Socket): void {
+    const way = this.#ways.shift()!;
+    this.#open(socket, () => (way === "tls" ? this.#requestTls(socket) : this.#start(socket)));
   }
 
   /** Tries the other way, if there is one. */
@@ -97,7 +99,9 @@ export class Wire extends NodePostgresConnection {
     if (this.#ways.length === 0 || this._ending) return false;
     const refused = this.stream;
     this.#isBetween = true;
-    this.#attempt(new Socket());
+    this.stream = new Socket();
+    this.#watch(this.stream);
+    this.#attempt(this.stream);
     refused.destroy();
     return true;
   }
@@ -113,10 +117,10 @@ export class Wire extends NodePostgresConnection {
     else socket.connect(port, host);
   }
 
-  #requestTls(socket: Socket, options: ConnectionOptions): void {
+  #requestTls(socket: Socket): void {
     socket.once("data", (answer: Buffer) => {
       const text = answer.toString("latin1");
-      if (text === "S") return this.#handshake(socket, options);
+      if (text === "S") return this.#handshake(socket);
       if (text === "N" && this.#ways.shift() !== undefined) return this.#start(socket);
       if (text === "N") return this.#giveUpWithoutTls(socket);
       // More than one byte would be what somebody on the way put before the handshake (CVE-2021-23222).
@@ -125,9 +129,9 @@ export class Wire extends NodePostgresConnection {
     socket.write(TLS_REQUEST);
   }
 
-  #handshake(socket: Socket, options: ConnectionOptions): void {
+  #handshake(socket: Socket): void {
     try {
-      const secure = connectTls({ ...options, socket });
+      const secure = connectTls({ ...this.#tls, socket });
       this.stream = secure;
       this.#watch(secure);
       secure.once("secureConnect", () => this.#start(secure));

@@ -124,9 +124,9 @@ describe("prefer", () => {
     expect(server.received()).toEqual([expect.stringMatching(new RegExp(`^${TLS_REQUEST}1603`))]);
   });
 
-  it("does not go on in plaintext when a file can't be read", async () => {
+  it.each(["prefer", "allow"])("does not go on in plaintext when a file can't be read (%s)", async (mode) => {
     await using server = await fakeServer(() => "N");
-    const refusal = await refusalOf(server.port, "sslmode=prefer&sslrootcert=/missing.pem");
+    const refusal = await refusalOf(server.port, `sslmode=${mode}&sslrootcert=/missing.pem`);
     expect(refusal).toMatchObject({
       code: "ERR_TLS_FILE",
       message: "sslrootcert: /missing.pem can't be read (ENOENT)",
