@@ -38,9 +38,9 @@ export function placeOf({ host, port, database }: DatabaseConnection): string {
   return `${server}/${database}`;
 }
 
-/** The same way, with names looked up in this schema alone; temporary tables are never taken for the service's. */
-export function inSchema(connection: DatabaseConnection, schema: string): DatabaseConnection {
-  const searchPath = `"${schema.replaceAll('"', '""')}", pg_temp`;
+/** The same way, with names looked up in these schemas alone; temporary tables are never taken for the service's. */
+export function inSchemas(connection: DatabaseConnection, ...schemas: readonly string[]): DatabaseConnection {
+  const searchPath = [...schemas.map((schema) => `"${schema.replaceAll('"', '""')}"`), "pg_temp"].join(", ");
   const others = connection.settings.filter(([name]) => name !== SEARCH_PATH);
   const pinned = { ...connection, settings: Object.freeze([...others, [SEARCH_PATH, searchPath] as const]) };
   Object.defineProperty(pinned, "password", { value: connection.password, enumerable: false });

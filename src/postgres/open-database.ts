@@ -43,7 +43,7 @@ export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: ()
       if (leftMs <= 0) throw new Error(givenUp(waitMs / 1000, code), { cause: error });
       const state = SQL_STATES[code];
       log.warn(`${state?.meaning ?? "the database is out of reach"}; trying again`, {
-        code,
+        code: code || "no answer",
         ...(state && { name: state.name, todo: state.todo }),
         give_up_in_seconds: Math.ceil(leftMs / 1000),
       });
@@ -63,5 +63,5 @@ function lastingFault(error: unknown, code: string): string | undefined {
 function givenUp(waitedSeconds: number, code: string): string {
   const told = tellSqlState(code);
   if (told !== undefined) return `the database was not usable for ${waitedSeconds} s: ${told}`;
-  return `the database did not answer for ${waitedSeconds} s (${code}); is it running, and does DATABASE_URL name it?`;
+  return `the database did not answer for ${waitedSeconds} s (${code || "no answer"}); is it running, and does DATABASE_URL name it?`;
 }

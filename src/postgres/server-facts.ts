@@ -1,5 +1,5 @@
 /** What a start must know of the server before it trusts it: what no session can set for itself. */
-import { type DatabaseConnection, inSchema, namesSchema } from "../lib/database-connection.ts";
+import { type DatabaseConnection, inSchemas, namesSchema } from "../lib/database-connection.ts";
 import { destroy, PostgresClient } from "./connection.ts";
 import type { Row } from "./row.ts";
 import { whenSilent } from "./silent-connections.ts";
@@ -50,9 +50,10 @@ export async function lookAtServer(connection: DatabaseConnection): Promise<Serv
   const fault = faultOf(look, isSchemaNamed);
   if (fault !== undefined) throw new Error(`DATABASE_URL: ${fault}`);
   const schema = look.schema!;
-  const isListElsewhere = !look.list_homes.includes(schema) && look.table_homes.includes(schema);
-  const migrationsSchema = isListElsewhere && look.list_homes.includes(FORMER_SCHEMA) ? FORMER_SCHEMA : schema;
-  return { connection: inSchema(connection, schema), migrationsSchema };
+  const isListElsewhere = look.table_homes.includes(schema) && !look.list_homes.includes(schema);
+  if (!isListElsewhere) return { connection: inSchemas(connection, schema), migrationsSchema: schema };
+  // The migrator names a table of `public` without its schema.
+  return { connection: inSchemas(connection, schema, FORMER_SCHEMA), migrationsSchema: FORMER_SCHEMA };
 }
 
 async function ask(connection: DatabaseConnection): Promise<Look> {

@@ -1,7 +1,7 @@
 /** A DATABASE_URL that names a database which does not exist: told, and never made. Real processes. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type PgbouncerServer, startPgbouncer } from "../support/pgbouncer-server.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { runCli } from "../support/run-cli.ts";
@@ -13,32 +13,31 @@ const hasAll = canStart("postgres") && canStart("pgbouncer");
 
 describe.skipIf(!hasAll)("a database that does not exist", () => {
   let postgres: PostgresServer;
-  let pooler: PgbouncerServer;
   beforeAll(async () => {
     postgres = await startPostgres();
     await postgres.sql("alter system set log_statement = 'all'");
     await postgres.sql("select pg_reload_conf()");
-    const { username, password } = new URL(postgres.url());
-    pooler = await startPgbouncer(postgres.port, { mode: "transaction", users: { [username]: password } });
   });
-  afterAll(async () => {
-    await pooler?.stop();
-    await postgres?.stop();
-  });
+  afterAll(() => postgres?.stop());
+  let pooler: PgbouncerServer | undefined;
+  afterEach(() => pooler?.stop());
 
   const serverLog = async () =>
     readFileSync(join(await postgres.sql("show data_directory"), "..", "postgres.log"), "utf8");
 
   describe.each(["direct", "behind pgbouncer"])("%s", (way) => {
-    const settings = () => {
-      const url = postgres.url(MISSING);
-      return serviceEnvironment({ DATABASE_URL: way === "direct" ? url : pooler.url(url) }) as Record<string, string>;
+    // Each time another pooler: for 15 s after a refusal one lets its clients wait and asks nobody.
+    const settings = async () => {
+      const { username, password, href } = new URL(postgres.url(MISSING));
+      pooler = await startPgbouncer(postgres.port, { mode: "transaction", users: { [username]: password } });
+      const DATABASE_URL = way === "direct" ? href : pooler.url(href);
+      return serviceEnvironment({ DATABASE_URL }) as Record<string, string>;
     };
 
     it("stops the service at once with one line", async () => {
       for (const workers of ["1", "2"]) {
         await using service = spawnService({
-          ...settings(),
+          ...(await settings()),
           LATCHKEY_WORKERS: workers,
           REDIS_URL: "redis://127.0.0.1:1",
         });
@@ -52,7 +51,7 @@ describe.skipIf(!hasAll)("a database that does not exist", () => {
     });
 
     it.each(["bootstrap", "master-keys"])("stops npm run %s at once with one line", async (command) => {
-      const said = await runCli(command, settings());
+      const said = await runCli(command, await settings());
       expect(said).toMatchObject({ code: 1, stdout: "" });
       expect(said.stderr).toMatch(
         /^latchkey: DATABASE_URL: 3D000 invalid_catalog_name: there is no such database; .*\n$/,
