@@ -15,7 +15,7 @@ import { bytesOf, KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf 
 import { SecretRehasher } from "./keys/secret-rehasher.ts";
 import { Tiers } from "./keys/tiers.ts";
 import { UsageRecorder } from "./keys/usage-recorder.ts";
-import type { Clock } from "./lib/clock.ts";
+import type { AgeClock } from "./lib/clock.ts";
 import type { KeyRing } from "./lib/key-ring.ts";
 import type { Log } from "./lib/log.ts";
 import type { Limiter } from "./limits/limit.ts";
@@ -35,7 +35,7 @@ const BYTES_PER_CACHED_KEY = 1536;
 /** What the rooms stand on. */
 export interface Ground {
   readonly config: Config;
-  readonly clock: Clock;
+  readonly clock: AgeClock;
   readonly log: Log;
   readonly ring: KeyRing;
   readonly database: Database;

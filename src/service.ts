@@ -16,7 +16,7 @@ import type { Config } from "./config.ts";
 import { openDataFolder } from "./data-folder.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { looksLikeCredential, openCredential } from "./keys/service-credential.ts";
-import { type Clock, systemTimers } from "./lib/clock.ts";
+import { type AgeClock, systemTimers } from "./lib/clock.ts";
 import type { Log } from "./lib/log.ts";
 import { startRetention } from "./lib/retention.ts";
 import { SharedLimiter } from "./limits/limiter.ts";
@@ -39,7 +39,7 @@ import { RpcServer } from "./rpc/server.ts";
 
 export interface ServiceOptions {
   readonly config: Config;
-  readonly clock: Clock;
+  readonly clock: AgeClock;
   readonly log: Log;
   /** Adds to the database's clock; only tests move it. */
   readonly timeShiftMs?: () => number;
@@ -89,7 +89,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const metrics = new Metrics({
     callsInFlight: () => server.callsInFlight,
     keyRecords: () => room.keyRecords.size,
-    feedAgeMs: () => clock.monotonicMs() - changes.feed.freshAtMs,
+    feedAgeMs: () => clock.elapsedMs() - changes.feed.freshAtMs,
     feedStillMs: () => changes.feed.stillMs,
     isDatabaseAway: () => changes.breaker.isOpen || changes.feed.isFailing,
     isLimiterDegraded: () => limiter.isDegraded(),

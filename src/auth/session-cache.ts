@@ -2,7 +2,7 @@ import type { Change, Copy, FeedProof } from "../changes/change.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { RecordCache } from "../changes/record-cache.ts";
-import type { Clock } from "../lib/clock.ts";
+import type { AgeClock } from "../lib/clock.ts";
 import type { SessionStanding } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
 
@@ -10,7 +10,7 @@ export interface SessionCacheOptions {
   readonly store: Pick<SessionStore, "standing">;
   readonly feed: FeedProof;
   readonly breaker: DatabaseBreaker;
-  readonly clock: Clock;
+  readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
 }
 
@@ -59,7 +59,7 @@ export class SessionCache implements Copy {
 
   async #load(id: string): Promise<SessionStanding | undefined> {
     const { store, clock, databaseClock } = this.#options;
-    const sentAtMs = clock.monotonicMs();
+    const sentAtMs = clock.elapsedMs();
     const { standing, databaseMs } = await store.standing(id);
     databaseClock.observe(databaseMs, sentAtMs);
     return standing;

@@ -1,7 +1,8 @@
 import type { JWK } from "jose";
 import type { Change, Copy as CopyOfTruth } from "../changes/change.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import type { Clock } from "../lib/clock.ts";
+import { isFresh } from "../changes/freshness.ts";
+import type { AgeClock } from "../lib/clock.ts";
 import { DomainError, reasonOf } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
@@ -22,7 +23,7 @@ export interface SigningKeysOptions {
   /** Up to when changes are known, see `ChangeFeed`. */
   readonly feed: { readonly freshAtMs: number };
   readonly ring: KeyRing;
-  readonly clock: Clock;
+  readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
   readonly log: Log;
   /** Of keys that are made from now on. */
@@ -40,8 +41,6 @@ export interface Jwks {
   readonly isStale: boolean;
 }
 
-/** A revoked key is refused within this time, whatever happens to the feed or the database. */
-const MAX_AGE_MS = 5_000;
 /** Tokens with made-up key ids cause at most one read in this time. */
 const UNKNOWN_KID_RELOAD_MS = 1000;
 /** Beyond the last token's end, for clocks of other verifiers. */
@@ -59,13 +58,16 @@ interface Copy {
   readonly keys: readonly Kept[];
   /** Kept in the database but not readable here. */
   readonly unreadable: ReadonlySet<string>;
-  /** Monotonic time at which its read began. */
+  /** `elapsedMs` of the clock at which its read began. */
   readonly readAtMs: number;
   /** Something changed since. */
   readonly isOutdated: boolean;
 }
 
-/** The keys that sign access tokens, kept near. Only what could be unsealed with the master secret counts. */
+/**
+ * The keys that sign access tokens, kept near. A revoked one is refused within FRESH_MS, whatever happens to the feed or
+ * the database. Only what could be unsealed with the master secret counts.
+ */
 export class SigningKeys implements CopyOfTruth {
   readonly #options: SigningKeysOptions;
   /** By kid, so that a key is unsealed once. It stays the same key, however often it is sealed anew. */
@@ -186,10 +188,15 @@ export class SigningKeys implements CopyOfTruth {
 
   async #fresh(): Promise<Copy> {
     const copy = this.#copy;
-    if (copy === undefined || copy.isOutdated) return this.#load();
-    // The feed names whatever changed: a copy that it did not outdate is as of its last poll.
-    const asOfMs = Math.max(copy.readAtMs, this.#options.feed.freshAtMs);
-    return this.#options.clock.monotonicMs() - asOfMs < MAX_AGE_MS ? copy : this.#load();
+    if (copy !== undefined && !copy.isOutdated && this.#isFresh(copy)) return copy;
+    const read = await this.#load();
+    // What waited for this process, or its machine, to run again says too little; a read that begins now does not.
+    return this.#isFresh(read) ? read : this.#load();
+  }
+
+  /** The feed names whatever changed: a copy that it did not outdate is as of its last poll. */
+  #isFresh(copy: Copy): boolean {
+    return isFresh(this.#options.clock, Math.max(copy.readAtMs, this.#options.feed.freshAtMs));
   }
 
   /** One read at a time, however many ask. */
@@ -214,8 +221,8 @@ export class SigningKeys implements CopyOfTruth {
 
   async #read(): Promise<Copy> {
     const { store, clock, databaseClock } = this.#options;
-    const readAtMs = clock.monotonicMs();
-    this.#reloadBeganMs = readAtMs;
+    const readAtMs = clock.elapsedMs();
+    this.#reloadBeganMs = clock.monotonicMs();
     const { keys, databaseMs } = await store.list();
     databaseClock.observe(databaseMs, readAtMs);
     const copy = await this.#unseal(keys, readAtMs);

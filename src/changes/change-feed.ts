@@ -1,4 +1,4 @@
-import type { Clock, Timers } from "../lib/clock.ts";
+import type { AgeClock, Timers } from "../lib/clock.ts";
 import { DomainError, reasonOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ChangeBus, CommittedChange } from "./change.ts";
@@ -11,7 +11,7 @@ export interface ChangeFeedDeps {
   /** Copies that are kept fresh. */
   readonly bus: ChangeBus;
   readonly breaker: DatabaseBreaker;
-  readonly clock: Clock;
+  readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
   readonly timers: Timers;
   readonly log: Log;
@@ -62,7 +62,7 @@ export class ChangeFeed {
     this.#deps = deps;
   }
 
-  /** Monotonic time as of which every copy that was not dropped is true. */
+  /** `elapsedMs` of the clock as of which every copy that was not dropped is true. */
   get freshAtMs(): number {
     return this.#freshAtMs;
   }
@@ -140,7 +140,7 @@ export class ChangeFeed {
 
   async #pollOnce(): Promise<void> {
     const { store, breaker, clock, log } = this.#deps;
-    const sentAtMs = clock.monotonicMs();
+    const sentAtMs = clock.elapsedMs();
     try {
       const poll = await store.poll(this.#cursor?.snapshot);
       if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
@@ -172,7 +172,7 @@ export class ChangeFeed {
       cursor: this.#cursor,
       changes: resync ? [] : poll.changes,
       resync,
-      asOfMs: databaseClock.nowMs() - (this.#deps.clock.monotonicMs() - sentAtMs),
+      asOfMs: databaseClock.nowMs() - (this.#deps.clock.elapsedMs() - sentAtMs),
       position: poll.xmin,
     };
     for (const tell of this.#subscribers) tell(step);

@@ -17,7 +17,7 @@ export interface CommittedChange extends Change {
 
 /** What the feed proves of every copy that it did not drop. */
 export interface FeedProof {
-  /** Monotonic time as of which it is true. */
+  /** `elapsedMs` of the clock as of which it is true. */
   readonly freshAtMs: number;
   /** All changes of lower position are in it. */
   readonly position: bigint;

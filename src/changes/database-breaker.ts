@@ -1,4 +1,4 @@
-import type { Clock, Timers } from "../lib/clock.ts";
+import type { AgeClock, Timers } from "../lib/clock.ts";
 import { StallWatch } from "./stall-watch.ts";
 
 /** While the database is away one read in this time may try it. */
@@ -11,11 +11,11 @@ const PROBE_EVERY_MS = 500;
 export class DatabaseBreaker {
   /** Watches while reads are under way: what failed because this process stood still says nothing of the database. */
   readonly stalls: StallWatch;
-  readonly #clock: Clock;
+  readonly #clock: AgeClock;
   #isOpen = false;
   #probedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock, timers: Timers) {
+  constructor(clock: AgeClock, timers: Timers) {
     this.#clock = clock;
     this.stalls = new StallWatch(clock, timers);
   }

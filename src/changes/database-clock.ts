@@ -1,14 +1,18 @@
-import type { Clock } from "../lib/clock.ts";
+import type { AgeClock } from "../lib/clock.ts";
+import { DomainError } from "../lib/errors.ts";
 
 /**
  * The database's clock, as this process knows it. Verdicts use it, so that a host whose own clock is wrong turns no
  * good key EXPIRED. Between two observations it advances by the monotonic clock.
  */
 export class DatabaseClock {
-  readonly #clock: Clock;
+  readonly #clock: AgeClock;
+  /** What the database's clock is ahead of the monotonic one. */
   #offsetMs: number | undefined;
+  /** `skippedMs` as of the last statement that was sent after the last skip. */
+  #knownSkippedMs = 0;
 
-  constructor(clock: Clock) {
+  constructor(clock: AgeClock) {
     this.#clock = clock;
   }
 
@@ -18,17 +22,44 @@ export class DatabaseClock {
   }
 
   /**
+   * How much later than `nowMs` it may be, because this machine was suspended and no statement was answered since that
+   * was sent after it. 0 at all other times.
+   */
+  get doubtMs(): number {
+    return this.#offsetMs === undefined ? 0 : this.#clock.skippedMs - this.#knownSkippedMs;
+  }
+
+  /**
+   * What holds by the database's time now.
+   * @param judge what holds at a time
+   * @throws DATABASE_UNAVAILABLE where that depends on how long this machine was suspended
+   */
+  judge<T>(judge: (nowMs: number) => T): T {
+    const nowMs = this.nowMs();
+    const judgement = judge(nowMs);
+    if (this.doubtMs > 0 && judge(nowMs + this.doubtMs) !== judgement) {
+      throw new DomainError("DATABASE_UNAVAILABLE", "the database's time is not known; try again", {
+        retryAfterMs: 1000,
+      });
+    }
+    return judgement;
+  }
+
+  /**
    * Takes note of what the database's clock showed. What was known before is kept as far as it agrees: of the answers
    * that this one does not contradict, the quickest is the nearest to the truth, and a slow one moves nothing. What is
    * kept is never ahead of the database, so that no `as_of` promises too much and no key expires early; it is behind by
    * at most the time of the quickest answer.
    *
    * @param databaseMs what a statement returned, and the database showed at some time after it was sent and before now
-   * @param sentAtMs   monotonic time just before the statement was sent
+   * @param sentAtMs   `elapsedMs` just before the statement was sent
    */
   observe(databaseMs: number, sentAtMs: number): void {
+    const { skippedMs, skippedAtMs } = this.#clock;
     const leastMs = databaseMs - this.#clock.monotonicMs();
-    const mostMs = databaseMs - sentAtMs;
+    // Where the machine was suspended on the way, the answer may be as old as that.
+    const mostMs = databaseMs - (sentAtMs - skippedMs);
     this.#offsetMs = Math.min(Math.max(this.#offsetMs ?? leastMs, leastMs), mostMs);
+    if (sentAtMs >= skippedAtMs) this.#knownSkippedMs = skippedMs;
   }
 }

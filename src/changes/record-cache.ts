@@ -1,8 +1,9 @@
-import type { Clock } from "../lib/clock.ts";
+import type { AgeClock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import { ownText } from "../lib/text.ts";
 import type { Change, ChangeKind, Copy, FeedProof } from "./change.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
+import { FRESH_MS, isFresh } from "./freshness.ts";
 import { type Entry, KeptRecords, type KeptRecordsOptions } from "./kept-records.ts";
 import { RecentChanges } from "./recent-changes.ts";
 
@@ -14,6 +15,7 @@ import { RecentChanges } from "./recent-changes.ts";
  *   change-store.ts      what the feed needs of the database
  *   record-cache.ts      copies of records, by what they are asked for; kept-records.ts holds them, tags.ts finds them by
  *                        what they depend on, recent-changes.ts knows what changed while they were read
+ *   freshness.ts         how old a copy may be, also after this machine was suspended
  *   watch-changes.ts     the same feed for clients that keep verdicts
  *   cursor-text.ts       where a client stands, as text
  *   database-clock.ts    the time that verdicts are judged by
@@ -23,7 +25,7 @@ import { RecentChanges } from "./recent-changes.ts";
  */
 
 export interface RecordCacheOptions<R> extends KeptRecordsOptions<R> {
-  readonly clock: Clock;
+  readonly clock: AgeClock;
   /** Proves that copies are as of a time and a position. */
   readonly feed: FeedProof;
   readonly breaker: DatabaseBreaker;
@@ -39,7 +41,7 @@ export interface RecordCacheOptions<R> extends KeptRecordsOptions<R> {
 /** A record, or its absence, and how old that knowledge is. */
 export interface Loaded<R> {
   readonly record: R | undefined;
-  /** Monotonic time as of which this is true. */
+  /** `elapsedMs` of the clock as of which this is true. */
   readonly asOfMs: number;
   /** All changes of lower position are in the record. */
   readonly position: bigint;
@@ -64,9 +66,6 @@ interface Flight<R> extends Pick<Wanted<R>, "subjectId"> {
   readonly readAtMs: number;
   readonly landing: Promise<Entry<R>>;
 }
-
-/** Oldest knowledge that is used while the database can be asked. */
-export const FRESH_MS = 5000;
 
 /**
  * A bounded cache in front of one kind of record. A record is as of the later of its own read and the feed's last good
@@ -98,10 +97,11 @@ export class RecordCache<R> implements Copy {
   /** The record if it is kept and fresh, without any waiting. */
   fresh(id: string): Loaded<R> | undefined {
     const kept = this.#kept.record(id);
-    if (kept !== undefined) return this.#isWithin(kept, FRESH_MS) ? this.#serve(kept, "cache") : undefined;
+    if (kept !== undefined)
+      return isFresh(this.#options.clock, this.#asOf(kept)) ? this.#serve(kept, "cache") : undefined;
     const absent = this.#kept.absence(id);
-    const isFresh = absent !== undefined && this.#options.clock.monotonicMs() - absent.readAtMs < FRESH_MS;
-    return isFresh ? this.#serveAsRead(absent, "cache") : undefined;
+    if (absent === undefined || !isFresh(this.#options.clock, absent.readAtMs)) return undefined;
+    return this.#serveAsRead(absent, "cache");
   }
 
   /**
@@ -175,7 +175,7 @@ export class RecordCache<R> implements Copy {
       return kept;
     }
     // What was read from a history that is gone, or waited for this process to run again, is nobody's answer.
-    if (this.#changes.allChanged(entry.changeCount) || !this.#isWithin(entry, FRESH_MS)) {
+    if (this.#changes.allChanged(entry.changeCount) || !isFresh(this.#options.clock, this.#asOf(entry))) {
       return this.#again(wanted, isRetry);
     }
     return this.#kept.has(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
@@ -202,11 +202,9 @@ export class RecordCache<R> implements Copy {
   #stale(id: string): Loaded<R> | undefined {
     const { staleOkMs } = this.#options;
     const entry = staleOkMs === 0 ? undefined : this.#kept.peekRecord(id);
-    return entry !== undefined && this.#isWithin(entry, FRESH_MS + staleOkMs) ? this.#serve(entry, "cache") : undefined;
-  }
-
-  #isWithin(entry: Entry<R>, ageMs: number): boolean {
-    return this.#options.clock.monotonicMs() - this.#asOf(entry) < ageMs;
+    if (entry === undefined) return undefined;
+    const ageMs = this.#options.clock.elapsedMs() - this.#asOf(entry);
+    return ageMs < FRESH_MS + staleOkMs ? this.#serve(entry, "cache") : undefined;
   }
 
   #asOf(entry: Entry<R>): number {

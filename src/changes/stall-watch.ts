@@ -1,4 +1,4 @@
-import type { Clock, Timers } from "../lib/clock.ts";
+import type { AgeClock, Timers } from "../lib/clock.ts";
 
 const BEAT_MS = 25;
 /**
@@ -9,22 +9,23 @@ const STALL_MS = 100;
 
 /**
  * Whether this process stood still while something was waited for: then a timeout may have run out before an answer
- * could be read. Measured by a timer that comes late, and runs only while there is something to watch.
+ * could be read. Measured by a timer that comes late, and runs only while there is something to watch. A suspension of
+ * the machine is a stall too: connections may be gone.
  */
 export class StallWatch {
-  readonly #clock: Clock;
+  readonly #clock: AgeClock;
   readonly #timers: Timers;
   #watched = 0;
   #seenAtMs = 0;
   #stalledUntilMs = Number.NEGATIVE_INFINITY;
   #cancelBeat: () => void = () => {};
 
-  constructor(clock: Clock, timers: Timers) {
+  constructor(clock: AgeClock, timers: Timers) {
     this.#clock = clock;
     this.#timers = timers;
   }
 
-  /** Something is waited for from now on; `end` must follow. @returns the monotonic time of now */
+  /** Something is waited for from now on; `end` must follow. @returns `elapsedMs` of now */
   begin(): number {
     if (this.#watched++ === 0) this.#beat();
     else this.#look();
@@ -42,13 +43,13 @@ export class StallWatch {
   }
 
   #look(): void {
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#clock.elapsedMs();
     if (nowMs - this.#seenAtMs > BEAT_MS + STALL_MS) this.#stalledUntilMs = nowMs;
     this.#seenAtMs = nowMs;
   }
 
   #beat(): void {
-    this.#seenAtMs = this.#clock.monotonicMs();
+    this.#seenAtMs = this.#clock.elapsedMs();
     this.#cancelBeat = this.#timers.after(BEAT_MS, () => {
       this.#look();
       this.#beat();

@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import type { ChangeKind } from "../changes/change.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Loaded, RecordCache } from "../changes/record-cache.ts";
-import type { Clock } from "../lib/clock.ts";
+import type { AgeClock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
@@ -97,7 +97,7 @@ export interface KeyRecordsDeps {
   readonly ring: KeyRing;
   readonly rehasher: Pick<SecretRehasher, "matched">;
   readonly tiers: Tiers;
-  readonly clock: Clock;
+  readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
   readonly log: Log;
 }
@@ -183,7 +183,7 @@ export class KeyRecords {
 
   async #read(keyIds: readonly string[]): Promise<readonly KeyWithSecrets[]> {
     const { store, clock, databaseClock } = this.#deps;
-    const sentAtMs = clock.monotonicMs();
+    const sentAtMs = clock.elapsedMs();
     const { keys, databaseMs } = await store.read(keyIds);
     databaseClock.observe(databaseMs, sentAtMs);
     return keys;

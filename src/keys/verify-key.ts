@@ -1,6 +1,6 @@
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Loaded } from "../changes/record-cache.ts";
-import type { Clock } from "../lib/clock.ts";
+import type { AgeClock } from "../lib/clock.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
 import { normalizeIp } from "../lib/ip.ts";
 import { textViolation } from "../lib/text.ts";
@@ -24,7 +24,7 @@ export interface VerifyKeyDeps {
   readonly limiter: Pick<Limiter, "decide" | "decideAll">;
   readonly usage: Pick<UsageRecorder, "used">;
   readonly format: KeyFormat;
-  readonly clock: Clock;
+  readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
 }
 
@@ -151,15 +151,15 @@ export function candidate(format: KeyFormat, input: VerifyKeyInput): ParsedKey |
 /** Everything about a verdict but the limits. */
 export function judge(deps: VerifyKeyDeps, input: VerifyKeyInput, loaded: Loaded<KeyRecord>): KeyVerdict {
   const { record } = loaded;
-  const nowMs = deps.databaseClock.nowMs();
+  const { clock, databaseClock } = deps;
   return {
-    verdict: record === undefined ? "invalid" : judgeKey(record, input, nowMs),
+    verdict: record === undefined ? "invalid" : databaseClock.judge((atMs) => judgeKey(record, input, atMs)),
     record,
     windows: NOT_LIMITED.windows,
     retryAfterMs: undefined,
     freshness: {
       source: loaded.source,
-      asOfMs: nowMs - (deps.clock.monotonicMs() - loaded.asOfMs),
+      asOfMs: databaseClock.nowMs() - (clock.elapsedMs() - loaded.asOfMs),
       maxStalenessMs: loaded.maxStalenessMs,
       position: loaded.position,
     },

@@ -24,7 +24,7 @@ interface Denial {
  * limit beside the full one, would be denied too, but when it would succeed is not known, and that is promised; so it
  * asks, and then is known as well. See ADR 17.
  *
- * Times are monotonic milliseconds of this process.
+ * Times are `elapsedMs` of the clock.
  */
 export class FullWindows {
   readonly #bySubject = new Lru<string, Denial[]>(MAX_SUBJECTS);
@@ -35,14 +35,18 @@ export class FullWindows {
     return this.#forgets;
   }
 
-  /** The denial of such a request as it reads now; undefined = the store must be asked. */
-  find(request: LimitRequest, nowMs: number): LimitDecision | undefined {
+  /**
+   * The denial of such a request as it reads now; undefined = the store must be asked.
+   * @param sinceMs denials of before are not believed
+   */
+  find(request: LimitRequest, nowMs: number, sinceMs: number): LimitDecision | undefined {
     const denials = this.#bySubject.peek(request.subject);
     if (denials === undefined) return undefined;
     const denial = denials.find((one) => isFor(one, request));
     if (denial === undefined) return undefined;
     const ageMs = nowMs - denial.atMs;
-    if (ageMs < BELIEVED_MS && ageMs < denial.decision.retryAfterMs) return aged(denial.decision, ageMs);
+    const isBelieved = ageMs < BELIEVED_MS && denial.atMs >= sinceMs;
+    if (isBelieved && ageMs < denial.decision.retryAfterMs) return aged(denial.decision, ageMs);
     this.#drop(request.subject, denials, denial);
     return undefined;
   }

@@ -1,4 +1,4 @@
-import { type Clock, systemTimers, type Timers } from "../lib/clock.ts";
+import { type AgeClock, systemTimers, type Timers } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { FullWindows } from "./full-windows.ts";
@@ -10,7 +10,7 @@ import { StorePart, type Undecided, unlessSilent } from "./store-part.ts";
 export interface SharedLimiterDeps {
   /** Where all processes count together. */
   readonly store: LimitStore;
-  readonly clock: Clock;
+  readonly clock: AgeClock;
   /** The system's, but where a simulation has its own time. */
   readonly timers?: Timers;
   readonly log: Log;
@@ -49,7 +49,9 @@ export class SharedLimiter implements Limiter {
     const limits = limitsWithFigures(request);
     if (limits.length === 0) return NOT_LIMITED;
     const judged = limits.length === request.limits.length ? request : { ...request, limits };
-    return this.#full.find(judged, this.#deps.clock.monotonicMs()) ?? this.#ask(judged);
+    const { clock } = this.#deps;
+    // In this order: what was denied before this machine was suspended is asked for again.
+    return this.#full.find(judged, clock.elapsedMs(), clock.skippedAtMs) ?? this.#ask(judged);
   }
 
   async #ask(judged: LimitRequest): Promise<LimitDecision> {
@@ -57,7 +59,7 @@ export class SharedLimiter implements Limiter {
     const { generation } = this.#full;
     const answer = part.isOutOfReach ? "not counted" : await this.#askStore(part, judged);
     if (typeof answer === "string") return this.#share.decide(judged, answer === "not counted");
-    this.#full.remember(judged, answer, this.#deps.clock.monotonicMs(), generation);
+    this.#full.remember(judged, answer, this.#deps.clock.elapsedMs(), generation);
     return answer;
   }
 

@@ -15,7 +15,7 @@ export class SqlStateAlarm {
   readonly #clock: Clock;
   readonly #told = new Map<string, { atMs: number; untold: number }>();
 
-  constructor(log: Log | undefined, clock = systemClock) {
+  constructor(log: Log | undefined, clock: Clock = systemClock) {
     this.#log = log;
     this.#clock = clock;
   }

@@ -83,14 +83,13 @@ export class CallerResolver {
   /** State and expiry at every call; what else a record says, once. */
   #judge(known: Known, record: KeyRecord | undefined, head: CallHead): Caller {
     const { databaseClock, used, refused } = this.#deps;
-    const nowMs = databaseClock.nowMs();
     if (record === undefined) throw unusable();
-    const fault = credentialFault(record, nowMs);
+    const fault = databaseClock.judge((nowMs) => credentialFault(record, nowMs));
     if (fault !== undefined) {
       refused(record.key.id, fault, head);
       throw unusable();
     }
-    used(record.key.id, nowMs);
+    used(record.key.id, databaseClock.nowMs());
     if (known.record !== record) {
       known.caller = { kind: "service", credentialId: record.key.id, scopes: credentialScopes(record.key) };
       known.record = record;

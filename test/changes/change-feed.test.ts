@@ -5,6 +5,7 @@ import { ChangeFeed, type ChangeFeedDeps, type FeedStep } from "../../src/change
 import type { Poll } from "../../src/changes/change-store.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
+import { SkippingClock } from "../../src/lib/clock.ts";
 import { VirtualTime } from "../simulation/virtual-time.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
@@ -24,7 +25,7 @@ const CHANGE = { kind: "KEY", subjectId: "key_a", changedAtMs: 0, position: 10n 
 /** A feed on a database that answers each poll at once with what the test says, in virtual time. */
 async function startFeed() {
   const time = new VirtualTime();
-  const clock = { nowMs: () => time.nowMs, monotonicMs: () => time.nowMs };
+  const clock = new SkippingClock({ nowMs: () => time.nowMs, monotonicMs: () => time.nowMs });
   const log = recordingLog();
   const bus = new ChangeBus();
   const heard: (Change | "everything")[] = [];

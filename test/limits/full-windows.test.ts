@@ -4,6 +4,8 @@ import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
 
 const REQUEST: LimitRequest = { subject: "s", cost: 1, limits: [{ name: "", perMinute: 10, perDay: undefined }] };
 
+const NEVER = Number.NEGATIVE_INFINITY;
+
 function denial(retryAfterMs: number): LimitDecision {
   return { allowed: false, windows: [], retryAfterMs, degraded: false };
 }
@@ -16,15 +18,24 @@ describe("a denial that is told twice, by answers that were on their way for dif
     const windows = new FullWindows();
     windows.remember(REQUEST, denial(first), 0, windows.generation);
     windows.remember(REQUEST, denial(second), 0, windows.generation);
-    expect(windows.find(REQUEST, 999)).toMatchObject({ retryAfterMs: 1 });
-    expect(windows.find(REQUEST, 1000)).toBeUndefined();
+    expect(windows.find(REQUEST, 999, NEVER)).toMatchObject({ retryAfterMs: 1 });
+    expect(windows.find(REQUEST, 1000, NEVER)).toBeUndefined();
   });
 
   it("ends as the second one says, if the first is over", () => {
     const windows = new FullWindows();
     windows.remember(REQUEST, denial(1000), 0, windows.generation);
     windows.remember(REQUEST, denial(500), 1000, windows.generation);
-    expect(windows.find(REQUEST, 1499)).toMatchObject({ retryAfterMs: 1 });
+    expect(windows.find(REQUEST, 1499, NEVER)).toMatchObject({ retryAfterMs: 1 });
+  });
+});
+
+describe("a denial of before a suspension of the machine", () => {
+  it("is asked for again, and one of after it is believed", () => {
+    const windows = new FullWindows();
+    windows.remember(REQUEST, denial(1000), 100, windows.generation);
+    expect(windows.find(REQUEST, 150, 100)).toMatchObject({ retryAfterMs: 950 });
+    expect(windows.find(REQUEST, 150, 101)).toBeUndefined();
   });
 });
 
@@ -34,8 +45,8 @@ describe("a denial that was asked for before its subject was reset", () => {
     const { generation } = windows;
     windows.forget("s");
     windows.remember(REQUEST, denial(1000), 0, generation);
-    expect(windows.find(REQUEST, 0)).toBeUndefined();
+    expect(windows.find(REQUEST, 0, NEVER)).toBeUndefined();
     windows.remember(REQUEST, denial(1000), 0, windows.generation);
-    expect(windows.find(REQUEST, 0)).toMatchObject({ allowed: false });
+    expect(windows.find(REQUEST, 0, NEVER)).toMatchObject({ allowed: false });
   });
 });

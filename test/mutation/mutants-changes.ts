@@ -7,12 +7,6 @@ export const CHANGES_MUTANTS = [
     ["test/changes/record-cache.test.ts", "test/changes/record-cache-outages.test.ts"],
     [
       {
-        name: "records believed for a minute",
-        search: "export const FRESH_MS = 5000;",
-        replacement: "export const FRESH_MS = 60_000;",
-        why: "without the feed a revoked key works for a minute",
-      },
-      {
         name: "tried again for as long as it fails",
         search: "return this.#again(wanted, true);",
         replacement: "return this.#again(wanted, isRetry);",
@@ -29,6 +23,42 @@ export const CHANGES_MUTANTS = [
         search: "return () => (mayRead ??= this.#ownTurn());",
         replacement: "return this.#ownTurn;",
         why: "the first batch after an outage has one verdict, and UNAVAILABLE for all other keys",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/freshness.ts",
+    ["test/changes/record-cache.test.ts", "test/changes/suspension.test.ts"],
+    [
+      {
+        name: "records believed for a minute",
+        search: "export const FRESH_MS = 5000;",
+        replacement: "export const FRESH_MS = 60_000;",
+        why: "without the feed a revoked key works for a minute",
+      },
+      {
+        name: "records of before a short suspension believed",
+        search: " && asOfMs >= clock.skippedAtMs",
+        replacement: "",
+        why: "a key that expired meanwhile is judged by a time that stood still",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/lib/clock.ts",
+    ["test/lib/clock.test.ts"],
+    [
+      {
+        name: "suspensions not noticed",
+        search: "this.#skippedMs += aheadMs - this.#leastAheadMs;",
+        replacement: "",
+        why: "every copy of before a suspension counts as fresh until the first poll",
+      },
+      {
+        name: "short suspensions never add up",
+        search: "if (aheadMs < this.#leastAheadMs) {",
+        replacement: "if (aheadMs < this.#leastAheadMs + MAX_UNNOTICED_MS) {",
+        why: "a machine that is suspended for half a second again and again believes what is minutes old",
       },
     ],
   ),
@@ -82,8 +112,20 @@ export const CHANGES_MUTANTS = [
   ),
   ...mutantsOf(
     "src/changes/database-clock.ts",
-    ["test/changes/database-clock.test.ts"],
+    ["test/changes/database-clock.test.ts", "test/changes/suspension.test.ts"],
     [
+      {
+        name: "an answer of before a suspension ends the doubt",
+        search: "if (sentAtMs >= skippedAtMs) this.#knownSkippedMs",
+        replacement: "this.#knownSkippedMs",
+        why: "what was asked before says nothing of the time that passed since: an expired key is VALID",
+      },
+      {
+        name: "no doubt after a suspension",
+        search: "if (this.doubtMs > 0 &&",
+        replacement: "if (this.doubtMs < 0 &&",
+        why: "a key that expired meanwhile is served stale as VALID",
+      },
       {
         name: "the database's clock runs ahead",
         search: "Math.min(Math.max(this.#offsetMs ?? leastMs, leastMs), mostMs)",

@@ -56,8 +56,8 @@ export const RPC_MUTANTS = [
   ...mutantsOf("src/rpc/caller.ts", CALLER, [
     {
       name: "credentials judged once a connection",
-      search: "const fault = credentialFault(record, nowMs);",
-      replacement: "const fault = known.record === undefined ? credentialFault(record, nowMs) : undefined;",
+      search: "const fault = databaseClock.judge(",
+      replacement: "const fault = known.record !== undefined ? undefined : databaseClock.judge(",
       why: "who was revoked stays as long as the connection",
     },
     {

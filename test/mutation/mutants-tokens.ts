@@ -259,10 +259,10 @@ export const TOKENS_MUTANTS = [
         why: "tokens of a revoked key are good as long as the feed proves the copy fresh",
       },
       {
-        name: "signing keys believed for a minute",
-        search: "const MAX_AGE_MS = 5_000;",
-        replacement: "const MAX_AGE_MS = 60_000;",
-        why: "without the feed a revoked key is good for a minute",
+        name: "signing keys believed for ever",
+        search: "return isFresh(this.#options.clock, Math.max(copy.readAtMs, this.#options.feed.freshAtMs));",
+        replacement: "return copy.readAtMs > this.#options.feed.freshAtMs;",
+        why: "without the feed a revoked key is good for as long as the process lives",
       },
       {
         name: "a read for each made-up key id",

@@ -83,6 +83,13 @@ export const MUTANTS: readonly Mutant[] = [
     why: "what another statement read before a crash names a snapshot of after it, which counts as the same history",
   },
   {
+    name: "a suspension not noticed",
+    file: "src/lib/clock.ts",
+    search: "this.#skippedMs += aheadMs - this.#leastAheadMs;",
+    replacement: "",
+    why: "the monotonic clock stood still: every copy counts as fresh until the first poll",
+  },
+  {
     name: "a sequence number as cursor",
     file: STATEMENT,
     search: "rows.filter((row) => !sees(before, row.xactId))",
@@ -120,8 +127,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a denial remembered for too long",
     file: "src/limits/full-windows.ts",
-    search: "ageMs < BELIEVED_MS && ageMs < denial.decision.retryAfterMs",
-    replacement: "ageMs < BELIEVED_MS",
+    search: "isBelieved && ageMs < denial.decision.retryAfterMs",
+    replacement: "isBelieved",
     why: "who comes back when he was told to is denied",
   },
 ];

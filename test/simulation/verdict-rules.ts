@@ -1,4 +1,5 @@
 import type { KeyRecord } from "../../src/keys/key-records.ts";
+import { MAX_UNNOTICED_MS } from "../../src/lib/clock.ts";
 import type { Cluster } from "./cluster.ts";
 import { nameOf, ownerVersion, type SampleKey } from "./sample-keys.ts";
 import type { Answer, ServiceProcess } from "./service-process.ts";
@@ -75,7 +76,7 @@ export class VerdictRules {
   #ageFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { answeredAtMs, verdict } = answer;
     const isAway = process.link.readableForMs() < RECOVERY_MS;
-    const boundMs = FRESH_MS + (isAway ? process.staleOkMs : 0) + answer.stoodStillMs;
+    const boundMs = FRESH_MS + (isAway ? process.staleOkMs : 0) + answer.stoodStillMs + unnoticedMs(process);
     const { subjectId, era } = basis.reduce((a, b) => (a.era.untilMs < b.era.untilMs ? a : b));
     const lateMs = answeredAtMs - era.untilMs;
     if (lateMs <= boundMs) return undefined;
@@ -87,7 +88,7 @@ export class VerdictRules {
     const freshness = answer.verdict!.freshness!;
     const asOfMs = process.machine.trueMs(answer.loaded!.asOfMs);
     // A batch answers when its last key does.
-    const overdueMs = answer.startedAtMs - asOfMs - freshness.maxStalenessMs;
+    const overdueMs = answer.startedAtMs - asOfMs - freshness.maxStalenessMs - unnoticedMs(process);
     if (overdueMs > ROUNDING_MS) return `as of ${overdueMs.toFixed(1)} ms before what max_staleness allows`;
     for (const { subjectId, era } of basis) {
       const newerMs = asOfMs - era.untilMs;
@@ -125,6 +126,8 @@ export class VerdictRules {
     if (isReadable) return "unavailable, though the database answers";
     const kept = this.#kept.get(process)?.get(sample.keyId);
     if (kept === undefined || !this.#isStillKept(process, sample, kept)) return undefined;
+    // For all that it knows the machine was suspended for as long as its own clock was set forward.
+    if (process.machine.noticedAtMs >= kept.servedAtMs) return undefined;
     const ageMs = answeredAtMs - kept.asOfMs;
     const isYoung = ageMs < Math.min(SURVIVES_MS, process.staleOkMs);
     return isYoung ? `unavailable ${ageMs.toFixed(1)} ms after it verified` : undefined;
@@ -158,6 +161,11 @@ export class VerdictRules {
     const older = basis.find(isOlder);
     return older && `${nameOf(older.subjectId)} is older than what this process had acknowledged`;
   }
+}
+
+/** A suspension of up to a second shows in no clock of the machine. */
+function unnoticedMs({ machine }: ServiceProcess): number {
+  return machine.wasSuspended ? MAX_UNNOTICED_MS : 0;
 }
 
 /** The verdict is what the record says: a good key is never refused, a bad one never accepted. */

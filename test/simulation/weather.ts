@@ -32,6 +32,7 @@ export class Weather {
       () => this.#slowDown(),
       () => this.#stall(),
       () => this.#stall(),
+      () => this.#suspend(),
       () => this.#failOver(),
       () => this.#crash(),
       () => this.#crash(),
@@ -105,6 +106,12 @@ export class Weather {
     this.#random
       .pick(this.#processes)
       .machine.stall(this.#random.pick([300, 2000, 7000, 12_000]) * this.#random.next());
+  }
+
+  #suspend(): void {
+    this.#random
+      .pick(this.#processes)
+      .machine.suspend(this.#random.pick([800, 4000, 15_000, 100_000]) * this.#random.next());
   }
 
   /** The standby is behind by a little, or others have used ids that it never heard of. */

@@ -13,6 +13,16 @@ export interface SeenError {
   readonly hasRetryInfo: boolean;
 }
 
+/** What a function throws. @throws Error if it throws nothing */
+export function errorThrownBy(run: () => unknown): unknown {
+  try {
+    run();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("nothing was thrown");
+}
+
 /** The error that a call ends with. @throws Error if it succeeds, or breaks what holds for every error */
 export async function errorOf(call: Promise<unknown>): Promise<SeenError> {
   const error = await call.then(

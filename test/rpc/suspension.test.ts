@@ -1,0 +1,55 @@
+/** The first calls after the machine was suspended, before any poll: nothing that ended meanwhile is good still. */
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { errorOf } from "../support/errors.ts";
+import { startTestService, type TestService } from "../support/service.ts";
+
+const HOUR_MS = 3_600_000;
+
+let service: TestService;
+beforeAll(async () => {
+  service = await startTestService();
+});
+afterAll(() => service?.[Symbol.asyncDispose]());
+
+const inHours = (hours: number) => timestampFromMs(service.clock.nowMs() + hours * HOUR_MS);
+
+it("a key that expired is EXPIRED, one that did not is VALID and read again", async () => {
+  const verifier = service.client(KeyService, await service.newCredential("verify"));
+  const short = await service.newKey({ name: "short", expireTime: inHours(1) });
+  const long = await service.newKey({ name: "long", expireTime: inHours(9) });
+  const ask = ({ apiKey }: { apiKey: string }) => verifier.verifyKey({ apiKey, cost: 0 });
+  for (const key of [short, long]) expect(await ask(key)).toMatchObject({ verdict: Verdict.VALID });
+  service.clock.suspend(2 * HOUR_MS);
+  expect(await ask(short)).toMatchObject({ verdict: Verdict.EXPIRED });
+  expect(await ask(long)).toMatchObject({ verdict: Verdict.VALID });
+});
+
+it("an access token and a service credential that expired are UNAUTHENTICATED", async () => {
+  const admin = service.client(AdminService, service.admin);
+  const issued = await admin.issueServiceCredential({ name: "short", scopes: ["verify"], expireTime: inHours(1) });
+  const verifier = service.client(KeyService, issued.secret);
+  const person = await service.newPerson();
+  const user = service.client(AuthService, person.tokens.accessToken);
+  const check = () =>
+    verifier.checkRateLimit({ subject: { case: "name", value: "somebody" }, limits: [{ name: "n", perMinute: 9 }] });
+  await Promise.all([check(), user.getCurrentUser({})]);
+  service.clock.suspend(2 * HOUR_MS);
+  const errors = [check(), user.getCurrentUser({})].map((call) => errorOf(call));
+  for (const error of await Promise.all(errors)) expect(error).toMatchObject({ code: Code.Unauthenticated });
+});
+
+it("nothing ends because this host's clock alone was set forward", async () => {
+  const verifier = service.client(KeyService, await service.newCredential("verify"));
+  const key = await service.newKey({ name: "short", expireTime: inHours(1) });
+  const ask = () => verifier.verifyKey({ apiKey: key.apiKey, cost: 0 });
+  expect(await ask()).toMatchObject({ verdict: Verdict.VALID });
+  service.clock.jump(2 * HOUR_MS);
+  expect(await ask()).toMatchObject({ verdict: Verdict.VALID });
+  await expect.poll(async () => (await ask()).freshness?.source).toBe(Freshness_Source.CACHE);
+  expect(await ask()).toMatchObject({ verdict: Verdict.VALID });
+});
