@@ -70,7 +70,7 @@ export async function masterKeyReport(config: Config): Promise<readonly MasterKe
 
 /** As masterKeyReport, of a database that is open. */
 export async function reportOf(database: Database, ring: KeyRing): Promise<readonly MasterKeyVersion[]> {
-  const [schema] = await database.run("select to_regclass('key_secrets_by_pepper') is not null as is_there", []);
+  const [schema] = await database.read("select to_regclass('key_secrets_by_pepper') is not null as is_there", []);
   if (!schema?.is_there)
     throw new Error("this database lacks the schema of this version; start the service once first");
   const checks = await readMasterKeyChecks(database, ring);

@@ -77,6 +77,8 @@ const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] = [
   { word: /^(Date\.now|performance\.now|process\.hrtime|new Date\(\))$/, home: /^src\/lib\/clock\.ts$/ },
   { word: /^new ConnectError\(/, home: /^src\/rpc\/errors\.ts$/ },
   { word: /^(Math\.random|console\.\w+)$/, home: /^$/ },
+  // The doors to the database: what goes past them proves no server (docs/adr/0026).
+  { word: /^(?!cluster\.).*\.(fork|getConnection|getNativeClient|getKysely)$/, home: /^src\/postgres\/database\.ts$/ },
 ];
 
 const NO_NAMES = /^(utils?|helpers?|common|managers?|impl|types|dto|index)$/;
@@ -259,6 +261,8 @@ describe("each rule can fail:", () => {
     ["words", "src/rpc/a.ts", 'throw new ConnectError("no");'],
     ["words", "src/lib/random.ts", "const a = Math.random();"],
     ["words", "src/cli/a.ts", 'console.error("no");'],
+    ["words", "src/postgres/a-store.ts", 'await orm.em.fork().execute("select 1");'],
+    ["words", "src/postgres/a-store.ts", "const kysely = em.getKysely();"],
     ["names", "src/keys/utils.ts", ""],
     ["names", "src/keys/cache-manager.ts", ""],
     ["names", "src/keys/types/key.ts", ""],

@@ -10,7 +10,9 @@ export interface PollConnection {
   /** SQL for the database's time. */
   readonly now: string;
   readonly parameter: "?" | "$1";
-  run(sql: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
+  read(sql: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
+  /** @returns how many rows it wrote */
+  write(sql: string): Promise<number>;
 }
 
 /**
@@ -26,7 +28,7 @@ export async function pollAsFeed(
 ): Promise<Poll> {
   let row = await pollOnce(connection, since);
   if (row.incarnation === null) {
-    await beginIncarnation((sql) => connection.run(sql, []));
+    await beginIncarnation((sql) => connection.write(sql));
     row = await pollOnce(connection, since);
   }
   if (row.incarnation === null) throw away("the database's history has no incarnation yet", "LK002");
@@ -46,15 +48,23 @@ export async function pollForClient(database: Database, since: string | undefine
   return toPoll(row);
 }
 
-/** The pool of the database as a connection for polls. */
-export function connectionOf(database: Database): PollConnection {
-  return { now: database.now, parameter: "?", run: (sql, parameters) => database.run(sql, parameters) };
+/** A poll of the feed on the embedded database, which has one connection for all. */
+export function pollEmbedded(database: Database, since: string | undefined): Promise<Poll> {
+  const write = (sql: string) => database.write(sql, []);
+  return pollAsFeed({ ...connectionOf(database), write }, database.history, since);
 }
 
-async function pollOnce({ now, parameter, run }: PollConnection, since: string | undefined): Promise<Row> {
+function connectionOf(database: Database): Omit<PollConnection, "write"> {
+  return { now: database.now, parameter: "?", read: (sql, parameters) => database.poll(sql, parameters) };
+}
+
+async function pollOnce(
+  { now, parameter, read }: Omit<PollConnection, "write">,
+  since: string | undefined,
+): Promise<Row> {
   const sql = pollSql(now, parameter);
   const count = parameter === "?" ? sql.split("?").length - 1 : 1;
-  const rows = await run(sql, new Array<string | null>(count).fill(since ?? null));
+  const rows = await read(sql, new Array<string | null>(count).fill(since ?? null));
   refuseStandby(rows);
   return rows[0]!;
 }

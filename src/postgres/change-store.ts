@@ -2,7 +2,7 @@ import pg from "pg";
 import type { CommittedChange } from "../changes/change.ts";
 import type { ChangeStore, Poll } from "../changes/change-store.ts";
 import { atMost } from "../lib/at-most.ts";
-import { connectionOf, pollAsFeed, pollForClient } from "./change-polls.ts";
+import { pollAsFeed, pollEmbedded, pollForClient } from "./change-polls.ts";
 import { toDomainError } from "./conflicts.ts";
 import { type Database, ms, type Row } from "./database.ts";
 import { PORTION } from "./portions.ts";
@@ -24,7 +24,7 @@ export class EmbeddedChangeStore implements ChangeStore {
   }
 
   poll(since: string | undefined): Promise<Poll> {
-    return pollAsFeed(connectionOf(this.#database), this.#database.history, since);
+    return pollEmbedded(this.#database, since);
   }
 
   catchUp(since: string | undefined): Promise<Poll> {
@@ -85,12 +85,14 @@ export class PostgresChangeStore implements ChangeStore {
     try {
       const client = await listening;
       const { now, history } = this.#database;
-      const run = async (sql: string, parameters: readonly unknown[]) => {
+      const run = (sql: string, parameters: readonly unknown[]) => {
         const answer = client.query<Row>(sql, [...parameters]);
         whenSilent(answer, POLL_TIMEOUT_MS, () => this.#drop(listening));
-        return (await answer).rows;
+        return answer;
       };
-      return await pollAsFeed({ now, parameter: "$1", run }, history, since);
+      const read = async (sql: string, parameters: readonly unknown[]) => (await run(sql, parameters)).rows;
+      const write = async (sql: string) => (await run(sql, [])).rowCount ?? 0;
+      return await pollAsFeed({ now, parameter: "$1", read, write }, history, since);
     } catch (error) {
       this.#drop(listening);
       throw toDomainError(error);
@@ -238,7 +240,7 @@ async function endedSessions(
     after === undefined
       ? [`ended_at > ${database.now} - ?::float8 * interval '1 millisecond'`, [withinMs]]
       : ["(ended_at, id) > (?::timestamptz, ?)", [new Date(after.changedAtMs).toISOString(), after.subjectId]];
-  const rows = await database.run(
+  const rows = await database.read(
     `select id, ${ms("ended_at")} as ended_ms from sessions where ${behind} order by ended_at, id limit ?::int`,
     [...parameters, limit],
   );
@@ -251,17 +253,15 @@ async function endedSessions(
 }
 
 async function prune(database: Database, olderThanMs: number): Promise<boolean> {
-  const [row] = await database.run(
-    `with gone as (
-       delete from changes where id in (
-         select id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
-         order by changed_at limit ${PORTION} for update skip locked
-       ) returning xact_id
+  const deleted = await database.write(
+    `with old as (
+       select id, xact_id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
+       order by changed_at limit ${PORTION} for update skip locked
      ), moved as (
-       update change_horizon set pruned = greatest(pruned, (select xact_id from gone order by xact_id desc limit 1))
+       update change_horizon set pruned = greatest(pruned, (select xact_id from old order by xact_id desc limit 1))
      )
-     select count(*)::int as deleted from gone`,
+     delete from changes c using old where c.id = old.id`,
     [olderThanMs],
   );
-  return row!.deleted === PORTION;
+  return deleted === PORTION;
 }

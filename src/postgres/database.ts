@@ -19,9 +19,13 @@ import {
   READ_CONNECTIONS,
   readOptions,
 } from "./orm-options.ts";
-import { away, FollowedHistory, isOtherHistory, onPrimary, PROOF, type ProofRow, refuseStandby } from "./primary.ts";
+import { away, FollowedHistory, isOtherHistory, onPrimary, onPrimaryInOrder, refuseStandby } from "./primary.ts";
+import { ms, msOf, type Row } from "./row.ts";
 import { whenSilent } from "./silent-connections.ts";
-import { CHANGES_CHANNEL, type Transaction, transactionOn } from "./transaction.ts";
+import { beginTransaction, CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
+
+export { bytesOf, ms, msOf, type Row } from "./row.ts";
+export type { Transaction } from "./transaction.ts";
 
 export type DatabaseTarget =
   | PostgresTarget
@@ -40,9 +44,6 @@ export interface DatabaseOptions {
 interface Listenable {
   listen(channel: string, onSignal: () => void): Promise<() => Promise<void>>;
 }
-
-/** A row of a plain read. Times are selected as milliseconds (see `ms`), so that both drivers give the same types. */
-export type Row = Record<string, unknown>;
 
 /** What a hot read found, and when by the database's clock. */
 export interface HotRead {
@@ -132,8 +133,8 @@ export class Database {
   }
 
   /**
-   * The same database as one call sees it: once the signal has aborted, `transact` and `run` start no further statement
-   * and don't COMMIT, but reject with its reason.
+   * The same database as one call sees it: once the signal has aborted, `transact`, `read` and `write` start no further
+   * statement and don't COMMIT, but reject with its reason.
    */
   within(signal: AbortSignal): Database {
     return new Database(this.#connections, this.#options, this.#unlock, signal);
@@ -170,7 +171,9 @@ export class Database {
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     try {
-      const found = await this.inTime(this.#readProven(onPrimary(sql, ms(this.now)), parameters), READ_ANSWER_MS);
+      const { reads, history } = this.#connections;
+      const ask = () => this.#execute(reads, onPrimary(sql, ms(this.now)), parameters);
+      const found = await this.inTime(history.proven(READ_CONNECTIONS, ask), READ_ANSWER_MS);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
       if (error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE") throw error;
@@ -192,8 +195,39 @@ export class Database {
     return promise;
   }
 
-  /** One statement, with the time that management may take; it may write. */
-  async run(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+  /**
+   * One SELECT with the time that management may take. Its rows come in its order, and they are the primary's: see ADR 26.
+   * They have the columns of the proof beside their own. `?` marks parameters.
+   *
+   * @throws DATABASE_UNAVAILABLE, also where a standby answers
+   */
+  async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    this.#signal?.throwIfAborted();
+    const { orm, history } = this.#connections;
+    const ask = () => this.#execute(orm, onPrimaryInOrder(sql, ms(this.now)), parameters);
+    const found = await history.proven(this.#mostConnections, ask);
+    return found.filter((row) => row.is_row);
+  }
+
+  /**
+   * One INSERT, UPDATE or DELETE outside of a transaction. A standby refuses it by itself, also where it has no row to
+   * change. It answers with a count and nothing else, so that nothing can be read by it.
+   *
+   * @returns how many rows it wrote
+   * @throws DATABASE_UNAVAILABLE, also where a standby answers
+   */
+  async write(sql: string, parameters: readonly unknown[]): Promise<number> {
+    this.#signal?.throwIfAborted();
+    try {
+      const em = this.#connections.orm.em.fork() as SqlEntityManager;
+      return (await em.execute<{ affectedRows: number }>(sql, [...parameters], "run")).affectedRows;
+    } catch (error) {
+      throw toDomainError(error);
+    }
+  }
+
+  /** The statement of a poll: it says itself of which server and history it is, and who asks judges that. */
+  poll(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     this.#signal?.throwIfAborted();
     return this.#execute(this.#connections.orm, sql, parameters);
   }
@@ -238,52 +272,19 @@ export class Database {
     return this.target.kind === "embedded" ? 1 : this.target.poolSize;
   }
 
-  /** Connections to an abandoned server give way one by one, each at its first answer. */
-  async #readProven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
-    const { reads, history } = this.#connections;
-    for (let attempt = 1; ; attempt++) {
-      const found = await this.#execute(reads, sql, parameters);
-      try {
-        history.prove(found);
-        return found;
-      } catch (error) {
-        if (attempt > READ_CONNECTIONS || !isOtherHistory(error)) throw error;
-      }
-    }
-  }
-
   async #transactOnce<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     const { orm, history } = this.#connections;
     const root = orm.em.fork() as SqlEntityManager;
     const changes: Change[] = [];
-    let proof: ProofRow | undefined;
-    const result = await root.transactional(async (em) => {
+    const { result, proof } = await root.transactional(async (em) => {
       if (this.#signal !== undefined) endWith(this.#signal, em as SqlEntityManager);
-      const [first] = await em.execute<Row[]>(`select ${ms(this.now)} as now, ${PROOF}`);
-      history.prove([first!]);
-      proof = first;
-      return work(transactionOn(em as SqlEntityManager, this.now, first!.now as number, changes));
+      const begun = await beginTransaction(em as SqlEntityManager, this.now, history, changes);
+      return { result: await work(begun.transaction), proof: begun.proof };
     });
     if (changes.length > 0) this.#options.onChanges?.(changes);
-    history.proveStill(proof!);
+    history.proveStill(proof);
     return result;
   }
-}
-
-/** SQL that turns a timestamp into milliseconds since the epoch, the same type on both drivers. */
-export function ms(expression: string): string {
-  return `(extract(epoch from ${expression}) * 1000)::float8`;
-}
-
-/** A column of milliseconds from a Row; null is undefined. */
-export function msOf(value: unknown): number | undefined {
-  return value === null || value === undefined ? undefined : Math.round(value as number);
-}
-
-/** bytea is a Buffer on one driver and a Uint8Array on the other. */
-export function bytesOf(value: unknown): Buffer {
-  const bytes = value as Uint8Array;
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** @throws what the driver does, and DATABASE_UNAVAILABLE where a standby answers */

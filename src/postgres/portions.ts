@@ -16,12 +16,12 @@ export async function deleteOldest(
   column: string,
   keptMs: number,
 ): Promise<boolean> {
-  const deleted = await database.run(
+  const deleted = await database.write(
     `delete from ${table} where id in (
        select id from ${table} where ${column} < ${database.now} - ?::float8 * interval '1 millisecond'
        order by ${column} limit ${PORTION} for update skip locked
-     ) returning id`,
+     )`,
     [keptMs],
   );
-  return deleted.length === PORTION;
+  return deleted === PORTION;
 }

@@ -21,6 +21,11 @@ export function onPrimary(sql: string, nowMs: string): string {
     left join (select true as is_row, q.* from (${sql}) q) r on true`;
 }
 
+/** The same for a statement with an ORDER BY: its rows come in its order. */
+export function onPrimaryInOrder(sql: string, nowMs: string): string {
+  return `${onPrimary(`select row_number() over () as row_order, o.* from (${sql}) o`, nowMs)} order by r.row_order`;
+}
+
 /** A standby may be behind. Its first row says that it is one, with the SQLSTATE that its refusal to write would have. */
 export function refuseStandby([row]: readonly ProofRow[]): void {
   if (row!.in_recovery) throw standby();
@@ -74,6 +79,24 @@ export class FollowedHistory {
     if (!this.isOther(rows[0]!)) return;
     this.#onOther();
     throw away("the database answers from another history than the change feed follows", OTHER_HISTORY);
+  }
+
+  /**
+   * The answer of a statement with a proof. Connections to an abandoned server give way one by one, each at its first
+   * answer, so that there are at most as many attempts as connections.
+   *
+   * @throws DATABASE_UNAVAILABLE where the last of them is from another history too, or from a standby
+   */
+  async proven<R extends ProofRow>(connections: number, ask: () => Promise<R[]>): Promise<R[]> {
+    for (let attempt = 0; ; attempt++) {
+      const found = await ask();
+      try {
+        this.prove(found);
+        return found;
+      } catch (error) {
+        if (attempt === connections || !isOtherHistory(error)) throw error;
+      }
+    }
   }
 
   /**

@@ -2,6 +2,11 @@ import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
 import { newId } from "../lib/id.ts";
+import { type FollowedHistory, PROOF, type ProofRow } from "./primary.ts";
+import { ms, type Row } from "./row.ts";
+
+/** Signals on it say that a change was committed. */
+export const CHANGES_CHANNEL = "latchkey_changes";
 
 /** A transaction in progress. */
 export interface Transaction {
@@ -14,18 +19,30 @@ export interface Transaction {
   record(entry: AuditEntry): Promise<void>;
 }
 
-/** Signals on it say that a change was committed. */
-export const CHANGES_CHANNEL = "latchkey_changes";
-
 /**
+ * The first statement of a transaction, which proves the server.
+ *
  * @param now SQL for the database's time
- * @param nowMs the database's time at the beginning of the transaction
- * @param changes receives what the transaction changes
+ * @param changes is filled with what changes
+ * @throws DATABASE_UNAVAILABLE where a standby answers, or another history than the feed's
  */
-export function transactionOn(em: SqlEntityManager, now: string, nowMs: number, changes: Change[]): Transaction {
+export async function beginTransaction(
+  em: SqlEntityManager,
+  now: string,
+  history: FollowedHistory,
+  changes: Change[],
+): Promise<{ readonly transaction: Transaction; readonly proof: ProofRow }> {
+  const rows = await em.execute<Row[]>(`select ${ms(now)} as now, ${PROOF}`);
+  history.prove(rows);
+  const proof = rows[0]!;
+  return { transaction: transactionOn(em, new Date(Math.floor(proof.now as number)), now, changes), proof };
+}
+
+/** @param nowSql SQL for the database's time */
+function transactionOn(em: SqlEntityManager, now: Date, nowSql: string, changes: Change[]): Transaction {
   return {
     em,
-    now: new Date(Math.floor(nowMs)),
+    now,
     changed: async (kind, ...subjectIds) => {
       if (subjectIds.length === 0) return;
       await em.execute(
@@ -38,7 +55,7 @@ export function transactionOn(em: SqlEntityManager, now: string, nowMs: number, 
     record: async (entry) => {
       await em.execute(
         `insert into audit_events (id, happened_at, kind, actor_id, subject_id, client_ip, details)
-         values (?, ${now}, ?, ?, ?, ?, ?::jsonb)`,
+         values (?, ${nowSql}, ?, ?, ?, ?, ?::jsonb)`,
         [
           newId("evt"),
           ...[entry.kind, entry.actorId, entry.subjectId, entry.clientIp],

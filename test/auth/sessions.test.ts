@@ -225,7 +225,7 @@ describe(`sessions, on ${NEWEST}`, () => {
 
   it("a user who is not active is refused whatever his sessions say", async () => {
     const { user, tokens } = await registered(people);
-    await test.database.run("update users set state = 'disabled' where id = ?", [user.id]);
+    await test.database.write("update users set state = 'disabled' where id = ?", [user.id]);
     const other = authenticate(tokens.accessToken, elsewhere());
     expect(await refusalOf(other)).toMatchObject({ reason: "CREDENTIAL_INVALID" });
     const used = refresh(people, { refreshToken: tokens.refreshToken, clientIp: "" });

@@ -22,7 +22,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
     ["42P01", "select * from nowhere"],
     ["40001", "select raise_fault('40001')"],
   ])("that fails by %s counts as a database that is away, and keeps why", async (code, sql) => {
-    await database.run(
+    await database.write(
       `create or replace function raise_fault(code text) returns int language plpgsql as $$
          begin raise exception 'x' using errcode = code; end $$`,
       [],

@@ -5,6 +5,7 @@ import { LIMITS_MUTANTS } from "./mutants-limits.ts";
 import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
 import { PEOPLE_ROWS_MUTANTS } from "./mutants-people-rows.ts";
 import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
+import { READS_MUTANTS } from "./mutants-reads.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
@@ -22,4 +23,5 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...CHANGES_MUTANTS,
   ...POSTGRES_MUTANTS,
   ...PEOPLE_ROWS_MUTANTS,
+  ...READS_MUTANTS,
 ];

@@ -6,6 +6,10 @@ export interface FaultProxy extends AsyncDisposable {
   readonly port: number;
   /** Resets all connections and refuses new ones. */
   cut(): Promise<void>;
+  /** Resets all connections, and leads new ones to another port, as a failover behind one name does. */
+  lead(port: number): void;
+  /** Leads new connections to another port; those that are open go on, as after a failover without fencing. */
+  leadNew(port: number): void;
   /** Accepts connections and passes nothing, not even their end. */
   hang(): void;
   /** Passes every byte `ms` later, in each direction. */
@@ -44,13 +48,14 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
   return withFreePort(async (port) => {
     let mode: Mode = { kind: "pass", delayMs: 0 };
     let accepted = 0;
+    let upstreamPort = targetPort;
     const sockets = new Set<Socket>();
     const pipes = new Set<Pipe>();
     let losing: Losing | undefined;
 
     const server = createServer({ allowHalfOpen: true }, (client) => {
       accepted++;
-      const upstream = connect({ port: targetPort, host: "127.0.0.1", allowHalfOpen: true });
+      const upstream = connect({ port: upstreamPort, host: "127.0.0.1", allowHalfOpen: true });
       let isLost = false;
       let sent = "";
       client.on("data", (chunk: Buffer) => {
@@ -77,9 +82,12 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
       mode = next;
       for (const each of pipes) each.pump();
     }
+    function reset(): void {
+      for (const socket of sockets) socket.resetAndDestroy();
+    }
     async function cut(): Promise<void> {
       const closed = close(server);
-      for (const socket of sockets) socket.resetAndDestroy();
+      reset();
       await closed;
     }
 
@@ -87,6 +95,13 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
     return {
       port,
       cut,
+      lead: (target) => {
+        upstreamPort = target;
+        reset();
+      },
+      leadNew: (target) => {
+        upstreamPort = target;
+      },
       hang: () => change({ kind: "hang" }),
       delay: (ms) => change({ kind: "pass", delayMs: ms }),
       loseAnswerTo: (...sent) =>

@@ -10,6 +10,7 @@ import {
   removeFolder,
   type ServerProcess,
   startProcess,
+  until,
   withFreePort,
 } from "./server-process.ts";
 
@@ -49,6 +50,34 @@ export async function startPostgres(): Promise<PostgresServer> {
   const folder = privateFolder("latchkey-postgres-");
   const password = randomBytes(12).toString("hex");
   await createCluster(folder, password, user);
+  return serve(folder, password, user);
+}
+
+/** A hot standby that follows `primary` by streaming. Everything that was committed before is in it. */
+export async function startStandby(primary: PostgresServer): Promise<PostgresServer> {
+  const user = serverUser();
+  const folder = privateFolder("latchkey-standby-");
+  if (user !== undefined) chownSync(folder, user.uid, user.gid);
+  const args = ["-D", join(folder, "data"), "-d", primary.url(), "-R", "-c", "fast", "--no-sync"];
+  await run(program("pg_basebackup") ?? "pg_basebackup", args, { cwd: folder, ...user });
+  return serve(folder, new URL(primary.url()).password, user);
+}
+
+/** Lets a standby receive changes, and show none of them from now on. */
+export async function pauseReplay(standby: PostgresServer): Promise<void> {
+  await standby.sql("select pg_wal_replay_pause()");
+  const isPaused = async () => (await standby.sql("select pg_get_wal_replay_pause_state()")) === "paused";
+  await until(isPaused, "the standby's replay is paused");
+}
+
+/** Starts the server again as a standby of no primary: it answers reads, and can be promoted. */
+export async function demote(postgres: PostgresServer): Promise<void> {
+  writeFileSync(join(await postgres.sql("show data_directory"), "standby.signal"), "");
+  await postgres.restart();
+}
+
+/** Runs the cluster in `folder` on a free port. */
+function serve(folder: string, password: string, user: ServerUser | undefined): Promise<PostgresServer> {
   return withFreePort(async (port) => {
     const url = (database = "postgres") => `postgres://${USER}:${password}@127.0.0.1:${port}/${database}`;
     const start = () => launch(folder, port, url(), user);
