@@ -4,8 +4,9 @@
  * Snapshots and positions name transactions by their ids. Two of them compare only within one history: crash recovery,
  * a failover or a restore may give ids again. `change_incarnation` holds a random id for as long as ids are given once.
  */
-import { PORTION } from "./portions.ts";
 
+/** Rows deleted by one statement, so that none is long. */
+const PORTION = 5000;
 /** Runs one statement. @returns how many rows it wrote */
 export type Write = (sql: string) => Promise<number>;
 
