@@ -3,7 +3,7 @@ import type { ChangeKind, CommittedChange } from "../changes/change.ts";
 import { MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
 import { type Database, ms, type Row } from "./database.ts";
 import { beginIncarnation, incarnationOf } from "./incarnation.ts";
-import { away, type FollowedHistory, refuseStandby } from "./primary.ts";
+import { type FollowedHistory, refuseStandby, unnamedHistory } from "./primary.ts";
 
 /** Where polls of the feed run: on a connection of their own, or on the only one. */
 export interface PollConnection {
@@ -31,7 +31,7 @@ export async function pollAsFeed(
     await beginIncarnation((sql) => connection.write(sql));
     row = await pollOnce(connection, since);
   }
-  if (row.incarnation === null) throw away("the database's history has no incarnation yet", "LK002");
+  if (row.incarnation === null) throw unnamedHistory();
   history.follow(row.incarnation as string);
   return toPoll(row);
 }
@@ -44,7 +44,7 @@ export async function pollAsFeed(
 export async function pollForClient(database: Database, since: string | undefined): Promise<Poll> {
   const row = await pollOnce(connectionOf(database), since);
   database.history.prove([row]);
-  if (row.incarnation === null) throw away("the database's history has no incarnation yet", "LK002");
+  if (row.incarnation === null) throw unnamedHistory();
   return toPoll(row);
 }
 
