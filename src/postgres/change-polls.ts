@@ -3,14 +3,16 @@ import type { ChangeKind, CommittedChange } from "../changes/change.ts";
 import { MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
 import { type Database, ms, type Row } from "./database.ts";
 import { beginIncarnation, incarnationOf } from "./incarnation.ts";
-import { away, type FollowedHistory, refuseStandby } from "./primary.ts";
+import { type FollowedHistory, refuseStandby, unnamedHistory } from "./primary.ts";
 
 /** Where polls of the feed run: on a connection of their own, or on the only one. */
 export interface PollConnection {
   /** SQL for the database's time. */
   readonly now: string;
   readonly parameter: "?" | "$1";
-  run(sql: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
+  read(sql: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
+  /** @returns how many rows it wrote */
+  write(sql: string): Promise<number>;
 }
 
 /**
@@ -26,10 +28,10 @@ export async function pollAsFeed(
 ): Promise<Poll> {
   let row = await pollOnce(connection, since);
   if (row.incarnation === null) {
-    await beginIncarnation((sql) => connection.run(sql, []));
+    await beginIncarnation((sql) => connection.write(sql));
     row = await pollOnce(connection, since);
   }
-  if (row.incarnation === null) throw away("the database's history has no incarnation yet", "LK002");
+  if (row.incarnation === null) throw unnamedHistory();
   history.follow(row.incarnation as string);
   return toPoll(row);
 }
@@ -42,19 +44,27 @@ export async function pollAsFeed(
 export async function pollForClient(database: Database, since: string | undefined): Promise<Poll> {
   const row = await pollOnce(connectionOf(database), since);
   database.history.prove([row]);
-  if (row.incarnation === null) throw away("the database's history has no incarnation yet", "LK002");
+  if (row.incarnation === null) throw unnamedHistory();
   return toPoll(row);
 }
 
-/** The pool of the database as a connection for polls. */
-export function connectionOf(database: Database): PollConnection {
-  return { now: database.now, parameter: "?", run: (sql, parameters) => database.unproven(sql, parameters) };
+/** A poll of the feed on the embedded database, which has one connection for all. */
+export function pollEmbedded(database: Database, since: string | undefined): Promise<Poll> {
+  const write = (sql: string) => database.write(sql, []);
+  return pollAsFeed({ ...connectionOf(database), write }, database.history, since);
 }
 
-async function pollOnce({ now, parameter, run }: PollConnection, since: string | undefined): Promise<Row> {
+function connectionOf(database: Database): Omit<PollConnection, "write"> {
+  return { now: database.now, parameter: "?", read: (sql, parameters) => database.unproven(sql, parameters) };
+}
+
+async function pollOnce(
+  { now, parameter, read }: Omit<PollConnection, "write">,
+  since: string | undefined,
+): Promise<Row> {
   const sql = pollSql(now, parameter);
   const count = parameter === "?" ? sql.split("?").length - 1 : 1;
-  const rows = await run(sql, new Array<string | null>(count).fill(since ?? null));
+  const rows = await read(sql, new Array<string | null>(count).fill(since ?? null));
   refuseStandby(rows);
   return rows[0]!;
 }

@@ -3,7 +3,7 @@ import type { ChangeStore, Poll } from "../changes/change-store.ts";
 import { atMost } from "../lib/at-most.ts";
 import type { DatabaseConnection } from "../lib/database-connection.ts";
 import type { Log } from "../lib/log.ts";
-import { connectionOf, pollAsFeed, pollForClient } from "./change-polls.ts";
+import { pollAsFeed, pollEmbedded, pollForClient } from "./change-polls.ts";
 import { destroy, PostgresClient } from "./connection.ts";
 import { type Database, ms, type Row } from "./database.ts";
 import { PORTION } from "./portions.ts";
@@ -26,7 +26,7 @@ export class EmbeddedChangeStore implements ChangeStore {
   }
 
   poll(since: string | undefined): Promise<Poll> {
-    return pollAsFeed(connectionOf(this.#database), this.#database.history, since);
+    return pollEmbedded(this.#database, since);
   }
 
   catchUp(since: string | undefined): Promise<Poll> {
@@ -92,12 +92,14 @@ export class PostgresChangeStore implements ChangeStore {
     try {
       const client = await listening;
       const { now, history } = this.#database;
-      const run = async (sql: string, parameters: readonly unknown[]) => {
+      const run = (sql: string, parameters: readonly unknown[]) => {
         const answer = client.query<Row>(sql, [...parameters]);
         whenSilent(answer, POLL_TIMEOUT_MS, () => this.#drop(listening));
-        return (await answer).rows;
+        return answer;
       };
-      return await pollAsFeed({ now, parameter: "$1", run }, history, since);
+      const read = async (sql: string, parameters: readonly unknown[]) => (await run(sql, parameters)).rows;
+      const write = async (sql: string) => (await run(sql, [])).rowCount ?? 0;
+      return await pollAsFeed({ now, parameter: "$1", read, write }, history, since);
     } catch (error) {
       this.#drop(listening);
       throw this.#database.failed(error);

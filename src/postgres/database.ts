@@ -1,4 +1,3 @@
-import type { MikroORM } from "@mikro-orm/core";
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { Change } from "../changes/change.ts";
 import { systemClock } from "../lib/clock.ts";
@@ -137,8 +136,9 @@ export class Database {
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     try {
-      const reading = this.#readProven(this.#pools.reads, onPrimary(sql, ms(this.now)), parameters);
-      const found = await this.inTime(reading, READ_ANSWER_MS);
+      const { reads } = this.#pools;
+      const ask = () => this.#execute(reads.em.fork() as SqlEntityManager, onPrimary(sql, ms(this.now)), parameters);
+      const found = await this.inTime(this.history.proven(READ_CONNECTIONS, ask), READ_ANSWER_MS);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
       if (error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE") throw error;
@@ -164,7 +164,8 @@ export class Database {
    */
   async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     this.#signal?.throwIfAborted();
-    const found = await this.#readProven(this.#pools.orm, onPrimaryInOrder(sql, ms(this.now)), parameters);
+    const ask = () => this.#execute(this.#managing(), onPrimaryInOrder(sql, ms(this.now)), parameters);
+    const found = await this.history.proven(this.#managingConnections, ask);
     return found.filter((row) => row.is_row);
   }
 
@@ -224,21 +225,6 @@ export class Database {
   /** For one statement of management: in the transaction that is joined, or by itself. */
   #managing(): SqlEntityManager {
     return this.#joined?.em ?? (this.#pools.orm.em.fork() as SqlEntityManager);
-  }
-
-  /** Connections to an abandoned server give way one by one, each at its first answer. */
-  async #readProven(orm: MikroORM, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
-    const most = orm === this.#pools.reads ? READ_CONNECTIONS : this.#managingConnections;
-    for (let attempt = 1; ; attempt++) {
-      const em = this.#joined?.em ?? (orm.em.fork() as SqlEntityManager);
-      const found = await this.#execute(em, sql, parameters);
-      try {
-        this.history.prove(found);
-        return found;
-      } catch (error) {
-        if (attempt > most || !isOtherHistory(error)) throw error;
-      }
-    }
   }
 
   async #transactOnce<T>(begin: Begin, work: (tx: Transaction) => Promise<T>): Promise<T> {

@@ -4,10 +4,11 @@
  * Snapshots and positions name transactions by their ids. Two of them compare only within one history: crash recovery,
  * a failover or a restore may give ids again. `change_incarnation` holds a random id for as long as ids are given once.
  */
-import { PORTION } from "./portions.ts";
 
-/** Runs one statement. */
-export type RunStatement = (sql: string) => Promise<readonly Readonly<Record<string, unknown>>[]>;
+/** Rows deleted by one statement, so that none is long. */
+const PORTION = 5000;
+/** Runs one statement. @returns how many rows it wrote */
+export type Write = (sql: string) => Promise<number>;
 
 const IS_OF_THIS_HISTORY = "path = pg_relation_filepath(tableoid) and server_start = pg_postmaster_start_time()";
 
@@ -32,12 +33,10 @@ const HAS_FOREIGN_ROWS = `((select xact_id from changes where ${FOREIGN} order b
   or exists (select from change_horizon where pruned >= pg_snapshot_xmax($now)))`;
 
 const OWN_SNAPSHOT = "pg_current_snapshot()";
-const DELETE_FOREIGN_ROWS = `with gone as (
-  delete from changes where id in (
-    select id from changes where ${FOREIGN.replace("$now", OWN_SNAPSHOT)} order by xact_id limit ${PORTION}
-    for update skip locked
-  ) returning id
-) select count(*)::int as deleted from gone`;
+const DELETE_FOREIGN_ROWS = `delete from changes where id in (
+  select id from changes where ${FOREIGN.replace("$now", OWN_SNAPSHOT)} order by xact_id limit ${PORTION}
+  for update skip locked
+)`;
 
 /**
  * One statement, of which each part sees what was committed when the part began. The lock lets one process at a time
@@ -61,10 +60,7 @@ end $$`;
  * Deletes what another history left in the log of changes, and writes a random id where none is valid. Several processes
  * may do so at once. Only the next poll may read the id: whatever was read before belongs to no incarnation.
  */
-export async function beginIncarnation(run: RunStatement): Promise<void> {
-  for (;;) {
-    const [row] = await run(DELETE_FOREIGN_ROWS);
-    if (row!.deleted !== PORTION) break;
-  }
-  await run(BEGIN);
+export async function beginIncarnation(write: Write): Promise<void> {
+  while ((await write(DELETE_FOREIGN_ROWS)) === PORTION);
+  await write(BEGIN);
 }

@@ -44,9 +44,18 @@ export function away(message: string, code: string): DomainError {
   });
 }
 
-/** Code of an answer from another history than the change feed's. No SQLSTATE of PostgreSQL has it. */
+/** Codes of ours, which no SQLSTATE of PostgreSQL has. An answer from another history than the feed's: nothing was done. */
 const OTHER_HISTORY = "LK001";
+/** The same after a COMMIT, so that nothing is tried again. */
+const HISTORY_CHANGED = "LK002";
+const NO_INCARNATION = "LK003";
 
+/** DATABASE_UNAVAILABLE for a history that the feed has not named yet. */
+export function unnamedHistory(): DomainError {
+  return away("the database's history has no incarnation yet", NO_INCARNATION);
+}
+
+/** Whether an attempt met another history at its first statement, so that another connection may be tried. */
 export function isOtherHistory(error: unknown): boolean {
   return error instanceof DomainError && (error.cause as { code?: unknown } | undefined)?.code === OTHER_HISTORY;
 }
@@ -82,12 +91,30 @@ export class FollowedHistory {
   }
 
   /**
+   * The answer of a statement with a proof. Connections to an abandoned server give way one by one, each at its first
+   * answer, so that there are at most as many attempts as connections.
+   *
+   * @throws DATABASE_UNAVAILABLE where the last of them is from another history too, or from a standby
+   */
+  async proven<R extends ProofRow>(connections: number, ask: () => Promise<R[]>): Promise<R[]> {
+    for (let attempt = 0; ; attempt++) {
+      const found = await ask();
+      try {
+        this.prove(found);
+        return found;
+      } catch (error) {
+        if (attempt === connections || !isOtherHistory(error)) throw error;
+      }
+    }
+  }
+
+  /**
    * For what was committed: the feed may have moved to another history meanwhile.
    * @throws DATABASE_UNAVAILABLE then
    */
   proveStill(row: ProofRow): void {
     if (row.incarnation !== null && this.isOther(row)) {
-      throw away("the database's history changed; whether the call took effect is unknown", OTHER_HISTORY);
+      throw away("the database's history changed; whether the call took effect is unknown", HISTORY_CHANGED);
     }
   }
 }

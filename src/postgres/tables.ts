@@ -4,7 +4,9 @@
  *
  *   database.ts     connections, the doors to them, the database's time
  *   transaction.ts  what a transaction can do
- *   primary.ts      the proof that an answer is the primary's
+ *   primary.ts      the proof that an answer is the primary's, and of the history that the change feed follows
+ *   incarnation.ts  which history transaction ids belong to
+ *   change-polls.ts the statement of a poll
  *   call-end.ts     a transaction ends with the call that it is for
  *   conflicts.ts    from a driver's error to what the rooms understand
  *   *-store.ts      one store each, implementing the interface that a room declares

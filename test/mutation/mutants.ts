@@ -1,5 +1,6 @@
 import { AUTH_MUTANTS } from "./mutants-auth.ts";
 import { CHANGES_MUTANTS } from "./mutants-changes.ts";
+import { HISTORY_MUTANTS } from "./mutants-history.ts";
 import { KEYS_MUTANTS } from "./mutants-keys.ts";
 import { LIMITS_MUTANTS } from "./mutants-limits.ts";
 import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
@@ -23,6 +24,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...REDIS_MUTANTS,
   ...RPC_MUTANTS,
   ...CHANGES_MUTANTS,
+  ...HISTORY_MUTANTS,
   ...POSTGRES_MUTANTS,
   ...PEOPLE_ROWS_MUTANTS,
   ...READS_MUTANTS,

@@ -8,6 +8,8 @@ export interface FaultProxy extends AsyncDisposable {
   cut(): Promise<void>;
   /** Resets all connections, and leads new ones to another port, as a failover behind one name does. */
   lead(port: number): void;
+  /** Leads new connections to another port; those that are open go on, as after a failover without fencing. */
+  leadNew(port: number): void;
   /** Accepts connections and passes nothing, not even their end. */
   hang(): void;
   /** Passes every byte `ms` later, in each direction. */
@@ -103,6 +105,9 @@ export function startFaultProxy(targetPort: number, records = false): Promise<Fa
       lead: (target) => {
         upstreamPort = target;
         reset();
+      },
+      leadNew: (target) => {
+        upstreamPort = target;
       },
       hang: () => change({ kind: "hang" }),
       delay: (ms) => change({ kind: "pass", delayMs: ms }),
