@@ -8,6 +8,7 @@ import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
+import { WIRE_MUTANTS } from "./mutants-wire.ts";
 import type { TestedMutant } from "./tested-mutant.ts";
 
 /** All of them, those of one file beside each other. */
@@ -21,5 +22,6 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...RPC_MUTANTS,
   ...CHANGES_MUTANTS,
   ...POSTGRES_MUTANTS,
+  ...WIRE_MUTANTS,
   ...PEOPLE_ROWS_MUTANTS,
 ];
