@@ -11,6 +11,7 @@ import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
+import { WIRE_MUTANTS } from "./mutants-wire.ts";
 import type { TestedMutant } from "./tested-mutant.ts";
 
 /** All of them, those of one file beside each other. */
@@ -26,6 +27,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...CHANGES_MUTANTS,
   ...HISTORY_MUTANTS,
   ...POSTGRES_MUTANTS,
+  ...WIRE_MUTANTS,
   ...PEOPLE_ROWS_MUTANTS,
   ...READS_MUTANTS,
 ];
