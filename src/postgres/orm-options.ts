@@ -7,6 +7,7 @@ import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
 import { SessionEnds } from "./migrations/0005-session-ends.ts";
 import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
 import { LoginHashes } from "./migrations/0007-login-hashes.ts";
+import { EmailsInNfc } from "./migrations/0009-emails-in-nfc.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
@@ -42,7 +43,10 @@ export const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator],
   migrations: {
-    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
+    migrationsList: [
+      ...[FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
+      EmailsInNfc,
+    ],
     snapshot: false,
     silent: true,
   },
