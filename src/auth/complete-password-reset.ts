@@ -1,5 +1,4 @@
 import { invalidFields } from "../lib/errors.ts";
-import { requireEmail } from "./email.ts";
 import type { LoginThrottle } from "./login-throttle.ts";
 import type { PasswordHasher } from "./password.ts";
 import type { PasswordResetStore } from "./password-reset-store.ts";
@@ -7,9 +6,11 @@ import { type PasswordRules, passwordViolation } from "./password-rules.ts";
 import { resetTokenDigests, resetTokenInvalid } from "./reset-token.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
 import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
+import type { UserStore } from "./user-store.ts";
 
 export interface CompletePasswordResetDeps extends TokenPairDeps {
   readonly passwordResets: PasswordResetStore;
+  readonly users: Pick<UserStore, "secretsById">;
   readonly passwords: PasswordHasher;
   readonly passwordRules: PasswordRules;
   readonly lifetimes: SessionLifetimes;
@@ -44,7 +45,9 @@ export async function completePasswordReset(
     email: user.email,
   });
   if (violation !== undefined) throw invalidFields([violation]);
-  const { normalized: emailNormalized } = requireEmail("email", user.email);
+  // The form that is kept: that of an account from before NFC may be another one than the address now has.
+  const emailNormalized = (await deps.users.secretsById(user.id))?.emailNormalized;
+  if (emailNormalized === undefined) throw resetTokenInvalid();
   const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, emailNormalized, isGuess: false });
   await attempt.check();
   const session = await deps.passwordResets.complete({

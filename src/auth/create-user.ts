@@ -2,7 +2,7 @@ import { invalidFields, type Violation } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { textViolation } from "../lib/text.ts";
-import { requireEmail } from "./email.ts";
+import { parseNewEmail, requireEmail } from "./email.ts";
 import { type AccountDefaults, emailTaken } from "./register.ts";
 import { newResetToken } from "./reset-token.ts";
 import { type ChangedBy, DISPLAY_NAME_RULE, type User } from "./user.ts";
@@ -37,7 +37,7 @@ export interface CreatedUser {
 
 /** Creates an account without a password, and a one-time token to set one. @throws INVALID_FIELD, EMAIL_TAKEN */
 export async function createUser(deps: CreateUserDeps, input: CreateUserInput): Promise<CreatedUser> {
-  const email = requireEmail("email", input.email);
+  const email = requireEmail("email", input.email, parseNewEmail);
   const violations: (Violation | undefined)[] = [
     textViolation("display_name", input.displayName, DISPLAY_NAME_RULE),
     input.tier === "" ? undefined : tierViolation("tier", input.tier, deps.tierNames),

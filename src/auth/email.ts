@@ -7,22 +7,26 @@ const MAX_LOCAL_BYTES = 64;
 const MAX_DOMAIN_BYTES = 253;
 
 export interface EmailAddress {
-  /** As it was given, but for a domain beyond ASCII, which is in its ASCII form. */
+  /** As it was given, except that a domain beyond ASCII is in its ASCII form. */
   readonly address: string;
-  /** The same for all addresses that are one account: ASCII letters in lower case, domain in ASCII form. */
+  /** The same for all addresses that are one account: local part in NFC, ASCII letters in lower case, ASCII domain. */
   readonly normalized: string;
+  /** The same without NFC. */
+  readonly typed: string;
 }
 
 /**
- * Reads an e-mail address as a person typed it.
+ * Reads an e-mail address as a person typed it, to find an account by it.
  *
- * Only the case of ASCII letters is folded. Unicode's case mapping and normal forms would merge addresses of different
- * people: `mıke` (dotless) upper-cases to `MIKE`, and the Kelvin sign normalises to `K`.
+ * Addresses are compared in NFC, because devices differ in how they compose letters (RFC 6532, 3.1; RFC 8265, 3.3.2).
+ * Beyond that only the case of ASCII letters is folded. Unicode's case mapping and compatibility forms would merge
+ * addresses of different people: `mıke` (dotless) upper-cases to `MIKE`.
  *
  * @returns undefined for what is no address: quoted local parts, comments, address literals and domains of one label
  *          are no addresses here, though RFC 5321 knows them
  */
 export function parseEmail(text: string): EmailAddress | undefined {
+  // Before anything is normalised: that takes quadratic time for long runs of combining marks.
   if (text.length > MAX_BYTES || Buffer.byteLength(text) > MAX_BYTES || !text.isWellFormed()) return undefined;
   if (SPACE_OR_CONTROL.test(text)) return undefined;
   const [local, domain, ...more] = text.split("@");
@@ -32,20 +36,38 @@ export function parseEmail(text: string): EmailAddress | undefined {
   if (asciiDomain === undefined) return undefined;
   const address = `${local}@${isAscii(domain) ? domain : asciiDomain}`;
   if (Buffer.byteLength(address) > MAX_BYTES) return undefined;
-  return Object.freeze({ address, normalized: `${asciiLowerCase(local)}@${asciiDomain}` });
+  const normalized = `${asciiLowerCase(local.normalize("NFC"))}@${asciiDomain}`;
+  return Object.freeze({ address, normalized, typed: `${asciiLowerCase(local)}@${asciiDomain}` });
+}
+
+/**
+ * As parseEmail, for a new account: also refuses what a person can't see, so that no account looks like another one.
+ * Accounts from before this rule still log in.
+ */
+export function parseNewEmail(text: string): EmailAddress | undefined {
+  const email = parseEmail(text);
+  if (email === undefined || INVISIBLE.test(text)) return undefined;
+  // A few characters become ASCII in NFC, such as the Greek question mark a semicolon.
+  return LOCAL_PART.test(email.normalized.slice(0, email.normalized.indexOf("@"))) ? email : undefined;
 }
 
 /** @throws INVALID_FIELD */
-export function requireEmail(field: string, text: string): EmailAddress {
-  const email = parseEmail(text);
-  if (email === undefined) {
-    throw invalidField(field, "must be an e-mail address such as ann@example.com, of at most 254 bytes");
-  }
+export function requireEmail(field: string, text: string, parse = parseEmail): EmailAddress {
+  const email = parse(text);
+  if (email === undefined) throw invalidField(field, EMAIL_RULE);
   return email;
 }
 
+export const EMAIL_RULE =
+  "must be an e-mail address such as ann@example.com, of at most 254 bytes, with one @, without spaces or invisible characters";
+
 /** Separators, controls, formats (such as zero-width characters), surrogates and private use. */
 const SPACE_OR_CONTROL = /[\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{Co}]/u;
+/**
+ * Beyond those: variation selectors, fillers, joiners and all else that a font shows as nothing (Unicode's
+ * Default_Ignorable_Code_Point), the blank of Braille, and code points that are no characters.
+ */
+const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}\u2800]/u;
 /** Dot-atom (RFC 5322, 3.2.3), with letters beyond ASCII (RFC 6531, 3.3). */
 const LOCAL_PART = /^[\w!#$%&'*+/=?^`{|}~\-\u0080-\u{10ffff}]+(\.[\w!#$%&'*+/=?^`{|}~\-\u0080-\u{10ffff}]+)*$/u;
 /** Before conversion: domainToASCII would read percent escapes and turn `0x7f.1` into an address. */

@@ -7,7 +7,7 @@ export interface ListUsersDeps {
 }
 
 export interface ListUsersInput {
-  /** Only the account with this address; empty: all. */
+  /** Only accounts with this address; empty: all. */
   readonly email: string;
   readonly size: number;
   readonly after: ListPosition | undefined;
@@ -15,7 +15,8 @@ export interface ListUsersInput {
 
 /** Accounts, newest first. @throws INVALID_FIELD */
 export async function listUsers(deps: ListUsersDeps, input: ListUsersInput): Promise<Page<User>> {
-  const emailNormalized = input.email === "" ? undefined : requireEmail("email", input.email).normalized;
-  const found = await deps.users.list({ emailNormalized, after: input.after, limit: input.size + 1 });
+  const email = input.email === "" ? undefined : requireEmail("email", input.email);
+  const emailForms = email && [email.normalized, email.typed];
+  const found = await deps.users.list({ emailForms, after: input.after, limit: input.size + 1 });
   return pageOf(found, input.size);
 }

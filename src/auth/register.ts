@@ -1,7 +1,7 @@
 import { DomainError, invalidFields, type Violation } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
 import { textViolation } from "../lib/text.ts";
-import { parseEmail } from "./email.ts";
+import { EMAIL_RULE, parseNewEmail } from "./email.ts";
 import type { LoginThrottle } from "./login-throttle.ts";
 import type { PasswordHasher } from "./password.ts";
 import { type PasswordRules, passwordViolation } from "./password-rules.ts";
@@ -74,12 +74,9 @@ export function emailTaken(): DomainError {
 
 function check(deps: RegisterDeps, input: RegisterInput) {
   const violations: Violation[] = [];
-  const email = parseEmail(input.email);
+  const email = parseNewEmail(input.email);
   if (email === undefined) {
-    violations.push({
-      field: "email",
-      description: "must be an e-mail address of at most 254 bytes, with one @ and without spaces",
-    });
+    violations.push({ field: "email", description: EMAIL_RULE });
   }
   const weak = passwordViolation(deps.passwordRules, {
     field: "password",

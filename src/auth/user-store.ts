@@ -46,7 +46,8 @@ export interface UserStore {
 
   /** Newest first by (creation, id), at most `limit` of those after `after`. */
   list(input: {
-    readonly emailNormalized: string | undefined;
+    /** Only users whose normalised address is one of these; undefined: all. */
+    readonly emailForms: readonly string[] | undefined;
     readonly after: ListPosition | undefined;
     readonly limit: number;
   }): Promise<readonly User[]>;

@@ -13,6 +13,7 @@
  *
  *   user.ts session.ts signing-key.ts                  the records
  *   login-throttle.ts login-limits.ts                  how much guessing is allowed; the limits are pure arithmetic
+ *   find-account.ts                                    by which form of an address an account is found
  *   email.ts password-rules.ts password-blocklist.ts   what may be registered; no I/O
  *   password.ts                                        the slow hash, and how many run at once
  *   access-token.ts refresh-token.ts reset-token.ts    the three tokens: how they are made and read

@@ -10,6 +10,7 @@ import { SessionEnds } from "./migrations/0005-session-ends.ts";
 import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
 import { LoginHashes } from "./migrations/0007-login-hashes.ts";
 import { ChangeIncarnation } from "./migrations/0008-change-incarnation.ts";
+import { EmailsInNfc } from "./migrations/0009-emails-in-nfc.ts";
 import { NoDatabaseCreation } from "./no-database-creation.ts";
 import { closeOutdated, refill } from "./pool-connections.ts";
 import type { FollowedHistory } from "./primary.ts";
@@ -51,7 +52,7 @@ export const ORM_OPTIONS = {
   migrations: {
     migrationsList: [
       ...[FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
-      ChangeIncarnation,
+      ...[ChangeIncarnation, EmailsInNfc],
     ],
     snapshot: false,
     silent: true,

@@ -72,9 +72,9 @@ export class PostgresUserStore implements UserStore {
   }
 
   async list(input: Input<"list">): Promise<readonly User[]> {
-    const { emailNormalized, after, limit } = input;
+    const { emailForms, after, limit } = input;
     return this.#database.transact(async ({ em }) => {
-      const ofEmail = emailNormalized === undefined ? [] : [{ emailNormalized }];
+      const ofEmail = emailForms === undefined ? [] : [{ emailNormalized: { $in: [...emailForms] } }];
       const behind = after === undefined ? [] : [behindCursor(after)];
       const rows = await em.find(
         UserRow,

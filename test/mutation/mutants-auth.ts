@@ -267,6 +267,18 @@ export const AUTH_MUTANTS = [
         why: "the addresses of two people are one account",
       },
       {
+        name: "letters that devices compose differently",
+        search: 'asciiLowerCase(local.normalize("NFC"))',
+        replacement: "asciiLowerCase(local)",
+        why: "people are refused with the very address that they see",
+      },
+      {
+        name: "variation selectors in new addresses",
+        search: " || INVISIBLE.test(text)",
+        replacement: "",
+        why: "an account that looks like another's",
+      },
+      {
         name: "invisible characters in addresses",
         search: "if (SPACE_OR_CONTROL.test(text)) return undefined;",
         replacement: "",

@@ -1,0 +1,112 @@
+/** Accounts from before addresses were compared in NFC: none is merged, and nobody is locked out. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseEmail } from "../../src/auth/email.ts";
+import { accountForm } from "../../src/auth/find-account.ts";
+import { newId } from "../../src/lib/id.ts";
+import { COMPARE_EMAILS_IN_NFC } from "../../src/postgres/migrations/0009-emails-in-nfc.ts";
+import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+
+const NFC = "caf\u00e9@example.com";
+const NFD = "cafe\u0301@example.com";
+/** Two marks in the two orders that are canonically equivalent. */
+const MARKS = ["a\u0323\u0301@example.com", "a\u0301\u0323@example.com"] as const;
+const [KELVIN, K] = ["\u212aate@example.com", "kate@example.com"];
+
+describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (kind) => {
+  let test: TestDatabase;
+  let store: PostgresUserStore;
+  beforeAll(async () => {
+    test = await openDatabase(kind);
+    store = new PostgresUserStore(test.database);
+  });
+  afterAll(() => test?.[Symbol.asyncDispose]());
+
+  /** As they were kept: with ASCII letters in lower case, and no more. The first is the oldest. */
+  async function given(...emails: readonly string[]): Promise<readonly string[]> {
+    await test.database.run("delete from password_resets", []);
+    await test.database.run("delete from users", []);
+    const ids: string[] = [];
+    for (const email of emails) {
+      const user = { id: newId("usr"), email, emailNormalized: email, displayName: "", tier: "basic", scopes: [] };
+      const reset = { digest: crypto.getRandomValues(new Uint8Array(32)), ringVersion: 1, lifeMs: 1000 };
+      await store.create({ user, reset, by: { actorId: "", clientIp: "" } });
+      ids.push(user.id);
+      test.clock.advance(1000);
+    }
+    return ids;
+  }
+
+  const migrate = () => test.database.run(COMPARE_EMAILS_IN_NFC, []);
+
+  /** Whose account a login finds. */
+  async function found(typed: string): Promise<string | undefined> {
+    return (await store.secretsByEmail(await accountForm(store, parseEmail(typed)!)))?.user.id;
+  }
+
+  it("one that was kept in another form is found by either, and shown as it was given", async () => {
+    const [id] = await given(NFD);
+    // The control: it would be lost without the migration.
+    expect(await found(NFC)).toBeUndefined();
+    await migrate();
+    expect([await found(NFC), await found(NFD), await found("CAFE\u0301@Example.com")]).toEqual([id, id, id]);
+    expect((await store.find(id!))?.email).toBe(NFD);
+  });
+
+  it.each([
+    ["the older one has the normal form", [NFC, NFD]],
+    ["the newer one has the normal form", [NFD, NFC]],
+  ])("of two that become equal each is found by its own form: %s", async (_what, emails) => {
+    const ids = await given(...emails);
+    await migrate();
+    expect([await found(emails[0]!), await found(emails[1]!)]).toEqual(ids);
+  });
+
+  it("of two without the normal form the older one gets it, and both are found", async () => {
+    const [older, newer] = await given(...MARKS);
+    await migrate();
+    expect([await found(MARKS[0]), await found(MARKS[0].normalize("NFC"))]).toEqual([older, older]);
+    expect(await found(MARKS[1])).toBe(newer);
+  });
+
+  it("ASCII letters that come of NFC are in lower case", async () => {
+    const [id] = await given(KELVIN);
+    await migrate();
+    expect([await found(K), await found(KELVIN)]).toEqual([id, id]);
+  });
+
+  it("one with invisible characters is found by exactly them", async () => {
+    const [id] = await given("mike\ufe0f@example.com");
+    await migrate();
+    expect([await found("Mike\ufe0f@example.com"), await found("mike@example.com")]).toEqual([id, undefined]);
+  });
+
+  it("all others stay as they are, and a second migration changes nothing", async () => {
+    await given(NFC, NFD, K, "m\u0131ke@example.com", "stra\u00dfe@example.com");
+    const forms = async () =>
+      (await test.database.run("select id, email_normalized from users order by id", [])) as unknown;
+    const before = await forms();
+    await migrate();
+    await migrate();
+    expect(await forms()).toEqual(before);
+  });
+
+  it("failed logins of two that became equal are counted apart, and of one in any form together", async () => {
+    await given(NFC, NFD);
+    await migrate();
+    expect([await accountForm(store, parseEmail(NFC)!), await accountForm(store, parseEmail(NFD)!)]).toEqual([
+      NFC,
+      NFD,
+    ]);
+    await given(NFC);
+    expect(await accountForm(store, parseEmail(NFD)!)).toBe(NFC);
+  });
+
+  it("an operator finds all of them by the address", async () => {
+    const ids = await given(NFC, NFD);
+    await migrate();
+    const { normalized, typed } = parseEmail(NFD)!;
+    const users = await store.list({ emailForms: [normalized, typed], after: undefined, limit: 9 });
+    expect(users.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+  });
+});
