@@ -58,7 +58,7 @@ export interface ChangeStore {
    * Reads to the end of its own snapshot.
    *
    * @param since a snapshot of an earlier poll of the same epoch; undefined reads no changes
-   * @throws DATABASE_UNAVAILABLE within 500 ms, or 2 s where it has to connect first, also when the server is frozen
+   * @throws DATABASE_UNAVAILABLE within 2 s, or 9 s where it has to connect first, also when the server is frozen
    */
   poll(since: string | undefined): Promise<Poll>;
   /**

@@ -7,9 +7,13 @@ import { PORTION } from "./portions.ts";
 import { whenSilent } from "./silent-connections.ts";
 import { CHANGES_CHANNEL } from "./transaction.ts";
 
-const CONNECT_TIMEOUT_MS = 1000;
-/** Only a query notices that the other end died silently. */
-const POLL_TIMEOUT_MS = 500;
+/** Connecting takes up to six round trips, with TLS and SCRAM. */
+const CONNECT_TIMEOUT_MS = 5000;
+/**
+ * No caller waits for a poll, and its time is when it was sent: a slow one makes copies older, and never too fresh. Polls
+ * come 1 s apart, so that one of 2 s each still keeps copies fresh. Only a query notices that the other end died silently.
+ */
+const POLL_TIMEOUT_MS = 2000;
 const KEEP_ALIVE_AFTER_MS = 30_000;
 
 /** The log of changes on the embedded database: one process, one connection. */
