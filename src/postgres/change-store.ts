@@ -10,11 +10,15 @@ import { PORTION } from "./portions.ts";
 import { Signals } from "./signals.ts";
 import { whenSilent } from "./silent-connections.ts";
 
-const CONNECT_TIMEOUT_MS = 1000;
-/** Only a query notices that the other end died silently. */
-const POLL_TIMEOUT_MS = 500;
-/** A pooler is asked whether it passes signals on, which takes a second where it does not. */
-const LISTEN_TIMEOUT_MS = 1500;
+/** Connecting takes up to six round trips, with TLS and SCRAM. */
+const CONNECT_TIMEOUT_MS = 5000;
+/**
+ * No caller waits for a poll, and its time is when it was sent: a slow one makes copies older, and never too fresh. Polls
+ * come 1 s apart, so that one of 2 s each still keeps copies fresh. Only a query notices that the other end died silently.
+ */
+const POLL_TIMEOUT_MS = 2000;
+/** Two or three round trips; a pooler is asked whether it passes signals on, which takes a second where it does not. */
+const LISTEN_TIMEOUT_MS = 4000;
 
 /** The log of changes on the embedded database: one process, one connection. */
 export class EmbeddedChangeStore implements ChangeStore {

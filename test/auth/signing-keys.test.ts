@@ -78,6 +78,22 @@ describe("signing keys", () => {
     expect(observer.reads).toBe(1);
   });
 
+  it("are read once more where this machine was suspended while they were read", async () => {
+    const { observer, options, keys } = newProcess();
+    await keys.signer();
+    test.clock.advance(6 * SECONDS);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const list = () => options.store.list();
+    const reads: (() => Promise<unknown>)[] = [() => promise.then(list), list];
+    const slow = newProcess(ring, { store: { ...options.store, list: () => (reads.shift() ?? list)() as never } });
+    const signing = slow.keys.signer();
+    test.clock.suspend(60 * SECONDS);
+    const before = observer.reads;
+    resolve();
+    await signing;
+    expect(observer.reads - before).toBe(2);
+  });
+
   it("an unknown kid causes at most one read a second", async () => {
     const { keys, observer } = newProcess();
     await keys.signer();

@@ -30,11 +30,19 @@ async function startFeed() {
   const bus = new ChangeBus();
   const heard: (Change | "everything")[] = [];
   bus.add({ apply: (change) => heard.push(change), clear: () => heard.push("everything") });
-  const database = { poll: EMPTY, isListening: true, polledAtMs: [] as number[], signal: () => {} };
+  const database = {
+    poll: EMPTY,
+    isListening: true,
+    polledAtMs: [] as number[],
+    signal: () => {},
+    held: Promise.resolve(),
+  };
   const store: ChangeFeedDeps["store"] = {
     poll: async () => {
       database.polledAtMs.push(time.nowMs);
-      return database.poll;
+      const { poll, held } = database;
+      await held;
+      return poll;
     },
     listen: (onSignal) => {
       database.signal = onSignal;
@@ -80,6 +88,31 @@ describe("ChangeFeed", () => {
     for (let n = 0; n < 100; n++) time.after(500 + n / 20, () => database.signal());
     await runUntil(1_000);
     expect(database.polledAtMs).toEqual([0, 500, 510]);
+  });
+
+  it("polls again soon after the poll that was under way when a signal came, whose snapshot may be older", async () => {
+    const { database, time, heard, runUntil } = await startFeed();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    database.held = promise;
+    time.after(1_100, () => {
+      database.poll = { ...EMPTY, changes: [CHANGE] };
+      database.signal();
+    });
+    time.after(1_300, resolve);
+    await runUntil(1_400);
+    expect(database.polledAtMs).toEqual([0, 1000, 1310]);
+    expect(heard).toEqual([CHANGE]);
+  });
+
+  it("takes for the time of a poll when it was sent, however long it took", async () => {
+    const { database, time, feed, runUntil } = await startFeed();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    database.held = promise;
+    time.after(2_900, resolve);
+    await runUntil(2_850);
+    expect(feed.freshAtMs).toBe(0);
+    await runUntil(2_905);
+    expect(feed.freshAtMs).toBe(1000);
   });
 
   it.each<[what: string, poll: Partial<Poll>]>([

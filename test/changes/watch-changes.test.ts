@@ -131,6 +131,24 @@ describe("watchChanges", () => {
     },
   );
 
+  it("tells nothing after the read that catches up that came before it was sent: that would take the cursor back", async () => {
+    const { database, asked, tell, watch } = setUp({ ...POLL, changes: changes(1) });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    database.reads = promise;
+    const from = (snapshot: string) => cursorText({ epoch: EPOCH, serverStart: "1", snapshot });
+    const busy = [11, 12, 13, 14].map((xmin) => next(watch(from(`${xmin}:${xmin}:`))));
+    const late = watch(CURSOR);
+    const first = next(late);
+    await expect.poll(() => asked.length).toBe(busy.length);
+    const old = { ...ENDED, kind: "KEY", subjectId: "key_old" } as const;
+    tell({ changes: [old], cursor: { epoch: EPOCH, serverStart: "1", snapshot: "15:15:" } });
+    resolve();
+    await Promise.all(busy);
+    expect(await first).toMatchObject({ changes: changes(1), cursor: from("20:20:") });
+    tell({ changes: [ENDED] });
+    expect(await next(late)).toMatchObject({ changes: [ENDED], cursor: from("30:30:") });
+  });
+
   it("does not look for the snapshot of another history", async () => {
     const { asked, watch } = setUp();
     const foreign = cursorText({ epoch: { ...EPOCH, systemId: "8" }, snapshot: "1:1:" });

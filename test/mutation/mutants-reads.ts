@@ -38,4 +38,100 @@ export const READS_MUTANTS = [
       },
     ],
   ),
+  ...mutantsOf(
+    "src/service.ts",
+    ["test/rpc/own-changes.test.ts"],
+    [
+      {
+        name: "own changes not applied after COMMIT",
+        search: "onChanges: (changes) => bus.publish(changes),",
+        replacement: "onChanges: () => {},",
+        why: "a caller that revoked a key is told that it is good until the feed tells of it",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/change-feed.ts",
+    ["test/changes/change-feed.test.ts"],
+    [
+      {
+        name: "signals that come during a poll forgotten",
+        search: "if (this.#polling !== undefined || this.#isResting) this.#isPollWanted = true;",
+        replacement: "if (this.#polling !== undefined) return;\n    if (this.#isResting) this.#isPollWanted = true;",
+        why: "what was committed behind the snapshot of that poll is told up to a second later",
+      },
+      {
+        name: "a slow poll counts as sent when it was answered",
+        search: "this.#freshAtMs = sentAtMs;",
+        replacement: "this.#freshAtMs = this.#deps.clock.elapsedMs();",
+        why: "a poll of 2 s makes copies 2 s too fresh",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/watch-changes.ts",
+    ["test/changes/watch-changes.test.ts"],
+    [
+      {
+        name: "steps of before the catch-up told after it",
+        search: "() => queue.clear(),",
+        replacement: "() => {},",
+        why: "a client's cursor goes back, perhaps to a history that has been undone",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/keys/key-records.ts",
+    ["test/keys/batch-reads.test.ts"],
+    [
+      {
+        name: "a batch's retry given the first read",
+        search: "    isSameTurn = false;\n",
+        replacement: "",
+        why: "after a failover a batch is answered from the history that is gone",
+      },
+      {
+        name: "a statement for each key of a batch",
+        search: "if (isSameTurn) shared ??= readMissing();",
+        replacement: "if (isSameTurn) shared = readMissing();",
+        why: "a batch of cold keys takes as many statements as it has keys",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/postgres/grouped-reads.ts",
+    ["test/postgres/grouped-reads.test.ts"],
+    [
+      {
+        name: "what waits behind a lost statement is sent",
+        search: "[...group, ...this.#waiting.splice(0)]",
+        replacement: "group",
+        why: "behind a frozen server callers wait one statement after another",
+      },
+      {
+        name: "statements without a bound",
+        search: "const MAX_GROUP = 256;",
+        replacement: "const MAX_GROUP = 1e9;",
+        why: "one statement reads all that a process lacks, and takes longer than it may",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/auth/signing-keys.ts",
+    ["test/auth/signing-keys.test.ts"],
+    [
+      {
+        name: "a read of signing keys from before a suspension believed",
+        search: "return this.#isFresh(read) ? read : this.#load();",
+        replacement: "return read;",
+        why: "a signing key that was revoked meanwhile verifies",
+      },
+      {
+        name: "a read overtaken by a change kept",
+        search: "if (this.#reload !== reload) return;",
+        replacement: "",
+        why: "the signing keys of before a revocation come back",
+      },
+    ],
+  ),
 ];

@@ -12,7 +12,7 @@ const kind = {
 
 /** Statements that answer when the test says so, on a database that is given up on as Database does it. */
 function setUp() {
-  const statements: { readonly ids: string[]; readonly answer: () => void }[] = [];
+  const statements: { readonly ids: string[]; readonly answer: () => void; readonly fail: () => void }[] = [];
   const inTime = <T>(answer: Promise<T>, patienceMs: number): Promise<T> => {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     whenSilent(answer, patienceMs, () => reject(new Error("given up")));
@@ -21,8 +21,9 @@ function setUp() {
   };
   const hotRead = (_sql: string, [ids]: readonly unknown[]): Promise<HotRead> => {
     const asked = `${ids}`.replace(/[{}"]/g, "").split(",");
-    const { promise, resolve } = Promise.withResolvers<HotRead>();
-    statements.push({ ids: asked, answer: () => resolve({ rows: asked.map((id) => ({ id })), databaseMs: 0 }) });
+    const { promise, resolve, reject } = Promise.withResolvers<HotRead>();
+    const answer = () => resolve({ rows: asked.map((id) => ({ id })), databaseMs: 0 });
+    statements.push({ ids: asked, answer, fail: () => reject(new Error("unreachable")) });
     return inTime(promise, READ_ANSWER_MS);
   };
   return { reads: new GroupedReads<string>({ hotRead, inTime }, kind), statements };
@@ -46,6 +47,33 @@ test("what is asked for in one turn, or while statements are under way, is read 
     ["a", "b"],
     ["c", "d", "a"],
   ]);
+});
+
+test("what waits behind a statement that failed fails with it, and what is asked for later is sent", async () => {
+  const { reads, statements } = setUp();
+  const first = reads.read(["a"]).catch((error: Error) => error.message);
+  await turn();
+  const second = reads.read(["b"]).catch((error: Error) => error.message);
+  await turn();
+  statements[0]!.fail();
+  expect(await Promise.all([first, second])).toEqual(["unreachable", "unreachable"]);
+  const third = reads.read(["c"]);
+  await turn();
+  statements[1]!.answer();
+  expect((await third).records).toEqual(["c"]);
+  expect(statements.map(({ ids }) => ids)).toEqual([["a"], ["c"]]);
+});
+
+test("a statement asks for 256 records at most, unless one caller asks for more", async () => {
+  const { reads, statements } = setUp();
+  const ids = (count: number, name: string) => Array.from({ length: count }, (_, n) => `${name}${n}`);
+  const all = [...ids(300, "a").map((id) => reads.read([id])), reads.read(ids(400, "b"))];
+  for (const at of [0, 1, 2]) {
+    await turn();
+    statements[at]!.answer();
+  }
+  await Promise.all(all);
+  expect(statements.map((statement) => statement.ids.length)).toEqual([256, 44, 400]);
 });
 
 test("nobody waits longer than 260 ms in all, also not behind a statement that was slow and answered", async () => {

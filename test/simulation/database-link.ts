@@ -8,8 +8,8 @@ import type { SeededRandom } from "./random.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 /** What the shipped stores set for their connections. */
-const POLL_TIMEOUT_MS = 500;
-const CONNECT_TIMEOUT_MS = 1000;
+const POLL_TIMEOUT_MS = 2000;
+const CONNECT_TIMEOUT_MS = 5000;
 const READ_TIMEOUT_MS = 140;
 
 /** Polls go over a connection of their own, reads over a pool. */

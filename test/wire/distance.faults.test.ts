@@ -1,4 +1,5 @@
 /** A PostgreSQL that is far away: slow to answer is not away. */
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MAX_SESSIONS_PER_USER } from "../../src/auth/session.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
@@ -10,13 +11,15 @@ import { type PostgresServer, startPostgres } from "../support/postgres-server.t
 import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
 import { canStart } from "../support/servers.ts";
 import { clientOf, PASSWORD } from "../support/service.ts";
-import type { Cast, IssuedKey } from "../support/service-process.ts";
+import { type Cast, type IssuedKey, startService } from "../support/service-process.ts";
 
 /** A database that answers is found to do so within: the breaker lets a read try every 500 ms. */
 const CONNECTED_MS = 1500;
 /** What a caller waits for at most, however far the database is. */
 const ANSWER_MS = 300;
 const ROOM_MS = 100;
+/** Oldest knowledge that is used while the feed is polled. */
+const FRESH_MS = 5000;
 const READERS = "from pg_stat_activity where application_name = 'latchkey-reads'";
 
 describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away", () => {
@@ -89,6 +92,40 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
       }
     },
   );
+
+  it("(300 ms each way) keeps what it knows fresh, stops what was revoked within 5 s, and is UNAVAILABLE for the rest", async () => {
+    const [hot, cold] = await cast.issue(2);
+    await using near = await startService({ ...fleet.env, DATABASE_URL: postgres.url() });
+    expect((await ask(hot!)).said).toBe("VALID");
+    const asOfMs = async () => {
+      const { response } = await ask(hot!);
+      return response === undefined ? 0 : timestampMs(response.freshness!.asOfTime!);
+    };
+    try {
+      proxy.delay(300);
+      const delayedAtMs = Date.now();
+      const feeds = "from pg_stat_activity where application_name = 'latchkey-changes'";
+      expect(Number(await postgres.sql(`select count(pg_terminate_backend(pid)) ${feeds}`))).toBeGreaterThan(0);
+      // Only a poll on a connection that was made at this distance says so.
+      await expect.poll(asOfMs, { timeout: 30_000 }).toBeGreaterThan(delayedAtMs + FRESH_MS);
+      for (let round = 0; round < 10; round++) {
+        const { said, response } = await ask(hot!);
+        expect(said).toBe("VALID");
+        expect(response!.freshness).toMatchObject({ source: Freshness_Source.CACHE, maxStaleness: { seconds: 5n } });
+      }
+      const { said, tookMs } = await ask(cold!);
+      expect(said).toBe("Unavailable");
+      expect(tookMs).toBeLessThan(ANSWER_MS + ROOM_MS);
+      const management = clientOf(near.address, KeyService, cast.admin);
+      await management.revokeKey({ keyId: hot!.id });
+      // Read again, it would be REVOKED; at this distance it is not read. It is VALID no more.
+      const saidNow = async () => (await ask(hot!)).said;
+      await expect.poll(saidNow, { timeout: FRESH_MS + ROOM_MS, interval: 20 }).not.toBe("VALID");
+      for (let round = 0; round < 10; round++) expect(await saidNow()).not.toBe("VALID");
+    } finally {
+      await proxy.restore();
+    }
+  });
 
   it(`(40 ms each way) ends a person's ${MAX_SESSIONS_PER_USER} sessions by a few statements, and tells of each`, async () => {
     const email = "sessions@example.com";
