@@ -6,8 +6,14 @@ export interface FaultProxy extends AsyncDisposable {
   readonly port: number;
   /** Resets all connections and refuses new ones. */
   cut(): Promise<void>;
-  /** Accepts connections and passes nothing, not even their end. */
-  hang(): void;
+  /** Resets all connections and accepts new ones. */
+  reset(): void;
+  /** Refuses new connections; those that are open go on. */
+  refuse(): void;
+  /** Accepts connections and passes nothing, not even their end; or passes what is asked and no answer. */
+  hang(what?: "everything" | "answers"): void;
+  /** Passes at most this many bytes every 10 ms on each connection, in each direction. */
+  trickle(bytes: number): void;
   /** Passes every byte `ms` later, in each direction. */
   delay(ms: number): void;
   /**
@@ -22,14 +28,18 @@ export interface FaultProxy extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-type Mode = { readonly kind: "pass"; readonly delayMs: number } | { readonly kind: "hang" };
+type Mode =
+  | { readonly kind: "pass"; readonly delayMs: number; readonly bytesPerTick: number }
+  | { readonly kind: "hang"; readonly what: "everything" | "answers" };
 
 interface Losing {
   readonly texts: readonly string[];
   readonly happened: () => void;
 }
 
-const HUNG: Mode = { kind: "hang" };
+const PASSING: Mode & { readonly kind: "pass" } = { kind: "pass", delayMs: 0, bytesPerTick: Number.POSITIVE_INFINITY };
+const HUNG: Mode = { kind: "hang", what: "everything" };
+const TICK_MS = 10;
 
 /** One direction of a connection. */
 interface Pipe {
@@ -42,7 +52,7 @@ const MOST_CHUNKS = 64;
 
 export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
   return withFreePort(async (port) => {
-    let mode: Mode = { kind: "pass", delayMs: 0 };
+    let mode: Mode = PASSING;
     let accepted = 0;
     const sockets = new Set<Socket>();
     const pipes = new Set<Pipe>();
@@ -62,7 +72,8 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
         losing = undefined;
       });
       const back = () => (isLost ? HUNG : mode);
-      const both = [pipe(client, upstream, () => mode), pipe(upstream, client, back)];
+      const there = () => (mode.kind === "hang" && mode.what === "answers" ? PASSING : mode);
+      const both = [pipe(client, upstream, there), pipe(upstream, client, back)];
       for (const each of both) pipes.add(each);
       for (const socket of [client, upstream]) {
         socket.setNoDelay(true);
@@ -77,9 +88,12 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
       mode = next;
       for (const each of pipes) each.pump();
     }
+    function reset(): void {
+      for (const socket of sockets) socket.resetAndDestroy();
+    }
     async function cut(): Promise<void> {
       const closed = close(server);
-      for (const socket of sockets) socket.resetAndDestroy();
+      reset();
       await closed;
     }
 
@@ -87,14 +101,17 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
     return {
       port,
       cut,
-      hang: () => change({ kind: "hang" }),
-      delay: (ms) => change({ kind: "pass", delayMs: ms }),
+      reset,
+      refuse: () => void close(server),
+      hang: (what = "everything") => change({ kind: "hang", what }),
+      trickle: (bytes) => change({ kind: "pass", delayMs: 0, bytesPerTick: bytes }),
+      delay: (ms) => change({ ...PASSING, delayMs: ms }),
       loseAnswerTo: (...sent) =>
         new Promise((happened) => {
           losing = { texts: sent, happened };
         }),
       restore: async () => {
-        change({ kind: "pass", delayMs: 0 });
+        change(PASSING);
         if (!server.listening) await listen(server, port);
       },
       accepted: () => accepted,
@@ -102,6 +119,10 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
       [Symbol.asyncDispose]: cut,
     };
   });
+}
+
+function tickOf({ bytesPerTick }: { readonly bytesPerTick: number }): number {
+  return bytesPerTick === Number.POSITIVE_INFINITY ? 0 : TICK_MS;
 }
 
 function hasAll(text: string, parts: readonly string[]): boolean {
@@ -119,18 +140,24 @@ function pipe(from: Socket, to: Socket, mode: () => Mode): Pipe {
   const queue: { readonly chunk: Buffer | undefined; readonly atMs: number }[] = [];
   let timer: NodeJS.Timeout | undefined;
   let isBroken = false;
+  let passedAtMs = 0;
 
   function pump(): void {
     clearTimeout(timer);
     const now = mode();
     if (now.kind === "hang") return;
     while (queue.length > 0) {
-      const waitMs = queue[0]!.atMs + now.delayMs - performance.now();
+      const waitMs = Math.max(queue[0]!.atMs + now.delayMs, passedAtMs + tickOf(now)) - performance.now();
       if (waitMs > 0) {
         timer = setTimeout(pump, Math.ceil(waitMs));
         return;
       }
-      const { chunk } = queue.shift()!;
+      const { chunk: whole, atMs } = queue.shift()!;
+      const chunk = whole?.subarray(0, now.bytesPerTick);
+      if (whole !== undefined && chunk!.length < whole.length) {
+        queue.unshift({ chunk: whole.subarray(chunk!.length), atMs });
+      }
+      passedAtMs = performance.now();
       if (chunk === undefined) to.end();
       else if (!to.destroyed) to.write(chunk);
     }

@@ -1,0 +1,85 @@
+/** Faults of the service's own processes. */
+
+import { until } from "../support/server-process.ts";
+import { type FaultKind, nothing } from "./fault.ts";
+
+export const PROCESS_FAULTS: readonly FaultKind[] = [
+  {
+    name: "process paused",
+    holds: "processes",
+    async begin({ nodes }, { node }) {
+      nodes[node]!.signal("SIGSTOP");
+      return async () => nodes[node]!.signal("SIGCONT");
+    },
+  },
+  {
+    name: "process stalls again and again",
+    holds: "processes",
+    async begin({ nodes }, { node, amount }) {
+      let isOver = false;
+      const stallMs = 60 + amount * 400;
+      const stalling = (async () => {
+        while (!isOver) {
+          nodes[node]!.signal("SIGSTOP");
+          await after(stallMs);
+          nodes[node]!.signal("SIGCONT");
+          await after(stallMs);
+        }
+      })();
+      return async () => {
+        isOver = true;
+        await stalling;
+      };
+    },
+  },
+  {
+    name: "process killed",
+    holds: "processes",
+    endsProcesses: "one",
+    isBrief: true,
+    async begin({ nodes }, { node }) {
+      await nodes[node]!.kill();
+      return async () => nodes[node]!.start();
+    },
+  },
+  {
+    name: "process stopped and started",
+    holds: "processes",
+    endsProcesses: "one",
+    isBrief: true,
+    async begin({ nodes }, { node }) {
+      await nodes[node]!.stop();
+      return async () => nodes[node]!.start();
+    },
+  },
+  {
+    name: "all processes killed",
+    holds: "processes",
+    endsProcesses: "all",
+    isBrief: true,
+    async begin({ nodes }) {
+      await Promise.all(nodes.map((node) => node.kill()));
+      return async () => nodes.forEach((node) => void node.start());
+    },
+  },
+  {
+    name: "rolling restart",
+    holds: "processes",
+    endsProcesses: "all",
+    isBrief: true,
+    async begin({ nodes }) {
+      for (const node of nodes) {
+        await node.stop();
+        node.start();
+        // Where another fault keeps it from its database the rollout goes on after a while, as an impatient operator's.
+        await Promise.race([node.ready().catch(() => {}), after(8000)]);
+      }
+      return nothing;
+    },
+  },
+];
+
+function after(ms: number): Promise<void> {
+  const endMs = performance.now() + ms;
+  return until(async () => performance.now() >= endMs, "time has passed");
+}

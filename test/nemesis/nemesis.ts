@@ -1,0 +1,109 @@
+/** Draws faults by a seed and makes them, one or two at a time, until its time is over. */
+import { setTimeout as pause } from "node:timers/promises";
+import { SeededRandom } from "../simulation/random.ts";
+import type { Drawn, FaultKind, Resource } from "./fault.ts";
+import { LINK_FAULTS } from "./faults-links.ts";
+import { POSTGRES_FAULTS } from "./faults-postgres.ts";
+import { PROCESS_FAULTS } from "./faults-processes.ts";
+import { REDIS_FAULTS } from "./faults-redis.ts";
+import { type FaultRecord, nowMs } from "./history.ts";
+import type { World } from "./world.ts";
+
+export const FAULTS: readonly FaultKind[] = [...PROCESS_FAULTS, ...LINK_FAULTS, ...POSTGRES_FAULTS, ...REDIS_FAULTS];
+
+/** At a time. */
+const LANES = 2;
+/** How often a fault lasts longer than records are fresh. */
+const LONG_CHANCE = 0.12;
+
+/** The faults of a seed, without an end: each kind once before any comes again. */
+export function* draws(seed: number, kinds: readonly FaultKind[]): Generator<Drawn, never> {
+  const random = new SeededRandom(seed);
+  for (;;) {
+    for (const kind of shuffled(kinds, random)) {
+      const isLong = random.chance(LONG_CHANCE);
+      const holdMs = isLong ? random.between(6000, 12_000) : random.between(300, 3500);
+      yield {
+        kind,
+        node: random.whole(0, 2),
+        isAboutAll: random.chance(0.35),
+        holdMs: kind.isBrief ? Math.min(holdMs, 1000) : holdMs,
+        pauseMs: random.between(100, 1500),
+        amount: random.next(),
+      };
+    }
+  }
+}
+
+function shuffled<T>(items: readonly T[], random: SeededRandom): T[] {
+  const left = [...items];
+  return Array.from(items, () => left.splice(random.whole(0, left.length - 1), 1)[0]!);
+}
+
+export class Nemesis {
+  readonly records: FaultRecord[] = [];
+  /** Names of the faults that are on. */
+  readonly active = new Set<string>();
+  readonly #world: World;
+  readonly #draws: Iterator<Drawn>;
+  readonly #held = new Map<Resource, Promise<unknown>>();
+
+  constructor(world: World, draws: Iterator<Drawn>) {
+    this.#world = world;
+    this.#draws = draws;
+  }
+
+  /** Resolves once the time is over and each of its faults is healed. */
+  async run(untilMs: number): Promise<void> {
+    await Promise.all(Array.from({ length: LANES }, () => this.#lane(untilMs)));
+  }
+
+  async #lane(untilMs: number): Promise<void> {
+    while (nowMs() < untilMs) {
+      const drawn: Drawn = this.#draws.next().value;
+      const before = this.#held.get(drawn.kind.holds);
+      const made = Promise.resolve(before).then(() => this.#make(drawn, untilMs));
+      this.#held.set(drawn.kind.holds, made);
+      await made;
+      await pause(Math.min(drawn.pauseMs, Math.max(0, untilMs - nowMs())));
+    }
+  }
+
+  async #make(drawn: Drawn, untilMs: number): Promise<void> {
+    if (nowMs() >= untilMs) return;
+    const { kind, isAboutAll, node } = drawn;
+    const target = isAboutAll ? "all" : `process ${node}`;
+    const startedMs = nowMs();
+    const name = `${kind.name} (${target})`;
+    this.active.add(name);
+    try {
+      const heal = await kind.begin(this.#world, drawn);
+      await pause(Math.min(drawn.holdMs, Math.max(0, untilMs - nowMs())));
+      await heal();
+    } finally {
+      this.active.delete(name);
+      this.records.push({
+        kind: kind.name,
+        target,
+        startedMs,
+        endedMs: nowMs(),
+        stopsPostgres: kind.stopsPostgres ?? false,
+        emptiesRedis: kind.emptiesRedis ?? false,
+        endsProcesses: endedBy(drawn),
+      });
+    }
+  }
+}
+
+function endedBy({ kind, node }: Drawn): readonly number[] {
+  switch (kind.endsProcesses) {
+    case "all":
+      return [0, 1, 2];
+    case "one":
+      return [node];
+    case undefined:
+      return [];
+    default:
+      return kind.endsProcesses satisfies never;
+  }
+}
