@@ -3,6 +3,9 @@
 import { until } from "../support/server-process.ts";
 import { type FaultKind, nothing } from "./fault.ts";
 
+/** A rollout goes on by then, as an impatient operator's. */
+const MOST_START_MS = 5000;
+
 export const PROCESS_FAULTS: readonly FaultKind[] = [
   {
     name: "process paused",
@@ -71,8 +74,7 @@ export const PROCESS_FAULTS: readonly FaultKind[] = [
       for (const node of nodes) {
         await node.stop();
         node.start();
-        // Where another fault keeps it from its database the rollout goes on after a while, as an impatient operator's.
-        await Promise.race([node.ready().catch(() => {}), after(8000)]);
+        await Promise.race([node.ready().catch(() => {}), after(MOST_START_MS)]);
       }
       return nothing;
     },

@@ -45,10 +45,11 @@ export class Nemesis {
   /** Names of the faults that are on. */
   readonly active = new Set<string>();
   readonly #world: World;
-  readonly #draws: Iterator<Drawn>;
-  readonly #held = new Map<Resource, Promise<unknown>>();
+  readonly #draws: Iterator<Drawn, never>;
+  readonly #held = new Set<Resource>();
+  readonly #waiting: Drawn[] = [];
 
-  constructor(world: World, draws: Iterator<Drawn>) {
+  constructor(world: World, draws: Iterator<Drawn, never>) {
     this.#world = world;
     this.#draws = draws;
   }
@@ -60,17 +61,25 @@ export class Nemesis {
 
   async #lane(untilMs: number): Promise<void> {
     while (nowMs() < untilMs) {
-      const drawn: Drawn = this.#draws.next().value;
-      const before = this.#held.get(drawn.kind.holds);
-      const made = Promise.resolve(before).then(() => this.#make(drawn, untilMs));
-      this.#held.set(drawn.kind.holds, made);
-      await made;
+      const drawn = this.#next();
+      const { holds } = drawn.kind;
+      this.#held.add(holds);
+      await this.#make(drawn, untilMs);
+      this.#held.delete(holds);
       await pause(Math.min(drawn.pauseMs, Math.max(0, untilMs - nowMs())));
     }
   }
 
+  /** The first that was drawn and is about nothing that another fault holds; those before it come later. */
+  #next(): Drawn {
+    for (;;) {
+      const at = this.#waiting.findIndex(({ kind }) => !this.#held.has(kind.holds));
+      if (at >= 0) return this.#waiting.splice(at, 1)[0]!;
+      this.#waiting.push(this.#draws.next().value);
+    }
+  }
+
   async #make(drawn: Drawn, untilMs: number): Promise<void> {
-    if (nowMs() >= untilMs) return;
     const { kind, isAboutAll, node } = drawn;
     const target = isAboutAll ? "all" : `process ${node}`;
     const startedMs = nowMs();

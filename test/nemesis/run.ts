@@ -30,14 +30,14 @@ const { values } = parseArgs({
     only: { type: "string" },
     /** Without these kinds. */
     without: { type: "string" },
-    /** Runs the builds with a known fault instead. */
+    /** Runs the builds with a known fault instead; with --only those whose name has the word. */
     controls: { type: "boolean", default: false },
   },
 });
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000));
-process.exitCode = (await (values.controls ? runControls(seed, print) : main())) ? 0 : 1;
+process.exitCode = (await (values.controls ? runControls(seed, print, values.only) : main())) ? 0 : 1;
 
 async function main(): Promise<boolean> {
   const seconds = Number(values.seconds);

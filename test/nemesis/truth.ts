@@ -59,6 +59,11 @@ export class Truth {
     const changes = operations.filter(isChange);
     for (const change of changes) this.#addSecret(change);
     for (const change of changes) this.#acknowledge(change);
+    for (const operation of operations) {
+      if (operation.call !== "logout" || operation.outcome.kind !== "ok") continue;
+      const end = this.sessions.get(operation.sessionId)?.find(({ value }) => value.isEnded);
+      if (end !== undefined) end.visibleMs = Math.max(end.fromMs, Math.min(end.visibleMs, operation.endedMs));
+    }
   }
 
   /** The latest moment at which a COMMIT of this time became visible: later where the server was stopped meanwhile. */
