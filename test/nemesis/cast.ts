@@ -92,11 +92,11 @@ export async function issue(cast: Cast, clients: Clients, limit?: number): Promi
     );
     const id = answer?.key?.id;
     if (id === undefined) {
-      recorder.add({ call: "issue", subject: request.name, ...times });
+      recorder.add({ call: "issue", subject: request.name, ownerId, ...times });
       continue;
     }
     const secret = { name: `${id} 1`, raw: answer!.apiKey };
-    recorder.add({ call: "issue", subject: id, secret: secret.name, ...times });
+    recorder.add({ call: "issue", subject: id, ownerId, secret: secret.name, ...times });
     const key = { id, ownerId, limit, secrets: [secret], isEnded: false };
     cast.keys.push(key);
     return key;

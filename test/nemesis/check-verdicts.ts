@@ -177,7 +177,7 @@ function isExplainedError(operation: Operation, truth: Truth): boolean {
     case "KEY_ENDED":
       return states.some((state) => state?.state === "revoked");
     case "USER_DISABLED":
-      return possible(truth.owners.get(operation.subject), startedMs, endedMs).includes("disabled");
+      return possible(truth.owners.get(operation.ownerId ?? ""), startedMs, endedMs).includes("disabled");
     // A retry of an issue whose answer was lost.
     case "REQUEST_ID_USED":
       return operation.call === "issue";

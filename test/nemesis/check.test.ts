@@ -30,6 +30,7 @@ const ROTATE = change("rotate", 9990, 10_010, { secret: "key_1 2" });
 const UNAUTHENTICATED = { kind: "error", code: "Unauthenticated", reason: "REFRESH_TOKEN_INVALID" } as const;
 const BROKEN = { kind: "error", code: "Internal", reason: "" } as const;
 const INTERNAL = { kind: "error", code: "Internal", reason: "INTERNAL" } as const;
+const OWNER_REFUSED = { kind: "error", code: "FailedPrecondition", reason: "USER_DISABLED" } as const;
 const CHANGE = { what: `KEY ${KEY}`, committedMs: 10_000 };
 
 const follower = (...messages: ReturnType<typeof message>[]) => ({
@@ -58,6 +59,12 @@ describe("the checker finds nothing in", () => {
       }),
     ],
     ["a key of a disabled owner", history([verdict("OWNER_DISABLED", 13_000)], { ledger: [DISABLED_OWNER] })],
+    [
+      "a key that is not issued to a disabled owner",
+      history([change("issue", 13_000, 13_010, { subject: "key 2", ownerId: OWNER, outcome: OWNER_REFUSED })], {
+        ledger: [DISABLED_OWNER],
+      }),
+    ],
     ["a scope that is missing", history([verdict("SCOPE_MISSING", 5000, { scope: "write" })])],
     ["a limit that is reached", history([verdict("RATE_LIMITED", 5000, { limit: 4, cost: 1 })])],
     [
@@ -157,6 +164,11 @@ describe("the checker reports", () => {
       history([
         change("disable", 5000, 5010, { outcome: { kind: "error", code: "NotFound", reason: "KEY_NOT_FOUND" } }),
       ]),
+    ],
+    [
+      "an owner who is said to be disabled, and is not",
+      "code",
+      history([change("issue", 13_000, 13_010, { subject: "key 2", ownerId: OWNER, outcome: OWNER_REFUSED })]),
     ],
     [
       "two successors of one token",

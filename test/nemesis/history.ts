@@ -58,6 +58,8 @@ export interface Change extends OperationBase {
   readonly call: ChangeCall;
   /** Key or owner. For an issue that failed: the name that was asked for. */
   readonly subject: string;
+  /** With `issue`. */
+  readonly ownerId?: string;
   /** With `scopes`: the new ones. */
   readonly scopes?: readonly string[];
   /** With `issue` and `rotate`: a name for the secret that was shown. The secret itself is never recorded. */

@@ -21,6 +21,8 @@ import type { ChangeCall, Outcome, Verify } from "./history.ts";
 import { type Called, called } from "./recorder.ts";
 
 const VERIFY_MS = 1500;
+/** After a call without an answer. */
+const REST_MS = 100;
 const MOST_LIVE_KEYS = 24;
 const MOST_SECRETS = 6;
 
@@ -37,8 +39,9 @@ export async function verifyKeys(cast: Cast, isOver: () => boolean): Promise<voi
   while (!isOver()) {
     const clients = random.pick(cast.clients);
     const shown = Array.from({ length: random.chance(0.15) ? random.whole(2, 8) : 1 }, () => draw(cast));
-    await (shown.length === 1 ? verify(cast, clients, shown[0]!) : verifyBatch(cast, clients, shown));
-    await pause(random.between(5, 40));
+    const isAnswered =
+      shown.length === 1 ? await verify(cast, clients, shown[0]!) : await verifyBatch(cast, clients, shown);
+    await pause(isAnswered ? random.between(5, 40) : REST_MS);
   }
 }
 
@@ -60,7 +63,7 @@ export async function verify(cast: Cast, clients: Clients, shown: Shown, isFinal
   return record.verdict;
 }
 
-async function verifyBatch(cast: Cast, clients: Clients, shown: readonly Shown[]): Promise<void> {
+async function verifyBatch(cast: Cast, clients: Clients, shown: readonly Shown[]): Promise<boolean> {
   const { answer, ...times } = await called(clients.process, () =>
     clients.verifier.batchVerifyKeys({ requests: shown.map(requestOf) }, { timeoutMs: VERIFY_MS }),
   );
@@ -70,6 +73,7 @@ async function verifyBatch(cast: Cast, clients: Clients, shown: readonly Shown[]
     const outcome = result === undefined ? times.outcome : outcomeOf(result);
     cast.recorder.add(recordOf(one, { ...times, outcome }, response, false));
   }
+  return answer !== undefined;
 }
 
 function outcomeOf({ outcome }: BatchVerifyKeysResult): Outcome {
