@@ -4,6 +4,7 @@ import { configDefaults, defineConfig } from "vitest/config";
 const WAITING = ["test/wire/limits.faults.test.ts", "test/wire/start.faults.test.ts"];
 /** What is counted, compared or looked for, whenever it comes: no bound of time that another test could break. */
 const COUNTING = [
+  "test/nemesis/*.faults.test.ts",
   "test/rpc/signing-keys.faults.test.ts",
   "test/simulation/mutants.faults.test.ts",
   "test/support/*.faults.test.ts",

@@ -1,7 +1,7 @@
 /** Faults of the service's own processes. */
 
 import { until } from "../support/server-process.ts";
-import { type FaultKind, nothing } from "./fault.ts";
+import { type FaultKind, nothing, targetsOf } from "./fault.ts";
 
 /** A rollout goes on by then, as an impatient operator's. */
 const MOST_START_MS = 5000;
@@ -10,22 +10,24 @@ export const PROCESS_FAULTS: readonly FaultKind[] = [
   {
     name: "process paused",
     holds: "processes",
-    async begin({ nodes }, { node }) {
-      nodes[node]!.signal("SIGSTOP");
-      return async () => nodes[node]!.signal("SIGCONT");
+    async begin(world, drawn) {
+      const nodes = targetsOf(world, drawn);
+      for (const node of nodes) node.signal("SIGSTOP");
+      return async () => nodes.forEach((node) => void node.signal("SIGCONT"));
     },
   },
   {
     name: "process stalls again and again",
     holds: "processes",
-    async begin({ nodes }, { node, amount }) {
+    async begin(world, drawn) {
+      const nodes = targetsOf(world, drawn);
+      const stallMs = 60 + drawn.amount * 400;
       let isOver = false;
-      const stallMs = 60 + amount * 400;
       const stalling = (async () => {
         while (!isOver) {
-          nodes[node]!.signal("SIGSTOP");
+          for (const node of nodes) node.signal("SIGSTOP");
           await after(stallMs);
-          nodes[node]!.signal("SIGCONT");
+          for (const node of nodes) node.signal("SIGCONT");
           await after(stallMs);
         }
       })();

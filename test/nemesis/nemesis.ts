@@ -17,7 +17,7 @@ const LANES = 2;
 const LONG_CHANCE = 0.12;
 
 /** The faults of a seed, without an end: each kind once before any comes again. */
-export function* draws(seed: number, kinds: readonly FaultKind[]): Generator<Drawn, never> {
+function* draws(seed: number, kinds: readonly FaultKind[]): Generator<Drawn, never> {
   const random = new SeededRandom(seed);
   for (;;) {
     for (const kind of shuffled(kinds, random)) {
@@ -46,17 +46,20 @@ export class Nemesis {
   readonly active = new Set<string>();
   readonly #world: World;
   readonly #draws: Iterator<Drawn, never>;
+  readonly #lanes: number;
   readonly #held = new Set<Resource>();
   readonly #waiting: Drawn[] = [];
 
-  constructor(world: World, draws: Iterator<Drawn, never>) {
+  constructor(world: World, seed: number, kinds: readonly FaultKind[]) {
     this.#world = world;
-    this.#draws = draws;
+    this.#draws = draws(seed, kinds);
+    // One more than there is to hold would look for a free one without an end.
+    this.#lanes = Math.min(LANES, new Set(kinds.map(({ holds }) => holds)).size);
   }
 
   /** Resolves once the time is over and each of its faults is healed. */
   async run(untilMs: number): Promise<void> {
-    await Promise.all(Array.from({ length: LANES }, () => this.#lane(untilMs)));
+    await Promise.all(Array.from({ length: this.#lanes }, () => this.#lane(untilMs)));
   }
 
   async #lane(untilMs: number): Promise<void> {
@@ -80,10 +83,10 @@ export class Nemesis {
   }
 
   async #make(drawn: Drawn, untilMs: number): Promise<void> {
-    const { kind, isAboutAll, node } = drawn;
-    const target = isAboutAll ? "all" : `process ${node}`;
+    const { kind } = drawn;
+    const target = targetOf(drawn);
     const startedMs = nowMs();
-    const name = `${kind.name} (${target})`;
+    const name = target === "" ? kind.name : `${kind.name} (${target})`;
     this.active.add(name);
     try {
       const heal = await kind.begin(this.#world, drawn);
@@ -102,6 +105,12 @@ export class Nemesis {
       });
     }
   }
+}
+
+/** "" for a fault of a server, which all processes share. */
+function targetOf({ kind, isAboutAll, node }: Drawn): string {
+  if (kind.holds === "postgres" || kind.holds === "redis" || kind.endsProcesses === "all") return "";
+  return isAboutAll && kind.endsProcesses === undefined ? "all processes" : `process ${node}`;
 }
 
 function endedBy({ kind, node }: Drawn): readonly number[] {

@@ -43,7 +43,7 @@ export function excerptOf(history: History, violation: Violation): string {
       })),
     ...history.faults
       .filter((fault) => isNear(fault.startedMs, fault.endedMs))
-      .map((fault) => ({ ms: fault.startedMs, line: `${at(fault.endedMs)} FAULT ${fault.kind} (${fault.target})` })),
+      .map((fault) => ({ ms: fault.startedMs, line: `${at(fault.endedMs)} FAULT ${fault.kind} ${fault.target}` })),
   ].toSorted((a, b) => a.ms - b.ms);
   const shown = lines.slice(-MOST_LINES).map(({ ms, line }) => `  ${at(ms)} ${line}`);
   return [`\n${rule}: ${subject} at ${at(atMs).trim()} s: ${text}`, ...shown].join("\n");

@@ -5,7 +5,7 @@ import { check } from "./check.ts";
 import type { FaultKind } from "./fault.ts";
 import { type Follower, type History, nowMs, type Violation } from "./history.ts";
 import { readChanges, readLedger } from "./ledger.ts";
-import { draws, Nemesis } from "./nemesis.ts";
+import { Nemesis } from "./nemesis.ts";
 import { Recorder } from "./recorder.ts";
 import { sweep } from "./sweep.ts";
 import { Truth } from "./truth.ts";
@@ -45,7 +45,7 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
   await using world = await startWorld(options.nodeFlags);
   const recorder = new Recorder();
   const cast = await makeCast(world, recorder, options.seed);
-  const nemesis = new Nemesis(world, draws(options.seed, options.kinds));
+  const nemesis = new Nemesis(world, options.seed, options.kinds);
   const followers: Follower[] = [];
   const sessions: KnownSession[] = [];
   const stopFollowers = new AbortController();
