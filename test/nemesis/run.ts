@@ -37,6 +37,8 @@ const { values } = parseArgs({
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000));
+// Else the processes of the run would outlive it.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 process.exitCode = (await (values.controls ? runControls(seed, print, values.only) : main())) ? 0 : 1;
 
 async function main(): Promise<boolean> {
