@@ -2,7 +2,7 @@ import type { Clock, Timers } from "../lib/clock.ts";
 import { DomainError, reasonOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ChangeBus, CommittedChange } from "./change.ts";
-import { type ChangeStore, type Cursor, cursorOf, type Poll } from "./change-store.ts";
+import { type ChangeStore, type Cursor, cursorOf, isSameEpoch, type Poll } from "./change-store.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
 import type { DatabaseClock } from "./database-clock.ts";
 
@@ -178,15 +178,18 @@ export class ChangeFeed {
     for (const tell of this.#subscribers) tell(step);
   }
 
-  /** After a failover transactions may be gone that copies know of, and their numbers may be given again. */
+  /**
+   * In another epoch transactions may be gone that copies know of, and their ids may be given again. Lower ids in the
+   * same epoch show a machine that was set back with its memory.
+   */
   #hasLostHistory(poll: Poll): boolean {
     const before = this.#cursor;
     if (before === undefined) return false;
-    const isSameEpoch = before.epoch.systemId === poll.epoch.systemId && before.epoch.timeline === poll.epoch.timeline;
+    const isOtherEpoch = !isSameEpoch(before.epoch, poll.epoch);
     const isBehind = poll.xmax < this.#xmax;
-    if (isSameEpoch && !isBehind && !poll.hasGap) return false;
+    if (!isOtherEpoch && !isBehind && !poll.hasGap) return false;
     this.#deps.log.warn("the database's history changed; every record is read again", {
-      other_epoch: !isSameEpoch,
+      other_epoch: isOtherEpoch,
       behind: isBehind,
       too_much_or_too_old: poll.hasGap,
     });

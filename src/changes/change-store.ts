@@ -1,25 +1,30 @@
 import type { CommittedChange } from "./change.ts";
 
-/** Which cluster, and which line of its history (it changes with each failover). Positions compare within one epoch. */
+/** The history that transaction ids belong to. Snapshots and positions compare within one epoch. */
 export interface Epoch {
   readonly systemId: string;
+  /** Changes with each failover. */
   readonly timeline: number;
+  /**
+   * A random id that the database loses wherever transaction ids may be given again: in crash recovery, a promotion, a
+   * restore, a copy of the database, and in each other start of the server.
+   */
+  readonly incarnation: string;
+}
+
+export function isSameEpoch(a: Epoch, b: Epoch): boolean {
+  return a.systemId === b.systemId && a.timeline === b.timeline && a.incarnation === b.incarnation;
 }
 
 /** Where a reader of the log stands: all that the snapshot sees has been read. */
 export interface Cursor {
   readonly epoch: Epoch;
-  /**
-   * When the server was started, in digits that compare for being the same. An old disk that was put back goes on in the
-   * epoch that it had, and shows in this alone to who comes back after as many transactions as were lost.
-   */
-  readonly serverStart: string;
   /** Text of the snapshot that the statement ran in: what the next poll begins from. */
   readonly snapshot: string;
 }
 
-export function cursorOf({ epoch, serverStart, snapshot }: Cursor): Cursor {
-  return { epoch, serverStart, snapshot };
+export function cursorOf({ epoch, snapshot }: Cursor): Cursor {
+  return { epoch, snapshot };
 }
 
 /** What one statement saw of the log of changes, and where a reader stands then. */
@@ -55,7 +60,7 @@ export const CHANGES_KEPT_MS = 86_400_000;
  */
 export interface ChangeStore {
   /**
-   * Reads to the end of its own snapshot.
+   * Reads to the end of its own snapshot. A database that has lost its incarnation gets another one first.
    *
    * @param since a snapshot of an earlier poll of the same epoch; undefined reads no changes
    * @throws DATABASE_UNAVAILABLE within 500 ms, or 2 s where it has to connect first, also when the server is frozen

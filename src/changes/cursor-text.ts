@@ -1,31 +1,35 @@
 import { invalidField } from "../lib/errors.ts";
 import type { Cursor } from "./change-store.ts";
 
-/** `v2:<system id>:<timeline>:<start of the server>:<xmin>:<xmax>:<transactions under way between them>` */
-const FORM = /^v2:(\d{1,20}):(\d{1,10}):(\d{1,19}):((\d{1,19}):(\d{1,19}):(\d{1,19}(?:,\d{1,19})*)?)$/;
+/** `v3:<system id>:<timeline>:<incarnation>:<xmin>:<xmax>:<transactions under way between them>` */
+const FORM =
+  /^v3:(\d{1,20}):(\d{1,10}):([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):((\d{1,19}):(\d{1,19}):(\d{1,19}(?:,\d{1,19})*)?)$/;
+/** A cursor of an older or a newer release, which this one can't read. */
+const OTHER_VERSION = /^v(?!3:)[1-9]\d{0,3}(?::[0-9a-f,-]*){4,}$/;
 /** A snapshot names every transaction that was under way: at most as many as the database has connections. */
 const MAX_LENGTH = 65_536;
 
 /** A cursor for clients: opaque, and good on every process. */
-export function cursorText(cursor: Cursor): string {
-  const { systemId, timeline } = cursor.epoch;
-  return Buffer.from(`v2:${systemId}:${timeline}:${cursor.serverStart}:${cursor.snapshot}`).toString("base64url");
+export function cursorText({ epoch, snapshot }: Cursor): string {
+  return Buffer.from(`v3:${epoch.systemId}:${epoch.timeline}:${epoch.incarnation}:${snapshot}`).toString("base64url");
 }
 
 /**
- * Reads a client's cursor. What passes is a snapshot that PostgreSQL can read, though a liar may have made it up: all
- * that he gains is to be told of other changes than he missed.
+ * Reads a client's cursor. What passes is a snapshot that PostgreSQL can read, though a client may have made it up: they
+ * gain nothing but other changes than they missed.
  *
- * @throws INVALID_FIELD
+ * @returns "of another version" for a cursor that a client kept through an upgrade: what it has not seen can't be told
+ * @throws INVALID_FIELD for anything else
  */
-export function parseCursor(text: string): Cursor {
+export function parseCursor(text: string): Cursor | "of another version" {
   const plain = text.length <= MAX_LENGTH ? Buffer.from(text, "base64url").toString("latin1") : "";
+  if (OTHER_VERSION.test(plain)) return "of another version";
   const match = FORM.exec(plain);
   if (match === null || !isSnapshot(match)) {
     throw invalidField("cursor", "must be empty, or the cursor of a message of this stream");
   }
-  const epoch = { systemId: match[1]!, timeline: Number(match[2]) };
-  return { epoch, serverStart: match[3]!, snapshot: match[4]! };
+  const epoch = { systemId: match[1]!, timeline: Number(match[2]), incarnation: match[3]! };
+  return { epoch, snapshot: match[4]! };
 }
 
 /** The database wants xmin ≤ each transaction < xmax, in order. */

@@ -7,7 +7,7 @@ import {
   type ChangeStore,
   type Cursor,
   cursorOf,
-  type Epoch,
+  isSameEpoch,
   MAX_CHANGES_PER_POLL,
   type Poll,
 } from "./change-store.ts";
@@ -93,11 +93,12 @@ export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): 
 /** From the client's cursor to now, by one read. */
 async function* catchUp(
   deps: WatchChangesDeps,
-  since: Cursor | undefined,
+  since: ReturnType<typeof parseCursor> | undefined,
   queue: StepQueue,
 ): AsyncGenerator<WatchMessage> {
-  const isForeign = since !== undefined && isOfOtherHistory(deps, since);
-  const poll = await readFrom(deps, isForeign ? undefined : since?.snapshot, queue);
+  const known =
+    since === undefined || since === "of another version" || isOfOtherHistory(deps, since) ? undefined : since;
+  const poll = await readFrom(deps, known?.snapshot, queue);
   // A standby may be behind: what it shows must not become anybody's cursor.
   if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
   const step: FeedStep = {
@@ -108,13 +109,14 @@ async function* catchUp(
     position: poll.xmin,
   };
   if (since === undefined) yield* startAnew(deps, step);
-  else if (isForeign || poll.hasGap || isOfOtherServer(since, poll)) yield* startAnew(deps, { ...step, resync: true });
+  else if (known === undefined || poll.hasGap || isOfLostHistory(known, poll))
+    yield* startAnew(deps, { ...step, resync: true });
   else yield* split(step);
 }
 
-/** Also one that was started anew: whether it goes on from where it was, or from an old disk, can't be told. */
-function isOfOtherServer(since: Cursor, poll: Poll): boolean {
-  return !isSame(since.epoch, poll.epoch) || since.serverStart !== poll.serverStart || poll.xmax < xmaxOf(since);
+/** A cursor above all that there is now shows a machine that was set back with its memory. */
+function isOfLostHistory(since: Cursor, poll: Poll): boolean {
+  return !isSameEpoch(since.epoch, poll.epoch) || poll.xmax < xmaxOf(since);
 }
 
 /**
@@ -122,7 +124,7 @@ function isOfOtherServer(since: Cursor, poll: Poll): boolean {
  * in this one: it would only be a search through all that is kept.
  */
 function isOfOtherHistory({ feed }: WatchChangesDeps, { epoch }: Cursor): boolean {
-  return feed.cursor !== undefined && !isSame(epoch, feed.cursor.epoch);
+  return feed.cursor !== undefined && !isSameEpoch(epoch, feed.cursor.epoch);
 }
 
 /**
@@ -174,11 +176,6 @@ function whole(step: FeedStep): WatchMessage {
   return { ...step, cursor: cursorText(step.cursor) };
 }
 
-function isSame(a: Epoch, b: Epoch): boolean {
-  return a.systemId === b.systemId && a.timeline === b.timeline;
-}
-
-/** A cursor above all that there is now is of a history that was undone. */
 function xmaxOf({ snapshot }: Cursor): bigint {
   return BigInt(snapshot.split(":")[1]!);
 }

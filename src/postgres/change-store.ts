@@ -1,10 +1,13 @@
 import pg from "pg";
-import type { ChangeKind, CommittedChange } from "../changes/change.ts";
-import { type ChangeStore, MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
+import type { CommittedChange } from "../changes/change.ts";
+import type { ChangeStore, Poll } from "../changes/change-store.ts";
+import { atMost } from "../lib/at-most.ts";
+import { connectionOf, pollAsFeed, pollForClient } from "./change-polls.ts";
 import { toDomainError } from "./conflicts.ts";
-import { CHANGES_CHANNEL, type Database, ms, type Row } from "./database.ts";
+import { type Database, ms, type Row } from "./database.ts";
 import { PORTION } from "./portions.ts";
 import { whenSilent } from "./silent-connections.ts";
+import { CHANGES_CHANNEL } from "./transaction.ts";
 
 const CONNECT_TIMEOUT_MS = 1000;
 /** Only a query notices that the other end died silently. */
@@ -21,11 +24,11 @@ export class EmbeddedChangeStore implements ChangeStore {
   }
 
   poll(since: string | undefined): Promise<Poll> {
-    return catchUp(this.#database, since);
+    return pollAsFeed(connectionOf(this.#database), this.#database.history, since);
   }
 
   catchUp(since: string | undefined): Promise<Poll> {
-    return catchUp(this.#database, since);
+    return pollForClient(this.#database, since);
   }
 
   listen(onSignal: () => void): () => void {
@@ -42,19 +45,35 @@ export class EmbeddedChangeStore implements ChangeStore {
 }
 
 /**
+ * How long the feed's connection is kept. After a failover without fencing an abandoned primary keeps those that it has,
+ * and this process follows it for that long. As long as FRESH_MS of record-cache.ts.
+ */
+const LONGEST_LIFE_MS = 5000;
+/** Between two connections that are made because answers are of another history than the feed's. */
+const REPLACE_REST_MS = 1000;
+const CLOSE_MS = 1000;
+
+/**
  * The log of changes on PostgreSQL, polled on a connection of its own that listens for signals too. A connection that
- * fails is dropped; the next poll makes a new one.
+ * fails is dropped; the next poll makes a new one. One that works is replaced every LONGEST_LIFE_MS, once its successor
+ * listens: the successor goes where DATABASE_URL leads by then.
  */
 export class PostgresChangeStore implements ChangeStore {
   readonly #database: Database;
   readonly #url: string;
   #client: Promise<pg.Client> | undefined;
   #isListening = false;
+  /** Listens already; the next poll goes over to it. */
+  #successor: Promise<pg.Client> | undefined;
+  #isReplacing = false;
+  #mayReplaceSoon = true;
+  #isStopped = false;
   #onSignal: () => void = () => {};
 
   constructor(database: Database, url: string) {
     this.#database = database;
     this.#url = url;
+    database.history.whenOther(() => this.#replaceSoon());
   }
 
   get isListening(): boolean {
@@ -62,14 +81,16 @@ export class PostgresChangeStore implements ChangeStore {
   }
 
   async poll(since: string | undefined): Promise<Poll> {
-    const parameter = since ?? null;
-    this.#client ??= this.#connect();
-    const listening = this.#client;
+    const listening = this.#current();
     try {
       const client = await listening;
-      const answer = client.query<Row>(pollSql(this.#database.now, "$1"), [parameter]);
-      whenSilent(answer, POLL_TIMEOUT_MS, () => this.#drop(listening));
-      return toPoll((await answer).rows[0]!);
+      const { now, history } = this.#database;
+      const run = async (sql: string, parameters: readonly unknown[]) => {
+        const answer = client.query<Row>(sql, [...parameters]);
+        whenSilent(answer, POLL_TIMEOUT_MS, () => this.#drop(listening));
+        return (await answer).rows;
+      };
+      return await pollAsFeed({ now, parameter: "$1", run }, history, since);
     } catch (error) {
       this.#drop(listening);
       throw toDomainError(error);
@@ -77,14 +98,18 @@ export class PostgresChangeStore implements ChangeStore {
   }
 
   catchUp(since: string | undefined): Promise<Poll> {
-    return catchUp(this.#database, since);
+    return pollForClient(this.#database, since);
   }
 
   listen(onSignal: () => void): () => void {
     this.#onSignal = onSignal;
+    const life = setInterval(() => void this.#replace(), LONGEST_LIFE_MS);
+    life.unref();
     return () => {
+      this.#isStopped = true;
       this.#onSignal = () => {};
-      if (this.#client !== undefined) this.#drop(this.#client);
+      clearInterval(life);
+      for (const each of [this.#client, this.#successor]) if (each !== undefined) this.#drop(each);
     };
   }
 
@@ -119,6 +144,47 @@ export class PostgresChangeStore implements ChangeStore {
     return listening;
   }
 
+  /** No poll is under way: the connection that it would have used may end. */
+  #current(): Promise<pg.Client> {
+    if (this.#successor !== undefined) {
+      const before = this.#client;
+      this.#client = this.#successor;
+      this.#successor = undefined;
+      this.#isListening = true;
+      void before?.then(retire, () => {});
+    }
+    this.#client ??= this.#connect();
+    return this.#client;
+  }
+
+  /** Connects where DATABASE_URL leads by now. Where that fails, the connection that works stays. */
+  async #replace(): Promise<void> {
+    if (this.#isReplacing || this.#client === undefined || this.#successor !== undefined) return;
+    this.#isReplacing = true;
+    const successor = this.#connect();
+    try {
+      await successor;
+      if (this.#isStopped) return this.#drop(successor);
+      this.#successor = successor;
+      this.#onSignal();
+    } catch {
+      // The next one may succeed.
+    } finally {
+      this.#isReplacing = false;
+    }
+  }
+
+  /** An answer was of another history than the feed's: one of the two is connected to an abandoned server. */
+  #replaceSoon(): void {
+    if (!this.#mayReplaceSoon) return;
+    this.#mayReplaceSoon = false;
+    setTimeout(() => {
+      this.#mayReplaceSoon = true;
+    }, REPLACE_REST_MS).unref();
+    if (this.#client === undefined) this.#onSignal();
+    else void this.#replace();
+  }
+
   /** A connection ended by itself. Signals may be lost from now on, so the feed is told to look for itself. */
   #lose(listening: Promise<pg.Client>): void {
     const wasListening = this.#isListening && this.#client === listening;
@@ -132,6 +198,7 @@ export class PostgresChangeStore implements ChangeStore {
       this.#client = undefined;
       this.#isListening = false;
     }
+    if (this.#successor === listening) this.#successor = undefined;
     void listening.then(destroy, () => {});
   }
 }
@@ -155,70 +222,10 @@ function destroy(client: pg.Client): void {
   (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
 }
 
-async function catchUp(database: Database, since: string | undefined): Promise<Poll> {
-  const sql = pollSql(database.now, "?");
-  const [row] = await database.run(sql, new Array<string | null>(sql.split("?").length - 1).fill(since ?? null));
-  return toPoll(row!);
-}
-
-/**
- * One statement, so that snapshot and rows are of the same moment. Parameter: the snapshot before, or null.
- *
- * A snapshot has not seen what began after it was taken, and what was under way then. Asked in these two parts, which is
- * what `not pg_visible_in_snapshot()` means, the index finds the rows, however long the oldest transaction is open.
- * One that is still under way has lost no rows to age; one that has ended may have, if any as young as it were deleted.
- *
- * @param parameter how the driver marks it
- */
-function pollSql(now: string, parameter: "?" | "$1"): string {
-  const since = `${parameter}::pg_snapshot`;
-  const most = MAX_CHANGES_PER_POLL + 1;
-  return `select s.now::text as snapshot, pg_snapshot_xmin(s.now)::text as xmin, pg_snapshot_xmax(s.now)::text as xmax,
-      ${ms(now)} as now_ms, pg_is_in_recovery() as in_recovery,
-      (select system_identifier::text from pg_control_system()) as system_id,
-      (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text as server_start,
-      case when pg_is_in_recovery() then 0
-           else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end as timeline,
-      coalesce((
-        select pruned >= pg_snapshot_xmax(${since}) or exists (
-          select from pg_snapshot_xip(${since}) x where x <= pruned and pg_visible_in_snapshot(x, s.now)
-        ) from change_horizon
-      ), false) as has_gap,
-      coalesce((
-        select json_agg(json_build_array(c.kind, c.subject_id, ${ms("c.changed_at")}, c.xact_id::text)) from (
-          (select * from changes where xact_id >= pg_snapshot_xmax(${since}) order by xact_id limit ${most})
-          union all
-          (select * from changes where xact_id = any (array(select pg_snapshot_xip(${since}))) limit ${most})
-        ) c
-      ), '[]') as changes
-    from (select pg_current_snapshot() as now) s`;
-}
-
-function toPoll(row: Row): Poll {
-  const changes = row.changes as ChangeColumns[];
-  const hasGap = (row.has_gap as boolean) || changes.length > MAX_CHANGES_PER_POLL;
-  return {
-    epoch: { systemId: row.system_id as string, timeline: row.timeline as number },
-    serverStart: row.server_start as string,
-    snapshot: row.snapshot as string,
-    xmin: BigInt(row.xmin as string),
-    xmax: BigInt(row.xmax as string),
-    databaseMs: row.now_ms as number,
-    isInRecovery: row.in_recovery as boolean,
-    hasGap,
-    changes: hasGap ? [] : toChanges(changes),
-  };
-}
-
-type ChangeColumns = readonly [kind: ChangeKind, subjectId: string, changedAtMs: number, xactId: string];
-
-function toChanges(rows: readonly ChangeColumns[]): CommittedChange[] {
-  return rows.map(([kind, subjectId, changedAtMs, xactId]) => ({
-    kind,
-    subjectId,
-    changedAtMs,
-    position: BigInt(xactId),
-  }));
+/** Says goodbye, and waits for no answer to it. */
+async function retire(client: pg.Client): Promise<void> {
+  await atMost(CLOSE_MS, client.end());
+  destroy(client);
 }
 
 async function endedSessions(

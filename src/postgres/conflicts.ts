@@ -1,4 +1,5 @@
 import { DomainError } from "../lib/errors.ts";
+import { standby } from "./primary.ts";
 
 /**
  * What an error of the driver means. The ORM wraps the driver's error and keeps its SQLSTATE in `code`; PGlite and pg
@@ -38,6 +39,8 @@ export function isUniqueViolation(error: unknown): boolean {
 /** The error that leaves this folder: ours as it is, the driver's as DATABASE_UNAVAILABLE, CONTENTION or itself. */
 export function toDomainError(error: unknown): unknown {
   if (error instanceof DomainError) return error;
+  // A standby refuses, when it plans it, each statement that names the unlogged table of a proof (feature_not_supported).
+  if (codeOf(error) === "0A000") return standby();
   switch (faultOf(error)) {
     case "unavailable":
       return unavailable(error);

@@ -3,11 +3,9 @@ import type { EntityManager as AnyEntityManager, MikroORM } from "@mikro-orm/cor
 import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
 import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
-import type { AuditEntry } from "../audit/audit-event.ts";
-import type { Change, ChangeKind } from "../changes/change.ts";
+import type { Change } from "../changes/change.ts";
 import { atMost } from "../lib/at-most.ts";
 import { DomainError } from "../lib/errors.ts";
-import { newId } from "../lib/id.ts";
 import type { Log } from "../lib/log.ts";
 import { endWith } from "./call-end.ts";
 import { faultOf, toDomainError, unavailable } from "./conflicts.ts";
@@ -21,8 +19,9 @@ import {
   READ_CONNECTIONS,
   readOptions,
 } from "./orm-options.ts";
-import { away, onPrimary, refuseStandby } from "./primary.ts";
+import { away, FollowedHistory, isOtherHistory, onPrimary, PROOF, type ProofRow, refuseStandby } from "./primary.ts";
 import { whenSilent } from "./silent-connections.ts";
+import { CHANGES_CHANNEL, type Transaction, transactionOn } from "./transaction.ts";
 
 export type DatabaseTarget =
   | PostgresTarget
@@ -36,17 +35,6 @@ export interface DatabaseOptions {
   /** Adds to the database's clock; only tests move it. */
   readonly timeShiftMs?: () => number;
   readonly log?: Log;
-}
-
-/** A transaction in progress. */
-export interface Transaction {
-  readonly em: SqlEntityManager;
-  /** The database's time at the beginning of the transaction, in whole milliseconds. */
-  readonly now: Date;
-  /** Tells all copies, on commit, that these changed: by one statement, however many they are. */
-  changed(kind: ChangeKind, ...subjectIds: readonly string[]): Promise<void>;
-  /** Puts on record what the transaction does. */
-  record(entry: AuditEntry): Promise<void>;
 }
 
 interface Listenable {
@@ -66,27 +54,24 @@ const MAX_ATTEMPTS = 3;
 const CLOSE_MS = 1000;
 /** Where the embedded database is in its data folder. */
 export const EMBEDDED_FOLDER = "pgdata";
-/** Signals on it say that a change was committed. */
-export const CHANGES_CHANNEL = "latchkey_changes";
+
+interface Connections {
+  readonly orm: MikroORM;
+  /** Hot reads have connections of their own that fail fast; PGlite has one connection for all. */
+  readonly reads: MikroORM;
+  /** Every answer that somebody is told comes from it. */
+  readonly history: FollowedHistory;
+}
 
 /** The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. */
 export class Database {
-  readonly #orm: MikroORM;
-  /** Hot reads have connections of their own that fail fast; PGlite has one connection for all. */
-  readonly #reads: MikroORM;
+  readonly #connections: Connections;
   readonly #options: DatabaseOptions;
   readonly #unlock: () => void;
   readonly #signal: AbortSignal | undefined;
 
-  private constructor(
-    orm: MikroORM,
-    reads: MikroORM,
-    options: DatabaseOptions,
-    unlock: () => void,
-    signal?: AbortSignal,
-  ) {
-    this.#orm = orm;
-    this.#reads = reads;
+  private constructor(connections: Connections, options: DatabaseOptions, unlock: () => void, signal?: AbortSignal) {
+    this.#connections = connections;
     this.#options = options;
     this.#unlock = unlock;
     this.#signal = signal;
@@ -95,24 +80,25 @@ export class Database {
   /** @throws DATABASE_UNAVAILABLE, or an Error that says who holds the folder of the embedded database */
   static async open(options: DatabaseOptions): Promise<Database> {
     const { target } = options;
+    const history = new FollowedHistory();
     if (target.kind === "embedded") {
       const unlock = lockFolder(target.folder);
       try {
         const orm = await PgliteOrm.init({ ...ORM_OPTIONS, dbName: join(target.folder, EMBEDDED_FOLDER) } as never);
         await connect(orm);
-        return new Database(orm, orm, options, unlock);
+        return new Database({ orm, reads: orm, history }, options, unlock);
       } catch (error) {
         unlock();
         throw error;
       }
     }
-    const orm = await PostgresOrm.init(managementOptions(target) as never);
-    const reads = await PostgresOrm.init(readOptions(target) as never);
+    const orm = await PostgresOrm.init(managementOptions(target, history) as never);
+    const reads = await PostgresOrm.init(readOptions(target, history) as never);
     try {
       await connect(orm);
       // Logging in takes several turns, and a busy process at its start has few: the first callers shall not wait for it.
       await Promise.allSettled(Array.from({ length: READ_CONNECTIONS }, () => connect(reads)));
-      return new Database(orm, reads, options, () => {});
+      return new Database({ orm, reads, history }, options, () => {});
     } catch (error) {
       await Promise.allSettled([orm.close(true), reads.close(true)]);
       throw toDomainError(error);
@@ -125,7 +111,7 @@ export class Database {
    */
   async migrate(): Promise<void> {
     try {
-      await this.exclusively(() => this.#orm.migrator.up());
+      await this.exclusively(() => this.#connections.orm.migrator.up());
     } catch (error) {
       throw toDomainError(error);
     }
@@ -140,12 +126,17 @@ export class Database {
     return this.#options.target;
   }
 
+  /** Every answer that somebody is told comes from it. */
+  get history(): FollowedHistory {
+    return this.#connections.history;
+  }
+
   /**
    * The same database as one call sees it: once the signal has aborted, `transact` and `run` start no further statement
    * and don't COMMIT, but reject with its reason.
    */
   within(signal: AbortSignal): Database {
-    return new Database(this.#orm, this.#reads, this.#options, this.#unlock, signal);
+    return new Database(this.#connections, this.#options, this.#unlock, signal);
   }
 
   /**
@@ -156,15 +147,13 @@ export class Database {
     for (let attempt = 1; ; attempt++) {
       this.#signal?.throwIfAborted();
       try {
-        const changes: Change[] = [];
-        const root = this.#orm.em.fork() as SqlEntityManager;
-        const result = await root.transactional(async (em) => work(await this.#begin(em as SqlEntityManager, changes)));
-        if (changes.length > 0) this.#options.onChanges?.(changes);
-        return result;
+        return await this.#transactOnce(work);
       } catch (error) {
         // The ORM takes it for the driver's, and wraps it.
         this.#signal?.throwIfAborted();
         if (attempt < MAX_ATTEMPTS && faultOf(error) === "conflict") continue;
+        // Connections to an abandoned server give way one by one, each at its first statement.
+        if (attempt <= this.#mostConnections && isOtherHistory(error)) continue;
         throw toDomainError(error);
       }
     }
@@ -181,9 +170,7 @@ export class Database {
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     try {
-      const answer = this.#execute(this.#reads, onPrimary(sql, ms(this.now)), parameters);
-      const found = await this.inTime(answer, READ_ANSWER_MS);
-      refuseStandby(found);
+      const found = await this.inTime(this.#readProven(onPrimary(sql, ms(this.now)), parameters), READ_ANSWER_MS);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
       if (error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE") throw error;
@@ -208,7 +195,7 @@ export class Database {
   /** One statement, with the time that management may take; it may write. */
   async run(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     this.#signal?.throwIfAborted();
-    return this.#execute(this.#orm, sql, parameters);
+    return this.#execute(this.#connections.orm, sql, parameters);
   }
 
   /** SQL for the database's time. Constant but in tests. */
@@ -219,7 +206,9 @@ export class Database {
 
   /** On the embedded database: calls `onSignal` after each commit that wrote a change, if it can. @returns ends it */
   listen(onSignal: () => void): () => void {
-    const connection = this.#orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
+    const connection = this.#connections.orm.em.getConnection() as unknown as {
+      getNativeClient(): Promise<Listenable>;
+    };
     const listening = connection
       .getNativeClient()
       .then((native) => native.listen(CHANGES_CHANNEL, onSignal))
@@ -231,8 +220,9 @@ export class Database {
 
   /** Within a second, also where the server is frozen and says no good-bye. The embedded database takes its time. */
   async close(): Promise<void> {
-    if (this.target.kind === "embedded") await this.#orm.close(true).catch(() => {});
-    else await atMost(CLOSE_MS, Promise.allSettled([this.#orm.close(true), this.#reads.close(true)]));
+    const { orm, reads } = this.#connections;
+    if (this.target.kind === "embedded") await orm.close(true).catch(() => {});
+    else await atMost(CLOSE_MS, Promise.allSettled([orm.close(true), reads.close(true)]));
     this.#unlock();
   }
 
@@ -244,34 +234,39 @@ export class Database {
     }
   }
 
-  async #begin(em: SqlEntityManager, changes: Change[]): Promise<Transaction> {
-    if (this.#signal !== undefined) endWith(this.#signal, em);
-    const rows = await em.execute<Row[]>(`select ${ms(this.now)} as now, pg_is_in_recovery() as in_recovery`);
-    refuseStandby(rows);
-    return {
-      em,
-      now: new Date(Math.floor(rows[0]!.now as number)),
-      changed: async (kind, ...subjectIds) => {
-        if (subjectIds.length === 0) return;
-        await em.execute(
-          `with told as (insert into changes (kind, subject_id) select ?, unnest(?::text[]))
-           select pg_notify(?, '')`,
-          [kind, `{${subjectIds.join(",")}}`, CHANGES_CHANNEL],
-        );
-        for (const subjectId of subjectIds) changes.push({ kind, subjectId });
-      },
-      record: async (entry) => {
-        await em.execute(
-          `insert into audit_events (id, happened_at, kind, actor_id, subject_id, client_ip, details)
-           values (?, ${this.now}, ?, ?, ?, ?, ?::jsonb)`,
-          [
-            newId("evt"),
-            ...[entry.kind, entry.actorId, entry.subjectId, entry.clientIp],
-            JSON.stringify(entry.details ?? {}),
-          ],
-        );
-      },
-    };
+  get #mostConnections(): number {
+    return this.target.kind === "embedded" ? 1 : this.target.poolSize;
+  }
+
+  /** Connections to an abandoned server give way one by one, each at its first answer. */
+  async #readProven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    const { reads, history } = this.#connections;
+    for (let attempt = 1; ; attempt++) {
+      const found = await this.#execute(reads, sql, parameters);
+      try {
+        history.prove(found);
+        return found;
+      } catch (error) {
+        if (attempt > READ_CONNECTIONS || !isOtherHistory(error)) throw error;
+      }
+    }
+  }
+
+  async #transactOnce<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const { orm, history } = this.#connections;
+    const root = orm.em.fork() as SqlEntityManager;
+    const changes: Change[] = [];
+    let proof: ProofRow | undefined;
+    const result = await root.transactional(async (em) => {
+      if (this.#signal !== undefined) endWith(this.#signal, em as SqlEntityManager);
+      const [first] = await em.execute<Row[]>(`select ${ms(this.now)} as now, ${PROOF}`);
+      history.prove([first!]);
+      proof = first;
+      return work(transactionOn(em as SqlEntityManager, this.now, first!.now as number, changes));
+    });
+    if (changes.length > 0) this.#options.onChanges?.(changes);
+    history.proveStill(proof!);
+    return result;
   }
 }
 

@@ -1,7 +1,7 @@
 import { LockMode } from "@mikro-orm/core";
 import type { AddSecret } from "../keys/key-store.ts";
-import type { Transaction } from "./database.ts";
 import { type KeyRow, KeySecretRow } from "./tables.ts";
+import type { Transaction } from "./transaction.ts";
 
 /** Adds a secret, with the next flush. */
 export function insertSecret(tx: Transaction, keyId: string, digest: Buffer, pepperVersion: number): void {

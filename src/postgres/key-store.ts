@@ -19,12 +19,13 @@ import type {
   PageCursor,
   RequestUsed,
 } from "../keys/key-store.ts";
-import type { Database, Transaction } from "./database.ts";
+import type { Database } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
 import { KEYS_WITH_SECRETS, toKey, toOwner } from "./key-rows.ts";
 import { insertSecret, makePlace } from "./key-secret-rows.ts";
 import { recordUses, rehashSecrets } from "./key-use-writes.ts";
 import { KeyRequestRow, KeyRow, UserRow } from "./tables.ts";
+import type { Transaction } from "./transaction.ts";
 
 const DAY_MS = 86_400_000;
 /** Ended keys count against the quota for so long, so that delete-and-issue is no way around it. */

@@ -6,7 +6,8 @@ import {
   MAX_LOGIN_ROWS,
 } from "../auth/login-failure-store.ts";
 import { hashWaitMs, LOGIN_LIMITS, type LoginFailures, type LoginWait, waitOf } from "../auth/login-limits.ts";
-import { type Database, ms, msOf, type Row, type Transaction } from "./database.ts";
+import { type Database, ms, msOf, type Row } from "./database.ts";
+import type { Transaction } from "./transaction.ts";
 
 type ClearInput = Parameters<LoginFailureStore["clear"]>[0];
 

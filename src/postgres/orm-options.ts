@@ -7,6 +7,9 @@ import { MasterKeyVersions } from "./migrations/0004-master-key-versions.ts";
 import { SessionEnds } from "./migrations/0005-session-ends.ts";
 import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
 import { LoginHashes } from "./migrations/0007-login-hashes.ts";
+import { ChangeIncarnation } from "./migrations/0008-change-incarnation.ts";
+import { closeOutdated, refill } from "./pool-connections.ts";
+import type { FollowedHistory } from "./primary.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
@@ -42,7 +45,10 @@ export const ORM_OPTIONS = {
   entities: [...TABLES],
   extensions: [Migrator],
   migrations: {
-    migrationsList: [FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
+    migrationsList: [
+      ...[FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
+      ChangeIncarnation,
+    ],
     snapshot: false,
     silent: true,
   },
@@ -53,7 +59,7 @@ export const ORM_OPTIONS = {
 } satisfies Partial<Options>;
 
 /** For what may take its time. */
-export function managementOptions(target: PostgresTarget) {
+export function managementOptions(target: PostgresTarget, history: FollowedHistory) {
   const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, lockTimeoutMs } = target;
   return {
     ...ORM_OPTIONS,
@@ -65,13 +71,13 @@ export function managementOptions(target: PostgresTarget) {
       statement_timeout: statementTimeoutMs,
       ...(lockTimeoutMs !== undefined && { lock_timeout: lockTimeoutMs }),
       application_name: "latchkey",
-      onPoolCreated: destroySilent(statementTimeoutMs + 500),
+      onPoolCreated: each(destroySilent(statementTimeoutMs + 500), closeOutdated(history, target.poolSize)),
     },
   };
 }
 
 /** For hot reads, which fail fast. */
-export function readOptions(target: { url: string }) {
+export function readOptions(target: { url: string }, history: FollowedHistory) {
   return {
     ...ORM_OPTIONS,
     clientUrl: target.url,
@@ -82,7 +88,18 @@ export function readOptions(target: { url: string }) {
       connectionTimeoutMillis: READ_CONNECT_MS,
       statement_timeout: READ_TIMEOUT_MS,
       application_name: "latchkey-reads",
-      onPoolCreated: destroySilent(READ_TIMEOUT_MS + 20),
+      onPoolCreated: each(
+        destroySilent(READ_TIMEOUT_MS + 20),
+        closeOutdated(history, READ_CONNECTIONS),
+        refill(READ_CONNECTIONS),
+      ),
     },
+  };
+}
+
+/** Each looks at the pool in its own way. */
+function each(...steps: readonly ((pool: never) => void)[]): (pool: never) => void {
+  return (pool) => {
+    for (const step of steps) step(pool);
   };
 }

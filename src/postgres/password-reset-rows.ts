@@ -1,5 +1,5 @@
-import type { Transaction } from "./database.ts";
 import { PasswordResetRow } from "./tables.ts";
+import type { Transaction } from "./transaction.ts";
 
 /** A one-time token as it is kept: its digest, and how long it is good for. */
 export interface NewReset {

@@ -1,9 +1,10 @@
 import type { CreatedReset, PasswordResetStore } from "../auth/password-reset-store.ts";
 import type { GrantedSession } from "../auth/session.ts";
 import type { User } from "../auth/user.ts";
-import type { Database, Transaction } from "./database.ts";
+import type { Database } from "./database.ts";
 import { insertReset } from "./password-reset-rows.ts";
 import { PasswordResetRow, UserRow } from "./tables.ts";
+import type { Transaction } from "./transaction.ts";
 import { toUser } from "./user-rows.ts";
 import { lockUser, replacePassword } from "./user-store.ts";
 

@@ -1,19 +1,34 @@
-/** That answers are the primary's: a standby shows what was, and nobody could tell. */
+/**
+ * Every answer comes from the primary, and from the history that the change feed follows. A standby shows what was. After
+ * a failover without fencing an abandoned primary answers as if nothing had happened.
+ */
 import { DomainError } from "../lib/errors.ts";
+import { INCARNATION } from "./incarnation.ts";
+
+/** A row that says from which server, and from which history, an answer is. */
+export type ProofRow = Readonly<Record<string, unknown>>;
+
+/** SQL: the columns of a proof. */
+export const PROOF = `pg_is_in_recovery() as in_recovery, ${INCARNATION} as incarnation`;
 
 /**
  * The statement with a row that is always there: it says of which server and of when the others are.
  * @param nowMs SQL for the time, in milliseconds
  */
 export function onPrimary(sql: string, nowMs: string): string {
-  return `select w.in_recovery, w.now_ms, r.*
-    from (select pg_is_in_recovery() as in_recovery, ${nowMs} as now_ms) w
+  return `select w.in_recovery, w.incarnation, w.now_ms, r.*
+    from (select ${PROOF}, ${nowMs} as now_ms) w
     left join (select true as is_row, q.* from (${sql}) q) r on true`;
 }
 
 /** A standby may be behind. Its first row says that it is one, with the SQLSTATE that its refusal to write would have. */
-export function refuseStandby([row]: readonly Readonly<Record<string, unknown>>[]): void {
-  if (row!.in_recovery) throw away("the database is a standby", "25006");
+export function refuseStandby([row]: readonly ProofRow[]): void {
+  if (row!.in_recovery) throw standby();
+}
+
+/** DATABASE_UNAVAILABLE for a server that is a standby. */
+export function standby(): DomainError {
+  return away("the database is a standby", "25006");
 }
 
 /** What counts as a database that is away, with the code that the driver or the server would give. */
@@ -22,4 +37,52 @@ export function away(message: string, code: string): DomainError {
     retryAfterMs: 1000,
     cause: Object.assign(new Error(message), { code }),
   });
+}
+
+/** Code of an answer from another history than the change feed's. No SQLSTATE of PostgreSQL has it. */
+const OTHER_HISTORY = "LK001";
+
+export function isOtherHistory(error: unknown): boolean {
+  return error instanceof DomainError && (error.cause as { code?: unknown } | undefined)?.code === OTHER_HISTORY;
+}
+
+/**
+ * The history that this process follows: that of the change feed's last good poll. An answer from another one is not
+ * used, because the feed tells nothing of what changes there. Before the first poll any history is good.
+ */
+export class FollowedHistory {
+  #incarnation: string | undefined;
+  #onOther: () => void = () => {};
+
+  /** The feed's polls come from this history from now on. */
+  follow(incarnation: string): void {
+    this.#incarnation = incarnation;
+  }
+
+  /** Calls `onOther` at each answer from another history: it or the feed may be connected to an abandoned server. */
+  whenOther(onOther: () => void): void {
+    this.#onOther = onOther;
+  }
+
+  isOther(row: ProofRow): boolean {
+    return this.#incarnation !== undefined && row.incarnation !== this.#incarnation;
+  }
+
+  /** @throws DATABASE_UNAVAILABLE where the first row, of PROOF, is a standby's or another history's */
+  prove(rows: readonly ProofRow[]): void {
+    refuseStandby(rows);
+    if (!this.isOther(rows[0]!)) return;
+    this.#onOther();
+    throw away("the database answers from another history than the change feed follows", OTHER_HISTORY);
+  }
+
+  /**
+   * For what was committed: the feed may have moved to another history meanwhile.
+   * @throws DATABASE_UNAVAILABLE then
+   */
+  proveStill(row: ProofRow): void {
+    if (row.incarnation !== null && this.isOther(row)) {
+      throw away("the database's history changed; whether the call took effect is unknown", OTHER_HISTORY);
+    }
+  }
 }

@@ -1,7 +1,8 @@
 import type { GrantedSession, NewSession, Session, SessionEnd, SessionStanding } from "../auth/session.ts";
 import { MAX_SESSIONS_PER_USER } from "../auth/session.ts";
-import { bytesOf, ms, msOf, type Row, type Transaction } from "./database.ts";
+import { bytesOf, ms, msOf, type Row } from "./database.ts";
 import type { RecordsById } from "./grouped-reads.ts";
+import type { Transaction } from "./transaction.ts";
 
 /** As the configuration bounds it. */
 const LONGEST_ACCESS_TOKEN = "1 day";

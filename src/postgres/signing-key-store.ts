@@ -1,7 +1,8 @@
 import type { SealedSigningKey, SigningAlgorithm, SigningKeyRecord } from "../auth/signing-key.ts";
 import type { SigningKeyList, SigningKeyStore } from "../auth/signing-key-store.ts";
-import { bytesOf, type Database, ms, msOf, type Row, type Transaction } from "./database.ts";
+import { bytesOf, type Database, ms, msOf, type Row } from "./database.ts";
 import { SigningKeyRow } from "./tables.ts";
+import type { Transaction } from "./transaction.ts";
 
 /** Any number that nobody else takes; held while it is decided which key signs. */
 const SIGNING_KEYS_LOCK = "7809632594316157051";

@@ -1,7 +1,7 @@
 import type { User, UserSecrets } from "../auth/user.ts";
 import type { NewUser } from "../auth/user-store.ts";
-import type { Transaction } from "./database.ts";
 import { UserRow } from "./tables.ts";
+import type { Transaction } from "./transaction.ts";
 
 /** From an entity to the room's record. */
 export function toUser(row: UserRow): User {

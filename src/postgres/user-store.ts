@@ -4,11 +4,12 @@ import type { GrantedSession } from "../auth/session.ts";
 import type { User, UserSecrets } from "../auth/user.ts";
 import type { UserPatch, UserStore } from "../auth/user-store.ts";
 import { isUniqueViolation } from "./conflicts.ts";
-import type { Database, Transaction } from "./database.ts";
+import type { Database } from "./database.ts";
 import { behindCursor } from "./key-store.ts";
 import { insertReset } from "./password-reset-rows.ts";
 import { beginSession, endSessionsOf } from "./session-rows.ts";
 import { UserRow } from "./tables.ts";
+import type { Transaction } from "./transaction.ts";
 import { insertUser, toUser, toUserSecrets } from "./user-rows.ts";
 
 /** As the contract names them. */

@@ -8,9 +8,9 @@ import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { VirtualTime } from "../simulation/virtual-time.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
+const EPOCH = { systemId: "7", timeline: 1, incarnation: "a" };
 const EMPTY: Poll = {
-  epoch: { systemId: "7", timeline: 1 },
-  serverStart: "1",
+  epoch: EPOCH,
   snapshot: "10:10:",
   xmin: 10n,
   xmax: 10n,
@@ -82,8 +82,12 @@ describe("ChangeFeed", () => {
   });
 
   it.each<[what: string, poll: Partial<Poll>]>([
-    ["another cluster", { epoch: { systemId: "8", timeline: 1 } }],
-    ["another line of its history", { epoch: { systemId: "7", timeline: 2 } }],
+    ["another cluster", { epoch: { ...EPOCH, systemId: "8" } }],
+    ["another line of its history", { epoch: { ...EPOCH, timeline: 2 } }],
+    [
+      "a crash, though others have used more ids since than were lost",
+      { epoch: { ...EPOCH, incarnation: "b" }, xmax: 99n },
+    ],
     ["a history that is behind", { xmax: 9n }],
     ["a gap", { hasGap: true }],
   ])("drops everything and says so to watchers after %s", async (_what, poll) => {

@@ -8,9 +8,9 @@ import { Watches, type WatchMessage, watchChanges } from "../../src/changes/watc
 import type { Timers } from "../../src/lib/clock.ts";
 import { ShiftedClock } from "../support/shifted-clock.ts";
 
-const EPOCH = { systemId: "7", timeline: 1 };
+const EPOCH = { systemId: "7", timeline: 1, incarnation: "00000000-0000-4000-8000-000000000001" };
 const POLL: Poll = {
-  ...{ epoch: EPOCH, serverStart: "1" },
+  epoch: EPOCH,
   snapshot: "20:20:",
   xmin: 20n,
   xmax: 20n,
@@ -19,7 +19,7 @@ const POLL: Poll = {
   hasGap: false,
   changes: [],
 };
-const CURSOR = cursorText({ epoch: EPOCH, serverStart: "1", snapshot: "10:10:" });
+const CURSOR = cursorText({ epoch: EPOCH, snapshot: "10:10:" });
 const ENDED: CommittedChange = { kind: "SESSION", subjectId: "ses_ended", changedAtMs: 0, position: 0n };
 const ACCESS_TOKEN_MS = 900_000;
 
@@ -45,7 +45,7 @@ function setUp(poll: Poll = POLL, timers = RESTLESS) {
   const watches = new Watches();
   const deps = {
     feed: {
-      cursor: { epoch: EPOCH, serverStart: "1", snapshot: "19:19:" },
+      cursor: { epoch: EPOCH, snapshot: "19:19:" },
       position: 19n,
       subscribe: (tell: (step: FeedStep) => void) => {
         subscribers.add(tell);
@@ -71,7 +71,7 @@ function setUp(poll: Poll = POLL, timers = RESTLESS) {
     watches,
   };
   const tell = (step: Partial<FeedStep>) => {
-    const cursor = { epoch: EPOCH, serverStart: "1", snapshot: "30:30:" };
+    const cursor = { epoch: EPOCH, snapshot: "30:30:" };
     const whole = { cursor, changes: [], resync: false, asOfMs: 0, position: 30n, ...step };
     for (const each of subscribers) each(whole);
   };
@@ -93,7 +93,7 @@ describe("watchChanges", () => {
   it.each<[what: string, poll: Partial<Poll>]>([
     ["changes are missing since", { hasGap: true }],
     ["the history is another", { epoch: { ...EPOCH, timeline: 2 } }],
-    ["the server was started anew", { serverStart: "2" }],
+    ["the incarnation is another", { epoch: { ...EPOCH, incarnation: "00000000-0000-4000-8000-000000000002" } }],
     ["the cluster is another", { epoch: { ...EPOCH, systemId: "8" } }],
     ["the cursor is ahead", { xmax: 9n }],
   ])("sends resync and the sessions that ended to a client for whom %s", async (_what, poll) => {
@@ -133,7 +133,7 @@ describe("watchChanges", () => {
 
   it("does not look for the snapshot of another history", async () => {
     const { asked, watch } = setUp();
-    const foreign = cursorText({ epoch: { systemId: "8", timeline: 1 }, serverStart: "1", snapshot: "1:1:" });
+    const foreign = cursorText({ epoch: { ...EPOCH, systemId: "8" }, snapshot: "1:1:" });
     expect(await next(watch(foreign))).toMatchObject({ resync: true });
     expect(asked).toEqual([undefined]);
   });
@@ -141,7 +141,7 @@ describe("watchChanges", () => {
   it("sends resync to a client who is ahead of this process: it was told of a failover by another one", async () => {
     const after = { ...EPOCH, timeline: 2 };
     const { watch } = setUp({ ...POLL, epoch: after });
-    expect(await next(watch(cursorText({ epoch: after, serverStart: "1", snapshot: "10:10:" })))).toMatchObject({
+    expect(await next(watch(cursorText({ epoch: after, snapshot: "10:10:" })))).toMatchObject({
       resync: true,
     });
   });
@@ -194,7 +194,7 @@ describe("watchChanges", () => {
     await turn();
     expect(told).toMatchObject({
       position: 33n,
-      cursor: cursorText({ epoch: EPOCH, serverStart: "1", snapshot: "30:30:" }),
+      cursor: cursorText({ epoch: EPOCH, snapshot: "30:30:" }),
     });
     expect(told!.changes).toHaveLength(6);
     told = undefined;
@@ -221,9 +221,9 @@ describe("watchChanges", () => {
     const held = Promise.withResolvers<void>();
     database.reads = held.promise;
     const others = Array.from({ length: 4 }, (_, n) =>
-      next(watch(cursorText({ epoch: EPOCH, serverStart: "1", snapshot: `1${n}:1${n}:` }))),
+      next(watch(cursorText({ epoch: EPOCH, snapshot: `1${n}:1${n}:` }))),
     );
-    const open = watch(cursorText({ epoch: EPOCH, serverStart: "1", snapshot: "5:5:" }));
+    const open = watch(cursorText({ epoch: EPOCH, snapshot: "5:5:" }));
     const first = next(open);
     tell({ changes: changes(3), position: 18n });
     held.resolve();

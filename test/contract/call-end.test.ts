@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { DomainError } from "../../src/lib/errors.ts";
 import { newId } from "../../src/lib/id.ts";
-import type { Transaction } from "../../src/postgres/database.ts";
 import { UserRow } from "../../src/postgres/tables.ts";
+import type { Transaction } from "../../src/postgres/transaction.ts";
 import { insertUser } from "../../src/postgres/user-rows.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 

@@ -73,8 +73,13 @@ describe("WatchRevocations", () => {
     expect(subjects([first!])).toContainEqual([Change_Kind.SESSION, sessions[0]!.id]);
   });
 
-  it("asks a client from another history to drop everything", async () => {
-    const foreign = Buffer.from("v2:1:1:1:5:5:").toString("base64url");
+  it.each([
+    ["another history", "v3:1:1:00000000-0000-4000-8000-000000000001:5:5:"],
+    ["an older release", "v1:1:1:5:5:"],
+    ["the release before", "v2:7412345678901234567:1:1764345678123456:700:705:701,703"],
+    ["a newer release", "v4:1:1:1:5:5:"],
+  ])("asks a client with a cursor of %s to drop everything", async (_what, text) => {
+    const foreign = Buffer.from(text).toString("base64url");
     const [first] = await collect(foreign, () => true);
     expect(first).toMatchObject({ resync: true });
     expect(first?.cursor).not.toBe("");
@@ -82,11 +87,15 @@ describe("WatchRevocations", () => {
 
   it.each([
     "nonsense",
-    "v2:1:1:1:9:5:",
-    "v2:1:1:1:5:9:4",
-    "v2:1:1:1:5:9:7,6",
-    "v2:1:1:1:0:0:",
-    "v2:1:1:1:5:99999999999999999999:",
+    "v3:1:1:00000000-0000-4000-8000-000000000001:9:5:",
+    "v3:1:1:00000000-0000-4000-8000-000000000001:5:9:4",
+    "v3:1:1:00000000-0000-4000-8000-000000000001:5:9:7,6",
+    "v3:1:1:00000000-0000-4000-8000-000000000001:0:0:",
+    "v3:1:1:00000000-0000-4000-8000-000000000001:5:99999999999999999999:",
+    "v3:1:1:1:5:5:",
+    "v2",
+    "v2:nonsense",
+    "v99999:1:1:1:5:5:",
   ])("refuses the cursor %s", async (text) => {
     const cursor = text === "nonsense" ? text : Buffer.from(text).toString("base64url");
     const watch = verifier.watchRevocations({ cursor })[Symbol.asyncIterator]();

@@ -78,9 +78,9 @@ export class Cluster {
     const { subjectId } = transaction;
     if (this.#locked.has(subjectId) || this.reachability !== "answers" || this.isInRecovery) return;
     this.#locked.add(subjectId);
-    const { incarnation } = model;
+    const { lives } = model;
     const sequence = model.drawSequence();
-    const isAlive = () => model.incarnation === incarnation;
+    const isAlive = () => model.lives === lives;
     this.#time.after(this.#random.pause(1), () => {
       if (!isAlive()) return;
       const xactId = model.beginXact();
@@ -92,7 +92,13 @@ export class Cluster {
     });
   }
 
-  /** A server that is behind takes over, or an old disk is put back; what it lacks never was. */
+  /** One backend is killed: the server ends all connections and recovers. */
+  crash(): void {
+    this.model.crash();
+    this.#locked.clear();
+  }
+
+  /** A server that is behind takes over, or a machine is set back; what it lacks never was. */
   takeOver(checkpoint: Checkpoint<Row>, isNewTimeline: boolean): void {
     this.model.restore(checkpoint, isNewTimeline);
     this.tookOverAtMs = this.#time.nowMs;
@@ -116,10 +122,10 @@ export class Cluster {
       this.model.rollBack(xactId);
       return;
     }
-    const { incarnation } = this.model;
+    const life = this.model.lives;
     this.model.commit(xactId);
     const atMs = this.#time.nowMs;
-    this.truth.set(subjectId, row, atMs, { xactId, incarnation });
+    this.truth.set(subjectId, row, atMs, { xactId, life });
     const committed = { kind, subjectId, xactId, changedAtMs, atMs, undone: undefined };
     this.committed.push(committed);
     for (const tell of this.#onSignal) tell();

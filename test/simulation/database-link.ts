@@ -25,6 +25,8 @@ export interface DatabaseLinkDeps {
 interface Answer<T> {
   readonly value: T;
   readonly databaseMs: number;
+  /** Which history its proof names. */
+  readonly incarnation: number | undefined;
 }
 
 /**
@@ -39,8 +41,8 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
   isDeaf = false;
   /** Mean of one way. */
   paceMs = 0.5;
-  /** The history that the last answered poll was from. */
-  polledIncarnation = -1;
+  /** The life of the server that the last answered poll was from. */
+  polledLife = -1;
   polledXmax = 0;
   polledAtMs = Number.NEGATIVE_INFINITY;
   /** The last answer that arrived was one, rather than a failure: no breaker is open for want of another. */
@@ -48,6 +50,10 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
   /** True time at which a poll told of a lost history last. */
   resyncedAtMs = Number.NEGATIVE_INFINITY;
   #unreadableAtRanMs = Number.NEGATIVE_INFINITY;
+  /** What the last hot read's own proof named. */
+  readIncarnation: number | undefined;
+  /** The history of the last good poll. */
+  #followed: number | undefined;
   #session = -1;
   #onSignal: () => void = () => {};
   readonly #deps: DatabaseLinkDeps;
@@ -63,34 +69,45 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     return this.#deps.machine.ranMs - this.#unreadableAtRanMs;
   }
 
+  /** As the shipped store does: a history without an incarnation gets one, and only the next poll reads it. */
   async poll(since: string | undefined): Promise<Poll> {
-    const { poll, incarnation } = await this.#poll(since);
-    if (!poll.isInRecovery) this.#notePoll(poll, incarnation);
-    this.isKnownReadable ||= !poll.isInRecovery;
+    let answer = await this.#poll(since);
+    if (answer.incarnation === undefined && !answer.poll.isInRecovery) {
+      const { model } = this.#deps.cluster;
+      await this.#ask("feed", POLL_TIMEOUT_MS, () => model.beginIncarnation());
+      answer = await this.#poll(since);
+    }
+    const { poll, life, incarnation } = answer;
+    if (poll.isInRecovery) return poll;
+    if (incarnation === undefined) throw away();
+    this.#followed = incarnation;
+    this.#notePoll(poll, life);
+    this.isKnownReadable = true;
     return poll;
   }
 
   /** A poll that is not the feed's: what it brings, the copies don't learn. */
   async catchUp(since: string | undefined): Promise<Poll> {
-    return (await this.#poll(since)).poll;
+    const { poll, incarnation } = await this.#poll(since);
+    if (!poll.isInRecovery) this.#prove(incarnation);
+    return poll;
   }
 
-  async #poll(since: string | undefined): Promise<{ poll: Poll; incarnation: number }> {
+  async #poll(since: string | undefined) {
     const { cluster } = this.#deps;
-    const isConnected = this.#session === cluster.model.incarnation;
+    const isConnected = this.#session === cluster.model.lives;
     const timeoutMs = isConnected ? POLL_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
     try {
       const answer = await this.#ask("feed", timeoutMs, (snapshot) => {
-        this.#session = cluster.model.incarnation;
+        this.#session = cluster.model.lives;
         const { isInRecovery } = cluster;
         const timeline = isInRecovery ? 0 : cluster.model.timeline;
-        return { ...cluster.model.poll(snapshot, since), isInRecovery, timeline, incarnation: this.#session };
+        return { ...cluster.model.poll(snapshot, since), isInRecovery, timeline, life: this.#session };
       });
       const { value, databaseMs } = answer;
       this.isListening = true;
       const poll: Poll = {
-        epoch: { systemId: "7", timeline: value.timeline },
-        serverStart: `${value.incarnation}`,
+        epoch: { systemId: "7", timeline: value.timeline, incarnation: incarnationText(value.incarnation) },
         snapshot: value.snapshot,
         xmin: BigInt(value.xmin),
         xmax: BigInt(value.xmax),
@@ -99,7 +116,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
         hasGap: value.hasGap,
         changes: value.changes.map((row) => ({ ...row, position: BigInt(row.xactId) })),
       };
-      return { poll, incarnation: value.incarnation };
+      return { poll, life: value.life, incarnation: value.incarnation };
     } catch (error) {
       this.isListening = false;
       this.#session = -1;
@@ -108,8 +125,11 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
   }
 
   /** One statement on the connections for hot reads. */
-  read<T>(run: (snapshot: Snapshot) => T): Promise<Answer<T>> {
-    return this.#ask("reads", READ_TIMEOUT_MS, run);
+  async read<T>(run: (snapshot: Snapshot) => T): Promise<Answer<T>> {
+    const answer = await this.#ask("reads", READ_TIMEOUT_MS, run);
+    this.readIncarnation = answer.incarnation;
+    this.#prove(answer.incarnation);
+    return answer;
   }
 
   listen(onSignal: () => void): () => void {
@@ -124,10 +144,19 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     return [];
   }
 
-  #notePoll({ hasGap, xmax }: Poll, incarnation: number): void {
+  /** An answer from another history than the feed's is not used. */
+  #prove(incarnation: number | undefined): void {
+    if (this.#followed === undefined || incarnation === this.#followed) return;
+    this.isKnownReadable = false;
+    this.#unreadableAtRanMs = this.#deps.machine.ranMs;
+    this.#onSignal();
+    throw away();
+  }
+
+  #notePoll({ hasGap, xmax }: Poll, life: number): void {
     const { nowMs } = this.#deps.time;
-    if (hasGap || incarnation !== this.polledIncarnation) this.resyncedAtMs = nowMs;
-    this.polledIncarnation = incarnation;
+    if (hasGap || life !== this.polledLife) this.resyncedAtMs = nowMs;
+    this.polledLife = life;
     this.polledXmax = Number(xmax);
     this.polledAtMs = nowMs;
   }
@@ -144,7 +173,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
       conclude(false);
       // What arrived while this process did not run was answered in time.
       if (lane === "reads" && !hasArrived) this.#unreadableAtRanMs = machine.ranMs;
-      reject(new DomainError("DATABASE_UNAVAILABLE", "away", { retryAfterMs: 1000 }));
+      reject(away());
     };
     let isTimeOver = false;
     const cancelTimeout = machine.timers.after(timeoutMs, () => {
@@ -168,11 +197,12 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
       if (reachability === "is silent") return;
       if (reachability === "refuses") return arrive(undefined);
       const snapshot = cluster.model.takeSnapshot();
-      const { incarnation } = cluster.model;
+      const { lives } = cluster.model;
       const databaseMs = cluster.clockAt(time.nowMs);
       time.after(this.#way(), () => {
-        const isSameServer = cluster.model.incarnation === incarnation;
-        arrive(isSameServer ? { value: run(snapshot), databaseMs } : undefined);
+        const isSameServer = cluster.model.lives === lives;
+        const { incarnation } = snapshot;
+        arrive(isSameServer ? { value: run(snapshot), databaseMs, incarnation } : undefined);
       });
     });
     return promise;
@@ -181,7 +211,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
   #signal(): void {
     const { cluster, machine, time } = this.#deps;
     const session = this.#session;
-    if (this.isDeaf || session !== cluster.model.incarnation) return;
+    if (this.isDeaf || session !== cluster.model.lives) return;
     time.after(this.#way(), () => {
       if (this.#session === session && this.#reachability("feed") === "answers")
         machine.receive(() => this.#onSignal());
@@ -201,4 +231,13 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     if (lane === "reads" && cluster.isInRecovery) return "refuses";
     return cluster.reachability;
   }
+}
+
+function away(): DomainError {
+  return new DomainError("DATABASE_UNAVAILABLE", "away", { retryAfterMs: 1000 });
+}
+
+/** A client's cursor holds it. */
+function incarnationText(incarnation: number | undefined): string {
+  return `00000000-0000-4000-8000-${String(incarnation ?? 0).padStart(12, "0")}`;
 }

@@ -69,11 +69,18 @@ export const MUTANTS: readonly Mutant[] = [
     why: "changes whose ids the cursor has seen already, in a history that is gone, never come",
   },
   {
-    name: "failover to another timeline not noticed",
-    file: FEED,
-    search: "before.epoch.timeline === poll.epoch.timeline;",
-    replacement: "true;",
-    why: "copies of what the new primary never had stay",
+    name: "incarnation not compared",
+    file: "src/changes/change-store.ts",
+    search: "a.timeline === b.timeline && a.incarnation === b.incarnation;",
+    replacement: "a.timeline === b.timeline;",
+    why: "a crash gives ids again that the cursor has seen: what changes under them never comes, once others have used more",
+  },
+  {
+    name: "incarnation read by another statement",
+    file: "test/simulation/database-link.ts",
+    search: "incarnation: incarnationText(value.incarnation) }",
+    replacement: "incarnation: incarnationText(this.readIncarnation ?? value.incarnation) }",
+    why: "what another statement read before a crash names a snapshot of after it, which counts as the same history",
   },
   {
     name: "a sequence number as cursor",

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 /**
  * As much of PostgreSQL as the change feed rests on: transaction ids that are given at the first write and commit in
  * another order, snapshots, sequence numbers that are drawn before, rows of which a snapshot sees one version, a history
- * that a failover cuts short. A value is a whole row; undefined is a row that is not there.
+ * that a failover cuts short, a crash after which ids are given again. A value is a whole row; undefined is a row that is
+ * not there.
  */
 
 /** What pg_current_snapshot() returns. */
@@ -12,6 +13,8 @@ export interface Snapshot {
   readonly xmax: number;
   /** Between the two, in order. */
   readonly underWay: readonly number[];
+  /** The row of the unlogged table that the snapshot sees. */
+  readonly incarnation: number | undefined;
 }
 
 export interface ChangeRow {
@@ -34,11 +37,14 @@ export interface Checkpoint<V> {
   readonly rows: ReadonlyMap<string, readonly RowVersion<V>[]>;
   readonly changes: readonly ChangeRow[];
   readonly prunedXact: number;
+  readonly incarnation: number | undefined;
 }
 
 /** What the model's statement of a poll returns, the epoch and the clock apart. */
 export interface PollRows {
   readonly snapshot: string;
+  /** undefined: no row of this history is there. */
+  readonly incarnation: number | undefined;
   readonly xmin: number;
   readonly xmax: number;
   readonly hasGap: boolean;
@@ -47,8 +53,12 @@ export interface PollRows {
 
 export class PostgresModel<V> {
   timeline = 1;
-  /** Counts lost histories, also those that the epoch does not show. */
-  incarnation = 0;
+  /** Counts lives of the server: each one ends all connections. */
+  lives = 0;
+  #incarnation: number | undefined;
+  #nextIncarnation = 1;
+  /** The first id that a crash gives again: no id from here on is on disk. */
+  #durableXact = 700;
   #nextXact = 700;
   #nextSequence = 1;
   readonly #underWay = new Set<number>();
@@ -83,6 +93,7 @@ export class PostgresModel<V> {
   commit(xactId: number): void {
     assert(this.#underWay.delete(xactId), "only a transaction that is under way commits");
     this.#committed.add(xactId);
+    this.#durableXact = Math.max(this.#durableXact, xactId + 1);
   }
 
   rollBack(xactId: number): void {
@@ -91,7 +102,7 @@ export class PostgresModel<V> {
 
   takeSnapshot(): Snapshot {
     const underWay = [...this.#underWay].sort((a, b) => a - b);
-    return { xmin: underWay[0] ?? this.#nextXact, xmax: this.#nextXact, underWay };
+    return { xmin: underWay[0] ?? this.#nextXact, xmax: this.#nextXact, underWay, incarnation: this.#incarnation };
   }
 
   /** The version of a row that a snapshot sees. */
@@ -106,11 +117,17 @@ export class PostgresModel<V> {
     const rows = this.#changes.filter(({ xactId }) => this.#isVisible(snapshot, xactId));
     return {
       snapshot: snapshotText(snapshot),
+      incarnation: snapshot.incarnation,
       xmin: snapshot.xmin,
       xmax: snapshot.xmax,
       hasGap: before !== undefined && this.#mayHavePruned(before),
       changes: before === undefined ? [] : rows.filter((row) => !sees(before, row.xactId)),
     };
+  }
+
+  /** Writes the row of the unlogged table where there is none. */
+  beginIncarnation(): void {
+    this.#incarnation ??= this.#nextIncarnation++;
   }
 
   /** Deletes the log up to a time and remembers how far. */
@@ -128,25 +145,46 @@ export class PostgresModel<V> {
       rows: new Map(this.#rows),
       changes: [...this.#changes],
       prunedXact: this.#prunedXact,
+      incarnation: this.#incarnation,
     };
   }
 
-  /** Goes on from a checkpoint: what came after never was. On a timeline of its own, unless a disk was put back. */
+  /**
+   * Crash recovery: what was committed stays, what was under way is gone, and ids that no commit put on disk are given
+   * again. Unlogged tables are empty.
+   */
+  crash(): void {
+    this.lives++;
+    this.#incarnation = undefined;
+    this.#underWay.clear();
+    this.#nextXact = this.#durableXact;
+    this.#dropUncommitted(this.#rows, this.#changes);
+  }
+
+  /**
+   * Goes on from a checkpoint: what came after never was. On a timeline of its own, unless the whole machine was set back
+   * with its memory, which keeps unlogged tables too.
+   */
   restore(checkpoint: Checkpoint<V>, isNewTimeline: boolean): void {
-    this.incarnation++;
+    this.lives++;
     if (isNewTimeline) this.timeline++;
+    this.#incarnation = isNewTimeline ? undefined : checkpoint.incarnation;
     this.#underWay.clear();
     this.#nextXact = checkpoint.nextXact;
+    this.#durableXact = checkpoint.nextXact;
     this.#committed = new Set(checkpoint.committed);
-    this.#rows = new Map(
-      [...checkpoint.rows].map(([id, versions]) => [id, versions.filter(({ xactId }) => this.#committed.has(xactId))]),
-    );
-    this.#changes = checkpoint.changes.filter(({ xactId }) => this.#committed.has(xactId));
+    this.#dropUncommitted(checkpoint.rows, checkpoint.changes);
     this.#prunedXact = checkpoint.prunedXact;
   }
 
+  #dropUncommitted(rows: ReadonlyMap<string, readonly RowVersion<V>[]>, changes: readonly ChangeRow[]): void {
+    const isCommitted = ({ xactId }: { readonly xactId: number }) => this.#committed.has(xactId);
+    this.#rows = new Map([...rows].map(([id, versions]) => [id, versions.filter(isCommitted)]));
+    this.#changes = changes.filter(isCommitted);
+  }
+
   /** What was under way then and still is has lost nothing. */
-  #mayHavePruned(since: Snapshot): boolean {
+  #mayHavePruned(since: ReturnType<typeof parseSnapshot>): boolean {
     const hasEnded = (xactId: number) => !this.#underWay.has(xactId);
     return (
       this.#prunedXact >= since.xmax || since.underWay.some((xactId) => xactId <= this.#prunedXact && hasEnded(xactId))
@@ -159,7 +197,7 @@ export class PostgresModel<V> {
 }
 
 /** pg_visible_in_snapshot. */
-export function sees({ xmax, underWay }: Snapshot, xactId: number): boolean {
+export function sees({ xmax, underWay }: Pick<Snapshot, "xmax" | "underWay">, xactId: number): boolean {
   return xactId < xmax && !underWay.includes(xactId);
 }
 
@@ -167,7 +205,7 @@ function snapshotText({ xmin, xmax, underWay }: Snapshot): string {
   return `${xmin}:${xmax}:${underWay.join(",")}`;
 }
 
-export function parseSnapshot(text: string): Snapshot {
+export function parseSnapshot(text: string): Omit<Snapshot, "incarnation"> {
   const [xmin, xmax, underWay] = text.split(":");
   return {
     xmin: Number(xmin),

@@ -10,7 +10,7 @@ export interface Era {
   readonly fromMs: number;
   untilMs: number;
   /** What ended it; undefined while it lasts, and for what a failover undid. */
-  endedBy: { readonly xactId: number; readonly incarnation: number } | undefined;
+  endedBy: { readonly xactId: number; readonly life: number } | undefined;
 }
 
 /** What was true when, in true time: a commit counts from the moment at which a snapshot could see it. */

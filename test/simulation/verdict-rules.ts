@@ -108,7 +108,7 @@ export class VerdictRules {
     const isEarlier = answer.isOfBatch || answer.loaded!.source === "cache";
     if (process.link.resyncedAtMs >= answer.startedAtMs && isEarlier) return undefined;
     for (const { subjectId, era } of basis) {
-      if (era.endedBy === undefined || era.endedBy.incarnation !== process.link.polledIncarnation) continue;
+      if (era.endedBy === undefined || era.endedBy.life !== process.link.polledLife) continue;
       if (BigInt(era.endedBy.xactId) < position) {
         return `position ${position} above ${era.endedBy.xactId}, at which ${nameOf(subjectId)} became something else`;
       }
@@ -142,7 +142,7 @@ export class VerdictRules {
   /** No news came since, not even old news of what the record shows already. */
   #isStillKept({ link, acknowledgedAtMs }: ServiceProcess, { keyId, ownerId }: SampleKey, kept: Kept): boolean {
     const { truth, model } = this.#cluster;
-    if (link.polledIncarnation !== model.incarnation || link.resyncedAtMs >= kept.servedAtMs) return false;
+    if (link.polledLife !== model.lives || link.resyncedAtMs >= kept.servedAtMs) return false;
     if (acknowledgedAtMs >= kept.servedAtMs) return false;
     const changedAtMs = Math.max(truth.changedAtMs(keyId), truth.changedAtMs(ownerId));
     return changedAtMs < Math.min(kept.asOfMs, kept.polledAtMs - NEWS_MS);

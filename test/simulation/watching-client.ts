@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { parseCursor } from "../../src/changes/cursor-text.ts";
 import type { WatchMessage } from "../../src/changes/watch-changes.ts";
 import { DomainError } from "../../src/lib/errors.ts";
@@ -80,7 +81,9 @@ export class WatchingClient {
     this.#fromMs ??= message.asOfMs;
     const isDue = (change: Committed) => cluster.clockAt(change.atMs) < message.asOfMs;
     if (message.resync) {
-      const snapshot = parseSnapshot(parseCursor(message.cursor).snapshot);
+      const cursor = parseCursor(message.cursor);
+      assert(cursor !== "of another version");
+      const snapshot = parseSnapshot(cursor.snapshot);
       const isCovered = (change: Committed) =>
         isDue(change) || change.undone !== undefined || sees(snapshot, change.xactId);
       for (const change of this.#untold().filter(isCovered)) this.#told.add(idOfCommitted(change));

@@ -33,7 +33,9 @@ export class Weather {
       () => this.#stall(),
       () => this.#stall(),
       () => this.#failOver(),
-      () => this.#putOldDiskBack(),
+      () => this.#crash(),
+      () => this.#crash(),
+      () => this.#setMachineBack(),
       () => this.#stallPositions(),
       () => this.#pruneLog(),
       () => this.#setClocks(),
@@ -122,13 +124,27 @@ export class Weather {
   }
 
   /**
-   * The same timeline with lower transaction ids: what a snapshot of a file system brings. Nothing but the ids shows it,
-   * so it can be noticed only by who saw some of those that are gone, before as many are given again.
+   * A backend is killed. Recovery gives the ids again that others used and did not commit to disk, and whoever writes
+   * first gets them: mostly before the next poll.
    */
-  #putOldDiskBack(): void {
+  #crash(): void {
+    const { model } = this.#cluster;
+    model.burnXacts(this.#random.whole(1, 200));
+    this.#time.after(this.#random.pause(800), () => {
+      if (this.#isClear) return;
+      this.#cluster.crash();
+      this.#time.after(this.#random.pause(100), () => model.burnXacts(this.#random.whole(0, 400)));
+    });
+  }
+
+  /**
+   * The same epoch with lower transaction ids: a machine that was set back with its memory. Nothing but the ids shows it,
+   * so a process notices it only if it saw some of those that are gone, before as many are given again.
+   */
+  #setMachineBack(): void {
     const { model } = this.#cluster;
     const links = this.#processes.map(({ link }) => link);
-    if (links.some(({ polledIncarnation }) => polledIncarnation !== model.incarnation)) return;
+    if (links.some(({ polledLife }) => polledLife !== model.lives)) return;
     const checkpoint = model.checkpoint();
     model.burnXacts(1000);
     this.#for(1000 + this.#random.pause(300), () => {
@@ -140,11 +156,11 @@ export class Weather {
   /** An old write transaction somewhere in the cluster. */
   #stallPositions(): void {
     const { model } = this.#cluster;
-    const { incarnation } = model;
+    const { lives } = model;
     const xactId = model.beginXact();
     this.#for(this.#lastingMs(), () => {
-      // After a failover the id may be another's.
-      if (model.incarnation === incarnation) model.rollBack(xactId);
+      // After a failover or a crash the id may be another's.
+      if (model.lives === lives) model.rollBack(xactId);
     });
   }
 

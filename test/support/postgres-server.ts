@@ -41,7 +41,7 @@ export interface PostgresServer extends AsyncDisposable {
 export function hasPostgres(): boolean {
   // As root the server must run as somebody else, and Debian's package makes that somebody.
   const canRun = process.getuid?.() !== 0 || serverUser() !== undefined;
-  return canRun && ["initdb", "postgres", "psql"].every((name) => program(name) !== undefined);
+  return canRun && ["initdb", "postgres", "psql", "pg_dump"].every((name) => program(name) !== undefined);
 }
 
 export async function startPostgres(): Promise<PostgresServer> {
@@ -90,6 +90,19 @@ export async function createDatabase(url: string, name: string, template = "temp
 export async function sql(url: string, text: string): Promise<string> {
   const { stdout } = await run(program("psql") ?? "psql", ["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text, url]);
   return stdout.trim();
+}
+
+/** What pg_dump says of a database, as SQL. */
+export async function dumpDatabase(url: string, ...flags: readonly string[]): Promise<string> {
+  const { stdout } = await run(program("pg_dump") ?? "pg_dump", [...flags, url], { maxBuffer: 1 << 28 });
+  return stdout;
+}
+
+/** Runs such SQL through psql, each statement for itself; the first that fails ends it. */
+export async function restoreDatabase(url: string, dump: string): Promise<void> {
+  const restoring = run(program("psql") ?? "psql", ["-XAtq", "-v", "ON_ERROR_STOP=1", url]);
+  restoring.child.stdin!.end(dump);
+  await restoring;
 }
 
 async function createCluster(folder: string, password: string, user: ServerUser | undefined): Promise<void> {

@@ -1,0 +1,124 @@
+/** The statement of a poll, and what it says. */
+import type { ChangeKind, CommittedChange } from "../changes/change.ts";
+import { MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
+import { type Database, ms, type Row } from "./database.ts";
+import { beginIncarnation, incarnationOf } from "./incarnation.ts";
+import { away, type FollowedHistory, refuseStandby } from "./primary.ts";
+
+/** Where polls of the feed run: on a connection of their own, or on the only one. */
+export interface PollConnection {
+  /** SQL for the database's time. */
+  readonly now: string;
+  readonly parameter: "?" | "$1";
+  run(sql: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
+}
+
+/**
+ * A poll of the feed, which decides which history this process follows. A database that has lost its incarnation gets
+ * another one, and is asked again.
+ *
+ * @throws DATABASE_UNAVAILABLE for a standby; what the connection throws
+ */
+export async function pollAsFeed(
+  connection: PollConnection,
+  history: FollowedHistory,
+  since: string | undefined,
+): Promise<Poll> {
+  let row = await pollOnce(connection, since);
+  if (row.incarnation === null) {
+    await beginIncarnation((sql) => connection.run(sql, []));
+    row = await pollOnce(connection, since);
+  }
+  if (row.incarnation === null) throw away("the database's history has no incarnation yet", "LK002");
+  history.follow(row.incarnation as string);
+  return toPoll(row);
+}
+
+/**
+ * A poll for a client, which must be of the history that the feed follows: its changes come after it.
+ *
+ * @throws DATABASE_UNAVAILABLE for a standby, another history, or one that has no incarnation yet
+ */
+export async function pollForClient(database: Database, since: string | undefined): Promise<Poll> {
+  const row = await pollOnce(connectionOf(database), since);
+  database.history.prove([row]);
+  if (row.incarnation === null) throw away("the database's history has no incarnation yet", "LK002");
+  return toPoll(row);
+}
+
+/** The pool of the database as a connection for polls. */
+export function connectionOf(database: Database): PollConnection {
+  return { now: database.now, parameter: "?", run: (sql, parameters) => database.run(sql, parameters) };
+}
+
+async function pollOnce({ now, parameter, run }: PollConnection, since: string | undefined): Promise<Row> {
+  const sql = pollSql(now, parameter);
+  const count = parameter === "?" ? sql.split("?").length - 1 : 1;
+  const rows = await run(sql, new Array<string | null>(count).fill(since ?? null));
+  refuseStandby(rows);
+  return rows[0]!;
+}
+
+/**
+ * One statement, so that snapshot, incarnation and rows are of the same moment: an id that was read before a crash would
+ * name a snapshot of after it. Parameter: the snapshot before, or null.
+ *
+ * A snapshot has not seen what began after it was taken, and what was under way then. Asked in these two parts, which is
+ * what `not pg_visible_in_snapshot()` means, the index finds the rows, however long the oldest transaction is open.
+ * One that is still under way has lost no rows to age; one that has ended may have, if any as young as it were deleted.
+ *
+ * @param parameter how the driver marks it
+ */
+function pollSql(now: string, parameter: "?" | "$1"): string {
+  const since = `${parameter}::pg_snapshot`;
+  const most = MAX_CHANGES_PER_POLL + 1;
+  return `select s.now::text as snapshot, pg_snapshot_xmin(s.now)::text as xmin, pg_snapshot_xmax(s.now)::text as xmax,
+      ${ms(now)} as now_ms, pg_is_in_recovery() as in_recovery,
+      (select system_identifier::text from pg_control_system()) as system_id,
+      ${incarnationOf("s.now")} as incarnation,
+      case when pg_is_in_recovery() then 0
+           else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end as timeline,
+      coalesce((
+        select pruned >= pg_snapshot_xmax(${since}) or exists (
+          select from pg_snapshot_xip(${since}) x where x <= pruned and pg_visible_in_snapshot(x, s.now)
+        ) from change_horizon
+      ), false) as has_gap,
+      coalesce((
+        select json_agg(json_build_array(c.kind, c.subject_id, ${ms("c.changed_at")}, c.xact_id::text)) from (
+          (select * from changes where xact_id >= pg_snapshot_xmax(${since}) order by xact_id limit ${most})
+          union all
+          (select * from changes where xact_id = any (array(select pg_snapshot_xip(${since}))) limit ${most})
+        ) c
+      ), '[]') as changes
+    from (select pg_current_snapshot() as now) s`;
+}
+
+function toPoll(row: Row): Poll {
+  const changes = row.changes as ChangeColumns[];
+  const hasGap = (row.has_gap as boolean) || changes.length > MAX_CHANGES_PER_POLL;
+  return {
+    epoch: {
+      systemId: row.system_id as string,
+      timeline: row.timeline as number,
+      incarnation: row.incarnation as string,
+    },
+    snapshot: row.snapshot as string,
+    xmin: BigInt(row.xmin as string),
+    xmax: BigInt(row.xmax as string),
+    databaseMs: row.now_ms as number,
+    isInRecovery: row.in_recovery as boolean,
+    hasGap,
+    changes: hasGap ? [] : toChanges(changes),
+  };
+}
+
+type ChangeColumns = readonly [kind: ChangeKind, subjectId: string, changedAtMs: number, xactId: string];
+
+function toChanges(rows: readonly ChangeColumns[]): CommittedChange[] {
+  return rows.map(([kind, subjectId, changedAtMs, xactId]) => ({
+    kind,
+    subjectId,
+    changedAtMs,
+    position: BigInt(xactId),
+  }));
+}
