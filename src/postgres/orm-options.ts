@@ -8,7 +8,7 @@ import { SessionEnds } from "./migrations/0005-session-ends.ts";
 import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
 import { LoginHashes } from "./migrations/0007-login-hashes.ts";
 import { ChangeIncarnation } from "./migrations/0008-change-incarnation.ts";
-import { closeOutdated, refill } from "./pool-connections.ts";
+import { closeOutdated, refill, releaseEnded } from "./pool-connections.ts";
 import type { FollowedHistory } from "./primary.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
@@ -100,6 +100,6 @@ export function readOptions(target: { url: string }, history: FollowedHistory) {
 /** Each looks at the pool in its own way. */
 function each(...steps: readonly ((pool: never) => void)[]): (pool: never) => void {
   return (pool) => {
-    for (const step of steps) step(pool);
+    for (const step of [releaseEnded, ...steps]) step(pool);
   };
 }
