@@ -15,6 +15,8 @@ export interface Control {
   readonly seconds: number;
   /** The rules of which one must be broken. */
   readonly rules: readonly string[];
+  /** Is also run by `npm run test:faults`. */
+  readonly isShort?: boolean;
 }
 
 const CACHE = "src/changes/record-cache.ts";
@@ -23,6 +25,7 @@ const CALM = ["redis forgets its scripts"];
 export const CONTROLS: readonly Control[] = [
   {
     name: "the feed's changes are not applied",
+    isShort: true,
     faults: [
       {
         file: "src/changes/change-feed.ts",
@@ -46,6 +49,19 @@ export const CONTROLS: readonly Control[] = [
     kinds: ["feeds' backends", "polls locked out"],
     seconds: 20,
     rules: ["verdict"],
+  },
+  {
+    name: "positions are compared across a crash of PostgreSQL",
+    faults: [
+      {
+        file: "src/changes/change-store.ts",
+        search: " && a.incarnation === b.incarnation;",
+        replacement: ";",
+      },
+    ],
+    kinds: ["postgres crashes while"],
+    seconds: 40,
+    rules: ["verdict", "sweep", "watcher"],
   },
   {
     name: "records are believed for a minute",
@@ -83,6 +99,7 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     name: "a refresh token has as many successors as callers",
+    isShort: true,
     faults: [
       {
         file: "src/postgres/session-store.ts",
@@ -106,6 +123,7 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     name: "each process counts for itself",
+    isShort: true,
     faults: [
       {
         file: "src/redis/limit-store.ts",

@@ -20,6 +20,22 @@ export const POSTGRES_FAULTS: readonly FaultKind[] = [
     },
   },
   {
+    name: "postgres crashes while a link hangs",
+    holds: "postgres",
+    stopsPostgres: true,
+    async begin(world, { node }) {
+      // This process polls only after others have written under ids that it counts as seen.
+      const link = world.nodes[node]!.postgres;
+      link.hang();
+      const [victim] = await world.query(
+        "select pid from pg_stat_activity where application_name = 'neighbour' limit 1",
+      );
+      if (victim !== undefined) killQuietly(victim.pid as number);
+      await answers(world);
+      return () => link.restore();
+    },
+  },
+  {
     name: "neighbour's backend killed",
     holds: "postgres",
     isBrief: true,

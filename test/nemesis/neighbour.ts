@@ -12,7 +12,13 @@ export interface Neighbour {
 }
 
 const WRITERS = 2;
-const REST_MS = 10;
+const REST_MS = 20;
+/** Each block is a subtransaction with an id of its own. */
+const WRITE = `do $$ begin
+  for n in 1..20 loop
+    begin insert into notes values (now()); exception when others then raise; end;
+  end loop;
+end $$`;
 
 export function startNeighbour(url: string): Neighbour {
   let commits = 0;
@@ -39,7 +45,7 @@ async function write(url: string, stopped: AbortSignal, onCommit: () => void): P
       await client.connect();
       await client.query("set synchronous_commit = off; create table if not exists notes (at timestamptz)");
       while (!stopped.aborted) {
-        await client.query("insert into notes values (now())");
+        await client.query(WRITE);
         onCommit();
         await pause(REST_MS);
       }
