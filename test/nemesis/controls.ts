@@ -149,19 +149,6 @@ export const CONTROLS: readonly Control[] = [
     seconds: 25,
     rules: ["watcher"],
   },
-  {
-    name: "a read that a change overtook is kept",
-    faults: [
-      {
-        file: CACHE,
-        search: "if (!isOvertaken) this.#kept.keep(id, entry);",
-        replacement: "this.#kept.keep(id, entry);",
-      },
-    ],
-    kinds: ["postgres link is slow", "process stopped and started"],
-    seconds: 60,
-    rules: ["verdict", "sweep"],
-  },
 ];
 
 /** @returns whether every control was reported */
