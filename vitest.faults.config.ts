@@ -5,6 +5,7 @@ const WAITING = ["test/wire/limits.faults.test.ts", "test/wire/start.faults.test
 /** What is counted, compared or looked for, whenever it comes: no bound of time that another test could break. */
 const COUNTING = [
   "test/docs/grpcurl-lines.faults.test.ts",
+  "test/nemesis/*.faults.test.ts",
   "test/rpc/signing-keys.faults.test.ts",
   "test/simulation/mutants.faults.test.ts",
   "test/support/*.faults.test.ts",

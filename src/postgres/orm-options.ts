@@ -12,7 +12,7 @@ import { LoginHashes } from "./migrations/0007-login-hashes.ts";
 import { ChangeIncarnation } from "./migrations/0008-change-incarnation.ts";
 import { EmailsInNfc } from "./migrations/0009-emails-in-nfc.ts";
 import { NoDatabaseCreation } from "./no-database-creation.ts";
-import { closeOutdated, refill } from "./pool-connections.ts";
+import { closeOutdated, refill, releaseEnded } from "./pool-connections.ts";
 import type { FollowedHistory } from "./primary.ts";
 import { FORMER_SCHEMA, LIST } from "./server-facts.ts";
 import { destroySilent } from "./silent-connections.ts";
@@ -97,7 +97,7 @@ function poolOptions(
   watchers: readonly ((pool: never) => void)[],
 ) {
   const onPoolCreated = (created: never) => {
-    for (const watch of watchers) watch(created);
+    for (const watch of [releaseEnded, ...watchers]) watch(created);
   };
   return { ...ORM_OPTIONS, ...way, pool, driverOptions: { ...driverOptions, onPoolCreated } };
 }

@@ -3,7 +3,8 @@ import type { FollowedHistory, ProofRow } from "./primary.ts";
 interface Pool {
   readonly ending: boolean;
   connect(): Promise<PoolClient>;
-  on(event: "connect" | "remove", listener: (client: PoolClient) => void): void;
+  on(event: "connect" | "acquire" | "remove", listener: (client: PoolClient) => void): void;
+  on(event: "release", listener: (error: unknown, client: PoolClient) => void): void;
 }
 
 interface PoolClient {
@@ -66,6 +67,24 @@ export function refill(most: number) {
       const connecting = Array.from({ length: most }, () => pool.connect().then((client) => client.release()));
       void Promise.allSettled(connecting);
     });
+}
+
+/**
+ * Gives a connection back to the pool as soon as it has ended, when it is in use. Kysely gives none back whose BEGIN
+ * failed, so each that an outage of the server met would take a place of the pool for good: after as many as the pool has
+ * places, no call of management came through until the process was restarted. A release that comes later does nothing.
+ */
+export function releaseEnded(pool: Pool): void {
+  const held = new Set<PoolClient>();
+  pool.on("acquire", (client) => held.add(client));
+  pool.on("release", (_error, client) => held.delete(client));
+  pool.on("connect", (client) =>
+    client.once("end", () => {
+      if (!held.has(client)) return;
+      client.release(true);
+      client.release = () => {};
+    }),
+  );
 }
 
 /** `release` is another function for each use of the connection. */

@@ -135,13 +135,13 @@ describe("watchChanges", () => {
     const { database, asked, tell, watch } = setUp({ ...POLL, changes: changes(1) });
     const { promise, resolve } = Promise.withResolvers<void>();
     database.reads = promise;
-    const from = (snapshot: string) => cursorText({ epoch: EPOCH, serverStart: "1", snapshot });
+    const from = (snapshot: string) => cursorText({ epoch: EPOCH, snapshot });
     const busy = [11, 12, 13, 14].map((xmin) => next(watch(from(`${xmin}:${xmin}:`))));
     const late = watch(CURSOR);
     const first = next(late);
     await expect.poll(() => asked.length).toBe(busy.length);
     const old = { ...ENDED, kind: "KEY", subjectId: "key_old" } as const;
-    tell({ changes: [old], cursor: { epoch: EPOCH, serverStart: "1", snapshot: "15:15:" } });
+    tell({ changes: [old], cursor: { epoch: EPOCH, snapshot: "15:15:" } });
     resolve();
     await Promise.all(busy);
     expect(await first).toMatchObject({ changes: changes(1), cursor: from("20:20:") });

@@ -63,6 +63,62 @@ describe("a fault proxy", () => {
     expect(performance.now() - start).toBeGreaterThanOrEqual(119);
   });
 
+  it("trickle: passes a few bytes at a time, all of them and in order", async () => {
+    await using proxy = await startFaultProxy(echoPort);
+    const socket = await dial(proxy.port);
+    await exchange(socket, "warm");
+    proxy.trickle(10);
+    const start = performance.now();
+    expect(await exchange(socket, "0123456789".repeat(5))).toBe("0123456789".repeat(5));
+    // Five pieces each way: the last leaves at least four ticks of 10 ms after the first.
+    expect(performance.now() - start).toBeGreaterThanOrEqual(39);
+  });
+
+  it("reset: ends connections and accepts new ones", async () => {
+    await using proxy = await startFaultProxy(echoPort);
+    const socket = await dial(proxy.port);
+    await exchange(socket, "hello");
+    const reset = once(socket, "error").catch((error: Error) => [error]);
+    proxy.reset();
+    expect(String(await reset)).toContain("ECONNRESET");
+    expect(await exchange(await dial(proxy.port), "again")).toBe("again");
+  });
+
+  it("refuse: open connections go on, new ones are refused until restored", async () => {
+    await using proxy = await startFaultProxy(echoPort);
+    const socket = await dial(proxy.port);
+    await exchange(socket, "hello");
+    proxy.refuse();
+    await expect(dial(proxy.port)).rejects.toThrow("ECONNREFUSED");
+    expect(await exchange(socket, "still here")).toBe("still here");
+    await proxy.restore();
+    expect(await exchange(await dial(proxy.port), "again")).toBe("again");
+  });
+
+  it("hang of answers: what is asked arrives, and its answer comes once restored", async () => {
+    let heard = 0;
+    const counting = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (data) => {
+        heard += data.length;
+        socket.write(data);
+      });
+    });
+    counting.listen(0, "127.0.0.1");
+    await once(counting, "listening");
+    await using proxy = await startFaultProxy((counting.address() as AddressInfo).port);
+    const socket = await dial(proxy.port);
+    await exchange(socket, "hello");
+    proxy.hang("answers");
+    const answer = read(socket, "question".length);
+    socket.write("question");
+    await expect.poll(() => heard).toBe("helloquestion".length);
+    expect(socket.bytesRead).toBe("hello".length);
+    await proxy.restore();
+    expect(await answer).toBe("question");
+    counting.close();
+  });
+
   it("an answer is lost: the question arrived, nothing comes back on that connection, and others are not touched", async () => {
     await using proxy = await startFaultProxy(echoPort);
     const [asking, other] = [await dial(proxy.port), await dial(proxy.port)];

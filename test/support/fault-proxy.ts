@@ -6,12 +6,18 @@ export interface FaultProxy extends AsyncDisposable {
   readonly port: number;
   /** Resets all connections and refuses new ones. */
   cut(): Promise<void>;
+  /** Resets all connections and accepts new ones. */
+  reset(): void;
+  /** Refuses new connections; those that are open go on. */
+  refuse(): void;
   /** Resets all connections, and leads new ones to another port, as a failover behind one name does. */
   lead(port: number): void;
   /** Leads new connections to another port; those that are open go on, as after a failover without fencing. */
   leadNew(port: number): void;
-  /** Accepts connections and passes nothing, not even their end. */
-  hang(): void;
+  /** Accepts connections and passes nothing, not even their end; or passes what is asked and no answer. */
+  hang(what?: "everything" | "answers"): void;
+  /** Passes at most this many bytes every 10 ms on each connection, in each direction. */
+  trickle(bytes: number): void;
   /** Passes every byte `ms` later, in each direction. */
   delay(ms: number): void;
   /**
@@ -28,14 +34,18 @@ export interface FaultProxy extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-type Mode = { readonly kind: "pass"; readonly delayMs: number } | { readonly kind: "hang" };
+type Mode =
+  | { readonly kind: "pass"; readonly delayMs: number; readonly bytesPerTick: number }
+  | { readonly kind: "hang"; readonly what: "everything" | "answers" };
 
 interface Losing {
   readonly texts: readonly string[];
   readonly happened: () => void;
 }
 
-const HUNG: Mode = { kind: "hang" };
+const PASSING: Mode & { readonly kind: "pass" } = { kind: "pass", delayMs: 0, bytesPerTick: Number.POSITIVE_INFINITY };
+const HUNG: Mode = { kind: "hang", what: "everything" };
+const TICK_MS = 10;
 
 /** One direction of a connection. */
 interface Pipe {
@@ -49,7 +59,7 @@ const MOST_CHUNKS = 64;
 /** @param records whether `sent()` remembers anything: a long test would fill the memory */
 export function startFaultProxy(targetPort: number, records = false): Promise<FaultProxy> {
   return withFreePort(async (port) => {
-    let mode: Mode = { kind: "pass", delayMs: 0 };
+    let mode: Mode = PASSING;
     let accepted = 0;
     let upstreamPort = targetPort;
     const sockets = new Set<Socket>();
@@ -74,7 +84,8 @@ export function startFaultProxy(targetPort: number, records = false): Promise<Fa
         losing = undefined;
       });
       const back = () => (isLost ? HUNG : mode);
-      const both = [pipe(client, upstream, () => mode), pipe(upstream, client, back)];
+      const there = () => (mode.kind === "hang" && mode.what === "answers" ? PASSING : mode);
+      const both = [pipe(client, upstream, there), pipe(upstream, client, back)];
       for (const each of both) pipes.add(each);
       for (const socket of [client, upstream]) {
         socket.setNoDelay(true);
@@ -102,6 +113,8 @@ export function startFaultProxy(targetPort: number, records = false): Promise<Fa
     return {
       port,
       cut,
+      reset,
+      refuse: () => void close(server),
       lead: (target) => {
         upstreamPort = target;
         reset();
@@ -109,14 +122,15 @@ export function startFaultProxy(targetPort: number, records = false): Promise<Fa
       leadNew: (target) => {
         upstreamPort = target;
       },
-      hang: () => change({ kind: "hang" }),
-      delay: (ms) => change({ kind: "pass", delayMs: ms }),
+      hang: (what = "everything") => change({ kind: "hang", what }),
+      trickle: (bytes) => change({ kind: "pass", delayMs: 0, bytesPerTick: bytes }),
+      delay: (ms) => change({ ...PASSING, delayMs: ms }),
       loseAnswerTo: (...sent) =>
         new Promise((happened) => {
           losing = { texts: sent, happened };
         }),
       restore: async () => {
-        change({ kind: "pass", delayMs: 0 });
+        change(PASSING);
         if (!server.listening) await listen(server, port);
       },
       sent: () => sent.map((chunks) => Buffer.concat(chunks)),
@@ -125,6 +139,10 @@ export function startFaultProxy(targetPort: number, records = false): Promise<Fa
       [Symbol.asyncDispose]: cut,
     };
   });
+}
+
+function tickOf({ bytesPerTick }: { readonly bytesPerTick: number }): number {
+  return bytesPerTick === Number.POSITIVE_INFINITY ? 0 : TICK_MS;
 }
 
 function hasAll(text: string, parts: readonly string[]): boolean {
@@ -142,18 +160,24 @@ function pipe(from: Socket, to: Socket, mode: () => Mode): Pipe {
   const queue: { readonly chunk: Buffer | undefined; readonly atMs: number }[] = [];
   let timer: NodeJS.Timeout | undefined;
   let isBroken = false;
+  let passedAtMs = 0;
 
   function pump(): void {
     clearTimeout(timer);
     const now = mode();
     if (now.kind === "hang") return;
     while (queue.length > 0) {
-      const waitMs = queue[0]!.atMs + now.delayMs - performance.now();
+      const waitMs = Math.max(queue[0]!.atMs + now.delayMs, passedAtMs + tickOf(now)) - performance.now();
       if (waitMs > 0) {
         timer = setTimeout(pump, Math.ceil(waitMs));
         return;
       }
-      const { chunk } = queue.shift()!;
+      const { chunk: whole, atMs } = queue.shift()!;
+      const chunk = whole?.subarray(0, now.bytesPerTick);
+      if (whole !== undefined && chunk!.length < whole.length) {
+        queue.unshift({ chunk: whole.subarray(chunk!.length), atMs });
+      }
+      passedAtMs = performance.now();
       if (chunk === undefined) to.end();
       else if (!to.destroyed) to.write(chunk);
     }

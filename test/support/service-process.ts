@@ -7,8 +7,8 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { clientOf, PASSWORD } from "./clients.ts";
 import { privateFolder, removeFolder } from "./server-process.ts";
-import { clientOf, PASSWORD } from "./service.ts";
 
 const FOLDER_PREFIX = "latchkey-service-";
 

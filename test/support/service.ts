@@ -3,8 +3,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import type { Client } from "@connectrpc/connect";
 import { inject } from "vitest";
 import { readConfig } from "../../src/config.ts";
 import { adminCredentialFile } from "../../src/first-operator.ts";
@@ -15,12 +14,13 @@ import type { TokenPair } from "../../src/gen/latchkey/v1/token_pair_pb.ts";
 import type { User } from "../../src/gen/latchkey/v1/user_pb.ts";
 import type { Log, LogFields } from "../../src/lib/log.ts";
 import { type Service, startService } from "../../src/service.ts";
+import { clientOf, PASSWORD } from "./clients.ts";
 import { freshTarget, freshUrl } from "./database.ts";
 import { LANE } from "./lane.ts";
 import { freshRedis } from "./servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
 
-export const PASSWORD = "a password nobody else uses 41";
+export { clientOf, PASSWORD };
 
 export interface LogLine extends LogFields {
   readonly level: "info" | "warn" | "error";
@@ -116,15 +116,6 @@ export async function startTestService(settings: Readonly<Record<string, string>
     },
   };
   return test;
-}
-
-/** A gRPC client; many calls of one client share a connection. */
-export function clientOf<S extends DescService>(address: string, service: S, credential?: string): Client<S> {
-  const authorize: Interceptor = (next) => (request) => {
-    if (credential !== undefined) request.header.set("authorization", `Bearer ${credential}`);
-    return next(request);
-  };
-  return createClient(service, createGrpcTransport({ baseUrl: `http://${address}`, interceptors: [authorize] }));
 }
 
 async function ground(): Promise<{ environment: Record<string, string>; remove(): Promise<void> }> {

@@ -1,0 +1,46 @@
+/**
+ * The rule of watchers: a message with an `as_of_time` says that all that was committed before it has been told. So each
+ * change that was visible by then was named since it was committed, or a `resync` came after it.
+ */
+import type { CommittedChange, Follower, History, Violation } from "./history.ts";
+import type { Truth } from "./truth.ts";
+
+const ROUNDING_MS = 5;
+
+export function watcherViolations(history: History, truth: Truth): Violation[] {
+  return history.followers.flatMap((follower) => followerViolations(follower, history, truth));
+}
+
+function followerViolations(
+  follower: Follower,
+  { changes, clockDriftMs, endedMs }: History,
+  truth: Truth,
+): Violation[] {
+  const first = follower.messages.find(({ asOfMs }) => asOfMs !== undefined);
+  const complete = follower.messages.filter(({ asOfMs }) => asOfMs !== undefined);
+  const lastMs = complete.at(-1)?.asOfMs ?? Number.NEGATIVE_INFINITY;
+  const violations: Violation[] = [];
+  const latestChangeMs = Math.max(...changes.map(({ committedMs }) => committedMs), Number.NEGATIVE_INFINITY);
+  if (lastMs < latestChangeMs) {
+    const text = "was not told of everything by the end, after all faults";
+    violations.push({ rule: "watcher", text, subject: follower.name, atMs: endedMs });
+  }
+  if (first === undefined) return violations;
+  for (const change of changes) {
+    // What was committed about when it began to follow may be in neither.
+    if (change.committedMs <= first.asOfMs! + ROUNDING_MS + clockDriftMs) continue;
+    const visibleMs = truth.visibleMs(change.committedMs) + clockDriftMs;
+    const claim = complete.find(({ asOfMs }) => asOfMs! > visibleMs);
+    if (claim === undefined || wasTold(follower, change, claim.receivedMs)) continue;
+    const text = `process ${claim.process} claimed to have told all up to ${(claim.asOfMs! - change.committedMs).toFixed(0)} ms after ${change.what} changed, and had not told it`;
+    violations.push({ rule: "watcher", text, subject: change.what.split(" ")[1]!, atMs: claim.receivedMs });
+  }
+  return violations;
+}
+
+function wasTold({ messages }: Follower, { what, committedMs }: CommittedChange, byMs: number): boolean {
+  return messages.some(
+    ({ receivedMs, resync, changes }) =>
+      receivedMs <= byMs && receivedMs >= committedMs - ROUNDING_MS && (resync || changes.includes(what)),
+  );
+}

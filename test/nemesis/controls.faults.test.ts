@@ -1,0 +1,15 @@
+import { describe, expect, it } from "vitest";
+import { canStart } from "../support/servers.ts";
+import { CONTROLS, reportOf } from "./controls.ts";
+
+/** One for each part of the checker; `npm run test:nemesis -- --controls` runs all. */
+const SHORT = CONTROLS.filter(({ isShort }) => isShort);
+
+describe.skipIf(!canStart("postgres") || !canStart("redis"))(
+  "a short run of the nemesis reports a build in which",
+  () => {
+    it.each(SHORT)("$name", async (control) => expect(await reportOf(control, 1)).toBeDefined());
+
+    it("and there are three of them", () => expect(SHORT).toHaveLength(3));
+  },
+);

@@ -1,0 +1,116 @@
+/** One process of the service in the world of a run: its address, its links to the servers, its clients, its restarts. */
+import type { Client } from "@connectrpc/connect";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { clientOf } from "../support/clients.ts";
+import type { FaultProxy } from "../support/fault-proxy.ts";
+import { type ServiceProcess, spawnService } from "../support/service-process.ts";
+import { nowMs } from "./history.ts";
+
+export interface NodeOptions {
+  readonly index: number;
+  readonly port: number;
+  readonly env: NodeJS.ProcessEnv;
+  readonly nodeFlags: readonly string[];
+  readonly postgres: FaultProxy;
+  readonly redis: FaultProxy;
+}
+
+/** The end of a process that nobody ordered. */
+export interface Crash {
+  readonly process: number;
+  readonly atMs: number;
+  readonly output: string;
+}
+
+/** Longest way to its end after SIGTERM, all patience of its parts together. */
+const MOST_STOP_MS = 30_000;
+
+export class Node {
+  readonly index: number;
+  readonly address: string;
+  readonly postgres: FaultProxy;
+  readonly redis: FaultProxy;
+  readonly crashes: Crash[] = [];
+  readonly #options: NodeOptions;
+  #service: ServiceProcess | undefined;
+  #isEndExpected = false;
+  #output = "";
+
+  constructor(options: NodeOptions) {
+    this.#options = options;
+    this.index = options.index;
+    this.address = `127.0.0.1:${options.port}`;
+    this.postgres = options.postgres;
+    this.redis = options.redis;
+  }
+
+  /** Of all its runs. */
+  get output(): string {
+    return `${this.#output}${this.#service?.output() ?? ""}`;
+  }
+
+  keys(credential: string): Client<typeof KeyService> {
+    return clientOf(this.address, KeyService, credential);
+  }
+
+  people(credential?: string): Client<typeof AuthService> {
+    return clientOf(this.address, AuthService, credential);
+  }
+
+  administration(credential: string): Client<typeof AdminService> {
+    return clientOf(this.address, AdminService, credential);
+  }
+
+  /** Does not wait until it is ready: while the database is stopped it may not get there. */
+  start(): void {
+    this.#isEndExpected = false;
+    const service = spawnService(this.#options.env, this.#options.nodeFlags);
+    this.#service = service;
+    void service.ended().then((code) => {
+      this.#output += `${service.output()}\n--- process ${this.index} ended with ${code}\n`;
+      if (this.#service === service) this.#service = undefined;
+      if (this.#isEndExpected || isRefusedStart(service)) return;
+      this.crashes.push({ process: this.index, atMs: nowMs(), output: service.output() });
+    });
+  }
+
+  /** Starts it unless it runs, and resolves once it is ready. @throws Error with its output if it ends before */
+  async ready(): Promise<void> {
+    if (this.#service === undefined) this.start();
+    this.signal("SIGCONT");
+    await this.#service!.ready();
+  }
+
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    if (this.#service !== undefined) process.kill(this.#service.pid, signal);
+  }
+
+  async kill(): Promise<void> {
+    const service = this.#service;
+    if (service === undefined) return;
+    this.#isEndExpected = true;
+    process.kill(service.pid, "SIGKILL");
+    await service.ended();
+  }
+
+  /** SIGTERM; SIGKILL, and that is a crash, if it does not end. */
+  async stop(): Promise<void> {
+    const service = this.#service;
+    if (service === undefined) return;
+    this.#isEndExpected = true;
+    this.signal("SIGCONT");
+    const late = setTimeout(() => {
+      this.crashes.push({ process: this.index, atMs: nowMs(), output: `${MOST_STOP_MS} ms after SIGTERM it ran on` });
+      process.kill(service.pid, "SIGKILL");
+    }, MOST_STOP_MS);
+    await service.stop();
+    clearTimeout(late);
+  }
+}
+
+/** It gave up waiting for a database that a fault kept from it: right, and no crash. */
+function isRefusedStart(service: ServiceProcess): boolean {
+  return !service.output().includes("latchkey is ready");
+}

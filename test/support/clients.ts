@@ -1,0 +1,15 @@
+/** Clients of a service that runs somewhere. Nothing here needs a test runner. */
+import type { DescService } from "@bufbuild/protobuf";
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+
+export const PASSWORD = "a password nobody else uses 41";
+
+/** A gRPC client; many calls of one client share a connection. */
+export function clientOf<S extends DescService>(address: string, service: S, credential?: string): Client<S> {
+  const authorize: Interceptor = (next) => (request) => {
+    if (credential !== undefined) request.header.set("authorization", `Bearer ${credential}`);
+    return next(request);
+  };
+  return createClient(service, createGrpcTransport({ baseUrl: `http://${address}`, interceptors: [authorize] }));
+}
