@@ -1,7 +1,7 @@
 /** A PostgreSQL with TLS, roles that may come in by different ways, and certificates for several names. */
 import { databaseUrl } from "../../src/config-database-url.ts";
 import { PostgresClient } from "../../src/postgres/connection.ts";
-import { type Authority, type Identity, newAuthority } from "./certificates.ts";
+import { type Authority, type Identity, newAuthority } from "./certificate-authority.ts";
 import { type PostgresServer, sql, startPostgres } from "./postgres-server.ts";
 import { until } from "./server-process.ts";
 
@@ -94,7 +94,11 @@ const IS_TLS = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
 
 /** How a connection of the service comes to the server. */
 export async function ourOutcome(url: string): Promise<Outcome> {
-  const client = new PostgresClient(databaseUrl(url), { purpose: "management", connectMs: 10_000 });
+  const client = new PostgresClient(databaseUrl(url), {
+    purpose: "management",
+    connectMs: 10_000,
+    statementTimeoutMs: 10_000,
+  });
   client.on("error", () => {});
   try {
     await client.connect();
