@@ -44,7 +44,7 @@ async function fakeServer(answer: (chunk: Buffer, nth: number) => string | Buffe
 
 async function refusalOf(port: number, query: string, connectMs = 10_000): Promise<unknown> {
   const connection = databaseUrl(`postgres://user:canary@127.0.0.1:${port}/name?${query}`);
-  const client = new PostgresClient(connection, { purpose: "management", connectMs, statementTimeoutMs: connectMs });
+  const client = new PostgresClient(connection, { purpose: "management", connectMs, statementTimeoutMs: 10_000 });
   client.on("error", () => {});
   const ended = once(client, "end");
   const refusal = await client.connect().then(
