@@ -109,7 +109,7 @@ export const PEOPLE_ROWS_MUTANTS = [
     },
   ]),
   ...mutantsOf(
-    "src/postgres/change-store.ts",
+    "src/postgres/change-polls.ts",
     ["test/contract/change-store.test.ts"],
     [
       {

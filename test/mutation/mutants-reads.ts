@@ -3,26 +3,14 @@ import { mutantsOf } from "./tested-mutant.ts";
 /** What is read of the database, and from which server. */
 export const READS_MUTANTS = [
   ...mutantsOf(
-    "src/postgres/database.ts",
-    ["test/contract/read-and-write.test.ts", "test/postgres/standby.test.ts"],
+    "src/postgres/conflicts.ts",
+    ["test/contract/conflicts.test.ts", "test/postgres/standby.test.ts"],
     [
       {
-        name: "a read believes a standby",
-        search: "    refuseStandby(found);\n    return found",
-        replacement: "    return found",
-        why: "Logout on a standby answers OK and ends nothing, Refresh says UNAUTHENTICATED",
-      },
-      {
-        name: "a hot read believes a standby",
-        search: "      refuseStandby(found);\n      return {",
-        replacement: "      return {",
-        why: "a key that a standby has not heard of yet is INVALID",
-      },
-      {
-        name: "a transaction believes a standby",
-        search: "    refuseStandby(rows);\n",
+        name: "a standby's refusal is a fault of ours",
+        search: '  if (codeOf(error) === "0A000") return standby();\n',
         replacement: "",
-        why: "GetKey on a standby is NOT_FOUND, or shows a key as it was",
+        why: "callers are told INTERNAL for as long as DATABASE_URL reaches a standby",
       },
     ],
   ),
