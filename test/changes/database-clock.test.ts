@@ -13,7 +13,7 @@ function setUp() {
   const aheadMs = () => databaseClock.nowMs() - (clock.monotonicMs() + AHEAD_MS);
   /** A statement that needs so long there and so long back. */
   const ask = (thereMs: number, backMs: number, aheadMs = AHEAD_MS) => {
-    const sentAtMs = clock.monotonicMs();
+    const sentAtMs = clock.elapsedMs();
     clock.advance(thereMs);
     const databaseMs = clock.monotonicMs() + aheadMs;
     clock.advance(backMs);
