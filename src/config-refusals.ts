@@ -3,7 +3,6 @@
  * is nobody's. Each fault is one line, which never repeats a value.
  */
 import { DEFAULT_ISSUER } from "./config-settings.ts";
-import type { RedisCluster } from "./config-values.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
 
 /** The least number of different bytes. 32 random bytes have about 30, and fewer than 16 once in 10^10 draws. */
@@ -29,19 +28,15 @@ export function masterKeyFaults({ masterKeys }: { readonly masterKeys: readonly 
   });
 }
 
-interface Servers {
-  readonly databaseUrl: string | undefined;
-  readonly redisUrl: string | undefined;
-  readonly redisCluster: RedisCluster | undefined;
-}
+/** How one of the servers is logged in to; undefined = there is no such server. */
+type Login = { readonly username: string | undefined; readonly password: string | undefined } | undefined;
 
-/** A line for each server whose password is published, or the user's own name. An absent password is the server's matter. */
-export function passwordFaults({ databaseUrl, redisUrl, redisCluster }: Servers): string[] {
-  const logins = {
-    DATABASE_URL: loginOf(databaseUrl),
-    REDIS_URL: loginOf(redisUrl),
-    REDIS_CLUSTER_NODES: redisCluster,
-  };
+/**
+ * A line for each server whose password is published, or the user's own name. An absent password is the server's matter.
+ *
+ * @param logins by the name of the setting that has them
+ */
+export function passwordFaults(logins: Readonly<Record<string, Login>>): string[] {
   return Object.entries(logins)
     .filter(([, login]) => isPublished(login?.password, login?.username))
     .map(([name]) => `${name}: has a password that anyone can look up; set one made with: openssl rand -hex 24`);
@@ -52,7 +47,8 @@ function isPublished(password = "", user = ""): boolean {
   return given !== "" && (PUBLISHED_PASSWORDS.has(given) || given === user.toLowerCase());
 }
 
-function loginOf(url: string | undefined) {
+/** User and password of a URL. */
+export function loginOf(url: string | undefined): Login {
   if (url === undefined) return undefined;
   const { username, password } = new URL(url);
   return { username: decoded(username), password: decoded(password) };

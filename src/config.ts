@@ -8,7 +8,7 @@
  */
 import { isIP } from "node:net";
 import { judgeNames } from "./config-names.ts";
-import { issuerFaults, masterKeyFaults, passwordFaults } from "./config-refusals.ts";
+import { issuerFaults, loginOf, masterKeyFaults, passwordFaults } from "./config-refusals.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
 import type { Address, RedisCluster, Tier } from "./config-values.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
@@ -151,7 +151,12 @@ function productionFaults(values: Values): string[] {
   if (values.masterKeys === undefined) {
     faults.push('LATCHKEY_MASTER_KEYS: must be set in production; make one with: echo "1:$(openssl rand -base64 32)"');
   }
-  faults.push(...masterKeyFaults(values), ...passwordFaults(values), ...issuerFaults(values));
+  const logins = {
+    DATABASE_URL: loginOf(values.databaseUrl),
+    REDIS_URL: loginOf(values.redisUrl),
+    REDIS_CLUSTER_NODES: values.redisCluster,
+  };
+  faults.push(...masterKeyFaults(values), ...passwordFaults(logins), ...issuerFaults(values));
   if (values.databaseUrl === undefined && !values.allowEmbedded) {
     faults.push(
       "DATABASE_URL: must be set in production, or LATCHKEY_ALLOW_EMBEDDED_DATABASE=true for a single small node",

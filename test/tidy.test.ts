@@ -43,7 +43,7 @@ const FLOORS: Record<string, readonly string[]> = {
   "config-values.ts": ["lib"],
   "config-settings.ts": ["config-values.ts", "lib"],
   "config-names.ts": ["config-settings.ts"],
-  "config-refusals.ts": ["config-settings.ts", "config-values.ts", "lib"],
+  "config-refusals.ts": ["config-settings.ts", "lib"],
   "config.ts": ["config-settings.ts", "config-names.ts", "config-refusals.ts", "config-values.ts", "lib"],
   "data-folder.ts": ["config.ts", "postgres", "lib"],
   "master-keys.ts": ["config.ts", "config-values.ts", "data-folder.ts", "lib"],
