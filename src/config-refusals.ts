@@ -2,9 +2,7 @@
  * What production refuses though it is there: secrets that are published or were not drawn at random, and an issuer that
  * is nobody's. Each fault is one line, which never repeats a value.
  */
-import type { RedisAccess } from "./config-redis.ts";
 import { DEFAULT_ISSUER } from "./config-settings.ts";
-import type { DatabaseConnection } from "./lib/database-connection.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
 
 /** The least number of different bytes. 32 random bytes have about 30, and fewer than 16 once in 10^10 draws. */
@@ -30,19 +28,15 @@ export function masterKeyFaults({ masterKeys }: { readonly masterKeys: readonly 
   });
 }
 
-interface Servers {
-  readonly databaseUrl: DatabaseConnection | undefined;
-  readonly redisUrl: RedisAccess | undefined;
-  readonly redisCluster: RedisAccess | undefined;
-}
+/** How one of the servers is logged in to; undefined = there is no such server. */
+type Login = { readonly username: string | undefined; readonly password: string | undefined } | undefined;
 
-/** A line for each server whose password is published, or the user's own name. An absent password is the server's matter. */
-export function passwordFaults({ databaseUrl, redisUrl, redisCluster }: Servers): string[] {
-  const logins = {
-    DATABASE_URL: databaseUrl && { username: databaseUrl.user, password: databaseUrl.password },
-    REDIS_URL: redisUrl,
-    REDIS_CLUSTER_NODES: redisCluster,
-  };
+/**
+ * A line for each server whose password is published, or the user's own name. An absent password is the server's matter.
+ *
+ * @param logins by the name of the setting that has them
+ */
+export function passwordFaults(logins: Readonly<Record<string, Login>>): string[] {
   return Object.entries(logins)
     .filter(([, login]) => isPublished(login?.password, login?.username))
     .map(([name]) => `${name}: has a password that anyone can look up; set one made with: openssl rand -hex 24`);

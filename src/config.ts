@@ -161,7 +161,12 @@ function productionFaults(values: Values): string[] {
   if (values.masterKeys === undefined) {
     faults.push('LATCHKEY_MASTER_KEYS: must be set in production; make one with: echo "1:$(openssl rand -base64 32)"');
   }
-  faults.push(...masterKeyFaults(values), ...passwordFaults(values), ...issuerFaults(values));
+  const logins = {
+    DATABASE_URL: values.databaseUrl && { username: values.databaseUrl.user, password: values.databaseUrl.password },
+    REDIS_URL: values.redisUrl,
+    REDIS_CLUSTER_NODES: values.redisCluster,
+  };
+  faults.push(...masterKeyFaults(values), ...passwordFaults(logins), ...issuerFaults(values));
   if (values.databaseUrl === undefined && !values.allowEmbedded) {
     faults.push(
       "DATABASE_URL: must be set in production, or LATCHKEY_ALLOW_EMBEDDED_DATABASE=true for a single small node",

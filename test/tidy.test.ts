@@ -48,7 +48,7 @@ const FLOORS: Record<string, readonly string[]> = {
     ...["config-database-url.ts", "config-networks.ts", "config-redis.ts", "config-values.ts", "lib"],
   ],
   "config-names.ts": ["config-settings.ts"],
-  "config-refusals.ts": ["config-settings.ts", "config-redis.ts", "lib"],
+  "config-refusals.ts": ["config-settings.ts", "lib"],
   "config.ts": [
     ...["config-database-url.ts", "config-settings.ts", "config-names.ts", "config-networks.ts", "config-refusals.ts"],
     ...["config-redis.ts", "config-values.ts", "lib"],
