@@ -7,6 +7,7 @@ import { describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { startPostgres } from "../support/postgres-server.ts";
 import { redisCommand, startRedis } from "../support/redis-server.ts";
+import { runCli } from "../support/run-cli.ts";
 import { answerTo } from "../support/samples.ts";
 import { childrenOf, freePort, isDead, procStat, until } from "../support/server-process.ts";
 import { canStart, freshPostgres } from "../support/servers.ts";
@@ -35,6 +36,14 @@ interface Line {
   readonly reason?: string;
 }
 const ERROR = 50;
+
+interface HolderLine extends Line {
+  readonly holder_pid: number;
+}
+
+/** What a process says of another that holds the lock of migrations. */
+const holderLines = (output: string) =>
+  linesOf(output).filter(({ msg }) => msg.includes("holds the lock of migrations")) as HolderLine[];
 
 /** Limits of several processes are counted in Redis; one that is out of reach stops no start. */
 const severalWorkers = (workers: number) => ({ LATCHKEY_WORKERS: `${workers}`, REDIS_URL: "redis://127.0.0.1:1" });
@@ -214,9 +223,18 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await database.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
     const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
     const services = [spawnService(env), spawnService(env), spawnService(env)];
-    // The fault happened: all three stand before an empty database and want to migrate.
-    const waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
-    await until(async () => (await postgres.sql(waiting)) === "3", "all three wait for the lock");
+    // The fault happened: all three stand before an empty database and want to migrate. The lock is that of the versions
+    // before this one, at the level of the session.
+    const told = () => services.map((service) => holderLines(service.output()));
+    await until(async () => told().every((lines) => lines.length > 0), "all three wait for the lock");
+    for (const [line] of told()) {
+      expect(line).toMatchObject({
+        application: "test",
+        client: "127.0.0.1",
+        since: expect.stringMatching(/^2\d{3}-/),
+      });
+      expect(line!.holder_pid).toBe((database as unknown as { processID: number }).processID);
+    }
     expect(await postgres.sql("select to_regclass('api_keys') is null")).toBe("t");
     await database.query("select pg_advisory_unlock($1)", [MIGRATION_LOCK]);
     await Promise.all(services.map((service) => service.ready()));
@@ -234,6 +252,52 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(failed).toHaveLength(2);
     await database.end();
     await Promise.all(services.map((service) => service.stop()));
+  });
+
+  it.concurrent("and finds the lock of migrations held gives up after 60 s, and says who holds it all the while", async () => {
+    await using postgres = await startPostgres();
+    const holder = new pg.Client({ connectionString: postgres.url(), application_name: "holder" });
+    holder.on("error", () => {});
+    await holder.connect();
+    await holder.query("begin");
+    await holder.query("select pg_advisory_xact_lock($1)", [MIGRATION_LOCK]);
+    const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
+    await using service = spawnService(env);
+    const bootstrap = runCli("bootstrap", env as Record<string, string>);
+    expect(await service.ended()).toBe(1);
+    const pid = (holder as unknown as { processID: number }).processID;
+    const held = new RegExp(`another process held the lock of migrations for 60 s \\(pid ${pid}, application holder,`);
+    const lines = linesOf(service.output());
+    expect(lines.at(-1)).toMatchObject({ level: ERROR, reason: expect.stringMatching(held) });
+    expect(holderLines(service.output()).length, "it said so every 5 s").toBeGreaterThan(8);
+    const waitedMs = Date.parse(lines.at(-1)!.time) - Date.parse(holderLines(service.output())[0]!.time);
+    expect(Math.abs(waitedMs - WAIT_MS)).toBeLessThan(ROOM_MS);
+    const said = await bootstrap;
+    expect(said).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(held) });
+    expect(said.stderr).toContain("another process holds the lock of migrations; trying again");
+    expect(await postgres.sql("select to_regclass('api_keys') is null")).toBe("t");
+    await holder.end();
+  });
+
+  it.concurrent("after a migrator that was killed in the midst of a statement goes on within seconds", async () => {
+    await using postgres = await startPostgres();
+    await postgres.sql(`
+      create sequence slow_steps;
+      create function slow() returns event_trigger language plpgsql as $$
+        begin
+          if nextval('slow_steps') = 3 then perform pg_sleep(120); end if;
+        end $$;
+      create event trigger slow on ddl_command_start execute function slow()`);
+    const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
+    await using killed = spawnService(env);
+    const sleeping = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+    await until(async () => (await postgres.sql(sleeping)) === "1", "it is in the midst of a migration");
+    await using next = spawnService(env);
+    await until(async () => holderLines(next.output()).length > 0, "the next one waits");
+    process.kill(killed.pid, "SIGKILL");
+    await next.ready();
+    // What the first had begun is undone as a whole, so that the next one has applied all of it.
+    expect(await postgres.sql("select count(*) from mikro_orm_migrations where name = '0001-first-schema'")).toBe("1");
   });
 
   it.concurrent("on a database whose preparation takes seconds is ready after it, and not a failed start for ever", async () => {
