@@ -7,6 +7,7 @@ import { systemClock } from "../src/lib/clock.ts";
 import { SharedLimiter } from "../src/limits/limiter.ts";
 import { RedisConnection } from "../src/redis/connection.ts";
 import { RedisLimitStore } from "../src/redis/limit-store.ts";
+import { redisAt } from "../test/support/redis-target.ts";
 import { redisCpuUs } from "./cpu.ts";
 import { Disturbed, undisturbed } from "./disturbed.ts";
 import { median, type Rounds } from "./rounds.ts";
@@ -43,7 +44,7 @@ export interface LimiterOptions {
 
 /** Our script first, then the increments; medians of the rounds. Empty where the machine kept disturbing one of them. */
 export async function measureLimiter(options: LimiterOptions): Promise<readonly DecisionCost[]> {
-  const connection = new RedisConnection({ kind: "single", url: options.url }, SILENT);
+  const connection = new RedisConnection(redisAt(options.url), SILENT);
   const pipelined = new Redis(options.url, { enableAutoPipelining: true });
   const store = new RedisLimitStore({ connection });
   const limiter = new SharedLimiter({ store, clock: systemClock, log: SILENT, replicas: 1, workers: 1 });

@@ -1,19 +1,20 @@
+import { databaseUrl } from "./config-database-url.ts";
+import { proxyNetwork } from "./config-networks.ts";
+import { redisCluster, redisUrl } from "./config-redis.ts";
 import {
   address,
   bool,
-  cidr,
   environments,
   integer,
+  issuer,
   list,
   masterKeys,
   oneOf,
   origin,
-  redisCluster,
   scopeGlob,
   seconds,
   text,
   tiers,
-  url,
   word,
 } from "./config-values.ts";
 
@@ -31,13 +32,16 @@ export interface Setting<T> {
 
 const DAY_MS = 86_400_000;
 
+/** Of a service on somebody's own machine. */
+export const DEFAULT_ISSUER = "http://localhost:8080";
+
 /** Every setting. docs/CONFIG.md is generated from it, in this order. */
 export const SETTINGS = {
   production: setting(
     "NODE_ENV",
     "development",
-    (text) => text === "production",
-    "`production` refuses every insecure default instead of warning of it.",
+    (value) => oneOf("development", "test", "production")(value) === "production",
+    "`production` refuses every insecure default instead of warning of it. `test` is as `development`; other words are refused.",
   ),
   logLevel: setting(
     "LATCHKEY_LOG_LEVEL",
@@ -67,7 +71,7 @@ export const SETTINGS = {
     "LATCHKEY_TLS_CERT_FILE",
     undefined,
     text,
-    "PEM file with the certificate chain. With it and the key file the port speaks TLS as well.",
+    "PEM file with the certificate chain. With it and the key file the port speaks TLS as well. Both files are read again when they change, and at SIGHUP.",
   ),
   tlsKeyFile: setting("LATCHKEY_TLS_KEY_FILE", undefined, text, "PEM file with the certificate's private key."),
   allowPlaintext: setting(
@@ -91,8 +95,14 @@ export const SETTINGS = {
   trustedProxies: setting(
     "LATCHKEY_TRUSTED_PROXIES",
     "",
-    list(cidr),
-    "Networks (CIDR, comma-separated) whose `x-forwarded-for` is believed. Empty: none.",
+    list(proxyNetwork),
+    "Networks (CIDR, comma-separated) of proxies that are believed when they say from whom a request comes. Empty: none. In production they must not name everyone.",
+  ),
+  forwardedHeader: setting(
+    "LATCHKEY_FORWARDED_HEADER",
+    undefined,
+    oneOf("x-forwarded-for", "forwarded"),
+    "The only header in which trusted proxies are believed; `forwarded` is that of RFC 7239. Without it either is read, and neither where both come and disagree.",
   ),
   drainMs: setting(
     "LATCHKEY_DRAIN_SECONDS",
@@ -104,8 +114,8 @@ export const SETTINGS = {
   databaseUrl: setting(
     "DATABASE_URL",
     undefined,
-    url("postgres:", "postgresql:"),
-    "PostgreSQL (15 or newer), always the primary. Without it the embedded database runs in the data folder.",
+    databaseUrl,
+    "PostgreSQL (15 or newer), always the primary; its parameters are below. Without it the embedded database runs in the data folder.",
   ),
   databasePoolSize: setting(
     "LATCHKEY_DATABASE_POOL_SIZE",
@@ -119,18 +129,48 @@ export const SETTINGS = {
     bool,
     "In production: run on the embedded database.",
   ),
+  allowPlaintextDatabase: setting(
+    "LATCHKEY_ALLOW_PLAINTEXT_DATABASE",
+    "false",
+    bool,
+    "In production: reach a PostgreSQL on another machine without TLS, or with a `sslmode` that may fall back to none, because the network between is trusted.",
+  ),
   migrate: setting("LATCHKEY_MIGRATE", "true", bool, "Apply migrations at the start, under a lock."),
   redisUrl: setting(
     "REDIS_URL",
     undefined,
-    url("redis:", "rediss:"),
-    "Redis for limits. Without it limits are counted in this process.",
+    redisUrl,
+    "Redis (6 or newer) for limits: `redis://user:password@host:port/database`, `rediss://` with TLS, or `unix:///path?db=database`. Only host or path is required; port 6379 and database 0 are the defaults. `db` is the only parameter, every other one is refused. Without REDIS_URL limits are counted in this process.",
   ),
   redisCluster: setting(
     "REDIS_CLUSTER_NODES",
     "",
     redisCluster,
     "Redis Cluster instead of REDIS_URL: host:port, comma-separated, or URLs (`rediss://user:password@host:port`) with the same protocol, user and password in each; they hold for the nodes that are found by these as well. With TLS each node must be known by the name in its certificate (`cluster-preferred-endpoint-type hostname`).",
+  ),
+  redisCaFile: setting(
+    "LATCHKEY_REDIS_CA_FILE",
+    undefined,
+    text,
+    "PEM file with the certificate authorities that Redis' certificate may come from. Without it: those that Node.js knows. With `rediss://` the certificate and its name are always verified.",
+  ),
+  redisCertFile: setting(
+    "LATCHKEY_REDIS_CERT_FILE",
+    undefined,
+    text,
+    "PEM file with a client certificate for Redis (`tls-auth-clients`). It and the two other files are read again at each connect.",
+  ),
+  redisKeyFile: setting(
+    "LATCHKEY_REDIS_KEY_FILE",
+    undefined,
+    text,
+    "PEM file with the client certificate's private key.",
+  ),
+  allowPlaintextRedis: setting(
+    "LATCHKEY_ALLOW_PLAINTEXT_REDIS",
+    "false",
+    bool,
+    "In production: speak plaintext with a Redis that is neither on loopback nor a socket file, because the way to it is private.",
   ),
   allowInProcessLimits: setting(
     "LATCHKEY_ALLOW_IN_PROCESS_LIMITS",
@@ -219,7 +259,18 @@ export const SETTINGS = {
     "Memory of one password hash.",
   ),
   argon2Passes: setting("LATCHKEY_ARGON2_PASSES", "2", integer(1, 100), "Passes of one password hash."),
-  issuer: setting("LATCHKEY_ISSUER", "http://localhost:8080", url("http:", "https:"), "`iss` of access tokens."),
+  issuer: setting(
+    "LATCHKEY_ISSUER",
+    DEFAULT_ISSUER,
+    issuer,
+    "`iss` of access tokens, compared by verifiers letter by letter. Production wants it set, to an https URL.",
+  ),
+  allowHttpIssuer: setting(
+    "LATCHKEY_ALLOW_HTTP_ISSUER",
+    "false",
+    bool,
+    "In production: an http issuer, because verifiers reach this service by it inside a private network.",
+  ),
   audience: setting("LATCHKEY_AUDIENCE", "latchkey", text, "`aud` of access tokens."),
   accessTokenAlgorithm: setting(
     "LATCHKEY_ACCESS_TOKEN_ALGORITHM",

@@ -18,7 +18,16 @@ export interface Address {
   readonly port: number;
 }
 
-const REDIS_PORT = 6379;
+/** Several faults of one value, each with a line of its own. */
+export class ValueFaults extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(faults.join("; "));
+    this.faults = faults;
+  }
+}
+
 const WORD = /^[a-z][a-z0-9]{0,15}$/;
 const RESERVED_WORDS = new Set(["svc", "ref"]);
 
@@ -73,6 +82,11 @@ export function address(value: string): Address {
   return Object.freeze({ host: (match[1] ?? match[2])!, port });
 }
 
+/** Whether what is sent to a host stays on this machine. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
 /** A URL with one of these protocols (colon included). The fault never repeats it: it may hold a password. */
 export function url(...protocols: string[]): (value: string) => string {
   return (value) => {
@@ -83,37 +97,16 @@ export function url(...protocols: string[]): (value: string) => string {
   };
 }
 
-/** The nodes by which a Redis Cluster is found, and how to get in: the same for all of them and for those found by them. */
-export interface RedisCluster {
-  readonly nodes: readonly Address[];
-  readonly tls: boolean;
-  readonly username: string | undefined;
-  readonly password: string | undefined;
-}
-
-/** Comma-separated `host:port` or URLs as of REDIS_URL without a database; the empty text is no cluster. */
-export function redisCluster(value: string): RedisCluster | undefined {
-  const parts = list(redisNode)(value);
-  const [first] = parts;
-  if (first === undefined) return undefined;
-  const { tls, username, password } = first;
-  if (parts.some((part) => part.tls !== tls || part.username !== username || part.password !== password)) {
-    throw new Error("must have the same protocol, user and password in each node");
+/**
+ * The issuer of access tokens, kept letter by letter, since verifiers compare it so. RFC 8414 section 2 and OpenID
+ * Connect Discovery allow neither a query nor a fragment; a user or password would be in each token for all to read.
+ */
+export function issuer(value: string): string {
+  const { username, password } = new URL(url("http:", "https:")(value));
+  if (/[?#]/.test(value) || username !== "" || password !== "") {
+    throw new Error("must be a URL without query, fragment, user and password");
   }
-  return Object.freeze({ nodes: Object.freeze(parts.map(({ node }) => node)), tls, username, password });
-}
-
-function redisNode(value: string) {
-  if (!value.includes("://")) return { node: address(value), tls: false, username: undefined, password: undefined };
-  const { protocol, username, password, host, pathname, search } = new URL(url("redis:", "rediss:")(value));
-  if (!/^\/?$/.test(pathname) || search !== "")
-    throw new Error("must be nodes without a path: a cluster has one database");
-  return {
-    node: address(/:\d+$/.test(host) ? host : `${host}:${REDIS_PORT}`),
-    tls: protocol === "rediss:",
-    username: decodeURIComponent(username) || undefined,
-    password: decodeURIComponent(password) || undefined,
-  };
+  return value;
 }
 
 /** An origin as a browser sends it (RFC 6454): no path, no trailing slash. */
@@ -121,17 +114,6 @@ export function origin(value: string): string {
   if (!URL.canParse(value) || new URL(value).origin !== value)
     throw new Error("must be origins such as https://example.com");
   return value;
-}
-
-/** A network, or a single address as a network of one. */
-export function cidr(value: string): string {
-  const [base, bits, ...rest] = value.split("/");
-  const family = isIP(base ?? "");
-  const most = family === 4 ? 32 : 128;
-  if (family === 0 || rest.length > 0 || (bits !== undefined && !(/^\d{1,3}$/.test(bits) && Number(bits) <= most))) {
-    throw new Error("must be networks such as 10.0.0.0/8");
-  }
-  return bits === undefined ? `${base}/${most}` : value;
 }
 
 /** A glob over scopes: 1 to 128 visible ASCII characters. */
@@ -182,5 +164,13 @@ export function masterKeys(value: string): readonly [MasterKey, ...MasterKey[]] 
     return Object.freeze({ version: Number(match[1]), bytes: new Uint8Array(bytes) });
   });
   if (new Set(keys.map((key) => key.version)).size !== keys.length) throw new Error("must not name a version twice");
+  for (const [index, { version, bytes }] of keys.entries()) {
+    const twin = keys.slice(0, index).find((other) => Buffer.compare(other.bytes, bytes) === 0);
+    if (twin !== undefined) {
+      throw new Error(
+        `versions ${twin.version} and ${version} have the same bytes; make new ones with: openssl rand -base64 32`,
+      );
+    }
+  }
   return Object.freeze(keys) as unknown as readonly [MasterKey, ...MasterKey[]];
 }

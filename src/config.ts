@@ -3,10 +3,20 @@
  *
  *   config-settings.ts   the table of all settings: name, default, how it is read, what it means
  *   config-values.ts     text -> value
+ *   config-database-url.ts   DATABASE_URL -> how PostgreSQL is reached
+ *   config-redis.ts      REDIS_URL and REDIS_CLUSTER_NODES -> where Redis is and how to get in
+ *   config-networks.ts   networks of proxies
+ *   config-names.ts      names that begin like a setting and are none
+ *   config-refusals.ts   what production refuses though it is there
  */
-import { isIP } from "node:net";
+import { mayBePlaintext, ormVariableFaults, warningsOfDatabase } from "./config-database-url.ts";
+import { judgeNames } from "./config-names.ts";
+import { nameEveryone } from "./config-networks.ts";
+import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./config-redis.ts";
+import { issuerFaults, masterKeyFaults, passwordFaults } from "./config-refusals.ts";
 import { SETTINGS, type Setting } from "./config-settings.ts";
-import type { Address, RedisCluster, Tier } from "./config-values.ts";
+import { type Address, isLoopback, type Tier, ValueFaults } from "./config-values.ts";
+import type { DatabaseConnection } from "./lib/database-connection.ts";
 import type { MasterKey } from "./lib/key-ring.ts";
 import type { LogFormat, LogLevel } from "./lib/log.ts";
 
@@ -26,17 +36,16 @@ export interface Config {
   readonly reflection: boolean;
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
+  /** undefined = either, as long as they agree. */
+  readonly forwardedHeader: "x-forwarded-for" | "forwarded" | undefined;
   readonly drainMs: number;
   readonly dataDir: string;
   /** undefined = the embedded database in dataDir. */
-  readonly databaseUrl: string | undefined;
+  readonly database: DatabaseConnection | undefined;
   readonly databasePoolSize: number;
   readonly migrate: boolean;
   /** undefined = windows in this process. */
-  readonly redis:
-    | { readonly kind: "single"; readonly url: string }
-    | ({ readonly kind: "cluster" } & RedisCluster)
-    | undefined;
+  readonly redis: RedisConfig | undefined;
   /** undefined = made once and kept in dataDir (development only). */
   readonly masterKeys: readonly [MasterKey, ...MasterKey[]] | undefined;
   readonly workers: number;
@@ -63,6 +72,10 @@ export interface Config {
   readonly refreshGraceMs: number;
   /** Things that are fine on a laptop and not in production; one log line each. */
   readonly developmentWarnings: readonly string[];
+  /** What a production service should be told of once; one log line each. */
+  readonly warnings: readonly string[];
+  /** Names in the environment that look like settings and are service links of Kubernetes or Docker. */
+  readonly serviceLinks: readonly string[];
 }
 
 /** All that is wrong with an environment, one line each. */
@@ -87,13 +100,16 @@ type Values = {
 
 /**
  * Reads the environment. Pure: no files, no network, the same answer for the same input. Unknown LATCHKEY_ variables
- * are faults too, because a misspelt limit would otherwise be silently ignored.
+ * are faults too, because a misspelt limit would otherwise be silently ignored; service links are not (config-names.ts).
  *
  * @throws {ConfigError} with every fault at once
  */
 export function readConfig(env: Environment): Config {
   const faults: string[] = [];
   const values = readValues(env, faults);
+  const names = judgeNames(env);
+  faults.push(...names.faults);
+  faults.push(...ormVariableFaults(env));
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
   }
@@ -103,6 +119,7 @@ export function readConfig(env: Environment): Config {
   if (values.redisUrl !== undefined && values.redisCluster !== undefined) {
     faults.push("REDIS_URL and REDIS_CLUSTER_NODES: set one of them");
   }
+  faults.push(...redisTlsFaults(values.redisUrl ?? values.redisCluster, redisTlsFiles(values)));
   if (values.databaseUrl === undefined && (values.workers ?? 1) > 1) {
     faults.push("LATCHKEY_WORKERS: the embedded database serves one process; set DATABASE_URL or LATCHKEY_WORKERS=1");
   }
@@ -113,7 +130,7 @@ export function readConfig(env: Environment): Config {
   }
   if (values.production) faults.push(...productionFaults(values).filter((fault) => !isNamed(faults, fault)));
   if (faults.length > 0) throw new ConfigError(faults);
-  return toConfig(values as Required<Values>);
+  return toConfig(values as Required<Values>, names.links);
 }
 
 /** Whether the setting that a fault is about has one already: what could not be read is not also missing. */
@@ -124,20 +141,16 @@ function isNamed(faults: readonly string[], fault: string): boolean {
 
 function readValues(env: Environment, faults: string[]): Values {
   const values: Record<string, unknown> = {};
-  const known = new Set<string>();
   for (const [key, row] of Object.entries(SETTINGS)) {
-    known.add(row.name);
     const given = env[row.name] === "" && row.default === undefined ? undefined : env[row.name];
     const source = given ?? row.default;
     if (source === undefined) continue;
     try {
       values[key] = row.parse(source.trim());
     } catch (error) {
-      faults.push(`${row.name}: ${(error as Error).message}`);
+      const messages = error instanceof ValueFaults ? error.faults : [(error as Error).message];
+      faults.push(...messages.map((message) => `${row.name}: ${message}`));
     }
-  }
-  for (const name of Object.keys(env)) {
-    if (name.startsWith("LATCHKEY_") && !known.has(name)) faults.push(`${name}: no such setting; see docs/CONFIG.md`);
   }
   return values as Values;
 }
@@ -148,25 +161,30 @@ function productionFaults(values: Values): string[] {
   if (values.masterKeys === undefined) {
     faults.push('LATCHKEY_MASTER_KEYS: must be set in production; make one with: echo "1:$(openssl rand -base64 32)"');
   }
-  for (const key of values.masterKeys ?? []) {
-    if (isTrivial(key.bytes))
-      faults.push(`LATCHKEY_MASTER_KEYS: version ${key.version} is not random; make one with: openssl rand -base64 32`);
-  }
+  faults.push(...masterKeyFaults(values), ...passwordFaults(values), ...issuerFaults(values));
   if (values.databaseUrl === undefined && !values.allowEmbedded) {
     faults.push(
       "DATABASE_URL: must be set in production, or LATCHKEY_ALLOW_EMBEDDED_DATABASE=true for a single small node",
     );
   }
+  if (mayBePlaintext(values.databaseUrl) && !values.allowPlaintextDatabase) {
+    faults.push(
+      "DATABASE_URL: may be plaintext to another machine; set sslmode=verify-full with sslrootcert, or LATCHKEY_ALLOW_PLAINTEXT_DATABASE=true where the network between is trusted",
+    );
+  }
   if (!hasRedis(values) && !values.allowInProcessLimits) {
     faults.push("REDIS_URL: must be set in production, or LATCHKEY_ALLOW_IN_PROCESS_LIMITS=true for a single process");
   }
+  if (!values.allowPlaintextRedis) faults.push(...redisPlaintextFaults(redisOf(values)));
   if (values.tlsCertFile === undefined && !values.allowPlaintext && !isLoopback(values.listen?.host ?? "")) {
     faults.push(
       "LATCHKEY_LISTEN: plaintext on a public address; set LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE, or LATCHKEY_ALLOW_PLAINTEXT=true behind a proxy that ends TLS",
     );
   }
-  if (values.trustedProxies?.some((network) => network.endsWith("/0"))) {
-    faults.push("LATCHKEY_TRUSTED_PROXIES: believes anyone's x-forwarded-for; name the networks of your proxies");
+  if (nameEveryone(values.trustedProxies ?? [])) {
+    faults.push(
+      "LATCHKEY_TRUSTED_PROXIES: believes anyone's word for an address; name the networks of your proxies only",
+    );
   }
   if ((values.argon2MemoryKib ?? 0) < ARGON2_FLOOR.memoryKib) {
     faults.push(`LATCHKEY_ARGON2_MEMORY_KIB: must be at least ${ARGON2_FLOOR.memoryKib} in production (OWASP)`);
@@ -190,7 +208,7 @@ function developmentWarnings(values: Required<Values>): string[] {
   return warnings;
 }
 
-function toConfig(values: Required<Values>): Config {
+function toConfig(values: Required<Values>, serviceLinks: readonly string[]): Config {
   const warnings = developmentWarnings(values);
   return Object.freeze({
     production: values.production!,
@@ -203,9 +221,10 @@ function toConfig(values: Required<Values>): Config {
     reflection: values.reflection!,
     corsOrigins: values.corsOrigins!,
     trustedProxies: values.trustedProxies!,
+    forwardedHeader: values.forwardedHeader,
     drainMs: values.drainMs!,
     dataDir: values.dataDir!,
-    databaseUrl: values.databaseUrl,
+    database: values.databaseUrl,
     databasePoolSize: values.databasePoolSize!,
     migrate: values.migrate!,
     redis: redisOf(values),
@@ -236,28 +255,25 @@ function toConfig(values: Required<Values>): Config {
     refreshAbsoluteMs: values.refreshAbsoluteMs!,
     refreshGraceMs: values.refreshGraceMs!,
     developmentWarnings: Object.freeze(warnings),
+    warnings: Object.freeze(values.production ? warningsOfDatabase(values.databaseUrl) : []),
+    serviceLinks: Object.freeze(serviceLinks),
   });
 }
 
 function redisOf(values: Values): Config["redis"] {
-  if (values.redisUrl !== undefined) return { kind: "single", url: values.redisUrl };
-  return values.redisCluster && { kind: "cluster", ...values.redisCluster };
+  const address = values.redisUrl ?? values.redisCluster;
+  return address && Object.freeze({ ...address, tlsFiles: redisTlsFiles(values) });
+}
+
+function redisTlsFiles(values: Values): RedisTlsFiles {
+  return Object.freeze({ ca: values.redisCaFile, cert: values.redisCertFile, key: values.redisKeyFile });
 }
 
 function hasRedis(values: Values): boolean {
   return redisOf(values) !== undefined;
 }
 
-/** Fewer than 8 different bytes in 32 does not come from a random source. */
-function isTrivial(bytes: Uint8Array): boolean {
-  return new Set(bytes).size < 8;
-}
-
 /** Port 0 is another one each time. */
 function isSame(one: Address, other: Address | undefined): boolean {
   return one.port !== 0 && one.port === other?.port && one.host === other.host;
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

@@ -1,23 +1,23 @@
-import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { DatabaseClock } from "./changes/database-clock.ts";
 import type { Config } from "./config.ts";
+import { DATA_FILES, openDataFolder } from "./data-folder.ts";
 import { type BootstrapOperatorDeps, bootstrapOperator } from "./keys/bootstrap-operator.ts";
 import { systemClock } from "./lib/clock.ts";
-import { createLog, type Log } from "./lib/log.ts";
+import { placeOf } from "./lib/database-connection.ts";
+import { createCommandLog, createLog, type Log } from "./lib/log.ts";
+import { makePrivateFolder, replacePrivateFile } from "./lib/private-files.ts";
 import { loadMasterKeys, readMasterKeys } from "./master-keys.ts";
 import type { Database } from "./postgres/database.ts";
 import { PostgresKeyStore } from "./postgres/key-store.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
 
 /** Where the operators of a configuration are, in words. */
-export function databaseName({ databaseUrl, dataDir }: Pick<Config, "databaseUrl" | "dataDir">): string {
-  if (databaseUrl === undefined) return `the embedded database in ${resolve(dataDir)}`;
-  const { host, pathname, searchParams } = new URL(databaseUrl);
-  return `PostgreSQL at ${host || searchParams.get("host")}${pathname}`;
+export function databaseName({ database, dataDir }: Pick<Config, "database" | "dataDir">): string {
+  return database === undefined ? `the embedded database in ${resolve(dataDir)}` : `PostgreSQL at ${placeOf(database)}`;
 }
 
-export interface WriteFirstOperatorDeps extends BootstrapOperatorDeps {
+export interface WriteFirstOperatorDeps extends Omit<BootstrapOperatorDeps, "store"> {
   readonly config: Pick<Config, "production" | "dataDir">;
   readonly database: Pick<Database, "exclusively">;
   readonly log: Log;
@@ -27,7 +27,7 @@ const DATABASE_WAIT_MS = 60_000;
 
 /** File of the first operator's credential in the data folder of a development service. */
 export function adminCredentialFile(dataDir: string): string {
-  return join(dataDir, "admin-credential");
+  return join(dataDir, DATA_FILES.adminCredential);
 }
 
 /**
@@ -36,10 +36,21 @@ export function adminCredentialFile(dataDir: string): string {
  */
 export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<void> {
   if (deps.config.production) return;
-  const made = await deps.database.exclusively(() => bootstrapOperator(deps, { force: false }));
+  const made = await deps.database.exclusively((alone) =>
+    bootstrapOperator({ ...deps, store: new PostgresKeyStore(alone) }, { force: false }),
+  );
   if (made === undefined) return;
   const path = adminCredentialFile(deps.config.dataDir);
-  writeFileSync(path, `${made.secret}\n`, { mode: 0o600 });
+  try {
+    makePrivateFolder(deps.config.dataDir);
+    // A file of that name is of an operator who is no more.
+    replacePrivateFile(path, `${made.secret}\n`);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new Error(
+      `the first operator was made, and its credential could not be written (${reason}); make ${deps.config.dataDir} writable and run: npm run --silent bootstrap -- --force`,
+    );
+  }
   deps.log.warn("made an admin credential, for development only", { file: path, credential: made.credentialId });
 }
 
@@ -51,22 +62,25 @@ export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<
  * @returns undefined where a usable admin credential exists and `force` is false
  */
 export async function bootstrap(config: Config, force: boolean): Promise<string | undefined> {
-  const ring = config.databaseUrl === undefined ? loadMasterKeys(config) : readMasterKeys(config);
+  openDataFolder(config, createLog("silent"));
+  const ring = config.database === undefined ? loadMasterKeys(config) : readMasterKeys(config);
   const database = await openPreparedDatabase({
     config,
     ring,
     clock: systemClock,
-    log: createLog("silent"),
+    log: createCommandLog(),
     waitMs: DATABASE_WAIT_MS,
   });
   try {
     const deps = {
-      store: new PostgresKeyStore(database),
       ring,
       format: { prefix: config.keyPrefix, environments: config.environments },
       databaseClock: new DatabaseClock(systemClock),
     };
-    return (await database.exclusively(() => bootstrapOperator(deps, { force })))?.secret;
+    const made = await database.exclusively((alone) =>
+      bootstrapOperator({ ...deps, store: new PostgresKeyStore(alone) }, { force }),
+    );
+    return made?.secret;
   } finally {
     await database.close();
   }

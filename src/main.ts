@@ -5,10 +5,11 @@ import { constants } from "node:os";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { adminCredentialFile } from "./first-operator.ts";
 import { checkAddresses } from "./free-addresses.ts";
-import { systemClock } from "./lib/clock.ts";
+import { systemClock, systemTimers } from "./lib/clock.ts";
 import { createLog } from "./lib/log.ts";
 import { startWorkersOpsPort } from "./ops-port.ts";
-import { onToldToStop, tellReady, Workers } from "./workers.ts";
+import { Signals } from "./signals.ts";
+import { onTold, tellReady, Workers } from "./workers.ts";
 
 const config = configOrExit();
 const log = createLog(config.logLevel, config.logFormat);
@@ -16,23 +17,26 @@ process.on("uncaughtException", (error) => fail("a bug: an error that nobody cau
 
 /** Ends what is to be ended in order; undefined as long as there is nothing of the kind. */
 let drain: (() => Promise<void>) | undefined;
+/** Reads again what may be replaced while the service runs; nothing before it does, since a start reads it anyway. */
+let reload = () => {};
 let isStopping = false;
-process.on("SIGTERM", stop);
-process.on("SIGINT", stop);
-if (cluster.isWorker) onToldToStop(() => stop("SIGTERM"));
+const signals = new Signals({ stop, force, reload: () => reload() }, systemTimers);
+signals.listen(process);
+if (cluster.isWorker) onTold({ stop: () => signals.stop("SIGTERM"), reload: () => reload() });
 
 if (cluster.isPrimary) await checkAddresses(config).catch((error) => fail("the service could not start", error));
 if (config.workers > 1 && cluster.isPrimary) await runWorkers();
 else await run();
 
 async function run(): Promise<void> {
-  if (cluster.isPrimary) for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);
+  if (cluster.isPrimary) tellOfConfiguration();
   try {
     // Only here: it takes most of the time of a start, in which signals are to be heard, and the first of several processes
     // has no use for it.
     const { startService } = await import("./service.ts");
     const service = await startService({ config, clock: systemClock, log });
     drain = () => service.stop();
+    reload = () => service.reload();
     tellReady();
     log.info("latchkey is ready", { address: service.address, ops: service.opsAddress, pid: process.pid });
     if (!config.production) showNextCommands(service.address);
@@ -42,6 +46,7 @@ async function run(): Promise<void> {
 }
 
 async function runWorkers(): Promise<void> {
+  tellOfConfiguration();
   try {
     const ops = await startWorkersOpsPort(config, log, () => isStopping);
     const workers = new Workers({
@@ -51,6 +56,7 @@ async function runWorkers(): Promise<void> {
       log,
       onFailedStart: (code) => exit(code),
       onReady: () => {
+        reload = () => workers.reload();
         drain = async () => {
           await workers.stop();
           await ops.stop();
@@ -60,6 +66,13 @@ async function runWorkers(): Promise<void> {
   } catch (error) {
     fail("the service could not start", error);
   }
+}
+
+function tellOfConfiguration(): void {
+  for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);
+  for (const warning of config.warnings) log.warn(warning);
+  const names = config.serviceLinks.join(" ");
+  if (names !== "") log.info("service links in the environment are no settings, and are let be", { names });
 }
 
 function configOrExit(): Config {
@@ -73,18 +86,17 @@ function configOrExit(): Config {
 }
 
 /**
- * The first signal drains; the second does not wait. Before there is anything to drain the first ends the process, with
- * the code that shells have for it. As a container's first process it would otherwise not hear the signal at all.
+ * Drains. Before there is anything to drain it ends the process, with the code that shells have for the signal: a
+ * container's first process would otherwise not hear the signal at all.
  */
 function stop(signal: NodeJS.Signals): void {
-  if (isStopping) {
-    // A worker may hear of the same stop twice, by a signal to all and from the first process, which alone forces.
-    if (cluster.isPrimary) exit(1);
-    return;
-  }
   isStopping = true;
+  reload = () => {};
   if (drain === undefined) exit(128 + constants.signals[signal]);
-  log.info(cluster.isPrimary ? "stopping; a second signal forces" : "stopping", { signal, pid: process.pid });
+  const message = cluster.isPrimary
+    ? "stopping; a second signal forces, one second from now at the earliest"
+    : "stopping";
+  log.info(message, { signal, pid: process.pid });
   drain().then(
     () => {
       log.info("stopped");
@@ -92,6 +104,11 @@ function stop(signal: NodeJS.Signals): void {
     },
     (error: unknown) => fail("could not stop in order", error),
   );
+}
+
+/** A worker may hear of each request twice, by a signal to all and from the first process, which alone forces. */
+function force(): void {
+  if (cluster.isPrimary) exit(1);
 }
 
 function showNextCommands(address: string): void {

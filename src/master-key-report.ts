@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { systemClock } from "./lib/clock.ts";
 import type { KeyRing } from "./lib/key-ring.ts";
-import { createLog } from "./lib/log.ts";
+import { createCommandLog } from "./lib/log.ts";
 import { readMasterKeys } from "./master-keys.ts";
 import { type Database, EMBEDDED_FOLDER } from "./postgres/database.ts";
 import { type MasterKeyCheck, readMasterKeyChecks } from "./postgres/master-key-checks.ts";
@@ -58,7 +58,7 @@ export async function masterKeyReport(config: Config): Promise<readonly MasterKe
   const database = await openDatabase({
     target: target.kind === "embedded" ? target : { ...target, statementTimeoutMs: STATEMENT_TIMEOUT_MS },
     clock: systemClock,
-    log: createLog("silent"),
+    log: createCommandLog(),
     waitMs: DATABASE_WAIT_MS,
   });
   try {
@@ -70,7 +70,7 @@ export async function masterKeyReport(config: Config): Promise<readonly MasterKe
 
 /** As masterKeyReport, of a database that is open. */
 export async function reportOf(database: Database, ring: KeyRing): Promise<readonly MasterKeyVersion[]> {
-  const [schema] = await database.run("select to_regclass('key_secrets_by_pepper') is not null as is_there", []);
+  const [schema] = await database.read("select to_regclass('key_secrets_by_pepper') is not null as is_there", []);
   if (!schema?.is_there)
     throw new Error("this database lacks the schema of this version; start the service once first");
   const checks = await readMasterKeyChecks(database, ring);

@@ -1,12 +1,10 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { masterKeys as parseMasterKeys } from "./config-values.ts";
+import { DATA_FILES } from "./data-folder.ts";
 import { KeyRing } from "./lib/key-ring.ts";
+import { createPrivateFile, makePrivateFolder, readPrivateFile } from "./lib/private-files.ts";
 import { randomBytes } from "./lib/random.ts";
-
-/** In the data folder of a development service: what LATCHKEY_MASTER_KEYS would hold. */
-const FILE = "master-keys";
 
 /**
  * The master keys: as configured, else the ones that an earlier start kept in the data folder, else new ones that are
@@ -16,13 +14,9 @@ const FILE = "master-keys";
  */
 export function loadMasterKeys(config: Pick<Config, "masterKeys" | "dataDir">): KeyRing {
   if (config.masterKeys !== undefined) return new KeyRing(config.masterKeys);
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-  try {
-    // Fails if the file is there: of two first starts at once, one makes it and both read it.
-    writeFileSync(join(config.dataDir, FILE), `1:${randomBytes(32).toString("base64")}\n`, { mode: 0o600, flag: "wx" });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
+  makePrivateFolder(config.dataDir);
+  // Of two first starts at once, one makes it and both read it.
+  createPrivateFile(join(config.dataDir, DATA_FILES.masterKeys), `1:${randomBytes(32).toString("base64")}\n`);
   return readMasterKeys(config);
 }
 
@@ -33,11 +27,14 @@ export function loadMasterKeys(config: Pick<Config, "masterKeys" | "dataDir">): 
  */
 export function readMasterKeys(config: Pick<Config, "masterKeys" | "dataDir">): KeyRing {
   if (config.masterKeys !== undefined) return new KeyRing(config.masterKeys);
-  const path = join(config.dataDir, FILE);
-  try {
-    return new KeyRing(parseMasterKeys(readFileSync(path, "utf8").trim()));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw new Error(`${path}: ${(error as Error).message}`);
+  const path = join(config.dataDir, DATA_FILES.masterKeys);
+  const text = readPrivateFile(path);
+  if (text === undefined) {
     throw new Error(`there is no ${path}; set LATCHKEY_MASTER_KEYS, or LATCHKEY_DATA_DIR to the folder of the service`);
+  }
+  try {
+    return new KeyRing(parseMasterKeys(text.trim()));
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`);
   }
 }

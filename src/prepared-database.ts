@@ -28,8 +28,9 @@ export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<
   return whileAway(options, async () => {
     // What prepares may take its time; on the embedded database, which one process may open, everything may.
     if (target.kind === "postgres") {
-      const patient = { statementTimeoutMs: PREPARATION_TIMEOUT_MS, lockTimeoutMs: PREPARATION_LOCK_MS };
-      const database = await Database.open({ target: { ...target, ...patient } });
+      const limits = { statementTimeoutMs: PREPARATION_TIMEOUT_MS, lockTimeoutMs: PREPARATION_LOCK_MS };
+      const patient = { ...limits, purpose: "migrations" as const };
+      const database = await Database.open({ target: { ...target, ...patient }, log: options.log });
       await prepare(database, options).finally(() => database.close());
     }
     const database = await Database.open({ ...options, target });
@@ -51,9 +52,9 @@ async function prepare(database: Database, options: PreparedDatabaseOptions): Pr
 }
 
 export function databaseTarget(config: Config): DatabaseTarget {
-  return config.databaseUrl === undefined
+  return config.database === undefined
     ? { kind: "embedded", folder: config.dataDir }
-    : { kind: "postgres", url: config.databaseUrl, poolSize: config.databasePoolSize };
+    : { kind: "postgres", connection: config.database, poolSize: config.databasePoolSize };
 }
 
 /**

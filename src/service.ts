@@ -13,6 +13,7 @@ import { DatabaseBreaker } from "./changes/database-breaker.ts";
 import { DatabaseClock } from "./changes/database-clock.ts";
 import { Watches } from "./changes/watch-changes.ts";
 import type { Config } from "./config.ts";
+import { openDataFolder } from "./data-folder.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { looksLikeCredential, openCredential } from "./keys/service-credential.ts";
 import { type Clock, systemTimers } from "./lib/clock.ts";
@@ -30,7 +31,7 @@ import { RedisLimitStore } from "./redis/limit-store.ts";
 import { createRooms, type Rooms } from "./rooms.ts";
 import { accessRule, checkAccess } from "./rpc/access.ts";
 import { CallerResolver } from "./rpc/caller.ts";
-import { clientIp, compileTrustedProxies } from "./rpc/client-ip.ts";
+import { ClientAddresses } from "./rpc/client-ip.ts";
 import type { CallObserver } from "./rpc/concerns.ts";
 import { HealthRegistry } from "./rpc/health.ts";
 import { Metrics } from "./rpc/metrics.ts";
@@ -52,6 +53,8 @@ export interface Service {
   readonly address: string;
   /** `host:port` for operators. */
   readonly opsAddress: string;
+  /** Reads the TLS certificate again. */
+  reload(): void;
   /** Drains and closes everything. Calls in flight have as long as the configuration says. */
   stop(): Promise<void>;
 }
@@ -64,6 +67,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log } = options;
   // What was started last is stopped first, also when a later step fails.
   await using stack = new AsyncDisposableStack();
+  openDataFolder(config, log);
   const ring = loadMasterKeys(config);
   const bus = new ChangeBus();
   const database = await openPreparedDatabase({
@@ -73,7 +77,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     onChanges: (changes) => bus.publish(changes),
   });
   stack.defer(() => database.close());
-  const limiter = await startLimiter(options, stack);
+  const { limiter, evictedKeys } = await startLimiter(options, stack);
   const changes = createChanges(options, database, bus);
   stack.defer(() => changes.feed.stop());
   const room = createRooms({ ...options, ...changes, ring, database, bus, limiter });
@@ -91,7 +95,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     isLimiterDegraded: () => limiter.isDegraded(),
     degradedDecisions: () => limiter.degradedDecisions(),
     forgottenLimits: () => limiter.forgottenLimits(),
+    evictedKeys,
     passwordHashes: () => room.authDeps.passwords.hashes,
+    certificateExpiresAtMs: () => server.certificateExpiresAtMs,
   });
   const server = createServer(options, room, changes, health, metrics);
   const isServing = () => health.get("") === "SERVING";
@@ -113,23 +119,25 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const address = await server.start();
   health.setAll("SERVING");
   const running = stack.move();
-  return { address, opsAddress: ops.address, stop: () => running.disposeAsync() };
+  const reload = () => server.reload();
+  return { address, opsAddress: ops.address, reload, stop: () => running.disposeAsync() };
 }
 
 /** What tells this process of changes, everyone's included. */
-function createChanges({ config, clock, log }: ServiceOptions, database: Database, bus: ChangeBus) {
+function createChanges({ clock, log }: ServiceOptions, database: Database, bus: ChangeBus) {
   const breaker = new DatabaseBreaker(clock, systemTimers);
   const databaseClock = new DatabaseClock(clock);
+  const { target } = database;
   const store =
-    config.databaseUrl === undefined
+    target.kind === "embedded"
       ? new EmbeddedChangeStore(database)
-      : new PostgresChangeStore(database, config.databaseUrl);
+      : new PostgresChangeStore(database, target.connection, log);
   const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock, timers: systemTimers, log });
   return { feed, store, breaker, databaseClock };
 }
 
 async function startLimiter({ config, clock, log }: ServiceOptions, stack: AsyncDisposableStack) {
-  if (config.redis === undefined) return new LocalLimiter({ clock, log });
+  if (config.redis === undefined) return { limiter: new LocalLimiter({ clock, log }), evictedKeys: () => 0 };
   const connection = new RedisConnection(config.redis, log);
   stack.defer(() => connection.close());
   const { replicas, workers } = config;
@@ -137,9 +145,9 @@ async function startLimiter({ config, clock, log }: ServiceOptions, stack: Async
   stack.defer(() => limiter.close());
   // A Redis that is up is waited for, so that the first calls are not degraded; one that is down stops no start.
   if (!(await connection.ready(REDIS_WAIT_MS))) {
-    log.warn("Redis is out of reach; limits are judged by this process alone");
+    log.warn("Redis is unreachable; limits are judged by this process alone");
   }
-  return limiter;
+  return { limiter, evictedKeys: () => connection.evictedKeys };
 }
 
 function createServer(
@@ -149,14 +157,14 @@ function createServer(
   health: HealthRegistry,
   observer: CallObserver,
 ) {
-  const trusted = compileTrustedProxies(config.trustedProxies);
+  const addresses = new ClientAddresses({ ...config, log });
   const callers = new CallerResolver({
     looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
     openCredential: (token: string) => openCredential(room, token),
     authenticateUser: (accessToken: string) => authenticateUser(room.authDeps, { accessToken }),
     databaseClock: room.keyDeps.databaseClock,
     used: (credentialId: string, atMs: number) => room.usage.used(credentialId, atMs),
-    refused: (id, fault, head) => noteRefusedCredential(room.refusals, id, fault, clientIp(head, trusted)),
+    refused: (id, fault, head) => noteRefusedCredential(room.refusals, id, fault, addresses.of(head)),
   });
   return new RpcServer(
     {
@@ -167,7 +175,7 @@ function createServer(
       accessRule,
       checkAccess,
       resolveCaller: (head) => callers.resolve(head),
-      clientIp: (head) => clientIp(head, trusted),
+      clientIp: (head) => addresses.of(head),
       jwks: () => room.signingKeys.jwks(),
     },
     bindingsOf(room, { ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches(), timers: systemTimers }),

@@ -9,6 +9,7 @@ const RESTART_AFTER_AT_MOST_MS = 30_000;
 const READY = "ready";
 /** What the first process tells a worker. */
 const STOP = "stop";
+const RELOAD = "reload";
 
 export interface WorkersOptions {
   readonly count: number;
@@ -41,8 +42,13 @@ export class Workers {
     this.#isStopping = true;
     const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined);
     const gone = workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
-    for (const worker of workers) tellToStop(worker);
+    for (const worker of workers) tell(worker, STOP);
     await Promise.all(gone);
+  }
+
+  /** Has each read again what may be replaced while it runs. */
+  reload(): void {
+    for (const worker of Object.values(cluster.workers ?? {})) if (worker !== undefined) tell(worker, RELOAD);
   }
 
   /** @param hasServed whether this worker is in the place of one that was ready */
@@ -76,12 +82,15 @@ export function tellReady(): void {
   process.send?.(READY);
 }
 
-/** In a worker: calls back when the first process tells it to stop. */
-export function onToldToStop(stop: () => void): void {
-  process.on("message", (message) => message === STOP && stop());
+/** In a worker: calls back when the first process tells it to stop, or to read again what may be replaced. */
+export function onTold(told: { readonly stop: () => void; readonly reload: () => void }): void {
+  process.on("message", (message) => {
+    if (message === STOP) told.stop();
+    if (message === RELOAD) told.reload();
+  });
 }
 
 /** One that is ending already can't be told, and need not. */
-function tellToStop(worker: Worker): void {
-  if (worker.isConnected()) worker.send(STOP, () => {});
+function tell(worker: Worker, message: typeof STOP | typeof RELOAD): void {
+  if (worker.isConnected()) worker.send(message, () => {});
 }

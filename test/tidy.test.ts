@@ -12,9 +12,17 @@ const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", 
 
 /** What starts the rooms: files of src/ itself. */
 const ROOF = [
-  ...["config.ts", "master-keys.ts", "prepared-database.ts", "first-operator.ts", "free-addresses.ts", "rooms.ts"],
+  ...[
+    "config.ts",
+    "data-folder.ts",
+    "master-keys.ts",
+    "prepared-database.ts",
+    "first-operator.ts",
+    "free-addresses.ts",
+    "rooms.ts",
+  ],
   ...["master-key-report.ts"],
-  ...["bindings.ts", "ops-port.ts", "service.ts", "workers.ts"],
+  ...["bindings.ts", "ops-port.ts", "service.ts", "signals.ts", "workers.ts"],
 ];
 
 /** Room -> rooms that it may import, beside itself. A name with `.ts` is a file of src/ itself. */
@@ -33,15 +41,36 @@ const FLOORS: Record<string, readonly string[]> = {
   cli: ["auth", "keys", "limits", "changes", "audit", "lib", "gen", ...ROOF],
   gen: [],
   "config-values.ts": ["lib"],
-  "config-settings.ts": ["config-values.ts", "lib"],
-  "config.ts": ["config-settings.ts", "config-values.ts", "lib"],
-  "master-keys.ts": ["config.ts", "config-values.ts", "lib"],
-  "first-operator.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "keys", "changes", "postgres", "lib"],
+  "config-database-url.ts": ["config-values.ts", "lib"],
+  "config-redis.ts": ["config-values.ts"],
+  "config-networks.ts": ["lib"],
+  "config-settings.ts": [
+    ...["config-database-url.ts", "config-networks.ts", "config-redis.ts", "config-values.ts", "lib"],
+  ],
+  "config-names.ts": ["config-settings.ts"],
+  "config-refusals.ts": ["config-settings.ts", "config-redis.ts", "lib"],
+  "config.ts": [
+    ...["config-database-url.ts", "config-settings.ts", "config-names.ts", "config-networks.ts", "config-refusals.ts"],
+    ...["config-redis.ts", "config-values.ts", "lib"],
+  ],
+  "data-folder.ts": ["config.ts", "postgres", "lib"],
+  "master-keys.ts": ["config.ts", "config-values.ts", "data-folder.ts", "lib"],
+  "first-operator.ts": [
+    "config.ts",
+    "data-folder.ts",
+    "master-keys.ts",
+    "prepared-database.ts",
+    "keys",
+    "changes",
+    "postgres",
+    "lib",
+  ],
   "master-key-report.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "postgres", "lib"],
   "free-addresses.ts": ["config.ts"],
   "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
   "ops-port.ts": ["config.ts", "rpc", "lib"],
   "workers.ts": ["config.ts", "ops-port.ts", "lib"],
+  "signals.ts": ["lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "rooms.ts": ["config.ts", "audit", "auth", "keys", "limits", "changes", "postgres", "lib"],
   "bindings.ts": ["rooms.ts", "changes", "rpc", "gen"],
@@ -64,11 +93,18 @@ const OWNERS: Record<string, readonly string[]> = {
   // What lies above the bytes knows nothing of the wire.
   "node:http": ["rpc", "cli"],
   "node:http2": ["rpc", "cli"],
-  "node:tls": ["rpc", "cli"],
+  "node:tls": ["rpc", "cli", "postgres", "redis"],
   // These would be second names for words that have one home.
   "node:process": [],
   "node:perf_hooks": [],
   "node:console": [],
+};
+
+/** Package -> the only files of src/ that may import it: every connection to PostgreSQL is made behind them. */
+const DOORS: Record<string, readonly string[]> = {
+  pg: ["connection", "wire", "session-settings", "settled-statements"].map((name) => `src/postgres/${name}.ts`),
+  "@mikro-orm/postgresql": ["src/postgres/pools.ts"],
+  "@mikro-orm/pglite": ["src/postgres/pools.ts"],
 };
 
 /** Word -> files that may use it. */
@@ -77,7 +113,29 @@ const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] = [
   { word: /^(Date\.now|performance\.now|process\.hrtime|new Date\(\))$/, home: /^src\/lib\/clock\.ts$/ },
   { word: /^new ConnectError\(/, home: /^src\/rpc\/errors\.ts$/ },
   { word: /^(Math\.random|console\.\w+)$/, home: /^$/ },
+  // The doors to the database: what goes past them proves no server (docs/adr/0026).
+  {
+    word: /^(?!cluster\.).*\.(fork|getConnection|getNativeClient|getKysely)$/,
+    home: /^src\/postgres\/(database|pools)\.ts$/,
+  },
+  // Each library reads a URL in its own way, and drops what it does not know. config-database-url.ts reads it.
+  { word: /\b(clientUrl|connectionString)\b/, home: /^$/ },
 ];
+
+/**
+ * Names of node:fs that sources may import anywhere: they read. All others have one home, so that no secret is written
+ * into a file that is there, through a link, or for others to read.
+ */
+const READING =
+  /^(access|existsSync|lstat|lstatSync|readdir|readdirSync|readFile|readFileSync|realpath|realpathSync|stat|statSync|unwatchFile|watch|watchFile|FSWatcher|Stats|StatWatcher|StatsListener)$/;
+/** File of src/ -> names of node:fs beyond those that read. */
+const WRITERS: Readonly<Record<string, RegExp>> = {
+  "src/lib/private-files.ts": /./,
+  // To the standard output that is there.
+  "src/lib/standard-output.ts": /^write(Sync)?$/,
+  // Moves the lock, which private-files.ts has written.
+  "src/postgres/folder-lock.ts": /^(linkSync|renameSync|rmSync)$/,
+};
 
 const NO_NAMES = /^(utils?|helpers?|common|managers?|impl|types|dto|index)$/;
 
@@ -87,6 +145,7 @@ const MOST_SERVICE_LINES = 200;
 
 /** Files and functions (`path#name`) that are longer, each with the reason why it is better so. */
 const LONG: Record<string, string> = {
+  "src/config-settings.ts": "one table with a row for each setting, in the order of docs/CONFIG.md",
   "src/postgres/migrations/0001-first-schema.ts#up": "a schema is read from top to bottom, and never changed again",
 };
 
@@ -96,7 +155,9 @@ function faultsOf(files: readonly SourceFile[]): string[] {
   return [
     ...ours.flatMap(floorFaults),
     ...ours.flatMap(packageFaults),
+    ...ours.flatMap(doorFaults),
     ...ours.flatMap(wordFaults),
+    ...ours.flatMap(fileFaults),
     ...files.flatMap(nameFaults),
     ...files.flatMap(importFaults),
     ...files.flatMap(lengthFaults),
@@ -128,11 +189,25 @@ function packageFaults(file: SourceFile): string[] {
     });
 }
 
+function doorFaults(file: SourceFile): string[] {
+  return file.imports
+    .filter((source) => DOORS[source] !== undefined && !DOORS[source].includes(file.path))
+    .map((source) => `doors: ${file.path} imports ${source}`);
+}
+
 function wordFaults(file: SourceFile): string[] {
   const words = [...file.words];
   return HOMES.filter(({ home }) => !home.test(file.path)).flatMap(({ word }) =>
     words.filter((each) => word.test(each)).map((each) => `words: ${file.path} uses ${each}`),
   );
+}
+
+function fileFaults(file: SourceFile): string[] {
+  return file.importedNames.flatMap((each) => {
+    const [, name] = /^(?:node:)?fs(?:\/promises)?#(.+)$/.exec(each) ?? [];
+    if (name === undefined || READING.test(name) || WRITERS[file.path]?.test(name)) return [];
+    return [`files: ${file.path} imports ${each}; use lib/private-files.ts`];
+  });
 }
 
 function nameFaults(file: SourceFile): string[] {
@@ -250,6 +325,13 @@ describe("each rule can fail:", () => {
     ["packages", "src/rpc/a.ts", 'import leftPad from "left-pad";'],
     ["packages", "src/rpc/a.ts", 'import { env } from "node:process";'],
     ["packages", "src/keys/a.ts", 'import type { ServerHttp2Stream } from "node:http2";'],
+    ["doors", "src/postgres/a.ts", 'import pg from "pg";'],
+    ["doors", "src/postgres/a.ts", 'import type { Client } from "pg";'],
+    ["doors", "src/postgres/a.ts", 'const { Pool } = await import("pg");'],
+    ["doors", "src/postgres/a.ts", 'import { MikroORM } from "@mikro-orm/postgresql";'],
+    ["words", "src/postgres/a.ts", "const a = { clientUrl: url };"],
+    ["words", "src/postgres/a.ts", 'const a = { "connectionString": url };'],
+    ["words", "src/postgres/a.ts", "options.clientUrl = url;"],
     ["words", "src/service.ts", "const a = process.env.HOME;"],
     ["words", "src/rpc/a.ts", 'const a = globalThis.process["env"];'],
     ["words", "src/rpc/a.ts", "const { env } = process;"],
@@ -259,6 +341,17 @@ describe("each rule can fail:", () => {
     ["words", "src/rpc/a.ts", 'throw new ConnectError("no");'],
     ["words", "src/lib/random.ts", "const a = Math.random();"],
     ["words", "src/cli/a.ts", 'console.error("no");'],
+    ["words", "src/postgres/a-store.ts", 'await orm.em.fork().execute("select 1");'],
+    ["words", "src/postgres/a-store.ts", "const kysely = em.getKysely();"],
+    ["files", "src/keys/a.ts", 'import { writeFileSync } from "node:fs";'],
+    ["files", "src/cli/a.ts", 'import { existsSync, createWriteStream as open } from "node:fs";'],
+    ["files", "src/cli/a.ts", 'import { "appendFile" as add } from "node:fs/promises";'],
+    ["files", "src/lib/a.ts", 'import * as files from "node:fs";'],
+    ["files", "src/lib/a.ts", 'import files from "node:fs";'],
+    ["files", "src/rpc/a.ts", 'const files = await import("node:fs/promises");'],
+    ["files", "src/lib/a.ts", 'export { rmSync } from "node:fs";'],
+    ["files", "src/lib/a.ts", 'export * from "node:fs";'],
+    ["files", "src/postgres/folder-lock.ts", 'import { writeFileSync } from "node:fs";'],
     ["names", "src/keys/utils.ts", ""],
     ["names", "src/keys/cache-manager.ts", ""],
     ["names", "src/keys/types/key.ts", ""],
@@ -306,6 +399,8 @@ describe("no rule fails for:", () => {
     ["a door that imports a room and generated code", "src/rpc/a.ts", 'import "../keys/key.ts"; import "../gen/a.ts";'],
     ["a date that is made from a time", "src/keys/a.ts", "const a = new Date(5);"],
     ["a word in a comment or a text", "src/keys/a.ts", '// Date.now()\nconst a = "process.env";'],
+    ["a source that reads a file", "src/rpc/a.ts", 'import { readFileSync, type Stats } from "node:fs";'],
+    ["the home of private files", "src/lib/private-files.ts", 'import { writeFileSync } from "node:fs";'],
     ["an entry point that reads the environment", "src/cli/bootstrap.ts", "const a = process.env;"],
     ["the home of time", "src/lib/clock.ts", "const a = Date.now();"],
     [

@@ -63,7 +63,7 @@ export interface ChangeStore {
    * Reads to the end of its own snapshot. A database that has lost its incarnation gets another one first.
    *
    * @param since a snapshot of an earlier poll of the same epoch; undefined reads no changes
-   * @throws DATABASE_UNAVAILABLE within 500 ms, or 2 s where it has to connect first, also when the server is frozen
+   * @throws DATABASE_UNAVAILABLE within 500 ms, or 3 s where it has to connect first, also when the server is frozen
    */
   poll(since: string | undefined): Promise<Poll>;
   /**

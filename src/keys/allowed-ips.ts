@@ -1,15 +1,10 @@
-import { BlockList, isIP, isIPv4 } from "node:net";
+import { BlockList } from "node:net";
+import { familyOf, ipValue, normalizeIp, widthOf } from "../lib/ip.ts";
 
 /*
  * Allow-lists of networks. They fail closed: a list without an address to judge matches nothing. An IPv4 address in
  * IPv6 clothing (::ffff:192.0.2.1, RFC 4291 2.5.5.2) is judged as IPv4, so that it can't slip past a list.
  */
-
-/** An address in the one form that it is compared in; undefined if it is none. Zone ids (RFC 4007) are refused. */
-export function normalizeIp(text: string): string | undefined {
-  if (isIP(text) === 0 || text.includes("%")) return undefined;
-  return mappedIpv4(text) ?? text;
-}
 
 /** What is wrong with one entry of an allow-list, or undefined. An address alone stands for itself. */
 export function networkFault(entry: string): string | undefined {
@@ -18,7 +13,7 @@ export function networkFault(entry: string): string | undefined {
   if (address === undefined || rest.length > 0) return "must be a network such as 192.0.2.0/24 or 2001:db8::/32";
   if (address !== base && bits !== undefined) return "must be written as IPv4, not as IPv4-mapped IPv6";
   if (bits === undefined) return undefined;
-  const width = isIPv4(address) ? 32 : 128;
+  const width = widthOf(familyOf(address));
   if (!/^(0|[1-9]\d{0,2})$/.test(bits) || Number(bits) > width) return `must have a prefix of 0 to ${width} bits`;
   return hasHostBits(address, width, Number(bits)) ? "must have no bits set behind its prefix" : undefined;
 }
@@ -28,8 +23,8 @@ export function canonicalNetwork(entry: string): string {
   const [base = "", bits] = entry.split("/");
   const address = normalizeIp(base);
   if (address === undefined) return entry;
-  const value = isIPv4(address) ? ipv4Value(address) : ipv6Value(address);
-  return `${familyOf(address)} ${value.toString(16)}/${bits ?? (isIPv4(address) ? 32 : 128)}`;
+  const family = familyOf(address);
+  return `${family} ${ipValue(address).toString(16)}/${bits ?? widthOf(family)}`;
 }
 
 /** A list made ready for judging. @param entries each without a networkFault */
@@ -55,38 +50,6 @@ function matchesNothing(): boolean {
   return false;
 }
 
-function familyOf(address: string): "ipv4" | "ipv6" {
-  return isIPv4(address) ? "ipv4" : "ipv6";
-}
-
-function mappedIpv4(text: string): string | undefined {
-  if (!text.includes(":")) return undefined;
-  const value = ipv6Value(text);
-  if (value >> 32n !== 0xffffn) return undefined;
-  const low = Number(value & 0xffffffffn);
-  return [24, 16, 8, 0].map((shift) => (low >>> shift) & 255).join(".");
-}
-
 function hasHostBits(address: string, width: number, bits: number): boolean {
-  const value = width === 32 ? ipv4Value(address) : ipv6Value(address);
-  return (value & ((1n << BigInt(width - bits)) - 1n)) !== 0n;
-}
-
-function ipv4Value(address: string): bigint {
-  return address.split(".").reduce((value, part) => (value << 8n) | BigInt(part), 0n);
-}
-
-/** @param address valid IPv6 */
-function ipv6Value(address: string): bigint {
-  const dotted = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/.exec(address);
-  const hex = dotted === null ? address : `${dotted[1]}${groups(ipv4Value(dotted[2]!))}`;
-  const [head = "", tail] = hex.split("::");
-  const front = head === "" ? [] : head.split(":");
-  const back = tail === undefined || tail === "" ? [] : tail.split(":");
-  const middle = Array<string>(8 - front.length - back.length).fill("0");
-  return [...front, ...middle, ...back].reduce((value, part) => (value << 16n) | BigInt(`0x${part}`), 0n);
-}
-
-function groups(value: bigint): string {
-  return `${(value >> 16n).toString(16)}:${(value & 0xffffn).toString(16)}`;
+  return (ipValue(address) & ((1n << BigInt(width - bits)) - 1n)) !== 0n;
 }

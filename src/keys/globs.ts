@@ -1,30 +1,49 @@
 /*
- * Globs: of methods, where `*` stays within one segment between slashes and a final `/**` takes the rest, and of scopes,
- * where `*` stands for anything. Matching takes as long as glob and text are, whatever their owners put into them: both come
- * from people who may mean to be slow.
+ * Globs of methods and of scopes. In a glob of methods `*` stays within one segment between slashes, and a final `/**`
+ * takes the rest; in a glob of scopes `*` stands for anything. Matching is linear in the lengths of glob and text,
+ * because both come from people who may try to be slow.
+ *
+ * A method is a path that another server reads too, and servers differ in what they decode, cut off or normalise. So a
+ * method matches only if every reading of it matches: as it is written, and with its escapes decoded.
  */
 
 const GLOB = /^[\x21-\x7e]{1,256}$/;
-/** What another party may read as a slash, a dot or an end (RFC 3986 2.1 and 5.2.4), also after decoding twice. */
-const AMBIGUOUS = /%2f|%2e|%5c|%25|%00|\\|[^\x21-\x7e]/i;
-/** A segment without the parameters that some servers cut off behind a semicolon. */
-const PARAMETERS = /;.*$/;
+/**
+ * What no server reads as anything else: `pchar` of RFC 3986 (3.3) without `;`, because some servers cut a segment off
+ * there, and the slash. A percent sign may only begin an escape.
+ */
+const PATH = /^[A-Za-z0-9\-._~!$&'()*+,=:@/%]+$/;
+/** Escapes of printable ASCII, except those of a character that gives a path its form or is decoded once more. */
+const ESCAPE = /%(?:2[01246-9a-d]|3[0-9ac-e]|[46][0-9a-f]|5[0-9abd-f]|7[0-9a-e])/gi;
+const AMBIGUOUS_EXAMPLES = "such as ; ? # \\, and any escape of those, of / . % or of what is not printable ASCII";
+/** Empty, or only dots: a server removes such a segment, perhaps with its neighbour (RFC 3986, 5.2.4). */
+const REMOVED_SEGMENT = /^\.*$/;
 
-/** What is wrong with a glob of methods, or undefined. */
+/** What is wrong with a glob of methods, or undefined. A glob that no method can match is a mistake of its author. */
 export function methodGlobFault(glob: string): string | undefined {
   if (!GLOB.test(glob)) return "must be 1 to 256 visible ASCII characters";
   const segments = glob.split("/");
   const endsInRest = segments.length > 1 && segments.at(-1) === "**";
-  const plain = endsInRest ? segments.slice(0, -1) : segments;
-  return plain.some((segment) => segment.includes("**")) ? "may have `**` only as its last segment" : undefined;
+  const plain = segments.slice(glob.startsWith("/") ? 1 : 0, endsInRest ? -1 : undefined);
+  if (plain.some((segment) => segment.includes("**"))) return "may have `**` only as its last segment";
+  if (!isUnambiguous(glob)) return `can never match: servers read some of it in different ways (${AMBIGUOUS_EXAMPLES})`;
+  if (plain.some(isRemoved)) return "can never match: has a segment that is empty, only dots, or begins or ends in %20";
+  return undefined;
 }
 
-/** Whether a method matches one of the globs. Case matters; a method that could be read in two ways never matches. */
+/** Whether a method matches one of the globs. Case matters. A method that servers may read in other ways never matches. */
 export function matchesMethod(globs: readonly string[], method: string): boolean {
-  const segments = segmentsOf(method);
-  if (segments === undefined) return false;
+  if (!isUnambiguous(method)) return false;
+  const segments = (method.startsWith("/") ? method.slice(1) : method).split("/");
+  if (segments.some(isRemoved)) return false;
+  const decoded = method.includes("%") ? segments.map(decodeEscapes) : undefined;
   const isRooted = method.startsWith("/");
-  return globs.some((glob) => glob.startsWith("/") === isRooted && matchesSegments(glob, segments));
+  return globs.some(
+    (glob) =>
+      glob.startsWith("/") === isRooted &&
+      matchesSegments(glob, segments) &&
+      (decoded === undefined || matchesSegments(decodeEscapes(glob), decoded)),
+  );
 }
 
 /** Whether a scope matches a glob in which `*` stands for any run of characters. */
@@ -32,11 +51,18 @@ export function matchesScope(glob: string, scope: string): boolean {
   return matchesText(glob, scope);
 }
 
-/** The segments of a method, behind one leading slash; undefined where others may read others. */
-function segmentsOf(method: string): readonly string[] | undefined {
-  if (method === "" || AMBIGUOUS.test(method)) return undefined;
-  const segments = (method.startsWith("/") ? method.slice(1) : method).split("/");
-  return segments.some((segment) => ["", ".", ".."].includes(segment.replace(PARAMETERS, ""))) ? undefined : segments;
+/** Whether all of it is plain characters of a path and escapes that stand for nothing but themselves. */
+function isUnambiguous(path: string): boolean {
+  return PATH.test(path) && !(path.includes("%") && path.replace(ESCAPE, "").includes("%"));
+}
+
+/** Also one with a space at its edge once it is decoded, because some servers trim it. */
+function isRemoved(segment: string): boolean {
+  return REMOVED_SEGMENT.test(segment) || (segment.includes("%20") && / $|^ /.test(decodeEscapes(segment)));
+}
+
+function decodeEscapes(path: string): string {
+  return path.replace(ESCAPE, decodeURIComponent);
 }
 
 function matchesSegments(glob: string, segments: readonly string[]): boolean {

@@ -2,6 +2,7 @@ import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Loaded } from "../changes/record-cache.ts";
 import type { Clock } from "../lib/clock.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
+import { normalizeIp } from "../lib/ip.ts";
 import { textViolation } from "../lib/text.ts";
 import {
   type LimitDecision,
@@ -11,7 +12,6 @@ import {
   NOT_LIMITED,
   type WindowStatus,
 } from "../limits/limit.ts";
-import { normalizeIp } from "./allowed-ips.ts";
 import { judgeKey, type KeyUse, type Verdict } from "./judge-key.ts";
 import { scopeFault } from "./key-fields.ts";
 import type { KeyRecord, KeyRecords } from "./key-records.ts";

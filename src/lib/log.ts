@@ -30,6 +30,13 @@ export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
   };
 }
 
+/** The log of a command, whose answer is on standard output: warnings and errors, as lines on standard error. */
+export function createCommandLog(): Log {
+  const write = (message: string, fields: LogFields = {}) =>
+    void process.stderr.write(`latchkey: ${message}${facts(fields)}\n`);
+  return { info: () => {}, warn: write, error: write, flush: () => {} };
+}
+
 /** A driver's message may quote values (`Key (email)=(...)`), so only the kind of error and our own frames are kept. */
 function describe(cause: unknown): Record<string, string> {
   if (!(cause instanceof Error)) return {};
@@ -48,8 +55,12 @@ function describe(cause: unknown): Record<string, string> {
 /** `12:34:56.789 WARN message field=value` */
 function toText(line: string): string {
   const { level, time, msg, ...fields } = JSON.parse(line) as { level: number; time: string; msg: string };
-  const facts = Object.entries(fields).map(([name, value]) => ` ${name}=${value}`);
-  return `${time.slice(11, 23)} ${(pino.levels.labels[level] ?? "").toUpperCase().padEnd(5)} ${msg}${facts.join("")}\n`;
+  return `${time.slice(11, 23)} ${(pino.levels.labels[level] ?? "").toUpperCase().padEnd(5)} ${msg}${facts(fields)}\n`;
+}
+
+function facts(fields: Readonly<Record<string, unknown>>): string {
+  const known = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return known.map(([name, value]) => ` ${name}=${value}`).join("");
 }
 
 /** The nearest code in a chain of causes: ECONNREFUSED, an SQLSTATE ... */

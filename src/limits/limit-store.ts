@@ -1,5 +1,23 @@
 import type { LimitDecision, LimitRequest } from "./limit.ts";
 
+/** What a store throws where it knows more than that it made no decision. */
+export class LimitStoreError extends Error {
+  override readonly name = "LimitStoreError";
+  /** One word from a closed list, such as READONLY or ECONNREFUSED. */
+  readonly code: string;
+  /** For the operator: what to do. */
+  readonly advice: string;
+  /** True where nothing of the group was counted, for certain. */
+  readonly countedNothing: boolean;
+
+  constructor(code: string, advice: string, facts: { readonly countedNothing: boolean; readonly cause?: unknown }) {
+    super(`${code}: ${advice}`, { cause: facts.cause });
+    this.code = code;
+    this.advice = advice;
+    this.countedNothing = facts.countedNothing;
+  }
+}
+
 /**
  * A place that keeps windows, such as this process or Redis. For its implementer:
  *
@@ -27,7 +45,8 @@ export interface LimitStore {
   /**
    * Decides a group; all its subjects are in one part, and have one `groupOf`. As many decisions as requests, in their order.
    *
-   * @throws for whatever reason when no decision was reached; whether the group was counted is then unknown
+   * @throws LimitStoreError, or any other error, when no decision was reached; except where that says otherwise, it is
+   *   unknown whether the group was counted
    */
   decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]>;
   /**

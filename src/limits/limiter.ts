@@ -3,9 +3,9 @@ import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { FullWindows } from "./full-windows.ts";
 import { type LimitDecision, type Limiter, type LimitRequest, limitsWithFigures, NOT_LIMITED } from "./limit.ts";
-import type { LimitStore } from "./limit-store.ts";
+import { type LimitStore, LimitStoreError } from "./limit-store.ts";
 import { LocalShare } from "./local-share.ts";
-import { StorePart, unlessSilent } from "./store-part.ts";
+import { StorePart, type Undecided, unlessSilent } from "./store-part.ts";
 
 export interface SharedLimiterDeps {
   /** Where all processes count together. */
@@ -27,9 +27,10 @@ const MAX_PARTS = 1_024;
  *
  * A request is answered, in this order, from the windows known to be full; by the store, in a group with all that wait
  * in the same turn of the event loop; or, where the store is out of reach, by this process alone with its share of each
- * limit and `degraded` set. What it admitted so in the last minute the store is told when it is back. So in any minute that
- * touches an outage at most (replicas * workers + 1) * L are admitted, also where the store comes back empty; and L more for
- * each time that it is emptied beside.
+ * limit and `degraded` set. What it admitted so in the last minute the store is told when it is asked about the same limits
+ * again. So in any minute that touches an outage at most (replicas * workers + 1) * L are admitted, also where the store
+ * comes back empty; L more where it left calls unanswered before, since those may have been counted and are not told; and L
+ * more for each time that it is emptied beside. See ADR 4.
  */
 export class SharedLimiter implements Limiter {
   readonly #deps: SharedLimiterDeps;
@@ -54,16 +55,16 @@ export class SharedLimiter implements Limiter {
   async #ask(judged: LimitRequest): Promise<LimitDecision> {
     const part = this.#partOf(judged.subject);
     const { generation } = this.#full;
-    const decision = part.isOutOfReach ? undefined : await this.#askStore(part, judged);
-    if (decision === undefined) return this.#share.decide(judged);
-    this.#full.remember(judged, decision, this.#deps.clock.monotonicMs(), generation);
-    return decision;
+    const answer = part.isOutOfReach ? "not counted" : await this.#askStore(part, judged);
+    if (typeof answer === "string") return this.#share.decide(judged, answer === "not counted");
+    this.#full.remember(judged, answer, this.#deps.clock.monotonicMs(), generation);
+    return answer;
   }
 
-  /** In one group: what was admitted while the store was away, and what is asked now. */
-  #askStore(part: StorePart, judged: LimitRequest): Promise<LimitDecision | undefined> {
-    for (const untold of this.#share.untold(judged.subject)) {
-      void part.decide(untold).then((told) => told ?? this.#share.keepUntold(untold));
+  /** In one group: what was admitted of these limits while the store was away, and what is asked now. */
+  #askStore(part: StorePart, judged: LimitRequest): Promise<LimitDecision | Undecided> {
+    for (const untold of this.#share.untold(judged)) {
+      void part.tell(untold).then((told) => told === "not counted" && this.#share.keepUntold(untold));
     }
     return part.decide(judged);
   }
@@ -110,7 +111,10 @@ export class SharedLimiter implements Limiter {
       part: name,
       timers: this.#timers,
       onOutOfReach: (part, cause) =>
-        this.#deps.log.warn("limit store is out of reach, counting in this process", { part, cause: wordOf(cause) }),
+        this.#deps.log.warn("the limit store is unreachable, limits are judged by this process alone", {
+          part,
+          ...reasonOf(cause),
+        }),
       onBack: (part) => this.#deps.log.info("limit store is back", { part }),
     });
     this.#dropOldestPart();
@@ -131,9 +135,8 @@ function limitsUnavailable(cause: unknown): DomainError {
   return new DomainError("LIMITS_UNAVAILABLE", message, { retryAfterMs: 1000, cause });
 }
 
-/** The first word of a Redis error (READONLY, OOM ...) or a system error's code: never text that may quote values. */
-function wordOf(cause: unknown): string {
-  if (!(cause instanceof Error)) return "unknown";
-  const code = (cause as NodeJS.ErrnoException).code;
-  return code ?? /^[A-Z]{2,20}(?= )/.exec(cause.message)?.[0] ?? cause.name;
+/** Never text that a store sent, which may quote values. */
+function reasonOf(cause: unknown): { readonly cause: string; readonly advice?: string } {
+  if (cause instanceof LimitStoreError) return { cause: cause.code, advice: cause.advice };
+  return { cause: cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.name) : "unknown" };
 }

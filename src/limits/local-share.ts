@@ -34,12 +34,16 @@ export class LocalShare {
     this.#processes = deps.processes;
   }
 
-  /** As Limiter.decide, always `degraded`. A status names the whole limit; what remains is what remains of the share. */
-  decide(request: LimitRequest): LimitDecision {
+  /**
+   * As Limiter.decide, always `degraded`. A status names the whole limit; what remains is what remains of the share.
+   *
+   * @param isUnknownToStore whether the store has not counted the request, for certain, and so is to be told of it
+   */
+  decide(request: LimitRequest, isUnknownToStore: boolean): LimitDecision {
     this.decided++;
     const limits = request.limits.map((limit) => this.#shareOf(limit));
     const { allowed, windows, retryAfterMs } = this.#store.decideOne({ ...request, limits });
-    if (allowed && request.cost > 0) this.keepUntold(request);
+    if (allowed && request.cost > 0 && isUnknownToStore) this.keepUntold(request);
     const waits = !allowed && retryAfterMs === undefined && !isAboveALimit(request);
     return {
       allowed,
@@ -50,16 +54,20 @@ export class LocalShare {
   }
 
   /**
-   * What the store is to be told of a subject once it is back, as requests that count: what this process admitted without
-   * it, as far as the last minute goes. Each call is told once; the share is used up by it all the same.
+   * What the store is to be told before it is asked this, as requests that count: what this process admitted of the same
+   * limits without the store, as far as the last minute goes. Each call is told once; the share is used up by it all the
+   * same. So there is never more to tell than there is asked, however many names a subject has.
    */
-  untold(subject: string): readonly LimitRequest[] {
-    const costs = this.#untold.take(subject);
-    if (costs.size === 0) return NOTHING;
-    return [...costs].flatMap(([name, counted]) => {
-      const cost = Math.min(counted, this.#store.minuteTotal(subject, name));
-      return cost === 0 ? [] : [{ subject, cost, limits: [{ name, perMinute: UNLIMITED, perDay: UNLIMITED }] }];
-    });
+  untold({ subject, limits }: LimitRequest): readonly LimitRequest[] {
+    const counted = this.#untold.take(subject, limits);
+    if (counted.length === 0) return NOTHING;
+    const byCost = Map.groupBy(counted, ({ name, cost }) => Math.min(cost, this.#store.minuteTotal(subject, name)));
+    byCost.delete(0);
+    return [...byCost].map(([cost, names]) => ({
+      subject,
+      cost,
+      limits: names.map(({ name }) => ({ name, perMinute: UNLIMITED, perDay: UNLIMITED })),
+    }));
   }
 
   /** The store has not heard of this request, which was admitted. */
@@ -73,7 +81,7 @@ export class LocalShare {
   }
 
   reset(subject: string, names: readonly string[]): Promise<void> {
-    this.#untold.take(subject);
+    this.#untold.take(subject, [{ name: "" }, ...names.map((name) => ({ name }))]);
     return this.#store.reset(subject, names);
   }
 

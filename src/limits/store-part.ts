@@ -1,15 +1,16 @@
 import type { Timers } from "../lib/clock.ts";
 import { Breaker } from "./breaker.ts";
 import type { LimitDecision, LimitRequest } from "./limit.ts";
-import type { LimitStore } from "./limit-store.ts";
+import { type LimitStore, LimitStoreError } from "./limit-store.ts";
 
 export interface StorePartDeps {
   readonly store: LimitStore;
   /** As in `LimitStore.partOf`. */
   readonly part: string;
   readonly timers: Timers;
-  /** The part went out of reach, for this reason, or came back. Called once for each change. */
+  /** The part went out of reach, or is so for another reason now. Called once for each reason of an outage. */
   readonly onOutOfReach: (part: string, cause: unknown) => void;
+  /** The part is back. */
   readonly onBack: (part: string) => void;
 }
 
@@ -22,10 +23,17 @@ const PROBES_PER_RENEWAL = 8;
 const MAX_GROUP = 128;
 /** In no caller's alphabet, so that what probes count meets nobody's limit. */
 const PROBE_NAME = "~probe";
+const NOT_COUNTED = "not counted";
+const SILENT_ADVICE = "the store does not answer within 50 ms; look at its load, its slow log and the network";
+
+/** What became of a request without a decision: the store has not counted it, or may have. */
+export type Undecided = "not counted" | "may be counted";
 
 interface Waiting {
   readonly request: LimitRequest;
-  readonly resolve: (decision: LimitDecision | undefined) => void;
+  /** A caller waits for it; the store is only told of others. */
+  readonly isAsked: boolean;
+  readonly resolve: (answer: LimitDecision | Undecided) => void;
 }
 
 /**
@@ -39,6 +47,8 @@ export class StorePart {
   #waiting: Waiting[] = [];
   #cancelProbe: () => void = () => {};
   #probesInVain = 0;
+  /** Reasons told of this outage. */
+  readonly #toldCodes = new Set<string>();
   #isClosed = false;
 
   constructor(deps: StorePartDeps) {
@@ -50,13 +60,25 @@ export class StorePart {
   }
 
   /**
-   * Asks the store, in the order of calls. undefined when it is out of reach: at once while the breaker is open, else
-   * after 50 ms of silence. The request may have been counted all the same.
+   * Asks the store, in the order of calls. Without a decision when it is out of reach: at once while the breaker is open,
+   * else after 50 ms of silence.
    */
-  decide(request: LimitRequest): Promise<LimitDecision | undefined> {
-    const { promise, resolve } = Promise.withResolvers<LimitDecision | undefined>();
+  decide(request: LimitRequest): Promise<LimitDecision | Undecided> {
+    return this.#enqueue(request, true);
+  }
+
+  /**
+   * Tells the store of what was admitted without it, before what is asked after it. How that ends speaks neither for nor
+   * against the part: no caller would have to do without it.
+   */
+  tell(request: LimitRequest): Promise<LimitDecision | Undecided> {
+    return this.#enqueue(request, false);
+  }
+
+  #enqueue(request: LimitRequest, isAsked: boolean): Promise<LimitDecision | Undecided> {
+    const { promise, resolve } = Promise.withResolvers<LimitDecision | Undecided>();
     if (this.#waiting.length === 0) this.#deps.timers.nextTurn(() => this.#commit());
-    this.#waiting.push({ request, resolve });
+    this.#waiting.push({ request, isAsked, resolve });
     return promise;
   }
 
@@ -76,25 +98,34 @@ export class StorePart {
   }
 
   async #decideGroup(group: readonly Waiting[]): Promise<void> {
-    const decisions = this.isOutOfReach ? undefined : await this.#ask(group.map((one) => one.request));
-    for (const [at, one] of group.entries()) one.resolve(decisions?.[at]);
+    const answer = this.isOutOfReach ? NOT_COUNTED : await this.#ask(group);
+    for (const [at, one] of group.entries()) one.resolve(typeof answer === "string" ? answer : answer[at]!);
   }
 
-  async #ask(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[] | undefined> {
+  async #ask(group: readonly Waiting[]): Promise<readonly LimitDecision[] | Undecided> {
+    const isAsked = group.some((one) => one.isAsked);
+    const requests = group.map(({ request }) => request);
     try {
       const decisions = await unlessSilent(this.#deps.timers, this.#deps.store.decide(requests));
-      this.#breaker.record(false);
+      if (isAsked) this.#breaker.record(false);
       return decisions;
     } catch (cause) {
-      if (this.#breaker.record(true)) this.#giveUp(cause, requests[0]!.subject);
-      return undefined;
+      if (isAsked && this.#breaker.record(true)) this.#giveUp(cause, requests[0]!.subject);
+      return cause instanceof LimitStoreError && cause.countedNothing ? NOT_COUNTED : "may be counted";
     }
   }
 
   #giveUp(cause: unknown, subject: string): void {
     this.#probesInVain = 0;
-    this.#deps.onOutOfReach(this.#deps.part, cause);
+    this.#tellOf(cause);
     this.#probeLater(subject);
+  }
+
+  #tellOf(cause: unknown): void {
+    const code = cause instanceof LimitStoreError ? cause.code : "";
+    if (this.#toldCodes.has(code)) return;
+    this.#toldCodes.add(code);
+    this.#deps.onOutOfReach(this.#deps.part, cause);
   }
 
   #probeLater(subject: string): void {
@@ -107,12 +138,14 @@ export class StorePart {
     const limits = [{ name: PROBE_NAME, perMinute: undefined, perDay: undefined }];
     try {
       await unlessSilent(this.#deps.timers, this.#deps.store.decide([{ subject, cost: 1, limits }]));
-    } catch {
+    } catch (cause) {
+      this.#tellOf(cause);
       this.#probesInVain++;
       if (this.#probesInVain % PROBES_PER_RENEWAL === 0) this.#deps.store.renew(this.#deps.part);
       return this.#probeLater(subject);
     }
     this.#breaker.close();
+    this.#toldCodes.clear();
     this.#deps.onBack(this.#deps.part);
   }
 }
@@ -123,7 +156,8 @@ export class StorePart {
  */
 export function unlessSilent<T>(timers: Timers, answer: Promise<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const giveUp = () => timers.nextTurn(() => reject(new Error(`no answer within ${SILENCE_MS} ms`)));
+  const giveUp = () =>
+    timers.nextTurn(() => reject(new LimitStoreError("SILENT", SILENT_ADVICE, { countedNothing: false })));
   const cancel = timers.after(SILENCE_MS, giveUp);
   answer.then(resolve, reject).finally(cancel);
   return promise;

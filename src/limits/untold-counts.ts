@@ -1,33 +1,50 @@
-/** Most subjects of which something is to be told; beyond it that of the oldest never is. */
-const MAX_SUBJECTS = 100_000;
+/** Most limits of which something is to be told, as many as are kept; beyond it the oldest subject loses one. */
+const MAX_LIMITS = 100_000;
+
+/** What was counted of one limit. */
+export interface UntoldCount {
+  readonly name: string;
+  readonly cost: number;
+}
 
 /** What a process has counted by itself and not told the store yet. */
 export class UntoldCounts {
   readonly #costs = new Map<string, Map<string, number>>();
+  #size = 0;
 
   add(subject: string, name: string, cost: number): void {
-    let ofSubject = this.#costs.get(subject);
-    if (ofSubject === undefined) {
-      ofSubject = new Map();
-      this.#dropOldest();
-      this.#costs.set(subject, ofSubject);
-    }
-    ofSubject.set(name, (ofSubject.get(name) ?? 0) + cost);
-  }
-
-  /** All of a subject, by the names of its limits; none of it is there any more then. */
-  take(subject: string): ReadonlyMap<string, number> {
     const ofSubject = this.#costs.get(subject);
-    if (ofSubject === undefined) return NOTHING;
-    this.#costs.delete(subject);
-    return ofSubject;
+    const known = ofSubject?.get(name);
+    if (known === undefined) this.#makeRoom();
+    const costs = this.#costs.get(subject) ?? new Map<string, number>();
+    costs.set(name, (known ?? 0) + cost);
+    this.#costs.set(subject, costs);
+    if (known === undefined) this.#size++;
   }
 
-  #dropOldest(): void {
-    if (this.#costs.size < MAX_SUBJECTS) return;
-    const [oldest] = this.#costs.keys();
-    this.#costs.delete(oldest!);
+  /** What was counted of these limits of a subject; it is there no longer then. */
+  take(subject: string, limits: readonly { readonly name: string }[]): readonly UntoldCount[] {
+    const costs = this.#costs.get(subject);
+    if (costs === undefined) return NOTHING;
+    const taken = limits.flatMap(({ name }) => {
+      const cost = costs.get(name);
+      return cost === undefined ? [] : [{ name, cost }];
+    });
+    for (const { name } of taken) this.#drop(subject, costs, name);
+    return taken;
+  }
+
+  #makeRoom(): void {
+    if (this.#size < MAX_LIMITS) return;
+    const [subject, costs] = this.#costs.entries().next().value!;
+    this.#drop(subject, costs, costs.keys().next().value!);
+  }
+
+  #drop(subject: string, costs: Map<string, number>, name: string): void {
+    costs.delete(name);
+    if (costs.size === 0) this.#costs.delete(subject);
+    this.#size--;
   }
 }
 
-const NOTHING: ReadonlyMap<string, number> = new Map();
+const NOTHING: readonly UntoldCount[] = [];

@@ -26,7 +26,7 @@ export class PostgresAuditStore implements AuditStore {
     if (filter.startMs !== undefined) where("happened_at >= ?::timestamptz", isoTime(filter.startMs));
     if (filter.endMs !== undefined) where("happened_at < ?::timestamptz", isoTime(filter.endMs));
     if (after !== undefined) where("(happened_at, id) < (?::timestamptz, ?)", isoTime(after.createdAtMs), after.id);
-    const rows = await this.#database.run(
+    const rows = await this.#database.read(
       `select id, ${ms("happened_at")} as happened_ms, kind, actor_id, subject_id, client_ip, details from audit_events
        where ${conditions.join(" and ")} order by happened_at desc, id desc limit ?::int`,
       [...parameters, size + 1],

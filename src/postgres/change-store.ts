@@ -1,18 +1,20 @@
-import pg from "pg";
 import type { CommittedChange } from "../changes/change.ts";
 import type { ChangeStore, Poll } from "../changes/change-store.ts";
 import { atMost } from "../lib/at-most.ts";
+import type { DatabaseConnection } from "../lib/database-connection.ts";
+import type { Log } from "../lib/log.ts";
 import { connectionOf, pollAsFeed, pollForClient } from "./change-polls.ts";
-import { toDomainError } from "./conflicts.ts";
+import { destroy, PostgresClient } from "./connection.ts";
 import { type Database, ms, type Row } from "./database.ts";
 import { PORTION } from "./portions.ts";
+import { Signals } from "./signals.ts";
 import { whenSilent } from "./silent-connections.ts";
-import { CHANGES_CHANNEL } from "./transaction.ts";
 
 const CONNECT_TIMEOUT_MS = 1000;
 /** Only a query notices that the other end died silently. */
 const POLL_TIMEOUT_MS = 500;
-const KEEP_ALIVE_AFTER_MS = 30_000;
+/** A pooler is asked whether it passes signals on, which takes a second where it does not. */
+const LISTEN_TIMEOUT_MS = 1500;
 
 /** The log of changes on the embedded database: one process, one connection. */
 export class EmbeddedChangeStore implements ChangeStore {
@@ -60,19 +62,24 @@ const CLOSE_MS = 1000;
  */
 export class PostgresChangeStore implements ChangeStore {
   readonly #database: Database;
-  readonly #url: string;
-  #client: Promise<pg.Client> | undefined;
+  readonly #connection: DatabaseConnection;
+  readonly #signals: Signals;
+  #client: Promise<PostgresClient> | undefined;
   #isListening = false;
-  /** Listens already; the next poll goes over to it. */
-  #successor: Promise<pg.Client> | undefined;
+  /** Connections that signals reach. */
+  readonly #hears = new WeakSet<Promise<PostgresClient>>();
+  /** Is connected already; the next poll goes over to it. */
+  #successor: Promise<PostgresClient> | undefined;
   #isReplacing = false;
   #mayReplaceSoon = true;
   #isStopped = false;
   #onSignal: () => void = () => {};
 
-  constructor(database: Database, url: string) {
+  /** @param connection in the schema that the database was opened in */
+  constructor(database: Database, connection: DatabaseConnection, log?: Log) {
     this.#database = database;
-    this.#url = url;
+    this.#connection = connection;
+    this.#signals = new Signals({ database, log });
     database.history.whenOther(() => this.#replaceSoon());
   }
 
@@ -93,7 +100,7 @@ export class PostgresChangeStore implements ChangeStore {
       return await pollAsFeed({ now, parameter: "$1", run }, history, since);
     } catch (error) {
       this.#drop(listening);
-      throw toDomainError(error);
+      throw this.#database.failed(error);
     }
   }
 
@@ -121,23 +128,22 @@ export class PostgresChangeStore implements ChangeStore {
     return prune(this.#database, olderThanMs);
   }
 
-  #connect(): Promise<pg.Client> {
-    const client = new pg.Client({
-      connectionString: this.#url,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      statement_timeout: POLL_TIMEOUT_MS,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
-      application_name: "latchkey-changes",
+  #connect(): Promise<PostgresClient> {
+    const client = new PostgresClient(this.#connection, {
+      purpose: "changes",
+      connectMs: CONNECT_TIMEOUT_MS,
+      statementTimeoutMs: POLL_TIMEOUT_MS,
     });
-    const listening = listenOn(client);
+    const heard = connect(client, this.#signals);
+    const listening = heard.then(() => client);
     // Without a listener a terminated backend would end the process.
     client.on("error", () => this.#lose(listening));
     client.on("end", () => this.#lose(listening));
     client.on("notification", () => this.#onSignal());
-    listening.then(
-      () => {
-        if (this.#client === listening) this.#isListening = true;
+    heard.then(
+      (isHeard) => {
+        if (isHeard) this.#hears.add(listening);
+        if (this.#client === listening) this.#isListening = isHeard;
       },
       () => {},
     );
@@ -145,12 +151,12 @@ export class PostgresChangeStore implements ChangeStore {
   }
 
   /** No poll is under way: the connection that it would have used may end. */
-  #current(): Promise<pg.Client> {
+  #current(): Promise<PostgresClient> {
     if (this.#successor !== undefined) {
       const before = this.#client;
       this.#client = this.#successor;
       this.#successor = undefined;
-      this.#isListening = true;
+      this.#isListening = this.#hears.has(this.#client);
       void before?.then(retire, () => {});
     }
     this.#client ??= this.#connect();
@@ -186,14 +192,14 @@ export class PostgresChangeStore implements ChangeStore {
   }
 
   /** A connection ended by itself. Signals may be lost from now on, so the feed is told to look for itself. */
-  #lose(listening: Promise<pg.Client>): void {
+  #lose(listening: Promise<PostgresClient>): void {
     const wasListening = this.#isListening && this.#client === listening;
     this.#drop(listening);
     if (wasListening) this.#onSignal();
   }
 
   /** Ends this connection, and forgets it unless another one is in its place already. */
-  #drop(listening: Promise<pg.Client>): void {
+  #drop(listening: Promise<PostgresClient>): void {
     if (this.#client === listening) {
       this.#client = undefined;
       this.#isListening = false;
@@ -203,27 +209,21 @@ export class PostgresChangeStore implements ChangeStore {
   }
 }
 
-/** Connects and listens; a connection that fails at either is destroyed. */
-async function listenOn(client: pg.Client): Promise<pg.Client> {
+/** Connects, and listens where signals arrive; a connection that fails at either is destroyed. @returns whether they do */
+async function connect(client: PostgresClient, signals: Signals): Promise<boolean> {
   try {
     await client.connect();
-    const answer = client.query(`listen ${CHANGES_CHANNEL}`);
-    whenSilent(answer, POLL_TIMEOUT_MS, () => destroy(client));
-    await answer;
-    return client;
+    const answer = signals.listen(client);
+    whenSilent(answer, LISTEN_TIMEOUT_MS, () => destroy(client));
+    return await answer;
   } catch (error) {
     destroy(client);
     throw error;
   }
 }
 
-/** `end()` would say goodbye to a server that may be frozen, and wait. */
-function destroy(client: pg.Client): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
-}
-
 /** Says goodbye, and waits for no answer to it. */
-async function retire(client: pg.Client): Promise<void> {
+async function retire(client: PostgresClient): Promise<void> {
   await atMost(CLOSE_MS, client.end());
   destroy(client);
 }
@@ -238,7 +238,7 @@ async function endedSessions(
     after === undefined
       ? [`ended_at > ${database.now} - ?::float8 * interval '1 millisecond'`, [withinMs]]
       : ["(ended_at, id) > (?::timestamptz, ?)", [new Date(after.changedAtMs).toISOString(), after.subjectId]];
-  const rows = await database.run(
+  const rows = await database.read(
     `select id, ${ms("ended_at")} as ended_ms from sessions where ${behind} order by ended_at, id limit ?::int`,
     [...parameters, limit],
   );
@@ -251,17 +251,15 @@ async function endedSessions(
 }
 
 async function prune(database: Database, olderThanMs: number): Promise<boolean> {
-  const [row] = await database.run(
-    `with gone as (
-       delete from changes where id in (
-         select id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
-         order by changed_at limit ${PORTION} for update skip locked
-       ) returning xact_id
+  const deleted = await database.write(
+    `with old as (
+       select id, xact_id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
+       order by changed_at limit ${PORTION} for update skip locked
      ), moved as (
-       update change_horizon set pruned = greatest(pruned, (select xact_id from gone order by xact_id desc limit 1))
+       update change_horizon set pruned = greatest(pruned, (select xact_id from old order by xact_id desc limit 1))
      )
-     select count(*)::int as deleted from gone`,
+     delete from changes c using old where c.id = old.id`,
     [olderThanMs],
   );
-  return row!.deleted === PORTION;
+  return deleted === PORTION;
 }

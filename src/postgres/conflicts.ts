@@ -7,9 +7,12 @@ import { standby } from "./primary.ts";
  */
 type Fault = "conflict" | "unique" | "unavailable" | "other";
 
-/** Classes and codes of SQLSTATE that say "not now", never "not so". */
+/**
+ * Classes and codes of SQLSTATE that speak of the database and not of the call: "not now", or "not until a person has
+ * acted" (sql-states.ts). Whatever was asked for, the truth is unreachable.
+ */
 const UNAVAILABLE_STATE =
-  /^(08(?!P01)...|53...|57P0[1-5]|57014|58...|25006|25P0[34]|55P03|XX00[012]|28P01|28000|3D000)$/;
+  /^(08...|53...|57P0[1-5]|57014|58...|25006|25P0[34]|55000|55P03|XX00[012]|28P01|28000|3D000|3F000|0A000|22021|22P05|42501|42703|42704|42883|42P01)$/;
 /** The way there: sockets, their number, names, and TLS. */
 const UNAVAILABLE_WAY =
   /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|EPROTO|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|E[MN]FILE|ENOBUFS|EADDRNOTAVAIL|ENOTFOUND|EAI_[A-Z]+)$/;
@@ -17,7 +20,7 @@ const UNAVAILABLE_WAY =
 const CERTIFICATE = /^(CERT_[A-Z_]+|ERR_(TLS|SSL)_[A-Z0-9_]+|UNABLE_TO_[A-Z_]+|[A-Z_]*SELF_SIGNED_CERT[A-Z_]*)$/;
 /** pg and its pool report these without a code. */
 const UNAVAILABLE_TEXT =
-  /timeout exceeded|Connection terminated|Query read timeout|Client was closed|Client has encountered a connection error|Cannot use a pool after calling end|PGlite is clos|driver has already been destroyed/i;
+  /timeout exceeded|timeout expired|Connection terminated|Query read timeout|Client was closed|Client has encountered a connection error|Cannot use a pool after calling end|PGlite is clos|driver has already been destroyed/i;
 
 export function faultOf(error: unknown): Fault {
   const code = codeOf(error);
@@ -68,6 +71,13 @@ export function codeOf(error: unknown): string | undefined {
     if (typeof code === "string") return code;
   }
   return undefined;
+}
+
+/** The error that all others were made of: the driver's or the system's. */
+export function rootOf(error: unknown): Error {
+  let root = error as Error;
+  for (let depth = 0; root.cause instanceof Error && depth < 5; depth++) root = root.cause;
+  return root;
 }
 
 function isUnavailableCode(code: string): boolean {

@@ -1,48 +1,26 @@
-import { join } from "node:path";
-import type { EntityManager as AnyEntityManager, MikroORM } from "@mikro-orm/core";
-import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
-import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
+import type { MikroORM } from "@mikro-orm/core";
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { Change } from "../changes/change.ts";
-import { atMost } from "../lib/at-most.ts";
+import { systemClock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
 import { endWith } from "./call-end.ts";
 import { faultOf, toDomainError, unavailable } from "./conflicts.ts";
-import { lockFolder } from "./folder-lock.ts";
-import { withMigrationLock } from "./migration-lock.ts";
-import {
-  managementOptions,
-  ORM_OPTIONS,
-  type PostgresTarget,
-  READ_ANSWER_MS,
-  READ_CONNECTIONS,
-  readOptions,
-} from "./orm-options.ts";
-import { away, FollowedHistory, isOtherHistory, onPrimary, PROOF, type ProofRow, refuseStandby } from "./primary.ts";
+import { END_WITH_CLIENT, HOLDER, LOCK_WAIT_MS, TRY_LOCK, untilMine } from "./migration-lock.ts";
+import { applyMigrations, tellWhileItLasts } from "./migrator.ts";
+import { READ_ANSWER_MS, READ_CONNECTIONS } from "./orm-options.ts";
+import { closePools, type DatabaseOptions, type DatabaseTarget, openPools, type Pools } from "./pools.ts";
+import { away, type FollowedHistory, isOtherHistory, onPrimary, onPrimaryInOrder } from "./primary.ts";
+import { ms, msOf, type Row } from "./row.ts";
 import { whenSilent } from "./silent-connections.ts";
-import { CHANGES_CHANNEL, type Transaction, transactionOn } from "./transaction.ts";
+import { type Begin, beginOnPrimary, beginTransaction, CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
 
-export type DatabaseTarget =
-  | PostgresTarget
-  /** PGlite in a folder of its own, which one process may use at a time. */
-  | { readonly kind: "embedded"; readonly folder: string };
-
-export interface DatabaseOptions {
-  readonly target: DatabaseTarget;
-  /** Is told of the changes of each transaction, after its COMMIT and before the call that made it returns. */
-  readonly onChanges?: (changes: readonly Change[]) => void;
-  /** Adds to the database's clock; only tests move it. */
-  readonly timeShiftMs?: () => number;
-  readonly log?: Log;
-}
+export { type DatabaseOptions, type DatabaseTarget, EMBEDDED_FOLDER } from "./pools.ts";
+export { bytesOf, ms, msOf, type Row } from "./row.ts";
+export { CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
 
 interface Listenable {
   listen(channel: string, onSignal: () => void): Promise<() => Promise<void>>;
 }
-
-/** A row of a plain read. Times are selected as milliseconds (see `ms`), so that both drivers give the same types. */
-export type Row = Record<string, unknown>;
 
 /** What a hot read found, and when by the database's clock. */
 export interface HotRead {
@@ -51,110 +29,99 @@ export interface HotRead {
 }
 
 const MAX_ATTEMPTS = 3;
-const CLOSE_MS = 1000;
-/** Where the embedded database is in its data folder. */
-export const EMBEDDED_FOLDER = "pgdata";
-
-interface Connections {
-  readonly orm: MikroORM;
-  /** Hot reads have connections of their own that fail fast; PGlite has one connection for all. */
-  readonly reads: MikroORM;
-  /** Every answer that somebody is told comes from it. */
-  readonly history: FollowedHistory;
-}
-
 /** The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. */
 export class Database {
-  readonly #connections: Connections;
-  readonly #options: DatabaseOptions;
-  readonly #unlock: () => void;
+  readonly #pools: Pools;
   readonly #signal: AbortSignal | undefined;
+  /** The transaction that all statements are part of. */
+  readonly #joined: Transaction | undefined;
 
-  private constructor(connections: Connections, options: DatabaseOptions, unlock: () => void, signal?: AbortSignal) {
-    this.#connections = connections;
-    this.#options = options;
-    this.#unlock = unlock;
+  private constructor(pools: Pools, signal?: AbortSignal, joined?: Transaction) {
+    this.#pools = pools;
     this.#signal = signal;
+    this.#joined = joined;
   }
 
   /** @throws DATABASE_UNAVAILABLE, or an Error that says who holds the folder of the embedded database */
   static async open(options: DatabaseOptions): Promise<Database> {
-    const { target } = options;
-    const history = new FollowedHistory();
-    if (target.kind === "embedded") {
-      const unlock = lockFolder(target.folder);
-      try {
-        const orm = await PgliteOrm.init({ ...ORM_OPTIONS, dbName: join(target.folder, EMBEDDED_FOLDER) } as never);
-        await connect(orm);
-        return new Database({ orm, reads: orm, history }, options, unlock);
-      } catch (error) {
-        unlock();
-        throw error;
-      }
-    }
-    const orm = await PostgresOrm.init(managementOptions(target, history) as never);
-    const reads = await PostgresOrm.init(readOptions(target, history) as never);
+    return new Database(await openPools(options));
+  }
+
+  /**
+   * Applies what is missing of the schema, all of it or nothing. Several processes may call it at once: one applies, the
+   * others wait, as `exclusively` does.
+   *
+   * @throws DATABASE_UNAVAILABLE, and then nothing was applied; Error that says who holds the lock
+   */
+  async migrate(): Promise<void> {
+    const stop = tellWhileItLasts(this.#pools.options.log);
     try {
-      await connect(orm);
-      // Logging in takes several turns, and a busy process at its start has few: the first callers shall not wait for it.
-      await Promise.allSettled(Array.from({ length: READ_CONNECTIONS }, () => connect(reads)));
-      return new Database({ orm, reads, history }, options, () => {});
+      await this.exclusively((alone) => applyMigrations(this.#pools.orm, alone.#joined?.em));
     } catch (error) {
-      await Promise.allSettled([orm.close(true), reads.close(true)]);
-      throw toDomainError(error);
+      throw this.failed(error);
+    } finally {
+      stop();
     }
   }
 
   /**
-   * Applies what is missing of the schema. Several processes may call it at once: one applies, the others wait.
-   * @throws DATABASE_UNAVAILABLE, and then nothing was applied
+   * Runs `work` while no other process migrates or does anything else exclusively: in one transaction, which holds the
+   * lock, and which all that `alone` does is part of. The embedded database has no other process, and no such transaction.
+   *
+   * @throws Error that says who holds the lock, after 60 s
    */
-  async migrate(): Promise<void> {
-    try {
-      await this.exclusively(() => this.#connections.orm.migrator.up());
-    } catch (error) {
-      throw toDomainError(error);
-    }
-  }
-
-  /** Runs `work` while no other process migrates or does anything else exclusively. The embedded database has no other. */
-  exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return this.target.kind === "embedded" ? work() : withMigrationLock(this.target.url, work);
+  async exclusively<T>(work: (alone: Database) => Promise<T>): Promise<T> {
+    if (this.target.kind === "embedded" || this.#joined !== undefined) return work(this);
+    const { log, lockWaitMs: waitMs = LOCK_WAIT_MS } = this.#pools.options;
+    const holder = () => this.unproven(HOLDER, []);
+    const done = await untilMine({ clock: systemClock, log, waitMs, holder }, () =>
+      this.#transactWith(beginOnPrimary, async (tx) => {
+        const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
+        if (!lock!.is_mine) return undefined;
+        await tx.em.execute(END_WITH_CLIENT);
+        return { result: await work(new Database(this.#pools, this.#signal, tx)) };
+      }),
+    );
+    return done.result;
   }
 
   get target(): DatabaseTarget {
-    return this.#options.target;
+    return this.#pools.options.target;
   }
 
-  /** Every answer that somebody is told comes from it. */
+  /** The history that every answer comes from. The change feed decides which it is. */
   get history(): FollowedHistory {
-    return this.#connections.history;
+    return this.#pools.history;
   }
 
   /**
-   * The same database as one call sees it: once the signal has aborted, `transact` and `run` start no further statement
-   * and don't COMMIT, but reject with its reason.
+   * The same database as one call sees it: once the signal has aborted, `transact`, `read` and `write` start no further
+   * statement and don't COMMIT, but reject with its reason.
    */
   within(signal: AbortSignal): Database {
-    return new Database(this.#connections, this.#options, this.#unlock, signal);
+    return new Database(this.#pools, signal, this.#joined);
   }
 
   /**
    * Runs one transaction (READ COMMITTED). Deadlocks and serialization failures are tried again from the start, so
    * `work` must have no effect outside the database.
    */
-  async transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+  transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    return this.#joined !== undefined ? work(this.#joined) : this.#transactWith(beginTransaction, work);
+  }
+
+  async #transactWith<T>(begin: Begin, work: (tx: Transaction) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       this.#signal?.throwIfAborted();
       try {
-        return await this.#transactOnce(work);
+        return await this.#transactOnce(begin, work);
       } catch (error) {
         // The ORM takes it for the driver's, and wraps it.
         this.#signal?.throwIfAborted();
         if (attempt < MAX_ATTEMPTS && faultOf(error) === "conflict") continue;
         // Connections to an abandoned server give way one by one, each at its first statement.
-        if (attempt <= this.#mostConnections && isOtherHistory(error)) continue;
-        throw toDomainError(error);
+        if (attempt <= this.#managingConnections && isOtherHistory(error)) continue;
+        throw this.failed(error);
       }
     }
   }
@@ -170,15 +137,12 @@ export class Database {
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     try {
-      const found = await this.inTime(this.#readProven(onPrimary(sql, ms(this.now)), parameters), READ_ANSWER_MS);
+      const reading = this.#readProven(this.#pools.reads, onPrimary(sql, ms(this.now)), parameters);
+      const found = await this.inTime(reading, READ_ANSWER_MS);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
       if (error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE") throw error;
-      this.#options.log?.error(
-        "a hot read failed by something unforeseen; it counts as a database that is away",
-        {},
-        error,
-      );
+      this.#pools.alarm.unforeseen(error);
       throw unavailable(error);
     }
   }
@@ -192,102 +156,116 @@ export class Database {
     return promise;
   }
 
-  /** One statement, with the time that management may take; it may write. */
-  async run(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+  /**
+   * One SELECT with the time that management may take. Its rows come in its order, and they are the primary's: see ADR 26.
+   * They have the columns of the proof beside their own. `?` marks parameters.
+   *
+   * @throws DATABASE_UNAVAILABLE, also where a standby answers
+   */
+  async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     this.#signal?.throwIfAborted();
-    return this.#execute(this.#connections.orm, sql, parameters);
+    const found = await this.#readProven(this.#pools.orm, onPrimaryInOrder(sql, ms(this.now)), parameters);
+    return found.filter((row) => row.is_row);
+  }
+
+  /**
+   * One INSERT, UPDATE or DELETE outside of a transaction. A standby refuses it by itself, also where it has no row to
+   * change. It answers with a count and nothing else, so that nothing can be read by it.
+   *
+   * @returns how many rows it wrote
+   * @throws DATABASE_UNAVAILABLE, also where a standby answers
+   */
+  async write(sql: string, parameters: readonly unknown[]): Promise<number> {
+    this.#signal?.throwIfAborted();
+    try {
+      const result = await this.#managing().execute<{ affectedRows: number }>(sql, [...parameters], "run");
+      return result.affectedRows;
+    } catch (error) {
+      throw this.failed(error);
+    }
+  }
+
+  /**
+   * One statement that proves nothing: for the polls of the change feed, which prove their server by themselves and
+   * decide which history it is, and for a look at who holds the lock of migrations.
+   */
+  unproven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    return this.#execute(this.#managing(), sql, parameters);
   }
 
   /** SQL for the database's time. Constant but in tests. */
   get now(): string {
-    const shiftMs = this.#options.timeShiftMs?.() ?? 0;
+    const shiftMs = this.#pools.options.timeShiftMs?.() ?? 0;
     return shiftMs === 0 ? "statement_timestamp()" : `(statement_timestamp() + interval '${shiftMs} milliseconds')`;
   }
 
   /** On the embedded database: calls `onSignal` after each commit that wrote a change, if it can. @returns ends it */
   listen(onSignal: () => void): () => void {
-    const connection = this.#connections.orm.em.getConnection() as unknown as {
-      getNativeClient(): Promise<Listenable>;
-    };
+    const { orm, options } = this.#pools;
+    const connection = orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
     const listening = connection
       .getNativeClient()
       .then((native) => native.listen(CHANGES_CHANNEL, onSignal))
       .catch((error: unknown) => {
-        this.#options.log?.error("changes are not signalled; they are found by polling alone", {}, error);
+        options.log?.error("changes are not signalled; they are found by polling alone", {}, error);
       });
     return () => void listening.then((unlisten) => unlisten?.()).catch(() => {});
   }
 
   /** Within a second, also where the server is frozen and says no good-bye. The embedded database takes its time. */
-  async close(): Promise<void> {
-    const { orm, reads } = this.#connections;
-    if (this.target.kind === "embedded") await orm.close(true).catch(() => {});
-    else await atMost(CLOSE_MS, Promise.allSettled([orm.close(true), reads.close(true)]));
-    this.#unlock();
+  close(): Promise<void> {
+    return closePools(this.#pools);
   }
 
-  async #execute(orm: MikroORM, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
-    try {
-      return await (orm.em.fork() as SqlEntityManager).execute<Row[]>(sql, [...parameters]);
-    } catch (error) {
-      throw toDomainError(error);
-    }
-  }
-
-  get #mostConnections(): number {
+  get #managingConnections(): number {
     return this.target.kind === "embedded" ? 1 : this.target.poolSize;
   }
 
+  /** For one statement of management: in the transaction that is joined, or by itself. */
+  #managing(): SqlEntityManager {
+    return this.#joined?.em ?? (this.#pools.orm.em.fork() as SqlEntityManager);
+  }
+
   /** Connections to an abandoned server give way one by one, each at its first answer. */
-  async #readProven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
-    const { reads, history } = this.#connections;
+  async #readProven(orm: MikroORM, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    const most = orm === this.#pools.reads ? READ_CONNECTIONS : this.#managingConnections;
     for (let attempt = 1; ; attempt++) {
-      const found = await this.#execute(reads, sql, parameters);
+      const em = this.#joined?.em ?? (orm.em.fork() as SqlEntityManager);
+      const found = await this.#execute(em, sql, parameters);
       try {
-        history.prove(found);
+        this.history.prove(found);
         return found;
       } catch (error) {
-        if (attempt > READ_CONNECTIONS || !isOtherHistory(error)) throw error;
+        if (attempt > most || !isOtherHistory(error)) throw error;
       }
     }
   }
 
-  async #transactOnce<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    const { orm, history } = this.#connections;
+  async #transactOnce<T>(begin: Begin, work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const { orm, options, history } = this.#pools;
     const root = orm.em.fork() as SqlEntityManager;
     const changes: Change[] = [];
-    let proof: ProofRow | undefined;
-    const result = await root.transactional(async (em) => {
+    const { result, proof } = await root.transactional(async (em) => {
       if (this.#signal !== undefined) endWith(this.#signal, em as SqlEntityManager);
-      const [first] = await em.execute<Row[]>(`select ${ms(this.now)} as now, ${PROOF}`);
-      history.prove([first!]);
-      proof = first;
-      return work(transactionOn(em as SqlEntityManager, this.now, first!.now as number, changes));
+      const begun = await begin(em as SqlEntityManager, { now: this.now, history, changes });
+      return { result: await work(begun.tx), proof: begun.proof };
     });
-    if (changes.length > 0) this.#options.onChanges?.(changes);
-    history.proveStill(proof!);
+    if (changes.length > 0) options.onChanges?.(changes);
+    if (proof !== undefined) history.proveStill(proof);
     return result;
   }
-}
 
-/** SQL that turns a timestamp into milliseconds since the epoch, the same type on both drivers. */
-export function ms(expression: string): string {
-  return `(extract(epoch from ${expression}) * 1000)::float8`;
-}
+  async #execute(em: SqlEntityManager, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    try {
+      return await em.execute<Row[]>(sql, [...parameters]);
+    } catch (error) {
+      throw this.failed(error);
+    }
+  }
 
-/** A column of milliseconds from a Row; null is undefined. */
-export function msOf(value: unknown): number | undefined {
-  return value === null || value === undefined ? undefined : Math.round(value as number);
-}
-
-/** bytea is a Buffer on one driver and a Uint8Array on the other. */
-export function bytesOf(value: unknown): Buffer {
-  const bytes = value as Uint8Array;
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** @throws what the driver does, and DATABASE_UNAVAILABLE where a standby answers */
-async function connect(orm: MikroORM): Promise<void> {
-  const em = orm.em.fork() as AnyEntityManager & SqlEntityManager;
-  refuseStandby(await em.execute<Row[]>("select pg_is_in_recovery() as in_recovery"));
+  /** The error that leaves this room; what a person has to mend is told in the log. */
+  failed(error: unknown): unknown {
+    this.#pools.alarm.met(error);
+    return toDomainError(error);
+  }
 }

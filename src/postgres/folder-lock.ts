@@ -1,6 +1,10 @@
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { createPrivateFile, makePrivateFolder } from "../lib/private-files.ts";
 import { randomBase62 } from "../lib/random.ts";
+
+/** In the folder that it locks. */
+export const LOCK_FILE = "lock";
 
 /**
  * Takes the folder of the embedded database for this process; PGlite itself has no lock, and two processes would ruin
@@ -11,32 +15,26 @@ import { randomBase62 } from "../lib/random.ts";
  * @throws Error that names the holder
  */
 export function lockFolder(folder: string): () => void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const path = join(folder, "lock");
+  makePrivateFolder(folder);
+  const path = join(folder, LOCK_FILE);
   const mine = `${process.pid} ${startTime(process.pid)}`;
-  const draft = `${path}.${randomBase62(8)}`;
-  writeFileSync(draft, mine, { mode: 0o600 });
-  try {
-    for (let attempt = 0; attempt < 3; attempt++) {
-      if (tryLink(draft, path)) return () => release(path, mine);
-      const holder = read(path);
-      if (holder === undefined) continue;
-      if (isAlive(holder)) {
-        throw new Error(
-          `the data folder ${folder} is in use by process ${holder.split(" ")[0]}; stop it, or set LATCHKEY_DATA_DIR to another folder`,
-        );
-      }
-      // Move the stale lock aside rather than remove it: of two processes that see it, one moves it, and if it was
-      // replaced meanwhile it is put back.
-      const aside = `${draft}.stale`;
-      if (!tryRename(path, aside)) continue;
-      if (read(aside) !== holder) tryLink(aside, path);
-      rmSync(aside, { force: true });
+  for (let attempt = 0; attempt < 3; attempt++) {
+    if (createPrivateFile(path, mine)) return () => release(path, mine);
+    const holder = read(path);
+    if (holder === undefined) continue;
+    if (isAlive(holder)) {
+      throw new Error(
+        `the data folder ${folder} is in use by process ${holder.split(" ")[0]}; stop it, or set LATCHKEY_DATA_DIR to another folder`,
+      );
     }
-    throw new Error(`the data folder ${folder} could not be locked; try again`);
-  } finally {
-    rmSync(draft, { force: true });
+    // Move the stale lock aside rather than remove it: of two processes that see it, one moves it, and if it was
+    // replaced meanwhile it is put back.
+    const aside = `${path}.${randomBase62(8)}`;
+    if (!tryRename(path, aside)) continue;
+    if (read(aside) !== holder) tryLink(aside, path);
+    rmSync(aside, { force: true });
   }
+  throw new Error(`the data folder ${folder} could not be locked; try again`);
 }
 
 function release(path: string, mine: string): void {
@@ -67,13 +65,11 @@ function read(path: string): string | undefined {
   }
 }
 
-function tryLink(from: string, to: string): boolean {
+function tryLink(from: string, to: string): void {
   try {
     linkSync(from, to);
-    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw error;
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }
 

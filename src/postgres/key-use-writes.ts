@@ -11,7 +11,7 @@ export async function recordUses(
   database: Database,
   uses: readonly { readonly keyId: string; readonly usedAtMs: number }[],
 ): Promise<void> {
-  await database.run(
+  await database.write(
     `with used as (
        select k.id, to_timestamp(u.at_ms / 1000) as at
        from unnest(?::text[], ?::float8[]) as u (id, at_ms) join api_keys k on k.id = u.id
@@ -28,18 +28,15 @@ export async function recordUses(
  */
 export async function rehashSecrets(database: Database, rehashes: readonly SecretRehash[]): Promise<number> {
   const hex = (digest: Uint8Array) => Buffer.from(digest).toString("hex");
-  const [row] = await database.run(
+  return database.write(
     `with wanted as (
        select s.digest, r.to_digest, r.to_version
        from unnest(?::text[], ?::int[], ?::text[], ?::int[]) as r (from_digest, from_version, to_digest, to_version)
        join key_secrets s on s.digest = decode(r.from_digest, 'hex') and s.pepper_version = r.from_version
        order by s.digest for update of s
-     ), moved as (
-       update key_secrets s set digest = decode(wanted.to_digest, 'hex'), pepper_version = wanted.to_version
-       from wanted where s.digest = wanted.digest
-       returning 1
      )
-     select count(*)::int as moved from moved`,
+     update key_secrets s set digest = decode(wanted.to_digest, 'hex'), pepper_version = wanted.to_version
+     from wanted where s.digest = wanted.digest`,
     [
       arrayOf(rehashes.map(({ from }) => hex(from.digest))),
       arrayOf(rehashes.map(({ from }) => from.pepperVersion)),
@@ -47,7 +44,6 @@ export async function rehashSecrets(database: Database, rehashes: readonly Secre
       arrayOf(rehashes.map(({ to }) => to.pepperVersion)),
     ],
   );
-  return row?.moved as number;
 }
 
 /** An array literal of what needs no quoting: ids, hexadecimal digits, numbers. */

@@ -29,7 +29,7 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
   }
 
   async find(subject: LoginSubject): Promise<FoundFailures> {
-    const [row] = await this.#database.run(...findSql(this.#database.now, subject));
+    const [row] = await this.#database.read(...findSql(this.#database.now, subject));
     return toFound(row);
   }
 
@@ -87,7 +87,7 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
   async prune(): Promise<void> {
     const { now } = this.#database;
     for (const table of ["login_addresses", "login_networks"]) {
-      await this.#database.run(
+      await this.#database.write(
         `delete from ${table} where ctid in (select ctid from ${table} where forget_at < ${now} limit ${PRUNE_ROWS})`,
         [],
       );
@@ -99,7 +99,7 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
   /** Removes what is behind the greatest so many. The index alone says where that begins. */
   async #cut(table: string, columns: readonly string[]): Promise<void> {
     const order = columns.map((column) => `${column} desc`).join(", ");
-    await this.#database.run(
+    await this.#database.write(
       `delete from ${table} where ctid in (select ctid from ${table} where (${columns.join(", ")}) <=
          (select ${columns.join(", ")} from ${table} order by ${order} offset ?::int limit 1) limit ${PRUNE_ROWS})`,
       [this.#maxRows],

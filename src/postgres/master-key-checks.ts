@@ -19,7 +19,7 @@ export async function checkMasterKeys(database: Database, ring: KeyRing): Promis
   const before = await readMasterKeyChecks(database, ring);
   refuseOther(before);
   for (const version of ring.versions.filter((each) => before.get(each) === "unknown")) {
-    await database.run(
+    await database.write(
       "insert into master_key_checks (version, check_value) values (?, decode(?, 'hex')) on conflict (version) do nothing",
       [version, checkValue(ring, version).toString("hex")],
     );
@@ -41,7 +41,7 @@ export async function readMasterKeyChecks(
   database: Database,
   ring: KeyRing,
 ): Promise<ReadonlyMap<number, MasterKeyCheck>> {
-  const rows = await database.run("select version, check_value from master_key_checks order by version", []);
+  const rows = await database.read("select version, check_value from master_key_checks order by version", []);
   const checks = new Map<number, MasterKeyCheck>(ring.versions.map((version) => [version, "unknown"]));
   for (const row of rows) {
     const version = row.version as number;

@@ -42,7 +42,7 @@ export interface MasterKeyCount {
  */
 export async function countMasterKeyUses(database: Database, versions?: readonly number[]): Promise<MasterKeyCount[]> {
   const ofVersions = versions === undefined ? "" : `where version in (${versions.join(", ")})`;
-  const rows = await database.run(
+  const rows = await database.read(
     `select version, use, count(*)::int as count,
        case when bool_and(ends_at is not null) then ${ms("max(ends_at)")} end as ends_ms
      from (${usesSql(database.now)}) uses ${ofVersions} group by version, use order by version, use`,

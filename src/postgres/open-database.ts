@@ -1,8 +1,11 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { codeOf, isCertificateFault } from "./conflicts.ts";
+import { codeOf, isCertificateFault, rootOf } from "./conflicts.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
+import { SQL_STATES, tellSqlState } from "./sql-states.ts";
+import { TLS_FILE } from "./tls-files.ts";
+import { NO_TLS } from "./wire.ts";
 
 export interface Patience {
   readonly clock: Clock;
@@ -13,12 +16,7 @@ export interface Patience {
 
 const TRY_EVERY_MS = 1000;
 const NOT_TRUSTED = "PostgreSQL's certificate is not trusted, or TLS with it fails";
-/** What PostgreSQL says that waiting does not mend, by SQLSTATE. */
-const MISCONFIGURATIONS: Readonly<Record<string, string>> = {
-  "28P01": "PostgreSQL refuses this password",
-  "28000": "PostgreSQL refuses this role, or wants TLS; see its pg_hba.conf",
-  "3D000": "there is no such database; create it first",
-};
+const NO_TLS_OFFERED = "PostgreSQL offers no TLS, which sslmode asks for; set ssl = on there, or another sslmode";
 
 /** Opens the database, as `whileAway` does. */
 export function openDatabase(options: DatabaseOptions & Patience): Promise<Database> {
@@ -38,17 +36,32 @@ export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: ()
       return await attempt();
     } catch (error) {
       const code = codeOf(error) ?? "";
-      const misconfiguration = isCertificateFault(code) ? `${NOT_TRUSTED} (${code})` : MISCONFIGURATIONS[code];
-      if (misconfiguration !== undefined) throw new Error(`DATABASE_URL: ${misconfiguration}`, { cause: error });
-      const isAway = error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
+      const lasting = lastingFault(error, code);
+      if (lasting !== undefined) throw new Error(`DATABASE_URL: ${lasting}`, { cause: error });
+      if (!(error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE")) throw error;
       const leftMs = giveUpAtMs - clock.monotonicMs();
-      if (!isAway) throw error;
-      if (leftMs <= 0)
-        throw new Error(
-          `the database did not answer for ${waitMs / 1000} s (${code}); is it running, and does DATABASE_URL name it?`,
-        );
-      log.warn("the database is out of reach; trying again", { code, give_up_in_seconds: Math.ceil(leftMs / 1000) });
+      if (leftMs <= 0) throw new Error(givenUp(waitMs / 1000, code), { cause: error });
+      const state = SQL_STATES[code];
+      log.warn(`${state?.meaning ?? "the database is out of reach"}; trying again`, {
+        code: code || "no answer",
+        ...(state && { name: state.name, todo: state.todo }),
+        give_up_in_seconds: Math.ceil(leftMs / 1000),
+      });
       await new Promise((resolve) => setTimeout(resolve, Math.min(TRY_EVERY_MS, leftMs)));
     }
   }
+}
+
+/** What is wrong and what to do, where waiting does not mend it. */
+function lastingFault(error: unknown, code: string): string | undefined {
+  if (code === TLS_FILE) return rootOf(error).message;
+  if (code === NO_TLS) return NO_TLS_OFFERED;
+  if (isCertificateFault(code)) return `${NOT_TRUSTED} (${code})`;
+  return SQL_STATES[code]?.ending === "by_a_person" ? tellSqlState(code) : undefined;
+}
+
+function givenUp(waitedSeconds: number, code: string): string {
+  const told = tellSqlState(code);
+  if (told !== undefined) return `the database was not usable for ${waitedSeconds} s: ${told}`;
+  return `the database did not answer for ${waitedSeconds} s (${code || "no answer"}); is it running, and does DATABASE_URL name it?`;
 }

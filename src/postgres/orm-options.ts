@@ -1,5 +1,7 @@
 import type { Options } from "@mikro-orm/core";
 import { Migrator } from "@mikro-orm/migrations";
+import type { DatabaseConnection } from "../lib/database-connection.ts";
+import { ormConnection, type Purpose } from "./connection.ts";
 import { FirstSchema } from "./migrations/0001-first-schema.ts";
 import { LoginThrottles } from "./migrations/0002-login-throttles.ts";
 import { AuditEvents } from "./migrations/0003-audit-events.ts";
@@ -8,8 +10,10 @@ import { SessionEnds } from "./migrations/0005-session-ends.ts";
 import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
 import { LoginHashes } from "./migrations/0007-login-hashes.ts";
 import { ChangeIncarnation } from "./migrations/0008-change-incarnation.ts";
+import { NoDatabaseCreation } from "./no-database-creation.ts";
 import { closeOutdated, refill, releaseEnded } from "./pool-connections.ts";
 import type { FollowedHistory } from "./primary.ts";
+import { FORMER_SCHEMA, LIST } from "./server-facts.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
@@ -25,25 +29,25 @@ export const READ_ANSWER_MS = 220;
  */
 const READ_CONNECT_MS = 1000;
 export const READ_CONNECTIONS = 4;
-/**
- * So often a connection that nobody uses is heard of. A balancer or a NAT forgets one that is silent for minutes, and the
- * system's own default is two hours: the next read would go into the void.
- */
-const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: 30_000 };
+const MANAGEMENT_CONNECT_MS = 2000;
 
 export interface PostgresTarget {
   readonly kind: "postgres";
-  readonly url: string;
+  readonly connection: DatabaseConnection;
+  /** Schema of the list of applied migrations. Default `public`. */
+  readonly migrationsSchema?: string;
   readonly poolSize: number;
   /** Longest that one statement may run, but for hot reads. Default 1 s. Also bounds waiting for a lock. */
   readonly statementTimeoutMs?: number;
   /** Longest that a statement waits for a lock, where that is to be shorter. */
   readonly lockTimeoutMs?: number;
+  /** For what, as it shows in the connections' names. Default `management`. */
+  readonly purpose?: Purpose;
 }
 
 export const ORM_OPTIONS = {
   entities: [...TABLES],
-  extensions: [Migrator],
+  extensions: [Migrator, NoDatabaseCreation],
   migrations: {
     migrationsList: [
       ...[FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
@@ -60,46 +64,39 @@ export const ORM_OPTIONS = {
 
 /** For what may take its time. */
 export function managementOptions(target: PostgresTarget, history: FollowedHistory) {
-  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, lockTimeoutMs } = target;
-  return {
-    ...ORM_OPTIONS,
-    clientUrl: target.url,
-    pool: { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
-    driverOptions: {
-      ...KEEP_ALIVE,
-      connectionTimeoutMillis: 2000,
-      statement_timeout: statementTimeoutMs,
-      ...(lockTimeoutMs !== undefined && { lock_timeout: lockTimeoutMs }),
-      application_name: "latchkey",
-      onPoolCreated: each(destroySilent(statementTimeoutMs + 500), closeOutdated(history, target.poolSize)),
-    },
-  };
+  const { connection, statementTimeoutMs = STATEMENT_TIMEOUT_MS, lockTimeoutMs, purpose = "management" } = target;
+  const connectMs = MANAGEMENT_CONNECT_MS;
+  const { migrationsSchema = FORMER_SCHEMA } = target;
+  const options = poolOptions(
+    ormConnection(connection, { purpose, connectMs, statementTimeoutMs, lockTimeoutMs }),
+    { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
+    [destroySilent(statementTimeoutMs + 500), closeOutdated(history, target.poolSize)],
+  );
+  return { ...options, migrations: { ...options.migrations, tableName: `${migrationsSchema}.${LIST}` } };
 }
 
 /** For hot reads, which fail fast. */
-export function readOptions(target: { url: string }, history: FollowedHistory) {
-  return {
-    ...ORM_OPTIONS,
-    clientUrl: target.url,
+export function readOptions({ connection }: Pick<PostgresTarget, "connection">, history: FollowedHistory) {
+  return poolOptions(
+    ormConnection(connection, {
+      purpose: "reads",
+      connectMs: READ_CONNECT_MS,
+      statementTimeoutMs: READ_TIMEOUT_MS,
+    }),
     // Kept however quiet it is: 0 = no time is too long.
-    pool: { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
-    driverOptions: {
-      ...KEEP_ALIVE,
-      connectionTimeoutMillis: READ_CONNECT_MS,
-      statement_timeout: READ_TIMEOUT_MS,
-      application_name: "latchkey-reads",
-      onPoolCreated: each(
-        destroySilent(READ_TIMEOUT_MS + 20),
-        closeOutdated(history, READ_CONNECTIONS),
-        refill(READ_CONNECTIONS),
-      ),
-    },
-  };
+    { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
+    [destroySilent(READ_TIMEOUT_MS + 20), closeOutdated(history, READ_CONNECTIONS), refill(READ_CONNECTIONS)],
+  );
 }
 
-/** Each looks at the pool in its own way. */
-function each(...steps: readonly ((pool: never) => void)[]): (pool: never) => void {
-  return (pool) => {
-    for (const step of [releaseEnded, ...steps]) step(pool);
+/** @param watchers are given the pool when it is there, one after the other */
+function poolOptions(
+  { driverOptions, ...way }: ReturnType<typeof ormConnection>,
+  pool: object,
+  watchers: readonly ((pool: never) => void)[],
+) {
+  const onPoolCreated = (created: never) => {
+    for (const watch of [releaseEnded, ...watchers]) watch(created);
   };
+  return { ...ORM_OPTIONS, ...way, pool, driverOptions: { ...driverOptions, onPoolCreated } };
 }

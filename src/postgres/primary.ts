@@ -21,6 +21,11 @@ export function onPrimary(sql: string, nowMs: string): string {
     left join (select true as is_row, q.* from (${sql}) q) r on true`;
 }
 
+/** The same for a statement with an ORDER BY: its rows come in its order. */
+export function onPrimaryInOrder(sql: string, nowMs: string): string {
+  return `${onPrimary(`select row_number() over () as row_order, o.* from (${sql}) o`, nowMs)} order by r.row_order`;
+}
+
 /** A standby may be behind. Its first row says that it is one, with the SQLSTATE that its refusal to write would have. */
 export function refuseStandby([row]: readonly ProofRow[]): void {
   if (row!.in_recovery) throw standby();

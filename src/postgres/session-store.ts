@@ -38,7 +38,7 @@ export class PostgresSessionStore implements SessionStore {
   }
 
   async refreshSecret(id: string): Promise<RefreshSecret | undefined> {
-    const [row] = await this.#database.run("select seed, ring_version from sessions where id = ?", [id]);
+    const [row] = await this.#database.read("select seed, ring_version from sessions where id = ?", [id]);
     if (row === undefined) return undefined;
     return Object.freeze({ seed: Buffer.from(bytesOf(row.seed)), ringVersion: row.ring_version as number });
   }
@@ -106,7 +106,7 @@ export class PostgresSessionStore implements SessionStore {
     const { userId, after, limit } = input;
     const behind = after === undefined ? "" : "and (s.created_at, s.id) < (?::timestamptz, ?)";
     const cursor = after === undefined ? [] : [new Date(after.createdAtMs).toISOString(), after.id];
-    const rows = await this.#database.run(
+    const rows = await this.#database.read(
       `select ${SESSION_COLUMNS} from sessions s
        where s.user_id = ? and s.ended_at is null and s.idle_expires_at > ${this.#database.now} ${behind}
        order by s.created_at desc, s.id desc limit ?::int`,

@@ -66,12 +66,12 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
 
   async reseal({ from, to }: Parameters<SigningKeyStore["reseal"]>[0]): Promise<boolean> {
     const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
-    const rows = await this.#database.run(
+    const resealed = await this.#database.write(
       `update signing_keys set sealed = decode(?, 'hex'), seal_version = ?::int
-       where kid = ? and seal_version = ?::int and sealed = decode(?, 'hex') returning kid`,
+       where kid = ? and seal_version = ?::int and sealed = decode(?, 'hex')`,
       [hex(to.sealed), to.sealVersion, from.kid, from.sealVersion, hex(from.sealed)],
     );
-    return rows.length > 0;
+    return resealed > 0;
   }
 
   async revoke(input: Parameters<SigningKeyStore["revoke"]>[0]): Promise<SigningKeyRecord | undefined> {

@@ -2,7 +2,9 @@
  * BACK DOOR to PostgreSQL. The entities of the ORM, one a table; they never leave this folder: stores answer with
  * frozen plain records. The same entities and migrations run on PostgreSQL and on PGlite.
  *
- *   database.ts     connections, transactions, the database's time
+ *   database.ts     connections, the doors to them, the database's time
+ *   transaction.ts  what a transaction can do
+ *   primary.ts      the proof that an answer is the primary's
  *   call-end.ts     a transaction ends with the call that it is for
  *   conflicts.ts    from a driver's error to what the rooms understand
  *   *-store.ts      one store each, implementing the interface that a room declares

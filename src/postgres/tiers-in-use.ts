@@ -5,7 +5,7 @@ import type { Database } from "./database.ts";
  * that it takes as many steps as there are tiers, and not as there are rows.
  */
 export async function tiersInUse(database: Database): Promise<string[]> {
-  const rows = await database.run(
+  const rows = await database.read(
     `with recursive ${stepsSql("of_users", "users", "true")},
        ${stepsSql("of_keys", "api_keys", "kind = 'api' and state <> 'revoked'")}
      select tier from of_users where tier is not null

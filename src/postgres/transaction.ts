@@ -2,6 +2,11 @@ import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
 import { newId } from "../lib/id.ts";
+import { type FollowedHistory, PROOF, type ProofRow, refuseStandby } from "./primary.ts";
+import { ms, type Row } from "./row.ts";
+
+/** Signals on it say that a change was committed. */
+export const CHANGES_CHANNEL = "latchkey_changes";
 
 /** A transaction in progress. */
 export interface Transaction {
@@ -14,15 +19,39 @@ export interface Transaction {
   record(entry: AuditEntry): Promise<void>;
 }
 
-/** Signals on it say that a change was committed. */
-export const CHANGES_CHANNEL = "latchkey_changes";
+/** A transaction that has begun, and what its first statement proved; undefined where that was its server alone. */
+export interface BegunTransaction {
+  readonly tx: Transaction;
+  readonly proof: ProofRow | undefined;
+}
 
-/**
- * @param now SQL for the database's time
- * @param nowMs the database's time at the beginning of the transaction
- * @param changes receives what the transaction changes
- */
-export function transactionOn(em: SqlEntityManager, now: string, nowMs: number, changes: Change[]): Transaction {
+/** What a transaction begins with. */
+export interface Beginning {
+  /** SQL for the database's time. */
+  readonly now: string;
+  readonly history: FollowedHistory;
+  /** Is given what the transaction changes. */
+  readonly changes: Change[];
+}
+
+/** Begins a transaction on `em`. @throws DATABASE_UNAVAILABLE where the first statement does not prove its server */
+export type Begin = (em: SqlEntityManager, beginning: Beginning) => Promise<BegunTransaction>;
+
+/** Refuses a standby, and another history than the change feed follows. */
+export const beginTransaction: Begin = async (em, { now, history, changes }) => {
+  const [proof] = await em.execute<Row[]>(`select ${ms(now)} as now, ${PROOF}`);
+  history.prove([proof!]);
+  return { proof, tx: transactionOn(em, now, proof!.now as number, changes) };
+};
+
+/** Refuses a standby alone: for migrations, before which there may be no table that knows the history. */
+export const beginOnPrimary: Begin = async (em, { now, changes }) => {
+  const rows = await em.execute<Row[]>(`select ${ms(now)} as now, pg_is_in_recovery() as in_recovery`);
+  refuseStandby(rows);
+  return { proof: undefined, tx: transactionOn(em, now, rows[0]!.now as number, changes) };
+};
+
+function transactionOn(em: SqlEntityManager, now: string, nowMs: number, changes: Change[]): Transaction {
   return {
     em,
     now: new Date(Math.floor(nowMs)),

@@ -4,6 +4,7 @@ import type { Clock } from "../lib/clock.ts";
 import { DAY_MS, type LimitDecision, type LimitRequest, MINUTE_MS, type WindowStatus } from "../limits/limit.ts";
 import type { LimitStore } from "../limits/limit-store.ts";
 import type { RedisConnection } from "./connection.ts";
+import { faultNamed, type RedisFault } from "./redis-fault.ts";
 import { slotOf } from "./slot.ts";
 
 export interface RedisLimitStoreDeps {
@@ -56,7 +57,10 @@ export class RedisLimitStore implements LimitStore {
 
   async reset(subject: string, names: readonly string[]): Promise<void> {
     const digest = digestOf(subject);
-    await this.#connection.client.del(["", ...names].map((name) => keyOf(digest, name)));
+    await this.#connection.call(
+      "del",
+      ["", ...names].map((name) => keyOf(digest, name)),
+    );
   }
 
   renew(part: string): void {
@@ -65,12 +69,11 @@ export class RedisLimitStore implements LimitStore {
 
   /** A Redis that restarted has forgotten the script; it says so before it has run anything. */
   async #evaluate(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
-    const { client } = this.#connection;
     try {
-      return await client.callBuffer("evalsha", [SCRIPT_SHA1, keys.length, ...keys, ...args]);
+      return await this.#connection.call("evalsha", [SCRIPT_SHA1, keys.length, ...keys, ...args]);
     } catch (error) {
-      if (!(error as Error).message.startsWith("NOSCRIPT")) throw error;
-      return client.callBuffer("eval", [SCRIPT, keys.length, ...keys, ...args]);
+      if ((error as RedisFault).code !== "NOSCRIPT") throw error;
+      return this.#connection.call("eval", [SCRIPT, keys.length, ...keys, ...args]);
     }
   }
 }
@@ -89,7 +92,7 @@ function decisionsOf(requests: readonly LimitRequest[], reply: unknown): LimitDe
   const length = requests.reduce((sum, { limits }) => sum + 2 + 4 * limits.length, 0);
   const answer = figuresOf(reply);
   if (answer.length !== length || answer.some((figure) => figure < -1)) {
-    throw new Error("Redis gave no answer of limit.lua");
+    throw faultNamed("REPLY_NO_DECISION");
   }
   let at = 0;
   return requests.map(({ limits }) => {

@@ -1,4 +1,5 @@
-const SLOTS = 16_384;
+/** How many slots a cluster has. */
+export const SLOTS = 16_384;
 /** CRC-16/XMODEM, as the Redis Cluster specification has it (appendix A). */
 const POLYNOMIAL = 0x1021;
 const TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {

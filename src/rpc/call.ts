@@ -5,6 +5,7 @@
  *   port.ts          one TCP port: h2c, HTTP/1.1, TLS
  *   unary-lane.ts    unary gRPC, the short way
  *   connect-lane.ts  everything else: Connect, gRPC-Web and gRPC through connect-node
+ *   grpc-web-text.ts gRPC-Web in base64, on top of the binary form
  *   concerns.ts      what every call passes, whatever its lane: access, deadline, errors, log
  *   call-room.ts     how much of it there may be at a time, and who gives way
  *   access.ts        who may call what

@@ -33,6 +33,7 @@ import {
   writeAnswer,
 } from "./connect-wire.ts";
 import { toConnectError } from "./errors.ts";
+import { binaryTypeOf, bytesOfText, textAnswer } from "./grpc-web-text.ts";
 import type { LiveCall } from "./live-call.ts";
 import type { Route } from "./routes.ts";
 import { parseConnectTimeout, parseGrpcTimeout } from "./timeout.ts";
@@ -177,18 +178,21 @@ async function serve(
     if (exchange.call !== undefined) concerns.cancel(exchange.call);
   });
   dropRestWhenAnswered(request, response);
+  const header = connectHeaders(request);
+  const binaryType = binaryTypeOf(header.get("content-type"));
+  if (binaryType !== undefined) header.set("content-type", binaryType);
   try {
     const answer = await handler({
       httpVersion: request.httpVersion,
       method: request.method ?? "",
       // Connect looks at nothing but the query, and a client's authority may be no URL at all.
       url: `http://latchkey${route.path}`,
-      header: connectHeaders(request),
-      body: readBody(concerns, exchange),
+      header,
+      body: readBody(concerns, exchange, binaryType !== undefined),
       signal: gone.signal,
       contextValues: createContextValues().set(EXCHANGE, exchange),
     });
-    await writeAnswer(answer, response);
+    await writeAnswer(binaryType === undefined ? answer : textAnswer(answer), response);
     exchange.answered = true;
   } catch (error) {
     if (exchange.call !== undefined) concerns.fail(exchange.call, error);
@@ -197,10 +201,11 @@ async function serve(
 }
 
 /** Connect reads nothing before its gate has begun the call. */
-async function* readBody(concerns: Concerns, exchange: Exchange): AsyncGenerator<Uint8Array> {
+async function* readBody(concerns: Concerns, exchange: Exchange, isText: boolean): AsyncGenerator<Uint8Array> {
   const call = exchange.call!;
   try {
-    for await (const piece of bodyOf(exchange.request, (work) => call.race(work))) {
+    const pieces = bodyOf(exchange.request, (work) => call.race(work));
+    for await (const piece of isText ? bytesOfText(pieces) : pieces) {
       concerns.hold(call, piece.length);
       if (call.failure !== undefined) throw call.failure;
       // A copy, since Connect collects pieces: one that is part of what was read for others too would keep all of that.

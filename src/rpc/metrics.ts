@@ -22,8 +22,12 @@ export interface MetricSources {
   degradedDecisions(): number;
   /** Limits in use that were forgotten for want of room since the start. */
   forgottenLimits(): number;
+  /** Keys that Redis has evicted since its start, by its own count. */
+  evictedKeys(): number;
   /** Password hashes that were begun since the start. */
   passwordHashes(): number;
+  /** When the TLS certificate that is served expires, by the host's clock; undefined without TLS. */
+  certificateExpiresAtMs(): number | undefined;
 }
 
 /** Figures for Prometheus. Labels are names of methods and codes alone: never what a client wrote. */
@@ -76,14 +80,17 @@ export class Metrics implements CallObserver {
       sources.forgottenLimits,
     );
     // The figure of several processes is the sum of theirs, or that of the one that is worst off.
-    const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = "max") =>
+    const gauge = (name: string, help: string, read: () => number | undefined, aggregator: Aggregator = "max") =>
       new Gauge({
         name,
         help,
         aggregator,
         registers,
         collect: function collect() {
-          this.set(read());
+          const value = read();
+          // A gauge without a value has no series.
+          if (value === undefined) this.remove();
+          else this.set(value);
         },
       });
     gauge("latchkey_calls_in_flight", "Calls in flight, streams included.", sources.callsInFlight, "sum");
@@ -99,6 +106,18 @@ export class Metrics implements CallObserver {
       () => sources.feedStillMs() / 1000,
     );
     gauge("latchkey_database_away", "1 while the database does not answer.", () => Number(sources.isDatabaseAway()));
+    gauge(
+      "latchkey_tls_certificate_expire_time_seconds",
+      "When the TLS certificate that is served expires, in seconds since 1970. Absent without TLS.",
+      () => divided(sources.certificateExpiresAtMs(), 1000),
+      "min",
+    );
+    // A gauge, since it is Redis' count and not this process': of several processes each tells the same.
+    gauge(
+      "latchkey_redis_evicted_keys",
+      "Keys that Redis has evicted since its start, by its own count. A window that was evicted begins again.",
+      sources.evictedKeys,
+    );
     gauge("latchkey_limits_degraded", "1 while Redis is given up, after a few decisions without it.", () =>
       Number(sources.isLimiterDegraded()),
     );
@@ -123,4 +142,8 @@ export class Metrics implements CallObserver {
   text(): Promise<string> {
     return this.#registry.metrics();
   }
+}
+
+function divided(value: number | undefined, by: number): number | undefined {
+  return value === undefined ? undefined : value / by;
 }

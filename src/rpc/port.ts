@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { createServer as createHttp1Server, type Server as Http1Server, type RequestListener } from "node:http";
 import {
   createServer as createHttp2Server,
@@ -11,17 +10,23 @@ import {
 } from "node:http2";
 import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from "node:net";
 import type { Duplex } from "node:stream";
-import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
+import {
+  createServer as createTlsServer,
+  type SecureContextOptions,
+  type TLSSocket,
+  type Server as TlsServer,
+} from "node:tls";
 import type { WireRequest, WireResponse } from "./connect-wire.ts";
 import type { StreamTaker } from "./http2-exchange.ts";
 import { LiveSession, LOOK_EVERY_MS } from "./live-session.ts";
+import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
 
 export interface PortOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
-  /** PEM files. With them the port speaks TLS, and plaintext only if `plaintext` says so. */
-  readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** With it the port speaks TLS, and plaintext only if `plaintext` says so. */
+  readonly certificate?: ServedCertificate | undefined;
   /** Whether connections without TLS are served. Default true. */
   readonly plaintext?: boolean;
   /** Is asked first for each HTTP/2 stream. Must not throw. */
@@ -100,10 +105,10 @@ export class Port {
     this.#tcp.on("connection", this.#onConnection);
   }
 
-  /** Starts to listen. Returns the address, `127.0.0.1:8080`. Rejects if it is taken, or if a PEM file can't be read. */
+  /** Starts to listen. Returns the address, `127.0.0.1:8080`. Rejects if it is taken, or if the certificate can't be served. */
   async start(): Promise<string> {
-    if (this.#options.tls !== undefined) this.#tls = await this.#createTls(this.#options.tls);
-    const { host, port } = this.#options;
+    const { host, port, certificate } = this.#options;
+    if (certificate !== undefined) this.#tls = this.#createTls(await certificate.load());
     await new Promise<void>((resolve, reject) => {
       this.#tcp.once("error", reject);
       this.#tcp.listen(port, host, () => {
@@ -111,6 +116,8 @@ export class Port {
         resolve();
       });
     });
+    // Connections that are open keep the certificate that they began with.
+    certificate?.watch((pair) => this.#tls?.setSecureContext(secureContextOf(pair)));
     this.#looking = setInterval(() => this.#lookAtSessions(), LOOK_EVERY_MS).unref();
     // Errors of accept() (no file descriptors left) concern one connection, not the process.
     this.#tcp.on("error", () => {});
@@ -132,6 +139,7 @@ export class Port {
     for (const response of this.#http1Responses) if (!response.headersSent) response.setHeader("connection", "close");
     this.#http1.close();
     this.#http1.closeIdleConnections();
+    this.#options.certificate?.stop();
     this.#tls?.close();
     return closed.finally(() => clearInterval(lingering));
   }
@@ -142,12 +150,9 @@ export class Port {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  async #createTls({ certFile, keyFile }: { certFile: string; keyFile: string }): Promise<TlsServer> {
-    const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
+  #createTls(pair: CertificatePair): TlsServer {
     const tls = createTlsServer({
-      cert,
-      key,
-      minVersion: "TLSv1.2",
+      ...secureContextOf(pair),
       ALPNProtocols: ["h2", "http/1.1"],
       handshakeTimeout: HANDSHAKE_MS,
     });
@@ -239,6 +244,11 @@ export class Port {
 }
 
 function ignore(): void {}
+
+/** The same for the first certificate and for those that come after it. */
+function secureContextOf({ cert, key }: CertificatePair): SecureContextOptions {
+  return { cert, key, minVersion: "TLSv1.2" };
+}
 
 /**
  * Calls `decide` with the first bytes that tell what a connection speaks; they are still there for whoever reads next.

@@ -1,4 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
+import { systemTimers } from "../lib/clock.ts";
 import { Concerns, type ConcernsDeps } from "./concerns.ts";
 import { createConnectLane } from "./connect-lane.ts";
 import { createCors } from "./cors.ts";
@@ -7,6 +8,7 @@ import { createStreamTaker } from "./http2-exchange.ts";
 import { Port, type PortOptions } from "./port.ts";
 import { reflectionBindings } from "./reflection.ts";
 import { type AccessRule, type Binding, createRoutes } from "./routes.ts";
+import { type CertificateFiles, ServedCertificate } from "./served-certificate.ts";
 import { UnaryLane } from "./unary-lane.ts";
 import { serveWebPage, type WebPagesDeps } from "./web-pages.ts";
 
@@ -16,7 +18,9 @@ export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps {
   readonly health: HealthRegistry;
 }
 
-export interface RpcServerOptions extends Omit<PortOptions, "onRequest" | "takeStream"> {
+export interface RpcServerOptions extends Omit<PortOptions, "onRequest" | "takeStream" | "certificate"> {
+  /** With it the port speaks TLS. */
+  readonly tls?: CertificateFiles | undefined;
   readonly reflection: boolean;
   /** Origins whose browsers may call; empty for none. */
   readonly corsOrigins: readonly string[];
@@ -35,6 +39,7 @@ export class RpcServer {
   readonly #drainMs: number;
   readonly #concerns: Concerns;
   readonly #unaryLane: UnaryLane | undefined;
+  readonly #certificate: ServedCertificate | undefined;
   readonly #port: Port;
   #stopped: Promise<void> | undefined;
 
@@ -53,8 +58,10 @@ export class RpcServer {
     const connectLane = createConnectLane({ routes, concerns: this.#concerns });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
     const answerCors = createCors(options.corsOrigins);
+    this.#certificate = options.tls && new ServedCertificate({ ...deps, files: options.tls, timers: systemTimers });
     this.#port = new Port({
       ...options,
+      certificate: this.#certificate,
       takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane),
       onRequest: (request, response) => {
         if (answerCors(request, response) || connectLane(request, response)) return;
@@ -72,6 +79,16 @@ export class RpcServer {
   /** Listens. Returns the address. */
   start(): Promise<string> {
     return this.#port.start();
+  }
+
+  /** When the TLS certificate that is served expires; undefined without TLS. */
+  get certificateExpiresAtMs(): number | undefined {
+    return this.#certificate?.expiresAtMs;
+  }
+
+  /** Reads the TLS certificate again, without waiting for it. */
+  reload(): void {
+    void this.#certificate?.readAgain();
   }
 
   /** How many calls have come by the unary lane. */

@@ -145,7 +145,7 @@ describe(`guessing, on ${NEWEST}`, () => {
     const email = freshEmail();
     await tryLogin(email, WRONG, clientIp);
     const rows = async () =>
-      (await test.database.run("select count(*)::int as count from login_addresses where address = ?", [clientIp]))[0]
+      (await test.database.read("select count(*)::int as count from login_addresses where address = ?", [clientIp]))[0]
         ?.count;
     expect(await rows()).toBe(1);
     test.clock.advance(DAYS);

@@ -16,9 +16,10 @@ import { KeyRing } from "../../src/lib/key-ring.ts";
 import {
   canOpen,
   DATABASE_KINDS,
-  freshTarget,
+  freshUrl,
   openDatabase,
   openTarget,
+  postgresTarget,
   type TestDatabase,
 } from "../support/database.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
@@ -225,7 +226,7 @@ describe(`sessions, on ${NEWEST}`, () => {
 
   it("a user who is not active is refused whatever his sessions say", async () => {
     const { user, tokens } = await registered(people);
-    await test.database.run("update users set state = 'disabled' where id = ?", [user.id]);
+    await test.database.write("update users set state = 'disabled' where id = ?", [user.id]);
     const other = authenticate(tokens.accessToken, elsewhere());
     expect(await refusalOf(other)).toMatchObject({ reason: "CREDENTIAL_INVALID" });
     const used = refresh(people, { refreshToken: tokens.refreshToken, clientIp: "" });
@@ -235,11 +236,10 @@ describe(`sessions, on ${NEWEST}`, () => {
 
 describe.skipIf(!canOpen("postgres"))("when the database is away", () => {
   it("a token is neither good nor bad, and a known session is served no longer than 5 s", async () => {
-    const { target } = await freshTarget("postgres");
-    const url = new URL((target as { url: string }).url);
+    const url = new URL(await freshUrl());
     await using proxy = await startFaultProxy(Number(url.port));
     url.port = `${proxy.port}`;
-    await using test = await openTarget({ kind: "postgres", url: url.href, poolSize: 2 });
+    await using test = await openTarget(postgresTarget(url.href, 2));
     const people = newPeople(test);
     const { tokens } = await registered(people);
     const stranger = await registered(people);

@@ -37,7 +37,7 @@ describe("signing keys", () => {
   beforeEach(async () => {
     test ??= await openDatabase("embedded");
     kept = new PostgresSigningKeyStore(test.database);
-    await test.database.run("delete from signing_keys", []);
+    await test.database.write("delete from signing_keys", []);
   });
   afterEach(async () => {
     test.changes.length = 0;
@@ -93,7 +93,7 @@ describe("signing keys", () => {
   it("a key made elsewhere is known within a second of the last read", async () => {
     const { keys } = newProcess();
     const first = await keys.signer();
-    await test.database.run(`update signing_keys set retires_at = ${test.database.now}`, []);
+    await test.database.write(`update signing_keys set retires_at = ${test.database.now}`, []);
     const second = await newProcess().keys.signer();
     expect(second.kid).not.toBe(first.kid);
     test.clock.advance(SECONDS);
@@ -120,7 +120,7 @@ describe("signing keys", () => {
     const [told, untold] = [newProcess(), newProcess()];
     const { kid } = await told.keys.signer();
     await untold.keys.signer();
-    await test.database.run("update signing_keys set revoked_at = now()", []);
+    await test.database.write("update signing_keys set revoked_at = now()", []);
     // A feed that is fresh vouches for no copy that it outdated.
     told.feed.freshAtMs = test.clock.monotonicMs();
     told.keys.apply({ kind: "SIGNING_KEY", subjectId: kid });
@@ -134,7 +134,7 @@ describe("signing keys", () => {
   it("a retired key verifies until its last token is gone, and signs no more", async () => {
     const { keys } = newProcess();
     const { kid } = await keys.signer();
-    await test.database.run(`update signing_keys set retires_at = ${test.database.now}`, []);
+    await test.database.write(`update signing_keys set retires_at = ${test.database.now}`, []);
     test.clock.advance(30 * SECONDS);
     expect((await keys.signer()).kid).not.toBe(kid);
     test.clock.advance(1770 * SECONDS);
@@ -148,9 +148,9 @@ describe("signing keys", () => {
     const { keys } = newProcess();
     const { kid } = await keys.signer();
     const next = await newSigningKey(ring, "ES256");
-    await test.database.run(`update signing_keys set retires_at = ${test.database.now}`, []);
+    await test.database.write(`update signing_keys set retires_at = ${test.database.now}`, []);
     await kept.addUnlessOneSigns(next);
-    await test.database.run(
+    await test.database.write(
       `update signing_keys set retires_at = null, activates_at = case when kid = ? then ${test.database.now} + interval '1 hour' else activates_at end`,
       [next.kid],
     );

@@ -96,14 +96,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
 
   it("loses what is older than asked for, however much it is, and nothing else", async () => {
     const subjectId = newId("key");
-    await test.database.run(
+    await test.database.write(
       `insert into audit_events select 'old_' || n, ${test.database.now} - interval '31 days', 'key.issued', '', ?, '', '{}'
        from generate_series(1, 12000) n`,
       [subjectId],
     );
     await store.record(newEntry({ subjectId }));
     const rows = async () =>
-      (await test.database.run("select count(*)::int as count from audit_events where subject_id = ?", [subjectId]))[0]
+      (await test.database.read("select count(*)::int as count from audit_events where subject_id = ?", [subjectId]))[0]
         ?.count;
     expect(await store.prune(32 * DAYS)).toBe(false);
     expect(await rows()).toBe(12_001);

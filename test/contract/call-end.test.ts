@@ -30,7 +30,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
   }
 
   const isThere = async (id: string) =>
-    (await test.database.run("select 1 as one from users where id = ?", [id])).length > 0;
+    (await test.database.read("select 1 as one from users where id = ?", [id])).length > 0;
 
   it("commits, and tells of its changes, while the call goes on", async () => {
     const id = await transact(async (tx) => {
@@ -88,7 +88,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
       began = true;
     });
     await expect(failed).rejects.toBe(LATE);
-    await expect(test.database.within(call.signal).run("select 1", [])).rejects.toBe(LATE);
+    await expect(test.database.within(call.signal).read("select 1", [])).rejects.toBe(LATE);
     expect(began).toBe(false);
   });
 

@@ -14,7 +14,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     const { target } = test.database;
     store =
       target.kind === "postgres"
-        ? new PostgresChangeStore(test.database, target.url)
+        ? new PostgresChangeStore(test.database, target.connection)
         : new EmbeddedChangeStore(test.database);
     stopListening = store.listen(() => signals++);
   });
@@ -84,11 +84,11 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect((await store.poll(snapshot)).hasGap).toBe(true);
     const now = await pollAlone(() => store.poll(undefined));
     expect((await store.poll(now.snapshot)).hasGap).toBe(false);
-    expect(await test.database.run("select 1 from changes", [])).toEqual([]);
+    expect(await test.database.read("select 1 from changes", [])).toEqual([]);
   });
 
   const changeMany = (count: number) =>
-    test.database.run(
+    test.database.write(
       "insert into changes (kind, subject_id) select 'KEY', n::text from generate_series(1, ?::int) n",
       [count],
     );
@@ -112,7 +112,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     do portions.push(await store.prune(86_400_000));
     while (portions.at(-1));
     expect(portions.length).toBeGreaterThan(2);
-    expect(await test.database.run("select 1 from changes", [])).toEqual([]);
+    expect(await test.database.read("select 1 from changes", [])).toEqual([]);
   });
 
   it("reads for a client whose snapshot is made up, and no more than one poll may", async () => {
@@ -141,7 +141,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     await late;
     const after = await store.poll(between.snapshot);
     // The control: by a sequence number, the late one lies behind what was read already.
-    const ids = await test.database.run("select id::int, subject_id from changes order by id", []);
+    const ids = await test.database.read("select id::int, subject_id from changes order by id", []);
     const order = ids.map((row) => row.subject_id);
     expect(order.indexOf("late")).toBeLessThan(order.indexOf("early0"));
     expect(subjects(after)).toEqual(["late"]);
@@ -187,7 +187,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     await store.poll(undefined);
     const end =
       "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'latchkey-changes' and datname = current_database()";
-    await test.database.run(end, []);
+    await test.database.read(end, []);
     await until(async () => (await store.poll(undefined).catch(() => undefined)) !== undefined, "it is connected anew");
     const before = signals;
     await change("again");

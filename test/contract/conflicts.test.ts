@@ -17,7 +17,7 @@ describe("a failure of the database", () => {
     ],
     ...["DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"],
     ...["08006", "53300", "57P01", "57014", "58000", "58030", "58P01", "XX000", "XX001", "XX002", "25P03", "25P04"],
-    ...["25006", "55P03", "28P01", "28000", "3D000"],
+    ...["25006", "55P03", "28P01", "28000", "3D000", "42P01", "42501", "08P01"],
   ])("by %s is a database that is away", (code) => {
     expect(reasonOf(toDomainError(new Error("the ORM's", { cause: failure(code) })))).toBe("DATABASE_UNAVAILABLE");
   });
@@ -26,7 +26,7 @@ describe("a failure of the database", () => {
     expect(reasonOf(toDomainError(failure(code)))).toBe("CONTENTION");
   });
 
-  it.each(["23505", "23503", "22P02", "42P01", "08P01", "25P02", "ENOENT", "ERR_INVALID_ARG_TYPE"])(
+  it.each(["23505", "23503", "22P02", "42601", "42P07", "25P02", "ENOENT", "ERR_INVALID_ARG_TYPE"])(
     "by %s is a fault of ours, told as it is",
     (code) => {
       const error = failure(code);

@@ -18,11 +18,11 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
   });
 
   it.each([
-    ["22012", "select 1 / 0 as broken"],
-    ["42P01", "select * from nowhere"],
-    ["40001", "select raise_fault('40001')"],
-  ])("that fails by %s counts as a database that is away, and keeps why", async (code, sql) => {
-    await database.run(
+    ["22012", "select 1 / 0 as broken", "unforeseen"],
+    ["42P01", "select * from nowhere", "a table is missing"],
+    ["40001", "select raise_fault('40001')", "unforeseen"],
+  ])("that fails by %s counts as a database that is unreachable, and says why", async (code, sql, said) => {
+    await database.write(
       `create or replace function raise_fault(code text) returns int language plpgsql as $$
          begin raise exception 'x' using errcode = code; end $$`,
       [],
@@ -30,7 +30,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
     const failed = await database.hotRead(sql, []).catch((error: unknown) => error);
     expect(failed).toMatchObject({ reason: "DATABASE_UNAVAILABLE", cause: expect.anything() });
     expect(JSON.stringify(causesOf(failed))).toContain(code);
-    expect(log.lines.at(-1)).toMatchObject({ level: "error", message: expect.stringContaining("unforeseen") });
+    expect(log.lines.at(-1)).toMatchObject({ level: "error", message: expect.stringContaining(said) });
     // The control: the same database answers what is right.
     expect((await database.hotRead("select 7 as n", [])).rows).toMatchObject([{ n: 7 }]);
   });

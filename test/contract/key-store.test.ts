@@ -55,7 +55,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
 
   it("keeps the quota at every moment at which calls meet", async () => {
     // A pool connects when it must, which would let calls come one after the other.
-    await Promise.all(Array.from({ length: 5 }, () => test.database.run("select pg_backend_pid()", [])));
+    await Promise.all(Array.from({ length: 5 }, () => test.database.read("select pg_backend_pid()", [])));
     for (let round = 0; round < 5; round++) {
       const owner = await newOwner(test);
       await Promise.all(Array.from({ length: 5 }, () => store.insert({ ...newKey(owner), ownerQuota: 1 }, ENTRY)));
@@ -88,7 +88,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
       { kind: "KEY", subjectId: key.id },
       { kind: "KEY", subjectId: key.id },
     ]);
-    const rows = await test.database.run("select count(*)::int as n from changes where subject_id = ?", [key.id]);
+    const rows = await test.database.read("select count(*)::int as n from changes where subject_id = ?", [key.id]);
     expect(rows[0]?.n).toBe(3);
   });
 
@@ -174,7 +174,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const latest = made.slice(-4).map((digest) => digest.toString("hex"));
     expect(await read()).toEqual(latest.toSorted());
     // What rotations left before they erased any.
-    await test.database.run(
+    await test.database.write(
       `insert into key_secrets (digest, key_id, pepper_version, created_at, expires_at)
        select sha256(n::text::bytea), ?, 1, now(), timestamptz '2001-01-01' + n * interval '1 second'
        from generate_series(1, 100) n`,

@@ -8,6 +8,7 @@ import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { recordingLog } from "../support/recording-log.ts";
+import { redisAt } from "../support/redis-target.ts";
 import { canStart, freshRedis } from "../support/servers.ts";
 import { LimitModel } from "./limit-model.ts";
 
@@ -22,7 +23,7 @@ let nowMs = START_MS;
 const clock: Clock = { nowMs: () => nowMs, monotonicMs: () => nowMs };
 
 async function openRedisStore(): Promise<OpenStore> {
-  const connection = new RedisConnection({ kind: "single", url: await freshRedis() }, recordingLog());
+  const connection = new RedisConnection(redisAt(await freshRedis()), recordingLog());
   if (!(await connection.ready(5_000))) throw new Error("no Redis");
   return { store: new RedisLimitStore({ connection, clock }), close: () => connection.close() };
 }

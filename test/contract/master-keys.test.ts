@@ -22,7 +22,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on 
   it("are checked at each start, and only looked at by who counts", async () => {
     const { database } = test;
     expect([...(await readMasterKeyChecks(database, new KeyRing([one])))]).toEqual([[1, "unknown"]]);
-    expect(await database.run("select version from master_key_checks", [])).toEqual([]);
+    expect(await database.read("select version from master_key_checks", [])).toEqual([]);
     await checkMasterKeys(database, new KeyRing([one]));
     await checkMasterKeys(database, new KeyRing([one, two]));
     await checkMasterKeys(database, new KeyRing([two]));
@@ -51,13 +51,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on 
     await attempt.count();
     const add = async (kindOfKey: "api" | "service", state: string, version: number, expiresIn?: string) => {
       const id = newId(kindOfKey === "api" ? "key" : "svc");
-      await database.run(
+      await database.write(
         `insert into api_keys (id, kind, environment, name, description, prefix, owner_id, issuer_id, tier, scopes, metadata,
            allowed_ips, allowed_methods, state, service_controlled, created_at, version)
          values (?, ?, 'live', '', '', '', ?, '', '', '{}', '{}', '{}', '{}', ?, false, ${now}, 1)`,
         [id, kindOfKey, kindOfKey === "api" ? user.id : null, state],
       );
-      await database.run(
+      await database.write(
         `insert into key_secrets (digest, key_id, pepper_version, created_at, expires_at)
          values (decode(?, 'hex'), ?, ?::int, ${now}, ${now} + ?::interval)`,
         [randomBytes(32).toString("hex"), id, version, expiresIn ?? null],
@@ -116,14 +116,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on 
       [...ofTwo, "nothing moves from it to the first, 1, which is lower"],
     ]);
     test.clock.advance(31 * DAYS);
-    await database.run("update users set password_hash = null", []);
-    await database.run(`update signing_keys set retires_at = ${database.now} - interval '3 days'`, []);
+    await database.write("update users set password_hash = null", []);
+    await database.write(`update signing_keys set retires_at = ${database.now} - interval '3 days'`, []);
     expect(await standings(two, one)).toEqual([
       [2, true, ["it is the first of the ring"]],
       [1, true, []],
     ]);
     // Rows from before they named their version may be of any.
-    await database.run("update login_networks set ring_version = 0, forget_at = forget_at + interval '60 days'", []);
+    await database.write("update login_networks set ring_version = 0, forget_at = forget_at + interval '60 days'", []);
     expect(await standings(two, one)).toContainEqual([1, true, ["2 login networks"]]);
   });
 });

@@ -125,9 +125,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
 
   it("advances none whose user is not active, though it did not end", async () => {
     const { userId, session } = await newUser();
-    await test.database.run("update users set state = 'disabled' where id = ?", [userId]);
+    await test.database.write("update users set state = 'disabled' where id = ?", [userId]);
     expect(await advance(session.id, 1)).toEqual({ kind: "not_live" });
-    await test.database.run("update users set state = 'active' where id = ?", [userId]);
+    await test.database.write("update users set state = 'active' where id = ?", [userId]);
     expect((await advance(session.id, 1)).kind).toBe("granted");
   });
 

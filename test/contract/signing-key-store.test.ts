@@ -23,7 +23,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     store = new PostgresSigningKeyStore(test.database);
   });
   beforeEach(async () => {
-    await test.database.run("delete from signing_keys", []);
+    await test.database.write("delete from signing_keys", []);
     test.changes.length = 0;
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
@@ -56,7 +56,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
   it("keeps one first key of many processes, every time", async () => {
     const candidates = await Promise.all(Array.from({ length: 5 }, () => newSigningKey(ring, "EdDSA")));
     for (let round = 0; round < 10; round++) {
-      await test.database.run("delete from signing_keys", []);
+      await test.database.write("delete from signing_keys", []);
       const kept = await Promise.all(candidates.map((key) => store.addUnlessOneSigns(key)));
       expect(kept.filter(Boolean)).toHaveLength(1);
     }
@@ -90,7 +90,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     ["not yet active", "activates_at = NOW + interval '1 day'", 2],
   ])("adds one where the only key is %s", async (_what, change, listed) => {
     await store.addUnlessOneSigns(await newSigningKey(ring, "EdDSA"));
-    await test.database.run(`update signing_keys set ${change.replace("NOW", test.database.now)}`, []);
+    await test.database.write(`update signing_keys set ${change.replace("NOW", test.database.now)}`, []);
     const second = await newSigningKey(ring, "ES256");
     expect(await store.addUnlessOneSigns(second)).toBe(true);
     const { keys } = await store.list();
@@ -149,7 +149,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
 
   it("a key that must sign at once retires for the one that is next", async () => {
     const { first, next } = await rotating();
-    await test.database.run("delete from signing_keys where kid = ?", [first]);
+    await test.database.write("delete from signing_keys where kid = ?", [first]);
     await store.addUnlessOneSigns(await make());
     const [waiting, signing] = (await store.list()).keys;
     expect(waiting!.kid).toBe(next);
@@ -199,7 +199,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
 
   it("of all keys revoked at once, in any order, one that is not signs", async () => {
     for (let round = 0; round < 10; round++) {
-      await test.database.run("delete from signing_keys", []);
+      await test.database.write("delete from signing_keys", []);
       const { first, next } = await rotating();
       const replacements = await Promise.all([make(), make()]);
       await Promise.all([first, next].map((kid, at) => store.revoke({ kid, replacement: replacements[at]!, by: BY })));
@@ -232,12 +232,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     const { first, next } = await rotating();
     await store.revoke({ kid: first, replacement: await make(), by: BY });
     const of = (kid: string) =>
-      test.database.run("select kind, actor_id, client_ip from audit_events where subject_id = ? order by kind", [kid]);
+      test.database.read("select kind, actor_id, client_ip from audit_events where subject_id = ? order by kind", [
+        kid,
+      ]);
     const byOperator = { actor_id: BY.actorId, client_ip: BY.clientIp };
-    expect(await of(first)).toEqual([
+    expect(await of(first)).toMatchObject([
       { kind: "signing_key.created", actor_id: "", client_ip: "" },
       { kind: "signing_key.revoked", ...byOperator },
     ]);
-    expect(await of(next)).toEqual([{ kind: "signing_key.created", ...byOperator }]);
+    expect(await of(next)).toMatchObject([{ kind: "signing_key.created", ...byOperator }]);
   });
 });

@@ -12,13 +12,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the tiers in use on %s", (kind) =
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  const run = (sql: string) => test.database.run(sql, []);
+  const write = (sql: string) => test.database.write(sql, []);
   const addUsers = (count: number, tier: string) =>
-    run(`insert into users (id, email, email_normalized, display_name, tier, scopes, state, password_version, created_at)
+    write(`insert into users (id, email, email_normalized, display_name, tier, scopes, state, password_version, created_at)
       select '${tier}' || n, '${tier}' || n, '${tier}' || n, '', '${tier}', '{}', 'active', 1, now()
       from generate_series(1, ${count}) n`);
   const addKey = (id: string, kindOfKey: string, tier: string, state: string) =>
-    run(`insert into api_keys (id, kind, environment, name, description, prefix, owner_id, issuer_id, tier, scopes, metadata,
+    write(`insert into api_keys (id, kind, environment, name, description, prefix, owner_id, issuer_id, tier, scopes, metadata,
         allowed_ips, allowed_methods, state, service_controlled, created_at, version)
       values ('${id}', '${kindOfKey}', 'live', '', '', '', ${kindOfKey === "api" ? "'basic1'" : "null"}, '', '${tier}', '{}',
         '{}', '{}', '{}', '${state}', false, now(), 1)`);
@@ -36,15 +36,16 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the tiers in use on %s", (kind) =
 
   it.runIf(kind === "postgres")("are found without reading the tables", async () => {
     await addUsers(USERS, "many");
-    await run("analyze users");
+    await write("analyze users");
     const reads = async () => {
-      const [row] = await run(
+      const [row] = await test.database.read(
         "select seq_tup_read::int as rows, idx_scan::int as looks from pg_stat_user_tables where relname = 'users'",
+        [],
       );
       return row as { rows: number; looks: number };
     };
     // The control, which is also counted: this reads them all.
-    await run("select max(display_name) from users");
+    await test.database.read("select max(display_name) from users", []);
     await until(async () => (await reads()).rows >= USERS, "the statistics show it");
     const before = await reads();
     expect(await tiersInUse(test.database)).toContain("many");

@@ -243,7 +243,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     it("ends with every other token of the user when one is used", async () => {
       const { id, reset } = await created();
       const other = randomBytes(32);
-      await test.database.run(
+      await test.database.write(
         `insert into password_resets (token_digest, user_id, created_at, expires_at)
          values (decode(?, 'hex'), ?, ${test.database.now}, ${test.database.now} + interval '1 day')`,
         [other.toString("hex"), id],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { compileNetworks, networkFault, normalizeIp } from "../../src/keys/allowed-ips.ts";
+import { compileNetworks, networkFault } from "../../src/keys/allowed-ips.ts";
+import { normalizeIp } from "../../src/lib/ip.ts";
 
 describe("entries of an allow-list", () => {
   it.each(["192.0.2.0/24", "192.0.2.1", "0.0.0.0/0", "2001:db8::/32", "::1", "::/0", "10.0.0.0/8", "2001:db8::7/128"])(

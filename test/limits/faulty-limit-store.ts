@@ -1,6 +1,6 @@
 import type { Clock } from "../../src/lib/clock.ts";
 import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
-import type { LimitStore } from "../../src/limits/limit-store.ts";
+import { type LimitStore, LimitStoreError } from "../../src/limits/limit-store.ts";
 import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
 
 export type Mood = "answers" | "is silent" | "fails";
@@ -55,7 +55,7 @@ export class FaultyLimitStore implements LimitStore {
 
   #wire(): Promise<void> {
     if (this.mood === "fails")
-      return Promise.reject(new Error("READONLY You can't write against a read only replica."));
+      return Promise.reject(new LimitStoreError("READONLY", "name the primary", { countedNothing: true }));
     return this.mood === "is silent" ? new Promise(() => {}) : Promise.resolve();
   }
 }

@@ -1,6 +1,12 @@
 /** What a limiter tells a store that comes back. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { systemTimers } from "../../src/lib/clock.ts";
 import type { LimitRequest } from "../../src/limits/limit.ts";
+import { UNLIMITED } from "../../src/limits/local-share.ts";
+import { StorePart } from "../../src/limits/store-part.ts";
+import { UntoldCounts } from "../../src/limits/untold-counts.ts";
+import { ShiftedClock } from "../support/shifted-clock.ts";
+import { FaultyLimitStore } from "./faulty-limit-store.ts";
 import { limits, newLimiter, request } from "./new-limiter.ts";
 
 let clock: ReturnType<typeof newLimiter>["clock"];
@@ -80,5 +86,110 @@ describe("a store that is back", () => {
     expect(await limiter.decide(request({ cost: 0 }))).toMatchObject({ degraded: true });
     store.mood = "answers";
     expect(await limiter.decide(request({ cost: 0 }))).toMatchObject({ windows: [{ remaining: 8 }] });
+  });
+
+  describe("after a subject was limited by 40,000 names", () => {
+    const NAMES = 40_000;
+    const byName = (at: number, cost = 1): LimitRequest =>
+      request({ subject: "many", cost, limits: [{ name: `n${at}`, perMinute: 40, perDay: undefined }] });
+    beforeEach(async () => {
+      await fail();
+      await limiter.decideAll(Array.from({ length: NAMES }, (_, at) => byName(at)));
+      await comeBack();
+      store.groups.length = 0;
+    });
+    const told = () => store.groups.flat().filter(({ limits: [one] }) => one!.perMinute === UNLIMITED);
+
+    it("is told with each call of what it asks about, and of nothing else", async () => {
+      expect((await limiter.decide(byName(7, 0))).windows).toMatchObject([{ remaining: 39 }]);
+      expect(told().map(({ limits: [one], cost }) => [one!.name, cost])).toEqual([["n7", 1]]);
+      expect(store.groups, "in one group with what is asked").toHaveLength(1);
+      await limiter.decide(byName(7, 0));
+      expect(told(), "once").toHaveLength(1);
+    });
+
+    it("is told in one request of names with the same count, and asks no more than twice what is asked", async () => {
+      const asked = (subject: string): LimitRequest => ({
+        subject,
+        cost: 0,
+        limits: Array.from({ length: 9 }, (_, at) => ({ name: `n${at}`, perMinute: 40, perDay: undefined })),
+      });
+      await limiter.decideAll([asked("many"), asked("other")]);
+      expect(store.groups.map((group) => group.length)).toEqual([3]);
+      expect(told()).toMatchObject([{ cost: 1, limits: asked("many").limits.map(({ name }) => ({ name })) }]);
+    });
+  });
+
+  it("keeps no more to tell than the limits that a process keeps", async () => {
+    const counts = new UntoldCounts();
+    for (let at = 0; at < 100_010; at++) counts.add(at < 20 ? "first" : "second", `${at}`, 1);
+    const left = (subject: string, from: number, to: number) =>
+      counts.take(
+        subject,
+        Array.from({ length: to - from }, (_, at) => ({ name: `${from + at}` })),
+      ).length;
+    expect(left("first", 0, 20)).toBe(10);
+    expect(left("second", 20, 100_010)).toBe(99_990);
+    expect(left("second", 20, 100_010)).toBe(0);
+  });
+
+  it("hears nothing again that it may have counted: an answer that did not come in time, or was lost", async () => {
+    let answer = () => {};
+    store.toldAfter = new Promise((resolve) => {
+      answer = resolve;
+    });
+    expect(await limiter.decide(request()), "counted, and the answer is late").toMatchObject({ degraded: true });
+    answer();
+    store.toldAfter = undefined;
+    expect(await limiter.decide(request({ cost: 0 }))).toMatchObject({ degraded: false, windows: [{ remaining: 9 }] });
+    expect(await limiter.decide(request({ cost: 0 }))).toMatchObject({ windows: [{ remaining: 9 }] });
+    // The control: what was refused is told.
+    store.mood = "fails";
+    expect(await limiter.decide(request())).toMatchObject({ degraded: true });
+    store.mood = "answers";
+    expect(await limiter.decide(request({ cost: 0 }))).toMatchObject({ windows: [{ remaining: 8 }] });
+  });
+});
+
+describe("how telling ends", () => {
+  /** What is told fails alone: it is in a group of its own. */
+  class TellingFails extends FaultyLimitStore {
+    failing = true;
+    override groupOf(): string {
+      return "";
+    }
+    override async decide(requests: readonly LimitRequest[]) {
+      const isTold = requests.every(({ limits: [one] }) => one!.name === "told");
+      if (isTold && this.failing) throw new Error("no");
+      return super.decide(requests);
+    }
+  }
+  const told = request({ limits: [{ name: "told", perMinute: UNLIMITED, perDay: UNLIMITED }] });
+
+  it("speaks neither for nor against the part", async () => {
+    const clock = new ShiftedClock();
+    const faulty = new TellingFails(clock);
+    const opened: string[] = [];
+    const part = new StorePart({
+      store: faulty,
+      part: "",
+      timers: systemTimers,
+      onOutOfReach: (name) => void opened.push(name),
+      onBack: () => {},
+    });
+    for (let n = 0; n < 30; n++) expect(await part.tell(told)).toBe("may be counted");
+    expect(part.isOutOfReach, "not against").toBe(false);
+    // For: two of three that open it, and between them what was told well.
+    faulty.mood = "fails";
+    await part.decide(request());
+    await part.decide(request());
+    faulty.mood = "answers";
+    faulty.failing = false;
+    await part.tell(told);
+    faulty.mood = "fails";
+    expect(await part.decide(request())).toBe("not counted");
+    expect(part.isOutOfReach, "not for").toBe(true);
+    expect(opened).toEqual([""]);
+    part.close();
   });
 });

@@ -129,7 +129,7 @@ export const KEYS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/keys/allowed-ips.ts",
+    "src/lib/ip.ts",
     ["test/keys/allowed-ips.test.ts"],
     [
       {
@@ -144,6 +144,12 @@ export const KEYS_MUTANTS = [
         replacement: "",
         why: "a link-local address with a zone is judged as if the zone did not matter",
       },
+    ],
+  ),
+  ...mutantsOf(
+    "src/keys/allowed-ips.ts",
+    ["test/keys/allowed-ips.test.ts"],
+    [
       {
         name: "host bits behind a prefix accepted",
         search: "return hasHostBits(address, width, Number(bits)) ?",
@@ -176,27 +182,39 @@ export const KEYS_MUTANTS = [
       },
       {
         name: "ambiguous methods matched",
-        search: " || AMBIGUOUS.test(method)",
+        search: "if (!isUnambiguous(method)) return false;",
         replacement: "",
         why: "an escaped slash is read as one by the server behind",
       },
       {
         name: "escaped dots matched",
-        search: "/%2f|%2e|",
-        replacement: "/%2f|",
+        search: "2[01246-9a-d]",
+        replacement: "2[01246-9a-e]",
         why: "%2e%2e climbs out of the folder that the glob names",
       },
       {
-        name: "escapes in upper case matched",
-        search: "[^\\x21-\\x7e]/i;",
-        replacement: "[^\\x21-\\x7e]/;",
-        why: "%2F is as good a slash as %2f",
+        name: "escapes of any byte matched",
+        search: "|7[0-9a-e])/gi",
+        replacement: "|7[0-9a-e]|[89a-f][0-9a-f])/gi",
+        why: "overlong UTF-8 and full-width forms become slashes and dots elsewhere",
       },
       {
-        name: "dots with parameters matched",
-        search: 'segment.replace(PARAMETERS, "")',
-        replacement: "segment",
+        name: "parameters matched",
+        search: "()*+,=:@/%]+$/;",
+        replacement: "()*+,=:@/%;]+$/;",
         why: "/x/..;/a is /a for servers that cut parameters off",
+      },
+      {
+        name: "methods judged only as they are written",
+        search: "(decoded === undefined || matchesSegments(decodeEscapes(glob), decoded))",
+        replacement: "decoded !== null",
+        why: "/files/*8 admits /files/secret%78, which the server behind reads as secretx",
+      },
+      {
+        name: "globs that never match taken",
+        search: "if (plain.some(isRemoved)) return",
+        replacement: "if (plain.length === 0) return",
+        why: "the key's owner learns of the mistake from refused calls",
       },
       {
         name: "a glob is a beginning",
@@ -212,7 +230,7 @@ export const KEYS_MUTANTS = [
       },
       {
         name: "a leading slash does not matter",
-        search: 'glob.startsWith("/") === isRooted && ',
+        search: 'glob.startsWith("/") === isRooted &&',
         replacement: "",
         why: "a method of another protocol passes",
       },

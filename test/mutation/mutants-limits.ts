@@ -7,7 +7,7 @@ const LIMITER = [
   "test/limits/full-windows.test.ts",
 ];
 
-/** Windows here and in Redis, and what decides while Redis is away. */
+/** Windows in this process, and what decides while Redis is unreachable. */
 export const LIMITS_MUTANTS = [
   ...mutantsOf(
     "src/limits/window.ts",
@@ -91,106 +91,6 @@ export const LIMITS_MUTANTS = [
       why: "limits no longer limit, and no operator learns of it",
     },
   ]),
-  ...mutantsOf("src/redis/limit.lua", CONTRACT, [
-    {
-      name: "a window of sixty buckets in Redis",
-      search: "local oldest = current - BUCKETS_BEFORE\n",
-      replacement: "local oldest = current - BUCKETS_BEFORE + 1\n",
-      why: "twice the limit comes in over a boundary",
-    },
-    {
-      name: "the short way does not look at the day",
-      search: " or (per_day >= 0 and day_total > per_day)",
-      replacement: "",
-      why: "calls that come quickly pass the limit of the day",
-    },
-    {
-      name: "the short way counts into the bucket before",
-      search: "in_minute >= MINUTE_WIDTH or",
-      replacement: "in_minute > 2 * MINUTE_WIDTH or",
-      why: "counts slide out too early",
-    },
-    {
-      name: "a cost above the limit waits in Redis",
-      search: "  if cost > figure then return -1 end\n",
-      replacement: "",
-      why: "a client tries for ever what never fits",
-    },
-    {
-      name: "the shorter of two waits",
-      search: "else wait = max(wait, minute, day) end",
-      replacement: "else wait = max(wait, minute) end",
-      why: "a full day is not noticed",
-    },
-    {
-      name: "a limit that never allows it forgotten behind another",
-      search: "if minute < 0 or day < 0 or wait < 0 then",
-      replacement: "if minute < 0 or day < 0 then",
-      why: "one limit that has room outweighs one that never will",
-    },
-    {
-      name: "denied calls are counted in Redis",
-      search: "finish(limit, allowed and cost > 0, cost)",
-      replacement: "finish(limit, cost > 0, cost)",
-      why: "who is denied once and goes on trying is denied for ever",
-    },
-    {
-      name: "later counts of Redis stay in the future",
-      search: "  if window.newest > current then gather_later(limit, window, current) end\n",
-      replacement: "",
-      why: "after the clock stepped back buckets are out of order",
-    },
-    {
-      name: "what was gathered is not written",
-      search: "if counts or limit.exists and limit.reshaped then write(limit) end",
-      replacement: "if counts then write(limit) end",
-      why: "what slid out comes back when the clock does",
-    },
-    {
-      name: "days not counted",
-      search: "    count(limit, limit.day, cost)\n",
-      replacement: "",
-      why: "the limit of a day is none",
-    },
-    {
-      name: "told to come back a bucket late",
-      search: "if excess <= 0 then return until_gone(number, window) end",
-      replacement: "if excess < 0 then return until_gone(number, window) end",
-      why: "a call that would be allowed is told to wait",
-    },
-    {
-      name: "a drop forgets what is still in the window",
-      search: "window.total - count, window.closed - count, after",
-      replacement: "window.total - count - count, window.closed - count, after",
-      why: "more is let in than the limit",
-    },
-  ]),
-  ...mutantsOf("src/redis/limit-store.ts", CONTRACT, [
-    {
-      name: "a limit of 0 is none",
-      search: "terms += ` ${perMinute ?? NONE} ${perDay ?? NONE}`;",
-      replacement: "terms += ` ${perMinute || NONE} ${perDay || NONE}`;",
-      why: "what an operator stopped goes on",
-    },
-    {
-      name: "all limits of a subject in one key",
-      search: "return `${KEY_PREFIX}{${digest}}:${name}`;",
-      replacement: "return `${KEY_PREFIX}{${digest}}:`;",
-      why: "a call is counted once for each of its limits",
-    },
-  ]),
-  ...mutantsOf(
-    "src/redis/limit-store.ts",
-    ["test/redis/hostile-redis.test.ts"],
-    [
-      {
-        name: "any answer of Redis believed",
-        search: " || answer.some((figure) => figure < -1)",
-        replacement: "",
-        why: "whatever speaks Redis' protocol decides",
-      },
-    ],
-  ),
   ...mutantsOf("src/limits/full-windows.ts", LIMITER, [
     {
       name: "a denial for every cost",
@@ -214,9 +114,15 @@ export const LIMITS_MUTANTS = [
   ...mutantsOf("src/limits/limiter.ts", LIMITER, [
     {
       name: "what was admitted without the store stays unknown to it",
-      search: "void part.decide(untold).then((told) => told ?? this.#share.keepUntold(untold));",
+      search: 'void part.tell(untold).then((told) => told === "not counted" && this.#share.keepUntold(untold));',
       replacement: "void untold;",
       why: "one process admits 3 L in a minute in which Redis restarts empty",
+    },
+    {
+      name: "what may be counted is told again",
+      search: 'return this.#share.decide(judged, answer === "not counted");',
+      replacement: "return this.#share.decide(judged, true);",
+      why: "a Redis that was only slow counts each call twice",
     },
     {
       name: "a reset leaves what is known of the subject",
@@ -237,6 +143,14 @@ export const LIMITS_MUTANTS = [
       search: "degraded: true,",
       replacement: "degraded: false,",
       why: "nobody learns that the figures are this process' own",
+    },
+  ]),
+  ...mutantsOf("src/limits/untold-counts.ts", LIMITER, [
+    {
+      name: "what is to be told has no bound",
+      search: "    if (this.#size < MAX_LIMITS) return;\n",
+      replacement: "    return;\n",
+      why: "a subject with ever new names fills the memory in an outage",
     },
   ]),
   ...mutantsOf("src/limits/breaker.ts", LIMITER, [
@@ -265,6 +179,18 @@ export const LIMITS_MUTANTS = [
       search: "const SILENCE_MS = 50;",
       replacement: "const SILENCE_MS = 500;",
       why: "every call waits that long when Redis freezes",
+    },
+    {
+      name: "what is told speaks for the part",
+      search: "if (isAsked) this.#breaker.record(false);",
+      replacement: "this.#breaker.record(false);",
+      why: "a part that refuses callers stays in use",
+    },
+    {
+      name: "what is told speaks against the part",
+      search: "if (isAsked && this.#breaker.record(true))",
+      replacement: "if (this.#breaker.record(true))",
+      why: "requests that no caller waits for take the store from the callers",
     },
     {
       name: "groups of any size",

@@ -76,33 +76,53 @@ export const RPC_MUTANTS = [
   ...mutantsOf("src/rpc/client-ip.ts", CLIENT_IP, [
     {
       name: "anybody's word for his address",
-      search: "  if (!isTrusted(trusted, address)) return address;\n  const hops",
-      replacement: "  const hops",
+      search: "if (!this.#isTrusted(peer)) {",
+      replacement: 'if (peer === "") {',
       why: "allow-lists and throttles go by what the caller invents",
     },
     {
-      name: "hops read from the left",
-      search: "hops.reverse()",
-      replacement: "hops",
-      why: "the leftmost hop is what the caller invents",
-    },
-    {
       name: "hops behind a stranger believed",
-      search: "    if (!isTrusted(trusted, address)) return address;\n  }",
-      replacement: "  }",
+      search: "      if (!this.#isTrusted(address)) break;\n",
+      replacement: "",
       why: "the leftmost hop is what the caller invents",
     },
     {
       name: "a dual-stack socket's address is IPv6",
-      search: "return mapped?.[1] ?? address;",
+      search: "return normalizeIp(address) ?? address;",
       replacement: "return address;",
       why: "trusted proxies are strangers, and IPv4 clients share one network",
     },
     {
       name: "a hop that is no address is skipped",
-      search: "if (!isIPv4(candidate) && !isIPv6(candidate)) return address;",
-      replacement: "if (!isIPv4(candidate) && !isIPv6(candidate)) continue;",
+      search: "if (hop === undefined) break;",
+      replacement: "if (hop === undefined) continue;",
       why: "what stands left of it is believed",
+    },
+    {
+      name: "of two headers that disagree the first is believed",
+      search: "if (address === other) return address;",
+      replacement: "if (other !== undefined) return address;",
+      why: "a client sends the header that its proxy does not write",
+    },
+    {
+      name: "the header that was not set is read too",
+      search: "forwardedHeader === undefined || name === forwardedHeader",
+      replacement: "name.length > 0",
+      why: "a client sends the header that its proxy does not write",
+    },
+  ]),
+  ...mutantsOf("src/rpc/forwarded.ts", CLIENT_IP, [
+    {
+      name: "lines read from the first",
+      search: "values.toReversed()",
+      replacement: "values",
+      why: "the first line is what the caller invents",
+    },
+    {
+      name: "two addresses in one hop",
+      search: "    if (found !== undefined) return undefined;\n",
+      replacement: "",
+      why: "which of them is meant is a guess",
     },
   ]),
   ...mutantsOf("src/rpc/page-token.ts", PAGES, [

@@ -5,6 +5,8 @@ import { LIMITS_MUTANTS } from "./mutants-limits.ts";
 import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
 import { PEOPLE_ROWS_MUTANTS } from "./mutants-people-rows.ts";
 import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
+import { READS_MUTANTS } from "./mutants-reads.ts";
+import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
@@ -18,8 +20,10 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...TOKENS_MUTANTS,
   ...AUTH_MUTANTS,
   ...LIMITS_MUTANTS,
+  ...REDIS_MUTANTS,
   ...RPC_MUTANTS,
   ...CHANGES_MUTANTS,
   ...POSTGRES_MUTANTS,
   ...PEOPLE_ROWS_MUTANTS,
+  ...READS_MUTANTS,
 ];

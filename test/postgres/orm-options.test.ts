@@ -4,12 +4,13 @@ import { MikroORM } from "@mikro-orm/postgresql";
 import { expect, it, vi } from "vitest";
 import { managementOptions, readOptions } from "../../src/postgres/orm-options.ts";
 import { FollowedHistory } from "../../src/postgres/primary.ts";
+import { postgresTarget } from "../support/database.ts";
 
 const history = new FollowedHistory();
 
 it.each([
-  ["hot reads", (url: string) => readOptions({ url }, history)],
-  ["all else", (url: string) => managementOptions({ kind: "postgres", url, poolSize: 1 }, history)],
+  ["hot reads", (url: string) => readOptions(postgresTarget(url), history)],
+  ["all else", (url: string) => managementOptions(postgresTarget(url), history)],
 ])(
   "a connection for %s that nobody uses is heard of every 30 s, before a balancer forgets it",
   async (_what, options) => {

@@ -1,34 +1,56 @@
-import { createServer, type Server } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
+import { createServer, type Server, type Socket } from "node:net";
+import { Redis } from "ioredis";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../../src/lib/clock.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
-import { RedisConnection } from "../../src/redis/connection.ts";
+import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { recordingLog } from "../support/recording-log.ts";
-
-/** Speaks just enough of RESP2 to be taken for a Redis, and answers every script with what a test gives. */
-function startHostileRedis(scriptReply: string): Promise<Server> {
-  const info = "redis_version:7.0.15\r\nloading:0\r\n";
-  const replies: Record<string, string> = {
-    hello: "-ERR unknown command 'HELLO'\r\n",
-    client: "+OK\r\n",
-    info: `$${info.length}\r\n${info}\r\n`,
-    evalsha: scriptReply,
-  };
-  const server = createServer((socket) => {
-    socket.on("error", () => {});
-    socket.on("data", (data) => {
-      const commands = data.toString("latin1").matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g);
-      for (const [, name] of commands) socket.write(replies[name!.toLowerCase()] ?? "+OK\r\n", "latin1");
-    });
-  });
-  return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
-}
+import { clusterAt, redisAt } from "../support/redis-target.ts";
 
 const closing: (() => void)[] = [];
 afterEach(() => {
   for (const close of closing.splice(0).reverse()) close();
 });
+
+/** Speaks just enough of RESP2 to be taken for a Redis, and answers commands with what a test gives. */
+function startHostileRedis(
+  answers: Readonly<Record<string, string>> | ((port: number) => Readonly<Record<string, string>>),
+  onConnection: (socket: Socket) => void = () => {},
+): Promise<Server> {
+  const info = "redis_version:7.0.15\r\nloading:0\r\n";
+  const replies = (port: number): Record<string, string> => ({
+    hello: "-ERR unknown command 'HELLO'\r\n",
+    client: "+OK\r\n",
+    info: `$${info.length}\r\n${info}\r\n`,
+    ...(typeof answers === "function" ? answers(port) : answers),
+  });
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    const port = socket.localPort!;
+    onConnection(socket);
+    socket.on("data", (data) => {
+      const commands = data.toString("latin1").matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g);
+      for (const [, name] of commands) socket.write(replies(port)[name!.toLowerCase()] ?? "+OK\r\n", "latin1");
+    });
+  });
+  closing.push(() => server.close());
+  return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
+}
+
+const portOf = (server: Server) => (server.address() as { port: number }).port;
+
+function open(target: RedisTarget) {
+  const log = recordingLog();
+  const connection = new RedisConnection(target, log);
+  const store = new RedisLimitStore({ connection });
+  const limiter = new SharedLimiter({ store, clock: systemClock, log, replicas: 1, workers: 1 });
+  closing.push(
+    () => connection.close(),
+    () => limiter.close(),
+  );
+  return { log, connection, limiter };
+}
 
 /** Two calls with one limit each are answered by twelve figures of four bytes; see limit.lua. */
 describe("a hostile Redis is out of reach when it answers", () => {
@@ -45,17 +67,8 @@ describe("a hostile Redis is out of reach when it answers", () => {
     ["a list", "*0\r\n"],
     ["an error", "-WHATEVER it likes\r\n"],
   ])("%s", async (_what, reply) => {
-    const server = await startHostileRedis(reply);
-    const { port } = server.address() as { port: number };
-    const log = recordingLog();
-    const connection = new RedisConnection({ kind: "single", url: `redis://127.0.0.1:${port}` }, log);
-    const store = new RedisLimitStore({ connection });
-    const limiter = new SharedLimiter({ store, clock: systemClock, log, replicas: 1, workers: 1 });
-    closing.push(
-      () => server.close(),
-      () => connection.close(),
-      () => limiter.close(),
-    );
+    const server = await startHostileRedis({ evalsha: reply });
+    const { connection, limiter } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
     expect(await connection.ready(2_000)).toBe(true);
     const limits = [{ name: "", perMinute: 1, perDay: undefined }];
     const decisions = await limiter.decideAll([1, 2].map(() => ({ subject: "s", cost: 1, limits })));
@@ -64,4 +77,128 @@ describe("a hostile Redis is out of reach when it answers", () => {
       { allowed: false, degraded: true },
     ]);
   });
+});
+
+/** Each of them ended the process or took its memory: an error that nothing catches fails this file. */
+describe("a hostile Redis is cut off", () => {
+  const LIMITS = [{ name: "", perMinute: 1, perDay: undefined }];
+
+  it.each<[what: string, reply: string, cause: string]>([
+    ["a list of 30 million entries, of which none comes", "*30000000\r\n", "REPLY_TOO_LARGE"],
+    ["lists in lists", "*1000\r\n*1000\r\n", "REPLY_TOO_LARGE"],
+    ["a text of a gigabyte, of which none comes", "$1000000000\r\n", "REPLY_TOO_LARGE"],
+    ["a map of RESP3", "%15000000\r\n", "REPLY_NO_REDIS"],
+    ["nothing, twice", "$-1\r\n$-1\r\n", "REPLY_UNASKED"],
+    ["a web page", "HTTP/1.1 200 OK\r\n\r\n", "REPLY_NO_REDIS"],
+  ])("when it answers a script with %s", async (_what, reply, cause) => {
+    const server = await startHostileRedis({ evalsha: reply });
+    const { connection, limiter, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
+    expect(await connection.ready(2_000)).toBe(true);
+    expect(await limiter.decide({ subject: "s", cost: 1, limits: LIMITS })).toMatchObject({ degraded: true });
+    await vi.waitFor(() => expect(log.lines.map(({ fields }) => fields.cause)).toContain(cause));
+  });
+
+  it.each([
+    ["nothing", "$-1\r\n"],
+    ["a push", ">2\r\n$7\r\nmessage\r\n$1\r\na\r\n"],
+  ])("when it says %s without being asked", async (_what, reply) => {
+    const server = await startHostileRedis({}, (socket) => socket.write(reply));
+    const { connection, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
+    await connection.ready(300);
+    await vi.waitFor(() =>
+      expect(log.lines.map(({ fields }) => fields.cause)).toContainEqual(expect.stringMatching(/^REPLY_/)),
+    );
+  });
+
+  /** One text without an end, as fast as it is read; how much of it was taken so far. */
+  function flood() {
+    const flooded = { bytes: 0 };
+    const block = Buffer.alloc(65_536, "x");
+    const pour = (socket: Socket): void => {
+      while (socket.writable && flooded.bytes < MOST_BYTES) {
+        flooded.bytes += block.length;
+        if (!socket.write(block)) return void socket.once("drain", () => pour(socket));
+      }
+    };
+    const start = (socket: Socket) =>
+      socket.once("data", () => {
+        socket.write(`$${2 ** 31}\r\n`);
+        pour(socket);
+      });
+    return { flooded, start };
+  }
+  const MOST_BYTES = 256 * 1_048_576;
+  /** What the kernel holds on the way. */
+  const KERNEL_BYTES = 32 * 1_048_576;
+
+  it("when it answers with a text without an end", async () => {
+    const { flooded, start } = flood();
+    const server = await startHostileRedis({}, start);
+    const { connection, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
+    expect(await connection.ready(300)).toBe(false);
+    expect(log.lines.map(({ fields }) => fields.cause)).toEqual(["REPLY_TOO_LARGE"]);
+    expect(flooded.bytes).toBeLessThan(KERNEL_BYTES);
+  });
+
+  it("(the control: a client without the guard takes all of it)", async () => {
+    const { flooded, start } = flood();
+    const server = await startHostileRedis({}, start);
+    const redis = new Redis({ port: portOf(server), protocol: 2, disableClientInfo: true });
+    redis.on("error", () => {});
+    closing.push(() => redis.disconnect());
+    await vi.waitFor(() => expect(flooded.bytes).toBe(MOST_BYTES), { timeout: 20_000 });
+  });
+
+  it("when it is a Sentinel, which knows where Redis is and keeps nothing", async () => {
+    const server = await startHostileRedis({ hello: "*2\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n" });
+    const log = recordingLog();
+    const connection = new RedisConnection(redisAt(`redis://127.0.0.1:${portOf(server)}`), log);
+    closing.push(() => connection.close());
+    await expect(connection.ready(2_000)).rejects.toThrow(/Redis Sentinel; name the primary/);
+  });
+
+  it("with words for the log that are none of Redis'", async () => {
+    const memory = "maxmemory_policy:allkeys-lru {evil}\r\nevicted_keys:evil\r\n";
+    const server = await startHostileRedis({ info: `$${memory.length}\r\n${memory}\r\n`, evalsha: "-EVIL evil\r\n" });
+    const { connection, limiter, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
+    expect(await connection.ready(2_000)).toBe(true);
+    for (let call = 0; call < 3; call++) await limiter.decide({ subject: "s", cost: 1, limits: LIMITS });
+    expect(
+      log.lines.map(({ fields }) => fields.cause),
+      "the control: it is told",
+    ).toEqual(["UNKNOWN"]);
+    expect(JSON.stringify(log.lines)).not.toMatch(/evil/i);
+    expect(connection.evictedKeys).toBe(0);
+  });
+
+  const SLOTS = (node: string) => `*1\r\n*3\r\n:0\r\n:16383\r\n${node}`;
+  it.each<[what: string, answers: Readonly<Record<string, string>>]>([
+    ["nothing for its slots", { cluster: "$-1\r\n" }],
+    ["a status for its slots", { cluster: "+OK\r\n" }],
+    ["nothing for a range", { cluster: "*1\r\n$-1\r\n" }],
+    ["nothing for a node", { cluster: SLOTS("*-1\r\n") }],
+    ["a range without a node", { cluster: "*1\r\n*2\r\n:0\r\n:1\r\n" }],
+    ["a slot without an end", { cluster: "*1\r\n*3\r\n:0\r\n:9007199254740991\r\n*2\r\n$1\r\na\r\n:1\r\n" }],
+    ["all slots again and again", { cluster: `*9\r\n${"*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\na\r\n:1\r\n".repeat(9)}` }],
+    ["a text that is no host", { cluster: SLOTS("*2\r\n$6\r\na b\r\nc\r\n:1\r\n") }],
+    ["a number for a host", { cluster: SLOTS("*2\r\n:1\r\n:1\r\n") }],
+  ])("when it is a cluster that says %s", async (_what, answers) => {
+    const server = await startHostileRedis(answers);
+    const { connection, limiter } = open(clusterAt(`127.0.0.1:${portOf(server)}`));
+    expect(await connection.ready(300)).toBe(false);
+    expect(await limiter.decide({ subject: "s", cost: 1, limits: LIMITS })).toMatchObject({ degraded: true });
+  });
+
+  it.each([["MOVED 5"], ["MOVED 5 "], ["ASK x y"]])(
+    "when it is a cluster that sends a call to nowhere: %s",
+    async (error) => {
+      const server = await startHostileRedis((port) => ({
+        evalsha: `-${error}\r\n`,
+        cluster: SLOTS(`*2\r\n$9\r\n127.0.0.1\r\n:${port}\r\n`),
+      }));
+      const { connection, limiter } = open(clusterAt(`127.0.0.1:${portOf(server)}`));
+      expect(await connection.ready(2_000), "the control: it is taken for a cluster").toBe(true);
+      expect(await limiter.decide({ subject: "s", cost: 1, limits: LIMITS })).toMatchObject({ degraded: true });
+    },
+  );
 });

@@ -4,13 +4,14 @@ import { RedisConnection } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { slotOf } from "../../src/redis/slot.ts";
 import { recordingLog } from "../support/recording-log.ts";
+import { redisAt } from "../support/redis-target.ts";
 import { canStart, freshRedis } from "../support/servers.ts";
 
 describe.skipIf(!canStart("redis"))("windows in Redis", () => {
   let connection: RedisConnection;
   let store: RedisLimitStore;
   beforeAll(async () => {
-    connection = new RedisConnection({ kind: "single", url: await freshRedis() }, recordingLog());
+    connection = new RedisConnection(redisAt(await freshRedis()), recordingLog());
     expect(await connection.ready(5_000)).toBe(true);
     store = new RedisLimitStore({ connection });
   });

@@ -1,10 +1,27 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { clientIp, compileTrustedProxies } from "../../src/rpc/client-ip.ts";
+import { ClientAddresses, type ClientAddressesDeps } from "../../src/rpc/client-ip.ts";
+import { recordingLog } from "../support/recording-log.ts";
 
-const trusted = compileTrustedProxies(["10.0.0.0/8", "2001:db8:ffff::/48"]);
+const TRUSTED = ["10.0.0.0/8", "2001:db8:ffff::/48"];
+const PROXY = "10.0.0.1";
+
+type Headers = Readonly<Record<string, readonly string[]>>;
+
+function addresses(deps: Partial<ClientAddressesDeps> = {}) {
+  const log = recordingLog();
+  const client = new ClientAddresses({ trustedProxies: TRUSTED, forwardedHeader: undefined, log, ...deps });
+  const of = (peerAddress: string, headers: Headers) =>
+    client.of({ peerAddress, header: (name) => headers[name] ?? [] });
+  return { of, warnings: () => log.lines.map(({ message }) => message) };
+}
 
 function ipOf(peerAddress: string, ...forwarded: readonly string[]): string {
-  return clientIp({ peerAddress, header: () => [...forwarded] }, trusted);
+  return addresses().of(peerAddress, { "x-forwarded-for": forwarded });
+}
+
+function forwardedIpOf(...forwarded: readonly string[]): string {
+  return addresses().of(PROXY, { forwarded });
 }
 
 describe("the client's address", () => {
@@ -12,6 +29,8 @@ describe("the client's address", () => {
     expect(ipOf("192.0.2.1")).toBe("192.0.2.1");
     expect(ipOf("192.0.2.1", "198.51.100.7")).toBe("192.0.2.1");
     expect(ipOf("2001:db8::1", "10.0.0.1")).toBe("2001:db8::1");
+    expect(ipOf("fe80::1%eth0", "10.0.0.1")).toBe("fe80::1");
+    expect(ipOf("", "10.0.0.1")).toBe("");
   });
 
   it.each([
@@ -24,12 +43,157 @@ describe("the client's address", () => {
     ["one that names what is no address", "10.0.0.1", ["203.0.113.9, unknown"], "10.0.0.1"],
     ["one with an empty hop", "10.0.0.1", ["203.0.113.9, "], "10.0.0.1"],
     ["one of IPv6", "2001:db8:ffff::1", ["2001:db8::7"], "2001:db8::7"],
+    ["one that names a port", "10.0.0.1", ["203.0.113.9, 198.51.100.7:5678"], "198.51.100.7"],
+    ["one that names a port of IPv6", "10.0.0.1", ["[2001:db8::7]:443"], "2001:db8::7"],
+    ["one that writes brackets", "10.0.0.1", ["[2001:DB8:0:0::7]"], "2001:db8::7"],
+    ["one that writes quotes", "10.0.0.1", ['"[2001:db8::7]:443"'], "2001:db8::7"],
+    ["one that maps IPv4", "10.0.0.1", ["[::ffff:c633:6407]:80"], "198.51.100.7"],
+    ["a chain with ports", "10.0.0.1", ["198.51.100.7:1, 10.0.0.3:2, [2001:db8:ffff::9]:3"], "198.51.100.7"],
+    ["one with brackets of IPv4", "10.0.0.1", ["203.0.113.9, [198.51.100.7]"], "10.0.0.1"],
+    ["one with an empty port", "10.0.0.1", ["203.0.113.9, 198.51.100.7:"], "10.0.0.1"],
+    ["one with a word as its port", "10.0.0.1", ["203.0.113.9, 198.51.100.7:http"], "10.0.0.1"],
+    ["one with a zone", "10.0.0.1", ["203.0.113.9, fe80::1%eth0"], "10.0.0.1"],
+    ["one with octal digits", "10.0.0.1", ["203.0.113.9, 0198.051.100.7"], "10.0.0.1"],
+    ["one with too few numbers", "10.0.0.1", ["203.0.113.9, 198.51.7"], "10.0.0.1"],
+    ["one with half a bracket", "10.0.0.1", ["203.0.113.9, [2001:db8::7"], "10.0.0.1"],
   ])("behind %s is the last hop that no proxy of ours is", (_what, peer, forwarded, address) => {
     expect(ipOf(peer, ...forwarded)).toBe(address);
+  });
+
+  it.each([
+    ["for=198.51.100.7", "198.51.100.7"],
+    ["For=198.51.100.7;Proto=https;By=10.0.0.1", "198.51.100.7"],
+    ['proto=https ; FOR="198.51.100.7:5678"', "198.51.100.7"],
+    ['for="[2001:db8::7]:443"', "2001:db8::7"],
+    ['for="[2001:DB8::7]"', "2001:db8::7"],
+    ["for=[2001:db8::7]:443", "2001:db8::7"],
+    ['for="198.51.100.7:_hidden"', "198.51.100.7"],
+    ['for="198.51.100.\\7"', "198.51.100.7"],
+    ['for=203.0.113.9, for=198.51.100.7;host="a,b;for=1.2.3.4"', "198.51.100.7"],
+    ["for=198.51.100.7, for=10.0.0.3;by=10.0.0.1", "198.51.100.7"],
+    ["for=198.51.100.7;", "198.51.100.7"],
+    ["for=203.0.113.9, for=unknown", PROXY],
+    ["for=203.0.113.9, for=_secret", PROXY],
+    ["for=203.0.113.9, for=_198.51.100.7", PROXY],
+    ["for=203.0.113.9, proto=https", PROXY],
+    ["for=203.0.113.9, for=198.51.100.7;for=198.51.100.8", PROXY],
+    ["for=203.0.113.9, for = 198.51.100.7", PROXY],
+    ['for=203.0.113.9, for="198.51.100.7', PROXY],
+    ["for=203.0.113.9, 198.51.100.7", PROXY],
+    ["for=203.0.113.9,", PROXY],
+    ["", PROXY],
+    ['for="203.0.113.9, for=198.51.100.7', "198.51.100.7"],
+    ['for=203.0.113.9;by=", for="[2001:db8::7]:443"', "2001:db8::7"],
+    ['for=203.0.113.9;by="\\, for="[2001:db8::7]:443"', "2001:db8::7"],
+  ])("is read from `Forwarded: %s`", (value, address) => {
+    expect(forwardedIpOf(value)).toBe(address);
+  });
+
+  it("is read from several lines of Forwarded as from one", () => {
+    expect(forwardedIpOf("for=203.0.113.9", 'for="198.51.100.7:1"', "for=10.0.0.3")).toBe("198.51.100.7");
+    expect(forwardedIpOf('for="203.0.113.9', "for=198.51.100.7")).toBe("198.51.100.7");
   });
 
   it("is IPv4 where it is IPv4 in IPv6 clothing, of a proxy as of a client", () => {
     expect(ipOf("::ffff:192.0.2.1")).toBe("192.0.2.1");
     expect(ipOf("::FFFF:10.0.0.1", "::ffff:198.51.100.7")).toBe("198.51.100.7");
+  });
+
+  it("is no IPv4 address of an IPv6 network that holds the mapped ones", () => {
+    const { of } = addresses({ trustedProxies: ["::/64"] });
+    expect(of("192.0.2.1", { "x-forwarded-for": ["198.51.100.7"] })).toBe("192.0.2.1");
+  });
+});
+
+describe("where both headers come", () => {
+  const both = { "x-forwarded-for": ["198.51.100.7:80"], forwarded: ["for=198.51.100.7"] };
+  const lie = { "x-forwarded-for": ["198.51.100.7"], forwarded: ["for=203.0.113.9"] };
+
+  it("they are believed if they agree", () => {
+    const { of, warnings } = addresses();
+    expect(of(PROXY, both)).toBe("198.51.100.7");
+    expect(warnings()).toEqual([]);
+  });
+
+  it("neither is believed if they disagree, and the log says once what to set", () => {
+    const { of, warnings } = addresses();
+    expect([of(PROXY, lie), of(PROXY, lie)]).toEqual([PROXY, PROXY]);
+    expect(warnings().join()).toMatch(/^[^,]*x-forwarded-for and forwarded disagree.*LATCHKEY_FORWARDED_HEADER[^,]*$/);
+  });
+
+  it("the one that was set is believed, and the other is not read", () => {
+    for (const [forwardedHeader, address] of [
+      ["x-forwarded-for", "198.51.100.7"],
+      ["forwarded", "203.0.113.9"],
+    ] as const) {
+      const { of, warnings } = addresses({ forwardedHeader });
+      expect(of(PROXY, lie)).toBe(address);
+      expect(of(PROXY, { [forwardedHeader === "forwarded" ? "x-forwarded-for" : "forwarded"]: ["for=1.2.3.4"] })).toBe(
+        PROXY,
+      );
+      expect(warnings()).toEqual([]);
+    }
+  });
+});
+
+describe("an untrusted peer that names other addresses", () => {
+  it("is told of once, with what to set, in either header", () => {
+    const { of, warnings } = addresses();
+    for (let n = 0; n < 3; n++) {
+      expect(of("192.0.2.1", { "x-forwarded-for": ["198.51.100.7"] })).toBe("192.0.2.1");
+      expect(of("192.0.2.2", { forwarded: ["for=198.51.100.7"] })).toBe("192.0.2.2");
+      expect(of("192.0.2.3", {})).toBe("192.0.2.3");
+    }
+    expect(warnings()).toHaveLength(2);
+    expect(warnings()[0]).toMatch(/x-forwarded-for of an untrusted address is ignored.*LATCHKEY_TRUSTED_PROXIES/);
+    expect(warnings()[1]).toMatch(/forwarded of an untrusted/);
+  });
+
+  it("fills no log, however many there are", () => {
+    const { of, warnings } = addresses();
+    for (let n = 0; n < 200; n++) of(`192.0.2.${n}`, { "x-forwarded-for": ["198.51.100.7"] });
+    expect(warnings()).toHaveLength(8);
+  });
+});
+
+const octet = fc.nat(255);
+const ipv4 = fc.tuple(fc.constantFrom(198, 203, 8), octet, octet, octet).map((parts) => parts.join("."));
+const ipv6 = fc
+  .tuple(fc.integer({ min: 1, max: 0xffff }), octet)
+  .map(([a, b]) => `2a00:${a.toString(16)}::${(b + 1).toString(16)}`);
+const port = fc.option(fc.integer({ min: 1, max: 65_535 }), { nil: undefined });
+const proxy = fc.constantFrom("10.0.0.3", "10.9.8.7", "2001:db8:ffff::9");
+
+function nodeOf(address: string, at: number | undefined): string {
+  const host = address.includes(":") ? `[${address}]` : address;
+  return at === undefined ? host : `${host}:${at}`;
+}
+
+/** What a client may send ahead of the proxies: anything that a header can hold. */
+const invention = fc.oneof(
+  fc.string({ unit: fc.constantFrom(...'for=by";,\\[]:. 1203_'), maxLength: 30 }),
+  fc.constantFrom("for=203.0.113.1", "203.0.113.1", 'for="', '"', "for=203.0.113.1;", "\\", ""),
+);
+
+describe("whatever a client sends ahead of its proxies", () => {
+  it.each(["x-forwarded-for", "forwarded"] as const)("the hop that %s ends with is its address", (header) => {
+    const spell = (address: string, at: number | undefined) =>
+      header === "forwarded" ? `for="${nodeOf(address, at)}";proto=https` : nodeOf(address, at);
+    const chain = fc.array(fc.tuple(proxy, port), { maxLength: 3 });
+    fc.assert(
+      fc.property(
+        invention,
+        fc.oneof(ipv4, ipv6),
+        port,
+        chain,
+        fc.boolean(),
+        (ahead, client, at, proxies, isOneLine) => {
+          const hops = [spell(client, at), ...proxies.map(([each, its]) => spell(each, its))];
+          const lines = isOneLine ? [[ahead, ...hops].join(", ")] : [ahead, ...hops];
+          expect(addresses().of(PROXY, { [header]: lines })).toBe(client);
+        },
+      ),
+      { numRuns: 3000 },
+    );
   });
 });

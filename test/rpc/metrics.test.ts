@@ -9,7 +9,7 @@ const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 const { verifyKey } = KeyService.method;
 const { login } = AuthService.method;
 
-function metrics(): Metrics {
+function metrics(certificateExpiresAtMs?: number): Metrics {
   return new Metrics({
     callsInFlight: () => 3,
     keyRecords: () => 7,
@@ -19,7 +19,9 @@ function metrics(): Metrics {
     isLimiterDegraded: () => false,
     degradedDecisions: () => 13,
     forgottenLimits: () => 11,
+    evictedKeys: () => 12,
     passwordHashes: () => 5,
+    certificateExpiresAtMs: () => certificateExpiresAtMs,
   });
 }
 
@@ -77,4 +79,11 @@ test("gauges are read when they are asked for", async () => {
       "latchkey_password_hashes_total 5",
     ]),
   );
+});
+
+test("the end of the TLS certificate is told where there is one", async () => {
+  const name = "latchkey_tls_certificate_expire_time_seconds";
+  const figures = async (ours: Metrics) => linesOf(await ours.text(), name).filter((line) => !line.startsWith("#"));
+  expect(await figures(metrics())).toEqual([]);
+  expect(await figures(metrics(1_800_000_000_500))).toEqual([`${name} 1800000000.5`]);
 });

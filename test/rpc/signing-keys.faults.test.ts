@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { SigningKey_State as State } from "../../src/gen/latchkey/v1/signing_key_pb.ts";
-import { canOpen, freshTarget } from "../support/database.ts";
+import { canOpen, freshUrl } from "../support/database.ts";
 import { errorOf } from "../support/errors.ts";
 import { type Person, startTestService, type TestService } from "../support/service.ts";
 
@@ -245,11 +245,9 @@ describe("signing keys", () => {
 
 describe.runIf(canOpen("postgres"))("signing keys of two processes on one database", () => {
   it("are rotated once, published by both, and refused by both when one was told to take them out", async () => {
-    const { target } = await freshTarget("postgres");
-    if (target.kind !== "postgres") throw new Error("unreachable");
     const folder = await mkdtemp(join(tmpdir(), "latchkey-data-"));
     // One folder: the development's master key and the first operator's credential are in it.
-    const settings = { DATABASE_URL: target.url, LATCHKEY_DATA_DIR: folder };
+    const settings = { DATABASE_URL: await freshUrl(), LATCHKEY_DATA_DIR: folder };
     await using one = await startTestService(settings);
     await using other = await startTestService(settings);
     const [admin, otherAdmin] = [one, other].map((service) => service.client(AdminService, one.admin));

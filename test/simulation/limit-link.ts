@@ -1,5 +1,5 @@
 import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
-import type { LimitStore } from "../../src/limits/limit-store.ts";
+import { type LimitStore, LimitStoreError } from "../../src/limits/limit-store.ts";
 import { UNLIMITED } from "../../src/limits/local-share.ts";
 import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
 import type { Reachability } from "./cluster.ts";
@@ -99,7 +99,11 @@ export class LimitLink implements LimitStore {
       const decisions = reachability === "answers" ? await store.decide(requests) : undefined;
       this.#way(() => {
         if (this.#reachability() === "is silent") return;
-        machine.receive(() => (decisions === undefined ? reject(new Error("LOADING")) : resolve(decisions)));
+        machine.receive(() =>
+          decisions === undefined
+            ? reject(new LimitStoreError("LOADING", "", { countedNothing: true }))
+            : resolve(decisions),
+        );
       });
     });
     return promise;

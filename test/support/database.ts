@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
 import { type Change, ChangeBus } from "../../src/changes/change.ts";
+import { databaseUrl } from "../../src/config-database-url.ts";
 import { Database, type DatabaseTarget } from "../../src/postgres/database.ts";
+import type { PostgresTarget } from "../../src/postgres/orm-options.ts";
 import { canStart, freshPostgres } from "./servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
 
@@ -71,11 +73,18 @@ export async function openTarget(target: DatabaseTarget, remove = async () => {}
 export async function freshTarget(
   kind: DatabaseKind,
 ): Promise<{ readonly target: DatabaseTarget; remove(): Promise<void> }> {
-  if (kind === "postgres") {
-    const url = await freshPostgres(POSTGRES_TEMPLATE);
-    return { target: { kind: "postgres", url, poolSize: 5 }, remove: async () => {} };
-  }
+  if (kind === "postgres") return { target: postgresTarget(await freshUrl()), remove: async () => {} };
   const folder = await mkdtemp(join(tmpdir(), "latchkey-data-"));
   cpSync(inject("embeddedTemplate"), folder, { recursive: true });
   return { target: { kind: "embedded", folder }, remove: () => rm(folder, { recursive: true, force: true }) };
+}
+
+/** URL of a new database with the schema, on the run's PostgreSQL. */
+export function freshUrl(): Promise<string> {
+  return freshPostgres(POSTGRES_TEMPLATE);
+}
+
+/** The database that a URL names, as the service reaches it. */
+export function postgresTarget(url: string, poolSize = 5): PostgresTarget {
+  return { kind: "postgres", connection: databaseUrl(url), poolSize };
 }

@@ -8,6 +8,8 @@ export interface FaultProxy extends AsyncDisposable {
   cut(): Promise<void>;
   /** Resets all connections and accepts new ones. */
   reset(): void;
+  /** Resets all connections, and leads new ones to another port, as a failover behind one name does. */
+  lead(port: number): void;
   /** Refuses new connections; those that are open go on. */
   refuse(): void;
   /** Accepts connections and passes nothing, not even their end; or passes what is asked and no answer. */
@@ -23,6 +25,8 @@ export interface FaultProxy extends AsyncDisposable {
   loseAnswerTo(...sent: readonly string[]): Promise<void>;
   /** Passes everything again, first what was held back. */
   restore(): Promise<void>;
+  /** Each byte that clients have sent so far, a connection each, in the order in which they were accepted. */
+  sent(): readonly Buffer[];
   /** Connections that were accepted so far: shows that a client really came this way. */
   accepted(): number;
   stop(): Promise<void>;
@@ -50,23 +54,29 @@ interface Pipe {
 /** Chunks held back in one direction before the proxy stops reading, as a full network would. */
 const MOST_CHUNKS = 64;
 
-export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
+/** @param records whether `sent()` remembers anything: a long test would fill the memory */
+export function startFaultProxy(targetPort: number, records = false): Promise<FaultProxy> {
   return withFreePort(async (port) => {
     let mode: Mode = PASSING;
     let accepted = 0;
+    let upstreamPort = targetPort;
     const sockets = new Set<Socket>();
     const pipes = new Set<Pipe>();
     let losing: Losing | undefined;
+    const sent: Buffer[][] = [];
 
     const server = createServer({ allowHalfOpen: true }, (client) => {
       accepted++;
-      const upstream = connect({ port: targetPort, host: "127.0.0.1", allowHalfOpen: true });
+      const upstream = connect({ port: upstreamPort, host: "127.0.0.1", allowHalfOpen: true });
       let isLost = false;
-      let sent = "";
+      let asked = "";
+      const mine: Buffer[] = [];
+      if (records) sent.push(mine);
       client.on("data", (chunk: Buffer) => {
+        if (records) mine.push(chunk);
         if (losing === undefined) return;
-        sent += chunk.toString("latin1");
-        if (!hasAll(sent, losing.texts)) return;
+        asked += chunk.toString("latin1");
+        if (!hasAll(asked, losing.texts)) return;
         isLost = true;
         losing.happened();
         losing = undefined;
@@ -102,6 +112,10 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
       port,
       cut,
       reset,
+      lead: (target) => {
+        upstreamPort = target;
+        reset();
+      },
       refuse: () => void close(server),
       hang: (what = "everything") => change({ kind: "hang", what }),
       trickle: (bytes) => change({ kind: "pass", delayMs: 0, bytesPerTick: bytes }),
@@ -114,6 +128,7 @@ export function startFaultProxy(targetPort: number): Promise<FaultProxy> {
         change(PASSING);
         if (!server.listening) await listen(server, port);
       },
+      sent: () => sent.map((chunks) => Buffer.concat(chunks)),
       accepted: () => accepted,
       stop: cut,
       [Symbol.asyncDispose]: cut,

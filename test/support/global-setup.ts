@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { Database, type DatabaseTarget } from "../../src/postgres/database.ts";
-import { POSTGRES_TEMPLATE } from "./database.ts";
+import { POSTGRES_TEMPLATE, postgresTarget } from "./database.ts";
 import { startPostgres } from "./postgres-server.ts";
 import { startRedis } from "./redis-server.ts";
 import { canStart, missingServersLine, type ServerKind } from "./servers.ts";
 
 export default async function setup(project: Pick<TestProject, "provide">): Promise<() => Promise<void>> {
-  const missing = (["postgres", "redis"] as ServerKind[]).filter((kind) => !canStart(kind));
+  const missing = (["postgres", "redis", "pgbouncer"] as ServerKind[]).filter((kind) => !canStart(kind));
   process.stderr.write(missingServersLine(missing) ?? "");
   const embeddedTemplate = await mkdtemp(join(tmpdir(), "latchkey-template-"));
   const [postgres, redis] = await Promise.all([
@@ -20,7 +20,7 @@ export default async function setup(project: Pick<TestProject, "provide">): Prom
   ]);
   if (postgres !== undefined) {
     const url = await postgres.createDatabase(POSTGRES_TEMPLATE);
-    await applySchema({ kind: "postgres", url, poolSize: 2 });
+    await applySchema(postgresTarget(url, 2));
   }
   project.provide("embeddedTemplate", embeddedTemplate);
   project.provide("postgresUrl", postgres?.url() ?? null);

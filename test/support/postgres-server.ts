@@ -1,7 +1,7 @@
 /** A PostgreSQL cluster of our own in a temporary folder on a free loopback port, for as long as a test needs it. */
 import { execFile, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, chownSync, existsSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import {
@@ -10,12 +10,22 @@ import {
   removeFolder,
   type ServerProcess,
   startProcess,
+  until,
   withFreePort,
 } from "./server-process.ts";
 
 const run = promisify(execFile);
 const DEBIAN = "/usr/lib/postgresql";
 const USER = "latchkey";
+
+export interface PostgresOptions {
+  /** Of the server, on top of those that every test server has. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Lines of pg_hba.conf before those that let the superuser in. */
+  readonly access?: readonly string[];
+  /** Files in its data folder that only it may read, by their names. */
+  readonly files?: Readonly<Record<string, string>>;
+}
 
 export interface PostgresServer extends AsyncDisposable {
   /** Of a superuser. Without a name: the database `postgres`. */
@@ -25,6 +35,10 @@ export interface PostgresServer extends AsyncDisposable {
   readonly pid: number;
   /** Makes a database, where a template is given as a copy of it, and returns its URL. Nobody may be connected to the template. */
   createDatabase(name: string, template?: string): Promise<string>;
+  /** What it has written to its log so far. */
+  log(): string;
+  /** Folder of its Unix socket; it lets nobody in unless `access` has a line for it. */
+  readonly socketFolder: string;
   /** Runs SQL from outside the service; returns psql's unaligned output. */
   sql(text: string, database?: string): Promise<string>;
   /** Ends the server and removes its folder. Nothing else may follow. */
@@ -44,14 +58,54 @@ export function hasPostgres(): boolean {
   return canRun && ["initdb", "postgres", "psql", "pg_dump"].every((name) => program(name) !== undefined);
 }
 
-export async function startPostgres(): Promise<PostgresServer> {
+export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const user = serverUser();
   const folder = privateFolder("latchkey-postgres-");
   const password = randomBytes(12).toString("hex");
   await createCluster(folder, password, user);
+  const data = join(folder, "data");
+  addFiles(data, options.files ?? {}, user);
+  const hba = join(data, "pg_hba.conf");
+  writeFileSync(hba, [...(options.access ?? []), readFileSync(hba, "utf8")].join("\n"));
+  return serve({ folder, password, user, settings: options.settings ?? {} });
+}
+
+/** A hot standby that follows `primary` by streaming. Everything that was committed before is in it. */
+export async function startStandby(primary: PostgresServer): Promise<PostgresServer> {
+  const user = serverUser();
+  const folder = privateFolder("latchkey-standby-");
+  if (user !== undefined) chownSync(folder, user.uid, user.gid);
+  const args = ["-D", join(folder, "data"), "-d", primary.url(), "-R", "-c", "fast", "--no-sync"];
+  await run(program("pg_basebackup") ?? "pg_basebackup", args, { cwd: folder, ...user });
+  return serve({ folder, password: new URL(primary.url()).password, user, settings: {} });
+}
+
+/** Lets a standby receive changes, and show none of them from now on. */
+export async function pauseReplay(standby: PostgresServer): Promise<void> {
+  await standby.sql("select pg_wal_replay_pause()");
+  const isPaused = async () => (await standby.sql("select pg_get_wal_replay_pause_state()")) === "paused";
+  await until(isPaused, "the standby's replay is paused");
+}
+
+/** Starts the server again as a standby of no primary: it answers reads, and can be promoted. */
+export async function demote(postgres: PostgresServer): Promise<void> {
+  writeFileSync(join(await postgres.sql("show data_directory"), "standby.signal"), "");
+  await postgres.restart();
+}
+
+interface Cluster {
+  readonly folder: string;
+  readonly password: string;
+  readonly user: ServerUser | undefined;
+  readonly settings: NonNullable<PostgresOptions["settings"]>;
+}
+
+/** Runs a cluster on a free port. */
+function serve({ folder, password, user, settings }: Cluster): Promise<PostgresServer> {
+  const logFile = join(folder, "postgres.log");
   return withFreePort(async (port) => {
     const url = (database = "postgres") => `postgres://${USER}:${password}@127.0.0.1:${port}/${database}`;
-    const start = () => launch(folder, port, url(), user);
+    const start = () => launch({ folder, logFile, settings }, port, url(), user);
     let server = await start();
     const stop = async () => {
       await server.end("SIGINT");
@@ -63,6 +117,8 @@ export async function startPostgres(): Promise<PostgresServer> {
       get pid() {
         return server.pid;
       },
+      log: () => readFileSync(logFile, "utf8"),
+      socketFolder: folder,
       createDatabase: (name, template) => createDatabase(url(), name, template),
       sql: (text, database) => sql(url(database), text),
       stop,
@@ -115,24 +171,44 @@ async function createCluster(folder: string, password: string, user: ServerUser 
   await run(program("initdb") ?? "initdb", [...access, ...data], { cwd: folder, ...user });
 }
 
-function launch(folder: string, port: number, url: string, user: ServerUser | undefined): Promise<ServerProcess> {
+function addFiles(folder: string, files: Readonly<Record<string, string>>, user: ServerUser | undefined): void {
+  for (const [name, text] of Object.entries(files)) {
+    const path = join(folder, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    if (user !== undefined) chownSync(path, user.uid, user.gid);
+  }
+}
+
+interface Launch {
+  readonly folder: string;
+  readonly logFile: string;
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+function launch(
+  { folder, logFile, settings: own }: Launch,
+  port: number,
+  url: string,
+  user: ServerUser | undefined,
+): Promise<ServerProcess> {
   // synchronous_commit stays on: what was acknowledged must survive a killed server; fsync only matters for power loss.
   const settings = {
     listen_addresses: "127.0.0.1",
     port,
-    unix_socket_directories: "",
+    unix_socket_directories: folder,
     fsync: "off",
     full_page_writes: "off",
     max_connections: 200,
     shared_buffers: "64MB",
     timezone: "UTC",
+    ...own,
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   const spec = {
     command: program("postgres") ?? "postgres",
     args: ["-D", join(folder, "data"), ...flags],
     folder,
-    logFile: join(folder, "postgres.log"),
+    logFile,
     user,
   };
   return startProcess(spec, () =>

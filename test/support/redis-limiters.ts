@@ -9,6 +9,7 @@ import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { recordingLog } from "./recording-log.ts";
 import { type RedisServer, redisCommand, startRedis } from "./redis-server.ts";
+import { redisAt } from "./redis-target.ts";
 
 export const BACK_WITHIN_MS = 2_000;
 const log = recordingLog();
@@ -46,7 +47,7 @@ export async function renewed(limiter: SharedLimiter): Promise<void> {
   await renewals.get(limiter)!();
 }
 
-export const single = (port: number): RedisTarget => ({ kind: "single", url: `redis://127.0.0.1:${port}` });
+export const single = (port: number): RedisTarget => redisAt(`redis://127.0.0.1:${port}`);
 
 let subjects = 0;
 export const request = (perMinute = 1_000_000, subject = `subject ${++subjects}`): LimitRequest => ({

@@ -7,10 +7,13 @@
  */
 import { randomBytes } from "node:crypto";
 import { inject } from "vitest";
+import { hasPgbouncer } from "./pgbouncer-server.ts";
 import { createDatabase, hasPostgres } from "./postgres-server.ts";
 import { hasRedis, REDIS_DATABASES, redisCommand } from "./redis-server.ts";
 
-export type ServerKind = "postgres" | "redis";
+/** What runs once for all tests. A pooler is started by each test that needs one. */
+type SharedKind = "postgres" | "redis";
+export type ServerKind = SharedKind | "pgbouncer";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -22,8 +25,8 @@ declare module "vitest" {
   }
 }
 
-const PACKAGES = { postgres: "postgresql", redis: "redis-server" } as const;
-const PRESENCE = { postgres: hasPostgres, redis: hasRedis } as const;
+const PACKAGES = { postgres: "postgresql", redis: "redis-server", pgbouncer: "pgbouncer" } as const;
+const PRESENCE = { postgres: hasPostgres, redis: hasRedis, pgbouncer: hasPgbouncer } as const;
 
 /**
  * Whether this machine can run such a server, for `describe.skipIf(!canStart("redis"))`.
@@ -48,7 +51,7 @@ export function missingServersLine(kinds: readonly ServerKind[]): string | undef
  *
  * @throws Error in CI where it has none
  */
-export function serverFor(kind: ServerKind): string | undefined {
+export function serverFor(kind: SharedKind): string | undefined {
   if (!canStart(kind)) return undefined;
   const url = inject(kind === "postgres" ? "postgresUrl" : "redisUrl");
   if (url === null) throw new Error(`${kind} is here, but global-setup.ts did not start it`);

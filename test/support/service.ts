@@ -15,7 +15,7 @@ import type { User } from "../../src/gen/latchkey/v1/user_pb.ts";
 import type { Log, LogFields } from "../../src/lib/log.ts";
 import { type Service, startService } from "../../src/service.ts";
 import { clientOf, PASSWORD } from "./clients.ts";
-import { freshTarget } from "./database.ts";
+import { freshTarget, freshUrl } from "./database.ts";
 import { LANE } from "./lane.ts";
 import { freshRedis } from "./servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
@@ -120,14 +120,13 @@ export async function startTestService(settings: Readonly<Record<string, string>
 
 async function ground(): Promise<{ environment: Record<string, string>; remove(): Promise<void> }> {
   if (inject("backing") === "servers") {
-    const [{ target }, redisUrl, folder] = await Promise.all([
-      freshTarget("postgres"),
+    const [url, redisUrl, folder] = await Promise.all([
+      freshUrl(),
       freshRedis(),
       mkdtemp(join(tmpdir(), "latchkey-data-")),
     ]);
-    if (target.kind !== "postgres") throw new Error("unreachable");
     return {
-      environment: { DATABASE_URL: target.url, REDIS_URL: redisUrl, LATCHKEY_DATA_DIR: folder },
+      environment: { DATABASE_URL: url, REDIS_URL: redisUrl, LATCHKEY_DATA_DIR: folder },
       remove: () => rm(folder, { recursive: true, force: true }),
     };
   }

@@ -8,7 +8,9 @@ export interface SourceFile {
   readonly lines: number;
   /** Specifiers of import, export-from, import() and import types, as written. */
   readonly imports: readonly string[];
-  /** `object.property` for each access to a property of a plain name, `new Name()` or `new Name(...)`. */
+  /** `module#name` for each name that is imported or exported on; `*` for a module as a whole. */
+  readonly importedNames: readonly string[];
+  /** `object.property` for each access to a property of a plain name, `{key}`, `new Name()` or `new Name(...)`. */
   readonly words: ReadonlySet<string>;
   readonly functions: readonly FunctionSize[];
   /** Names of lists of promises that are waited for one by one. */
@@ -26,6 +28,7 @@ const FUNCTIONS = new Set(["FunctionDeclaration", "FunctionExpression", "ArrowFu
 export function readSource(path: string, text: string): SourceFile {
   const root = parse(text);
   const imports: string[] = [];
+  const importedNames: string[] = [];
   const words = new Set<string>();
   const functions: FunctionSize[] = [];
   const lineOf = (offset: number) => text.slice(0, offset).split("\n").length;
@@ -34,6 +37,7 @@ export function readSource(path: string, text: string): SourceFile {
   function visit(node: Node, owner: Node | undefined): number {
     const source = importOf(node);
     if (source !== undefined) imports.push(source);
+    if (source !== undefined) importedNames.push(...namesOf(node).map((name) => `${source}#${name}`));
     for (const word of wordsOf(node)) words.add(word);
     let inner = 0;
     for (const child of childrenOf(node)) inner += visit(child, node);
@@ -46,6 +50,7 @@ export function readSource(path: string, text: string): SourceFile {
     path,
     lines: text.trimEnd().split("\n").length,
     imports,
+    importedNames,
     words,
     functions,
     promiseLists: promisesAwaitedOneByOne(root),
@@ -67,6 +72,16 @@ function importOf(node: Node): string | undefined {
   }
 }
 
+/** Which names of the module an importing node takes; `*` where it takes the module itself. */
+function namesOf(node: Node): readonly string[] {
+  if (node.type === "TSImportType") return [];
+  const specifiers = (node.specifiers as Node[] | undefined) ?? [undefined];
+  return specifiers.map((each) => {
+    const name = asNode(each?.imported) ?? (node.type === "ExportNamedDeclaration" ? asNode(each?.local) : undefined);
+    return String(name?.name ?? name?.value ?? "*");
+  });
+}
+
 function wordsOf(node: Node): readonly string[] {
   switch (node.type) {
     case "MemberExpression": {
@@ -77,6 +92,10 @@ function wordsOf(node: Node): readonly string[] {
       const pattern = asNode(node.id);
       if (pattern?.type !== "ObjectPattern") return [];
       return (pattern.properties as Node[]).map((each) => `${identifier(node.init)}.${identifier(each.key)}`);
+    }
+    case "Property": {
+      const key = asNode(node.key);
+      return [`{${key?.name ?? key?.value}}`];
     }
     case "NewExpression":
       return [`new ${identifier(node.callee)}(${(node.arguments as Node[]).length === 0 ? "" : "..."})`];

@@ -9,7 +9,7 @@ export const ENTRY = { kind: "key.updated", actorId: "usr_0000000000000000", cli
 /** Inserts a person in this state, and returns the id. */
 export async function newOwner({ database }: TestDatabase, state = "active"): Promise<string> {
   const id = newId("usr");
-  await database.run(
+  await database.write(
     `insert into users (id, email, email_normalized, display_name, tier, scopes, state, password_version, created_at)
      values (?, ?, ?, '', 'basic', '{*}', ?, 0, ${database.now})`,
     [id, `${id}@example.com`, `${id}@example.com`, state],

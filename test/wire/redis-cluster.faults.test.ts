@@ -1,7 +1,6 @@
 /** What the limiter does on a Redis Cluster: passwords, slots that move, a node that is gone. Real nodes. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { LimitRequest } from "../../src/limits/limit.ts";
-import type { RedisClusterTarget } from "../../src/redis/connection.ts";
 import {
   BACK_WITHIN_MS,
   clusterIsUp,
@@ -14,6 +13,7 @@ import {
   told,
 } from "../support/redis-limiters.ts";
 import { type RedisServer, redisCommand } from "../support/redis-server.ts";
+import { clusterAt } from "../support/redis-target.ts";
 import { canStart } from "../support/servers.ts";
 
 afterEach(stopAll);
@@ -48,10 +48,8 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
       const answers = await gifts.exec();
       expect(answers!.map(([error]) => error)).toEqual(slots.map(() => null));
     });
-  const target = (nodes: readonly RedisServer[]): RedisClusterTarget => ({
-    kind: "cluster",
-    nodes: nodes.map(({ port }) => ({ host: "127.0.0.1", port })),
-  });
+  const target = (nodes: readonly RedisServer[], access = "") =>
+    clusterAt(nodes.map(({ port }) => `redis://${access}127.0.0.1:${port}`).join());
 
   it("that wants a password gets it at each node, and one that is not told it degrades all", async () => {
     const nodes = await startCluster();
@@ -60,7 +58,7 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
     for (const { port } of nodes) await expect(redisCommand(port, "GET", "a")).rejects.toThrow("NOAUTH");
     // The second node is found by the first.
     const named = target(nodes.slice(0, 1));
-    const limiter = await limiterOn({ ...named, password: "a password" });
+    const limiter = await limiterOn(target(nodes.slice(0, 1), ":a%20password@"));
     await expectHealthy(limiter);
     await expectDegraded(await limiterOn(named));
   });

@@ -4,7 +4,6 @@ import type { LimitRequest } from "../../src/limits/limit.ts";
 import type { SharedLimiter } from "../../src/limits/limiter.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import {
-  clusterIsUp,
   expectBack,
   expectDegraded,
   expectHealthy,
@@ -140,15 +139,6 @@ describe.skipIf(!canStart("redis"))(
       await expectDegraded(limiter);
       await expect(redisCommand(redis.port, "PING")).rejects.toThrow("LOADING");
       await loaded;
-      await expectBack(limiter);
-    });
-
-    it("is a node of a cluster that keeps no slots", async () => {
-      const redis = await startOwnRedis(["--cluster-enabled", "yes"]);
-      const limiter = await limiterOn(single(redis.port));
-      await expectDegraded(limiter);
-      await redisCommand(redis.port, "CLUSTER", "ADDSLOTSRANGE", "0", "16383");
-      await clusterIsUp(redis.port);
       await expectBack(limiter);
     });
   },

@@ -1,11 +1,9 @@
 /** What a standby says that answers where the primary should: nothing that anybody is told. Real processes. */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
+import { demote, startPostgres } from "../support/postgres-server.ts";
 import { answerTo } from "../support/samples.ts";
 import { until } from "../support/server-process.ts";
 import { canStart } from "../support/servers.ts";
@@ -21,12 +19,6 @@ import {
 
 /** A breaker and a connection that was lost take so long to be closed and made again. */
 const BACK_WITHIN_MS = 3000;
-
-/** Starts the server again as a standby of nobody: it answers reads, and can be promoted. */
-async function demote(postgres: PostgresServer): Promise<void> {
-  writeFileSync(join(await postgres.sql("show data_directory"), "standby.signal"), "");
-  await postgres.restart();
-}
 
 describe.skipIf(!canStart("postgres"))("a standby in the primary's place", () => {
   it("counts as away: what is not in memory is UNAVAILABLE, never INVALID or UNAUTHENTICATED, until it is promoted", async () => {

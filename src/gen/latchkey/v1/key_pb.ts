@@ -111,7 +111,11 @@ export type Key = Message<"latchkey.v1.Key"> & {
   /**
    * Methods for which the key may be used, as globs: `*` stands for anything
    * within one segment between slashes, `/**` at the end for all the rest.
-   * Empty: any. At most 64. Judged by VerifyKeyRequest.method.
+   * Empty: any. At most 64. Judged by VerifyKeyRequest.method. A method that
+   * servers read in different ways never matches: one with a segment that is
+   * empty or only dots, with `;`, `?`, `#` or a backslash, or with an escape of
+   * one of these, of `/`, `.` or `%`, or of what is not printable ASCII. One
+   * with other escapes matches if it also matches with both sides decoded.
    *
    * @generated from field: repeated string allowed_methods = 12;
    */

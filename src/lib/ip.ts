@@ -1,0 +1,53 @@
+import { isIP, isIPv4 } from "node:net";
+
+export type IpFamily = "ipv4" | "ipv6";
+
+/**
+ * An address in the one form that it is compared in; undefined if it is none. IPv4-mapped IPv6 (::ffff:192.0.2.1,
+ * RFC 4291, 2.5.5.2) becomes IPv4, as a dual-stack socket means it. Zone ids (RFC 4007) are refused.
+ */
+export function normalizeIp(text: string): string | undefined {
+  if (isIP(text) === 0 || text.includes("%")) return undefined;
+  return mappedIpv4(text) ?? text;
+}
+
+/** @param address valid */
+export function familyOf(address: string): IpFamily {
+  return isIPv4(address) ? "ipv4" : "ipv6";
+}
+
+/** Bits of an address of a family. */
+export function widthOf(family: IpFamily): 32 | 128 {
+  return family === "ipv4" ? 32 : 128;
+}
+
+/** The address as a number. @param address valid, without a zone id */
+export function ipValue(address: string): bigint {
+  return isIPv4(address) ? ipv4Value(address) : ipv6Value(address);
+}
+
+function mappedIpv4(text: string): string | undefined {
+  if (!text.includes(":")) return undefined;
+  const value = ipv6Value(text);
+  if (value >> 32n !== 0xffffn) return undefined;
+  const low = Number(value & 0xffffffffn);
+  return [24, 16, 8, 0].map((shift) => (low >>> shift) & 255).join(".");
+}
+
+function ipv4Value(address: string): bigint {
+  return address.split(".").reduce((value, part) => (value << 8n) | BigInt(part), 0n);
+}
+
+function ipv6Value(address: string): bigint {
+  const dotted = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/.exec(address);
+  const hex = dotted === null ? address : `${dotted[1]}${groups(ipv4Value(dotted[2]!))}`;
+  const [head = "", tail] = hex.split("::");
+  const front = head === "" ? [] : head.split(":");
+  const back = tail === undefined || tail === "" ? [] : tail.split(":");
+  const middle = Array<string>(8 - front.length - back.length).fill("0");
+  return [...front, ...middle, ...back].reduce((value, part) => (value << 16n) | BigInt(`0x${part}`), 0n);
+}
+
+function groups(value: bigint): string {
+  return `${(value >> 16n).toString(16)}:${(value & 0xffffn).toString(16)}`;
+}

@@ -1,0 +1,18 @@
+/** A row of a plain read. Times are selected as milliseconds (see `ms`), so that both drivers give the same types. */
+export type Row = Record<string, unknown>;
+
+/** SQL that turns a timestamp into milliseconds since the epoch, the same type on both drivers. */
+export function ms(expression: string): string {
+  return `(extract(epoch from ${expression}) * 1000)::float8`;
+}
+
+/** A column of milliseconds from a Row; null is undefined. */
+export function msOf(value: unknown): number | undefined {
+  return value === null || value === undefined ? undefined : Math.round(value as number);
+}
+
+/** bytea is a Buffer on one driver and a Uint8Array on the other. */
+export function bytesOf(value: unknown): Buffer {
+  const bytes = value as Uint8Array;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

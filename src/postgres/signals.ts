@@ -1,0 +1,81 @@
+import { type Clock, systemClock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { randomBytes } from "../lib/random.ts";
+import type { Row } from "./row.ts";
+import { CHANGES_CHANNEL } from "./transaction.ts";
+
+/** A connection that may be a session of its own, or share one with others behind a pooler. */
+export interface SignalledConnection {
+  query(sql: string): Promise<{ readonly rows: readonly Row[] }>;
+  on(event: "notification", listener: (signal: { readonly channel: string }) => void): unknown;
+}
+
+export interface SignalsDeps {
+  /** Runs a statement on another connection. */
+  readonly database: { read(sql: string, parameters: readonly unknown[]): Promise<unknown> };
+  readonly log: Log | undefined;
+  readonly clock?: Clock;
+}
+
+/** How long a probe is waited for. */
+const PROBE_MS = 1000;
+/** How long one probe speaks for the connections after it: a pooler's mode does not change while it runs. */
+const KNOWN_MS = 600_000;
+
+/**
+ * Whether signals reach a connection. A pooler that gives each transaction another session takes LISTEN and delivers
+ * nothing: the connection would wait for signals that never come, and polls would be a second apart. So where a pooler is
+ * between, a signal is sent from another connection first. A pooler can't pass that on by chance, since this connection
+ * has no transaction while it waits.
+ */
+export class Signals {
+  readonly #deps: SignalsDeps;
+  readonly #clock: Clock;
+  #known: { readonly canHear: boolean; readonly atMs: number } | undefined;
+  #hasTold = false;
+
+  constructor(deps: SignalsDeps) {
+    this.#deps = deps;
+    this.#clock = deps.clock ?? systemClock;
+  }
+
+  /** Listens for changes, if their signals reach this connection. @returns whether they do */
+  async listen(connection: SignalledConnection): Promise<boolean> {
+    const canHear = (await isDirect(connection)) || (await this.#canHearThroughPooler(connection));
+    if (canHear) await connection.query(`listen ${CHANGES_CHANNEL}`);
+    return canHear;
+  }
+
+  async #canHearThroughPooler(connection: SignalledConnection): Promise<boolean> {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#known !== undefined && nowMs - this.#known.atMs < KNOWN_MS) return this.#known.canHear;
+    const canHear = await this.#probe(connection);
+    this.#known = { canHear, atMs: nowMs };
+    if (!canHear && !this.#hasTold) {
+      this.#hasTold = true;
+      this.#deps.log?.warn(
+        "a connection pooler keeps signals back, as in pgbouncer's transaction mode; changes are found by polls alone, four a second",
+      );
+    }
+    return canHear;
+  }
+
+  async #probe(connection: SignalledConnection): Promise<boolean> {
+    const channel = `latchkey_probe_${randomBytes(8).toString("hex")}`;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    connection.on("notification", (signal) => signal.channel === channel && resolve(true));
+    await connection.query(`listen ${channel}`);
+    const timer = setTimeout(() => resolve(false), PROBE_MS);
+    this.#deps.database.read(`select pg_notify('${channel}', '')`, []).catch(() => resolve(false));
+    const isHeard = await promise.finally(() => clearTimeout(timer));
+    // Where sessions are shared this may reach another one. What stays there is a channel that is never used again.
+    await connection.query("unlisten *");
+    return isHeard;
+  }
+}
+
+async function isDirect(connection: SignalledConnection): Promise<boolean> {
+  const { rows } = await connection.query("select pg_backend_pid() as pid");
+  // As it was told when connecting. A pooler makes one up.
+  return rows[0]!.pid === (connection as { processID?: number | null }).processID;
+}

@@ -1,0 +1,105 @@
+/** That every statement of the service runs with settings of its own, whatever the database has as its defaults. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Database } from "../../src/postgres/database.ts";
+import { freshUrl, postgresTarget } from "../support/database.ts";
+import { sql } from "../support/postgres-server.ts";
+import { canStart, serverFor } from "../support/servers.ts";
+
+/** Defaults of the database, and what the service's statements must have instead. */
+const SETTINGS: Readonly<Record<string, readonly [hostile: string, ours: string]>> = {
+  DateStyle: ["German, DMY", "ISO, MDY"],
+  IntervalStyle: ["sql_standard", "postgres"],
+  TimeZone: ["Asia/Kathmandu", "UTC"],
+  extra_float_digits: ["-15", "1"],
+  bytea_output: ["escape", "hex"],
+  array_nulls: ["off", "on"],
+  transform_null_equals: ["on", "off"],
+  exit_on_error: ["on", "off"],
+  row_security: ["on", "off"],
+  search_path: ["public, pg_catalog", '"public", pg_temp'],
+  default_transaction_isolation: ["serializable", "serializable"],
+  transaction_isolation: ["", "read committed"],
+  transaction_deferrable: ["", "off"],
+  lock_timeout: ["1ms", "0"],
+  statement_timeout: ["100s", "1s"],
+  idle_in_transaction_session_timeout: ["1ms", "15s"],
+  synchronous_commit: ["off", "on"],
+};
+
+/** Its database for administration, whose sessions nothing changes. */
+const server = () => serverFor("postgres")!;
+
+describe.skipIf(!canStart("postgres"))("whatever the database has as its defaults", () => {
+  let url: string;
+  let database: Database;
+  beforeAll(async () => {
+    url = await freshUrl();
+    const name = new URL(url).pathname.slice(1);
+    for (const [setting, [hostile]] of Object.entries(SETTINGS)) {
+      const value = setting === "search_path" ? hostile : `'${hostile}'`;
+      if (hostile !== "") await sql(server(), `alter database "${name}" set ${setting} = ${value}`);
+    }
+    await sql(server(), `alter database "${name}" set default_transaction_read_only = on`);
+    await sql(server(), `alter database "${name}" set default_transaction_deferrable = on`);
+    database = await Database.open({ target: postgresTarget(url) });
+  });
+  afterAll(() => database?.close());
+
+  const shown = Object.keys(SETTINGS)
+    .map((name) => `current_setting('${name}') as "${name}"`)
+    .join(", ");
+  const ours = Object.fromEntries(Object.entries(SETTINGS).map(([name, [, value]]) => [name, value]));
+
+  it("a statement, a transaction and a hot read have those that the service depends on", async () => {
+    const show = `select ${shown}, current_setting('transaction_read_only') as read_only`;
+    expect(await database.unproven(show, [])).toEqual([{ ...ours, read_only: "off" }]);
+    const inside = await database.transact(({ em }) => em.execute<Record<string, unknown>[]>(show));
+    expect(inside).toEqual([{ ...ours, read_only: "off" }]);
+    const { rows } = await database.hotRead(show, []);
+    // A hot read writes nothing, whatever its text, and so has nothing to keep.
+    const { synchronous_commit, ...ofReads } = ours;
+    expect(rows[0]).toMatchObject({ ...ofReads, statement_timeout: "120ms", read_only: "on" });
+    // The control: another session has what the database says.
+    const hostile = JSON.parse(await sql(url, `select to_json(s) from (select ${shown}) s`));
+    expect(hostile).toMatchObject({
+      DateStyle: "German, DMY",
+      synchronous_commit: "off",
+      transaction_isolation: "serializable",
+    });
+  });
+
+  it("what promises more than on disk stays as it is", async () => {
+    const name = new URL(url).pathname.slice(1);
+    await sql(server(), `alter database "${name}" set synchronous_commit = remote_apply`);
+    const other = await Database.open({ target: postgresTarget(url) });
+    const [row] = await other.unproven("select current_setting('synchronous_commit') as it", []);
+    expect(row).toEqual({ it: "remote_apply" });
+    await other.close();
+  });
+
+  it("times and bytes are read to the millisecond and the byte", async () => {
+    const at = new Date("2026-01-02T03:04:05.678Z");
+    const [row] = await database.unproven(
+      `select (extract(epoch from ?::timestamptz) * 1000)::float8 as ms, ?::timestamptz as at, '\\x00ff27'::bytea as bytes`,
+      [at.toISOString(), at.toISOString()],
+    );
+    expect(row!.ms).toBe(at.getTime());
+    expect(new Date(row!.at as string).getTime()).toBe(at.getTime());
+    expect([...(row!.bytes as Uint8Array)]).toEqual([0, 255, 39]);
+  });
+
+  it("a text is what was written, whatever it holds", async () => {
+    for (const text of ["it's", "a \\ b", "\\'; drop table users; --", "$1 ? ?? $2", "é 😀 \n\t"]) {
+      expect(await database.unproven("select ?::text as it", [text])).toEqual([{ it: text }]);
+    }
+  });
+
+  it("a hot read can't write", async () => {
+    const failed = await database.hotRead("delete from changes returning 1", []).catch((error: unknown) => error);
+    expect(failed).toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+    const writing = await database
+      .hotRead("select pg_notify('x', '') is null as x, nextval('changes_id_seq') as n", [])
+      .catch((error: unknown) => error);
+    expect(writing).toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+  });
+});

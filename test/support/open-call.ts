@@ -1,0 +1,47 @@
+import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
+import { grpcMessage } from "./raw-http2.ts";
+
+/** What a part of a call holds back. */
+const HEAD_BYTES = 3;
+
+/** A unary call by gRPC of which a part has been sent, on a connection of its own. */
+export class OpenCall {
+  /** Its grpc-status, or `cut`. */
+  readonly outcome: Promise<string>;
+  readonly #session: ClientHttp2Session;
+  readonly #stream: ClientHttp2Stream;
+  readonly #message: Buffer;
+
+  /** @param method `latchkey.v1.AuthService/Logout` @param bytes the request message */
+  constructor(address: string, method: string, bytes: Uint8Array, headers: Readonly<Record<string, string>> = {}) {
+    this.#message = grpcMessage(bytes);
+    this.#session = connect(`http://${address}`);
+    this.#session.on("error", () => {});
+    this.#stream = this.#session.request({
+      ":method": "POST",
+      ":path": `/${method}`,
+      "content-type": "application/grpc",
+      ...headers,
+    });
+    this.#stream.on("error", () => {});
+    this.#stream.resume();
+    this.outcome = new Promise((resolve) => {
+      this.#stream.on("trailers", (trailers) => resolve(String(trailers["grpc-status"])));
+      this.#stream.on("response", (head) => "grpc-status" in head && resolve(String(head["grpc-status"])));
+      this.#stream.on("close", () => {
+        resolve("cut");
+        this.#session.destroy();
+      });
+    });
+  }
+
+  /** The service has its head, and waits for the rest. */
+  async begun(): Promise<void> {
+    await new Promise<void>((resolve) => this.#stream.write(this.#message.subarray(0, HEAD_BYTES), () => resolve()));
+    await new Promise<void>((resolve) => this.#session.ping(() => resolve()));
+  }
+
+  finish(): void {
+    this.#stream.end(this.#message.subarray(HEAD_BYTES));
+  }
+}

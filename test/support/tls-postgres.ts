@@ -1,0 +1,121 @@
+/** A PostgreSQL with TLS, roles that may come in by different ways, and certificates for several names. */
+import { databaseUrl } from "../../src/config-database-url.ts";
+import { PostgresClient } from "../../src/postgres/connection.ts";
+import { type Authority, type Identity, newAuthority } from "./certificates.ts";
+import { type PostgresServer, sql, startPostgres } from "./postgres-server.ts";
+import { until } from "./server-process.ts";
+
+/** Role -> its lines of pg_hba.conf, the only ones that let it in. */
+const ACCESS = {
+  any_role: ["host all any_role all password", "local all any_role password"],
+  tls_role: ["hostssl all tls_role all password", "hostnossl all tls_role all reject"],
+  plain_role: ["hostnossl all plain_role all password", "hostssl all plain_role all reject"],
+  cert_role: ["hostssl all cert_role all cert", "hostnossl all cert_role all reject"],
+} as const;
+
+/** Certificate -> common name and alternative names. */
+const CERTIFICATES = {
+  localhost: ["unimportant", "DNS:localhost"],
+  wildcard: ["unimportant", "DNS:*.localhost"],
+  elsewhere: ["localhost", "DNS:db.example.com"],
+  commonName: ["localhost"],
+  address: ["unimportant", "IP:127.0.0.1"],
+  addressAsName: ["unimportant", "DNS:127.0.0.1"],
+  addressAsCommonName: ["127.0.0.1"],
+} as const satisfies Record<string, readonly [commonName: string, ...names: string[]]>;
+
+export type Role = keyof typeof ACCESS;
+export type CertificateName = keyof typeof CERTIFICATES;
+
+export const PASSWORD = "pass-of-a-role";
+
+export interface TlsPostgres extends AsyncDisposable {
+  readonly server: PostgresServer;
+  /** Signed the server's certificates, and signs those of clients that it lets in. */
+  readonly authority: Authority;
+  /** Signed nothing that matters. */
+  readonly stranger: Authority;
+  /** A client's certificate for the role `cert_role`. */
+  readonly client: Identity;
+  /** @param query without the question mark */
+  url(role: Role, query: string, place?: { host?: string; port?: number; database?: string }): string;
+  /** From now on new connections are shown this certificate. */
+  show(certificate: CertificateName, signedBy?: "authority" | "stranger"): Promise<void>;
+}
+
+export async function startTlsPostgres(): Promise<TlsPostgres> {
+  const [authority, stranger] = [newAuthority("authority"), newAuthority("stranger")];
+  const issuers = { authority, stranger };
+  const first = authority.issue("unimportant", ["DNS:localhost"]);
+  const files = { "clients.pem": authority.cert, "server.crt": first.cert, "server.key": first.key };
+  for (const [issuer, { issue }] of Object.entries(issuers)) {
+    for (const [name, [commonName, ...names]] of Object.entries(CERTIFICATES)) {
+      const { cert, key } = issue(commonName, names);
+      Object.assign(files, { [`${issuer}-${name}.pem`]: cert, [`${issuer}-${name}.key`]: key });
+    }
+  }
+  const server = await startPostgres({
+    access: Object.values(ACCESS).flat(),
+    files,
+    settings: {
+      ssl: "on",
+      ssl_ca_file: "clients.pem",
+      listen_addresses: "127.0.0.1,::1",
+      log_connections: "on",
+      log_line_prefix: "%a|%u|",
+    },
+  });
+  const show: TlsPostgres["show"] = async (certificate, signedBy = "authority") => {
+    const name = `${signedBy}-${certificate}`;
+    await server.sql(`alter system set ssl_cert_file = '${name}.pem'`);
+    await server.sql(`alter system set ssl_key_file = '${name}.key'`);
+    await server.sql("select pg_reload_conf()");
+    await until(async () => (await server.sql("show ssl_cert_file")) === `${name}.pem`, `the server shows ${name}`);
+  };
+  for (const role of Object.keys(ACCESS)) {
+    await server.sql(`create role ${role} login password '${PASSWORD}'; grant all on schema public to ${role}`);
+  }
+  const url: TlsPostgres["url"] = (role, query, { host = "localhost", port = server.port, database } = {}) =>
+    `postgres://${role}:${PASSWORD}@${host}:${port}/${database ?? "postgres"}${query && `?${query}`}`;
+  return {
+    server,
+    authority,
+    stranger,
+    client: authority.issue("cert_role"),
+    url,
+    show,
+    [Symbol.asyncDispose]: () => server.stop(),
+  };
+}
+
+export type Outcome = "TLS" | "plaintext" | "refused";
+
+const IS_TLS = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+
+/** How a connection of the service comes to the server. */
+export async function ourOutcome(url: string): Promise<Outcome> {
+  const client = new PostgresClient(databaseUrl(url), {
+    purpose: "management",
+    connectMs: 10_000,
+    statementTimeoutMs: 10_000,
+  });
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ ssl: boolean }>(IS_TLS);
+    return rows[0]!.ssl ? "TLS" : "plaintext";
+  } catch {
+    return "refused";
+  } finally {
+    await client.end();
+  }
+}
+
+/** How libpq comes there, without files of a home folder. */
+export async function libpqOutcome(url: string): Promise<Outcome> {
+  try {
+    return (await sql(url, IS_TLS)) === "t" ? "TLS" : "plaintext";
+  } catch {
+    return "refused";
+  }
+}

@@ -1,0 +1,68 @@
+import { once } from "node:events";
+import { copyFileSync, mkdirSync, renameSync, symlinkSync } from "node:fs";
+import { type ClientHttp2Session, connect } from "node:http2";
+import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
+import { afterAll, expect, it } from "vitest";
+import { grpcMessage } from "../support/raw-http2.ts";
+import { makeCertificate, serialOf, serialShown, servedSerial } from "../support/self-signed.ts";
+import { privateFolder, removeFolder, until } from "../support/server-process.ts";
+import { grpcTrailers, startWireServer } from "../support/wire-server.ts";
+
+const folder = privateFolder("latchkey-renewed-");
+afterAll(() => removeFolder(folder));
+
+/** A message is an empty one of Login. */
+async function login(session: ClientHttp2Session, isSlow = false): Promise<() => Promise<unknown>> {
+  const path = "/latchkey.v1.AuthService/Login";
+  const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc" });
+  stream.resume();
+  const trailers = grpcTrailers(stream);
+  const message = grpcMessage(new Uint8Array());
+  // The head alone begins the call.
+  if (isSlow) await new Promise<void>((resolve) => stream.write(message.subarray(0, 2), () => resolve()));
+  return async () => {
+    stream.end(isSlow ? message.subarray(2) : message);
+    return (await trailers)["grpc-status"];
+  };
+}
+
+it("a renewed certificate is for new connections; one that is open answers on, and so does a call in flight", async () => {
+  const [one, two] = [makeCertificate(folder, "one"), makeCertificate(folder, "two")];
+  for (const [version, files] of [
+    ["..1", one],
+    ["..2", two],
+  ] as const) {
+    mkdirSync(join(folder, version));
+    copyFileSync(files.certFile, join(folder, version, "tls.crt"));
+    copyFileSync(files.keyFile, join(folder, version, "tls.key"));
+  }
+  symlinkSync("..1", join(folder, "..data"));
+  const tls = { certFile: join(folder, "..data/tls.crt"), keyFile: join(folder, "..data/tls.key") };
+  const wire = await startWireServer({ auth: { login: async () => ({}) }, options: { tls, plaintext: false } });
+  expect(await servedSerial(wire.port)).toBe(serialOf(one));
+  expect(wire.server.certificateExpiresAtMs).toBeGreaterThan(Date.now());
+
+  const session = connect(`https://localhost:${wire.port}`, { rejectUnauthorized: false });
+  await once(session, "connect");
+  const finish = await login(session, true);
+  symlinkSync("..2", join(folder, "..new"));
+  renameSync(join(folder, "..new"), join(folder, "..data"));
+  // No signal: the port finds out by itself.
+  await until(async () => (await servedSerial(wire.port)) === serialOf(two), "the new certificate is served");
+  expect(await finish()).toBe("0");
+  expect(await (await login(session))()).toBe("0");
+  expect(serialShown(session.socket as TLSSocket)).toBe(serialOf(one));
+  expect(session.closed).toBe(false);
+
+  copyFileSync(one.keyFile, join(folder, "..2/tls.key"));
+  wire.server.reload();
+  await until(async () => wire.log.some(({ level }) => level === "warn"), "the pair that does not match is told of");
+  expect(await servedSerial(wire.port)).toBe(serialOf(two));
+  copyFileSync(one.certFile, join(folder, "..2/tls.crt"));
+  wire.server.reload();
+  await until(async () => (await servedSerial(wire.port)) === serialOf(one), "the pair that matches is served");
+  expect(await (await login(session))()).toBe("0");
+  session.close();
+  await wire.server.stop();
+});
