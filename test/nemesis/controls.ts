@@ -51,19 +51,6 @@ export const CONTROLS: readonly Control[] = [
     rules: ["verdict"],
   },
   {
-    name: "positions are compared across a crash of PostgreSQL",
-    faults: [
-      {
-        file: "src/changes/change-store.ts",
-        search: " && a.incarnation === b.incarnation;",
-        replacement: ";",
-      },
-    ],
-    kinds: ["postgres crashes while"],
-    seconds: 40,
-    rules: ["verdict", "sweep", "watcher"],
-  },
-  {
     name: "records are believed for a minute",
     faults: [{ file: CACHE, search: "export const FRESH_MS = 5000;", replacement: "export const FRESH_MS = 60_000;" }],
     kinds: CALM,
