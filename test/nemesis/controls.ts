@@ -42,7 +42,7 @@ export const CONTROLS: readonly Control[] = [
     faults: [
       {
         file: "src/postgres/database.ts",
-        search: "if (changes.length > 0) this.#options.onChanges?.(changes);",
+        search: "if (changes.length > 0) options.onChanges?.(changes);",
         replacement: "",
       },
     ],
