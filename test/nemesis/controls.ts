@@ -42,26 +42,13 @@ export const CONTROLS: readonly Control[] = [
     faults: [
       {
         file: "src/postgres/database.ts",
-        search: "if (changes.length > 0) this.#options.onChanges?.(changes);",
+        search: "if (changes.length > 0) options.onChanges?.(changes);",
         replacement: "",
       },
     ],
     kinds: ["feeds' backends", "polls locked out"],
     seconds: 20,
     rules: ["verdict"],
-  },
-  {
-    name: "positions are compared across a crash of PostgreSQL",
-    faults: [
-      {
-        file: "src/changes/change-store.ts",
-        search: " && a.incarnation === b.incarnation;",
-        replacement: ";",
-      },
-    ],
-    kinds: ["postgres crashes while"],
-    seconds: 40,
-    rules: ["verdict", "sweep", "watcher"],
   },
   {
     name: "records are believed for a minute",
