@@ -61,11 +61,15 @@ export function closeOutdated(history: FollowedHistory, spread: number, lifeMs =
  * @param most connections of the pool
  */
 export function refill(most: number) {
+  let isRefilling = false;
   return (pool: Pool) =>
     pool.on("remove", () => {
-      if (pool.ending) return;
+      if (pool.ending || isRefilling) return;
+      isRefilling = true;
       const connecting = Array.from({ length: most }, () => pool.connect().then((client) => client.release()));
-      void Promise.allSettled(connecting);
+      void Promise.allSettled(connecting).then(() => {
+        isRefilling = false;
+      });
     });
 }
 
