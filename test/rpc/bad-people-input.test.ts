@@ -78,21 +78,25 @@ describe("Register", () => {
     const [composed, decomposed] = ["ren\u00e9@example.com", "Rene\u0301@example.com"];
     const { user } = await anyone.register({ email: decomposed, password: STRONG });
     expect(user?.email).toBe(decomposed);
+    expect(await errorOf(anyone.register({ email: composed, password: STRONG }))).toMatchObject({
+      code: Code.AlreadyExists,
+    });
+    expect((await anyone.login({ email: composed, password: STRONG })).user).toMatchObject({
+      id: user?.id,
+      email: decomposed,
+    });
     for (const email of [composed, decomposed, "REN\u00e9@example.com"]) {
-      expect(await errorOf(anyone.register({ email, password: STRONG }))).toMatchObject({ code: Code.AlreadyExists });
       expect(await errorOf(admin.createUser({ email }))).toMatchObject({ code: Code.AlreadyExists });
-      expect((await anyone.login({ email, password: STRONG })).user).toMatchObject({ id: user?.id, email: decomposed });
       expect((await admin.listUsers({ email })).users.map(({ id }) => id)).toEqual([user?.id]);
     }
   });
 
-  it.each(["\ufe0f", "\u034f", "\u3164", "\u{e0100}", "\u00ad", "\u200d", "\u{e0041}"])(
-    "takes no address with the invisible %j, and Login says of it what it says of any other",
+  it.each(["\ufe0f", "\u034f", "\u3164", "\u{e0100}", "\u00ad", "\u200d", "\u202e", "\u{e0041}"])(
+    "takes no address with the invisible %j",
     async (invisible) => {
       const email = `see${invisible}n@example.com`;
       expect((await errorOf(anyone.register({ email, password: STRONG }))).fields).toEqual(["email"]);
       expect((await errorOf(admin.createUser({ email }))).fields).toEqual(["email"]);
-      expect(await errorOf(anyone.login({ email, password: STRONG }))).toMatchObject({ code: Code.Unauthenticated });
     },
   );
 
