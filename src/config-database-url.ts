@@ -108,13 +108,16 @@ function isOnThisMachine(database: DatabaseConnection): boolean {
   return isSocket(database) || isLoopback(database.host);
 }
 
+/** The ORM sets it for itself, and processes that it is in hand it on. It colours a log that nothing is written to. */
+const OWN_ORM_VARIABLE = "MIKRO_ORM_COLORS";
+
 /**
  * Variables by which the ORM would be configured past us: another schema, SQL on standard output. It has no option that
  * turns them off.
  */
 export function ormVariableFaults(env: Readonly<Record<string, string | undefined>>): string[] {
   return Object.keys(env)
-    .filter((name) => name.startsWith("MIKRO_ORM_"))
+    .filter((name) => name.startsWith("MIKRO_ORM_") && name !== OWN_ORM_VARIABLE)
     .map((name) => `${name}: would change how the database is used; unset it`);
 }
 

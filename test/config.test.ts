@@ -137,6 +137,10 @@ describe("faults", () => {
     expect(faultsOf(env)).toHaveLength(1);
   });
 
+  it("are none for the variable that the ORM sets by itself", () => {
+    expect(faultsOf({ MIKRO_ORM_COLORS: "false" })).toEqual([]);
+  });
+
   it("never repeat what was given, since it may be a secret in the wrong place", () => {
     const canary = "kanarienvogel";
     for (const row of Object.values(SETTINGS)) {
