@@ -94,6 +94,25 @@ describe("signing keys", () => {
     expect(observer.reads - before).toBe(2);
   });
 
+  it("are read again after a change that was told while they were read", async () => {
+    await newProcess().keys.signer();
+    const { observer, options } = newProcess();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const list = async () => {
+      const found = await options.store.list();
+      await promise;
+      return found;
+    };
+    const { keys } = newProcess(ring, { store: { ...options.store, list } });
+    const first = keys.signer();
+    await expect.poll(() => observer.reads).toBe(1);
+    keys.apply({ kind: "SIGNING_KEY", subjectId: "kid" });
+    resolve();
+    await first;
+    await keys.signer();
+    expect(observer.reads).toBe(2);
+  });
+
   it("an unknown kid causes at most one read a second", async () => {
     const { keys, observer } = newProcess();
     await keys.signer();

@@ -85,8 +85,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a suspension not noticed",
     file: "src/lib/clock.ts",
-    search: "this.#skippedMs += aheadMs - this.#leastAheadMs;",
-    replacement: "",
+    search: "aheadMs - this.#leastAheadMs > MAX_UNNOTICED_MS",
+    replacement: "aheadMs - this.#leastAheadMs === Number.POSITIVE_INFINITY",
     why: "the monotonic clock stood still: every copy counts as fresh until the first poll",
   },
   {
