@@ -183,6 +183,7 @@ describe("in production", () => {
         NODE_ENV: "production",
         LATCHKEY_MASTER_KEYS: `1:${Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7)).toString("base64")}`,
         LATCHKEY_ALLOW_IN_PROCESS_LIMITS: "true",
+        LATCHKEY_ISSUER: "https://auth.example.com",
         DATABASE_URL: url,
         ...more,
       });

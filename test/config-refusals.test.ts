@@ -5,8 +5,8 @@ import { ConfigError, type Environment, readConfig } from "../src/config.ts";
 
 const PRODUCTION: Environment = Object.freeze({
   NODE_ENV: "production",
-  DATABASE_URL: "postgres://latchkey:pw@db.internal/latchkey",
-  REDIS_URL: "redis://redis.internal:6379",
+  DATABASE_URL: "postgres://latchkey:pw@db.internal/latchkey?sslrootcert=system",
+  REDIS_URL: "rediss://redis.internal:6379",
   LATCHKEY_MASTER_KEYS: `1:${randomBytes(32).toString("base64")}`,
   LATCHKEY_ISSUER: "https://auth.example.com",
 });
@@ -60,24 +60,28 @@ describe("a password", () => {
   it.each<[what: string, change: Environment, setting: string]>([
     [
       "of docker-compose.yml",
-      { DATABASE_URL: "postgres://latchkey:development@postgres:5432/latchkey" },
+      { DATABASE_URL: "postgres://latchkey:development@postgres:5432/latchkey?sslrootcert=system" },
       "DATABASE_URL",
     ],
     [
       "of docker-compose.yml, escaped",
-      { DATABASE_URL: "postgres://latchkey:%64evelopment@db/latchkey" },
+      { DATABASE_URL: "postgres://latchkey:%64evelopment@db/latchkey?sslrootcert=system" },
       "DATABASE_URL",
     ],
     [
       "of the image's documentation",
-      { DATABASE_URL: "postgres://postgres:mysecretpassword@db/latchkey" },
+      { DATABASE_URL: "postgres://postgres:mysecretpassword@db/latchkey?sslrootcert=system" },
       "DATABASE_URL",
     ],
-    ["that is the user's own name", { DATABASE_URL: "postgres://Keeper:keeper@db/latchkey" }, "DATABASE_URL"],
-    ["of docker-compose.yml for Redis", { REDIS_URL: "redis://:development@redis:6379" }, "REDIS_URL"],
+    [
+      "that is the user's own name",
+      { DATABASE_URL: "postgres://Keeper:keeper@db/latchkey?sslrootcert=system" },
+      "DATABASE_URL",
+    ],
+    ["of docker-compose.yml for Redis", { REDIS_URL: "rediss://:development@redis:6379" }, "REDIS_URL"],
     [
       "of redis.conf",
-      { REDIS_URL: undefined, REDIS_CLUSTER_NODES: "redis://:foobared@a,redis://:foobared@b" },
+      { REDIS_URL: undefined, REDIS_CLUSTER_NODES: "rediss://:foobared@a,rediss://:foobared@b" },
       "REDIS_CLUSTER_NODES",
     ],
   ])("%s is refused", (_what, change, setting) => {
@@ -85,9 +89,15 @@ describe("a password", () => {
   });
 
   it.each<[what: string, change: Environment]>([
-    ["none at all, as with a client certificate", { DATABASE_URL: "postgres://latchkey@db/latchkey" }],
-    ["one with a percent sign that begins no escape", { DATABASE_URL: "postgres://latchkey:100%25sure@db/latchkey" }],
-    ["one that only contains a published one", { REDIS_URL: "redis://:development-3fa9@redis:6379" }],
+    [
+      "none at all, as with a client certificate",
+      { DATABASE_URL: "postgres://latchkey@db/latchkey?sslrootcert=system" },
+    ],
+    [
+      "one with a percent sign that begins no escape",
+      { DATABASE_URL: "postgres://latchkey:100%25sure@db/latchkey?sslrootcert=system" },
+    ],
+    ["one that only contains a published one", { REDIS_URL: "rediss://:development-3fa9@redis:6379" }],
   ])("%s is the server's matter", (_what, change) => {
     expect(refusedOf(change)).toEqual([]);
   });
