@@ -71,7 +71,7 @@ export const HISTORY_MUTANTS = [
   ...mutantsOf("src/postgres/transaction.ts", HISTORY, [
     {
       name: "transactions of any history",
-      search: "  history.prove(rows);\n",
+      search: "  history.prove([proof!]);\n",
       replacement: "",
       why: "a revocation is written to an abandoned primary and acknowledged",
     },
@@ -79,7 +79,7 @@ export const HISTORY_MUTANTS = [
   ...mutantsOf("src/postgres/database.ts", HISTORY, [
     {
       name: "acknowledged after the history changed",
-      search: "    history.proveStill(proof);\n",
+      search: "    if (proof !== undefined) history.proveStill(proof);\n",
       replacement: "",
       why: "what the old primary took while the feed left it is acknowledged, and lost",
     },

@@ -26,13 +26,14 @@ describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout
   async function comings(at: string): Promise<readonly string[]> {
     const target = postgresTarget(at);
     const opened = await Database.open({ target });
+    const preparing = await Database.open({ target: { ...target, purpose: "migrations" } });
     const changes = new PostgresChangeStore(opened, target.connection);
     const stop = changes.listen(() => {});
     try {
-      await opened.migrate();
+      await preparing.migrate();
       await changes.poll(undefined);
       await opened.hotRead("select 1", []);
-      return await opened.exclusively(async () => {
+      return await preparing.exclusively(async () => {
         const rows = await postgres.server.sql(
           `select distinct application_name || case when ssl then ' TLS ' else ' plaintext ' end
              || coalesce(host(client_addr), 'socket')
@@ -42,7 +43,7 @@ describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout
       });
     } finally {
       stop();
-      await opened.close();
+      await Promise.all([opened.close(), preparing.close()]);
     }
   }
   const each = (way: string, name = "latchkey") =>
