@@ -166,6 +166,7 @@ function createServer(
       observer,
       accessRule,
       checkAccess,
+      knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
       clientIp: (head) => clientIp(head, trusted),
       jwks: () => room.signingKeys.jwks(),
