@@ -1,6 +1,6 @@
-import { DomainError } from "../lib/errors.ts";
 import { FairRoom } from "../shares/fair-room.ts";
 import { addressHolder, type Holder, knownHolder } from "../shares/holder.ts";
+import { tooManyCalls } from "./errors.ts";
 import type { LiveCall } from "./live-call.ts";
 
 export interface CallCapacityOptions {
@@ -104,8 +104,8 @@ function isVerification({ rule }: LiveCall["route"]): boolean {
   return rule !== "anyone" && (rule.scopes?.includes("verify") ?? false);
 }
 
-/** A getter of a live call: the address is worked out only where it is needed. */
-function holderOf(call: LiveCall): Holder {
+/** Whom a call belongs to, as far as it is known. The address is looked at only where there is no caller. */
+export function holderOf(call: LiveCall): Holder {
   const { caller } = call;
   switch (caller.kind) {
     case "anonymous":
@@ -117,10 +117,4 @@ function holderOf(call: LiveCall): Holder {
     default:
       return caller satisfies never;
   }
-}
-
-function tooManyCalls(): DomainError {
-  return new DomainError("OVERLOADED", "the server has too many calls at the moment; try again", {
-    retryAfterMs: 1000,
-  });
 }

@@ -2,13 +2,15 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import { addressHolder } from "../shares/holder.ts";
 import type { Caller, CallHead } from "./call.ts";
-import { CallCapacity } from "./call-capacity.ts";
+import { CallCapacity, holderOf } from "./call-capacity.ts";
 import { logCall, type Outcome } from "./call-log.ts";
 import { Deadlines } from "./deadlines.ts";
-import { amendCodecError, codeName, toConnectError, toDomainError } from "./errors.ts";
+import { amendCodecError, codeName, toConnectError, toDomainError, tooManyCalls } from "./errors.ts";
 import { LiveCall, type LiveCallDeps } from "./live-call.ts";
 import type { AccessRule, Route, StreamRoute, UnaryRoute } from "./routes.ts";
+import { TurnBudget } from "./turn-budget.ts";
 
 export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   readonly log: Log;
@@ -59,6 +61,7 @@ const STREAM_GRACE_MS = 250;
 export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;
   readonly #capacity: CallCapacity;
+  readonly #turns = new TurnBudget();
   #draining = false;
 
   constructor(deps: ConcernsDeps) {
@@ -83,6 +86,11 @@ export class Concerns {
   /** @param timeoutMs what the client gives, undefined for no deadline */
   begin(route: Route, head: CallHead, timeoutMs: number | undefined): LiveCall {
     return new LiveCall(this.#deps, route, head, timeoutMs);
+  }
+
+  /** Waits for the turn of a call whose way is dear. @returns false where too many wait */
+  beginStep(head: CallHead): Promise<boolean> {
+    return this.#turns.begin(addressHolder(this.#deps.clientIp(head)));
   }
 
   /** Whether the call may go on: at once, or when the promise resolves. Throws or rejects if it may not. */
@@ -129,6 +137,7 @@ export class Concerns {
     try {
       responses = (call.route as StreamRoute).handler(requests, call)[Symbol.asyncIterator]();
       for (;;) {
+        if (!(await call.race(this.#turns.begin(holderOf(call))))) throw tooManyCalls();
         const { done, value } = await call.race(responses.next());
         if (done) break;
         if (call.route.rule !== "anyone") await this.#enter(call, this.#againEntries);

@@ -32,7 +32,7 @@ import {
   type WireResponse,
   writeAnswer,
 } from "./connect-wire.ts";
-import { toConnectError } from "./errors.ts";
+import { toConnectError, tooManyCalls } from "./errors.ts";
 import type { LiveCall } from "./live-call.ts";
 import type { Route } from "./routes.ts";
 import { parseConnectTimeout, parseGrpcTimeout } from "./timeout.ts";
@@ -83,7 +83,7 @@ export function createConnectLane(deps: ConnectLaneDeps): Lane {
     const path = pathOf(request);
     const route = deps.routes.get(path);
     if (route !== undefined) void serve(deps.concerns, handlers.get(path)!, new Exchange(route, request), response);
-    else if (isRpc(request)) refuseUnknown(request, response);
+    else if (isRpc(request)) refuse(request, response, new DomainError("NOT_IMPLEMENTED", "no such method"), 404);
     else return false;
     return true;
   };
@@ -176,6 +176,9 @@ async function serve(
     gone.abort();
     if (exchange.call !== undefined) concerns.cancel(exchange.call);
   });
+  const mayBegin = await concerns.beginStep(new WireHead(request));
+  if (gone.signal.aborted) return;
+  if (!mayBegin) return refuse(request, response, tooManyCalls(), 429);
   dropRestWhenAnswered(request, response);
   try {
     const answer = await handler({
@@ -225,17 +228,17 @@ function isRpc(request: WireRequest): boolean {
   return request.method === "POST" && (GRPC_TYPE.test(contentType) || CONNECT_TYPE.test(contentType));
 }
 
-/** UNIMPLEMENTED, as the protocol has it for a method that nobody has heard of. */
-function refuseUnknown(request: WireRequest, response: WireResponse): void {
-  const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
+/** Answers a request that no handler of Connect sees, as its protocol has it. @param httpStatus that of Connect's protocol */
+function refuse(request: WireRequest, response: WireResponse, domainError: DomainError, httpStatus: number): void {
+  const error = toConnectError(domainError);
   // Without what follows it: that may be as long as a header can be.
-  const contentType = GRPC_TYPE.exec(request.headers["content-type"]!)?.[0].replace(/[+;]$/, "");
+  const contentType = GRPC_TYPE.exec(request.headers["content-type"] ?? "")?.[0].replace(/[+;]$/, "");
   dropRestWhenAnswered(request, response);
   if (contentType !== undefined) {
     setHead(response, 200, setTrailerStatus(new Headers({ "content-type": contentType }), error));
     endAnswer(response);
   } else {
-    setHead(response, 404, [["content-type", "application/json"]]);
+    setHead(response, httpStatus, [["content-type", "application/json"]]);
     endAnswer(response, errorToJsonBytes(error, undefined));
   }
 }
