@@ -88,7 +88,7 @@ export class Concerns {
     return new LiveCall(this.#deps, route, head, timeoutMs);
   }
 
-  /** Waits for the turn of a call whose way is dear. @returns false where too many wait */
+  /** Waits for the turn of a request that goes the dear way. @returns false where too many wait */
   beginStep(head: CallHead): Promise<boolean> {
     return this.#turns.begin(addressHolder(this.#deps.clientIp(head)));
   }

@@ -27,12 +27,12 @@ import {
   endAnswer,
   headerValues,
   setHead,
-  WireHead,
   type WireRequest,
   type WireResponse,
+  wireHead,
   writeAnswer,
 } from "./connect-wire.ts";
-import { toConnectError, tooManyCalls } from "./errors.ts";
+import { toConnectError } from "./errors.ts";
 import type { LiveCall } from "./live-call.ts";
 import type { Route } from "./routes.ts";
 import { parseConnectTimeout, parseGrpcTimeout } from "./timeout.ts";
@@ -83,7 +83,7 @@ export function createConnectLane(deps: ConnectLaneDeps): Lane {
     const path = pathOf(request);
     const route = deps.routes.get(path);
     if (route !== undefined) void serve(deps.concerns, handlers.get(path)!, new Exchange(route, request), response);
-    else if (isRpc(request)) refuse(request, response, new DomainError("NOT_IMPLEMENTED", "no such method"), 404);
+    else if (isRpc(request)) refuseUnknown(request, response);
     else return false;
     return true;
   };
@@ -121,7 +121,7 @@ async function admit(concerns: Concerns, context: HandlerContext): Promise<void>
   const exchange = context.values.get(EXCHANGE)!;
   const timeout = readTimeout(context.protocolName, exchange.request);
   const timeoutMs = typeof timeout === "number" ? timeout : undefined;
-  const call = concerns.begin(exchange.route, new WireHead(exchange.request), timeoutMs);
+  const call = concerns.begin(exchange.route, wireHead(exchange.request), timeoutMs);
   exchange.call = call;
   overhearErrors(context as AbortableContext, (error) => concerns.fail(call, error));
   if (timeout instanceof DomainError) throw concerns.fail(call, timeout);
@@ -176,9 +176,6 @@ async function serve(
     gone.abort();
     if (exchange.call !== undefined) concerns.cancel(exchange.call);
   });
-  const mayBegin = await concerns.beginStep(new WireHead(request));
-  if (gone.signal.aborted) return;
-  if (!mayBegin) return refuse(request, response, tooManyCalls(), 429);
   dropRestWhenAnswered(request, response);
   try {
     const answer = await handler({
@@ -228,17 +225,17 @@ function isRpc(request: WireRequest): boolean {
   return request.method === "POST" && (GRPC_TYPE.test(contentType) || CONNECT_TYPE.test(contentType));
 }
 
-/** Answers a request that no handler of Connect sees, as its protocol has it. @param httpStatus that of Connect's protocol */
-function refuse(request: WireRequest, response: WireResponse, domainError: DomainError, httpStatus: number): void {
-  const error = toConnectError(domainError);
+/** UNIMPLEMENTED, as the protocol has it for an unknown method. */
+function refuseUnknown(request: WireRequest, response: WireResponse): void {
+  const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
   // Without what follows it: that may be as long as a header can be.
-  const contentType = GRPC_TYPE.exec(request.headers["content-type"] ?? "")?.[0].replace(/[+;]$/, "");
+  const contentType = GRPC_TYPE.exec(request.headers["content-type"]!)?.[0].replace(/[+;]$/, "");
   dropRestWhenAnswered(request, response);
   if (contentType !== undefined) {
     setHead(response, 200, setTrailerStatus(new Headers({ "content-type": contentType }), error));
     endAnswer(response);
   } else {
-    setHead(response, httpStatus, [["content-type", "application/json"]]);
+    setHead(response, 404, [["content-type", "application/json"]]);
     endAnswer(response, errorToJsonBytes(error, undefined));
   }
 }

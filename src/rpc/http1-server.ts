@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { CallHead } from "./call.ts";
+import { wireHead } from "./connect-wire.ts";
 import { PacedSocket } from "./paced-socket.ts";
 
 /** Times are node's own to keep. A request must be there, body and all, within `requestTimeout`. */
@@ -11,7 +13,11 @@ const OPTIONS = {
   connectionsCheckingInterval: 5000,
 };
 
-type OnRequest = (request: IncomingMessage, response: ServerResponse) => void;
+export interface Http1Handlers {
+  /** Waits for a request's turn. Resolves to false where too many wait. */
+  mayBegin(head: CallHead): Promise<boolean>;
+  onRequest(request: IncomingMessage, response: ServerResponse): void;
+}
 
 /**
  * HTTP/1.1 on connections that others accept. A connection has one request at a time: those that a client sends in
@@ -19,14 +25,14 @@ type OnRequest = (request: IncomingMessage, response: ServerResponse) => void;
  */
 export class Http1Server {
   readonly #server: Server;
-  readonly #onRequest: OnRequest;
+  readonly #handlers: Http1Handlers;
   readonly #responses = new Set<ServerResponse>();
   /** Requests that node has parsed already and whose turn has not come, by connection. */
   readonly #early = new WeakMap<PacedSocket, [IncomingMessage, ServerResponse][]>();
   #draining = false;
 
-  constructor(onRequest: OnRequest) {
-    this.#onRequest = onRequest;
+  constructor(handlers: Http1Handlers) {
+    this.#handlers = handlers;
     this.#server = createServer(OPTIONS, (request, response) => this.#take(request, response));
     // Starts node's own check of the times above, which otherwise begins with listen().
     this.#server.emit("listening");
@@ -66,7 +72,14 @@ export class Http1Server {
       if (this.#draining) socket.end();
       this.#next(socket);
     });
-    this.#onRequest(request, response);
+    void this.#serveInTurn(request, response);
+  }
+
+  async #serveInTurn(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const mayBegin = await this.#handlers.mayBegin(wireHead(request));
+    if (response.destroyed) return;
+    if (mayBegin) this.#handlers.onRequest(request, response);
+    else response.writeHead(503, { "retry-after": "1", connection: "close" }).end();
   }
 
   /** The next request of a connection, in a turn of its own. */

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import {
+  constants,
   createServer as createHttp2Server,
   Http2ServerRequest,
   Http2ServerResponse,
@@ -10,7 +11,8 @@ import {
 } from "node:http2";
 import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from "node:net";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
-import type { WireRequest, WireResponse } from "./connect-wire.ts";
+import type { CallHead } from "./call.ts";
+import { headOf, type WireRequest, type WireResponse } from "./connect-wire.ts";
 import { Http1Server } from "./http1-server.ts";
 import type { StreamTaker } from "./http2-exchange.ts";
 import { LiveSession, LOOK_EVERY_MS } from "./live-session.ts";
@@ -25,6 +27,11 @@ export interface PortOptions {
   readonly plaintext?: boolean;
   /** Is asked first for each HTTP/2 stream. Must not throw. */
   readonly takeStream?: StreamTaker | undefined;
+  /**
+   * Waits for the turn of any other request: those are dear, and a client may send a thousand at once. Resolves to false
+   * where too many wait; the request is refused then.
+   */
+  mayBegin(head: CallHead): Promise<boolean>;
   /** Gets every other request of every protocol. Must answer each, and not throw. */
   onRequest(request: WireRequest, response: WireResponse): void;
 }
@@ -77,7 +84,7 @@ export class Port {
 
   constructor(options: PortOptions) {
     this.#options = options;
-    this.#http1 = new Http1Server(options.onRequest);
+    this.#http1 = new Http1Server(options);
     this.#http2 = createHttp2Server(HTTP2_OPTIONS);
     this.#http2.on("session", this.#onSession);
     this.#http2.on("stream", this.#onStream);
@@ -205,13 +212,22 @@ export class Port {
     session?.noteStream();
     if (this.#options.takeStream?.(stream, headers, rawHeaders)) return;
     session?.keepFor(stream);
+    void this.#serveInTurn(stream, headers, rawHeaders);
+  };
+
+  /** What node's compatibility layer costs is spent in the request's turn, too. */
+  async #serveInTurn(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): Promise<void> {
+    const mayBegin = await this.#options.mayBegin(headOf(rawHeaders, stream.session?.socket, stream.session ?? stream));
+    if (stream.destroyed || stream.closed) return;
+    // REFUSED_STREAM says that nothing was done, so that clients may send the call again (RFC 9113, 8.7).
+    if (!mayBegin) return stream.close(constants.NGHTTP2_REFUSED_STREAM);
     const request = new Http2ServerRequest(stream, headers as never, {}, rawHeaders as never);
     const response = new Http2ServerResponse(stream);
     if (request.headers.expect === "100-continue") response.writeContinue();
     request.on("error", () => {});
     response.on("error", () => {});
     this.#options.onRequest(request, response);
-  };
+  }
 }
 
 function ignore(): void {}

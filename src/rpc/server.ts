@@ -16,7 +16,7 @@ export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps {
   readonly health: HealthRegistry;
 }
 
-export interface RpcServerOptions extends Omit<PortOptions, "onRequest" | "takeStream"> {
+export interface RpcServerOptions extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin"> {
   readonly reflection: boolean;
   /** Origins whose browsers may call; empty for none. */
   readonly corsOrigins: readonly string[];
@@ -56,6 +56,7 @@ export class RpcServer {
     this.#port = new Port({
       ...options,
       takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane),
+      mayBegin: (head) => this.#concerns.beginStep(head),
       onRequest: (request, response) => {
         if (answerCors(request, response) || connectLane(request, response)) return;
         serveWebPage(deps, request, response);
