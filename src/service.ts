@@ -174,6 +174,7 @@ function createServer(
       observer,
       accessRule,
       checkAccess,
+      knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
       clientIp: (head) => addresses.of(head),
       jwks: () => room.signingKeys.jwks(),

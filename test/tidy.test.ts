@@ -8,7 +8,20 @@ import { describe, expect, it } from "vitest";
 import { readSource, type SourceFile } from "./support/source-file.ts";
 
 /** Every room; only service.ts sees all. */
-const ROOMS = ["auth", "keys", "limits", "changes", "audit", "lib", "postgres", "redis", "rpc", "envoy", "gen"];
+const ROOMS = [
+  "auth",
+  "keys",
+  "limits",
+  "changes",
+  "audit",
+  "shares",
+  "lib",
+  "postgres",
+  "redis",
+  "rpc",
+  "envoy",
+  "gen",
+];
 
 /** What starts the rooms: files of src/ itself. */
 const ROOF = [
@@ -31,11 +44,12 @@ const FLOORS: Record<string, readonly string[]> = {
   limits: ["lib"],
   changes: ["lib"],
   audit: ["lib"],
+  shares: ["lib"],
   keys: ["limits", "changes", "audit", "lib"],
-  auth: ["limits", "changes", "audit", "lib"],
-  postgres: ["auth", "keys", "limits", "changes", "audit", "lib"],
+  auth: ["limits", "changes", "audit", "shares", "lib"],
+  postgres: ["auth", "keys", "limits", "changes", "audit", "shares", "lib"],
   redis: ["auth", "keys", "limits", "changes", "audit", "lib"],
-  rpc: ["auth", "keys", "limits", "changes", "audit", "lib", "gen"],
+  rpc: ["auth", "keys", "limits", "changes", "audit", "shares", "lib", "gen"],
   envoy: ["auth", "keys", "limits", "changes", "audit", "lib", "gen"],
   // Its entry points are processes of their own: like main.ts they read the configuration and start what they need.
   cli: ["auth", "keys", "limits", "changes", "audit", "lib", "gen", ...ROOF],

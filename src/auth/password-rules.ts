@@ -20,6 +20,12 @@ const MAX_GIVEN_BYTES = 4 * MAX_PASSWORD_BYTES;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
+/**
+ * More combining marks in a row than text has: UAX #15 (Stream-Safe Text Format) draws the line at 30. The time that
+ * normalisation takes grows with the square of such a run.
+ */
+const TOO_MANY_MARKS = /\p{M}{31}/u;
+
 /** The form in which passwords are hashed and compared: Unicode NFC, so that any keyboard's form of it is the same. */
 export function normalizePassword(password: string): string {
   return password.normalize("NFC");
@@ -34,6 +40,9 @@ export function passwordFormViolation(field: string, password: string): Violatio
   if (password.length > MAX_GIVEN_BYTES || Buffer.byteLength(password) > MAX_GIVEN_BYTES) return tooLong();
   if (!password.isWellFormed()) return violation(field, "PASSWORD_MALFORMED", "must be well-formed Unicode");
   if (CONTROL.test(password)) return violation(field, "PASSWORD_MALFORMED", "must not contain control characters");
+  if (TOO_MANY_MARKS.test(password)) {
+    return violation(field, "PASSWORD_MALFORMED", "must not have more than 30 combining marks in a row");
+  }
   return Buffer.byteLength(normalizePassword(password)) > MAX_PASSWORD_BYTES ? tooLong() : undefined;
 }
 

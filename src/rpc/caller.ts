@@ -51,6 +51,19 @@ export class CallerResolver {
   }
 
   /**
+   * The caller by a credential that this connection has shown before and whose record is in memory; undefined elsewhere.
+   *
+   * @throws CREDENTIAL_INVALID
+   */
+  known(head: CallHead): Caller | undefined {
+    const values = head.header("authorization");
+    if (values.length !== 1 || values[0]!.length > MAX_CREDENTIAL_LENGTH) return undefined;
+    const known = this.#remembered.get(head.connection)?.get(digestOf(values[0]!));
+    const fresh = known?.lookup.fresh();
+    return fresh && this.#judge(known!, fresh.record, head);
+  }
+
+  /**
    * At once where the credential's record is in memory. A truth that is out of reach is never an invalid credential.
    *
    * @throws CREDENTIAL_INVALID, DATABASE_UNAVAILABLE, MASTER_KEY_MISSING, or the promise rejects with them
@@ -61,7 +74,7 @@ export class CallerResolver {
     if (values.length > 1) throw invalid("more than one authorization header");
     const value = values[0]!;
     if (value.length > MAX_CREDENTIAL_LENGTH) throw malformed();
-    const digest = hash("sha256", value, "base64url");
+    const digest = digestOf(value);
     const remembered = this.#remembered.get(head.connection)?.get(digest);
     if (remembered !== undefined) return this.#service(remembered, head);
     const token = BEARER.exec(value)?.[1];
@@ -110,6 +123,10 @@ export class CallerResolver {
     }
     remembered.set(digest, known);
   }
+}
+
+function digestOf(authorization: string): string {
+  return hash("sha256", authorization, "base64url");
 }
 
 /** Of a head that had one when it was remembered. */

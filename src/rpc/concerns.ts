@@ -2,22 +2,26 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import { addressHolder } from "../shares/holder.ts";
 import type { Caller, CallHead } from "./call.ts";
+import { CallCapacity, holderOf } from "./call-capacity.ts";
 import { logCall, type Outcome } from "./call-log.ts";
-import { CallRoom } from "./call-room.ts";
 import { Deadlines } from "./deadlines.ts";
-import { amendCodecError, codeName, toConnectError, toDomainError } from "./errors.ts";
+import { amendCodecError, codeName, toConnectError, toDomainError, tooManyCalls } from "./errors.ts";
 import { LiveCall, type LiveCallDeps } from "./live-call.ts";
 import type { AccessRule, Route, StreamRoute, UnaryRoute } from "./routes.ts";
+import { TurnBudget } from "./turn-budget.ts";
 
 export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   readonly log: Log;
   readonly observer?: CallObserver;
   /** Who calls, at once or later. Throws or rejects with DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE. */
   resolveCaller(head: CallHead): Caller | Promise<Caller>;
+  /** The same where it is known without any waiting, and undefined elsewhere. Throws as `resolveCaller`. */
+  knownCaller?(head: CallHead): Caller | undefined;
   /** Throws DomainError CREDENTIAL_MISSING or ACCESS_DENIED. */
   checkAccess(rule: AccessRule, caller: Caller): void;
-  /** Most calls at a time, streams included. Default 10,000. */
+  /** Most calls at a time, streams included; verification may take a quarter more. Default 8,000. */
   readonly maxCalls?: number;
   /** Most bytes of messages that have not come to their end. Default 64 MiB. */
   readonly maxWaitingBytes?: number;
@@ -33,14 +37,16 @@ export interface CallObserver {
 interface Concern {
   /** Before any byte of the body is read. Throws what refuses the call. */
   enter?(call: LiveCall): void | Promise<void>;
-  /** Also passed again before each message of a stream, because what held at its start may hold no more. */
-  readonly again?: true;
+  /** Before each message of a stream, because what held at its start may no longer hold. */
+  again?(call: LiveCall): void | Promise<void>;
   /** Once, when the call has ended, entered or not. Never throws. */
   leave?(call: LiveCall, outcome: Outcome, ms: number): void;
 }
 
+type Entry = (call: LiveCall) => void | Promise<void>;
+
 const OK: Outcome = Object.freeze({ code: "OK" });
-const MAX_CALLS = 10_000;
+const MAX_CALLS = 8000;
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 /** How long streams have to say their last word when the process goes away. */
 const STREAM_GRACE_MS = 250;
@@ -54,36 +60,43 @@ const STREAM_GRACE_MS = 250;
  */
 export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;
-  readonly #room: CallRoom;
+  readonly #capacity: CallCapacity;
+  readonly #turns = new TurnBudget();
   #draining = false;
 
   constructor(deps: ConcernsDeps) {
     this.#deps = { ...deps, deadlines: new Deadlines() };
     const { maxCalls = MAX_CALLS, maxWaitingBytes = MAX_WAITING_BYTES } = deps;
-    this.#room = new CallRoom({ maxCalls, maxWaitingBytes });
+    this.#capacity = new CallCapacity({ maxCalls, maxWaitingBytes });
   }
 
   /** The one ordered list. */
   readonly #concerns: readonly Concern[] = [
     { leave: (call, outcome, ms) => logCall(this.#deps.log, call, outcome, ms) },
     { leave: (call, outcome, ms) => this.#deps.observer?.finished(call.method, outcome.code, ms) },
-    { enter: (call) => this.#makeRoom(call), leave: (call) => this.#room.leave(call) },
+    { enter: (call) => this.#takePlace(call), leave: (call) => this.#capacity.leave(call) },
     { enter: (call) => call.startTimer(), leave: (call) => call.stopTimer() },
-    { enter: (call) => this.#identify(call), again: true },
-    { enter: (call) => this.#deps.checkAccess(call.route.rule, call.caller), again: true },
+    { enter: (call) => this.#identifyOnce(call), again: (call) => this.#identify(call) },
+    { enter: (call) => this.#checkAccess(call), again: (call) => this.#checkAccess(call) },
   ];
 
-  readonly #enteredAgain = this.#concerns.filter(({ again }) => again);
+  readonly #entries = this.#concerns.flatMap(({ enter }) => enter ?? []);
+  readonly #againEntries = this.#concerns.flatMap(({ again }) => again ?? []);
 
   /** @param timeoutMs what the client gives, undefined for no deadline */
   begin(route: Route, head: CallHead, timeoutMs: number | undefined): LiveCall {
     return new LiveCall(this.#deps, route, head, timeoutMs);
   }
 
+  /** Waits for the turn of a request that goes the dear way. @returns false where too many wait */
+  beginStep(head: CallHead): Promise<boolean> {
+    return this.#turns.begin(addressHolder(this.#deps.clientIp(head)));
+  }
+
   /** Whether the call may go on: at once, or when the promise resolves. Throws or rejects if it may not. */
   admit(call: LiveCall): Promise<void> | undefined {
     try {
-      return this.#enter(call, this.#concerns)?.catch((error) => {
+      return this.#enter(call, this.#entries)?.catch((error) => {
         throw this.fail(call, error);
       });
     } catch (error) {
@@ -93,7 +106,7 @@ export class Concerns {
 
   /** A piece of the call's message has come. Where too much of unfinished ones is held the oldest of their calls end. */
   hold(call: LiveCall, bytes: number): void {
-    this.#room.hold(call, bytes);
+    this.#capacity.hold(call, bytes);
   }
 
   /** Runs the handler of an admitted unary call. Settles soon after the deadline even if the handler never does. */
@@ -112,7 +125,7 @@ export class Concerns {
   run(call: LiveCall, request: unknown): unknown {
     // The client may have gone while its message was read.
     if (call.failure !== undefined) throw call.failure;
-    this.#room.settle(call);
+    this.#capacity.settle(call);
     const response = (call.route as UnaryRoute).handler(request, call);
     if (response instanceof Promise) return response.then((settled) => this.#succeed(call, settled));
     return this.#succeed(call, response);
@@ -124,9 +137,10 @@ export class Concerns {
     try {
       responses = (call.route as StreamRoute).handler(requests, call)[Symbol.asyncIterator]();
       for (;;) {
+        if (!(await call.race(this.#turns.begin(holderOf(call))))) throw tooManyCalls();
         const { done, value } = await call.race(responses.next());
         if (done) break;
-        if (call.route.rule !== "anyone") await this.#enter(call, this.#enteredAgain);
+        if (call.route.rule !== "anyone") await this.#enter(call, this.#againEntries);
         call.answering = true;
         yield value;
         call.answering = false;
@@ -164,7 +178,7 @@ export class Concerns {
 
   /** Calls in flight, streams included. */
   get inFlight(): number {
-    return this.#room.calls.size;
+    return this.#capacity.size;
   }
 
   /** The process is going away: streams end, after a moment for their last word; unary calls go on. */
@@ -180,27 +194,36 @@ export class Concerns {
   }
 
   #abortAll(kind: Route["kind"]): void {
-    for (const call of this.#room.calls) if (call.route.kind === kind) call.abort(shuttingDown());
+    for (const call of this.#capacity.calls(kind)) call.abort(shuttingDown());
   }
 
-  #makeRoom(call: LiveCall): void {
+  /** A caller that is known at once takes a place of its own; any other takes one of its address until it is known. */
+  #takePlace(call: LiveCall): void {
     if (this.#draining && call.route.kind === "stream") throw shuttingDown();
-    this.#room.enter(call);
+    if (call.route.rule !== "anyone") call.caller = this.#deps.knownCaller?.(call.head) ?? call.caller;
+    this.#capacity.enter(call);
   }
 
   /** Waits only where a concern has to: most calls pass all of them at once. */
-  #enter(call: LiveCall, concerns: readonly Concern[], from = 0): Promise<void> | undefined {
-    for (let at = from; at < concerns.length; at++) {
-      const pending = concerns[at]!.enter?.(call);
-      if (pending !== undefined) return call.race(pending).then(() => this.#enter(call, concerns, at + 1));
+  #enter(call: LiveCall, entries: readonly Entry[], from = 0): Promise<void> | undefined {
+    for (let at = from; at < entries.length; at++) {
+      const pending = entries[at]!(call);
+      if (pending !== undefined) return call.race(pending).then(() => this.#enter(call, entries, at + 1));
       if (call.failure !== undefined) throw call.failure;
     }
     return undefined;
   }
 
   /** Where anyone may call, a credential is not looked at: a bad one must not keep its owner from logging in. */
+  #identifyOnce(call: LiveCall): Promise<void> | undefined {
+    const isDone = call.route.rule === "anyone" || call.caller.kind !== "anonymous";
+    const identified = isDone ? undefined : this.#identify(call);
+    if (identified !== undefined) return identified.then(() => this.#capacity.identified(call));
+    if (!isDone) this.#capacity.identified(call);
+    return undefined;
+  }
+
   #identify(call: LiveCall): Promise<void> | undefined {
-    if (call.route.rule === "anyone") return undefined;
     const caller = this.#deps.resolveCaller(call.head);
     if (!(caller instanceof Promise)) {
       call.caller = caller;
@@ -209,6 +232,10 @@ export class Concerns {
     return caller.then((resolved) => {
       call.caller = resolved;
     });
+  }
+
+  #checkAccess(call: LiveCall): void {
+    this.#deps.checkAccess(call.route.rule, call.caller);
   }
 
   #succeed(call: LiveCall, response: unknown): unknown {

@@ -27,9 +27,9 @@ import {
   endAnswer,
   headerValues,
   setHead,
-  WireHead,
   type WireRequest,
   type WireResponse,
+  wireHead,
   writeAnswer,
 } from "./connect-wire.ts";
 import { toConnectError } from "./errors.ts";
@@ -122,7 +122,7 @@ async function admit(concerns: Concerns, context: HandlerContext): Promise<void>
   const exchange = context.values.get(EXCHANGE)!;
   const timeout = readTimeout(context.protocolName, exchange.request);
   const timeoutMs = typeof timeout === "number" ? timeout : undefined;
-  const call = concerns.begin(exchange.route, new WireHead(exchange.request), timeoutMs);
+  const call = concerns.begin(exchange.route, wireHead(exchange.request), timeoutMs);
   exchange.call = call;
   overhearErrors(context as AbortableContext, (error) => concerns.fail(call, error));
   if (timeout instanceof DomainError) throw concerns.fail(call, timeout);
@@ -230,7 +230,7 @@ function isRpc(request: WireRequest): boolean {
   return request.method === "POST" && (GRPC_TYPE.test(contentType) || CONNECT_TYPE.test(contentType));
 }
 
-/** UNIMPLEMENTED, as the protocol has it for a method that nobody has heard of. */
+/** UNIMPLEMENTED, as the protocol has it for an unknown method. */
 function refuseUnknown(request: WireRequest, response: WireResponse): void {
   const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
   // Without what follows it: that may be as long as a header can be.

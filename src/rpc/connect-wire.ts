@@ -14,21 +14,23 @@ export type WireResponse = ServerResponse | Http2ServerResponse;
 /** Deadlines are raced by Concerns; Connect, told of one, would set a second timer. */
 const NOT_FOR_CONNECT: ReadonlySet<string> = new Set(["grpc-timeout", "connect-timeout-ms"]);
 
-/** The head of a call, over a request's raw headers: node drops repeated values of some headers elsewhere. */
-export class WireHead implements CallHead {
-  readonly peerAddress: string;
-  readonly connection: object;
-  readonly #rawHeaders: readonly string[];
+/** The head of a call, over raw headers: node drops repeated values of some headers elsewhere. */
+export function headOf(
+  rawHeaders: readonly string[],
+  socket: { readonly remoteAddress?: string | undefined } | undefined,
+  connection: object,
+): CallHead {
+  return {
+    peerAddress: socket?.remoteAddress ?? "",
+    connection,
+    header: (name) => headerValues(rawHeaders, name),
+  };
+}
 
-  constructor(request: WireRequest) {
-    this.peerAddress = request.socket.remoteAddress ?? "";
-    this.connection = "stream" in request ? (request.stream.session ?? request) : request.socket;
-    this.#rawHeaders = request.rawHeaders;
-  }
-
-  header(name: string): readonly string[] {
-    return headerValues(this.#rawHeaders, name);
-  }
+/** The head of a request. */
+export function wireHead(request: WireRequest): CallHead {
+  const connection = "stream" in request ? (request.stream.session ?? request) : request.socket;
+  return headOf(request.rawHeaders, request.socket, connection);
 }
 
 /** All values of a header in `[name, value, name, value ...]`; `name` in lower case. */

@@ -231,3 +231,10 @@ function textOf(error: DomainError): string {
 function row(code: GrpcCode, doc: string): ErrorRow {
   return { code, doc };
 }
+
+/** For a call that there is no place for, because others of the same caller take as much as it may have. */
+export function tooManyCalls(): DomainError {
+  return new DomainError("OVERLOADED", "the server has too many calls at the moment; try again", {
+    retryAfterMs: 1000,
+  });
+}

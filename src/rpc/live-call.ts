@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
-import type { Listed } from "../lib/oldest-first.ts";
+import type { Member } from "../shares/fair-room.ts";
 import type { Call, Caller, CallHead, MetadataField } from "./call.ts";
 import type { Deadlines, Expiring, Step } from "./deadlines.ts";
 import type { Route } from "./routes.ts";
@@ -23,7 +23,7 @@ const MAX_USER_AGENT = 256;
 /** Longest that a unary call may take, whatever its client says; else a body that never ends would be held for ever. */
 const MAX_UNARY_MS = 60_000;
 /** A call from its headers to its end. What costs and is seldom asked for (signal, address) is made when asked for. */
-export class LiveCall implements Call, Expiring, Listed {
+export class LiveCall implements Call, Expiring, Member {
   readonly route: Route;
   readonly head: CallHead;
   readonly startedAtMs: number;
@@ -31,12 +31,11 @@ export class LiveCall implements Call, Expiring, Listed {
   /** A message of a stream is being written. */
   answering = false;
   isListed = false;
-  older: Listed | undefined;
-  newer: Listed | undefined;
+  older: Member["older"];
+  newer: Member["newer"];
+  group: object | undefined;
   /** What has come of a message that has not come to its end. */
   waitingBytes = 0;
-  /** Counts as one of the streams that are open to anyone. */
-  isCounted = false;
   /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */
   abortListener: AbortListener | undefined;
   /** What handlers add to the answer; undefined for nothing. */

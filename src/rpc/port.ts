@@ -1,5 +1,5 @@
-import { createServer as createHttp1Server, type Server as Http1Server, type RequestListener } from "node:http";
 import {
+  constants,
   createServer as createHttp2Server,
   Http2ServerRequest,
   Http2ServerResponse,
@@ -9,14 +9,15 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from "node:net";
-import type { Duplex } from "node:stream";
 import {
   createServer as createTlsServer,
   type SecureContextOptions,
   type TLSSocket,
   type Server as TlsServer,
 } from "node:tls";
-import type { WireRequest, WireResponse } from "./connect-wire.ts";
+import type { CallHead } from "./call.ts";
+import { headOf, type WireRequest, type WireResponse } from "./connect-wire.ts";
+import { Http1Server } from "./http1-server.ts";
 import type { StreamTaker } from "./http2-exchange.ts";
 import { LiveSession, LOOK_EVERY_MS } from "./live-session.ts";
 import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
@@ -31,6 +32,11 @@ export interface PortOptions {
   readonly plaintext?: boolean;
   /** Is asked first for each HTTP/2 stream. Must not throw. */
   readonly takeStream?: StreamTaker | undefined;
+  /**
+   * Waits for the turn of any other request: those are dear, and a client may send a thousand at once. Resolves to false
+   * where too many wait; the request is refused then.
+   */
+  mayBegin(head: CallHead): Promise<boolean>;
   /** Gets every other request of every protocol. Must answer each, and not throw. */
   onRequest(request: WireRequest, response: WireResponse): void;
 }
@@ -64,15 +70,6 @@ const HTTP2_OPTIONS = {
   streamResetRate: 100,
 };
 
-/** The same for HTTP/1.1, where node takes the times. A request must be there, body and all, within `requestTimeout`. */
-const HTTP1_OPTIONS = {
-  maxHeaderSize: 16 * 1024,
-  headersTimeout: 10_000,
-  requestTimeout: 60_000,
-  keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 5000,
-};
-
 /**
  * One TCP port that speaks h2c (prior knowledge), HTTP/1.1 and TLS with ALPN for both: the first bytes of a connection
  * tell. All connections lead to one HTTP/1.1 and one HTTP/2 server, which have no ports of their own.
@@ -88,14 +85,11 @@ export class Port {
   readonly #unknown = new Set<Socket>();
   readonly #sessions = new Map<Http2Session, LiveSession>();
   #looking: NodeJS.Timeout | undefined;
-  readonly #http1Responses = new Set<WireResponse>();
   #draining = false;
 
   constructor(options: PortOptions) {
     this.#options = options;
-    this.#http1 = createHttp1Server(HTTP1_OPTIONS, this.#onHttp1Request);
-    // Starts node's own check of the times above, which otherwise begins with listen().
-    this.#http1.emit("listening");
+    this.#http1 = new Http1Server(options);
     this.#http2 = createHttp2Server(HTTP2_OPTIONS);
     this.#http2.on("session", this.#onSession);
     this.#http2.on("stream", this.#onStream);
@@ -136,9 +130,7 @@ export class Port {
     const lingering = this.#endLingering();
     for (const socket of this.#unknown) socket.destroy();
     for (const session of this.#sessions.values()) session.drain();
-    for (const response of this.#http1Responses) if (!response.headersSent) response.setHeader("connection", "close");
-    this.#http1.close();
-    this.#http1.closeIdleConnections();
+    this.#http1.drain();
     this.#options.certificate?.stop();
     this.#tls?.close();
     return closed.finally(() => clearInterval(lingering));
@@ -160,7 +152,8 @@ export class Port {
       socket.on("error", () => {});
       if (this.#draining) return void socket.destroy();
       // A client without ALPN speaks HTTP/1.1.
-      (socket.alpnProtocol === "h2" ? this.#http2 : this.#http1).emit("connection", socket);
+      if (socket.alpnProtocol === "h2") this.#http2.emit("connection", socket);
+      else this.#http1.serve(socket);
     });
     tls.on("tlsClientError", (_error, socket) => socket.destroy());
     return tls;
@@ -176,28 +169,18 @@ export class Port {
     this.#unknown.add(socket);
     lookAtStart(socket, (start) => {
       this.#unknown.delete(socket);
-      return this.#serverFor(start)?.emit("connection", socket);
+      return this.#serve(socket, start);
     });
   };
 
-  /** The server for a connection that starts so; undefined when it is refused. */
-  #serverFor(start: Buffer): { emit(event: "connection", socket: Duplex): boolean } | undefined {
-    if (start[0] === TLS_HANDSHAKE) return this.#tls;
-    if (this.#options.plaintext === false) return undefined;
-    return start.toString("latin1", 0, HTTP2_START.length) === HTTP2_START ? this.#http2 : this.#http1;
+  /** Hands a connection that starts so to its server. @returns false where there is none for it */
+  #serve(socket: Socket, start: Buffer): boolean {
+    if (start[0] === TLS_HANDSHAKE) return this.#tls?.emit("connection", socket) ?? false;
+    if (this.#options.plaintext === false) return false;
+    if (start.toString("latin1", 0, HTTP2_START.length) === HTTP2_START) this.#http2.emit("connection", socket);
+    else this.#http1.serve(socket);
+    return true;
   }
-
-  readonly #onHttp1Request: RequestListener = (request, response) => {
-    request.on("error", () => {});
-    response.on("error", () => {});
-    this.#http1Responses.add(response);
-    if (this.#draining) response.setHeader("connection", "close");
-    response.on("close", () => {
-      this.#http1Responses.delete(response);
-      if (this.#draining) request.socket.end();
-    });
-    this.#options.onRequest(request, response);
-  };
 
   readonly #onSession = (session: ServerHttp2Session): void => {
     session.on("error", () => {});
@@ -234,13 +217,22 @@ export class Port {
     session?.noteStream();
     if (this.#options.takeStream?.(stream, headers, rawHeaders)) return;
     session?.keepFor(stream);
+    void this.#serveInTurn(stream, headers, rawHeaders);
+  };
+
+  /** What node's compatibility layer costs is spent in the request's turn, too. */
+  async #serveInTurn(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): Promise<void> {
+    const mayBegin = await this.#options.mayBegin(headOf(rawHeaders, stream.session?.socket, stream.session ?? stream));
+    if (stream.destroyed || stream.closed) return;
+    // REFUSED_STREAM says that nothing was done, so that clients may send the call again (RFC 9113, 8.7).
+    if (!mayBegin) return stream.close(constants.NGHTTP2_REFUSED_STREAM);
     const request = new Http2ServerRequest(stream, headers as never, {}, rawHeaders as never);
     const response = new Http2ServerResponse(stream);
     if (request.headers.expect === "100-continue") response.writeContinue();
     request.on("error", () => {});
     response.on("error", () => {});
     this.#options.onRequest(request, response);
-  };
+  }
 }
 
 function ignore(): void {}
@@ -252,9 +244,9 @@ function secureContextOf({ cert, key }: CertificatePair): SecureContextOptions {
 
 /**
  * Calls `decide` with the first bytes that tell what a connection speaks; they are still there for whoever reads next.
- * A connection that `decide` has no server for (it returns undefined), or that is too slow, is destroyed.
+ * A connection that `decide` has no server for (it returns false), or that is too slow, is destroyed.
  */
-function lookAtStart(socket: Socket, decide: (start: Buffer) => boolean | undefined): void {
+function lookAtStart(socket: Socket, decide: (start: Buffer) => boolean): void {
   let start: Buffer = Buffer.alloc(0);
   // After a stall of ours what arrived meanwhile is read only after the timers ran: so one more look before the end.
   let lastLook: NodeJS.Immediate | undefined;
@@ -277,7 +269,7 @@ function lookAtStart(socket: Socket, decide: (start: Buffer) => boolean | undefi
     stop();
     // Once, and after the listener is gone: unshift makes the socket readable again.
     socket.unshift(start);
-    if (decide(start) === undefined) socket.destroy();
+    if (!decide(start)) socket.destroy();
   };
   socket.on("readable", onReadable);
   socket.on("end", onEnd);

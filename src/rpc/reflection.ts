@@ -17,13 +17,19 @@ import { type Binding, bind } from "./routes.ts";
 type Request = ServerReflectionRequest | ServerReflectionRequestAlpha;
 type Response = Omit<MessageInitShape<typeof ServerReflectionResponseSchema>, "$typeName">;
 
-/** What reflection says of a set of services, so that grpcurl and its like need no .proto files. */
+/** An answer that is a file and all that it imports, so that one question is enough. */
+type FileAnswer = Response["messageResponse"];
+
+/**
+ * What reflection says of a set of services, so that grpcurl and its like need no .proto files. All of it is made at the
+ * start: anyone may ask, as often as they like, so that an answer must cost no more than a look into a map.
+ */
 interface Reflected {
   readonly services: readonly string[];
   /** By path, `latchkey/v1/key.proto`. */
-  readonly files: ReadonlyMap<string, DescFile>;
-  /** The file that declares a full name: service, method, message, field, oneof, enum or enum value. */
-  fileOf(symbol: string): DescFile | undefined;
+  readonly byPath: ReadonlyMap<string, FileAnswer>;
+  /** By the full name of what the file declares: service, method, message, field, oneof, enum or enum value. */
+  readonly bySymbol: ReadonlyMap<string, FileAnswer>;
 }
 
 /**
@@ -37,10 +43,12 @@ export function reflectionBindings(bindings: readonly Binding[]): Binding[] {
   for (const { file } of services) collectFiles(file, files);
   // No service's file names the details of errors, yet a client that shows an error asks for them.
   collectFiles(file_google_rpc_error_details, files);
+  const byPath = new Map([...files].map(([path, file]) => [path, fileAnswer(file)]));
+  const symbols = [...files].flatMap(([path, file]) => [...symbolsOf(file)].map((symbol) => [symbol, path] as const));
   const reflected: Reflected = {
     services: services.map(({ typeName }) => typeName).sort(),
-    files,
-    fileOf: createSymbolIndex([...files.values()]),
+    byPath,
+    bySymbol: new Map(symbols.map(([symbol, path]) => [symbol, byPath.get(path)])),
   };
   async function* answerAll(requests: AsyncIterable<Request>) {
     for await (const request of requests) yield answer(reflected, request);
@@ -60,9 +68,9 @@ function answer(reflected: Reflected, request: Request): Response {
       return { ...head, messageResponse: { case: "listServicesResponse", value: { service } } };
     }
     case "fileByFilename":
-      return { ...head, messageResponse: fileResponse(reflected.files.get(messageRequest.value)) };
+      return { ...head, messageResponse: reflected.byPath.get(messageRequest.value) ?? NOT_FOUND };
     case "fileContainingSymbol":
-      return { ...head, messageResponse: fileResponse(reflected.fileOf(messageRequest.value)) };
+      return { ...head, messageResponse: reflected.bySymbol.get(messageRequest.value) ?? NOT_FOUND };
     case "fileContainingExtension":
     case "allExtensionNumbersOfType":
       return { ...head, messageResponse: errorResponse(Code.NOT_FOUND, "there are no extensions") };
@@ -71,9 +79,9 @@ function answer(reflected: Reflected, request: Request): Response {
   }
 }
 
-/** The file and all that it imports, so that one question is enough. */
-function fileResponse(file: DescFile | undefined): Response["messageResponse"] {
-  if (file === undefined) return errorResponse(Code.NOT_FOUND, "not found");
+const NOT_FOUND = errorResponse(Code.NOT_FOUND, "not found");
+
+function fileAnswer(file: DescFile): FileAnswer {
   const files = [...collectFiles(file, new Map()).values()];
   const fileDescriptorProto = files.map(({ proto }) => toBinary(FileDescriptorProtoSchema, proto));
   return { case: "fileDescriptorResponse", value: { fileDescriptorProto } };
@@ -90,29 +98,19 @@ function collectFiles(file: DescFile, files: Map<string, DescFile>): Map<string,
   return files;
 }
 
-function createSymbolIndex(files: readonly DescFile[]): Reflected["fileOf"] {
-  const registry = createRegistry(...files);
-  return (symbol) => {
-    const type = registry.get(symbol);
-    if (type !== undefined) return type.file;
-    // A member: `Service.Method`, `Message.field`, `Message.oneof`. Values of enums are siblings of their enum.
-    const dot = symbol.lastIndexOf(".");
-    const scope = symbol.slice(0, Math.max(dot, 0));
-    const name = symbol.slice(dot + 1);
-    const service = registry.getService(scope);
-    if (service?.methods.some((method) => method.name === name)) return service.file;
-    const message = registry.getMessage(scope);
-    if (message?.fields.some((field) => field.name === name)) return message.file;
-    if (message?.oneofs.some((oneof) => oneof.name === name)) return message.file;
-    return enumValueFile(files, scope, name);
-  };
-}
-
-function enumValueFile(files: readonly DescFile[], scope: string, name: string): DescFile | undefined {
-  for (const type of createRegistry(...files)) {
-    if (type.kind !== "enum") continue;
-    const typeScope = type.typeName.slice(0, Math.max(type.typeName.lastIndexOf("."), 0));
-    if (typeScope === scope && type.values.some((value) => value.name === name)) return type.file;
+/** The full names that a file declares. */
+function* symbolsOf(file: DescFile): Generator<string> {
+  for (const type of createRegistry(file)) {
+    if (type.file !== file) continue;
+    yield type.typeName;
+    if (type.kind === "enum") {
+      // Values of an enum are siblings of the enum (C++ scoping rules of protobuf).
+      const scope = type.typeName.slice(0, type.typeName.lastIndexOf(".") + 1);
+      for (const { name } of type.values) yield `${scope}${name}`;
+    } else if (type.kind === "message") {
+      for (const { name } of [...type.fields, ...type.oneofs]) yield `${type.typeName}.${name}`;
+    } else if (type.kind === "service") {
+      for (const { name } of type.methods) yield `${type.typeName}.${name}`;
+    }
   }
-  return undefined;
 }

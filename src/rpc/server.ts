@@ -18,7 +18,7 @@ export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps {
   readonly health: HealthRegistry;
 }
 
-export interface RpcServerOptions extends Omit<PortOptions, "onRequest" | "takeStream" | "certificate"> {
+export interface RpcServerOptions extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "certificate"> {
   /** With it the port speaks TLS. */
   readonly tls?: CertificateFiles | undefined;
   readonly reflection: boolean;
@@ -63,6 +63,7 @@ export class RpcServer {
       ...options,
       certificate: this.#certificate,
       takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane),
+      mayBegin: (head) => this.#concerns.beginStep(head),
       onRequest: (request, response) => {
         if (answerCors(request, response) || connectLane(request, response)) return;
         serveWebPage(deps, request, response);

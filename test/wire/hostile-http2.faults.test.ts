@@ -3,10 +3,9 @@
  * another client hardly notices. Frames are written by hand, in few large pieces, so that this process stays free to
  * measure the other client.
  */
-import { readFileSync } from "node:fs";
-import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { callSteadily, p99, rssMib, times } from "../support/bystander.ts";
 import {
   CONTINUATION,
   connectRaw,
@@ -25,7 +24,7 @@ import {
   SETTINGS,
   WINDOW_UPDATE,
 } from "../support/raw-http2.ts";
-import { type Answer, answerTo, quantile, report, tally } from "../support/samples.ts";
+import { type Answer, answerTo, report, tally } from "../support/samples.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
 import {
@@ -46,7 +45,6 @@ const LOGIN = "/latchkey.v1.AuthService/Login";
 const FACTOR = 2;
 const FLOOR_MS = 100;
 const CALLS = 400;
-const EACH_MS = 2;
 /** How far the service's memory may grow by one attack. */
 const MAX_GROWTH_MIB = 256;
 const CANCEL = Buffer.from([0, 0, 0, 8]);
@@ -93,11 +91,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     const [key] = await cast.issue(1);
     const client = clientOf(service.address, KeyService, cast.verifier);
     verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
-    await measure(verify);
-    const idle = await measure(verify);
+    await callSteadily(verify);
+    const idle = await callSteadily(verify);
     report("idle", times(idle));
     const client500 = await attack();
-    const [beside] = await Promise.all([measure(verify), client500.send(inOrder(500))]);
+    const [beside] = await Promise.all([callSteadily(verify), client500.send(inOrder(500))]);
     report("beside 500 calls at once", times(beside));
     expect(client500.came.get(HEADERS)).toBe(500);
     usualP99Ms = Math.max(p99(idle), p99(beside));
@@ -120,7 +118,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
 
   /** The other client's calls while `attacking` goes on. All are answered; p99 and memory stay within bounds. */
   async function expectUnharmed(what: string, attacking: Promise<unknown>): Promise<void> {
-    const [answers] = await Promise.all([measure(verify), attacking]);
+    const [answers] = await Promise.all([callSteadily(verify), attacking]);
     report(what, times(answers));
     expect(tally(answers)).toEqual({ VALID: CALLS });
     expect(p99(answers)).toBeLessThan(Math.max(FACTOR * usualP99Ms, FLOOR_MS));
@@ -200,7 +198,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     await Promise.all(few.map((client) => client.send(checks(990))));
     await until(() => few.every(({ came }) => came.get(HEADERS) === 990));
     // Longer than those that are too many may take.
-    await measure(verify);
+    await callSteadily(verify);
     expect(few.filter((client) => client.isClosed())).toEqual([]);
     // Each answer is two frames then: its message, and its trailers.
     await few[0]!.send(streams(990, (id) => [frame(WINDOW_UPDATE, 0, id, Buffer.from([0, 0, 255, 255]))]));
@@ -216,7 +214,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     const answers = all.map(({ came }) => came.get(HEADERS) ?? 0).reduce((sum, one) => sum + one, 0);
     expect(answers).toBeGreaterThan(20_000);
     // The attack itself is 40,000 calls: what is judged is what it leaves behind.
-    expect(tally(await measure(verify))).toEqual({ VALID: CALLS });
+    expect(tally(await callSteadily(verify))).toEqual({ VALID: CALLS });
     await expectUnharmed("10,000 short answers that nobody reads", Promise.resolve());
     // And nobody was cut without need: what is left is as much as there is room for.
     expect(left()).toBeGreaterThan(5);
@@ -228,30 +226,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
   });
 });
 
-/** A call each 2 ms, whether or not the one before has been answered: a stall shows in all that fall into it. */
-async function measure(call: () => Promise<Answer>): Promise<readonly Answer[]> {
-  const answers: Promise<Answer>[] = [];
-  for (let n = 0; n < CALLS; n++) {
-    answers.push(call());
-    await pause(EACH_MS);
-  }
-  return Promise.all(answers);
-}
-
 /** Calls of Login that have come to their end, by the service's log. */
 function callsBegun(service: ReadyService): number {
   return service.output().split("AuthService.Login").length - 1;
-}
-
-function times(answers: readonly Answer[]): readonly number[] {
-  return answers.map(({ tookMs }) => tookMs);
-}
-
-function p99(answers: readonly Answer[]): number {
-  return quantile(times(answers), 0.99);
-}
-
-function rssMib(pid: number): number {
-  const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
-  return Number(kib) / 1024;
 }

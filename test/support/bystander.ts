@@ -1,0 +1,37 @@
+/** A client that means no harm, beside one that does: what it notices is what an attack costs the others. */
+import { readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { type Answer, quantile } from "./samples.ts";
+
+const CALLS = 400;
+const EACH_MS = 2;
+
+/** A call each 2 ms, whether or not the one before has been answered: a stall shows in all that fall into it. */
+export async function callSteadily(call: () => Promise<Answer>, calls = CALLS): Promise<readonly Answer[]> {
+  const answers: Promise<Answer>[] = [];
+  for (let n = 0; n < calls; n++) {
+    answers.push(call());
+    await pause(EACH_MS);
+  }
+  return Promise.all(answers);
+}
+
+export function times(answers: readonly Answer[]): readonly number[] {
+  return answers.map(({ tookMs }) => tookMs);
+}
+
+export function p99(answers: readonly Answer[]): number {
+  return quantile(times(answers), 0.99);
+}
+
+/** Memory of a process, in MiB. */
+export function rssMib(pid: number): number {
+  const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Number(kib) / 1024;
+}
+
+/** The longest that a timer of a service came late since this was asked last, by its own metrics. */
+export async function longestStallMs(opsAddress: string): Promise<number> {
+  const text = await (await fetch(`http://${opsAddress}/metrics`)).text();
+  return Number(/^nodejs_eventloop_lag_max_seconds ([\d.e+-]+)$/m.exec(text)?.[1]) * 1000;
+}

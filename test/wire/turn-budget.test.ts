@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { TurnBudget } from "../../src/rpc/turn-budget.ts";
+
+/** Begins steps of these holders at once; returns who had begun after each turn of the event loop. */
+async function turnsOf(holders: readonly string[]): Promise<string[][]> {
+  const budget = new TurnBudget();
+  const begun: string[] = [];
+  const steps = holders.map((holder) => budget.begin([holder]).then(() => begun.push(holder)));
+  const turns: string[][] = [];
+  while (begun.length < holders.length) {
+    await new Promise((resolve) => setImmediate(resolve));
+    turns.push(begun.slice(turns.flat().length));
+  }
+  await Promise.all(steps);
+  return turns.filter((turn) => turn.length > 0);
+}
+
+describe("the budget of a turn", () => {
+  it("lets four steps begin in one turn, and the others in the next ones", async () => {
+    const turns = await turnsOf(Array(10).fill("a"));
+    expect(turns.map(({ length }) => length)).toEqual([4, 4, 2]);
+  });
+
+  it("serves one client's step before another's many, though it came last", async () => {
+    const turns = await turnsOf([...Array(100).fill("hog"), "single"]);
+    expect(turns.findIndex((turn) => turn.includes("single"))).toBe(1);
+  });
+
+  it("refuses a holder of 8,000 waiting steps one more", async () => {
+    const budget = new TurnBudget();
+    const steps = Array.from({ length: 8004 }, () => budget.begin(["hog"]));
+    await expect(budget.begin(["hog"])).resolves.toBe(false);
+    const outcomes = await Promise.all(steps);
+    expect(outcomes.every((hasBegun) => hasBegun)).toBe(true);
+  });
+});
