@@ -27,7 +27,8 @@ describe("a master key", () => {
   it.each<[what: string, bytes: Uint8Array | string]>([
     ["a passphrase", "correct horse battery staple, and thirty-two more"],
     ["a passphrase of another script", "правильная лошадь батарея скоба"],
-    ["hexadecimal digits, encoded once more", randomBytes(32).toString("hex")],
+    // Of random digits a quarter lacks one of the sixteen, and is called a pattern instead.
+    ["hexadecimal digits, encoded once more", "4749c89d2ce95e744076a3924df5bb4809abe1d64bd26a011b2674d3ae5ac1fe"],
     ["base64 with its line break, encoded once more", `${randomBytes(32).toString("base64")}\n`],
   ])("that is %s is refused as text", (_what, bytes) => {
     expect(refusedOf(key(bytes))).toEqual([expect.stringMatching(/^LATCHKEY_MASTER_KEYS: version 7 is text and not/)]);
