@@ -7,7 +7,9 @@
  *   connect-lane.ts  everything else: Connect, gRPC-Web and gRPC through connect-node
  *   grpc-web-text.ts gRPC-Web in base64, on top of the binary form
  *   concerns.ts      what every call passes, whatever its lane: access, deadline, errors, log
- *   call-room.ts     how much of it there may be at a time, and who gives way
+ *   call-capacity.ts how many calls there may be at a time, shared by caller, and which gives way
+ *   turn-budget.ts   how much begins in one turn of the event loop
+ *   http1-server.ts  HTTP/1.1, one request at a time on a connection (paced-socket.ts)
  *   access.ts        who may call what
  *   caller.ts        from headers to a Caller
  *   errors.ts        from a reason to a gRPC status
