@@ -43,7 +43,10 @@ export interface AuditEntry {
   /** Id of what it was done to. */
   readonly subjectId: string;
   readonly clientIp: string;
-  /** Further facts, such as which fields changed. Never a secret, and never what a field changed to. */
+  /**
+   * Further facts, such as which fields changed. Never a secret, and never what a field changed to, except a grant (tier
+   * and scopes of a user).
+   */
   readonly details?: Readonly<Record<string, string>>;
 }
 

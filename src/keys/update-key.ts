@@ -1,10 +1,11 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Actor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
 import { checkFieldAccess, checkScopes, checkTier, keyEnded, restricts } from "./grants.ts";
-import { hasEnded, keyEtag } from "./key.ts";
+import { hasEnded, type Key, keyEtag } from "./key.ts";
 import { checkKeyFields, checkKeyWeight } from "./key-fields.ts";
 import type { KeyChanges } from "./key-store.ts";
 import type { Tiers } from "./tiers.ts";
@@ -37,7 +38,7 @@ export interface UpdateKeyInput {
 }
 
 /**
- * Changes fields of a key.
+ * Changes fields of a key. What they have already writes nothing: no row, no audit event, no new etag.
  *
  * @throws KEY_NOT_FOUND, KEY_ENDED, ETAG_MISMATCH, INVALID_FIELD, FIELD_NOT_ALLOWED, KEY_RESTRICTED, TIER_NOT_GRANTED,
  *         SCOPE_NOT_GRANTED, DATABASE_UNAVAILABLE
@@ -54,10 +55,10 @@ export function updateKey(deps: UpdateKeyDeps, actor: Actor, input: UpdateKeyInp
     checkFieldValues(update, nowMs);
     if (owner !== undefined && update.tier !== undefined) checkTier(deps.tiers, update.tier, owner, "key.tier");
     if (owner !== undefined && update.scopes !== undefined) checkScopes(update.scopes, owner);
-    const fields = Object.keys(update).join(",");
-    const changes = toChanges(actor, update);
+    const changes = differing(key, toChanges(actor, update));
+    if (Object.keys(changes).length === 0) return undefined;
     checkKeyWeight({ ...key, ...changes }, key, "key.");
-    return { changes, entry: entryOf(actor, "key.updated", { fields }) };
+    return { changes, entry: entryOf(actor, "key.updated", { fields: fieldsOf(changes) }) };
   });
 }
 
@@ -84,4 +85,22 @@ function toChanges(actor: Actor, update: KeyUpdate): KeyChanges {
     ...(expire_time !== undefined && { expiresAtMs: expire_time }),
     ...(actor.kind === "service" && restricts(Object.keys(update)) && { serviceControlled: true }),
   };
+}
+
+/** Those of the changes that the key does not have already. */
+function differing(key: Key, changes: KeyChanges): KeyChanges {
+  const isOther = ([name, value]: [string, unknown]) => !isDeepStrictEqual(key[name as keyof Key] ?? null, value);
+  return Object.fromEntries(Object.entries(changes).filter(isOther));
+}
+
+const PATHS: Partial<Record<keyof KeyChanges, string>> = {
+  allowedIps: "allowed_ips",
+  allowedMethods: "allowed_methods",
+  expiresAtMs: "expire_time",
+  serviceControlled: "restricted_by_service",
+};
+
+/** What changed, by the paths of the contract. */
+function fieldsOf(changes: KeyChanges): string {
+  return (Object.keys(changes) as (keyof KeyChanges)[]).map((name) => PATHS[name] ?? name).join(",");
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
 import { LockMode } from "@mikro-orm/core";
 import type { GrantedSession } from "../auth/session.ts";
 import type { User, UserSecrets } from "../auth/user.ts";
@@ -18,6 +19,8 @@ const FIELD_NAMES: Readonly<Record<keyof UserPatch, string>> = {
   tier: "tier",
   scopes: "scopes",
 };
+
+const FIELDS = Object.keys(FIELD_NAMES) as (keyof UserPatch)[];
 
 type Input<M extends keyof UserStore> = Parameters<UserStore[M]>[0];
 
@@ -90,17 +93,19 @@ export class PostgresUserStore implements UserStore {
     return this.#database.transact(async (tx) => {
       const row = await lockUser(tx, input.id);
       if (row === null) return undefined;
-      const granted = JSON.stringify([row.tier, row.scopes]);
+      const before = toUser(row);
       if (displayName !== undefined) row.displayName = displayName;
       if (tier !== undefined) row.tier = tier;
       if (scopes !== undefined) row.scopes = [...scopes];
+      const after = toUser(row);
+      const changed = FIELDS.filter((field) => !isDeepStrictEqual(before[field], after[field]));
+      if (changed.length === 0) return after;
       await tx.em.flush();
-      if (JSON.stringify([row.tier, row.scopes]) !== granted) await tx.changed("OWNER", row.id);
-      const fields = Object.keys(input.patch)
-        .map((name) => FIELD_NAMES[name as keyof UserPatch])
-        .join(",");
-      await tx.record({ ...input.by, kind: "user.updated", subjectId: row.id, details: { fields } });
-      return toUser(row);
+      if (changed.some((field) => field !== "displayName")) await tx.changed("OWNER", row.id);
+      const fields = changed.map((field) => FIELD_NAMES[field]).join(",");
+      const details = { fields, ...grantDetails(before, after) };
+      await tx.record({ ...input.by, kind: "user.updated", subjectId: row.id, details });
+      return after;
     });
   }
 
@@ -176,4 +181,12 @@ async function setState(tx: Transaction, input: Input<"disable">, state: UserRow
   await tx.changed("OWNER", row.id);
   await tx.record({ ...input.by, kind: state === "active" ? "user.enabled" : "user.disabled", subjectId: row.id });
   return row;
+}
+
+/** A changed grant with its value before and after: what a person may do is no secret of theirs. */
+function grantDetails(before: User, after: User): Record<string, string> {
+  const details: Record<string, string> = {};
+  if (before.tier !== after.tier) Object.assign(details, { tier_before: before.tier, tier_after: after.tier });
+  const [was, is] = [before.scopes.join(" "), after.scopes.join(" ")];
+  return was === is ? details : { ...details, scopes_before: was, scopes_after: is };
 }

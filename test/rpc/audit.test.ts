@@ -22,7 +22,10 @@ describe("the audit trail", () => {
   it("has each change of a key once, with who made it, from where and what, also after the key is deleted", async () => {
     const { key, person } = await service.newKey();
     const keyId = key!.id;
-    await person.keys.updateKey({ key: { id: keyId, name: "secret name" }, updateMask: { paths: ["name", "scopes"] } });
+    await person.keys.updateKey({
+      key: { id: keyId, name: "secret name", scopes: ["orders:read"] },
+      updateMask: { paths: ["name", "scopes"] },
+    });
     await person.keys.disableKey({ keyId });
     await person.keys.disableKey({ keyId });
     await person.keys.enableKey({ keyId });
@@ -84,6 +87,44 @@ describe("the audit trail", () => {
     expect(events.filter(({ kind }) => kind === "session.begun")).toHaveLength(2);
     const all = JSON.stringify(events.map(({ details }) => details));
     for (const text of ["private", PASSWORD, changed.tokens!.refreshToken]) expect(all).not.toContain(text);
+  });
+
+  it("has nothing of an update that changes nothing, whichever RPC it comes by, and the key keeps its etag", async () => {
+    const person = await service.newPerson();
+    const { key } = await person.keys.issueKey({ name: "same", scopes: ["orders:read"] });
+    const keyId = key!.id;
+    const same = await person.keys.updateKey({
+      key: { id: keyId, name: "same", scopes: ["orders:read"], description: "" },
+      updateMask: { paths: ["name", "scopes", "description", "metadata", "expire_time"] },
+    });
+    expect(same.key!.etag).toBe(key!.etag);
+    await person.auth.updateCurrentUser({
+      user: { displayName: person.user.displayName },
+      updateMask: { paths: ["display_name"] },
+    });
+    await admin.updateUser({ user: { id: person.user.id, tier: "basic" }, updateMask: { paths: ["tier"] } });
+    expect(await kindsOf(keyId)).toEqual(["key.issued"]);
+    expect(await kindsOf(person.user.id)).toEqual(["user.registered"]);
+    // The control: an update beside it that changes one of two fields names that one.
+    await person.keys.updateKey({
+      key: { id: keyId, name: "other", description: "" },
+      updateMask: { paths: ["name", "description"] },
+    });
+    const { events } = await admin.listAuditEvents({ subjectId: keyId });
+    expect(events[0]).toMatchObject({ kind: "key.updated", details: { fields: "name" } });
+  });
+
+  it("has a changed grant with its value before and after", async () => {
+    const { user } = await service.newPerson();
+    const update = { user: { id: user.id, tier: "pro", scopes: ["orders:*", "users:read"] } };
+    await admin.updateUser({ ...update, updateMask: { paths: ["tier", "scopes", "display_name"] } });
+    const { events } = await admin.listAuditEvents({ subjectId: user.id });
+    expect(events[0]?.details).toMatchObject({
+      tier_before: "basic",
+      tier_after: "pro",
+      scopes_before: "*",
+      scopes_after: "orders:* users:read",
+    });
   });
 
   it("has a stolen refresh token's use, and what ended a session", async () => {
