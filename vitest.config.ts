@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: ["**/*.faults.test.ts", "**/*.soak.test.ts"],
+    exclude: ["**/*.faults.test.ts", "**/*.servers.test.ts", "**/*.soak.test.ts"],
     globalSetup: "test/support/global-setup.ts",
     provide: { backing: "embedded" },
     pool: "forks",

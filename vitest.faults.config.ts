@@ -11,6 +11,7 @@ const COUNTING = [
   "test/support/*.faults.test.ts",
   "test/wire/audit.faults.test.ts",
   "test/wire/conformance.faults.test.ts",
+  "test/wire/data-folder.faults.test.ts",
   "test/wire/database-tls.faults.test.ts",
   "test/wire/login-cost.faults.test.ts",
   "test/wire/secrets*.faults.test.ts",

@@ -1,4 +1,4 @@
-import { prefixOf } from "../lib/ip-prefix.ts";
+import { prefixOf } from "../lib/ip.ts";
 
 /**
  * Whose address it is, for the limit per address: an IPv4 address is one, and so is an IPv6 /64, since whoever has one

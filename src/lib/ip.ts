@@ -26,6 +26,26 @@ export function ipValue(address: string): bigint {
   return isIPv4(address) ? ipv4Value(address) : ipv6Value(address);
 }
 
+/**
+ * The network that an address is in, in one spelling; a text that is no address is returned as it is. A zone (RFC 4007) is
+ * ignored.
+ *
+ * @param ipv4Bits length of the prefix of IPv4, a multiple of 8; 32 returns the address
+ * @param ipv6Bits length of the prefix of IPv6
+ */
+export function prefixOf(ip: string, ipv4Bits: number, ipv6Bits: number): string {
+  const address = normalizeIp(ip.replace(/%.*$/, ""));
+  if (address === undefined) return ip;
+  if (isIPv4(address)) {
+    const bytes = address.split(".").map((byte, at) => (at < ipv4Bits / 8 ? byte : "0"));
+    return ipv4Bits === 32 ? address : `${bytes.join(".")}/${ipv4Bits}`;
+  }
+  const hostBits = BigInt(128 - ipv6Bits);
+  const network = (ipValue(address) >> hostBits) << hostBits;
+  const groupAt = (at: number) => ((network >> BigInt(112 - 16 * at)) & 0xffffn).toString(16);
+  return `${Array.from({ length: Math.ceil(ipv6Bits / 16) }, (_, at) => groupAt(at)).join(":")}::/${ipv6Bits}`;
+}
+
 function mappedIpv4(text: string): string | undefined {
   if (!text.includes(":")) return undefined;
   const value = ipv6Value(text);

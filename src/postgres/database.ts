@@ -251,7 +251,8 @@ export class Database {
 
   /** The error that leaves this room; what a person has to mend is told in the log. */
   failed(error: unknown): unknown {
-    this.#pools.alarm.met(error);
-    return toDomainError(error);
+    const failure = toDomainError(error);
+    this.#pools.alarm.met(failure);
+    return failure;
   }
 }

@@ -1,4 +1,5 @@
 import type { Database, HotRead, Row } from "./database.ts";
+import { arrayLiteral } from "./row.ts";
 
 /** One kind of record that is read by its id. */
 export interface RecordsById<R> {
@@ -89,9 +90,4 @@ export class GroupedReads<R> {
       resolve({ records, databaseMs });
     }
   }
-}
-
-/** text[] as PostgreSQL reads it: each element in quotes, so that nothing in it is syntax. */
-function arrayLiteral(elements: Iterable<string>): string {
-  return `{${Array.from(elements, (element) => `"${element.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }

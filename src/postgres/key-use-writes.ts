@@ -1,5 +1,6 @@
 import type { SecretRehash } from "../keys/key.ts";
 import type { Database } from "./database.ts";
+import { arrayLiteral } from "./row.ts";
 
 /*
  * What is written in the background because keys are used, by one statement each. Rows are locked in the order of their
@@ -18,7 +19,7 @@ export async function recordUses(
        order by k.id for update of k
      )
      update api_keys k set last_used_at = greatest(k.last_used_at, used.at) from used where used.id = k.id`,
-    [arrayOf(uses.map((use) => use.keyId)), arrayOf(uses.map((use) => use.usedAtMs))],
+    [arrayLiteral(uses.map((use) => use.keyId)), arrayLiteral(uses.map((use) => `${use.usedAtMs}`))],
   );
 }
 
@@ -38,15 +39,10 @@ export async function rehashSecrets(database: Database, rehashes: readonly Secre
      update key_secrets s set digest = decode(wanted.to_digest, 'hex'), pepper_version = wanted.to_version
      from wanted where s.digest = wanted.digest`,
     [
-      arrayOf(rehashes.map(({ from }) => hex(from.digest))),
-      arrayOf(rehashes.map(({ from }) => from.pepperVersion)),
-      arrayOf(rehashes.map(({ to }) => hex(to.digest))),
-      arrayOf(rehashes.map(({ to }) => to.pepperVersion)),
+      arrayLiteral(rehashes.map(({ from }) => hex(from.digest))),
+      arrayLiteral(rehashes.map(({ from }) => `${from.pepperVersion}`)),
+      arrayLiteral(rehashes.map(({ to }) => hex(to.digest))),
+      arrayLiteral(rehashes.map(({ to }) => `${to.pepperVersion}`)),
     ],
   );
-}
-
-/** An array literal of what needs no quoting: ids, hexadecimal digits, numbers. */
-function arrayOf(values: readonly (string | number)[]): string {
-  return `{${values.join(",")}}`;
 }

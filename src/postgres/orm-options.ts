@@ -11,6 +11,7 @@ import { TiersInUse } from "./migrations/0006-tiers-in-use.ts";
 import { LoginHashes } from "./migrations/0007-login-hashes.ts";
 import { ChangeIncarnation } from "./migrations/0008-change-incarnation.ts";
 import { EmailsInNfc } from "./migrations/0009-emails-in-nfc.ts";
+import { TextsThatSayNull } from "./migrations/0010-texts-that-say-null.ts";
 import { NoDatabaseCreation } from "./no-database-creation.ts";
 import { closeOutdated, refill, releaseEnded } from "./pool-connections.ts";
 import type { FollowedHistory } from "./primary.ts";
@@ -52,7 +53,7 @@ export const ORM_OPTIONS = {
   migrations: {
     migrationsList: [
       ...[FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
-      ...[ChangeIncarnation, EmailsInNfc],
+      ...[ChangeIncarnation, EmailsInNfc, TextsThatSayNull],
     ],
     snapshot: false,
     silent: true,

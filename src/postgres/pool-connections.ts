@@ -76,7 +76,8 @@ export function refill(most: number) {
 /**
  * Gives a connection back to the pool as soon as it has ended, when it is in use. Kysely gives none back whose BEGIN
  * failed, so each that an outage of the server met would take a place of the pool for good: after as many as the pool has
- * places, no call of management came through until the process was restarted. A release that comes later does nothing.
+ * places, no call of management came through until the process was restarted. Where the BEGIN was refused and the connection
+ * lives, settled-statements.ts ends it. A release that comes later does nothing.
  */
 export function releaseEnded(pool: Pool): void {
   const held = new Set<PoolClient>();

@@ -16,3 +16,8 @@ export function bytesOf(value: unknown): Buffer {
   const bytes = value as Uint8Array;
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
+
+/** text[] as PostgreSQL reads it: each element in quotes, so that nothing in it is syntax, and `null` is a text. */
+export function arrayLiteral(elements: Iterable<string>): string {
+  return `{${Array.from(elements, (element) => `"${element.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
+}

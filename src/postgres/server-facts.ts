@@ -23,7 +23,8 @@ interface Look {
   readonly list_homes: readonly string[];
 }
 
-const LEAST_VERSION = 130_000;
+/** The oldest version that the tests run on. */
+const LEAST_VERSION = 150_000;
 /** The change feed rests for a second at most. Pooled connections that rest longer are ended, and made again. */
 const LEAST_IDLE_SESSION_MS = 60_000;
 /** A table and the list of migrations that every version has. */
@@ -72,7 +73,7 @@ async function ask(connection: DatabaseConnection): Promise<Look> {
 
 function faultOf(look: Look, isSchemaNamed: boolean): string | undefined {
   if (look.version < LEAST_VERSION) {
-    return `PostgreSQL ${Math.floor(look.version / 10_000)} is too old; use version 13 or newer`;
+    return `PostgreSQL ${Math.floor(look.version / 10_000)} is too old; use version ${LEAST_VERSION / 10_000} or newer`;
   }
   if (look.encoding !== "UTF8") {
     return `the database has the encoding ${look.encoding}; create one with the encoding UTF8 and move the data there`;

@@ -1,13 +1,16 @@
+import assert from "node:assert/strict";
 import pg from "pg";
 import { type Opening, openingOf, type SessionSettings } from "./session-settings.ts";
 
 type Answer = pg.QueryResult;
 /** pg has ten signatures for it; this is the one that the ORM and this room use. */
-type Query = (text: string, values?: readonly unknown[]) => Promise<Answer>;
+type Query = (text: string, values?: readonly Value[]) => Promise<Answer>;
+type Value = string | null;
 
 /** What pg knows of a connection and its types don't tell. */
 interface Known {
   readonly connection: {
+    readonly stream: { destroy(): void };
     on(event: "parameterStatus", listener: (status: { parameterName: string; parameterValue: string }) => void): void;
   };
   /** `I` between transactions. */
@@ -33,27 +36,27 @@ export function settleStatements(client: pg.Client, settings: SessionSettings): 
   known.query = async (statement, values = []) => {
     const text = withValues(statement, values);
     const isBetween = known.getTransactionStatus() === "I";
-    const answer = await send(isBetween ? opened(text, opening) : text).catch(asStandby);
-    return Array.isArray(answer) ? answer.at(-1) : answer;
+    try {
+      const answer = await send(isBetween ? opened(text, opening) : text);
+      return Array.isArray(answer) ? answer.at(-1) : answer;
+    } catch (error) {
+      // Kysely never gives a connection back whose BEGIN failed. Ended, it is given back by releaseEnded.
+      if (statement === "begin") known.connection.stream.destroy();
+      throw error;
+    }
   };
 }
 
 /** Each `$1` as a literal, which nothing in the value can end. */
-function withValues(text: string, values: readonly unknown[]): string {
-  return values.length === 0 ? text : text.replace(/\$(\d+)/g, (_, n) => literal(values[Number(n) - 1]));
-}
-
-function literal(value: unknown): string {
-  return value === null || value === undefined ? "null" : pg.escapeLiteral(String(value));
+function withValues(text: string, values: readonly Value[]): string {
+  if (values.length === 0) return text;
+  return text.replace(/\$(\d+)/g, (_, n) => {
+    const value = values[Number(n) - 1];
+    assert(value === null || typeof value === "string", `the statement has no text for $${n}`);
+    return value === null ? "null" : pg.escapeLiteral(value);
+  });
 }
 
 function opened(text: string, { begin, before }: Opening): string {
   return text === "begin" ? begin : before + text;
-}
-
-/** A standby refuses "read write" by a code of its own. It is what refuses the first write elsewhere. */
-function asStandby(error: unknown): never {
-  const { code, routine } = error as { code?: string; routine?: string };
-  if (code === "0A000" && routine === "check_transaction_read_only") Object.assign(error as Error, { code: "25006" });
-  throw error;
 }

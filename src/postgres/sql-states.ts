@@ -32,12 +32,6 @@ export const SQL_STATES: Readonly<Record<string, SqlState>> = {
     todo: "read the pooler's log; pgbouncer must use session or transaction mode, and reach PostgreSQL",
     ending: "perhaps",
   },
-  "0A000": {
-    name: "feature_not_supported",
-    meaning: "this server lacks a feature that the service needs",
-    todo: "use PostgreSQL 13 or newer",
-    ending: "by_a_person",
-  },
   "22021": {
     name: "character_not_in_repertoire",
     meaning: "the database's encoding cannot hold a text",
@@ -107,13 +101,13 @@ export const SQL_STATES: Readonly<Record<string, SqlState>> = {
   "42704": {
     name: "undefined_object",
     meaning: "a type or another object is missing",
-    todo: "use PostgreSQL 13 or newer, and apply the schema with LATCHKEY_MIGRATE=true",
+    todo: "use PostgreSQL 15 or newer, and apply the schema with LATCHKEY_MIGRATE=true",
     ending: "by_a_person",
   },
   "42883": {
     name: "undefined_function",
     meaning: "a function is missing",
-    todo: "use PostgreSQL 13 or newer",
+    todo: "use PostgreSQL 15 or newer",
     ending: "by_a_person",
   },
   "42P01": {

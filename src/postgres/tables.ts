@@ -14,9 +14,17 @@
  *
  * All times are timestamptz(3): a JavaScript Date holds them exactly, so that lists can be cut at (created_at, id).
  */
-import { defineEntity, p } from "@mikro-orm/core";
+import { ArrayType, defineEntity, p } from "@mikro-orm/core";
+import { arrayLiteral } from "./row.ts";
 
 const time = () => p.datetime(3);
+
+/** text[]. The ORM's own type writes an element `null`, in any case, as NULL. */
+class TextArray extends ArrayType<string> {
+  override convertToDatabaseValue(elements: string[]): string {
+    return arrayLiteral(elements);
+  }
+}
 
 const UserSchema = defineEntity({
   name: "UserRow",
@@ -28,7 +36,7 @@ const UserSchema = defineEntity({
     emailNormalized: p.text(),
     displayName: p.text(),
     tier: p.text(),
-    scopes: p.array(),
+    scopes: p.type(TextArray).$type<string[]>(),
     state: p.text().$type<"active" | "disabled">(),
     /** Encoded hash; null until a person sets a password. */
     passwordHash: p.text().nullable(),
@@ -115,10 +123,10 @@ const KeySchema = defineEntity({
     ownerId: p.text().nullable(),
     issuerId: p.text(),
     tier: p.text(),
-    scopes: p.array(),
+    scopes: p.type(TextArray).$type<string[]>(),
     metadata: p.json<Record<string, string>>(),
-    allowedIps: p.array(),
-    allowedMethods: p.array(),
+    allowedIps: p.type(TextArray).$type<string[]>(),
+    allowedMethods: p.type(TextArray).$type<string[]>(),
     limitPerMinute: p.integer().nullable(),
     limitPerDay: p.integer().nullable(),
     state: p.text().$type<"active" | "disabled" | "revoked">(),

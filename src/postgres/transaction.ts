@@ -3,7 +3,7 @@ import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
 import { newId } from "../lib/id.ts";
 import { type FollowedHistory, PROOF, type ProofRow, refuseStandby } from "./primary.ts";
-import { ms, type Row } from "./row.ts";
+import { arrayLiteral, ms, type Row } from "./row.ts";
 
 /** Signals on it say that a change was committed. */
 export const CHANGES_CHANNEL = "latchkey_changes";
@@ -60,7 +60,7 @@ function transactionOn(em: SqlEntityManager, now: string, nowMs: number, changes
       await em.execute(
         `with told as (insert into changes (kind, subject_id) select ?, unnest(?::text[]))
          select pg_notify(?, '')`,
-        [kind, `{${subjectIds.join(",")}}`, CHANGES_CHANNEL],
+        [kind, arrayLiteral(subjectIds), CHANGES_CHANNEL],
       );
       for (const subjectId of subjectIds) changes.push({ kind, subjectId });
     },

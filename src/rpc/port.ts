@@ -231,6 +231,8 @@ export class Port {
     if (request.headers.expect === "100-continue") response.writeContinue();
     request.on("error", () => {});
     response.on("error", () => {});
+    // The end of a body of nothing was told before there was a request to hear of it.
+    if (stream.readableEnded) request.push(null);
     this.#options.onRequest(request, response);
   }
 }

@@ -11,7 +11,7 @@
  * use everything up to its own bound.
  */
 import { isIPv4, isIPv6 } from "node:net";
-import { prefixOf } from "../lib/ip-prefix.ts";
+import { prefixOf } from "../lib/ip.ts";
 
 /**
  * Whom something belongs to, as names from the widest group to the narrowest. Groups of one level share with each other

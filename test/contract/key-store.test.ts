@@ -28,6 +28,18 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect(Math.abs((read.databaseMs ?? 0) - test.clock.nowMs())).toBeLessThan(10_000);
   });
 
+  it("keeps each text of a list as it is, whatever it says to SQL", async () => {
+    const texts = ["null", "NULL", "nUlL", "", "a,b", "{}", '"', "\\", "'", "$1", "?", " ", "a\nb"];
+    const lists = { scopes: texts, allowedIps: texts, allowedMethods: texts };
+    const wanted = newKey(await newOwner(test));
+    const key = await inserted(store, { ...wanted, key: { ...wanted.key, ...lists } });
+    expect(key).toMatchObject(lists);
+    expect((await store.read([key.id])).keys[0]?.key).toMatchObject(lists);
+    const reversed = texts.toReversed();
+    await store.change(key.id, 1, { scopes: reversed }, ENTRY);
+    expect((await store.find("api", key.id))?.key.scopes).toEqual(reversed);
+  });
+
   it("finds nothing for unknown ids, and for an id of another kind", async () => {
     const key = await inserted(store, newKey(await newOwner(test)));
     expect(await store.find("api", newId("key"))).toBeUndefined();

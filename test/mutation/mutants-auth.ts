@@ -165,10 +165,16 @@ export const AUTH_MUTANTS = [
         replacement: "return prefixOf(ip, 32, 128);",
         why: "one machine has 2^64 addresses, each with its own limit",
       },
+    ],
+  ),
+  ...mutantsOf(
+    "src/lib/ip.ts",
+    ["test/auth/login-network.test.ts"],
+    [
       {
         name: "mapped IPv4 is one IPv6 network",
-        search: "groups[5] === 0xffff",
-        replacement: "groups[5] === 0x10000",
+        search: "if (value >> 32n !== 0xffffn) return undefined;",
+        replacement: "if (value >> 32n !== 0x10000n) return undefined;",
         why: "all of IPv4 shares one limit, and locks itself out",
       },
     ],

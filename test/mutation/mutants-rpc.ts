@@ -62,8 +62,8 @@ export const RPC_MUTANTS = [
     },
     {
       name: "all credentials of a connection are one",
-      search: 'hash("sha256", value, "base64url")',
-      replacement: 'hash("sha256", value.slice(0, 16), "base64url")',
+      search: 'hash("sha256", authorization, "base64url")',
+      replacement: 'hash("sha256", authorization.slice(0, 16), "base64url")',
       why: "behind a proxy each service acts as the first one",
     },
     {

@@ -1,6 +1,6 @@
 import { mutantsOf } from "./tested-mutant.ts";
 
-const WIRE = ["test/postgres/hostile-postgres.test.ts", "test/postgres/wire.test.ts"];
+const WIRE = ["test/postgres/hostile-postgres.test.ts", "test/postgres/wire.servers.test.ts"];
 const CONNECTIONS = ["test/postgres/connections.test.ts"];
 
 /** What must be true before a byte of the protocol is sent to PostgreSQL. */

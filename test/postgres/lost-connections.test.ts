@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Database } from "../../src/postgres/database.ts";
 import type { Transaction } from "../../src/postgres/transaction.ts";
-import { freshTarget } from "../support/database.ts";
+import { freshTarget, postgresTarget } from "../support/database.ts";
+import { demote, type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { canStart } from "../support/servers.ts";
 
 /** More than the pool has places. */
@@ -31,5 +32,51 @@ describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after",
       process.kill(backend, "SIGCONT");
     }
     expect(await database.transact(backendOf)).toBeGreaterThan(0);
+  });
+});
+
+/** The connection lives on, and must not stay with the transaction that it refused. */
+describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after a BEGIN that was refused", () => {
+  let postgres: PostgresServer;
+  beforeAll(async () => {
+    postgres = await startPostgres();
+  });
+  afterAll(() => postgres?.stop());
+
+  const tryThrice = async (database: Database) => {
+    for (let n = 0; n < LOSSES; n++) {
+      await expect(database.transact(async () => {})).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+    }
+  };
+
+  it("because its role was taken away, and given back", async () => {
+    await postgres.sql(
+      "create role app; create role entry login in role app; grant create, usage on schema public to app",
+    );
+    const url = new URL(await postgres.createDatabase("roles"));
+    await postgres.sql("alter schema public owner to app", "roles");
+    url.username = "entry";
+    url.search = "?options=-c%20role%3Dapp";
+    await postgres.sql(`alter role entry password '${url.password}'`);
+    const database = await Database.open({ target: postgresTarget(url.href, 1) });
+    await database.migrate();
+    await postgres.sql("revoke app from entry");
+    await tryThrice(database);
+    await postgres.sql("grant app to entry");
+    await expect(database.transact(async () => "done")).resolves.toBe("done");
+    await database.close();
+  });
+
+  it("by a standby that is promoted then", async () => {
+    const database = await Database.open({ target: postgresTarget(postgres.url(), 1) });
+    await database.migrate();
+    await demote(postgres);
+    await expect
+      .poll(() => database.transact(async () => {}).catch((error: unknown) => error), { timeout: 10_000 })
+      .toMatchObject({ cause: { code: "25006" } });
+    await tryThrice(database);
+    await postgres.sql("select pg_promote()");
+    await expect(database.transact(async () => "done")).resolves.toBe("done");
+    await database.close();
   });
 });

@@ -1,0 +1,21 @@
+import { Migration } from "@mikro-orm/migrations";
+
+const COLUMNS = [
+  ["users", "scopes"],
+  ["api_keys", "scopes"],
+  ["api_keys", "allowed_ips"],
+  ["api_keys", "allowed_methods"],
+] as const;
+
+/** Elements that said `null`, in any case, were written as NULL: a key with such a scope could not be read. */
+export class TextsThatSayNull extends Migration {
+  override name = "0010-texts-that-say-null";
+
+  override up(): void {
+    for (const [table, column] of COLUMNS) {
+      this.addSql(
+        `update ${table} set ${column} = array_replace(${column}, null, 'null') where array_position(${column}, null) is not null`,
+      );
+    }
+  }
+}
