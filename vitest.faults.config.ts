@@ -14,7 +14,11 @@ const COUNTING = [
   "test/wire/data-folder.faults.test.ts",
   "test/wire/database-tls.faults.test.ts",
   "test/wire/login-cost.faults.test.ts",
+  "test/wire/missing-database.faults.test.ts",
+  "test/wire/refresh-races.faults.test.ts",
   "test/wire/secrets*.faults.test.ts",
+  "test/wire/settings.faults.test.ts",
+  "test/wire/standby-behind.faults.test.ts",
 ];
 
 export const faults = {
