@@ -1,8 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, readFileSync, symlinkSync } from "node:fs";
-import { mkdtempDisposable } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
@@ -216,21 +214,6 @@ describe("Dockerfile", () => {
     ]);
   });
 
-  const bootstrap =
-    "has all that npm run bootstrap and master-keys are made of, as the first operator of a container runs them";
-  it(bootstrap, { timeout: 120_000 }, async () => {
-    await using folder = await mkdtempDisposable(join(tmpdir(), "latchkey-image-"));
-    for (const path of copied()) cpSync(join(root, path), join(folder.path, path), { recursive: true });
-    symlinkSync(join(root, "node_modules"), join(folder.path, "node_modules"));
-    const env = { ...process.env, DATABASE_URL: undefined, LATCHKEY_DATA_DIR: join(folder.path, "data") };
-    const run = (script: string) => {
-      const made = spawnSync("npm", ["run", "--silent", script], { cwd: folder.path, env, encoding: "utf8" });
-      return { status: made.status, stdout: made.stdout, stderr: made.status === 0 ? "" : made.stderr };
-    };
-    expect(run("bootstrap")).toEqual({ status: 0, stdout: expect.stringMatching(/^kit_svc_\w{65}\n$/), stderr: "" });
-    expect(run("master-keys")).toMatchObject({ status: 0, stderr: "" });
-  });
-
   it("asks the operators' port whether it is well", () => {
     const { opsListen } = readConfig({ ...settings, NODE_ENV: "development" });
     expect(dockerfile).toContain(`fetch('http://127.0.0.1:${opsListen.port}/healthz')`);
@@ -266,15 +249,6 @@ function namesOf(service: string): readonly string[] {
 function settingsOf(text: string): Record<string, string> {
   const lines = text.matchAll(/^(?:ENV| {3}) ([A-Z_]+)=(\S+)/gm);
   return Object.fromEntries([...lines].map(([, name, value]) => [name, value]));
-}
-
-/** What the Dockerfile copies from the project and .dockerignore lets through. */
-function copied(): readonly string[] {
-  const sources = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, paths]) => paths!.split(" "));
-  const ignore = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");
-  expect(ignore).toContain("*");
-  for (const source of sources) expect(ignore).toContain(`!${source}`);
-  return sources;
 }
 
 function faultsOf(env: Environment): readonly string[] {
