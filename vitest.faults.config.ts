@@ -15,7 +15,6 @@ const COUNTING = [
   "test/wire/database-tls.faults.test.ts",
   "test/wire/login-cost.faults.test.ts",
   "test/wire/missing-database.faults.test.ts",
-  "test/wire/refresh-races.faults.test.ts",
   "test/wire/secrets*.faults.test.ts",
   "test/wire/settings.faults.test.ts",
   "test/wire/standby-behind.faults.test.ts",
