@@ -68,10 +68,14 @@ export function unavailable(cause: unknown): DomainError {
 export function codeOf(error: unknown): string | undefined {
   for (let e = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
     const code = (e as { code?: unknown }).code;
+    if (code === "08P01" && OF_NO_DATABASE.test(e.message)) return "3D000";
     if (typeof code === "string") return code;
   }
   return undefined;
 }
+
+/** pgbouncer hands on what PostgreSQL said when it logged in, under a code of its own, and says the second by itself. */
+const OF_NO_DATABASE = /^(server login failed: FATAL )?(database ".*" does not exist$|no such database: )/;
 
 /** The error that all others were made of: the driver's or the system's. */
 export function rootOf(error: unknown): Error {
