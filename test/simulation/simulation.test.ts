@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { simulate } from "./simulate.ts";
 
 /** A few of the seeds that `npm run test:simulation` runs. */
-const SEEDS = 200;
+const SEEDS = 100;
 
 describe("the simulation", () => {
   it(`finds nothing wrong in ${SEEDS} runs`, async () => {
