@@ -13,9 +13,4 @@ export function randomBase62(length: number): string {
   return text;
 }
 
-/** A number in [0, 1) from the CSPRNG, for jitter. */
-export function randomFraction(): number {
-  return randomBytes(6).readUIntBE(0, 6) / 2 ** 48;
-}
-
 export { randomBytes };
