@@ -79,7 +79,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   stack.defer(() => database.close());
   const { limiter, evictedKeys } = await startLimiter(options, stack);
   const changes = createChanges(options, database, bus);
-  stack.defer(() => changes.feed.stop());
+  stack.defer(() => {
+    changes.breaker.stop();
+    return changes.feed.stop();
+  });
   const room = createRooms({ ...options, ...changes, ring, database, bus, limiter });
   await changes.feed.start();
   await writeFirstOperator({ ...room.keyDeps, database, config, log });
@@ -125,7 +128,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
 /** What tells this process of changes, everyone's included. */
 function createChanges({ clock, log }: ServiceOptions, database: Database, bus: ChangeBus) {
-  const breaker = new DatabaseBreaker(clock, systemTimers);
+  const breaker = new DatabaseBreaker(clock, systemTimers, () => database.hotRead("select true", []));
   const databaseClock = new DatabaseClock(clock);
   const { target } = database;
   const store =

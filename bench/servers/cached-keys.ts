@@ -40,7 +40,7 @@ const options = {
   kinds: KEY_KINDS,
   clock,
   feed,
-  breaker: new DatabaseBreaker(clock, systemTimers),
+  breaker: new DatabaseBreaker(clock, systemTimers, () => new Promise(() => {})),
   maxAbsent: 1,
   staleOkMs: 0,
 };

@@ -172,7 +172,7 @@ export class ChangeFeed {
       cursor: this.#cursor,
       changes: resync ? [] : poll.changes,
       resync,
-      asOfMs: databaseClock.nowMs() - (this.#deps.clock.elapsedMs() - sentAtMs),
+      asOfMs: databaseClock.at(sentAtMs),
       position: poll.xmin,
     };
     for (const tell of this.#subscribers) tell(step);

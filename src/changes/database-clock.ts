@@ -1,5 +1,8 @@
-import type { AgeClock } from "../lib/clock.ts";
+import { type AgeClock, MAX_UNNOTICED_MS } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
+
+/** The least lead is remembered for at least this time: what is 5 s old, or stale for 60 s more, has a time of its own. */
+const REMEMBERED_MS = 70_000;
 
 /**
  * The database's clock, as this process knows it. Verdicts use it, so that a host whose own clock is wrong turns no
@@ -11,6 +14,12 @@ export class DatabaseClock {
   #offsetMs: number | undefined;
   /** `skippedMs` as of the last statement that was sent after the last skip. */
   #knownSkippedMs = 0;
+  /** The least that the database's clock was ahead of `elapsedMs`, as of the last answer. */
+  #leastAheadMs = Number.POSITIVE_INFINITY;
+  /** The same since `#sinceMs`, and for the REMEMBERED_MS or more before that. */
+  #leastSinceMs = Number.POSITIVE_INFINITY;
+  #leastBeforeMs = Number.POSITIVE_INFINITY;
+  #sinceMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: AgeClock) {
     this.#clock = clock;
@@ -19,6 +28,18 @@ export class DatabaseClock {
   /** Milliseconds since the epoch by the database; by this host until the first observation. */
   nowMs(): number {
     return this.#offsetMs === undefined ? this.#clock.nowMs() : this.#clock.monotonicMs() + this.#offsetMs;
+  }
+
+  /**
+   * The database's time at a moment of this process, never later than it was. The clock may have lost up to
+   * MAX_UNNOTICED_MS since then without notice, which an answer of the database has corrected: the present lead would
+   * make the moment later than it was. So the least lead counts that was known within the last REMEMBERED_MS.
+   *
+   * @param elapsedMs by `clock.elapsedMs`
+   */
+  at(elapsedMs: number): number {
+    if (this.#offsetMs === undefined) return this.#clock.nowMs() - (this.#clock.elapsedMs() - elapsedMs);
+    return elapsedMs + Math.min(this.#leastAheadMs, this.#offsetMs - this.#clock.skippedMs);
   }
 
   /**
@@ -61,5 +82,18 @@ export class DatabaseClock {
     const mostMs = databaseMs - (sentAtMs - skippedMs);
     this.#offsetMs = Math.min(Math.max(this.#offsetMs ?? leastMs, leastMs), mostMs);
     if (sentAtMs >= skippedAtMs) this.#knownSkippedMs = skippedMs;
+    this.#remember(this.#offsetMs - skippedMs, sentAtMs);
+  }
+
+  #remember(aheadMs: number, atMs: number): void {
+    if (atMs - this.#sinceMs > REMEMBERED_MS) {
+      this.#leastBeforeMs = this.#leastSinceMs;
+      this.#leastSinceMs = aheadMs;
+      this.#sinceMs = atMs;
+    }
+    this.#leastSinceMs = Math.min(this.#leastSinceMs, aheadMs);
+    const leastMs = Math.min(this.#leastBeforeMs, this.#leastSinceMs);
+    // A greater step is no suspension: the database's clock was set.
+    this.#leastAheadMs = Math.max(leastMs, aheadMs - MAX_UNNOTICED_MS);
   }
 }

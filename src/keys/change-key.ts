@@ -11,7 +11,7 @@ export interface FindKeyDeps {
 }
 
 export interface ChangeKeyDeps {
-  readonly store: Pick<KeyStore, "find" | "change">;
+  readonly store: Pick<KeyStore, "find" | "change" | "unchanged">;
 }
 
 /** A key as management shows it: effective limits follow from the owner's grant too. */
@@ -45,7 +45,10 @@ export async function changeKey(
   return retryConflicts(async () => {
     const found = await findKey(deps, actor, keyId);
     const decision = decide(found);
-    if (decision === undefined) return found;
+    if (decision === undefined) {
+      deps.store.unchanged(found.key);
+      return found;
+    }
     const outcome = await deps.store.change(keyId, found.key.version, decision.changes, decision.entry);
     return outcome.kind === "conflict" ? undefined : { key: outcome.key, owner: found.owner };
   });

@@ -143,6 +143,11 @@ export interface KeyStore {
     entry: KeyEntry,
     keepScope: string | undefined,
   ): Promise<ChangeKeyOutcome | LastOfScope>;
+  /**
+   * Tells this process's copies that a key was found as the caller wants it: another process may have changed it a
+   * moment ago, and a caller that has OK here must find here what OK says.
+   */
+  unchanged(key: Key): void;
   /** As `change`, of a key that has not ended; a used request_id counts first. Earlier overlaps stay as they are. */
   addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome>;
   /** Newest first by (created, id), at most `size`, behind `after`. */

@@ -24,7 +24,10 @@ export async function revokeServiceCredential(
   checkReason(input.reason);
   return retryConflicts(async () => {
     const { key } = await getCredential(deps.store, input.credentialId);
-    if (key.state === "revoked") return key;
+    if (key.state === "revoked") {
+      deps.store.unchanged(key);
+      return key;
+    }
     const isUsableAdmin = key.scopes.includes("admin") && keyState(key, deps.databaseClock.nowMs()) === "active";
     const changes = { state: "revoked" as const, revokeReason: input.reason };
     const keepScope = isUsableAdmin ? "admin" : undefined;

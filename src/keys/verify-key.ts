@@ -151,15 +151,14 @@ export function candidate(format: KeyFormat, input: VerifyKeyInput): ParsedKey |
 /** Everything about a verdict but the limits. */
 export function judge(deps: VerifyKeyDeps, input: VerifyKeyInput, loaded: Loaded<KeyRecord>): KeyVerdict {
   const { record } = loaded;
-  const { clock, databaseClock } = deps;
   return {
-    verdict: record === undefined ? "invalid" : databaseClock.judge((atMs) => judgeKey(record, input, atMs)),
+    verdict: record === undefined ? "invalid" : deps.databaseClock.judge((atMs) => judgeKey(record, input, atMs)),
     record,
     windows: NOT_LIMITED.windows,
     retryAfterMs: undefined,
     freshness: {
       source: loaded.source,
-      asOfMs: databaseClock.nowMs() - (clock.elapsedMs() - loaded.asOfMs),
+      asOfMs: deps.databaseClock.at(loaded.asOfMs),
       maxStalenessMs: loaded.maxStalenessMs,
       position: loaded.position,
     },

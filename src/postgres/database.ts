@@ -1,5 +1,5 @@
 import type { SqlEntityManager } from "@mikro-orm/sql";
-import type { Change } from "../changes/change.ts";
+import type { Change, ChangeKind } from "../changes/change.ts";
 import { systemClock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import { endWith } from "./call-end.ts";
@@ -220,6 +220,11 @@ export class Database {
 
   get #managingConnections(): number {
     return this.target.kind === "embedded" ? 1 : this.target.poolSize;
+  }
+
+  /** As `unchanged` of a transaction, for what was read without one. */
+  unchanged(kind: ChangeKind, subjectId: string): void {
+    this.#pools.options.onChanges?.([{ kind, subjectId }]);
   }
 
   /** For one statement of management: in the transaction that is joined, or by itself. */

@@ -112,6 +112,10 @@ export class PostgresKeyStore implements KeyStore {
     });
   }
 
+  unchanged(key: Key): void {
+    this.#database.unchanged(changeKind(key), key.id);
+  }
+
   async addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome> {
     return this.#database.transact(async (tx) => {
       if (rotation.request !== undefined) {
@@ -177,7 +181,7 @@ export function behindCursor(after: PageCursor) {
   return { $or: [{ createdAt: { $lt: createdAt } }, { createdAt, id: { $lt: after.id } }] };
 }
 
-function changeKind(row: KeyRow): "KEY" | "SERVICE_CREDENTIAL" {
+function changeKind(row: Pick<KeyRow, "kind">): "KEY" | "SERVICE_CREDENTIAL" {
   return row.kind === "service" ? "SERVICE_CREDENTIAL" : "KEY";
 }
 

@@ -98,7 +98,10 @@ export async function beginSession(
 export async function endSessionsOf(tx: Transaction, userId: string, why: SessionEnd): Promise<number> {
   const mayBeUsed = `idle_expires_at > ?::timestamptz - interval '${LONGEST_ACCESS_TOKEN}'`;
   const condition = `user_id = ? and ended_at is null and ${mayBeUsed}`;
-  return (await end(tx, why, condition, [userId, tx.now.toISOString()])).length;
+  const ended = await end(tx, why, condition, [userId, tx.now.toISOString()]);
+  // Those that another process ended a moment ago as well.
+  tx.unchanged("SESSION", userId);
+  return ended.length;
 }
 
 /**

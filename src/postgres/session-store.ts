@@ -84,6 +84,7 @@ export class PostgresSessionStore implements SessionStore {
         return true;
       }
       const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);
+      if (known.length > 0) tx.unchanged("SESSION", id);
       return known.length > 0;
     });
   }

@@ -80,7 +80,10 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
       const now = await this.#takeTurn(tx);
       const row = await tx.em.findOne(SigningKeyRow, { kid });
       if (row === null) return undefined;
-      if (row.revokedAt !== null) return toRecord(row);
+      if (row.revokedAt !== null) {
+        tx.unchanged("SIGNING_KEY", kid);
+        return toRecord(row);
+      }
       row.revokedAt = now;
       await tx.em.flush();
       const others = await findSigning(tx, now);

@@ -15,6 +15,11 @@ export interface Transaction {
   readonly now: Date;
   /** Tells all copies, on commit, that these changed: by one statement, however many they are. */
   changed(kind: ChangeKind, ...subjectIds: readonly string[]): Promise<void>;
+  /**
+   * Tells this process's copies, on commit, that these were found as the caller wants them: another process may have
+   * changed them a moment ago, and a caller that has OK here must find here what OK says.
+   */
+  unchanged(kind: ChangeKind, ...subjectIds: readonly string[]): void;
   /** Puts on record what the transaction does. */
   record(entry: AuditEntry): Promise<void>;
 }
@@ -62,6 +67,9 @@ function transactionOn(em: SqlEntityManager, now: string, nowMs: number, changes
          select pg_notify(?, '')`,
         [kind, arrayLiteral(subjectIds), CHANGES_CHANNEL],
       );
+      for (const subjectId of subjectIds) changes.push({ kind, subjectId });
+    },
+    unchanged: (kind, ...subjectIds) => {
       for (const subjectId of subjectIds) changes.push({ kind, subjectId });
     },
     record: async (entry) => {

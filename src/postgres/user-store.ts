@@ -99,7 +99,10 @@ export class PostgresUserStore implements UserStore {
       if (scopes !== undefined) row.scopes = [...scopes];
       const after = toUser(row);
       const changed = FIELDS.filter((field) => !isDeepStrictEqual(before[field], after[field]));
-      if (changed.length === 0) return after;
+      if (changed.length === 0) {
+        tx.unchanged("OWNER", row.id);
+        return after;
+      }
       await tx.em.flush();
       if (changed.some((field) => field !== "displayName")) await tx.changed("OWNER", row.id);
       const fields = changed.map((field) => FIELD_NAMES[field]).join(",");
@@ -175,7 +178,11 @@ export async function replacePassword(
 
 async function setState(tx: Transaction, input: Input<"disable">, state: UserRow["state"]): Promise<UserRow | null> {
   const row = await lockUser(tx, input.id);
-  if (row === null || row.state === state) return row;
+  if (row === null) return null;
+  if (row.state === state) {
+    tx.unchanged("OWNER", row.id);
+    return row;
+  }
   row.state = state;
   await tx.em.flush();
   await tx.changed("OWNER", row.id);

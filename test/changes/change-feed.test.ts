@@ -62,7 +62,7 @@ async function startFeed() {
     },
     nextTurn: (run: () => void) => time.after(0, run),
   };
-  const breaker = new DatabaseBreaker(clock, timers);
+  const breaker = new DatabaseBreaker(clock, timers, () => new Promise(() => {}));
   const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock: new DatabaseClock(clock), timers, log });
   const steps: FeedStep[] = [];
   feed.subscribe((step) => steps.push(step));

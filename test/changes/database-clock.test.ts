@@ -19,7 +19,7 @@ function setUp() {
     clock.advance(backMs);
     databaseClock.observe(databaseMs, sentAtMs);
   };
-  return { ask, aheadMs };
+  return { ask, aheadMs, clock, databaseClock };
 }
 
 describe("DatabaseClock", () => {
@@ -31,6 +31,33 @@ describe("DatabaseClock", () => {
     ask(400, 300);
     expect(aheadMs()).toBeLessThanOrEqual(0);
     expect(aheadMs()).toBeGreaterThan(-1 - SLACK_MS);
+  });
+
+  it("makes no moment later than it was, once an answer has shown what the clock lost without notice", () => {
+    const { ask, clock, databaseClock } = setUp();
+    ask(1, 1);
+    const sentAtMs = clock.elapsedMs();
+    const trueMs = clock.monotonicMs() + AHEAD_MS;
+    clock.suspend(900);
+    ask(1, 1, AHEAD_MS + 900);
+    expect(databaseClock.at(sentAtMs) - trueMs).toBeLessThanOrEqual(0);
+    expect(databaseClock.at(sentAtMs) - trueMs).toBeGreaterThan(-SLACK_MS);
+    // What is remembered is forgotten: a moment of long after is as near as ever.
+    for (let n = 0; n < 3; n++) {
+      clock.advance(71_000);
+      ask(1, 1, AHEAD_MS + 900);
+    }
+    const now = databaseClock.at(clock.elapsedMs()) - (clock.monotonicMs() + AHEAD_MS + 900);
+    expect(now).toBeGreaterThan(-SLACK_MS);
+  });
+
+  it("is at most a second behind for the moments of before where the database's clock was set forward", () => {
+    const { ask, clock, databaseClock } = setUp();
+    ask(1, 1);
+    ask(1, 1, AHEAD_MS + 3_600_000);
+    const behindMs = clock.monotonicMs() + AHEAD_MS + 3_600_000 - databaseClock.at(clock.elapsedMs());
+    expect(behindMs).toBeGreaterThan(0);
+    expect(behindMs).toBeLessThan(1000 + SLACK_MS);
   });
 
   it("follows a database whose clock was set, at the next answer", () => {

@@ -12,7 +12,7 @@ interface Thing {
 export function setUp(maxEntries = 10, staleOkMs = 60_000, bytes?: RecordCacheOptions<Thing>["bytes"]) {
   const { clock, timers, turn } = new Turns();
   const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
-  const breaker = new DatabaseBreaker(clock, timers);
+  const breaker = new DatabaseBreaker(clock, timers, () => new Promise(() => {}));
   const cache = new RecordCache<Thing>({
     ...{ clock, feed, breaker, maxEntries, bytes, maxAbsent: 3, staleOkMs },
     kinds: ["KEY", "SERVICE_CREDENTIAL"],

@@ -15,7 +15,7 @@ const REVOKED = { state: "disabled", version: 2 } as const;
 function setUp() {
   const { clock, timers } = new Turns();
   const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
-  const breaker = new DatabaseBreaker(clock, timers);
+  const breaker = new DatabaseBreaker(clock, timers, () => new Promise(() => {}));
   const databaseClock = new DatabaseClock(clock);
   const copies = { clock, feed, breaker, maxEntries: 10, maxAbsent: 10, staleOkMs: 0, kinds: KEY_KINDS, tagsOf };
   const cache = new RecordCache<KeyRecord>(copies);

@@ -111,6 +111,30 @@ export const CHANGES_MUTANTS = [
     ],
   ),
   ...mutantsOf(
+    "src/changes/database-breaker.ts",
+    ["test/changes/database-breaker.test.ts"],
+    [
+      {
+        name: "no probe of its own",
+        search: "    this.#probedAtMs = this.#clock.monotonicMs();\n    this.#probeLater();",
+        replacement: "    this.#probedAtMs = this.#clock.monotonicMs();",
+        why: "with little traffic an outage outlasts itself by up to 5 s: calls are refused, and stale records served",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/keys/change-key.ts",
+    ["test/rpc/own-changes.test.ts"],
+    [
+      {
+        name: "what was done already is acknowledged, and not known here",
+        search: "      deps.store.unchanged(found.key);\n",
+        replacement: "",
+        why: "a caller disables a key, has OK, and this process goes on to accept it for up to a second",
+      },
+    ],
+  ),
+  ...mutantsOf(
     "src/changes/database-clock.ts",
     ["test/changes/database-clock.test.ts", "test/changes/suspension.test.ts"],
     [
@@ -119,6 +143,12 @@ export const CHANGES_MUTANTS = [
         search: "if (sentAtMs >= skippedAtMs) this.#knownSkippedMs",
         replacement: "this.#knownSkippedMs",
         why: "what was asked before says nothing of the time that passed since: an expired key is VALID",
+      },
+      {
+        name: "moments by the present lead alone",
+        search: "Math.min(this.#leastAheadMs, this.#offsetMs - this.#clock.skippedMs)",
+        replacement: "this.#offsetMs - this.#clock.skippedMs",
+        why: "after a suspension of less than a second, as_of_time is later than what the record shows",
       },
       {
         name: "no doubt after a suspension",

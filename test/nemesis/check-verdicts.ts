@@ -4,7 +4,8 @@
  * A verdict must be the one of some state in which key, owner and secret were between its declared `as_of_time` and the
  * end of its call. `as_of_time` must be at most `max_staleness` before the call began, and `max_staleness` at most 5 s,
  * or 5 s and LATCHKEY_STALE_OK_SECONDS. So the bound is counted from what the answer says of itself, and a slow machine
- * breaks none of it. A process that acknowledged a change shows it in every call that begins after.
+ * breaks none of it. A process that acknowledged a change of a key or an owner shows it in every call that begins after;
+ * of the one it promises nothing by a change of the other.
  */
 import type { Change, History, Operation, Verify, Violation } from "./history.ts";
 import { isChange, type KeyFacts, possible, type SecretFacts, type Truth } from "./truth.ts";
@@ -86,26 +87,32 @@ function acknowledgements({ operations }: History): Acknowledged {
 function verdictFault(verify: Verify, truth: Truth, acknowledged: Acknowledged, history: History): string | undefined {
   const { keyId, process, startedMs, endedMs, verdict } = verify;
   const owner = truth.keys.get(keyId)?.[0]?.value.ownerId ?? "";
-  const floors = [keyId, owner].map(
-    (subject) => acknowledged.get(`${process} ${subject}`)?.findLast((endMs) => endMs < startedMs) ?? 0,
-  );
   const slackMs = ROUNDING_MS + history.clockDriftMs;
-  const fromMs = Math.max(verify.asOfMs! - slackMs, ...floors);
-  const explained = explanations(verify, truth, fromMs, owner);
+  const fromOf = (subject: string) => {
+    const floorMs = acknowledged.get(`${process} ${subject}`)?.findLast((endMs) => endMs < startedMs) ?? 0;
+    return Math.max(verify.asOfMs! - slackMs, floorMs);
+  };
+  const from = { keyMs: fromOf(keyId), ownerMs: fromOf(owner) };
+  const explained = explanations(verify, truth, from, owner);
   if (explained === undefined || explained.has(verdict!)) return undefined;
-  const since = `${(endedMs - fromMs).toFixed(0)} ms`;
+  const since = `${(endedMs - Math.min(from.keyMs, from.ownerMs)).toFixed(0)} ms`;
   return `process ${process} says ${verdict}; of the last ${since}, which it may rest on, only ${[...explained].join(" or ")} is true`;
 }
 
 /** The verdicts that some state in the span explains; undefined where the secret can't be told from others. */
-function explanations(verify: Verify, truth: Truth, fromMs: number, owner: string): Set<string> | undefined {
+function explanations(
+  verify: Verify,
+  truth: Truth,
+  from: { readonly keyMs: number; readonly ownerMs: number },
+  owner: string,
+): Set<string> | undefined {
   const { endedMs, startedMs } = verify;
   const secrets = truth.secrets.get(verify.secret);
   if (secrets === undefined) return undefined;
   const verdicts = new Set<string>();
-  for (const key of possible(truth.keys.get(verify.keyId), fromMs, endedMs)) {
-    for (const state of possible(truth.owners.get(owner), fromMs, endedMs)) {
-      for (const secret of possible(secrets, fromMs, endedMs)) {
+  for (const key of possible(truth.keys.get(verify.keyId), from.keyMs, endedMs)) {
+    for (const state of possible(truth.owners.get(owner), from.ownerMs, endedMs)) {
+      for (const secret of possible(secrets, from.keyMs, endedMs)) {
         const end = secret?.expiresAtMs;
         if (end === undefined || end > startedMs - CLOCK_BEHIND_MS) {
           verdicts.add(verdictOf({ key, ownerState: state, secret, hasSecretEnded: false }, verify.scope));

@@ -50,6 +50,12 @@ describe("the checker finds nothing in", () => {
       "the same for longer, while the database is unreachable",
       history([REVOKE, verdict("VALID", 24_000, { asOfMs: 9995, maxStalenessMs: 15_000 })], { ledger: [REVOKED] }),
     ],
+    [
+      "the owner of before in a process that acknowledged no more than a change of the key",
+      history([change("enable", 10_100, 10_110, { process: 1 }), verdict("VALID", 10_200, { asOfMs: 9900 })], {
+        ledger: [DISABLED_OWNER],
+      }),
+    ],
     ["either verdict while the revocation is under way", history([verdict("VALID", 10_001)], { ledger: [REVOKED] })],
     [
       "either verdict of what was committed without an acknowledgement while the server was stopped",

@@ -82,7 +82,7 @@ export class ServiceProcess {
     this.staleOkMs = deps.staleOkMs;
     const { clock, timers } = deps.machine;
     const log = SILENT_LOG;
-    const breaker = new DatabaseBreaker(clock, timers);
+    const breaker = new DatabaseBreaker(clock, timers, () => deps.link.read(() => undefined));
     this.databaseClock = new DatabaseClock(clock);
     const { databaseClock } = this;
     this.feed = new ChangeFeed({ store: deps.link, bus: this.#bus, breaker, clock, databaseClock, timers, log });

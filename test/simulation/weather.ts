@@ -14,6 +14,7 @@ export class Weather {
   readonly #cluster: Cluster;
   readonly #processes: readonly ServiceProcess[];
   #isClear = false;
+  #wasSetBack = false;
 
   constructor(time: VirtualTime, random: SeededRandom, cluster: Cluster, processes: readonly ServiceProcess[]) {
     this.#time = time;
@@ -146,12 +147,15 @@ export class Weather {
 
   /**
    * The same epoch with lower transaction ids: a machine that was set back with its memory. Nothing but the ids shows it,
-   * so a process notices it only if it saw some of those that are gone, before as many are given again.
+   * so a process or a client's cursor shows it only if it saw some of those that are gone, before as many are given
+   * again. A second time would give that many while a client is away: it happens once a run.
    */
   #setMachineBack(): void {
+    if (this.#wasSetBack) return;
     const { model } = this.#cluster;
     const links = this.#processes.map(({ link }) => link);
     if (links.some(({ polledLife }) => polledLife !== model.lives)) return;
+    this.#wasSetBack = true;
     const checkpoint = model.checkpoint();
     model.burnXacts(1000);
     this.#for(1000 + this.#random.pause(300), () => {

@@ -51,7 +51,7 @@ export function newPeople(
   const sessionCache = new SessionCache({
     store: sessions,
     feed: NO_FEED,
-    breaker: new DatabaseBreaker(clock, systemTimers),
+    breaker: new DatabaseBreaker(clock, systemTimers, () => new Promise(() => {})),
     clock,
     databaseClock,
   });
