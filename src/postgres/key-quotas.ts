@@ -53,7 +53,7 @@ export async function hasTooManySecrets(
 
 /** SQL for whether a retry's name was used. Parameters: `parametersOf` the request. */
 function isUsed(database: ManagedDatabase): string {
-  return `exists (select from key_requests r where r.caller_id = ?::text and r.request_id = ?::text
+  return `exists (select from key_requests r where r.caller_id = ?::text and r.request_id = ?::uuid
     and r.created_at >= ${ago(database, REQUEST_MEMORY_MS)})`;
 }
 

@@ -20,7 +20,7 @@ const SETTINGS: Readonly<Record<string, readonly [hostile: string, ours: string]
   default_transaction_isolation: ["serializable", "serializable"],
   transaction_isolation: ["", "read committed"],
   transaction_deferrable: ["", "off"],
-  lock_timeout: ["1ms", "0"],
+  lock_timeout: ["1ms", "900ms"],
   statement_timeout: ["100s", "1s"],
   idle_in_transaction_session_timeout: ["1ms", "15s"],
   synchronous_commit: ["off", "on"],
@@ -58,7 +58,7 @@ describe.skipIf(!canStart("postgres"))("whatever the database has as its default
     const { rows } = await database.hotRead(show, []);
     // A hot read writes nothing, whatever its text, and so has nothing to keep.
     const { synchronous_commit, ...ofReads } = ours;
-    expect(rows[0]).toMatchObject({ ...ofReads, statement_timeout: "120ms", read_only: "on" });
+    expect(rows[0]).toMatchObject({ ...ofReads, statement_timeout: "120ms", lock_timeout: "0", read_only: "on" });
     // The control: another session has what the database says.
     const hostile = JSON.parse(await sql(url, `select to_json(s) from (select ${shown}) s`));
     expect(hostile).toMatchObject({
