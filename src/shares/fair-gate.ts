@@ -51,14 +51,16 @@ export class FairGate {
   /**
    * Enters at once, or waits.
    *
+   * @param isUnderWay whether the guest may wait beyond `mostWaiting`: it goes on with what was let in before
    * @returns undefined where no more may wait: the guest is not kept, and is never called
    */
-  enter(holder: Holder, guest: GateGuest): GatePass | undefined {
+  enter(holder: Holder, guest: GateGuest, isUnderWay = false): GatePass | undefined {
     const groups = this.#groupsOf(holder);
     const group = groups.at(-1)!;
     const mayEnter = [this.#root, ...groups].every((each) => each.hasPlace);
     const pass = new GatePass(this, group, guest);
-    if (!mayEnter && (groups.some((each) => each.isFull) || !this.#queue.enter(holder, pass.queued))) {
+    const isRefused = !isUnderWay && groups.some((each) => each.isFull);
+    if (!mayEnter && (isRefused || !this.#queue.enter(holder, pass.queued))) {
       this.#forgetIdle(group);
       return undefined;
     }

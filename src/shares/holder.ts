@@ -5,6 +5,7 @@
  *   fair-gate.ts    a bounded semaphore with a queue that serves holders in turn: work that needs a place to begin
  *   fair-room.ts    a bounded set from which the largest holder gives way: things that are there already; by-size.ts
  *                   finds the largest
+ *   named-locks.ts  mutual exclusion by name, in the order of arrival
  *
  * A total alone does not bound a caller: one who fills it keeps everyone else out. So each bound is also one per holder,
  * waiting holders are served in turn, and the holder with the most gives way first. While nobody else asks, a holder may
@@ -19,6 +20,20 @@ import { prefixOf } from "../lib/ip.ts";
  */
 export type Holder = readonly [string, ...string[]];
 
+/** What asks for something that is shared: whom it is for, and until when it is wanted. */
+export interface Asker {
+  readonly holder: Holder;
+  /** Aborts when the call ends. Without it the work goes on when its client has gone. */
+  readonly signal?: AbortSignal;
+  /** Whether the call has been let in before: the length of its holder's queue refuses it no more. */
+  readonly isUnderWay?: boolean;
+}
+
+/** One part of the service itself, for what no call waits for. */
+export function itself(part: string): Holder {
+  return ["itself", part];
+}
+
 /** A caller that is known by a credential: a user or a service. */
 export function knownHolder(id: string): Holder {
   return ["known", id];
@@ -30,6 +45,18 @@ export function knownHolder(id: string): Holder {
  */
 export function addressHolder(ip: string): Holder {
   return ["anonymous", ...networksOf(ip)];
+}
+
+const KIND = "kind ";
+
+/** One kind of a holder's work. Kinds are served in turn too, so that a flood of one leaves a way for the others. */
+export function ofKind(holder: Holder, kind: string): Holder {
+  return [...holder, `${KIND}${kind}`];
+}
+
+/** Whether a group is one kind of a holder's work. */
+export function isKind(group: readonly string[]): boolean {
+  return group.at(-1)?.startsWith(KIND) ?? false;
 }
 
 /** The networks that an address is in, the widest first. What is no address stands for itself. */
