@@ -36,7 +36,14 @@ export default defineConfig({
     provide: { backing: "servers" },
     reporters: ["default"],
     projects: [
-      { test: { ...faults, name: "waiting", include: WAITING, maxWorkers: 2, sequence: { groupOrder: 1 } } },
+      {
+        // A start gives up after 60 s, whatever the machine has to do besides.
+        test: {
+          ...faults,
+          ...{ name: "waiting", include: WAITING, maxWorkers: 2, sequence: { groupOrder: 1 } },
+          testTimeout: 240_000,
+        },
+      },
       { test: { ...faults, name: "counting", include: COUNTING, maxWorkers: 2, sequence: { groupOrder: 2 } } },
       {
         test: {
