@@ -8,9 +8,13 @@ export type CreatedReset =
   | { readonly kind: "no_such_user" }
   | { readonly kind: "user_disabled" };
 
-/** Where one-time tokens are kept with which a person sets a password: by digest, never the token. */
+/**
+ * Where one-time tokens are kept with which a person sets a password: by digest, never the token. A token belongs to the
+ * state of the account that it was made for. Each change of the password or the state, and the end of all sessions, use
+ * it up in the same transaction, whichever store makes the change.
+ */
 export interface PasswordResetStore {
-  /** Keeps a token of an active user; all earlier ones of that user are gone by this step. */
+  /** Keeps a token of an active user; this step removes all earlier ones of that user. */
   create(input: {
     readonly userId: string;
     readonly reset: NewResetToken;

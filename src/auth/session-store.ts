@@ -70,9 +70,8 @@ export interface SessionStore {
   }): Promise<boolean>;
 
   /**
-   * Ends all sessions of a user that have begun, but for those that lapsed so long ago that no token of them is good; a
-   * login that runs at the same time is either among them or begins
-   * after. Idempotent.
+   * Ends all sessions of a user that have begun, except those that lapsed so long ago that no token of them is good, and
+   * uses up the user's reset tokens. A login that runs at the same time is either among them or begins after. Idempotent.
    * @returns false if there is no such user
    */
   endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: ChangedBy }): Promise<boolean>;

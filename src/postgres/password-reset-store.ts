@@ -1,12 +1,13 @@
 import type { CreatedReset, PasswordResetStore } from "../auth/password-reset-store.ts";
 import type { GrantedSession } from "../auth/session.ts";
 import type { User } from "../auth/user.ts";
+import { changeAccess, lockUser } from "./account-door.ts";
 import type { Database } from "./database.ts";
 import { insertReset } from "./password-reset-rows.ts";
+import { beginSessionOf } from "./session-rows.ts";
 import { PasswordResetRow, UserRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 import { toUser } from "./user-rows.ts";
-import { lockUser, replacePassword } from "./user-store.ts";
 
 export class PostgresPasswordResetStore implements PasswordResetStore {
   readonly #database: Database;
@@ -49,10 +50,10 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
         { usedAt: tx.now },
       );
       if (used === 0) return undefined;
-      await tx.em.nativeUpdate(PasswordResetRow, { userId: row.id, usedAt: null }, { usedAt: tx.now });
-      const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
-      await tx.record({ ...entry, kind: "user.password_reset" });
-      return replacePassword(tx, row, input);
+      const { passwordHash, session } = input;
+      await changeAccess(tx, row, { passwordHash }, "password_changed");
+      await tx.record({ kind: "user.password_reset", actorId: row.id, subjectId: row.id, clientIp: session.clientIp });
+      return beginSessionOf(tx, row, session);
     });
   }
 }

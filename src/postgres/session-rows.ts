@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { GrantedSession, NewSession, Session, SessionEnd, SessionStanding } from "../auth/session.ts";
 import { MAX_SESSIONS_PER_USER } from "../auth/session.ts";
 import { bytesOf, ms, msOf, type Row } from "./database.ts";
@@ -91,9 +92,20 @@ export async function beginSession(
   return toGrantedSession(row);
 }
 
+/** As `beginSession`, of an active user whom this transaction has locked or inserted, so that it can't be refused. */
+export async function beginSessionOf(
+  tx: Transaction,
+  user: { readonly id: string; readonly passwordVersion: number },
+  session: NewSession,
+): Promise<GrantedSession> {
+  const begun = await beginSession(tx, { userId: user.id, passwordVersion: user.passwordVersion }, session);
+  assert(begun !== undefined, "this transaction holds the user's lock");
+  return begun;
+}
+
 /**
  * Ends all sessions of a user that may still be used in any way: those that lapsed lately too, since an access token of
- * theirs may be good still. @returns how many
+ * theirs may be good still. Only account-door.ts calls it, and ends reset tokens too. @returns how many
  */
 export async function endSessionsOf(tx: Transaction, userId: string, why: SessionEnd): Promise<number> {
   const mayBeUsed = `idle_expires_at > ?::timestamptz - interval '${LONGEST_ACCESS_TOKEN}'`;

@@ -1,17 +1,10 @@
 import type { GrantedSession, RefreshSecret, Session, SessionStanding } from "../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
+import { changeAccess, lockUser, tokenDetails } from "./account-door.ts";
 import { bytesOf, type Database, ms, type Row } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
 import { deleteOldest } from "./portions.ts";
-import {
-  beginSession,
-  endSessionsOf,
-  SESSION_COLUMNS,
-  STANDINGS,
-  toGrantedSession,
-  toSession,
-} from "./session-rows.ts";
-import { lockUser } from "./user-store.ts";
+import { beginSession, SESSION_COLUMNS, STANDINGS, toGrantedSession, toSession } from "./session-rows.ts";
 
 type AdvanceInput = Parameters<SessionStore["advance"]>[0];
 type ListInput = Parameters<SessionStore["listLive"]>[0];
@@ -90,10 +83,12 @@ export class PostgresSessionStore implements SessionStore {
 
   async endAllOf({ userId, why, by }: Parameters<SessionStore["endAllOf"]>[0]): Promise<boolean> {
     return this.#database.transact(async (tx) => {
-      if ((await lockUser(tx, userId)) === null) return false;
-      const ended = await endSessionsOf(tx, userId, why);
-      const details = { reason: why, sessions: String(ended) };
-      if (ended > 0) await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
+      const user = await lockUser(tx, userId);
+      if (user === null) return false;
+      const ended = await changeAccess(tx, user, {}, why);
+      if (ended.sessions + ended.resetTokens === 0) return true;
+      const details = { reason: why, sessions: String(ended.sessions), ...tokenDetails(ended) };
+      await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
       return true;
     });
   }
