@@ -20,7 +20,7 @@ export interface SessionStore {
   /**
    * Begins a session if, at the moment of the insertion, the user is active and has this password version: one step,
    * which a concurrent change of password or state either sees and ends, or makes refuse. Beyond 50 live sessions the
-   * user's oldest end.
+   * user's oldest end. The first login from a network that the user was known from (key-revocation.ts) is noted.
    *
    * @returns undefined when the user is not as required
    */

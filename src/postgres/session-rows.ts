@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { KNOWN_NETWORK_MS } from "../auth/key-revocation.ts";
+import { networkOf } from "../auth/login-network.ts";
 import type { GrantedSession, NewSession, Session, SessionEnd, SessionStanding } from "../auth/session.ts";
 import { MAX_SESSIONS_PER_USER } from "../auth/session.ts";
 import { bytesOf, ms, msOf, type Row } from "./database.ts";
@@ -92,6 +94,22 @@ export async function beginSession(
   return toGrantedSession(row);
 }
 
+/**
+ * Notes that a user logged in from a network that they were known from, if that was not noted before: one from which
+ * another session of theirs began lately. The caller holds the user's lock.
+ */
+export async function noteKnownLogin(tx: Transaction, { id, userId, clientIp }: Session): Promise<void> {
+  const since = new Date(tx.now.getTime() - KNOWN_NETWORK_MS).toISOString();
+  const before = await tx.em.execute<Row[]>(
+    `select distinct s.client_ip from sessions s join users u on u.id = s.user_id
+     where s.user_id = ? and u.known_login_at is null and s.id <> ? and s.created_at > ?::timestamptz`,
+    [userId, id, since],
+  );
+  const network = networkOf(clientIp);
+  if (!before.some((session) => networkOf(session.client_ip as string) === network)) return;
+  await tx.em.execute("update users set known_login_at = ?::timestamptz where id = ?", [tx.now.toISOString(), userId]);
+}
+
 /** As `beginSession`, of an active user whom this transaction has locked or inserted, so that it can't be refused. */
 export async function beginSessionOf(
   tx: Transaction,
@@ -101,6 +119,12 @@ export async function beginSessionOf(
   const begun = await beginSession(tx, { userId: user.id, passwordVersion: user.passwordVersion }, session);
   assert(begun !== undefined, "this transaction holds the user's lock");
   return begun;
+}
+
+/** Whether a session has not ended. If so it can't end until this transaction is over. */
+export async function holdSession(tx: Transaction, id: string): Promise<boolean> {
+  const rows = await tx.em.execute<Row[]>("select 1 from sessions where id = ? and ended_at is null for share", [id]);
+  return rows.length > 0;
 }
 
 /**

@@ -4,7 +4,14 @@ import { changeAccess, lockUser, tokenDetails } from "./account-door.ts";
 import { bytesOf, type Database, ms, type Row } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
 import { deleteOldest } from "./portions.ts";
-import { beginSession, SESSION_COLUMNS, STANDINGS, toGrantedSession, toSession } from "./session-rows.ts";
+import {
+  beginSession,
+  noteKnownLogin,
+  SESSION_COLUMNS,
+  STANDINGS,
+  toGrantedSession,
+  toSession,
+} from "./session-rows.ts";
 
 type AdvanceInput = Parameters<SessionStore["advance"]>[0];
 type ListInput = Parameters<SessionStore["listLive"]>[0];
@@ -22,7 +29,11 @@ export class PostgresSessionStore implements SessionStore {
   }
 
   begin(input: Parameters<SessionStore["begin"]>[0]): Promise<GrantedSession | undefined> {
-    return this.#database.transact((tx) => beginSession(tx, input, input.session));
+    return this.#database.transact(async (tx) => {
+      const begun = await beginSession(tx, input, input.session);
+      if (begun !== undefined) await noteKnownLogin(tx, begun);
+      return begun;
+    });
   }
 
   async standing(id: string): ReturnType<SessionStore["standing"]> {

@@ -44,6 +44,8 @@ const UserSchema = defineEntity({
     /** Grows with each change of the password. */
     passwordVersion: p.integer(),
     createdAt: time(),
+    /** When someone first logged in from a network that the account was known from. */
+    knownLoginAt: time().nullable(),
   },
 });
 /** What decides who gets in is read-only here: account-door.ts writes it, and ends what was made for the state before. */
@@ -64,8 +66,12 @@ const PasswordResetSchema = defineEntity({
     ringVersion: p.integer(),
     userId: p.text(),
     createdAt: time(),
+    /** Id of the credential that made it; empty in rows of an older version. */
+    createdBy: p.text(),
     expiresAt: time(),
     usedAt: time().nullable(),
+    /** What the operator decided about the user's API keys; null for nothing. */
+    revokeKeys: p.boolean().nullable(),
   },
 });
 export class PasswordResetRow extends PasswordResetSchema.class {}

@@ -44,7 +44,8 @@ export class PostgresUserStore implements UserStore {
     return this.#unlessTaken(async (tx) => {
       const row = insertUser(tx, input.user, null);
       await tx.em.flush();
-      const expiresAt = await insertReset(tx, row.id, input.reset);
+      const wish = { createdBy: input.by.actorId, revokeKeys: undefined };
+      const expiresAt = await insertReset(tx, row.id, input.reset, wish);
       await tx.record({ ...input.by, kind: "user.created", subjectId: row.id });
       return { user: toUser(row), resetExpiresAtMs: expiresAt.getTime() };
     });
