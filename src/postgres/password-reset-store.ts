@@ -5,7 +5,7 @@ import { changeAccess, type EndedAccess, lockUser } from "./account-door.ts";
 import type { Database } from "./database.ts";
 import { revokeKeysOf } from "./owner-key-rows.ts";
 import { insertReset } from "./password-reset-rows.ts";
-import { beginSessionOf } from "./session-rows.ts";
+import { beginSessionOf, hasKnownLogin } from "./session-rows.ts";
 import { PasswordResetRow, UserRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 import { toUser } from "./user-rows.ts";
@@ -26,7 +26,7 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
       if (row === null) return { kind: "no_such_user" };
       if (row.state !== "active") return { kind: "user_disabled" };
       const { by, revokeKeys } = input;
-      const { revokes: revokesKeys } = decideRevocation(revokeKeys, undefined, historyOf(row, tx.now));
+      const { revokes: revokesKeys } = decideRevocation(revokeKeys, undefined, await historyOf(tx, row, tx.now));
       const ended = input.endAccess ? await endAccess(tx, row) : undefined;
       await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });
       const expiresAt = await insertReset(tx, row.id, input.reset, { createdBy: by.actorId, revokeKeys });
@@ -61,7 +61,7 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
         { usedAt: tx.now },
       );
       if (used === 0) return undefined;
-      const history = historyOf(row, reset.createdAt);
+      const history = await historyOf(tx, row, reset.createdAt);
       const { passwordHash, session, clientIp } = input;
       await changeAccess(tx, row, { passwordHash }, "password_changed");
       const { revokedKeys, details } = await revokeKeys(tx, reset, history, input);
@@ -85,9 +85,8 @@ function endAccess(tx: Transaction, row: UserRow): Promise<EndedAccess> {
 }
 
 /** As it was when a token was made: what a stranger does afterwards with an account that they hold decides nothing. */
-function historyOf(row: UserRow, madeAt: Date): AccountHistory {
-  const hasKnownLogin = row.knownLoginAt != null && row.knownLoginAt <= madeAt;
-  return { hadPassword: row.passwordVersion > 0, hasKnownLogin };
+async function historyOf(tx: Transaction, row: UserRow, madeAt: Date): Promise<AccountHistory> {
+  return { hadPassword: row.passwordVersion > 0, hasKnownLogin: await hasKnownLogin(tx, row.id, madeAt) };
 }
 
 /** Revokes the user's API keys if so decided. @returns how many, and what the audit trail says of it */

@@ -101,13 +101,20 @@ export async function beginSession(
 export async function noteKnownLogin(tx: Transaction, { id, userId, clientIp }: Session): Promise<void> {
   const since = new Date(tx.now.getTime() - KNOWN_NETWORK_MS).toISOString();
   const before = await tx.em.execute<Row[]>(
-    `select distinct s.client_ip from sessions s join users u on u.id = s.user_id
-     where s.user_id = ? and u.known_login_at is null and s.id <> ? and s.created_at > ?::timestamptz`,
-    [userId, id, since],
+    `select distinct client_ip from sessions where user_id = ? and id <> ? and created_at > ?::timestamptz
+       and not exists (select from known_logins where user_id = ?)`,
+    [userId, id, since, userId],
   );
   const network = networkOf(clientIp);
   if (!before.some((session) => networkOf(session.client_ip as string) === network)) return;
-  await tx.em.execute("update users set known_login_at = ?::timestamptz where id = ?", [tx.now.toISOString(), userId]);
+  const sql = "insert into known_logins (user_id, known_login_at) values (?, ?::timestamptz)";
+  await tx.em.execute(sql, [userId, tx.now.toISOString()]);
+}
+
+/** Whether such a login was noted by then. */
+export async function hasKnownLogin(tx: Transaction, userId: string, by: Date): Promise<boolean> {
+  const sql = "select 1 from known_logins where user_id = ? and known_login_at <= ?::timestamptz";
+  return (await tx.em.execute<Row[]>(sql, [userId, by.toISOString()])).length > 0;
 }
 
 /** As `beginSession`, of an active user whom this transaction has locked or inserted, so that it can't be refused. */

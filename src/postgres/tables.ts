@@ -44,8 +44,6 @@ const UserSchema = defineEntity({
     /** Grows with each change of the password. */
     passwordVersion: p.integer(),
     createdAt: time(),
-    /** When someone first logged in from a network that the account was known from. */
-    knownLoginAt: time().nullable(),
   },
 });
 /** What decides who gets in is read-only here: account-door.ts writes it, and ends what was made for the state before. */

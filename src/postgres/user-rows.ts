@@ -34,7 +34,6 @@ export function insertUser(tx: Transaction, user: NewUser, passwordHash: string 
     passwordHash,
     passwordVersion: passwordHash === null ? 0 : 1,
     createdAt: tx.now,
-    knownLoginAt: null,
   });
   tx.em.persist(row);
   return row;

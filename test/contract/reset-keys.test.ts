@@ -289,7 +289,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a password reset on %s", (kind) =
 
   it("knows of logins from before this version what the audit trail knows", async () => {
     const [used, registeredOnly] = [await withLogins(HOME), await registered()];
-    await test.database.write("update users set known_login_at = null", []);
+    await test.database.write("delete from known_logins", []);
     await test.database.unproven(NOTE_KNOWN_LOGINS, []);
     expect((await create(used)).revokesKeys).toBe(false);
     expect((await create(registeredOnly)).revokesKeys).toBe(true);
