@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
 
 describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
@@ -11,7 +11,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   let store: KeyStore;
   beforeAll(async () => {
     test = await openDatabase(kind);
-    store = new PostgresKeyStore(test.database);
+    store = byTurns((await test.processes()).map((database) => new PostgresKeyStore(database)));
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 

@@ -30,8 +30,8 @@ const AT_ONCE = 950;
 const LONG_MS = 30_000;
 const GETS = 100;
 const LOGINS = 5;
-/** A caller that is refused asks again after this time, and not when it is told to. */
-const REST_MS = 100;
+/** A caller that is refused asks again when RetryInfo says. */
+const REST_MS = 1000;
 
 interface Noticed {
   readonly get: readonly number[];
