@@ -20,7 +20,7 @@ import { quantile, report } from "../support/samples.ts";
 import { canStart } from "../support/servers.ts";
 import { clientOf, PASSWORD } from "../support/service.ts";
 
-/** Another caller's p99 may be this many times what it is beside the harmless control. */
+/** Another caller's p99 may be this many times what it is while nothing else goes on, or beside one harmless client. */
 const FACTOR = 3;
 /** What a busy machine does to a p99 by itself. */
 const FLOOR_MS = 50;
@@ -108,7 +108,7 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
   };
 
   /** What the neighbour's calls take while `flood` goes on. None of them is refused. */
-  async function beside(what: string, flood: Flood): Promise<Noticed & { readonly ends: FloodEnds }> {
+  async function beside(what: string, flood?: Flood): Promise<Noticed & { readonly ends: FloodEnds }> {
     const auth = clientOf(fleet.service.address, AuthService);
     const headers = { "x-forwarded-for": "198.51.100.7" };
     const options = { timeoutMs: LONG_MS };
@@ -116,7 +116,7 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
       inTurn(GETS, 5, () => neighbour.keys.getKey({ keyId: neighbour.keyId }, options)),
       inTurn(LOGINS, 100, () => auth.login({ email: neighbour.email, password: PASSWORD }, { ...options, headers })),
     ]);
-    const ends = await flood.stop();
+    const ends = (await flood?.stop()) ?? { counts: {}, withRetryInfo: 0 };
     report(`${what}, GetKey`, get);
     report(`${what}, Login`, login);
     process.stderr.write(`      ${what}: ${JSON.stringify(ends)}\n`);
@@ -124,11 +124,12 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
   }
 
   async function expectUnharmed(what: string, start: (atOnce: number) => Promise<Flood>): Promise<FloodEnds> {
+    const idle = await beside(`${what}, idle`);
     const control = await beside(`${what}, one at a time`, await start(1));
     for (let attempt = 1; ; attempt++) {
       const noticed = await beside(what, await start(AT_ONCE));
       const late = (["get", "login"] as const).filter(
-        (call) => p99(noticed[call]) > Math.max(FLOOR_MS, FACTOR * p99(control[call])),
+        (call) => p99(noticed[call]) > Math.max(FLOOR_MS, FACTOR * p99(idle[call]), FACTOR * p99(control[call])),
       );
       // What the flood costs comes every time; what else the machine does meanwhile does not.
       if (late.length > 0 && attempt < ATTEMPTS) continue;
@@ -159,18 +160,13 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
       const { ends } = await beside("10 ms each way", flood);
       expect(ends.counts.OK).toBeGreaterThan(0);
       expect(Object.keys(ends.counts).filter((said) => !/^(OK|ResourceExhausted OVERLOADED)$/.test(said))).toEqual([]);
-      // The fault happened: most of them have to wait.
-      expect(await waiting()).toBe(0);
+      // The fault happened: they are more than may wait.
+      expect(ends.counts["ResourceExhausted OVERLOADED"]).toBeGreaterThan(0);
+      expect(ends.withRetryInfo).toBe(ends.counts["ResourceExhausted OVERLOADED"]);
     } finally {
       await proxy.restore();
     }
   });
-
-  async function waiting(): Promise<number> {
-    await pause(0);
-    const text = await (await fetch(`http://${fleet.service.opsAddress}/metrics`)).text();
-    return Number(/^latchkey_management_waiting (\d+)/m.exec(text)?.[1]);
-  }
 });
 
 async function inTurn(calls: number, restMs: number, call: () => Promise<unknown>): Promise<readonly number[]> {
