@@ -178,6 +178,8 @@ export class Database {
   }
 }
 
+type Work<T> = (tx: Transaction) => Promise<T>;
+
 /** A database as one call sees it, or one part of the service. */
 export class ManagedDatabase extends Database {
   /** The transaction that all statements are part of. */
@@ -204,7 +206,10 @@ export class ManagedDatabase extends Database {
    * @param locks all that it may have to wait for in the database, by the names of locks.ts
    * @throws OVERLOADED, DATABASE_UNAVAILABLE, CONTENTION
    */
-  transact<T>(work: (tx: Transaction) => Promise<T>, locks: readonly string[] = []): Promise<T> {
+  transact<T>(work: Work<T>): Promise<T>;
+  transact<T>(locks: readonly string[], work: Work<T>): Promise<T>;
+  transact<T>(...given: [Work<T>] | [readonly string[], Work<T>]): Promise<T> {
+    const [locks, work] = given.length === 1 ? [[], given[0]] : given;
     if (this.joined !== undefined) return work(this.joined);
     const { signal } = this.#asker;
     const holds = (lock: string) => locks.includes(lock);

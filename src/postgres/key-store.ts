@@ -66,7 +66,7 @@ export class PostgresKeyStore implements KeyStore {
   async insert(newKey: NewKey, entry: KeyEntry): Promise<InsertKeyOutcome> {
     const { key, request } = newKey;
     const locks = [...(key.ownerId === undefined ? [] : [userLock(key.ownerId)]), ...locksOf(request)];
-    return this.#database.transact(async (tx) => {
+    return this.#database.transact(locks, async (tx) => {
       if (newKey.request !== undefined) {
         const used = await findRequest(tx, newKey.request);
         if (used !== undefined) return used;
@@ -81,7 +81,7 @@ export class PostgresKeyStore implements KeyStore {
       await tx.changed(changeKind(row), row.id);
       await tx.record({ ...entry, subjectId: row.id });
       return { kind: "inserted", key: toKey(row) };
-    }, locks);
+    });
   }
 
   change(keyId: string, expectedVersion: number, changes: KeyChanges, entry: KeyEntry): Promise<ChangeKeyOutcome>;
@@ -100,7 +100,7 @@ export class PostgresKeyStore implements KeyStore {
     keepScope?: string,
   ): Promise<ChangeKeyOutcome | LastOfScope> {
     const locks = [keyLock(keyId), ...(keepScope === undefined ? [] : [LAST_CREDENTIAL])];
-    return this.#database.transact(async (tx) => {
+    return this.#database.transact(locks, async (tx) => {
       if (keepScope !== undefined) {
         mustHold(tx, LAST_CREDENTIAL);
         await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [LAST_CREDENTIAL_LOCK]);
@@ -114,7 +114,7 @@ export class PostgresKeyStore implements KeyStore {
       await tx.changed(changeKind(row), row.id);
       await tx.record({ ...entry, subjectId: row.id });
       return { kind: "changed", key: toKey(row) };
-    }, locks);
+    });
   }
 
   unchanged(key: Key): void {
@@ -123,27 +123,24 @@ export class PostgresKeyStore implements KeyStore {
 
   async addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome> {
     if (await hasTooManySecrets(this.#database, rotation)) return { kind: "too_many_secrets" };
-    return this.#database.transact(
-      async (tx) => {
-        if (rotation.request !== undefined) {
-          const used = await findRequest(tx, rotation.request);
-          if (used !== undefined) return used;
-        }
-        await refuseEnded(tx, entry);
-        const row = await lockKey(tx, rotation.keyId);
-        if (row === null || row.version !== rotation.expectedVersion) return { kind: "conflict" };
-        if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };
-        if (!(await makePlace(tx, row, rotation))) return { kind: "too_many_secrets" };
-        insertSecret(tx, row.id, rotation.secret.digest, rotation.secret.pepperVersion);
-        if (rotation.request !== undefined) insertRequest(tx, rotation.request, row.id);
-        row.version++;
-        await tx.em.flush();
-        await tx.changed(changeKind(row), row.id);
-        await tx.record({ ...entry, subjectId: row.id });
-        return { kind: "changed", key: toKey(row) };
-      },
-      [keyLock(rotation.keyId), ...locksOf(rotation.request)],
-    );
+    return this.#database.transact([keyLock(rotation.keyId), ...locksOf(rotation.request)], async (tx) => {
+      if (rotation.request !== undefined) {
+        const used = await findRequest(tx, rotation.request);
+        if (used !== undefined) return used;
+      }
+      await refuseEnded(tx, entry);
+      const row = await lockKey(tx, rotation.keyId);
+      if (row === null || row.version !== rotation.expectedVersion) return { kind: "conflict" };
+      if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };
+      if (!(await makePlace(tx, row, rotation))) return { kind: "too_many_secrets" };
+      insertSecret(tx, row.id, rotation.secret.digest, rotation.secret.pepperVersion);
+      if (rotation.request !== undefined) insertRequest(tx, rotation.request, row.id);
+      row.version++;
+      await tx.em.flush();
+      await tx.changed(changeKind(row), row.id);
+      await tx.record({ ...entry, subjectId: row.id });
+      return { kind: "changed", key: toKey(row) };
+    });
   }
 
   async list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage> {

@@ -37,52 +37,43 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
   }
 
   async count(subject: LoginSubject): Promise<CountedFailure | LoginWait> {
-    return this.#underWay(subject).transact(
-      async (tx) => {
-        await lock(tx, subject.accounts, subject.address);
-        // Read anew, with a time of its own: the transaction's is that before the wait for the locks.
-        const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
-        const { failures, nowMs } = toFound(row);
-        const wait = waitOf(failures, nowMs, subject);
-        if (wait !== undefined) return wait;
-        await tx.em.execute(...countSql(subject, iso(nowMs)));
-        if (!subject.isGuess) return { atMs: nowMs, ofAccount: 0 };
-        return { atMs: nowMs, ofAccount: failures.ofAccount + 1 };
-      },
-      locksOf(subject.accounts, subject.address),
-    );
+    return this.#underWay(subject).transact(locksOf(subject.accounts, subject.address), async (tx) => {
+      await lock(tx, subject.accounts, subject.address);
+      // Read anew, with a time of its own: the transaction's is that before the wait for the locks.
+      const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
+      const { failures, nowMs } = toFound(row);
+      const wait = waitOf(failures, nowMs, subject);
+      if (wait !== undefined) return wait;
+      await tx.em.execute(...countSql(subject, iso(nowMs)));
+      if (!subject.isGuess) return { atMs: nowMs, ofAccount: 0 };
+      return { atMs: nowMs, ofAccount: failures.ofAccount + 1 };
+    });
   }
 
   async countHash(subject: LoginSubject): Promise<LoginWait | undefined> {
-    return this.#underWay(subject).transact(
-      async (tx) => {
-        await lock(tx, subject.accounts, subject.address);
-        const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
-        const { failures, nowMs } = toFound(row);
-        const retryAfterMs = hashWaitMs(failures, nowMs, subject.addressHashes);
-        if (retryAfterMs !== undefined) return { retryAfterMs, of: "address" };
-        const now = iso(nowMs);
-        await tx.em.execute(countForAddress("a hash"), [subject.address, now, now]);
-        return undefined;
-      },
-      locksOf(subject.accounts, subject.address),
-    );
+    return this.#underWay(subject).transact(locksOf(subject.accounts, subject.address), async (tx) => {
+      await lock(tx, subject.accounts, subject.address);
+      const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
+      const { failures, nowMs } = toFound(row);
+      const retryAfterMs = hashWaitMs(failures, nowMs, subject.addressHashes);
+      if (retryAfterMs !== undefined) return { retryAfterMs, of: "address" };
+      const now = iso(nowMs);
+      await tx.em.execute(countForAddress("a hash"), [subject.address, now, now]);
+      return undefined;
+    });
   }
 
   async succeed(subject: LoginSubject, counted: CountedFailure): Promise<void> {
-    await this.#underWay(subject).transact(
-      async (tx) => {
-        await lock(tx, subject.accounts, subject.address);
-        await takeBackFromAddress(tx, subject, counted);
-        await endRun(tx, subject, counted);
-        await noteLogin(tx, subject);
-      },
-      locksOf(subject.accounts, subject.address),
-    );
+    await this.#underWay(subject).transact(locksOf(subject.accounts, subject.address), async (tx) => {
+      await lock(tx, subject.accounts, subject.address);
+      await takeBackFromAddress(tx, subject, counted);
+      await endRun(tx, subject, counted);
+      await noteLogin(tx, subject);
+    });
   }
 
   async clear({ accounts, userId, by }: ClearInput): Promise<void> {
-    await this.#database.transact(async (tx) => {
+    await this.#database.transact(locksOf(accounts), async (tx) => {
       await lock(tx, accounts);
       const [own, digests] = ofAccounts(accounts);
       const cleared = await tx.em.execute<Row[]>(`delete from login_accounts where ${own} returning 1 as one`, digests);
@@ -93,7 +84,7 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
       if (cleared.length + networks.length === 0) return;
       const { actorId, clientIp } = by;
       await tx.record({ kind: "user.login_failures_cleared", actorId, subjectId: userId, clientIp });
-    }, locksOf(accounts));
+    });
   }
 
   async prune(): Promise<void> {

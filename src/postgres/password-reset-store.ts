@@ -22,25 +22,22 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
   }
 
   async create(input: CreateInput): Promise<CreatedReset> {
-    return this.#database.transact(
-      async (tx) => {
-        const row = await lockUser(tx, input.userId);
-        if (row === null) return { kind: "no_such_user" };
-        if (row.state !== "active") return { kind: "user_disabled" };
-        const { by, revokeKeys } = input;
-        const { revokes: revokesKeys } = decideRevocation(revokeKeys, undefined, await historyOf(tx, row, tx.now));
-        const ended = input.endAccess ? await endAccess(tx, row) : undefined;
-        await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });
-        const expiresAt = await insertReset(tx, row.id, input.reset, { createdBy: by.actorId, revokeKeys });
-        const details = {
-          ...(revokeKeys !== undefined && { revoke_keys: String(revokeKeys) }),
-          ...(ended !== undefined && { ended_sessions: String(ended.sessions) }),
-        };
-        await tx.record({ ...by, kind: "user.reset_token_created", subjectId: row.id, details });
-        return { kind: "created", expiresAtMs: expiresAt.getTime(), revokesKeys };
-      },
-      [userLock(input.userId)],
-    );
+    return this.#database.transact([userLock(input.userId)], async (tx) => {
+      const row = await lockUser(tx, input.userId);
+      if (row === null) return { kind: "no_such_user" };
+      if (row.state !== "active") return { kind: "user_disabled" };
+      const { by, revokeKeys } = input;
+      const { revokes: revokesKeys } = decideRevocation(revokeKeys, undefined, await historyOf(tx, row, tx.now));
+      const ended = input.endAccess ? await endAccess(tx, row) : undefined;
+      await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });
+      const expiresAt = await insertReset(tx, row.id, input.reset, { createdBy: by.actorId, revokeKeys });
+      const details = {
+        ...(revokeKeys !== undefined && { revoke_keys: String(revokeKeys) }),
+        ...(ended !== undefined && { ended_sessions: String(ended.sessions) }),
+      };
+      await tx.record({ ...by, kind: "user.reset_token_created", subjectId: row.id, details });
+      return { kind: "created", expiresAtMs: expiresAt.getTime(), revokesKeys };
+    });
   }
 
   async find(digests: readonly Uint8Array[]): Promise<User | undefined> {
@@ -55,28 +52,25 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
   async complete(input: CompleteInput): Promise<CompletedReset | undefined> {
     const userId = await this.#userOf(input.digests);
     if (userId === undefined) return undefined;
-    return this.#database.transact(
-      async (tx) => {
-        const reset = await findUsable(tx, input.digests);
-        if (reset === null) return undefined;
-        const row = await lockUser(tx, reset.userId);
-        if (row?.state !== "active") return undefined;
-        // Under the user's lock: of two that use one token the second finds it used.
-        const used = await tx.em.nativeUpdate(
-          PasswordResetRow,
-          { tokenDigest: reset.tokenDigest, usedAt: null },
-          { usedAt: tx.now },
-        );
-        if (used === 0) return undefined;
-        const history = await historyOf(tx, row, reset.createdAt);
-        const { passwordHash, session, clientIp } = input;
-        await changeAccess(tx, row, { passwordHash }, "password_changed");
-        const { revokedKeys, details } = await revokeKeys(tx, reset, history, input);
-        await tx.record({ kind: "user.password_reset", actorId: row.id, subjectId: row.id, clientIp, details });
-        return { session: await beginSessionOf(tx, row, session), revokedKeys };
-      },
-      [userLock(userId)],
-    );
+    return this.#database.transact([userLock(userId)], async (tx) => {
+      const reset = await findUsable(tx, input.digests);
+      if (reset === null) return undefined;
+      const row = await lockUser(tx, reset.userId);
+      if (row?.state !== "active") return undefined;
+      // Under the user's lock: of two that use one token the second finds it used.
+      const used = await tx.em.nativeUpdate(
+        PasswordResetRow,
+        { tokenDigest: reset.tokenDigest, usedAt: null },
+        { usedAt: tx.now },
+      );
+      if (used === 0) return undefined;
+      const history = await historyOf(tx, row, reset.createdAt);
+      const { passwordHash, session, clientIp } = input;
+      await changeAccess(tx, row, { passwordHash }, "password_changed");
+      const { revokedKeys, details } = await revokeKeys(tx, reset, history, input);
+      await tx.record({ kind: "user.password_reset", actorId: row.id, subjectId: row.id, clientIp, details });
+      return { session: await beginSessionOf(tx, row, session), revokedKeys };
+    });
   }
 
   /** The user whose row is to be locked. */

@@ -30,14 +30,11 @@ export class PostgresSessionStore implements SessionStore {
   }
 
   begin(input: Parameters<SessionStore["begin"]>[0]): Promise<GrantedSession | undefined> {
-    return this.#database.transact(
-      async (tx) => {
-        const begun = await beginSession(tx, input, input.session);
-        if (begun !== undefined) await noteKnownLogin(tx, begun);
-        return begun;
-      },
-      [userLock(input.userId)],
-    );
+    return this.#database.transact([userLock(input.userId)], async (tx) => {
+      const begun = await beginSession(tx, input, input.session);
+      if (begun !== undefined) await noteKnownLogin(tx, begun);
+      return begun;
+    });
   }
 
   async standing(id: string): ReturnType<SessionStore["standing"]> {
@@ -53,69 +50,60 @@ export class PostgresSessionStore implements SessionStore {
 
   async advance(input: AdvanceInput): Promise<RefreshOutcome> {
     const { id, generation } = input;
-    return this.#database.transact(
-      async (tx) => {
-        const [row] = await tx.em.execute<Row[]>(advanceSql(this.#database.now, input), [id, generation]);
-        if (row !== undefined && row.ended_ms === null) return { kind: "granted", session: toGrantedSession(row) };
-        if (row !== undefined) {
-          await tx.changed("SESSION", id);
-          const userId = row.user_id as string;
-          const entry = { actorId: "", clientIp: input.clientIp, subjectId: id, details: { user_id: userId } };
-          await tx.record({ ...entry, kind: "session.token_reused" });
-          return { kind: "reused", userId };
-        }
-        const sql = "select user_id from sessions where id = ? and generation < ?::int and ended_at is null";
-        const [behind] = await tx.em.execute<Row[]>(sql, [id, generation]);
-        return behind === undefined ? { kind: "not_live" } : { kind: "ahead", userId: behind.user_id as string };
-      },
-      [sessionLock(id)],
-    );
+    return this.#database.transact([sessionLock(id)], async (tx) => {
+      const [row] = await tx.em.execute<Row[]>(advanceSql(this.#database.now, input), [id, generation]);
+      if (row !== undefined && row.ended_ms === null) return { kind: "granted", session: toGrantedSession(row) };
+      if (row !== undefined) {
+        await tx.changed("SESSION", id);
+        const userId = row.user_id as string;
+        const entry = { actorId: "", clientIp: input.clientIp, subjectId: id, details: { user_id: userId } };
+        await tx.record({ ...entry, kind: "session.token_reused" });
+        return { kind: "reused", userId };
+      }
+      const sql = "select user_id from sessions where id = ? and generation < ?::int and ended_at is null";
+      const [behind] = await tx.em.execute<Row[]>(sql, [id, generation]);
+      return behind === undefined ? { kind: "not_live" } : { kind: "ahead", userId: behind.user_id as string };
+    });
   }
 
   async end({ id, userId, why, by }: Parameters<SessionStore["end"]>[0]): Promise<boolean> {
-    return this.#database.transact(
-      async (tx) => {
-        const ofUser = userId === undefined ? "" : "and user_id = ?";
-        const who = userId === undefined ? [id] : [id, userId];
-        const ended = await tx.em.execute<Row[]>(
-          `update sessions set ended_at = ?::timestamptz, end_reason = ?
+    return this.#database.transact([sessionLock(id)], async (tx) => {
+      const ofUser = userId === undefined ? "" : "and user_id = ?";
+      const who = userId === undefined ? [id] : [id, userId];
+      const ended = await tx.em.execute<Row[]>(
+        `update sessions set ended_at = ?::timestamptz, end_reason = ?
          where id = ? ${ofUser} and ended_at is null returning user_id`,
-          [tx.now.toISOString(), why, ...who],
-        );
-        const [row] = ended;
-        if (row !== undefined) {
-          await tx.changed("SESSION", id);
-          const actorId = by.actorId || (row.user_id as string);
-          await tx.record({
-            kind: "session.ended",
-            actorId,
-            clientIp: by.clientIp,
-            subjectId: id,
-            details: { reason: why },
-          });
-          return true;
-        }
-        const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);
-        if (known.length > 0) tx.unchanged("SESSION", id);
-        return known.length > 0;
-      },
-      [sessionLock(id)],
-    );
+        [tx.now.toISOString(), why, ...who],
+      );
+      const [row] = ended;
+      if (row !== undefined) {
+        await tx.changed("SESSION", id);
+        const actorId = by.actorId || (row.user_id as string);
+        await tx.record({
+          kind: "session.ended",
+          actorId,
+          clientIp: by.clientIp,
+          subjectId: id,
+          details: { reason: why },
+        });
+        return true;
+      }
+      const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);
+      if (known.length > 0) tx.unchanged("SESSION", id);
+      return known.length > 0;
+    });
   }
 
   async endAllOf({ userId, why, by }: Parameters<SessionStore["endAllOf"]>[0]): Promise<boolean> {
-    return this.#database.transact(
-      async (tx) => {
-        const user = await lockUser(tx, userId);
-        if (user === null) return false;
-        const ended = await changeAccess(tx, user, {}, why);
-        if (ended.sessions + ended.resetTokens === 0) return true;
-        const details = { reason: why, sessions: String(ended.sessions), ...tokenDetails(ended) };
-        await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
-        return true;
-      },
-      [userLock(userId)],
-    );
+    return this.#database.transact([userLock(userId)], async (tx) => {
+      const user = await lockUser(tx, userId);
+      if (user === null) return false;
+      const ended = await changeAccess(tx, user, {}, why);
+      if (ended.sessions + ended.resetTokens === 0) return true;
+      const details = { reason: why, sessions: String(ended.sessions), ...tokenDetails(ended) };
+      await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
+      return true;
+    });
   }
 
   prune(): Promise<boolean> {

@@ -40,36 +40,30 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
   }
 
   async addUnlessOneSigns(key: SealedSigningKey): Promise<boolean> {
-    return this.#database.transact(
-      async (tx) => {
-        const now = await this.#takeTurn(tx);
-        if ((await findSigning(tx, now)).length > 0) return false;
-        const next = await findNext(tx, now);
-        await insert(tx, key, { createdAt: now, activatesAt: now, retiresAt: next?.activatesAt ?? null });
-        await tx.record({ kind: "signing_key.created", subjectId: key.kid, actorId: "", clientIp: "" });
-        return true;
-      },
-      [TURN],
-    );
+    return this.#database.transact([TURN], async (tx) => {
+      const now = await this.#takeTurn(tx);
+      if ((await findSigning(tx, now)).length > 0) return false;
+      const next = await findNext(tx, now);
+      await insert(tx, key, { createdAt: now, activatesAt: now, retiresAt: next?.activatesAt ?? null });
+      await tx.record({ kind: "signing_key.created", subjectId: key.kid, actorId: "", clientIp: "" });
+      return true;
+    });
   }
 
   async addNext(input: Parameters<SigningKeyStore["addNext"]>[0]): ReturnType<SigningKeyStore["addNext"]> {
     const { key, leadMs, by } = input;
-    return this.#database.transact(
-      async (tx) => {
-        const now = await this.#takeTurn(tx);
-        const waiting = await findNext(tx, now);
-        if (waiting !== null) return { key: toRecord(waiting), isNew: false };
-        const signing = await findSigning(tx, now);
-        const activatesAt = signing.length === 0 ? now : new Date(now.getTime() + leadMs);
-        for (const row of signing) row.retiresAt = activatesAt;
-        const next = await insert(tx, key, { createdAt: now, activatesAt, retiresAt: null });
-        await tx.record({ ...by, kind: "signing_key.created", subjectId: key.kid });
-        await eraseEnded(tx, now);
-        return { key: toRecord(next), isNew: true };
-      },
-      [TURN],
-    );
+    return this.#database.transact([TURN], async (tx) => {
+      const now = await this.#takeTurn(tx);
+      const waiting = await findNext(tx, now);
+      if (waiting !== null) return { key: toRecord(waiting), isNew: false };
+      const signing = await findSigning(tx, now);
+      const activatesAt = signing.length === 0 ? now : new Date(now.getTime() + leadMs);
+      for (const row of signing) row.retiresAt = activatesAt;
+      const next = await insert(tx, key, { createdAt: now, activatesAt, retiresAt: null });
+      await tx.record({ ...by, kind: "signing_key.created", subjectId: key.kid });
+      await eraseEnded(tx, now);
+      return { key: toRecord(next), isNew: true };
+    });
   }
 
   async reseal({ from, to }: Parameters<SigningKeyStore["reseal"]>[0]): Promise<boolean> {
@@ -84,27 +78,24 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
 
   async revoke(input: Parameters<SigningKeyStore["revoke"]>[0]): Promise<SigningKeyRecord | undefined> {
     const { kid, replacement, by } = input;
-    return this.#database.transact(
-      async (tx) => {
-        const now = await this.#takeTurn(tx);
-        const row = await tx.em.findOne(SigningKeyRow, { kid });
-        if (row === null) return undefined;
-        if (row.revokedAt !== null) {
-          tx.unchanged("SIGNING_KEY", kid);
-          return toRecord(row);
-        }
-        row.revokedAt = now;
-        await tx.em.flush();
-        const others = await findSigning(tx, now);
-        if (row.activatesAt > now) for (const other of others) other.retiresAt = null;
-        else if (others.length === 0) await letAnotherSign(tx, replacement, now, by);
-        await tx.em.flush();
-        await tx.changed("SIGNING_KEY", kid);
-        await tx.record({ ...by, kind: "signing_key.revoked", subjectId: kid });
+    return this.#database.transact([TURN], async (tx) => {
+      const now = await this.#takeTurn(tx);
+      const row = await tx.em.findOne(SigningKeyRow, { kid });
+      if (row === null) return undefined;
+      if (row.revokedAt !== null) {
+        tx.unchanged("SIGNING_KEY", kid);
         return toRecord(row);
-      },
-      [TURN],
-    );
+      }
+      row.revokedAt = now;
+      await tx.em.flush();
+      const others = await findSigning(tx, now);
+      if (row.activatesAt > now) for (const other of others) other.retiresAt = null;
+      else if (others.length === 0) await letAnotherSign(tx, replacement, now, by);
+      await tx.em.flush();
+      await tx.changed("SIGNING_KEY", kid);
+      await tx.record({ ...by, kind: "signing_key.revoked", subjectId: kid });
+      return toRecord(row);
+    });
   }
 
   /**

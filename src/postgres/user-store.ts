@@ -89,59 +89,52 @@ export class PostgresUserStore implements UserStore {
 
   async update(input: Input<"update">): Promise<User | undefined> {
     const { displayName, tier, scopes } = input.patch;
-    return this.#database.transact(
-      async (tx) => {
-        const row = await lockUser(tx, input.id);
-        if (row === null) return undefined;
-        const before = toUser(row);
-        if (displayName !== undefined) row.displayName = displayName;
-        if (tier !== undefined) row.tier = tier;
-        if (scopes !== undefined) row.scopes = [...scopes];
-        const after = toUser(row);
-        const changed = FIELDS.filter((field) => !isDeepStrictEqual(before[field], after[field]));
-        if (changed.length === 0) {
-          tx.unchanged("OWNER", row.id);
-          return after;
-        }
-        await tx.em.flush();
-        if (changed.some((field) => field !== "displayName")) await tx.changed("OWNER", row.id);
-        const fields = changed.map((field) => FIELD_NAMES[field]).join(",");
-        const details = { fields, ...grantDetails(before, after) };
-        await tx.record({ ...input.by, kind: "user.updated", subjectId: row.id, details });
+    return this.#database.transact([userLock(input.id)], async (tx) => {
+      const row = await lockUser(tx, input.id);
+      if (row === null) return undefined;
+      const before = toUser(row);
+      if (displayName !== undefined) row.displayName = displayName;
+      if (tier !== undefined) row.tier = tier;
+      if (scopes !== undefined) row.scopes = [...scopes];
+      const after = toUser(row);
+      const changed = FIELDS.filter((field) => !isDeepStrictEqual(before[field], after[field]));
+      if (changed.length === 0) {
+        tx.unchanged("OWNER", row.id);
         return after;
-      },
-      [userLock(input.id)],
-    );
+      }
+      await tx.em.flush();
+      if (changed.some((field) => field !== "displayName")) await tx.changed("OWNER", row.id);
+      const fields = changed.map((field) => FIELD_NAMES[field]).join(",");
+      const details = { fields, ...grantDetails(before, after) };
+      await tx.record({ ...input.by, kind: "user.updated", subjectId: row.id, details });
+      return after;
+    });
   }
 
   async disable(input: Input<"disable">): Promise<User | undefined> {
-    return this.#database.transact((tx) => setState(tx, input, "disabled"), [userLock(input.id)]);
+    return this.#database.transact([userLock(input.id)], (tx) => setState(tx, input, "disabled"));
   }
 
   async enable(input: Input<"enable">): Promise<User | undefined> {
-    return this.#database.transact((tx) => setState(tx, input, "active"), [userLock(input.id)]);
+    return this.#database.transact([userLock(input.id)], (tx) => setState(tx, input, "active"));
   }
 
   async changePassword(input: Input<"changePassword">): Promise<GrantedSession | undefined> {
-    return this.#database.transact(
-      async (tx) => {
-        const row = await lockUser(tx, input.id);
-        if (row?.state !== "active" || row.passwordVersion !== input.expectedVersion) return undefined;
-        const { passwordHash, session } = input;
-        const ended = await changeAccess(tx, row, { passwordHash }, "password_changed");
-        const details = tokenDetails(ended);
-        await tx.record({ ...input.by, kind: "user.password_changed", subjectId: row.id, details });
-        return beginSessionOf(tx, row, session);
-      },
-      [userLock(input.id)],
-    );
+    return this.#database.transact([userLock(input.id)], async (tx) => {
+      const row = await lockUser(tx, input.id);
+      if (row?.state !== "active" || row.passwordVersion !== input.expectedVersion) return undefined;
+      const { passwordHash, session } = input;
+      const ended = await changeAccess(tx, row, { passwordHash }, "password_changed");
+      const details = tokenDetails(ended);
+      await tx.record({ ...input.by, kind: "user.password_changed", subjectId: row.id, details });
+      return beginSessionOf(tx, row, session);
+    });
   }
 
   async rehash(input: Input<"rehash">): Promise<void> {
     const { id, passwordVersion, passwordHash } = input;
-    await this.#database.transact(
-      ({ em }) => em.nativeUpdate(UserRow, { id, passwordVersion }, { passwordHash }),
-      [userLock(id)],
+    await this.#database.transact([userLock(id)], ({ em }) =>
+      em.nativeUpdate(UserRow, { id, passwordVersion }, { passwordHash }),
     );
   }
 
@@ -150,7 +143,7 @@ export class PostgresUserStore implements UserStore {
     work: (tx: Transaction) => Promise<T>,
   ): Promise<T | undefined> {
     try {
-      return await this.#database.transact(work, [emailLock(emailNormalized), userLock(id)]);
+      return await this.#database.transact([emailLock(emailNormalized), userLock(id)], work);
     } catch (error) {
       if (isUniqueViolation(error)) return undefined;
       throw error;

@@ -72,7 +72,10 @@ export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
   KEY_QUOTA_EXCEEDED: row("RESOURCE_EXHAUSTED", "The owner has as many keys as allowed."),
   SECRET_QUOTA_EXCEEDED: row("RESOURCE_EXHAUSTED", "The key has as many live secrets as allowed."),
   TOO_MANY_ATTEMPTS: row("RESOURCE_EXHAUSTED", "Too many attempts; RetryInfo says when to try again."),
-  OVERLOADED: row("RESOURCE_EXHAUSTED", "The service has no room for this call now."),
+  OVERLOADED: row(
+    "RESOURCE_EXHAUSTED",
+    "There is no room for this call now, mostly because the same caller has many under way; RetryInfo says when to try again.",
+  ),
   MESSAGE_TOO_LARGE: row("RESOURCE_EXHAUSTED", "The request message is larger than allowed."),
   DATABASE_UNAVAILABLE: row("UNAVAILABLE", "The database is out of reach. Nothing was decided."),
   LIMITS_UNAVAILABLE: row(
@@ -80,7 +83,10 @@ export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
     "The store of rate limits is out of reach. Nothing was reset. Calls that are limited never end with this.",
   ),
   MASTER_KEY_MISSING: row("UNAVAILABLE", "This process lacks a master key that stored data needs."),
-  CONTENTION: row("ABORTED", "Others changed the same thing at the same time. Nothing was changed; try again."),
+  CONTENTION: row(
+    "ABORTED",
+    "Others changed the same thing at the same time, or held its lock for too long. Nothing was changed; try again.",
+  ),
   DEADLINE_EXCEEDED: row("DEADLINE_EXCEEDED", "The call did not end in time. Whether it took effect is unknown."),
   CANCELLED: row("CANCELLED", "The client gave up."),
   SHUTTING_DOWN: row("UNAVAILABLE", "This process is going away; another one will answer."),

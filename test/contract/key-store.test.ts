@@ -1,9 +1,9 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
 
 describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
@@ -11,7 +11,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   let store: KeyStore;
   beforeAll(async () => {
     test = await openDatabase(kind);
-    store = new PostgresKeyStore(test.database);
+    store = byTurns((await test.processes()).map((database) => new PostgresKeyStore(database)));
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
@@ -73,6 +73,28 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
       await Promise.all(Array.from({ length: 5 }, () => store.insert({ ...newKey(owner), ownerQuota: 1 }, ENTRY)));
       expect((await store.list({ kind: "api", ownerId: owner, showEnded: true }, 10, undefined)).totalSize).toBe(1);
     }
+  });
+
+  // The embedded database has one connection, on which nothing waits for a lock.
+  it.skipIf(kind === "embedded")("counts keys and secrets without a lock, before it takes one", async () => {
+    const owner = await newOwner(test);
+    const request = { callerId: owner, requestId: randomUUID(), parametersDigest: randomBytes(32) };
+    const key = await inserted(store, { ...newKey(owner), request });
+    const rotation = {
+      ...{ keyId: key.id, expectedVersion: 1, overlapMs: 1000, maxLiveSecrets: 1, maxEndedSecrets: 8 },
+      ...{ secret: { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined }, request: undefined },
+    };
+    await test.database.transact(async (tx) => {
+      await tx.em.execute("select 1 from users where id = ? for update", [owner]);
+      await tx.em.execute("select 1 from api_keys where id = ? for update", [key.id]);
+      expect(await store.findOwner(owner, undefined)).toMatchObject({ keys: 1, isRequestUsed: false });
+      expect(await store.findOwner(owner, request)).toMatchObject({ keys: 1, isRequestUsed: true });
+      expect(await store.addSecret(rotation, ENTRY)).toEqual({ kind: "too_many_secrets" });
+      // The control: what may be done waits for the lock, for no longer than a statement may.
+      await expect(store.addSecret({ ...rotation, maxLiveSecrets: 8 }, ENTRY)).rejects.toMatchObject({
+        reason: "CONTENTION",
+      });
+    });
   });
 
   it("lets one of two concurrent changes win and tells the other of the conflict", async () => {

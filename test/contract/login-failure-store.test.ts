@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CountedFailure, LoginFailureStore, LoginSubject } from "../../src/auth/login-failure-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 
 const MINUTES = 60 * SECONDS;
@@ -31,7 +31,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
   let store: LoginFailureStore;
   beforeAll(async () => {
     test = await openDatabase(kind);
-    store = new PostgresLoginFailureStore(test.database);
+    store = byTurns((await test.processes()).map((database) => new PostgresLoginFailureStore(database)));
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 

@@ -6,7 +6,7 @@ import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
 import { PostgresUserStore } from "../../src/postgres/user-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail } from "../support/people.ts";
 
 const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
@@ -23,7 +23,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("PasswordResetStore on %s", (kind)
   beforeAll(async () => {
     test = await openDatabase(kind);
     users = new PostgresUserStore(test.database);
-    store = new PostgresPasswordResetStore(test.database);
+    store = byTurns((await test.processes()).map((database) => new PostgresPasswordResetStore(database)));
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 

@@ -6,7 +6,7 @@ import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/user-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail, SECONDS } from "../support/people.ts";
 
 const BY = { actorId: "", clientIp: "192.0.2.7" };
@@ -31,7 +31,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
   beforeAll(async () => {
     test = await openDatabase(kind);
     users = new PostgresUserStore(test.database);
-    store = new PostgresSessionStore(test.database);
+    store = byTurns((await test.processes()).map((database) => new PostgresSessionStore(database)));
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 

@@ -10,7 +10,7 @@ import {
 import type { SigningKeyStore } from "../../src/auth/signing-key-store.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS } from "../support/people.ts";
 
 const ring = new KeyRing([{ version: 4, bytes: randomBytes(32) }]);
@@ -20,7 +20,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
   let store: SigningKeyStore;
   beforeAll(async () => {
     test = await openDatabase(kind);
-    store = new PostgresSigningKeyStore(test.database);
+    store = byTurns((await test.processes()).map((database) => new PostgresSigningKeyStore(database)));
   });
   beforeEach(async () => {
     await test.database.write("delete from signing_keys", []);

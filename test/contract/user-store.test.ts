@@ -9,7 +9,7 @@ import { newId } from "../../src/lib/id.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/user-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail } from "../support/people.ts";
 
 const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.7" };
@@ -50,8 +50,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
   let sessions: SessionStore;
   beforeAll(async () => {
     test = await openDatabase(kind);
-    store = new PostgresUserStore(test.database);
-    resets = new PostgresPasswordResetStore(test.database);
+    store = byTurns((await test.processes()).map((database) => new PostgresUserStore(database)));
+    resets = byTurns((await test.processes()).map((database) => new PostgresPasswordResetStore(database)));
     sessions = new PostgresSessionStore(test.database);
   });
   afterAll(() => test?.[Symbol.asyncDispose]());

@@ -71,15 +71,15 @@ export const HISTORY_MUTANTS = [
   ...mutantsOf("src/postgres/transaction.ts", HISTORY, [
     {
       name: "transactions of any history",
-      search: "  history.prove([proof!]);\n",
+      search: "  beginning.history.prove([proof!]);\n",
       replacement: "",
       why: "a revocation is written to an abandoned primary and acknowledged",
     },
   ]),
-  ...mutantsOf("src/postgres/database.ts", HISTORY, [
+  ...mutantsOf("src/postgres/statements.ts", HISTORY, [
     {
       name: "acknowledged after the history changed",
-      search: "    if (proof !== undefined) history.proveStill(proof);\n",
+      search: "  if (proof !== undefined) history.proveStill(proof);\n",
       replacement: "",
       why: "what the old primary took while the feed left it is acknowledged, and lost",
     },

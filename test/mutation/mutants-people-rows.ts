@@ -15,8 +15,8 @@ export const PEOPLE_ROWS_MUTANTS = [
     },
     {
       name: "an old hash over a new password",
-      search: "{ id: input.id, passwordVersion: input.passwordVersion },",
-      replacement: "{ id: input.id },",
+      search: "em.nativeUpdate(UserRow, { id, passwordVersion }, { passwordHash })",
+      replacement: "em.nativeUpdate(UserRow, { id }, { passwordHash })",
       why: "the password before works again",
     },
     {

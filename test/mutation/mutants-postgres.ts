@@ -267,13 +267,13 @@ export const POSTGRES_MUTANTS = [
   ...mutantsOf("src/postgres/call-end.ts", CALL_END, [
     {
       name: "statements of calls that are over",
-      search: "    signal.throwIfAborted();\n    return executeQuery",
-      replacement: "    return executeQuery",
+      search: "    signal?.throwIfAborted();\n    const answer",
+      replacement: "    const answer",
       why: "work goes on for a caller who has gone",
     },
     {
       name: "COMMIT of calls that are over",
-      search: "    signal.throwIfAborted();\n    return commit",
+      search: "    signal?.throwIfAborted();\n    return commit",
       replacement: "    return commit",
       why: "a key is issued of which nobody knows",
     },

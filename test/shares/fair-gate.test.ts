@@ -57,6 +57,19 @@ describe("a fair gate", () => {
     expect(entered).not.toContain("a3");
   });
 
+  it("lets one wait beyond that which goes on with what was let in before", () => {
+    const { gate } = gateOf({ places: 1, mostWaiting: () => 1 });
+    const entered: string[] = [];
+    const guest = (name: string) => ({ onEnter: () => entered.push(name), onGiveWay: () => {} });
+    const first = gate.enter(["a"], guest("a0"))!;
+    const second = gate.enter(["a"], guest("a1"))!;
+    expect(gate.enter(["a"], guest("a2"))).toBeUndefined();
+    expect(gate.enter(["a"], guest("a3"), true)).toBeDefined();
+    first.leave();
+    second.leave();
+    expect(entered).toEqual(["a0", "a1", "a3"]);
+  });
+
   it("lets the holder with the most waiting give way when the queue is full", () => {
     const { gaveWay, enter } = gateOf({ places: 1, queue: 4 });
     enter(["x"]);

@@ -34,12 +34,30 @@ export const POSTGRES_TEMPLATE = "latchkey_template";
 export interface TestDatabase extends AsyncDisposable {
   /** For a caller that is the only one. */
   readonly database: ManagedDatabase;
+  /**
+   * The same database as three processes have it, so that calls meet in the database and not at the locks of one process.
+   * The embedded database has one process.
+   */
+  processes(): Promise<readonly ManagedDatabase[]>;
   /** Moves the database's time along. */
   readonly clock: ShiftedClock;
   /** Every change that was published, in order. */
   readonly changes: Change[];
   /** Where the parts of one process learn of changes, as in the service. */
   readonly bus: ChangeBus;
+}
+
+const PROCESSES = 3;
+
+/** A store whose calls go to one process after the other. */
+export function byTurns<S extends object>(stores: readonly S[]): S {
+  let calls = 0;
+  return new Proxy(stores[0]!, {
+    get: (_first, name) => {
+      const store = stores[calls++ % stores.length]! as Record<string | symbol, unknown>;
+      return (store[name] as (...input: unknown[]) => unknown).bind(store);
+    },
+  });
 }
 
 /** Whom the database of a test is for. */
@@ -57,19 +75,23 @@ export async function openTarget(target: DatabaseTarget, remove = async () => {}
   const changes: Change[] = [];
   const bus = new ChangeBus();
   bus.add({ apply: (change) => changes.push(change), clear: () => {} });
-  const opened = await Database.open({
-    target,
-    timeShiftMs: () => clock.shiftMs(),
-    onChanges: (made) => bus.publish(made),
-  });
-  const database = opened.for(TESTER);
+  const open = async () =>
+    (await Database.open({ target, timeShiftMs: () => clock.shiftMs(), onChanges: (made) => bus.publish(made) })).for(
+      TESTER,
+    );
+  const database = await open();
+  const all = [database];
   return {
     database,
     clock,
     changes,
     bus,
+    async processes() {
+      while (target.kind === "postgres" && all.length < PROCESSES) all.push(await open());
+      return all;
+    },
     async [Symbol.asyncDispose]() {
-      await database.close();
+      await Promise.all(all.map((each) => each.close()));
       await remove();
     },
   };

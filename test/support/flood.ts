@@ -1,0 +1,113 @@
+/** A process of its own that keeps so many calls under way on one connection, so that asking costs no other client anything. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { type ClientHttp2Session, connect } from "node:http2";
+import { createInterface } from "node:readline";
+import { setTimeout as pause } from "node:timers/promises";
+import { create, type DescMethodUnary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import { RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
+
+export interface Flood {
+  /** How its calls have ended so far. */
+  stop(): Promise<FloodEnds>;
+}
+
+export interface FloodEnds {
+  /** By the name of the code, with the reason where there is one: `ResourceExhausted OVERLOADED`. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Refusals with RESOURCE_EXHAUSTED OVERLOADED that said when to try again. */
+  readonly withRetryInfo: number;
+}
+
+interface Order {
+  readonly address: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Base64. */
+  readonly message: string;
+  readonly atOnce: number;
+  /** Rest of a caller that was refused. 0: it asks again at once. */
+  readonly restMs: number;
+}
+
+/** Resolves when the first call has ended. */
+export async function startFlood<I extends DescMethodUnary>(
+  address: string,
+  method: I,
+  request: MessageInitShape<I["input"]>,
+  { headers = {}, atOnce, restMs = 0 }: { headers?: Record<string, string>; atOnce: number; restMs?: number },
+): Promise<Flood> {
+  const message = Buffer.from(toBinary(method.input, create(method.input, request))).toString("base64");
+  const path = `/${method.parent.typeName}/${method.name}`;
+  const order: Order = { address, path, headers, message, atOnce, restMs };
+  const child = spawn(process.execPath, [import.meta.filename, JSON.stringify(order)], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  const closed = once(child, "close");
+  void closed.then(() => process.off("exit", kill));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  await lines.next();
+  return {
+    async stop() {
+      child.stdin.end();
+      const { value } = await lines.next();
+      await closed;
+      return JSON.parse(value as string) as FloodEnds;
+    },
+  };
+}
+
+async function run(order: Order): Promise<void> {
+  const session = connect(`http://${order.address}`, { settings: { initialWindowSize: 1024 * 1024 } });
+  await once(session, "connect");
+  const body = Buffer.from(order.message, "base64");
+  const frame = Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), body]);
+  const counts: Record<string, number> = {};
+  let withRetryInfo = 0;
+  let isOver = false;
+  let ended = 0;
+  const caller = async () => {
+    while (!isOver) {
+      const { said, hasRetryInfo } = await callOnce(session, order, frame);
+      if (isOver) return;
+      counts[said] = (counts[said] ?? 0) + 1;
+      if (hasRetryInfo && said.endsWith(" OVERLOADED")) withRetryInfo++;
+      if (ended++ === 0) process.stdout.write("begun\n");
+      if (said !== "OK" && order.restMs > 0) await pause(order.restMs);
+    }
+  };
+  const callers = Promise.all(Array.from({ length: order.atOnce }, caller));
+  process.stdin.resume();
+  await Promise.race([once(process.stdin, "end"), callers]);
+  isOver = true;
+  process.stdout.write(`${JSON.stringify({ counts, withRetryInfo })}\n`, () => process.exit(0));
+}
+
+function callOnce(session: ClientHttp2Session, { path, headers }: Order, frame: Buffer) {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+    ...headers,
+  });
+  const { promise, resolve } = Promise.withResolvers<{ said: string; hasRetryInfo: boolean }>();
+  const note = (fields: NodeJS.Dict<unknown>) => {
+    if (fields["grpc-status"] === undefined) return;
+    const details = Buffer.from(String(fields["grpc-status-details-bin"] ?? ""), "base64").toString("latin1");
+    const code = Code[Number(fields["grpc-status"])] ?? "OK";
+    const [reason = ""] = /OVERLOADED|[A-Z]{4,}(_[A-Z]+)+/.exec(details) ?? [];
+    resolve({ said: `${code} ${reason}`.trim(), hasRetryInfo: details.includes(RetryInfoSchema.typeName) });
+  };
+  stream.on("response", note);
+  stream.on("trailers", note);
+  stream.once("error", () => resolve({ said: "cut off", hasRetryInfo: false }));
+  stream.resume();
+  stream.end(frame);
+  return promise;
+}
+
+if (process.argv[1] === import.meta.filename) await run(JSON.parse(process.argv[2]!) as Order);
