@@ -266,6 +266,30 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a password reset on %s", (kind) =
     });
   });
 
+  it.runIf(kind === "postgres")(
+    "waits for a rotation that is under way, which is then the session's last",
+    async () => {
+      const userId = await registered();
+      const [session] = await sessions.listLive({ userId, after: undefined, limit: 1 });
+      const key = await inserted(keys, newKey(userId));
+      const { digest } = await create(userId, { revokeKeys: false });
+      const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
+      const most = { overlapMs: 0, maxLiveSecrets: 8, maxEndedSecrets: 8, request: undefined };
+      const ends: string[] = [];
+      const running: Promise<unknown>[] = [];
+      await test.database.transact(async (tx) => {
+        await tx.em.execute("select 1 from api_keys where id = ? for update", [key.id]);
+        const rotation = { keyId: key.id, expectedVersion: 1, secret, ...most };
+        running.push(keys.addSecret(rotation, { ...ENTRY, sessionId: session!.id }).then(() => ends.push("rotation")));
+        await until(async () => (await waiting()) === 1, "the rotation waits for its key");
+        running.push(complete(digest).then(() => ends.push("reset")));
+        await until(async () => (await waiting()) === 2 || ends.length > 0, "the reset waits for the rotation");
+      });
+      await Promise.all(running);
+      expect(ends).toEqual(["rotation", "reset"]);
+    },
+  );
+
   /** Both wait for the user's lock, in this order. The embedded database has one connection, which is such a queue. */
   async function inThisOrder(userId: string, works: readonly (() => Promise<unknown>)[]): Promise<unknown[]> {
     if (kind === "embedded") return Promise.all(works.map((work) => work()));

@@ -7,6 +7,7 @@ import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
 import { PEOPLE_ROWS_MUTANTS } from "./mutants-people-rows.ts";
 import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
 import { READS_MUTANTS } from "./mutants-reads.ts";
+import { RECOVERY_MUTANTS } from "./mutants-recovery.ts";
 import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
@@ -30,6 +31,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...POSTGRES_MUTANTS,
   ...WIRE_MUTANTS,
   ...PEOPLE_ROWS_MUTANTS,
+  ...RECOVERY_MUTANTS,
   ...READS_MUTANTS,
   ...TURNS_MUTANTS,
 ];
