@@ -50,7 +50,7 @@ export type CreateUserRequest = Message<"latchkey.v1.CreateUserRequest"> & {
   tier: string;
 
   /**
-   * Globs that bound the scopes of this user's keys. Empty: the configured
+   * Globs that limit the scopes of this user's keys. Empty: the configured
    * default.
    *
    * @generated from field: repeated string scopes = 4;
@@ -107,21 +107,21 @@ export const CreateUserResponseSchema: GenMessage<CreateUserResponse> = /*@__PUR
  */
 export type ListUsersRequest = Message<"latchkey.v1.ListUsersRequest"> & {
   /**
-   * How many at most. 0 means 50; above 250 means 250.
+   * Maximum number of results. 0 means 50; above 250 means 250.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the page before, empty for the first.
+   * The previous page's next_page_token; empty for the first page.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Only the account with this address.
+   * Only the account with this e-mail address.
    *
    * @generated from field: string email = 3;
    */
@@ -219,8 +219,8 @@ export type UpdateUserRequest = Message<"latchkey.v1.UpdateUserRequest"> & {
   user?: User | undefined;
 
   /**
-   * Which fields to change: tier, scopes, display_name. Absent: those of
-   * them that have a value (AIP-134). `*` is not taken.
+   * The fields to change: tier, scopes, display_name. Absent: those of them
+   * that have a value (AIP-134). `*` is not allowed.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -582,7 +582,7 @@ export type IssueServiceCredentialResponse = Message<"latchkey.v1.IssueServiceCr
   credential?: ServiceCredential | undefined;
 
   /**
-   * The raw credential, to be sent as `authorization: Bearer ...`. It can't be
+   * The raw credential, to be sent as `authorization: Bearer ...`. It cannot be
    * shown again.
    *
    * @generated from field: string secret = 2;
@@ -604,21 +604,21 @@ export const IssueServiceCredentialResponseSchema: GenMessage<IssueServiceCreden
  */
 export type ListServiceCredentialsRequest = Message<"latchkey.v1.ListServiceCredentialsRequest"> & {
   /**
-   * How many at most. 0 means 50; above 250 means 250.
+   * Maximum number of results. 0 means 50; above 250 means 250.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the page before, empty for the first.
+   * The previous page's next_page_token; empty for the first page.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Also credentials that are revoked or expired.
+   * Whether to include revoked and expired credentials.
    *
    * @generated from field: bool show_ended = 4;
    */
@@ -653,7 +653,7 @@ export type ListServiceCredentialsResponse = Message<"latchkey.v1.ListServiceCre
   nextPageToken: string;
 
   /**
-   * How many credentials match on all pages.
+   * The number of matching credentials on all pages.
    *
    * @generated from field: int32 total_size = 3;
    */
@@ -716,7 +716,7 @@ export type RotateServiceCredentialResponse = Message<"latchkey.v1.RotateService
   credential?: ServiceCredential | undefined;
 
   /**
-   * The new raw credential. It can't be shown again.
+   * The new raw credential. It cannot be shown again.
    *
    * @generated from field: string secret = 2;
    */
@@ -837,7 +837,7 @@ export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> 
  */
 export type RotateSigningKeyResponse = Message<"latchkey.v1.RotateSigningKeyResponse"> & {
   /**
-   * The key that is next; active at once where none was.
+   * The next key. It is active at once if no key was active.
    *
    * @generated from field: latchkey.v1.SigningKey key = 1;
    */
@@ -900,14 +900,14 @@ export const RevokeSigningKeyResponseSchema: GenMessage<RevokeSigningKeyResponse
  */
 export type ListAuditEventsRequest = Message<"latchkey.v1.ListAuditEventsRequest"> & {
   /**
-   * How many at most. 0 means 50; above 250 means 250.
+   * Maximum number of results. 0 means 50; above 250 means 250.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the page before, empty for the first.
+   * The previous page's next_page_token; empty for the first page.
    *
    * @generated from field: string page_token = 2;
    */
@@ -984,8 +984,8 @@ export const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse> 
  */
 export const AdminService: GenService<{
   /**
-   * Creates an account without a password, and a one-time token with which the
-   * person sets one.
+   * Creates an account without a password. Returns a one-time token with which
+   * the person sets a password.
    *
    * ALREADY_EXISTS: the e-mail address is taken.
    *
@@ -997,7 +997,7 @@ export const AdminService: GenService<{
     output: typeof CreateUserResponseSchema;
   },
   /**
-   * Accounts, newest first.
+   * Lists accounts, newest first.
    *
    * @generated from rpc latchkey.v1.AdminService.ListUsers
    */
@@ -1007,7 +1007,7 @@ export const AdminService: GenService<{
     output: typeof ListUsersResponseSchema;
   },
   /**
-   * One account.
+   * Returns one account.
    *
    * @generated from rpc latchkey.v1.AdminService.GetUser
    */
@@ -1017,8 +1017,8 @@ export const AdminService: GenService<{
     output: typeof GetUserResponseSchema;
   },
   /**
-   * Changes tier, scopes or display_name. A lower tier or fewer scopes bind
-   * keys that exist already.
+   * Changes tier, scopes or display_name. A lower tier or fewer scopes also
+   * apply to existing keys.
    *
    * @generated from rpc latchkey.v1.AdminService.UpdateUser
    */
@@ -1028,8 +1028,8 @@ export const AdminService: GenService<{
     output: typeof UpdateUserResponseSchema;
   },
   /**
-   * Ends the user's sessions, uses up their reset tokens and makes their keys
-   * OWNER_DISABLED. Idempotent.
+   * Disables an account: ends the user's sessions, uses up their reset tokens
+   * and makes their keys OWNER_DISABLED. Idempotent.
    *
    * @generated from rpc latchkey.v1.AdminService.DisableUser
    */
@@ -1039,7 +1039,8 @@ export const AdminService: GenService<{
     output: typeof DisableUserResponseSchema;
   },
   /**
-   * Undoes DisableUser, except for sessions and reset tokens. Idempotent.
+   * Undoes DisableUser, except for the ended sessions and reset tokens.
+   * Idempotent.
    *
    * @generated from rpc latchkey.v1.AdminService.EnableUser
    */
@@ -1065,7 +1066,8 @@ export const AdminService: GenService<{
     output: typeof CreatePasswordResetResponseSchema;
   },
   /**
-   * Forgets failed logins, so that the user can log in from anywhere again.
+   * Clears the count of failed logins, so that the user can log in from
+   * anywhere again.
    *
    * @generated from rpc latchkey.v1.AdminService.ClearLoginFailures
    */
@@ -1085,10 +1087,10 @@ export const AdminService: GenService<{
     output: typeof EndUserSessionsResponseSchema;
   },
   /**
-   * Empties the windows of a key's own limits. Limits that services named for
-   * the key stay.
+   * Empties the windows of a key's own limits. The windows of limits that
+   * services name for the key stay.
    *
-   * UNAVAILABLE: Redis is out of reach; nothing was reset.
+   * UNAVAILABLE: Redis is unreachable; nothing was reset.
    *
    * @generated from rpc latchkey.v1.AdminService.ResetRateLimits
    */
@@ -1098,10 +1100,11 @@ export const AdminService: GenService<{
     output: typeof ResetRateLimitsResponseSchema;
   },
   /**
-   * Issues a credential for a service or an operator. The secret is in this
-   * answer and nowhere else.
+   * Issues a credential for a service or an operator. Only this answer contains
+   * the secret.
    *
-   * ALREADY_EXISTS: request_id was used, the ErrorInfo has credential_id.
+   * ALREADY_EXISTS: request_id was used before; the ErrorInfo has the
+   * credential_id.
    *
    * @generated from rpc latchkey.v1.AdminService.IssueServiceCredential
    */
@@ -1111,7 +1114,7 @@ export const AdminService: GenService<{
     output: typeof IssueServiceCredentialResponseSchema;
   },
   /**
-   * Service credentials, newest first.
+   * Lists service credentials, newest first.
    *
    * @generated from rpc latchkey.v1.AdminService.ListServiceCredentials
    */
@@ -1121,8 +1124,8 @@ export const AdminService: GenService<{
     output: typeof ListServiceCredentialsResponseSchema;
   },
   /**
-   * Gives a credential a new secret; the id stays. The same rules as for
-   * KeyService.RotateKey.
+   * Gives a credential a new secret; the id stays. The rules of
+   * KeyService.RotateKey apply.
    *
    * @generated from rpc latchkey.v1.AdminService.RotateServiceCredential
    */
@@ -1132,7 +1135,7 @@ export const AdminService: GenService<{
     output: typeof RotateServiceCredentialResponseSchema;
   },
   /**
-   * Ends a credential for good. Idempotent.
+   * Revokes a credential permanently. Idempotent.
    *
    * FAILED_PRECONDITION: it is the last usable one with the scope `admin`.
    *
@@ -1144,7 +1147,7 @@ export const AdminService: GenService<{
     output: typeof RevokeServiceCredentialResponseSchema;
   },
   /**
-   * The keys that sign access tokens, newest first.
+   * Lists the keys that sign access tokens, newest first.
    *
    * @generated from rpc latchkey.v1.AdminService.ListSigningKeys
    */
@@ -1154,9 +1157,9 @@ export const AdminService: GenService<{
     output: typeof ListSigningKeysResponseSchema;
   },
   /**
-   * Makes a new signing key. It is published at once and signs once every
-   * verifier can know it, 6 minutes later; the old one retires then. While a
-   * key is next it is that one that is returned, and none is made.
+   * Makes a new signing key. It is published at once and begins to sign 6
+   * minutes later, when every verifier can know it. The old key retires then.
+   * While a key is STATE_NEXT, this returns that key and makes none.
    *
    * @generated from rpc latchkey.v1.AdminService.RotateSigningKey
    */
@@ -1166,11 +1169,11 @@ export const AdminService: GenService<{
     output: typeof RotateSigningKeyResponseSchema;
   },
   /**
-   * Takes a signing key out at once; its tokens are refused, and people get new
-   * ones by Refresh. If it was the one that signed, the next one signs at once,
-   * or a new one. Verifiers elsewhere that keep the key set learn of both when
-   * they fetch it again, after 5 minutes at most. Revoking a key that is next
-   * cancels the rotation. Idempotent.
+   * Revokes a signing key at once. Its tokens are refused, and people get new
+   * ones by Refresh. If it was the active key, the next key signs at once, or a
+   * new one if there is none. Other verifiers that cache the key set learn of
+   * both when they fetch it again, after at most 5 minutes. Revoking a key that
+   * is STATE_NEXT cancels the rotation. Idempotent.
    *
    * @generated from rpc latchkey.v1.AdminService.RevokeSigningKey
    */
@@ -1180,7 +1183,7 @@ export const AdminService: GenService<{
     output: typeof RevokeSigningKeyResponseSchema;
   },
   /**
-   * The audit trail, newest first.
+   * Lists the audit trail, newest first.
    *
    * @generated from rpc latchkey.v1.AdminService.ListAuditEvents
    */

@@ -15,7 +15,7 @@ export const file_latchkey_v1_audit_event: GenFile = /*@__PURE__*/
   fileDesc("Ch1sYXRjaGtleS92MS9hdWRpdF9ldmVudC5wcm90bxILbGF0Y2hrZXkudjEi9gEKCkF1ZGl0RXZlbnQSCgoCaWQYASABKAkSLgoKZXZlbnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEa2luZBgDIAEoCRIQCghhY3Rvcl9pZBgEIAEoCRISCgpzdWJqZWN0X2lkGAUgASgJEhEKCWNsaWVudF9pcBgGIAEoCRI1CgdkZXRhaWxzGAcgAygLMiQubGF0Y2hrZXkudjEuQXVkaXRFdmVudC5EZXRhaWxzRW50cnkaLgoMRGV0YWlsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
- * A record of who did what to whom.
+ * A record of one action: the actor, the action and its subject.
  *
  * @generated from message latchkey.v1.AuditEvent
  */
@@ -28,36 +28,37 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
   id: string;
 
   /**
-   * When, by the database's clock.
+   * The time of the action, by the database's clock.
    *
    * @generated from field: google.protobuf.Timestamp event_time = 2;
    */
   eventTime?: Timestamp | undefined;
 
   /**
-   * What happened, such as "key.revoked".
+   * The kind of action, such as "key.revoked".
    *
    * @generated from field: string kind = 3;
    */
   kind: string;
 
   /**
-   * Who did it: the id of a user or service credential; empty for anonymous, for what was refused, and for the service
-   * itself.
+   * The actor: the id of a user or service credential. Empty for an anonymous
+   * caller, a refused attempt, and the service itself.
    *
    * @generated from field: string actor_id = 4;
    */
   actorId: string;
 
   /**
-   * To what it was done: an id; empty where a refused attempt was at no account that there is.
+   * The subject's id. Empty if a refused attempt was at an account that does
+   * not exist.
    *
    * @generated from field: string subject_id = 5;
    */
   subjectId: string;
 
   /**
-   * From which address; empty where no call was behind it.
+   * The address that the call came from. Empty if no call caused the event.
    *
    * @generated from field: string client_ip = 6;
    */

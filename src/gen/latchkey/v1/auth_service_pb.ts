@@ -27,16 +27,16 @@ export const file_latchkey_v1_auth_service: GenFile = /*@__PURE__*/
  */
 export type RegisterRequest = Message<"latchkey.v1.RegisterRequest"> & {
   /**
-   * Such as ann@example.com: at most 254 bytes, no spaces, a domain of two
-   * labels at least.
+   * An address such as ann@example.com: at most 254 bytes, no spaces, and a
+   * domain of at least two labels.
    *
    * @generated from field: string email = 1;
    */
   email: string;
 
   /**
-   * 15 to 256 characters by default, at most 1,024 bytes, compared in Unicode
-   * NFC. No rules of composition; common passwords are refused.
+   * 15 to 256 characters by default and at most 1,024 bytes, compared in
+   * Unicode NFC. There are no composition rules. Common passwords are refused.
    *
    * @generated from field: string password = 2;
    */
@@ -269,8 +269,8 @@ export type UpdateCurrentUserRequest = Message<"latchkey.v1.UpdateCurrentUserReq
   user?: User | undefined;
 
   /**
-   * Which fields to change: display_name. Absent: that one if it has a value
-   * (AIP-134). `*` is not taken.
+   * The fields to change: display_name. Absent: display_name if it has a value
+   * (AIP-134). `*` is not allowed.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -312,7 +312,7 @@ export const UpdateCurrentUserResponseSchema: GenMessage<UpdateCurrentUserRespon
  */
 export type ChangePasswordRequest = Message<"latchkey.v1.ChangePasswordRequest"> & {
   /**
-   * The password as it is.
+   * The present password.
    *
    * @generated from field: string current_password = 1;
    */
@@ -426,14 +426,14 @@ export const CompletePasswordResetResponseSchema: GenMessage<CompletePasswordRes
  */
 export type ListSessionsRequest = Message<"latchkey.v1.ListSessionsRequest"> & {
   /**
-   * How many at most. 0 means 50; above 250 means 250.
+   * Maximum number of results. 0 means 50; above 250 means 250.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the page before, empty for the first.
+   * The previous page's next_page_token; empty for the first page.
    *
    * @generated from field: string page_token = 2;
    */
@@ -514,9 +514,9 @@ export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*
 /**
  * Registration, login and sessions of people.
  *
- * Every error carries one google.rpc.ErrorInfo (domain "latchkey"), and
- * INVALID_ARGUMENT a google.rpc.BadRequest that names the field, where there is
- * one to name.
+ * Every error carries one google.rpc.ErrorInfo (domain "latchkey").
+ * INVALID_ARGUMENT also carries a google.rpc.BadRequest that names the field,
+ * if there is one to name.
  *
  * @generated from service latchkey.v1.AuthService
  */
@@ -524,9 +524,10 @@ export const AuthService: GenService<{
   /**
    * Creates an account and logs it in. Needs no credential.
    *
-   * ALREADY_EXISTS: the e-mail address is taken. INVALID_ARGUMENT: malformed
-   * address, or a password that breaks a rule. PERMISSION_DENIED: registration
-   * is closed. RESOURCE_EXHAUSTED: too many attempts, see RetryInfo.
+   * ALREADY_EXISTS: the e-mail address is taken. INVALID_ARGUMENT: the address
+   * is malformed, or the password breaks a rule. PERMISSION_DENIED:
+   * registration is closed. RESOURCE_EXHAUSTED: too many attempts; see
+   * RetryInfo.
    *
    * @generated from rpc latchkey.v1.AuthService.Register
    */
@@ -552,8 +553,9 @@ export const AuthService: GenService<{
   /**
    * Exchanges a refresh token for new tokens. Needs no other credential.
    *
-   * May be retried: within a short grace the token just replaced returns the
-   * same successor. UNAUTHENTICATED: malformed, expired, ended or used again.
+   * A client may retry: for a few seconds the token that was just replaced
+   * returns the same successor. UNAUTHENTICATED: the token is malformed,
+   * expired or used again, or its session has ended.
    *
    * @generated from rpc latchkey.v1.AuthService.Refresh
    */
@@ -564,7 +566,7 @@ export const AuthService: GenService<{
   },
   /**
    * Ends the session that the refresh token belongs to. Needs no other
-   * credential. OK also for unknown and ended tokens.
+   * credential. Unknown tokens, and tokens of an ended session, also get OK.
    *
    * @generated from rpc latchkey.v1.AuthService.Logout
    */
@@ -574,7 +576,7 @@ export const AuthService: GenService<{
     output: typeof LogoutResponseSchema;
   },
   /**
-   * The account that the access token belongs to.
+   * Returns the account that the access token belongs to.
    *
    * @generated from rpc latchkey.v1.AuthService.GetCurrentUser
    */
@@ -619,7 +621,7 @@ export const AuthService: GenService<{
     output: typeof CompletePasswordResetResponseSchema;
   },
   /**
-   * The caller's live sessions, newest first.
+   * Lists the caller's live sessions, newest first.
    *
    * @generated from rpc latchkey.v1.AuthService.ListSessions
    */
@@ -631,7 +633,7 @@ export const AuthService: GenService<{
   /**
    * Ends one of the caller's sessions. Idempotent.
    *
-   * NOT_FOUND: no such session of this user.
+   * NOT_FOUND: this user has no such session.
    *
    * @generated from rpc latchkey.v1.AuthService.RevokeSession
    */

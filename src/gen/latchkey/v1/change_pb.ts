@@ -15,13 +15,13 @@ export const file_latchkey_v1_change: GenFile = /*@__PURE__*/
   fileDesc("ChhsYXRjaGtleS92MS9jaGFuZ2UucHJvdG8SC2xhdGNoa2V5LnYxIogCCgZDaGFuZ2USJgoEa2luZBgBIAEoDjIYLmxhdGNoa2V5LnYxLkNoYW5nZS5LaW5kEhIKCnN1YmplY3RfaWQYAiABKAkSLwoLY2hhbmdlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHBvc2l0aW9uGAQgASgDIn8KBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEgwKCEtJTkRfS0VZEAESDgoKS0lORF9PV05FUhACEhAKDEtJTkRfU0VTU0lPThADEhsKF0tJTkRfU0VSVklDRV9DUkVERU5USUFMEAQSFAoQS0lORF9TSUdOSU5HX0tFWRAFYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
- * One change of something that a verdict depends on.
+ * One change of a thing that a verdict depends on.
  *
  * @generated from message latchkey.v1.Change
  */
 export type Change = Message<"latchkey.v1.Change"> & {
   /**
-   * What changed.
+   * The kind of thing that changed.
    *
    * @generated from field: latchkey.v1.Change.Kind kind = 1;
    */
@@ -35,15 +35,16 @@ export type Change = Message<"latchkey.v1.Change"> & {
   subjectId: string;
 
   /**
-   * When, by the database's clock.
+   * The time of the change, by the database's clock.
    *
    * @generated from field: google.protobuf.Timestamp change_time = 3;
    */
   changeTime?: Timestamp | undefined;
 
   /**
-   * The transaction that made the change; comparable with other positions until
-   * a message says resync. 0 for sessions that ended before the stream began.
+   * The transaction that made the change. Positions compare with each other
+   * until a message sets resync. 0 for sessions that ended before the stream
+   * began.
    *
    * @generated from field: int64 position = 4;
    */
@@ -58,13 +59,14 @@ export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
   messageDesc(file_latchkey_v1_change, 0);
 
 /**
- * What kind of thing changed.
+ * The kinds of things that can change.
  *
  * @generated from enum latchkey.v1.Change.Kind
  */
 export const Change_Kind = {
   /**
-   * Unknown to this client: treat it as a change of everything.
+   * A kind that this client does not know: treat it as a change of
+   * everything.
    *
    * @generated from enum value: KIND_UNSPECIFIED = 0;
    */
@@ -78,7 +80,8 @@ export const Change_Kind = {
   KEY: 1,
 
   /**
-   * A user, and with it each key that the user owns. subject_id is the user's.
+   * A user, and with it each key that the user owns. subject_id is the user's
+   * id.
    *
    * @generated from enum value: KIND_OWNER = 2;
    */
@@ -107,7 +110,7 @@ export const Change_Kind = {
 } as const;
 
 /**
- * What kind of thing changed.
+ * The kinds of things that can change.
  *
  * @generated from enum latchkey.v1.Change.Kind
  */

@@ -17,11 +17,11 @@ export const file_latchkey_v1_key: GenFile = /*@__PURE__*/
   fileDesc("ChVsYXRjaGtleS92MS9rZXkucHJvdG8SC2xhdGNoa2V5LnYxIv0FCgNLZXkSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIOCgZwcmVmaXgYBCABKAkSEAoIb3duZXJfaWQYBSABKAkSDAoEdGllchgGIAEoCRIOCgZzY29wZXMYByADKAkSIwoGbGltaXRzGAggASgLMhMubGF0Y2hrZXkudjEuTGltaXRzEiUKBXN0YXRlGAkgASgOMhYubGF0Y2hrZXkudjEuS2V5LlN0YXRlEjAKCG1ldGFkYXRhGAogAygLMh4ubGF0Y2hrZXkudjEuS2V5Lk1ldGFkYXRhRW50cnkSEwoLYWxsb3dlZF9pcHMYCyADKAkSFwoPYWxsb3dlZF9tZXRob2RzGAwgAygJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF91c2VfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV2b2tlX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2Vudmlyb25tZW50GBEgASgJEgwKBGV0YWcYEiABKAkSEQoJaXNzdWVyX2lkGBMgASgJEhMKC2Rpc2FibGVkX2J5GBQgASgJEi0KEGVmZmVjdGl2ZV9saW1pdHMYFSABKAsyEy5sYXRjaGtleS52MS5MaW1pdHMaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImoKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEAoMU1RBVEVfQUNUSVZFEAESEgoOU1RBVEVfRElTQUJMRUQQAhIRCg1TVEFURV9SRVZPS0VEEAMSEQoNU1RBVEVfRVhQSVJFRBAEYgZwcm90bzM", [file_google_protobuf_timestamp, file_latchkey_v1_limits]);
 
 /**
- * An API key: what a caller of some service presents, and what VerifyKey
- * judges. The key itself is shown once, when it is issued or rotated.
+ * An API key. A caller of some service presents it, and VerifyKey judges it.
+ * The raw key is shown once, when it is issued or rotated.
  *
- * name, description, scopes, metadata, allowed_ips and allowed_methods have
- * together at most 12 KiB in UTF-8.
+ * name, description, scopes, metadata, allowed_ips and allowed_methods may take
+ * at most 12 KiB together, in UTF-8.
  *
  * @generated from message latchkey.v1.Key
  */
@@ -62,16 +62,17 @@ export type Key = Message<"latchkey.v1.Key"> & {
   ownerId: string;
 
   /**
-   * The tier. A key is judged at the lower of this and its owner's.
+   * The key's tier. VerifyKey judges the key at the lower of this tier and its
+   * owner's.
    *
    * @generated from field: string tier = 6;
    */
   tier: string;
 
   /**
-   * What the key may be used for, at most 64 of up to 128 characters. Taken
-   * literally: only User.scopes are globs.
-   * VerifyKey judges what the owner may have as well.
+   * What the key may be used for: at most 64 scopes of up to 128 characters.
+   * They are taken literally; only User.scopes are globs. VerifyKey also checks
+   * them against the owner's User.scopes.
    *
    * @generated from field: repeated string scopes = 7;
    */
@@ -92,7 +93,7 @@ export type Key = Message<"latchkey.v1.Key"> & {
   state: Key_State;
 
   /**
-   * What the owner says about the key. Never use it for authorization: the
+   * The owner's notes about the key. Never use them for authorization: the
    * owner may write anything here. At most 32 entries, names of up to 64
    * characters, values of up to 512.
    *
@@ -101,8 +102,8 @@ export type Key = Message<"latchkey.v1.Key"> & {
   metadata: { [key: string]: string };
 
   /**
-   * Networks (CIDR, or single addresses) from which the key may be used.
-   * Empty: any. At most 64. Judged by VerifyKeyRequest.client_ip.
+   * Networks (CIDR, or single addresses) from which the key may be used. Empty:
+   * any. At most 64. VerifyKey checks client_ip against them.
    *
    * @generated from field: repeated string allowed_ips = 11;
    */
@@ -111,11 +112,12 @@ export type Key = Message<"latchkey.v1.Key"> & {
   /**
    * Methods for which the key may be used, as globs: `*` stands for anything
    * within one segment between slashes, `/**` at the end for all the rest.
-   * Empty: any. At most 64. Judged by VerifyKeyRequest.method. A method that
-   * servers read in different ways never matches: one with a segment that is
-   * empty or only dots, with `;`, `?`, `#` or a backslash, or with an escape of
-   * one of these, of `/`, `.` or `%`, or of what is not printable ASCII. One
-   * with other escapes matches if it also matches with both sides decoded.
+   * Empty: any. At most 64. VerifyKey checks method against them. A method that
+   * servers read in different ways never matches. Such a method has a segment
+   * that is empty or only dots, or has `;`, `?`, `#` or a backslash. Escapes of
+   * these, of `/`, `.` or `%`, or of characters other than printable ASCII make
+   * it such a method too. A method with other escapes matches if it also
+   * matches with both sides decoded.
    *
    * @generated from field: repeated string allowed_methods = 12;
    */
@@ -136,8 +138,8 @@ export type Key = Message<"latchkey.v1.Key"> & {
   expireTime?: Timestamp | undefined;
 
   /**
-   * Output only. About when the key was last found valid; it may lag by a
-   * minute. Not set in the answer of VerifyKey.
+   * Output only. Approximate time at which VerifyKey last found the key valid;
+   * it may lag by a minute. Not set in the answer of VerifyKey.
    *
    * @generated from field: google.protobuf.Timestamp last_use_time = 15;
    */
@@ -166,21 +168,23 @@ export type Key = Message<"latchkey.v1.Key"> & {
   etag: string;
 
   /**
-   * Output only. Who issued the key: its owner, or a service credential.
+   * Output only. The id of the issuer: the owner, or a service credential.
    *
    * @generated from field: string issuer_id = 19;
    */
   issuerId: string;
 
   /**
-   * Output only. Who disabled the key, while it is disabled.
+   * Output only. While the key is disabled: the id of the user or service
+   * credential that disabled it.
    *
    * @generated from field: string disabled_by = 20;
    */
   disabledBy: string;
 
   /**
-   * Output only. The limits that apply now, from override, tier and owner.
+   * Output only. The limits that apply now. They result from `limits`, the
+   * key's tier and the owner's tier.
    *
    * @generated from field: latchkey.v1.Limits effective_limits = 21;
    */
@@ -195,7 +199,7 @@ export const KeySchema: GenMessage<Key> = /*@__PURE__*/
   messageDesc(file_latchkey_v1_key, 0);
 
 /**
- * Where a key stands. REVOKED is final.
+ * The state of a key. REVOKED is final.
  *
  * @generated from enum latchkey.v1.Key.State
  */
@@ -208,28 +212,28 @@ export const Key_State = {
   UNSPECIFIED: 0,
 
   /**
-   * Can be used.
+   * The key can be used.
    *
    * @generated from enum value: STATE_ACTIVE = 1;
    */
   ACTIVE: 1,
 
   /**
-   * Refused until it is enabled again.
+   * The key is refused until it is enabled again.
    *
    * @generated from enum value: STATE_DISABLED = 2;
    */
   DISABLED: 2,
 
   /**
-   * Refused for ever.
+   * The key is refused permanently.
    *
    * @generated from enum value: STATE_REVOKED = 3;
    */
   REVOKED: 3,
 
   /**
-   * Its expire_time has passed.
+   * The key's expire_time has passed.
    *
    * @generated from enum value: STATE_EXPIRED = 4;
    */
@@ -237,7 +241,7 @@ export const Key_State = {
 } as const;
 
 /**
- * Where a key stands. REVOKED is final.
+ * The state of a key. REVOKED is final.
  *
  * @generated from enum latchkey.v1.Key.State
  */

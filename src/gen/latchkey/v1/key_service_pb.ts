@@ -23,7 +23,7 @@ export const file_latchkey_v1_key_service: GenFile = /*@__PURE__*/
   fileDesc("Ch1sYXRjaGtleS92MS9rZXlfc2VydmljZS5wcm90bxILbGF0Y2hrZXkudjEigAMKD0lzc3VlS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEgwKBHRpZXIYAyABKAkSDgoGc2NvcGVzGAQgAygJEi8KC2V4cGlyZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI8CghtZXRhZGF0YRgGIAMoCzIqLmxhdGNoa2V5LnYxLklzc3VlS2V5UmVxdWVzdC5NZXRhZGF0YUVudHJ5EhMKC2Vudmlyb25tZW50GAcgASgJEhAKCG93bmVyX2lkGAggASgJEiMKBmxpbWl0cxgJIAEoCzITLmxhdGNoa2V5LnYxLkxpbWl0cxITCgthbGxvd2VkX2lwcxgKIAMoCRIXCg9hbGxvd2VkX21ldGhvZHMYCyADKAkSEgoKcmVxdWVzdF9pZBgMIAEoCRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiRwoQSXNzdWVLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5sYXRjaGtleS52MS5LZXkSFAoHYXBpX2tleRgCIAEoCUIDgAEBIh8KDUdldEtleVJlcXVlc3QSDgoGa2V5X2lkGAEgASgJIi8KDkdldEtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSJeCg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIb3duZXJfaWQYAyABKAkSEgoKc2hvd19lbmRlZBgEIAEoCCJfChBMaXN0S2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC5sYXRjaGtleS52MS5LZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhIKCnRvdGFsX3NpemUYAyABKAUiYgoQVXBkYXRlS2V5UmVxdWVzdBIdCgNrZXkYASABKAsyEC5sYXRjaGtleS52MS5LZXkSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjIKEVVwZGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSIjChFEaXNhYmxlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiMwoSRGlzYWJsZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSIiChBFbmFibGVLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSIyChFFbmFibGVLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5sYXRjaGtleS52MS5LZXkiYgoQUm90YXRlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSKgoHb3ZlcmxhcBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGAMgASgJIkgKEVJvdGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleRIUCgdhcGlfa2V5GAIgASgJQgOAAQEiMgoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSDgoGcmVhc29uGAIgASgJIjIKEVJldm9rZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSIiChBEZWxldGVLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSITChFEZWxldGVLZXlSZXNwb25zZSLVAQoQVmVyaWZ5S2V5UmVxdWVzdBIUCgdhcGlfa2V5GAEgASgJQgOAAQESFwoPcmVxdWlyZWRfc2NvcGVzGAIgAygJEhUKDWFsbG93ZWRfdGllcnMYAyADKAkSEQoEY29zdBgEIAEoBUgAiAEBEhEKCWNsaWVudF9pcBgFIAEoCRIOCgZtZXRob2QYBiABKAkSJwoGbGltaXRzGAcgAygLMhcubGF0Y2hrZXkudjEuTmFtZWRMaW1pdBITCgtlbnZpcm9ubWVudBgIIAEoCUIHCgVfY29zdCLAAgoRVmVyaWZ5S2V5UmVzcG9uc2USDQoFdmFsaWQYASABKAgSJQoHdmVyZGljdBgCIAEoDjIULmxhdGNoa2V5LnYxLlZlcmRpY3QSHQoDa2V5GAMgASgLMhAubGF0Y2hrZXkudjEuS2V5EjEKC3JhdGVfbGltaXRzGAQgAygLMhwubGF0Y2hrZXkudjEuUmF0ZUxpbWl0U3RhdHVzEi4KC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKCWZyZXNobmVzcxgGIAEoCzIWLmxhdGNoa2V5LnYxLkZyZXNobmVzcxIQCghkZWdyYWRlZBgHIAEoCBI2ChJzZWNyZXRfZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvcBCglGcmVzaG5lc3MSLQoGc291cmNlGAEgASgOMh0ubGF0Y2hrZXkudjEuRnJlc2huZXNzLlNvdXJjZRIuCgphc19vZl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1tYXhfc3RhbGVuZXNzGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCHBvc2l0aW9uGAQgASgDIkcKBlNvdXJjZRIWChJTT1VSQ0VfVU5TUEVDSUZJRUQQABIQCgxTT1VSQ0VfQ0FDSEUQARITCg9TT1VSQ0VfREFUQUJBU0UQAiJJChZCYXRjaFZlcmlmeUtleXNSZXF1ZXN0Ei8KCHJlcXVlc3RzGAEgAygLMh0ubGF0Y2hrZXkudjEuVmVyaWZ5S2V5UmVxdWVzdCJOChdCYXRjaFZlcmlmeUtleXNSZXNwb25zZRIzCgdyZXN1bHRzGAEgAygLMiIubGF0Y2hrZXkudjEuQmF0Y2hWZXJpZnlLZXlzUmVzdWx0InsKFUJhdGNoVmVyaWZ5S2V5c1Jlc3VsdBIyCghyZXNwb25zZRgBIAEoCzIeLmxhdGNoa2V5LnYxLlZlcmlmeUtleVJlc3BvbnNlSAASIwoFZXJyb3IYAiABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQgkKB291dGNvbWUiiQEKFUNoZWNrUmF0ZUxpbWl0UmVxdWVzdBIQCgZrZXlfaWQYASABKAlIABIOCgRuYW1lGAIgASgJSAASEQoEY29zdBgDIAEoBUgBiAEBEicKBmxpbWl0cxgEIAMoCzIXLmxhdGNoa2V5LnYxLk5hbWVkTGltaXRCCQoHc3ViamVjdEIHCgVfY29zdCKeAQoWQ2hlY2tSYXRlTGltaXRSZXNwb25zZRIPCgdhbGxvd2VkGAEgASgIEjEKC3JhdGVfbGltaXRzGAIgAygLMhwubGF0Y2hrZXkudjEuUmF0ZUxpbWl0U3RhdHVzEi4KC3JldHJ5X2FmdGVyGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCGRlZ3JhZGVkGAQgASgIIikKF1dhdGNoUmV2b2NhdGlvbnNSZXF1ZXN0Eg4KBmN1cnNvchgBIAEoCSKiAQoYV2F0Y2hSZXZvY2F0aW9uc1Jlc3BvbnNlEg4KBmN1cnNvchgBIAEoCRIkCgdjaGFuZ2VzGAIgAygLMhMubGF0Y2hrZXkudjEuQ2hhbmdlEg4KBnJlc3luYxgDIAEoCBIuCgphc19vZl90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghwb3NpdGlvbhgFIAEoAyrUAgoHVmVyZGljdBIXChNWRVJESUNUX1VOU1BFQ0lGSUVEEAASEQoNVkVSRElDVF9WQUxJRBABEhMKD1ZFUkRJQ1RfSU5WQUxJRBACEhQKEFZFUkRJQ1RfRElTQUJMRUQQAxITCg9WRVJESUNUX1JFVk9LRUQQBBITCg9WRVJESUNUX0VYUElSRUQQBRIaChZWRVJESUNUX09XTkVSX0RJU0FCTEVEEAYSGQoVVkVSRElDVF9TQ09QRV9NSVNTSU5HEAcSHAoYVkVSRElDVF9USUVSX05PVF9BTExPV0VEEAgSGgoWVkVSRElDVF9JUF9OT1RfQUxMT1dFRBAJEh4KGlZFUkRJQ1RfTUVUSE9EX05PVF9BTExPV0VEEAoSGAoUVkVSRElDVF9SQVRFX0xJTUlURUQQCxIdChlWRVJESUNUX0NSRURJVFNfRVhIQVVTVEVEEAwylAgKCktleVNlcnZpY2USRwoISXNzdWVLZXkSHC5sYXRjaGtleS52MS5Jc3N1ZUtleVJlcXVlc3QaHS5sYXRjaGtleS52MS5Jc3N1ZUtleVJlc3BvbnNlEkEKBkdldEtleRIaLmxhdGNoa2V5LnYxLkdldEtleVJlcXVlc3QaGy5sYXRjaGtleS52MS5HZXRLZXlSZXNwb25zZRJHCghMaXN0S2V5cxIcLmxhdGNoa2V5LnYxLkxpc3RLZXlzUmVxdWVzdBodLmxhdGNoa2V5LnYxLkxpc3RLZXlzUmVzcG9uc2USSgoJVXBkYXRlS2V5Eh0ubGF0Y2hrZXkudjEuVXBkYXRlS2V5UmVxdWVzdBoeLmxhdGNoa2V5LnYxLlVwZGF0ZUtleVJlc3BvbnNlEk0KCkRpc2FibGVLZXkSHi5sYXRjaGtleS52MS5EaXNhYmxlS2V5UmVxdWVzdBofLmxhdGNoa2V5LnYxLkRpc2FibGVLZXlSZXNwb25zZRJKCglFbmFibGVLZXkSHS5sYXRjaGtleS52MS5FbmFibGVLZXlSZXF1ZXN0Gh4ubGF0Y2hrZXkudjEuRW5hYmxlS2V5UmVzcG9uc2USSgoJUm90YXRlS2V5Eh0ubGF0Y2hrZXkudjEuUm90YXRlS2V5UmVxdWVzdBoeLmxhdGNoa2V5LnYxLlJvdGF0ZUtleVJlc3BvbnNlEkoKCVJldm9rZUtleRIdLmxhdGNoa2V5LnYxLlJldm9rZUtleVJlcXVlc3QaHi5sYXRjaGtleS52MS5SZXZva2VLZXlSZXNwb25zZRJKCglEZWxldGVLZXkSHS5sYXRjaGtleS52MS5EZWxldGVLZXlSZXF1ZXN0Gh4ubGF0Y2hrZXkudjEuRGVsZXRlS2V5UmVzcG9uc2USSgoJVmVyaWZ5S2V5Eh0ubGF0Y2hrZXkudjEuVmVyaWZ5S2V5UmVxdWVzdBoeLmxhdGNoa2V5LnYxLlZlcmlmeUtleVJlc3BvbnNlElwKD0JhdGNoVmVyaWZ5S2V5cxIjLmxhdGNoa2V5LnYxLkJhdGNoVmVyaWZ5S2V5c1JlcXVlc3QaJC5sYXRjaGtleS52MS5CYXRjaFZlcmlmeUtleXNSZXNwb25zZRJZCg5DaGVja1JhdGVMaW1pdBIiLmxhdGNoa2V5LnYxLkNoZWNrUmF0ZUxpbWl0UmVxdWVzdBojLmxhdGNoa2V5LnYxLkNoZWNrUmF0ZUxpbWl0UmVzcG9uc2USYQoQV2F0Y2hSZXZvY2F0aW9ucxIkLmxhdGNoa2V5LnYxLldhdGNoUmV2b2NhdGlvbnNSZXF1ZXN0GiUubGF0Y2hrZXkudjEuV2F0Y2hSZXZvY2F0aW9uc1Jlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_google_rpc_status, file_latchkey_v1_change, file_latchkey_v1_key, file_latchkey_v1_limits]);
 
 /**
- * Request of IssueKey. How much the fields may weigh together: see Key.
+ * Request of IssueKey. Key states the maximum size of all fields together.
  *
  * @generated from message latchkey.v1.IssueKeyRequest
  */
@@ -50,8 +50,8 @@ export type IssueKeyRequest = Message<"latchkey.v1.IssueKeyRequest"> & {
   tier: string;
 
   /**
-   * At most 64 of up to 128 characters, each once, taken literally: a `*` is no
-   * glob here.
+   * At most 64 scopes of up to 128 characters, each at most once. They are
+   * taken literally: a `*` is not a glob here.
    *
    * @generated from field: repeated string scopes = 4;
    */
@@ -87,7 +87,7 @@ export type IssueKeyRequest = Message<"latchkey.v1.IssueKeyRequest"> & {
   ownerId: string;
 
   /**
-   * In place of the tier's limits. Only for services with the scope `manage`.
+   * Replaces the tier's limits. Only for services with the scope `manage`.
    *
    * @generated from field: latchkey.v1.Limits limits = 9;
    */
@@ -137,7 +137,7 @@ export type IssueKeyResponse = Message<"latchkey.v1.IssueKeyResponse"> & {
   key?: Key | undefined;
 
   /**
-   * The raw key. It can't be shown again.
+   * The raw key. It cannot be shown again.
    *
    * @generated from field: string api_key = 2;
    */
@@ -200,15 +200,15 @@ export const GetKeyResponseSchema: GenMessage<GetKeyResponse> = /*@__PURE__*/
  */
 export type ListKeysRequest = Message<"latchkey.v1.ListKeysRequest"> & {
   /**
-   * How many at most. 0 means 50; above 250 means 250.
+   * Maximum number of results. 0 means 50; above 250 means 250.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the page before, empty for the first. Bound to the
-   * caller and the other fields.
+   * The previous page's next_page_token; empty for the first page. It is valid
+   * only for the same caller and the same other fields.
    *
    * @generated from field: string page_token = 2;
    */
@@ -222,7 +222,7 @@ export type ListKeysRequest = Message<"latchkey.v1.ListKeysRequest"> & {
   ownerId: string;
 
   /**
-   * Also keys that are revoked or expired.
+   * Whether to include revoked and expired keys.
    *
    * @generated from field: bool show_ended = 4;
    */
@@ -257,7 +257,7 @@ export type ListKeysResponse = Message<"latchkey.v1.ListKeysResponse"> & {
   nextPageToken: string;
 
   /**
-   * How many keys match on all pages.
+   * The number of matching keys on all pages.
    *
    * @generated from field: int32 total_size = 3;
    */
@@ -285,9 +285,9 @@ export type UpdateKeyRequest = Message<"latchkey.v1.UpdateKeyRequest"> & {
   key?: Key | undefined;
 
   /**
-   * Which fields to change: name, description, scopes, metadata, allowed_ips,
-   * allowed_methods, expire_time; tier and limits for services. Absent: those
-   * of them that have a value (AIP-134). `*` is not taken.
+   * The fields to change: name, description, scopes, metadata, allowed_ips,
+   * allowed_methods, expire_time; services may also change tier and limits.
+   * Absent: those of them that have a value (AIP-134). `*` is not allowed.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -420,8 +420,8 @@ export type RotateKeyRequest = Message<"latchkey.v1.RotateKeyRequest"> & {
   keyId: string;
 
   /**
-   * How long the secret before works on: 0 to 7 days, 24 h if absent. 0 ends
-   * all older secrets at once.
+   * How long the previous secret keeps working: 0 to 7 days, 24 h if absent. 0
+   * ends all older secrets at once.
    *
    * @generated from field: google.protobuf.Duration overlap = 2;
    */
@@ -456,7 +456,7 @@ export type RotateKeyResponse = Message<"latchkey.v1.RotateKeyResponse"> & {
   key?: Key | undefined;
 
   /**
-   * The new raw key. It can't be shown again.
+   * The new raw key. It cannot be shown again.
    *
    * @generated from field: string api_key = 2;
    */
@@ -562,14 +562,14 @@ export const DeleteKeyResponseSchema: GenMessage<DeleteKeyResponse> = /*@__PURE_
  */
 export type VerifyKeyRequest = Message<"latchkey.v1.VerifyKeyRequest"> & {
   /**
-   * What the caller presented, unchanged and without "Bearer ".
+   * The key as the caller presented it, unchanged and without "Bearer ".
    *
    * @generated from field: string api_key = 1;
    */
   apiKey: string;
 
   /**
-   * Scopes that the key must have, all of them.
+   * Scopes that the key must have. It needs all of them.
    *
    * @generated from field: repeated string required_scopes = 2;
    */
@@ -583,30 +583,31 @@ export type VerifyKeyRequest = Message<"latchkey.v1.VerifyKeyRequest"> & {
   allowedTiers: string[];
 
   /**
-   * What this call costs, 1 if absent. 0 looks at the limits without counting,
-   * and is VALID also where they are used up: see rate_limits.
+   * The cost of this call, 1 if absent. 0 reads the limits without counting,
+   * and is VALID even if they are used up: see rate_limits.
    *
    * @generated from field: optional int32 cost = 4;
    */
   cost?: number | undefined;
 
   /**
-   * From where the caller comes; judged against Key.allowed_ips.
+   * The caller's address. VerifyKey checks it against Key.allowed_ips.
    *
    * @generated from field: string client_ip = 5;
    */
   clientIp: string;
 
   /**
-   * What the caller wants to do, such as "/shop.v1.Orders/Get"; judged
-   * against Key.allowed_methods.
+   * The method that the caller wants to call, such as "/shop.v1.Orders/Get".
+   * VerifyKey checks it against Key.allowed_methods.
    *
    * @generated from field: string method = 6;
    */
   method: string;
 
   /**
-   * Further limits that the call must meet, at most 8, counted per key.
+   * Further limits that the call must meet, at most 8. They are counted for
+   * each key.
    *
    * @generated from field: repeated latchkey.v1.NamedLimit limits = 7;
    */
@@ -634,54 +635,57 @@ export const VerifyKeyRequestSchema: GenMessage<VerifyKeyRequest> = /*@__PURE__*
  */
 export type VerifyKeyResponse = Message<"latchkey.v1.VerifyKeyResponse"> & {
   /**
-   * Whether to serve the call. Decide by this field. Where it is false or a
-   * verdict is unknown to you, refuse.
+   * Whether to serve the call. Decide by this field. Refuse if it is false, or
+   * if you do not know the verdict.
    *
    * @generated from field: bool valid = 1;
    */
   valid: boolean;
 
   /**
-   * Why. New values may come: treat an unknown one as a refusal.
+   * The reason. New values may be added: treat an unknown one as a refusal.
    *
    * @generated from field: latchkey.v1.Verdict verdict = 2;
    */
   verdict: Verdict;
 
   /**
-   * The key, once the secret matched; absent before. Without last_use_time.
+   * The key, if the secret matched; absent otherwise. Without last_use_time.
    *
    * @generated from field: latchkey.v1.Key key = 3;
    */
   key?: Key | undefined;
 
   /**
-   * The windows that the call was judged by: the key's own first, then
-   * named ones as asked. Empty if limits were not reached in the judgement.
+   * The windows that decided about the call: the key's own first, then the
+   * named ones in the order of the request. Empty if an earlier check refused
+   * the call.
    *
    * @generated from field: repeated latchkey.v1.RateLimitStatus rate_limits = 4;
    */
   rateLimits: RateLimitStatus[];
 
   /**
-   * With RATE_LIMITED: the earliest time at which this call succeeds if nobody
-   * else calls. Absent if it never will, because its cost is above the limit.
+   * With RATE_LIMITED: the shortest wait after which this call succeeds if
+   * there are no other calls. Absent if it never will, because its cost is
+   * above the limit.
    *
    * @generated from field: google.protobuf.Duration retry_after = 5;
    */
   retryAfter?: Duration | undefined;
 
   /**
-   * How old the record may be that this verdict rests on. Absent where the
-   * key was refused by its form alone.
+   * The greatest age that the record behind this verdict may have. Absent if
+   * the form of the key alone was refused.
    *
    * @generated from field: latchkey.v1.Freshness freshness = 6;
    */
   freshness?: Freshness | undefined;
 
   /**
-   * The limits were judged by this process alone, because the shared counters
-   * are out of reach: by its share of each, of which `remaining` speaks.
+   * This process alone judged the limits, because the shared counters are
+   * unreachable. It used its share of each limit, and `remaining` refers to
+   * that share.
    *
    * @generated from field: bool degraded = 7;
    */
@@ -703,35 +707,35 @@ export const VerifyKeyResponseSchema: GenMessage<VerifyKeyResponse> = /*@__PURE_
   messageDesc(file_latchkey_v1_key_service, 19);
 
 /**
- * How old the record is that a verdict rests on.
+ * The greatest age that the record behind a verdict may have.
  *
  * @generated from message latchkey.v1.Freshness
  */
 export type Freshness = Message<"latchkey.v1.Freshness"> & {
   /**
-   * Where the record came from.
+   * The origin of the record.
    *
    * @generated from field: latchkey.v1.Freshness.Source source = 1;
    */
   source: Freshness_Source;
 
   /**
-   * All that was committed before this time is in the record.
+   * The record contains every change committed before this time.
    *
    * @generated from field: google.protobuf.Timestamp as_of_time = 2;
    */
   asOfTime?: Timestamp | undefined;
 
   /**
-   * No record older than this is used at the moment. It is larger while the
-   * database is out of reach.
+   * The service uses no record older than this at the moment. The value is
+   * larger while the database is unreachable.
    *
    * @generated from field: google.protobuf.Duration max_staleness = 3;
    */
   maxStaleness?: Duration | undefined;
 
   /**
-   * All changes of lower position are in the record. 0: not known.
+   * The record contains every change of a lower position. 0: not known.
    *
    * @generated from field: int64 position = 4;
    */
@@ -746,7 +750,7 @@ export const FreshnessSchema: GenMessage<Freshness> = /*@__PURE__*/
   messageDesc(file_latchkey_v1_key_service, 20);
 
 /**
- * Where the record came from.
+ * The origin of the record.
  *
  * @generated from enum latchkey.v1.Freshness.Source
  */
@@ -759,14 +763,14 @@ export const Freshness_Source = {
   UNSPECIFIED: 0,
 
   /**
-   * From memory.
+   * The process' memory.
    *
    * @generated from enum value: SOURCE_CACHE = 1;
    */
   CACHE: 1,
 
   /**
-   * Read for this call.
+   * A read of the database for this call.
    *
    * @generated from enum value: SOURCE_DATABASE = 2;
    */
@@ -774,7 +778,7 @@ export const Freshness_Source = {
 } as const;
 
 /**
- * Where the record came from.
+ * The origin of the record.
  *
  * @generated from enum latchkey.v1.Freshness.Source
  */
@@ -793,8 +797,8 @@ export const Freshness_SourceSchema: GenEnum<Freshness_Source> = /*@__PURE__*/
  */
 export type BatchVerifyKeysRequest = Message<"latchkey.v1.BatchVerifyKeysRequest"> & {
   /**
-   * At most 256. Each is judged and counted for itself, also where a key
-   * occurs twice.
+   * At most 256. Each is judged and counted separately, even if a key occurs
+   * twice.
    *
    * @generated from field: repeated latchkey.v1.VerifyKeyRequest requests = 1;
    */
@@ -815,7 +819,7 @@ export const BatchVerifyKeysRequestSchema: GenMessage<BatchVerifyKeysRequest> = 
  */
 export type BatchVerifyKeysResponse = Message<"latchkey.v1.BatchVerifyKeysResponse"> & {
   /**
-   * One for each request, in order.
+   * One result for each request, in order.
    *
    * @generated from field: repeated latchkey.v1.BatchVerifyKeysResult results = 1;
    */
@@ -836,13 +840,13 @@ export const BatchVerifyKeysResponseSchema: GenMessage<BatchVerifyKeysResponse> 
  */
 export type BatchVerifyKeysResult = Message<"latchkey.v1.BatchVerifyKeysResult"> & {
   /**
-   * Either the answer or why there is none.
+   * Either the answer, or the reason why there is none.
    *
    * @generated from oneof latchkey.v1.BatchVerifyKeysResult.outcome
    */
   outcome: {
     /**
-     * As VerifyKey would have answered.
+     * The answer that VerifyKey would have given.
      *
      * @generated from field: latchkey.v1.VerifyKeyResponse response = 1;
      */
@@ -850,7 +854,7 @@ export type BatchVerifyKeysResult = Message<"latchkey.v1.BatchVerifyKeysResult">
     case: "response";
   } | {
     /**
-     * As VerifyKey would have failed.
+     * The error that VerifyKey would have returned.
      *
      * @generated from field: google.rpc.Status error = 2;
      */
@@ -873,7 +877,7 @@ export const BatchVerifyKeysResultSchema: GenMessage<BatchVerifyKeysResult> = /*
  */
 export type CheckRateLimitRequest = Message<"latchkey.v1.CheckRateLimitRequest"> & {
   /**
-   * Whose windows to count in.
+   * The subject of the limits.
    *
    * @generated from oneof latchkey.v1.CheckRateLimitRequest.subject
    */
@@ -887,7 +891,7 @@ export type CheckRateLimitRequest = Message<"latchkey.v1.CheckRateLimitRequest">
     case: "keyId";
   } | {
     /**
-     * Anything else: free text of 1 to 256 bytes. Only `limits` apply.
+     * Any other subject: free text of 1 to 256 bytes. Only `limits` apply.
      *
      * @generated from field: string name = 2;
      */
@@ -896,15 +900,15 @@ export type CheckRateLimitRequest = Message<"latchkey.v1.CheckRateLimitRequest">
   } | { case: undefined; value?: undefined };
 
   /**
-   * What this call costs, 1 if absent. 0 looks without counting.
+   * The cost of this call, 1 if absent. 0 reads the limits without counting.
    *
    * @generated from field: optional int32 cost = 3;
    */
   cost?: number | undefined;
 
   /**
-   * Further limits that the call must meet, at most 8. At least one if the
-   * subject is given by name.
+   * Further limits that the call must meet, at most 8. At least one is needed
+   * if the subject is given by name.
    *
    * @generated from field: repeated latchkey.v1.NamedLimit limits = 4;
    */
@@ -932,23 +936,25 @@ export type CheckRateLimitResponse = Message<"latchkey.v1.CheckRateLimitResponse
   allowed: boolean;
 
   /**
-   * The windows: the key's own first, then named ones as asked.
+   * The windows: the key's own first, then the named ones in the order of the
+   * request.
    *
    * @generated from field: repeated latchkey.v1.RateLimitStatus rate_limits = 2;
    */
   rateLimits: RateLimitStatus[];
 
   /**
-   * If not allowed: the earliest time at which this call succeeds if nobody
-   * else calls. Absent if it never will, because a limit is 0.
+   * If not allowed: the shortest wait after which this call succeeds if there
+   * are no other calls. Absent if it never will, because a limit is 0.
    *
    * @generated from field: google.protobuf.Duration retry_after = 3;
    */
   retryAfter?: Duration | undefined;
 
   /**
-   * The limits were judged by this process alone, because the shared counters
-   * are out of reach: by its share of each, of which `remaining` speaks.
+   * This process alone judged the limits, because the shared counters are
+   * unreachable. It used its share of each limit, and `remaining` refers to
+   * that share.
    *
    * @generated from field: bool degraded = 4;
    */
@@ -969,10 +975,10 @@ export const CheckRateLimitResponseSchema: GenMessage<CheckRateLimitResponse> = 
  */
 export type WatchRevocationsRequest = Message<"latchkey.v1.WatchRevocationsRequest"> & {
   /**
-   * The cursor of the last message that was handled; empty to start now. Valid
-   * on every process of the service. Who starts now, or has to resync, is told
-   * first which sessions ended within the life of an access token, since theirs
-   * may still verify.
+   * The cursor of the last message that the client handled; empty to start now.
+   * It is valid on every process of the service. A stream that starts now, or
+   * has to resync, first lists the sessions that ended within the lifetime of
+   * an access token, because their access tokens may still verify.
    *
    * @generated from field: string cursor = 1;
    */
@@ -987,45 +993,46 @@ export const WatchRevocationsRequestSchema: GenMessage<WatchRevocationsRequest> 
   messageDesc(file_latchkey_v1_key_service, 26);
 
 /**
- * Message of WatchRevocations. One without changes says that there were none.
+ * Message of WatchRevocations. A message without changes says that there were
+ * none.
  *
  * @generated from message latchkey.v1.WatchRevocationsResponse
  */
 export type WatchRevocationsResponse = Message<"latchkey.v1.WatchRevocationsResponse"> & {
   /**
-   * Where to resume. Empty in all but the last part of a step that comes in
-   * several messages: only after that part has been handled there is
-   * something to resume from.
+   * The point from which to resume. A step may come in several messages. Only
+   * the last of them has a cursor, because a client can resume only after it
+   * has handled the whole step.
    *
    * @generated from field: string cursor = 1;
    */
   cursor: string;
 
   /**
-   * What changed since the message before.
+   * The changes since the previous message.
    *
    * @generated from field: repeated latchkey.v1.Change changes = 2;
    */
   changes: Change[];
 
   /**
-   * Changes may have been missed, also after a restart of the database: drop
-   * everything that was kept.
+   * Changes may have been missed; this also happens after a restart of the
+   * database. Drop everything that was cached.
    *
    * @generated from field: bool resync = 3;
    */
   resync: boolean;
 
   /**
-   * All that was committed before this time has been sent. Absent where
-   * cursor is empty.
+   * Every change committed before this time has been sent. Absent if cursor is
+   * empty.
    *
    * @generated from field: google.protobuf.Timestamp as_of_time = 4;
    */
   asOfTime?: Timestamp | undefined;
 
   /**
-   * All changes of lower position have been sent. 0 where cursor is empty.
+   * Every change of a lower position has been sent. 0 if cursor is empty.
    *
    * @generated from field: int64 position = 5;
    */
@@ -1040,8 +1047,7 @@ export const WatchRevocationsResponseSchema: GenMessage<WatchRevocationsResponse
   messageDesc(file_latchkey_v1_key_service, 27);
 
 /**
- * Why VerifyKey decided as it did. Treat values that you don't know as a
- * refusal.
+ * The reason of VerifyKey's decision. Treat unknown values as a refusal.
  *
  * @generated from enum latchkey.v1.Verdict
  */
@@ -1061,7 +1067,7 @@ export const Verdict = {
   VALID: 1,
 
   /**
-   * Not a key of this service, or not the key's secret.
+   * The text is not a key of this service, or its secret is wrong.
    *
    * @generated from enum value: VERDICT_INVALID = 2;
    */
@@ -1082,8 +1088,9 @@ export const Verdict = {
   REVOKED: 4,
 
   /**
-   * The key, or this secret of it, has expired. Of the secrets that rotations
-   * ended the latest 8 are remembered; one from before is INVALID.
+   * The key, or this secret of it, has expired. For each key, the service
+   * remembers the latest 8 secrets that rotations ended; an earlier one is
+   * INVALID.
    *
    * @generated from enum value: VERDICT_EXPIRED = 5;
    */
@@ -1125,14 +1132,15 @@ export const Verdict = {
   METHOD_NOT_ALLOWED: 10,
 
   /**
-   * A limit is reached, see retry_after.
+   * A limit is reached; see retry_after.
    *
    * @generated from enum value: VERDICT_RATE_LIMITED = 11;
    */
   RATE_LIMITED: 11,
 
   /**
-   * The key's credits are used up.
+   * Reserved: the key's credits are used up. The service does not send this
+   * yet.
    *
    * @generated from enum value: VERDICT_CREDITS_EXHAUSTED = 12;
    */
@@ -1140,8 +1148,7 @@ export const Verdict = {
 } as const;
 
 /**
- * Why VerifyKey decided as it did. Treat values that you don't know as a
- * refusal.
+ * The reason of VerifyKey's decision. Treat unknown values as a refusal.
  *
  * @generated from enum latchkey.v1.Verdict
  */
@@ -1157,21 +1164,22 @@ export const VerdictSchema: GenEnum<Verdict> = /*@__PURE__*/
  * API keys: managed by their owners and by services with the scope `manage`,
  * verified by services with the scope `verify`.
  *
- * A key of another owner and an unknown key get the same NOT_FOUND. Every
- * error carries one google.rpc.ErrorInfo (domain "latchkey"), and
- * INVALID_ARGUMENT a google.rpc.BadRequest that names the field, where there is
- * one to name.
+ * The answer for another owner's key is the same as for an unknown key:
+ * NOT_FOUND. Every error carries one google.rpc.ErrorInfo (domain "latchkey").
+ * INVALID_ARGUMENT also carries a google.rpc.BadRequest that names the field,
+ * if there is one to name.
  *
  * @generated from service latchkey.v1.KeyService
  */
 export const KeyService: GenService<{
   /**
-   * Issues a key. The raw key is in this answer and nowhere else.
+   * Issues a key. Only this answer contains the raw key.
    *
-   * PERMISSION_DENIED: a tier or scope above what was granted to the owner,
-   * limits or another owner by a user. RESOURCE_EXHAUSTED: the owner has too
-   * many keys. ALREADY_EXISTS: request_id was used, the ErrorInfo has key_id;
-   * whoever lost the answer gets a secret that works by RotateKey.
+   * PERMISSION_DENIED: a tier or scope is above the owner's grants, or a user
+   * sets limits or another owner. RESOURCE_EXHAUSTED: the owner has too many
+   * keys. ALREADY_EXISTS: request_id was used before; the ErrorInfo has the
+   * key_id. A client that lost the answer can get a working secret by
+   * RotateKey.
    *
    * @generated from rpc latchkey.v1.KeyService.IssueKey
    */
@@ -1181,7 +1189,7 @@ export const KeyService: GenService<{
     output: typeof IssueKeyResponseSchema;
   },
   /**
-   * One key.
+   * Returns one key.
    *
    * @generated from rpc latchkey.v1.KeyService.GetKey
    */
@@ -1191,7 +1199,8 @@ export const KeyService: GenService<{
     output: typeof GetKeyResponseSchema;
   },
   /**
-   * Keys, newest first: a user's own; for a service those of owner_id, or all.
+   * Lists keys, newest first. A user gets their own keys; a service gets those
+   * of owner_id, or all.
    *
    * @generated from rpc latchkey.v1.KeyService.ListKeys
    */
@@ -1227,8 +1236,8 @@ export const KeyService: GenService<{
     output: typeof DisableKeyResponseSchema;
   },
   /**
-   * Makes a disabled key work again. Idempotent. A key that a service disabled
-   * is enabled only by a service.
+   * Makes a disabled key work again. Idempotent. Only a service can enable a
+   * key that a service disabled.
    *
    * FAILED_PRECONDITION: the key is revoked or expired. PERMISSION_DENIED: a
    * service disabled it.
@@ -1241,11 +1250,11 @@ export const KeyService: GenService<{
     output: typeof EnableKeyResponseSchema;
   },
   /**
-   * Gives the key a new secret; the id stays. Secrets from before work until
-   * the overlap ends.
+   * Gives the key a new secret; the id stays. Earlier secrets work until the
+   * overlap ends.
    *
    * FAILED_PRECONDITION: the key is revoked or expired. RESOURCE_EXHAUSTED: 8
-   * secrets are live at once.
+   * secrets are live already.
    *
    * @generated from rpc latchkey.v1.KeyService.RotateKey
    */
@@ -1255,7 +1264,7 @@ export const KeyService: GenService<{
     output: typeof RotateKeyResponseSchema;
   },
   /**
-   * Ends the key for good. Idempotent: the second call changes nothing.
+   * Revokes the key permanently. Idempotent: the second call changes nothing.
    *
    * @generated from rpc latchkey.v1.KeyService.RevokeKey
    */
@@ -1279,10 +1288,10 @@ export const KeyService: GenService<{
    * Judges an API key, and counts the call against its limits.
    *
    * A refused key is an OK answer with valid = false. A gRPC error means that
-   * no verdict was reached: UNAUTHENTICATED and PERMISSION_DENIED concern the
-   * calling service, INVALID_ARGUMENT its request, UNAVAILABLE means that the
-   * truth is out of reach at the moment. An error is never a statement about
-   * the key.
+   * no verdict was reached. UNAUTHENTICATED and PERMISSION_DENIED concern the
+   * calling service, INVALID_ARGUMENT its request. UNAVAILABLE means that the
+   * service cannot reach the data for a verdict at the moment. An error is
+   * never a statement about the key.
    *
    * @generated from rpc latchkey.v1.KeyService.VerifyKey
    */
@@ -1292,8 +1301,8 @@ export const KeyService: GenService<{
     output: typeof VerifyKeyResponseSchema;
   },
   /**
-   * Up to 256 VerifyKey calls in one, answered in order. It fails as a whole
-   * only for what concerns the whole.
+   * Makes up to 256 VerifyKey calls in one, answered in order. The call fails
+   * only for reasons that concern the whole batch.
    *
    * @generated from rpc latchkey.v1.KeyService.BatchVerifyKeys
    */
@@ -1306,8 +1315,9 @@ export const KeyService: GenService<{
    * Counts a call against the limits of a key, whatever its state, or of any
    * other subject by name.
    *
-   * NOT_FOUND: no such key. INVALID_ARGUMENT: the cost is above a limit, so
-   * that the call could never succeed. A limit of 0 is no mistake: it refuses.
+   * NOT_FOUND: there is no such key. INVALID_ARGUMENT: the cost is above a
+   * limit, so the call could never succeed. A limit of 0 is not an error: it
+   * refuses every call.
    *
    * @generated from rpc latchkey.v1.KeyService.CheckRateLimit
    */
@@ -1317,10 +1327,11 @@ export const KeyService: GenService<{
     output: typeof CheckRateLimitResponseSchema;
   },
   /**
-   * Streams what changes, so that a client may keep answers of VerifyKey.
+   * Streams changes, so that a client may cache answers of VerifyKey.
    *
-   * A client may keep an answer only while its freshness.position is above the
-   * position of the last change that it saw of that key or its owner.
+   * A client may use a cached answer only while the answer's freshness.position
+   * is above the position of the last change that the client saw of that key or
+   * its owner.
    *
    * @generated from rpc latchkey.v1.KeyService.WatchRevocations
    */

@@ -15,8 +15,8 @@ export const file_latchkey_v1_limits: GenFile = /*@__PURE__*/
   fileDesc("ChhsYXRjaGtleS92MS9saW1pdHMucHJvdG8SC2xhdGNoa2V5LnYxIlgKBkxpbWl0cxIXCgpwZXJfbWludXRlGAEgASgFSACIAQESFAoHcGVyX2RheRgCIAEoBUgBiAEBQg0KC19wZXJfbWludXRlQgoKCF9wZXJfZGF5SgQIBBAKImoKCk5hbWVkTGltaXQSDAoEbmFtZRgBIAEoCRIXCgpwZXJfbWludXRlGAIgASgFSACIAQESFAoHcGVyX2RheRgDIAEoBUgBiAEBQg0KC19wZXJfbWludXRlQgoKCF9wZXJfZGF5SgQIBBAKIpwBCg9SYXRlTGltaXRTdGF0dXMSDAoEbmFtZRgBIAEoCRIpCgZ3aW5kb3cYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFbGltaXQYAyABKAUSEQoJcmVtYWluaW5nGAQgASgFEi4KC3Jlc2V0X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
- * How many calls a key may make. A field that is not set follows the key's
- * tier; 0 allows nothing.
+ * The number of calls that a key may make. A field that is not set follows the
+ * key's tier; 0 allows no calls.
  *
  * @generated from message latchkey.v1.Limits
  */
@@ -44,9 +44,9 @@ export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
   messageDesc(file_latchkey_v1_limits, 0);
 
 /**
- * A limit that the calling service brings itself. Services that use the same
- * name for the same subject share one window; the figures are no part of the
- * window's identity, so they may change from call to call.
+ * A limit that the calling service defines in its request. Services that use
+ * the same name for the same subject share one window. The figures do not
+ * identify the window, so they may change from call to call.
  *
  * @generated from message latchkey.v1.NamedLimit
  */
@@ -59,14 +59,14 @@ export type NamedLimit = Message<"latchkey.v1.NamedLimit"> & {
   name: string;
 
   /**
-   * Calls in any 60 seconds. Not set means no such limit, 0 allows nothing.
+   * Calls in any 60 seconds. Not set means no such limit; 0 allows no calls.
    *
    * @generated from field: optional int32 per_minute = 2;
    */
   perMinute?: number | undefined;
 
   /**
-   * Calls in any 24 hours. Not set means no such limit, 0 allows nothing.
+   * Calls in any 24 hours. Not set means no such limit; 0 allows no calls.
    *
    * @generated from field: optional int32 per_day = 3;
    */
@@ -81,7 +81,7 @@ export const NamedLimitSchema: GenMessage<NamedLimit> = /*@__PURE__*/
   messageDesc(file_latchkey_v1_limits, 1);
 
 /**
- * One window as it stands after a call was decided.
+ * The state of one window after a call was decided.
  *
  * @generated from message latchkey.v1.RateLimitStatus
  */
@@ -101,21 +101,21 @@ export type RateLimitStatus = Message<"latchkey.v1.RateLimitStatus"> & {
   window?: Duration | undefined;
 
   /**
-   * What the window may hold.
+   * The maximum that the window may hold.
    *
    * @generated from field: int32 limit = 3;
    */
   limit: number;
 
   /**
-   * What still fits now. Never negative.
+   * The cost that still fits now. Never negative.
    *
    * @generated from field: int32 remaining = 4;
    */
   remaining: number;
 
   /**
-   * Time until `remaining` equals `limit` again if no call follows.
+   * The time until `remaining` equals `limit` again if no call follows.
    *
    * @generated from field: google.protobuf.Duration reset_after = 5;
    */

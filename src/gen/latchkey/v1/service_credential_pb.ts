@@ -15,7 +15,7 @@ export const file_latchkey_v1_service_credential: GenFile = /*@__PURE__*/
   fileDesc("CiRsYXRjaGtleS92MS9zZXJ2aWNlX2NyZWRlbnRpYWwucHJvdG8SC2xhdGNoa2V5LnYxIoMDChFTZXJ2aWNlQ3JlZGVudGlhbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBnNjb3BlcxgDIAMoCRIzCgVzdGF0ZRgEIAEoDjIkLmxhdGNoa2V5LnYxLlNlcnZpY2VDcmVkZW50aWFsLlN0YXRlEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF91c2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcHJlZml4GAggASgJImoKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEAoMU1RBVEVfQUNUSVZFEAESEgoOU1RBVEVfRElTQUJMRUQQAhIRCg1TVEFURV9SRVZPS0VEEAMSEQoNU1RBVEVfRVhQSVJFRBAEYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
- * What a service or an operator authenticates with.
+ * A credential with which a service or an operator authenticates.
  *
  * @generated from message latchkey.v1.ServiceCredential
  */
@@ -35,35 +35,35 @@ export type ServiceCredential = Message<"latchkey.v1.ServiceCredential"> & {
   name: string;
 
   /**
-   * Of "verify", "manage" and "admin".
+   * One or more of "verify", "manage" and "admin".
    *
    * @generated from field: repeated string scopes = 3;
    */
   scopes: string[];
 
   /**
-   * Where it stands.
+   * The credential's state.
    *
    * @generated from field: latchkey.v1.ServiceCredential.State state = 4;
    */
   state: ServiceCredential_State;
 
   /**
-   * When it was issued.
+   * When the credential was issued.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it stops working. Absent: never.
+   * When the credential stops working. Absent: never.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */
   expireTime?: Timestamp | undefined;
 
   /**
-   * About when it was last used; it may lag by a minute.
+   * Approximate time of the last use; it may lag by a minute.
    *
    * @generated from field: google.protobuf.Timestamp last_use_time = 7;
    */
@@ -85,7 +85,7 @@ export const ServiceCredentialSchema: GenMessage<ServiceCredential> = /*@__PURE_
   messageDesc(file_latchkey_v1_service_credential, 0);
 
 /**
- * Where a credential stands. REVOKED is final.
+ * The state of a credential. REVOKED is final.
  *
  * @generated from enum latchkey.v1.ServiceCredential.State
  */
@@ -98,28 +98,28 @@ export const ServiceCredential_State = {
   UNSPECIFIED: 0,
 
   /**
-   * Can be used.
+   * The credential can be used.
    *
    * @generated from enum value: STATE_ACTIVE = 1;
    */
   ACTIVE: 1,
 
   /**
-   * Refused until it is enabled again.
+   * The credential is refused until it is enabled again.
    *
    * @generated from enum value: STATE_DISABLED = 2;
    */
   DISABLED: 2,
 
   /**
-   * Refused for ever.
+   * The credential is refused permanently.
    *
    * @generated from enum value: STATE_REVOKED = 3;
    */
   REVOKED: 3,
 
   /**
-   * Its expire_time has passed.
+   * The credential's expire_time has passed.
    *
    * @generated from enum value: STATE_EXPIRED = 4;
    */
@@ -127,7 +127,7 @@ export const ServiceCredential_State = {
 } as const;
 
 /**
- * Where a credential stands. REVOKED is final.
+ * The state of a credential. REVOKED is final.
  *
  * @generated from enum latchkey.v1.ServiceCredential.State
  */

@@ -16,7 +16,7 @@ export const file_latchkey_v1_session: GenFile = /*@__PURE__*/
 
 /**
  * One login of one person. It ends by logout, by revocation, after 7 days
- * without a refresh, and at the latest 30 days after it began.
+ * without a refresh, or at the latest 30 days after it began.
  *
  * @generated from message latchkey.v1.Session
  */
@@ -64,7 +64,7 @@ export type Session = Message<"latchkey.v1.Session"> & {
   clientIp: string;
 
   /**
-   * True for the session that this call is made with.
+   * True for the session that makes this call.
    *
    * @generated from field: bool current = 7;
    */

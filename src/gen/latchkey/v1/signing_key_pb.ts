@@ -35,28 +35,29 @@ export type SigningKey = Message<"latchkey.v1.SigningKey"> & {
   algorithm: string;
 
   /**
-   * Where it stands.
+   * The key's state.
    *
    * @generated from field: latchkey.v1.SigningKey.State state = 3;
    */
   state: SigningKey_State;
 
   /**
-   * When it was made.
+   * When the key was made.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 4;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it begins to sign.
+   * When the key begins to sign.
    *
    * @generated from field: google.protobuf.Timestamp activate_time = 5;
    */
   activateTime?: Timestamp | undefined;
 
   /**
-   * When it stopped signing, or will; absent while nothing is to replace it.
+   * When the key stopped signing, or will stop. Absent while no other key is to
+   * replace it.
    *
    * @generated from field: google.protobuf.Timestamp retire_time = 6;
    */
@@ -71,7 +72,7 @@ export const SigningKeySchema: GenMessage<SigningKey> = /*@__PURE__*/
   messageDesc(file_latchkey_v1_signing_key, 0);
 
 /**
- * Where a signing key stands in its life.
+ * The state of a signing key.
  *
  * @generated from enum latchkey.v1.SigningKey.State
  */
@@ -84,29 +85,29 @@ export const SigningKey_State = {
   UNSPECIFIED: 0,
 
   /**
-   * Published, signs from activate_time on.
+   * The key is published and signs from activate_time on.
    *
    * @generated from enum value: STATE_NEXT = 1;
    */
   NEXT: 1,
 
   /**
-   * Signs.
+   * The key signs.
    *
    * @generated from enum value: STATE_ACTIVE = 2;
    */
   ACTIVE: 2,
 
   /**
-   * Signs no more; still published until its last tokens expire. Listed for
-   * 30 days more at least.
+   * The key no longer signs. It stays published until its last tokens expire,
+   * and listed for at least 30 days more.
    *
    * @generated from enum value: STATE_RETIRED = 3;
    */
   RETIRED: 3,
 
   /**
-   * Taken out at once; its tokens are refused.
+   * The key was revoked; its tokens are refused.
    *
    * @generated from enum value: STATE_REVOKED = 4;
    */
@@ -114,7 +115,7 @@ export const SigningKey_State = {
 } as const;
 
 /**
- * Where a signing key stands in its life.
+ * The state of a signing key.
  *
  * @generated from enum latchkey.v1.SigningKey.State
  */

@@ -15,7 +15,7 @@ export const file_latchkey_v1_token_pair: GenFile = /*@__PURE__*/
   fileDesc("ChxsYXRjaGtleS92MS90b2tlbl9wYWlyLnByb3RvEgtsYXRjaGtleS52MSLTAQoJVG9rZW5QYWlyEhkKDGFjY2Vzc190b2tlbhgBIAEoCUIDgAEBEhoKDXJlZnJlc2hfdG9rZW4YAiABKAlCA4ABARISCgp0b2tlbl90eXBlGAMgASgJEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
- * What a person holds after logging in.
+ * The two tokens of a person who has logged in.
  *
  * @generated from message latchkey.v1.TokenPair
  */
@@ -29,8 +29,8 @@ export type TokenPair = Message<"latchkey.v1.TokenPair"> & {
   accessToken: string;
 
   /**
-   * Opaque. Each use replaces it; the replaced one works for a few seconds
-   * more and then returns the same successor. Using an older one ends the
+   * An opaque text. Each use replaces it. The replaced token works for a few
+   * seconds more and returns the same successor. Using an older token ends the
    * session.
    *
    * @generated from field: string refresh_token = 2;
@@ -52,7 +52,7 @@ export type TokenPair = Message<"latchkey.v1.TokenPair"> & {
   accessTokenExpireTime?: Timestamp | undefined;
 
   /**
-   * When refresh_token expires if it is not used before.
+   * When refresh_token expires if it is not used first.
    *
    * @generated from field: google.protobuf.Timestamp refresh_token_expire_time = 5;
    */

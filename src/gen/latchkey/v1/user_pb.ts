@@ -28,15 +28,15 @@ export type User = Message<"latchkey.v1.User"> & {
   id: string;
 
   /**
-   * Output only. As it was given at registration. Addresses that differ only
-   * by ASCII case are one account.
+   * Output only. The address as it was given at registration. Addresses that
+   * differ only by ASCII case belong to one account.
    *
    * @generated from field: string email = 2;
    */
   email: string;
 
   /**
-   * Free text of up to 64 characters, may be empty.
+   * Free text of up to 64 characters; may be empty.
    *
    * @generated from field: string display_name = 3;
    */
@@ -64,7 +64,7 @@ export type User = Message<"latchkey.v1.User"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * Globs that bound the scopes of this user's keys. Set by operators.
+   * Globs that limit the scopes of this user's keys. Set by operators.
    *
    * @generated from field: repeated string scopes = 7;
    */
@@ -92,14 +92,14 @@ export const User_State = {
   UNSPECIFIED: 0,
 
   /**
-   * May log in; keys are judged on their own merits.
+   * The person may log in, and each key is judged by its own state.
    *
    * @generated from enum value: STATE_ACTIVE = 1;
    */
   ACTIVE: 1,
 
   /**
-   * Can't log in; every key of the user is judged OWNER_DISABLED.
+   * The person cannot log in, and every key of theirs is OWNER_DISABLED.
    *
    * @generated from enum value: STATE_DISABLED = 2;
    */
