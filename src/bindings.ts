@@ -3,7 +3,7 @@ import type { WatchChangesDeps } from "./changes/watch-changes.ts";
 import { AdminService } from "./gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "./gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "./gen/latchkey/v1/key_service_pb.ts";
-import type { Rooms } from "./rooms.ts";
+import type { CallRooms } from "./rooms.ts";
 import { adminKeyHandlers } from "./rpc/admin-key-handlers.ts";
 import { adminUserHandlers } from "./rpc/admin-user-handlers.ts";
 import { auditHandlers } from "./rpc/audit-handlers.ts";
@@ -17,26 +17,29 @@ import { signingKeyHandlers } from "./rpc/signing-key-handlers.ts";
 import { verifyHandlers } from "./rpc/verify-handlers.ts";
 import { watchHandlers } from "./rpc/watch-handlers.ts";
 
-/** All that this service answers to. Who gives up changes nothing (docs/adr/0016): those made per call work for it alone. */
-export function bindingsOf(room: Rooms, watchDeps: WatchChangesDeps) {
-  const pageTokens = new PageTokens(room.keyDeps.ring);
-  const { within, authDeps } = room;
+/** All that this service answers to. A call that gives up changes nothing (docs/adr/0016): those made with a signal work for it alone. */
+export function bindingsOf({ within, ring, verifyDeps }: CallRooms, watchDeps: WatchChangesDeps) {
+  const pageTokens = new PageTokens(ring);
+  const auth = perCall((asker) => authHandlers({ ...within(asker).authDeps, pageTokens }));
   // A replayed token ends its session, and a logout counts, though their client has gone.
-  const { refresh, logout } = authHandlers({ ...authDeps, pageTokens });
-  const auth = perCall((signal) => authHandlers({ ...within(signal).authDeps, pageTokens }));
+  const { refresh, logout } = perCall(({ holder }) => authHandlers({ ...within({ holder }).authDeps, pageTokens }));
   return [
     bind(AuthService, { ...auth, refresh, logout }),
     bind(KeyService, {
-      ...perCall((signal) => keyHandlers({ ...within(signal).keyDeps, pageTokens })),
-      ...verifyHandlers(room.verifyDeps),
+      ...perCall((asker) => keyHandlers({ ...within(asker).keyDeps, pageTokens })),
+      ...verifyHandlers(verifyDeps),
       ...watchHandlers(watchDeps),
     }),
     bind(AdminService, {
-      ...perCall((signal) => adminUserHandlers({ ...within(signal).authDeps, pageTokens })),
-      ...perCall((signal) => serviceCredentialHandlers({ ...within(signal).keyDeps, pageTokens })),
-      ...adminKeyHandlers({ ...room.verifyDeps, audit: room.audit }),
-      ...perCall((signal) => signingKeyHandlers(within(signal).signingKeyDeps)),
-      ...perCall((signal) => auditHandlers({ ...within(signal), pageTokens })),
+      ...perCall((asker) => adminUserHandlers({ ...within(asker).authDeps, pageTokens })),
+      ...perCall((asker) => serviceCredentialHandlers({ ...within(asker).keyDeps, pageTokens })),
+      // What was reset in Redis is put on record, though its client has gone.
+      ...perCall(({ holder }) => {
+        const { keyDeps, limiter, audit } = within({ holder });
+        return adminKeyHandlers({ ...keyDeps, limiter, audit });
+      }),
+      ...perCall((asker) => signingKeyHandlers(within(asker).signingKeyDeps)),
+      ...perCall((asker) => auditHandlers({ ...within(asker), pageTokens })),
     }),
   ];
 }

@@ -5,7 +5,7 @@ import { systemClock } from "./lib/clock.ts";
 import type { KeyRing } from "./lib/key-ring.ts";
 import { createCommandLog } from "./lib/log.ts";
 import { readMasterKeys } from "./master-keys.ts";
-import { type Database, EMBEDDED_FOLDER } from "./postgres/database.ts";
+import { EMBEDDED_FOLDER, type ManagedDatabase } from "./postgres/database.ts";
 import { type MasterKeyCheck, readMasterKeyChecks } from "./postgres/master-key-checks.ts";
 import {
   countMasterKeyUses,
@@ -16,6 +16,7 @@ import {
 } from "./postgres/master-key-uses.ts";
 import { openDatabase } from "./postgres/open-database.ts";
 import { databaseTarget } from "./prepared-database.ts";
+import { itself } from "./shares/holder.ts";
 
 /** How much of one kind is kept under a version, and until when at the latest, if all of it ends by itself. */
 export interface UseOfVersion {
@@ -62,14 +63,14 @@ export async function masterKeyReport(config: Config): Promise<readonly MasterKe
     waitMs: DATABASE_WAIT_MS,
   });
   try {
-    return await reportOf(database, ring);
+    return await reportOf(database.for({ holder: itself("report") }), ring);
   } finally {
     await database.close();
   }
 }
 
 /** As masterKeyReport, of a database that is open. */
-export async function reportOf(database: Database, ring: KeyRing): Promise<readonly MasterKeyVersion[]> {
+export async function reportOf(database: ManagedDatabase, ring: KeyRing): Promise<readonly MasterKeyVersion[]> {
   const [schema] = await database.read("select to_regclass('key_secrets_by_pepper') is not null as is_there", []);
   if (!schema?.is_there)
     throw new Error("this database lacks the schema of this version; start the service once first");

@@ -1,17 +1,19 @@
 import type { Config } from "./config.ts";
 import { DomainError } from "./lib/errors.ts";
 import type { KeyRing } from "./lib/key-ring.ts";
-import { Database, type DatabaseOptions, type DatabaseTarget } from "./postgres/database.ts";
+import { Database, type DatabaseOptions, type DatabaseTarget, type ManagedDatabase } from "./postgres/database.ts";
 import { checkMasterKeys, readMasterKeyChecks } from "./postgres/master-key-checks.ts";
 import { countMasterKeyUses, NEEDED_USES } from "./postgres/master-key-uses.ts";
 import { type Patience, whileAway } from "./postgres/open-database.ts";
 import { tiersInUse } from "./postgres/tiers-in-use.ts";
+import { itself } from "./shares/holder.ts";
 
 export interface PreparedDatabaseOptions extends Omit<DatabaseOptions, "target" | "log">, Patience {
   readonly config: Config;
   readonly ring: KeyRing;
 }
 
+const STARTING = { holder: itself("start") };
 /** Of one statement: an index over some hundred million rows. A service's own statements have a second. */
 const PREPARATION_TIMEOUT_MS = 300_000;
 /** A statement that waits for a table's lock holds up all that come behind it, so it gives way and is tried again. */
@@ -36,7 +38,7 @@ export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<
     const database = await Database.open({ ...options, target });
     try {
       if (target.kind === "embedded") await prepare(database, options);
-      await warnOfMissingVersions(database, options);
+      await warnOfMissingVersions(database.for(STARTING), options);
       return database;
     } catch (error) {
       await database.close();
@@ -45,7 +47,8 @@ export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<
   });
 }
 
-async function prepare(database: Database, options: PreparedDatabaseOptions): Promise<void> {
+async function prepare(opened: Database, options: PreparedDatabaseOptions): Promise<void> {
+  const database = opened.for(STARTING);
   if (options.config.migrate) await database.migrate();
   await checkMasterKeys(database, options.ring);
   await checkTiers(database, options);
@@ -61,7 +64,7 @@ export function databaseTarget(config: Config): DatabaseTarget {
  * A version that this database was used with and the ring lacks: what is kept under it is UNAVAILABLE. That stops no
  * start, since everything else is well, and what can't be counted within the time of a statement stops none either.
  */
-async function warnOfMissingVersions(database: Database, { ring, log }: PreparedDatabaseOptions): Promise<void> {
+async function warnOfMissingVersions(database: ManagedDatabase, { ring, log }: PreparedDatabaseOptions): Promise<void> {
   const checks = [...(await readMasterKeyChecks(database, ring))];
   const missing = checks.filter(([, check]) => check === "not_in_ring").map(([version]) => version);
   if (missing.length === 0) return;
@@ -86,7 +89,7 @@ async function warnOfMissingVersions(database: Database, { ring, log }: Prepared
 }
 
 /** A tier that the configuration lacks would silently be judged as the lowest. */
-async function checkTiers(database: Database, { config, log }: PreparedDatabaseOptions): Promise<void> {
+async function checkTiers(database: ManagedDatabase, { config, log }: PreparedDatabaseOptions): Promise<void> {
   const known = new Set(config.tiers.map((tier) => tier.name));
   const missing = (await tiersInUse(database)).filter((tier) => !known.has(tier));
   if (missing.length === 0) return;

@@ -20,13 +20,14 @@ import type { KeyRing } from "./lib/key-ring.ts";
 import type { Log } from "./lib/log.ts";
 import type { Limiter } from "./limits/limit.ts";
 import { PostgresAuditStore } from "./postgres/audit-store.ts";
-import type { Database } from "./postgres/database.ts";
+import type { Database, ManagedDatabase } from "./postgres/database.ts";
 import { PostgresKeyStore } from "./postgres/key-store.ts";
 import { PostgresLoginFailureStore } from "./postgres/login-failure-store.ts";
 import { PostgresPasswordResetStore } from "./postgres/password-reset-store.ts";
 import { PostgresSessionStore } from "./postgres/session-store.ts";
 import { PostgresSigningKeyStore } from "./postgres/signing-key-store.ts";
 import { PostgresUserStore } from "./postgres/user-store.ts";
+import { type Asker, itself } from "./shares/holder.ts";
 
 const MAX_ABSENT = 10_000;
 /** So much memory for each key that may be kept: what most take, and half of it again. One key alone can have 100 times that. */
@@ -50,20 +51,28 @@ export type Rooms = ReturnType<typeof createRooms>;
 
 export function createRooms(ground: Ground) {
   const tiers = new Tiers(ground.config.tiers);
-  const audit = new PostgresAuditStore(ground.database);
+  const audit = new PostgresAuditStore(ground.database.for({ holder: itself("audit") }));
   const refusals = new RefusalRecorder({ audit, clock: ground.clock, log: ground.log });
   const rooms = { audit, refusals, ...createKeys(ground, tiers), ...createPeople(ground, tiers, refusals) };
-  return { ...rooms, within: (signal: AbortSignal) => onDatabase(rooms, ground.database.within(signal)) };
+  return { ...rooms, within: (asker: Asker) => onDatabase(rooms, ground.database.for(asker)) };
 }
 
-type ManagedRooms = Pick<ReturnType<typeof createKeys>, "keyDeps"> & ReturnType<typeof createPeople>;
+/** What handlers of calls see: nothing that asks the database of management for the service itself. */
+export interface CallRooms extends Pick<Rooms, "within"> {
+  readonly ring: KeyRing;
+  readonly verifyDeps: Omit<Rooms["verifyDeps"], "store">;
+}
+
+type ManagedRooms = Pick<ReturnType<typeof createKeys>, "keyDeps" | "verifyDeps"> & ReturnType<typeof createPeople>;
 
 /**
  * What management uses, on another view of the database. What guards passwords stays as it is: who gives up an attempt
  * has made it.
  */
-function onDatabase({ keyDeps, authDeps, signingKeyDeps }: ManagedRooms, database: Database) {
+function onDatabase({ keyDeps, verifyDeps, authDeps, signingKeyDeps }: ManagedRooms, database: ManagedDatabase) {
+  const { limiter } = verifyDeps;
   return {
+    limiter,
     keyDeps: { ...keyDeps, store: new PostgresKeyStore(database) },
     authDeps: {
       ...authDeps,
@@ -80,7 +89,7 @@ function onDatabase({ keyDeps, authDeps, signingKeyDeps }: ManagedRooms, databas
 function createKeys(ground: Ground, tiers: Tiers) {
   const { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter } = ground;
   const format = { prefix: config.keyPrefix, environments: config.environments };
-  const store = new PostgresKeyStore(database);
+  const store = new PostgresKeyStore(database.for({ holder: itself("keys") }));
   const copies = {
     clock,
     feed,
@@ -108,7 +117,8 @@ function createKeys(ground: Ground, tiers: Tiers) {
 
 /** People, their sessions, and the keys that sign access tokens. */
 function createPeople(ground: Ground, tiers: Tiers, refusals: RefusalRecorder) {
-  const { config, clock, log, ring, database, bus, feed, breaker, databaseClock } = ground;
+  const { config, clock, log, ring, bus, feed, breaker, databaseClock } = ground;
+  const database = ground.database.for({ holder: itself("people") });
   const sessions = new PostgresSessionStore(database);
   const sessionCache = new SessionCache({ store: sessions, feed, breaker, clock, databaseClock });
   const signingKeyDeps = {

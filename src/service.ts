@@ -24,7 +24,7 @@ import { LocalLimiter } from "./limits/local-limiter.ts";
 import { loadMasterKeys } from "./master-keys.ts";
 import { startOpsPort } from "./ops-port.ts";
 import { EmbeddedChangeStore, PostgresChangeStore } from "./postgres/change-store.ts";
-import type { Database } from "./postgres/database.ts";
+import type { ManagedDatabase } from "./postgres/database.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { RedisLimitStore } from "./redis/limit-store.ts";
@@ -36,6 +36,7 @@ import type { CallObserver } from "./rpc/concerns.ts";
 import { HealthRegistry } from "./rpc/health.ts";
 import { Metrics } from "./rpc/metrics.ts";
 import { RpcServer } from "./rpc/server.ts";
+import { itself } from "./shares/holder.ts";
 
 export interface ServiceOptions {
   readonly config: Config;
@@ -78,7 +79,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   });
   stack.defer(() => database.close());
   const { limiter, evictedKeys } = await startLimiter(options, stack);
-  const changes = createChanges(options, database, bus);
+  const changes = createChanges(options, database.for({ holder: itself("changes") }), bus);
   stack.defer(() => {
     changes.breaker.stop();
     return changes.feed.stop();
@@ -95,6 +96,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     feedAgeMs: () => clock.elapsedMs() - changes.feed.freshAtMs,
     feedStillMs: () => changes.feed.stillMs,
     isDatabaseAway: () => changes.breaker.isOpen || changes.feed.isFailing,
+    managementWaiting: () => database.waiting,
     isLimiterDegraded: () => limiter.isDegraded(),
     degradedDecisions: () => limiter.degradedDecisions(),
     forgottenLimits: () => limiter.forgottenLimits(),
@@ -127,7 +129,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 }
 
 /** What tells this process of changes, everyone's included. */
-function createChanges({ clock, log }: ServiceOptions, database: Database, bus: ChangeBus) {
+function createChanges({ clock, log }: ServiceOptions, database: ManagedDatabase, bus: ChangeBus) {
   const breaker = new DatabaseBreaker(clock, systemTimers, () => database.hotRead("select true", []));
   const databaseClock = new DatabaseClock(clock);
   const { target } = database;
@@ -182,7 +184,10 @@ function createServer(
       clientIp: (head) => addresses.of(head),
       jwks: () => room.signingKeys.jwks(),
     },
-    bindingsOf(room, { ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches(), timers: systemTimers }),
+    bindingsOf(
+      { ...room, ring: room.keyDeps.ring },
+      { ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches(), timers: systemTimers },
+    ),
     { ...config.listen, ...config, plaintext: config.tls === undefined || config.plaintextBesideTls, unaryLane },
   );
 }

@@ -79,14 +79,14 @@ const FLOORS: Record<string, readonly string[]> = {
     "postgres",
     "lib",
   ],
-  "master-key-report.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "postgres", "lib"],
+  "master-key-report.ts": ["config.ts", "master-keys.ts", "prepared-database.ts", "postgres", "shares", "lib"],
   "free-addresses.ts": ["config.ts"],
-  "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "lib"],
+  "prepared-database.ts": ["config.ts", "master-keys.ts", "postgres", "shares", "lib"],
   "ops-port.ts": ["config.ts", "rpc", "lib"],
   "workers.ts": ["config.ts", "ops-port.ts", "lib"],
   "signals.ts": ["lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
-  "rooms.ts": ["config.ts", "audit", "auth", "keys", "limits", "changes", "postgres", "lib"],
+  "rooms.ts": ["config.ts", "audit", "auth", "keys", "limits", "changes", "postgres", "shares", "lib"],
   "bindings.ts": ["rooms.ts", "changes", "rpc", "gen"],
   "service.ts": [...ROOMS, ...ROOF],
   "main.ts": [...ROOF, "lib"],
@@ -130,7 +130,7 @@ const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] = [
   // The doors to the database: what goes past them proves no server (docs/adr/0026).
   {
     word: /^(?!cluster\.).*\.(fork|getConnection|getNativeClient|getKysely)$/,
-    home: /^src\/postgres\/(database|pools)\.ts$/,
+    home: /^src\/postgres\/(database|pools|statements)\.ts$/,
   },
   // A statement that proves nothing: the polls of the change feed prove their server by themselves.
   { word: /\.unproven$/, home: /^src\/postgres\/(change-polls|database)\.ts$/ },

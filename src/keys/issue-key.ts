@@ -10,7 +10,7 @@ import { idempotencyKey, requestUsedError } from "./idempotency.ts";
 import type { Key, KeyOwner } from "./key.ts";
 import { checkKeyFields, checkKeyWeight, checkRequestId } from "./key-fields.ts";
 import { type KeyFormat, newSecret } from "./key-secret.ts";
-import type { KeyStore } from "./key-store.ts";
+import type { IdempotencyKey, IssuingOwner, KeyStore } from "./key-store.ts";
 import type { Tiers } from "./tiers.ts";
 
 export interface IssueKeyDeps {
@@ -59,13 +59,17 @@ export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKey
   checkKeyWeight(input);
   checkRequestId(input.requestId);
   const environment = checkEnvironment(deps.format, input.environment);
-  const owner = await findOwner(deps, actor, input);
+  const ownerId = ownerIdOf(actor, input);
+  const { requestId, ownerId: _, ...parameters } = input;
+  const request = idempotencyKey(actor.id, requestId, { issue: parameters, ownerId });
+  const { owner, keys, isRequestUsed } = await findOwner(deps, ownerId, request);
   const tier = input.tier === "" ? deps.tiers.lowest.name : input.tier;
   checkTier(deps.tiers, tier, owner);
   checkScopes(input.scopes, owner);
+  // A retry is told of its key first, also by an owner that has as many as it may.
+  if (keys >= deps.keysPerOwner && !isRequestUsed) throw quotaExceeded(deps);
 
   const made = newSecret(deps.ring, deps.format, environment);
-  const { requestId, ownerId: _, ...parameters } = input;
   const newKey = {
     key: {
       id: made.keyId,
@@ -86,7 +90,7 @@ export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKey
       expiresAtMs: input.expiresAtMs,
     },
     secret: made.secret,
-    request: idempotencyKey(actor.id, requestId, { issue: parameters, ownerId: owner.id }),
+    request,
     ownerQuota: deps.keysPerOwner,
   };
   const outcome = await deps.store.insert(newKey, entryOf(actor, "key.issued", { owner_id: owner.id }));
@@ -98,10 +102,7 @@ export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKey
     case "owner_disabled":
       throw ownerDisabled();
     case "quota_exceeded":
-      throw new DomainError(
-        "KEY_QUOTA_EXCEEDED",
-        `an owner may have ${deps.keysPerOwner} keys, ended ones counted for 24 h`,
-      );
+      throw quotaExceeded(deps);
     case "request_used":
       throw requestUsedError(outcome, "key_id");
     default:
@@ -118,7 +119,7 @@ function checkEnvironment(format: KeyFormat, environment: string): string {
 }
 
 /** A user may not learn which other users exist; a service may. */
-async function findOwner(deps: IssueKeyDeps, actor: Actor, input: IssueKeyInput): Promise<KeyOwner> {
+function ownerIdOf(actor: Actor, input: IssueKeyInput): string {
   if (actor.kind === "user") {
     if (input.ownerId !== "" && input.ownerId !== actor.id) {
       throw new DomainError("OWNER_NOT_ALLOWED", "users may issue keys only for themselves");
@@ -128,11 +129,22 @@ async function findOwner(deps: IssueKeyDeps, actor: Actor, input: IssueKeyInput)
   } else if (input.ownerId === "") {
     throw invalidField("owner_id", "must be set by services");
   }
-  const ownerId = input.ownerId === "" ? actor.id : input.ownerId;
-  const owner = isId("usr", ownerId) ? await deps.store.findOwner(ownerId) : undefined;
-  if (owner === undefined) throw ownerNotFound();
-  if (owner.state === "disabled") throw ownerDisabled();
-  return owner;
+  return input.ownerId === "" ? actor.id : input.ownerId;
+}
+
+async function findOwner(
+  deps: IssueKeyDeps,
+  ownerId: string,
+  request: IdempotencyKey | undefined,
+): Promise<IssuingOwner> {
+  const found = isId("usr", ownerId) ? await deps.store.findOwner(ownerId, request) : undefined;
+  if (found === undefined) throw ownerNotFound();
+  if (found.owner.state === "disabled") throw ownerDisabled();
+  return found;
+}
+
+function quotaExceeded({ keysPerOwner }: IssueKeyDeps): DomainError {
+  return new DomainError("KEY_QUOTA_EXCEEDED", `an owner may have ${keysPerOwner} keys, ended ones counted for 24 h`);
 }
 
 function ownerNotFound(): DomainError {

@@ -32,6 +32,15 @@ export interface NewKey {
   readonly ownerQuota: number | undefined;
 }
 
+/** A user that a key is about to be issued for. */
+export interface IssuingOwner {
+  readonly owner: KeyOwner;
+  /** Keys that count against the quota, as `insert` counts them. */
+  readonly keys: number;
+  /** Whether the request_id was used within 24 h. */
+  readonly isRequestUsed: boolean;
+}
+
 export type InsertKeyOutcome =
   | { readonly kind: "inserted"; readonly key: Key }
   | { readonly kind: "owner_missing" }
@@ -126,8 +135,11 @@ export interface KeyStore {
   read(keyIds: readonly string[]): Promise<KeyRead>;
   /** One key for management; undefined if it is unknown, deleted or of another kind. */
   find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined>;
-  /** The owner, for deciding what a new key may have; undefined if unknown. */
-  findOwner(ownerId: string): Promise<KeyOwner | undefined>;
+  /**
+   * The owner, for deciding what a new key may have, and whether there is a place for it; undefined if unknown. Waits
+   * for no lock, so that it may be behind keys that are being issued.
+   */
+  findOwner(ownerId: string, request: IdempotencyKey | undefined): Promise<IssuingOwner | undefined>;
   /** Inserts under a lock of the owner, so that parallel calls can't pass the quota. */
   insert(newKey: NewKey, entry: KeyEntry): Promise<InsertKeyOutcome>;
   /**

@@ -1,12 +1,12 @@
 import type { AuditEntry, AuditEvent, AuditKind } from "../audit/audit-event.ts";
 import type { AuditFilter, AuditPage, AuditPosition, AuditStore } from "../audit/audit-store.ts";
-import { type Database, ms, type Row } from "./database.ts";
+import { type ManagedDatabase, ms, type Row } from "./database.ts";
 import { deleteOldest } from "./portions.ts";
 
 export class PostgresAuditStore implements AuditStore {
-  readonly #database: Database;
+  readonly #database: ManagedDatabase;
 
-  constructor(database: Database) {
+  constructor(database: ManagedDatabase) {
     this.#database = database;
   }
 

@@ -10,16 +10,20 @@ interface Statements {
  * Lets no further statement of a transaction start once the signal has aborted, and no COMMIT: both throw its reason, and
  * the transaction is rolled back. A statement or COMMIT that has started is left to its end. (The ORM takes a signal too,
  * but then lets go of a statement under way, and writes what becomes of it to the console.)
+ *
+ * @param onAnswer is called after each statement that succeeded
  */
-export function endWith(signal: AbortSignal, em: SqlEntityManager): void {
+export function watchStatements(em: SqlEntityManager, signal: AbortSignal | undefined, onAnswer: () => void): void {
   const statements = em.getTransactionContext<Statements>()!;
   const { executeQuery, commit } = statements;
   statements.executeQuery = async (...args) => {
-    signal.throwIfAborted();
-    return executeQuery.apply(statements, args);
+    signal?.throwIfAborted();
+    const answer = await executeQuery.apply(statements, args);
+    onAnswer();
+    return answer;
   };
   statements.commit = () => {
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
     return commit.apply(statements);
   };
 }

@@ -1,7 +1,7 @@
 /** The statement of a poll, and what it says. */
 import type { ChangeKind, CommittedChange } from "../changes/change.ts";
 import { MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
-import { type Database, ms, type Row } from "./database.ts";
+import { type ManagedDatabase, ms, type Row } from "./database.ts";
 import { beginIncarnation, incarnationOf } from "./incarnation.ts";
 import { type FollowedHistory, refuseStandby, unnamedHistory } from "./primary.ts";
 
@@ -41,7 +41,7 @@ export async function pollAsFeed(
  *
  * @throws DATABASE_UNAVAILABLE for a standby, another history, or one that has no incarnation yet
  */
-export async function pollForClient(database: Database, since: string | undefined): Promise<Poll> {
+export async function pollForClient(database: ManagedDatabase, since: string | undefined): Promise<Poll> {
   const row = await pollOnce(connectionOf(database), since);
   database.history.prove([row]);
   if (row.incarnation === null) throw unnamedHistory();
@@ -49,12 +49,12 @@ export async function pollForClient(database: Database, since: string | undefine
 }
 
 /** A poll of the feed on the embedded database, which has one connection for all. */
-export function pollEmbedded(database: Database, since: string | undefined): Promise<Poll> {
+export function pollEmbedded(database: ManagedDatabase, since: string | undefined): Promise<Poll> {
   const write = (sql: string) => database.write(sql, []);
   return pollAsFeed({ ...connectionOf(database), write }, database.history, since);
 }
 
-function connectionOf(database: Database): Omit<PollConnection, "write"> {
+function connectionOf(database: ManagedDatabase): Omit<PollConnection, "write"> {
   return { now: database.now, parameter: "?", read: (sql, parameters) => database.unproven(sql, parameters) };
 }
 

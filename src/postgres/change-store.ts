@@ -5,7 +5,7 @@ import type { DatabaseConnection } from "../lib/database-connection.ts";
 import type { Log } from "../lib/log.ts";
 import { pollAsFeed, pollEmbedded, pollForClient } from "./change-polls.ts";
 import { destroy, PostgresClient } from "./connection.ts";
-import { type Database, ms, type Row } from "./database.ts";
+import { type ManagedDatabase, ms, type Row } from "./database.ts";
 import { PORTION } from "./portions.ts";
 import { Signals } from "./signals.ts";
 import { whenSilent } from "./silent-connections.ts";
@@ -23,9 +23,9 @@ const LISTEN_TIMEOUT_MS = 4000;
 /** The log of changes on the embedded database: one process, one connection. */
 export class EmbeddedChangeStore implements ChangeStore {
   readonly isListening = true;
-  readonly #database: Database;
+  readonly #database: ManagedDatabase;
 
-  constructor(database: Database) {
+  constructor(database: ManagedDatabase) {
     this.#database = database;
   }
 
@@ -65,7 +65,7 @@ const CLOSE_MS = 1000;
  * listens: the successor goes where DATABASE_URL leads by then.
  */
 export class PostgresChangeStore implements ChangeStore {
-  readonly #database: Database;
+  readonly #database: ManagedDatabase;
   readonly #connection: DatabaseConnection;
   readonly #signals: Signals;
   #client: Promise<PostgresClient> | undefined;
@@ -80,7 +80,7 @@ export class PostgresChangeStore implements ChangeStore {
   #onSignal: () => void = () => {};
 
   /** @param connection in the schema that the database was opened in */
-  constructor(database: Database, connection: DatabaseConnection, log?: Log) {
+  constructor(database: ManagedDatabase, connection: DatabaseConnection, log?: Log) {
     this.#database = database;
     this.#connection = connection;
     this.#signals = new Signals({ database, log });
@@ -235,7 +235,7 @@ async function retire(client: PostgresClient): Promise<void> {
 }
 
 async function endedSessions(
-  database: Database,
+  database: ManagedDatabase,
   withinMs: number,
   limit: number,
   after: CommittedChange | undefined,
@@ -256,7 +256,7 @@ async function endedSessions(
   }));
 }
 
-async function prune(database: Database, olderThanMs: number): Promise<boolean> {
+async function prune(database: ManagedDatabase, olderThanMs: number): Promise<boolean> {
   const deleted = await database.write(
     `with old as (
        select id, xact_id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'

@@ -5,14 +5,14 @@ import { standby } from "./primary.ts";
  * What an error of the driver means. The ORM wraps the driver's error and keeps its SQLSTATE in `code`; PGlite and pg
  * use the same codes (PostgreSQL, Appendix A).
  */
-type Fault = "conflict" | "unique" | "unavailable" | "other";
+type Fault = "conflict" | "locked" | "unique" | "unavailable" | "other";
 
 /**
  * Classes and codes of SQLSTATE that speak of the database and not of the call: "not now", or "not until a person has
  * acted" (sql-states.ts). Whatever was asked for, the truth is unreachable.
  */
 const UNAVAILABLE_STATE =
-  /^(08...|53...|57P0[1-5]|57014|58...|25006|25P0[34]|55000|55P03|XX00[012]|28P01|28000|3D000|3F000|0A000|22021|22P05|42501|42703|42704|42883|42P01)$/;
+  /^(08...|53...|57P0[1-5]|57014|58...|25006|25P0[34]|55000|XX00[012]|28P01|28000|3D000|3F000|0A000|22021|22P05|42501|42703|42704|42883|42P01)$/;
 /** The way there: sockets, their number, names, and TLS. */
 const UNAVAILABLE_WAY =
   /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|EPROTO|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|E[MN]FILE|ENOBUFS|EADDRNOTAVAIL|ENOTFOUND|EAI_[A-Z]+)$/;
@@ -22,9 +22,16 @@ const CERTIFICATE = /^(CERT_[A-Z_]+|ERR_(TLS|SSL)_[A-Z0-9_]+|UNABLE_TO_[A-Z_]+|[
 const UNAVAILABLE_TEXT =
   /timeout exceeded|timeout expired|Connection terminated|Query read timeout|Client was closed|Client has encountered a connection error|Cannot use a pool after calling end|PGlite is clos|driver has already been destroyed/i;
 
+/**
+ * A statement waited too long for a lock. Others of this process don't hold it (locks.ts): it is another process', or an
+ * administrator's. The database is there.
+ */
+export const LOCK_TIMEOUT = "55P03";
+
 export function faultOf(error: unknown): Fault {
   const code = codeOf(error);
   if (code === "40001" || code === "40P01") return "conflict";
+  if (code === LOCK_TIMEOUT) return "locked";
   if (code === "23505") return "unique";
   if (code !== undefined && isUnavailableCode(code)) return "unavailable";
   return isUnavailableText(error) ? "unavailable" : "other";
@@ -48,6 +55,7 @@ export function toDomainError(error: unknown): unknown {
     case "unavailable":
       return unavailable(error);
     case "conflict":
+    case "locked":
       return new DomainError("CONTENTION", "too many concurrent changes; try again", {
         retryAfterMs: 100,
         cause: error,

@@ -72,7 +72,7 @@ export function toKeysWithSecrets(rows: readonly Row[]): ReadonlyMap<string, Key
 
 function toKeyWithSecrets(row: Row): KeyWithSecrets {
   const key = plainKey(row);
-  const owner = key.ownerId === undefined ? undefined : plainOwner(key.ownerId, row);
+  const owner = key.ownerId === undefined ? undefined : toPlainOwner(key.ownerId, row);
   const secrets = JSON.parse(row.secrets as string) as [digest: string, pepperVersion: number, endsMs: number | null][];
   return {
     key,
@@ -115,7 +115,8 @@ function plainKey(row: Row): Key {
   });
 }
 
-function plainOwner(id: string, row: Row): KeyOwner {
+/** The owner in the columns `owner_*` of a row. */
+export function toPlainOwner(id: string, row: Row): KeyOwner {
   return Object.freeze({
     id,
     state: word(row.owner_state) as KeyOwner["state"],

@@ -7,6 +7,7 @@ import type {
   ChangeKeyOutcome,
   IdempotencyKey,
   InsertKeyOutcome,
+  IssuingOwner,
   KeyChanges,
   KeyEntry,
   KeyFilter,
@@ -19,26 +20,25 @@ import type {
   PageCursor,
   RequestUsed,
 } from "../keys/key-store.ts";
-import type { Database } from "./database.ts";
+import type { ManagedDatabase } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
+import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS, REQUEST_MEMORY_MS } from "./key-quotas.ts";
 import { KEYS_WITH_SECRETS, toKey, toOwner } from "./key-rows.ts";
 import { insertSecret, makePlace } from "./key-secret-rows.ts";
 import { recordUses, rehashSecrets } from "./key-use-writes.ts";
+import { keyLock, mustHold, requestLock, userLock } from "./locks.ts";
 import { KeyRequestRow, KeyRow, UserRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 
-const DAY_MS = 86_400_000;
-/** Ended keys count against the quota for so long, so that delete-and-issue is no way around it. */
-const QUOTA_MEMORY_MS = DAY_MS;
-const REQUEST_MEMORY_MS = DAY_MS;
 /** Any number that nobody else takes; held while a credential is revoked that might be the last of its scope. */
 const LAST_CREDENTIAL_LOCK = "7809632594316157050";
+const LAST_CREDENTIAL = "last credential";
 
 export class PostgresKeyStore implements KeyStore {
-  readonly #database: Database;
+  readonly #database: ManagedDatabase;
   readonly #reads: GroupedReads<KeyWithSecrets>;
 
-  constructor(database: Database) {
+  constructor(database: ManagedDatabase) {
     this.#database = database;
     this.#reads = new GroupedReads(database, KEYS_WITH_SECRETS);
   }
@@ -57,14 +57,13 @@ export class PostgresKeyStore implements KeyStore {
     });
   }
 
-  async findOwner(ownerId: string): Promise<KeyOwner | undefined> {
-    return this.#database.transact(async ({ em }) => {
-      const row = await em.findOne(UserRow, { id: ownerId });
-      return row === null ? undefined : toOwner(row);
-    });
+  findOwner(ownerId: string, request: IdempotencyKey | undefined): Promise<IssuingOwner | undefined> {
+    return findIssuingOwner(this.#database, ownerId, request);
   }
 
   async insert(newKey: NewKey, entry: KeyEntry): Promise<InsertKeyOutcome> {
+    const { key, request } = newKey;
+    const locks = [...(key.ownerId === undefined ? [] : [userLock(key.ownerId)]), ...locksOf(request)];
     return this.#database.transact(async (tx) => {
       if (newKey.request !== undefined) {
         const used = await findRequest(tx, newKey.request);
@@ -79,7 +78,7 @@ export class PostgresKeyStore implements KeyStore {
       await tx.changed(changeKind(row), row.id);
       await tx.record({ ...entry, subjectId: row.id });
       return { kind: "inserted", key: toKey(row) };
-    });
+    }, locks);
   }
 
   change(keyId: string, expectedVersion: number, changes: KeyChanges, entry: KeyEntry): Promise<ChangeKeyOutcome>;
@@ -97,19 +96,21 @@ export class PostgresKeyStore implements KeyStore {
     entry: KeyEntry,
     keepScope?: string,
   ): Promise<ChangeKeyOutcome | LastOfScope> {
+    const locks = [keyLock(keyId), ...(keepScope === undefined ? [] : [LAST_CREDENTIAL])];
     return this.#database.transact(async (tx) => {
       if (keepScope !== undefined) {
+        mustHold(tx, LAST_CREDENTIAL);
         await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [LAST_CREDENTIAL_LOCK]);
         if (!(await hasUsable(tx.em, tx.now, keepScope, keyId))) return { kind: "last_of_scope" };
       }
-      const row = await lockKey(tx.em, keyId);
+      const row = await lockKey(tx, keyId);
       if (row === null || row.version !== expectedVersion) return { kind: "conflict" };
       apply(row, changes, tx.now);
       await tx.em.flush();
       await tx.changed(changeKind(row), row.id);
       await tx.record({ ...entry, subjectId: row.id });
       return { kind: "changed", key: toKey(row) };
-    });
+    }, locks);
   }
 
   unchanged(key: Key): void {
@@ -117,23 +118,27 @@ export class PostgresKeyStore implements KeyStore {
   }
 
   async addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome> {
-    return this.#database.transact(async (tx) => {
-      if (rotation.request !== undefined) {
-        const used = await findRequest(tx, rotation.request);
-        if (used !== undefined) return used;
-      }
-      const row = await lockKey(tx.em, rotation.keyId);
-      if (row === null || row.version !== rotation.expectedVersion) return { kind: "conflict" };
-      if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };
-      if (!(await makePlace(tx, row, rotation))) return { kind: "too_many_secrets" };
-      insertSecret(tx, row.id, rotation.secret.digest, rotation.secret.pepperVersion);
-      if (rotation.request !== undefined) insertRequest(tx, rotation.request, row.id);
-      row.version++;
-      await tx.em.flush();
-      await tx.changed(changeKind(row), row.id);
-      await tx.record({ ...entry, subjectId: row.id });
-      return { kind: "changed", key: toKey(row) };
-    });
+    if (await hasTooManySecrets(this.#database, rotation)) return { kind: "too_many_secrets" };
+    return this.#database.transact(
+      async (tx) => {
+        if (rotation.request !== undefined) {
+          const used = await findRequest(tx, rotation.request);
+          if (used !== undefined) return used;
+        }
+        const row = await lockKey(tx, rotation.keyId);
+        if (row === null || row.version !== rotation.expectedVersion) return { kind: "conflict" };
+        if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };
+        if (!(await makePlace(tx, row, rotation))) return { kind: "too_many_secrets" };
+        insertSecret(tx, row.id, rotation.secret.digest, rotation.secret.pepperVersion);
+        if (rotation.request !== undefined) insertRequest(tx, rotation.request, row.id);
+        row.version++;
+        await tx.em.flush();
+        await tx.changed(changeKind(row), row.id);
+        await tx.record({ ...entry, subjectId: row.id });
+        return { kind: "changed", key: toKey(row) };
+      },
+      [keyLock(rotation.keyId), ...locksOf(rotation.request)],
+    );
   }
 
   async list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage> {
@@ -185,8 +190,9 @@ function changeKind(row: Pick<KeyRow, "kind">): "KEY" | "SERVICE_CREDENTIAL" {
   return row.kind === "service" ? "SERVICE_CREDENTIAL" : "KEY";
 }
 
-function lockKey(em: SqlEntityManager, keyId: string): Promise<KeyRow | null> {
-  return em.findOne(KeyRow, { id: keyId, deletedAt: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+function lockKey(tx: Transaction, keyId: string): Promise<KeyRow | null> {
+  mustHold(tx, keyLock(keyId));
+  return tx.em.findOne(KeyRow, { id: keyId, deletedAt: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
 }
 
 /** Locks the owner, which makes issuing for one owner one after another, and says what stands against a new key. */
@@ -196,6 +202,7 @@ async function refuseForOwner(
 ): Promise<"owner_missing" | "owner_disabled" | "quota_exceeded" | undefined> {
   const { ownerId } = newKey.key;
   if (ownerId === undefined) return undefined;
+  mustHold(tx, userLock(ownerId));
   const owner = await tx.em.findOne(UserRow, { id: ownerId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
   if (owner === null) return "owner_missing";
   if (owner.state !== "active") return "owner_disabled";
@@ -256,7 +263,12 @@ function apply(row: KeyRow, changes: KeyChanges, now: Date): void {
   row.version++;
 }
 
+function locksOf(request: IdempotencyKey | undefined): string[] {
+  return request === undefined ? [] : [requestLock(request)];
+}
+
 async function findRequest(tx: Transaction, request: IdempotencyKey): Promise<RequestUsed | undefined> {
+  mustHold(tx, requestLock(request));
   const { callerId, requestId } = request;
   // Two calls with one request_id at the same moment: the second waits here until the first has committed.
   await tx.em.execute("select pg_advisory_xact_lock(hashtextextended(?, 0))", [`${callerId} ${requestId}`]);

@@ -1,5 +1,5 @@
 import type { SecretRehash } from "../keys/key.ts";
-import type { Database } from "./database.ts";
+import type { ManagedDatabase } from "./database.ts";
 import { arrayLiteral } from "./row.ts";
 
 /*
@@ -9,7 +9,7 @@ import { arrayLiteral } from "./row.ts";
 
 /** As KeyStore.recordUses has it. */
 export async function recordUses(
-  database: Database,
+  database: ManagedDatabase,
   uses: readonly { readonly keyId: string; readonly usedAtMs: number }[],
 ): Promise<void> {
   await database.write(
@@ -27,7 +27,7 @@ export async function recordUses(
  * As KeyStore.rehashSecrets has it. Who waited for a row sees it as the other left it, and leaves it alone if it was
  * moved; a rotation locks the secrets of its key in the same order.
  */
-export async function rehashSecrets(database: Database, rehashes: readonly SecretRehash[]): Promise<number> {
+export async function rehashSecrets(database: ManagedDatabase, rehashes: readonly SecretRehash[]): Promise<number> {
   const hex = (digest: Uint8Array) => Buffer.from(digest).toString("hex");
   return database.write(
     `with wanted as (

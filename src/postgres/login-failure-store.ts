@@ -6,7 +6,9 @@ import {
   MAX_LOGIN_ROWS,
 } from "../auth/login-failure-store.ts";
 import { hashWaitMs, LOGIN_LIMITS, type LoginFailures, type LoginWait, waitOf } from "../auth/login-limits.ts";
-import { type Database, ms, msOf, type Row } from "./database.ts";
+import { addressHolder, type Holder, ofKind } from "../shares/holder.ts";
+import { type ManagedDatabase, ms, msOf, type Row } from "./database.ts";
+import { mustHold } from "./locks.ts";
 import type { Transaction } from "./transaction.ts";
 
 type ClearInput = Parameters<LoginFailureStore["clear"]>[0];
@@ -20,53 +22,63 @@ interface FoundFailures {
 const PRUNE_ROWS = 20_000;
 
 export class PostgresLoginFailureStore implements LoginFailureStore {
-  readonly #database: Database;
+  readonly #database: ManagedDatabase;
   readonly #maxRows: number;
 
-  constructor(database: Database, maxRows = MAX_LOGIN_ROWS) {
+  constructor(database: ManagedDatabase, maxRows = MAX_LOGIN_ROWS) {
     this.#database = database;
     this.#maxRows = maxRows;
   }
 
   async find(subject: LoginSubject): Promise<FoundFailures> {
-    const [row] = await this.#database.read(...findSql(this.#database.now, subject));
+    const database = this.#database.for({ holder: attemptHolder(subject) });
+    const [row] = await database.read(...findSql(database.now, subject));
     return toFound(row);
   }
 
   async count(subject: LoginSubject): Promise<CountedFailure | LoginWait> {
-    return this.#database.transact(async (tx) => {
-      await lock(tx, subject.accounts, subject.address);
-      // Read anew, with a time of its own: the transaction's is that before the wait for the locks.
-      const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
-      const { failures, nowMs } = toFound(row);
-      const wait = waitOf(failures, nowMs, subject);
-      if (wait !== undefined) return wait;
-      await tx.em.execute(...countSql(subject, iso(nowMs)));
-      if (!subject.isGuess) return { atMs: nowMs, ofAccount: 0 };
-      return { atMs: nowMs, ofAccount: failures.ofAccount + 1 };
-    });
+    return this.#underWay(subject).transact(
+      async (tx) => {
+        await lock(tx, subject.accounts, subject.address);
+        // Read anew, with a time of its own: the transaction's is that before the wait for the locks.
+        const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
+        const { failures, nowMs } = toFound(row);
+        const wait = waitOf(failures, nowMs, subject);
+        if (wait !== undefined) return wait;
+        await tx.em.execute(...countSql(subject, iso(nowMs)));
+        if (!subject.isGuess) return { atMs: nowMs, ofAccount: 0 };
+        return { atMs: nowMs, ofAccount: failures.ofAccount + 1 };
+      },
+      locksOf(subject.accounts, subject.address),
+    );
   }
 
   async countHash(subject: LoginSubject): Promise<LoginWait | undefined> {
-    return this.#database.transact(async (tx) => {
-      await lock(tx, subject.accounts, subject.address);
-      const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
-      const { failures, nowMs } = toFound(row);
-      const retryAfterMs = hashWaitMs(failures, nowMs, subject.addressHashes);
-      if (retryAfterMs !== undefined) return { retryAfterMs, of: "address" };
-      const now = iso(nowMs);
-      await tx.em.execute(countForAddress("a hash"), [subject.address, now, now]);
-      return undefined;
-    });
+    return this.#underWay(subject).transact(
+      async (tx) => {
+        await lock(tx, subject.accounts, subject.address);
+        const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
+        const { failures, nowMs } = toFound(row);
+        const retryAfterMs = hashWaitMs(failures, nowMs, subject.addressHashes);
+        if (retryAfterMs !== undefined) return { retryAfterMs, of: "address" };
+        const now = iso(nowMs);
+        await tx.em.execute(countForAddress("a hash"), [subject.address, now, now]);
+        return undefined;
+      },
+      locksOf(subject.accounts, subject.address),
+    );
   }
 
   async succeed(subject: LoginSubject, counted: CountedFailure): Promise<void> {
-    await this.#database.transact(async (tx) => {
-      await lock(tx, subject.accounts, subject.address);
-      await takeBackFromAddress(tx, subject, counted);
-      await endRun(tx, subject, counted);
-      await noteLogin(tx, subject);
-    });
+    await this.#underWay(subject).transact(
+      async (tx) => {
+        await lock(tx, subject.accounts, subject.address);
+        await takeBackFromAddress(tx, subject, counted);
+        await endRun(tx, subject, counted);
+        await noteLogin(tx, subject);
+      },
+      locksOf(subject.accounts, subject.address),
+    );
   }
 
   async clear({ accounts, userId, by }: ClearInput): Promise<void> {
@@ -81,7 +93,7 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
       if (cleared.length + networks.length === 0) return;
       const { actorId, clientIp } = by;
       await tx.record({ kind: "user.login_failures_cleared", actorId, subjectId: userId, clientIp });
-    });
+    }, locksOf(accounts));
   }
 
   async prune(): Promise<void> {
@@ -96,6 +108,11 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
     await this.#cut("login_networks", ["forget_at"]);
   }
 
+  /** For an attempt that was let in before: only `find` is refused for the length of a queue. */
+  #underWay(subject: LoginSubject): ManagedDatabase {
+    return this.#database.for({ holder: attemptHolder(subject), isUnderWay: true });
+  }
+
   /** Removes what is behind the greatest so many. The index alone says where that begins. */
   async #cut(table: string, columns: readonly string[]): Promise<void> {
     const order = columns.map((column) => `${column} desc`).join(", ");
@@ -107,16 +124,27 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
   }
 }
 
+/** The share of the address, whoever calls: an attempt is counted for it, also where its client has gone. */
+function attemptHolder({ address }: LoginSubject): Holder {
+  return ofKind(addressHolder(address.replace(/::\/64$/, "::")), "attempt");
+}
+
 /**
  * Makes those that touch the same account or address pass one after the other, until the transaction ends; also the
  * first ones, which have no row to lock yet. Always in the same order, so that nobody waits in a circle; should two
  * processes see the versions of the ring differently, `transact` tries the one that PostgreSQL picks again.
  */
 async function lock(tx: Transaction, accounts: LoginSubject["accounts"], address?: string): Promise<void> {
-  const names = accounts.map((digest) => `login-account ${hex(digest)}`).sort();
-  if (address !== undefined) names.unshift(`login-address ${address}`);
+  const names = locksOf(accounts, address);
+  for (const name of names) mustHold(tx, name);
   const locks = names.map(() => "pg_advisory_xact_lock(hashtextextended(?, 0)) is null");
   await tx.em.execute(`select ${locks.join(", ")}`, names);
+}
+
+function locksOf(accounts: LoginSubject["accounts"], address?: string): string[] {
+  const names = accounts.map((digest) => `login-account ${hex(digest)}`).sort();
+  if (address !== undefined) names.unshift(`login-address ${address}`);
+  return names;
 }
 
 function findSql(now: string, { accounts, network, address }: LoginSubject): [string, unknown[]] {

@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { KeyRing } from "../lib/key-ring.ts";
-import { bytesOf, type Database } from "./database.ts";
+import { bytesOf, type ManagedDatabase } from "./database.ts";
 
 /**
  * What the database's value for a version says of this ring: it holds the same bytes, other ones, or no such version;
@@ -14,7 +14,7 @@ export type MasterKeyCheck = "same" | "other" | "not_in_ring" | "unknown";
  *
  * @throws Error that names each version whose bytes differ
  */
-export async function checkMasterKeys(database: Database, ring: KeyRing): Promise<void> {
+export async function checkMasterKeys(database: ManagedDatabase, ring: KeyRing): Promise<void> {
   // A ring that is refused leaves nothing behind: its new versions may be as wrong as its old ones.
   const before = await readMasterKeyChecks(database, ring);
   refuseOther(before);
@@ -38,7 +38,7 @@ function refuseOther(checks: ReadonlyMap<number, MasterKeyCheck>): void {
 
 /** How each version stands that the ring or the database knows, by version. Writes nothing. */
 export async function readMasterKeyChecks(
-  database: Database,
+  database: ManagedDatabase,
   ring: KeyRing,
 ): Promise<ReadonlyMap<number, MasterKeyCheck>> {
   const rows = await database.read("select version, check_value from master_key_checks order by version", []);

@@ -1,4 +1,4 @@
-import { type Database, ms, msOf } from "./database.ts";
+import { type ManagedDatabase, ms, msOf } from "./database.ts";
 
 /** What is kept under a version of the master key, each a column of the count. */
 export const MASTER_KEY_USES = [
@@ -40,7 +40,10 @@ export interface MasterKeyCount {
  *
  * @param versions only these, which spares it much where little is kept under them
  */
-export async function countMasterKeyUses(database: Database, versions?: readonly number[]): Promise<MasterKeyCount[]> {
+export async function countMasterKeyUses(
+  database: ManagedDatabase,
+  versions?: readonly number[],
+): Promise<MasterKeyCount[]> {
   const ofVersions = versions === undefined ? "" : `where version in (${versions.join(", ")})`;
   const rows = await database.read(
     `select version, use, count(*)::int as count,

@@ -1,7 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { codeOf, isCertificateFault, rootOf } from "./conflicts.ts";
+import { codeOf, isCertificateFault, LOCK_TIMEOUT, rootOf } from "./conflicts.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
 import { SQL_STATES, tellSqlState } from "./sql-states.ts";
 import { TLS_FILE } from "./tls-files.ts";
@@ -38,7 +38,8 @@ export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: ()
       const code = codeOf(error) ?? "";
       const lasting = lastingFault(error, code);
       if (lasting !== undefined) throw new Error(`DATABASE_URL: ${lasting}`, { cause: error });
-      if (!(error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE")) throw error;
+      const isAway = error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
+      if (!isAway && code !== LOCK_TIMEOUT) throw error;
       const leftMs = giveUpAtMs - clock.monotonicMs();
       if (leftMs <= 0) throw new Error(givenUp(waitMs / 1000, code), { cause: error });
       const state = SQL_STATES[code];

@@ -19,8 +19,10 @@ import { FORMER_SCHEMA, LIST } from "./server-facts.ts";
 import { destroySilent } from "./silent-connections.ts";
 import { TABLES } from "./tables.ts";
 
-/** Longest that one statement may run. Also bounds waiting for a row's lock. */
+/** Longest that one statement may run. */
 const STATEMENT_TIMEOUT_MS = 1000;
+/** The part of it that a statement may wait for a lock: what ends by that is CONTENTION, and no database that is away. */
+const LOCK_PART = 0.9;
 /** A statement that takes longer than this has met a frozen or dead server. */
 const READ_TIMEOUT_MS = 120;
 /** A hot read with the wait for a connection: the caller has 300 ms in all. */
@@ -39,9 +41,9 @@ export interface PostgresTarget {
   /** Schema of the list of applied migrations. Default `public`. */
   readonly migrationsSchema?: string;
   readonly poolSize: number;
-  /** Longest that one statement may run, but for hot reads. Default 1 s. Also bounds waiting for a lock. */
+  /** Longest that one statement may run, except hot reads. Default 1 s. */
   readonly statementTimeoutMs?: number;
-  /** Longest that a statement waits for a lock, where that is to be shorter. */
+  /** Longest that a statement waits for a lock. Default: 9/10 of the above. */
   readonly lockTimeoutMs?: number;
   /** For what, as it shows in the connections' names. Default `management`. */
   readonly purpose?: Purpose;
@@ -66,7 +68,8 @@ export const ORM_OPTIONS = {
 
 /** For what may take its time. */
 export function managementOptions(target: PostgresTarget, history: FollowedHistory) {
-  const { connection, statementTimeoutMs = STATEMENT_TIMEOUT_MS, lockTimeoutMs, purpose = "management" } = target;
+  const { connection, statementTimeoutMs = STATEMENT_TIMEOUT_MS, purpose = "management" } = target;
+  const { lockTimeoutMs = LOCK_PART * statementTimeoutMs } = target;
   const connectMs = MANAGEMENT_CONNECT_MS;
   const { migrationsSchema = FORMER_SCHEMA } = target;
   const options = poolOptions(

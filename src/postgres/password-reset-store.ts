@@ -1,7 +1,8 @@
 import type { CreatedReset, PasswordResetStore } from "../auth/password-reset-store.ts";
 import type { GrantedSession } from "../auth/session.ts";
 import type { User } from "../auth/user.ts";
-import type { Database } from "./database.ts";
+import type { ManagedDatabase } from "./database.ts";
+import { userLock } from "./locks.ts";
 import { insertReset } from "./password-reset-rows.ts";
 import { PasswordResetRow, UserRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
@@ -9,22 +10,25 @@ import { toUser } from "./user-rows.ts";
 import { lockUser, replacePassword } from "./user-store.ts";
 
 export class PostgresPasswordResetStore implements PasswordResetStore {
-  readonly #database: Database;
+  readonly #database: ManagedDatabase;
 
-  constructor(database: Database) {
+  constructor(database: ManagedDatabase) {
     this.#database = database;
   }
 
   async create(input: Parameters<PasswordResetStore["create"]>[0]): Promise<CreatedReset> {
-    return this.#database.transact(async (tx) => {
-      const row = await lockUser(tx, input.userId);
-      if (row === null) return { kind: "no_such_user" };
-      if (row.state !== "active") return { kind: "user_disabled" };
-      await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });
-      const expiresAt = await insertReset(tx, row.id, input.reset);
-      await tx.record({ ...input.by, kind: "user.reset_token_created", subjectId: row.id });
-      return { kind: "created", expiresAtMs: expiresAt.getTime() };
-    });
+    return this.#database.transact(
+      async (tx) => {
+        const row = await lockUser(tx, input.userId);
+        if (row === null) return { kind: "no_such_user" };
+        if (row.state !== "active") return { kind: "user_disabled" };
+        await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });
+        const expiresAt = await insertReset(tx, row.id, input.reset);
+        await tx.record({ ...input.by, kind: "user.reset_token_created", subjectId: row.id });
+        return { kind: "created", expiresAtMs: expiresAt.getTime() };
+      },
+      [userLock(input.userId)],
+    );
   }
 
   async find(digests: readonly Uint8Array[]): Promise<User | undefined> {
@@ -37,23 +41,33 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
   }
 
   async complete(input: Parameters<PasswordResetStore["complete"]>[0]): Promise<GrantedSession | undefined> {
-    return this.#database.transact(async (tx) => {
-      const reset = await findUsable(tx, input.digests);
-      if (reset === null) return undefined;
-      const row = await lockUser(tx, reset.userId);
-      if (row?.state !== "active") return undefined;
-      // Under the user's lock: of two that use one token the second finds it used.
-      const used = await tx.em.nativeUpdate(
-        PasswordResetRow,
-        { tokenDigest: reset.tokenDigest, usedAt: null },
-        { usedAt: tx.now },
-      );
-      if (used === 0) return undefined;
-      await tx.em.nativeUpdate(PasswordResetRow, { userId: row.id, usedAt: null }, { usedAt: tx.now });
-      const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
-      await tx.record({ ...entry, kind: "user.password_reset" });
-      return replacePassword(tx, row, input);
-    });
+    const userId = await this.#userOf(input.digests);
+    if (userId === undefined) return undefined;
+    return this.#database.transact(
+      async (tx) => {
+        const reset = await findUsable(tx, input.digests);
+        if (reset === null) return undefined;
+        const row = await lockUser(tx, reset.userId);
+        if (row?.state !== "active") return undefined;
+        // Under the user's lock: of two that use one token the second finds it used.
+        const used = await tx.em.nativeUpdate(
+          PasswordResetRow,
+          { tokenDigest: reset.tokenDigest, usedAt: null },
+          { usedAt: tx.now },
+        );
+        if (used === 0) return undefined;
+        await tx.em.nativeUpdate(PasswordResetRow, { userId: row.id, usedAt: null }, { usedAt: tx.now });
+        const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
+        await tx.record({ ...entry, kind: "user.password_reset" });
+        return replacePassword(tx, row, input);
+      },
+      [userLock(userId)],
+    );
+  }
+
+  /** The user whose row is to be locked. */
+  #userOf(digests: readonly Uint8Array[]): Promise<string | undefined> {
+    return this.#database.transact(async (tx) => (await findUsable(tx, digests))?.userId);
   }
 }
 

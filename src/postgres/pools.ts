@@ -9,6 +9,7 @@ import { atMost } from "../lib/at-most.ts";
 import type { Log } from "../lib/log.ts";
 import { toDomainError } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
+import { ManagementTurns } from "./management-turns.ts";
 import { managementOptions, ORM_OPTIONS, type PostgresTarget, READ_CONNECTIONS, readOptions } from "./orm-options.ts";
 import { FollowedHistory, refuseStandby } from "./primary.ts";
 import type { Row } from "./row.ts";
@@ -40,6 +41,8 @@ export interface Pools {
   readonly alarm: SqlStateAlarm;
   /** The history that every answer comes from. */
   readonly history: FollowedHistory;
+  /** Who has a connection of `orm` when. */
+  readonly turns: ManagementTurns;
   readonly unlock: () => void;
 }
 
@@ -50,11 +53,12 @@ const CLOSE_MS = 1000;
 /** @throws DATABASE_UNAVAILABLE, or an Error that says who holds the folder of the embedded database */
 export function openPools(options: DatabaseOptions): Promise<Pools> {
   const { target, log } = options;
-  const shared = { alarm: new SqlStateAlarm(log), history: new FollowedHistory() };
+  const turns = new ManagementTurns(target.kind === "embedded" ? 1 : target.poolSize);
+  const shared = { alarm: new SqlStateAlarm(log), history: new FollowedHistory(), turns };
   return target.kind === "embedded" ? openEmbedded(options, target.folder, shared) : connect(options, target, shared);
 }
 
-type Shared = Pick<Pools, "alarm" | "history">;
+type Shared = Pick<Pools, "alarm" | "history" | "turns">;
 
 async function openEmbedded(options: DatabaseOptions, folder: string, shared: Shared): Promise<Pools> {
   const unlock = lockFolder(folder);

@@ -2,6 +2,7 @@ import type { GrantedSession, NewSession, Session, SessionEnd, SessionStanding }
 import { MAX_SESSIONS_PER_USER } from "../auth/session.ts";
 import { bytesOf, ms, msOf, type Row } from "./database.ts";
 import type { RecordsById } from "./grouped-reads.ts";
+import { mustHold, userLock } from "./locks.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** As the configuration bounds it. */
@@ -60,6 +61,7 @@ export async function beginSession(
   user: { readonly userId: string; readonly passwordVersion: number },
   session: NewSession,
 ): Promise<GrantedSession | undefined> {
+  mustHold(tx, userLock(user.userId));
   const now = tx.now.toISOString();
   const [row] = await tx.em.execute<Row[]>(
     `insert into sessions as s (id, user_id, seed, ring_version, generation, password_version,

@@ -1,7 +1,8 @@
 import type { GrantedSession, RefreshSecret, Session, SessionStanding } from "../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
-import { bytesOf, type Database, ms, type Row } from "./database.ts";
+import { bytesOf, type ManagedDatabase, ms, type Row } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
+import { sessionLock, userLock } from "./locks.ts";
 import { deleteOldest } from "./portions.ts";
 import {
   beginSession,
@@ -20,16 +21,16 @@ type ListInput = Parameters<SessionStore["listLive"]>[0];
 const KEPT_AFTER_END_MS = 7 * 86_400_000;
 
 export class PostgresSessionStore implements SessionStore {
-  readonly #database: Database;
+  readonly #database: ManagedDatabase;
   readonly #standings: GroupedReads<SessionStanding>;
 
-  constructor(database: Database) {
+  constructor(database: ManagedDatabase) {
     this.#database = database;
     this.#standings = new GroupedReads(database, STANDINGS);
   }
 
   begin(input: Parameters<SessionStore["begin"]>[0]): Promise<GrantedSession | undefined> {
-    return this.#database.transact((tx) => beginSession(tx, input, input.session));
+    return this.#database.transact((tx) => beginSession(tx, input, input.session), [userLock(input.userId)]);
   }
 
   async standing(id: string): ReturnType<SessionStore["standing"]> {
@@ -45,58 +46,67 @@ export class PostgresSessionStore implements SessionStore {
 
   async advance(input: AdvanceInput): Promise<RefreshOutcome> {
     const { id, generation } = input;
-    return this.#database.transact(async (tx) => {
-      const [row] = await tx.em.execute<Row[]>(advanceSql(this.#database.now, input), [id, generation]);
-      if (row !== undefined && row.ended_ms === null) return { kind: "granted", session: toGrantedSession(row) };
-      if (row !== undefined) {
-        await tx.changed("SESSION", id);
-        const userId = row.user_id as string;
-        const entry = { actorId: "", clientIp: input.clientIp, subjectId: id, details: { user_id: userId } };
-        await tx.record({ ...entry, kind: "session.token_reused" });
-        return { kind: "reused", userId };
-      }
-      const sql = "select user_id from sessions where id = ? and generation < ?::int and ended_at is null";
-      const [behind] = await tx.em.execute<Row[]>(sql, [id, generation]);
-      return behind === undefined ? { kind: "not_live" } : { kind: "ahead", userId: behind.user_id as string };
-    });
+    return this.#database.transact(
+      async (tx) => {
+        const [row] = await tx.em.execute<Row[]>(advanceSql(this.#database.now, input), [id, generation]);
+        if (row !== undefined && row.ended_ms === null) return { kind: "granted", session: toGrantedSession(row) };
+        if (row !== undefined) {
+          await tx.changed("SESSION", id);
+          const userId = row.user_id as string;
+          const entry = { actorId: "", clientIp: input.clientIp, subjectId: id, details: { user_id: userId } };
+          await tx.record({ ...entry, kind: "session.token_reused" });
+          return { kind: "reused", userId };
+        }
+        const sql = "select user_id from sessions where id = ? and generation < ?::int and ended_at is null";
+        const [behind] = await tx.em.execute<Row[]>(sql, [id, generation]);
+        return behind === undefined ? { kind: "not_live" } : { kind: "ahead", userId: behind.user_id as string };
+      },
+      [sessionLock(id)],
+    );
   }
 
   async end({ id, userId, why, by }: Parameters<SessionStore["end"]>[0]): Promise<boolean> {
-    return this.#database.transact(async (tx) => {
-      const ofUser = userId === undefined ? "" : "and user_id = ?";
-      const who = userId === undefined ? [id] : [id, userId];
-      const ended = await tx.em.execute<Row[]>(
-        `update sessions set ended_at = ?::timestamptz, end_reason = ?
+    return this.#database.transact(
+      async (tx) => {
+        const ofUser = userId === undefined ? "" : "and user_id = ?";
+        const who = userId === undefined ? [id] : [id, userId];
+        const ended = await tx.em.execute<Row[]>(
+          `update sessions set ended_at = ?::timestamptz, end_reason = ?
          where id = ? ${ofUser} and ended_at is null returning user_id`,
-        [tx.now.toISOString(), why, ...who],
-      );
-      const [row] = ended;
-      if (row !== undefined) {
-        await tx.changed("SESSION", id);
-        const actorId = by.actorId || (row.user_id as string);
-        await tx.record({
-          kind: "session.ended",
-          actorId,
-          clientIp: by.clientIp,
-          subjectId: id,
-          details: { reason: why },
-        });
-        return true;
-      }
-      const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);
-      if (known.length > 0) tx.unchanged("SESSION", id);
-      return known.length > 0;
-    });
+          [tx.now.toISOString(), why, ...who],
+        );
+        const [row] = ended;
+        if (row !== undefined) {
+          await tx.changed("SESSION", id);
+          const actorId = by.actorId || (row.user_id as string);
+          await tx.record({
+            kind: "session.ended",
+            actorId,
+            clientIp: by.clientIp,
+            subjectId: id,
+            details: { reason: why },
+          });
+          return true;
+        }
+        const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);
+        if (known.length > 0) tx.unchanged("SESSION", id);
+        return known.length > 0;
+      },
+      [sessionLock(id)],
+    );
   }
 
   async endAllOf({ userId, why, by }: Parameters<SessionStore["endAllOf"]>[0]): Promise<boolean> {
-    return this.#database.transact(async (tx) => {
-      if ((await lockUser(tx, userId)) === null) return false;
-      const ended = await endSessionsOf(tx, userId, why);
-      const details = { reason: why, sessions: String(ended) };
-      if (ended > 0) await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
-      return true;
-    });
+    return this.#database.transact(
+      async (tx) => {
+        if ((await lockUser(tx, userId)) === null) return false;
+        const ended = await endSessionsOf(tx, userId, why);
+        const details = { reason: why, sessions: String(ended) };
+        if (ended > 0) await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
+        return true;
+      },
+      [userLock(userId)],
+    );
   }
 
   prune(): Promise<boolean> {

@@ -1,19 +1,21 @@
 import type { SealedSigningKey, SigningAlgorithm, SigningKeyRecord } from "../auth/signing-key.ts";
 import type { SigningKeyList, SigningKeyStore } from "../auth/signing-key-store.ts";
-import { bytesOf, type Database, ms, msOf, type Row } from "./database.ts";
+import { bytesOf, type ManagedDatabase, ms, msOf, type Row } from "./database.ts";
+import { mustHold } from "./locks.ts";
 import { SigningKeyRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** Any number that nobody else takes; held while it is decided which key signs. */
 const SIGNING_KEYS_LOCK = "7809632594316157051";
+const TURN = "signing keys";
 const MAX_HISTORY = 250;
 /** How long ended keys are shown. Access tokens live at most a day. */
 const KEPT_AFTER_END_MS = 30 * 86_400_000;
 
 export class PostgresSigningKeyStore implements SigningKeyStore {
-  readonly #database: Database;
+  readonly #database: ManagedDatabase;
 
-  constructor(database: Database) {
+  constructor(database: ManagedDatabase) {
     this.#database = database;
   }
 
@@ -38,30 +40,36 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
   }
 
   async addUnlessOneSigns(key: SealedSigningKey): Promise<boolean> {
-    return this.#database.transact(async (tx) => {
-      const now = await this.#takeTurn(tx);
-      if ((await findSigning(tx, now)).length > 0) return false;
-      const next = await findNext(tx, now);
-      await insert(tx, key, { createdAt: now, activatesAt: now, retiresAt: next?.activatesAt ?? null });
-      await tx.record({ kind: "signing_key.created", subjectId: key.kid, actorId: "", clientIp: "" });
-      return true;
-    });
+    return this.#database.transact(
+      async (tx) => {
+        const now = await this.#takeTurn(tx);
+        if ((await findSigning(tx, now)).length > 0) return false;
+        const next = await findNext(tx, now);
+        await insert(tx, key, { createdAt: now, activatesAt: now, retiresAt: next?.activatesAt ?? null });
+        await tx.record({ kind: "signing_key.created", subjectId: key.kid, actorId: "", clientIp: "" });
+        return true;
+      },
+      [TURN],
+    );
   }
 
   async addNext(input: Parameters<SigningKeyStore["addNext"]>[0]): ReturnType<SigningKeyStore["addNext"]> {
     const { key, leadMs, by } = input;
-    return this.#database.transact(async (tx) => {
-      const now = await this.#takeTurn(tx);
-      const waiting = await findNext(tx, now);
-      if (waiting !== null) return { key: toRecord(waiting), isNew: false };
-      const signing = await findSigning(tx, now);
-      const activatesAt = signing.length === 0 ? now : new Date(now.getTime() + leadMs);
-      for (const row of signing) row.retiresAt = activatesAt;
-      const next = await insert(tx, key, { createdAt: now, activatesAt, retiresAt: null });
-      await tx.record({ ...by, kind: "signing_key.created", subjectId: key.kid });
-      await eraseEnded(tx, now);
-      return { key: toRecord(next), isNew: true };
-    });
+    return this.#database.transact(
+      async (tx) => {
+        const now = await this.#takeTurn(tx);
+        const waiting = await findNext(tx, now);
+        if (waiting !== null) return { key: toRecord(waiting), isNew: false };
+        const signing = await findSigning(tx, now);
+        const activatesAt = signing.length === 0 ? now : new Date(now.getTime() + leadMs);
+        for (const row of signing) row.retiresAt = activatesAt;
+        const next = await insert(tx, key, { createdAt: now, activatesAt, retiresAt: null });
+        await tx.record({ ...by, kind: "signing_key.created", subjectId: key.kid });
+        await eraseEnded(tx, now);
+        return { key: toRecord(next), isNew: true };
+      },
+      [TURN],
+    );
   }
 
   async reseal({ from, to }: Parameters<SigningKeyStore["reseal"]>[0]): Promise<boolean> {
@@ -76,24 +84,27 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
 
   async revoke(input: Parameters<SigningKeyStore["revoke"]>[0]): Promise<SigningKeyRecord | undefined> {
     const { kid, replacement, by } = input;
-    return this.#database.transact(async (tx) => {
-      const now = await this.#takeTurn(tx);
-      const row = await tx.em.findOne(SigningKeyRow, { kid });
-      if (row === null) return undefined;
-      if (row.revokedAt !== null) {
-        tx.unchanged("SIGNING_KEY", kid);
+    return this.#database.transact(
+      async (tx) => {
+        const now = await this.#takeTurn(tx);
+        const row = await tx.em.findOne(SigningKeyRow, { kid });
+        if (row === null) return undefined;
+        if (row.revokedAt !== null) {
+          tx.unchanged("SIGNING_KEY", kid);
+          return toRecord(row);
+        }
+        row.revokedAt = now;
+        await tx.em.flush();
+        const others = await findSigning(tx, now);
+        if (row.activatesAt > now) for (const other of others) other.retiresAt = null;
+        else if (others.length === 0) await letAnotherSign(tx, replacement, now, by);
+        await tx.em.flush();
+        await tx.changed("SIGNING_KEY", kid);
+        await tx.record({ ...by, kind: "signing_key.revoked", subjectId: kid });
         return toRecord(row);
-      }
-      row.revokedAt = now;
-      await tx.em.flush();
-      const others = await findSigning(tx, now);
-      if (row.activatesAt > now) for (const other of others) other.retiresAt = null;
-      else if (others.length === 0) await letAnotherSign(tx, replacement, now, by);
-      await tx.em.flush();
-      await tx.changed("SIGNING_KEY", kid);
-      await tx.record({ ...by, kind: "signing_key.revoked", subjectId: kid });
-      return toRecord(row);
-    });
+      },
+      [TURN],
+    );
   }
 
   /**
@@ -101,6 +112,7 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
    * @returns the time of this turn: the transaction's began before the wait, and so before what others decided
    */
   async #takeTurn(tx: Transaction): Promise<Date> {
+    mustHold(tx, TURN);
     await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [SIGNING_KEYS_LOCK]);
     const [row] = await tx.em.execute<Row[]>(`select ${ms(this.#database.now)} as now`);
     return new Date(Math.floor(row?.now as number));

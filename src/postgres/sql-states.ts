@@ -154,7 +154,7 @@ export const SQL_STATES: Readonly<Record<string, SqlState>> = {
   },
   "55P03": {
     name: "lock_not_available",
-    meaning: "another session holds a lock on a table",
+    meaning: "another session holds a lock on a row or a table",
     todo: "find it in pg_locks and pg_stat_activity, and end it if it does not end",
     ending: "by_itself",
   },

@@ -1,10 +1,10 @@
-import type { Database } from "./database.ts";
+import type { ManagedDatabase } from "./database.ts";
 
 /**
  * Names of all tiers that a user or a key that is not revoked has. Each is found behind the one before in an index, so
  * that it takes as many steps as there are tiers, and not as there are rows.
  */
-export async function tiersInUse(database: Database): Promise<string[]> {
+export async function tiersInUse(database: ManagedDatabase): Promise<string[]> {
   const rows = await database.read(
     `with recursive ${stepsSql("of_users", "users", "true")},
        ${stepsSql("of_keys", "api_keys", "kind = 'api' and state <> 'revoked'")}

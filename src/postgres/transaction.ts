@@ -13,6 +13,8 @@ export interface Transaction {
   readonly em: SqlEntityManager;
   /** The database's time at the beginning of the transaction, in whole milliseconds. */
   readonly now: Date;
+  /** Whether the transaction named this lock before it began, see locks.ts. */
+  holds(lock: string): boolean;
   /** Tells all copies, on commit, that these changed: by one statement, however many they are. */
   changed(kind: ChangeKind, ...subjectIds: readonly string[]): Promise<void>;
   /**
@@ -35,6 +37,7 @@ export interface Beginning {
   /** SQL for the database's time. */
   readonly now: string;
   readonly history: FollowedHistory;
+  readonly holds: Transaction["holds"];
   /** Is given what the transaction changes. */
   readonly changes: Change[];
 }
@@ -43,23 +46,24 @@ export interface Beginning {
 export type Begin = (em: SqlEntityManager, beginning: Beginning) => Promise<BegunTransaction>;
 
 /** Refuses a standby, and another history than the change feed follows. */
-export const beginTransaction: Begin = async (em, { now, history, changes }) => {
-  const [proof] = await em.execute<Row[]>(`select ${ms(now)} as now, ${PROOF}`);
-  history.prove([proof!]);
-  return { proof, tx: transactionOn(em, now, proof!.now as number, changes) };
+export const beginTransaction: Begin = async (em, beginning) => {
+  const [proof] = await em.execute<Row[]>(`select ${ms(beginning.now)} as now, ${PROOF}`);
+  beginning.history.prove([proof!]);
+  return { proof, tx: transactionOn(em, proof!.now as number, beginning) };
 };
 
 /** Refuses a standby alone: for migrations, before which there may be no table that knows the history. */
-export const beginOnPrimary: Begin = async (em, { now, changes }) => {
-  const rows = await em.execute<Row[]>(`select ${ms(now)} as now, pg_is_in_recovery() as in_recovery`);
+export const beginOnPrimary: Begin = async (em, beginning) => {
+  const rows = await em.execute<Row[]>(`select ${ms(beginning.now)} as now, pg_is_in_recovery() as in_recovery`);
   refuseStandby(rows);
-  return { proof: undefined, tx: transactionOn(em, now, rows[0]!.now as number, changes) };
+  return { proof: undefined, tx: transactionOn(em, rows[0]!.now as number, beginning) };
 };
 
-function transactionOn(em: SqlEntityManager, now: string, nowMs: number, changes: Change[]): Transaction {
+function transactionOn(em: SqlEntityManager, nowMs: number, { now, holds, changes }: Beginning): Transaction {
   return {
     em,
     now: new Date(Math.floor(nowMs)),
+    holds,
     changed: async (kind, ...subjectIds) => {
       if (subjectIds.length === 0) return;
       await em.execute(

@@ -5,8 +5,9 @@ import type { GrantedSession } from "../auth/session.ts";
 import type { User, UserSecrets } from "../auth/user.ts";
 import type { UserPatch, UserStore } from "../auth/user-store.ts";
 import { isUniqueViolation } from "./conflicts.ts";
-import type { Database } from "./database.ts";
+import type { ManagedDatabase } from "./database.ts";
 import { behindCursor } from "./key-store.ts";
+import { emailLock, mustHold, userLock } from "./locks.ts";
 import { insertReset } from "./password-reset-rows.ts";
 import { beginSession, endSessionsOf } from "./session-rows.ts";
 import { UserRow } from "./tables.ts";
@@ -25,14 +26,14 @@ const FIELDS = Object.keys(FIELD_NAMES) as (keyof UserPatch)[];
 type Input<M extends keyof UserStore> = Parameters<UserStore[M]>[0];
 
 export class PostgresUserStore implements UserStore {
-  readonly #database: Database;
+  readonly #database: ManagedDatabase;
 
-  constructor(database: Database) {
+  constructor(database: ManagedDatabase) {
     this.#database = database;
   }
 
   register(input: Input<"register">): Promise<{ user: User; session: GrantedSession } | undefined> {
-    return this.#unlessTaken(async (tx) => {
+    return this.#unlessTaken(input.user, async (tx) => {
       const row = insertUser(tx, input.user, input.passwordHash);
       await tx.em.flush();
       const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
@@ -44,7 +45,7 @@ export class PostgresUserStore implements UserStore {
   }
 
   create(input: Input<"create">): Promise<{ user: User; resetExpiresAtMs: number } | undefined> {
-    return this.#unlessTaken(async (tx) => {
+    return this.#unlessTaken(input.user, async (tx) => {
       const row = insertUser(tx, input.user, null);
       await tx.em.flush();
       const expiresAt = await insertReset(tx, row.id, input.reset);
@@ -90,66 +91,79 @@ export class PostgresUserStore implements UserStore {
 
   async update(input: Input<"update">): Promise<User | undefined> {
     const { displayName, tier, scopes } = input.patch;
-    return this.#database.transact(async (tx) => {
-      const row = await lockUser(tx, input.id);
-      if (row === null) return undefined;
-      const before = toUser(row);
-      if (displayName !== undefined) row.displayName = displayName;
-      if (tier !== undefined) row.tier = tier;
-      if (scopes !== undefined) row.scopes = [...scopes];
-      const after = toUser(row);
-      const changed = FIELDS.filter((field) => !isDeepStrictEqual(before[field], after[field]));
-      if (changed.length === 0) {
-        tx.unchanged("OWNER", row.id);
+    return this.#database.transact(
+      async (tx) => {
+        const row = await lockUser(tx, input.id);
+        if (row === null) return undefined;
+        const before = toUser(row);
+        if (displayName !== undefined) row.displayName = displayName;
+        if (tier !== undefined) row.tier = tier;
+        if (scopes !== undefined) row.scopes = [...scopes];
+        const after = toUser(row);
+        const changed = FIELDS.filter((field) => !isDeepStrictEqual(before[field], after[field]));
+        if (changed.length === 0) {
+          tx.unchanged("OWNER", row.id);
+          return after;
+        }
+        await tx.em.flush();
+        if (changed.some((field) => field !== "displayName")) await tx.changed("OWNER", row.id);
+        const fields = changed.map((field) => FIELD_NAMES[field]).join(",");
+        const details = { fields, ...grantDetails(before, after) };
+        await tx.record({ ...input.by, kind: "user.updated", subjectId: row.id, details });
         return after;
-      }
-      await tx.em.flush();
-      if (changed.some((field) => field !== "displayName")) await tx.changed("OWNER", row.id);
-      const fields = changed.map((field) => FIELD_NAMES[field]).join(",");
-      const details = { fields, ...grantDetails(before, after) };
-      await tx.record({ ...input.by, kind: "user.updated", subjectId: row.id, details });
-      return after;
-    });
-  }
-
-  async disable(input: Input<"disable">): Promise<User | undefined> {
-    return this.#database.transact(async (tx) => {
-      const row = await setState(tx, input, "disabled");
-      if (row === null) return undefined;
-      await endSessionsOf(tx, row.id, "user_disabled");
-      return toUser(row);
-    });
-  }
-
-  async enable(input: Input<"enable">): Promise<User | undefined> {
-    return this.#database.transact(async (tx) => {
-      const row = await setState(tx, input, "active");
-      return row === null ? undefined : toUser(row);
-    });
-  }
-
-  async changePassword(input: Input<"changePassword">): Promise<GrantedSession | undefined> {
-    return this.#database.transact(async (tx) => {
-      const row = await lockUser(tx, input.id);
-      if (row?.state !== "active" || row.passwordVersion !== input.expectedVersion) return undefined;
-      await tx.record({ ...input.by, kind: "user.password_changed", subjectId: row.id });
-      return replacePassword(tx, row, input);
-    });
-  }
-
-  async rehash(input: Input<"rehash">): Promise<void> {
-    await this.#database.transact(({ em }) =>
-      em.nativeUpdate(
-        UserRow,
-        { id: input.id, passwordVersion: input.passwordVersion },
-        { passwordHash: input.passwordHash },
-      ),
+      },
+      [userLock(input.id)],
     );
   }
 
-  async #unlessTaken<T>(work: (tx: Transaction) => Promise<T>): Promise<T | undefined> {
+  async disable(input: Input<"disable">): Promise<User | undefined> {
+    return this.#database.transact(
+      async (tx) => {
+        const row = await setState(tx, input, "disabled");
+        if (row === null) return undefined;
+        await endSessionsOf(tx, row.id, "user_disabled");
+        return toUser(row);
+      },
+      [userLock(input.id)],
+    );
+  }
+
+  async enable(input: Input<"enable">): Promise<User | undefined> {
+    return this.#database.transact(
+      async (tx) => {
+        const row = await setState(tx, input, "active");
+        return row === null ? undefined : toUser(row);
+      },
+      [userLock(input.id)],
+    );
+  }
+
+  async changePassword(input: Input<"changePassword">): Promise<GrantedSession | undefined> {
+    return this.#database.transact(
+      async (tx) => {
+        const row = await lockUser(tx, input.id);
+        if (row?.state !== "active" || row.passwordVersion !== input.expectedVersion) return undefined;
+        await tx.record({ ...input.by, kind: "user.password_changed", subjectId: row.id });
+        return replacePassword(tx, row, input);
+      },
+      [userLock(input.id)],
+    );
+  }
+
+  async rehash(input: Input<"rehash">): Promise<void> {
+    const { id, passwordVersion, passwordHash } = input;
+    await this.#database.transact(
+      ({ em }) => em.nativeUpdate(UserRow, { id, passwordVersion }, { passwordHash }),
+      [userLock(id)],
+    );
+  }
+
+  async #unlessTaken<T>(
+    { id, emailNormalized }: Input<"create">["user"],
+    work: (tx: Transaction) => Promise<T>,
+  ): Promise<T | undefined> {
     try {
-      return await this.#database.transact(work);
+      return await this.#database.transact(work, [emailLock(emailNormalized), userLock(id)]);
     } catch (error) {
       if (isUniqueViolation(error)) return undefined;
       throw error;
@@ -158,6 +172,7 @@ export class PostgresUserStore implements UserStore {
 }
 
 export function lockUser(tx: Transaction, id: string): Promise<UserRow | null> {
+  mustHold(tx, userLock(id));
   return tx.em.findOne(UserRow, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
 }
 

@@ -1,5 +1,6 @@
 import { FairRoom } from "../shares/fair-room.ts";
 import { addressHolder, type Holder, knownHolder } from "../shares/holder.ts";
+import type { Call } from "./call.ts";
 import { tooManyCalls } from "./errors.ts";
 import type { LiveCall } from "./live-call.ts";
 
@@ -105,7 +106,7 @@ function isVerification({ rule }: LiveCall["route"]): boolean {
 }
 
 /** Whom a call belongs to, as far as it is known. The address is looked at only where there is no caller. */
-export function holderOf(call: LiveCall): Holder {
+export function holderOf(call: Pick<Call, "caller" | "clientIp">): Holder {
   const { caller } = call;
   switch (caller.kind) {
     case "anonymous":

@@ -16,6 +16,8 @@ export interface MetricSources {
   feedStillMs(): number;
   /** Whether records are served stale because the database does not answer. */
   isDatabaseAway(): boolean;
+  /** Management calls and work of the service that wait for their share of the database's connections. */
+  managementWaiting(): number;
   /** Whether limits are judged by this process alone. */
   isLimiterDegraded(): boolean;
   /** Limits that were judged by this process alone since the start, because Redis did not answer. */
@@ -106,6 +108,12 @@ export class Metrics implements CallObserver {
       () => sources.feedStillMs() / 1000,
     );
     gauge("latchkey_database_away", "1 while the database does not answer.", () => Number(sources.isDatabaseAway()));
+    gauge(
+      "latchkey_management_waiting",
+      "Management calls that wait for their share of the connections to the database, or for a lock of this process.",
+      sources.managementWaiting,
+      "sum",
+    );
     gauge(
       "latchkey_tls_certificate_expire_time_seconds",
       "When the TLS certificate that is served expires, in seconds since 1970. Absent without TLS.",

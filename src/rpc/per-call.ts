@@ -1,18 +1,29 @@
+import { type Asker, itself, ofKind } from "../shares/holder.ts";
 import type { Call } from "./call.ts";
+import { holderOf } from "./call-capacity.ts";
 
 type Handlers = Readonly<Record<string, ((request: never, call: Call) => unknown) | undefined>>;
 
+/** A call that is known to end, and whom it belongs to. */
+export type CallAsker = Asker & { readonly signal: AbortSignal };
+
 /**
- * Handlers that are made anew for each call, of what ends with the call: a handler that is given stores of its own call
- * needs no signal in each of its words. For calls that cost milliseconds, not for those that cost microseconds.
+ * Handlers that are made for each call, of what belongs to its caller and ends with it: a handler that is given stores of
+ * its own call needs neither holder nor signal in each of its words. For calls that cost milliseconds, not for those that
+ * cost microseconds.
  *
  * @param make is asked once more, at the start, for which methods there are handlers
  */
-export function perCall<H extends object>(make: (signal: AbortSignal) => H): H {
-  const names = Object.keys(make(new AbortController().signal));
+export function perCall<H extends object>(make: (asker: CallAsker) => H): H {
+  const names = Object.keys(make({ holder: itself("start"), signal: new AbortController().signal }));
   const handlers = names.map((name) => [
     name,
-    (request: never, call: Call) => (make(call.signal) as Handlers)[name]!(request, call),
+    (request: never, call: Call) => (make(askerOf(call)) as Handlers)[name]!(request, call),
   ]);
   return Object.fromEntries(handlers) as H;
+}
+
+/** Of one caller the methods are served in turn too: who floods one can still use another. */
+function askerOf(call: Call): CallAsker {
+  return { holder: ofKind(holderOf(call), call.method.name), signal: call.signal };
 }

@@ -51,14 +51,16 @@ export class FairGate {
   /**
    * Enters immediately, or waits.
    *
+   * @param isUnderWay whether the guest may wait beyond `mostWaiting`, because its call was let in before
    * @returns undefined if no more guests may wait: the gate forgets this guest and never calls it
    */
-  enter(holder: Holder, guest: GateGuest): GatePass | undefined {
+  enter(holder: Holder, guest: GateGuest, isUnderWay = false): GatePass | undefined {
     const groups = this.#groupsOf(holder);
     const group = groups.at(-1)!;
     const mayEnter = [this.#root, ...groups].every((each) => each.hasPlace);
     const pass = new GatePass(this, group, guest);
-    if (!mayEnter && (groups.some((each) => each.isFull) || !this.#queue.enter(holder, pass.queued))) {
+    const isRefused = !isUnderWay && groups.some((each) => each.isFull);
+    if (!mayEnter && (isRefused || !this.#queue.enter(holder, pass.queued))) {
       this.#forgetIdle(group);
       return undefined;
     }

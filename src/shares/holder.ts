@@ -6,6 +6,7 @@
  *   fair-gate.ts    a bounded semaphore whose queue serves holders in turn: for work that needs a place to begin
  *   fair-room.ts    a bounded set from which the largest holder gives way: for things that are there already
  *   by-size.ts      finds the largest group
+ *   named-locks.ts  mutual exclusion by name, in the order of arrival
  *
  * A total alone does not bound one caller: a caller that uses all of it keeps the others out. So each holder has a
  * bound too, waiting holders are served in turn, and the holder with the most gives way first. While no other holder
@@ -20,6 +21,20 @@ import { prefixOf } from "../lib/ip.ts";
  */
 export type Holder = readonly [string, ...string[]];
 
+/** A request for a shared resource: its holder, and until when it is wanted. */
+export interface Asker {
+  readonly holder: Holder;
+  /** Aborts when the call ends. Without it, the work goes on after its client has gone. */
+  readonly signal?: AbortSignal;
+  /** True if the call was let in before: then the queue length of its holder no longer refuses it. */
+  readonly isUnderWay?: boolean;
+}
+
+/** The holder of a part of the service itself, for work that no call waits for. */
+export function itself(part: string): Holder {
+  return ["itself", part];
+}
+
 /** The holder of a caller with a credential: a user or a service. */
 export function knownHolder(id: string): Holder {
   return ["known", id];
@@ -31,6 +46,18 @@ export function knownHolder(id: string): Holder {
  */
 export function addressHolder(ip: string): Holder {
   return ["anonymous", ...networksOf(ip)];
+}
+
+const KIND = "kind ";
+
+/** One kind of a holder's work. Kinds are served in turn too, so that a flood of one kind does not block the others. */
+export function ofKind(holder: Holder, kind: string): Holder {
+  return [...holder, `${KIND}${kind}`];
+}
+
+/** Whether a group is one kind of a holder's work. */
+export function isKind(group: readonly string[]): boolean {
+  return group.at(-1)?.startsWith(KIND) ?? false;
 }
 
 /** The networks that contain an address, the widest first. A text that is no address stands for itself. */

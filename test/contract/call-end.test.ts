@@ -4,7 +4,7 @@ import { newId } from "../../src/lib/id.ts";
 import { UserRow } from "../../src/postgres/tables.ts";
 import type { Transaction } from "../../src/postgres/transaction.ts";
 import { insertUser } from "../../src/postgres/user-rows.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, TESTER, type TestDatabase } from "../support/database.ts";
 
 const LATE = new DomainError("DEADLINE_EXCEEDED", "deadline exceeded");
 
@@ -19,7 +19,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
     call = new AbortController();
   });
 
-  const transact = <T>(work: (tx: Transaction) => Promise<T>) => test.database.within(call.signal).transact(work);
+  const transact = <T>(work: (tx: Transaction) => Promise<T>) =>
+    test.database.for({ ...TESTER, signal: call.signal }).transact(work);
 
   /** A person who is added when the transaction is flushed. */
   function add(tx: Transaction): string {
@@ -88,14 +89,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
       began = true;
     });
     await expect(failed).rejects.toBe(LATE);
-    await expect(test.database.within(call.signal).read("select 1", [])).rejects.toBe(LATE);
+    await expect(test.database.for({ ...TESTER, signal: call.signal }).read("select 1", [])).rejects.toBe(LATE);
     expect(began).toBe(false);
   });
 
   it("leaves its connections fit for others, however many calls are over", async () => {
     const over = () => {
       const given = new AbortController();
-      return test.database.within(given.signal).transact(async ({ em }) => {
+      return test.database.for({ ...TESTER, signal: given.signal }).transact(async ({ em }) => {
         given.abort(LATE);
         await em.execute("select 1");
       });

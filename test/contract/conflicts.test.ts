@@ -17,12 +17,12 @@ describe("a failure of the database", () => {
     ],
     ...["DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"],
     ...["08006", "53300", "57P01", "57014", "58000", "58030", "58P01", "XX000", "XX001", "XX002", "25P03", "25P04"],
-    ...["25006", "0A000", "55P03", "28P01", "28000", "3D000", "42P01", "42501", "08P01"],
+    ...["25006", "0A000", "28P01", "28000", "3D000", "42P01", "42501", "08P01"],
   ])("by %s is a database that is away", (code) => {
     expect(reasonOf(toDomainError(new Error("the ORM's", { cause: failure(code) })))).toBe("DATABASE_UNAVAILABLE");
   });
 
-  it.each(["40001", "40P01"])("by %s is contention", (code) => {
+  it.each(["40001", "40P01", "55P03"])("by %s is contention", (code) => {
     expect(reasonOf(toDomainError(failure(code)))).toBe("CONTENTION");
   });
 

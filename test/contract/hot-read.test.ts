@@ -1,16 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Database } from "../../src/postgres/database.ts";
-import { canOpen, DATABASE_KINDS, freshTarget } from "../support/database.ts";
+import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
+import { canOpen, DATABASE_KINDS, freshTarget, TESTER } from "../support/database.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
   const log = recordingLog();
-  let database: Database;
+  let database: ManagedDatabase;
   let remove: () => Promise<void>;
   beforeAll(async () => {
     const fresh = await freshTarget(kind);
     remove = fresh.remove;
-    database = await Database.open({ target: fresh.target, log });
+    database = (await Database.open({ target: fresh.target, log })).for(TESTER);
   });
   afterAll(async () => {
     await database?.close();

@@ -1,7 +1,7 @@
 /** That every statement of the service runs with settings of its own, whatever the database has as its defaults. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Database } from "../../src/postgres/database.ts";
-import { freshUrl, postgresTarget } from "../support/database.ts";
+import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
+import { freshUrl, postgresTarget, TESTER } from "../support/database.ts";
 import { sql } from "../support/postgres-server.ts";
 import { canStart, serverFor } from "../support/servers.ts";
 
@@ -20,7 +20,7 @@ const SETTINGS: Readonly<Record<string, readonly [hostile: string, ours: string]
   default_transaction_isolation: ["serializable", "serializable"],
   transaction_isolation: ["", "read committed"],
   transaction_deferrable: ["", "off"],
-  lock_timeout: ["1ms", "0"],
+  lock_timeout: ["1ms", "900ms"],
   statement_timeout: ["100s", "1s"],
   idle_in_transaction_session_timeout: ["1ms", "15s"],
   synchronous_commit: ["off", "on"],
@@ -31,7 +31,7 @@ const server = () => serverFor("postgres")!;
 
 describe.skipIf(!canStart("postgres"))("whatever the database has as its defaults", () => {
   let url: string;
-  let database: Database;
+  let database: ManagedDatabase;
   beforeAll(async () => {
     url = await freshUrl();
     const name = new URL(url).pathname.slice(1);
@@ -41,7 +41,7 @@ describe.skipIf(!canStart("postgres"))("whatever the database has as its default
     }
     await sql(server(), `alter database "${name}" set default_transaction_read_only = on`);
     await sql(server(), `alter database "${name}" set default_transaction_deferrable = on`);
-    database = await Database.open({ target: postgresTarget(url) });
+    database = (await Database.open({ target: postgresTarget(url) })).for(TESTER);
   });
   afterAll(() => database?.close());
 
@@ -58,7 +58,7 @@ describe.skipIf(!canStart("postgres"))("whatever the database has as its default
     const { rows } = await database.hotRead(show, []);
     // A hot read writes nothing, whatever its text, and so has nothing to keep.
     const { synchronous_commit, ...ofReads } = ours;
-    expect(rows[0]).toMatchObject({ ...ofReads, statement_timeout: "120ms", read_only: "on" });
+    expect(rows[0]).toMatchObject({ ...ofReads, statement_timeout: "120ms", lock_timeout: "0", read_only: "on" });
     // The control: another session has what the database says.
     const hostile = JSON.parse(await sql(url, `select to_json(s) from (select ${shown}) s`));
     expect(hostile).toMatchObject({
@@ -71,7 +71,7 @@ describe.skipIf(!canStart("postgres"))("whatever the database has as its default
   it("what promises more than on disk stays as it is", async () => {
     const name = new URL(url).pathname.slice(1);
     await sql(server(), `alter database "${name}" set synchronous_commit = remote_apply`);
-    const other = await Database.open({ target: postgresTarget(url) });
+    const other = (await Database.open({ target: postgresTarget(url) })).for(TESTER);
     const [row] = await other.unproven("select current_setting('synchronous_commit') as it", []);
     expect(row).toEqual({ it: "remote_apply" });
     await other.close();

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { PostgresChangeStore } from "../../src/postgres/change-store.ts";
 import { Database } from "../../src/postgres/database.ts";
-import { postgresTarget } from "../support/database.ts";
+import { postgresTarget, TESTER } from "../support/database.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { canStart } from "../support/servers.ts";
 import { PASSWORD, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
@@ -27,7 +27,7 @@ describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout
     const target = postgresTarget(at);
     const opened = await Database.open({ target });
     const preparing = await Database.open({ target: { ...target, purpose: "migrations" } });
-    const changes = new PostgresChangeStore(opened, target.connection);
+    const changes = new PostgresChangeStore(opened.for(TESTER), target.connection);
     const stop = changes.listen(() => {});
     try {
       await preparing.migrate();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Database } from "../../src/postgres/database.ts";
+import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
 import type { Transaction } from "../../src/postgres/transaction.ts";
-import { freshTarget, postgresTarget } from "../support/database.ts";
+import { freshTarget, postgresTarget, TESTER } from "../support/database.ts";
 import { demote, type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { canStart } from "../support/servers.ts";
 
@@ -10,12 +10,12 @@ const LOSSES = 3;
 
 /** A lost connection takes no place of the pool with it, though Kysely gives none back whose BEGIN failed. */
 describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after", () => {
-  let database: Database;
+  let database: ManagedDatabase;
 
   beforeAll(async () => {
     const { target } = await freshTarget("postgres");
     if (target.kind !== "postgres") throw new Error("unreachable");
-    database = await Database.open({ target: { ...target, poolSize: 1, statementTimeoutMs: 200 } });
+    database = (await Database.open({ target: { ...target, poolSize: 1, statementTimeoutMs: 200 } })).for(TESTER);
   });
   afterAll(() => database.close());
 
@@ -43,7 +43,7 @@ describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after a
   });
   afterAll(() => postgres?.stop());
 
-  const tryThrice = async (database: Database) => {
+  const tryThrice = async (database: ManagedDatabase) => {
     for (let n = 0; n < LOSSES; n++) {
       await expect(database.transact(async () => {})).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
     }
@@ -58,7 +58,7 @@ describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after a
     url.username = "entry";
     url.search = "?options=-c%20role%3Dapp";
     await postgres.sql(`alter role entry password '${url.password}'`);
-    const database = await Database.open({ target: postgresTarget(url.href, 1) });
+    const database = (await Database.open({ target: postgresTarget(url.href, 1) })).for(TESTER);
     await database.migrate();
     await postgres.sql("revoke app from entry");
     await tryThrice(database);
@@ -68,7 +68,7 @@ describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after a
   });
 
   it("by a standby that is promoted then", async () => {
-    const database = await Database.open({ target: postgresTarget(postgres.url(), 1) });
+    const database = (await Database.open({ target: postgresTarget(postgres.url(), 1) })).for(TESTER);
     await database.migrate();
     await demote(postgres);
     await expect

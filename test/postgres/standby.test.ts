@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Database } from "../../src/postgres/database.ts";
-import { postgresTarget } from "../support/database.ts";
+import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
+import { postgresTarget, TESTER } from "../support/database.ts";
 import { demote, type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { canStart } from "../support/servers.ts";
@@ -10,10 +10,10 @@ const NONE = `${SOME} where version < 0`;
 
 describe.skipIf(!canStart("postgres"))("a standby counts as unreachable", () => {
   let postgres: PostgresServer;
-  let database: Database;
+  let database: ManagedDatabase;
   beforeAll(async () => {
     postgres = await startPostgres();
-    database = await Database.open({ target: postgresTarget(postgres.url(), 2), log: recordingLog() });
+    database = (await Database.open({ target: postgresTarget(postgres.url(), 2), log: recordingLog() })).for(TESTER);
     await database.migrate();
     await database.write("insert into master_key_checks (version, check_value) values (7, '')", []);
     // The control: the same server, as a primary.

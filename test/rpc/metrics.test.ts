@@ -16,6 +16,7 @@ function metrics(certificateExpiresAtMs?: number): Metrics {
     feedAgeMs: () => 1500,
     feedStillMs: () => 0,
     isDatabaseAway: () => true,
+    managementWaiting: () => 2,
     isLimiterDegraded: () => false,
     degradedDecisions: () => 13,
     forgottenLimits: () => 11,

@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { inject } from "vitest";
 import { type Change, ChangeBus } from "../../src/changes/change.ts";
 import { databaseUrl } from "../../src/config-database-url.ts";
-import { Database, type DatabaseTarget } from "../../src/postgres/database.ts";
+import { Database, type DatabaseTarget, type ManagedDatabase } from "../../src/postgres/database.ts";
 import type { PostgresTarget } from "../../src/postgres/orm-options.ts";
+import { itself } from "../../src/shares/holder.ts";
 import { canStart, freshPostgres } from "./servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
 
@@ -31,7 +32,8 @@ declare module "vitest" {
 export const POSTGRES_TEMPLATE = "latchkey_template";
 
 export interface TestDatabase extends AsyncDisposable {
-  readonly database: Database;
+  /** For a caller that is the only one. */
+  readonly database: ManagedDatabase;
   /** Moves the database's time along. */
   readonly clock: ShiftedClock;
   /** Every change that was published, in order. */
@@ -39,6 +41,9 @@ export interface TestDatabase extends AsyncDisposable {
   /** Where the parts of one process learn of changes, as in the service. */
   readonly bus: ChangeBus;
 }
+
+/** Whom the database of a test is for. */
+export const TESTER = { holder: itself("test") };
 
 /** An empty database with the schema. */
 export async function openDatabase(kind: DatabaseKind): Promise<TestDatabase> {
@@ -52,11 +57,12 @@ export async function openTarget(target: DatabaseTarget, remove = async () => {}
   const changes: Change[] = [];
   const bus = new ChangeBus();
   bus.add({ apply: (change) => changes.push(change), clear: () => {} });
-  const database = await Database.open({
+  const opened = await Database.open({
     target,
     timeShiftMs: () => clock.shiftMs(),
     onChanges: (made) => bus.publish(made),
   });
+  const database = opened.for(TESTER);
   return {
     database,
     clock,

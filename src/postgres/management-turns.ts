@@ -1,0 +1,170 @@
+import { DomainError } from "../lib/errors.ts";
+import { FairGate, type GateGuest } from "../shares/fair-gate.ts";
+import { type Asker, isKind } from "../shares/holder.ts";
+import { NamedLocks } from "../shares/named-locks.ts";
+import { away } from "./primary.ts";
+import { whenSilent } from "./silent-connections.ts";
+
+/** Most transactions of one caller under way at a time. */
+const MOST_OF_ONE = 4;
+/** The part of the connections that all anonymous calls may have together: what they ask is made up at no cost. */
+const ANONYMOUS_PART = 0.3;
+/** Most that wait of one caller, or of one network of anonymous calls; and of one kind of their calls. */
+const MOST_WAITING = 100;
+const MOST_WAITING_OF_KIND = 80;
+/** Most that wait in all. With more, those give way that belong to the caller with most. */
+const MOST_WAITING_IN_ALL = 4000;
+/** A database that has answered nothing at all for this long, while a caller waited, is unreachable. */
+const SILENCE_MS = 2000;
+/** Longest wait while it answers. */
+const LONGEST_WAIT_MS = 5000;
+const RETRY_AFTER_MS = 1000;
+
+/**
+ * Who of management has a connection when. What is scarce is taken last: first a share of the caller's own, then locks
+ * in this process, then a connection. So a caller waits in a queue of its own, and neither a queue nor a lock is waited
+ * for on a connection. Callers are served in turn at both queues.
+ */
+export class ManagementTurns {
+  readonly #shares: FairGate;
+  readonly #locks = new NamedLocks();
+  readonly #connections: FairGate;
+  #waiting = 0;
+  #answers = 0;
+
+  /** @param connections of the pool */
+  constructor(connections: number) {
+    const ofOne = Math.min(MOST_OF_ONE, Math.max(1, connections - 1));
+    const ofAnonymous = Math.max(1, Math.floor(connections * ANONYMOUS_PART));
+    const ofNetwork = Math.max(1, ofAnonymous - 1);
+    this.#shares = new FairGate({
+      places: Number.POSITIVE_INFINITY,
+      mostPlaces: ([widest, ...narrower]) => {
+        if (widest === "anonymous") return narrower.length === 0 ? ofAnonymous : ofNetwork;
+        return narrower.length === 0 ? Number.POSITIVE_INFINITY : ofOne;
+      },
+      mostWaiting: (group) => {
+        if (group[0] === "itself" || group.length === 1) return Number.POSITIVE_INFINITY;
+        return isKind(group) ? MOST_WAITING_OF_KIND : MOST_WAITING;
+      },
+      queue: MOST_WAITING_IN_ALL,
+    });
+    const noBound = () => Number.POSITIVE_INFINITY;
+    this.#connections = new FairGate({
+      places: connections,
+      mostPlaces: noBound,
+      mostWaiting: noBound,
+      queue: Number.POSITIVE_INFINITY,
+    });
+  }
+
+  /** How many wait: for their share, for a lock, or for a connection. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** The database has answered a statement of management. */
+  answered(): void {
+    this.#answers++;
+  }
+
+  /**
+   * Does `work`, which may use one connection, when its turn has come.
+   *
+   * @param locks names that no other work of this process has meanwhile
+   * @throws OVERLOADED where too many of this caller wait, or the wait was too long; DATABASE_UNAVAILABLE where the
+   *         database was silent all the while; what the signal says where the call ended first
+   */
+  async run<T>(asker: Asker, locks: readonly string[], work: () => Promise<T>): Promise<T> {
+    const { holder, signal, isUnderWay } = asker;
+    signal?.throwIfAborted();
+    const visit = new Visit(this, signal);
+    try {
+      await visit.enter((guest) => this.#shares.enter(holder, guest, isUnderWay));
+      if (locks.length > 0) await visit.enter(({ onEnter }) => this.#locks.enter(locks, onEnter));
+      await visit.enter((guest) => this.#connections.enter(holder, guest));
+      visit.begin();
+      return await work();
+    } finally {
+      visit.leave();
+    }
+  }
+
+  /** @internal by Visit alone. @returns ends the wait */
+  beginWait(fail: (error: unknown) => void): () => void {
+    this.#waiting++;
+    const answers = this.#answers;
+    const { promise: begun, resolve } = Promise.withResolvers<void>();
+    whenSilent(begun, SILENCE_MS, () => {
+      if (this.#answers === answers) fail(away("the database does not answer", "ETIMEDOUT"));
+    });
+    whenSilent(begun, LONGEST_WAIT_MS, () => fail(overloaded()));
+    return () => {
+      this.#waiting--;
+      resolve();
+    };
+  }
+}
+
+interface Pass {
+  leave(): void;
+}
+
+/** One piece of work on its way to a connection. */
+class Visit {
+  readonly #turns: ManagementTurns;
+  readonly #signal: AbortSignal | undefined;
+  /** What it holds or waits for, to be given back from the last to the first. */
+  readonly #passes: Pass[] = [];
+  #endWait: (() => void) | undefined;
+  #fail: (error: unknown) => void = () => {};
+
+  constructor(turns: ManagementTurns, signal: AbortSignal | undefined) {
+    this.#turns = turns;
+    this.#signal = signal;
+  }
+
+  /** Resolves when `take` has let it in. */
+  async enter(take: (guest: GateGuest) => Pass | undefined): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let isIn = false;
+    const onEnter = () => {
+      isIn = true;
+      resolve();
+    };
+    const pass = take({ onEnter, onGiveWay: () => reject(overloaded()) });
+    if (pass === undefined) throw overloaded();
+    this.#passes.push(pass);
+    if (isIn) return;
+    this.#fail = reject;
+    if (this.#endWait === undefined) this.#beginWait();
+    await promise;
+  }
+
+  /** It has all that it needs. */
+  begin(): void {
+    this.#endWait?.();
+    this.#endWait = undefined;
+  }
+
+  leave(): void {
+    this.begin();
+    for (const pass of this.#passes.reverse()) pass.leave();
+  }
+
+  #beginWait(): void {
+    const giveUp = () => this.#fail(this.#signal?.reason);
+    const end = this.#turns.beginWait((error) => this.#fail(error));
+    this.#signal?.addEventListener("abort", giveUp, { once: true });
+    this.#endWait = () => {
+      end();
+      this.#signal?.removeEventListener("abort", giveUp);
+    };
+  }
+}
+
+function overloaded(): DomainError {
+  return new DomainError("OVERLOADED", "too many calls of this caller wait for the database; try again", {
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+}
