@@ -6,8 +6,8 @@ export interface Epoch {
   /** Another number after each failover. */
   readonly timeline: number;
   /**
-   * A random id. The database loses it whenever transaction ids may be used again: in crash recovery, a promotion, a
-   * restore, a copy of the database, and any other start of the server.
+   * A random id. The database loses it whenever transaction ids may be used again. This happens in crash recovery, a
+   * promotion, a restore, a copy of the database, and any other start of the server.
    */
   readonly incarnation: string;
 }
@@ -27,7 +27,7 @@ export function cursorOf({ epoch, snapshot }: Cursor): Cursor {
   return { epoch, snapshot };
 }
 
-/** What one statement saw of the log of changes, and the reader's new cursor. */
+/** The result of one statement on the log of changes, with the reader's new cursor. */
 export interface Poll extends Cursor {
   /** All changes of lower position are visible in the snapshot. */
   readonly xmin: bigint;

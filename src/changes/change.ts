@@ -15,7 +15,7 @@ export interface CommittedChange extends Change {
   readonly position: bigint;
 }
 
-/** What the feed proves for every copy that it did not drop. */
+/** The proof that the feed gives for every copy that it did not drop. */
 export interface FeedProof {
   /** The time, by `elapsedMs`, as of which the copy is true. */
   readonly freshAtMs: number;

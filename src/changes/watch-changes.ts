@@ -41,7 +41,7 @@ export interface WatchChangesDeps {
   readonly watches: Watches;
 }
 
-/** What all watches of one process share. */
+/** The state that all watches of one process share. */
 export class Watches {
   /** Number of running watches. */
   running = 0;
@@ -68,9 +68,8 @@ export interface WatchMessage {
 }
 
 /**
- * Tells a client of all changes after its cursor. Nothing is lost between the read that catches up and the live feed:
- * the watch subscribes to the feed first, so that a change in between comes twice rather than never. The watchers cause
- * no polls of their own.
+ * Tells a client of all changes after its cursor. The watch subscribes to the feed before it reads the changes so far.
+ * So a change in between comes twice rather than never. The watchers cause no polls of their own.
  *
  * @throws INVALID_FIELD for a malformed cursor; OVERLOADED for too many watches, or for a watch that does not keep up;
  *   DATABASE_UNAVAILABLE if it can't catch up
@@ -149,8 +148,9 @@ function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undef
 }
 
 /**
- * Tells a client that starts without known changes which sessions have ended. A client that accepts access tokens by
- * their signature must know them. The sessions are read as the client takes them, so that no memory holds them all.
+ * Begins a client's stream, at its start and after a resync, with the sessions that have ended. A client that accepts
+ * access tokens by their signature must know them. The sessions are read as the client takes them, so that no memory
+ * holds them all.
  */
 async function* startAnew(deps: WatchChangesDeps, step: FeedStep): AsyncGenerator<WatchMessage> {
   const { store, watches, accessTokenMs } = deps;

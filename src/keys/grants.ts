@@ -5,8 +5,8 @@ import type { Key, KeyOwner } from "./key.ts";
 import type { Tiers } from "./tiers.ts";
 
 /*
- * What an actor may do with a key. Nothing that an untrusted caller sends authorizes them: an operator's grant to the
- * owner bounds tier and scopes. The owner can only tighten what a service decided.
+ * Rules for what an actor may do with a key. Nothing that an untrusted caller sends authorizes them: an operator's
+ * grant to the owner bounds tier and scopes. The owner can only tighten what a service decided.
  */
 
 /**

@@ -59,8 +59,8 @@ export function checkKeyFields(fields: KeyFields, nowMs: number, at = ""): void 
 }
 
 /**
- * Checks the total size of a key's texts, which its owner chooses: one statement reads up to 256 keys and has 120 ms. A
- * key that is too large already may be changed, but not to a larger one.
+ * Checks the total size of a key's texts. It is bounded because the owner chooses it, and one statement with 120 ms
+ * reads up to 256 keys. A key that is too large already may be changed, but not to a larger one.
  *
  * @throws INVALID_FIELD that names the largest field
  */

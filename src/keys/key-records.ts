@@ -17,8 +17,8 @@ import type { SecretRehasher } from "./secret-rehasher.ts";
 import type { Tiers } from "./tiers.ts";
 
 /**
- * What a verdict is based on: one key and its owner, found by one of the key's secrets and prepared for judging when it
- * was read. A record belongs to that secret and has that secret's own end.
+ * The basis of a verdict: one key and its owner, found by one of the key's secrets and prepared for judging when it was
+ * read. A record belongs to that secret and has that secret's own end.
  */
 export interface KeyRecord {
   readonly key: Key;

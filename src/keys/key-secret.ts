@@ -28,7 +28,7 @@ export interface KeyFormat {
   readonly environments: readonly string[];
 }
 
-/** What the text of a raw key says, before anything is looked up. */
+/** The parts of a raw key's text, before anything is looked up. */
 export interface ParsedKey {
   readonly kind: KeyKind;
   readonly environment: string;

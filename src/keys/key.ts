@@ -15,7 +15,7 @@
  *   key-fields.ts          checks the fields of a key
  *   grants.ts              what an actor may do with a key
  *   tiers.ts               the configured tiers and their limits
- *   idempotency.ts         request_id: a repeated request is not carried out twice
+ *   idempotency.ts         request_id: a repeated request is not run twice
  *
  * Verification:
  *
@@ -35,7 +35,8 @@
  * Service credentials, which are keys of kind `service` with the same format, table, digest, cache and rotation:
  *
  *   service-credential.ts  what they are, and how they are judged
- *   issue-service-credential.ts, list-service-credentials.ts, rotate-service-credential.ts, revoke-service-credential.ts
+ *   issue-service-credential.ts, list-service-credentials.ts, rotate-service-credential.ts,
+ *   revoke-service-credential.ts
  *                          one verb each
  *   bootstrap-operator.ts  the first operator's credential
  *
@@ -84,7 +85,7 @@ export interface Key {
   readonly version: number;
 }
 
-/** What a verdict needs to know of the key's owner. */
+/** The facts about a key's owner that a verdict needs. */
 export interface KeyOwner {
   readonly id: string;
   readonly state: "active" | "disabled";

@@ -38,8 +38,8 @@ interface Use {
 }
 
 /**
- * Remembers when keys were last used, and writes it in the background: within 5 s for a key that was idle, then at most
- * once a minute, and when the process stops.
+ * Remembers when keys were last used, and writes it in the background. The use of a key that was idle is written within
+ * 5 s, that of a busy key at most once a minute, and the rest when the process stops.
  */
 export class UsageRecorder {
   readonly #deps: UsageRecorderDeps;

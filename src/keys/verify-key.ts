@@ -29,7 +29,7 @@ export interface VerifyKeyDeps {
 }
 
 export interface VerifyKeyInput extends KeyUse {
-  /** What the caller presented: any text. */
+  /** The text that the caller presented; any text at all. */
   readonly rawKey: string;
   /** 0 reads the limits without counting. */
   readonly cost: number;

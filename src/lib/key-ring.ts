@@ -1,6 +1,6 @@
 import { hkdfSync } from "node:crypto";
 
-/** What a derived key is used for. Each purpose has its own key, so that no key can be used for another purpose. */
+/** The purpose of a derived key. Each purpose has its own key, so that no key can be used for another purpose. */
 export type Purpose =
   | "api-key-pepper"
   | "refresh-token"

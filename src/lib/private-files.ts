@@ -44,9 +44,9 @@ export function makePrivateFolder(folder: string): void {
 }
 
 /**
- * Creates the folder if it is missing, and ensures that other users can neither enter it nor have planted our files in
- * it. A mode that is too open is corrected, with a warning for each file. A folder that others use too is refused, not
- * closed.
+ * Creates the folder if it is missing, and ensures that other users can neither enter it nor have planted files under
+ * our names. A mode that is too open is corrected, with a warning for each file. A folder that others use too is
+ * refused, not closed.
  *
  * @throws Error that says what to do
  */

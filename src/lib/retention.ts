@@ -3,7 +3,7 @@ import { reasonOf } from "./errors.ts";
 import type { Log } from "./log.ts";
 
 export interface RetentionDeps {
-  /** What is deleted, as a noun for the log. */
+  /** A noun for the deleted rows, for the log. */
   readonly what: string;
   /** Deletes some of the expired rows, few enough that no transaction is long. @returns whether more are left */
   readonly prune: () => Promise<boolean>;

@@ -4,7 +4,7 @@ import type { Log } from "../lib/log.ts";
 export interface ForgottenLimitsDeps {
   readonly clock: Clock;
   readonly log: Log;
-  /** What an operator can do about it; the log line ends with it. */
+  /** Advice for the operator: what to do. The log line ends with it. */
   readonly advice: string;
 }
 

@@ -39,7 +39,7 @@ export class FullWindows {
   /**
    * The remembered denial of such a request, with its waits as of now; undefined = ask the store.
    *
-   * @param sinceMs denials older than this are not used
+   * @param sinceMs denials from before this time are not used
    */
   find(request: LimitRequest, nowMs: number, sinceMs: number): LimitDecision | undefined {
     const denials = this.#bySubject.peek(request.subject);
@@ -54,9 +54,9 @@ export class FullWindows {
   }
 
   /**
-   * Remembers a decision if it is a denial that ends, and if nothing was forgotten since the store was asked: such an
-   * answer may come from before a reset. If the same denial is already known, the earlier end of the two counts,
-   * because the other answer was longer on its way.
+   * Remembers a decision if it is a denial that ends. If anything was forgotten since the store was asked, it is not
+   * remembered, because such an answer may come from before a reset. If the same denial is already known, the earlier
+   * end of the two counts, because the other answer was longer on its way.
    */
   remember(request: LimitRequest, decision: LimitDecision, nowMs: number, generation: number): void {
     if (decision.allowed || decision.retryAfterMs === undefined || generation !== this.#forgets) return;

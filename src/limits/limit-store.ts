@@ -5,7 +5,7 @@ export class LimitStoreError extends Error {
   override readonly name = "LimitStoreError";
   /** One word from a closed list, such as READONLY or ECONNREFUSED. */
   readonly code: string;
-  /** What the operator should do. */
+  /** Advice for the operator: what to do. */
   readonly advice: string;
   /** True if the store certainly counted nothing of the group. */
   readonly countedNothing: boolean;

@@ -76,8 +76,8 @@ export interface LimitDecision {
 
 /**
  * The door of this room. An unreachable store never fails a decision: within 60 ms the limiter answers alone, with
- * `degraded` set. After a reset in another process, or after the store lost its data, a process may deny for up to 5 s
- * more from windows that it knew to be full.
+ * `degraded` set. A process that knows a window to be full denies from memory. So a reset in another process, or lost
+ * data of the store, may take effect up to 5 s later.
  */
 export interface Limiter {
   /** Returns the decision itself, not a promise, if the store need not be asked. */

@@ -26,18 +26,20 @@ export interface SharedLimiterDeps {
 const MAX_PARTS = 1_024;
 
 /**
- * The limiter over a store that several processes share.
+ * The limiter over a store that several processes share. These answer a request, in this order:
  *
- * The first of these that can answers a request:
- *
- * - The cache of denials (FullWindows).
+ * - The cache of denials (FullWindows), if it knows one of the windows to be full.
  * - The store, in one group with all requests of the same event-loop tick.
  * - If the store is unreachable, this process alone, with its share of each limit and `degraded` set. With its next
  *   request for the same limits it tells the store what it admitted alone in the last minute.
  *
  * So in any minute that touches an outage at most (replicas * workers + 1) * L are admitted, even if the store comes
- * back empty. Two events admit more. If the store left calls unanswered before the outage, up to L more: the store may
- * have counted those calls, so it is not told of them. Each further time that the store loses its data, up to L more.
+ * back empty. Two events raise this bound:
+ *
+ * - The store left calls unanswered before the outage: up to L more. It may have counted them, so it is not told of
+ *   them.
+ * - The store loses its data once more: up to L more each time.
+ *
  * See ADR 4.
  */
 export class SharedLimiter implements Limiter {

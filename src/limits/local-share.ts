@@ -13,8 +13,7 @@ export interface LocalShareDeps {
 }
 
 /**
- * The wait that a call is told whose cost is above the share but not above the limit: the store may be reachable by
- * then.
+ * The wait of a denied call whose cost is above the share but not above the limit: the store may be reachable by then.
  */
 const STORE_MAY_BE_BACK_MS = 1_000;
 
@@ -60,7 +59,7 @@ export class LocalShare {
   }
 
   /**
-   * What the store must be told before it is asked about these limits, as requests that count. It is what this process
+   * Requests that tell the store what it must know before it is asked about these limits. They count what this process
    * admitted of the same limits without the store, at most what it counted in the last minute.
    *
    * Each count is returned once; the local share stays used up. So the counts to tell concern only the limits that the

@@ -30,7 +30,7 @@ const PROBE_NAME = "~probe";
 const NOT_COUNTED = "not counted";
 const SILENT_ADVICE = "the store does not answer within 50 ms; look at its load, its slow log and the network";
 
-/** What happened to a request without a decision: the store did not count it, or it may have. */
+/** The fate of a request without a decision: the store did not count it, or it may have. */
 export type Undecided = "not counted" | "may be counted";
 
 interface Waiting {

@@ -10,7 +10,7 @@ export interface UntoldCount {
   readonly cost: number;
 }
 
-/** What this process counted alone and has not told the store yet. */
+/** The counts that this process made alone and has not told the store yet. */
 export class UntoldCounts {
   readonly #costs = new Map<string, Map<string, number>>();
   #size = 0;

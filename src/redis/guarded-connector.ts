@@ -21,8 +21,8 @@ export interface SocketRules {
 type Place = Pick<RedisOptions, "host" | "port" | "path" | "disconnectTimeout">;
 
 /**
- * Makes every connection to Redis, including those that a cluster's client opens by itself: with TLS if it is
- * configured, and with a guard between the socket and the client's parser. See reply-guard.ts.
+ * Makes every connection to Redis, including those that a cluster's client opens by itself. It uses TLS if that is
+ * configured, and puts a guard between the socket and the client's parser. See reply-guard.ts.
  */
 export function guardedConnector({ tls, bounds }: SocketRules) {
   return class GuardedConnector extends AbstractConnector {

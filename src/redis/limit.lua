@@ -8,8 +8,8 @@
 --           helps). Then for each limit, the minute before the day: what remains (-1 = no figure), then the ms until
 --           the window is empty
 --
--- The terms of a call are one argument, and its answer is a part of one string, because Redis takes as long to pass
--- three numbers in or out as to read a key.
+-- The terms of a call are one argument, and all answers are one string: Redis takes as long to pass three numbers in or
+-- out as to read a key.
 --
 -- One key holds both windows of one limit, as one string:
 --   head    ten doubles: the total of the minute, the total of the day, then for the minute and for the day
@@ -17,7 +17,7 @@
 --             newest  number of the last bucket
 --             closed  sum of the buckets before the newest; the rest of the total is in the newest
 --             length  bytes of the window's queue
---   queues  the minute's, then the day's: the buckets before the newest as pairs of doubles (number, count), oldest first
+--   queues  the minute's, then the day's: buckets before the newest as pairs of doubles (number, count), oldest first
 --
 -- Most calls fall into the same buckets as the call before. They only read the head and write the two totals, even if
 -- the windows are full.

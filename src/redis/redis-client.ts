@@ -105,8 +105,8 @@ function optionsOf({ tls, tlsFiles, username, password }: Access, bounds: ReplyB
 }
 
 /**
- * Checks the slots that the client reads. It asks for them on a duplicate of a node's connection, and uses any answer
- * unchecked.
+ * Checks a reply to CLUSTER SLOTS before the client uses it. The client asks on a duplicate of a node's connection, and
+ * does not check the reply itself.
  */
 function checkSlotsOf(node: Redis): void {
   const duplicate = node.duplicate.bind(node);

@@ -211,7 +211,7 @@ const UNKNOWN: Fault = {
 };
 
 /**
- * An error of Redis, its client or the network, with its name and an advice. Its message never contains text that Redis
+ * An error of Redis, its client or the network, with its name and advice. Its message never contains text that Redis
  * sent.
  */
 export class RedisFault extends LimitStoreError {

@@ -14,9 +14,9 @@ const LENGTH = /^(-1|\d{1,10})$/;
 const NULL = -1;
 
 /**
- * Checks the bytes from Redis before the client's parser reads them, and says when to end the connection: at a reply
- * above the bounds, at a reply that no command asked for, and at anything that is not RESP2. It is needed because a
- * parser allocates a list as soon as it reads its length: 48 bytes can make it take a gigabyte.
+ * Checks the bytes from Redis before the client's parser reads them. It ends the connection at a reply above the
+ * bounds, at a reply that no command asked for, and at anything that is not RESP2. It is needed because a parser
+ * allocates a list as soon as it reads its length: 48 bytes can make it take a gigabyte.
  *
  * The work is one header line for each element of a reply: the bytes of bulk strings are skipped, not read.
  */

@@ -25,8 +25,11 @@ export interface GateGuest {
  * A bounded semaphore with a queue that is fair by holder. At each level, waiting groups get places in turn (round
  * robin); within the narrowest group, the guest that came first is next.
  *
- * Holds at every moment: at most `places` guests are inside; no group has more than its `mostPlaces`; and no guest
- * waits while there is a place that it may have.
+ * It holds at every moment:
+ *
+ * - At most `places` guests are inside.
+ * - No group has more than its `mostPlaces` inside.
+ * - No guest waits while there is a place that it may have.
  */
 export class FairGate {
   readonly #options: FairGateOptions;

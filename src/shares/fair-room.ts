@@ -12,8 +12,8 @@ export interface FairRoomOptions<M> {
 }
 
 /**
- * Maximum empty groups remembered in one level: a caller that makes one call after the other would need a new one each
- * time.
+ * Maximum empty groups remembered in one level. Without them, a caller that makes one call after the other would need a
+ * new group for each.
  */
 const MAX_EMPTY_GROUPS = 100;
 
@@ -88,8 +88,8 @@ export class FairRoom<M extends Member> {
   }
 
   /**
-   * Removes a member of another group in favour of the holder. Looks level by level, from the widest on, for a group
-   * that after this still holds at least as much as the holder's own group with one more member.
+   * Removes a member of another group in favour of the holder. It looks level by level, from the widest on, for a
+   * larger group. After the change that group must still hold at least as much as the holder's own group.
    *
    * @returns whether there is such a group
    */

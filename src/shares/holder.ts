@@ -42,7 +42,7 @@ export function knownHolder(id: string): Holder {
 
 /**
  * The holder of a caller of whom only the address is known. IPv4: the /24, then the address. IPv6: the /48, /56 and
- * /64, which are what a site, a home and a link get (RFC 6177); a caller with one address of a /64 has all of them.
+ * /64, which are what a site, a home and a link get (RFC 6177). A caller with one address of a /64 has all of them.
  */
 export function addressHolder(ip: string): Holder {
   return ["anonymous", ...networksOf(ip)];

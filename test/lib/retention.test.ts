@@ -67,7 +67,7 @@ it("a failed deletion is logged with its reason and tried again", async () => {
   expect(log.lines).toMatchObject([{ level: "warn", message, fields: { reason: "DATABASE_UNAVAILABLE" } }]);
 });
 
-it("retention ends between two deletions: it begins no other one, and logs no failure of the one under way", async () => {
+it("retention ends without another deletion, and logs no failure of the one under way", async () => {
   const deleting = Promise.withResolvers<boolean>();
   let calls = 0;
   const { due, log, end, pass } = start(() => {

@@ -1,4 +1,4 @@
-/** What a limiter tells a store that is reachable again. */
+/** Tests of what a limiter tells a store that is reachable again. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemTimers } from "../../src/lib/clock.ts";
 import type { LimitRequest } from "../../src/limits/limit.ts";

@@ -6,7 +6,7 @@ export interface Mutant {
   /** Occurs once in the file. */
   readonly search: string;
   readonly replacement: string;
-  /** What goes wrong with the fault. */
+  /** The consequence of the fault. */
   readonly why: string;
 }
 

@@ -18,9 +18,11 @@ export interface WatchingClientDeps {
 }
 
 /**
- * A client of WatchRevocations that reconnects with its last cursor to any process, and checks the promises of the
- * stream: each change comes at least once, or a resync covers it, and no `as_of` is later than a change that was not
- * sent.
+ * A client of WatchRevocations that reconnects with its last cursor to any process. It checks the promises of the
+ * stream:
+ *
+ * - Each change comes at least once, or a resync covers it.
+ * - No `as_of` is later than a change that was not sent.
  */
 export class WatchingClient {
   readonly #deps: WatchingClientDeps;
