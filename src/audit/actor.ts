@@ -15,6 +15,8 @@ export type Actor = UserActor | ServiceActor;
 interface UserActor {
   readonly kind: "user";
   readonly id: string;
+  /** The session that the call is made with. */
+  readonly sessionId: string;
   /** The address that the call came from, through trusted proxies. */
   readonly clientIp: string;
 }

@@ -24,8 +24,8 @@ export interface ChangePasswordInput extends LoginOrigin {
 }
 
 /**
- * Replaces the password, ends all sessions and begins a new one. Whoever holds only an access token can't: the current
- * password is asked for, under the same throttle as a login.
+ * Replaces the password, ends all sessions and reset tokens, and begins a new session. An access token alone is not
+ * enough: the current password is asked for, under the same throttle as a login.
  *
  * @throws PASSWORD_WRONG, INVALID_FIELD, TOO_MANY_ATTEMPTS, OVERLOADED
  */

@@ -20,20 +20,28 @@ export interface CompletePasswordResetDeps extends TokenPairDeps {
 export interface CompletePasswordResetInput extends LoginOrigin {
   readonly resetToken: string;
   readonly newPassword: string;
+  /** What the person decides about the API keys of the account; see key-revocation.ts. */
+  readonly revokeKeys?: boolean | undefined;
   readonly signal?: AbortSignal;
+}
+
+export interface CompletedPasswordReset {
+  readonly tokens: TokenPair;
+  /** How many API keys of the account it revoked. */
+  readonly revokedKeys: number;
 }
 
 /**
  * Sets a password by a one-time token, ends all sessions and begins a new one. A password that breaks a rule does not
  * use the token up; a token that is not good costs no hash. Failed logins are forgotten: who is locked out by them comes
- * in again this way.
+ * in again this way. The account's API keys are revoked too, if so decided.
  *
  * @throws RESET_TOKEN_INVALID, INVALID_FIELD, TOO_MANY_ATTEMPTS, OVERLOADED
  */
 export async function completePasswordReset(
   deps: CompletePasswordResetDeps,
   input: CompletePasswordResetInput,
-): Promise<TokenPair> {
+): Promise<CompletedPasswordReset> {
   const digests = resetTokenDigests(deps.ring, deps.keyPrefix, input.resetToken);
   if (digests === undefined) throw resetTokenInvalid();
   using place = deps.passwords.enter(input.signal);
@@ -50,13 +58,14 @@ export async function completePasswordReset(
   if (emailNormalized === undefined) throw resetTokenInvalid();
   const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, emailNormalized, isGuess: false });
   await attempt.check();
-  const session = await deps.passwordResets.complete({
+  const completed = await deps.passwordResets.complete({
     digests,
     passwordHash: await place.hash(input.newPassword, () => attempt.count()),
     session: newSession(deps.ring, deps.lifetimes, input),
     clientIp: input.clientIp,
+    revokeKeys: input.revokeKeys,
   });
-  if (session === undefined) throw resetTokenInvalid();
+  if (completed === undefined) throw resetTokenInvalid();
   await attempt.succeed();
-  return tokenPairOf(deps, session);
+  return { tokens: await tokenPairOf(deps, completed.session), revokedKeys: completed.revokedKeys };
 }

@@ -16,25 +16,35 @@ export interface CreatedPasswordReset {
   /** For CompletePasswordReset; kept nowhere. */
   readonly resetToken: string;
   readonly expiresAtMs: number;
+  /** Whether it revokes the account's API keys if the person decides nothing. */
+  readonly revokesKeys: boolean;
+}
+
+export interface CreatePasswordResetInput {
+  readonly userId: string;
+  /** What the operator decides about the API keys of the account; see key-revocation.ts. */
+  readonly revokeKeys: boolean | undefined;
+  /** Ends all sessions and the password at once, so that nothing but the token opens the account. */
+  readonly endAccess: boolean;
+  readonly by: ChangedBy;
 }
 
 /**
- * Makes a one-time token with which a person sets a new password. Earlier ones of that person are good no more. His
- * password and sessions stay until he uses it.
+ * Makes a one-time token with which a person sets a new password. Earlier ones of that person are no longer good. Their
+ * password and sessions stay until they use it, except with `endAccess`.
  *
  * @throws USER_NOT_FOUND, USER_DISABLED
  */
 export async function createPasswordReset(
   deps: CreatePasswordResetDeps,
-  input: { readonly userId: string; readonly by: ChangedBy },
+  input: CreatePasswordResetInput,
 ): Promise<CreatedPasswordReset> {
-  const { userId, by } = input;
-  if (!isId("usr", userId)) throw userNotFound();
+  if (!isId("usr", input.userId)) throw userNotFound();
   const { token, kept } = newResetToken(deps.ring, deps.keyPrefix);
-  const outcome = await deps.passwordResets.create({ userId, reset: kept, by });
+  const outcome = await deps.passwordResets.create({ ...input, reset: kept });
   switch (outcome.kind) {
     case "created":
-      return { resetToken: token, expiresAtMs: outcome.expiresAtMs };
+      return { resetToken: token, expiresAtMs: outcome.expiresAtMs, revokesKeys: outcome.revokesKeys };
     case "no_such_user":
       throw userNotFound();
     case "user_disabled":

@@ -7,7 +7,7 @@ export interface DisableUserDeps {
   readonly users: Pick<UserStore, "disable">;
 }
 
-/** Locks a person out and makes his keys OWNER_DISABLED. Idempotent. @throws USER_NOT_FOUND */
+/** Locks a person out, uses up reset tokens and makes the keys OWNER_DISABLED. Idempotent. @throws USER_NOT_FOUND */
 export async function disableUser(
   deps: DisableUserDeps,
   input: { readonly userId: string; readonly by: ChangedBy },

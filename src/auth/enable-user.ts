@@ -7,7 +7,7 @@ export interface EnableUserDeps {
   readonly users: Pick<UserStore, "enable">;
 }
 
-/** Undoes `disableUser`, but for the sessions. Idempotent. @throws USER_NOT_FOUND */
+/** Undoes `disableUser`, except for sessions and reset tokens. Idempotent. @throws USER_NOT_FOUND */
 export async function enableUser(
   deps: EnableUserDeps,
   input: { readonly userId: string; readonly by: ChangedBy },

@@ -4,16 +4,34 @@ import type { ChangedBy, User } from "./user.ts";
 
 /** What became of a wish for a new token. */
 export type CreatedReset =
-  | { readonly kind: "created"; readonly expiresAtMs: number }
+  | { readonly kind: "created"; readonly expiresAtMs: number; readonly revokesKeys: boolean }
   | { readonly kind: "no_such_user" }
   | { readonly kind: "user_disabled" };
 
-/** Where one-time tokens are kept with which a person sets a password: by digest, never the token. */
+/** What a used token did. */
+export interface CompletedReset {
+  readonly session: GrantedSession;
+  /** How many of the user's API keys it revoked. */
+  readonly revokedKeys: number;
+}
+
+/**
+ * Where one-time tokens are kept with which a person sets a password: by digest, never the token. A token belongs to the
+ * state of the account that it was made for. Each change of the password or the state, and the end of all sessions, use
+ * it up in the same transaction, whichever store makes the change.
+ */
 export interface PasswordResetStore {
-  /** Keeps a token of an active user; all earlier ones of that user are gone by this step. */
+  /**
+   * Keeps a token of an active user; this step removes all earlier ones of that user. What `decideRevocation` says of the
+   * user's keys if the person decides nothing is part of the answer.
+   */
   create(input: {
     readonly userId: string;
     readonly reset: NewResetToken;
+    /** What the operator decided about the user's API keys. */
+    readonly revokeKeys?: boolean | undefined;
+    /** Ends all sessions and the password, so that nothing but this token opens the account. */
+    readonly endAccess?: boolean;
     readonly by: ChangedBy;
   }): Promise<CreatedReset>;
 
@@ -23,7 +41,8 @@ export interface PasswordResetStore {
   /**
    * Uses the token up and sets the password, if the token is neither used nor expired and its user active; then all
    * sessions and all other tokens of the user end, and the new session begins. Of any number of concurrent calls with
-   * one token one succeeds.
+   * one token one succeeds. All API keys of the user are revoked too, if `decideRevocation` says so of the account as it
+   * was when the token was made; no key is issued meanwhile, nor by a session that has ended.
    *
    * @returns undefined when token or user are not as required
    */
@@ -32,5 +51,7 @@ export interface PasswordResetStore {
     readonly passwordHash: string;
     readonly session: NewSession;
     readonly clientIp: string;
-  }): Promise<GrantedSession | undefined>;
+    /** What the person decided about the API keys. */
+    readonly revokeKeys?: boolean | undefined;
+  }): Promise<CompletedReset | undefined>;
 }

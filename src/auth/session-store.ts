@@ -20,7 +20,7 @@ export interface SessionStore {
   /**
    * Begins a session if, at the moment of the insertion, the user is active and has this password version: one step,
    * which a concurrent change of password or state either sees and ends, or makes refuse. Beyond 50 live sessions the
-   * user's oldest end.
+   * user's oldest end. The first login from a network that the user was known from (key-revocation.ts) is noted.
    *
    * @returns undefined when the user is not as required
    */
@@ -70,9 +70,8 @@ export interface SessionStore {
   }): Promise<boolean>;
 
   /**
-   * Ends all sessions of a user that have begun, but for those that lapsed so long ago that no token of them is good; a
-   * login that runs at the same time is either among them or begins
-   * after. Idempotent.
+   * Ends all sessions of a user that have begun, except those that lapsed so long ago that no token of them is good, and
+   * uses up the user's reset tokens. A login that runs at the same time is either among them or begins after. Idempotent.
    * @returns false if there is no such user
    */
   endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: ChangedBy }): Promise<boolean>;

@@ -21,7 +21,8 @@ export interface UserPatch {
 
 /**
  * Where accounts are kept. Records are frozen. A change of state, tier or scopes also announces an OWNER change, and
- * whatever ends a session a SESSION change, in the same transaction.
+ * whatever ends a session a SESSION change, in the same transaction. A change of state or password uses up the user's
+ * reset tokens (password-reset-store.ts).
  */
 export interface UserStore {
   /** Adds an active user with a password (version 1) and a first session. Undefined: the address is taken. */

@@ -11,6 +11,7 @@
  *   list-signing-keys rotate-signing-key revoke-signing-key    ... and with the keys that sign access tokens
  *   authenticate-user                                  from an access token to a user, at each call
  *
+ *   key-revocation.ts                                  whether a reset revokes the keys of the account; pure
  *   user.ts session.ts signing-key.ts                  the records
  *   login-throttle.ts login-limits.ts                  how much guessing is allowed; the limits are pure arithmetic
  *   find-account.ts                                    by which form of an address an account is found
@@ -20,7 +21,7 @@
  *   token-pair.ts signing-keys.ts session-cache.ts     what signs, and who is logged in, kept near
  *   *-store.ts                                         what the room needs of a database
  *
- * The room knows nothing of API keys, of gRPC or of SQL. Times are milliseconds of the database's clock.
+ * The room knows nothing of gRPC or of SQL, and of API keys only that a reset may revoke them. Times are milliseconds of the database's clock.
  */
 
 export type UserState = "active" | "disabled";

@@ -56,7 +56,8 @@ export async function changeKey(
 
 /** What is put on record of an actor's change to a key. */
 export function entryOf(actor: Actor, kind: AuditKind, details?: AuditEntry["details"]): KeyEntry {
-  return { kind, actorId: actor.id, clientIp: actor.clientIp, ...(details && { details }) };
+  const session = actor.kind === "user" ? { sessionId: actor.sessionId } : {};
+  return { kind, actorId: actor.id, clientIp: actor.clientIp, ...session, ...(details && { details }) };
 }
 
 /** Runs `attempt` until it answers something, at most five times. @throws CONTENTION */

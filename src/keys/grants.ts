@@ -17,6 +17,11 @@ export function keyNotFound(): DomainError {
   return new DomainError("KEY_NOT_FOUND", "no such key");
 }
 
+/** For a call with a session that has ended since it was judged. */
+export function sessionEnded(): DomainError {
+  return new DomainError("CREDENTIAL_INVALID", "the session has ended; log in again");
+}
+
 export function keyEnded(): DomainError {
   return new DomainError("KEY_ENDED", "the key is revoked or expired");
 }

@@ -120,11 +120,16 @@ export interface KeyPage {
 }
 
 /** What is put on record of a change to a key, by the same transaction. The subject is the key. */
-export type KeyEntry = Omit<AuditEntry, "subjectId">;
+export interface KeyEntry extends Omit<AuditEntry, "subjectId"> {
+  /** The session that a user makes the change with. */
+  readonly sessionId?: string;
+}
 
 /**
  * Keeps keys. Each method is one transaction; what it throws is DATABASE_UNAVAILABLE or CONTENTION, and then nothing
- * was done (or, for a lost answer to a COMMIT, everything). A method that changes a key also writes the change that
+ * was done (or, for a lost answer to a COMMIT, everything). A change that an entry's session makes is refused with
+ * CREDENTIAL_INVALID where that session has ended: a copy of it elsewhere may be 5 s old, and a key that a thief issues
+ * with it would outlive the change that ended it. A method that changes a key also writes the change that
  * tells all copies of it, in the same transaction, and raises the key's version by one.
  */
 export interface KeyStore {

@@ -1,5 +1,6 @@
 import { LockMode } from "@mikro-orm/core";
 import type { SqlEntityManager } from "@mikro-orm/sql";
+import { sessionEnded } from "../keys/grants.ts";
 import { hasEnded, type Key, type KeyKind, type KeyOwner, type SecretRehash } from "../keys/key.ts";
 import type {
   AddSecret,
@@ -27,6 +28,7 @@ import { KEYS_WITH_SECRETS, toKey, toOwner } from "./key-rows.ts";
 import { insertSecret, makePlace } from "./key-secret-rows.ts";
 import { recordUses, rehashSecrets } from "./key-use-writes.ts";
 import { keyLock, mustHold, requestLock, userLock } from "./locks.ts";
+import { holdSession } from "./session-rows.ts";
 import { KeyRequestRow, KeyRow, UserRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -71,6 +73,7 @@ export class PostgresKeyStore implements KeyStore {
       }
       const refused = await refuseForOwner(tx, newKey);
       if (refused !== undefined) return { kind: refused };
+      await refuseEnded(tx, entry);
       const row = await insertKey(tx, newKey);
       insertSecret(tx, row.id, newKey.secret.digest, newKey.secret.pepperVersion);
       if (newKey.request !== undefined) insertRequest(tx, newKey.request, row.id);
@@ -103,6 +106,7 @@ export class PostgresKeyStore implements KeyStore {
         await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [LAST_CREDENTIAL_LOCK]);
         if (!(await hasUsable(tx.em, tx.now, keepScope, keyId))) return { kind: "last_of_scope" };
       }
+      await refuseEnded(tx, entry);
       const row = await lockKey(tx, keyId);
       if (row === null || row.version !== expectedVersion) return { kind: "conflict" };
       apply(row, changes, tx.now);
@@ -125,6 +129,7 @@ export class PostgresKeyStore implements KeyStore {
           const used = await findRequest(tx, rotation.request);
           if (used !== undefined) return used;
         }
+        await refuseEnded(tx, entry);
         const row = await lockKey(tx, rotation.keyId);
         if (row === null || row.version !== rotation.expectedVersion) return { kind: "conflict" };
         if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };
@@ -193,6 +198,14 @@ function changeKind(row: Pick<KeyRow, "kind">): "KEY" | "SERVICE_CREDENTIAL" {
 function lockKey(tx: Transaction, keyId: string): Promise<KeyRow | null> {
   mustHold(tx, keyLock(keyId));
   return tx.em.findOne(KeyRow, { id: keyId, deletedAt: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+}
+
+/**
+ * Refuses a change by a session that has ended. Locks come in the order owner, session, key, as where sessions end.
+ * @throws CREDENTIAL_INVALID
+ */
+async function refuseEnded(tx: Transaction, { sessionId }: KeyEntry): Promise<void> {
+  if (sessionId !== undefined && !(await holdSession(tx, sessionId))) throw sessionEnded();
 }
 
 /** Locks the owner, which makes issuing for one owner one after another, and says what stands against a new key. */

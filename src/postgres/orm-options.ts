@@ -12,6 +12,7 @@ import { LoginHashes } from "./migrations/0007-login-hashes.ts";
 import { ChangeIncarnation } from "./migrations/0008-change-incarnation.ts";
 import { EmailsInNfc } from "./migrations/0009-emails-in-nfc.ts";
 import { TextsThatSayNull } from "./migrations/0010-texts-that-say-null.ts";
+import { KeyRevocationByReset } from "./migrations/0013-key-revocation-by-reset.ts";
 import { NoDatabaseCreation } from "./no-database-creation.ts";
 import { closeOutdated, refill, releaseEnded } from "./pool-connections.ts";
 import type { FollowedHistory } from "./primary.ts";
@@ -55,7 +56,7 @@ export const ORM_OPTIONS = {
   migrations: {
     migrationsList: [
       ...[FirstSchema, LoginThrottles, AuditEvents, MasterKeyVersions, SessionEnds, TiersInUse, LoginHashes],
-      ...[ChangeIncarnation, EmailsInNfc, TextsThatSayNull],
+      ...[ChangeIncarnation, EmailsInNfc, TextsThatSayNull, KeyRevocationByReset],
     ],
     snapshot: false,
     silent: true,

@@ -8,13 +8,21 @@ export interface NewReset {
   readonly lifeMs: number;
 }
 
+/** What an operator decided who made a token. */
+export interface ResetWish {
+  /** Id of the operator's credential. */
+  readonly createdBy: string;
+  readonly revokeKeys: boolean | undefined;
+}
+
 /** Inserts a token of a user that is there already. @returns when it ends */
-export async function insertReset(tx: Transaction, userId: string, reset: NewReset): Promise<Date> {
+export async function insertReset(tx: Transaction, userId: string, reset: NewReset, wish: ResetWish): Promise<Date> {
   const expiresAt = new Date(tx.now.getTime() + reset.lifeMs);
   const tokenDigest = Buffer.from(reset.digest);
   const { ringVersion } = reset;
-  const row = { tokenDigest, ringVersion, userId, createdAt: tx.now, expiresAt, usedAt: null };
-  tx.em.persist(tx.em.create(PasswordResetRow, row));
+  const { createdBy, revokeKeys = null } = wish;
+  const times = { createdAt: tx.now, expiresAt, usedAt: null };
+  tx.em.persist(tx.em.create(PasswordResetRow, { tokenDigest, ringVersion, userId, createdBy, revokeKeys, ...times }));
   await tx.em.flush();
   return expiresAt;
 }

@@ -1,13 +1,18 @@
-import type { CreatedReset, PasswordResetStore } from "../auth/password-reset-store.ts";
-import type { GrantedSession } from "../auth/session.ts";
+import { type AccountHistory, decideRevocation } from "../auth/key-revocation.ts";
+import type { CompletedReset, CreatedReset, PasswordResetStore } from "../auth/password-reset-store.ts";
 import type { User } from "../auth/user.ts";
+import { changeAccess, type EndedAccess, lockUser } from "./account-door.ts";
 import type { ManagedDatabase } from "./database.ts";
 import { userLock } from "./locks.ts";
+import { revokeKeysOf } from "./owner-key-rows.ts";
 import { insertReset } from "./password-reset-rows.ts";
+import { beginSessionOf, hasKnownLogin } from "./session-rows.ts";
 import { PasswordResetRow, UserRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 import { toUser } from "./user-rows.ts";
-import { lockUser, replacePassword } from "./user-store.ts";
+
+type CreateInput = Parameters<PasswordResetStore["create"]>[0];
+type CompleteInput = Parameters<PasswordResetStore["complete"]>[0];
 
 export class PostgresPasswordResetStore implements PasswordResetStore {
   readonly #database: ManagedDatabase;
@@ -16,16 +21,23 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
     this.#database = database;
   }
 
-  async create(input: Parameters<PasswordResetStore["create"]>[0]): Promise<CreatedReset> {
+  async create(input: CreateInput): Promise<CreatedReset> {
     return this.#database.transact(
       async (tx) => {
         const row = await lockUser(tx, input.userId);
         if (row === null) return { kind: "no_such_user" };
         if (row.state !== "active") return { kind: "user_disabled" };
+        const { by, revokeKeys } = input;
+        const { revokes: revokesKeys } = decideRevocation(revokeKeys, undefined, await historyOf(tx, row, tx.now));
+        const ended = input.endAccess ? await endAccess(tx, row) : undefined;
         await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });
-        const expiresAt = await insertReset(tx, row.id, input.reset);
-        await tx.record({ ...input.by, kind: "user.reset_token_created", subjectId: row.id });
-        return { kind: "created", expiresAtMs: expiresAt.getTime() };
+        const expiresAt = await insertReset(tx, row.id, input.reset, { createdBy: by.actorId, revokeKeys });
+        const details = {
+          ...(revokeKeys !== undefined && { revoke_keys: String(revokeKeys) }),
+          ...(ended !== undefined && { ended_sessions: String(ended.sessions) }),
+        };
+        await tx.record({ ...by, kind: "user.reset_token_created", subjectId: row.id, details });
+        return { kind: "created", expiresAtMs: expiresAt.getTime(), revokesKeys };
       },
       [userLock(input.userId)],
     );
@@ -40,7 +52,7 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
     });
   }
 
-  async complete(input: Parameters<PasswordResetStore["complete"]>[0]): Promise<GrantedSession | undefined> {
+  async complete(input: CompleteInput): Promise<CompletedReset | undefined> {
     const userId = await this.#userOf(input.digests);
     if (userId === undefined) return undefined;
     return this.#database.transact(
@@ -56,10 +68,12 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
           { usedAt: tx.now },
         );
         if (used === 0) return undefined;
-        await tx.em.nativeUpdate(PasswordResetRow, { userId: row.id, usedAt: null }, { usedAt: tx.now });
-        const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
-        await tx.record({ ...entry, kind: "user.password_reset" });
-        return replacePassword(tx, row, input);
+        const history = await historyOf(tx, row, reset.createdAt);
+        const { passwordHash, session, clientIp } = input;
+        await changeAccess(tx, row, { passwordHash }, "password_changed");
+        const { revokedKeys, details } = await revokeKeys(tx, reset, history, input);
+        await tx.record({ kind: "user.password_reset", actorId: row.id, subjectId: row.id, clientIp, details });
+        return { session: await beginSessionOf(tx, row, session), revokedKeys };
       },
       [userLock(userId)],
     );
@@ -77,4 +91,25 @@ function findUsable(tx: Transaction, digests: readonly Uint8Array[]): Promise<Pa
     usedAt: null,
     expiresAt: { $gt: tx.now },
   });
+}
+
+/** An account that never had a password stays one that never had one. */
+function endAccess(tx: Transaction, row: UserRow): Promise<EndedAccess> {
+  return changeAccess(tx, row, row.passwordVersion === 0 ? {} : { passwordHash: null }, "ended_by_operator");
+}
+
+/** As it was when a token was made: what a stranger does afterwards with an account that they hold decides nothing. */
+async function historyOf(tx: Transaction, row: UserRow, madeAt: Date): Promise<AccountHistory> {
+  return { hadPassword: row.passwordVersion > 0, hasKnownLogin: await hasKnownLogin(tx, row.id, madeAt) };
+}
+
+/** Revokes the user's API keys if so decided. @returns how many, and what the audit trail says of it */
+async function revokeKeys(tx: Transaction, reset: PasswordResetRow, history: AccountHistory, input: CompleteInput) {
+  const { revokes, decider } = decideRevocation(reset.revokeKeys ?? undefined, input.revokeKeys, history);
+  if (!revokes) return { revokedKeys: 0, details: {} };
+  const decided = decider === "operator" ? { decided_by: reset.createdBy } : { decided_by: decider };
+  const entry = { actorId: reset.userId, clientIp: input.clientIp };
+  const reason = "password_reset";
+  const revokedKeys = await revokeKeysOf(tx, reset.userId, { ...entry, details: { reason, ...decided } }, reason);
+  return { revokedKeys, details: { revoked_keys: String(revokedKeys), ...decided } };
 }

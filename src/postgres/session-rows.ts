@@ -1,3 +1,6 @@
+import assert from "node:assert/strict";
+import { KNOWN_NETWORK_MS } from "../auth/key-revocation.ts";
+import { networkOf } from "../auth/login-network.ts";
 import type { GrantedSession, NewSession, Session, SessionEnd, SessionStanding } from "../auth/session.ts";
 import { MAX_SESSIONS_PER_USER } from "../auth/session.ts";
 import { bytesOf, ms, msOf, type Row } from "./database.ts";
@@ -94,8 +97,48 @@ export async function beginSession(
 }
 
 /**
+ * Notes that a user logged in from a network that they were known from, if that was not noted before: one from which
+ * another session of theirs began lately. The caller holds the user's lock.
+ */
+export async function noteKnownLogin(tx: Transaction, { id, userId, clientIp }: Session): Promise<void> {
+  const since = new Date(tx.now.getTime() - KNOWN_NETWORK_MS).toISOString();
+  const before = await tx.em.execute<Row[]>(
+    `select distinct client_ip from sessions where user_id = ? and id <> ? and created_at > ?::timestamptz
+       and not exists (select from known_logins where user_id = ?)`,
+    [userId, id, since, userId],
+  );
+  const network = networkOf(clientIp);
+  if (!before.some((session) => networkOf(session.client_ip as string) === network)) return;
+  const sql = "insert into known_logins (user_id, known_login_at) values (?, ?::timestamptz)";
+  await tx.em.execute(sql, [userId, tx.now.toISOString()]);
+}
+
+/** Whether such a login was noted by then. */
+export async function hasKnownLogin(tx: Transaction, userId: string, by: Date): Promise<boolean> {
+  const sql = "select 1 from known_logins where user_id = ? and known_login_at <= ?::timestamptz";
+  return (await tx.em.execute<Row[]>(sql, [userId, by.toISOString()])).length > 0;
+}
+
+/** As `beginSession`, of an active user whom this transaction has locked or inserted, so that it can't be refused. */
+export async function beginSessionOf(
+  tx: Transaction,
+  user: { readonly id: string; readonly passwordVersion: number },
+  session: NewSession,
+): Promise<GrantedSession> {
+  const begun = await beginSession(tx, { userId: user.id, passwordVersion: user.passwordVersion }, session);
+  assert(begun !== undefined, "this transaction holds the user's lock");
+  return begun;
+}
+
+/** Whether a session has not ended. If so it can't end until this transaction is over. */
+export async function holdSession(tx: Transaction, id: string): Promise<boolean> {
+  const rows = await tx.em.execute<Row[]>("select 1 from sessions where id = ? and ended_at is null for share", [id]);
+  return rows.length > 0;
+}
+
+/**
  * Ends all sessions of a user that may still be used in any way: those that lapsed lately too, since an access token of
- * theirs may be good still. @returns how many
+ * theirs may be good still. Only account-door.ts calls it, and ends reset tokens too. @returns how many
  */
 export async function endSessionsOf(tx: Transaction, userId: string, why: SessionEnd): Promise<number> {
   const mayBeUsed = `idle_expires_at > ?::timestamptz - interval '${LONGEST_ACCESS_TOKEN}'`;

@@ -1,18 +1,18 @@
 import type { GrantedSession, RefreshSecret, Session, SessionStanding } from "../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
+import { changeAccess, lockUser, tokenDetails } from "./account-door.ts";
 import { bytesOf, type ManagedDatabase, ms, type Row } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
 import { sessionLock, userLock } from "./locks.ts";
 import { deleteOldest } from "./portions.ts";
 import {
   beginSession,
-  endSessionsOf,
+  noteKnownLogin,
   SESSION_COLUMNS,
   STANDINGS,
   toGrantedSession,
   toSession,
 } from "./session-rows.ts";
-import { lockUser } from "./user-store.ts";
 
 type AdvanceInput = Parameters<SessionStore["advance"]>[0];
 type ListInput = Parameters<SessionStore["listLive"]>[0];
@@ -30,7 +30,14 @@ export class PostgresSessionStore implements SessionStore {
   }
 
   begin(input: Parameters<SessionStore["begin"]>[0]): Promise<GrantedSession | undefined> {
-    return this.#database.transact((tx) => beginSession(tx, input, input.session), [userLock(input.userId)]);
+    return this.#database.transact(
+      async (tx) => {
+        const begun = await beginSession(tx, input, input.session);
+        if (begun !== undefined) await noteKnownLogin(tx, begun);
+        return begun;
+      },
+      [userLock(input.userId)],
+    );
   }
 
   async standing(id: string): ReturnType<SessionStore["standing"]> {
@@ -99,10 +106,12 @@ export class PostgresSessionStore implements SessionStore {
   async endAllOf({ userId, why, by }: Parameters<SessionStore["endAllOf"]>[0]): Promise<boolean> {
     return this.#database.transact(
       async (tx) => {
-        if ((await lockUser(tx, userId)) === null) return false;
-        const ended = await endSessionsOf(tx, userId, why);
-        const details = { reason: why, sessions: String(ended) };
-        if (ended > 0) await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
+        const user = await lockUser(tx, userId);
+        if (user === null) return false;
+        const ended = await changeAccess(tx, user, {}, why);
+        if (ended.sessions + ended.resetTokens === 0) return true;
+        const details = { reason: why, sessions: String(ended.sessions), ...tokenDetails(ended) };
+        await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
         return true;
       },
       [userLock(userId)],

@@ -4,6 +4,7 @@
  *
  *   database.ts     connections, the doors to them, the database's time
  *   transaction.ts  what a transaction can do
+ *   account-door.ts what decides who gets in, and all that ends when it changes
  *   primary.ts      the proof that an answer is the primary's, and of the history that the change feed follows
  *   incarnation.ts  which history transaction ids belong to
  *   change-polls.ts the statement of a poll
@@ -45,7 +46,13 @@ const UserSchema = defineEntity({
     createdAt: time(),
   },
 });
-export class UserRow extends UserSchema.class {}
+/** What decides who gets in is read-only here: account-door.ts writes it, and ends what was made for the state before. */
+export class UserRow extends UserSchema.class {
+  declare readonly emailNormalized: string;
+  declare readonly state: "active" | "disabled";
+  declare readonly passwordHash: string | null | undefined;
+  declare readonly passwordVersion: number;
+}
 UserSchema.setClass(UserRow);
 
 const PasswordResetSchema = defineEntity({
@@ -57,8 +64,12 @@ const PasswordResetSchema = defineEntity({
     ringVersion: p.integer(),
     userId: p.text(),
     createdAt: time(),
+    /** Id of the credential that made it; empty in rows of an older version. */
+    createdBy: p.text(),
     expiresAt: time(),
     usedAt: time().nullable(),
+    /** What the operator decided about the user's API keys; null for nothing. */
+    revokeKeys: p.boolean().nullable(),
   },
 });
 export class PasswordResetRow extends PasswordResetSchema.class {}

@@ -24,6 +24,8 @@ export interface Transaction {
   unchanged(kind: ChangeKind, ...subjectIds: readonly string[]): void;
   /** Puts on record what the transaction does. */
   record(entry: AuditEntry): Promise<void>;
+  /** The same done to each of these: by one statement, however many they are. */
+  recordEach(entry: Omit<AuditEntry, "subjectId">, subjectIds: readonly string[]): Promise<void>;
 }
 
 /** A transaction that has begun, and what its first statement proved; undefined where that was its server alone. */
@@ -59,7 +61,22 @@ export const beginOnPrimary: Begin = async (em, beginning) => {
   return { proof: undefined, tx: transactionOn(em, rows[0]!.now as number, beginning) };
 };
 
+/** One row for each id of an event and its subject; what is the same of all comes after. */
+function recordSql(now: string): string {
+  return `insert into audit_events (id, subject_id, happened_at, kind, actor_id, client_ip, details)
+    select each.id, each.subject_id, ${now}, ?, ?, ?, ?::jsonb from unnest(?::text[], ?::text[]) as each (id, subject_id)`;
+}
+
 function transactionOn(em: SqlEntityManager, nowMs: number, { now, holds, changes }: Beginning): Transaction {
+  const recordEach: Transaction["recordEach"] = async (entry, subjectIds) => {
+    if (subjectIds.length === 0) return;
+    const { kind, actorId, clientIp, details = {} } = entry;
+    const ids = subjectIds.map(() => newId("evt"));
+    await em.execute(recordSql(now), [
+      ...[kind, actorId, clientIp, JSON.stringify(details)],
+      ...[arrayLiteral(ids), arrayLiteral(subjectIds)],
+    ]);
+  };
   return {
     em,
     now: new Date(Math.floor(nowMs)),
@@ -76,16 +93,7 @@ function transactionOn(em: SqlEntityManager, nowMs: number, { now, holds, change
     unchanged: (kind, ...subjectIds) => {
       for (const subjectId of subjectIds) changes.push({ kind, subjectId });
     },
-    record: async (entry) => {
-      await em.execute(
-        `insert into audit_events (id, happened_at, kind, actor_id, subject_id, client_ip, details)
-         values (?, ${now}, ?, ?, ?, ?, ?::jsonb)`,
-        [
-          newId("evt"),
-          ...[entry.kind, entry.actorId, entry.subjectId, entry.clientIp],
-          JSON.stringify(entry.details ?? {}),
-        ],
-      );
-    },
+    record: ({ subjectId, ...entry }) => recordEach(entry, [subjectId]),
+    recordEach,
   };
 }

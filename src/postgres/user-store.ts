@@ -1,15 +1,14 @@
-import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
-import { LockMode } from "@mikro-orm/core";
 import type { GrantedSession } from "../auth/session.ts";
 import type { User, UserSecrets } from "../auth/user.ts";
 import type { UserPatch, UserStore } from "../auth/user-store.ts";
+import { changeAccess, lockUser, tokenDetails } from "./account-door.ts";
 import { isUniqueViolation } from "./conflicts.ts";
 import type { ManagedDatabase } from "./database.ts";
 import { behindCursor } from "./key-store.ts";
-import { emailLock, mustHold, userLock } from "./locks.ts";
+import { emailLock, userLock } from "./locks.ts";
 import { insertReset } from "./password-reset-rows.ts";
-import { beginSession, endSessionsOf } from "./session-rows.ts";
+import { beginSessionOf } from "./session-rows.ts";
 import { UserRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 import { insertUser, toUser, toUserSecrets } from "./user-rows.ts";
@@ -38,9 +37,7 @@ export class PostgresUserStore implements UserStore {
       await tx.em.flush();
       const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
       await tx.record({ ...entry, kind: "user.registered" });
-      const session = await beginSession(tx, { userId: row.id, passwordVersion: row.passwordVersion }, input.session);
-      assert(session !== undefined, "the user was inserted by this transaction");
-      return { user: toUser(row), session };
+      return { user: toUser(row), session: await beginSessionOf(tx, row, input.session) };
     });
   }
 
@@ -48,7 +45,8 @@ export class PostgresUserStore implements UserStore {
     return this.#unlessTaken(input.user, async (tx) => {
       const row = insertUser(tx, input.user, null);
       await tx.em.flush();
-      const expiresAt = await insertReset(tx, row.id, input.reset);
+      const wish = { createdBy: input.by.actorId, revokeKeys: undefined };
+      const expiresAt = await insertReset(tx, row.id, input.reset, wish);
       await tx.record({ ...input.by, kind: "user.created", subjectId: row.id });
       return { user: toUser(row), resetExpiresAtMs: expiresAt.getTime() };
     });
@@ -117,25 +115,11 @@ export class PostgresUserStore implements UserStore {
   }
 
   async disable(input: Input<"disable">): Promise<User | undefined> {
-    return this.#database.transact(
-      async (tx) => {
-        const row = await setState(tx, input, "disabled");
-        if (row === null) return undefined;
-        await endSessionsOf(tx, row.id, "user_disabled");
-        return toUser(row);
-      },
-      [userLock(input.id)],
-    );
+    return this.#database.transact((tx) => setState(tx, input, "disabled"), [userLock(input.id)]);
   }
 
   async enable(input: Input<"enable">): Promise<User | undefined> {
-    return this.#database.transact(
-      async (tx) => {
-        const row = await setState(tx, input, "active");
-        return row === null ? undefined : toUser(row);
-      },
-      [userLock(input.id)],
-    );
+    return this.#database.transact((tx) => setState(tx, input, "active"), [userLock(input.id)]);
   }
 
   async changePassword(input: Input<"changePassword">): Promise<GrantedSession | undefined> {
@@ -143,8 +127,11 @@ export class PostgresUserStore implements UserStore {
       async (tx) => {
         const row = await lockUser(tx, input.id);
         if (row?.state !== "active" || row.passwordVersion !== input.expectedVersion) return undefined;
-        await tx.record({ ...input.by, kind: "user.password_changed", subjectId: row.id });
-        return replacePassword(tx, row, input);
+        const { passwordHash, session } = input;
+        const ended = await changeAccess(tx, row, { passwordHash }, "password_changed");
+        const details = tokenDetails(ended);
+        await tx.record({ ...input.by, kind: "user.password_changed", subjectId: row.id, details });
+        return beginSessionOf(tx, row, session);
       },
       [userLock(input.id)],
     );
@@ -171,38 +158,19 @@ export class PostgresUserStore implements UserStore {
   }
 }
 
-export function lockUser(tx: Transaction, id: string): Promise<UserRow | null> {
-  mustHold(tx, userLock(id));
-  return tx.em.findOne(UserRow, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
-}
-
-/** The user first, then the sessions: a login in between waits for the user's lock, and is refused by the version. */
-export async function replacePassword(
-  tx: Transaction,
-  row: UserRow,
-  input: Pick<Input<"changePassword">, "passwordHash" | "session">,
-): Promise<GrantedSession> {
-  row.passwordHash = input.passwordHash;
-  row.passwordVersion++;
-  await tx.em.flush();
-  await endSessionsOf(tx, row.id, "password_changed");
-  const session = await beginSession(tx, { userId: row.id, passwordVersion: row.passwordVersion }, input.session);
-  assert(session !== undefined, "this transaction holds the user's lock");
-  return session;
-}
-
-async function setState(tx: Transaction, input: Input<"disable">, state: UserRow["state"]): Promise<UserRow | null> {
+async function setState(tx: Transaction, input: Input<"disable">, state: User["state"]): Promise<User | undefined> {
   const row = await lockUser(tx, input.id);
-  if (row === null) return null;
+  if (row === null) return undefined;
   if (row.state === state) {
     tx.unchanged("OWNER", row.id);
-    return row;
+    tx.unchanged("SESSION", row.id);
+    return toUser(row);
   }
-  row.state = state;
-  await tx.em.flush();
+  const ended = await changeAccess(tx, row, { state }, "user_disabled");
   await tx.changed("OWNER", row.id);
-  await tx.record({ ...input.by, kind: state === "active" ? "user.enabled" : "user.disabled", subjectId: row.id });
-  return row;
+  const kind = state === "active" ? "user.enabled" : "user.disabled";
+  await tx.record({ ...input.by, kind, subjectId: row.id, details: tokenDetails(ended) });
+  return toUser(row);
 }
 
 /** A changed grant with its value before and after: what a person may do is no secret of theirs. */

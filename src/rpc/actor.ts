@@ -7,7 +7,7 @@ export function actorOf(call: Pick<Call, "caller" | "clientIp">): Actor {
   const { caller, clientIp } = call;
   switch (caller.kind) {
     case "user":
-      return { kind: "user", id: caller.userId, clientIp };
+      return { kind: "user", id: caller.userId, sessionId: caller.sessionId, clientIp };
     case "service":
       return { kind: "service", id: caller.credentialId, clientIp, manages: hasScope(caller.scopes, ["manage"]) };
     case "anonymous":

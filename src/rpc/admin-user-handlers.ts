@@ -76,9 +76,10 @@ export function adminUserHandlers(
     async enableUser({ userId }, call) {
       return { user: userMessage(await enableUser(deps, { userId, by: changedBy(call) })) };
     },
-    async createPasswordReset({ userId }, call) {
-      const { resetToken, expiresAtMs } = await createPasswordReset(deps, { userId, by: changedBy(call) });
-      return { resetToken, expireTime: toTimestamp(expiresAtMs) };
+    async createPasswordReset({ userId, revokeKeys, endAccess }, call) {
+      const created = await createPasswordReset(deps, { userId, revokeKeys, endAccess, by: changedBy(call) });
+      const { resetToken, expiresAtMs, revokesKeys } = created;
+      return { resetToken, expireTime: toTimestamp(expiresAtMs), revokesKeys };
     },
     async clearLoginFailures({ userId }, call) {
       await clearLoginFailures(deps, { userId, by: changedBy(call) });

@@ -63,9 +63,9 @@ export function authHandlers(deps: AuthHandlersDeps): UnaryHandlers<typeof AuthS
       return { tokens: tokenPairMessage(await changePassword(deps, input)) };
     },
     async completePasswordReset(request, call) {
-      const { resetToken, newPassword } = request;
-      const tokens = await completePasswordReset(deps, { resetToken, newPassword, ...originOf(call) });
-      return { tokens: tokenPairMessage(tokens) };
+      const { resetToken, newPassword, revokeKeys } = request;
+      const completed = await completePasswordReset(deps, { resetToken, newPassword, revokeKeys, ...originOf(call) });
+      return { tokens: tokenPairMessage(completed.tokens), revokedKeys: completed.revokedKeys };
     },
     async listSessions(request, call) {
       const { userId, sessionId } = userOf(call);

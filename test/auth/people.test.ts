@@ -193,7 +193,7 @@ describe(`people, on ${NEWEST}`, () => {
     const complete = (resetToken: string, newPassword: string) =>
       completePasswordReset(people, { resetToken, newPassword, ...ORIGIN });
     expect(await refusalOf(complete(created.resetToken, "short"))).toMatchObject({ reason: "INVALID_FIELD" });
-    const tokens = await complete(created.resetToken, PASSWORD);
+    const { tokens } = await complete(created.resetToken, PASSWORD);
     expect(await authenticate(tokens.accessToken)).toMatchObject({ userId: created.user.id });
     await login(people, { email, password: PASSWORD, ...ORIGIN });
     const before = people.passwords.hashes;

@@ -171,7 +171,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     test.clock.advance(1000);
     expect(await store.revoke({ kid: only!.kid, replacement: await make(), by: BY })).toEqual(revoked);
     expect(await store.history()).toHaveLength(2);
-    expect(test.changes).toHaveLength(2);
+    // The copies of this process alone are told again: another process may have revoked it.
+    expect(test.changes.slice(2)).toEqual([{ kind: "SIGNING_KEY", subjectId: only!.kid }]);
   });
 
   it("revoking the one that signs makes the next one sign at once", async () => {

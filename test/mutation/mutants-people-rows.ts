@@ -14,24 +14,6 @@ export const PEOPLE_ROWS_MUTANTS = [
       why: "of two changes at once both are made, and the first believes in his",
     },
     {
-      name: "password versions that stay",
-      search: "  row.passwordVersion++;\n",
-      replacement: "",
-      why: "a login that began before the change is in after it",
-    },
-    {
-      name: "sessions outlive the password",
-      search: '  await endSessionsOf(tx, row.id, "password_changed");\n',
-      replacement: "",
-      why: "the thief whom the change is for stays",
-    },
-    {
-      name: "sessions outlive the account",
-      search: '      await endSessionsOf(tx, row.id, "user_disabled");\n',
-      replacement: "",
-      why: "enabling an account brings old sessions back",
-    },
-    {
       name: "an old hash over a new password",
       search: "{ id: input.id, passwordVersion: input.passwordVersion },",
       replacement: "{ id: input.id },",
@@ -45,11 +27,47 @@ export const PEOPLE_ROWS_MUTANTS = [
     },
     {
       name: "people disabled in silence",
-      search: '  await tx.changed("OWNER", row.id);\n  await tx.record({ ...input.by, kind: state',
-      replacement: "  await tx.record({ ...input.by, kind: state",
+      search: '  await tx.changed("OWNER", row.id);\n  const kind = state',
+      replacement: "  const kind = state",
       why: "keys of a disabled owner work as long as the feed proves their copies fresh",
     },
   ]),
+  ...mutantsOf(
+    "src/postgres/account-door.ts",
+    [...USERS, "test/contract/reset-token-ends.test.ts"],
+    [
+      {
+        name: "password versions that stay",
+        search: "    row.passwordVersion++;\n",
+        replacement: "",
+        why: "a login that began before the change is in after it",
+      },
+      {
+        name: "sessions outlive a change of the account",
+        search: "const sessions = await endSessionsOf(tx, row.id, why);",
+        replacement: "const sessions = why.length - why.length;",
+        why: "a thief stays logged in after the change that was made against them",
+      },
+      {
+        name: "reset tokens outlive a change of the account",
+        search: "resetTokens: await endResetTokensOf(tx, row.id)",
+        replacement: "resetTokens: 0",
+        why: "a stolen token takes the account after the owner secured it",
+      },
+      {
+        name: "reset tokens of others end too",
+        search: "where user_id = ? and used_at is null\n",
+        replacement: "where (user_id = ? or true) and used_at is null\n",
+        why: "each change of one account ends everybody's reset tokens",
+      },
+      {
+        name: "accounts change side by side",
+        search: "{ id }, { lockMode: LockMode.PESSIMISTIC_WRITE }",
+        replacement: "{ id }",
+        why: "a reset that waits for a disabled account goes on after it",
+      },
+    ],
+  ),
   ...mutantsOf("src/postgres/login-failure-store.ts", FAILURES, [
     {
       name: "second hashes without a bound",

@@ -1,0 +1,297 @@
+/** What a password reset does to the API keys of the account. */
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { AuditEvent } from "../../src/audit/audit-event.ts";
+import type { NewSession } from "../../src/auth/session.ts";
+import { newId } from "../../src/lib/id.ts";
+import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
+import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
+import { NOTE_KNOWN_LOGINS } from "../../src/postgres/migrations/0013-key-revocation-by-reset.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DAYS, freshEmail, refusalOf } from "../support/people.ts";
+import { until } from "../support/server-process.ts";
+import { ENTRY, inserted, newKey } from "../support/stored-keys.ts";
+
+const OPERATOR = "svc_0123456789abcdef";
+const HOME = "192.0.2.1";
+const BY = { actorId: OPERATOR, clientIp: "203.0.113.9" };
+
+function sessionFrom(clientIp: string): NewSession {
+  const times = { idleMs: 7 * DAYS, absoluteMs: 30 * DAYS };
+  return { id: newId("ses"), seed: randomBytes(32), ringVersion: 1, ...times, userAgent: "", clientIp };
+}
+
+describe.each(DATABASE_KINDS.filter(canOpen))("a password reset on %s", (kind) => {
+  let test: TestDatabase;
+  let users: PostgresUserStore;
+  let sessions: PostgresSessionStore;
+  let resets: PostgresPasswordResetStore;
+  let keys: PostgresKeyStore;
+  let audit: PostgresAuditStore;
+  beforeAll(async () => {
+    test = await openDatabase(kind);
+    users = new PostgresUserStore(test.database);
+    sessions = new PostgresSessionStore(test.database);
+    resets = new PostgresPasswordResetStore(test.database);
+    keys = new PostgresKeyStore(test.database);
+    audit = new PostgresAuditStore(test.database);
+  });
+  afterAll(() => test?.[Symbol.asyncDispose]());
+
+  function newUser() {
+    const email = freshEmail();
+    return { id: newId("usr"), email, emailNormalized: email, displayName: "", tier: "basic", scopes: ["*"] };
+  }
+
+  async function registered(): Promise<string> {
+    const user = newUser();
+    await users.register({ user, passwordHash: "hash", session: sessionFrom(HOME) });
+    return user.id;
+  }
+
+  const loginFrom = (userId: string, clientIp: string) =>
+    sessions.begin({ userId, passwordVersion: 1, session: sessionFrom(clientIp) });
+  const newReset = () => ({ digest: randomBytes(32), ringVersion: 1, lifeMs: DAYS });
+  const complete = (digest: Uint8Array, revokeKeys?: boolean) =>
+    resets.complete({ digests: [digest], passwordHash: "new", session: sessionFrom(HOME), clientIp: HOME, revokeKeys });
+
+  async function create(userId: string, wish: { revokeKeys?: boolean; endAccess?: boolean } = {}) {
+    const reset = newReset();
+    const created = await resets.create({ userId, reset, by: BY, ...wish });
+    if (created.kind !== "created") throw new Error(created.kind);
+    return { digest: reset.digest, revokesKeys: created.revokesKeys };
+  }
+
+  async function eventsAbout(subjectId: string): Promise<readonly AuditEvent[]> {
+    return (await audit.list({ subjectId, actorId: "", startMs: undefined, endMs: undefined }, 50, undefined)).events;
+  }
+
+  const stateOf = async (keyId: string) => (await keys.find("api", keyId))?.key.state;
+
+  it("revokes every key of the owner in whatever state, no other's, and says so of each with who and why", async () => {
+    const [userId, otherId] = [await registered(), await registered()];
+    const own = [
+      await inserted(keys, newKey(userId)),
+      await inserted(keys, newKey(userId, { issuerId: OPERATOR, serviceControlled: true })),
+      await inserted(keys, newKey(userId, { expiresAtMs: test.clock.nowMs() - 1000 })),
+      await inserted(keys, newKey(userId)),
+    ];
+    await keys.change(own[3]!.id, 1, { state: "disabled", disabledBy: OPERATOR }, ENTRY);
+    const before = await inserted(keys, newKey(userId));
+    await keys.change(before.id, 1, { state: "revoked", revokeReason: "lost" }, ENTRY);
+    const revokedAtMs = (await keys.find("api", before.id))?.key.revokedAtMs;
+    const others = await inserted(keys, newKey(otherId));
+    const { digest } = await create(userId, { revokeKeys: true });
+    test.changes.length = 0;
+    test.clock.advance(1000);
+    expect(await complete(digest)).toMatchObject({ revokedKeys: own.length });
+    for (const { id, version } of own) {
+      const { key } = (await keys.find("api", id))!;
+      expect(key).toMatchObject({ state: "revoked", revokedAtMs: expect.any(Number) });
+      expect(key.version).toBeGreaterThan(version);
+      const [event] = await eventsAbout(id);
+      const details = { reason: "password_reset", decided_by: OPERATOR };
+      expect(event).toMatchObject({ kind: "key.revoked", actorId: userId, clientIp: HOME, details });
+    }
+    expect((await keys.find("api", before.id))?.key.revokedAtMs).toBe(revokedAtMs);
+    expect(await stateOf(others.id)).toBe("active");
+    expect(test.changes.filter((change) => change.kind === "OWNER")).toEqual([{ kind: "OWNER", subjectId: userId }]);
+    expect(test.changes.filter((change) => change.kind === "KEY")).toEqual([]);
+    const [reset] = (await eventsAbout(userId)).filter(({ kind }) => kind === "user.password_reset");
+    expect(reset?.details).toEqual({ revoked_keys: "4", decided_by: OPERATOR });
+  });
+
+  it("revokes more keys than one statement does, with an event for each and one change for all", async () => {
+    const userId = await registered();
+    const many = 1100;
+    await test.database.write(
+      `insert into api_keys (id, kind, environment, name, description, prefix, owner_id, issuer_id, tier, scopes,
+         metadata, allowed_ips, allowed_methods, state, service_controlled, created_at, version)
+       select 'key_' || lpad(n::text, 16, '0'), 'api', 'live', '', '', '', ?, '', 'basic', '{}', '{}', '{}', '{}',
+         'active', false, ${test.database.now}, 1 from generate_series(1, ${many}) n`,
+      [userId],
+    );
+    const { digest } = await create(userId, { revokeKeys: true });
+    test.changes.length = 0;
+    expect(await complete(digest)).toMatchObject({ revokedKeys: many });
+    expect(test.changes.filter((change) => change.kind !== "SESSION")).toEqual([{ kind: "OWNER", subjectId: userId }]);
+    const [row] = await test.database.read(
+      `select (select count(*) from api_keys where owner_id = ? and state = 'revoked')::int as revoked,
+         (select count(distinct subject_id) from audit_events where actor_id = ? and kind = 'key.revoked')::int as told`,
+      [userId, userId],
+    );
+    expect(row).toMatchObject({ revoked: many, told: many });
+  });
+
+  it("keeps the keys where that was decided, and tells no copy of a change", async () => {
+    const userId = await registered();
+    const key = await inserted(keys, newKey(userId));
+    const kept = await create(userId, { revokeKeys: false });
+    test.changes.length = 0;
+    expect(await complete(kept.digest)).toMatchObject({ revokedKeys: 0 });
+    expect(await stateOf(key.id)).toBe("active");
+    expect(test.changes.filter((change) => change.kind === "OWNER")).toEqual([]);
+    // By the person, against what the operator wanted to keep: the keys are their own.
+    const revoked = await create(userId, { revokeKeys: false });
+    expect(await complete(revoked.digest, true)).toMatchObject({ revokedKeys: 1 });
+    expect((await eventsAbout(key.id))[0]?.details).toEqual({ reason: "password_reset", decided_by: "person" });
+  });
+
+  it("that fails revokes nothing", async () => {
+    const userId = await registered();
+    const key = await inserted(keys, newKey(userId));
+    const { digest } = await create(userId, { revokeKeys: true });
+    // Such a session is there already: the last statement of the reset fails.
+    const session = (await loginFrom(userId, HOME))!;
+    const input = { digests: [digest], passwordHash: "new", clientIp: HOME };
+    await expect(resets.complete({ ...input, session: { ...sessionFrom(HOME), id: session.id } })).rejects.toThrow();
+    expect(await stateOf(key.id)).toBe("active");
+    expect((await users.secretsById(userId))?.passwordHash).toBe("hash");
+    expect(await complete(digest)).toMatchObject({ revokedKeys: 1 });
+  });
+
+  it.each<[account: string, make: () => Promise<string>, revokes: boolean]>([
+    ["that was only registered", registered, true],
+    ["with a login from where it was registered", () => withLogins(HOME), false],
+    ["with a login from a neighbour's address", () => withLogins("192.0.2.77"), false],
+    ["with a login from elsewhere", () => withLogins("198.51.100.1"), true],
+    ["with two logins from elsewhere", () => withLogins("198.51.100.1", "198.51.100.2"), false],
+    ["with logins from two other places", () => withLogins("198.51.100.1", "203.0.113.1"), true],
+    ["that was logged in to 31 days after it was registered", () => withLateLogin(31), true],
+    ["that was logged in to 29 days after it was registered", () => withLateLogin(29), false],
+    ["without a password", unheld, false],
+  ])("by no one's decision, of an account %s", async (_account, make, revokes) => {
+    const userId = await make();
+    const key = await inserted(keys, newKey(userId));
+    const { digest, revokesKeys } = await create(userId);
+    expect(revokesKeys).toBe(revokes);
+    expect(await complete(digest)).toMatchObject({ revokedKeys: revokes ? 1 : 0 });
+    expect(await stateOf(key.id)).toBe(revokes ? "revoked" : "active");
+    const reason = { reason: "password_reset", decided_by: "rule" };
+    if (revokes) expect((await eventsAbout(key.id))[0]?.details).toEqual(reason);
+  });
+
+  async function withLogins(...from: readonly string[]): Promise<string> {
+    const userId = await registered();
+    for (const clientIp of from) await loginFrom(userId, clientIp);
+    return userId;
+  }
+
+  async function withLateLogin(days: number): Promise<string> {
+    const userId = await registered();
+    test.clock.advance(days * DAYS);
+    await loginFrom(userId, HOME);
+    return userId;
+  }
+
+  async function unheld(): Promise<string> {
+    const user = newUser();
+    await users.create({ user, reset: newReset(), by: BY });
+    return user.id;
+  }
+
+  it("is judged by what the account was when the token was made, whatever its holder does meanwhile", async () => {
+    const userId = await registered();
+    const key = await inserted(keys, newKey(userId));
+    const { digest, revokesKeys } = await create(userId);
+    expect(revokesKeys).toBe(true);
+    test.clock.advance(1000);
+    await loginFrom(userId, HOME);
+    expect(await complete(digest)).toMatchObject({ revokedKeys: 1 });
+    expect(await stateOf(key.id)).toBe("revoked");
+  });
+
+  it("can leave nothing but the token to get in by, from the moment at which it is created", async () => {
+    const userId = await registered();
+    const { digest } = await create(userId, { endAccess: true });
+    expect(await sessions.listLive({ userId, after: undefined, limit: 5 })).toEqual([]);
+    expect(await users.secretsById(userId)).toMatchObject({ passwordHash: undefined, passwordVersion: 2 });
+    // A login that has verified the password before is too late.
+    expect(await loginFrom(userId, HOME)).toBeUndefined();
+    const [event] = (await eventsAbout(userId)).filter(({ kind }) => kind === "user.reset_token_created");
+    expect(event?.details).toEqual({ ended_sessions: "1" });
+    expect(await complete(digest)).toBeDefined();
+    expect((await users.secretsById(userId))?.passwordHash).toBe("new");
+  });
+
+  it("takes an account that nobody has held for one that nobody has held, also with its access ended", async () => {
+    const userId = await unheld();
+    await inserted(keys, newKey(userId));
+    const { digest, revokesKeys } = await create(userId, { endAccess: true });
+    expect(revokesKeys).toBe(false);
+    expect(await complete(digest)).toMatchObject({ revokedKeys: 0 });
+  });
+
+  describe("and a session that it has ended", () => {
+    /** A session of a person, and a key that it may issue or change. */
+    async function squatter() {
+      const userId = await registered();
+      const [session] = await sessions.listLive({ userId, after: undefined, limit: 1 });
+      const key = await inserted(keys, newKey(userId));
+      return { userId, key, entry: { ...ENTRY, sessionId: session!.id } };
+    }
+
+    it("issues, rotates and changes no key any more, wherever a copy of the session is believed still", async () => {
+      const { userId, key, entry } = await squatter();
+      // The control: it could.
+      expect(await keys.change(key.id, 1, { name: "mine" }, entry)).toMatchObject({ kind: "changed" });
+      const { digest } = await create(userId, { revokeKeys: false });
+      await complete(digest);
+      const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
+      const most = { overlapMs: 0, maxLiveSecrets: 8, maxEndedSecrets: 8, request: undefined };
+      const refused = [
+        await refusalOf(keys.insert(newKey(userId), entry)),
+        await refusalOf(keys.change(key.id, 2, { name: "again" }, entry)),
+        await refusalOf(keys.addSecret({ keyId: key.id, expectedVersion: 2, secret, ...most }, entry)),
+      ];
+      expect(refused.map(({ reason }) => reason)).toEqual(new Array(3).fill("CREDENTIAL_INVALID"));
+      expect(await keys.find("api", key.id)).toMatchObject({ key: { name: "mine", version: 2 } });
+    });
+
+    it("issues no key that outlives it, whichever of the two comes first", async () => {
+      for (const isIssuedFirst of [true, false]) {
+        const { userId, entry } = await squatter();
+        const { digest } = await create(userId, { revokeKeys: true });
+        const issue = () => keys.insert(newKey(userId), entry).catch(({ reason }) => reason);
+        const works = isIssuedFirst ? [issue, () => complete(digest)] : [() => complete(digest), issue];
+        const outcomes = await inThisOrder(userId, works);
+        expect(outcomes[isIssuedFirst ? 1 : 0]).toMatchObject({ revokedKeys: isIssuedFirst ? 2 : 1 });
+        if (!isIssuedFirst) expect(outcomes[1]).toBe("CREDENTIAL_INVALID");
+        const filter = { kind: "api" as const, ownerId: userId, showEnded: false };
+        expect((await keys.list(filter, 10, undefined)).keys).toEqual([]);
+      }
+    });
+  });
+
+  /** Both wait for the user's lock, in this order. The embedded database has one connection, which is such a queue. */
+  async function inThisOrder(userId: string, works: readonly (() => Promise<unknown>)[]): Promise<unknown[]> {
+    if (kind === "embedded") return Promise.all(works.map((work) => work()));
+    const running: Promise<unknown>[] = [];
+    await test.database.transact(async (tx) => {
+      await tx.em.execute("select 1 from users where id = ? for update", [userId]);
+      for (const work of works) {
+        running.push(work());
+        await until(async () => (await waiting()) === running.length, `${running.length} wait for the lock`);
+      }
+    });
+    return Promise.all(running);
+  }
+
+  async function waiting(): Promise<number> {
+    const sql = `select count(*)::int as waiting from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'`;
+    const [row] = await test.database.unproven(sql, []);
+    return row!.waiting as number;
+  }
+
+  it("knows of logins from before this version what the audit trail knows", async () => {
+    const [used, registeredOnly] = [await withLogins(HOME), await registered()];
+    await test.database.write("delete from known_logins", []);
+    await test.database.unproven(NOTE_KNOWN_LOGINS, []);
+    expect((await create(used)).revokesKeys).toBe(false);
+    expect((await create(registeredOnly)).revokesKeys).toBe(true);
+  });
+});

@@ -1,0 +1,155 @@
+/** A reset token belongs to the state of the account that it was made for: a change of that state uses it up. */
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { CompletedReset } from "../../src/auth/password-reset-store.ts";
+import type { NewSession } from "../../src/auth/session.ts";
+import { newId } from "../../src/lib/id.ts";
+import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DAYS, freshEmail } from "../support/people.ts";
+import { until } from "../support/server-process.ts";
+
+const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+
+function newSession(): NewSession {
+  const times = { idleMs: 7 * DAYS, absoluteMs: 30 * DAYS };
+  return { id: newId("ses"), seed: randomBytes(32), ringVersion: 1, ...times, userAgent: "", clientIp: BY.clientIp };
+}
+
+describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
+  let test: TestDatabase;
+  let users: PostgresUserStore;
+  let sessions: PostgresSessionStore;
+  let store: PostgresPasswordResetStore;
+  beforeAll(async () => {
+    test = await openDatabase(kind);
+    users = new PostgresUserStore(test.database);
+    sessions = new PostgresSessionStore(test.database);
+    store = new PostgresPasswordResetStore(test.database);
+  });
+  afterAll(() => test?.[Symbol.asyncDispose]());
+
+  /** A person with a session, and a token to set their password. */
+  async function newReset() {
+    const email = freshEmail();
+    const user = { id: newId("usr"), email, emailNormalized: email, displayName: "", tier: "basic", scopes: [] };
+    await users.register({ user, passwordHash: "hash", session: newSession() });
+    const digest = randomBytes(32);
+    await store.create({ userId: user.id, reset: { digest, ringVersion: 1, lifeMs: DAYS }, by: BY });
+    return { userId: user.id, digest };
+  }
+
+  const complete = (digest: Uint8Array) =>
+    store.complete({ digests: [digest], passwordHash: "reset", session: newSession(), clientIp: BY.clientIp });
+  const changePassword = (id: string) =>
+    users.changePassword({ id, expectedVersion: 1, passwordHash: "changed", session: newSession(), by: BY });
+  const endAll = (userId: string) => sessions.endAllOf({ userId, why: "ended_by_operator", by: BY });
+  const disable = (id: string) => users.disable({ id, by: BY });
+  const enable = (id: string) => users.enable({ id, by: BY });
+  const isGood = async (digest: Uint8Array) => (await store.find([digest])) !== undefined;
+
+  it.each<[change: string, make: (userId: string) => Promise<unknown>]>([
+    ["a changed password", changePassword],
+    ["the end of all sessions", endAll],
+    ["a disabled and enabled account", async (id) => [await disable(id), await enable(id)]],
+    ["a newer token", (id) => store.create({ userId: id, reset: newDigest(), by: BY })],
+  ])("is used up by %s", async (_change, make) => {
+    const { userId, digest } = await newReset();
+    const before = (await users.secretsById(userId))?.passwordHash;
+    expect(before).toBe("hash");
+    await make(userId);
+    const after = (await users.secretsById(userId))?.passwordHash;
+    expect(await isGood(digest)).toBe(false);
+    expect(await complete(digest)).toBeUndefined();
+    expect((await users.secretsById(userId))?.passwordHash).toBe(after);
+  });
+
+  it("outlives what leaves the account's state as it is", async () => {
+    const { userId, digest } = await newReset();
+    await users.update({ id: userId, patch: { displayName: "Ada", tier: "pro", scopes: ["orders:*"] }, by: BY });
+    await users.rehash({ id: userId, passwordVersion: 1, passwordHash: "rehashed" });
+    // It was active: nothing changes.
+    await enable(userId);
+    const [session] = await sessions.listLive({ userId, after: undefined, limit: 1 });
+    await sessions.end({ id: session!.id, why: "logout", by: BY });
+    await sessions.begin({ userId, passwordVersion: 1, session: newSession() });
+    const other = await newReset();
+    await endAll(other.userId);
+    expect(await isGood(digest)).toBe(true);
+    expect(await complete(digest)).toBeDefined();
+  });
+
+  it("leaves a trace of its end in the change that used it up", async () => {
+    const audit = new PostgresAuditStore(test.database);
+    const about = async (subjectId: string) => {
+      const filter = { subjectId, actorId: "", startMs: undefined, endMs: undefined };
+      const { events } = await audit.list(filter, 50, undefined);
+      return events.map(({ kind, details }) => [kind, details.reset_tokens]);
+    };
+    const changed = await newReset();
+    await changePassword(changed.userId);
+    expect(await about(changed.userId)).toContainEqual(["user.password_changed", "1"]);
+    const ended = await newReset();
+    const [session] = await sessions.listLive({ userId: ended.userId, after: undefined, limit: 1 });
+    await sessions.end({ id: session!.id, why: "logout", by: BY });
+    // No session is left to end, and it is on record all the same.
+    await endAll(ended.userId);
+    await endAll(ended.userId);
+    expect((await about(ended.userId)).filter(([kind]) => kind === "session.ended")).toEqual([["session.ended", "1"]]);
+    const disabled = await newReset();
+    await disable(disabled.userId);
+    await enable(disabled.userId);
+    expect(await about(disabled.userId)).toContainEqual(["user.disabled", "1"]);
+    expect(await about(disabled.userId)).toContainEqual(["user.enabled", undefined]);
+  });
+
+  const RIVALS: [rival: string, make: (userId: string) => Promise<unknown>][] = [
+    ["the end of all sessions", endAll],
+    ["a disabled account", disable],
+    ["a changed password", changePassword],
+  ];
+
+  it.each(RIVALS)("that comes after %s, and was read before it, sets nothing", async (_rival, make) => {
+    const { userId, digest } = await newReset();
+    const [, session] = await inThisOrder(userId, [() => make(userId), () => complete(digest)]);
+    expect(session).toBeUndefined();
+    expect((await users.secretsById(userId))?.passwordHash).not.toBe("reset");
+  });
+
+  it.each(RIVALS)("that comes before %s gives a session that does not outlive it", async (_rival, make) => {
+    const { userId, digest } = await newReset();
+    const [session, changed] = await inThisOrder(userId, [() => complete(digest), () => make(userId)]);
+    const { session: begun } = session as CompletedReset;
+    const live = await sessions.listLive({ userId, after: undefined, limit: 5 });
+    // A password that was shown before the reset is no longer the current one: that change is refused.
+    expect(live.map(({ id }) => id)).toEqual(changed === undefined ? [begun.id] : []);
+  });
+
+  /** Both wait for the user's lock, in this order. The embedded database has one connection, which is such a queue. */
+  async function inThisOrder(userId: string, works: readonly (() => Promise<unknown>)[]): Promise<unknown[]> {
+    if (kind === "embedded") return Promise.all(works.map((work) => work()));
+    const running: Promise<unknown>[] = [];
+    await test.database.transact(async (tx) => {
+      await tx.em.execute("select 1 from users where id = ? for update", [userId]);
+      for (const work of works) {
+        running.push(work());
+        await until(async () => (await waiting()) === running.length, `${running.length} wait for the lock`);
+      }
+    });
+    return Promise.all(running);
+  }
+
+  async function waiting(): Promise<number> {
+    const sql = `select count(*)::int as waiting from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'`;
+    const [row] = await test.database.unproven(sql, []);
+    return row!.waiting as number;
+  }
+});
+
+function newDigest() {
+  return { digest: randomBytes(32), ringVersion: 1, lifeMs: DAYS };
+}

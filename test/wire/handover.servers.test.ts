@@ -1,0 +1,48 @@
+/** Every process refuses the keys that a reset revoked, though another process made the reset. */
+import { expect, test } from "vitest";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { PASSWORD } from "../support/clients.ts";
+import { freshUrl } from "../support/database.ts";
+import { startFleet } from "../support/fleet.ts";
+import { canStart } from "../support/servers.ts";
+import { clientOf } from "../support/service.ts";
+
+/** None is accepted later than this. */
+const BOUND_MS = 5000;
+
+test.skipIf(!canStart("postgres"))(
+  "keys that a reset revoked are REVOKED on each of two processes within 5 s",
+  async () => {
+    await using fleet = await startFleet({ DATABASE_URL: await freshUrl() }, [{}, {}]);
+    const [here, there] = fleet.processes.map(({ address }) => address) as [string, string];
+    const anyone = clientOf(here, AuthService);
+    const { user, tokens } = await anyone.register({ email: "squatter@example.com", password: PASSWORD });
+    const keys = clientOf(here, KeyService, tokens!.accessToken);
+    const issued = await Promise.all(Array.from({ length: 20 }, (_, n) => keys.issueKey({ name: `key ${n}` })));
+    const verifiers = [here, there].map((address) => clientOf(address, KeyService, fleet.admin));
+    const ask = (verifier: (typeof verifiers)[number]) =>
+      Promise.all(issued.map(({ apiKey }) => verifier.verifyKey({ apiKey, cost: 0 })));
+    const isHot = async (verifier: (typeof verifiers)[number]) =>
+      (await ask(verifier)).every(
+        ({ verdict, freshness }) => verdict === Verdict.VALID && freshness?.source === Freshness_Source.CACHE,
+      );
+    // A refusal is then news that reached the process.
+    for (const verifier of verifiers) await expect.poll(() => isHot(verifier), { timeout: 30_000 }).toBe(true);
+
+    const { resetToken } = await clientOf(here, AdminService, fleet.admin).createPasswordReset({ userId: user!.id });
+    const { revokedKeys } = await anyone.completePasswordReset({ resetToken, newPassword: `${PASSWORD} again` });
+    const acknowledgedAtMs = performance.now();
+    expect(revokedKeys).toBe(issued.length);
+    // This process knows before it answers.
+    expect((await ask(verifiers[0]!)).map(({ verdict }) => verdict)).toEqual(issued.map(() => Verdict.REVOKED));
+    for (;;) {
+      const askedAtMs = performance.now();
+      const verdicts = new Set((await ask(verifiers[1]!)).map(({ verdict }) => verdict));
+      if (verdicts.size === 1 && verdicts.has(Verdict.REVOKED)) break;
+      expect(askedAtMs - acknowledgedAtMs).toBeLessThan(BOUND_MS);
+    }
+  },
+  120_000,
+);
