@@ -17,7 +17,7 @@ export function keyNotFound(): DomainError {
   return new DomainError("KEY_NOT_FOUND", "no such key");
 }
 
-/** For a call with a session that has ended since it was judged. */
+/** The error for a call whose session ended after the call was authenticated. */
 export function sessionEnded(): DomainError {
   return new DomainError("CREDENTIAL_INVALID", "the session has ended; log in again");
 }
