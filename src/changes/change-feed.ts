@@ -8,7 +8,7 @@ import type { DatabaseClock } from "./database-clock.ts";
 
 export interface ChangeFeedDeps {
   readonly store: Pick<ChangeStore, "poll" | "listen" | "isListening">;
-  /** Copies that are kept fresh. */
+  /** The copies that the feed keeps fresh. */
   readonly bus: ChangeBus;
   readonly breaker: DatabaseBreaker;
   readonly clock: AgeClock;
@@ -17,29 +17,32 @@ export interface ChangeFeedDeps {
   readonly log: Log;
 }
 
-/** What one good poll brought. */
+/** The result of one successful poll. */
 export interface FeedStep {
   readonly cursor: Cursor;
   readonly changes: readonly CommittedChange[];
-  /** Changes may have been missed: everything may have changed. */
+  /** True if changes may have been missed: everything may have changed. */
   readonly resync: boolean;
-  /** The database's time at which the poll was sent: everything committed before is in. */
+  /** The database's time at which the poll was sent: all changes committed before are included. */
   readonly asOfMs: number;
   readonly position: bigint;
 }
 
 const POLL_EVERY_MS = 1000;
-/** While signals don't arrive. */
+/** Time between polls while the database's signals don't arrive. */
 const POLL_DEAF_EVERY_MS = 250;
-/** Between two polls, however many signals come: what each costs here, in the database and with every watcher is bounded. */
+/** Minimum time between two polls. It bounds what signals cost here, in the database and with every watcher. */
 const REST_MS = 10;
-/** A position that stands still so long means an old write transaction somewhere in the cluster. */
+/**
+ * How long the position may stand still before the feed warns: an old write transaction is open somewhere in the
+ * cluster.
+ */
 const STILL_WARNING_MS = 60_000;
 
 /**
- * Reads the log of changes and tells the copies. A poll that reads to the end of its snapshot proves that every copy that
- * was not told of a change is as of the moment at which the poll was **sent**: with that, records stay fresh without
- * being read again, and the database's load does not grow with the number of hot keys.
+ * Polls the log of changes and tells every copy. A poll reads to the end of its snapshot. So a copy that was not told
+ * of a change is proven true as of the moment at which the poll was **sent**. Records therefore stay fresh without
+ * being read again, and the load of the database does not grow with the number of hot keys.
  */
 export class ChangeFeed {
   readonly #deps: ChangeFeedDeps;
@@ -62,7 +65,7 @@ export class ChangeFeed {
     this.#deps = deps;
   }
 
-  /** `elapsedMs` of the clock as of which every copy that was not dropped is true. */
+  /** The time, by `elapsedMs`, as of which every copy that was not dropped is true. */
   get freshAtMs(): number {
     return this.#freshAtMs;
   }
@@ -72,12 +75,12 @@ export class ChangeFeed {
     return this.#position;
   }
 
-  /** How long an old write transaction, anywhere in the cluster, has held the position. */
+  /** How long the position has stood still, because an old write transaction is open somewhere in the cluster. */
   get stillMs(): number {
     return this.#deps.clock.monotonicMs() - this.#movedAtMs;
   }
 
-  /** Whether the last poll failed: news of changes does not come through. */
+  /** Whether the last poll failed, so that no news of changes arrives. */
   get isFailing(): boolean {
     return this.#isFailing;
   }
@@ -86,7 +89,7 @@ export class ChangeFeed {
     return this.#cursor;
   }
 
-  /** Listens and polls from now on. Resolves after the first poll, good or not. */
+  /** Starts to listen and to poll. Resolves after the first poll, whether it succeeded or not. */
   async start(): Promise<void> {
     this.#isStopped = false;
     this.#movedAtMs = this.#deps.clock.monotonicMs();
@@ -94,14 +97,14 @@ export class ChangeFeed {
     await this.#poll();
   }
 
-  /** Polls now, or soon after the poll that is under way, whose snapshot may be older than what happened. */
+  /** Polls now. If a poll is under way, polls again soon after it, because its snapshot may be too old. */
   poke(): void {
     if (this.#isStopped) return;
     if (this.#polling !== undefined || this.#isResting) this.#isPollWanted = true;
     else void this.#poll();
   }
 
-  /** Is told of each good poll, after the copies were. @returns ends it */
+  /** Calls `onStep` for each successful poll, after the copies were told. @returns a function that ends this */
   subscribe(onStep: (step: FeedStep) => void): () => void {
     this.#subscribers.add(onStep);
     return () => this.#subscribers.delete(onStep);
@@ -149,8 +152,9 @@ export class ChangeFeed {
       this.#isFailing = false;
       breaker.succeeded();
     } catch (error) {
-      // This opens no breaker: whether records can be read is for reads to find out, on connections of their own. A feed
-      // that alone is cut off must not have keys served as stale that the database would say are revoked.
+      // This opens no breaker. Reads use other connections, and find out by themselves whether the database is
+      // reachable. If only the feed is cut off, stale keys must not be served that the database would report as
+      // revoked.
       if (!this.#isFailing) log.warn("the database does not answer the change feed", { reason: reasonOf(error) });
       this.#isFailing = true;
     }
@@ -158,12 +162,13 @@ export class ChangeFeed {
 
   #take(poll: Poll, sentAtMs: number): void {
     const { bus, databaseClock } = this.#deps;
-    // What was read before the first poll may have changed before it, and no poll will tell.
+    // Records read before the first poll may have changed before it, and no poll would report that.
     const resync = this.#cursor === undefined || this.#hasLostHistory(poll);
     databaseClock.observe(poll.databaseMs, sentAtMs);
     if (resync) bus.clear();
     else bus.publish(poll.changes);
-    // Once the copies know: what one of them could not take would otherwise be behind the cursor, and count as proven.
+    // Set only after the copies were told: a change that a copy failed to take would otherwise lie behind the cursor
+    // and count as proven.
     this.#cursor = cursorOf(poll);
     this.#xmax = poll.xmax;
     this.#move(poll.xmin, resync);
@@ -179,8 +184,8 @@ export class ChangeFeed {
   }
 
   /**
-   * In another epoch transactions may be gone that copies know of, and their ids may be given again. Lower ids in the
-   * same epoch show a machine that was set back with its memory.
+   * Whether the database lost history. In another epoch, transactions that copies know of may be lost, and their ids
+   * may be used again. Lower ids in the same epoch mean that a machine was set back together with its memory.
    */
   #hasLostHistory(poll: Poll): boolean {
     const before = this.#cursor;
@@ -197,7 +202,7 @@ export class ChangeFeed {
   }
 
   #move(position: bigint, resync: boolean): void {
-    // Where no transaction is under way there is nothing to wait for.
+    // If no transaction is under way, the position has nothing to wait for.
     if (resync || position > this.#position || position === this.#xmax) {
       this.#movedAtMs = this.#deps.clock.monotonicMs();
       this.#hasWarned = false;

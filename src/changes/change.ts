@@ -1,31 +1,31 @@
-/** Kinds of things that a verdict depends on. */
+/** The kinds of things that a verdict depends on. */
 export type ChangeKind = "KEY" | "OWNER" | "SESSION" | "SERVICE_CREDENTIAL" | "SIGNING_KEY";
 
-/** Something that a verdict depends on changed. */
+/** The news that something changed that a verdict depends on. */
 export interface Change {
   readonly kind: ChangeKind;
   readonly subjectId: string;
 }
 
-/** A change as the database keeps it. */
+/** A change as the database stores it. */
 export interface CommittedChange extends Change {
   /** By the database's clock. */
   readonly changedAtMs: number;
-  /** Id of the transaction that made it. Comparable within one epoch. */
+  /** The id of the transaction that made it. Comparable only within one epoch. */
   readonly position: bigint;
 }
 
-/** What the feed proves of every copy that it did not drop. */
+/** The proof that the feed gives for every copy that it did not drop. */
 export interface FeedProof {
-  /** `elapsedMs` of the clock as of which it is true. */
+  /** The time, by `elapsedMs`, as of which the copy is true. */
   readonly freshAtMs: number;
-  /** All changes of lower position are in it. */
+  /** The copy includes all changes of lower position. */
   readonly position: bigint;
 }
 
 /**
- * Where copies of the truth learn of changes: of those that this process made after their COMMIT and before the caller
- * has an answer, of everyone's by the change feed.
+ * Tells every copy of each change. This process publishes its own changes after COMMIT, before the caller has its
+ * answer. The change feed publishes the changes of all processes.
  */
 export class ChangeBus {
   readonly #copies: Copy[] = [];
@@ -38,15 +38,15 @@ export class ChangeBus {
     for (const change of changes) for (const copy of this.#copies) copy.apply(change);
   }
 
-  /** Everything may have changed. */
+  /** Drops every copy, because everything may have changed. */
   clear(): void {
     for (const copy of this.#copies) copy.clear();
   }
 }
 
-/** A copy of something of the truth. Its methods must not throw: each copy is told of each change. */
+/** A copy of data of the database. Its methods must not throw, because every copy must be told of every change. */
 export interface Copy {
-  /** Forgets what depends on this. */
+  /** Forgets what depends on the subject of the change. */
   apply(change: Change): void;
   /** Forgets everything. */
   clear(): void;

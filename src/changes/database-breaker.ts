@@ -1,16 +1,20 @@
 import type { AgeClock, Timers } from "../lib/clock.ts";
 import { StallWatch } from "./stall-watch.ts";
 
-/** While the database is away one read in this time may try it. */
+/** While the breaker is open, one read in this time may try the database. */
 const PROBE_EVERY_MS = 500;
 
 /**
- * Whether the database is worth asking. A failed read opens it, any answer closes it. While it is open, one read in
- * PROBE_EVERY_MS may try. Where no caller's read does, the breaker tries by itself: with little traffic the end of an
- * outage would go unnoticed until the change feed's next connection, up to 5 s later.
+ * The circuit breaker of the database. A failed read opens it; any answer closes it. While it is open (half-open
+ * probe), one read in PROBE_EVERY_MS may try. If no caller's read tries, the breaker probes by itself. Without that,
+ * with little traffic, the end of an outage would go unnoticed until the change feed's next connection, up to 5 s
+ * later.
  */
 export class DatabaseBreaker {
-  /** Watches while reads are under way: what failed because this process stood still says nothing of the database. */
+  /**
+   * Detects stalls while reads are under way: a read that failed because this process stood still says nothing about
+   * the database.
+   */
   readonly stalls: StallWatch;
   readonly #clock: AgeClock;
   readonly #timers: Timers;
@@ -20,7 +24,7 @@ export class DatabaseBreaker {
   #probedAtMs = Number.NEGATIVE_INFINITY;
   #cancelProbe: () => void = () => {};
 
-  /** @param probe a read as hot reads are, which rejects where they would */
+  /** @param probe a read like the hot reads, which rejects when they would */
   constructor(clock: AgeClock, timers: Timers, probe: () => Promise<unknown>) {
     this.#clock = clock;
     this.#timers = timers;
@@ -32,7 +36,10 @@ export class DatabaseBreaker {
     return this.#isOpen;
   }
 
-  /** Whether a read may go to the database now. While the breaker is open, asking takes the turn. */
+  /**
+   * Whether a read may go to the database now. While the breaker is open, `true` uses up the probe of this
+   * PROBE_EVERY_MS.
+   */
   mayRead(): boolean {
     if (!this.#isOpen) return true;
     const nowMs = this.#clock.monotonicMs();
@@ -53,7 +60,7 @@ export class DatabaseBreaker {
     this.#cancelProbe();
   }
 
-  /** No probe begins from now on. */
+  /** Ends the probes. */
   stop(): void {
     this.#isStopped = true;
     this.#cancelProbe();

@@ -1,22 +1,25 @@
 import { type AgeClock, MAX_UNNOTICED_MS } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 
-/** The least lead is remembered for at least this time: what is 5 s old, or stale for 60 s more, has a time of its own. */
+/**
+ * The smallest lead is remembered for at least this time. It covers records that are 5 s old, plus 60 s of stale
+ * service.
+ */
 const REMEMBERED_MS = 70_000;
 
 /**
- * The database's clock, as this process knows it. Verdicts use it, so that a host whose own clock is wrong turns no
- * good key EXPIRED. Between two observations it advances by the monotonic clock.
+ * The database's clock, as this process knows it. Verdicts use it, so that a host whose own clock is wrong never
+ * reports a good key as EXPIRED. Between two observations it advances with the monotonic clock.
  */
 export class DatabaseClock {
   readonly #clock: AgeClock;
-  /** What the database's clock is ahead of the monotonic one. */
+  /** How far the database's clock is ahead of the monotonic clock. */
   #offsetMs: number | undefined;
-  /** `skippedMs` as of the last statement that was sent after the last skip. */
+  /** `skippedMs` when the last answered statement was sent, if it was sent after the last skip. */
   #knownSkippedMs = 0;
-  /** The least that the database's clock was ahead of `elapsedMs`, as of the last answer. */
+  /** The smallest lead of the database's clock over `elapsedMs`, as of the last answer. */
   #leastAheadMs = Number.POSITIVE_INFINITY;
-  /** The same since `#sinceMs`, and for the REMEMBERED_MS or more before that. */
+  /** The smallest lead since `#sinceMs`, and in the period before that, which lasted REMEMBERED_MS or more. */
   #leastSinceMs = Number.POSITIVE_INFINITY;
   #leastBeforeMs = Number.POSITIVE_INFINITY;
   #sinceMs = Number.NEGATIVE_INFINITY;
@@ -25,15 +28,15 @@ export class DatabaseClock {
     this.#clock = clock;
   }
 
-  /** Milliseconds since the epoch by the database; by this host until the first observation. */
+  /** Milliseconds since the epoch, by the database's clock; by this host's clock until the first observation. */
   nowMs(): number {
     return this.#offsetMs === undefined ? this.#clock.nowMs() : this.#clock.monotonicMs() + this.#offsetMs;
   }
 
   /**
-   * The database's time at a moment of this process, never later than it was. The clock may have lost up to
-   * MAX_UNNOTICED_MS since then without notice, which an answer of the database has corrected: the present lead would
-   * make the moment later than it was. So the least lead counts that was known within the last REMEMBERED_MS.
+   * The database's time at a moment of this process, never later than it really was. This process's clock may have lost
+   * up to MAX_UNNOTICED_MS since that moment, and a later answer of the database corrects it. The present lead would
+   * then return a time that is too late. So the smallest lead counts that was known within the last REMEMBERED_MS.
    *
    * @param elapsedMs by `clock.elapsedMs`
    */
@@ -43,17 +46,18 @@ export class DatabaseClock {
   }
 
   /**
-   * How much later than `nowMs` it may be, because this machine was suspended and no statement was answered since that
-   * was sent after it. 0 at all other times.
+   * How much later than `nowMs` the time may be: this machine was suspended, and no statement sent after that was
+   * answered yet. 0 at all other times.
    */
   get doubtMs(): number {
     return this.#offsetMs === undefined ? 0 : this.#clock.skippedMs - this.#knownSkippedMs;
   }
 
   /**
-   * What holds by the database's time now.
-   * @param judge what holds at a time
-   * @throws DATABASE_UNAVAILABLE where that depends on how long this machine was suspended
+   * The judgement by the database's time now.
+   *
+   * @param judge returns the judgement at a time
+   * @throws DATABASE_UNAVAILABLE if the judgement depends on how long this machine was suspended
    */
   judge<T>(judge: (nowMs: number) => T): T {
     const nowMs = this.nowMs();
@@ -67,18 +71,18 @@ export class DatabaseClock {
   }
 
   /**
-   * Takes note of what the database's clock showed. What was known before is kept as far as it agrees: of the answers
-   * that this one does not contradict, the quickest is the nearest to the truth, and a slow one moves nothing. What is
-   * kept is never ahead of the database, so that no `as_of` promises too much and no key expires early; it is behind by
-   * at most the time of the quickest answer.
+   * Takes an observation of the database's clock. It changes the known offset only as far as the two disagree. So among
+   * answers that don't contradict each other the quickest one counts, and a slow one changes nothing. The offset is
+   * never ahead of the database, so no `as_of` promises too much and no key expires early. It is behind by at most the
+   * duration of the quickest answer.
    *
-   * @param databaseMs what a statement returned, and the database showed at some time after it was sent and before now
+   * @param databaseMs returned by a statement: the database's time at some moment after it was sent and before now
    * @param sentAtMs   `elapsedMs` just before the statement was sent
    */
   observe(databaseMs: number, sentAtMs: number): void {
     const { skippedMs, skippedAtMs } = this.#clock;
     const leastMs = databaseMs - this.#clock.monotonicMs();
-    // Where the machine was suspended on the way, the answer may be as old as that.
+    // If the machine was suspended meanwhile, the answer may be as old as the suspension was long.
     const mostMs = databaseMs - (sentAtMs - skippedMs);
     this.#offsetMs = Math.min(Math.max(this.#offsetMs ?? leastMs, leastMs), mostMs);
     if (sentAtMs >= skippedAtMs) this.#knownSkippedMs = skippedMs;
@@ -93,7 +97,7 @@ export class DatabaseClock {
     }
     this.#leastSinceMs = Math.min(this.#leastSinceMs, aheadMs);
     const leastMs = Math.min(this.#leastBeforeMs, this.#leastSinceMs);
-    // A greater step is no suspension: the database's clock was set.
+    // A larger step is no suspension: the database's clock was set.
     this.#leastAheadMs = Math.max(leastMs, aheadMs - MAX_UNNOTICED_MS);
   }
 }

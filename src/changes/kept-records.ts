@@ -1,34 +1,39 @@
 import { Lru } from "../lib/lru.ts";
 import { Tags } from "./tags.ts";
 
-/** What one read brought: a record, or that there is none. */
+/** The result of one read: a record, or a negative cache entry ("absence"), which says that there is no such record. */
 export interface Entry<R> {
   readonly record: R | undefined;
-  /** When the read began, and what the feed proved then: both hold whatever came later. */
+  /** When the read began, and what the feed proved at that moment; later changes don't affect either. */
   readonly readAtMs: number;
   readonly position: bigint;
   readonly changeCount: number;
-  /** Of an absence: by whose change alone it may end. */
+  /** For an absence: the id whose change evicts it. */
   readonly subjectId?: string;
 }
 
 export interface KeptRecordsOptions<R> {
-  /** Most records kept; the one used longest ago goes first. */
+  /** Maximum records kept; the least recently used one is evicted first. */
   readonly maxEntries: number;
-  /** Most bytes that they take, by what `of` says of each when it was read; undefined where all are small. */
+  /**
+   * Maximum bytes of all records; `of` returns the size of a record when it was read. undefined if all records are
+   * small.
+   */
   readonly bytes?: { readonly most: number; readonly of: (record: R) => number } | undefined;
-  /** Most absences kept, apart from records so that junk can't push out good entries. */
+  /** Maximum absences kept. They are kept apart from records, so that junk can't evict good entries. */
   readonly maxAbsent: number;
-  /** What a record depends on, such as its key's and its owner's id. */
+  /** The ids that a record depends on, such as the key's and its owner's. */
   readonly tagsOf: (record: R) => readonly string[];
 }
 
-/** Records and absences in bounded memory, found by what they are asked for and by what they depend on. */
+/**
+ * The bounded memory of records and absences, which are found by the requested id and by the ids that they depend on.
+ */
 export class KeptRecords<R> {
   readonly #options: KeptRecordsOptions<R>;
   readonly #records: Lru<string, Entry<R>>;
   readonly #absent: Lru<string, Entry<R>>;
-  /** Of records and absences alike. */
+  /** Includes records and absences. */
   readonly #idsByTag = new Tags();
 
   constructor(options: KeptRecordsOptions<R>) {
@@ -42,17 +47,17 @@ export class KeptRecords<R> {
     this.#absent = new Lru(maxAbsent, { onEvict });
   }
 
-  /** How many records there are. */
+  /** Number of records. */
   get size(): number {
     return this.#records.size;
   }
 
-  /** Counts as a use. */
+  /** The kept record. Counts as a use. */
   record(id: string): Entry<R> | undefined {
     return this.#records.get(id);
   }
 
-  /** Counts as a use. */
+  /** The kept absence. Counts as a use. */
   absence(id: string): Entry<R> | undefined {
     return this.#absent.get(id);
   }
@@ -61,12 +66,12 @@ export class KeptRecords<R> {
     return this.#records.peek(id);
   }
 
-  /** Whether this very entry is kept. */
+  /** Whether exactly this entry is kept. */
   has(id: string, entry: Entry<R>): boolean {
     return this.#peek(id) === entry;
   }
 
-  /** In the place of what is kept there, unless that was read later. */
+  /** Keeps an entry in place of the earlier one, unless that was read later. */
   keep(id: string, entry: Entry<R>): void {
     const before = this.#records.peek(id);
     if (before !== undefined && before.readAtMs > entry.readAtMs) return;
@@ -84,7 +89,7 @@ export class KeptRecords<R> {
     this.#absent.delete(id);
   }
 
-  /** Removes all that depends on this. */
+  /** Removes everything that depends on a subject. */
   removeAllOf(subjectId: string): void {
     for (const id of this.#idsByTag.idsOf(subjectId)) this.remove(id);
   }
@@ -95,7 +100,7 @@ export class KeptRecords<R> {
     this.#idsByTag.clear();
   }
 
-  /** What an entry depends on. What does not exist has no owner to ask for. */
+  /** The ids that an entry depends on. An absence depends on its subject only, because no owner is known. */
   tagsOf({ record, subjectId }: Entry<R>): readonly string[] {
     return record === undefined ? [subjectId!] : this.#options.tagsOf(record);
   }

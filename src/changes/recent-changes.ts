@@ -1,25 +1,27 @@
-/** Most things remembered one by one, about 1 MiB; under steady misses some read is always under way. */
+/**
+ * Maximum things remembered, about 1 MiB. It is needed because with steady cache misses some read is always under way.
+ */
 const MAX_REMEMBERED = 10_000;
 
 /**
- * What changed while reads are under way: whether what a read brought is older than news of it. Changes are numbered;
- * while nothing is being read, none is remembered. Beyond MAX_REMEMBERED all are forgotten, and every read that began
- * before counts as overtaken: it is answered, and not kept.
+ * Remembers the changes that happen while reads are under way, to tell whether the result of a read is outdated.
+ * Changes are numbered. While no read is under way, none is remembered. Beyond MAX_REMEMBERED, all are forgotten: every
+ * read that began before then counts as outdated, so its result is returned but not kept.
  */
 export class RecentChanges {
   #count = 0;
   #readsUnderWay = 0;
-  /** The number at which each thing changed last. */
+  /** The number of the last change of each thing. */
   readonly #changedAt = new Map<string, number>();
   #forgottenAt = 0;
   #allChangedAt = 0;
 
-  /** How many things are remembered. */
+  /** Number of things remembered. */
   get size(): number {
     return this.#changedAt.size;
   }
 
-  /** A read begins; `end` must follow. @returns the number of the last change that it may see */
+  /** Begins a read; `end` must follow. @returns the number of the last change that the read may see */
   begin(): number {
     this.#readsUnderWay++;
     return this.#count;
@@ -39,18 +41,18 @@ export class RecentChanges {
     this.#changedAt.set(subjectId, this.#count);
   }
 
-  /** Everything changed. */
+  /** Records that everything changed. */
   noteAll(): void {
     this.#allChangedAt = ++this.#count;
   }
 
-  /** Whether any of these changed, or may have, after the change of that number. */
+  /** Whether any of these changed, or may have changed, after the change with that number. */
   haveChanged(subjectIds: readonly string[], since: number): boolean {
     if (this.#allChangedAt > since || this.#forgottenAt > since) return true;
     return subjectIds.some((id) => (this.#changedAt.get(id) ?? 0) > since);
   }
 
-  /** Whether everything changed after the change of that number. */
+  /** Whether `noteAll` was called after the change with that number. */
   allChanged(since: number): boolean {
     return this.#allChangedAt > since;
   }

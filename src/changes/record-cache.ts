@@ -8,49 +8,52 @@ import { type Entry, KeptRecords, type KeptRecordsOptions } from "./kept-records
 import { RecentChanges } from "./recent-changes.ts";
 
 /**
- * WHAT CHANGED. Keeps every copy of the truth fresh.
+ * WHAT CHANGED. Keeps every copy of the database's data fresh.
  *
- *   change.ts            what a change is, and the bus by which copies learn of it
- *   change-feed.ts       reads the log of changes: what is fresh as of when
- *   change-store.ts      what the feed needs of the database
- *   record-cache.ts      copies of records, by what they are asked for; kept-records.ts holds them, tags.ts finds them by
- *                        what they depend on, recent-changes.ts knows what changed while they were read
+ *   change.ts            what a change is, and the bus that tells the copies
+ *   change-feed.ts       polls the log of changes, and proves as of when the copies are true
+ *   change-store.ts      what the feed needs from the database
+ *   record-cache.ts      copies of records, by the id that callers request
+ *   kept-records.ts      the bounded memory of those copies
+ *   tags.ts              finds copies by the ids that they depend on
+ *   recent-changes.ts    remembers what changed while a record was read
  *   freshness.ts         how old a copy may be, also after this machine was suspended
  *   watch-changes.ts     the same feed for clients that keep verdicts
- *   cursor-text.ts       where a client stands, as text
- *   database-clock.ts    the time that verdicts are judged by
- *   database-breaker.ts  whether the database is worth asking; stall-watch.ts: or whether this process stood still
+ *   cursor-text.ts       a client's place in the feed, as text
+ *   database-clock.ts    the time by which verdicts are judged
+ *   database-breaker.ts  the circuit breaker of the database
+ *   stall-watch.ts       notices that this process stood still, so that a timeout is not blamed on the database
  *
- * Only records are kept, never verdicts: state and expiry are judged at each use.
+ * The room keeps records, never verdicts: state and expiry are judged at each use.
  */
 
 export interface RecordCacheOptions<R> extends KeptRecordsOptions<R> {
   readonly clock: AgeClock;
-  /** Proves that copies are as of a time and a position. */
+  /** Proves the time and the position as of which the copies are true. */
   readonly feed: FeedProof;
   readonly breaker: DatabaseBreaker;
-  /** How much older than FRESH_MS a record may be served while the database is away; 0 = not at all. */
+  /** How much older than FRESH_MS a served record may be while the database is unreachable; 0 = not at all. */
   readonly staleOkMs: number;
   /**
-   * Kinds of changes whose subject is the very thing that a record is of. Owners concern every record besides, and no
-   * absence; what else changes is none of this cache's business.
+   * The kinds of changes whose subject is the thing that a record describes. A change of an owner concerns every record
+   * too, but no absence. The cache ignores all other kinds.
    */
   readonly kinds: readonly ChangeKind[];
 }
 
-/** A record, or its absence, and how old that knowledge is. */
+/** A record or its absence, and how old that knowledge is. */
 export interface Loaded<R> {
   readonly record: R | undefined;
-  /** `elapsedMs` of the clock as of which this is true. */
+  /** The time, by `elapsedMs`, as of which this is true. */
   readonly asOfMs: number;
-  /** All changes of lower position are in the record. */
+  /** The record includes all changes of lower position. */
   readonly position: bigint;
-  /** No record older than this was served at the moment. */
+  /** The maximum age of any record served at that moment. */
   readonly maxStalenessMs: number;
   readonly source: "cache" | "database";
 }
 
-/** As `get` takes it. */
+/** The arguments of `get`. */
 interface Wanted<R> {
   readonly id: string;
   readonly load: () => Promise<R | undefined>;
@@ -58,20 +61,24 @@ interface Wanted<R> {
   readonly turn: ReadTurn;
 }
 
-/** Says whether a read may go to the database now; asking may take the turn, so it is asked last. */
+/** Says whether a read may go to the database now. `true` may use up the breaker's probe, so ask it last. */
 export type ReadTurn = () => boolean;
 
-/** A read that is under way. */
+/** A read that is under way. All callers that request the same record share it (single-flight). */
 interface Flight<R> extends Pick<Wanted<R>, "subjectId"> {
   readonly readAtMs: number;
   readonly landing: Promise<Entry<R>>;
 }
 
 /**
- * A bounded cache in front of one kind of record. A record is as of the later of its own read and the feed's last good
- * poll; up to FRESH_MS old it is served without asking, older it is read again, and if that fails it is served as stale,
- * for as long as `staleOkMs` allows. Misses load once, however many ask at the same time. A read is kept only if nothing
- * that its record depends on has changed since it began: an old row can't be stored after the news that it is old.
+ * A bounded cache of one kind of record, with single-flight reads and negative entries.
+ *
+ * A record is true as of its own read or of the feed's last successful poll, whichever is later. A record that is up to
+ * FRESH_MS old is served from memory; an older one is read again. If that read fails, the cache serves the old record
+ * as stale, for at most `staleOkMs` more.
+ *
+ * Concurrent misses of one record share one read. The cache keeps the result only if nothing that the record depends on
+ * has changed since the read began. So an old row is never stored after the news that it changed.
  */
 export class RecordCache<R> implements Copy {
   readonly #options: RecordCacheOptions<R>;
@@ -89,12 +96,12 @@ export class RecordCache<R> implements Copy {
     return this.#kept.size;
   }
 
-  /** No record older than this is served at the moment. */
+  /** The maximum age of any record served at the moment. */
   get maxStalenessMs(): number {
     return this.#options.breaker.isOpen ? FRESH_MS + this.#options.staleOkMs : FRESH_MS;
   }
 
-  /** The record if it is kept and fresh, without any waiting. */
+  /** The record if it is kept and fresh, without waiting. */
   fresh(id: string): Loaded<R> | undefined {
     const kept = this.#kept.record(id);
     if (kept !== undefined)
@@ -105,12 +112,12 @@ export class RecordCache<R> implements Copy {
   }
 
   /**
-   * The record, from memory if it is fresh, else by `load`.
+   * The record, from memory if it is fresh, otherwise by `load`.
    *
-   * @param load reads the truth; undefined means that there is no such record
-   * @param subjectId what the record is of, as changes name it: what does not exist stays so until that changes
-   * @param turn of those that are one read together, see `oneTurn`
-   * @throws DATABASE_UNAVAILABLE if it can't be read and no copy may be served; what else `load` throws
+   * @param load reads the record from the database; undefined means that it does not exist
+   * @param subjectId the thing that the record describes, as changes name it; an absence ends when this thing changes
+   * @param turn shared by records that one statement reads, see `oneTurn`
+   * @throws DATABASE_UNAVAILABLE if the record can't be read and no copy may be served; any other error of `load`
    */
   get(
     id: string,
@@ -121,7 +128,9 @@ export class RecordCache<R> implements Copy {
     return this.#get({ id, load, subjectId, turn }, false);
   }
 
-  /** For several records that one statement reads: while the database is away they try it together, or none does. */
+  /**
+   * For several records that one statement reads: while the breaker is open, all of them may try the database, or none.
+   */
   oneTurn(): ReadTurn {
     let mayRead: boolean | undefined;
     return () => (mayRead ??= this.#ownTurn());
@@ -141,7 +150,7 @@ export class RecordCache<R> implements Copy {
     this.#kept.remove(id);
   }
 
-  /** Forgets everything; no read that is under way is kept. */
+  /** Forgets everything, and keeps no result of a read that is under way. */
   clear(): void {
     this.#changes.noteAll();
     this.#flights.clear();
@@ -156,7 +165,7 @@ export class RecordCache<R> implements Copy {
     const stale = this.#stale(id);
     if (breaker.isOpen) {
       const mayRead = wanted.turn();
-      // Whoever can be served does not wait for the read that tries.
+      // A caller that can be served does not wait for the probe.
       if (mayRead && stale !== undefined) this.#fly(wanted).landing.catch(() => {});
       if (stale !== undefined) return stale;
       if (!mayRead) throw unavailable();
@@ -167,38 +176,38 @@ export class RecordCache<R> implements Copy {
       entry = await flight.landing;
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      // Once: while the database is away, a process that is slow as well must not wait for it round after round.
+      // Only once: while the database is unreachable, a slow process must not make its callers wait round after round.
       if (!isRetry && breaker.stalls.hasStalledSince(flight.readAtMs)) return this.#again(wanted, true);
       breaker.failed();
       const kept = this.#stale(id);
       if (kept === undefined) throw error;
       return kept;
     }
-    // What was read from a history that is gone, or waited for this process to run again, is nobody's answer.
+    // Discards a result from before a failover, or one that waited over FRESH_MS because this process stood still.
     if (this.#changes.allChanged(entry.changeCount) || !isFresh(this.#options.clock, this.#asOf(entry))) {
       return this.#again(wanted, isRetry);
     }
     return this.#kept.has(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
   }
 
-  /** Later, when nobody else's read is this one's. */
+  /** Reads again with a permit of its own, because the statement that it shared is over. */
   #again(wanted: Wanted<R>, isRetry: boolean): Promise<Loaded<R>> {
     return this.#get({ ...wanted, turn: this.#ownTurn }, isRetry);
   }
 
-  /** What is kept is as of the feed's last good poll, which would have dropped it otherwise. */
+  /** A kept record is true as of the feed's last successful poll, which would otherwise have dropped it. */
   #serve(entry: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
     const { record } = entry;
     const { position } = this.#options.feed;
     return { record, asOfMs: this.#asOf(entry), position, maxStalenessMs: this.maxStalenessMs, source };
   }
 
-  /** What a change overtook on its way, or nobody keeps, says nothing beyond its own read. */
+  /** A result that is not kept, or that a change overtook, is only as fresh as its own read. */
   #serveAsRead({ record, readAtMs, position }: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
     return { record, asOfMs: readAtMs, position, maxStalenessMs: this.maxStalenessMs, source };
   }
 
-  /** The kept record if it is not too old to be served while the database is away. */
+  /** The kept record, if it may be served while the database is unreachable. */
   #stale(id: string): Loaded<R> | undefined {
     const { staleOkMs } = this.#options;
     const entry = staleOkMs === 0 ? undefined : this.#kept.peekRecord(id);
@@ -242,7 +251,7 @@ export class RecordCache<R> implements Copy {
     this.#changes.end();
   }
 
-  /** What is being read of this serves who waits for it; later callers start a new read. */
+  /** A read of the subject that is under way still answers its present callers; later callers start a new read. */
   #detach(subjectId: string): void {
     for (const [id, flight] of this.#flights) if (flight.subjectId === subjectId) this.#flights.delete(id);
   }
@@ -253,5 +262,5 @@ function isUnavailable(error: unknown): boolean {
 }
 
 function unavailable(): DomainError {
-  return new DomainError("DATABASE_UNAVAILABLE", "the database is out of reach; try again", { retryAfterMs: 1000 });
+  return new DomainError("DATABASE_UNAVAILABLE", "the database is unreachable; try again", { retryAfterMs: 1000 });
 }

@@ -2,15 +2,15 @@ import type { AgeClock, Timers } from "../lib/clock.ts";
 
 const BEAT_MS = 25;
 /**
- * A turn of the event loop that takes so long is a stall. Reads have 220 ms: one that failed although no turn took half
- * of that was not answered in time, however slow this process was besides.
+ * An event-loop tick that takes longer than this is a stall. Reads time out after 220 ms. If no tick took even half of
+ * that, the database did not answer in time, however slow this process was otherwise.
  */
 const STALL_MS = 100;
 
 /**
- * Whether this process stood still while something was waited for: then a timeout may have run out before an answer
- * could be read. Measured by a timer that comes late, and runs only while there is something to watch. A suspension of
- * the machine is a stall too: connections may be gone.
+ * Detects that this process stood still while it waited for something: a timeout may then have fired before an answer
+ * was read. It measures how late a timer comes, and runs only while something is watched. A suspension of the machine
+ * counts as a stall too, because connections may be lost.
  */
 export class StallWatch {
   readonly #clock: AgeClock;
@@ -25,7 +25,7 @@ export class StallWatch {
     this.#timers = timers;
   }
 
-  /** Something is waited for from now on; `end` must follow. @returns `elapsedMs` of now */
+  /** Begins a wait; `end` must follow. @returns `elapsedMs` of now */
   begin(): number {
     if (this.#watched++ === 0) this.#beat();
     else this.#look();
@@ -36,7 +36,11 @@ export class StallWatch {
     if (--this.#watched === 0) this.#cancelBeat();
   }
 
-  /** Whether a stall ended after the time at which what is being waited for began. */
+  /**
+   * Whether a stall ended after a wait began.
+   *
+   * @param beganAtMs as `begin` returned it
+   */
   hasStalledSince(beganAtMs: number): boolean {
     this.#look();
     return this.#stalledUntilMs > beganAtMs;

@@ -1,6 +1,6 @@
 /**
- * Which records depend on what: ids by tag. Most tags have one id, which is then kept as it is; a Set for each would take
- * more memory than the records.
+ * An inverted index: from each tag, such as an owner's id, to the ids of the records that depend on it. Most tags have
+ * one id, which is stored as a plain text: a Set for each would take more memory than the records.
  */
 export class Tags {
   readonly #ids = new Map<string, string | Set<string>>();
@@ -23,7 +23,7 @@ export class Tags {
     this.#ids.delete(tag);
   }
 
-  /** A list of its own, which later changes leave alone. */
+  /** A copy of the list, which later changes don't affect. */
   idsOf(tag: string): readonly string[] {
     const known = this.#ids.get(tag);
     if (known === undefined) return [];

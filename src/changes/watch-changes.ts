@@ -16,12 +16,18 @@ import type { DatabaseClock } from "./database-clock.ts";
 
 const MAX_WATCHES = 1000;
 const MAX_READS = 4;
-/** A watcher that is so far behind is cut: it comes back with its cursor, and memory stays bounded. */
+/**
+ * Maximum steps that wait for one watcher. One that is further behind is cut, so that memory stays bounded; it comes
+ * back with its cursor.
+ */
 const MAX_WAITING_STEPS = 64;
-/** More than one step brings, so that none cuts those who keep up. */
+/** Maximum changes that wait for one watcher. More than one step has, so that no watcher that keeps up is cut. */
 const MAX_WAITING_CHANGES = 2 * MAX_CHANGES_PER_POLL;
 const CHANGES_PER_MESSAGE = 1000;
-/** Between two messages to one watcher: what comes meanwhile is one message. Telling a thousand costs more than a poll. */
+/**
+ * Time between two messages to one watcher; what comes meanwhile goes in one message. Telling 1,000 watchers costs more
+ * than a poll.
+ */
 const REST_MS = 100;
 
 export interface WatchChangesDeps {
@@ -29,43 +35,44 @@ export interface WatchChangesDeps {
   readonly store: Pick<ChangeStore, "catchUp" | "endedSessions">;
   readonly databaseClock: DatabaseClock;
   readonly timers: Timers;
-  /** Life of an access token: sessions that ended within it may still have one that verifies. */
+  /** Lifetime of an access token. A session that ended within this time may still have one that verifies. */
   readonly accessTokenMs: number;
-  /** Those of this process. */
+  /** The watches of this process. */
   readonly watches: Watches;
 }
 
-/** What all watches of a process share. */
+/** The state that all watches of one process share. */
 export class Watches {
-  /** How many run. */
+  /** Number of running watches. */
   running = 0;
-  /** Of the database. After a restart all come back at the same time, mostly from the same few cursors. */
+  /**
+   * Reads of the database. After a restart all watchers come back at the same time, mostly with the same few cursors.
+   */
   readonly reads = new SharedReads(MAX_READS);
 }
 
 export interface WatchInput {
-  /** Of the last message that was handled; empty to start now. */
+  /** The cursor of the last message that the client handled; empty to start now. */
   readonly cursor: string;
   readonly signal: AbortSignal;
 }
 
-/** One message to a watcher. Without changes it says that there were none. */
+/** One message to a watcher. Without changes, it says that nothing changed. */
 export interface WatchMessage {
   readonly cursor: string;
   readonly changes: readonly CommittedChange[];
-  /** Changes may have been missed: drop everything that was kept. */
+  /** True if changes may have been missed: the client must drop all copies. */
   readonly resync: boolean;
   readonly asOfMs: number;
   readonly position: bigint;
 }
 
 /**
- * Tells a client of changes, from a cursor on. Nothing is lost between the read that catches up and the live feed: the
- * feed is subscribed first, so that what happens in between comes twice rather than never. All watchers live on the polls
- * that the process makes anyway.
+ * Tells a client of all changes after its cursor. The watch subscribes to the feed before it reads the changes so far.
+ * So a change in between comes twice rather than never. The watchers cause no polls of their own.
  *
- * @throws INVALID_FIELD for a malformed cursor, OVERLOADED for too many watches or one that does not keep up,
- *         DATABASE_UNAVAILABLE if it can't catch up
+ * @throws INVALID_FIELD for a malformed cursor; OVERLOADED for too many watches, or for a watch that does not keep up;
+ *   DATABASE_UNAVAILABLE if it can't catch up
  */
 export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): AsyncGenerator<WatchMessage> {
   const since = input.cursor === "" ? undefined : parseCursor(input.cursor);
@@ -90,7 +97,7 @@ export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): 
   }
 }
 
-/** From the client's cursor to now, by one read. */
+/** Reads the changes from the client's cursor to now, with one statement. */
 async function* catchUp(
   deps: WatchChangesDeps,
   since: ReturnType<typeof parseCursor> | undefined,
@@ -99,7 +106,7 @@ async function* catchUp(
   const known =
     since === undefined || since === "of another version" || isOfOtherHistory(deps, since) ? undefined : since;
   const poll = await readFrom(deps, known?.snapshot, queue);
-  // A standby may be behind: what it shows must not become anybody's cursor.
+  // A standby may be behind, so its snapshot must not become a client's cursor.
   if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
   const step: FeedStep = {
     cursor: cursorOf(poll),
@@ -114,22 +121,23 @@ async function* catchUp(
   else yield* split(step);
 }
 
-/** A cursor above all that there is now shows a machine that was set back with its memory. */
+/** A cursor above all present transactions means that a machine was set back together with its memory. */
 function isOfLostHistory(since: Cursor, poll: Poll): boolean {
   return !isSameEpoch(since.epoch, poll.epoch) || poll.xmax < xmaxOf(since);
 }
 
 /**
- * As far as this process knows, which may not have heard of a failover yet. The snapshot of another history says nothing
- * in this one: it would only be a search through all that is kept.
+ * Whether the cursor is of another history, as far as this process knows: it may not have noticed a failover yet. The
+ * snapshot of another history is useless here, and the database would search all kept changes for it.
  */
 function isOfOtherHistory({ feed }: WatchChangesDeps, { epoch }: Cursor): boolean {
   return feed.cursor !== undefined && !isSameEpoch(epoch, feed.cursor.epoch);
 }
 
 /**
- * What came while the read waited for its turn is in it. Told after it, it would take the client's cursor back, perhaps to
- * a history that has been undone since.
+ * Reads the changes since a snapshot. When the read is sent, drops the steps that came while it waited, because the
+ * result includes them. Sent after the result, they would take the client's cursor back, perhaps to a history undone
+ * since.
  */
 function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undefined, queue: StepQueue): Promise<Poll> {
   return watches.reads.read(
@@ -140,8 +148,9 @@ function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undef
 }
 
 /**
- * A client that keeps access tokens valid by their signature must know which sessions have ended already. They are read as
- * it takes them: nobody's memory holds all that there are.
+ * Begins a client's stream, at its start and after a resync, with the sessions that have ended. A client that accepts
+ * access tokens by their signature must know them. The sessions are read as the client takes them, so that no memory
+ * holds them all.
  */
 async function* startAnew(deps: WatchChangesDeps, step: FeedStep): AsyncGenerator<WatchMessage> {
   const { store, watches, accessTokenMs } = deps;
@@ -158,7 +167,10 @@ async function* startAnew(deps: WatchChangesDeps, step: FeedStep): AsyncGenerato
   }
 }
 
-/** Large steps go in parts; only the last one carries the new cursor, so that a client cut in between loses nothing. */
+/**
+ * Sends a large step in parts. Only the last part carries the new cursor, so that a client cut in between loses
+ * nothing.
+ */
 function* split(step: FeedStep): Generator<WatchMessage> {
   const { changes } = step;
   let from = 0;
@@ -180,7 +192,7 @@ function xmaxOf({ snapshot }: Cursor): bigint {
   return BigInt(snapshot.split(":")[1]!);
 }
 
-/** Steps that a watcher has not been told of. */
+/** The steps that a watcher has not been sent yet. */
 class StepQueue {
   readonly #steps: FeedStep[] = [];
   readonly #timers: Timers;
@@ -199,7 +211,7 @@ class StepQueue {
 
   push(step: FeedStep): void {
     if (this.#isCut) return;
-    // All that it was not told of is overtaken by a resync, and a beat by whatever comes.
+    // A resync replaces everything that waits. Any later step replaces a step without changes.
     if (step.resync) this.clear();
     if (this.#steps.at(-1)?.changes.length === 0 && !this.#steps.at(-1)?.resync) this.#steps.pop();
     this.#steps.push(step);
@@ -214,7 +226,7 @@ class StepQueue {
     this.#waiting = 0;
   }
 
-  /** Takes nothing for a moment. */
+  /** Holds `take` back for REST_MS. */
   rest(): void {
     this.#isResting = true;
     this.#cancelRest = this.#timers.after(REST_MS, () => {
@@ -227,7 +239,7 @@ class StepQueue {
     this.#cancelRest();
   }
 
-  /** All that has come, as one step; undefined once the watch was given up. @throws OVERLOADED if it was cut */
+  /** All waiting steps as one step; undefined once the watch was given up. @throws OVERLOADED if it was cut */
   async take(): Promise<FeedStep | undefined> {
     while ((this.#steps.length === 0 || this.#isResting) && !this.#isCut && !this.#signal.aborted) {
       await new Promise<void>((resolve) => {
@@ -240,7 +252,7 @@ class StepQueue {
       });
     }
     if (this.#signal.aborted) return undefined;
-    // A resync is told by itself, with other changes than those of its step.
+    // A resync goes alone: it is sent with the ended sessions, not with the changes of its step.
     const steps = this.#steps.splice(0, this.#steps[0]!.resync ? 1 : this.#steps.length);
     const changes = steps.length === 1 ? steps[0]!.changes : steps.flatMap((step) => step.changes);
     this.#waiting -= changes.length;

@@ -2,11 +2,11 @@ import { BlockList } from "node:net";
 import { familyOf, ipValue, normalizeIp, widthOf } from "../lib/ip.ts";
 
 /*
- * Allow-lists of networks. They fail closed: a list without an address to judge matches nothing. An IPv4 address in
- * IPv6 clothing (::ffff:192.0.2.1, RFC 4291 2.5.5.2) is judged as IPv4, so that it can't slip past a list.
+ * Allow-lists of networks. They fail closed: without a client address, a list matches nothing. An IPv4-mapped IPv6
+ * address (::ffff:192.0.2.1, RFC 4291 2.5.5.2) is judged as IPv4, so that it can't bypass a list.
  */
 
-/** What is wrong with one entry of an allow-list, or undefined. An address alone stands for itself. */
+/** The fault of one entry of an allow-list, or undefined. An address without a prefix matches only itself. */
 export function networkFault(entry: string): string | undefined {
   const [base = "", bits, ...rest] = entry.split("/");
   const address = normalizeIp(base);
@@ -15,10 +15,10 @@ export function networkFault(entry: string): string | undefined {
   if (bits === undefined) return undefined;
   const width = widthOf(familyOf(address));
   if (!/^(0|[1-9]\d{0,2})$/.test(bits) || Number(bits) > width) return `must have a prefix of 0 to ${width} bits`;
-  return hasHostBits(address, width, Number(bits)) ? "must have no bits set behind its prefix" : undefined;
+  return hasHostBits(address, width, Number(bits)) ? "must have no bits set after its prefix" : undefined;
 }
 
-/** One spelling for entries that mean the same; what is malformed stays as it is. */
+/** One spelling for all entries with the same meaning. A malformed entry stays as it is. */
 export function canonicalNetwork(entry: string): string {
   const [base = "", bits] = entry.split("/");
   const address = normalizeIp(base);
@@ -27,11 +27,15 @@ export function canonicalNetwork(entry: string): string {
   return `${family} ${ipValue(address).toString(16)}/${bits ?? widthOf(family)}`;
 }
 
-/** A list made ready for judging. @param entries each without a networkFault */
+/**
+ * Compiles a list to a function that tells whether it contains an address.
+ *
+ * @param entries each without a networkFault
+ */
 export function compileNetworks(entries: readonly string[]): (ip: string) => boolean {
-  // Most keys have no list, and a BlockList of their own would be most of what they take in memory.
+  // Most keys have no list, and a BlockList for each would need most of their memory.
   if (entries.length === 0) return matchesNothing;
-  // One list per family: a BlockList would find an IPv4 address in an IPv6 network that holds all mapped ones.
+  // One list for each family: a BlockList finds an IPv4 address in an IPv6 network that contains all mapped addresses.
   const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
   for (const entry of entries) {
     const [base = "", bits] = entry.split("/");

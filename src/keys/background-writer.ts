@@ -1,20 +1,23 @@
 export interface BackgroundWriterDeps<T> {
-  /** Takes what is to be written now; with `isLast` all there is. */
+  /** Takes the items to write now; with `isLast` all there are. */
   readonly take: (isLast: boolean) => readonly T[];
-  /** Most that one statement writes. */
+  /** Maximum items that one statement writes. */
   readonly chunk: number;
   readonly write: (some: readonly T[]) => Promise<void>;
-  /** These could not be written, so nothing else of that flush was: they are to be taken again. */
+  /**
+   * Called with the items that could not be written, including all that followed in the flush. They must be taken
+   * again.
+   */
   readonly onFailed: (left: readonly T[]) => void;
-  /** A flush is over, whether all of it was written or not. */
+  /** Called after each flush, whether all of it was written or not. */
   readonly onFlushed?: () => void;
 }
 
 const FLUSH_EVERY_MS = 5000;
 
 /**
- * Writes every few seconds what verifications leave behind, never on their path, and once more when the process stops.
- * One flush at a time; none ever rejects.
+ * Writes the items that verifications produce in the background, never on their path: every 5 s, and once more when the
+ * process stops. One flush runs at a time. No method rejects.
  */
 export class BackgroundWriter<T> {
   readonly #deps: BackgroundWriterDeps<T>;

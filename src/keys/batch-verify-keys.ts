@@ -12,16 +12,16 @@ import {
   type VerifyKeyInput,
 } from "./verify-key.ts";
 
-/** A request of the batch either has a verdict or failed as VerifyKey would have. */
+/** The outcome of one request: a verdict, or the error with which VerifyKey would have failed. */
 export type BatchOutcome = { readonly verdict: KeyVerdict } | { readonly error: unknown };
 
 const MAX_BATCH = 256;
 
 /**
- * Verifies many keys in one pass: one statement for all that is not in memory, one decision for all limits, taken in
- * order, so that a key that occurs twice counts twice.
+ * Verifies many keys in one pass. One statement reads every key that is not in memory. The limiter decides all requests
+ * together and in order, so that a key that occurs twice counts twice.
  *
- * @throws INVALID_FIELD if the batch is too large; what concerns one request is in its outcome
+ * @throws INVALID_FIELD if the batch is too large; a fault of one request is in its outcome
  */
 export async function batchVerifyKeys(
   deps: VerifyKeyDeps,
@@ -43,7 +43,7 @@ export async function batchVerifyKeys(
 async function judgeAll(deps: VerifyKeyDeps, inputs: readonly VerifyKeyInput[]): Promise<BatchOutcome[]> {
   const outcomes = inputs.map((input) => attempt(() => seek(deps, input)));
   const wanted = outcomes.flatMap((outcome, index) => ("keyId" in outcome ? [{ index, keyId: outcome.keyId }] : []));
-  // One failed read is the failure of each key that needed it, not of those that were in memory.
+  // A failed read fails every key that needed it, but no key that was in memory.
   const loads = await deps.records.findAll(
     wanted.map(({ index, keyId }) => ({ rawKey: inputs[index]!.rawKey, keyId })),
   );
@@ -55,7 +55,7 @@ async function judgeAll(deps: VerifyKeyDeps, inputs: readonly VerifyKeyInput[]):
   });
 }
 
-/** The verdict but for its limits, or the id of the key that must be read for it. */
+/** The verdict without its limits, or the id of the key that must be read for it. */
 function seek(deps: VerifyKeyDeps, input: VerifyKeyInput): { verdict: KeyVerdict } | { keyId: string } {
   checkUse(input);
   const known = knownRecord(deps, input);

@@ -5,15 +5,15 @@ export interface BootstrapOperatorDeps extends IssueServiceCredentialDeps {
   readonly store: IssueServiceCredentialDeps["store"] & Pick<KeyStore, "hasUsableCredential">;
 }
 
-/** Issuer of credentials that no credential issued. */
+/** The issuer of a credential that no other credential issued. */
 const BOOTSTRAP = { id: "bootstrap", clientIp: "" };
 
 /**
- * Issues the first operator's credential. To be called while the lock of migrations is held, so that two can't both be
- * first.
+ * Issues the credential of the first operator. Call it while holding the lock of migrations, so that no two callers
+ * both find themselves first.
  *
- * @param force also where an operator could act: for when all credentials are lost
- * @returns undefined where a usable admin credential exists and `force` is false
+ * @param force issues one even if an operator has a usable credential: for when all credentials are lost
+ * @returns undefined if a usable admin credential exists and `force` is false
  */
 export async function bootstrapOperator(
   deps: BootstrapOperatorDeps,

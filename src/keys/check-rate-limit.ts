@@ -20,9 +20,9 @@ export interface CheckRateLimitInput {
 const MAX_NAME_BYTES = 256;
 
 /**
- * Counts a call against a key's limits, whatever the key's state, or against those of any other subject.
+ * Counts a call against the limits of a key, whatever the key's state, or of any other subject.
  *
- * @throws KEY_NOT_FOUND; INVALID_FIELD, also for a cost that could never fit; DATABASE_UNAVAILABLE
+ * @throws KEY_NOT_FOUND; INVALID_FIELD, also for a cost that can never fit; DATABASE_UNAVAILABLE
  */
 export async function checkRateLimit(deps: CheckRateLimitDeps, input: CheckRateLimitInput): Promise<LimitDecision> {
   checkLimits(input.cost, input.limits);
@@ -54,7 +54,7 @@ async function ownLimitOf(deps: CheckRateLimitDeps, keyId: string): Promise<Name
 function checkCost(cost: number, own: NamedLimit): void {
   for (const figure of [own.perMinute, own.perDay]) {
     if (figure !== undefined && figure > 0 && cost > figure) {
-      throw invalidField("cost", `is above the key's limit of ${figure}, so that it can never fit`);
+      throw invalidField("cost", `is above the key's limit of ${figure} and can never fit`);
     }
   }
 }

@@ -2,8 +2,10 @@ import type { Actor } from "../audit/actor.ts";
 import { type ChangeKeyDeps, changeKey, entryOf } from "./change-key.ts";
 
 /**
- * Revokes a key and erases what its owner wrote about it. From then on it can't be found; the row stays for the audit
- * trail and for the quota. @throws KEY_NOT_FOUND, DATABASE_UNAVAILABLE
+ * Revokes a key and erases the texts of its owner: name, description and metadata. It can't be found any more. The row
+ * stays for the audit trail and for the quota.
+ *
+ * @throws KEY_NOT_FOUND, DATABASE_UNAVAILABLE
  */
 export async function deleteKey(deps: ChangeKeyDeps, actor: Actor, keyId: string): Promise<void> {
   await changeKey(deps, actor, keyId, () => ({

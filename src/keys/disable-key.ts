@@ -9,8 +9,8 @@ export interface DisableKeyDeps extends ChangeKeyDeps {
 }
 
 /**
- * Refuses the key until it is enabled again. Done twice it changes nothing, but that a service's word replaces the
- * owner's: then only a service can undo it.
+ * Disables a key: it is refused until it is enabled again. Disabling it twice changes nothing, with one exception: if a
+ * service disables a key that its owner disabled, only a service can enable it again.
  *
  * @throws KEY_NOT_FOUND, KEY_ENDED, DATABASE_UNAVAILABLE
  */
@@ -23,7 +23,7 @@ export function disableKey(deps: DisableKeyDeps, actor: Actor, keyId: string): P
   });
 }
 
-/** Whether the id of who disabled a key is a service credential's. */
+/** Whether a service credential disabled the key. */
 export function isByService(disabledBy: string | undefined): boolean {
   return disabledBy?.startsWith("svc_") ?? false;
 }

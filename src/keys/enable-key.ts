@@ -5,7 +5,10 @@ import { type DisableKeyDeps, isByService } from "./disable-key.ts";
 import { keyEnded } from "./grants.ts";
 import { hasEnded } from "./key.ts";
 
-/** Undoes disableKey. @throws KEY_NOT_FOUND, KEY_ENDED, KEY_RESTRICTED if a service disabled it, DATABASE_UNAVAILABLE */
+/**
+ * Enables a disabled key. @throws KEY_NOT_FOUND, KEY_ENDED, KEY_RESTRICTED if a service disabled it,
+ * DATABASE_UNAVAILABLE
+ */
 export function enableKey(deps: DisableKeyDeps, actor: Actor, keyId: string): Promise<OwnedKey> {
   return changeKey(deps, actor, keyId, ({ key }) => {
     if (hasEnded(key, deps.databaseClock.nowMs())) throw keyEnded();

@@ -1,7 +1,7 @@
 import type { Actor } from "../audit/actor.ts";
 import { type FindKeyDeps, findKey, type OwnedKey } from "./change-key.ts";
 
-/** One key. @throws KEY_NOT_FOUND, DATABASE_UNAVAILABLE */
+/** Reads one key. @throws KEY_NOT_FOUND, DATABASE_UNAVAILABLE */
 export function getKey(deps: FindKeyDeps, actor: Actor, keyId: string): Promise<OwnedKey> {
   return findKey(deps, actor, keyId);
 }

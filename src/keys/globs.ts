@@ -1,25 +1,25 @@
 /*
- * Globs of methods and of scopes. In a glob of methods `*` stays within one segment between slashes, and a final `/**`
- * takes the rest; in a glob of scopes `*` stands for anything. Matching is linear in the lengths of glob and text,
- * because both come from people who may try to be slow.
+ * Globs of methods and of scopes. In a glob of methods, `*` stays within one segment between slashes, and a final `/**`
+ * matches the rest. In a glob of scopes, `*` matches anything. Matching takes time linear in the lengths of glob and
+ * text, because both come from people who may try to make it slow.
  *
- * A method is a path that another server reads too, and servers differ in what they decode, cut off or normalise. So a
- * method matches only if every reading of it matches: as it is written, and with its escapes decoded.
+ * A method is a path that another server reads too. Servers differ in what they decode, cut off or normalise. So a
+ * method matches only if it matches both as it is written and with its escapes decoded.
  */
 
 const GLOB = /^[\x21-\x7e]{1,256}$/;
 /**
- * What no server reads as anything else: `pchar` of RFC 3986 (3.3) without `;`, because some servers cut a segment off
- * there, and the slash. A percent sign may only begin an escape.
+ * Characters that every server reads in the same way: `pchar` of RFC 3986 (3.3) and the slash. `;` is excluded, because
+ * some servers cut a segment off there. A percent sign may only begin an escape.
  */
 const PATH = /^[A-Za-z0-9\-._~!$&'()*+,=:@/%]+$/;
-/** Escapes of printable ASCII, except those of a character that gives a path its form or is decoded once more. */
+/** Escapes of printable ASCII, except those of characters that structure a path or begin another escape. */
 const ESCAPE = /%(?:2[01246-9a-d]|3[0-9ac-e]|[46][0-9a-f]|5[0-9abd-f]|7[0-9a-e])/gi;
 const AMBIGUOUS_EXAMPLES = "such as ; ? # \\, and any escape of those, of / . % or of what is not printable ASCII";
-/** Empty, or only dots: a server removes such a segment, perhaps with its neighbour (RFC 3986, 5.2.4). */
+/** Empty, or only dots: servers remove such a segment, perhaps together with its neighbour (RFC 3986, 5.2.4). */
 const REMOVED_SEGMENT = /^\.*$/;
 
-/** What is wrong with a glob of methods, or undefined. A glob that no method can match is a mistake of its author. */
+/** The fault of a glob of methods, or undefined. A glob that can't match any method counts as a mistake. */
 export function methodGlobFault(glob: string): string | undefined {
   if (!GLOB.test(glob)) return "must be 1 to 256 visible ASCII characters";
   const segments = glob.split("/");
@@ -31,7 +31,10 @@ export function methodGlobFault(glob: string): string | undefined {
   return undefined;
 }
 
-/** Whether a method matches one of the globs. Case matters. A method that servers may read in other ways never matches. */
+/**
+ * Whether a method matches one of the globs. Case matters. A method that servers may read in several ways never
+ * matches.
+ */
 export function matchesMethod(globs: readonly string[], method: string): boolean {
   if (!isUnambiguous(method)) return false;
   const segments = (method.startsWith("/") ? method.slice(1) : method).split("/");
@@ -46,17 +49,17 @@ export function matchesMethod(globs: readonly string[], method: string): boolean
   );
 }
 
-/** Whether a scope matches a glob in which `*` stands for any run of characters. */
+/** Whether a scope matches a glob, in which `*` stands for any characters. */
 export function matchesScope(glob: string, scope: string): boolean {
   return matchesText(glob, scope);
 }
 
-/** Whether all of it is plain characters of a path and escapes that stand for nothing but themselves. */
+/** Whether a path has only plain characters, and escapes of characters without a meaning for the path. */
 function isUnambiguous(path: string): boolean {
   return PATH.test(path) && !(path.includes("%") && path.replace(ESCAPE, "").includes("%"));
 }
 
-/** Also one with a space at its edge once it is decoded, because some servers trim it. */
+/** Whether servers may remove the segment. Includes a decoded space at either end, because some servers trim it. */
 function isRemoved(segment: string): boolean {
   return REMOVED_SEGMENT.test(segment) || (segment.includes("%20") && / $|^ /.test(decodeEscapes(segment)));
 }
@@ -78,7 +81,10 @@ function matchesSegments(glob: string, segments: readonly string[]): boolean {
   return false;
 }
 
-/** The parts before the first star and behind the last have their places; of others the first place is as good as any. */
+/**
+ * Anchors the parts before the first star and after the last one, then matches the pieces between them greedily from
+ * the left.
+ */
 function matchesText(glob: string, text: string): boolean {
   const firstStar = glob.indexOf("*");
   if (firstStar < 0) return glob === text;
@@ -97,12 +103,13 @@ function matchesText(glob: string, text: string): boolean {
   return true;
 }
 
-/** For endOf. No piece is longer: a glob of methods has 256 characters at most, one of scopes 128. */
+/** Table of `endOf`. No piece is longer: a glob of methods has at most 256 characters, a glob of scopes 128. */
 const borders = new Uint8Array(256);
 
 /**
- * Where a piece that begins at `from` or later ends for the first time, at `end` or before; -1 for nowhere. By Knuth,
- * Morris and Pratt, since String.indexOf takes as long as the product of both lengths for what is made to be slow.
+ * The end of the first occurrence of a piece between `from` and `end`; -1 if there is none. Uses the algorithm of
+ * Knuth, Morris and Pratt, because for malicious texts String.indexOf takes time proportional to the product of both
+ * lengths.
  */
 function endOf(piece: string, text: string, from: number, end: number): number {
   const { length } = piece;
@@ -114,7 +121,7 @@ function endOf(piece: string, text: string, from: number, end: number): number {
   }
   let matched = 0;
   for (let at = from; matched < length; at++) {
-    // What is left is too short.
+    // The rest of the text is too short.
     if (length - matched > end - at) return -1;
     const code = text.charCodeAt(at);
     while (matched > 0 && code !== piece.charCodeAt(matched)) matched = borders[matched - 1]!;

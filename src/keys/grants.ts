@@ -5,16 +5,19 @@ import type { Key, KeyOwner } from "./key.ts";
 import type { Tiers } from "./tiers.ts";
 
 /*
- * What an actor may do with a key. Nothing that authorizes comes from an untrusted caller: tier and scopes are bounded
- * by what an operator granted to the owner, and what a service decided the owner can only tighten.
+ * Rules for what an actor may do with a key. Nothing that an untrusted caller sends authorizes them: an operator's
+ * grant to the owner bounds tier and scopes. The owner can only tighten what a service decided.
  */
 
-/** A key that the actor may not see does not exist for him: the same answer, to the byte, as for an unknown id. */
+/**
+ * The answer for an unknown key, and for a key that the actor may not see: the same bytes, so that the actor can't tell
+ * which.
+ */
 export function keyNotFound(): DomainError {
   return new DomainError("KEY_NOT_FOUND", "no such key");
 }
 
-/** For a call with a session that has ended since it was judged. */
+/** The error for a call whose session ended after the call was authenticated. */
 export function sessionEnded(): DomainError {
   return new DomainError("CREDENTIAL_INVALID", "the session has ended; log in again");
 }
@@ -23,12 +26,12 @@ export function keyEnded(): DomainError {
   return new DomainError("KEY_ENDED", "the key is revoked or expired");
 }
 
-/** Whether the actor may see and manage the key at all. */
+/** Whether the actor may see and manage the key. */
 export function mayManage(actor: Actor, key: Key): boolean {
   return actor.kind === "user" ? key.ownerId === actor.id : actor.manages;
 }
 
-/** @throws INVALID_FIELD for an unknown tier, TIER_NOT_GRANTED above the owner's */
+/** @throws INVALID_FIELD for an unknown tier; TIER_NOT_GRANTED for a tier above the owner's */
 export function checkTier(tiers: Tiers, tier: string, owner: KeyOwner, field = "tier"): void {
   if (!tiers.has(tier)) throw invalidField(field, `must be one of ${tiers.names.join(", ")}`);
   if (!tiers.isWithin(tier, owner.tier)) {
@@ -36,7 +39,7 @@ export function checkTier(tiers: Tiers, tier: string, owner: KeyOwner, field = "
   }
 }
 
-/** @throws SCOPE_NOT_GRANTED if the owner's grant does not cover each scope */
+/** @throws SCOPE_NOT_GRANTED if the owner's grant does not cover every scope */
 export function checkScopes(scopes: readonly string[], owner: KeyOwner): void {
   const missing = scopes.filter((scope) => !isGranted(scope, owner));
   if (missing.length === 0) return;
@@ -47,26 +50,26 @@ export function isGranted(scope: string, owner: KeyOwner): boolean {
   return owner.scopes.some((glob) => matchesScope(glob, scope));
 }
 
-/** What the owner may still change on a key that a service issued or restricted. */
+/** Fields that the owner may still change on a key that a service issued or restricted. */
 const OWNER_FIELDS: ReadonlySet<string> = new Set(["name", "description", "metadata", "expire_time"]);
-/** What never is the owner's to set. */
+/** Fields that the owner may never set. */
 const SERVICE_FIELDS: ReadonlySet<string> = new Set(["tier", "limits"]);
 
-/** Fields by which a service restricts a key: from then on its owner can only tighten it. */
+/** Whether a service restricts a key by changing these fields. After that, the owner can only tighten the key. */
 export function restricts(fields: Iterable<string>): boolean {
   return [...fields].some((field) => !["name", "description", "metadata"].includes(field));
 }
 
 /**
- * @param fields        paths of the update
- * @param newExpiresAtMs the new end, where the update names it
+ * @param fields         paths of the update
+ * @param newExpiresAtMs the new end, if the update names it
  * @throws FIELD_NOT_ALLOWED, KEY_RESTRICTED
  */
 export function checkFieldAccess(actor: Actor, key: Key, fields: readonly string[], newExpiresAtMs?: number): void {
   if (actor.kind === "service") return;
   const reserved = fields.find((field) => SERVICE_FIELDS.has(field));
   if (reserved !== undefined) {
-    throw new DomainError("FIELD_NOT_ALLOWED", `${reserved} is set by services with the scope manage`);
+    throw new DomainError("FIELD_NOT_ALLOWED", `only services with the scope manage can set ${reserved}`);
   }
   if (!key.serviceControlled) return;
   const refused = fields.find((field) => !OWNER_FIELDS.has(field));

@@ -2,14 +2,14 @@ import { createHash } from "node:crypto";
 import { DomainError } from "../lib/errors.ts";
 import type { IdempotencyKey, RequestUsed } from "./key-store.ts";
 
-/** What the caller calls his request (AIP-155), with a digest of what he asks; undefined if he gave it no name. */
+/** The caller's request_id (AIP-155) with a digest of the parameters of the request; undefined without a request_id. */
 export function idempotencyKey(callerId: string, requestId: string, parameters: unknown): IdempotencyKey | undefined {
   if (requestId === "") return undefined;
   const parametersDigest = createHash("sha256").update(canonicalJson(parameters)).digest();
   return { callerId, requestId: requestId.toLowerCase(), parametersDigest };
 }
 
-/** The answer to a request_id that was used: the secret is not shown again. */
+/** The error for a request_id that was used before. The secret is not shown again. */
 export function requestUsedError(used: RequestUsed, idName: "key_id" | "credential_id"): DomainError {
   if (!used.sameParameters) {
     return new DomainError("REQUEST_ID_REUSED", "request_id: was used for a request with other parameters", {
@@ -21,7 +21,7 @@ export function requestUsedError(used: RequestUsed, idName: "key_id" | "credenti
   });
 }
 
-/** JSON with the names of objects in order, so that equal values have equal texts. */
+/** JSON with sorted object names, so that equal values have equal texts. */
 function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_name, inner: unknown) => {
     if (inner === null || typeof inner !== "object" || Array.isArray(inner)) return inner;

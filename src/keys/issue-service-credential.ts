@@ -26,7 +26,7 @@ export interface IssueServiceCredentialInput {
 /**
  * Issues a credential for a service or an operator.
  *
- * @param issuer who acts with an admin credential, or `bootstrap` for the first
+ * @param issuer the actor with an admin credential, or `bootstrap` for the first credential
  * @throws INVALID_FIELD, REQUEST_ID_USED, REQUEST_ID_REUSED, DATABASE_UNAVAILABLE
  */
 export async function issueServiceCredential(
@@ -70,7 +70,7 @@ export async function issueServiceCredential(
   });
   if (outcome.kind === "inserted") return { credential: outcome.key, secret: made.rawKey };
   if (outcome.kind === "request_used") throw requestUsedError(outcome, "credential_id");
-  throw new Error(`a credential has no owner, yet: ${outcome.kind}`);
+  throw new Error(`a credential has no owner, but its insert answered ${outcome.kind}`);
 }
 
 function checkCredentialScopes(scopes: readonly string[]): void {

@@ -3,7 +3,7 @@ import { isGranted } from "./grants.ts";
 import { type Key, type KeyOwner, keyState } from "./key.ts";
 import type { KeyRecord } from "./key-records.ts";
 
-/** What a judgement can come to, the names of the contract in lower case. */
+/** The possible results of a judgement: the names of the contract in lower case. */
 export type Verdict =
   | "valid"
   | "invalid"
@@ -17,10 +17,10 @@ export type Verdict =
   | "method_not_allowed"
   | "rate_limited";
 
-/** What the call that shows the key wants. */
+/** The call for which a key is judged. */
 export interface KeyUse {
   readonly requiredScopes: readonly string[];
-  /** Any of these; empty for any at all. */
+  /** Tiers of which the key must have one; empty allows every tier. */
   readonly allowedTiers: readonly string[];
   /** Empty if not given: then a key with an allow-list of networks is refused. */
   readonly clientIp: string;
@@ -29,8 +29,8 @@ export interface KeyUse {
 }
 
 /**
- * Judges a key whose secret matched, in the contract's order: state of key, then owner, expiry, ip, method, tier, scopes.
- * Limits come after, so that a refused call costs nothing. Pure.
+ * Judges a key whose secret matched, in the contract's order: state of the key, owner, expiry, ip, method, tier,
+ * scopes. Limits come after this, so that a refused call costs nothing. Pure.
  *
  * @param nowMs the database's time
  */
@@ -50,7 +50,7 @@ function isAllowedMethod(key: Key, method: string): boolean {
   return key.allowedMethods.length === 0 || matchesMethod(key.allowedMethods, method);
 }
 
-/** A scope counts only while the owner's grant covers it still. */
+/** A scope counts only while the owner's grant still covers it. */
 function hasScope(key: Key, owner: KeyOwner | undefined, scope: string): boolean {
   return key.scopes.includes(scope) && (owner === undefined || isGranted(scope, owner));
 }

@@ -5,7 +5,7 @@ import type { LimitFigures } from "../limits/limit.ts";
 import { canonicalNetwork, networkFault } from "./allowed-ips.ts";
 import { methodGlobFault } from "./globs.ts";
 
-/** What people and services may write into a key. Absent fields are not checked. */
+/** The fields that people and services may write into a key. Absent fields are not checked. */
 export interface KeyFields {
   readonly name?: string;
   readonly description?: string;
@@ -14,23 +14,26 @@ export interface KeyFields {
   readonly allowedIps?: readonly string[];
   readonly allowedMethods?: readonly string[];
   readonly limits?: LimitFigures;
-  /** undefined = never; only checked if the field is there. */
+  /** undefined = never. Only checked if the field is present. */
   readonly expiresAtMs?: number | undefined;
 }
 
-/** What a key's owner writes into it, as a whole. */
+/** All texts of a key that its owner chooses. */
 export type KeyTexts = Required<Omit<KeyFields, "limits" | "expiresAtMs">>;
 
 const MAX_LIST = 64;
 const MAX_METADATA = 32;
-/** So that a batch of 256 verdicts fits the 4 MiB that gRPC clients take by default, with 4 KiB for all else in each. */
+/**
+ * Maximum bytes of a key's texts. With it, a batch of 256 verdicts fits the 4 MiB that gRPC clients accept by default,
+ * with 4 KiB for the rest of each verdict.
+ */
 const MAX_KEY_BYTES = 12_288;
 const YEAR_MS = 365.25 * 86_400_000;
 const MAX_LIFE_MS = 10 * YEAR_MS;
 const SCOPE = /^[\x21-\x7e]{1,128}$/;
 
 /**
- * @param at path of the message that holds the fields, such as `key.` or empty
+ * @param at path of the message with the fields, such as `key.` or empty
  * @throws INVALID_FIELD that names every fault
  */
 export function checkKeyFields(fields: KeyFields, nowMs: number, at = ""): void {
@@ -56,10 +59,10 @@ export function checkKeyFields(fields: KeyFields, nowMs: number, at = ""): void 
 }
 
 /**
- * Bounds what a key weighs as a whole: up to 256 keys are read by one statement that has 120 ms, and their owners choose
- * what they weigh. A key that is too heavy already may be changed, but not to a heavier one.
+ * Checks the total size of a key's texts. It is bounded because the owner chooses it, and one statement with 120 ms
+ * reads up to 256 keys. A key that is too large already may be changed, but not to a larger one.
  *
- * @throws INVALID_FIELD that names the heaviest field
+ * @throws INVALID_FIELD that names the largest field
  */
 export function checkKeyWeight(key: KeyTexts, before?: KeyTexts, at = ""): void {
   const weights = weightsOf(key);
@@ -121,7 +124,7 @@ function* metadataViolations(metadata: Readonly<Record<string, string>>): Genera
     return;
   }
   for (const [name, value] of entries) {
-    // The faulty name itself is not repeated: it may hold what no log or terminal should show.
+    // The faulty name is not repeated, because it may contain what no log or terminal should show.
     const badName = textViolation("metadata", name, { min: 1, max: 64 });
     if (badName !== undefined) yield { field: "metadata", description: `a name ${badName.description}` };
     else yield textViolation(`metadata["${name}"]`, value, { min: 0, max: 512, multiline: true });

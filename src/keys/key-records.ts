@@ -17,63 +17,64 @@ import type { SecretRehasher } from "./secret-rehasher.ts";
 import type { Tiers } from "./tiers.ts";
 
 /**
- * What a verdict rests on: one key by one of its secrets, made ready for judging when it was read. It belongs to that
- * secret and carries that secret's own end.
+ * The basis of a verdict: one key and its owner, found by one of the key's secrets and prepared for judging when it was
+ * read. A record belongs to that secret and has that secret's own end.
  */
 export interface KeyRecord {
   readonly key: Key;
   readonly owner: KeyOwner | undefined;
   readonly secretExpiresAtMs: number | undefined;
-  /** The tier at which the key is judged. */
+  /** The tier by which the key is judged. */
   readonly tier: string;
-  /** The key's own limit: one, or none where it has no figure. */
+  /** The key's own limit: one entry, or none if it has no figure. */
   readonly ownLimits: readonly NamedLimit[];
   readonly isAllowedIp: (ip: string) => boolean;
-  /** The door's own note of how it shows the key, kept as long as the record is: the one thing that changes here. */
+  /** A cache for rpc: the encoded key, kept as long as the record. It is the only field that changes. */
   shown: ShownKey | undefined;
 }
 
-/** A key's bytes on the wire while it is in one state. */
+/** The encoded bytes of a key in one state. */
 export interface ShownKey {
   readonly state: KeyState;
-  /** One character for each byte: as a string they take less memory than as an array with a buffer of its own. */
+  /** One character for each byte: a string takes less memory than an array with its own buffer. */
   readonly latin1: string;
 }
 
 /**
- * Where the record of one raw key is found. It holds no record, so that each question is answered by what is true then, and
- * not the raw key either, so that it may be kept.
+ * Finds the record of one raw key. It contains no record, so that each call returns what is true then. It does not
+ * contain the raw key either, so that it may be kept.
  */
 export interface RecordLookup {
-  /** From memory if it is fresh there, without any waiting. */
+  /** The record if it is in memory and fresh, without waiting. */
   fresh(): Loaded<KeyRecord> | undefined;
-  /** As KeyRecords.find. @param rawKey the same that this was made for */
+  /** As KeyRecords.find. @param rawKey the raw key for which this was made */
   find(rawKey: string): Promise<Loaded<KeyRecord>>;
 }
 
-/** A key's own limits as they apply now. */
+/** The limits that apply to a key now. */
 export interface KeyLimits {
   readonly keyId: string;
   readonly ownerId: string | undefined;
   readonly figures: LimitFigures;
 }
 
-/** Changes that are of keys: what reads and judges a service credential is the same. */
+/** The kinds of changes that concern keys. Service credentials are read and judged in the same way. */
 export const KEY_KINDS: readonly ChangeKind[] = ["KEY", "SERVICE_CREDENTIAL"];
 
-/** What a record is forgotten by when it changes. */
+/** The ids by which a change evicts a record. */
 export function tagsOf(record: KeyRecord | KeyLimits): readonly string[] {
   const { keyId, ownerId } = "key" in record ? { keyId: record.key.id, ownerId: record.key.ownerId } : record;
   return ownerId === undefined ? [keyId] : [keyId, ownerId];
 }
 
-/** What a record takes besides the texts that people choose, measured; and each of those beyond its characters. */
+/** Measured bytes of a record without the texts that people choose. */
 const RECORD_BYTES = 800;
+/** Measured bytes of each of those texts besides its characters. */
 const TEXT_BYTES = 32;
-/** A network that is ready for judging. */
+/** Measured bytes of a compiled network. */
 const NETWORK_BYTES = 256;
 
-/** About what a record takes in memory, with its bytes for the wire: rather more than less. */
+/** An estimate of a record's memory with its encoded bytes; it is rather too large than too small. */
 export function bytesOf({ key, owner }: KeyRecord): number {
   let bytes = RECORD_BYTES + textBytes(key.name) + textBytes(key.description) + NETWORK_BYTES * key.allowedIps.length;
   for (const texts of [key.scopes, key.allowedIps, key.allowedMethods, owner?.scopes ?? []]) {
@@ -83,16 +84,16 @@ export function bytesOf({ key, owner }: KeyRecord): number {
   return bytes;
 }
 
-/** A character is kept in one or two bytes, and once more as UTF-8. */
+/** The bytes of a text: each character takes one or two bytes, and is kept once more as UTF-8. */
 function textBytes(text: string): number {
   return TEXT_BYTES + 2 * text.length + Buffer.byteLength(text);
 }
 
 export interface KeyRecordsDeps {
   readonly store: Pick<KeyStore, "read">;
-  /** By digest of the whole raw key. */
+  /** Records, by the digest of the whole raw key. */
   readonly cache: RecordCache<KeyRecord>;
-  /** The figures of keys by id, for calls that know no raw key. */
+  /** The figures of keys by id, for calls without a raw key. */
   readonly limitsCache: RecordCache<KeyLimits>;
   readonly ring: KeyRing;
   readonly rehasher: Pick<SecretRehasher, "matched">;
@@ -104,7 +105,7 @@ export interface KeyRecordsDeps {
 
 const NO_LIMITS: readonly NamedLimit[] = Object.freeze([]);
 
-/** Records by raw key: from memory while they are fresh, else by one read. */
+/** Records by raw key: from memory while they are fresh, otherwise by one read. */
 export class KeyRecords {
   readonly #deps: KeyRecordsDeps;
 
@@ -112,22 +113,23 @@ export class KeyRecords {
     this.#deps = deps;
   }
 
-  /** The record if it is in memory and fresh, without any waiting. Takes any text: what is no key is not found. */
+  /** The record if it is in memory and fresh, without waiting. Accepts any text; a text that is no key is not found. */
   fresh(rawKey: string): Loaded<KeyRecord> | undefined {
     return rawKey.length > MAX_KEY_LENGTH ? undefined : this.#deps.cache.fresh(cacheId(rawKey));
   }
 
   /**
-   * The record that a raw key of good form stands for; none for an unknown id or a wrong secret.
+   * The record of a raw key whose form is valid; no record for an unknown id or a wrong secret.
    *
-   * @throws DATABASE_UNAVAILABLE if it is not in memory and can't be read; MASTER_KEY_MISSING if it was kept under a
-   *         master key that this process lacks. Both say that the answer is not known, never that the key is bad.
+   * @throws DATABASE_UNAVAILABLE if the record is not in memory and can't be read; MASTER_KEY_MISSING if the secret is
+   *   stored under a master key that this process lacks. Both mean that the answer is unknown, never that the key is
+   *   bad.
    */
   find(rawKey: string, keyId: string): Promise<Loaded<KeyRecord>> {
     return this.#find(cacheId(rawKey), rawKey, keyId);
   }
 
-  /** What `find` does, for who asks for the same raw key again and again. */
+  /** `find` for a caller that requests the same raw key repeatedly. */
   lookup(rawKey: string, keyId: string): RecordLookup {
     const { cache } = this.#deps;
     const id = cacheId(rawKey);
@@ -144,8 +146,8 @@ export class KeyRecords {
   }
 
   /**
-   * As find, for several at once: what is not in memory is read by one statement. In the order of the keys given; each
-   * that is not in memory fails for itself if the read does.
+   * As `find` for several keys, with one statement for all that are not in memory. Results are in the order of the
+   * keys. If the read fails, each key that needed it fails.
    */
   findAll(keys: readonly { rawKey: string; keyId: string }[]): Promise<PromiseSettledResult<Loaded<KeyRecord>>[]> {
     const { cache } = this.#deps;
@@ -159,7 +161,7 @@ export class KeyRecords {
     };
     const loads = wanted.map(({ rawKey, keyId, id }) => {
       const load = async () => {
-        // A cache that asks again, later, must not be given what was read before.
+        // If the cache reads again later, it must not get the earlier result.
         if (isSameTurn) shared ??= readMissing();
         const found = (await (isSameTurn ? shared! : this.#read([keyId]))).find(({ key }) => key.id === keyId);
         return this.#match(rawKey, found);
@@ -211,7 +213,7 @@ export class KeyRecords {
     }
   }
 
-  /** Neither the end of a key nor that of a secret is ever taken back. */
+  /** Whether a secret can never be valid again: the end of a key or of a secret is never taken back. */
   #isOver(found: KeyWithSecrets | undefined, secret: KeySecretDigest): boolean {
     const nowMs = this.#deps.databaseClock.nowMs();
     if (found === undefined || hasEnded(found.key, nowMs)) return true;
@@ -220,14 +222,15 @@ export class KeyRecords {
 }
 
 /**
- * What a record is kept under: a digest of the whole key, so that memory holds no raw keys and a wrong secret finds
- * nothing. Plain SHA-256, since 256 random bits can't be guessed from it, and a third of the pepper's HMAC in time.
+ * The id of a record in the cache: a digest of the whole raw key. So memory contains no raw keys, and a wrong secret
+ * finds nothing. Plain SHA-256 suffices because 256 random bits can't be guessed; it takes a third of the time of the
+ * pepper's HMAC.
  */
 function cacheId(rawKey: string): string {
   return hash("sha256", rawKey, "base64url");
 }
 
-/** Most keys have a tier's figures, and one list serves them all. */
+/** Shared lists: most keys have a tier's figures, so one list serves them all. */
 const limitsOfFigures = new WeakMap<LimitFigures, readonly NamedLimit[]>();
 
 function ownLimits(figures: LimitFigures): readonly NamedLimit[] {

@@ -5,30 +5,30 @@ import { randomBase62 } from "../lib/random.ts";
 import type { KeyKind, KeySecretDigest, SecretRehash } from "./key.ts";
 
 /*
- * A raw key: `<prefix>_<environment>_<id:16><secret:43><crc:6>`, all base62 behind the second underscore. The secret is
- * 43 characters, 256 bits from the CSPRNG: it can't be guessed, so that one HMAC protects it as well as a slow hash
- * would. The CRC is no security: it refuses typing errors and junk without I/O, and makes secret scanners exact.
+ * The raw key: `<prefix>_<environment>_<id:16><secret:43><crc:6>`, all base62 after the second underscore. The secret
+ * has 43 characters, 256 bits from the CSPRNG. It can't be guessed, so one HMAC protects it as well as a slow hash
+ * would. The CRC gives no security: it detects typing errors and junk without I/O, and makes secret scanners exact.
  */
 
 const ID_LENGTH = 16;
 const SECRET_LENGTH = 43;
-/** First and second word have at most 16 characters each. */
+/** The first and the second word have at most 16 characters each. */
 export const MAX_KEY_LENGTH = 2 * (16 + 1) + ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH;
 const BODY = /^[0-9A-Za-z]{65}$/;
-/** Behind the second underscore; long enough to tell keys apart, short enough to reveal nothing. */
+/** Characters of the id in the displayed prefix: enough to tell keys apart, too few to reveal anything. */
 const PREFIX_ID_CHARACTERS = 3;
 /** The second word of service credentials. */
 export const SERVICE_ENVIRONMENT = "svc";
 
-/** What the form of raw keys depends on. */
+/** The configured parts of the form of raw keys. */
 export interface KeyFormat {
-  /** First word, such as `kit`. */
+  /** The first word, such as `kit`. */
   readonly prefix: string;
-  /** Second words of API keys. */
+  /** The possible second words of API keys. */
   readonly environments: readonly string[];
 }
 
-/** What a raw key says about itself before anything is looked up. */
+/** The parts of a raw key's text, before anything is looked up. */
 export interface ParsedKey {
   readonly kind: KeyKind;
   readonly environment: string;
@@ -37,13 +37,13 @@ export interface ParsedKey {
 
 export interface NewSecret {
   readonly keyId: string;
-  /** To be shown once and never kept. */
+  /** Show it once, and never store it. */
   readonly rawKey: string;
   readonly displayPrefix: string;
   readonly secret: KeySecretDigest;
 }
 
-/** Makes a key, or with `keyId` one more secret of that key. */
+/** Makes a new key, or with `keyId` one more secret of that key. */
 export function newSecret(ring: KeyRing, format: KeyFormat, environment: string, keyId?: string): NewSecret {
   const kind = environment === SERVICE_ENVIRONMENT ? "service" : "api";
   const id = keyId === undefined ? randomBase62(ID_LENGTH) : keyId.slice(keyId.indexOf("_") + 1);
@@ -58,7 +58,7 @@ export function newSecret(ring: KeyRing, format: KeyFormat, environment: string,
   };
 }
 
-/** Form and checksum, without I/O; undefined for whatever can't be a key of this service. */
+/** Checks form and checksum, without I/O; undefined for a text that can't be a key of this service. */
 export function parseKey(format: KeyFormat, text: string): ParsedKey | undefined {
   const front = `${format.prefix}_`;
   if (!text.startsWith(front)) return undefined;
@@ -71,27 +71,27 @@ export function parseKey(format: KeyFormat, text: string): ParsedKey | undefined
   return { kind, environment, keyId: keyIdOf(kind, text.slice(second + 1, second + 1 + ID_LENGTH)) };
 }
 
-/** HMAC-SHA-256 of the whole raw key under the newest pepper. */
+/** The HMAC-SHA-256 of the whole raw key under the current pepper. */
 function digestOf(ring: KeyRing, rawKey: string): Buffer {
   return hmac(ring.currentKey("api-key-pepper"), rawKey);
 }
 
-/** What a secret that the raw key just matched is to be kept as; undefined unless its version is behind the ring's. */
+/** The rehash of a secret that the raw key just matched; undefined unless its version is behind the ring's. */
 export function rehashOf(ring: KeyRing, rawKey: string, secret: KeySecretDigest): SecretRehash | undefined {
   if (!ring.isBehind(secret.pepperVersion)) return undefined;
   return { from: secret, to: { digest: digestOf(ring, rawKey), pepperVersion: ring.current } };
 }
 
-/** What a raw key is compared with when its id is unknown, so that both cost the same. */
+/** The secret for comparison when the id is unknown, so that known and unknown ids take the same time. */
 const NO_SECRETS: readonly KeySecretDigest[] = [{ digest: Buffer.alloc(32), pepperVersion: 0, expiresAtMs: undefined }];
 
 /**
- * The secret among these that the raw key holds; undefined if it is none of them.
+ * The secret among these that the raw key contains; undefined if there is none.
  *
- * @param isOver whether a secret can never be good again. One that is, under a version that the ring lacks, stands in
- *               nobody's way: the raw key is refused whether it holds that secret or none
- * @throws MissingPepper if none matches but one that may be good was kept under a version that the ring lacks: then the
- *         answer is not known, and "no" would turn a good key bad
+ * @param isOver whether a secret can never be valid again. Such a secret does not throw if the ring lacks its version:
+ *   the raw key is refused in any case
+ * @throws MissingPepper if no secret matches, and one that may be valid is stored under a version that the ring lacks.
+ *   The answer is then unknown, and "no" could refuse a good key
  */
 export function findSecret(
   ring: KeyRing,
@@ -113,7 +113,7 @@ export function findSecret(
   return found;
 }
 
-/** A secret is kept under a master key version that this process was not given. */
+/** The error for a secret that is stored under a master key version that this process does not have. */
 export class MissingPepper extends Error {
   override readonly name = "MissingPepper";
   readonly version: number;

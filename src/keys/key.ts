@@ -1,22 +1,55 @@
 /**
  * API KEYS. Two flows go through this room.
  *
- *   management   issue-key, get-key, list-keys, update-key, disable-key, enable-key, rotate-key, revoke-key, delete-key:
- *                check the fields (key-fields), ask what the actor may (grants), change the key in one transaction
- *                (key-store, by change-key)
- *   verification verify-key, batch-verify-keys: form and checksum (key-secret), record (key-records, from memory or by
- *                one read), judgement (judge-key, pure), limits; then a note of the use (usage-recorder). A secret
- *                that is still kept under an older master key is moved to the current one (secret-rehasher)
+ * - Management checks the fields, asks what the actor may do, and changes the key in one transaction.
+ * - Verification checks the form and the checksum, finds the record in memory or by one read, judges it, and counts the
+ *   call against the limits. Then it notes the use.
  *
- * A service credential is a key of kind `service`: the same format, table, digest, cache and rotation. The room knows
- * nothing of sessions, passwords, gRPC or SQL, and it never sees a raw key again after it was issued, but for the one
- * that a caller presents.
+ * Management:
+ *
+ *   issue-key.ts, get-key.ts, list-keys.ts, update-key.ts, disable-key.ts, enable-key.ts, rotate-key.ts, revoke-key.ts,
+ *   delete-key.ts          one verb each, for API keys
+ *   reset-rate-limits.ts   empties the windows of a key's own limits
+ *   change-key.ts          finds a key for an actor, and changes it in one transaction
+ *   key-store.ts           what the room needs from the database
+ *   key-fields.ts          checks the fields of a key
+ *   grants.ts              what an actor may do with a key
+ *   tiers.ts               the configured tiers and their limits
+ *   idempotency.ts         request_id: a repeated request is not run twice
+ *
+ * Verification:
+ *
+ *   verify-key.ts          one key
+ *   batch-verify-keys.ts   many keys in one pass
+ *   check-rate-limit.ts    the limits alone, without a raw key
+ *   key-secret.ts          the form of raw keys, their checksum and their digests
+ *   key-records.ts         records by raw key, from memory or by one read
+ *   judge-key.ts           the judgement, pure
+ *   allowed-ips.ts         allow-lists of networks
+ *   globs.ts               globs of methods and of scopes
+ *   limit-requests.ts      the limits of a call, as the limiter needs them
+ *   usage-recorder.ts      notes when keys were last used
+ *   secret-rehasher.ts     moves secrets of an older master key to the current one
+ *   background-writer.ts   writes for both of them, in the background
+ *
+ * Service credentials, which are keys of kind `service` with the same format, table, digest, cache and rotation:
+ *
+ *   service-credential.ts  what they are, and how they are judged
+ *   issue-service-credential.ts, list-service-credentials.ts, rotate-service-credential.ts,
+ *   revoke-service-credential.ts
+ *                          one verb each
+ *   bootstrap-operator.ts  the first operator's credential
+ *
+ * The room knows nothing of sessions, passwords, gRPC or SQL. After a raw key was issued, the room sees it only when a
+ * caller presents it.
  */
 import type { LimitFigures } from "../limits/limit.ts";
 
 export type KeyKind = "api" | "service";
 
-/** What an operator or owner decided. Expiry is not a state of its own: it follows from the time (see keyState). */
+/**
+ * The stored state, which an operator or the owner sets. Expiry is not stored: it follows from the time (see keyState).
+ */
 export type StoredKeyState = "active" | "disabled" | "revoked";
 export type KeyState = StoredKeyState | "expired";
 
@@ -27,9 +60,9 @@ export interface Key {
   readonly environment: string;
   readonly name: string;
   readonly description: string;
-  /** Beginning of the raw key, for display. */
+  /** The beginning of the raw key, for display. */
   readonly prefix: string;
-  /** The user that owns it; none for service credentials. */
+  /** The user who owns the key; undefined for service credentials. */
   readonly ownerId: string | undefined;
   readonly issuerId: string;
   /** Empty for service credentials. */
@@ -38,63 +71,66 @@ export interface Key {
   readonly metadata: Readonly<Record<string, string>>;
   readonly allowedIps: readonly string[];
   readonly allowedMethods: readonly string[];
-  /** What an operator set in place of the tier's figures; undefined = the tier's. */
+  /** The figures that an operator set instead of the tier's; undefined = the tier's figure applies. */
   readonly limits: LimitFigures;
   readonly state: StoredKeyState;
   readonly disabledBy: string | undefined;
-  /** A service issued or restricted it: the owner can only tighten it. */
+  /** True if a service issued or restricted the key: then its owner can only tighten it. */
   readonly serviceControlled: boolean;
   readonly createdAtMs: number;
   readonly expiresAtMs: number | undefined;
   readonly revokedAtMs: number | undefined;
   readonly lastUsedAtMs: number | undefined;
-  /** Grows with each change. */
+  /** Increases with each change. */
   readonly version: number;
 }
 
-/** What a verdict needs of a key's owner. */
+/** The facts about a key's owner that a verdict needs. */
 export interface KeyOwner {
   readonly id: string;
   readonly state: "active" | "disabled";
-  /** The highest tier at which the owner's keys are judged. */
+  /** The highest tier by which the owner's keys are judged. */
   readonly tier: string;
   /** Globs that bound the scopes of the owner's keys. */
   readonly scopes: readonly string[];
 }
 
-/** Secrets of one key that work at the same time. */
+/** Maximum secrets of one key that are valid at the same time. */
 export const MAX_LIVE_SECRETS = 8;
-/** So many that rotations ended are remembered, the latest, and told that they have expired; those before are unknown. */
+/**
+ * Number of secrets that rotations ended and that are still remembered, so that they answer EXPIRED instead of INVALID.
+ * The latest are kept.
+ */
 export const MAX_ENDED_SECRETS = 8;
 
-/** A secret as it is kept: its digest under a version of the pepper. */
+/** A stored secret: its digest under a version of the pepper. */
 export interface KeySecretDigest {
   readonly digest: Buffer;
   readonly pepperVersion: number;
-  /** When a rotation ends it; undefined while it is the newest. */
+  /** When it ends because of a rotation; undefined while it is the newest. */
   readonly expiresAtMs: number | undefined;
 }
 
-/** A secret that is to be kept under another version of the pepper: what it is kept as, and what it shall be. */
+/** The move of a secret to another version of the pepper: the stored digest and the new one. */
 export interface SecretRehash {
   readonly from: Pick<KeySecretDigest, "digest" | "pepperVersion">;
   readonly to: Pick<KeySecretDigest, "digest" | "pepperVersion">;
 }
 
-/** Where a key stands at a time. */
+/** The state of a key at a time. */
 export function keyState(key: Key, nowMs: number): KeyState {
   if (key.state === "revoked") return "revoked";
   if (key.expiresAtMs !== undefined && key.expiresAtMs <= nowMs) return "expired";
   return key.state;
 }
 
-/** Revoked and expired keys can't be changed any more. */
+/** Whether a key is revoked or expired: it can't be changed any more. */
 export function hasEnded(key: Key, nowMs: number): boolean {
   const state = keyState(key, nowMs);
   return state === "revoked" || state === "expired";
 }
 
-/** The opaque etag of a key as it is (AIP-154). */
+/** The opaque etag of this version of a key (AIP-154). */
 export function keyEtag(key: Key): string {
   return `"${key.version}"`;
 }

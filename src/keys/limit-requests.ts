@@ -4,7 +4,7 @@ import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
 const LIMIT_NAME = /^[a-z0-9._/-]{1,64}$/;
 const MAX_NAMED_LIMITS = 8;
 
-/** The subject of a key's windows. Names of other subjects live beside it, so that none can reach a key's. */
+/** The subject of a key's windows. Other subjects have another prefix, so that none can be a key's. */
 export function keySubject(keyId: string): string {
   return `key:${keyId}`;
 }
@@ -19,8 +19,8 @@ export function ownLimit(figures: LimitFigures): NamedLimit {
 }
 
 /**
- * What is wrong with the cost and the limits that a calling service brings. A cost above a limit that the caller sent
- * himself could never succeed, which is his mistake; a limit of 0 is meant to refuse.
+ * The faults of the cost and the limits that a calling service sends. A cost above one of the caller's own limits can
+ * never succeed, so it is a mistake; a limit of 0 is allowed, because it means to refuse.
  */
 export function limitViolations(cost: number, limits: readonly NamedLimit[]): Violation[] {
   const violations: Violation[] = [];
@@ -53,6 +53,5 @@ export function checkLimits(cost: number, limits: readonly NamedLimit[]): void {
 function* figureViolations(field: string, figure: number | undefined, cost: number): Generator<Violation> {
   if (figure === undefined) return;
   if (figure < 0) yield { field, description: "must not be negative" };
-  else if (figure > 0 && cost > figure)
-    yield { field: "cost", description: `is above ${field}, so that it can never fit` };
+  else if (figure > 0 && cost > figure) yield { field: "cost", description: `is above ${field} and can never fit` };
 }

@@ -8,14 +8,18 @@ export interface ListKeysDeps {
 }
 
 export interface ListKeysInput {
-  /** Empty: a user's own, or for a service all. */
+  /** Empty: a user's own keys, or all keys for a service. */
   readonly ownerId: string;
   readonly showEnded: boolean;
   readonly size: number;
   readonly after: PageCursor | undefined;
 }
 
-/** Keys, newest first. @throws OWNER_NOT_ALLOWED for a user who asks for another's, INVALID_FIELD, DATABASE_UNAVAILABLE */
+/**
+ * Lists keys, newest first.
+ *
+ * @throws OWNER_NOT_ALLOWED for a user who requests another user's keys; INVALID_FIELD; DATABASE_UNAVAILABLE
+ */
 export function listKeys(deps: ListKeysDeps, actor: Actor, input: ListKeysInput): Promise<KeyPage> {
   if (actor.kind === "user" && input.ownerId !== "" && input.ownerId !== actor.id) {
     throw new DomainError("OWNER_NOT_ALLOWED", "users may list only their own keys");

@@ -1,7 +1,7 @@
 import type { KeyPage, PageCursor } from "./key-store.ts";
 import type { ListKeysDeps } from "./list-keys.ts";
 
-/** Service credentials, newest first. @throws DATABASE_UNAVAILABLE */
+/** Lists service credentials, newest first. @throws DATABASE_UNAVAILABLE */
 export function listServiceCredentials(
   deps: ListKeysDeps,
   input: { readonly showEnded: boolean; readonly size: number; readonly after: PageCursor | undefined },

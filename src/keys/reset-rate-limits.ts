@@ -10,9 +10,10 @@ export interface ResetRateLimitsDeps extends FindKeyDeps {
 }
 
 /**
- * Empties the windows of a key's own limits. Another process that holds one of them for full notices within 5 s. Limits
- * that calling services named for the key stay: they are theirs. Whoever is told that the database is out of reach does
- * it again, since what is not on record counts as not done.
+ * Empties the windows of a key's own limits. Another process may deny for up to 5 s more from windows that it knew to
+ * be full. The limits that calling services named for the key stay, because they belong to those services.
+ *
+ * On DATABASE_UNAVAILABLE the caller should reset again: the windows may be empty, but the audit trail has no record.
  *
  * @throws KEY_NOT_FOUND; LIMITS_UNAVAILABLE when nothing was reset; DATABASE_UNAVAILABLE
  */

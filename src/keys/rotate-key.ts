@@ -17,13 +17,13 @@ export interface RotateKeyDeps {
 
 export interface RotateKeyInput {
   readonly keyId: string;
-  /** How long the secret before lives on; undefined for 24 h. */
+  /** How long the previous secret stays valid; undefined = 24 h. */
   readonly overlapMs: number | undefined;
   readonly requestId: string;
 }
 
 export interface RotatedKey extends OwnedKey {
-  /** To be shown once. */
+  /** Show it once, and never store it. */
   readonly rawKey: string;
 }
 
@@ -31,16 +31,16 @@ const DEFAULT_OVERLAP_MS = 86_400_000;
 const MAX_OVERLAP_MS = 7 * 86_400_000;
 
 /**
- * Gives an API key one more secret; id, history and limits stay.
+ * Gives an API key one more secret; its id, history and limits stay.
  *
  * @throws KEY_NOT_FOUND, KEY_ENDED, INVALID_FIELD, SECRET_QUOTA_EXCEEDED, REQUEST_ID_USED, REQUEST_ID_REUSED,
- *         DATABASE_UNAVAILABLE
+ *   DATABASE_UNAVAILABLE
  */
 export function rotateKey(deps: RotateKeyDeps, actor: Actor, input: RotateKeyInput): Promise<RotatedKey> {
   return rotate(deps, actor, input, "key.rotated", () => findKey(deps, actor, input.keyId));
 }
 
-/** The rotation that API keys and service credentials share. `find` reads what is to be rotated, or throws. */
+/** The rotation of API keys and of service credentials. `find` reads the key to rotate, or throws. */
 export async function rotate(
   deps: Omit<RotateKeyDeps, "store"> & { readonly store: Pick<KeyStore, "addSecret"> },
   actor: Actor,
@@ -76,7 +76,7 @@ export async function rotate(
       case "too_many_secrets":
         throw new DomainError(
           "SECRET_QUOTA_EXCEEDED",
-          `${MAX_LIVE_SECRETS} secrets work already; wait until an overlap ends, or rotate with overlap 0`,
+          `${MAX_LIVE_SECRETS} secrets are valid already; wait until an overlap ends, or rotate with overlap 0`,
         );
       case "request_used":
         throw requestUsedError(outcome, kind === "key.rotated" ? "key_id" : "credential_id");

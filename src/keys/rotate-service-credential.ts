@@ -3,9 +3,9 @@ import { type RotatedKey, type RotateKeyDeps, type RotateKeyInput, rotate } from
 import { getCredential } from "./service-credential.ts";
 
 /**
- * Gives a credential one more secret; its id and scopes stay.
+ * Gives a service credential one more secret; its id and scopes stay.
  *
- * @throws SERVICE_CREDENTIAL_NOT_FOUND, and what rotateKey throws
+ * @throws SERVICE_CREDENTIAL_NOT_FOUND, and all other reasons of rotateKey
  */
 export function rotateServiceCredential(deps: RotateKeyDeps, actor: Actor, input: RotateKeyInput): Promise<RotatedKey> {
   return rotate(deps, actor, input, "credential.rotated", () => getCredential(deps.store, input.keyId));

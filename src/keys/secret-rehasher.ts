@@ -9,26 +9,29 @@ export interface SecretRehasherDeps {
   readonly store: Pick<KeyStore, "rehashSecrets">;
   readonly ring: KeyRing;
   readonly log: Log;
-  /** As many as there are records in memory, whose secrets may all be behind. Beyond it, secrets are not noted. */
+  /**
+   * Maximum secrets noted: as many as there are records in memory, because all of their secrets may be behind. Beyond
+   * it, secrets are not noted.
+   */
   readonly maxSecrets: number;
 }
 
-/** Secrets moved by one statement. */
+/** Maximum secrets that one statement moves. */
 const CHUNK = 500;
 
 /**
- * Moves secrets to the current master key while they are used: only who shows the whole key lets the service compute
- * its digest anew. What matched is noted when its record is filled and written in the background. A record that stays in
- * memory needs no second look: whoever filled it noted it, and a process that starts with another order of the ring fills
- * all records anew.
+ * Moves secrets to the current master key when they are used: the service can compute a new digest only while a caller
+ * presents the whole raw key. It notes a secret when the cache reads its record, and writes in the background. A record
+ * that stays in memory needs no second look, because its secret was noted when it was read. A process with another
+ * order of the ring starts with an empty memory.
  */
 export class SecretRehasher {
   readonly #deps: SecretRehasherDeps;
-  /** By the digest that is kept. */
+  /** By the stored digest. */
   #pending = new Map<string, SecretRehash>();
-  /** How many the flush that is under way has moved. */
+  /** Number of secrets moved by the flush that is under way. */
   #moved = 0;
-  /** Starts, flushes and stops what is written. */
+  /** Starts, flushes and stops the writes. */
   readonly writer: BackgroundWriter<SecretRehash>;
 
   constructor(deps: SecretRehasherDeps) {
@@ -42,7 +45,7 @@ export class SecretRehasher {
     });
   }
 
-  /** Notes a secret that a raw key matched, if its version is behind. One HMAC at most; never waits or fails. */
+  /** Notes a secret that a raw key matched, if its version is behind. Costs at most one HMAC; never waits or fails. */
   matched(rawKey: string, secret: KeySecretDigest): void {
     if (this.#pending.size >= this.#deps.maxSecrets) return;
     const rehash = rehashOf(this.#deps.ring, rawKey, secret);

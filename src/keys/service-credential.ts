@@ -7,14 +7,14 @@ import { type KeyFormat, parseKey, SERVICE_ENVIRONMENT } from "./key-secret.ts";
 import type { KeyStore } from "./key-store.ts";
 
 /*
- * Service credentials: what services and operators authenticate with. A credential is a key of kind `service` whose
+ * Service credentials: services and operators authenticate with them. A credential is a key of kind `service` whose
  * scopes come from a closed set.
  */
 
 export const CREDENTIAL_SCOPES = ["verify", "manage", "admin"] as const;
 export type CredentialScope = (typeof CREDENTIAL_SCOPES)[number];
 
-/** Whether the text looks like a service credential, so that it is one or nothing. */
+/** Whether the text has the prefix of a service credential, so that it can't be anything else. */
 export function looksLikeCredential(format: KeyFormat, text: string): boolean {
   return text.startsWith(`${format.prefix}_${SERVICE_ENVIRONMENT}_`);
 }
@@ -25,18 +25,18 @@ export interface OpenCredentialDeps {
 }
 
 /**
- * Where the record of a presented credential is found; undefined for what can't be one by its form. The record's state
- * is still to be judged, on every call: see credentialFault.
+ * The lookup of a presented credential's record; undefined for a text whose form is wrong. The caller must judge the
+ * record at each call: see credentialFault.
  */
 export function openCredential(deps: OpenCredentialDeps, raw: string): RecordLookup | undefined {
   const parsed = parseKey(deps.format, raw);
   return parsed?.kind === "service" ? deps.records.lookup(raw, parsed.keyId) : undefined;
 }
 
-/** Why a credential whose secret was shown is no good. */
+/** Why a credential is refused although its secret is right. */
 export type CredentialFault = Exclude<KeyState, "active"> | "rotated_away";
 
-/** What is wrong with the credential at this time, by the database's clock; undefined: it is good. */
+/** The fault of a credential at a time of the database's clock; undefined = it is valid. */
 export function credentialFault(record: KeyRecord, nowMs: number): CredentialFault | undefined {
   const state = keyState(record.key, nowMs);
   if (state !== "active") return state;
@@ -47,14 +47,14 @@ export function credentialNotFound(): DomainError {
   return new DomainError("SERVICE_CREDENTIAL_NOT_FOUND", "no such service credential");
 }
 
-/** One credential, for management. @throws SERVICE_CREDENTIAL_NOT_FOUND */
+/** Reads one credential, for management. @throws SERVICE_CREDENTIAL_NOT_FOUND */
 export async function getCredential(store: Pick<KeyStore, "find">, credentialId: string): Promise<OwnedKey> {
   const found = isId("svc", credentialId) ? await store.find("service", credentialId) : undefined;
   if (found === undefined) throw credentialNotFound();
   return found;
 }
 
-/** The scopes of a credential, as the closed set. */
+/** The scopes of a credential that belong to the closed set. */
 export function credentialScopes(key: Key): CredentialScope[] {
   return CREDENTIAL_SCOPES.filter((scope) => key.scopes.includes(scope));
 }

@@ -10,7 +10,7 @@ export interface Tier extends LimitFigures {
 export class Tiers {
   readonly lowest: Tier;
   readonly #tiers: readonly Tier[];
-  /** One object for all keys that have the tier's figures. */
+  /** The figures of each tier as one object, which all keys with these figures share. */
   readonly #figures: ReadonlyMap<Tier, LimitFigures>;
 
   constructor(tiers: readonly [Tier, ...Tier[]]) {
@@ -29,19 +29,24 @@ export class Tiers {
     return this.#tiers.map((tier) => tier.name);
   }
 
-  /** Whether someone who was granted `grant` may have `tier`. */
+  /** Whether an owner whose grant is the tier `grant` may have keys of the tier `tier`. */
   isWithin(tier: string, grant: string): boolean {
     return this.#rank(tier) <= Math.max(0, this.#rank(grant));
   }
 
-  /** The tier at which a key is judged: the lower of its own and its owner's. A tier that is gone counts as lowest. */
+  /**
+   * The tier by which a key is judged: the lower of its own and its owner's. A tier that is no longer configured counts
+   * as the lowest.
+   */
   judged(key: Key, owner: KeyOwner | undefined): Tier {
     const own = this.#rank(key.tier);
     const granted = owner === undefined ? own : this.#rank(owner.tier);
     return this.#tiers[Math.max(0, Math.min(own, granted))] ?? this.lowest;
   }
 
-  /** The figures that apply: what an operator set on the key, else the judged tier's. */
+  /**
+   * The figures that apply: those that an operator set on the key, otherwise those of the tier by which it is judged.
+   */
   effectiveLimits(key: Key, owner: KeyOwner | undefined): LimitFigures {
     const tier = this.judged(key, owner);
     const { perMinute, perDay } = key.limits;

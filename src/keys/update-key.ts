@@ -15,7 +15,7 @@ export interface UpdateKeyDeps extends ChangeKeyDeps {
   readonly databaseClock: DatabaseClock;
 }
 
-/** The fields of an update by their paths in the contract; those that are there are changed. */
+/** The fields of an update, by their paths in the contract. Absent fields stay as they are. */
 export interface KeyUpdate {
   readonly name?: string;
   readonly description?: string;
@@ -26,7 +26,7 @@ export interface KeyUpdate {
   /** null = never. */
   readonly expire_time?: number | null;
   readonly tier?: string;
-  /** Figures that are undefined follow the tier. */
+  /** undefined figures are those of the tier. */
   readonly limits?: LimitFigures;
 }
 
@@ -38,10 +38,10 @@ export interface UpdateKeyInput {
 }
 
 /**
- * Changes fields of a key. What they have already writes nothing: no row, no audit event, no new etag.
+ * Changes fields of a key. An update without any difference writes nothing: no row, no audit event, no new etag.
  *
  * @throws KEY_NOT_FOUND, KEY_ENDED, ETAG_MISMATCH, INVALID_FIELD, FIELD_NOT_ALLOWED, KEY_RESTRICTED, TIER_NOT_GRANTED,
- *         SCOPE_NOT_GRANTED, DATABASE_UNAVAILABLE
+ *   SCOPE_NOT_GRANTED, DATABASE_UNAVAILABLE
  */
 export function updateKey(deps: UpdateKeyDeps, actor: Actor, input: UpdateKeyInput): Promise<OwnedKey> {
   const { update } = input;
@@ -87,7 +87,7 @@ function toChanges(actor: Actor, update: KeyUpdate): KeyChanges {
   };
 }
 
-/** Those of the changes that the key does not have already. */
+/** The changes that differ from the key. */
 function differing(key: Key, changes: KeyChanges): KeyChanges {
   const isOther = ([name, value]: [string, unknown]) => !isDeepStrictEqual(key[name as keyof Key] ?? null, value);
   return Object.fromEntries(Object.entries(changes).filter(isOther));
@@ -100,7 +100,7 @@ const PATHS: Partial<Record<keyof KeyChanges, string>> = {
   serviceControlled: "restricted_by_service",
 };
 
-/** What changed, by the paths of the contract. */
+/** The names of the changed fields, as paths of the contract. */
 function fieldsOf(changes: KeyChanges): string {
   return (Object.keys(changes) as (keyof KeyChanges)[]).map((name) => PATHS[name] ?? name).join(",");
 }

@@ -7,35 +7,44 @@ export interface UsageRecorderDeps {
   readonly store: Pick<KeyStore, "recordUses">;
   readonly databaseClock: Pick<DatabaseClock, "nowMs">;
   readonly log: Log;
-  /** Uses of further keys are not noted until others are idle: memory stays bounded. */
+  /**
+   * Maximum keys remembered. Uses of further keys are not noted until other keys are idle, so that memory stays
+   * bounded.
+   */
   readonly maxKeys: number;
 }
 
-/** A key that is used all the time is written so often: the database's work must follow neither calls nor hot keys. */
+/**
+ * Time between two writes of a key that is used all the time, so that the database's work grows with neither calls nor
+ * hot keys.
+ */
 const WRITTEN_EVERY_MS = 60_000;
-/** Keys written by one statement, which has 1 s: 5,000 come near it where the database has little of a core. */
+/**
+ * Maximum keys that one statement writes. A statement has 1 s, and 5,000 keys come near that if the database has little
+ * of a core.
+ */
 const CHUNK = 2000;
 
-/** What is written of one key. */
+/** The row that is written for one key. */
 interface KeyUse {
   readonly keyId: string;
   readonly usedAtMs: number;
 }
 
-/** When a key was used last and what of that is written; by the database's clock. */
+/** When a key was last used, and which of its uses was last written; by the database's clock. */
 interface Use {
   usedAtMs: number;
   writtenAtMs: number;
 }
 
 /**
- * Gathers when keys were last used and writes it in the background: within 5 s for a key that was idle, then at most once
- * a minute, and when the process stops.
+ * Remembers when keys were last used, and writes it in the background. The use of a key that was idle is written within
+ * 5 s, that of a busy key at most once a minute, and the rest when the process stops.
  */
 export class UsageRecorder {
   readonly #deps: UsageRecorderDeps;
   readonly #uses = new Map<string, Use>();
-  /** Starts, flushes and stops what is written. */
+  /** Starts, flushes and stops the writes. */
   readonly writer: BackgroundWriter<KeyUse>;
 
   constructor(deps: UsageRecorderDeps) {
@@ -48,7 +57,7 @@ export class UsageRecorder {
     });
   }
 
-  /** Notes a use. Costs one look into a map, and never waits or fails. */
+  /** Notes a use. Costs one map lookup; never waits or fails. */
   used(keyId: string, atMs: number): void {
     const use = this.#uses.get(keyId);
     if (use !== undefined) use.usedAtMs = atMs;
@@ -56,7 +65,7 @@ export class UsageRecorder {
       this.#uses.set(keyId, { usedAtMs: atMs, writtenAtMs: Number.NEGATIVE_INFINITY });
   }
 
-  /** What was not written yet of keys that were not written lately. Keys that are idle are forgotten. */
+  /** Takes the unwritten uses of keys whose last write is long enough ago, and forgets idle keys. */
   #takeDue(everyMs: number): KeyUse[] {
     const latestMs = this.#deps.databaseClock.nowMs() - everyMs;
     const due: KeyUse[] = [];

@@ -29,9 +29,9 @@ export interface VerifyKeyDeps {
 }
 
 export interface VerifyKeyInput extends KeyUse {
-  /** What the caller presented. Anything at all. */
+  /** The text that the caller presented; any text at all. */
   readonly rawKey: string;
-  /** 0 looks at the limits without counting. */
+  /** 0 reads the limits without counting. */
   readonly cost: number;
   /** Further limits of the calling service. */
   readonly limits: readonly NamedLimit[];
@@ -39,30 +39,30 @@ export interface VerifyKeyInput extends KeyUse {
   readonly environment: string;
 }
 
-/** How old the record is that a verdict rests on. */
+/** How old the record is on which a verdict is based. */
 export interface Freshness {
   readonly source: "cache" | "database";
   /** By the database's clock. */
   readonly asOfMs: number;
-  /** No record older than this is used at the moment. */
+  /** The maximum age of any record used at that moment. */
   readonly maxStalenessMs: number;
-  /** All changes of lower position are in the record. */
+  /** The record includes all changes of lower position. */
   readonly position: bigint;
 }
 
 export interface KeyVerdict {
   readonly verdict: Verdict;
-  /** Only once the secret matched. */
+  /** Only if the secret matched. */
   readonly record: KeyRecord | undefined;
   readonly windows: readonly WindowStatus[];
-  /** With rate_limited, if waiting helps. */
+  /** Only for rate_limited, and only if waiting helps. */
   readonly retryAfterMs: number | undefined;
-  /** undefined where the form alone decided. */
+  /** undefined if the form alone decided. */
   readonly freshness: Freshness | undefined;
   readonly degraded: boolean;
 }
 
-/** A key that is no key: nothing was looked up. */
+/** The verdict for a text that can't be a key; nothing was looked up. */
 export const INVALID_BY_FORM: KeyVerdict = Object.freeze({
   verdict: "invalid",
   record: undefined,
@@ -74,13 +74,14 @@ export const INVALID_BY_FORM: KeyVerdict = Object.freeze({
 
 const MAX_METHOD_LENGTH = 1024;
 const MAX_SCOPES = 64;
-/** Of a tier or an environment; configured ones are shorter. */
+/** Maximum length of a tier or an environment in a request; configured ones are shorter. */
 const MAX_WORD_LENGTH = 64;
 
 /**
- * Judges a key and counts the call against its limits, at once where all that it takes is in memory. A refused key is an
- * answer; what is thrown, or rejected with, means that there is no verdict: INVALID_FIELD, DATABASE_UNAVAILABLE,
- * MASTER_KEY_MISSING.
+ * Judges a key and counts the call against its limits. Returns a verdict without a promise if everything needed is in
+ * memory. A refused key is a verdict, too; an error means that there is no verdict.
+ *
+ * @throws INVALID_FIELD, DATABASE_UNAVAILABLE, MASTER_KEY_MISSING; also as a rejection
  */
 export function verifyKey(deps: VerifyKeyDeps, input: VerifyKeyInput): KeyVerdict | Promise<KeyVerdict> {
   checkUse(input);
@@ -98,7 +99,7 @@ function admit(deps: VerifyKeyDeps, input: VerifyKeyInput, judged: KeyVerdict): 
   return settle(deps, judged, decision);
 }
 
-/** @throws INVALID_FIELD for what is the calling service's mistake, whatever the key */
+/** @throws INVALID_FIELD for a mistake of the calling service, whatever the key */
 export function checkUse(input: VerifyKeyInput): void {
   const faults: Violation[] = limitViolations(input.cost, input.limits);
   if (input.clientIp !== "" && normalizeIp(input.clientIp) === undefined) {
@@ -131,8 +132,8 @@ function addText(faults: Violation[], field: string, text: string, max: number):
 }
 
 /**
- * The record of an API key that was shown before and is fresh in memory. It saves the look at the form, which such a key
- * has passed: a digest of the whole key finds it.
+ * The record of an API key that was verified before and is fresh in memory. A digest of the whole key finds it, so its
+ * form need not be checked again.
  */
 export function knownRecord(deps: VerifyKeyDeps, input: VerifyKeyInput): Loaded<KeyRecord> | undefined {
   const known = deps.records.fresh(input.rawKey);
@@ -141,14 +142,14 @@ export function knownRecord(deps: VerifyKeyDeps, input: VerifyKeyInput): Loaded<
   return input.environment !== "" && input.environment !== key.environment ? undefined : known;
 }
 
-/** What could be an API key by its form; service credentials never are. */
+/** The parsed key, if the text may be an API key by its form; service credentials never are. */
 export function candidate(format: KeyFormat, input: VerifyKeyInput): ParsedKey | undefined {
   const parsed = parseKey(format, input.rawKey);
   if (parsed === undefined || parsed.kind !== "api") return undefined;
   return input.environment !== "" && input.environment !== parsed.environment ? undefined : parsed;
 }
 
-/** Everything about a verdict but the limits. */
+/** The verdict without the limits. */
 export function judge(deps: VerifyKeyDeps, input: VerifyKeyInput, loaded: Loaded<KeyRecord>): KeyVerdict {
   const { record } = loaded;
   return {
@@ -166,7 +167,7 @@ export function judge(deps: VerifyKeyDeps, input: VerifyKeyInput, loaded: Loaded
   };
 }
 
-/** The limits that a call must still meet; none for a key that was refused already. */
+/** The limits that a call must still meet; undefined for a key that was refused already. */
 export function limitRequest(judged: KeyVerdict, input: VerifyKeyInput): LimitRequest | undefined {
   if (judged.verdict !== "valid" || judged.record === undefined) return undefined;
   const { key, ownLimits } = judged.record;
@@ -174,7 +175,7 @@ export function limitRequest(judged: KeyVerdict, input: VerifyKeyInput): LimitRe
   return { subject: keySubject(key.id), cost: input.cost, limits };
 }
 
-/** The verdict with what the limiter decided, and a note of the use if the key is good. */
+/** The verdict with the limiter's decision. Notes the use of the key if the call is allowed. */
 export function settle(deps: VerifyKeyDeps, judged: KeyVerdict, decision: LimitDecision | undefined): KeyVerdict {
   if (decision === undefined || judged.record === undefined) return judged;
   if (decision.allowed) deps.usage.used(judged.record.key.id, deps.databaseClock.nowMs());

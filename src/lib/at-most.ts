@@ -1,4 +1,4 @@
-/** Waits for something to settle, but no longer than this: where it is better to go on without it. Never rejects. */
+/** Waits until a promise settles, but at most `ms`; for work that the caller can go on without. Never rejects. */
 export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
   const { promise: isOver, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);

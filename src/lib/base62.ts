@@ -18,8 +18,8 @@ export function base62Of256(bytes: Uint8Array): string {
 }
 
 /**
- * CRC-32 (IEEE 802.3) as six characters of base62, most significant first. No security: it refuses typing errors and
- * junk without I/O.
+ * The CRC-32 (IEEE 802.3) of a text as six characters of base62, most significant first. It gives no security: it
+ * detects typing errors and junk without I/O.
  */
 export function checksum62(text: string): string {
   let rest = crc32(text);

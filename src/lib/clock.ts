@@ -1,39 +1,40 @@
 /**
- * The only home of time. Everything that waits, expires or measures takes a Clock, so that a test can move time.
+ * The source of time. Everything that waits, expires or measures takes a Clock, so that a test can move time. Only this
+ * file reads the host's time.
  */
 export interface Clock {
-  /** Milliseconds since the Unix epoch, by this host. It may jump in either direction. */
+  /** Milliseconds since the Unix epoch, by this host's clock. It may jump in either direction. */
   nowMs(): number;
   /**
-   * Milliseconds since some moment. Never goes back; use it for timeouts, durations and what counts in windows. On Linux it
-   * stands still while the machine is suspended.
+   * Milliseconds since an arbitrary moment. Never goes back; use it for timeouts, durations and sliding windows. On
+   * Linux it stands still while the machine is suspended.
    */
   monotonicMs(): number;
 }
 
-/** A clock by which copies of the truth have an age. */
+/** A clock that also measures the age of copies of the database's data. */
 export interface AgeClock extends Clock {
   /**
-   * As `monotonicMs`, and ahead of it by the time for which the machine was suspended, as far as the host's clock shows
-   * that (ADR 27). It runs ahead as well where the host's clock was only set forward: an age by it may be too great, and
-   * is at most MAX_UNNOTICED_MS too small.
+   * `monotonicMs` plus the time for which the machine was suspended, as far as the host's clock shows it (ADR 27). It
+   * also runs ahead if the host's clock was only set forward. So an age by this clock may be too large, but is at most
+   * MAX_UNNOTICED_MS too small.
    */
   elapsedMs(): number;
-  /** By how much `elapsedMs` is ahead of `monotonicMs`, as of the last time that it was asked for. */
+  /** How far `elapsedMs` was ahead of `monotonicMs` when it was last read. */
   readonly skippedMs: number;
-  /** `elapsedMs` when it was last seen to skip; `-Infinity` before. */
+  /** `elapsedMs` when its last skip was noticed; `-Infinity` before any. */
   readonly skippedAtMs: number;
 }
 
-/** A suspension, or several together, of at most this time shows in no `elapsedMs`. */
+/** Suspensions of at most this time in total do not show in `elapsedMs`. */
 export const MAX_UNNOTICED_MS = 1000;
 
-/** The clock that notices suspensions by what a host shows. */
+/** The clock that notices suspensions by comparing the host's clock with the monotonic clock. */
 export class SkippingClock implements AgeClock {
   readonly #host: Clock;
   #skippedMs = 0;
   #skippedAtMs = Number.NEGATIVE_INFINITY;
-  /** The least that the host's clock was ahead of the monotonic one since the last skip. */
+  /** The smallest lead of the host's clock over the monotonic clock since the last skip. */
   #leastAheadMs = Number.POSITIVE_INFINITY;
 
   constructor(host: Clock) {
@@ -57,7 +58,7 @@ export class SkippingClock implements AgeClock {
   }
 
   elapsedMs(): number {
-    // In this order: a pause between the two makes the difference greater, never smaller.
+    // In this order: a pause between the two reads makes the difference larger, never smaller.
     const monotonicMs = this.#host.monotonicMs();
     const aheadMs = this.#host.nowMs() - monotonicMs;
     if (aheadMs < this.#leastAheadMs) {
@@ -76,11 +77,11 @@ export const systemClock: AgeClock = new SkippingClock({
   monotonicMs: () => performance.now(),
 });
 
-/** What runs later. Beside the clock, so that a simulation can run both. */
+/** Timers for work that runs later. Separate from the clock, so that a simulation can replace both. */
 export interface Timers {
-  /** Runs once, `ms` from now, unless the function that it returns is called before. Keeps no process alive. */
+  /** Runs `run` once, `ms` from now. The returned function cancels it. Keeps no process alive. */
   after(ms: number, run: () => void): () => void;
-  /** Runs once, after what arrived already has been handled. */
+  /** Runs `run` once in a later event-loop tick, after everything that has arrived already was handled. */
   nextTurn(run: () => void): void;
 }
 

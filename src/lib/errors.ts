@@ -1,20 +1,20 @@
 /**
- * Everything that can go wrong for a caller, as one closed list. `rpc/errors.ts` maps each reason to a gRPC code by a
- * total Record, so that a new reason without a code does not compile; `docs/ERRORS.md` is generated from there.
+ * Every reason for which a call can fail, as one closed list. `rpc/errors.ts` maps each reason to a gRPC code with a
+ * total Record, so a new reason without a code does not compile. `docs/ERRORS.md` is generated from there.
  */
 export type Reason =
   // the request
   | "INVALID_FIELD"
   | "REQUEST_ID_REUSED"
   | "MESSAGE_INVALID"
-  // who asks
+  // who the caller is
   | "CREDENTIAL_MISSING"
   | "CREDENTIAL_INVALID"
   | "LOGIN_FAILED"
   | "PASSWORD_WRONG"
   | "REFRESH_TOKEN_INVALID"
   | "RESET_TOKEN_INVALID"
-  // what he may
+  // what the caller may do
   | "ACCESS_DENIED"
   | "OWNER_NOT_ALLOWED"
   | "TIER_NOT_GRANTED"
@@ -22,7 +22,7 @@ export type Reason =
   | "FIELD_NOT_ALLOWED"
   | "KEY_RESTRICTED"
   | "REGISTRATION_CLOSED"
-  // what there is
+  // what exists
   | "KEY_NOT_FOUND"
   | "USER_NOT_FOUND"
   | "SESSION_NOT_FOUND"
@@ -35,7 +35,7 @@ export type Reason =
   | "USER_DISABLED"
   | "LAST_ADMIN_CREDENTIAL"
   | "ETAG_MISMATCH"
-  // how much
+  // amounts and load
   | "KEY_QUOTA_EXCEEDED"
   | "SECRET_QUOTA_EXCEEDED"
   | "TOO_MANY_ATTEMPTS"
@@ -56,15 +56,15 @@ export type Reason =
 export interface Violation {
   /** Path of the field in the request message, snake_case, such as `key.allowed_ips[2]`. */
   readonly field: string;
-  /** A sentence for a person that says what is wanted. Never repeats a secret. */
+  /** A sentence for a person that says what is required. Never repeats a secret. */
   readonly description: string;
-  /** UPPER_SNAKE_CASE, for programs, where a field has several rules (passwords). */
+  /** For programs, in UPPER_SNAKE_CASE, if the field has several rules (passwords). */
   readonly reason?: string;
 }
 
 export interface ErrorExtras {
   readonly violations?: readonly Violation[];
-  /** Only where waiting helps. */
+  /** Only if waiting helps. */
   readonly retryAfterMs?: number;
   /** Facts for programs, such as `key_id`; sent as ErrorInfo.metadata. Never a secret. */
   readonly metadata?: Readonly<Record<string, string>>;
@@ -72,7 +72,7 @@ export interface ErrorExtras {
   readonly cause?: unknown;
 }
 
-/** The one error that rooms throw for what a caller can cause or must be told. Its message is shown to the caller. */
+/** The one error that rooms throw for what a caller can cause or must know. The caller sees its message. */
 export class DomainError extends Error {
   override readonly name = "DomainError";
   readonly reason: Reason;
@@ -89,7 +89,7 @@ export class DomainError extends Error {
   }
 }
 
-/** What went wrong, for a log line: never a text, which may quote values. */
+/** The reason of an error, for a log line. Never the message, because it may quote values. */
 export function reasonOf(error: unknown): Reason {
   return error instanceof DomainError ? error.reason : "INTERNAL";
 }
@@ -99,7 +99,7 @@ export function invalidField(field: string, description: string, reason?: string
   return invalidFields([violation]);
 }
 
-/** The text is the first fault and how many more there are; the violations are all of them. */
+/** An INVALID_FIELD error with all violations. Its message is the first one and the number of the others. */
 export function invalidFields(violations: readonly Violation[]): DomainError {
   const [first, ...others] = violations.map((violation) => `${violation.field}: ${violation.description}`);
   const text = others.length === 0 ? first! : `${first}; and ${others.length} more`;

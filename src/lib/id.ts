@@ -1,9 +1,9 @@
 import { randomBase62 } from "./random.ts";
 
-/** An id carries its kind in front: user, session, API key, service credential, audit event. */
+/** The prefix of an id says its kind: user, session, API key, service credential, audit event. */
 export type IdKind = "usr" | "ses" | "key" | "svc" | "evt";
 
-/** 16 characters of base62 after the kind: 95 bits, so that ids neither collide nor can be guessed. */
+/** Number of base62 characters after the prefix: 95 random bits, so that ids neither collide nor can be guessed. */
 export const ID_LENGTH = 16;
 
 export function newId(kind: IdKind): string {
@@ -12,7 +12,9 @@ export function newId(kind: IdKind): string {
 
 const ID = /^(usr|ses|key|svc|evt)_[0-9A-Za-z]{16}$/;
 
-/** Whether the text has the form of an id of this kind. What does not can't exist, and costs no query. */
+/**
+ * Whether the text has the form of an id of this kind. A text of another form can't exist as an id and costs no query.
+ */
 export function isId(kind: IdKind, text: string): boolean {
   return text.length === kind.length + 1 + ID_LENGTH && text.startsWith(kind) && ID.test(text);
 }

@@ -3,8 +3,9 @@ import { isIP, isIPv4 } from "node:net";
 export type IpFamily = "ipv4" | "ipv6";
 
 /**
- * An address in the one form that it is compared in; undefined if it is none. IPv4-mapped IPv6 (::ffff:192.0.2.1,
- * RFC 4291, 2.5.5.2) becomes IPv4, as a dual-stack socket means it. Zone ids (RFC 4007) are refused.
+ * The address in the one form in which addresses are compared; undefined if the text is no address. IPv4-mapped IPv6
+ * (::ffff:192.0.2.1, RFC 4291, 2.5.5.2) becomes IPv4, because a dual-stack socket means IPv4 by it. Zone ids (RFC 4007)
+ * are refused.
  */
 export function normalizeIp(text: string): string | undefined {
   if (isIP(text) === 0 || text.includes("%")) return undefined;
@@ -16,7 +17,7 @@ export function familyOf(address: string): IpFamily {
   return isIPv4(address) ? "ipv4" : "ipv6";
 }
 
-/** Bits of an address of a family. */
+/** Number of bits of an address of a family. */
 export function widthOf(family: IpFamily): 32 | 128 {
   return family === "ipv4" ? 32 : 128;
 }
@@ -27,11 +28,11 @@ export function ipValue(address: string): bigint {
 }
 
 /**
- * The network that an address is in, in one spelling; a text that is no address is returned as it is. A zone (RFC 4007) is
- * ignored.
+ * The network that contains an address, in one spelling. A text that is no address is returned unchanged. A zone (RFC
+ * 4007) is ignored.
  *
- * @param ipv4Bits length of the prefix of IPv4, a multiple of 8; 32 returns the address
- * @param ipv6Bits length of the prefix of IPv6
+ * @param ipv4Bits prefix length for IPv4, a multiple of 8; 32 returns the address
+ * @param ipv6Bits prefix length for IPv6
  */
 export function prefixOf(ip: string, ipv4Bits: number, ipv6Bits: number): string {
   const address = normalizeIp(ip.replace(/%.*$/, ""));

@@ -1,6 +1,6 @@
 import { hkdfSync } from "node:crypto";
 
-/** What a derived key is for. Each purpose has a key of its own, so that none can be used in another's place. */
+/** The purpose of a derived key. Each purpose has its own key, so that no key can be used for another purpose. */
 export type Purpose =
   | "api-key-pepper"
   | "refresh-token"
@@ -18,8 +18,9 @@ export interface MasterKey {
 }
 
 /**
- * The master secrets of the service as a ring: the first makes, all verify. Newer ones have higher versions. Keys are derived from them by HKDF-SHA-256
- * (RFC 5869) with the purpose as `info`; 32 bytes each, computed once.
+ * The master secrets of the service as a key ring with versions: the first version makes new things, all versions
+ * verify. Newer versions have higher numbers. The ring derives its keys by HKDF-SHA-256 (RFC 5869) with the purpose as
+ * `info`; each has 32 bytes and is computed once.
  */
 export class KeyRing {
   /** The version that makes new things. */
@@ -47,8 +48,8 @@ export class KeyRing {
   }
 
   /**
-   * Whether what is kept under a version should be kept under the current one instead. Only ever towards a higher
-   * version: while a ring is rolled out, processes whose rings have another order would else rewrite each other's rows.
+   * Whether something stored under a version should be stored under the current one instead. True only for a lower
+   * version: during a rollout, processes whose rings have another order would otherwise rewrite each other's rows.
    */
   isBehind(version: number): boolean {
     return version < this.current;

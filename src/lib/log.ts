@@ -1,15 +1,17 @@
 import { type DestinationStream, pino } from "pino";
 import { StandardOutput } from "./standard-output.ts";
 
-/** Facts for a log line: an allow-list by construction, since nobody hands whole requests or errors in. */
+/** The fields of a log line. Callers name each field, so whole requests or errors never get in. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** One line per call, on standard output. Never hand in a secret, a token, a password or a raw key. */
+/**
+ * The log, one line for each method call, on standard output. Never pass a secret, a token, a password or a raw key.
+ */
 export interface Log {
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields, cause?: unknown): void;
-  /** Writes what is buffered; to be called before the process exits. */
+  /** Writes what is buffered. Call it before the process exits. */
   flush(): void;
 }
 
@@ -18,7 +20,7 @@ export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 export type LogFormat = "json" | "text";
 
 export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
-  // Not pino's own, whose flush never ends where the disk is full or nobody reads.
+  // Not pino's own destination: its flush never ends if the disk is full or the pipe has no reader.
   const stdout = new StandardOutput();
   const destination: DestinationStream = format === "json" ? stdout : { write: (line) => stdout.write(toText(line)) };
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
@@ -30,14 +32,20 @@ export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
   };
 }
 
-/** The log of a command, whose answer is on standard output: warnings and errors, as lines on standard error. */
+/**
+ * The log of a command. It writes warnings and errors as lines to standard error, because the command's answer is on
+ * standard output.
+ */
 export function createCommandLog(): Log {
   const write = (message: string, fields: LogFields = {}) =>
     void process.stderr.write(`latchkey: ${message}${facts(fields)}\n`);
   return { info: () => {}, warn: write, error: write, flush: () => {} };
 }
 
-/** A driver's message may quote values (`Key (email)=(...)`), so only the kind of error and our own frames are kept. */
+/**
+ * The loggable part of an error: its kind, its code and our own stack frames. A driver's message is left out, because
+ * it may quote values (`Key (email)=(...)`).
+ */
 function describe(cause: unknown): Record<string, string> {
   if (!(cause instanceof Error)) return {};
   const frames = (cause.stack ?? "").split("\n").filter((line) => line.startsWith("    at "));

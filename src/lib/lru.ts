@@ -1,16 +1,19 @@
 import { LRUCache } from "lru-cache";
 
 export interface LruOptions<K, V> {
-  /** Most bytes of all entries, by what `of` says of each when it is set; no entry may have more. Default: no such bound. */
+  /**
+   * Maximum bytes of all entries, by what `of` returns for each when it is set; no entry may have more. Default: no
+   * such bound.
+   */
   readonly bytes?: { readonly most: number; readonly of: (value: V) => number } | undefined;
-  /** Hears of what had to go, not of what was deleted, cleared or set anew. */
+  /** Called for an entry that was evicted, not for one that was deleted, cleared or replaced. */
   readonly onEvict?: (key: K, value: V) => void;
 }
 
 /**
- * A map that forgets what was used longest ago once it holds more than it may. All operations are O(1), and a hit allocates
- * nothing, however many there are. Room for the order of all entries is taken at once: 16 bytes each, and 8 more for their
- * bytes.
+ * A map with a bound that evicts its least recently used entry. All operations are O(1), and a hit allocates nothing.
+ * The memory for the order of all entries is allocated at the start: 16 bytes an entry, and 8 more if their bytes are
+ * bounded.
  */
 export class Lru<K extends {}, V extends {}> {
   readonly #entries: LRUCache<K, V>;
@@ -31,7 +34,7 @@ export class Lru<K extends {}, V extends {}> {
     return this.#entries.get(key);
   }
 
-  /** Looks without counting as a use. */
+  /** Gets an entry without counting as a use. */
   peek(key: K): V | undefined {
     return this.#entries.peek(key);
   }

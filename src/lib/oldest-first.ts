@@ -1,4 +1,4 @@
-/** An element's place in a list; nobody but the list touches this. An element is in one list at most. */
+/** The links of an element in a list. Only the list changes them. An element is in at most one list. */
 export interface Listed {
   isListed: boolean;
   older: Listed | undefined;
@@ -6,9 +6,9 @@ export interface Listed {
 }
 
 /**
- * Elements in the order in which they came, the oldest first. Every step takes the same time, however many there are: of a
- * Set the first entry is found only behind the gaps that those before it have left. The links are the elements' own, so
- * that one that comes costs no entry.
+ * An intrusive doubly linked list: elements in the order in which they came, the oldest first. Every step takes
+ * constant time; a Set would have to pass the gaps of deleted entries to find its first one. The links are in the
+ * elements, so adding one allocates nothing.
  */
 export class OldestFirst<E extends Listed> {
   #oldest: E | undefined;
@@ -33,7 +33,10 @@ export class OldestFirst<E extends Listed> {
     this.#size++;
   }
 
-  /** Has no effect on an element that is not in the list. It lets go of its neighbours, whoever keeps it. */
+  /**
+   * Removes an element; has no effect if it is not in the list. The element keeps no link to its neighbours, so it
+   * keeps none of them alive.
+   */
   delete(element: E): void {
     if (!element.isListed) return;
     const { older, newer } = element as { older: E | undefined; newer: E | undefined };

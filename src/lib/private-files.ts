@@ -1,6 +1,6 @@
 /**
- * Files and folders for one user alone, the only place that writes any: a secret goes into a new file of mode 0600,
- * never into one that is there, and never through a symbolic link that somebody left in its place.
+ * Files and folders that only one user can read. Only this file creates files for the service. A secret goes into a new
+ * file of mode 0600, never into an existing one, and never through a symbolic link that another user left in its place.
  */
 import {
   closeSync,
@@ -25,9 +25,9 @@ import type { Log } from "./log.ts";
 import { randomBase62 } from "./random.ts";
 
 export interface PrivateFolderOptions {
-  /** Beginnings of the names that this project gives to what it keeps in the folder. */
+  /** The first parts of the names of this project's files in the folder. */
   readonly ours: readonly string[];
-  /** Whether a file system that keeps no modes, as of some shares, is refused or only told. */
+  /** If a file system keeps no modes, as some network shares: true refuses it, false only warns. */
   readonly strict: boolean;
   readonly log: Log;
 }
@@ -38,21 +38,22 @@ const OTHERS = 0o077;
 const STICKY = 0o1000;
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
 
-/** Makes the folder, and those above it, for this user alone. One that is there stays as it is. */
+/** Creates the folder, and its missing parents, for this user alone. An existing folder stays as it is. */
 export function makePrivateFolder(folder: string): void {
   mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
 }
 
 /**
- * Makes the folder where it is missing, and sees to it that others can neither enter it nor have put into it what is
- * ours. What is merely too open is mended, with a warning for each; a folder that others use too is not closed to them.
+ * Creates the folder if it is missing, and ensures that other users can neither enter it nor have planted files under
+ * our names. A mode that is too open is corrected, with a warning for each file. A folder that others use too is
+ * refused, not closed.
  *
  * @throws Error that says what to do
  */
 export function openPrivateFolder(folder: string, options: PrivateFolderOptions): void {
   makePrivateFolder(folder);
   const user = process.geteuid?.();
-  // Windows has neither owners nor modes of this kind.
+  // Windows has no such owners and modes.
   if (user === undefined) return;
   const stats = statSync(folder);
   if (stats.uid !== user) throw new Error(foreign("the data folder", folder, stats, user));
@@ -67,7 +68,10 @@ export function openPrivateFolder(folder: string, options: PrivateFolderOptions)
   }
 }
 
-/** Closes it to others, unless it is also theirs: `/tmp` or a home are not to be closed by a service that is pointed at them. */
+/**
+ * Closes the folder to other users, unless they use it too: the service must not close `/tmp` or a home folder that it
+ * was given by mistake.
+ */
 function closeFolder(folder: string, { mode }: Stats, options: PrivateFolderOptions): void {
   const stranger = readdirSync(folder).find((name) => !isOurs(name, options) && !/^(\.|lost\+found$)/.test(name));
   if (stranger !== undefined || (mode & STICKY) !== 0) {
@@ -79,7 +83,10 @@ function closeFolder(folder: string, { mode }: Stats, options: PrivateFolderOpti
   mend(folder, FOLDER_MODE, options);
 }
 
-/** Sets the mode where others have any part in it. By a descriptor, so that nothing can be put in its place meanwhile. */
+/**
+ * Sets the mode if others have any permission. Works on a descriptor, so that no other file can take its place
+ * meanwhile.
+ */
 function mend(path: string, wanted: number, { strict, log }: PrivateFolderOptions): void {
   const fd = openSync(path, O_RDONLY | O_NONBLOCK | (wanted === FOLDER_MODE ? O_DIRECTORY : O_NOFOLLOW));
   try {
@@ -88,11 +95,11 @@ function mend(path: string, wanted: number, { strict, log }: PrivateFolderOption
     fchmodSync(fd, wanted);
     const fields = { path, mode: modeText(before) };
     if ((fstatSync(fd).mode & OTHERS) === 0) {
-      log.warn(`what is private was open to others; its mode is ${modeText(wanted)} now`, fields);
+      log.warn(`a private file or folder was open to others; its mode is now ${modeText(wanted)}`, fields);
       return;
     }
-    const fault = "what is private is open to others, since its file system keeps no modes";
-    if (strict) throw new Error(`${path}: ${fault}; set LATCHKEY_DATA_DIR to a folder of another file system`);
+    const fault = "a private file or folder is open to others, because its file system keeps no modes";
+    if (strict) throw new Error(`${path}: ${fault}; set LATCHKEY_DATA_DIR to a folder on another file system`);
     log.warn(fault, fields);
   } finally {
     closeSync(fd);
@@ -104,9 +111,9 @@ function isOurs(name: string, { ours }: PrivateFolderOptions): boolean {
 }
 
 /**
- * Writes a new file of mode 0600 that is whole from the moment at which it can be seen.
+ * Writes a new file of mode 0600, which is complete from the moment at which it is visible.
  *
- * @returns false where the name is taken, also by a symbolic link, and then nothing was written
+ * @returns false if the name is taken, even by a symbolic link; then nothing was written
  */
 export function createPrivateFile(path: string, text: string): boolean {
   return throughDraft(path, text, (draft) => {
@@ -120,20 +127,20 @@ export function createPrivateFile(path: string, text: string): boolean {
   });
 }
 
-/** Writes a new file of mode 0600 and puts it in the place of the one of that name, or of the symbolic link, if there is one. */
+/** Writes a new file of mode 0600 in place of the file or symbolic link of that name, if there is one. */
 export function replacePrivateFile(path: string, text: string): void {
   throughDraft(path, text, (draft) => renameSync(draft, path));
 }
 
 /**
- * The text of a file that belongs to this user, undefined where there is none.
+ * The text of a file that belongs to this user; undefined if there is no such file.
  *
- * @throws Error that names the file: a symbolic link, no plain file, another user's
+ * @throws Error that names the file if it is a symbolic link, not a regular file, or another user's
  */
 export function readPrivateFile(path: string): string | undefined {
   let fd: number;
   try {
-    // Without waiting: the open of a pipe without a writer would never end.
+    // Non-blocking, because opening a pipe without a writer would never end.
     fd = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
@@ -143,7 +150,7 @@ export function readPrivateFile(path: string): string | undefined {
   }
   try {
     const stats = fstatSync(fd);
-    if (!stats.isFile()) throw new Error(`${path} is no plain file; remove it`);
+    if (!stats.isFile()) throw new Error(`${path} is not a regular file; remove it`);
     const user = process.geteuid?.() ?? stats.uid;
     if (stats.uid !== user) throw new Error(foreign("", path, stats, user));
     return readFileSync(fd, "utf8");
@@ -155,10 +162,10 @@ export function readPrivateFile(path: string): string | undefined {
 function throughDraft<T>(path: string, text: string, publish: (draft: string) => T): T {
   const draft = `${path}.${randomBase62(8)}`;
   try {
-    // Fails where the name is taken, also by a link that leads nowhere.
+    // Fails if the name is taken, even by a dangling link.
     const fd = openSync(draft, "wx", FILE_MODE);
     try {
-      // The umask may have taken from the mode.
+      // The umask may have removed bits of the mode.
       fchmodSync(fd, FILE_MODE);
       writeFileSync(fd, text);
       fsyncSync(fd);
@@ -173,7 +180,7 @@ function throughDraft<T>(path: string, text: string, publish: (draft: string) =>
   }
 }
 
-/** A name is on the disk only when its folder is. */
+/** Writes the folder to the disk; without that a new name may be lost in a crash. */
 function syncFolder(folder: string): void {
   const fd = openSync(folder, O_RDONLY);
   try {
@@ -187,7 +194,7 @@ function foreign(what: string, path: string, { uid }: Stats, user: number): stri
   return `${what} ${path} belongs to user ${uid}, and this process runs as user ${user}; change its owner, or set LATCHKEY_DATA_DIR to another folder`.trim();
 }
 
-/** Such as 0755. */
+/** In octal, such as 0755. */
 function modeText(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, "0");
 }

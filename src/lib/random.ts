@@ -2,7 +2,9 @@ import { randomBytes } from "node:crypto";
 
 export const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/** Characters of base62 from the CSPRNG, each of the 62 equally likely (bytes of 248 and above are drawn again). */
+/**
+ * Random characters of base62 from the CSPRNG, each of the 62 equally likely (bytes of 248 and above are drawn again).
+ */
 export function randomBase62(length: number): string {
   let text = "";
   while (text.length < length) {

@@ -3,21 +3,22 @@ import { reasonOf } from "./errors.ts";
 import type { Log } from "./log.ts";
 
 export interface RetentionDeps {
-  /** What is deleted, for the log. */
+  /** A noun for the deleted rows, for the log. */
   readonly what: string;
-  /** Deletes some of what is older than it is to be kept, so that no transaction is long. @returns whether more is left */
+  /** Deletes some of the expired rows, few enough that no transaction is long. @returns whether more are left */
   readonly prune: () => Promise<boolean>;
   readonly timers: Timers;
   readonly log: Log;
 }
 
-/** Also where no process lives long. */
+/** Short, so that short-lived processes prune too. */
 const FIRST_AFTER_MS = 300_000;
 const EVERY_MS = 600_000;
 
 /**
- * Deletes what is older than it is to be kept, five minutes from now and then every ten, all that there is.
- * @returns ends it
+ * Deletes all expired rows, five minutes from now and then every ten minutes.
+ *
+ * @returns a function that ends this
  */
 export function startRetention({ what, prune, timers, log }: RetentionDeps): () => void {
   let isOver = false;

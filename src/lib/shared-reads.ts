@@ -1,13 +1,13 @@
-/** What waits for its turn. */
+/** A read that waits until it may be sent. */
 interface Unsent {
   readonly answer: Promise<unknown>;
   readonly onSend: (() => void)[];
 }
 
 /**
- * Reads that many ask for at the same time: few are under way at once, in the order in which they were asked for, and those
- * of the same thing that wait for their turn are one. So each of them is sent after all its callers asked, and sees what was
- * committed before.
+ * Single-flight reads with a concurrency limit: at most `maxUnderWay` are under way, in the order of their requests.
+ * Callers that request the same read while it waits share it. So every read is sent after all of its callers asked, and
+ * sees everything that was committed before they asked.
  */
 export class SharedReads {
   readonly #maxUnderWay: number;
@@ -20,8 +20,8 @@ export class SharedReads {
   }
 
   /**
-   * @param what   names what is read: callers who give the same name must want the same
-   * @param onSend is called just before it is sent, for each who asked
+   * @param what   names the read: callers that pass the same name must want the same result
+   * @param onSend called just before the read is sent, once for each caller
    */
   read<T>(what: string, send: () => Promise<T>, onSend: () => void = () => {}): Promise<T> {
     if (this.#underWay < this.#maxUnderWay) {

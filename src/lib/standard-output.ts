@@ -1,15 +1,15 @@
 import { write, writeSync } from "node:fs";
 
 const FD = 1;
-/** While nobody reads, so many bytes are kept; further lines are dropped rather than the service stopped. */
+/** Maximum bytes kept while the pipe has no reader. Beyond it, lines are dropped, so that the service goes on. */
 const MAX_KEPT_BYTES = 1 << 20;
 const TRY_AGAIN_MS = 50;
-/** Longest that an exit waits for a reader. */
+/** Maximum time that an exit waits for the reader. */
 const FLUSH_MS = 500;
 
 /**
- * Standard output of a process that must not depend on its reader. Lines are written in the background; what can't be
- * written (the reader is gone, the disk is full) is lost, and hurts nobody.
+ * The standard output of a process that must not depend on its reader. It writes lines in the background. Lines that
+ * can't be written, because the reader is gone or the disk is full, are lost without an error.
  */
 export class StandardOutput {
   #kept: Buffer[] = [];
@@ -17,8 +17,8 @@ export class StandardOutput {
   #isWriting = false;
 
   constructor() {
-    // Whoever opens it makes a pipe's writes fail when it is full, instead of wait. A write that waits would keep a thread
-    // of the pool that hashes passwords, and the end of the process would wait for that thread.
+    // Opening `process.stdout` makes writes to a full pipe fail instead of block. A blocked write would hold a thread
+    // of the pool that hashes passwords, and the exit of the process would wait for that thread.
     process.stdout.on("error", () => {});
   }
 
@@ -30,7 +30,7 @@ export class StandardOutput {
     setImmediate(() => this.#writeKept());
   }
 
-  /** Writes what is kept as far as that goes within half a second. What is on its way already arrives by itself. */
+  /** Writes the kept lines for at most FLUSH_MS. A write that is under way already completes by itself. */
   flush(): void {
     let rest = this.#takeAll();
     for (let waitedMs = 0; rest.length > 0 && waitedMs < FLUSH_MS; ) {

@@ -2,19 +2,27 @@ const FAILURES_IN_A_ROW = 3;
 const REMEMBERED = 20;
 const FAILURES_REMEMBERED = 10;
 
-/** Whether to go on asking something that may be out of reach: opens after 3 failures in a row, or 10 of the last 20. */
+/**
+ * A circuit breaker: says whether to ask something that may be unreachable. It opens after 3 failures in a row, or
+ * after 10 failures among the last 20 attempts. Its user probes in the background and calls `close` when a probe
+ * succeeds. `DatabaseBreaker` has another interface, because there a caller's own read may be the probe.
+ */
 export class Breaker {
   #isOpen = false;
   #inARow = 0;
   /** The last outcomes, oldest first; true = failed. */
   #failed: boolean[] = [];
 
-  /** Open = do not ask. */
+  /** Open means: do not ask. */
   get isOpen(): boolean {
     return this.#isOpen;
   }
 
-  /** Notes how an attempt ended. True if that opened the breaker; what ends while it is open changes nothing. */
+  /**
+   * Records how an attempt ended. Attempts that end while the breaker is open change nothing.
+   *
+   * @returns whether this attempt opened the breaker
+   */
   record(failed: boolean): boolean {
     if (this.#isOpen) return false;
     this.#inARow = failed ? this.#inARow + 1 : 0;
@@ -26,7 +34,7 @@ export class Breaker {
     return this.#isOpen;
   }
 
-  /** Begins anew, with nothing remembered. */
+  /** Closes the breaker and forgets all outcomes. */
   close(): void {
     this.#isOpen = false;
     this.#inARow = 0;

@@ -4,15 +4,15 @@ import type { Log } from "../lib/log.ts";
 export interface ForgottenLimitsDeps {
   readonly clock: Clock;
   readonly log: Log;
-  /** What an operator can do about it. */
+  /** Advice for the operator: what to do. The log line ends with it. */
   readonly advice: string;
 }
 
 const WARN_EVERY_MS = 600_000;
 
 /**
- * Tells of limits that were in use and had to be forgotten for want of room: each of them begins anew, and admits up to
- * one L more. A count for metrics, and a warning at most every ten minutes.
+ * Counts the limits that were in use when memory had no room for them, so that they were forgotten. A forgotten limit
+ * starts again at 0 and admits up to one L more. The count is a metric; a warning is logged at most once in 10 minutes.
  */
 export class ForgottenLimits {
   readonly #deps: ForgottenLimitsDeps;
@@ -23,7 +23,7 @@ export class ForgottenLimits {
     this.#deps = deps;
   }
 
-  /** Since the start. */
+  /** How many limits were forgotten since the process started. */
   get count(): number {
     return this.#count;
   }
@@ -34,8 +34,11 @@ export class ForgottenLimits {
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#warnedAtMs < WARN_EVERY_MS) return;
     this.#warnedAtMs = nowMs;
-    log.warn(`more limits are in use than this process keeps: those counted longest ago begin anew; ${advice}`, {
-      forgotten: this.#count,
-    });
+    log.warn(
+      `more limits are in use than this process can keep: the least recently counted start again at 0; ${advice}`,
+      {
+        forgotten: this.#count,
+      },
+    );
   }
 }

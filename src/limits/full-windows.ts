@@ -2,8 +2,8 @@ import { Lru } from "../lib/lru.ts";
 import type { LimitDecision, LimitRequest, NamedLimit } from "./limit.ts";
 
 /**
- * How long a denial is believed without asking again: what an operator reset elsewhere, or what a store lost, is noticed
- * within this time.
+ * Maximum age of a denial that is used without asking the store. A reset in another process, or a store that lost its
+ * data, is noticed within this time.
  */
 const BELIEVED_MS = 5_000;
 const MAX_SUBJECTS = 10_000;
@@ -17,12 +17,13 @@ interface Denial {
 }
 
 /**
- * Windows known to be full. Others' calls can only fill them further, so a denied call stays denied until its
- * `retryAfterMs` is over, and callers who hammer a full window cost the store nothing.
+ * A cache of denials: windows that are known to be full. Calls of other processes can only fill them further. So a
+ * denied call stays denied until its `retryAfterMs` is over, and a caller that hammers a full window costs the store
+ * nothing.
  *
- * A denial answers for the same limits (a figure changed is another limit) and the same cost. A larger cost, or one more
- * limit beside the full one, would be denied too, but when it would succeed is not known, and that is promised; so it
- * asks, and then is known as well. See ADR 17.
+ * A denial answers only for the same limits with the same figures and for the same cost. A larger cost would be denied
+ * too, and so would a request with one more limit. But `retryAfterMs` is exact, and for them it is unknown: they ask
+ * the store, and their denial is then remembered as well. See ADR 17.
  *
  * Times are `elapsedMs` of the clock.
  */
@@ -30,14 +31,15 @@ export class FullWindows {
   readonly #bySubject = new Lru<string, Denial[]>(MAX_SUBJECTS);
   #forgets = 0;
 
-  /** To be read before the store is asked, and given to `remember`. */
+  /** Number of `forget` calls. Read it before asking the store, and pass it to `remember`. */
   get generation(): number {
     return this.#forgets;
   }
 
   /**
-   * The denial of such a request as it reads now; undefined = the store must be asked.
-   * @param sinceMs denials of before are not believed
+   * The remembered denial of such a request, with its waits as of now; undefined = ask the store.
+   *
+   * @param sinceMs denials from before this time are not used
    */
   find(request: LimitRequest, nowMs: number, sinceMs: number): LimitDecision | undefined {
     const denials = this.#bySubject.peek(request.subject);
@@ -52,8 +54,9 @@ export class FullWindows {
   }
 
   /**
-   * Remembers a decision if it is a denial that ends, and nothing was forgotten since the store was asked: an answer may be
-   * of before a reset. Of two ends of the same denial the earlier one counts, since the other answer was on its way longer.
+   * Remembers a decision if it is a denial that ends. If anything was forgotten since the store was asked, it is not
+   * remembered, because such an answer may come from before a reset. If the same denial is already known, the earlier
+   * end of the two counts, because the other answer was longer on its way.
    */
   remember(request: LimitRequest, decision: LimitDecision, nowMs: number, generation: number): void {
     if (decision.allowed || decision.retryAfterMs === undefined || generation !== this.#forgets) return;
@@ -71,7 +74,7 @@ export class FullWindows {
     this.#bySubject.set(request.subject, [...others.slice(-(MAX_DENIALS - 1)), denial]);
   }
 
-  /** Forgets what is known of a subject. */
+  /** Forgets all denials of a subject. */
   forget(subject: string): void {
     this.#forgets++;
     this.#bySubject.delete(subject);
@@ -100,7 +103,10 @@ function isSame(a: NamedLimit, b: NamedLimit): boolean {
   return a.name === b.name && a.perMinute === b.perMinute && a.perDay === b.perDay;
 }
 
-/** Rounded up, so that nobody is told a time before that of the store. */
+/**
+ * The decision with its waits shortened by its age. Rounds up, so that a caller never comes back before the store's
+ * time.
+ */
 function aged(decision: Denial["decision"], ageMs: number): LimitDecision {
   return {
     ...decision,

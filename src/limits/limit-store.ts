@@ -1,13 +1,13 @@
 import type { LimitDecision, LimitRequest } from "./limit.ts";
 
-/** What a store throws where it knows more than that it made no decision. */
+/** The error of a store that made no decision and knows why. */
 export class LimitStoreError extends Error {
   override readonly name = "LimitStoreError";
   /** One word from a closed list, such as READONLY or ECONNREFUSED. */
   readonly code: string;
-  /** For the operator: what to do. */
+  /** Advice for the operator: what to do. */
   readonly advice: string;
-  /** True where nothing of the group was counted, for certain. */
+  /** True if the store certainly counted nothing of the group. */
   readonly countedNothing: boolean;
 
   constructor(code: string, advice: string, facts: { readonly countedNothing: boolean; readonly cause?: unknown }) {
@@ -21,40 +21,44 @@ export class LimitStoreError extends Error {
 /**
  * A place that keeps windows, such as this process or Redis. For its implementer:
  *
- * - A group of requests is decided in order, at one moment, with nothing else in between; a later request sees what an
- *   earlier one counted. A request is counted in both windows of each of its limits, or nowhere: it is denied if any
- *   window with a figure has no room, and a denied one costs nothing.
- * - The windows are those of `window.ts`, in whole milliseconds by the store's own clock: where processes share a
- *   store, their clocks play no part.
- * - A window is (subject, name, length). The figures are not part of it, and a window without a figure is counted too:
- *   services that share a name may each bring another figure, and one that is set later finds what was used.
- * - What is absent is an empty window. Whatever holds nothing any more is forgotten, and memory has a bound.
- * - `degraded` is false in every decision; it is the limiter's word.
+ * - The store decides a group of requests in order and atomically; a later request sees the counts of an earlier one.
+ * - A request is counted in both windows of each of its limits, or in none. It is denied if any window with a figure
+ *   has no room, and a denied request costs nothing.
+ * - The windows are those of `window.ts`, in whole milliseconds of the store's own clock. If processes share a store,
+ *   their own clocks play no part.
+ * - A window is (subject, name, length). The figures are not part of it, and a window without a figure is counted too.
+ *   So services that share a name may use different figures, and a figure that is set later finds the past counts.
+ * - Absence means an empty window. The store forgets windows that hold no counts, and its memory is bounded.
+ * - `degraded` is false in every decision; only the limiter sets it.
  */
 export interface LimitStore {
   /**
-   * Which part of the store keeps a subject. Parts fail independently; a store that fails as a whole has one, "". Cheap,
-   * without I/O; the answer may change over time.
+   * The part of the store that keeps a subject. Parts fail independently; a store that fails as a whole has one part,
+   * "". Cheap, without I/O. The answer may change over time.
    */
   partOf(subject: string): string;
   /**
-   * What of its part a subject is decided with: requests of one part and of one such group may come together, any others
-   * each fail for themselves. "" where all of a part may. Cheap, without I/O; the answer may never change.
+   * The group, within its part, in which a subject can be decided. Requests with the same part and the same group may
+   * share one call; requests of different groups fail independently. "" if all subjects of a part may share a call.
+   * Cheap, without I/O. The answer must never change.
    */
   groupOf(subject: string): string;
   /**
-   * Decides a group; all its subjects are in one part, and have one `groupOf`. As many decisions as requests, in their order.
+   * Decides a group of requests; all its subjects have the same part and the same `groupOf`. Returns one decision for
+   * each request, in their order.
    *
-   * @throws LimitStoreError, or any other error, when no decision was reached; except where that says otherwise, it is
-   *   unknown whether the group was counted
+   * @throws LimitStoreError, or any other error, if no decision was reached. Unless `countedNothing` is true, it is
+   *   unknown whether the group was counted.
    */
   decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]>;
   /**
-   * Empties the windows of the subject's own limit (name "") and of those named.
+   * Empties the windows of the subject's own limit (name "") and of the named limits.
    *
-   * @throws when the store is out of reach
+   * @throws when the store is unreachable
    */
   reset(subject: string, names: readonly string[]): Promise<void>;
-  /** The part has not answered for seconds: drop what may be a dead connection to it and begin anew. */
+  /**
+   * Drops the connection to a part that has not answered for 2 s or more, because it may be dead, and connects again.
+   */
   renew(part: string): void;
 }

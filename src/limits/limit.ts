@@ -1,29 +1,32 @@
 import assert from "node:assert/strict";
 
 /**
- * RATE LIMITS. A caller of this room names a subject and the limits that one call must meet; the limiter decides all of
- * them together, all or nothing, and says how the windows stand then.
+ * RATE LIMITS. A caller of this room names a subject and the limits that one call must meet. The limiter decides all of
+ * them together, all or nothing, and reports the state of each window after the decision.
  *
- *   limiter.ts             the limiter over a store that processes share; local-limiter.ts is that of one process alone
- *   full-windows.ts        denials that need no asking
- *   store-part.ts          group commit, the 50 ms, the breaker (breaker.ts) and its probes
- *   local-share.ts         what this process decides alone while the store is out of reach,
- *                          and what of it the store is told then (untold-counts.ts)
- *   limit-store.ts         what the limiter needs of a place that keeps windows; `redis/` has another
- *   memory-limit-store.ts  windows in this process; forgotten-limits.ts tells when it has no room for all
+ *   limiter.ts             the limiter over a store that processes share
+ *   local-limiter.ts       the limiter of one process without a shared store
+ *   full-windows.ts        cache of denials, which are answered without asking the store
+ *   store-part.ts          group commit, the timeout of 50 ms, and the probes while a part of the store is unreachable
+ *   breaker.ts             the circuit breaker of a store part
+ *   local-share.ts         decides in this process alone while the store is unreachable
+ *   untold-counts.ts       what was counted in that time, to tell the store later
+ *   limit-store.ts         what the limiter needs from a place that keeps windows; `redis/` implements it too
+ *   memory-limit-store.ts  windows in the memory of this process
+ *   forgotten-limits.ts    warns when that memory has no room for all limits in use
  *   window.ts              the arithmetic of one window, no I/O
  *
- * The room knows nothing of keys, tiers or people: a subject is a text.
+ * The room knows nothing of keys, tiers or people: a subject is just a text.
  */
 
-/** Lengths of the two windows that a limit may have. */
+/** Lengths of the two windows that each limit has. */
 export const MINUTE_MS = 60_000;
 export const DAY_MS = 86_400_000;
 
 /**
- * The figures of one limit: the most in any interval of that length. `undefined` means that the window is neither judged
- * nor reported, 0 that nothing is allowed. A limit with one figure counts in both windows, because the figures are not
- * part of a window; a limit with none is no limit and counts nowhere.
+ * The figures of one limit: the maximum cost in any interval of a minute or a day. `undefined` means that the window is
+ * neither judged nor reported; 0 means that nothing is allowed. A limit with one figure is counted in both windows,
+ * because the figures are not part of a window. A limit without figures is no limit and is counted nowhere.
  */
 export interface LimitFigures {
   readonly perMinute: number | undefined;
@@ -32,71 +35,72 @@ export interface LimitFigures {
 
 /** One limit that a call must meet. Its windows are identified by (subject, name, length), never by the figures. */
 export interface NamedLimit extends LimitFigures {
-  /** Empty for the subject's own limit; otherwise 1 to 64 of `[a-z0-9._/-]`. */
+  /** Empty for the subject's own limit; otherwise 1 to 64 characters of `[a-z0-9._/-]`. */
   readonly name: string;
 }
 
-/** One call, to be counted in all windows of all its limits or in none. */
+/** One call: it is counted in all windows of all its limits, or in none. */
 export interface LimitRequest {
-  /** Any text up to 300 bytes. It enters store keys only as a digest. */
+  /** Any text up to 300 bytes. Store keys contain only its digest. */
   readonly subject: string;
-  /** How much the call takes: 0 looks without counting and is always allowed. An integer, never negative. */
+  /** How much the call uses up: an integer, never negative. 0 only looks: it counts nothing and is always allowed. */
   readonly cost: number;
-  /** At most 9, names distinct. */
+  /** At most 9, with distinct names. */
   readonly limits: readonly NamedLimit[];
 }
 
-/** One window after a decision. */
+/** The state of one window after a decision. */
 export interface WindowStatus {
   readonly name: string;
   readonly lengthMs: number;
   readonly limit: number;
   /** Never negative. */
   readonly remaining: number;
-  /** Until `remaining` equals `limit` if no call follows. */
+  /** Time until `remaining` equals `limit`, if no call follows. */
   readonly resetAfterMs: number;
 }
 
 export interface LimitDecision {
   readonly allowed: boolean;
   /**
-   * For a denied call: the earliest time at which it would be allowed if nobody else called; 1 ms earlier it is not.
-   * `undefined` when it never will be, because the cost is above a limit, and for allowed calls. Where `degraded`, it is
-   * so for this process's share of the limits only; a cost that is above the share alone is told to wait a second.
+   * For a denied call: the exact time after which it would be allowed if no other call came; 1 ms earlier it would not.
+   * `undefined` for allowed calls, and if no wait helps because the cost is above a limit. If `degraded`, the time is
+   * for this process's share of the limits; a cost above the share but not above the limit gets 1 s.
    */
   readonly retryAfterMs: number | undefined;
-  /** In the order of the request's limits, the minute before the day; windows without a figure are left out. */
+  /** In the order of the request's limits, the minute before the day. Windows without a figure are left out. */
   readonly windows: readonly WindowStatus[];
-  /** Decided by this process alone because the shared store was out of reach. */
+  /** True if this process decided alone because the shared store was unreachable. */
   readonly degraded: boolean;
 }
 
 /**
- * What other rooms see of this one. Decisions never fail for a store that is out of reach: they degrade, within 60 ms.
- * Another process that holds a window for full notices a reset or a lost window within 5 s.
+ * The door of this room. An unreachable store never fails a decision: within 60 ms the limiter answers alone, with
+ * `degraded` set. A process that knows a window to be full denies from memory. So a reset in another process, or lost
+ * data of the store, may take effect up to 5 s later.
  */
 export interface Limiter {
-  /** At once where nothing is to be asked. */
+  /** Returns the decision itself, not a promise, if the store need not be asked. */
   decide(request: LimitRequest): LimitDecision | Promise<LimitDecision>;
-  /** Decides in order; a later request sees what an earlier one of the same subject has counted. */
+  /** Decides in order; a later request of the same subject sees the counts of an earlier one. */
   decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]>;
   /**
-   * Empties the subject's own windows and those of the names given.
+   * Empties the subject's own windows and those of the given names.
    *
-   * @throws LIMITS_UNAVAILABLE when the store is out of reach: whoever resets must know that it was not done
+   * @throws LIMITS_UNAVAILABLE when the store is unreachable, because the caller must know that nothing was reset
    */
   reset(subject: string, names: readonly string[]): Promise<void>;
-  /** Whether all decisions of some subjects are degraded now. */
+  /** Whether some subjects get only degraded decisions now. */
   isDegraded(): boolean;
-  /** How many limits in use this process has forgotten for want of room, since its start. */
+  /** Number of limits in use that this process forgot since its start, because memory had no room. */
   forgottenLimits(): number;
-  /** How many decisions were degraded, since its start: single ones before a store counts as out of reach too. */
+  /** Number of degraded decisions since the start, including those before the store counted as unreachable. */
   degradedDecisions(): number;
-  /** Ends what runs in the background. */
+  /** Ends the work in the background. */
   close(): void;
 }
 
-/** The decision where there is no limit to meet. */
+/** The decision for a request without limits. */
 export const NOT_LIMITED: LimitDecision = Object.freeze({
   allowed: true,
   retryAfterMs: undefined,
@@ -106,7 +110,7 @@ export const NOT_LIMITED: LimitDecision = Object.freeze({
 
 const MAX_LIMITS = 9;
 
-/** The limits of a request that limit anything. Asserts what a store relies on. */
+/** The limits of a request that have a figure. Asserts what a store relies on. */
 export function limitsWithFigures({ cost, limits }: LimitRequest): readonly NamedLimit[] {
   assert(Number.isSafeInteger(cost) && cost >= 0, "a cost is a whole number");
   assert(limits.length <= MAX_LIMITS, "at most 9 limits");

@@ -8,29 +8,39 @@ import { LocalShare } from "./local-share.ts";
 import { StorePart, type Undecided, unlessSilent } from "./store-part.ts";
 
 export interface SharedLimiterDeps {
-  /** Where all processes count together. */
+  /** The store in which all processes count together. */
   readonly store: LimitStore;
   readonly clock: AgeClock;
-  /** The system's, but where a simulation has its own time. */
+  /** Default: the system's. A simulation passes its own time. */
   readonly timers?: Timers;
   readonly log: Log;
-  /** How many machines run the service, and how many processes each: while the store is away each takes its share. */
+  /**
+   * Number of machines that run the service, and of processes on each. While the store is unreachable, each process
+   * decides with its share of each limit.
+   */
   readonly replicas: number;
   readonly workers: number;
 }
 
-/** Parts come and go with the nodes of a cluster; this is more than any cluster has. */
+/** Maximum store parts kept. Parts come and go with the nodes of a cluster; no cluster has this many. */
 const MAX_PARTS = 1_024;
 
 /**
- * The limiter over a store that other processes share.
+ * The limiter over a store that several processes share. These answer a request, in this order:
  *
- * A request is answered, in this order, from the windows known to be full; by the store, in a group with all that wait
- * in the same turn of the event loop; or, where the store is out of reach, by this process alone with its share of each
- * limit and `degraded` set. What it admitted so in the last minute the store is told when it is asked about the same limits
- * again. So in any minute that touches an outage at most (replicas * workers + 1) * L are admitted, also where the store
- * comes back empty; L more where it left calls unanswered before, since those may have been counted and are not told; and L
- * more for each time that it is emptied beside. See ADR 4.
+ * - The cache of denials (FullWindows), if it knows one of the windows to be full.
+ * - The store, in one group with all requests of the same event-loop tick.
+ * - If the store is unreachable, this process alone, with its share of each limit and `degraded` set. With its next
+ *   request for the same limits it tells the store what it admitted alone in the last minute.
+ *
+ * So in any minute that touches an outage at most (replicas * workers + 1) * L are admitted, even if the store comes
+ * back empty. Two events raise this bound:
+ *
+ * - The store left calls unanswered before the outage: up to L more. It may have counted them, so it is not told of
+ *   them.
+ * - The store loses its data once more: up to L more each time.
+ *
+ * See ADR 4.
  */
 export class SharedLimiter implements Limiter {
   readonly #deps: SharedLimiterDeps;
@@ -50,7 +60,7 @@ export class SharedLimiter implements Limiter {
     if (limits.length === 0) return NOT_LIMITED;
     const judged = limits.length === request.limits.length ? request : { ...request, limits };
     const { clock } = this.#deps;
-    // In this order: what was denied before this machine was suspended is asked for again.
+    // `elapsedMs` is read first, because it notices a suspension. Denials from before a suspension are asked for again.
     return this.#full.find(judged, clock.elapsedMs(), clock.skippedAtMs) ?? this.#ask(judged);
   }
 
@@ -63,7 +73,9 @@ export class SharedLimiter implements Limiter {
     return answer;
   }
 
-  /** In one group: what was admitted of these limits while the store was away, and what is asked now. */
+  /**
+   * Tells the store what was admitted of these limits while it was unreachable, in the same group as the new request.
+   */
   #askStore(part: StorePart, judged: LimitRequest): Promise<LimitDecision | Undecided> {
     for (const untold of this.#share.untold(judged)) {
       void part.tell(untold).then((told) => told === "not counted" && this.#share.keepUntold(untold));
@@ -82,11 +94,11 @@ export class SharedLimiter implements Limiter {
       throw limitsUnavailable(cause);
     }
     await this.#share.reset(subject, names);
-    // Last, and it makes denials that were asked for before, and come later, be forgotten as well.
+    // Last: it also discards denials that were asked for before the reset and arrive after it.
     this.#full.forget(subject);
   }
 
-  /** Whether some part of the store is out of reach now, so that its subjects' decisions are degraded. */
+  /** Whether some part of the store is unreachable now, so that the decisions for its subjects are degraded. */
   isDegraded(): boolean {
     return [...this.#parts.values()].some((part) => part.isOutOfReach);
   }
@@ -99,7 +111,7 @@ export class SharedLimiter implements Limiter {
     return this.#share.decided;
   }
 
-  /** Ends what runs in the background. The store is the caller's to close. */
+  /** Ends the work in the background. The caller closes the store. */
   close(): void {
     for (const part of this.#parts.values()) part.close();
   }
@@ -117,7 +129,7 @@ export class SharedLimiter implements Limiter {
           part,
           ...reasonOf(cause),
         }),
-      onBack: (part) => this.#deps.log.info("limit store is back", { part }),
+      onBack: (part) => this.#deps.log.info("the limit store is reachable again", { part }),
     });
     this.#dropOldestPart();
     this.#parts.set(name, part);
@@ -133,11 +145,11 @@ export class SharedLimiter implements Limiter {
 }
 
 function limitsUnavailable(cause: unknown): DomainError {
-  const message = "the store of rate limits is out of reach, nothing was reset; try again";
+  const message = "the store of rate limits is unreachable; nothing was reset; try again";
   return new DomainError("LIMITS_UNAVAILABLE", message, { retryAfterMs: 1000, cause });
 }
 
-/** Never text that a store sent, which may quote values. */
+/** The cause as log fields. Never contains text that a store sent, because it may quote values. */
 function reasonOf(cause: unknown): { readonly cause: string; readonly advice?: string } {
   if (cause instanceof LimitStoreError) return { cause: cause.code, advice: cause.advice };
   return { cause: cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.name) : "unknown" };

@@ -7,13 +7,13 @@ import { MemoryLimitStore } from "./memory-limit-store.ts";
 export interface LocalLimiterDeps {
   readonly clock: Clock;
   readonly log: Log;
-  /** As MemoryLimitStore has it. */
+  /** As in MemoryLimitStoreOptions. */
   readonly maxLimits?: number;
 }
 
 /**
- * The limiter of a service that is one process without Redis. Its windows are gone when the process is, and it is never
- * degraded, since nothing else counts.
+ * The limiter of a service that runs as one process without Redis. Its windows end with the process. It is never
+ * degraded, because no other process counts.
  */
 export class LocalLimiter implements Limiter {
   readonly #store: MemoryLimitStore;

@@ -8,24 +8,28 @@ import { UntoldCounts } from "./untold-counts.ts";
 export interface LocalShareDeps {
   readonly clock: Clock;
   readonly log: Log;
-  /** How many processes serve, all machines together: each takes ceil(L / processes). */
+  /** Number of processes of the service on all machines together; the share of each is ceil(L / processes). */
   readonly processes: number;
 }
 
-/** What a denied call is told whose cost is above the share but not above the limit: by then the store may be back. */
+/**
+ * The wait of a denied call whose cost is above the share but not above the limit: the store may be reachable by then.
+ */
 const STORE_MAY_BE_BACK_MS = 1_000;
 
 const NOTHING: readonly LimitRequest[] = Object.freeze([]);
-/** Of what the store is told: lets everything through, and counts it. The largest figure that there is. */
+/**
+ * The figure of requests that only tell the store a count: the largest figure there is, so that it denies none of them.
+ */
 export const UNLIMITED = 2 ** 31 - 1;
 
-/** Decides while the shared store is out of reach: in this process alone, with its share of every limit. */
+/** Decides while the shared store is unreachable: in this process alone, with its share of every limit. */
 export class LocalShare {
   readonly #store: MemoryLimitStore;
   readonly #processes: number;
   readonly #forgotten: ForgottenLimits;
   readonly #untold = new UntoldCounts();
-  /** How many requests were decided here. */
+  /** Number of requests decided here. */
   decided = 0;
 
   constructor(deps: LocalShareDeps) {
@@ -35,9 +39,10 @@ export class LocalShare {
   }
 
   /**
-   * As Limiter.decide, always `degraded`. A status names the whole limit; what remains is what remains of the share.
+   * As Limiter.decide, always `degraded`. `limit` of a window is the whole limit; `remaining` is what remains of the
+   * share.
    *
-   * @param isUnknownToStore whether the store has not counted the request, for certain, and so is to be told of it
+   * @param isUnknownToStore whether the store certainly did not count the request, so that it must be told of it
    */
   decide(request: LimitRequest, isUnknownToStore: boolean): LimitDecision {
     this.decided++;
@@ -54,9 +59,11 @@ export class LocalShare {
   }
 
   /**
-   * What the store is to be told before it is asked this, as requests that count: what this process admitted of the same
-   * limits without the store, as far as the last minute goes. Each call is told once; the share is used up by it all the
-   * same. So there is never more to tell than there is asked, however many names a subject has.
+   * Requests that tell the store what it must know before it is asked about these limits. They count what this process
+   * admitted of the same limits without the store, at most what it counted in the last minute.
+   *
+   * Each count is returned once; the local share stays used up. So the counts to tell concern only the limits that the
+   * request names, even if the subject has many more names.
    */
   untold({ subject, limits }: LimitRequest): readonly LimitRequest[] {
     const counted = this.#untold.take(subject, limits);
@@ -70,7 +77,7 @@ export class LocalShare {
     }));
   }
 
-  /** The store has not heard of this request, which was admitted. */
+  /** Keeps the cost of an admitted request that the store has not counted. */
   keepUntold({ subject, cost, limits }: LimitRequest): void {
     for (const { name } of limits) this.#untold.add(subject, name, cost);
   }

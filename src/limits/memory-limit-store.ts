@@ -13,9 +13,12 @@ import { Window } from "./window.ts";
 
 export interface MemoryLimitStoreOptions {
   readonly clock: Clock;
-  /** Most limits kept; beyond it the one counted longest ago is forgotten. One needs up to 6 KB, most far less. */
+  /**
+   * Maximum limits kept; beyond it the least recently counted one is forgotten. A limit needs up to 6 KB, most far
+   * less.
+   */
   readonly maxLimits?: number;
-  /** A limit that holds counts was forgotten for want of room. */
+  /** Called when a limit that holds counts was forgotten because there was no room. */
   readonly onForgotten?: () => void;
 }
 
@@ -26,12 +29,12 @@ interface Windows {
 }
 
 const MAX_LIMITS = 100_000;
-/** How many that hold nothing any more go for each one that comes. */
+/** How many limits without counts may be removed for each new limit. More than one, so that they become fewer. */
 const FORGOTTEN_PER_NEW = 2;
 
-/** Windows in this process: for a single process without Redis, and for the time that Redis is out of reach. */
+/** Windows in the memory of this process: for a single process without Redis, and while Redis is unreachable. */
 export class MemoryLimitStore implements LimitStore {
-  /** In the order in which they were last counted. */
+  /** Least recently counted first. */
   readonly #kept = new Map<string, Windows>();
   readonly #clock: Clock;
   readonly #maxLimits: number;
@@ -43,7 +46,7 @@ export class MemoryLimitStore implements LimitStore {
     this.#onForgotten = options.onForgotten ?? (() => {});
   }
 
-  /** How many limits are kept now. */
+  /** Number of limits kept now. */
   get size(): number {
     return this.#kept.size;
   }
@@ -61,12 +64,12 @@ export class MemoryLimitStore implements LimitStore {
     return requests.map((request) => this.#decideAt(nowMs, request));
   }
 
-  /** As `decide` with one request, at once. */
+  /** As `decide` with one request, without a promise. */
   decideOne(request: LimitRequest): LimitDecision {
     return this.#decideAt(this.#nowMs(), request);
   }
 
-  /** What the minute of a limit holds. */
+  /** The cost counted in the minute window of a limit. */
   minuteTotal(subject: string, name: string): number {
     return this.#windowsOf(subject, name, this.#nowMs()).minute.total;
   }
@@ -77,7 +80,7 @@ export class MemoryLimitStore implements LimitStore {
 
   renew(): void {}
 
-  /** Not the host's time of day: a clock that is set forward would empty every window. */
+  /** The monotonic clock, not the time of day: setting the host's clock forward would empty every window. */
   #nowMs(): number {
     return Math.floor(this.#clock.monotonicMs());
   }
@@ -122,10 +125,10 @@ export class MemoryLimitStore implements LimitStore {
   }
 }
 
-/** Milliseconds; undefined = for ever. */
+/** In milliseconds; undefined = forever. */
 type Wait = number | undefined;
 
-/** A name has no NUL, so that no two pairs of subject and name share a key. */
+/** A name contains no NUL, so two different pairs of subject and name never share a key. */
 function keyOf(subject: string, name: string): string {
   return `${name}\0${subject}`;
 }

@@ -8,38 +8,42 @@ export interface StorePartDeps {
   /** As in `LimitStore.partOf`. */
   readonly part: string;
   readonly timers: Timers;
-  /** The part went out of reach, or is so for another reason now. Called once for each reason of an outage. */
+  /** Called when the part became unreachable, and once for each further reason in the same outage. */
   readonly onOutOfReach: (part: string, cause: unknown) => void;
-  /** The part is back. */
+  /** Called when the part is reachable again. */
   readonly onBack: (part: string) => void;
 }
 
-/** A part that is silent for so long is out of reach. */
+/** Timeout of one call to the store. */
 const SILENCE_MS = 50;
-/** While it is: how often it is tried, and after how many trials in vain the connection is given up. */
+/** While a part is unreachable: the time between two probes. */
 const PROBE_EVERY_MS = 250;
+/** After every 8 failed probes the connection to the part is renewed. */
 const PROBES_PER_RENEWAL = 8;
-/** Bounds what a group keeps a store from serving others: at 6 us each, 0.8 ms. */
+/**
+ * Maximum requests in a group. It bounds how long a group keeps the store from serving others: 0.8 ms at 6 us a
+ * request.
+ */
 const MAX_GROUP = 128;
-/** In no caller's alphabet, so that what probes count meets nobody's limit. */
+/** The limit that probes count in. A caller's limit can't have this name, because "~" is not allowed there. */
 const PROBE_NAME = "~probe";
 const NOT_COUNTED = "not counted";
 const SILENT_ADVICE = "the store does not answer within 50 ms; look at its load, its slow log and the network";
 
-/** What became of a request without a decision: the store has not counted it, or may have. */
+/** The fate of a request without a decision: the store did not count it, or it may have. */
 export type Undecided = "not counted" | "may be counted";
 
 interface Waiting {
   readonly request: LimitRequest;
-  /** A caller waits for it; the store is only told of others. */
+  /** True if a caller waits for the decision; false if the store is only told of a count. */
   readonly isAsked: boolean;
   readonly resolve: (answer: LimitDecision | Undecided) => void;
 }
 
 /**
- * One part of a store behind its group commit and its breaker. All requests that wait in one turn of the event loop go
- * as one group, because a round trip and a script's start cost more than a decision. Where the store can't decide them
- * together they go as several, and one that fails degrades none of the others.
+ * One part of a store behind request batching (group commit) and a circuit breaker. All requests of one event-loop tick
+ * go to the store as one group, because a round trip and a script call cost more than a decision. Requests that the
+ * store can't decide together go as several groups, so that a group that fails degrades no other.
  */
 export class StorePart {
   readonly #deps: StorePartDeps;
@@ -47,7 +51,7 @@ export class StorePart {
   #waiting: Waiting[] = [];
   #cancelProbe: () => void = () => {};
   #probesInVain = 0;
-  /** Reasons told of this outage. */
+  /** Codes already reported in this outage. */
   readonly #toldCodes = new Set<string>();
   #isClosed = false;
 
@@ -60,16 +64,16 @@ export class StorePart {
   }
 
   /**
-   * Asks the store, in the order of calls. Without a decision when it is out of reach: at once while the breaker is open,
-   * else after 50 ms of silence.
+   * Asks the store, in the order of calls. Resolves to an `Undecided` when the store is unreachable: immediately while
+   * the breaker is open, otherwise after 50 ms without an answer.
    */
   decide(request: LimitRequest): Promise<LimitDecision | Undecided> {
     return this.#enqueue(request, true);
   }
 
   /**
-   * Tells the store of what was admitted without it, before what is asked after it. How that ends speaks neither for nor
-   * against the part: no caller would have to do without it.
+   * Tells the store what was admitted without it, before the requests that follow. The breaker ignores how this ends,
+   * because no caller waits for it.
    */
   tell(request: LimitRequest): Promise<LimitDecision | Undecided> {
     return this.#enqueue(request, false);
@@ -82,7 +86,7 @@ export class StorePart {
     return promise;
   }
 
-  /** Stops probing. */
+  /** Ends the probes. */
   close(): void {
     this.#isClosed = true;
     this.#cancelProbe();
@@ -133,7 +137,9 @@ export class StorePart {
     this.#cancelProbe = this.#deps.timers.after(PROBE_EVERY_MS, () => void this.#probe(subject));
   }
 
-  /** Counts like any call, since a store may answer a ping and refuse to count (read-only, full, loading). */
+  /**
+   * Probes by counting, like any call: a store may answer a ping and still refuse to count (read-only, full, loading).
+   */
   async #probe(subject: string): Promise<void> {
     const limits = [{ name: PROBE_NAME, perMinute: undefined, perDay: undefined }];
     try {
@@ -151,8 +157,8 @@ export class StorePart {
 }
 
 /**
- * Rejects after the silence, but believes in it only one turn of the event loop later: when this process stalled, the
- * timer is due before the answer that waits in the socket has been read.
+ * Rejects if the store does not answer within SILENCE_MS. After the timer it still waits one event-loop tick: if this
+ * process stalled, the timer fires before the answer that waits in the socket is read.
  */
 export function unlessSilent<T>(timers: Timers, answer: Promise<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();

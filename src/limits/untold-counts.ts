@@ -1,13 +1,16 @@
-/** Most limits of which something is to be told, as many as are kept; beyond it the oldest subject loses one. */
+/**
+ * Maximum limits with counts that the store was not told of: as many as a process keeps. Beyond it the oldest subject
+ * loses one limit.
+ */
 const MAX_LIMITS = 100_000;
 
-/** What was counted of one limit. */
+/** The cost counted in one limit. */
 export interface UntoldCount {
   readonly name: string;
   readonly cost: number;
 }
 
-/** What a process has counted by itself and not told the store yet. */
+/** The counts that this process made alone and has not told the store yet. */
 export class UntoldCounts {
   readonly #costs = new Map<string, Map<string, number>>();
   #size = 0;
@@ -22,7 +25,7 @@ export class UntoldCounts {
     if (known === undefined) this.#size++;
   }
 
-  /** What was counted of these limits of a subject; it is there no longer then. */
+  /** Removes and returns the counts of these limits of a subject. */
   take(subject: string, limits: readonly { readonly name: string }[]): readonly UntoldCount[] {
     const costs = this.#costs.get(subject);
     if (costs === undefined) return NOTHING;

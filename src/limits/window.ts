@@ -1,9 +1,9 @@
 /**
- * The exact window: never more than L in any interval of its length. Time is cut into buckets of a 60th of the length;
- * what counts is the current bucket and the 60 before it, unweighted. Sixty-one, because an interval of the window's
- * length touches up to 61 buckets: counting 60 admits 2L across a boundary.
+ * A sliding window of fixed buckets: never more than L in any interval of its length. Time is divided into buckets of a
+ * 60th of the length. The window is the sum of the current bucket and the 60 before it, without weights. It needs 61,
+ * because an interval of the window's length touches up to 61 buckets; with 60, a boundary would admit 2L.
  *
- * `redis/limit.lua` does the same arithmetic; the contract suite holds the two together.
+ * `redis/limit.lua` does the same arithmetic; the contract suite runs against both.
  */
 const BUCKETS_BEFORE = 60;
 
@@ -14,14 +14,14 @@ interface Bucket {
 }
 
 /**
- * Counts of one window. `slide` comes first, once per decision; everything else then speaks of that time. Work is
- * constant per call when amortised, since each bucket comes in once and goes out once; only `msUntilRoom` of a full
+ * The counts of one window. Call `slide` first, once per decision; the other methods then refer to that time. The work
+ * per call is constant when amortised, because each bucket is added once and removed once. Only `msUntilRoom` of a full
  * window looks through its buckets, at most 61.
  */
 export class Window {
   readonly lengthMs: number;
   readonly #widthMs: number;
-  /** Oldest first; those before #first have slid out. */
+  /** Oldest first; the buckets before #first have left the window. */
   #buckets: Bucket[] = [];
   #first = 0;
   #total = 0;
@@ -33,14 +33,14 @@ export class Window {
     this.#widthMs = lengthMs / BUCKETS_BEFORE;
   }
 
-  /** What the window holds. */
+  /** The cost that the window holds. */
   get total(): number {
     return this.#total;
   }
 
   /**
-   * Moves the window to a time, in whole milliseconds. Counts of a later time than that move into the current bucket:
-   * a clock that steps back never admits more, and the window is itself again within its length.
+   * Moves the window to a time, in whole milliseconds. Counts of a later time move into the current bucket. So a clock
+   * that steps back never admits more, and the window is exact again after its length.
    */
   slide(nowMs: number): void {
     this.#nowMs = nowMs;
@@ -49,7 +49,7 @@ export class Window {
     this.#dropBefore(current - BUCKETS_BEFORE);
   }
 
-  /** Counts into the current bucket. */
+  /** Adds a cost to the current bucket. */
   count(cost: number): void {
     if (cost === 0) return;
     const current = Math.floor(this.#nowMs / this.#widthMs);
@@ -59,7 +59,7 @@ export class Window {
     this.#total += cost;
   }
 
-  /** Time until so much more fits under the limit if nothing else is counted; 0 = now, undefined = never. */
+  /** Time until the cost fits under the limit if nothing else is counted; 0 = now, undefined = never. */
   msUntilRoom(cost: number, limit: number): number | undefined {
     if (cost > limit) return undefined;
     let excess = this.#total + cost - limit;
@@ -72,7 +72,7 @@ export class Window {
     return waitMs;
   }
 
-  /** Time until the window is empty if nothing more is counted; 0 = it is. */
+  /** Time until the window is empty if nothing more is counted; 0 = it is empty now. */
   msUntilEmpty(): number {
     const last = this.#buckets.at(-1);
     return last === undefined ? 0 : this.#msUntilGone(last);

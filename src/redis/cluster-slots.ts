@@ -1,13 +1,13 @@
 import { SLOTS } from "./slot.ts";
 
-/** More than the Redis Cluster specification is made for. Each of them gets a connection. */
+/** More primaries than the Redis Cluster specification is designed for. Each of them gets a connection. */
 const MOST_PRIMARIES = 1_000;
-/** A name, an address, or "?" where it is unknown: it is told in the log. */
+/** A host name, an address, or "?" if it is unknown. It appears in the log. */
 const HOST = /^(\?|[A-Za-z0-9_.:-]{0,255})$/;
 
 /**
- * Whether a reply is one of CLUSTER SLOTS. The client goes through whatever it is told without looking, from the first
- * slot to the last: without this check a reply of another form ends the process, and a large number stalls it.
+ * Whether a reply is a valid answer to CLUSTER SLOTS. The client loops from the first to the last slot of a reply
+ * without checking it. Without this check, a reply of another form ends the process, and a large number stalls it.
  */
 export function isSlotsReply(reply: unknown): boolean {
   if (!Array.isArray(reply) || !reply.every(isRange)) return false;
@@ -17,14 +17,14 @@ export function isSlotsReply(reply: unknown): boolean {
   return slots <= SLOTS && primaries.size <= MOST_PRIMARIES;
 }
 
-/** First slot, last slot, then the nodes that serve them, the primary first. */
+/** The first slot, the last slot, then the nodes that serve them, the primary first. */
 function isRange(range: unknown): boolean {
   if (!Array.isArray(range)) return false;
   const [first, last, ...nodes] = range as unknown[];
   return isUpTo(SLOTS - 1, first) && isUpTo(SLOTS - 1, last) && nodes.length > 0 && nodes.every(isNode);
 }
 
-/** Host, port, and what a version adds. A host that is null or empty is one that the cluster does not know. */
+/** Host, port, and more in newer versions. A host that is null or empty is unknown to the cluster. */
 function isNode(node: unknown): boolean {
   if (!Array.isArray(node)) return false;
   const [host, port] = node as unknown[];

@@ -1,18 +1,18 @@
 /**
- * BACK DOOR to Redis, which keeps nothing but windows: everything else here works without it. What is known of a subject
- * in Redis is a digest; a Redis that lies can make limits looser or tighter, and nothing more.
+ * BACK DOOR to Redis, which stores only windows of limits: everything else in this service works without it. Redis
+ * knows a subject only by a digest. A Redis that lies can make limits looser or tighter, and nothing more.
  *
- *   connection.ts         one server or one cluster, always trying to be connected
- *   redis-client.ts       the client library as this room uses it, and what it must not do by itself
- *   guarded-connector.ts  how each connection is made: TLS, and a guard in front of the client's parser
- *   reply-guard.ts        when a reply ends the connection before it is parsed
- *   server-check.ts       whether a server is what REDIS_URL names
- *   cluster-slots.ts      whether a cluster's map of its slots is one
- *   evictions.ts          whether Redis throws windows away
- *   redis-fault.ts        every error as what it is, with what to do
- *   limit-store.ts        the windows
+ *   connection.ts         one server or one cluster; always tries to be connected
+ *   redis-client.ts       opens the client library with the options that this room needs
+ *   guarded-connector.ts  makes each connection: TLS, and a guard in front of the client's parser
+ *   reply-guard.ts        decides when a reply ends the connection before it is parsed
+ *   server-check.ts       checks that a server is what REDIS_URL names
+ *   cluster-slots.ts      checks a cluster's answer about its slots
+ *   evictions.ts          notices that Redis evicts windows
+ *   redis-fault.ts        names every error, and says what to do
+ *   limit-store.ts        the windows in Redis
  *   limit.lua             their arithmetic, run inside Redis
- *   slot.ts               which slot of a cluster a hash tag is in
+ *   slot.ts               the cluster slot of a hash tag
  */
 import { Cluster, type Redis } from "ioredis";
 import { systemTimers } from "../lib/clock.ts";
@@ -25,29 +25,32 @@ import { serverFault } from "./server-check.ts";
 export type { RedisTarget } from "./redis-client.ts";
 
 const RECONNECT_EVERY_MS = 100;
-/** Where the next attempt will find the same: a wrong password, a node of a cluster. */
+/** Delay after a fault that the next attempt will meet again: a wrong password, a node of a cluster. */
 const RECONNECT_REFUSED_EVERY_MS = 1_000;
-/** Of faults that were told and are not over; a cluster has a node and a word for each. */
+/** Maximum faults remembered as logged; a cluster may have several for each node. */
 const MAX_TOLD = 1_000;
 
-/** A connection to one Redis or to a cluster. It is never given up, and its faults show only in the commands sent. */
+/**
+ * A connection to one Redis server or to a cluster. It never stops trying to connect. Its faults show only in the
+ * commands that are sent.
+ */
 export class RedisConnection {
   readonly client: Redis | Cluster;
   readonly #log: Log;
   readonly #evictions: Evictions;
   readonly #database: number;
-  /** Of a single server: the socket on which it was found to be what the configuration names. */
+  /** For a single server: the socket on which the server was found to be what the configuration names. */
   #accepted: unknown;
-  /** Why it is not, or why there is no connection, as last seen. */
+  /** The last reason why the server was refused or there is no connection. */
   #fault: RedisFault | undefined;
-  /** Faults told of the present outage. */
+  /** Faults already logged in this outage. */
   readonly #told = new Set<string>();
   #onSettled: () => void = () => {};
 
   /**
    * Begins to connect.
    *
-   * @throws Error where a PEM file can't be read
+   * @throws Error if a PEM file can't be read
    */
   constructor(target: RedisTarget, log: Log) {
     this.#log = log;
@@ -68,15 +71,15 @@ export class RedisConnection {
     return this.client instanceof Cluster;
   }
 
-  /** Keys that Redis has evicted since its start, by its own count. */
+  /** Number of keys that Redis has evicted since its start, by its own count. */
   get evictedKeys(): number {
     return this.#evictions.evicted;
   }
 
   /**
-   * Waits until commands can be sent to every server, at most `timeoutMs`. True if they can.
+   * Waits at most `timeoutMs` until commands can be sent to every server. @returns whether they can
    *
-   * @throws RedisFault where Redis is there and is not what the configuration names
+   * @throws RedisFault if Redis answers but is not what the configuration names
    */
   async ready(timeoutMs: number): Promise<boolean> {
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
@@ -112,19 +115,22 @@ export class RedisConnection {
     }
   }
 
-  /** Address of the node that serves a slot as far as is known; "" without a cluster. */
+  /** The address of the node that serves a slot, as far as it is known; "" without a cluster. */
   nodeOf(slot: number): string {
     return this.client instanceof Cluster ? (this.client.slots[slot]?.[0] ?? "") : "";
   }
 
-  /** Drops the socket to a node, or to all ("" as nodeOf has it), and connects again: for one that may be dead. */
+  /**
+   * Drops the socket to a node, which may be dead, and connects again. "" means all sockets, as `nodeOf` returns
+   * without a cluster.
+   */
   renew(node: string): void {
     for (const one of this.#servers()) {
       if (node === "" || node === `${one.options.host}:${one.options.port}`) one.stream?.destroy();
     }
   }
 
-  /** Ends the connection; commands under way fail. */
+  /** Closes the connection; commands under way fail. */
   close(): void {
     this.#evictions.close();
     this.client.disconnect();
@@ -137,7 +143,7 @@ export class RedisConnection {
 
   async #check(redis: Redis, stream: Redis["stream"]): Promise<void> {
     const fault = await serverFault(redis, this.#database);
-    // Where it is another one by now, that one is checked by itself.
+    // If there is another socket by now, that one is checked separately.
     if (redis.stream !== stream || redis.status !== "ready") return;
     if (fault === undefined) {
       this.#accepted = stream;
@@ -180,7 +186,7 @@ export class RedisConnection {
     this.#onSettled();
   }
 
-  /** Each fault is one line an outage, however often it is met. */
+  /** Logs each fault once in an outage. */
   #tell(fault: RedisFault, node: string): void {
     const key = `${node} ${fault.code}`;
     if (this.#told.has(key) || this.#told.size >= MAX_TOLD) return;

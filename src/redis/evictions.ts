@@ -4,38 +4,39 @@ import type { Log } from "../lib/log.ts";
 import { redisFault } from "./redis-fault.ts";
 
 const LOOK_EVERY_MS = 30_000;
-/** A growing number is a log line at most every 10 minutes. */
+/** A growing number of evicted keys is logged at most every 10 minutes. */
 const LOOKS_PER_WARNING = 20;
 const NO_EVICTION = "noeviction";
-/** Nothing else that Redis sends gets into the log. */
+/** The only text from Redis that gets into the log. */
 const POLICY = /^[a-z-]{1,30}$/;
 
 export interface EvictionsDeps {
   readonly log: Log;
   readonly timers: Timers;
-  /** Every server that keeps windows and is connected. */
+  /** Every connected server that keeps windows. */
   readonly servers: () => readonly Redis[];
 }
 
 /**
- * Whether Redis throws windows away to make room: a window that is evicted begins again and admits its figure once more,
- * and nothing in its answers shows it. So each server is asked at each connect and every 30 s, and the operator is told.
+ * Notices that Redis evicts windows to make room. An evicted window starts again at 0 and admits its figure once more,
+ * and no answer of Redis shows that. So each server is asked at each connect and every 30 s, and the operator is
+ * warned.
  */
 export class Evictions {
   readonly #deps: EvictionsDeps;
-  /** By address, as last told. */
+  /** By address: the policy that was logged last. */
   readonly #policies = new Map<string, string>();
   readonly #evicted = new Map<string, number>();
   #looksUntilWarning = 0;
   #cancel: () => void = () => {};
 
-  /** Begins to look. */
+  /** Starts to ask the servers. */
   constructor(deps: EvictionsDeps) {
     this.#deps = deps;
     this.#lookLater();
   }
 
-  /** How many keys the servers have evicted since their start, by their own count; 0 where they do not tell. */
+  /** Number of keys that the servers have evicted since their start, by their own count; 0 if they don't report it. */
   get evicted(): number {
     return [...this.#evicted.values()].reduce((sum, count) => sum + count, 0);
   }
@@ -51,7 +52,7 @@ export class Evictions {
     } catch (error) {
       const { code, advice } = redisFault(error);
       if (code === "NOPERM")
-        this.#tell(server, code, "Redis does not tell whether it evicts keys", { cause: code, advice });
+        this.#tell(server, code, "Redis does not report whether it evicts keys", { cause: code, advice });
     }
   }
 
@@ -95,14 +96,14 @@ export class Evictions {
     this.#evicted.set(server, evicted);
     if (evicted <= before || this.#looksUntilWarning > 0) return;
     this.#looksUntilWarning = LOOKS_PER_WARNING;
-    this.#deps.log.warn("Redis has evicted keys: windows of limits may have begun again", {
+    this.#deps.log.warn("Redis has evicted keys: windows of limits may have started again at 0", {
       server,
       evicted: evicted - before,
       advice: "raise maxmemory, set maxmemory-policy to noeviction, or give the limits a Redis of their own",
     });
   }
 
-  /** Nodes of a cluster come and go. */
+  /** Forgets the servers that are gone: nodes of a cluster come and go. */
   #forgetOthers(servers: readonly Redis[]): void {
     const names = new Set(servers.map(({ options: { host, port, path } }) => path ?? `${host}:${port}`));
     for (const known of [this.#policies, this.#evicted]) {

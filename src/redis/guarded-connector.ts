@@ -4,9 +4,9 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { AbstractConnector, type RedisOptions } from "ioredis";
 import { type ReplyBounds, ReplyGuard } from "./reply-guard.ts";
 
-/** PEM files. */
+/** Paths of PEM files. */
 export interface TlsFiles {
-  /** undefined = the authorities that Node.js knows. */
+  /** undefined = the authorities that Node.js trusts. */
   readonly ca: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
@@ -21,8 +21,8 @@ export interface SocketRules {
 type Place = Pick<RedisOptions, "host" | "port" | "path" | "disconnectTimeout">;
 
 /**
- * How every connection to Redis is made, those that a cluster's client makes by itself included: by TLS where that is
- * wanted, and with a guard between the socket and the client's parser. See reply-guard.ts.
+ * Makes every connection to Redis, including those that a cluster's client opens by itself. It uses TLS if that is
+ * configured, and puts a guard between the socket and the client's parser. See reply-guard.ts.
  */
 export function guardedConnector({ tls, bounds }: SocketRules) {
   return class GuardedConnector extends AbstractConnector {
@@ -34,7 +34,7 @@ export function guardedConnector({ tls, bounds }: SocketRules) {
       this.#place = place;
     }
 
-    /** The client expects a socket that begins to connect in a later turn, and listens to it then. */
+    /** The client expects a socket that begins to connect in a later tick, and adds its listeners before that. */
     async connect(): Promise<Socket | TLSSocket> {
       this.connecting = true;
       await new Promise((resolve) => process.nextTick(resolve));
@@ -51,7 +51,7 @@ export function guardedConnector({ tls, bounds }: SocketRules) {
 }
 
 /**
- * Reads the PEM files. Files are read again at each connect, so that a certificate that was replaced is used.
+ * Reads the PEM files. They are read at each connect, so that a replaced certificate is used.
  *
  * @throws Error that names the setting of a file that can't be read
  */
@@ -76,13 +76,18 @@ function openPlain({ host, port, path }: Place): Socket {
   return path ? createConnection({ path }) : createConnection({ host: host!, port: port! });
 }
 
-/** Servers that hold certificates for several names need the name in the greeting (SNI); an address is none. */
+/**
+ * Opens a TLS connection. A server with certificates for several names needs the name in its greeting (SNI); an address
+ * must not be sent there.
+ */
 function openTls({ host, port }: Place, files: TlsFiles): TLSSocket {
   const servername = isIP(host!) === 0 ? { servername: host! } : {};
   return connectTls({ host: host!, port: port!, ...servername, ...readTlsFiles(files) });
 }
 
-/** All that is read goes through `push`, and each command is one `write`. */
+/**
+ * Puts the guard in front of the parser. Every byte that is read goes through `push`, and each command is one `write`.
+ */
 function guard(socket: Socket, replies: ReplyGuard): void {
   const push = socket.push.bind(socket);
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;

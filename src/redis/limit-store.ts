@@ -9,20 +9,20 @@ import { slotOf } from "./slot.ts";
 
 export interface RedisLimitStoreDeps {
   readonly connection: RedisConnection;
-  /** Only for tests that move time. Without it Redis' own clock counts, which all processes share. */
+  /** Only for tests that move time. Default: Redis' own clock, which all processes share. */
   readonly clock?: Clock;
 }
 
 const SCRIPT = readFileSync(new URL("./limit.lua", import.meta.url), "utf8");
 const SCRIPT_SHA1 = createHash("sha1").update(SCRIPT).digest("hex");
-/** The 1 is the version of what the keys hold, so that two versions of the service never read each other's windows. */
+/** The 1 is the version of the stored format, so that two versions of the service never read each other's windows. */
 const KEY_PREFIX = "latchkey:limit:1:";
-/** 24 characters of base64url: 144 bits, so that nobody finds a subject whose windows are another's. */
+/** 24 characters of base64url are 144 bits: too many for an attacker to find two subjects that share windows. */
 const DIGEST_LENGTH = 24;
 const NONE = "-1";
 const INT32_BYTES = 4;
 
-/** Windows in Redis, decided by `limit.lua`. In a cluster a script runs in one slot, so each slot is a group. */
+/** The windows in Redis, decided by `limit.lua`. In a cluster a script runs in one slot, so each slot is a group. */
 export class RedisLimitStore implements LimitStore {
   readonly #connection: RedisConnection;
   readonly #clock: Clock | undefined;
@@ -67,7 +67,7 @@ export class RedisLimitStore implements LimitStore {
     this.#connection.renew(part);
   }
 
-  /** A Redis that restarted has forgotten the script; it says so before it has run anything. */
+  /** Runs the script. A Redis that restarted no longer has it, and says so before it runs anything. */
   async #evaluate(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     try {
       return await this.#connection.call("evalsha", [SCRIPT_SHA1, keys.length, ...keys, ...args]);
@@ -87,7 +87,7 @@ function keyOf(digest: string, name: string): string {
   return `${KEY_PREFIX}{${digest}}:${name}`;
 }
 
-/** Reads the script's answer; see there. What is not such an answer is no decision. */
+/** Decodes the script's answer, which limit.lua describes. Any other reply is an error, not a decision. */
 function decisionsOf(requests: readonly LimitRequest[], reply: unknown): LimitDecision[] {
   const length = requests.reduce((sum, { limits }) => sum + 2 + 4 * limits.length, 0);
   const answer = figuresOf(reply);
@@ -109,7 +109,7 @@ function decisionsOf(requests: readonly LimitRequest[], reply: unknown): LimitDe
   });
 }
 
-/** None where the reply is no row of whole int32. */
+/** The numbers of a reply; none if it is not a sequence of int32. */
 function figuresOf(reply: unknown): Int32Array {
   if (!Buffer.isBuffer(reply) || reply.length % INT32_BYTES !== 0) return new Int32Array();
   return Int32Array.from({ length: reply.length / INT32_BYTES }, (_, at) => reply.readInt32LE(at * INT32_BYTES));

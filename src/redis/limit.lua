@@ -1,27 +1,29 @@
--- Decides a group of calls in order, each against the windows of all its limits: counted in all of them or in none.
--- The arithmetic is that of limits/window.ts, and the contract suite compares the two.
+-- Decides a group of calls in order, each against the windows of all its limits: it is counted in all of them or in
+-- none. The arithmetic is that of limits/window.ts; the contract suite runs against both.
 --
--- KEYS    the keys of the first call's limits, then of the second's, and so on. A group's keys are in one slot.
--- ARGV    the time in ms ('' = this server's clock; only tests give one), then for each call its terms in words of
---         digits: its cost, then for each limit its figures per minute and per day (-1 = none)
--- Answer  one string of int32, little endian. For each call: 1 or 0 (allowed), ms until it would be (-1 = never); then
---         for each limit, the minute before the day: what remains (-1 = no figure), ms until the window is empty
+--   KEYS    the keys of the first call's limits, then of the second's, and so on. A group's keys are in one slot.
+--   ARGV    the time in ms ('' = this server's clock; only tests pass a time), then the terms of each call as decimal
+--           numbers: its cost, then for each limit its figures per minute and per day (-1 = none)
+--   Answer  one string of little-endian int32. For each call: 1 (allowed) or 0, then the wait in ms (-1 = no wait
+--           helps). Then for each limit, the minute before the day: what remains (-1 = no figure), then the ms until
+--           the window is empty
 --
--- What a call says is one argument, what it hears is a piece of one string, because Redis takes as long to pass three
--- numbers in or out as to read a key.
+-- The terms of a call are one argument, and all answers are one string: Redis takes as long to pass three numbers in or
+-- out as to read a key.
 --
 -- One key holds both windows of one limit, as one string:
 --   head    ten doubles: the total of the minute, the total of the day, then for the minute and for the day
---             oldest  number of the first bucket that counts; bucket n lasts from n * width to (n + 1) * width
---             newest  number of the last
---             closed  what the buckets before the newest hold; the rest of the total is in the newest
+--             oldest  number of the first bucket in the window; bucket n lasts from n * width to (n + 1) * width
+--             newest  number of the last bucket
+--             closed  sum of the buckets before the newest; the rest of the total is in the newest
 --             length  bytes of the window's queue
 --   queues  the minute's, then the day's: buckets before the newest as pairs of doubles (number, count), oldest first
--- Most calls fall into the same buckets as the call before. They read the head and write the two totals, however full
--- the windows are.
+--
+-- Most calls fall into the same buckets as the call before. They only read the head and write the two totals, even if
+-- the windows are full.
 local MINUTE_WIDTH, DAY_WIDTH = 1000, 1440000
 local BUCKETS_BEFORE = 60
-local KEEP_MS = '89280000' -- a day and two of its buckets: then both windows have been empty for a while
+local KEEP_MS = '89280000' -- a day and two of its buckets: both windows are empty before that
 local HEAD, TOTALS, BUCKET, NUMBER = '<dddddddddd', '<dd', '<dd', '<d'
 local VERDICT, STATUS, VERDICT_AND_STATUS = '<i4i4', '<i4i4i4i4', '<i4i4i4i4i4i4'
 local LAST_OF_HEAD, FIRST_OF_QUEUES = '79', '80'
@@ -41,7 +43,7 @@ local function say(...)
   answer[#answer + 1] = pack(...)
 end
 
--- Many calls come with the same terms: each text is read once.
+-- Many calls of a group have the same terms, so each text is parsed once.
 local terms_of = setmetatable({}, {
   __index = function(known, text)
     local terms = {}
@@ -63,7 +65,8 @@ local function read_limit(key)
   return { key = key, exists = head ~= '', minute = minute, day = day }
 end
 
--- `length` stays what it was when read, so that the queues can be told apart whatever happened to the windows since.
+-- Reads the queues of both windows. `length` keeps the value that was read, because it says where the queues are
+-- divided.
 local function read_queues(limit)
   local minute, day = limit.minute, limit.day
   if minute.queue then return end
@@ -71,7 +74,7 @@ local function read_queues(limit)
   minute.queue, day.queue = sub(both, 1, minute.length), sub(both, minute.length + 1)
 end
 
--- The clock went back: what was counted under a later time moves into the current bucket.
+-- The clock stepped back: counts of a later time move into the current bucket.
 local function gather_later(limit, window, current)
   read_queues(limit)
   local at, closed = 1, 0
@@ -119,7 +122,7 @@ local function until_gone(number, window)
   return (number + BUCKETS_BEFORE + 1) * window.width - now
 end
 
--- ms until so much has slid out of the window.
+-- The ms until at least `excess` has left the window.
 local function until_slid_out(limit, window, excess)
   read_queues(limit)
   local at = 1
@@ -131,7 +134,7 @@ local function until_slid_out(limit, window, excess)
   return until_gone(window.newest, window)
 end
 
--- ms until so much more fits; -1 = never.
+-- The ms until the cost fits under the figure; -1 = no wait helps.
 local function until_room(limit, window, cost, figure)
   if cost == 0 or figure < 0 then return 0 end
   if cost > figure then return -1 end
@@ -173,8 +176,8 @@ local function status_of(window, figure)
   return remaining, window.total > 0 and until_gone(window.newest, window) or 0
 end
 
--- A limit that slid is written also where nothing is counted: what was gathered must not be gathered into a later bucket
--- again, and what slid out must not come back when the clock does.
+-- A limit whose buckets changed is written even if nothing is counted. Otherwise later counts would be gathered again
+-- into a later bucket, and counts that had left the window would come back if the clock stepped back.
 local function finish(limit, counts, cost)
   if counts then
     count(limit, limit.minute, cost)
@@ -206,8 +209,8 @@ local function decide(first_key, terms)
   return first_key + limits
 end
 
--- The short way for a call with one limit that falls into the newest buckets, so that nothing slides out, and fits.
--- False = nothing was done.
+-- A faster way for a call with one limit that fits and falls into the newest buckets, so that no bucket leaves a
+-- window. Returns false if it did nothing.
 local function decide_in_newest(key, terms)
   local cost, per_minute, per_day = terms[1], terms[2], terms[3]
   if cost == 0 or #terms > 3 then return false end

@@ -5,7 +5,7 @@ import type { ReplyBounds } from "./reply-guard.ts";
 
 export type RedisTarget = RedisServerTarget | RedisClusterTarget;
 
-/** How to get in. */
+/** How to get access to a server. */
 interface Access {
   readonly tls: boolean;
   readonly tlsFiles: TlsFiles;
@@ -28,12 +28,18 @@ const CONNECT_TIMEOUT_MS = 1_000;
 const REFRESH_SLOTS_EVERY_MS = 1_000;
 const MAX_REDIRECTIONS = 3;
 
-/** The largest replies: a section of INFO (some KiB); 128 calls with 9 limits each (19 KiB); HELLO with its modules. */
+/**
+ * Bounds of a server's replies. The largest are a section of INFO (some KiB), 128 calls with 9 limits each (19 KiB),
+ * and HELLO with its modules.
+ */
 const SERVER_BOUNDS: ReplyBounds = { bytes: 65_536, entries: 1_024 };
-/** CLUSTER SLOTS: about 100 bytes and 10 entries for each range of slots and each of its nodes. */
+/**
+ * Bounds of a cluster's replies. CLUSTER SLOTS has about 100 bytes and 10 entries for each range of slots and each of
+ * its nodes.
+ */
 const CLUSTER_BOUNDS: ReplyBounds = { bytes: 2_097_152, entries: 131_072 };
 
-/** One server. `retryAfterMs` says when to connect again. */
+/** Opens one server. `retryAfterMs` returns the delay before the next connection attempt. */
 export function openSingle(target: RedisServerTarget, retryAfterMs: () => number): Redis {
   const place = "socket" in target.at ? { path: target.at.socket } : target.at;
   return new Redis({
@@ -45,11 +51,11 @@ export function openSingle(target: RedisServerTarget, retryAfterMs: () => number
   });
 }
 
-/** A cluster, found by some of its nodes. */
+/** Opens a cluster, of which some nodes are known. */
 export function openCluster(target: RedisClusterTarget, retryAfterMs: () => number): Cluster {
   const cluster = new Cluster([...target.nodes], {
     redisOptions: optionsOf(target, CLUSTER_BOUNDS),
-    // A certificate is for a name: what ioredis would look up first and then connect to has none.
+    // Passes the name on unresolved: ioredis would connect to an address, but a certificate is for a name.
     ...(target.tls && { dnsLookup: (address, callback) => callback(null, address) }),
     enableOfflineQueue: false,
     clusterRetryStrategy: retryAfterMs,
@@ -61,7 +67,7 @@ export function openCluster(target: RedisClusterTarget, retryAfterMs: () => numb
   });
   cluster.on("+node", (node: Redis) => {
     checkSlotsOf(node);
-    // ioredis connects to a node when the first command goes there, and refuses those that follow until it is connected.
+    // ioredis connects to a node only when it sends the first command there, and refuses further commands until then.
     setImmediate(() => {
       if (node.status === "wait" && !node.options.readOnly) node.connect().catch(() => {});
     });
@@ -70,34 +76,38 @@ export function openCluster(target: RedisClusterTarget, retryAfterMs: () => numb
 }
 
 /**
- * Nothing here waits or tries again: a command that can't be sent now, or whose connection is lost, fails at once, and
- * the limiter knows what to do then. There is no `commandTimeout` either: ioredis' timers fire before a late answer is
- * read, so that each stall of this process would look like an outage. The limiter keeps the time.
+ * The options of every connection. The client must neither wait nor retry: a command that can't be sent now, or whose
+ * connection is lost, fails immediately, and the limiter decides what follows. There is no `commandTimeout`, because
+ * ioredis' timers fire before a late answer is read: each stall of this process would look like an outage. The limiter
+ * has its own timeout.
  */
 function optionsOf({ tls, tlsFiles, username, password }: Access, bounds: ReplyBounds): RedisOptions {
-  // A file that is missing now stops the start.
+  // A file that is missing now fails the start.
   if (tls) readTlsFiles(tlsFiles);
   return {
     Connector: guardedConnector({ tls: tls ? tlsFiles : undefined, bounds }),
-    // Only tells the client to wait for the end of the handshake; the connector makes the connection.
+    // Only makes the client wait for the TLS handshake; the connector makes the connection.
     ...(tls && { tls: {} }),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
-    // RESP3 adds nothing that is used here, and replies that nothing asked for.
+    // RESP3 has no use here, and allows replies that no command asked for.
     protocol: 2,
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: 5_000,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
-    // Both would send commands that an ACL user then needs, and write warnings to standard error.
+    // Both would send commands that an ACL user would then need, and write warnings to standard error.
     enableReadyCheck: false,
     disableClientInfo: true,
-    // A primary that was demoted: behind its name there may be another one by now.
+    // Reconnects to a primary that was demoted, because its name may lead to another server by now.
     reconnectOnError: (error) => error.message.startsWith("READONLY"),
   };
 }
 
-/** The client asks a copy of a node's connection for the cluster's slots, and goes through any answer. */
+/**
+ * Checks a reply to CLUSTER SLOTS before the client uses it. The client asks on a duplicate of a node's connection, and
+ * does not check the reply itself.
+ */
 function checkSlotsOf(node: Redis): void {
   const duplicate = node.duplicate.bind(node);
   node.duplicate = ((...args: Parameters<typeof duplicate>) => {

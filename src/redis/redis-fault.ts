@@ -2,10 +2,10 @@ import { LimitStoreError } from "../limits/limit-store.ts";
 
 interface Fault {
   readonly code: string;
-  /** Whether an error is this one: by its code or the first word of Redis' answer where nothing else is said. */
+  /** Matches the error's message. Without it, the code or the first word of Redis' answer must be `code`. */
   readonly message?: RegExp;
   readonly advice: string;
-  /** Redis says so before it has run anything, or nothing was sent. */
+  /** True if Redis reports it before it runs anything, or if nothing was sent. */
   readonly countedNothing: boolean;
   /** Waiting will not help: the configuration names another kind of place. */
   readonly isMisconfigured?: boolean;
@@ -15,10 +15,10 @@ const COUNTED_NOTHING = { countedNothing: true } as const;
 const MAY_HAVE_COUNTED = { countedNothing: false } as const;
 const MISCONFIGURED = { countedNothing: true, isMisconfigured: true } as const;
 const ACL = "docs/CONFIG.md lists the commands and keys that its user needs";
-const CERTIFICATE = "Redis' certificate is not trusted; LATCHKEY_REDIS_CA_FILE names the authority that it comes from";
-const NO_TLS = "no TLS at the other end; name the TLS port of Redis, or write redis:// instead of rediss://";
+const CERTIFICATE = "Redis' certificate is not trusted; set LATCHKEY_REDIS_CA_FILE to the authority that issued it";
+const NO_TLS = "the other end has no TLS; name the TLS port of Redis, or write redis:// instead of rediss://";
 
-/** Every way to do without Redis that is known, and what to do about it. The first that fits counts. */
+/** Every known fault of Redis, with what to do about it. The first that matches counts. */
 const FAULTS: readonly Fault[] = [
   {
     code: "CLUSTER_NODE",
@@ -47,7 +47,7 @@ const FAULTS: readonly Fault[] = [
     advice: "Redis is a read-only replica; name the primary, or wait for the failover",
     ...COUNTED_NOTHING,
   },
-  { code: "LOADING", advice: "Redis loads its data from disk; it ends by itself", ...COUNTED_NOTHING },
+  { code: "LOADING", advice: "Redis loads its data from disk; this ends by itself", ...COUNTED_NOTHING },
   {
     code: "OOM",
     advice: "Redis is at its maxmemory; raise it or remove what else is in it, and keep maxmemory-policy noeviction",
@@ -55,18 +55,18 @@ const FAULTS: readonly Fault[] = [
   },
   {
     code: "MISCONF",
-    advice: "Redis takes no writes since it can't save to its disk; mend the disk, or switch saving off",
+    advice: "Redis accepts no writes because it can't save to its disk; repair the disk, or switch saving off",
     ...COUNTED_NOTHING,
   },
   {
     code: "NOREPLICAS",
-    advice: "Redis takes no writes for want of replicas (min-replicas-to-write)",
+    advice: "Redis accepts no writes because it has too few replicas (min-replicas-to-write)",
     ...COUNTED_NOTHING,
   },
   { code: "MASTERDOWN", advice: "Redis is a replica without its primary; name the primary", ...COUNTED_NOTHING },
   {
     code: "NOAUTH",
-    advice: "Redis wants a password; write it into REDIS_URL or REDIS_CLUSTER_NODES",
+    advice: "Redis requires a password; write it into REDIS_URL or REDIS_CLUSTER_NODES",
     ...COUNTED_NOTHING,
   },
   {
@@ -75,7 +75,7 @@ const FAULTS: readonly Fault[] = [
     advice: "Redis refuses this user and password; correct them in REDIS_URL or REDIS_CLUSTER_NODES and restart",
     ...COUNTED_NOTHING,
   },
-  // A command within the script may be the one that is forbidden.
+  // A command inside the script may be forbidden.
   {
     code: "NOPERM",
     message: /^ERR The user executing the script/,
@@ -90,14 +90,14 @@ const FAULTS: readonly Fault[] = [
   {
     code: "MAXCLIENTS",
     message: /^ERR max number of clients/,
-    advice: "Redis takes no further connection (maxclients)",
+    advice: "Redis accepts no more connections (maxclients)",
     ...COUNTED_NOTHING,
   },
   { code: "MOVED", advice: "the cluster's slots move faster than they can be followed", ...COUNTED_NOTHING },
   { code: "ASK", advice: "the cluster's slots move faster than they can be followed", ...COUNTED_NOTHING },
   {
     code: "TRYAGAIN",
-    advice: "a slot of the cluster is on its way to another node; it ends by itself",
+    advice: "a slot of the cluster moves to another node; this ends by itself",
     ...COUNTED_NOTHING,
   },
   { code: "CROSSSLOT", advice: "a bug: keys of several slots in one command", ...COUNTED_NOTHING },
@@ -112,21 +112,33 @@ const FAULTS: readonly Fault[] = [
     advice: `Redis, or a proxy in front of it, lacks a command; ${ACL}`,
     ...COUNTED_NOTHING,
   },
-  { code: "NOSCRIPT", advice: "Redis forgets scripts at once", ...COUNTED_NOTHING },
-  { code: "BUSY", advice: "Redis runs a script of someone else without end (SCRIPT KILL)", ...COUNTED_NOTHING },
+  { code: "NOSCRIPT", advice: "Redis forgets scripts immediately", ...COUNTED_NOTHING },
+  {
+    code: "BUSY",
+    advice: "another client's script in Redis does not end; stop it with SCRIPT KILL",
+    ...COUNTED_NOTHING,
+  },
   { code: "WRONGTYPE", advice: "other data is under the limiter's keys; delete latchkey:limit:*", ...MAY_HAVE_COUNTED },
   {
     code: "REPLY_TOO_LARGE",
-    advice: "Redis sent a reply larger than any that was asked for; is this a Redis?",
+    advice: "Redis sent a larger reply than any command asks for; is this a Redis?",
     ...MAY_HAVE_COUNTED,
   },
-  { code: "REPLY_UNASKED", advice: "Redis sent a reply that nothing asked for; is this a Redis?", ...MAY_HAVE_COUNTED },
+  {
+    code: "REPLY_UNASKED",
+    advice: "Redis sent a reply that no command asked for; is this a Redis?",
+    ...MAY_HAVE_COUNTED,
+  },
   {
     code: "REPLY_NO_REDIS",
-    advice: "what answers does not speak Redis' protocol; check host and port, and write rediss:// for a TLS port",
+    advice: "the server does not use Redis' protocol; check host and port, and write rediss:// for a TLS port",
     ...MAY_HAVE_COUNTED,
   },
-  { code: "REPLY_NO_DECISION", advice: "Redis gave no answer of limit.lua; is this a Redis?", ...MAY_HAVE_COUNTED },
+  {
+    code: "REPLY_NO_DECISION",
+    advice: "Redis' reply is no answer of limit.lua; is this a Redis?",
+    ...MAY_HAVE_COUNTED,
+  },
   {
     code: "NOT_CONNECTED",
     message: /^(Stream isn't writeable|Cluster isn't ready)/,
@@ -140,7 +152,11 @@ const FAULTS: readonly Fault[] = [
     advice: "see the line about the connection to Redis",
     ...MAY_HAVE_COUNTED,
   },
-  { code: "ECONNREFUSED", advice: "nothing listens there; start Redis, or correct host and port", ...COUNTED_NOTHING },
+  {
+    code: "ECONNREFUSED",
+    advice: "no server listens there; start Redis, or correct host and port",
+    ...COUNTED_NOTHING,
+  },
   {
     code: "ECONNRESET",
     advice: "the other end closed the connection; for a TLS port write rediss://",
@@ -155,8 +171,8 @@ const FAULTS: readonly Fault[] = [
       "no answer within 1 s; look at the network and firewalls, and write redis:// instead of rediss:// for a port without TLS",
     ...MAY_HAVE_COUNTED,
   },
-  { code: "EHOSTUNREACH", advice: "no way to the host; look at the network", ...COUNTED_NOTHING },
-  { code: "ENETUNREACH", advice: "no way to the network; look at it", ...COUNTED_NOTHING },
+  { code: "EHOSTUNREACH", advice: "no route to the host; look at the network", ...COUNTED_NOTHING },
+  { code: "ENETUNREACH", advice: "no route to the network; look at the network", ...COUNTED_NOTHING },
   {
     code: "ENOENT",
     advice: "no such file: the socket of REDIS_URL, or one of LATCHKEY_REDIS_*_FILE",
@@ -170,7 +186,7 @@ const FAULTS: readonly Fault[] = [
   {
     code: "CERT_NAME",
     message: /^Hostname\/IP does not match certificate's altnames/,
-    advice: "Redis' certificate is for another name; name the host as the certificate does",
+    advice: "Redis' certificate is for another name; use the host name that is in the certificate",
     ...COUNTED_NOTHING,
   },
   { code: "CERT_HAS_EXPIRED", advice: "Redis' certificate has expired; replace it", ...COUNTED_NOTHING },
@@ -183,17 +199,21 @@ const FAULTS: readonly Fault[] = [
   {
     code: "CLIENT_CERT_REQUIRED",
     message: /certificate required|handshake failure|bad certificate|unknown ca/i,
-    advice: "Redis wants a client certificate that it trusts; set LATCHKEY_REDIS_CERT_FILE and LATCHKEY_REDIS_KEY_FILE",
+    advice:
+      "Redis requires a client certificate that it trusts; set LATCHKEY_REDIS_CERT_FILE and LATCHKEY_REDIS_KEY_FILE",
     ...MAY_HAVE_COUNTED,
   },
 ];
 const UNKNOWN: Fault = {
   code: "UNKNOWN",
-  advice: "an error without a name; look at Redis' own log",
+  advice: "an unknown error; look at Redis' own log",
   ...MAY_HAVE_COUNTED,
 };
 
-/** An error of Redis, its client or the network as what it is. Its message never has text that Redis sent. */
+/**
+ * An error of Redis, its client or the network, with its name and advice. Its message never contains text that Redis
+ * sent.
+ */
 export class RedisFault extends LimitStoreError {
   /** Waiting will not help: the configuration names another kind of place. */
   readonly isMisconfigured: boolean;
@@ -204,19 +224,19 @@ export class RedisFault extends LimitStoreError {
   }
 }
 
-/** The fault of that name. */
+/** The fault with this code. */
 export function faultNamed(code: string): RedisFault {
   return new RedisFault(FAULTS.find((fault) => fault.code === code) ?? UNKNOWN);
 }
 
-/** The same where nothing was sent for it. */
+/** The same fault for a command that was not sent. */
 export function unsent({ code, advice, isMisconfigured }: RedisFault): RedisFault {
   return new RedisFault({ code, advice, isMisconfigured, countedNothing: true });
 }
 
 export function redisFault(error: unknown): RedisFault {
   if (error instanceof RedisFault) return error;
-  // What a cluster's client says when no node would do has the last node's reason inside.
+  // A cluster's client fails with the last node's error inside if no node could run the command.
   const inner = (error as { lastNodeError?: unknown } | undefined)?.lastNodeError;
   if (inner !== undefined && inner !== null) return redisFault(inner);
   return new RedisFault(FAULTS.find((fault) => isOf(fault, error)) ?? UNKNOWN, error);

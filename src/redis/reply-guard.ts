@@ -1,48 +1,51 @@
-/** What one connection may be sent. */
+/** Bounds of the replies of one connection. */
 export interface ReplyBounds {
-  /** Of one reply, all of it counted. */
+  /** Maximum bytes of one reply. */
   readonly bytes: number;
-  /** Of one reply: entries of all its lists together. */
+  /** Maximum entries of all lists of one reply together. */
   readonly entries: number;
 }
 
 const LF = 0x0a;
 const [STATUS, ERROR, INTEGER, BULK, LIST] = [..."+-:$*"].map((type) => type.charCodeAt(0));
-/** A redirection that the client can follow; at one of another form it ends the process. */
+/** A redirection that the client can follow. One of any other form makes the client end the process. */
 const REDIRECTION = /^(MOVED|ASK) \d{1,5} (\?|[A-Za-z0-9_.:[\]-]{0,255}):\d{1,5}$/;
 const LENGTH = /^(-1|\d{1,10})$/;
 const NULL = -1;
 
 /**
- * Looks at the bytes that Redis sends before the client's parser does, and says when to end the connection: at a reply
- * larger than the bounds, at one that nothing asked for, and at what is no RESP2. A parser makes room for a list as soon
- * as it reads how long it is to be: 48 bytes are enough to make it take a gigabyte.
+ * Checks the bytes from Redis before the client's parser reads them. It ends the connection at a reply above the
+ * bounds, at a reply that no command asked for, and at anything that is not RESP2. It is needed because a parser
+ * allocates a list as soon as it reads its length: 48 bytes can make it take a gigabyte.
  *
- * Its work is a header's length for each piece of a reply: bulks are skipped, not read.
+ * The work is one header line for each element of a reply: the bytes of bulk strings are skipped, not read.
  */
 export class ReplyGuard {
   readonly #bounds: ReplyBounds;
-  /** Commands sent and not answered. */
+  /** Number of commands that were sent and not answered. */
   #expected = 0;
-  /** Of the reply under way: bytes and entries seen, and pieces to come; 0 pieces = no reply is under way. */
+  /**
+   * For the reply under way: its bytes and entries so far, and its elements to come; 0 elements = no reply is under
+   * way.
+   */
   #bytes = 0;
   #entries = 0;
   #pieces = 0;
-  /** Of a bulk, CR and LF included: bytes to come. */
+  /** Bytes to come of a bulk string, including its CR and LF. */
   #bulkBytes = 0;
-  /** The header line as far as it has come. */
+  /** The part of the header line that has arrived. */
   #line = "";
 
   constructor(bounds: ReplyBounds) {
     this.#bounds = bounds;
   }
 
-  /** A command was sent: one more reply may come. */
+  /** Notes that a command was sent, so that one more reply may come. */
   expect(): void {
     this.#expected++;
   }
 
-  /** What is wrong with these bytes; undefined = they may be parsed. Once something was wrong there is no next time. */
+  /** The fault of these bytes; undefined = they may be parsed. Don't call it again after a fault. */
   faultOf(chunk: Uint8Array): ReplyFault | undefined {
     let at = 0;
     while (at < chunk.length) {
@@ -67,7 +70,7 @@ export class ReplyGuard {
     return end;
   }
 
-  /** Up to the end of a header line, or of what has come of it. */
+  /** Reads a header line, or the part that has arrived. @returns the position after it */
   #readLine(chunk: Uint8Array, at: number): number | ReplyFault {
     const lf = chunk.indexOf(LF, at);
     const end = lf < 0 ? chunk.length : lf + 1;
@@ -77,12 +80,12 @@ export class ReplyGuard {
     if (lf < 0) return end;
     const line = this.#line;
     this.#line = "";
-    // The client's parser takes a lone CR for the end of a line, and would read on from there.
+    // The client's parser takes a lone CR as the end of a line, and would read on from there.
     if (line.indexOf("\r") !== line.length - 2) return "REPLY_NO_REDIS";
     return this.#open(line.charCodeAt(0), line.slice(1, -2)) ?? end;
   }
 
-  /** A piece begins: one that is over with its header, or one that has more to come. */
+  /** Begins an element, which is its header alone or has more to come. */
   #open(type: number, rest: string): ReplyFault | undefined {
     if (type === STATUS || type === ERROR || type === INTEGER) {
       const isWrong = type === INTEGER ? !/^[+-]?\d{1,19}$/.test(rest) : type === ERROR && isBadRedirection(rest);
@@ -104,7 +107,7 @@ export class ReplyGuard {
   }
 }
 
-/** Words for the log, as those of Redis' own errors. */
+/** Words for the log, like those of Redis' own errors. */
 export type ReplyFault = "REPLY_TOO_LARGE" | "REPLY_UNASKED" | "REPLY_NO_REDIS";
 
 function isType(byte: number | undefined): boolean {

@@ -2,12 +2,13 @@ import type { Redis } from "ioredis";
 import { faultNamed, type RedisFault, redisFault } from "./redis-fault.ts";
 
 /**
- * Asks a server that was just connected to whether it is what REDIS_URL names: a server by itself that has the database.
- * Nothing may be counted on this connection before: the client goes on in database 0 where it was refused another one.
+ * Checks that a newly connected server is what REDIS_URL names: a single server that has the database. Nothing may be
+ * counted on the connection before this, because the client stays in database 0 if it was refused another one.
  *
- * HELLO tells the mode without any permission. Redis 5 and some proxies have none; they are no cluster's nodes.
+ * HELLO reports the mode and needs no permission. Redis 5 and some proxies don't have HELLO; they are not nodes of a
+ * cluster.
  *
- * @returns what is wrong; undefined = it may be used
+ * @returns the fault; undefined = the server may be used
  */
 export async function serverFault(redis: Redis, database: number): Promise<RedisFault | undefined> {
   const [hello, select] = await Promise.allSettled([
@@ -26,7 +27,7 @@ export async function serverFault(redis: Redis, database: number): Promise<Redis
   return undefined;
 }
 
-/** HELLO answers names and values by turns. */
+/** HELLO answers with alternating names and values. */
 function modeIn(reply: unknown): unknown {
   return Array.isArray(reply) ? reply[reply.indexOf("mode") + 1] : undefined;
 }

@@ -1,6 +1,6 @@
-/** How many slots a cluster has. */
+/** Number of slots of a cluster. */
 export const SLOTS = 16_384;
-/** CRC-16/XMODEM, as the Redis Cluster specification has it (appendix A). */
+/** The polynomial of CRC-16/XMODEM, which the Redis Cluster specification uses (appendix A). */
 const POLYNOMIAL = 0x1021;
 const TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
   let crc = byte << 8;
@@ -8,7 +8,7 @@ const TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** The cluster slot of a hash tag: of what stands in a key between `{` and `}`. Only for ASCII. */
+/** The cluster slot of a hash tag, which is the text between `{` and `}` in a key. Only for ASCII. */
 export function slotOf(hashTag: string): number {
   let crc = 0;
   for (let at = 0; at < hashTag.length; at++) {

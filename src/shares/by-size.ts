@@ -1,30 +1,31 @@
 import { type Listed, OldestFirst } from "../lib/oldest-first.ts";
 
-/** What has a size that changes by one at a time. */
+/** An element whose size changes by one at a time. */
 export interface Sized extends Listed {
   size: number;
 }
 
 /**
- * Elements by their size, so that a largest one is found at once: a list for each size (as the frequency lists of an O(1)
- * LFU cache). Every step takes constant time. Of equally large ones the one that has had its size for longest is first.
+ * Elements sorted by size, so that the largest is found in constant time: one list for each size, like the frequency
+ * lists of an O(1) LFU cache. Every step takes constant time. Among the largest, the one that has had its size for
+ * longest is first.
  */
 export class BySize<E extends Sized> {
-  /** By size; at 0 those that are empty. */
+  /** Index = size; index 0 holds the empty elements. */
   readonly #lists: OldestFirst<E>[] = [new OldestFirst()];
   #most = 0;
 
-  /** undefined where all are empty. */
+  /** undefined if all are empty. */
   get largest(): E | undefined {
     return this.#most === 0 ? undefined : this.#lists[this.#most]!.oldest;
   }
 
-  /** How many are empty. */
+  /** Number of empty elements. */
   get emptyCount(): number {
     return this.#lists[0]!.size;
   }
 
-  /** Gives an element, new or known, its size. */
+  /** Sets the size of an element, new or known. */
   resize(element: E, size: number): void {
     this.#lists[element.size]!.delete(element);
     element.size = size;
@@ -34,7 +35,7 @@ export class BySize<E extends Sized> {
     while (this.#most > 0 && this.#lists[this.#most]!.size === 0) this.#most--;
   }
 
-  /** Takes out the one that has been empty for longest. */
+  /** Removes and returns the element that has been empty for longest. */
   takeEmpty(): E | undefined {
     const empty = this.#lists[0]!;
     const { oldest } = empty;

@@ -3,30 +3,33 @@ import { FairRoom, type Member } from "./fair-room.ts";
 import type { Holder } from "./holder.ts";
 
 export interface FairGateOptions {
-  /** Places: how many may be inside at once. */
+  /** Maximum guests inside at once. */
   readonly places: number;
-  /** Most places of one group, by its names from the widest on, such as `["known", "usr_1"]`. */
+  /** Maximum places of one group, which is given by its names, the widest first, such as `["known", "usr_1"]`. */
   readonly mostPlaces: (group: readonly string[]) => number;
-  /** Most that wait in one group, named in the same way. */
+  /** Maximum waiting guests of one group, given in the same way. */
   readonly mostWaiting: (group: readonly string[]) => number;
-  /** Most that wait in all. With more the group that has most waiting gives way, as FairRoom says. */
+  /** Maximum waiting guests in total. Beyond it the group with the most waiting guests gives way, as in FairRoom. */
   readonly queue: number;
 }
 
-/** One that wants to enter. */
+/** A caller of the gate, who wants to enter. */
 export interface GateGuest {
-  /** Is called once when there is a place: within `enter`, or later when another leaves. */
+  /** Called once when there is a place: within `enter`, or later when another guest leaves. */
   onEnter(): void;
-  /** Is called when a waiting guest has to make room in the queue; it waits no longer then. */
+  /** Called when a waiting guest has lost its place in the queue to another; it no longer waits. */
   onGiveWay(): void;
 }
 
 /**
- * A bounded semaphore that is fair by holder: places go to waiting groups in turn (round robin) at each level, and within
- * the narrowest group to the one that came first.
+ * A bounded semaphore with a queue that is fair by holder. At each level, waiting groups get places in turn (round
+ * robin); within the narrowest group, the guest that came first is next.
  *
- * Holds at every moment: at most `places` are inside; no group has more than its `mostPlaces`; and nothing waits while
- * there is a place that it may have.
+ * It holds at every moment:
+ *
+ * - At most `places` guests are inside.
+ * - No group has more than its `mostPlaces` inside.
+ * - No guest waits while there is a place that it may have.
  */
 export class FairGate {
   readonly #options: FairGateOptions;
@@ -39,7 +42,7 @@ export class FairGate {
     this.#queue = new FairRoom({ places: options.queue, onGiveWay: ({ pass }) => pass.giveWay() });
   }
 
-  /** How many are inside. */
+  /** Number of guests inside. */
   get inside(): number {
     return this.#root.inside;
   }
@@ -49,10 +52,10 @@ export class FairGate {
   }
 
   /**
-   * Enters at once, or waits.
+   * Enters immediately, or waits.
    *
-   * @param isUnderWay whether the guest may wait beyond `mostWaiting`: it goes on with what was let in before
-   * @returns undefined where no more may wait: the guest is not kept, and is never called
+   * @param isUnderWay whether the guest may wait beyond `mostWaiting`, because its call was let in before
+   * @returns undefined if no more guests may wait: the gate forgets this guest and never calls it
    */
   enter(holder: Holder, guest: GateGuest, isUnderWay = false): GatePass | undefined {
     const groups = this.#groupsOf(holder);
@@ -69,7 +72,7 @@ export class FairGate {
     return pass;
   }
 
-  /** @internal by GatePass alone */
+  /** @internal only for GatePass */
   leave(pass: GatePass): void {
     const { group } = pass;
     this.#queue.leave(pass.queued);
@@ -108,12 +111,12 @@ export class FairGate {
   }
 }
 
-/** A guest's place in the queue. */
+/** The place of a guest in the queue. */
 interface QueueMember extends Member {
   readonly pass: GatePass;
 }
 
-/** A guest that is inside or waits. */
+/** A guest that is inside or waiting. */
 export class GatePass implements Listed {
   isListed = false;
   older: Listed | undefined;
@@ -132,20 +135,20 @@ export class GatePass implements Listed {
     this.queued = { ...NOWHERE, pass: this };
   }
 
-  /** @internal by FairGate alone */
+  /** @internal only for FairGate */
   begin(): void {
     this.isInside = true;
     this.#guest.onEnter();
   }
 
-  /** Gives the place back, or gives the wait up. Has no effect the second time. */
+  /** Gives the place back, or stops waiting. A second call has no effect. */
   leave(): void {
     if (this.#hasLeft) return;
     this.#hasLeft = true;
     this.#gate.leave(this);
   }
 
-  /** @internal by FairGate alone */
+  /** @internal only for FairGate */
   giveWay(): void {
     this.leave();
     this.#guest.onGiveWay();
@@ -166,9 +169,9 @@ class Group implements Listed {
   readonly name: string;
   readonly #mostInside: number;
   readonly #mostWaiting: number;
-  /** Waiting passes, of the narrowest groups. */
+  /** Waiting passes; only the narrowest groups have any. */
   readonly #passes = new OldestFirst<GatePass>();
-  /** Children of which one may enter, the next one first. */
+  /** Children with a guest that may enter, the next one first. */
   readonly #turns = new OldestFirst<Group>();
 
   constructor(parent: Group | undefined, name: string, mostInside: number, mostWaiting: number) {
@@ -186,7 +189,7 @@ class Group implements Listed {
     return this.inside === 0 && this.waiting === 0;
   }
 
-  /** Whether one of this group may enter, as far as this group and those below it are concerned. */
+  /** Whether a guest of this group may enter, as far as this group and its children are concerned. */
   get isEligible(): boolean {
     return this.hasPlace && (this.#passes.size > 0 || this.#turns.size > 0);
   }
@@ -201,7 +204,7 @@ class Group implements Listed {
     this.#countWaiting(-1);
   }
 
-  /** Of an eligible group: lets in the next one, and sends its groups to the end of their turns. */
+  /** Lets in the next guest, and moves its groups to the end of their turns. The group must be eligible. */
   takeNext(): GatePass {
     const child = this.#turns.oldest;
     if (child !== undefined) {

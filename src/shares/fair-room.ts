@@ -3,27 +3,31 @@ import { BySize, type Sized } from "./by-size.ts";
 import type { Holder } from "./holder.ts";
 
 export interface FairRoomOptions<M> {
-  /** Is told of a member that was taken out for another holder's, after it left. */
+  /** Called for a member that lost its place to another holder, after it left. */
   readonly onGiveWay: (member: M) => void;
-  /** Most members at a time. Default: no bound of its own. */
+  /** Maximum members at a time. Default: no bound of its own. */
   readonly places?: number;
-  /** A group's part beside the others of its level, for the widest groups alone. Default 1. */
+  /** The weight of a group among its level; only for the widest groups. Default 1. */
   readonly weight?: (name: string) => number;
 }
 
-/** Most groups of one level that are remembered while they are empty: a caller with one call after the other is one. */
+/**
+ * Maximum empty groups remembered in one level. Without them, a caller that makes one call after the other would need a
+ * new group for each.
+ */
 const MAX_EMPTY_GROUPS = 100;
 
-/** What is in a room. A member is in one room at most. */
+/** An element of a room. A member is in at most one room. */
 export interface Member extends Listed {
-  /** Where it is in its room; undefined outside. Only the room touches this. */
+  /** Its group in the room; undefined while it is in none. Only the room reads or sets this. */
   group: object | undefined;
 }
 
 /**
- * A bounded set that is fair by holder. Where it is full, a newcomer takes the place of the group that holds most for its
- * weight, unless its own group would then hold more than that one. The oldest member of that group gives way. So a group
- * can always come within one of what the largest other group of its level holds, whatever the others do.
+ * A bounded set that is fair by holder. If it is full, a newcomer takes the place of the oldest member of the group
+ * with the most members for its weight. The room refuses the newcomer if its own group would then hold more than that
+ * group. So a group can always get within one of what the largest other group of its level holds, whatever the others
+ * do.
  */
 export class FairRoom<M extends Member> {
   readonly #onGiveWay: (member: M) => void;
@@ -41,38 +45,38 @@ export class FairRoom<M extends Member> {
     return this.#root.size;
   }
 
-  /** How many groups are remembered, empty ones included. */
+  /** Number of groups remembered, including empty ones. */
   get groups(): number {
     return this.#root.groups - 1;
   }
 
-  /** How many members a group has, by its names from the widest on. */
+  /** Number of members of a group, given by its names, the widest first. */
   sizeOf(names: readonly string[]): number {
     let group: Group<M> | undefined = this.#root;
     for (const name of names) group = group?.children.get(name);
     return group?.size ?? 0;
   }
 
-  /** @returns false where the room is full and no other group holds more; nothing has changed then */
+  /** @returns false if the room is full and no other group holds more; then nothing has changed */
   enter(holder: Holder, member: M): boolean {
     if (this.#root.size >= this.#places && !this.makePlaceFor(holder)) return false;
     this.add(holder, member);
     return true;
   }
 
-  /** Enters without a look at how full the room is. */
+  /** Enters even if the room is full. */
   add(holder: Holder, member: M): void {
     let group = this.#root;
     for (const name of holder) group = group.child(name);
     group.add(member);
   }
 
-  /** Has no effect on a member that has left. */
+  /** Has no effect on a member that has left already. */
   leave(member: M): void {
     (member.group as Group<M> | undefined)?.remove(member);
   }
 
-  /** Moves a member to the holder that it turned out to belong to. Has no effect on one that has left. */
+  /** Moves a member to the holder that it turned out to belong to. Has no effect on a member that has left. */
   move(holder: Holder, member: M): void {
     if (member.group === undefined) return;
     this.leave(member);
@@ -84,8 +88,8 @@ export class FairRoom<M extends Member> {
   }
 
   /**
-   * Takes a member out of the first group, from the widest level on, that holds so much more than the holder's own that
-   * it holds no less afterwards.
+   * Removes a member of another group in favour of the holder. It looks level by level, from the widest on, for a
+   * larger group. After the change that group must still hold at least as much as the holder's own group.
    *
    * @returns whether there is such a group
    */
@@ -104,7 +108,7 @@ export class FairRoom<M extends Member> {
     return false;
   }
 
-  /** Takes a member out of the largest group, for whatever holder. @returns false where the room is empty */
+  /** Removes a member of the largest group, for any holder. @returns false if the room is empty */
   makePlace(): boolean {
     return this.size > 0 && this.#takeFrom(this.#heaviest());
   }
@@ -116,7 +120,7 @@ export class FairRoom<M extends Member> {
     return true;
   }
 
-  /** The widest group with the most members for its weight: there are few of them, so all are looked at. */
+  /** The widest group with the most members for its weight. Looks at all of them, because they are few. */
   #heaviest(): Group<M> {
     return [...this.#root.children.values()].reduce((one, other) =>
       this.#load(other) > this.#load(one) ? other : one,
@@ -149,7 +153,7 @@ class Group<M extends Member> implements Sized {
     return this.#bySize.largest;
   }
 
-  /** This one included. */
+  /** Number of groups, including this one. */
   get groups(): number {
     return [...this.children.values()].reduce((sum, child) => sum + child.groups, 1);
   }
@@ -175,7 +179,7 @@ class Group<M extends Member> implements Sized {
     this.#resize(-1);
   }
 
-  /** Of a group that is not empty. */
+  /** The oldest member of the largest group. The group must not be empty. */
   oldestOfLargest(): M {
     return this.#members.oldest ?? this.#bySize.largest!.oldestOfLargest();
   }

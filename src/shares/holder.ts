@@ -1,47 +1,48 @@
 /**
- * SHARES. Who holds how much of what is bounded, and who is served next. Pure: no clock, no I/O, nothing about calls.
+ * SHARES. Divides a bounded resource fairly among its holders, and says which waiting holder is next. Pure: no clock,
+ * no I/O, no knowledge of calls.
  *
- *   holder.ts       whom something belongs to
- *   fair-gate.ts    a bounded semaphore with a queue that serves holders in turn: work that needs a place to begin
- *   fair-room.ts    a bounded set from which the largest holder gives way: things that are there already; by-size.ts
- *                   finds the largest
+ *   holder.ts       names the holder that something belongs to
+ *   fair-gate.ts    a bounded semaphore whose queue serves holders in turn: for work that needs a place to begin
+ *   fair-room.ts    a bounded set from which the largest holder gives way: for things that are there already
+ *   by-size.ts      finds the largest group
  *   named-locks.ts  mutual exclusion by name, in the order of arrival
  *
- * A total alone does not bound a caller: one who fills it keeps everyone else out. So each bound is also one per holder,
- * waiting holders are served in turn, and the holder with the most gives way first. While nobody else asks, a holder may
- * use everything up to its own bound.
+ * A total alone does not bound one caller: a caller that uses all of it keeps the others out. So each holder has a
+ * bound too, waiting holders are served in turn, and the holder with the most gives way first. While no other holder
+ * asks, a holder may use everything up to its own bound.
  */
 import { isIPv4, isIPv6 } from "node:net";
 import { prefixOf } from "../lib/ip.ts";
 
 /**
- * Whom something belongs to, as names from the widest group to the narrowest. Groups of one level share with each other
- * as equals, so that a network with many addresses is one among the networks, and each address one among its own.
+ * The owner of something, as names from the widest group to the narrowest. The groups of one level share equally. So a
+ * network with many addresses counts as one network, and each address as one of its network.
  */
 export type Holder = readonly [string, ...string[]];
 
-/** What asks for something that is shared: whom it is for, and until when it is wanted. */
+/** A request for a shared resource: its holder, and until when it is wanted. */
 export interface Asker {
   readonly holder: Holder;
-  /** Aborts when the call ends. Without it the work goes on when its client has gone. */
+  /** Aborts when the call ends. Without it, the work goes on after its client has gone. */
   readonly signal?: AbortSignal;
-  /** Whether the call has been let in before: the length of its holder's queue refuses it no more. */
+  /** True if the call was let in before: then the queue length of its holder no longer refuses it. */
   readonly isUnderWay?: boolean;
 }
 
-/** One part of the service itself, for what no call waits for. */
+/** The holder of a part of the service itself, for work that no call waits for. */
 export function itself(part: string): Holder {
   return ["itself", part];
 }
 
-/** A caller that is known by a credential: a user or a service. */
+/** The holder of a caller with a credential: a user or a service. */
 export function knownHolder(id: string): Holder {
   return ["known", id];
 }
 
 /**
- * A caller that is known by its address alone. IPv4: the /24, then the address. IPv6: the /48, /56 and /64, which are what
- * a site, a home and a link get (RFC 6177); whoever has one address of a /64 has all of them.
+ * The holder of a caller of whom only the address is known. IPv4: the /24, then the address. IPv6: the /48, /56 and
+ * /64, which are what a site, a home and a link get (RFC 6177). A caller with one address of a /64 has all of them.
  */
 export function addressHolder(ip: string): Holder {
   return ["anonymous", ...networksOf(ip)];
@@ -49,7 +50,7 @@ export function addressHolder(ip: string): Holder {
 
 const KIND = "kind ";
 
-/** One kind of a holder's work. Kinds are served in turn too, so that a flood of one leaves a way for the others. */
+/** One kind of a holder's work. Kinds are served in turn too, so that a flood of one kind does not block the others. */
 export function ofKind(holder: Holder, kind: string): Holder {
   return [...holder, `${KIND}${kind}`];
 }
@@ -59,7 +60,7 @@ export function isKind(group: readonly string[]): boolean {
   return group.at(-1)?.startsWith(KIND) ?? false;
 }
 
-/** The networks that an address is in, the widest first. What is no address stands for itself. */
+/** The networks that contain an address, the widest first. A text that is no address stands for itself. */
 export function networksOf(ip: string): string[] {
   const isIp = isIPv4(ip) || isIPv6(ip);
   if (!isIp) return [ip];

@@ -1,22 +1,23 @@
 import { type Listed, OldestFirst } from "../lib/oldest-first.ts";
 
 /**
- * Mutual exclusion by name within this process. A visitor that wants several names gets them one by one in one order, so
- * that visitors never wait for each other in a circle. Those that wait for a name get it in the order in which they came.
+ * Locks by name within this process (mutual exclusion). A visitor that wants several names takes them one by one in
+ * sorted order, so that visitors never wait for each other in a circle. Visitors get a name in the order in which they
+ * came.
  */
 export class NamedLocks {
-  /** The visitors of each name, the oldest of which has it. A name without visitors is forgotten. */
+  /** The visitors of each name; the oldest one holds it. A name without visitors is removed. */
   readonly #visitors = new Map<string, OldestFirst<Step>>();
 
-  /** How many names are held. */
+  /** Number of names held. */
   get size(): number {
     return this.#visitors.size;
   }
 
   /**
-   * Takes all names, at once or later. A name that is given twice counts once.
+   * Takes all names, immediately or later. A name that is given twice counts once.
    *
-   * @param onEnter is called once when all names are held: within `enter`, or later when another visitor leaves
+   * @param onEnter called once when all names are held: within `enter`, or later when another visitor leaves
    */
   enter(names: readonly string[], onEnter: () => void): LockPass {
     const visit = { names: [...new Set(names)].sort(), steps: [], onEnter, hasLeft: false };
@@ -62,19 +63,19 @@ export class NamedLocks {
 
 /** A visitor that holds its names, or waits for them. */
 export interface LockPass {
-  /** Gives the names back, or the wait up. Has no effect the second time. */
+  /** Gives the names back, or stops waiting. A second call has no effect. */
   leave(): void;
 }
 
 interface Visit {
   readonly names: readonly string[];
-  /** One for each name that is held, and for the one that is waited for. */
+  /** One for each name that is held, and for the name that is waited for. */
   readonly steps: Step[];
   readonly onEnter: () => void;
   hasLeft: boolean;
 }
 
-/** A visitor's place among those of one name. */
+/** The place of a visitor among the visitors of one name. */
 interface Step extends Listed {
   readonly visit: Visit;
 }

@@ -22,7 +22,7 @@ const EMPTY: Poll = {
 };
 const CHANGE = { kind: "KEY", subjectId: "key_a", changedAtMs: 0, position: 10n } as const;
 
-/** A feed on a database that answers each poll at once with what the test says, in virtual time. */
+/** A feed on a database that answers each poll immediately with what the test sets, in virtual time. */
 async function startFeed() {
   const time = new VirtualTime();
   const clock = new SkippingClock({ nowMs: () => time.nowMs, monotonicMs: () => time.nowMs });
@@ -74,7 +74,7 @@ async function startFeed() {
 }
 
 describe("ChangeFeed", () => {
-  it("polls each second, and four times a second while no signals arrive", async () => {
+  it("polls once a second, and four times a second while no signals arrive", async () => {
     const { database, runUntil } = await startFeed();
     await runUntil(3_500);
     expect(database.polledAtMs).toEqual([0, 1000, 2000, 3000]);
@@ -83,14 +83,14 @@ describe("ChangeFeed", () => {
     expect(database.polledAtMs.slice(4)).toEqual([4000, 4250, 4500, 4750, 5000]);
   });
 
-  it("polls at once at a signal, and once for all that come within 10 ms", async () => {
+  it("polls immediately at a signal, and once for all signals that come within 10 ms", async () => {
     const { database, time, runUntil } = await startFeed();
     for (let n = 0; n < 100; n++) time.after(500 + n / 20, () => database.signal());
     await runUntil(1_000);
     expect(database.polledAtMs).toEqual([0, 500, 510]);
   });
 
-  it("polls again soon after the poll that was under way when a signal came, whose snapshot may be older", async () => {
+  it("polls again soon if a signal came during a poll, because that poll's snapshot may be older", async () => {
     const { database, time, heard, runUntil } = await startFeed();
     const { promise, resolve } = Promise.withResolvers<void>();
     database.held = promise;
@@ -104,7 +104,7 @@ describe("ChangeFeed", () => {
     expect(heard).toEqual([CHANGE]);
   });
 
-  it("takes for the time of a poll when it was sent, however long it took", async () => {
+  it("counts a slow poll as of the time when it was sent", async () => {
     const { database, time, feed, runUntil } = await startFeed();
     const { promise, resolve } = Promise.withResolvers<void>();
     database.held = promise;
@@ -117,14 +117,11 @@ describe("ChangeFeed", () => {
 
   it.each<[what: string, poll: Partial<Poll>]>([
     ["another cluster", { epoch: { ...EPOCH, systemId: "8" } }],
-    ["another line of its history", { epoch: { ...EPOCH, timeline: 2 } }],
-    [
-      "a crash, though others have used more ids since than were lost",
-      { epoch: { ...EPOCH, incarnation: "b" }, xmax: 99n },
-    ],
+    ["another timeline", { epoch: { ...EPOCH, timeline: 2 } }],
+    ["a crash after which more ids were used than were lost", { epoch: { ...EPOCH, incarnation: "b" }, xmax: 99n }],
     ["a history that is behind", { xmax: 9n }],
-    ["a gap", { hasGap: true }],
-  ])("drops everything and says so to watchers after %s", async (_what, poll) => {
+    ["a gap in the changes", { hasGap: true }],
+  ])("drops every copy and sends resync to watchers after %s", async (_what, poll) => {
     const { database, heard, steps, runUntil } = await startFeed();
     database.poll = { ...EMPTY, ...poll, changes: [CHANGE] };
     await runUntil(1_000);
@@ -132,10 +129,10 @@ describe("ChangeFeed", () => {
     expect(steps).toMatchObject([{ resync: true, changes: [] }]);
     database.poll = { ...database.poll, hasGap: false, changes: [] };
     await runUntil(2_000);
-    expect(heard, "once").toEqual(["everything"]);
+    expect(heard, "only once").toEqual(["everything"]);
   });
 
-  it("tells copies before watchers, and of a standby neither", async () => {
+  it("tells copies before watchers, and tells neither what a standby shows", async () => {
     const { database, feed, heard, steps, runUntil } = await startFeed();
     database.poll = { ...EMPTY, isInRecovery: true, changes: [CHANGE] };
     await runUntil(1_000);
@@ -147,7 +144,7 @@ describe("ChangeFeed", () => {
     expect(feed.isFailing).toBe(false);
   });
 
-  it("warns once of a transaction that holds the position for a minute, and again of the next one", async () => {
+  it("warns once of a transaction that holds the position for a minute, and once of the next one", async () => {
     const { database, feed, log, runUntil } = await startFeed();
     const held = () => log.lines.filter(({ message }) => message.includes("holds the position")).length;
     database.poll = { ...EMPTY, xmax: 11n };
@@ -162,7 +159,7 @@ describe("ChangeFeed", () => {
     expect(held()).toBe(2);
   });
 
-  it("never counts a quiet database as held", async () => {
+  it("never warns while no transaction runs", async () => {
     const { feed, log, runUntil } = await startFeed();
     await runUntil(300_000);
     expect({ lines: log.lines, stillMs: feed.stillMs }).toEqual({ lines: [], stillMs: 0 });

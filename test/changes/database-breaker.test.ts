@@ -9,7 +9,7 @@ function setUp() {
     probes++;
     if (isAway) throw new Error("away");
   });
-  /** One probe's time, and all that its answer settles. */
+  /** Passes the time of one probe, and settles everything that its answer settles. */
   const probe = async () => {
     turn(500);
     await new Promise(setImmediate);
@@ -20,7 +20,7 @@ function setUp() {
   return { breaker, probe, end, probes: () => probes };
 }
 
-it("finds out by itself that the database answers again, where no caller reads", async () => {
+it("the breaker finds out by itself that the database answers again if no caller reads", async () => {
   const { breaker, probe, end } = setUp();
   breaker.failed();
   await probe();
@@ -30,7 +30,7 @@ it("finds out by itself that the database answers again, where no caller reads",
   expect(breaker.isOpen).toBe(false);
 });
 
-it("tries once in 500 ms, a caller's read included, and not at all while it is closed or after its stop", async () => {
+it("the breaker probes once in 500 ms, a caller's read included, and never while it is closed or stopped", async () => {
   const { breaker, probe, end, probes } = setUp();
   await probe();
   expect(probes()).toBe(0);

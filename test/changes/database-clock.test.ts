@@ -2,16 +2,16 @@ import { describe, expect, it } from "vitest";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { ShiftedClock } from "../support/shifted-clock.ts";
 
-/** What the database's clock is ahead of this process's monotonic one. */
+/** How far the database's clock is ahead of this process's monotonic clock. */
 const AHEAD_MS = 1e12;
-/** Real time goes on while a test runs. */
+/** Tolerance, because real time passes while a test runs. */
 const SLACK_MS = 50;
 
 function setUp() {
   const clock = new ShiftedClock();
   const databaseClock = new DatabaseClock(clock);
   const aheadMs = () => databaseClock.nowMs() - (clock.monotonicMs() + AHEAD_MS);
-  /** A statement that needs so long there and so long back. */
+  /** A statement that takes `thereMs` to the database and `backMs` back. */
   const ask = (thereMs: number, backMs: number, aheadMs = AHEAD_MS) => {
     const sentAtMs = clock.elapsedMs();
     clock.advance(thereMs);
@@ -23,7 +23,7 @@ function setUp() {
 }
 
 describe("DatabaseClock", () => {
-  it("is never ahead of the database, however long an answer took, and behind by the quickest one at most", () => {
+  it("is never ahead of the database, and behind by at most the duration of the quickest answer", () => {
     const { ask, aheadMs } = setUp();
     ask(300, 200);
     expect(aheadMs()).toBeLessThanOrEqual(0);
@@ -33,7 +33,7 @@ describe("DatabaseClock", () => {
     expect(aheadMs()).toBeGreaterThan(-1 - SLACK_MS);
   });
 
-  it("makes no moment later than it was, once an answer has shown what the clock lost without notice", () => {
+  it("dates no earlier moment too late after an answer showed that the clock had lost time unnoticed", () => {
     const { ask, clock, databaseClock } = setUp();
     ask(1, 1);
     const sentAtMs = clock.elapsedMs();
@@ -42,7 +42,7 @@ describe("DatabaseClock", () => {
     ask(1, 1, AHEAD_MS + 900);
     expect(databaseClock.at(sentAtMs) - trueMs).toBeLessThanOrEqual(0);
     expect(databaseClock.at(sentAtMs) - trueMs).toBeGreaterThan(-SLACK_MS);
-    // What is remembered is forgotten: a moment of long after is as near as ever.
+    // The smallest lead is forgotten in the end: the time of a much later moment is exact again.
     for (let n = 0; n < 3; n++) {
       clock.advance(71_000);
       ask(1, 1, AHEAD_MS + 900);
@@ -51,7 +51,7 @@ describe("DatabaseClock", () => {
     expect(now).toBeGreaterThan(-SLACK_MS);
   });
 
-  it("is at most a second behind for the moments of before where the database's clock was set forward", () => {
+  it("is at most a second behind for earlier moments after the database's clock was set forward", () => {
     const { ask, clock, databaseClock } = setUp();
     ask(1, 1);
     ask(1, 1, AHEAD_MS + 3_600_000);
@@ -60,7 +60,7 @@ describe("DatabaseClock", () => {
     expect(behindMs).toBeLessThan(1000 + SLACK_MS);
   });
 
-  it("follows a database whose clock was set, at the next answer", () => {
+  it("follows a database whose clock was set with the next answer", () => {
     const { ask, aheadMs } = setUp();
     ask(1, 1);
     for (const stepMs of [3_600_000, -3_600_000]) {

@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { DomainError } from "../../src/lib/errors.ts";
 import { pending, setUp } from "./thing-cache.ts";
 
-describe("RecordCache, in a process that stood still,", () => {
-  it("reads again what waited for seconds because this process stood still", async () => {
+describe("RecordCache in a process that stood still", () => {
+  it("reads again after a result waited for 6 s because this process stood still", async () => {
     const { clock, cache, loading } = setUp();
     const { load, resolve } = pending();
     let reads = 0;
@@ -13,7 +13,7 @@ describe("RecordCache, in a process that stood still,", () => {
     expect((await early).record?.value).toBe("new");
   });
 
-  it("takes a timeout that ran out while this process stood still for no outage", async () => {
+  it("does not count a timeout as an outage if this process stood still meanwhile", async () => {
     const { clock, breaker, cache, loading } = setUp();
     await cache.get("a", loading("old"));
     clock.advance(5100);
@@ -26,7 +26,7 @@ describe("RecordCache, in a process that stood still,", () => {
     expect(breaker.isOpen).toBe(false);
   });
 
-  it("takes a failure for an outage, however long it took, where this process was slow but never stood still", async () => {
+  it("counts a failure as an outage if this process was slow but never stood still", async () => {
     const { clock, turn, breaker, cache, loading } = setUp();
     await cache.get("a", loading("old"));
     clock.advance(5100);
@@ -43,7 +43,7 @@ describe("RecordCache, in a process that stood still,", () => {
     expect(breaker.isOpen).toBe(true);
   });
 
-  it("tries again once where this process stood still; the second failure is an outage", async () => {
+  it("tries again once if this process stood still, and counts the second failure as an outage", async () => {
     const { clock, breaker, cache, loading } = setUp();
     await cache.get("a", loading("old"));
     clock.advance(5100);
@@ -58,7 +58,7 @@ describe("RecordCache, in a process that stood still,", () => {
     expect(breaker.isOpen).toBe(true);
   });
 
-  it("takes a failure for an outage where this process stood still before the read began", async () => {
+  it("counts a failure as an outage if this process stood still only before the read began", async () => {
     const { clock, breaker, cache, loading } = setUp();
     const busy = pending();
     void cache.get("busy", busy.load);
@@ -72,7 +72,7 @@ describe("RecordCache, in a process that stood still,", () => {
     expect(breaker.isOpen).toBe(true);
   });
 
-  it("tells who joined a read after a stall the same as who began it", async () => {
+  it("gives a caller that joined a read after a stall the same answer as the caller that began it", async () => {
     const { clock, turn, breaker, cache } = setUp();
     const { load, reject } = pending();
     let reads = 0;
@@ -88,12 +88,12 @@ describe("RecordCache, in a process that stood still,", () => {
   });
 });
 
-describe("RecordCache, without its database,", () => {
+describe("RecordCache without its database", () => {
   const away = async (): Promise<undefined> => {
     throw new DomainError("DATABASE_UNAVAILABLE", "away");
   };
 
-  it("serves stale while the database is away, with its true age, up to the bound and not beyond", async () => {
+  it("serves a stale record with its true age while the database is unreachable, up to the bound", async () => {
     const { clock, breaker, cache, loading } = setUp(10, 60_000);
     const { asOfMs } = await cache.get("a", loading("x"));
     expect(cache.maxStalenessMs).toBe(5000);
@@ -108,7 +108,7 @@ describe("RecordCache, without its database,", () => {
     await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
   });
 
-  it("lets one read in 500 ms try a database that is away, and nobody wait for it who can be served", async () => {
+  it("lets one read in 500 ms try an unreachable database, and lets no caller wait who can be served", async () => {
     const { clock, cache, loading } = setUp();
     await cache.get("a", loading("x"));
     clock.advance(10_000);
@@ -126,7 +126,7 @@ describe("RecordCache, without its database,", () => {
     await expect(cache.get("unknown", hanging)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
   });
 
-  it("lets those that are one read try together, and only the first of its turns", async () => {
+  it("lets all records of one statement try the database together, or none of them", async () => {
     const { clock, cache, loading, loads } = setUp();
     await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
     const together = () => {
@@ -139,7 +139,7 @@ describe("RecordCache, without its database,", () => {
     expect((await together()).map(({ status }) => status)).toEqual(Array(3).fill("fulfilled"));
   });
 
-  it("is as before once the database answers", async () => {
+  it("reads and keeps records as before once the database answers", async () => {
     const { clock, breaker, cache, loading } = setUp();
     await cache.get("a", loading("x"));
     clock.advance(10_000);
@@ -150,7 +150,7 @@ describe("RecordCache, without its database,", () => {
     expect((await cache.get("a", loading("z"))).record?.value).toBe("z");
   });
 
-  it("serves nothing stale where that is switched off", async () => {
+  it("serves no stale record if staleOkMs is 0", async () => {
     const { clock, cache, loading } = setUp(10, 0);
     await cache.get("a", loading("x"));
     clock.advance(5001);

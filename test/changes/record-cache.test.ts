@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { pending, setUp } from "./thing-cache.ts";
 
 describe("RecordCache", () => {
-  it("loads once, however many ask at the same time, and then serves from memory", async () => {
+  it("loads once for 100 callers at the same time, and then serves from memory", async () => {
     const { cache, loading, loads } = setUp();
     const all = await Promise.all(Array.from({ length: 100 }, () => cache.get("a", loading("x"))));
     expect(new Set(all.map(({ record }) => record?.value))).toEqual(new Set(["x"]));
@@ -10,7 +10,7 @@ describe("RecordCache", () => {
     expect(loads()).toBe(1);
   });
 
-  it("serves a record for 5 s from the start of its own read, and not a moment longer", async () => {
+  it("serves a record for 5 s from the start of its own read, and not longer", async () => {
     const { clock, cache, loading } = setUp();
     const { load, resolve } = pending();
     const first = cache.get("a", load);
@@ -23,7 +23,7 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("y"))).record?.value).toBe("y");
   });
 
-  it("keeps as many small records as it may by number, and of large ones no more bytes than it may, the last used", async () => {
+  it("keeps maxEntries small records, or fewer large ones within its bytes, the most recently used", async () => {
     const { cache, change, loading, loads } = setUp(10, 60_000, { most: 100, of: ({ value }) => value.length });
     for (let n = 0; n < 15; n++) await cache.get(`small ${n}`, loading("x", `tag ${n}`));
     expect(cache.size).toBe(10);
@@ -32,13 +32,13 @@ describe("RecordCache", () => {
     const before = loads();
     for (const n of [12, 13, 14]) expect((await cache.get(`large ${n}`, loading("y"))).source).toBe("cache");
     expect(loads()).toBe(before);
-    // What is forgotten or changed makes room again.
+    // Evicted and changed records make room again.
     change("OWNER", "owner");
     for (let n = 0; n < 10; n++) await cache.get(`small ${n}`, loading("x", `tag ${n}`));
     expect(cache.size).toBe(10);
   });
 
-  it("keeps nothing of a read that failed, and tells each that waited", async () => {
+  it("keeps nothing of a read that failed, and every caller gets its error", async () => {
     const { cache, loading } = setUp();
     const { load, reject } = pending();
     const waiting = Promise.allSettled([cache.get("a", load), cache.get("a", load)]);
@@ -48,7 +48,7 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("x"))).record?.value).toBe("x");
   });
 
-  it("does not keep what was read before a change, nor lets a later caller join that read", async () => {
+  it("keeps no record that was read before a change, and lets no later caller join that read", async () => {
     const { cache, loading, change } = setUp();
     const { load, resolve } = pending();
     const early = cache.get("a", load);
@@ -59,7 +59,7 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("unused"))).record?.value).toBe("new");
   });
 
-  it("does not let a slow read replace what was read after it began", async () => {
+  it("does not let a slow read replace a record that was read later", async () => {
     const { clock, cache, loading } = setUp();
     const slow = pending();
     const first = cache.get("a", slow.load);
@@ -71,7 +71,7 @@ describe("RecordCache", () => {
     expect(cache.fresh("a")?.record?.value).toBe("newer");
   });
 
-  it("forgets all records that depend on what changed, and no others", async () => {
+  it("forgets exactly the records that depend on what changed", async () => {
     const { cache, loading, change } = setUp();
     await cache.get("a", loading("1", "key_a", "owner"));
     await cache.get("b", loading("2", "key_b", "owner"));
@@ -82,7 +82,7 @@ describe("RecordCache", () => {
     expect(cache.fresh("c")?.record?.value).toBe("3");
   });
 
-  it("remembers absence, but lets no number of absences push out a record", async () => {
+  it("remembers absences, but lets no number of them evict a record", async () => {
     const { cache, loading, loads } = setUp(2);
     await cache.get("good", loading("x"));
     for (let n = 0; n < 50; n++) await cache.get(`junk${n}`, loading(undefined));
@@ -92,7 +92,7 @@ describe("RecordCache", () => {
     expect(loads()).toBe(before);
   });
 
-  it("keeps an absence through every change but that of what is absent", async () => {
+  it("keeps an absence through every change except that of the absent thing", async () => {
     const { cache, change, loading, loads } = setUp();
     await cache.get("junk", loading(undefined), "key_a");
     change("SESSION", "key_a");
@@ -106,7 +106,7 @@ describe("RecordCache", () => {
     expect((await cache.get("junk", loading("appeared", "key_a"), "key_a")).record?.value).toBe("appeared");
   });
 
-  it("does not keep an absence that was read before what was absent came to be, nor lets a later caller join", async () => {
+  it("keeps no absence that was read before the thing was created, and lets no later caller join", async () => {
     const { cache, change, loading } = setUp();
     const { load, resolve } = pending();
     const early = cache.get("a", load, "key_a");
@@ -129,7 +129,7 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("unused"), "key_a")).record).toBeUndefined();
   });
 
-  it("lets callers join a read through changes that can't be of what it reads", async () => {
+  it("lets callers join a read after changes that can't concern it", async () => {
     const { cache, change, loading, loads } = setUp();
     const { load, resolve } = pending();
     const early = cache.get("a", load, "key_a");
@@ -141,7 +141,7 @@ describe("RecordCache", () => {
     expect(loads()).toBe(0);
   });
 
-  it("stays within its bound, and forgets the tags of what it pushed out", async () => {
+  it("stays within its bound, and forgets the tags of evicted records", async () => {
     const { cache, loading, change } = setUp(3);
     for (let n = 0; n < 20; n++) await cache.get(`id${n}`, loading("x", `tag${n}`));
     expect(cache.size).toBe(3);
@@ -151,7 +151,7 @@ describe("RecordCache", () => {
     expect(cache.size).toBe(2);
   });
 
-  it("keeps a record fresh without a read for as long as the feed proves it", async () => {
+  it("keeps a record fresh without a read while the feed proves it", async () => {
     const { clock, feed, cache, loading, loads } = setUp();
     await cache.get("a", loading("x", "key_a"));
     for (let n = 0; n < 100; n++) {
@@ -184,7 +184,7 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("unused"))).record?.value).toBe("good");
   });
 
-  it("answers nobody with what was read before everything was dropped: it is read again", async () => {
+  it("reads again, and returns no result, if everything was dropped during the read", async () => {
     const { cache, loading } = setUp();
     const { load, resolve } = pending();
     let reads = 0;
@@ -195,7 +195,7 @@ describe("RecordCache", () => {
     expect((await cache.get("a", loading("unused"))).record?.value).toBe("new");
   });
 
-  it("claims for a read that a change overtook no more than was known when it began", async () => {
+  it("dates a result that a change overtook by the start of its own read", async () => {
     const { clock, feed, cache, change } = setUp();
     const { load, resolve } = pending();
     feed.position = 7n;

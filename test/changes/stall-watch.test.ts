@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { StallWatch } from "../../src/changes/stall-watch.ts";
 import { Turns } from "../support/turns.ts";
 
-test("a long turn is a stall for what was waited for meanwhile, and for nothing that began later", () => {
+test("a long tick is a stall for the waits that it interrupted, and for none that began later", () => {
   const { clock, timers, turn } = new Turns();
   const stalls = new StallWatch(clock, timers);
   const before = stalls.begin();
@@ -14,7 +14,7 @@ test("a long turn is a stall for what was waited for meanwhile, and for nothing 
   expect([before, meanwhile, after].map((beganAtMs) => stalls.hasStalledSince(beganAtMs))).toEqual([true, true, false]);
 });
 
-test("many short turns are none, however long they take together", () => {
+test("many short ticks are no stall, even if they take 4 s together", () => {
   const { clock, timers, turn } = new Turns();
   const stalls = new StallWatch(clock, timers);
   const beganAtMs = stalls.begin();
@@ -22,7 +22,7 @@ test("many short turns are none, however long they take together", () => {
   expect(stalls.hasStalledSince(beganAtMs)).toBe(false);
 });
 
-test("what stood still while nothing was watched is nobody's stall", () => {
+test("a stall while nothing was watched does not count", () => {
   const { clock, timers, turn } = new Turns();
   const stalls = new StallWatch(clock, timers);
   stalls.begin();
@@ -33,7 +33,7 @@ test("what stood still while nothing was watched is nobody's stall", () => {
   expect(stalls.hasStalledSince(beganAtMs)).toBe(false);
 });
 
-test("a stall is seen also before the late timer has run", () => {
+test("a stall is noticed even before the late timer has run", () => {
   const { clock, timers } = new Turns();
   const stalls = new StallWatch(clock, timers);
   const beganAtMs = stalls.begin();

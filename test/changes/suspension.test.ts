@@ -1,4 +1,4 @@
-/** A machine that was suspended: its monotonic clock stood still, and everybody else's went on. */
+/** A suspended machine: its monotonic clock stood still, while all other clocks went on. */
 import { describe, expect, it } from "vitest";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
@@ -11,11 +11,11 @@ const unreachable = async () => {
   throw UNREACHABLE;
 };
 
-describe("a copy of before a suspension", () => {
+describe("a copy from before a suspension", () => {
   it.each([
     ["an hour", 3_600_000],
-    ["2 s, which would leave it young enough", 2000],
-  ])("is read again after %s, and a poll makes all others fresh", async (_, ms) => {
+    ["2 s, although it is younger than 5 s", 2000],
+  ])("is read again after %s, and a poll makes all other copies fresh", async (_, ms) => {
     const { clock, cache, feed, loading } = setUp();
     for (const id of ["a", "b"]) await cache.get(id, loading("old", id));
     expect(cache.fresh("a")).toMatchObject({ record: { value: "old" } });
@@ -27,7 +27,7 @@ describe("a copy of before a suspension", () => {
     expect(cache.fresh("b")).toMatchObject({ record: { value: "old" } });
   });
 
-  it("says nothing of what does not exist either", async () => {
+  it("is not used if it is an absence either", async () => {
     const { clock, cache, loading } = setUp();
     await cache.get("a", loading(undefined));
     expect(cache.fresh("a")).toMatchObject({ record: undefined });
@@ -36,7 +36,7 @@ describe("a copy of before a suspension", () => {
     expect((await cache.get("a", loading("issued", "a"))).record).toMatchObject({ value: "issued" });
   });
 
-  it("is not made fresh by a poll that was sent before it", async () => {
+  it("is not made fresh by a poll that was sent before the suspension", async () => {
     const { clock, cache, feed, loading } = setUp();
     await cache.get("a", loading("old", "a"));
     const sentAtMs = clock.elapsedMs();
@@ -45,7 +45,7 @@ describe("a copy of before a suspension", () => {
     expect(cache.fresh("a")).toBeUndefined();
   });
 
-  it("is not what a read brings that was under way: it is read once more", async () => {
+  it("is read once more if its read was under way during the suspension", async () => {
     const { clock, cache, loading, loads } = setUp();
     const first = pending();
     let calls = 0;
@@ -56,7 +56,7 @@ describe("a copy of before a suspension", () => {
     expect(loads()).toBe(1);
   });
 
-  it("is served stale by its true age: while the database is unreachable, and no longer than that is allowed", async () => {
+  it("is served with its true age while the database is unreachable, and at most for the allowed time", async () => {
     const { clock, cache, loading } = setUp(10, 60_000);
     await cache.get("a", loading("old", "a"));
     clock.suspend(30_000);
@@ -67,7 +67,7 @@ describe("a copy of before a suspension", () => {
     await expect(cache.get("a", unreachable)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
   });
 
-  it("costs one read, and no verdict, where the host's clock was only set forward", async () => {
+  it("costs only one read if the host's clock was only set forward", async () => {
     const { clock, cache, loading } = setUp();
     await cache.get("a", loading("good", "a"));
     clock.jump(3_600_000);
@@ -91,7 +91,7 @@ describe("the database's time after a suspension", () => {
     return { clock, databaseClock, databaseMs, ask, isOver };
   }
 
-  it("is not known until an answer comes: what depends on it is UNAVAILABLE, and nothing else is", () => {
+  it("is unknown until an answer comes: only judgements that depend on it are UNAVAILABLE", () => {
     const { clock, ask, isOver } = known();
     clock.suspend(60_000);
     clock.elapsedMs();
@@ -101,7 +101,7 @@ describe("the database's time after a suspension", () => {
     expect([isOver(30_000), isOver(3_600_000)]).toEqual([true, false]);
   });
 
-  it("is not known either by an answer to what was asked before", () => {
+  it("stays unknown after an answer to a statement that was sent before the suspension", () => {
     const { clock, databaseClock, databaseMs, ask, isOver } = known();
     const [sentAtMs, answer] = [clock.elapsedMs(), databaseMs()];
     clock.suspend(60_000);
@@ -112,7 +112,7 @@ describe("the database's time after a suspension", () => {
     expect(isOver(30_000)).toBe(true);
   });
 
-  it("is what it was where the host's clock was only set forward", () => {
+  it("is unchanged if the host's clock was only set forward", () => {
     const { clock, ask, isOver } = known();
     clock.jump(3_600_000);
     clock.elapsedMs();

@@ -1,4 +1,4 @@
-/** A RecordCache of things that a test reads as it likes, in time that it moves. */
+/** A RecordCache of things whose reads the test controls, in time that the test moves. */
 import type { ChangeKind } from "../../src/changes/change.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { RecordCache, type RecordCacheOptions } from "../../src/changes/record-cache.ts";
@@ -29,7 +29,7 @@ export function setUp(maxEntries = 10, staleOkMs = 60_000, bytes?: RecordCacheOp
   return { clock, turn, feed, breaker, cache, change, loading, loads: () => loads };
 }
 
-/** A load that ends when the test says so. */
+/** A load that ends when the test resolves or rejects it. */
 export function pending() {
   const { promise, resolve, reject } = Promise.withResolvers<Thing | undefined>();
   return { load: () => promise, resolve, reject };

@@ -29,7 +29,7 @@ function changes(count: number): CommittedChange[] {
   }));
 }
 
-/** Nobody rests. */
+/** Timers that end each rest immediately. */
 const RESTLESS: Timers = {
   after: (_ms, run) => {
     queueMicrotask(run);
@@ -84,7 +84,7 @@ async function next(watch: AsyncGenerator<WatchMessage>): Promise<WatchMessage> 
 }
 
 describe("watchChanges", () => {
-  it("begins without a cursor with the sessions that ended, and with a cursor with what changed since", async () => {
+  it("begins with the ended sessions if there is no cursor, or with the changes since the cursor", async () => {
     const { watch } = setUp({ ...POLL, changes: changes(2) });
     expect(await next(watch())).toMatchObject({ changes: [ENDED], resync: false });
     expect(await next(watch(CURSOR))).toMatchObject({ changes: changes(2), resync: false, position: 20n });
@@ -92,16 +92,16 @@ describe("watchChanges", () => {
 
   it.each<[what: string, poll: Partial<Poll>]>([
     ["changes are missing since", { hasGap: true }],
-    ["the history is another", { epoch: { ...EPOCH, timeline: 2 } }],
-    ["the incarnation is another", { epoch: { ...EPOCH, incarnation: "00000000-0000-4000-8000-000000000002" } }],
-    ["the cluster is another", { epoch: { ...EPOCH, systemId: "8" } }],
+    ["the timeline is another one", { epoch: { ...EPOCH, timeline: 2 } }],
+    ["the incarnation is another one", { epoch: { ...EPOCH, incarnation: "00000000-0000-4000-8000-000000000002" } }],
+    ["the cluster is another one", { epoch: { ...EPOCH, systemId: "8" } }],
     ["the cursor is ahead", { xmax: 9n }],
-  ])("sends resync and the sessions that ended to a client for whom %s", async (_what, poll) => {
+  ])("sends resync and the ended sessions to a client if %s", async (_what, poll) => {
     const { watch } = setUp({ ...POLL, ...poll });
     expect(await next(watch(CURSOR))).toMatchObject({ changes: [ENDED], resync: true });
   });
 
-  it("sends resync and the sessions that ended when the feed lost its history", async () => {
+  it("sends resync and the ended sessions when the feed lost its history", async () => {
     const { tell, watch } = setUp();
     const open = watch(CURSOR);
     await next(open);
@@ -114,7 +114,7 @@ describe("watchChanges", () => {
     [1000, [1000, 0]],
     [2500, [1000, 1000, 500]],
   ])(
-    "tells of %d sessions that ended as they are taken, in parts of which the last has the cursor",
+    "sends %d ended sessions in parts, reads each part when the client takes it, and puts the cursor in the last",
     async (count, parts) => {
       const { database, watch } = setUp({ ...POLL, hasGap: true });
       database.ended = changes(count);
@@ -122,7 +122,7 @@ describe("watchChanges", () => {
       const told: WatchMessage[] = [];
       for (const [at] of parts.entries()) {
         told.push(await next(open));
-        expect(database.endedSessionsRead, "no more is read than was asked for").toBe(at + 1);
+        expect(database.endedSessionsRead, "reads no further than the client took").toBe(at + 1);
       }
       expect(told.map((message) => message.changes.length)).toEqual(parts);
       expect(told.flatMap((message) => message.changes)).toEqual(database.ended);
@@ -131,7 +131,7 @@ describe("watchChanges", () => {
     },
   );
 
-  it("tells nothing after the read that catches up that came before it was sent: that would take the cursor back", async () => {
+  it("drops steps that came before the catch-up read was sent, because they would take the cursor back", async () => {
     const { database, asked, tell, watch } = setUp({ ...POLL, changes: changes(1) });
     const { promise, resolve } = Promise.withResolvers<void>();
     database.reads = promise;
@@ -149,14 +149,14 @@ describe("watchChanges", () => {
     expect(await next(late)).toMatchObject({ changes: [ENDED], cursor: from("30:30:") });
   });
 
-  it("does not look for the snapshot of another history", async () => {
+  it("does not search for the snapshot of another history", async () => {
     const { asked, watch } = setUp();
     const foreign = cursorText({ epoch: { ...EPOCH, systemId: "8" }, snapshot: "1:1:" });
     expect(await next(watch(foreign))).toMatchObject({ resync: true });
     expect(asked).toEqual([undefined]);
   });
 
-  it("sends resync to a client who is ahead of this process: it was told of a failover by another one", async () => {
+  it("sends resync to a client that learned of a failover from another process first", async () => {
     const after = { ...EPOCH, timeline: 2 };
     const { watch } = setUp({ ...POLL, epoch: after });
     expect(await next(watch(cursorText({ epoch: after, snapshot: "10:10:" })))).toMatchObject({
@@ -164,7 +164,7 @@ describe("watchChanges", () => {
     });
   });
 
-  it("gives large steps in parts, of which the last has the cursor", async () => {
+  it("sends a large step in parts, of which the last has the cursor", async () => {
     const { watch } = setUp({ ...POLL, changes: changes(2_500) });
     const open = watch(CURSOR);
     const parts = [await next(open), await next(open), await next(open)];
@@ -172,7 +172,7 @@ describe("watchChanges", () => {
     expect(parts.map((part) => part.cursor !== "")).toEqual([false, false, true]);
   });
 
-  it("cuts who does not read, by steps and by changes, but nobody for one large step", async () => {
+  it("cuts a client that does not read, by steps and by changes, but never for one large step", async () => {
     const { tell, watch } = setUp();
     const [behind, slow, prompt] = [watch(CURSOR), watch(CURSOR), watch(CURSOR)];
     await Promise.all([next(behind), next(slow), next(prompt)]);
@@ -191,7 +191,7 @@ describe("watchChanges", () => {
     await expect(third.next()).rejects.toMatchObject({ reason: "OVERLOADED" });
   });
 
-  it("tells at once after a rest, and what comes within one together", async () => {
+  it("sends a change immediately after a rest, and all changes during a rest together", async () => {
     const rests: (() => void)[] = [];
     const after = (ms: number, run: () => void) => {
       expect(ms).toBe(100);
@@ -226,7 +226,7 @@ describe("watchChanges", () => {
     expect(told).toMatchObject({ position: 34n });
   });
 
-  it("keeps of beats that nobody read only the last", async () => {
+  it("keeps only the last of the empty steps that were not read", async () => {
     const { tell, watch } = setUp();
     const open = watch(CURSOR);
     await next(open);
@@ -234,7 +234,7 @@ describe("watchChanges", () => {
     expect(await next(open)).toMatchObject({ position: 999n });
   });
 
-  it("tells of nothing that came before it caught up, nor before a resync", async () => {
+  it("sends no step from before it caught up or from before a resync", async () => {
     const { database, tell, watch } = setUp();
     const held = Promise.withResolvers<void>();
     database.reads = held.promise;
@@ -252,7 +252,7 @@ describe("watchChanges", () => {
     expect(await next(open)).toMatchObject({ position: 32n, resync: true });
   });
 
-  it("lets a thousand watch, and one more when one has ended", async () => {
+  it("lets 1,000 clients watch, and one more when one has ended", async () => {
     const { watches, subscribers, watch } = setUp();
     const open = Array.from({ length: 1000 }, () => watch(CURSOR));
     await Promise.all(open.map(next));
@@ -262,16 +262,16 @@ describe("watchChanges", () => {
     expect({ running: watches.running, subscribed: subscribers.size }).toEqual({ running: 1000, subscribed: 1000 });
   });
 
-  it("reads once for all who come back at the same time from the same cursor", async () => {
+  it("reads once for all clients that come back at the same time with the same cursor", async () => {
     const { asked, database, watch } = setUp();
     await Promise.all(Array.from({ length: 500 }, () => next(watch(CURSOR))));
     await Promise.all(Array.from({ length: 500 }, () => next(watch())));
-    // Four at once, and one for all who waited.
+    // Four at once, and one for all the others, which waited.
     expect(asked).toEqual([...Array(5).fill("10:10:"), ...Array(5).fill(undefined)]);
     expect(database.endedSessionsRead).toBeLessThanOrEqual(10);
   });
 
-  it("ends when its client goes", async () => {
+  it("ends when its client disconnects", async () => {
     const { watches, watch } = setUp();
     const client = new AbortController();
     const open = watch(CURSOR, client.signal);

@@ -2,9 +2,9 @@ import { describe, expect, it } from "vitest";
 import { compileNetworks, networkFault } from "../../src/keys/allowed-ips.ts";
 import { normalizeIp } from "../../src/lib/ip.ts";
 
-describe("entries of an allow-list", () => {
+describe("an entry of an allow-list", () => {
   it.each(["192.0.2.0/24", "192.0.2.1", "0.0.0.0/0", "2001:db8::/32", "::1", "::/0", "10.0.0.0/8", "2001:db8::7/128"])(
-    "%s is good",
+    "%s is valid",
     (entry) => expect(networkFault(entry)).toBeUndefined(),
   );
 
@@ -25,7 +25,7 @@ describe("entries of an allow-list", () => {
     ["example.com", "network"],
     ["192.0.2", "network"],
     ["192.0.2.01", "network"],
-  ])("%s is refused: %s", (entry, reason) => expect(networkFault(entry)).toContain(reason));
+  ])("%s is refused with a text that contains: %s", (entry, reason) => expect(networkFault(entry)).toContain(reason));
 });
 
 describe("judging an address", () => {
@@ -40,15 +40,15 @@ describe("judging an address", () => {
     ["", false],
     ["192.0.2.9%eth0", false],
     ["192.0.2.9 ", false],
-  ])("%s against 192.0.2.0/24 and 2001:db8::/32: %s", (ip, isAllowed) => {
+  ])("%s is in 192.0.2.0/24 or 2001:db8::/32: %s", (ip, isAllowed) => {
     expect(compileNetworks(["192.0.2.0/24", "2001:db8::/32"])(ip)).toBe(isAllowed);
   });
 
-  it("does not let an IPv4 address in by an IPv6 network that holds all mapped ones", () => {
+  it("does not find an IPv4 address in an IPv6 network that contains all mapped addresses", () => {
     expect(compileNetworks(["::/0"])("::ffff:192.0.2.9")).toBe(false);
   });
 
-  it("writes a mapped address as IPv4, and leaves others as they are", () => {
+  it("writes a mapped address as IPv4, and leaves other addresses as they are", () => {
     expect(normalizeIp("::ffff:10.0.0.1")).toBe("10.0.0.1");
     expect(normalizeIp("::10.0.0.1")).toBe("::10.0.0.1");
     expect(normalizeIp("1::")).toBe("1::");

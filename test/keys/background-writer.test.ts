@@ -11,7 +11,7 @@ function setUp() {
     },
     chunk: 2,
     write: async (some) => {
-      expect(state.underWay++, "one at a time").toBe(0);
+      expect(state.underWay++, "one write at a time").toBe(0);
       await new Promise((resolve) => setImmediate(resolve));
       state.underWay--;
       if (state.isAway && some.includes(3)) throw new Error("away");
@@ -26,7 +26,7 @@ function setUp() {
   return { writer, state, told };
 }
 
-test("a flush is written in chunks, one after another, also where the next is asked for meanwhile", async () => {
+test("a flush is written in chunks, one after another, even if the next flush is requested meanwhile", async () => {
   const { writer, state, told } = setUp();
   state.waiting = [1, 2, 3];
   const first = writer.flush();
@@ -36,7 +36,7 @@ test("a flush is written in chunks, one after another, also where the next is as
   expect(told).toEqual(["takes", [1, 2], [3], "flushed", "takes all", [4], "flushed"]);
 });
 
-test("what can't be written is handed back, with all that was to follow, and the next flush is as any other", async () => {
+test("items that can't be written are handed back with all that follow, and the next flush works", async () => {
   const { writer, state, told } = setUp();
   state.waiting = [1, 2, 3, 4, 5];
   state.isAway = true;

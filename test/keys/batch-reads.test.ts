@@ -1,4 +1,4 @@
-/** What several keys that are read by one statement are told. */
+/** Several keys that one statement reads. */
 import { expect, it } from "vitest";
 import { ChangeBus } from "../../src/changes/change.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
@@ -41,7 +41,7 @@ function setUp() {
   return { bus, reads, records: new KeyRecords({ ...deps, log: recordingLog() }) };
 }
 
-it("a batch is read by one statement; what is read again for it, after the history changed, is read anew", async () => {
+it("one statement reads a batch; after the history changed, each key is read again by its own statement", async () => {
   expect(format.prefix).toBe("kit");
   const { bus, reads, records } = setUp();
   const two = SAMPLE_KEYS.slice(0, 2);

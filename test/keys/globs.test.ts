@@ -66,9 +66,9 @@ describe("globs of methods", () => {
   it.each([
     ...["/shop.v1.Orders/Get", "/**", "/*", "/shop/**", "orders.*", "/a/.*", "/a/*.json", "/a%20b/*", "/a%41", "/*/*"],
     ...["/v1/users:batchGet", "/a/b=c,d&e+f'(g)!$@~"],
-  ])("%s is taken", (glob) => expect(methodGlobFault(glob)).toBeUndefined());
+  ])("%s is accepted", (glob) => expect(methodGlobFault(glob)).toBeUndefined());
 
-  it("match what a regular expression says", () => {
+  it("match the same as a regular expression", () => {
     const letters = fc.constantFrom("a", "b", "*", "/");
     const glob = fc.array(letters, { minLength: 1, maxLength: 12 }).map((all) => `/${all.join("")}`);
     const method = fc.array(fc.constantFrom("a", "b", "/"), { minLength: 1, maxLength: 14 });
@@ -86,7 +86,7 @@ describe("globs of methods", () => {
     );
   });
 
-  it("take as long as they are, however slow their owner wants them to be", () => {
+  it("take time linear in their length, even if they are made to be slow", () => {
     const quickest = (globs: readonly string[], method: string) => {
       const times = Array.from({ length: 30 }, () => {
         const startMs = performance.now();
@@ -105,13 +105,13 @@ describe("globs of methods", () => {
       many((n) => `/${"a*".repeat(90)}${n}`),
       many((n) => `/*${"a".repeat(90)}b*${"a".repeat(80)}${n}*`),
     ]) {
-      // Thirty times as long, all in all; the product of both lengths is two thousand times.
+      // Measured: thirty times as long in total. The product of both lengths would be two thousand times.
       expect(quickest(slow, `/${"a".repeat(1000)}`)).toBeLessThan(200 * plainMs);
     }
   });
 });
 
-/** How other servers read a path. What one of them refuses it does not serve, so it reads nothing then. */
+/** The ways in which other servers read a path. A reading that throws stands for a server that refuses the path. */
 const READINGS: Readonly<Record<string, (path: string) => string>> = {
   "as it is": (path) => path,
   "by the WHATWG URL parser": (path) => new URL(`http://h${path}`).pathname,
@@ -150,7 +150,10 @@ function readingsOf(path: string): [how: string, read: string][] {
   });
 }
 
-/** Whether a plain path matches, by a regular expression, escapes of the glob being what they stand for or themselves. */
+/**
+ * Whether a regular expression matches a plain path. Escapes of the glob may stand for their character or for
+ * themselves.
+ */
 function matchesAsPlain(glob: string, path: string): boolean {
   const source = (text: string) =>
     text
@@ -164,7 +167,7 @@ function matchesAsPlain(glob: string, path: string): boolean {
   );
 }
 
-describe("a method that other servers read in another way", () => {
+describe("a method that other servers may read in another way", () => {
   const pieces = [
     ...[
       "a",
@@ -217,7 +220,7 @@ describe("a method that other servers read in another way", () => {
   const path = fc.array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 8 }).map((all) => `/${all.join("")}`);
   const globs = ["/**", "/*", "/a/**", "/a/*", "/*/b", "/a/*b", "/*8", "/*1/*", "/a%20b", "/*%61", "/%2a*", "/*a*/**"];
 
-  it("matches only globs that match each of those readings", () => {
+  it("matches only globs that match each of their readings", () => {
     const seen = { matched: 0, matchedWithEscapes: 0 };
     fc.assert(
       fc.property(path, fc.constantFrom(...globs), (method, glob) => {
@@ -232,7 +235,7 @@ describe("a method that other servers read in another way", () => {
     expect(seen.matchedWithEscapes).toBeGreaterThan(10);
   });
 
-  it("never matches where its segments are others in any of those readings", () => {
+  it("never matches if any of their readings has another number of segments", () => {
     fc.assert(
       fc.property(path, (method) => {
         const count = (text: string) => text.split("/").length;
@@ -243,7 +246,7 @@ describe("a method that other servers read in another way", () => {
     );
   });
 
-  it("never matches with an escape of any byte that is not printable ASCII or that forms a path", () => {
+  it("never matches with an escape of a byte that is not printable ASCII or that structures a path", () => {
     const escapes = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).padStart(2, "0")}`);
     const matched = escapes.filter((each) => matchesMethod(["/**"], `/a${each}b`));
     const harmless = escapes.filter(

@@ -46,8 +46,8 @@ function record(changes: Partial<Key> = {}, more: Partial<KeyRecord> = {}): KeyR
 }
 
 describe("the judgement of a key", () => {
-  it("goes by the contract's order: each fault hides all that come after it", () => {
-    // Everything is wrong at first; the faults are mended one by one, in the order of judgement.
+  it("follows the contract's order: each fault hides all later ones", () => {
+    // Everything is wrong at first. Each next record has one fault fewer, in the order of judgement.
     const disabledOwner = { ...owner, state: "disabled" as const };
     const bad = { expiresAtMs: NOW, allowedIps: ["192.0.2.1"], allowedMethods: ["/a"], scopes: [] };
     const want = { requiredScopes: ["read"], allowedTiers: ["pro"], clientIp: "192.0.2.2", method: "/b" };
@@ -81,21 +81,21 @@ describe("the judgement of a key", () => {
     ]);
   });
 
-  it("fails closed: who does not say from where, or what for, passes no allow-list", () => {
+  it("fails closed: a call without an address or a method passes no allow-list", () => {
     expect(judgeKey(record({ allowedIps: ["192.0.2.1"] }), { ...use, method: "/a" }, NOW)).toBe("ip_not_allowed");
     expect(judgeKey(record({ allowedMethods: ["/a"] }), { ...use, clientIp: "192.0.2.1" }, NOW)).toBe(
       "method_not_allowed",
     );
   });
 
-  it("expires at the very millisecond", () => {
+  it("is expired from the exact millisecond on", () => {
     expect(judgeKey(record({ expiresAtMs: NOW + 1 }), use, NOW)).toBe("valid");
     expect(judgeKey(record({ expiresAtMs: NOW }), use, NOW)).toBe("expired");
     expect(judgeKey(record({}, { secretExpiresAtMs: NOW + 1 }), use, NOW)).toBe("valid");
     expect(judgeKey(record({}, { secretExpiresAtMs: NOW }), use, NOW)).toBe("expired");
   });
 
-  it("wants all required scopes, each granted to the owner as well", () => {
+  it("requires all scopes, each of them also granted to the owner", () => {
     const granted = record({ scopes: ["a:read", "b:read"] }, { owner: { ...owner, scopes: ["a:*"] } });
     expect(judgeKey(granted, { ...use, requiredScopes: ["a:read"] }, NOW)).toBe("valid");
     expect(judgeKey(granted, { ...use, requiredScopes: ["a:read", "b:read"] }, NOW)).toBe("scope_missing");

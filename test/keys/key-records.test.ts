@@ -34,7 +34,7 @@ const THIN: Key = {
   lastUsedAtMs: undefined,
   version: 1,
 };
-/** As many and as long texts as a key may have. */
+/** The maximum number and length of a key's texts. */
 const fat = (character: string): Partial<Key> => ({
   description: character.repeat(256),
   scopes: Array.from({ length: 64 }, (_, n) => `${n}`.padEnd(128, "s")),
@@ -50,7 +50,7 @@ const encoder = new VerdictEncoder(
   new DatabaseClock(new ShiftedClock()),
 );
 
-/** As a driver brings it, sharing no text with another, and shown once. */
+/** A record as a driver creates it: it shares no text with another one, and was encoded once. */
 function record(changes: Partial<Key>): KeyRecord {
   const key = JSON.parse(JSON.stringify({ ...THIN, ...changes })) as Key;
   const made: KeyRecord = {
@@ -74,22 +74,22 @@ function heapBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 
-describe("what a key's record counts for in memory", () => {
+describe("bytesOf a key's record", () => {
   it.each([
     ["ASCII", "x"],
     ["two bytes a character", "ж"],
     ["three bytes a character", "漢"],
     ["pairs of surrogates", "😀"],
-  ])("is what a fat one takes there, and at most twice that: %s", (_, character) => {
+  ])("is at least the memory of a large record, and at most twice that: %s", (_, character) => {
     const before = heapBytes();
     const kept = Array.from({ length: KEPT }, () => record(fat(character)));
     const bytes = (heapBytes() - before) / KEPT;
-    expect(bytes, "it is fat").toBeGreaterThan(40_000);
+    expect(bytes, "the record is large").toBeGreaterThan(40_000);
     expect(bytesOf(kept[0]!)).toBeGreaterThan(bytes);
     expect(bytesOf(kept[0]!)).toBeLessThan(2 * bytes);
   });
 
-  it("is less for a usual one than the memory that each key that may be kept has, so that their number bounds them", () => {
+  it("is less than 1,536 for a usual record, so that the number of records bounds them first", () => {
     expect(bytesOf(record({}))).toBeLessThan(1536);
   });
 });

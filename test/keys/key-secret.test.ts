@@ -8,7 +8,7 @@ const one = { version: 1, bytes: randomBytes(32) };
 const two = { version: 2, bytes: randomBytes(32) };
 
 describe("the form of a raw key", () => {
-  it("is prefix, environment, 16 of id, 43 of secret and 6 of checksum, and says its id", () => {
+  it("is prefix, environment, 16 characters of id, 43 of secret and 6 of checksum, and contains its id", () => {
     const made = newSecret(new KeyRing([one]), format, "live");
     expect(made.rawKey).toMatch(/^kit_live_[0-9A-Za-z]{65}$/);
     expect(made.keyId).toBe(`key_${made.rawKey.slice(9, 25)}`);
@@ -16,18 +16,18 @@ describe("the form of a raw key", () => {
     expect(parseKey(format, made.rawKey)).toEqual({ kind: "api", environment: "live", keyId: made.keyId });
   });
 
-  it("is the same for service credentials, of another kind", () => {
+  it("is the same for service credentials, with another kind", () => {
     const made = newSecret(new KeyRing([one]), format, "svc");
     expect(parseKey(format, made.rawKey)).toMatchObject({ kind: "service", keyId: `svc_${made.rawKey.slice(8, 24)}` });
   });
 
-  it("has one of the service's environments, also where the checksum is good", () => {
+  it("has one of the service's environments, even if the checksum is right", () => {
     const made = newSecret(new KeyRing([one]), { ...format, environments: ["prod"] }, "prod");
     expect(parseKey(format, made.rawKey)).toBeUndefined();
     expect(parseKey({ ...format, environments: ["live", "prod"] }, made.rawKey)?.keyId).toBe(made.keyId);
   });
 
-  it("keeps the id when a key gets one more secret", () => {
+  it("has the same id when a key gets one more secret", () => {
     const ring = new KeyRing([one]);
     const first = newSecret(ring, format, "live");
     const second = newSecret(ring, format, "live", first.keyId);
@@ -36,7 +36,7 @@ describe("the form of a raw key", () => {
     expect(second.rawKey).not.toBe(first.rawKey);
   });
 
-  it("has a checksum that finds every changed character", () => {
+  it("has a checksum that detects every changed character", () => {
     const { rawKey } = newSecret(new KeyRing([one]), format, "live");
     for (let at = 0; at < rawKey.length; at++) {
       const other = rawKey[at] === "a" ? "b" : "a";
@@ -66,26 +66,26 @@ describe("finding the secret that a raw key holds", () => {
   const old = new KeyRing([one]);
   const rotated = new KeyRing([two, one]);
 
-  it("finds one that was made under an older master key", () => {
+  it("finds a secret that was made under an older master key", () => {
     const made = newSecret(old, format, "live");
     const found = findSecret(rotated, made.rawKey, [made.secret]);
     expect(found).toBe(made.secret);
   });
 
-  it("finds none for another key's secret, and none among none", () => {
+  it("finds nothing for another secret, or if the key has no secrets", () => {
     const made = newSecret(old, format, "live");
     const other = newSecret(old, format, "live", made.keyId);
     expect(findSecret(old, other.rawKey, [made.secret])).toBeUndefined();
     expect(findSecret(old, other.rawKey, [])).toBeUndefined();
   });
 
-  it("does not know, rather than says no, where a master key is missing", () => {
+  it("throws, instead of finding nothing, if a master key is missing", () => {
     const made = newSecret(new KeyRing([two]), format, "live");
     const find = () => findSecret(old, made.rawKey, [made.secret]);
     expect(find).toThrow(MissingPepper);
   });
 
-  it("says no where a master key is missing but what it was kept for is over", () => {
+  it("finds nothing if a master key is missing only for secrets that have ended", () => {
     const over = newSecret(new KeyRing([two]), format, "live").secret;
     const live = newSecret(new KeyRing([two]), format, "live").secret;
     const { rawKey } = newSecret(old, format, "live");
@@ -94,17 +94,17 @@ describe("finding the secret that a raw key holds", () => {
     expect(() => findSecret(old, rawKey, [over, live], isOver)).toThrow(MissingPepper);
   });
 
-  it("finds the good one even where another one's master key is missing", () => {
+  it("finds the right secret even if another secret's master key is missing", () => {
     const good = newSecret(old, format, "live");
     const lost = newSecret(new KeyRing([two]), format, "live", good.keyId);
     expect(findSecret(old, good.rawKey, [lost.secret, good.secret])).toBe(good.secret);
   });
 });
 
-describe("what a secret is to be kept as", () => {
+describe("the rehash of a secret", () => {
   const made = newSecret(new KeyRing([one]), format, "live");
 
-  it("is the digest under the first of the ring, which the same raw key matches", () => {
+  it("is the digest under the ring's first version, which the same raw key matches", () => {
     const rotated = new KeyRing([two, one]);
     const rehash = rehashOf(rotated, made.rawKey, made.secret);
     expect(rehash).toMatchObject({ from: made.secret, to: { pepperVersion: 2 } });
@@ -113,7 +113,7 @@ describe("what a secret is to be kept as", () => {
     expect(rehashOf(rotated, made.rawKey, moved)).toBeUndefined();
   });
 
-  it("is what it is while another version is only appended, and after the order was turned back", () => {
+  it("is undefined if another version was only appended, or if the order was turned back", () => {
     expect(rehashOf(new KeyRing([one, two]), made.rawKey, made.secret)).toBeUndefined();
     const newer = newSecret(new KeyRing([two]), format, "live");
     expect(rehashOf(new KeyRing([one, two]), newer.rawKey, newer.secret)).toBeUndefined();

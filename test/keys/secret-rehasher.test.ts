@@ -31,8 +31,8 @@ function start() {
   return { rehasher, batches, state, log, use };
 }
 
-describe("secrets that are used", () => {
-  it("are written once each, in batches that fit the time of a statement, and only those that are behind", async () => {
+describe("used secrets", () => {
+  it("are written once each in batches of at most 500, and only if they are behind", async () => {
     const { rehasher, batches, use } = start();
     const made = use(1100);
     for (const { rawKey, secret } of made) rehasher.matched(rawKey, secret);
@@ -44,7 +44,7 @@ describe("secrets that are used", () => {
     expect(batches).toHaveLength(3);
   });
 
-  it("are written later where the database is away, and nothing is thrown", async () => {
+  it("are written later if the database is unreachable, and nothing is thrown", async () => {
     const { rehasher, batches, state, log, use } = start();
     use(2);
     state.isAway = true;
@@ -57,7 +57,7 @@ describe("secrets that are used", () => {
     expect(log.lines.at(-1)).toMatchObject({ level: "info", fields: { secrets: 3, version: 2 } });
   });
 
-  it("are noted up to a bound while nothing can be written", async () => {
+  it("are noted up to maxSecrets while the database is unreachable", async () => {
     const { rehasher, batches, use } = start();
     const { rawKey } = use(1)[0]!;
     for (let n = 0; n < 2010; n++) {

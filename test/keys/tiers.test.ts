@@ -19,18 +19,18 @@ describe("tiers", () => {
     ["pro", "pro", "pro"],
     ["gone", "pro", "basic"],
     ["pro", "gone", "basic"],
-  ])("a %s key of a %s owner is judged %s", (own, granted, judged) => {
+  ])("a %s key of a %s owner is judged as %s", (own, granted, judged) => {
     expect(tiers.judged(key(own), owner(granted)).name).toBe(judged);
   });
 
-  it("grants what is at most the owner's, and no more than the lowest to an owner whose tier is gone", () => {
+  it("grants at most the owner's tier, and only the lowest to an owner whose tier is no longer configured", () => {
     expect(tiers.isWithin("pro", "pro")).toBe(true);
     expect(tiers.isWithin("top", "pro")).toBe(false);
     expect(tiers.isWithin("basic", "gone")).toBe(true);
     expect(tiers.isWithin("pro", "gone")).toBe(false);
   });
 
-  it("lets each figure that was set on the key replace the tier's, 0 included", () => {
+  it("lets each figure that is set on the key replace the tier's, including 0", () => {
     expect(tiers.effectiveLimits(key("pro"), owner("pro"))).toEqual({ perMinute: 60, perDay: undefined });
     expect(tiers.effectiveLimits(key("pro", { perMinute: 0, perDay: undefined }), owner("pro"))).toEqual({
       perMinute: 0,

@@ -27,14 +27,14 @@ beforeEach(() => {
   });
 });
 
-/** Uses the key after so long, and gives the recorder its turn. */
+/** Uses the key after `afterMs`, then flushes the recorder. */
 async function use(keyId: string, afterMs = 0): Promise<void> {
   nowMs += afterMs;
   recorder.used(keyId, nowMs);
   await recorder.writer.flush();
 }
 
-test("an idle key's use is written at the next turn, one that goes on at most once a minute", async () => {
+test("the use of an idle key is written at the next flush, and of a busy key at most once a minute", async () => {
   await use("a");
   for (let s = 0; s < 59; s++) await use("a", 1000);
   expect(written).toEqual([{ keyId: "a", usedAtMs: nowMs - 59_000 }]);
@@ -43,7 +43,7 @@ test("an idle key's use is written at the next turn, one that goes on at most on
   expect(written).toHaveLength(2);
 });
 
-test("the last use is written, also when none follows", async () => {
+test("the last use is written even if no use follows", async () => {
   await use("a");
   await use("a", 10_000);
   const lastMs = nowMs;
@@ -53,14 +53,14 @@ test("the last use is written, also when none follows", async () => {
   expect(written.map(({ usedAtMs }) => usedAtMs)).toEqual([lastMs - 10_000, lastMs]);
 });
 
-test("what is not due is written when the process stops", async () => {
+test("uses that are not due yet are written when the process stops", async () => {
   await use("a");
   await use("a", 1000);
   await recorder.writer.stop();
   expect(written.map(({ usedAtMs }) => usedAtMs)).toEqual([nowMs - 1000, nowMs]);
 });
 
-test("what can't be written is tried again, in its newest form", async () => {
+test("uses that can't be written are tried again, with their latest time", async () => {
   isAway = true;
   await use("a");
   await use("b", 1000);
@@ -73,7 +73,7 @@ test("what can't be written is tried again, in its newest form", async () => {
   ]);
 });
 
-test("memory is bounded, and keys that went idle make room", async () => {
+test("memory is bounded, and keys that became idle make room", async () => {
   isAway = true;
   for (let n = 0; n < 1500; n++) recorder.used(`k${n}`, nowMs);
   isAway = false;

@@ -18,15 +18,15 @@ function setUp() {
   };
 }
 
-describe("elapsed time", () => {
-  it("is the monotonic time of a machine that runs on", () => {
+describe("elapsedMs", () => {
+  it("is the monotonic time while the machine is not suspended", () => {
     const { clock, run } = setUp();
     run(86_400_000);
     expect(clock.elapsedMs()).toBe(clock.monotonicMs());
     expect([clock.skippedMs, clock.skippedAtMs]).toEqual([0, Number.NEGATIVE_INFINITY]);
   });
 
-  it("has the time of a suspension in it, from the first look after it on", () => {
+  it("includes the time of a suspension from the first read after it on", () => {
     const { clock, run, skip } = setUp();
     run(10);
     skip(3_600_000);
@@ -38,7 +38,7 @@ describe("elapsed time", () => {
     expect(clock.skippedAtMs).toBe(3_600_515);
   });
 
-  it("lacks a second at most, also of many short suspensions", () => {
+  it("misses at most a second, even after many short suspensions", () => {
     const { clock, skip } = setUp();
     for (let n = 1; n <= 40; n++) {
       skip(250);
@@ -47,7 +47,7 @@ describe("elapsed time", () => {
     }
   });
 
-  it("never goes back, whatever the host's clock does, and notices a suspension after that too", () => {
+  it("never goes back when the host's clock is set, and still notices a suspension after that", () => {
     const { clock, run, skip } = setUp();
     for (const jumpMs of [-3_600_000, 7_200_000, -5, 5, 900, -900]) {
       const before = clock.elapsedMs();

@@ -13,7 +13,7 @@ const PURPOSES: readonly Purpose[] = [
   "check-value",
 ];
 
-it("each purpose has a key of its own under each version, the same in every process", () => {
+it("each purpose has its own key under each version, the same in every process", () => {
   const masterKeys: [MasterKey, MasterKey] = [
     { version: 2, bytes: randomBytes(32) },
     { version: 1, bytes: randomBytes(32) },

@@ -1,4 +1,4 @@
-/** Files that only this user can read: how they come to be, and what is never written or believed. */
+/** Files that only this user can read: how they are created, and what is never written or read. */
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
@@ -25,7 +25,7 @@ import {
 import { recordingLog } from "../support/recording-log.ts";
 
 const isRoot = process.geteuid?.() === 0;
-/** Anyone but this user. */
+/** Any user except this one. */
 const OTHER_USER = 65_534;
 const modeOf = (path: string) => statSync(path).mode & 0o7777;
 
@@ -50,14 +50,14 @@ describe("a new secret", () => {
     expect(readdirSync(folder.path).sort()).toEqual(["other", "secret"]);
   });
 
-  it("is never written into a file that is there", () => {
+  it("is never written into an existing file", () => {
     writeFileSync(at("secret"), "there before", { mode: 0o644 });
     expect(createPrivateFile(at("secret"), "text")).toBe(false);
     expect(readFileSync(at("secret"), "utf8")).toBe("there before");
     expect(readdirSync(folder.path)).toEqual(["secret"]);
   });
 
-  it("takes the place of a file that is there, and others who have that one open see nothing of it", () => {
+  it("replaces an existing file, and users who have the old file open don't see it", () => {
     writeFileSync(at("secret"), "there before", { mode: 0o666 });
     const before = statSync(at("secret")).ino;
     replacePrivateFile(at("secret"), "text");
@@ -78,22 +78,22 @@ describe("a new secret", () => {
   });
 });
 
-describe("a secret that is read", () => {
-  it("is the text of a plain file of this user, or undefined where there is none", () => {
+describe("reading a secret", () => {
+  it("returns the text of a regular file of this user, or undefined if there is no file", () => {
     expect(readPrivateFile(at("secret"))).toBeUndefined();
     createPrivateFile(at("secret"), "text");
     expect(readPrivateFile(at("secret"))).toBe("text");
   });
 
-  it("is not read through a symbolic link", () => {
+  it("fails at a symbolic link", () => {
     createPrivateFile(at("secret"), "text");
     symlinkSync(at("secret"), at("link"));
     expect(() => readPrivateFile(at("link"))).toThrow(`${at("link")} is a symbolic link`);
   });
 
-  it("is not waited for at a pipe", () => {
+  it("fails at a pipe without waiting for a writer", () => {
     execFileSync("mkfifo", [at("pipe")]);
-    expect(() => readPrivateFile(at("pipe"))).toThrow(`${at("pipe")} is no plain file`);
+    expect(() => readPrivateFile(at("pipe"))).toThrow(`${at("pipe")} is not a regular file`);
   });
 
   it.skipIf(!isRoot)("is not believed where it is another user's", () => {
@@ -104,20 +104,20 @@ describe("a secret that is read", () => {
 });
 
 describe("a folder of secrets", () => {
-  /** Opens `data`, and returns what was warned of. */
+  /** Opens `data`, and returns the warnings. */
   function open(path = at("data")) {
     const log = recordingLog();
     openPrivateFolder(path, { ours: ["secret", "inner"], strict: true, log });
     return log.lines.map(({ level, fields }) => ({ level, ...fields }));
   }
 
-  it("is made with mode 0700, also those above it", () => {
+  it("is created with mode 0700, and its missing parents too", () => {
     expect(open(at("a", "data"))).toEqual([]);
     expect([modeOf(at("a")), modeOf(at("a", "data"))]).toEqual([0o700, 0o700]);
   });
 
   it.each(["0755", "0777", "2775"])(
-    "that is open (%s) is closed, with what is ours in it, and a warning for each",
+    "with mode %s is closed together with our files in it, with a warning for each",
     (mode) => {
       mkdirSync(at("data", "inner"), { recursive: true });
       writeFileSync(at("data", "secret"), "text", { mode: 0o644 });
@@ -137,9 +137,9 @@ describe("a folder of secrets", () => {
   );
 
   it.each([
-    ["that holds other things too", 0o755],
-    ["that is shared, as /tmp", 0o1777],
-  ])("%s is not closed to others, but refused with what to do", (what, mode) => {
+    ["that holds other things", 0o755],
+    ["that is shared, such as /tmp", 0o1777],
+  ])("%s is not closed to others, but refused with a message that says what to do", (what, mode) => {
     mkdirSync(at("data"));
     if (what.includes("other things")) writeFileSync(at("data", "somebody's.txt"), "");
     chmodSync(at("data"), mode);
@@ -149,7 +149,7 @@ describe("a folder of secrets", () => {
     expect(() => open(), "closed by its owner").not.toThrow();
   });
 
-  it.skipIf(!isRoot)("that is another user's is refused", () => {
+  it.skipIf(!isRoot)("is refused if it belongs to another user", () => {
     mkdirSync(at("data"), { mode: 0o700 });
     chownSync(at("data"), OTHER_USER, OTHER_USER);
     expect(() => open()).toThrow(
@@ -157,7 +157,7 @@ describe("a folder of secrets", () => {
     );
   });
 
-  it.skipIf(!isRoot).each(["file", "link"])("with a %s of another user in our file's place is refused", (kind) => {
+  it.skipIf(!isRoot).each(["file", "link"])("is refused if a %s of another user is in our file's place", (kind) => {
     mkdirSync(at("data"), { mode: 0o777 });
     if (kind === "file") writeFileSync(at("data", "secret"), "planted");
     else symlinkSync("/etc/hostname", at("data", "secret"));

@@ -26,7 +26,7 @@ function start(prune: () => Promise<boolean>) {
   };
   const log = recordingLog();
   const end = startRetention({ what: "things", prune, timers, log });
-  /** Runs the timer that is due, and returns after how long that was. */
+  /** Runs the next timer, and returns its delay. */
   const pass = () => {
     const timer = due.shift()!;
     timer.run();
@@ -35,7 +35,7 @@ function start(prune: () => Promise<boolean>) {
   return { due, log, end, pass };
 }
 
-it("what is old is deleted soon after the start and every ten minutes, all that there is", async () => {
+it("all expired rows are deleted five minutes after the start and then every ten minutes", async () => {
   let left = 5;
   let portions = 0;
   const { due, pass } = start(async () => {
@@ -52,7 +52,7 @@ it("what is old is deleted soon after the start and every ten minutes, all that 
   expect(portions).toBe(6);
 });
 
-it("a failure is logged with its reason, and tried again", async () => {
+it("a failed deletion is logged with its reason and tried again", async () => {
   let calls = 0;
   const { due, log, pass } = start(async () => {
     if (++calls === 1) throw new DomainError("DATABASE_UNAVAILABLE", "away");
@@ -67,7 +67,7 @@ it("a failure is logged with its reason, and tried again", async () => {
   expect(log.lines).toMatchObject([{ level: "warn", message, fields: { reason: "DATABASE_UNAVAILABLE" } }]);
 });
 
-it("ends between two portions, says nothing of one that was under way, and begins none", async () => {
+it("retention ends without another deletion, and logs no failure of the one under way", async () => {
   const deleting = Promise.withResolvers<boolean>();
   let calls = 0;
   const { due, log, end, pass } = start(() => {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { SharedReads } from "../../src/lib/shared-reads.ts";
 
-/** Reads that end when the test says so. */
+/** Reads that the test ends. */
 function setUp(maxUnderWay: number) {
   const reads = new SharedReads(maxUnderWay);
   const sent: { what: string; end: PromiseWithResolvers<string> }[] = [];
@@ -16,7 +16,7 @@ function setUp(maxUnderWay: number) {
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test("few reads are under way at once, in the order in which they were asked for", async () => {
+test("at most maxUnderWay reads are under way, in the order of their requests", async () => {
   const { sent, read } = setUp(2);
   const all = ["a", "b", "c", "d"].map(read);
   await settled();
@@ -30,7 +30,7 @@ test("few reads are under way at once, in the order in which they were asked for
   expect(await Promise.all(all)).toEqual(["x", "B", "x", "D"]);
 });
 
-test("who asks for what still waits shares it, and has it sent after he asked", async () => {
+test("a caller that requests a waiting read shares it, and it is sent after the request", async () => {
   const { sent, read } = setUp(1);
   const first = read("a");
   const later = [read("a"), read("a")];
@@ -43,7 +43,7 @@ test("who asks for what still waits shares it, and has it sent after he asked", 
   expect(sent).toHaveLength(2);
 });
 
-test("each who asked is told when it is sent, whoever shares it", async () => {
+test("each caller of a shared read is told when it is sent", async () => {
   const reads = new SharedReads(1);
   const first = Promise.withResolvers<void>();
   const told: string[] = [];
@@ -61,7 +61,7 @@ test("each who asked is told when it is sent, whoever shares it", async () => {
   expect(told).toEqual(["x", "y", "z"]);
 });
 
-test("a read that failed fails those who shared it, and the next one is sent", async () => {
+test("a failed read fails for all its callers, and the next one is sent", async () => {
   const { sent, read } = setUp(1);
   const failing = Promise.allSettled([read("a"), read("c"), read("c")]);
   const next = read("b");

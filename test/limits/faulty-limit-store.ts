@@ -5,14 +5,14 @@ import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
 
 export type Mood = "answers" | "is silent" | "fails";
 
-/** A real store behind a wire that a test breaks; it remembers each group that reached it. */
+/** A real store behind a wire that a test can break; it records each group that reached it. */
 export class FaultyLimitStore implements LimitStore {
   mood: Mood = "answers";
-  /** Subjects whose first word this is can't be decided, as those of one slot of a cluster. */
+  /** Subjects whose first word is this can't be decided, like those of one lost slot of a cluster. */
   failingGroup: string | undefined;
   readonly groups: (readonly LimitRequest[])[] = [];
   renewals = 0;
-  /** Decisions that are made are on their way until then. */
+  /** The store decides at once, but its answers arrive only after this. */
   toldAfter: Promise<void> | undefined;
   readonly #clock: Clock;
   #store: MemoryLimitStore;
@@ -44,7 +44,7 @@ export class FaultyLimitStore implements LimitStore {
     return this.#store.reset(subject, names);
   }
 
-  /** It comes back without its data. */
+  /** Loses all data. */
   lose(): void {
     this.#store = new MemoryLimitStore({ clock: this.#clock });
   }

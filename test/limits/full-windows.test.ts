@@ -10,11 +10,11 @@ function denial(retryAfterMs: number): LimitDecision {
   return { allowed: false, windows: [], retryAfterMs, degraded: false };
 }
 
-describe("a denial that is told twice, by answers that were on their way for different times,", () => {
+describe("a denial that two answers report with different ends", () => {
   it.each([
     ["later", 1000, 1040],
     ["earlier", 1040, 1000],
-  ])("ends at the earlier of both ends, if the second one says a %s one", (_, first, second) => {
+  ])("ends at the earlier end if the second answer says a %s one", (_, first, second) => {
     const windows = new FullWindows();
     windows.remember(REQUEST, denial(first), 0, windows.generation);
     windows.remember(REQUEST, denial(second), 0, windows.generation);
@@ -22,7 +22,7 @@ describe("a denial that is told twice, by answers that were on their way for dif
     expect(windows.find(REQUEST, 1000, NEVER)).toBeUndefined();
   });
 
-  it("ends as the second one says, if the first is over", () => {
+  it("ends as the second answer says if the first end has passed", () => {
     const windows = new FullWindows();
     windows.remember(REQUEST, denial(1000), 0, windows.generation);
     windows.remember(REQUEST, denial(500), 1000, windows.generation);
@@ -30,8 +30,8 @@ describe("a denial that is told twice, by answers that were on their way for dif
   });
 });
 
-describe("a denial of before a suspension of the machine", () => {
-  it("is asked for again, and one of after it is believed", () => {
+describe("a denial from before a suspension of the machine", () => {
+  it("is asked for again, and a denial from after it is used", () => {
     const windows = new FullWindows();
     windows.remember(REQUEST, denial(1000), 100, windows.generation);
     expect(windows.find(REQUEST, 150, 100)).toMatchObject({ retryAfterMs: 950 });
@@ -40,7 +40,7 @@ describe("a denial of before a suspension of the machine", () => {
 });
 
 describe("a denial that was asked for before its subject was reset", () => {
-  it("is not remembered, and the next one is", () => {
+  it("is not remembered, but the next one is", () => {
     const windows = new FullWindows();
     const { generation } = windows;
     windows.forget("s");

@@ -1,4 +1,4 @@
-/** What a limiter tells a store that comes back. */
+/** Tests of what a limiter tells a store that is reachable again. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemTimers } from "../../src/lib/clock.ts";
 import type { LimitRequest } from "../../src/limits/limit.ts";
@@ -18,7 +18,7 @@ beforeEach(() => {
 });
 afterEach(() => limiter.close());
 
-describe("a store that is back", () => {
+describe("a store that is reachable again", () => {
   const named = [...limits, { name: "search", perMinute: 10, perDay: 100 }];
   const admitted = async (asked: LimitRequest, calls = 30) =>
     (await limiter.decideAll(Array.from({ length: calls }, () => asked))).filter(({ allowed }) => allowed).length;
@@ -33,25 +33,26 @@ describe("a store that is back", () => {
   };
 
   it.each([1, 2, 3])(
-    "empty admits no more than (%d + 1) * L in the minute, with one process of so many",
+    "admits at most (%d + 1) * L in the minute if it comes back empty, with %d processes",
     async (replicas) => {
       limiter.close();
       ({ store, limiter } = newLimiter({ replicas, workers: 1 }));
       const before = await admitted(request());
       await fail();
-      // What is known to be full is not asked for: another figure is another limit of the same window.
+      // The limiter does not ask about limits that are known to be full, so each phase uses another figure of the same
+      // window.
       const upTo = (figure: number) => request({ limits: [{ ...limits[0]!, perMinute: figure }] });
       const during = await admitted(upTo(11));
       store.lose();
       await comeBack();
       const after = await admitted(upTo(12));
       expect({ before, during }).toEqual({ before: 10, during: Math.ceil(11 / replicas) });
-      expect(after, "what was admitted without it counts").toBe(12 - during);
+      expect(after, "it counts what was admitted while it was unreachable").toBe(12 - during);
       expect(before + during + after).toBeLessThanOrEqual((replicas + 1) * 12);
     },
   );
 
-  it("is told once of what was admitted without it, for each limit and in no window of others", async () => {
+  it("is told once, for each limit, what was admitted without it, and other windows stay as they are", async () => {
     await fail();
     expect(await admitted(request({ limits: named, cost: 1 }), 2)).toBe(2);
     expect(await admitted(request({ subject: "other" }), 1)).toBe(1);
@@ -64,7 +65,7 @@ describe("a store that is back", () => {
     expect(await remaining(request({ subject: "third" }))).toEqual([9]);
   });
 
-  it("is told nothing of what was admitted more than a minute ago, or reset since", async () => {
+  it("is not told what was admitted more than a minute ago or was reset since", async () => {
     await fail();
     await admitted(request(), 2);
     await admitted(request({ subject: "reset" }), 2);
@@ -78,7 +79,7 @@ describe("a store that is back", () => {
     });
   });
 
-  it("is told again where it did not hear", async () => {
+  it("is told again if the first telling failed", async () => {
     await fail();
     await admitted(request(), 2);
     await comeBack();
@@ -100,15 +101,15 @@ describe("a store that is back", () => {
     });
     const told = () => store.groups.flat().filter(({ limits: [one] }) => one!.perMinute === UNLIMITED);
 
-    it("is told with each call of what it asks about, and of nothing else", async () => {
+    it("is told with each call only about the names of that call", async () => {
       expect((await limiter.decide(byName(7, 0))).windows).toMatchObject([{ remaining: 39 }]);
       expect(told().map(({ limits: [one], cost }) => [one!.name, cost])).toEqual([["n7", 1]]);
-      expect(store.groups, "in one group with what is asked").toHaveLength(1);
+      expect(store.groups, "the count goes in one group with the request").toHaveLength(1);
       await limiter.decide(byName(7, 0));
       expect(told(), "once").toHaveLength(1);
     });
 
-    it("is told in one request of names with the same count, and asks no more than twice what is asked", async () => {
+    it("is told of names with the same count in one request, so a call adds at most one request", async () => {
       const asked = (subject: string): LimitRequest => ({
         subject,
         cost: 0,
@@ -120,7 +121,7 @@ describe("a store that is back", () => {
     });
   });
 
-  it("keeps no more to tell than the limits that a process keeps", async () => {
+  it("has at most 100,000 limits to be told of", async () => {
     const counts = new UntoldCounts();
     for (let at = 0; at < 100_010; at++) counts.add(at < 20 ? "first" : "second", `${at}`, 1);
     const left = (subject: string, from: number, to: number) =>
@@ -133,17 +134,19 @@ describe("a store that is back", () => {
     expect(left("second", 20, 100_010)).toBe(0);
   });
 
-  it("hears nothing again that it may have counted: an answer that did not come in time, or was lost", async () => {
+  it("is not told again what it may have counted before a late or lost answer", async () => {
     let answer = () => {};
     store.toldAfter = new Promise((resolve) => {
       answer = resolve;
     });
-    expect(await limiter.decide(request()), "counted, and the answer is late").toMatchObject({ degraded: true });
+    expect(await limiter.decide(request()), "the store counted it, and its answer is late").toMatchObject({
+      degraded: true,
+    });
     answer();
     store.toldAfter = undefined;
     expect(await limiter.decide(request({ cost: 0 }))).toMatchObject({ degraded: false, windows: [{ remaining: 9 }] });
     expect(await limiter.decide(request({ cost: 0 }))).toMatchObject({ windows: [{ remaining: 9 }] });
-    // The control: what was refused is told.
+    // The control: the store is told of a count that it refused.
     store.mood = "fails";
     expect(await limiter.decide(request())).toMatchObject({ degraded: true });
     store.mood = "answers";
@@ -151,8 +154,8 @@ describe("a store that is back", () => {
   });
 });
 
-describe("how telling ends", () => {
-  /** What is told fails alone: it is in a group of its own. */
+describe("telling the store", () => {
+  /** Only telling fails, because it comes in a group of its own. */
   class TellingFails extends FaultyLimitStore {
     failing = true;
     override groupOf(): string {
@@ -166,7 +169,7 @@ describe("how telling ends", () => {
   }
   const told = request({ limits: [{ name: "told", perMinute: UNLIMITED, perDay: UNLIMITED }] });
 
-  it("speaks neither for nor against the part", async () => {
+  it("neither opens the breaker of the part nor resets its count of failures", async () => {
     const clock = new ShiftedClock();
     const faulty = new TellingFails(clock);
     const opened: string[] = [];
@@ -178,8 +181,8 @@ describe("how telling ends", () => {
       onBack: () => {},
     });
     for (let n = 0; n < 30; n++) expect(await part.tell(told)).toBe("may be counted");
-    expect(part.isOutOfReach, "not against").toBe(false);
-    // For: two of three that open it, and between them what was told well.
+    expect(part.isOutOfReach, "30 failures do not open it").toBe(false);
+    // Two of the three failures that open the breaker, then one telling that succeeds, then the third failure.
     faulty.mood = "fails";
     await part.decide(request());
     await part.decide(request());
@@ -188,7 +191,7 @@ describe("how telling ends", () => {
     await part.tell(told);
     faulty.mood = "fails";
     expect(await part.decide(request())).toBe("not counted");
-    expect(part.isOutOfReach, "not for").toBe(true);
+    expect(part.isOutOfReach, "a success does not reset the count").toBe(true);
     expect(opened).toEqual([""]);
     part.close();
   });

@@ -14,7 +14,7 @@ beforeEach(() => {
 afterEach(() => limiter.close());
 
 describe("group commit", () => {
-  it("asks the store once for all calls that wait in one turn of the event loop, in their order", async () => {
+  it("asks the store once for all calls of one event-loop tick, in their order", async () => {
     const decisions = await Promise.all(
       Array.from({ length: 50 }, (_, at) => limiter.decide(request({ subject: `s${at % 4}` }))),
     );
@@ -28,12 +28,12 @@ describe("group commit", () => {
     expect(decisions.map(({ allowed }) => allowed)).toEqual([true, false, true]);
   });
 
-  it("bounds a group, so that no store is kept long", async () => {
+  it("sends groups of at most 128, so that no group keeps the store busy for long", async () => {
     await limiter.decideAll(Array.from({ length: 300 }, () => request({ cost: 0 })));
     expect(store.groups.map(({ length }) => length)).toEqual([128, 128, 44]);
   });
 
-  it("does not ask for what has no limit", async () => {
+  it("does not ask the store about a request without limits", async () => {
     const none = [{ name: "", perMinute: undefined, perDay: undefined }];
     expect(await limiter.decide(request({ limits: none }))).toMatchObject({ allowed: true, windows: [] });
     expect(await limiter.decide(request({ limits: [] }))).toMatchObject({ allowed: true, degraded: false });
@@ -41,11 +41,11 @@ describe("group commit", () => {
   });
 
   it.each([
-    ["a cost that is no whole number", request({ cost: 0.5 })],
+    ["a cost that is not a whole number", request({ cost: 0.5 })],
     ["a negative cost", request({ cost: -1 })],
-    ["two limits of one name", request({ limits: [...limits, ...limits] })],
+    ["two limits with one name", request({ limits: [...limits, ...limits] })],
     ["ten limits", request({ limits: Array.from({ length: 10 }, (_, at) => ({ ...limits[0]!, name: `${at}` })) })],
-  ])("takes %s for a bug of ours", (_what, wrong) => {
+  ])("throws for %s, because it is our own bug", (_what, wrong) => {
     expect(() => limiter.decide(wrong)).toThrow();
     expect(store.groups).toHaveLength(0);
   });
@@ -58,7 +58,7 @@ describe("a full window", () => {
     return { ...decision, asks: store.groups.length - before };
   };
 
-  it("denies without asking, with a retryAfterMs that stays exact as time passes", async () => {
+  it("denies without asking the store, with a retryAfterMs that stays exact as time passes", async () => {
     await limiter.decide(request({ cost: 10 }));
     const startMs = clock.monotonicMs();
     const first = await asked();
@@ -67,7 +67,7 @@ describe("a full window", () => {
     const second = await asked();
     expect(second).toMatchObject({ allowed: false, asks: 0, windows: [{ remaining: 0 }] });
     const passedMs = first.retryAfterMs! - second.retryAfterMs!;
-    // What the test itself takes passes as well.
+    // The time that the test itself takes passes too.
     expect(passedMs).toBeGreaterThan(2_900);
     expect(passedMs).toBeLessThanOrEqual(Math.ceil(clock.monotonicMs() - startMs));
     expect(second.windows[0]!.resetAfterMs).toBe(second.retryAfterMs);
@@ -83,7 +83,7 @@ describe("a full window", () => {
     expect((await asked()).asks).toBe(0);
   });
 
-  it("is asked for again as soon as a call would be allowed, which it then is", async () => {
+  it("is asked for again as soon as a call would be allowed, and the call is allowed", async () => {
     await limiter.decide(request({ cost: 10 }));
     clock.advance(58_000);
     const { retryAfterMs } = await asked();
@@ -92,7 +92,7 @@ describe("a full window", () => {
     expect(await asked()).toMatchObject({ allowed: true, asks: 1 });
   });
 
-  it("says nothing of smaller costs, other figures, names or subjects, nor of a look", async () => {
+  it("does not answer for smaller costs, other figures, names or subjects, or for a cost of 0", async () => {
     await limiter.decide(request({ cost: 8 }));
     expect(await asked({ cost: 3 })).toMatchObject({ allowed: false, asks: 1 });
     expect(await asked({ cost: 3 })).toMatchObject({ allowed: false, asks: 0 });
@@ -108,7 +108,7 @@ describe("a full window", () => {
     expect(await asked({ cost: 3 })).toMatchObject({ allowed: false, asks: 0 });
   });
 
-  it("denies a larger cost too, with the time that is right for it", async () => {
+  it("denies a larger cost too, with that cost's own retryAfterMs", async () => {
     await limiter.decide(request({ cost: 2 }));
     clock.advance(5_000);
     await limiter.decide(request({ cost: 8 }));
@@ -125,7 +125,7 @@ describe("a full window", () => {
     expect(await asked()).toMatchObject({ allowed: true, windows: [{ remaining: 9 }] });
   });
 
-  it("is not remembered by a call that was under way when it was reset", async () => {
+  it("is not remembered from a call that was under way during the reset", async () => {
     await limiter.decide(request({ cost: 10 }));
     const { promise, resolve: tell } = Promise.withResolvers<void>();
     store.toldAfter = promise;
@@ -137,7 +137,7 @@ describe("a full window", () => {
     expect(await asked()).toMatchObject({ allowed: true, windows: [{ remaining: 9 }] });
   });
 
-  it("is not remembered for a cost that no wait would help", async () => {
+  it("is not remembered for a cost that is above the limit", async () => {
     expect(await asked({ cost: 11 })).toMatchObject({ allowed: false, retryAfterMs: undefined, asks: 1 });
     expect(await asked()).toMatchObject({ allowed: true });
   });
@@ -151,7 +151,7 @@ describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
     for (let call = 0; call < 3; call++) await limiter.decide(request({ subject: `opens ${call}` }));
   };
 
-  it("leaves the call to this process' share of the limit, within 60 ms, and degraded says so", async () => {
+  it("leaves the call to this process's share of the limit within 60 ms, and says that it is degraded", async () => {
     const startMs = performance.now();
     const decision = await limiter.decide(request());
     expect(performance.now() - startMs).toBeLessThan(mood === "fails" ? 45 : 120);
@@ -169,13 +169,13 @@ describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
     expect(await limiter.decide(request({ limits: none }))).toMatchObject({ allowed: false, retryAfterMs: undefined });
   });
 
-  it("has a time to try again for a cost above the share, and none for one above the limit", async () => {
+  it("gives a retryAfterMs for a cost above the share, and none for a cost above the limit", async () => {
     await open();
     expect(await limiter.decide(request({ cost: 4 }))).toMatchObject({ allowed: false, retryAfterMs: 1_000 });
     expect(await limiter.decide(request({ cost: 11 }))).toMatchObject({ allowed: false, retryAfterMs: undefined });
   });
 
-  it("is not asked any more after 3 in a row, and calls are answered at once", async () => {
+  it("is not asked any more after 3 failures in a row, and calls are answered immediately", async () => {
     expect(limiter.isDegraded()).toBe(false);
     await open();
     expect(limiter.isDegraded()).toBe(true);
@@ -191,7 +191,7 @@ describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
     ).toEqual([]);
   });
 
-  it("is used again within a second of its return, and no caller waits for the trials", async () => {
+  it("is used again within a second of its recovery, and no caller waits for the probes", async () => {
     await open();
     store.mood = "answers";
     const startMs = performance.now();
@@ -205,13 +205,13 @@ describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
   });
 });
 
-it("a store has its connection renewed when it stays away", async () => {
+it("the limiter renews the connection of a store that stays unreachable", async () => {
   store.mood = "is silent";
   for (let call = 0; call < 3; call++) await limiter.decide(request());
   await vi.waitFor(() => expect(store.renewals).toBe(1), { timeout: 5_000 });
 });
 
-it("an outage is one line in the log, and its end is one", async () => {
+it("an outage is one line in the log, and its end is another one", async () => {
   store.mood = "fails";
   for (let call = 0; call < 20; call++) await limiter.decide(request());
   store.mood = "answers";
@@ -240,7 +240,7 @@ describe("the breaker", () => {
     expect(limiter.isDegraded()).toBe(true);
   });
 
-  it("begins anew when it has closed", async () => {
+  it("remembers no earlier failures once it has closed", async () => {
     for (let call = 0; call < 17; call++) await attempt("answers");
     for (let call = 0; call < 3; call++) await attempt("fails");
     store.mood = "answers";
@@ -254,7 +254,7 @@ describe("the breaker", () => {
     expect(limiter.isDegraded()).toBe(false);
   });
 
-  it("stays closed when fewer fail", async () => {
+  it("stays closed when a third of the calls fail", async () => {
     for (let round = 0; round < 20; round++) {
       await attempt("answers");
       await attempt("answers");
@@ -270,7 +270,7 @@ describe("a store in which some subjects can't be decided", () => {
     store.failingGroup = "lost";
   });
 
-  it("degrades their requests alone, and counts every other one once", async () => {
+  it("degrades only their requests, and counts every other request once", async () => {
     const asked = Array.from({ length: 30 }, (_, at) => ofGroup(at % 3 === 0 ? "lost" : `good${at % 3}`)(at));
     const decisions = await limiter.decideAll(asked);
     expect(decisions.map(({ degraded }) => degraded)).toEqual(asked.map(({ subject }) => subject.startsWith("lost")));
@@ -278,21 +278,21 @@ describe("a store in which some subjects can't be decided", () => {
     expect(new Set(counted.map(({ windows }) => windows[0]!.remaining))).toEqual(new Set([8]));
   });
 
-  it("is asked on for all others, however often those fail", async () => {
+  it("is still asked for all other subjects, even after 20 failures", async () => {
     for (let round = 0; round < 20; round++) {
       await limiter.decideAll([ofGroup("good1")(round), ofGroup("lost")(round), ofGroup("good2")(round)]);
     }
     expect(limiter.isDegraded()).toBe(false);
   });
 
-  it("is out of reach when nothing is decided any more", async () => {
+  it("counts as unreachable when it decides nothing at all", async () => {
     for (let round = 0; round < 3; round++) await limiter.decideAll([ofGroup("lost")(round)]);
     expect(limiter.isDegraded()).toBe(true);
   });
 });
 
 describe("the limiter of one process alone", () => {
-  it("decides like the shared one, and is never degraded", async () => {
+  it("decides like the shared limiter, and is never degraded", async () => {
     const local = new LocalLimiter({ clock, log });
     const decisions = await local.decideAll([request({ cost: 6 }), request({ limits: [] }), request({ cost: 6 })]);
     expect(decisions.map(({ allowed }) => allowed)).toEqual([true, true, false]);
@@ -302,7 +302,7 @@ describe("the limiter of one process alone", () => {
     expect(local.isDegraded()).toBe(false);
   });
 
-  it("says that it forgets limits in use, once in ten minutes, and counts them", async () => {
+  it("warns once in ten minutes that it forgets limits in use, and counts them", async () => {
     const local = new LocalLimiter({ clock, log, maxLimits: 100 });
     const use = (name: string, count: number) =>
       local.decideAll(Array.from({ length: count }, (_, at) => request({ subject: `${name} ${at}` })));
@@ -315,13 +315,13 @@ describe("the limiter of one process alone", () => {
     clock.advance(10 * MINUTE_MS);
     await use("still more", 20);
     expect(log.lines.slice(1)).toMatchObject([{ level: "warn", fields: { forgotten: 51 } }]);
-    // What holds nothing any more is forgotten without loss.
+    // Limits without counts are forgotten without loss.
     clock.advance(2 * DAY_MS);
     await use("later", 100);
     expect(local.forgottenLimits()).toBe(70);
   });
 
-  it("admits no more than L in a real minute, however far the host's clock is set forward or back", async () => {
+  it("admits at most L in a real minute when the host's clock is set forward or back", async () => {
     let [passedMs, shiftMs] = [0, 0];
     const local = new LocalLimiter({
       clock: { nowMs: () => 1.7e12 + passedMs + shiftMs, monotonicMs: () => passedMs },
@@ -335,12 +335,12 @@ describe("the limiter of one process alone", () => {
     expect(await admitted()).toBe(10);
     passedMs = 30_000;
     for (shiftMs of [61_000, 2 * DAY_MS, -2 * DAY_MS]) expect(await admitted()).toBe(0);
-    // The control: when a minute has really passed there is room again.
+    // The control: after a real minute there is room again.
     passedMs = 61_000;
     expect(await admitted()).toBe(10);
   });
 
-  it("forgets limits that hold nothing any more, and bounds how many it keeps", async () => {
+  it("forgets limits without counts, and keeps at most maxLimits", async () => {
     const { MemoryLimitStore } = await import("../../src/limits/memory-limit-store.ts");
     const memory = new MemoryLimitStore({ clock, maxLimits: 100 });
     const use = (subject: string) => memory.decide([request({ subject })]);

@@ -1,4 +1,4 @@
-/** A limiter over a store that a test breaks, in time that it moves: one of four processes. */
+/** A limiter, one of four processes, over a store that a test can break, with a clock that the test moves. */
 import type { LimitRequest } from "../../src/limits/limit.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { recordingLog } from "../support/recording-log.ts";

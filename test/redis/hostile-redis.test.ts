@@ -13,7 +13,7 @@ afterEach(() => {
   for (const close of closing.splice(0).reverse()) close();
 });
 
-/** Speaks just enough of RESP2 to be taken for a Redis, and answers commands with what a test gives. */
+/** Speaks just enough RESP2 to look like a Redis, and answers commands with the replies that a test passes. */
 function startHostileRedis(
   answers: Readonly<Record<string, string>> | ((port: number) => Readonly<Record<string, string>>),
   onConnection: (socket: Socket) => void = () => {},
@@ -52,20 +52,20 @@ function open(target: RedisTarget) {
   return { log, connection, limiter };
 }
 
-/** Two calls with one limit each are answered by twelve figures of four bytes; see limit.lua. */
-describe("a hostile Redis is out of reach when it answers", () => {
+/** The right answer for two calls with one limit each has twelve numbers of four bytes; see limit.lua. */
+describe("a hostile Redis counts as unreachable when it answers", () => {
   it.each<[what: string, reply: string]>([
     ["a status", "+OK\r\n"],
     ["nothing", "$-1\r\n"],
     ["an empty text", "$0\r\n\r\n"],
     ["a text that is too short", `$47\r\n${"\0".repeat(47)}\r\n`],
-    ["a text that is longer by one byte", `$49\r\n${"\0".repeat(49)}\r\n`],
-    ["a text that is longer by one figure", `$52\r\n${"\0".repeat(52)}\r\n`],
-    ["negative figures", `$48\r\n${"\x7f".repeat(44)}\x7f\x7f\x7f\xff\r\n`],
-    ["figures in a list", `*12\r\n${":1\r\n".repeat(12)}`],
+    ["a text that is one byte too long", `$49\r\n${"\0".repeat(49)}\r\n`],
+    ["a text that is one number too long", `$52\r\n${"\0".repeat(52)}\r\n`],
+    ["negative numbers", `$48\r\n${"\x7f".repeat(44)}\x7f\x7f\x7f\xff\r\n`],
+    ["numbers in a list", `*12\r\n${":1\r\n".repeat(12)}`],
     ["a list of texts", `*12\r\n${"$4\r\n\x01\0\0\0\r\n".repeat(12)}`],
     ["a list", "*0\r\n"],
-    ["an error", "-WHATEVER it likes\r\n"],
+    ["an unknown error", "-WHATEVER it likes\r\n"],
   ])("%s", async (_what, reply) => {
     const server = await startHostileRedis({ evalsha: reply });
     const { connection, limiter } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
@@ -79,14 +79,16 @@ describe("a hostile Redis is out of reach when it answers", () => {
   });
 });
 
-/** Each of them ended the process or took its memory: an error that nothing catches fails this file. */
+/**
+ * Without the guard, each of these replies ended the process or filled its memory. An uncaught error fails this file.
+ */
 describe("a hostile Redis is cut off", () => {
   const LIMITS = [{ name: "", perMinute: 1, perDay: undefined }];
 
   it.each<[what: string, reply: string, cause: string]>([
-    ["a list of 30 million entries, of which none comes", "*30000000\r\n", "REPLY_TOO_LARGE"],
-    ["lists in lists", "*1000\r\n*1000\r\n", "REPLY_TOO_LARGE"],
-    ["a text of a gigabyte, of which none comes", "$1000000000\r\n", "REPLY_TOO_LARGE"],
+    ["a list of 30 million entries that never come", "*30000000\r\n", "REPLY_TOO_LARGE"],
+    ["lists inside lists", "*1000\r\n*1000\r\n", "REPLY_TOO_LARGE"],
+    ["a text of a gigabyte that never comes", "$1000000000\r\n", "REPLY_TOO_LARGE"],
     ["a map of RESP3", "%15000000\r\n", "REPLY_NO_REDIS"],
     ["nothing, twice", "$-1\r\n$-1\r\n", "REPLY_UNASKED"],
     ["a web page", "HTTP/1.1 200 OK\r\n\r\n", "REPLY_NO_REDIS"],
@@ -101,7 +103,7 @@ describe("a hostile Redis is cut off", () => {
   it.each([
     ["nothing", "$-1\r\n"],
     ["a push", ">2\r\n$7\r\nmessage\r\n$1\r\na\r\n"],
-  ])("when it says %s without being asked", async (_what, reply) => {
+  ])("when it sends %s without being asked", async (_what, reply) => {
     const server = await startHostileRedis({}, (socket) => socket.write(reply));
     const { connection, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
     await connection.ready(300);
@@ -110,7 +112,7 @@ describe("a hostile Redis is cut off", () => {
     );
   });
 
-  /** One text without an end, as fast as it is read; how much of it was taken so far. */
+  /** Sends one endless text as fast as it is read, and counts the bytes that were taken. */
   function flood() {
     const flooded = { bytes: 0 };
     const block = Buffer.alloc(65_536, "x");
@@ -128,10 +130,10 @@ describe("a hostile Redis is cut off", () => {
     return { flooded, start };
   }
   const MOST_BYTES = 256 * 1_048_576;
-  /** What the kernel holds on the way. */
+  /** The bytes that the kernel may buffer. */
   const KERNEL_BYTES = 32 * 1_048_576;
 
-  it("when it answers with a text without an end", async () => {
+  it("when it answers with an endless text", async () => {
     const { flooded, start } = flood();
     const server = await startHostileRedis({}, start);
     const { connection, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
@@ -140,7 +142,7 @@ describe("a hostile Redis is cut off", () => {
     expect(flooded.bytes).toBeLessThan(KERNEL_BYTES);
   });
 
-  it("(the control: a client without the guard takes all of it)", async () => {
+  it("(the control: a client without the guard reads all of it)", async () => {
     const { flooded, start } = flood();
     const server = await startHostileRedis({}, start);
     const redis = new Redis({ port: portOf(server), protocol: 2, disableClientInfo: true });
@@ -149,7 +151,7 @@ describe("a hostile Redis is cut off", () => {
     await vi.waitFor(() => expect(flooded.bytes).toBe(MOST_BYTES), { timeout: 20_000 });
   });
 
-  it("when it is a Sentinel, which knows where Redis is and keeps nothing", async () => {
+  it("when it is a Sentinel", async () => {
     const server = await startHostileRedis({ hello: "*2\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n" });
     const log = recordingLog();
     const connection = new RedisConnection(redisAt(`redis://127.0.0.1:${portOf(server)}`), log);
@@ -157,7 +159,7 @@ describe("a hostile Redis is cut off", () => {
     await expect(connection.ready(2_000)).rejects.toThrow(/Redis Sentinel; name the primary/);
   });
 
-  it("with words for the log that are none of Redis'", async () => {
+  it("without any of its own words in the log", async () => {
     const memory = "maxmemory_policy:allkeys-lru {evil}\r\nevicted_keys:evil\r\n";
     const server = await startHostileRedis({ info: `$${memory.length}\r\n${memory}\r\n`, evalsha: "-EVIL evil\r\n" });
     const { connection, limiter, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
@@ -165,7 +167,7 @@ describe("a hostile Redis is cut off", () => {
     for (let call = 0; call < 3; call++) await limiter.decide({ subject: "s", cost: 1, limits: LIMITS });
     expect(
       log.lines.map(({ fields }) => fields.cause),
-      "the control: it is told",
+      "the control: the error is logged",
     ).toEqual(["UNKNOWN"]);
     expect(JSON.stringify(log.lines)).not.toMatch(/evil/i);
     expect(connection.evictedKeys).toBe(0);
@@ -178,11 +180,14 @@ describe("a hostile Redis is cut off", () => {
     ["nothing for a range", { cluster: "*1\r\n$-1\r\n" }],
     ["nothing for a node", { cluster: SLOTS("*-1\r\n") }],
     ["a range without a node", { cluster: "*1\r\n*2\r\n:0\r\n:1\r\n" }],
-    ["a slot without an end", { cluster: "*1\r\n*3\r\n:0\r\n:9007199254740991\r\n*2\r\n$1\r\na\r\n:1\r\n" }],
-    ["all slots again and again", { cluster: `*9\r\n${"*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\na\r\n:1\r\n".repeat(9)}` }],
-    ["a text that is no host", { cluster: SLOTS("*2\r\n$6\r\na b\r\nc\r\n:1\r\n") }],
+    [
+      "a range of 9007199254740991 slots",
+      { cluster: "*1\r\n*3\r\n:0\r\n:9007199254740991\r\n*2\r\n$1\r\na\r\n:1\r\n" },
+    ],
+    ["all slots nine times", { cluster: `*9\r\n${"*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\na\r\n:1\r\n".repeat(9)}` }],
+    ["a text that is not a host", { cluster: SLOTS("*2\r\n$6\r\na b\r\nc\r\n:1\r\n") }],
     ["a number for a host", { cluster: SLOTS("*2\r\n:1\r\n:1\r\n") }],
-  ])("when it is a cluster that says %s", async (_what, answers) => {
+  ])("when it is a cluster that answers %s", async (_what, answers) => {
     const server = await startHostileRedis(answers);
     const { connection, limiter } = open(clusterAt(`127.0.0.1:${portOf(server)}`));
     expect(await connection.ready(300)).toBe(false);
@@ -190,14 +195,14 @@ describe("a hostile Redis is cut off", () => {
   });
 
   it.each([["MOVED 5"], ["MOVED 5 "], ["ASK x y"]])(
-    "when it is a cluster that sends a call to nowhere: %s",
+    "when it is a cluster that redirects a call to an invalid place: %s",
     async (error) => {
       const server = await startHostileRedis((port) => ({
         evalsha: `-${error}\r\n`,
         cluster: SLOTS(`*2\r\n$9\r\n127.0.0.1\r\n:${port}\r\n`),
       }));
       const { connection, limiter } = open(clusterAt(`127.0.0.1:${portOf(server)}`));
-      expect(await connection.ready(2_000), "the control: it is taken for a cluster").toBe(true);
+      expect(await connection.ready(2_000), "the control: it looks like a cluster").toBe(true);
       expect(await limiter.decide({ subject: "s", cost: 1, limits: LIMITS })).toMatchObject({ degraded: true });
     },
   );

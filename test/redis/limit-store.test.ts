@@ -33,7 +33,7 @@ describe.skipIf(!canStart("redis"))("windows in Redis", () => {
     expect(Math.abs(bucketEndMs - seconds * 1000 - day!.resetAfterMs)).toBeLessThan(5_000);
   });
 
-  it("are under a digest of the subject, which is the hash tag, and no other trace of it is kept", async () => {
+  it("are stored under a digest of the subject as the hash tag, without any other trace of the subject", async () => {
     await connection.client.flushdb();
     await store.decide([request("alice@example.com", "search"), request("alice@example.com")]);
     const keys = (await connection.client.keys("*")).sort();
@@ -43,14 +43,14 @@ describe.skipIf(!canStart("redis"))("windows in Redis", () => {
     for (const key of keys) expect(await connection.client.get(key)).not.toContain("alice");
   });
 
-  it("are gone a day and two buckets after they were last used", async () => {
+  it("expire a day and two buckets after they were last used", async () => {
     await connection.client.flushdb();
     await store.decide([request("gone")]);
     const [key] = await connection.client.keys("*");
     expect(Math.abs((await connection.client.pttl(key!)) - DAY_MS - 2 * 1_440_000)).toBeLessThan(2_000);
   });
 
-  it("are not made by a denied call or a look", async () => {
+  it("are not created by a denied call or a cost of 0", async () => {
     await connection.client.flushdb();
     await store.decide([
       { ...request("none"), cost: 3 },
@@ -59,14 +59,14 @@ describe.skipIf(!canStart("redis"))("windows in Redis", () => {
     expect(await connection.client.dbsize()).toBe(0);
   });
 
-  it("are decided also by a Redis that has forgotten the script", async () => {
+  it("are decided even by a Redis that has forgotten the script", async () => {
     await store.decide([request("forgetful")]);
     await connection.client.script("FLUSH");
     const [decision] = await store.decide([request("forgetful")]);
     expect(decision!.windows[0]!.remaining).toBe(0);
   });
 
-  it("take a bounded room however many calls they count", async () => {
+  it("need bounded memory for any number of calls", async () => {
     await connection.client.flushdb();
     let nowMs = 20_000 * DAY_MS;
     const timed = new RedisLimitStore({ connection, clock: { nowMs: () => nowMs, monotonicMs: () => nowMs } });
@@ -83,7 +83,7 @@ describe.skipIf(!canStart("redis"))("windows in Redis", () => {
     expect(await connection.client.strlen(key!)).toBeLessThanOrEqual(80 + 2 * 60 * 16);
   });
 
-  it("are no decision where something else is in their place", async () => {
+  it("fail the decision if other data is in their place", async () => {
     await connection.client.flushdb();
     await store.decide([request("liar")]);
     const [key] = await connection.client.keys("*");

@@ -5,7 +5,7 @@ import type { Holder } from "../../src/shares/holder.ts";
 
 const NO_BOUND = () => Number.POSITIVE_INFINITY;
 
-/** A gate with a record of who entered, in order. */
+/** A gate that records the names of guests that entered, in order. */
 function gateOf(options: Partial<ConstructorParameters<typeof FairGate>[0]> = {}) {
   const gate = new FairGate({ places: 2, mostPlaces: NO_BOUND, mostWaiting: NO_BOUND, queue: 1000, ...options });
   const entered: string[] = [];
@@ -16,7 +16,7 @@ function gateOf(options: Partial<ConstructorParameters<typeof FairGate>[0]> = {}
 }
 
 describe("a fair gate", () => {
-  it("serves waiting holders in turn, however many one of them sent first", () => {
+  it("serves waiting holders in turn, even if one of them sent several guests first", () => {
     const { entered, enter } = gateOf({ places: 1 });
     const first = enter(["a"], "a0")!;
     const passes = [enter(["a"], "a1"), enter(["a"], "a2"), enter(["b"], "b1"), enter(["c"], "c1")];
@@ -26,7 +26,7 @@ describe("a fair gate", () => {
     expect(entered).toEqual(["a0", "a1", "b1", "c1", "a2"]);
   });
 
-  it("serves a network with many addresses as one among the networks", () => {
+  it("serves a network with many addresses as one holder among the networks", () => {
     const { entered, enter } = gateOf({ places: 1 });
     const blocker = enter(["x"])!;
     const crowd = Array.from({ length: 5 }, (_, at) => enter(["crowd", `address ${at}`]));
@@ -46,7 +46,7 @@ describe("a fair gate", () => {
     expect(entered.length).toBe(5);
   });
 
-  it("refuses one more where a group has its most waiting, and calls that guest never", () => {
+  it("refuses a guest whose group has its maximum waiting, and never calls that guest", () => {
     const { entered, enter } = gateOf({ places: 1, mostWaiting: () => 2 });
     const first = enter(["a"], "a0")!;
     const second = enter(["a"], "a1")!;
@@ -70,7 +70,7 @@ describe("a fair gate", () => {
     expect(entered).toEqual(["a0", "a1", "a3"]);
   });
 
-  it("lets the holder with the most waiting give way when the queue is full", () => {
+  it("lets the holder with the most waiting guests give way when the queue is full", () => {
     const { gaveWay, enter } = gateOf({ places: 1, queue: 4 });
     enter(["x"]);
     for (let i = 0; i < 4; i++) enter(["hog"], `hog ${i}`);
@@ -79,7 +79,7 @@ describe("a fair gate", () => {
     expect(gaveWay).toEqual(["hog 0"]);
   });
 
-  it("forgets holders that have nothing there", () => {
+  it("forgets holders without guests", () => {
     const { gate, enter } = gateOf();
     const passes = Array.from({ length: 100 }, (_, at) => enter(["anonymous", `${at}`]));
     for (const pass of passes.toReversed()) pass!.leave();
@@ -108,7 +108,7 @@ interface Guest {
   pass: GatePass | undefined;
 }
 
-/** How many guests of a state a group has. */
+/** The number of guests of a group in a state. */
 function count(guests: readonly Guest[], group: readonly string[], state: Guest["state"]): number {
   return guests.filter((guest) => guest.state === state && group.every((name, at) => guest.holder[at] === name)).length;
 }
@@ -117,8 +117,8 @@ function groupsOf(holder: Holder): string[][] {
   return holder.map((_, at) => holder.slice(0, at + 1));
 }
 
-describe("a fair gate, whatever comes and goes", () => {
-  it("never exceeds a bound, and lets nothing wait for a place that it may have", () => {
+describe("a fair gate, with random guests,", () => {
+  it("never exceeds a bound, and lets no guest wait for a place that it may have", () => {
     fc.assert(
       fc.property(steps, fc.integer({ min: 1, max: 6 }), (plan, places) => {
         const gate = new FairGate({ places, mostPlaces: MOST_PLACES, mostWaiting: () => 8, queue: 12 });
@@ -156,7 +156,7 @@ describe("a fair gate, whatever comes and goes", () => {
     );
   });
 
-  it("starves no holder: one that waits is served before any other has had two more turns", () => {
+  it("starves no holder: a waiting holder is served before any other has had two more turns", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 1, maxLength: 60 }), (arrivals) => {
         const gate = new FairGate({ places: 1, mostPlaces: NO_BOUND, mostWaiting: NO_BOUND, queue: 1000 });
@@ -172,7 +172,7 @@ describe("a fair gate, whatever comes and goes", () => {
           left.add(current);
           current.leave();
         }
-        // In each round every holder that still waits is served once.
+        // In each round, every holder that still waits is served once.
         let at = 1;
         while (waiting.size > 0) {
           const round = order.slice(at, at + waiting.size);

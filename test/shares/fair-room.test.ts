@@ -33,14 +33,14 @@ function newRoom(options: Omit<FairRoomOptions<Guest>, "onGiveWay">): FairRoom<G
 }
 
 describe("a fair room", () => {
-  it("is one holder's alone while nobody else asks", () => {
+  it("lets one holder have all places while no other holder asks", () => {
     const { room, enter } = roomOf({ places: 10 });
     for (let i = 0; i < 10; i++) expect(enter(["hog"])).toBeDefined();
     expect(enter(["hog"])).toBeUndefined();
     expect(room.size).toBe(10);
   });
 
-  it("takes a newcomer's place from the oldest member of the holder with most", () => {
+  it("gives a newcomer the place of the oldest member of the holder with the most", () => {
     const { room, enter } = roomOf({ places: 10 });
     const hogs = Array.from({ length: 9 }, () => enter(["hog"])!);
     enter(["b"]);
@@ -72,16 +72,16 @@ describe("a fair room", () => {
     expect([room.sizeOf(["known"]), room.sizeOf(["anonymous"])]).toEqual([8, 2]);
   });
 
-  it("gives up a member of the largest holder when asked to, and nothing when it is empty", () => {
+  it("gives up a member of the largest holder when asked to, unless it is empty", () => {
     const { room, enter } = roomOf({});
     const [hog, other] = [[enter(["hog"])!, enter(["hog"])!], enter(["b"])!];
     expect([room.makePlace(), room.makePlace(), room.makePlace(), room.makePlace()]).toEqual([true, true, true, false]);
     expect([...hog, other].every(({ gaveWay }) => gaveWay)).toBe(true);
-    // Groups that are remembered while they are empty have nothing to give.
+    // Empty groups that the room remembers have nothing to give.
     expect(room.makePlaceFor(["b"])).toBe(false);
   });
 
-  it("forgets holders that have nothing there, except the latest 100", () => {
+  it("forgets holders without members, except the latest 100", () => {
     const { room, enter } = roomOf({});
     const guests = Array.from({ length: 1000 }, (_, at) => enter(["anonymous", `${at}`])!);
     for (const guest of guests) room.leave(guest);
@@ -118,8 +118,8 @@ const steps = fc.array(
   { maxLength: 200 },
 );
 
-describe("a fair room, whatever comes and goes", () => {
-  it("never exceeds its places, and refuses nobody whose group holds two less than another of its level", () => {
+describe("a fair room, with random members,", () => {
+  it("never exceeds its places, and admits a member whose group holds two less than another of its level", () => {
     fc.assert(
       fc.property(steps, fc.integer({ min: 2, max: 12 }), (plan, places) => {
         const room = newRoom({ places });
@@ -155,7 +155,7 @@ describe("a fair room, whatever comes and goes", () => {
   });
 });
 
-/** At each level: how many the holder's own group has, and the largest of its level. */
+/** For each level: the size of the holder's own group, and of the largest group of that level. */
 function sizesBeside(present: readonly Guest[], holder: Holder): [own: number, largest: number][] {
   const found: [own: number, largest: number][] = [];
   for (let level = 0; level < holder.length; level++) {
@@ -170,14 +170,14 @@ function sizesBeside(present: readonly Guest[], holder: Holder): [own: number, l
   return found;
 }
 
-describe("whom an address belongs to", () => {
+describe("the holder of an address", () => {
   it.each([
     ["192.0.2.77", ["192.0.2.0/24", "192.0.2.77"]],
     ["::ffff:192.0.2.77", ["192.0.2.0/24", "192.0.2.77"]],
     ["2001:db8:aaaa:bbcc::1", ["2001:db8:aaaa::/48", "2001:db8:aaaa:bb00::/56", "2001:db8:aaaa:bbcc::/64"]],
     ["2001:DB8:aaaa:bbcc:0:0:0:2%eth0", ["2001:db8:aaaa::/48", "2001:db8:aaaa:bb00::/56", "2001:db8:aaaa:bbcc::/64"]],
     ["not an address", ["not an address"]],
-  ])("%s is in %j", (ip, networks) => {
+  ])("%s has the networks %j", (ip, networks) => {
     expect(networksOf(ip)).toEqual(networks);
     expect(addressHolder(ip)).toEqual(["anonymous", ...networks]);
   });

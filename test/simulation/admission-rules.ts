@@ -1,20 +1,20 @@
 import { MINUTE_MS } from "../../src/limits/limit.ts";
 
-/** Something that was admitted, at the moment at which it was counted; true time. */
+/** An admitted cost, at the true time at which it was counted. */
 interface Admission {
   readonly subject: string;
   readonly cost: number;
   readonly atMs: number;
-  /** By the shared store, or by this process alone. */
+  /** Admitted by the shared store, or by the process with this number alone. */
   readonly by: "store" | number;
 }
 
-/** Judges each admission by all before: never more than the limit in any interval of a minute. */
+/** Judges each admission by all earlier ones: never more than the limit in any interval of a minute. */
 export class AdmissionRules {
   readonly #admitted: Admission[] = [];
   readonly #limits: ReadonlyMap<string, number>;
   readonly #processes: number;
-  /** True times at which the store lost all. */
+  /** True times at which the store lost its data. */
   readonly #lostAtMs: readonly number[];
 
   constructor(limits: ReadonlyMap<string, number>, processes: number, lostAtMs: readonly number[]) {
@@ -24,8 +24,8 @@ export class AdmissionRules {
   }
 
   /**
-   * The store alone admits L in a minute, and once more for each time that it lost all; each process without it its
-   * share. Together that is never more than (processes + 1) * L where the store lost nothing.
+   * The store admits at most L in a minute, and L more for each time that it lost its data. A process without the store
+   * admits at most its share. Together that is at most (processes + 1) * L if the store lost nothing.
    */
   faultOf(admission: Admission): string | undefined {
     const { subject, atMs, by } = admission;

@@ -3,19 +3,19 @@ import type { SeededRandom } from "./random.ts";
 import { type Row, Truth } from "./truth.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** How the server meets whoever asks: as it should, by refusing, or not at all. */
+/** How the server reacts to requests: it answers, refuses them, or stays silent. */
 export type Reachability = "answers" | "refuses" | "is silent";
 
-/** A change that the log of changes was told of. */
+/** A change that was committed to the log of changes. */
 export interface Committed {
   readonly kind: "KEY" | "OWNER";
   readonly subjectId: string;
   readonly xactId: number;
-  /** As the log of changes says it, by the database's clock. */
+  /** As in the log of changes, by the database's clock. */
   readonly changedAtMs: number;
-  /** When a snapshot could see it first; true time. */
+  /** True time at which a snapshot could first see it. */
   readonly atMs: number;
-  /** A failover undid it: to another timeline, or to one that shows only in lower transaction ids. */
+  /** How a failover undid it: openly, with another timeline, or silently, with only lower transaction ids. */
   undone: "openly" | "silently" | undefined;
 }
 
@@ -27,22 +27,22 @@ export interface Transaction {
   readonly onCommit: (committed: Committed) => void;
 }
 
-/** PostgreSQL over virtual time: transactions take their time, servers die and others take over. */
+/** PostgreSQL in virtual time: transactions take time, servers fail, and other servers take over. */
 export class Cluster {
   readonly model = new PostgresModel<Row>();
   readonly truth = new Truth();
-  /** Every change that was ever visible, in the order of commits. */
+  /** Every change that was ever visible, in the order of the commits. */
   readonly committed: Committed[] = [];
   reachability: Reachability = "answers";
-  /** A standby answers for a primary that is not there yet. */
+  /** A standby answers, because there is no primary yet. */
   isInRecovery = false;
   /** True time of the last failover. */
   tookOverAtMs = Number.NEGATIVE_INFINITY;
-  /** True time at which the database's clock was set anew last. */
+  /** True time at which the database's clock was last set. */
   clockSetAtMs = Number.NEGATIVE_INFINITY;
   #clockOffsetMs: number;
   #nextVersion = 1;
-  /** Rows that a transaction has locked. */
+  /** Rows that a transaction holds locked. */
   readonly #locked = new Set<string>();
   readonly #onSignal: (() => void)[] = [];
   readonly #time: VirtualTime;
@@ -72,7 +72,7 @@ export class Cluster {
     return { version: this.#nextVersion++, state };
   }
 
-  /** Runs a transaction: the sequence number first, then the id, then the commit, each when it comes. */
+  /** Runs a transaction: it draws the sequence number, then the id, then commits, with pauses between. */
   run(transaction: Transaction): void {
     const { model } = this;
     const { subjectId } = transaction;
@@ -92,13 +92,13 @@ export class Cluster {
     });
   }
 
-  /** One backend is killed: the server ends all connections and recovers. */
+  /** A backend is killed: the server ends all connections and recovers. */
   crash(): void {
     this.model.crash();
     this.#locked.clear();
   }
 
-  /** A server that is behind takes over, or a machine is set back; what it lacks never was. */
+  /** A server that is behind takes over, or a machine is set back. Changes that it lacks are undone. */
   takeOver(checkpoint: Checkpoint<Row>, isNewTimeline: boolean): void {
     this.model.restore(checkpoint, isNewTimeline);
     this.tookOverAtMs = this.#time.nowMs;

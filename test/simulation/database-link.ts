@@ -7,12 +7,12 @@ import type { Snapshot } from "./postgres-model.ts";
 import type { SeededRandom } from "./random.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** What the shipped stores set for their connections. */
+/** Timeouts like those that the shipped stores set for their connections. */
 const POLL_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 5000;
 const READ_TIMEOUT_MS = 140;
 
-/** Polls go over a connection of their own, reads over a pool. */
+/** Polls use their own connection; reads use a pool. */
 export type Lane = "feed" | "reads";
 
 export interface DatabaseLinkDeps {
@@ -25,34 +25,34 @@ export interface DatabaseLinkDeps {
 interface Answer<T> {
   readonly value: T;
   readonly databaseMs: number;
-  /** Which history its proof names. */
+  /** The incarnation of the history that the answer proves. */
   readonly incarnation: number | undefined;
 }
 
 /**
- * The network between one process and the database, and at its far end the statements of the shipped stores. Each way
- * takes its own time; a statement sees the snapshot of the moment at which it came.
+ * The network between one process and the database, with the statements of the shipped stores at its far end. Each
+ * direction takes its own time. A statement sees the snapshot of the moment at which it arrived.
  */
 export class DatabaseLink implements Omit<ChangeStore, "prune"> {
   isListening = false;
-  /** How the network lets each lane through. */
+  /** The state of the network for each lane. */
   readonly lanes: Record<Lane, Reachability> = { feed: "answers", reads: "answers" };
-  /** Signals get lost, and nobody notices. */
+  /** True while signals are lost without notice. */
   isDeaf = false;
-  /** Mean of one way. */
+  /** Mean time of one direction. */
   paceMs = 0.5;
-  /** The life of the server that the last answered poll was from. */
+  /** The life of the server that answered the last poll. */
   polledLife = -1;
   polledXmax = 0;
   polledAtMs = Number.NEGATIVE_INFINITY;
-  /** The last answer that arrived was one, rather than a failure: no breaker is open for want of another. */
+  /** True if the last read that ended was answered, so that no breaker is open because of a failure. */
   isKnownReadable = true;
-  /** True time at which a poll told of a lost history last. */
+  /** True time at which a poll last reported a lost history. */
   resyncedAtMs = Number.NEGATIVE_INFINITY;
   #unreadableAtRanMs = Number.NEGATIVE_INFINITY;
-  /** What the last hot read's own proof named. */
+  /** The incarnation that the last hot read proved. */
   readIncarnation: number | undefined;
-  /** The history of the last good poll. */
+  /** The incarnation of the last successful poll. */
   #followed: number | undefined;
   #session = -1;
   #onSignal: () => void = () => {};
@@ -63,13 +63,13 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     deps.cluster.onSignal(() => this.#signal());
   }
 
-  /** For how long, of the time that this process ran, reads have had no reason to fail but the process itself. */
+  /** How long, in the time that this process ran, reads have had no other reason to fail than the process itself. */
   readableForMs(): number {
     if (this.#reachability("reads") !== "answers") this.#unreadableAtRanMs = this.#deps.machine.ranMs;
     return this.#deps.machine.ranMs - this.#unreadableAtRanMs;
   }
 
-  /** As the shipped store does: a history without an incarnation gets one, and only the next poll reads it. */
+  /** Like the shipped store: a history without an incarnation gets one, and only the next poll reads it. */
   async poll(since: string | undefined): Promise<Poll> {
     let answer = await this.#poll(since);
     if (answer.incarnation === undefined && !answer.poll.isInRecovery) {
@@ -86,7 +86,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     return poll;
   }
 
-  /** A poll that is not the feed's: what it brings, the copies don't learn. */
+  /** A poll that is not the feed's: the copies don't learn of its changes. */
   async catchUp(since: string | undefined): Promise<Poll> {
     const { poll, incarnation } = await this.#poll(since);
     if (!poll.isInRecovery) this.#prove(incarnation);
@@ -124,7 +124,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     }
   }
 
-  /** One statement on the connections for hot reads. */
+  /** Runs one statement on the connections for hot reads. */
   async read<T>(run: (snapshot: Snapshot) => T): Promise<Answer<T>> {
     const answer = await this.#ask("reads", READ_TIMEOUT_MS, run);
     this.readIncarnation = answer.incarnation;
@@ -144,7 +144,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     return [];
   }
 
-  /** An answer from another history than the feed's is not used. */
+  /** Refuses an answer from another history than the feed's. */
   #prove(incarnation: number | undefined): void {
     if (this.#followed === undefined || incarnation === this.#followed) return;
     this.isKnownReadable = false;
@@ -171,7 +171,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     };
     const fail = () => {
       conclude(false);
-      // What arrived while this process did not run was answered in time.
+      // An answer that arrived while this process did not run came in time.
       if (lane === "reads" && !hasArrived) this.#unreadableAtRanMs = machine.ranMs;
       reject(away());
     };
@@ -218,13 +218,16 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     });
   }
 
-  /** Mostly quick; now and then a packet is lost and sent again, or somebody else's query is long. */
+  /**
+   * The time of one direction: mostly short; in 3 % of cases a packet is lost and sent again, or another query takes
+   * long.
+   */
   #way(): number {
     const { random } = this.#deps;
     return random.chance(0.03) ? random.between(10, 400) : random.pause(this.paceMs);
   }
 
-  /** A hot read refuses a standby by its own statement; what a poll does there is the feed's to judge. */
+  /** A hot read refuses a standby by its own statement; the feed judges what a poll shows of a standby. */
   #reachability(lane: Lane): Reachability {
     const { cluster } = this.#deps;
     if (this.lanes[lane] !== "answers") return this.lanes[lane];
@@ -237,7 +240,7 @@ function away(): DomainError {
   return new DomainError("DATABASE_UNAVAILABLE", "away", { retryAfterMs: 1000 });
 }
 
-/** A client's cursor holds it. */
+/** The incarnation as a UUID, because a client's cursor contains one. */
 function incarnationText(incarnation: number | undefined): string {
   return `00000000-0000-4000-8000-${String(incarnation ?? 0).padStart(12, "0")}`;
 }

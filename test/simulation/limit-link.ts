@@ -7,16 +7,16 @@ import type { Machine } from "./machine.ts";
 import type { SeededRandom } from "./random.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** What the store decided, whether or not anybody heard of it. */
+/** A decision of the store, whether or not a process received it. */
 export interface StoreDecision {
   readonly request: LimitRequest;
   readonly allowed: boolean;
 }
 
-/** The store that processes share: the windows of one process, at the far end of everybody's network. */
+/** The store that processes share: the windows of one process, behind every process's network. */
 export class SharedStore {
   reachability: Reachability = "answers";
-  /** True times at which all was lost. */
+  /** True times at which the store lost its data. */
   readonly lostAtMs: number[] = [];
   #clockOffsetMs = 1.7e12;
   #windows: MemoryLimitStore;
@@ -33,19 +33,19 @@ export class SharedStore {
     const decisions = await this.#windows.decide(requests);
     for (const [at, { allowed }] of decisions.entries()) {
       const request = requests[at]!;
-      // What it is told of was admitted before.
+      // A request that only tells a count was admitted before.
       if (request.limits[0]!.perMinute !== UNLIMITED) this.#onDecision({ request, allowed });
     }
     return decisions;
   }
 
-  /** FLUSHALL, or a failover to a replica that has nothing. */
+  /** Loses all data: FLUSHALL, or a failover to an empty replica. */
   loseAll(): void {
     this.lostAtMs.push(this.#time.nowMs);
     this.#windows = this.#empty();
   }
 
-  /** Its clock is set back. */
+  /** Sets the store's clock back. */
   stepBack(ms: number): void {
     this.#clockOffsetMs -= ms;
   }
@@ -63,10 +63,10 @@ export interface LimitLinkDeps {
   readonly random: SeededRandom;
 }
 
-/** The network between one process and the store that it shares. */
+/** The network between one process and the shared store. */
 export class LimitLink implements LimitStore {
   reachability: Reachability = "answers";
-  /** Longest one way, in milliseconds. */
+  /** Maximum time of one direction, in milliseconds. */
   slowestMs = 2;
   #troubledAtRanMs = Number.NEGATIVE_INFINITY;
   readonly #deps: LimitLinkDeps;
@@ -83,7 +83,7 @@ export class LimitLink implements LimitStore {
     return "";
   }
 
-  /** For how long, of the time that this process ran, the store has given it no reason to do without. */
+  /** How long, in the time that this process ran, the store has given it no reason to decide alone. */
   healthyForMs(): number {
     const { ranMs } = this.#deps.machine;
     if (this.#reachability() !== "answers" || this.slowestMs > 20) this.#troubledAtRanMs = ranMs;

@@ -6,21 +6,24 @@ import { Machine } from "./machine.ts";
 import { SeededRandom } from "./random.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
-/** Whether the store came back is noticed within this time: a probe, and its silence if that one fails still. */
+/**
+ * A limiter notices within this time that the store is reachable again: a probe, and the timeout of one that still
+ * fails.
+ */
 const NOTICED_MS = 700;
-/** Nobody waits longer for a store that is out of reach. */
+/** Maximum wait of a caller for an unreachable store. */
 const DECIDED_MS = 60;
-/** There and back, where nothing is slow; and the store's clock has whole milliseconds. */
+/** Time of a round trip if nothing is slow, including the rounding of the store's clock to whole milliseconds. */
 const CALM_ROUND_TRIP_MS = 5;
-/** Of the sums of fractions of milliseconds. */
+/** Tolerance for the rounding of sums of fractions of milliseconds. */
 const ROUNDING_MS = 0.001;
-/** A subject that one client uses, through one process, with nothing going wrong. */
+/** A subject that one client uses through one process, without faults. */
 const SOLE = "sole";
 
 /**
- * Several processes limit many clients by one store, while store, network and processes fail.
+ * Several processes limit many clients with one store, while store, network and processes fail.
  *
- * @returns what was wrong first; undefined if nothing was
+ * @returns the first fault; undefined if there was none
  */
 export async function simulateLimits(seed: number): Promise<string | undefined> {
   return new LimitsSimulation(seed).run();
@@ -51,7 +54,7 @@ class LimitsSimulation {
     const subjects = [SOLE, "a", "b"].slice(0, random.whole(1, 3));
     this.#limits = new Map(subjects.map((subject) => [subject, random.whole(2, 12)]));
     this.#store = new SharedStore(this.#time, ({ request, allowed }) => {
-      // What a probe counts is in nobody's window.
+      // A probe counts in a window that no caller uses.
       if (allowed && request.limits[0]!.name === "") this.#admit(request.subject, request.cost, "store");
     });
     const count = random.whole(1, 3);
@@ -111,7 +114,7 @@ class LimitsSimulation {
     if (fault !== undefined) this.#blame(fault);
   }
 
-  /** Fills a window, and holds each denial to its word: a retry at its time succeeds, one a little earlier does not. */
+  /** Fills a window, and checks each denial: a retry at its time succeeds, and one a little earlier does not. */
   #useAlone(process: Process): void {
     const ask = async (expected: boolean | undefined): Promise<void> => {
       const { allowed, retryAfterMs } = await this.#decide(process, SOLE, 1);

@@ -4,20 +4,20 @@ import type { VirtualTime } from "./virtual-time.ts";
 
 type Cause = "timer" | "network" | "turn";
 
-/** Of the monotonic clock. */
+/** One tick of the monotonic clock. */
 const TICK_MS = 0.001;
 
 /**
- * What one process of the service runs on: its clocks, which agree with nobody's, its timers, and the moments at which
- * it does not run at all. What comes meanwhile waits, and is handled when it runs again: due timers and arrived answers
- * in either order, as the event loop happened to stand.
+ * The machine of one process of the service: its clocks, which agree with no other clock, its timers, and the times in
+ * which it does not run. What comes in such a time waits until it runs again. Due timers and arrived answers are then
+ * handled in either order, because the event loop may stand at either.
  */
 export class Machine {
   readonly clock: NotedClock;
   readonly timers: Timers;
-  /** When it last ran again after it had not; true time. */
+  /** True time at which it last resumed. */
   resumedAtMs = Number.NEGATIVE_INFINITY;
-  /** When its clock last noticed a suspension, or took a jump for one; true time. */
+  /** True time at which its clock last noticed a suspension, or took a jump as one. */
   noticedAtMs = Number.NEGATIVE_INFINITY;
   readonly #time: VirtualTime;
   readonly #random: SeededRandom;
@@ -30,7 +30,7 @@ export class Machine {
   /** By the monotonic clock. */
   #lastSuspendedAtMs = Number.NEGATIVE_INFINITY;
   readonly #suspensions: { readonly atMonotonicMs: number; readonly ms: number }[] = [];
-  /** Of the clock's `elapsedMs`. */
+  /** The skips of the clock's `elapsedMs`. */
   readonly #skips: { readonly atMs: number; readonly totalMs: number }[] = [];
   #waiting: { readonly cause: Cause; readonly run: () => void }[] = [];
 
@@ -54,7 +54,7 @@ export class Machine {
     return this.#time.nowMs < this.#stalledUntilMs;
   }
 
-  /** How long this machine has run, without the times in which it did not. */
+  /** How long this machine has run, without the times in which it stood still. */
   get ranMs(): number {
     return this.isStalled ? this.#ranBeforeMs : this.#time.nowMs - this.#stoodStillMs;
   }
@@ -71,20 +71,22 @@ export class Machine {
     return monotonicMs + this.#bootedAtMs + before.reduce((sum, { ms }) => sum + ms, 0);
   }
 
-  /** The host's own clock jumps. Set back just then, it would hide a suspension: that is known not to be noticed. */
+  /**
+   * The host's clock jumps. A jump back during a suspension would hide it; this is a known limit, so it is left out.
+   */
   jump(ms: number): void {
     if (ms < 0 && (this.#suspendedSinceMs !== undefined || this.clock.readAtMs < this.#lastSuspendedAtMs)) return;
     this.#wallOffsetMs += ms;
   }
 
-  /** Nothing runs here for so long, and the monotonic clock and with it all timers stand still. */
+  /** Nothing runs here for `ms`, and the monotonic clock and all timers stand still. */
   suspend(ms: number): void {
     if (this.isStalled) return;
     this.stall(ms);
     this.#suspendedSinceMs = this.#time.nowMs;
   }
 
-  /** Nothing runs here for so long. */
+  /** Nothing runs here for `ms`. */
   stall(ms: number): void {
     if (this.#suspendedSinceMs !== undefined) return;
     this.#ranBeforeMs = this.ranMs;
@@ -92,14 +94,14 @@ export class Machine {
     this.#time.after(ms, () => this.#resume());
   }
 
-  /** Runs again, whatever was meant. */
+  /** Ends a stall or a suspension early. */
   wake(): void {
     if (!this.isStalled) return;
     this.#stalledUntilMs = this.#time.nowMs;
     this.#resume();
   }
 
-  /** Something arrived, or a caller calls. */
+  /** Runs work that arrives from the network or from a caller. */
   receive(run: () => void): void {
     this.#run("network", run);
   }
@@ -113,7 +115,7 @@ export class Machine {
     const runWhenDue = () => {
       if (isCancelled) return;
       const leftMs = dueMs - this.#monotonicMs();
-      // It was suspended meanwhile, or is so now.
+      // The machine was suspended meanwhile, or is now.
       if (cause === "timer" && leftMs > TICK_MS) {
         if (this.#suspendedSinceMs === undefined) this.#time.after(leftMs, runWhenDue);
         else this.#waiting.push({ cause, run: runWhenDue });
@@ -156,15 +158,15 @@ export class Machine {
     if (sinceMs === undefined) return;
     const atMonotonicMs = this.#monotonicMs();
     this.#suspendedSinceMs = undefined;
-    // A tick of the clock lies between what was read of it before and after.
+    // The clock shows one tick between its values before and after.
     this.#suspensions.push({ atMonotonicMs, ms: this.#time.nowMs - sinceMs - TICK_MS });
     this.#lastSuspendedAtMs = this.#monotonicMs();
   }
 }
 
-/** Tells of what it skips. */
+/** A clock that reports its skips. */
 class NotedClock extends SkippingClock {
-  /** By the monotonic clock: when its `elapsedMs` was asked for last. */
+  /** When its `elapsedMs` was last read, by the monotonic clock. */
   readAtMs = Number.NEGATIVE_INFINITY;
   readonly #onSkip: (atMs: number, totalMs: number) => void;
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MUTANTS, type Mutant } from "./mutants.ts";
 
-/** The simulation finds each mutant within so many seeds, and nothing in as many without one. */
+/** The simulation must find each mutant within this number of seeds, and nothing in as many without a mutant. */
 const SEEDS = 1000;
 
 const root = join(import.meta.dirname, "../..");
@@ -22,7 +22,7 @@ beforeEach(() => {
 afterEach(() => rmSync(copy, { recursive: true, force: true }));
 
 describe("the simulation", () => {
-  it("finds nothing in the copy that mutants are made of", () => {
+  it("finds nothing in the unchanged copy", () => {
     const { status, output } = simulateCopy();
     expect(output).toMatch(new RegExp(`^${SEEDS} seeds in .* 0 failures$`, "m"));
     expect(status).toBe(0);

@@ -1,4 +1,4 @@
-/** A fault that somebody could make in one line, and that the simulation must find. */
+/** A fault that a developer could make in one line, and that the simulation must find. */
 export interface Mutant {
   readonly name: string;
   /** From the root of the project. */
@@ -6,7 +6,7 @@ export interface Mutant {
   /** Occurs once in the file. */
   readonly search: string;
   readonly replacement: string;
-  /** What goes wrong then. */
+  /** The consequence of the fault. */
   readonly why: string;
 }
 
@@ -15,7 +15,7 @@ const WINDOW = "src/limits/window.ts";
 const STORE_PART = "src/limits/store-part.ts";
 const LOCAL_SHARE = "src/limits/local-share.ts";
 const FEED = "src/changes/change-feed.ts";
-/** What the statement of a poll does is the model's, since no PostgreSQL runs here. */
+/** The model contains the statement of a poll, because no PostgreSQL runs here. */
 const STATEMENT = "test/simulation/postgres-model.ts";
 
 export const MUTANTS: readonly Mutant[] = [
@@ -24,63 +24,63 @@ export const MUTANTS: readonly Mutant[] = [
     file: CACHE,
     search: "if (!isOvertaken) this.#kept.keep(id, entry);",
     replacement: "this.#kept.keep(id, entry);",
-    why: "an old row is kept after the news that it is old, and the feed proves it fresh for ever",
+    why: "an old row is kept after the news that it changed, and the feed proves it fresh forever",
   },
   {
     name: "owner not checked at fill",
     file: CACHE,
     search: "haveChanged(this.#kept.tagsOf(entry), changeCount)",
     replacement: "haveChanged(this.#kept.tagsOf(entry).slice(0, 1), changeCount)",
-    why: "only the row itself names its owner, so that a fill outlives the owner's change",
+    why: "only the row names its owner, so a row that was read before the owner changed is kept",
   },
   {
-    name: "a flight joined after a change",
+    name: "a read is joined after a change",
     file: CACHE,
     search: "else if (this.#options.kinds.includes(kind)) this.#detach(subjectId);",
     replacement: "else if (this.#options.kinds.includes(kind)) void 0;",
-    why: "who asks after a revocation was acknowledged is given a row that was read before it",
+    why: "a caller after an acknowledged revocation gets a row that was read before it",
   },
   {
-    name: "a flight joined after its owner changed",
+    name: "a read is joined after the owner changed",
     file: CACHE,
     search: 'if (kind === "OWNER") this.#flights.clear();',
     replacement: 'if (kind === "OWNER") this.#detach(subjectId);',
-    why: "only the row itself names its owner: who asks after the owner was disabled is given what was read before",
+    why: "only the row names its owner: a caller after the owner was disabled gets a row that was read before",
   },
   {
-    name: "an absence that outlives the issuing of what was absent",
+    name: "an absence is kept after the key was issued",
     file: CACHE,
     search: "subjectId: ownText(subjectId) }",
     replacement: 'subjectId: "" }',
-    why: "who asked for a key too early is refused for seconds after it was issued",
+    why: "a key that was presented too early is refused for seconds after it was issued",
   },
   {
     name: "a poll's time taken at its end",
     file: FEED,
     search: "this.#take(poll, sentAtMs);",
     replacement: "this.#take(poll, clock.monotonicMs());",
-    why: "what was committed between a poll's snapshot and its answer is claimed to be in",
+    why: "changes between a poll's snapshot and its answer count as included",
   },
   {
     name: "failover with lower transaction ids not noticed",
     file: FEED,
     search: "const isBehind = poll.xmax < this.#xmax;",
     replacement: "const isBehind = false;",
-    why: "changes whose ids the cursor has seen already, in a history that is gone, never come",
+    why: "changes never come whose ids the cursor saw already in the lost history",
   },
   {
     name: "incarnation not compared",
     file: "src/changes/change-store.ts",
     search: "a.timeline === b.timeline && a.incarnation === b.incarnation;",
     replacement: "a.timeline === b.timeline;",
-    why: "a crash gives ids again that the cursor has seen: what changes under them never comes, once others have used more",
+    why: "a crash gives ids again that the cursor has seen: changes with these ids never come once more ids were used",
   },
   {
     name: "incarnation read by another statement",
     file: "test/simulation/database-link.ts",
     search: "incarnation: incarnationText(value.incarnation) }",
     replacement: "incarnation: incarnationText(this.readIncarnation ?? value.incarnation) }",
-    why: "what another statement read before a crash names a snapshot of after it, which counts as the same history",
+    why: "an incarnation from before a crash is combined with a snapshot from after it, and counts as the same history",
   },
   {
     name: "a suspension not noticed",
@@ -94,41 +94,41 @@ export const MUTANTS: readonly Mutant[] = [
     file: STATEMENT,
     search: "rows.filter((row) => !sees(before, row.xactId))",
     replacement: "rows.filter((row) => rows.every((one) => !sees(before, one.xactId) || one.sequence < row.sequence))",
-    why: "a number is drawn before its transaction commits: whatever commits late is behind the cursor",
+    why: "a number is drawn before its transaction commits: a transaction that commits late is behind the cursor",
   },
   {
     name: "rows and snapshot from two statements",
     file: STATEMENT,
     search: "snapshot: snapshotText(snapshot),",
     replacement: "snapshot: snapshotText(this.takeSnapshot()),",
-    why: "what commits between the two is in neither",
+    why: "a commit between the two statements is in neither",
   },
   {
     name: "a window of 60 buckets",
     file: WINDOW,
     search: "this.#dropBefore(current - BUCKETS_BEFORE);",
     replacement: "this.#dropBefore(current - BUCKETS_BEFORE + 1);",
-    why: "an interval of the window's length touches 61 of them: twice the limit comes in over a boundary",
+    why: "an interval of the window's length touches 61 buckets: twice the limit is admitted across a boundary",
   },
   {
-    name: "a silence believed at once",
+    name: "a timeout counts immediately",
     file: STORE_PART,
     search: "timers.nextTurn(() => reject(",
     replacement: "queueMicrotask(() => reject(",
-    why: "each stall of this process is taken for an outage of the store",
+    why: "each stall of this process counts as an outage of the store",
   },
   {
-    name: "the whole limit while the store is away",
+    name: "the whole limit while the store is unreachable",
     file: LOCAL_SHARE,
     search: "Math.ceil(figure / this.#processes)",
     replacement: "figure",
-    why: "each process admits as much as all of them may together",
+    why: "each process admits as much as all processes may admit together",
   },
   {
     name: "a denial remembered for too long",
     file: "src/limits/full-windows.ts",
     search: "isBelieved && ageMs < denial.decision.retryAfterMs",
     replacement: "isBelieved",
-    why: "who comes back when he was told to is denied",
+    why: "a caller that comes back at the time of retry_after is denied",
   },
 ];

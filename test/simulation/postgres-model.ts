@@ -1,19 +1,23 @@
 import assert from "node:assert/strict";
 
 /**
- * As much of PostgreSQL as the change feed rests on: transaction ids that are given at the first write and commit in
- * another order, snapshots, sequence numbers that are drawn before, rows of which a snapshot sees one version, a history
- * that a failover cuts short, a crash after which ids are given again. A value is a whole row; undefined is a row that is
- * not there.
+ * The part of PostgreSQL that the change feed depends on:
+ *
+ * - Transaction ids, which are given at the first write and commit in another order.
+ * - Snapshots, each of which sees one version of a row.
+ * - Sequence numbers, which are drawn before the transaction has its id.
+ * - A failover, which cuts the history short, and a crash, after which ids are given again.
+ *
+ * A value is a whole row; undefined is a row that does not exist.
  */
 
-/** What pg_current_snapshot() returns. */
+/** A snapshot, as pg_current_snapshot() returns it. */
 export interface Snapshot {
   readonly xmin: number;
   readonly xmax: number;
-  /** Between the two, in order. */
+  /** The transactions under way between the two, in ascending order. */
   readonly underWay: readonly number[];
-  /** The row of the unlogged table that the snapshot sees. */
+  /** The row of the unlogged table, as the snapshot sees it. */
   readonly incarnation: number | undefined;
 }
 
@@ -30,7 +34,7 @@ interface RowVersion<V> {
   readonly value: V | undefined;
 }
 
-/** All that was durable at a moment: what a standby has that is behind by so much. */
+/** All that was durable at a moment: the data of a standby that is behind. */
 export interface Checkpoint<V> {
   readonly nextXact: number;
   readonly committed: ReadonlySet<number>;
@@ -40,10 +44,10 @@ export interface Checkpoint<V> {
   readonly incarnation: number | undefined;
 }
 
-/** What the model's statement of a poll returns, the epoch and the clock apart. */
+/** The result of the statement of a poll, without the epoch and the clock. */
 export interface PollRows {
   readonly snapshot: string;
-  /** undefined: no row of this history is there. */
+  /** undefined if this history has no row yet. */
   readonly incarnation: number | undefined;
   readonly xmin: number;
   readonly xmax: number;
@@ -53,11 +57,11 @@ export interface PollRows {
 
 export class PostgresModel<V> {
   timeline = 1;
-  /** Counts lives of the server: each one ends all connections. */
+  /** Number of the server's life; the end of each life ends all connections. */
   lives = 0;
   #incarnation: number | undefined;
   #nextIncarnation = 1;
-  /** The first id that a crash gives again: no id from here on is on disk. */
+  /** The first id that a crash gives again, because no id from here on is on disk. */
   #durableXact = 700;
   #nextXact = 700;
   #nextSequence = 1;
@@ -67,23 +71,23 @@ export class PostgresModel<V> {
   #changes: ChangeRow[] = [];
   #prunedXact = 0;
 
-  /** Nextval: drawn before the transaction has its id. */
+  /** Draws a sequence number (nextval), before the transaction has its id. */
   drawSequence(): number {
     return this.#nextSequence++;
   }
 
-  /** The transaction writes for the first time. */
+  /** Gives a transaction its id, at its first write. */
   beginXact(): number {
     this.#underWay.add(this.#nextXact);
     return this.#nextXact++;
   }
 
-  /** Others in the cluster use ids too. */
+  /** Uses ids, as other transactions in the cluster do. */
   burnXacts(count: number): void {
     this.#nextXact += count;
   }
 
-  /** A row and the note of its change, in one transaction that is still under way. */
+  /** Writes a row and its change, in one transaction that is still under way. */
   write(value: V | undefined, change: ChangeRow): void {
     const versions = this.#rows.get(change.subjectId) ?? [];
     this.#rows.set(change.subjectId, [...versions, { xactId: change.xactId, value }]);
@@ -111,7 +115,7 @@ export class PostgresModel<V> {
     return versions.findLast(({ xactId }) => this.#isVisible(snapshot, xactId))?.value;
   }
 
-  /** The statement of a poll, in its one snapshot. */
+  /** Runs the statement of a poll in its one snapshot. */
   poll(snapshot: Snapshot, since: string | undefined): PollRows {
     const before = since === undefined ? undefined : parseSnapshot(since);
     const rows = this.#changes.filter(({ xactId }) => this.#isVisible(snapshot, xactId));
@@ -125,12 +129,12 @@ export class PostgresModel<V> {
     };
   }
 
-  /** Writes the row of the unlogged table where there is none. */
+  /** Writes the row of the unlogged table, if there is none. */
   beginIncarnation(): void {
     this.#incarnation ??= this.#nextIncarnation++;
   }
 
-  /** Deletes the log up to a time and remembers how far. */
+  /** Deletes the log up to a time, and records how far. */
   prune(beforeMs: number): void {
     const snapshot = this.takeSnapshot();
     const isGone = (row: ChangeRow) => row.changedAtMs < beforeMs && this.#isVisible(snapshot, row.xactId);
@@ -150,8 +154,8 @@ export class PostgresModel<V> {
   }
 
   /**
-   * Crash recovery: what was committed stays, what was under way is gone, and ids that no commit put on disk are given
-   * again. Unlogged tables are empty.
+   * Crash recovery: committed transactions stay, transactions under way are lost, and ids that no commit wrote to disk
+   * are given again. Unlogged tables are empty.
    */
   crash(): void {
     this.lives++;
@@ -162,8 +166,8 @@ export class PostgresModel<V> {
   }
 
   /**
-   * Goes on from a checkpoint: what came after never was. On a timeline of its own, unless the whole machine was set back
-   * with its memory, which keeps unlogged tables too.
+   * Continues from a checkpoint, and undoes everything after it. The timeline is a new one, unless the whole machine
+   * was set back together with its memory; then unlogged tables are kept too.
    */
   restore(checkpoint: Checkpoint<V>, isNewTimeline: boolean): void {
     this.lives++;
@@ -183,7 +187,7 @@ export class PostgresModel<V> {
     this.#changes = changes.filter(isCommitted);
   }
 
-  /** What was under way then and still is has lost nothing. */
+  /** Whether changes since a snapshot may have been deleted. A transaction that is still under way has lost nothing. */
   #mayHavePruned(since: ReturnType<typeof parseSnapshot>): boolean {
     const hasEnded = (xactId: number) => !this.#underWay.has(xactId);
     return (
@@ -196,7 +200,7 @@ export class PostgresModel<V> {
   }
 }
 
-/** pg_visible_in_snapshot. */
+/** Like pg_visible_in_snapshot. */
 export function sees({ xmax, underWay }: Pick<Snapshot, "xmax" | "underWay">, xactId: number): boolean {
   return xactId < xmax && !underWay.includes(xactId);
 }

@@ -1,4 +1,4 @@
-/** A generator of its own (mulberry32), so that a seed means the same run on every machine and version of Node. */
+/** A seeded random generator (mulberry32), so that a seed gives the same run on every machine and version of Node. */
 export class SeededRandom {
   #state: number;
 
@@ -32,7 +32,7 @@ export class SeededRandom {
     return from[this.whole(0, from.length - 1)]!;
   }
 
-  /** Time to the next of events that come once in `meanMs` on average, without memory. */
+  /** Time until the next event, if events come once in `meanMs` on average and independently (exponential). */
   pause(meanMs: number): number {
     return -Math.log(1 - this.next()) * meanMs;
   }

@@ -10,14 +10,14 @@ import { VirtualTime } from "./virtual-time.ts";
 import { WatchingClient } from "./watching-client.ts";
 import { Weather } from "./weather.ts";
 
-/** After the last fault everything is as it should be within this time. */
+/** After the last fault, everything must be in order within this time. */
 const SETTLING_MS = 6000;
 
 /**
- * Keys and their owners change, processes answer for them and watchers are told, while database, network and processes
- * fail. One seed is one run, the same each time.
+ * Keys and their owners change, processes answer for them, and watchers are told, while database, network and processes
+ * fail. A seed gives the same run each time.
  *
- * @returns what was wrong first; undefined if nothing was
+ * @returns the first fault; undefined if there was none
  */
 export async function simulateRecords(seed: number): Promise<string | undefined> {
   return new RecordsSimulation(seed).run();
@@ -122,7 +122,7 @@ class RecordsSimulation {
     });
   }
 
-  /** Somebody changes a key or its owner, through some process, and many ask for the key at just that time. */
+  /** Changes a key or its owner through some process, while many callers present the key. */
   #change(): void {
     const sample = this.#random.pick(this.#samples);
     const process = this.#random.pick(this.#processes);
@@ -142,7 +142,7 @@ class RecordsSimulation {
     return this.#cluster.newRow(before?.state === "active" ? "disabled" : "active");
   }
 
-  /** COMMIT's answer takes its way, or is lost. */
+  /** The answer to COMMIT takes some time, or is lost. */
   #answerLater(process: ServiceProcess, committed: Committed): void {
     if (this.#random.chance(0.1)) return;
     this.#time.after(this.#random.pause(2), () => process.machine.receive(() => process.acknowledge(committed)));
@@ -157,13 +157,13 @@ class RecordsSimulation {
     }
   }
 
-  /** What should be in order by now and is not. */
+  /** The first thing that should be in order by now and is not. */
   #unsettled(): string | undefined {
     for (const [at, { feed, machine }] of this.#processes.entries()) {
       const ageMs = this.#time.nowMs - machine.trueMs(feed.freshAtMs);
-      if (ageMs > 3000) return `process ${at} has polled for nothing for ${ageMs.toFixed(1)} ms`;
+      if (ageMs > 3000) return `process ${at} has had no successful poll for ${ageMs.toFixed(1)} ms`;
     }
-    // What came just now may be on its way.
+    // A recent change may still be on its way.
     const isOld = ({ atMs }: Committed) => atMs < this.#endMs;
     const missed = this.#watchers.map((watcher) => watcher.missed()).find((one) => one !== undefined && isOld(one));
     return missed && `a watcher was never told of ${nameOf(missed.subjectId)}, changed at ${missed.atMs.toFixed(1)} ms`;

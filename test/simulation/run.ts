@@ -1,6 +1,7 @@
 /**
- * Runs many seeds on all cores: `node test/simulation/run.ts --seeds 10000 [--from 1] [--stop]`. Prints each failure with
- * its seed; `--from <seed> --seeds 1` runs it again. Exits with 1 if there was any, `--stop` at the first.
+ * Runs many seeds on all cores: `node test/simulation/run.ts --seeds 10000 [--from 1] [--stop]`. Prints each failure
+ * with its seed; `--from <seed> --seeds 1` runs it again. Exits with 1 if there was a failure, with `--stop` at the
+ * first.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";

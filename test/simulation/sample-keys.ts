@@ -5,7 +5,9 @@ import { Tiers } from "../../src/keys/tiers.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import type { Row } from "./truth.ts";
 
-/** What all simulated keys share. Their secrets differ from run to run; nothing that happens depends on them. */
+/**
+ * The ring, form and tiers of all simulated keys. Their secrets differ from run to run, but nothing depends on them.
+ */
 export const ring = new KeyRing([{ version: 1, bytes: Buffer.alloc(32, 7) }]);
 export const format = { prefix: "kit", environments: ["live"] };
 export const tiers = new Tiers([{ name: "basic", perMinute: undefined, perDay: undefined }]);
@@ -20,19 +22,22 @@ export const SAMPLE_KEYS: readonly SampleKey[] = Array.from({ length: 6 }, (_, a
   ownerId: `usr_${at >> 1}`,
 }));
 
-/** A key or an owner by a name that is the same in each run. */
+/** The name of a key or an owner, which is the same in each run. */
 export function nameOf(subjectId: string): string {
   const at = SAMPLE_KEYS.findIndex(({ keyId }) => keyId === subjectId);
   return at < 0 ? subjectId : `key ${at}`;
 }
 
-/** A row as the shipped store returns it: the version of the key in its version, that of the owner in its only scope. */
+/**
+ * A row as the shipped store returns it. `key.version` is the version of the key's row, and the owner's only scope is
+ * that of the owner's row.
+ */
 export function keyWithSecrets(sample: SampleKey, key: Row, owner: Row): KeyWithSecrets {
   const secrets: KeySecretDigest[] = [sample.secret];
   return { key: keyOf(sample, key), owner: ownerOf(sample.ownerId, owner), secrets };
 }
 
-/** Which version of its owner a record was made from. */
+/** The version of the owner from which a record was made. */
 export function ownerVersion(owner: KeyOwner): number {
   return Number(owner.scopes[0]);
 }

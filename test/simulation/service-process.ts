@@ -23,25 +23,25 @@ export interface ServiceProcessDeps {
   readonly machine: Machine;
   readonly link: DatabaseLink;
   readonly staleOkMs: number;
-  /** Sees each answer. */
+  /** Called for each answer. */
   readonly onAnswer: (process: ServiceProcess, answer: Answer) => void;
-  /** Sees what a call must never end with. */
+  /** Called for an error that no call may end with. */
   readonly onError: (error: unknown) => void;
 }
 
 /** One key of one call, as the caller sees it. Times are true. */
 export interface Answer {
   readonly sample: SampleKey;
-  /** Answered when all keys of its call were. */
+  /** True if all keys of its call were answered together. */
   readonly isOfBatch: boolean;
   readonly startedAtMs: number;
   readonly answeredAtMs: number;
-  /** For how long the process did not run while its other keys were waited for. */
+  /** How long the process did not run while the other keys of the batch were waited for. */
   readonly stoodStillMs: number;
-  /** undefined: unavailable. */
+  /** undefined = unavailable. */
   readonly verdict: KeyVerdict | undefined;
   readonly loaded: Loaded<KeyRecord> | undefined;
-  /** What this process had changed itself, and said so, before the call began; and since when that was true. */
+  /** The changes that this process had acknowledged before the call began, with the true times of their commits. */
   readonly acknowledged: ReadonlyMap<string, number>;
 }
 
@@ -60,14 +60,14 @@ const ANY_USE = {
   environment: "",
 };
 
-/** One process of the service: the shipped modules from the call to the statement, on a machine and a link of its own. */
+/** One process of the service: the shipped modules from the call to the statement, with its own machine and link. */
 export class ServiceProcess {
   readonly machine: Machine;
   readonly link: DatabaseLink;
   readonly feed: ChangeFeed;
   readonly databaseClock: DatabaseClock;
   readonly staleOkMs: number;
-  /** When it had a change acknowledged last; true time. */
+  /** True time at which it last acknowledged a change. */
   acknowledgedAtMs = Number.NEGATIVE_INFINITY;
   readonly #acknowledged = new Map<string, number>();
   readonly #watches = new Watches();
@@ -99,7 +99,7 @@ export class ServiceProcess {
     this.#verifyDeps = { records, limiter: LIMITER, usage, format, clock, databaseClock };
   }
 
-  /** One call for one key, or for several in a batch. */
+  /** One call for one key, or for several keys in a batch. */
   call(samples: readonly SampleKey[]): void {
     const startedAtMs = this.#deps.time.nowMs;
     const startedAtRanMs = this.machine.ranMs;
@@ -162,7 +162,7 @@ export class ServiceProcess {
   }
 }
 
-/** The same records, but for a note of what each call got. */
+/** The same records, which also note what each call got. */
 function noting(records: KeyRecords, loads: Map<string, Loaded<KeyRecord>>): VerifyKeyDeps["records"] {
   return {
     fresh: (rawKey) => {

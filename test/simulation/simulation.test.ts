@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { simulate } from "./simulate.ts";
 
-/** A few of the seeds that `npm run test:simulation` runs. */
+/** Some of the seeds that `npm run test:simulation` runs. */
 const SEEDS = 100;
 
 describe("the simulation", () => {
@@ -10,6 +10,6 @@ describe("the simulation", () => {
       const fault = await simulate(seed);
       expect(fault, `seed ${seed}`).toBeUndefined();
     }
-    // Two seconds of work, on a machine that may have much else to do.
+    // Two seconds of work, on a machine that may be busy.
   }, 60_000);
 });

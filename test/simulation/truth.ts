@@ -4,16 +4,16 @@ export interface Row {
   readonly state: "active" | "disabled";
 }
 
-/** The time in which something was true. */
+/** A period in which something was true. */
 export interface Era {
   readonly row: Row | undefined;
   readonly fromMs: number;
   untilMs: number;
-  /** What ended it; undefined while it lasts, and for what a failover undid. */
+  /** The transaction that ended it; undefined while it lasts, and if a failover ended it. */
   endedBy: { readonly xactId: number; readonly life: number } | undefined;
 }
 
-/** What was true when, in true time: a commit counts from the moment at which a snapshot could see it. */
+/** The history of what was true, in true time. A commit counts from the moment at which a snapshot could see it. */
 export class Truth {
   readonly #eras = new Map<string, Era[]>();
 
@@ -30,12 +30,12 @@ export class Truth {
     return this.#erasOf(subjectId).at(-1)!.row;
   }
 
-  /** When this version, or for undefined the absence, was true last. */
+  /** The last era of this version; undefined as the version means the absence of the row. */
   lastEraOf(subjectId: string, version: number | undefined): Era | undefined {
     return this.#erasOf(subjectId).findLast(({ row }) => row?.version === version);
   }
 
-  /** When the last change came; true time. */
+  /** True time of the last change. */
   changedAtMs(subjectId: string): number {
     return this.#erasOf(subjectId).at(-1)!.fromMs;
   }

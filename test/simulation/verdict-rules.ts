@@ -5,28 +5,28 @@ import { nameOf, ownerVersion, type SampleKey } from "./sample-keys.ts";
 import type { Answer, ServiceProcess } from "./service-process.ts";
 import type { Era } from "./truth.ts";
 
-/** Oldest knowledge that may be used while the database answers. */
+/** Maximum age of a copy that may be used while the database answers. */
 const FRESH_MS = 5000;
-/** A breaker that an outage opened may stay open for so long after it: the next poll or probe, and its timeout. */
+/** How long a breaker may stay open after an outage: until the next poll or probe, and its timeout. */
 const RECOVERY_MS = 2500;
-/** Answers stay good for so long once the database is gone. */
+/** How long answers stay available once the database is unreachable. */
 const SURVIVES_MS = 60_000;
-/** News of a change come so late at most while polls are answered. */
+/** Maximum delay of the news of a change while polls are answered. */
 const NEWS_MS = 2500;
-/** An unavailable database makes a call take so long at most. */
+/** Maximum time of a call while the database is unreachable. */
 const CALL_MS = 300;
-/** Of the sums of fractions of milliseconds. */
+/** Tolerance for the rounding of sums of fractions of milliseconds. */
 const ROUNDING_MS = 0.001;
 
-/** A copy that a process has, as far as its answers show. Times are true. */
+/** A copy in a process, as its answers show it. Times are true. */
 interface Kept {
   readonly asOfMs: number;
-  /** In a batch the other keys were waited for after it. */
+  /** Earlier than the answer if other keys of a batch were waited for. */
   readonly servedAtMs: number;
   readonly polledAtMs: number;
 }
 
-/** What a verdict rests on: the times in which the versions in its record were the truth. */
+/** The basis of a verdict: a period in which a version in its record was true. */
 interface Basis {
   readonly subjectId: string;
   readonly era: Era;
@@ -35,14 +35,14 @@ interface Basis {
 /** Judges every answer of every process by the whole truth. */
 export class VerdictRules {
   readonly #cluster: Cluster;
-  /** By process and key: what is kept there. */
+  /** The copies, by process and key. */
   readonly #kept = new Map<ServiceProcess, Map<string, Kept>>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
   }
 
-  /** What is wrong with an answer; undefined if nothing is. */
+  /** The fault of an answer; undefined if there is none. */
   faultOf(process: ServiceProcess, answer: Answer): string | undefined {
     const { verdict, loaded } = answer;
     if (verdict === undefined) return this.#unavailableFault(process, answer);
@@ -72,7 +72,7 @@ export class VerdictRules {
     return basis.every((one): one is Basis => one.era !== undefined) ? basis : undefined;
   }
 
-  /** Never later than 5 s while the database answers, and never later than 5 s and the stale bound at all. */
+  /** At most 5 s late while the database answers, and otherwise at most 5 s and the stale bound. */
   #ageFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { answeredAtMs, verdict } = answer;
     const isAway = process.link.readableForMs() < RECOVERY_MS;
@@ -83,18 +83,18 @@ export class VerdictRules {
     return `answers ${verdict!.verdict} ${lateMs.toFixed(1)} ms after ${nameOf(subjectId)} changed (bound ${boundMs} ms)`;
   }
 
-  /** `as_of` is never newer than what the record shows, by any clock, and never older than `max_staleness` says. */
+  /** `as_of` is never later than the record was true, by any clock, and never older than `max_staleness` allows. */
   #asOfFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
     const freshness = answer.verdict!.freshness!;
     const asOfMs = process.machine.trueMs(answer.loaded!.asOfMs);
-    // A batch answers when its last key does.
+    // The start of the call counts, because a batch answers only with its last key.
     const overdueMs = answer.startedAtMs - asOfMs - freshness.maxStalenessMs - unnoticedMs(process);
     if (overdueMs > ROUNDING_MS) return `as of ${overdueMs.toFixed(1)} ms before what max_staleness allows`;
     for (const { subjectId, era } of basis) {
       const newerMs = asOfMs - era.untilMs;
       if (newerMs > ROUNDING_MS)
         return `as of ${newerMs.toFixed(1)} ms after ${nameOf(subjectId)} became something else`;
-      // Times of before the clock was set compare with nothing.
+      // Times from before the clock was set are not comparable.
       if (this.#cluster.clockSetAtMs > Number.NEGATIVE_INFINITY) continue;
       const claimedMs = freshness.asOfMs - this.#cluster.clockAt(era.untilMs);
       if (claimedMs > ROUNDING_MS) return `as_of_time ${claimedMs.toFixed(1)} ms after ${nameOf(subjectId)} changed`;
@@ -102,10 +102,10 @@ export class VerdictRules {
     return undefined;
   }
 
-  /** All changes of lower position are in the record. */
+  /** The record includes all changes of lower position. */
   #positionFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { position } = answer.verdict!.freshness!;
-    // The other keys of a batch were waited for, and the history changed meanwhile.
+    // The history changed while the other keys of a batch were waited for.
     const isEarlier = answer.isOfBatch || answer.loaded!.source === "cache";
     if (process.link.resyncedAtMs >= answer.startedAtMs && isEarlier) return undefined;
     for (const { subjectId, era } of basis) {
@@ -117,16 +117,18 @@ export class VerdictRules {
     return undefined;
   }
 
-  /** Every key verified in the last minute still verifies, and nothing is unavailable while the database answers. */
+  /**
+   * Every key that was verified in the last minute still verifies, and none is unavailable while the database answers.
+   */
   #unavailableFault(process: ServiceProcess, answer: Answer): string | undefined {
     const { sample, answeredAtMs } = answer;
-    // Timeouts ran out while it stood still.
+    // Timeouts may have fired while it stood still.
     if (answeredAtMs - process.machine.resumedAtMs < CALL_MS) return undefined;
     const isReadable = process.link.isKnownReadable && process.link.readableForMs() >= RECOVERY_MS;
     if (isReadable) return "unavailable, though the database answers";
     const kept = this.#kept.get(process)?.get(sample.keyId);
     if (kept === undefined || !this.#isStillKept(process, sample, kept)) return undefined;
-    // For all that it knows the machine was suspended for as long as its own clock was set forward.
+    // The machine can't tell a clock that was set forward from a suspension of that length.
     if (process.machine.noticedAtMs >= kept.servedAtMs) return undefined;
     const ageMs = answeredAtMs - kept.asOfMs;
     const isYoung = ageMs < Math.min(SURVIVES_MS, process.staleOkMs);
@@ -137,12 +139,12 @@ export class VerdictRules {
     const kept = this.#kept.get(process) ?? new Map<string, Kept>();
     this.#kept.set(process, kept);
     const asOfMs = process.machine.trueMs(loaded!.asOfMs);
-    // What a change overtook on its way is served but not kept.
+    // A record that a change overtook is served but not kept.
     if (loaded!.source === "database") kept.delete(sample.keyId);
     else kept.set(sample.keyId, { asOfMs, servedAtMs: startedAtMs, polledAtMs: process.link.polledAtMs });
   }
 
-  /** No news came since, not even old news of what the record shows already. */
+  /** Whether no news came since, not even of a change that the record includes already. */
   #isStillKept({ link, acknowledgedAtMs }: ServiceProcess, { keyId, ownerId }: SampleKey, kept: Kept): boolean {
     const { truth, model } = this.#cluster;
     if (link.polledLife !== model.lives || link.resyncedAtMs >= kept.servedAtMs) return false;
@@ -151,7 +153,7 @@ export class VerdictRules {
     return changedAtMs < Math.min(kept.asOfMs, kept.polledAtMs - NEWS_MS);
   }
 
-  /** A process shows what it was told to change in every call that begins after its answer. */
+  /** A process shows its own change in every call that begins after it acknowledged the change. */
   #acknowledgedFault({ acknowledged, startedAtMs }: Answer, basis: readonly Basis[]): string | undefined {
     if (this.#cluster.tookOverAtMs >= startedAtMs) return undefined;
     const isOlder = ({ subjectId, era }: Basis) => {
@@ -163,12 +165,12 @@ export class VerdictRules {
   }
 }
 
-/** A suspension of up to a second shows in no clock of the machine. */
+/** A suspension of up to a second does not show in any clock of the machine. */
 function unnoticedMs({ machine }: ServiceProcess): number {
   return machine.wasSuspended ? MAX_UNNOTICED_MS : 0;
 }
 
-/** The verdict is what the record says: a good key is never refused, a bad one never accepted. */
+/** The verdict matches the record: a good key is never refused, and a bad key is never accepted. */
 function verdictFault({ verdict, loaded }: Answer): string | undefined {
   const record = loaded!.record;
   const isGood = record?.key.state === "active" && record.owner?.state === "active";

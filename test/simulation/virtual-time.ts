@@ -1,17 +1,17 @@
-/** Something that happens at a virtual time. */
+/** An event at a virtual time. */
 interface Event {
   readonly atMs: number;
-  /** Orders what happens at the same time. */
+  /** Orders events of the same time. */
   readonly order: number;
   readonly run: () => void;
 }
 
 /**
- * The only time of a simulation. Events run one by one in the order of their times; before the next one, every promise
- * that the last one settled has been followed to its end. Nothing else runs, so that a run is its seed's alone.
+ * The only time of a simulation. Events run one by one in the order of their times. Before the next event, every
+ * promise that the last event settled is followed to its end. Nothing else runs, so a run depends only on its seed.
  */
 export class VirtualTime {
-  /** True time. No simulated process sees it: each has clocks of its own. */
+  /** True time. No simulated process sees it: each has its own clocks. */
   nowMs = 0;
   #order = 0;
   /** A binary heap, the next event first. */
@@ -21,7 +21,7 @@ export class VirtualTime {
     this.#push({ atMs: this.nowMs + Math.max(0, ms), order: this.#order++, run });
   }
 
-  /** Runs all events up to this time, and those that they bring, unless one of them ends it. */
+  /** Runs all events up to this time, including new ones, until `isOver`. */
   async runUntil(endMs: number, isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       const next = this.#events[0];
@@ -66,7 +66,7 @@ function isBefore(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-/** One real turn of the event loop, which Node takes only once no promise has anything left to do. */
+/** One real event-loop tick, which Node starts only when no promise has work left. */
 function allSettled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

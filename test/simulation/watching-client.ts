@@ -18,26 +18,29 @@ export interface WatchingClientDeps {
 }
 
 /**
- * A client of WatchRevocations that comes back with its last cursor, to any process, and holds the stream to its word:
- * each change at least once or a resync that covers it, and an `as_of` never above a change that was not told.
+ * A client of WatchRevocations that reconnects with its last cursor to any process. It checks the promises of the
+ * stream:
+ *
+ * - Each change comes at least once, or a resync covers it.
+ * - No `as_of` is later than a change that was not sent.
  */
 export class WatchingClient {
   readonly #deps: WatchingClientDeps;
-  /** Reads each message as it comes. */
+  /** True if it reads each message as soon as it comes. */
   isInHurry = false;
   readonly #told = new Set<string>();
   #cursor = "";
-  /** By the database's clock: changes from here on concern this client. */
+  /** Changes from this time on concern this client; by the database's clock. */
   #fromMs: number | undefined;
   #stream = 0;
-  /** How many of the changes are told or covered, without a gap. */
+  /** Number of changes from the first on that were sent or covered, without a gap. */
   #doneUpTo = 0;
 
   constructor(deps: WatchingClientDeps) {
     this.#deps = deps;
   }
 
-  /** Watches on some process; an earlier stream is over. */
+  /** Watches on some process. An earlier stream ends. */
   connect(): void {
     const process = this.#deps.random.pick(this.#deps.processes);
     const abort = new AbortController();
@@ -54,7 +57,7 @@ export class WatchingClient {
         messages.next().then(({ value }) => {
           if (value === undefined || !isCurrent()) return;
           this.#handle(value);
-          // A client that does not keep up for a while.
+          // In 2 % of cases the client does not keep up for a while.
           this.#deps.time.after(
             !this.isInHurry && this.#deps.random.chance(0.02) ? this.#deps.random.between(0, 4000) : 1,
             next,
@@ -66,7 +69,7 @@ export class WatchingClient {
     if (this.#deps.random.chance(0.5)) this.#later(6000, () => isCurrent() && this.connect());
   }
 
-  /** A change that the client was never told of, once everything has settled. */
+  /** The first change that the client was never told of, once everything has settled. */
   missed(): Committed | undefined {
     return this.#cursor === "" ? undefined : this.#untold()[0];
   }
@@ -90,7 +93,7 @@ export class WatchingClient {
       return;
     }
     const due = this.#untold().filter(isDue);
-    // An as_of of before the clock was set compares with nothing.
+    // An as_of from before the clock was set is not comparable.
     if (due[0] !== undefined && cluster.clockSetAtMs === Number.NEGATIVE_INFINITY) {
       this.#deps.onFault(
         `a watcher was told of as_of ${message.asOfMs} without ${due[0].xactId}, the change of ${nameOf(due[0].subjectId)}`,
@@ -101,7 +104,7 @@ export class WatchingClient {
   #untold(): Committed[] {
     const { committed } = this.#deps.cluster;
     const fromMs = this.#fromMs ?? Number.POSITIVE_INFINITY;
-    // Who had not heard of what was undone silently need not hear of it any more.
+    // A client need not be told of a change that was undone silently.
     const isDone = (change: Committed) =>
       change.undone === "silently" ||
       this.#deps.cluster.clockAt(change.atMs) < fromMs ||

@@ -4,10 +4,10 @@ import type { SeededRandom } from "./random.ts";
 import type { ServiceProcess } from "./service-process.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** So old news is deleted, in runs that delete it. */
+/** Age at which changes are deleted from the log, in runs that delete any. */
 const PRUNED_AFTER_MS = 4000;
 
-/** What goes wrong in a run: which faults, when, and for how long. */
+/** The faults of a run: which, when, and for how long. */
 export class Weather {
   readonly #time: VirtualTime;
   readonly #random: SeededRandom;
@@ -49,7 +49,7 @@ export class Weather {
     }
   }
 
-  /** Everything that lasts ends; nothing new begins. */
+  /** Ends all faults that last, and begins no new ones. */
   clear(): void {
     this.#isClear = true;
     this.#noteReadability();
@@ -115,7 +115,7 @@ export class Weather {
       .machine.suspend(this.#random.pick([800, 4000, 15_000, 100_000]) * this.#random.next());
   }
 
-  /** The standby is behind by a little, or others have used ids that it never heard of. */
+  /** A standby takes over. It is a little behind, and other transactions may have used ids that it never saw. */
   #failOver(): void {
     const checkpoint = this.#cluster.model.checkpoint();
     this.#time.after(this.#random.pause(300), () => {
@@ -132,8 +132,8 @@ export class Weather {
   }
 
   /**
-   * A backend is killed. Recovery gives the ids again that others used and did not commit to disk, and whoever writes
-   * first gets them: mostly before the next poll.
+   * A backend is killed. Recovery gives ids again that were used and not committed to disk. The next writers get them,
+   * mostly before the next poll.
    */
   #crash(): void {
     const { model } = this.#cluster;
@@ -146,9 +146,9 @@ export class Weather {
   }
 
   /**
-   * The same epoch with lower transaction ids: a machine that was set back with its memory. Nothing but the ids shows it,
-   * so a process or a client's cursor shows it only if it saw some of those that are gone, before as many are given
-   * again. A second time would give that many while a client is away: it happens once a run.
+   * A machine is set back together with its memory: the epoch is the same, with lower transaction ids. Only the ids
+   * show it. So a process or a client can notice it only if it saw some of the lost ids before as many are given again.
+   * It happens once in a run, because a second time would give that many while a client is disconnected.
    */
   #setMachineBack(): void {
     if (this.#wasSetBack) return;
@@ -164,13 +164,13 @@ export class Weather {
     });
   }
 
-  /** An old write transaction somewhere in the cluster. */
+  /** Holds the position with an old write transaction somewhere in the cluster. */
   #stallPositions(): void {
     const { model } = this.#cluster;
     const { lives } = model;
     const xactId = model.beginXact();
     this.#for(this.#lastingMs(), () => {
-      // After a failover or a crash the id may be another's.
+      // After a failover or a crash the id may belong to another transaction.
       if (model.lives === lives) model.rollBack(xactId);
     });
   }
@@ -185,7 +185,7 @@ export class Weather {
     else this.#random.pick(this.#processes).machine.jump(byMs);
   }
 
-  /** Before it changes. */
+  /** Records how readable the database was, before that changes. */
   #noteReadability(): void {
     for (const { link } of this.#processes) link.readableForMs();
   }
