@@ -12,8 +12,10 @@ export default defineConfig({
     maxWorkers: 2,
     // A process for each file would spend a third of the time on its start and imports; no test leaves anything behind.
     isolate: false,
-    testTimeout: 15_000,
-    hookTimeout: 60_000,
+    // Only what hangs fails by it: no test is judged by the speed of its machine.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000, interval: 10 } },
     restoreMocks: true,
     reporters: ["default"],
   },

@@ -24,6 +24,7 @@ export const faults = {
   pool: "forks",
   testTimeout: 120_000,
   hookTimeout: 120_000,
+  expect: { poll: { timeout: 30_000, interval: 10 } },
 } as const;
 
 /**

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { rotateSigningKey } from "../../src/auth/rotate-signing-key.ts";
 import { newSigningKey, type SealedSigningKey } from "../../src/auth/signing-key.ts";
 import type { SigningKeyStore } from "../../src/auth/signing-key-store.ts";
@@ -9,6 +9,7 @@ import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { eventually } from "../support/eventually.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
@@ -205,7 +206,7 @@ describe("signing keys", () => {
     expect(processes.map(({ observer }) => observer.additions)).toEqual([0, 0, 0, 0, 0]);
     test.clock.advance(10 * SECONDS);
     expect((await signers()).map((key) => key.kid)).toEqual(Array.from({ length: 5 }, () => kid));
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect((await kept.history()).map((key) => key.algorithm)).toEqual(["ES256", "EdDSA"]),
     );
     const [next, old] = await kept.history();
@@ -226,13 +227,13 @@ describe("signing keys", () => {
     observer.isAway = true;
     for (let i = 0; i < 20; i++) expect((await keys.signer()).kid).toBe(kid);
     const failures = () => log.lines.filter(({ level }) => level === "warn");
-    await vi.waitFor(() => expect(failures()).toHaveLength(1));
+    await eventually(() => expect(failures()).toHaveLength(1));
     for (let i = 0; i < 20; i++) await keys.signer();
     expect(observer.additions).toBe(1);
     test.clock.advance(60 * SECONDS);
     feed.freshAtMs = test.clock.elapsedMs();
     expect((await keys.signer()).kid).toBe(kid);
-    await vi.waitFor(() => expect(failures()).toHaveLength(2));
+    await eventually(() => expect(failures()).toHaveLength(2));
     expect(observer.additions).toBe(2);
   });
 
@@ -268,9 +269,9 @@ describe("signing keys", () => {
     expect(await versions()).toEqual([1]);
     const processes = Array.from({ length: 3 }, () => newProcess(new KeyRing([newer, old])));
     await Promise.all(processes.map(({ keys }) => keys.sealAnew()));
-    await vi.waitFor(async () => expect(await versions()).toEqual([2]));
+    await eventually(async () => expect(await versions()).toEqual([2]));
     const told = () => processes.flatMap(({ log }) => log.lines);
-    await vi.waitFor(() => expect(told()).toMatchObject([{ level: "info", fields: { version: 2 } }]));
+    await eventually(() => expect(told()).toMatchObject([{ level: "info", fields: { version: 2 } }]));
     expect((await newProcess(new KeyRing([newer])).keys.signer()).publicJwk).toEqual(publicJwk);
   });
 
@@ -283,11 +284,11 @@ describe("signing keys", () => {
     const { keys, observer, log } = newProcess(new KeyRing([newer, old]));
     observer.isSealingAway = true;
     expect((await keys.signer()).kid).toBe(kid);
-    await vi.waitFor(() => expect(log.lines).toMatchObject([{ level: "warn", fields: { kid, version: 2 } }]));
+    await eventually(() => expect(log.lines).toMatchObject([{ level: "warn", fields: { kid, version: 2 } }]));
     observer.isSealingAway = false;
     keys.clear();
     await keys.verifier(kid);
-    await vi.waitFor(async () => expect((await kept.list()).keys).toMatchObject([{ kid, sealVersion: 2 }]));
+    await eventually(async () => expect((await kept.list()).keys).toMatchObject([{ kid, sealVersion: 2 }]));
   });
 
   it("a key sealed under a version that the ring lacks is an internal fault, not an unknown key", async () => {

@@ -1,10 +1,11 @@
 /** Tests of what a limiter tells a store that is reachable again. */
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemTimers } from "../../src/lib/clock.ts";
 import type { LimitRequest } from "../../src/limits/limit.ts";
 import { UNLIMITED } from "../../src/limits/local-share.ts";
 import { StorePart } from "../../src/limits/store-part.ts";
 import { UntoldCounts } from "../../src/limits/untold-counts.ts";
+import { eventually } from "../support/eventually.ts";
 import { ShiftedClock } from "../support/shifted-clock.ts";
 import { FaultyLimitStore } from "./faulty-limit-store.ts";
 import { limits, newLimiter, request } from "./new-limiter.ts";
@@ -29,7 +30,7 @@ describe("a store that is reachable again", () => {
   };
   const comeBack = async () => {
     store.mood = "answers";
-    await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: 2_000, interval: 5 });
+    await eventually(() => expect(limiter.isDegraded()).toBe(false));
   };
 
   it.each([1, 2, 3])(

@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DAY_MS, type LimitRequest, MINUTE_MS } from "../../src/limits/limit.ts";
 import { LocalLimiter } from "../../src/limits/local-limiter.ts";
+import { eventually } from "../support/eventually.ts";
 import { limits, newLimiter, request } from "./new-limiter.ts";
 
 let clock: ReturnType<typeof newLimiter>["clock"];
@@ -130,7 +131,7 @@ describe("a full window", () => {
     const { promise, resolve: tell } = Promise.withResolvers<void>();
     store.toldAfter = promise;
     const denied = limiter.decide(request());
-    await vi.waitFor(() => expect(store.groups).toHaveLength(2));
+    await eventually(() => expect(store.groups).toHaveLength(2));
     await limiter.reset("s", []);
     tell();
     expect(await denied, "the control: it was decided before the reset").toMatchObject({ allowed: false });
@@ -195,7 +196,7 @@ describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
     await open();
     store.mood = "answers";
     const startMs = performance.now();
-    await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: 2_000, interval: 5 });
+    await eventually(() => expect(limiter.isDegraded()).toBe(false));
     expect(performance.now() - startMs).toBeLessThan(1_000);
     expect(await limiter.decide(request())).toMatchObject({ degraded: false, windows: [{ remaining: 9 }] });
   });
@@ -208,14 +209,14 @@ describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
 it("the limiter renews the connection of a store that stays unreachable", async () => {
   store.mood = "is silent";
   for (let call = 0; call < 3; call++) await limiter.decide(request());
-  await vi.waitFor(() => expect(store.renewals).toBe(1), { timeout: 5_000 });
+  await eventually(() => expect(store.renewals).toBe(1));
 });
 
 it("an outage is one line in the log, and its end is another one", async () => {
   store.mood = "fails";
   for (let call = 0; call < 20; call++) await limiter.decide(request());
   store.mood = "answers";
-  await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: 2_000 });
+  await eventually(() => expect(limiter.isDegraded()).toBe(false));
   await limiter.decide(request());
   expect(log.lines.map(({ level, fields }) => [level, fields.cause])).toEqual([
     ["warn", "READONLY"],
@@ -244,7 +245,7 @@ describe("the breaker", () => {
     for (let call = 0; call < 17; call++) await attempt("answers");
     for (let call = 0; call < 3; call++) await attempt("fails");
     store.mood = "answers";
-    await vi.waitFor(() => expect(limiter.isDegraded()).toBe(false), { timeout: 2_000 });
+    await eventually(() => expect(limiter.isDegraded()).toBe(false));
     for (let call = 0; call < 2; call++) await attempt("fails");
     expect(limiter.isDegraded()).toBe(false);
     for (let pair = 0; pair < 8; pair++) {

@@ -1,10 +1,11 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { Redis } from "ioredis";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/lib/clock.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
+import { eventually } from "../support/eventually.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { clusterAt, redisAt } from "../support/redis-target.ts";
 
@@ -97,7 +98,7 @@ describe("a hostile Redis is cut off", () => {
     const { connection, limiter, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
     expect(await connection.ready(2_000)).toBe(true);
     expect(await limiter.decide({ subject: "s", cost: 1, limits: LIMITS })).toMatchObject({ degraded: true });
-    await vi.waitFor(() => expect(log.lines.map(({ fields }) => fields.cause)).toContain(cause));
+    await eventually(() => expect(log.lines.map(({ fields }) => fields.cause)).toContain(cause));
   });
 
   it.each([
@@ -107,7 +108,7 @@ describe("a hostile Redis is cut off", () => {
     const server = await startHostileRedis({}, (socket) => socket.write(reply));
     const { connection, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
     await connection.ready(300);
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(log.lines.map(({ fields }) => fields.cause)).toContainEqual(expect.stringMatching(/^REPLY_/)),
     );
   });
@@ -148,7 +149,7 @@ describe("a hostile Redis is cut off", () => {
     const redis = new Redis({ port: portOf(server), protocol: 2, disableClientInfo: true });
     redis.on("error", () => {});
     closing.push(() => redis.disconnect());
-    await vi.waitFor(() => expect(flooded.bytes).toBe(MOST_BYTES), { timeout: 20_000 });
+    await eventually(() => expect(flooded.bytes).toBe(MOST_BYTES));
   });
 
   it("when it is a Sentinel", async () => {

@@ -9,6 +9,7 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { SigningKey_State as State } from "../../src/gen/latchkey/v1/signing_key_pb.ts";
 import { canOpen, freshUrl } from "../support/database.ts";
 import { errorOf } from "../support/errors.ts";
+import { eventually } from "../support/eventually.ts";
 import { type Person, startTestService, type TestService } from "../support/service.ts";
 
 const SECONDS = 1000;
@@ -207,7 +208,7 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
     expect(await states()).toEqual([[first, State.ACTIVE]]);
     service.clock.advance(60 * SECONDS);
     expect(kidOf(await patiently())).toBe(first);
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect((await states()).map(([, state]) => state)).toEqual([State.NEXT, State.ACTIVE]),
     );
     service.clock.advance(361 * SECONDS);
@@ -252,15 +253,15 @@ describe.runIf(canOpen("postgres"))("signing keys of two processes on one databa
     await using other = await startTestService(settings);
     const [admin, otherAdmin] = [one, other].map((service) => service.client(AdminService, one.admin));
     // On a busy machine the first reads of a new process may be given up: they have 120 ms.
-    const { tokens } = await vi.waitFor(() => one.newPerson(), { timeout: 10 * SECONDS });
+    const { tokens } = await eventually(() => one.newPerson());
     const anyone = other.client(AuthService);
     const knows = () => anyone.getCurrentUser({}, { headers: { authorization: `Bearer ${tokens.accessToken}` } });
-    await vi.waitFor(knows, { timeout: 10 * SECONDS });
+    await eventually(knows);
     const [made, same] = await Promise.all([admin!.rotateSigningKey({}), otherAdmin!.rotateSigningKey({})]);
     expect(same.key?.id).toBe(made.key!.id);
     const published = async (service: TestService) => (await fetchKeys(service)).keys.keys.map(({ kid }) => kid);
     const both = [made.key!.id, kidOf(tokens.accessToken)];
-    await vi.waitFor(async () => expect([await published(one), await published(other)]).toEqual([both, both]));
+    await eventually(async () => expect([await published(one), await published(other)]).toEqual([both, both]));
     await knows();
     await admin!.revokeSigningKey({ keyId: kidOf(tokens.accessToken) });
     await vi.waitFor(async () => expect(await errorOf(knows())).toMatchObject({ code: Code.Unauthenticated }), {

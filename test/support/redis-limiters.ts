@@ -1,12 +1,13 @@
 /** Limiters on servers of Redis that a test starts, and what is expected of them while those are well and while not. */
 import { once } from "node:events";
 import { Redis } from "ioredis";
-import { expect, vi } from "vitest";
+import { expect } from "vitest";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
+import { eventually } from "./eventually.ts";
 import { recordingLog } from "./recording-log.ts";
 import { type RedisServer, redisCommand, startRedis } from "./redis-server.ts";
 import { redisAt } from "./redis-target.ts";
@@ -84,10 +85,7 @@ export async function expectDegraded(limiter: SharedLimiter): Promise<void> {
 
 export async function expectBack(limiter: SharedLimiter): Promise<void> {
   const sinceMs = performance.now();
-  await vi.waitFor(async () => expect((await limiter.decide(request())).degraded).toBe(false), {
-    timeout: BACK_WITHIN_MS + 1_000,
-    interval: 10,
-  });
+  await eventually(async () => expect((await limiter.decide(request())).degraded).toBe(false));
   expect(performance.now() - sinceMs).toBeLessThan(BACK_WITHIN_MS);
 }
 
@@ -106,16 +104,13 @@ export async function told<T>(port: number, ask: (redis: Redis) => Promise<T>): 
 export async function clusterIsUp(port: number): Promise<void> {
   const script = `local info = redis.call('CLUSTER', 'INFO')
     return info:find('cluster_state:ok') and info:find('cluster_slots_ok:16384') and 1 or 0`;
-  await vi.waitFor(async () => expect(await redisCommand(port, "EVAL", script, "0")).toBe("1"), { timeout: 20_000 });
+  await eventually(async () => expect(await redisCommand(port, "EVAL", script, "0")).toBe("1"));
 }
 
 /** On a busy machine Redis itself may not run for 50 ms; then the next 50 calls count. */
 export async function expectHealthy(limiter: SharedLimiter): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const answers = await callsOf(limiter, 50);
-      expect(answers.every(({ allowed, degraded }) => allowed && !degraded)).toBe(true);
-    },
-    { timeout: 5_000 },
-  );
+  await eventually(async () => {
+    const answers = await callsOf(limiter, 50);
+    expect(answers.every(({ allowed, degraded }) => allowed && !degraded)).toBe(true);
+  });
 }

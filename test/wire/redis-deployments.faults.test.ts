@@ -4,12 +4,13 @@ import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Environment } from "../../src/config.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
+import { eventually } from "../support/eventually.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { clusterIsUp, expectHealthy, request, told } from "../support/redis-limiters.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/redis-server.ts";
@@ -31,7 +32,7 @@ async function server(...args: readonly string[]): Promise<RedisServer> {
 }
 
 /** On a busy machine too. */
-const soon = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000 });
+const soon = (check: () => unknown) => eventually(check);
 
 /** A limiter with a log of its own, connected or not. */
 async function open(target: RedisTarget) {
