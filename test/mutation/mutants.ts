@@ -9,6 +9,7 @@ import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
 import { READS_MUTANTS } from "./mutants-reads.ts";
 import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
+import { THROTTLE_MUTANTS } from "./mutants-throttle.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
 import { WIRE_MUTANTS } from "./mutants-wire.ts";
@@ -21,6 +22,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...VERIFICATION_MUTANTS,
   ...TOKENS_MUTANTS,
   ...AUTH_MUTANTS,
+  ...THROTTLE_MUTANTS,
   ...LIMITS_MUTANTS,
   ...REDIS_MUTANTS,
   ...RPC_MUTANTS,

@@ -1,0 +1,138 @@
+/**
+ * Strangers that want all password hashes for themselves: people log in beside them as if they were not there. A real
+ * process on real PostgreSQL, with hashes as slow as they are by default.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { type AuthFlood, type FloodTally, startFlood } from "../support/auth-flood.ts";
+import { withFault } from "../support/mutant-process.ts";
+import { report } from "../support/samples.ts";
+import { canStart, freshPostgres } from "../support/servers.ts";
+import { clientOf, PASSWORD } from "../support/service.ts";
+import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/service-process.ts";
+import { until } from "../support/wire-server.ts";
+
+const PEOPLE = 13;
+const EACH_MS = 200;
+/** A machine that does much else sheds a login now and then. What an attack does to people comes every time. */
+const ATTEMPTS = 3;
+
+type Attack = Omit<AuthFlood, "address">;
+
+const ATTACKS: readonly Attack[] = [
+  { what: "logins to any account", from: "one /48", perSecond: 60 },
+  { what: "logins to one account", from: "one address", perSecond: 2000 },
+  { what: "logins to any account", from: "one address", perSecond: 2000 },
+  { what: "reset tokens", from: "one address", perSecond: 2000 },
+];
+
+/** Each of the defences alone would do; without them all callers are as one. */
+const DEFENCELESS = [
+  {
+    file: "src/auth/login-attempt.ts",
+    search: "this.networks = networksOf(clientIp);",
+    replacement: 'this.networks = networksOf("everyone");',
+  },
+  {
+    file: "src/auth/login-attempt.ts",
+    search: "networks: countedNetworks(clientIp, hashesPerAddress),",
+    replacement: "networks: [],",
+  },
+  {
+    file: "src/auth/known-waits.ts",
+    search: "if (wait === undefined || nowMs >= wait.believedUntilMs) return undefined;",
+    replacement: "if (nowMs >= 0 || wait === undefined) return undefined;",
+  },
+  // Known callers are served beside strangers, whatever those do.
+  {
+    file: "src/auth/hash-turns.ts",
+    search: '[isKnown ? "known" : "stranger", ...networks]',
+    replacement: '[isKnown ? "stranger" : "stranger", ...networks]',
+  },
+];
+
+describe.skipIf(!canStart("postgres"))("people who log in while a stranger floods", () => {
+  let env: NodeJS.ProcessEnv;
+  beforeAll(async () => {
+    env = serviceEnvironment({
+      DATABASE_URL: await freshPostgres(),
+      LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
+      LATCHKEY_HASHES_PER_ADDRESS: "30",
+    });
+    await bootstrapOperator(env);
+  });
+
+  let networks = 0;
+  const from = (ip: string) => ({ headers: { "x-forwarded-for": ip } });
+
+  /** People who registered, each at home in a network of their own. */
+  async function people(service: ReadyService) {
+    const client = clientOf(service.address, AuthService);
+    const registered: { readonly email: string; readonly ip: string }[] = [];
+    for (let n = 0; n < PEOPLE; n++) {
+      const person = { email: `honest-${++networks}@example.com`, ip: `10.${networks >> 8}.${networks & 255}.1` };
+      await client.register({ email: person.email, password: PASSWORD }, from(person.ip));
+      registered.push(person);
+    }
+    return registered;
+  }
+
+  /** How the logins of people end beside a flood: those from home, and as many by others from networks never seen before. */
+  async function logInBeside(service: ReadyService, attack: Attack) {
+    const homes = await people(service);
+    const client = clientOf(service.address, AuthService);
+    const flood = startFlood({ address: service.address, ...attack });
+    try {
+      await until(() => total(flood.latest()) > 2 * attack.perSecond, 60_000);
+      const ends: Promise<string>[] = [];
+      const tookMs: number[] = [];
+      const logIn = async (email: string, ip: string) => {
+        const startMs = performance.now();
+        const end = await client.login({ email, password: PASSWORD }, from(ip)).then(
+          () => "OK",
+          (error: unknown) => `${Code[ConnectError.from(error).code]}`,
+        );
+        tookMs.push(performance.now() - startMs);
+        return end;
+      };
+      for (const [n, { email, ip }] of homes.entries()) {
+        ends.push(logIn(email, n % 2 === 0 ? ip : `10.200.${++networks & 255}.9`));
+        await pause(EACH_MS);
+      }
+      const said = await Promise.all(ends);
+      report(`logins beside ${attack.perSecond}/s of ${attack.what} from ${attack.from}`, tookMs);
+      return said.filter((end) => end !== "OK");
+    } finally {
+      const tally = await flood.stop();
+      process.stderr.write(`      the flood: ${JSON.stringify(tally)}\n`);
+      expect(total(tally)).toBeGreaterThan(2 * attack.perSecond);
+    }
+  }
+
+  describe("in a process as it is", () => {
+    let service: ReadyService;
+    beforeAll(async () => {
+      service = await startService(env);
+    });
+    afterAll(() => service?.[Symbol.asyncDispose]());
+
+    it.each(ATTACKS)("none is refused beside $perSecond/s of $what from $from", async (attack) => {
+      let refused = await logInBeside(service, attack);
+      for (let again = 1; again < ATTEMPTS && refused.length > 0; again++) refused = await logInBeside(service, attack);
+      expect(refused).toEqual([]);
+    });
+  });
+
+  it("many are refused where all callers are as one: the control", async () => {
+    await using service = await startService(env, DEFENCELESS.flatMap(withFault));
+    for (const attack of ATTACKS.slice(0, 3)) {
+      expect((await logInBeside(service, attack)).length, JSON.stringify(attack)).toBeGreaterThan(PEOPLE / 4);
+    }
+  });
+});
+
+function total(tally: FloodTally): number {
+  return Object.values(tally).reduce((sum, each) => sum + each, 0);
+}
