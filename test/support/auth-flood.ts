@@ -23,7 +23,7 @@ export type FloodTally = Readonly<Record<string, number>>;
 const CONNECTIONS = 4;
 const BURST_MS = 10;
 /** Calls under way at most: a slow machine gets fewer in a second. */
-const MOST_UNDER_WAY = 100;
+const MOST_UNDER_WAY = 60;
 
 /** Wants trusted proxies. Begins at once; `stop` ends it and says what came back. */
 export function startFlood(flood: AuthFlood) {
