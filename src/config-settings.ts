@@ -244,7 +244,7 @@ export const SETTINGS = {
     "LATCHKEY_HASHES_PER_ADDRESS",
     "30",
     integer(1, 100_000),
-    "Password hashes that one client address may cost in a minute, good passwords included. More only where many people log in from behind one address.",
+    "Password hashes that one client address may cost in a minute, good passwords included; a /56 of IPv6 twice, a /48 or a /24 of IPv4 four times as many. More only where many people log in from behind one address.",
   ),
   passwordMin: setting(
     "LATCHKEY_PASSWORD_MIN_CODE_POINTS",

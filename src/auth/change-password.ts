@@ -30,24 +30,26 @@ export interface ChangePasswordInput extends LoginOrigin {
  * @throws PASSWORD_WRONG, INVALID_FIELD, TOO_MANY_ATTEMPTS, OVERLOADED
  */
 export async function changePassword(deps: ChangePasswordDeps, input: ChangePasswordInput): Promise<TokenPair> {
-  using place = deps.passwords.enter(input.signal);
-  const found = await deps.users.secretsById(input.userId);
-  if (found === undefined) throw userNotFound();
-  check(deps, input, found.user);
-  const { currentPassword, newPassword, clientIp } = input;
-  const { passwordHash, emailNormalized } = found;
-  const attempt = deps.loginThrottle.begin({ clientIp, emailNormalized, isGuess: true });
-  await attempt.check();
-  const matched = await place.matches(passwordHash, currentPassword, () => attempt.count());
+  const { userId, currentPassword, newPassword, clientIp } = input;
+  const attempt = deps.loginThrottle.begin({ clientIp, name: userId, isGuess: true });
+  using turns = deps.passwords.turnsOf(attempt, input.signal);
+  const found = await turns.judge(async () => {
+    const secrets = await deps.users.secretsById(userId);
+    if (secrets === undefined) throw userNotFound();
+    check(deps, input, secrets.user);
+    await attempt.check(secrets.emailNormalized);
+    return secrets;
+  });
+  const matched = await turns.matches(found.passwordHash, currentPassword, () => attempt.count());
   if (!matched) throw passwordWrong();
   // It was the person himself: whatever becomes of the new password, this was no failure.
   await attempt.succeed();
   const session = await deps.users.changePassword({
-    id: input.userId,
+    id: userId,
     expectedVersion: found.passwordVersion,
-    passwordHash: await place.hash(newPassword, () => attempt.countHash()),
+    passwordHash: await turns.hash(newPassword, () => attempt.countHash()),
     session: newSession(deps.ring, deps.lifetimes, input),
-    by: { actorId: input.userId, clientIp },
+    by: { actorId: userId, clientIp },
   });
   // Another change came first, so that the password shown is no longer the current one.
   if (session === undefined) throw passwordWrong();

@@ -1,4 +1,5 @@
 import { invalidFields } from "../lib/errors.ts";
+import type { LoginAttempt } from "./login-attempt.ts";
 import type { LoginThrottle } from "./login-throttle.ts";
 import type { PasswordHasher } from "./password.ts";
 import type { PasswordResetStore } from "./password-reset-store.ts";
@@ -44,28 +45,41 @@ export async function completePasswordReset(
 ): Promise<CompletedPasswordReset> {
   const digests = resetTokenDigests(deps.ring, deps.keyPrefix, input.resetToken);
   if (digests === undefined) throw resetTokenInvalid();
-  using place = deps.passwords.enter(input.signal);
-  const user = await deps.passwordResets.find(digests);
-  if (user === undefined) throw resetTokenInvalid();
-  const violation = passwordViolation(deps.passwordRules, {
-    field: "new_password",
-    password: input.newPassword,
-    email: user.email,
-  });
-  if (violation !== undefined) throw invalidFields([violation]);
-  // The form that is kept: that of an account from before NFC may be another one than the address now has.
-  const emailNormalized = (await deps.users.secretsById(user.id))?.emailNormalized;
-  if (emailNormalized === undefined) throw resetTokenInvalid();
-  const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, emailNormalized, isGuess: false });
-  await attempt.check();
+  const { newPassword, clientIp, revokeKeys } = input;
+  const attempt = deps.loginThrottle.begin({ clientIp, isGuess: false, mayProve: true });
+  using turns = deps.passwords.turnsOf(attempt, input.signal);
+  await turns.judge(() => judge(deps, input, digests, attempt));
   const completed = await deps.passwordResets.complete({
     digests,
-    passwordHash: await place.hash(input.newPassword, () => attempt.count()),
+    passwordHash: await turns.hash(newPassword, () => attempt.count()),
     session: newSession(deps.ring, deps.lifetimes, input),
-    clientIp: input.clientIp,
-    revokeKeys: input.revokeKeys,
+    clientIp,
+    revokeKeys,
   });
   if (completed === undefined) throw resetTokenInvalid();
   await attempt.succeed();
   return { tokens: await tokenPairOf(deps, completed.session), revokedKeys: completed.revokedKeys };
+}
+
+/** A token that does not exist counts for its address, so that no caller can look for tokens, or keep others waiting. */
+async function judge(
+  deps: CompletePasswordResetDeps,
+  { newPassword }: CompletePasswordResetInput,
+  digests: readonly Uint8Array[],
+  attempt: LoginAttempt,
+): Promise<void> {
+  const user = await deps.passwordResets.find(digests);
+  // The form that is kept: that of an account from before NFC may be another one than the address now has.
+  const emailNormalized = user && (await deps.users.secretsById(user.id))?.emailNormalized;
+  if (user === undefined || emailNormalized === undefined) {
+    await attempt.countMiss();
+    throw resetTokenInvalid();
+  }
+  const violation = passwordViolation(deps.passwordRules, {
+    field: "new_password",
+    password: newPassword,
+    email: user.email,
+  });
+  if (violation !== undefined) throw invalidFields([violation]);
+  await attempt.check(emailNormalized, { isOwner: true });
 }

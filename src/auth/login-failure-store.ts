@@ -1,8 +1,14 @@
 import type { Judged, LoginFailures, LoginWait } from "./login-limits.ts";
 import type { ChangedBy } from "./user.ts";
 
+/** The address that an attempt comes from. */
+export interface AttemptOrigin extends Judged {
+  /** As `addressOf` has it. */
+  readonly address: string;
+}
+
 /** What an attempt is counted for. */
-export interface LoginSubject extends Judged {
+export interface LoginSubject extends AttemptOrigin {
   /**
    * Digests of one account's address, 32 bytes each, one per version of the master key. The first is under the version
    * that is current in this process, which may not be the current one of another: what is kept under any of them counts,
@@ -13,8 +19,8 @@ export interface LoginSubject extends Judged {
   readonly ringVersion: number;
   /** As `networkOf` has it. */
   readonly network: string;
-  /** As `addressOf` has it. */
-  readonly address: string;
+  /** Id of the account's session whose refresh token came with the attempt and was found genuine. */
+  readonly session?: string | undefined;
 }
 
 /** A failure as it was counted; with it a success can take it back. */
@@ -40,15 +46,19 @@ export interface LoginFailureStore {
   count(subject: LoginSubject): Promise<CountedFailure | LoginWait>;
 
   /**
-   * Counts one more hash of the address, and nothing else, unless it has had as many as it may.
+   * Counts one more hash of the address and its networks, and nothing else, unless one of them has had as many as it may.
    * @returns what it has to wait for
    */
-  countHash(subject: LoginSubject): Promise<LoginWait | undefined>;
+  countHash(subject: AttemptOrigin): Promise<LoginWait | undefined>;
+
+  /** Counts a failure and a hash of an address that named no account, unless `LOGIN_LIMITS` make it wait. */
+  countMiss(origin: AttemptOrigin): Promise<LoginWait | undefined>;
 
   /**
    * Takes a counted failure back, not its hash, and ends the account's run: failures counted before it are forgotten, those counted
-   * since, by others, stay. The network begins anew, and is known from now on. Of the networks of one account the 50
-   * that logged in last are kept.
+   * since, by others, stay. Network, address and session start again without failures, and network and address are known
+   * from now on. Of the networks of one account the `MAX_KNOWN_NETWORKS` that logged in last are kept, and of its addresses
+   * the `MAX_KNOWN_ADDRESSES`.
    */
   succeed(subject: LoginSubject, counted: CountedFailure): Promise<void>;
 
@@ -70,3 +80,5 @@ export interface LoginFailureStore {
 /** About 100 MB each for accounts and networks. */
 export const MAX_LOGIN_ROWS = 1_000_000;
 export const MAX_KNOWN_NETWORKS = 50;
+/** Each may fail `LOGIN_LIMITS.ownFailures` times while the account is closed to others, so there are few. */
+export const MAX_KNOWN_ADDRESSES = 10;

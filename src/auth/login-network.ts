@@ -1,4 +1,5 @@
 import { prefixOf } from "../lib/ip.ts";
+import { type CountedNetwork, LOGIN_LIMITS } from "./login-limits.ts";
 
 /**
  * Whose address it is, for the limit per address: an IPv4 address is one, and so is an IPv6 /64, since whoever has one
@@ -16,4 +17,18 @@ export function addressOf(ip: string): string {
  */
 export function networkOf(ip: string): string {
   return prefixOf(ip, 24, 48);
+}
+
+/**
+ * The networks that the address is in, beyond the address itself: /24 of IPv4, /56 and /48 of IPv6 (RFC 6177). Their hashes
+ * are counted too, because a caller with a network has all of its addresses.
+ */
+export function countedNetworks(ip: string, addressHashes: number): CountedNetwork[] {
+  const { siteHashFactor, networkHashFactor } = LOGIN_LIMITS;
+  const networks = [
+    { name: prefixOf(ip, 32, 56), hashes: addressHashes * siteHashFactor },
+    { name: networkOf(ip), hashes: addressHashes * networkHashFactor },
+  ];
+  const address = addressOf(ip);
+  return networks.filter(({ name }) => name !== address);
 }

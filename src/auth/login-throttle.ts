@@ -1,35 +1,11 @@
-import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
-import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
 import type { Clock } from "../lib/clock.ts";
-import { DomainError, reasonOf } from "../lib/errors.ts";
-import type { KeyRing } from "../lib/key-ring.ts";
-import type { Log } from "../lib/log.ts";
-import type { CountedFailure, LoginFailureStore, LoginSubject } from "./login-failure-store.ts";
-import { type LoginWait, waitOf } from "./login-limits.ts";
-import { addressOf, networkOf } from "./login-network.ts";
+import { reasonOf } from "../lib/errors.ts";
+import { KnownWaits } from "./known-waits.ts";
+import { type AttemptDeps, type AttemptInput, digestsOf, LoginAttempt } from "./login-attempt.ts";
 import type { ChangedBy } from "./user.ts";
-import type { UserStore } from "./user-store.ts";
 
-export interface LoginThrottleDeps {
-  readonly store: LoginFailureStore;
-  /** Only to say on record whose account was throttled. */
-  readonly users: Pick<UserStore, "secretsByEmail">;
-  readonly refusals: Pick<RefusalRecorder, "note">;
-  readonly ring: KeyRing;
+export interface LoginThrottleDeps extends Omit<AttemptDeps, "known"> {
   readonly clock: Clock;
-  readonly log: Log;
-  /** Hashes that the attempts of one address may cost in a minute, good ones included. */
-  readonly hashesPerAddress: number;
-}
-
-/** An attempt that is about to be made. */
-export interface AttemptInput {
-  readonly clientIp: string;
-  /** Normalised address, whether or not there is such an account. */
-  readonly emailNormalized: string;
-  /** Whether the account's password is guessed at. Register and a reset token only count for their address. */
-  readonly isGuess: boolean;
 }
 
 const PRUNE_EVERY_MS = 600_000;
@@ -41,25 +17,21 @@ const PRUNE_EVERY_MS = 600_000;
  * was tried.
  */
 export class LoginThrottle {
-  readonly #deps: LoginThrottleDeps;
+  readonly #deps: LoginThrottleDeps & AttemptDeps;
   #prunedAtMs: number;
 
   constructor(deps: LoginThrottleDeps) {
-    this.#deps = deps;
+    this.#deps = { ...deps, known: new KnownWaits(deps.clock) };
     this.#prunedAtMs = deps.clock.monotonicMs();
   }
 
+  /**
+   * Judges by memory alone, so that a caller that is known to have to wait costs nothing.
+   * @throws TOO_MANY_ATTEMPTS
+   */
   begin(input: AttemptInput): LoginAttempt {
     this.#pruneNowAndThen();
-    const subject = {
-      accounts: this.#digestsOf(input.emailNormalized),
-      ringVersion: this.#deps.ring.current,
-      network: networkOf(input.clientIp),
-      address: addressOf(input.clientIp),
-      isGuess: input.isGuess,
-      addressHashes: this.#deps.hashesPerAddress,
-    };
-    return new LoginAttempt(this.#deps, subject, input);
+    return new LoginAttempt(this.#deps, input);
   }
 
   /** Forgets an account's failures. */
@@ -69,17 +41,8 @@ export class LoginThrottle {
     readonly by: ChangedBy;
   }): Promise<void> {
     const { emailNormalized, userId, by } = input;
-    await this.#deps.store.clear({ accounts: this.#digestsOf(emailNormalized), userId, by });
-  }
-
-  #digestsOf(emailNormalized: string): LoginSubject["accounts"] {
-    const { ring } = this.#deps;
-    const digest = (version: number) =>
-      createHmac("sha256", ring.derive("email-digest", version) as Buffer)
-        .update(emailNormalized)
-        .digest();
-    const [current = ring.current, ...others] = ring.versions;
-    return [digest(current), ...others.map(digest)];
+    await this.#deps.store.clear({ accounts: digestsOf(this.#deps.ring, emailNormalized), userId, by });
+    this.#deps.known.clear();
   }
 
   /** Beside a call rather than by a timer: where nobody logs in there is nothing to remove. */
@@ -90,80 +53,5 @@ export class LoginThrottle {
     store.prune().catch((error: unknown) => {
       log.warn("old login failures were not removed; later logins try again", { reason: reasonOf(error) });
     });
-  }
-}
-
-/** One attempt, in this order: `check`, then `count` when it is about to be judged, then `succeed` if it was good. */
-export class LoginAttempt {
-  readonly #deps: LoginThrottleDeps;
-  readonly #subject: LoginSubject;
-  readonly #input: AttemptInput;
-  #counted: CountedFailure | undefined;
-
-  constructor(deps: LoginThrottleDeps, subject: LoginSubject, input: AttemptInput) {
-    this.#deps = deps;
-    this.#subject = subject;
-    this.#input = input;
-  }
-
-  /**
-   * Refuses at the price of one read what would be refused later, so that throttled attempts don't take places from
-   * others in the queue for a hash. Promises nothing to those that it lets pass.
-   *
-   * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
-   */
-  async check(): Promise<void> {
-    const { failures, nowMs } = await this.#deps.store.find(this.#subject);
-    const wait = waitOf(failures, nowMs, this.#subject);
-    if (wait !== undefined) throw this.#refused(wait);
-  }
-
-  /**
-   * Counts the attempt as failed. To be called when the hash's turn has come and before it begins: then parallel attempts
-   * can't outrun the limits, and an attempt that is shed in the queue is no failure.
-   *
-   * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
-   */
-  async count(): Promise<void> {
-    const outcome = await this.#deps.store.count(this.#subject);
-    if ("retryAfterMs" in outcome) throw this.#refused(outcome);
-    this.#counted = outcome;
-  }
-
-  /**
-   * Counts a second hash of an attempt, such as that of a new password. To be called when its turn has come.
-   *
-   * @throws TOO_MANY_ATTEMPTS
-   */
-  async countHash(): Promise<void> {
-    const wait = await this.#deps.store.countHash(this.#subject);
-    if (wait !== undefined) throw this.#refused(wait);
-  }
-
-  /** Takes the failure back and begins anew. Never throws: a login that was good stays good. */
-  async succeed(): Promise<void> {
-    assert(this.#counted !== undefined, "an attempt succeeds only after it was counted");
-    try {
-      await this.#deps.store.succeed(this.#subject, this.#counted);
-    } catch (error) {
-      this.#deps.log.warn("a login that was good still counts as a failure", { reason: reasonOf(error) });
-    }
-  }
-
-  /**
-   * Whom the record is about: the account, or the address that tries whatever accounts it can think of. Of an account that
-   * does not exist nothing is kept.
-   */
-  #refused({ retryAfterMs, of }: LoginWait): DomainError {
-    const { users, refusals } = this.#deps;
-    const { clientIp, emailNormalized } = this.#input;
-    refusals.note({
-      kind: "login.throttled",
-      about: of === "account" ? emailNormalized : this.#subject.address,
-      subjectId: async () => (of === "account" ? ((await users.secretsByEmail(emailNormalized))?.user.id ?? "") : ""),
-      clientIp,
-      details: { reason: of },
-    });
-    return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", { retryAfterMs });
   }
 }

@@ -2,11 +2,14 @@ import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
 import { DomainError, invalidFields, reasonOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { textViolation } from "../lib/text.ts";
-import { parseEmail } from "./email.ts";
-import { accountForm } from "./find-account.ts";
-import type { LoginAttempt, LoginThrottle } from "./login-throttle.ts";
-import type { PasswordHasher, PasswordPlace } from "./password.ts";
+import { type EmailAddress, parseEmail } from "./email.ts";
+import { type FoundAccount, findAccount } from "./find-account.ts";
+import type { LoginAttempt } from "./login-attempt.ts";
+import type { LoginThrottle } from "./login-throttle.ts";
+import { ownSession } from "./own-session.ts";
+import type { PasswordHasher, PasswordTurns } from "./password.ts";
 import { passwordFormViolation } from "./password-rules.ts";
+import { parseRefreshToken } from "./refresh-token.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
 import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
@@ -15,7 +18,7 @@ import type { UserStore } from "./user-store.ts";
 
 export interface LoginDeps extends TokenPairDeps {
   readonly users: Pick<UserStore, "secretsByEmail" | "rehash">;
-  readonly sessions: Pick<SessionStore, "begin">;
+  readonly sessions: Pick<SessionStore, "begin" | "shown">;
   readonly passwords: PasswordHasher;
   readonly lifetimes: SessionLifetimes;
   readonly log: Log;
@@ -26,6 +29,8 @@ export interface LoginDeps extends TokenPairDeps {
 export interface LoginInput extends LoginOrigin {
   readonly email: string;
   readonly password: string;
+  /** A refresh token of an earlier session of the account, to show who tries. */
+  readonly refreshToken?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -40,14 +45,18 @@ export async function login(
   input: LoginInput,
 ): Promise<{ readonly user: User; readonly tokens: TokenPair }> {
   checkForm(input);
-  using place = deps.passwords.enter(input.signal);
+  const { clientIp, password } = input;
   const email = parseEmail(input.email);
-  const emailNormalized = email === undefined ? input.email : await accountForm(deps.users, email);
-  const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, emailNormalized, isGuess: true });
-  await attempt.check();
-  const found = email === undefined ? undefined : await deps.users.secretsByEmail(emailNormalized);
-  const { password } = input;
-  const matched = await place.matches(found?.passwordHash, password, () => attempt.count());
+  const shown = parseRefreshToken(deps.keyPrefix, input.refreshToken ?? "");
+  const name = email?.typed ?? input.email;
+  const attempt = deps.loginThrottle.begin({ clientIp, name, isGuess: true, mayProve: shown !== undefined });
+  using turns = deps.passwords.turnsOf(attempt, input.signal);
+  const found = await turns.judge(async () => {
+    const { emailNormalized, secrets } = await accountOf(deps, name, email);
+    await attempt.check(emailNormalized, { session: () => ownSession(deps, shown, secrets) });
+    return secrets;
+  });
+  const matched = await turns.matches(found?.passwordHash, password, () => attempt.count());
   if (found === undefined || !matched) throw loginFailed();
   if (found.user.state !== "active") {
     noteDisabled(deps, found.user.id, input.clientIp);
@@ -63,8 +72,13 @@ export async function login(
   // Disabled, or given another password, since it was read.
   if (session === undefined) throw loginFailed();
   const tokens = await tokenPairOf(deps, session);
-  await rehash(deps, place, attempt, found, password);
+  await rehash(deps, turns, attempt, found, password);
   return { user: found.user, tokens };
+}
+
+/** What is no address has no account, and is counted as it came. */
+async function accountOf(deps: LoginDeps, name: string, email: EmailAddress | undefined): Promise<FoundAccount> {
+  return email === undefined ? { emailNormalized: name, secrets: undefined } : findAccount(deps.users, email);
 }
 
 function checkForm(input: LoginInput): void {
@@ -88,14 +102,14 @@ function loginFailed(): DomainError {
 /** Once for each person after the hash's cost or the master secret changed. The login succeeds without it. */
 async function rehash(
   deps: LoginDeps,
-  place: PasswordPlace,
+  turns: PasswordTurns,
   attempt: LoginAttempt,
   found: UserSecrets,
   password: string,
 ): Promise<void> {
   if (found.passwordHash === undefined || !deps.passwords.needsRehash(found.passwordHash)) return;
   try {
-    const passwordHash = await place.hash(password, () => attempt.countHash());
+    const passwordHash = await turns.hash(password, () => attempt.countHash());
     await deps.users.rehash({ id: found.user.id, passwordVersion: found.passwordVersion, passwordHash });
   } catch (error) {
     deps.log.warn("a password was not hashed anew; the next login tries again", {

@@ -2,7 +2,7 @@ import { hash as argon2Hash, argon2id, verify as argon2Verify } from "argon2";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
-import { HashTurns, type TurnPlace } from "./hash-turns.ts";
+import { type CallTurns, type HashCaller, HashTurns } from "./hash-turns.ts";
 import { normalizePassword } from "./password-rules.ts";
 
 export interface PasswordHasherOptions {
@@ -13,9 +13,9 @@ export interface PasswordHasherOptions {
   readonly passes: number;
   /** How many hashes run at once, see `hashConcurrency`. */
   readonly concurrency: number;
-  /** How many more may wait. */
+  /** How many calls may wait for a hash, and how many more to be judged before that. */
   readonly maxQueue?: number;
-  /** How long one may wait. */
+  /** How long a call may be here before its first hash, and wait for each further one. */
   readonly maxWaitMs?: number;
 }
 
@@ -66,28 +66,26 @@ export class PasswordHasher {
   }
 
   /**
-   * A place for a call that will want a hash, to be taken before anything else is done for it: what there is no room for
-   * is refused at once and costs nothing, not even a query.
-   *
-   * @throws OVERLOADED when too many have one
+   * Lets a call that will want a hash take its turns. It has no place yet: what has to wait anyway takes none from others.
+   * @throws CANCELLED when the signal has aborted
    */
-  enter(signal?: AbortSignal): PasswordPlace {
-    return new PasswordPlace(this.#turns.enter(signal), {
+  turnsOf(caller: HashCaller, signal?: AbortSignal): PasswordTurns {
+    return new PasswordTurns(this.#turns.begin(caller, signal), {
       hash: (password) => this.#hash(password),
       matches: (stored, password) => this.#matches(stored, password),
     });
   }
 
-  /** One hash in a place of its own, as `PasswordPlace` has it. */
+  /** One hash in a turn of its own, as `PasswordTurns` has it. */
   async hash(password: string, signal?: AbortSignal, onTurn?: OnTurn): Promise<string> {
-    using place = this.enter(signal);
-    return await place.hash(password, onTurn);
+    using turns = this.turnsOf(ALONE, signal);
+    return await turns.hash(password, onTurn);
   }
 
-  /** One judgement in a place of its own, as `PasswordPlace` has it. */
+  /** One judgement in a turn of its own, as `PasswordTurns` has it. */
   async matches(stored: string | undefined, password: string, signal?: AbortSignal, onTurn?: OnTurn): Promise<boolean> {
-    using place = this.enter(signal);
-    return await place.matches(stored, password, onTurn);
+    using turns = this.turnsOf(ALONE, signal);
+    return await turns.matches(stored, password, onTurn);
   }
 
   /** Whether a stored password that was just matched should be hashed anew: weaker parameters, or an older secret. */
@@ -130,20 +128,31 @@ export class PasswordHasher {
   }
 }
 
+/** A hash that no call wants. */
+const ALONE: HashCaller = { networks: [], isDoubtful: false, isKnown: false };
+
 /** The work itself, without waiting for a turn. */
 interface Hashing {
   hash(password: string): Promise<string>;
   matches(stored: string | undefined, password: string): Promise<boolean>;
 }
 
-/** The place of one call: it may have hashes made, one after the other, until it leaves. */
-export class PasswordPlace implements Disposable {
-  readonly #turns: TurnPlace;
+/** The turns of one call: it is judged first, and then may have hashes made, one after the other. */
+export class PasswordTurns implements Disposable {
+  readonly #turns: CallTurns;
   readonly #hashing: Hashing;
 
-  constructor(turns: TurnPlace, hashing: Hashing) {
+  constructor(turns: CallTurns, hashing: Hashing) {
     this.#turns = turns;
     this.#hashing = hashing;
+  }
+
+  /**
+   * Runs what finds out whether the call may have a hash, a few calls at once.
+   * @throws OVERLOADED when its turn is long in coming, CANCELLED when the signal aborts before it came
+   */
+  judge<T>(work: () => Promise<T>): Promise<T> {
+    return this.#turns.judge(work);
   }
 
   /**
@@ -152,7 +161,7 @@ export class PasswordPlace implements Disposable {
    * @throws OVERLOADED when its turn is long in coming, CANCELLED when the signal aborts before it came
    */
   hash(password: string, onTurn?: OnTurn): Promise<string> {
-    return this.#turns.run(async () => {
+    return this.#turns.hash(async () => {
       await onTurn?.();
       return this.#hashing.hash(password);
     });
@@ -166,7 +175,7 @@ export class PasswordPlace implements Disposable {
    * @throws MASTER_KEY_MISSING when the ring lacks the version it was hashed under, and as `hash` does
    */
   matches(stored: string | undefined, password: string, onTurn?: OnTurn): Promise<boolean> {
-    return this.#turns.run(async () => {
+    return this.#turns.hash(async () => {
       await onTurn?.();
       return this.#hashing.matches(stored, password);
     });

@@ -47,11 +47,10 @@ export async function register(
     throw new DomainError("REGISTRATION_CLOSED", "registration is closed; ask an operator for an account");
   }
   const email = check(deps, input);
-  using place = deps.passwords.enter(input.signal);
-  const { clientIp } = input;
-  const attempt = deps.loginThrottle.begin({ clientIp, emailNormalized: email.normalized, isGuess: false });
-  await attempt.check();
-  const passwordHash = await place.hash(input.password, () => attempt.count());
+  const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, isGuess: false });
+  using turns = deps.passwords.turnsOf(attempt, input.signal);
+  await turns.judge(() => attempt.check(email.normalized));
+  const passwordHash = await turns.hash(input.password, () => attempt.count());
   const added = await deps.users.register({
     user: {
       id: newId("usr"),

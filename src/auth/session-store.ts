@@ -1,4 +1,12 @@
-import type { GrantedSession, NewSession, RefreshSecret, Session, SessionEnd, SessionStanding } from "./session.ts";
+import type {
+  GrantedSession,
+  NewSession,
+  RefreshSecret,
+  Session,
+  SessionEnd,
+  SessionStanding,
+  ShownSession,
+} from "./session.ts";
 import type { ChangedBy, ListPosition } from "./user.ts";
 
 /** What became of a genuine refresh token. */
@@ -39,6 +47,12 @@ export interface SessionStore {
 
   /** What its refresh tokens are computed from; also of ended sessions. Undefined: no such session. */
   refreshSecret(id: string): Promise<RefreshSecret | undefined>;
+
+  /**
+   * What tells whether a refresh token shows the owner of an account. Undefined: no such session, or one that was ended
+   * otherwise than by time or by newer sessions of its user.
+   */
+  shown(id: string): Promise<ShownSession | undefined>;
 
   /**
    * Exchanges a genuine refresh token, in one statement that concurrent callers pass one after the other: of any number

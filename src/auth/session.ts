@@ -25,6 +25,13 @@ export interface RefreshSecret {
   readonly ringVersion: number;
 }
 
+/** A session whose refresh token is shown to tell who tries to log in. */
+export interface ShownSession extends RefreshSecret {
+  readonly userId: string;
+  /** Of the password with which it began. */
+  readonly passwordVersion: number;
+}
+
 /** A session at the moment at which it gets tokens. Never leaves the room. */
 export interface GrantedSession extends Session, RefreshSecret {
   /** Number of the newest refresh token, from 1. */

@@ -13,10 +13,12 @@
  *
  *   key-revocation.ts                                  whether a reset revokes the keys of the account; pure
  *   user.ts session.ts signing-key.ts                  the records
- *   login-throttle.ts login-limits.ts                  how much guessing is allowed; the limits are pure arithmetic
+ *   login-throttle.ts login-attempt.ts                 how much guessing is allowed, judged by memory and by the database
+ *   login-limits.ts login-network.ts known-waits.ts    ... the limits are pure arithmetic; whom they are for; the memory
+ *   own-session.ts                                     whether a refresh token shows the owner of an account
  *   find-account.ts                                    by which form of an address an account is found
  *   email.ts password-rules.ts password-blocklist.ts   what may be registered; no I/O
- *   password.ts                                        the slow hash, and how many run at once
+ *   password.ts hash-turns.ts                          the slow hash, and how many run at once, fair by network
  *   access-token.ts refresh-token.ts reset-token.ts    the three tokens: how they are made and read
  *   token-pair.ts signing-keys.ts session-cache.ts     what signs, and who is logged in, kept near
  *   *-store.ts                                         what the room needs of a database

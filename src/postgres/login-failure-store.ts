@@ -1,14 +1,36 @@
 import {
+  type AttemptOrigin,
   type CountedFailure,
   type LoginFailureStore,
   type LoginSubject,
+  MAX_KNOWN_ADDRESSES,
   MAX_KNOWN_NETWORKS,
   MAX_LOGIN_ROWS,
 } from "../auth/login-failure-store.ts";
-import { hashWaitMs, LOGIN_LIMITS, type LoginFailures, type LoginWait, waitOf } from "../auth/login-limits.ts";
+import {
+  LOGIN_LIMITS,
+  type LoginFailures,
+  type LoginWait,
+  type OwnFailures,
+  waitOf,
+  waitOfHash,
+} from "../auth/login-limits.ts";
 import { addressHolder, type Holder, ofKind } from "../shares/holder.ts";
 import { type ManagedDatabase, ms, msOf, type Row } from "./database.ts";
-import { mustHold } from "./locks.ts";
+import {
+  type Counted,
+  countForOrigin,
+  findOriginSql,
+  hex,
+  iso,
+  lock,
+  locksOf,
+  namesOf,
+  originColumns,
+  span,
+  takeBackFromAddress,
+  toOrigin,
+} from "./login-address-rows.ts";
 import type { Transaction } from "./transaction.ts";
 
 type ClearInput = Parameters<LoginFailureStore["clear"]>[0];
@@ -37,9 +59,10 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
   }
 
   async count(subject: LoginSubject): Promise<CountedFailure | LoginWait> {
-    return this.#underWay(subject).transact(locksOf(subject.accounts, subject.address), async (tx) => {
-      await lock(tx, subject.accounts, subject.address);
-      // Read anew, with a time of its own: the transaction's is that before the wait for the locks.
+    const locks = locksOf(subject.accounts, namesOf(subject));
+    return this.#underWay(subject).transact(locks, async (tx) => {
+      await lock(tx, locks);
+      // Read again, with a time of its own: the transaction's is that before the wait for the locks.
       const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
       const { failures, nowMs } = toFound(row);
       const wait = waitOf(failures, nowMs, subject);
@@ -50,22 +73,30 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
     });
   }
 
-  async countHash(subject: LoginSubject): Promise<LoginWait | undefined> {
-    return this.#underWay(subject).transact(locksOf(subject.accounts, subject.address), async (tx) => {
-      await lock(tx, subject.accounts, subject.address);
-      const [row] = await tx.em.execute<Row[]>(...findSql(this.#database.now, subject));
+  countHash(origin: AttemptOrigin): Promise<LoginWait | undefined> {
+    return this.#countForOrigin(origin, waitOfHash, "a hash");
+  }
+
+  countMiss(origin: AttemptOrigin): Promise<LoginWait | undefined> {
+    return this.#countForOrigin({ ...origin, isGuess: false }, waitOf, "a failure and a hash");
+  }
+
+  #countForOrigin(origin: AttemptOrigin, judge: typeof waitOf, of: Counted): Promise<LoginWait | undefined> {
+    const locks = locksOf([], namesOf(origin));
+    return this.#underWay(origin).transact(locks, async (tx) => {
+      await lock(tx, locks);
+      const [row] = await tx.em.execute<Row[]>(...findOriginSql(this.#database.now, origin));
       const { failures, nowMs } = toFound(row);
-      const retryAfterMs = hashWaitMs(failures, nowMs, subject.addressHashes);
-      if (retryAfterMs !== undefined) return { retryAfterMs, of: "address" };
-      const now = iso(nowMs);
-      await tx.em.execute(countForAddress("a hash"), [subject.address, now, now]);
-      return undefined;
+      const wait = judge(failures, nowMs, origin);
+      if (wait === undefined) await tx.em.execute(...countForOrigin(origin, iso(nowMs), of));
+      return wait;
     });
   }
 
   async succeed(subject: LoginSubject, counted: CountedFailure): Promise<void> {
-    await this.#underWay(subject).transact(locksOf(subject.accounts, subject.address), async (tx) => {
-      await lock(tx, subject.accounts, subject.address);
+    const locks = locksOf(subject.accounts, [subject.address]);
+    await this.#underWay(subject).transact(locks, async (tx) => {
+      await lock(tx, locks);
       await takeBackFromAddress(tx, subject, counted);
       await endRun(tx, subject, counted);
       await noteLogin(tx, subject);
@@ -73,8 +104,9 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
   }
 
   async clear({ accounts, userId, by }: ClearInput): Promise<void> {
-    await this.#database.transact(locksOf(accounts), async (tx) => {
-      await lock(tx, accounts);
+    const locks = locksOf(accounts, []);
+    await this.#database.transact(locks, async (tx) => {
+      await lock(tx, locks);
       const [own, digests] = ofAccounts(accounts);
       const cleared = await tx.em.execute<Row[]>(`delete from login_accounts where ${own} returning 1 as one`, digests);
       const networks = await tx.em.execute<Row[]>(
@@ -100,7 +132,7 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
   }
 
   /** For an attempt that was let in before: only `find` is refused for the length of a queue. */
-  #underWay(subject: LoginSubject): ManagedDatabase {
+  #underWay(subject: AttemptOrigin): ManagedDatabase {
     return this.#database.for({ holder: attemptHolder(subject), isUnderWay: true });
   }
 
@@ -116,84 +148,81 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
 }
 
 /** The share of the address, whoever calls: an attempt is counted for it, also where its client has gone. */
-function attemptHolder({ address }: LoginSubject): Holder {
+function attemptHolder({ address }: AttemptOrigin): Holder {
   return ofKind(addressHolder(address.replace(/::\/64$/, "::")), "attempt");
 }
 
-/**
- * Makes those that touch the same account or address pass one after the other, until the transaction ends; also the
- * first ones, which have no row to lock yet. Always in the same order, so that nobody waits in a circle; should two
- * processes see the versions of the ring differently, `transact` tries the one that PostgreSQL picks again.
- */
-async function lock(tx: Transaction, accounts: LoginSubject["accounts"], address?: string): Promise<void> {
-  const names = locksOf(accounts, address);
-  for (const name of names) mustHold(tx, name);
-  const locks = names.map(() => "pg_advisory_xact_lock(hashtextextended(?, 0)) is null");
-  await tx.em.execute(`select ${locks.join(", ")}`, names);
-}
-
-function locksOf(accounts: LoginSubject["accounts"], address?: string): string[] {
-  const names = accounts.map((digest) => `login-account ${hex(digest)}`).sort();
-  if (address !== undefined) names.unshift(`login-address ${address}`);
-  return names;
-}
-
-function findSql(now: string, { accounts, network, address }: LoginSubject): [string, unknown[]] {
+function findSql(now: string, subject: LoginSubject): [string, unknown[]] {
+  const { accounts, network, address, session } = subject;
   const [own, digests] = ofAccounts(accounts);
   const isRemembered = `failed_at > ${now} - ${span(LOGIN_LIMITS.networkMemoryMs)}`;
-  const isInWindow = `t > ${now} - ${span(LOGIN_LIMITS.addressWindowMs)}`;
-  const timesOf = (column: string) => `(select json_agg(${ms("t")})::text from login_addresses, unnest(${column}) t
-         where address = ? and ${isInWindow})`;
+  const { columns, parameters } = originColumns(now, subject);
   const sql = `select ${ms(now)} as now_ms, a.failures as of_account, n.*,
-      ${timesOf("failed_at")} as address_failed_ms, ${timesOf("hashed_at")} as address_hashed_ms
+      o.*, ${session !== undefined} as has_session, ${columns}
     from (select coalesce(sum(failures), 0)::int as failures from login_accounts where ${own}) a,
       (select coalesce(sum(failures) filter (where ${isRemembered}), 0)::int as of_network,
          ${ms("max(failed_at)")} as network_failed_ms, ${ms("max(logged_in_at)")} as network_logged_in_ms
-       from login_networks where ${own} and network = ?) n`;
-  return [sql, [address, address, ...digests, ...digests, network]];
+       from login_networks where ${own} and network = ?) n,
+      (select ${ms("max(logged_in_at)")} as address_logged_in_ms,
+         coalesce(sum(failures) filter (where network = p.address), 0)::int as of_own_address,
+         ${ms("max(failed_at) filter (where network = p.address)")} as own_address_failed_ms,
+         coalesce(sum(failures) filter (where network = p.session), 0)::int as of_session,
+         ${ms("max(failed_at) filter (where network = p.session)")} as session_failed_ms
+       from (select ?::text as address, ?::text as session) p
+         left join login_networks on ${own} and network in (p.address, p.session)) o`;
+  const names = [ownAddress(address), session === undefined ? null : ownSession(session)];
+  return [sql, [...parameters, ...digests, ...digests, network, ...names, ...digests]];
 }
 
 function toFound(row: Row | undefined): FoundFailures {
-  const times = (column: string) => JSON.parse((row?.[column] as string | null) ?? "[]") as number[];
   const ofNetwork = row?.of_network as number;
+  const nowMs = Math.floor(row?.now_ms as number);
   const failures = Object.freeze({
     ofAccount: row?.of_account as number,
     ofNetwork,
     networkFailedAtMs: ofNetwork === 0 ? undefined : msOf(row?.network_failed_ms),
     networkLoggedInAtMs: msOf(row?.network_logged_in_ms),
-    addressFailedAtMs: Object.freeze(times("address_failed_ms").map(Math.round)),
-    addressHashedAtMs: Object.freeze(times("address_hashed_ms").map(Math.round)),
+    own: Object.freeze(toOwn(row, nowMs)),
+    ...toOrigin(row),
   });
-  return { failures, nowMs: Math.floor(row?.now_ms as number) };
+  return { failures, nowMs };
+}
+
+function toOwn(row: Row | undefined, nowMs: number): OwnFailures[] {
+  const loggedInAtMs = msOf(row?.address_logged_in_ms);
+  const isKnownAddress = loggedInAtMs !== undefined && nowMs < loggedInAtMs + LOGIN_LIMITS.knownNetworkMs;
+  const ofAddress = { failures: row?.of_own_address as number, failedAtMs: msOf(row?.own_address_failed_ms) };
+  const ofSession = { failures: row?.of_session as number, failedAtMs: msOf(row?.session_failed_ms) };
+  return [...(isKnownAddress ? [ofAddress] : []), ...(row?.has_session === true ? [ofSession] : [])];
 }
 
 /** One statement, since a place among the hashes is held meanwhile. */
 function countSql(subject: LoginSubject, now: string): [string, unknown[]] {
-  const { accounts, ringVersion, network, address, isGuess } = subject;
-  const ofAddress = countForAddress("a failure and a hash");
-  if (!isGuess) return [ofAddress, [address, now, now]];
+  const { accounts, ringVersion, network, isGuess } = subject;
+  const [ofOrigin, parameters] = countForOrigin(subject, now, "a failure and a hash");
+  if (!isGuess) return [ofOrigin, parameters];
   const digest = hex(accounts[0]);
+  const [own, digests] = ofAccounts(accounts);
+  const ofOwn = [COUNT_FOR_OWN_ADDRESS.replace("$own", own)];
+  const ownParameters: unknown[] = [now, ...digests, ownAddress(subject.address)];
+  if (subject.session !== undefined) {
+    ofOwn.push(COUNT_FOR_SESSION);
+    ownParameters.push(digest, ringVersion, ownSession(subject.session), now, now);
+  }
+  const withOwn = ofOwn.map((sql, at) => `of_own_${at} as (${sql})`).join(", ");
   return [
-    `with of_address as (${ofAddress}), of_account as (${COUNT_FOR_ACCOUNT}) ${COUNT_FOR_NETWORK}`,
-    [address, now, now, digest, ringVersion, now, digest, ringVersion, network, now, now],
+    `with of_origin as (${ofOrigin}), of_account as (${COUNT_FOR_ACCOUNT}), ${withOwn} ${COUNT_FOR_NETWORK}`,
+    [...parameters, digest, ringVersion, now, ...ownParameters, digest, ringVersion, network, now, now],
   ];
 }
 
-const WINDOW = span(LOGIN_LIMITS.addressWindowMs);
 const MEMORY = span(LOGIN_LIMITS.networkMemoryMs);
+const KNOWN = span(LOGIN_LIMITS.knownNetworkMs);
 
-/** Of either kind no more times are kept than may be in a window, since with as many in it nothing is counted. */
-function countForAddress(of: "a failure and a hash" | "a hash"): string {
-  const failed = of === "a hash" ? "'{}'::timestamptz[]" : "array[p.now]";
-  const kept = (column: string) =>
-    `array(select t from unnest(a.${column}) t where t > excluded.forget_at - 2 * ${WINDOW})`;
-  return `insert into login_addresses as a (address, failed_at, hashed_at, forget_at)
-    select ?, ${failed}, array[p.now], ?::timestamptz + ${WINDOW} from (select ?::timestamptz as now) p
-    on conflict (address) do update set
-      failed_at = ${kept("failed_at")} || excluded.failed_at,
-      hashed_at = ${kept("hashed_at")} || excluded.hashed_at,
-      forget_at = excluded.forget_at`;
-}
+/** The name in login_networks of an address that logged in to the account. It counts failures only once it did. */
+const ownAddress = (address: string) => `address ${address}`;
+/** The name in login_networks of a session whose refresh token came with attempts. */
+const ownSession = (id: string) => `session ${id}`;
 
 const COUNT_FOR_ACCOUNT = `insert into login_accounts as a (account_digest, ring_version, failures, failed_at)
   values (decode(?, 'hex'), ?::int, 1, ?::timestamptz)
@@ -209,15 +238,16 @@ const COUNT_FOR_NETWORK = `insert into login_networks as n
     failed_at = excluded.failed_at,
     forget_at = greatest(n.forget_at, excluded.forget_at)`;
 
-/** One of its times: two attempts of one address may have been counted in the same millisecond. */
-async function takeBackFromAddress(tx: Transaction, { address }: LoginSubject, { atMs }: CountedFailure) {
-  await tx.em.execute(
-    `update login_addresses a set failed_at = a.failed_at[:p.place - 1] || a.failed_at[p.place + 1:]
-     from (select array_position(failed_at, ?::timestamptz(3)) as place from login_addresses where address = ?) p
-     where a.address = ? and p.place is not null`,
-    [iso(atMs), address, address],
-  );
-}
+/** Not forgotten after a day as a network's: this account may be closed to all others for longer. */
+const COUNT_FOR_OWN_ADDRESS = `update login_networks set failures = failures + 1, failed_at = ?::timestamptz
+  where $own and network = ? and logged_in_at is not null`;
+
+const COUNT_FOR_SESSION = `insert into login_networks as s
+    (account_digest, ring_version, network, failures, failed_at, logged_in_at, forget_at)
+  values (decode(?, 'hex'), ?::int, ?, 1, ?::timestamptz, null, ?::timestamptz + ${KNOWN})
+  on conflict (account_digest, network) do update set
+    ring_version = excluded.ring_version, failures = s.failures + 1,
+    failed_at = excluded.failed_at, forget_at = excluded.forget_at`;
 
 /** What others failed since this one was counted goes on. */
 async function endRun(tx: Transaction, { accounts, ringVersion }: LoginSubject, { atMs, ofAccount }: CountedFailure) {
@@ -232,36 +262,38 @@ async function endRun(tx: Transaction, { accounts, ringVersion }: LoginSubject, 
   );
 }
 
-async function noteLogin(tx: Transaction, { accounts, ringVersion, network }: LoginSubject): Promise<void> {
+/** Network, address and session begin again without failures. */
+async function noteLogin(tx: Transaction, subject: LoginSubject): Promise<void> {
+  const { accounts, ringVersion, network, address, session } = subject;
   const [own, digests] = ofAccounts(accounts);
   const now = tx.now.toISOString();
-  await tx.em.execute(`delete from login_networks where ${own} and network = ?`, [...digests, network]);
+  const known = [network, ownAddress(address)];
+  const begun = session === undefined ? known : [...known, ownSession(session)];
+  await tx.em.execute(`delete from login_networks where ${own} and network in (${begun.map(() => "?").join(", ")})`, [
+    ...digests,
+    ...begun,
+  ]);
+  const digest = hex(accounts[0]);
   await tx.em.execute(
     `insert into login_networks (account_digest, ring_version, network, failures, failed_at, logged_in_at, forget_at)
-     values (decode(?, 'hex'), ?::int, ?, 0, null, ?::timestamptz, ?::timestamptz + ${span(LOGIN_LIMITS.knownNetworkMs)})`,
-    [hex(accounts[0]), ringVersion, network, now, now],
+     select decode(?, 'hex'), ?::int, name, 0, null, ?::timestamptz, ?::timestamptz + ${KNOWN}
+     from unnest(array[?, ?]) name`,
+    [digest, ringVersion, now, now, ...known],
   );
-  await tx.em.execute(
-    `delete from login_networks where ${own} and network in
-       (select network from login_networks where ${own} and logged_in_at is not null
-          order by logged_in_at desc, network offset ${MAX_KNOWN_NETWORKS})`,
-    [...digests, ...digests],
-  );
+  for (const [which, most] of [
+    ["not like", MAX_KNOWN_NETWORKS],
+    ["like", MAX_KNOWN_ADDRESSES],
+  ] as const) {
+    await tx.em.execute(
+      `delete from login_networks where ${own} and network in
+         (select network from login_networks where ${own} and logged_in_at is not null and network ${which} 'address %'
+            order by logged_in_at desc, network offset ${most})`,
+      [...digests, ...digests],
+    );
+  }
 }
 
 /** SQL for "is of this account", under whichever version of the master key it was kept. */
 function ofAccounts(accounts: LoginSubject["accounts"]): [sql: string, digests: string[]] {
   return [`account_digest in (${accounts.map(() => "decode(?, 'hex')").join(", ")})`, accounts.map(hex)];
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex");
-}
-
-function iso(timeMs: number): string {
-  return new Date(timeMs).toISOString();
-}
-
-function span(milliseconds: number): string {
-  return `interval '${milliseconds} milliseconds'`;
 }

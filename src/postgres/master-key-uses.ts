@@ -12,7 +12,7 @@ export const MASTER_KEY_USES = [
   "signing_keys",
   /** That can still be used. */
   "reset_tokens",
-  /** Known networks of accounts, and networks that failed lately. */
+  /** Known networks and addresses of accounts, and networks and sessions that failed lately. */
   "login_networks",
   /** Accounts with failed logins in a row. */
   "login_failures",

@@ -1,4 +1,4 @@
-import type { GrantedSession, RefreshSecret, Session, SessionStanding } from "../auth/session.ts";
+import type { GrantedSession, RefreshSecret, Session, SessionStanding, ShownSession } from "../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
 import { changeAccess, lockUser, tokenDetails } from "./account-door.ts";
 import { bytesOf, type ManagedDatabase, ms, type Row } from "./database.ts";
@@ -46,6 +46,21 @@ export class PostgresSessionStore implements SessionStore {
     const [row] = await this.#database.read("select seed, ring_version from sessions where id = ?", [id]);
     if (row === undefined) return undefined;
     return Object.freeze({ seed: Buffer.from(bytesOf(row.seed)), ringVersion: row.ring_version as number });
+  }
+
+  async shown(id: string): Promise<ShownSession | undefined> {
+    const [row] = await this.#database.read(
+      `select user_id, password_version, seed, ring_version from sessions
+       where id = ? and (end_reason is null or end_reason = 'too_many_sessions')`,
+      [id],
+    );
+    if (row === undefined) return undefined;
+    return Object.freeze({
+      userId: row.user_id as string,
+      passwordVersion: row.password_version as number,
+      seed: Buffer.from(bytesOf(row.seed)),
+      ringVersion: row.ring_version as number,
+    });
   }
 
   async advance(input: AdvanceInput): Promise<RefreshOutcome> {

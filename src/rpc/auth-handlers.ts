@@ -36,8 +36,8 @@ export function authHandlers(deps: AuthHandlersDeps): UnaryHandlers<typeof AuthS
       return { user: userMessage(user), tokens: tokenPairMessage(tokens) };
     },
     async login(request, call) {
-      const { email, password } = request;
-      const { user, tokens } = await login(deps, { email, password, ...originOf(call) });
+      const { email, password, refreshToken } = request;
+      const { user, tokens } = await login(deps, { email, password, refreshToken, ...originOf(call) });
       return { user: userMessage(user), tokens: tokenPairMessage(tokens) };
     },
     async refresh({ refreshToken }, { clientIp }) {

@@ -12,8 +12,10 @@ const NONE: LoginFailures = {
   ofNetwork: 0,
   networkFailedAtMs: undefined,
   networkLoggedInAtMs: undefined,
+  own: [],
   addressFailedAtMs: [],
   addressHashedAtMs: [],
+  networkHashedAtMs: [],
 };
 
 /** An account that failed so often from one network, the last time just now. */

@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { hash as argon2Hash, argon2id } from "argon2";
 import { describe, expect, it } from "vitest";
+import type { HashCaller } from "../../src/auth/hash-turns.ts";
 import { hashConcurrency, PasswordHasher } from "../../src/auth/password.ts";
+import type { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
@@ -90,6 +92,13 @@ describe("a stored password", () => {
   });
 });
 
+const callerOf = (network: string, more: Partial<HashCaller> = {}): HashCaller => ({
+  networks: [network],
+  isDoubtful: false,
+  isKnown: false,
+  ...more,
+});
+
 describe("hashes are bounded:", () => {
   it("each judgement costs exactly one, also where nothing is stored", async () => {
     const hasher = newHasher();
@@ -140,29 +149,15 @@ describe("hashes are bounded:", () => {
     expect(await hasher.matches(undefined, PASSWORD)).toBe(false);
   });
 
-  it("a place is taken before anything else is done, time without a turn counts, and who leaves makes room", async () => {
-    const hasher = newHasher({ concurrency: 1, maxQueue: 1, maxWaitMs: 60_000 });
-    const first = hasher.enter();
-    const second = hasher.enter();
-    expect(() => hasher.enter()).toThrow(expect.objectContaining({ reason: "OVERLOADED" }));
-    await expect(hasher.hash(PASSWORD)).rejects.toMatchObject({ reason: "OVERLOADED" });
-    first[Symbol.dispose]();
-    first[Symbol.dispose]();
-    const third = hasher.enter();
-    expect(() => hasher.enter()).toThrow(expect.objectContaining({ reason: "OVERLOADED" }));
-    for (const place of [second, third]) expect(await place.matches(undefined, PASSWORD)).toBe(false);
-    for (const place of [second, third]) place[Symbol.dispose]();
-    expect(hasher.hashes).toBe(2);
-
+  it("time before a turn counts, and a second turn is waited for as long again", async () => {
     const hasty = newHasher({ concurrency: 1, maxQueue: 1, maxWaitMs: 20, memoryKib: 65_536, passes: 4 });
-    const late = hasty.enter();
+    using late = hasty.turnsOf(callerOf("a"));
     const running = hasty.hash(PASSWORD);
     await expect(late.hash(PASSWORD)).rejects.toMatchObject({ reason: "OVERLOADED" });
     await running;
-    // Whose turn is there at once has it, however late; and a second turn is waited for anew.
+    // A call whose turn is there at once has it, however late.
     expect(await late.matches(undefined, PASSWORD)).toBe(false);
     expect(await late.matches(undefined, PASSWORD)).toBe(false);
-    late[Symbol.dispose]();
   });
 
   it("a caller that is gone leaves the queue and costs no hash", async () => {
@@ -194,5 +189,80 @@ describe("hashes are bounded:", () => {
     [4, 4, 1],
   ])("%i cores and %i workers run %i at once in each", (cores, workers, expected) => {
     expect(hashConcurrency(cores, workers)).toBe(expected);
+  });
+});
+
+describe("hashes are shared by network:", () => {
+  /** A hasher whose one turn is taken until `release`. */
+  async function busyHasher(maxQueue: number) {
+    const hasher = newHasher({ concurrency: 1, maxQueue, maxWaitMs: 60_000 });
+    const { promise, resolve: release } = Promise.withResolvers<void>();
+    const running = hasher.hash(PASSWORD, undefined, () => promise);
+    const ended: string[] = [];
+    /** Waits for a hash. @returns settles when it was made, or refused */
+    const want = async (name: string, caller: HashCaller) => {
+      using turns = hasher.turnsOf(caller);
+      const said = await turns.hash(PASSWORD).then(
+        () => "",
+        (error: DomainError) => ` ${error.reason}`,
+      );
+      ended.push(`${name}${said}`);
+    };
+    const open = () => {
+      release();
+      return running;
+    };
+    return { hasher, ended, want, release: open };
+  }
+
+  it("networks have their hashes in turn, however many calls one of them sent first", async () => {
+    const { ended, want, release } = await busyHasher(10);
+    const crowd = ["crowd 1", "crowd 2", "crowd 3"].map((name) => want(name, callerOf("crowd")));
+    const single = want("single", callerOf("single"));
+    await release();
+    await Promise.all([...crowd, single]);
+    expect(ended).toEqual(["crowd 1", "single", "crowd 2", "crowd 3"]);
+  });
+
+  it("the network with the most waiting calls gives way to another one where the queue is full", async () => {
+    const { ended, want, release } = await busyHasher(3);
+    const crowd = ["crowd 1", "crowd 2", "crowd 3", "crowd 4"].map((name) => want(name, callerOf("crowd")));
+    const single = want("single", callerOf("single"));
+    await release();
+    await Promise.all([...crowd, single]);
+    expect(ended.toSorted()).toEqual(["crowd 1 OVERLOADED", "crowd 2", "crowd 3", "crowd 4 OVERLOADED", "single"]);
+  });
+
+  it("half of the places and every second turn are known callers' while they ask for them", async () => {
+    const { ended, want, release } = await busyHasher(4);
+    const strangers = [1, 2, 3, 4].map((n) => want(`stranger ${n}`, callerOf(`network ${n}`)));
+    const known = [1, 2].map((n) => want(`known ${n}`, callerOf(`home ${n}`, { isKnown: true })));
+    await release();
+    await Promise.all([...strangers, ...known]);
+    const made = ended.filter((each) => !each.includes("OVERLOADED"));
+    // The one that ran was a stranger's.
+    expect(made.map((each) => each.split(" ")[0])).toEqual(["known", "stranger", "known", "stranger"]);
+    expect(ended).toHaveLength(6);
+  });
+
+  it("calls are judged two of one network and four in all at a time, doubtful ones one at a time, and take no hash's place", async () => {
+    const { hasher, release } = await busyHasher(10);
+    const judged: string[] = [];
+    const { promise: isOver, resolve: end } = Promise.withResolvers<void>();
+    const judge = (name: string, caller: HashCaller) => {
+      using turns = hasher.turnsOf(caller);
+      return turns.judge(() => {
+        judged.push(name);
+        return isOver;
+      });
+    };
+    const doubtful = ["x", "y"].map((name) => judge(name, callerOf(name, { isDoubtful: true })));
+    const calls = ["a", "a", "a", "b", "c"].map((name) => judge(name, callerOf(name)));
+    await Promise.resolve();
+    expect(judged).toEqual(["x", "a", "a", "b"]);
+    end();
+    await Promise.all([...doubtful, ...calls]);
+    expect(judged.toSorted()).toEqual(["a", "a", "a", "b", "c", "x", "y"]);
+    await release();
   });
 });

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CountedFailure, LoginFailureStore, LoginSubject } from "../../src/auth/login-failure-store.ts";
+import type { CountedNetwork } from "../../src/auth/login-limits.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
@@ -20,6 +21,7 @@ function newSubject(more: Partial<LoginSubject> = {}): LoginSubject {
     address: `ip ${tag}`,
     isGuess: true,
     addressHashes: 30,
+    networks: [],
     ...more,
   };
 }
@@ -55,8 +57,10 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
       ofNetwork: 0,
       networkFailedAtMs: undefined,
       networkLoggedInAtMs: undefined,
+      own: [],
       addressFailedAtMs: [],
       addressHashedAtMs: [],
+      networkHashedAtMs: [],
     });
     expect(Math.abs(nowMs - test.clock.nowMs())).toBeLessThan(5 * SECONDS);
   });
@@ -71,8 +75,10 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
       ofNetwork: 2,
       networkFailedAtMs: second.atMs,
       networkLoggedInAtMs: undefined,
+      own: [],
       addressFailedAtMs: [first.atMs, second.atMs],
       addressHashedAtMs: [first.atMs, second.atMs],
+      networkHashedAtMs: [],
     });
     expect(await failuresOf(from(subject, "another"))).toMatchObject({ ofAccount: 2, ofNetwork: 0 });
   });
@@ -162,7 +168,104 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
       test.clock.advance(15 * MINUTES);
     }
     expect(await failuresOf(known)).toMatchObject({ ofAccount: 100 });
-    expect(await store.count(known)).toEqual({ retryAfterMs: 15 * MINUTES, of: "account" });
+    const neighbour = { ...known, address: newSubject().address };
+    expect(await store.count(neighbour)).toEqual({ retryAfterMs: 15 * MINUTES, of: "account" });
+  });
+
+  /** An account that was closed by strangers and by neighbours of the address that logged in. */
+  async function closedAccount(): Promise<{ readonly home: LoginSubject; readonly away: LoginSubject }> {
+    const home = newSubject();
+    await store.succeed(home, await counted(home));
+    await failFromEverywhere(home, 90);
+    for (let n = 0; n < 10; n++) {
+      test.clock.advance(15 * MINUTES);
+      await counted({ ...home, address: newSubject().address });
+    }
+    for (const address of [newSubject().address, newSubject().address]) {
+      expect(await store.count({ ...home, address })).toMatchObject({ of: "account" });
+    }
+    return { home, away: { ...newSubject(), accounts: home.accounts } };
+  }
+
+  it("lets the address that logged in fail 10 times more where the account is closed to all others, and waits for no neighbour", async () => {
+    const { home, away } = await closedAccount();
+    let judged = 0;
+    for (; judged < 20; judged++) {
+      if ("of" in (await store.count(home))) break;
+      test.clock.advance(15 * MINUTES);
+    }
+    expect(judged).toBe(10);
+    // Not forgotten after a day, as the waits of a network are.
+    test.clock.advance(2 * DAYS);
+    expect(await store.count(home)).toEqual({ retryAfterMs: 15 * MINUTES, of: "account" });
+    expect(await store.count(away)).toMatchObject({ of: "account" });
+  });
+
+  it("lets a session of the owner fail 10 times more from anywhere, each session apart", async () => {
+    const { away } = await closedAccount();
+    const [phone, laptop] = [newId("ses"), newId("ses")];
+    for (let n = 0; n < 10; n++) {
+      await counted({ ...newSubject(), accounts: away.accounts, session: phone });
+      test.clock.advance(15 * MINUTES);
+    }
+    expect(await store.count({ ...away, session: phone })).toEqual({ retryAfterMs: 15 * MINUTES, of: "account" });
+    const good = { ...away, session: laptop };
+    await store.succeed(good, await counted(good));
+    expect(await failuresOf({ ...away, session: laptop })).toMatchObject({ ofAccount: 0, own: [{ failures: 0 }, {}] });
+    expect((await failuresOf({ ...away, session: phone })).own).toMatchObject([{}, { failures: 10 }]);
+    await store.clear({ accounts: away.accounts, userId: newId("usr"), by: BY });
+    expect((await failuresOf({ ...away, session: phone })).own).toMatchObject([{}, { failures: 0 }]);
+  });
+
+  it("lets a good login of one address start that address again, and no other", async () => {
+    const home = newSubject();
+    await store.succeed(home, await counted(home));
+    for (let n = 0; n < 3; n++) await counted(home);
+    const office = { ...newSubject(), accounts: home.accounts };
+    await store.succeed(office, await counted(office));
+    expect((await failuresOf(home)).own).toMatchObject([{ failures: 3 }]);
+    await store.succeed(home, await counted(home));
+    expect((await failuresOf(home)).own).toMatchObject([{ failures: 0 }]);
+  });
+
+  it("lets 50 addresses of one network at once have no more hashes than it may, with a quarter kept for owners", async () => {
+    const networks = [
+      { name: `site ${randomBytes(8).toString("hex")}`, hashes: 12 },
+      { name: `network ${randomBytes(8).toString("hex")}`, hashes: 24 },
+    ];
+    const outcomes = await Promise.all(Array.from({ length: 50 }, () => store.count(newSubject({ networks }))));
+    expect(outcomes.filter((outcome) => "atMs" in outcome)).toHaveLength(9);
+    const [site, network] = networks as [CountedNetwork, CountedNetwork];
+    const full = outcomes.filter((outcome) => "of" in outcome);
+    expect(full).toEqual(Array(41).fill({ retryAfterMs: 60_000, of: "network", network: site.name }));
+    const elsewhere = () => newSubject({ networks: [{ ...site, name: newSubject().address }, network] });
+    const others = await Promise.all(Array.from({ length: 20 }, () => store.count(elsewhere())));
+    expect(others.filter((outcome) => "atMs" in outcome)).toHaveLength(9);
+    expect(others.find((outcome) => "of" in outcome)).toMatchObject({ of: "network", network: network.name });
+    expect(await store.count({ ...elsewhere(), isOwner: true })).toHaveProperty("atMs");
+    expect(await store.countHash({ ...elsewhere(), isOwner: true })).toBeUndefined();
+    expect(await store.countHash(elsewhere())).toMatchObject({ of: "network" });
+    test.clock.advance(60_000);
+    expect(await store.count(newSubject({ networks }))).toHaveProperty("atMs");
+  });
+
+  it("lets an owner have the kept hashes of a full network", async () => {
+    const home = newSubject({ networks: [{ name: `network ${randomBytes(8).toString("hex")}`, hashes: 8 }] });
+    await store.succeed(home, await counted(home));
+    for (let n = 0; n < 5; n++) await counted(newSubject({ networks: home.networks }));
+    expect(await store.count(newSubject({ networks: home.networks }))).toMatchObject({ of: "network" });
+    await counted(home);
+    await counted({ ...newSubject({ networks: home.networks }), accounts: home.accounts, session: newId("ses") });
+    expect(await store.count(home)).toMatchObject({ of: "network" });
+  });
+
+  it("counts what named no account as a failure and a hash of its address, up to twenty", async () => {
+    const origin = newSubject({ isGuess: false });
+    const waits = await Promise.all(Array.from({ length: 30 }, () => store.countMiss(origin)));
+    expect(waits.filter((wait) => wait === undefined)).toHaveLength(20);
+    const { addressFailedAtMs, addressHashedAtMs } = await failuresOf(origin);
+    expect([addressFailedAtMs.length, addressHashedAtMs.length]).toEqual([20, 20]);
+    expect(await store.count(origin)).toMatchObject({ of: "address" });
   });
 
   it("forgets an account's known network after 30 days", async () => {
@@ -181,7 +284,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     for (let n = 0; n < 4; n++) await counted(subject);
     await store.succeed(subject, await counted(subject));
     const { addressFailedAtMs, addressHashedAtMs: _, networkLoggedInAtMs, ...others } = await failuresOf(subject);
-    expect(others).toEqual({ ofAccount: 0, ofNetwork: 0, networkFailedAtMs: undefined });
+    const own = [{ failures: 0, failedAtMs: undefined }];
+    expect(others).toEqual({ ofAccount: 0, ofNetwork: 0, networkFailedAtMs: undefined, own, networkHashedAtMs: [] });
     expect(addressFailedAtMs).toHaveLength(4);
     expect(Math.abs(networkLoggedInAtMs! - test.clock.nowMs())).toBeLessThan(5 * SECONDS);
   });
@@ -263,7 +367,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     ]);
   });
 
-  it("keeps the 50 networks of an account that logged in last", async () => {
+  it("keeps the 50 networks and the 10 addresses of an account that logged in last", async () => {
     const first = newSubject();
     await store.succeed(first, await counted(first));
     for (let n = 0; n < 50; n++) {
@@ -273,10 +377,11 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     }
     expect((await failuresOf(first)).networkLoggedInAtMs).toBeUndefined();
     const [row] = await test.database.read(
-      "select count(*)::int as count from login_networks where account_digest = decode(?, 'hex')",
+      `select count(*)::int as count, count(*) filter (where network like 'address %')::int as addresses
+       from login_networks where account_digest = decode(?, 'hex')`,
       [Buffer.from(first.accounts[0]).toString("hex")],
     );
-    expect(row?.count).toBe(50);
+    expect(row).toMatchObject({ count: 60, addresses: 10 });
   });
 });
 
@@ -293,9 +398,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s, pruned",
     await store.succeed(known, (await store.count(known)) as CountedFailure);
     const find = async () => [(await store.find(tried)).failures, (await store.find(known)).failures];
     for (const [passMs, addresses, networks] of [
-      [0, 2, 2],
-      [61 * SECONDS, 0, 2],
-      [DAYS, 0, 1],
+      [0, 2, 3],
+      [61 * SECONDS, 0, 3],
+      [DAYS, 0, 2],
       [30 * DAYS, 0, 0],
     ] as const) {
       test.clock.advance(passMs);

@@ -71,14 +71,15 @@ export const PEOPLE_ROWS_MUTANTS = [
   ...mutantsOf("src/postgres/login-failure-store.ts", FAILURES, [
     {
       name: "second hashes without a bound",
-      search: 'if (retryAfterMs !== undefined) return { retryAfterMs, of: "address" };',
-      replacement: "",
+      search:
+        "if (wait === undefined) await tx.em.execute(...countForOrigin(origin, iso(nowMs), of));\n      return wait;",
+      replacement: "await tx.em.execute(...countForOrigin(origin, iso(nowMs), of));",
       why: "who changes his password again and again takes the hashes of all",
     },
     {
       name: "attempts side by side",
-      search: "      await lock(tx, subject.accounts, subject.address);\n      // Read anew",
-      replacement: "      // Read anew",
+      search: "      await lock(tx, subject.accounts, namesOf(subject));\n      // Read again",
+      replacement: "      // Read again",
       why: "parallel guesses outrun the limits",
     },
     {
@@ -86,6 +87,18 @@ export const PEOPLE_ROWS_MUTANTS = [
       search: "if (ofAccount === 0 || failures <= ofAccount) return;",
       replacement: "if (failures > 0) return;",
       why: "who logs in to an account of others' interest gives them their guesses back",
+    },
+    {
+      name: "failures of owners forgotten",
+      search: "update login_networks set failures = failures + 1, failed_at",
+      replacement: "update login_networks set failures = failures + 0, failed_at",
+      why: "a neighbour behind the owner's address guesses without an end",
+    },
+    {
+      name: "owners of 30 days ago",
+      search: "loggedInAtMs !== undefined && nowMs < loggedInAtMs + LOGIN_LIMITS.knownNetworkMs",
+      replacement: "loggedInAtMs !== undefined",
+      why: "a hotel of years ago is still the owner's address",
     },
     {
       name: "failures counted under one key of many",

@@ -10,6 +10,7 @@ import { READS_MUTANTS } from "./mutants-reads.ts";
 import { RECOVERY_MUTANTS } from "./mutants-recovery.ts";
 import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
+import { THROTTLE_MUTANTS } from "./mutants-throttle.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
 import { TURNS_MUTANTS } from "./mutants-turns.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
@@ -23,6 +24,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...VERIFICATION_MUTANTS,
   ...TOKENS_MUTANTS,
   ...AUTH_MUTANTS,
+  ...THROTTLE_MUTANTS,
   ...LIMITS_MUTANTS,
   ...REDIS_MUTANTS,
   ...RPC_MUTANTS,

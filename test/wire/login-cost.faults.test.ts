@@ -17,8 +17,8 @@ const OF_THE_MOMENT = ["date"];
 /** The unknown are told apart by what they cost: what this file counts can fail. */
 const UNKNOWN_FOR_FREE = {
   file: "src/auth/login.ts",
-  search: "using place = deps.passwords.enter(input.signal);",
-  replacement: `using place = deps.passwords.enter(input.signal);
+  search: "using turns = deps.passwords.turnsOf(attempt, input.signal);",
+  replacement: `using turns = deps.passwords.turnsOf(attempt, input.signal);
     if ((await deps.users.secretsByEmail(input.email)) === undefined) throw loginFailed();`,
 };
 

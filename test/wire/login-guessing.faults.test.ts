@@ -21,8 +21,8 @@ const MAX_HASHES_PER_MINUTE = 30;
 /** Judged first, counted after: what everybody does who has not been attacked in parallel. */
 const COUNTED_AFTER = {
   file: "src/auth/login.ts",
-  search: "place.matches(found?.passwordHash, password, () => attempt.count());",
-  replacement: "place.matches(found?.passwordHash, password); await attempt.count();",
+  search: "turns.matches(found?.passwordHash, password, () => attempt.count());",
+  replacement: "turns.matches(found?.passwordHash, password); await attempt.count();",
 };
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three processes at once", () => {

@@ -21,8 +21,8 @@ const FLOOR_MS = 5;
 
 const UNBOUNDED = {
   file: "src/auth/hash-turns.ts",
-  search: "this.#options = options;",
-  replacement: "this.#options = { ...options, concurrency: 1e6 };",
+  search: "constructor({ concurrency, maxQueue, maxWaitMs }: HashTurnsOptions) {",
+  replacement: "constructor({ maxQueue, maxWaitMs }: HashTurnsOptions) { const concurrency = 1e6;",
 };
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in at once", () => {

@@ -177,7 +177,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     const { tokens: refreshed } = await anyone.refresh({ refreshToken: registered.refreshToken });
     const { refreshToken } = secretsOfTokens("Refresh", refreshed);
     const login = secretsOfTokens("Login", (await anyone.login({ email, password: first })).tokens);
-    await ending(anyone.login({ email, password: wrong }));
+    await ending(anyone.login({ email, password: wrong, refreshToken }));
     const { sessions } = await me.listSessions({ pageSize: 1 });
     await me.revokeSession({ sessionId: sessions[0]!.id });
     const change = { currentPassword: first, newPassword: second };
