@@ -108,12 +108,7 @@ export class Metrics implements CallObserver {
       () => sources.feedStillMs() / 1000,
     );
     gauge("latchkey_database_away", "1 while the database does not answer.", () => Number(sources.isDatabaseAway()));
-    gauge(
-      "latchkey_management_waiting",
-      "Management calls that wait for their share of the connections to the database, or for a lock of this process.",
-      sources.managementWaiting,
-      "sum",
-    );
+    gauge("latchkey_management_waiting", "Management calls that wait.", sources.managementWaiting, "sum");
     gauge(
       "latchkey_tls_certificate_expire_time_seconds",
       "When the TLS certificate that is served expires, in seconds since 1970. Absent without TLS.",

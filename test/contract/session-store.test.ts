@@ -104,16 +104,17 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     const people = [];
     for (let n = 0; n < 20; n++) people.push(await newUser());
     await store.end({ id: people[3]!.session.id, userId: undefined, why: "revoked", by: BY });
+    const one = new PostgresSessionStore(test.database);
     const reads = vi.spyOn(test.database, "hotRead");
     const unknown = newId("ses");
     const ids = [...people.map(({ session }) => session.id), unknown, people[0]!.session.id];
-    const standings = await Promise.all(ids.map((id) => store.standing(id)));
+    const standings = await Promise.all(ids.map((id) => one.standing(id)));
     expect(reads).toHaveBeenCalledTimes(1);
     expect(standings.map(({ standing }) => standing?.id)).toEqual(ids.map((id) => (id === unknown ? undefined : id)));
     const ended = standings.filter(({ standing }) => standing?.endedAtMs !== undefined);
     expect(ended.map(({ standing }) => standing?.userId)).toEqual([people[3]!.userId]);
     // The control: one after the other each costs a statement.
-    for (const { session } of people) await store.standing(session.id);
+    for (const { session } of people) await one.standing(session.id);
     expect(reads).toHaveBeenCalledTimes(1 + people.length);
   });
 

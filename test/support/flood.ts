@@ -27,7 +27,7 @@ interface Order {
   /** Base64. */
   readonly message: string;
   readonly atOnce: number;
-  /** Rest of a caller that was refused. 0: it asks again at once. */
+  /** Rest of a caller that was refused; they begin one after the other within this time. */
   readonly restMs: number;
 }
 
@@ -36,7 +36,7 @@ export async function startFlood<I extends DescMethodUnary>(
   address: string,
   method: I,
   request: MessageInitShape<I["input"]>,
-  { headers = {}, atOnce, restMs = 0 }: { headers?: Record<string, string>; atOnce: number; restMs?: number },
+  { headers = {}, atOnce, restMs }: { headers?: Record<string, string>; atOnce: number; restMs: number },
 ): Promise<Flood> {
   const message = Buffer.from(toBinary(method.input, create(method.input, request))).toString("base64");
   const path = `/${method.parent.typeName}/${method.name}`;
@@ -69,7 +69,9 @@ async function run(order: Order): Promise<void> {
   let withRetryInfo = 0;
   let isOver = false;
   let ended = 0;
-  const caller = async () => {
+  const caller = async (_: unknown, n: number) => {
+    // One after the other: the load is that of as many callers, and not that of their common first moment.
+    await pause((n / order.atOnce) * order.restMs);
     while (!isOver) {
       const { said, hasRetryInfo } = await callOnce(session, order, frame);
       if (isOver) return;

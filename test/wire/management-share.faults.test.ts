@@ -112,11 +112,13 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
     const auth = clientOf(fleet.service.address, AuthService);
     const headers = { "x-forwarded-for": "198.51.100.7" };
     const options = { timeoutMs: LONG_MS };
-    const [get, login] = await Promise.all([
+    const calls = Promise.all([
       inTurn(GETS, 5, () => neighbour.keys.getKey({ keyId: neighbour.keyId }, options)),
       inTurn(LOGINS, 100, () => auth.login({ email: neighbour.email, password: PASSWORD }, { ...options, headers })),
     ]);
+    await Promise.allSettled([calls]);
     const ends = (await flood?.stop()) ?? { counts: {}, withRetryInfo: 0 };
+    const [get, login] = await calls;
     report(`${what}, GetKey`, get);
     report(`${what}, Login`, login);
     process.stderr.write(`      ${what}: ${JSON.stringify(ends)}\n`);
