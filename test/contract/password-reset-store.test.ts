@@ -43,7 +43,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("PasswordResetStore on %s", (kind)
     const userId = await newUser();
     const digest = randomBytes(32);
     const created = await create(userId, digest);
-    expect(created).toEqual({ kind: "created", expiresAtMs: expect.any(Number) });
+    expect(created).toEqual({ kind: "created", expiresAtMs: expect.any(Number), revokesKeys: true });
     expect((await store.find([randomBytes(32), digest]))?.id).toBe(userId);
     test.clock.advance(DAYS);
     expect(await store.find([digest])).toBeUndefined();
