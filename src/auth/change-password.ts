@@ -1,4 +1,4 @@
-import { DomainError, invalidFields } from "../lib/errors.ts";
+import { DomainError, invalidFields, type UntoldFacts } from "../lib/errors.ts";
 import { userNotFound } from "./get-user.ts";
 import type { LoginThrottle } from "./login-throttle.ts";
 import type { PasswordHasher } from "./password.ts";
@@ -39,7 +39,7 @@ export async function changePassword(deps: ChangePasswordDeps, input: ChangePass
   const attempt = deps.loginThrottle.begin({ clientIp, emailNormalized, isGuess: true });
   await attempt.check();
   const matched = await place.matches(passwordHash, currentPassword, () => attempt.count());
-  if (!matched) throw passwordWrong();
+  if (!matched) throw passwordWrong(attempt.failed(found.user.id, "change_password"));
   // It was the person himself: whatever becomes of the new password, this was no failure.
   await attempt.succeed();
   const session = await deps.users.changePassword({
@@ -62,6 +62,6 @@ function check(deps: ChangePasswordDeps, input: ChangePasswordInput, user: User)
   if (violations.length > 0) throw invalidFields(violations);
 }
 
-function passwordWrong(): DomainError {
-  return new DomainError("PASSWORD_WRONG", "the current password is wrong");
+function passwordWrong(untold?: UntoldFacts): DomainError {
+  return new DomainError("PASSWORD_WRONG", "the current password is wrong", untold && { untold });
 }

@@ -1,22 +1,16 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
 import type { Clock } from "../lib/clock.ts";
-import { DomainError, reasonOf } from "../lib/errors.ts";
-import type { KeyRing } from "../lib/key-ring.ts";
+import { DomainError, reasonOf, type UntoldFacts } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { CountedFailure, LoginFailureStore, LoginSubject } from "./login-failure-store.ts";
 import { type LoginWait, waitOf } from "./login-limits.ts";
 import { addressOf, networkOf } from "./login-network.ts";
+import { LoginTraces, type LoginTracesDeps } from "./login-traces.ts";
 import type { ChangedBy } from "./user.ts";
-import type { UserStore } from "./user-store.ts";
 
-export interface LoginThrottleDeps {
+export interface LoginThrottleDeps extends LoginTracesDeps {
   readonly store: LoginFailureStore;
-  /** Only to say on record whose account was throttled. */
-  readonly users: Pick<UserStore, "secretsByEmail">;
-  readonly refusals: Pick<RefusalRecorder, "note">;
-  readonly ring: KeyRing;
   readonly clock: Clock;
   readonly log: Log;
   /** Hashes that the attempts of one address may cost in a minute, good ones included. */
@@ -42,10 +36,12 @@ const PRUNE_EVERY_MS = 600_000;
  */
 export class LoginThrottle {
   readonly #deps: LoginThrottleDeps;
+  readonly #traces: LoginTraces;
   #prunedAtMs: number;
 
   constructor(deps: LoginThrottleDeps) {
     this.#deps = deps;
+    this.#traces = new LoginTraces(deps);
     this.#prunedAtMs = deps.clock.monotonicMs();
   }
 
@@ -59,7 +55,7 @@ export class LoginThrottle {
       isGuess: input.isGuess,
       addressHashes: this.#deps.hashesPerAddress,
     };
-    return new LoginAttempt(this.#deps, subject, input);
+    return new LoginAttempt({ ...this.#deps, traces: this.#traces }, subject, input);
   }
 
   /** Forgets an account's failures. */
@@ -93,14 +89,19 @@ export class LoginThrottle {
   }
 }
 
-/** One attempt, in this order: `check`, then `count` when it is about to be judged, then `succeed` if it was good. */
+type LoginAttemptDeps = Pick<LoginThrottleDeps, "store" | "log"> & { readonly traces: LoginTraces };
+
+/**
+ * One attempt, in this order: `check`, then `count` when it is about to be judged, then `succeed` if it was good or `failed`
+ * if it was a guess and wrong.
+ */
 export class LoginAttempt {
-  readonly #deps: LoginThrottleDeps;
+  readonly #deps: LoginAttemptDeps;
   readonly #subject: LoginSubject;
   readonly #input: AttemptInput;
   #counted: CountedFailure | undefined;
 
-  constructor(deps: LoginThrottleDeps, subject: LoginSubject, input: AttemptInput) {
+  constructor(deps: LoginAttemptDeps, subject: LoginSubject, input: AttemptInput) {
     this.#deps = deps;
     this.#subject = subject;
     this.#input = input;
@@ -151,19 +152,17 @@ export class LoginAttempt {
   }
 
   /**
-   * Whom the record is about: the account, or the address that tries whatever accounts it can think of. Of an account that
-   * does not exist nothing is kept.
+   * Puts a wrong password on record. It was counted already.
+   *
+   * @param userId undefined where there is no such account
+   * @returns what is told to the log alone
    */
+  failed(userId: string | undefined, reason: "login" | "change_password"): UntoldFacts {
+    return { account: this.#deps.traces.failed(this.#input, userId ?? "", reason) };
+  }
+
   #refused({ retryAfterMs, of }: LoginWait): DomainError {
-    const { users, refusals } = this.#deps;
-    const { clientIp, emailNormalized } = this.#input;
-    refusals.note({
-      kind: "login.throttled",
-      about: of === "account" ? emailNormalized : this.#subject.address,
-      subjectId: async () => (of === "account" ? ((await users.secretsByEmail(emailNormalized))?.user.id ?? "") : ""),
-      clientIp,
-      details: { reason: of },
-    });
-    return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", { retryAfterMs });
+    const untold = { account: this.#deps.traces.throttled(this.#input, of) };
+    return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", { retryAfterMs, untold });
   }
 }

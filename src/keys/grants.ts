@@ -1,5 +1,5 @@
 import type { Actor } from "../audit/actor.ts";
-import { DomainError, invalidField } from "../lib/errors.ts";
+import { DomainError, invalidField, type UntoldFacts } from "../lib/errors.ts";
 import { matchesScope } from "./globs.ts";
 import type { Key, KeyOwner } from "./key.ts";
 import type { Tiers } from "./tiers.ts";
@@ -9,9 +9,12 @@ import type { Tiers } from "./tiers.ts";
  * by what an operator granted to the owner, and what a service decided the owner can only tighten.
  */
 
-/** A key that the actor may not see does not exist for him: the same answer, to the byte, as for an unknown id. */
-export function keyNotFound(): DomainError {
-  return new DomainError("KEY_NOT_FOUND", "no such key");
+/**
+ * A key that the actor may not see does not exist for them: the same answer, to the byte, as for an unknown id. Only the
+ * audit trail tells the two apart.
+ */
+export function keyNotFound(untold?: UntoldFacts): DomainError {
+  return new DomainError("KEY_NOT_FOUND", "no such key", untold && { untold });
 }
 
 export function keyEnded(): DomainError {

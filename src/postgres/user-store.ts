@@ -36,7 +36,7 @@ export class PostgresUserStore implements UserStore {
       const row = insertUser(tx, input.user, input.passwordHash);
       await tx.em.flush();
       const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
-      await tx.record({ ...entry, kind: "user.registered" });
+      await tx.record({ ...entry, kind: "user.registered", details: grantOf(toUser(row)) });
       const session = await beginSession(tx, { userId: row.id, passwordVersion: row.passwordVersion }, input.session);
       assert(session !== undefined, "the user was inserted by this transaction");
       return { user: toUser(row), session };
@@ -48,7 +48,7 @@ export class PostgresUserStore implements UserStore {
       const row = insertUser(tx, input.user, null);
       await tx.em.flush();
       const expiresAt = await insertReset(tx, row.id, input.reset);
-      await tx.record({ ...input.by, kind: "user.created", subjectId: row.id });
+      await tx.record({ ...input.by, kind: "user.created", subjectId: row.id, details: grantOf(toUser(row)) });
       return { user: toUser(row), resetExpiresAtMs: expiresAt.getTime() };
     });
   }
@@ -181,6 +181,11 @@ async function setState(tx: Transaction, input: Input<"disable">, state: UserRow
   await tx.changed("OWNER", row.id);
   await tx.record({ ...input.by, kind: state === "active" ? "user.enabled" : "user.disabled", subjectId: row.id });
   return row;
+}
+
+/** The grant of a new account. */
+function grantOf({ tier, scopes }: User): Record<string, string> {
+  return { tier, scopes: scopes.join(" ") };
 }
 
 /** A changed grant with its value before and after: what a person may do is no secret of theirs. */

@@ -12,6 +12,7 @@ import { systemTimers } from "../../src/lib/clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
+import { LocalLimiter } from "../../src/limits/local-limiter.ts";
 import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
@@ -47,7 +48,12 @@ export function newPeople(
   const users = new PostgresUserStore(database);
   const sessions = new PostgresSessionStore(database);
   const failures = new PostgresLoginFailureStore(database);
-  const refusals = new RefusalRecorder({ audit: new PostgresAuditStore(database), clock, log });
+  const refusals = new RefusalRecorder({
+    audit: new PostgresAuditStore(database),
+    clock,
+    timers: systemTimers,
+    log,
+  });
   const sessionCache = new SessionCache({
     store: sessions,
     feed: NO_FEED,
@@ -81,6 +87,8 @@ export function newPeople(
     sessionCache,
     signingKeys,
     refusals,
+    limiter: new LocalLimiter({ clock, log }),
+    changesPerMinute: 600,
     passwordResets: new PostgresPasswordResetStore(database),
     loginThrottle: new LoginThrottle({ store: failures, users, refusals, ring, clock, log, hashesPerAddress: 1000 }),
     // Cheap hashes: what they cost is none of these tests' business.
