@@ -32,11 +32,12 @@ export interface Refusal {
   readonly tally?: string;
 }
 
-/** Events that a process writes in a second: those of what exists, and all others. Neither waits for the other. */
-const WRITES_PER_SECOND = { known: 8, others: 2 };
+/** Events that a process writes in a second, by room: no room waits for another. */
+const WRITES_PER_SECOND: Readonly<Record<RefusalRoomName, number>> = { known: 8, unknown: 4, network: 4 };
+const ROOMS = ["known", "unknown", "network"] as const;
 const SECOND_MS = 1000;
 const LAST_WRITES_MS = 1000;
-/** Events that wait for their write, of each of the two. It is reached only while the database is unreachable for hours. */
+/** Events of one room that wait for their write. It is reached only while the database is unreachable for hours. */
 const MAX_WAITING = 2000;
 
 /**
@@ -54,8 +55,12 @@ const MAX_WAITING = 2000;
 export class RefusalRecorder {
   readonly #deps: RefusalRecorderDeps;
   readonly #rooms = new Map<string, RefusalRoom>();
-  /** By what identifies the event, in the order in which it began to wait. */
-  readonly #waiting = { known: new Map<string, CountedEntry>(), others: new Map<string, CountedEntry>() };
+  /** Of each room by what identifies the event, in the order in which it began to wait. */
+  readonly #waiting: Readonly<Record<RefusalRoomName, Map<string, CountedEntry>>> = {
+    known: new Map(),
+    unknown: new Map(),
+    network: new Map(),
+  };
   #writer: Promise<void> | undefined;
   #isStopping = false;
   #isFailing = false;
@@ -85,8 +90,13 @@ export class RefusalRecorder {
     this.#isStopping = true;
     this.#wake();
     await atMost(LAST_WRITES_MS, this.settled());
-    const events = this.#waiting.known.size + this.#waiting.others.size;
+    const events = this.#events;
     if (events > 0) this.#deps.log.warn("refusals of the last seconds are not on record", { events });
+  }
+
+  /** How many events wait. */
+  get #events(): number {
+    return Object.values(this.#waiting).reduce((sum, { size }) => sum + size, 0);
   }
 
   #roomOf(kind: RefusalKind, name: RefusalRoomName): RefusalRoom {
@@ -97,20 +107,20 @@ export class RefusalRecorder {
   }
 
   #wait(room: RefusalRoomName, entry: CountedEntry): void {
-    const waiting = room === "known" ? this.#waiting.known : this.#waiting.others;
+    const waiting = this.#waiting[room];
     const isFull = waiting.size >= MAX_WAITING && !waiting.has(keyOf(entry));
     add(waiting, isFull ? sharedEntry({ ...entry, room }, entry.details) : entry);
     this.#writer ??= this.#write();
   }
 
   async #write(): Promise<void> {
-    const { known, others } = this.#waiting;
     do {
-      await this.#writeSome(known, this.#isStopping ? known.size : WRITES_PER_SECOND.known);
-      await this.#writeSome(others, this.#isStopping ? others.size : WRITES_PER_SECOND.others);
+      for (const room of ROOMS) {
+        await this.#writeSome(this.#waiting[room], this.#isStopping ? MAX_WAITING : WRITES_PER_SECOND[room]);
+      }
       if (this.#isStopping && this.#isFailing) break;
       if (!this.#isStopping) await this.#pause();
-    } while (known.size + others.size > 0);
+    } while (this.#events > 0);
     this.#writer = undefined;
   }
 
@@ -144,11 +154,8 @@ export class RefusalRecorder {
   #failed(error: unknown): void {
     if (this.#isFailing) return;
     this.#isFailing = true;
-    const { known, others } = this.#waiting;
-    this.#deps.log.warn("refusals wait to be put on record; trying again each second", {
-      events: known.size + others.size,
-      reason: reasonOf(error),
-    });
+    const fields = { events: this.#events, reason: reasonOf(error) };
+    this.#deps.log.warn("refusals wait to be put on record; trying again each second", fields);
   }
 }
 
