@@ -37,8 +37,8 @@ export const AUDIT_KINDS = [
 export type AuditKind = (typeof AUDIT_KINDS)[number];
 
 /**
- * Attempts that failed or were refused; see refusal-recorder.ts. One event counts those of an hour. Reuse of a refresh token
- * of a live session is none of them: it is a change, because the session ends.
+ * Attempts that failed or were refused; see refusal-recorder.ts. One event counts those of an hour. Reuse of a refresh
+ * token of a live session is none of them: it is a change, because the session ends.
  */
 export type RefusalKind = Extract<AuditKind, "login.failed" | `${string}.throttled` | `${string}.refused`>;
 
@@ -51,8 +51,8 @@ export interface AuditEntry {
   readonly subjectId: string;
   readonly clientIp: string;
   /**
-   * Further facts, such as which fields changed. Never a secret, and never the value of a field, except of what authorises:
-   * a user's tier and scopes, and a key's tier, scopes, limits, allow-lists and end.
+   * Further facts, such as which fields changed. Never a secret, and never the value of a field, except of what
+   * authorises: a user's tier and scopes, and a key's tier, scopes, limits, allow-lists and end.
    */
   readonly details?: Readonly<Record<string, string>>;
 }

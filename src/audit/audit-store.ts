@@ -28,9 +28,9 @@ export interface AuditStore {
   /** Puts on record what was done elsewhere. @throws DATABASE_UNAVAILABLE */
   record(entry: AuditEntry): Promise<void>;
   /**
-   * Adds to the one event that counts entries of this kind and this `about` in the current hour of the database, or begins
-   * it. Its time stays that of the first; its address becomes that of the entry. Processes that add at the same time pass
-   * one after the other.
+   * Adds to the one event that counts entries of this kind and this `about` in the current hour of the database, or
+   * begins it. Its time stays that of the first; its address becomes that of the entry. Processes that add at the same
+   * time pass one after the other.
    *
    * @throws DATABASE_UNAVAILABLE
    */

@@ -9,8 +9,8 @@ export interface CountedEntry extends AuditEntry {
 }
 
 /**
- * Details of an event that counts. `count` is how many it stands for. A name with a space is a tally, such as
- * `from 192.0.2.0/24`; tallies with the same first word add up to `count`. Any other name is a fact, and the latest counts.
+ * Details of an event that counts. `count` is how many it stands for. A name with a space is a tally, such as `from
+ * 192.0.2.0/24`; tallies with the same first word add up to `count`. Any other name is a fact, and the latest counts.
  */
 export type CountedDetails = Readonly<Record<string, string>> & { readonly count: string };
 

@@ -41,16 +41,16 @@ const LAST_WRITES_MS = 1000;
 const MAX_WAITING = 2000;
 
 /**
- * Puts attempts that failed or were refused on record, bounded in number however many there are. Attackers choose how often
- * they are refused. They must choose neither how fast the trail grows nor what is crowded out of it. So:
+ * Puts attempts that failed or were refused on record, bounded in number however many there are. Attackers choose how
+ * often they are refused. They must choose neither how fast the trail grows nor what is crowded out of it. So:
  *
  * - all refusals of one kind about one subject in one hour are one event, which says how many they are;
  * - what exists (accounts, credentials), accounts that don't, and networks have rooms of their own (refusal-rooms.ts);
  * - what has no place of its own is counted by the one shared event of its kind and room;
  * - events are written behind the calls, the first at once, further counts at most once a second.
  *
- * A call neither waits for a write nor fails by one. While the database is unreachable counts wait in memory; those that
- * wait when the process ends are lost with a warning.
+ * A call neither waits for a write nor fails by one. While the database is unreachable counts wait in memory; those
+ * that wait when the process ends are lost with a warning.
  */
 export class RefusalRecorder {
   readonly #deps: RefusalRecorderDeps;

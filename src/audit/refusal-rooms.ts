@@ -25,9 +25,9 @@ interface Subject {
 }
 
 /**
- * Decides which subjects of one kind and room get an event of their own, of a bounded number in an hour. A subject may take
- * a place of any level that it has reached. So a flood of subjects with few refusals each never takes the places of one
- * that has more: it fills the lower levels only.
+ * Decides which subjects of one kind and room get an event of their own, of a bounded number in an hour. A subject may
+ * take a place of any level that it has reached. So a flood of subjects with few refusals each never takes the places
+ * of one that has more: it fills the lower levels only.
  */
 export class RefusalRoom {
   readonly #placesPerLevel: number;

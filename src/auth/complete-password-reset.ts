@@ -1,4 +1,4 @@
-import { invalidFields } from "../lib/errors.ts";
+import { invalidFields, type UntoldFacts } from "../lib/errors.ts";
 import type { LoginThrottle } from "./login-throttle.ts";
 import type { PasswordHasher } from "./password.ts";
 import type { PasswordResetStore } from "./password-reset-store.ts";
@@ -38,7 +38,7 @@ export async function completePasswordReset(
   if (digests === undefined) throw resetTokenInvalid();
   using place = deps.passwords.enter(input.signal);
   const user = await deps.passwordResets.find(digests);
-  if (user === undefined) throw resetTokenInvalid();
+  if (user === undefined) throw resetTokenInvalid(await spent(deps, digests));
   const violation = passwordViolation(deps.passwordRules, {
     field: "new_password",
     password: input.newPassword,
@@ -56,7 +56,16 @@ export async function completePasswordReset(
     session: newSession(deps.ring, deps.lifetimes, input),
     clientIp: input.clientIp,
   });
-  if (session === undefined) throw resetTokenInvalid();
+  if (session === undefined) throw resetTokenInvalid(await spent(deps, digests));
   await attempt.succeed();
   return tokenPairOf(deps, session);
+}
+
+/** For the trail: someone has shown a genuine token that is used up or has expired, or is of a disabled account. */
+async function spent(
+  { passwordResets }: CompletePasswordResetDeps,
+  digests: readonly Uint8Array[],
+): Promise<UntoldFacts | undefined> {
+  const userId = await passwordResets.ownerOf(digests);
+  return userId === undefined ? undefined : { spent: { kind: "reset_token", userId } };
 }

@@ -92,8 +92,8 @@ export class LoginThrottle {
 type LoginAttemptDeps = Pick<LoginThrottleDeps, "store" | "log"> & { readonly traces: LoginTraces };
 
 /**
- * One attempt, in this order: `check`, then `count` when it is about to be judged, then `succeed` if it was good or `failed`
- * if it was a guess and wrong.
+ * One attempt, in this order: `check`, then `count` when it is about to be judged, then `succeed` if it was good or
+ * `failed` if it was a guess and wrong.
  */
 export class LoginAttempt {
   readonly #deps: LoginAttemptDeps;

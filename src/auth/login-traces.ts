@@ -26,8 +26,8 @@ const DIGEST_CHARACTERS = 16;
 
 /**
  * Puts failed and throttled attempts on record. The trail names an account by its user id where there is one, and by a
- * digest of its address in any case; neither the trail nor the log has the address. Accounts that exist share no room with
- * invented ones (see audit/refusal-rooms.ts).
+ * digest of its address in any case; neither the trail nor the log has the address. Accounts that exist share no room
+ * with invented ones (see audit/refusal-rooms.ts).
  */
 export class LoginTraces {
   readonly #deps: LoginTracesDeps;

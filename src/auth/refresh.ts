@@ -58,7 +58,9 @@ export async function refresh(deps: RefreshDeps, input: RefreshInput): Promise<T
   }
 }
 
-/** Each exchange writes, and whoever has one token gets the next one: without a rate one session could fill the disk. */
+/**
+ * Each exchange writes, and whoever has one token gets the next one: without a rate one session could fill the disk.
+ */
 async function checkRate({ limiter, changesPerMinute: perMinute }: RefreshDeps, sessionId: string): Promise<void> {
   const limits = [{ name: "", perMinute, perDay: undefined }];
   const { allowed, retryAfterMs } = await limiter.decide({ subject: `refreshes:${sessionId}`, cost: 1, limits });
@@ -66,7 +68,9 @@ async function checkRate({ limiter, changesPerMinute: perMinute }: RefreshDeps, 
     throw new DomainError("TOO_MANY_CHANGES", "too many refreshes in a minute; try again later", { retryAfterMs });
 }
 
-/** For the trail: someone has shown a genuine token of a session that has ended, or a token that was not given out yet. */
+/**
+ * For the trail: someone has shown a genuine token of a session that has ended, or a token that was not given out yet.
+ */
 function spent(sessionId: string, userId: string | undefined): UntoldFacts | undefined {
   return userId === undefined ? undefined : { spent: { kind: "refresh_token", userId, sessionId } };
 }

@@ -10,8 +10,8 @@ import type { Tiers } from "./tiers.ts";
  */
 
 /**
- * A key that the actor may not see does not exist for them: the same answer, to the byte, as for an unknown id. Only the
- * audit trail tells the two apart.
+ * A key that the actor may not see does not exist for them: the same answer, to the byte, as for an unknown id. Only
+ * the audit trail tells the two apart.
  */
 export function keyNotFound(untold?: UntoldFacts): DomainError {
   return new DomainError("KEY_NOT_FOUND", "no such key", untold && { untold });

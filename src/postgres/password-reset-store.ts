@@ -36,6 +36,15 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
     });
   }
 
+  async ownerOf(digests: readonly Uint8Array[]): Promise<string | undefined> {
+    const these = digests.map(() => "decode(?, 'hex')").join(", ");
+    const [row] = await this.#database.read(
+      `select user_id from password_resets where token_digest in (${these})`,
+      digests.map((digest) => Buffer.from(digest).toString("hex")),
+    );
+    return row?.user_id as string | undefined;
+  }
+
   async complete(input: Parameters<PasswordResetStore["complete"]>[0]): Promise<GrantedSession | undefined> {
     return this.#database.transact(async (tx) => {
       const reset = await findUsable(tx, input.digests);

@@ -29,9 +29,9 @@ const ALARMS: ReadonlySet<Reason> = new Set(["INTERNAL", "MASTER_KEY_MISSING"]);
 const REFUSED: ReadonlySet<string> = new Set(["UNAUTHENTICATED", "PERMISSION_DENIED"]);
 
 /**
- * One line per call. Its fields are all that is ever logged of one. None is a text that a client wrote: the id is the one
- * that the client proved, the address that of its connection or the one that a trusted proxy names. The address is logged
- * only of calls that failed and have no id, or were refused for who made them.
+ * One line per call. Its fields are all that is ever logged of one. None is a text that a client wrote: the id is the
+ * one that the client proved, the address that of its connection or the one that a trusted proxy names. The address is
+ * logged only of calls that failed and have no id, or were refused for who made them.
  */
 export function logCall(log: Log, call: LiveCall, outcome: Outcome, ms: number): void {
   const method = call.route.name;

@@ -4,18 +4,19 @@ import type { Caller } from "./call.ts";
 
 export interface ChangeRateOptions {
   readonly limiter: Pick<Limiter, "decide">;
-  /** Calls that change something which one session of a user may make in any minute; all sessions of the user: twice that. */
+  /** Calls that change something, of one session of a user in any minute. All sessions of the user: twice that. */
   readonly changesPerMinute: number;
   /** The same for one service credential. */
   readonly serviceChangesPerMinute: number;
 }
 
 /**
- * How many calls that change something a caller may make in a minute, whichever methods they are. Each change is an event
- * on the audit trail, which is kept for months: without a rate one user could fill the disk.
+ * How many calls that change something a caller may make in a minute, whichever methods they are. Each change is an
+ * event on the audit trail, which is kept for months: without a rate one user could fill the disk.
  *
- * A session has half of its user's changes, so that the holder of a stolen access token can't keep the user from changing
- * the password. The windows are the limiter's: processes that share a Redis share them, and others count for themselves.
+ * A session has half of its user's changes, so that the holder of a stolen access token can't keep the user from
+ * changing the password. The windows are the limiter's: processes that share a Redis share them, and others count for
+ * themselves.
  */
 export class ChangeRate {
   readonly #options: ChangeRateOptions;

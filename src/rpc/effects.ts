@@ -9,8 +9,8 @@ import type { Rows } from "./access.ts";
 
 /**
  * What a method does to what is kept. `changes`: it writes for its caller, so the caller's rate of changes counts it
- * (change-rate.ts). `reads`: it writes nothing. `proves`: it is for callers without a credential, and writes only for a password
- * or a genuine token, whose number its verb bounds.
+ * (change-rate.ts). `reads`: it writes nothing. `proves`: it is for callers without a credential, and writes only for a
+ * password or a genuine token, whose number its verb bounds.
  */
 export type Effect = "changes" | "reads" | "proves";
 

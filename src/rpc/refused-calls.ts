@@ -20,7 +20,10 @@ function spentCredential({ untold }: Outcome): Omit<Refusal, "clientIp"> | undef
   return { kind: `${of}.refused`, room: "known", about: userId, subjectId: userId, facts, tally: `by ${kind}` };
 }
 
-/** A method, field or grant that the caller may not have, or what is someone else's: the caller was told that it is not there. */
+/**
+ * A method, field or grant that the caller may not have, or what is someone else's: the caller was told that it is not
+ * there.
+ */
 function deniedCall({ caller, method }: LiveCall, outcome: Outcome): Omit<Refusal, "clientIp"> | undefined {
   const isDenied = outcome.code === "PERMISSION_DENIED" || outcome.untold?.isAnothers === true;
   if (caller.kind === "anonymous" || !isDenied) return undefined;

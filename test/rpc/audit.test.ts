@@ -427,6 +427,14 @@ describe("the audit trail", () => {
         "by refresh_token": "2",
       });
       expect(event).toMatchObject({ actorId: "", clientIp: "192.0.2.90", details: { session_id: session!.id } });
+      // So is a reset token that is used up, and no word of a made-up one.
+      const { resetToken } = await operator.createPasswordReset({ userId: person.user.id });
+      const reset = (token: string) => anyone.completePasswordReset({ resetToken: token, newPassword: PASSWORD }, ip);
+      await reset(resetToken);
+      for (let n = 0; n < 2; n++)
+        expect(await errorOf(reset(resetToken))).toMatchObject({ reason: "RESET_TOKEN_INVALID" });
+      await errorOf(reset("kit_reset_made-up"));
+      await counted("reset_token.refused", person.user.id, 2, { "by reset_token": "2" });
       // Made-up ones are in the log, with the address.
       expect(proxied.lines.slice(start)).toContainEqual(
         expect.objectContaining({ reason: "CREDENTIAL_INVALID", client_ip: "192.0.2.90", caller: "anonymous" }),

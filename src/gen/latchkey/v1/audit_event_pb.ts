@@ -28,7 +28,7 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
   id: string;
 
   /**
-   * When, by the database's clock.
+   * When, by the database's clock. Of an event that counts attempts: when the first of them was written.
    *
    * @generated from field: google.protobuf.Timestamp event_time = 2;
    */
@@ -42,8 +42,8 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
   kind: string;
 
   /**
-   * Who did it: the id of a user or service credential; empty for anonymous, for what was refused, and for the service
-   * itself.
+   * Who did it: the id of a user or service credential; empty for anonymous and for the service itself. Of what was refused
+   * it is set only where a good credential proved it ("access.refused").
    *
    * @generated from field: string actor_id = 4;
    */
@@ -57,14 +57,14 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
   subjectId: string;
 
   /**
-   * From which address; empty where no call was behind it.
+   * From which address; empty where no call was behind it. Of an event that counts attempts: that of the last.
    *
    * @generated from field: string client_ip = 6;
    */
   clientIp: string;
 
   /**
-   * Further facts, such as which fields changed. Never a secret.
+   * Further facts, such as which fields changed. Never a secret. "count" is how many attempts the event stands for.
    *
    * @generated from field: map<string, string> details = 7;
    */
