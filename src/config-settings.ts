@@ -246,6 +246,18 @@ export const SETTINGS = {
     integer(1, 100_000),
     "Password hashes that one client address may cost in a minute, good passwords included; a /56 of IPv6 twice, a /48 or a /24 of IPv4 four times as many. More only where many people log in from behind one address.",
   ),
+  changesPerMinute: setting(
+    "LATCHKEY_CHANGES_PER_MINUTE",
+    "600",
+    integer(1, 1_000_000),
+    "Calls that change something (a profile, a session, a key) which one session of a user may make in any minute. All sessions of the user together: twice that. Processes that share a Redis count together.",
+  ),
+  serviceChangesPerMinute: setting(
+    "LATCHKEY_SERVICE_CHANGES_PER_MINUTE",
+    "6000",
+    integer(1, 1_000_000),
+    "The same for one service credential. More for a credential that changes many keys at once.",
+  ),
   passwordMin: setting(
     "LATCHKEY_PASSWORD_MIN_CODE_POINTS",
     "15",

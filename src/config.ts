@@ -61,6 +61,8 @@ export interface Config {
   readonly auditKeepMs: number;
   readonly registrationOpen: boolean;
   readonly hashesPerAddress: number;
+  readonly changesPerMinute: number;
+  readonly serviceChangesPerMinute: number;
   readonly password: { readonly minCodePoints: number; readonly memoryKib: number; readonly passes: number };
   readonly issuer: string;
   readonly audience: string;
@@ -246,6 +248,8 @@ function toConfig(values: Required<Values>, serviceLinks: readonly string[]): Co
     auditKeepMs: values.auditKeepMs!,
     registrationOpen: values.registrationOpen!,
     hashesPerAddress: values.hashesPerAddress!,
+    changesPerMinute: values.changesPerMinute!,
+    serviceChangesPerMinute: values.serviceChangesPerMinute!,
     password: {
       minCodePoints: values.passwordMin!,
       memoryKib: values.argon2MemoryKib!,

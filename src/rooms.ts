@@ -15,7 +15,7 @@ import { bytesOf, KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf 
 import { SecretRehasher } from "./keys/secret-rehasher.ts";
 import { Tiers } from "./keys/tiers.ts";
 import { UsageRecorder } from "./keys/usage-recorder.ts";
-import type { AgeClock } from "./lib/clock.ts";
+import { type AgeClock, systemTimers } from "./lib/clock.ts";
 import type { KeyRing } from "./lib/key-ring.ts";
 import type { Log } from "./lib/log.ts";
 import type { Limiter } from "./limits/limit.ts";
@@ -52,8 +52,9 @@ export type Rooms = ReturnType<typeof createRooms>;
 export function createRooms(ground: Ground) {
   const tiers = new Tiers(ground.config.tiers);
   const audit = new PostgresAuditStore(ground.database.for({ holder: itself("audit") }));
-  const refusals = new RefusalRecorder({ audit, clock: ground.clock, log: ground.log });
-  const rooms = { audit, refusals, ...createKeys(ground, tiers), ...createPeople(ground, tiers, refusals) };
+  const refusals = new RefusalRecorder({ audit, ...ground, timers: systemTimers });
+  const { limiter } = ground;
+  const rooms = { audit, refusals, limiter, ...createKeys(ground, tiers), ...createPeople(ground, tiers, refusals) };
   return { ...rooms, within: (asker: Asker) => onDatabase(rooms, ground.database.for(asker)) };
 }
 
@@ -117,7 +118,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
 
 /** People, their sessions, and the keys that sign access tokens. */
 function createPeople(ground: Ground, tiers: Tiers, refusals: RefusalRecorder) {
-  const { config, clock, log, ring, bus, feed, breaker, databaseClock } = ground;
+  const { config, clock, log, ring, bus, feed, breaker, databaseClock, limiter } = ground;
   const database = ground.database.for({ holder: itself("people") });
   const sessions = new PostgresSessionStore(database);
   const sessionCache = new SessionCache({ store: sessions, feed, breaker, clock, databaseClock });
@@ -151,6 +152,8 @@ function createPeople(ground: Ground, tiers: Tiers, refusals: RefusalRecorder) {
     passwords,
     users,
     refusals,
+    limiter,
+    changesPerMinute: config.changesPerMinute,
     passwordResets: new PostgresPasswordResetStore(database),
     loginThrottle: new LoginThrottle({
       ...{ store: failures, users, refusals, ring, clock, log },

@@ -31,10 +31,13 @@ import { RedisLimitStore } from "./redis/limit-store.ts";
 import { createRooms, type Rooms } from "./rooms.ts";
 import { accessRule, checkAccess } from "./rpc/access.ts";
 import { CallerResolver } from "./rpc/caller.ts";
+import { ChangeRate } from "./rpc/change-rate.ts";
 import { ClientAddresses } from "./rpc/client-ip.ts";
 import type { CallObserver } from "./rpc/concerns.ts";
+import { isChange } from "./rpc/effects.ts";
 import { HealthRegistry } from "./rpc/health.ts";
 import { Metrics } from "./rpc/metrics.ts";
+import { noteRefusedCall } from "./rpc/refused-calls.ts";
 import { RpcServer } from "./rpc/server.ts";
 import { itself } from "./shares/holder.ts";
 
@@ -162,6 +165,7 @@ function createServer(
   health: HealthRegistry,
   observer: CallObserver,
 ) {
+  const changeRate = new ChangeRate({ ...config, limiter: room.limiter });
   const addresses = new ClientAddresses({ ...config, log });
   const callers = new CallerResolver({
     looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
@@ -178,7 +182,10 @@ function createServer(
       health,
       observer,
       accessRule,
+      isChange,
       checkAccess,
+      admitChange: (caller) => changeRate.admit(caller),
+      noteRefused: (call, outcome) => noteRefusedCall(room.refusals, call, outcome),
       knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
       clientIp: (head) => addresses.of(head),

@@ -6,7 +6,9 @@
  *   audit-event.ts        what is kept of an act
  *   audit-store.ts        what reading the trail needs
  *   list-audit-events.ts  for operators
- *   refusal-recorder.ts   attempts that were refused: no transaction is theirs, and their number is bounded
+ *   refusal-recorder.ts   attempts that failed or were refused, written behind the calls: no transaction is theirs
+ *   refusal-rooms.ts      how many events they may have in an hour, and which of them have one of their own
+ *   counted-event.ts      one event that counts many of them
  */
 
 /** A user acting on what is his, or a service or operator with a credential. */

@@ -25,15 +25,22 @@ export const AUDIT_KINDS = [
   "session.token_reused",
   "signing_key.created",
   "signing_key.revoked",
+  "login.failed",
   "login.throttled",
   "login.refused",
+  "reset_token.refused",
+  "session.refused",
   "credential.refused",
+  "access.refused",
 ] as const;
 
 export type AuditKind = (typeof AUDIT_KINDS)[number];
 
-/** What nobody did because it was refused; see refusal-recorder.ts. Reuse of a refresh token is a change: a session ends. */
-export type RefusalKind = Extract<AuditKind, "login.throttled" | "login.refused" | "credential.refused">;
+/**
+ * Attempts that failed or were refused; see refusal-recorder.ts. One event counts those of an hour. Reuse of a refresh
+ * token of a live session is none of them: it is a change, because the session ends.
+ */
+export type RefusalKind = Extract<AuditKind, "login.failed" | `${string}.throttled` | `${string}.refused`>;
 
 /** What a transaction puts on record. */
 export interface AuditEntry {
@@ -44,8 +51,8 @@ export interface AuditEntry {
   readonly subjectId: string;
   readonly clientIp: string;
   /**
-   * Further facts, such as which fields changed. Never a secret, and never what a field changed to, except a grant (tier
-   * and scopes of a user).
+   * Further facts, such as which fields changed. Never a secret, and never the value of a field, except of what
+   * authorises: a user's tier and scopes, and a key's tier, scopes, limits, allow-lists and end.
    */
   readonly details?: Readonly<Record<string, string>>;
 }

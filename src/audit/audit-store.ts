@@ -1,4 +1,5 @@
 import type { AuditEntry, AuditEvent } from "./audit-event.ts";
+import type { CountedEntry } from "./counted-event.ts";
 
 export interface AuditFilter {
   /** Empty: of any subject. */
@@ -26,6 +27,14 @@ export interface AuditPage {
 export interface AuditStore {
   /** Puts on record what was done elsewhere. @throws DATABASE_UNAVAILABLE */
   record(entry: AuditEntry): Promise<void>;
+  /**
+   * Adds to the one event that counts entries of this kind and this `about` in the current hour of the database, or
+   * begins it. Its time stays that of the first; its address becomes that of the entry. Processes that add at the same
+   * time pass one after the other.
+   *
+   * @throws DATABASE_UNAVAILABLE
+   */
+  count(entry: CountedEntry): Promise<void>;
   /** Newest first by (time, id), at most `size`, behind `after`. @throws DATABASE_UNAVAILABLE */
   list(filter: AuditFilter, size: number, after: AuditPosition | undefined): Promise<AuditPage>;
   /** Deletes some of what is older. @returns whether more is left */

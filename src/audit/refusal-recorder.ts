@@ -1,53 +1,70 @@
 import { atMost } from "../lib/at-most.ts";
-import type { Clock } from "../lib/clock.ts";
+import type { Clock, Timers } from "../lib/clock.ts";
+import { reasonOf } from "../lib/errors.ts";
+import { prefixOf } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
-import { Lru } from "../lib/lru.ts";
-import type { AuditEntry, RefusalKind } from "./audit-event.ts";
+import type { RefusalKind } from "./audit-event.ts";
 import type { AuditStore } from "./audit-store.ts";
+import { added, type CountedDetails, type CountedEntry } from "./counted-event.ts";
+import { RefusalRoom, type RefusalRoomName } from "./refusal-rooms.ts";
 
 export interface RefusalRecorderDeps {
-  readonly audit: Pick<AuditStore, "record">;
+  readonly audit: Pick<AuditStore, "count">;
   readonly clock: Clock;
+  readonly timers: Timers;
   readonly log: Log;
 }
 
-/** An attempt that was refused and should be on record. */
-export interface Refusal extends Omit<AuditEntry, "kind" | "actorId" | "subjectId"> {
+/** An attempt that failed or was refused, and should be on record. */
+export interface Refusal {
   readonly kind: RefusalKind;
-  /** Whom it is about: of each kind at most one event for each in a while. Stays in memory, and so may be an address. */
+  readonly room: RefusalRoomName;
+  /** Refusals of one kind, room and `about` are one event an hour. At most 64 characters, never an e-mail address. */
   readonly about: string;
-  /** Found out when the event is written, so that the call that was refused never waits for it. */
-  readonly subjectId: () => string | Promise<string>;
+  /** The caller, where a good credential proved who they are. */
+  readonly actorId?: string;
+  /** Empty where there is none. */
+  readonly subjectId: string;
+  readonly clientIp: string;
+  /** Names of one word; of each the latest value of the hour is kept. */
+  readonly facts?: Readonly<Record<string, string>>;
+  /** Two words; the event says how often each occurred. */
+  readonly tally?: string;
 }
 
-/** What is remembered of one subject. */
-interface Recent {
-  /** Taken back when the event could not be written. */
-  recordedAtMs: number;
-  /** Refusals since, which are in no event yet. */
-  unrecorded: number;
-}
-
-/** How long further refusals of the same kind and subject are only counted. */
-const QUIET_MS = 600_000;
-/** Events of one kind that a process writes in a minute; what is beyond is in the log, as a number. */
-const PER_MINUTE = 10;
-const MINUTE_MS = 60_000;
+/** Events that a process writes in a second, by room: no room waits for another. */
+const WRITES_PER_SECOND: Readonly<Record<RefusalRoomName, number>> = { known: 8, unknown: 4, network: 4 };
+const ROOMS = ["known", "unknown", "network"] as const;
+const SECOND_MS = 1000;
 const LAST_WRITES_MS = 1000;
-/** Only what has an event is remembered, so that this is never reached but by a clock that stands still. */
-const MAX_REMEMBERED = 1000;
+/** Events of one room that wait for their write. It is reached only while the database is unreachable for hours. */
+const MAX_WAITING = 2000;
 
 /**
- * Puts refused attempts on record, bounded in number however many there are: attackers choose how often they are
- * refused, and must choose neither how fast the trail grows nor what is crowded out of it, so each kind has its own room.
- * Written behind the calls, one at a time; a call neither waits for it nor fails by it. What can't be written is lost with
- * a warning, but for its number, which the next event of the subject has.
+ * Puts attempts that failed or were refused on record, bounded in number however many there are. Attackers choose how
+ * often they are refused. They must choose neither how fast the trail grows nor what is crowded out of it. So:
+ *
+ * - all refusals of one kind about one subject in one hour are one event, which says how many they are;
+ * - what exists (accounts, credentials), accounts that don't, and networks have rooms of their own (refusal-rooms.ts);
+ * - what has no place of its own is counted by the one shared event of its kind and room;
+ * - events are written behind the calls, the first at once, further counts at most once a second.
+ *
+ * A call neither waits for a write nor fails by one. While the database is unreachable counts wait in memory; those
+ * that wait when the process ends are lost with a warning.
  */
 export class RefusalRecorder {
   readonly #deps: RefusalRecorderDeps;
-  readonly #recent = new Lru<string, Recent>(MAX_REMEMBERED);
-  readonly #minutes = new Map<RefusalKind, { readonly beganAtMs: number; events: number; left: number }>();
-  #writing: Promise<void> = Promise.resolve();
+  readonly #rooms = new Map<string, RefusalRoom>();
+  /** Of each room by what identifies the event, in the order in which it began to wait. */
+  readonly #waiting: Readonly<Record<RefusalRoomName, Map<string, CountedEntry>>> = {
+    known: new Map(),
+    unknown: new Map(),
+    network: new Map(),
+  };
+  #writer: Promise<void> | undefined;
+  #isStopping = false;
+  #isFailing = false;
+  #wake = () => {};
 
   constructor(deps: RefusalRecorderDeps) {
     this.#deps = deps;
@@ -55,67 +72,138 @@ export class RefusalRecorder {
 
   /** Never throws, never waits. */
   note(refusal: Refusal): void {
-    const nowMs = this.#deps.clock.monotonicMs();
-    const name = `${refusal.kind} ${refusal.about}`;
-    const recent = this.#recent.get(name);
-    if (recent !== undefined && nowMs - recent.recordedAtMs < QUIET_MS) {
-      recent.unrecorded++;
-      return;
-    }
-    if (!this.#hasRoom(refusal.kind, nowMs)) return;
-    const marked = { recordedAtMs: nowMs, unrecorded: 0 };
-    this.#recent.set(name, marked);
-    this.#writing = this.#writing.then(() => this.#write(refusal, recent?.unrecorded ?? 0, marked));
+    const { kind, room, about, actorId = "", subjectId, clientIp, facts } = refusal;
+    const { isOwn, countedBefore } = this.#roomOf(kind, room).enter(about, this.#deps.clock.nowMs());
+    const details = detailsOf(refusal);
+    const before: Record<string, string> = countedBefore === 0 ? {} : { count_before: String(countedBefore) };
+    const own = { kind, about: `${room} ${about}`, actorId, subjectId, clientIp };
+    this.#wait(room, isOwn ? { ...own, details: { ...facts, ...before, ...details } } : sharedEntry(refusal, details));
   }
 
-  /** Resolves when what was noted is written, or lost. */
+  /** Resolves when all that was noted is written. For tests. */
   settled(): Promise<void> {
-    return this.#writing;
+    return this.#writer ?? Promise.resolve();
   }
 
-  /** Waits for what was noted, but no longer than a second: one write to a frozen database takes longer. */
-  stop(): Promise<void> {
-    return atMost(LAST_WRITES_MS, this.settled());
+  /** Writes what waits, for at most a second: one write to a frozen database takes longer. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#wake();
+    await atMost(LAST_WRITES_MS, this.settled());
+    const events = this.#events;
+    if (events > 0) this.#deps.log.warn("refusals of the last seconds are not on record", { events });
   }
 
-  #hasRoom(kind: RefusalKind, nowMs: number): boolean {
-    let minute = this.#minutes.get(kind);
-    if (minute === undefined || nowMs - minute.beganAtMs >= MINUTE_MS) {
-      if (minute !== undefined && minute.left > 0) {
-        this.#deps.log.warn("more was refused than is put on record", { kind, left_out: minute.left });
+  /** How many events wait. */
+  get #events(): number {
+    return Object.values(this.#waiting).reduce((sum, { size }) => sum + size, 0);
+  }
+
+  #roomOf(kind: RefusalKind, name: RefusalRoomName): RefusalRoom {
+    const key = `${kind} ${name}`;
+    const room = this.#rooms.get(key) ?? new RefusalRoom(name);
+    this.#rooms.set(key, room);
+    return room;
+  }
+
+  #wait(room: RefusalRoomName, entry: CountedEntry): void {
+    const waiting = this.#waiting[room];
+    const isFull = waiting.size >= MAX_WAITING && !waiting.has(keyOf(entry));
+    add(waiting, isFull ? sharedEntry({ ...entry, room }, entry.details) : entry);
+    this.#writer ??= this.#write();
+  }
+
+  async #write(): Promise<void> {
+    do {
+      for (const room of ROOMS) {
+        await this.#writeSome(this.#waiting[room], this.#isStopping ? MAX_WAITING : WRITES_PER_SECOND[room]);
       }
-      minute = { beganAtMs: nowMs, events: 0, left: 0 };
-      this.#minutes.set(kind, minute);
-    }
-    if (minute.events < PER_MINUTE) {
-      minute.events++;
-      return true;
-    }
-    minute.left++;
-    return false;
+      if (this.#isStopping && this.#isFailing) break;
+      if (!this.#isStopping) await this.#pause();
+    } while (this.#events > 0);
+    this.#writer = undefined;
   }
 
-  async #write({ kind, subjectId, clientIp, details }: Refusal, before: number, marked: Recent): Promise<void> {
-    try {
-      const entry = { kind, actorId: "", subjectId: await subjectId(), clientIp };
-      const refusedBefore: Record<string, string> = before === 0 ? {} : { refused_before: `${before}` };
-      await this.#deps.audit.record({ ...entry, details: { ...details, ...refusedBefore } });
-    } catch {
-      // The next refusal is the one on record, and says how many there were before it.
-      marked.recordedAtMs = Number.NEGATIVE_INFINITY;
-      marked.unrecorded += before + 1;
-      this.#deps.log.warn("a refusal could not be put on record", { kind });
+  /** At least a second between two writes of one event. */
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#deps.timers.after(SECOND_MS, resolve);
+      this.#wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  async #writeSome(waiting: Map<string, CountedEntry>, most: number): Promise<void> {
+    for (const key of [...waiting.keys()].slice(0, most)) {
+      // Looked up now, because more may have been added while another one was written.
+      const entry = waiting.get(key)!;
+      waiting.delete(key);
+      try {
+        await this.#deps.audit.count(entry);
+        this.#isFailing = false;
+      } catch (error) {
+        addBefore(waiting, entry);
+        this.#failed(error);
+        return;
+      }
     }
+  }
+
+  #failed(error: unknown): void {
+    if (this.#isFailing) return;
+    this.#isFailing = true;
+    const fields = { events: this.#events, reason: reasonOf(error) };
+    this.#deps.log.warn("refusals wait to be put on record; trying again each second", fields);
   }
 }
 
-/** Someone holds the secret of a service credential that was taken out of use, or went out of it. */
+function detailsOf({ clientIp, tally }: Refusal): CountedDetails {
+  // The smallest networks that are routed on their own: /24 of IPv4, /48 of IPv6.
+  const network = clientIp === "" ? "unknown" : prefixOf(clientIp, 24, 48);
+  return { count: "1", [`from ${network}`]: "1", ...(tally !== undefined && { [tally]: "1" }) };
+}
+
+/** The event of a kind and room for all subjects that have none of their own. */
+function sharedEntry(refusal: Pick<Refusal, "kind" | "room" | "clientIp">, details: CountedDetails): CountedEntry {
+  const { kind, room, clientIp } = refusal;
+  const about = `${room} others`;
+  return { kind, about, actorId: "", subjectId: "", clientIp, details: { ...details, shared_by: SHARED_BY[room] } };
+}
+
+const SHARED_BY: Readonly<Record<RefusalRoomName, string>> = {
+  known: "further subjects",
+  unknown: "further addresses without an account",
+  network: "further networks",
+};
+
+function keyOf({ kind, about }: CountedEntry): string {
+  return `${kind} ${about}`;
+}
+
+function add(waiting: Map<string, CountedEntry>, entry: CountedEntry): void {
+  const earlier = waiting.get(keyOf(entry));
+  waiting.set(keyOf(entry), earlier === undefined ? entry : merged(earlier, entry));
+}
+
+/** Puts back what could not be written, before what came since. */
+function addBefore(waiting: Map<string, CountedEntry>, entry: CountedEntry): void {
+  const later = waiting.get(keyOf(entry));
+  waiting.set(keyOf(entry), later === undefined ? entry : merged(entry, later));
+}
+
+function merged(earlier: CountedEntry, later: CountedEntry): CountedEntry {
+  return { ...later, details: added(earlier.details, later.details) };
+}
+
+/** A service credential's secret was shown that was taken out of use, or went out of it. */
 export function noteRefusedCredential(
   recorder: Pick<RefusalRecorder, "note">,
   credentialId: string,
   reason: string,
   clientIp: string,
 ): void {
-  const subjectId = () => credentialId;
-  recorder.note({ kind: "credential.refused", about: credentialId, subjectId, clientIp, details: { reason } });
+  const about = credentialId;
+  recorder.note({ kind: "credential.refused", room: "known", about, subjectId: about, clientIp, facts: { reason } });
 }

@@ -1,4 +1,4 @@
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, type UntoldFacts } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import { type AccessTokenDeps, verifyAccessToken } from "./access-token.ts";
 import { isLive } from "./session.ts";
@@ -27,14 +27,18 @@ export async function authenticateUser(
   const claims = await verifyAccessToken(deps, input.accessToken);
   if (claims === undefined || !isId("ses", claims.sessionId)) throw credentialInvalid();
   const standing = await deps.sessionCache.standing(claims.sessionId);
-  if (standing === undefined || standing.userId !== claims.userId) throw credentialInvalid();
-  if (!isLive(standing, deps.databaseClock.nowMs())) throw credentialInvalid();
-  return { userId: claims.userId, sessionId: claims.sessionId };
+  const { userId, sessionId } = claims;
+  if (standing === undefined || standing.userId !== userId) throw credentialInvalid();
+  if (!isLive(standing, deps.databaseClock.nowMs())) {
+    throw credentialInvalid({ spent: { kind: "access_token", userId, sessionId } });
+  }
+  return { userId, sessionId };
 }
 
-function credentialInvalid(): DomainError {
+function credentialInvalid(untold?: UntoldFacts): DomainError {
   return new DomainError(
     "CREDENTIAL_INVALID",
     "the credential is not valid; of an access token: refresh it, or log in again",
+    untold && { untold },
   );
 }

@@ -1,4 +1,4 @@
-import { DomainError, invalidFields } from "../lib/errors.ts";
+import { DomainError, invalidFields, type UntoldFacts } from "../lib/errors.ts";
 import { userNotFound } from "./get-user.ts";
 import type { LoginThrottle } from "./login-throttle.ts";
 import type { PasswordHasher } from "./password.ts";
@@ -41,7 +41,7 @@ export async function changePassword(deps: ChangePasswordDeps, input: ChangePass
     return secrets;
   });
   const matched = await turns.matches(found.passwordHash, currentPassword, () => attempt.count());
-  if (!matched) throw passwordWrong();
+  if (!matched) throw passwordWrong(attempt.failed(found.user.id, "change_password"));
   // It was the person himself: whatever becomes of the new password, this was no failure.
   await attempt.succeed();
   const session = await deps.users.changePassword({
@@ -64,6 +64,6 @@ function check(deps: ChangePasswordDeps, input: ChangePasswordInput, user: User)
   if (violations.length > 0) throw invalidFields(violations);
 }
 
-function passwordWrong(): DomainError {
-  return new DomainError("PASSWORD_WRONG", "the current password is wrong");
+function passwordWrong(untold?: UntoldFacts): DomainError {
+  return new DomainError("PASSWORD_WRONG", "the current password is wrong", untold && { untold });
 }

@@ -1,4 +1,4 @@
-import { invalidFields } from "../lib/errors.ts";
+import { invalidFields, type UntoldFacts } from "../lib/errors.ts";
 import type { LoginAttempt } from "./login-attempt.ts";
 import type { LoginThrottle } from "./login-throttle.ts";
 import type { PasswordHasher } from "./password.ts";
@@ -56,7 +56,7 @@ export async function completePasswordReset(
     clientIp,
     revokeKeys,
   });
-  if (completed === undefined) throw resetTokenInvalid();
+  if (completed === undefined) throw resetTokenInvalid(await spent(deps, digests));
   await attempt.succeed();
   return { tokens: await tokenPairOf(deps, completed.session), revokedKeys: completed.revokedKeys };
 }
@@ -73,7 +73,7 @@ async function judge(
   const emailNormalized = user && (await deps.users.secretsById(user.id))?.emailNormalized;
   if (user === undefined || emailNormalized === undefined) {
     await attempt.countMiss();
-    throw resetTokenInvalid();
+    throw resetTokenInvalid(await spent(deps, digests));
   }
   const violation = passwordViolation(deps.passwordRules, {
     field: "new_password",
@@ -82,4 +82,13 @@ async function judge(
   });
   if (violation !== undefined) throw invalidFields([violation]);
   await attempt.check(emailNormalized, { isOwner: true });
+}
+
+/** For the trail: someone has shown a genuine token that is used up or has expired, or is of a disabled account. */
+async function spent(
+  { passwordResets }: CompletePasswordResetDeps,
+  digests: readonly Uint8Array[],
+): Promise<UntoldFacts | undefined> {
+  const userId = await passwordResets.ownerOf(digests);
+  return userId === undefined ? undefined : { spent: { kind: "reset_token", userId } };
 }

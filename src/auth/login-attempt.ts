@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
-import { DomainError, reasonOf } from "../lib/errors.ts";
+import { DomainError, reasonOf, type UntoldFacts } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { networksOf } from "../shares/holder.ts";
@@ -10,13 +9,11 @@ import type { KnownWaits } from "./known-waits.ts";
 import type { AttemptOrigin, CountedFailure, LoginFailureStore, LoginSubject } from "./login-failure-store.ts";
 import { isKnown, LOGIN_LIMITS, type LoginWait, waitOf } from "./login-limits.ts";
 import { addressOf, countedNetworks, networkOf } from "./login-network.ts";
-import type { UserStore } from "./user-store.ts";
+import type { LoginTraces, TracedAttempt } from "./login-traces.ts";
 
 export interface AttemptDeps {
   readonly store: LoginFailureStore;
-  /** Only to say on record whose account was throttled. */
-  readonly users: Pick<UserStore, "secretsByEmail">;
-  readonly refusals: Pick<RefusalRecorder, "note">;
+  readonly traces: LoginTraces;
   readonly ring: KeyRing;
   readonly log: Log;
   /** Hashes that the attempts of one address may cost in a minute, good ones included. */
@@ -148,6 +145,16 @@ export class LoginAttempt implements HashCaller {
     }
   }
 
+  /**
+   * Puts a wrong password on record. It was counted already.
+   *
+   * @param userId undefined where there is no such account
+   * @returns what is told to the log alone
+   */
+  failed(userId: string | undefined, reason: "login" | "change_password"): UntoldFacts {
+    return { account: this.#deps.traces.failed(this.#traced, userId ?? "", reason) };
+  }
+
   #checked(): LoginSubject {
     assert(this.#subject !== undefined, "an attempt is counted only after it was checked");
     return this.#subject;
@@ -200,22 +207,16 @@ export class LoginAttempt implements HashCaller {
     return this.#refusal(wait);
   }
 
-  /**
-   * Whom the record is about: the account, or the address or network that tries whatever accounts it can think of. Of an
-   * account that does not exist nothing is kept.
-   */
-  #refusal({ retryAfterMs, of, network = this.#origin.address }: LoginWait): DomainError {
-    const { users, refusals } = this.#deps;
-    const { clientIp } = this.#input;
-    const email = this.#email;
-    refusals.note({
-      kind: "login.throttled",
-      about: of === "account" ? email : network,
-      subjectId: async () => (of === "account" ? ((await users.secretsByEmail(email))?.user.id ?? "") : ""),
-      clientIp,
-      details: { reason: of },
+  #refusal({ retryAfterMs, of }: LoginWait): DomainError {
+    const account = this.#deps.traces.throttled(this.#traced, of);
+    return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", {
+      retryAfterMs,
+      ...(account !== undefined && { untold: { account } }),
     });
-    return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", { retryAfterMs });
+  }
+
+  get #traced(): TracedAttempt {
+    return { clientIp: this.#input.clientIp, emailNormalized: this.#email };
   }
 }
 

@@ -2,9 +2,10 @@ import type { Clock } from "../lib/clock.ts";
 import { reasonOf } from "../lib/errors.ts";
 import { KnownWaits } from "./known-waits.ts";
 import { type AttemptDeps, type AttemptInput, digestsOf, LoginAttempt } from "./login-attempt.ts";
+import { LoginTraces, type LoginTracesDeps } from "./login-traces.ts";
 import type { ChangedBy } from "./user.ts";
 
-export interface LoginThrottleDeps extends Omit<AttemptDeps, "known"> {
+export interface LoginThrottleDeps extends Omit<AttemptDeps, "known" | "traces">, LoginTracesDeps {
   readonly clock: Clock;
 }
 
@@ -21,7 +22,7 @@ export class LoginThrottle {
   #prunedAtMs: number;
 
   constructor(deps: LoginThrottleDeps) {
-    this.#deps = { ...deps, known: new KnownWaits(deps.clock) };
+    this.#deps = { ...deps, known: new KnownWaits(deps.clock), traces: new LoginTraces(deps) };
     this.#prunedAtMs = deps.clock.monotonicMs();
   }
 

@@ -1,5 +1,5 @@
 import type { RefusalRecorder } from "../audit/refusal-recorder.ts";
-import { DomainError, invalidFields, reasonOf } from "../lib/errors.ts";
+import { DomainError, invalidFields, reasonOf, type UntoldFacts } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { textViolation } from "../lib/text.ts";
 import { type EmailAddress, parseEmail } from "./email.ts";
@@ -57,7 +57,7 @@ export async function login(
     return secrets;
   });
   const matched = await turns.matches(found?.passwordHash, password, () => attempt.count());
-  if (found === undefined || !matched) throw loginFailed();
+  if (found === undefined || !matched) throw loginFailed(attempt.failed(found?.user.id, "login"));
   if (found.user.state !== "active") {
     noteDisabled(deps, found.user.id, input.clientIp);
     throw loginFailed();
@@ -91,12 +91,12 @@ function checkForm(input: LoginInput): void {
 
 /** Someone knows the password of an account that was taken out of use. */
 function noteDisabled({ refusals }: LoginDeps, userId: string, clientIp: string): void {
-  const details = { reason: "user_disabled" };
-  refusals.note({ kind: "login.refused", about: userId, subjectId: () => userId, clientIp, details });
+  const facts = { reason: "user_disabled" };
+  refusals.note({ kind: "login.refused", room: "known", about: userId, subjectId: userId, clientIp, facts });
 }
 
-function loginFailed(): DomainError {
-  return new DomainError("LOGIN_FAILED", "e-mail address or password is wrong");
+function loginFailed(untold?: UntoldFacts): DomainError {
+  return new DomainError("LOGIN_FAILED", "e-mail address or password is wrong", untold && { untold });
 }
 
 /** Once for each person after the hash's cost or the master secret changed. The login succeeds without it. */

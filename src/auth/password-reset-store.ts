@@ -39,6 +39,12 @@ export interface PasswordResetStore {
   find(digests: readonly Uint8Array[]): Promise<User | undefined>;
 
   /**
+   * Whose token this is or was: also one that is used or has expired, and not one that a newer one replaced. Undefined:
+   * it is not known. For the audit trail alone.
+   */
+  ownerOf(digests: readonly Uint8Array[]): Promise<string | undefined>;
+
+  /**
    * Uses the token up and sets the password, if the token is neither used nor expired and its user active; then all
    * sessions and all other tokens of the user end, and the new session begins. Of any number of concurrent calls with
    * one token one succeeds. All API keys of the user are revoked too, if `decideRevocation` says so of the account as it

@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { BASE62_LENGTH_256, base62Of256, CHECKSUM_LENGTH, checksum62 } from "../lib/base62.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, type UntoldFacts } from "../lib/errors.ts";
 import { ID_LENGTH } from "../lib/id.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { RefreshSecret } from "./session.ts";
@@ -58,8 +58,8 @@ export function isGenuine(ring: KeyRing, token: ParsedRefreshToken, secret: Refr
 }
 
 /** The one answer to every refresh token that is not good, whatever is wrong with it. */
-export function refreshTokenInvalid(): DomainError {
-  return new DomainError("REFRESH_TOKEN_INVALID", "the refresh token is not valid; log in again");
+export function refreshTokenInvalid(untold?: UntoldFacts): DomainError {
+  return new DomainError("REFRESH_TOKEN_INVALID", "the refresh token is not valid; log in again", untold && { untold });
 }
 
 function macOf(ring: KeyRing, secret: RefreshSecret, sessionId: string, generation: number): string {

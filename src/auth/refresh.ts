@@ -1,4 +1,6 @@
+import { DomainError, type UntoldFacts } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import type { Limiter } from "../limits/limit.ts";
 import { isGenuine, parseRefreshToken, refreshTokenInvalid } from "./refresh-token.ts";
 import type { SessionLifetimes } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -8,6 +10,9 @@ export interface RefreshDeps extends TokenPairDeps {
   readonly sessions: Pick<SessionStore, "refreshSecret" | "advance">;
   readonly lifetimes: SessionLifetimes;
   readonly log: Log;
+  readonly limiter: Pick<Limiter, "decide">;
+  /** Refreshes of one session in any minute. */
+  readonly changesPerMinute: number;
 }
 
 export interface RefreshInput {
@@ -21,13 +26,14 @@ export interface RefreshInput {
  *
  * The secret is read first because it never changes; the exchange itself is one statement.
  *
- * @throws REFRESH_TOKEN_INVALID, the same for whatever is wrong with the token
+ * @throws REFRESH_TOKEN_INVALID, the same for whatever is wrong with the token; TOO_MANY_CHANGES
  */
 export async function refresh(deps: RefreshDeps, input: RefreshInput): Promise<TokenPair> {
   const token = parseRefreshToken(deps.keyPrefix, input.refreshToken);
   if (token === undefined) throw refreshTokenInvalid();
   const secret = await deps.sessions.refreshSecret(token.sessionId);
   if (secret === undefined || !isGenuine(deps.ring, token, secret)) throw refreshTokenInvalid();
+  await checkRate(deps, token.sessionId);
   const outcome = await deps.sessions.advance({
     id: token.sessionId,
     generation: token.generation,
@@ -44,10 +50,27 @@ export async function refresh(deps: RefreshDeps, input: RefreshInput): Promise<T
       throw refreshTokenInvalid();
     case "ahead":
       deps.log.warn("a refresh token is newer than its session", { ...facts, user_id: outcome.userId });
-      throw refreshTokenInvalid();
+      throw refreshTokenInvalid(spent(token.sessionId, outcome.userId));
     case "not_live":
-      throw refreshTokenInvalid();
+      throw refreshTokenInvalid(spent(token.sessionId, outcome.userId));
     default:
       return outcome satisfies never;
   }
+}
+
+/**
+ * Each exchange writes, and whoever has one token gets the next one: without a rate one session could fill the disk.
+ */
+async function checkRate({ limiter, changesPerMinute: perMinute }: RefreshDeps, sessionId: string): Promise<void> {
+  const limits = [{ name: "", perMinute, perDay: undefined }];
+  const { allowed, retryAfterMs } = await limiter.decide({ subject: `refreshes:${sessionId}`, cost: 1, limits });
+  if (!allowed)
+    throw new DomainError("TOO_MANY_CHANGES", "too many refreshes in a minute; try again later", { retryAfterMs });
+}
+
+/**
+ * For the trail: someone has shown a genuine token of a session that has ended, or a token that was not given out yet.
+ */
+function spent(sessionId: string, userId: string | undefined): UntoldFacts | undefined {
+  return userId === undefined ? undefined : { spent: { kind: "refresh_token", userId, sessionId } };
 }

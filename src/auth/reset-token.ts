@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
 import { BASE62_LENGTH_256, CHECKSUM_LENGTH, checksum62 } from "../lib/base62.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, type UntoldFacts } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { randomBase62 } from "../lib/random.ts";
 
@@ -39,8 +39,9 @@ export function resetTokenDigests(ring: KeyRing, prefix: string, token: string):
 }
 
 /** The one answer to every reset token that is not good. */
-export function resetTokenInvalid(): DomainError {
-  return new DomainError("RESET_TOKEN_INVALID", "the reset token is not valid; ask an operator for a new one");
+export function resetTokenInvalid(untold?: UntoldFacts): DomainError {
+  const extras = untold && { untold };
+  return new DomainError("RESET_TOKEN_INVALID", "the reset token is not valid; ask an operator for a new one", extras);
 }
 
 function digestOf(key: Buffer, token: string): Buffer {

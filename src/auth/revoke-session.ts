@@ -13,6 +13,9 @@ export async function revokeSession(
 ): Promise<void> {
   const { userId, sessionId, clientIp } = input;
   const by = { actorId: userId, clientIp };
-  const found = isId("ses", sessionId) && (await deps.sessions.end({ id: sessionId, userId, why: "revoked", by }));
-  if (!found) throw new DomainError("SESSION_NOT_FOUND", "no such session");
+  const end = () => deps.sessions.end({ id: sessionId, userId, why: "revoked", by });
+  const outcome = isId("ses", sessionId) ? await end() : "unknown";
+  if (outcome === "ended") return;
+  const extras = outcome === "anothers" ? { untold: { isAnothers: true as const } } : {};
+  throw new DomainError("SESSION_NOT_FOUND", "no such session", extras);
 }

@@ -17,8 +17,8 @@ export type RefreshOutcome =
   | { readonly kind: "reused"; readonly userId: string }
   /** It is of a later generation than the session, not ended, has reached: the database was restored. Nothing changed. */
   | { readonly kind: "ahead"; readonly userId: string }
-  /** The session is not live, or its user is not active. Nothing changed. */
-  | { readonly kind: "not_live" };
+  /** The session is not live, or its user is not active. Nothing changed. No user id: there is no such session. */
+  | { readonly kind: "not_live"; readonly userId: string | undefined };
 
 /**
  * Where sessions are kept. All times are the database's. Whatever ends a session also announces a SESSION change in the
@@ -74,14 +74,14 @@ export interface SessionStore {
    * Ends a session; one that has ended already stays as it is.
    * @param input.userId if given, only a session of this user
    * @param input.by with an empty actor it was the session's own person, who has shown one of its tokens
-   * @returns false if there is no such session
+   * @returns "unknown" if there is no such session, "anothers" if it is not the given user's
    */
   end(input: {
     readonly id: string;
     readonly userId?: string;
     readonly why: SessionEnd;
     readonly by: ChangedBy;
-  }): Promise<boolean>;
+  }): Promise<"ended" | "unknown" | "anothers">;
 
   /**
    * Ends all sessions of a user that have begun, except those that lapsed so long ago that no token of them is good, and

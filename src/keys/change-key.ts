@@ -26,7 +26,8 @@ const MAX_ATTEMPTS = 5;
 /** An API key that the actor may manage. @throws KEY_NOT_FOUND, the same for unknown ids and other owners' keys */
 export async function findKey(deps: FindKeyDeps, actor: Actor, keyId: string): Promise<OwnedKey> {
   const found = isId("key", keyId) ? await deps.store.find("api", keyId) : undefined;
-  if (found === undefined || !mayManage(actor, found.key)) throw keyNotFound();
+  if (found === undefined) throw keyNotFound();
+  if (!mayManage(actor, found.key)) throw keyNotFound({ isAnothers: true });
   return found;
 }
 

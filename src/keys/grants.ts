@@ -1,5 +1,5 @@
 import type { Actor } from "../audit/actor.ts";
-import { DomainError, invalidField } from "../lib/errors.ts";
+import { DomainError, invalidField, type UntoldFacts } from "../lib/errors.ts";
 import { matchesScope } from "./globs.ts";
 import type { Key, KeyOwner } from "./key.ts";
 import type { Tiers } from "./tiers.ts";
@@ -11,10 +11,10 @@ import type { Tiers } from "./tiers.ts";
 
 /**
  * The answer for an unknown key, and for a key that the actor may not see: the same bytes, so that the actor can't tell
- * which.
+ * which. Only the audit trail tells the two apart.
  */
-export function keyNotFound(): DomainError {
-  return new DomainError("KEY_NOT_FOUND", "no such key");
+export function keyNotFound(untold?: UntoldFacts): DomainError {
+  return new DomainError("KEY_NOT_FOUND", "no such key", untold && { untold });
 }
 
 /** The error for a call whose session ended after the call was authenticated. */

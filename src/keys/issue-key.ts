@@ -4,6 +4,7 @@ import { DomainError, invalidField } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { LimitFigures } from "../limits/limit.ts";
+import { authorityDetails } from "./authority.ts";
 import { entryOf } from "./change-key.ts";
 import { checkScopes, checkTier } from "./grants.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
@@ -93,7 +94,8 @@ export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKey
     request,
     ownerQuota: deps.keysPerOwner,
   };
-  const outcome = await deps.store.insert(newKey, entryOf(actor, "key.issued", { owner_id: owner.id }));
+  const details = { owner_id: owner.id, ...authorityDetails(newKey.key) };
+  const outcome = await deps.store.insert(newKey, entryOf(actor, "key.issued", details));
   switch (outcome.kind) {
     case "inserted":
       return { key: outcome.key, owner, rawKey: made.rawKey };

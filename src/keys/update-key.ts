@@ -3,6 +3,7 @@ import type { Actor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { LimitFigures } from "../limits/limit.ts";
+import { authorityChanges } from "./authority.ts";
 import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
 import { checkFieldAccess, checkScopes, checkTier, keyEnded, restricts } from "./grants.ts";
 import { hasEnded, type Key, keyEtag } from "./key.ts";
@@ -58,7 +59,8 @@ export function updateKey(deps: UpdateKeyDeps, actor: Actor, input: UpdateKeyInp
     const changes = differing(key, toChanges(actor, update));
     if (Object.keys(changes).length === 0) return undefined;
     checkKeyWeight({ ...key, ...changes }, key, "key.");
-    return { changes, entry: entryOf(actor, "key.updated", { fields: fieldsOf(changes) }) };
+    const details = { fields: fieldsOf(changes), ...authorityChanges(key, { ...key, ...changes }) };
+    return { changes, entry: entryOf(actor, "key.updated", details) };
   });
 }
 

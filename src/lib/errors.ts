@@ -39,6 +39,7 @@ export type Reason =
   | "KEY_QUOTA_EXCEEDED"
   | "SECRET_QUOTA_EXCEEDED"
   | "TOO_MANY_ATTEMPTS"
+  | "TOO_MANY_CHANGES"
   | "OVERLOADED"
   | "MESSAGE_TOO_LARGE"
   // what failed
@@ -70,6 +71,25 @@ export interface ErrorExtras {
   readonly metadata?: Readonly<Record<string, string>>;
   /** For the log, never sent. */
   readonly cause?: unknown;
+  /** For log and audit trail, never sent. */
+  readonly untold?: UntoldFacts;
+}
+
+/** What the service knows of a refusal and its caller must not learn. */
+export interface UntoldFacts {
+  /** Digest of the account that an attempt was at, whether or not there is one. */
+  readonly account?: string;
+  /** What was asked for exists and belongs to someone else. The caller learns only that it is not theirs. */
+  readonly isAnothers?: true;
+  /** A genuine credential was shown that is good no longer. */
+  readonly spent?: SpentCredential;
+}
+
+/** A credential of a user that was used up, or ended with its session. */
+export interface SpentCredential {
+  readonly kind: "access_token" | "refresh_token" | "reset_token";
+  readonly userId: string;
+  readonly sessionId?: string;
 }
 
 /** The one error that rooms throw for what a caller can cause or must know. The caller sees its message. */
@@ -79,6 +99,7 @@ export class DomainError extends Error {
   readonly violations: readonly Violation[];
   readonly retryAfterMs: number | undefined;
   readonly metadata: Readonly<Record<string, string>>;
+  readonly untold: UntoldFacts | undefined;
 
   constructor(reason: Reason, message: string, extras: ErrorExtras = {}) {
     super(message, extras.cause === undefined ? undefined : { cause: extras.cause });
@@ -86,6 +107,7 @@ export class DomainError extends Error {
     this.violations = extras.violations ?? [];
     this.retryAfterMs = extras.retryAfterMs;
     this.metadata = extras.metadata ?? {};
+    this.untold = extras.untold;
   }
 }
 

@@ -1,3 +1,5 @@
+import { hash } from "node:crypto";
+import { base62Of256 } from "./base62.ts";
 import { randomBase62 } from "./random.ts";
 
 /** The prefix of an id says its kind: user, session, API key, service credential, audit event. */
@@ -8,6 +10,11 @@ export const ID_LENGTH = 16;
 
 export function newId(kind: IdKind): string {
   return `${kind}_${randomBase62(ID_LENGTH)}`;
+}
+
+/** The id that belongs to a text: the same in every process. Whoever knows the text knows the id. */
+export function idOf(kind: IdKind, text: string): string {
+  return `${kind}_${base62Of256(hash("sha256", text, "buffer")).slice(-ID_LENGTH)}`;
 }
 
 const ID = /^(usr|ses|key|svc|evt)_[0-9A-Za-z]{16}$/;

@@ -1,7 +1,11 @@
 import type { AuditEntry, AuditEvent, AuditKind } from "../audit/audit-event.ts";
 import type { AuditFilter, AuditPage, AuditPosition, AuditStore } from "../audit/audit-store.ts";
+import { added, type CountedEntry } from "../audit/counted-event.ts";
+import { idOf } from "../lib/id.ts";
 import { type ManagedDatabase, ms, type Row } from "./database.ts";
 import { deleteOldest } from "./portions.ts";
+
+const HOUR_MS = 3_600_000;
 
 export class PostgresAuditStore implements AuditStore {
   readonly #database: ManagedDatabase;
@@ -12,6 +16,27 @@ export class PostgresAuditStore implements AuditStore {
 
   async record(entry: AuditEntry): Promise<void> {
     await this.#database.transact((tx) => tx.record(entry));
+  }
+
+  async count(entry: CountedEntry): Promise<void> {
+    const { kind, about, actorId, subjectId, clientIp, details } = entry;
+    await this.#database.transact(async (tx) => {
+      const nowMs = tx.now.getTime();
+      const id = idOf("evt", `${kind} ${about} ${Math.floor(nowMs / HOUR_MS)}`);
+      await tx.em.execute(
+        `insert into audit_events (id, happened_at, kind, actor_id, subject_id, client_ip, details)
+         values (?, ${this.#database.now}, ?, ?, ?, ?, '{}') on conflict (id) do nothing`,
+        [id, kind, actorId, subjectId, clientIp],
+      );
+      const [row] = await tx.em.execute<Row[]>("select details from audit_events where id = ? for update", [id]);
+      const sum = added(row!.details as Record<string, string>, {
+        ...details,
+        last_time: new Date(nowMs).toISOString(),
+      });
+      await tx.em.execute("update audit_events set client_ip = ?, details = ?::jsonb where id = ?", [
+        ...[clientIp, JSON.stringify(sum), id],
+      ]);
+    });
   }
 
   async list(filter: AuditFilter, size: number, after: AuditPosition | undefined): Promise<AuditPage> {

@@ -49,6 +49,15 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
     });
   }
 
+  async ownerOf(digests: readonly Uint8Array[]): Promise<string | undefined> {
+    const these = digests.map(() => "decode(?, 'hex')").join(", ");
+    const [row] = await this.#database.read(
+      `select user_id from password_resets where token_digest in (${these})`,
+      digests.map((digest) => Buffer.from(digest).toString("hex")),
+    );
+    return row?.user_id as string | undefined;
+  }
+
   async complete(input: CompleteInput): Promise<CompletedReset | undefined> {
     const userId = await this.#userOf(input.digests);
     if (userId === undefined) return undefined;

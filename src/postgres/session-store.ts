@@ -75,13 +75,14 @@ export class PostgresSessionStore implements SessionStore {
         await tx.record({ ...entry, kind: "session.token_reused" });
         return { kind: "reused", userId };
       }
-      const sql = "select user_id from sessions where id = ? and generation < ?::int and ended_at is null";
-      const [behind] = await tx.em.execute<Row[]>(sql, [id, generation]);
-      return behind === undefined ? { kind: "not_live" } : { kind: "ahead", userId: behind.user_id as string };
+      const sql = "select user_id, generation < ?::int and ended_at is null as is_behind from sessions where id = ?";
+      const [found] = await tx.em.execute<Row[]>(sql, [generation, id]);
+      const userId = found?.user_id as string | undefined;
+      return userId !== undefined && found?.is_behind ? { kind: "ahead", userId } : { kind: "not_live", userId };
     });
   }
 
-  async end({ id, userId, why, by }: Parameters<SessionStore["end"]>[0]): Promise<boolean> {
+  async end({ id, userId, why, by }: Parameters<SessionStore["end"]>[0]): ReturnType<SessionStore["end"]> {
     return this.#database.transact([sessionLock(id)], async (tx) => {
       const ofUser = userId === undefined ? "" : "and user_id = ?";
       const who = userId === undefined ? [id] : [id, userId];
@@ -101,11 +102,13 @@ export class PostgresSessionStore implements SessionStore {
           subjectId: id,
           details: { reason: why },
         });
-        return true;
+        return "ended";
       }
-      const known = await tx.em.execute<Row[]>(`select id from sessions where id = ? ${ofUser}`, who);
-      if (known.length > 0) tx.unchanged("SESSION", id);
-      return known.length > 0;
+      const [known] = await tx.em.execute<Row[]>("select user_id from sessions where id = ?", [id]);
+      if (known === undefined) return "unknown";
+      if (userId !== undefined && known.user_id !== userId) return "anothers";
+      tx.unchanged("SESSION", id);
+      return "ended";
     });
   }
 

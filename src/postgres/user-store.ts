@@ -36,7 +36,7 @@ export class PostgresUserStore implements UserStore {
       const row = insertUser(tx, input.user, input.passwordHash);
       await tx.em.flush();
       const entry = { actorId: row.id, clientIp: input.session.clientIp, subjectId: row.id };
-      await tx.record({ ...entry, kind: "user.registered" });
+      await tx.record({ ...entry, kind: "user.registered", details: grantOf(toUser(row)) });
       return { user: toUser(row), session: await beginSessionOf(tx, row, input.session) };
     });
   }
@@ -47,7 +47,7 @@ export class PostgresUserStore implements UserStore {
       await tx.em.flush();
       const wish = { createdBy: input.by.actorId, revokeKeys: undefined };
       const expiresAt = await insertReset(tx, row.id, input.reset, wish);
-      await tx.record({ ...input.by, kind: "user.created", subjectId: row.id });
+      await tx.record({ ...input.by, kind: "user.created", subjectId: row.id, details: grantOf(toUser(row)) });
       return { user: toUser(row), resetExpiresAtMs: expiresAt.getTime() };
     });
   }
@@ -164,6 +164,11 @@ async function setState(tx: Transaction, input: Input<"disable">, state: User["s
   const kind = state === "active" ? "user.enabled" : "user.disabled";
   await tx.record({ ...input.by, kind, subjectId: row.id, details: tokenDetails(ended) });
   return toUser(row);
+}
+
+/** The grant of a new account. */
+function grantOf({ tier, scopes }: User): Record<string, string> {
+  return { tier, scopes: scopes.join(" ") };
 }
 
 /** A changed grant with its value before and after: what a person may do is no secret of theirs. */

@@ -16,7 +16,7 @@ const VERIFIER: AccessRule = { scopes: ["verify"] };
 const ADMIN: AccessRule = { scopes: ["admin"] };
 
 /** Every method of a service by its local name: one that is missing does not compile. */
-type Rows<S extends DescService> = { readonly [K in keyof S["method"]]: AccessRule };
+export type Rows<S extends DescService, Row = AccessRule> = { readonly [K in keyof S["method"]]: Row };
 
 const AUTH: Rows<typeof AuthService> = {
   register: ANYONE,

@@ -1,4 +1,4 @@
-import type { Reason } from "../lib/errors.ts";
+import type { Reason, UntoldFacts } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Caller } from "./call.ts";
 import type { LiveCall } from "./live-call.ts";
@@ -10,6 +10,8 @@ export interface Outcome {
   readonly reason?: Reason;
   /** What was thrown, for the log alone. */
   readonly cause?: unknown;
+  /** For log and audit trail alone. */
+  readonly untold?: UntoldFacts | undefined;
 }
 
 /** Calls that services make for each request that they serve, and probes: a line for each would be most of the log. */
@@ -23,7 +25,14 @@ const QUIET_WHEN_OK: ReadonlySet<string> = new Set([
 /** Reasons that are the service's own fault: whoever operates it must hear of them, with the cause. */
 const ALARMS: ReadonlySet<Reason> = new Set(["INTERNAL", "MASTER_KEY_MISSING"]);
 
-/** One line per call. Its fields are all that is ever logged of one: nothing that a client wrote, but the id it proved. */
+/** Codes of calls that were refused for who made them. */
+const REFUSED: ReadonlySet<string> = new Set(["UNAUTHENTICATED", "PERMISSION_DENIED"]);
+
+/**
+ * One line per call. Its fields are all that is ever logged of one. None is a text that a client wrote: the id is the
+ * one that the client proved, the address that of its connection or the one that a trusted proxy names. The address is
+ * logged only of calls that failed and have no id, or were refused for who made them.
+ */
 export function logCall(log: Log, call: LiveCall, outcome: Outcome, ms: number): void {
   const method = call.route.name;
   if (outcome.code === "OK" && QUIET_WHEN_OK.has(method)) return;
@@ -33,9 +42,15 @@ export function logCall(log: Log, call: LiveCall, outcome: Outcome, ms: number):
     reason: outcome.reason,
     ms: Math.round(ms * 10) / 10,
     caller: callerId(call.caller),
+    client_ip: isTraced(call, outcome) ? call.clientIp : undefined,
+    account: outcome.untold?.account,
   };
   if (outcome.reason !== undefined && ALARMS.has(outcome.reason)) log.error("call failed", fields, outcome.cause);
   else log.info("call", fields);
+}
+
+function isTraced({ caller }: LiveCall, { code }: Outcome): boolean {
+  return code !== "OK" && (caller.kind === "anonymous" || REFUSED.has(code));
 }
 
 function callerId(caller: Caller): string {

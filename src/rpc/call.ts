@@ -11,6 +11,8 @@
  *   turn-budget.ts   how much begins in one turn of the event loop
  *   http1-server.ts  HTTP/1.1, one request at a time on a connection (paced-socket.ts)
  *   access.ts        who may call what
+ *   effects.ts       which methods change something; change-rate.ts counts those of each caller
+ *   refused-calls.ts which calls that failed are put on record
  *   caller.ts        from headers to a Caller
  *   errors.ts        from a reason to a gRPC status
  *   *-handlers.ts    from messages to the rooms' verbs and back

@@ -21,6 +21,10 @@ export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   knownCaller?(head: CallHead): Caller | undefined;
   /** Throws DomainError CREDENTIAL_MISSING or ACCESS_DENIED. */
   checkAccess(rule: AccessRule, caller: Caller): void;
+  /** Counts a call that changes something. Throws or rejects with DomainError TOO_MANY_CHANGES. */
+  admitChange?(caller: Caller): void | Promise<void>;
+  /** Is told of each call that failed. Never throws. */
+  noteRefused?(call: LiveCall, outcome: Outcome): void;
   /** Most calls at a time, streams included; verification may take a quarter more. Default 8,000. */
   readonly maxCalls?: number;
   /** Most bytes of messages that have not come to their end. Default 64 MiB. */
@@ -73,11 +77,13 @@ export class Concerns {
   /** The one ordered list. */
   readonly #concerns: readonly Concern[] = [
     { leave: (call, outcome, ms) => logCall(this.#deps.log, call, outcome, ms) },
+    { leave: (call, outcome) => void (outcome === OK || this.#deps.noteRefused?.(call, outcome)) },
     { leave: (call, outcome, ms) => this.#deps.observer?.finished(call.method, outcome.code, ms) },
     { enter: (call) => this.#takePlace(call), leave: (call) => this.#capacity.leave(call) },
     { enter: (call) => call.startTimer(), leave: (call) => call.stopTimer() },
     { enter: (call) => this.#identifyOnce(call), again: (call) => this.#identify(call) },
     { enter: (call) => this.#checkAccess(call), again: (call) => this.#checkAccess(call) },
+    { enter: (call) => (call.route.isChange ? this.#deps.admitChange?.(call.caller) : undefined) },
   ];
 
   readonly #entries = this.#concerns.flatMap(({ enter }) => enter ?? []);
@@ -245,8 +251,8 @@ export class Concerns {
   }
 
   #failWith(call: LiveCall, failure: DomainError, code: string, cause: unknown): void {
-    const { reason } = failure;
-    const outcome = { code, reason, cause };
+    const { reason, untold } = failure;
+    const outcome = { code, reason, cause, untold };
     if (!call.ended) {
       call.abort(failure);
       // Whoever listens may have failed the call by now.

@@ -72,6 +72,10 @@ export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
   KEY_QUOTA_EXCEEDED: row("RESOURCE_EXHAUSTED", "The owner has as many keys as allowed."),
   SECRET_QUOTA_EXCEEDED: row("RESOURCE_EXHAUSTED", "The key has as many live secrets as allowed."),
   TOO_MANY_ATTEMPTS: row("RESOURCE_EXHAUSTED", "Too many attempts; RetryInfo says when to try again."),
+  TOO_MANY_CHANGES: row(
+    "RESOURCE_EXHAUSTED",
+    "The caller made as many changes as it may in a minute; RetryInfo says when to try again.",
+  ),
   OVERLOADED: row(
     "RESOURCE_EXHAUSTED",
     "There is no room for this call now, mostly because the same caller has many under way; RetryInfo says when to try again.",

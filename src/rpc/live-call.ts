@@ -50,6 +50,7 @@ export class LiveCall implements Call, Expiring, Member {
   #failure: DomainError | undefined;
   #waiters: ((failure: DomainError) => void)[] | undefined;
   #controller: AbortController | undefined;
+  #clientIp: string | undefined;
 
   constructor(deps: LiveCallDeps, route: Route, head: CallHead, timeoutMs: number | undefined) {
     this.#deps = deps;
@@ -64,8 +65,10 @@ export class LiveCall implements Call, Expiring, Member {
     return this.route.method;
   }
 
+  /** As it was when it was first asked for: a connection that has closed has no address any more. */
   get clientIp(): string {
-    return this.#deps.clientIp(this.head);
+    this.#clientIp ??= this.#deps.clientIp(this.head);
+    return this.#clientIp;
   }
 
   get userAgent(): string {

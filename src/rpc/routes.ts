@@ -57,6 +57,8 @@ interface RouteBase {
   readonly name: string;
   readonly method: DescMethod;
   readonly rule: AccessRule;
+  /** Whether it writes for its caller. */
+  readonly isChange: boolean;
   /** Largest request message, after decompression. */
   readonly maxRequestBytes: number;
 }
@@ -77,15 +79,21 @@ const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {
   "latchkey.v1.KeyService.BatchVerifyKeys": 256 * 1024,
 };
 
+/** The tables that have a row for each method. Both throw for a method that they lack. */
+export interface MethodTables {
+  accessRule(method: DescMethod): AccessRule;
+  /** Whether the method writes for its caller. */
+  isChange(method: DescMethod): boolean;
+}
+
 /**
  * One route per RPC of all services.
  *
- * @param accessRule throws for a method that the access table lacks
  * @throws {Error} for a method without an access rule, a service bound twice, or a handler that no method has
  */
 export function createRoutes(
   bindings: readonly Binding[],
-  accessRule: (method: DescMethod) => AccessRule,
+  { accessRule, isChange }: MethodTables,
 ): ReadonlyMap<string, Route> {
   const routes = new Map<string, Route>();
   for (const { service, handlers } of bindings) {
@@ -93,7 +101,7 @@ export function createRoutes(
       if (service.method[name] === undefined) throw new Error(`${service.typeName} has no method ${name}`);
     }
     for (const method of service.methods) {
-      const route = createRoute(method, accessRule(method), handlers[method.localName]);
+      const route = createRoute(method, accessRule(method), isChange(method), handlers[method.localName]);
       if (routes.has(route.path)) throw new Error(`${service.typeName} is bound twice`);
       routes.set(route.path, route);
     }
@@ -101,7 +109,7 @@ export function createRoutes(
   return routes;
 }
 
-function createRoute(method: DescMethod, rule: AccessRule | undefined, handler: unknown): Route {
+function createRoute(method: DescMethod, rule: AccessRule | undefined, isChange: boolean, handler: unknown): Route {
   const name = `${method.parent.typeName}.${method.name}`;
   if (rule === undefined) throw new Error(`${name} has no access rule`);
   const base = {
@@ -109,6 +117,7 @@ function createRoute(method: DescMethod, rule: AccessRule | undefined, handler: 
     name,
     method,
     rule,
+    isChange,
     maxRequestBytes: LARGER_REQUEST_BYTES[name] ?? MAX_REQUEST_BYTES,
   };
   const unimplemented = () => {

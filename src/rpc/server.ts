@@ -1,4 +1,3 @@
-import type { DescMethod } from "@bufbuild/protobuf";
 import { systemTimers } from "../lib/clock.ts";
 import { Concerns, type ConcernsDeps } from "./concerns.ts";
 import { createConnectLane } from "./connect-lane.ts";
@@ -7,14 +6,12 @@ import { type HealthRegistry, healthBinding } from "./health.ts";
 import { createStreamTaker } from "./http2-exchange.ts";
 import { Port, type PortOptions } from "./port.ts";
 import { reflectionBindings } from "./reflection.ts";
-import { type AccessRule, type Binding, createRoutes } from "./routes.ts";
+import { type Binding, createRoutes, type MethodTables } from "./routes.ts";
 import { type CertificateFiles, ServedCertificate } from "./served-certificate.ts";
 import { UnaryLane } from "./unary-lane.ts";
 import { serveWebPage, type WebPagesDeps } from "./web-pages.ts";
 
-export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps {
-  /** Throws for a method that the access table lacks. */
-  accessRule(method: DescMethod): AccessRule;
+export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables {
   readonly health: HealthRegistry;
 }
 
@@ -53,7 +50,7 @@ export class RpcServer {
     this.#drainMs = options.drainMs;
     const offered = [...bindings, healthBinding(deps.health)];
     if (options.reflection) offered.push(...reflectionBindings(offered));
-    const routes = createRoutes(offered, deps.accessRule);
+    const routes = createRoutes(offered, deps);
     this.#concerns = new Concerns(deps);
     const connectLane = createConnectLane({ routes, concerns: this.#concerns });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });

@@ -1,120 +1,175 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { AuditEntry } from "../../src/audit/audit-event.ts";
+import { added, type CountedEntry } from "../../src/audit/counted-event.ts";
 import { type Refusal, RefusalRecorder } from "../../src/audit/refusal-recorder.ts";
+import { ManualTimers } from "../support/manual-timers.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { ShiftedClock } from "../support/shifted-clock.ts";
 
-const MINUTES = 60_000;
-
 describe("refusals are put on record", () => {
   let clock: ShiftedClock;
+  let timers: ManualTimers;
   let log: ReturnType<typeof recordingLog>;
-  let written: AuditEntry[];
-  let store: { record(entry: AuditEntry): Promise<void> };
+  let writes: CountedEntry[];
+  let count: (entry: CountedEntry) => Promise<void>;
   let recorder: RefusalRecorder;
+  const works = async (entry: CountedEntry) => void writes.push(entry);
   beforeEach(() => {
     clock = new ShiftedClock();
+    timers = new ManualTimers();
     log = recordingLog();
-    written = [];
-    store = {
-      record: async (entry) => {
-        written.push(entry);
-      },
-    };
-    recorder = new RefusalRecorder({ audit: { record: (entry) => store.record(entry) }, clock, log });
+    writes = [];
+    count = works;
+    recorder = new RefusalRecorder({ audit: { count: (entry) => count(entry) }, clock, timers, log });
   });
 
-  function note(about: string, kind: Refusal["kind"] = "login.throttled"): void {
-    recorder.note({ kind, about, subjectId: () => about, clientIp: "192.0.2.1", details: { reason: "r" } });
+  function note(about: string, more: Partial<Refusal> = {}): void {
+    const subjectId = more.room === "unknown" ? "" : about;
+    recorder.note({ kind: "login.failed", room: "known", about, subjectId, clientIp: "192.0.2.1", ...more });
   }
 
-  async function recorded(): Promise<readonly AuditEntry[]> {
+  /** Until all work that needs no timer is done. */
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+  /** One second of the writer. */
+  async function second(): Promise<void> {
+    timers.run();
+    await turn();
+  }
+
+  /** The trail as the writes add up to, by subject. */
+  async function trail(): Promise<ReadonlyMap<string, CountedEntry>> {
+    await turn();
+    while (timers.waiting > 0) await second();
     await recorder.settled();
-    return written.splice(0);
+    const events = new Map<string, CountedEntry>();
+    for (const entry of writes) {
+      const earlier = events.get(entry.about);
+      events.set(entry.about, { ...entry, details: added(earlier?.details ?? {}, entry.details) });
+    }
+    return events;
   }
 
-  it("once in ten minutes for each kind and subject; the next says how many there were in between", async () => {
-    for (let n = 0; n < 1000; n++) note("usr_1");
-    note("usr_2");
-    note("usr_1", "login.refused");
-    const entry = {
-      kind: "login.throttled",
-      actorId: "",
-      subjectId: "usr_1",
-      clientIp: "192.0.2.1",
-      details: { reason: "r" },
-    };
-    expect(await recorded()).toEqual([entry, { ...entry, subjectId: "usr_2" }, { ...entry, kind: "login.refused" }]);
-    clock.advance(10 * MINUTES - 1000);
-    note("usr_1");
-    expect(await recorded()).toEqual([]);
-    clock.advance(1000);
-    note("usr_1");
-    note("usr_2");
-    expect(await recorded()).toEqual([
-      { ...entry, details: { reason: "r", refused_before: "1000" } },
-      { ...entry, subjectId: "usr_2" },
-    ]);
+  const subjects = (events: ReadonlyMap<string, CountedEntry>) =>
+    [...events.values()].map(({ subjectId }) => subjectId);
+
+  it("as one event of a kind and subject, which says how many, from which networks and what", async () => {
+    for (let n = 0; n < 85; n++)
+      note("usr_1", { clientIp: n < 80 ? "192.0.2.7" : "2001:db8:1:2::3", tally: "by login" });
+    note("usr_2", { facts: { account: "ab" } });
+    note("usr_1", { kind: "login.refused" });
+    const events = await trail();
+    expect(subjects(events)).toEqual(["usr_1", "usr_2"]);
+    const [first] = writes;
+    expect(first).toMatchObject({ kind: "login.failed", actorId: "", subjectId: "usr_1", clientIp: "192.0.2.7" });
+    const failures = writes.filter(({ kind, subjectId }) => kind === "login.failed" && subjectId === "usr_1");
+    expect(failures.reduce((details, entry) => added(details, entry.details), { count: "0" })).toEqual({
+      count: "85",
+      "from 192.0.2.0/24": "80",
+      "from 2001:db8:1::/48": "5",
+      "by login": "85",
+    });
+    expect(failures.at(-1)?.clientIp).toBe("2001:db8:1:2::3");
+    expect(writes.find(({ subjectId }) => subjectId === "usr_2")?.details).toMatchObject({ account: "ab", count: "1" });
   });
 
-  it("ten a minute of a kind, however many they are about, and one kind does not crowd out another", async () => {
-    for (let n = 0; n < 100_000; n++) note(`nobody-${n}`);
-    note("svc_1", "credential.refused");
-    expect((await recorded()).map(({ subjectId }) => subjectId)).toEqual([
-      ...Array.from({ length: 10 }, (_, n) => `nobody-${n}`),
-      "svc_1",
-    ]);
-    clock.advance(MINUTES);
-    note("late");
-    expect(await recorded()).toHaveLength(1);
-    expect(log.lines).toEqual([
-      expect.objectContaining({ level: "warn", fields: { kind: "login.throttled", left_out: 99_990 } }),
-    ]);
+  it("the first at once, the next together after a second, and no event twice within it", async () => {
+    note("a");
+    await turn();
+    expect(writes.map(({ details }) => details.count)).toEqual(["1"]);
+    for (let n = 0; n < 40; n++) note("a");
+    await turn();
+    expect(writes).toHaveLength(1);
+    await second();
+    expect(writes.map(({ details }) => details.count)).toEqual(["1", "40"]);
+    await second();
+    expect(timers.waiting).toBe(0);
+    note("a");
+    await turn();
+    expect(writes).toHaveLength(3);
   });
 
-  it("in memory that does not grow, whatever the number of subjects", async () => {
-    note("first");
-    for (let minute = 0; minute < 200; minute++) {
-      clock.advance(MINUTES);
-      for (let n = 0; n < 100; n++) note(`${minute} ${n}`);
+  it("a few a second, and what exists waits for no one else's", async () => {
+    for (let n = 0; n < 60; n++) note(`made up ${n}`, { room: "unknown" });
+    for (let n = 0; n < 20; n++) note(`usr_${n}`);
+    await turn();
+    await second();
+    const known = () => writes.filter(({ subjectId }) => subjectId !== "").length;
+    // In the first second nothing was waiting of what exists.
+    expect([known(), writes.length - known()]).toEqual([8, 4 + 4]);
+    await second();
+    expect([known(), writes.length - known()]).toEqual([16, 4 + 4 + 4]);
+  });
+
+  it("of accounts that exist, whatever made-up accounts and networks fill their own rooms", async () => {
+    for (let n = 0; n < 5000; n++) {
+      note(`made up ${n}`, { room: "unknown" });
+      note(`10.${n >> 8}.${n & 255}.0/24`, { room: "network" });
     }
-    expect(await recorded()).toHaveLength(1 + 200 * 10);
+    note("usr_victim");
+    const events = await trail();
+    expect(events.get("known usr_victim")).toMatchObject({ subjectId: "usr_victim", details: { count: "1" } });
+    expect([...events.keys()].filter((about) => about.startsWith("unknown made up"))).toHaveLength(16);
+    // What has no event of its own is counted, not silent.
+    expect(events.get("unknown others")?.details).toMatchObject({ count: "4984" });
+    expect(events.get("network others")?.details).toMatchObject({ count: expect.stringMatching(/^\d+$/) });
   });
 
-  it("behind the call: neither a slow store nor one that fails is noticed by it, and what is lost is a warning", async () => {
+  it("of an account that many are tried beside, once it is refused more often than those", async () => {
+    for (let n = 0; n < 1000; n++) note(`usr_${n}`);
+    for (let n = 0; n < 85; n++) note("usr_victim");
+    const events = await trail();
+    expect(events.get("known usr_victim")?.details).toMatchObject({ count: "82", count_before: "3" });
+    expect(events.get("known others")?.details).toMatchObject({
+      count: String(900 + 3),
+      shared_by: "further subjects",
+    });
+  });
+
+  it("again in the next hour, by an event of its own", async () => {
+    for (let n = 0; n < 100; n++) note(`usr_${n}`);
+    note("late");
+    clock.advance(3_600_000);
+    note("late");
+    const events = await trail();
+    expect(events.get("known late")?.details.count).toBe("1");
+    expect(events.get("known others")?.details.count).toBe("1");
+  });
+
+  it("behind the call: a slow store is not noticed by it", async () => {
     const slow = Promise.withResolvers<void>();
-    store = { record: () => slow.promise };
+    count = () => slow.promise;
     note("a");
     note("b");
-    slow.reject(new Error("away"));
-    expect(await recorded()).toEqual([]);
-    expect(log.lines.map(({ level }) => level)).toEqual(["warn", "warn"]);
-    store = {
-      record: async (entry) => {
-        written.push(entry);
-      },
-    };
-    recorder.note({
-      kind: "login.refused",
-      about: "c",
-      subjectId: () => Promise.reject(new Error("away")),
-      clientIp: "",
-    });
-    note("d");
-    expect((await recorded()).map(({ subjectId }) => subjectId)).toEqual(["d"]);
+    expect(writes).toEqual([]);
+    count = works;
+    slow.resolve();
+    expect(subjects(await trail())).toEqual(["b"]);
   });
 
-  it("by the next refusal of a subject where the one before could not be written, however soon it comes", async () => {
-    const works = store;
-    store = { record: () => Promise.reject(new Error("away")) };
-    note("a");
-    note("a");
-    expect(await recorded()).toEqual([]);
-    note("a");
-    expect(await recorded()).toEqual([]);
-    store = works;
-    note("a");
-    note("a");
-    expect((await recorded()).map(({ details }) => details)).toEqual([{ reason: "r", refused_before: "3" }]);
+  it("once the database answers again, with one warning and nothing lost", async () => {
+    count = () => Promise.reject(new Error("unreachable"));
+    for (let n = 0; n < 3; n++) note("a");
+    note("b");
+    for (let n = 0; n < 5; n++) {
+      await turn();
+      await second();
+    }
+    expect(writes).toEqual([]);
+    expect(log.lines).toMatchObject([{ level: "warn", fields: { reason: "INTERNAL" } }]);
+    count = works;
+    const events = await trail();
+    expect(events.get("known a")?.details.count).toBe("3");
+    expect(events.get("known b")?.details.count).toBe("1");
+  });
+
+  it("when the process stops, without a pause; what can't be written then is a warning", async () => {
+    for (let n = 0; n < 40; n++) note(`usr_${n}`);
+    await recorder.stop();
+    expect(writes).toHaveLength(40);
+    expect(log.lines).toEqual([]);
+    count = () => Promise.reject(new Error("unreachable"));
+    note("late");
+    await recorder.stop();
+    expect(log.lines.map(({ message }) => message)).toContain("refusals of the last seconds are not on record");
   });
 });

@@ -72,6 +72,7 @@ async function startServer(unaryLane: boolean): Promise<{ address: string }> {
       resolveCaller: () => ({ kind: "anonymous" }),
       checkAccess: () => {},
       accessRule: () => "anyone",
+      isChange: () => false,
       jwks: async () => ({ keys: [] }),
       health: new HealthRegistry(),
     },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AuditEntry } from "../../src/audit/audit-event.ts";
 import type { AuditFilter, AuditPosition, AuditStore } from "../../src/audit/audit-store.ts";
+import type { CountedEntry } from "../../src/audit/counted-event.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
@@ -44,6 +45,51 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
     const { details: _, ...bare } = newEntry({ subjectId });
     await store.record(bare);
     expect((await list({ subjectId })).events).toMatchObject([{ details: {} }]);
+  });
+
+  describe("counts refusals", () => {
+    const HOUR = 3600 * SECONDS;
+    const counted = (about: string, more: Partial<CountedEntry> = {}): CountedEntry => ({
+      ...{ kind: "login.failed", about, actorId: "", subjectId: newId("usr"), clientIp: "192.0.2.7" },
+      details: { count: "1", "from 192.0.2.0/24": "1" },
+      ...more,
+    });
+    /** So that no hour of the database ends while a test counts. */
+    const beginHour = () => test.clock.advance(HOUR - (test.clock.nowMs() % HOUR) + SECONDS);
+
+    it("of one kind and subject by one event an hour, with the time of the first and the address of the last", async () => {
+      beginHour();
+      const entry = counted(newId("usr"));
+      const { subjectId } = entry;
+      await store.count({ ...entry, details: { count: "80", account: "ab", "from 192.0.2.0/24": "80" } });
+      const [first] = (await list({ subjectId })).events;
+      test.clock.advance(60 * SECONDS);
+      const details = { count: "5", "from 198.51.100.0/24": "5" };
+      await store.count({ ...entry, clientIp: "198.51.100.1", details });
+      await store.count({ ...entry, kind: "login.throttled" });
+      const { events } = await list({ subjectId });
+      expect(events.map(({ kind }) => kind).sort()).toEqual(["login.failed", "login.throttled"]);
+      const failed = events.find(({ kind }) => kind === "login.failed")!;
+      expect(failed).toMatchObject({
+        id: first!.id,
+        happenedAtMs: first!.happenedAtMs,
+        clientIp: "198.51.100.1",
+        details: { count: "85", account: "ab", "from 192.0.2.0/24": "80", "from 198.51.100.0/24": "5" },
+      });
+      expect(Date.parse(failed.details.last_time!) - first!.happenedAtMs).toBeGreaterThanOrEqual(60 * SECONDS - 1);
+      test.clock.advance(HOUR);
+      await store.count(entry);
+      expect((await list({ subjectId })).events.map(({ details: { count } }) => count)).toHaveLength(3);
+    });
+
+    it("that several processes add at once, none lost", async () => {
+      beginHour();
+      const entry = counted(newId("usr"));
+      const stores = [store, new PostgresAuditStore(test.database)];
+      await Promise.all(Array.from({ length: 20 }, (_, n) => stores[n % 2]!.count(entry)));
+      const { events } = await list({ subjectId: entry.subjectId });
+      expect(events).toMatchObject([{ details: { count: "20", "from 192.0.2.0/24": "20" } }]);
+    });
   });
 
   it("has no event of a transaction that came to nothing", async () => {

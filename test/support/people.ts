@@ -12,6 +12,8 @@ import { systemTimers } from "../../src/lib/clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
+import type { Log } from "../../src/lib/log.ts";
+import { LocalLimiter } from "../../src/limits/local-limiter.ts";
 import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
@@ -47,14 +49,9 @@ export function newPeople(
   const users = new PostgresUserStore(database);
   const sessions = new PostgresSessionStore(database);
   const failures = new PostgresLoginFailureStore(database);
-  const refusals = new RefusalRecorder({ audit: new PostgresAuditStore(database), clock, log });
-  const sessionCache = new SessionCache({
-    store: sessions,
-    feed: NO_FEED,
-    breaker: new DatabaseBreaker(clock, systemTimers, () => new Promise(() => {})),
-    clock,
-    databaseClock,
-  });
+  const refusals = refusalsOn(test, log);
+  const breaker = new DatabaseBreaker(clock, systemTimers, () => new Promise(() => {}));
+  const sessionCache = new SessionCache({ store: sessions, feed: NO_FEED, breaker, clock, databaseClock });
   const accessTokenMs = 1800 * SECONDS;
   const signingKeys = new SigningKeys({
     store: new PostgresSigningKeyStore(database),
@@ -81,6 +78,7 @@ export function newPeople(
     sessionCache,
     signingKeys,
     refusals,
+    ...{ limiter: new LocalLimiter({ clock, log }), changesPerMinute: 600 },
     passwordResets: new PostgresPasswordResetStore(database),
     loginThrottle: new LoginThrottle({ store: failures, users, refusals, ring, clock, log, hashesPerAddress: 1000 }),
     // Cheap hashes: what they cost is none of these tests' business.
@@ -95,6 +93,10 @@ export function newPeople(
     audience: "latchkey",
     accessTokenMs,
   };
+}
+
+function refusalsOn({ database, clock }: TestDatabase, log: Log): RefusalRecorder {
+  return new RefusalRecorder({ audit: new PostgresAuditStore(database), clock, timers: systemTimers, log });
 }
 
 export type People = ReturnType<typeof newPeople>;

@@ -10,6 +10,7 @@ import { DomainError } from "../../src/lib/errors.ts";
 import type { Log, LogFields } from "../../src/lib/log.ts";
 import { accessRule, checkAccess } from "../../src/rpc/access.ts";
 import type { Caller, UnaryHandlers } from "../../src/rpc/call.ts";
+import { isChange } from "../../src/rpc/effects.ts";
 import { HealthRegistry } from "../../src/rpc/health.ts";
 import { bind, type ServiceHandlers } from "../../src/rpc/routes.ts";
 import { RpcServer, type RpcServerDeps, type RpcServerOptions } from "../../src/rpc/server.ts";
@@ -53,6 +54,7 @@ export async function startWireServer(setup: WireServerSetup = {}): Promise<Wire
     resolveCaller: async (head) => callerOf(head.header("authorization")),
     checkAccess,
     accessRule,
+    isChange,
     jwks: async () => ({ keys: [{ kty: "OKP", kid: "k1" }] }),
     health,
     ...setup.deps,

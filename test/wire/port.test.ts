@@ -6,11 +6,13 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { isChange } from "../../src/rpc/effects.ts";
 import { callGrpc, startWireServer, until, type WireServer } from "../support/wire-server.ts";
 
 const AUTH = { login: async ({ email }: { email: string }) => ({ user: { email } }) };
@@ -191,7 +193,11 @@ test("a start on a port that is taken fails", async () => {
   await wire.server.stop();
 });
 
-test("a start without an access rule for a method fails", async () => {
+test("a start with a method that has no access rule, or of which nothing says whether it changes something, fails", async () => {
   const accessRule = () => undefined as never;
   await expect(startWireServer({ deps: { accessRule } })).rejects.toThrow("has no access rule");
+  const lacking: DescMethod = { ...AuthService.method.login, localName: "loginAgain", name: "LoginAgain" };
+  await expect(startWireServer({ deps: { isChange: () => isChange(lacking) } })).rejects.toThrow(
+    "latchkey.v1.AuthService.LoginAgain has no row in rpc/effects.ts",
+  );
 });

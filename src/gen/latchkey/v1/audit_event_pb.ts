@@ -28,7 +28,8 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
   id: string;
 
   /**
-   * The time of the action, by the database's clock.
+   * The time of the action, by the database's clock. For an event that counts
+   * attempts: the time at which the first of them was written.
    *
    * @generated from field: google.protobuf.Timestamp event_time = 2;
    */
@@ -43,7 +44,8 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
 
   /**
    * The actor: the id of a user or service credential. Empty for an anonymous
-   * caller, a refused attempt, and the service itself.
+   * caller and the service itself. A refused attempt has it only where a good
+   * credential proved it ("access.refused").
    *
    * @generated from field: string actor_id = 4;
    */
@@ -58,14 +60,16 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
   subjectId: string;
 
   /**
-   * The address that the call came from. Empty if no call caused the event.
+   * The address that the call came from. Empty if no call caused the event. For
+   * an event that counts attempts: the address of the last.
    *
    * @generated from field: string client_ip = 6;
    */
   clientIp: string;
 
   /**
-   * Further facts, such as which fields changed. Never a secret.
+   * Further facts, such as which fields changed. Never a secret. "count" is the
+   * number of attempts that the event stands for.
    *
    * @generated from field: map<string, string> details = 7;
    */

@@ -1,0 +1,44 @@
+import type { AuditEntry, RefusalKind } from "./audit-event.ts";
+
+/** What is added to the event that counts refusals of one kind about one subject in one hour. */
+export interface CountedEntry extends AuditEntry {
+  readonly kind: RefusalKind;
+  /** Identifies the event together with kind and hour, also across processes. It is not shown. */
+  readonly about: string;
+  readonly details: CountedDetails;
+}
+
+/**
+ * Details of an event that counts. `count` is how many it stands for. A name with a space is a tally, such as `from
+ * 192.0.2.0/24`; tallies with the same first word add up to `count`. Any other name is a fact, and the latest counts.
+ */
+export type CountedDetails = Readonly<Record<string, string>> & { readonly count: string };
+
+/** Tallies of one first word; further names are counted together, so that an event stays below 4 KiB. */
+const MAX_NAMES = 16;
+
+/** Two sets of details as one. `details` is the earlier. */
+export function added(details: Readonly<Record<string, string>>, more: CountedDetails): CountedDetails {
+  const sum: Record<string, string> = { ...details };
+  for (const [name, value] of Object.entries(more)) {
+    const slot = isTally(name) ? slotOf(sum, name) : name;
+    sum[slot] = isCounted(name) ? String(Number(sum[slot] ?? 0) + Number(value)) : value;
+  }
+  return sum as CountedDetails;
+}
+
+function isTally(name: string): boolean {
+  return name.includes(" ");
+}
+
+function isCounted(name: string): boolean {
+  return name === "count" || isTally(name);
+}
+
+/** The name that a tally is counted under: its own while there is a place, later the one for all others. */
+function slotOf(sum: Readonly<Record<string, string>>, name: string): string {
+  const group = name.slice(0, name.indexOf(" ") + 1);
+  const others = `${group}others`;
+  const named = Object.keys(sum).filter((known) => known.startsWith(group) && known !== others);
+  return name in sum || named.length < MAX_NAMES ? name : others;
+}

@@ -1,0 +1,71 @@
+import { Lru } from "../lib/lru.ts";
+
+/** Which subjects share room: accounts and credentials that exist, accounts that don't, and networks. */
+export type RefusalRoomName = "known" | "unknown" | "network";
+
+/** Events of its own that one level of a room may begin in an hour. */
+export const PLACES_PER_LEVEL: Readonly<Record<RefusalRoomName, number>> = { known: 100, unknown: 16, network: 16 };
+/** Levels begin at 1, 4, 16, 64, 256 and 1,024 refusals of one subject. */
+export const LEVELS = 6;
+/** Subjects of an hour that are counted one by one; beyond it the one refused longest ago begins again. */
+export const MAX_SUBJECTS = 10_000;
+const HOUR_MS = 3_600_000;
+
+/** How one refusal is put on record. */
+export interface Placed {
+  /** Whether its subject has an event of its own this hour; otherwise the room's shared event counts it. */
+  readonly isOwn: boolean;
+  /** Set once, where the subject gets its own event now: earlier refusals of this hour that the shared event counts. */
+  readonly countedBefore: number;
+}
+
+interface Subject {
+  refusals: number;
+  isOwn: boolean;
+}
+
+/**
+ * Decides which subjects of one kind and room get an event of their own, of a bounded number in an hour. A subject may
+ * take a place of any level that it has reached. So a flood of subjects with few refusals each never takes the places
+ * of one that has more: it fills the lower levels only.
+ */
+export class RefusalRoom {
+  readonly #placesPerLevel: number;
+  readonly #subjects = new Lru<string, Subject>(MAX_SUBJECTS);
+  #hour = Number.NaN;
+  #taken: number[] = [];
+
+  constructor(name: RefusalRoomName) {
+    this.#placesPerLevel = PLACES_PER_LEVEL[name];
+  }
+
+  /** Counts one refusal of a subject. @param nowMs since the epoch: all begins again with each hour */
+  enter(about: string, nowMs: number): Placed {
+    this.#beginHour(Math.floor(nowMs / HOUR_MS));
+    const subject = this.#subjects.get(about) ?? { refusals: 0, isOwn: false };
+    this.#subjects.set(about, subject);
+    subject.refusals++;
+    if (subject.isOwn) return { isOwn: true, countedBefore: 0 };
+    subject.isOwn = this.#takePlace(levelOf(subject.refusals));
+    return { isOwn: subject.isOwn, countedBefore: subject.isOwn ? subject.refusals - 1 : 0 };
+  }
+
+  #takePlace(level: number): boolean {
+    const free = this.#taken.findIndex((taken, at) => at <= level && taken < this.#placesPerLevel);
+    if (free < 0) return false;
+    this.#taken[free]!++;
+    return true;
+  }
+
+  #beginHour(hour: number): void {
+    if (hour === this.#hour) return;
+    this.#hour = hour;
+    this.#taken = Array<number>(LEVELS).fill(0);
+    this.#subjects.clear();
+  }
+}
+
+function levelOf(refusals: number): number {
+  // Half of the binary logarithm.
+  return Math.min((31 - Math.clz32(refusals)) >> 1, LEVELS - 1);
+}
