@@ -10,6 +10,7 @@ import { READS_MUTANTS } from "./mutants-reads.ts";
 import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
+import { TRACES_MUTANTS } from "./mutants-traces.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
 import { WIRE_MUTANTS } from "./mutants-wire.ts";
 import type { TestedMutant } from "./tested-mutant.ts";
@@ -30,4 +31,5 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...WIRE_MUTANTS,
   ...PEOPLE_ROWS_MUTANTS,
   ...READS_MUTANTS,
+  ...TRACES_MUTANTS,
 ];
