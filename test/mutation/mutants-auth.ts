@@ -67,7 +67,7 @@ export const AUTH_MUTANTS = [
   ...mutantsOf("src/auth/change-password.ts", PEOPLE, [
     {
       name: "the current password not asked for",
-      search: "if (!matched) throw passwordWrong();",
+      search: '  if (!matched) throw passwordWrong(attempt.failed(found.user.id, "change_password"));\n',
       replacement: "",
       why: "whoever stole an access token takes the account",
     },
@@ -75,8 +75,8 @@ export const AUTH_MUTANTS = [
   ...mutantsOf("src/auth/login.ts", PEOPLE, [
     {
       name: "any password",
-      search: "if (found === undefined || !matched) throw loginFailed();",
-      replacement: "if (found === undefined) throw loginFailed();",
+      search: "if (found === undefined || !matched) throw loginFailed(",
+      replacement: "if (found === undefined) throw loginFailed(",
       why: "an address is enough to log in",
     },
 

@@ -263,8 +263,8 @@ export const MANAGEMENT_MUTANTS = [
   ...mutantsOf("src/keys/change-key.ts", MANAGE, [
     {
       name: "nobody asks whose key it is",
-      search: "found === undefined || !mayManage(actor, found.key)",
-      replacement: "found === undefined",
+      search: "  if (!mayManage(actor, found.key)) throw keyNotFound({ isAnothers: true });\n",
+      replacement: "",
       why: "whoever knows an id can change another's key",
     },
   ]),

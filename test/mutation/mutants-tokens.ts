@@ -85,7 +85,7 @@ export const TOKENS_MUTANTS = [
     },
     {
       name: "another's session",
-      search: "standing === undefined || standing.userId !== claims.userId",
+      search: "standing === undefined || standing.userId !== userId",
       replacement: "standing === undefined",
       why: "a token whose session is another's is good",
     },

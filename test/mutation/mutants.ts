@@ -12,6 +12,7 @@ import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { THROTTLE_MUTANTS } from "./mutants-throttle.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
+import { TRACES_MUTANTS } from "./mutants-traces.ts";
 import { TURNS_MUTANTS } from "./mutants-turns.ts";
 import { VERIFICATION_MUTANTS } from "./mutants-verification.ts";
 import { WIRE_MUTANTS } from "./mutants-wire.ts";
@@ -36,4 +37,5 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...RECOVERY_MUTANTS,
   ...READS_MUTANTS,
   ...TURNS_MUTANTS,
+  ...TRACES_MUTANTS,
 ];

@@ -11,6 +11,7 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import type { AuditEvent } from "../../src/gen/latchkey/v1/audit_event_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { effectOf } from "../../src/rpc/effects.ts";
 import { errorOf } from "../support/errors.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { canStart } from "../support/servers.ts";
@@ -239,6 +240,12 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     const services = { auth: AuthService, keys: KeyService, admin: AdminService };
     const all = Object.entries(services).flatMap(([room, { methods }]) => methods.map(({ name }) => `${room}.${name}`));
     expect([...Object.keys(EFFECTS), ...CHANGE_NOTHING].sort()).toEqual(all.sort());
+    // And the service's own table, by which a caller's changes are counted, says the same.
+    for (const [room, { methods }] of Object.entries(services)) {
+      const reading = methods.filter((method) => effectOf(method) === "reads").map(({ name }) => `${room}.${name}`);
+      const unchanging = CHANGE_NOTHING.filter((name) => name.startsWith(`${room}.`) && name !== "auth.Refresh");
+      expect(reading.sort()).toEqual(unchanging.sort());
+    }
   });
 
   it.each(Object.keys(EFFECTS))("is on record, with who did it and from where: %s", async (name) => {
