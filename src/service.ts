@@ -176,6 +176,7 @@ function createServer(
       checkAccess,
       knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
+      callerOfConnection: (connection) => callers.ofConnection(connection),
       clientIp: (head) => addresses.of(head),
       jwks: () => room.signingKeys.jwks(),
     },
