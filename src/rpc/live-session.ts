@@ -21,10 +21,10 @@ export class LiveSession {
     session.on("close", () => reading.close());
   }
 
-  /** A stream has begun. */
-  noteStream(): void {
+  /** Begins a stream in its turn. */
+  begin(task: () => void): void {
     this.#newStreams++;
-    this.#reading.note(1);
+    this.#reading.begin(task);
   }
 
   /** A piece of a message has come that is not its first one. */

@@ -60,7 +60,7 @@ const KEEP_ALIVE_MS = 30_000;
  * 200 may be given up at once, as by a busy client whose deadline has come, and 100 a second.
  */
 const HTTP2_OPTIONS = {
-  settings: { maxConcurrentStreams: Number(process.env.MCS ?? 100), maxHeaderListSize: 16 * 1024, enablePush: false },
+  settings: { maxConcurrentStreams: 1000, maxHeaderListSize: 16 * 1024, enablePush: false },
   maxHeaderListPairs: 64,
   maxSettings: 32,
   maxSessionMemory: 10,
@@ -236,21 +236,25 @@ export class Port {
   ): void => {
     stream.on("error", ignore);
     const session = stream.session === undefined ? undefined : this.#sessions.get(stream.session);
-    session?.noteStream();
-    if (this.#options.takeStream?.(stream, headers, rawHeaders)) return;
-    session?.keepFor(stream);
-    void this.#serveInTurn(stream, headers, rawHeaders, session);
+    // It is gone already where its connection is.
+    session?.begin(() => this.#begin(stream, headers, rawHeaders, session));
   };
+
+  #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: LiveSession): void {
+    if (stream.destroyed || this.#options.takeStream?.(stream, headers, rawHeaders)) return;
+    session.keepFor(stream);
+    void this.#serveInTurn(stream, headers, rawHeaders, session);
+  }
 
   /** What node's compatibility layer costs is spent in the request's turn, too. */
   async #serveInTurn(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     rawHeaders: string[],
-    session: LiveSession | undefined,
+    session: LiveSession,
   ): Promise<void> {
     const turn = this.#options.mayBegin(headOf(rawHeaders, stream.session?.socket, stream.session ?? stream));
-    const mayBegin = await (session?.holdFor(turn) ?? turn);
+    const mayBegin = await session.holdFor(turn);
     if (stream.destroyed || stream.closed) return;
     // REFUSED_STREAM says that nothing was done, so that clients may send the call again (RFC 9113, 8.7).
     if (!mayBegin) return stream.close(constants.NGHTTP2_REFUSED_STREAM);

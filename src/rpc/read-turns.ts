@@ -27,7 +27,8 @@ const COUNTED_FROM = 16;
  * a caller that has used its part of a turn is read no further; its connections are read again in the next turns, in
  * turn. What is not read waits in the kernel: TCP's flow control slows that client down (back pressure), and no other.
  *
- * The grain is one read: `maxConcurrentStreams` in `port.ts` bounds how many streams it may begin.
+ * The grain is one read of at most 64 KiB. Streams of it that are beyond the caller's part wait here, as node made them,
+ * and begin before anything more is read.
  */
 export class ReadTurns {
   readonly #callerOf: (connection: object) => string | undefined;
@@ -74,10 +75,21 @@ export class ReadTurns {
     group.noted += weight;
     this.#noted += weight;
     if (this.#noted >= COUNTED_FROM) this.#endLater();
-    if (group.noted < this.#part) return;
-    // Node's HTTP/2 starts reading by itself where it had stopped until a write was done.
-    if (!group.reading.has(reading)) reading.handle.readStop();
-    for (const each of group.reading) this.#stop(each);
+    if (group.noted >= this.#part) this.#overflow(reading);
+  }
+
+  /** @internal by Reading alone */
+  begin(reading: Reading, task: () => void): void {
+    const { arrived } = reading.group;
+    if (arrived.length === 0 && reading.group.noted < this.#part) {
+      this.note(reading, 1);
+      task();
+    } else {
+      arrived.push([reading, task]);
+      this.#waiting.add(reading.group);
+      this.#overflow(reading);
+      this.#endLater();
+    }
   }
 
   /** @internal by Reading alone */
@@ -100,6 +112,19 @@ export class ReadTurns {
     reading.group.waiting.delete(reading);
     reading.group.size--;
     this.#forgetIfEmpty(reading.group);
+  }
+
+  /** The caller of this connection, as it is known by now, has used its part. */
+  #overflow(reading: Reading): void {
+    this.#identify(reading);
+    const { group } = reading;
+    if (group.noted < this.#part && group.arrived.length === 0) return;
+    // Node's HTTP/2 starts reading by itself where it had stopped until a write was done.
+    if (!group.reading.has(reading)) reading.handle.readStop();
+    for (const each of group.reading) {
+      this.#identify(each);
+      if (each.group === group) this.#stop(each);
+    }
   }
 
   #stop(reading: Reading): void {
@@ -128,26 +153,44 @@ export class ReadTurns {
     this.#touched = [];
     for (const reading of touched) this.#settle(reading);
     this.#part = this.#partOfEach();
-    for (const group of this.#waiting) this.#readNext(group);
+    for (const group of this.#waiting) this.#goOn(group);
     if (this.#waiting.size > 0) this.#endLater();
   }
 
-  /** The connection's caller may have become known meanwhile. */
+  /** Begins what has been read already, and reads on when all of it has begun. */
+  #goOn(group: Group): void {
+    const due = group.arrived.splice(0, this.#part);
+    for (const [reading, task] of due) {
+      this.note(reading, 1);
+      task();
+    }
+    if (group.noted < this.#part && group.arrived.length === 0) this.#readNext(group);
+    this.#forgetIfEmpty(group);
+  }
+
   #settle(reading: Reading): void {
-    reading.noted = 0;
-    reading.group.noted = 0;
-    if (reading.isClosed) return;
-    const name = this.#callerOf(reading.connection) ?? reading.address;
-    if (name !== reading.group.name) this.#move(reading, this.#group(name));
+    this.#identify(reading);
     const { group } = reading;
+    reading.noted = 0;
+    group.noted = 0;
+    if (reading.isClosed) return;
     group.busyUntilTurn = this.#turn + BUSY_TURNS;
     this.#busy.delete(group);
     this.#busy.add(group);
   }
 
+  /** A connection's caller becomes known by its first call, and may be another one later. */
+  #identify(reading: Reading): void {
+    if (reading.isClosed) return;
+    const name = this.#callerOf(reading.connection) ?? reading.address;
+    if (name !== reading.group.name) this.#move(reading, this.#group(name));
+  }
+
   #move(reading: Reading, to: Group): void {
     const from = reading.group;
     reading.group = to;
+    from.noted -= reading.noted;
+    to.noted += reading.noted;
     if (from.reading.delete(reading)) to.reading.add(reading);
     if (from.waiting.delete(reading)) this.#wait(reading);
     from.size--;
@@ -164,9 +207,9 @@ export class ReadTurns {
   }
 
   #readNext(group: Group): void {
-    let left = this.#part;
+    let left = this.#part - group.noted;
     for (const reading of group.waiting) {
-      if (left-- === 0) return;
+      if (left-- <= 0) return;
       group.waiting.delete(reading);
       group.reading.add(reading);
       reading.handle.readStart();
@@ -184,7 +227,7 @@ export class ReadTurns {
   }
 
   #forgetIfEmpty(group: Group): void {
-    if (group.size > 0) return;
+    if (group.size > 0 || group.arrived.length > 0) return;
     this.#groups.delete(group.name);
     this.#waiting.delete(group);
     this.#busy.delete(group);
@@ -197,6 +240,8 @@ class Group {
   readonly reading = new Set<Reading>();
   /** The one that has waited for longest first. */
   readonly waiting = new Set<Reading>();
+  /** Streams that were read after the caller's part of a turn was used, the oldest first. */
+  arrived: [Reading, () => void][] = [];
   /** Those that are held are in neither set. */
   size = 0;
   noted = 0;
@@ -225,6 +270,11 @@ export class Reading {
     this.address = address;
     this.group = group;
     group.size++;
+  }
+
+  /** Begins a stream: at once, or in one of the next turns where the caller has used its part of this one. */
+  begin(task: () => void): void {
+    this.#turns.begin(this, task);
   }
 
   /** Something has begun that costs about as much as this number of short calls. */

@@ -18,8 +18,8 @@ import {
 import { startWireServer, until, type WireServer } from "../support/wire-server.ts";
 
 const VERIFY = "/latchkey.v1.KeyService/VerifyKey";
-/** What a turn may begin for a caller who is alone, and what one more read brings. */
-const MOST_IN_A_TURN = 128 + 100;
+/** What a turn may begin for a caller that is alone. */
+const MOST_IN_A_TURN = 128;
 
 let wire: WireServer;
 const sockets: Socket[] = [];
@@ -100,8 +100,9 @@ describe.skipIf(LANE.unaryLane === false)("a service that calls VerifyKey on 40 
     for (const { socket } of hogs) socket.write(calls(100, 3, VERIFY, { authorization: "hog" }));
     other!.socket.write(calls(1, 3, VERIFY, { authorization: "other" }));
     await until(() => order.length === 4001);
-    expect(order.indexOf("other")).toBeLessThan(MOST_IN_A_TURN);
-    expect(turns.most).toBeLessThanOrEqual(MOST_IN_A_TURN);
+    expect(order.indexOf("other")).toBeLessThanOrEqual(2 * MOST_IN_A_TURN);
+    // And the one of the other caller.
+    expect(turns.most).toBeLessThanOrEqual(MOST_IN_A_TURN + 1);
     await until(() => hogs.every((hog) => answers(hog) === 202));
   });
 });
@@ -123,15 +124,8 @@ describe("a stranger", () => {
     for (const { socket } of all) socket.write(burst);
     await until(() => all.every((each) => answers(each) + (each.came.get(RST_STREAM) ?? 0) >= 100));
     expect(turns.total).toBeGreaterThanOrEqual(4000);
+    // The address of each is looked at when it is read, when its call begins and when that ends, which few do in a turn.
     expect(turns.most).toBeLessThan(2 * MOST_IN_A_TURN);
-  });
-
-  it("that sends more streams on a connection than the service takes is told so, and no call is lost silently", async () => {
-    wire = await startWireServer({ auth: { logout: async () => ({}) } });
-    const [client] = await connectMany(1);
-    client!.socket.write(calls(900, 1, "/latchkey.v1.AuthService/Logout", {}));
-    await until(() => answers(client!) + (client!.came.get(RST_STREAM) ?? 0) >= 900);
-    expect(client!.came.get(RST_STREAM)).toBe(800);
   });
 
   it("that pipelines HTTP/1.1 on 100 connections has few requests begun in a turn", async () => {

@@ -72,7 +72,7 @@ describe("the reads of a turn", () => {
 
   it("stop for all connections of a caller that has used its part, and for no other caller's", () => {
     const lab = new Lab();
-    const hog = lab.openMany(50, "hog");
+    const hog = lab.openMany(48, "hog");
     const [other] = lab.openMany(1, "other");
     hog[0]!.note(200);
     expect(lab.countRead(hog)).toBe(0);
@@ -126,6 +126,38 @@ describe("the reads of a turn", () => {
     const other = lab.open("b");
     first.note(200);
     expect([lab.isRead(first), lab.isRead(second), lab.isRead(other)]).toEqual([false, false, true]);
+  });
+
+  it("go on when all that has been read has begun, a part of it in each turn, whoever the connection belongs to by then", () => {
+    const lab = new Lab();
+    const [hog] = lab.openMany(1, "hog");
+    const begun: number[] = [];
+    for (let n = 0; n < 300; n++) hog!.begin(() => begun.push(n));
+    const after: [number, boolean][] = [[begun.length, lab.isRead(hog!)]];
+    lab.names.set(hog!.connection, "another");
+    while (lab.turnsAreDue) {
+      lab.endTurn();
+      after.push([begun.length, lab.isRead(hog!)]);
+    }
+    expect(after).toEqual([
+      [128, false],
+      [256, false],
+      [300, true],
+    ]);
+    expect(begun).toEqual(Array.from({ length: 300 }, (_, n) => n));
+    hog!.close();
+    expect(lab.turns.callers).toBe(0);
+  });
+
+  it("find out whose a connection is before they stop for it", () => {
+    const lab = new Lab();
+    const [hog, other] = [lab.open(), lab.open()];
+    lab.names.set(other.connection, "other");
+    hog.note(200);
+    expect([lab.isRead(hog), lab.isRead(other)]).toEqual([false, true]);
+    lab.names.set(hog.connection, "hog");
+    lab.settle();
+    expect([lab.isRead(hog), lab.turns.callers]).toEqual([true, 2]);
   });
 
   it("do not begin while a connection is held, and begin when it is released as often", () => {
