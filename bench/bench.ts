@@ -14,16 +14,17 @@ import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { hasPostgres } from "../test/support/postgres-server.ts";
 import { hasRedis } from "../test/support/redis-server.ts";
+import { type Beside, measureBeside } from "./beside.ts";
 import { measureCachedKeys } from "./cached-keys.ts";
 import { type Cores, chooseCores, pin } from "./cores.ts";
 import { hasH2load } from "./h2load.ts";
 import { measureLimiter } from "./limiter.ts";
 import { measureRows } from "./measure.ts";
 import { ratiosOf } from "./ratios.ts";
-import { FLOOR, rowsOf } from "./rows.ts";
+import { callsOfTwo, FLOOR, rowsOf } from "./rows.ts";
 import { FULL, QUICK, USUAL } from "./sizes.ts";
 import { formatReport, type Report } from "./table.ts";
-import { pinAll, type Stores, startStores, startTargets } from "./targets.ts";
+import { pinAll, type Stores, startStores, startTargets, type Targets } from "./targets.ts";
 
 const { values: flags } = parseArgs({
   options: {
@@ -60,6 +61,7 @@ async function run(): Promise<Report> {
   const figures = await measureRows({ ...size, rows, redis: stores.redis, isH2load, latencyRates, progress });
   const limiter = await measureDecisions(cores, stores);
   const cachedKeys = "keys in memory".includes(flags.only) ? await measureCachedKeys(size.cachedKeys, progress) : [];
+  const beside = "beside".includes(flags.only) ? await measureBesides(targets) : [];
   return {
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(cores, loadBefore),
@@ -67,8 +69,16 @@ async function run(): Promise<Report> {
     rows: figures,
     limiter,
     cachedKeys,
+    beside,
     ratios: ratiosOf(figures, limiter, cachedKeys),
   };
+}
+
+/** The service with PostgreSQL and Redis, where they are here. */
+function measureBesides({ stored, embedded }: Targets): Promise<readonly Beside[]> {
+  const service = stored?.service ?? embedded;
+  const [rounds, seconds] = [size.besideRounds, size.besideSeconds];
+  return measureBeside({ service, calls: callsOfTwo(service), isH2load, rounds, seconds, progress });
 }
 
 function sayWhatIsMissing(): void {

@@ -1,5 +1,6 @@
 /** Load by h2load, which takes a tenth of the CPU that a client in Node takes, and never stops to collect garbage. */
-import { execFile, spawnSync } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,6 +59,29 @@ export async function h2load(port: number, rpc: Rpc, options: H2loadOptions): Pr
   }
 }
 
+/** Calls until `over` resolves: the next one is sent as soon as one is answered. Answers are not looked at. */
+export async function h2loadUntil(
+  over: Promise<unknown>,
+  port: number,
+  rpc: Rpc,
+  shape: Pick<H2loadOptions, "connections" | "callsPerConnection">,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "latchkey-bench-"));
+  try {
+    const body = join(folder, "body");
+    writeFileSync(body, rpc.body, { mode: 0o600 });
+    const args = [...shapeOf({ ...shape, calls: MORE_THAN_CAN_BE_MADE }), "-d", body, ...headersOf(rpc)];
+    const child = spawn("h2load", [...args, `http://127.0.0.1:${port}${rpc.path}`], { stdio: "ignore" });
+    const closed = once(child, "close");
+    await over;
+    child.kill("SIGKILL");
+    await closed;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const MORE_THAN_CAN_BE_MADE = 100_000_000;
 /** A connection sends what is due in 10 ms at once. So they are opened one after the other, to spread the calls. */
 const SPREAD_MS = 10;
 

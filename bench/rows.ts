@@ -83,6 +83,12 @@ function row(name: string, server: Server, rpcs: readonly Rpc[], more: Partial<R
   return { name, server, rpcs, keys: 1, usesRedis: false, hasLatency: false, ...more };
 }
 
+/** One call of VerifyKey by two services. */
+export function callsOfTwo({ credential, otherCredential, openKeys }: Service) {
+  const call = (who: string) => verify(grpcRpc, who, openKeys[0]!, 0);
+  return { own: call(credential), other: call(otherCredential) };
+}
+
 /** @param windows how many windows the verdict must have been judged by */
 function verify(make: typeof grpcRpc, credential: string, apiKey: string, windows: number): Rpc {
   const request = bytesOf(VerifyKeyRequestSchema, { apiKey });

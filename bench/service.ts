@@ -13,6 +13,10 @@ import { NODE, type Server, startServer } from "./server.ts";
 export interface Service extends Server {
   /** Of a service with the scope `verify`. */
   readonly credential: string;
+  /** Of another service. */
+  readonly otherCredential: string;
+  /** `host:port` of the second port. */
+  readonly opsAddress: string;
   /** Keys without limits. */
   readonly openKeys: readonly string[];
   /** Keys with a minute and a day that no run can fill. */
@@ -50,11 +54,13 @@ export async function startService({ stores, unseenKeys }: ServiceOptions): Prom
     // Its port is taken early, its first operator is there once it serves.
     (folder) => existsSync(adminCredentialFile(folder)),
   );
+  const [, opsAddress = ""] = / ops=(\S+)/.exec(server.lastWords()) ?? [];
   const manager = new Http2SessionManager(`http://127.0.0.1:${server.port}`);
   try {
     const clients = clientsOf(manager);
     const admin = readFileSync(adminCredentialFile(server.folder), "utf8").trim();
-    const made = await clients(AdminService, admin).issueServiceCredential({ name: "bench", scopes: ["verify"] });
+    const issue = (name: string) => clients(AdminService, admin).issueServiceCredential({ name, scopes: ["verify"] });
+    const [own, other] = [await issue("bench"), await issue("other")];
     const [openKeys, limitedKeys] = [
       await issueKeys(clients, admin, "open", KEYS_IN_BATCH),
       await issueKeys(clients, admin, "limited", KEYS_IN_BATCH),
@@ -64,7 +70,8 @@ export async function startService({ stores, unseenKeys }: ServiceOptions): Prom
       const count = Math.min(KEYS_PER_OWNER, unseenKeys - unseen.length);
       unseen.push(...(await issueKeys(clients, admin, "open", count)));
     }
-    return { ...server, credential: made.secret, openKeys, limitedKeys, unseenKeys: unseen };
+    const credentials = { credential: own.secret, otherCredential: other.secret };
+    return { ...server, ...credentials, opsAddress, openKeys, limitedKeys, unseenKeys: unseen };
   } catch (error) {
     const said = server.lastWords();
     await server.stop();

@@ -9,6 +9,9 @@ export interface Size {
   readonly latencyRounds: number;
   readonly latencyLeadSeconds: number;
   readonly latencySeconds: number;
+  /** Of a service beside another client. */
+  readonly besideRounds: number;
+  readonly besideSeconds: number;
   /** For the cold rows, all rounds together. */
   readonly unseenKeys: number;
   readonly limiterRounds: number;
@@ -26,6 +29,8 @@ export const QUICK: Size = {
   latencyRounds: 1,
   latencyLeadSeconds: 0.1,
   latencySeconds: 0.3,
+  besideRounds: 1,
+  besideSeconds: 0.3,
   unseenKeys: 60,
   limiterRounds: 1,
   limiterCalls: 5_000,
@@ -40,6 +45,8 @@ export const USUAL: Size = {
   latencyRounds: 3,
   latencyLeadSeconds: 0.3,
   latencySeconds: 0.7,
+  besideRounds: 3,
+  besideSeconds: 0.7,
   unseenKeys: 600,
   limiterRounds: 5,
   limiterCalls: 15_000,
@@ -55,6 +62,8 @@ export const FULL: Size = {
   latencyRounds: 7,
   latencyLeadSeconds: 1,
   latencySeconds: 1,
+  besideRounds: 7,
+  besideSeconds: 1,
   unseenKeys: 1_200,
   limiterRounds: 9,
   limiterCalls: 20_000,

@@ -1,3 +1,4 @@
+import type { Beside } from "./beside.ts";
 import type { CachedKeys } from "./cached-keys.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
@@ -13,6 +14,7 @@ export interface Report {
   readonly rows: readonly Figures[];
   readonly limiter: readonly DecisionCost[];
   readonly cachedKeys: readonly CachedKeys[];
+  readonly beside: readonly Beside[];
   readonly ratios: readonly Ratio[];
 }
 
@@ -45,10 +47,20 @@ export function formatReport(report: Report): string {
     thousands(one.heapBytes),
     one.hitUs.toFixed(2),
   ]);
+  const beside = report.beside.map(({ name, p50Ms, p99Ms, timesIdle, stallMs }) => [
+    name,
+    p50Ms.toFixed(2),
+    p99Ms.toFixed(2),
+    timesIdle.toFixed(1),
+    stallMs.toFixed(0),
+  ]);
   const ratios = report.ratios.map(({ name, value, spread }) => [name, value.toFixed(2), percent(spread)]);
   const tables = [
     markdown(head, [...rows, ...decisions]),
     ...(cachedKeys.length > 0 ? [markdown(["keys in memory", "heap bytes each", "hit µs"], cachedKeys)] : []),
+    ...(beside.length > 0
+      ? [markdown(["beside another client", "p50", "p99", "x idle", "longest stall"], beside)]
+      : []),
     markdown(["ratios of this run", "", "±"], ratios),
   ];
   return `${report.date}, ${report.machine}. p50 and p99 in ms, by calls/s.\n\n${tables.join("\n\n")}\n`;

@@ -188,6 +188,7 @@ function createServer(
       noteRefused: (call, outcome) => noteRefusedCall(room.refusals, call, outcome),
       knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
+      callerOfConnection: (connection) => callers.ofConnection(connection),
       clientIp: (head) => addresses.of(head),
       jwks: () => room.signingKeys.jwks(),
     },

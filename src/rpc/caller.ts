@@ -87,6 +87,14 @@ export class CallerResolver {
     return this.#service(known, head);
   }
 
+  /** The caller by the credential that came first over this connection and was good; undefined elsewhere. */
+  ofConnection(connection: object): Caller | undefined {
+    for (const { caller } of this.#remembered.get(connection)?.values() ?? []) {
+      if (caller !== ANONYMOUS) return caller;
+    }
+    return undefined;
+  }
+
   #service(known: Known, head: CallHead): Caller | Promise<Caller> {
     const fresh = known.lookup.fresh();
     if (fresh !== undefined) return this.#judge(known, fresh.record, head);

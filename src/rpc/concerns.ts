@@ -19,6 +19,8 @@ export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   resolveCaller(head: CallHead): Caller | Promise<Caller>;
   /** The same where it is known without any waiting, and undefined elsewhere. Throws as `resolveCaller`. */
   knownCaller?(head: CallHead): Caller | undefined;
+  /** Is told of each piece of a call's messages after its first one. Never throws. */
+  laterPiece?(connection: object): void;
   /** Throws DomainError CREDENTIAL_MISSING or ACCESS_DENIED. */
   checkAccess(rule: AccessRule, caller: Caller): void;
   /** Counts a call that changes something. Throws or rejects with DomainError TOO_MANY_CHANGES. */
@@ -112,6 +114,8 @@ export class Concerns {
 
   /** A piece of the call's message has come. Where too much of unfinished ones is held the oldest of their calls end. */
   hold(call: LiveCall, bytes: number): void {
+    if (call.hasPiece) this.#deps.laterPiece?.(call.head.connection);
+    call.hasPiece = true;
     this.#capacity.hold(call, bytes);
   }
 

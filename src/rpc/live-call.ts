@@ -34,6 +34,8 @@ export class LiveCall implements Call, Expiring, Member {
   older: Member["older"];
   newer: Member["newer"];
   group: object | undefined;
+  /** Whether a piece of its messages has come. */
+  hasPiece = false;
   /** What has come of a message that has not come to its end. */
   waitingBytes = 0;
   /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */

@@ -1,4 +1,5 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Reading } from "./read-turns.ts";
 
 /** How often `look` is to be called. */
 export const LOOK_EVERY_MS = 30_000;
@@ -9,17 +10,36 @@ const IDLE_LOOKS = 10;
 /** One HTTP/2 connection: closed when nobody uses it or its other end is gone, and drained without losing a call. */
 export class LiveSession {
   readonly #session: ServerHttp2Session;
+  readonly #reading: Reading;
   #longStreams = 0;
   #newStreams = 0;
   #idleLooks = 0;
 
-  constructor(session: ServerHttp2Session) {
+  constructor(session: ServerHttp2Session, reading: Reading) {
     this.#session = session;
+    this.#reading = reading;
+    session.on("close", () => reading.close());
   }
 
-  /** A stream has begun. */
-  noteStream(): void {
+  /** Begins a stream in its turn. */
+  begin(task: () => void): void {
     this.#newStreams++;
+    this.#reading.begin(task);
+  }
+
+  /** A piece of a message has come that is not its first one. */
+  noteLaterPiece(): void {
+    this.#reading.note(1);
+  }
+
+  /** Reads nothing until `work` is done: while a stream waits for its turn no other one begins on its connection. */
+  async holdFor<T>(work: Promise<T>): Promise<T> {
+    this.#reading.hold();
+    try {
+      return await work;
+    } finally {
+      this.#reading.release();
+    }
   }
 
   /** The stream may last: while it is open its session is not idle. */

@@ -9,6 +9,9 @@ const PIECE_BYTES = 1024;
 /** The same in the middle of a body, which holds no further request. */
 const BODY_PIECE_BYTES = 16 * 1024;
 
+/** Waits for the turn of a piece. Resolves to false where too many wait. */
+export type PieceTurn = (address: string) => Promise<boolean>;
+
 /** How far the request that is being served has come. */
 interface Current {
   /** Whether all of the request's body has been parsed. */
@@ -26,10 +29,14 @@ export class PacedSocket extends Duplex {
   #current: Current | undefined;
   /** Whether the parser has asked for a piece that it did not get yet. */
   #isWanted = false;
+  /** Whether a piece waits for its turn. */
+  #isWaiting = false;
+  readonly #turn: PieceTurn;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, turn: PieceTurn) {
     super({ allowHalfOpen: true });
     this.#socket = socket;
+    this.#turn = turn;
     socket.on("readable", () => this.#pump());
     socket.on("end", () => this.#pump());
     socket.on("timeout", () => this.emit("timeout"));
@@ -99,20 +106,46 @@ export class PacedSocket extends Duplex {
     done(error);
   }
 
+  /** Gives the parser a piece, in its turn: a thousand connections may each have one at the same time. */
   #pump(): void {
-    if (!this.#isWanted || this.destroyed) return;
-    const isInBody = this.#current !== undefined && !this.#current.isComplete();
-    if (this.#current !== undefined && !isInBody) return;
-    const piece = this.#take(isInBody ? BODY_PIECE_BYTES : PIECE_BYTES);
-    if (piece === undefined && !this.#socket.readableEnded) return;
-    // The stream asks for more by itself.
-    this.#isWanted = false;
-    this.push(piece ?? null);
+    if (this.#isWaiting || !this.#mayRead()) return;
+    if (this.#rest === undefined && this.#socket.readableLength === 0) {
+      if (this.#socket.readableEnded) this.#give(null);
+      // Asks the socket for more, which tells when it has some.
+      else this.#socket.read(0);
+      return;
+    }
+    this.#isWaiting = true;
+    void this.#giveInTurn();
   }
 
-  #take(mostBytes: number): Buffer | undefined {
+  async #giveInTurn(): Promise<void> {
+    const mayGive = await this.#turn(this.remoteAddress ?? "");
+    this.#isWaiting = false;
+    if (!mayGive) this.destroy();
+    if (!this.#mayRead()) return;
+    const piece = this.#take(this.#isInBody ? BODY_PIECE_BYTES : PIECE_BYTES);
+    if (piece === null) this.#pump();
+    else this.#give(piece);
+  }
+
+  #mayRead(): boolean {
+    return this.#isWanted && !this.destroyed && (this.#current === undefined || this.#isInBody);
+  }
+
+  get #isInBody(): boolean {
+    return this.#current !== undefined && !this.#current.isComplete();
+  }
+
+  /** The stream asks for more by itself. */
+  #give(piece: Buffer | null): void {
+    this.#isWanted = false;
+    this.push(piece);
+  }
+
+  #take(mostBytes: number): Buffer | null {
     const rest: Buffer | null = this.#rest ?? this.#socket.read();
-    if (rest === null) return undefined;
+    if (rest === null) return null;
     this.#rest = rest.length > mostBytes ? rest.subarray(mostBytes) : undefined;
     return rest.subarray(0, mostBytes);
   }

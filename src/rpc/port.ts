@@ -15,12 +15,16 @@ import {
   type TLSSocket,
   type Server as TlsServer,
 } from "node:tls";
+import { addressHolder } from "../shares/holder.ts";
 import type { CallHead } from "./call.ts";
 import { headOf, type WireRequest, type WireResponse } from "./connect-wire.ts";
+import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
 import type { StreamTaker } from "./http2-exchange.ts";
 import { LiveSession, LOOK_EVERY_MS } from "./live-session.ts";
+import { type ReadHandle, ReadTurns } from "./read-turns.ts";
 import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
+import { TurnBudget } from "./turn-budget.ts";
 
 export interface PortOptions {
   readonly host: string;
@@ -30,6 +34,8 @@ export interface PortOptions {
   readonly certificate?: ServedCertificate | undefined;
   /** Whether connections without TLS are served. Default true. */
   readonly plaintext?: boolean;
+  /** The caller whose connection it is, as far as its calls have shown. */
+  callerOf?(connection: object): string | undefined;
   /** Is asked first for each HTTP/2 stream. Must not throw. */
   readonly takeStream?: StreamTaker | undefined;
   /**
@@ -41,12 +47,7 @@ export interface PortOptions {
   onRequest(request: WireRequest, response: WireResponse): void;
 }
 
-/** The first three bytes of HTTP/2's preface `PRI * HTTP/2.0`; no method of HTTP/1.1 starts so. */
-const HTTP2_START = "PRI";
-const TLS_HANDSHAKE = 0x16;
-
-/** How long a new connection may take to show what it speaks, and a TLS one to shake hands. */
-const LOOK_MS = 2000;
+/** How long a client may take to shake hands. */
 const HANDSHAKE_MS = 5000;
 const MAX_CONNECTIONS = 16_384;
 /** While it drains: how long, or up to twice that, the other end may take to close its side once ours is closed. */
@@ -84,12 +85,17 @@ export class Port {
   /** Those that have not shown yet what they speak. */
   readonly #unknown = new Set<Socket>();
   readonly #sessions = new Map<Http2Session, LiveSession>();
+  readonly #reads: ReadTurns;
+  /** Of HTTP/1.1. */
+  readonly #pieces = new TurnBudget();
+  readonly #handshakes = new TurnBudget();
   #looking: NodeJS.Timeout | undefined;
   #draining = false;
 
   constructor(options: PortOptions) {
     this.#options = options;
-    this.#http1 = new Http1Server(options);
+    this.#reads = new ReadTurns({ callerOf: (connection) => options.callerOf?.(connection) });
+    this.#http1 = new Http1Server({ ...options, pieceTurn: (address) => this.#pieces.begin(addressHolder(address)) });
     this.#http2 = createHttp2Server(HTTP2_OPTIONS);
     this.#http2.on("session", this.#onSession);
     this.#http2.on("stream", this.#onStream);
@@ -142,6 +148,11 @@ export class Port {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Of a connection's message another piece has come: a client may send each byte in a frame of its own. */
+  noteLaterPiece(connection: object): void {
+    this.#sessions.get(connection as Http2Session)?.noteLaterPiece();
+  }
+
   #createTls(pair: CertificatePair): TlsServer {
     const tls = createTlsServer({
       ...secureContextOf(pair),
@@ -167,24 +178,35 @@ export class Port {
       this.#unknown.delete(socket);
     });
     this.#unknown.add(socket);
-    lookAtStart(socket, (start) => {
+    lookAtStart(socket, (protocol) => {
       this.#unknown.delete(socket);
-      return this.#serve(socket, start);
+      return this.#serve(socket, protocol);
     });
   };
 
-  /** Hands a connection that starts so to its server. @returns false where there is none for it */
-  #serve(socket: Socket, start: Buffer): boolean {
-    if (start[0] === TLS_HANDSHAKE) return this.#tls?.emit("connection", socket) ?? false;
+  /** Hands a connection to the server of its protocol. @returns false where there is none for it */
+  #serve(socket: Socket, protocol: Protocol): boolean {
+    if (protocol === "TLS") return this.#shakeHandsInTurn(socket);
     if (this.#options.plaintext === false) return false;
-    if (start.toString("latin1", 0, HTTP2_START.length) === HTTP2_START) this.#http2.emit("connection", socket);
+    if (protocol === "HTTP/2") this.#http2.emit("connection", socket);
     else this.#http1.serve(socket);
+    return true;
+  }
+
+  /** A handshake costs about a millisecond, as soon as its first message is there. */
+  #shakeHandsInTurn(socket: Socket): boolean {
+    const tls = this.#tls;
+    if (tls === undefined) return false;
+    void this.#handshakes.begin(addressHolder(socket.remoteAddress ?? "")).then((mayBegin) => {
+      if (!mayBegin || this.#draining) socket.destroy();
+      else if (!socket.destroyed) tls.emit("connection", socket);
+    });
     return true;
   }
 
   readonly #onSession = (session: ServerHttp2Session): void => {
     session.on("error", () => {});
-    const live = new LiveSession(session);
+    const live = new LiveSession(session, this.#reads.open(session, handleOf(session), addressOf(session)));
     this.#sessions.set(session, live);
     session.on("close", () => this.#sessions.delete(session));
     if (this.#draining) live.drain();
@@ -214,15 +236,25 @@ export class Port {
   ): void => {
     stream.on("error", ignore);
     const session = stream.session === undefined ? undefined : this.#sessions.get(stream.session);
-    session?.noteStream();
-    if (this.#options.takeStream?.(stream, headers, rawHeaders)) return;
-    session?.keepFor(stream);
-    void this.#serveInTurn(stream, headers, rawHeaders);
+    // It is gone already where its connection is.
+    session?.begin(() => this.#begin(stream, headers, rawHeaders, session));
   };
 
+  #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: LiveSession): void {
+    if (stream.destroyed || this.#options.takeStream?.(stream, headers, rawHeaders)) return;
+    session.keepFor(stream);
+    void this.#serveInTurn(stream, headers, rawHeaders, session);
+  }
+
   /** What node's compatibility layer costs is spent in the request's turn, too. */
-  async #serveInTurn(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): Promise<void> {
-    const mayBegin = await this.#options.mayBegin(headOf(rawHeaders, stream.session?.socket, stream.session ?? stream));
+  async #serveInTurn(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    rawHeaders: string[],
+    session: LiveSession,
+  ): Promise<void> {
+    const turn = this.#options.mayBegin(headOf(rawHeaders, stream.session?.socket, stream.session ?? stream));
+    const mayBegin = await session.holdFor(turn);
     if (stream.destroyed || stream.closed) return;
     // REFUSED_STREAM says that nothing was done, so that clients may send the call again (RFC 9113, 8.7).
     if (!mayBegin) return stream.close(constants.NGHTTP2_REFUSED_STREAM);
@@ -239,46 +271,18 @@ export class Port {
 
 function ignore(): void {}
 
+/** Node's HTTP/2 reads from the socket's handle itself, past the socket: only the handle can stop that. */
+function handleOf({ socket }: ServerHttp2Session): ReadHandle {
+  return (socket as unknown as { readonly _handle: ReadHandle })._handle;
+}
+
+function addressOf({ socket }: ServerHttp2Session): string {
+  return addressHolder(socket.remoteAddress ?? "")
+    .slice(0, 2)
+    .join(" ");
+}
+
 /** The same for the first certificate and for those that come after it. */
 function secureContextOf({ cert, key }: CertificatePair): SecureContextOptions {
   return { cert, key, minVersion: "TLSv1.2" };
-}
-
-/**
- * Calls `decide` with the first bytes that tell what a connection speaks; they are still there for whoever reads next.
- * A connection that `decide` has no server for (it returns false), or that is too slow, is destroyed.
- */
-function lookAtStart(socket: Socket, decide: (start: Buffer) => boolean): void {
-  let start: Buffer = Buffer.alloc(0);
-  // After a stall of ours what arrived meanwhile is read only after the timers ran: so one more look before the end.
-  let lastLook: NodeJS.Immediate | undefined;
-  const timer = setTimeout(() => {
-    lastLook = setImmediate(() => socket.destroy());
-  }, LOOK_MS);
-  const stop = () => {
-    clearTimeout(timer);
-    clearImmediate(lastLook);
-    socket.off("readable", onReadable);
-    socket.off("end", onEnd);
-    socket.off("close", stop);
-  };
-  const onEnd = () => socket.destroy();
-  const onReadable = () => {
-    const chunk: Buffer | null = socket.read();
-    if (chunk === null) return;
-    start = start.length === 0 ? chunk : Buffer.concat([start, chunk]);
-    if (mayBecomeHttp2(start)) return;
-    stop();
-    // Once, and after the listener is gone: unshift makes the socket readable again.
-    socket.unshift(start);
-    if (!decide(start)) socket.destroy();
-  };
-  socket.on("readable", onReadable);
-  socket.on("end", onEnd);
-  socket.on("close", stop);
-}
-
-/** Too short to tell HTTP/2 from HTTP/1.1 (`PRI` from `POST` or `PUT`). */
-function mayBecomeHttp2(start: Buffer): boolean {
-  return start.length < HTTP2_START.length && HTTP2_START.startsWith(start.toString("latin1"));
 }

@@ -1,4 +1,5 @@
 import { systemTimers } from "../lib/clock.ts";
+import type { Caller } from "./call.ts";
 import { Concerns, type ConcernsDeps } from "./concerns.ts";
 import { createConnectLane } from "./connect-lane.ts";
 import { createCors } from "./cors.ts";
@@ -13,9 +14,12 @@ import { serveWebPage, type WebPagesDeps } from "./web-pages.ts";
 
 export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables {
   readonly health: HealthRegistry;
+  /** The caller whose connection it is, as far as its calls have shown. Default: not known. */
+  callerOfConnection?(connection: object): Caller | undefined;
 }
 
-export interface RpcServerOptions extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "certificate"> {
+export interface RpcServerOptions
+  extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "certificate"> {
   /** With it the port speaks TLS. */
   readonly tls?: CertificateFiles | undefined;
   readonly reflection: boolean;
@@ -51,7 +55,7 @@ export class RpcServer {
     const offered = [...bindings, healthBinding(deps.health)];
     if (options.reflection) offered.push(...reflectionBindings(offered));
     const routes = createRoutes(offered, deps);
-    this.#concerns = new Concerns(deps);
+    this.#concerns = new Concerns({ ...deps, laterPiece: (connection) => this.#port.noteLaterPiece(connection) });
     const connectLane = createConnectLane({ routes, concerns: this.#concerns });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
     const answerCors = createCors(options.corsOrigins);
@@ -61,6 +65,7 @@ export class RpcServer {
       certificate: this.#certificate,
       takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane),
       mayBegin: (head) => this.#concerns.beginStep(head),
+      callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
       onRequest: (request, response) => {
         if (answerCors(request, response) || connectLane(request, response)) return;
         serveWebPage(deps, request, response);
@@ -114,4 +119,8 @@ export class RpcServer {
     await closed;
     for (const timer of timers) clearTimeout(timer);
   }
+}
+
+function callerName(caller: Caller | undefined): string | undefined {
+  return caller?.kind === "service" ? caller.credentialId : undefined;
 }

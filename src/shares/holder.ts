@@ -40,12 +40,22 @@ export function knownHolder(id: string): Holder {
   return ["known", id];
 }
 
+/** Addresses whose holders are remembered: to find the networks of one takes as long as a verdict. */
+const MAX_REMEMBERED = 1000;
+const remembered = new Map<string, Holder>();
+
 /**
  * The holder of a caller of whom only the address is known. IPv4: the /24, then the address. IPv6: the /48, /56 and
  * /64, which are what a site, a home and a link get (RFC 6177). A caller with one address of a /64 has all of them.
  */
 export function addressHolder(ip: string): Holder {
-  return ["anonymous", ...networksOf(ip)];
+  let holder = remembered.get(ip);
+  if (holder === undefined) {
+    holder = ["anonymous", ...networksOf(ip)];
+    if (remembered.size >= MAX_REMEMBERED) remembered.clear();
+    remembered.set(ip, holder);
+  }
+  return holder;
 }
 
 const KIND = "kind ";

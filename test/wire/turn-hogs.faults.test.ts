@@ -5,23 +5,9 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
-import { gzipSync } from "node:zlib";
-import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ServerReflection } from "../../src/gen/grpc/reflection/v1/reflection_pb.ts";
-import { LoginRequestSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { callSteadily, longestStallMs, p99, rssMib, times } from "../support/bystander.ts";
-import {
-  connectRaw,
-  DATA,
-  END_HEADERS,
-  END_STREAM,
-  frame,
-  grpcHead,
-  grpcMessage,
-  HEADERS,
-} from "../support/raw-http2.ts";
 import { type Answer, answerTo, report, tally } from "../support/samples.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/servers.ts";
 import { clientOf } from "../support/service.ts";
@@ -32,21 +18,13 @@ import {
   serviceEnvironment,
   startService,
 } from "../support/service-process.ts";
-import { until } from "../support/wire-server.ts";
+import { TURN_ATTACKS } from "../support/turn-attacks.ts";
 
 /** Another client's p99 may be this many times what it is beside the harmless control. */
 const FACTOR = 3;
 /** What a busy machine does to a p99 by itself. */
 const FLOOR_MS = 50;
-/**
- * The same beside a client that begins as many streams in one read as HTTP/2 lets it. Node makes all of them before anything
- * else happens, which is most of this time: FLOOR_MS is not reached.
- */
-const MANY_STREAMS_MS = 300;
 const ATTEMPTS = 4;
-const REFLECTION = `/${ServerReflection.typeName}/ServerReflectionInfo`;
-const LOGIN = "/latchkey.v1.AuthService/Login";
-const MESSAGES_A_SECOND = 13_000;
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () => {
   let service: ReadyService;
@@ -85,51 +63,23 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     return { p99Ms: p99(answers), stallMs };
   }
 
-  async function expectUnharmed(
-    what: string,
-    attack: (isOver: () => boolean) => Promise<unknown>,
-    floorMs = FLOOR_MS,
-  ): Promise<void> {
-    const most = { p99Ms: Math.max(FACTOR * control.p99Ms, floorMs), stallMs: Math.max(2 * control.stallMs, floorMs) };
+  async function expectUnharmed(what: string, attack: (isOver: () => boolean) => Promise<unknown>): Promise<void> {
+    const most = {
+      p99Ms: Math.max(FACTOR * control.p99Ms, FLOOR_MS),
+      stallMs: Math.max(2 * control.stallMs, FLOOR_MS),
+    };
     let noticed = await beside(what, attack);
     // What the attack costs comes every time; what else the machine does meanwhile does not.
     for (let again = 1; again < ATTEMPTS && isMore(noticed, most); again++) noticed = await beside(what, attack);
     expect(isMore(noticed, most), JSON.stringify({ noticed, most })).toBe(false);
   }
 
-  it("that asks reflection 13,000 times a second on one stream", async () => {
-    using attacker = await connectRaw(port, 2 ** 31 - 1);
-    await attacker.send(frame(HEADERS, END_HEADERS, 1, grpcHead(REFLECTION)));
-    // file_containing_symbol (field 4) of a symbol that does not exist.
-    const question = grpcMessage(Buffer.from([0x22, 3, ...Buffer.from("x.y")]));
-    const piece = frame(DATA, 0, 1, Buffer.concat(Array(MESSAGES_A_SECOND / 100).fill(question)));
-    await expectUnharmed("reflection", async (isOver) => {
-      while (!isOver() && !attacker.isClosed()) {
-        await attacker.send(piece);
-        await pause(10);
-      }
-    });
-    expect(attacker.came.get(DATA)).toBeGreaterThan(100);
-  });
-
-  it("that sends 2,500 requests of HTTP/1.1 in one write, again and again", async () => {
-    const burst = Buffer.from("GET /x HTTP/1.1\r\nhost: a\r\n\r\n".repeat(2500));
+  it.each([...TURN_ATTACKS])("that %s", async (what, attack) => {
     let answers = 0;
-    await expectUnharmed("pipelining", async (isOver) => {
-      while (!isOver()) {
-        const socket = connect(port, "127.0.0.1");
-        socket.on("error", () => {});
-        socket.on("data", (piece) => {
-          answers += piece.toString("latin1").split("HTTP/1.1 404").length - 1;
-        });
-        await once(socket, "connect");
-        socket.write(burst);
-        const before = answers;
-        await until(() => isOver() || answers >= before + 250);
-        socket.destroy();
-      }
+    await expectUnharmed(what, async (isOver) => {
+      answers += await attack(port, isOver);
     });
-    expect(answers).toBeGreaterThan(250);
+    expect(answers).toBeGreaterThan(50);
   });
 
   it("that sends requests behind one that never ends, and reads nothing, fills no memory", async () => {
@@ -154,49 +104,6 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     });
     expect(rssMib(service.pid) - before).toBeLessThan(100);
     socket.destroy();
-  });
-
-  it("that begins 900 calls of the Connect lane at once", async () => {
-    const call = (id: number) => [
-      frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN, { "grpc-encoding": "gzip" })),
-      frame(DATA, END_STREAM, id, grpcMessage(new Uint8Array())),
-    ];
-    const burst = Buffer.concat(Array.from({ length: 900 }, (_, n) => call(2 * n + 1)).flat());
-    let answered = 0;
-    await expectUnharmed(
-      "900 calls",
-      async (isOver) => {
-        while (!isOver()) {
-          using attacker = await connectRaw(port);
-          await attacker.send(burst);
-          await until(() => isOver() || attacker.came.get(HEADERS) === 900);
-          answered += attacker.came.get(HEADERS) ?? 0;
-        }
-      },
-      MANY_STREAMS_MS,
-    );
-    expect(answered).toBeGreaterThan(100);
-  });
-
-  it("that sends passwords of 2,040 combining marks in 82 bytes", async () => {
-    const password = `e${"\u0301".repeat(2040)}`;
-    const plain = toBinary(LoginRequestSchema, create(LoginRequestSchema, { email: "a@example.com", password }));
-    const zipped = grpcMessage(gzipSync(plain));
-    zipped[0] = 1;
-    const call = (id: number) => [
-      frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN, { "grpc-encoding": "gzip" })),
-      frame(DATA, END_STREAM, id, zipped),
-    ];
-    let answered = 0;
-    await expectUnharmed("combining marks", async (isOver) => {
-      using attacker = await connectRaw(port);
-      for (let id = 1; !isOver() && !attacker.isClosed(); id += 20) {
-        await attacker.send(Buffer.concat(Array.from({ length: 10 }, (_, n) => call(id + 2 * n)).flat()));
-        await pause(10);
-      }
-      answered = attacker.came.get(HEADERS) ?? 0;
-    });
-    expect(answered).toBeGreaterThan(50);
   });
 });
 

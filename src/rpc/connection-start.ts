@@ -1,0 +1,68 @@
+import type { Socket } from "node:net";
+
+/** What the first bytes of a connection show. */
+export type Protocol = "TLS" | "HTTP/2" | "HTTP/1.1";
+
+/** The first three bytes of HTTP/2's preface `PRI * HTTP/2.0`; no method of HTTP/1.1 starts so. */
+const HTTP2_START = "PRI";
+/** A TLS record starts with its type, version and length (RFC 8446, 5.1). */
+const TLS_HANDSHAKE = 0x16;
+const TLS_RECORD_HEAD_BYTES = 5;
+const MAX_TLS_RECORD_BYTES = 16 * 1024;
+/** How long a new connection may take to show what it speaks. */
+const LOOK_MS = 2000;
+
+/**
+ * Calls `decide` as soon as the first bytes tell what a connection speaks; they stay in the socket for its server.
+ * A connection that `decide` has no server for (it returns false), or that is too slow, is destroyed.
+ */
+export function lookAtStart(socket: Socket, decide: (protocol: Protocol) => boolean): void {
+  let start: Buffer = Buffer.alloc(0);
+  // After a stall of ours what arrived meanwhile is read only after the timers ran: so one more look before the end.
+  let lastLook: NodeJS.Immediate | undefined;
+  const timer = setTimeout(() => {
+    lastLook = setImmediate(() => socket.destroy());
+  }, LOOK_MS);
+  const stop = () => {
+    clearTimeout(timer);
+    clearImmediate(lastLook);
+    socket.off("readable", onReadable);
+    socket.off("end", onEnd);
+    socket.off("close", stop);
+  };
+  const onEnd = () => socket.destroy();
+  const onReadable = () => {
+    const chunk: Buffer | null = socket.read();
+    if (chunk === null) return;
+    start = start.length === 0 ? chunk : Buffer.concat([start, chunk]);
+    if (mayBecomeHttp2(start) || isPartOfHello(start)) return;
+    stop();
+    // Once, and after the listener is gone: unshift makes the socket readable again.
+    socket.unshift(start);
+    if (!decide(protocolOf(start))) socket.destroy();
+  };
+  socket.on("readable", onReadable);
+  socket.on("end", onEnd);
+  socket.on("close", stop);
+}
+
+/**
+ * The first TLS record, which holds the ClientHello, has not come to its end. OpenSSL computes as soon as it has: so the
+ * whole of it is there before the handshake gets its turn. A record that is too long is left to OpenSSL to refuse.
+ */
+function isPartOfHello(start: Buffer): boolean {
+  if (start[0] !== TLS_HANDSHAKE) return false;
+  if (start.length < TLS_RECORD_HEAD_BYTES) return true;
+  const bytes = start.readUInt16BE(TLS_RECORD_HEAD_BYTES - 2);
+  return bytes <= MAX_TLS_RECORD_BYTES && start.length < TLS_RECORD_HEAD_BYTES + bytes;
+}
+
+/** Too short to tell HTTP/2 from HTTP/1.1 (`PRI` from `POST` or `PUT`). */
+function mayBecomeHttp2(start: Buffer): boolean {
+  return start.length < HTTP2_START.length && HTTP2_START.startsWith(start.toString("latin1"));
+}
+
+function protocolOf(start: Buffer): Protocol {
+  if (start[0] === TLS_HANDSHAKE) return "TLS";
+  return start.toString("latin1", 0, HTTP2_START.length) === HTTP2_START ? "HTTP/2" : "HTTP/1.1";
+}

@@ -1,0 +1,197 @@
+import { describe, expect, it } from "vitest";
+import { type Reading, ReadTurns } from "../../src/rpc/read-turns.ts";
+
+/** Connections whose handles only say whether they are read, and turns that end when the test says so. */
+class Lab {
+  readonly names = new Map<object, string>();
+  readonly #ends: (() => void)[] = [];
+  readonly #reads = new Map<Reading, { isRead: boolean }>();
+  readonly turns = new ReadTurns({
+    callerOf: (connection) => this.names.get(connection),
+    afterTurn: (task) => this.#ends.push(task),
+  });
+
+  open(address = "an address"): Reading {
+    const state = { isRead: true };
+    const handle = {
+      readStart: () => {
+        state.isRead = true;
+      },
+      readStop: () => {
+        state.isRead = false;
+      },
+    };
+    const reading = this.turns.open({}, handle, address);
+    this.#reads.set(reading, state);
+    return reading;
+  }
+
+  openMany(count: number, caller: string): Reading[] {
+    const all = Array.from({ length: count }, () => this.open());
+    for (const { connection } of all) this.names.set(connection, caller);
+    // One stream each, over some turns, so that the caller is known.
+    for (const reading of all) {
+      reading.note(1);
+      if (this.turnsAreDue) this.endTurn();
+    }
+    this.settle();
+    return all;
+  }
+
+  get turnsAreDue(): boolean {
+    return this.#ends.length > 0;
+  }
+
+  endTurn(): void {
+    for (const end of this.#ends.splice(0)) end();
+  }
+
+  settle(): void {
+    for (let turn = 0; this.turnsAreDue; turn++) {
+      expect(turn).toBeLessThan(10_000);
+      this.endTurn();
+    }
+  }
+
+  isRead(reading: Reading): boolean {
+    return this.#reads.get(reading)!.isRead;
+  }
+
+  countRead(all: readonly Reading[]): number {
+    return all.filter((reading) => this.isRead(reading)).length;
+  }
+}
+
+describe("the reads of a turn", () => {
+  it("go on for a caller that begins few streams; not even the end of the turn is waited for", () => {
+    const lab = new Lab();
+    const reading = lab.open();
+    for (let n = 0; n < 15; n++) reading.note(1);
+    expect([lab.isRead(reading), lab.turnsAreDue]).toEqual([true, false]);
+  });
+
+  it("stop for all connections of a caller that has used its part, and for no other caller's", () => {
+    const lab = new Lab();
+    const hog = lab.openMany(48, "hog");
+    const [other] = lab.openMany(1, "other");
+    hog[0]!.note(200);
+    expect(lab.countRead(hog)).toBe(0);
+    expect(lab.isRead(other!)).toBe(true);
+  });
+
+  it("begin again in the next turn, for a part of the connections, until each had its turn", () => {
+    const lab = new Lab();
+    const hog = lab.openMany(50, "hog");
+    lab.openMany(1, "other")[0]!.note(16);
+    lab.settle();
+    hog[0]!.note(100);
+    const read: number[] = [];
+    while (lab.turnsAreDue) {
+      lab.endTurn();
+      read.push(lab.countRead(hog));
+    }
+    expect(read).toEqual([16, 32, 48, 50]);
+  });
+
+  it("are those of other connections in each turn, where every read brings too much", () => {
+    const lab = new Lab();
+    const hog = lab.openMany(40, "hog");
+    hog[0]!.note(200);
+    const served = new Set<Reading>();
+    for (let turn = 0; turn < 40; turn++) {
+      lab.endTurn();
+      const next =
+        hog.find((reading) => lab.isRead(reading) && !served.has(reading)) ?? hog.find(lab.isRead.bind(lab))!;
+      served.add(next);
+      next.note(200);
+    }
+    expect(served.size).toBe(40);
+  });
+
+  it("leave a caller that is alone a larger part than one that is not", () => {
+    const lab = new Lab();
+    const [alone] = lab.openMany(1, "one");
+    alone!.note(100);
+    expect(lab.isRead(alone!)).toBe(true);
+    lab.settle();
+    lab.openMany(1, "two")[0]!.note(16);
+    lab.settle();
+    alone!.note(100);
+    expect(lab.isRead(alone!)).toBe(false);
+  });
+
+  it("count connections whose caller is not known by their address", () => {
+    const lab = new Lab();
+    const [first, second] = [lab.open("a"), lab.open("a")];
+    const other = lab.open("b");
+    first.note(200);
+    expect([lab.isRead(first), lab.isRead(second), lab.isRead(other)]).toEqual([false, false, true]);
+  });
+
+  it("go on when all that has been read has begun, a part of it in each turn, also where the connection is another caller's by then", () => {
+    const lab = new Lab();
+    const hog = lab.open();
+    lab.names.set(hog.connection, "hog");
+    const begun: number[] = [];
+    for (let n = 0; n < 300; n++) hog.begin(() => begun.push(n));
+    const after: [number, boolean][] = [[begun.length, lab.isRead(hog)]];
+    lab.names.set(hog.connection, "another");
+    while (lab.turnsAreDue) {
+      lab.endTurn();
+      after.push([begun.length, lab.isRead(hog)]);
+    }
+    expect(after.slice(0, 3)).toEqual([
+      [128, false],
+      [256, false],
+      [300, true],
+    ]);
+    expect(after.at(-1)).toEqual([300, true]);
+    expect(begun).toEqual(Array.from({ length: 300 }, (_, n) => n));
+    hog.close();
+    expect(lab.turns.callers).toBe(0);
+  });
+
+  it("find out whose a connection is before they stop for it", () => {
+    const lab = new Lab();
+    const [hog, other] = [lab.open(), lab.open()];
+    lab.names.set(other.connection, "other");
+    hog.note(200);
+    expect([lab.isRead(hog), lab.isRead(other)]).toEqual([false, true]);
+    lab.names.set(hog.connection, "hog");
+    lab.settle();
+    expect([lab.isRead(hog), lab.turns.callers]).toEqual([true, 2]);
+  });
+
+  it("do not begin while a connection is held, and begin when it is released as often", () => {
+    const lab = new Lab();
+    const reading = lab.open();
+    reading.hold();
+    reading.hold();
+    reading.release();
+    lab.settle();
+    expect(lab.isRead(reading)).toBe(false);
+    reading.release();
+    lab.settle();
+    expect(lab.isRead(reading)).toBe(true);
+  });
+
+  it("stop again where node began them by itself", () => {
+    const lab = new Lab();
+    const reading = lab.open();
+    reading.note(200);
+    reading.handle.readStart();
+    reading.note(1);
+    expect(lab.isRead(reading)).toBe(false);
+  });
+
+  it("remember nothing of connections that are closed, held or waiting ones included", () => {
+    const lab = new Lab();
+    const all = lab.openMany(10, "hog");
+    all[0]!.hold();
+    all[1]!.note(200);
+    for (const reading of all) reading.close();
+    lab.settle();
+    all[0]!.release();
+    expect([lab.turns.callers, lab.turnsAreDue]).toEqual([0, false]);
+  });
+});
