@@ -96,6 +96,8 @@ export class LoginAttempt implements HashCaller {
       wait = await this.#judge(this.#subject);
     }
     if (wait !== undefined) throw this.#refused(wait);
+    this.#deps.known.forget(this.#addressKey);
+    this.#deps.known.forget(this.#accountKey);
     this.#isKnown ||= isOwner;
   }
 
@@ -172,18 +174,18 @@ export class LoginAttempt implements HashCaller {
    */
   #isKnownToWait(): boolean {
     const { known } = this.#deps;
-    const { isGuess, mayProve = isGuess } = this.#input;
+    const { isGuess, mayProve = false } = this.#input;
     const ofAddress = known.of(this.#addressKey);
     if (ofAddress !== undefined) throw this.#refusal({ ...ofAddress, of: "address" });
     const ofAccount = isGuess ? known.of(this.#accountKey) : undefined;
-    if (ofAccount !== undefined && this.#input.mayProve !== true) {
+    if (ofAccount !== undefined && !mayProve) {
       this.#email = ofAccount.email;
       throw this.#refusal({ ...ofAccount, of: "account" });
     }
     for (const { name } of this.#origin.networks) {
       const ofNetwork = known.of(networkKey(name));
       if (ofNetwork === undefined) continue;
-      if (!mayProve) throw this.#refusal({ ...ofNetwork, of: "network", network: name });
+      if (!isGuess && !mayProve) throw this.#refusal({ ...ofNetwork, of: "network", network: name });
       return true;
     }
     return ofAccount !== undefined;

@@ -32,8 +32,8 @@ export interface HotRead {
 const STARTING: Asker = { holder: itself("start") };
 
 /**
- * The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. What management does goes through the doors
- * of a ManagedDatabase, which is `for` somebody.
+ * The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. It has no doors for management: these are on a
+ * ManagedDatabase, which `for` makes for one holder.
  */
 export class Database {
   protected readonly pools: Pools;

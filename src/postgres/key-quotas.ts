@@ -1,6 +1,6 @@
 /**
- * Quotas of keys and secrets by a plain count, without a lock: a caller that is at its quota is refused here, and waits
- * for no one. What is counted may be changed at the same moment, so that it is counted again under the lock.
+ * Quotas of keys and secrets by a plain count, without a lock: a caller that is at its quota is refused here at once.
+ * Another call may change the count at the same moment, so the count under the lock decides.
  */
 import type { AddSecret, IdempotencyKey, IssuingOwner } from "../keys/key-store.ts";
 import type { ManagedDatabase } from "./database.ts";

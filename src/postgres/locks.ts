@@ -1,6 +1,6 @@
 /**
- * Names of what transactions lock. A transaction names them before it begins (`transact`): the process lets one in after
- * the other, so that only one waits for the database's lock, which other processes may hold, on a connection.
+ * Names of what transactions lock. A transaction names them before it begins (`transact`), and the process lets
+ * transactions with a common name in one after the other. So at most one of a process waits for a lock on a connection.
  */
 import assert from "node:assert/strict";
 import type { Transaction } from "./transaction.ts";

@@ -21,9 +21,9 @@ const LONGEST_WAIT_MS = 5000;
 const RETRY_AFTER_MS = 1000;
 
 /**
- * Who of management has a connection when. What is scarce is taken last: first a share of the caller's own, then locks
- * in this process, then a connection. So a caller waits in a queue of its own, and neither a queue nor a lock is waited
- * for on a connection. Callers are served in turn at both queues.
+ * Admission to the management connections: a fair semaphore by caller, then locks, then a fair semaphore of connections.
+ * What is scarce is taken last, so that no call waits for its turn or for a lock of this process while it holds a
+ * connection. Each caller waits in a queue of its own, and callers are served in turn (round robin) at both semaphores.
  */
 export class ManagementTurns {
   readonly #shares: FairGate;

@@ -23,7 +23,7 @@ export function perCall<H extends object>(make: (asker: CallAsker) => H): H {
   return Object.fromEntries(handlers) as H;
 }
 
-/** Of one caller the methods are served in turn too: who floods one can still use another. */
+/** The methods of one caller are served in turn too: a caller that floods one method can still use another. */
 function askerOf(call: Call): CallAsker {
   return { holder: ofKind(holderOf(call), call.method.name), signal: call.signal };
 }

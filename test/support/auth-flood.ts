@@ -11,8 +11,11 @@ import { checksum62 } from "../../src/lib/base62.ts";
 
 export interface AuthFlood {
   readonly address: string;
-  /** Wrong passwords for one made-up account, for another one each time, or made-up reset tokens. */
-  readonly what: "logins to one account" | "logins to any account" | "reset tokens";
+  /**
+   * Wrong passwords for one made-up account, for another one each time, or made-up reset tokens. Or, as a harmless control
+   * of the same size, passwords that can be none.
+   */
+  readonly what: "logins to one account" | "logins to any account" | "reset tokens" | "malformed logins";
   readonly from: "one address" | "one /48";
   readonly perSecond: number;
 }
@@ -112,7 +115,8 @@ function resetOf(): Uint8Array {
 
 function loginOf(what: AuthFlood["what"]): Uint8Array {
   const name = what === "logins to one account" ? "nobody" : randomBytes(6).toString("hex");
-  const request = { email: `${name}@example.com`, password: "violet harbour engine quilt" };
+  const password = what === "malformed logins" ? "\0".repeat(27) : "violet harbour engine quilt";
+  const request = { email: `${name}@example.com`, password };
   return toBinary(LoginRequestSchema, create(LoginRequestSchema, request));
 }
 

@@ -20,10 +20,13 @@ import { quantile, report } from "../support/samples.ts";
 import { canStart } from "../support/servers.ts";
 import { clientOf, PASSWORD } from "../support/service.ts";
 
-/** Another caller's p99 may be this many times what it is while nothing else goes on, or beside one harmless client. */
+/** Half of another caller's calls take at most this many times what they do while nothing else goes on. */
 const FACTOR = 3;
-/** What a busy machine does to a p99 by itself. */
-const FLOOR_MS = 50;
+/**
+ * What a busy machine does to a call by itself. A Login waits for the database some ten times, and each time for a turn of
+ * the event loop, in which refused calls are answered too. Without shares these medians are 2 s and 7 s.
+ */
+const FLOOR_MS = { get: 50, login: 500 } as const;
 const ATTEMPTS = 4;
 /** As many as one HTTP/2 connection takes, nearly. */
 const AT_ONCE = 950;
@@ -58,7 +61,9 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
       LATCHKEY_ARGON2_PASSES: "1",
     });
     hog = (await newPerson()).token;
-    const { token, email } = await newPerson();
+    const { token } = await newPerson();
+    // Another one: of a person's sessions the oldest ends when there are more than 50.
+    const { email } = await newPerson();
     const keys = clientOf(fleet.service.address, KeyService, token);
     neighbour = { keys, email, keyId: (await keys.issueKey({ name: "mine" })).key!.id };
   });
@@ -127,11 +132,12 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
 
   async function expectUnharmed(what: string, start: (atOnce: number) => Promise<Flood>): Promise<FloodEnds> {
     const idle = await beside(`${what}, idle`);
-    const control = await beside(`${what}, one at a time`, await start(1));
+    const { ends } = await beside(`${what}, one at a time`, await start(1));
+    expect(Object.keys(ends.counts)).toHaveLength(1);
     for (let attempt = 1; ; attempt++) {
       const noticed = await beside(what, await start(AT_ONCE));
       const late = (["get", "login"] as const).filter(
-        (call) => p99(noticed[call]) > Math.max(FLOOR_MS, FACTOR * p99(idle[call]), FACTOR * p99(control[call])),
+        (call) => median(noticed[call]) > Math.max(FLOOR_MS[call], FACTOR * median(idle[call])),
       );
       // What the flood costs comes every time; what else the machine does meanwhile does not.
       if (late.length > 0 && attempt < ATTEMPTS) continue;
@@ -187,6 +193,6 @@ async function inTurn(calls: number, restMs: number, call: () => Promise<unknown
   return took;
 }
 
-function p99(ms: readonly number[]): number {
-  return quantile(ms, 0.99);
+function median(ms: readonly number[]): number {
+  return quantile(ms, 0.5);
 }
