@@ -5,12 +5,14 @@ import type { AuditEvent } from "../../src/audit/audit-event.ts";
 import type { NewSession } from "../../src/auth/session.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
+import type { ManagedDatabase } from "../../src/postgres/database.ts";
 import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
 import { NOTE_KNOWN_LOGINS } from "../../src/postgres/migrations/0013-key-revocation-by-reset.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { inThisOrder, waiting } from "../support/lock-order.ts";
 import { DAYS, freshEmail, refusalOf } from "../support/people.ts";
 import { until } from "../support/server-process.ts";
 import { ENTRY, inserted, newKey } from "../support/stored-keys.ts";
@@ -55,8 +57,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a password reset on %s", (kind) =
   const loginFrom = (userId: string, clientIp: string) =>
     sessions.begin({ userId, passwordVersion: 1, session: sessionFrom(clientIp) });
   const newReset = () => ({ digest: randomBytes(32), ringVersion: 1, lifeMs: DAYS });
-  const complete = (digest: Uint8Array, revokeKeys?: boolean) =>
-    resets.complete({ digests: [digest], passwordHash: "new", session: sessionFrom(HOME), clientIp: HOME, revokeKeys });
+  const complete = (digest: Uint8Array, revokeKeys?: boolean, at = test.database) =>
+    new PostgresPasswordResetStore(at).complete({
+      digests: [digest],
+      passwordHash: "new",
+      session: sessionFrom(HOME),
+      clientIp: HOME,
+      revokeKeys,
+    });
 
   async function create(userId: string, wish: { revokeKeys?: boolean; endAccess?: boolean } = {}) {
     const reset = newReset();
@@ -255,9 +263,10 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a password reset on %s", (kind) =
       for (const isIssuedFirst of [true, false]) {
         const { userId, entry } = await squatter();
         const { digest } = await create(userId, { revokeKeys: true });
-        const issue = () => keys.insert(newKey(userId), entry).catch(({ reason }) => reason);
-        const works = isIssuedFirst ? [issue, () => complete(digest)] : [() => complete(digest), issue];
-        const outcomes = await inThisOrder(userId, works);
+        const issue = (at: ManagedDatabase) =>
+          new PostgresKeyStore(at).insert(newKey(userId), entry).catch(({ reason }) => reason);
+        const reset = (at: ManagedDatabase) => complete(digest, undefined, at);
+        const outcomes = await inThisOrder(test, userId, isIssuedFirst ? [issue, reset] : [reset, issue]);
         expect(outcomes[isIssuedFirst ? 1 : 0]).toMatchObject({ revokedKeys: isIssuedFirst ? 2 : 1 });
         if (!isIssuedFirst) expect(outcomes[1]).toBe("CREDENTIAL_INVALID");
         const filter = { kind: "api" as const, ownerId: userId, showEnded: false };
@@ -281,35 +290,17 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a password reset on %s", (kind) =
         await tx.em.execute("select 1 from api_keys where id = ? for update", [key.id]);
         const rotation = { keyId: key.id, expectedVersion: 1, secret, ...most };
         running.push(keys.addSecret(rotation, { ...ENTRY, sessionId: session!.id }).then(() => ends.push("rotation")));
-        await until(async () => (await waiting()) === 1, "the rotation waits for its key");
+        await until(async () => (await waiting(test.database)) === 1, "the rotation waits for its key");
         running.push(complete(digest).then(() => ends.push("reset")));
-        await until(async () => (await waiting()) === 2 || ends.length > 0, "the reset waits for the rotation");
+        await until(
+          async () => (await waiting(test.database)) === 2 || ends.length > 0,
+          "the reset waits for the rotation",
+        );
       });
       await Promise.all(running);
       expect(ends).toEqual(["rotation", "reset"]);
     },
   );
-
-  /** Both wait for the user's lock, in this order. The embedded database has one connection, which is such a queue. */
-  async function inThisOrder(userId: string, works: readonly (() => Promise<unknown>)[]): Promise<unknown[]> {
-    if (kind === "embedded") return Promise.all(works.map((work) => work()));
-    const running: Promise<unknown>[] = [];
-    await test.database.transact(async (tx) => {
-      await tx.em.execute("select 1 from users where id = ? for update", [userId]);
-      for (const work of works) {
-        running.push(work());
-        await until(async () => (await waiting()) === running.length, `${running.length} wait for the lock`);
-      }
-    });
-    return Promise.all(running);
-  }
-
-  async function waiting(): Promise<number> {
-    const sql = `select count(*)::int as waiting from pg_stat_activity
-      where datname = current_database() and wait_event_type = 'Lock'`;
-    const [row] = await test.database.unproven(sql, []);
-    return row!.waiting as number;
-  }
 
   it("knows of logins from before this version what the audit trail knows", async () => {
     const [used, registeredOnly] = [await withLogins(HOME), await registered()];

@@ -5,12 +5,13 @@ import type { CompletedReset } from "../../src/auth/password-reset-store.ts";
 import type { NewSession } from "../../src/auth/session.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
+import type { ManagedDatabase } from "../../src/postgres/database.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { inThisOrder } from "../support/lock-order.ts";
 import { DAYS, freshEmail } from "../support/people.ts";
-import { until } from "../support/server-process.ts";
 
 const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
 
@@ -42,12 +43,24 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
     return { userId: user.id, digest };
   }
 
-  const complete = (digest: Uint8Array) =>
-    store.complete({ digests: [digest], passwordHash: "reset", session: newSession(), clientIp: BY.clientIp });
-  const changePassword = (id: string) =>
-    users.changePassword({ id, expectedVersion: 1, passwordHash: "changed", session: newSession(), by: BY });
-  const endAll = (userId: string) => sessions.endAllOf({ userId, why: "ended_by_operator", by: BY });
-  const disable = (id: string) => users.disable({ id, by: BY });
+  const complete = (digest: Uint8Array, at = test.database) =>
+    new PostgresPasswordResetStore(at).complete({
+      digests: [digest],
+      passwordHash: "reset",
+      session: newSession(),
+      clientIp: BY.clientIp,
+    });
+  const changePassword = (id: string, at = test.database) =>
+    new PostgresUserStore(at).changePassword({
+      id,
+      expectedVersion: 1,
+      passwordHash: "changed",
+      session: newSession(),
+      by: BY,
+    });
+  const endAll = (userId: string, at = test.database) =>
+    new PostgresSessionStore(at).endAllOf({ userId, why: "ended_by_operator", by: BY });
+  const disable = (id: string, at = test.database) => new PostgresUserStore(at).disable({ id, by: BY });
   const enable = (id: string) => users.enable({ id, by: BY });
   const isGood = async (digest: Uint8Array) => (await store.find([digest])) !== undefined;
 
@@ -106,7 +119,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
     expect(await about(disabled.userId)).toContainEqual(["user.enabled", undefined]);
   });
 
-  const RIVALS: [rival: string, make: (userId: string) => Promise<unknown>][] = [
+  const RIVALS: [rival: string, make: (userId: string, at: ManagedDatabase) => Promise<unknown>][] = [
     ["the end of all sessions", endAll],
     ["a disabled account", disable],
     ["a changed password", changePassword],
@@ -114,40 +127,22 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
 
   it.each(RIVALS)("that comes after %s, and was read before it, sets nothing", async (_rival, make) => {
     const { userId, digest } = await newReset();
-    const [, session] = await inThisOrder(userId, [() => make(userId), () => complete(digest)]);
+    const [, session] = await inThisOrder(test, userId, [(at) => make(userId, at), (at) => complete(digest, at)]);
     expect(session).toBeUndefined();
     expect((await users.secretsById(userId))?.passwordHash).not.toBe("reset");
   });
 
   it.each(RIVALS)("that comes before %s gives a session that does not outlive it", async (_rival, make) => {
     const { userId, digest } = await newReset();
-    const [session, changed] = await inThisOrder(userId, [() => complete(digest), () => make(userId)]);
+    const [session, changed] = await inThisOrder(test, userId, [
+      (at) => complete(digest, at),
+      (at) => make(userId, at),
+    ]);
     const { session: begun } = session as CompletedReset;
     const live = await sessions.listLive({ userId, after: undefined, limit: 5 });
     // A password that was shown before the reset is no longer the current one: that change is refused.
     expect(live.map(({ id }) => id)).toEqual(changed === undefined ? [begun.id] : []);
   });
-
-  /** Both wait for the user's lock, in this order. The embedded database has one connection, which is such a queue. */
-  async function inThisOrder(userId: string, works: readonly (() => Promise<unknown>)[]): Promise<unknown[]> {
-    if (kind === "embedded") return Promise.all(works.map((work) => work()));
-    const running: Promise<unknown>[] = [];
-    await test.database.transact(async (tx) => {
-      await tx.em.execute("select 1 from users where id = ? for update", [userId]);
-      for (const work of works) {
-        running.push(work());
-        await until(async () => (await waiting()) === running.length, `${running.length} wait for the lock`);
-      }
-    });
-    return Promise.all(running);
-  }
-
-  async function waiting(): Promise<number> {
-    const sql = `select count(*)::int as waiting from pg_stat_activity
-      where datname = current_database() and wait_event_type = 'Lock'`;
-    const [row] = await test.database.unproven(sql, []);
-    return row!.waiting as number;
-  }
 });
 
 function newDigest() {
