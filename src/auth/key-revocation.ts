@@ -13,7 +13,7 @@ export interface RevocationDecision {
 
 /** What the rule asks of an account. */
 export interface AccountHistory {
-  /** Whether it ever had a password: before that nobody held the account. */
+  /** Whether it ever had a password: before that no one held the account. */
   readonly hadPassword: boolean;
   /**
    * Whether someone logged in to it, before the token was made, from a network that it was known from: one from which a

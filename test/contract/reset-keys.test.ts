@@ -26,7 +26,9 @@ function sessionFrom(clientIp: string): NewSession {
   return { id: newId("ses"), seed: randomBytes(32), ringVersion: 1, ...times, userAgent: "", clientIp };
 }
 
-describe.each(DATABASE_KINDS.filter(canOpen))("a password reset on %s", (kind) => {
+const KINDS = DATABASE_KINDS.filter(canOpen);
+
+describe.each(KINDS)("a password reset on %s", (kind) => {
   let test: TestDatabase;
   let users: PostgresUserStore;
   let sessions: PostgresSessionStore;
@@ -161,7 +163,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a password reset on %s", (kind) =
     expect(await complete(digest)).toMatchObject({ revokedKeys: 1 });
   });
 
-  it.each<[account: string, make: () => Promise<string>, revokes: boolean]>([
+  // The rule needs no other SQL than the tests above, which run on both.
+  it.runIf(kind === KINDS.at(-1)).each<[account: string, make: () => Promise<string>, revokes: boolean]>([
     ["that was only registered", registered, true],
     ["with a login from where it was registered", () => withLogins(HOME), false],
     ["with a login from a neighbour's address", () => withLogins("192.0.2.77"), false],

@@ -363,7 +363,7 @@ export type CreatePasswordResetRequest = Message<"latchkey.v1.CreatePasswordRese
   revokeKeys?: boolean | undefined;
 
   /**
-   * Ends all sessions and the password at once: until the token is used, nobody
+   * Ends all sessions and the password at once: until the token is used, no one
    * can log in. For an account that is handed over to another person.
    *
    * @generated from field: bool end_access = 3;
@@ -401,10 +401,11 @@ export type CreatePasswordResetResponse = Message<"latchkey.v1.CreatePasswordRes
   /**
    * Whether the reset revokes all API keys of the user if CompletePasswordReset
    * does not set revoke_keys. This is revoke_keys of the request if that was
-   * set. Else it is true for an account that has a password, but that nobody
-   * ever logged in to (Login) from a network which it was known from: one from
-   * which it was registered, logged in to or given a new password within the 30
-   * days before. A network is an IPv4 /24 or an IPv6 /48.
+   * set. Else it is true for an account that has or had a password, but that no
+   * Login ever reached from a network which it was known from: one in which a
+   * session of it had begun within the 30 days before, by Register, Login,
+   * ChangePassword or CompletePasswordReset. A network is an IPv4 /24 or an
+   * IPv6 /48.
    *
    * @generated from field: bool revokes_keys = 3;
    */
