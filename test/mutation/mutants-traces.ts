@@ -55,10 +55,10 @@ export const TRACES_MUTANTS = [
       why: "an attack while the database is unreachable leaves no trace",
     },
     {
-      name: "no pause between writes",
-      search: "if (!this.#isStopping) await this.#pause();",
-      replacement: "",
-      why: "each refused attempt costs a write",
+      name: "all that waits written at once",
+      search: "this.#isStopping ? MAX_WAITING : WRITES_PER_SECOND[room]",
+      replacement: "MAX_WAITING",
+      why: "attackers choose how much is written in a second",
     },
   ]),
   ...mutantsOf(
