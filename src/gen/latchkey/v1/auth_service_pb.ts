@@ -603,6 +603,9 @@ export const AuthService: GenService<{
    * Sets a password with a one-time token from an operator, ends all sessions
    * and begins a new one. Needs no other credential.
    *
+   * RESOURCE_EXHAUSTED: too many attempts from the address, see RetryInfo; a
+   * token that does not exist counts as one.
+   *
    * @generated from rpc latchkey.v1.AuthService.CompletePasswordReset
    */
   completePasswordReset: {
