@@ -37,7 +37,7 @@ export async function changePassword(deps: ChangePasswordDeps, input: ChangePass
     const secrets = await deps.users.secretsById(userId);
     if (secrets === undefined) throw userNotFound();
     check(deps, input, secrets.user);
-    await attempt.check(secrets.emailNormalized);
+    await attempt.check(secrets.emailNormalized, { isOwner: true });
     return secrets;
   });
   const matched = await turns.matches(found.passwordHash, currentPassword, () => attempt.count());

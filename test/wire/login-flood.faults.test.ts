@@ -17,6 +17,8 @@ const EACH_MS = 200;
 const WARM = 120;
 /** A machine that does much else sheds a login now and then. What an attack does to people comes every time. */
 const ATTEMPTS = 4;
+/** Calls a second, on a machine that has hardly any time for this test. */
+const LEAST_RATE = 100;
 
 type Attack = Omit<AuthFlood, "address">;
 
@@ -80,7 +82,10 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     const registered: Person[] = [];
     for (let n = 0; n < PEOPLE; n++) {
       const person = { email: `honest-${++networks}@example.com`, ip: `10.${networks >> 8}.${networks & 255}.1` };
-      await client.register({ email: person.email, password: PASSWORD }, from(person.ip));
+      await until(
+        () => isDone(client.register({ email: person.email, password: PASSWORD }, from(person.ip))),
+        "registered",
+      );
       registered.push(person);
     }
     return registered;
@@ -122,6 +127,17 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     }
   }
 
+  /**
+   * The highest rate, up to the attack's, at which calls that want no hash harm none: beyond it people wait for the
+   * machine's processors, whatever those calls are.
+   */
+  async function harmlessRate(service: ReadyService, attack: Attack): Promise<number> {
+    for (let { perSecond } = attack; perSecond > LEAST_RATE; perSecond /= 2) {
+      if ((await refusedBeside(service, { ...attack, what: "malformed logins", perSecond })) === 0) return perSecond;
+    }
+    return LEAST_RATE;
+  }
+
   describe("in a process as it is", () => {
     let service: ReadyService;
     beforeAll(async () => {
@@ -131,11 +147,10 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
 
     it.each(ATTACKS)("none is refused beside $what from $from, $perSecond a second", async (attack) => {
       for (let attempt = 1; ; attempt++) {
-        const refused = await refusedBeside(service, attack);
+        const perSecond = await harmlessRate(service, attack);
+        const refused = await refusedBeside(service, { ...attack, perSecond });
         if (refused === 0) return;
-        const harmless = await refusedBeside(service, { ...attack, what: "malformed logins" });
-        if (attempt === ATTEMPTS) expect(refused, "beside as many malformed logins").toBeLessThanOrEqual(harmless);
-        if (attempt === ATTEMPTS) return;
+        expect(attempt, `${refused} refused at ${perSecond} a second`).toBeLessThan(ATTEMPTS);
       }
     });
   });
@@ -147,6 +162,14 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     }
   });
 });
+
+/** Whether a call succeeded. One that found the service full is made again. */
+function isDone(call: Promise<unknown>): Promise<boolean> {
+  return call.then(
+    () => true,
+    (error: unknown) => (ConnectError.from(error).code === Code.ResourceExhausted ? false : Promise.reject(error)),
+  );
+}
 
 function total(tally: FloodTally): number {
   return Object.values(tally).reduce((sum, each) => sum + each, 0);

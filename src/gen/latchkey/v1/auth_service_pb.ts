@@ -623,6 +623,9 @@ export const AuthService: GenService<{
    * and begins a new one. Also revokes all API keys of the account, if so
    * decided. Needs no other credential.
    *
+   * RESOURCE_EXHAUSTED: too many attempts from the address, see RetryInfo; a
+   * token that does not exist counts as one.
+   *
    * @generated from rpc latchkey.v1.AuthService.CompletePasswordReset
    */
   completePasswordReset: {
