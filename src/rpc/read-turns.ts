@@ -11,8 +11,11 @@ export interface ReadTurnsOptions {
   readonly afterTurn?: (task: () => void) => void;
 }
 
-/** What a turn may begin or end of one caller's streams while no other caller is busy: about 5 ms of work. */
-const ALONE = 128;
+/**
+ * What may begin of one caller's streams by a read, and once more of what was read before, while no other caller is busy:
+ * together about 5 ms of work in a turn.
+ */
+const ALONE = 64;
 /** The same of all callers together while several are: each has an equal part. */
 const SHARED = 32;
 const LEAST_PART = 4;
