@@ -40,9 +40,10 @@ export interface PortOptions {
   readonly takeStream?: StreamTaker | undefined;
   /**
    * Waits for the turn of any other request: those are dear, and a client may send a thousand at once. Resolves to false
-   * where too many wait; the request is refused then.
+   * where too many wait; the request is refused then. What `whenGone` is given ends the wait of a request whose client is
+   * gone: it must take no other one's turn.
    */
-  mayBegin(head: CallHead): Promise<boolean>;
+  mayBegin(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean>;
   /** Gets every other request of every protocol. Must answer each, and not throw. */
   onRequest(request: WireRequest, response: WireResponse): void;
 }
@@ -253,7 +254,8 @@ export class Port {
     rawHeaders: string[],
     session: LiveSession,
   ): Promise<void> {
-    const turn = this.#options.mayBegin(headOf(rawHeaders, stream.session?.socket, stream.session ?? stream));
+    const head = headOf(rawHeaders, stream.session?.socket, stream.session ?? stream);
+    const turn = this.#options.mayBegin(head, (endWait) => stream.once("close", endWait));
     const mayBegin = await session.holdFor(turn);
     if (stream.destroyed || stream.closed) return;
     // REFUSED_STREAM says that nothing was done, so that clients may send the call again (RFC 9113, 8.7).

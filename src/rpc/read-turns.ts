@@ -72,8 +72,11 @@ export class ReadTurns {
 
   /** @internal by Reading alone */
   note(reading: Reading, weight: number): void {
+    if (reading.noted === 0) {
+      this.#touched.push(reading);
+      if (reading.group.name === reading.address) this.#identify(reading);
+    }
     const { group } = reading;
-    if (reading.noted === 0) this.#touched.push(reading);
     reading.noted += weight;
     group.noted += weight;
     this.#noted += weight;
@@ -83,6 +86,7 @@ export class ReadTurns {
 
   /** @internal by Reading alone */
   begin(reading: Reading, task: () => void): void {
+    if (reading.noted === 0 && reading.group.name === reading.address) this.#identify(reading);
     const { arrived } = reading.group;
     if (arrived.length === 0 && reading.group.noted < this.#part) {
       this.note(reading, 1);
