@@ -1,5 +1,5 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
-import type { Reading } from "./read-turns.ts";
+import type { Reading } from "./reading.ts";
 
 /** How often `look` is to be called. */
 export const LOOK_EVERY_MS = 30_000;

@@ -22,7 +22,8 @@ import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
 import type { StreamTaker } from "./http2-exchange.ts";
 import { LiveSession, LOOK_EVERY_MS } from "./live-session.ts";
-import { type ReadHandle, ReadTurns } from "./read-turns.ts";
+import { ReadTurns } from "./read-turns.ts";
+import type { ReadHandle } from "./reading.ts";
 import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
 import { TurnBudget } from "./turn-budget.ts";
 

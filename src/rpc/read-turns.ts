@@ -1,8 +1,4 @@
-/** A connection's handle, as node:net and node:tls have it: reading can be stopped between two pieces of at most 64 KiB. */
-export interface ReadHandle {
-  readStart(): unknown;
-  readStop(): unknown;
-}
+import { Group, type ReadHandle, Reading } from "./reading.ts";
 
 export interface ReadTurnsOptions {
   /** The caller that a connection belongs to, undefined while only its address is known. Is asked again and again. */
@@ -238,67 +234,5 @@ export class ReadTurns {
     this.#groups.delete(group.name);
     this.#waiting.delete(group);
     this.#busy.delete(group);
-  }
-}
-
-/** All connections of one caller. */
-class Group {
-  readonly name: string;
-  readonly reading = new Set<Reading>();
-  /** The one that has waited for longest first. */
-  readonly waiting = new Set<Reading>();
-  /** Streams that were read after the caller's part of a turn was used, the oldest first. */
-  arrived: [Reading, () => void][] = [];
-  /** Those that are held are in neither set. */
-  size = 0;
-  noted = 0;
-  busyUntilTurn = 0;
-
-  constructor(name: string) {
-    this.name = name;
-  }
-}
-
-/** One connection. */
-export class Reading {
-  readonly connection: object;
-  readonly handle: ReadHandle;
-  readonly address: string;
-  group: Group;
-  noted = 0;
-  holds = 0;
-  isClosed = false;
-  readonly #turns: ReadTurns;
-
-  constructor(turns: ReadTurns, connection: object, handle: ReadHandle, address: string, group: Group) {
-    this.#turns = turns;
-    this.connection = connection;
-    this.handle = handle;
-    this.address = address;
-    this.group = group;
-    group.size++;
-  }
-
-  /** Begins a stream: at once, or in one of the next turns where the caller has used its part of this one. */
-  begin(task: () => void): void {
-    this.#turns.begin(this, task);
-  }
-
-  /** Something has begun that costs about as much as this number of short calls. */
-  note(weight: number): void {
-    this.#turns.note(this, weight);
-  }
-
-  /** Is not read until `release` was called as often as this. */
-  hold(): void {
-    this.#turns.hold(this);
-  }
-
-  release(): void {
-    this.#turns.release(this);
-  }
-
-  close(): void {
-    if (!this.isClosed) this.#turns.close(this);
   }
 }
