@@ -245,19 +245,13 @@ export class Port {
   #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: LiveSession): void {
     if (stream.destroyed || this.#options.takeStream?.(stream, headers, rawHeaders)) return;
     session.keepFor(stream);
-    void this.#serveInTurn(stream, headers, rawHeaders, session);
+    void this.#serveInTurn(stream, headers, rawHeaders);
   }
 
   /** What node's compatibility layer costs is spent in the request's turn, too. */
-  async #serveInTurn(
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    rawHeaders: string[],
-    session: LiveSession,
-  ): Promise<void> {
+  async #serveInTurn(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): Promise<void> {
     const head = headOf(rawHeaders, stream.session?.socket, stream.session ?? stream);
-    const turn = this.#options.mayBegin(head, (endWait) => stream.once("close", endWait));
-    const mayBegin = await session.holdFor(turn);
+    const mayBegin = await this.#options.mayBegin(head, (endWait) => stream.once("close", endWait));
     if (stream.destroyed || stream.closed) return;
     // REFUSED_STREAM says that nothing was done, so that clients may send the call again (RFC 9113, 8.7).
     if (!mayBegin) return stream.close(constants.NGHTTP2_REFUSED_STREAM);

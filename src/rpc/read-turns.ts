@@ -96,16 +96,8 @@ export class ReadTurns {
   }
 
   /** @internal by Reading alone */
-  hold(reading: Reading): void {
-    if (reading.holds++ > 0) return;
-    const { group } = reading;
-    if (!group.reading.delete(reading)) group.waiting.delete(reading);
-    else reading.handle.readStop();
-  }
-
-  /** @internal by Reading alone */
-  release(reading: Reading): void {
-    if (--reading.holds === 0 && !reading.isClosed) this.#wait(reading);
+  stop(reading: Reading): void {
+    if (reading.group.reading.has(reading)) this.#stop(reading);
   }
 
   /** @internal by Reading alone */

@@ -8,8 +8,7 @@ export interface ReadHandle {
 interface Turns {
   begin(reading: Reading, task: () => void): void;
   note(reading: Reading, weight: number): void;
-  hold(reading: Reading): void;
-  release(reading: Reading): void;
+  stop(reading: Reading): void;
   close(reading: Reading): void;
 }
 
@@ -21,7 +20,7 @@ export class Group {
   readonly waiting = new Set<Reading>();
   /** Streams that were read after the caller's part of a turn was used, the oldest first. */
   arrived: [Reading, () => void][] = [];
-  /** Those that are held are in neither set. */
+  /** Connections, read or waiting. */
   size = 0;
   noted = 0;
   busyUntilTurn = 0;
@@ -38,7 +37,6 @@ export class Reading {
   readonly address: string;
   group: Group;
   noted = 0;
-  holds = 0;
   isClosed = false;
   readonly #turns: Turns;
 
@@ -61,13 +59,9 @@ export class Reading {
     this.#turns.note(this, weight);
   }
 
-  /** Is not read until `release` was called as often as this. */
-  hold(): void {
-    this.#turns.hold(this);
-  }
-
-  release(): void {
-    this.#turns.release(this);
+  /** Reads no more in this turn. */
+  stop(): void {
+    this.#turns.stop(this);
   }
 
   close(): void {

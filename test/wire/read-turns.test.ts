@@ -163,17 +163,13 @@ describe("the reads of a turn", () => {
     expect([lab.isRead(hog), lab.turns.callers]).toEqual([true, 2]);
   });
 
-  it("do not begin while a connection is held, and begin when it is released as often", () => {
+  it("stop for one connection alone until the next turn, where that is asked for", () => {
     const lab = new Lab();
-    const reading = lab.open();
-    reading.hold();
-    reading.hold();
-    reading.release();
-    lab.settle();
-    expect(lab.isRead(reading)).toBe(false);
-    reading.release();
-    lab.settle();
-    expect(lab.isRead(reading)).toBe(true);
+    const [dear, other] = [lab.open(), lab.open()];
+    dear.stop();
+    expect([lab.isRead(dear), lab.isRead(other)]).toEqual([false, true]);
+    lab.endTurn();
+    expect(lab.isRead(dear)).toBe(true);
   });
 
   it("stop again where node began them by itself", () => {
@@ -185,14 +181,12 @@ describe("the reads of a turn", () => {
     expect(lab.isRead(reading)).toBe(false);
   });
 
-  it("remember nothing of connections that are closed, held or waiting ones included", () => {
+  it("remember nothing of connections that are closed, waiting ones included", () => {
     const lab = new Lab();
     const all = lab.openMany(10, "hog");
-    all[0]!.hold();
     all[1]!.note(200);
     for (const reading of all) reading.close();
     lab.settle();
-    all[0]!.release();
     expect([lab.turns.callers, lab.turnsAreDue]).toEqual([0, false]);
   });
 });
