@@ -9,7 +9,7 @@
  *   concerns.ts      what every call passes, whatever its lane: access, deadline, errors, log
  *   call-capacity.ts how many calls there may be at a time, shared by caller, and which gives way
  *   turn-budget.ts   how much begins in one turn of the event loop
- *   read-turns.ts    how much is read of one caller's connections in a turn
+ *   read-turns.ts    how much is read of one caller's connections in a turn (reading.ts is a connection)
  *   http1-server.ts  HTTP/1.1, one request at a time on a connection (paced-socket.ts)
  *   access.ts        who may call what
  *   effects.ts       which methods change something; change-rate.ts counts those of each caller

@@ -96,9 +96,9 @@ export class Concerns {
     return new LiveCall(this.#deps, route, head, timeoutMs);
   }
 
-  /** Waits for the turn of a request that goes the dear way. @returns false where too many wait */
-  beginStep(head: CallHead): Promise<boolean> {
-    return this.#turns.begin(addressHolder(this.#deps.clientIp(head)));
+  /** Waits for the turn of a request that goes the dear way. @returns false where too many wait, or the client is gone */
+  beginStep(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean> {
+    return this.#turns.begin(addressHolder(this.#deps.clientIp(head)), whenGone);
   }
 
   /** Whether the call may go on: at once, or when the promise resolves. Throws or rejects if it may not. */

@@ -17,7 +17,7 @@ export interface Http1Handlers {
   /** Waits for the turn to read a piece of a connection. */
   readonly pieceTurn: PieceTurn;
   /** Waits for a request's turn. Resolves to false where too many wait. */
-  mayBegin(head: CallHead): Promise<boolean>;
+  mayBegin(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean>;
   onRequest(request: IncomingMessage, response: ServerResponse): void;
 }
 
@@ -78,7 +78,7 @@ export class Http1Server {
   }
 
   async #serveInTurn(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const mayBegin = await this.#handlers.mayBegin(wireHead(request));
+    const mayBegin = await this.#handlers.mayBegin(wireHead(request), (endWait) => response.once("close", endWait));
     if (response.destroyed) return;
     if (mayBegin) this.#handlers.onRequest(request, response);
     else response.writeHead(503, { "retry-after": "1", connection: "close" }).end();

@@ -1,5 +1,5 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
-import type { Reading } from "./read-turns.ts";
+import type { Reading } from "./reading.ts";
 
 /** How often `look` is to be called. */
 export const LOOK_EVERY_MS = 30_000;
@@ -32,18 +32,9 @@ export class LiveSession {
     this.#reading.note(1);
   }
 
-  /** Reads nothing until `work` is done: while a stream waits for its turn no other one begins on its connection. */
-  async holdFor<T>(work: Promise<T>): Promise<T> {
-    this.#reading.hold();
-    try {
-      return await work;
-    } finally {
-      this.#reading.release();
-    }
-  }
-
-  /** The stream may last: while it is open its session is not idle. */
+  /** The stream is dear and may last: no more is read in this turn, and while it is open its session is not idle. */
   keepFor(stream: ServerHttp2Stream): void {
+    this.#reading.stop();
     this.#longStreams++;
     stream.on("close", () => this.#longStreams--);
   }

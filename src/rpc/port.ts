@@ -22,7 +22,8 @@ import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
 import type { StreamTaker } from "./http2-exchange.ts";
 import { LiveSession, LOOK_EVERY_MS } from "./live-session.ts";
-import { type ReadHandle, ReadTurns } from "./read-turns.ts";
+import { ReadTurns } from "./read-turns.ts";
+import type { ReadHandle } from "./reading.ts";
 import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
 import { TurnBudget } from "./turn-budget.ts";
 
@@ -40,9 +41,10 @@ export interface PortOptions {
   readonly takeStream?: StreamTaker | undefined;
   /**
    * Waits for the turn of any other request: those are dear, and a client may send a thousand at once. Resolves to false
-   * where too many wait; the request is refused then.
+   * where too many wait; the request is refused then. What `whenGone` is given ends the wait of a request whose client is
+   * gone: it must take no other one's turn.
    */
-  mayBegin(head: CallHead): Promise<boolean>;
+  mayBegin(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean>;
   /** Gets every other request of every protocol. Must answer each, and not throw. */
   onRequest(request: WireRequest, response: WireResponse): void;
 }
@@ -243,18 +245,13 @@ export class Port {
   #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: LiveSession): void {
     if (stream.destroyed || this.#options.takeStream?.(stream, headers, rawHeaders)) return;
     session.keepFor(stream);
-    void this.#serveInTurn(stream, headers, rawHeaders, session);
+    void this.#serveInTurn(stream, headers, rawHeaders);
   }
 
   /** What node's compatibility layer costs is spent in the request's turn, too. */
-  async #serveInTurn(
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    rawHeaders: string[],
-    session: LiveSession,
-  ): Promise<void> {
-    const turn = this.#options.mayBegin(headOf(rawHeaders, stream.session?.socket, stream.session ?? stream));
-    const mayBegin = await session.holdFor(turn);
+  async #serveInTurn(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): Promise<void> {
+    const head = headOf(rawHeaders, stream.session?.socket, stream.session ?? stream);
+    const mayBegin = await this.#options.mayBegin(head, (endWait) => stream.once("close", endWait));
     if (stream.destroyed || stream.closed) return;
     // REFUSED_STREAM says that nothing was done, so that clients may send the call again (RFC 9113, 8.7).
     if (!mayBegin) return stream.close(constants.NGHTTP2_REFUSED_STREAM);

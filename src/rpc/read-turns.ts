@@ -1,8 +1,4 @@
-/** A connection's handle, as node:net and node:tls have it: reading can be stopped between two pieces of at most 64 KiB. */
-export interface ReadHandle {
-  readStart(): unknown;
-  readStop(): unknown;
-}
+import { Group, type ReadHandle, Reading } from "./reading.ts";
 
 export interface ReadTurnsOptions {
   /** The caller that a connection belongs to, undefined while only its address is known. Is asked again and again. */
@@ -11,8 +7,11 @@ export interface ReadTurnsOptions {
   readonly afterTurn?: (task: () => void) => void;
 }
 
-/** What a turn may begin or end of one caller's streams while no other caller is busy: about 5 ms of work. */
-const ALONE = 128;
+/**
+ * What may begin of one caller's streams by a read, and once more of what was read before, while no other caller is busy:
+ * together about 5 ms of work in a turn.
+ */
+const ALONE = 64;
 /** The same of all callers together while several are: each has an equal part. */
 const SHARED = 32;
 const LEAST_PART = 4;
@@ -69,8 +68,11 @@ export class ReadTurns {
 
   /** @internal by Reading alone */
   note(reading: Reading, weight: number): void {
+    if (reading.noted === 0) {
+      this.#touched.push(reading);
+      if (reading.group.name === reading.address) this.#identify(reading);
+    }
     const { group } = reading;
-    if (reading.noted === 0) this.#touched.push(reading);
     reading.noted += weight;
     group.noted += weight;
     this.#noted += weight;
@@ -80,6 +82,7 @@ export class ReadTurns {
 
   /** @internal by Reading alone */
   begin(reading: Reading, task: () => void): void {
+    if (reading.noted === 0 && reading.group.name === reading.address) this.#identify(reading);
     const { arrived } = reading.group;
     if (arrived.length === 0 && reading.group.noted < this.#part) {
       this.note(reading, 1);
@@ -93,16 +96,8 @@ export class ReadTurns {
   }
 
   /** @internal by Reading alone */
-  hold(reading: Reading): void {
-    if (reading.holds++ > 0) return;
-    const { group } = reading;
-    if (!group.reading.delete(reading)) group.waiting.delete(reading);
-    else reading.handle.readStop();
-  }
-
-  /** @internal by Reading alone */
-  release(reading: Reading): void {
-    if (--reading.holds === 0 && !reading.isClosed) this.#wait(reading);
+  stop(reading: Reading): void {
+    if (reading.group.reading.has(reading)) this.#stop(reading);
   }
 
   /** @internal by Reading alone */
@@ -231,67 +226,5 @@ export class ReadTurns {
     this.#groups.delete(group.name);
     this.#waiting.delete(group);
     this.#busy.delete(group);
-  }
-}
-
-/** All connections of one caller. */
-class Group {
-  readonly name: string;
-  readonly reading = new Set<Reading>();
-  /** The one that has waited for longest first. */
-  readonly waiting = new Set<Reading>();
-  /** Streams that were read after the caller's part of a turn was used, the oldest first. */
-  arrived: [Reading, () => void][] = [];
-  /** Those that are held are in neither set. */
-  size = 0;
-  noted = 0;
-  busyUntilTurn = 0;
-
-  constructor(name: string) {
-    this.name = name;
-  }
-}
-
-/** One connection. */
-export class Reading {
-  readonly connection: object;
-  readonly handle: ReadHandle;
-  readonly address: string;
-  group: Group;
-  noted = 0;
-  holds = 0;
-  isClosed = false;
-  readonly #turns: ReadTurns;
-
-  constructor(turns: ReadTurns, connection: object, handle: ReadHandle, address: string, group: Group) {
-    this.#turns = turns;
-    this.connection = connection;
-    this.handle = handle;
-    this.address = address;
-    this.group = group;
-    group.size++;
-  }
-
-  /** Begins a stream: at once, or in one of the next turns where the caller has used its part of this one. */
-  begin(task: () => void): void {
-    this.#turns.begin(this, task);
-  }
-
-  /** Something has begun that costs about as much as this number of short calls. */
-  note(weight: number): void {
-    this.#turns.note(this, weight);
-  }
-
-  /** Is not read until `release` was called as often as this. */
-  hold(): void {
-    this.#turns.hold(this);
-  }
-
-  release(): void {
-    this.#turns.release(this);
-  }
-
-  close(): void {
-    if (!this.isClosed) this.#turns.close(this);
   }
 }

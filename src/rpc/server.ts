@@ -64,7 +64,7 @@ export class RpcServer {
       ...options,
       certificate: this.#certificate,
       takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane),
-      mayBegin: (head) => this.#concerns.beginStep(head),
+      mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
       onRequest: (request, response) => {
         if (answerCors(request, response) || connectLane(request, response)) return;

@@ -26,12 +26,20 @@ export class TurnBudget {
    * Begins a step: at once if this turn has any left, else in one of the next turns; those that wait are served in turn
    * by holder.
    *
-   * @returns false where too many wait
+   * @param whenGone is given what ends the wait, for a step that is not wanted any more
+   * @returns false where too many wait, or where the wait was ended
    */
-  async begin(holder: Holder): Promise<boolean> {
+  async begin(holder: Holder, whenGone?: (endWait: () => void) => void): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const pass = this.#gate.enter(holder, { onEnter: () => resolve(true), onGiveWay: () => resolve(false) });
     if (pass === undefined) return false;
+    if (!pass.isInside) {
+      whenGone?.(() => {
+        if (pass.isInside) return;
+        pass.leave();
+        resolve(false);
+      });
+    }
     const mayBegin = await promise;
     if (mayBegin) this.#spend(() => pass.leave());
     return mayBegin;

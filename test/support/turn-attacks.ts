@@ -22,7 +22,7 @@ import {
   RST_STREAM,
 } from "./raw-http2.ts";
 
-/** Goes on until `isOver`. Resolves to the number of answers, or of pieces sent where none is answered. */
+/** Goes on until `isOver`. Resolves to the number of answers. */
 export type TurnAttack = (port: number, isOver: () => boolean) => Promise<number>;
 
 const REFLECTION = `/${ServerReflection.typeName}/ServerReflectionInfo`;
@@ -36,8 +36,6 @@ export const TURN_ATTACKS: ReadonlyMap<string, TurnAttack> = new Map([
   ["asks reflection 13,000 times a second on one stream", askReflection],
   ["begins 900 calls of the Connect lane at once", dearCalls(1, 900)],
   ["begins 9,000 calls of the Connect lane at once, 100 on each connection", dearCalls(90, 100)],
-  ["sends 60,000 bytes of a message of the unary lane, each in a frame of its own", singleBytes({})],
-  ["sends 60,000 bytes of a message of the Connect lane, each in a frame of its own", singleBytes(DEAR)],
   ["sends 2,500 requests of HTTP/1.1 in one write, again and again", pipeline(1, 2500)],
   ["sends 36 requests of HTTP/1.1 at once on each of 200 connections, again and again", pipeline(200, 36)],
   ["sends passwords of 2,040 combining marks in 82 bytes", combiningMarks],
@@ -75,21 +73,6 @@ function dearCalls(connections: number, calls: number): TurnAttack {
       }
     }
     return answered;
-  };
-}
-
-function singleBytes(headers: Readonly<Record<string, string>>): TurnAttack {
-  const byte = frame(DATA, 0, 1, Buffer.alloc(1));
-  const head = frame(HEADERS, END_HEADERS, 1, grpcHead(LOGIN, headers));
-  const burst = Buffer.concat([head, ...Array<Buffer>(60_000).fill(byte)]);
-  return async (port, isOver) => {
-    let sent = 0;
-    while (!isOver()) {
-      using attacker = await connectRaw(port);
-      await attacker.send(burst);
-      sent += 60_000;
-    }
-    return sent;
   };
 }
 

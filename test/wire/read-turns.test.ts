@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Reading, ReadTurns } from "../../src/rpc/read-turns.ts";
+import { ReadTurns } from "../../src/rpc/read-turns.ts";
+import type { Reading } from "../../src/rpc/reading.ts";
 
 /** Connections whose handles only say whether they are read, and turns that end when the test says so. */
 class Lab {
@@ -111,12 +112,12 @@ describe("the reads of a turn", () => {
   it("leave a caller that is alone a larger part than one that is not", () => {
     const lab = new Lab();
     const [alone] = lab.openMany(1, "one");
-    alone!.note(100);
+    alone!.note(50);
     expect(lab.isRead(alone!)).toBe(true);
     lab.settle();
     lab.openMany(1, "two")[0]!.note(16);
     lab.settle();
-    alone!.note(100);
+    alone!.note(50);
     expect(lab.isRead(alone!)).toBe(false);
   });
 
@@ -133,7 +134,7 @@ describe("the reads of a turn", () => {
     const hog = lab.open();
     lab.names.set(hog.connection, "hog");
     const begun: number[] = [];
-    for (let n = 0; n < 300; n++) hog.begin(() => begun.push(n));
+    for (let n = 0; n < 150; n++) hog.begin(() => begun.push(n));
     const after: [number, boolean][] = [[begun.length, lab.isRead(hog)]];
     lab.names.set(hog.connection, "another");
     while (lab.turnsAreDue) {
@@ -141,12 +142,12 @@ describe("the reads of a turn", () => {
       after.push([begun.length, lab.isRead(hog)]);
     }
     expect(after.slice(0, 3)).toEqual([
+      [64, false],
       [128, false],
-      [256, false],
-      [300, true],
+      [150, true],
     ]);
-    expect(after.at(-1)).toEqual([300, true]);
-    expect(begun).toEqual(Array.from({ length: 300 }, (_, n) => n));
+    expect(after.at(-1)).toEqual([150, true]);
+    expect(begun).toEqual(Array.from({ length: 150 }, (_, n) => n));
     hog.close();
     expect(lab.turns.callers).toBe(0);
   });
@@ -162,17 +163,13 @@ describe("the reads of a turn", () => {
     expect([lab.isRead(hog), lab.turns.callers]).toEqual([true, 2]);
   });
 
-  it("do not begin while a connection is held, and begin when it is released as often", () => {
+  it("stop for one connection alone until the next turn, where that is asked for", () => {
     const lab = new Lab();
-    const reading = lab.open();
-    reading.hold();
-    reading.hold();
-    reading.release();
-    lab.settle();
-    expect(lab.isRead(reading)).toBe(false);
-    reading.release();
-    lab.settle();
-    expect(lab.isRead(reading)).toBe(true);
+    const [dear, other] = [lab.open(), lab.open()];
+    dear.stop();
+    expect([lab.isRead(dear), lab.isRead(other)]).toEqual([false, true]);
+    lab.endTurn();
+    expect(lab.isRead(dear)).toBe(true);
   });
 
   it("stop again where node began them by itself", () => {
@@ -184,14 +181,12 @@ describe("the reads of a turn", () => {
     expect(lab.isRead(reading)).toBe(false);
   });
 
-  it("remember nothing of connections that are closed, held or waiting ones included", () => {
+  it("remember nothing of connections that are closed, waiting ones included", () => {
     const lab = new Lab();
     const all = lab.openMany(10, "hog");
-    all[0]!.hold();
     all[1]!.note(200);
     for (const reading of all) reading.close();
     lab.settle();
-    all[0]!.release();
     expect([lab.turns.callers, lab.turnsAreDue]).toEqual([0, false]);
   });
 });

@@ -33,4 +33,16 @@ describe("the budget of a turn", () => {
     const outcomes = await Promise.all(steps);
     expect(outcomes.every((hasBegun) => hasBegun)).toBe(true);
   });
+
+  it("gives no turn to a step whose wait was ended, and has that answered at once", async () => {
+    const budget = new TurnBudget();
+    const ends: (() => void)[] = [];
+    const steps = Array.from({ length: 8 }, () => budget.begin(["a"], (endWait) => ends.push(endWait)));
+    // The first four had a place at once, and need no way to end a wait.
+    expect(ends).toHaveLength(4);
+    for (const endWait of ends) endWait();
+    const last = budget.begin(["a"]);
+    expect(await Promise.all(steps)).toEqual([true, true, true, true, false, false, false, false]);
+    await expect(last).resolves.toBe(true);
+  });
 });

@@ -74,14 +74,6 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     expect(isMore(noticed, most), JSON.stringify({ noticed, most })).toBe(false);
   }
 
-  it.each([...TURN_ATTACKS])("that %s", async (what, attack) => {
-    let answers = 0;
-    await expectUnharmed(what, async (isOver) => {
-      answers += await attack(port, isOver);
-    });
-    expect(answers).toBeGreaterThan(50);
-  });
-
   it("that sends requests behind one that never ends, and reads nothing, fills no memory", async () => {
     const before = rssMib(service.pid);
     const socket = connect(port, "127.0.0.1");
@@ -104,6 +96,14 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     });
     expect(rssMib(service.pid) - before).toBeLessThan(100);
     socket.destroy();
+  });
+
+  it.each([...TURN_ATTACKS])("that %s", async (what, attack) => {
+    let answers = 0;
+    await expectUnharmed(what, async (isOver) => {
+      answers += await attack(port, isOver);
+    });
+    expect(answers).toBeGreaterThan(50);
   });
 });
 
