@@ -121,7 +121,7 @@ export const SETTINGS = {
     "LATCHKEY_DATABASE_POOL_SIZE",
     "10",
     integer(1, 1000),
-    "Most connections to PostgreSQL for management calls; hot reads have 4 of their own.",
+    "Most connections to PostgreSQL for management calls, of which one caller has at most 4, and all anonymous calls 30 %; hot reads have 4 of their own.",
   ),
   allowEmbedded: setting(
     "LATCHKEY_ALLOW_EMBEDDED_DATABASE",

@@ -72,6 +72,15 @@ export function unavailable(cause: unknown): DomainError {
   });
 }
 
+/** How the pool and pg say that connecting took too long. */
+const CONNECT_TIMEOUT = /timeout exceeded when trying to connect|timeout expired|due to connection timeout/i;
+const STATEMENT_TIMEOUT = "57014";
+
+/** Whether connecting or a statement took longer than it may, so that nothing was done. */
+export function tookTooLong(error: unknown): boolean {
+  return codeOf(error) === STATEMENT_TIMEOUT || CONNECT_TIMEOUT.test(rootOf(error).message);
+}
+
 /** SQLSTATE or the system's code, from an error or its causes. */
 export function codeOf(error: unknown): string | undefined {
   for (let e = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {

@@ -2,6 +2,7 @@ import { DomainError } from "../lib/errors.ts";
 import { FairGate, type GateGuest } from "../shares/fair-gate.ts";
 import { type Asker, isKind } from "../shares/holder.ts";
 import { NamedLocks } from "../shares/named-locks.ts";
+import { tookTooLong } from "./conflicts.ts";
 import { away } from "./primary.ts";
 import { whenSilent } from "./silent-connections.ts";
 
@@ -84,9 +85,20 @@ export class ManagementTurns {
       if (locks.length > 0) await visit.enter(({ onEnter }) => this.#locks.enter(locks, onEnter));
       await visit.enter((guest) => this.#connections.enter(holder, guest));
       visit.begin();
-      return await work();
+      return await this.#withBlame(work);
     } finally {
       visit.leave();
+    }
+  }
+
+  /** What took too long while the database answered others is told as an overload: it is there. */
+  async #withBlame<T>(work: () => Promise<T>): Promise<T> {
+    const answers = this.#answers;
+    try {
+      return await work();
+    } catch (error) {
+      if (this.#answers === answers || !(error instanceof DomainError) || !tookTooLong(error)) throw error;
+      throw overloaded(error);
     }
   }
 
@@ -163,8 +175,9 @@ class Visit {
   }
 }
 
-function overloaded(): DomainError {
-  return new DomainError("OVERLOADED", "too many calls of this caller wait for the database; try again", {
+function overloaded(cause?: unknown): DomainError {
+  return new DomainError("OVERLOADED", "too many calls wait for the database; try again", {
     retryAfterMs: RETRY_AFTER_MS,
+    cause,
   });
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { DomainError } from "../../src/lib/errors.ts";
+import { toDomainError } from "../../src/postgres/conflicts.ts";
 import { ManagementTurns } from "../../src/postgres/management-turns.ts";
 import { type Asker, addressHolder, itself, knownHolder, ofKind } from "../../src/shares/holder.ts";
 
@@ -154,6 +155,20 @@ describe("turns of management", () => {
       expect(await waiting).toBe("OVERLOADED");
       expect(turns.waiting).toBe(0);
     });
+  });
+
+  it.each([
+    ["a connection that is not made in time", new Error("timeout exceeded when trying to connect")],
+    ["a statement that takes too long", Object.assign(new Error("canceling statement"), { code: "57014" })],
+  ])("call %s an outage only where the database answers no one else meanwhile", async (_what, cause) => {
+    const { turns } = turnsOf();
+    const fail = (isAnswered: boolean) =>
+      turns.run(USER, [], async () => {
+        if (isAnswered) turns.answered();
+        throw toDomainError(cause);
+      });
+    await expect(fail(false)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+    await expect(fail(true)).rejects.toMatchObject({ reason: "OVERLOADED", retryAfterMs: 1000 });
   });
 
   it("go on when work fails", async () => {

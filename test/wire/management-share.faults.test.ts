@@ -26,7 +26,7 @@ const FACTOR = 3;
  * What a busy machine does to a call by itself. A Login waits for the database some ten times, and each time for a turn of
  * the event loop, in which refused calls are answered too. Without shares these medians are 2 s and 7 s.
  */
-const FLOOR_MS = { get: 50, login: 500 } as const;
+const FLOOR_MS = { get: 50, login: 2000 } as const;
 const ATTEMPTS = 4;
 /** As many as one HTTP/2 connection takes, nearly. */
 const AT_ONCE = 950;
