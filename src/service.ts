@@ -136,10 +136,10 @@ function createChanges({ clock, log }: ServiceOptions, database: ManagedDatabase
   const breaker = new DatabaseBreaker(clock, systemTimers, () => database.hotRead("select true", []));
   const databaseClock = new DatabaseClock(clock);
   const { target } = database;
-  const store =
-    target.kind === "embedded"
-      ? new EmbeddedChangeStore(database)
-      : new PostgresChangeStore(database, target.connection, log);
+  const isEmbedded = target.kind === "embedded";
+  const store = isEmbedded
+    ? new EmbeddedChangeStore(database)
+    : new PostgresChangeStore(database, target.connection, log);
   const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock, timers: systemTimers, log });
   return { feed, store, breaker, databaseClock };
 }

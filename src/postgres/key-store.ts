@@ -19,17 +19,17 @@ import type {
   LastOfScope,
   NewKey,
   PageCursor,
-  RequestUsed,
 } from "../keys/key-store.ts";
 import type { ManagedDatabase } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
-import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS, REQUEST_MEMORY_MS } from "./key-quotas.ts";
+import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS } from "./key-quotas.ts";
+import { findRequest, insertRequest, locksOf } from "./key-request-rows.ts";
 import { KEYS_WITH_SECRETS, toKey, toOwner } from "./key-rows.ts";
 import { insertSecret, makePlace } from "./key-secret-rows.ts";
 import { recordUses, rehashSecrets } from "./key-use-writes.ts";
-import { keyLock, mustHold, requestLock, userLock } from "./locks.ts";
+import { keyLock, mustHold, userLock } from "./locks.ts";
 import { holdSession } from "./session-rows.ts";
-import { KeyRequestRow, KeyRow, UserRow } from "./tables.ts";
+import { KeyRow, UserRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** Any number that nobody else takes; held while a credential is revoked that might be the last of its scope. */
@@ -271,27 +271,6 @@ function apply(row: KeyRow, changes: KeyChanges, now: Date): void {
   if (state === "revoked") row.revokedAt ??= now;
   if (deleted) row.deletedAt = now;
   row.version++;
-}
-
-function locksOf(request: IdempotencyKey | undefined): string[] {
-  return request === undefined ? [] : [requestLock(request)];
-}
-
-async function findRequest(tx: Transaction, request: IdempotencyKey): Promise<RequestUsed | undefined> {
-  mustHold(tx, requestLock(request));
-  const { callerId, requestId } = request;
-  // Two calls with one request_id at the same moment: the second waits here until the first has committed.
-  await tx.em.execute("select pg_advisory_xact_lock(hashtextextended(?, 0))", [`${callerId} ${requestId}`]);
-  const since = new Date(tx.now.getTime() - REQUEST_MEMORY_MS);
-  await tx.em.nativeDelete(KeyRequestRow, { callerId, createdAt: { $lt: since } });
-  const row = await tx.em.findOne(KeyRequestRow, { callerId, requestId });
-  if (row === null) return undefined;
-  const sameParameters = Buffer.from(row.parametersDigest).equals(request.parametersDigest);
-  return { kind: "request_used", keyId: row.keyId, sameParameters };
-}
-
-function insertRequest(tx: Transaction, request: IdempotencyKey, keyId: string): void {
-  tx.em.persist(tx.em.create(KeyRequestRow, { ...request, keyId, createdAt: tx.now }));
 }
 
 async function hasUsable(em: SqlEntityManager, now: Date, scope: string, exceptId: string): Promise<boolean> {

@@ -138,9 +138,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     const { id, sessionId } = await registered();
     expect(await store.disable({ id, by: BY })).toMatchObject({ id, state: "disabled" });
     expect(await isLive(sessionId)).toBe(false);
-    expect(await announced(id, sessionId)).toEqual(["OWNER", "SESSION"]);
+    expect((await announced(id, sessionId)).toSorted()).toEqual(["OWNER", "SESSION"]);
     expect(await store.disable({ id, by: BY })).toMatchObject({ state: "disabled" });
-    expect(await announced(id, sessionId)).toEqual(["OWNER", "SESSION"]);
+    expect((await announced(id, sessionId)).toSorted()).toEqual(["OWNER", "SESSION"]);
     expect(await store.enable({ id, by: BY })).toMatchObject({ state: "active" });
     expect(await store.enable({ id, by: BY })).toMatchObject({ state: "active" });
     expect(await announced(id)).toEqual(["OWNER", "OWNER"]);
