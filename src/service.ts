@@ -127,8 +127,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const address = await server.start();
   health.setAll("SERVING");
   const running = stack.move();
-  const reload = () => server.reload();
-  return { address, opsAddress: ops.address, reload, stop: () => running.disposeAsync() };
+  return { address, opsAddress: ops.address, reload: () => server.reload(), stop: () => running.disposeAsync() };
 }
 
 /** What tells this process of changes, everyone's included. */

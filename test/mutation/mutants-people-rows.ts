@@ -78,7 +78,7 @@ export const PEOPLE_ROWS_MUTANTS = [
     },
     {
       name: "attempts side by side",
-      search: "      await lock(tx, subject.accounts, namesOf(subject));\n      // Read again",
+      search: "      await lock(tx, locks);\n      // Read again",
       replacement: "      // Read again",
       why: "parallel guesses outrun the limits",
     },

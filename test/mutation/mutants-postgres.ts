@@ -8,6 +8,14 @@ const CALL_END = ["test/contract/call-end.test.ts"];
 
 /** Conditions and locks of the statements for keys, sessions and reset tokens. */
 export const POSTGRES_MUTANTS = [
+  ...mutantsOf("src/postgres/key-request-rows.ts", KEYS, [
+    {
+      name: "a request id serves any wish",
+      search: "Buffer.from(row.parametersDigest).equals(request.parametersDigest)",
+      replacement: "row.parametersDigest.length > 0",
+      why: "another wish under a used request id looks carried out",
+    },
+  ]),
   ...mutantsOf("src/postgres/key-store.ts", KEYS, [
     {
       name: "changes whatever the version",
@@ -56,12 +64,6 @@ export const POSTGRES_MUTANTS = [
       search: "...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),",
       replacement: "",
       why: "each person sees the keys of all",
-    },
-    {
-      name: "a request id serves any wish",
-      search: "Buffer.from(row.parametersDigest).equals(request.parametersDigest)",
-      replacement: "row.parametersDigest.length > 0",
-      why: "another wish under a used request id looks carried out",
     },
     {
       name: "a revoked operator is another operator",

@@ -121,14 +121,14 @@ export const RECOVERY_MUTANTS = [
     },
     {
       name: "ended sessions change keys",
-      search: "      await refuseEnded(tx, entry);\n      const row = await lockKey(tx.em, keyId);\n",
-      replacement: "      const row = await lockKey(tx.em, keyId);\n",
+      search: "      await refuseEnded(tx, entry);\n      const row = await lockKey(tx, keyId);\n",
+      replacement: "      const row = await lockKey(tx, keyId);\n",
       why: "a thief widens a key after their session was ended",
     },
     {
       name: "ended sessions rotate keys",
-      search: "      await refuseEnded(tx, entry);\n      const row = await lockKey(tx.em, rotation.keyId);\n",
-      replacement: "      const row = await lockKey(tx.em, rotation.keyId);\n",
+      search: "      await refuseEnded(tx, entry);\n      const row = await lockKey(tx, rotation.keyId);\n",
+      replacement: "      const row = await lockKey(tx, rotation.keyId);\n",
       why: "a thief gets a new secret after their session was ended",
     },
   ]),

@@ -41,7 +41,7 @@ export const CONTROLS: readonly Control[] = [
     name: "a process does not apply its own change after COMMIT",
     faults: [
       {
-        file: "src/postgres/database.ts",
+        file: "src/postgres/statements.ts",
         search: "if (changes.length > 0) options.onChanges?.(changes);",
         replacement: "",
       },
