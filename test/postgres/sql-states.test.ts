@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { toDomainError } from "../../src/postgres/conflicts.ts";
+import { LOCK_TIMEOUT, toDomainError } from "../../src/postgres/conflicts.ts";
 import { SqlStateAlarm } from "../../src/postgres/sql-state-alarm.ts";
 import { SQL_STATES } from "../../src/postgres/sql-states.ts";
 import { recordingLog } from "../support/recording-log.ts";
@@ -22,7 +22,9 @@ describe("every code that speaks of the database", () => {
   it.each(Object.keys(SQL_STATES).filter((code) => code !== "42P07"))(
     "is no fault of the call that met it: %s",
     (code) => {
-      expect(toDomainError(failure(code))).toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+      expect(toDomainError(failure(code))).toMatchObject({
+        reason: code === LOCK_TIMEOUT ? "CONTENTION" : "DATABASE_UNAVAILABLE",
+      });
     },
   );
 });
