@@ -237,7 +237,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     expect(outcomes.filter((outcome) => "atMs" in outcome)).toHaveLength(9);
     const [site, network] = networks as [CountedNetwork, CountedNetwork];
     const full = outcomes.filter((outcome) => "of" in outcome);
-    expect(full).toEqual(Array(41).fill({ retryAfterMs: 60_000, of: "network", network: site.name }));
+    const refused = { retryAfterMs: expect.any(Number), of: "network", network: site.name };
+    expect(full).toEqual(Array(41).fill(refused));
     const elsewhere = () => newSubject({ networks: [{ ...site, name: newSubject().address }, network] });
     const others = await Promise.all(Array.from({ length: 20 }, () => store.count(elsewhere())));
     expect(others.filter((outcome) => "atMs" in outcome)).toHaveLength(9);

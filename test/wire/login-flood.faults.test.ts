@@ -48,7 +48,7 @@ const DEFENCELESS = [
   },
   {
     file: "src/auth/known-waits.ts",
-    search: "if (wait === undefined || nowMs >= wait.believedUntilMs) return undefined;",
+    search: "if (wait === undefined || nowMs >= wait.untilMs) return undefined;",
     replacement: "if (nowMs >= 0 || wait === undefined) return undefined;",
   },
   // Known callers are served beside strangers, whatever those do.
