@@ -96,8 +96,13 @@ describe("locks by name, whoever comes and goes", () => {
           }
           const held = present().flatMap((each) => (each.state === "inside" ? each.names : []));
           expect(new Set(held).size).toBe(held.length);
-          // One that came first of all waits for no one.
-          if (present().length > 0) expect(present()[0]!.state).toBe("inside");
+          // A visitor waits only for another that is present and wants one of the same names.
+          for (const one of present().filter(({ state }) => state === "waiting")) {
+            const others = present().filter(
+              (each) => each !== one && each.names.some((name) => one.names.includes(name)),
+            );
+            expect(others.length).toBeGreaterThan(0);
+          }
         }
         while (present().length > 0) {
           const inside = present().find(({ state }) => state === "inside");
