@@ -17,6 +17,8 @@ const SHARED = 32;
 const LEAST_PART = 4;
 /** A caller is busy for this number of turns after its last stream. */
 const BUSY_TURNS = 256;
+/** How many connections that have begun nothing yet are read in a turn beside a caller's part, of each address. */
+const NEW_IN_A_TURN = 4;
 /** Below this number of streams a turn is not counted: its end costs a callback. */
 const COUNTED_FROM = 16;
 
@@ -84,7 +86,9 @@ export class ReadTurns {
   begin(reading: Reading, task: () => void): void {
     if (reading.noted === 0 && reading.group.name === reading.address) this.#identify(reading);
     const { arrived } = reading.group;
-    if (arrived.length === 0 && reading.group.noted < this.#part) {
+    const isFirst = reading.isNew;
+    reading.isNew = false;
+    if (isFirst || (arrived.length === 0 && reading.group.noted < this.#part)) {
       this.note(reading, 1);
       task();
     } else {
@@ -105,6 +109,7 @@ export class ReadTurns {
     reading.isClosed = true;
     reading.group.reading.delete(reading);
     reading.group.waiting.delete(reading);
+    reading.group.unread.delete(reading);
     reading.group.size--;
     this.#forgetIfEmpty(reading.group);
   }
@@ -130,6 +135,7 @@ export class ReadTurns {
 
   #wait(reading: Reading): void {
     reading.group.waiting.add(reading);
+    if (reading.isNew) reading.group.unread.add(reading);
     this.#waiting.add(reading.group);
     this.#endLater();
   }
@@ -159,6 +165,7 @@ export class ReadTurns {
       this.note(reading, 1);
       task();
     }
+    this.#readNew(group);
     if (group.noted < this.#part && group.arrived.length === 0) this.#readNext(group);
     this.#forgetIfEmpty(group);
   }
@@ -187,6 +194,7 @@ export class ReadTurns {
     from.noted -= reading.noted;
     to.noted += reading.noted;
     if (from.reading.delete(reading)) to.reading.add(reading);
+    from.unread.delete(reading);
     if (from.waiting.delete(reading)) this.#wait(reading);
     from.size--;
     to.size++;
@@ -201,13 +209,30 @@ export class ReadTurns {
     return this.#busy.size > 1 ? Math.max(LEAST_PART, Math.floor(SHARED / this.#busy.size)) : ALONE;
   }
 
+  /**
+   * A connection that has begun nothing yet shows its caller by its first stream: an honest client must not wait for all
+   * that a hog of the same address has sent. Few are read in a turn, since each may bring a whole read.
+   */
+  #readNew(group: Group): void {
+    let left = NEW_IN_A_TURN;
+    for (const reading of group.unread) {
+      if (left-- === 0) return;
+      group.unread.delete(reading);
+      if (group.waiting.delete(reading)) this.#read(reading);
+    }
+  }
+
+  #read(reading: Reading): void {
+    reading.group.reading.add(reading);
+    reading.handle.readStart();
+  }
+
   #readNext(group: Group): void {
     let left = this.#part - group.noted;
     for (const reading of group.waiting) {
       if (left-- <= 0) return;
       group.waiting.delete(reading);
-      group.reading.add(reading);
-      reading.handle.readStart();
+      this.#read(reading);
     }
     this.#waiting.delete(group);
   }

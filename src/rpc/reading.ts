@@ -18,6 +18,8 @@ export class Group {
   readonly reading = new Set<Reading>();
   /** The one that has waited for longest first. */
   readonly waiting = new Set<Reading>();
+  /** Those of the waiting ones that have begun nothing yet. */
+  readonly unread = new Set<Reading>();
   /** Streams that were read after the caller's part of a turn was used, the oldest first. */
   arrived: [Reading, () => void][] = [];
   /** Connections, read or waiting. */
@@ -37,6 +39,8 @@ export class Reading {
   readonly address: string;
   group: Group;
   noted = 0;
+  /** Whether no stream has begun on it. */
+  isNew = true;
   isClosed = false;
   readonly #turns: Turns;
 

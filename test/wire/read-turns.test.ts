@@ -32,7 +32,7 @@ class Lab {
     for (const { connection } of all) this.names.set(connection, caller);
     // One stream each, over some turns, so that the caller is known.
     for (const reading of all) {
-      reading.note(1);
+      reading.begin(() => {});
       if (this.turnsAreDue) this.endTurn();
     }
     this.settle();
@@ -170,6 +170,20 @@ describe("the reads of a turn", () => {
     expect([lab.isRead(dear), lab.isRead(other)]).toEqual([false, true]);
     lab.endTurn();
     expect(lab.isRead(dear)).toBe(true);
+  });
+
+  it("let a new connection of a hog's address begin its first stream before all that the hog has sent", () => {
+    const lab = new Lab();
+    const hog = lab.open();
+    for (let n = 0; n < 1000; n++) hog.begin(() => {});
+    const stopped = lab.open();
+    hog.begin(() => {});
+    expect(lab.isRead(stopped)).toBe(false);
+    lab.endTurn();
+    expect([lab.isRead(stopped), lab.isRead(hog)]).toEqual([true, false]);
+    let begun = 0;
+    for (let n = 0; n < 2; n++) stopped.begin(() => begun++);
+    expect(begun).toBe(1);
   });
 
   it("stop again where node began them by itself", () => {
