@@ -45,6 +45,8 @@ type Remembered = Map<string, Known>;
 export class CallerResolver {
   readonly #deps: CallerResolverDeps;
   readonly #remembered = new WeakMap<object, Remembered>();
+  /** The user whose access token came last over a connection, and was good. */
+  readonly #users = new WeakMap<object, Caller>();
 
   constructor(deps: CallerResolverDeps) {
     this.#deps = deps;
@@ -79,7 +81,7 @@ export class CallerResolver {
     if (remembered !== undefined) return this.#service(remembered, head);
     const token = BEARER.exec(value)?.[1];
     if (token === undefined) throw malformed();
-    if (!this.#deps.looksLikeCredential(token)) return this.#user(token);
+    if (!this.#deps.looksLikeCredential(token)) return this.#user(token, head.connection);
     const lookup = this.#deps.openCredential(token);
     if (lookup === undefined) throw unusable();
     const known = { lookup, record: undefined, caller: ANONYMOUS };
@@ -87,12 +89,15 @@ export class CallerResolver {
     return this.#service(known, head);
   }
 
-  /** The caller by the credential that came first over this connection and was good; undefined elsewhere. */
+  /**
+   * The caller that a connection has shown by a good credential: the first service credential, or else the last access
+   * token. undefined where there was none.
+   */
   ofConnection(connection: object): Caller | undefined {
     for (const { caller } of this.#remembered.get(connection)?.values() ?? []) {
       if (caller !== ANONYMOUS) return caller;
     }
-    return undefined;
+    return this.#users.get(connection);
   }
 
   #service(known: Known, head: CallHead): Caller | Promise<Caller> {
@@ -118,9 +123,11 @@ export class CallerResolver {
     return known.caller;
   }
 
-  async #user(token: string): Promise<Caller> {
+  async #user(token: string, connection: object): Promise<Caller> {
     const { userId, sessionId } = await this.#deps.authenticateUser(token);
-    return { kind: "user", userId, sessionId };
+    const caller: Caller = { kind: "user", userId, sessionId };
+    this.#users.set(connection, caller);
+    return caller;
   }
 
   #remember(connection: object, digest: string, known: Known): void {

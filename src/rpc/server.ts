@@ -122,5 +122,6 @@ export class RpcServer {
 }
 
 function callerName(caller: Caller | undefined): string | undefined {
+  if (caller?.kind === "user") return caller.userId;
   return caller?.kind === "service" ? caller.credentialId : undefined;
 }
