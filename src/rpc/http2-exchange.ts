@@ -138,6 +138,10 @@ class Http2Exchange implements UnaryWire, Answered {
     this.#call?.cancel();
   }
 
+  get connection(): object {
+    return this.#stream.session ?? this.#stream;
+  }
+
   cutConnection(): void {
     this.#stream.session?.destroy();
   }

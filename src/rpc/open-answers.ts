@@ -9,14 +9,15 @@ const MAX_OPEN_MS_WHEN_MANY = 250;
 export interface Answered extends Listed {
   /** Its place among all that were answered. */
   turn: number;
+  readonly connection: object;
   /** Ends the connection. */
   cutConnection(): void;
 }
 
 /**
  * Answers that are out and whose streams the client keeps open: those that wait for room to be sent. Each holds what a
- * stream takes, however short it is, and the call itself has left the room for calls. With too many the connections of the
- * oldest are cut: a client that does so on purpose holds more of them than can be cut one by one.
+ * stream takes, however short it is, and the call itself has left the room for calls. With too many, connections are cut,
+ * those with the most such answers first: a client that does so on purpose holds more than can be cut one by one.
  */
 export class OpenAnswers {
   readonly #open = new OldestFirst<Answered>();
@@ -38,15 +39,25 @@ export class OpenAnswers {
     const lastTurn = this.#turn;
     this.#trimming = setTimeout(() => {
       this.#trimming = undefined;
-      for (let answer = this.#open.oldest; this.#isTooMany(answer, lastTurn); answer = this.#open.oldest) {
-        this.#open.delete(answer);
-        answer.cutConnection();
+      for (const answers of this.#byConnection(lastTurn)) {
+        if (this.#open.size <= MAX_OPEN) break;
+        for (const answer of answers) this.#open.delete(answer);
+        answers[0]!.cutConnection();
       }
       if (this.#open.size > MAX_OPEN) this.#trimLater();
     }, MAX_OPEN_MS_WHEN_MANY).unref();
   }
 
-  #isTooMany(oldest: Answered | undefined, lastTurn: number): oldest is Answered {
-    return this.#open.size > MAX_OPEN && oldest !== undefined && oldest.turn <= lastTurn;
+  /** The answers of each connection that were out by `lastTurn`, the connection with the most of them first. */
+  #byConnection(lastTurn: number): Answered[][] {
+    const groups = new Map<object, Answered[]>();
+    let answer = this.#open.oldest;
+    while (answer !== undefined && answer.turn <= lastTurn) {
+      const group = groups.get(answer.connection);
+      if (group === undefined) groups.set(answer.connection, [answer]);
+      else group.push(answer);
+      answer = answer.newer as Answered | undefined;
+    }
+    return [...groups.values()].sort((a, b) => b.length - a.length);
   }
 }
