@@ -16,7 +16,8 @@ const WAVES = 6;
 const MOST_WAVES = 40;
 /** NIST SP 800-63B-4, 3.2.2 */
 const MAX_FAILURES = 100;
-const MAX_HASHES_PER_MINUTE = 30;
+/** Of one address. */
+const MAX_FAILURES_PER_MINUTE = 20;
 
 /** Judged first, counted after: what everybody does who has not been attacked in parallel. */
 const COUNTED_AFTER = {
@@ -105,14 +106,14 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     expect((await anyone.login({ email, password: PASSWORD }, from(home))).user?.email).toBe(email);
   });
 
-  it("has at most 30 hashes a minute of one address, whatever accounts it tries", async () => {
+  it("has at most 20 hashes a minute for failures of one address, whatever accounts it tries", async () => {
     const ip = freshIp();
     const startMs = performance.now();
     const guessed = await guess(processes, () => ({ email: freshEmail(), ip }));
     expect(performance.now() - startMs).toBeLessThan(60_000);
     expect(guessed.hashes).toBe(guessed.said.Unauthenticated);
     expect(guessed.hashes).toBeGreaterThan(10);
-    expect(guessed.hashes).toBeLessThanOrEqual(MAX_HASHES_PER_MINUTE);
+    expect(guessed.hashes).toBeLessThanOrEqual(MAX_FAILURES_PER_MINUTE);
   });
 
   it("would have more, were attempts counted after they were judged: the control", async () => {
@@ -120,10 +121,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     try {
       const ip = freshIp();
       const ofAddress = await guess(mutants, () => ({ email: freshEmail(), ip }));
-      expect(ofAddress.hashes).toBeGreaterThan(MAX_HASHES_PER_MINUTE);
+      // Of those beyond the bound each has cost a hash, though it was refused.
+      expect(ofAddress.hashes).toBeGreaterThan(ofAddress.said.Unauthenticated!);
       const email = freshEmail();
       const ofAccount = await guess(mutants, () => ({ email, ip: freshIp() }));
-      expect(ofAccount.hashes).toBeGreaterThan(MAX_FAILURES);
+      expect(ofAccount.hashes).toBeGreaterThan(ofAccount.said.Unauthenticated!);
     } finally {
       await Promise.all(mutants.map((mutant) => mutant.stop()));
     }
