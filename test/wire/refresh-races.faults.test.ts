@@ -296,6 +296,8 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
           return clients[at % clients.length]!.login({ email: person.email, password: PASSWORD }, fromAnywhere());
         }),
       );
+      // Now before most of the logins, now behind most of them.
+      await pause((n % LOGINS) * 10);
       const survivor = await CHANGES[change]!(person, n);
       for (const login of await logins) {
         if (login.status === "rejected") seen.refused++;
