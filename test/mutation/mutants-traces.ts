@@ -1,7 +1,7 @@
 import { mutantsOf } from "./tested-mutant.ts";
 
 const RECORDER = ["test/audit/refusal-recorder.test.ts"];
-const TRAIL = ["test/rpc/audit.test.ts", "test/rpc/audit-refusals.test.ts"];
+const TRAIL = ["test/rpc/audit.test.ts", "test/rpc/audit-refusals.servers.test.ts"];
 
 /** What is on record of refused attempts, and how much a caller may change. */
 export const TRACES_MUTANTS = [
