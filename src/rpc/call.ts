@@ -11,6 +11,7 @@
  *   turn-budget.ts   how much begins in one turn of the event loop
  *   read-turns.ts    how much is read of one caller's connections in a turn (reading.ts is a connection)
  *   http1-server.ts  HTTP/1.1, one request at a time on a connection (paced-socket.ts)
+ *   method-rows.ts   a table with a row for each method: access.ts and effects.ts are such tables
  *   access.ts        who may call what
  *   effects.ts       which methods change something; change-rate.ts counts those of each caller
  *   refused-calls.ts which calls that failed are put on record
