@@ -1,7 +1,7 @@
 import { atMost } from "../lib/at-most.ts";
 import type { Clock, Timers } from "../lib/clock.ts";
 import { reasonOf } from "../lib/errors.ts";
-import { prefixOf } from "../lib/ip.ts";
+import { networksOf } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
 import type { RefusalKind } from "./audit-event.ts";
 import type { AuditStore } from "./audit-store.ts";
@@ -160,8 +160,8 @@ export class RefusalRecorder {
 }
 
 function detailsOf({ clientIp, tally }: Refusal): CountedDetails {
-  // The smallest networks that are routed on their own: /24 of IPv4, /48 of IPv6.
-  const network = clientIp === "" ? "unknown" : prefixOf(clientIp, 24, 48);
+  // The widest: /24 of IPv4, /48 of IPv6.
+  const network = clientIp === "" ? "unknown" : networksOf(clientIp)[0]!;
   return { count: "1", [`from ${network}`]: "1", ...(tally !== undefined && { [tally]: "1" }) };
 }
 

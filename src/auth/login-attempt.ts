@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { DomainError, reasonOf, type UntoldFacts } from "../lib/errors.ts";
+import { networksOf } from "../lib/ip.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
-import { networksOf } from "../shares/holder.ts";
 import type { HashCaller } from "./hash-turns.ts";
 import type { KnownWaits } from "./known-waits.ts";
 import type { AttemptOrigin, CountedFailure, LoginFailureStore, LoginSubject } from "./login-failure-store.ts";

@@ -1,4 +1,4 @@
-import { prefixOf } from "../lib/ip.ts";
+import { networksOf } from "../lib/ip.ts";
 import { type CountedNetwork, LOGIN_LIMITS } from "./login-limits.ts";
 
 /**
@@ -6,7 +6,7 @@ import { type CountedNetwork, LOGIN_LIMITS } from "./login-limits.ts";
  * address of it has all 2^64 (RFC 4291, 2.5.4). What is no address at all stands for itself.
  */
 export function addressOf(ip: string): string {
-  return prefixOf(ip, 32, 64);
+  return networksOf(ip).at(-1)!;
 }
 
 /**
@@ -16,7 +16,7 @@ export function addressOf(ip: string): string {
  * strangers; larger would let strangers in as neighbours.
  */
 export function networkOf(ip: string): string {
-  return prefixOf(ip, 24, 48);
+  return networksOf(ip)[0]!;
 }
 
 /**
@@ -25,10 +25,8 @@ export function networkOf(ip: string): string {
  */
 export function countedNetworks(ip: string, addressHashes: number): CountedNetwork[] {
   const { siteHashFactor, networkHashFactor } = LOGIN_LIMITS;
-  const networks = [
-    { name: prefixOf(ip, 32, 56), hashes: addressHashes * siteHashFactor },
-    { name: networkOf(ip), hashes: addressHashes * networkHashFactor },
-  ];
-  const address = addressOf(ip);
-  return networks.filter(({ name }) => name !== address);
+  const [widest, ...narrower] = networksOf(ip).slice(0, -1);
+  if (widest === undefined) return [];
+  const sites = narrower.map((name) => ({ name, hashes: addressHashes * siteHashFactor }));
+  return [...sites, { name: widest, hashes: addressHashes * networkHashFactor }];
 }

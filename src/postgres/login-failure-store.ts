@@ -15,7 +15,7 @@ import {
   waitOf,
   waitOfHash,
 } from "../auth/login-limits.ts";
-import { addressHolder, type Holder, ofKind } from "../shares/holder.ts";
+import { type Holder, networkHolder, ofKind } from "../shares/holder.ts";
 import { type ManagedDatabase, ms, msOf, type Row } from "./database.ts";
 import {
   type Counted,
@@ -148,8 +148,8 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
 }
 
 /** The share of the address, whoever calls: an attempt is counted for it, also where its client has gone. */
-function attemptHolder({ address }: AttemptOrigin): Holder {
-  return ofKind(addressHolder(address.replace(/::\/64$/, "::")), "attempt");
+function attemptHolder(origin: AttemptOrigin): Holder {
+  return ofKind(networkHolder(namesOf(origin)), "attempt");
 }
 
 function findSql(now: string, subject: LoginSubject): [string, unknown[]] {

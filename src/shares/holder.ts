@@ -12,8 +12,7 @@
  * bound too, waiting holders are served in turn, and the holder with the most gives way first. While no other holder
  * asks, a holder may use everything up to its own bound.
  */
-import { isIPv4, isIPv6 } from "node:net";
-import { prefixOf } from "../lib/ip.ts";
+import { networksOf } from "../lib/ip.ts";
 
 /**
  * The owner of something, as names from the widest group to the narrowest. The groups of one level share equally. So a
@@ -44,18 +43,20 @@ export function knownHolder(id: string): Holder {
 const MAX_REMEMBERED = 1000;
 const remembered = new Map<string, Holder>();
 
-/**
- * The holder of a caller of whom only the address is known. IPv4: the /24, then the address. IPv6: the /48, /56 and
- * /64, which are what a site, a home and a link get (RFC 6177). A caller with one address of a /64 has all of them.
- */
+/** The holder of a caller of whom only the address is known. */
 export function addressHolder(ip: string): Holder {
   let holder = remembered.get(ip);
   if (holder === undefined) {
-    holder = ["anonymous", ...networksOf(ip)];
+    holder = networkHolder(networksOf(ip));
     if (remembered.size >= MAX_REMEMBERED) remembered.clear();
     remembered.set(ip, holder);
   }
   return holder;
+}
+
+/** The same for a caller whose networks are known, the widest first. */
+export function networkHolder(networks: readonly string[]): Holder {
+  return ["anonymous", ...networks];
 }
 
 const KIND = "kind ";
@@ -68,12 +69,4 @@ export function ofKind(holder: Holder, kind: string): Holder {
 /** Whether a group is one kind of a holder's work. */
 export function isKind(group: readonly string[]): boolean {
   return group.at(-1)?.startsWith(KIND) ?? false;
-}
-
-/** The networks that contain an address, the widest first. A text that is no address stands for itself. */
-export function networksOf(ip: string): string[] {
-  const isIp = isIPv4(ip) || isIPv6(ip);
-  if (!isIp) return [ip];
-  const [widest, middle, narrowest] = [prefixOf(ip, 24, 48), prefixOf(ip, 32, 56), prefixOf(ip, 32, 64)];
-  return middle === narrowest ? [widest, narrowest] : [widest, middle, narrowest];
 }

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { networksOf } from "../../src/lib/ip.ts";
 import { FairRoom, type FairRoomOptions, type Member } from "../../src/shares/fair-room.ts";
-import { addressHolder, type Holder, networksOf } from "../../src/shares/holder.ts";
+import { addressHolder, type Holder } from "../../src/shares/holder.ts";
 
 class Guest implements Member {
   isListed = false;
