@@ -20,6 +20,7 @@ import type {
   NewKey,
   PageCursor,
 } from "../keys/key-store.ts";
+import { lockUser } from "./account-door.ts";
 import type { ManagedDatabase } from "./database.ts";
 import { GroupedReads } from "./grouped-reads.ts";
 import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS } from "./key-quotas.ts";
@@ -212,8 +213,7 @@ async function refuseForOwner(
 ): Promise<"owner_missing" | "owner_disabled" | "quota_exceeded" | undefined> {
   const { ownerId } = newKey.key;
   if (ownerId === undefined) return undefined;
-  mustHold(tx, userLock(ownerId));
-  const owner = await tx.em.findOne(UserRow, { id: ownerId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  const owner = await lockUser(tx, ownerId);
   if (owner === null) return "owner_missing";
   if (owner.state !== "active") return "owner_disabled";
   const since = new Date(tx.now.getTime() - QUOTA_MEMORY_MS);

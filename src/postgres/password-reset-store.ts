@@ -6,6 +6,7 @@ import type { ManagedDatabase } from "./database.ts";
 import { userLock } from "./locks.ts";
 import { revokeKeysOf } from "./owner-key-rows.ts";
 import { insertReset } from "./password-reset-rows.ts";
+import { arrayLiteral } from "./row.ts";
 import { beginSessionOf, hasKnownLogin } from "./session-rows.ts";
 import { PasswordResetRow, UserRow } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
@@ -50,16 +51,16 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
   }
 
   async ownerOf(digests: readonly Uint8Array[]): Promise<string | undefined> {
-    const these = digests.map(() => "decode(?, 'hex')").join(", ");
+    const hex = digests.map((digest) => Buffer.from(digest).toString("hex"));
     const [row] = await this.#database.read(
-      `select user_id from password_resets where token_digest in (${these})`,
-      digests.map((digest) => Buffer.from(digest).toString("hex")),
+      "select user_id from password_resets where token_digest in (select decode(d, 'hex') from unnest(?::text[]) d)",
+      [arrayLiteral(hex)],
     );
     return row?.user_id as string | undefined;
   }
 
   async complete(input: CompleteInput): Promise<CompletedReset | undefined> {
-    const userId = await this.#userOf(input.digests);
+    const userId = await this.ownerOf(input.digests);
     if (userId === undefined) return undefined;
     return this.#database.transact([userLock(userId)], async (tx) => {
       const reset = await findUsable(tx, input.digests);
@@ -80,11 +81,6 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
       await tx.record({ kind: "user.password_reset", actorId: row.id, subjectId: row.id, clientIp, details });
       return { session: await beginSessionOf(tx, row, session), revokedKeys };
     });
-  }
-
-  /** The user whose row is to be locked. */
-  #userOf(digests: readonly Uint8Array[]): Promise<string | undefined> {
-    return this.#database.transact(async (tx) => (await findUsable(tx, digests))?.userId);
   }
 }
 

@@ -37,8 +37,8 @@ export const POSTGRES_MUTANTS = [
     },
     {
       name: "owners not locked",
-      search: "{ id: ownerId }, { lockMode: LockMode.PESSIMISTIC_WRITE }",
-      replacement: "{ id: ownerId }",
+      search: "await lockUser(tx, ownerId)",
+      replacement: "await tx.em.findOne(UserRow, { id: ownerId })",
       why: "parallel calls pass the quota",
     },
     {
