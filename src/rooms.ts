@@ -111,7 +111,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
   const rehasher = new SecretRehasher({ store, ring, log, maxSecrets: config.cachedKeys });
   const records = new KeyRecords({ store, cache, limitsCache, ring, rehasher, tiers, clock, databaseClock, log });
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: config.cachedKeys });
-  const keyDeps = { store, ring, format, tiers, clock, databaseClock, keysPerOwner: config.keysPerOwner };
+  const keyDeps = { store, ring, format, tiers, databaseClock, keysPerOwner: config.keysPerOwner };
   const verifyDeps = { ...keyDeps, records, limiter, usage, feed };
   return { format, records, keyRecords: cache, usage, rehasher, keyDeps, verifyDeps };
 }

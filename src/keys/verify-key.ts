@@ -1,6 +1,5 @@
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Loaded } from "../changes/record-cache.ts";
-import type { AgeClock } from "../lib/clock.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
 import { normalizeIp } from "../lib/ip.ts";
 import { textViolation } from "../lib/text.ts";
@@ -24,7 +23,6 @@ export interface VerifyKeyDeps {
   readonly limiter: Pick<Limiter, "decide" | "decideAll">;
   readonly usage: Pick<UsageRecorder, "used">;
   readonly format: KeyFormat;
-  readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
 }
 

@@ -96,7 +96,7 @@ export class ServiceProcess {
     const rehasher = { matched: () => {} };
     const records = new KeyRecords({ store, cache, limitsCache, ring, rehasher, tiers, clock, databaseClock, log });
     const usage = { used: () => {} };
-    this.#verifyDeps = { records, limiter: LIMITER, usage, format, clock, databaseClock };
+    this.#verifyDeps = { records, limiter: LIMITER, usage, format, databaseClock };
   }
 
   /** One call for one key, or for several keys in a batch. */
