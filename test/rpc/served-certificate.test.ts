@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync,
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { type CertificatePair, ServedCertificate } from "../../src/rpc/served-certificate.ts";
+import { mountVersions } from "../support/kubernetes-volume.ts";
 import { type CertificateFiles, makeCertificate } from "../support/self-signed.ts";
 import { privateFolder, removeFolder } from "../support/server-process.ts";
 
@@ -85,22 +86,13 @@ describe("a certificate is read again when its files are replaced", () => {
   });
 
   it("by the symbolic link of a Kubernetes volume", async () => {
-    for (const [version, files] of [
-      ["..1", one],
-      ["..2", two],
-    ] as const) {
-      mkdirSync(join(folder, version));
-      copyFileSync(files.certFile, join(folder, version, "tls.crt"));
-      copyFileSync(files.keyFile, join(folder, version, "tls.key"));
-    }
+    const { replace } = mountVersions(folder, [one, two]);
     rmSync(live.certFile);
     rmSync(live.keyFile);
-    symlinkSync("..1", join(folder, "..data"));
     symlinkSync("..data/tls.crt", live.certFile);
     symlinkSync("..data/tls.key", live.keyFile);
     const { certs, look } = await served();
-    symlinkSync("..2", join(folder, "..data_tmp"));
-    renameSync(join(folder, "..data_tmp"), join(folder, "..data"));
+    replace();
     rmSync(join(folder, "..1"), { recursive: true });
     await look();
     expect(certs()).toEqual([text(one.certFile), text(two.certFile)]);

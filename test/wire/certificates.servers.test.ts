@@ -1,9 +1,10 @@
 import { once } from "node:events";
-import { copyFileSync, mkdirSync, renameSync, symlinkSync } from "node:fs";
+import { copyFileSync } from "node:fs";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { afterAll, expect, it } from "vitest";
+import { mountVersions } from "../support/kubernetes-volume.ts";
 import { grpcMessage } from "../support/raw-http2.ts";
 import { makeCertificate, serialOf, serialShown, servedSerial } from "../support/self-signed.ts";
 import { privateFolder, removeFolder, until } from "../support/server-process.ts";
@@ -29,16 +30,7 @@ async function login(session: ClientHttp2Session, isSlow = false): Promise<() =>
 
 it("a renewed certificate is for new connections; one that is open answers on, and so does a call in flight", async () => {
   const [one, two] = [makeCertificate(folder, "one"), makeCertificate(folder, "two")];
-  for (const [version, files] of [
-    ["..1", one],
-    ["..2", two],
-  ] as const) {
-    mkdirSync(join(folder, version));
-    copyFileSync(files.certFile, join(folder, version, "tls.crt"));
-    copyFileSync(files.keyFile, join(folder, version, "tls.key"));
-  }
-  symlinkSync("..1", join(folder, "..data"));
-  const tls = { certFile: join(folder, "..data/tls.crt"), keyFile: join(folder, "..data/tls.key") };
+  const { files: tls, replace } = mountVersions(folder, [one, two]);
   const wire = await startWireServer({ auth: { login: async () => ({}) }, options: { tls, plaintext: false } });
   expect(await servedSerial(wire.port)).toBe(serialOf(one));
   expect(wire.server.certificateExpiresAtMs).toBeGreaterThan(Date.now());
@@ -46,8 +38,7 @@ it("a renewed certificate is for new connections; one that is open answers on, a
   const session = connect(`https://localhost:${wire.port}`, { rejectUnauthorized: false });
   await once(session, "connect");
   const finish = await login(session, true);
-  symlinkSync("..2", join(folder, "..new"));
-  renameSync(join(folder, "..new"), join(folder, "..data"));
+  replace();
   // No signal: the port finds out by itself.
   await until(async () => (await servedSerial(wire.port)) === serialOf(two), "the new certificate is served");
   expect(await finish()).toBe("0");

@@ -31,9 +31,6 @@ async function server(...args: readonly string[]): Promise<RedisServer> {
   return redis;
 }
 
-/** On a busy machine too. */
-const soon = (check: () => unknown) => eventually(check);
-
 /** A limiter with a log of its own, connected or not. */
 async function open(target: RedisTarget) {
   const log = recordingLog();
@@ -217,7 +214,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
       windows: [{ remaining: 4 }, { remaining: 4 }],
     });
     connection.renew("");
-    await soon(async () => expect(await connection.ready(1)).toBe(true));
+    await eventually(async () => expect(await connection.ready(1)).toBe(true));
     expect(log.lines.map(({ fields }) => fields.cause)).not.toContain("NOPERM");
     expect(await told(redis.port, (client) => client.acl("LOG")), "Redis refused nothing").toEqual([]);
   });
@@ -230,7 +227,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
     );
     const { limiter, causes } = await open(redisAt(urlOf(redis, "latchkey:password@")));
     if (word === "+info") {
-      await soon(() => expect(causes()).toEqual(["NOPERM"]));
+      await eventually(() => expect(causes()).toEqual(["NOPERM"]));
       await expectHealthy(limiter);
       return;
     }
@@ -239,7 +236,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
       return;
     }
     // A first call, and one in the same second, are written by different commands.
-    await soon(async () => {
+    await eventually(async () => {
       await limiter.decideAll([request(), request(1_000_000, "same"), request(1_000_000, "same")]);
       expect(causes()).toContain("NOPERM");
     });
@@ -333,11 +330,11 @@ describe.skipIf(!canStart("redis"))("a Redis of another kind than the configurat
     const { limiter, causes } = await open(redisAt(`redis://127.0.0.1:${way.port}/${database}`));
     await expectHealthy(limiter);
     way.leadTo(wrong.port);
-    await soon(() => expect(causes()).toContain(cause));
+    await eventually(() => expect(causes()).toContain(cause));
     for (let call = 0; call < 50; call++) expect(await limiter.decide(request())).toMatchObject({ degraded: true });
     expect(await keysOf(wrong.port)).toEqual([]);
     way.leadTo(redis.port);
-    await soon(async () => expect(await limiter.decide(request())).toMatchObject({ degraded: false }));
+    await eventually(async () => expect(await limiter.decide(request())).toMatchObject({ degraded: false }));
   });
 
   it("(the control: the client by itself goes on in database 0)", async () => {
@@ -360,13 +357,13 @@ describe.skipIf(!canStart("redis"))("a Redis that evicts", () => {
       const again = once(connection.client, "ready");
       await told(redis.port, (client) => client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"));
       await again;
-      await soon(async () => expect(await connection.ready(100)).toBe(true));
+      await eventually(async () => expect(await connection.ready(100)).toBe(true));
     };
     expect(policies(), "noeviction is what is wanted").toEqual([]);
     for (const policy of ["allkeys-lru", "volatile-ttl"]) {
       await redisCommand(redis.port, "CONFIG", "SET", "maxmemory-policy", policy);
       await reconnect();
-      await soon(() => expect(policies().at(-1)).toBe(policy));
+      await eventually(() => expect(policies().at(-1)).toBe(policy));
     }
     await reconnect();
     expect(policies(), "each once").toEqual(["allkeys-lru", "volatile-ttl"]);
@@ -379,7 +376,7 @@ describe.skipIf(!canStart("redis"))("a Redis that evicts", () => {
     );
     expect(evicted, "the fault happened").toBeGreaterThan(100);
     await reconnect();
-    await soon(() => expect(connection.evictedKeys).toBeGreaterThanOrEqual(evicted));
+    await eventually(() => expect(connection.evictedKeys).toBeGreaterThanOrEqual(evicted));
     expect(log.lines.map(({ fields }) => fields.evicted).filter(Number)).toEqual([expect.any(Number)]);
   });
 });
@@ -411,7 +408,7 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
           mkdirSync(join(folder, "dump.rdb"));
           await client.bgsave();
         });
-        await soon(async () => {
+        await eventually(async () => {
           const info = await told(port, (client) => client.info("persistence"));
           expect(info).toContain("rdb_last_bgsave_status:err");
         });
@@ -427,14 +424,14 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
     const { limiter, causes, log } = await open(redisAt(urlOf(redis)));
     await expectHealthy(limiter);
     await begin(redis.port);
-    await soon(async () => {
+    await eventually(async () => {
       expect(await limiter.decide(request())).toMatchObject({ degraded: true });
       expect(limiter.isDegraded()).toBe(true);
     });
-    await soon(() => expect(causes()).toContain(code));
+    await eventually(() => expect(causes()).toContain(code));
     expect(log.lines.find(({ fields }) => fields.cause === code)!.fields.advice).toEqual(expect.any(String));
     await end(redis.port);
-    await soon(() => expect(limiter.isDegraded()).toBe(false));
+    await eventually(() => expect(limiter.isDegraded()).toBe(false));
     expect(new Set(causes()).size, "each once").toBe(causes().length);
   });
 
@@ -446,11 +443,11 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
     await redisCommand(redis.port, "ACL", "SETUSER", "latchkey", "resetpass", ">new");
     await expectHealthy(limiter);
     await redisCommand(redis.port, "CLIENT", "KILL", "USER", "latchkey");
-    await soon(() => expect(causes()).toContain("WRONGPASS"));
+    await eventually(() => expect(causes()).toContain("WRONGPASS"));
     expect(await limiter.decide(request())).toMatchObject({ degraded: true });
     expect(JSON.stringify(log.lines)).not.toMatch(/old|new/);
     await redisCommand(redis.port, "ACL", "SETUSER", "latchkey", ">old");
-    await soon(async () => expect(await limiter.decide(request())).toMatchObject({ degraded: false }));
+    await eventually(async () => expect(await limiter.decide(request())).toMatchObject({ degraded: false }));
     await redisCommand(redis.port, "CONFIG", "SET", "requirepass", "secret");
     const without = await open(redisAt(urlOf(redis)));
     expect(without.isReady).toBe(false);
@@ -465,7 +462,7 @@ it.skipIf(!canStart("redis"))(
     const { limiter, log } = await open(redisAt(urlOf(redis)));
     await expectHealthy(limiter);
     await redis.kill();
-    await soon(async () => {
+    await eventually(async () => {
       await limiter.decide(request());
       expect(limiter.isDegraded()).toBe(true);
     });
@@ -477,7 +474,7 @@ it.skipIf(!canStart("redis"))(
     const admitted = await limiter.decideAll(Array.from({ length: 40_000 }, (_, at) => named(at, 1)));
     expect(admitted.filter(({ allowed, degraded }) => allowed && degraded)).toHaveLength(40_000);
     await redis.restart();
-    await soon(() => expect(limiter.isDegraded()).toBe(false));
+    await eventually(() => expect(limiter.isDegraded()).toBe(false));
     const outages = () =>
       log.lines.filter(({ message }) => message.startsWith("the limit store is unreachable")).length;
     const before = outages();

@@ -1,0 +1,32 @@
+import { copyFileSync, mkdirSync, renameSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import type { CertificateFiles } from "./self-signed.ts";
+
+/** A certificate as Kubernetes mounts a secret: `..data` is a symbolic link to the folder of the present version. */
+export interface CertificateVolume {
+  /** Paths that lead through the link. */
+  readonly files: CertificateFiles;
+  /** Mounts the second version, at once. */
+  replace(): void;
+}
+
+/** @param versions the first is mounted in `folder`; both are there, as `..1` and `..2` */
+export function mountVersions(
+  folder: string,
+  versions: readonly [first: CertificateFiles, second: CertificateFiles],
+): CertificateVolume {
+  for (const [at, { certFile, keyFile }] of versions.entries()) {
+    const version = join(folder, `..${at + 1}`);
+    mkdirSync(version);
+    copyFileSync(certFile, join(version, "tls.crt"));
+    copyFileSync(keyFile, join(version, "tls.key"));
+  }
+  symlinkSync("..1", join(folder, "..data"));
+  return {
+    files: { certFile: join(folder, "..data/tls.crt"), keyFile: join(folder, "..data/tls.key") },
+    replace() {
+      symlinkSync("..2", join(folder, "..data_tmp"));
+      renameSync(join(folder, "..data_tmp"), join(folder, "..data"));
+    },
+  };
+}
