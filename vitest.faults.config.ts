@@ -1,23 +1,27 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
-/** Real time that has to pass, with little work in it: two minutes of light load, a minute without a database. */
-const WAITING = ["test/wire/limits.faults.test.ts", "test/wire/start.faults.test.ts"];
-/** What is counted, compared or looked for, whenever it comes: no bound of time that another test could break. */
-const COUNTING = [
-  "test/docs/grpcurl-lines.faults.test.ts",
-  "test/nemesis/*.faults.test.ts",
-  "test/rpc/signing-keys.faults.test.ts",
-  "test/simulation/mutants.faults.test.ts",
-  "test/support/*.faults.test.ts",
-  "test/wire/audit.faults.test.ts",
-  "test/wire/conformance.faults.test.ts",
-  "test/wire/data-folder.faults.test.ts",
-  "test/wire/database-tls.faults.test.ts",
-  "test/wire/login-cost.faults.test.ts",
-  "test/wire/missing-database.faults.test.ts",
-  "test/wire/secrets*.faults.test.ts",
-  "test/wire/settings.faults.test.ts",
-  "test/wire/standby-behind.faults.test.ts",
+/**
+ * What judges how long something takes beside an attack or an outage, so that nothing else may run beside it. The other
+ * files count, compare and look for, with bounds of time that another test does not break.
+ */
+const JUDGING_TIMES = [
+  "test/wire/cold-keys.faults.test.ts",
+  "test/wire/deadline.faults.test.ts",
+  "test/wire/distance.faults.test.ts",
+  "test/wire/hostile-http2.faults.test.ts",
+  "test/wire/hot-keys.faults.test.ts",
+  "test/wire/login-flood.faults.test.ts",
+  "test/wire/login-storm.faults.test.ts",
+  "test/wire/machine.faults.test.ts",
+  "test/wire/management-share.faults.test.ts",
+  "test/wire/memory.faults.test.ts",
+  "test/wire/postgres-down.faults.test.ts",
+  "test/wire/redis-down.faults.test.ts",
+  "test/wire/refresh-races.faults.test.ts",
+  "test/wire/revocation.faults.test.ts",
+  "test/wire/staleness.faults.test.ts",
+  "test/wire/stop.faults.test.ts",
+  "test/wire/turn-hogs.faults.test.ts",
 ];
 
 export const faults = {
@@ -28,8 +32,8 @@ export const faults = {
 } as const;
 
 /**
- * What happens when things break: real processes that are killed, frozen and cut off. One file at a time where times are
- * judged; two at once where they are not, or where a file mostly waits.
+ * What happens when things break: real processes that are killed, frozen and cut off. Files that judge times run one at a
+ * time; three of the others run at once, since they mostly wait for processes to start and for outages to pass.
  */
 export default defineConfig({
   test: {
@@ -38,24 +42,26 @@ export default defineConfig({
     reporters: ["default"],
     projects: [
       {
-        // A start gives up after 60 s, whatever the machine has to do besides.
         test: {
           ...faults,
-          ...{ name: "waiting", include: WAITING, maxWorkers: 2, sequence: { groupOrder: 1 } },
+          name: "counting",
+          include: ["test/**/*.faults.test.ts"],
+          exclude: [...configDefaults.exclude, ...JUDGING_TIMES],
+          maxWorkers: 3,
+          // Two minutes of light load and a start that gives up after a minute without a database are tests, too.
           testTimeout: 240_000,
+          sequence: { groupOrder: 1 },
         },
       },
-      { test: { ...faults, name: "counting", include: COUNTING, maxWorkers: 2, sequence: { groupOrder: 2 } } },
       {
         test: {
           ...faults,
           name: "judging times",
-          include: ["test/**/*.faults.test.ts"],
-          exclude: [...configDefaults.exclude, ...WAITING, ...COUNTING],
+          include: JUDGING_TIMES,
           maxWorkers: 1,
           // Another's load spoils a time now and then: it is judged a second time, and .ci/run names each that was.
           retry: 1,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -39,8 +39,10 @@ export class OpenAnswers {
     const lastTurn = this.#turn;
     this.#trimming = setTimeout(() => {
       this.#trimming = undefined;
-      for (const answers of this.#byConnection(lastTurn)) {
+      for (const answers of this.#byConnection()) {
         if (this.#open.size <= MAX_OPEN) break;
+        // A client whose oldest answer is younger may read it yet.
+        if (answers[0]!.turn > lastTurn) continue;
         for (const answer of answers) this.#open.delete(answer);
         answers[0]!.cutConnection();
       }
@@ -48,15 +50,13 @@ export class OpenAnswers {
     }, MAX_OPEN_MS_WHEN_MANY).unref();
   }
 
-  /** The answers of each connection that were out by `lastTurn`, the connection with the most of them first. */
-  #byConnection(lastTurn: number): Answered[][] {
+  /** The answers of each connection, its oldest first; the connection with the most of them first. */
+  #byConnection(): Answered[][] {
     const groups = new Map<object, Answered[]>();
-    let answer = this.#open.oldest;
-    while (answer !== undefined && answer.turn <= lastTurn) {
+    for (let answer = this.#open.oldest; answer !== undefined; answer = answer.newer as Answered | undefined) {
       const group = groups.get(answer.connection);
       if (group === undefined) groups.set(answer.connection, [answer]);
       else group.push(answer);
-      answer = answer.newer as Answered | undefined;
     }
     return [...groups.values()].sort((a, b) => b.length - a.length);
   }

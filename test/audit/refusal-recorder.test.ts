@@ -3,10 +3,10 @@ import { added, type CountedEntry } from "../../src/audit/counted-event.ts";
 import { type Refusal, RefusalRecorder } from "../../src/audit/refusal-recorder.ts";
 import { ManualTimers } from "../support/manual-timers.ts";
 import { recordingLog } from "../support/recording-log.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 
 describe("refusals are put on record", () => {
-  let clock: ShiftedClock;
+  let clock: StandingClock;
   let timers: ManualTimers;
   let log: ReturnType<typeof recordingLog>;
   let writes: CountedEntry[];
@@ -14,7 +14,7 @@ describe("refusals are put on record", () => {
   let recorder: RefusalRecorder;
   const works = async (entry: CountedEntry) => void writes.push(entry);
   beforeEach(() => {
-    clock = new ShiftedClock();
+    clock = new StandingClock();
     timers = new ManualTimers();
     log = recordingLog();
     writes = [];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 
 /** How far the database's clock is ahead of this process's monotonic clock. */
 const AHEAD_MS = 1e12;
@@ -8,7 +8,7 @@ const AHEAD_MS = 1e12;
 const SLACK_MS = 50;
 
 function setUp() {
-  const clock = new ShiftedClock();
+  const clock = new StandingClock();
   const databaseClock = new DatabaseClock(clock);
   const aheadMs = () => databaseClock.nowMs() - (clock.monotonicMs() + AHEAD_MS);
   /** A statement that takes `thereMs` to the database and `backMs` back. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { errorThrownBy } from "../support/errors.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 import { pending, setUp } from "./thing-cache.ts";
 
 const UNREACHABLE = new DomainError("DATABASE_UNAVAILABLE", "away");
@@ -81,7 +81,7 @@ describe("a copy from before a suspension", () => {
 describe("the database's time after a suspension", () => {
   const AHEAD_MS = 1e12;
   function known() {
-    const clock = new ShiftedClock();
+    const clock = new StandingClock();
     const databaseClock = new DatabaseClock(clock);
     const databaseMs = () => clock.monotonicMs() + clock.suspendedMs + AHEAD_MS;
     const ask = () => databaseClock.observe(databaseMs(), clock.elapsedMs());

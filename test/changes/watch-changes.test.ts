@@ -6,7 +6,7 @@ import { cursorText } from "../../src/changes/cursor-text.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { Watches, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
 import type { Timers } from "../../src/lib/clock.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 
 const EPOCH = { systemId: "7", timeline: 1, incarnation: "00000000-0000-4000-8000-000000000001" };
 const POLL: Poll = {
@@ -66,7 +66,7 @@ function setUp(poll: Poll = POLL, timers = RESTLESS) {
       },
     },
     timers,
-    databaseClock: new DatabaseClock(new ShiftedClock()),
+    databaseClock: new DatabaseClock(new StandingClock()),
     accessTokenMs: ACCESS_TOKEN_MS,
     watches,
   };

@@ -8,7 +8,7 @@ import { bytesOf, type KeyRecord } from "../../src/keys/key-records.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
 import { INVALID_BY_FORM } from "../../src/keys/verify-key.ts";
 import { VerdictEncoder } from "../../src/rpc/verdict-encoding.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 
 const THIN: Key = {
   id: "key_0000000000000000",
@@ -47,7 +47,7 @@ const KEPT = 400;
 
 const encoder = new VerdictEncoder(
   new Tiers([{ name: "basic", perMinute: 20, perDay: 1000 }]),
-  new DatabaseClock(new ShiftedClock()),
+  new DatabaseClock(new StandingClock()),
 );
 
 /** A record as a driver creates it: it shares no text with another one, and was encoded once. */

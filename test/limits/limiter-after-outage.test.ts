@@ -6,7 +6,7 @@ import { UNLIMITED } from "../../src/limits/local-share.ts";
 import { StorePart } from "../../src/limits/store-part.ts";
 import { UntoldCounts } from "../../src/limits/untold-counts.ts";
 import { eventually } from "../support/eventually.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 import { FaultyLimitStore } from "./faulty-limit-store.ts";
 import { limits, newLimiter, request } from "./new-limiter.ts";
 
@@ -171,7 +171,7 @@ describe("telling the store", () => {
   const told = request({ limits: [{ name: "told", perMinute: UNLIMITED, perDay: UNLIMITED }] });
 
   it("neither opens the breaker of the part nor resets its count of failures", async () => {
-    const clock = new ShiftedClock();
+    const clock = new StandingClock();
     const faulty = new TellingFails(clock);
     const opened: string[] = [];
     const part = new StorePart({

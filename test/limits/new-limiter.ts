@@ -2,7 +2,7 @@
 import type { LimitRequest } from "../../src/limits/limit.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { recordingLog } from "../support/recording-log.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 import { FaultyLimitStore } from "./faulty-limit-store.ts";
 
 export const limits = [{ name: "", perMinute: 10, perDay: undefined }];
@@ -12,7 +12,7 @@ export function request(changes: Partial<LimitRequest> = {}): LimitRequest {
 }
 
 export function newLimiter(processes = { replicas: 2, workers: 2 }) {
-  const clock = new ShiftedClock();
+  const clock = new StandingClock();
   const store = new FaultyLimitStore(clock);
   const log = recordingLog();
   return { clock, store, log, limiter: new SharedLimiter({ store, clock, log, ...processes }) };

@@ -7,7 +7,7 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import type { KeyRecord } from "../../src/keys/key-records.ts";
 import { CallerResolver } from "../../src/rpc/caller.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 import { grpcTrailers } from "../support/wire-server.ts";
 
 describe("a connection that has shown a service credential", () => {
@@ -74,7 +74,7 @@ describe("an authorization header", () => {
     looksLikeCredential: (token) => token.startsWith("kit_svc_"),
     openCredential: () => undefined,
     authenticateUser: async (token) => ({ userId: token, sessionId: "ses_1" }),
-    databaseClock: new DatabaseClock(new ShiftedClock()),
+    databaseClock: new DatabaseClock(new StandingClock()),
     used: () => {},
     refused: () => {},
   });
@@ -115,7 +115,7 @@ describe("a credential is taken apart", () => {
       return { fresh: () => loaded, find: async () => loaded };
     },
     authenticateUser: () => Promise.reject(new Error("asked")),
-    databaseClock: new DatabaseClock(new ShiftedClock()),
+    databaseClock: new DatabaseClock(new StandingClock()),
     used: () => {},
     refused: () => {},
   });

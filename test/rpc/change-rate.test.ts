@@ -13,7 +13,7 @@ import { effectOf } from "../../src/rpc/effects.ts";
 import { errorOf } from "../support/errors.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
-import { ShiftedClock } from "../support/shifted-clock.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 
 const RATE = 20;
 const SERVICE_RATE = 40;
@@ -143,7 +143,7 @@ describe("a rate of changes", () => {
   const user = (userId: string, sessionId: string) => ({ kind: "user", userId, sessionId }) as const;
 
   it("holds in any minute, whenever it begins", async () => {
-    const clock = new ShiftedClock();
+    const clock = new StandingClock();
     const limiter = new LocalLimiter({ clock, log: recordingLog() });
     const rate = new ChangeRate({ limiter, changesPerMinute: RATE, serviceChangesPerMinute: 10 * RATE });
     const madeAtMs: number[] = [];
@@ -162,7 +162,7 @@ describe("a rate of changes", () => {
   });
 
   it("of all sessions of a user together is twice that of one, and no other user's", async () => {
-    const limiter = new LocalLimiter({ clock: new ShiftedClock(), log: recordingLog() });
+    const limiter = new LocalLimiter({ clock: new StandingClock(), log: recordingLog() });
     const rate = new ChangeRate({ limiter, changesPerMinute: RATE, serviceChangesPerMinute: RATE });
     const made = async (userId: string, sessions: number) => {
       let count = 0;

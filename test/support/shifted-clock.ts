@@ -1,14 +1,14 @@
-import { SkippingClock, systemClock } from "../../src/lib/clock.ts";
+import { type Clock, SkippingClock, systemClock } from "../../src/lib/clock.ts";
 
 /** Real time plus a shift that a test moves. The database's time is shifted by the same amount. */
 export class ShiftedClock extends SkippingClock {
   readonly #shift: Shift;
 
-  constructor() {
+  constructor(host: Clock = systemClock) {
     const shift = { wallMs: 0, monotonicMs: 0, databaseMs: 0 };
     super({
-      nowMs: () => systemClock.nowMs() + shift.wallMs,
-      monotonicMs: () => systemClock.monotonicMs() + shift.monotonicMs,
+      nowMs: () => host.nowMs() + shift.wallMs,
+      monotonicMs: () => host.monotonicMs() + shift.monotonicMs,
     });
     this.#shift = shift;
   }
@@ -37,6 +37,15 @@ export class ShiftedClock extends SkippingClock {
 
   shiftMs(): number {
     return this.#shift.databaseMs;
+  }
+}
+
+/** Stands still unless a test moves it. For what has no database, whose time goes on. */
+export class StandingClock extends ShiftedClock {
+  constructor() {
+    // Whole milliseconds, whose sums are exact.
+    const [nowMs, monotonicMs] = [Math.floor(systemClock.nowMs()), Math.floor(systemClock.monotonicMs())];
+    super({ nowMs: () => nowMs, monotonicMs: () => monotonicMs });
   }
 }
 

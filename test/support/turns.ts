@@ -1,5 +1,5 @@
 import type { Timers } from "../../src/lib/clock.ts";
-import { ShiftedClock } from "./shifted-clock.ts";
+import { StandingClock } from "./shifted-clock.ts";
 
 interface Timer {
   readonly dueMs: number;
@@ -8,7 +8,7 @@ interface Timer {
 
 /** A clock, and timers that run when the event loop turns, which it does when the test says so. */
 export class Turns {
-  readonly clock = new ShiftedClock();
+  readonly clock = new StandingClock();
   /** Timers that have not run. */
   readonly waiting = new Set<Timer>();
   readonly timers: Timers = {
