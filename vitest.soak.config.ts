@@ -6,7 +6,7 @@ export default defineConfig({
   test: {
     ...faults,
     globalSetup: "test/support/global-setup.ts",
-    include: ["test/wire/limits.faults.test.ts"],
+    include: ["test/faults/limits.faults.test.ts"],
     provide: { backing: "servers", limitsLoadSeconds: 900 },
   },
 });

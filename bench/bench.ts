@@ -12,8 +12,8 @@
  */
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { hasPostgres } from "../test/support/postgres-server.ts";
-import { hasRedis } from "../test/support/redis-server.ts";
+import { hasPostgres } from "../test/support/own-postgres.ts";
+import { hasRedis } from "../test/support/own-redis.ts";
 import { type Beside, measureBeside } from "./beside.ts";
 import { measureCachedKeys } from "./cached-keys.ts";
 import { type Cores, chooseCores, pin } from "./cores.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { privateFolder, removeFolder, startProcess, withFreePort } from "../test/support/server-process.ts";
+import { privateFolder, removeFolder, startProcess, withFreePort } from "../test/support/child-process.ts";
 import { startCommand } from "../test/support/start-command.ts";
 
 /** A server under test: a process of its own, so that its CPU time is its own. */

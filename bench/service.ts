@@ -3,10 +3,10 @@ import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
-import { adminCredentialFile } from "../src/first-operator.ts";
 import { AdminService } from "../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../src/gen/latchkey/v1/key_service_pb.ts";
+import { adminCredentialFile } from "../src/start/first-operator.ts";
 import { NODE, type Server, startServer } from "./server.ts";
 
 /** latchkey as `npm start` runs it, in a folder of its own, with a caller's credential and keys to verify. */

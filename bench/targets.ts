@@ -1,8 +1,8 @@
 /** All servers of a run, and on which core each of them is. */
 import { Redis } from "ioredis";
-import { hasPostgres, type PostgresServer, startPostgres } from "../test/support/postgres-server.ts";
-import { hasRedis, type RedisServer, startRedis } from "../test/support/redis-server.ts";
-import { childrenOf } from "../test/support/server-process.ts";
+import { childrenOf } from "../test/support/child-process.ts";
+import { hasPostgres, type PostgresServer, startPostgres } from "../test/support/own-postgres.ts";
+import { hasRedis, type RedisServer, startRedis } from "../test/support/own-redis.ts";
 import { type Cores, pin } from "./cores.ts";
 import { type Server, startPeer } from "./server.ts";
 import { type Service, startService } from "./service.ts";

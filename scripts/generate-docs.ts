@@ -4,9 +4,9 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { SETTINGS, type Setting } from "../src/config.ts";
-import { DATABASE_PARAMETERS, SSL_MODES } from "../src/config-database-url.ts";
-import { CLIENT_VARIABLES } from "../src/config-names.ts";
+import { SETTINGS, type Setting } from "../src/config/config.ts";
+import { DATABASE_PARAMETERS, SSL_MODES } from "../src/config/database-url.ts";
+import { CLIENT_VARIABLES } from "../src/config/names.ts";
 import { ERRORS, type ErrorRow } from "../src/rpc/errors.ts";
 
 /** A test makes a user with exactly these lines, and others that lack one word of them. */
@@ -60,7 +60,7 @@ ${table(["sslmode", "a connection is"], rows(SSL_MODES))}
 function settingsPage(settings: readonly Setting<unknown>[]): string {
   return page(
     "Configuration",
-    "src/config-settings.ts",
+    "src/config/settings.ts",
     `Everything is an environment variable. All faults are reported at once, and an unknown \`LATCHKEY_\` variable is one of
 them. Spans of time have their unit in the name.
 

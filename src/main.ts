@@ -2,14 +2,14 @@
 import cluster from "node:cluster";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
-import { type Config, ConfigError, readConfig } from "./config.ts";
-import { adminCredentialFile } from "./first-operator.ts";
-import { checkAddresses } from "./free-addresses.ts";
+import { type Config, ConfigError, readConfig } from "./config/config.ts";
 import { systemClock, systemTimers } from "./lib/clock.ts";
 import { createLog } from "./lib/log.ts";
-import { startWorkersOpsPort } from "./ops-port.ts";
-import { Signals } from "./signals.ts";
-import { onTold, tellReady, Workers } from "./workers.ts";
+import { checkAddresses } from "./start/check-addresses.ts";
+import { adminCredentialFile } from "./start/first-operator.ts";
+import { startWorkersOpsPort } from "./start/ops-port.ts";
+import { Signals } from "./start/signals.ts";
+import { onTold, tellReady, Workers } from "./start/workers.ts";
 
 const config = configOrExit();
 const log = createLog(config.logLevel, config.logFormat);
@@ -33,7 +33,7 @@ async function run(): Promise<void> {
   try {
     // Only here: it takes most of the time of a start, in which signals are to be heard, and the first of several processes
     // has no use for it.
-    const { startService } = await import("./service.ts");
+    const { startService } = await import("./start/service.ts");
     const service = await startService({ config, clock: systemClock, log });
     drain = () => service.stop();
     reload = () => service.reload();

@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { ConfigError, type Environment, readConfig, SETTINGS } from "../src/config.ts";
-import { folderOf, freePort, until } from "./support/server-process.ts";
+import { ConfigError, type Environment, readConfig, SETTINGS } from "../src/config/config.ts";
+import { folderOf, freePort, until } from "./support/child-process.ts";
 import { startCommand } from "./support/start-command.ts";
 
 interface Compose {

@@ -14,7 +14,7 @@ import { INVALID_BY_FORM } from "../../src/keys/verify-key.ts";
 import { systemClock as clock, systemTimers } from "../../src/lib/clock.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { toKeysWithSecrets } from "../../src/postgres/key-rows.ts";
-import { VerdictEncoder } from "../../src/rpc/verdict-encoding.ts";
+import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
 
 const KEYS = Number(process.argv[2]);
 const HITS = 300_000;

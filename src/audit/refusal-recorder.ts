@@ -1,8 +1,8 @@
-import { atMost } from "../lib/at-most.ts";
 import type { Clock, Timers } from "../lib/clock.ts";
 import { reasonOf } from "../lib/errors.ts";
 import { networksOf } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
+import { atMost } from "../lib/settle-within.ts";
 import type { RefusalKind } from "./audit-event.ts";
 import type { AuditStore } from "./audit-store.ts";
 import { added, type CountedDetails, type CountedEntry } from "./counted-event.ts";

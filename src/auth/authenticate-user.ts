@@ -1,8 +1,8 @@
 import { DomainError, type UntoldFacts } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
-import { type AccessTokenDeps, verifyAccessToken } from "./access-token.ts";
 import { isLive } from "./session.ts";
 import type { SessionCache } from "./session-cache.ts";
+import { type AccessTokenDeps, verifyAccessToken } from "./tokens/access-token.ts";
 
 export interface AuthenticateUserDeps extends AccessTokenDeps {
   readonly sessionCache: Pick<SessionCache, "standing">;

@@ -1,10 +1,10 @@
 import { DomainError, invalidFields, type UntoldFacts } from "../lib/errors.ts";
 import { userNotFound } from "./get-user.ts";
-import type { LoginThrottle } from "./login-throttle.ts";
-import type { PasswordHasher } from "./password.ts";
-import { type PasswordRules, passwordFormViolation, passwordViolation } from "./password-rules.ts";
+import type { PasswordHasher } from "./passwords/password.ts";
+import { type PasswordRules, passwordFormViolation, passwordViolation } from "./passwords/password-rules.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
-import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
+import type { LoginThrottle } from "./throttle/login-throttle.ts";
+import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./tokens/token-pair.ts";
 import type { User } from "./user.ts";
 import type { UserStore } from "./user-store.ts";
 

@@ -1,6 +1,6 @@
 import { isId } from "../lib/id.ts";
 import { userNotFound } from "./get-user.ts";
-import type { LoginThrottle } from "./login-throttle.ts";
+import type { LoginThrottle } from "./throttle/login-throttle.ts";
 import type { ChangedBy } from "./user.ts";
 import type { UserStore } from "./user-store.ts";
 

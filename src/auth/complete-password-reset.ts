@@ -1,12 +1,12 @@
 import { invalidFields, type UntoldFacts } from "../lib/errors.ts";
-import type { LoginAttempt } from "./login-attempt.ts";
-import type { LoginThrottle } from "./login-throttle.ts";
-import type { PasswordHasher } from "./password.ts";
 import type { PasswordResetStore } from "./password-reset-store.ts";
-import { type PasswordRules, passwordViolation } from "./password-rules.ts";
-import { resetTokenDigests, resetTokenInvalid } from "./reset-token.ts";
+import type { PasswordHasher } from "./passwords/password.ts";
+import { type PasswordRules, passwordViolation } from "./passwords/password-rules.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
-import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
+import type { LoginAttempt } from "./throttle/login-attempt.ts";
+import type { LoginThrottle } from "./throttle/login-throttle.ts";
+import { resetTokenDigests, resetTokenInvalid } from "./tokens/reset-token.ts";
+import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./tokens/token-pair.ts";
 import type { UserStore } from "./user-store.ts";
 
 export interface CompletePasswordResetDeps extends TokenPairDeps {

@@ -3,7 +3,7 @@ import { isId } from "../lib/id.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { userNotFound } from "./get-user.ts";
 import type { PasswordResetStore } from "./password-reset-store.ts";
-import { newResetToken } from "./reset-token.ts";
+import { newResetToken } from "./tokens/reset-token.ts";
 import type { ChangedBy } from "./user.ts";
 
 export interface CreatePasswordResetDeps {

@@ -4,7 +4,7 @@ import type { KeyRing } from "../lib/key-ring.ts";
 import { textViolation } from "../lib/text.ts";
 import { parseNewEmail, requireEmail } from "./email.ts";
 import { type AccountDefaults, emailTaken } from "./register.ts";
-import { newResetToken } from "./reset-token.ts";
+import { newResetToken } from "./tokens/reset-token.ts";
 import { type ChangedBy, DISPLAY_NAME_RULE, type User } from "./user.ts";
 import { scopesViolation, tierViolation } from "./user-grants.ts";
 import type { UserStore } from "./user-store.ts";

@@ -1,6 +1,6 @@
 import type { KeyRing } from "../lib/key-ring.ts";
-import { isGenuine, parseRefreshToken } from "./refresh-token.ts";
 import type { SessionStore } from "./session-store.ts";
+import { isGenuine, parseRefreshToken } from "./tokens/refresh-token.ts";
 
 export interface LogoutDeps {
   readonly ring: KeyRing;

@@ -1,6 +1,6 @@
 import type { KeyRing } from "../lib/key-ring.ts";
-import { isGenuine, type ParsedRefreshToken } from "./refresh-token.ts";
 import type { SessionStore } from "./session-store.ts";
+import { isGenuine, type ParsedRefreshToken } from "./tokens/refresh-token.ts";
 import type { UserSecrets } from "./user.ts";
 
 export interface OwnSessionDeps {

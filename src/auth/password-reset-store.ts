@@ -1,5 +1,5 @@
-import type { NewResetToken } from "./reset-token.ts";
 import type { GrantedSession, NewSession } from "./session.ts";
+import type { NewResetToken } from "./tokens/reset-token.ts";
 import type { ChangedBy, User } from "./user.ts";
 
 /** What became of a wish for a new token. */

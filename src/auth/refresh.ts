@@ -1,10 +1,10 @@
 import { DomainError, type UntoldFacts } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Limiter } from "../limits/limit.ts";
-import { isGenuine, parseRefreshToken, refreshTokenInvalid } from "./refresh-token.ts";
 import type { SessionLifetimes } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
-import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
+import { isGenuine, parseRefreshToken, refreshTokenInvalid } from "./tokens/refresh-token.ts";
+import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./tokens/token-pair.ts";
 
 export interface RefreshDeps extends TokenPairDeps {
   readonly sessions: Pick<SessionStore, "refreshSecret" | "advance">;

@@ -2,11 +2,11 @@ import { DomainError, invalidFields, type Violation } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
 import { textViolation } from "../lib/text.ts";
 import { EMAIL_RULE, parseNewEmail } from "./email.ts";
-import type { LoginThrottle } from "./login-throttle.ts";
-import type { PasswordHasher } from "./password.ts";
-import { type PasswordRules, passwordViolation } from "./password-rules.ts";
+import type { PasswordHasher } from "./passwords/password.ts";
+import { type PasswordRules, passwordViolation } from "./passwords/password-rules.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
-import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./token-pair.ts";
+import type { LoginThrottle } from "./throttle/login-throttle.ts";
+import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./tokens/token-pair.ts";
 import { DISPLAY_NAME_RULE, type User } from "./user.ts";
 import type { UserStore } from "./user-store.ts";
 

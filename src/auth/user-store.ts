@@ -1,5 +1,5 @@
-import type { NewResetToken } from "./reset-token.ts";
 import type { GrantedSession, NewSession } from "./session.ts";
+import type { NewResetToken } from "./tokens/reset-token.ts";
 import type { ChangedBy, ListPosition, User, UserSecrets } from "./user.ts";
 
 export interface NewUser {

@@ -3,8 +3,8 @@
  * credential, and nothing else, on standard output; on standard error, whose operator it is. `--force` is the break-glass
  * for when every admin credential is lost.
  */
-import { ConfigError, readConfig } from "../config.ts";
-import { bootstrap, databaseName } from "../first-operator.ts";
+import { ConfigError, readConfig } from "../config/config.ts";
+import { bootstrap, databaseName } from "../start/first-operator.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 64;

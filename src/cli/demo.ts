@@ -3,9 +3,9 @@
  * answer in a line or two. It speaks plain JSON over HTTP, so that each call could as well be curl.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { readConfig } from "../config.ts";
-import { adminCredentialFile } from "../first-operator.ts";
+import { readConfig } from "../config/config.ts";
 import { randomBase62 } from "../lib/random.ts";
+import { adminCredentialFile } from "../start/first-operator.ts";
 
 type Json = Record<string, unknown>;
 

@@ -2,8 +2,8 @@
  * `npm run --silent master-keys`: how each version of the master key stands, what is still kept under it, and on the
  * last line which ones may be removed now. `-- --json` for machines. Prints no secrets and writes nothing.
  */
-import { ConfigError, readConfig } from "../config.ts";
-import { type MasterKeyVersion, masterKeyReport, useText } from "../master-key-report.ts";
+import { ConfigError, readConfig } from "../config/config.ts";
+import { type MasterKeyVersion, masterKeyReport, useText } from "./master-key-report.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 64;

@@ -3,7 +3,7 @@ import type { AuditFilter, AuditPage, AuditPosition, AuditStore } from "../audit
 import { added, type CountedEntry } from "../audit/counted-event.ts";
 import { idOf } from "../lib/id.ts";
 import { type ManagedDatabase, ms, type Row } from "./database.ts";
-import { deleteOldest } from "./portions.ts";
+import { deleteOldest } from "./delete-oldest.ts";
 
 const HOUR_MS = 3_600_000;
 

@@ -3,7 +3,7 @@ import type { ChangeKind, CommittedChange } from "../changes/change.ts";
 import { MAX_CHANGES_PER_POLL, type Poll } from "../changes/change-store.ts";
 import { type ManagedDatabase, ms, type Row } from "./database.ts";
 import { beginIncarnation, incarnationOf } from "./incarnation.ts";
-import { type FollowedHistory, refuseStandby, unnamedHistory } from "./primary.ts";
+import { type FollowedHistory, refuseStandby, unnamedHistory } from "./standby-check.ts";
 
 /** Where polls of the feed run: on a connection of their own, or on the only one. */
 export interface PollConnection {

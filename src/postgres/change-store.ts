@@ -1,12 +1,12 @@
 import type { CommittedChange } from "../changes/change.ts";
 import type { ChangeStore, Poll } from "../changes/change-store.ts";
-import { atMost } from "../lib/at-most.ts";
 import type { DatabaseConnection } from "../lib/database-connection.ts";
 import type { Log } from "../lib/log.ts";
+import { atMost } from "../lib/settle-within.ts";
 import { pollAsFeed, pollEmbedded, pollForClient } from "./change-polls.ts";
 import { destroy, PostgresClient } from "./connection.ts";
 import { type ManagedDatabase, ms, type Row } from "./database.ts";
-import { PORTION } from "./portions.ts";
+import { PORTION } from "./delete-oldest.ts";
 import { Signals } from "./signals.ts";
 import { whenSilent } from "./silent-connections.ts";
 

@@ -1,5 +1,5 @@
 import { DomainError } from "../lib/errors.ts";
-import { standby } from "./primary.ts";
+import { standby } from "./standby-check.ts";
 
 /**
  * What an error of the driver means. The ORM wraps the driver's error and keeps its SQLSTATE in `code`; PGlite and pg

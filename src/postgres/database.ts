@@ -8,9 +8,9 @@ import { END_WITH_CLIENT, HOLDER, LOCK_WAIT_MS, TRY_LOCK, untilMine } from "./mi
 import { applyMigrations, tellWhileItLasts } from "./migrator.ts";
 import { READ_ANSWER_MS, READ_CONNECTIONS } from "./orm-options.ts";
 import { closePools, type DatabaseOptions, type DatabaseTarget, openPools, type Pools } from "./pools.ts";
-import { away, type FollowedHistory, onPrimary, onPrimaryInOrder } from "./primary.ts";
 import { ms, msOf, type Row } from "./row.ts";
 import { whenSilent } from "./silent-connections.ts";
+import { away, type FollowedHistory, onPrimary, onPrimaryInOrder } from "./standby-check.ts";
 import { execute, failed, managingConnections, nowOf, transact } from "./statements.ts";
 import { beginOnPrimary, beginTransaction, CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
 

@@ -1,5 +1,5 @@
-import type { AttemptOrigin, CountedFailure } from "../auth/login-failure-store.ts";
-import { LOGIN_LIMITS } from "../auth/login-limits.ts";
+import type { AttemptOrigin, CountedFailure } from "../auth/throttle/login-failure-store.ts";
+import { LOGIN_LIMITS } from "../auth/throttle/login-limits.ts";
 import { ms, type Row } from "./database.ts";
 import { mustHold } from "./locks.ts";
 import type { Transaction } from "./transaction.ts";

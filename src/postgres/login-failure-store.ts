@@ -6,7 +6,7 @@ import {
   MAX_KNOWN_ADDRESSES,
   MAX_KNOWN_NETWORKS,
   MAX_LOGIN_ROWS,
-} from "../auth/login-failure-store.ts";
+} from "../auth/throttle/login-failure-store.ts";
 import {
   LOGIN_LIMITS,
   type LoginFailures,
@@ -14,7 +14,7 @@ import {
   type OwnFailures,
   waitOf,
   waitOfHash,
-} from "../auth/login-limits.ts";
+} from "../auth/throttle/login-limits.ts";
 import { type Holder, networkHolder, ofKind } from "../shares/holder.ts";
 import { type ManagedDatabase, ms, msOf, type Row } from "./database.ts";
 import {

@@ -3,8 +3,8 @@ import { FairGate, type GateGuest } from "../shares/fair-gate.ts";
 import { type Asker, isKind } from "../shares/holder.ts";
 import { NamedLocks } from "../shares/named-locks.ts";
 import { tookTooLong } from "./conflicts.ts";
-import { away } from "./primary.ts";
 import { whenSilent } from "./silent-connections.ts";
+import { away } from "./standby-check.ts";
 
 /** Most transactions of one caller under way at a time. */
 const MOST_OF_ONE = 4;

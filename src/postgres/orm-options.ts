@@ -15,9 +15,9 @@ import { TextsThatSayNull } from "./migrations/0010-texts-that-say-null.ts";
 import { KeyRevocationByReset } from "./migrations/0013-key-revocation-by-reset.ts";
 import { NoDatabaseCreation } from "./no-database-creation.ts";
 import { closeOutdated, refill, releaseEnded } from "./pool-connections.ts";
-import type { FollowedHistory } from "./primary.ts";
 import { FORMER_SCHEMA, LIST } from "./server-facts.ts";
 import { destroySilent } from "./silent-connections.ts";
+import type { FollowedHistory } from "./standby-check.ts";
 import { TABLES } from "./tables.ts";
 
 /** Longest that one statement may run. */

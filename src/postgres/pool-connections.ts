@@ -1,4 +1,4 @@
-import type { FollowedHistory, ProofRow } from "./primary.ts";
+import type { FollowedHistory, ProofRow } from "./standby-check.ts";
 
 interface Pool {
   readonly ending: boolean;

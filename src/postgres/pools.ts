@@ -5,16 +5,16 @@ import { MikroORM as PgliteOrm } from "@mikro-orm/pglite";
 import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { Change } from "../changes/change.ts";
-import { atMost } from "../lib/at-most.ts";
 import type { Log } from "../lib/log.ts";
+import { atMost } from "../lib/settle-within.ts";
 import { toDomainError } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { ManagementTurns } from "./management-turns.ts";
 import { managementOptions, ORM_OPTIONS, type PostgresTarget, READ_CONNECTIONS, readOptions } from "./orm-options.ts";
-import { FollowedHistory, refuseStandby } from "./primary.ts";
 import type { Row } from "./row.ts";
 import { lookAtServer } from "./server-facts.ts";
 import { SqlStateAlarm } from "./sql-state-alarm.ts";
+import { FollowedHistory, refuseStandby } from "./standby-check.ts";
 
 export type DatabaseTarget =
   | PostgresTarget

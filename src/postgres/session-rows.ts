@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { KNOWN_NETWORK_MS } from "../auth/key-revocation.ts";
-import { networkOf } from "../auth/login-network.ts";
 import type { GrantedSession, NewSession, Session, SessionEnd, SessionStanding } from "../auth/session.ts";
 import { MAX_SESSIONS_PER_USER } from "../auth/session.ts";
+import { networkOf } from "../auth/throttle/login-network.ts";
 import { bytesOf, ms, msOf, type Row } from "./database.ts";
 import type { RecordsById } from "./grouped-reads.ts";
 import { mustHold, userLock } from "./locks.ts";

@@ -2,9 +2,9 @@ import type { GrantedSession, RefreshSecret, Session, SessionStanding, ShownSess
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
 import { changeAccess, lockUser, tokenDetails } from "./account-door.ts";
 import { bytesOf, type ManagedDatabase, ms, type Row } from "./database.ts";
+import { deleteOldest } from "./delete-oldest.ts";
 import { GroupedReads } from "./grouped-reads.ts";
 import { sessionLock, userLock } from "./locks.ts";
-import { deleteOldest } from "./portions.ts";
 import {
   beginSession,
   noteKnownLogin,

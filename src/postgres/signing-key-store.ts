@@ -1,5 +1,5 @@
-import type { SealedSigningKey, SigningAlgorithm, SigningKeyRecord } from "../auth/signing-key.ts";
-import type { SigningKeyList, SigningKeyStore } from "../auth/signing-key-store.ts";
+import type { SealedSigningKey, SigningAlgorithm, SigningKeyRecord } from "../auth/signing/signing-key.ts";
+import type { SigningKeyList, SigningKeyStore } from "../auth/signing/signing-key-store.ts";
 import { bytesOf, type ManagedDatabase, ms, msOf, type Row } from "./database.ts";
 import { mustHold } from "./locks.ts";
 import { SigningKeyRow } from "./tables.ts";

@@ -1,11 +1,11 @@
 /** Statements and transactions on the connections of a database. Who may begin one when is database.ts' business. */
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { Change } from "../changes/change.ts";
-import { watchStatements } from "./call-end.ts";
+import { watchStatements } from "./abortable-transaction.ts";
 import { faultOf, toDomainError } from "./conflicts.ts";
 import type { Pools } from "./pools.ts";
-import { isOtherHistory } from "./primary.ts";
 import type { Row } from "./row.ts";
+import { isOtherHistory } from "./standby-check.ts";
 import type { Begin, Transaction } from "./transaction.ts";
 
 const MAX_ATTEMPTS = 3;

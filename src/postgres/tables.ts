@@ -5,10 +5,10 @@
  *   database.ts     connections, the doors to them, the database's time
  *   transaction.ts  what a transaction can do
  *   account-door.ts what decides who gets in, and all that ends when it changes
- *   primary.ts      the proof that an answer is the primary's, and of the history that the change feed follows
+ *   standby-check.ts      the proof that an answer is the primary's, and of the history that the change feed follows
  *   incarnation.ts  which history transaction ids belong to
  *   change-polls.ts the statement of a poll
- *   call-end.ts     a transaction ends with the call that it is for
+ *   abortable-transaction.ts     a transaction ends with the call that it is for
  *   conflicts.ts    from a driver's error to what the rooms understand
  *   *-store.ts      one store each, implementing the interface that a room declares
  *   migrations/     the schema, in order

@@ -2,8 +2,8 @@ import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { AuditEntry } from "../audit/audit-event.ts";
 import type { Change, ChangeKind } from "../changes/change.ts";
 import { newId } from "../lib/id.ts";
-import { type FollowedHistory, PROOF, type ProofRow, refuseStandby } from "./primary.ts";
 import { arrayLiteral, ms, type Row } from "./row.ts";
+import { type FollowedHistory, PROOF, type ProofRow, refuseStandby } from "./standby-check.ts";
 
 /** Signals on it say that a change was committed. */
 export const CHANGES_CHANNEL = "latchkey_changes";

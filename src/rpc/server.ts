@@ -1,16 +1,16 @@
 import { systemTimers } from "../lib/clock.ts";
 import type { Caller } from "./call.ts";
-import { Concerns, type ConcernsDeps } from "./concerns.ts";
-import { createConnectLane } from "./connect-lane.ts";
-import { createCors } from "./cors.ts";
-import { type HealthRegistry, healthBinding } from "./health.ts";
-import { createStreamTaker } from "./http2-exchange.ts";
-import { Port, type PortOptions } from "./port.ts";
-import { reflectionBindings } from "./reflection.ts";
+import { Concerns, type ConcernsDeps } from "./calls/concerns.ts";
+import { Port, type PortOptions } from "./connections/port.ts";
+import { type CertificateFiles, ServedCertificate } from "./connections/served-certificate.ts";
+import { createConnectLane } from "./lanes/connect-lane.ts";
+import { createStreamTaker } from "./lanes/unary-http2.ts";
+import { UnaryLane } from "./lanes/unary-lane.ts";
 import { type Binding, createRoutes, type MethodTables } from "./routes.ts";
-import { type CertificateFiles, ServedCertificate } from "./served-certificate.ts";
-import { UnaryLane } from "./unary-lane.ts";
-import { serveWebPage, type WebPagesDeps } from "./web-pages.ts";
+import { createCors } from "./standard/cors.ts";
+import { type HealthRegistry, healthBinding } from "./standard/health.ts";
+import { reflectionBindings } from "./standard/reflection.ts";
+import { serveWebPage, type WebPagesDeps } from "./standard/web-pages.ts";
 
 export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables {
   readonly health: HealthRegistry;

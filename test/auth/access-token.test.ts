@@ -1,8 +1,13 @@
 import { createHmac, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { CompactEncrypt, exportSPKI, importJWK, type JWTPayload, jwtVerify, SignJWT } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type AccessTokenDeps, signAccessToken, verifyAccessToken } from "../../src/auth/access-token.ts";
-import { newSigningKey, type SigningAlgorithm, type SigningKey, unsealSigningKey } from "../../src/auth/signing-key.ts";
+import {
+  newSigningKey,
+  type SigningAlgorithm,
+  type SigningKey,
+  unsealSigningKey,
+} from "../../src/auth/signing/signing-key.ts";
+import { type AccessTokenDeps, signAccessToken, verifyAccessToken } from "../../src/auth/tokens/access-token.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { StandingClock } from "../support/shifted-clock.ts";

@@ -1,6 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { accountWaitMs, addressWaitMs, LOGIN_LIMITS, type LoginFailures } from "../../src/auth/login-limits.ts";
+import {
+  accountWaitMs,
+  addressWaitMs,
+  LOGIN_LIMITS,
+  type LoginFailures,
+} from "../../src/auth/throttle/login-limits.ts";
 
 const NOW = 1_800_000_000_000;
 const SECONDS = 1000;

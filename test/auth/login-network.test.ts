@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { addressOf, networkOf } from "../../src/auth/login-network.ts";
+import { addressOf, networkOf } from "../../src/auth/throttle/login-network.ts";
 
 it.each([
   ["192.0.2.7", "192.0.2.7", "192.0.2.0/24"],

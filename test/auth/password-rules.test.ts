@@ -1,6 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { isCommonPassword, PASSWORD_BLOCKLIST } from "../../src/auth/password-blocklist.ts";
-import { normalizePassword, passwordFormViolation, passwordViolation } from "../../src/auth/password-rules.ts";
+import { isCommonPassword, PASSWORD_BLOCKLIST } from "../../src/auth/passwords/password-blocklist.ts";
+import {
+  normalizePassword,
+  passwordFormViolation,
+  passwordViolation,
+} from "../../src/auth/passwords/password-rules.ts";
 import { codePoints } from "../../src/lib/text.ts";
 
 const RULES = { minCodePoints: 15 };

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { hash as argon2Hash, argon2id } from "argon2";
 import { describe, expect, it } from "vitest";
-import type { HashCaller } from "../../src/auth/hash-turns.ts";
-import { hashConcurrency, PasswordHasher } from "../../src/auth/password.ts";
+import type { HashCaller } from "../../src/auth/passwords/hash-turns.ts";
+import { hashConcurrency, PasswordHasher } from "../../src/auth/passwords/password.ts";
 import type { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { recordingLog } from "../support/recording-log.ts";

@@ -139,7 +139,7 @@ describe(`people, on ${NEWEST}`, () => {
     it("hashes a password anew when the parameters rose, once", async () => {
       const email = freshEmail();
       await registered(people, { email });
-      const { PasswordHasher } = await import("../../src/auth/password.ts");
+      const { PasswordHasher } = await import("../../src/auth/passwords/password.ts");
       const { ring, log } = people;
       const passwords = new PasswordHasher({ ring, log, memoryKib: 2048, passes: 2, concurrency: 1 });
       const raised = { ...people, passwords };

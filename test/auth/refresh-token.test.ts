@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { isGenuine, parseRefreshToken, refreshTokenOf } from "../../src/auth/refresh-token.ts";
-import { newResetToken, resetTokenDigests } from "../../src/auth/reset-token.ts";
+import { isGenuine, parseRefreshToken, refreshTokenOf } from "../../src/auth/tokens/refresh-token.ts";
+import { newResetToken, resetTokenDigests } from "../../src/auth/tokens/reset-token.ts";
 import { checksum62 } from "../../src/lib/base62.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 

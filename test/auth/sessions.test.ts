@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { signAccessToken } from "../../src/auth/access-token.ts";
 import { authenticateUser } from "../../src/auth/authenticate-user.ts";
 import { changePassword } from "../../src/auth/change-password.ts";
 import { disableUser } from "../../src/auth/disable-user.ts";
@@ -8,8 +7,9 @@ import { enableUser } from "../../src/auth/enable-user.ts";
 import { login } from "../../src/auth/login.ts";
 import { logout } from "../../src/auth/logout.ts";
 import { refresh } from "../../src/auth/refresh.ts";
-import { refreshTokenOf } from "../../src/auth/refresh-token.ts";
 import { revokeSession } from "../../src/auth/revoke-session.ts";
+import { signAccessToken } from "../../src/auth/tokens/access-token.ts";
+import { refreshTokenOf } from "../../src/auth/tokens/refresh-token.ts";
 import { checksum62 } from "../../src/lib/base62.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";

@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { rotateSigningKey } from "../../src/auth/rotate-signing-key.ts";
-import { newSigningKey, type SealedSigningKey } from "../../src/auth/signing-key.ts";
-import type { SigningKeyStore } from "../../src/auth/signing-key-store.ts";
-import { SigningKeys, type SigningKeysOptions } from "../../src/auth/signing-keys.ts";
+import { rotateSigningKey } from "../../src/auth/signing/rotate-signing-key.ts";
+import { newSigningKey, type SealedSigningKey } from "../../src/auth/signing/signing-key.ts";
+import type { SigningKeyStore } from "../../src/auth/signing/signing-key-store.ts";
+import { SigningKeys, type SigningKeysOptions } from "../../src/auth/signing/signing-keys.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";

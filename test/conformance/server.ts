@@ -22,10 +22,10 @@ import { type Any, anyPack, FileDescriptorSetSchema } from "@bufbuild/protobuf/w
 import { type Code, ConnectError } from "@connectrpc/connect";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Call } from "../../src/rpc/call.ts";
-import { HealthRegistry } from "../../src/rpc/health.ts";
-import type { LiveCall } from "../../src/rpc/live-call.ts";
+import type { LiveCall } from "../../src/rpc/calls/live-call.ts";
 import { bind } from "../../src/rpc/routes.ts";
 import { RpcServer } from "../../src/rpc/server.ts";
+import { HealthRegistry } from "../../src/rpc/standard/health.ts";
 
 interface Header {
   readonly name: string;

@@ -9,7 +9,7 @@ import { RedisConnection } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { redisAt } from "../support/redis-target.ts";
-import { canStart, freshRedis } from "../support/servers.ts";
+import { canStart, freshRedis } from "../support/shared-servers.ts";
 import { LimitModel } from "./limit-model.ts";
 
 interface OpenStore {

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { reportOf } from "../../src/cli/master-key-report.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { reportOf } from "../../src/master-key-report.ts";
 import { checkMasterKeys, readMasterKeyChecks } from "../../src/postgres/master-key-checks.ts";
 import { countMasterKeyUses } from "../../src/postgres/master-key-uses.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";

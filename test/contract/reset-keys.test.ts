@@ -11,10 +11,10 @@ import { NOTE_KNOWN_LOGINS } from "../../src/postgres/migrations/0013-key-revoca
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { until } from "../support/child-process.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder, waiting } from "../support/lock-order.ts";
 import { DAYS, freshEmail, refusalOf } from "../support/people.ts";
-import { until } from "../support/server-process.ts";
 import { ENTRY, inserted, newKey } from "../support/stored-keys.ts";
 
 const OPERATOR = "svc_0123456789abcdef";

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
 import { freshUrl, postgresTarget, TESTER } from "../support/database.ts";
-import { sql } from "../support/postgres-server.ts";
-import { canStart, serverFor } from "../support/servers.ts";
+import { sql } from "../support/own-postgres.ts";
+import { canStart, serverFor } from "../support/shared-servers.ts";
 
 /** Defaults of the database, and what the service's statements must have instead. */
 const SETTINGS: Readonly<Record<string, readonly [hostile: string, ours: string]>> = {

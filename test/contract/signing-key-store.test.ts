@@ -6,8 +6,8 @@ import {
   sealSigningKey,
   signingKeyState,
   unsealSigningKey,
-} from "../../src/auth/signing-key.ts";
-import type { SigningKeyStore } from "../../src/auth/signing-key-store.ts";
+} from "../../src/auth/signing/signing-key.ts";
+import type { SigningKeyStore } from "../../src/auth/signing/signing-key-store.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";

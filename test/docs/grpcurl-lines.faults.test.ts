@@ -6,9 +6,9 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { privateFolder } from "../support/child-process.ts";
 import { blocksOf, openShell, runBlocks, type Shell } from "../support/documented-lines.ts";
-import { privateFolder } from "../support/server-process.ts";
-import { type ReadyService, serviceEnvironment, startService } from "../support/service-process.ts";
+import { type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
 
 const isInstalled = spawnSync("grpcurl", ["-version"]).error === undefined;
 if (!isInstalled) {

@@ -7,7 +7,7 @@ import type { Key } from "../../src/keys/key.ts";
 import { bytesOf, type KeyRecord } from "../../src/keys/key-records.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
 import { INVALID_BY_FORM } from "../../src/keys/verify-key.ts";
-import { VerdictEncoder } from "../../src/rpc/verdict-encoding.ts";
+import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
 
 const THIN: Key = {

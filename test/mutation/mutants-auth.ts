@@ -5,7 +5,7 @@ const PEOPLE = ["test/auth/people.test.ts", "test/auth/sessions.test.ts"];
 /** Passwords and accounts. */
 export const AUTH_MUTANTS = [
   ...mutantsOf(
-    "src/auth/password-rules.ts",
+    "src/auth/passwords/password-rules.ts",
     ["test/auth/password-rules.test.ts"],
     [
       {
@@ -41,7 +41,7 @@ export const AUTH_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/auth/password.ts",
+    "src/auth/passwords/password.ts",
     ["test/auth/password.test.ts"],
     [
       {

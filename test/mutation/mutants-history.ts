@@ -42,7 +42,7 @@ export const HISTORY_MUTANTS = [
       why: "processes follow different histories, and each refuses the other's cursors",
     },
   ]),
-  ...mutantsOf("src/postgres/primary.ts", HISTORY, [
+  ...mutantsOf("src/postgres/standby-check.ts", HISTORY, [
     {
       name: "answers of any history",
       search: "this.#incarnation !== undefined && row.incarnation !== this.#incarnation",

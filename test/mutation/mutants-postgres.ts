@@ -266,7 +266,7 @@ export const POSTGRES_MUTANTS = [
       why: "an operator sends out what does not work",
     },
   ]),
-  ...mutantsOf("src/postgres/call-end.ts", CALL_END, [
+  ...mutantsOf("src/postgres/abortable-transaction.ts", CALL_END, [
     {
       name: "statements of calls that are over",
       search: "    signal?.throwIfAborted();\n    const answer",

@@ -15,7 +15,7 @@ export const READS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/postgres/primary.ts",
+    "src/postgres/standby-check.ts",
     ["test/contract/read-and-write.test.ts"],
     [
       {
@@ -27,7 +27,7 @@ export const READS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/service.ts",
+    "src/start/service.ts",
     ["test/rpc/own-changes.test.ts"],
     [
       {
@@ -105,7 +105,7 @@ export const READS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/auth/signing-keys.ts",
+    "src/auth/signing/signing-keys.ts",
     ["test/auth/signing-keys.test.ts"],
     [
       {

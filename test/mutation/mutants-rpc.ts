@@ -39,7 +39,7 @@ export const RPC_MUTANTS = [
       why: "a credential reaches methods that need a person, and fails as an internal error",
     },
   ]),
-  ...mutantsOf("src/rpc/caller.ts", CALLER, [
+  ...mutantsOf("src/rpc/calls/caller.ts", CALLER, [
     {
       name: "the first of two credentials",
       search: 'if (values.length > 1) throw invalid("more than one authorization header");',
@@ -53,7 +53,7 @@ export const RPC_MUTANTS = [
       why: "a caller with a broken credential goes on without one",
     },
   ]),
-  ...mutantsOf("src/rpc/caller.ts", CALLER, [
+  ...mutantsOf("src/rpc/calls/caller.ts", CALLER, [
     {
       name: "credentials judged once a connection",
       search: "const fault = databaseClock.judge(",
@@ -73,7 +73,7 @@ export const RPC_MUTANTS = [
       why: "one connection fills the memory",
     },
   ]),
-  ...mutantsOf("src/rpc/client-ip.ts", CLIENT_IP, [
+  ...mutantsOf("src/rpc/calls/client-ip.ts", CLIENT_IP, [
     {
       name: "anybody's word for his address",
       search: "if (!this.#isTrusted(peer)) {",
@@ -111,7 +111,7 @@ export const RPC_MUTANTS = [
       why: "a client sends the header that its proxy does not write",
     },
   ]),
-  ...mutantsOf("src/rpc/forwarded.ts", CLIENT_IP, [
+  ...mutantsOf("src/rpc/calls/forwarded.ts", CLIENT_IP, [
     {
       name: "lines read from the first",
       search: "values.toReversed()",
@@ -125,7 +125,7 @@ export const RPC_MUTANTS = [
       why: "which of them is meant is a guess",
     },
   ]),
-  ...mutantsOf("src/rpc/page-token.ts", PAGES, [
+  ...mutantsOf("src/rpc/handlers/page-token.ts", PAGES, [
     {
       name: "one nonce for all page tokens",
       search: "const nonce = randomBytes(NONCE_BYTES);",
@@ -169,7 +169,7 @@ export const RPC_MUTANTS = [
       why: "a rotation of the master key breaks lists that are being read",
     },
   ]),
-  ...mutantsOf("src/rpc/field-mask.ts", PAGES, [
+  ...mutantsOf("src/rpc/handlers/field-mask.ts", PAGES, [
     {
       name: "unknown paths ignored",
       search: "if (!(writable as readonly string[]).includes(path)) {",
@@ -220,7 +220,7 @@ export const RPC_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/rpc/key-messages.ts",
+    "src/rpc/handlers/key-messages.ts",
     ["test/rpc/verify-key.test.ts"],
     [
       {
@@ -232,7 +232,7 @@ export const RPC_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/rpc/verdict-encoding.ts",
+    "src/rpc/handlers/verdict-encoding.ts",
     ["test/rpc/verdict-encoding.test.ts"],
     [
       {

@@ -5,7 +5,7 @@ const THROTTLE = ["test/auth/login-throttle.test.ts"];
 /** Guessing, and whose turn it is to have a hash. */
 export const THROTTLE_MUTANTS = [
   ...mutantsOf(
-    "src/auth/hash-turns.ts",
+    "src/auth/passwords/hash-turns.ts",
     ["test/auth/password.test.ts"],
     [
       {
@@ -53,7 +53,7 @@ export const THROTTLE_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/auth/login-limits.ts",
+    "src/auth/throttle/login-limits.ts",
     ["test/auth/login-limits.test.ts"],
     [
       {
@@ -142,7 +142,7 @@ export const THROTTLE_MUTANTS = [
       },
     ],
   ),
-  ...mutantsOf("src/auth/login-attempt.ts", THROTTLE, [
+  ...mutantsOf("src/auth/throttle/login-attempt.ts", THROTTLE, [
     {
       name: "failures under the newest key only",
       search: "return [digest(current), ...others.map(digest)];",

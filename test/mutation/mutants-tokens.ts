@@ -5,7 +5,7 @@ const PEOPLE = ["test/auth/people.test.ts", "test/auth/sessions.test.ts"];
 /** The three tokens, what signs them, and the sessions behind them. */
 export const TOKENS_MUTANTS = [
   ...mutantsOf(
-    "src/auth/access-token.ts",
+    "src/auth/tokens/access-token.ts",
     ["test/auth/access-token.test.ts"],
     [
       {
@@ -119,7 +119,7 @@ export const TOKENS_MUTANTS = [
     },
   ]),
   ...mutantsOf(
-    "src/auth/refresh-token.ts",
+    "src/auth/tokens/refresh-token.ts",
     ["test/auth/refresh-token.test.ts"],
     [
       {
@@ -155,7 +155,7 @@ export const TOKENS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/auth/reset-token.ts",
+    "src/auth/tokens/reset-token.ts",
     ["test/auth/refresh-token.test.ts"],
     [
       {
@@ -173,7 +173,7 @@ export const TOKENS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/auth/reset-token.ts",
+    "src/auth/tokens/reset-token.ts",
     ["test/rpc/operators.test.ts"],
     [
       {
@@ -204,7 +204,7 @@ export const TOKENS_MUTANTS = [
       },
     ],
   ),
-  ...mutantsOf("src/auth/token-pair.ts", PEOPLE, [
+  ...mutantsOf("src/auth/tokens/token-pair.ts", PEOPLE, [
     {
       name: "access tokens outlive their session",
       search: "Math.min(session.refreshedAtMs + deps.accessTokenMs, session.expiresAtMs)",
@@ -219,7 +219,7 @@ export const TOKENS_MUTANTS = [
     },
   ]),
   ...mutantsOf(
-    "src/auth/signing-key.ts",
+    "src/auth/signing/signing-key.ts",
     ["test/auth/signing-keys.test.ts"],
     [
       {
@@ -231,7 +231,7 @@ export const TOKENS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/auth/signing-key.ts",
+    "src/auth/signing/signing-key.ts",
     ["test/auth/access-token.test.ts"],
     [
       {
@@ -249,7 +249,7 @@ export const TOKENS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/auth/signing-keys.ts",
+    "src/auth/signing/signing-keys.ts",
     ["test/auth/signing-keys.test.ts"],
     [
       {

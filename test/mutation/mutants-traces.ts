@@ -73,7 +73,7 @@ export const TRACES_MUTANTS = [
       },
     ],
   ),
-  ...mutantsOf("src/auth/login-traces.ts", TRAIL, [
+  ...mutantsOf("src/auth/throttle/login-traces.ts", TRAIL, [
     {
       name: "no account is known",
       search: 'const room = userId === "" ? "unknown" : "known";',
@@ -87,7 +87,7 @@ export const TRACES_MUTANTS = [
       why: "an operator can't find who was attacked",
     },
   ]),
-  ...mutantsOf("src/rpc/refused-calls.ts", TRAIL, [
+  ...mutantsOf("src/rpc/calls/refused-calls.ts", TRAIL, [
     {
       name: "another's key is no refusal",
       search: 'outcome.code === "PERMISSION_DENIED" || outcome.untold?.isAnothers === true',
@@ -101,7 +101,7 @@ export const TRACES_MUTANTS = [
       why: "a stolen token that was ended is used in silence",
     },
   ]),
-  ...mutantsOf("src/rpc/call-log.ts", TRAIL, [
+  ...mutantsOf("src/rpc/calls/call-log.ts", TRAIL, [
     {
       name: "no address",
       search: 'code !== "OK" && (caller.kind === "anonymous" ||',
@@ -118,7 +118,7 @@ export const TRACES_MUTANTS = [
     },
   ]),
   ...mutantsOf(
-    "src/rpc/change-rate.ts",
+    "src/rpc/calls/change-rate.ts",
     ["test/rpc/change-rate.test.ts"],
     [
       {

@@ -81,7 +81,7 @@ export const VERIFICATION_MUTANTS = [
     },
   ]),
   ...mutantsOf(
-    "src/keys/service-credential.ts",
+    "src/keys/credentials/service-credential.ts",
     ["test/rpc/caller.test.ts"],
     [
       {
@@ -98,7 +98,7 @@ export const VERIFICATION_MUTANTS = [
       },
     ],
   ),
-  ...mutantsOf("src/keys/issue-service-credential.ts", CREDENTIALS, [
+  ...mutantsOf("src/keys/credentials/issue-service-credential.ts", CREDENTIALS, [
     {
       name: "credentials with any scope",
       search: "scopes.some((scope) => !known.includes(scope))",
@@ -114,7 +114,7 @@ export const VERIFICATION_MUTANTS = [
       why: "who tries again does not learn which credential it was",
     },
   ]),
-  ...mutantsOf("src/keys/revoke-service-credential.ts", CREDENTIALS, [
+  ...mutantsOf("src/keys/credentials/revoke-service-credential.ts", CREDENTIALS, [
     {
       name: "the last operator locks everybody out",
       search: 'isUsableAdmin ? "admin" : undefined',

@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import setup from "../support/global-setup.ts";
-import { canStart, missingServersLine, type ServerKind } from "../support/servers.ts";
+import { canStart, missingServersLine, type ServerKind } from "../support/shared-servers.ts";
 import { MUTANTS } from "./mutants.ts";
 import { type Outcome, ScratchCopy } from "./scratch-copy.ts";
 import type { TestedMutant } from "./tested-mutant.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { canStart } from "../support/servers.ts";
+import { canStart } from "../support/shared-servers.ts";
 import { CONTROLS, reportOf } from "./controls.ts";
 
 /** One for each part of the checker; `npm run test:nemesis -- --controls` runs all. */

@@ -1,5 +1,5 @@
 /** Faults of Redis itself. */
-import { redisCommand } from "../support/redis-server.ts";
+import { redisCommand } from "../support/own-redis.ts";
 import { type FaultKind, nothing } from "./fault.ts";
 import type { World } from "./world.ts";
 

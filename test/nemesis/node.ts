@@ -5,7 +5,7 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { clientOf } from "../support/clients.ts";
 import type { FaultProxy } from "../support/fault-proxy.ts";
-import { type ServiceProcess, spawnService } from "../support/service-process.ts";
+import { type ServiceProcess, spawnService } from "../support/spawned-service.ts";
 import { nowMs } from "./history.ts";
 
 export interface NodeOptions {

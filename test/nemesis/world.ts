@@ -2,11 +2,11 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";
+import { freePort, privateFolder, until } from "../support/child-process.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.ts";
-import { type RedisServer, redisCommand, startRedis } from "../support/redis-server.ts";
-import { freePort, privateFolder, until } from "../support/server-process.ts";
-import { bootstrapOperator, serviceEnvironment } from "../support/service-process.ts";
+import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
+import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
+import { bootstrapOperator, serviceEnvironment } from "../support/spawned-service.ts";
 import { installLedger, type Query } from "./ledger.ts";
 import { type Neighbour, startNeighbour } from "./neighbour.ts";
 import { Node } from "./node.ts";

@@ -5,7 +5,7 @@ import { PostgresChangeStore } from "../../src/postgres/change-store.ts";
 import { Database } from "../../src/postgres/database.ts";
 import { postgresTarget, TESTER } from "../support/database.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
-import { canStart } from "../support/servers.ts";
+import { canStart } from "../support/shared-servers.ts";
 import { PASSWORD, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
 
 describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout: 60_000 }, () => {

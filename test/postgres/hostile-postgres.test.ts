@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
-import { databaseUrl } from "../../src/config-database-url.ts";
+import { databaseUrl } from "../../src/config/database-url.ts";
 import { codeOf, faultOf } from "../../src/postgres/conflicts.ts";
 import { PostgresClient } from "../../src/postgres/connection.ts";
 

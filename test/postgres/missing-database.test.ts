@@ -2,10 +2,10 @@ import { MikroORM } from "@mikro-orm/postgresql";
 import { describe, expect, it } from "vitest";
 import { Database } from "../../src/postgres/database.ts";
 import { managementOptions } from "../../src/postgres/orm-options.ts";
-import { FollowedHistory } from "../../src/postgres/primary.ts";
+import { FollowedHistory } from "../../src/postgres/standby-check.ts";
 import { postgresTarget } from "../support/database.ts";
-import { sql } from "../support/postgres-server.ts";
-import { canStart, serverFor } from "../support/servers.ts";
+import { sql } from "../support/own-postgres.ts";
+import { canStart, serverFor } from "../support/shared-servers.ts";
 
 const MISSING = "test_that_is_missing";
 

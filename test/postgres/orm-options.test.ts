@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, Socket } from "node:net";
 import { MikroORM } from "@mikro-orm/postgresql";
 import { expect, it, vi } from "vitest";
 import { managementOptions, readOptions } from "../../src/postgres/orm-options.ts";
-import { FollowedHistory } from "../../src/postgres/primary.ts";
+import { FollowedHistory } from "../../src/postgres/standby-check.ts";
 import { postgresTarget } from "../support/database.ts";
 
 const history = new FollowedHistory();

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
 import { postgresTarget, TESTER } from "../support/database.ts";
-import { demote, type PostgresServer, startPostgres } from "../support/postgres-server.ts";
+import { demote, type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { recordingLog } from "../support/recording-log.ts";
-import { canStart } from "../support/servers.ts";
+import { canStart } from "../support/shared-servers.ts";
 
 const SOME = "select version from master_key_checks";
 const NONE = `${SOME} where version < 0`;

@@ -2,8 +2,8 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { privateFolder } from "../support/server-process.ts";
-import { canStart, serverFor } from "../support/servers.ts";
+import { privateFolder } from "../support/child-process.ts";
+import { canStart, serverFor } from "../support/shared-servers.ts";
 import {
   type CertificateName,
   libpqOutcome,

@@ -5,7 +5,7 @@ import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { slotOf } from "../../src/redis/slot.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { redisAt } from "../support/redis-target.ts";
-import { canStart, freshRedis } from "../support/servers.ts";
+import { canStart, freshRedis } from "../support/shared-servers.ts";
 
 describe.skipIf(!canStart("redis"))("windows in Redis", () => {
   let connection: RedisConnection;

@@ -7,7 +7,7 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { ACCESS, accessRule } from "../../src/rpc/access.ts";
 import { errorOf } from "../support/errors.ts";
-import { startTestService, type TestService } from "../support/service.ts";
+import { startTestService, type TestService } from "../support/in-process-service.ts";
 
 const SERVICES: readonly DescService[] = [AuthService, KeyService, AdminService];
 const CALLERS = ["anonymous", "user", "verify", "manage", "admin", "revoked", "api key", "garbage", "two"] as const;

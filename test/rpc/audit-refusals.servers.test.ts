@@ -5,7 +5,7 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
-import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
+import { PASSWORD, startTestService, type TestService } from "../support/in-process-service.ts";
 
 describe("the audit trail has attempts that failed or were refused, one event an hour for each whom they are about:", () => {
   const from = (ip: string) => ({ headers: { "x-forwarded-for": ip } });

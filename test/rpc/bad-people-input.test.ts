@@ -5,8 +5,8 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { checksum62 } from "../../src/lib/base62.ts";
 import { errorOf } from "../support/errors.ts";
+import { PASSWORD, type Person, startTestService, type TestService } from "../support/in-process-service.ts";
 import { postJson } from "../support/post-json.ts";
-import { PASSWORD, type Person, startTestService, type TestService } from "../support/service.ts";
 
 /** Occurs in everything here that must not get into the log. */
 const CANARY = "canary";

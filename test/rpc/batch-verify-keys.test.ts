@@ -9,7 +9,7 @@ import {
   type VerifyKeyResponse,
 } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
-import { startTestService, type TestService } from "../support/service.ts";
+import { startTestService, type TestService } from "../support/in-process-service.ts";
 
 describe("BatchVerifyKeys", () => {
   let service: TestService;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { startTestService } from "../support/service.ts";
+import { startTestService } from "../support/in-process-service.ts";
 
 const KEYS = 100;
 const AT_ONCE = 5;

@@ -5,10 +5,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import type { KeyRecord } from "../../src/keys/key-records.ts";
-import { CallerResolver } from "../../src/rpc/caller.ts";
-import { startTestService, type TestService } from "../support/service.ts";
+import { CallerResolver } from "../../src/rpc/calls/caller.ts";
+import { grpcTrailers } from "../support/front-door.ts";
+import { startTestService, type TestService } from "../support/in-process-service.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
-import { grpcTrailers } from "../support/wire-server.ts";
 
 describe("a connection that has shown a service credential", () => {
   let service: TestService;

@@ -8,11 +8,11 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { LocalLimiter } from "../../src/limits/local-limiter.ts";
 import { ACCESS } from "../../src/rpc/access.ts";
-import { ChangeRate } from "../../src/rpc/change-rate.ts";
+import { ChangeRate } from "../../src/rpc/calls/change-rate.ts";
 import { effectOf } from "../../src/rpc/effects.ts";
 import { errorOf } from "../support/errors.ts";
+import { PASSWORD, startTestService, type TestService } from "../support/in-process-service.ts";
 import { recordingLog } from "../support/recording-log.ts";
-import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
 
 const RATE = 20;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ClientAddresses, type ClientAddressesDeps } from "../../src/rpc/client-ip.ts";
+import { ClientAddresses, type ClientAddressesDeps } from "../../src/rpc/calls/client-ip.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const TRUSTED = ["10.0.0.0/8", "2001:db8:ffff::/48"];

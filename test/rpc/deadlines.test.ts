@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Deadlines } from "../../src/rpc/deadlines.ts";
-import { parseGrpcTimeout } from "../../src/rpc/timeout.ts";
+import { Deadlines } from "../../src/rpc/calls/deadlines.ts";
+import { parseGrpcTimeout } from "../../src/rpc/lanes/timeout.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { DomainError, type Reason } from "../../src/lib/errors.ts";
 import { codeName, ERRORS, toConnectError, toRpcStatus } from "../../src/rpc/errors.ts";
-import { errorTrailers } from "../../src/rpc/grpc-status.ts";
+import { errorTrailers } from "../../src/rpc/lanes/grpc-status.ts";
 
 const REASONS = Object.keys(ERRORS) as Reason[];
 

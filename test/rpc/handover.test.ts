@@ -6,7 +6,7 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { Key_State } from "../../src/gen/latchkey/v1/key_pb.ts";
 import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
-import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
+import { PASSWORD, startTestService, type TestService } from "../support/in-process-service.ts";
 
 const NEW_PASSWORD = "another one that is just as odd";
 

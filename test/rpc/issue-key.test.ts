@@ -5,7 +5,7 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { Key_State } from "../../src/gen/latchkey/v1/key_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
-import { type Person, startTestService, type TestService } from "../support/service.ts";
+import { type Person, startTestService, type TestService } from "../support/in-process-service.ts";
 
 describe("IssueKey", () => {
   let service: TestService;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
-import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
+import { PASSWORD, startTestService, type TestService } from "../support/in-process-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 const NEW_PASSWORD = "another one that is just as odd";

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { type Answered, OpenAnswers } from "../../src/rpc/open-answers.ts";
+import { type Answered, OpenAnswers } from "../../src/rpc/lanes/open-answers.ts";
 
 /** As many answers as may be open, and the time that a client has to read them when there are more. */
 const MAX_OPEN = 10_000;

@@ -4,9 +4,9 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
-import { type RedisServer, startRedis } from "../support/redis-server.ts";
-import { canStart } from "../support/servers.ts";
-import { PASSWORD, startTestService, type TestService } from "../support/service.ts";
+import { PASSWORD, startTestService, type TestService } from "../support/in-process-service.ts";
+import { type RedisServer, startRedis } from "../support/own-redis.ts";
+import { canStart } from "../support/shared-servers.ts";
 
 const NEW_PASSWORD = "another one that is just as odd";
 const DAY_MS = 86_400_000;

@@ -6,8 +6,8 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { canStart, freshPostgres } from "../support/servers.ts";
-import { startTestService, type TestService } from "../support/service.ts";
+import { startTestService, type TestService } from "../support/in-process-service.ts";
+import { canStart, freshPostgres } from "../support/shared-servers.ts";
 
 describe.skipIf(!canStart("postgres"))("while no poll comes to its end", () => {
   let service: TestService;

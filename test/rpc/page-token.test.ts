@@ -4,8 +4,8 @@ import { describe, expect, it } from "vitest";
 import { UserSchema } from "../../src/gen/latchkey/v1/user_pb.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import type { Caller } from "../../src/rpc/call.ts";
-import { maskPaths } from "../../src/rpc/field-mask.ts";
-import { PageTokens, pageSize } from "../../src/rpc/page-token.ts";
+import { maskPaths } from "../../src/rpc/handlers/field-mask.ts";
+import { PageTokens, pageSize } from "../../src/rpc/handlers/page-token.ts";
 
 const oldKey = { version: 1, bytes: randomBytes(32) };
 const tokens = new PageTokens(new KeyRing([oldKey]));

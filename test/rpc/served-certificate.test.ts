@@ -2,10 +2,10 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { type CertificatePair, ServedCertificate } from "../../src/rpc/served-certificate.ts";
+import { type CertificatePair, ServedCertificate } from "../../src/rpc/connections/served-certificate.ts";
+import { privateFolder, removeFolder } from "../support/child-process.ts";
 import { mountVersions } from "../support/kubernetes-volume.ts";
 import { type CertificateFiles, makeCertificate } from "../support/self-signed.ts";
-import { privateFolder, removeFolder } from "../support/server-process.ts";
 
 const stock = privateFolder("latchkey-certificates-");
 const [one, two, rsa] = [

@@ -5,7 +5,7 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { ServiceCredential_State } from "../../src/gen/latchkey/v1/service_credential_pb.ts";
 import { errorOf } from "../support/errors.ts";
-import { startTestService, type TestService } from "../support/service.ts";
+import { startTestService, type TestService } from "../support/in-process-service.ts";
 
 describe("service credentials", () => {
   let service: TestService;

@@ -10,7 +10,7 @@ import { SigningKey_State as State } from "../../src/gen/latchkey/v1/signing_key
 import { canOpen, freshUrl } from "../support/database.ts";
 import { errorOf } from "../support/errors.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Person, startTestService, type TestService } from "../support/service.ts";
+import { type Person, startTestService, type TestService } from "../support/in-process-service.ts";
 
 const SECONDS = 1000;
 const DAYS = 86_400 * SECONDS;

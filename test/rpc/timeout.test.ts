@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseConnectTimeout, parseGrpcTimeout } from "../../src/rpc/timeout.ts";
+import { parseConnectTimeout, parseGrpcTimeout } from "../../src/rpc/lanes/timeout.ts";
 
 /** Less than what a timer takes, with room for the step that it is rounded up to. */
 const LONGEST = 24 * 86_400_000;

@@ -17,8 +17,8 @@ import type { KeyRecord } from "../../src/keys/key-records.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
 import type { KeyVerdict } from "../../src/keys/verify-key.ts";
 import { DomainError } from "../../src/lib/errors.ts";
-import { verdictKey } from "../../src/rpc/key-messages.ts";
-import { VerdictEncoder } from "../../src/rpc/verdict-encoding.ts";
+import { verdictKey } from "../../src/rpc/handlers/key-messages.ts";
+import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
 
 type Response = MessageInitShape<typeof VerifyKeyResponseSchema>;
 

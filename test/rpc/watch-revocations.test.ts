@@ -4,7 +4,7 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { Change_Kind } from "../../src/gen/latchkey/v1/change_pb.ts";
 import { KeyService, type WatchRevocationsResponse } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
-import { startTestService, type TestService } from "../support/service.ts";
+import { startTestService, type TestService } from "../support/in-process-service.ts";
 
 describe("WatchRevocations", () => {
   let service: TestService;

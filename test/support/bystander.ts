@@ -1,7 +1,7 @@
 /** A client that means no harm, beside one that does: what it notices is what an attack costs the others. */
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { type Answer, quantile } from "./samples.ts";
+import { type Answer, quantile } from "./measurements.ts";
 
 const CALLS = 400;
 const EACH_MS = 2;

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { privateFolder } from "./server-process.ts";
+import { privateFolder } from "./child-process.ts";
 
 /** A certificate and its private key, as files and as text. */
 export interface Identity {

@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
 import { type Change, ChangeBus } from "../../src/changes/change.ts";
-import { databaseUrl } from "../../src/config-database-url.ts";
+import { databaseUrl } from "../../src/config/database-url.ts";
 import { Database, type DatabaseTarget, type ManagedDatabase } from "../../src/postgres/database.ts";
 import type { PostgresTarget } from "../../src/postgres/orm-options.ts";
 import { itself } from "../../src/shares/holder.ts";
-import { canStart, freshPostgres } from "./servers.ts";
+import { canStart, freshPostgres } from "./shared-servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
 
 export type DatabaseKind = "embedded" | "postgres";

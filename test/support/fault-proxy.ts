@@ -1,6 +1,6 @@
 /** A TCP proxy on loopback whose wire can be cut, hung or slowed, for faults that no signal to a server can make. */
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { withFreePort } from "./server-process.ts";
+import { withFreePort } from "./child-process.ts";
 
 export interface FaultProxy extends AsyncDisposable {
   readonly port: number;

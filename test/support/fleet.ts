@@ -7,7 +7,7 @@ import {
   type ReadyService,
   serviceEnvironment,
   startService,
-} from "./service-process.ts";
+} from "./spawned-service.ts";
 
 /** Processes that serve the same people and keys. */
 export interface Fleet extends AsyncDisposable {

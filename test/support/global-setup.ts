@@ -5,9 +5,9 @@ import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { Database, type DatabaseTarget } from "../../src/postgres/database.ts";
 import { POSTGRES_TEMPLATE, postgresTarget } from "./database.ts";
-import { startPostgres } from "./postgres-server.ts";
-import { startRedis } from "./redis-server.ts";
-import { canStart, missingServersLine, type ServerKind } from "./servers.ts";
+import { startPostgres } from "./own-postgres.ts";
+import { startRedis } from "./own-redis.ts";
+import { canStart, missingServersLine, type ServerKind } from "./shared-servers.ts";
 
 export default async function setup(project: Pick<TestProject, "provide">): Promise<() => Promise<void>> {
   const missing = (["postgres", "redis", "pgbouncer"] as ServerKind[]).filter((kind) => !canStart(kind));

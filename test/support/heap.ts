@@ -1,5 +1,5 @@
 /** What a process of ours keeps in its heap, asked through Node's inspector (Chrome DevTools Protocol). */
-import type { ServiceProcess } from "./service-process.ts";
+import type { ServiceProcess } from "./spawned-service.ts";
 
 /** Bytes that are still in use after a garbage collection, of a service that was started with `--inspect`. */
 export async function heapBytes(service: ServiceProcess): Promise<number> {

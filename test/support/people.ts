@@ -1,11 +1,11 @@
 /** The room of people over a database of a test: the same parts that the service connects. */
 import { randomBytes } from "node:crypto";
 import { RefusalRecorder } from "../../src/audit/refusal-recorder.ts";
-import { LoginThrottle } from "../../src/auth/login-throttle.ts";
-import { PasswordHasher } from "../../src/auth/password.ts";
+import { PasswordHasher } from "../../src/auth/passwords/password.ts";
 import { type RegisterInput, register } from "../../src/auth/register.ts";
 import { SessionCache } from "../../src/auth/session-cache.ts";
-import { SigningKeys } from "../../src/auth/signing-keys.ts";
+import { SigningKeys } from "../../src/auth/signing/signing-keys.ts";
+import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { systemTimers } from "../../src/lib/clock.ts";

@@ -2,7 +2,6 @@
 import { spawnSync } from "node:child_process";
 import { chownSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { sql } from "./postgres-server.ts";
 import {
   folderOf,
   privateFolder,
@@ -10,7 +9,8 @@ import {
   type ServerProcess,
   startProcess,
   withFreePort,
-} from "./server-process.ts";
+} from "./child-process.ts";
+import { sql } from "./own-postgres.ts";
 
 /** Which connections to the server are shared: one for a client's whole session, or one for each transaction. */
 export type PoolMode = "session" | "transaction" | "statement";

@@ -8,8 +8,8 @@ import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { eventually } from "./eventually.ts";
+import { type RedisServer, redisCommand, startRedis } from "./own-redis.ts";
 import { recordingLog } from "./recording-log.ts";
-import { type RedisServer, redisCommand, startRedis } from "./redis-server.ts";
 import { redisAt } from "./redis-target.ts";
 
 export const BACK_WITHIN_MS = 2_000;

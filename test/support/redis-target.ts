@@ -1,5 +1,5 @@
 /** Where a Redis is, as the service reads it from its settings. */
-import { type Environment, readConfig } from "../../src/config.ts";
+import { type Environment, readConfig } from "../../src/config/config.ts";
 import type { RedisTarget } from "../../src/redis/connection.ts";
 
 /** @param more further settings, such as LATCHKEY_REDIS_CA_FILE */

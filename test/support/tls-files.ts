@@ -1,7 +1,7 @@
 /** Certificates for a test: made by openssl, in a folder that is removed with it. */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { privateFolder, removeFolder } from "./server-process.ts";
+import { privateFolder, removeFolder } from "./child-process.ts";
 
 /** An authority, and what it signed. All are paths of PEM files. */
 export interface TlsFolder extends Disposable {

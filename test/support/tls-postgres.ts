@@ -1,9 +1,9 @@
 /** A PostgreSQL with TLS, roles that may come in by different ways, and certificates for several names. */
-import { databaseUrl } from "../../src/config-database-url.ts";
+import { databaseUrl } from "../../src/config/database-url.ts";
 import { PostgresClient } from "../../src/postgres/connection.ts";
 import { type Authority, type Identity, newAuthority } from "./certificate-authority.ts";
-import { type PostgresServer, sql, startPostgres } from "./postgres-server.ts";
-import { until } from "./server-process.ts";
+import { until } from "./child-process.ts";
+import { type PostgresServer, sql, startPostgres } from "./own-postgres.ts";
 
 /** Role -> its lines of pg_hba.conf, the only ones that let it in. */
 const ACCESS = {

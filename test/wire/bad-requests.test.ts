@@ -8,7 +8,7 @@ import { Code } from "../../src/gen/google/rpc/code_pb.ts";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../src/gen/google/rpc/status_pb.ts";
 import { LoginRequestSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
-import { startWireServer, until, type WireServer } from "../support/wire-server.ts";
+import { startWireServer, until, type WireServer } from "../support/front-door.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 const BATCH = "/latchkey.v1.KeyService/BatchVerifyKeys";

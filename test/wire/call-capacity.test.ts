@@ -6,7 +6,7 @@ import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { Caller } from "../../src/rpc/call.ts";
-import { startWireServer, until, type WireServer } from "../support/wire-server.ts";
+import { startWireServer, until, type WireServer } from "../support/front-door.ts";
 
 let wire: WireServer;
 let given = new AbortController();

@@ -4,11 +4,11 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { afterAll, expect, it } from "vitest";
+import { privateFolder, removeFolder, until } from "../support/child-process.ts";
+import { grpcTrailers, startWireServer } from "../support/front-door.ts";
 import { mountVersions } from "../support/kubernetes-volume.ts";
 import { grpcMessage } from "../support/raw-http2.ts";
 import { makeCertificate, serialOf, serialShown, servedSerial } from "../support/self-signed.ts";
-import { privateFolder, removeFolder, until } from "../support/server-process.ts";
-import { grpcTrailers, startWireServer } from "../support/wire-server.ts";
 
 const folder = privateFolder("latchkey-renewed-");
 afterAll(() => removeFolder(folder));

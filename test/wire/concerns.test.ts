@@ -6,7 +6,7 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import type { Caller } from "../../src/rpc/call.ts";
-import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/wire-server.ts";
+import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/front-door.ts";
 
 let wire: WireServer;
 afterEach(() => wire.server.stop());

@@ -6,7 +6,7 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Call } from "../../src/rpc/call.ts";
-import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/wire-server.ts";
+import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/front-door.ts";
 
 const never = new Promise<never>(() => {});
 /** A deadline is kept within this. */

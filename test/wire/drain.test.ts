@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { systemClock } from "../../src/lib/clock.ts";
-import { callGrpc, startWireServer, until, type WireServer, type WireServerSetup } from "../support/wire-server.ts";
+import { callGrpc, startWireServer, until, type WireServer, type WireServerSetup } from "../support/front-door.ts";
 
 /** A server whose Login waits until the test opens the gate. */
 async function startGated(options: WireServerSetup["options"] = {}) {

@@ -27,9 +27,9 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeySchema } from "../../src/gen/latchkey/v1/key_pb.ts";
 import { IssueKeyRequestSchema, KeyService, VerifyKeyRequestSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { grpcTrailers } from "../support/front-door.ts";
+import { type Person, startTestService, type TestService } from "../support/in-process-service.ts";
 import { grpcMessage } from "../support/raw-http2.ts";
-import { type Person, startTestService, type TestService } from "../support/service.ts";
-import { grpcTrailers } from "../support/wire-server.ts";
 
 /** Promised, with room below what clients refuse. */
 const MOST_BYTES = 6 * 1024;

@@ -2,6 +2,7 @@
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { CallHead } from "../../src/rpc/call.ts";
+import { startWireServer, until, type WireServer } from "../support/front-door.ts";
 import { LANE } from "../support/lane.ts";
 import {
   connectRaw,
@@ -15,7 +16,6 @@ import {
   type RawHttp2,
   RST_STREAM,
 } from "../support/raw-http2.ts";
-import { startWireServer, until, type WireServer } from "../support/wire-server.ts";
 
 const VERIFY = "/latchkey.v1.KeyService/VerifyKey";
 /** What a turn may begin for a caller that is alone: 64 as they are read, and 64 that were read before. */

@@ -28,8 +28,8 @@ import type { Reason } from "../../src/lib/errors.ts";
 import { ERRORS } from "../../src/rpc/errors.ts";
 import { SeededRandom } from "../simulation/random.ts";
 import { errorOf } from "../support/errors.ts";
+import { type Person, startTestService, type TestService } from "../support/in-process-service.ts";
 import { frame, grpcMessage } from "../support/raw-http2.ts";
-import { type Person, startTestService, type TestService } from "../support/service.ts";
 
 const seed = Number(process.env.FUZZ_SEED ?? randomInt(2 ** 31));
 const cases = Number(process.env.FUZZ_CASES ?? 400);

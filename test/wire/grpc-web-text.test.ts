@@ -10,9 +10,9 @@ import {
   WatchRevocationsRequestSchema,
   WatchRevocationsResponseSchema,
 } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { bytesOfText } from "../../src/rpc/grpc-web-text.ts";
+import { bytesOfText } from "../../src/rpc/lanes/grpc-web-text.ts";
+import { startWireServer, until, type WireServer } from "../support/front-door.ts";
 import { grpcMessage } from "../support/raw-http2.ts";
-import { startWireServer, until, type WireServer } from "../support/wire-server.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 const VERIFY = "/latchkey.v1.KeyService/VerifyKey";

@@ -6,8 +6,8 @@ import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1
 import { PASSWORD } from "../support/clients.ts";
 import { freshUrl } from "../support/database.ts";
 import { startFleet } from "../support/fleet.ts";
-import { canStart } from "../support/servers.ts";
-import { clientOf } from "../support/service.ts";
+import { clientOf } from "../support/in-process-service.ts";
+import { canStart } from "../support/shared-servers.ts";
 
 /** None is accepted later than this. */
 const BOUND_MS = 5000;

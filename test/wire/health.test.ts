@@ -2,7 +2,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../src/gen/grpc/health/v1/health_pb.ts";
-import { startWireServer, type WireServer } from "../support/wire-server.ts";
+import { startWireServer, type WireServer } from "../support/front-door.ts";
 
 const AUTH = "latchkey.v1.AuthService";
 const KEYS = "latchkey.v1.KeyService";

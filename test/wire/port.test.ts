@@ -13,7 +13,7 @@ import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { isChange } from "../../src/rpc/effects.ts";
-import { callGrpc, startWireServer, until, type WireServer } from "../support/wire-server.ts";
+import { callGrpc, startWireServer, until, type WireServer } from "../support/front-door.ts";
 
 const AUTH = { login: async ({ email }: { email: string }) => ({ user: { email } }) };
 const REQUEST =

@@ -10,7 +10,7 @@ import {
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { DomainError, invalidField } from "../../src/lib/errors.ts";
-import { callGrpc, grpcClient, startWireServer, type WireServer } from "../support/wire-server.ts";
+import { callGrpc, grpcClient, startWireServer, type WireServer } from "../support/front-door.ts";
 
 let wire: WireServer;
 let transports: Record<string, Transport>;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ReadTurns } from "../../src/rpc/read-turns.ts";
-import type { Reading } from "../../src/rpc/reading.ts";
+import { ReadTurns } from "../../src/rpc/connections/read-turns.ts";
+import type { Reading } from "../../src/rpc/connections/reading.ts";
 
 /** Connections whose handles only say whether they are read, and turns that end when the test says so. */
 class Lab {

@@ -7,7 +7,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ServerReflection } from "../../src/gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../src/gen/grpc/reflection/v1alpha/reflection_pb.ts";
-import { startWireServer, type WireServer } from "../support/wire-server.ts";
+import { startWireServer, type WireServer } from "../support/front-door.ts";
 
 const SERVICES = [
   "grpc.health.v1.Health",

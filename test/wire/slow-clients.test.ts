@@ -4,6 +4,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, describe, expect, test } from "vitest";
 import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/front-door.ts";
 import {
   connectRaw,
   DATA,
@@ -15,7 +16,6 @@ import {
   HEADERS,
   RST_STREAM,
 } from "../support/raw-http2.ts";
-import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/wire-server.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { TurnBudget } from "../../src/rpc/turn-budget.ts";
+import { TurnBudget } from "../../src/rpc/calls/turn-budget.ts";
 
 /** Begins steps of these holders at once; returns who had begun after each turn of the event loop. */
 async function turnsOf(holders: readonly string[]): Promise<string[][]> {

@@ -14,7 +14,7 @@ import { AuthService, LoginRequestSchema, LoginResponseSchema } from "../../src/
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { Call } from "../../src/rpc/call.ts";
 import { EncodedMessage } from "../../src/rpc/call.ts";
-import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/wire-server.ts";
+import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/front-door.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 const LOGOUT = "/latchkey.v1.AuthService/Logout";

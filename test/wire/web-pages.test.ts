@@ -1,7 +1,7 @@
 import { connect } from "node:http2";
 import { afterEach, describe, expect, test } from "vitest";
-import { OpsServer } from "../../src/rpc/ops-server.ts";
-import { startWireServer, type WireServer, type WireServerSetup } from "../support/wire-server.ts";
+import { OpsServer } from "../../src/rpc/ops/ops-server.ts";
+import { startWireServer, type WireServer, type WireServerSetup } from "../support/front-door.ts";
 
 let wire: WireServer | undefined;
 afterEach(() => wire?.server.stop());

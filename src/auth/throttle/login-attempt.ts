@@ -1,0 +1,237 @@
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { DomainError, reasonOf, type UntoldFacts } from "../../lib/errors.ts";
+import { networksOf } from "../../lib/ip.ts";
+import type { KeyRing } from "../../lib/key-ring.ts";
+import type { Log } from "../../lib/log.ts";
+import type { HashCaller } from "../passwords/hash-turns.ts";
+import type { KnownWaits } from "./known-waits.ts";
+import type { AttemptOrigin, CountedFailure, LoginFailureStore, LoginSubject } from "./login-failure-store.ts";
+import { isKnown, LOGIN_LIMITS, type LoginWait, waitOf } from "./login-limits.ts";
+import { addressOf, countedNetworks, networkOf } from "./login-network.ts";
+import type { LoginTraces, TracedAttempt } from "./login-traces.ts";
+
+export interface AttemptDeps {
+  readonly store: LoginFailureStore;
+  readonly traces: LoginTraces;
+  readonly ring: KeyRing;
+  readonly log: Log;
+  /** Hashes that the attempts of one address may cost in a minute, good ones included. */
+  readonly hashesPerAddress: number;
+  readonly known: KnownWaits;
+}
+
+/** An attempt that is about to be made. */
+export interface AttemptInput {
+  readonly clientIp: string;
+  /** What names the account of a guess, as it came. */
+  readonly name?: string;
+  /** Whether the account's password is guessed at. Register and a reset token only count for their address. */
+  readonly isGuess: boolean;
+  /** Whether the call has what may show that its caller is the owner, and costs a read to judge. */
+  readonly mayProve?: boolean;
+}
+
+/**
+ * One attempt, in this order: `check` once its account is known, then `count` when it is about to be judged, then
+ * `succeed` if it was good.
+ */
+export class LoginAttempt implements HashCaller {
+  readonly #deps: AttemptDeps;
+  readonly #input: AttemptInput;
+  readonly #origin: AttemptOrigin;
+  readonly networks: readonly string[];
+  /** Whether memory says that it has to wait, unless it is the owner's: it is judged behind others. */
+  readonly isDoubtful: boolean;
+  #isKnown = false;
+  #email = "";
+  #subject: LoginSubject | undefined;
+  #counted: CountedFailure | undefined;
+
+  /** @throws TOO_MANY_ATTEMPTS */
+  constructor(deps: AttemptDeps, input: AttemptInput) {
+    const { clientIp, isGuess } = input;
+    const { hashesPerAddress } = deps;
+    this.#deps = deps;
+    this.#input = input;
+    this.networks = networksOf(clientIp);
+    this.#origin = {
+      address: addressOf(clientIp),
+      networks: countedNetworks(clientIp, hashesPerAddress),
+      isGuess,
+      addressHashes: hashesPerAddress,
+    };
+    this.isDoubtful = this.#isKnownToWait();
+  }
+
+  /** Whether it comes from where someone logged in to the account lately, or is surely the owner's. */
+  get isKnown(): boolean {
+    return this.#isKnown;
+  }
+
+  /**
+   * Refuses at the price of one read what would be refused later, so that throttled attempts don't take places from
+   * others in the queue for a hash. Promises nothing to those that it lets pass.
+   *
+   * @param emailNormalized of the account, whether or not there is such an account
+   * @param own.session finds the account's session whose refresh token came with the attempt; asked only of an attempt
+   *        that would have to wait
+   * @param own.isOwner whether it showed a reset token, or belongs to a live session
+   * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
+   */
+  async check(
+    emailNormalized: string,
+    own: { readonly session?: () => Promise<string | undefined>; readonly isOwner?: boolean } = {},
+  ): Promise<void> {
+    this.#email = emailNormalized;
+    const { isOwner = false } = own;
+    const { ring } = this.#deps;
+    const accounts = digestsOf(ring, emailNormalized);
+    const network = networkOf(this.#input.clientIp);
+    this.#subject = { ...this.#origin, accounts, ringVersion: ring.current, network, isOwner };
+    let wait = await this.#judge(this.#subject);
+    const session = wait === undefined ? undefined : await own.session?.();
+    if (session !== undefined) {
+      this.#subject = { ...this.#subject, session };
+      wait = await this.#judge(this.#subject);
+    }
+    if (wait !== undefined) throw this.#refused(wait);
+    this.#deps.known.forget(this.#addressKey);
+    this.#deps.known.forget(this.#accountKey);
+    this.#isKnown ||= isOwner;
+  }
+
+  /**
+   * Counts the attempt as failed. To be called when the hash's turn has come and before it begins: then parallel attempts
+   * can't outrun the limits, and an attempt that is shed in the queue is no failure.
+   *
+   * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
+   */
+  async count(): Promise<void> {
+    const outcome = await this.#deps.store.count(this.#checked());
+    if ("retryAfterMs" in outcome) throw this.#refused(outcome);
+    this.#counted = outcome;
+  }
+
+  /**
+   * Counts an attempt that named no account, such as by a reset token that does not exist, as a failure and a hash of its
+   * address.
+   *
+   * @throws TOO_MANY_ATTEMPTS
+   */
+  async countMiss(): Promise<void> {
+    const wait = await this.#deps.store.countMiss(this.#origin);
+    if (wait !== undefined) throw this.#refused(wait);
+  }
+
+  /**
+   * Counts a second hash of an attempt that has succeeded, such as that of a new password. To be called when its turn has
+   * come.
+   *
+   * @throws TOO_MANY_ATTEMPTS
+   */
+  async countHash(): Promise<void> {
+    const wait = await this.#deps.store.countHash({ ...this.#checked(), isOwner: true });
+    if (wait !== undefined) throw this.#refused(wait);
+  }
+
+  /** Takes the failure back and ends the run. Never throws: a login that was good stays good. */
+  async succeed(): Promise<void> {
+    assert(this.#counted !== undefined, "an attempt succeeds only after it was counted");
+    this.#isKnown = true;
+    try {
+      await this.#deps.store.succeed(this.#checked(), this.#counted);
+      this.#deps.known.clear();
+    } catch (error) {
+      this.#deps.log.warn("a login that was good still counts as a failure", { reason: reasonOf(error) });
+    }
+  }
+
+  /**
+   * Puts a wrong password on record. It was counted already.
+   *
+   * @param userId undefined where there is no such account
+   * @returns what is told to the log alone
+   */
+  failed(userId: string | undefined, reason: "login" | "change_password"): UntoldFacts {
+    return { account: this.#deps.traces.failed(this.#traced, userId ?? "", reason) };
+  }
+
+  #checked(): LoginSubject {
+    assert(this.#subject !== undefined, "an attempt is counted only after it was checked");
+    return this.#subject;
+  }
+
+  async #judge(subject: LoginSubject): Promise<LoginWait | undefined> {
+    const { failures, nowMs } = await this.#deps.store.find(subject);
+    this.#isKnown = isKnown(failures, nowMs);
+    return waitOf(failures, nowMs, subject);
+  }
+
+  /**
+   * Refuses by memory what nothing could change: the address has to wait, or the account that it names from there. A full
+   * network has room for owners, and only a read tells who is one.
+   */
+  #isKnownToWait(): boolean {
+    const { known } = this.#deps;
+    const { isGuess, mayProve = false } = this.#input;
+    const ofAddress = known.of(this.#addressKey);
+    if (ofAddress !== undefined) throw this.#refusal({ ...ofAddress, of: "address" });
+    const ofAccount = isGuess ? known.of(this.#accountKey) : undefined;
+    if (ofAccount !== undefined && !mayProve) {
+      this.#email = ofAccount.email;
+      throw this.#refusal({ ...ofAccount, of: "account" });
+    }
+    for (const { name } of this.#origin.networks) {
+      const ofNetwork = known.of(networkKey(name));
+      if (ofNetwork === undefined) continue;
+      if (!isGuess && !mayProve) throw this.#refusal({ ...ofNetwork, of: "network", network: name });
+      return true;
+    }
+    return ofAccount !== undefined;
+  }
+
+  get #addressKey(): string {
+    return `address ${this.#origin.address}`;
+  }
+
+  get #accountKey(): string {
+    return `account ${this.#origin.address} ${this.#input.name ?? ""}`;
+  }
+
+  #refused(wait: LoginWait): DomainError {
+    const { known } = this.#deps;
+    const { retryAfterMs, of, network } = wait;
+    const ofWindowMs = Math.min(retryAfterMs, LOGIN_LIMITS.addressWindowMs);
+    if (of === "address") known.note(this.#addressKey, ofWindowMs);
+    else if (this.#input.isGuess) known.note(this.#accountKey, retryAfterMs, this.#email);
+    if (network !== undefined) known.note(networkKey(network), ofWindowMs);
+    return this.#refusal(wait);
+  }
+
+  #refusal({ retryAfterMs, of }: LoginWait): DomainError {
+    const account = this.#deps.traces.throttled(this.#traced, of);
+    return new DomainError("TOO_MANY_ATTEMPTS", "too many attempts; try again later", {
+      retryAfterMs,
+      ...(account !== undefined && { untold: { account } }),
+    });
+  }
+
+  get #traced(): TracedAttempt {
+    return { clientIp: this.#input.clientIp, emailNormalized: this.#email };
+  }
+}
+
+function networkKey(name: string): string {
+  return `network ${name}`;
+}
+
+/** Digests of an account's address under each version of the master key, that of the current one first. */
+export function digestsOf(ring: KeyRing, emailNormalized: string): LoginSubject["accounts"] {
+  const digest = (version: number) =>
+    createHmac("sha256", ring.derive("email-digest", version) as Buffer)
+      .update(emailNormalized)
+      .digest();
+  const [current = ring.current, ...others] = ring.versions;
+  return [digest(current), ...others.map(digest)];
+}

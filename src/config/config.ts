@@ -1,0 +1,289 @@
+/**
+ * Environment -> Config, in two pure steps: config/values.ts reads each variable, this file judges them together.
+ *
+ *   config/settings.ts   the table of all settings: name, default, how it is read, what it means
+ *   config/values.ts     text -> value
+ *   config/database-url.ts   DATABASE_URL -> how PostgreSQL is reached
+ *   config/redis-url.ts      REDIS_URL and REDIS_CLUSTER_NODES -> where Redis is and how to get in
+ *   config/networks.ts   networks of proxies
+ *   config/names.ts      names that begin like a setting and are none
+ *   config/refusals.ts   what production refuses though it is there
+ */
+
+import type { DatabaseConnection } from "../lib/database-connection.ts";
+import type { MasterKey } from "../lib/key-ring.ts";
+import type { LogFormat, LogLevel } from "../lib/log.ts";
+import { mayBePlaintext, ormVariableFaults, warningsOfDatabase } from "./database-url.ts";
+import { judgeNames } from "./names.ts";
+import { nameEveryone } from "./networks.ts";
+import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./redis-url.ts";
+import { issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
+import { SETTINGS, type Setting } from "./settings.ts";
+import { type Address, isLoopback, type Tier, ValueFaults } from "./values.ts";
+
+export { SETTINGS, type Setting } from "./settings.ts";
+export type { Address, Tier } from "./values.ts";
+
+/** The service's configuration in domain units: frozen, complete, checked. */
+export interface Config {
+  readonly production: boolean;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+  readonly listen: Address;
+  readonly opsListen: Address;
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** With TLS configured: whether the port speaks plaintext as well. */
+  readonly plaintextBesideTls: boolean;
+  readonly reflection: boolean;
+  readonly corsOrigins: readonly string[];
+  readonly trustedProxies: readonly string[];
+  /** undefined = either, as long as they agree. */
+  readonly forwardedHeader: "x-forwarded-for" | "forwarded" | undefined;
+  readonly drainMs: number;
+  readonly dataDir: string;
+  /** undefined = the embedded database in dataDir. */
+  readonly database: DatabaseConnection | undefined;
+  readonly databasePoolSize: number;
+  readonly migrate: boolean;
+  /** undefined = windows in this process. */
+  readonly redis: RedisConfig | undefined;
+  /** undefined = made once and kept in dataDir (development only). */
+  readonly masterKeys: readonly [MasterKey, ...MasterKey[]] | undefined;
+  readonly workers: number;
+  readonly replicas: number;
+  readonly staleOkMs: number;
+  readonly tiers: readonly [Tier, ...Tier[]];
+  readonly keyPrefix: string;
+  readonly environments: readonly [string, ...string[]];
+  readonly keysPerOwner: number;
+  /** Most key records in memory. */
+  readonly cachedKeys: number;
+  readonly userScopes: readonly string[];
+  readonly auditKeepMs: number;
+  readonly registrationOpen: boolean;
+  readonly hashesPerAddress: number;
+  readonly changesPerMinute: number;
+  readonly serviceChangesPerMinute: number;
+  readonly password: { readonly minCodePoints: number; readonly memoryKib: number; readonly passes: number };
+  readonly issuer: string;
+  readonly audience: string;
+  readonly accessTokenAlgorithm: "EdDSA" | "ES256";
+  readonly signingKeyMs: number;
+  readonly accessTokenMs: number;
+  readonly refreshIdleMs: number;
+  readonly refreshAbsoluteMs: number;
+  readonly refreshGraceMs: number;
+  /** Things that are fine on a laptop and not in production; one log line each. */
+  readonly developmentWarnings: readonly string[];
+  /** What a production service should be told of once; one log line each. */
+  readonly warnings: readonly string[];
+  /** Names in the environment that look like settings and are service links of Kubernetes or Docker. */
+  readonly serviceLinks: readonly string[];
+}
+
+/** All that is wrong with an environment, one line each. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(faults.join("\n"));
+    this.faults = faults;
+  }
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** OWASP Password Storage Cheat Sheet: argon2id with 19 MiB and two passes is the least. */
+const ARGON2_FLOOR = { memoryKib: 19_456, passes: 2 };
+
+type Values = {
+  -readonly [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T | undefined : never;
+};
+
+/**
+ * Reads the environment. Pure: no files, no network, the same answer for the same input. Unknown LATCHKEY_ variables
+ * are faults too, because a misspelt limit would otherwise be silently ignored; service links are not (config/names.ts).
+ *
+ * @throws {ConfigError} with every fault at once
+ */
+export function readConfig(env: Environment): Config {
+  const faults: string[] = [];
+  const values = readValues(env, faults);
+  const names = judgeNames(env);
+  faults.push(...names.faults);
+  faults.push(...ormVariableFaults(env));
+  if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
+    faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
+  }
+  if (values.listen !== undefined && isSame(values.listen, values.opsListen)) {
+    faults.push("LATCHKEY_OPS_LISTEN: must not be the address of LATCHKEY_LISTEN");
+  }
+  if (values.redisUrl !== undefined && values.redisCluster !== undefined) {
+    faults.push("REDIS_URL and REDIS_CLUSTER_NODES: set one of them");
+  }
+  faults.push(...redisTlsFaults(values.redisUrl ?? values.redisCluster, redisTlsFiles(values)));
+  if (values.databaseUrl === undefined && (values.workers ?? 1) > 1) {
+    faults.push("LATCHKEY_WORKERS: the embedded database serves one process; set DATABASE_URL or LATCHKEY_WORKERS=1");
+  }
+  if (!hasRedis(values) && (values.workers ?? 1) > 1) {
+    faults.push(
+      "LATCHKEY_WORKERS: without Redis each process would count for itself; set REDIS_URL or LATCHKEY_WORKERS=1",
+    );
+  }
+  if (values.production) faults.push(...productionFaults(values).filter((fault) => !isNamed(faults, fault)));
+  if (faults.length > 0) throw new ConfigError(faults);
+  return toConfig(values as Required<Values>, names.links);
+}
+
+/** Whether the setting that a fault is about has one already: what could not be read is not also missing. */
+function isNamed(faults: readonly string[], fault: string): boolean {
+  const name = fault.slice(0, fault.indexOf(":") + 1);
+  return faults.some((known) => known.startsWith(name));
+}
+
+function readValues(env: Environment, faults: string[]): Values {
+  const values: Record<string, unknown> = {};
+  for (const [key, row] of Object.entries(SETTINGS)) {
+    const given = env[row.name] === "" && row.default === undefined ? undefined : env[row.name];
+    const source = given ?? row.default;
+    if (source === undefined) continue;
+    try {
+      values[key] = row.parse(source.trim());
+    } catch (error) {
+      const messages = error instanceof ValueFaults ? error.faults : [(error as Error).message];
+      faults.push(...messages.map((message) => `${row.name}: ${message}`));
+    }
+  }
+  return values as Values;
+}
+
+/** What development only warns of and production refuses, each with its own line. */
+function productionFaults(values: Values): string[] {
+  const faults: string[] = [];
+  if (values.masterKeys === undefined) {
+    faults.push('LATCHKEY_MASTER_KEYS: must be set in production; make one with: echo "1:$(openssl rand -base64 32)"');
+  }
+  const logins = {
+    DATABASE_URL: values.databaseUrl && { username: values.databaseUrl.user, password: values.databaseUrl.password },
+    REDIS_URL: values.redisUrl,
+    REDIS_CLUSTER_NODES: values.redisCluster,
+  };
+  faults.push(...masterKeyFaults(values), ...passwordFaults(logins), ...issuerFaults(values));
+  if (values.databaseUrl === undefined && !values.allowEmbedded) {
+    faults.push(
+      "DATABASE_URL: must be set in production, or LATCHKEY_ALLOW_EMBEDDED_DATABASE=true for a single small node",
+    );
+  }
+  if (mayBePlaintext(values.databaseUrl) && !values.allowPlaintextDatabase) {
+    faults.push(
+      "DATABASE_URL: may be plaintext to another machine; set sslmode=verify-full with sslrootcert, or LATCHKEY_ALLOW_PLAINTEXT_DATABASE=true where the network between is trusted",
+    );
+  }
+  if (!hasRedis(values) && !values.allowInProcessLimits) {
+    faults.push("REDIS_URL: must be set in production, or LATCHKEY_ALLOW_IN_PROCESS_LIMITS=true for a single process");
+  }
+  if (!values.allowPlaintextRedis) faults.push(...redisPlaintextFaults(redisOf(values)));
+  if (values.tlsCertFile === undefined && !values.allowPlaintext && !isLoopback(values.listen?.host ?? "")) {
+    faults.push(
+      "LATCHKEY_LISTEN: plaintext on a public address; set LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE, or LATCHKEY_ALLOW_PLAINTEXT=true behind a proxy that ends TLS",
+    );
+  }
+  if (nameEveryone(values.trustedProxies ?? [])) {
+    faults.push(
+      "LATCHKEY_TRUSTED_PROXIES: believes anyone's word for an address; name the networks of your proxies only",
+    );
+  }
+  if ((values.argon2MemoryKib ?? 0) < ARGON2_FLOOR.memoryKib) {
+    faults.push(`LATCHKEY_ARGON2_MEMORY_KIB: must be at least ${ARGON2_FLOOR.memoryKib} in production (OWASP)`);
+  }
+  if ((values.argon2Passes ?? 0) < ARGON2_FLOOR.passes) {
+    faults.push(`LATCHKEY_ARGON2_PASSES: must be at least ${ARGON2_FLOOR.passes} in production (OWASP)`);
+  }
+  return faults;
+}
+
+function developmentWarnings(values: Required<Values>): string[] {
+  if (values.production) return [];
+  const warnings: string[] = [];
+  if (values.databaseUrl === undefined)
+    warnings.push(`embedded database in ${values.dataDir}; set DATABASE_URL for production`);
+  if (!hasRedis(values)) warnings.push("limits are counted in this process; set REDIS_URL for production");
+  if (values.masterKeys === undefined)
+    warnings.push(`master key kept in ${values.dataDir}/master-keys; set LATCHKEY_MASTER_KEYS for production`);
+  if (values.userScopes === undefined)
+    warnings.push("users may give their keys any scope; set LATCHKEY_USER_SCOPES for production");
+  return warnings;
+}
+
+function toConfig(values: Required<Values>, serviceLinks: readonly string[]): Config {
+  const warnings = developmentWarnings(values);
+  return Object.freeze({
+    production: values.production!,
+    logLevel: values.logLevel!,
+    logFormat: values.logFormat ?? (values.production ? "json" : "text"),
+    listen: values.listen!,
+    opsListen: values.opsListen!,
+    tls: values.tlsCertFile === undefined ? undefined : { certFile: values.tlsCertFile, keyFile: values.tlsKeyFile! },
+    plaintextBesideTls: !values.production || values.allowPlaintext!,
+    reflection: values.reflection!,
+    corsOrigins: values.corsOrigins!,
+    trustedProxies: values.trustedProxies!,
+    forwardedHeader: values.forwardedHeader,
+    drainMs: values.drainMs!,
+    dataDir: values.dataDir!,
+    database: values.databaseUrl,
+    databasePoolSize: values.databasePoolSize!,
+    migrate: values.migrate!,
+    redis: redisOf(values),
+    masterKeys: values.masterKeys,
+    workers: values.workers!,
+    replicas: values.replicas!,
+    staleOkMs: values.staleOkMs!,
+    tiers: values.tiers!,
+    keyPrefix: values.keyPrefix!,
+    environments: values.environments!,
+    keysPerOwner: values.keysPerOwner!,
+    cachedKeys: values.cachedKeys!,
+    userScopes: values.userScopes ?? (values.production ? [] : ["*"]),
+    auditKeepMs: values.auditKeepMs!,
+    registrationOpen: values.registrationOpen!,
+    hashesPerAddress: values.hashesPerAddress!,
+    changesPerMinute: values.changesPerMinute!,
+    serviceChangesPerMinute: values.serviceChangesPerMinute!,
+    password: {
+      minCodePoints: values.passwordMin!,
+      memoryKib: values.argon2MemoryKib!,
+      passes: values.argon2Passes!,
+    },
+    issuer: values.issuer!,
+    audience: values.audience!,
+    accessTokenAlgorithm: values.accessTokenAlgorithm!,
+    signingKeyMs: values.signingKeyMs!,
+    accessTokenMs: values.accessTokenMs!,
+    refreshIdleMs: values.refreshIdleMs!,
+    refreshAbsoluteMs: values.refreshAbsoluteMs!,
+    refreshGraceMs: values.refreshGraceMs!,
+    developmentWarnings: Object.freeze(warnings),
+    warnings: Object.freeze(values.production ? warningsOfDatabase(values.databaseUrl) : []),
+    serviceLinks: Object.freeze(serviceLinks),
+  });
+}
+
+function redisOf(values: Values): Config["redis"] {
+  const address = values.redisUrl ?? values.redisCluster;
+  return address && Object.freeze({ ...address, tlsFiles: redisTlsFiles(values) });
+}
+
+function redisTlsFiles(values: Values): RedisTlsFiles {
+  return Object.freeze({ ca: values.redisCaFile, cert: values.redisCertFile, key: values.redisKeyFile });
+}
+
+function hasRedis(values: Values): boolean {
+  return redisOf(values) !== undefined;
+}
+
+/** Port 0 is another one each time. */
+function isSame(one: Address, other: Address | undefined): boolean {
+  return one.port !== 0 && one.port === other?.port && one.host === other.host;
+}

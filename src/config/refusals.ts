@@ -1,0 +1,89 @@
+/**
+ * What production refuses though it is there: secrets that are published or were not drawn at random, and an issuer that
+ * is nobody's. Each fault is one line, which never repeats a value.
+ */
+
+import type { MasterKey } from "../lib/key-ring.ts";
+import { DEFAULT_ISSUER } from "./settings.ts";
+
+/** The least number of different bytes. 32 random bytes have about 30, and fewer than 16 once in 10^10 draws. */
+const LEAST_DIFFERENT_BYTES = 16;
+
+/**
+ * Passwords that this project's docker-compose.yml, images of PostgreSQL and Redis, or their documentation show. The
+ * list stops a start that forgot to set one; it judges no password's strength.
+ */
+const PUBLISHED_PASSWORDS = new Set(
+  (
+    "development latchkey postgres postgresql redis foobared mysecretpassword mypassword password passw0rd secret " +
+    "changeme change-me change_me example default admin root test"
+  ).split(" "),
+);
+
+/** A line for each master key that is a passphrase, a pattern or a placeholder. */
+export function masterKeyFaults({ masterKeys }: { readonly masterKeys: readonly MasterKey[] | undefined }): string[] {
+  return (masterKeys ?? []).flatMap(({ version, bytes }) => {
+    const flaw = flawOf(bytes);
+    if (flaw === undefined) return [];
+    return [`LATCHKEY_MASTER_KEYS: version ${version} is ${flaw}; make one with: openssl rand -base64 32`];
+  });
+}
+
+/** How one of the servers is logged in to; undefined = there is no such server. */
+type Login = { readonly username: string | undefined; readonly password: string | undefined } | undefined;
+
+/**
+ * A line for each server whose password is published, or the user's own name. An absent password is the server's matter.
+ *
+ * @param logins by the name of the setting that has them
+ */
+export function passwordFaults(logins: Readonly<Record<string, Login>>): string[] {
+  return Object.entries(logins)
+    .filter(([, login]) => isPublished(login?.password, login?.username))
+    .map(([name]) => `${name}: has a password that anyone can look up; set one made with: openssl rand -hex 24`);
+}
+
+function isPublished(password = "", user = ""): boolean {
+  const given = password.toLowerCase();
+  return given !== "" && (PUBLISHED_PASSWORDS.has(given) || given === user.toLowerCase());
+}
+
+interface Issuer {
+  readonly issuer: string | undefined;
+  readonly allowHttpIssuer: boolean | undefined;
+}
+
+/** Access tokens of every forgotten installation would name the same issuer, and http keys can be replaced on the way. */
+export function issuerFaults({ issuer, allowHttpIssuer }: Issuer): string[] {
+  if (issuer === DEFAULT_ISSUER) {
+    return ["LATCHKEY_ISSUER: must be set in production, to the https URL that access tokens name as their issuer"];
+  }
+  if (issuer === undefined || allowHttpIssuer || new URL(issuer).protocol === "https:") return [];
+  return [
+    "LATCHKEY_ISSUER: must be an https URL in production, or LATCHKEY_ALLOW_HTTP_ISSUER=true in a private network",
+  ];
+}
+
+/** What these bytes are instead of random; undefined = they look random. */
+function flawOf(bytes: Uint8Array): string | undefined {
+  if (new Set(bytes).size < LEAST_DIFFERENT_BYTES || repeatsItself(bytes)) return "not random";
+  return isText(bytes) ? "text and not random bytes" : undefined;
+}
+
+/** Such as 16 random bytes twice: its first half says all. */
+function repeatsItself(bytes: Uint8Array): boolean {
+  const once = Buffer.from(bytes);
+  return Buffer.concat([once, once]).indexOf(once, 1) < once.length;
+}
+
+/**
+ * Whether the bytes are UTF-8 without control characters except line breaks and tabs: a passphrase, or the output of
+ * `openssl rand -hex 32` encoded once more. 32 random bytes are such a text once in 10^11 draws.
+ */
+function isText(bytes: Uint8Array): boolean {
+  try {
+    return !/[^\P{Cc}\t\n\r]/u.test(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    return false;
+  }
+}

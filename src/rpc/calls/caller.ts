@@ -1,0 +1,162 @@
+import { hash } from "node:crypto";
+import type { AuthenticatedUser } from "../../auth/authenticate-user.ts";
+import type { DatabaseClock } from "../../changes/database-clock.ts";
+import { type CredentialFault, credentialFault, credentialScopes } from "../../keys/credentials/service-credential.ts";
+import type { KeyRecord, RecordLookup } from "../../keys/key-records.ts";
+import { DomainError } from "../../lib/errors.ts";
+import type { Caller, CallHead } from "../call.ts";
+
+export interface CallerResolverDeps {
+  /** Whether the text looks like a service credential, and so is one or nothing. */
+  readonly looksLikeCredential: (token: string) => boolean;
+  /** Where the record of a service credential is found; undefined for what can't be one by its form. */
+  readonly openCredential: (token: string) => RecordLookup | undefined;
+  /** The user behind an access token. Throws CREDENTIAL_INVALID. */
+  readonly authenticateUser: (token: string) => Promise<AuthenticatedUser>;
+  readonly databaseClock: DatabaseClock;
+  /** Notes that a service credential was used. */
+  readonly used: (credentialId: string, atMs: number) => void;
+  /** Is told of a credential whose secret was shown and which is good no more. Never throws. */
+  readonly refused: (credentialId: string, fault: CredentialFault, head: CallHead) => void;
+}
+
+const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
+/** Longest credential that is looked at: an access token has about 500 characters. */
+const MAX_CREDENTIAL_LENGTH = 4096;
+/** RFC 9110 11.4: the scheme's case does not matter. */
+const BEARER = /^bearer +([\x21-\x7e]+) *$/i;
+/** A connection has one credential, or a few where a proxy shares it. */
+const MAX_REMEMBERED = 8;
+
+/** Where the record of a credential is, and the caller that its record of late stands for. */
+interface Known {
+  readonly lookup: RecordLookup;
+  record: KeyRecord | undefined;
+  caller: Caller;
+}
+
+/** Credentials that came over one connection, by digest of the header: nothing here holds what they say. */
+type Remembered = Map<string, Known>;
+
+/**
+ * Who makes a call, from its headers. A connection remembers how to find a service credential that it has shown before,
+ * so that it is taken apart once; its record, and whether that is usable now, are looked at anew for every call.
+ */
+export class CallerResolver {
+  readonly #deps: CallerResolverDeps;
+  readonly #remembered = new WeakMap<object, Remembered>();
+  /** The user whose access token came last over a connection, and was good. */
+  readonly #users = new WeakMap<object, Caller>();
+
+  constructor(deps: CallerResolverDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * The caller by a credential that this connection has shown before and whose record is in memory; undefined elsewhere.
+   *
+   * @throws CREDENTIAL_INVALID
+   */
+  known(head: CallHead): Caller | undefined {
+    const values = head.header("authorization");
+    if (values.length !== 1 || values[0]!.length > MAX_CREDENTIAL_LENGTH) return undefined;
+    const known = this.#remembered.get(head.connection)?.get(digestOf(values[0]!));
+    const fresh = known?.lookup.fresh();
+    return fresh && this.#judge(known!, fresh.record, head);
+  }
+
+  /**
+   * At once where the credential's record is in memory. A truth that is out of reach is never an invalid credential.
+   *
+   * @throws CREDENTIAL_INVALID, DATABASE_UNAVAILABLE, MASTER_KEY_MISSING, or the promise rejects with them
+   */
+  resolve(head: CallHead): Caller | Promise<Caller> {
+    const values = head.header("authorization");
+    if (values.length === 0) return ANONYMOUS;
+    if (values.length > 1) throw invalid("more than one authorization header");
+    const value = values[0]!;
+    if (value.length > MAX_CREDENTIAL_LENGTH) throw malformed();
+    const digest = digestOf(value);
+    const remembered = this.#remembered.get(head.connection)?.get(digest);
+    if (remembered !== undefined) return this.#service(remembered, head);
+    const token = BEARER.exec(value)?.[1];
+    if (token === undefined) throw malformed();
+    if (!this.#deps.looksLikeCredential(token)) return this.#user(token, head.connection);
+    const lookup = this.#deps.openCredential(token);
+    if (lookup === undefined) throw unusable();
+    const known = { lookup, record: undefined, caller: ANONYMOUS };
+    this.#remember(head.connection, digest, known);
+    return this.#service(known, head);
+  }
+
+  /**
+   * The caller that a connection has shown by a good credential: the first service credential, or else the last access
+   * token. undefined where there was none.
+   */
+  ofConnection(connection: object): Caller | undefined {
+    for (const { caller } of this.#remembered.get(connection)?.values() ?? []) {
+      if (caller !== ANONYMOUS) return caller;
+    }
+    return this.#users.get(connection);
+  }
+
+  #service(known: Known, head: CallHead): Caller | Promise<Caller> {
+    const fresh = known.lookup.fresh();
+    if (fresh !== undefined) return this.#judge(known, fresh.record, head);
+    return known.lookup.find(tokenOf(head)).then(({ record }) => this.#judge(known, record, head));
+  }
+
+  /** State and expiry at every call; what else a record says, once. */
+  #judge(known: Known, record: KeyRecord | undefined, head: CallHead): Caller {
+    const { databaseClock, used, refused } = this.#deps;
+    if (record === undefined) throw unusable();
+    const fault = databaseClock.judge((nowMs) => credentialFault(record, nowMs));
+    if (fault !== undefined) {
+      refused(record.key.id, fault, head);
+      throw unusable();
+    }
+    used(record.key.id, databaseClock.nowMs());
+    if (known.record !== record) {
+      known.caller = { kind: "service", credentialId: record.key.id, scopes: credentialScopes(record.key) };
+      known.record = record;
+    }
+    return known.caller;
+  }
+
+  async #user(token: string, connection: object): Promise<Caller> {
+    const { userId, sessionId } = await this.#deps.authenticateUser(token);
+    const caller: Caller = { kind: "user", userId, sessionId };
+    this.#users.set(connection, caller);
+    return caller;
+  }
+
+  #remember(connection: object, digest: string, known: Known): void {
+    let remembered = this.#remembered.get(connection);
+    if (remembered === undefined || remembered.size >= MAX_REMEMBERED) {
+      remembered = new Map();
+      this.#remembered.set(connection, remembered);
+    }
+    remembered.set(digest, known);
+  }
+}
+
+function digestOf(authorization: string): string {
+  return hash("sha256", authorization, "base64url");
+}
+
+/** Of a head that had one when it was remembered. */
+function tokenOf(head: CallHead): string {
+  return BEARER.exec(head.header("authorization")[0]!)![1]!;
+}
+
+function malformed(): DomainError {
+  return invalid("the authorization header must be `Bearer` and a credential");
+}
+
+function unusable(): DomainError {
+  return invalid("the service credential is not valid");
+}
+
+function invalid(message: string): DomainError {
+  return new DomainError("CREDENTIAL_INVALID", message);
+}

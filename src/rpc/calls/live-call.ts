@@ -1,0 +1,158 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import type { Clock } from "../../lib/clock.ts";
+import { DomainError } from "../../lib/errors.ts";
+import type { Member } from "../../shares/fair-room.ts";
+import type { Call, Caller, CallHead, MetadataField } from "../call.ts";
+import type { Route } from "../routes.ts";
+import type { Deadlines, Expiring, Step } from "./deadlines.ts";
+
+export interface LiveCallDeps {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  /** The client's address, through trusted proxies. */
+  clientIp(head: CallHead): string;
+}
+
+/** Hears of the end of a call that nobody races. */
+export interface AbortListener {
+  aborted(failure: DomainError): void;
+}
+
+const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
+const MAX_USER_AGENT = 256;
+/** Longest that a unary call may take, whatever its client says; else a body that never ends would be held for ever. */
+const MAX_UNARY_MS = 60_000;
+/** A call from its headers to its end. What costs and is seldom asked for (signal, address) is made when asked for. */
+export class LiveCall implements Call, Expiring, Member {
+  readonly route: Route;
+  readonly head: CallHead;
+  readonly startedAtMs: number;
+  caller: Caller = ANONYMOUS;
+  /** A message of a stream is being written. */
+  answering = false;
+  isListed = false;
+  older: Member["older"];
+  newer: Member["newer"];
+  group: object | undefined;
+  /** Whether a piece of its messages has come. */
+  hasPiece = false;
+  /** What has come of a message that has not come to its end. */
+  waitingBytes = 0;
+  /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */
+  abortListener: AbortListener | undefined;
+  /** What handlers add to the answer; undefined for nothing. */
+  answerHeaders: MetadataField[] | undefined;
+  answerTrailers: MetadataField[] | undefined;
+  /** The call is over: logged, measured, its timer gone. */
+  ended = false;
+
+  readonly #deps: LiveCallDeps;
+  readonly #deadlineAtMs: number;
+  #timer: Step | undefined;
+  #failure: DomainError | undefined;
+  #waiters: ((failure: DomainError) => void)[] | undefined;
+  #controller: AbortController | undefined;
+  #clientIp: string | undefined;
+
+  constructor(deps: LiveCallDeps, route: Route, head: CallHead, timeoutMs: number | undefined) {
+    this.#deps = deps;
+    this.route = route;
+    this.head = head;
+    this.startedAtMs = deps.clock.monotonicMs();
+    const longestMs = route.kind === "unary" ? MAX_UNARY_MS : Number.POSITIVE_INFINITY;
+    this.#deadlineAtMs = this.startedAtMs + Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, longestMs);
+  }
+
+  get method(): DescMethod {
+    return this.route.method;
+  }
+
+  /** As it was when it was first asked for: a connection that has closed has no address any more. */
+  get clientIp(): string {
+    this.#clientIp ??= this.#deps.clientIp(this.head);
+    return this.#clientIp;
+  }
+
+  get userAgent(): string {
+    return (this.head.header("user-agent")[0] ?? "").slice(0, MAX_USER_AGENT);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#failure !== undefined) this.#controller.abort(this.#failure);
+    }
+    return this.#controller.signal;
+  }
+
+  remainingMs(): number {
+    return this.#deadlineAtMs - this.#deps.clock.monotonicMs();
+  }
+
+  addHeader(name: string, value: string): void {
+    this.answerHeaders ??= [];
+    this.answerHeaders.push([name, value]);
+  }
+
+  addTrailer(name: string, value: string): void {
+    this.answerTrailers ??= [];
+    this.answerTrailers.push([name, value]);
+  }
+
+  /** Why the call was aborted, undefined while it was not. */
+  get failure(): DomainError | undefined {
+    return this.#failure;
+  }
+
+  /** Starts the timer that aborts the call at its deadline. */
+  startTimer(): void {
+    if (this.#deadlineAtMs === Number.POSITIVE_INFINITY) return;
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (this.#deadlineAtMs <= nowMs) this.expire();
+    else this.#timer = this.#deps.deadlines.add(this, this.#deadlineAtMs, nowMs);
+  }
+
+  stopTimer(): void {
+    this.#timer?.delete(this);
+    this.#timer = undefined;
+  }
+
+  /** The deadline has come. */
+  expire(): void {
+    this.abort(deadlineExceeded());
+  }
+
+  /** Settles as `work` does, or rejects as soon as the call is aborted; what `work` does then is not heard. */
+  race<T>(work: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#failure !== undefined) reject(this.#failure);
+      this.#waiters ??= [];
+      const waiters = this.#waiters;
+      waiters.push(reject);
+      const leave = () => waiters.splice(waiters.indexOf(reject), 1);
+      work.then(
+        (value) => {
+          leave();
+          resolve(value);
+        },
+        (error) => {
+          leave();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** Ends the waiting of everyone who works for this call. The first failure counts; none does after the end. */
+  abort(failure: DomainError): void {
+    if (this.ended || this.#failure !== undefined) return;
+    this.#failure = failure;
+    for (const reject of this.#waiters ?? []) reject(failure);
+    this.#controller?.abort(failure);
+    this.abortListener?.aborted(failure);
+  }
+}
+
+function deadlineExceeded(): DomainError {
+  return new DomainError("DEADLINE_EXCEEDED", "deadline exceeded");
+}

@@ -1,0 +1,93 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { CallHead } from "../call.ts";
+import { wireHead } from "../lanes/connect-http.ts";
+import { PacedSocket, type PieceTurn } from "./paced-socket.ts";
+
+/** Times are node's own to keep. A request must be there, body and all, within `requestTimeout`. */
+const OPTIONS = {
+  maxHeaderSize: 16 * 1024,
+  headersTimeout: 10_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5000,
+};
+
+export interface Http1Handlers {
+  /** Waits for the turn to read a piece of a connection. */
+  readonly pieceTurn: PieceTurn;
+  /** Waits for a request's turn. Resolves to false where too many wait. */
+  mayBegin(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean>;
+  onRequest(request: IncomingMessage, response: ServerResponse): void;
+}
+
+/**
+ * HTTP/1.1 on connections that others accept. A connection has one request at a time: those that a client sends in
+ * advance (pipelining) wait in its socket, except the few that came in one piece with the one before.
+ */
+export class Http1Server {
+  readonly #server: Server;
+  readonly #handlers: Http1Handlers;
+  readonly #responses = new Set<ServerResponse>();
+  /** Requests that node has parsed already and whose turn has not come, by connection. */
+  readonly #early = new WeakMap<PacedSocket, [IncomingMessage, ServerResponse][]>();
+  #draining = false;
+
+  constructor(handlers: Http1Handlers) {
+    this.#handlers = handlers;
+    this.#server = createServer(OPTIONS, (request, response) => this.#take(request, response));
+    // Starts node's own check of the times above, which otherwise begins with listen().
+    this.#server.emit("listening");
+  }
+
+  serve(socket: Socket): void {
+    this.#server.emit("connection", new PacedSocket(socket, this.#handlers.pieceTurn));
+  }
+
+  /** Asks clients to go with their next answer, and closes connections that have no request. */
+  drain(): void {
+    this.#draining = true;
+    for (const response of this.#responses) if (!response.headersSent) response.setHeader("connection", "close");
+    this.#server.close();
+    this.#server.closeIdleConnections();
+  }
+
+  #take(request: IncomingMessage, response: ServerResponse): void {
+    request.on("error", () => {});
+    response.on("error", () => {});
+    const socket = request.socket as unknown as PacedSocket;
+    if (socket.isHeld) {
+      const early = this.#early.get(socket) ?? [];
+      early.push([request, response]);
+      this.#early.set(socket, early);
+    } else {
+      this.#begin(socket, request, response);
+    }
+  }
+
+  #begin(socket: PacedSocket, request: IncomingMessage, response: ServerResponse): void {
+    socket.hold({ isComplete: () => request.complete });
+    this.#responses.add(response);
+    if (this.#draining) response.setHeader("connection", "close");
+    response.on("close", () => {
+      this.#responses.delete(response);
+      if (this.#draining) socket.end();
+      this.#next(socket);
+    });
+    void this.#serveInTurn(request, response);
+  }
+
+  async #serveInTurn(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const mayBegin = await this.#handlers.mayBegin(wireHead(request), (endWait) => response.once("close", endWait));
+    if (response.destroyed) return;
+    if (mayBegin) this.#handlers.onRequest(request, response);
+    else response.writeHead(503, { "retry-after": "1", connection: "close" }).end();
+  }
+
+  /** The next request of a connection, in a turn of its own. */
+  #next(socket: PacedSocket): void {
+    const early = this.#early.get(socket)?.shift();
+    if (early === undefined) socket.release();
+    else if (!socket.destroyed) setImmediate(() => this.#begin(socket, ...early));
+  }
+}

@@ -1,0 +1,285 @@
+import {
+  constants,
+  createServer as createHttp2Server,
+  Http2ServerRequest,
+  Http2ServerResponse,
+  type Http2Session,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from "node:net";
+import {
+  createServer as createTlsServer,
+  type SecureContextOptions,
+  type TLSSocket,
+  type Server as TlsServer,
+} from "node:tls";
+import { addressHolder } from "../../shares/holder.ts";
+import type { CallHead } from "../call.ts";
+import { TurnBudget } from "../calls/turn-budget.ts";
+import { headOf, type WireRequest, type WireResponse } from "../lanes/connect-http.ts";
+import type { StreamTaker } from "../lanes/unary-http2.ts";
+import { lookAtStart, type Protocol } from "./connection-start.ts";
+import { Http1Server } from "./http1-server.ts";
+import { LiveSession, LOOK_EVERY_MS } from "./http2-session.ts";
+import { ReadTurns } from "./read-turns.ts";
+import type { ReadHandle } from "./reading.ts";
+import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
+
+export interface PortOptions {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** With it the port speaks TLS, and plaintext only if `plaintext` says so. */
+  readonly certificate?: ServedCertificate | undefined;
+  /** Whether connections without TLS are served. Default true. */
+  readonly plaintext?: boolean;
+  /** The caller whose connection it is, as far as its calls have shown. */
+  callerOf?(connection: object): string | undefined;
+  /** Is asked first for each HTTP/2 stream. Must not throw. */
+  readonly takeStream?: StreamTaker | undefined;
+  /**
+   * Waits for the turn of any other request: those are dear, and a client may send a thousand at once. Resolves to false
+   * where too many wait; the request is refused then. What `whenGone` is given ends the wait of a request whose client is
+   * gone: it must take no other one's turn.
+   */
+  mayBegin(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean>;
+  /** Gets every other request of every protocol. Must answer each, and not throw. */
+  onRequest(request: WireRequest, response: WireResponse): void;
+}
+
+/** How long a client may take to shake hands. */
+const HANDSHAKE_MS = 5000;
+const MAX_CONNECTIONS = 16_384;
+/** While it drains: how long, or up to twice that, the other end may take to close its side once ours is closed. */
+const LINGER_MS = 1000;
+/** Silent connections are probed by TCP after this time, so that those whose peer is gone don't stay. */
+const KEEP_ALIVE_MS = 30_000;
+
+/**
+ * Bounds on what one HTTP/2 client can make us hold or do. Streams that a client resets cost most of what a call costs:
+ * 200 may be given up at once, as by a busy client whose deadline has come, and 100 a second.
+ */
+const HTTP2_OPTIONS = {
+  settings: { maxConcurrentStreams: 1000, maxHeaderListSize: 16 * 1024, enablePush: false },
+  maxHeaderListPairs: 64,
+  maxSettings: 32,
+  maxSessionMemory: 10,
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  maxOutstandingPings: 4,
+  streamResetBurst: 200,
+  streamResetRate: 100,
+};
+
+/**
+ * One TCP port that speaks h2c (prior knowledge), HTTP/1.1 and TLS with ALPN for both: the first bytes of a connection
+ * tell. All connections lead to one HTTP/1.1 and one HTTP/2 server, which have no ports of their own.
+ */
+export class Port {
+  readonly #options: PortOptions;
+  readonly #tcp: TcpServer;
+  readonly #http1: Http1Server;
+  readonly #http2: ReturnType<typeof createHttp2Server>;
+  #tls: TlsServer | undefined;
+  readonly #sockets = new Set<Socket>();
+  /** Those that have not shown yet what they speak. */
+  readonly #unknown = new Set<Socket>();
+  readonly #sessions = new Map<Http2Session, LiveSession>();
+  readonly #reads: ReadTurns;
+  /** Of HTTP/1.1. */
+  readonly #pieces = new TurnBudget();
+  readonly #handshakes = new TurnBudget();
+  #looking: NodeJS.Timeout | undefined;
+  #draining = false;
+
+  constructor(options: PortOptions) {
+    this.#options = options;
+    this.#reads = new ReadTurns({ callerOf: (connection) => options.callerOf?.(connection) });
+    this.#http1 = new Http1Server({ ...options, pieceTurn: (address) => this.#pieces.begin(addressHolder(address)) });
+    this.#http2 = createHttp2Server(HTTP2_OPTIONS);
+    this.#http2.on("session", this.#onSession);
+    this.#http2.on("stream", this.#onStream);
+    this.#http2.on("sessionError", () => {});
+    this.#tcp = createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
+    this.#tcp.maxConnections = MAX_CONNECTIONS;
+    this.#tcp.on("connection", this.#onConnection);
+  }
+
+  /** Starts to listen. Returns the address, `127.0.0.1:8080`. Rejects if it is taken, or if the certificate can't be served. */
+  async start(): Promise<string> {
+    const { host, port, certificate } = this.#options;
+    if (certificate !== undefined) this.#tls = this.#createTls(await certificate.load());
+    await new Promise<void>((resolve, reject) => {
+      this.#tcp.once("error", reject);
+      this.#tcp.listen(port, host, () => {
+        this.#tcp.off("error", reject);
+        resolve();
+      });
+    });
+    // Connections that are open keep the certificate that they began with.
+    certificate?.watch((pair) => this.#tls?.setSecureContext(secureContextOf(pair)));
+    this.#looking = setInterval(() => this.#lookAtSessions(), LOOK_EVERY_MS).unref();
+    // Errors of accept() (no file descriptors left) concern one connection, not the process.
+    this.#tcp.on("error", () => {});
+    const address = this.#tcp.address() as AddressInfo;
+    return `${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
+  }
+
+  /**
+   * Takes no more connections and asks clients to go: GOAWAY on HTTP/2, `connection: close` on HTTP/1.1. Resolves when
+   * all have gone, which they do when their calls have ended. `cut` hurries them.
+   */
+  drain(): Promise<void> {
+    this.#draining = true;
+    const closed = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
+    clearInterval(this.#looking);
+    const lingering = this.#endLingering();
+    for (const socket of this.#unknown) socket.destroy();
+    for (const session of this.#sessions.values()) session.drain();
+    this.#http1.drain();
+    this.#options.certificate?.stop();
+    this.#tls?.close();
+    return closed.finally(() => clearInterval(lingering));
+  }
+
+  /** Closes every connection, whatever is still going on there. */
+  cut(): void {
+    for (const session of this.#sessions.values()) session.destroy();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Of a connection's message another piece has come: a client may send each byte in a frame of its own. */
+  noteLaterPiece(connection: object): void {
+    this.#sessions.get(connection as Http2Session)?.noteLaterPiece();
+  }
+
+  #createTls(pair: CertificatePair): TlsServer {
+    const tls = createTlsServer({
+      ...secureContextOf(pair),
+      ALPNProtocols: ["h2", "http/1.1"],
+      handshakeTimeout: HANDSHAKE_MS,
+    });
+    tls.on("secureConnection", (socket: TLSSocket) => {
+      socket.on("error", () => {});
+      if (this.#draining) return void socket.destroy();
+      // A client without ALPN speaks HTTP/1.1.
+      if (socket.alpnProtocol === "h2") this.#http2.emit("connection", socket);
+      else this.#http1.serve(socket);
+    });
+    tls.on("tlsClientError", (_error, socket) => socket.destroy());
+    return tls;
+  }
+
+  readonly #onConnection = (socket: Socket): void => {
+    this.#sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      this.#sockets.delete(socket);
+      this.#unknown.delete(socket);
+    });
+    this.#unknown.add(socket);
+    lookAtStart(socket, (protocol) => {
+      this.#unknown.delete(socket);
+      return this.#serve(socket, protocol);
+    });
+  };
+
+  /** Hands a connection to the server of its protocol. @returns false where there is none for it */
+  #serve(socket: Socket, protocol: Protocol): boolean {
+    if (protocol === "TLS") return this.#shakeHandsInTurn(socket);
+    if (this.#options.plaintext === false) return false;
+    if (protocol === "HTTP/2") this.#http2.emit("connection", socket);
+    else this.#http1.serve(socket);
+    return true;
+  }
+
+  /** A handshake costs about a millisecond, as soon as its first message is there. */
+  #shakeHandsInTurn(socket: Socket): boolean {
+    const tls = this.#tls;
+    if (tls === undefined) return false;
+    void this.#handshakes.begin(addressHolder(socket.remoteAddress ?? "")).then((mayBegin) => {
+      if (!mayBegin || this.#draining) socket.destroy();
+      else if (!socket.destroyed) tls.emit("connection", socket);
+    });
+    return true;
+  }
+
+  readonly #onSession = (session: ServerHttp2Session): void => {
+    session.on("error", () => {});
+    const live = new LiveSession(session, this.#reads.open(session, handleOf(session), addressOf(session)));
+    this.#sessions.set(session, live);
+    session.on("close", () => this.#sessions.delete(session));
+    if (this.#draining) live.drain();
+  };
+
+  /** A client that reads nothing does not notice that all its calls have ended: its side stays open, and must keep nobody. */
+  #endLingering(): NodeJS.Timeout {
+    const ended = new WeakSet<Socket>();
+    return setInterval(() => {
+      for (const socket of this.#sockets) {
+        if (ended.has(socket)) socket.destroy();
+        else if (socket.writableFinished) ended.add(socket);
+      }
+    }, LINGER_MS);
+  }
+
+  #lookAtSessions(): void {
+    for (const session of this.#sessions.values()) session.look();
+  }
+
+  /** Every HTTP/2 stream begins here, so that a lane that needs no compatibility layer can be asked first. */
+  readonly #onStream = (
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    _flags: number,
+    rawHeaders: string[],
+  ): void => {
+    stream.on("error", ignore);
+    const session = stream.session === undefined ? undefined : this.#sessions.get(stream.session);
+    // It is gone already where its connection is.
+    session?.begin(() => this.#begin(stream, headers, rawHeaders, session));
+  };
+
+  #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: LiveSession): void {
+    if (stream.destroyed || this.#options.takeStream?.(stream, headers, rawHeaders)) return;
+    session.keepFor(stream);
+    void this.#serveInTurn(stream, headers, rawHeaders);
+  }
+
+  /** What node's compatibility layer costs is spent in the request's turn, too. */
+  async #serveInTurn(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): Promise<void> {
+    const head = headOf(rawHeaders, stream.session?.socket, stream.session ?? stream);
+    const mayBegin = await this.#options.mayBegin(head, (endWait) => stream.once("close", endWait));
+    if (stream.destroyed || stream.closed) return;
+    // REFUSED_STREAM says that nothing was done, so that clients may send the call again (RFC 9113, 8.7).
+    if (!mayBegin) return stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    const request = new Http2ServerRequest(stream, headers as never, {}, rawHeaders as never);
+    const response = new Http2ServerResponse(stream);
+    if (request.headers.expect === "100-continue") response.writeContinue();
+    request.on("error", () => {});
+    response.on("error", () => {});
+    // The end of a body of nothing was told before there was a request to hear of it.
+    if (stream.readableEnded) request.push(null);
+    this.#options.onRequest(request, response);
+  }
+}
+
+function ignore(): void {}
+
+/** Node's HTTP/2 reads from the socket's handle itself, past the socket: only the handle can stop that. */
+function handleOf({ socket }: ServerHttp2Session): ReadHandle {
+  return (socket as unknown as { readonly _handle: ReadHandle })._handle;
+}
+
+function addressOf({ socket }: ServerHttp2Session): string {
+  return addressHolder(socket.remoteAddress ?? "")
+    .slice(0, 2)
+    .join(" ");
+}
+
+/** The same for the first certificate and for those that come after it. */
+function secureContextOf({ cert, key }: CertificatePair): SecureContextOptions {
+  return { cert, key, minVersion: "TLSv1.2" };
+}

@@ -1,0 +1,16 @@
+import type { AdminService } from "../../gen/latchkey/v1/admin_service_pb.ts";
+import { type ResetRateLimitsDeps, resetRateLimits } from "../../keys/reset-rate-limits.ts";
+import type { UnaryHandlers } from "../call.ts";
+import { actorOf } from "./actor.ts";
+
+/** The part of AdminService that concerns API keys; the rest of what operators do with them is in KeyService. */
+export function adminKeyHandlers(
+  deps: ResetRateLimitsDeps,
+): Pick<UnaryHandlers<typeof AdminService>, "resetRateLimits"> {
+  return {
+    async resetRateLimits({ keyId }, call) {
+      await resetRateLimits(deps, actorOf(call), { keyId });
+      return {};
+    },
+  };
+}

@@ -1,0 +1,96 @@
+import { type ChangePasswordDeps, changePassword } from "../../auth/change-password.ts";
+import { type CompletePasswordResetDeps, completePasswordReset } from "../../auth/complete-password-reset.ts";
+import { getCurrentUser } from "../../auth/get-current-user.ts";
+import type { GetUserDeps } from "../../auth/get-user.ts";
+import { type ListSessionsDeps, listSessions } from "../../auth/list-sessions.ts";
+import { type LoginDeps, login } from "../../auth/login.ts";
+import { type LogoutDeps, logout } from "../../auth/logout.ts";
+import { type RefreshDeps, refresh } from "../../auth/refresh.ts";
+import { type RegisterDeps, register } from "../../auth/register.ts";
+import { type RevokeSessionDeps, revokeSession } from "../../auth/revoke-session.ts";
+import { type UpdateCurrentUserDeps, updateCurrentUser } from "../../auth/update-current-user.ts";
+import type { AuthService } from "../../gen/latchkey/v1/auth_service_pb.ts";
+import { UserSchema } from "../../gen/latchkey/v1/user_pb.ts";
+import type { Call, UnaryHandlers } from "../call.ts";
+import { maskPaths } from "./field-mask.ts";
+import { type PageTokens, pageSize } from "./page-token.ts";
+import { sessionMessage, tokenPairMessage, userMessage } from "./user-messages.ts";
+
+export type AuthHandlersDeps = RegisterDeps &
+  LoginDeps &
+  RefreshDeps &
+  LogoutDeps &
+  GetUserDeps &
+  UpdateCurrentUserDeps &
+  ChangePasswordDeps &
+  CompletePasswordResetDeps &
+  ListSessionsDeps &
+  RevokeSessionDeps & { readonly pageTokens: PageTokens };
+
+/** AuthService: from messages to the verbs of people, and back. */
+export function authHandlers(deps: AuthHandlersDeps): UnaryHandlers<typeof AuthService> {
+  return {
+    async register(request, call) {
+      const { email, password, displayName } = request;
+      const { user, tokens } = await register(deps, { email, password, displayName, ...originOf(call) });
+      return { user: userMessage(user), tokens: tokenPairMessage(tokens) };
+    },
+    async login(request, call) {
+      const { email, password, refreshToken } = request;
+      const { user, tokens } = await login(deps, { email, password, refreshToken, ...originOf(call) });
+      return { user: userMessage(user), tokens: tokenPairMessage(tokens) };
+    },
+    async refresh({ refreshToken }, { clientIp }) {
+      return { tokens: tokenPairMessage(await refresh(deps, { refreshToken, clientIp })) };
+    },
+    async logout({ refreshToken }, { clientIp }) {
+      await logout(deps, { refreshToken, clientIp });
+      return {};
+    },
+    async getCurrentUser(_request, call) {
+      return { user: userMessage(await getCurrentUser(deps, { userId: userOf(call).userId })) };
+    },
+    async updateCurrentUser(request, call) {
+      maskPaths(request.updateMask, ["display_name"], UserSchema, request.user);
+      const { userId } = userOf(call);
+      const displayName = request.user?.displayName ?? "";
+      const user = await updateCurrentUser(deps, { userId, displayName, clientIp: call.clientIp });
+      return { user: userMessage(user) };
+    },
+    async changePassword(request, call) {
+      const { currentPassword, newPassword } = request;
+      const input = { userId: userOf(call).userId, currentPassword, newPassword, ...originOf(call) };
+      return { tokens: tokenPairMessage(await changePassword(deps, input)) };
+    },
+    async completePasswordReset(request, call) {
+      const { resetToken, newPassword, revokeKeys } = request;
+      const completed = await completePasswordReset(deps, { resetToken, newPassword, revokeKeys, ...originOf(call) });
+      return { tokens: tokenPairMessage(completed.tokens), revokedKeys: completed.revokedKeys };
+    },
+    async listSessions(request, call) {
+      const { userId, sessionId } = userOf(call);
+      const scope = { method: "ListSessions", caller: call.caller, filter: [] };
+      const size = pageSize(request.pageSize);
+      const after = deps.pageTokens.open(scope, request.pageToken);
+      const { items, next } = await listSessions(deps, { userId, size, after });
+      return {
+        sessions: items.map((session) => sessionMessage(session, sessionId)),
+        nextPageToken: deps.pageTokens.seal(scope, next),
+      };
+    },
+    async revokeSession({ sessionId }, call) {
+      await revokeSession(deps, { userId: userOf(call).userId, sessionId, clientIp: call.clientIp });
+      return {};
+    },
+  };
+}
+
+function originOf(call: Call) {
+  return { clientIp: call.clientIp, userAgent: call.userAgent, signal: call.signal };
+}
+
+/** Only for methods that want a user: anyone else is our own mistake in the access table. */
+function userOf({ caller }: Call) {
+  if (caller.kind !== "user") throw new Error("someone who is no user reached a user's own method");
+  return caller;
+}

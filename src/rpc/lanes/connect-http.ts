@@ -1,0 +1,190 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { constants, type Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Writable } from "node:stream";
+import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { DomainError } from "../../lib/errors.ts";
+import type { CallHead } from "../call.ts";
+import { toTrailers } from "./grpc-status.ts";
+import { cutUnlessRead } from "./unread-answers.ts";
+
+/** A request and its response as node:http and node:http2 (through its compatibility layer) give them. */
+export type WireRequest = IncomingMessage | Http2ServerRequest;
+export type WireResponse = ServerResponse | Http2ServerResponse;
+
+/** Deadlines are raced by Concerns; Connect, told of one, would set a second timer. */
+const NOT_FOR_CONNECT: ReadonlySet<string> = new Set(["grpc-timeout", "connect-timeout-ms"]);
+
+/** The head of a call, over raw headers: node drops repeated values of some headers elsewhere. */
+export function headOf(
+  rawHeaders: readonly string[],
+  socket: { readonly remoteAddress?: string | undefined } | undefined,
+  connection: object,
+): CallHead {
+  return {
+    peerAddress: socket?.remoteAddress ?? "",
+    connection,
+    header: (name) => headerValues(rawHeaders, name),
+  };
+}
+
+/** The head of a request. */
+export function wireHead(request: WireRequest): CallHead {
+  const connection = "stream" in request ? (request.stream.session ?? request) : request.socket;
+  return headOf(request.rawHeaders, request.socket, connection);
+}
+
+/** All values of a header in `[name, value, name, value ...]`; `name` in lower case. */
+export function headerValues(rawHeaders: readonly string[], name: string): readonly string[] {
+  const values: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const candidate = rawHeaders[i]!;
+    if (candidate.length === name.length && candidate.toLowerCase() === name) values.push(rawHeaders[i + 1]!);
+  }
+  return values;
+}
+
+/** A request's headers for Connect: without HTTP/2's pseudo headers and without the timeout. */
+export function connectHeaders(request: WireRequest): Headers {
+  const headers = new Headers();
+  const raw = request.rawHeaders;
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i]!.toLowerCase();
+    if (!name.startsWith(":") && !NOT_FOR_CONNECT.has(name)) headers.append(name, raw[i + 1]!);
+  }
+  return headers;
+}
+
+/**
+ * The bytes of a request's body. `race` gives up waiting for the next ones when the call is aborted. Unlike node's own
+ * iterator, ending early leaves the connection alone, so that an answer can still be written.
+ *
+ * @throws {DomainError} CANCELLED when the client went away before the end
+ */
+export async function* bodyOf(
+  request: WireRequest,
+  race: <T>(work: Promise<T>) => Promise<T>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let wake = () => {};
+  const onChange = () => wake();
+  const events = ["readable", "end", "close"] as const;
+  for (const event of events) request.on(event, onChange);
+  try {
+    for (;;) {
+      const chunk: Uint8Array | null = request.read();
+      if (chunk !== null) {
+        yield chunk;
+      } else if (request.readableEnded) {
+        return;
+      } else if (request.destroyed) {
+        throw clientGone();
+      } else {
+        const changed = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        await race(changed);
+      }
+    }
+  } finally {
+    for (const event of events) request.off(event, onChange);
+  }
+}
+
+/**
+ * Writes an answer. The headers follow the first bytes of the body, because until then a handler may add some.
+ *
+ * @throws whatever the body throws, or DomainError CANCELLED when the client is gone; the body's iterator has then been told
+ */
+export async function writeAnswer(answer: UniversalServerResponse, response: WireResponse): Promise<void> {
+  const body = answer.body?.[Symbol.asyncIterator]();
+  let chunk = await body?.next();
+  try {
+    setHead(response, answer.status, answer.header);
+    // Without this node:http2 ends an answer that has no body with its headers, and the trailers are lost.
+    if (response instanceof Http2ServerResponse) response.writeHead(answer.status);
+    for (; body !== undefined && chunk !== undefined && chunk.done !== true; chunk = await body.next()) {
+      await writeChunk(response, chunk.value);
+    }
+  } catch (error) {
+    await body?.throw?.(error).catch(() => {});
+    throw error;
+  }
+  if (answer.trailer !== undefined) response.addTrailers(toTrailers(answer.trailer));
+  endAnswer(response);
+}
+
+/** Ends an answer whose headers are written. A client that does not read it in time is cut off. */
+export function endAnswer(response: WireResponse, lastChunk?: Uint8Array | string): void {
+  const sink: Writable = response;
+  sink.end(lastChunk);
+  cutUnlessRead(sinkOf(response), "close", () => cutAnswer(response));
+}
+
+/** Cuts the connection of HTTP/1.1, the stream of HTTP/2: for an answer that can't be finished. */
+export function cutAnswer(response: WireResponse): void {
+  if (response instanceof Http2ServerResponse) response.stream.destroy();
+  else response.destroy();
+}
+
+/** Status and headers; they go out with the first byte, or at the end. */
+export function setHead(
+  response: WireResponse,
+  status: number,
+  headers: Iterable<readonly [string, string]> = [],
+): void {
+  for (const [name, value] of headers) {
+    // HTTP/2 has no such header; Connect sends it to HTTP/1.1 clients that it wants off the line.
+    if (name !== "connection" || !(response instanceof Http2ServerResponse)) response.setHeader(name, value);
+  }
+  response.statusCode = status;
+}
+
+function writeChunk(response: WireResponse, chunk: Uint8Array): Promise<void> | undefined {
+  if (isGone(response)) throw clientGone();
+  const sink: Writable = response;
+  return sink.write(chunk) ? undefined : drained(response);
+}
+
+/** Resolves when there is room to write again, and also when the client is gone: the next write will tell. */
+function drained(response: WireResponse): Promise<void> {
+  return new Promise((resolve) => {
+    cutUnlessRead(sinkOf(response), "drain", () => cutAnswer(response));
+    const settle = () => {
+      response.off("drain", settle);
+      response.off("close", settle);
+      resolve();
+    };
+    response.on("drain", settle);
+    response.on("close", settle);
+  });
+}
+
+/** Where the bytes of an answer wait for their reader. */
+function sinkOf(response: WireResponse): Writable {
+  return response instanceof Http2ServerResponse ? response.stream : response;
+}
+
+function isGone(response: WireResponse): boolean {
+  return response instanceof Http2ServerResponse ? response.stream.destroyed : response.destroyed;
+}
+
+/**
+ * Lets go of a body that is not read to its end because the answer came first. On HTTP/2 the stream is closed without
+ * an error, once the trailers are out (RFC 9113, 8.1); on HTTP/1.1 the rest is read and dropped, up to the server's
+ * time for one request, because closing at once could take the answer with it.
+ */
+export function dropRestWhenAnswered(request: WireRequest, response: WireResponse): void {
+  if ("stream" in request) {
+    const { stream } = request;
+    stream.once("wantTrailers", () => {
+      if (!stream.readableEnded) setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
+    });
+  } else {
+    response.once("finish", () => {
+      if (!request.readableEnded) request.resume();
+    });
+  }
+}
+
+function clientGone(): DomainError {
+  return new DomainError("CANCELLED", "the client is gone");
+}

@@ -1,0 +1,246 @@
+import { createRegistry, fromBinary } from "@bufbuild/protobuf";
+import {
+  ConnectError,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
+import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { compressionGzip } from "@connectrpc/connect-node";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  QuotaFailureSchema,
+  RetryInfoSchema,
+} from "../../gen/google/rpc/error_details_pb.ts";
+import { DomainError } from "../../lib/errors.ts";
+import { EncodedMessage } from "../call.ts";
+import type { Concerns } from "../calls/concerns.ts";
+import type { LiveCall } from "../calls/live-call.ts";
+import { toConnectError } from "../errors.ts";
+import type { Route } from "../routes.ts";
+import {
+  bodyOf,
+  connectHeaders,
+  cutAnswer,
+  dropRestWhenAnswered,
+  endAnswer,
+  headerValues,
+  setHead,
+  type WireRequest,
+  type WireResponse,
+  wireHead,
+  writeAnswer,
+} from "./connect-http.ts";
+import { binaryTypeOf, bytesOfText, textAnswer } from "./grpc-web-text.ts";
+import { parseConnectTimeout, parseGrpcTimeout } from "./timeout.ts";
+
+/** Answers requests for the RPCs of its routes; returns false for any other. */
+export type Lane = (request: WireRequest, response: WireResponse) => boolean;
+
+export interface ConnectLaneDeps {
+  readonly routes: ReadonlyMap<string, Route>;
+  readonly concerns: Concerns;
+}
+
+/** One request under way. */
+class Exchange {
+  readonly route: Route;
+  readonly request: WireRequest;
+  /** undefined until Connect has read the headers. */
+  call: LiveCall | undefined;
+  answered = false;
+
+  constructor(route: Route, request: WireRequest) {
+    this.route = route;
+    this.request = request;
+  }
+}
+
+const EXCHANGE = createContextKey<Exchange | undefined>(undefined);
+
+/** Only a fault of ours makes a longer answer. */
+const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
+/**
+ * A field of JSON that nobody knows is refused, as the JSON format of protobuf has it: who misspells `requiredScopes` would
+ * otherwise be told that the key is good. `fatal`: invalid UTF-8 in JSON is refused instead of replaced; Connect reads this
+ * option, though it has no type. Fields that are false, 0 or empty are written: who reads `valid` with curl should find it.
+ */
+const JSON_OPTIONS = {
+  ignoreUnknownFields: false,
+  alwaysEmitImplicit: true,
+  // BatchVerifyKeys answers with google.rpc.Status, whose details are of these types.
+  registry: createRegistry(ErrorInfoSchema, BadRequestSchema, RetryInfoSchema, QuotaFailureSchema),
+  textDecoder: new TextDecoder("utf-8", { fatal: true }),
+};
+
+/** Serves gRPC, gRPC-Web and Connect on HTTP/1.1 and HTTP/2, through connect-es. */
+export function createConnectLane(deps: ConnectLaneDeps): Lane {
+  const handlers = createHandlers(deps);
+  return (request, response) => {
+    const path = pathOf(request);
+    const route = deps.routes.get(path);
+    if (route !== undefined) void serve(deps.concerns, handlers.get(path)!, new Exchange(route, request), response);
+    else if (isRpc(request)) refuseUnknown(request, response);
+    else return false;
+    return true;
+  };
+}
+
+/** Connect's handler for each route, around Concerns. */
+function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<string, UniversalHandler> {
+  const router = createConnectRouter({
+    acceptCompression: [compressionGzip],
+    writeMaxBytes: MAX_RESPONSE_BYTES,
+    jsonOptions: JSON_OPTIONS,
+    requestGate: (context) => admit(concerns, context),
+  });
+  for (const { method, kind, maxRequestBytes } of routes.values()) {
+    const perform =
+      kind === "unary"
+        ? async (request: unknown, context: HandlerContext) => {
+            const call = callOf(context);
+            try {
+              const response = await concerns.perform(call, request);
+              return response instanceof EncodedMessage ? fromBinary(method.output, response.bytes) : response;
+            } finally {
+              for (const field of call.answerHeaders ?? []) context.responseHeader.append(...field);
+              for (const field of call.answerTrailers ?? []) context.responseTrailer.append(...field);
+            }
+          }
+        : (requests: unknown, context: HandlerContext) => concerns.performStream(callOf(context), requests);
+    router.rpc(method, perform as never, { readMaxBytes: maxRequestBytes });
+  }
+  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+}
+
+/** Connect calls this with the headers, before it reads a byte of the body. */
+async function admit(concerns: Concerns, context: HandlerContext): Promise<void> {
+  const exchange = context.values.get(EXCHANGE)!;
+  const timeout = readTimeout(context.protocolName, exchange.request);
+  const timeoutMs = typeof timeout === "number" ? timeout : undefined;
+  const call = concerns.begin(exchange.route, wireHead(exchange.request), timeoutMs);
+  exchange.call = call;
+  overhearErrors(context as AbortableContext, (error) => concerns.fail(call, error));
+  if (timeout instanceof DomainError) throw concerns.fail(call, timeout);
+  await concerns.admit(call);
+}
+
+/** What Connect's handlers make of a context; no part of its documented interface, but tests hold us to it. */
+interface AbortableContext extends HandlerContext {
+  abort(reason?: unknown): void;
+}
+
+/**
+ * Before Connect writes an error it calls `abort` with it: the only place where those can be seen, and put in our words,
+ * that its own codec throws (too large, not JSON, an answer that can't be encoded), before or after a handler.
+ */
+function overhearErrors(context: AbortableContext, onError: (error: ConnectError) => void): void {
+  const abort = context.abort;
+  context.abort = (reason) => {
+    if (reason instanceof ConnectError) onError(reason);
+    abort(reason);
+  };
+}
+
+function readTimeout(protocol: string, request: WireRequest): number | DomainError | undefined {
+  const isConnect = protocol === "connect";
+  const values = headerValues(request.rawHeaders, isConnect ? "connect-timeout-ms" : "grpc-timeout");
+  if (values.length === 0) return undefined;
+  // Two values, joined, are no timeout either.
+  const text = values.join(",");
+  try {
+    return isConnect ? parseConnectTimeout(text) : parseGrpcTimeout(text);
+  } catch (error) {
+    return error as DomainError;
+  }
+}
+
+function callOf(context: HandlerContext): LiveCall {
+  return context.values.get(EXCHANGE)!.call!;
+}
+
+/** Never rejects. */
+async function serve(
+  concerns: Concerns,
+  handler: UniversalHandler,
+  exchange: Exchange,
+  response: WireResponse,
+): Promise<void> {
+  const { request, route } = exchange;
+  const gone = new AbortController();
+  response.on("close", () => {
+    if (exchange.answered) return;
+    gone.abort();
+    if (exchange.call !== undefined) concerns.cancel(exchange.call);
+  });
+  dropRestWhenAnswered(request, response);
+  const header = connectHeaders(request);
+  const binaryType = binaryTypeOf(header.get("content-type"));
+  if (binaryType !== undefined) header.set("content-type", binaryType);
+  try {
+    const answer = await handler({
+      httpVersion: request.httpVersion,
+      method: request.method ?? "",
+      // Connect looks at nothing but the query, and a client's authority may be no URL at all.
+      url: `http://latchkey${route.path}`,
+      header,
+      body: readBody(concerns, exchange, binaryType !== undefined),
+      signal: gone.signal,
+      contextValues: createContextValues().set(EXCHANGE, exchange),
+    });
+    await writeAnswer(binaryType === undefined ? answer : textAnswer(answer), response);
+    exchange.answered = true;
+  } catch (error) {
+    if (exchange.call !== undefined) concerns.fail(exchange.call, error);
+    cutAnswer(response);
+  }
+}
+
+/** Connect reads nothing before its gate has begun the call. */
+async function* readBody(concerns: Concerns, exchange: Exchange, isText: boolean): AsyncGenerator<Uint8Array> {
+  const call = exchange.call!;
+  try {
+    const pieces = bodyOf(exchange.request, (work) => call.race(work));
+    for await (const piece of isText ? bytesOfText(pieces) : pieces) {
+      concerns.hold(call, piece.length);
+      if (call.failure !== undefined) throw call.failure;
+      // A copy, since Connect collects pieces: one that is part of what was read for others too would keep all of that.
+      yield new Uint8Array(piece);
+    }
+  } catch (error) {
+    throw concerns.fail(call, error);
+  }
+}
+
+function pathOf(request: WireRequest): string {
+  const url = request.url ?? "";
+  const query = url.indexOf("?");
+  return query < 0 ? url : url.slice(0, query);
+}
+
+const GRPC_TYPE = /^application\/grpc(-web)?(-text)?([+;]|$)/i;
+const CONNECT_TYPE = /^application\/(proto|json|connect\+proto|connect\+json)(;|$)/i;
+
+function isRpc(request: WireRequest): boolean {
+  const contentType = request.headers["content-type"] ?? "";
+  return request.method === "POST" && (GRPC_TYPE.test(contentType) || CONNECT_TYPE.test(contentType));
+}
+
+/** UNIMPLEMENTED, as the protocol has it for an unknown method. */
+function refuseUnknown(request: WireRequest, response: WireResponse): void {
+  const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
+  // Without what follows it: that may be as long as a header can be.
+  const contentType = GRPC_TYPE.exec(request.headers["content-type"]!)?.[0].replace(/[+;]$/, "");
+  dropRestWhenAnswered(request, response);
+  if (contentType !== undefined) {
+    setHead(response, 200, setTrailerStatus(new Headers({ "content-type": contentType }), error));
+    endAnswer(response);
+  } else {
+    setHead(response, 404, [["content-type", "application/json"]]);
+    endAnswer(response, errorToJsonBytes(error, undefined));
+  }
+}

@@ -1,0 +1,81 @@
+import { codecError } from "../errors.ts";
+
+/*
+ * A gRPC message on the wire: one byte of flags, its length in four bytes, big-endian, and the message ("Length-Prefixed-
+ * Message" of gRPC over HTTP/2). It may be cut into pieces anywhere, or share a piece with others.
+ */
+
+const PREFIX_BYTES = 5;
+const COMPRESSED = 1;
+
+/** A message with its prefix, not compressed. */
+export function frame(message: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
+  bytes[0] = 0;
+  bytes.writeUInt32BE(message.length, 1);
+  bytes.set(message, PREFIX_BYTES);
+  return bytes;
+}
+
+/**
+ * Reads a body that must hold exactly one message, and no compressed one. What it holds grows with what has come, not
+ * with what was announced.
+ */
+export class FrameReader {
+  readonly #maxBytes: number;
+  #bytes: Uint8Array | undefined;
+  #length = 0;
+
+  /** @param maxBytes longest message that is taken */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /**
+   * Takes the next piece of the body.
+   *
+   * @throws {ConnectError} RESOURCE_EXHAUSTED as soon as the message is announced to be too long, INTERNAL for one that
+   *         is compressed though the call has no encoding, UNIMPLEMENTED for the first byte of a second one
+   */
+  push(piece: Uint8Array): void {
+    if (this.#bytes === undefined) this.#bytes = piece;
+    else this.#append(this.#bytes, piece);
+    this.#length += piece.length;
+    const end = this.#end();
+    if (end > PREFIX_BYTES + this.#maxBytes) throw codecError("RESOURCE_EXHAUSTED");
+    if (this.#length > 0 && (this.#bytes[0]! & COMPRESSED) !== 0) throw codecError("INTERNAL");
+    if (this.#length > end) throw codecError("UNIMPLEMENTED");
+    // Nearly always all of the message comes in one piece, which is used as it is. One that has to wait is copied, since it
+    // may be part of what was read for others too, and would keep all of that.
+    if (this.#bytes === piece && this.#length < end) this.#bytes = new Uint8Array(piece);
+  }
+
+  /**
+   * The message, when the body has ended.
+   *
+   * @throws {ConnectError} UNIMPLEMENTED for none, INVALID_ARGUMENT for a part of one
+   */
+  finish(): Uint8Array {
+    if (this.#bytes === undefined || this.#length === 0) throw codecError("UNIMPLEMENTED");
+    if (this.#length < this.#end()) throw codecError("INVALID_ARGUMENT");
+    return this.#bytes.subarray(PREFIX_BYTES, this.#length);
+  }
+
+  /** Where the message ends, as far as is known. */
+  #end(): number {
+    const bytes = this.#bytes;
+    if (bytes === undefined || this.#length < PREFIX_BYTES) return PREFIX_BYTES;
+    return PREFIX_BYTES + bytes[1]! * 2 ** 24 + ((bytes[2]! << 16) | (bytes[3]! << 8) | bytes[4]!);
+  }
+
+  #append(bytes: Uint8Array, piece: Uint8Array): void {
+    const needed = this.#length + piece.length;
+    let roomy = bytes;
+    if (needed > bytes.length) {
+      roomy = new Uint8Array(Math.max(needed, 2 * bytes.length));
+      roomy.set(bytes.subarray(0, this.#length));
+    }
+    roomy.set(piece, this.#length);
+    this.#bytes = roomy;
+  }
+}

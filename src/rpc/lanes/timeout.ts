@@ -1,0 +1,38 @@
+import { DomainError } from "../../lib/errors.ts";
+
+/** What a longer timeout is cut to, since a timer of Node's that is set to 2^31 ms (24.9 days) or more fires at once. */
+const MAX_TIMEOUT_MS = 24 * 86_400_000;
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 0.001,
+  n: 0.000_001,
+};
+
+/**
+ * Milliseconds of a `grpc-timeout` header: at most eight digits and a unit (gRPC over HTTP/2, "Timeout").
+ *
+ * @throws {DomainError} MESSAGE_INVALID
+ */
+export function parseGrpcTimeout(text: string): number {
+  const unitMs = UNIT_MS[text.at(-1) ?? ""];
+  if (unitMs === undefined || !/^\d{1,8}.$/.test(text)) throw badTimeout("grpc-timeout");
+  return Math.min(Number(text.slice(0, -1)) * unitMs, MAX_TIMEOUT_MS);
+}
+
+/**
+ * Milliseconds of a `connect-timeout-ms` header: at most ten digits (Connect protocol, "Timeout").
+ *
+ * @throws {DomainError} MESSAGE_INVALID
+ */
+export function parseConnectTimeout(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw badTimeout("connect-timeout-ms");
+  return Math.min(Number(text), MAX_TIMEOUT_MS);
+}
+
+function badTimeout(header: string): DomainError {
+  return new DomainError("MESSAGE_INVALID", `malformed ${header}`);
+}

@@ -1,0 +1,35 @@
+import { cors } from "@connectrpc/connect";
+import type { WireRequest, WireResponse } from "../lanes/connect-http.ts";
+import { endAnswer, setHead } from "../lanes/connect-http.ts";
+
+const ALLOWED_METHODS = "GET, POST";
+const ALLOWED_HEADERS = [...cors.allowedHeaders, "Authorization"].join(", ");
+const EXPOSED_HEADERS = [...cors.exposedHeaders, "Retry-After"].join(", ");
+/** What Chromium allows at most. */
+const PREFLIGHT_MAX_AGE_S = 7200;
+
+/**
+ * Lets browsers of these origins call; adds nothing for any other. Credentials travel in a header that the page sets,
+ * never in cookies, so `Access-Control-Allow-Credentials` is not sent.
+ *
+ * @returns answers preflight requests, and returns true for those
+ */
+export function createCors(origins: readonly string[]): (request: WireRequest, response: WireResponse) => boolean {
+  const allowed = new Set(origins);
+  return (request, response) => {
+    if (allowed.size === 0) return false;
+    response.setHeader("vary", "Origin");
+    const { origin } = request.headers;
+    if (origin === undefined || !allowed.has(origin)) return false;
+    response.setHeader("access-control-allow-origin", origin);
+    response.setHeader("access-control-expose-headers", EXPOSED_HEADERS);
+    if (request.method !== "OPTIONS" || request.headers["access-control-request-method"] === undefined) return false;
+    setHead(response, 204, [
+      ["access-control-allow-methods", ALLOWED_METHODS],
+      ["access-control-allow-headers", ALLOWED_HEADERS],
+      ["access-control-max-age", String(PREFLIGHT_MAX_AGE_S)],
+    ]);
+    endAnswer(response);
+    return true;
+  };
+}

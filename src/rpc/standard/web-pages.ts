@@ -1,0 +1,49 @@
+import { JWKS_MAX_AGE_MS } from "../../auth/signing/signing-key.ts";
+import type { Log } from "../../lib/log.ts";
+import { endAnswer, setHead, type WireRequest, type WireResponse } from "../lanes/connect-http.ts";
+
+export interface WebPagesDeps {
+  readonly log: Log;
+  /** The JSON Web Key Set (RFC 7517) of all keys that access tokens may be signed with. Rejects while out of reach. */
+  jwks(): Promise<{ readonly keys: readonly object[]; readonly isStale?: boolean }>;
+}
+
+/** Where verifiers of access tokens find the keys. */
+const JWKS_PATH = "/.well-known/jwks.json";
+/** How long a verifier may keep keys that may be outdated: none of them must miss a new one for long. */
+const STALE_JWKS_MAX_AGE_MS = 10_000;
+
+/** What the port answers that is no RPC: the key set, and 404 for all else. Never throws. */
+export function serveWebPage(deps: WebPagesDeps, request: WireRequest, response: WireResponse): void {
+  request.resume();
+  if (request.url?.split("?", 1)[0] !== JWKS_PATH) {
+    answer(request, response, 404, "text/plain; charset=utf-8", "not found\n");
+  } else if (request.method !== "GET" && request.method !== "HEAD") {
+    response.setHeader("allow", "GET, HEAD");
+    answer(request, response, 405, "text/plain; charset=utf-8", "method not allowed\n");
+  } else {
+    void serveJwks(deps, request, response);
+  }
+}
+
+async function serveJwks(deps: WebPagesDeps, request: WireRequest, response: WireResponse): Promise<void> {
+  try {
+    const { keys, isStale } = await deps.jwks();
+    const maxAgeMs = isStale ? STALE_JWKS_MAX_AGE_MS : JWKS_MAX_AGE_MS;
+    response.setHeader("cache-control", `public, max-age=${maxAgeMs / 1000}`);
+    answer(request, response, 200, "application/jwk-set+json", JSON.stringify({ keys }));
+  } catch (error) {
+    deps.log.error("the key set could not be read", {}, error);
+    response.setHeader("cache-control", "no-store");
+    answer(request, response, 503, "text/plain; charset=utf-8", "unavailable\n");
+  }
+}
+
+function answer(request: WireRequest, response: WireResponse, status: number, type: string, body: string): void {
+  setHead(response, status, [
+    ["content-type", type],
+    ["content-length", String(Buffer.byteLength(body))],
+    ["x-content-type-options", "nosniff"],
+  ]);
+  endAnswer(response, request.method === "HEAD" ? "" : body);
+}

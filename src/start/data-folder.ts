@@ -1,0 +1,26 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Config } from "../config/config.ts";
+import type { Log } from "../lib/log.ts";
+import { makePrivateFolder, openPrivateFolder } from "../lib/private-files.ts";
+import { EMBEDDED_FOLDER } from "../postgres/database.ts";
+import { LOCK_FILE } from "../postgres/folder-lock.ts";
+
+/** What is kept in the data folder, by name. */
+export const DATA_FILES = { masterKeys: "master-keys", adminCredential: "admin-credential" } as const;
+
+/**
+ * Makes and checks the data folder where this configuration keeps anything in it, before anything is read from it: the
+ * folder 0700, its files 0600, all of it this user's. A service on PostgreSQL with master keys of its own needs none.
+ *
+ * @throws Error that says what to do where others could have written what would be believed
+ */
+export function openDataFolder(config: Config, log: Log): void {
+  const isNeeded = config.database === undefined || config.masterKeys === undefined;
+  // A development service may still write the first operator's credential, if there is a place.
+  if (!isNeeded && (config.production || !existsSync(config.dataDir))) return;
+  const ours = [...Object.values(DATA_FILES), LOCK_FILE, EMBEDDED_FOLDER];
+  openPrivateFolder(config.dataDir, { ours, strict: config.production, log });
+  // PGlite would make it for others to read as well.
+  if (config.database === undefined) makePrivateFolder(join(config.dataDir, EMBEDDED_FOLDER));
+}

@@ -1,0 +1,170 @@
+/** What many keys that are not in memory cost: counted in PostgreSQL's own log and in the heap of the real process. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { checksum62 } from "../../src/lib/base62.ts";
+import { randomBase62 } from "../../src/lib/random.ts";
+import { heapBytes } from "../support/heap.ts";
+import { clientOf } from "../support/in-process-service.ts";
+import { answerTo, report, tally } from "../support/measurements.ts";
+import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
+import { canStart } from "../support/shared-servers.ts";
+import {
+  bootstrapOperator,
+  type Cast,
+  castAt,
+  type IssuedKey,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/spawned-service.ts";
+
+const CONNECTIONS = 10;
+const CALLERS = 1000;
+const BATCH = 256;
+/** FAULTS.md asks for a million; the classes are the same. */
+const KEYS = 20_000;
+/** Absences that a process remembers. */
+const ABSENCES = 10_000;
+
+describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
+  let postgres: PostgresServer;
+  let service: ReadyService;
+  let cast: Cast;
+  let clients: readonly ReturnType<typeof keyService>[];
+  const keyService = () => clientOf(service.address, KeyService, cast.verifier);
+
+  beforeAll(async () => {
+    postgres = await startPostgres();
+    // Each statement becomes a line that begins with who sent it.
+    await postgres.sql("alter system set log_line_prefix = '%a|'");
+    await postgres.sql("alter system set log_statement = 'all'");
+    await postgres.sql("select pg_reload_conf()");
+    const env = serviceEnvironment({ DATABASE_URL: postgres.url(), LATCHKEY_KEYS_PER_OWNER: "1000" });
+    const admin = await bootstrapOperator(env);
+    service = await startService(env, ["--inspect=127.0.0.1:0"]);
+    cast = await castAt(service.address, admin);
+    clients = Array.from({ length: CONNECTIONS }, keyService);
+    // The verifier's own credential is read with the first call.
+    for (const client of clients) await client.verifyKey({ apiKey: "junk" });
+  });
+  afterAll(async () => {
+    await service?.stop();
+    await postgres?.stop();
+  });
+
+  const ask = (n: number, apiKey: string) => answerTo(() => clients[n % CONNECTIONS]!.verifyKey({ apiKey, cost: 0 }));
+
+  /** Reads of keys that PostgreSQL has run so far, of whatever kind the service makes on its hot path. */
+  async function hotReads(): Promise<number> {
+    const folder = await postgres.sql("show data_directory");
+    const log = readFileSync(join(folder, "..", "postgres.log"), "utf8");
+    return log.split("\n").filter((line) => /^latchkey-reads\|LOG: {2}(execute|statement)/.test(line)).length;
+  }
+
+  /** All that are invalid; how many there were. */
+  async function askBatches(keys: readonly string[]): Promise<number> {
+    let invalid = 0;
+    for (let from = 0; from < keys.length; from += BATCH) {
+      const requests = keys.slice(from, from + BATCH).map((apiKey) => ({ apiKey, cost: 0 }));
+      const { results } = await clients[0]!.batchVerifyKeys({ requests });
+      for (const { outcome } of results) {
+        if (outcome.case === "response" && outcome.value.verdict === Verdict.INVALID) invalid++;
+      }
+    }
+    return invalid;
+  }
+
+  it("1,000 callers of one key at once cost one read", async () => {
+    const [one, ...others] = await cast.issue(11);
+    const before = await hotReads();
+    const answers = await Promise.all(Array.from({ length: CALLERS }, (_, n) => ask(n, one!.raw)));
+    expect(tally(answers)).toEqual({ VALID: CALLERS });
+    expect((await hotReads()) - before).toBe(1);
+    report(
+      "1,000 callers of one cold key",
+      answers.map(({ tookMs }) => tookMs),
+    );
+    // The control: each key that nobody has asked for is a read that the log shows.
+    for (const [n, key] of others.entries()) expect((await ask(n, key.raw)).said).toBe("VALID");
+    expect((await hotReads()) - before).toBe(1 + others.length);
+  });
+
+  it("hundreds of keys at once are all answered, by far fewer reads", async () => {
+    const keys = await cast.issue(400);
+    const before = await hotReads();
+    const answers = await Promise.all(keys.map((key, n) => ask(n, key.raw)));
+    expect(tally(answers)).toEqual({ VALID: keys.length });
+    expect(answers.map(({ response }) => response?.key?.id)).toEqual(keys.map(({ id }) => id));
+    const reads = (await hotReads()) - before;
+    expect(reads).toBeGreaterThan(0);
+    expect(reads).toBeLessThan(keys.length / 4);
+    report(
+      `400 cold keys by ${reads} reads`,
+      answers.map(({ tookMs }) => tookMs),
+    );
+  });
+
+  it(`${KEYS} malformed keys cost no read`, async () => {
+    const before = await hotReads();
+    const keys = malformedKeys(KEYS);
+    expect(await askBatches(keys)).toBe(KEYS);
+    const single = await Promise.all(keys.slice(0, CALLERS).map((key, n) => ask(n, key)));
+    expect(tally(single)).toEqual({ INVALID: CALLERS });
+    expect((await hotReads()) - before).toBe(0);
+    // The control: one of good form is looked up.
+    expect((await ask(0, wellFormedKey())).said).toBe("INVALID");
+    expect((await hotReads()) - before).toBe(1);
+  });
+
+  it(`of ${KEYS} unknown keys of good form ${ABSENCES} at most are remembered, and good keys stay in memory`, async () => {
+    const good = await cast.issue(50);
+    for (const [n, key] of good.entries()) expect((await ask(n, key.raw)).said).toBe("VALID");
+    const reads = await hotReads();
+    const empty = await heapBytes(service);
+    expect(await askBatches(unknownKeys(ABSENCES))).toBe(ABSENCES);
+    const full = await heapBytes(service);
+    expect(await askBatches(unknownKeys(KEYS))).toBe(KEYS);
+    const later = await heapBytes(service);
+    // The control: the first ones can be seen in the heap. Bounded: twice as many more are not.
+    expect(full - empty).toBeGreaterThan(1_000_000);
+    expect(later - full).toBeLessThan((full - empty) / 2);
+    // The fault happened: each batch was read.
+    expect((await hotReads()) - reads).toBeGreaterThanOrEqual(Math.floor((ABSENCES + KEYS) / BATCH));
+    await expectInMemory(good);
+  });
+
+  async function expectInMemory(keys: readonly IssuedKey[]): Promise<void> {
+    const before = await hotReads();
+    for (const [n, key] of keys.entries()) {
+      const { said, response } = await ask(n, key.raw);
+      expect([said, response?.freshness?.source]).toEqual(["VALID", Freshness_Source.CACHE]);
+    }
+    expect((await hotReads()) - before).toBe(0);
+  }
+});
+
+/** Prefix, environment, id, secret and a checksum that fits: only the database can know better. */
+function wellFormedKey(): string {
+  const unchecked = `kit_live_${randomBase62(16 + 43)}`;
+  return unchecked + checksum62(unchecked);
+}
+
+function unknownKeys(count: number): readonly string[] {
+  return Array.from({ length: count }, wellFormedKey);
+}
+
+/** One in seven of each way to be malformed. */
+function malformedKeys(count: number): readonly string[] {
+  const ways: readonly ((key: string) => string)[] = [
+    (key) => key.slice(0, -1),
+    (key) => `${key}a`,
+    (key) => `${key.slice(0, -1)}${key.endsWith("a") ? "b" : "a"}`,
+    (key) => key.replace("kit_", "kat_"),
+    (key) => key.replace("_live_", "_dead_"),
+    (key) => `Bearer ${key}`,
+    (key) => key.toUpperCase(),
+  ];
+  return Array.from({ length: count }, (_, n) => ways[n % ways.length]!(wellFormedKey()));
+}

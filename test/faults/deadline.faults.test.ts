@@ -1,0 +1,392 @@
+/** Deadlines while statements hang, on real PostgreSQL: behind a lock, and behind a wire that swallows everything. */
+import { setTimeout as pause } from "node:timers/promises";
+import { type CallOptions, type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import type { FaultProxy } from "../support/fault-proxy.ts";
+import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
+import { clientOf, PASSWORD } from "../support/in-process-service.ts";
+import { type Answer, answerTo, quantile, report, tally } from "../support/measurements.ts";
+import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
+import { canStart } from "../support/shared-servers.ts";
+import type { Cast, IssuedKey } from "../support/spawned-service.ts";
+
+/** Promised over the deadline, and what a busy machine adds. */
+const LATE_MS = 50;
+const ROOM_MS = 100;
+/** statement_timeout of hot reads and of management. */
+const READ_MS = 120;
+const STATEMENT_MS = 1000;
+/** Deadlines shorter than those, so that the deadline is what ends the call. */
+const READ_DEADLINE_MS = 60;
+const STATEMENT_DEADLINE_MS = 300;
+
+describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
+  let postgres: PostgresServer;
+  let proxy: FaultProxy;
+  let fleet: Fleet;
+  let cast: Cast;
+  let database: pg.Client;
+  let keys: readonly IssuedKey[];
+  let spare: IssuedKey[];
+
+  beforeAll(async () => {
+    postgres = await startPostgres();
+    const linked = await startProxyTo(postgres.url());
+    proxy = linked.proxy;
+    fleet = await startFleet({ DATABASE_URL: linked.url, LATCHKEY_KEYS_PER_OWNER: "1000" });
+    cast = await fleet.cast();
+    keys = await cast.issue(64);
+    spare = [...(await cast.issue(3))];
+    database = await connected(postgres);
+    // The caller's credential is in memory from here on.
+    expect(await ask(keys[0]!)).toMatchObject({ said: "VALID" });
+  });
+  afterAll(async () => {
+    await database?.end();
+    await fleet?.stop();
+    await proxy?.stop();
+    await postgres?.stop();
+  });
+
+  // What one test broke is whole again for the next: a key that is not in memory can be read.
+  afterEach(async () => {
+    const unasked = spare.pop()!;
+    await expect.poll(async () => (await ask(unasked)).said, { timeout: 5000 }).toBe("VALID");
+  });
+
+  const ask = (key: IssuedKey, timeoutMs?: number) => {
+    const client = clientOf(fleet.service.address, KeyService, cast.verifier);
+    return answerTo(() => client.verifyKey({ apiKey: key.raw, cost: 0 }, timeoutMs === undefined ? {} : { timeoutMs }));
+  };
+
+  /** What other clients wait for while `work` runs: all of a table. */
+  async function whileLocked<T>(table: string, work: () => Promise<T>): Promise<T> {
+    await database.query("begin");
+    await database.query(`lock table ${table} in access exclusive mode`);
+    try {
+      return await work();
+    } finally {
+      await database.query("rollback");
+    }
+  }
+
+  function expectInTime(answers: readonly Answer[], deadlineMs: number): void {
+    const late = answers.map(({ tookMs }) => tookMs - deadlineMs);
+    report(`deadline of ${deadlineMs} ms, over it`, late);
+    expect(quantile(late, 0.5)).toBeLessThan(LATE_MS);
+    expect(quantile(late, 1)).toBeLessThan(LATE_MS + ROOM_MS);
+  }
+
+  it("is DEADLINE_EXCEEDED in time, and its read ends by its statement_timeout", async () => {
+    const [first, ...cold] = keys.slice(1, 12);
+    const seen = watchStatements(postgres);
+    await whileLocked("key_secrets", async () => {
+      const answers = await Promise.all(cold.map((key) => ask(key, READ_DEADLINE_MS)));
+      expect(tally(answers)).toEqual({ DeadlineExceeded: cold.length });
+      expectInTime(answers, READ_DEADLINE_MS);
+      await pause(1000);
+      // The control: without a deadline of its own a call waits for the statement's, and longer than the bound above.
+      const patient = await ask(first!);
+      expect(patient).toMatchObject({ said: "Unavailable" });
+      expect(patient.tookMs).toBeGreaterThan(READ_DEADLINE_MS + LATE_MS);
+    });
+    const { waited, longestMs } = await seen.stop();
+    expect(waited.get("latchkey-reads"), "statements were seen to wait for the lock").toBeGreaterThan(0);
+    expect(longestMs("latchkey-reads")).toBeLessThan(READ_MS + ROOM_MS);
+  });
+
+  it("is DEADLINE_EXCEEDED in time in management as well, and none of its statements outlives the statement_timeout", async () => {
+    const management = clientOf(fleet.service.address, KeyService, cast.ownerToken);
+    const seen = watchStatements(postgres);
+    await whileLocked("api_keys", async () => {
+      const calls = Array.from({ length: 5 }, async (_, n) => {
+        const askedAtMs = performance.now();
+        await expect(
+          management.issueKey({ name: `late ${n}` }, { timeoutMs: STATEMENT_DEADLINE_MS }),
+        ).rejects.toMatchObject({ code: 4 });
+        return { askedAtMs, tookMs: performance.now() - askedAtMs, said: "", response: undefined };
+      });
+      expectInTime(await Promise.all(calls), STATEMENT_DEADLINE_MS);
+      await pause(STATEMENT_MS + 500);
+    });
+    const { waited, longestMs } = await seen.stop();
+    expect(waited.get("latchkey"), "statements were seen to wait for the lock").toBeGreaterThan(0);
+    expect(longestMs("latchkey")).toBeLessThan(STATEMENT_MS + ROOM_MS);
+    // The control: the longest was one that the timeout ended, not one that went through.
+    expect(longestMs("latchkey")).toBeGreaterThan(STATEMENT_DEADLINE_MS + LATE_MS);
+  });
+
+  it("leaves no connection behind with its query on it: later calls get their own answers, at once", async () => {
+    const [lost, later] = [keys.slice(12, 22), keys.slice(22, 60)];
+    for (const key of keys.slice(60, 63)) expect((await ask(key)).said).toBe("VALID");
+    const before = await readers(postgres);
+    const kept = await connected(postgres, { port: proxy.port, query_timeout: READ_DEADLINE_MS });
+    proxy.hang();
+    const answers = await Promise.all(lost.map((key) => ask(key, READ_DEADLINE_MS)));
+    expect(tally(answers)).toEqual({ DeadlineExceeded: lost.length });
+    // The control: on a connection that is kept, as node-postgres does by itself, the next query waits behind the lost
+    // one, whose answer has still to come.
+    await expect(kept.query("select 'lost'")).rejects.toThrow("timeout");
+    const next = Promise.race([
+      kept.query("select 'next'").then(
+        () => "answered",
+        () => "lost as well",
+      ),
+      pause(500, "waits"),
+    ]);
+    expect(await next).toBe("lost as well");
+    // What is given up is given up by now; only then the answers come through.
+    await proxy.restore();
+    await kept.end();
+    await expect.poll(async () => (await ask(later[0]!)).said, { timeout: 3000 }).toBe("VALID");
+    const own = await Promise.all(later.map((key) => ask(key)));
+    expect(own.map(({ response }) => response?.key?.id)).toEqual(later.map(({ id }) => id));
+    report(
+      "first calls after a lost wire",
+      own.map(({ tookMs }) => tookMs),
+    );
+    // The fault happened: whoever had a query on it is gone.
+    const after = await readers(postgres);
+    expect(before.filter((pid) => !after.includes(pid)).length).toBeGreaterThan(0);
+  });
+});
+
+describe.skipIf(!canStart("postgres"))("a management call that waits for a lock", () => {
+  let postgres: PostgresServer;
+  let fleet: Fleet;
+  let cast: Cast;
+  let database: pg.Client;
+  let key: IssuedKey;
+
+  beforeAll(async () => {
+    postgres = await startPostgres();
+    fleet = await startFleet({ DATABASE_URL: postgres.url() });
+    cast = await fleet.cast();
+    [key] = (await cast.issue(1)) as [IssuedKey];
+    database = await connected(postgres);
+  });
+  afterAll(async () => {
+    await database?.end();
+    await fleet?.stop();
+    await postgres?.stop();
+  });
+
+  /** Each with what it waits for: a row in the middle of its transaction, or the trail, which it writes last. */
+  const LOCKS = {
+    "its owner's row": "select 1 from users for update",
+    "its key's row": "select 1 from api_keys for update",
+    "the audit trail": "lock table audit_events in exclusive mode",
+  } as const;
+  type Lock = keyof typeof LOCKS;
+  const CALLS = {
+    IssueKey: (client: Client<typeof KeyService>, options: CallOptions) => client.issueKey({ name: "late" }, options),
+    RotateKey: (client: Client<typeof KeyService>, options: CallOptions) =>
+      client.rotateKey({ keyId: key.id }, options),
+  } as const;
+  const TRANSPORTS = {
+    "the unary lane": () => createGrpcTransport({ baseUrl: `http://${fleet.service.address}` }),
+    "the Connect lane": () =>
+      createConnectTransport({ baseUrl: `http://${fleet.service.address}`, httpVersion: "1.1" }),
+  } as const;
+
+  interface LateCall {
+    /** What the caller was told: the name of a code, or OK. */
+    readonly said: string;
+    /** Whether the call left a mark in the database. */
+    readonly isCommitted: boolean;
+  }
+
+  /** Makes the call while what it needs is locked. It is released once the caller knows, and before the statement gives up. */
+  async function callLate(
+    method: keyof typeof CALLS,
+    lock: Lock,
+    lane: keyof typeof TRANSPORTS,
+    giveUp: "by its deadline" | "by itself" | "never",
+  ): Promise<LateCall> {
+    const client = createClient(KeyService, TRANSPORTS[lane]());
+    const headers = { authorization: `Bearer ${cast.ownerToken}` };
+    const patience = new AbortController();
+    const before = await marks();
+    await database.query("begin");
+    await database.query(LOCKS[lock]);
+    const options = giveUp === "by its deadline" ? { timeoutMs: STATEMENT_DEADLINE_MS } : { signal: patience.signal };
+    const call = CALLS[method](client, { headers, ...options }).then(
+      () => "OK",
+      (error) => Code[ConnectError.from(error).code],
+    );
+    await expect.poll(waiting, { timeout: 5000 }).toBe("1");
+    if (giveUp === "by itself") patience.abort();
+    if (giveUp !== "never") await call;
+    // The service has heard of it, and the fault goes on: the statement waits still.
+    if (giveUp !== "never") await expect.poll(ended, { timeout: 5000 }).toBeGreaterThan(0);
+    expect(await waiting()).toBe("1");
+    await database.query("rollback");
+    const said = await call;
+    await expect.poll(busy, { timeout: 5000 }).toBe("0");
+    return { said, isCommitted: (await marks()) !== before };
+  }
+
+  const databaseAway = async () => {
+    const text = await (await fetch(`http://${fleet.service.opsAddress}/metrics`)).text();
+    return /^latchkey_database_away (\d)/m.exec(text)?.[1];
+  };
+  // When keys were used is written in the background, and waits for the same rows.
+  const statements =
+    "select count(*) from pg_stat_activity where application_name = 'latchkey' and query not like 'with used as%'";
+  const waiting = () => postgres.sql(`${statements} and wait_event_type = 'Lock'`);
+  const busy = () => postgres.sql(`${statements} and state <> 'idle'`);
+  /** Grows with each transaction that a call commits. */
+  const marks = () =>
+    postgres.sql(`select (select count(*) from api_keys) + (select count(*) from key_secrets)
+      + (select count(*) from audit_events) + (select count(*) from changes)`);
+  let endedBefore = 0;
+  const late = () => fleet.service.output().match(/"code":"(DEADLINE_EXCEEDED|CANCELLED)"/g)?.length ?? 0;
+  const ended = () => late() - endedBefore;
+  beforeEach(() => {
+    endedBefore = late();
+  });
+
+  const CASES = [
+    ["IssueKey", "its owner's row"],
+    ["IssueKey", "the audit trail"],
+    ["RotateKey", "its key's row"],
+    ["RotateKey", "the audit trail"],
+  ] as const;
+  const LANES = Object.keys(TRANSPORTS) as (keyof typeof TRANSPORTS)[];
+
+  it("is no outage, however many give up: reads go on, and nothing is served for stale", async () => {
+    for (const giveUp of ["by its deadline", "by itself", "by its deadline", "by itself"] as const) {
+      await callLate("IssueKey", "its owner's row", "the unary lane", giveUp);
+    }
+    expect(await databaseAway()).toBe("0");
+    const [unasked] = await cast.issue(1);
+    const verifier = clientOf(fleet.service.address, KeyService, cast.verifier);
+    const asked = await answerTo(() => verifier.verifyKey({ apiKey: unasked!.raw, cost: 0 }));
+    expect(asked).toMatchObject({ said: "VALID" });
+    // The control: what does count as one is a read that the database does not answer.
+    const [cold] = await cast.issue(1);
+    await database.query("begin");
+    await database.query("lock table key_secrets in access exclusive mode");
+    const refused = await answerTo(() => verifier.verifyKey({ apiKey: cold!.raw, cost: 0 }));
+    const away = await databaseAway();
+    await database.query("rollback");
+    expect([refused.said, away]).toEqual(["Unavailable", "1"]);
+    await expect.poll(databaseAway, { timeout: 5000 }).toBe("0");
+  });
+
+  // What the caller asks for is given up with him; what guards others against him is not (docs/adr/0016).
+  it("ends the session of a refresh token that is used again, though its client has gone", async () => {
+    const auth = clientOf(fleet.service.address, AuthService);
+    const email = "replayed@example.com";
+    const { tokens } = await auth.register({ email, password: PASSWORD });
+    const { refreshToken } = tokens!;
+    const second = await auth.refresh({ refreshToken });
+    const { tokens: third } = await auth.refresh({ refreshToken: second.tokens!.refreshToken });
+    await database.query("begin");
+    await database.query("select 1 from sessions for update");
+    const replay = auth.refresh({ refreshToken }, { timeoutMs: STATEMENT_DEADLINE_MS });
+    await expect(replay).rejects.toMatchObject({ code: Code.DeadlineExceeded });
+    expect(await waiting()).toBe("1");
+    await database.query("rollback");
+    await expect.poll(busy, { timeout: 5000 }).toBe("0");
+    const refused = auth.refresh({ refreshToken: third!.refreshToken });
+    await expect(refused).rejects.toMatchObject({ code: Code.Unauthenticated });
+  });
+
+  it("counts a wrong password, and no right one, of a client that has gone before it was told", async () => {
+    const auth = clientOf(fleet.service.address, AuthService);
+    const email = "impatient@example.com";
+    await auth.register({ email, password: PASSWORD });
+    // Of networks alone: the address and the session that an attempt may be the owner's by have names with a space.
+    const failures = () =>
+      postgres.sql("select coalesce(sum(failures), 0) from login_networks where network not like '% %'");
+    const sessions = () => postgres.sql("select count(*) from sessions");
+    const [failuresBefore, sessionsBefore] = [await failures(), await sessions()];
+    /** Gives up while the statement waits that comes behind the hash. */
+    const tryIn = async (password: string, lock: string) => {
+      await database.query("begin");
+      await database.query(lock);
+      const patience = new AbortController();
+      const login = auth.login({ email, password }, { signal: patience.signal });
+      const given = expect(login).rejects.toMatchObject({ code: Code.Canceled });
+      await expect.poll(waiting, { timeout: 5000 }).toBe("1");
+      const lateBefore = late();
+      patience.abort();
+      await given;
+      // The service has heard of it, and the fault goes on.
+      await expect.poll(late, { timeout: 5000 }).toBeGreaterThan(lateBefore);
+      await database.query("rollback");
+      await expect.poll(busy, { timeout: 5000 }).toBe("0");
+    };
+    await tryIn(PASSWORD, "lock table sessions in exclusive mode");
+    expect([await failures(), await sessions()]).toEqual([failuresBefore, sessionsBefore]);
+    await tryIn("a password that is wrong 12", "lock table login_networks in exclusive mode");
+    await expect.poll(failures, { timeout: 5000 }).toBe(String(Number(failuresBefore) + 1));
+  });
+
+  describe.each(LANES)("over %s", (lane) => {
+    it.each(CASES)("%s behind %s commits nothing once its caller was told DEADLINE_EXCEEDED", async (method, lock) => {
+      const call = await callLate(method, lock, lane, "by its deadline");
+      expect(call).toEqual({ said: "DeadlineExceeded", isCommitted: false });
+    });
+
+    it.each(CASES)("%s behind %s commits nothing once its client has gone", async (method, lock) => {
+      const call = await callLate(method, lock, lane, "by itself");
+      expect(call).toEqual({ said: "Canceled", isCommitted: false });
+    });
+
+    // The control: what waits for the same lock with a caller that waits is done.
+    it.each(CASES)("%s behind %s is carried out for a caller that waits", async (method, lock) => {
+      expect(await callLate(method, lock, lane, "never")).toEqual({ said: "OK", isCommitted: true });
+    });
+  });
+});
+
+async function connected(postgres: PostgresServer, more: pg.ClientConfig = {}): Promise<pg.Client> {
+  const { password, username: user } = new URL(postgres.url());
+  const at = { host: "127.0.0.1", port: postgres.port, user, password, database: "postgres" };
+  const client = new pg.Client({ ...at, application_name: "test", ...more });
+  client.on("error", () => {});
+  await client.connect();
+  return client;
+}
+
+/** Backends that serve hot reads. */
+async function readers(postgres: PostgresServer): Promise<readonly string[]> {
+  const pids = await postgres.sql("select pid from pg_stat_activity where application_name = 'latchkey-reads'");
+  return pids.split("\n").filter(Boolean);
+}
+
+/** Looks again and again at what the service's statements do, and for how long. */
+function watchStatements(postgres: PostgresServer) {
+  const longest = new Map<string, number>();
+  const waited = new Map<string, number>();
+  let isStopped = false;
+  const watching = (async () => {
+    const client = await connected(postgres);
+    while (!isStopped) {
+      const { rows } = await client.query<{ name: string; ms: number; waits: boolean }>(
+        `select application_name as name, wait_event_type is not distinct from 'Lock' as waits,
+           (extract(epoch from clock_timestamp() - query_start) * 1000)::float8 as ms
+         from pg_stat_activity where state = 'active' and application_name in ('latchkey', 'latchkey-reads')`,
+      );
+      for (const { name, ms, waits } of rows) {
+        longest.set(name, Math.max(ms, longest.get(name) ?? 0));
+        if (waits) waited.set(name, (waited.get(name) ?? 0) + 1);
+      }
+      await pause(10);
+    }
+    await client.end();
+  })();
+  return {
+    stop: async () => {
+      isStopped = true;
+      await watching;
+      return { waited, longestMs: (name: string) => longest.get(name) ?? 0 };
+    },
+  };
+}

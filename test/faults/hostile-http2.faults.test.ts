@@ -1,0 +1,232 @@
+/**
+ * HTTP/2 clients that mean harm, against the service in a process of its own: their connection ends or is bounded, and
+ * another client hardly notices. Frames are written by hand, in few large pieces, so that this process stays free to
+ * measure the other client.
+ */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { callSteadily, p99, rssMib, times } from "../support/bystander.ts";
+import { until } from "../support/front-door.ts";
+import { clientOf } from "../support/in-process-service.ts";
+import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
+import {
+  CONTINUATION,
+  connectRaw,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  GOAWAY,
+  grpcHead,
+  grpcMessage,
+  HEADERS,
+  headerBlock,
+  PING,
+  type RawHttp2,
+  RST_STREAM,
+  SETTINGS,
+  WINDOW_UPDATE,
+} from "../support/raw-http2.ts";
+import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
+import {
+  bootstrapOperator,
+  castAt,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/spawned-service.ts";
+
+const CHECK = "/grpc.health.v1.Health/Check";
+const LOGIN = "/latchkey.v1.AuthService/Login";
+/**
+ * What the other client may notice: twice what it notices of an honest client that opens 500 calls at once, or what a
+ * busy machine does to it by itself.
+ */
+const FACTOR = 2;
+const FLOOR_MS = 100;
+const CALLS = 400;
+/** How far the service's memory may grow by one attack. */
+const MAX_GROWTH_MIB = 256;
+const CANCEL = Buffer.from([0, 0, 0, 8]);
+
+/** Streams 1, 3, 5 ... */
+function streams(count: number, framesOf: (id: number) => readonly Buffer[]): Buffer {
+  return Buffer.concat(Array.from({ length: count }, (_, n) => framesOf(2 * n + 1)).flat());
+}
+
+function repeated(count: number, piece: Buffer): Buffer {
+  return Buffer.concat(Array(count).fill(piece));
+}
+
+const open = (id: number) => frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN));
+
+/** Calls that are opened and ended as they should be. */
+function inOrder(count: number): Buffer {
+  return streams(count, (id) => [open(id), frame(DATA, END_STREAM, id)]);
+}
+
+/** Calls that need no credential and have short answers. */
+function checks(count: number): Buffer {
+  const message = grpcMessage(new Uint8Array());
+  return streams(count, (id) => [
+    frame(HEADERS, END_HEADERS, id, grpcHead(CHECK)),
+    frame(DATA, END_STREAM, id, message),
+  ]);
+}
+
+describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 client", () => {
+  let service: ReadyService;
+  let verify: () => Promise<Answer>;
+  let usualP99Ms: number;
+  let port: number;
+  let before: number;
+  const attackers: RawHttp2[] = [];
+
+  beforeAll(async () => {
+    const env = serviceEnvironment({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
+    const admin = await bootstrapOperator(env);
+    service = await startService(env);
+    port = Number(service.address.split(":").at(-1));
+    const cast = await castAt(service.address, admin);
+    const [key] = await cast.issue(1);
+    const client = clientOf(service.address, KeyService, cast.verifier);
+    verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
+    await callSteadily(verify);
+    const idle = await callSteadily(verify);
+    report("idle", times(idle));
+    const client500 = await attack();
+    const [beside] = await Promise.all([callSteadily(verify), client500.send(inOrder(500))]);
+    report("beside 500 calls at once", times(beside));
+    expect(client500.came.get(HEADERS)).toBe(500);
+    usualP99Ms = Math.max(p99(idle), p99(beside));
+  });
+  afterAll(() => service?.[Symbol.asyncDispose]());
+  beforeEach(() => {
+    before = rssMib(service.pid);
+  });
+  afterEach(() => {
+    for (const attacker of attackers.splice(0)) attacker[Symbol.dispose]();
+  });
+
+  async function attack(window?: number): Promise<RawHttp2> {
+    const attacker = await connectRaw(port, window);
+    attackers.push(attacker);
+    // Its SETTINGS are answered, so it has been let in.
+    await until(() => (attacker.came.get(SETTINGS) ?? 0) >= 2);
+    return attacker;
+  }
+
+  /** The other client's calls while `attacking` goes on. All are answered; p99 and memory stay within bounds. */
+  async function expectUnharmed(what: string, attacking: Promise<unknown>): Promise<void> {
+    const [answers] = await Promise.all([callSteadily(verify), attacking]);
+    report(what, times(answers));
+    expect(tally(answers)).toEqual({ VALID: CALLS });
+    expect(p99(answers)).toBeLessThan(Math.max(FACTOR * usualP99Ms, FLOOR_MS));
+    expect(rssMib(service.pid) - before).toBeLessThan(MAX_GROWTH_MIB);
+  }
+
+  it("control: one that opens and ends its calls in order is served, and stays", async () => {
+    const client = await attack();
+    await client.send(inOrder(150));
+    await until(() => client.came.get(HEADERS) === 150);
+    expect([client.isClosed(), client.came.get(GOAWAY)]).toEqual([false, undefined]);
+  });
+
+  it.each<[what: string, frames: () => Buffer, ends: "GOAWAY" | "cut"]>([
+    [
+      "resets each call that it opens (rapid reset)",
+      () => streams(10_000, (id) => [open(id), frame(RST_STREAM, 0, id, CANCEL)]),
+      "GOAWAY",
+    ],
+    [
+      "makes the service reset each call that it opens",
+      () => streams(10_000, (id) => [open(id), frame(WINDOW_UPDATE, 0, id, Buffer.alloc(4))]),
+      "cut",
+    ],
+    [
+      "never ends its headers (CONTINUATION flood)",
+      () =>
+        Buffer.concat([
+          frame(HEADERS, 0, 1, grpcHead(LOGIN)),
+          repeated(100_000, frame(CONTINUATION, 0, 1, headerBlock({ a: "b" }))),
+        ]),
+      "cut",
+    ],
+    [
+      "sends CONTINUATION with nothing in it",
+      () => Buffer.concat([frame(HEADERS, 0, 1, grpcHead(LOGIN)), repeated(100_000, frame(CONTINUATION, 0, 1))]),
+      "cut",
+    ],
+    ["sends PING after PING and reads nothing", () => repeated(200_000, frame(PING, 0, 0, Buffer.alloc(8))), "cut"],
+    ["sends SETTINGS after SETTINGS and reads nothing", () => repeated(200_000, frame(SETTINGS, 0, 0)), "cut"],
+    ["sends DATA with nothing in it", () => Buffer.concat([open(1), repeated(200_000, frame(DATA, 0, 1))]), "cut"],
+  ])("that %s is cut off", async (what, framesOf, ends) => {
+    const frames = framesOf();
+    const begun = callsBegun(service);
+    const attacker = await attack();
+    if (what.includes("reads nothing")) attacker.socket.pause();
+    const attacking = attacker.send(frames).then(async () => {
+      attacker.socket.resume();
+      await attacker.closed;
+    });
+    await expectUnharmed(what, attacking);
+    expect(attacker.isClosed()).toBe(true);
+    // It got part of the way: the service has read frames of the attack and answered by closing.
+    expect(attacker.socket.bytesWritten).toBeGreaterThan(1000);
+    // And no further: of 10,000 calls few have cost anything.
+    expect(callsBegun(service) - begun).toBeLessThan(1000);
+    if (ends === "GOAWAY") expect(attacker.came.get(GOAWAY)).toBeGreaterThan(0);
+  });
+
+  it("that opens 12,000 calls and never sends their messages takes nobody's room", async () => {
+    const all = await Promise.all(Array.from({ length: 12 }, () => attack()));
+    const frames = streams(990, (id) => [open(id)]);
+    for (const attacker of all) await attacker.send(frames);
+    // More than there is room for: the first ones have given way, and say so.
+    await until(() => (all[0]!.came.get(HEADERS) ?? 0) > 0);
+    await expectUnharmed("12,000 calls without a message", Promise.resolve());
+  });
+
+  it("that opens 500 calls and reads no answer is no burden", async () => {
+    const attacker = await attack(0);
+    await attacker.send(inOrder(500));
+    await expectUnharmed("500 answers that nobody reads", Promise.resolve());
+  });
+
+  it("control: one that leaves fewer answers unread than there is room for stays, and gets them when it reads", async () => {
+    const few = await Promise.all(Array.from({ length: 9 }, () => attack(0)));
+    await Promise.all(few.map((client) => client.send(checks(990))));
+    await until(() => few.every(({ came }) => came.get(HEADERS) === 990));
+    // Longer than those that are too many may take.
+    await callSteadily(verify);
+    expect(few.filter((client) => client.isClosed())).toEqual([]);
+    // Each answer is two frames then: its message, and its trailers.
+    await few[0]!.send(streams(990, (id) => [frame(WINDOW_UPDATE, 0, id, Buffer.from([0, 0, 255, 255]))]));
+    await until(() => few[0]!.came.get(HEADERS) === 2 * 990);
+  });
+
+  it("that leaves 40,000 short answers unread on 40 connections loses those that are too many", async () => {
+    const all = await Promise.all(Array.from({ length: 40 }, () => attack(0)));
+    for (const attacker of all) await attacker.send(checks(990));
+    const left = () => all.filter((attacker) => !attacker.isClosed()).length;
+    await until(() => left() <= 11);
+    // The fault happened: they were answered, those that were cut as well.
+    const answers = all.map(({ came }) => came.get(HEADERS) ?? 0).reduce((sum, one) => sum + one, 0);
+    expect(answers).toBeGreaterThan(20_000);
+    // The attack itself is 40,000 calls: what is judged is what it leaves behind.
+    expect(tally(await callSteadily(verify))).toEqual({ VALID: CALLS });
+    await expectUnharmed("10,000 short answers that nobody reads", Promise.resolve());
+    // And nobody was cut without need: what is left is as much as there is room for.
+    expect(left()).toBeGreaterThan(5);
+  });
+
+  it("that holds 500 connections on which nothing happens is no burden", async () => {
+    await Promise.all(Array.from({ length: 500 }, () => attack()));
+    await expectUnharmed("500 silent connections", Promise.resolve());
+  });
+});
+
+/** Calls of Login that have come to their end, by the service's log. */
+function callsBegun(service: ReadyService): number {
+  return service.output().split("AuthService.Login").length - 1;
+}

@@ -1,0 +1,357 @@
+/** A master key is replaced in three processes under load, as docs/OPERATIONS.md has it; and what it is like done wrong. */
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { setTimeout as pause } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { until } from "../support/child-process.ts";
+import { clientOf, PASSWORD } from "../support/in-process-service.ts";
+import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
+import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
+import { canStart } from "../support/shared-servers.ts";
+import {
+  bootstrapOperator,
+  castAt,
+  type IssuedKey,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/spawned-service.ts";
+
+const PROCESSES = 3;
+/** Each asks one process, one call after the other with a pause between. */
+const ASKERS = 6;
+const PAUSE_MS = 5;
+/** The error that says that a process lacks what it needs. */
+const ALARM = "a master key version is missing";
+
+const newKey = (version: number) => `${version}:${randomBytes(32).toString("base64")}`;
+
+/** What `npm run --silent master-keys -- --json` says of one version. */
+interface Standing {
+  readonly may_be_removed: boolean;
+  readonly uses: readonly { readonly use: string; readonly count: number }[];
+  readonly reasons: readonly string[];
+}
+
+describe.skipIf(!canStart("postgres"))("a master key", () => {
+  let postgres: PostgresServer;
+  beforeAll(async () => {
+    postgres = await startPostgres();
+  });
+  afterAll(() => postgres?.stop());
+
+  /** Processes on a database of their own, each with a ring that can be changed by a restart. */
+  async function startFleet(name: string, ...rings: string[]) {
+    const url = await postgres.createDatabase(name);
+    const base = serviceEnvironment({ DATABASE_URL: url, LATCHKEY_KEYS_PER_OWNER: "1000" });
+    const start = (ring: string) => startService({ ...base, LATCHKEY_MASTER_KEYS: ring });
+    const admin = await bootstrapOperator({ ...base, LATCHKEY_MASTER_KEYS: rings[0] });
+    const slots = await Promise.all(
+      rings.map(async (ring) => ({ service: await start(ring), inFlight: new Set<Promise<unknown>>() })),
+    );
+    const gone: ReadyService[] = [];
+    const cast = await castAt(slots[0]!.service.address, admin);
+    return {
+      name,
+      admin,
+      cast,
+      sql: (text: string) => postgres.sql(text, name),
+      address: (slot: number) => slots[slot]!.service.address,
+      /** A call to whichever process has the place now; a restart waits for it. */
+      async call<T>(slot: number, work: (address: string) => Promise<T>): Promise<T> {
+        const { service, inFlight } = slots[slot]!;
+        const called = work(service.address);
+        inFlight.add(called);
+        try {
+          return await called;
+        } finally {
+          inFlight.delete(called);
+        }
+      },
+      /** Puts a new process in the place of another, as a balancer does: it gets no more calls, then SIGTERM. */
+      async restart(slot: number, ring: string): Promise<void> {
+        const place = slots[slot]!;
+        const { service: old } = place;
+        place.service = await start(ring);
+        await Promise.allSettled(place.inFlight);
+        await old.stop();
+        gone.push(old);
+      },
+      /** All that all processes have written. */
+      output: () => [...gone, ...slots.map(({ service }) => service)].map((service) => service.output()).join(""),
+      async standing(ring: string, version: number): Promise<Standing> {
+        const { versions } = JSON.parse(await masterKeys({ ...base, LATCHKEY_MASTER_KEYS: ring }));
+        return versions.find((each: { version: number }) => each.version === version);
+      },
+      async [Symbol.asyncDispose]() {
+        await Promise.all(slots.map(({ service }) => service.stop()));
+      },
+    };
+  }
+  type Fleet = Awaited<ReturnType<typeof startFleet>>;
+
+  const ask = (fleet: Fleet, slot: number, { raw }: IssuedKey) =>
+    fleet.call(slot, (address) =>
+      answerTo(() => clientAt(address, fleet.cast.verifier).verifyKey({ apiKey: raw, cost: 0 })),
+    );
+  /** Also what a busy machine could not answer in time is asked again: only a missing version stays UNAVAILABLE. */
+  async function settled(fleet: Fleet, slot: number, key: IssuedKey, said: string): Promise<void> {
+    await expect.poll(async () => (await ask(fleet, slot, key)).said, { timeout: 20_000, interval: 50 }).toBe(said);
+  }
+
+  it("is replaced in three processes under load, and no key, login or refresh is refused for it", async () => {
+    const [one, two] = [newKey(1), newKey(2)];
+    await using fleet = await startFleet("rolling", ...Array(PROCESSES).fill(one));
+    const keys: IssuedKey[] = [...(await fleet.cast.issue(30))];
+    const [idle] = await fleet.cast.issue(1);
+    const answers: Answer[] = [];
+    const faults: string[] = [];
+    const load = startLoad(fleet, keys, answers, faults);
+    const operator = () => clientOf(fleet.address(0), AdminService, fleet.admin);
+    const roll = async (ring: string) => {
+      for (let slot = 0; slot < PROCESSES; slot++) {
+        await fleet.restart(slot, ring);
+        // Made by each process as it is now, and at once asked for at all of them.
+        for (let maker = 0; maker < PROCESSES; maker++) keys.push(...(await issueAt(fleet, maker)));
+      }
+    };
+
+    await roll(`${one},${two}`);
+    await roll(`${two},${one}`);
+    const front = `${two},${one}`;
+    const ofKeys = async () =>
+      (await fleet.standing(front, 1)).uses.filter(({ use }) => /^(api_key|service_credential)_secrets$/.test(use));
+    // What nobody used can't move; it is told, and has to be replaced.
+    await until(async () => JSON.stringify(await ofKeys()).includes('"count":1,'), "all keys in use have moved");
+    expect(await ofKeys()).toMatchObject([{ use: "api_key_secrets", count: 1 }]);
+    await clientOf(fleet.address(0), KeyService, fleet.admin).revokeKey({ keyId: idle!.id });
+    expect(await ofKeys()).toEqual([]);
+    const held = await fleet.standing(front, 1);
+    expect(held.may_be_removed, "sessions still need it").toBe(false);
+
+    // The same people go on with sessions of the new one.
+    await load.renew();
+    for (const { id, email } of (await operator().listUsers({})).users) {
+      if (email === load.refreshing) continue;
+      await operator().endUserSessions({ userId: id });
+      await clientOf(fleet.address(1), AuthService).login({ email, password: PASSWORD });
+    }
+    expect(await fleet.standing(front, 1)).toMatchObject({ may_be_removed: true, reasons: [] });
+    await roll(two);
+    const before = answers.length;
+    await until(async () => answers.length > before + 500, "all is asked for without the old one");
+    await load.stop();
+
+    const tallied = tally(answers);
+    report(
+      "VerifyKey through a rotation, 3 processes",
+      answers.map(({ tookMs }) => tookMs),
+    );
+    process.stderr.write(
+      `      ${JSON.stringify(tallied)}, ${load.counts.refreshes} refreshes, ${load.counts.logins} logins\n`,
+    );
+    const { VALID = 0, Unavailable = 0, ...refusals } = tallied;
+    expect(refusals).toEqual({});
+    // A first read of a new process on a busy machine may be given up; no version was ever missing.
+    expect(Unavailable).toBeLessThan(VALID / 100);
+    expect(fleet.output()).not.toContain(ALARM);
+    expect(faults).toEqual([]);
+    expect(load.counts.refreshes).toBeGreaterThan(50);
+    expect(load.counts.logins).toBeGreaterThan(10);
+    // It happened: everything in use was moved, by processes that had nothing of it in memory.
+    expect(
+      await fleet.sql(
+        "select string_agg(distinct pepper_version::text, ',') from key_secrets s join api_keys k on k.id = s.key_id where k.state = 'active'",
+      ),
+    ).toBe("2");
+    expect(await fleet.sql("select string_agg(distinct seal_version::text, ',') from signing_keys")).toBe("2");
+    for (const key of keys) for (let slot = 0; slot < PROCESSES; slot++) await settled(fleet, slot, key, "VALID");
+  });
+
+  it("that is removed too early leaves its keys UNAVAILABLE, never INVALID, and the start says how many", async () => {
+    const [one, two] = [newKey(1), newKey(2)];
+    await using fleet = await startFleet("early", one, `${one},${two}`);
+    const keys = await fleet.cast.issue(5);
+    for (const key of keys) await settled(fleet, 1, key, "VALID");
+    const fresh = await startWith(fleet, 1, `${two},${one}`);
+    await fleet.restart(1, two);
+    const warning = fleet
+      .output()
+      .split("\n")
+      .find((line) => line.includes("lacks a version that is in use"));
+    expect(JSON.parse(warning ?? "{}")).toMatchObject({ version: 1, api_key_secrets: 5 });
+    const answers: Answer[] = [];
+    for (let round = 0; round < 10; round++) {
+      for (const key of keys) answers.push(await askAs(fleet, 1, key, fresh));
+    }
+    expect(tally(answers)).toEqual({ Unavailable: 50 });
+    expect(fleet.output()).toContain(ALARM);
+    await fleet.restart(1, `${two},${one}`);
+    for (const key of keys) await settled(fleet, 1, key, "VALID");
+  });
+
+  it("that is first before all know it leaves new and moved keys UNAVAILABLE elsewhere, never INVALID", async () => {
+    const [one, two] = [newKey(1), newKey(2)];
+    await using fleet = await startFleet("hasty", one, one);
+    const [kept] = await fleet.cast.issue(1);
+    await settled(fleet, 0, kept!, "VALID");
+    await fleet.restart(1, `${two},${one}`);
+    const [made] = await issueAt(fleet, 1);
+    await settled(fleet, 1, made!, "VALID");
+    await settled(fleet, 1, kept!, "VALID");
+    const answers: Answer[] = [];
+    for (let round = 0; round < 20; round++) answers.push(await ask(fleet, 0, made!));
+    expect(tally(answers)).toEqual({ Unavailable: 20 });
+    // It has moved meanwhile. Who has it in memory goes on with it; who has to read it again can't tell.
+    const ofKept = `select pepper_version from key_secrets where key_id = '${kept!.id}'`;
+    await until(async () => (await fleet.sql(ofKept)) === "2", "the key in use has moved");
+    const ofMoved: Answer[] = [];
+    for (let round = 0; round < 20; round++) ofMoved.push(await ask(fleet, 0, kept!));
+    const { VALID = 0, Unavailable = 0 } = tally(ofMoved);
+    expect(VALID + Unavailable).toBe(20);
+    await fleet.restart(0, `${one},${two}`);
+    for (const key of [made!, kept!]) await settled(fleet, 0, key, "VALID");
+    // The order there is still the old one, and nothing moves back.
+    expect(await fleet.sql(ofKept)).toBe("2");
+  });
+
+  it("of other bytes would make good keys INVALID, which is what all of this measures, and no start accepts it", async () => {
+    const [one, wrong, two] = [newKey(1), newKey(1), newKey(2)];
+    await using fleet = await startFleet("wrong", one, `${one},${two}`);
+    const [key] = await fleet.cast.issue(1);
+    const verifier = await startWith(fleet, 1, `${two},${one}`);
+    await expect(fleet.restart(1, `${two},${wrong}`)).rejects.toThrow("version 1 has other bytes");
+    await fleet.sql("delete from master_key_checks");
+    await fleet.restart(1, `${two},${wrong}`);
+    expect((await askAs(fleet, 1, key!, verifier)).said).toBe("INVALID");
+  });
+
+  /** A verifying credential that is kept under the first of this ring. */
+  async function startWith(fleet: Fleet, slot: number, ring: string): Promise<string> {
+    await fleet.restart(slot, ring);
+    const operator = clientOf(fleet.address(slot), AdminService, fleet.admin);
+    return (await operator.issueServiceCredential({ name: "newer", scopes: ["verify"] })).secret;
+  }
+
+  const askAs = (fleet: Fleet, slot: number, { raw }: IssuedKey, credential: string) =>
+    answerTo(() => clientAt(fleet.address(slot), credential).verifyKey({ apiKey: raw, cost: 0 }));
+
+  /** Issues keys by the process in this place. */
+  async function issueAt(fleet: Fleet, slot: number): Promise<readonly IssuedKey[]> {
+    const ownerId = await fleet.sql("select id from users order by created_at limit 1");
+    const management = clientOf(fleet.address(slot), KeyService, fleet.admin);
+    const keys: IssuedKey[] = [];
+    while (keys.length < 2) {
+      const issued = await insist(() => management.issueKey({ name: "a key", ownerId }));
+      keys.push({ id: issued.key!.id, raw: issued.apiKey });
+    }
+    return keys;
+  }
+
+  /** VerifyKey of all keys at all processes, logins, and refreshes that go from one process to the next. */
+  function startLoad(fleet: Fleet, keys: readonly IssuedKey[], answers: Answer[], faults: string[]) {
+    const [refreshing, loggingIn] = [1, 2].map(() => `${randomBytes(6).toString("hex")}@example.com`) as [
+      string,
+      string,
+    ];
+    const counts = { logins: 0, refreshes: 0 };
+    let isOver = false;
+    let renewal: PromiseWithResolvers<void> | undefined;
+    let turn = 0;
+    /** At each process in turn. Every error but UNAVAILABLE is a fault. */
+    function people<T>(call: (client: ReturnType<typeof clientOf<typeof AuthService>>) => Promise<T>): Promise<T> {
+      const onFault = (message: string) => faults.push(message);
+      return insist(() => fleet.call(turn++ % PROCESSES, (address) => call(clientOf(address, AuthService))), onFault);
+    }
+    const login = (email: string) => people((client) => client.login({ email, password: PASSWORD }));
+
+    async function askAll(asker: number): Promise<void> {
+      for (let n = asker; !isOver; n++) {
+        answers.push(await ask(fleet, asker % PROCESSES, keys[n % keys.length]!));
+        await pause(PAUSE_MS);
+      }
+    }
+    async function refreshAll(): Promise<void> {
+      let { tokens } = await people((client) => client.register({ email: refreshing, password: PASSWORD }));
+      while (!isOver) {
+        const { refreshToken } = tokens!;
+        ({ tokens } = await people((client) => client.refresh({ refreshToken })));
+        counts.refreshes++;
+        if (renewal !== undefined) {
+          await people((client) => client.logout({ refreshToken: tokens!.refreshToken }));
+          ({ tokens } = await login(refreshing));
+          renewal.resolve();
+          renewal = undefined;
+        }
+        await pause(50);
+      }
+    }
+    async function loginAll(): Promise<void> {
+      await people((client) => client.register({ email: loggingIn, password: PASSWORD }));
+      while (!isOver) {
+        await login(loggingIn);
+        counts.logins++;
+        await pause(500);
+      }
+    }
+    const askers = Array.from({ length: ASKERS }, (_, asker) => askAll(asker));
+    const running = Promise.all([refreshAll(), loginAll(), ...askers]);
+    // Told when the load is stopped.
+    running.catch(() => {});
+    return {
+      counts,
+      refreshing,
+      /** The session that is refreshed ends, and another one begins in its place. */
+      renew(): Promise<void> {
+        renewal = Promise.withResolvers<void>();
+        return renewal.promise;
+      },
+      async stop(): Promise<void> {
+        isOver = true;
+        await running;
+      },
+    };
+  }
+});
+
+/** Asks again what a busy machine could not answer in time, as any client does. */
+async function insist<T>(call: () => Promise<T>, onFault?: (message: string) => void): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      const { code, message } = ConnectError.from(error);
+      if (code !== Code.Unavailable) {
+        onFault?.(message);
+        throw error;
+      }
+      await pause(20);
+    }
+  }
+}
+
+const clients = new Map<string, ReturnType<typeof clientOf<typeof KeyService>>>();
+/** One connection for each process and credential, as a service has. */
+function clientAt(address: string, credential: string) {
+  const id = `${address} ${credential}`;
+  if (!clients.has(id)) clients.set(id, clientOf(address, KeyService, credential));
+  return clients.get(id)!;
+}
+
+async function masterKeys(env: NodeJS.ProcessEnv): Promise<string> {
+  const child = spawn(process.execPath, ["src/cli/master-keys.ts", "--json"], { env });
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].on("data", (chunk: Buffer) => {
+      output[name] += chunk;
+    });
+  }
+  await once(child, "close");
+  if (output.stderr !== "") throw new Error(output.stderr);
+  return output.stdout;
+}

@@ -1,0 +1,57 @@
+/** What a process keeps in memory of the secrets that it is shown, looked for in a snapshot of its heap. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { heapSnapshot } from "../support/heap.ts";
+import { clientOf } from "../support/in-process-service.ts";
+import {
+  bootstrapOperator,
+  type Cast,
+  castAt,
+  type IssuedKey,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/spawned-service.ts";
+
+const CALLS = 5;
+
+describe("while the connections that showed them are open", () => {
+  let service: ReadyService;
+  let cast: Cast;
+  let key: IssuedKey;
+  const verifier = () => clientOf(service.address, KeyService, cast.verifier);
+
+  beforeAll(async () => {
+    const env = serviceEnvironment({});
+    const admin = await bootstrapOperator(env);
+    service = await startService(env, ["--inspect=127.0.0.1:0"]);
+    cast = await castAt(service.address, admin);
+    [key] = (await cast.issue(1)) as [IssuedKey];
+    const owner = clientOf(service.address, AuthService, cast.ownerToken);
+    for (let n = 0; n < CALLS; n++) {
+      expect((await verifier().verifyKey({ apiKey: key.raw })).valid).toBe(true);
+      await owner.getCurrentUser({});
+    }
+  });
+  afterAll(() => service?.stop());
+
+  const secrets = () => ({ credential: cast.verifier, "API key": key.raw, "access token": cast.ownerToken });
+  const found = (snapshot: string) =>
+    Object.entries(secrets()).flatMap(([name, secret]) => (snapshot.includes(secret) ? [name] : []));
+
+  it("nothing is kept of a credential, an API key or an access token", async () => {
+    const snapshot = await heapSnapshot(service);
+    expect(snapshot, "the control: it has the texts of a heap").toContain("latchkey.v1.KeyService");
+    expect(found(snapshot)).toEqual([]);
+  });
+
+  it("a credential is found while a call with it is under way: the control", async () => {
+    const controller = new AbortController();
+    const watch = verifier().watchRevocations({}, { signal: controller.signal })[Symbol.asyncIterator]();
+    await watch.next();
+    expect(found(await heapSnapshot(service))).toEqual(["credential"]);
+    controller.abort();
+    await expect(watch.next()).rejects.toThrow();
+  });
+});

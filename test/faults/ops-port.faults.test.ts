@@ -1,0 +1,122 @@
+/** Two workers behind one port, to those who operate them: one scrape tells of both, and so does `/healthz`. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { childrenOf, until } from "../support/child-process.ts";
+import { clientOf } from "../support/in-process-service.ts";
+import { answerTo } from "../support/measurements.ts";
+import { withFault } from "../support/mutant-process.ts";
+import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
+import {
+  bootstrapOperator,
+  castAt,
+  type IssuedKey,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/spawned-service.ts";
+
+const CALLS = 20;
+/** Prometheus meets another worker with each connection, were there no sum. */
+const SCRAPES = 10;
+const VERIFIED = 'latchkey_calls_total{method="latchkey.v1.KeyService/VerifyKey",code="OK"}';
+/** What a scrape tells that meets one of the workers. */
+const ONE_WORKER = {
+  file: "src/rpc/ops/summed-metrics.ts",
+  search: "sumOf([...this.#latest.values(), this.#ended])",
+  replacement: "sumOf([this.#latest.get(1) ?? []])",
+};
+const DURATIONS = 'latchkey_call_duration_seconds_count{method="latchkey.v1.KeyService/VerifyKey"}';
+
+describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () => {
+  let env: NodeJS.ProcessEnv;
+  let service: ReadyService;
+  let key: IssuedKey;
+  let verifier: string;
+  /** Processes that this test stopped in their place. */
+  const frozen: number[] = [];
+
+  beforeAll(async () => {
+    const servers = { DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() };
+    env = serviceEnvironment({ ...servers, LATCHKEY_WORKERS: "2" });
+    const admin = await bootstrapOperator(env);
+    service = await startService(env);
+    await untilBothAnswer(service);
+    const cast = await castAt(service.address, admin);
+    verifier = cast.verifier;
+    [key] = (await cast.issue(1)) as [IssuedKey];
+  });
+  afterAll(async () => {
+    for (const pid of frozen) process.kill(pid, "SIGCONT");
+    await service?.stop();
+  });
+
+  const get = (path: string, { opsAddress } = service) =>
+    fetch(`http://${opsAddress}${path}`, { headers: { connection: "close" } });
+
+  /** Value of a series, 0 where there is none yet. */
+  async function figure(series: string, of = service): Promise<number> {
+    const text = await (await get("/metrics", of)).text();
+    const line = text.split("\n").find((each) => each.startsWith(`${series} `));
+    return Number(line?.slice(series.length) ?? 0);
+  }
+
+  const untilBothAnswer = (of: ReadyService) =>
+    until(async () => (await figure("latchkey_workers_answering", of)) === 2, "both workers answer");
+
+  /** A client on a connection of its own: connections go to the workers in turn. */
+  function newCaller(of = service): () => Promise<string> {
+    const client = clientOf(of.address, KeyService, verifier);
+    return async () => (await answerTo(() => client.verifyKey({ apiKey: key.raw }))).said;
+  }
+
+  async function call(callers: readonly (() => Promise<string>)[]): Promise<void> {
+    for (const caller of callers) {
+      for (let n = 0; n < CALLS; n++) expect(await caller()).toBe("VALID");
+    }
+  }
+
+  it("are one in /metrics: calls on both are summed, at each scrape, and none is lost with a worker that dies", async () => {
+    const before = await figure(VERIFIED);
+    const callers = [newCaller(), newCaller()];
+    await call(callers);
+    for (let scrape = 0; scrape < SCRAPES; scrape++) {
+      expect(await figure(VERIFIED)).toBe(before + 2 * CALLS);
+      expect(await figure(DURATIONS)).toBe(before + 2 * CALLS);
+    }
+    expect(await figure("latchkey_workers_answering")).toBe(2);
+
+    const [victim] = childrenOf(service.pid) as [number];
+    process.kill(victim, "SIGKILL");
+    await until(async () => !childrenOf(service.pid).includes(victim), "one worker is gone");
+    expect((await get("/healthz")).status, "who connects meets the other one").toBe(200);
+    expect(await figure(VERIFIED)).toBe(before + 2 * CALLS);
+    await untilBothAnswer(service);
+    expect(childrenOf(service.pid), "it was replaced").toHaveLength(2);
+    expect(await figure(VERIFIED)).toBe(before + 2 * CALLS);
+    await call([newCaller(), newCaller()]);
+    expect(await figure(VERIFIED)).toBe(before + 4 * CALLS);
+  });
+
+  it("would each tell of their own calls alone: the control", async () => {
+    await using mutant = await startService(env, withFault(ONE_WORKER));
+    await untilBothAnswer(mutant);
+    const before = await figure(VERIFIED, mutant);
+    await call([newCaller(mutant), newCaller(mutant)]);
+    expect(await figure(VERIFIED, mutant)).toBe(before + CALLS);
+  });
+
+  it("are not well while one of them stands still, and are again when it goes on; counters stay where they were", async () => {
+    await call([newCaller(), newCaller()]);
+    const before = await figure(VERIFIED);
+    expect((await get("/healthz")).status).toBe(200);
+    const [stopped] = childrenOf(service.pid) as [number];
+    frozen.push(stopped);
+    process.kill(stopped, "SIGSTOP");
+    expect((await get("/healthz")).status).toBe(503);
+    expect(await figure(VERIFIED)).toBe(before);
+    expect(await figure("latchkey_workers_answering")).toBe(1);
+    process.kill(stopped, "SIGCONT");
+    await until(async () => (await get("/healthz")).status === 200, "it is well again");
+    expect(await figure("latchkey_workers_answering")).toBe(2);
+  });
+});

@@ -1,0 +1,169 @@
+/** What VerifyKey answers while PostgreSQL is dead or frozen: the real server, under load. */
+import { setTimeout as pause } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { childrenOf, isDead, procStat } from "../support/child-process.ts";
+import { clientOf } from "../support/in-process-service.ts";
+import { type Answer, answerTo, quantile, report, tally } from "../support/measurements.ts";
+import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
+import { canStart } from "../support/shared-servers.ts";
+import {
+  bootstrapOperator,
+  castAt,
+  type IssuedKey,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/spawned-service.ts";
+
+/** Records are served without a question for so long. */
+const FRESH_MS = 5000;
+/** Short, so that the end of stale service is seen as well; the default is 60 s. */
+const STALE_OK_SECONDS = 7;
+const SERVED_MS = FRESH_MS + STALE_OK_SECONDS * 1000;
+/** The last good poll was up to 1 s before the fault, and a busy machine adds its own. */
+const BEFORE_MS = 1500;
+const AFTER_MS = 1000;
+const FAULT_MS = SERVED_MS + AFTER_MS + 2000;
+const BACK_WITHIN_MS = 3000;
+
+interface Fault {
+  readonly begin: (postgres: PostgresServer) => Promise<void>;
+  /** Shows that it holds. */
+  readonly expectHeld: (postgres: PostgresServer) => Promise<void>;
+  readonly end: (postgres: PostgresServer) => Promise<void>;
+}
+
+const FAULTS: Record<string, Fault> = {
+  dead: {
+    begin: (postgres) => postgres.kill(),
+    expectHeld: (postgres) => expect(postgres.sql("select 1")).rejects.toThrow("Connection refused"),
+    end: (postgres) => postgres.restart(),
+  },
+  frozen: {
+    begin: (postgres) => postgres.freeze(),
+    expectHeld: async (postgres) => {
+      const pids = [postgres.pid, ...childrenOf(postgres.pid)].filter((pid) => !isDead(pid));
+      expect(pids.length, "with its backends").toBeGreaterThan(4);
+      // What connects after the freeze is a question to the kernel; nobody forks for it.
+      expect(pids.map((pid) => procStat(pid)?.state)).toEqual(pids.map(() => "T"));
+    },
+    end: async (postgres) => postgres.resume(),
+  },
+};
+
+/** One fault on a PostgreSQL of its own, with what asks about keys meanwhile. */
+async function setUp() {
+  const postgres = await startPostgres();
+  const env = serviceEnvironment({
+    DATABASE_URL: postgres.url(),
+    LATCHKEY_KEYS_PER_OWNER: "1000",
+    LATCHKEY_STALE_OK_SECONDS: `${STALE_OK_SECONDS}`,
+  });
+  const admin = await bootstrapOperator(env);
+  // The control: the same service without stale service.
+  const strictEnv = { ...env, LATCHKEY_STALE_OK_SECONDS: "0" };
+  const [service, strict] = await Promise.all([startService(env), startService(strictEnv)]);
+  const cast = await castAt(service.address, admin);
+  const asking = ({ address }: ReadyService) => {
+    const client = clientOf(address, KeyService, cast.verifier);
+    return (key: IssuedKey) => answerTo(() => client.verifyKey({ apiKey: key.raw, cost: 0 }));
+  };
+  const [hot, cold] = [await cast.issue(30), await cast.issue(40)];
+  return {
+    ...{ postgres, service, cast, hot, cold, ask: asking(service), askStrict: asking(strict) },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([service, strict].map((each) => each.stop()));
+      await postgres.stop();
+    },
+  };
+}
+
+describe.skipIf(!canStart("postgres"))("while PostgreSQL is away", () => {
+  it.concurrent.each(Object.entries(FAULTS))(
+    "(%s) hot keys verify until the stated bound, others are UNAVAILABLE at once, none is called bad; then all verify",
+    async (name, fault) => {
+      await using at = await setUp();
+      const { postgres, service, cast, hot, cold, ask, askStrict } = at;
+      for (const key of hot) for (const each of [ask, askStrict]) expect((await each(key)).said).toBe("VALID");
+      // The control: with PostgreSQL a key that nobody asked for is answered, so that what comes below is the fault's.
+      const [spare, ...unasked] = cold;
+      expect(await ask(spare!)).toMatchObject({
+        said: "VALID",
+        response: { freshness: { source: Freshness_Source.DATABASE } },
+      });
+
+      const answers = { hot: [] as Answer[], cold: [] as Answer[], strict: [] as Answer[] };
+      const loads = [
+        repeat(5, async (n) => answers.hot.push(await ask(hot[n % hot.length]!))),
+        repeat(5, async (n) => answers.hot.push(await ask(hot[(n * 7) % hot.length]!))),
+        repeat(100, async (n) => answers.strict.push(await askStrict(hot[n % hot.length]!))),
+      ];
+      await pause(200);
+      await fault.begin(postgres);
+      const faultAtMs = performance.now();
+      loads.push(repeat(50, async (n) => answers.cold.push(await ask(unasked[n % unasked.length]!))));
+      await pause(FAULT_MS / 2);
+      await fault.expectHeld(postgres);
+      await pause(FAULT_MS / 2);
+      await fault.expectHeld(postgres);
+      const endAtMs = performance.now();
+      await Promise.all(loads.splice(0).map((load) => load.stop()));
+      const ageOf = ({ askedAtMs }: Answer) => askedAtMs - faultAtMs;
+
+      const served = answers.hot.filter((answer) => ageOf(answer) + answer.tookMs < SERVED_MS - BEFORE_MS);
+      const beyond = answers.hot.filter((answer) => ageOf(answer) > SERVED_MS + AFTER_MS);
+      expect(tally(served)).toEqual({ VALID: served.length });
+      expect(tally(beyond)).toEqual({ Unavailable: beyond.length });
+      expect(Math.min(served.length, beyond.length)).toBeGreaterThan(100);
+      expect(tally(answers.cold)).toEqual({ Unavailable: answers.cold.length });
+      // The control: without stale service the same keys are refused an answer when they are 5 s old.
+      const strictLater = answers.strict.filter((answer) => ageOf(answer) > FRESH_MS + AFTER_MS);
+      expect(tally(strictLater)).toEqual({ Unavailable: strictLater.length });
+      expect(strictLater.length).toBeGreaterThan(20);
+
+      const stale = served.filter((answer) => ageOf(answer) > FRESH_MS + AFTER_MS).at(-1)!.response!.freshness!;
+      expect(stale.source).toBe(Freshness_Source.CACHE);
+      expect(Number(stale.maxStaleness!.seconds)).toBe(SERVED_MS / 1000);
+
+      report(
+        `PostgreSQL ${name}, hot keys`,
+        served.filter((answer) => ageOf(answer) > 0).map(({ tookMs }) => tookMs),
+      );
+      const refusedMs = [...answers.cold, ...beyond].map(({ tookMs }) => tookMs);
+      report(`PostgreSQL ${name}, UNAVAILABLE`, refusedMs);
+      expect(quantile(refusedMs, 0.95)).toBeLessThan(300);
+      expect(quantile(refusedMs, 1)).toBeLessThan(1000);
+      expect(endAtMs - faultAtMs).toBeGreaterThan(SERVED_MS + AFTER_MS);
+
+      await fault.end(postgres);
+      const backAtMs = performance.now();
+      const later: Answer[] = [];
+      do later.push(await ask(cold[1]!));
+      while (later.at(-1)!.said !== "VALID" && performance.now() - backAtMs < BACK_WITHIN_MS);
+      expect(Object.keys(tally(later)).filter((said) => said !== "Unavailable")).toEqual(["VALID"]);
+      expect(later.at(-1)).toMatchObject({ said: "VALID" });
+      for (const key of [...hot, ...cold]) expect((await ask(key)).said).toBe("VALID");
+      // The control: a refusal would have been seen.
+      await clientOf(service.address, KeyService, cast.admin).revokeKey({ keyId: hot[0]!.id });
+      expect((await ask(hot[0]!)).response).toMatchObject({ valid: false, verdict: Verdict.REVOKED });
+    },
+  );
+});
+
+/** Runs `work` again and again with a pause in between, until stopped. */
+function repeat(everyMs: number, work: (n: number) => Promise<unknown>): { stop(): Promise<void> } {
+  let isStopped = false;
+  const running = (async () => {
+    for (let n = 0; !isStopped; n++) {
+      await work(n);
+      await pause(everyMs);
+    }
+  })();
+  return {
+    stop: () => {
+      isStopped = true;
+      return running;
+    },
+  };
+}

@@ -1,0 +1,182 @@
+/** Processes that are restarted one after the other while clients call them: nobody notices. Real processes. */
+import { connect } from "node:http2";
+import { setTimeout as pause } from "node:timers/promises";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { freePort } from "../support/child-process.ts";
+import { callGrpc } from "../support/front-door.ts";
+import { clientOf } from "../support/in-process-service.ts";
+import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
+import {
+  bootstrapOperator,
+  type Cast,
+  castAt,
+  type IssuedKey,
+  type ReadyService,
+  serviceEnvironment,
+  spawnService,
+  startService,
+} from "../support/spawned-service.ts";
+
+const EXIT_WITHIN_MS = 15_000;
+/** The drain of a process that somebody's call outlasts. */
+const LONG_DRAIN_SECONDS = 60;
+const CALLERS = 16;
+
+/** Calls of one kind of client while it runs. */
+interface Load {
+  readonly failures: unknown[];
+  calls(): number;
+  stop(): Promise<void>;
+}
+
+describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one service", () => {
+  let env: NodeJS.ProcessEnv;
+  let ports: readonly number[];
+  let processes: ReadyService[] = [];
+  let cast: Cast;
+  let key: IssuedKey;
+  const startAt = (port: number) => startService({ ...env, LATCHKEY_LISTEN: `127.0.0.1:${port}` });
+
+  beforeAll(async () => {
+    env = serviceEnvironment({
+      DATABASE_URL: await freshPostgres(),
+      REDIS_URL: await freshRedis(),
+      LATCHKEY_REPLICAS: "3",
+      // As operators have it.
+      LATCHKEY_DRAIN_SECONDS: "10",
+    });
+    const admin = await bootstrapOperator(env);
+    ports = [await freePort(), await freePort(), await freePort()];
+    processes = await Promise.all(ports.map(startAt));
+    cast = await castAt(processes[0]!.address, admin);
+    [key] = (await cast.issue(1)) as [IssuedKey];
+  });
+  afterAll(() => Promise.all(processes.map((process) => process.stop())));
+
+  it("are restarted one after the other, each gone with 0 within 15 s, and no call of a client that honours GOAWAY fails", async () => {
+    const grpc = new GrpcClient(
+      `ipv4:${ports.map((port) => `127.0.0.1:${port}`).join(",")}`,
+      credentials.createInsecure(),
+      {
+        "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
+        "grpc.initial_reconnect_backoff_ms": 100,
+      },
+    );
+    const request = { apiKey: key.raw };
+    const loads = [
+      load(() => callGrpc(grpc, KeyService.method.verifyKey, request, { credential: cast.verifier })),
+      load(movingCalls(ports, cast.verifier, request)),
+    ];
+    // The control: a client that stays with its process fails as soon as that is gone.
+    const loyal = clientOf(processes[0]!.address, KeyService, cast.verifier);
+    const staying = load(() => loyal.verifyKey(request));
+    const watching = clientOf(processes[0]!.address, KeyService, cast.verifier).watchRevocations({});
+    const watched = watching[Symbol.asyncIterator]();
+    await watched.next();
+    const pids = processes.map(({ pid }) => pid);
+    for (const [n, port] of ports.entries()) {
+      await goesOn(loads);
+      const going = processes[n]!;
+      const signalledAtMs = performance.now();
+      process.kill(going.pid, "SIGTERM");
+      expect(await going.ended()).toBe(0);
+      expect(performance.now() - signalledAtMs).toBeLessThan(EXIT_WITHIN_MS);
+      process.stderr.write(`      gone after ${(performance.now() - signalledAtMs).toFixed(0)} ms\n`);
+      await goesOn(loads);
+      processes[n] = await startAt(port);
+    }
+    await goesOn(loads);
+    expect(processes.map(({ pid }) => pid).filter((pid) => pids.includes(pid))).toEqual([]);
+    await expect(watched.next().then(() => watched.next())).rejects.toMatchObject({ code: Code.Unavailable });
+    await Promise.all([...loads, staying].map((each) => each.stop()));
+    grpc.close();
+    process.stderr.write(`      calls: ${loads.map(({ calls }) => calls()).join(" by grpc-js, ")} by connect\n`);
+    for (const { failures } of loads) expect(failures).toEqual([]);
+    expect(staying.failures.length).toBeGreaterThan(0);
+  });
+
+  it("wait for a call in flight while they drain, and a second SIGTERM does not", async () => {
+    const going = spawnService({ ...env, LATCHKEY_DRAIN_SECONDS: `${LONG_DRAIN_SECONDS}` });
+    const session = connect(`http://${await going.ready()}`);
+    session.on("error", () => {});
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/latchkey.v1.KeyService/VerifyKey",
+      "content-type": "application/grpc",
+      authorization: `Bearer ${cast.verifier}`,
+    });
+    stream.on("error", () => {});
+    // A part of a message: the call has begun, and goes on.
+    await new Promise<void>((resolve) => stream.write(Buffer.from([0, 0, 0]), () => resolve()));
+    await new Promise<void>((resolve) => session.ping(() => resolve()));
+    process.kill(going.pid, "SIGTERM");
+    await expect.poll(() => going.output()).toContain("stopping; a second signal forces");
+    // The control: one signal alone lets it wait.
+    expect(await Promise.race([going.ended(), pause(2000, "waits")])).toBe("waits");
+    const signalledAtMs = performance.now();
+    process.kill(going.pid, "SIGTERM");
+    expect(await going.ended()).toBe(1);
+    expect(performance.now() - signalledAtMs).toBeLessThan(2000);
+    session.destroy();
+  });
+});
+
+/** Calls again and again, by several callers at once. A verdict that is not VALID is a failure too. */
+function load(call: () => Promise<{ readonly verdict: Verdict }>): Load {
+  const failures: unknown[] = [];
+  let [calls, isOver] = [0, false];
+  const caller = async () => {
+    while (!isOver) {
+      await call().then(
+        ({ verdict }) => verdict === Verdict.VALID || failures.push(`verdict ${verdict}`),
+        (error) => failures.push(error),
+      );
+      calls++;
+      await pause(5);
+    }
+  };
+  const callers = Array.from({ length: CALLERS }, caller);
+  return {
+    failures,
+    calls: () => calls,
+    stop: async () => {
+      isOver = true;
+      await Promise.all(callers);
+    },
+  };
+}
+
+async function goesOn(loads: readonly Load[]): Promise<void> {
+  const before = loads.map(({ calls }) => calls());
+  await expect.poll(() => loads.every(({ calls }, n) => calls() > before[n]! + 200), { timeout: 10_000 }).toBe(true);
+}
+
+/**
+ * A Connect client of several processes. It goes to the next one with a call that was never begun: its connection was
+ * refused, or the process said so itself (RFC 9113, 8.7), as it does with what comes after its GOAWAY.
+ */
+function movingCalls(ports: readonly number[], credential: string, request: { readonly apiKey: string }) {
+  const clients = ports.map((port) =>
+    createClient(KeyService, createGrpcTransport({ baseUrl: `http://127.0.0.1:${port}` })),
+  );
+  const headers = { authorization: `Bearer ${credential}` };
+  let turn = 0;
+  return async () => {
+    const first = turn++;
+    for (let tries = 1; ; tries++) {
+      try {
+        return await clients[(first + tries) % clients.length]!.verifyKey(request, { headers });
+      } catch (error) {
+        if (tries === clients.length || !wasNeverBegun(ConnectError.from(error))) throw error;
+      }
+    }
+  };
+}
+
+function wasNeverBegun(error: ConnectError): boolean {
+  return /ECONNREFUSED|NGHTTP2_REFUSED_STREAM/.test(`${error.message} ${String(error.cause)}`);
+}

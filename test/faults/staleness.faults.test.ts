@@ -1,0 +1,59 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { until } from "../support/child-process.ts";
+import { clientOf, PASSWORD } from "../support/in-process-service.ts";
+import { canStart, freshPostgres } from "../support/shared-servers.ts";
+import { type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+
+/** What is promised of every process while the database answers. The usual is a few milliseconds. */
+const BOUND_MS = 5000;
+
+describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => {
+  const processes: ReadyService[] = [];
+  let admin: string;
+  beforeAll(async () => {
+    const settings = serviceEnvironment({ DATABASE_URL: await freshPostgres() });
+    // Without the variable: the two must come to one master key by themselves.
+    const env: NodeJS.ProcessEnv = { ...settings, LATCHKEY_MASTER_KEYS: undefined };
+    // Both at once: of two first starts one applies the schema, and both end with the same master keys.
+    processes.push(...(await Promise.all([startService(env), startService(env)])));
+    admin = readFileSync(join(env.LATCHKEY_DATA_DIR!, "admin-credential"), "utf8").trim();
+  });
+  afterAll(() => Promise.all(processes.map((process) => process.stop())));
+
+  it("refuse a key at once where it was revoked, and soon in the other, which had it in memory", async () => {
+    const [here, there] = processes.map(({ address }) => address) as [string, string];
+    const { secret } = await clientOf(here, AdminService, admin).issueServiceCredential({
+      name: "v",
+      scopes: ["verify"],
+    });
+    const { tokens } = await clientOf(here, AuthService).register({ email: "a@example.com", password: PASSWORD });
+    const keys = clientOf(here, KeyService, tokens!.accessToken);
+    const { apiKey, key } = await keys.issueKey({ name: "k" });
+    const [verifyHere, verifyThere] = [clientOf(here, KeyService, secret), clientOf(there, KeyService, secret)];
+    const look = { apiKey, cost: 0 };
+    expect((await verifyHere.verifyKey(look)).verdict).toBe(Verdict.VALID);
+    expect((await verifyThere.verifyKey(look)).verdict).toBe(Verdict.VALID);
+    // The control: the other process has the key in memory, so that being refused is news that reached it.
+    const isKept = async () => (await verifyThere.verifyKey(look)).freshness?.source === Freshness_Source.CACHE;
+    await until(isKept, "the other process serves the key from memory");
+
+    await keys.revokeKey({ keyId: key!.id });
+    const revokedAt = performance.now();
+    expect((await verifyHere.verifyKey(look)).verdict).toBe(Verdict.REVOKED);
+    let refusedAfterMs = Number.NaN;
+    while (Number.isNaN(refusedAfterMs)) {
+      const askedAt = performance.now();
+      const { verdict } = await verifyThere.verifyKey(look);
+      if (verdict === Verdict.REVOKED) refusedAfterMs = askedAt - revokedAt;
+      else if (askedAt - revokedAt > BOUND_MS) throw new Error("still accepted after the bound");
+      else await pause(20);
+    }
+    expect(refusedAfterMs).toBeLessThan(BOUND_MS);
+  });
+});

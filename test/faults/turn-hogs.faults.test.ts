@@ -1,0 +1,119 @@
+/**
+ * Clients that want one turn of the event loop for themselves: each sends at once what takes long to answer. Another
+ * client's VerifyKey is hardly slower meanwhile, and the loop never stands still for long.
+ */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { callSteadily, longestStallMs, p99, rssMib, times } from "../support/bystander.ts";
+import { clientOf } from "../support/in-process-service.ts";
+import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
+import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
+import {
+  bootstrapOperator,
+  castAt,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/spawned-service.ts";
+import { TURN_ATTACKS } from "../support/turn-attacks.ts";
+
+/** Another client's p99 may be this many times what it is beside the harmless control. */
+const FACTOR = 3;
+/** What a busy machine does to a p99 by itself. */
+const FLOOR_MS = 50;
+const ATTEMPTS = 4;
+
+describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () => {
+  let service: ReadyService;
+  let port: number;
+  let verify: () => Promise<Answer>;
+  let control: { readonly p99Ms: number; readonly stallMs: number };
+
+  beforeAll(async () => {
+    const env = serviceEnvironment({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
+    const admin = await bootstrapOperator(env);
+    service = await startService(env);
+    port = Number(service.address.split(":").at(-1));
+    const cast = await castAt(service.address, admin);
+    const [key] = await cast.issue(1);
+    const client = clientOf(service.address, KeyService, cast.verifier);
+    verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
+    await callSteadily(verify);
+    // Harmless: a stranger's calls one after the other, as many as fit.
+    control = await beside("control", async (isOver) => {
+      while (!isOver()) await (await fetch(`http://${service.address}/.well-known/jwks.json`)).arrayBuffer();
+    });
+  });
+  afterAll(() => service?.[Symbol.asyncDispose]());
+
+  /** What the other client notices of an attack, which goes on until `isOver`. */
+  async function beside(what: string, attack: (isOver: () => boolean) => Promise<unknown>) {
+    await longestStallMs(service.opsAddress);
+    let isOver = false;
+    const attacking = attack(() => isOver);
+    const answers = await callSteadily(verify);
+    isOver = true;
+    await attacking;
+    const stallMs = await longestStallMs(service.opsAddress);
+    report(`${what}, longest stall ${stallMs.toFixed(0)} ms`, times(answers));
+    expect(tally(answers)).toEqual({ VALID: answers.length });
+    return { p99Ms: p99(answers), stallMs };
+  }
+
+  async function expectUnharmed(what: string, attack: (isOver: () => boolean) => Promise<unknown>): Promise<void> {
+    const most = {
+      p99Ms: Math.max(FACTOR * control.p99Ms, FLOOR_MS),
+      stallMs: Math.max(2 * control.stallMs, FLOOR_MS),
+    };
+    let noticed = await beside(what, attack);
+    // What the attack costs comes every time; what else the machine does meanwhile does not.
+    for (let again = 1; again < ATTEMPTS && isMore(noticed, most); again++) noticed = await beside(what, attack);
+    expect(isMore(noticed, most), JSON.stringify({ noticed, most })).toBe(false);
+  }
+
+  it("that sends requests behind one that never ends, and reads nothing, fills no memory", async () => {
+    const before = rssMib(service.pid);
+    const socket = connect(port, "127.0.0.1");
+    await once(socket, "connect");
+    // Health.Watch by Connect's streaming protocol: its answer does not end.
+    const message = Buffer.concat([Buffer.from([0, 0, 0, 0, 2]), Buffer.from("{}")]);
+    socket.write(
+      `POST /grpc.health.v1.Health/Watch HTTP/1.1\r\nhost: a\r\ncontent-type: application/connect+json\r\ncontent-length: ${message.length}\r\n\r\n`,
+    );
+    socket.write(message);
+    const [head] = await once(socket, "data");
+    expect(String(head)).toContain("HTTP/1.1 200");
+    socket.pause();
+    const burst = Buffer.from("GET /x HTTP/1.1\r\nhost: a\r\n\r\n".repeat(2500));
+    await expectUnharmed("behind a stream", async (isOver) => {
+      while (!isOver()) {
+        if (!socket.writableNeedDrain) socket.write(burst);
+        await pause(1);
+      }
+    });
+    expect(rssMib(service.pid) - before).toBeLessThan(100);
+    socket.destroy();
+  });
+
+  it.each([...TURN_ATTACKS])("that %s", async (what, attack) => {
+    // What the attack before left behind it is of this address, and comes first.
+    await (await fetch(`http://${service.address}/.well-known/jwks.json`)).arrayBuffer();
+    let answers = 0;
+    await expectUnharmed(what, async (isOver) => {
+      answers += await attack(port, isOver);
+    });
+    expect(answers).toBeGreaterThan(50);
+  });
+});
+
+interface Noticed {
+  readonly p99Ms: number;
+  readonly stallMs: number;
+}
+
+function isMore(noticed: Noticed, most: Noticed): boolean {
+  return noticed.p99Ms > most.p99Ms || noticed.stallMs > most.stallMs;
+}

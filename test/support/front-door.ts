@@ -1,0 +1,137 @@
+import type { ClientHttp2Stream } from "node:http2";
+import type { DescMethodUnary, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { credentials, Client as GrpcClient, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import { DomainError } from "../../src/lib/errors.ts";
+import type { Log, LogFields } from "../../src/lib/log.ts";
+import { accessRule, checkAccess } from "../../src/rpc/access.ts";
+import type { Caller, UnaryHandlers } from "../../src/rpc/call.ts";
+import { isChange } from "../../src/rpc/effects.ts";
+import { bind, type ServiceHandlers } from "../../src/rpc/routes.ts";
+import { RpcServer, type RpcServerDeps, type RpcServerOptions } from "../../src/rpc/server.ts";
+import { HealthRegistry } from "../../src/rpc/standard/health.ts";
+import { LANE } from "./lane.ts";
+
+export interface LogLine {
+  readonly level: "info" | "warn" | "error";
+  readonly message: string;
+  readonly fields: LogFields;
+  readonly cause?: unknown;
+}
+
+/** The front door with handlers that a test brings. */
+export interface WireServer {
+  readonly server: RpcServer;
+  readonly health: HealthRegistry;
+  /** `127.0.0.1:12345` */
+  readonly address: string;
+  readonly port: number;
+  readonly log: LogLine[];
+  /** `[method, code]` of each call that ended. */
+  readonly finished: (readonly [string, string])[];
+}
+
+export interface WireServerSetup {
+  readonly auth?: UnaryHandlers<typeof AuthService>;
+  readonly keys?: ServiceHandlers<typeof KeyService>;
+  readonly deps?: Partial<RpcServerDeps>;
+  readonly options?: Partial<RpcServerOptions>;
+}
+
+export async function startWireServer(setup: WireServerSetup = {}): Promise<WireServer> {
+  const log: LogLine[] = [];
+  const finished: (readonly [string, string])[] = [];
+  const health = new HealthRegistry();
+  const deps: RpcServerDeps = {
+    clock: systemClock,
+    log: recordingLog(log),
+    observer: { finished: (method, code) => finished.push([`${method.parent.name}.${method.name}`, code]) },
+    clientIp: (head) => head.peerAddress,
+    resolveCaller: async (head) => callerOf(head.header("authorization")),
+    checkAccess,
+    accessRule,
+    isChange,
+    jwks: async () => ({ keys: [{ kty: "OKP", kid: "k1" }] }),
+    health,
+    ...setup.deps,
+  };
+  const bindings = [bind(AuthService, setup.auth ?? {}), bind(KeyService, setup.keys ?? {}), bind(AdminService, {})];
+  const options = {
+    host: "127.0.0.1",
+    port: 0,
+    reflection: true,
+    corsOrigins: [],
+    drainMs: 5000,
+    ...LANE,
+    ...setup.options,
+  };
+  const server = new RpcServer(deps, bindings, options);
+  const address = await server.start();
+  health.setAll("SERVING");
+  return { server, health, address, port: Number(address.split(":").at(-1)), log, finished };
+}
+
+/** `Bearer user` and `Bearer service` are good. */
+function callerOf(values: readonly string[]): Caller {
+  if (values.length === 0) return { kind: "anonymous" };
+  if (values.length > 1) throw new DomainError("CREDENTIAL_INVALID", "more than one authorization header");
+  if (values[0] === "Bearer user") return { kind: "user", userId: "usr_1", sessionId: "ses_1" };
+  if (values[0] === "Bearer service") return { kind: "service", credentialId: "svc_1", scopes: ["verify"] };
+  throw new DomainError("CREDENTIAL_INVALID", "not a credential");
+}
+
+function recordingLog(lines: LogLine[]): Log {
+  return {
+    info: (message, fields = {}) => lines.push({ level: "info", message, fields }),
+    warn: (message, fields = {}) => lines.push({ level: "warn", message, fields }),
+    error: (message, fields = {}, cause) => lines.push({ level: "error", message, fields, cause }),
+    flush: () => {},
+  };
+}
+
+export type MethodOf<S extends DescService, K extends keyof S["method"]> = S["method"][K];
+
+/** One unary call by grpc-js. Rejects with its ServiceError. */
+export function callGrpc<M extends DescMethodUnary>(
+  client: GrpcClient,
+  method: M,
+  request: MessageInitShape<M["input"]>,
+  options: { deadline?: number; credential?: string } = {},
+): Promise<MessageShape<M["output"]>> {
+  const metadata = new Metadata();
+  if (options.credential !== undefined) metadata.set("authorization", `Bearer ${options.credential}`);
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      `/${method.parent.typeName}/${method.name}`,
+      (value: Uint8Array) => Buffer.from(value),
+      (bytes) => fromBinary(method.output, bytes),
+      toBinary(method.input, create(method.input, request)),
+      metadata,
+      options.deadline === undefined ? {} : { deadline: options.deadline },
+      (error: ServiceError | null, value) => (error === null ? resolve(value as never) : reject(error)),
+    );
+  });
+}
+
+/** The headers with a stream's grpc-status: its trailers, or the only ones it has. */
+export function grpcTrailers(stream: ClientHttp2Stream): Promise<Record<string, unknown>> {
+  return new Promise((resolve) => {
+    stream.on("response", (headers) => {
+      if (headers["grpc-status"] !== undefined) resolve(headers);
+    });
+    stream.on("trailers", resolve);
+  });
+}
+
+export function grpcClient(address: string): GrpcClient {
+  return new GrpcClient(address, credentials.createInsecure());
+}
+
+/** Waits until `holds`; the test's own time limit ends it. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+}

@@ -1,0 +1,145 @@
+/** The very service that main.ts starts, on what the run is told to use, and clients that talk to it over a socket. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { DescService } from "@bufbuild/protobuf";
+import type { Client } from "@connectrpc/connect";
+import { inject } from "vitest";
+import { readConfig } from "../../src/config/config.ts";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { type IssueKeyResponse, KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import type { TokenPair } from "../../src/gen/latchkey/v1/token_pair_pb.ts";
+import type { User } from "../../src/gen/latchkey/v1/user_pb.ts";
+import type { Log, LogFields } from "../../src/lib/log.ts";
+import { adminCredentialFile } from "../../src/start/first-operator.ts";
+import { type Service, startService } from "../../src/start/service.ts";
+import { clientOf, PASSWORD } from "./clients.ts";
+import { freshTarget, freshUrl } from "./database.ts";
+import { LANE } from "./lane.ts";
+import { freshRedis } from "./shared-servers.ts";
+import { ShiftedClock } from "./shifted-clock.ts";
+
+export { clientOf, PASSWORD };
+
+export interface LogLine extends LogFields {
+  readonly level: "info" | "warn" | "error";
+  readonly message: string;
+}
+
+export interface Person {
+  readonly user: User;
+  readonly email: string;
+  readonly tokens: TokenPair;
+  readonly keys: Client<typeof KeyService>;
+  readonly auth: Client<typeof AuthService>;
+}
+
+export interface TestService extends AsyncDisposable {
+  /** `host:port` */
+  readonly address: string;
+  readonly opsAddress: string;
+  /** Moves the service's and its database's time; Redis has its own. */
+  readonly clock: ShiftedClock;
+  /** The first operator's credential, scope admin. */
+  readonly admin: string;
+  /** All that was logged. */
+  readonly lines: LogLine[];
+  /** A client with a credential, or without one. */
+  client<S extends DescService>(service: S, credential?: string): Client<S>;
+  /** A newly registered person. */
+  newPerson(): Promise<Person>;
+  /** A new service credential with these scopes. */
+  newCredential(...scopes: string[]): Promise<string>;
+  /** A key of a new person; `more` as for IssueKey. */
+  newKey(more?: Parameters<Client<typeof KeyService>["issueKey"]>[0]): Promise<IssueKeyResponse & { person: Person }>;
+  /** Stops and starts it again on the same data; with `settings` on top of the first ones. */
+  restart(settings?: Readonly<Record<string, string>>): Promise<void>;
+}
+
+/** @param settings environment variables on top of a development service's */
+export async function startTestService(settings: Readonly<Record<string, string>> = {}): Promise<TestService> {
+  const clock = new ShiftedClock();
+  const lines: LogLine[] = [];
+  const { environment, remove } = await ground();
+  const configOf = (more: Readonly<Record<string, string>> = {}) =>
+    readConfig({
+      LATCHKEY_LISTEN: "127.0.0.1:0",
+      LATCHKEY_OPS_LISTEN: "127.0.0.1:0",
+      LATCHKEY_DRAIN_SECONDS: "1",
+      // All people of a test come from one address.
+      LATCHKEY_HASHES_PER_ADDRESS: "100000",
+      ...environment,
+      ...settings,
+      ...more,
+    });
+  let config = configOf();
+  const start = () =>
+    startService({ config, clock, log: recordingLog(lines), timeShiftMs: () => clock.shiftMs(), ...LANE });
+  let service: Service = await start();
+  const admin = (await readFile(adminCredentialFile(config.dataDir), "utf8")).trim();
+  const client: TestService["client"] = (desc, credential) => clientOf(service.address, desc, credential);
+  let people = 0;
+
+  const test: TestService = {
+    get address() {
+      return service.address;
+    },
+    get opsAddress() {
+      return service.opsAddress;
+    },
+    clock,
+    admin,
+    lines,
+    client,
+    async newPerson() {
+      const email = `person-${++people}-${Date.now()}@example.com`;
+      const { user, tokens } = await client(AuthService).register({ email, password: PASSWORD });
+      const token = tokens!.accessToken;
+      return { user: user!, email, tokens: tokens!, keys: client(KeyService, token), auth: client(AuthService, token) };
+    },
+    async newCredential(...scopes) {
+      return (await client(AdminService, admin).issueServiceCredential({ name: scopes.join(), scopes })).secret;
+    },
+    async newKey(more) {
+      const person = await test.newPerson();
+      return Object.assign(await person.keys.issueKey({ name: "a key", ...more }), { person });
+    },
+    async restart(more) {
+      await service.stop();
+      config = configOf(more);
+      service = await start();
+    },
+    async [Symbol.asyncDispose]() {
+      await service.stop();
+      await remove();
+    },
+  };
+  return test;
+}
+
+async function ground(): Promise<{ environment: Record<string, string>; remove(): Promise<void> }> {
+  if (inject("backing") === "servers") {
+    const [url, redisUrl, folder] = await Promise.all([
+      freshUrl(),
+      freshRedis(),
+      mkdtemp(join(tmpdir(), "latchkey-data-")),
+    ]);
+    return {
+      environment: { DATABASE_URL: url, REDIS_URL: redisUrl, LATCHKEY_DATA_DIR: folder },
+      remove: () => rm(folder, { recursive: true, force: true }),
+    };
+  }
+  const { target, remove } = await freshTarget("embedded");
+  if (target.kind !== "embedded") throw new Error("unreachable");
+  return { environment: { LATCHKEY_DATA_DIR: target.folder }, remove };
+}
+
+function recordingLog(lines: LogLine[]): Log {
+  const record =
+    (level: LogLine["level"]) =>
+    (message: string, fields: LogFields = {}) => {
+      lines.push({ ...fields, level, message });
+    };
+  return { info: record("info"), warn: record("warn"), error: record("error"), flush: () => {} };
+}

@@ -1,0 +1,77 @@
+/**
+ * Where tests get their servers from. One PostgreSQL and one Redis run for the whole test run (global-setup.ts); a test
+ * takes a database of its own in them. Tests that hurt a server start their own.
+ *
+ * A machine without a server skips what needs it, and the run says so in one line; in CI that is a failure, so that
+ * nothing is ever green because it did not run.
+ */
+import { randomBytes } from "node:crypto";
+import { inject } from "vitest";
+import { createDatabase, hasPostgres } from "./own-postgres.ts";
+import { hasRedis, REDIS_DATABASES, redisCommand } from "./own-redis.ts";
+import { hasPgbouncer } from "./pgbouncer-server.ts";
+
+/** What runs once for all tests. A pooler is started by each test that needs one. */
+type SharedKind = "postgres" | "redis";
+export type ServerKind = SharedKind | "pgbouncer";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** URLs of the run's servers; null where the machine has none. */
+    postgresUrl: string | null;
+    redisUrl: string | null;
+    /** What behaviour tests start the service on: `npm test` embedded, `npm run test:servers` PostgreSQL and Redis. */
+    backing: "embedded" | "servers";
+  }
+}
+
+const PACKAGES = { postgres: "postgresql", redis: "redis-server", pgbouncer: "pgbouncer" } as const;
+const PRESENCE = { postgres: hasPostgres, redis: hasRedis, pgbouncer: hasPgbouncer } as const;
+
+/**
+ * Whether this machine can run such a server, for `describe.skipIf(!canStart("redis"))`.
+ *
+ * @throws Error in CI where it cannot
+ */
+export function canStart(kind: ServerKind, environment = process.env, isPresent = PRESENCE[kind]): boolean {
+  if (isPresent()) return true;
+  if (environment.CI) throw new Error(`CI needs ${kind}: install the package ${PACKAGES[kind]}`);
+  return false;
+}
+
+/** The one line about what a run leaves out; undefined where nothing is. */
+export function missingServersLine(kinds: readonly ServerKind[]): string | undefined {
+  if (kinds.length === 0) return undefined;
+  const packages = kinds.map((kind) => PACKAGES[kind]).join(" and ");
+  return `SKIPPED: every test that needs ${kinds.join(" or ")}; install ${packages} to run them.\n`;
+}
+
+/**
+ * URL of the run's own server; undefined where the machine has none.
+ *
+ * @throws Error in CI where it has none
+ */
+export function serverFor(kind: SharedKind): string | undefined {
+  if (!canStart(kind)) return undefined;
+  const url = inject(kind === "postgres" ? "postgresUrl" : "redisUrl");
+  if (url === null) throw new Error(`${kind} is here, but global-setup.ts did not start it`);
+  return url;
+}
+
+/** A new, empty database on the run's PostgreSQL, or a copy of `template`; its URL. */
+export function freshPostgres(template?: string): Promise<string> {
+  return createDatabase(present(serverFor("postgres")), `test_${randomBytes(6).toString("hex")}`, template);
+}
+
+/** An empty database number of the run's Redis that no other test gets; its URL. */
+export async function freshRedis(): Promise<string> {
+  const url = present(serverFor("redis"));
+  const database = Number(await redisCommand(Number(new URL(url).port), "INCR", "test:databases"));
+  if (database >= REDIS_DATABASES) throw new Error(`this run took all ${REDIS_DATABASES} databases of its Redis`);
+  return `${url}/${database}`;
+}
+
+function present(url: string | undefined): string {
+  if (url === undefined) throw new Error("no such server here: guard the test with describe.skipIf");
+  return url;
+}

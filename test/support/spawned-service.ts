@@ -1,0 +1,204 @@
+/** The service as its operators run it: `src/main.ts` in a process of its own, and keys to ask it about. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { setTimeout as pause } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { privateFolder, removeFolder } from "./child-process.ts";
+import { clientOf, PASSWORD } from "./clients.ts";
+
+const FOLDER_PREFIX = "latchkey-service-";
+
+/** A process that was started, ready or not. It ends with the test run at the latest. */
+export interface ServiceProcess extends AsyncDisposable {
+  readonly pid: number;
+  /** What it has written so far, to either stream. */
+  output(): string;
+  /** `host:port` as soon as it says that it is ready. @throws Error with its output if it ends before */
+  ready(): Promise<string>;
+  /** The same of the second port. */
+  opsReady(): Promise<string>;
+  /** How it ended: the exit code, null for a signal. */
+  ended(): Promise<number | null>;
+  /** SIGTERM, and waits until it is gone. */
+  stop(): Promise<void>;
+}
+
+/** A service that is ready. */
+export interface ReadyService extends ServiceProcess {
+  readonly address: string;
+  /** `host:port` of the second port. */
+  readonly opsAddress: string;
+}
+
+/**
+ * An environment for processes that belong together: one data folder, one master key, free ports.
+ *
+ * @param settings environment variables on top
+ */
+export function serviceEnvironment(settings: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    LATCHKEY_DATA_DIR: privateFolder(FOLDER_PREFIX),
+    LATCHKEY_MASTER_KEYS: `1:${randomBytes(32).toString("base64")}`,
+    LATCHKEY_LISTEN: "127.0.0.1:0",
+    LATCHKEY_OPS_LISTEN: "127.0.0.1:0",
+    LATCHKEY_LOG_FORMAT: "json",
+    LATCHKEY_DRAIN_SECONDS: "1",
+    // All people of a test come from one address.
+    LATCHKEY_HASHES_PER_ADDRESS: "100000",
+    ...settings,
+  };
+}
+
+/** @param nodeFlags for Node itself, such as `--inspect` */
+export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[] = []): ServiceProcess {
+  const child = run([...nodeFlags, "src/main.ts"], env);
+  let output = "";
+  const read = (chunk: Buffer) => {
+    output += chunk;
+  };
+  child.stdout?.on("data", read);
+  child.stderr?.on("data", read);
+  const closed = once(child, "close");
+  void closed.then(releaseFolder(env.LATCHKEY_DATA_DIR));
+
+  async function readiness(): Promise<{ readonly address: string; readonly ops: string }> {
+    for (;;) {
+      const line = output.split("\n").find((each) => each.includes("latchkey is ready"));
+      if (line !== undefined) return readyLine(line);
+      if (!isRunning(child)) throw new Error(`the service ended before it was ready:\n${output}`);
+      await pause(10);
+    }
+  }
+  async function stop(): Promise<void> {
+    if (isRunning(child)) child.kill("SIGTERM");
+    await closed;
+  }
+  return {
+    pid: child.pid!,
+    output: () => output,
+    ready: async () => (await readiness()).address,
+    opsReady: async () => (await readiness()).ops,
+    ended: async () => {
+      await closed;
+      return child.exitCode;
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** Starts a service and waits until it is ready. @throws Error with its output if it can't start */
+export async function startService(env: NodeJS.ProcessEnv, nodeFlags?: readonly string[]): Promise<ReadyService> {
+  const service = spawnService(env, nodeFlags);
+  return Object.assign(service, { address: await service.ready(), opsAddress: await service.opsReady() });
+}
+
+/** In either format of the log. */
+function readyLine(line: string): { readonly address: string; readonly ops: string } {
+  if (line.startsWith("{")) return JSON.parse(line);
+  const [, address = "", ops = ""] = / address=(\S+) ops=(\S+)/.exec(line) ?? [];
+  return { address, ops };
+}
+
+/** `npm run bootstrap`: the first admin credential. Also applies the schema. */
+export async function bootstrapOperator(env: NodeJS.ProcessEnv): Promise<string> {
+  const child = run(["src/cli/bootstrap.ts"], env);
+  let output = "";
+  let faults = "";
+  child.stdout?.on("data", (chunk: Buffer) => {
+    output += chunk;
+  });
+  child.stderr?.on("data", (chunk: Buffer) => {
+    faults += chunk;
+  });
+  await once(child, "close");
+  if (!/^kit_svc_[0-9A-Za-z]{65}\n$/.test(output)) throw new Error(`bootstrap failed:\n${output}${faults}`);
+  return output.trim();
+}
+
+/** A key as it was issued. */
+export interface IssuedKey {
+  readonly id: string;
+  readonly raw: string;
+}
+
+/** What a test of verification needs. */
+export interface Cast {
+  /** Scope `admin`. */
+  readonly admin: string;
+  /** Scope `verify`. */
+  readonly verifier: string;
+  /** A person's access token, for management by the owner. */
+  readonly ownerToken: string;
+  /** Issues keys of that person, at most `perMinute` calls a minute each. */
+  issue(count: number, perMinute?: number): Promise<readonly IssuedKey[]>;
+}
+
+/** A person and a verifying service at `address`. Set LATCHKEY_KEYS_PER_OWNER where more than 100 keys are issued. */
+export async function castAt(address: string, admin: string): Promise<Cast> {
+  const operator = clientOf(address, AdminService, admin);
+  const management = clientOf(address, KeyService, admin);
+  const { secret } = await insist(() => operator.issueServiceCredential({ name: "verifier", scopes: ["verify"] }));
+  const { user, tokens } = await insist(() => {
+    const email = `${randomBytes(6).toString("hex")}@example.com`;
+    return clientOf(address, AuthService).register({ email, password: PASSWORD });
+  });
+  return {
+    admin,
+    verifier: secret,
+    ownerToken: tokens!.accessToken,
+    async issue(count, perMinute = 1_000_000) {
+      const keys: IssuedKey[] = [];
+      for (let n = 0; n < count; n++) {
+        const limits = { perMinute, perDay: 1_000_000 };
+        const { key, apiKey } = await insist(() =>
+          management.issueKey({ name: `key ${n}`, ownerId: user!.id, limits }),
+        );
+        keys.push({ id: key!.id, raw: apiKey });
+      }
+      return keys;
+    },
+  };
+}
+
+/** On a machine that is busy with other tests the database may be slow for a moment; what prepares a test waits for it. */
+async function insist<T>(call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (attempt === 10 || ConnectError.from(error).code !== Code.Unavailable) throw error;
+      await pause(200);
+    }
+  }
+}
+
+function run(args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
+  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  child.once("close", () => process.off("exit", kill));
+  return child;
+}
+
+/** How many services run on each folder that `serviceEnvironment` made. */
+const users = new Map<string, number>();
+
+/** Counts one more service on a folder; what is returned counts one less, and the last one removes the folder. */
+function releaseFolder(folder = ""): () => void {
+  users.set(folder, (users.get(folder) ?? 0) + 1);
+  return () => {
+    const left = users.get(folder)! - 1;
+    users.set(folder, left);
+    if (left === 0 && folder.includes(FOLDER_PREFIX)) removeFolder(folder);
+  };
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
