@@ -208,7 +208,10 @@ export class KeyRecords {
       });
     } catch (error) {
       if (!(error instanceof MissingPepper)) throw error;
-      log.error("a master key version is missing from LATCHKEY_MASTER_KEYS", { version: error.version });
+      log.error("LATCHKEY_MASTER_KEYS lacks a version that stored data needs", {
+        version: error.version,
+        needed_by: "a key's secret",
+      });
       throw new DomainError("MASTER_KEY_MISSING", "the service lacks a master key; its operators must add it");
     }
   }

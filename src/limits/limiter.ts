@@ -125,11 +125,11 @@ export class SharedLimiter implements Limiter {
       part: name,
       timers: this.#timers,
       onOutOfReach: (part, cause) =>
-        this.#deps.log.warn("the limit store is unreachable, limits are judged by this process alone", {
+        this.#deps.log.warn("Redis is unreachable: this process judges limits alone", {
           part,
           ...reasonOf(cause),
         }),
-      onBack: (part) => this.#deps.log.info("the limit store is reachable again", { part }),
+      onBack: (part) => this.#deps.log.info("Redis is reachable again: limits are judged together", { part }),
     });
     this.#dropOldestPart();
     this.#parts.set(name, part);

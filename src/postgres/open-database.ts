@@ -3,7 +3,7 @@ import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { codeOf, isCertificateFault, LOCK_TIMEOUT, rootOf } from "./conflicts.ts";
 import { Database, type DatabaseOptions } from "./database.ts";
-import { SQL_STATES, tellSqlState } from "./sql-states.ts";
+import { SQL_STATES, type SqlState, tellSqlState } from "./sql-states.ts";
 import { TLS_FILE } from "./tls-files.ts";
 import { NO_TLS } from "./wire.ts";
 
@@ -43,11 +43,9 @@ export async function whileAway<T>({ clock, log, waitMs }: Patience, attempt: ()
       const leftMs = giveUpAtMs - clock.monotonicMs();
       if (leftMs <= 0) throw new Error(givenUp(waitMs / 1000, code), { cause: error });
       const state = SQL_STATES[code];
-      log.warn(`${state?.meaning ?? "the database is out of reach"}; trying again`, {
-        code: code || "no answer",
-        ...(state && { name: state.name, todo: state.todo }),
-        give_up_in_seconds: Math.ceil(leftMs / 1000),
-      });
+      const facts = { code: code || "no answer", give_up_in_seconds: Math.ceil(leftMs / 1000) };
+      if (state === undefined) log.warn("the database is unreachable; trying again", facts);
+      else log.warn("the database is not usable yet; trying again", { ...facts, ...factsOf(state) });
       await new Promise((resolve) => setTimeout(resolve, Math.min(TRY_EVERY_MS, leftMs)));
     }
   }
@@ -59,6 +57,10 @@ function lastingFault(error: unknown, code: string): string | undefined {
   if (code === NO_TLS) return NO_TLS_OFFERED;
   if (isCertificateFault(code)) return `${NOT_TRUSTED} (${code})`;
   return SQL_STATES[code]?.ending === "by_a_person" ? tellSqlState(code) : undefined;
+}
+
+function factsOf({ name, meaning, todo }: SqlState) {
+  return { name, meaning, todo };
 }
 
 function givenUp(waitedSeconds: number, code: string): string {

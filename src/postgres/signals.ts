@@ -53,9 +53,7 @@ export class Signals {
     this.#known = { canHear, atMs: nowMs };
     if (!canHear && !this.#hasTold) {
       this.#hasTold = true;
-      this.#deps.log?.warn(
-        "a connection pooler keeps signals back, as in pgbouncer's transaction mode; changes are found by polls alone, four a second",
-      );
+      this.#deps.log?.warn("a connection pooler keeps signals back; changes are found by polls alone");
     }
     return canHear;
   }

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../lib/clock.ts";
-import type { Log, LogFields } from "../lib/log.ts";
+import type { ErrorLine, Log, LogFields } from "../lib/log.ts";
 import { codeOf } from "./conflicts.ts";
 import { SQL_STATES } from "./sql-states.ts";
 
@@ -25,16 +25,17 @@ export class SqlStateAlarm {
     const code = codeOf(error) ?? "";
     const state = SQL_STATES[code];
     if (state === undefined || state.ending === "by_itself") return;
-    this.#tell(code, `PostgreSQL refuses what the service asks: ${state.meaning}; ${state.todo}`, { name: state.name });
+    const { name, meaning, todo } = state;
+    this.#tell(code, "PostgreSQL refuses what the service asks", { name, meaning, todo });
   }
 
   /** A hot read failed by what no caller can cause and no table knows. */
   unforeseen(error: unknown): void {
-    const message = "a hot read failed by something unforeseen; it counts as a database that is unreachable";
+    const message = "a hot read failed for an unforeseen reason; it counts as an unreachable database";
     this.#tell(codeOf(error) ?? "none", message, {}, error);
   }
 
-  #tell(code: string, message: string, fields: LogFields, cause?: unknown): void {
+  #tell(code: string, message: ErrorLine, fields: LogFields, cause?: unknown): void {
     const nowMs = this.#clock.monotonicMs();
     const before = this.#told.get(code);
     if (before !== undefined && nowMs - before.atMs < TELL_EVERY_MS) {

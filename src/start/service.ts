@@ -152,7 +152,7 @@ async function startLimiter({ config, clock, log }: ServiceOptions, stack: Async
   stack.defer(() => limiter.close());
   // A Redis that is up is waited for, so that the first calls are not degraded; one that is down stops no start.
   if (!(await connection.ready(REDIS_WAIT_MS))) {
-    log.warn("Redis is unreachable; limits are judged by this process alone");
+    log.warn("Redis is unreachable: this process judges limits alone");
   }
   return { limiter, evictedKeys: () => connection.evictedKeys };
 }

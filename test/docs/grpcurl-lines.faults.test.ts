@@ -56,7 +56,7 @@ describe.skipIf(!isInstalled)("the lines of the documentation", () => {
 
   it("are answered by a service that started beside service links, and said which they are", () => {
     const lines = service.output().split("\n");
-    const told = lines.filter((line) => line.includes("service links in the environment are no settings"));
+    const told = lines.filter((line) => line.includes("service links in the environment are ignored"));
     expect(told.map((line) => JSON.parse(line).names)).toEqual([Object.keys(LINKS).join(" ")]);
   });
 });

@@ -197,6 +197,6 @@ function decode(stored: string): EncodedHash | undefined {
 }
 
 function missingVersion(log: Log, version: number): DomainError {
-  log.error("a stored password needs a master key version that this process was not given", { version });
+  log.error("LATCHKEY_MASTER_KEYS lacks a version that stored data needs", { version, needed_by: "a password" });
   return new DomainError("MASTER_KEY_MISSING", "the service lacks a key that it needs; try again later");
 }
