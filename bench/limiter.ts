@@ -20,7 +20,7 @@ interface Cost {
   readonly wallUs: number;
 }
 
-/** What one decision costs, in microseconds. */
+/** The cost of one decision, in microseconds. */
 export interface DecisionCost extends Cost {
   readonly name: string;
   readonly redisUsRounds: Rounds;
@@ -42,7 +42,7 @@ export interface LimiterOptions {
   readonly progress: (line: string) => void;
 }
 
-/** Our script first, then the increments; medians of the rounds. Empty where the machine kept disturbing one of them. */
+/** Our script first, then the increments; medians of the rounds. Empty if the machine disturbed every try of one. */
 export async function measureLimiter(options: LimiterOptions): Promise<readonly DecisionCost[]> {
   const connection = new RedisConnection(redisAt(options.url), SILENT);
   const pipelined = new Redis(options.url, { enableAutoPipelining: true });

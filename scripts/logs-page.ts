@@ -31,7 +31,7 @@ export function logsPage(): string {
   return `${[heading("Log lines", `src/${TABLE}`), INTRODUCTION, ...sections].join("\n\n")}\n`;
 }
 
-/** Messages of a table that stand in no source as a quoted text. */
+/** Messages of a table that no source has as a quoted text. */
 export function unwrittenLines(
   lines: Readonly<Record<string, Readonly<Record<string, LogLine>>>>,
   sources: readonly string[],
