@@ -1,5 +1,5 @@
 /**
- * What one decision costs, against what most limiters do: two auto-pipelined INCR + EXPIRE, which count fixed windows and
+ * Cost of one decision, against that of most limiters: two auto-pipelined INCR + EXPIRE, which count fixed windows and
  * so admit 2L. 50 concurrent callers, one Redis; both in turns, so that the ratio holds on a busy machine.
  */
 import { Redis } from "ioredis";

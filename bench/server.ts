@@ -17,7 +17,7 @@ export interface Server {
 
 const LAST_WORDS = 10;
 
-/** The Node that runs this, with the flags of `npm start` for all servers: they decide the cost of garbage collection. */
+/** This Node with the flags of `npm start`, for all servers: the flags decide the cost of garbage collection. */
 export const NODE: readonly string[] = [process.execPath, ...startCommand().flags];
 
 /**

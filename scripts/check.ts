@@ -1,6 +1,6 @@
 /**
- * `npm run check`: every check that needs no service, in order. Each prints one line with its time, and a failed one its
- * output below. All run, so that one look shows everything. The exit code is 1 if any failed.
+ * `npm run check`: every check that needs no service, in order. Each prints one line with its time, and a failed one
+ * prints its output below. All run, so that one look shows everything. The exit code is 1 if any failed.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";

@@ -36,8 +36,8 @@ export async function startEnvoy(upstream: string): Promise<RunningEnvoy> {
 }
 
 /**
- * Makes one call by gRPC-Web, as a browser does. A frame is a byte for its kind, four for its length, and the message. The
- * last frame of an answer has the trailers.
+ * Makes one call by gRPC-Web, as a browser does. A frame is a byte for its kind, four for its length, and the message.
+ * The last frame of an answer has the trailers.
  */
 export async function callByGrpcWeb(url: string, body: object, credential: string) {
   const message = Buffer.from(JSON.stringify(body));

@@ -1,7 +1,7 @@
 /**
- * `npm run smoke`: the first steps of a new user, with common tools. It runs `npm start` on an empty folder, then grpcurl,
- * curl and a client in another language, generated from the .proto files. Each step prints one line. The exit code is 1 if
- * any step failed.
+ * `npm run smoke`: the first steps of a new user, with common tools. It runs `npm start` on an empty folder, then
+ * grpcurl, curl and a client in another language, generated from the .proto files. Each step prints one line. The exit
+ * code is 1 if any step failed.
  *
  * Needs grpcurl, curl, ghz and Envoy (`envoy`) in PATH, and a Python with grpcio and grpcio-tools in SMOKE_PYTHON.
  */
