@@ -49,7 +49,7 @@ export async function changePassword(deps: ChangePasswordDeps, input: ChangePass
     expectedVersion: found.passwordVersion,
     passwordHash: await turns.hash(newPassword, () => attempt.countHash()),
     session: newSession(deps.ring, deps.lifetimes, input),
-    by: { actorId: userId, clientIp },
+    by: { id: userId, clientIp },
   });
   // Another change came first, so that the password shown is no longer the current one.
   if (session === undefined) throw passwordWrong();

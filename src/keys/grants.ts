@@ -1,4 +1,4 @@
-import type { Actor } from "../audit/actor.ts";
+import type { KnownActor } from "../audit/actor.ts";
 import { DomainError, invalidField, type UntoldFacts } from "../lib/errors.ts";
 import { matchesScope } from "./globs.ts";
 import type { Key, KeyOwner } from "./key.ts";
@@ -27,7 +27,7 @@ export function keyEnded(): DomainError {
 }
 
 /** Whether the actor may see and manage the key. */
-export function mayManage(actor: Actor, key: Key): boolean {
+export function mayManage(actor: KnownActor, key: Key): boolean {
   return actor.kind === "user" ? key.ownerId === actor.id : actor.manages;
 }
 
@@ -65,7 +65,12 @@ export function restricts(fields: Iterable<string>): boolean {
  * @param newExpiresAtMs the new end, if the update names it
  * @throws FIELD_NOT_ALLOWED, KEY_RESTRICTED
  */
-export function checkFieldAccess(actor: Actor, key: Key, fields: readonly string[], newExpiresAtMs?: number): void {
+export function checkFieldAccess(
+  actor: KnownActor,
+  key: Key,
+  fields: readonly string[],
+  newExpiresAtMs?: number,
+): void {
   if (actor.kind === "service") return;
   const reserved = fields.find((field) => SERVICE_FIELDS.has(field));
   if (reserved !== undefined) {

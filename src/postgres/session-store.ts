@@ -1,3 +1,4 @@
+import { actedBy } from "../audit/actor.ts";
 import type { GrantedSession, RefreshSecret, Session, SessionStanding, ShownSession } from "../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
 import { changeAccess, lockUser, tokenDetails } from "./account-door.ts";
@@ -94,7 +95,7 @@ export class PostgresSessionStore implements SessionStore {
       const [row] = ended;
       if (row !== undefined) {
         await tx.changed("SESSION", id);
-        const actorId = by.actorId || (row.user_id as string);
+        const actorId = by.id || (row.user_id as string);
         await tx.record({
           kind: "session.ended",
           actorId,
@@ -119,7 +120,7 @@ export class PostgresSessionStore implements SessionStore {
       const ended = await changeAccess(tx, user, {}, why);
       if (ended.sessions + ended.resetTokens === 0) return true;
       const details = { reason: why, sessions: String(ended.sessions), ...tokenDetails(ended) };
-      await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
+      await tx.record({ ...actedBy(by), kind: "session.ended", subjectId: userId, details });
       return true;
     });
   }

@@ -16,7 +16,7 @@ import { freshEmail, newPeople, PASSWORD, type People, registered } from "../sup
 
 const WRONG = "violet harbour engine quilt";
 const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+const BY = { id: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
 const HASHES = 8;
 
 const endOf = (attempt: Promise<unknown>): Promise<string> =>

@@ -47,7 +47,7 @@ const UNKNOWN_KID_RELOAD_MS = 1000;
 const RETIRED_MARGIN_MS = 60_000;
 /** A rotation by age that failed is tried again after this time. */
 const ROTATION_RETRY_MS = 60_000;
-const BY_AGE = Object.freeze({ actorId: "", clientIp: "" });
+const BY_AGE = Object.freeze({ id: "", clientIp: "" });
 
 interface Kept extends SigningKeyRecord {
   readonly key: SigningKey;
