@@ -41,13 +41,9 @@ export function checkTier(tiers: Tiers, tier: string, owner: KeyOwner, field = "
 
 /** @throws SCOPE_NOT_GRANTED if the owner's grant does not cover every scope */
 export function checkScopes(scopes: readonly string[], owner: KeyOwner): void {
-  const missing = scopes.filter((scope) => !isGranted(scope, owner));
+  const missing = scopes.filter((scope) => !matchesScope(owner.scopes, scope));
   if (missing.length === 0) return;
   throw new DomainError("SCOPE_NOT_GRANTED", `the owner may not have the scope ${missing[0]}`);
-}
-
-export function isGranted(scope: string, owner: KeyOwner): boolean {
-  return owner.scopes.some((glob) => matchesScope(glob, scope));
 }
 
 /** Fields that the owner may still change on a key that a service issued or restricted. */

@@ -1,3 +1,4 @@
+import { DAY_MS } from "../lib/clock.ts";
 import { DomainError, invalidField } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { entryOf, findKey, type OneKeyInput, type OwnedKey, retryConflicts } from "./change-key.ts";
@@ -25,8 +26,8 @@ export interface RotatedKey extends OwnedKey {
   readonly rawKey: string;
 }
 
-const DEFAULT_OVERLAP_MS = 86_400_000;
-const MAX_OVERLAP_MS = 7 * 86_400_000;
+const DEFAULT_OVERLAP_MS = DAY_MS;
+const MAX_OVERLAP_MS = 7 * DAY_MS;
 
 /**
  * Gives an API key one more secret; its id, history and limits stay.

@@ -1,12 +1,11 @@
 import type { AuditEntry, AuditEvent, AuditKind } from "../audit/audit-event.ts";
 import type { AuditFilter, AuditStore } from "../audit/audit-store.ts";
 import { added, type CountedEntry } from "../audit/counted-event.ts";
+import { HOUR_MS } from "../lib/clock.ts";
 import { idOf } from "../lib/id.ts";
 import { type Page, type PagePosition, pageAt } from "../lib/page.ts";
 import { type ManagedDatabase, ms, type Row } from "./database.ts";
 import { deleteOldest } from "./delete-oldest.ts";
-
-const HOUR_MS = 3_600_000;
 
 export class PostgresAuditStore implements AuditStore {
   readonly #database: ManagedDatabase;

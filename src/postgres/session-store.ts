@@ -1,6 +1,7 @@
 import { actedBy } from "../audit/actor.ts";
 import type { GrantedSession, RefreshSecret, Session, SessionStanding, ShownSession } from "../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../auth/session-store.ts";
+import { DAY_MS } from "../lib/clock.ts";
 import { changeAccess, lockUser, tokenDetails } from "./account-door.ts";
 import { bytesOf, type ManagedDatabase, ms, type Row } from "./database.ts";
 import { deleteOldest } from "./delete-oldest.ts";
@@ -19,7 +20,7 @@ type AdvanceInput = Parameters<SessionStore["advance"]>[0];
 type ListInput = Parameters<SessionStore["listLive"]>[0];
 
 /** How long a session stays behind its absolute end. Then no token of it was good for days. */
-const KEPT_AFTER_END_MS = 7 * 86_400_000;
+const KEPT_AFTER_END_MS = 7 * DAY_MS;
 
 export class PostgresSessionStore implements SessionStore {
   readonly #database: ManagedDatabase;

@@ -1,6 +1,7 @@
 import { type Actor, actedBy } from "../audit/actor.ts";
 import type { SealedSigningKey, SigningAlgorithm, SigningKeyRecord } from "../auth/signing/signing-key.ts";
 import type { SigningKeyList, SigningKeyStore } from "../auth/signing/signing-key-store.ts";
+import { DAY_MS } from "../lib/clock.ts";
 import { bytesOf, type ManagedDatabase, ms, msOf, type Row } from "./database.ts";
 import { mustHold } from "./locks.ts";
 import { SigningKeyRow } from "./tables.ts";
@@ -11,7 +12,7 @@ const SIGNING_KEYS_LOCK = "7809632594316157051";
 const TURN = "signing keys";
 const MAX_HISTORY = 250;
 /** How long ended keys are shown. Access tokens live at most a day. */
-const KEPT_AFTER_END_MS = 30 * 86_400_000;
+const KEPT_AFTER_END_MS = 30 * DAY_MS;
 
 export class PostgresSigningKeyStore implements SigningKeyStore {
   readonly #database: ManagedDatabase;

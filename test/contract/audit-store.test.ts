@@ -38,7 +38,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
   it("gives back what was put on record, with an id and the database's time", async () => {
     const entry = newEntry();
     await store.record(entry);
-    const { events, next } = await list({ subjectId: entry.subjectId });
+    const { items: events, next } = await list({ subjectId: entry.subjectId });
     expect(events).toEqual([{ ...entry, id: expect.stringMatching(/^evt_\w{16}$/), happenedAtMs: expect.any(Number) }]);
     expect(Math.abs(events[0]!.happenedAtMs - test.clock.nowMs())).toBeLessThan(5 * SECONDS);
     expect(next).toBeUndefined();

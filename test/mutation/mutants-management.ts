@@ -68,8 +68,8 @@ export const MANAGEMENT_MUTANTS = [
     },
     {
       name: "only the first scope checked",
-      search: "scopes.filter((scope) => !isGranted(scope, owner))",
-      replacement: "scopes.slice(0, 1).filter((scope) => !isGranted(scope, owner))",
+      search: "scopes.filter((scope) => !matchesScope(owner.scopes, scope))",
+      replacement: "scopes.slice(0, 1).filter((scope) => !matchesScope(owner.scopes, scope))",
       why: "what was not granted goes behind what was",
     },
   ]),

@@ -1,5 +1,5 @@
 import type { Actor } from "../../audit/actor.ts";
-import type { Clock } from "../../lib/clock.ts";
+import { type Clock, MINUTE_MS } from "../../lib/clock.ts";
 import { reasonOf } from "../../lib/errors.ts";
 import { KnownWaits } from "./known-waits.ts";
 import { type AttemptDeps, type AttemptInput, digestsOf, LoginAttempt } from "./login-attempt.ts";
@@ -9,7 +9,7 @@ export interface LoginThrottleDeps extends Omit<AttemptDeps, "known" | "traces">
   readonly clock: Clock;
 }
 
-const PRUNE_EVERY_MS = 600_000;
+const PRUNE_EVERY_MS = 10 * MINUTE_MS;
 
 /**
  * Bounds guessing, by `LOGIN_LIMITS`: per account and network, per account, and per address; and what an address may cost in
