@@ -21,7 +21,7 @@ export function auditHandlers(deps: AuditHandlersDeps): Pick<UnaryHandlers<typeo
       const after = deps.pageTokens.open(scope, request.pageToken);
       const page = await listAuditEvents(deps, { subjectId, actorId, startMs, endMs, size, after });
       return {
-        events: page.events.map(({ happenedAtMs, ...event }) => ({
+        events: page.items.map(({ happenedAtMs, ...event }) => ({
           ...event,
           eventTime: toTimestamp(happenedAtMs),
           details: { ...event.details },

@@ -1,14 +1,9 @@
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { type DomainError, invalidField } from "../../lib/errors.ts";
 import type { KeyRing } from "../../lib/key-ring.ts";
+import type { PagePosition } from "../../lib/page.ts";
 import { randomBytes } from "../../lib/random.ts";
 import type { Caller } from "../call.ts";
-
-/** Where a page begins: after this record, in the order newest first by (creation, id). */
-export interface PagePosition {
-  readonly createdAtMs: number;
-  readonly id: string;
-}
 
 /** The list that a page token continues, and no other. */
 export interface PageScope {
