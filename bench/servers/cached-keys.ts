@@ -13,7 +13,7 @@ import { Tiers } from "../../src/keys/tiers.ts";
 import { INVALID_BY_FORM } from "../../src/keys/verdict.ts";
 import { systemClock as clock, systemTimers } from "../../src/lib/clock.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { toKeysWithSecrets } from "../../src/postgres/key-rows.ts";
+import { toKeysWithSecrets } from "../../src/postgres/rows/key-rows.ts";
 import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
 
 const KEYS = Number(process.argv[2]);

@@ -1,5 +1,5 @@
 import type { AgeClock } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, databaseUnavailable } from "../lib/errors.ts";
 import { ownText } from "../lib/text.ts";
 import type { Change, ChangeKind, Copy, FeedProof } from "./change.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
@@ -168,7 +168,7 @@ export class RecordCache<R> implements Copy {
       // A caller that can be served does not wait for the probe.
       if (mayRead && stale !== undefined) this.#fly(wanted).landing.catch(() => {});
       if (stale !== undefined) return stale;
-      if (!mayRead) throw unavailable();
+      if (!mayRead) throw databaseUnavailable();
     }
     const flight = this.#flights.get(id) ?? this.#fly(wanted);
     let entry: Entry<R>;
@@ -259,8 +259,4 @@ export class RecordCache<R> implements Copy {
 
 function isUnavailable(error: unknown): boolean {
   return error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
-}
-
-function unavailable(): DomainError {
-  return new DomainError("DATABASE_UNAVAILABLE", "the database is unreachable; try again", { retryAfterMs: 1000 });
 }
