@@ -1,6 +1,6 @@
 import { systemTimers } from "../lib/clock.ts";
 import type { Caller } from "./call.ts";
-import { Concerns, type ConcernsDeps } from "./calls/concerns.ts";
+import { type CallObserver, Concerns, type ConcernsDeps } from "./calls/concerns.ts";
 import { Port, type PortOptions } from "./connections/port.ts";
 import { type CertificateFiles, ServedCertificate } from "./connections/served-certificate.ts";
 import { createConnectLane } from "./lanes/connect-lane.ts";
@@ -77,6 +77,11 @@ export class RpcServer {
   /** Calls in flight, streams included. */
   get callsInFlight(): number {
     return this.#concerns.inFlight;
+  }
+
+  /** Tells an observer of each call that ends from now on. */
+  observe(observer: CallObserver): void {
+    this.#concerns.observe(observer);
   }
 
   /** Listens. Returns the address. */

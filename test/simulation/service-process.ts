@@ -2,10 +2,10 @@ import { ChangeBus } from "../../src/changes/change.ts";
 import { ChangeFeed } from "../../src/changes/change-feed.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
-import { type Loaded, RecordCache } from "../../src/changes/record-cache.ts";
+import type { Loaded } from "../../src/changes/record-cache.ts";
 import { Watches, type WatchInput, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
 import { type BatchOutcome, type BatchVerifyKeysDeps, batchVerifyKeys } from "../../src/keys/batch-verify-keys.ts";
-import { KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
+import { type KeyRecord, KeyRecords } from "../../src/keys/key-records.ts";
 import type { KeyRead } from "../../src/keys/key-store.ts";
 import type { KeyVerdict } from "../../src/keys/verdict.ts";
 import { type VerifyKeyDeps, verifyKey } from "../../src/keys/verify-key.ts";
@@ -88,14 +88,20 @@ export class ServiceProcess {
     const { databaseClock } = this;
     this.feed = new ChangeFeed({ store: deps.link, bus: this.#bus, breaker, clock, databaseClock, timers, log });
     const { staleOkMs } = deps;
-    const bounds = { maxEntries: 100, maxAbsent: 100, staleOkMs };
-    const copies = { clock, feed: this.feed, breaker, ...bounds, kinds: KEY_KINDS, tagsOf };
-    const cache = new RecordCache<KeyRecord>(copies);
-    const limitsCache = new RecordCache<KeyLimits>(copies);
-    this.#bus.add(cache);
-    const store = { read: (keyIds: readonly string[]) => this.#read(keyIds) };
-    const rehasher = { matched: () => {} };
-    const records = new KeyRecords({ store, cache, limitsCache, ring, rehasher, tiers, clock, databaseClock, log });
+    const records = new KeyRecords({
+      store: { read: (keyIds) => this.#read(keyIds) },
+      bus: this.#bus,
+      feed: this.feed,
+      breaker,
+      ring,
+      rehasher: { matched: () => {} },
+      tiers,
+      clock,
+      databaseClock,
+      log,
+      maxRecords: 100,
+      staleOkMs,
+    });
     const usage = { used: () => {} };
     this.#verifyDeps = { records, limiter: LIMITER, usage, format, databaseClock };
   }

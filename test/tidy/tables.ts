@@ -85,6 +85,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   ],
   "start/ops-port.ts": ["config", "rpc/ops", "lib"],
   "start/workers.ts": ["lib"],
+  "start/start-limiter.ts": ["config", "limits", "redis", "lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "start/rooms.ts": [
     "config",
