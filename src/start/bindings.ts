@@ -8,7 +8,7 @@ import { adminUserHandlers } from "../rpc/handlers/admin-user-handlers.ts";
 import { auditHandlers } from "../rpc/handlers/audit-handlers.ts";
 import { authHandlers } from "../rpc/handlers/auth-handlers.ts";
 import { keyHandlers } from "../rpc/handlers/key-handlers.ts";
-import { perCall } from "../rpc/handlers/made-per-call.ts";
+import { madePerCall } from "../rpc/handlers/made-per-call.ts";
 import { PageTokens } from "../rpc/handlers/page-token.ts";
 import { serviceCredentialHandlers } from "../rpc/handlers/service-credential-handlers.ts";
 import { signingKeyHandlers } from "../rpc/handlers/signing-key-handlers.ts";
@@ -20,26 +20,26 @@ import type { CallRooms } from "./rooms.ts";
 /** All that this service answers to. A call that gives up changes nothing (docs/adr/0016): those made with a signal work for it alone. */
 export function bindingsOf({ within, ring, verifyDeps }: CallRooms, watchDeps: WatchChangesDeps) {
   const pageTokens = new PageTokens(ring);
-  const auth = perCall((asker) => authHandlers({ ...within(asker).authDeps, pageTokens }));
+  const auth = madePerCall((asker) => authHandlers({ ...within(asker).authDeps, pageTokens }));
   // A replayed token ends its session, and a logout counts, though their client has gone.
-  const { refresh, logout } = perCall(({ holder }) => authHandlers({ ...within({ holder }).authDeps, pageTokens }));
+  const { refresh, logout } = madePerCall(({ holder }) => authHandlers({ ...within({ holder }).authDeps, pageTokens }));
   return [
     bind(AuthService, { ...auth, refresh, logout }),
     bind(KeyService, {
-      ...perCall((asker) => keyHandlers({ ...within(asker).keyDeps, pageTokens })),
+      ...madePerCall((asker) => keyHandlers({ ...within(asker).keyDeps, pageTokens })),
       ...verifyHandlers(verifyDeps),
       ...watchHandlers(watchDeps),
     }),
     bind(AdminService, {
-      ...perCall((asker) => adminUserHandlers({ ...within(asker).authDeps, pageTokens })),
-      ...perCall((asker) => serviceCredentialHandlers({ ...within(asker).keyDeps, pageTokens })),
+      ...madePerCall((asker) => adminUserHandlers({ ...within(asker).authDeps, pageTokens })),
+      ...madePerCall((asker) => serviceCredentialHandlers({ ...within(asker).keyDeps, pageTokens })),
       // What was reset in Redis is put on record, though its client has gone.
-      ...perCall(({ holder }) => {
+      ...madePerCall(({ holder }) => {
         const { keyDeps, limiter, audit } = within({ holder });
         return adminKeyHandlers({ ...keyDeps, limiter, audit });
       }),
-      ...perCall((asker) => signingKeyHandlers(within(asker).signingKeyDeps)),
-      ...perCall((asker) => auditHandlers({ ...within(asker), pageTokens })),
+      ...madePerCall((asker) => signingKeyHandlers(within(asker).signingKeyDeps)),
+      ...madePerCall((asker) => auditHandlers({ ...within(asker), pageTokens })),
     }),
   ];
 }

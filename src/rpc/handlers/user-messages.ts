@@ -48,7 +48,7 @@ export function tokenPairMessage(tokens: TokenPair): MessageInitShape<typeof Tok
   };
 }
 
-/** Who makes a change by this call. */
+/** The author of a change that this call makes. */
 export function changedBy(call: Call): ChangedBy {
   return { actorId: actorOf(call).id, clientIp: call.clientIp };
 }
