@@ -1,4 +1,4 @@
-/** What a connection remembers of a credential, and that it never outlives the truth. */
+/** The memory of credentials that each connection has, which never admits a credential that has ended. */
 import { type ClientHttp2Session, connect } from "node:http2";
 import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -46,7 +46,7 @@ describe("a connection that has shown a service credential", () => {
     expect(await statusOf(secret)).toBe(Code.Unauthenticated);
   });
 
-  it("is refused at its next call once the secret is rotated away, and served with the new one", async () => {
+  it("is refused at its next call once the secret is rotated away, and admitted with the new secret", async () => {
     const { credential, secret } = await issue();
     expect(await statusOf(secret)).toBe(0);
     const rotated = await admin.rotateServiceCredential({ credentialId: credential!.id, overlap: { seconds: 0n } });
@@ -61,7 +61,7 @@ describe("a connection that has shown a service credential", () => {
     expect(await statusOf(secret)).toBe(Code.Unauthenticated);
   });
 
-  it("may show another one, and each is judged for itself", async () => {
+  it("may show a second credential, and each is judged by itself", async () => {
     const [first, second] = [await issue(), await issue()];
     expect([await statusOf(first.secret), await statusOf(second.secret)]).toEqual([0, 0]);
     await admin.revokeServiceCredential({ credentialId: first.credential!.id });
@@ -81,7 +81,7 @@ describe("an authorization header", () => {
   const resolve = async (...values: string[]) =>
     resolver.resolve({ connection: {}, peerAddress: "", header: () => values });
 
-  it("makes a caller known, and none makes him nobody", async () => {
+  it("makes its caller known, and a call without one is anonymous", async () => {
     expect(await resolve("Bearer token")).toMatchObject({ kind: "user", userId: "token" });
     expect(await resolve("bEARER   token ")).toMatchObject({ kind: "user", userId: "token" });
     expect(await resolve()).toEqual({ kind: "anonymous" });
@@ -93,16 +93,16 @@ describe("an authorization header", () => {
     ["its scheme is another", ["Basic dXNlcjpwYXNz"]],
     ["it has no scheme", ["token"]],
     ["it has no credential", ["Bearer "]],
-    ["it has more behind the credential", ["Bearer token, Bearer token"]],
-    ["it has what is no ASCII", ["Bearer t\u00f6ken"]],
+    ["it has text after the credential", ["Bearer token, Bearer token"]],
+    ["it has a character that is not ASCII", ["Bearer t\u00f6ken"]],
     ["it is too long", [`Bearer ${"x".repeat(4096)}`]],
-    ["its service credential can't be one", ["Bearer kit_svc_x"]],
-  ])("makes a caller invalid, never anonymous, where %s", async (_what, values) => {
+    ["its service credential has an impossible form", ["Bearer kit_svc_x"]],
+  ])("is refused, and never taken as anonymous, if %s", async (_what, values) => {
     await expect(resolve(...values)).rejects.toMatchObject({ reason: "CREDENTIAL_INVALID" });
   });
 });
 
-describe("a credential is taken apart", () => {
+describe("a credential", () => {
   const record = {
     key: { id: "svc_1", state: "active", scopes: ["verify"] },
   } as unknown as KeyRecord;
@@ -122,7 +122,7 @@ describe("a credential is taken apart", () => {
   const call = (connection: object, token: string) =>
     resolver.resolve({ connection, peerAddress: "", header: () => [`Bearer ${token}`] });
 
-  it("once for all calls of a connection, and once more for another connection", () => {
+  it("is parsed once for all calls of a connection, and once more for another connection", () => {
     opened = [];
     const [one, other] = [{}, {}];
     for (let i = 0; i < 5; i++) expect(call(one, "kit_svc_a")).toMatchObject({ credentialId: "svc_1" });
@@ -130,7 +130,7 @@ describe("a credential is taken apart", () => {
     expect(opened).toEqual(["kit_svc_a", "kit_svc_a"]);
   });
 
-  it("again after a connection has shown many others, which are not all kept", () => {
+  it("is parsed again after its connection has shown many others, because the memory is bounded", () => {
     opened = [];
     const connection = {};
     for (let i = 0; i < 20; i++) call(connection, `kit_svc_${i}`);
