@@ -1,6 +1,6 @@
 /**
- * FRONT DOOR. Everything between the network and the business rooms. A connection brings bytes, a lane turns them into a
- * call, every call passes the concerns, and a handler turns its message into one verb of a business room. The answer
+ * FRONT DOOR. Everything between the network and the business rooms. A connection brings bytes, a lane turns them into
+ * a call, every call passes the concerns, and a handler turns its message into one verb of a business room. The answer
  * takes the same way back. No file of this room knows SQL or Redis.
  *
  * This file says what a call is on any wire: headers in, message in, message and trailers out. Neither it nor a handler
@@ -47,7 +47,7 @@ export interface CallHead {
   header(name: string): readonly string[];
   /** The address at the other end of the connection: the client's, or a proxy's. */
   readonly peerAddress: string;
-  /** Identifies the connection: the same object for all its calls, so that results of one call can be kept for the next. */
+  /** The connection's identity: one object for all its calls, under which results of one call are kept for the next. */
   readonly connection: object;
 }
 

@@ -1,10 +1,10 @@
 import type { Violation } from "../lib/errors.ts";
 
 /*
- * The size of an error on the wire. An error travels in headers, and grpc-java and gRPC's C core accept 8 KiB of headers
- * in all. A client reports a longer error as a fault of the connection. Each text is sent twice: percent-encoded, with
- * three bytes for each byte that is not ASCII, and in base64. A text that repeats a part of the request could be as long
- * as the request, so this file cuts it.
+ * The size of an error on the wire. An error travels in headers, and grpc-java and gRPC's C core accept 8 KiB of
+ * headers in all. A client reports a longer error as a fault of the connection. Each text is sent twice:
+ * percent-encoded, with three bytes for each byte that is not ASCII, and in base64. A text that repeats a part of the
+ * request could be as long as the request, so this file cuts it.
  */
 
 const MAX_TEXT_BYTES = 512;

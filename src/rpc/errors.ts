@@ -171,7 +171,7 @@ export function toDomainError(error: unknown): DomainError {
 /**
  * The meaning of an error that Connect's own codec threw: a request that it could not decode (`whileReading`), or an
  * answer that it could not encode, which is our fault. The texts are ours, because the codec's texts quote the message,
- * and with it passwords and keys. Returns the DomainError. It also changes the text and the details of `error` in place,
+ * and with it passwords and keys. Returns the DomainError. Also changes the text and details of `error` in place,
  * because Connect is about to write that very object.
  */
 export function amendCodecError(error: ConnectError, whileReading: boolean, isJson: boolean): DomainError {
@@ -186,9 +186,9 @@ export function amendCodecError(error: ConnectError, whileReading: boolean, isJs
   return domainError;
 }
 
-/** The codec's text for a value that does not fit its field. It quotes the value, so we repeat only the field's name. */
+/** The codec's text for a value that does not fit its field. It quotes the value, so only the field's name is sent. */
 const UNREADABLE_FIELD = /cannot decode field [\w.]+\.(\w+) from JSON/;
-/** The codec's text for an unknown field. The sender invented the field's name, so we repeat only the message's name. */
+/** The codec's text for an unknown field. The sender chose the field's name, so only the message's name is sent. */
 const UNKNOWN_FIELD = /^(?:\[\w+\] )?cannot decode message ([\w.]+) from JSON: key /;
 
 function readingError({ code, rawMessage }: ConnectError): DomainError {

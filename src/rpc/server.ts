@@ -20,7 +20,7 @@ export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables 
 
 export interface RpcServerOptions
   extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "certificate"> {
-  /** Files of the certificate. With them the port speaks TLS only. */
+  /** Files of the certificate. With them the port speaks TLS. */
   readonly tls?: CertificateFiles | undefined;
   readonly reflection: boolean;
   /** Origins whose web pages may call; empty for none. */
@@ -100,9 +100,9 @@ export class RpcServer {
   }
 
   /**
-   * Stops gracefully. Health reports NOT_SERVING, clients are told to connect elsewhere, streams end, and calls in flight
-   * have `drainMs`. Calls that still run then fail with SHUTTING_DOWN, and 200 ms later their connections are cut.
-   * Resolves when every connection is closed.
+   * Stops gracefully. Health reports NOT_SERVING, clients are told to connect elsewhere, streams end, and calls in
+   * flight have `drainMs`. Calls that still run then fail with SHUTTING_DOWN, and 200 ms later their connections are
+   * cut. Resolves when every connection is closed.
    */
   stop(): Promise<void> {
     this.#stopped ??= this.#drain();

@@ -13,7 +13,7 @@ const SERVICES: readonly DescService[] = [AuthService, KeyService, AdminService]
 const CALLERS = ["anonymous", "user", "verify", "manage", "admin", "revoked", "api key", "garbage", "two"] as const;
 type CallerKind = (typeof CALLERS)[number];
 
-/** The expected callers of each method, written by hand a second time, because the table in rpc/access.ts is under test. */
+/** The expected callers of each method, written a second time by hand: the table in rpc/access.ts is under test. */
 const EXPECTED: Readonly<Record<string, readonly CallerKind[]>> = {
   ...rows("AuthService", ["Register", "Login", "Refresh", "Logout", "CompletePasswordReset"], CALLERS),
   ...rows(

@@ -7,7 +7,7 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
 import { PASSWORD, startTestService, type TestService } from "../support/in-process-service.ts";
 
-describe("the audit trail", () => {
+describe("the audit trail of refusals, one event an hour for each subject,", () => {
   const from = (ip: string) => ({ headers: { "x-forwarded-for": ip } });
   const WRONG = "violet harbour engine quilt";
   let proxied: TestService;

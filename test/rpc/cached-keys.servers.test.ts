@@ -36,7 +36,7 @@ it(
       }
       return apiKeys;
     };
-    // The feed reports each key once more after its issue, and the service reads it again. So verify all before a count.
+    // The feed reports each key once more after its issue, and the service reads it again. So verify all, then count.
     const keptAfter = async (apiKeys: readonly string[]) => {
       await Promise.all(apiKeys.map((apiKey) => verifier.verifyKey({ apiKey })));
       return kept();

@@ -38,7 +38,7 @@ describe("changes of one caller", () => {
   const rename = (auth: Client<typeof AuthService>, displayName: string) =>
     auth.updateCurrentUser({ user: { displayName }, updateMask: { paths: ["display_name"] } });
 
-  /** Makes `calls` changes of a name, five at a time. Returns the reason of each refusal, and undefined for a success. */
+  /** Makes `calls` changes of a name, five at a time. Returns the reason of each refusal; undefined for a success. */
   async function flood(auth: Client<typeof AuthService>, calls: number): Promise<(string | undefined)[]> {
     const ends: (string | undefined)[] = [];
     while (ends.length < calls) {

@@ -99,7 +99,7 @@ describe("the client's address", () => {
     expect(ipOf("::FFFF:10.0.0.1", "::ffff:198.51.100.7")).toBe("198.51.100.7");
   });
 
-  it("is not trusted for an IPv4 address because of an IPv6 network that includes the mapped addresses", () => {
+  it("is an IPv4 peer's own, even if a trusted IPv6 network includes the mapped addresses", () => {
     const { of } = addresses({ trustedProxies: ["::/64"] });
     expect(of("192.0.2.1", { "x-forwarded-for": ["198.51.100.7"] })).toBe("192.0.2.1");
   });

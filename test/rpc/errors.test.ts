@@ -8,7 +8,7 @@ import { errorTrailers } from "../../src/rpc/lanes/grpc-status.ts";
 
 const REASONS = Object.keys(ERRORS) as Reason[];
 
-/** The expected code of each reason, written by hand a second time, because the table in rpc/errors.ts is under test. */
+/** The expected code of each reason, written a second time by hand: the table in rpc/errors.ts is under test. */
 const CODES: Readonly<Record<string, readonly Reason[]>> = {
   INVALID_ARGUMENT: ["INVALID_FIELD", "REQUEST_ID_REUSED", "MESSAGE_INVALID"],
   UNAUTHENTICATED: [

@@ -94,7 +94,7 @@ describe("the throttle of logins", () => {
     expect(await login(email, PASSWORD, freshIp())).toEqual(isLoggedIn);
   }, 60_000);
 
-  it("makes a network wait longer after each failure, and no other network", async () => {
+  it("makes a network wait, longer after each failure from the sixth on, and no other network", async () => {
     const { email } = await newOwner(freshIp());
     await failNineTimes(email, (n) => `198.51.100.${n}`);
     expect(await login(email, PASSWORD, "198.51.100.77")).toEqual(isThrottled);

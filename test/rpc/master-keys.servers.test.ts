@@ -45,7 +45,7 @@ describe("a master key", { timeout: 60_000 }, () => {
       version: 2,
     });
     expect(errors()).toEqual([]);
-    // The log reports what does not move: the operator's unused credential, and refresh tokens, which keep their version.
+    // The log reports what does not move: the operator's unused credential, and refresh tokens with their version.
     expect(missing()).toEqual([
       expect.objectContaining({ level: "warn", version: 1, service_credential_secrets: 1, sessions: 1 }),
     ]);

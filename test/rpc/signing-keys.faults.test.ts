@@ -72,7 +72,7 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
     anyone.getCurrentUser({}, { headers: { authorization: `Bearer ${accessToken}` } });
   const states = async () => (await admin.listSigningKeys({})).keys.map(({ id, state }) => [id, state]);
 
-  it("rotate without a token that even the laziest verifier refuses", async () => {
+  it("rotate so that even the laziest verifier accepts every token", async () => {
     const person = await start();
     const nextToken = refresher(person);
     const old = kidOf(person.tokens.accessToken);

@@ -33,9 +33,9 @@ type Handlers = Readonly<Record<string, ((request: never, call: Call) => unknown
 export type CallAsker = Asker & { readonly signal: AbortSignal };
 
 /**
- * Handlers that are made for each call from stores of that call. Those stores know the call's holder and signal, so the
- * verbs need no parameters for them. Making the handlers costs microseconds: right for calls that cost milliseconds,
- * too much for verification.
+ * Request-scoped handlers: they are made for each call, from stores of that call. Those stores know the call's holder
+ * and signal, so the verbs need no parameters for them. Meant for calls that cost milliseconds, too slow for those that
+ * cost microseconds.
  *
  * @param make makes the handlers for one call. It is also called once at the start, for the names of the methods
  */

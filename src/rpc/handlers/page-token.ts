@@ -37,8 +37,8 @@ interface ListCall {
 }
 
 /**
- * Answers a call for one page of a list (AIP-158): finds the place of the page, calls the verb, and makes the token of
- * the next page.
+ * Answers a call for one page of a list (AIP-158, keyset pagination): finds the place of the page, calls the verb, and
+ * makes the token of the next page.
  *
  * @throws INVALID_FIELD page_size, page_token
  */

@@ -27,7 +27,7 @@ export function durationToMs(field: string, duration: Duration): number {
   return Number(seconds) * 1000 + nanos / 1e6;
 }
 
-/** A time in whole milliseconds. Rounded down, because a statement about a time also holds for an earlier time. */
+/** A time in whole milliseconds. Rounded down, so that no answer claims to be newer than it is. */
 export function toTimestamp(ms: number): Timestamp {
   return timestampFromMs(Math.floor(ms));
 }

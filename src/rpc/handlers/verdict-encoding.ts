@@ -15,11 +15,12 @@ import { VERDICTS, verdictKey } from "./key-messages.ts";
 import { MessageWriter } from "./message-writer.ts";
 
 /**
- * Encoder of verdicts as VerifyKeyResponse. It writes the bytes itself, because a message and its encoding by protobuf-es
- * take as long as all the rest of the call. The bytes are those that protobuf-es would write: a test compares both, and
- * fails for a field that this file does not write.
+ * Encoder of verdicts as VerifyKeyResponse. It writes the bytes itself, because a message and its encoding by
+ * protobuf-es take as long as all the rest of the call. The bytes are those that protobuf-es would write: a test
+ * compares both, and fails for a field that this file does not write.
  *
- * The key of a record is encoded once and kept with the record, because most calls are about a key that was shown before.
+ * The key of a record is encoded once and kept with the record, because most calls are about a key that was shown
+ * before.
  */
 export class VerdictEncoder {
   readonly #tiers: Tiers;

@@ -6,14 +6,14 @@ const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 /** The histogram of one method. */
 interface Series {
-  /** Number of calls by the first bucket whose bound they keep. The last entry counts calls beyond all bounds. */
+  /** Number of calls by the first bucket whose bound they do not exceed. The last entry counts longer calls. */
   readonly counts: number[];
   sumSeconds: number;
 }
 
 /**
- * The histogram of calls' durations. It has the shape of a prom-client metric, but counts in arrays, because prom-client's
- * own histogram takes as long for one call as the verdict on a key.
+ * The histogram of calls' durations. It has the shape of a prom-client metric, but counts in arrays, because
+ * prom-client's own histogram takes as long for one call as the verdict on a key.
  */
 export class CallDurations {
   /** A prom-client registry reads a metric's `name`, and calls `get`. */

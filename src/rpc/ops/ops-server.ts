@@ -1,6 +1,6 @@
 /**
- * OPERATIONS. The second port, for operators: health and metrics over plain HTTP. It is closed to the public, and knows
- * nothing of RPCs except the observer of calls that metrics.ts implements.
+ * OPERATIONS. The second port, for operators and not for the public: health and metrics over HTTP. It knows nothing of
+ * RPCs, except that metrics.ts observes how each call ends.
  *
  *   ops-server.ts      the HTTP server of /healthz and /metrics
  *   metrics.ts         the metrics of this process, in prom-client's registry
@@ -72,7 +72,7 @@ export class OpsServer {
     try {
       send(response, 200, await this.#deps.metrics(), METRICS_TYPE);
     } catch (error) {
-      this.#deps.log.error("cannot collect metrics", {}, error);
+      this.#deps.log.error("metrics failed", {}, error);
       send(response, 500, "metrics failed\n");
     }
   }

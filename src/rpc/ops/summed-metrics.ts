@@ -7,9 +7,9 @@ export interface Figure {
 }
 
 /**
- * The metrics of several processes, added to one set. Counters never decrease, even when a process ends: the sum keeps the
- * counts that the process reported last. Without that, Prometheus would take a smaller sum for a restart, and count all
- * that remains a second time.
+ * The metrics of several processes, added to one set. Counters never decrease, even when a process ends: the sum keeps
+ * the counts that the process reported last. Without that, Prometheus would take a smaller sum for a restart, and count
+ * all that remains a second time.
  */
 export class SummedMetrics {
   /** The latest report of each process that runs, by the number of its worker. */

@@ -4,7 +4,7 @@
  *   health.ts      grpc.health.v1: whether this process takes calls, for probes and load balancers
  *   reflection.ts  grpc.reflection: the contract as data, for grpcurl and similar tools
  *   cors.ts        which web pages may call from a browser
- *   web-pages.ts   what the port answers to plain HTTP: the key set for verifiers of access tokens, and 404
+ *   web-pages.ts   answers to HTTP requests that are not RPCs: the key set for verifiers of access tokens, or 404
  */
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.ts";
 import { DomainError } from "../../lib/errors.ts";

@@ -21,8 +21,8 @@ type Response = Omit<MessageInitShape<typeof ServerReflectionResponseSchema>, "$
 type FileResponse = Response["messageResponse"];
 
 /**
- * The reflection data of a set of services, so that grpcurl and similar tools need no .proto files. All of it is made at
- * the start: any client may ask, without a limit, so an answer must cost no more than one look into a map.
+ * The reflection data of a set of services, so that grpcurl and similar tools need no .proto files. All of it is made
+ * at the start: any client may ask, without a limit, so an answer must cost no more than one look into a map.
  */
 interface Reflected {
   readonly services: readonly string[];

@@ -33,7 +33,7 @@ async function serveJwks(deps: WebPagesDeps, request: WireRequest, response: Wir
     response.setHeader("cache-control", `public, max-age=${maxAgeMs / 1000}`);
     answer(request, response, 200, "application/jwk-set+json", JSON.stringify({ keys }));
   } catch (error) {
-    deps.log.error("cannot read the key set", {}, error);
+    deps.log.error("the key set could not be read", {}, error);
     response.setHeader("cache-control", "no-store");
     answer(request, response, 503, "text/plain; charset=utf-8", "unavailable\n");
   }
