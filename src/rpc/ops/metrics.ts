@@ -40,14 +40,40 @@ export class Metrics implements CallObserver {
   readonly #counts = new Map<DescMethod, Map<string, number>>();
 
   constructor(sources: MetricSources) {
-    const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
+    this.#addCalls();
+    this.#addCounters(sources);
+    this.#addGauges(sources);
+  }
+
+  /** Counts one call that ended. `code` is the name of its gRPC code. */
+  finished(method: DescMethod, code: string, ms: number): void {
+    this.#durations.add(method, ms / 1000);
+    let codes = this.#counts.get(method);
+    if (codes === undefined) {
+      codes = new Map();
+      this.#counts.set(method, codes);
+    }
+    codes.set(code, (codes.get(code) ?? 0) + 1);
+  }
+
+  /** The metrics as data, for SummedMetrics in another process. */
+  async figures(): Promise<readonly Figure[]> {
+    return (await this.#registry.getMetricsAsJSON()) as unknown as Figure[];
+  }
+
+  /** The metrics as text in Prometheus' exposition format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #addCalls(): void {
     const counts = this.#counts;
     new Counter({
       name: "latchkey_calls_total",
       help: "Calls that ended, by method and gRPC code.",
       labelNames: ["method", "code"],
-      registers,
+      registers: [this.#registry],
       collect() {
         this.reset();
         for (const [method, codes] of counts) {
@@ -56,6 +82,10 @@ export class Metrics implements CallObserver {
       },
     });
     this.#registry.registerMetric(this.#durations as unknown as Metric);
+  }
+
+  #addCounters(sources: MetricSources): void {
+    const registers = [this.#registry];
     const counter = (name: string, help: string, read: () => number) =>
       new Counter({
         name,
@@ -81,6 +111,10 @@ export class Metrics implements CallObserver {
       "Limits in use that this process dropped because its memory for limits was full. Each can admit up to its number again.",
       sources.forgottenLimits,
     );
+  }
+
+  #addGauges(sources: MetricSources): void {
+    const registers = [this.#registry];
     // Of several processes, the metric is the sum of theirs or that of the worst one.
     const gauge = (name: string, help: string, read: () => number | undefined, aggregator: Aggregator = "max") =>
       new Gauge({
@@ -123,7 +157,7 @@ export class Metrics implements CallObserver {
     // A gauge, because the count is Redis's own: all processes report the same number, so it must not be summed.
     gauge(
       "latchkey_redis_evicted_keys",
-      "Keys that Redis evicted since Redis started. The limit of an evicted window begins again.",
+      "Keys that Redis evicted since Redis started. An evicted window begins again.",
       sources.evictedKeys,
     );
     gauge(
@@ -131,27 +165,6 @@ export class Metrics implements CallObserver {
       "1 while this process decides limits alone, after several decisions without an answer from Redis.",
       () => Number(sources.isLimiterDegraded()),
     );
-  }
-
-  /** Counts one call that ended. `code` is the name of its gRPC code. */
-  finished(method: DescMethod, code: string, ms: number): void {
-    this.#durations.add(method, ms / 1000);
-    let codes = this.#counts.get(method);
-    if (codes === undefined) {
-      codes = new Map();
-      this.#counts.set(method, codes);
-    }
-    codes.set(code, (codes.get(code) ?? 0) + 1);
-  }
-
-  /** The metrics as data, for SummedMetrics in another process. */
-  async figures(): Promise<readonly Figure[]> {
-    return (await this.#registry.getMetricsAsJSON()) as unknown as Figure[];
-  }
-
-  /** The metrics as text in Prometheus' exposition format. */
-  text(): Promise<string> {
-    return this.#registry.metrics();
   }
 }
 
