@@ -10,7 +10,7 @@ import { bytesOf, KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf 
 import { newSecret } from "../../src/keys/key-secret.ts";
 import type { KeyWithSecrets } from "../../src/keys/key-store.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
-import { INVALID_BY_FORM } from "../../src/keys/verify-key.ts";
+import { INVALID_BY_FORM } from "../../src/keys/verdict.ts";
 import { systemClock as clock, systemTimers } from "../../src/lib/clock.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { toKeysWithSecrets } from "../../src/postgres/key-rows.ts";

@@ -3,10 +3,10 @@
  * Another call may change the count at the same moment, so the count under the lock decides.
  */
 import type { AddSecret, IdempotencyKey, IssuingOwner } from "../keys/key-store.ts";
+import { DAY_MS } from "../lib/clock.ts";
 import type { ManagedDatabase } from "./database.ts";
 import { toPlainOwner } from "./key-rows.ts";
 
-const DAY_MS = 86_400_000;
 /** Ended keys count against the quota for this long, so that delete-and-issue is no way around it. */
 export const QUOTA_MEMORY_MS = DAY_MS;
 export const REQUEST_MEMORY_MS = DAY_MS;

@@ -1,5 +1,7 @@
+import { type Actor, actedBy } from "../audit/actor.ts";
 import type { SealedSigningKey, SigningAlgorithm, SigningKeyRecord } from "../auth/signing/signing-key.ts";
 import type { SigningKeyList, SigningKeyStore } from "../auth/signing/signing-key-store.ts";
+import { DAY_MS } from "../lib/clock.ts";
 import { bytesOf, type ManagedDatabase, ms, msOf, type Row } from "./database.ts";
 import { mustHold } from "./locks.ts";
 import { SigningKeyRow } from "./tables.ts";
@@ -10,7 +12,7 @@ const SIGNING_KEYS_LOCK = "7809632594316157051";
 const TURN = "signing keys";
 const MAX_HISTORY = 250;
 /** How long ended keys are shown. Access tokens live at most a day. */
-const KEPT_AFTER_END_MS = 30 * 86_400_000;
+const KEPT_AFTER_END_MS = 30 * DAY_MS;
 
 export class PostgresSigningKeyStore implements SigningKeyStore {
   readonly #database: ManagedDatabase;
@@ -60,7 +62,7 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
       const activatesAt = signing.length === 0 ? now : new Date(now.getTime() + leadMs);
       for (const row of signing) row.retiresAt = activatesAt;
       const next = await insert(tx, key, { createdAt: now, activatesAt, retiresAt: null });
-      await tx.record({ ...by, kind: "signing_key.created", subjectId: key.kid });
+      await tx.record({ ...actedBy(by), kind: "signing_key.created", subjectId: key.kid });
       await eraseEnded(tx, now);
       return { key: toRecord(next), isNew: true };
     });
@@ -93,7 +95,7 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
       else if (others.length === 0) await letAnotherSign(tx, replacement, now, by);
       await tx.em.flush();
       await tx.changed("SIGNING_KEY", kid);
-      await tx.record({ ...by, kind: "signing_key.revoked", subjectId: kid });
+      await tx.record({ ...actedBy(by), kind: "signing_key.revoked", subjectId: kid });
       return toRecord(row);
     });
   }
@@ -123,19 +125,14 @@ async function insert(tx: Transaction, key: SealedSigningKey, times: Times): Pro
 }
 
 /** Where the key that signed was taken out: the one that verifiers may know already, else one that nobody knows yet. */
-async function letAnotherSign(
-  tx: Transaction,
-  replacement: SealedSigningKey,
-  now: Date,
-  by: { readonly actorId: string; readonly clientIp: string },
-): Promise<void> {
+async function letAnotherSign(tx: Transaction, replacement: SealedSigningKey, now: Date, by: Actor): Promise<void> {
   const next = await findNext(tx, now);
   if (next !== null) {
     next.activatesAt = now;
     return;
   }
   await insert(tx, replacement, { createdAt: now, activatesAt: now, retiresAt: null });
-  await tx.record({ ...by, kind: "signing_key.created", subjectId: replacement.kid });
+  await tx.record({ ...actedBy(by), kind: "signing_key.created", subjectId: replacement.kid });
 }
 
 function findSigning(tx: Transaction, now: Date): Promise<SigningKeyRow[]> {

@@ -15,7 +15,7 @@ import { RateLimitStatusSchema } from "../../src/gen/latchkey/v1/limits_pb.ts";
 import type { Key } from "../../src/keys/key.ts";
 import type { KeyRecord } from "../../src/keys/key-records.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
-import type { KeyVerdict } from "../../src/keys/verify-key.ts";
+import type { KeyVerdict } from "../../src/keys/verdict.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { verdictKey } from "../../src/rpc/handlers/key-messages.ts";
 import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";

@@ -23,7 +23,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   "keys/credentials": ["keys", "changes", "audit", "lib"],
   auth: ["auth/passwords", "auth/throttle", "auth/tokens", "limits", "changes", "audit", "lib"],
   "auth/passwords": ["shares", "lib"],
-  "auth/signing": ["auth", "changes", "lib"],
+  "auth/signing": ["audit", "changes", "lib"],
   "auth/throttle": ["auth", "auth/passwords", "audit", "lib"],
   "auth/tokens": ["auth", "auth/signing", "changes", "lib"],
   postgres: ["auth", "auth/signing", "auth/throttle", "keys", "limits", "changes", "audit", "shares", "lib"],

@@ -1,9 +1,9 @@
-import type { Actor } from "../../audit/actor.ts";
+import type { KnownActor } from "../../audit/actor.ts";
 import { hasScope } from "../access.ts";
 import type { Call } from "../call.ts";
 
 /** The actor of a call, as the business rooms see it. Only for methods that need a credential. */
-export function actorOf(call: Pick<Call, "caller" | "clientIp">): Actor {
+export function actorOf(call: Pick<Call, "caller" | "clientIp">): KnownActor {
   const { caller, clientIp } = call;
   switch (caller.kind) {
     case "user":

@@ -9,7 +9,7 @@ export function adminKeyHandlers(
 ): Pick<UnaryHandlers<typeof AdminService>, "resetRateLimits"> {
   return {
     async resetRateLimits({ keyId }, call) {
-      await resetRateLimits(deps, actorOf(call), { keyId });
+      await resetRateLimits(deps, { by: actorOf(call), keyId });
       return {};
     },
   };

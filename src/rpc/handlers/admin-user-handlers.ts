@@ -11,10 +11,11 @@ import type { AdminService } from "../../gen/latchkey/v1/admin_service_pb.ts";
 import { type User as UserFields, UserSchema } from "../../gen/latchkey/v1/user_pb.ts";
 import { invalidField } from "../../lib/errors.ts";
 import type { UnaryHandlers } from "../call.ts";
+import { actorOf } from "./actor.ts";
 import { maskPaths } from "./field-mask.ts";
 import { listPage, type PageTokens } from "./page-token.ts";
 import { toTimestamp } from "./times.ts";
-import { changedBy, userMessage } from "./user-messages.ts";
+import { userMessage } from "./user-messages.ts";
 
 export type AdminUserHandlersDeps = CreateUserDeps &
   ListUsersDeps &
@@ -46,7 +47,7 @@ export function adminUserHandlers(
   return {
     async createUser(request, call) {
       const { email, displayName, tier, scopes } = request;
-      const created = await createUser(deps, { email, displayName, tier, scopes, by: changedBy(call) });
+      const created = await createUser(deps, { email, displayName, tier, scopes, by: actorOf(call) });
       return {
         user: userMessage(created.user),
         resetToken: created.resetToken,
@@ -68,25 +69,25 @@ export function adminUserHandlers(
       const paths = maskPaths(request.updateMask, WRITABLE, UserSchema, request.user);
       if (request.user === undefined) throw invalidField("user", "must be set");
       const patch = patchOf(request.user, paths);
-      return { user: userMessage(await updateUser(deps, { userId: request.user.id, patch, by: changedBy(call) })) };
+      return { user: userMessage(await updateUser(deps, { userId: request.user.id, patch, by: actorOf(call) })) };
     },
     async disableUser({ userId }, call) {
-      return { user: userMessage(await disableUser(deps, { userId, by: changedBy(call) })) };
+      return { user: userMessage(await disableUser(deps, { userId, by: actorOf(call) })) };
     },
     async enableUser({ userId }, call) {
-      return { user: userMessage(await enableUser(deps, { userId, by: changedBy(call) })) };
+      return { user: userMessage(await enableUser(deps, { userId, by: actorOf(call) })) };
     },
     async createPasswordReset({ userId, revokeKeys, endAccess }, call) {
-      const created = await createPasswordReset(deps, { userId, revokeKeys, endAccess, by: changedBy(call) });
+      const created = await createPasswordReset(deps, { userId, revokeKeys, endAccess, by: actorOf(call) });
       const { resetToken, expiresAtMs, revokesKeys } = created;
       return { resetToken, expireTime: toTimestamp(expiresAtMs), revokesKeys };
     },
     async clearLoginFailures({ userId }, call) {
-      await clearLoginFailures(deps, { userId, by: changedBy(call) });
+      await clearLoginFailures(deps, { userId, by: actorOf(call) });
       return {};
     },
     async endUserSessions({ userId }, call) {
-      await endUserSessions(deps, { userId, by: changedBy(call) });
+      await endUserSessions(deps, { userId, by: actorOf(call) });
       return {};
     },
   };

@@ -20,7 +20,7 @@ export function auditHandlers(deps: AuditHandlersDeps): Pick<UnaryHandlers<typeo
         listAuditEvents(deps, { subjectId, actorId, startMs, endMs, ...place }),
       );
       return {
-        events: page.events.map(({ happenedAtMs, ...event }) => ({
+        events: page.items.map(({ happenedAtMs, ...event }) => ({
           ...event,
           eventTime: toTimestamp(happenedAtMs),
           details: { ...event.details },

@@ -1,14 +1,9 @@
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { type DomainError, invalidField } from "../../lib/errors.ts";
 import type { KeyRing } from "../../lib/key-ring.ts";
+import type { PagePosition } from "../../lib/page.ts";
 import { randomBytes } from "../../lib/random.ts";
 import type { Call, Caller } from "../call.ts";
-
-/** The record after which a page begins, in the order newest first by (creation, id). */
-export interface PagePosition {
-  readonly createdAtMs: number;
-  readonly id: string;
-}
 
 /** The one list that a page token continues. */
 export interface PageScope {

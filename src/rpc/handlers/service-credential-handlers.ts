@@ -47,7 +47,8 @@ export function serviceCredentialHandlers(deps: ServiceCredentialHandlersDeps): 
   const message = (key: Key) => credentialMessage(key, deps.databaseClock.nowMs());
   return {
     issueServiceCredential: async (request, call) => {
-      const { credential, secret } = await issueServiceCredential(deps, actorOf(call), {
+      const { credential, secret } = await issueServiceCredential(deps, {
+        by: actorOf(call),
         name: request.name,
         scopes: request.scopes,
         expiresAtMs: request.expireTime && timestampToMs("expire_time", request.expireTime),
@@ -62,21 +63,22 @@ export function serviceCredentialHandlers(deps: ServiceCredentialHandlersDeps): 
         listServiceCredentials(deps, { showEnded, ...place }),
       );
       return {
-        credentials: page.keys.map(({ key }) => message(key)),
+        credentials: page.items.map(({ key }) => message(key)),
         nextPageToken,
         totalSize: page.totalSize,
       };
     },
     rotateServiceCredential: async (request, call) => {
-      const { key, rawKey } = await rotateServiceCredential(deps, actorOf(call), {
-        keyId: request.credentialId,
+      const { key, rawKey } = await rotateServiceCredential(deps, {
+        by: actorOf(call),
+        credentialId: request.credentialId,
         overlapMs: request.overlap && durationToMs("overlap", request.overlap),
         requestId: request.requestId,
       });
       return { credential: message(key), secret: rawKey };
     },
-    revokeServiceCredential: async (request, call) => ({
-      credential: message(await revokeServiceCredential(deps, actorOf(call), request)),
+    revokeServiceCredential: async ({ credentialId, reason }, call) => ({
+      credential: message(await revokeServiceCredential(deps, { by: actorOf(call), credentialId, reason })),
     }),
   };
 }

@@ -7,7 +7,7 @@ import type { BatchOutcome } from "../../keys/batch-verify-keys.ts";
 import { keyState } from "../../keys/key.ts";
 import type { KeyRecord } from "../../keys/key-records.ts";
 import type { Tiers } from "../../keys/tiers.ts";
-import type { Freshness, KeyVerdict } from "../../keys/verify-key.ts";
+import type { Freshness, KeyVerdict } from "../../keys/verdict.ts";
 import type { WindowStatus } from "../../limits/limit.ts";
 import { EncodedMessage } from "../call.ts";
 import { toRpcStatus } from "../errors.ts";

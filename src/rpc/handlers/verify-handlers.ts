@@ -1,17 +1,18 @@
 import type { CheckRateLimitRequest, KeyService } from "../../gen/latchkey/v1/key_service_pb.ts";
-import { batchVerifyKeys } from "../../keys/batch-verify-keys.ts";
+import { type BatchVerifyKeysDeps, batchVerifyKeys } from "../../keys/batch-verify-keys.ts";
 import { type CheckRateLimitDeps, type CheckRateLimitInput, checkRateLimit } from "../../keys/check-rate-limit.ts";
 import type { Tiers } from "../../keys/tiers.ts";
-import { type KeyVerdict, type VerifyKeyDeps, verifyKey } from "../../keys/verify-key.ts";
+import type { KeyVerdict } from "../../keys/verdict.ts";
+import { type VerifyKeyDeps, verifyKey } from "../../keys/verify-key.ts";
 import { invalidField } from "../../lib/errors.ts";
 import type { Call, UnaryHandlers } from "../call.ts";
 import { retryAfterSeconds } from "../errors.ts";
 import { checkRateLimitResponse, namedLimits, verifyKeyInput } from "./key-messages.ts";
 import { VerdictEncoder } from "./verdict-encoding.ts";
 
-export interface VerifyHandlersDeps extends VerifyKeyDeps, CheckRateLimitDeps {
-  readonly records: VerifyKeyDeps["records"] & CheckRateLimitDeps["records"];
-  readonly limiter: VerifyKeyDeps["limiter"];
+export interface VerifyHandlersDeps extends VerifyKeyDeps, BatchVerifyKeysDeps, CheckRateLimitDeps {
+  readonly records: VerifyKeyDeps["records"] & BatchVerifyKeysDeps["records"] & CheckRateLimitDeps["records"];
+  readonly limiter: VerifyKeyDeps["limiter"] & BatchVerifyKeysDeps["limiter"];
   readonly tiers: Tiers;
 }
 
