@@ -66,12 +66,12 @@ export const LOG_LINES = {
         "A statement failed with a code that says something of the database, not of the call. Callers got `UNAVAILABLE`. At most one line a minute for each code.",
       todo: "Do what `todo` says. The table of codes in OPERATIONS.md has the same texts.",
     },
-    "a hot read failed for an unforeseen reason; it counts as an unreachable database": {
+    "a hot read failed with an unknown error; the database counts as unreachable": {
       means:
         "A read of a key or a session failed with a code that the service has no rule for. Callers got `UNAVAILABLE`.",
       todo: "Look up `code` in PostgreSQL's documentation, Appendix A, and read PostgreSQL's log. Report the line as a bug.",
     },
-    "changes are not signalled; they are found by polling alone": {
+    "the embedded database sends no signals; only polls find changes": {
       means: "The embedded database refused to listen. A change reaches the caches at the next poll.",
       todo: "Restart the service. Report it if it happens again.",
     },
@@ -125,7 +125,7 @@ export const LOG_LINES = {
       means: "Another process applies the schema or makes the first operator. The fields say which.",
       todo: "Wait. If it hangs, the error after 60 s has the statement that ends it.",
     },
-    "a connection pooler keeps signals back; changes are found by polls alone": {
+    "the connection pooler delivers no signals; only polls, 4 per second, find changes": {
       means:
         "NOTIFY does not pass the pooler, as in pgbouncer's transaction mode. The feed polls four times a second instead.",
       todo: "Nothing, or let `DATABASE_URL` name PostgreSQL itself.",

@@ -124,11 +124,7 @@ export class SharedLimiter implements Limiter {
       store: this.#deps.store,
       part: name,
       timers: this.#timers,
-      onOutOfReach: (part, cause) =>
-        this.#deps.log.warn("Redis is unreachable: this process judges limits alone", {
-          part,
-          ...reasonOf(cause),
-        }),
+      onOutOfReach: (part, cause) => tellUnreachable(this.#deps.log, { part, ...reasonOf(cause) }),
       onBack: (part) => this.#deps.log.info("Redis is reachable again: limits are judged together", { part }),
     });
     this.#dropOldestPart();
@@ -142,6 +138,11 @@ export class SharedLimiter implements Limiter {
     part.close();
     this.#parts.delete(name);
   }
+}
+
+/** Logs that the limit store does not answer. */
+export function tellUnreachable(log: Log, fields: Readonly<Record<string, string>> = {}): void {
+  log.warn("Redis is unreachable: this process judges limits alone", fields);
 }
 
 function limitsUnavailable(cause: unknown): DomainError {

@@ -3,7 +3,7 @@ import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
 import { canOpen, DATABASE_KINDS, freshTarget, TESTER } from "../support/database.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
-const UNFORESEEN = { message: expect.stringContaining("unforeseen") };
+const UNFORESEEN = { message: expect.stringContaining("unknown error") };
 
 describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
   const log = recordingLog();
