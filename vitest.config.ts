@@ -122,7 +122,7 @@ const test: TestUserConfig = {
     },
     {
       // `npm run check`: the rules of the house alone, which need no server and no database.
-      test: { name: "tidy", include: ["test/tidy.test.ts"] },
+      test: { name: "tidy", include: ["test/tidy.test.ts", "test/tidy/**/*.test.ts"] },
     },
     {
       // `npm run test:mutation` runs this in a copy of the sources that holds one mutant. run.ts starts the servers,

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { ConfigError, type Environment, readConfig, SETTINGS } from "../src/config/config.ts";
-import { folderOf, freePort, until } from "./support/child-process.ts";
+import { folderOf, freePort } from "./support/child-process.ts";
 import { startCommand } from "./support/start-command.ts";
+import { until } from "./support/until.ts";
 
 interface Compose {
   readonly services: Readonly<

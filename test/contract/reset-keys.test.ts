@@ -11,11 +11,11 @@ import { NOTE_KNOWN_LOGINS } from "../../src/postgres/migrations/0013-key-revoca
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/user-store.ts";
-import { until } from "../support/child-process.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder, waiting } from "../support/lock-order.ts";
 import { DAYS, freshEmail, refusalOf } from "../support/people.ts";
 import { ENTRY, inserted, newKey } from "../support/stored-keys.ts";
+import { until } from "../support/until.ts";
 
 const OPERATOR = "svc_0123456789abcdef";
 const HOME = "192.0.2.1";
