@@ -116,8 +116,8 @@ export const FLOORS: Record<string, readonly string[]> = {
 
 /** Package, or all of a scope with `/`, -> rooms that may import it. Tests, benchmarks and scripts may import any. */
 export const OWNERS: Record<string, readonly string[]> = {
-  "@connectrpc/": ["rpc", "cli"],
-  "@bufbuild/protobuf": ["rpc", "envoy", "cli", "gen"],
+  "@connectrpc/": ["rpc"],
+  "@bufbuild/protobuf": ["rpc", "gen"],
   "@mikro-orm/": ["postgres"],
   pg: ["postgres"],
   ioredis: ["redis"],
@@ -127,9 +127,9 @@ export const OWNERS: Record<string, readonly string[]> = {
   pino: ["lib"],
   "prom-client": ["rpc"],
   // What lies above the bytes knows nothing of the wire.
-  "node:http": ["rpc", "cli"],
-  "node:http2": ["rpc", "cli"],
-  "node:tls": ["rpc", "cli", "postgres", "redis"],
+  "node:http": ["rpc"],
+  "node:http2": ["rpc"],
+  "node:tls": ["rpc", "postgres", "redis"],
   // These would be second names for words that have one home.
   "node:process": [],
   "node:perf_hooks": [],
