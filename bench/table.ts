@@ -8,7 +8,7 @@ import { FLOOR } from "./rows.ts";
 /** The result of a run. `--json` prints it as it is. */
 export interface Report {
   readonly date: string;
-  /** What the machine is and how it was used: without it a figure means nothing. */
+  /** The machine and its load: without them a figure means nothing. */
   readonly machine: string;
   readonly latencyRates: readonly number[];
   readonly rows: readonly Figures[];

@@ -3,7 +3,7 @@ import type { Reason } from "../src/lib/errors.ts";
 const WAIT = "Try again after `retry_delay` of the RetryInfo.";
 const RETRY = "Try again, with growing pauses.";
 
-/** What a caller does about each reason: the last column of docs/ERRORS.md. A reason without a row does not compile. */
+/** Advice to a caller for each reason: the last column of docs/ERRORS.md. A reason without a row does not compile. */
 export const ERROR_ADVICE: Readonly<Record<Reason, string>> = {
   INVALID_FIELD: "Correct the fields that the BadRequest names. The same request fails again.",
   REQUEST_ID_REUSED: "Send a new request_id for a new request. Reuse one only to repeat the very same request.",
