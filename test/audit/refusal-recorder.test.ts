@@ -170,6 +170,8 @@ describe("refusals are put on record", () => {
     count = () => Promise.reject(new Error("unreachable"));
     note("late");
     await recorder.stop();
-    expect(log.lines.map(({ message }) => message)).toContain("refusals of the last seconds are not on record");
+    expect(log.lines.map(({ message }) => message)).toContain(
+      "refusals of the last seconds are not in the audit trail",
+    );
   });
 });

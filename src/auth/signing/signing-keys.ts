@@ -4,7 +4,7 @@ import type { DatabaseClock } from "../../changes/database-clock.ts";
 import { isFresh } from "../../changes/freshness.ts";
 import { type AgeClock, MINUTE_MS } from "../../lib/clock.ts";
 import { reasonOf } from "../../lib/errors.ts";
-import { type KeyRing, masterKeyMissing } from "../../lib/key-ring.ts";
+import { type KeyRing, logMissingVersion, masterKeyMissing } from "../../lib/key-ring.ts";
 import type { Log } from "../../lib/log.ts";
 import { rotateSigningKey } from "./rotate-signing-key.ts";
 import {
@@ -14,6 +14,7 @@ import {
   type SigningKeyRecord,
   sealSigningKey,
   signingKeyState,
+  type UnsealFailure,
   unsealSigningKey,
 } from "./signing-key.ts";
 import type { SigningKeyStore } from "./signing-key-store.ts";
@@ -243,6 +244,12 @@ export class SigningKeys implements CopyOfTruth {
     }
   }
 
+  #tellUnreadable({ kid, sealVersion: version }: SigningKeyRecord, failure: UnsealFailure): void {
+    const { log } = this.#options;
+    if (failure === "version_missing") logMissingVersion(log, version, { needed_by: "a signing key", kid });
+    else log.error("a signing key can't be unsealed", { kid, failure });
+  }
+
   async #unseal(records: readonly SigningKeyRecord[], readAtMs: number): Promise<Copy> {
     const keys = [];
     const unreadable = new Set<string>();
@@ -250,7 +257,7 @@ export class SigningKeys implements CopyOfTruth {
       const key = this.#unsealed.get(record.kid) ?? (await unsealSigningKey(this.#options.ring, record));
       if (typeof key === "string") {
         unreadable.add(record.kid);
-        this.#options.log.error("a signing key can't be unsealed", { kid: record.kid, failure: key });
+        this.#tellUnreadable(record, key);
       } else {
         this.#unsealed.set(record.kid, key);
         keys.push({ ...record, key });
