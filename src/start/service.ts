@@ -90,7 +90,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const room = createRooms({ ...options, ...changes, ring, database, bus, limiter });
   await changes.feed.start();
   await writeFirstOperator({ ...room.keyDeps, database, config, log });
-  void room.signingKeys.sealAnew();
+  void room.signingKeys.reseal();
 
   const health = new HealthRegistry();
   const metrics = new Metrics({

@@ -265,10 +265,10 @@ describe("signing keys", () => {
     const versions = async () => (await kept.list()).keys.map(({ sealVersion }) => sealVersion);
     const { publicJwk } = await newProcess(new KeyRing([old])).keys.signer();
     // Appended only, then put first in several processes at once: nobody has to log in or verify for it.
-    await newProcess(new KeyRing([old, newer])).keys.sealAnew();
+    await newProcess(new KeyRing([old, newer])).keys.reseal();
     expect(await versions()).toEqual([1]);
     const processes = Array.from({ length: 3 }, () => newProcess(new KeyRing([newer, old])));
-    await Promise.all(processes.map(({ keys }) => keys.sealAnew()));
+    await Promise.all(processes.map(({ keys }) => keys.reseal()));
     await eventually(async () => expect(await versions()).toEqual([2]));
     const told = () => processes.flatMap(({ log }) => log.lines);
     await eventually(() => expect(told()).toMatchObject([{ level: "info", fields: { version: 2 } }]));
