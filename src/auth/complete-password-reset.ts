@@ -88,7 +88,9 @@ async function judge(
   await attempt.check(emailNormalized, { isOwner: true });
 }
 
-/** For the audit trail: a genuine token that is used up, has expired, or belongs to a disabled account was presented. */
+/**
+ * For the audit trail: a genuine token that is used up, has expired, or belongs to a disabled account was presented.
+ */
 async function spent(
   { passwordResets }: CompletePasswordResetDeps,
   digests: readonly Uint8Array[],

@@ -41,8 +41,8 @@ export function parseEmail(text: string): EmailAddress | undefined {
 }
 
 /**
- * Reads an e-mail address for a new account. Unlike parseEmail it refuses invisible characters, so that no account looks
- * like another one. Accounts that are older than this rule can still log in.
+ * Reads an e-mail address for a new account. Unlike parseEmail it refuses invisible characters, so that no account
+ * looks like another one. Accounts that are older than this rule can still log in.
  */
 export function parseNewEmail(text: string): EmailAddress | undefined {
   const email = parseEmail(text);

@@ -1,8 +1,9 @@
 import { LOGIN_LIMITS } from "./throttle/login-limits.ts";
 
 /*
- * Whether a password reset revokes the API keys of the account. If an account is handed over to another person, the keys
- * of its former holder must stop working. If a person only forgot their password, their programs must keep their keys.
+ * Whether a password reset revokes the API keys of the account. If an account is handed over to another person, the
+ * keys of its former holder must stop working. If a person only forgot their password, their programs must keep their
+ * keys.
  */
 
 /** The one who decided: the operator who made the token, the person who used it, or the rule for accounts. */

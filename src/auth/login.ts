@@ -30,7 +30,9 @@ export interface LoginDeps extends TokenPairDeps {
 export interface LoginInput extends LoginOrigin {
   readonly email: string;
   readonly password: string;
-  /** A refresh token of an earlier session of the account. It shows that the caller is the owner; see own-session.ts. */
+  /**
+   * A refresh token of an earlier session of the account. It shows that the caller is the owner; see own-session.ts.
+   */
   readonly refreshToken?: string;
   readonly signal?: AbortSignal;
 }

@@ -9,11 +9,11 @@ export interface OwnSessionDeps {
 }
 
 /**
- * Tells whether a refresh token shows that the caller is the owner of an account. The token may be of any generation, and
- * its session live or lapsed. Nothing changes.
+ * Tells whether a refresh token shows that the caller is the owner of an account. The token may be of any generation,
+ * and its session live or lapsed. Nothing changes.
  *
- * A session that its owner, an operator or a reuse of its token ended shows nothing, because another person may have its
- * token. A session that began with another password than the account's current one shows nothing either.
+ * A session that its owner, an operator or a reuse of its token ended shows nothing, because another person may have
+ * its token. A session that began with another password than the account's current one shows nothing either.
  *
  * @returns the id of the session; undefined if the token shows nothing, or if this process lacks the master key version
  *   to check it

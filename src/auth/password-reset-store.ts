@@ -17,9 +17,9 @@ export interface CompletedReset {
 }
 
 /**
- * Stores one-time tokens with which a person sets a password: their digests, never the tokens. A token is valid only while
- * the account stays as it was when the token was made. Each change of the password or the state, and the end of all
- * sessions, use the token up in the same transaction, whichever store makes the change.
+ * Stores one-time tokens with which a person sets a password: their digests, never the tokens. A token is valid only
+ * while the account stays as it was when the token was made. Each change of the password or the state, and the end of
+ * all sessions, use the token up in the same transaction, whichever store makes the change.
  */
 export interface PasswordResetStore {
   /**
@@ -40,15 +40,15 @@ export interface PasswordResetStore {
   find(digests: readonly Uint8Array[]): Promise<User | undefined>;
 
   /**
-   * The id of the user for whom a token with one of these digests was made, even if it is used or has expired. Undefined
-   * if it is unknown or a newer token replaced it. Only for the audit trail.
+   * The id of the user for whom a token with one of these digests was made, even if it is used or has expired.
+   * Undefined if it is unknown or a newer token replaced it. Only for the audit trail.
    */
   ownerOf(digests: readonly Uint8Array[]): Promise<string | undefined>;
 
   /**
    * Uses the token up and sets the password, if the token is valid and its user active. Then all sessions and all other
-   * tokens of the user end, and the new session begins. If several calls present one token at the same time, exactly one
-   * of them succeeds.
+   * tokens of the user end, and the new session begins. If several calls present one token at the same time, exactly
+   * one of them succeeds.
    *
    * All API keys of the user are revoked too, if `decideRevocation` says so about the account as it was when the token
    * was made. No key is issued in between, and no session that has ended can issue one.

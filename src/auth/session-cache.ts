@@ -17,7 +17,9 @@ export interface SessionCacheOptions {
 const MAX_SESSIONS = 100_000;
 const MAX_ABSENT = 10_000;
 
-/** A cache of sessions by id, so that most calls of a logged-in person need no query. The caller judges what it gets. */
+/**
+ * A cache of sessions by id, so that most calls of a logged-in person need no query. The caller judges what it gets.
+ */
 export class SessionCache implements Copy {
   readonly #options: SessionCacheOptions;
   readonly #records: RecordCache<SessionStanding>;

@@ -18,12 +18,14 @@ export type RefreshOutcome =
   | { readonly kind: "reused"; readonly userId: string }
   /** Its generation is later than that of the live session, because a backup was restored. Nothing changed. */
   | { readonly kind: "ahead"; readonly userId: string }
-  /** The session is not live, or its user is not active. Nothing changed. `userId` is undefined for an unknown session. */
+  /**
+   * The session is not live, or its user is not active. Nothing changed. `userId` is undefined for an unknown session.
+   */
   | { readonly kind: "not_live"; readonly userId: string | undefined };
 
 /**
- * Stores sessions. All times are the database's. A method that ends a session also announces a SESSION change in the same
- * transaction.
+ * Stores sessions. All times are the database's. A method that ends a session also announces a SESSION change in the
+ * same transaction.
  */
 export interface SessionStore {
   /**
@@ -42,8 +44,8 @@ export interface SessionStore {
   }): Promise<GrantedSession | undefined>;
 
   /**
-   * The standing of a session, and the time at which it was read; undefined for an unknown session. A hot read: it fails
-   * fast, and one statement serves the reads that come at the same time.
+   * The standing of a session, and the time at which it was read; undefined for an unknown session. A hot read: it
+   * fails fast, and one statement serves the reads that come at the same time.
    *
    * @throws DATABASE_UNAVAILABLE, also if only a standby is reachable
    */
@@ -53,8 +55,8 @@ export interface SessionStore {
   refreshSecret(id: string): Promise<RefreshSecret | undefined>;
 
   /**
-   * The facts that tell whether a refresh token shows the owner of an account. Undefined for an unknown session, and for
-   * one that ended for another reason than time or newer sessions of its user.
+   * The facts that tell whether a refresh token shows the owner of an account. Undefined for an unknown session, and
+   * for one that ended for another reason than time or newer sessions of its user.
    */
   shown(id: string): Promise<ShownSession | undefined>;
 
@@ -62,8 +64,8 @@ export interface SessionStore {
    * Exchanges a genuine refresh token by one statement, which concurrent callers run one after another. If several come
    * with the newest generation, one of them advances the session. The others find that their token was just replaced.
    *
-   * The idle time starts again at the advance, and ends at the latest at the session's absolute end. A replay within the
-   * grace changes neither generation nor times.
+   * The idle time starts again at the advance, and ends at the latest at the session's absolute end. A replay within
+   * the grace changes neither generation nor times.
    */
   advance(input: {
     readonly id: string;
@@ -90,16 +92,16 @@ export interface SessionStore {
 
   /**
    * Ends all sessions of a user and uses up the user's reset tokens. A session that lapsed so long ago that its access
-   * tokens have expired too is left alone. A login at the same time either began before, and its session ends, or begins
-   * after. Idempotent.
+   * tokens have expired too is left alone. A login at the same time either began before, and its session ends, or
+   * begins after. Idempotent.
    *
    * @returns false if there is no such user
    */
   endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: Actor }): Promise<boolean>;
 
   /**
-   * Deletes some of the sessions whose absolute end passed a week ago. Their tokens get the same answer as before, because
-   * tokens of unknown sessions get it too.
+   * Deletes some of the sessions whose absolute end passed a week ago. Their tokens get the same answer as before,
+   * because tokens of unknown sessions get it too.
    *
    * @returns whether more are left
    */

@@ -59,8 +59,8 @@ export interface UserStore {
   update(input: { readonly id: string; readonly patch: UserPatch; readonly by: Actor }): Promise<User | undefined>;
 
   /**
-   * Sets the state to disabled, then ends all sessions. Because of this order, a login at the same time either waits and
-   * is refused, or its session ends too. Idempotent. Undefined if there is no such user.
+   * Sets the state to disabled, then ends all sessions. Because of this order, a login at the same time either waits
+   * and is refused, or its session ends too. Idempotent. Undefined if there is no such user.
    */
   disable(input: { readonly id: string; readonly by: Actor }): Promise<User | undefined>;
 

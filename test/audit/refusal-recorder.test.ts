@@ -170,6 +170,6 @@ describe("refusals are put on record", () => {
     count = () => Promise.reject(new Error("unreachable"));
     note("late");
     await recorder.stop();
-    expect(log.lines.map(({ message }) => message)).toContain("refusals of the last seconds are not on record");
+    expect(log.lines.map(({ message }) => message)).toContain("refusals of the last seconds were not recorded");
   });
 });

@@ -20,8 +20,8 @@ const KID = /^[A-Za-z0-9_-]{43}$/;
  * Revokes a signing key at once, for emergencies. Every process of this service refuses its tokens within the staleness
  * bound of 5 s, and people get new tokens by Refresh. Another key signs at once. Idempotent.
  *
- * Verifiers elsewhere have no time to learn of it. Until they fetch the key set again, they refuse tokens of the new key
- * and accept tokens of the revoked one.
+ * Verifiers elsewhere have no time to learn of it. Until they fetch the key set again, they refuse tokens of the new
+ * key and accept tokens of the revoked one.
  *
  * @throws SIGNING_KEY_NOT_FOUND, DATABASE_UNAVAILABLE
  */

@@ -13,8 +13,8 @@ export interface RotateSigningKeyDeps {
 }
 
 /**
- * Publishes a new signing key at once. It signs SIGNING_LEAD_MS later, when every verifier that caches the key set knows
- * it; then the old key retires. While a key is `next`, the caller gets that key and no other one is made. So two
+ * Publishes a new signing key at once. It signs SIGNING_LEAD_MS later, when every verifier that caches the key set
+ * knows it; then the old key retires. While a key is `next`, the caller gets that key and no other one is made. So two
  * operators at the same time, or an operator and the rotation by age, cause one rotation.
  *
  * @throws DATABASE_UNAVAILABLE

@@ -10,8 +10,8 @@ export interface SigningKeyList {
 
 /**
  * Stores signing keys. At any time at most one key is `active`, and at most one is `next`. Methods that change this run
- * one after another, whichever process or operator calls them, and announce a SIGNING_KEY change in the same transaction.
- * The times that they store are those at which a method's turn came, not those at which it began to wait.
+ * one after another, whichever process or operator calls them, and announce a SIGNING_KEY change in the same
+ * transaction. The times that they store are those at which a method's turn came, not those at which it began to wait.
  */
 export interface SigningKeyStore {
   /** All keys that are not revoked. One statement, on the connections that fail fast. */
@@ -29,8 +29,8 @@ export interface SigningKeyStore {
   addUnlessOneSigns(key: SealedSigningKey): Promise<boolean>;
 
   /**
-   * Stores the key as `next`: it signs from `leadMs` on, when the active key retires, or at once if none is active. If a
-   * key is `next` already, that one stays and this one is not stored. Also deletes keys that ended 30 days ago: their
+   * Stores the key as `next`: it signs from `leadMs` on, when the active key retires, or at once if none is active. If
+   * a key is `next` already, that one stays and this one is not stored. Also deletes keys that ended 30 days ago: their
    * tokens have expired, and a private key without a use is only a risk.
    *
    * @returns the key that is `next` now, or `active` already
@@ -42,16 +42,16 @@ export interface SigningKeyStore {
   }): Promise<{ readonly key: SigningKeyRecord; readonly isNew: boolean }>;
 
   /**
-   * Replaces the sealed bytes of a key, if they are still the version and the bytes of `from`. No other field changes. It
-   * stays the same key, so no copy needs to learn of it.
+   * Replaces the sealed bytes of a key, if they are still the version and the bytes of `from`. No other field changes.
+   * It stays the same key, so no copy needs to learn of it.
    *
    * @returns whether they were replaced
    */
   reseal(input: { readonly from: SealedSigningKey; readonly to: SealedSigningKey }): Promise<boolean>;
 
   /**
-   * Revokes a key. If it was `active`, the key that is `next` signs at once, or `replacement` if there is none. If it was
-   * `next`, the active key no longer retires for it. Idempotent. Undefined if there is no such key.
+   * Revokes a key. If it was `active`, the key that is `next` signs at once, or `replacement` if there is none. If it
+   * was `next`, the active key no longer retires for it. Idempotent. Undefined if there is no such key.
    */
   revoke(input: {
     readonly kid: string;

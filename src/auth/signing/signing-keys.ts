@@ -87,8 +87,8 @@ export class SigningKeys implements Copy {
   }
 
   /**
-   * The key to sign with: the newest active one. If there is none, as at the first start, one is made. If it is old, the
-   * next one is made in the background. So a key is rotated only while the service signs.
+   * The key to sign with: the newest active one. If there is none, as at the first start, one is made. If it is old,
+   * the next one is made in the background. So a key is rotated only while the service signs.
    *
    * @throws DATABASE_UNAVAILABLE; MASTER_KEY_MISSING if active keys exist but none can be unsealed
    */
@@ -169,7 +169,9 @@ export class SigningKeys implements Copy {
     return clock.monotonicMs() - this.#rotationTriedMs >= ROTATION_RETRY_MS;
   }
 
-  /** Never rejects: on failure the old key signs on. Processes that rotate at the same time make one key; see the store. */
+  /**
+   * Never rejects: on failure the old key signs on. Processes that rotate at the same time make one key; see the store.
+   */
   async #rotate(): Promise<void> {
     this.#rotationTriedMs = this.#options.clock.monotonicMs();
     try {

@@ -33,8 +33,8 @@ export interface AttemptInput {
 }
 
 /**
- * One attempt. Call, in this order: `check` when its account is known, `count` immediately before its password is judged,
- * then `succeed` or `failed`.
+ * One attempt. Call, in this order: `check` when its account is known, `count` immediately before its password is
+ * judged, then `succeed` or `failed`.
  */
 export class LoginAttempt implements HashCaller {
   readonly #deps: AttemptDeps;
@@ -74,8 +74,8 @@ export class LoginAttempt implements HashCaller {
    * attempt that passes may still be refused by `count`.
    *
    * @param emailNormalized of the account, even if there is no such account
-   * @param own.session finds the account's session whose refresh token came with the attempt; called only if the attempt
-   *   would have to wait
+   * @param own.session finds the account's session whose refresh token came with the attempt; called only if the
+   *   attempt would have to wait
    * @param own.isOwner whether the caller presented a reset token, or makes the call with a live session
    * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
    */
@@ -135,7 +135,9 @@ export class LoginAttempt implements HashCaller {
     if (wait !== undefined) throw this.#refused(wait);
   }
 
-  /** Takes the counted failure back and forgets the account's earlier ones. Never throws, so that the login succeeds. */
+  /**
+   * Takes the counted failure back and forgets the account's earlier ones. Never throws, so that the login succeeds.
+   */
   async succeed(): Promise<void> {
     assert(this.#counted !== undefined, "an attempt succeeds only after it was counted");
     this.#isKnown = true;
@@ -169,8 +171,8 @@ export class LoginAttempt implements HashCaller {
   }
 
   /**
-   * Refuses by memory an attempt that no proof could save: its address must wait, or the account that it names must wait
-   * for attempts from there. A full network still admits owners, and only a read tells who is one.
+   * Refuses by memory an attempt that no proof could save: its address must wait, or the account that it names must
+   * wait for attempts from there. A full network still admits owners, and only a read tells who is one.
    */
   #isKnownToWait(): boolean {
     const { known } = this.#deps;

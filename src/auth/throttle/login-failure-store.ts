@@ -10,9 +10,9 @@ export interface AttemptOrigin extends Judged {
 /** The account and the origin for which an attempt is counted. */
 export interface LoginSubject extends AttemptOrigin {
   /**
-   * Digests of one account's address, 32 bytes each, one for each version of the master key. The first one is under this
-   * process' current version, which may differ from another process'. Failures under any of them count, and attempts of
-   * processes that share a version run one after another.
+   * Digests of one account's address, 32 bytes each, one for each version of the master key. The first one is under
+   * this process' current version, which may differ from another process'. Failures under any of them count, and
+   * attempts of processes that share a version run one after another.
    */
   readonly accounts: readonly [Uint8Array, ...Uint8Array[]];
   /** The master key version of the first digest, under which failures and networks are stored. */
@@ -32,16 +32,16 @@ export interface CountedFailure {
 
 /**
  * Stores failed logins durably, by digest. It treats accounts that don't exist like those that do, so that nothing here
- * tells who has an account. Methods that write run one after another for one account, and for one address. Times are the
- * database's.
+ * tells who has an account. Methods that write run one after another for one account, and for one address. Times are
+ * the database's.
  */
 export interface LoginFailureStore {
   /** Reads the failures. Waits for no lock, so it may miss attempts that are being counted. */
   find(subject: LoginSubject): Promise<{ readonly failures: LoginFailures; readonly nowMs: number }>;
 
   /**
-   * Counts a failure and a hash, unless `LOGIN_LIMITS` make the attempt wait. Judging and writing are one step. A refused
-   * attempt is counted nowhere, so that it does not prolong the wait.
+   * Counts a failure and a hash, unless `LOGIN_LIMITS` make the attempt wait. Judging and writing are one step. A
+   * refused attempt is counted nowhere, so that it does not prolong the wait.
    */
   count(subject: LoginSubject): Promise<CountedFailure | LoginWait>;
 

@@ -1,8 +1,8 @@
 import { DAY_MS, MINUTE_MS } from "../../lib/clock.ts";
 
 /*
- * The limits of guessing and their arithmetic, no I/O. An attempt is counted as failed before its password is judged. So
- * "failures" are failed attempts and attempts that are being judged.
+ * The limits of guessing and their arithmetic, no I/O. An attempt is counted as failed before its password is judged.
+ * So "failures" are failed attempts and attempts that are being judged.
  */
 
 const SECOND_MS = 1000;
@@ -18,8 +18,8 @@ export const LOGIN_LIMITS = Object.freeze({
   /** Failures in a row of an account from which on only networks that it logged in from may try. */
   openFailures: 90,
   /**
-   * Failures in a row from which on only the owner's own addresses and sessions may try. NIST SP 800-63B-4, 3.2.2 allows
-   * at most 100.
+   * Failures in a row from which on only the owner's own addresses and sessions may try. NIST SP 800-63B-4, 3.2.2
+   * allows at most 100.
    */
   maxFailures: 100,
   /** Failures in a row that an address or session of the owner has while the account is closed to others. */
@@ -55,7 +55,9 @@ export interface LoginFailures {
   readonly own: readonly OwnFailures[];
   /** Times of the address' failures within the last `addressWindowMs`, whatever accounts they were for. */
   readonly addressFailedAtMs: readonly number[];
-  /** Times of the hashes that the address' attempts cost within the last `addressWindowMs`, successful ones included. */
+  /**
+   * Times of the hashes that the address' attempts cost within the last `addressWindowMs`, successful ones included.
+   */
   readonly addressHashedAtMs: readonly number[];
   /** Times of the hashes of each network of `Judged.networks`, in the same order. */
   readonly networkHashedAtMs: readonly (readonly number[])[];

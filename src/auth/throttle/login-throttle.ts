@@ -26,8 +26,8 @@ export interface LoginThrottleDeps extends Omit<AttemptDeps, "known" | "traces">
 const PRUNE_EVERY_MS = 10 * MINUTE_MS;
 
 /**
- * Limits guesses by `LOGIN_LIMITS`: for each account and network, for each account, and for each address. It also limits
- * the hashes that an address may cost, even with correct passwords.
+ * Limits guesses by `LOGIN_LIMITS`: for each account and network, for each account, and for each address. It also
+ * limits the hashes that an address may cost, even with correct passwords.
  *
  * All counts are in the database, so they survive a restart and hold for all processes. Accounts are stored as digests,
  * so a dump does not tell whose account was tried.
@@ -41,7 +41,11 @@ export class LoginThrottle {
     this.#prunedAtMs = deps.clock.monotonicMs();
   }
 
-  /** Begins an attempt. Judges by memory alone, so that a caller who must wait costs no read. @throws TOO_MANY_ATTEMPTS */
+  /**
+   * Begins an attempt. Judges by memory alone, so that a caller who must wait costs no read.
+   *
+   * @throws TOO_MANY_ATTEMPTS
+   */
   begin(input: AttemptInput): LoginAttempt {
     this.#pruneNowAndThen();
     return new LoginAttempt(this.#deps, input);
@@ -54,7 +58,9 @@ export class LoginThrottle {
     this.#deps.known.clear();
   }
 
-  /** Runs at most once in ten minutes, during a call instead of by a timer: without logins there is nothing to remove. */
+  /**
+   * Runs at most once in ten minutes, during a call instead of by a timer: without logins there is nothing to remove.
+   */
   #pruneNowAndThen(): void {
     const { clock, store, log } = this.#deps;
     if (clock.monotonicMs() - this.#prunedAtMs < PRUNE_EVERY_MS) return;

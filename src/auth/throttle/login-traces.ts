@@ -82,8 +82,8 @@ export class LoginTraces {
   }
 
   /**
-   * Reads whether an account exists, once for each remembered account. An account is throttled only after five failures,
-   * so an invented one costs its caller five hashes for one read here. Never rejects.
+   * Reads whether an account exists, once for each remembered account. An account is throttled only after five
+   * failures, so an invented one costs its caller five hashes for one read here. Never rejects.
    */
   #userIdOf(account: string, emailNormalized: string): Promise<string> {
     const remembered = this.#userIds.get(account);
@@ -100,7 +100,9 @@ export class LoginTraces {
     return asked;
   }
 
-  /** A digest under the current master key version. So the name of an account changes when the master key is rotated. */
+  /**
+   * A digest under the current master key version. So the name of an account changes when the master key is rotated.
+   */
   #digestOf(emailNormalized: string): string {
     return createHmac("sha256", this.#deps.ring.currentKey("email-digest"))
       .update(emailNormalized)

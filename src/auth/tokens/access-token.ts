@@ -49,8 +49,8 @@ export async function signAccessToken(deps: AccessTokenDeps, claims: AccessClaim
 
 /**
  * Verifies an access token and reads its claims. It accepts only what `signAccessToken` writes (RFC 8725): the `kid`
- * chooses a key of this service's own set, the algorithm is that key's, and the type is `at+jwt`. A header with any other
- * member, such as a key of its own, is refused before a signature is computed.
+ * chooses a key of this service's own set, the algorithm is that key's, and the type is `at+jwt`. A header with any
+ * other member, such as a key of its own, is refused before a signature is computed.
  *
  * @returns undefined for a token that is not valid now
  * @throws what `SigningKeys.verifier` throws; then it is unknown whether the token is valid
