@@ -10,7 +10,7 @@ import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
 import { newResetToken } from "../../src/auth/tokens/reset-token.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { freshEmail, newPeople, occupyHash, PASSWORD, type People, registered } from "../support/people.ts";
 

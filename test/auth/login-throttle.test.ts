@@ -6,7 +6,7 @@ import { PasswordHasher } from "../../src/auth/passwords/password.ts";
 import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail, newPeople, occupyHash, PASSWORD, type People, registered } from "../support/people.ts";
 

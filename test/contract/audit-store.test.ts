@@ -4,7 +4,7 @@ import type { AuditFilter, AuditStore } from "../../src/audit/audit-store.ts";
 import type { CountedEntry } from "../../src/audit/counted-event.ts";
 import { newId } from "../../src/lib/id.ts";
 import type { PagePosition } from "../../src/lib/page.ts";
-import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
+import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 

@@ -4,7 +4,7 @@ import { parseEmail } from "../../src/auth/email.ts";
 import { findAccount } from "../../src/auth/find-account.ts";
 import { newId } from "../../src/lib/id.ts";
 import { COMPARE_EMAILS_IN_NFC } from "../../src/postgres/migrations/0009-emails-in-nfc.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 
 const NFC = "caf\u00e9@example.com";

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
+import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
 

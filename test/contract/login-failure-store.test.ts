@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CountedFailure, LoginFailureStore, LoginSubject } from "../../src/auth/throttle/login-failure-store.ts";
 import type { CountedNetwork } from "../../src/auth/throttle/login-limits.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 

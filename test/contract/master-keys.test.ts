@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { reportOf } from "../../src/cli/master-key-report.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { checkMasterKeys, readMasterKeyChecks } from "../../src/postgres/master-key-checks.ts";
-import { countMasterKeyUses } from "../../src/postgres/master-key-uses.ts";
+import { checkMasterKeys, readMasterKeyChecks } from "../../src/postgres/start/master-key-checks.ts";
+import { countMasterKeyUses } from "../../src/postgres/start/master-key-uses.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, newPeople, registered } from "../support/people.ts";
 

@@ -9,7 +9,7 @@ import {
 } from "../../src/auth/signing/signing-key.ts";
 import type { SigningKeyStore } from "../../src/auth/signing/signing-key-store.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
+import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS } from "../support/people.ts";
 

@@ -220,7 +220,7 @@ export const MANAGEMENT_MUTANTS = [
       why: "every condition holds",
     },
   ]),
-  ...mutantsOf("src/postgres/key-store.ts", MANAGE, [
+  ...mutantsOf("src/postgres/stores/key-store.ts", MANAGE, [
     {
       name: "rotations of ended keys",
       search: '      if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };\n',

@@ -14,12 +14,12 @@ import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import type { Log } from "../../src/lib/log.ts";
 import { LocalLimiter } from "../../src/limits/local-limiter.ts";
-import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import type { TestDatabase } from "./database.ts";
 import { recordingLog } from "./recording-log.ts";
 

@@ -13,7 +13,7 @@ import { invalidField } from "../../lib/errors.ts";
 import type { UnaryHandlers } from "../call.ts";
 import { actorOf } from "./actor.ts";
 import { maskPaths } from "./field-mask.ts";
-import { type PageTokens, pageSize } from "./page-token.ts";
+import { listPage, type PageTokens } from "./page-token.ts";
 import { toTimestamp } from "./times.ts";
 import { userMessage } from "./user-messages.ts";
 
@@ -40,7 +40,7 @@ type AdminUserMethods =
 
 const WRITABLE = ["tier", "scopes", "display_name"] as const;
 
-/** The part of AdminService that concerns people. */
+/** The RPCs of AdminService about users. */
 export function adminUserHandlers(
   deps: AdminUserHandlersDeps,
 ): Required<Pick<UnaryHandlers<typeof AdminService>, AdminUserMethods>> {
@@ -56,11 +56,11 @@ export function adminUserHandlers(
     },
     async listUsers(request, call) {
       const { email } = request;
-      const scope = { method: "ListUsers", caller: call.caller, filter: [email] };
-      const size = pageSize(request.pageSize);
-      const after = deps.pageTokens.open(scope, request.pageToken);
-      const { items, next } = await listUsers(deps, { email, size, after });
-      return { users: items.map(userMessage), nextPageToken: deps.pageTokens.seal(scope, next) };
+      const list = { request, call, filter: [email] };
+      const { page, nextPageToken } = await listPage(deps.pageTokens, list, (place) =>
+        listUsers(deps, { email, ...place }),
+      );
+      return { users: page.items.map(userMessage), nextPageToken };
     },
     async getUser({ userId }) {
       return { user: userMessage(await getUser(deps, { userId })) };

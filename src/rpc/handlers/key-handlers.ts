@@ -16,7 +16,7 @@ import type { Call, UnaryHandlers } from "../call.ts";
 import { actorOf } from "./actor.ts";
 import { maskPaths } from "./field-mask.ts";
 import { keyMessage, limitFigures } from "./key-messages.ts";
-import { type PageTokens, pageSize } from "./page-token.ts";
+import { listPage, type PageTokens } from "./page-token.ts";
 import { durationToMs, timestampToMs } from "./times.ts";
 
 export interface KeyHandlersDeps extends IssueKeyDeps, UpdateKeyDeps, DisableKeyDeps, RotateKeyDeps, ListKeysDeps {
@@ -26,7 +26,7 @@ export interface KeyHandlersDeps extends IssueKeyDeps, UpdateKeyDeps, DisableKey
 
 type ManagementHandlers = Omit<UnaryHandlers<typeof KeyService>, "verifyKey" | "batchVerifyKeys" | "checkRateLimit">;
 
-/** The RPCs by which owners and services manage keys. */
+/** The RPCs of KeyService by which owners and services manage keys. */
 export function keyHandlers(deps: KeyHandlersDeps): ManagementHandlers {
   const message = (owned: OwnedKey) => keyMessage(owned, deps.tiers, deps.databaseClock.nowMs());
   return {
@@ -74,14 +74,14 @@ export function keyHandlers(deps: KeyHandlersDeps): ManagementHandlers {
 
 async function list(deps: KeyHandlersDeps, request: ListKeysRequest, call: Call) {
   const { ownerId, showEnded } = request;
-  const scope = { method: "ListKeys", caller: call.caller, filter: [ownerId, showEnded] };
-  const size = pageSize(request.pageSize);
-  const after = deps.pageTokens.open(scope, request.pageToken);
-  const page = await listKeys(deps, { by: actorOf(call), ownerId, showEnded, size, after });
+  const filter = [ownerId, showEnded];
+  const { page, nextPageToken } = await listPage(deps.pageTokens, { request, call, filter }, (place) =>
+    listKeys(deps, { by: actorOf(call), ownerId, showEnded, ...place }),
+  );
   const nowMs = deps.databaseClock.nowMs();
   return {
     keys: page.items.map((owned) => keyMessage(owned, deps.tiers, nowMs)),
-    nextPageToken: deps.pageTokens.seal(scope, page.next),
+    nextPageToken,
     totalSize: page.totalSize,
   };
 }
@@ -101,7 +101,7 @@ const UPDATE_PATHS = [
 function update(deps: KeyHandlersDeps, request: UpdateKeyRequest, call: Call): Promise<OwnedKey> {
   const paths = maskPaths(request.updateMask, UPDATE_PATHS, KeySchema, request.key);
   const key = request.key ?? create(KeySchema);
-  if (key.id === "") throw invalidField("key.id", "must be set");
+  if (key.id === "") throw invalidField("key.id", "must be the id of the key to update");
   const values: Required<KeyUpdate> = {
     name: key.name,
     description: key.description,

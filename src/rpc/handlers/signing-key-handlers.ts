@@ -27,7 +27,7 @@ const STATES: Readonly<Record<SigningKeyState, StateMessage>> = {
   revoked: StateMessage.REVOKED,
 };
 
-/** The RPCs by which operators manage the keys that sign access tokens. */
+/** The RPCs of AdminService about the keys that sign access tokens. */
 export function signingKeyHandlers(deps: SigningKeyHandlersDeps): SigningKeyHandlers {
   const message = (key: SigningKeyRecord) => signingKeyMessage(key, deps.databaseClock.nowMs());
   return {

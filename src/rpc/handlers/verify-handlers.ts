@@ -18,7 +18,7 @@ export interface VerifyHandlersDeps extends VerifyKeyDeps, BatchVerifyKeysDeps, 
 
 type VerifyHandlers = Pick<UnaryHandlers<typeof KeyService>, "verifyKey" | "batchVerifyKeys" | "checkRateLimit">;
 
-/** The RPCs that other services call for each request that they serve. */
+/** The RPCs of KeyService that services call for each request that they serve. */
 export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
   const encoder = new VerdictEncoder(deps.tiers, deps.databaseClock);
   return {
@@ -40,7 +40,7 @@ export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
   };
 }
 
-/** What HTTP's clients and proxies know of waiting (RFC 9110, 10.2.3), beside `retry_after`, which is exact. */
+/** Adds the header that HTTP clients and proxies understand (RFC 9110, 10.2.3). The message has the exact time. */
 function addRetryAfter(call: Call, retryAfterMs: number | undefined): void {
   if (retryAfterMs !== undefined) call.addHeader("retry-after", retryAfterSeconds(retryAfterMs));
 }
@@ -54,6 +54,6 @@ function rateLimitInput(request: CheckRateLimitRequest): CheckRateLimitInput {
     case "name":
       return { ...rest, subject: { kind: "name", name: subject.value } };
     default:
-      throw invalidField("subject", "must be key_id or name");
+      throw invalidField("subject", "must be set: to key_id or to name");
   }
 }
