@@ -145,7 +145,9 @@ export class LoginAttempt implements HashCaller {
       await this.#deps.store.succeed(this.#checked(), this.#counted);
       this.#deps.known.clear();
     } catch (error) {
-      this.#deps.log.warn("a login succeeded, but its failure could not be taken back; it still counts", { reason: reasonOf(error) });
+      this.#deps.log.warn("a login succeeded, but its failure could not be taken back; it still counts", {
+        reason: reasonOf(error),
+      });
     }
   }
 
