@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { type Answered, OpenAnswers } from "../../src/rpc/lanes/open-answers.ts";
 
-/** The most open answers, and the time that a client has to read them when there are more. */
+/** As many answers as may be open, and the time that a client has to read them when there are more. */
 const MAX_OPEN = 10_000;
 const TIME_TO_READ_MS = 250;
 
@@ -16,7 +16,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Adds `count` answers of one client, whose connection is cut at most once. */
+/** Adds so many answers of one client, whose connection is cut at most once. */
 function leaveOpen(connection: { readonly name: string }, count: number): readonly Answered[] {
   const added = Array.from({ length: count }, () => ({
     connection,
@@ -30,13 +30,13 @@ function leaveOpen(connection: { readonly name: string }, count: number): readon
   return added;
 }
 
-it("OpenAnswers cuts no connection while there is room", () => {
+it("cuts nobody while there is room", () => {
   leaveOpen({ name: "a" }, MAX_OPEN);
   vi.advanceTimersByTime(10 * TIME_TO_READ_MS);
   expect(cut).toEqual([]);
 });
 
-it("OpenAnswers cuts the connection with the most open answers first, and no other if that is enough", () => {
+it("cuts the connection with the most open answers first, and no more than needed", () => {
   leaveOpen({ name: "some" }, 4000);
   leaveOpen({ name: "most" }, 5000);
   leaveOpen({ name: "few" }, 1001);
@@ -44,7 +44,7 @@ it("OpenAnswers cuts the connection with the most open answers first, and no oth
   expect(cut).toEqual(["most"]);
 });
 
-it("OpenAnswers drops all answers of a cut connection, also those added during its time to read", () => {
+it("counts all answers of a cut connection as gone, also those that were added while it had time to read", () => {
   const [first, second] = [{ name: "first" }, { name: "second" }];
   leaveOpen(first, 5001);
   leaveOpen(second, 5000);
@@ -54,7 +54,7 @@ it("OpenAnswers drops all answers of a cut connection, also those added during i
   expect(cut).toEqual(["first"]);
 });
 
-it("OpenAnswers gives a later client its full time to read", () => {
+it("gives the answers of a client that came later their time to be read", () => {
   leaveOpen({ name: "old" }, MAX_OPEN + 1);
   const late = leaveOpen({ name: "late" }, MAX_OPEN + 2);
   vi.advanceTimersByTime(TIME_TO_READ_MS);
