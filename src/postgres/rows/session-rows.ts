@@ -106,11 +106,11 @@ export async function beginSession(
  */
 export async function noteKnownLogin(tx: Transaction, { id, userId, clientIp }: Session): Promise<void> {
   const since = new Date(tx.now.getTime() - KNOWN_NETWORK_MS).toISOString();
+  // The user comes twice, so that PostgreSQL looks into known_logins once, and reads no sessions if the user is there.
   const before = await tx.em.execute<Row[]>(
-    `select distinct s.client_ip from sessions s
-     where s.user_id = ? and s.id <> ? and s.created_at > ?::timestamptz
-       and not exists (select from known_logins k where k.user_id = s.user_id)`,
-    [userId, id, since],
+    `select distinct client_ip from sessions where user_id = ? and id <> ? and created_at > ?::timestamptz
+       and not exists (select from known_logins where user_id = ?)`,
+    [userId, id, since, userId],
   );
   const network = networkOf(clientIp);
   if (!before.some((session) => networkOf(session.client_ip as string) === network)) return;
