@@ -240,7 +240,7 @@ describe("signing keys", () => {
   it("rotations at once by any number of processes and operators are one", async () => {
     const processes = Array.from({ length: 8 }, () => newProcess());
     await processes[0]!.keys.signer();
-    const by = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+    const by = { id: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
     const made = await Promise.all(
       processes.map(({ options }) => rotateSigningKey({ ...options, store: kept }, { by })),
     );

@@ -37,7 +37,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (ki
         scopes: [],
       };
       const reset = { digest: crypto.getRandomValues(new Uint8Array(32)), ringVersion: 1, lifeMs: 1000 };
-      await store.create({ user, reset, by: { actorId: "", clientIp: "" } });
+      await store.create({ user, reset, by: { id: "", clientIp: "" } });
       ids.push(user.id);
       test.clock.advance(1000);
     }

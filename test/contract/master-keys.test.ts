@@ -10,7 +10,7 @@ import { DAYS, newPeople, registered } from "../support/people.ts";
 
 const master = (version: number) => ({ version, bytes: randomBytes(32) });
 const [one, two, three] = [master(1), master(2), master(3)] as const;
-const BY = { actorId: "", clientIp: "" };
+const BY = { id: "", clientIp: "" };
 
 describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on %s", (kind) => {
   let test: TestDatabase;

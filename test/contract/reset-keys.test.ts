@@ -19,7 +19,7 @@ import { ENTRY, inserted, newKey } from "../support/stored-keys.ts";
 
 const OPERATOR = "svc_0123456789abcdef";
 const HOME = "192.0.2.1";
-const BY = { actorId: OPERATOR, clientIp: "203.0.113.9" };
+const BY = { id: OPERATOR, clientIp: "203.0.113.9" };
 
 function sessionFrom(clientIp: string): NewSession {
   const times = { idleMs: 7 * DAYS, absoluteMs: 30 * DAYS };
@@ -76,7 +76,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
   }
 
   async function eventsAbout(subjectId: string): Promise<readonly AuditEvent[]> {
-    return (await audit.list({ subjectId, actorId: "", startMs: undefined, endMs: undefined }, 50, undefined)).events;
+    return (await audit.list({ subjectId, actorId: "", startMs: undefined, endMs: undefined }, 50, undefined)).items;
   }
 
   const stateOf = async (keyId: string) => (await keys.find("api", keyId))?.key.state;
@@ -273,7 +273,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
         expect(outcomes[isIssuedFirst ? 1 : 0]).toMatchObject({ revokedKeys: isIssuedFirst ? 2 : 1 });
         if (!isIssuedFirst) expect(outcomes[1]).toBe("CREDENTIAL_INVALID");
         const filter = { kind: "api" as const, ownerId: userId, showEnded: false };
-        expect((await keys.list(filter, 10, undefined)).keys).toEqual([]);
+        expect((await keys.list(filter, 10, undefined)).items).toEqual([]);
       }
     });
   });

@@ -9,7 +9,7 @@ import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail, SECONDS } from "../support/people.ts";
 
-const BY = { actorId: "", clientIp: "192.0.2.7" };
+const BY = { id: "", clientIp: "192.0.2.7" };
 
 function newSession(more: Partial<NewSession> = {}): NewSession {
   return {

@@ -12,7 +12,7 @@ import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail } from "../support/people.ts";
 
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.7" };
+const BY = { id: "svc_0123456789abcdef", clientIp: "192.0.2.7" };
 
 function newUser(more: Partial<NewUser> = {}): NewUser {
   const email = freshEmail();

@@ -49,7 +49,6 @@ export async function startWireServer(setup: WireServerSetup = {}): Promise<Wire
   const deps: RpcServerDeps = {
     clock: systemClock,
     log: recordingLog(log),
-    observer: { finished: (method, code) => finished.push([`${method.parent.name}.${method.name}`, code]) },
     clientIp: (head) => head.peerAddress,
     resolveCaller: async (head) => callerOf(head.header("authorization")),
     checkAccess,
@@ -70,6 +69,7 @@ export async function startWireServer(setup: WireServerSetup = {}): Promise<Wire
     ...setup.options,
   };
   const server = new RpcServer(deps, bindings, options);
+  server.observe({ finished: (method, code) => finished.push([`${method.parent.name}.${method.name}`, code]) });
   const address = await server.start();
   health.setAll("SERVING");
   return { server, health, address, port: Number(address.split(":").at(-1)), log, finished };

@@ -111,6 +111,19 @@ export function registered(people: People, input: Partial<RegisterInput> = {}) {
   return register(people, { email: freshEmail(), password: PASSWORD, displayName: "Mike", ...ORIGIN, ...input });
 }
 
+/** Takes one place among the hashes until `free`, as a hash that does not end would. */
+export function occupyHash(passwords: PasswordHasher): { free(): Promise<void> } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const turns = passwords.turnsOf({ networks: [], isDoubtful: false, isKnown: false });
+  const ended = turns.hash(() => promise).finally(() => turns[Symbol.dispose]());
+  return {
+    free() {
+      resolve();
+      return ended;
+    },
+  };
+}
+
 /** What a caller would see of an error. */
 export async function refusalOf(promise: Promise<unknown>) {
   const error = await promise.then(

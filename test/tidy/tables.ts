@@ -23,7 +23,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   "keys/credentials": ["keys", "changes", "audit", "lib"],
   auth: ["auth/passwords", "auth/throttle", "auth/tokens", "limits", "changes", "audit", "lib"],
   "auth/passwords": ["shares", "lib"],
-  "auth/signing": ["auth", "changes", "lib"],
+  "auth/signing": ["audit", "changes", "lib"],
   "auth/throttle": ["auth", "auth/passwords", "audit", "lib"],
   "auth/tokens": ["auth", "auth/signing", "changes", "lib"],
   // The root is what all sub-rooms know: tables, rows, budgets. From the stores down, each layer imports those below it.
@@ -43,7 +43,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     ...["postgres", "postgres/transactions", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["postgres/migrations", "changes", "shares", "lib"],
   ],
-  "postgres/rows": [
+  "postgres/rows": ["lib", 
     ...["postgres", "postgres/database.ts", "postgres/transactions", "postgres/history"],
     ...["auth", "auth/signing", "auth/throttle", "keys", "limits", "changes", "audit"],
   ],
@@ -85,6 +85,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   ],
   "start/ops-port.ts": ["config", "rpc/ops", "lib"],
   "start/workers.ts": ["lib"],
+  "start/start-limiter.ts": ["config", "limits", "redis", "lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "start/rooms.ts": [
     "config",

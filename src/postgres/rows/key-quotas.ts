@@ -3,10 +3,10 @@
  * may change the count at the same time, so the later count under the lock decides.
  */
 import type { AddSecret, IdempotencyKey, IssuingOwner } from "../../keys/key-store.ts";
+import { DAY_MS } from "../../lib/clock.ts";
 import type { ManagedDatabase } from "../database.ts";
 import { toPlainOwner } from "./key-rows.ts";
 
-const DAY_MS = 86_400_000;
 /** How long ended keys still count, so that a caller can't avoid the quota by deleting and issuing keys. */
 export const QUOTA_MEMORY_MS = DAY_MS;
 /** How long a request_id is remembered. */

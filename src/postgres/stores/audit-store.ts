@@ -1,11 +1,11 @@
 import type { AuditEntry, AuditEvent, AuditKind } from "../../audit/audit-event.ts";
-import type { AuditFilter, AuditPage, AuditPosition, AuditStore } from "../../audit/audit-store.ts";
+import type { AuditFilter, AuditStore } from "../../audit/audit-store.ts";
 import { added, type CountedEntry } from "../../audit/counted-event.ts";
+import { HOUR_MS } from "../../lib/clock.ts";
 import { idOf } from "../../lib/id.ts";
+import { type Page, type PagePosition, pageAt } from "../../lib/page.ts";
 import { type ManagedDatabase, ms, type Row } from "../database.ts";
 import { deleteOldest } from "../delete-oldest.ts";
-
-const HOUR_MS = 3_600_000;
 
 export class PostgresAuditStore implements AuditStore {
   readonly #database: ManagedDatabase;
@@ -38,7 +38,7 @@ export class PostgresAuditStore implements AuditStore {
     });
   }
 
-  async list(filter: AuditFilter, size: number, after: AuditPosition | undefined): Promise<AuditPage> {
+  async list(filter: AuditFilter, size: number, after: PagePosition | undefined): Promise<Page<AuditEvent>> {
     const conditions: string[] = ["true"];
     const parameters: unknown[] = [];
     const where = (condition: string, ...values: unknown[]) => {
@@ -55,10 +55,7 @@ export class PostgresAuditStore implements AuditStore {
        where ${conditions.join(" and ")} order by happened_at desc, id desc limit ?::int`,
       [...parameters, size + 1],
     );
-    const events = rows.slice(0, size).map(toEvent);
-    const last = events.at(-1);
-    const next = rows.length > size && last ? { createdAtMs: last.happenedAtMs, id: last.id } : undefined;
-    return { events, next };
+    return pageAt(rows.map(toEvent), size, ({ happenedAtMs, id }) => ({ createdAtMs: happenedAtMs, id }));
   }
 
   prune(olderThanMs: number): Promise<boolean> {

@@ -30,8 +30,8 @@ import type {
   KeyWithSecrets,
   LastOfScope,
   NewKey,
-  PageCursor,
 } from "../../keys/key-store.ts";
+import { type PagePosition, pageAt } from "../../lib/page.ts";
 import type { ManagedDatabase } from "../database.ts";
 import { lockUser } from "../rows/account-access.ts";
 import { GroupedReads } from "../rows/grouped-reads.ts";
@@ -157,7 +157,7 @@ export class PostgresKeyStore implements KeyStore {
     });
   }
 
-  async list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage> {
+  async list(filter: KeyFilter, size: number, after: PagePosition | undefined): Promise<KeyPage> {
     return this.#database.transact(async ({ em, now }) => {
       const where = {
         kind: filter.kind,
@@ -173,13 +173,14 @@ export class PostgresKeyStore implements KeyStore {
         { $and: [where, ...behind] },
         { orderBy: [{ createdAt: "desc" }, { id: "desc" }], limit: size + 1 },
       );
-      const shown = rows.slice(0, size);
+      const { items: shown, next } = pageAt(rows, size, ({ createdAt, id }) => ({
+        createdAtMs: createdAt.getTime(),
+        id,
+      }));
       const ownerIds = [...new Set(shown.flatMap((row) => row.ownerId ?? []))];
       const owners = new Map((await em.find(UserRow, { id: { $in: ownerIds } })).map((row) => [row.id, toOwner(row)]));
-      const keys = shown.map((row) => ({ key: toKey(row), owner: owners.get(row.ownerId ?? "") }));
-      const last = keys.at(-1)?.key;
-      const next = rows.length > size && last ? { createdAtMs: last.createdAtMs, id: last.id } : undefined;
-      return { keys, next, totalSize: await em.count(KeyRow, where) };
+      const items = shown.map((row) => ({ key: toKey(row), owner: owners.get(row.ownerId ?? "") }));
+      return { items, next, totalSize: await em.count(KeyRow, where) };
     });
   }
 

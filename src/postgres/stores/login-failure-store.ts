@@ -1,3 +1,4 @@
+import { actedBy } from "../../audit/actor.ts";
 import {
   type AttemptOrigin,
   type CountedFailure,
@@ -97,8 +98,7 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
       const cleared = await tx.em.execute<Row[]>(...deleteAccountsSql(accounts, "1 as one"));
       const networks = await tx.em.execute<Row[]>(...clearNetworksSql(accounts));
       if (cleared.length + networks.length === 0) return;
-      const { actorId, clientIp } = by;
-      await tx.record({ kind: "user.login_failures_cleared", actorId, subjectId: userId, clientIp });
+      await tx.record({ ...actedBy(by), kind: "user.login_failures_cleared", subjectId: userId });
     });
   }
 

@@ -1,3 +1,4 @@
+import { actedBy } from "../../audit/actor.ts";
 import { type AccountHistory, decideRevocation } from "../../auth/key-revocation.ts";
 import type { CompletedReset, CreatedReset, PasswordResetStore } from "../../auth/password-reset-store.ts";
 import type { User } from "../../auth/user.ts";
@@ -31,12 +32,12 @@ export class PostgresPasswordResetStore implements PasswordResetStore {
       const { revokes: revokesKeys } = decideRevocation(revokeKeys, undefined, await historyOf(tx, row, tx.now));
       const ended = input.endAccess ? await endAccess(tx, row) : undefined;
       await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });
-      const expiresAt = await insertReset(tx, row.id, input.reset, { createdBy: by.actorId, revokeKeys });
+      const expiresAt = await insertReset(tx, row.id, input.reset, { createdBy: by.id, revokeKeys });
       const details = {
         ...(revokeKeys !== undefined && { revoke_keys: String(revokeKeys) }),
         ...(ended !== undefined && { ended_sessions: String(ended.sessions) }),
       };
-      await tx.record({ ...by, kind: "user.reset_token_created", subjectId: row.id, details });
+      await tx.record({ ...actedBy(by), kind: "user.reset_token_created", subjectId: row.id, details });
       return { kind: "created", expiresAtMs: expiresAt.getTime(), revokesKeys };
     });
   }

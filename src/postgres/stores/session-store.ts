@@ -1,5 +1,7 @@
+import { actedBy } from "../../audit/actor.ts";
 import type { GrantedSession, RefreshSecret, Session, SessionStanding, ShownSession } from "../../auth/session.ts";
 import type { RefreshOutcome, SessionStore } from "../../auth/session-store.ts";
+import { DAY_MS } from "../../lib/clock.ts";
 import { bytesOf, type ManagedDatabase, ms, type Row } from "../database.ts";
 import { deleteOldest } from "../delete-oldest.ts";
 import { changeAccess, lockUser, tokenDetails } from "../rows/account-access.ts";
@@ -18,7 +20,7 @@ type AdvanceInput = Parameters<SessionStore["advance"]>[0];
 type ListInput = Parameters<SessionStore["listLive"]>[0];
 
 /** How long a session is kept after its absolute end. By then none of its tokens has been good for days. */
-const KEPT_AFTER_END_MS = 7 * 86_400_000;
+const KEPT_AFTER_END_MS = 7 * DAY_MS;
 
 export class PostgresSessionStore implements SessionStore {
   readonly #database: ManagedDatabase;
@@ -94,7 +96,7 @@ export class PostgresSessionStore implements SessionStore {
       const [row] = ended;
       if (row !== undefined) {
         await tx.changed("SESSION", id);
-        const actorId = by.actorId || (row.user_id as string);
+        const actorId = by.id || (row.user_id as string);
         await tx.record({
           kind: "session.ended",
           actorId,
@@ -119,7 +121,7 @@ export class PostgresSessionStore implements SessionStore {
       const ended = await changeAccess(tx, user, {}, why);
       if (ended.sessions + ended.resetTokens === 0) return true;
       const details = { reason: why, sessions: String(ended.sessions), ...tokenDetails(ended) };
-      await tx.record({ ...by, kind: "session.ended", subjectId: userId, details });
+      await tx.record({ ...actedBy(by), kind: "session.ended", subjectId: userId, details });
       return true;
     });
   }

@@ -1,5 +1,7 @@
+import { type Actor, actedBy } from "../../audit/actor.ts";
 import type { SealedSigningKey, SigningKeyRecord } from "../../auth/signing/signing-key.ts";
 import type { SigningKeyList, SigningKeyStore } from "../../auth/signing/signing-key-store.ts";
+import { DAY_MS } from "../../lib/clock.ts";
 import { type ManagedDatabase, ms, type Row } from "../database.ts";
 import { findNext, findSigning, insertSigningKey, recordOfRead, toRecord } from "../rows/signing-key-rows.ts";
 import { SigningKeyRow } from "../tables.ts";
@@ -11,7 +13,7 @@ const SIGNING_KEYS_LOCK = "7809632594316157051";
 const SIGNING_KEYS = "signing keys";
 const MAX_HISTORY = 250;
 /** How long ended keys stay in the history. Access tokens live at most a day. */
-const KEPT_AFTER_END_MS = 30 * 86_400_000;
+const KEPT_AFTER_END_MS = 30 * DAY_MS;
 
 export class PostgresSigningKeyStore implements SigningKeyStore {
   readonly #database: ManagedDatabase;
@@ -61,7 +63,7 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
       const activatesAt = signing.length === 0 ? now : new Date(now.getTime() + leadMs);
       for (const row of signing) row.retiresAt = activatesAt;
       const next = await insertSigningKey(tx, key, { createdAt: now, activatesAt, retiresAt: null });
-      await tx.record({ ...by, kind: "signing_key.created", subjectId: key.kid });
+      await tx.record({ ...actedBy(by), kind: "signing_key.created", subjectId: key.kid });
       await eraseEnded(tx, now);
       return { key: toRecord(next), isNew: true };
     });
@@ -94,7 +96,7 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
       else if (others.length === 0) await letAnotherSign(tx, replacement, now, by);
       await tx.em.flush();
       await tx.changed("SIGNING_KEY", kid);
-      await tx.record({ ...by, kind: "signing_key.revoked", subjectId: kid });
+      await tx.record({ ...actedBy(by), kind: "signing_key.revoked", subjectId: kid });
       return toRecord(row);
     });
   }
@@ -114,19 +116,14 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
 }
 
 /** Makes another key sign after the signing key was revoked: the next one, which verifiers may know, or else a new one. */
-async function letAnotherSign(
-  tx: Transaction,
-  replacement: SealedSigningKey,
-  now: Date,
-  by: { readonly actorId: string; readonly clientIp: string },
-): Promise<void> {
+async function letAnotherSign(tx: Transaction, replacement: SealedSigningKey, now: Date, by: Actor): Promise<void> {
   const next = await findNext(tx, now);
   if (next !== null) {
     next.activatesAt = now;
     return;
   }
   await insertSigningKey(tx, replacement, { createdAt: now, activatesAt: now, retiresAt: null });
-  await tx.record({ ...by, kind: "signing_key.created", subjectId: replacement.kid });
+  await tx.record({ ...actedBy(by), kind: "signing_key.created", subjectId: replacement.kid });
 }
 
 async function eraseEnded(tx: Transaction, now: Date): Promise<void> {

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { actedBy } from "../../audit/actor.ts";
 import type { GrantedSession } from "../../auth/session.ts";
 import type { User, UserSecrets } from "../../auth/user.ts";
 import type { UserPatch, UserStore } from "../../auth/user-store.ts";
@@ -45,9 +46,9 @@ export class PostgresUserStore implements UserStore {
     return this.#unlessTaken(input.user, async (tx) => {
       const row = insertUser(tx, input.user, null);
       await tx.em.flush();
-      const wish = { createdBy: input.by.actorId, revokeKeys: undefined };
+      const wish = { createdBy: input.by.id, revokeKeys: undefined };
       const expiresAt = await insertReset(tx, row.id, input.reset, wish);
-      await tx.record({ ...input.by, kind: "user.created", subjectId: row.id, details: grantOf(toUser(row)) });
+      await tx.record({ ...actedBy(input.by), kind: "user.created", subjectId: row.id, details: grantOf(toUser(row)) });
       return { user: toUser(row), resetExpiresAtMs: expiresAt.getTime() };
     });
   }
@@ -106,7 +107,7 @@ export class PostgresUserStore implements UserStore {
       if (changed.some((field) => field !== "displayName")) await tx.changed("OWNER", row.id);
       const fields = changed.map((field) => FIELD_NAMES[field]).join(",");
       const details = { fields, ...grantDetails(before, after) };
-      await tx.record({ ...input.by, kind: "user.updated", subjectId: row.id, details });
+      await tx.record({ ...actedBy(input.by), kind: "user.updated", subjectId: row.id, details });
       return after;
     });
   }
@@ -126,7 +127,7 @@ export class PostgresUserStore implements UserStore {
       const { passwordHash, session } = input;
       const ended = await changeAccess(tx, row, { passwordHash }, "password_changed");
       const details = tokenDetails(ended);
-      await tx.record({ ...input.by, kind: "user.password_changed", subjectId: row.id, details });
+      await tx.record({ ...actedBy(input.by), kind: "user.password_changed", subjectId: row.id, details });
       return beginSessionOf(tx, row, session);
     });
   }
@@ -162,7 +163,7 @@ async function setState(tx: Transaction, input: Input<"disable">, state: User["s
   const ended = await changeAccess(tx, row, { state }, "user_disabled");
   await tx.changed("OWNER", row.id);
   const kind = state === "active" ? "user.enabled" : "user.disabled";
-  await tx.record({ ...input.by, kind, subjectId: row.id, details: tokenDetails(ended) });
+  await tx.record({ ...actedBy(input.by), kind, subjectId: row.id, details: tokenDetails(ended) });
   return toUser(row);
 }
 

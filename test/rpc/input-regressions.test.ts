@@ -1,4 +1,4 @@
-/** What once came back wrong, each named after it. */
+/** Inputs that the service once handled wrongly. Each test has the name of its input. */
 import { gzipSync } from "node:zlib";
 import { fromBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
@@ -25,19 +25,19 @@ describe("hostile input", () => {
     return { status: response.status, text: await response.text() };
   }
 
-  it("in one request of a batch over JSON is that request's error, and not the batch's end", async () => {
+  it("in one request of a batch over JSON fails that request, and not the batch", async () => {
     const { status, text } = await post("KeyService/BatchVerifyKeys", '{"requests":[{"cost":-1},{"apiKey":"x"}]}');
     expect(status).toBe(200);
     expect(text).toContain("INVALID_FIELD");
     expect(text).toContain("VERDICT_INVALID");
   });
 
-  it("of NUL in a list's filter is the caller's mistake, not an outage", async () => {
+  it("with NUL in a list's filter is INVALID_ARGUMENT, not an outage", async () => {
     const error = await errorOf(service.client(KeyService, service.admin).listKeys({ ownerId: "\0" }));
     expect(error).toMatchObject({ code: Code.InvalidArgument, fields: ["owner_id"] });
   });
 
-  it("of a gzip body that ends too soon is the caller's mistake", async () => {
+  it("with a truncated gzip body is INVALID_ARGUMENT", async () => {
     const cut = gzipSync('{"email":"a@example.com"}').subarray(0, 15);
     const { status, text } = await post("AuthService/Login", cut, { "content-encoding": "gzip" });
     expect([status, JSON.parse(text).code]).toEqual([400, "invalid_argument"]);
@@ -48,17 +48,24 @@ describe("hostile input", () => {
     ["KeyService/VerifyKey", '{"cost":99999999999}', "cost"],
     ["KeyService/VerifyKey", '{"limits":[{"perMinute":"many"}]}', "per_minute"],
     ["KeyService/UpdateKey", '{"key":{"scopes":["a",3]}}', "scopes"],
-  ])("of %s that is JSON of another shape names the field, and repeats nothing of it", async (path, body, field) => {
-    const { status, text } = await post(path, body);
-    const { code, message, details } = JSON.parse(text);
-    expect([status, code, message]).toEqual([400, "invalid_argument", "the request message could not be read"]);
-    const bytes = details.find(({ type }: { type: string }) => type === "google.rpc.BadRequest").value;
-    const { fieldViolations } = fromBinary(BadRequestSchema, Buffer.from(bytes, "base64"));
-    expect(fieldViolations).toMatchObject([{ field, description: "could not be read" }]);
-  });
+  ])(
+    "of %s with a JSON value of another type is refused with the field's name, and without its value",
+    async (path, body, field) => {
+      const { status, text } = await post(path, body);
+      const { code, message, details } = JSON.parse(text);
+      expect([status, code, message]).toEqual([
+        400,
+        "invalid_argument",
+        "the request message could not be decoded; check its encoding and the types of its fields",
+      ]);
+      const bytes = details.find(({ type }: { type: string }) => type === "google.rpc.BadRequest").value;
+      const { fieldViolations } = fromBinary(BadRequestSchema, Buffer.from(bytes, "base64"));
+      expect(fieldViolations).toMatchObject([{ field, description: "must have a value of the field's type" }]);
+    },
+  );
 
   it.each(["/x/\0", "/x/a\\..\\b", "/x/..;/a", "/x/%252e%252e/b", "/x/%5c"])(
-    "of the method %j, which can be read in two ways, is never let in by a glob",
+    "with the ambiguous method %j never matches a glob",
     async (method) => {
       const { apiKey } = await service.newKey({ allowedMethods: ["/x/**"] });
       const verify = service.client(KeyService, service.admin).verifyKey({ apiKey, method });
@@ -70,13 +77,13 @@ describe("hostile input", () => {
     },
   );
 
-  it("of NUL in VerifyKey's words names each field", async () => {
+  it("with NUL in several fields of VerifyKey is refused with the name of each field", async () => {
     const request = { method: "\0", allowedTiers: ["\0"], environment: "\0" };
     const error = await errorOf(service.client(KeyService, service.admin).verifyKey(request));
     expect(error.fields).toEqual(["method", "allowed_tiers[0]", "environment"]);
   });
 
-  it("of entries that mean the same twice is refused", async () => {
+  it("with two entries that mean the same is refused", async () => {
     const admin = service.client(AdminService, service.admin);
     expect((await errorOf(admin.createUser({ email: "x@y.example", scopes: ["a", "a"] }))).fields).toEqual(["scopes"]);
     const { keys } = await service.newPerson();
@@ -84,7 +91,7 @@ describe("hostile input", () => {
     expect((await errorOf(keys.issueKey({ name: "x", allowedIps }))).fields).toEqual(["allowed_ips"]);
   });
 
-  it("of text that shows itself backwards is refused", async () => {
+  it("with text that is displayed backwards is refused", async () => {
     const { keys } = await service.newPerson();
     expect((await errorOf(keys.issueKey({ name: "a\u202eb" }))).fields).toEqual(["name"]);
     expect((await keys.issueKey({ name: "क्‍ष 👩‍🔧" })).key?.name).toBe("क्‍ष 👩‍🔧");

@@ -8,7 +8,7 @@ import { errorOf } from "../support/errors.ts";
 import { PASSWORD, type Person, startTestService, type TestService } from "../support/in-process-service.ts";
 import { postJson } from "../support/post-json.ts";
 
-/** Occurs in everything here that must not get into the log. */
+/** Part of every text here that must not reach the log. */
 const CANARY = "canary";
 const STRONG = `${CANARY} ochre lantern waltz`;
 const UNKNOWN = "AAAAAAAAAAAAAAAA";
@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => service?.[Symbol.asyncDispose]());
 
-/** What BadRequest says: each field with its reason. */
+/** The BadRequest detail of a refused call: each field with its reason. */
 async function violationsOf(call: Promise<unknown>): Promise<string[][]> {
   const error = ConnectError.from(
     await call.then(
@@ -61,20 +61,20 @@ describe("Register", () => {
     expect((await errorOf(anyone.register({ email, password: STRONG }))).fields).toEqual(["email"]);
   });
 
-  it("takes addresses for one only where ASCII case or the form of the domain differs", async () => {
+  it("treats two addresses as one if only ASCII case or the form of the domain differs", async () => {
     const first = await anyone.register({ email: "mike@bücher.example", password: STRONG });
     expect(first.user?.email).toBe("mike@xn--bcher-kva.example");
     for (const email of ["MIKE@xn--bcher-kva.example", "mike@BÜCHER.example"]) {
       expect(await errorOf(anyone.register({ email, password: STRONG }))).toMatchObject({ code: Code.AlreadyExists });
     }
-    // Dotless i and dotted capital I: Unicode's case mapping takes them for i.
+    // Dotless i and dotted capital I: Unicode's case mapping makes both an i.
     for (const email of ["mıke@bücher.example", "mİke@bücher.example"]) {
       const { user } = await anyone.register({ email, password: STRONG });
       expect(user?.id).not.toBe(first.user?.id);
     }
   });
 
-  it("takes addresses for one that differ only in how their letters are composed, and shows them as they were given", async () => {
+  it("treats composed and decomposed letters of an address as one, and shows the address as it was given", async () => {
     const [composed, decomposed] = ["ren\u00e9@example.com", "Rene\u0301@example.com"];
     const { user } = await anyone.register({ email: decomposed, password: STRONG });
     expect(user?.email).toBe(decomposed);
@@ -92,7 +92,7 @@ describe("Register", () => {
   });
 
   it.each(["\ufe0f", "\u034f", "\u3164", "\u{e0100}", "\u00ad", "\u200d", "\u202e", "\u{e0041}"])(
-    "takes no address with the invisible %j",
+    "refuses an address with the invisible character %j",
     async (invisible) => {
       const email = `see${invisible}n@example.com`;
       expect((await errorOf(anyone.register({ email, password: STRONG }))).fields).toEqual(["email"]);
@@ -100,12 +100,12 @@ describe("Register", () => {
     },
   );
 
-  it("makes one account of eight registrations at the same moment", async () => {
+  it("makes one account from eight registrations at the same moment", async () => {
     const request = { email: "once@example.com", password: STRONG };
     const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => anyone.register(request)));
     const refusals = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason.code] : []));
     expect(refusals).toHaveLength(7);
-    // On a slow machine the last may have waited too long for a hash.
+    // On a slow machine the last ones may have waited too long for a hash.
     for (const code of refusals) expect([Code.AlreadyExists, Code.ResourceExhausted]).toContain(code);
   });
 
@@ -118,19 +118,19 @@ describe("Register", () => {
     ["PASSWORD_IS_EMAIL", "P@assword.Example.com"],
     ["PASSWORD_MALFORMED", `${STRONG}\0`],
     ["PASSWORD_MALFORMED", `${STRONG}\n`],
-  ])("says %s", async (reason, password) => {
+  ])("refuses a password with the reason %s", async (reason, password) => {
     const call = anyone.register({ email: "p@assword.example.com", password });
     expect(await violationsOf(call)).toEqual([["password", reason]]);
   });
 
-  it("names every fault at once", async () => {
+  it("names all faulty fields at once", async () => {
     const faulty = await errorOf(anyone.register({ email: "", password: "", displayName: "\u001b[2J" }));
     expect(faulty.fields).toEqual(["email", "password", "display_name"]);
   });
 });
 
 describe("Login", () => {
-  it("takes a password in any normal form of the same characters, and no compatible ones", async () => {
+  it("accepts a password in any normal form of its characters, and refuses compatible characters", async () => {
     const email = "forms@example.com";
     const password = `${CANARY} caf\u00e9 au lait`;
     await anyone.register({ email, password });
@@ -139,7 +139,7 @@ describe("Login", () => {
     expect(compatible.reason).toBe("LOGIN_FAILED");
   });
 
-  it("answers the same bytes for an unknown, a wrong, a disabled and an impossible account", async () => {
+  it("answers the same bytes for an unknown account, a wrong password, a disabled user and an impossible address", async () => {
     const disabled = await service.newPerson();
     await admin.disableUser({ userId: disabled.user.id });
     const tries = [
@@ -148,14 +148,14 @@ describe("Login", () => {
       { email: disabled.email, password: PASSWORD },
       { email: "no address", password: PASSWORD },
     ];
-    // One after the other: what waits too long for a hash is OVERLOADED.
+    // One after another, because a call that waits too long for a hash is OVERLOADED.
     const answers = [];
     for (const body of tries) answers.push(await postJson(service.address, "AuthService/Login", JSON.stringify(body)));
     expect(answers[0]?.status).toBe(401);
     expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
   });
 
-  it("names what can be neither address nor password", async () => {
+  it("names the fields of an impossible address and an impossible password", async () => {
     expect((await errorOf(anyone.login({ email: "a\0", password: "b\0" }))).fields).toEqual(["email", "password"]);
     const long = await errorOf(anyone.login({ email: "x".repeat(255), password: "x".repeat(5000) }));
     expect(long.fields).toEqual(["email", "password"]);
@@ -165,7 +165,7 @@ describe("Login", () => {
 describe("a refresh token", () => {
   const checked = (text: string) => text + checksum62(text);
 
-  it("that is forged, with a good checksum, is refused, ends nothing and logs nobody out", async () => {
+  it("that is forged with a good checksum is refused, and ends no session", async () => {
     const { auth, tokens } = await service.newPerson();
     const front = tokens.refreshToken.slice(0, -6);
     const otherMac = front.slice(0, -1) + (front.endsWith("A") ? "B" : "A");
@@ -179,7 +179,7 @@ describe("a refresh token", () => {
     expect((await anyone.refresh({ refreshToken: tokens.refreshToken })).tokens?.accessToken).not.toBe("");
   });
 
-  it("that is something else gets the one answer", async () => {
+  it("that is another kind of text gets one and the same answer", async () => {
     const { apiKey, person: owner } = await service.newKey();
     const token = owner.tokens.refreshToken;
     const answers = new Set<string>();
@@ -190,7 +190,7 @@ describe("a refresh token", () => {
   });
 });
 
-it("nothing of all this was an error of the service's own, and nothing that was sent is in its log", () => {
+it("none of this caused an internal error, and none of the texts reached the log", () => {
   expect(service.lines.filter(({ level }) => level === "error")).toEqual([]);
   expect(JSON.stringify(service.lines)).not.toContain(CANARY);
 });

@@ -8,7 +8,7 @@ import { errorOf } from "../support/errors.ts";
 import { PASSWORD, type Person, startTestService, type TestService } from "../support/in-process-service.ts";
 import { postJson } from "../support/post-json.ts";
 
-/** Occurs in everything here that must not get into the log. */
+/** Part of every text here that must not reach the log. */
 const CANARY = "canary";
 const STRONG = `${CANARY} ochre lantern waltz`;
 const UNKNOWN = "AAAAAAAAAAAAAAAA";
@@ -27,7 +27,7 @@ beforeAll(async () => {
 afterAll(() => service?.[Symbol.asyncDispose]());
 
 describe("text", () => {
-  it("with NUL is refused with its field named, wherever free text is taken", async () => {
+  it("with NUL is refused in every field for free text, with the name of the field", async () => {
     const { key } = await person.keys.issueKey({ name: "text" });
     const nul = `${CANARY}\0`;
     const update = (field: object, path: string) =>
@@ -68,7 +68,7 @@ describe("text", () => {
     }
   });
 
-  it("that has no UTF-8 form is refused as JSON, in a name as in a value", async () => {
+  it("with a lone surrogate in JSON is refused, in a name and in a value", async () => {
     for (const body of [
       '{"name":"\\ud800"}',
       '{"name":"k","metadata":{"a":"\\udc00"}}',
@@ -93,30 +93,32 @@ describe("JSON", () => {
     ["a fraction for an int32", '{"name":"canary","limits":{"perMinute":0.5}}'],
     ["Infinity", '{"name":"canary","limits":{"perMinute":"Infinity"}}'],
     ["a time beyond the year 9999", '{"name":"canary","expireTime":"10000-01-01T00:00:00Z"}'],
-    ["no time", '{"name":"canary","expireTime":"tomorrow"}'],
-    ["a field that nobody knows", '{"name":"a","canary":1}'],
-    ["a field that nobody knows, further in", '{"name":"a","limits":{"canary":1}}'],
-    ["what every object inherits", '{"name":"a","__proto__":{"ownerId":"canary"}}'],
+    ["a word for a time", '{"name":"canary","expireTime":"tomorrow"}'],
+    ["an unknown field", '{"name":"a","canary":1}'],
+    ["an unknown field of a nested message", '{"name":"a","limits":{"canary":1}}'],
+    ["the name of an inherited property", '{"name":"a","__proto__":{"ownerId":"canary"}}'],
     ["a list", "[]"],
     ["null", "null"],
     ["nothing", ""],
-    ["something behind", '{"name":"canary"} {}'],
-  ])("with %s is refused, and not repeated", async (_what, body) => {
+    ["a second value", '{"name":"canary"} {}'],
+  ])("with %s is refused, and the error repeats nothing of it", async (_what, body) => {
     const { status, text } = await issue(body);
     expect([status, JSON.parse(text).code]).toEqual([400, "invalid_argument"]);
     expect(text).not.toContain(CANARY);
   });
 
-  it("with a misspelt field says in which message, so that nobody takes `requiredScope` for a check", async () => {
+  it("with a misspelt field is refused with the name of its message, so `requiredScope` checks nothing silently", async () => {
     const body = '{"apiKey":"junk","requiredScope":["orders:read"]}';
     const { status, text } = await postJson(service.address, "KeyService/VerifyKey", body, service.admin);
     expect(status).toBe(400);
-    expect(JSON.parse(text).message).toBe("the request has a field that latchkey.v1.VerifyKeyRequest has not");
+    expect(JSON.parse(text).message).toBe(
+      "the request has a field that latchkey.v1.VerifyKeyRequest does not define; check the names of its fields",
+    );
     const snakes = '{"api_key":"junk","required_scopes":["orders:read"]}';
     expect((await postJson(service.address, "KeyService/VerifyKey", snakes, service.admin)).status).toBe(200);
   });
 
-  it("that names what every object inherits changes nothing but the metadata", async () => {
+  it("with names of inherited properties changes nothing except the metadata", async () => {
     const metadata = '{"__proto__":"a","constructor":"b","toString":"c"}';
     const { text } = await issue(`{"name":"k","metadata":${metadata}}`);
     const { id } = JSON.parse(text).key;
@@ -134,7 +136,7 @@ describe("JSON", () => {
 });
 
 describe("ids", () => {
-  it("that nobody has, or nobody could have, are NOT_FOUND everywhere", async () => {
+  it("that do not exist, or cannot exist, are NOT_FOUND in every RPC", async () => {
     const session = await service.newPerson();
     const sessionId = (await session.auth.listSessions({})).sessions[0]!.id;
     for (const id of NOT_IDS) {
@@ -153,7 +155,7 @@ describe("ids", () => {
     expect(await errorOf(person.auth.revokeSession({ sessionId: `ses_${UNKNOWN}` }))).toEqual(foreign);
   });
 
-  it("of another's key get the same bytes from an update as unknown ones", async () => {
+  it("of another user's key and unknown ids receive the same bytes from an update", async () => {
     const { key } = await service.newKey();
     const answers = new Set<string>();
     for (const id of [key!.id, `key_${UNKNOWN}`, ...NOT_IDS.slice(1)]) {
@@ -163,7 +165,7 @@ describe("ids", () => {
     expect([...answers].map((answer) => JSON.parse(answer).code)).toEqual(["not_found"]);
   });
 
-  it("of a service credential are no subject of CheckRateLimit", async () => {
+  it("of a service credential are refused as a subject of CheckRateLimit", async () => {
     const { credentials } = await admin.listServiceCredentials({ pageSize: 1 });
     const subject = { case: "keyId" as const, value: credentials[0]!.id.replace("svc_", "key_") };
     expect(await errorOf(verifier.checkRateLimit({ subject }))).toMatchObject({ reason: "KEY_NOT_FOUND" });
@@ -171,7 +173,7 @@ describe("ids", () => {
 });
 
 describe("VerifyKey", () => {
-  it("is INVALID for the right id with a wrong secret and a good checksum, also while the key is in memory", async () => {
+  it("answers INVALID for the right id with a wrong secret and a good checksum, also while the key is in memory", async () => {
     const { apiKey } = await service.newKey();
     const front = apiKey.slice(0, -7);
     const wrong = front + (apiKey.at(-7) === "A" ? "B" : "A");
@@ -185,7 +187,7 @@ describe("VerifyKey", () => {
     expect((await verifier.verifyKey({ apiKey })).rateLimits[0]?.remaining).toBe(18);
   });
 
-  it("is INVALID for the other things that are issued here", async () => {
+  it("answers INVALID for each other kind of token that the service issues", async () => {
     const { accessToken, refreshToken } = person.tokens;
     for (const apiKey of [accessToken, refreshToken, service.admin]) {
       expect((await verifier.verifyKey({ apiKey })).verdict).toBe(Verdict.INVALID);
@@ -193,8 +195,8 @@ describe("VerifyKey", () => {
   });
 });
 
-describe("at the same moment", () => {
-  it("ten calls with one request_id issue one key, and rotate it once", async () => {
+describe("calls at the same moment", () => {
+  it("issue one key, and rotate it once, for ten calls with one request_id", async () => {
     const ten = async (call: () => Promise<unknown>) => {
       const outcomes = await Promise.allSettled(Array.from({ length: 10 }, call));
       return outcomes
@@ -209,7 +211,7 @@ describe("at the same moment", () => {
     expect(await ten(() => person.keys.rotateKey(rotation))).toEqual(once);
   });
 
-  it("of ten updates with one etag one is made", async () => {
+  it("make one of ten updates with the same etag", async () => {
     const { key } = await person.keys.issueKey({ name: "raced" });
     const calls = Array.from({ length: 10 }, (_, n) =>
       person.keys.updateKey({ key: { id: key!.id, etag: key!.etag, name: `n${n}` }, updateMask: mask("name") }),
@@ -219,7 +221,7 @@ describe("at the same moment", () => {
   });
 });
 
-it("page tokens of one list are none of another, and sizes below 0 are refused, by every list", async () => {
+it("every list refuses page tokens of another list, and sizes below 0", async () => {
   for (let n = 0; n < 2; n++) await person.keys.issueKey({ name: "listed" });
   const { nextPageToken: pageToken } = await person.keys.listKeys({ pageSize: 1 });
   expect(pageToken).not.toBe("");
@@ -237,7 +239,7 @@ it("page tokens of one list are none of another, and sizes below 0 are refused, 
   }
 });
 
-it("two authorization lines over HTTP/1.1 are refused, though each is good", async () => {
+it("the service refuses two authorization lines over HTTP/1.1, even if each is valid", async () => {
   const status = (authorization: string[]) =>
     new Promise<number | undefined>((resolve, reject) => {
       const headers = { "content-type": "application/json", authorization };
@@ -251,7 +253,7 @@ it("two authorization lines over HTTP/1.1 are refused, though each is good", asy
   expect([await status([bearer]), await status([bearer, bearer])]).toEqual([200, 401]);
 });
 
-it("nothing of all this was an error of the service's own, and nothing that was sent is in its log", () => {
+it("none of this caused an internal error, and none of the texts reached the log", () => {
   expect(service.lines.filter(({ level }) => level === "error")).toEqual([]);
   expect(JSON.stringify(service.lines)).not.toContain(CANARY);
 });
