@@ -112,9 +112,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a timeout counts immediately",
-    file: STORE_PART,
-    search: "timers.nextTurn(() => reject(",
-    replacement: "queueMicrotask(() => reject(",
+    file: "src/lib/when-silent.ts",
+    search: "timers.nextTurn(giveUp)",
+    replacement: "queueMicrotask(giveUp)",
     why: "each stall of this process counts as an outage of the store",
   },
   {
