@@ -18,10 +18,10 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
   });
 
   it.each([
-    ["22012", "select 1 / 0 as broken", "unforeseen"],
+    ["22012", "select 1 / 0 as broken", "unknown error"],
     ["42P01", "select * from nowhere", "a table is missing"],
-    ["40001", "select raise_fault('40001')", "unforeseen"],
-  ])("that fails by %s counts as a database that is unreachable, and says why", async (code, sql, said) => {
+    ["40001", "select raise_fault('40001')", "unknown error"],
+  ])("that fails with %s counts as an unreachable database, and logs why", async (code, sql, said) => {
     await database.write(
       `create or replace function raise_fault(code text) returns int language plpgsql as $$
          begin raise exception 'x' using errcode = code; end $$`,
@@ -31,7 +31,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
     expect(failed).toMatchObject({ reason: "DATABASE_UNAVAILABLE", cause: expect.anything() });
     expect(JSON.stringify(causesOf(failed))).toContain(code);
     expect(log.lines.at(-1)).toMatchObject({ level: "error", message: expect.stringContaining(said) });
-    // The control: the same database answers what is right.
+    // Control: the same database answers a correct statement.
     expect((await database.hotRead("select 7 as n", [])).rows).toMatchObject([{ n: 7 }]);
   });
 });
