@@ -52,7 +52,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a transaction of a call on %s", (
     ["flush", ({ em }) => em.flush()],
     ["change", (tx) => tx.changed("OWNER", "usr_none")],
     ["record", (tx) => tx.record({ kind: "key.revoked", actorId: "", subjectId: "", clientIp: "" })],
-  ])("starts no %s once the call is over, says why, and takes back what was done before", async (_what, statement) => {
+  ])("starts no %s after the call ended, fails with its reason, and rolls back", async (_what, statement) => {
     let first = "";
     let wentThrough = false;
     const failed = transact(async (tx) => {

@@ -148,7 +148,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(between.xmin).toBeLessThanOrEqual(after.changes[0]!.position);
   });
 
-  onPostgres("misses nothing beside a transaction that is open for longer than changes are kept", async () => {
+  onPostgres("misses no change of a transaction that is open for longer than changes are kept", async () => {
     await change("seen");
     const { promise: mayCommit, resolve: commit } = Promise.withResolvers<void>();
     const { promise: hasWritten, resolve: written } = Promise.withResolvers<void>();
@@ -173,7 +173,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(await store.poll(after.snapshot)).toMatchObject({ hasGap: false, changes: [] });
   });
 
-  onPostgres("takes no stall of this process for an outage", async () => {
+  onPostgres("does not take a stall of this process for an outage", async () => {
     await store.poll(undefined);
     const polling = store.poll(undefined);
     await new Promise((resolve) => setImmediate(resolve));
@@ -183,12 +183,15 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(store.isListening).toBe(true);
   });
 
-  onPostgres("connects anew after its connection was ended, and listens again", async () => {
+  onPostgres("connects and listens again after its connection was ended", async () => {
     await store.poll(undefined);
     const end =
       "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'latchkey-changes' and datname = current_database()";
     await test.database.read(end, []);
-    await until(async () => (await store.poll(undefined).catch(() => undefined)) !== undefined, "it is connected anew");
+    await until(
+      async () => (await store.poll(undefined).catch(() => undefined)) !== undefined,
+      "it is connected again",
+    );
     const before = signals;
     await change("again");
     await until(async () => signals > before, "the signal arrives");

@@ -63,7 +63,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the migration to NFC on %s", (kin
   it.each([
     ["the older one has the normal form", [NFC, NFD]],
     ["the newer one has the normal form", [NFD, NFC]],
-  ])("of two that become equal each is found by its own form: %s", async (_what, emails) => {
+  ])("keeps two accounts apart whose addresses become equal: %s", async (_what, emails) => {
     const ids = await given(...emails);
     await migrate();
     expect([await found(emails[0]!), await found(emails[1]!)]).toEqual(ids);

@@ -48,7 +48,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the history of a database on %s",
       "update change_incarnation set server_start = server_start - interval '1 s'",
     ],
     ["is not valid, because the horizon is of another history", "update change_horizon set pruned = '9000000000000'"],
-  ])("begins another incarnation where the one before %s", async (_how, sql) => {
+  ])("begins another incarnation if the one before %s", async (_how, sql) => {
     const before = await poll();
     await write(sql);
     const after = await poll(before.snapshot);

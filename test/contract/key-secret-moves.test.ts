@@ -100,28 +100,25 @@ describe.each(DATABASE_KINDS.filter(canOpen))(
       }
     });
 
-    it.runIf(kind === "postgres")(
-      "and a rotation that waits for the move ends the secret as it was moved",
-      async () => {
-        const wanted = newKey(await newOwner(test));
-        const key = await inserted(store, wanted);
-        let rotating: Promise<AddSecretOutcome> | undefined;
-        await test.database.transact(async ({ em }) => {
-          await em.execute("update key_secrets set digest = decode(?, 'hex'), pepper_version = 2 where key_id = ?", [
-            randomBytes(32).toString("hex"),
-            key.id,
-          ]);
-          rotating = store.addSecret(rotation(key.id, 0), ENTRY);
-          // The race happens: the rotation has begun, and waits for this transaction.
-          await until(async () => {
-            const [row] = await test.database.read("select count(*)::int as n from pg_locks where not granted", []);
-            return (row?.n as number) > 0;
-          }, "the rotation waits");
-        });
-        expect((await rotating)?.kind).toBe("changed");
-        const ends = (await secretsOf(key.id)).map(({ expiresAtMs }) => expiresAtMs !== undefined);
-        expect(ends.sort()).toEqual([false, true]);
-      },
-    );
+    it.runIf(kind === "postgres")("lets a rotation that waits for the move end the moved secret", async () => {
+      const wanted = newKey(await newOwner(test));
+      const key = await inserted(store, wanted);
+      let rotating: Promise<AddSecretOutcome> | undefined;
+      await test.database.transact(async ({ em }) => {
+        await em.execute("update key_secrets set digest = decode(?, 'hex'), pepper_version = 2 where key_id = ?", [
+          randomBytes(32).toString("hex"),
+          key.id,
+        ]);
+        rotating = store.addSecret(rotation(key.id, 0), ENTRY);
+        // The race happens: the rotation has begun, and waits for this transaction.
+        await until(async () => {
+          const [row] = await test.database.read("select count(*)::int as n from pg_locks where not granted", []);
+          return (row?.n as number) > 0;
+        }, "the rotation waits");
+      });
+      expect((await rotating)?.kind).toBe("changed");
+      const ends = (await secretsOf(key.id)).map(({ expiresAtMs }) => expiresAtMs !== undefined);
+      expect(ends.sort()).toEqual([false, true]);
+    });
   },
 );

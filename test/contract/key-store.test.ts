@@ -187,7 +187,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const ends = (await store.read([key.id])).keys[0]!.secrets.map(({ expiresAtMs }) => expiresAtMs);
     expect(
       ends.filter((end) => end === undefined),
-      "the newest secret has no end by a rotation that was refused",
+      "a refused rotation ends no secret",
     ).toHaveLength(1);
   });
 

@@ -8,7 +8,7 @@ import { canStart } from "../support/shared-servers.ts";
 const SOME = "select version from master_key_checks";
 const NONE = `${SOME} where version < 0`;
 
-describe.skipIf(!canStart("postgres"))("a standby counts as unreachable", () => {
+describe.skipIf(!canStart("postgres"))("a standby", () => {
   let postgres: PostgresServer;
   let database: ManagedDatabase;
   beforeAll(async () => {
@@ -38,7 +38,7 @@ describe.skipIf(!canStart("postgres"))("a standby counts as unreachable", () => 
       "a write that begins with a CTE",
       () => database.write(`with v as (${NONE}) update master_key_checks c set version = 0 from v`, []),
     ],
-  ])("to %s", async (_door, ask) => {
+  ])("counts as unreachable for %s", async (_door, ask) => {
     // Connections from before the restart fail once with another code.
     await expect
       .poll(() => ask().catch((error: unknown) => error), { timeout: 10_000 })

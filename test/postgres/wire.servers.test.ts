@@ -71,7 +71,7 @@ describe.skipIf(!canStart("postgres"))("sslmode", { timeout: 60_000 }, () => {
     ["addressAsName", "127.0.0.1", T],
     ["addressAsCommonName", "127.0.0.1", T],
   ])(
-    "the certificate %s for the host %s: verify-full %s, verify-ca and require go by its authority alone",
+    "judges the certificate %s for the host %s with verify-full only (%s); verify-ca and require check its authority",
     async (certificate, host, outcome) => {
       await postgres.show(certificate);
       try {
@@ -90,7 +90,7 @@ describe.skipIf(!canStart("postgres"))("sslmode", { timeout: 60_000 }, () => {
     ["stranger", R],
     ["misnamed", R],
     ["none", R],
-  ])("a client's certificate (%s)", async (client, outcome) => {
+  ])("has the outcome of psql for the client certificate %s", async (client, outcome) => {
     for (const mode of ["allow", "prefer", "require", "verify-full"]) {
       await expectAsLibpq(postgres.url("cert_role", `sslmode=${mode}${roots.ca}${clients[client]}`), outcome);
     }
