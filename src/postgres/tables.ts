@@ -20,10 +20,10 @@
  * The order of layers is stores/, rows/, database.ts, transactions/, connections/, history/, errors/. Each of them
  * imports only what comes after it.
  *
- * There are two ways to a table. Entities serve management: they are loaded, changed and flushed, and their columns have
- * types. Plain statements serve hot reads, whose rows stay in memory in great number, statements that must decide and
- * write at once, and the tables without an entity (sessions, logins, changes, audit_events). So a table that is read both
- * ways, such as api_keys, has two mappings to one record, side by side in rows/.
+ * There are two ways to a table. Entities serve management: they are loaded, changed and flushed, and their columns
+ * have types. Plain statements serve hot reads, whose rows stay in memory in great number, statements that must decide
+ * and write at once, and the tables without an entity (sessions, logins, changes, audit_events). So a table that is
+ * read both ways, such as api_keys, has two mappings to one record, side by side in rows/.
  *
  * All times are timestamptz(3): a JavaScript Date holds them exactly, so that lists can be cut at (created_at, id).
  */

@@ -1,6 +1,6 @@
 /**
- * A model of a LimitStore, by brute force: it keeps every count and sums all of them at each call. It shares no code with
- * the stores.
+ * A model of a LimitStore, by brute force: it keeps every count and sums all of them at each call. It shares no code
+ * with the stores.
  */
 import type { LimitDecision, LimitRequest, WindowStatus } from "../../src/limits/limit.ts";
 

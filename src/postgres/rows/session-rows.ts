@@ -56,8 +56,8 @@ function toStanding(row: Row): SessionStanding {
 }
 
 /**
- * Begins a session if the user is active and has this password version. The statement locks the user's row: a concurrent
- * change of state or password is either seen here, or waits and then sees this session.
+ * Begins a session if the user is active and has this password version. The statement locks the user's row: a
+ * concurrent change of state or password is either seen here, or waits and then sees this session.
  */
 export async function beginSession(
   tx: Transaction,
@@ -142,8 +142,8 @@ export async function holdSession(tx: Transaction, id: string): Promise<boolean>
 }
 
 /**
- * Ends all sessions of a user that may still be used in any way. That includes sessions that expired lately, because one
- * of their access tokens may still be good. Only account-access.ts calls it, and also ends the reset tokens.
+ * Ends all sessions of a user that may still be used in any way. That includes sessions that expired lately, because
+ * one of their access tokens may still be good. Only account-access.ts calls it, and also ends the reset tokens.
  *
  * @returns the number of sessions that it ended
  */
