@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { readSource } from "./support/source-file.ts";
 import { faultsOf, mostLines, roomOf, targetsOf } from "./tidy/rules.ts";
-import { FLOORS, LONG, MOST_FUNCTION_LINES, OWNERS } from "./tidy/tables.ts";
+import { DOORS, FLOORS, HOMES, LONG, MOST_FUNCTION_LINES, OWNERS, WRITERS } from "./tidy/tables.ts";
 
 const root = join(import.meta.dirname, "..");
 const paths = globSync(["src/**/*.ts", "test/**/*.ts", "bench/**/*.ts", "scripts/**/*.ts", "*.ts"], {
@@ -34,6 +34,34 @@ describe("the house", () => {
     );
     const rows = Object.entries(FLOORS).flatMap(([room, allowed]) => allowed.map((target) => `${room} -> ${target}`));
     expect(rows.filter((row) => !row.endsWith("*") && !used.has(row))).toEqual([]);
+  });
+
+  it("has no owner, no door and no writer in a table that does not use what the table allows", () => {
+    const importers = (name: string) => house.filter(({ imports }) => imports.some((each) => isOf(each, name)));
+    const isOf = (source: string, name: string) => (name.endsWith("/") ? source.startsWith(name) : source === name);
+    const owners = Object.entries(OWNERS).flatMap(([name, allowed]) =>
+      allowed
+        .filter((folder) => folder !== "gen" && !importers(name).some(({ path }) => path.startsWith(`src/${folder}`)))
+        .map((folder) => `${name}: ${folder}`),
+    );
+    const doors = Object.entries(DOORS).flatMap(([name, allowed]) =>
+      allowed.filter((path) => !importers(name).some((file) => file.path === path)).map((path) => `${name}: ${path}`),
+    );
+    const writers = Object.entries(WRITERS).filter(([path, names]) => {
+      const imported = house.find((file) => file.path === path)?.importedNames ?? [];
+      return !imported.some((each) => each.includes("fs") && names.test(each.split("#")[1]!));
+    });
+    expect([...owners, ...doors, ...writers]).toEqual([]);
+  });
+
+  it("has no home for a word that no file in it uses", () => {
+    const words = house.map(({ path, words }) => ({ path, words: [...words] }));
+    const unused = HOMES.filter(
+      ({ word, home }) =>
+        home.source !== "^$" &&
+        !words.some((file) => home.test(file.path) && file.words.some((each) => word.test(each))),
+    );
+    expect(unused).toEqual([]);
   });
 
   it("has an owner for every runtime dependency", () => {

@@ -9,9 +9,9 @@ import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
-import { eventually } from "../support/eventually.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 import { recordingLog } from "../support/recording-log.ts";
+import { eventually } from "../support/until.ts";
 
 const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
 

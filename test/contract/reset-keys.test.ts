@@ -9,12 +9,12 @@ import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
-import { until } from "../support/child-process.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder, waiting } from "../support/lock-order.ts";
 import { DAYS, refusalOf } from "../support/people.ts";
 import { ENTRY, inserted, newKey } from "../support/stored-keys.ts";
 import { HOME, newStoredReset, newStoredSession, newStoredUser, OPERATOR } from "../support/stored-users.ts";
+import { until } from "../support/until.ts";
 
 const KINDS = DATABASE_KINDS.filter(canOpen);
 

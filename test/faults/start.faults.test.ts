@@ -5,7 +5,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { childrenOf, freePort, isDead, procStat, until } from "../support/child-process.ts";
+import { childrenOf, freePort, isDead, procStat } from "../support/child-process.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { startPostgres } from "../support/own-postgres.ts";
@@ -19,6 +19,7 @@ import {
   spawnService,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 /** How long a database that does not answer is waited for. */
 const WAIT_MS = 60_000;

@@ -55,10 +55,10 @@ describe("the audit trail of refusals, one event an hour for each subject,", () 
     const event = await counted("login.failed", person.user.id, 85, { "by login": "85" });
     expect(event).toMatchObject({ actorId: "", clientIp: "203.0.84.5" });
     expect(event.details).toMatchObject({ "from 10.7.0.0/24": "1", "from others": "69" });
-    const lines = proxied.lines.slice(start).filter(({ reason }) => reason === "LOGIN_FAILED");
+    const lines = proxied.lines.slice(start).filter(({ fields }) => fields.reason === "LOGIN_FAILED");
     expect(lines).toHaveLength(85);
-    for (const [n, line] of lines.entries()) {
-      expect(line).toMatchObject({ client_ip: ipOf(n), account: event.details.account, caller: "anonymous" });
+    for (const [n, { fields }] of lines.entries()) {
+      expect(fields).toMatchObject({ client_ip: ipOf(n), account: event.details.account, caller: "anonymous" });
     }
     expect(event.details.account).toMatch(/^[0-9a-f]{16}$/);
     const known = JSON.stringify([await trail(), proxied.lines], (_, value) =>
@@ -113,8 +113,8 @@ describe("the audit trail of refusals, one event an hour for each subject,", () 
     expect(event).toMatchObject({ actorId: "", clientIp: "192.0.2.1" });
     const failed = await counted("login.failed", person.user.id, 12 - throttled);
     expect(event.details.account).toBe(failed.details.account);
-    const line = proxied.lines.findLast(({ reason }) => reason === "TOO_MANY_ATTEMPTS");
-    expect(line).toMatchObject({ client_ip: "192.0.2.1", account: event.details.account });
+    const line = proxied.lines.findLast(({ fields }) => fields.reason === "TOO_MANY_ATTEMPTS");
+    expect(line?.fields).toMatchObject({ client_ip: "192.0.2.1", account: event.details.account });
   }, 60_000);
 
   it("has one event for a throttled network, with guesses of several of its addresses", async () => {
@@ -243,7 +243,13 @@ describe("the audit trail of refusals, one event an hour for each subject,", () 
     await counted("reset_token.refused", person.user.id, 2, { "by reset_token": "2" });
     // The log has the made-up tokens, with the address.
     expect(proxied.lines.slice(start)).toContainEqual(
-      expect.objectContaining({ reason: "CREDENTIAL_INVALID", client_ip: "192.0.2.90", caller: "anonymous" }),
+      expect.objectContaining({
+        fields: expect.objectContaining({
+          reason: "CREDENTIAL_INVALID",
+          client_ip: "192.0.2.90",
+          caller: "anonymous",
+        }),
+      }),
     );
   });
 });

@@ -41,13 +41,15 @@ describe("a master key", { timeout: 60_000 }, () => {
     expect(service.lines).toContainEqual({
       level: "info",
       message: "moved secrets to the current master key",
-      secrets: 2,
-      version: 2,
+      fields: { secrets: 2, version: 2 },
     });
     expect(errors()).toEqual([]);
     // The log reports what does not move: the operator's unused credential, and refresh tokens with their version.
     expect(missing()).toEqual([
-      expect.objectContaining({ level: "warn", version: 1, service_credential_secrets: 1, sessions: 1 }),
+      expect.objectContaining({
+        level: "warn",
+        fields: expect.objectContaining({ version: 1, service_credential_secrets: 1, sessions: 1 }),
+      }),
     ]);
     const refreshed = service.client(AuthService).refresh({ refreshToken: person.tokens.refreshToken });
     expect(await errorOf(refreshed)).toMatchObject({ code: Code.Unavailable, reason: "MASTER_KEY_MISSING" });
@@ -62,14 +64,14 @@ describe("a master key", { timeout: 60_000 }, () => {
     const verifier = await service.newCredential("verify");
     expect((await verify(verifier, revoked.apiKey)).verdict).toBe(Verdict.REVOKED);
     await service.restart(ring(two));
-    expect(missing()).toMatchObject([{ version: 1, api_key_secrets: 1, password_hashes: 1, sessions: 1 }]);
+    expect(missing()).toMatchObject([{ fields: { version: 1, api_key_secrets: 1, password_hashes: 1, sessions: 1 } }]);
     expect(errors()).toEqual([]);
     expect(await errorOf(verify(verifier, apiKey))).toMatchObject({
       code: Code.Unavailable,
       reason: "MASTER_KEY_MISSING",
     });
-    const alarm = { level: "error", message: "a master key version is missing from LATCHKEY_MASTER_KEYS", version: 1 };
-    expect(errors()).toContainEqual(alarm);
+    const message = "a master key version is missing from LATCHKEY_MASTER_KEYS";
+    expect(errors()).toContainEqual({ level: "error", message, fields: { version: 1 } });
     const login = service.client(AuthService).login({ email: person.email, password: PASSWORD });
     expect(await errorOf(login)).toMatchObject({ code: Code.Unavailable });
     await service.restart(ring(two, one));

@@ -9,8 +9,8 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { SigningKey_State as State } from "../../src/gen/latchkey/v1/signing_key_pb.ts";
 import { canOpen, freshUrl } from "../support/database.ts";
 import { errorOf } from "../support/errors.ts";
-import { eventually } from "../support/eventually.ts";
 import { type Person, startTestService, type TestService } from "../support/in-process-service.ts";
+import { eventually } from "../support/until.ts";
 
 const SECONDS = 1000;
 const DAYS = 86_400 * SECONDS;

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { Key_State } from "../../src/gen/latchkey/v1/key_pb.ts";
 import { Freshness_Source, KeyService, Verdict, VerdictSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { startTestService, type TestService } from "../support/in-process-service.ts";
+import { until } from "../support/until.ts";
 
 describe("VerifyKey", () => {
   let service: TestService;

@@ -43,7 +43,8 @@ export const FLOORS: Record<string, readonly string[]> = {
     ...["postgres", "postgres/transactions", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["postgres/migrations", "changes", "shares", "lib"],
   ],
-  "postgres/rows": ["lib", 
+  "postgres/rows": [
+    "lib",
     ...["postgres", "postgres/database.ts", "postgres/transactions", "postgres/history"],
     ...["auth", "auth/signing", "auth/throttle", "keys", "limits", "changes", "audit"],
   ],
@@ -115,8 +116,8 @@ export const FLOORS: Record<string, readonly string[]> = {
 
 /** Package, or all of a scope with `/`, -> rooms that may import it. Tests, benchmarks and scripts may import any. */
 export const OWNERS: Record<string, readonly string[]> = {
-  "@connectrpc/": ["rpc", "cli"],
-  "@bufbuild/protobuf": ["rpc", "envoy", "cli", "gen"],
+  "@connectrpc/": ["rpc"],
+  "@bufbuild/protobuf": ["rpc", "gen"],
   "@mikro-orm/": ["postgres"],
   pg: ["postgres"],
   ioredis: ["redis"],
@@ -126,9 +127,9 @@ export const OWNERS: Record<string, readonly string[]> = {
   pino: ["lib"],
   "prom-client": ["rpc"],
   // What lies above the bytes knows nothing of the wire.
-  "node:http": ["rpc", "cli"],
-  "node:http2": ["rpc", "cli"],
-  "node:tls": ["rpc", "cli", "postgres", "redis"],
+  "node:http": ["rpc"],
+  "node:http2": ["rpc"],
+  "node:tls": ["rpc", "postgres", "redis"],
   // These would be second names for words that have one home.
   "node:process": [],
   "node:perf_hooks": [],

@@ -10,13 +10,13 @@ import {
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { DomainError, invalidField } from "../../src/lib/errors.ts";
-import { callGrpc, grpcClient, startWireServer, type WireServer } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, grpcClient, startFrontDoor } from "../support/front-door.ts";
 
-let wire: WireServer;
+let wire: FrontDoor;
 let transports: Record<string, Transport>;
 
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       login: async ({ email }, call) => {
         switch (email) {

@@ -18,14 +18,14 @@ import type { Machine } from "./machine.ts";
 import { format, keyWithSecrets, ring, SAMPLE_KEYS, type SampleKey, tiers } from "./sample-keys.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-export interface ServiceProcessDeps {
+export interface SimulatedServiceDeps {
   readonly time: VirtualTime;
   readonly cluster: Cluster;
   readonly machine: Machine;
   readonly link: DatabaseLink;
   readonly staleOkMs: number;
   /** Called for each answer. */
-  readonly onAnswer: (process: ServiceProcess, answer: Answer) => void;
+  readonly onAnswer: (process: SimulatedService, answer: Answer) => void;
   /** Called for an error that no call may end with. */
   readonly onError: (error: unknown) => void;
 }
@@ -62,7 +62,7 @@ const ANY_USE = {
 };
 
 /** One process of the service: the shipped modules from the call to the statement, with its own machine and link. */
-export class ServiceProcess {
+export class SimulatedService {
   readonly machine: Machine;
   readonly link: DatabaseLink;
   readonly feed: ChangeFeed;
@@ -72,11 +72,11 @@ export class ServiceProcess {
   acknowledgedAtMs = Number.NEGATIVE_INFINITY;
   readonly #acknowledged = new Map<string, number>();
   readonly #watches = new Watches();
-  readonly #deps: ServiceProcessDeps;
+  readonly #deps: SimulatedServiceDeps;
   readonly #bus = new ChangeBus();
   readonly #verifyDeps: VerifyKeyDeps & BatchVerifyKeysDeps & { readonly records: KeyRecords };
 
-  constructor(deps: ServiceProcessDeps) {
+  constructor(deps: SimulatedServiceDeps) {
     this.#deps = deps;
     this.machine = deps.machine;
     this.link = deps.link;
