@@ -12,7 +12,7 @@
  *   rows/               the statements and mappings that stores share
  *   transactions/       transactions, their locks, and the end of one with its call
  *   connections/        connections and pools: what makes them, ends them, and shares them among callers
- *   history/            the proof that an answer comes from the primary, and from the history that the change feed follows
+ *   history/            the proof that an answer comes from the primary and from the followed history
  *   errors/             from a driver's error to an error that the rooms understand
  *   migrations/         the schema, in order
  *   start/              what the start of the service and its commands ask of the database
