@@ -96,7 +96,7 @@ export class RefusalRecorder {
     this.#wake();
     await atMost(LAST_WRITES_MS, this.settled());
     const events = this.#events;
-    if (events > 0) this.#deps.log.warn("refusals of the last seconds were not recorded", { events });
+    if (events > 0) this.#deps.log.warn("refusals of the last seconds are not in the audit trail", { events });
   }
 
   /** Number of waiting events. */
@@ -160,7 +160,7 @@ export class RefusalRecorder {
     if (this.#isFailing) return;
     this.#isFailing = true;
     const fields = { events: this.#events, reason: reasonOf(error) };
-    this.#deps.log.warn("refusals could not be recorded; trying again each second", fields);
+    this.#deps.log.warn("refusals wait to be written to the audit trail; trying again each second", fields);
   }
 }
 

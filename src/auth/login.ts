@@ -124,7 +124,7 @@ async function rehash(
     });
     await deps.users.rehash({ id: found.user.id, passwordVersion: found.passwordVersion, passwordHash });
   } catch (error) {
-    deps.log.warn("a password could not be hashed again; the next login tries again", {
+    deps.log.warn("a password was not hashed again; the next login tries again", {
       user_id: found.user.id,
       reason: reasonOf(error),
     });

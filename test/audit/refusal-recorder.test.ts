@@ -170,6 +170,8 @@ describe("the refusal recorder", () => {
     count = () => Promise.reject(new Error("unreachable"));
     note("late");
     await recorder.stop();
-    expect(log.lines.map(({ message }) => message)).toContain("refusals of the last seconds were not recorded");
+    expect(log.lines.map(({ message }) => message)).toContain(
+      "refusals of the last seconds are not in the audit trail",
+    );
   });
 });

@@ -15,7 +15,9 @@ it("an embedded database that can't signal changes says so, and ends no process"
   const note = (error: unknown) => void unhandled.push(error);
   process.on("unhandledRejection", note);
   const end = database.listen(() => {});
-  await expect.poll(() => log.lines).toMatchObject([{ level: "error", message: expect.stringContaining("signalled") }]);
+  await expect
+    .poll(() => log.lines)
+    .toMatchObject([{ level: "error", message: expect.stringContaining("sends no signals") }]);
   await nextTurn();
   end();
   await nextTurn();

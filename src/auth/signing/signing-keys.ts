@@ -273,6 +273,6 @@ export class SigningKeys implements Copy {
   #reportUnreadable({ kid, sealVersion }: SigningKeyRecord, failure: UnsealFailure): void {
     const { log } = this.#options;
     if (failure === "version_missing") logMissingVersion(log, sealVersion, { needed_by: `the signing key ${kid}` });
-    else log.error("a stored signing key can't be unsealed, and is not used", { kid, failure });
+    else log.error("a signing key can't be unsealed", { kid, failure });
   }
 }

@@ -145,7 +145,7 @@ export class LoginAttempt implements HashCaller {
       await this.#deps.store.succeed(this.#checked(), this.#counted);
       this.#deps.known.clear();
     } catch (error) {
-      this.#deps.log.warn("a login succeeded, but its failure could not be taken back; it still counts", {
+      this.#deps.log.warn("a login that was good still counts as a failure", {
         reason: reasonOf(error),
       });
     }

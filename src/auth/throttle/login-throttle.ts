@@ -66,7 +66,7 @@ export class LoginThrottle {
     if (clock.monotonicMs() - this.#prunedAtMs < PRUNE_EVERY_MS) return;
     this.#prunedAtMs = clock.monotonicMs();
     store.prune().catch((error: unknown) => {
-      log.warn("old login failures could not be removed; later logins try again", { reason: reasonOf(error) });
+      log.warn("old login failures were not removed; later logins try again", { reason: reasonOf(error) });
     });
   }
 }

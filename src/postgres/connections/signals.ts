@@ -55,9 +55,7 @@ export class Signals {
     this.#known = { canHear, atMs: nowMs };
     if (!canHear && !this.#hasTold) {
       this.#hasTold = true;
-      this.#deps.log?.warn(
-        "the connection pooler delivers no signals (as in pgbouncer's transaction mode); only polls, 4 per second, find changes",
-      );
+      this.#deps.log?.warn("the connection pooler delivers no signals; only polls, 4 per second, find changes");
     }
     return canHear;
   }
