@@ -23,7 +23,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
     ["22012", "select 1 / 0 as broken", UNFORESEEN],
     ["42P01", "select * from nowhere", { fields: { meaning: expect.stringContaining("a table is missing") } }],
     ["40001", "select raise_fault('40001')", UNFORESEEN],
-  ])("that fails by %s counts as a database that is unreachable, and says why", async (code, sql, said) => {
+  ])("that fails with %s counts as an unreachable database, and logs why", async (code, sql, said) => {
     await database.write(
       `create or replace function raise_fault(code text) returns int language plpgsql as $$
          begin raise exception 'x' using errcode = code; end $$`,
@@ -33,7 +33,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
     expect(failed).toMatchObject({ reason: "DATABASE_UNAVAILABLE", cause: expect.anything() });
     expect(JSON.stringify(causesOf(failed))).toContain(code);
     expect(log.lines.at(-1)).toMatchObject({ level: "error", ...said });
-    // The control: the same database answers what is right.
+    // Control: the same database answers a correct statement.
     expect((await database.hotRead("select 7 as n", [])).rows).toMatchObject([{ n: 7 }]);
   });
 });
