@@ -4,7 +4,7 @@
  */
 
 import type { MasterKey } from "../lib/key-ring.ts";
-import { DEFAULT_ISSUER } from "./settings.ts";
+import { DEFAULT_ISSUER } from "./settings-of-accounts.ts";
 
 /** The least number of different bytes. 32 random bytes have about 30, and fewer than 16 once in 10^10 draws. */
 const LEAST_DIFFERENT_BYTES = 16;
@@ -21,7 +21,7 @@ const PUBLISHED_PASSWORDS = new Set(
 );
 
 /** A line for each master key that is a passphrase, a pattern or a placeholder. */
-export function masterKeyFaults({ masterKeys }: { readonly masterKeys: readonly MasterKey[] | undefined }): string[] {
+export function masterKeyFaults({ masterKeys }: { readonly masterKeys?: readonly MasterKey[] | undefined }): string[] {
   return (masterKeys ?? []).flatMap(({ version, bytes }) => {
     const flaw = flawOf(bytes);
     if (flaw === undefined) return [];
@@ -49,8 +49,8 @@ function isPublished(password = "", user = ""): boolean {
 }
 
 interface Issuer {
-  readonly issuer: string | undefined;
-  readonly allowHttpIssuer: boolean | undefined;
+  readonly issuer?: string | undefined;
+  readonly allowHttpIssuer?: boolean | undefined;
 }
 
 /** Access tokens of every forgotten installation would name the same issuer, and http keys can be replaced on the way. */

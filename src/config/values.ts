@@ -66,6 +66,14 @@ export function seconds(min: number, max: number): (value: string) => number {
   return (value) => parse(value) * 1000;
 }
 
+const DAY_MS = 86_400_000;
+
+/** Days in the environment, milliseconds inside. */
+export function days(min: number, max: number): (value: string) => number {
+  const parse = integer(min, max);
+  return (value) => parse(value) * DAY_MS;
+}
+
 /** A comma-separated list; the empty text is the empty list. */
 export function list<T>(parse: (value: string) => T): (value: string) => readonly T[] {
   return (value) => {

@@ -2,7 +2,7 @@ import type { CommittedChange } from "../changes/change.ts";
 import type { ChangeStore, Poll } from "../changes/change-store.ts";
 import type { DatabaseConnection } from "../lib/database-connection.ts";
 import type { Log } from "../lib/log.ts";
-import { atMost } from "../lib/settle-within.ts";
+import { settleWithin } from "../lib/settle-within.ts";
 import { pollAsFeed, pollEmbedded, pollForClient } from "./change-polls.ts";
 import { destroy, PostgresClient } from "./connection.ts";
 import { type ManagedDatabase, ms, type Row } from "./database.ts";
@@ -230,7 +230,7 @@ async function connect(client: PostgresClient, signals: Signals): Promise<boolea
 
 /** Says goodbye, and waits for no answer to it. */
 async function retire(client: PostgresClient): Promise<void> {
-  await atMost(CLOSE_MS, client.end());
+  await settleWithin(CLOSE_MS, client.end());
   destroy(client);
 }
 

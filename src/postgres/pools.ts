@@ -6,7 +6,7 @@ import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { Change } from "../changes/change.ts";
 import type { Log } from "../lib/log.ts";
-import { atMost } from "../lib/settle-within.ts";
+import { settleWithin } from "../lib/settle-within.ts";
 import { toDomainError } from "./conflicts.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { ManagementTurns } from "./management-turns.ts";
@@ -94,7 +94,7 @@ async function connect(given: DatabaseOptions, asked: PostgresTarget, shared: Sh
 /** Within a second, also where the server is frozen and says no good-bye. The embedded database takes its time. */
 export async function closePools({ orm, reads, options, unlock }: Pools): Promise<void> {
   if (options.target.kind === "embedded") await orm.close(true).catch(() => {});
-  else await atMost(CLOSE_MS, Promise.allSettled([orm.close(true), reads.close(true)]));
+  else await settleWithin(CLOSE_MS, Promise.allSettled([orm.close(true), reads.close(true)]));
   unlock();
 }
 
