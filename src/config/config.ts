@@ -22,7 +22,7 @@ import type { MasterKey } from "../lib/key-ring.ts";
 import type { LogFormat, LogLevel } from "../lib/log.ts";
 import { mayBePlaintext, ormVariableFaults, warningsOfDatabase } from "./database-url.ts";
 import { judgeNames } from "./names.ts";
-import { nameEveryone } from "./networks.ts";
+import { coverEveryClient } from "./networks.ts";
 import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./redis-url.ts";
 import { issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
 import type { Setting } from "./setting.ts";
@@ -189,7 +189,7 @@ function productionFaults(values: ReadValues): string[] {
   }
   if (mayBePlaintext(values.databaseUrl) && !values.allowPlaintextDatabase) {
     faults.push(
-      "DATABASE_URL: may be plaintext to another machine; set sslmode=verify-full with sslrootcert, or LATCHKEY_ALLOW_PLAINTEXT_DATABASE=true where the network between is trusted",
+      "DATABASE_URL: may be plaintext to another machine; set sslmode=verify-full with sslrootcert, or LATCHKEY_ALLOW_PLAINTEXT_DATABASE=true if the network between is trusted",
     );
   }
   if (!hasRedis(values) && !values.allowInProcessLimits) {
@@ -201,7 +201,7 @@ function productionFaults(values: ReadValues): string[] {
       "LATCHKEY_LISTEN: plaintext on a public address; set LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE, or LATCHKEY_ALLOW_PLAINTEXT=true behind a proxy that ends TLS",
     );
   }
-  if (nameEveryone(values.trustedProxies ?? [])) {
+  if (coverEveryClient(values.trustedProxies ?? [])) {
     faults.push(
       "LATCHKEY_TRUSTED_PROXIES: lets every client choose its address; name the networks of your proxies only",
     );

@@ -20,7 +20,7 @@ describe("npm run bootstrap", { timeout: 60_000 }, () => {
     });
     const again = await run();
     expect(again).toMatchObject({ code: 1, stdout: "" });
-    expect(again.stderr).toContain(`the embedded database in ${folder.path} has a usable admin credential already`);
+    expect(again.stderr).toContain(`the embedded database in ${folder.path} already has a usable admin credential`);
     expect(await run("--force")).toMatchObject({ code: 0, stdout: expect.stringMatching(CREDENTIAL) });
   });
 

@@ -66,7 +66,11 @@ describe("production", () => {
     ["the in-process limiter", { REDIS_URL: undefined }, /^REDIS_URL: must be set in production/],
     ["plaintext on all addresses", { LATCHKEY_LISTEN: "0.0.0.0:8080" }, /^LATCHKEY_LISTEN: plaintext on a public/],
     ["plaintext on a named host", { LATCHKEY_LISTEN: "127.evil.test:80" }, /^LATCHKEY_LISTEN: plaintext on a public/],
-    ["everyone as a proxy", { LATCHKEY_TRUSTED_PROXIES: "10.0.0.1,::/0" }, /^LATCHKEY_TRUSTED_PROXIES: lets every client/],
+    [
+      "everyone as a proxy",
+      { LATCHKEY_TRUSTED_PROXIES: "10.0.0.1,::/0" },
+      /^LATCHKEY_TRUSTED_PROXIES: lets every client/,
+    ],
     ["cheap memory", { LATCHKEY_ARGON2_MEMORY_KIB: "19455" }, /^LATCHKEY_ARGON2_MEMORY_KIB: must be at least 19456/],
     ["a single pass", { LATCHKEY_ARGON2_PASSES: "1" }, /^LATCHKEY_ARGON2_PASSES: must be at least 2/],
   ])("refuses %s with a line of its own", (_refused, change, fault) => {
