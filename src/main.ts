@@ -17,7 +17,9 @@ process.on("uncaughtException", (error) => fail("a bug: an error that nobody cau
 
 /** Stops what this process has started; undefined while it has started nothing. */
 let drain: (() => Promise<void>) | undefined;
-/** Reads the TLS certificate again. It does nothing before the service runs, because the start reads the files anyway. */
+/**
+ * Reads the TLS certificate again. It does nothing before the service runs, because the start reads the files anyway.
+ */
 let reload = () => {};
 let isStopping = false;
 const signals = new Signals({ stop, force, reload: () => reload() }, systemTimers);

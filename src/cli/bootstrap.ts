@@ -1,6 +1,6 @@
 /**
- * CLI. The commands of this package. Each file is one command, or a part of one. A command prints its result on standard
- * output, and everything else on standard error.
+ * CLI. The commands of this package. Each file is one command, or a part of one. A command prints its result on
+ * standard output, and everything else on standard error.
  *
  *   bootstrap.ts          makes the first operator
  *   demo.ts               shows the main calls against a development service
@@ -10,8 +10,8 @@
 
 /*
  * `npm run --silent bootstrap`, with the environment of the service: makes the first operator. It prints only the admin
- * credential on standard output, and on standard error the database that it belongs to. `--force` is the break-glass for
- * the case that every admin credential is lost.
+ * credential on standard output, and on standard error the database that it belongs to. `--force` is the break-glass
+ * for the case that every admin credential is lost.
  */
 import { ConfigError, readConfig } from "../config/config.ts";
 import { bootstrap, databaseName } from "../start/first-operator.ts";

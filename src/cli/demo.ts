@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: makes the main calls to a running development service, and shows each call and its answer in a line or
- * two. It speaks plain JSON over HTTP, so each call could be made by curl too.
+ * `npm run demo`: makes the main calls to a running development service, and shows each call and its answer in a line
+ * or two. It speaks plain JSON over HTTP, so each call could be made by curl too.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { readConfig } from "../config/config.ts";

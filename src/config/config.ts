@@ -148,7 +148,9 @@ export function readConfig(env: Environment): Config {
   return toConfig(values as Values, names.links);
 }
 
-/** Whether the setting of a fault has a fault already. A value that could not be read must not be reported as missing. */
+/**
+ * Whether the setting of a fault has a fault already. A value that could not be read must not be reported as missing.
+ */
 function isNamed(faults: readonly string[], fault: string): boolean {
   const name = fault.slice(0, fault.indexOf(":") + 1);
   return faults.some((known) => known.startsWith(name));

@@ -61,7 +61,9 @@ const INSTEAD: Readonly<Record<string, string>> = {
   service: "write host, user and database into the URL",
 };
 
-/** Settings that `options` may carry: they mean the same on every connection, and the service itself never sets them. */
+/**
+ * Settings that `options` may carry: they mean the same on every connection, and the service itself never sets them.
+ */
 const SESSION_SETTINGS: readonly string[] = ["search_path", "role"];
 
 const FAULTY = "faulty";
@@ -69,8 +71,8 @@ const FAULTY = "faulty";
 type Parameters = ReadonlyMap<string, string>;
 
 /**
- * The parts of the URL, decoded. A part with a fault is `FAULTY`, so that it is not also reported as missing. Parameters
- * of the query override the parts before it, as in libpq.
+ * The parts of the URL, decoded. A part with a fault is `FAULTY`, so that it is not also reported as missing.
+ * Parameters of the query override the parts before it, as in libpq.
  */
 interface Parts {
   readonly host: string;
@@ -113,8 +115,8 @@ function isOnThisMachine(database: DatabaseConnection): boolean {
 const OWN_ORM_VARIABLE = "MIKRO_ORM_COLORS";
 
 /**
- * Faults for variables that would configure the ORM behind our back: another schema, SQL on standard output. The ORM has
- * no option that turns them off.
+ * Faults for variables that would configure the ORM behind our back: another schema, SQL on standard output. The ORM
+ * has no option that turns them off.
  */
 export function ormVariableFaults(env: Readonly<Record<string, string | undefined>>): string[] {
   return Object.keys(env)

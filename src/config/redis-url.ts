@@ -91,7 +91,9 @@ export function redisCluster(value: string): RedisClusterAddress | undefined {
   return Object.freeze({ kind: "cluster", nodes: Object.freeze(addresses), tls, username, password });
 }
 
-/** Faults of the TLS files. A file without TLS would never be read: its owner believes that the connection is encrypted. */
+/**
+ * Faults of the TLS files. A file without TLS would never be read: its owner believes that the connection is encrypted.
+ */
 export function redisTlsFaults(redis: RedisAccess | undefined, { ca, cert, key }: RedisTlsFiles): string[] {
   const faults: string[] = [];
   for (const [what, file] of Object.entries({ CA: ca, CERT: cert, KEY: key })) {

@@ -33,7 +33,8 @@ export function masterKeyFaults({ masterKeys }: { readonly masterKeys?: readonly
 type Login = { readonly username: string | undefined; readonly password: string | undefined } | undefined;
 
 /**
- * A line for each server whose password is published, or is the name of the user. Without a password the server decides.
+ * A line for each server whose password is published, or is the name of the user. Without a password the server
+ * decides.
  *
  * @param logins by the name of their setting
  */
@@ -54,8 +55,8 @@ interface Issuer {
 }
 
 /**
- * A line for an issuer that production refuses. With the default, the access tokens of many installations would name the
- * same issuer. With http, an attacker on the network can replace the key set.
+ * A line for an issuer that production refuses. With the default, the access tokens of many installations would name
+ * the same issuer. With http, an attacker on the network can replace the key set.
  */
 export function issuerFaults({ issuer, allowHttpIssuer }: Issuer): string[] {
   if (issuer === DEFAULT_ISSUER) {

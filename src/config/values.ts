@@ -1,6 +1,6 @@
 /**
- * The parsers of settings: text -> value in domain units, or an Error that says what the value must be. No error repeats
- * the text, because it may be a secret in the wrong place.
+ * The parsers of settings: text -> value in domain units, or an Error that says what the value must be. No error
+ * repeats the text, because it may be a secret in the wrong place.
  */
 import { isIP } from "node:net";
 import type { MasterKey } from "../lib/key-ring.ts";

@@ -55,8 +55,8 @@ export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<
 }
 
 /**
- * Makes the first operator without a service, under the lock of migrations, and returns the credential. On PostgreSQL it
- * makes no master key: the database would then belong to that key, and would refuse the service's own one.
+ * Makes the first operator without a service, under the lock of migrations, and returns the credential. On PostgreSQL
+ * it makes no master key: the database would then belong to that key, and would refuse the service's own one.
  *
  * @param force makes an operator even if a usable admin credential exists
  * @returns undefined if a usable admin credential exists and `force` is false

@@ -17,8 +17,8 @@ const STARTING = { holder: itself("start") };
 /** Timeout of one statement: time for an index over some hundred million rows. Statements of the service have 1 s. */
 const PREPARATION_TIMEOUT_MS = 300_000;
 /**
- * Timeout for a lock of a table. A statement that waits for one delays all later statements on the table. So it gives up
- * and is tried again.
+ * Timeout for a lock of a table. A statement that waits for one delays all later statements on the table. So it gives
+ * up and is tried again.
  */
 const PREPARATION_LOCK_MS = 1000;
 
@@ -92,7 +92,9 @@ async function warnOfMissingVersions(database: ManagedDatabase, { ring, log }: P
   }
 }
 
-/** Refuses a configuration that lacks a stored tier in production: keys of that tier would get the lowest one unnoticed. */
+/**
+ * Refuses a configuration that lacks a stored tier in production: keys of that tier would get the lowest one unnoticed.
+ */
 async function checkTiers(database: ManagedDatabase, { config, log }: PreparedDatabaseOptions): Promise<void> {
   const known = new Set(config.tiers.map((tier) => tier.name));
   const missing = (await tiersInUse(database)).filter((tier) => !known.has(tier));

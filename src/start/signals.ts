@@ -16,7 +16,9 @@ export interface SignalHandlers {
  */
 const SAME_STOP_MS = 1000;
 
-/** Tells repeated signals of one request to stop from a new request: by SIGTERM, SIGINT, or another process's message. */
+/**
+ * Tells repeated signals of one request to stop from a new request: by SIGTERM, SIGINT, or another process's message.
+ */
 export class Signals {
   readonly #handlers: SignalHandlers;
   readonly #timers: Timers;

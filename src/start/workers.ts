@@ -27,8 +27,8 @@ export interface WorkersOptions {
 
 /**
  * The processes that share the service's port. The first process answers no call: it starts the workers, replaces those
- * that crash, and tells them to stop. It does so by messages, because a signal may have reached the workers too (Ctrl-C,
- * systemd). To force them, the first process ends: Node.js ends its workers with it.
+ * that crash, and tells them to stop. It does so by messages, because a signal may have reached the workers too
+ * (Ctrl-C, systemd). To force them, the first process ends: Node.js ends its workers with it.
  */
 export class Workers {
   readonly #options: WorkersOptions;

@@ -22,7 +22,7 @@ function proxyFaults(networks: string, environment: Record<string, string> = PRO
   }
 }
 
-describe("a production start with networks that together name everyone is refused:", () => {
+describe("a production start refuses networks that together cover every client:", () => {
   it.each([
     "0.0.0.0/0",
     "10.0.0.1, 0.0.0.0/1, 128.0.0.0/1",
@@ -43,11 +43,11 @@ describe("a production start with networks that together name everyone is refuse
   });
 
   it.each(["", "10.0.0.0/8", "0.0.0.0/1", "10.0.0.0/8, fd00::/8, 2001:db8::/32", "::1, 127.0.0.0/8", "::/64"])(
-    "but not with %s",
+    "it accepts %s",
     (networks) => expect(proxyFaults(networks)).toEqual([]),
   );
 
-  it("however everyone is divided, and not where a public network is missing", () => {
+  it("it does so however the addresses are divided, but not if a public network is missing", () => {
     /** Halves networks, and the halves again. */
     function divided(choices: readonly number[]): string[] {
       const networks = [{ first: 0, bits: 0 }];
