@@ -10,10 +10,10 @@ import { KeyRecords } from "../../src/keys/key-records.ts";
 import { newSecret } from "../../src/keys/key-secret.ts";
 import type { KeyWithSecrets } from "../../src/keys/key-store.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
-import { INVALID_BY_FORM } from "../../src/keys/verify-key.ts";
+import { INVALID_BY_FORM } from "../../src/keys/verdict.ts";
 import { systemClock as clock, systemTimers } from "../../src/lib/clock.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { toKeysWithSecrets } from "../../src/postgres/key-rows.ts";
+import { toKeysWithSecrets } from "../../src/postgres/rows/key-rows.ts";
 import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
 
 const KEYS = Number(process.argv[2]);

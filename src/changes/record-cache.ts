@@ -1,5 +1,5 @@
 import type { AgeClock } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, databaseUnavailable } from "../lib/errors.ts";
 import { ownText } from "../lib/text.ts";
 import type { Change, ChangeKind, Copy, FeedProof } from "./change.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
@@ -157,7 +157,7 @@ export class RecordCache<R> implements Copy {
     const fresh = this.fresh(id);
     if (fresh !== undefined) return fresh;
     const { breaker } = this.#options;
-    if (breaker.isOpen) return this.#stale(id) ?? Promise.reject(unavailable());
+    if (breaker.isOpen) return this.#stale(id) ?? Promise.reject(databaseUnavailable());
     const flight = this.#flights.get(id) ?? this.#fly(wanted, this.#begin(), load());
     let entry: Entry<R>;
     try {
@@ -253,8 +253,4 @@ export class RecordCache<R> implements Copy {
 
 function isUnavailable(error: unknown): boolean {
   return error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
-}
-
-function unavailable(): DomainError {
-  return new DomainError("DATABASE_UNAVAILABLE", "the database is unreachable; try again", { retryAfterMs: 1000 });
 }

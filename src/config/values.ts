@@ -3,7 +3,9 @@
  * repeats the text, because it may be a secret in the wrong place.
  */
 import { isIP } from "node:net";
+import { DAY_MS } from "../lib/clock.ts";
 import type { MasterKey } from "../lib/key-ring.ts";
+import { scopeFault } from "../lib/scope.ts";
 
 /** A tier and the limits of its keys. */
 export interface Tier {
@@ -66,8 +68,6 @@ export function seconds(min: number, max: number): (value: string) => number {
   return (value) => parse(value) * 1000;
 }
 
-const DAY_MS = 86_400_000;
-
 /** Days in the environment, milliseconds inside. */
 export function days(min: number, max: number): (value: string) => number {
   const parse = integer(min, max);
@@ -125,9 +125,10 @@ export function origin(value: string): string {
   return value;
 }
 
-/** A glob over scopes: 1 to 128 visible ASCII characters. */
+/** A glob of scopes. */
 export function scopeGlob(value: string): string {
-  if (!/^[\x21-\x7e]{1,128}$/.test(value)) throw new Error("must be globs of scopes without spaces");
+  const fault = scopeFault(value);
+  if (fault !== undefined) throw new Error(`must be globs of scopes; each ${fault}`);
   return value;
 }
 

@@ -4,8 +4,7 @@ import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { type Loaded, RecordCache } from "../changes/record-cache.ts";
 import type { AgeClock } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
-import type { KeyRing } from "../lib/key-ring.ts";
+import { type KeyRing, logMissingVersion, masterKeyMissing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { ownText } from "../lib/text.ts";
 import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
@@ -226,8 +225,8 @@ export class KeyRecords {
       });
     } catch (error) {
       if (!(error instanceof MissingPepper)) throw error;
-      log.error("a master key version is missing from LATCHKEY_MASTER_KEYS", { version: error.version });
-      throw new DomainError("MASTER_KEY_MISSING", "the service lacks a master key; its operators must add it");
+      logMissingVersion(log, error.version);
+      throw masterKeyMissing();
     }
   }
 

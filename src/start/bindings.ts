@@ -8,7 +8,7 @@ import { adminUserHandlers } from "../rpc/handlers/admin-user-handlers.ts";
 import { auditHandlers } from "../rpc/handlers/audit-handlers.ts";
 import { authHandlers } from "../rpc/handlers/auth-handlers.ts";
 import { keyHandlers } from "../rpc/handlers/key-handlers.ts";
-import { perCall } from "../rpc/handlers/made-per-call.ts";
+import { madePerCall } from "../rpc/handlers/made-per-call.ts";
 import { PageTokens } from "../rpc/handlers/page-token.ts";
 import { serviceCredentialHandlers } from "../rpc/handlers/service-credential-handlers.ts";
 import { signingKeyHandlers } from "../rpc/handlers/signing-key-handlers.ts";
@@ -23,23 +23,25 @@ import type { CallRooms } from "./rooms.ts";
  */
 export function bindingsOf({ ring, keys, users, signing, audit }: CallRooms, watchDeps: WatchChangesDeps) {
   const pageTokens = new PageTokens(ring);
-  const auth = perCall((asker) => authHandlers({ ...users.accountsFor(asker), pageTokens }));
+  const auth = madePerCall((asker) => authHandlers({ ...users.accountsFor(asker), pageTokens }));
   // A replayed token ends its session, and a logout counts, although the client has gone.
-  const { refresh, logout } = perCall(({ holder }) => authHandlers({ ...users.accountsFor({ holder }), pageTokens }));
+  const { refresh, logout } = madePerCall(({ holder }) =>
+    authHandlers({ ...users.accountsFor({ holder }), pageTokens }),
+  );
   return [
     bind(AuthService, { ...auth, refresh, logout }),
     bind(KeyService, {
-      ...perCall((asker) => keyHandlers({ ...keys.managementFor(asker), pageTokens })),
+      ...madePerCall((asker) => keyHandlers({ ...keys.managementFor(asker), pageTokens })),
       ...verifyHandlers(keys.verification),
       ...watchHandlers(watchDeps),
     }),
     bind(AdminService, {
-      ...perCall((asker) => adminUserHandlers({ ...users.administrationFor(asker), pageTokens })),
-      ...perCall((asker) => serviceCredentialHandlers({ ...keys.managementFor(asker), pageTokens })),
+      ...madePerCall((asker) => adminUserHandlers({ ...users.administrationFor(asker), pageTokens })),
+      ...madePerCall((asker) => serviceCredentialHandlers({ ...keys.managementFor(asker), pageTokens })),
       // The audit trail records which limits were reset in Redis, although the client has gone.
-      ...perCall(({ holder }) => adminKeyHandlers(keys.limitsFor({ holder }))),
-      ...perCall((asker) => signingKeyHandlers(signing.managementFor(asker))),
-      ...perCall((asker) => auditHandlers({ ...audit.trailFor(asker), pageTokens })),
+      ...madePerCall(({ holder }) => adminKeyHandlers(keys.limitsFor({ holder }))),
+      ...madePerCall((asker) => signingKeyHandlers(signing.managementFor(asker))),
+      ...madePerCall((asker) => auditHandlers({ ...audit.trailFor(asker), pageTokens })),
     }),
   ];
 }

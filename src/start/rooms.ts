@@ -21,14 +21,14 @@ import { type AgeClock, systemTimers } from "../lib/clock.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import type { Limiter } from "../limits/limit.ts";
-import { PostgresAuditStore } from "../postgres/audit-store.ts";
 import type { Database } from "../postgres/database.ts";
-import { PostgresKeyStore } from "../postgres/key-store.ts";
-import { PostgresLoginFailureStore } from "../postgres/login-failure-store.ts";
-import { PostgresPasswordResetStore } from "../postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../postgres/session-store.ts";
-import { PostgresSigningKeyStore } from "../postgres/signing-key-store.ts";
-import { PostgresUserStore } from "../postgres/user-store.ts";
+import { PostgresAuditStore } from "../postgres/stores/audit-store.ts";
+import { PostgresKeyStore } from "../postgres/stores/key-store.ts";
+import { PostgresLoginFailureStore } from "../postgres/stores/login-failure-store.ts";
+import { PostgresPasswordResetStore } from "../postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../postgres/stores/session-store.ts";
+import { PostgresSigningKeyStore } from "../postgres/stores/signing-key-store.ts";
+import { PostgresUserStore } from "../postgres/stores/user-store.ts";
 import { type Asker, itself } from "../shares/holder.ts";
 
 /** What all rooms are built on. */

@@ -3,19 +3,19 @@ import { mutantsOf } from "./tested-mutant.ts";
 /** What is read of the database, and from which server. */
 export const READS_MUTANTS = [
   ...mutantsOf(
-    "src/postgres/conflicts.ts",
+    "src/postgres/errors/driver-errors.ts",
     ["test/contract/conflicts.test.ts", "test/postgres/standby.test.ts"],
     [
       {
         name: "a standby's refusal is a fault of ours",
-        search: '  if (codeOf(error) === "0A000") return standby();\n',
+        search: '  if (codeOf(error) === "0A000") return unavailable("the database is a standby", "25006");\n',
         replacement: "",
         why: "callers are told INTERNAL for as long as DATABASE_URL reaches a standby",
       },
     ],
   ),
   ...mutantsOf(
-    "src/postgres/standby-check.ts",
+    "src/postgres/history/standby-check.ts",
     ["test/contract/read-and-write.test.ts"],
     [
       {
@@ -87,7 +87,7 @@ export const READS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/postgres/grouped-reads.ts",
+    "src/postgres/rows/grouped-reads.ts",
     ["test/postgres/grouped-reads.test.ts"],
     [
       {

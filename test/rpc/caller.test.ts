@@ -1,4 +1,4 @@
-/** What a connection remembers of a credential, and that it never outlives the truth. */
+/** The memory of credentials that each connection has, which never admits a credential that has ended. */
 import assert from "node:assert/strict";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { type Client, Code } from "@connectrpc/connect";
@@ -52,7 +52,7 @@ describe("a connection that has shown a service credential", () => {
     expect(await statusOf(secret)).toBe(Code.Unauthenticated);
   });
 
-  it("is refused at its next call once the secret is rotated away, and served with the new one", async () => {
+  it("is refused at its next call once the secret is rotated away, and admitted with the new secret", async () => {
     const { credential, secret } = await issue();
     expect(await statusOf(secret)).toBe(0);
     const rotated = await admin.rotateServiceCredential({ credentialId: credential!.id, overlap: { seconds: 0n } });
@@ -67,7 +67,7 @@ describe("a connection that has shown a service credential", () => {
     expect(await statusOf(secret)).toBe(Code.Unauthenticated);
   });
 
-  it("may show another one, and each is judged for itself", async () => {
+  it("may show a second credential, and each is judged by itself", async () => {
     const [first, second] = [await issue(), await issue()];
     expect([await statusOf(first.secret), await statusOf(second.secret)]).toEqual([0, 0]);
     await admin.revokeServiceCredential({ credentialId: first.credential!.id });
@@ -112,7 +112,7 @@ describe("an authorization header", () => {
       header: () => values.map((value) => value.replaceAll("token", token)),
     });
 
-  it("identifies its caller; a call without one is anonymous", async () => {
+  it("makes its caller known, and a call without one is anonymous", async () => {
     expect(await resolve("Bearer token")).toMatchObject({ kind: "user", userId: "usr_1" });
     expect(await resolve("bEARER   token ")).toMatchObject({ kind: "user", userId: "usr_1" });
     expect(await resolve()).toEqual({ kind: "anonymous" });
@@ -124,11 +124,11 @@ describe("an authorization header", () => {
     ["its scheme is another", ["Basic dXNlcjpwYXNz"]],
     ["it has no scheme", ["token"]],
     ["it has no credential", ["Bearer "]],
-    ["it has more behind the credential", ["Bearer token, Bearer token"]],
-    ["a character is not ASCII", ["Bearer t\u00f6ken"]],
+    ["it has text after the credential", ["Bearer token, Bearer token"]],
+    ["it has a character that is not ASCII", ["Bearer t\u00f6ken"]],
     ["it is too long", [`Bearer ${"x".repeat(4096)}`]],
-    ["its service credential can't be one", ["Bearer kit_svc_x"]],
-  ])("makes its caller invalid, never anonymous, if %s", async (_what, values) => {
+    ["its service credential has an impossible form", ["Bearer kit_svc_x"]],
+  ])("is refused, and never taken as anonymous, if %s", async (_what, values) => {
     await expect(resolve(...values)).rejects.toMatchObject({ reason: "CREDENTIAL_INVALID" });
   });
 });
@@ -159,7 +159,7 @@ describe("a service credential", () => {
     expect(opened).toEqual([secret, secret]);
   });
 
-  it("is parsed again after its connection has presented many others, because not all are remembered", () => {
+  it("is parsed again after its connection has shown many others, because the memory is bounded", () => {
     opened = [];
     const connection = {};
     for (const secret of secrets) call(connection, secret);

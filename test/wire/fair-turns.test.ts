@@ -2,7 +2,7 @@
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { CallHead } from "../../src/rpc/call.ts";
-import { startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
 import { LANE } from "../support/lane.ts";
 import {
   connectRaw,
@@ -16,12 +16,13 @@ import {
   type RawHttp2,
   RST_STREAM,
 } from "../support/raw-http2.ts";
+import { until } from "../support/until.ts";
 
 const VERIFY = "/latchkey.v1.KeyService/VerifyKey";
 /** What a turn may begin for a caller that is alone: 64 as they are read, and 64 that were read before. */
 const MOST_IN_A_TURN = 2 * 64;
 
-let wire: WireServer;
+let wire: FrontDoor;
 const sockets: Socket[] = [];
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
@@ -69,7 +70,7 @@ describe.skipIf(LANE.unaryLane === false)("a service that calls VerifyKey on 40 
     const callers = new WeakMap<object, string>();
     const order: string[] = [];
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       keys: {
         verifyKey: (_request, { caller }) => {
           order.push(caller.kind === "service" ? caller.credentialId : "");
@@ -110,7 +111,7 @@ describe.skipIf(LANE.unaryLane === false)("a service that calls VerifyKey on 40 
 describe("a stranger", () => {
   it("whose 1,000 calls of the dear way come at once begins few of them a turn, and each is answered", async () => {
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       auth: { logout: async () => ({}) },
       deps: {
         clientIp: (head) => {
@@ -130,7 +131,7 @@ describe("a stranger", () => {
 
   it("that pipelines HTTP/1.1 on 100 connections has few requests begun in a turn", async () => {
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       deps: {
         clientIp: (head) => {
           turns.count();

@@ -13,7 +13,7 @@ import type { AuthService } from "../../gen/latchkey/v1/auth_service_pb.ts";
 import { UserSchema } from "../../gen/latchkey/v1/user_pb.ts";
 import type { Call, UnaryHandlers } from "../call.ts";
 import { maskPaths } from "./field-mask.ts";
-import { type PageTokens, pageSize } from "./page-token.ts";
+import { listPage, type PageTokens } from "./page-token.ts";
 import { sessionMessage, tokenPairMessage, userMessage } from "./user-messages.ts";
 
 /** What the verbs need, by group. */
@@ -25,7 +25,7 @@ export interface AuthHandlersDeps {
   readonly pageTokens: PageTokens;
 }
 
-/** AuthService: from messages to the verbs of people, and back. */
+/** The RPCs of AuthService: accounts, sessions and passwords of users. */
 export function authHandlers(deps: AuthHandlersDeps): UnaryHandlers<typeof AuthService> {
   return {
     async register(request, call) {
@@ -72,14 +72,10 @@ export function authHandlers(deps: AuthHandlersDeps): UnaryHandlers<typeof AuthS
     },
     async listSessions(request, call) {
       const { userId, sessionId } = userOf(call);
-      const scope = { method: "ListSessions", caller: call.caller, filter: [] };
-      const size = pageSize(request.pageSize);
-      const after = deps.pageTokens.open(scope, request.pageToken);
-      const { items, next } = await listSessions(deps.sessions, { userId, size, after });
-      return {
-        sessions: items.map((session) => sessionMessage(session, sessionId)),
-        nextPageToken: deps.pageTokens.seal(scope, next),
-      };
+      const { page, nextPageToken } = await listPage(deps.pageTokens, { request, call, filter: [] }, (place) =>
+        listSessions(deps.sessions, { userId, ...place }),
+      );
+      return { sessions: page.items.map((session) => sessionMessage(session, sessionId)), nextPageToken };
     },
     async revokeSession({ sessionId }, call) {
       await revokeSession(deps.sessions, { userId: userOf(call).userId, sessionId, clientIp: call.clientIp });
@@ -88,12 +84,14 @@ export function authHandlers(deps: AuthHandlersDeps): UnaryHandlers<typeof AuthS
   };
 }
 
+/** The facts of a call that a session and the throttle of logins record. */
 function originOf(call: Call) {
   return { clientIp: call.clientIp, userAgent: call.userAgent, signal: call.signal };
 }
 
-/** Only for methods that want a user: anyone else is our own mistake in the access table. */
+/** The calling user. Only for methods whose access rule admits users alone. */
 function userOf({ caller }: Call) {
-  if (caller.kind !== "user") throw new Error("someone who is no user reached a user's own method");
+  if (caller.kind !== "user")
+    throw new Error("the access table let a caller who is not a user into a method for users");
   return caller;
 }
