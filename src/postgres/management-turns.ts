@@ -1,13 +1,21 @@
+import { type Clock, systemClock } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import { FairGate, type GateGuest } from "../shares/fair-gate.ts";
-import { type Asker, isKind } from "../shares/holder.ts";
+import { type Asker, type Holder, isKind } from "../shares/holder.ts";
 import { NamedLocks } from "../shares/named-locks.ts";
 import { tookTooLong } from "./conflicts.ts";
 import { whenSilent } from "./silent-connections.ts";
 import { away } from "./standby-check.ts";
 
-/** Most transactions of one caller under way at a time. */
+/** Maximum transactions of one caller under way at a time. */
 const MOST_OF_ONE = 4;
+/**
+ * The same while other callers ask, too: four transactions of one caller keep two cores busy, the database's part
+ * included, and then every call of others is slower.
+ */
+const MOST_OF_ONE_SHARED = 2;
+/** A caller counts as asking for this time after its last transaction began to wait. */
+const ASKING_MS = 1000;
 /** The part of the connections that all anonymous calls may have together: what they ask is made up at no cost. */
 const ANONYMOUS_PART = 0.3;
 /** Most that wait of one caller, or of one network of anonymous calls; and of one kind of their calls. */
@@ -30,20 +38,25 @@ export class ManagementTurns {
   readonly #shares: FairGate;
   readonly #locks = new NamedLocks();
   readonly #connections: FairGate;
+  readonly #askers: RecentAskers;
   #waiting = 0;
   #answers = 0;
 
   /** @param connections of the pool */
-  constructor(connections: number) {
-    const ofOne = Math.min(MOST_OF_ONE, Math.max(1, connections - 1));
+  constructor(connections: number, clock: Pick<Clock, "monotonicMs"> = systemClock) {
+    this.#askers = new RecentAskers(clock);
     const ofAnonymous = Math.max(1, Math.floor(connections * ANONYMOUS_PART));
-    const ofNetwork = Math.max(1, ofAnonymous - 1);
+    const mostPlaces =
+      (ofOne: number) =>
+      ([widest, ...narrower]: readonly string[]) => {
+        const ofNetwork = Math.min(ofOne, Math.max(1, ofAnonymous - 1));
+        if (widest === "anonymous") return narrower.length === 0 ? ofAnonymous : ofNetwork;
+        return narrower.length === 0 ? Number.POSITIVE_INFINITY : Math.min(ofOne, Math.max(1, connections - 1));
+      };
     this.#shares = new FairGate({
       places: Number.POSITIVE_INFINITY,
-      mostPlaces: ([widest, ...narrower]) => {
-        if (widest === "anonymous") return narrower.length === 0 ? ofAnonymous : ofNetwork;
-        return narrower.length === 0 ? Number.POSITIVE_INFINITY : ofOne;
-      },
+      mostPlaces: mostPlaces(MOST_OF_ONE),
+      mostPlacesShared: mostPlaces(MOST_OF_ONE_SHARED),
       mostWaiting: (group) => {
         if (group[0] === "itself" || group.length === 1) return Number.POSITIVE_INFINITY;
         return isKind(group) ? MOST_WAITING_OF_KIND : MOST_WAITING;
@@ -80,6 +93,7 @@ export class ManagementTurns {
     const { holder, signal, isUnderWay } = asker;
     signal?.throwIfAborted();
     const visit = new Visit(this, signal);
+    this.#shares.isShared = this.#askers.note(holder);
     try {
       await visit.enter((guest) => this.#shares.enter(holder, guest, isUnderWay));
       if (locks.length > 0) await visit.enter(({ onEnter }) => this.#locks.enter(locks, onEnter));
@@ -115,6 +129,29 @@ export class ManagementTurns {
       this.#waiting--;
       resolve();
     };
+  }
+}
+
+/** Tells whether several callers have asked of late. The service's own work is no caller. */
+class RecentAskers {
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  #latest: { name: string; atMs: number } | undefined;
+  /** When the caller before the latest one asked last. */
+  #otherAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Pick<Clock, "monotonicMs">) {
+    this.#clock = clock;
+  }
+
+  /** A transaction of this holder asks. @returns whether two callers have asked within the last ASKING_MS */
+  note([kind, name = ""]: Holder): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    if (kind !== "itself") {
+      const caller = `${kind} ${name}`;
+      if (this.#latest !== undefined && this.#latest.name !== caller) this.#otherAtMs = this.#latest.atMs;
+      this.#latest = { name: caller, atMs: nowMs };
+    }
+    return nowMs - this.#otherAtMs < ASKING_MS;
   }
 }
 

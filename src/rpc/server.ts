@@ -55,7 +55,10 @@ export class RpcServer {
     const offered = [...bindings, healthBinding(deps.health)];
     if (options.reflection) offered.push(...reflectionBindings(offered));
     const routes = createRoutes(offered, deps);
-    this.#concerns = new Concerns({ ...deps, laterPiece: (connection) => this.#port.noteLaterPiece(connection) });
+    this.#concerns = new Concerns({
+      ...deps,
+      noteWork: (connection, weight) => this.#port.noteWork(connection, weight),
+    });
     const connectLane = createConnectLane({ routes, concerns: this.#concerns });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
     const answerCors = createCors(options.corsOrigins);

@@ -3,6 +3,7 @@ import { DomainError } from "../../src/lib/errors.ts";
 import { toDomainError } from "../../src/postgres/conflicts.ts";
 import { ManagementTurns } from "../../src/postgres/management-turns.ts";
 import { type Asker, addressHolder, itself, knownHolder, ofKind } from "../../src/shares/holder.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 
 const CONNECTIONS = 10;
 const USER: Asker = { holder: knownHolder("usr_1") };
@@ -11,7 +12,8 @@ const stranger = (ip: string, kind = "Refresh"): Asker => ({ holder: ofKind(addr
 
 /** Work that is under way until it is told to end. */
 function turnsOf(connections = CONNECTIONS) {
-  const turns = new ManagementTurns(connections);
+  const clock = new StandingClock();
+  const turns = new ManagementTurns(connections, clock);
   const begun: string[] = [];
   const ends = new Map<string, () => void>();
   /** @returns how it ended: its name, or the reason of what refused it */
@@ -29,7 +31,7 @@ function turnsOf(connections = CONNECTIONS) {
     for (const name of names) ends.get(name)!();
     await settled();
   };
-  return { turns, begun, ask, asked, end };
+  return { turns, clock, begun, ask, asked, end };
 }
 
 /** Until all that waits for nothing but promises has gone on. */
@@ -38,13 +40,36 @@ async function settled(): Promise<void> {
 }
 
 describe("turns of management", () => {
-  it("let four of one caller be under way, and as many of another", async () => {
+  it("let four of one caller be under way while no other caller asks", async () => {
     const { turns, begun, asked } = turnsOf();
     asked(6, "one", USER);
-    asked(6, "other", OTHER);
+    // The service's own work is no caller.
+    asked(1, "audit", { holder: itself("audit") });
     await settled();
-    expect(begun).toEqual([..."0123"].flatMap((n) => [`one ${n}`]).concat([..."0123"].map((n) => `other ${n}`)));
-    expect(turns.waiting).toBe(4);
+    expect(begun).toEqual(["one 0", "one 1", "one 2", "one 3", "audit 0"]);
+    expect(turns.waiting).toBe(2);
+  });
+
+  it("let two of each caller be under way while several ask, and four again a second after the others", async () => {
+    const { clock, begun, ask, asked, end } = turnsOf();
+    asked(20, "one", USER);
+    asked(3, "other", OTHER);
+    await settled();
+    expect(begun).toEqual(["one 0", "one 1", "one 2", "one 3", "other 0", "other 1"]);
+    await end("one 0", "one 1");
+    expect(begun).toHaveLength(6);
+    await end("one 2", "one 3");
+    expect(begun.slice(6)).toEqual(["one 4", "one 5"]);
+    await end("other 0", "other 1");
+    await end("other 2");
+    clock.advance(999);
+    void ask("one more", USER);
+    await settled();
+    expect(begun.slice(8)).toEqual(["other 2"]);
+    clock.advance(1);
+    void ask("one last", USER);
+    await settled();
+    expect(begun.slice(9)).toEqual(["one 6", "one 7"]);
   });
 
   it("refuse a caller's 105th, with the time to try again, and no other caller's first", async () => {

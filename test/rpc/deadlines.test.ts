@@ -7,14 +7,13 @@ afterEach(() => void vi.useRealTimers());
 
 /** Deadlines from time 0, and what has expired of them. */
 function start() {
-  const deadlines = new Deadlines();
-  const startMs = Date.now();
   const expired: string[] = [];
+  const deadlines = new Deadlines<string>((name) => void expired.push(name));
+  const startMs = Date.now();
   const add = (name: string, inMs: number) => {
-    const what = { expire: () => expired.push(name) };
     const nowMs = Date.now() - startMs;
-    const step = deadlines.add(what, nowMs + inMs, nowMs);
-    return () => step.delete(what);
+    const step = deadlines.add(name, nowMs + inMs, nowMs);
+    return () => step.delete(name);
   };
   return { expired, add };
 }

@@ -20,8 +20,8 @@ export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   resolveCaller(head: CallHead): Caller | Promise<Caller>;
   /** The same where it is known without any waiting, and undefined elsewhere. Throws as `resolveCaller`. */
   knownCaller?(head: CallHead): Caller | undefined;
-  /** Is told of each piece of a call's messages after its first one. Never throws. */
-  laterPiece?(connection: object): void;
+  /** Is told that something of a call's messages has come which costs about as much as `weight` short calls. Never throws. */
+  noteWork?(connection: object, weight: number): void;
   /** Throws DomainError CREDENTIAL_MISSING or ACCESS_DENIED. */
   checkAccess(rule: AccessRule, caller: Caller): void;
   /** Counts a call that changes something. Throws or rejects with DomainError TOO_MANY_CHANGES. */
@@ -55,6 +55,10 @@ type Entry = (call: LiveCall) => void | Promise<void>;
 const OK: Outcome = Object.freeze({ code: "OK" });
 const MAX_CALLS = 8000;
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+/** A part of a message of this size counts as one short call, so that a batch of 256 keys counts as some thirty. */
+const BYTES_OF_SHORT_CALL = 512;
+/** Maximum calls that are cancelled, or reach their deadline, in one turn of the event loop: each costs about 0.1 ms. */
+const ENDS_PER_TURN = 16;
 /** How long streams have to say their last word when the process goes away. */
 const STREAM_GRACE_MS = 250;
 
@@ -69,10 +73,12 @@ export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;
   readonly #capacity: CallCapacity;
   readonly #turns = new TurnBudget();
+  readonly #ends = new TurnBudget({ stepsPerTurn: ENDS_PER_TURN, maxWaiting: Number.POSITIVE_INFINITY });
   #draining = false;
 
   constructor(deps: ConcernsDeps) {
-    this.#deps = { ...deps, deadlines: new Deadlines() };
+    const expire = (call: LiveCall) => this.#ends.run(holderOf(call), () => call.expire());
+    this.#deps = { ...deps, deadlines: new Deadlines(expire) };
     const { maxCalls = MAX_CALLS, maxWaitingBytes = MAX_WAITING_BYTES } = deps;
     this.#capacity = new CallCapacity({ maxCalls, maxWaitingBytes });
   }
@@ -115,7 +121,8 @@ export class Concerns {
 
   /** A piece of the call's message has come. Where too much of unfinished ones is held the oldest of their calls end. */
   hold(call: LiveCall, bytes: number): void {
-    if (call.hasPiece) this.#deps.laterPiece?.(call.head.connection);
+    const weight = Math.floor(bytes / BYTES_OF_SHORT_CALL) + (call.hasPiece ? 1 : 0);
+    if (weight > 0) this.#deps.noteWork?.(call.head.connection, weight);
     call.hasPiece = true;
     this.#capacity.hold(call, bytes);
   }
@@ -182,9 +189,18 @@ export class Concerns {
     return connectError;
   }
 
-  /** The client is gone: nobody waits for the call any more. */
-  cancel(call: LiveCall): void {
-    if (!call.ended) this.fail(call, cancelled());
+  /**
+   * The client has closed the call's stream or connection. The call ends in this turn or a later one, because the end of
+   * one connection may cancel a thousand calls.
+   *
+   * @param also runs in the call's turn, even if the call has ended by itself before
+   */
+  cancel(call: LiveCall, also?: () => void): void {
+    if (call.ended && also === undefined) return;
+    this.#ends.run(holderOf(call), () => {
+      also?.();
+      if (!call.ended) this.fail(call, cancelled());
+    });
   }
 
   /** Calls in flight, streams included. */

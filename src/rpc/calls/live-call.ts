@@ -4,11 +4,11 @@ import { DomainError } from "../../lib/errors.ts";
 import type { Member } from "../../shares/fair-room.ts";
 import type { Call, Caller, CallHead, MetadataField } from "../call.ts";
 import type { Route } from "../routes.ts";
-import type { Deadlines, Expiring, Step } from "./deadlines.ts";
+import type { Deadlines, Step } from "./deadlines.ts";
 
 export interface LiveCallDeps {
   readonly clock: Clock;
-  readonly deadlines: Deadlines;
+  readonly deadlines: Deadlines<LiveCall>;
   /** The client's address, through trusted proxies. */
   clientIp(head: CallHead): string;
 }
@@ -23,7 +23,7 @@ const MAX_USER_AGENT = 256;
 /** Longest that a unary call may take, whatever its client says; else a body that never ends would be held for ever. */
 const MAX_UNARY_MS = 60_000;
 /** A call from its headers to its end. What costs and is seldom asked for (signal, address) is made when asked for. */
-export class LiveCall implements Call, Expiring, Member {
+export class LiveCall implements Call, Member {
   readonly route: Route;
   readonly head: CallHead;
   readonly startedAtMs: number;
@@ -48,7 +48,7 @@ export class LiveCall implements Call, Expiring, Member {
 
   readonly #deps: LiveCallDeps;
   readonly #deadlineAtMs: number;
-  #timer: Step | undefined;
+  #timer: Step<LiveCall> | undefined;
   #failure: DomainError | undefined;
   #waiters: ((failure: DomainError) => void)[] | undefined;
   #controller: AbortController | undefined;

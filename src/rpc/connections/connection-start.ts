@@ -9,6 +9,8 @@ const HTTP2_START = "PRI";
 const TLS_HANDSHAKE = 0x16;
 const TLS_RECORD_HEAD_BYTES = 5;
 const MAX_TLS_RECORD_BYTES = 16 * 1024;
+/** A handshake message starts with its type and its length in three bytes (RFC 8446, 4). */
+const HELLO_HEAD_BYTES = 4;
 /** How long a new connection may take to show what it speaks. */
 const LOOK_MS = 2000;
 
@@ -47,14 +49,30 @@ export function lookAtStart(socket: Socket, decide: (protocol: Protocol) => bool
 }
 
 /**
- * The first TLS record, which holds the ClientHello, has not come to its end. OpenSSL computes as soon as it has: so the
- * whole of it is there before the handshake gets its turn. A record that is too long is left to OpenSSL to refuse.
+ * Whether the ClientHello is not complete. OpenSSL computes the handshake as soon as it is, so it must be complete before
+ * the handshake gets its turn. A client may send it in several records. Malformed ones are left for OpenSSL to refuse.
  */
 function isPartOfHello(start: Buffer): boolean {
   if (start[0] !== TLS_HANDSHAKE) return false;
-  if (start.length < TLS_RECORD_HEAD_BYTES) return true;
-  const bytes = start.readUInt16BE(TLS_RECORD_HEAD_BYTES - 2);
-  return bytes <= MAX_TLS_RECORD_BYTES && start.length < TLS_RECORD_HEAD_BYTES + bytes;
+  /** Bytes of the ClientHello in complete records, and the length that its head announces. */
+  let came = 0;
+  let length = 0;
+  for (let at = 0; came < HELLO_HEAD_BYTES + length; ) {
+    if (start.length < at + TLS_RECORD_HEAD_BYTES) return true;
+    if (start[at] !== TLS_HANDSHAKE) return false;
+    const bytes = start.readUInt16BE(at + TLS_RECORD_HEAD_BYTES - 2);
+    if (bytes === 0 || bytes > MAX_TLS_RECORD_BYTES) return false;
+    const from = at + TLS_RECORD_HEAD_BYTES;
+    if (start.length < from + bytes) return true;
+    // The head may be spread over records, too.
+    for (let n = came; n < Math.min(came + bytes, HELLO_HEAD_BYTES); n++) {
+      if (n > 0) length = length * 256 + start[from + n - came]!;
+    }
+    if (length > MAX_TLS_RECORD_BYTES) return false;
+    came += bytes;
+    at = from + bytes;
+  }
+  return false;
 }
 
 /** Too short to tell HTTP/2 from HTTP/1.1 (`PRI` from `POST` or `PUT`). */

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import type { CallHead } from "../call.ts";
 import { wireHead } from "../lanes/connect-http.ts";
-import { PacedSocket, type PieceTurn } from "./paced-socket.ts";
+import { PacedSocket, type SocketTurns } from "./paced-socket.ts";
 
 /** Times are node's own to keep. A request must be there, body and all, within `requestTimeout`. */
 const OPTIONS = {
@@ -14,8 +14,8 @@ const OPTIONS = {
 };
 
 export interface Http1Handlers {
-  /** Waits for the turn to read a piece of a connection. */
-  readonly pieceTurn: PieceTurn;
+  /** Turns to read a piece of a connection, and to end one. */
+  readonly socketTurns: SocketTurns;
   /** Waits for a request's turn. Resolves to false where too many wait. */
   mayBegin(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean>;
   onRequest(request: IncomingMessage, response: ServerResponse): void;
@@ -41,7 +41,7 @@ export class Http1Server {
   }
 
   serve(socket: Socket): void {
-    this.#server.emit("connection", new PacedSocket(socket, this.#handlers.pieceTurn));
+    this.#server.emit("connection", new PacedSocket(socket, this.#handlers.socketTurns));
   }
 
   /** Asks clients to go with their next answer, and closes connections that have no request. */

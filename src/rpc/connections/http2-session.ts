@@ -27,9 +27,9 @@ export class LiveSession {
     this.#reading.begin(task);
   }
 
-  /** A piece of a message has come that is not its first one. */
-  noteLaterPiece(): void {
-    this.#reading.note(1);
+  /** Something has come that costs about as much as `weight` short calls. */
+  noteWork(weight: number): void {
+    this.#reading.note(weight);
   }
 
   /** The stream is dear and may last: no more is read in this turn, and while it is open its session is not idle. */

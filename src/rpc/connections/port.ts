@@ -23,8 +23,9 @@ import type { StreamTaker } from "../lanes/unary-http2.ts";
 import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
 import { LiveSession, LOOK_EVERY_MS } from "./http2-session.ts";
+import type { SocketTurns } from "./paced-socket.ts";
 import { ReadTurns } from "./read-turns.ts";
-import type { ReadHandle } from "./reading.ts";
+import { readHandleOf } from "./reading.ts";
 import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
 
 export interface PortOptions {
@@ -90,6 +91,7 @@ export class Port {
   readonly #reads: ReadTurns;
   /** Of HTTP/1.1. */
   readonly #pieces = new TurnBudget();
+  readonly #ends = new TurnBudget({ maxWaiting: Number.POSITIVE_INFINITY });
   readonly #handshakes = new TurnBudget();
   #looking: NodeJS.Timeout | undefined;
   #draining = false;
@@ -97,7 +99,11 @@ export class Port {
   constructor(options: PortOptions) {
     this.#options = options;
     this.#reads = new ReadTurns({ callerOf: (connection) => options.callerOf?.(connection) });
-    this.#http1 = new Http1Server({ ...options, pieceTurn: (address) => this.#pieces.begin(addressHolder(address)) });
+    const socketTurns: SocketTurns = {
+      piece: (address) => this.#pieces.begin(addressHolder(address)),
+      end: (address, task) => this.#ends.run(addressHolder(address), task),
+    };
+    this.#http1 = new Http1Server({ ...options, socketTurns });
     this.#http2 = createHttp2Server(HTTP2_OPTIONS);
     this.#http2.on("session", this.#onSession);
     this.#http2.on("stream", this.#onStream);
@@ -150,9 +156,9 @@ export class Port {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Of a connection's message another piece has come: a client may send each byte in a frame of its own. */
-  noteLaterPiece(connection: object): void {
-    this.#sessions.get(connection as Http2Session)?.noteLaterPiece();
+  /** Something has come on a connection that costs about as much as `weight` short calls. */
+  noteWork(connection: object, weight: number): void {
+    this.#sessions.get(connection as Http2Session)?.noteWork(weight);
   }
 
   #createTls(pair: CertificatePair): TlsServer {
@@ -208,7 +214,7 @@ export class Port {
 
   readonly #onSession = (session: ServerHttp2Session): void => {
     session.on("error", () => {});
-    const live = new LiveSession(session, this.#reads.open(session, handleOf(session), addressOf(session)));
+    const live = new LiveSession(session, this.#reads.open(session, readHandleOf(session.socket), addressOf(session)));
     this.#sessions.set(session, live);
     session.on("close", () => this.#sessions.delete(session));
     if (this.#draining) live.drain();
@@ -267,11 +273,6 @@ export class Port {
 }
 
 function ignore(): void {}
-
-/** Node's HTTP/2 reads from the socket's handle itself, past the socket: only the handle can stop that. */
-function handleOf({ socket }: ServerHttp2Session): ReadHandle {
-  return (socket as unknown as { readonly _handle: ReadHandle })._handle;
-}
 
 function addressOf({ socket }: ServerHttp2Session): string {
   return addressHolder(socket.remoteAddress ?? "")

@@ -1,7 +1,27 @@
-/** A connection's handle, as node:net and node:tls have it: reading can be stopped between two pieces of at most 64 KiB. */
+/**
+ * Stops reading from a connection between two pieces of at most 64 KiB, and starts it again.
+ *
+ * Node's HTTP/2 takes bytes from the socket's handle (libuv's stream) itself, so `socket.pause()` has no effect. The
+ * handle's `readStop` works, but it is not a documented API: the handle is `socket._handle`, and Node may rename it.
+ * The documented way is a Duplex between socket and session. It was rejected because each byte would then pass through
+ * JavaScript twice.
+ */
 export interface ReadHandle {
   readStart(): unknown;
   readStop(): unknown;
+}
+
+/**
+ * The handle for a Node without `readStop`. Reading goes on, so the kernel no longer slows the client down. Streams
+ * still begin in their caller's part of a turn, and `maxSessionMemory` bounds what one connection holds.
+ */
+const ALWAYS_READING: ReadHandle = Object.freeze({ readStart: () => {}, readStop: () => {} });
+
+/** The handle of a socket of node:net or node:tls. */
+export function readHandleOf(socket: object): ReadHandle {
+  const { _handle: handle } = socket as { readonly _handle?: Partial<ReadHandle> | null };
+  const canStop = typeof handle?.readStop === "function" && typeof handle.readStart === "function";
+  return canStop ? (handle as ReadHandle) : ALWAYS_READING;
 }
 
 /** What a connection asks of the one that gives turns: `read-turns.ts`. */

@@ -54,18 +54,29 @@ export function connectHeaders(request: WireRequest): Headers {
   return headers;
 }
 
+/** The call whose body is read. */
+export interface BodyReader {
+  /** Settles as `work`, or rejects when the call is aborted. */
+  race<T>(work: Promise<T>): Promise<T>;
+  /** The request was closed before its end. Calls `wake` in this turn of the event loop or a later one. */
+  cut(wake: () => void): void;
+}
+
 /**
- * The bytes of a request's body. `race` gives up waiting for the next ones when the call is aborted. Unlike node's own
- * iterator, ending early leaves the connection alone, so that an answer can still be written.
+ * The bytes of a request's body. Unlike node's own iterator, ending early leaves the connection open, so that an answer
+ * can still be written.
  *
- * @throws {DomainError} CANCELLED when the client went away before the end
+ * @throws {DomainError} CANCELLED when the client closed the stream or connection before the end
  */
-export async function* bodyOf(
-  request: WireRequest,
-  race: <T>(work: Promise<T>) => Promise<T>,
-): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* bodyOf(request: WireRequest, reader: BodyReader): AsyncGenerator<Uint8Array, void, undefined> {
   let wake = () => {};
-  const onChange = () => wake();
+  let isCut = false;
+  const onChange = () => {
+    if (isCut) return;
+    isCut = isCutOff(request);
+    if (isCut) reader.cut(() => wake());
+    else wake();
+  };
   const events = ["readable", "end", "close"] as const;
   for (const event of events) request.on(event, onChange);
   try {
@@ -81,12 +92,17 @@ export async function* bodyOf(
         const changed = new Promise<void>((resolve) => {
           wake = resolve;
         });
-        await race(changed);
+        await reader.race(changed);
       }
     }
   } finally {
     for (const event of events) request.off(event, onChange);
   }
+}
+
+/** Whether the body was cut. Node ends the body of an HTTP/2 request whose stream was cut as if it were complete. */
+function isCutOff(request: WireRequest): boolean {
+  return "stream" in request ? request.stream.aborted : request.destroyed && !request.complete;
 }
 
 /**
