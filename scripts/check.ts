@@ -23,7 +23,7 @@ const STEPS: readonly (readonly [name: string, step: () => Outcome])[] = [
   ["proto breaking", () => run("buf", "breaking", "proto", "--against", "proto/latchkey.v1.binpb")],
   ["generated code", () => generatedCode()],
   ["generated docs", () => generatedDocs()],
-  ["floors", () => run("vitest", "run", "--config", "vitest.floors.config.ts", "--reporter=dot")],
+  ["floors and prose", () => run("vitest", "run", "--project", "tidy", "--reporter=dot")],
 ];
 
 let failures = 0;

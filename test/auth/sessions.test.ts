@@ -35,7 +35,7 @@ import {
   SECONDS,
 } from "../support/people.ts";
 
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+const BY = { id: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
 const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
 
 describe(`sessions, on ${NEWEST}`, () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { tiersInUse } from "../../src/postgres/tiers-in-use.ts";
-import { until } from "../support/child-process.ts";
+import { tiersInUse } from "../../src/postgres/start/tiers-in-use.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { until } from "../support/until.ts";
 
 const USERS = 20_000;
 

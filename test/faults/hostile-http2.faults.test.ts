@@ -6,7 +6,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { callSteadily, p99, rssMib, times } from "../support/bystander.ts";
-import { until } from "../support/front-door.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
 import {
@@ -35,6 +34,7 @@ import {
   serviceEnvironment,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const CHECK = "/grpc.health.v1.Health/Check";
 const LOGIN = "/latchkey.v1.AuthService/Login";

@@ -4,12 +4,12 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { type AuthFlood, type FloodTally, startFlood } from "../support/auth-flood.ts";
-import { until } from "../support/child-process.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { report } from "../support/measurements.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const PEOPLE = 13;
 const EACH_MS = 200;

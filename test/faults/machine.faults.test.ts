@@ -7,7 +7,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { freePort, procStat, until } from "../support/child-process.ts";
+import { freePort, procStat } from "../support/child-process.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { answerTo, tally } from "../support/measurements.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
@@ -20,6 +20,7 @@ import {
   serviceEnvironment,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const HOUR_MS = 3_600_000;
 const EXIT_WITHIN_MS = 15_000;

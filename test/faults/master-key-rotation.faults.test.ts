@@ -8,7 +8,6 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
@@ -21,6 +20,7 @@ import {
   serviceEnvironment,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const PROCESSES = 3;
 /** Each asks one process, one call after the other with a pause between. */

@@ -1,7 +1,7 @@
 /** Two workers behind one port, to those who operate them: one scrape tells of both, and so does `/healthz`. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { childrenOf, until } from "../support/child-process.ts";
+import { childrenOf } from "../support/child-process.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { withFault } from "../support/mutant-process.ts";
@@ -14,6 +14,7 @@ import {
   serviceEnvironment,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const CALLS = 20;
 /** Prometheus meets another worker with each connection, were there no sum. */

@@ -4,7 +4,6 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { errorOf } from "../support/errors.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
@@ -22,6 +21,7 @@ import {
   spawnService,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const ROLE = "latchkey_service";
 /** Within which a revocation is seen while PostgreSQL answers. */

@@ -11,7 +11,6 @@ import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { withFreePort } from "../support/child-process.ts";
-import { eventually } from "../support/eventually.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { clusterIsUp, expectHealthy, request, told } from "../support/redis-limiters.ts";
@@ -19,6 +18,7 @@ import { clusterAt, redisAt } from "../support/redis-target.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { serviceEnvironment, spawnService } from "../support/spawned-service.ts";
 import { makeTlsFiles, type TlsFolder } from "../support/tls-files.ts";
+import { eventually } from "../support/until.ts";
 
 const closing: (() => void | Promise<void>)[] = [];
 afterEach(async () => {

@@ -161,7 +161,7 @@ describe.skipIf(!canStart("postgres"))("a database", () => {
     expect(await sql(url.href, "select count(*) from api_keys")).toBe("0");
     const failed = await client.verifyKey({ apiKey: keys[0]!, cost: 0 }).catch(ConnectError.from);
     expect(failed).toMatchObject({ code: Code.Unavailable });
-    expect(test.lines.filter(({ code }) => code === "42501")).toMatchObject([
+    expect(test.lines.filter(({ fields }) => fields.code === "42501")).toMatchObject([
       { level: "error", message: expect.stringMatching(/lacks a privilege, or row security hides rows/) },
     ]);
     await expect(test.restart()).rejects.toThrow("DATABASE_URL: 42501 insufficient_privilege");

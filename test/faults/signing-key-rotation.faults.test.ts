@@ -12,13 +12,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { SigningKey_State as State } from "../../src/gen/latchkey/v1/signing_key_pb.ts";
-import { until } from "../support/child-process.ts";
 import { type Fleet, startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { freshEmail } from "../support/people.ts";
 import { canStart } from "../support/shared-servers.ts";
 import type { ReadyService } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const PROCESSES = 3;
 const CLAIMS = { issuer: "http://localhost:8080", audience: "latchkey", typ: "at+jwt" };

@@ -5,10 +5,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import { type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 /** What is promised of every process while the database answers. The usual is a few milliseconds. */
 const BOUND_MS = 5000;

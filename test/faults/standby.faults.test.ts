@@ -3,7 +3,6 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { demote, startPostgres } from "../support/own-postgres.ts";
@@ -16,6 +15,7 @@ import {
   spawnService,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 /** A breaker and a connection that was lost take so long to be closed and made again. */
 const BACK_WITHIN_MS = 3000;

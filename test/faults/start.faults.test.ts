@@ -5,7 +5,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { childrenOf, freePort, isDead, procStat, until } from "../support/child-process.ts";
+import { childrenOf, freePort, isDead, procStat } from "../support/child-process.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { startPostgres } from "../support/own-postgres.ts";
@@ -19,13 +19,14 @@ import {
   spawnService,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 /** How long a database that does not answer is waited for. */
 const WAIT_MS = 60_000;
 const ROOM_MS = 5000;
 /** Beyond a service's own statements (1 s), and what it believes to be silence (1.5 s). */
 const SLOW_MS = 2500;
-/** As in src/postgres/migration-lock.ts: what every migrating process holds. */
+/** As in src/postgres/migrations/migration-lock.ts: what every migrating process holds. */
 const MIGRATION_LOCK = "7809632594316157049";
 
 /** A log line of the service. */

@@ -2,7 +2,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { beforeAll, describe, expect, it } from "vitest";
 import { KeyService, VerifyKeyRequestSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { childrenOf, freePort, isDead, until } from "../support/child-process.ts";
+import { childrenOf, freePort, isDead } from "../support/child-process.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo, tally } from "../support/measurements.ts";
 import { OpenCall } from "../support/open-call.ts";
@@ -13,10 +13,11 @@ import {
   type Cast,
   castAt,
   type IssuedKey,
-  type ServiceProcess,
+  type SpawnedService,
   serviceEnvironment,
   spawnService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const WORKERS = 2;
 const EXIT_WITHIN_MS = 15_000;
@@ -144,7 +145,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
 });
 
 /** Pids of the workers that have said so far that they are ready, as soon as they are so many. */
-async function readyWorkers(service: ServiceProcess, count: number): Promise<readonly number[]> {
+async function readyWorkers(service: SpawnedService, count: number): Promise<readonly number[]> {
   const pids = () =>
     service
       .output()
@@ -155,10 +156,10 @@ async function readyWorkers(service: ServiceProcess, count: number): Promise<rea
   return pids();
 }
 
-function stopping(service: ServiceProcess): number {
+function stopping(service: SpawnedService): number {
   return count(service, '"msg":"stopping');
 }
 
-function count(service: ServiceProcess, text: string): number {
+function count(service: SpawnedService, text: string): number {
   return service.output().split(text).length - 1;
 }

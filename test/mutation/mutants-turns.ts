@@ -4,10 +4,10 @@ const TURNS = ["test/postgres/management-turns.test.ts"];
 
 /** Who has a connection of management, or a lock of the process, when. */
 export const TURNS_MUTANTS = [
-  ...mutantsOf("src/postgres/management-turns.ts", TURNS, [
+  ...mutantsOf("src/postgres/connections/management-turns.ts", TURNS, [
     {
       name: "one caller on all connections",
-      search: "Math.min(ofOne, Math.max(1, connections - 1))",
+      search: 'Math.min(widest === "itself" ? MOST_OF_ONE : ofOne, Math.max(1, connections - 1))',
       replacement: "connections",
       why: "a user who issues keys without a rest keeps all others waiting",
     },

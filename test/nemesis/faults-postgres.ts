@@ -1,6 +1,6 @@
 /** Faults of PostgreSQL itself, and of what others do in it. */
 import pg from "pg";
-import { until } from "../support/child-process.ts";
+import { until } from "../support/until.ts";
 import { type FaultKind, type Heal, nothing } from "./fault.ts";
 import { DATABASE, ROLE, type World } from "./world.ts";
 

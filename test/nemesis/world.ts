@@ -2,11 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";
-import { freePort, privateFolder, until } from "../support/child-process.ts";
+import { freePort, privateFolder } from "../support/child-process.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
 import { bootstrapOperator, serviceEnvironment } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 import { installLedger, type Query } from "./ledger.ts";
 import { type Neighbour, startNeighbour } from "./neighbour.ts";
 import { Node } from "./node.ts";

@@ -5,9 +5,9 @@ import { systemClock } from "../../src/lib/clock.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
-import { eventually } from "../support/eventually.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { clusterAt, redisAt } from "../support/redis-target.ts";
+import { eventually } from "../support/until.ts";
 
 const closing: (() => void)[] = [];
 afterEach(() => {

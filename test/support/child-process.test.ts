@@ -4,7 +4,8 @@ import { existsSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { isDead, removeFolder, startProcess, until } from "./child-process.ts";
+import { isDead, removeFolder, startProcess } from "./child-process.ts";
+import { until } from "./until.ts";
 
 it("a server ends with the run that started it, even when the run is killed, and its folder with it", async () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-process-"));

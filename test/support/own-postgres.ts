@@ -8,11 +8,11 @@ import {
   folderOf,
   privateFolder,
   removeFolder,
-  type ServerProcess,
   startProcess,
-  until,
+  type WatchedProcess,
   withFreePort,
 } from "./child-process.ts";
+import { until } from "./until.ts";
 
 const run = promisify(execFile);
 const DEBIAN = "/usr/lib/postgresql";
@@ -190,7 +190,7 @@ function launch(
   port: number,
   url: string,
   user: ServerUser | undefined,
-): Promise<ServerProcess> {
+): Promise<WatchedProcess> {
   // synchronous_commit stays on: what was acknowledged must survive a killed server; fsync only matters for power loss.
   const settings = {
     listen_addresses: "127.0.0.1",

@@ -7,10 +7,10 @@ import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
-import { eventually } from "./eventually.ts";
 import { type RedisServer, redisCommand, startRedis } from "./own-redis.ts";
 import { recordingLog } from "./recording-log.ts";
 import { redisAt } from "./redis-target.ts";
+import { eventually } from "./until.ts";
 
 export const BACK_WITHIN_MS = 2_000;
 const log = recordingLog();

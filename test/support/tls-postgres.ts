@@ -1,9 +1,9 @@
 /** A PostgreSQL with TLS, roles that may come in by different ways, and certificates for several names. */
 import { databaseUrl } from "../../src/config/database-url.ts";
-import { PostgresClient } from "../../src/postgres/connection.ts";
+import { PostgresClient } from "../../src/postgres/connections/connection.ts";
 import { type Authority, type Identity, newAuthority } from "./certificate-authority.ts";
-import { until } from "./child-process.ts";
 import { type PostgresServer, sql, startPostgres } from "./own-postgres.ts";
+import { until } from "./until.ts";
 
 /** Role -> its lines of pg_hba.conf, the only ones that let it in. */
 const ACCESS = {

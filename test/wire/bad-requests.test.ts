@@ -8,18 +8,19 @@ import { Code } from "../../src/gen/google/rpc/code_pb.ts";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../src/gen/google/rpc/status_pb.ts";
 import { LoginRequestSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
-import { startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 const BATCH = "/latchkey.v1.KeyService/BatchVerifyKeys";
 const LIMIT = 64 * 1024;
 
-let wire: WireServer;
+let wire: FrontDoor;
 let session: ClientHttp2Session;
 let logins = 0;
 
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       login: async ({ email }) => {
         logins++;

@@ -6,13 +6,14 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import type { Caller } from "../../src/rpc/call.ts";
-import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/front-door.ts";
+import { type FrontDoor, type FrontDoorSetup, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
-let wire: WireServer;
+let wire: FrontDoor;
 afterEach(() => wire.server.stop());
 
-async function start(setup: WireServerSetup) {
-  wire = await startWireServer(setup);
+async function start(setup: FrontDoorSetup) {
+  wire = await startFrontDoor(setup);
   const transport = createGrpcTransport({ baseUrl: `http://${wire.address}` });
   return { auth: createClient(AuthService, transport), keys: createClient(KeyService, transport) };
 }

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { lookAtStart } from "../../src/rpc/connections/connection-start.ts";
-import { until } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 const RECORD_HEAD_BYTES = 5;
 

@@ -6,18 +6,19 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Call } from "../../src/rpc/call.ts";
-import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, grpcClient, grpcTrailers, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 const never = new Promise<never>(() => {});
 /** A deadline is kept within this. */
 const SLACK_MS = 50;
 
-let wire: WireServer;
+let wire: FrontDoor;
 let call: Call | undefined;
 let resolveIsHanging = false;
 
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       // Hangs, and does not listen to its signal.
       login: (_request, given) => {

@@ -9,13 +9,14 @@ import { expect, test } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { systemClock } from "../../src/lib/clock.ts";
-import { callGrpc, startWireServer, until, type WireServer, type WireServerSetup } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, type FrontDoorSetup, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 /** A server whose Login waits until the test opens the gate. */
-async function startGated(options: WireServerSetup["options"] = {}) {
+async function startGated(options: FrontDoorSetup["options"] = {}) {
   const gate = Promise.withResolvers<void>();
   const state = { started: 0 };
-  const wire = await startWireServer({
+  const wire = await startFrontDoor({
     auth: {
       login: async ({ email }) => {
         state.started++;
@@ -34,7 +35,7 @@ async function startGated(options: WireServerSetup["options"] = {}) {
   return { wire, state, open: () => gate.resolve() };
 }
 
-const isRefused = (wire: WireServer) =>
+const isRefused = (wire: FrontDoor) =>
   fetch(`http://${wire.address}/`).then(
     () => false,
     () => true,
@@ -85,7 +86,7 @@ test("a call that crosses the GOAWAY on its way is refused as never begun, one t
 
 test("no call of a gRPC client that honours GOAWAY fails when one of two servers goes away under load", async () => {
   const answer = { auth: { login: async ({ email }: { email: string }) => ({ user: { email } }) } };
-  const [going, staying] = [await startWireServer(answer), await startWireServer(answer)];
+  const [going, staying] = [await startFrontDoor(answer), await startFrontDoor(answer)];
   const client = new GrpcClient(`ipv4:${going.address},${staying.address}`, credentials.createInsecure(), {
     "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
   });

@@ -4,7 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, it } from "vitest";
 import { BatchVerifyKeysRequestSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { CallHead } from "../../src/rpc/call.ts";
-import { startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
 import { LANE } from "../support/lane.ts";
 import {
   connectRaw,
@@ -18,13 +18,14 @@ import {
   type RawHttp2,
   RST_STREAM,
 } from "../support/raw-http2.ts";
+import { until } from "../support/until.ts";
 
 const MAX_FRAME_BYTES = 16_384;
 const VERIFY = "/latchkey.v1.KeyService/VerifyKey";
 /** What a turn may begin for a caller that is alone: 64 as they are read, and 64 that were read before. */
 const MOST_IN_A_TURN = 2 * 64;
 
-let wire: WireServer;
+let wire: FrontDoor;
 const sockets: Socket[] = [];
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
@@ -72,7 +73,7 @@ describe.skipIf(LANE.unaryLane === false)("a service that calls VerifyKey on 40 
     const callers = new WeakMap<object, string>();
     const order: string[] = [];
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       keys: {
         verifyKey: (_request, { caller }) => {
           order.push(caller.kind === "service" ? caller.credentialId : "");
@@ -113,7 +114,7 @@ describe.skipIf(LANE.unaryLane === false)("a service that calls VerifyKey on 40 
 describe("a stranger", () => {
   it("whose 1,000 calls of the dear way come at once begins few of them a turn, and each is answered", async () => {
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       auth: { logout: async () => ({}) },
       deps: {
         clientIp: (head) => {
@@ -133,7 +134,7 @@ describe("a stranger", () => {
 
   it("that pipelines HTTP/1.1 on 100 connections has few requests begun in a turn", async () => {
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       deps: {
         clientIp: (head) => {
           turns.count();
@@ -163,7 +164,7 @@ describe("a client whose calls all end at once", () => {
   /** A server whose Logout never answers, and the number of calls that have their message. */
   async function startHanging(counter: TurnCounter) {
     const hanging = { count: 0 };
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       auth: {
         logout: () => {
           hanging.count++;
@@ -217,7 +218,7 @@ describe("a client whose calls all end at once", () => {
 describe.skipIf(LANE.unaryLane === false)("a service that sends batches of 256 keys on 40 connections", () => {
   it("has few of them begun in a turn", async () => {
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       keys: {
         batchVerifyKeys: () => {
           turns.count();

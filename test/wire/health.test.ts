@@ -2,18 +2,18 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../src/gen/grpc/health/v1/health_pb.ts";
-import { startWireServer, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
 
 const AUTH = "latchkey.v1.AuthService";
 const KEYS = "latchkey.v1.KeyService";
 
-let wire: WireServer;
+let wire: FrontDoor;
 beforeEach(async () => {
-  wire = await startWireServer();
+  wire = await startFrontDoor();
 });
 afterEach(() => wire.server.stop());
 
-const clientOf = (server: WireServer) =>
+const clientOf = (server: FrontDoor) =>
   createClient(Health, createGrpcTransport({ baseUrl: `http://${server.address}` }));
 
 test("check tells the status of each service and of the whole, to anyone", async () => {

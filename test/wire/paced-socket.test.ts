@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { PacedSocket } from "../../src/rpc/connections/paced-socket.ts";
-import { until } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 describe("a connection of HTTP/1.1", () => {
   it("ends in its turn after its client has closed it", async () => {

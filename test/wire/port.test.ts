@@ -13,7 +13,8 @@ import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { isChange } from "../../src/rpc/effects.ts";
-import { callGrpc, startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 const AUTH = { login: async ({ email }: { email: string }) => ({ user: { email } }) };
 const REQUEST =
@@ -39,9 +40,9 @@ async function writeSlowly(socket: Socket, text: string): Promise<void> {
 }
 
 describe("in plaintext", () => {
-  let wire: WireServer;
+  let wire: FrontDoor;
   beforeAll(async () => {
-    wire = await startWireServer({ auth: AUTH });
+    wire = await startFrontDoor({ auth: AUTH });
   });
   afterAll(() => wire.server.stop());
 
@@ -118,7 +119,7 @@ describe("in plaintext", () => {
 describe("with TLS", () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-tls-"));
   const tls = { certFile: join(folder, "cert.pem"), keyFile: join(folder, "key.pem") };
-  let wire: WireServer;
+  let wire: FrontDoor;
   let ca: Buffer;
 
   beforeAll(async () => {
@@ -128,7 +129,7 @@ describe("with TLS", () => {
       stdio: "pipe",
     });
     ca = readFileSync(tls.certFile);
-    wire = await startWireServer({ auth: AUTH, options: { tls } });
+    wire = await startFrontDoor({ auth: AUTH, options: { tls } });
   });
   afterAll(async () => {
     await wire.server.stop();
@@ -177,27 +178,27 @@ describe("with TLS", () => {
         () => "refused",
       );
     expect(await call(wire.port)).toBe(200);
-    const strict = await startWireServer({ auth: AUTH, options: { tls, plaintext: false } });
+    const strict = await startFrontDoor({ auth: AUTH, options: { tls, plaintext: false } });
     expect(await call(strict.port)).toBe("refused");
     await strict.server.stop();
   });
 
   test("a start without the certificate's file fails", async () => {
-    await expect(startWireServer({ options: { tls: { ...tls, certFile: "/nowhere.pem" } } })).rejects.toThrow("ENOENT");
+    await expect(startFrontDoor({ options: { tls: { ...tls, certFile: "/nowhere.pem" } } })).rejects.toThrow("ENOENT");
   });
 });
 
 test("a start on a port that is taken fails", async () => {
-  const wire = await startWireServer();
-  await expect(startWireServer({ options: { port: wire.port } })).rejects.toThrow("EADDRINUSE");
+  const wire = await startFrontDoor();
+  await expect(startFrontDoor({ options: { port: wire.port } })).rejects.toThrow("EADDRINUSE");
   await wire.server.stop();
 });
 
 test("a start with a method that has no access rule, or of which nothing says whether it changes something, fails", async () => {
   const accessRule = () => undefined as never;
-  await expect(startWireServer({ deps: { accessRule } })).rejects.toThrow("has no access rule");
+  await expect(startFrontDoor({ deps: { accessRule } })).rejects.toThrow("has no access rule");
   const lacking: DescMethod = { ...AuthService.method.login, localName: "loginAgain", name: "LoginAgain" };
-  await expect(startWireServer({ deps: { isChange: () => isChange(lacking) } })).rejects.toThrow(
+  await expect(startFrontDoor({ deps: { isChange: () => isChange(lacking) } })).rejects.toThrow(
     "latchkey.v1.AuthService.LoginAgain has no row in rpc/effects.ts",
   );
 });

@@ -10,13 +10,13 @@ import {
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { DomainError, invalidField } from "../../src/lib/errors.ts";
-import { callGrpc, grpcClient, startWireServer, type WireServer } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, grpcClient, startFrontDoor } from "../support/front-door.ts";
 
-let wire: WireServer;
+let wire: FrontDoor;
 let transports: Record<string, Transport>;
 
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       login: async ({ email }, call) => {
         switch (email) {
@@ -122,7 +122,7 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
     const error = await createClient(AuthService, transports[name]!).register({}).catch(ConnectError.from);
     expect(error).toMatchObject({
       code: Code.Unimplemented,
-      rawMessage: "latchkey.v1.AuthService.Register is not implemented yet",
+      rawMessage: "this server does not implement latchkey.v1.AuthService.Register",
     });
   });
 });
@@ -156,7 +156,7 @@ test("a stream without a handler is UNIMPLEMENTED and says so", async () => {
   const error = await watch[Symbol.asyncIterator]().next().catch(ConnectError.from);
   expect(error).toMatchObject({
     code: Code.Unimplemented,
-    rawMessage: "latchkey.v1.KeyService.WatchRevocations is not implemented yet",
+    rawMessage: "this server does not implement latchkey.v1.KeyService.WatchRevocations",
   });
 });
 

@@ -7,7 +7,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ServerReflection } from "../../src/gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../src/gen/grpc/reflection/v1alpha/reflection_pb.ts";
-import { startWireServer, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
 
 const SERVICES = [
   "grpc.health.v1.Health",
@@ -18,9 +18,9 @@ const SERVICES = [
   "latchkey.v1.KeyService",
 ];
 
-let wire: WireServer;
+let wire: FrontDoor;
 beforeAll(async () => {
-  wire = await startWireServer({ auth: { login: async ({ email }) => ({ user: { email } }) } });
+  wire = await startFrontDoor({ auth: { login: async ({ email }) => ({ user: { email } }) } });
 });
 afterAll(() => wire.server.stop());
 
@@ -105,7 +105,7 @@ test("extensions are NOT_FOUND, an empty question INVALID_ARGUMENT", async () =>
 });
 
 test("switched off, reflection is UNIMPLEMENTED", async () => {
-  const closed = await startWireServer({ options: { reflection: false } });
+  const closed = await startFrontDoor({ options: { reflection: false } });
   const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${closed.address}` }));
   async function* requests() {
     yield { messageRequest: { case: "listServices", value: "" } as const };

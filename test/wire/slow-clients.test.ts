@@ -4,7 +4,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, describe, expect, test } from "vitest";
 import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
-import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/front-door.ts";
+import { type FrontDoor, type FrontDoorSetup, startFrontDoor } from "../support/front-door.ts";
 import {
   connectRaw,
   DATA,
@@ -16,14 +16,15 @@ import {
   HEADERS,
   RST_STREAM,
 } from "../support/raw-http2.ts";
+import { until } from "../support/until.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 
-let wire: WireServer;
+let wire: FrontDoor;
 afterEach(() => wire.server.stop());
 
-async function start(setup: WireServerSetup) {
-  wire = await startWireServer(setup);
+async function start(setup: FrontDoorSetup) {
+  wire = await startFrontDoor(setup);
   const transport = createGrpcTransport({ baseUrl: `http://${wire.address}` });
   return { auth: createClient(AuthService, transport), health: createClient(Health, transport) };
 }

@@ -14,19 +14,20 @@ import { AuthService, LoginRequestSchema, LoginResponseSchema } from "../../src/
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { Call } from "../../src/rpc/call.ts";
 import { EncodedMessage } from "../../src/rpc/call.ts";
-import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, grpcClient, grpcTrailers, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 const LOGOUT = "/latchkey.v1.AuthService/Logout";
 const LIMIT = 64 * 1024;
 
-let wire: WireServer;
+let wire: FrontDoor;
 let session: ClientHttp2Session;
 let lastCall: Call | undefined;
 let taken: number;
 
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       login: async ({ email }, call) => {
         lastCall = call;
@@ -140,7 +141,7 @@ describe("the lane leaves to Connect, which serves it,", () => {
   });
 
   test("all, when it is switched off", async () => {
-    const other = await startWireServer({
+    const other = await startFrontDoor({
       auth: { login: async ({ email }) => ({ user: { email } }) },
       options: { unaryLane: false },
     });

@@ -1,13 +1,13 @@
 import { connect } from "node:http2";
 import { afterEach, describe, expect, test } from "vitest";
 import { OpsServer } from "../../src/rpc/ops/ops-server.ts";
-import { startWireServer, type WireServer, type WireServerSetup } from "../support/front-door.ts";
+import { type FrontDoor, type FrontDoorSetup, startFrontDoor } from "../support/front-door.ts";
 
-let wire: WireServer | undefined;
+let wire: FrontDoor | undefined;
 afterEach(() => wire?.server.stop());
 
-async function start(setup: WireServerSetup = {}): Promise<string> {
-  wire = await startWireServer(setup);
+async function start(setup: FrontDoorSetup = {}): Promise<string> {
+  wire = await startFrontDoor(setup);
   return `http://${wire.address}`;
 }
 
