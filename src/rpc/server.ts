@@ -6,6 +6,7 @@ import { type CertificateFiles, ServedCertificate } from "./connections/served-c
 import { createConnectLane } from "./lanes/connect-lane.ts";
 import { createStreamTaker } from "./lanes/unary-http2.ts";
 import { UnaryLane } from "./lanes/unary-lane.ts";
+import { UnreadAnswers } from "./lanes/unread-answers.ts";
 import { type Binding, createRoutes, type MethodTables } from "./routes.ts";
 import { createCors } from "./standard/cors.ts";
 import { type HealthRegistry, healthBinding } from "./standard/health.ts";
@@ -59,19 +60,20 @@ export class RpcServer {
       ...deps,
       noteWork: (connection, weight) => this.#port.noteWork(connection, weight),
     });
-    const connectLane = createConnectLane({ routes, concerns: this.#concerns });
+    const unread = new UnreadAnswers();
+    const connectLane = createConnectLane({ routes, concerns: this.#concerns, unread });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
-    const answerCors = createCors(options.corsOrigins);
+    const answerCors = createCors(options.corsOrigins, unread);
     this.#certificate = options.tls && new ServedCertificate({ ...deps, files: options.tls, timers: systemTimers });
     this.#port = new Port({
       ...options,
       certificate: this.#certificate,
-      takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane),
+      takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane, unread),
       mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
       onRequest: (request, response) => {
         if (answerCors(request, response) || connectLane(request, response)) return;
-        serveWebPage(deps, request, response);
+        serveWebPage(deps, { request, response, unread });
       },
     });
     for (const name of ["", ...bindings.map(({ service }) => service.typeName)]) deps.health.set(name, "NOT_SERVING");

@@ -171,8 +171,8 @@ describe("a client whose calls all end at once", () => {
           return new Promise(() => {});
         },
       },
-      deps: { observer: { finished: () => counter.count() } },
     });
+    wire.server.observe({ finished: () => counter.count() });
     return hanging;
   }
 

@@ -4,29 +4,30 @@ import { holderOf } from "../holder.ts";
 import type { LiveCall } from "./live-call.ts";
 
 export interface CallCapacityOptions {
-  /** Most calls at a time, streams included. Verification may take a quarter of this number besides. */
+  /** Maximum calls at a time, streams included. Verification may take a quarter of this number on top. */
   readonly maxCalls: number;
-  /** Most bytes of messages that have not come to their end. */
+  /** Maximum bytes of incomplete messages. */
   readonly maxWaitingBytes: number;
 }
 
-/** The part of `maxCalls` that may be streams: they last as long as their client likes. */
+/** The part of `maxCalls` that may be streams, because their clients decide how long they last. */
 const STREAMS_PART = 0.1;
-/** What is kept for verification, as a part of `maxCalls`: calls that wait for the database leave it this much. */
+/** The reserve for verification, as a part of `maxCalls`: calls that wait for the database can't use it. */
 const RESERVE_PART = 0.25;
-/** Callers with a credential are worth four times as many calls as all others together. */
+/** Callers with a credential weigh four times as much as all anonymous callers together. */
 const KNOWN_WEIGHT = 4;
 
 /**
- * How many calls there may be at a time in a process, shared fairly by caller (see shares/). Where there are too many, a
- * call whose message has not come gives way first: a client sends that within milliseconds. After those gives way who
- * holds most calls. A caller that opens calls, or sends half of what it announced, takes no other caller's capacity.
+ * The maximum number of calls at a time in this process, shared fairly by caller (see shares/). When it is full, a call
+ * whose message is incomplete gives way first, because an honest client sends its message within milliseconds. After
+ * those, a call of the caller with the most calls gives way. So a caller that opens calls, or sends half of a message,
+ * takes no other caller's capacity.
  */
 export class CallCapacity {
   readonly #options: CallCapacityOptions;
-  /** Unary calls whose message has not come. */
+  /** Unary calls whose message is incomplete. */
   readonly #waiting: FairRoom<LiveCall>;
-  /** Unary calls that have their message. */
+  /** Unary calls whose message is complete. */
   readonly #performing: FairRoom<LiveCall>;
   readonly #streams: FairRoom<LiveCall>;
   #waitingBytes = 0;
@@ -43,7 +44,7 @@ export class CallCapacity {
     this.#streams = new FairRoom({ weight, onGiveWay, places: options.maxCalls * STREAMS_PART });
   }
 
-  /** How many calls there are, streams included. */
+  /** Number of calls, streams included. */
   get size(): number {
     return this.#waiting.size + this.#performing.size + this.#streams.size;
   }
@@ -54,7 +55,7 @@ export class CallCapacity {
     else yield* [...this.#waiting, ...this.#performing];
   }
 
-  /** @throws OVERLOADED where no call gives way to one of this caller */
+  /** @throws OVERLOADED if no call gives way to one of this caller */
   enter(call: LiveCall): void {
     const holder = holderOf(call);
     if (call.route.kind === "stream") {
@@ -67,13 +68,13 @@ export class CallCapacity {
     }
   }
 
-  /** The caller has become known since the call entered. */
+  /** Moves the call to its caller, which has become known since it entered. */
   identified(call: LiveCall): void {
     const room = call.route.kind === "stream" ? this.#streams : this.#waiting;
     room.move(holderOf(call), call);
   }
 
-  /** A piece of the message has come. May end calls, this one too. */
+  /** Counts a piece of the message. May end calls, this one included. */
   hold(call: LiveCall, bytes: number): void {
     if (call.route.kind === "stream" || call.group === undefined) return;
     call.waitingBytes += bytes;
@@ -81,13 +82,13 @@ export class CallCapacity {
     while (this.#waitingBytes > this.#options.maxWaitingBytes && this.#waiting.makePlace());
   }
 
-  /** All of the message has come: from now on the call gives way to a caller that holds less alone. */
+  /** The message is complete. From now on the call gives way only to a caller that holds less. */
   settle(call: LiveCall): void {
     this.leave(call);
     this.#performing.add(holderOf(call), call);
   }
 
-  /** Has no effect on a call that has left, or gave way. */
+  /** Has no effect on a call that has left or has given way. */
   leave(call: LiveCall): void {
     this.#waiting.leave(call);
     this.#waitingBytes -= call.waitingBytes;

@@ -2,12 +2,12 @@
 const STEP_MS = 16;
 
 /**
- * Deadlines of many calls. Those that fall into the same step share one timer: one for each call would be a good part of
- * what a short call costs.
+ * The deadlines of all calls, by coalesced timers (a timer wheel): deadlines within the same 16 ms share one timer. A
+ * timer for each call would be a large part of a short call's cost.
  */
 export class Deadlines<T> {
   readonly #steps = new Map<number, Step<T>>();
-  /** The step that was made last is kept though it is empty: the next call will most likely want it. */
+  /** The newest step is kept even if it is empty, because the next call probably needs it. */
   #last: Step<T> | undefined;
   readonly #expire: (what: T) => void;
 
@@ -17,10 +17,10 @@ export class Deadlines<T> {
   }
 
   /**
-   * Expires `what` at a time, or up to 16 ms later.
+   * Expires `what` at `atMs`, or up to 16 ms later.
    *
    * @param atMs by the clock of `nowMs`
-   * @returns what takes it back
+   * @returns the step that holds it until then
    */
   add(what: T, atMs: number, nowMs: number): Step<T> {
     const index = Math.ceil(atMs / STEP_MS);
@@ -42,7 +42,7 @@ export class Deadlines<T> {
   }
 }
 
-/** All that expires together. */
+/** All elements that expire together. */
 export class Step<T> {
   readonly #expiring = new Set<T>();
   readonly #timer: NodeJS.Timeout;
@@ -51,7 +51,7 @@ export class Step<T> {
 
   constructor(delayMs: number, expireAll: (all: Iterable<T>) => void, forget: () => void) {
     this.#forget = forget;
-    // Whoever waits for a deadline has a connection, which keeps the process alive.
+    // A call with a deadline has a connection, which keeps the process alive.
     this.#timer = setTimeout(() => expireAll(this.#expiring), delayMs).unref();
   }
 
@@ -64,7 +64,7 @@ export class Step<T> {
     if (this.#isReleased) this.#endIfEmpty();
   }
 
-  /** From now on it ends when it is empty. */
+  /** From now on the step ends as soon as it is empty. */
   release(): void {
     this.#isReleased = true;
     this.#endIfEmpty();

@@ -13,16 +13,17 @@ export interface LiveCallDeps {
   clientIp(head: CallHead): string;
 }
 
-/** Hears of the end of a call that nobody races. */
+/** Notified when a call is aborted; for a lane that does not use `race`. */
 export interface AbortListener {
   aborted(failure: DomainError): void;
 }
 
 const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
 const MAX_USER_AGENT = 256;
-/** Longest that a unary call may take, whatever its client says; else a body that never ends would be held for ever. */
+/** Maximum duration of a unary call, whatever its client's timeout, because a body might never end. */
 const MAX_UNARY_MS = 60_000;
-/** A call from its headers to its end. What costs and is seldom asked for (signal, address) is made when asked for. */
+
+/** A call from its headers to its end. The signal and the address are made on demand, because few calls need them. */
 export class LiveCall implements Call, Member {
   readonly route: Route;
   readonly head: CallHead;
@@ -38,12 +39,12 @@ export class LiveCall implements Call, Member {
   hasPiece = false;
   /** What has come of a message that has not come to its end. */
   waitingBytes = 0;
-  /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */
+  /** Set by the lane. Undefined for a lane that waits by `race`. */
   abortListener: AbortListener | undefined;
-  /** What handlers add to the answer; undefined for nothing. */
+  /** Added by handlers; undefined for none. */
   answerHeaders: MetadataField[] | undefined;
   answerTrailers: MetadataField[] | undefined;
-  /** The call is over: logged, measured, its timer gone. */
+  /** Set by Concerns: the call is logged and measured, and has no timer. */
   ended = false;
 
   readonly #deps: LiveCallDeps;
@@ -67,7 +68,7 @@ export class LiveCall implements Call, Member {
     return this.route.method;
   }
 
-  /** As it was when it was first asked for: a connection that has closed has no address any more. */
+  /** The address when it was first read: a closed connection has none. */
   get clientIp(): string {
     this.#clientIp ??= this.#deps.clientIp(this.head);
     return this.#clientIp;
@@ -99,7 +100,7 @@ export class LiveCall implements Call, Member {
     this.answerTrailers.push([name, value]);
   }
 
-  /** Why the call was aborted, undefined while it was not. */
+  /** The reason why the call was aborted, undefined before that. */
   get failure(): DomainError | undefined {
     return this.#failure;
   }
@@ -122,7 +123,7 @@ export class LiveCall implements Call, Member {
     this.abort(deadlineExceeded());
   }
 
-  /** Settles as `work` does, or rejects as soon as the call is aborted; what `work` does then is not heard. */
+  /** Settles as `work` does, or rejects as soon as the call is aborted; then the outcome of `work` is ignored. */
   race<T>(work: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#failure !== undefined) reject(this.#failure);
@@ -143,7 +144,7 @@ export class LiveCall implements Call, Member {
     });
   }
 
-  /** Ends the waiting of everyone who works for this call. The first failure counts; none does after the end. */
+  /** Ends every wait of this call. Only the first failure counts, and none after the end. */
   abort(failure: DomainError): void {
     if (this.ended || this.#failure !== undefined) return;
     this.#failure = failure;

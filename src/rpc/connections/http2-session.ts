@@ -8,7 +8,7 @@ const PING_ANSWER_MS = 10_000;
 const IDLE_LOOKS = 10;
 
 /** One HTTP/2 connection: closed when nobody uses it or its other end is gone, and drained without losing a call. */
-export class LiveSession {
+export class Http2Session {
   readonly #session: ServerHttp2Session;
   readonly #reading: Reading;
   #longStreams = 0;

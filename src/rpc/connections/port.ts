@@ -3,7 +3,6 @@ import {
   createServer as createHttp2Server,
   Http2ServerRequest,
   Http2ServerResponse,
-  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -22,7 +21,7 @@ import { headOf, type WireRequest, type WireResponse } from "../lanes/connect-ht
 import type { StreamTaker } from "../lanes/unary-http2.ts";
 import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
-import { LiveSession, LOOK_EVERY_MS } from "./http2-session.ts";
+import { Http2Session, LOOK_EVERY_MS } from "./http2-session.ts";
 import type { SocketTurns } from "./paced-socket.ts";
 import { ReadTurns } from "./read-turns.ts";
 import { readHandleOf } from "./reading.ts";
@@ -87,7 +86,7 @@ export class Port {
   readonly #sockets = new Set<Socket>();
   /** Those that have not shown yet what they speak. */
   readonly #unknown = new Set<Socket>();
-  readonly #sessions = new Map<Http2Session, LiveSession>();
+  readonly #sessions = new Map<object, Http2Session>();
   readonly #reads: ReadTurns;
   /** Of HTTP/1.1. */
   readonly #pieces = new TurnBudget();
@@ -158,7 +157,7 @@ export class Port {
 
   /** Something has come on a connection that costs about as much as `weight` short calls. */
   noteWork(connection: object, weight: number): void {
-    this.#sessions.get(connection as Http2Session)?.noteWork(weight);
+    this.#sessions.get(connection)?.noteWork(weight);
   }
 
   #createTls(pair: CertificatePair): TlsServer {
@@ -214,7 +213,7 @@ export class Port {
 
   readonly #onSession = (session: ServerHttp2Session): void => {
     session.on("error", () => {});
-    const live = new LiveSession(session, this.#reads.open(session, readHandleOf(session.socket), addressOf(session)));
+    const live = new Http2Session(session, this.#reads.open(session, readHandleOf(session.socket), addressOf(session)));
     this.#sessions.set(session, live);
     session.on("close", () => this.#sessions.delete(session));
     if (this.#draining) live.drain();
@@ -248,7 +247,7 @@ export class Port {
     session?.begin(() => this.#begin(stream, headers, rawHeaders, session));
   };
 
-  #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: LiveSession): void {
+  #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: Http2Session): void {
     if (stream.destroyed || this.#options.takeStream?.(stream, headers, rawHeaders)) return;
     session.keepFor(stream);
     void this.#serveInTurn(stream, headers, rawHeaders);

@@ -5,7 +5,7 @@ import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { DomainError } from "../../lib/errors.ts";
 import type { CallHead } from "../call.ts";
 import { toTrailers } from "./grpc-status.ts";
-import { cutUnlessRead } from "./unread-answers.ts";
+import type { UnreadAnswers } from "./unread-answers.ts";
 
 /** A request and its response as node:http and node:http2 (through its compatibility layer) give them. */
 export type WireRequest = IncomingMessage | Http2ServerRequest;
@@ -110,7 +110,11 @@ function isCutOff(request: WireRequest): boolean {
  *
  * @throws whatever the body throws, or DomainError CANCELLED when the client is gone; the body's iterator has then been told
  */
-export async function writeAnswer(answer: UniversalServerResponse, response: WireResponse): Promise<void> {
+export async function writeAnswer(
+  answer: UniversalServerResponse,
+  response: WireResponse,
+  unread: UnreadAnswers,
+): Promise<void> {
   const body = answer.body?.[Symbol.asyncIterator]();
   let chunk = await body?.next();
   try {
@@ -118,21 +122,21 @@ export async function writeAnswer(answer: UniversalServerResponse, response: Wir
     // Without this node:http2 ends an answer that has no body with its headers, and the trailers are lost.
     if (response instanceof Http2ServerResponse) response.writeHead(answer.status);
     for (; body !== undefined && chunk !== undefined && chunk.done !== true; chunk = await body.next()) {
-      await writeChunk(response, chunk.value);
+      await writeChunk(response, chunk.value, unread);
     }
   } catch (error) {
     await body?.throw?.(error).catch(() => {});
     throw error;
   }
   if (answer.trailer !== undefined) response.addTrailers(toTrailers(answer.trailer));
-  endAnswer(response);
+  endAnswer(response, unread);
 }
 
 /** Ends an answer whose headers are written. A client that does not read it in time is cut off. */
-export function endAnswer(response: WireResponse, lastChunk?: Uint8Array | string): void {
+export function endAnswer(response: WireResponse, unread: UnreadAnswers, lastChunk?: Uint8Array | string): void {
   const sink: Writable = response;
   sink.end(lastChunk);
-  cutUnlessRead(sinkOf(response), "close", () => cutAnswer(response));
+  unread.cutUnlessRead(sinkOf(response), "close", () => cutAnswer(response));
 }
 
 /** Cuts the connection of HTTP/1.1, the stream of HTTP/2: for an answer that can't be finished. */
@@ -154,16 +158,16 @@ export function setHead(
   response.statusCode = status;
 }
 
-function writeChunk(response: WireResponse, chunk: Uint8Array): Promise<void> | undefined {
+function writeChunk(response: WireResponse, chunk: Uint8Array, unread: UnreadAnswers): Promise<void> | undefined {
   if (isGone(response)) throw clientGone();
   const sink: Writable = response;
-  return sink.write(chunk) ? undefined : drained(response);
+  return sink.write(chunk) ? undefined : drained(response, unread);
 }
 
 /** Resolves when there is room to write again, and also when the client is gone: the next write will tell. */
-function drained(response: WireResponse): Promise<void> {
+function drained(response: WireResponse, unread: UnreadAnswers): Promise<void> {
   return new Promise((resolve) => {
-    cutUnlessRead(sinkOf(response), "drain", () => cutAnswer(response));
+    unread.cutUnlessRead(sinkOf(response), "drain", () => cutAnswer(response));
     const settle = () => {
       response.off("drain", settle);
       response.off("close", settle);

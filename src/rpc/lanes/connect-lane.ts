@@ -35,8 +35,10 @@ import {
   wireHead,
   writeAnswer,
 } from "./connect-http.ts";
+import { MAX_RESPONSE_BYTES } from "./grpc-frame.ts";
 import { binaryTypeOf, bytesOfText, textAnswer } from "./grpc-web-text.ts";
-import { parseConnectTimeout, parseGrpcTimeout } from "./timeout.ts";
+import { readTimeout } from "./timeout.ts";
+import type { UnreadAnswers } from "./unread-answers.ts";
 
 /** Answers requests for the RPCs of its routes; returns false for any other. */
 export type Lane = (request: WireRequest, response: WireResponse) => boolean;
@@ -44,10 +46,11 @@ export type Lane = (request: WireRequest, response: WireResponse) => boolean;
 export interface ConnectLaneDeps {
   readonly routes: ReadonlyMap<string, Route>;
   readonly concerns: Concerns;
+  readonly unread: UnreadAnswers;
 }
 
 /** One request under way. */
-class Exchange {
+class ConnectExchange {
   readonly route: Route;
   readonly request: WireRequest;
   /** undefined until Connect has read the headers. */
@@ -60,10 +63,8 @@ class Exchange {
   }
 }
 
-const EXCHANGE = createContextKey<Exchange | undefined>(undefined);
+const CONNECT_EXCHANGE = createContextKey<ConnectExchange | undefined>(undefined);
 
-/** Only a fault of ours makes a longer answer. */
-const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 /**
  * A field of JSON that nobody knows is refused, as the JSON format of protobuf has it: who misspells `requiredScopes` would
  * otherwise be told that the key is good. `fatal`: invalid UTF-8 in JSON is refused instead of replaced; Connect reads this
@@ -83,8 +84,8 @@ export function createConnectLane(deps: ConnectLaneDeps): Lane {
   return (request, response) => {
     const path = pathOf(request);
     const route = deps.routes.get(path);
-    if (route !== undefined) void serve(deps.concerns, handlers.get(path)!, new Exchange(route, request), response);
-    else if (isRpc(request)) refuseUnknown(request, response);
+    if (route !== undefined) void serve(deps, handlers.get(path)!, new ConnectExchange(route, request), response);
+    else if (isRpc(request)) refuseUnknown(deps.unread, request, response);
     else return false;
     return true;
   };
@@ -119,8 +120,9 @@ function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<stri
 
 /** Connect calls this with the headers, before it reads a byte of the body. */
 async function admit(concerns: Concerns, context: HandlerContext): Promise<void> {
-  const exchange = context.values.get(EXCHANGE)!;
-  const timeout = readTimeout(context.protocolName, exchange.request);
+  const exchange = context.values.get(CONNECT_EXCHANGE)!;
+  const kind = context.protocolName === "connect" ? "connect-timeout-ms" : "grpc-timeout";
+  const timeout = readTimeout(kind, headerValues(exchange.request.rawHeaders, kind));
   const timeoutMs = typeof timeout === "number" ? timeout : undefined;
   const call = concerns.begin(exchange.route, wireHead(exchange.request), timeoutMs);
   exchange.call = call;
@@ -146,28 +148,15 @@ function overhearErrors(context: AbortableContext, onError: (error: ConnectError
   };
 }
 
-function readTimeout(protocol: string, request: WireRequest): number | DomainError | undefined {
-  const isConnect = protocol === "connect";
-  const values = headerValues(request.rawHeaders, isConnect ? "connect-timeout-ms" : "grpc-timeout");
-  if (values.length === 0) return undefined;
-  // Two values, joined, are no timeout either.
-  const text = values.join(",");
-  try {
-    return isConnect ? parseConnectTimeout(text) : parseGrpcTimeout(text);
-  } catch (error) {
-    return error as DomainError;
-  }
-}
-
 function callOf(context: HandlerContext): LiveCall {
-  return context.values.get(EXCHANGE)!.call!;
+  return context.values.get(CONNECT_EXCHANGE)!.call!;
 }
 
 /** Never rejects. */
 async function serve(
-  concerns: Concerns,
+  { concerns, unread }: ConnectLaneDeps,
   handler: UniversalHandler,
-  exchange: Exchange,
+  exchange: ConnectExchange,
   response: WireResponse,
 ): Promise<void> {
   const { request, route } = exchange;
@@ -191,9 +180,9 @@ async function serve(
       header,
       body: readBody(concerns, exchange, binaryType !== undefined),
       signal: gone.signal,
-      contextValues: createContextValues().set(EXCHANGE, exchange),
+      contextValues: createContextValues().set(CONNECT_EXCHANGE, exchange),
     });
-    await writeAnswer(binaryType === undefined ? answer : textAnswer(answer), response);
+    await writeAnswer(binaryType === undefined ? answer : textAnswer(answer), response, unread);
     exchange.answered = true;
   } catch (error) {
     if (exchange.call !== undefined) concerns.fail(exchange.call, error);
@@ -202,7 +191,7 @@ async function serve(
 }
 
 /** Connect reads nothing before its gate has begun the call. */
-async function* readBody(concerns: Concerns, exchange: Exchange, isText: boolean): AsyncGenerator<Uint8Array> {
+async function* readBody(concerns: Concerns, exchange: ConnectExchange, isText: boolean): AsyncGenerator<Uint8Array> {
   const call = exchange.call!;
   try {
     const pieces = bodyOf(exchange.request, {
@@ -235,16 +224,16 @@ function isRpc(request: WireRequest): boolean {
 }
 
 /** UNIMPLEMENTED, as the protocol has it for an unknown method. */
-function refuseUnknown(request: WireRequest, response: WireResponse): void {
+function refuseUnknown(unread: UnreadAnswers, request: WireRequest, response: WireResponse): void {
   const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
   // Without what follows it: that may be as long as a header can be.
   const contentType = GRPC_TYPE.exec(request.headers["content-type"]!)?.[0].replace(/[+;]$/, "");
   dropRestWhenAnswered(request, response);
   if (contentType !== undefined) {
     setHead(response, 200, setTrailerStatus(new Headers({ "content-type": contentType }), error));
-    endAnswer(response);
+    endAnswer(response, unread);
   } else {
     setHead(response, 404, [["content-type", "application/json"]]);
-    endAnswer(response, errorToJsonBytes(error, undefined));
+    endAnswer(response, unread, errorToJsonBytes(error, undefined));
   }
 }

@@ -5,6 +5,9 @@ import { codecError } from "../errors.ts";
  * Message" of gRPC over HTTP/2). It may be cut into pieces anywhere, or share a piece with others.
  */
 
+/** Maximum size of an answer on every lane. Only a fault of this service makes a longer one. */
+export const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
+
 const PREFIX_BYTES = 5;
 const COMPRESSED = 1;
 

@@ -14,6 +14,24 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 };
 
 /**
+ * The timeout of a call, from the values of its header; undefined without one, and the error to answer with if it is
+ * malformed. It returns the error, because a call must begin before it can fail.
+ */
+export function readTimeout(
+  name: "grpc-timeout" | "connect-timeout-ms",
+  values: readonly string[],
+): number | DomainError | undefined {
+  if (values.length === 0) return undefined;
+  // Joined values are malformed, so two headers are no timeout either.
+  const text = values.join(",");
+  try {
+    return name === "grpc-timeout" ? parseGrpcTimeout(text) : parseConnectTimeout(text);
+  } catch (error) {
+    return error as DomainError;
+  }
+}
+
+/**
  * Milliseconds of a `grpc-timeout` header: at most eight digits and a unit (gRPC over HTTP/2, "Timeout").
  *
  * @throws {DomainError} MESSAGE_INVALID

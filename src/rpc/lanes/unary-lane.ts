@@ -5,8 +5,9 @@ import type { Concerns } from "../calls/concerns.ts";
 import type { AbortListener, LiveCall } from "../calls/live-call.ts";
 import { codecError } from "../errors.ts";
 import type { Route, UnaryRoute } from "../routes.ts";
+import { MAX_RESPONSE_BYTES } from "./grpc-frame.ts";
 import { errorTrailers, type Metadata, withFields } from "./grpc-status.ts";
-import { parseGrpcTimeout } from "./timeout.ts";
+import { readTimeout } from "./timeout.ts";
 
 /**
  * The short way for unary gRPC, in front of the Connect lane: headers in, message in, message and trailers out. It has
@@ -23,7 +24,7 @@ export interface RequestHead extends CallHead {
 }
 
 /** How a call ended. An error has no message, and only trailers unless its handler added headers. */
-export interface Answer {
+export interface WireAnswer {
   readonly headers: Metadata;
   readonly message: Uint8Array | undefined;
   readonly trailers: Metadata;
@@ -37,7 +38,7 @@ export interface UnaryWire {
    */
   read(maxBytes: number): void;
   /** Writes the answer, unless the client is gone. Called once. */
-  answer(answer: Answer): void;
+  answer(answer: WireAnswer): void;
 }
 
 export interface UnaryLaneDeps {
@@ -53,8 +54,6 @@ export const ANSWER_HEADERS: Metadata = Object.freeze({
   "content-type": "application/grpc+proto",
 });
 const OK: Metadata = Object.freeze({ "grpc-status": "0" });
-/** Only a fault of ours makes a longer answer. */
-const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
 export class UnaryLane {
   readonly #routes: ReadonlyMap<string, Route>;
@@ -97,7 +96,7 @@ export class UnaryCall implements AbortListener {
   constructor(concerns: Concerns, route: UnaryRoute, head: RequestHead) {
     this.#concerns = concerns;
     this.#route = route;
-    const timeout = readTimeout(head);
+    const timeout = readTimeout("grpc-timeout", head.header("grpc-timeout"));
     this.#badTimeout = typeof timeout === "object" ? timeout : undefined;
     this.#call = concerns.begin(route, head, typeof timeout === "number" ? timeout : undefined);
   }
@@ -165,17 +164,6 @@ export class UnaryCall implements AbortListener {
     const { answerHeaders, answerTrailers } = this.#call;
     const headers = withFields(ANSWER_HEADERS, answerHeaders);
     wire.answer({ headers, message, trailers: withFields(status, answerTrailers) });
-  }
-}
-
-function readTimeout(head: RequestHead): number | DomainError | undefined {
-  const values = head.header("grpc-timeout");
-  if (values.length === 0) return undefined;
-  try {
-    // Two values, joined, are no timeout either.
-    return parseGrpcTimeout(values.join(","));
-  } catch (error) {
-    return error as DomainError;
   }
 }
 
