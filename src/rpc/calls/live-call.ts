@@ -28,24 +28,29 @@ export class LiveCall implements Call, Member {
   readonly route: Route;
   readonly head: CallHead;
   readonly startedAtMs: number;
+
+  // Only Concerns writes these.
   caller: Caller = ANONYMOUS;
-  /** A message of a stream is being written. */
+  /** Whether a message of a stream is being written. */
   answering = false;
+  /** Whether a piece of its messages has come. */
+  hasPiece = false;
+  /** Whether the call is over: logged, measured, without a timer. */
+  ended = false;
+
+  // Only CallCapacity writes these: the call's place in a FairRoom, and the bytes of its incomplete message.
   isListed = false;
   older: Member["older"];
   newer: Member["newer"];
   group: object | undefined;
-  /** Whether a piece of its messages has come. */
-  hasPiece = false;
-  /** What has come of a message that has not come to its end. */
   waitingBytes = 0;
-  /** Set by the lane. Undefined for a lane that waits by `race`. */
+
+  /** Only the lane writes it. Undefined for a lane that waits by `race`. */
   abortListener: AbortListener | undefined;
-  /** Added by handlers; undefined for none. */
+
+  // Only addHeader and addTrailer write these; undefined for none.
   answerHeaders: MetadataField[] | undefined;
   answerTrailers: MetadataField[] | undefined;
-  /** Set by Concerns: the call is logged and measured, and has no timer. */
-  ended = false;
 
   readonly #deps: LiveCallDeps;
   readonly #deadlineAtMs: number;

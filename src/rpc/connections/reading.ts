@@ -24,7 +24,7 @@ export function readHandleOf(socket: object): ReadHandle {
   return canStop ? (handle as ReadHandle) : ALWAYS_READING;
 }
 
-/** What a connection asks of the one that gives turns: `read-turns.ts`. */
+/** The part of ReadTurns that a connection uses. */
 interface Turns {
   begin(reading: Reading, task: () => void): void;
   note(reading: Reading, weight: number): void;
@@ -32,17 +32,17 @@ interface Turns {
   close(reading: Reading): void;
 }
 
-/** All connections of one caller. */
+/** The connections of one caller. */
 export class Group {
   readonly name: string;
   readonly reading = new Set<Reading>();
-  /** The one that has waited for longest first. */
+  /** Connections that wait to be read, the longest waiting first. */
   readonly waiting = new Set<Reading>();
-  /** Those of the waiting ones that have begun nothing yet. */
+  /** The waiting connections on which no stream has begun. */
   readonly unread = new Set<Reading>();
-  /** Streams that were read after the caller's part of a turn was used, the oldest first. */
+  /** Streams that arrived after the caller had used its part of a turn, the oldest first. */
   arrived: [Reading, () => void][] = [];
-  /** Connections, read or waiting. */
+  /** Number of connections, reading and waiting. */
   size = 0;
   noted = 0;
   busyUntilTurn = 0;
@@ -52,7 +52,7 @@ export class Group {
   }
 }
 
-/** One connection. */
+/** One connection in the turns of reading. */
 export class Reading {
   readonly connection: object;
   readonly handle: ReadHandle;
@@ -73,17 +73,17 @@ export class Reading {
     group.size++;
   }
 
-  /** Begins a stream: at once, or in one of the next turns where the caller has used its part of this one. */
+  /** Begins a stream: immediately, or in a later turn if the caller has used its part of this one. */
   begin(task: () => void): void {
     this.#turns.begin(this, task);
   }
 
-  /** Something has begun that costs about as much as this number of short calls. */
+  /** Counts work that costs about as much as `weight` short calls. */
   note(weight: number): void {
     this.#turns.note(this, weight);
   }
 
-  /** Reads no more in this turn. */
+  /** Stops reading in this turn. */
   stop(): void {
     this.#turns.stop(this);
   }

@@ -28,7 +28,6 @@ import {
   cutAnswer,
   dropRestWhenAnswered,
   endAnswer,
-  headerValues,
   setHead,
   type WireRequest,
   type WireResponse,
@@ -37,10 +36,11 @@ import {
 } from "./connect-http.ts";
 import { MAX_RESPONSE_BYTES } from "./grpc-frame.ts";
 import { binaryTypeOf, bytesOfText, textAnswer } from "./grpc-web-text.ts";
+import { headerValues } from "./raw-headers.ts";
 import { readTimeout } from "./timeout.ts";
 import type { UnreadAnswers } from "./unread-answers.ts";
 
-/** Answers requests for the RPCs of its routes; returns false for any other. */
+/** Answers a request for an RPC, and returns true; returns false for any other request. */
 export type Lane = (request: WireRequest, response: WireResponse) => boolean;
 
 export interface ConnectLaneDeps {
@@ -66,9 +66,9 @@ class ConnectExchange {
 const CONNECT_EXCHANGE = createContextKey<ConnectExchange | undefined>(undefined);
 
 /**
- * A field of JSON that nobody knows is refused, as the JSON format of protobuf has it: who misspells `requiredScopes` would
- * otherwise be told that the key is good. `fatal`: invalid UTF-8 in JSON is refused instead of replaced; Connect reads this
- * option, though it has no type. Fields that are false, 0 or empty are written: who reads `valid` with curl should find it.
+ * Unknown fields in JSON are refused, as protobuf's JSON format specifies: a client that misspells `requiredScopes` would
+ * otherwise be told that the key is valid. `fatal` refuses invalid UTF-8 instead of replacing it; Connect reads this option,
+ * although its type lacks it. Fields that are false, 0 or empty are written, so that a reader of `valid` finds it.
  */
 const JSON_OPTIONS = {
   ignoreUnknownFields: false,
@@ -131,14 +131,14 @@ async function admit(concerns: Concerns, context: HandlerContext): Promise<void>
   await concerns.admit(call);
 }
 
-/** What Connect's handlers make of a context; no part of its documented interface, but tests hold us to it. */
+/** The context that Connect's handlers get. `abort` is no documented interface; tests would notice its removal. */
 interface AbortableContext extends HandlerContext {
   abort(reason?: unknown): void;
 }
 
 /**
- * Before Connect writes an error it calls `abort` with it: the only place where those can be seen, and put in our words,
- * that its own codec throws (too large, not JSON, an answer that can't be encoded), before or after a handler.
+ * Calls `onError` with each error before Connect writes it, because Connect then calls `abort` with it. Errors of its own
+ * codec (too large, not JSON, an answer that can't be encoded) can be seen and reworded only there.
  */
 function overhearErrors(context: AbortableContext, onError: (error: ConnectError) => void): void {
   const abort = context.abort;
@@ -175,7 +175,7 @@ async function serve(
     const answer = await handler({
       httpVersion: request.httpVersion,
       method: request.method ?? "",
-      // Connect looks at nothing but the query, and a client's authority may be no URL at all.
+      // Connect reads only the query, and a client's authority may be no valid URL.
       url: `http://latchkey${route.path}`,
       header,
       body: readBody(concerns, exchange, binaryType !== undefined),
@@ -201,7 +201,7 @@ async function* readBody(concerns: Concerns, exchange: ConnectExchange, isText: 
     for await (const piece of isText ? bytesOfText(pieces) : pieces) {
       concerns.hold(call, piece.length);
       if (call.failure !== undefined) throw call.failure;
-      // A copy, since Connect collects pieces: one that is part of what was read for others too would keep all of that.
+      // A copy, because Connect collects pieces, and a piece may be a view of a larger buffer that it would keep alive.
       yield new Uint8Array(piece);
     }
   } catch (error) {
@@ -223,10 +223,10 @@ function isRpc(request: WireRequest): boolean {
   return request.method === "POST" && (GRPC_TYPE.test(contentType) || CONNECT_TYPE.test(contentType));
 }
 
-/** UNIMPLEMENTED, as the protocol has it for an unknown method. */
+/** Answers UNIMPLEMENTED in the client's protocol. */
 function refuseUnknown(unread: UnreadAnswers, request: WireRequest, response: WireResponse): void {
   const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
-  // Without what follows it: that may be as long as a header can be.
+  // Without its suffix, which may be as long as a header may be.
   const contentType = GRPC_TYPE.exec(request.headers["content-type"]!)?.[0].replace(/[+;]$/, "");
   dropRestWhenAnswered(request, response);
   if (contentType !== undefined) {

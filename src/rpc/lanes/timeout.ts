@@ -1,7 +1,7 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../lib/clock.ts";
 import { DomainError } from "../../lib/errors.ts";
 
-/** What a longer timeout is cut to, since a timer of Node's that is set to 2^31 ms (24.9 days) or more fires at once. */
+/** Maximum timeout: a longer one is cut, because a Node timer of 2^31 ms (24.9 days) or more fires immediately. */
 const MAX_TIMEOUT_MS = 24 * DAY_MS;
 
 const UNIT_MS: Readonly<Record<string, number>> = {
