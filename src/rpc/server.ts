@@ -1,6 +1,7 @@
 import { systemTimers } from "../lib/clock.ts";
 import type { Caller } from "./call.ts";
-import { type CallObserver, Concerns, type ConcernsDeps } from "./calls/concerns.ts";
+import type { CallObserver } from "./calls/call-log.ts";
+import { Concerns, type ConcernsDeps } from "./calls/concerns.ts";
 import { Port, type PortOptions } from "./connections/port.ts";
 import { type CertificateFiles, ServedCertificate } from "./connections/served-certificate.ts";
 import { createConnectLane } from "./lanes/connect-lane.ts";

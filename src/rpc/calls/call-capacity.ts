@@ -4,11 +4,14 @@ import { holderOf } from "../holder.ts";
 import type { LiveCall } from "./live-call.ts";
 
 export interface CallCapacityOptions {
-  /** Maximum calls at a time, streams included. Verification may take a quarter of this number on top. */
-  readonly maxCalls: number;
-  /** Maximum bytes of incomplete messages. */
-  readonly maxWaitingBytes: number;
+  /** Maximum calls at a time, streams included. Verification may take a quarter of this number on top. Default 8,000. */
+  readonly maxCalls?: number;
+  /** Maximum bytes of incomplete messages, of all calls together. Default 64 MiB. */
+  readonly maxWaitingBytes?: number;
 }
+
+const MAX_CALLS = 8000;
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 /** The part of `maxCalls` that may be streams, because their clients decide how long they last. */
 const STREAMS_PART = 0.1;
@@ -24,7 +27,8 @@ const KNOWN_WEIGHT = 4;
  * takes no other caller's capacity.
  */
 export class CallCapacity {
-  readonly #options: CallCapacityOptions;
+  readonly #maxCalls: number;
+  readonly #maxWaitingBytes: number;
   /** Unary calls whose message is incomplete. */
   readonly #waiting: FairRoom<LiveCall>;
   /** Unary calls whose message is complete. */
@@ -32,8 +36,9 @@ export class CallCapacity {
   readonly #streams: FairRoom<LiveCall>;
   #waitingBytes = 0;
 
-  constructor(options: CallCapacityOptions) {
-    this.#options = options;
+  constructor({ maxCalls = MAX_CALLS, maxWaitingBytes = MAX_WAITING_BYTES }: CallCapacityOptions) {
+    this.#maxCalls = maxCalls;
+    this.#maxWaitingBytes = maxWaitingBytes;
     const weight = (name: string) => (name === "known" ? KNOWN_WEIGHT : 1);
     const onGiveWay = (call: LiveCall) => {
       this.leave(call);
@@ -41,7 +46,7 @@ export class CallCapacity {
     };
     this.#waiting = new FairRoom({ weight, onGiveWay });
     this.#performing = new FairRoom({ weight, onGiveWay });
-    this.#streams = new FairRoom({ weight, onGiveWay, places: options.maxCalls * STREAMS_PART });
+    this.#streams = new FairRoom({ weight, onGiveWay, places: maxCalls * STREAMS_PART });
   }
 
   /** Number of calls, streams included. */
@@ -79,7 +84,7 @@ export class CallCapacity {
     if (call.route.kind === "stream" || call.group === undefined) return;
     call.waitingBytes += bytes;
     this.#waitingBytes += bytes;
-    while (this.#waitingBytes > this.#options.maxWaitingBytes && this.#waiting.makePlace());
+    while (this.#waitingBytes > this.#maxWaitingBytes && this.#waiting.makePlace());
   }
 
   /** The message is complete. From now on the call gives way only to a caller that holds less. */
@@ -96,8 +101,7 @@ export class CallCapacity {
   }
 
   #placesFor({ route }: LiveCall): number {
-    const { maxCalls } = this.#options;
-    return isVerification(route) ? maxCalls * (1 + RESERVE_PART) : maxCalls;
+    return isVerification(route) ? this.#maxCalls * (1 + RESERVE_PART) : this.#maxCalls;
   }
 }
 

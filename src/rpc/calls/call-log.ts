@@ -1,3 +1,4 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { Reason, UntoldFacts } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Caller } from "../call.ts";
@@ -12,6 +13,12 @@ export interface Outcome {
   readonly cause?: unknown;
   /** Only for log and audit trail. */
   readonly untold?: UntoldFacts | undefined;
+}
+
+/** Measures calls. */
+export interface CallObserver {
+  /** Called once for each call. `code` is the name of the gRPC code, OK included. Must not throw. */
+  finished(method: DescMethod, code: string, ms: number): void;
 }
 
 /** Methods that services call for each request that they serve, and probes: their lines would be most of the log. */

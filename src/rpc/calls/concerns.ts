@@ -1,19 +1,3 @@
-/**
- * CALLS. The steps that every call passes between a lane and its handler. This sub-room knows no wire: lanes give it a
- * head, the size of what has come, and a message.
- *
- *   concerns.ts       the interceptor chain: one ordered list of steps for every lane
- *   live-call.ts      one call from its headers to its end: deadline, abort, what handlers add to the answer
- *   caller.ts         from headers to a Caller, by service credential or access token
- *   client-ip.ts      the client's address, through trusted proxies; forwarded.ts parses the headers that proxies write
- *   call-capacity.ts  the maximum number of calls at a time, shared by caller, and which call gives way
- *   turn-budget.ts    the maximum number of steps that begin, or calls that end, in one turn of the event loop
- *   deadlines.ts      coalesced timers for the deadlines of all calls
- *   change-rate.ts    the maximum number of changes of one caller in a minute
- *   call-log.ts       one log line for each call
- *   refused-calls.ts  which failed calls become events on the audit trail
- */
-import type { DescMethod } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { DomainError } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
@@ -22,13 +6,13 @@ import type { Caller, CallHead } from "../call.ts";
 import { amendCodecError, codeName, toConnectError, toDomainError, tooManyCalls } from "../errors.ts";
 import { holderOf } from "../holder.ts";
 import type { AccessRule, Route, StreamRoute, UnaryRoute } from "../routes.ts";
-import { CallCapacity } from "./call-capacity.ts";
-import { logCall, type Outcome } from "./call-log.ts";
+import { CallCapacity, type CallCapacityOptions } from "./call-capacity.ts";
+import { type CallObserver, logCall, type Outcome } from "./call-log.ts";
 import { Deadlines } from "./deadlines.ts";
 import { LiveCall, type LiveCallDeps } from "./live-call.ts";
 import { TurnBudget } from "./turn-budget.ts";
 
-export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
+export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines">, CallCapacityOptions {
   readonly log: Log;
   /** The caller, immediately or later. Throws or rejects with DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE. */
   resolveCaller(head: CallHead): Caller | Promise<Caller>;
@@ -42,16 +26,6 @@ export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   admitChange?(caller: Caller): void | Promise<void>;
   /** Called for each call that failed. Must not throw. */
   noteRefused?(call: LiveCall, outcome: Outcome): void;
-  /** Maximum calls at a time, streams included; verification may take a quarter more. Default 8,000. */
-  readonly maxCalls?: number;
-  /** Maximum bytes of incomplete messages, of all calls together. Default 64 MiB. */
-  readonly maxWaitingBytes?: number;
-}
-
-/** What measures calls. */
-export interface CallObserver {
-  /** Once per call. `code` is the name of the gRPC code, OK included. Never throws. */
-  finished(method: DescMethod, code: string, ms: number): void;
 }
 
 /** One step of the interceptor chain. */
@@ -67,10 +41,6 @@ interface Concern {
 type Entry = (call: LiveCall) => void | Promise<void>;
 
 const OK: Outcome = Object.freeze({ code: "OK" });
-const MAX_CALLS = 8000;
-const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-/** A part of a message of this size counts as one short call, so that a batch of 256 keys counts as some thirty. */
-const BYTES_OF_SHORT_CALL = 512;
 /** Maximum calls that are cancelled, or reach their deadline, in one turn of the event loop: each costs about 0.1 ms. */
 const ENDS_PER_TURN = 16;
 /** Time that streams have to send a last message when the process stops. */
@@ -95,8 +65,7 @@ export class Concerns {
   constructor(deps: ConcernsDeps) {
     const expire = (call: LiveCall) => this.#ends.run(holderOf(call), () => call.expire());
     this.#deps = { ...deps, deadlines: new Deadlines(expire) };
-    const { maxCalls = MAX_CALLS, maxWaitingBytes = MAX_WAITING_BYTES } = deps;
-    this.#capacity = new CallCapacity({ maxCalls, maxWaitingBytes });
+    this.#capacity = new CallCapacity(deps);
   }
 
   /** The chain, in the order in which calls pass it. */
@@ -142,9 +111,8 @@ export class Concerns {
 
   /** A piece of the call's message has come. Above the maximum of incomplete messages, the oldest of their calls end. */
   hold(call: LiveCall, bytes: number): void {
-    const weight = Math.floor(bytes / BYTES_OF_SHORT_CALL) + (call.hasPiece ? 1 : 0);
+    const weight = call.weightOfPiece(bytes);
     if (weight > 0) this.#deps.noteWork?.(call.head.connection, weight);
-    call.hasPiece = true;
     this.#capacity.hold(call, bytes);
   }
 

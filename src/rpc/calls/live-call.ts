@@ -1,3 +1,18 @@
+/**
+ * CALLS. The steps that every call passes between a lane and its handler. This sub-room knows no wire: lanes give it a
+ * head, the size of what has come, and a message.
+ *
+ *   concerns.ts       the interceptor chain: one ordered list of steps for every lane
+ *   live-call.ts      one call from its headers to its end: deadline, abort, what handlers add to the answer
+ *   caller.ts         from headers to a Caller, by service credential or access token
+ *   client-ip.ts      the client's address, through trusted proxies; forwarded.ts parses the headers that proxies write
+ *   call-capacity.ts  the maximum number of calls at a time, shared by caller, and which call gives way
+ *   turn-budget.ts    the maximum number of steps that begin, or calls that end, in one turn of the event loop
+ *   deadlines.ts      coalesced timers for the deadlines of all calls
+ *   change-rate.ts    the maximum number of changes of one caller in a minute
+ *   call-log.ts       one log line for each call
+ *   refused-calls.ts  which failed calls become events on the audit trail
+ */
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Clock } from "../../lib/clock.ts";
 import { DomainError } from "../../lib/errors.ts";
@@ -20,6 +35,8 @@ export interface AbortListener {
 
 const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
 const MAX_USER_AGENT = 256;
+/** A part of a message of this size counts as one short call, so a batch of 256 keys counts as about thirty. */
+const BYTES_OF_SHORT_CALL = 512;
 /** Maximum duration of a unary call, whatever its client's timeout, because a body might never end. */
 const MAX_UNARY_MS = 60_000;
 
@@ -33,8 +50,6 @@ export class LiveCall implements Call, Member {
   caller: Caller = ANONYMOUS;
   /** Whether a message of a stream is being written. */
   answering = false;
-  /** Whether a piece of its messages has come. */
-  hasPiece = false;
   /** Whether the call is over: logged, measured, without a timer. */
   ended = false;
 
@@ -54,6 +69,7 @@ export class LiveCall implements Call, Member {
 
   readonly #deps: LiveCallDeps;
   readonly #deadlineAtMs: number;
+  #hasPiece = false;
   #timer: Step<LiveCall> | undefined;
   #failure: DomainError | undefined;
   #waiters: ((failure: DomainError) => void)[] | undefined;
@@ -103,6 +119,18 @@ export class LiveCall implements Call, Member {
   addTrailer(name: string, value: string): void {
     this.answerTrailers ??= [];
     this.answerTrailers.push([name, value]);
+  }
+
+  /**
+   * Counts a piece of its messages. The first one belongs to the call's own cost, because a client may send each byte in
+   * a frame of its own.
+   *
+   * @returns what the piece costs on top, in short calls
+   */
+  weightOfPiece(bytes: number): number {
+    const weight = Math.floor(bytes / BYTES_OF_SHORT_CALL) + (this.#hasPiece ? 1 : 0);
+    this.#hasPiece = true;
+    return weight;
   }
 
   /** The reason why the call was aborted, undefined before that. */
