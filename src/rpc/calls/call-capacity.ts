@@ -4,7 +4,9 @@ import { holderOf } from "../holder.ts";
 import type { LiveCall } from "./live-call.ts";
 
 export interface CallCapacityOptions {
-  /** Maximum calls at a time, streams included. Verification may take a quarter of this number on top. Default 8,000. */
+  /**
+   * Maximum calls at a time, streams included. Verification may take a quarter of this number on top. Default 8,000.
+   */
   readonly maxCalls?: number;
   /** Maximum bytes of incomplete messages, of all calls together. Default 64 MiB. */
   readonly maxWaitingBytes?: number;

@@ -24,8 +24,8 @@ const ADVICE = {
 } satisfies Partial<Record<WarnLine, string>>;
 
 /**
- * Finds the client's address: the connection's other end, or, as long as that is a trusted proxy, the hop before it, read
- * from the right. Everything left of the first untrusted hop can be made up by the client.
+ * Finds the client's address: the connection's other end, or, as long as that is a trusted proxy, the hop before it,
+ * read from the right. Everything left of the first untrusted hop can be made up by the client.
  *
  * A proxy writes one of the two headers and passes a client's other one on. So if both come and disagree, neither is
  * believed (ADR 28).

@@ -14,7 +14,9 @@ import { TurnBudget } from "./turn-budget.ts";
 
 export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines">, CallCapacityOptions {
   readonly log: Log;
-  /** The caller, immediately or later. Throws or rejects with DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE. */
+  /**
+   * The caller, immediately or later. Throws or rejects with DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE.
+   */
   resolveCaller(head: CallHead): Caller | Promise<Caller>;
   /** The same if it is known without waiting, else undefined. Throws as `resolveCaller`. */
   knownCaller?(head: CallHead): Caller | undefined;
@@ -41,14 +43,16 @@ interface Concern {
 type Entry = (call: LiveCall) => void | Promise<void>;
 
 const OK: Outcome = Object.freeze({ code: "OK" });
-/** Maximum calls that are cancelled, or reach their deadline, in one turn of the event loop: each costs about 0.1 ms. */
+/**
+ * Maximum calls that are cancelled, or reach their deadline, in one turn of the event loop: each costs about 0.1 ms.
+ */
 const ENDS_PER_TURN = 16;
 /** Time that streams have to send a last message when the process stops. */
 const STREAM_GRACE_MS = 250;
 
 /**
- * The interceptor chain (middleware) between lanes and handlers. All lanes share one `Concerns` and have no other way to
- * a handler, so no step can be missing on one lane.
+ * The interceptor chain (middleware) between lanes and handlers. All lanes share one `Concerns` and have no other way
+ * to a handler, so no step can be missing on one lane.
  *
  * A lane calls `begin` and `admit` with the headers, and `hold` for each piece of the message. Then it calls `perform`,
  * `run` or `performStream` with the message, or `fail` if it can't be read. All errors that come out are ready for the
@@ -109,7 +113,9 @@ export class Concerns {
     }
   }
 
-  /** A piece of the call's message has come. Above the maximum of incomplete messages, the oldest of their calls end. */
+  /**
+   * A piece of the call's message has come. Above the maximum of incomplete messages, the oldest of their calls end.
+   */
   hold(call: LiveCall, bytes: number): void {
     const weight = call.weightOfPiece(bytes);
     if (weight > 0) this.#deps.noteWork?.(call.head.connection, weight);
@@ -126,8 +132,8 @@ export class Concerns {
   }
 
   /**
-   * The same as `perform`, but it returns or settles when the handler does, for a lane that is the call's abort listener.
-   * Throws or rejects with an error that the lane gives to `fail`.
+   * The same as `perform`, but it returns or settles when the handler does, for a lane that is the call's abort
+   * listener. Throws or rejects with an error that the lane gives to `fail`.
    */
   run(call: LiveCall, request: unknown): unknown {
     // The call may have been cancelled while its message was read.
@@ -179,8 +185,8 @@ export class Concerns {
   }
 
   /**
-   * The client has closed the call's stream or connection. The call ends in this turn or a later one, because the end of
-   * one connection may cancel a thousand calls.
+   * The client has closed the call's stream or connection. The call ends in this turn or a later one, because the end
+   * of one connection may cancel a thousand calls.
    *
    * @param also runs in the call's turn, even if the call has ended by itself before
    */

@@ -122,8 +122,8 @@ export class LiveCall implements Call, Member {
   }
 
   /**
-   * Counts a piece of its messages. The first one belongs to the call's own cost, because a client may send each byte in
-   * a frame of its own.
+   * Counts a piece of its messages. The first one belongs to the call's own cost, because a client may send each byte
+   * in a frame of its own.
    *
    * @returns what the piece costs on top, in short calls
    */

@@ -3,8 +3,8 @@ import type { Outcome } from "./call-log.ts";
 import type { LiveCall } from "./live-call.ts";
 
 /**
- * Records on the audit trail that a valid credential was refused a call, or that a genuine credential was used after its
- * end. Calls with made-up credentials are only in the log.
+ * Records on the audit trail that a valid credential was refused a call, or that a genuine credential was used after
+ * its end. Calls with made-up credentials are only in the log.
  */
 export function noteRefusedCall(recorder: Pick<RefusalRecorder, "note">, call: LiveCall, outcome: Outcome): void {
   const refusal = spentCredential(outcome) ?? deniedCall(call, outcome);

@@ -57,8 +57,8 @@ export class TurnBudget {
   }
 
   /**
-   * Runs a step in the same way, but without a promise. The step must not throw. It always runs: if too many steps wait,
-   * it runs immediately.
+   * Runs a step in the same way, but without a promise. The step must not throw. It always runs: if too many steps
+   * wait, it runs immediately.
    */
   run(holder: Holder, step: () => void): void {
     const pass = this.#gate.enter(holder, {

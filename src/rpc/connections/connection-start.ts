@@ -15,12 +15,13 @@ const HELLO_HEAD_BYTES = 4;
 const LOOK_MS = 2000;
 
 /**
- * Calls `decide` as soon as the first bytes show the protocol. The bytes stay in the socket for its server. A connection
- * is destroyed if `decide` returns false, because there is no server for it, or if it is too slow.
+ * Calls `decide` as soon as the first bytes show the protocol. The bytes stay in the socket for its server. A
+ * connection is destroyed if `decide` returns false, because there is no server for it, or if it is too slow.
  */
 export function lookAtStart(socket: Socket, decide: (protocol: Protocol) => boolean): void {
   let start: Buffer = Buffer.alloc(0);
-  // After a stall of this process, timers run before the bytes that arrived are read. So it reads once more before the end.
+  // After a stall of this process, timers run before the bytes that arrived are read. So it reads once more before the
+  // end.
   let lastLook: NodeJS.Immediate | undefined;
   const timer = setTimeout(() => {
     lastLook = setImmediate(() => socket.destroy());
@@ -49,8 +50,9 @@ export function lookAtStart(socket: Socket, decide: (protocol: Protocol) => bool
 }
 
 /**
- * Whether the ClientHello is not complete. OpenSSL computes the handshake as soon as it is, so it must be complete before
- * the handshake gets its turn. A client may send it in several records. Malformed ones are left for OpenSSL to refuse.
+ * Whether the ClientHello is not complete. OpenSSL computes the handshake as soon as it is, so it must be complete
+ * before the handshake gets its turn. A client may send it in several records. Malformed ones are left for OpenSSL to
+ * refuse.
  */
 function isPartOfHello(start: Buffer): boolean {
   if (start[0] !== TLS_HANDSHAKE) return false;

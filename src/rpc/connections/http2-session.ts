@@ -32,7 +32,10 @@ export class Http2Session {
     this.#reading.note(weight);
   }
 
-  /** The stream goes by the Connect lane: nothing more is read in this turn, and the session is not idle while it is open. */
+  /**
+   * The stream goes by the Connect lane: nothing more is read in this turn, and the session is not idle while it is
+   * open.
+   */
   keepFor(stream: ServerHttp2Stream): void {
     this.#reading.stop();
     this.#longStreams++;
@@ -40,8 +43,8 @@ export class Http2Session {
   }
 
   /**
-   * Sends a PING if no stream has begun since the last look, and closes the session if its peer does not answer. (Node's
-   * own timeout of a session would be reset by each frame.)
+   * Sends a PING if no stream has begun since the last look, and closes the session if its peer does not answer.
+   * (Node's own timeout of a session would be reset by each frame.)
    */
   look(): void {
     if (this.#session.destroyed) return;

@@ -2,8 +2,8 @@ import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 
 /**
- * Maximum bytes that the HTTP/1.1 parser gets at a time. The parser calls back for each request in a piece before anything
- * else happens. The shortest request has 18 bytes, so 56 requests fit, which takes about 1 ms.
+ * Maximum bytes that the HTTP/1.1 parser gets at a time. The parser calls back for each request in a piece before
+ * anything else happens. The shortest request has 18 bytes, so 56 requests fit, which takes about 1 ms.
  */
 const PIECE_BYTES = 1024;
 /** The same in the middle of a body, which contains no further request. */
@@ -24,9 +24,10 @@ interface Current {
 }
 
 /**
- * An HTTP/1.1 connection that gives node's parser one request at a time. While a request is served, nothing beyond it is
- * read. So pipelining (RFC 9112, 9.3.2) costs one turn of the event loop for each request, and what a client sends in
- * advance waits in its own socket. Node by itself parses and begins everything that one read brings, without a bound.
+ * An HTTP/1.1 connection that gives node's parser one request at a time. While a request is served, nothing beyond it
+ * is read. So pipelining (RFC 9112, 9.3.2) costs one turn of the event loop for each request, and what a client sends
+ * in advance waits in its own socket. Node by itself parses and begins everything that one read brings, without a
+ * bound.
  */
 export class PacedSocket extends Duplex {
   readonly #socket: Socket;

@@ -54,8 +54,8 @@ export interface PortOptions {
   readonly takeStream?: StreamTaker | undefined;
   /**
    * Waits for the turn of any other request, because each costs up to 1 ms and a client may send a thousand at once.
-   * Resolves to false if too many wait; then the request is refused. `whenGone` receives the function that ends the wait
-   * of a request whose client has closed the stream, so that it takes no turn.
+   * Resolves to false if too many wait; then the request is refused. `whenGone` receives the function that ends the
+   * wait of a request whose client has closed the stream, so that it takes no turn.
    */
   mayBegin(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean>;
   /** Called for every other request of every protocol. Must answer each, and must not throw. */
@@ -71,8 +71,8 @@ const LINGER_MS = 1000;
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Bounds on what one HTTP/2 client can make the service hold or do. A stream that its client resets costs most of what a
- * call costs. A client may reset 200 at once, because a busy client does when a deadline has come, and 100 a second.
+ * Bounds on what one HTTP/2 client can make the service hold or do. A stream that its client resets costs most of what
+ * a call costs. A client may reset 200 at once, because a busy client does when a deadline has come, and 100 a second.
  */
 const HTTP2_OPTIONS = {
   settings: { maxConcurrentStreams: 1000, maxHeaderListSize: 16 * 1024, enablePush: false },
@@ -125,7 +125,9 @@ export class Port {
     this.#tcp.on("connection", this.#onConnection);
   }
 
-  /** Listens, and returns the address, `127.0.0.1:8080`. Rejects if it is in use, or if the certificate can't be served. */
+  /**
+   * Listens, and returns the address, `127.0.0.1:8080`. Rejects if it is in use, or if the certificate can't be served.
+   */
   async start(): Promise<string> {
     const { host, port, certificate } = this.#options;
     if (certificate !== undefined) this.#tls = this.#createTls(await certificate.load());
@@ -232,7 +234,9 @@ export class Port {
     if (this.#draining) live.drain();
   };
 
-  /** Closes connections whose clients read nothing: they don't notice the end, and would keep the process from stopping. */
+  /**
+   * Closes connections whose clients read nothing: they don't notice the end, and would keep the process from stopping.
+   */
   #endLingering(): NodeJS.Timeout {
     const ended = new WeakSet<Socket>();
     return setInterval(() => {

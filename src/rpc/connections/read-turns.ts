@@ -1,15 +1,17 @@
 import { Group, type ReadHandle, Reading } from "./reading.ts";
 
 export interface ReadTurnsOptions {
-  /** The caller of a connection, undefined while only its address is known. Called often, because the caller may change. */
+  /**
+   * The caller of a connection, undefined while only its address is known. Called often, because the caller may change.
+   */
   readonly callerOf: (connection: object) => string | undefined;
   /** Runs a task when the present turn is over. Default: setImmediate, which runs before the next read. */
   readonly afterTurn?: (task: () => void) => void;
 }
 
 /**
- * Maximum streams of one caller that begin in a turn as they are read, and again as many that were read before, while no
- * other caller is busy. Together that is about 5 ms of work.
+ * Maximum streams of one caller that begin in a turn as they are read, and again as many that were read before, while
+ * no other caller is busy. Together that is about 5 ms of work.
  */
 const ALONE = 64;
 /** The same of all callers together while several are busy: each has an equal part. */
@@ -210,8 +212,8 @@ export class ReadTurns {
   }
 
   /**
-   * Reads a few connections on which no stream has begun, because the first stream shows the caller: an honest client must
-   * not wait for everything that a greedy client of the same address has sent. Few, because each may bring 64 KiB.
+   * Reads a few connections on which no stream has begun, because the first stream shows the caller: an honest client
+   * must not wait for everything that a greedy client of the same address has sent. Few, because each may bring 64 KiB.
    */
   #readNew(group: Group): void {
     let left = NEW_IN_A_TURN;

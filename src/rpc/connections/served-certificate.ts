@@ -28,9 +28,10 @@ export interface ServedCertificateDeps {
 const LOOK_EVERY_MS = 5000;
 
 /**
- * The port's TLS certificate, read again when its files change. It compares the contents of the files instead of watching
- * them: this finds every way of replacing them (in place, by rename, by the symbolic links of certbot and of Kubernetes'
- * volumes), on every file system. If a pair can't be served, the one before stays in use, and each look tries again.
+ * The port's TLS certificate, read again when its files change. It compares the contents of the files instead of
+ * watching them: this finds every way of replacing them (in place, by rename, by the symbolic links of certbot and of
+ * Kubernetes' volumes), on every file system. If a pair can't be served, the one before stays in use, and each look
+ * tries again.
  */
 export class ServedCertificate {
   readonly #deps: ServedCertificateDeps;

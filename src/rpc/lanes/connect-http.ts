@@ -97,7 +97,8 @@ function isCutOff(request: WireRequest): boolean {
 }
 
 /**
- * Writes an answer. It sends the headers only with the first bytes of the body, because a handler may add some until then.
+ * Writes an answer. It sends the headers only with the first bytes of the body, because a handler may add some until
+ * then.
  *
  * @throws the error of the body, or DomainError CANCELLED after it has thrown that into the body, if the client is gone
  */
@@ -180,8 +181,8 @@ function isGone(response: WireResponse): boolean {
 
 /**
  * Drops the rest of a body that is not read to its end because the answer came first. On HTTP/2 the stream is closed
- * without an error after the trailers (RFC 9113, 8.1). On HTTP/1.1 the rest is read and dropped, up to `requestTimeout`,
- * because closing the connection immediately could lose the answer.
+ * without an error after the trailers (RFC 9113, 8.1). On HTTP/1.1 the rest is read and dropped, up to
+ * `requestTimeout`, because closing the connection immediately could lose the answer.
  */
 export function dropRestWhenAnswered(request: WireRequest, response: WireResponse): void {
   if ("stream" in request) {

@@ -66,9 +66,10 @@ class ConnectExchange {
 const CONNECT_EXCHANGE = createContextKey<ConnectExchange | undefined>(undefined);
 
 /**
- * Unknown fields in JSON are refused, as protobuf's JSON format specifies: a client that misspells `requiredScopes` would
- * otherwise be told that the key is valid. `fatal` refuses invalid UTF-8 instead of replacing it; Connect reads this option,
- * although its type lacks it. Fields that are false, 0 or empty are written, so that a reader of `valid` finds it.
+ * Unknown fields in JSON are refused, as protobuf's JSON format specifies: a client that misspells `requiredScopes`
+ * would otherwise be told that the key is valid. `fatal` refuses invalid UTF-8 instead of replacing it; Connect reads
+ * this option, although its type lacks it. Fields that are false, 0 or empty are written, so that a reader of `valid`
+ * finds it.
  */
 const JSON_OPTIONS = {
   ignoreUnknownFields: false,
@@ -137,8 +138,8 @@ interface AbortableContext extends HandlerContext {
 }
 
 /**
- * Calls `onError` with each error before Connect writes it, because Connect then calls `abort` with it. Errors of its own
- * codec (too large, not JSON, an answer that can't be encoded) can be seen and reworded only there.
+ * Calls `onError` with each error before Connect writes it, because Connect then calls `abort` with it. Errors of its
+ * own codec (too large, not JSON, an answer that can't be encoded) can be seen and reworded only there.
  */
 function overhearErrors(context: AbortableContext, onError: (error: ConnectError) => void): void {
   const abort = context.abort;
@@ -163,7 +164,8 @@ async function serve(
   const gone = new AbortController();
   response.on("close", () => {
     if (exchange.answered) return;
-    // Connect makes several errors of an abort: with those of a thousand streams it would stall the event loop for 0.3 s.
+    // Connect makes several errors of an abort: with those of a thousand streams it would stall the event loop for 0.3
+    // s.
     if (exchange.call === undefined) gone.abort();
     else concerns.cancel(exchange.call, () => void (exchange.answered || gone.abort()));
   });

@@ -1,8 +1,8 @@
 import { codecError } from "../errors.ts";
 
 /*
- * A gRPC message on the wire: one byte of flags, its length in four bytes, big-endian, and the message ("Length-Prefixed-
- * Message" of gRPC over HTTP/2). It may be cut into pieces anywhere, or share a piece with others.
+ * A gRPC message on the wire: one byte of flags, its length in four bytes, big-endian, and the message
+ * ("Length-Prefixed- Message" of gRPC over HTTP/2). It may be cut into pieces anywhere, or share a piece with others.
  */
 
 /** Maximum size of an answer on every lane. Only a fault of this service makes a longer one. */
@@ -21,8 +21,8 @@ export function frame(message: Uint8Array): Buffer {
 }
 
 /**
- * Reads a body that must contain exactly one message, not compressed. Its memory grows with the bytes that have come, not
- * with the announced length.
+ * Reads a body that must contain exactly one message, not compressed. Its memory grows with the bytes that have come,
+ * not with the announced length.
  */
 export class FrameReader {
   readonly #maxBytes: number;
@@ -48,8 +48,8 @@ export class FrameReader {
     if (end > PREFIX_BYTES + this.#maxBytes) throw codecError("RESOURCE_EXHAUSTED");
     if (this.#length > 0 && (this.#bytes[0]! & COMPRESSED) !== 0) throw codecError("INTERNAL");
     if (this.#length > end) throw codecError("UNIMPLEMENTED");
-    // Nearly every message comes in one piece, which is used without a copy. A piece that has to wait is copied, because it
-    // may be a view of a larger buffer that it would keep alive.
+    // Nearly every message comes in one piece, which is used without a copy. A piece that has to wait is copied,
+    // because it may be a view of a larger buffer that it would keep alive.
     if (this.#bytes === piece && this.#length < end) this.#bytes = new Uint8Array(piece);
   }
 

@@ -24,8 +24,9 @@ export function errorTrailers(error: ConnectError): Record<string, string> {
 }
 
 /**
- * Headers as trailers, with a `grpc-message` that grpc-js can decode. Connect escapes everything that a URL can't contain,
- * and grpc-js decodes only part of that. gRPC requires escapes only for `%` and for characters beyond printable ASCII.
+ * Headers as trailers, with a `grpc-message` that grpc-js can decode. Connect escapes everything that a URL can't
+ * contain, and grpc-js decodes only part of that. gRPC requires escapes only for `%` and for characters beyond
+ * printable ASCII.
  */
 export function toTrailers(headers: Headers): Record<string, string> {
   const trailers = Object.fromEntries(headers);

@@ -1,6 +1,6 @@
 /**
- * An adapter for `application/grpc-web-text`: gRPC-Web with base64 bodies, because a browser's XMLHttpRequest reads streams
- * only as text. It wraps a handler of the binary protocol, which applies limits, deadlines, access and errors.
+ * An adapter for `application/grpc-web-text`: gRPC-Web with base64 bodies, because a browser's XMLHttpRequest reads
+ * streams only as text. It wraps a handler of the binary protocol, which applies limits, deadlines, access and errors.
  *
  * Either side may end a base64 text anywhere, with padding, and begin another one (gRPC's PROTOCOL-WEB.md). The service
  * does so after each message.

@@ -20,7 +20,9 @@ export type StreamTaker = (
   rawHeaders: readonly string[],
 ) => boolean;
 
-/** The unary lane on node:http2's own streams: no compatibility layer, no pipes. Streams must have an 'error' listener. */
+/**
+ * The unary lane on node:http2's own streams: no compatibility layer, no pipes. Streams must have an 'error' listener.
+ */
 export function createStreamTaker(lane: UnaryLane, unread: UnreadAnswers): StreamTaker {
   return (stream, headers, rawHeaders) => {
     // A browser needs CORS headers, which only requests of the Connect lane get.
@@ -65,7 +67,10 @@ class Http2Head implements RequestHead {
 
 const NONE: readonly string[] = Object.freeze([]);
 
-/** Maximum size of a short answer: unread ones are bounded in number. Longer ones are rare, and watched one by one as well. */
+/**
+ * Maximum size of a short answer: unread ones are bounded in number. Longer ones are rare, and watched one by one as
+ * well.
+ */
 const SHORT_BYTES = 1024;
 
 /** The property of a stream that holds its exchange, so that all streams share the same listeners. */
@@ -76,8 +81,8 @@ interface LaneStream extends ServerHttp2Stream {
 }
 
 /**
- * One stream and its call. Node retains closed streams until a full garbage collection. So a stream references only this
- * object, which drops the call as soon as it is answered.
+ * One stream and its call. Node retains closed streams until a full garbage collection. So a stream references only
+ * this object, which drops the call as soon as it is answered.
  */
 class StreamExchange implements UnaryWire, SentAnswer {
   isListed = false;
@@ -191,8 +196,8 @@ const WITH_TRAILERS = Object.freeze({ waitForTrailers: true, sendDate: false });
 const WITHOUT_BODY = Object.freeze({ endStream: true, sendDate: false });
 
 /**
- * Closes a stream whose body was not read to its end, without an error, after the answer (RFC 9113, 8.1). The rest of the
- * body is dropped, because node keeps a stream until its body is read.
+ * Closes a stream whose body was not read to its end, without an error, after the answer (RFC 9113, 8.1). The rest of
+ * the body is dropped, because node keeps a stream until its body is read.
  */
 function letGo(stream: ServerHttp2Stream): void {
   stream.removeAllListeners("data").resume();

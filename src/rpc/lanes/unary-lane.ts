@@ -1,5 +1,6 @@
 /**
- * LANES. From bytes to calls and back. Each lane gives calls to the same Concerns, so a lane has no behaviour of its own.
+ * LANES. From bytes to calls and back. Each lane gives calls to the same Concerns, so a lane has no behaviour of its
+ * own.
  *
  *   unary-lane.ts      unary gRPC: headers in, message in, message and trailers out. It knows no transport
  *   unary-http2.ts     the unary lane on node:http2's own streams, without the compatibility layer

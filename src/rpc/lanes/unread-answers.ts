@@ -45,8 +45,8 @@ export class UnreadAnswers {
   #trimmingShort: NodeJS.Timeout | undefined;
 
   /**
-   * Cuts off a client that does not read a long answer within 30 s, or within 1 s while more than 64 MiB are unread. Call
-   * it after the write.
+   * Cuts off a client that does not read a long answer within 30 s, or within 1 s while more than 64 MiB are unread.
+   * Call it after the write.
    *
    * @param event the event of `sink` that follows when the client has read
    * @param cut   ends the exchange; `close` follows
@@ -76,8 +76,9 @@ export class UnreadAnswers {
   }
 
   /**
-   * Counts a short answer whose stream is open until the client has read it. Above MAX_OPEN connections are cut, the one
-   * with the most such answers first: a client that leaves them open on purpose has too many to cut them one by one.
+   * Counts a short answer whose stream is open until the client has read it. Above MAX_OPEN connections are cut, the
+   * one with the most such answers first: a client that leaves them open on purpose has too many to cut them one by
+   * one.
    */
   add(answer: SentAnswer): void {
     answer.sentNo = ++this.#lastSentNo;
