@@ -20,7 +20,7 @@ import { quantile, report } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 
-/** Half of another caller's calls take at most this many times what they do while nothing else goes on. */
+/** The median of another caller's calls is at most this many times what it is while nothing else goes on. */
 const FACTOR = 3;
 /**
  * What a busy machine does to a call by itself. A Login waits for the database some ten times, and each time for a turn of
