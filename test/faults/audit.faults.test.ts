@@ -13,10 +13,11 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { effectOf } from "../../src/rpc/effects.ts";
 import { errorOf } from "../support/errors.ts";
+import { startFleet } from "../support/fleet.ts";
 import { PASSWORD } from "../support/in-process-service.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import type { ReadyService } from "../support/spawned-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 const CALLER_IP = "198.51.100.7";
@@ -45,14 +46,14 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
   let numbers = 0;
   beforeAll(async () => {
     postgres = await startPostgres();
-    const env = serviceEnvironment({
+    const fleet = await startFleet({
       DATABASE_URL: postgres.url(),
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
     });
-    credential = await bootstrapOperator(env);
-    service = await startService(env);
+    service = fleet.service;
+    credential = fleet.admin;
     // The first access token makes the first signing key.
     await newPerson();
   });

@@ -7,16 +7,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { privateFolder } from "../support/child-process.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { runCli } from "../support/run-cli.ts";
 import { canStart, serverFor } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  serviceEnvironment,
-  spawnService,
-  startService,
-} from "../support/spawned-service.ts";
+import { serviceEnvironment, spawnService } from "../support/spawned-service.ts";
 import { type Role, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
 
 /** Length 8 and the code of SSLRequest. */
@@ -52,10 +47,11 @@ describe.skipIf(!canStart("postgres"))("sslmode, over all connections of a servi
     const database = `tls_${randomBytes(4).toString("hex")}`;
     await postgres.server.sql(`create database ${database} owner ${role}`);
     await using proxy = await startFaultProxy(postgres.server.port, true);
-    const env = serviceEnvironment({ DATABASE_URL: postgres.url(role, inFull(query), { port: proxy.port, database }) });
-    const admin = await bootstrapOperator(env);
-    await using service = await startService(env);
-    const cast = await castAt(service.address, admin);
+    await using fleet = await startFleet({
+      DATABASE_URL: postgres.url(role, inFull(query), { port: proxy.port, database }),
+    });
+    const { env, service } = fleet;
+    const cast = await fleet.cast();
     const [key] = await cast.issue(1);
     const { valid } = await clientOf(service.address, KeyService, cast.verifier).verifyKey({ apiKey: key!.raw });
     expect(valid).toBe(true);

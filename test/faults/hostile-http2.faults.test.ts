@@ -6,6 +6,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { callSteadily, p99, rssMib, times } from "../support/bystander.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
 import {
@@ -27,13 +28,7 @@ import {
   WINDOW_UPDATE,
 } from "../support/raw-http2.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { ReadyService } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
 const CHECK = "/grpc.health.v1.Health/Check";
@@ -83,11 +78,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
   const attackers: RawHttp2[] = [];
 
   beforeAll(async () => {
-    const env = serviceEnvironment({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
+    const fleet = await startFleet({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
+    service = fleet.service;
     port = Number(service.address.split(":").at(-1));
-    const cast = await castAt(service.address, admin);
+    const cast = await fleet.cast();
     const [key] = await cast.issue(1);
     const client = clientOf(service.address, KeyService, cast.verifier);
     verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));

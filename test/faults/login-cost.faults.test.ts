@@ -4,11 +4,12 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService, LoginRequestSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { type ReadyService, startService } from "../support/spawned-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 /** Of all headers and trailers these alone may differ between two answers. */
@@ -36,14 +37,15 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
   let numbers = 0;
   beforeAll(async () => {
     postgres = await startPostgres();
-    env = serviceEnvironment({
+    const fleet = await startFleet({
       DATABASE_URL: postgres.url(),
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_ARGON2_MEMORY_KIB: "4096",
       LATCHKEY_ARGON2_PASSES: "1",
     });
-    admin = await bootstrapOperator(env);
-    service = await startService(env);
+    service = fleet.service;
+    env = fleet.env;
+    admin = fleet.admin;
   });
   afterAll(async () => {
     await service?.stop();

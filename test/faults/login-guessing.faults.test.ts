@@ -1,13 +1,15 @@
 /** How much guessing gets through when it comes to several processes at once and Redis forgets everything in between. */
+
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { type ReadyService, startService } from "../support/spawned-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 const AT_ONCE = 60;
@@ -34,17 +36,18 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
   let numbers = 0;
   beforeAll(async () => {
     [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
-    env = serviceEnvironment({
+    const settings = {
       DATABASE_URL: postgres.url(),
       REDIS_URL: redis.url,
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_HASHES_PER_ADDRESS: "30",
-      // So that all that may be tried is tried, and soon.
+      // Cheap hashes, so that every attempt is soon made.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
-    });
-    await bootstrapOperator(env);
-    processes = await Promise.all([1, 2, 3].map(() => startService(env)));
+    };
+    const fleet = await startFleet(settings, [{}, {}, {}]);
+    env = fleet.env;
+    processes = [...fleet.processes];
   });
   afterAll(async () => {
     await Promise.all(processes.map((process) => process.stop()));

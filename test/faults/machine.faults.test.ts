@@ -8,18 +8,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { freePort, procStat } from "../support/child-process.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { answerTo, tally } from "../support/measurements.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import { type Cast, type IssuedKey, type ReadyService, startService } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
 const HOUR_MS = 3_600_000;
@@ -36,15 +29,15 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
   let cast: Cast;
 
   beforeAll(async () => {
-    env = serviceEnvironment({
+    const fleet = await startFleet({
       DATABASE_URL: await freshPostgres(),
       REDIS_URL: await freshRedis(),
       LATCHKEY_REPLICAS: "3",
       LATCHKEY_KEYS_PER_OWNER: "1000",
     });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
-    cast = await castAt(service.address, admin);
+    service = fleet.service;
+    env = fleet.env;
+    cast = await fleet.cast();
   });
   afterAll(() => service?.stop());
 

@@ -2,18 +2,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { childrenOf } from "../support/child-process.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import { type IssuedKey, type ReadyService, startService } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
 const CALLS = 20;
@@ -38,11 +32,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
 
   beforeAll(async () => {
     const servers = { DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() };
-    env = serviceEnvironment({ ...servers, LATCHKEY_WORKERS: "2" });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
+    const fleet = await startFleet({ ...servers, LATCHKEY_WORKERS: "2" });
+    service = fleet.service;
+    env = fleet.env;
     await untilBothAnswer(service);
-    const cast = await castAt(service.address, admin);
+    const cast = await fleet.cast();
     verifier = cast.verifier;
     [key] = (await cast.issue(1)) as [IssuedKey];
   });

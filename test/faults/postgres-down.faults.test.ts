@@ -1,20 +1,15 @@
 /** What VerifyKey answers while PostgreSQL is dead or frozen: the real server, under load. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { childrenOf, isDead, procStat } from "../support/child-process.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { type Answer, answerTo, quantile, report, tally } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { IssuedKey, ReadyService } from "../support/spawned-service.ts";
 
 /** Records are served without a question for so long. */
 const FRESH_MS = 5000;
@@ -55,16 +50,13 @@ const FAULTS: Record<string, Fault> = {
 /** One fault on a PostgreSQL of its own, with what asks about keys meanwhile. */
 async function setUp() {
   const postgres = await startPostgres();
-  const env = serviceEnvironment({
-    DATABASE_URL: postgres.url(),
-    LATCHKEY_KEYS_PER_OWNER: "1000",
-    LATCHKEY_STALE_OK_SECONDS: `${STALE_OK_SECONDS}`,
-  });
-  const admin = await bootstrapOperator(env);
-  // The control: the same service without stale service.
-  const strictEnv = { ...env, LATCHKEY_STALE_OK_SECONDS: "0" };
-  const [service, strict] = await Promise.all([startService(env), startService(strictEnv)]);
-  const cast = await castAt(service.address, admin);
+  // The second process is the control: the same service without stale service.
+  const fleet = await startFleet({ DATABASE_URL: postgres.url(), LATCHKEY_KEYS_PER_OWNER: "1000" }, [
+    { LATCHKEY_STALE_OK_SECONDS: `${STALE_OK_SECONDS}` },
+    { LATCHKEY_STALE_OK_SECONDS: "0" },
+  ]);
+  const [service, strict] = fleet.processes as [ReadyService, ReadyService];
+  const cast = await fleet.cast();
   const asking = ({ address }: ReadyService) => {
     const client = clientOf(address, KeyService, cast.verifier);
     return (key: IssuedKey) => answerTo(() => client.verifyKey({ apiKey: key.raw, cost: 0 }));
@@ -73,7 +65,7 @@ async function setUp() {
   return {
     ...{ postgres, service, cast, hot, cold, ask: asking(service), askStrict: asking(strict) },
     async [Symbol.asyncDispose]() {
-      await Promise.all([service, strict].map((each) => each.stop()));
+      await fleet.stop();
       await postgres.stop();
     },
   };

@@ -6,19 +6,12 @@ import { Key_State } from "../../src/gen/latchkey/v1/key_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
 /** No superuser, so that limits on connections hold for it. */
@@ -43,13 +36,12 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     postgres = await startPostgres();
     proxy = await startFaultProxy(postgres.port);
     await postgres.sql(`create role ${ROLE} login password 'secret'; grant all on schema public to ${ROLE}`);
-    const env = serviceEnvironment({
+    const fleet = await startFleet({
       DATABASE_URL: `postgres://${ROLE}:secret@127.0.0.1:${proxy.port}/postgres`,
       LATCHKEY_KEYS_PER_OWNER: "1000",
     });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
-    cast = await castAt(service.address, admin);
+    service = fleet.service;
+    cast = await fleet.cast();
     [hot] = (await cast.issue(1)) as [IssuedKey];
     expect((await ask(hot)).said).toBe("VALID");
   });

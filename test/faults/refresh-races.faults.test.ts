@@ -1,4 +1,5 @@
 /** What becomes of sessions when many hands reach for one at once. Three real processes on one real PostgreSQL. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -8,11 +9,12 @@ import type { TokenPair } from "../../src/gen/latchkey/v1/token_pair_pb.ts";
 import { checksum62 } from "../../src/lib/base62.ts";
 import { errorOf } from "../support/errors.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { type ReadyService, startService } from "../support/spawned-service.ts";
 
 const ROUNDS = 200;
 const CALLERS = 50;
@@ -69,7 +71,9 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
   beforeAll(async () => {
     postgres = await startPostgres();
     databaseLink = await startFaultProxy(postgres.port);
-    env = serviceEnvironment({
+    const linked = new URL(postgres.url());
+    linked.port = `${databaseLink.port}`;
+    const settings = {
       DATABASE_URL: postgres.url(),
       LATCHKEY_REFRESH_GRACE_SECONDS: `${GRACE_MS / 1000}`,
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
@@ -78,12 +82,10 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       // What a hash costs is none of these tests' business.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
-    });
-    admin = await bootstrapOperator(env);
-    const linked = new URL(postgres.url());
-    linked.port = `${databaseLink.port}`;
-    const urls = [postgres.url(), postgres.url(), linked.href];
-    processes = await Promise.all(urls.map((DATABASE_URL) => startService({ ...env, DATABASE_URL })));
+    };
+    const fleet = await startFleet(settings, [{}, {}, { DATABASE_URL: linked.href }]);
+    ({ env, admin } = fleet);
+    processes = [...fleet.processes];
     all = processes.map(({ address }) => clientOf(address, AuthService));
     clientLink = await startFaultProxy(Number(processes[0]!.address.split(":").at(-1)));
   });

@@ -8,16 +8,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { callSteadily, longestStallMs, p99, rssMib, times } from "../support/bystander.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { ReadyService } from "../support/spawned-service.ts";
 import { TURN_ATTACKS } from "../support/turn-attacks.ts";
 
 /** Another client's p99 may be this many times what it is beside the harmless control. */
@@ -33,11 +28,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
   let control: { readonly p99Ms: number; readonly stallMs: number };
 
   beforeAll(async () => {
-    const env = serviceEnvironment({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
+    const fleet = await startFleet({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
+    service = fleet.service;
     port = Number(service.address.split(":").at(-1));
-    const cast = await castAt(service.address, admin);
+    const cast = await fleet.cast();
     const [key] = await cast.issue(1);
     const client = clientOf(service.address, KeyService, cast.verifier);
     verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
