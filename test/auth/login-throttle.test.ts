@@ -7,11 +7,10 @@ import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, freshEmail, newPeople, PASSWORD, type People, registered } from "../support/people.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DAYS, freshEmail, newPeople, PASSWORD, type People, PREFERRED_KIND, registered } from "../support/people.ts";
 
 const WRONG = "violet harbour engine quilt";
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
 
 /** How an attempt ends: the reason of its refusal, or OK. */
 const endOf = (attempt: Promise<unknown>): Promise<string> =>
@@ -25,12 +24,12 @@ const endOf = (attempt: Promise<unknown>): Promise<string> =>
 
 const count = (ends: readonly string[], reason: string) => ends.filter((end) => end === reason).length;
 
-describe(`guessing, on ${NEWEST}`, () => {
+describe(`guessing, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   let networks = 0;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
+    test = await openDatabase(PREFERRED_KIND);
     const made = newPeople(test);
     const { ring, log } = made;
     // A queue in which nobody is shed, so that only the throttle refuses.

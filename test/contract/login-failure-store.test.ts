@@ -5,10 +5,9 @@ import type { CountedNetwork } from "../../src/auth/throttle/login-limits.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, SECONDS } from "../support/people.ts";
+import { BY, DAYS, SECONDS } from "../support/people.ts";
 
 const MINUTES = 60 * SECONDS;
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
 
 /** An attempt on an account that nobody tried before, from a network and an address of its own. */
 function newSubject(more: Partial<LoginSubject> = {}): LoginSubject {

@@ -7,9 +7,7 @@ import { newId } from "../../src/lib/id.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
 import { PostgresUserStore } from "../../src/postgres/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, freshEmail } from "../support/people.ts";
-
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+import { BY, DAYS, freshEmail } from "../support/people.ts";
 
 function newSession(): NewSession {
   const times = { idleMs: 7 * DAYS, absoluteMs: 30 * DAYS };

@@ -11,9 +11,7 @@ import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder } from "../support/lock-order.ts";
-import { DAYS, freshEmail } from "../support/people.ts";
-
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+import { BY, DAYS, freshEmail } from "../support/people.ts";
 
 function newSession(): NewSession {
   const times = { idleMs: 7 * DAYS, absoluteMs: 30 * DAYS };
