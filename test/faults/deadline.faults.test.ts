@@ -1,4 +1,5 @@
 /** Deadlines while statements hang, on real PostgreSQL: behind a lock, and behind a wire that swallows everything. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import { type CallOptions, type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
@@ -13,6 +14,7 @@ import { type Answer, answerTo, quantile, report, tally } from "../support/measu
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 /** Promised over the deadline, and what a busy machine adds. */
 const LATE_MS = 50;
@@ -88,7 +90,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
       const answers = await Promise.all(cold.map((key) => ask(key, READ_DEADLINE_MS)));
       expect(tally(answers)).toEqual({ DeadlineExceeded: cold.length });
       expectInTime(answers, READ_DEADLINE_MS);
-      await pause(1000);
+      await letPass(1000, "a statement that outlives its call would end by now");
       // The control: without a deadline of its own a call waits for the statement's, and longer than the bound above.
       const patient = await ask(first!);
       expect(patient).toMatchObject({ said: "Unavailable" });
@@ -111,7 +113,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
         return { askedAtMs, tookMs: performance.now() - askedAtMs, said: "", response: undefined };
       });
       expectInTime(await Promise.all(calls), STATEMENT_DEADLINE_MS);
-      await pause(STATEMENT_MS + 500);
+      await letPass(STATEMENT_MS + 500, "every statement has met its own timeout by then");
     });
     const { waited, longestMs } = await seen.stop();
     expect(waited.get("latchkey"), "statements were seen to wait for the lock").toBeGreaterThan(0);
@@ -378,7 +380,7 @@ function watchStatements(postgres: PostgresServer) {
         longest.set(name, Math.max(ms, longest.get(name) ?? 0));
         if (waits) waited.set(name, (waited.get(name) ?? 0) + 1);
       }
-      await pause(10);
+      await letPass(10, "looks again at a steady pace");
     }
     await client.end();
   })();

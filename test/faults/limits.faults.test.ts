@@ -1,5 +1,5 @@
 /** That no window is ever exceeded and little of it is lost, in real time: three processes, one Redis, many clients. */
-import { setTimeout as pause } from "node:timers/promises";
+
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import {
@@ -15,6 +15,7 @@ import { type Answer, answerTo } from "../support/measurements.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -261,6 +262,6 @@ async function retryAround(ask: Ask, key: IssuedKey, limit: number) {
 /** Until then, and never less: a timer may be up to a millisecond early. */
 async function reach(atMs: number): Promise<void> {
   for (let leftMs = atMs - performance.now(); leftMs > 0; leftMs = atMs - performance.now()) {
-    await pause(Math.ceil(leftMs));
+    await letPass(Math.ceil(leftMs), "the call is due at an exact moment");
   }
 }

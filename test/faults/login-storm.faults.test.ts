@@ -1,4 +1,5 @@
 /** What a storm of logins does to everybody else: password hashes are bounded, so that verification does not wait for them. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -11,6 +12,7 @@ import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { type RedisServer, startRedis } from "../support/own-redis.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { type Cast, type IssuedKey, startService } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 const LOGINS = 200;
 const WAVES = 4;
@@ -55,7 +57,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
     });
     while (!isDone) {
       answers.push(answerTo(() => client.verifyKey({ apiKey: key.raw })));
-      await pause(4);
+      await letPass(4, "calls come at a steady pace");
     }
     return Promise.all(answers);
   }

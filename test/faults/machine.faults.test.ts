@@ -13,7 +13,7 @@ import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { answerTo, tally } from "../support/measurements.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
 import { type Cast, type IssuedKey, type ReadyService, startService } from "../support/spawned-service.ts";
-import { until } from "../support/until.ts";
+import { letPass, until } from "../support/until.ts";
 
 const HOUR_MS = 3_600_000;
 const EXIT_WITHIN_MS = 15_000;
@@ -149,10 +149,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
       const cold = keys.slice(round * 10, round * 10 + 10);
       const answers = cold.map((key) => answerTo(() => client.verifyKey({ apiKey: key.raw })));
       // Some of them are with PostgreSQL then, or with Redis.
-      await pause(round);
+      await letPass(round, "the calls are under way, each round at another point");
       process.kill(service.pid, "SIGSTOP");
       await until(async () => procStat(service.pid)?.state === "T", "it stands still");
-      await pause(2000);
+      await letPass(2000, "the process stands still for as long");
       process.kill(service.pid, "SIGCONT");
       const told = await Promise.all(answers);
       expect(tally(told)).toEqual({ VALID: told.length });
@@ -177,7 +177,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     for (const { id } of revoked) await owner.revokeKey({ keyId: id });
     // Asked while it stands still, on new connections: that is what it meets first.
     const waiting = askAll();
-    await pause(STILL_MS - (performance.now() - stillFromMs));
+    await letPass(STILL_MS - (performance.now() - stillFromMs), "the process stands still for as long");
     expect(procStat(service.pid)?.state).toBe("T");
     process.kill(service.pid, "SIGCONT");
     const told = [...(await waiting), ...(await askAll())];

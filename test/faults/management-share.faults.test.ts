@@ -2,8 +2,8 @@
  * One caller that asks management for all that it can take: another's calls are hardly slower, and none of them is refused.
  * Before there were shares all calls of management waited in one line for the connections to the database.
  */
+
 import { randomBytes } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@connectrpc/connect";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -19,6 +19,7 @@ import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { quantile, report } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
+import { letPass } from "../support/until.ts";
 
 /** Half of another caller's calls take at most this many times what they do while nothing else goes on. */
 const FACTOR = 3;
@@ -190,7 +191,7 @@ async function inTurn(calls: number, restMs: number, call: () => Promise<unknown
       throw new Error(`an honest call was refused: ${Code[code]} ${rawMessage}`);
     }
     took.push(performance.now() - askedAtMs);
-    await pause(restMs);
+    await letPass(restMs, "calls come at a steady pace");
   }
   return took;
 }

@@ -2,7 +2,6 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { setTimeout as pause } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
@@ -20,7 +19,7 @@ import {
   serviceEnvironment,
   startService,
 } from "../support/spawned-service.ts";
-import { until } from "../support/until.ts";
+import { letPass, until } from "../support/until.ts";
 
 const PROCESSES = 3;
 /** Each asks one process, one call after the other with a pause between. */
@@ -273,7 +272,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     async function askAll(asker: number): Promise<void> {
       for (let n = asker; !isOver; n++) {
         answers.push(await ask(fleet, asker % PROCESSES, keys[n % keys.length]!));
-        await pause(PAUSE_MS);
+        await letPass(PAUSE_MS, "calls come at a steady pace");
       }
     }
     async function refreshAll(): Promise<void> {
@@ -288,7 +287,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
           renewal.resolve();
           renewal = undefined;
         }
-        await pause(50);
+        await letPass(50, "renewals come at a steady pace");
       }
     }
     async function loginAll(): Promise<void> {
@@ -296,7 +295,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
       while (!isOver) {
         await login(loggingIn);
         counts.logins++;
-        await pause(500);
+        await letPass(500, "logins come at a steady pace");
       }
     }
     const askers = Array.from({ length: ASKERS }, (_, asker) => askAll(asker));
@@ -330,7 +329,7 @@ async function insist<T>(call: () => Promise<T>, onFault?: (message: string) => 
         onFault?.(message);
         throw error;
       }
-      await pause(20);
+      await letPass(20, "the process may be restarting: tries again soon");
     }
   }
 }

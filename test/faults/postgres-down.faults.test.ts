@@ -1,6 +1,5 @@
 /** What VerifyKey answers while PostgreSQL is dead or frozen: the real server, under load. */
 
-import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { childrenOf, isDead, procStat } from "../support/child-process.ts";
@@ -10,6 +9,7 @@ import { type Answer, answerTo, quantile, report, tally } from "../support/measu
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import type { IssuedKey, ReadyService } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 /** Records are served without a question for so long. */
 const FRESH_MS = 5000;
@@ -91,13 +91,13 @@ describe.skipIf(!canStart("postgres"))("while PostgreSQL is away", () => {
         repeat(5, async (n) => answers.hot.push(await ask(hot[(n * 7) % hot.length]!))),
         repeat(100, async (n) => answers.strict.push(await askStrict(hot[n % hot.length]!))),
       ];
-      await pause(200);
+      await letPass(200, "each load has begun before the fault");
       await fault.begin(postgres);
       const faultAtMs = performance.now();
       loads.push(repeat(50, async (n) => answers.cold.push(await ask(unasked[n % unasked.length]!))));
-      await pause(FAULT_MS / 2);
+      await letPass(FAULT_MS / 2, "the fault lasts as long");
       await fault.expectHeld(postgres);
-      await pause(FAULT_MS / 2);
+      await letPass(FAULT_MS / 2, "the fault lasts as long");
       await fault.expectHeld(postgres);
       const endAtMs = performance.now();
       await Promise.all(loads.splice(0).map((load) => load.stop()));
@@ -149,7 +149,7 @@ function repeat(everyMs: number, work: (n: number) => Promise<unknown>): { stop(
   const running = (async () => {
     for (let n = 0; !isStopped; n++) {
       await work(n);
-      await pause(everyMs);
+      await letPass(everyMs, "calls come at a steady pace");
     }
   })();
   return {

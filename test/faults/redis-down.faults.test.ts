@@ -1,4 +1,5 @@
 /** What VerifyKey answers while Redis is dead, frozen or slow, and what is admitted then: the real server. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -11,6 +12,7 @@ import { type Answer, answerTo, quantile, report, tally } from "../support/measu
 import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 /** Redis may be silent for 50 ms before it is given up; the promise for a whole call is 60. */
 const FIRST_MS = 60;
@@ -164,7 +166,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
     await redis.kill();
     await expect(redisCommand(redis.port, "PING")).rejects.toThrow("ECONNREFUSED");
     // Full windows are believed for 5 s; after that each process has its share.
-    await pause(5100);
+    await letPass(5100, "full windows are believed for 5 s");
     const during = await admitted(touched);
     expect(during.accepts).toBe(during.degraded);
     expect(during.accepts).toBeGreaterThan(0);

@@ -15,6 +15,7 @@ import { withFault } from "../support/mutant-process.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { type ReadyService, startService } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 const ROUNDS = 200;
 const CALLERS = 50;
@@ -276,7 +277,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     },
     DisableUser: async ({ userId }, n) => {
       // It has no hash to wait for.
-      await pause(n % 30);
+      await letPass(n % 30, "each race meets the change at another point");
       await clientOf(processes[1]!.address, AdminService, admin).disableUser({ userId });
       return undefined;
     },
@@ -294,12 +295,12 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       const person = await newPerson();
       const logins = Promise.allSettled(
         Array.from({ length: LOGINS }, async (_, at) => {
-          await pause(at * 5);
+          await letPass(at * 5, "logins come one after another around the change");
           return clients[at % clients.length]!.login({ email: person.email, password: PASSWORD }, fromAnywhere());
         }),
       );
       // Now before most of the logins, now behind most of them.
-      await pause((n % LOGINS) * 10);
+      await letPass((n % LOGINS) * 10, "now before most of the logins, now behind most of them");
       const survivor = await CHANGES[change]!(person, n);
       for (const login of await logins) {
         if (login.status === "rejected") seen.refused++;

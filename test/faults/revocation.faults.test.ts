@@ -1,4 +1,5 @@
 /** How soon three processes refuse a revoked key, also when the news has no way or comes late. Real processes. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -10,6 +11,7 @@ import { type Answer, answerTo, quantile, report, tally } from "../support/measu
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 /** Promised: 99 of 100 within this, and none accepted after the other. */
 const USUAL_MS = 1000;
@@ -80,7 +82,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       if (said === "REVOKED") return afterMs;
       expect(said).toBe("VALID");
       expect(afterMs, "still accepted").toBeLessThan(BOUND_MS + ROOM_MS);
-      await pause(5);
+      await letPass(5, "asks again at a steady pace");
     }
   }
 
@@ -119,14 +121,14 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     await database.query("lock table change_horizon in access exclusive mode");
     for (const key of keys) await revoke(key);
     const revokedAtMs = performance.now();
-    await pause(BOUND_MS + ROOM_MS);
+    await letPass(BOUND_MS + ROOM_MS, "the bound on stale records has passed");
     const later: Answer[] = [];
     const witnessed: Answer[] = [];
     // Each key is asked for the first time since, at moments all over some seconds: no earlier question helps.
     for (const key of keys) {
       for (const ask of asks) later.push(await ask(key));
       for (const ask of asks) witnessed.push(await ask(witness!));
-      await pause(50);
+      await letPass(50, "asks again at a steady pace");
     }
     // The fault happened: polls wait for the lock, and a record that no poll vouches for is read again after 5 s.
     expect(await postgres.sql(WAITING_FEEDS)).not.toBe("0");
@@ -194,7 +196,7 @@ function cutFeeds(postgres: PostgresServer, everyMs: number): Cutter {
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'latchkey-changes'",
       );
       cuts += rowCount ?? 0;
-      await pause(everyMs);
+      await letPass(everyMs, "connections are cut at a steady pace");
     }
     await client.end();
   })();

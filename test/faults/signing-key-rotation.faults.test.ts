@@ -5,7 +5,6 @@
  * show is that 6 minutes are enough for one that keeps the set as long as `max-age` allows
  * (test/rpc/signing-keys.faults.test.ts does, on a clock that it moves).
  */
-import { setTimeout as pause } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -18,7 +17,7 @@ import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { freshEmail } from "../support/people.ts";
 import { canStart } from "../support/shared-servers.ts";
 import type { ReadyService } from "../support/spawned-service.ts";
-import { until } from "../support/until.ts";
+import { letPass, until } from "../support/until.ts";
 
 const PROCESSES = 3;
 const CLAIMS = { issuer: "http://localhost:8080", audience: "latchkey", typ: "at+jwt" };
@@ -76,7 +75,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
         } catch (error) {
           if (ConnectError.from(error).code !== Code.Unavailable) throw error;
           counts.unavailable++;
-          await pause(20);
+          await letPass(20, "the service is restarting: tries again soon");
         }
       }
     }
@@ -97,7 +96,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
         }
         counts.tokens++;
         ({ tokens } = await insist(() => own.refresh({ refreshToken })));
-        await pause(10);
+        await letPass(10, "refreshes come at a steady pace");
       }
     }
     const running = Promise.all(fleet.processes.map((_, slot) => person(slot)));

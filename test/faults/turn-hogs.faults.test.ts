@@ -2,9 +2,9 @@
  * Clients that want one turn of the event loop for themselves: each sends at once what takes long to answer. Another
  * client's VerifyKey is hardly slower meanwhile, and the loop never stands still for long.
  */
+
 import { once } from "node:events";
 import { connect } from "node:net";
-import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { callSteadily, longestStallMs, p99, rssMib, times } from "../support/bystander.ts";
@@ -14,6 +14,7 @@ import { type Answer, answerTo, report, tally } from "../support/measurements.ts
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
 import type { ReadyService } from "../support/spawned-service.ts";
 import { TURN_ATTACKS } from "../support/turn-attacks.ts";
+import { letPass } from "../support/until.ts";
 
 /** Another client's p99 may be this many times what it is beside the harmless control. */
 const FACTOR = 3;
@@ -85,7 +86,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     await expectUnharmed("behind a stream", async (isOver) => {
       while (!isOver()) {
         if (!socket.writableNeedDrain) socket.write(burst);
-        await pause(1);
+        await letPass(1, "lets the socket send");
       }
     });
     expect(rssMib(service.pid) - before).toBeLessThan(100);
