@@ -3,17 +3,17 @@
  * takes and a hit costs. `node --expose-gc cached-keys.ts KEYS`
  */
 import { randomBytes } from "node:crypto";
+import { ChangeBus } from "../../src/changes/change.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
-import { RecordCache } from "../../src/changes/record-cache.ts";
-import { bytesOf, KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
+import { KeyRecords } from "../../src/keys/key-records.ts";
 import { newSecret } from "../../src/keys/key-secret.ts";
 import type { KeyWithSecrets } from "../../src/keys/key-store.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
-import { INVALID_BY_FORM } from "../../src/keys/verify-key.ts";
+import { INVALID_BY_FORM } from "../../src/keys/verdict.ts";
 import { systemClock as clock, systemTimers } from "../../src/lib/clock.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { toKeysWithSecrets } from "../../src/postgres/key-rows.ts";
+import { toKeysWithSecrets } from "../../src/postgres/rows/key-rows.ts";
 import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
 
 const KEYS = Number(process.argv[2]);
@@ -36,31 +36,20 @@ const feed = {
   },
   position: 1n,
 };
-const options = {
-  kinds: KEY_KINDS,
-  clock,
-  feed,
-  breaker: new DatabaseBreaker(clock, systemTimers, () => new Promise(() => {})),
-  maxAbsent: 1,
-  staleOkMs: 0,
-};
-const cache = new RecordCache<KeyRecord>({
-  ...options,
-  maxEntries: KEYS,
-  bytes: { most: KEYS * 1536, of: bytesOf },
-  tagsOf,
-});
 let stored: KeyWithSecrets | undefined;
 const records = new KeyRecords({
   store: { read: async () => ({ keys: [stored!], databaseMs: Date.now() }) },
-  cache,
-  limitsCache: new RecordCache<KeyLimits>({ ...options, maxEntries: 1, tagsOf }),
+  bus: new ChangeBus(),
+  feed,
+  breaker: new DatabaseBreaker(clock, systemTimers, () => new Promise(() => {})),
   ring,
   rehasher: { matched() {} },
   tiers,
   clock,
   databaseClock,
   log: { info() {}, warn() {}, error() {}, flush() {} },
+  maxRecords: KEYS,
+  staleOkMs: 0,
 });
 
 const rawKeys: string[] = new Array<string>(KEYS);

@@ -11,22 +11,32 @@
  *   counted-event.ts      one event that counts many of them
  */
 
-/** A user acting on what is his, or a service or operator with a credential. */
-export type Actor = UserActor | ServiceActor;
-
-interface UserActor {
-  readonly kind: "user";
+/** Who makes a change, as the audit trail records it. */
+export interface Actor {
+  /** Id of a user or a service credential, `bootstrap`, or empty for an anonymous caller and for the service itself. */
   readonly id: string;
-  /** The session that the call is made with. */
-  readonly sessionId: string;
-  /** The address that the call came from, through trusted proxies. */
+  /** The address that the call came from, as trusted proxies report it. Empty if no call caused the change. */
   readonly clientIp: string;
 }
 
-interface ServiceActor {
+/** An actor whose credential was checked, so that a verb can decide what they may do. */
+export type KnownActor = UserActor | ServiceActor;
+
+/** A user, who acts on their own account and keys. */
+export interface UserActor extends Actor {
+  readonly kind: "user";
+  /** The session that the call is made with. */
+  readonly sessionId: string;
+}
+
+/** A service or an operator with a service credential. */
+export interface ServiceActor extends Actor {
   readonly kind: "service";
-  readonly id: string;
-  readonly clientIp: string;
-  /** True for the scopes `manage` and `admin`: keys of any owner. */
+  /** True with the scope `manage` or `admin`: they may manage the keys of any owner. */
   readonly manages: boolean;
+}
+
+/** The fields of an audit entry that tell who acted. */
+export function actedBy({ id, clientIp }: Actor): { readonly actorId: string; readonly clientIp: string } {
+  return { actorId: id, clientIp };
 }

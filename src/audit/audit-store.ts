@@ -1,3 +1,4 @@
+import type { Page, PagePosition } from "../lib/page.ts";
 import type { AuditEntry, AuditEvent } from "./audit-event.ts";
 import type { CountedEntry } from "./counted-event.ts";
 
@@ -10,17 +11,6 @@ export interface AuditFilter {
   readonly startMs: number | undefined;
   /** Before. */
   readonly endMs: number | undefined;
-}
-
-/** Where a page ended. */
-export interface AuditPosition {
-  readonly createdAtMs: number;
-  readonly id: string;
-}
-
-export interface AuditPage {
-  readonly events: readonly AuditEvent[];
-  readonly next: AuditPosition | undefined;
 }
 
 /** The trail. Events are written by the stores whose transactions they belong to, but for acts outside the database. */
@@ -36,7 +26,7 @@ export interface AuditStore {
    */
   count(entry: CountedEntry): Promise<void>;
   /** Newest first by (time, id), at most `size`, behind `after`. @throws DATABASE_UNAVAILABLE */
-  list(filter: AuditFilter, size: number, after: AuditPosition | undefined): Promise<AuditPage>;
+  list(filter: AuditFilter, size: number, after: PagePosition | undefined): Promise<Page<AuditEvent>>;
   /** Deletes some of what is older. @returns whether more is left */
   prune(olderThanMs: number): Promise<boolean>;
 }

@@ -1,3 +1,4 @@
+import { HOUR_MS } from "../lib/clock.ts";
 import { Lru } from "../lib/lru.ts";
 
 /** Which subjects share room: accounts and credentials that exist, accounts that don't, and networks. */
@@ -9,7 +10,6 @@ export const PLACES_PER_LEVEL: Readonly<Record<RefusalRoomName, number>> = { kno
 export const LEVELS = 6;
 /** Subjects of an hour that are counted one by one; beyond it the one refused longest ago begins again. */
 export const MAX_SUBJECTS = 10_000;
-const HOUR_MS = 3_600_000;
 
 /** How one refusal is put on record. */
 export interface Placed {

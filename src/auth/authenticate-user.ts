@@ -38,7 +38,7 @@ export async function authenticateUser(
 function credentialInvalid(untold?: UntoldFacts): DomainError {
   return new DomainError(
     "CREDENTIAL_INVALID",
-    "the credential is not valid; of an access token: refresh it, or log in again",
+    "the credential is not valid; refresh the access token, or log in again",
     untold && { untold },
   );
 }

@@ -49,9 +49,13 @@ export async function completePasswordReset(
   const attempt = deps.loginThrottle.begin({ clientIp, isGuess: false, mayProve: true });
   using turns = deps.passwords.turnsOf(attempt, input.signal);
   await turns.judge(() => judge(deps, input, digests, attempt));
+  const passwordHash = await turns.hash(async () => {
+    await attempt.count();
+    return deps.passwords.hash(newPassword);
+  });
   const completed = await deps.passwordResets.complete({
     digests,
-    passwordHash: await turns.hash(newPassword, () => attempt.count()),
+    passwordHash,
     session: newSession(deps.ring, deps.lifetimes, input),
     clientIp,
     revokeKeys,

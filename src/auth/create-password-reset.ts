@@ -1,10 +1,10 @@
+import type { Actor } from "../audit/actor.ts";
 import { DomainError } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { userNotFound } from "./get-user.ts";
 import type { PasswordResetStore } from "./password-reset-store.ts";
 import { newResetToken } from "./tokens/reset-token.ts";
-import type { ChangedBy } from "./user.ts";
 
 export interface CreatePasswordResetDeps {
   readonly passwordResets: Pick<PasswordResetStore, "create">;
@@ -26,7 +26,7 @@ export interface CreatePasswordResetInput {
   readonly revokeKeys: boolean | undefined;
   /** Ends all sessions and the password at once, so that nothing but the token opens the account. */
   readonly endAccess: boolean;
-  readonly by: ChangedBy;
+  readonly by: Actor;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Actor } from "../audit/actor.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
@@ -5,7 +6,7 @@ import { textViolation } from "../lib/text.ts";
 import { parseNewEmail, requireEmail } from "./email.ts";
 import { type AccountDefaults, emailTaken } from "./register.ts";
 import { newResetToken } from "./tokens/reset-token.ts";
-import { type ChangedBy, DISPLAY_NAME_RULE, type User } from "./user.ts";
+import { DISPLAY_NAME_RULE, type User } from "./user.ts";
 import { scopesViolation, tierViolation } from "./user-grants.ts";
 import type { UserStore } from "./user-store.ts";
 
@@ -25,7 +26,7 @@ export interface CreateUserInput {
   readonly tier: string;
   /** Empty: the default. */
   readonly scopes: readonly string[];
-  readonly by: ChangedBy;
+  readonly by: Actor;
 }
 
 export interface CreatedUser {

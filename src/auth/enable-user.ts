@@ -1,6 +1,7 @@
+import type { Actor } from "../audit/actor.ts";
 import { isId } from "../lib/id.ts";
 import { userNotFound } from "./get-user.ts";
-import type { ChangedBy, User } from "./user.ts";
+import type { User } from "./user.ts";
 import type { UserStore } from "./user-store.ts";
 
 export interface EnableUserDeps {
@@ -10,7 +11,7 @@ export interface EnableUserDeps {
 /** Undoes `disableUser`, except for sessions and reset tokens. Idempotent. @throws USER_NOT_FOUND */
 export async function enableUser(
   deps: EnableUserDeps,
-  input: { readonly userId: string; readonly by: ChangedBy },
+  input: { readonly userId: string; readonly by: Actor },
 ): Promise<User> {
   const user = isId("usr", input.userId) ? await deps.users.enable({ id: input.userId, by: input.by }) : undefined;
   if (user === undefined) throw userNotFound();

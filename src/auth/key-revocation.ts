@@ -1,3 +1,5 @@
+import { LOGIN_LIMITS } from "./throttle/login-limits.ts";
+
 /*
  * Whether a password reset revokes the API keys of the account. A person who is given an account must not find a
  * stranger's keys in it that still work; a person who forgot their password must not lose those of their programs.
@@ -22,8 +24,8 @@ export interface AccountHistory {
   readonly hasKnownLogin: boolean;
 }
 
-/** As long as a network is known to the login throttle. */
-export const KNOWN_NETWORK_MS = 30 * 86_400_000;
+/** The time for which the login throttle knows a network after a login. */
+export const KNOWN_NETWORK_MS = LOGIN_LIMITS.knownNetworkMs;
 
 /**
  * An operator's wish to revoke holds. A person may revoke what an operator wanted to keep, since the keys are their own.

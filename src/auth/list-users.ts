@@ -1,5 +1,6 @@
+import { type Page, type PagePosition, pageOf } from "../lib/page.ts";
 import { requireEmail } from "./email.ts";
-import { type ListPosition, type Page, pageOf, type User } from "./user.ts";
+import type { User } from "./user.ts";
 import type { UserStore } from "./user-store.ts";
 
 export interface ListUsersDeps {
@@ -10,7 +11,7 @@ export interface ListUsersInput {
   /** Only accounts with this address; empty: all. */
   readonly email: string;
   readonly size: number;
-  readonly after: ListPosition | undefined;
+  readonly after: PagePosition | undefined;
 }
 
 /** Accounts, newest first. @throws INVALID_FIELD */

@@ -5,7 +5,8 @@ import { textViolation } from "../lib/text.ts";
 import { type EmailAddress, parseEmail } from "./email.ts";
 import { type FoundAccount, findAccount } from "./find-account.ts";
 import { ownSession } from "./own-session.ts";
-import type { PasswordHasher, PasswordTurns } from "./passwords/password.ts";
+import type { CallTurns } from "./passwords/hash-turns.ts";
+import type { PasswordHasher } from "./passwords/password.ts";
 import { passwordFormViolation } from "./passwords/password-rules.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -56,7 +57,11 @@ export async function login(
     await attempt.check(emailNormalized, { session: () => ownSession(deps, shown, secrets) });
     return secrets;
   });
-  const matched = await turns.matches(found?.passwordHash, password, () => attempt.count());
+  // Counted before it is judged, so that parallel attempts can't outrun the limits.
+  const matched = await turns.hash(async () => {
+    await attempt.count();
+    return deps.passwords.matches(found?.passwordHash, password);
+  });
   if (found === undefined || !matched) throw loginFailed(attempt.failed(found?.user.id, "login"));
   if (found.user.state !== "active") {
     noteDisabled(deps, found.user.id, input.clientIp);
@@ -102,14 +107,17 @@ function loginFailed(untold?: UntoldFacts): DomainError {
 /** Once for each person after the hash's cost or the master secret changed. The login succeeds without it. */
 async function rehash(
   deps: LoginDeps,
-  turns: PasswordTurns,
+  turns: CallTurns,
   attempt: LoginAttempt,
   found: UserSecrets,
   password: string,
 ): Promise<void> {
   if (found.passwordHash === undefined || !deps.passwords.needsRehash(found.passwordHash)) return;
   try {
-    const passwordHash = await turns.hash(password, () => attempt.countHash());
+    const passwordHash = await turns.hash(async () => {
+      await attempt.countHash();
+      return deps.passwords.hash(password);
+    });
     await deps.users.rehash({ id: found.user.id, passwordVersion: found.passwordVersion, passwordHash });
   } catch (error) {
     deps.log.warn("a password was not hashed anew; the next login tries again", {

@@ -17,5 +17,5 @@ export async function logout(
   if (token === undefined) return;
   const secret = await deps.sessions.refreshSecret(token.sessionId);
   if (secret === undefined || !isGenuine(deps.ring, token, secret)) return;
-  await deps.sessions.end({ id: token.sessionId, why: "logout", by: { actorId: "", clientIp: input.clientIp } });
+  await deps.sessions.end({ id: token.sessionId, why: "logout", by: { id: "", clientIp: input.clientIp } });
 }

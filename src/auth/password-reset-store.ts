@@ -1,6 +1,7 @@
+import type { Actor } from "../audit/actor.ts";
 import type { GrantedSession, NewSession } from "./session.ts";
 import type { NewResetToken } from "./tokens/reset-token.ts";
-import type { ChangedBy, User } from "./user.ts";
+import type { User } from "./user.ts";
 
 /** What became of a wish for a new token. */
 export type CreatedReset =
@@ -32,7 +33,7 @@ export interface PasswordResetStore {
     readonly revokeKeys?: boolean | undefined;
     /** Ends all sessions and the password, so that nothing but this token opens the account. */
     readonly endAccess?: boolean;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<CreatedReset>;
 
   /** The active user for whom one of these digests is a token that is neither used nor expired. */

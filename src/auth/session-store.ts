@@ -1,3 +1,5 @@
+import type { Actor } from "../audit/actor.ts";
+import type { PagePosition } from "../lib/page.ts";
 import type {
   GrantedSession,
   NewSession,
@@ -7,7 +9,6 @@ import type {
   SessionStanding,
   ShownSession,
 } from "./session.ts";
-import type { ChangedBy, ListPosition } from "./user.ts";
 
 /** What became of a genuine refresh token. */
 export type RefreshOutcome =
@@ -80,7 +81,7 @@ export interface SessionStore {
     readonly id: string;
     readonly userId?: string;
     readonly why: SessionEnd;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<"ended" | "unknown" | "anothers">;
 
   /**
@@ -88,7 +89,7 @@ export interface SessionStore {
    * uses up the user's reset tokens. A login that runs at the same time is either among them or begins after. Idempotent.
    * @returns false if there is no such user
    */
-  endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: ChangedBy }): Promise<boolean>;
+  endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: Actor }): Promise<boolean>;
 
   /**
    * Deletes some of the sessions whose absolute end passed a week ago. A token of theirs is refused as one of a session
@@ -100,7 +101,7 @@ export interface SessionStore {
   /** Live sessions of a user, newest first by (creation, id), at most `limit` of those after `after`. */
   listLive(input: {
     readonly userId: string;
-    readonly after: ListPosition | undefined;
+    readonly after: PagePosition | undefined;
     readonly limit: number;
   }): Promise<readonly Session[]>;
 }

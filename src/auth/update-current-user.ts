@@ -18,7 +18,7 @@ export async function updateCurrentUser(
   const user = await deps.users.update({
     id: input.userId,
     patch: { displayName: input.displayName },
-    by: { actorId: input.userId, clientIp: input.clientIp },
+    by: { id: input.userId, clientIp: input.clientIp },
   });
   if (user === undefined) throw userNotFound();
   return user;

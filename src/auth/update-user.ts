@@ -1,8 +1,9 @@
+import type { Actor } from "../audit/actor.ts";
 import { invalidFields } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import { textViolation } from "../lib/text.ts";
 import { userNotFound } from "./get-user.ts";
-import { type ChangedBy, DISPLAY_NAME_RULE, type User } from "./user.ts";
+import { DISPLAY_NAME_RULE, type User } from "./user.ts";
 import { scopesViolation, tierViolation } from "./user-grants.ts";
 import type { UserPatch, UserStore } from "./user-store.ts";
 
@@ -15,7 +16,7 @@ export interface UpdateUserDeps {
 export interface UpdateUserInput {
   readonly userId: string;
   readonly patch: UserPatch;
-  readonly by: ChangedBy;
+  readonly by: Actor;
 }
 
 /**

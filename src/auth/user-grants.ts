@@ -1,8 +1,7 @@
 import type { Violation } from "../lib/errors.ts";
+import { scopeFault } from "../lib/scope.ts";
 
 const MAX_SCOPES = 64;
-/** As for the scopes of keys: printable ASCII without spaces. */
-const SCOPE_GLOB = /^[\x21-\x7e]{1,128}$/;
 
 /** What is wrong with a tier that an operator grants. */
 export function tierViolation(field: string, tier: string, tierNames: readonly string[]): Violation | undefined {
@@ -13,7 +12,6 @@ export function tierViolation(field: string, tier: string, tierNames: readonly s
 export function scopesViolation(field: string, scopes: readonly string[]): Violation | undefined {
   if (scopes.length > MAX_SCOPES) return { field, description: `must have at most ${MAX_SCOPES} entries` };
   if (new Set(scopes).size !== scopes.length) return { field, description: "must not have an entry twice" };
-  const wrong = scopes.findIndex((scope) => !SCOPE_GLOB.test(scope));
-  if (wrong < 0) return undefined;
-  return { field: `${field}[${wrong}]`, description: "must be 1 to 128 printable ASCII characters without spaces" };
+  const wrong = scopes.findIndex((scope) => scopeFault(scope) !== undefined);
+  return wrong < 0 ? undefined : { field: `${field}[${wrong}]`, description: scopeFault(scopes[wrong]!)! };
 }

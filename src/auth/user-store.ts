@@ -1,6 +1,8 @@
+import type { Actor } from "../audit/actor.ts";
+import type { PagePosition } from "../lib/page.ts";
 import type { GrantedSession, NewSession } from "./session.ts";
 import type { NewResetToken } from "./tokens/reset-token.ts";
-import type { ChangedBy, ListPosition, User, UserSecrets } from "./user.ts";
+import type { User, UserSecrets } from "./user.ts";
 
 export interface NewUser {
   readonly id: string;
@@ -36,7 +38,7 @@ export interface UserStore {
   create(input: {
     readonly user: NewUser;
     readonly reset: NewResetToken;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<{ readonly user: User; readonly resetExpiresAtMs: number } | undefined>;
 
   find(id: string): Promise<User | undefined>;
@@ -49,21 +51,21 @@ export interface UserStore {
   list(input: {
     /** Only users whose normalised address is one of these; undefined: all. */
     readonly emailForms: readonly string[] | undefined;
-    readonly after: ListPosition | undefined;
+    readonly after: PagePosition | undefined;
     readonly limit: number;
   }): Promise<readonly User[]>;
 
   /** Undefined: no such user. */
-  update(input: { readonly id: string; readonly patch: UserPatch; readonly by: ChangedBy }): Promise<User | undefined>;
+  update(input: { readonly id: string; readonly patch: UserPatch; readonly by: Actor }): Promise<User | undefined>;
 
   /**
    * Sets the state to disabled, then ends all sessions; in this order, so that a login that runs at the same time
    * either waits and is refused, or is among the sessions that end. Idempotent. Undefined: no such user.
    */
-  disable(input: { readonly id: string; readonly by: ChangedBy }): Promise<User | undefined>;
+  disable(input: { readonly id: string; readonly by: Actor }): Promise<User | undefined>;
 
   /** Sets the state to active; ended sessions stay ended. Idempotent. Undefined: no such user. */
-  enable(input: { readonly id: string; readonly by: ChangedBy }): Promise<User | undefined>;
+  enable(input: { readonly id: string; readonly by: Actor }): Promise<User | undefined>;
 
   /**
    * Replaces the password of an active user whose password version still is `expectedVersion`, then ends all sessions
@@ -75,7 +77,7 @@ export interface UserStore {
     readonly expectedVersion: number;
     readonly passwordHash: string;
     readonly session: NewSession;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<GrantedSession | undefined>;
 
   /** Replaces the stored form of the same password, if its version still is `passwordVersion`. Ends nothing. */

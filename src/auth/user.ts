@@ -54,31 +54,4 @@ export interface UserSecrets {
   readonly passwordVersion: number;
 }
 
-/** Who makes a change and from where, for the trail that it leaves. */
-export interface ChangedBy {
-  /** Id of a user or service credential; empty for someone who is not logged in. */
-  readonly actorId: string;
-  readonly clientIp: string;
-}
-
-/** Where a page of a list begins: after this record, newest first. */
-export interface ListPosition {
-  readonly createdAtMs: number;
-  readonly id: string;
-}
-
-export interface Page<R> {
-  readonly items: readonly R[];
-  /** Where the next page begins; undefined on the last one. */
-  readonly next: ListPosition | undefined;
-}
-
 export const DISPLAY_NAME_RULE = Object.freeze({ min: 0, max: 64 });
-
-/** Cuts one record more than a page holds into the page and where the next one begins. */
-export function pageOf<R extends ListPosition>(found: readonly R[], size: number): Page<R> {
-  const items = found.slice(0, size);
-  const last = items.at(-1);
-  const next = found.length > size && last !== undefined ? { createdAtMs: last.createdAtMs, id: last.id } : undefined;
-  return { items, next };
-}

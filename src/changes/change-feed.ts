@@ -1,5 +1,5 @@
 import type { AgeClock, Timers } from "../lib/clock.ts";
-import { DomainError, reasonOf } from "../lib/errors.ts";
+import { databaseUnavailable, reasonOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ChangeBus, CommittedChange } from "./change.ts";
 import { type ChangeStore, type Cursor, cursorOf, isSameEpoch, type Poll } from "./change-store.ts";
@@ -146,7 +146,7 @@ export class ChangeFeed {
     const sentAtMs = clock.elapsedMs();
     try {
       const poll = await store.poll(this.#cursor?.snapshot);
-      if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
+      if (poll.isInRecovery) throw databaseUnavailable("the database is a standby");
       this.#take(poll, sentAtMs);
       if (this.#isFailing) log.info("the database answers the change feed again");
       this.#isFailing = false;

@@ -1,5 +1,5 @@
 import type { Timers } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, databaseUnavailable } from "../lib/errors.ts";
 import { SharedReads } from "../lib/shared-reads.ts";
 import type { CommittedChange } from "./change.ts";
 import type { ChangeFeed, FeedStep } from "./change-feed.ts";
@@ -107,7 +107,7 @@ async function* catchUp(
     since === undefined || since === "of another version" || isOfOtherHistory(deps, since) ? undefined : since;
   const poll = await readFrom(deps, known?.snapshot, queue);
   // A standby may be behind, so its snapshot must not become a client's cursor.
-  if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
+  if (poll.isInRecovery) throw databaseUnavailable("the database is a standby");
   const step: FeedStep = {
     cursor: cursorOf(poll),
     changes: poll.changes,

@@ -5,15 +5,15 @@ import { systemClock } from "../lib/clock.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { createCommandLog } from "../lib/log.ts";
 import { EMBEDDED_FOLDER, type ManagedDatabase } from "../postgres/database.ts";
-import { type MasterKeyCheck, readMasterKeyChecks } from "../postgres/master-key-checks.ts";
+import { type MasterKeyCheck, readMasterKeyChecks } from "../postgres/start/master-key-checks.ts";
 import {
   countMasterKeyUses,
   MASTER_KEY_USES,
   type MasterKeyCount,
   type MasterKeyUse,
   NEEDED_USES,
-} from "../postgres/master-key-uses.ts";
-import { openDatabase } from "../postgres/open-database.ts";
+} from "../postgres/start/master-key-uses.ts";
+import { openDatabase } from "../postgres/start/open-database.ts";
 import { itself } from "../shares/holder.ts";
 import { readMasterKeys } from "../start/master-keys.ts";
 import { databaseTarget } from "../start/prepared-database.ts";

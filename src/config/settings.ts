@@ -1,3 +1,4 @@
+import { DAY_MS } from "../lib/clock.ts";
 import { databaseUrl } from "./database-url.ts";
 import { proxyNetwork } from "./networks.ts";
 import { redisCluster, redisUrl } from "./redis-url.ts";
@@ -29,8 +30,6 @@ export interface Setting<T> {
   readonly parse: (text: string) => T;
   readonly doc: string;
 }
-
-const DAY_MS = 86_400_000;
 
 /** Of a service on somebody's own machine. */
 export const DEFAULT_ISSUER = "http://localhost:8080";
@@ -231,7 +230,7 @@ export const SETTINGS = {
   auditKeepMs: setting(
     "LATCHKEY_AUDIT_DAYS",
     "400",
-    (value) => integer(1, 36_500)(value) * 86_400_000,
+    (value) => integer(1, 36_500)(value) * DAY_MS,
     "How long audit events are kept.",
   ),
   registrationOpen: setting(

@@ -4,6 +4,7 @@
  */
 import { isIP } from "node:net";
 import type { MasterKey } from "../lib/key-ring.ts";
+import { scopeFault } from "../lib/scope.ts";
 
 /** One tier of service and the limits of its keys. */
 export interface Tier {
@@ -116,9 +117,10 @@ export function origin(value: string): string {
   return value;
 }
 
-/** A glob over scopes: 1 to 128 visible ASCII characters. */
+/** A glob of scopes. */
 export function scopeGlob(value: string): string {
-  if (!/^[\x21-\x7e]{1,128}$/.test(value)) throw new Error("must be globs of scopes without spaces");
+  const fault = scopeFault(value);
+  if (fault !== undefined) throw new Error(`must be globs of scopes; each ${fault}`);
   return value;
 }
 

@@ -1,4 +1,5 @@
 import type { AuditEntry } from "../audit/audit-event.ts";
+import type { Page, PagePosition } from "../lib/page.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import type { Key, KeyKind, KeyOwner, KeySecretDigest, SecretRehash, StoredKeyState } from "./key.ts";
 
@@ -107,15 +108,9 @@ export interface KeyFilter {
   readonly showEnded: boolean;
 }
 
-/** Where a page ended. */
-export interface PageCursor {
-  readonly createdAtMs: number;
-  readonly id: string;
-}
-
-export interface KeyPage {
-  readonly keys: readonly { readonly key: Key; readonly owner: KeyOwner | undefined }[];
-  readonly next: PageCursor | undefined;
+/** A page of keys with their owners. */
+export interface KeyPage extends Page<{ readonly key: Key; readonly owner: KeyOwner | undefined }> {
+  /** Number of keys on all pages. */
   readonly totalSize: number;
 }
 
@@ -168,7 +163,7 @@ export interface KeyStore {
   /** As `change`, of a key that has not ended; a used request_id counts first. Earlier overlaps stay as they are. */
   addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome>;
   /** Newest first by (created, id), at most `size`, behind `after`. */
-  list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage>;
+  list(filter: KeyFilter, size: number, after: PagePosition | undefined): Promise<KeyPage>;
   /** Notes uses: the later of what is there and what is given. Never touches another column or the version. */
   recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void>;
   /**

@@ -111,6 +111,30 @@ export class DomainError extends Error {
   }
 }
 
+/** How long callers are told to wait before they ask the database again. */
+const DATABASE_RETRY_AFTER_MS = 1000;
+
+/** DATABASE_UNAVAILABLE, with a retry after 1 s: the truth is unreachable, and nothing was decided. */
+export function databaseUnavailable(message = "the database is unreachable; try again", cause?: unknown): DomainError {
+  return new DomainError("DATABASE_UNAVAILABLE", message, { retryAfterMs: DATABASE_RETRY_AFTER_MS, cause });
+}
+
+/** Maximum causes of an error that are looked at. */
+const MAX_CAUSES = 5;
+
+/** An error and its causes, the outermost first. */
+export function causesOf(error: unknown): readonly Error[] {
+  const causes: Error[] = [];
+  for (let e = error; e instanceof Error && causes.length < MAX_CAUSES; e = e.cause) causes.push(e);
+  return causes;
+}
+
+/** The first of an error and its causes that has a code: ECONNREFUSED, an SQLSTATE ... */
+export function codedCause(error: unknown): (Error & { readonly code: string }) | undefined {
+  const coded = causesOf(error).find((each) => typeof (each as { code?: unknown }).code === "string");
+  return coded as (Error & { readonly code: string }) | undefined;
+}
+
 /** The reason of an error, for a log line. Never the message, because it may quote values. */
 export function reasonOf(error: unknown): Reason {
   return error instanceof DomainError ? error.reason : "INTERNAL";

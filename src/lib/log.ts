@@ -1,4 +1,5 @@
 import { type DestinationStream, pino } from "pino";
+import { codedCause } from "./errors.ts";
 import { StandardOutput } from "./standard-output.ts";
 
 /** The fields of a log line. Callers name each field, so whole requests or errors never get in. */
@@ -49,7 +50,7 @@ export function createCommandLog(): Log {
 function describe(cause: unknown): Record<string, string> {
   if (!(cause instanceof Error)) return {};
   const frames = (cause.stack ?? "").split("\n").filter((line) => line.startsWith("    at "));
-  const code = codeOf(cause);
+  const code = codedCause(cause)?.code;
   return {
     error: cause.name,
     ...(code !== undefined && { code }),
@@ -69,13 +70,4 @@ function toText(line: string): string {
 function facts(fields: Readonly<Record<string, unknown>>): string {
   const known = Object.entries(fields).filter(([, value]) => value !== undefined);
   return known.map(([name, value]) => ` ${name}=${value}`).join("");
-}
-
-/** The nearest code in a chain of causes: ECONNREFUSED, an SQLSTATE ... */
-function codeOf(error: unknown): string | undefined {
-  for (let e = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
-    const { code } = e as { code?: unknown };
-    if (typeof code === "string") return code;
-  }
-  return undefined;
 }

@@ -19,10 +19,6 @@ import assert from "node:assert/strict";
  * The room knows nothing of keys, tiers or people: a subject is just a text.
  */
 
-/** Lengths of the two windows that each limit has. */
-export const MINUTE_MS = 60_000;
-export const DAY_MS = 86_400_000;
-
 /**
  * The figures of one limit: the maximum cost in any interval of a minute or a day. `undefined` means that the window is
  * neither judged nor reported; 0 means that nothing is allowed. A limit with one figure is counted in both windows,

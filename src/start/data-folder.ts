@@ -3,8 +3,8 @@ import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../lib/log.ts";
 import { makePrivateFolder, openPrivateFolder } from "../lib/private-files.ts";
+import { LOCK_FILE } from "../postgres/connections/folder-lock.ts";
 import { EMBEDDED_FOLDER } from "../postgres/database.ts";
-import { LOCK_FILE } from "../postgres/folder-lock.ts";
 
 /** What is kept in the data folder, by name. */
 export const DATA_FILES = { masterKeys: "master-keys", adminCredential: "admin-credential" } as const;

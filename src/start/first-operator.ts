@@ -7,7 +7,7 @@ import { placeOf } from "../lib/database-connection.ts";
 import { createCommandLog, createLog, type Log } from "../lib/log.ts";
 import { makePrivateFolder, replacePrivateFile } from "../lib/private-files.ts";
 import type { Database } from "../postgres/database.ts";
-import { PostgresKeyStore } from "../postgres/key-store.ts";
+import { PostgresKeyStore } from "../postgres/stores/key-store.ts";
 import { DATA_FILES, openDataFolder } from "./data-folder.ts";
 import { loadMasterKeys, readMasterKeys } from "./master-keys.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";

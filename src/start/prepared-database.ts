@@ -2,10 +2,10 @@ import type { Config } from "../config/config.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { Database, type DatabaseOptions, type DatabaseTarget, type ManagedDatabase } from "../postgres/database.ts";
-import { checkMasterKeys, readMasterKeyChecks } from "../postgres/master-key-checks.ts";
-import { countMasterKeyUses, NEEDED_USES } from "../postgres/master-key-uses.ts";
-import { type Patience, whileAway } from "../postgres/open-database.ts";
-import { tiersInUse } from "../postgres/tiers-in-use.ts";
+import { checkMasterKeys, readMasterKeyChecks } from "../postgres/start/master-key-checks.ts";
+import { countMasterKeyUses, NEEDED_USES } from "../postgres/start/master-key-uses.ts";
+import { type Patience, retryWhileUnavailable } from "../postgres/start/open-database.ts";
+import { tiersInUse } from "../postgres/start/tiers-in-use.ts";
 import { itself } from "../shares/holder.ts";
 
 export interface PreparedDatabaseOptions extends Omit<DatabaseOptions, "target" | "log">, Patience {
@@ -27,7 +27,7 @@ const PREPARATION_LOCK_MS = 1000;
  */
 export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<Database> {
   const target = databaseTarget(options.config);
-  return whileAway(options, async () => {
+  return retryWhileUnavailable(options, async () => {
     // What prepares may take its time; on the embedded database, which one process may open, everything may.
     if (target.kind === "postgres") {
       const limits = { statementTimeoutMs: PREPARATION_TIMEOUT_MS, lockTimeoutMs: PREPARATION_LOCK_MS };

@@ -1,11 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  accountWaitMs,
-  addressWaitMs,
-  LOGIN_LIMITS,
-  type LoginFailures,
-} from "../../src/auth/throttle/login-limits.ts";
+import { LOGIN_LIMITS, type LoginFailures, waitOf } from "../../src/auth/throttle/login-limits.ts";
 
 const NOW = 1_800_000_000_000;
 const SECONDS = 1000;
@@ -31,6 +26,12 @@ const failed = (ofNetwork: number, agoMs = 0): LoginFailures => ({
   networkFailedAtMs: NOW - agoMs,
 });
 
+/** The wait of an attempt on an account, and of one that only counts for its address; neither is short of hashes. */
+const waitMs = (failures: LoginFailures, nowMs: number, isGuess: boolean) =>
+  waitOf(failures, nowMs, { isGuess, addressHashes: 1000, networks: [] })?.retryAfterMs;
+const guessWaitMs = (failures: LoginFailures, nowMs = NOW) => waitMs(failures, nowMs, true);
+const addressWaitMs = (failures: LoginFailures, nowMs = NOW) => waitMs(failures, nowMs, false);
+
 describe("the wait of a network for an account", () => {
   it.each([
     [0, undefined],
@@ -44,7 +45,7 @@ describe("the wait of a network for an account", () => {
     [15, 15 * MINUTES],
     [89, 15 * MINUTES],
   ])("after %i failures in a row is %s ms", (failures, waitMs) => {
-    expect(accountWaitMs(failed(failures), NOW)).toBe(waitMs);
+    expect(guessWaitMs(failed(failures))).toBe(waitMs);
   });
 
   it.each([
@@ -53,7 +54,7 @@ describe("the wait of a network for an account", () => {
     ["in its middle, in whole seconds", 7, 1500, 3 * SECONDS],
     ["by a clock that stepped back an hour", 7, -60 * MINUTES, 4 * SECONDS],
   ])("is told %s", (_when, failures, agoMs, waitMs) => {
-    expect(accountWaitMs(failed(failures, agoMs), NOW)).toBe(waitMs);
+    expect(guessWaitMs(failed(failures, agoMs))).toBe(waitMs);
   });
 });
 
@@ -69,7 +70,7 @@ describe("the failures in a row of an account", () => {
     ["nobody may", 101, 1 * DAYS, closed],
   ])("%s after %i, logged in %s ms ago", (_who, ofAccount, agoMs, waitMs) => {
     const networkLoggedInAtMs = agoMs === undefined ? undefined : NOW - agoMs;
-    expect(accountWaitMs({ ...NONE, ofAccount, networkLoggedInAtMs }, NOW)).toBe(waitMs);
+    expect(guessWaitMs({ ...NONE, ofAccount, networkLoggedInAtMs })).toBe(waitMs);
   });
 });
 
@@ -84,8 +85,8 @@ describe("the wait of an address", () => {
     ["20 in any order", [NOW - 1000, ...times(18, 2000), NOW - 30_000], 30 * SECONDS],
     ["20 of a clock that stepped back an hour", times(20, -60 * MINUTES), 60 * SECONDS],
   ])("%s", (_what, addressFailedAtMs, waitMs) => {
-    expect(addressWaitMs({ addressFailedAtMs }, NOW)).toBe(waitMs);
-    expect(accountWaitMs({ ...NONE, addressFailedAtMs }, NOW)).toBe(waitMs);
+    expect(addressWaitMs({ ...NONE, addressFailedAtMs })).toBe(waitMs);
+    expect(guessWaitMs({ ...NONE, addressFailedAtMs })).toBe(waitMs);
   });
 
   it("lets through at most 20 in any minute, however they come", () => {
@@ -95,7 +96,8 @@ describe("the wait of an address", () => {
         let nowMs = NOW;
         for (const gapMs of gaps) {
           nowMs += gapMs;
-          if (addressWaitMs({ addressFailedAtMs: admitted.slice(-20) }, nowMs) === undefined) admitted.push(nowMs);
+          if (addressWaitMs({ ...NONE, addressFailedAtMs: admitted.slice(-20) }, nowMs) === undefined)
+            admitted.push(nowMs);
         }
         for (const [index, atMs] of admitted.entries()) {
           const later = admitted[index + 20];
@@ -108,7 +110,7 @@ describe("the wait of an address", () => {
 
 it("the longest wait is the one that is told", () => {
   const address = Array.from({ length: 20 }, () => NOW - 20_000);
-  expect(accountWaitMs({ ...failed(5), addressFailedAtMs: address }, NOW)).toBe(40 * SECONDS);
-  expect(accountWaitMs({ ...failed(12), addressFailedAtMs: address }, NOW)).toBe(128 * SECONDS);
-  expect(accountWaitMs({ ...failed(12), ofAccount: 90, addressFailedAtMs: address }, NOW)).toBe(15 * MINUTES);
+  expect(guessWaitMs({ ...failed(5), addressFailedAtMs: address })).toBe(40 * SECONDS);
+  expect(guessWaitMs({ ...failed(12), addressFailedAtMs: address })).toBe(128 * SECONDS);
+  expect(guessWaitMs({ ...failed(12), ofAccount: 90, addressFailedAtMs: address })).toBe(15 * MINUTES);
 });

@@ -10,9 +10,18 @@ import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
 import { newResetToken } from "../../src/auth/tokens/reset-token.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
-import { BY, freshEmail, newPeople, PASSWORD, type People, PREFERRED_KIND, registered } from "../support/people.ts";
+import {
+  BY,
+  freshEmail,
+  newPeople,
+  occupyHash,
+  PASSWORD,
+  type People,
+  PREFERRED_KIND,
+  registered,
+} from "../support/people.ts";
 
 const WRONG = "violet harbour engine quilt";
 const HASHES = 8;
@@ -155,12 +164,10 @@ describe(`an attempt that has to wait, on ${PREFERRED_KIND}`, () => {
     const at = { ...people, passwords: full };
     const [email, ip] = [freshEmail(), freshIp()];
     await times(5, () => tryLogin(email, WRONG, ip));
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const running = full.hash(PASSWORD, undefined, () => promise);
+    const occupied = occupyHash(full);
     const attempt = (clientIp: string) => endOf(login(at, { email, password: WRONG, clientIp, userAgent: "" }));
     expect(await times(10, () => attempt(ip))).toEqual(Array(10).fill("TOO_MANY_ATTEMPTS"));
     expect(await attempt(freshIp()), "the control").toBe("OVERLOADED");
-    resolve();
-    await running;
+    await occupied.free();
   });
 });

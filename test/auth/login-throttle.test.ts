@@ -6,9 +6,18 @@ import { PasswordHasher } from "../../src/auth/passwords/password.ts";
 import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, freshEmail, newPeople, PASSWORD, type People, PREFERRED_KIND, registered } from "../support/people.ts";
+import {
+  DAYS,
+  freshEmail,
+  newPeople,
+  occupyHash,
+  PASSWORD,
+  type People,
+  PREFERRED_KIND,
+  registered,
+} from "../support/people.ts";
 
 const WRONG = "violet harbour engine quilt";
 
@@ -81,13 +90,11 @@ describe(`guessing, on ${PREFERRED_KIND}`, () => {
     const { ring, log } = people;
     const busy = new PasswordHasher({ ring, log, memoryKib: 1024, passes: 1, concurrency: 1, maxQueue: 0 });
     const at = { ...people, passwords: busy };
-    const blocked = Promise.withResolvers<void>();
-    const running = busy.hash(PASSWORD, undefined, () => blocked.promise);
+    const occupied = occupyHash(busy);
     for (let n = 0; n < 25; n++) expect(await tryLogin(user.email, WRONG, clientIp, at)).toBe("OVERLOADED");
     const givenUp = { email: user.email, password: WRONG, clientIp, userAgent: "", signal: AbortSignal.abort() };
     for (let n = 0; n < 25; n++) expect(await endOf(login(at, givenUp))).toBe("CANCELLED");
-    blocked.resolve();
-    await running;
+    await occupied.free();
     const hashes = busy.hashes;
     for (let n = 0; n < 5; n++) expect(await tryLogin(user.email, WRONG, clientIp, at)).toBe("LOGIN_FAILED");
     expect(await tryLogin(user.email, PASSWORD, clientIp, at)).toBe("TOO_MANY_ATTEMPTS");
@@ -101,12 +108,10 @@ describe(`guessing, on ${PREFERRED_KIND}`, () => {
     const at = { ...people, passwords: busy };
     const email = freshEmail();
     for (let n = 0; n < 5; n++) expect(await tryLogin(email, WRONG, clientIp, at)).toBe("LOGIN_FAILED");
-    const blocked = Promise.withResolvers<void>();
-    const running = busy.hash(PASSWORD, undefined, () => blocked.promise);
+    const occupied = occupyHash(busy);
     for (let n = 0; n < 3; n++) expect(await tryLogin(email, WRONG, clientIp, at)).toBe("TOO_MANY_ATTEMPTS");
     expect(await tryLogin(email, WRONG, freshIp(), at)).toBe("OVERLOADED");
-    blocked.resolve();
-    await running;
+    await occupied.free();
   });
 
   it("by ChangePassword counts as by Login, and a password that was right counts as none", async () => {

@@ -9,7 +9,7 @@ import { revokeSession } from "../../src/auth/revoke-session.ts";
 import { digestsOf } from "../../src/auth/throttle/login-attempt.ts";
 import { networkOf } from "../../src/auth/throttle/login-network.ts";
 import { DomainError } from "../../src/lib/errors.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, newPeople, PASSWORD, type People, PREFERRED_KIND, registered, SECONDS } from "../support/people.ts";
 

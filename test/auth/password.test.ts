@@ -6,6 +6,7 @@ import { hashConcurrency, PasswordHasher } from "../../src/auth/passwords/passwo
 import type { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PASSWORD } from "../support/clients.ts";
+import { occupyHash } from "../support/people.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const oldKey = { version: 1, bytes: randomBytes(32) };
@@ -92,12 +93,27 @@ describe("a stored password", () => {
   });
 });
 
+const ALONE: HashCaller = { networks: [], isDoubtful: false, isKnown: false };
+
 const callerOf = (network: string, more: Partial<HashCaller> = {}): HashCaller => ({
   networks: [network],
   isDoubtful: false,
   isKnown: false,
   ...more,
 });
+
+/** Judges a password in a turn of its own, as a login does. */
+async function matches(
+  hasher: PasswordHasher,
+  {
+    stored,
+    password = PASSWORD,
+    signal,
+  }: { stored?: string | undefined; password?: string; signal?: AbortSignal } = {},
+): Promise<boolean> {
+  using turns = hasher.turnsOf(ALONE, signal);
+  return await turns.hash(() => hasher.matches(stored, password));
+}
 
 describe("hashes are bounded:", () => {
   it("each judgement costs exactly one, also where nothing is stored", async () => {
@@ -109,7 +125,7 @@ describe("hashes are bounded:", () => {
       [undefined, PASSWORD],
     ] as const) {
       const before = hasher.hashes;
-      await hasher.matches(kept, tried);
+      await matches(hasher, { stored: kept, password: tried });
       expect(hasher.hashes - before).toBe(1);
     }
   });
@@ -119,7 +135,7 @@ describe("hashes are bounded:", () => {
     const served: number[] = [];
     await Promise.all(
       Array.from({ length: 20 }, async (_, i) => {
-        await hasher.matches(undefined, PASSWORD);
+        await matches(hasher);
         served.push(i);
         // Those who have their answer, and the two that run, are all that ever began.
         expect(hasher.hashes).toBeLessThanOrEqual(served.length + 2);
@@ -131,8 +147,8 @@ describe("hashes are bounded:", () => {
 
   it("beyond the queue a call is refused at once with a time to wait, and costs no hash", async () => {
     const hasher = newHasher({ concurrency: 1, maxQueue: 2, maxWaitMs: 60_000 });
-    const admitted = [1, 2, 3].map(() => hasher.matches(undefined, PASSWORD));
-    await expect(hasher.matches(undefined, PASSWORD)).rejects.toMatchObject({
+    const admitted = [1, 2, 3].map(() => matches(hasher));
+    await expect(matches(hasher)).rejects.toMatchObject({
       reason: "OVERLOADED",
       retryAfterMs: expect.any(Number),
     });
@@ -142,32 +158,32 @@ describe("hashes are bounded:", () => {
 
   it("who waited too long is refused, costs no hash, and leaves the queue to others", async () => {
     const hasher = newHasher({ concurrency: 1, maxQueue: 1, maxWaitMs: 1, memoryKib: 65_536, passes: 4 });
-    const running = hasher.matches(undefined, PASSWORD);
-    await expect(hasher.matches(undefined, PASSWORD)).rejects.toMatchObject({ reason: "OVERLOADED" });
+    const running = matches(hasher);
+    await expect(matches(hasher)).rejects.toMatchObject({ reason: "OVERLOADED" });
     await running;
     expect(hasher.hashes).toBe(1);
-    expect(await hasher.matches(undefined, PASSWORD)).toBe(false);
+    expect(await matches(hasher)).toBe(false);
   });
 
   it("time before a turn counts, and a second turn is waited for as long again", async () => {
     const hasty = newHasher({ concurrency: 1, maxQueue: 1, maxWaitMs: 20, memoryKib: 65_536, passes: 4 });
     using late = hasty.turnsOf(callerOf("a"));
-    const running = hasty.hash(PASSWORD);
-    await expect(late.hash(PASSWORD)).rejects.toMatchObject({ reason: "OVERLOADED" });
+    const running = matches(hasty);
+    await expect(late.hash(() => hasty.hash(PASSWORD))).rejects.toMatchObject({ reason: "OVERLOADED" });
     await running;
     // A call whose turn is there at once has it, however late.
-    expect(await late.matches(undefined, PASSWORD)).toBe(false);
-    expect(await late.matches(undefined, PASSWORD)).toBe(false);
+    expect(await late.hash(() => hasty.matches(undefined, PASSWORD))).toBe(false);
+    expect(await late.hash(() => hasty.matches(undefined, PASSWORD))).toBe(false);
   });
 
   it("a caller that is gone leaves the queue and costs no hash", async () => {
     const hasher = newHasher({ concurrency: 1, maxWaitMs: 60_000 });
     const gone = new AbortController();
-    const running = hasher.matches(undefined, PASSWORD);
-    const waiting = hasher.matches(undefined, PASSWORD, gone.signal);
+    const running = matches(hasher);
+    const waiting = matches(hasher, { signal: gone.signal });
     gone.abort();
     await expect(waiting).rejects.toMatchObject({ reason: "CANCELLED" });
-    await expect(hasher.matches(undefined, PASSWORD, gone.signal)).rejects.toMatchObject({ reason: "CANCELLED" });
+    await expect(matches(hasher, { signal: gone.signal })).rejects.toMatchObject({ reason: "CANCELLED" });
     await running;
     expect(hasher.hashes).toBe(1);
   });
@@ -175,8 +191,8 @@ describe("hashes are bounded:", () => {
   it("a hash that fails gives its place back", async () => {
     const stored = await newHasher().hash(PASSWORD);
     const hasher = newHasher({ ring: new KeyRing([{ version: 2, bytes: randomBytes(32) }]) });
-    await expect(hasher.matches(stored, PASSWORD)).rejects.toThrow();
-    expect(await hasher.matches(undefined, PASSWORD)).toBe(false);
+    await expect(matches(hasher, { stored })).rejects.toThrow();
+    expect(await matches(hasher)).toBe(false);
   });
 
   it.each([
@@ -196,23 +212,20 @@ describe("hashes are shared by network:", () => {
   /** A hasher whose one turn is taken until `release`. */
   async function busyHasher(maxQueue: number) {
     const hasher = newHasher({ concurrency: 1, maxQueue, maxWaitMs: 60_000 });
-    const { promise, resolve: release } = Promise.withResolvers<void>();
-    const running = hasher.hash(PASSWORD, undefined, () => promise);
+    const occupied = occupyHash(hasher);
     const ended: string[] = [];
     /** Waits for a hash. @returns settles when it was made, or refused */
     const want = async (name: string, caller: HashCaller) => {
       using turns = hasher.turnsOf(caller);
-      const said = await turns.hash(PASSWORD).then(
-        () => "",
-        (error: DomainError) => ` ${error.reason}`,
-      );
+      const said = await turns
+        .hash(() => hasher.hash(PASSWORD))
+        .then(
+          () => "",
+          (error: DomainError) => ` ${error.reason}`,
+        );
       ended.push(`${name}${said}`);
     };
-    const open = () => {
-      release();
-      return running;
-    };
-    return { hasher, ended, want, release: open };
+    return { hasher, ended, want, release: () => occupied.free() };
   }
 
   it("networks have their hashes in turn, however many calls one of them sent first", async () => {

@@ -7,7 +7,7 @@ import { SigningKeys, type SigningKeysOptions } from "../../src/auth/signing/sig
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
+import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 import { recordingLog } from "../support/recording-log.ts";
@@ -240,7 +240,7 @@ describe("signing keys", () => {
   it("rotations at once by any number of processes and operators are one", async () => {
     const processes = Array.from({ length: 8 }, () => newProcess());
     await processes[0]!.keys.signer();
-    const by = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+    const by = { id: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
     const made = await Promise.all(
       processes.map(({ options }) => rotateSigningKey({ ...options, store: kept }, { by })),
     );

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { DomainError } from "../../src/lib/errors.ts";
 import { newId } from "../../src/lib/id.ts";
+import { insertUser } from "../../src/postgres/rows/user-rows.ts";
 import { UserRow } from "../../src/postgres/tables.ts";
-import type { Transaction } from "../../src/postgres/transaction.ts";
-import { insertUser } from "../../src/postgres/user-rows.ts";
+import type { Transaction } from "../../src/postgres/transactions/transaction.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, TESTER, type TestDatabase } from "../support/database.ts";
 
 const LATE = new DomainError("DEADLINE_EXCEEDED", "deadline exceeded");

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ChangeStore, MAX_CHANGES_PER_POLL, type Poll } from "../../src/changes/change-store.ts";
-import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/change-store.ts";
+import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { until } from "../support/until.ts";
 

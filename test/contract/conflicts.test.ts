@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DomainError } from "../../src/lib/errors.ts";
-import { toDomainError } from "../../src/postgres/conflicts.ts";
+import { toDomainError } from "../../src/postgres/errors/driver-errors.ts";
 
 const failure = (code: string) => Object.assign(new Error("what a driver says"), { code });
 const reasonOf = (error: unknown) => (error instanceof DomainError ? error.reason : "itself");

@@ -4,7 +4,7 @@ import { parseEmail } from "../../src/auth/email.ts";
 import { findAccount } from "../../src/auth/find-account.ts";
 import { newId } from "../../src/lib/id.ts";
 import { COMPARE_EMAILS_IN_NFC } from "../../src/postgres/migrations/0009-emails-in-nfc.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 
 const NFC = "caf\u00e9@example.com";
@@ -37,7 +37,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (ki
         scopes: [],
       };
       const reset = { digest: crypto.getRandomValues(new Uint8Array(32)), ringVersion: 1, lifeMs: 1000 };
-      await store.create({ user, reset, by: { actorId: "", clientIp: "" } });
+      await store.create({ user, reset, by: { id: "", clientIp: "" } });
       ids.push(user.id);
       test.clock.advance(1000);
     }

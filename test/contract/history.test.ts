@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/change-store.ts";
+import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 
 const OTHER = "00000000-0000-4000-8000-000000000001";

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeySecretDigest, SecretRehash } from "../../src/keys/key.ts";
 import type { AddSecret, AddSecretOutcome, KeyStore } from "../../src/keys/key-store.ts";
-import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
+import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
 import { until } from "../support/until.ts";

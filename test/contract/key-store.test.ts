@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
+import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
 
@@ -58,7 +58,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const kinds = (await Promise.all(attempts)).map((outcome) => outcome.kind);
     expect(kinds.filter((outcome) => outcome === "inserted")).toHaveLength(3);
     expect(kinds.filter((outcome) => outcome === "quota_exceeded")).toHaveLength(5);
-    const [first] = (await store.list({ kind: "api", ownerId: owner, showEnded: false }, 10, undefined)).keys;
+    const [first] = (await store.list({ kind: "api", ownerId: owner, showEnded: false }, 10, undefined)).items;
     await store.change(first!.key.id, 1, { state: "revoked", deleted: true }, ENTRY);
     expect(await store.insert({ ...newKey(owner), ownerQuota: 3 }, ENTRY)).toEqual({ kind: "quota_exceeded" });
     test.clock.advance(86_400_000 + 1000);
@@ -245,7 +245,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     do {
       const page = await store.list(filter, 3, after);
       expect(page.totalSize).toBe(7);
-      seen.push(...page.keys.map(({ key }) => key.id));
+      seen.push(...page.items.map(({ key }) => key.id));
       after = page.next;
     } while (after !== undefined);
     const order = [...made].sort((a, b) => b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : -1));

@@ -1,8 +1,8 @@
 /** What every LimitStore does, held to the same cases and to the same brute-force model, so that all of them agree. */
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Clock } from "../../src/lib/clock.ts";
-import { DAY_MS, type LimitDecision, type LimitRequest, MINUTE_MS, type NamedLimit } from "../../src/limits/limit.ts";
+import { type Clock, DAY_MS, MINUTE_MS } from "../../src/lib/clock.ts";
+import type { LimitDecision, LimitRequest, NamedLimit } from "../../src/limits/limit.ts";
 import type { LimitStore } from "../../src/limits/limit-store.ts";
 import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";

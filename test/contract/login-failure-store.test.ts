@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CountedFailure, LoginFailureStore, LoginSubject } from "../../src/auth/throttle/login-failure-store.ts";
 import type { CountedNetwork } from "../../src/auth/throttle/login-limits.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { BY, DAYS, SECONDS } from "../support/people.ts";
 
@@ -374,9 +374,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     const events = await test.database.read("select kind, actor_id, client_ip from audit_events where subject_id = ?", [
       userId,
     ]);
-    expect(events).toMatchObject([
-      { kind: "user.login_failures_cleared", actor_id: BY.actorId, client_ip: BY.clientIp },
-    ]);
+    expect(events).toMatchObject([{ kind: "user.login_failures_cleared", actor_id: BY.id, client_ip: BY.clientIp }]);
   });
 
   it("keeps the 50 networks and the 10 addresses of an account that logged in last", async () => {

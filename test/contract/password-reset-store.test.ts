@@ -4,8 +4,8 @@ import type { PasswordResetStore } from "../../src/auth/password-reset-store.ts"
 import type { NewSession } from "../../src/auth/session.ts";
 import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { BY, DAYS, freshEmail } from "../support/people.ts";
 

@@ -4,13 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AuditEvent } from "../../src/audit/audit-event.ts";
 import type { NewSession } from "../../src/auth/session.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
 import type { ManagedDatabase } from "../../src/postgres/database.ts";
-import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
 import { NOTE_KNOWN_LOGINS } from "../../src/postgres/migrations/0013-key-revocation-by-reset.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
+import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder, waiting } from "../support/lock-order.ts";
 import { DAYS, freshEmail, refusalOf } from "../support/people.ts";
@@ -19,7 +19,7 @@ import { until } from "../support/until.ts";
 
 const OPERATOR = "svc_0123456789abcdef";
 const HOME = "192.0.2.1";
-const BY = { actorId: OPERATOR, clientIp: "203.0.113.9" };
+const BY = { id: OPERATOR, clientIp: "203.0.113.9" };
 
 function sessionFrom(clientIp: string): NewSession {
   const times = { idleMs: 7 * DAYS, absoluteMs: 30 * DAYS };
@@ -76,7 +76,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
   }
 
   async function eventsAbout(subjectId: string): Promise<readonly AuditEvent[]> {
-    return (await audit.list({ subjectId, actorId: "", startMs: undefined, endMs: undefined }, 50, undefined)).events;
+    return (await audit.list({ subjectId, actorId: "", startMs: undefined, endMs: undefined }, 50, undefined)).items;
   }
 
   const stateOf = async (keyId: string) => (await keys.find("api", keyId))?.key.state;
@@ -273,7 +273,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
         expect(outcomes[isIssuedFirst ? 1 : 0]).toMatchObject({ revokedKeys: isIssuedFirst ? 2 : 1 });
         if (!isIssuedFirst) expect(outcomes[1]).toBe("CREDENTIAL_INVALID");
         const filter = { kind: "api" as const, ownerId: userId, showEnded: false };
-        expect((await keys.list(filter, 10, undefined)).keys).toEqual([]);
+        expect((await keys.list(filter, 10, undefined)).items).toEqual([]);
       }
     });
   });

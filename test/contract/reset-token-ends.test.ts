@@ -4,11 +4,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CompletedReset } from "../../src/auth/password-reset-store.ts";
 import type { NewSession } from "../../src/auth/session.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
 import type { ManagedDatabase } from "../../src/postgres/database.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder } from "../support/lock-order.ts";
 import { BY, DAYS, freshEmail } from "../support/people.ts";
@@ -97,7 +97,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
     const audit = new PostgresAuditStore(test.database);
     const about = async (subjectId: string) => {
       const filter = { subjectId, actorId: "", startMs: undefined, endMs: undefined };
-      const { events } = await audit.list(filter, 50, undefined);
+      const { items: events } = await audit.list(filter, 50, undefined);
       return events.map(({ kind, details }) => [kind, details.reset_tokens]);
     };
     const changed = await newReset();

@@ -4,12 +4,12 @@ import type { NewSession, Session } from "../../src/auth/session.ts";
 import type { SessionStore } from "../../src/auth/session-store.ts";
 import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail, SECONDS } from "../support/people.ts";
 
-const BY = { actorId: "", clientIp: "192.0.2.7" };
+const BY = { id: "", clientIp: "192.0.2.7" };
 
 function newSession(more: Partial<NewSession> = {}): NewSession {
   return {

@@ -9,7 +9,7 @@ import {
 } from "../../src/auth/signing/signing-key.ts";
 import type { SigningKeyStore } from "../../src/auth/signing/signing-key-store.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
+import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { BY, DAYS } from "../support/people.ts";
 
@@ -235,7 +235,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
       test.database.read("select kind, actor_id, client_ip from audit_events where subject_id = ? order by kind", [
         kid,
       ]);
-    const byOperator = { actor_id: BY.actorId, client_ip: BY.clientIp };
+    const byOperator = { actor_id: BY.id, client_ip: BY.clientIp };
     expect(await of(first)).toMatchObject([
       { kind: "signing_key.created", actor_id: "", client_ip: "" },
       { kind: "signing_key.revoked", ...byOperator },

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { tiersInUse } from "../../src/postgres/tiers-in-use.ts";
+import { tiersInUse } from "../../src/postgres/start/tiers-in-use.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { until } from "../support/until.ts";
 

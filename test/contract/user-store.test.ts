@@ -6,9 +6,9 @@ import type { SessionStore } from "../../src/auth/session-store.ts";
 import type { User } from "../../src/auth/user.ts";
 import type { NewUser, UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { BY, DAYS, freshEmail } from "../support/people.ts";
 

@@ -30,19 +30,19 @@ const KNOWN_WITHIN_MS = 6000;
 
 /** Each of these must be found out by the very test that it is the control of. */
 const TWO_SUCCESSORS = {
-  file: "src/postgres/session-store.ts",
+  file: "src/postgres/stores/session-store.ts",
   // biome-ignore lint/suspicious/noTemplateCurlyInString: text of a source
   search: "generation = case when ${newest} then s.generation + 1 else s.generation end",
   replacement: "generation = s.generation + 1",
 };
 const NO_END = {
-  file: "src/postgres/session-store.ts",
+  file: "src/postgres/stores/session-store.ts",
   // biome-ignore lint/suspicious/noTemplateCurlyInString: text of a source
   search: "ended_at = case when ${reused} then ${now} end",
   replacement: "ended_at = null",
 };
 const UNLOCKED_LOGIN = {
-  file: "src/postgres/session-rows.ts",
+  file: "src/postgres/rows/session-rows.ts",
   search: "     for update of u\n",
   replacement: "",
 };

@@ -27,7 +27,7 @@ const WAIT_MS = 60_000;
 const ROOM_MS = 5000;
 /** Beyond a service's own statements (1 s), and what it believes to be silence (1.5 s). */
 const SLOW_MS = 2500;
-/** As in src/postgres/migration-lock.ts: what every migrating process holds. */
+/** As in src/postgres/migrations/migration-lock.ts: what every migrating process holds. */
 const MIGRATION_LOCK = "7809632594316157049";
 
 /** A log line of the service. */

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { DAY_MS, type LimitRequest, MINUTE_MS } from "../../src/limits/limit.ts";
+import { DAY_MS, MINUTE_MS } from "../../src/lib/clock.ts";
+import type { LimitRequest } from "../../src/limits/limit.ts";
 import { LocalLimiter } from "../../src/limits/local-limiter.ts";
 import { eventually } from "../support/until.ts";
 import { limits, newLimiter, request } from "./new-limiter.ts";

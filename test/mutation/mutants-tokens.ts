@@ -194,7 +194,7 @@ export const TOKENS_MUTANTS = [
   ]),
   ...mutantsOf(
     "src/auth/logout.ts",
-    ["test/rpc/bad-people-input.test.ts"],
+    ["test/rpc/input-people.test.ts"],
     [
       {
         name: "anybody logs anybody out",

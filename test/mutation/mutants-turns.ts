@@ -4,7 +4,7 @@ const TURNS = ["test/postgres/management-turns.test.ts"];
 
 /** Who has a connection of management, or a lock of the process, when. */
 export const TURNS_MUTANTS = [
-  ...mutantsOf("src/postgres/management-turns.ts", TURNS, [
+  ...mutantsOf("src/postgres/connections/management-turns.ts", TURNS, [
     {
       name: "one caller on all connections",
       search: "Math.min(MOST_OF_ONE, Math.max(1, connections - 1))",

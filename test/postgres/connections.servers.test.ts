@@ -1,8 +1,8 @@
 /** All connections of one process are made from the same reading of DATABASE_URL, whatever else the machine says. */
 import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { PostgresChangeStore } from "../../src/postgres/change-store.ts";
 import { Database } from "../../src/postgres/database.ts";
+import { PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
 import { postgresTarget, TESTER } from "../support/database.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { canStart } from "../support/shared-servers.ts";

@@ -1,8 +1,8 @@
 import { afterEach, expect, test, vi } from "vitest";
+import { whenSilent } from "../../src/lib/when-silent.ts";
 import type { HotRead } from "../../src/postgres/database.ts";
-import { GroupedReads } from "../../src/postgres/grouped-reads.ts";
-import { READ_ANSWER_MS } from "../../src/postgres/orm-options.ts";
-import { whenSilent } from "../../src/postgres/silent-connections.ts";
+import { HOT_READ_BUDGET } from "../../src/postgres/hot-read-budget.ts";
+import { GroupedReads } from "../../src/postgres/rows/grouped-reads.ts";
 
 const kind = {
   sql: "",
@@ -24,7 +24,7 @@ function setUp() {
     const { promise, resolve, reject } = Promise.withResolvers<HotRead>();
     const answer = () => resolve({ rows: asked.map((id) => ({ id })), databaseMs: 0 });
     statements.push({ ids: asked, answer, fail: () => reject(new Error("unreachable")) });
-    return inTime(promise, READ_ANSWER_MS);
+    return inTime(promise, HOT_READ_BUDGET.ANSWER_MS);
   };
   return { reads: new GroupedReads<string>({ hotRead, inTime }, kind), statements };
 }

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { databaseUrl } from "../../src/config/database-url.ts";
-import { codeOf, faultOf } from "../../src/postgres/conflicts.ts";
-import { PostgresClient } from "../../src/postgres/connection.ts";
+import { PostgresClient } from "../../src/postgres/connections/connection.ts";
+import { codeOf, faultOf } from "../../src/postgres/errors/driver-errors.ts";
 
 const TLS_REQUEST = "0000000804d2162f";
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
-import type { Transaction } from "../../src/postgres/transaction.ts";
+import type { Transaction } from "../../src/postgres/transactions/transaction.ts";
 import { freshTarget, postgresTarget, TESTER } from "../support/database.ts";
 import { demote, type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";

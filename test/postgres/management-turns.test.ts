@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { DomainError } from "../../src/lib/errors.ts";
-import { toDomainError } from "../../src/postgres/conflicts.ts";
-import { ManagementTurns } from "../../src/postgres/management-turns.ts";
+import { ManagementTurns } from "../../src/postgres/connections/management-turns.ts";
+import { toDomainError } from "../../src/postgres/errors/driver-errors.ts";
 import { type Asker, addressHolder, itself, knownHolder, ofKind } from "../../src/shares/holder.ts";
 
 const CONNECTIONS = 10;

@@ -1,8 +1,8 @@
 import { MikroORM } from "@mikro-orm/postgresql";
 import { describe, expect, it } from "vitest";
+import { managementOptions } from "../../src/postgres/connections/orm-options.ts";
 import { Database } from "../../src/postgres/database.ts";
-import { managementOptions } from "../../src/postgres/orm-options.ts";
-import { FollowedHistory } from "../../src/postgres/standby-check.ts";
+import { FollowedHistory } from "../../src/postgres/history/followed-history.ts";
 import { postgresTarget } from "../support/database.ts";
 import { sql } from "../support/own-postgres.ts";
 import { canStart, serverFor } from "../support/shared-servers.ts";

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, Socket } from "node:net";
 import { MikroORM } from "@mikro-orm/postgresql";
 import { expect, it, vi } from "vitest";
-import { managementOptions, readOptions } from "../../src/postgres/orm-options.ts";
-import { FollowedHistory } from "../../src/postgres/standby-check.ts";
+import { managementOptions, readOptions } from "../../src/postgres/connections/orm-options.ts";
+import { FollowedHistory } from "../../src/postgres/history/followed-history.ts";
 import { postgresTarget } from "../support/database.ts";
 
 const history = new FollowedHistory();

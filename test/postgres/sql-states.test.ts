@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { LOCK_TIMEOUT, toDomainError } from "../../src/postgres/conflicts.ts";
-import { SqlStateAlarm } from "../../src/postgres/sql-state-alarm.ts";
-import { SQL_STATES } from "../../src/postgres/sql-states.ts";
+import { LOCK_TIMEOUT, toDomainError } from "../../src/postgres/errors/driver-errors.ts";
+import { SqlStateAlarm } from "../../src/postgres/errors/sql-state-alarm.ts";
+import { SQL_STATES } from "../../src/postgres/errors/sql-states.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const failure = (code: string) => Object.assign(new Error("what a driver says"), { code });

@@ -19,13 +19,13 @@ describe("a master key", { timeout: 60_000 }, () => {
   const errors = () => service.lines.filter(({ level }) => level === "error");
   const missing = () => service.lines.filter(({ message }) => message.includes("lacks a version that is in use"));
 
-  it("can be removed once another one was appended and then put first, and what was used since is good", async () => {
+  it("can be removed after another one was appended and then put first, and secrets used since then stay valid", async () => {
     service = await startTestService(ring(one));
     const { apiKey, person } = await service.newKey();
     const verifier = await service.newCredential("verify");
     expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
 
-    // Each restart is a process that has none of its records in memory, however hot they were.
+    // Each restart is a process without any record in memory.
     await service.restart(ring(one, two));
     expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
     expect(service.lines.filter(({ message }) => message.startsWith("moved secrets"))).toEqual([]);
@@ -36,7 +36,7 @@ describe("a master key", { timeout: 60_000 }, () => {
     expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
     const { tokens } = await service.client(AuthService).login({ email: person.email, password: PASSWORD });
     await service.client(AuthService, tokens!.accessToken).getCurrentUser({});
-    // Signed by a key that was sealed under the one that is gone.
+    // This token is signed by a key that was sealed under the removed master key.
     await service.client(AuthService, person.tokens.accessToken).getCurrentUser({});
     expect(service.lines).toContainEqual({
       level: "info",
@@ -44,7 +44,7 @@ describe("a master key", { timeout: 60_000 }, () => {
       fields: { secrets: 2, version: 2 },
     });
     expect(errors()).toEqual([]);
-    // What does not move is told: the operator's own credential was not used, and refresh tokens keep their version.
+    // The log reports what does not move: the operator's unused credential, and refresh tokens with their version.
     expect(missing()).toEqual([
       expect.objectContaining({
         level: "warn",
@@ -55,7 +55,7 @@ describe("a master key", { timeout: 60_000 }, () => {
     expect(await errorOf(refreshed)).toMatchObject({ code: Code.Unavailable, reason: "MASTER_KEY_MISSING" });
   });
 
-  it("that is missing makes keys in use UNAVAILABLE with an alarm, never INVALID, until it is back", async () => {
+  it("that is missing makes its keys UNAVAILABLE and logs an alarm, never INVALID, until it is back", async () => {
     service = await startTestService(ring(one));
     const { apiKey, person } = await service.newKey();
     const revoked = await person.keys.issueKey({ name: "revoked" });
@@ -79,7 +79,7 @@ describe("a master key", { timeout: 60_000 }, () => {
     expect(missing()).toHaveLength(1);
   });
 
-  it("that is missing says no more than INVALID of a key that has ended, and raises no alarm", async () => {
+  it("that is missing makes ended keys INVALID, and logs no alarm for them", async () => {
     service = await startTestService(ring(one));
     const { apiKey, key, person } = await service.newKey();
     const rotated = await person.keys.issueKey({ name: "rotated" });
@@ -96,11 +96,11 @@ describe("a master key", { timeout: 60_000 }, () => {
     expect(errors()).toEqual([]);
   });
 
-  it("with other bytes under a known version stops the start, which names it and leaves nothing behind", async () => {
+  it("with other bytes under a known version stops the start, which names the version and stores nothing", async () => {
     service = await startTestService(ring(one));
     const wrong = `1:${newBytes()}`;
     await expect(service.restart(ring(`3:${newBytes()}`, wrong))).rejects.toThrow(/version 1 has other bytes/);
-    // The control: another version 3 would be refused if that start had made its own one known.
+    // The control: this other version 3 would be refused if the failed start had stored its own.
     await service.restart(ring(`3:${newBytes()}`, one));
   });
 });

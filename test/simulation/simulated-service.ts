@@ -2,12 +2,13 @@ import { ChangeBus } from "../../src/changes/change.ts";
 import { ChangeFeed } from "../../src/changes/change-feed.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
-import { type Loaded, RecordCache } from "../../src/changes/record-cache.ts";
+import type { Loaded } from "../../src/changes/record-cache.ts";
 import { Watches, type WatchInput, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
-import { type BatchOutcome, batchVerifyKeys } from "../../src/keys/batch-verify-keys.ts";
-import { KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
+import { type BatchOutcome, type BatchVerifyKeysDeps, batchVerifyKeys } from "../../src/keys/batch-verify-keys.ts";
+import { type KeyRecord, KeyRecords } from "../../src/keys/key-records.ts";
 import type { KeyRead } from "../../src/keys/key-store.ts";
-import { type KeyVerdict, type VerifyKeyDeps, verifyKey } from "../../src/keys/verify-key.ts";
+import type { KeyVerdict } from "../../src/keys/verdict.ts";
+import { type VerifyKeyDeps, verifyKey } from "../../src/keys/verify-key.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import type { Log } from "../../src/lib/log.ts";
 import { NOT_LIMITED } from "../../src/limits/limit.ts";
@@ -73,7 +74,7 @@ export class SimulatedService {
   readonly #watches = new Watches();
   readonly #deps: SimulatedServiceDeps;
   readonly #bus = new ChangeBus();
-  readonly #verifyDeps: VerifyKeyDeps & { readonly records: KeyRecords };
+  readonly #verifyDeps: VerifyKeyDeps & BatchVerifyKeysDeps & { readonly records: KeyRecords };
 
   constructor(deps: SimulatedServiceDeps) {
     this.#deps = deps;
@@ -87,14 +88,20 @@ export class SimulatedService {
     const { databaseClock } = this;
     this.feed = new ChangeFeed({ store: deps.link, bus: this.#bus, breaker, clock, databaseClock, timers, log });
     const { staleOkMs } = deps;
-    const bounds = { maxEntries: 100, maxAbsent: 100, staleOkMs };
-    const copies = { clock, feed: this.feed, breaker, ...bounds, kinds: KEY_KINDS, tagsOf };
-    const cache = new RecordCache<KeyRecord>(copies);
-    const limitsCache = new RecordCache<KeyLimits>(copies);
-    this.#bus.add(cache);
-    const store = { read: (keyIds: readonly string[]) => this.#read(keyIds) };
-    const rehasher = { matched: () => {} };
-    const records = new KeyRecords({ store, cache, limitsCache, ring, rehasher, tiers, clock, databaseClock, log });
+    const records = new KeyRecords({
+      store: { read: (keyIds) => this.#read(keyIds) },
+      bus: this.#bus,
+      feed: this.feed,
+      breaker,
+      ring,
+      rehasher: { matched: () => {} },
+      tiers,
+      clock,
+      databaseClock,
+      log,
+      maxRecords: 100,
+      staleOkMs,
+    });
     const usage = { used: () => {} };
     this.#verifyDeps = { records, limiter: LIMITER, usage, format, databaseClock };
   }
@@ -163,7 +170,10 @@ export class SimulatedService {
 }
 
 /** The same records, which also note what each call got. */
-function noting(records: KeyRecords, loads: Map<string, Loaded<KeyRecord>>): VerifyKeyDeps["records"] {
+function noting(
+  records: KeyRecords,
+  loads: Map<string, Loaded<KeyRecord>>,
+): (VerifyKeyDeps & BatchVerifyKeysDeps)["records"] {
   return {
     fresh: (rawKey) => {
       const loaded = records.fresh(rawKey);

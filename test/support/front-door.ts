@@ -42,7 +42,6 @@ export async function startFrontDoor(setup: FrontDoorSetup = {}): Promise<FrontD
   const deps: RpcServerDeps = {
     clock: systemClock,
     log,
-    observer: { finished: (method, code) => finished.push([`${method.parent.name}.${method.name}`, code]) },
     clientIp: (head) => head.peerAddress,
     resolveCaller: async (head) => callerOf(head.header("authorization")),
     checkAccess,
@@ -63,6 +62,7 @@ export async function startFrontDoor(setup: FrontDoorSetup = {}): Promise<FrontD
     ...setup.options,
   };
   const server = new RpcServer(deps, bindings, options);
+  server.observe({ finished: (method, code) => finished.push([`${method.parent.name}.${method.name}`, code]) });
   const address = await server.start();
   health.setAll("SERVING");
   return { server, health, address, port: Number(address.split(":").at(-1)), log: log.lines, finished };

@@ -1,6 +1,6 @@
 /** A PostgreSQL with TLS, roles that may come in by different ways, and certificates for several names. */
 import { databaseUrl } from "../../src/config/database-url.ts";
-import { PostgresClient } from "../../src/postgres/connection.ts";
+import { PostgresClient } from "../../src/postgres/connections/connection.ts";
 import { type Authority, type Identity, newAuthority } from "./certificate-authority.ts";
 import { type PostgresServer, sql, startPostgres } from "./own-postgres.ts";
 import { until } from "./until.ts";

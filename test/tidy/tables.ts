@@ -23,10 +23,36 @@ export const FLOORS: Record<string, readonly string[]> = {
   "keys/credentials": ["keys", "changes", "audit", "lib"],
   auth: ["auth/passwords", "auth/throttle", "auth/tokens", "limits", "changes", "audit", "lib"],
   "auth/passwords": ["shares", "lib"],
-  "auth/signing": ["auth", "changes", "lib"],
+  "auth/signing": ["audit", "changes", "lib"],
   "auth/throttle": ["auth", "auth/passwords", "audit", "lib"],
   "auth/tokens": ["auth", "auth/signing", "changes", "lib"],
-  postgres: ["auth", "auth/signing", "auth/throttle", "keys", "limits", "changes", "audit", "shares", "lib"],
+  // The root is what all sub-rooms know: tables, rows, budgets. From the stores down, each layer imports those below it.
+  postgres: [],
+  "postgres/errors": ["lib"],
+  "postgres/history": ["postgres", "postgres/errors", "lib"],
+  "postgres/migrations": ["postgres", "lib"],
+  "postgres/connections": [
+    ...["postgres", "postgres/errors", "postgres/history", "postgres/migrations"],
+    ...["changes", "shares", "lib"],
+  ],
+  "postgres/transactions": [
+    ...["postgres", "postgres/connections", "postgres/errors", "postgres/history"],
+    ...["changes", "audit", "lib"],
+  ],
+  "postgres/database.ts": [
+    ...["postgres", "postgres/transactions", "postgres/connections", "postgres/errors", "postgres/history"],
+    ...["postgres/migrations", "changes", "shares", "lib"],
+  ],
+  "postgres/rows": [
+    "lib",
+    ...["postgres", "postgres/database.ts", "postgres/transactions", "postgres/history"],
+    ...["auth", "auth/signing", "auth/throttle", "keys", "limits", "changes", "audit"],
+  ],
+  "postgres/stores": [
+    ...["postgres", "postgres/rows", "postgres/database.ts", "postgres/transactions", "postgres/connections"],
+    ...["postgres/errors", "auth", "auth/signing", "auth/throttle", "keys", "changes", "audit", "shares", "lib"],
+  ],
+  "postgres/start": ["postgres/database.ts", "postgres/connections", "postgres/errors", "lib"],
   redis: ["limits", "lib"],
   // The front door's root is what all its sub-rooms know: calls, routes, access, errors.
   rpc: ["shares", "lib", "gen"],
@@ -51,24 +77,36 @@ export const FLOORS: Record<string, readonly string[]> = {
   "rpc/server.ts": ["rpc", "rpc/calls", "rpc/lanes", "rpc/connections", "rpc/standard", "lib"],
   "start/check-addresses.ts": ["config"],
   "start/signals.ts": ["lib"],
-  "start/data-folder.ts": ["config", "postgres", "lib"],
+  "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
   "start/master-keys.ts": ["start/data-folder.ts", "config", "lib"],
-  "start/prepared-database.ts": ["config", "postgres", "shares", "lib"],
+  "start/prepared-database.ts": ["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
   "start/first-operator.ts": [
     ...["start/data-folder.ts", "start/master-keys.ts", "start/prepared-database.ts"],
-    ...["config", "keys/credentials", "changes", "postgres", "lib"],
+    ...["config", "keys/credentials", "changes", "postgres/stores", "postgres/database.ts", "lib"],
   ],
   "start/ops-port.ts": ["config", "rpc/ops", "lib"],
   "start/workers.ts": ["lib"],
+  "start/start-limiter.ts": ["config", "limits", "redis", "lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
-  "start/rooms.ts": ["config", ...AUTH, "keys", "limits", "changes", "audit", "shares", "postgres", "lib"],
+  "start/rooms.ts": [
+    "config",
+    ...AUTH,
+    "keys",
+    "limits",
+    "changes",
+    "audit",
+    "shares",
+    "postgres/stores",
+    "postgres/database.ts",
+    "lib",
+  ],
   "start/bindings.ts": ["start/rooms.ts", "changes", "rpc", "rpc/handlers", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.
   cli: [
     ...["start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
-    ...["config", "postgres", "shares", "lib"],
+    ...["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
   ],
   "main.ts": [
     ...["start/check-addresses.ts", "start/first-operator.ts", "start/ops-port.ts", "start/service.ts"],
@@ -100,9 +138,9 @@ export const OWNERS: Record<string, readonly string[]> = {
 
 /** Package -> the only files of src/ that may import it: every connection to PostgreSQL is made behind them. */
 export const DOORS: Record<string, readonly string[]> = {
-  pg: ["connection", "wire", "session-settings", "settled-statements"].map((name) => `src/postgres/${name}.ts`),
-  "@mikro-orm/postgresql": ["src/postgres/pools.ts"],
-  "@mikro-orm/pglite": ["src/postgres/pools.ts"],
+  pg: ["connection", "wire", "session-settings", "apply-settings"].map((name) => `src/postgres/connections/${name}.ts`),
+  "@mikro-orm/postgresql": ["src/postgres/connections/pools.ts"],
+  "@mikro-orm/pglite": ["src/postgres/connections/pools.ts"],
 };
 
 /** Word -> files that may use it. */
@@ -114,10 +152,10 @@ export const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] 
   // The doors to the database: what goes past them proves no server (docs/adr/0026).
   {
     word: /^(?!cluster\.).*\.(fork|getConnection|getNativeClient|getKysely)$/,
-    home: /^src\/postgres\/(database|pools|statements)\.ts$/,
+    home: /^src\/postgres\/(database|connections\/pools|transactions\/statements)\.ts$/,
   },
   // A statement that proves nothing: the polls of the change feed prove their server by themselves.
-  { word: /\.unproven$/, home: /^src\/postgres\/(change-polls|database)\.ts$/ },
+  { word: /\.unproven$/, home: /^src\/postgres\/(rows\/change-polls|database)\.ts$/ },
   // Each library reads a URL in its own way, and drops what it does not know. config/database-url.ts reads it.
   { word: /\b(clientUrl|connectionString)\b/, home: /^$/ },
 ];
@@ -134,7 +172,7 @@ export const WRITERS: Readonly<Record<string, RegExp>> = {
   // To the standard output that is there.
   "src/lib/standard-output.ts": /^write(Sync)?$/,
   // Moves the lock, which private-files.ts has written.
-  "src/postgres/folder-lock.ts": /^(linkSync|renameSync|rmSync)$/,
+  "src/postgres/connections/folder-lock.ts": /^(linkSync|renameSync|rmSync)$/,
 };
 
 export const NO_NAMES = /^(utils?|helpers?|common|managers?|impl|types|dto|index)$/;

@@ -122,7 +122,7 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
     const error = await createClient(AuthService, transports[name]!).register({}).catch(ConnectError.from);
     expect(error).toMatchObject({
       code: Code.Unimplemented,
-      rawMessage: "latchkey.v1.AuthService.Register is not implemented yet",
+      rawMessage: "this server does not implement latchkey.v1.AuthService.Register",
     });
   });
 });
@@ -156,7 +156,7 @@ test("a stream without a handler is UNIMPLEMENTED and says so", async () => {
   const error = await watch[Symbol.asyncIterator]().next().catch(ConnectError.from);
   expect(error).toMatchObject({
     code: Code.Unimplemented,
-    rawMessage: "latchkey.v1.KeyService.WatchRevocations is not implemented yet",
+    rawMessage: "this server does not implement latchkey.v1.KeyService.WatchRevocations",
   });
 });
 

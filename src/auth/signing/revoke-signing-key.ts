@@ -1,7 +1,7 @@
+import type { Actor } from "../../audit/actor.ts";
 import { DomainError } from "../../lib/errors.ts";
 import type { KeyRing } from "../../lib/key-ring.ts";
 import type { Log } from "../../lib/log.ts";
-import type { ChangedBy } from "../user.ts";
 import { newSigningKey, type SigningAlgorithm, type SigningKeyRecord } from "./signing-key.ts";
 import type { SigningKeyStore } from "./signing-key-store.ts";
 
@@ -26,7 +26,7 @@ const KID = /^[A-Za-z0-9_-]{43}$/;
  */
 export async function revokeSigningKey(
   deps: RevokeSigningKeyDeps,
-  input: { readonly kid: string; readonly by: ChangedBy },
+  input: { readonly kid: string; readonly by: Actor },
 ): Promise<SigningKeyRecord> {
   const { kid, by } = input;
   if (!KID.test(kid)) throw notFound();

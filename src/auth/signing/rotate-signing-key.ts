@@ -1,6 +1,6 @@
+import type { Actor } from "../../audit/actor.ts";
 import type { KeyRing } from "../../lib/key-ring.ts";
 import type { Log } from "../../lib/log.ts";
-import type { ChangedBy } from "../user.ts";
 import { newSigningKey, SIGNING_LEAD_MS, type SigningAlgorithm, type SigningKeyRecord } from "./signing-key.ts";
 import type { SigningKeyStore } from "./signing-key-store.ts";
 
@@ -21,7 +21,7 @@ export interface RotateSigningKeyDeps {
  */
 export async function rotateSigningKey(
   deps: RotateSigningKeyDeps,
-  input: { readonly by: ChangedBy },
+  input: { readonly by: Actor },
 ): Promise<SigningKeyRecord> {
   const made = await newSigningKey(deps.ring, deps.algorithm);
   const { key, isNew } = await deps.store.addNext({ key: made, leadMs: SIGNING_LEAD_MS, by: input.by });

@@ -1,4 +1,4 @@
-import type { ChangedBy } from "../user.ts";
+import type { Actor } from "../../audit/actor.ts";
 import type { SealedSigningKey, SigningKeyRecord } from "./signing-key.ts";
 
 export interface SigningKeyList {
@@ -38,7 +38,7 @@ export interface SigningKeyStore {
   addNext(input: {
     readonly key: SealedSigningKey;
     readonly leadMs: number;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<{ readonly key: SigningKeyRecord; readonly isNew: boolean }>;
 
   /**
@@ -56,6 +56,6 @@ export interface SigningKeyStore {
   revoke(input: {
     readonly kid: string;
     readonly replacement: SealedSigningKey;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<SigningKeyRecord | undefined>;
 }

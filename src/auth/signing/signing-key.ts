@@ -7,6 +7,7 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { calculateJwkThumbprint, type JWK } from "jose";
+import { MINUTE_MS } from "../../lib/clock.ts";
 import type { KeyRing } from "../../lib/key-ring.ts";
 import { randomBytes } from "../../lib/random.ts";
 
@@ -51,12 +52,12 @@ export interface SigningKey {
 }
 
 /** How long a verifier may keep the key set (`max-age` of its answer). */
-export const JWKS_MAX_AGE_MS = 300_000;
+export const JWKS_MAX_AGE_MS = 5 * MINUTE_MS;
 /**
  * From a key's publication to its first signature: what verifiers may keep, and a minute for this service's own copies,
  * which are at most some seconds old, and for the way there.
  */
-export const SIGNING_LEAD_MS = JWKS_MAX_AGE_MS + 60_000;
+export const SIGNING_LEAD_MS = JWKS_MAX_AGE_MS + MINUTE_MS;
 
 export function signingKeyState(key: SigningKeyRecord, nowMs: number): SigningKeyState {
   if (key.revokedAtMs !== undefined) return "revoked";

@@ -2,9 +2,9 @@ import type { JWK } from "jose";
 import type { Change, Copy as CopyOfTruth } from "../../changes/change.ts";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
 import { isFresh } from "../../changes/freshness.ts";
-import type { AgeClock } from "../../lib/clock.ts";
-import { DomainError, reasonOf } from "../../lib/errors.ts";
-import type { KeyRing } from "../../lib/key-ring.ts";
+import { type AgeClock, MINUTE_MS } from "../../lib/clock.ts";
+import { reasonOf } from "../../lib/errors.ts";
+import { type KeyRing, masterKeyMissing } from "../../lib/key-ring.ts";
 import type { Log } from "../../lib/log.ts";
 import { rotateSigningKey } from "./rotate-signing-key.ts";
 import {
@@ -44,10 +44,10 @@ export interface Jwks {
 /** Tokens with made-up key ids cause at most one read in this time. */
 const UNKNOWN_KID_RELOAD_MS = 1000;
 /** Beyond the last token's end, for clocks of other verifiers. */
-const RETIRED_MARGIN_MS = 60_000;
+const RETIRED_MARGIN_MS = MINUTE_MS;
 /** A rotation by age that failed is tried again after this time. */
-const ROTATION_RETRY_MS = 60_000;
-const BY_AGE = Object.freeze({ actorId: "", clientIp: "" });
+const ROTATION_RETRY_MS = MINUTE_MS;
+const BY_AGE = Object.freeze({ id: "", clientIp: "" });
 
 interface Kept extends SigningKeyRecord {
   readonly key: SigningKey;
@@ -98,7 +98,7 @@ export class SigningKeys implements CopyOfTruth {
     const made = await newSigningKey(ring, algorithm);
     if (await store.addUnlessOneSigns(made)) log.info("made a signing key", { kid: made.kid, algorithm });
     const found = this.#active(await this.#load());
-    if (found === undefined) throw unreadable();
+    if (found === undefined) throw masterKeyMissing();
     return found.key;
   }
 
@@ -113,7 +113,7 @@ export class SigningKeys implements CopyOfTruth {
       else if (this.#reload !== undefined) copy = await this.#reload;
       else if (this.#lastFailure !== undefined) throw this.#lastFailure;
     }
-    if (copy.unreadable.has(kid)) throw unreadable();
+    if (copy.unreadable.has(kid)) throw masterKeyMissing();
     return this.#published(copy).find((key) => key.kid === kid);
   }
 
@@ -261,8 +261,4 @@ export class SigningKeys implements CopyOfTruth {
     }
     return { keys, unreadable, readAtMs, isOutdated: false };
   }
-}
-
-function unreadable(): DomainError {
-  return new DomainError("MASTER_KEY_MISSING", "the service lacks a key that it needs; try again later");
 }

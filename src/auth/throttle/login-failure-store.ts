@@ -1,4 +1,4 @@
-import type { ChangedBy } from "../user.ts";
+import type { Actor } from "../../audit/actor.ts";
 import type { Judged, LoginFailures, LoginWait } from "./login-limits.ts";
 
 /** The address that an attempt comes from. */
@@ -66,7 +66,7 @@ export interface LoginFailureStore {
   clear(input: {
     readonly accounts: LoginSubject["accounts"];
     readonly userId: string;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<void>;
 
   /**

@@ -1,11 +1,11 @@
+import { DAY_MS, MINUTE_MS } from "../../lib/clock.ts";
+
 /*
  * How much guessing is allowed: the arithmetic, no I/O. An attempt is counted as failed before its password is judged,
  * so "failures" are failed attempts and those that are being judged.
  */
 
 const SECOND_MS = 1000;
-const MINUTE_MS = 60 * SECOND_MS;
-const DAY_MS = 86_400_000;
 
 export const LOGIN_LIMITS = Object.freeze({
   /** So many failures in a row a network has for one account without waiting. */
@@ -62,19 +62,6 @@ export interface LoginFailures {
 export interface OwnFailures {
   readonly failures: number;
   readonly failedAtMs: number | undefined;
-}
-
-/**
- * How long an attempt on an account has to wait; undefined: it may be made now. Whole seconds, rounded up: an answer
- * says no more about others' attempts than its caller needs.
- */
-export function accountWaitMs(failures: LoginFailures, nowMs: number): number | undefined {
-  return longest([addressWait(failures, nowMs), standingWait(failures, nowMs)]);
-}
-
-/** The same for an attempt that guesses at no password, such as Register: only its address counts. */
-export function addressWaitMs(failures: Pick<LoginFailures, "addressFailedAtMs">, nowMs: number): number | undefined {
-  return longest([addressWait(failures, nowMs)]);
 }
 
 /** What an attempt has to wait for. */

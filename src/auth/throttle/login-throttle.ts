@@ -1,6 +1,6 @@
-import type { Clock } from "../../lib/clock.ts";
+import type { Actor } from "../../audit/actor.ts";
+import { type Clock, MINUTE_MS } from "../../lib/clock.ts";
 import { reasonOf } from "../../lib/errors.ts";
-import type { ChangedBy } from "../user.ts";
 import { KnownWaits } from "./known-waits.ts";
 import { type AttemptDeps, type AttemptInput, digestsOf, LoginAttempt } from "./login-attempt.ts";
 import { LoginTraces, type LoginTracesDeps } from "./login-traces.ts";
@@ -9,7 +9,7 @@ export interface LoginThrottleDeps extends Omit<AttemptDeps, "known" | "traces">
   readonly clock: Clock;
 }
 
-const PRUNE_EVERY_MS = 600_000;
+const PRUNE_EVERY_MS = 10 * MINUTE_MS;
 
 /**
  * Bounds guessing, by `LOGIN_LIMITS`: per account and network, per account, and per address; and what an address may cost in
@@ -36,11 +36,7 @@ export class LoginThrottle {
   }
 
   /** Forgets an account's failures. */
-  async clear(input: {
-    readonly emailNormalized: string;
-    readonly userId: string;
-    readonly by: ChangedBy;
-  }): Promise<void> {
+  async clear(input: { readonly emailNormalized: string; readonly userId: string; readonly by: Actor }): Promise<void> {
     const { emailNormalized, userId, by } = input;
     await this.#deps.store.clear({ accounts: digestsOf(this.#deps.ring, emailNormalized), userId, by });
     this.#deps.known.clear();

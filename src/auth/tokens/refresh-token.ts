@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { BASE62_LENGTH_256, base62Of256, CHECKSUM_LENGTH, checksum62 } from "../../lib/base62.ts";
 import { DomainError, type UntoldFacts } from "../../lib/errors.ts";
 import { ID_LENGTH } from "../../lib/id.ts";
-import type { KeyRing } from "../../lib/key-ring.ts";
+import { type KeyRing, masterKeyMissing } from "../../lib/key-ring.ts";
 import type { RefreshSecret } from "../session.ts";
 
 /*
@@ -64,9 +64,7 @@ export function refreshTokenInvalid(untold?: UntoldFacts): DomainError {
 
 function macOf(ring: KeyRing, secret: RefreshSecret, sessionId: string, generation: number): string {
   const key = ring.derive("refresh-token", secret.ringVersion);
-  if (key === undefined) {
-    throw new DomainError("MASTER_KEY_MISSING", "the service lacks a key that it needs; try again later");
-  }
+  if (key === undefined) throw masterKeyMissing();
   const hmac = createHmac("sha256", key).update(`${sessionId}\0${generation}\0`).update(secret.seed);
   return base62Of256(hmac.digest());
 }

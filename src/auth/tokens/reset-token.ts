@@ -1,5 +1,6 @@
 import { createHmac } from "node:crypto";
 import { BASE62_LENGTH_256, CHECKSUM_LENGTH, checksum62 } from "../../lib/base62.ts";
+import { DAY_MS } from "../../lib/clock.ts";
 import { DomainError, type UntoldFacts } from "../../lib/errors.ts";
 import type { KeyRing } from "../../lib/key-ring.ts";
 import { randomBase62 } from "../../lib/random.ts";
@@ -10,7 +11,7 @@ import { randomBase62 } from "../../lib/random.ts";
  */
 
 /** NIST SP 800-63B-4, 3.1.3.2 bounds codes that are sent by e-mail to a day. */
-const RESET_TOKEN_MS = 86_400_000;
+const RESET_TOKEN_MS = DAY_MS;
 
 /** A one-time token that is about to be kept. */
 export interface NewResetToken {

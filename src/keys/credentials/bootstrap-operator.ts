@@ -20,7 +20,7 @@ export async function bootstrapOperator(
   { force }: { readonly force: boolean },
 ): Promise<{ readonly credentialId: string; readonly secret: string } | undefined> {
   if (!force && (await deps.store.hasUsableCredential("admin"))) return undefined;
-  const input = { name: "bootstrap", scopes: ["admin"], expiresAtMs: undefined, requestId: "" };
-  const { credential, secret } = await issueServiceCredential(deps, BOOTSTRAP, input);
+  const input = { by: BOOTSTRAP, name: "bootstrap", scopes: ["admin"], expiresAtMs: undefined, requestId: "" };
+  const { credential, secret } = await issueServiceCredential(deps, input);
   return { credentialId: credential.id, secret };
 }

@@ -1,4 +1,4 @@
-import type { Actor } from "../../audit/actor.ts";
+import type { KnownActor } from "../../audit/actor.ts";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
 import { DomainError } from "../../lib/errors.ts";
 import { type ChangeKeyDeps, entryOf, retryConflicts } from "../change-key.ts";
@@ -10,6 +10,12 @@ export interface RevokeServiceCredentialDeps extends ChangeKeyDeps {
   readonly databaseClock: DatabaseClock;
 }
 
+export interface RevokeServiceCredentialInput {
+  readonly by: KnownActor;
+  readonly credentialId: string;
+  readonly reason: string;
+}
+
 /**
  * Ends a credential for good. Done twice it changes nothing.
  *
@@ -18,8 +24,7 @@ export interface RevokeServiceCredentialDeps extends ChangeKeyDeps {
  */
 export async function revokeServiceCredential(
   deps: RevokeServiceCredentialDeps,
-  actor: Actor,
-  input: { readonly credentialId: string; readonly reason: string },
+  input: RevokeServiceCredentialInput,
 ): Promise<Key> {
   checkReason(input.reason);
   return retryConflicts(async () => {
@@ -31,13 +36,13 @@ export async function revokeServiceCredential(
     const isUsableAdmin = key.scopes.includes("admin") && keyState(key, deps.databaseClock.nowMs()) === "active";
     const changes = { state: "revoked" as const, revokeReason: input.reason };
     const keepScope = isUsableAdmin ? "admin" : undefined;
-    const entry = entryOf(actor, "credential.revoked", { reason: input.reason });
+    const entry = entryOf(input.by, "credential.revoked", { reason: input.reason });
     const outcome = await deps.store.change(key.id, key.version, changes, entry, keepScope);
     switch (outcome.kind) {
       case "changed":
         return outcome.key;
       case "conflict":
-        return undefined;
+        return "again";
       case "last_of_scope":
         throw new DomainError(
           "LAST_ADMIN_CREDENTIAL",

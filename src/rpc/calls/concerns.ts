@@ -15,7 +15,6 @@ import { TurnBudget } from "./turn-budget.ts";
 
 export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
   readonly log: Log;
-  readonly observer?: CallObserver;
   /** Who calls, at once or later. Throws or rejects with DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE. */
   resolveCaller(head: CallHead): Caller | Promise<Caller>;
   /** The same where it is known without any waiting, and undefined elsewhere. Throws as `resolveCaller`. */
@@ -69,6 +68,7 @@ export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;
   readonly #capacity: CallCapacity;
   readonly #turns = new TurnBudget();
+  #observer: CallObserver | undefined;
   #draining = false;
 
   constructor(deps: ConcernsDeps) {
@@ -81,7 +81,7 @@ export class Concerns {
   readonly #concerns: readonly Concern[] = [
     { leave: (call, outcome, ms) => logCall(this.#deps.log, call, outcome, ms) },
     { leave: (call, outcome) => void (outcome === OK || this.#deps.noteRefused?.(call, outcome)) },
-    { leave: (call, outcome, ms) => this.#deps.observer?.finished(call.method, outcome.code, ms) },
+    { leave: (call, outcome, ms) => this.#observer?.finished(call.method, outcome.code, ms) },
     { enter: (call) => this.#takePlace(call), leave: (call) => this.#capacity.leave(call) },
     { enter: (call) => call.startTimer(), leave: (call) => call.stopTimer() },
     { enter: (call) => this.#identifyOnce(call), again: (call) => this.#identify(call) },
@@ -91,6 +91,11 @@ export class Concerns {
 
   readonly #entries = this.#concerns.flatMap(({ enter }) => enter ?? []);
   readonly #againEntries = this.#concerns.flatMap(({ again }) => again ?? []);
+
+  /** Tells an observer of each call that ends from now on. */
+  observe(observer: CallObserver): void {
+    this.#observer = observer;
+  }
 
   /** @param timeoutMs what the client gives, undefined for no deadline */
   begin(route: Route, head: CallHead, timeoutMs: number | undefined): LiveCall {

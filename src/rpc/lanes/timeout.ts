@@ -1,11 +1,12 @@
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../lib/clock.ts";
 import { DomainError } from "../../lib/errors.ts";
 
 /** What a longer timeout is cut to, since a timer of Node's that is set to 2^31 ms (24.9 days) or more fires at once. */
-const MAX_TIMEOUT_MS = 24 * 86_400_000;
+const MAX_TIMEOUT_MS = 24 * DAY_MS;
 
 const UNIT_MS: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
+  H: HOUR_MS,
+  M: MINUTE_MS,
   S: 1000,
   m: 1,
   u: 0.001,

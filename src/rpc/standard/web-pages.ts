@@ -4,16 +4,16 @@ import { endAnswer, setHead, type WireRequest, type WireResponse } from "../lane
 
 export interface WebPagesDeps {
   readonly log: Log;
-  /** The JSON Web Key Set (RFC 7517) of all keys that access tokens may be signed with. Rejects while out of reach. */
+  /** The JSON Web Key Set (RFC 7517) of all keys that may sign access tokens. Rejects while it is unreachable. */
   jwks(): Promise<{ readonly keys: readonly object[]; readonly isStale?: boolean }>;
 }
 
-/** Where verifiers of access tokens find the keys. */
+/** The path at which verifiers of access tokens find the keys. */
 const JWKS_PATH = "/.well-known/jwks.json";
-/** How long a verifier may keep keys that may be outdated: none of them must miss a new one for long. */
+/** Time that a verifier may keep a stale key set. Short, because a stale set may lack a new key. */
 const STALE_JWKS_MAX_AGE_MS = 10_000;
 
-/** What the port answers that is no RPC: the key set, and 404 for all else. Never throws. */
+/** Answers a request that is not an RPC: the key set, or 404 for any other path. Never throws. */
 export function serveWebPage(deps: WebPagesDeps, request: WireRequest, response: WireResponse): void {
   request.resume();
   if (request.url?.split("?", 1)[0] !== JWKS_PATH) {
