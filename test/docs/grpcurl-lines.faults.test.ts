@@ -1,6 +1,6 @@
 /**
- * Every grpcurl and curl line of the documentation, run word for word with real grpcurl against a service that runs in an
- * environment as in Kubernetes, with service links and the clients' variables in it.
+ * Every grpcurl and curl line of the documentation, run word for word with real grpcurl against a service that runs in
+ * an environment as in Kubernetes, with service links and the clients' variables in it.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";

@@ -31,7 +31,7 @@ const CHANGE_NOTHING = [
 ];
 
 interface Effect {
-  /** What it puts on record. */
+  /** The kinds of the events that it puts on record. */
   readonly kinds: readonly string[];
   /** Makes what it is done to. @returns does it */
   readonly prepare: () => Promise<() => Promise<unknown>>;
@@ -224,7 +224,7 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     return events.filter(({ id }) => !ids.has(id));
   }
 
-  /** All that people and operators can change, but for when a credential was used last. */
+  /** Everything that people and operators can change, except when a credential was last used. */
   function state(): Promise<string> {
     const tables = ["users", "sessions", "password_resets", "signing_keys", "key_secrets", "changes", "login_accounts"];
     return postgres.sql(

@@ -1,4 +1,6 @@
-/** What many keys that are not in memory cost: counted in PostgreSQL's own log and in the heap of the real process. */
+/**
+ * The cost of many keys that are not in memory: counted in PostgreSQL's own log and in the heap of the real process.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -82,7 +84,7 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
       "1,000 callers of one cold key",
       answers.map(({ tookMs }) => tookMs),
     );
-    // The control: each key that nobody has asked for is a read that the log shows.
+    // The control: the log shows a read for each key that was never asked for before.
     for (const [n, key] of others.entries()) expect((await ask(n, key.raw)).said).toBe("VALID");
     expect((await hotReads()) - before).toBe(1 + others.length);
   });

@@ -37,7 +37,7 @@ function runSuite(lane: string, known: readonly string[]): Promise<Run> {
   return new Promise((resolve) => suite.on("close", (code) => resolve({ code, output })));
 }
 
-/** What the suite says of each case that failed for another reason than the known one, or that is not known to fail. */
+/** The suite's report of each case that failed for an unknown reason, or that is not known to fail. */
 function failuresOf(output: string): string[] {
   const [said = ""] = output.split(/^Total cases: /m);
   const cases = said.split(/^(?=FAILED: |INFO: )/m).filter((text) => /^(FAILED|INFO): /.test(text));

@@ -1,4 +1,7 @@
-/** What sslmode promises holds for every connection of real processes: counted by the server, and read off the wire. */
+/**
+ * The promise of each sslmode holds for every connection of real processes: counted by the server, and read off the
+ * wire.
+ */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
@@ -185,7 +188,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
   }
 });
 
-/** What a client has sent that is neither the request for TLS nor a record of it (RFC 8446, 5.1). */
+/** The bytes of a client that are neither the request for TLS nor a record of it (RFC 8446, 5.1). */
 function plaintextOf(bytes: Buffer): string {
   const start = bytes.subarray(0, TLS_REQUEST.length).equals(TLS_REQUEST) ? TLS_REQUEST.length : 0;
   for (let at = start; at < bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) {

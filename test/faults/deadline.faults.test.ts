@@ -65,7 +65,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
     return answerTo(() => client.verifyKey({ apiKey: key.raw, cost: 0 }, timeoutMs === undefined ? {} : { timeoutMs }));
   };
 
-  /** What other clients wait for while `work` runs: all of a table. */
+  /** Locks a whole table while `work` runs, so that other clients wait. */
   async function whileLocked<T>(table: string, work: () => Promise<T>): Promise<T> {
     await database.query("begin");
     await database.query(`lock table ${table} in access exclusive mode`);
@@ -151,7 +151,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
       "first calls after a lost wire",
       own.map(({ tookMs }) => tookMs),
     );
-    // The fault happened: whoever had a query on it is gone.
+    // The fault happened: each client that had a query on it is gone.
     const after = await readers(postgres);
     expect(before.filter((pid) => !after.includes(pid)).length).toBeGreaterThan(0);
   });
@@ -196,13 +196,16 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
   } as const;
 
   interface LateCall {
-    /** What the caller was told: the name of a code, or OK. */
+    /** The result that the caller was told: the name of a code, or OK. */
     readonly said: string;
     /** Whether the call left a mark in the database. */
     readonly isCommitted: boolean;
   }
 
-  /** Makes the call while what it needs is locked. It is released once the caller knows, and before the statement gives up. */
+  /**
+   * Makes the call while a lock blocks it. The lock is released once the caller knows, and before the statement gives
+   * up.
+   */
   async function callLate(
     method: keyof typeof CALLS,
     lock: Lock,

@@ -34,8 +34,8 @@ import { until } from "../support/until.ts";
 const CHECK = "/grpc.health.v1.Health/Check";
 const LOGIN = "/latchkey.v1.AuthService/Login";
 /**
- * What the other client may notice: twice what it notices of an honest client that opens 500 calls at once, or what a
- * busy machine does to it by itself.
+ * Bound on the delay of the other client: twice its delay beside an honest client that opens 500 calls at once, or the
+ * delay that a busy machine causes by itself.
  */
 const FACTOR = 2;
 const FLOOR_MS = 100;
@@ -210,7 +210,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     // The attack itself is 40,000 calls: what is judged is what it leaves behind.
     expect(tally(await callSteadily(verify))).toEqual({ VALID: CALLS });
     await expectUnharmed("10,000 short answers that nobody reads", Promise.resolve());
-    // And nobody was cut without need: what is left is as much as there is room for.
+    // No connection was cut without need: as many are left as there is room for.
     expect(left()).toBeGreaterThan(5);
   });
 

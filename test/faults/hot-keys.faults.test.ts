@@ -1,4 +1,4 @@
-/** What very many keys that are in memory cost PostgreSQL while nothing changes: counted in its own log. */
+/** The cost to PostgreSQL of very many keys that are in memory, while nothing changes: counted in its own log. */
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

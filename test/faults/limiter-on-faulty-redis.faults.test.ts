@@ -1,4 +1,4 @@
-/** What the limiter does when Redis dies, freezes, refuses or is slow, and when this process stalls: with real Redis. */
+/** The limiter of this process when a real Redis dies, freezes, refuses or is slow, and when this process stalls. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { LimitRequest } from "../../src/limits/limit.ts";
 import type { SharedLimiter } from "../../src/limits/limiter.ts";

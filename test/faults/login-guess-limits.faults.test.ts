@@ -13,7 +13,7 @@ import { type ReadyService, startService } from "../support/spawned-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 const AT_ONCE = 60;
-/** At least so many, and then until one has nothing judged any more; on a busy machine much of a wave is shed. */
+/** The least number of waves. They go on until one has nothing judged; a busy machine refuses much of a wave. */
 const WAVES = 6;
 const MOST_WAVES = 40;
 /** NIST SP 800-63B-4, 3.2.2 */

@@ -1,4 +1,4 @@
-/** What a login costs and what it tells, counted by the service's own metric: a real process on real PostgreSQL. */
+/** The hashes that a login costs, by the service's own metric, and its answers: a real process on real PostgreSQL. */
 import { connect } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -62,7 +62,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     return { email, userId: user!.id };
   }
 
-  /** What each kind of account is: its address, and the password that is tried. */
+  /** Each kind of account: its address, and the password that is tried. */
   const ACCOUNTS: Record<string, () => Promise<readonly [email: string, password: string]>> = {
     "a good password": async () => [(await newPerson()).email, PASSWORD],
     "a wrong password": async () => [(await newPerson()).email, WRONG],

@@ -1,4 +1,4 @@
-/** What goes wrong on the machine itself: nobody reads its output, its disk is full, its clock is wrong, it stands still. */
+/** Faults of the machine itself: a full pipe, a full disk, a wrong clock, a process that stands still. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync } from "node:fs";
@@ -20,7 +20,7 @@ const EXIT_WITHIN_MS = 15_000;
 /** Longer than a copy may be old, and how old that is. */
 const STILL_MS = 10_000;
 const FRESH_MS = 5000;
-/** What a pipe, its reader's buffer and the log's own hold is far less than so many lines. */
+/** Number of lines: a pipe, its reader's buffer and the log's own buffer hold far fewer. */
 const LINES = 10_000;
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a machine", () => {
@@ -159,7 +159,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
       expect(told.filter(({ response }) => response!.degraded)).toEqual([]);
       tookMs.push(...told.map((answer) => answer.tookMs));
     }
-    // The fault happened: somebody waited, if not in each round, since a few milliseconds may be enough for all ten.
+    // The fault happened: some calls waited, if not in each round, since a few milliseconds may be enough for all ten.
     expect(tookMs.filter((ms) => ms > 1500).length).toBeGreaterThan(5);
   });
 

@@ -1,4 +1,4 @@
-/** A master key is replaced in three processes under load, as docs/OPERATIONS.md has it; and what it is like done wrong. */
+/** A master key is replaced in three processes under load, as docs/OPERATIONS.md says; and the same done wrong. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -30,7 +30,7 @@ const ALARM = "a master key version is missing";
 
 const newKey = (version: number) => `${version}:${randomBytes(32).toString("base64")}`;
 
-/** What `npm run --silent master-keys -- --json` says of one version. */
+/** The report of `npm run --silent master-keys -- --json` about one version. */
 interface Standing {
   readonly may_be_removed: boolean;
   readonly uses: readonly { readonly use: string; readonly count: number }[];
@@ -125,7 +125,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     const front = `${two},${one}`;
     const ofKeys = async () =>
       (await fleet.standing(front, 1)).uses.filter(({ use }) => /^(api_key|service_credential)_secrets$/.test(use));
-    // What nobody used can't move; it is told, and has to be replaced.
+    // A secret that was never used can't move. The report tells it, and it has to be replaced.
     await until(async () => JSON.stringify(await ofKeys()).includes('"count":1,'), "all keys in use have moved");
     expect(await ofKeys()).toMatchObject([{ use: "api_key_secrets", count: 1 }]);
     await clientOf(fleet.address(0), KeyService, fleet.admin).revokeKey({ keyId: idle!.id });

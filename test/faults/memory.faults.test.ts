@@ -1,4 +1,4 @@
-/** What a process keeps in memory of the secrets that it is shown, looked for in a snapshot of its heap. */
+/** The secrets that a process keeps in memory after a call, searched for in a snapshot of its heap. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";

@@ -14,7 +14,7 @@ const CALLS = 20;
 /** Prometheus meets another worker with each connection, were there no sum. */
 const SCRAPES = 10;
 const VERIFIED = 'latchkey_calls_total{method="latchkey.v1.KeyService/VerifyKey",code="OK"}';
-/** What a scrape tells that meets one of the workers. */
+/** The values of a scrape that meets one of the workers. */
 const ONE_WORKER = {
   file: "src/rpc/ops/summed-metrics.ts",
   search: "sumOf([...this.#latest.values(), this.#ended])",

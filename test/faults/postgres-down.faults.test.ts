@@ -1,4 +1,4 @@
-/** What VerifyKey answers while PostgreSQL is dead or frozen: the real server, under load. */
+/** The answers of VerifyKey while PostgreSQL is dead or frozen: the real service, under load. */
 
 import { describe, expect, it } from "vitest";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -11,7 +11,7 @@ import { canStart } from "../support/shared-servers.ts";
 import type { IssuedKey, ReadyService } from "../support/spawned-service.ts";
 import { letPass } from "../support/until.ts";
 
-/** Records are served without a question for so long. */
+/** Seconds for which records are served without a question to the database. */
 const FRESH_MS = 5000;
 /** Short, so that the end of stale service is seen as well; the default is 60 s. */
 const STALE_OK_SECONDS = 7;
@@ -40,7 +40,7 @@ const FAULTS: Record<string, Fault> = {
     expectHeld: async (postgres) => {
       const pids = [postgres.pid, ...childrenOf(postgres.pid)].filter((pid) => !isDead(pid));
       expect(pids.length, "with its backends").toBeGreaterThan(4);
-      // What connects after the freeze is a question to the kernel; nobody forks for it.
+      // A connection after the freeze reaches the kernel alone: no process of PostgreSQL accepts it.
       expect(pids.map((pid) => procStat(pid)?.state)).toEqual(pids.map(() => "T"));
     },
     end: async (postgres) => postgres.resume(),
@@ -78,7 +78,7 @@ describe.skipIf(!canStart("postgres"))("while PostgreSQL is away", () => {
       await using at = await setUp();
       const { postgres, service, cast, hot, cold, ask, askStrict } = at;
       for (const key of hot) for (const each of [ask, askStrict]) expect((await each(key)).said).toBe("VALID");
-      // The control: with PostgreSQL a key that nobody asked for is answered, so that what comes below is the fault's.
+      // The control: with PostgreSQL, a key that was never asked for is answered. So what comes below is the fault's.
       const [spare, ...unasked] = cold;
       expect(await ask(spare!)).toMatchObject({
         said: "VALID",

@@ -58,7 +58,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     answerTo(() => clientOf(service.address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw, cost: 0 }));
   const owner = () => clientOf(service.address, KeyService, cast.ownerToken);
 
-  /** The first so many changes that are written fail with this SQLSTATE. */
+  /** The first `times` changes that are written fail with this SQLSTATE. */
   async function raise(sqlState: string, times: number): Promise<void> {
     await postgres.sql(`
       create sequence troubles;
@@ -153,7 +153,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
   });
 
   describe("dies between a COMMIT and its answer", () => {
-    /** Runs `call` so that it is committed and nobody hears of it; its caller must not be told that it is done. */
+    /** Runs `call` so that it is committed and the answer is lost; its caller must not be told that it is done. */
     async function loseAnswer(call: () => Promise<unknown>): Promise<void> {
       await postgres.sql(`
         create function trouble() returns trigger language plpgsql as $$
@@ -181,7 +181,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
       await postgres.sql("drop function trouble cascade");
     }
 
-    /** What a client does that was told UNAVAILABLE. */
+    /** The behaviour of a client that was told UNAVAILABLE. */
     async function insist<T>(call: () => Promise<T>): Promise<T> {
       for (;;) {
         try {

@@ -1,4 +1,4 @@
-/** What the limiter does on a Redis Cluster: passwords, slots that move, a node that is gone. Real nodes. */
+/** The limiter on a Redis Cluster: passwords, slots that move, a node that is gone. Real nodes. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { LimitRequest } from "../../src/limits/limit.ts";
 import { type RedisServer, redisCommand } from "../support/own-redis.ts";
@@ -54,7 +54,7 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
   it("that wants a password gets it at each node, and one that is not told it degrades all", async () => {
     const nodes = await startCluster();
     for (const { port } of nodes) await redisCommand(port, "CONFIG", "SET", "requirepass", "a password");
-    // The fault happened: whoever has no password is refused.
+    // The fault happened: a client without a password is refused.
     for (const { port } of nodes) await expect(redisCommand(port, "GET", "a")).rejects.toThrow("NOAUTH");
     // The second node is found by the first.
     const named = target(nodes.slice(0, 1));

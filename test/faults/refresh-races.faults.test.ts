@@ -1,4 +1,4 @@
-/** What becomes of sessions when many hands reach for one at once. Three real processes on one real PostgreSQL. */
+/** Sessions while many callers use one at once: three real processes on one real PostgreSQL. */
 
 import { setTimeout as pause } from "node:timers/promises";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
@@ -55,7 +55,7 @@ interface Person {
   readonly tokens: TokenPair;
 }
 
-/** What logins race with, in round n. @returns tokens of the one session that is to live on */
+/** The changes that logins race with, in round n. @returns tokens of the one session that is to live on */
 type Change = (person: Person, n: number) => Promise<TokenPair | undefined>;
 
 describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () => {
@@ -95,7 +95,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     for (const each of [clientLink, databaseLink, postgres]) await each?.stop();
   });
 
-  /** Call options of a client whose address nobody else has. */
+  /** Call options of a client with an address of its own. */
   const fromAnywhere = () => ({ headers: { "x-forwarded-for": `10.${++numbers >> 8}.${numbers & 255}.1` } });
 
   async function newPerson(): Promise<Person> {
@@ -150,7 +150,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       const { answers, refusals } = await refreshAtOnce(all, newest);
       expect(successorsIn(answers).size, `round ${round}`).toBe(1);
       expect(answers[0]!.refreshToken).not.toBe(newest.refreshToken);
-      // Whoever waited too long on a busy machine may have no answer; nobody is refused.
+      // A caller that waited too long on a busy machine may have no answer; none is refused.
       expect(refusals.filter(({ code }) => code !== Code.Unavailable)).toEqual([]);
       refused += refusals.length;
       newest = answers[0]!;
@@ -250,7 +250,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     retried: readonly Auth[],
   ): Promise<void> {
     await lost;
-    // The fault happened: it is committed, and nobody has an answer.
+    // The fault happened: it is committed, and no caller has an answer.
     await expect.poll(() => generationOf(tokens), { timeout: 5000, interval: 5 }).toBe("2");
     expect(await Promise.race([asked, pause(0, "no answer")])).toBe("no answer");
     await link.cut();
@@ -284,8 +284,8 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
   };
 
   /**
-   * Logins at all processes around the moment of a change, again and again; the first race that leaves a session behind is
-   * the last.
+   * Logins at all processes around the moment of a change, again and again; the first race that leaves a session behind
+   * is the last.
    *
    * @returns how many sessions were left that should have ended
    */

@@ -16,7 +16,7 @@ import { letPass } from "../support/until.ts";
 /** Promised: 99 of 100 within this, and none accepted after the other. */
 const USUAL_MS = 1000;
 const BOUND_MS = 5000;
-/** What a question may take on its way on a busy machine. */
+/** The longest time that a question takes on its way on a busy machine. */
 const ROOM_MS = 300;
 const SAMPLES = 40;
 const WAITING_FEEDS = `select count(*) from pg_stat_activity
@@ -162,7 +162,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     const committedAtMs = performance.now();
     const lateTimes = await Promise.all(asks.map((ask) => refusedAfterMs(ask, late!, committedAtMs)));
     report("late commit without a signal to refusal", lateTimes);
-    // Nobody was told of it: the next poll, up to 1 s later, finds it.
+    // No notification arrived: the next poll, up to 1 s later, finds it.
     expect(quantile(lateTimes, 1)).toBeLessThan(USUAL_MS + ROOM_MS);
   });
 

@@ -1,4 +1,4 @@
-/** Processes that are restarted one after the other while clients call them: nobody notices. Real processes. */
+/** Processes that are restarted one after the other while clients call them: no call fails. Real processes. */
 
 import { connect } from "node:http2";
 import { setTimeout as pause } from "node:timers/promises";
@@ -24,7 +24,7 @@ import {
 import { letPass } from "../support/until.ts";
 
 const EXIT_WITHIN_MS = 15_000;
-/** The drain of a process that somebody's call outlasts. */
+/** The drain of a process while a call lasts longer than the drain. */
 const LONG_DRAIN_SECONDS = 60;
 const CALLERS = 16;
 

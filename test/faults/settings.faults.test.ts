@@ -1,6 +1,6 @@
 /**
- * Defaults of a role or a database that change what statements answer or do: the service answers as without them, or its
- * start is refused in one line.
+ * Defaults of a role or a database that change what statements answer or do: the service answers as without them, or
+ * its start is refused in one line.
  */
 
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -14,7 +14,7 @@ import { canStart } from "../support/shared-servers.ts";
 
 const ROLE = "latchkey_service";
 
-/** What the server has as given here, or psql sets for itself. */
+/** The settings that the server has as given here, or that psql sets for itself. */
 const USUAL = ["row_security", "escape_string_warning", "client_encoding"];
 
 /** Setting, value, and where the start is refused what it says. */
@@ -168,7 +168,7 @@ describe.skipIf(!canStart("postgres"))("a database", () => {
   });
 });
 
-/** What a scenario reads that was there before. */
+/** The data of a scenario that existed before it. */
 interface Prepared {
   readonly verifier: string;
   readonly email: string;

@@ -1,7 +1,7 @@
 /**
  * A signing key is replaced in three processes under load, and verifiers elsewhere, which know nothing but RFC 7517 and
  * one process's address, go on. Real processes keep real time, and a new key signs 6 minutes after it was published. So
- * the test moves the times of the keys in the database, when every verifier has fetched the set anew: what it does not
+ * the test moves the times of the keys in the database, when every verifier has fetched the set again: what it does not
  * show is that 6 minutes are enough for one that keeps the set as long as `max-age` allows
  * (test/rpc/signing-keys.faults.test.ts does, on a clock that it moves).
  */
@@ -21,13 +21,16 @@ import { letPass, until } from "../support/until.ts";
 
 const PROCESSES = 3;
 const CLAIMS = { issuer: "http://localhost:8080", audience: "latchkey", typ: "at+jwt" };
-/** Longer than the test: a verifier that keeps its set so long asks for it neither for its age nor for an unknown key. */
+/**
+ * Longer than the test: a verifier that keeps its set for that time asks for it neither for its age nor for an unknown
+ * key.
+ */
 const NEVER_MS = 3_600_000;
 const LEAD = "interval '361 seconds'";
 
 const kidOf = (token: string) => decodeProtectedHeader(token).kid!;
 
-/** Somebody else's service. It fetches the set when it is older than this, and not for a key id that it lacks. */
+/** A service of other people. It fetches the set when it is older than this, and not for a key id that it lacks. */
 function verifierOf({ address }: ReadyService, keptMs: number) {
   const keys = createRemoteJWKSet(new URL(`http://${address}/.well-known/jwks.json`), {
     cacheMaxAge: keptMs,
@@ -122,7 +125,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
     expect(key).toMatchObject({ state: State.NEXT });
     const knowBoth = async () => verifiers.every(({ kids }) => kids().includes(key!.id) && kids().includes(old));
     await until(knowBoth, "every verifier has the set of its process with both keys");
-    // Published, and nobody signs with it yet.
+    // Published, and no process signs with it yet.
     const tokensThen = load.counts.tokens;
     await until(async () => load.counts.tokens > tokensThen + 30, "tokens are made meanwhile");
     expect(load.signedBy.map((kids) => [...kids])).toEqual(fleet.processes.map(() => [old]));

@@ -9,7 +9,7 @@ import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import { type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
 import { letPass, until } from "../support/until.ts";
 
-/** What is promised of every process while the database answers. The usual is a few milliseconds. */
+/** The bound that is promised of every process while the database answers. The usual is a few milliseconds. */
 const BOUND_MS = 5000;
 
 describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => {

@@ -23,7 +23,7 @@ interface Subject {
   readonly sessionId: string;
   readonly resetToken: string;
   readonly keyId: string;
-  /** That no process was asked about. */
+  /** Keys that no process was asked about. */
   readonly coldKey: string;
   readonly credentialId: string;
   readonly kid: string;
@@ -103,7 +103,7 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
   let standby: PostgresServer;
   let proxy: FaultProxy;
   let fleet: Fleet;
-  /** Whom the standby shows, and whom it does not. */
+  /** People whom the standby shows, and people whom it does not. */
   let known: Subject;
   let unknown: Subject;
   let hotKey: string;

@@ -1,4 +1,4 @@
-/** What a standby says that answers where the primary should: nothing that anybody is told. Real processes. */
+/** A standby that answers in the primary's place: none of its data reaches a caller. Real processes. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -11,7 +11,7 @@ import { canStart } from "../support/shared-servers.ts";
 import { bootstrapOperator, type IssuedKey, serviceEnvironment, spawnService } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
-/** A breaker and a connection that was lost take so long to be closed and made again. */
+/** The longest time until a breaker closes and a lost connection is made again. */
 const BACK_WITHIN_MS = 3000;
 
 describe.skipIf(!canStart("postgres"))("a standby in the primary's place", () => {
@@ -31,7 +31,7 @@ describe.skipIf(!canStart("postgres"))("a standby in the primary's place", () =>
     await postgres.sql(`delete from key_secrets where key_id = '${gone!.id}'`);
 
     await demote(postgres);
-    // The fault happened, and the control: whoever asks this server gets an answer, and would believe it.
+    // The fault happened, and the control: a client that asks this server gets an answer, and would believe it.
     expect(await postgres.sql("select pg_is_in_recovery()")).toBe("t");
     const known = `select key_id from key_secrets where key_id in ('${cold!.id}', '${gone!.id}')`;
     expect(await postgres.sql(known)).toBe(cold!.id);

@@ -43,11 +43,11 @@ interface HolderLine extends Line {
   readonly holder_pid: number;
 }
 
-/** What a process says of another that holds the lock of migrations. */
+/** The log line of a process about another that holds the lock of migrations. */
 const holderLines = (output: string) =>
   linesOf(output).filter(({ msg }) => msg.includes("holds the lock of migrations")) as HolderLine[];
 
-/** Limits of several processes are counted in Redis; one that is out of reach stops no start. */
+/** Limits of several processes are counted in Redis; an unreachable Redis stops no start. */
 const severalWorkers = (workers: number) => ({ LATCHKEY_WORKERS: `${workers}`, REDIS_URL: "redis://127.0.0.1:1" });
 
 const linesOf = (output: string): readonly Line[] =>
@@ -163,7 +163,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await using postgres = await startPostgres();
     await postgres.kill();
     await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
-    // The fault happened: it has tried and found nobody.
+    // The fault happened: it has tried, and no server was there.
     await until(async () => service.output().includes("out of reach; trying again"), "it has tried in vain");
     await postgres.restart();
     expect(await service.ready()).toMatch(/^127\.0\.0\.1:\d+$/);
@@ -225,8 +225,8 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await database.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
     const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
     const services = [spawnService(env), spawnService(env), spawnService(env)];
-    // The fault happened: all three stand before an empty database and want to migrate. The lock is that of the versions
-    // before this one, at the level of the session.
+    // The fault happened: all three stand before an empty database and want to migrate. The lock is that of the
+    // versions before this one, at the level of the session.
     const told = () => services.map((service) => holderLines(service.output()));
     await until(async () => told().every((lines) => lines.length > 0), "all three wait for the lock");
     for (const [line] of told()) {
@@ -332,7 +332,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await other.query("lock table master_key_checks in access exclusive mode");
     await using service = spawnService(env);
     const tries = () => linesOf(service.output()).filter(({ msg }) => msg.includes("trying again"));
-    // The fault happened, twice, behind a connection that was made; and nobody waits behind it for longer than a second.
+    // The fault happened twice, on a connection that was made. No query waits behind it for more than a second.
     await until(async () => tries().length >= 2, "it has tried in vain");
     expect(tries()[0]).toMatchObject({ code: "55P03" });
     await other.query("rollback");

@@ -15,7 +15,10 @@ import { canStart } from "../support/shared-servers.ts";
 
 /** As many as a process puts on record in a minute, one after the other. */
 const REFUSALS = 10;
-/** What a write to a server that stands still takes (src/postgres/connections/orm-options.ts); times ten is what must not add up. */
+/**
+ * The wait of a write for a server that stands still (src/postgres/connections/orm-options.ts). Ten of them must not
+ * add up.
+ */
 const SILENCE_MS = 1500;
 /** LATCHKEY_DRAIN_SECONDS of the test's environment. */
 const DRAIN_MS = 1000;

@@ -18,7 +18,7 @@ import { letPass } from "../support/until.ts";
 
 /** Another client's p99 may be this many times what it is beside the harmless control. */
 const FACTOR = 3;
-/** What a busy machine does to a p99 by itself. */
+/** The effect of a busy machine alone on a p99. */
 const FLOOR_MS = 50;
 const ATTEMPTS = 4;
 
@@ -44,7 +44,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
   });
   afterAll(() => service?.[Symbol.asyncDispose]());
 
-  /** What the other client notices of an attack, which goes on until `isOver`. */
+  /** The delays that the other client sees during an attack, which goes on until `isOver`. */
   async function beside(what: string, attack: (isOver: () => boolean) => Promise<unknown>) {
     await longestStallMs(service.opsAddress);
     let isOver = false;

@@ -1,4 +1,4 @@
-/** What a storm of logins does to everybody else: password hashes are bounded, so that verification does not wait for them. */
+/** VerifyKey during a storm of logins: password hashes are bounded, so that verification does not wait for them. */
 
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -17,7 +17,7 @@ import { letPass } from "../support/until.ts";
 const LOGINS = 200;
 const WAVES = 4;
 const IDLE_MS = 2000;
-/** What a login waits for a place at most, and what this machine may take besides. */
+/** The longest wait of a login for a place, and the time that this machine may take besides. */
 const SHED_WITHIN_MS = 600;
 const ANSWERED_WITHIN_MS = 2000;
 /** Below this a p99 is what the machine's scheduler makes of it. */
@@ -47,7 +47,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
     await Promise.all([postgres?.stop(), redis?.stop()]);
   });
 
-  /** VerifyKey every few milliseconds until `done`, whether or not earlier ones have their answer: stalls are seen by all. */
+  /**
+   * VerifyKey every few milliseconds until `done`, whether or not earlier ones have their answer, so that all see a
+   * stall.
+   */
   async function verifyUntil(address: string, done: Promise<unknown>): Promise<readonly Answer[]> {
     const client = clientOf(address, KeyService, cast.verifier);
     const answers: Promise<Answer>[] = [];

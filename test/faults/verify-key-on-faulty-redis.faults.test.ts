@@ -1,4 +1,4 @@
-/** What VerifyKey answers while Redis is dead, frozen or slow, and what is admitted then: the real server. */
+/** The answers of VerifyKey, and the calls that are admitted, while Redis is dead, frozen or slow: the real service. */
 
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
@@ -105,7 +105,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       expect(tally([...idle, ...during])).toEqual({ VALID: 2 * CALLS });
       expect(degraded(during.slice(3))).toBe(CALLS - 3);
       expect(quantile(times(during), 1)).toBeLessThan(FIRST_MS + ROOM_MS);
-      // After the three that open the breaker nobody waits: half of all calls are a bound that noise does not reach.
+      // After the three that open the breaker no call waits: half of all calls are a bound that noise does not reach.
       expect(during.slice(3).filter(({ tookMs }) => tookMs > FIRST_MS - 10).length).toBeLessThan(CALLS / 100);
       expect(quantile(times(during.slice(3)), 0.5)).toBeLessThan(quantile(times(idle), 0.99) + EXTRA_MS);
       // The control: who waits for Redis as its client library does unless told otherwise, still waits.
@@ -146,7 +146,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       expect(accepts.length + answers.filter(({ said }) => said === "RATE_LIMITED").length).toBe(3 * 64);
       return { accepts: accepts.length, degraded: accepts.filter(({ response }) => response!.degraded).length };
     };
-    /** A key that Redis alone has decided about so far: on a busy machine it may be late for one, and a process decides. */
+    /**
+     * A key that Redis alone has decided about so far. On a busy machine Redis may be late for one, and a process
+     * decides.
+     */
     const decidedByRedis = async () => {
       for (const asked of await cast.issue(5, limit)) {
         const before = await admitted(asked);

@@ -41,7 +41,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     [key] = (await cast.issue(1)) as [IssuedKey];
   });
 
-  // A connection that is handed to a worker at its very end is nobody's, so each question has an end of its own.
+  // A connection that is handed to a worker at its very end may get no answer, so each question has a timeout.
   const ask = (address: string) =>
     answerTo(() => clientOf(address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw }, { timeoutMs: 2000 }));
   const spawnAtOwnPort = async () => spawnService({ ...env, LATCHKEY_LISTEN: `127.0.0.1:${await freePort()}` });
@@ -144,7 +144,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
   });
 });
 
-/** Pids of the workers that have said so far that they are ready, as soon as they are so many. */
+/** Pids of the workers that have said that they are ready, as soon as there are `count` of them. */
 async function readyWorkers(service: SpawnedService, count: number): Promise<readonly number[]> {
   const pids = () =>
     service

@@ -112,7 +112,7 @@ export async function openPeople(): Promise<{ readonly test: TestDatabase; reado
   return { test, people: newPeople(test) };
 }
 
-/** An address that nobody has. */
+/** An e-mail address without an account. */
 export function freshEmail(): string {
   return `${newId("usr").toLowerCase()}.${randomBytes(4).toString("hex")}@example.com`;
 }
@@ -135,7 +135,7 @@ export function occupyHash(passwords: PasswordHasher): { free(): Promise<void> }
   };
 }
 
-/** What a caller would see of an error. */
+/** An error as a caller would see it. */
 export async function refusalOf(promise: Promise<unknown>) {
   const error = await promise.then(
     () => undefined,
