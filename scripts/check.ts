@@ -1,6 +1,6 @@
 /**
- * Every check that needs no service, in order: one line each with its time, what a failed one printed below it. All run,
- * so that one look shows everything; the exit code is 1 if any failed.
+ * `npm run check`: every check that needs no service, in order. Each prints one line with its time, and a failed one
+ * prints its output below. All run, so that one look shows everything. The exit code is 1 if any failed.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -49,7 +49,7 @@ function generatedDocs(): Outcome {
   return same(written, join(root, "docs"), readdirSync(written));
 }
 
-/** Whether the files are the same in both folders; all files of both where none are named. */
+/** Whether the files are the same in both folders; compares all files of both if none are named. */
 function same(fresh: string, kept: string, files = [...new Set([...filesIn(fresh), ...filesIn(kept)])]): Outcome {
   const changed = files.filter((file) => contents(join(fresh, file)) !== contents(join(kept, file)));
   const output = `${changed.map((file) => join(kept, file)).join("\n")}\ndiffers from its source: npm run generate`;
@@ -70,7 +70,7 @@ function contents(file: string): string | undefined {
   }
 }
 
-/** Programs of this project are found because npm puts node_modules/.bin into PATH. */
+/** Runs a program. It finds those of this project because npm puts node_modules/.bin into PATH. */
 function run(command: string, ...args: readonly string[]): Outcome {
   const env = { ...process.env, NO_COLOR: "1" };
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, env, encoding: "utf8" });

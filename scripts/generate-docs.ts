@@ -1,13 +1,17 @@
 /**
- * Writes docs/CONFIG.md from the table of settings and docs/ERRORS.md from the table of reasons, into the folder given
- * or docs/. `npm run check` writes them elsewhere and compares.
+ * Writes docs/CONFIG.md from the table of settings, docs/ERRORS.md from the table of reasons, and docs/LOGS.md from the
+ * table of log lines, into the folder given or docs/. `npm run check` writes them elsewhere and compares.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SETTINGS, type Setting } from "../src/config/config.ts";
 import { DATABASE_PARAMETERS, SSL_MODES } from "../src/config/database-url.ts";
 import { CLIENT_VARIABLES } from "../src/config/names.ts";
+import type { Reason } from "../src/lib/errors.ts";
 import { ERRORS, type ErrorRow } from "../src/rpc/errors.ts";
+import { ERROR_ADVICE } from "./error-advice.ts";
+import { logsPage } from "./logs-page.ts";
+import { page, table } from "./markdown.ts";
 
 /** A test makes a user with exactly these lines, and others that lack one word of them. */
 const REDIS_ACL = `## What the user of Redis needs
@@ -27,6 +31,7 @@ const folder = process.argv[2] ?? join(import.meta.dirname, "../docs");
 mkdirSync(folder, { recursive: true });
 writeFileSync(join(folder, "CONFIG.md"), configPage(Object.values(SETTINGS)));
 writeFileSync(join(folder, "ERRORS.md"), errorsPage(ERRORS));
+writeFileSync(join(folder, "LOGS.md"), logsPage());
 
 function configPage(settings: readonly Setting<unknown>[]): string {
   return settingsPage(settings) + databaseUrlSection();
@@ -75,30 +80,24 @@ Two kinds of \`LATCHKEY_\` variables are no settings, and are let be:
   ).concat(`\n${REDIS_ACL}`);
 }
 
-function errorsPage(reasons: Readonly<Record<string, ErrorRow>>): string {
+function errorsPage(reasons: Readonly<Record<Reason, ErrorRow>>): string {
   return page(
     "Errors",
-    "src/rpc/errors.ts",
-    `Each error carries one \`google.rpc.ErrorInfo\` with domain \`latchkey\` and one of these reasons; INVALID_ARGUMENT also a
-\`BadRequest\` that names the fields (not where a message could not be read at all), and an error that waiting helps against a \`RetryInfo\`. A refused API key is no
-error: VerifyKey answers OK with \`valid = false\` and a verdict.`,
-    ["reason", "gRPC code", "meaning"],
-    Object.entries(reasons).map(([reason, { code, doc }]) => [`\`${reason}\``, code, doc]),
+    "src/rpc/errors.ts and scripts/error-advice.ts",
+    `Each error carries one \`google.rpc.ErrorInfo\` with the domain \`latchkey\` and one of these reasons. Decide by the
+reason; the text is for people. These details may come with it:
+
+- a \`BadRequest\` that names the fields, with INVALID_ARGUMENT, unless the message could not be decoded at all;
+- a \`QuotaFailure\` that names the owner of the quota;
+- a \`RetryInfo\`, if waiting helps.
+
+A refused API key is no error: VerifyKey answers OK with \`valid = false\` and a verdict.`,
+    ["reason", "gRPC code", "meaning", "what to do"],
+    Object.entries(reasons).map(([reason, { code, doc }]) => [
+      `\`${reason}\``,
+      code,
+      doc,
+      ERROR_ADVICE[reason as Reason],
+    ]),
   );
-}
-
-function page(
-  title: string,
-  source: string,
-  introduction: string,
-  head: readonly string[],
-  rows: readonly (readonly string[])[],
-): string {
-  const origin = `<!-- Generated from ${source} by \`npm run generate\`: change it there. -->`;
-  return `# ${title}\n\n${origin}\n\n${introduction}\n\n${table(head, rows)}\n`;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const cells = (row: readonly string[]) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [cells(head), cells(head.map(() => "---")), ...rows.map(cells)].join("\n");
 }

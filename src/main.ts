@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { type Config, ConfigError, readConfig } from "./config/config.ts";
 import { systemClock, systemTimers } from "./lib/clock.ts";
-import { createLog } from "./lib/log.ts";
+import { createLog, type ErrorLine } from "./lib/log.ts";
 import { checkAddresses } from "./start/check-addresses.ts";
 import { adminCredentialFile } from "./start/first-operator.ts";
 import { startWorkersOpsPort } from "./start/ops-port.ts";
@@ -13,7 +13,7 @@ import { onTold, tellReady, Workers } from "./start/workers.ts";
 
 const config = configOrExit();
 const log = createLog(config.logLevel, config.logFormat);
-process.on("uncaughtException", (error) => fail("a bug: an error that nobody caught; the process ends", error));
+process.on("uncaughtException", (error) => fail("an uncaught error, which is a bug; the process ends", error));
 
 /** Ends what is to be ended in order; undefined as long as there is nothing of the kind. */
 let drain: (() => Promise<void>) | undefined;
@@ -69,10 +69,12 @@ async function runWorkers(): Promise<void> {
 }
 
 function tellOfConfiguration(): void {
-  for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);
-  for (const warning of config.warnings) log.warn(warning);
+  for (const warning of config.developmentWarnings) {
+    log.warn("development only: production refuses this default", { default: warning });
+  }
+  for (const warning of config.warnings) log.warn("a setting is weaker than it seems", { setting: warning });
   const names = config.serviceLinks.join(" ");
-  if (names !== "") log.info("service links in the environment are no settings, and are let be", { names });
+  if (names !== "") log.info("service links in the environment are ignored", { names });
 }
 
 function configOrExit(): Config {
@@ -102,7 +104,7 @@ function stop(signal: NodeJS.Signals): void {
       log.info("stopped");
       exit(0);
     },
-    (error: unknown) => fail("could not stop in order", error),
+    (error: unknown) => fail("the service could not stop in order", error),
   );
 }
 
@@ -113,22 +115,16 @@ function force(): void {
 
 function showNextCommands(address: string): void {
   const file = adminCredentialFile(config.dataDir);
-  const lines = [
-    "try next, in another terminal:",
-    `  ${settingsInUse()}npm run demo`,
-    `  grpcurl -plaintext ${address} list`,
-  ];
+  const lines = [`${settingsInUse()}npm run demo`, `grpcurl -plaintext ${address} list`];
   if (existsSync(file)) {
     const operator = `-H "authorization: Bearer $(cat ${file})"`;
-    lines.push(`  grpcurl -plaintext ${operator} ${address} latchkey.v1.AdminService/ListServiceCredentials`);
+    lines.push(`grpcurl -plaintext ${operator} ${address} latchkey.v1.AdminService/ListServiceCredentials`);
   } else {
-    lines.splice(
-      1,
-      0,
-      `  (umask 077; cat > ${file})    # paste the credential that bootstrap printed: the next line reads it`,
+    lines.unshift(
+      `(umask 077; cat > ${file})    # paste the credential that bootstrap printed: the next line reads it`,
     );
   }
-  for (const line of lines) log.info(line);
+  for (const run of lines) log.info("try next, in another terminal", { run });
 }
 
 /** What another terminal must set to find this service. */
@@ -138,7 +134,7 @@ function settingsInUse(): string {
 }
 
 /** What stops the service is told in one line. An error of a kind of its own is no message of ours: where it happened helps. */
-function fail(message: string, error: unknown): never {
+function fail(message: ErrorLine, error: unknown): never {
   const reason = error instanceof Error ? error.message : String(error);
   log.error(message, { reason }, error instanceof Error && error.name === "Error" ? undefined : error);
   exit(1);

@@ -19,11 +19,11 @@ import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
 const KEYS = Number(process.argv[2]);
 const HITS = 300_000;
 const ROUNDS = 5;
-/** Hits that are timed together. */
+/** Number of hits that are timed together. */
 const PART = 500;
-/** Where the random order stands. */
+/** The position in the random order. */
 let at = 1;
-/** What this file itself keeps of a key: 74 characters, the string's head, and its place in the list. */
+/** Bytes of a key that this file itself keeps: 74 characters, the string's head, and its place in the list. */
 const RAW_KEY_BYTES = 74 + 6 + 16 + 8;
 
 const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
@@ -77,7 +77,7 @@ async function fill(n: number): Promise<string> {
   return Buffer.from(rawKey).toString("latin1");
 }
 
-/** The quickest of some rounds: what others on the machine take away is no cost of ours. */
+/** The quickest of some rounds, because time that other processes take is no cost of ours. */
 function hitUs(): number {
   let best = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round++) {

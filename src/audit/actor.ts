@@ -1,14 +1,17 @@
 /**
- * WHO DID WHAT. An audit event is written by the very transaction that makes the change, so that there is no change
- * without its event and no event without its change.
+ * AUDIT. Who did what. The transaction that makes a change also writes its audit event, so that there is no change
+ * without its event and no event without its change. Attempts that fail change nothing, so the service records them
+ * separately, in the background.
  *
  *   actor.ts              who acts
- *   audit-event.ts        what is kept of an act
- *   audit-store.ts        what reading the trail needs
- *   list-audit-events.ts  for operators
- *   refusal-recorder.ts   attempts that failed or were refused, written behind the calls: no transaction is theirs
- *   refusal-rooms.ts      how many events they may have in an hour, and which of them have one of their own
- *   counted-event.ts      one event that counts many of them
+ *   audit-event.ts        what is recorded about an act
+ *   audit-store.ts        what the room needs from the database
+ *   list-audit-events.ts  reads the audit trail, for operators
+ *   refusal-recorder.ts   records attempts that failed or were refused, in the background
+ *   refusal-rooms.ts      how many of those events may begin in an hour, and which subjects get an event of their own
+ *   counted-event.ts      one event that counts many refusals
+ *
+ * The room knows nothing of keys, passwords, gRPC or SQL. It never records a secret.
  */
 
 /** Who makes a change, as the audit trail records it. */

@@ -12,10 +12,12 @@ export interface ListAuditEventsInput extends AuditFilter {
   readonly after: PagePosition | undefined;
 }
 
-/** An id of this service, the thumbprint of a signing key, or `bootstrap`; a secret that strayed here goes no further. */
+/**
+ * An id of this service, the thumbprint of a signing key, or `bootstrap`. A secret that is sent by mistake is refused.
+ */
 const ID = /^([a-z]{3}_[0-9A-Za-z]{16}|[\w-]{43}|bootstrap)?$/;
 
-/** The audit trail, newest first. @throws INVALID_FIELD, DATABASE_UNAVAILABLE */
+/** Lists audit events, newest first. @throws INVALID_FIELD, DATABASE_UNAVAILABLE */
 export function listAuditEvents(deps: ListAuditEventsDeps, input: ListAuditEventsInput): Promise<Page<AuditEvent>> {
   for (const [field, id] of [
     ["subject_id", input.subjectId],

@@ -25,7 +25,7 @@ export interface ChangePasswordInput extends LoginOrigin {
 
 /**
  * Replaces the password, ends all sessions and reset tokens, and begins a new session. An access token alone is not
- * enough: the current password is asked for, under the same throttle as a login.
+ * enough: the person must give the current password, under the same throttle as a login.
  *
  * @throws PASSWORD_WRONG, INVALID_FIELD, TOO_MANY_ATTEMPTS, OVERLOADED
  */
@@ -45,7 +45,7 @@ export async function changePassword(deps: ChangePasswordDeps, input: ChangePass
     return deps.passwords.matches(found.passwordHash, currentPassword);
   });
   if (!matched) throw passwordWrong(attempt.failed(found.user.id, "change_password"));
-  // It was the person himself: whatever becomes of the new password, this was no failure.
+  // The person proved who they are, so this attempt is no failure, even if a later step fails.
   await attempt.succeed();
   const passwordHash = await turns.hash(async () => {
     await attempt.countHash();
@@ -58,7 +58,7 @@ export async function changePassword(deps: ChangePasswordDeps, input: ChangePass
     session: newSession(deps.ring, deps.lifetimes, input),
     by: { id: userId, clientIp },
   });
-  // Another change came first, so that the password shown is no longer the current one.
+  // Another change came first, so the password that they gave is no longer the current one.
   if (session === undefined) throw passwordWrong();
   return tokenPairOf(deps, session);
 }

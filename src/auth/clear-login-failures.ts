@@ -9,7 +9,11 @@ export interface ClearLoginFailuresDeps {
   readonly loginThrottle: LoginThrottle;
 }
 
-/** Lets a person try to log in from anywhere again. Idempotent. @throws USER_NOT_FOUND */
+/**
+ * Forgets the failed logins of an account, so that its owner can log in from anywhere again. Idempotent.
+ *
+ * @throws USER_NOT_FOUND
+ */
 export async function clearLoginFailures(
   deps: ClearLoginFailuresDeps,
   input: { readonly userId: string; readonly by: Actor },

@@ -22,21 +22,21 @@ export interface CreateUserDeps {
 export interface CreateUserInput {
   readonly email: string;
   readonly displayName: string;
-  /** Empty: the default. */
+  /** Empty for the default. */
   readonly tier: string;
-  /** Empty: the default. */
+  /** Empty for the default. */
   readonly scopes: readonly string[];
   readonly by: Actor;
 }
 
 export interface CreatedUser {
   readonly user: User;
-  /** For CompletePasswordReset; kept nowhere. */
+  /** For CompletePasswordReset. It is not stored. */
   readonly resetToken: string;
   readonly resetExpiresAtMs: number;
 }
 
-/** Creates an account without a password, and a one-time token to set one. @throws INVALID_FIELD, EMAIL_TAKEN */
+/** Creates an account without a password, and a one-time token that sets one. @throws INVALID_FIELD, EMAIL_TAKEN */
 export async function createUser(deps: CreateUserDeps, input: CreateUserInput): Promise<CreatedUser> {
   const email = requireEmail("email", input.email, parseNewEmail);
   const violations: (Violation | undefined)[] = [

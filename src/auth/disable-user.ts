@@ -8,7 +8,11 @@ export interface DisableUserDeps {
   readonly users: Pick<UserStore, "disable">;
 }
 
-/** Locks a person out, uses up reset tokens and makes the keys OWNER_DISABLED. Idempotent. @throws USER_NOT_FOUND */
+/**
+ * Disables an account: ends sessions and reset tokens, and makes its keys OWNER_DISABLED. Idempotent.
+ *
+ * @throws USER_NOT_FOUND
+ */
 export async function disableUser(
   deps: DisableUserDeps,
   input: { readonly userId: string; readonly by: Actor },

@@ -8,7 +8,7 @@ export interface EnableUserDeps {
   readonly users: Pick<UserStore, "enable">;
 }
 
-/** Undoes `disableUser`, except for sessions and reset tokens. Idempotent. @throws USER_NOT_FOUND */
+/** Enables a disabled account. Ended sessions and reset tokens stay ended. Idempotent. @throws USER_NOT_FOUND */
 export async function enableUser(
   deps: EnableUserDeps,
   input: { readonly userId: string; readonly by: Actor },

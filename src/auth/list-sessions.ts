@@ -6,7 +6,7 @@ export interface ListSessionsDeps {
   readonly sessions: Pick<SessionStore, "listLive">;
 }
 
-/** A person's live sessions, newest first. */
+/** Lists a person's live sessions, newest first. */
 export async function listSessions(
   deps: ListSessionsDeps,
   input: { readonly userId: string; readonly size: number; readonly after: PagePosition | undefined },

@@ -10,7 +10,7 @@ import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./tokens/token-
 import { DISPLAY_NAME_RULE, type User } from "./user.ts";
 import type { UserStore } from "./user-store.ts";
 
-/** What a new account gets. */
+/** The grants of a new account. */
 export interface AccountDefaults {
   /** The lowest tier. */
   readonly tier: string;

@@ -8,7 +8,7 @@ export interface UpdateCurrentUserDeps {
   readonly users: Pick<UserStore, "update">;
 }
 
-/** Changes what a person may change in his own account. @throws INVALID_FIELD */
+/** Changes the display name of a person's own account. @throws INVALID_FIELD, USER_NOT_FOUND */
 export async function updateCurrentUser(
   deps: UpdateCurrentUserDeps,
   input: { readonly userId: string; readonly displayName: string; readonly clientIp: string },

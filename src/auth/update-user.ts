@@ -20,8 +20,8 @@ export interface UpdateUserInput {
 }
 
 /**
- * Changes what operators decide of an account. A lower tier or fewer scopes bind keys that exist already, because keys
- * are judged by the lower of both at each call.
+ * Changes the fields of an account that operators decide. A lower tier or fewer scopes apply to existing keys too: each
+ * call judges a key by the lower of its own grant and its owner's.
  *
  * @throws INVALID_FIELD, USER_NOT_FOUND
  */

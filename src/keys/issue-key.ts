@@ -27,13 +27,13 @@ export interface IssueKeyInput {
   readonly by: KnownActor;
   readonly name: string;
   readonly description: string;
-  /** Empty for the lowest. */
+  /** Empty for the lowest tier. */
   readonly tier: string;
   readonly scopes: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
-  /** Empty for the first configured. */
+  /** Empty for the first configured environment. */
   readonly environment: string;
-  /** Empty for the actor himself, if he is a user. */
+  /** Empty for the user who makes the call. A service must set it. */
   readonly ownerId: string;
   readonly limits: LimitFigures | undefined;
   readonly allowedIps: readonly string[];
@@ -45,7 +45,7 @@ export interface IssueKeyInput {
 export interface IssuedKey {
   readonly key: Key;
   readonly owner: KeyOwner;
-  /** To be shown once. */
+  /** Show it once, and never store it. */
   readonly rawKey: string;
 }
 
@@ -68,7 +68,7 @@ export async function issueKey(deps: IssueKeyDeps, input: IssueKeyInput): Promis
   const tier = input.tier === "" ? deps.tiers.lowest.name : input.tier;
   checkTier(deps.tiers, tier, owner);
   checkScopes(input.scopes, owner);
-  // A retry is told of its key first, also by an owner that has as many as it may.
+  // A retry must get the answer about its first key, even if its owner has reached the quota.
   if (keys >= deps.keysPerOwner && !isRequestUsed) throw quotaExceeded(deps);
 
   const made = newSecret(deps.ring, deps.format, environment);

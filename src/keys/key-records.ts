@@ -225,7 +225,7 @@ export class KeyRecords {
       });
     } catch (error) {
       if (!(error instanceof MissingPepper)) throw error;
-      logMissingVersion(log, error.version);
+      logMissingVersion(log, error.version, { needed_by: "a key's secret" });
       throw masterKeyMissing();
     }
   }

@@ -6,7 +6,7 @@ export interface RevokeKeyInput extends OneKeyInput {
   readonly reason: string;
 }
 
-/** Ends a key for good. Done twice it changes nothing. @throws KEY_NOT_FOUND, INVALID_FIELD, DATABASE_UNAVAILABLE */
+/** Ends a key permanently. Idempotent. @throws KEY_NOT_FOUND, INVALID_FIELD, DATABASE_UNAVAILABLE */
 export function revokeKey(deps: ChangeKeyDeps, input: RevokeKeyInput): Promise<OwnedKey> {
   checkReason(input.reason);
   return changeKey(deps, input, ({ key }) => {

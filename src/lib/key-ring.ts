@@ -73,5 +73,5 @@ export function masterKeyMissing(): DomainError {
 
 /** Logs that a master key version is missing. @param fields what needs it */
 export function logMissingVersion(log: Log, version: number, fields: Readonly<Record<string, string>> = {}): void {
-  log.error("a master key version is missing from LATCHKEY_MASTER_KEYS", { version, ...fields });
+  log.error("LATCHKEY_MASTER_KEYS lacks a version that stored data needs", { version, ...fields });
 }

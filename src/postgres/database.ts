@@ -50,8 +50,9 @@ export class Database {
   }
 
   /**
-   * The same database for one call or one part of the service. Its statements wait in the queue of the asker's holder for
-   * their share of the connections. Once the signal has aborted, no further statement starts, and nothing is committed.
+   * The same database for one call or one part of the service. Its statements wait in the queue of the asker's holder
+   * for their share of the connections. Once the signal has aborted, no further statement starts, and nothing is
+   * committed.
    */
   for(asker: Asker): ManagedDatabase {
     return new ManagedDatabase(this.pools, asker);
@@ -75,8 +76,8 @@ export class Database {
   }
 
   /**
-   * Runs `work` while no other process migrates or runs something else exclusively. All statements of `alone` are part of
-   * one transaction, which holds the lock. The embedded database has only one process, so there it takes no lock and
+   * Runs `work` while no other process migrates or runs something else exclusively. All statements of `alone` are part
+   * of one transaction, which holds the lock. The embedded database has only one process, so there it takes no lock and
    * begins no transaction. For the start of a process: it waits in no queue.
    *
    * @throws Error that names the holder of the lock, after 60 s
@@ -115,8 +116,8 @@ export class Database {
    * Runs one statement on the connections for hot reads. `?` marks parameters; use `this.now` instead of `now()`. The
    * answer comes from the primary. A standby may be behind, so it counts as unreachable, even if it returns no row.
    *
-   * The texts of hot reads are constant, so no error of one is the caller's fault. An error that no table knows counts as
-   * an unreachable database too: it is logged, and stale copies are served.
+   * The texts of hot reads are constant, so no error of one is the caller's fault. An error that no table knows counts
+   * as an unreachable database too: it is logged, and stale copies are served.
    *
    * @throws DATABASE_UNAVAILABLE within HOT_READ_BUDGET.ANSWER_MS, except on the embedded database, which can't be
    *   interrupted
@@ -135,7 +136,10 @@ export class Database {
     }
   }
 
-  /** The answer, or DATABASE_UNAVAILABLE after `timeoutMs`. The embedded database has no timeout: it can't be interrupted. */
+  /**
+   * The answer, or DATABASE_UNAVAILABLE after `timeoutMs`. The embedded database has no timeout: it can't be
+   * interrupted.
+   */
   inTime<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
     if (this.target.kind === "embedded") return answer;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -145,8 +149,9 @@ export class Database {
   }
 
   /**
-   * Runs one statement without a proof of its server, and without a queue. For the polls of the change feed, which prove
-   * their server themselves and decide which history is followed, and for the question who holds the lock of migrations.
+   * Runs one statement without a proof of its server, and without a queue. For the polls of the change feed, which
+   * prove their server themselves and decide which history is followed, and for the question who holds the lock of
+   * migrations.
    */
   unproven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     return execute(this.pools, this.pools.orm.em.fork() as SqlEntityManager, sql, parameters);
@@ -220,8 +225,8 @@ export class ManagedDatabase extends Database {
   }
 
   /**
-   * Runs one SELECT with the timeout of management. Its rows come in its order, and from the primary (ADR 26). They have
-   * the columns of the proof besides their own. `?` marks parameters.
+   * Runs one SELECT with the timeout of management. Its rows come in its order, and from the primary (ADR 26). They
+   * have the columns of the proof besides their own. `?` marks parameters.
    *
    * @throws OVERLOADED; DATABASE_UNAVAILABLE, also if a standby answers
    */
@@ -232,8 +237,8 @@ export class ManagedDatabase extends Database {
   }
 
   /**
-   * Runs one INSERT, UPDATE or DELETE outside of a transaction. It needs no proof: a standby refuses it, even if it would
-   * change no row. It returns only a count, so that it can't be used to read.
+   * Runs one INSERT, UPDATE or DELETE outside of a transaction. It needs no proof: a standby refuses it, even if it
+   * would change no row. It returns only a count, so that it can't be used to read.
    *
    * @returns the number of rows that it wrote
    * @throws OVERLOADED; DATABASE_UNAVAILABLE, also if a standby answers

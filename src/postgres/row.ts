@@ -1,4 +1,7 @@
-/** A row of a plain statement. Times are selected as milliseconds (see `ms`), so that both drivers return the same types. */
+/**
+ * A row of a plain statement. Times are selected as milliseconds (see `ms`), so that both drivers return the same
+ * types.
+ */
 export type Row = Record<string, unknown>;
 
 /** SQL that turns a timestamp into milliseconds since the epoch, the same type on both drivers. */

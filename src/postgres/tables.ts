@@ -12,7 +12,7 @@
  *   rows/               the statements and mappings that stores share
  *   transactions/       transactions, their locks, and the end of one with its call
  *   connections/        connections and pools: what makes them, ends them, and shares them among callers
- *   history/            the proof that an answer comes from the primary, and from the history that the change feed follows
+ *   history/            the proof that an answer comes from the primary and from the followed history
  *   errors/             from a driver's error to an error that the rooms understand
  *   migrations/         the schema, in order
  *   start/              what the start of the service and its commands ask of the database
@@ -20,10 +20,10 @@
  * The order of layers is stores/, rows/, database.ts, transactions/, connections/, history/, errors/. Each of them
  * imports only what comes after it.
  *
- * There are two ways to a table. Entities serve management: they are loaded, changed and flushed, and their columns have
- * types. Plain statements serve hot reads, whose rows stay in memory in great number, statements that must decide and
- * write at once, and the tables without an entity (sessions, logins, changes, audit_events). So a table that is read both
- * ways, such as api_keys, has two mappings to one record, side by side in rows/.
+ * There are two ways to a table. Entities serve management: they are loaded, changed and flushed, and their columns
+ * have types. Plain statements serve hot reads, whose rows stay in memory in great number, statements that must decide
+ * and write at once, and the tables without an entity (sessions, logins, changes, audit_events). So a table that is
+ * read both ways, such as api_keys, has two mappings to one record, side by side in rows/.
  *
  * All times are timestamptz(3): a JavaScript Date holds them exactly, so that lists can be cut at (created_at, id).
  */

@@ -74,14 +74,14 @@ async function warnOfMissingVersions(database: ManagedDatabase, { ring, log }: P
       const ofVersion = counts.filter((each) => each.version === version);
       if (ofVersion.length === 0) continue;
       const fields = Object.fromEntries(ofVersion.map(({ use, count }) => [use, count]));
-      log.warn("LATCHKEY_MASTER_KEYS lacks a version that is in use; what is kept under it is UNAVAILABLE", {
+      log.warn("LATCHKEY_MASTER_KEYS lacks a version that stored data needs", {
         version,
         ...fields,
       });
     }
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
-    log.warn("what is kept under master key versions that LATCHKEY_MASTER_KEYS lacks could not be counted", {
+    log.warn("what needs the missing versions of LATCHKEY_MASTER_KEYS could not be counted", {
       versions: missing.join(","),
       reason: error.reason,
     });
@@ -93,7 +93,10 @@ async function checkTiers(database: ManagedDatabase, { config, log }: PreparedDa
   const known = new Set(config.tiers.map((tier) => tier.name));
   const missing = (await tiersInUse(database)).filter((tier) => !known.has(tier));
   if (missing.length === 0) return;
-  const message = `LATCHKEY_TIERS: lacks ${missing.join(", ")}, which users or keys have`;
-  if (config.production) throw new Error(message);
-  log.warn(`${message}; they are judged as ${config.tiers[0].name}`);
+  const names = missing.join(", ");
+  if (config.production) throw new Error(`LATCHKEY_TIERS: lacks ${names}, which users or keys have`);
+  log.warn("LATCHKEY_TIERS lacks a tier that users or keys have; the lowest tier is used instead", {
+    missing: names,
+    judged_as: config.tiers[0].name,
+  });
 }

@@ -101,7 +101,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const rooms = createRooms({ config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter });
   await feed.start();
   await writeFirstOperator({ ring, format: rooms.keys.format, databaseClock, database, config, log });
-  void rooms.signing.keys.sealAnew();
+  void rooms.signing.keys.reseal();
 
   const health = new HealthRegistry();
   const server = createServer(options, { ring, limiter, changes, rooms, health });

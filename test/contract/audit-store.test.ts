@@ -35,7 +35,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
     return store.list({ ...ANY, ...filter }, size, after);
   }
 
-  it("gives back what was put on record, with an id and the database's time", async () => {
+  it("returns a recorded event with an id and the database's time", async () => {
     const entry = newEntry();
     await store.record(entry);
     const { items: events, next } = await list({ subjectId: entry.subjectId });
@@ -48,17 +48,17 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
     expect((await list({ subjectId })).items).toMatchObject([{ details: {} }]);
   });
 
-  describe("counts refusals", () => {
+  describe("counts refusals:", () => {
     const HOUR = 3600 * SECONDS;
     const counted = (about: string, more: Partial<CountedEntry> = {}): CountedEntry => ({
       ...{ kind: "login.failed", about, actorId: "", subjectId: newId("usr"), clientIp: "192.0.2.7" },
       details: { count: "1", "from 192.0.2.0/24": "1" },
       ...more,
     });
-    /** So that no hour of the database ends while a test counts. */
+    /** Begins an hour of the database, so that none ends while a test counts. */
     const beginHour = () => test.clock.advance(HOUR - (test.clock.nowMs() % HOUR) + SECONDS);
 
-    it("of one kind and subject by one event an hour, with the time of the first and the address of the last", async () => {
+    it("keeps one event an hour for a kind and subject, with the time of the first and the address of the last refusal", async () => {
       beginHour();
       const entry = counted(newId("usr"));
       const { subjectId } = entry;
@@ -83,7 +83,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
       expect((await list({ subjectId })).items.map(({ details: { count } }) => count)).toHaveLength(3);
     });
 
-    it("that several processes add at once, none lost", async () => {
+    it("loses no refusal that several processes add at the same time", async () => {
       beginHour();
       const entry = counted(newId("usr"));
       const stores = [store, new PostgresAuditStore(test.database)];
@@ -93,7 +93,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
     });
   });
 
-  it("has no event of a transaction that came to nothing", async () => {
+  it("keeps no event of a transaction that was rolled back", async () => {
     const entry = newEntry();
     const failed = test.database.transact(async (tx) => {
       await tx.record(entry);
@@ -103,7 +103,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
     expect((await list({ subjectId: entry.subjectId })).items).toEqual([]);
   });
 
-  it("finds by subject, by actor, and by a span of time that begins at its start and ends before its end", async () => {
+  it("finds events by subject, by actor, and by a time span that includes its start and excludes its end", async () => {
     const [actorId, subjectId] = [newId("usr"), newId("key")];
     const entries = [newEntry({ actorId }), newEntry({ subjectId }), newEntry({ actorId, subjectId })];
     for (const entry of entries) {
@@ -122,7 +122,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
     expect(await subjectsOf({ actorId: newId("usr") })).toEqual([]);
   });
 
-  it("is listed newest first in pages without gap or repetition, also where many share a time", async () => {
+  it("lists events newest first in pages without gap or repetition, even if many have the same time", async () => {
     const subjectId = newId("key");
     await test.database.transact(async (tx) => {
       for (let n = 0; n < 12; n++) await tx.record(newEntry({ subjectId, details: { n: `${n}` } }));
@@ -141,7 +141,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
     expect(order.toSorted((a, b) => b[0] - a[0] || (a[1] < b[1] ? 1 : -1))).toEqual(order);
   });
 
-  it("loses what is older than asked for, however much it is, and nothing else", async () => {
+  it("deletes all events that are older than asked for, and no others", async () => {
     const subjectId = newId("key");
     await test.database.write(
       `insert into audit_events select 'old_' || n, ${test.database.now} - interval '31 days', 'key.issued', '', ?, '', '{}'

@@ -1,4 +1,4 @@
-/** The grpcurl lines that docs/ADMIN.md covers, and a control: a line that is not as shown is found. */
+/** Checks that docs/ADMIN.md has every method, and that a line which is not as shown is found. */
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -29,7 +29,7 @@ const SEEN_MS = 5000;
 /** statement_timeout of management, and room for a busy machine. */
 const STATEMENT_MS = 1000;
 const ROOM_MS = 2000;
-const DEAF = "a connection pooler keeps signals back";
+const DEAF = "the connection pooler delivers no signals";
 
 const hasAll = canStart("postgres") && canStart("pgbouncer");
 const cases = (["session", "transaction"] as const).map((mode) => [mode] as const);

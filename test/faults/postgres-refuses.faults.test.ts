@@ -147,7 +147,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     }
     // The fault happened: reads were tried, and failed by what is no sign of an outage.
     expect(service.output()).toMatch(
-      /"code":"42501","name":"insufficient_privilege".*PostgreSQL refuses what the service asks: /,
+      /"code":"42501","name":"insufficient_privilege".*PostgreSQL refuses what the service asks"/,
     );
     await expect.poll(async () => (await ask(cold!)).said, { timeout: BACK_WITHIN_MS }).toBe("VALID");
   });

@@ -476,7 +476,7 @@ it.skipIf(!canStart("redis"))(
     await redis.restart();
     await eventually(() => expect(limiter.isDegraded()).toBe(false));
     const outages = () =>
-      log.lines.filter(({ message }) => message.startsWith("the limit store is unreachable")).length;
+      log.lines.filter(({ message }) => message.startsWith("Redis is unreachable: this process judges")).length;
     const before = outages();
     expect(before, "the fault happened").toBeGreaterThan(0);
     const others: boolean[] = [];

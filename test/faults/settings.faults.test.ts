@@ -162,7 +162,7 @@ describe.skipIf(!canStart("postgres"))("a database", () => {
     const failed = await client.verifyKey({ apiKey: keys[0]!, cost: 0 }).catch(ConnectError.from);
     expect(failed).toMatchObject({ code: Code.Unavailable });
     expect(test.lines.filter(({ fields }) => fields.code === "42501")).toMatchObject([
-      { level: "error", message: expect.stringMatching(/lacks a privilege, or row security hides rows/) },
+      { level: "error", fields: { meaning: expect.stringMatching(/lacks a privilege, or row security hides rows/) } },
     ]);
     await expect(test.restart()).rejects.toThrow("DATABASE_URL: 42501 insufficient_privilege");
   });

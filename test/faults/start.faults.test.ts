@@ -125,7 +125,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     const env = serviceEnvironment({ DATABASE_URL: postgres.url(), ...severalWorkers(workers) });
     await using service = spawnService(env);
     // The control: it is in the midst of its wait, and ends for no other reason.
-    await until(async () => service.output().includes("out of reach; trying again"), "it waits");
+    await until(async () => service.output().includes("unreachable; trying again"), "it waits");
     const started = workers === 1 ? [] : childrenOf(service.pid);
     expect(started).toHaveLength(workers === 1 ? 0 : workers);
     const signalledAtMs = performance.now();
@@ -164,7 +164,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await postgres.kill();
     await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
     // The fault happened: it has tried, and no server was there.
-    await until(async () => service.output().includes("out of reach; trying again"), "it has tried in vain");
+    await until(async () => service.output().includes("unreachable; trying again"), "it has tried in vain");
     await postgres.restart();
     expect(await service.ready()).toMatch(/^127\.0\.0\.1:\d+$/);
   });

@@ -101,8 +101,8 @@ export const RECOVERY_MUTANTS = [
     },
     {
       name: "networks are known for ever",
-      search: "and s.id <> ? and s.created_at > ?::timestamptz",
-      replacement: "and s.id <> ? and (s.created_at > ?::timestamptz or true)",
+      search: "and id <> ? and created_at > ?::timestamptz",
+      replacement: "and id <> ? and (created_at > ?::timestamptz or true)",
       why: "the rule is not what the contract says",
     },
     {

@@ -260,8 +260,8 @@ export const TOKENS_MUTANTS = [
       },
       {
         name: "signing keys believed for ever",
-        search: "return isFresh(this.#options.clock, Math.max(copy.readAtMs, this.#options.feed.freshAtMs));",
-        replacement: "return copy.readAtMs > this.#options.feed.freshAtMs;",
+        search: "return isFresh(this.#options.clock, Math.max(keySet.readAtMs, this.#options.feed.freshAtMs));",
+        replacement: "return keySet.readAtMs > this.#options.feed.freshAtMs;",
         why: "without the feed a revoked key is good for as long as the process lives",
       },
       {
@@ -278,7 +278,7 @@ export const TOKENS_MUTANTS = [
       },
       {
         name: "keys that can't be opened taken for unknown",
-        search: "if (copy.unreadable.has(kid)) throw unreadable();",
+        search: "if (keySet.unreadable.has(kid)) throw masterKeyMissing();",
         replacement: "",
         why: "good tokens are refused where only a master key is missing",
       },

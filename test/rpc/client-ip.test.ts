@@ -13,7 +13,9 @@ function addresses(deps: Partial<ClientAddressesDeps> = {}) {
   const client = new ClientAddresses({ trustedProxies: TRUSTED, forwardedHeader: undefined, log, ...deps });
   const of = (peerAddress: string, headers: Headers) =>
     client.of({ peerAddress, header: (name) => headers[name] ?? [] });
-  return { of, warnings: () => log.lines.map(({ message }) => message) };
+  const warnings = () =>
+    log.lines.map(({ message, fields: { headers, advice } }) => `${headers}: ${message}; ${advice}`);
+  return { of, warnings };
 }
 
 function ipOf(peerAddress: string, ...forwarded: readonly string[]): string {
@@ -118,7 +120,7 @@ describe("two forwarding headers in one call", () => {
   it("are both ignored if they disagree, and the log says once what to set", () => {
     const { of, warnings } = addresses();
     expect([of(PROXY, lie), of(PROXY, lie)]).toEqual([PROXY, PROXY]);
-    expect(warnings().join()).toMatch(/^[^,]*x-forwarded-for and forwarded disagree.*LATCHKEY_FORWARDED_HEADER[^,]*$/);
+    expect(warnings().join()).toMatch(/^x-forwarded-for forwarded: [^,]*disagree[^,]*LATCHKEY_FORWARDED_HEADER[^,]*$/);
   });
 
   it("are reduced to the configured one, and the other is not read", () => {
@@ -145,8 +147,8 @@ describe("an untrusted peer that names other addresses", () => {
       expect(of("192.0.2.3", {})).toBe("192.0.2.3");
     }
     expect(warnings()).toHaveLength(2);
-    expect(warnings()[0]).toMatch(/x-forwarded-for of an untrusted address is ignored.*LATCHKEY_TRUSTED_PROXIES/);
-    expect(warnings()[1]).toMatch(/forwarded of an untrusted/);
+    expect(warnings()[0]).toMatch(/^x-forwarded-for: .*untrusted peer is ignored.*LATCHKEY_TRUSTED_PROXIES/);
+    expect(warnings()[1]).toMatch(/^forwarded: .*untrusted peer/);
   });
 
   it("fills at most 8 log lines, even if there are many such peers", () => {

@@ -185,6 +185,7 @@ export const MOST_SERVICE_LINES = 200;
 
 /** Files and functions (`path#name`) that are longer, each with the reason why it is better so. */
 export const LONG: Record<string, string> = {
+  "src/lib/log-lines.ts": "one table with a row for each log line, in the order of docs/LOGS.md",
   "src/config/settings.ts": "one table with a row for each setting, in the order of docs/CONFIG.md",
   "src/postgres/migrations/0001-first-schema.ts#up": "a schema is read from top to bottom, and never changed again",
 };

@@ -33,8 +33,8 @@ const JUDGED_AT_ONCE = 4;
 const JUDGED_OF_NETWORK = 2;
 
 /**
- * Two bounded semaphores with queues, one after the other. The first one bounds how many calls are judged: may this call
- * have a hash? The second one bounds the hashes.
+ * Two bounded semaphores with queues, one after the other. The first one bounds how many calls are judged: may this
+ * call have a hash? The second one bounds the hashes.
  *
  * Both serve networks in turn. If a queue is full, the network with the most waiting calls gives way. Known callers get
  * every second hash and half of the queue for hashes, while they ask for them.

@@ -92,8 +92,8 @@ export class PasswordHasher {
   }
 
   /**
-   * Whether the password is the stored one. Costs one hash even if nothing is stored, so that the time of an answer does
-   * not tell who has an account.
+   * Whether the password is the stored one. Costs one hash even if nothing is stored, so that the time of an answer
+   * does not tell who has an account.
    *
    * @param stored what `hash` returned. Undefined matches no password; nor does a corrupt text, which is logged as an
    *   error

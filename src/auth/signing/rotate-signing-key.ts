@@ -8,14 +8,14 @@ export interface RotateSigningKeyDeps {
   readonly store: Pick<SigningKeyStore, "addNext">;
   readonly ring: KeyRing;
   readonly log: Log;
-  /** Of the new key. */
+  /** The algorithm of the new key. */
   readonly algorithm: SigningAlgorithm;
 }
 
 /**
- * Publishes a new signing key at once; it signs when every verifier that keeps the key set as long as it may knows it,
- * and the old one retires then. While a key is next no other one is made: whoever asks gets that one, so that two
- * operators at once, or an operator and the rotation by age, make one rotation.
+ * Publishes a new signing key at once. It signs SIGNING_LEAD_MS later, when every verifier that caches the key set
+ * knows it; then the old key retires. While a key is `next`, the caller gets that key and no other one is made. So two
+ * operators at the same time, or an operator and the rotation by age, cause one rotation.
  *
  * @throws DATABASE_UNAVAILABLE
  */

@@ -17,10 +17,10 @@ export interface RevokeServiceCredentialInput {
 }
 
 /**
- * Ends a credential for good. Done twice it changes nothing.
+ * Ends a credential permanently. Idempotent.
  *
- * @throws SERVICE_CREDENTIAL_NOT_FOUND, LAST_ADMIN_CREDENTIAL if nobody could administer the service any more,
- *         INVALID_FIELD, DATABASE_UNAVAILABLE
+ * @throws SERVICE_CREDENTIAL_NOT_FOUND, LAST_ADMIN_CREDENTIAL for the last usable credential with the scope `admin`,
+ *   INVALID_FIELD, DATABASE_UNAVAILABLE
  */
 export async function revokeServiceCredential(
   deps: RevokeServiceCredentialDeps,

@@ -19,9 +19,9 @@ interface Untyped {
 }
 
 /**
- * Makes every transaction of a connection begin with these settings, whatever the defaults of server, database and role,
- * and whichever session a pooler assigns to it. A single statement is sent with its settings as one message, so that it
- * costs no further round trip.
+ * Makes every transaction of a connection begin with these settings, whatever the defaults of server, database and
+ * role, and whichever session a pooler assigns to it. A single statement is sent with its settings as one message, so
+ * that it costs no further round trip.
  *
  * Statements carry their values in their text, as the ORM writes them, because PostgreSQL accepts several statements in
  * one message only without parameters.

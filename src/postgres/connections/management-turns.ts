@@ -21,9 +21,9 @@ const MAX_WAIT_MS = 5000;
 const RETRY_AFTER_MS = 1000;
 
 /**
- * Admission to the management connections: a fair semaphore by caller, then locks, then a fair semaphore of connections.
- * The scarcest is taken last, so that no call holds a connection while it waits for its turn or for a lock of this
- * process. Each caller has its own queue, and both semaphores serve callers in turn (round robin).
+ * Admission to the management connections: a fair semaphore by caller, then locks, then a fair semaphore of
+ * connections. The scarcest is taken last, so that no call holds a connection while it waits for its turn or for a lock
+ * of this process. Each caller has its own queue, and both semaphores serve callers in turn (round robin).
  */
 export class ManagementTurns {
   readonly #shares: FairGate;
@@ -72,8 +72,8 @@ export class ManagementTurns {
    * Runs `work`, which may use one connection, when its turn has come.
    *
    * @param locks names that no other work of this process holds at the same time
-   * @throws OVERLOADED if too many calls of this caller wait, or after MAX_WAIT_MS; DATABASE_UNAVAILABLE if the database
-   *   answered nothing for SILENCE_MS of the wait; the signal's reason if the call ended first
+   * @throws OVERLOADED if too many calls of this caller wait, or after MAX_WAIT_MS; DATABASE_UNAVAILABLE if the
+   *   database answered nothing for SILENCE_MS of the wait; the signal's reason if the call ended first
    */
   async run<T>(asker: Asker, locks: readonly string[], work: () => Promise<T>): Promise<T> {
     const { holder, signal, isUnderWay } = asker;

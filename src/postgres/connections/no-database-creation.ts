@@ -4,8 +4,8 @@ interface Extensible {
 
 /**
  * A replacement of the ORM's schema generator that creates no database. The ORM and its migrator use only its
- * `ensureDatabase`, which would create a missing database: a misspelt name would lead to a new, empty database, in which
- * every key is INVALID.
+ * `ensureDatabase`, which would create a missing database: a misspelt name would lead to a new, empty database, in
+ * which every key is INVALID.
  */
 export const NoDatabaseCreation = {
   // The ORM looks extensions up by this name.

@@ -21,8 +21,8 @@ const LOCK_PART = 0.9;
 /** How long after its timeout a statement of management may stay unanswered before its connection is destroyed. */
 const SILENCE_AFTER_TIMEOUT_MS = 500;
 /**
- * Timeout of connecting for hot reads. Connecting takes four round trips, so with a server 50 ms away it ends only after
- * its caller was answered UNAVAILABLE. It continues, because later callers use the connection.
+ * Timeout of connecting for hot reads. Connecting takes four round trips, so with a server 50 ms away it ends only
+ * after its caller was answered UNAVAILABLE. It continues, because later callers use the connection.
  */
 const READ_CONNECT_MS = 1000;
 const MANAGEMENT_CONNECT_MS = 2000;

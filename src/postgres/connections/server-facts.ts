@@ -25,7 +25,9 @@ interface Look {
 
 /** The oldest version that the tests run with. */
 const LEAST_VERSION = 150_000;
-/** The change feed is idle for at most 1 s. Pooled connections that are idle for longer may end; the pool replaces them. */
+/**
+ * The change feed is idle for at most 1 s. Pooled connections that are idle for longer may end; the pool replaces them.
+ */
 const LEAST_IDLE_SESSION_MS = 60_000;
 /** A table that every version has, and the list of migrations. */
 const TABLE = "key_secrets";
@@ -44,8 +46,8 @@ const LOOK = `select current_setting('server_version_num')::int as version,
 /**
  * Looks at the server, on a connection of its own.
  *
- * @throws Error that says what to change, if the service would not work or would work differently than before; errors of
- *   the driver
+ * @throws Error that says what to change, if the service would not work or would work differently than before; errors
+ *   of the driver
  */
 export async function lookAtServer(connection: DatabaseConnection): Promise<ServerFacts> {
   const look = await ask(connection);

@@ -1,7 +1,7 @@
 /**
- * The settings that statements depend on. A server, a database or a role may have other defaults, and behind a connection
- * pooler each transaction may run in another session. So each transaction sets them itself, and the session keeps none.
- * Startup parameters would be refused by a pooler, and a plain SET would stay for the pooler's next client.
+ * The settings that statements depend on. A server, a database or a role may have other defaults, and behind a
+ * connection pooler each transaction may run in another session. So each transaction sets them itself, and the session
+ * keeps none. Startup parameters would be refused by a pooler, and a plain SET would stay for the pooler's next client.
  */
 import pg from "pg";
 
@@ -41,8 +41,8 @@ const ANSWERS = {
 } as const;
 
 /**
- * SQL that raises `synchronous_commit` to `on` from `off`, `local` and `remote_write`: a commit is acknowledged only when
- * it is on disk, and also on the disk of a synchronous standby. `remote_apply` promises more, and stays.
+ * SQL that raises `synchronous_commit` to `on` from `off`, `local` and `remote_write`: a commit is acknowledged only
+ * when it is on disk, and also on the disk of a synchronous standby. `remote_apply` promises more, and stays.
  */
 const DURABLE = `case when pg_catalog.current_setting('synchronous_commit') not in ('on', 'remote_apply')
   then pg_catalog.set_config('synchronous_commit', 'on', true) end`;

@@ -25,10 +25,10 @@ const PROBE_MS = 1000;
 const KNOWN_MS = 600_000;
 
 /**
- * Finds out whether signals reach a connection, and listens. A pooler that gives each transaction another session accepts
- * LISTEN and delivers nothing: the connection would wait for signals that never come, and polls would be 1 s apart. So
- * through a pooler, a probe is sent first: a signal from another connection. A pooler in that mode can't deliver it by
- * chance, because this connection has no transaction while it waits.
+ * Finds out whether signals reach a connection, and listens. A pooler that gives each transaction another session
+ * accepts LISTEN and delivers nothing: the connection would wait for signals that never come, and polls would be 1 s
+ * apart. So through a pooler, a probe is sent first: a signal from another connection. A pooler in that mode can't
+ * deliver it by chance, because this connection has no transaction while it waits.
  */
 export class Signals {
   readonly #deps: SignalsDeps;
@@ -55,9 +55,7 @@ export class Signals {
     this.#known = { canHear, atMs: nowMs };
     if (!canHear && !this.#hasTold) {
       this.#hasTold = true;
-      this.#deps.log?.warn(
-        "the connection pooler delivers no signals (as in pgbouncer's transaction mode); only polls, 4 per second, find changes",
-      );
+      this.#deps.log?.warn("the connection pooler delivers no signals; only polls, 4 per second, find changes");
     }
     return canHear;
   }
@@ -70,7 +68,8 @@ export class Signals {
     const timer = setTimeout(() => resolve(false), PROBE_MS);
     this.#deps.database.read(`select pg_notify('${channel}', '')`, []).catch(() => resolve(false));
     const isHeard = await promise.finally(() => clearTimeout(timer));
-    // If sessions are shared, this may reach another session. The first one then listens to a channel that is never used.
+    // If sessions are shared, this may reach another session. The first one then listens to a channel that is never
+    // used.
     await connection.query("unlisten *");
     return isHeard;
   }

@@ -1,13 +1,15 @@
 /**
  * The transport of a connection's bytes: a Unix socket, or TCP with TLS by libpq's meaning of sslmode. node-postgres
- * gives three of the six modes other meanings, and makes no second attempt. So it gets a connection that is made already.
+ * gives three of the six modes other meanings, and makes no second attempt. So it gets a connection that is made
+ * already.
  *
  *   disable                  plaintext
  *   allow                    plaintext; if the server refuses that, TLS
  *   prefer                   TLS; if the server has none, fails at it or refuses it, plaintext
  *   require, verify-*        TLS, or no connection: only the request for TLS is sent before it
  *
- * A refusal counts only before the server has asked for a credential, so that a password is never sent again without TLS.
+ * A refusal counts only before the server has asked for a credential, so that a password is never sent again without
+ * TLS.
  */
 import { Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";

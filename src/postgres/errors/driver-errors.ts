@@ -74,7 +74,9 @@ export function toDomainError(error: unknown): unknown {
   }
 }
 
-/** DATABASE_UNAVAILABLE for what this room finds out itself. `code` is the one that the driver or the server would use. */
+/**
+ * DATABASE_UNAVAILABLE for what this room finds out itself. `code` is the one that the driver or the server would use.
+ */
 export function unavailable(message: string, code: string): DomainError {
   return databaseUnavailable(message, Object.assign(new Error(message), { code }));
 }

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import type { Log, LogFields } from "../../lib/log.ts";
+import type { ErrorLine, Log, LogFields } from "../../lib/log.ts";
 import { codeOf } from "./driver-errors.ts";
 import { SQL_STATES } from "./sql-states.ts";
 
@@ -26,7 +26,8 @@ export class SqlStateAlarm {
     const code = codeOf(error) ?? "";
     const state = SQL_STATES[code];
     if (state === undefined || state.ending === "by_itself") return;
-    this.#tell(code, `PostgreSQL refuses what the service asks: ${state.meaning}; ${state.todo}`, { name: state.name });
+    const { name, meaning, todo } = state;
+    this.#tell(code, "PostgreSQL refuses what the service asks", { name, meaning, todo });
   }
 
   /** Logs an error of a hot read that no caller can cause and sql-states.ts does not know. */
@@ -35,7 +36,7 @@ export class SqlStateAlarm {
     this.#tell(codeOf(error) ?? "none", message, {}, error);
   }
 
-  #tell(code: string, message: string, fields: LogFields, cause?: unknown): void {
+  #tell(code: string, message: ErrorLine, fields: LogFields, cause?: unknown): void {
     const nowMs = this.#clock.monotonicMs();
     const before = this.#logged.get(code);
     if (before !== undefined && nowMs - before.atMs < LOG_EVERY_MS) {

@@ -43,7 +43,9 @@ export class FollowedHistory {
     return this.#incarnation !== undefined && row.incarnation !== this.#incarnation;
   }
 
-  /** @throws DATABASE_UNAVAILABLE if the first row, which has the columns of PROOF, is from a standby or another history */
+  /**
+   * @throws DATABASE_UNAVAILABLE if the first row, which has the columns of PROOF, is from a standby or another history
+   */
   prove(rows: readonly ProofRow[]): void {
     refuseStandby(rows);
     if (!this.isOther(rows[0]!)) return;

@@ -13,14 +13,16 @@ export type Write = (sql: string) => Promise<number>;
 const IS_OF_THIS_HISTORY = "path = pg_relation_filepath(tableoid) and server_start = pg_postmaster_start_time()";
 
 /**
- * SQL: the random id, or null. A row that came with a dump, a template or copied files names another file of the table or
- * another start of the server, and is ignored. A standby refuses every statement that names the table (SQLSTATE 0A000).
+ * SQL: the random id, or null. A row that came with a dump, a template or copied files names another file of the table
+ * or another start of the server, and is ignored. A standby refuses every statement that names the table (SQLSTATE
+ * 0A000).
  */
 export const INCARNATION = `(select id from change_incarnation where ${IS_OF_THIS_HISTORY} limit 1)`;
 
 /**
- * SQL: the random id, or null. It is also null if the log of changes has ids that this history has not assigned yet. Such
- * rows come from a restored dump: each poll would return them again, and each client would seem to have missed them.
+ * SQL: the random id, or null. It is also null if the log of changes has ids that this history has not assigned yet.
+ * Such rows come from a restored dump: each poll would return them again, and each client would seem to have missed
+ * them.
  *
  * @param now SQL for the statement's own snapshot
  */
@@ -39,8 +41,8 @@ const DELETE_FOREIGN_ROWS = `delete from changes where id in (
 )`;
 
 /**
- * Writes the row of a new incarnation. Each part of this statement sees what was committed when the part began. The lock
- * lets one process at a time write the row; the next process finds a row of this history and keeps it.
+ * Writes the row of a new incarnation. Each part of this statement sees what was committed when the part began. The
+ * lock lets one process at a time write the row; the next process finds a row of this history and keeps it.
  *
  * A horizon of another history hides which changes were deleted in this one, so it also ends the incarnation.
  */

@@ -33,7 +33,8 @@ export function withProofInOrder(sql: string, nowMs: string): string {
 }
 
 /**
- * Refuses the answer of a standby, which may be behind. The error has the SQLSTATE with which a standby refuses to write.
+ * Refuses the answer of a standby, which may be behind. The error has the SQLSTATE with which a standby refuses to
+ * write.
  *
  * @param rows the first has the column `in_recovery`
  * @throws DATABASE_UNAVAILABLE

@@ -5,11 +5,11 @@ const formOf = (column: string) =>
   `translate(normalize(${column}, NFC), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')`;
 
 /**
- * Puts e-mail addresses into NFC, in which they are compared from this version on. If several accounts would get the same
- * address, the account that already has it keeps it, otherwise the oldest gets it. The others keep their own form, by
- * which they are still found (auth/find-account.ts). An address also keeps its form if NFC and lower case give different
- * results in different orders: an ASCII capital with a combining mark was found in either case, and NFC makes it a
- * letter outside ASCII.
+ * Puts e-mail addresses into NFC, in which they are compared from this version on. If several accounts would get the
+ * same address, the account that already has it keeps it, otherwise the oldest gets it. The others keep their own form,
+ * by which they are still found (auth/find-account.ts). An address also keeps its form if NFC and lower case give
+ * different results in different orders: an ASCII capital with a combining mark was found in either case, and NFC makes
+ * it a letter outside ASCII.
  */
 export const COMPARE_EMAILS_IN_NFC = `
   with wanted as (

@@ -1,8 +1,9 @@
 import { Migration } from "@mikro-orm/migrations";
 
 /**
- * Notes known logins of accounts from before this version: if two sessions began from one address, the second was a login
- * from a known place. The audit trail has more logins than the table of sessions, which keeps them only for weeks.
+ * Notes known logins of accounts from before this version: if two sessions began from one address, the second was a
+ * login from a known place. The audit trail has more logins than the table of sessions, which keeps them only for
+ * weeks.
  */
 export const NOTE_KNOWN_LOGINS = `
   insert into known_logins (user_id, known_login_at)
@@ -17,9 +18,9 @@ export const NOTE_KNOWN_LOGINS = `
   group by actor_id`;
 
 /**
- * Columns for what a password reset does with an account's API keys, and for what decides it. Reading the trail may take
- * minutes, and locks no table that calls read or write: known logins have a separate table without references, and the
- * change of password_resets comes last.
+ * Columns for what a password reset does with an account's API keys, and for what decides it. Reading the trail may
+ * take minutes, and locks no table that calls read or write: known logins have a separate table without references, and
+ * the change of password_resets comes last.
  */
 export class KeyRevocationByReset extends Migration {
   override name = "0013-key-revocation-by-reset";

@@ -1,10 +1,10 @@
 /**
  * The lock that lets one process at a time apply migrations or create the first operator.
  *
- * It is an advisory lock of PostgreSQL at transaction level, and the work runs in that same transaction. So the lock ends
- * with the work, with the connection and with the process. A lock at session level would stay behind a pooler that shares
- * connections, and every later start would wait for it. Earlier versions take such a lock under the same key. The two
- * exclude each other, so that a rolling upgrade has one migrator.
+ * It is an advisory lock of PostgreSQL at transaction level, and the work runs in that same transaction. So the lock
+ * ends with the work, with the connection and with the process. A lock at session level would stay behind a pooler that
+ * shares connections, and every later start would wait for it. Earlier versions take such a lock under the same key.
+ * The two exclude each other, so that a rolling upgrade has one migrator.
  */
 import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";

@@ -1,7 +1,7 @@
 /**
- * The one place that writes what grants access to an account: its password and state, its sessions and its reset tokens.
- * A reset token belongs to the state that it was created for, so each change of the state also ends the token, in the
- * same transaction.
+ * The one place that writes what grants access to an account: its password and state, its sessions and its reset
+ * tokens. A reset token belongs to the state that it was created for, so each change of the state also ends the token,
+ * in the same transaction.
  */
 import { LockMode } from "@mikro-orm/core";
 import type { SessionEnd } from "../../auth/session.ts";

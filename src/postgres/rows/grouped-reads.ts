@@ -29,8 +29,8 @@ interface Waiting<R> {
 
 /**
  * The hot read of one kind of record, with DataLoader-style batching: one statement reads all ids that callers ask for
- * in one event-loop tick, or while earlier statements are under way. A process that starts under load misses hundreds of
- * records at once. Read one by one, they would wait for connections until that looks like an outage.
+ * in one event-loop tick, or while earlier statements are under way. A process that starts under load misses hundreds
+ * of records at once. Read one by one, they would wait for connections until that looks like an outage.
  *
  * A statement is sent after each of its callers has asked, so it sees everything that was committed before.
  */
@@ -74,7 +74,8 @@ export class GroupedReads<R> {
       const ids = new Set(group.flatMap((one) => one.ids));
       this.#answer(group, await this.#database.hotRead(this.#kind.sql, [arrayLiteral(ids)]));
     } catch (error) {
-      // Callers that still wait fail too: their statement would be lost as well, only later, and the times would add up.
+      // Callers that still wait fail too: their statement would be lost as well, only later, and the times would add
+      // up.
       for (const one of [...group, ...this.#waiting.splice(0)]) one.reject(error);
     } finally {
       this.#underWay--;

@@ -1,6 +1,6 @@
 /**
- * Quotas of keys and secrets, counted without a lock, so that a caller at their quota is refused immediately. Another call
- * may change the count at the same time, so the later count under the lock decides.
+ * Quotas of keys and secrets, counted without a lock, so that a caller at their quota is refused immediately. Another
+ * call may change the count at the same time, so the later count under the lock decides.
  */
 import type { AddSecret, IdempotencyKey, IssuingOwner } from "../../keys/key-store.ts";
 import { DAY_MS } from "../../lib/clock.ts";

@@ -1,4 +1,6 @@
-/** Idempotency of calls that issue or rotate keys: by the request_id, a retry finds the key that the first call made. */
+/**
+ * Idempotency of calls that issue or rotate keys: by the request_id, a retry finds the key that the first call made.
+ */
 import type { IdempotencyKey, RequestUsed } from "../../keys/key-store.ts";
 import { KeyRequestRow } from "../tables.ts";
 import { mustHold, requestLock } from "../transactions/locks.ts";

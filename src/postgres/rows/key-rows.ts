@@ -58,8 +58,8 @@ export function toOwner({ id, state, tier, scopes }: UserRow): KeyOwner {
 }
 
 /**
- * Maximum secrets of a key that a hot read returns: those that end last, which include all live ones. An owner chooses how
- * often a key is rotated, and must not choose how long the reads of others take.
+ * Maximum secrets of a key that a hot read returns: those that end last, which include all live ones. An owner chooses
+ * how often a key is rotated, and must not choose how long the reads of others take.
  */
 const MAX_READ_SECRETS = MAX_LIVE_SECRETS + MAX_ENDED_SECRETS;
 
@@ -146,8 +146,8 @@ export function toPlainOwner(id: string, row: Row): KeyOwner {
 }
 
 /*
- * String interning: a process keeps 100,000 of these records, or a million. Values that are equal in most of them are one
- * shared object, which halves the memory of a key.
+ * String interning: a process keeps 100,000 of these records, or a million. Values that are equal in most of them are
+ * one shared object, which halves the memory of a key.
  */
 
 const NO_WORDS: readonly string[] = Object.freeze([]);

@@ -33,9 +33,9 @@ export function locksOf(accounts: readonly Uint8Array[], origins: readonly strin
 }
 
 /**
- * Takes these advisory locks until the transaction ends, because the first attempts have no row to lock yet. The order is
- * always that of `locksOf`, so that no two transactions of a process deadlock. Two processes may know different versions
- * of the key ring. If they deadlock, `transact` runs the victim that PostgreSQL chose again.
+ * Takes these advisory locks until the transaction ends, because the first attempts have no row to lock yet. The order
+ * is always that of `locksOf`, so that no two transactions of a process deadlock. Two processes may know different
+ * versions of the key ring. If they deadlock, `transact` runs the victim that PostgreSQL chose again.
  */
 export async function takeLocks(tx: Transaction, names: readonly string[]): Promise<void> {
   for (const name of names) mustHold(tx, name);
@@ -85,8 +85,8 @@ export function toOrigin(row: Row | undefined) {
 }
 
 /**
- * Counts an attempt for its address, and its hash for the networks. A row keeps at most as many times of each kind as the
- * limit allows in a window, because above the limit no attempt is counted.
+ * Counts an attempt for its address, and its hash for the networks. A row keeps at most as many times of each kind as
+ * the limit allows in a window, because above the limit no attempt is counted.
  */
 export function countForOrigin({ address, networks }: AttemptOrigin, now: string, of: Counted): Sql {
   const kept = (column: string) =>

@@ -20,8 +20,8 @@ import {
 } from "./login-address-rows.ts";
 
 /*
- * Attempts by their account: rows of login_accounts, and of login_networks for each network, address and session that an
- * account was tried from. An account is named by its digest under each version of the master key.
+ * Attempts by their account: rows of login_accounts, and of login_networks for each network, address and session that
+ * an account was tried from. An account is named by its digest under each version of the master key.
  *
  * Each part of a statement names its values once, as columns of an item `p` of its FROM. PostgreSQL replaces `p` by
  * constants before it plans. That does not hold inside of `in (select ...)`, so no such part refers to `p`.
@@ -117,7 +117,10 @@ function countForAccount({ accounts, ringVersion }: LoginSubject, now: string): 
   return [sql, [hex(accounts[0]), ringVersion, now]];
 }
 
-/** Such a row is not forgotten after a day like a network's, because this account may be closed to all others for longer. */
+/**
+ * Such a row is not forgotten after a day like a network's, because this account may be closed to all others for
+ * longer.
+ */
 function countForOwnAddress({ accounts, address }: LoginSubject, now: string): Sql {
   const [column, digests] = accountsColumn(accounts);
   const sql = `update login_networks n set failures = n.failures + 1, failed_at = p.now

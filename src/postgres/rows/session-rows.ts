@@ -56,8 +56,8 @@ function toStanding(row: Row): SessionStanding {
 }
 
 /**
- * Begins a session if the user is active and has this password version. The statement locks the user's row: a concurrent
- * change of state or password is either seen here, or waits and then sees this session.
+ * Begins a session if the user is active and has this password version. The statement locks the user's row: a
+ * concurrent change of state or password is either seen here, or waits and then sees this session.
  */
 export async function beginSession(
   tx: Transaction,
@@ -106,11 +106,11 @@ export async function beginSession(
  */
 export async function noteKnownLogin(tx: Transaction, { id, userId, clientIp }: Session): Promise<void> {
   const since = new Date(tx.now.getTime() - KNOWN_NETWORK_MS).toISOString();
+  // The user comes twice, so that PostgreSQL looks into known_logins once, and reads no sessions if the user is there.
   const before = await tx.em.execute<Row[]>(
-    `select distinct s.client_ip from sessions s
-     where s.user_id = ? and s.id <> ? and s.created_at > ?::timestamptz
-       and not exists (select from known_logins k where k.user_id = s.user_id)`,
-    [userId, id, since],
+    `select distinct client_ip from sessions where user_id = ? and id <> ? and created_at > ?::timestamptz
+       and not exists (select from known_logins where user_id = ?)`,
+    [userId, id, since, userId],
   );
   const network = networkOf(clientIp);
   if (!before.some((session) => networkOf(session.client_ip as string) === network)) return;
@@ -142,8 +142,8 @@ export async function holdSession(tx: Transaction, id: string): Promise<boolean>
 }
 
 /**
- * Ends all sessions of a user that may still be used in any way. That includes sessions that expired lately, because one
- * of their access tokens may still be good. Only account-access.ts calls it, and also ends the reset tokens.
+ * Ends all sessions of a user that may still be used in any way. That includes sessions that expired lately, because
+ * one of their access tokens may still be good. Only account-access.ts calls it, and also ends the reset tokens.
  *
  * @returns the number of sessions that it ended
  */

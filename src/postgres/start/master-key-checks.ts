@@ -3,15 +3,15 @@ import type { KeyRing } from "../../lib/key-ring.ts";
 import { bytesOf, type ManagedDatabase } from "../database.ts";
 
 /**
- * What the database's check value of a version says about this ring: the ring has the same bytes, other bytes, or no such
- * version. `unknown` = the database has no value, because no process has started with this version.
+ * What the database's check value of a version says about this ring: the ring has the same bytes, other bytes, or no
+ * such version. `unknown` = the database has no value, because no process has started with this version.
  */
 export type MasterKeyCheck = "same" | "other" | "not_in_ring" | "unknown";
 
 /**
  * Compares the ring with the database's check values, and adds those of new versions. The database keeps one value per
- * version, which reveals nothing about the key. Without this check, a start with other bytes under a known version would
- * make every good API key INVALID.
+ * version, which reveals nothing about the key. Without this check, a start with other bytes under a known version
+ * would make every good API key INVALID.
  *
  * @throws Error that names each version whose bytes differ
  */

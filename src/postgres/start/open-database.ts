@@ -13,7 +13,7 @@ import { TLS_FILE } from "../connections/tls-files.ts";
 import { NO_TLS } from "../connections/wire.ts";
 import { Database, type DatabaseOptions } from "../database.ts";
 import { codeOf, isCertificateFault, LOCK_TIMEOUT, rootOf } from "../errors/driver-errors.ts";
-import { SQL_STATES, sqlStateText } from "../errors/sql-states.ts";
+import { SQL_STATES, type SqlState, sqlStateText } from "../errors/sql-states.ts";
 
 export interface Patience {
   readonly clock: Clock;
@@ -54,11 +54,9 @@ export async function retryWhileUnavailable<T>(
       const leftMs = giveUpAtMs - clock.monotonicMs();
       if (leftMs <= 0) throw new Error(givenUp(waitMs / 1000, code), { cause: error });
       const state = SQL_STATES[code];
-      log.warn(`${state?.meaning ?? "the database is unreachable"}; trying again`, {
-        code: code || "no answer",
-        ...(state && { name: state.name, todo: state.todo }),
-        give_up_in_seconds: Math.ceil(leftMs / 1000),
-      });
+      const facts = { code: code || "no answer", give_up_in_seconds: Math.ceil(leftMs / 1000) };
+      if (state === undefined) log.warn("the database is unreachable; trying again", facts);
+      else log.warn("the database is not usable yet; trying again", { ...facts, ...factsOf(state) });
       await new Promise((resolve) => setTimeout(resolve, Math.min(TRY_EVERY_MS, leftMs)));
     }
   }
@@ -70,6 +68,10 @@ function lastingFault(error: unknown, code: string): string | undefined {
   if (code === NO_TLS) return NO_TLS_OFFERED;
   if (isCertificateFault(code)) return `${NOT_TRUSTED} (${code})`;
   return SQL_STATES[code]?.ending === "by_a_person" ? sqlStateText(code) : undefined;
+}
+
+function factsOf({ name, meaning, todo }: SqlState) {
+  return { name, meaning, todo };
 }
 
 function givenUp(waitedSeconds: number, code: string): string {

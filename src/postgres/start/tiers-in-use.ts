@@ -1,8 +1,8 @@
 import type { ManagedDatabase } from "../database.ts";
 
 /**
- * Names of all tiers that a user or an unrevoked key has. Each step finds the next tier in an index (a loose index scan),
- * so the number of steps is the number of tiers, not of rows.
+ * Names of all tiers that a user or an unrevoked key has. Each step finds the next tier in an index (a loose index
+ * scan), so the number of steps is the number of tiers, not of rows.
  */
 export async function tiersInUse(database: ManagedDatabase): Promise<string[]> {
   const rows = await database.read(

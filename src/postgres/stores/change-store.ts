@@ -61,9 +61,9 @@ const REPLACE_REST_MS = 1000;
 const CLOSE_MS = 1000;
 
 /**
- * The log of changes on PostgreSQL. Polls have their own connection, which also listens for signals. A failed connection
- * is dropped, and the next poll makes a new one. A working connection is replaced every MAX_LIFE_MS, once its successor
- * listens: the successor connects to the server that DATABASE_URL then leads to.
+ * The log of changes on PostgreSQL. Polls have their own connection, which also listens for signals. A failed
+ * connection is dropped, and the next poll makes a new one. A working connection is replaced every MAX_LIFE_MS, once
+ * its successor listens: the successor connects to the server that DATABASE_URL then leads to.
  */
 export class PostgresChangeStore implements ChangeStore {
   readonly #database: ManagedDatabase;
@@ -187,7 +187,9 @@ export class PostgresChangeStore implements ChangeStore {
     }
   }
 
-  /** Replaces the connection after an answer from another history: that answer or the feed is from an abandoned server. */
+  /**
+   * Replaces the connection after an answer from another history: that answer or the feed is from an abandoned server.
+   */
   #replaceSoon(): void {
     if (!this.#mayReplaceSoon) return;
     this.#mayReplaceSoon = false;

@@ -207,8 +207,8 @@ function lockKey(tx: Transaction, keyId: string): Promise<KeyRow | null> {
 }
 
 /**
- * Refuses a change by a session that has ended. Locks are taken in the order owner, session, key, the same order in which
- * sessions end.
+ * Refuses a change by a session that has ended. Locks are taken in the order owner, session, key, the same order in
+ * which sessions end.
  *
  * @throws CREDENTIAL_INVALID
  */
@@ -216,7 +216,11 @@ async function refuseEnded(tx: Transaction, { sessionId }: KeyEntry): Promise<vo
   if (sessionId !== undefined && !(await holdSession(tx, sessionId))) throw sessionEnded();
 }
 
-/** Locks the owner, so that keys of one owner are issued one after another. @returns why the key is refused, if it is */
+/**
+ * Locks the owner, so that keys of one owner are issued one after another.
+ *
+ * @returns why the key is refused, if it is
+ */
 async function refuseForOwner(
   tx: Transaction,
   newKey: NewKey,

@@ -98,7 +98,9 @@ function endAccess(tx: Transaction, row: UserRow): Promise<EndedAccess> {
   return changeAccess(tx, row, row.passwordVersion === 0 ? {} : { passwordHash: null }, "ended_by_operator");
 }
 
-/** The account as it was when the token was made, so that a stranger who holds the account can't change the decision. */
+/**
+ * The account as it was when the token was made, so that a stranger who holds the account can't change the decision.
+ */
 async function historyOf(tx: Transaction, row: UserRow, madeAt: Date): Promise<AccountHistory> {
   return { hadPassword: row.passwordVersion > 0, hasKnownLogin: await hasKnownLogin(tx, row.id, madeAt) };
 }

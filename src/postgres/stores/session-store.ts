@@ -145,9 +145,9 @@ export class PostgresSessionStore implements SessionStore {
 }
 
 /**
- * SQL: one UPDATE decides what a genuine token gets. Of concurrent callers, each waits for the row lock and is then judged
- * by the row as the other left it. A replay within the grace writes the row unchanged, because the write gives it a
- * place in that order. Parameters: id, generation.
+ * SQL: one UPDATE decides what a genuine token gets. Of concurrent callers, each waits for the row lock and is then
+ * judged by the row as the other left it. A replay within the grace writes the row unchanged, because the write gives
+ * it a place in that order. Parameters: id, generation.
  */
 function advanceSql(now: string, { idleMs, graceMs }: AdvanceInput): string {
   const span = (milliseconds: number) => `interval '${Math.trunc(milliseconds)} milliseconds'`;

@@ -115,7 +115,9 @@ export class PostgresSigningKeyStore implements SigningKeyStore {
   }
 }
 
-/** Makes another key sign after the signing key was revoked: the next one, which verifiers may know, or else a new one. */
+/**
+ * Makes another key sign after the signing key was revoked: the next one, which verifiers may know, or else a new one.
+ */
 async function letAnotherSign(tx: Transaction, replacement: SealedSigningKey, now: Date, by: Actor): Promise<void> {
   const next = await findNext(tx, now);
   if (next !== null) {

@@ -1,6 +1,9 @@
 import type { SqlEntityManager } from "@mikro-orm/sql";
 
-/** The ORM's object for the connection of a transaction. All statements pass through the first, COMMIT through the second. */
+/**
+ * The ORM's object for the connection of a transaction. All statements pass through the first, COMMIT through the
+ * second.
+ */
 interface OrmTransaction {
   executeQuery(...args: unknown[]): Promise<unknown>;
   commit(): unknown;
@@ -8,8 +11,8 @@ interface OrmTransaction {
 
 /**
  * Makes a transaction end with its call: once the signal has aborted, a further statement or COMMIT throws the signal's
- * reason, and the transaction is rolled back. A statement or COMMIT that has started runs to its end. (The ORM accepts a
- * signal too, but then abandons the statement under way, and writes the statement's outcome to the console.)
+ * reason, and the transaction is rolled back. A statement or COMMIT that has started runs to its end. (The ORM accepts
+ * a signal too, but then abandons the statement under way, and writes the statement's outcome to the console.)
  *
  * @param onAnswer is called after each statement that succeeded
  */

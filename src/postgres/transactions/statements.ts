@@ -29,7 +29,8 @@ export async function transact<T>(pools: Pools, asked: Transacting, work: (tx: T
       // The ORM takes the reason of an abort for an error of the driver, and wraps it.
       asked.signal?.throwIfAborted();
       if (attempt < MAX_ATTEMPTS && faultOf(error) === "conflict") continue;
-      // A connection to an abandoned server is closed after its first statement, so each connection is tried at most once.
+      // A connection to an abandoned server is closed after its first statement, so each connection is tried at most
+      // once.
       if (attempt <= managingConnections(pools) && isOtherHistory(error)) continue;
       throw failed(pools, error);
     }
