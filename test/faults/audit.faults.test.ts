@@ -237,7 +237,7 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     );
   }
 
-  it("is in this table, or changes nothing", () => {
+  it("stands in this table, or changes nothing", () => {
     const services = { auth: AuthService, keys: KeyService, admin: AdminService };
     const all = Object.entries(services).flatMap(([room, { methods }]) => methods.map(({ name }) => `${room}.${name}`));
     expect([...Object.keys(EFFECTS), ...CHANGE_NOTHING].sort()).toEqual(all.sort());

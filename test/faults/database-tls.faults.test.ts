@@ -167,7 +167,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
     for (const bytes of proxy.sent()) expect(bytes).toEqual(TLS_REQUEST);
   });
 
-  it("where TLS is asked for by the server alone", async () => {
+  it("where only the server asks for TLS", async () => {
     await expectRefusal(postgres.url("tls_role", "sslmode=disable"), /wants TLS|pg_hba/);
   });
 

@@ -263,7 +263,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
   ] as const;
   const LANES = Object.keys(TRANSPORTS) as (keyof typeof TRANSPORTS)[];
 
-  it("is no outage, however many give up: reads go on, and nothing is served for stale", async () => {
+  it("is no outage, however many callers give up: reads go on, and no answer is stale", async () => {
     for (const giveUp of ["by its deadline", "by itself", "by its deadline", "by itself"] as const) {
       await callLate("IssueKey", "its owner's row", "the unary lane", giveUp);
     }
@@ -302,7 +302,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
     await expect(refused).rejects.toMatchObject({ code: Code.Unauthenticated });
   });
 
-  it("counts a wrong password, and no right one, of a client that has gone before it was told", async () => {
+  it("counts a wrong password, and no right one, of a client that left before its answer", async () => {
     const auth = clientOf(fleet.service.address, AuthService);
     const email = "impatient@example.com";
     await auth.register({ email, password: PASSWORD });

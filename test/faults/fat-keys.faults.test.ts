@@ -82,7 +82,7 @@ describe.skipIf(!canStart("postgres"))("a key as heavy as can be", () => {
     );
   }
 
-  it("rotated as often as its owner likes is told from a stranger's in the time of a read, and opens no breaker", async () => {
+  it("is told from an unknown key in the time of a read, however often it was rotated, and opens no breaker", async () => {
     const [good] = (await cast.issue(1)) as [IssuedKey];
     const key = await issueHeaviest();
     // What rotations left before they cleared away.

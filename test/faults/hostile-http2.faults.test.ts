@@ -119,7 +119,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     expect(rssMib(service.pid) - before).toBeLessThan(MAX_GROWTH_MIB);
   }
 
-  it("control: one that opens and ends its calls in order is served, and stays", async () => {
+  it("is served and keeps its connection when it opens and ends calls in order: the control", async () => {
     const client = await attack();
     await client.send(inOrder(150));
     await until(() => client.came.get(HEADERS) === 150);
@@ -172,7 +172,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     if (ends === "GOAWAY") expect(attacker.came.get(GOAWAY)).toBeGreaterThan(0);
   });
 
-  it("that opens 12,000 calls and never sends their messages takes nobody's room", async () => {
+  it("takes no room of others with 12,000 calls without messages", async () => {
     const all = await Promise.all(Array.from({ length: 12 }, () => attack()));
     const frames = streams(990, (id) => [open(id)]);
     for (const attacker of all) await attacker.send(frames);
@@ -181,13 +181,13 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     await expectUnharmed("12,000 calls without a message", Promise.resolve());
   });
 
-  it("that opens 500 calls and reads no answer is no burden", async () => {
+  it("slows no other client with 500 calls whose answers it does not read", async () => {
     const attacker = await attack(0);
     await attacker.send(inOrder(500));
     await expectUnharmed("500 answers that nobody reads", Promise.resolve());
   });
 
-  it("control: one that leaves fewer answers unread than there is room for stays, and gets them when it reads", async () => {
+  it("keeps its connection, and gets its answers when it reads, while there is room for them: the control", async () => {
     const few = await Promise.all(Array.from({ length: 9 }, () => attack(0)));
     await Promise.all(few.map((client) => client.send(checks(990))));
     await until(() => few.every(({ came }) => came.get(HEADERS) === 990));
@@ -199,7 +199,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     await until(() => few[0]!.came.get(HEADERS) === 2 * 990);
   });
 
-  it("that leaves 40,000 short answers unread on 40 connections loses those that are too many", async () => {
+  it("loses the connections beyond the room for unread answers when it leaves 40,000 short ones unread on 40", async () => {
     const all = await Promise.all(Array.from({ length: 40 }, () => attack(0)));
     for (const attacker of all) await attacker.send(checks(990));
     const left = () => all.filter((attacker) => !attacker.isClosed()).length;
@@ -214,7 +214,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     expect(left()).toBeGreaterThan(5);
   });
 
-  it("that holds 500 connections on which nothing happens is no burden", async () => {
+  it("slows no other client with 500 idle connections", async () => {
     await Promise.all(Array.from({ length: 500 }, () => attack()));
     await expectUnharmed("500 silent connections", Promise.resolve());
   });

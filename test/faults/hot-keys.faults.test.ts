@@ -91,7 +91,7 @@ describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 },
     return counts;
   }
 
-  it("cost PostgreSQL the poll alone while nothing changes, whoever asks for them", async () => {
+  it("cost PostgreSQL the poll alone while nothing changes", async () => {
     const empty = await statements();
     expect(await verifyAll()).toBe(KEYS);
     // The fault that this test is to find would look so: each batch a read.

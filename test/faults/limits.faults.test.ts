@@ -131,7 +131,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
 
   // Again where the machine was busy: no call came near the time, or one was decided without Redis.
   const again = { retry: 2, timeout: 120_000 };
-  it.concurrent("let a sole client in at the time that retry_after says, and not a moment earlier", again, async () => {
+  it.concurrent("admit a sole client at the time that retry_after says, and not earlier", again, async () => {
     const limit = 20;
     const keys = await cast.issue(12, limit);
     const askers = aClientOfEach();

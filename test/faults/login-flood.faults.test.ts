@@ -144,7 +144,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     });
     afterAll(() => service?.[Symbol.asyncDispose]());
 
-    it.each(ATTACKS)("none is refused beside $what from $from, $perSecond a second", async (attack) => {
+    it.each(ATTACKS)("are never refused beside $what from $from, $perSecond a second", async (attack) => {
       for (let attempt = 1; ; attempt++) {
         const perSecond = await harmlessRate(service, attack);
         const refused = await refusedBeside(service, { ...attack, perSecond });
@@ -154,7 +154,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     });
   });
 
-  it("many are refused where all callers are as one: the control", async () => {
+  it("are often refused where all callers share one queue: the control", async () => {
     await using service = await startService(env, DEFENCELESS.flatMap(withFault));
     for (const attack of ATTACKS) {
       expect(await refusedBeside(service, attack), JSON.stringify(attack)).toBeGreaterThan(PEOPLE / 4);

@@ -94,7 +94,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     return { hashes: (await hashes(at)) - before, said };
   }
 
-  it("has at most 100 hashes of one account, and does not lock its owner out where he logged in from", async () => {
+  it("gets at most 100 hashes of one account, and never locks out the address of the owner's login", async () => {
     const [email, home] = [freshEmail(), freshIp()];
     const anyone = clientOf(processes[0]!.address, AuthService);
     await anyone.register({ email, password: PASSWORD }, from(home));
@@ -109,7 +109,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     expect((await anyone.login({ email, password: PASSWORD }, from(home))).user?.email).toBe(email);
   });
 
-  it("has at most 20 hashes a minute for failures of one address, whatever accounts it tries", async () => {
+  it("gets at most 20 hashes a minute for failures of one address, over any accounts", async () => {
     const ip = freshIp();
     const startMs = performance.now();
     const guessed = await guess(processes, () => ({ email: freshEmail(), ip }));
@@ -119,7 +119,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     expect(guessed.hashes).toBeLessThanOrEqual(MAX_FAILURES_PER_MINUTE);
   });
 
-  it("would have more, were attempts counted after they were judged: the control", async () => {
+  it("would get more if attempts were counted after they were judged: the control", async () => {
     const mutants = await Promise.all([1, 2, 3].map(() => startService(env, withFault(COUNTED_AFTER))));
     try {
       const ip = freshIp();

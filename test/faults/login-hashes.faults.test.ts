@@ -136,7 +136,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect((await hashes()) - before).toBe(1);
   });
 
-  it("that fails is answered by the same headers, bytes and trailers, whatever was wrong", async () => {
+  it("gets the same headers, bytes and trailers at each failure, whatever was wrong", async () => {
     const answers: Record<string, string> = {};
     for (const [what, account] of Object.entries(ACCOUNTS)) {
       const answer = await logIn(...(await account()));
@@ -160,7 +160,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect(await hashes()).toBe(before);
   });
 
-  it("costs no hash when it is shed, and each that is judged costs one", async () => {
+  it("costs no hash when it is refused for the queue, and one when it is judged", async () => {
     const { email } = await newPerson();
     const before = await hashes();
     const answers = await Promise.all(Array.from({ length: 80 }, () => logIn(email, WRONG)));
@@ -170,7 +170,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect((await hashes()) - before).toBe(judged);
   });
 
-  it("at a corrupt stored hash is an error in the log for whoever operates the service", async () => {
+  it("writes an error to the log for the operator if the stored hash is corrupt", async () => {
     const errors = () =>
       service
         .output()
@@ -182,7 +182,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect(errors().at(-1)).toContain('"level":50');
   });
 
-  it("hashes the password anew, once, where the cost has risen since", async () => {
+  it("hashes the password again, once, if the cost has risen since", async () => {
     const { email, userId } = await newPerson();
     await using raised = await startService({ ...env, LATCHKEY_ARGON2_PASSES: "2" });
     const costs: number[] = [];
@@ -199,7 +199,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect((await hashes()) - before).toBe(1);
   });
 
-  it("that costs none where there is no account is found out: the control", async () => {
+  it("would show that there is no account if it cost no hash then: the control", async () => {
     await using mutant = await startService(env, withFault(UNKNOWN_FOR_FREE));
     const before = await hashes(mutant);
     const [email, password] = await ACCOUNTS["an unknown user"]!();

@@ -74,7 +74,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     return outcome === undefined ? Number.NaN : child.exitCode;
   }
 
-  it("whose standard output nobody reads serves on, and ends when it is told to", async () => {
+  it("serves while its standard output is not read, and ends at a signal", async () => {
     const { child, address } = await withOutput("pipe");
     const [key] = (await cast.issue(1)) as [IssuedKey];
     await makeLines(address, LINES);
@@ -141,7 +141,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     await expect.poll(async () => (await askAt(shifted.address, living)).said, { timeout: 5000 }).toBe("REVOKED");
   });
 
-  it("that stands still for 2 s with calls under way answers them all as if nothing had been", async () => {
+  it("answers all calls in flight correctly after it stood still for 2 s", async () => {
     const keys = await cast.issue(40);
     const client = clientOf(service.address, KeyService, cast.verifier);
     const tookMs: number[] = [];
@@ -163,7 +163,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     expect(tookMs.filter((ms) => ms > 1500).length).toBeGreaterThan(5);
   });
 
-  it("that stands still for longer than a copy may be old accepts no key that was revoked meanwhile", async () => {
+  it("accepts no key that was revoked while it stood still for longer than a copy may be old", async () => {
     await using other = await startService(env);
     const keys = await cast.issue(20);
     const revoked = keys.filter((_, n) => n % 2 === 0);

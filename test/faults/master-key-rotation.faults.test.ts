@@ -103,7 +103,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     await expect.poll(async () => (await ask(fleet, slot, key)).said, { timeout: 20_000, interval: 50 }).toBe(said);
   }
 
-  it("is replaced in three processes under load, and no key, login or refresh is refused for it", async () => {
+  it("is replaced in three processes under load, and no key, login or refresh is refused", async () => {
     const [one, two] = [newKey(1), newKey(2)];
     await using fleet = await startFleet("rolling", ...Array(PROCESSES).fill(one));
     const keys: IssuedKey[] = [...(await fleet.cast.issue(30))];
@@ -172,7 +172,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     for (const key of keys) for (let slot = 0; slot < PROCESSES; slot++) await settled(fleet, slot, key, "VALID");
   });
 
-  it("that is removed too early leaves its keys UNAVAILABLE, never INVALID, and the start says how many", async () => {
+  it("leaves its keys UNAVAILABLE, never INVALID, if it is removed too early, and the start says how many", async () => {
     const [one, two] = [newKey(1), newKey(2)];
     await using fleet = await startFleet("early", one, `${one},${two}`);
     const keys = await fleet.cast.issue(5);
@@ -194,7 +194,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     for (const key of keys) await settled(fleet, 1, key, "VALID");
   });
 
-  it("that is first before all know it leaves new and moved keys UNAVAILABLE elsewhere, never INVALID", async () => {
+  it("leaves new and moved keys UNAVAILABLE elsewhere, never INVALID, if it is made current before all have it", async () => {
     const [one, two] = [newKey(1), newKey(2)];
     await using fleet = await startFleet("hasty", one, one);
     const [kept] = await fleet.cast.issue(1);
@@ -219,7 +219,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     expect(await fleet.sql(ofKept)).toBe("2");
   });
 
-  it("of other bytes would make good keys INVALID, which is what all of this measures, and no start accepts it", async () => {
+  it("is refused at a start if its bytes differ, since it would make good keys INVALID: the control", async () => {
     const [one, wrong, two] = [newKey(1), newKey(1), newKey(2)];
     await using fleet = await startFleet("wrong", one, `${one},${two}`);
     const [key] = await fleet.cast.issue(1);

@@ -92,7 +92,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
     expect(await figure(VERIFIED)).toBe(before + 4 * CALLS);
   });
 
-  it("would each tell of their own calls alone: the control", async () => {
+  it("would each report only their own calls: the control", async () => {
     await using mutant = await startService(env, withFault(ONE_WORKER));
     await untilBothAnswer(mutant);
     const before = await figure(VERIFIED, mutant);
@@ -100,7 +100,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
     expect(await figure(VERIFIED, mutant)).toBe(before + CALLS);
   });
 
-  it("are not well while one of them stands still, and are again when it goes on; counters stay where they were", async () => {
+  it("are unhealthy while one of them stands still, and healthy when it goes on; counters keep their values", async () => {
     await call([newCaller(), newCaller()]);
     const before = await figure(VERIFIED);
     expect((await get("/healthz")).status).toBe(200);

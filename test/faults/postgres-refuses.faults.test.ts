@@ -76,7 +76,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
   const keysNamed = async (name: string) =>
     Number(await postgres.sql(`select count(*) from api_keys where name = '${name}'`));
 
-  it("fails to serialize a transaction is asked again, without anybody noticing", async () => {
+  it("fails to serialize a transaction is asked again, and the caller gets its answer", async () => {
     await raise(SERIALIZATION_FAILURE, ATTEMPTS - 1);
     const { key } = await owner().issueKey({ name: "serialized" });
     expect(await raised(), "the fault happened").toBe(ATTEMPTS);
@@ -94,7 +94,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     expect(await keysNamed("never")).toBe(0);
   });
 
-  it("has no room left on its disk is away for what it must write, and for nothing else", async () => {
+  it("has no room left on its disk counts as unreachable for writes, and for nothing else", async () => {
     const [cold] = await cast.issue(1);
     await raise(DISK_FULL, 1_000_000);
     expect(await errorOf(owner().issueKey({ name: "full" }))).toMatchObject({ code: Code.Unavailable });
@@ -104,7 +104,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     for (const key of [hot, cold!]) expect((await ask(key)).said).toBe("VALID");
   });
 
-  it("takes no more connections is away: keys in memory verify, others are UNAVAILABLE, none is called bad", async () => {
+  it("refuses further connections counts as unreachable: keys in memory verify, others are UNAVAILABLE, none is called bad", async () => {
     const [cold, other] = await cast.issue(2);
     await postgres.sql(`alter role ${ROLE} connection limit 0`);
     try {

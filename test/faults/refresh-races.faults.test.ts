@@ -142,7 +142,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       answers.map(({ refreshToken, refreshTokenExpireTime: at }) => `${refreshToken} ${at!.seconds} ${at!.nanos}`),
     );
 
-  it("give fifty at once one successor, in each of 200 rounds", async () => {
+  it("give fifty concurrent callers one successor, in each of 200 rounds", async () => {
     const { tokens } = await newPerson();
     let newest = tokens;
     let refused = 0;
@@ -161,14 +161,14 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     expect(refused).toBeLessThan((ROUNDS * CALLERS) / 100);
   });
 
-  it("would give several, were a replay no replay: the control", async () => {
+  it("would give several successors if a replay were not recognized: the control", async () => {
     const { tokens } = await newPerson();
     await using mutant = await startService(env, withFault(TWO_SUCCESSORS));
     const { answers } = await refreshAtOnce([...all, clientOf(mutant.address, AuthService)], tokens);
     expect(successorsIn(answers).size).toBeGreaterThan(1);
   });
 
-  it("end the session at each replay after the grace, wherever it comes, and put it on record", async () => {
+  it("end the session at a replay after the grace at any process, and record it", async () => {
     const thefts: { readonly replayed: Auth; readonly victim: Person; readonly successor: TokenPair }[] = [];
     for (const [n, replayed] of all.entries()) {
       const elsewhere = all[(n + 1) % all.length]!;
@@ -192,7 +192,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     for (const { victim, successor } of thefts) await expectEnded(successor.accessToken, victim.userId);
   });
 
-  it("would let a thief go on, did a replay end nothing: the control", async () => {
+  it("would let a thief go on if a replay ended nothing: the control", async () => {
     const { tokens } = await newPerson();
     await using mutant = await startService(env, withFault(NO_END));
     const thief = clientOf(mutant.address, AuthService);

@@ -385,14 +385,14 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
 
   const inSink = (findings: readonly Finding[], sink: string) => findings.filter((finding) => finding.sink === sink);
 
-  it("of every RPC are driven", () => {
+  it("come from every RPC", () => {
     const all = SERVICES.flatMap((service) => service.methods.map((each) => `${service.typeName}.${each.localName}`));
     expect(all.filter((name) => !called.has(name))).toEqual([]);
     expect(secrets.length).toBeGreaterThan(50);
     expect(new Set(secrets.map(({ bytes }) => bytes.toString("hex"))).size).toBe(secrets.length);
   });
 
-  it("are nowhere: not in logs, answers, metrics, audit events, PostgreSQL, its log, Redis, or what Redis was told", async () => {
+  it("are in no log, answer, metric or audit event, and neither in PostgreSQL, its log, Redis nor the commands to Redis", async () => {
     const written = await sinks();
     // Each of these did write: nothing is clean because it is empty.
     for (const [sink, bytes] of Object.entries(written)) expect(bytes.length, sink).toBeGreaterThan(1000);
@@ -407,7 +407,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     );
   });
 
-  it("are found wherever they are planted, in whatever form: the control", async () => {
+  it("are found in each place and each form in which they are planted: the control", async () => {
     const [secret] = secrets.filter(({ what }) => what === "first password");
     const { bytes } = secret!;
     const forms: Record<string, string> = {

@@ -114,7 +114,7 @@ describe.skipIf(!canStart("postgres")).each(["database", "role"])("a default of 
 });
 
 describe.skipIf(!canStart("postgres"))("a database", () => {
-  it("whose encoding is not UTF8 is refused", async () => {
+  it("is refused if its encoding is not UTF8", async () => {
     await using postgres = await startPostgres();
     await postgres.sql("create database latin encoding 'LATIN1' locale 'C' template template0");
     const started = startTestService({ DATABASE_URL: postgres.url("latin") });

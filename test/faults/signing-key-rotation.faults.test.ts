@@ -117,7 +117,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
     };
   }
 
-  it("is replaced without one token that a verifier or another process refuses", async () => {
+  it("is replaced while no verifier and no process refuses a token", async () => {
     const verifiers = fleet.processes.map((each) => verifierOf(each, 500));
     const load = await startLoad(verifiers);
     const [[old]] = load.signedBy.map((kids) => [...kids]) as [[string], ...[string][]];
@@ -144,7 +144,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
     ]);
   });
 
-  it("that signs before a verifier could learn of it is refused there: what is measured here can fail", async () => {
+  it("is refused by a verifier if it signs before the verifier could learn of it: the control", async () => {
     const verifiers = [verifierOf(fleet.processes[0]!, NEVER_MS)];
     const load = await startLoad(verifiers);
     await until(async () => verifiers[0]!.kids().length > 0, "the verifier has the set");

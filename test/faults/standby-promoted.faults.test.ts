@@ -15,7 +15,7 @@ import { until } from "../support/until.ts";
 const BACK_WITHIN_MS = 3000;
 
 describe.skipIf(!canStart("postgres"))("a standby in the primary's place", () => {
-  it("counts as away: what is not in memory is UNAVAILABLE, never INVALID or UNAUTHENTICATED, until it is promoted", async () => {
+  it("counts as unreachable: what is not in memory is UNAVAILABLE, never INVALID or UNAUTHENTICATED, until it is promoted", async () => {
     await using postgres = await startPostgres();
     await using fleet = await startFleet({ DATABASE_URL: postgres.url() });
     const { service } = fleet;

@@ -159,7 +159,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     },
   );
 
-  it.concurrent("before PostgreSQL is ready as soon as that is there", async () => {
+  it.concurrent("that comes before PostgreSQL is ready as soon as PostgreSQL is", async () => {
     await using postgres = await startPostgres();
     await postgres.kill();
     await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
@@ -214,7 +214,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(await postgres.sql("select count(*) from api_keys where later = 'kept' and name = 'changed'")).toBe("2");
   });
 
-  it.concurrent("at the same time as two others finds the schema applied once", async () => {
+  it.concurrent("of three at the same time applies the schema once", async () => {
     await using postgres = await startPostgres();
     await postgres.sql("alter system set log_line_prefix = '%a|'");
     await postgres.sql("alter system set log_statement = 'ddl'");
@@ -256,7 +256,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await Promise.all(services.map((service) => service.stop()));
   });
 
-  it.concurrent("and finds the lock of migrations held gives up after 60 s, and says who holds it all the while", async () => {
+  it.concurrent("that finds the lock of migrations held gives up after 60 s, and says meanwhile which process holds it", async () => {
     await using postgres = await startPostgres();
     const holder = new pg.Client({ connectionString: postgres.url(), application_name: "holder" });
     holder.on("error", () => {});
@@ -321,7 +321,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(service.output()).not.toContain("trying again");
   });
 
-  it.concurrent("on a database that is in the way after the first connection tries again until it is not", async () => {
+  it.concurrent("on a database whose table is locked tries again until it is free", async () => {
     await using postgres = await startPostgres();
     const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
     await bootstrapOperator(env);

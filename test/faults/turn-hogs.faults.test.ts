@@ -69,7 +69,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     expect(isMore(noticed, most), JSON.stringify({ noticed, most })).toBe(false);
   }
 
-  it("that sends requests behind one that never ends, and reads nothing, fills no memory", async () => {
+  it("fills no memory by requests behind one that never ends, when it reads nothing", async () => {
     const before = rssMib(service.pid);
     const socket = connect(port, "127.0.0.1");
     await once(socket, "connect");

@@ -110,7 +110,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
     expect(inTime).toEqual({ isVerifyQuick: true, isShedInTime: true, isJudgedInTime: true });
   });
 
-  it("without a bound on hashes each login waits for all before it: the control", async () => {
+  it("makes each login wait for all before it if hashes have no bound: the control", async () => {
     await using mutant = await startService(fleet.env, withFault(UNBOUNDED));
     const { judged, isJudgedInTime } = await storm(mutant.address, 2);
     // All began to hash, or nearly all: a few lose their place before the database.

@@ -82,7 +82,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     expect(workers.map(isDead)).toEqual([true, true]);
   });
 
-  it("ends at a second signal to the first process, calls or not", async () => {
+  it("ends at a second signal to the first process, also with calls in flight", async () => {
     await using service = spawnService(env);
     const address = await service.ready();
     const workers = await readyWorkers(service, WORKERS);
@@ -99,7 +99,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     expect(new Set(await Promise.all(calls.map((call) => call.outcome)))).toEqual(new Set(["cut"]));
   });
 
-  it("has new workers for those that were killed, also when none was left", async () => {
+  it("replaces killed workers, also when none was left", async () => {
     await using service = await spawnAtOwnPort();
     const address = await service.ready();
     const workers = await readyWorkers(service, WORKERS);
@@ -114,7 +114,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     expect(await service.ended()).toBe(0);
   });
 
-  it("serves on with the worker that is left while a killed one can't start again, and is whole again once it can", async () => {
+  it("serves with the worker that is left while a killed one can't start again, and with both once it can", async () => {
     await using postgres = await startPostgres();
     const role = new URL(postgres.url());
     role.username = "service";
