@@ -219,7 +219,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     expect(await fleet.sql(ofKept)).toBe("2");
   });
 
-  it("is refused at a start if its bytes differ, since it would make good keys INVALID: the control", async () => {
+  it("would make good keys INVALID if its bytes differed (the control), and no start accepts it", async () => {
     const [one, wrong, two] = [newKey(1), newKey(1), newKey(2)];
     await using fleet = await startFleet("wrong", one, `${one},${two}`);
     const [key] = await fleet.cast.issue(1);

@@ -42,8 +42,8 @@ function commandsOf(text: string): readonly string[] {
 }
 
 /**
- * Runs the blocks in order. `NAME=...  # some.path of the answer` is filled in from the answer before. Any other command
- * runs as it stands, except that `localhost:8080` is the address given.
+ * Runs the blocks in order. `NAME=...  # some.path of the answer` is filled in from the answer before. Any other
+ * command runs as it stands, except that `localhost:8080` is the address given.
  */
 export async function runBlocks(blocks: readonly Block[], shell: Shell, address: string): Promise<readonly Outcome[]> {
   const outcomes: Outcome[] = [];
