@@ -84,7 +84,7 @@ export interface Config {
   readonly refreshGraceMs: number;
   /** Defaults that are fine on a laptop but not in production; one log line each. */
   readonly developmentWarnings: readonly string[];
-  /** What the operators of a production service should know; one log line each. */
+  /** Facts that the operators of a production service should know; one log line each. */
   readonly warnings: readonly string[];
   /** Names in the environment that look like settings but are service links of Kubernetes or Docker. */
   readonly serviceLinks: readonly string[];
