@@ -8,8 +8,9 @@ const AUTH = ["auth", "auth/passwords", "auth/signing", "auth/throttle"];
 const KEYS = ["keys", "keys/credentials"];
 
 /**
- * Room -> rooms that it may import, besides itself. A room is a folder of src/, or a folder or file in it that has a row
- * of its own here; what has none belongs to the folder around it. A test fails on a row's room that nothing imports.
+ * Room -> rooms that it may import, besides itself. A room is a folder of src/, or a folder or file in it that has a
+ * row of its own here; what has none belongs to the folder around it. A test fails on a row's room that nothing
+ * imports.
  */
 export const FLOORS: Record<string, readonly string[]> = {
   lib: [],
@@ -26,7 +27,8 @@ export const FLOORS: Record<string, readonly string[]> = {
   "auth/signing": ["audit", "changes", "lib"],
   "auth/throttle": ["auth", "auth/passwords", "audit", "lib"],
   "auth/tokens": ["auth", "auth/signing", "changes", "lib"],
-  // The root is what all sub-rooms know: tables, rows, budgets. From the stores down, each layer imports those below it.
+  // The root is what all sub-rooms know: tables, rows, budgets. From the stores down, each layer imports those below
+  // it.
   postgres: [],
   "postgres/errors": ["lib"],
   "postgres/history": ["postgres", "postgres/errors", "lib"],
