@@ -1,11 +1,13 @@
 import { systemTimers } from "../lib/clock.ts";
 import type { Caller } from "./call.ts";
-import { type CallObserver, Concerns, type ConcernsDeps } from "./calls/concerns.ts";
+import type { CallObserver } from "./calls/call-log.ts";
+import { Concerns, type ConcernsDeps } from "./calls/concerns.ts";
 import { Port, type PortOptions } from "./connections/port.ts";
 import { type CertificateFiles, ServedCertificate } from "./connections/served-certificate.ts";
 import { createConnectLane } from "./lanes/connect-lane.ts";
 import { createStreamTaker } from "./lanes/unary-http2.ts";
 import { UnaryLane } from "./lanes/unary-lane.ts";
+import { UnreadAnswers } from "./lanes/unread-answers.ts";
 import { type Binding, createRoutes, type MethodTables } from "./routes.ts";
 import { createCors } from "./standard/cors.ts";
 import { type HealthRegistry, healthBinding } from "./standard/health.ts";
@@ -55,20 +57,24 @@ export class RpcServer {
     const offered = [...bindings, healthBinding(deps.health)];
     if (options.reflection) offered.push(...reflectionBindings(offered));
     const routes = createRoutes(offered, deps);
-    this.#concerns = new Concerns({ ...deps, laterPiece: (connection) => this.#port.noteLaterPiece(connection) });
-    const connectLane = createConnectLane({ routes, concerns: this.#concerns });
+    this.#concerns = new Concerns({
+      ...deps,
+      noteWork: (connection, weight) => this.#port.noteWork(connection, weight),
+    });
+    const unread = new UnreadAnswers();
+    const connectLane = createConnectLane({ routes, concerns: this.#concerns, unread });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
-    const answerCors = createCors(options.corsOrigins);
+    const answerCors = createCors(options.corsOrigins, unread);
     this.#certificate = options.tls && new ServedCertificate({ ...deps, files: options.tls, timers: systemTimers });
     this.#port = new Port({
       ...options,
       certificate: this.#certificate,
-      takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane),
+      takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane, unread),
       mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
       onRequest: (request, response) => {
         if (answerCors(request, response) || connectLane(request, response)) return;
-        serveWebPage(deps, request, response);
+        serveWebPage(deps, { request, response, unread });
       },
     });
     for (const name of ["", ...bindings.map(({ service }) => service.typeName)]) deps.health.set(name, "NOT_SERVING");

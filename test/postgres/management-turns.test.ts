@@ -3,6 +3,7 @@ import { DomainError } from "../../src/lib/errors.ts";
 import { ManagementTurns } from "../../src/postgres/connections/management-turns.ts";
 import { toDomainError } from "../../src/postgres/errors/driver-errors.ts";
 import { type Asker, addressHolder, itself, knownHolder, ofKind } from "../../src/shares/holder.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 
 const CONNECTIONS = 10;
 const USER: Asker = { holder: knownHolder("usr_1") };
@@ -11,7 +12,8 @@ const stranger = (ip: string, kind = "Refresh"): Asker => ({ holder: ofKind(addr
 
 /** Work that runs until the test ends it. */
 function turnsOf(connections = CONNECTIONS) {
-  const turns = new ManagementTurns(connections);
+  const clock = new StandingClock();
+  const turns = new ManagementTurns(connections, clock);
   const begun: string[] = [];
   const ends = new Map<string, () => void>();
   /** @returns its name if it ended, or the reason of its refusal */
@@ -29,7 +31,7 @@ function turnsOf(connections = CONNECTIONS) {
     for (const name of names) ends.get(name)!();
     await settled();
   };
-  return { turns, begun, ask, asked, end };
+  return { turns, clock, begun, ask, asked, end };
 }
 
 /** Waits until all work that waits only for promises has continued. */
@@ -38,13 +40,36 @@ async function settled(): Promise<void> {
 }
 
 describe("the admission of management calls", () => {
-  it("admits 4 calls of one caller at a time, and 4 of another", async () => {
+  it("admits 4 calls of one caller at a time while no other caller asks", async () => {
     const { turns, begun, asked } = turnsOf();
     asked(6, "one", USER);
-    asked(6, "other", OTHER);
+    // The service's own work is no caller.
+    asked(1, "audit", { holder: itself("audit") });
     await settled();
-    expect(begun).toEqual([..."0123"].flatMap((n) => [`one ${n}`]).concat([..."0123"].map((n) => `other ${n}`)));
-    expect(turns.waiting).toBe(4);
+    expect(begun).toEqual(["one 0", "one 1", "one 2", "one 3", "audit 0"]);
+    expect(turns.waiting).toBe(2);
+  });
+
+  it("admits 2 calls of each caller while several ask, and 4 again a second after the others", async () => {
+    const { clock, begun, ask, asked, end } = turnsOf();
+    asked(20, "one", USER);
+    asked(3, "other", OTHER);
+    await settled();
+    expect(begun).toEqual(["one 0", "one 1", "one 2", "one 3", "other 0", "other 1"]);
+    await end("one 0", "one 1");
+    expect(begun).toHaveLength(6);
+    await end("one 2", "one 3");
+    expect(begun.slice(6)).toEqual(["one 4", "one 5"]);
+    await end("other 0", "other 1");
+    await end("other 2");
+    clock.advance(999);
+    void ask("one more", USER);
+    await settled();
+    expect(begun.slice(8)).toEqual(["other 2"]);
+    clock.advance(1);
+    void ask("one last", USER);
+    await settled();
+    expect(begun.slice(9)).toEqual(["one 6", "one 7"]);
   });
 
   it("refuses the 105th call of a caller with a retry time, and not the first call of another", async () => {

@@ -7,14 +7,13 @@ afterEach(() => void vi.useRealTimers());
 
 /** New deadlines whose time begins at 0, and the names of those that expired. */
 function start() {
-  const deadlines = new Deadlines();
-  const startMs = Date.now();
   const expired: string[] = [];
+  const deadlines = new Deadlines<string>((name) => void expired.push(name));
+  const startMs = Date.now();
   const add = (name: string, inMs: number) => {
-    const what = { expire: () => expired.push(name) };
     const nowMs = Date.now() - startMs;
-    const step = deadlines.add(what, nowMs + inMs, nowMs);
-    return () => step.delete(what);
+    const step = deadlines.add(name, nowMs + inMs, nowMs);
+    return () => step.delete(name);
   };
   return { expired, add };
 }

@@ -1,12 +1,20 @@
+import { type Clock, systemClock } from "../../lib/clock.ts";
 import { DomainError } from "../../lib/errors.ts";
 import { whenSilent } from "../../lib/when-silent.ts";
 import { FairGate, type GateGuest } from "../../shares/fair-gate.ts";
-import { type Asker, isKind } from "../../shares/holder.ts";
+import { type Asker, type Holder, isKind } from "../../shares/holder.ts";
 import { NamedLocks } from "../../shares/named-locks.ts";
 import { noAnswer, tookTooLong } from "../errors/driver-errors.ts";
 
 /** Maximum transactions of one caller under way at a time. */
 const MOST_OF_ONE = 4;
+/**
+ * The same while other callers ask, too. Four transactions of one caller keep two cores busy, the database's part
+ * included, and that makes every call of the others slower.
+ */
+const MOST_OF_ONE_SHARED = 2;
+/** Time for which a caller counts as asking after its last transaction began to wait. */
+const ASKING_MS = 1000;
 /** The part of the connections that all anonymous calls may use together, because anyone can send them at no cost. */
 const ANONYMOUS_PART = 0.3;
 /** Maximum waiting calls of one caller, or of one network of anonymous calls; and of one kind of their calls. */
@@ -29,20 +37,27 @@ export class ManagementTurns {
   readonly #shares: FairGate;
   readonly #locks = new NamedLocks();
   readonly #connections: FairGate;
+  readonly #askers: RecentAskers;
   #waiting = 0;
   #answers = 0;
 
   /** @param connections size of the pool */
-  constructor(connections: number) {
-    const ofOne = Math.min(MOST_OF_ONE, Math.max(1, connections - 1));
+  constructor(connections: number, clock: Pick<Clock, "monotonicMs"> = systemClock) {
+    this.#askers = new RecentAskers(clock);
     const ofAnonymous = Math.max(1, Math.floor(connections * ANONYMOUS_PART));
-    const ofNetwork = Math.max(1, ofAnonymous - 1);
+    const mostPlaces =
+      (ofOne: number) =>
+      ([widest, ...narrower]: readonly string[]) => {
+        const ofNetwork = Math.min(ofOne, Math.max(1, ofAnonymous - 1));
+        if (widest === "anonymous") return narrower.length === 0 ? ofAnonymous : ofNetwork;
+        if (narrower.length === 0) return Number.POSITIVE_INFINITY;
+        // The service's own work keeps its share.
+        return Math.min(widest === "itself" ? MOST_OF_ONE : ofOne, Math.max(1, connections - 1));
+      };
     this.#shares = new FairGate({
       places: Number.POSITIVE_INFINITY,
-      mostPlaces: ([widest, ...narrower]) => {
-        if (widest === "anonymous") return narrower.length === 0 ? ofAnonymous : ofNetwork;
-        return narrower.length === 0 ? Number.POSITIVE_INFINITY : ofOne;
-      },
+      mostPlaces: mostPlaces(MOST_OF_ONE),
+      mostPlacesShared: mostPlaces(MOST_OF_ONE_SHARED),
       mostWaiting: (group) => {
         if (group[0] === "itself" || group.length === 1) return Number.POSITIVE_INFINITY;
         return isKind(group) ? MOST_WAITING_OF_KIND : MOST_WAITING;
@@ -79,6 +94,7 @@ export class ManagementTurns {
     const { holder, signal, isUnderWay } = asker;
     signal?.throwIfAborted();
     const visit = new Visit(this, signal);
+    this.#shares.isShared = this.#askers.note(holder);
     try {
       await visit.enter((guest) => this.#shares.enter(holder, guest, isUnderWay));
       if (locks.length > 0) await visit.enter(({ onEnter }) => this.#locks.enter(locks, onEnter));
@@ -114,6 +130,29 @@ export class ManagementTurns {
       this.#waiting--;
       resolve();
     };
+  }
+}
+
+/** Tells whether several callers asked within the last ASKING_MS. The service's own work is no caller. */
+class RecentAskers {
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  #latest: { name: string; atMs: number } | undefined;
+  /** When the caller before the latest one asked last. */
+  #otherAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Pick<Clock, "monotonicMs">) {
+    this.#clock = clock;
+  }
+
+  /** A transaction of this holder asks. @returns whether two callers have asked within the last ASKING_MS */
+  note([kind, name = ""]: Holder): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    if (kind !== "itself") {
+      const caller = `${kind} ${name}`;
+      if (this.#latest !== undefined && this.#latest.name !== caller) this.#otherAtMs = this.#latest.atMs;
+      this.#latest = { name: caller, atMs: nowMs };
+    }
+    return nowMs - this.#otherAtMs < ASKING_MS;
   }
 }
 

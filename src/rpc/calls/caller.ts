@@ -59,7 +59,8 @@ export class CallerResolver {
   }
 
   /**
-   * The caller by a credential that this connection has shown before and whose record is in memory; undefined elsewhere.
+   * The caller by a credential that this connection has shown before and whose record is in memory; undefined
+   * elsewhere.
    *
    * @throws CREDENTIAL_INVALID
    */

@@ -7,12 +7,12 @@ import { FORWARDED_HEADERS, type ForwardedHeader, hopsOf } from "./forwarded.ts"
 export interface ClientAddressesDeps {
   /** CIDR. */
   readonly trustedProxies: readonly string[];
-  /** The only header that is read; undefined: either, as long as they agree. */
+  /** The only header that is read. Undefined: both are read, and must agree. */
   readonly forwardedHeader: ForwardedHeader | undefined;
   readonly log: Pick<Log, "warn">;
 }
 
-/** The log tells of this many peers of each kind; more would be a way to fill it. */
+/** Maximum peers of each kind that get a log line, because more would be a way to fill the log. */
 const MAX_PEERS_TOLD = 8;
 
 const UNTRUSTED = "a forwarded address from an untrusted peer is ignored";
@@ -24,10 +24,10 @@ const ADVICE = {
 } satisfies Partial<Record<WarnLine, string>>;
 
 /**
- * The client's address: the connection's other end, or, as long as that is a trusted proxy, the hop before it, read from
- * the right. What stands left of the first hop that is not trusted is anybody's invention.
+ * Finds the client's address: the connection's other end, or, as long as that is a trusted proxy, the hop before it,
+ * read from the right. Everything left of the first untrusted hop can be made up by the client.
  *
- * A proxy writes one of the two headers, and lets a client's other one pass. So where both come and disagree neither is
+ * A proxy writes one of the two headers and passes a client's other one on. So if both come and disagree, neither is
  * believed (ADR 28).
  */
 export class ClientAddresses {
@@ -80,7 +80,7 @@ export class ClientAddresses {
   }
 }
 
-/** Without the zone that a link-local peer has. A socket that is closed has no peer: then it is empty. */
+/** The address without the zone of a link-local peer. Empty for a closed socket, which has no peer. */
 function plain(peerAddress: string): string {
   const address = peerAddress.replace(/%.*$/, "");
   return normalizeIp(address) ?? address;

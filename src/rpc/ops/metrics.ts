@@ -1,6 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type Aggregator, Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
-import type { CallObserver } from "../calls/concerns.ts";
+import type { CallObserver } from "../calls/call-log.ts";
 import { CallDurations, nameOf } from "./call-durations.ts";
 import type { Figure } from "./summed-metrics.ts";
 

@@ -1,6 +1,7 @@
 import { cors } from "@connectrpc/connect";
 import type { WireRequest, WireResponse } from "../lanes/connect-http.ts";
 import { endAnswer, setHead } from "../lanes/connect-http.ts";
+import type { UnreadAnswers } from "../lanes/unread-answers.ts";
 
 const ALLOWED_METHODS = "GET, POST";
 const ALLOWED_HEADERS = [...cors.allowedHeaders, "Authorization"].join(", ");
@@ -15,7 +16,10 @@ const PREFLIGHT_MAX_AGE_S = 7200;
  * @returns a function that adds the headers to a response. It answers preflight requests itself, and returns true for
  * those only
  */
-export function createCors(origins: readonly string[]): (request: WireRequest, response: WireResponse) => boolean {
+export function createCors(
+  origins: readonly string[],
+  unread: UnreadAnswers,
+): (request: WireRequest, response: WireResponse) => boolean {
   const allowed = new Set(origins);
   return (request, response) => {
     if (allowed.size === 0) return false;
@@ -30,7 +34,7 @@ export function createCors(origins: readonly string[]): (request: WireRequest, r
       ["access-control-allow-headers", ALLOWED_HEADERS],
       ["access-control-max-age", String(PREFLIGHT_MAX_AGE_S)],
     ]);
-    endAnswer(response);
+    endAnswer(response, unread);
     return true;
   };
 }

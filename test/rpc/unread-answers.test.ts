@@ -1,26 +1,26 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { type Answered, OpenAnswers } from "../../src/rpc/lanes/open-answers.ts";
+import { type SentAnswer, UnreadAnswers } from "../../src/rpc/lanes/unread-answers.ts";
 
-/** As many answers as may be open, and the time that a client has to read them when there are more. */
+/** Maximum short answers that may be open, and the time that a client has to read them above that number. */
 const MAX_OPEN = 10_000;
 const TIME_TO_READ_MS = 250;
 
-let answers: OpenAnswers;
+let answers: UnreadAnswers;
 let cut: string[];
 beforeEach(() => {
   vi.useFakeTimers();
-  answers = new OpenAnswers();
+  answers = new UnreadAnswers();
   cut = [];
 });
 afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Adds so many answers of one client, whose connection is cut at most once. */
-function leaveOpen(connection: { readonly name: string }, count: number): readonly Answered[] {
+/** Adds `count` answers of one client, whose connection is cut at most once. */
+function leaveOpen(connection: { readonly name: string }, count: number): readonly SentAnswer[] {
   const added = Array.from({ length: count }, () => ({
     connection,
-    turn: 0,
+    sentNo: 0,
     isListed: false,
     older: undefined,
     newer: undefined,
@@ -30,7 +30,7 @@ function leaveOpen(connection: { readonly name: string }, count: number): readon
   return added;
 }
 
-it("cuts nobody while there is room", () => {
+it("cuts no connection while at most 10,000 answers are open", () => {
   leaveOpen({ name: "a" }, MAX_OPEN);
   vi.advanceTimersByTime(10 * TIME_TO_READ_MS);
   expect(cut).toEqual([]);
