@@ -15,9 +15,11 @@ const config = configOrExit();
 const log = createLog(config.logLevel, config.logFormat);
 process.on("uncaughtException", (error) => fail("an uncaught error, which is a bug; the process ends", error));
 
-/** Ends what is to be ended in order; undefined as long as there is nothing of the kind. */
+/** Stops what this process has started; undefined while it has started nothing. */
 let drain: (() => Promise<void>) | undefined;
-/** Reads again what may be replaced while the service runs; nothing before it does, since a start reads it anyway. */
+/**
+ * Reads the TLS certificate again. It does nothing before the service runs, because the start reads the files anyway.
+ */
 let reload = () => {};
 let isStopping = false;
 const signals = new Signals({ stop, force, reload: () => reload() }, systemTimers);
@@ -31,8 +33,8 @@ else await run();
 async function run(): Promise<void> {
   if (cluster.isPrimary) tellOfConfiguration();
   try {
-    // Only here: it takes most of the time of a start, in which signals are to be heard, and the first of several processes
-    // has no use for it.
+    // Imported here, because the import takes most of the time of a start: signals are handled before it. The first of
+    // several processes does not need it at all.
     const { startService } = await import("./start/service.ts");
     const service = await startService({ config, clock: systemClock, log });
     drain = () => service.stop();
@@ -51,7 +53,7 @@ async function runWorkers(): Promise<void> {
     const ops = await startWorkersOpsPort(config, log, () => isStopping);
     const workers = new Workers({
       count: config.workers,
-      // A port 0 has become one that workers can name.
+      // With port 0 the workers must learn which port was taken.
       environment: { LATCHKEY_OPS_LISTEN: ops.address },
       log,
       onFailedStart: (code) => exit(code),
@@ -88,8 +90,8 @@ function configOrExit(): Config {
 }
 
 /**
- * Drains. Before there is anything to drain it ends the process, with the code that shells have for the signal: a
- * container's first process would otherwise not hear the signal at all.
+ * Drains. If nothing has started yet, it ends the process with the exit code that shells use for the signal: as the
+ * first process of a container, it would otherwise ignore the signal.
  */
 function stop(signal: NodeJS.Signals): void {
   isStopping = true;
@@ -108,7 +110,10 @@ function stop(signal: NodeJS.Signals): void {
   );
 }
 
-/** A worker may hear of each request twice, by a signal to all and from the first process, which alone forces. */
+/**
+ * Ends the process at once. In a worker it does nothing: a worker may get each request twice, as a signal to all
+ * processes and as a message of the first process, whose end ends the workers too.
+ */
 function force(): void {
   if (cluster.isPrimary) exit(1);
 }
@@ -127,13 +132,16 @@ function showNextCommands(address: string): void {
   for (const run of lines) log.info("try next, in another terminal", { run });
 }
 
-/** What another terminal must set to find this service. */
+/** The settings that another terminal needs to reach this service, as a prefix of a command. */
 function settingsInUse(): string {
   const names = ["LATCHKEY_LISTEN", "LATCHKEY_DATA_DIR"] as const;
   return names.map((name) => (process.env[name] === undefined ? "" : `${name}=${process.env[name]} `)).join("");
 }
 
-/** What stops the service is told in one line. An error of a kind of its own is no message of ours: where it happened helps. */
+/**
+ * Logs why the process ends, in one line, and ends it. An error of a class of its own, such as TypeError, was not
+ * written by us: the line then says where it happened too.
+ */
 function fail(message: ErrorLine, error: unknown): never {
   const reason = error instanceof Error ? error.message : String(error);
   log.error(message, { reason }, error instanceof Error && error.name === "Error" ? undefined : error);

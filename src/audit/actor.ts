@@ -14,7 +14,7 @@
  * The room knows nothing of keys, passwords, gRPC or SQL. It never records a secret.
  */
 
-/** Who makes a change, as the audit trail records it. */
+/** The one who makes a change, as the audit trail records it. */
 export interface Actor {
   /** Id of a user or a service credential, `bootstrap`, or empty for an anonymous caller and for the service itself. */
   readonly id: string;

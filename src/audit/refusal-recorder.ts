@@ -2,7 +2,7 @@ import type { Clock, Timers } from "../lib/clock.ts";
 import { reasonOf } from "../lib/errors.ts";
 import { networksOf } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
-import { atMost } from "../lib/settle-within.ts";
+import { settleWithin } from "../lib/settle-within.ts";
 import type { RefusalKind } from "./audit-event.ts";
 import type { AuditStore } from "./audit-store.ts";
 import { added, type CountedDetails, type CountedEntry } from "./counted-event.ts";
@@ -94,7 +94,7 @@ export class RefusalRecorder {
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#wake();
-    await atMost(LAST_WRITES_MS, this.settled());
+    await settleWithin(LAST_WRITES_MS, this.settled());
     const events = this.#events;
     if (events > 0) this.#deps.log.warn("refusals of the last seconds are not in the audit trail", { events });
   }

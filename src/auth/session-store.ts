@@ -91,9 +91,9 @@ export interface SessionStore {
   }): Promise<"ended" | "unknown" | "anothers">;
 
   /**
-   * Ends all sessions of a user and uses up the user's reset tokens. A session that lapsed so long ago that its access
-   * tokens have expired too is left alone. A login at the same time either began before, and its session ends, or
-   * begins after. Idempotent.
+   * Ends all sessions of a user and uses up the user's reset tokens. A session that lapsed before its last access token
+   * expired is among them, an older one is left alone. A login at the same time either began before, and its session
+   * ends, or begins after. Idempotent.
    *
    * @returns false if there is no such user
    */

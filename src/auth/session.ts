@@ -13,7 +13,7 @@ export interface Session {
   readonly refreshedAtMs: number;
   /** When it ends if it is not refreshed; never later than its absolute end. */
   readonly expiresAtMs: number;
-  /** What the client sent at login. Not verified. */
+  /** The `user-agent` that the client sent at login. Not verified. */
   readonly userAgent: string;
   readonly clientIp: string;
 }

@@ -64,7 +64,7 @@ export interface UserSecrets {
   readonly user: User;
   /** See `EmailAddress.normalized`. */
   readonly emailNormalized: string;
-  /** What `PasswordHasher.hash` returned; undefined until the person sets a password. */
+  /** The result of `PasswordHasher.hash`; undefined until the person sets a password. */
   readonly passwordHash: string | undefined;
   /** Increases with each change of the password. */
   readonly passwordVersion: number;

@@ -46,7 +46,9 @@ type Load<R> = () => Promise<R | undefined>;
 /** Reads several records at once. Returns a promise for each, in the order of `missing`. */
 export type LoadMany<R, W extends Wanted> = (missing: readonly W[]) => readonly Promise<R | undefined>[];
 
-/** What is true when a read is sent. It is noted before, so that the read is never believed to be fresher than it is. */
+/**
+ * What is true when a read is sent. It is noted before, so that the read is never believed to be fresher than it is.
+ */
 interface ReadStart {
   readonly readAtMs: number;
   readonly position: bigint;

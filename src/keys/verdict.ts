@@ -22,7 +22,7 @@ import type { UsageRecorder } from "./usage-recorder.ts";
  * limiter's decision. VerifyKey and BatchVerifyKeys run the same steps, so that they can't disagree. No step waits.
  */
 
-/** What each verification needs, of one key or of many. */
+/** The needs of each verification, of one key or of many. */
 export interface VerdictDeps {
   readonly records: Pick<KeyRecords, "fresh">;
   readonly usage: Pick<UsageRecorder, "used">;

@@ -14,21 +14,25 @@ export interface PreparedDatabaseOptions extends Omit<DatabaseOptions, "target" 
 }
 
 const STARTING = { holder: itself("start") };
-/** Of one statement: an index over some hundred million rows. A service's own statements have a second. */
+/** Timeout of one statement: time for an index over some hundred million rows. Statements of the service have 1 s. */
 const PREPARATION_TIMEOUT_MS = 300_000;
-/** A statement that waits for a table's lock holds up all that come behind it, so it gives way and is tried again. */
+/**
+ * Timeout for a lock of a table. A statement that waits for one delays all later statements on the table. So it gives
+ * up and is tried again.
+ */
 const PREPARATION_LOCK_MS = 1000;
 
 /**
- * Opens the database that the configuration names, applies the schema, and refuses to go on with a configuration that
- * does not fit what is stored. A database that is away at any step of this is waited for.
+ * Opens the configured database, applies the schema, and refuses a configuration that does not fit the stored data. If
+ * the database is unreachable at any step, it waits for up to `waitMs`.
  *
- * @throws Error that says what does not fit, or that the database did not answer for so long
+ * @throws Error that says what does not fit, or that the database did not answer within `waitMs`
  */
 export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<Database> {
   const target = databaseTarget(options.config);
   return retryWhileUnavailable(options, async () => {
-    // What prepares may take its time; on the embedded database, which one process may open, everything may.
+    // Statements that prepare the database have a longer timeout. The embedded database can be opened only once, so
+    // there all statements have the timeout of the service.
     if (target.kind === "postgres") {
       const limits = { statementTimeoutMs: PREPARATION_TIMEOUT_MS, lockTimeoutMs: PREPARATION_LOCK_MS };
       const patient = { ...limits, purpose: "migrations" as const };
@@ -61,8 +65,8 @@ export function databaseTarget(config: Config): DatabaseTarget {
 }
 
 /**
- * A version that this database was used with and the ring lacks: what is kept under it is UNAVAILABLE. That stops no
- * start, since everything else is well, and what can't be counted within the time of a statement stops none either.
+ * Warns of each master key version that stored data needs and the ring lacks: calls that need this data fail. That does
+ * not stop the start, because everything else works. Nor does a count that exceeds the timeout of its statement.
  */
 async function warnOfMissingVersions(database: ManagedDatabase, { ring, log }: PreparedDatabaseOptions): Promise<void> {
   const checks = [...(await readMasterKeyChecks(database, ring))];
@@ -88,7 +92,9 @@ async function warnOfMissingVersions(database: ManagedDatabase, { ring, log }: P
   }
 }
 
-/** A tier that the configuration lacks would silently be judged as the lowest. */
+/**
+ * Refuses a configuration that lacks a stored tier in production: keys of that tier would get the lowest one unnoticed.
+ */
 async function checkTiers(database: ManagedDatabase, { config, log }: PreparedDatabaseOptions): Promise<void> {
   const known = new Set(config.tiers.map((tier) => tier.name));
   const missing = (await tiersInUse(database)).filter((tier) => !known.has(tier));

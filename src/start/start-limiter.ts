@@ -23,8 +23,8 @@ export interface StartedLimiter {
 const REDIS_WAIT_MS = 1000;
 
 /**
- * Starts the limiter of the configuration: over Redis, or in this process. Its connection is closed by `stack`. It waits
- * for a Redis that is up, so that the first calls are not degraded. A Redis that is down stops no start.
+ * Starts the limiter of the configuration: over Redis, or in this process. Its connection is closed by `stack`. It
+ * waits for a Redis that is up, so that the first calls are not degraded. A Redis that is down stops no start.
  */
 export async function startLimiter(
   { config, clock, log }: StartLimiterDeps,

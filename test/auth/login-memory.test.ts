@@ -11,12 +11,19 @@ import { newResetToken } from "../../src/auth/tokens/reset-token.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { freshEmail, newPeople, occupyHash, PASSWORD, type People, registered } from "../support/people.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import {
+  BY,
+  freshEmail,
+  newPeople,
+  occupyHash,
+  PASSWORD,
+  type People,
+  PREFERRED_KIND,
+  registered,
+} from "../support/people.ts";
 
 const WRONG = "violet harbour engine quilt";
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
-const BY = { id: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
 const HASHES = 8;
 
 const endOf = (attempt: Promise<unknown>): Promise<string> =>
@@ -28,13 +35,13 @@ const endOf = (attempt: Promise<unknown>): Promise<string> =>
     },
   );
 
-describe(`an attempt that must wait, on ${NEWEST}`, () => {
+describe(`an attempt that must wait, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   let reads = 0;
   let networks = 0;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
+    test = await openDatabase(PREFERRED_KIND);
     const made = newPeople(test);
     const { ring, log, users, refusals, clock } = made;
     const store: LoginFailureStore = new PostgresLoginFailureStore(test.database);

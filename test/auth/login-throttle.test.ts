@@ -7,11 +7,19 @@ import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, freshEmail, newPeople, occupyHash, PASSWORD, type People, registered } from "../support/people.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import {
+  DAYS,
+  freshEmail,
+  newPeople,
+  occupyHash,
+  PASSWORD,
+  type People,
+  PREFERRED_KIND,
+  registered,
+} from "../support/people.ts";
 
 const WRONG = "violet harbour engine quilt";
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
 
 /** The outcome of an attempt: the reason of its refusal, or OK. */
 const endOf = (attempt: Promise<unknown>): Promise<string> =>
@@ -25,12 +33,12 @@ const endOf = (attempt: Promise<unknown>): Promise<string> =>
 
 const count = (ends: readonly string[], reason: string) => ends.filter((end) => end === reason).length;
 
-describe(`the login throttle, on ${NEWEST}`, () => {
+describe(`the login throttle, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   let networks = 0;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
+    test = await openDatabase(PREFERRED_KIND);
     const made = newPeople(test);
     const { ring, log } = made;
     // The queue is so long that only the throttle refuses.

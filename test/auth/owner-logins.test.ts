@@ -10,21 +10,20 @@ import { digestsOf } from "../../src/auth/throttle/login-attempt.ts";
 import { networkOf } from "../../src/auth/throttle/login-network.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, newPeople, PASSWORD, type People, registered, SECONDS } from "../support/people.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DAYS, newPeople, PASSWORD, type People, PREFERRED_KIND, registered, SECONDS } from "../support/people.ts";
 
 const WRONG = "violet harbour engine quilt";
 const NEW_PASSWORD = "another one that is just as odd";
 const MINUTES = 60 * SECONDS;
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
 
-describe(`an account that is closed by 90 guesses from anywhere and 10 from the owner's own /24, on ${NEWEST}`, () => {
+describe(`an account that is closed by 90 guesses from anywhere and 10 from the owner's own /24, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   let store: PostgresLoginFailureStore;
   let numbers = 0;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
+    test = await openDatabase(PREFERRED_KIND);
     people = newPeople(test);
     store = new PostgresLoginFailureStore(test.database);
   });

@@ -5,12 +5,12 @@ import type { HashCaller } from "../../src/auth/passwords/hash-turns.ts";
 import { hashConcurrency, PasswordHasher } from "../../src/auth/passwords/password.ts";
 import type { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
+import { PASSWORD } from "../support/clients.ts";
 import { occupyHash } from "../support/people.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const oldKey = { version: 1, bytes: randomBytes(32) };
 const ring = new KeyRing([oldKey]);
-const PASSWORD = "ochre lantern waltz paper";
 
 function newHasher(more: Partial<ConstructorParameters<typeof PasswordHasher>[0]> = {}) {
   return new PasswordHasher({ ring, log: recordingLog(), memoryKib: 1024, passes: 2, concurrency: 1, ...more });

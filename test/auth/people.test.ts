@@ -14,27 +14,25 @@ import { login } from "../../src/auth/login.ts";
 import { updateCurrentUser } from "../../src/auth/update-current-user.ts";
 import { updateUser } from "../../src/auth/update-user.ts";
 import { newId } from "../../src/lib/id.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
 import {
+  BY,
   freshEmail,
-  newPeople,
   ORIGIN,
   OTHER_PASSWORD,
+  openPeople,
   PASSWORD,
   type People,
+  PREFERRED_KIND,
   refusalOf,
   registered,
 } from "../support/people.ts";
 
-const BY = { id: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
-
-describe(`people, on ${NEWEST}`, () => {
+describe(`people, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
-    people = newPeople(test);
+    ({ test, people } = await openPeople());
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 

@@ -13,37 +13,29 @@ import { refreshTokenOf } from "../../src/auth/tokens/refresh-token.ts";
 import { checksum62 } from "../../src/lib/base62.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import {
-  canOpen,
-  DATABASE_KINDS,
-  freshUrl,
-  openDatabase,
-  openTarget,
-  postgresTarget,
-  type TestDatabase,
-} from "../support/database.ts";
+import { freshUrl, openTarget, postgresTarget, type TestDatabase } from "../support/database.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import {
+  BY,
   DAYS,
   newPeople,
   ORIGIN,
   OTHER_PASSWORD,
+  openPeople,
   PASSWORD,
   type People,
+  PREFERRED_KIND,
   refusalOf,
   registered,
   SECONDS,
 } from "../support/people.ts";
+import { canStart } from "../support/shared-servers.ts";
 
-const BY = { id: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
-
-describe(`sessions, on ${NEWEST}`, () => {
+describe(`sessions, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
-    people = newPeople(test);
+    ({ test, people } = await openPeople());
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
@@ -234,7 +226,7 @@ describe(`sessions, on ${NEWEST}`, () => {
   });
 });
 
-describe.skipIf(!canOpen("postgres"))("while the database is unreachable", () => {
+describe.skipIf(!canStart("postgres"))("while the database is unreachable", () => {
   it("tokens are neither accepted nor refused, and a known session is accepted for at most 5 s", async () => {
     const url = new URL(await freshUrl());
     await using proxy = await startFaultProxy(Number(url.port));

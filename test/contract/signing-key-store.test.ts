@@ -11,7 +11,7 @@ import type { SigningKeyStore } from "../../src/auth/signing/signing-key-store.t
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS } from "../support/people.ts";
+import { BY, DAYS } from "../support/people.ts";
 
 const ring = new KeyRing([{ version: 4, bytes: randomBytes(32) }]);
 
@@ -98,7 +98,6 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect(keys.map((key) => key.kid)).toContain(second.kid);
   });
 
-  const BY = { id: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
   const LEAD_MS = 360_000;
   const make = () => newSigningKey(ring, "ES256");
   const stateOf = async (kid: string) => {

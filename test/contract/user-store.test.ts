@@ -10,9 +10,7 @@ import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-r
 import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, freshEmail } from "../support/people.ts";
-
-const BY = { id: "svc_0123456789abcdef", clientIp: "192.0.2.7" };
+import { BY, DAYS, freshEmail } from "../support/people.ts";
 
 function newUser(more: Partial<NewUser> = {}): NewUser {
   const email = freshEmail();

@@ -70,7 +70,7 @@ describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that gives transac
     expect(again.resync).toBe(false);
   });
 
-  it("is nothing that a restart of PostgreSQL is: ids go on, and no change is missed", async () => {
+  it("differs from a restart of PostgreSQL, after which ids go on and no change is missed", async () => {
     const [key] = await cast.issue(1);
     await until(async () => (await ask(key!)).said === "VALID", "the process knows the key");
     const before = BigInt(await postgres.sql(XMAX));

@@ -47,7 +47,7 @@ describe.skipIf(!canStart("postgres"))("a database that was restored from a dump
   });
   afterAll(() => old?.stop());
 
-  /** What is kept of the old service besides its database. */
+  /** The parts of the old service that are kept besides its database. */
   const secrets = () => ({ LATCHKEY_MASTER_KEYS: fleet.env.LATCHKEY_MASTER_KEYS });
   const verifier = (service: ReadyService) => clientOf(service.address, KeyService, cast.verifier);
   const ask = async (service: ReadyService, key: IssuedKey) =>

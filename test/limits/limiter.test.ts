@@ -160,7 +160,7 @@ describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
     expect(decision).toMatchObject({ allowed: true, degraded: true, windows: [{ limit: 10, remaining: 2 }] });
   });
 
-  it("admits ceil(L / processes) here, and nothing where L is 0", async () => {
+  it("admits ceil(L / processes) here, and nothing if L is 0", async () => {
     await open();
     const decisions = await limiter.decideAll(Array.from({ length: 10 }, () => request()));
     expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(3);

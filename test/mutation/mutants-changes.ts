@@ -1,6 +1,6 @@
 import { mutantsOf } from "./tested-mutant.ts";
 
-/** What keeps copies of the truth fresh. The simulation has mutants of its own. */
+/** Faults in the freshness of copies of the truth. The simulation has mutants of its own. */
 export const CHANGES_MUTANTS = [
   ...mutantsOf(
     "src/changes/record-cache.ts",

@@ -3,7 +3,7 @@ import { mutantsOf } from "./tested-mutant.ts";
 const MANAGE = ["test/rpc/manage-key.test.ts"];
 const ISSUE = ["test/rpc/issue-key.test.ts"];
 
-/** Who may do what with keys. */
+/** Faults in the rules about what a caller may do with keys. */
 export const MANAGEMENT_MUTANTS = [
   ...mutantsOf("src/keys/key.ts", MANAGE, [
     {

@@ -1,6 +1,6 @@
 import { mutantsOf } from "./tested-mutant.ts";
 
-/** What is read of the database, and from which server. */
+/** Faults in the reads of the database, and in the proof of the server that is read. */
 export const READS_MUTANTS = [
   ...mutantsOf(
     "src/postgres/errors/driver-errors.ts",

@@ -2,7 +2,7 @@ import { mutantsOf } from "./tested-mutant.ts";
 
 const KEYS = ["test/contract/reset-keys.test.ts"];
 
-/** What a password reset does to the API keys of an account. */
+/** Faults in the effect of a password reset on the API keys of an account. */
 export const RECOVERY_MUTANTS = [
   ...mutantsOf(
     "src/auth/key-revocation.ts",

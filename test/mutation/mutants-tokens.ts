@@ -178,8 +178,8 @@ export const TOKENS_MUTANTS = [
     [
       {
         name: "reset tokens for a week",
-        search: "const RESET_TOKEN_MS = 86_400_000;",
-        replacement: "const RESET_TOKEN_MS = 7 * 86_400_000;",
+        search: "const RESET_TOKEN_MS = DAY_MS;",
+        replacement: "const RESET_TOKEN_MS = 7 * DAY_MS;",
         why: "an old e-mail opens the account",
       },
     ],

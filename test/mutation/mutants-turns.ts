@@ -2,7 +2,7 @@ import { mutantsOf } from "./tested-mutant.ts";
 
 const TURNS = ["test/postgres/management-turns.test.ts"];
 
-/** Who has a connection of management, or a lock of the process, when. */
+/** Faults in the order in which callers get a connection of management, or a lock of the process. */
 export const TURNS_MUTANTS = [
   ...mutantsOf("src/postgres/connections/management-turns.ts", TURNS, [
     {

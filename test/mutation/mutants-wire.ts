@@ -3,7 +3,7 @@ import { mutantsOf } from "./tested-mutant.ts";
 const WIRE = ["test/postgres/hostile-postgres.test.ts", "test/postgres/wire.servers.test.ts"];
 const CONNECTIONS = ["test/postgres/connections.servers.test.ts"];
 
-/** What must be true before a byte of the protocol is sent to PostgreSQL. */
+/** Faults in the checks before a byte of the protocol is sent to PostgreSQL. */
 export const WIRE_MUTANTS = [
   ...mutantsOf("src/postgres/connections/wire.ts", WIRE, [
     {

@@ -61,8 +61,8 @@ async function main(): Promise<boolean> {
 }
 
 /**
- * All the tests that mutants name, without a mutant: what fails then would be no mutant's doing. A file that failed beside
- * others is run once more alone, since a busy machine breaks bounds of time; the run says so.
+ * All the tests that mutants name, without a mutant: what fails then would be no mutant's doing. A file that failed
+ * beside others is run once more alone, since a busy machine breaks bounds of time; the run says so.
  */
 async function controlIsGreen(copies: readonly ScratchCopy[]): Promise<boolean> {
   const startedAtMs = performance.now();

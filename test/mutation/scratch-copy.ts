@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Mutant } from "../simulation/mutants.ts";
 
 const root = join(import.meta.dirname, "../..");
-/** What the tests that mutants name read. */
+/** The files and folders that the tests of mutants read. */
 const PARTS = ["src", "test", "docs", "proto", "package.json", "vitest.config.ts"];
 /** The contract suites hold both databases to the same: the tests on PostgreSQL alone find a mutant. */
 const NOT_ON_EMBEDDED = String.raw`^(?!\S+( and \S+)? on embedded)`;
@@ -13,7 +13,7 @@ const VITEST = ["node_modules/vitest/vitest.mjs", "run", "--project=mutation", `
 /** Longer than any file of tests takes here; a mutant that makes tests wait for ever is ended then. */
 const MOST_MS = 120_000;
 
-/** What became of some test files. */
+/** The result of some test files. */
 export type Outcome =
   | { readonly kind: "passed" }
   /** The full name of the first test that failed. */

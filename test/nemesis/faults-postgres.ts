@@ -197,7 +197,7 @@ function answers({ postgres }: World): Promise<void> {
   );
 }
 
-/** A transaction of somebody else that stays open. It waits at most a second for what others hold. */
+/** A transaction of another client that stays open. It waits at most a second for locks that others hold. */
 async function holdTransaction(world: World, statement: string): Promise<Heal> {
   const client = new pg.Client({ connectionString: world.postgres.url(DATABASE), application_name: "nemesis" });
   client.on("error", () => {});

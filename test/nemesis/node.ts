@@ -17,7 +17,7 @@ export interface NodeOptions {
   readonly redis: FaultProxy;
 }
 
-/** The end of a process that nobody ordered. */
+/** The end of a process that was not ordered. */
 export interface Crash {
   readonly process: number;
   readonly atMs: number;

@@ -17,7 +17,7 @@ export const STALE_OK_MS = 10_000;
 /** Longer than any fault, so that a retry of a refresh whose answer was lost is always within it. */
 const GRACE_SECONDS = 300;
 export const DATABASE = "latchkey";
-/** What the service connects as: no superuser, so that limits of connections hold for it. */
+/** The role of the service: no superuser, so that limits of connections hold for it. */
 export const ROLE = "latchkey_service";
 
 export interface World extends AsyncDisposable {

@@ -6,7 +6,7 @@ import { PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
 import { postgresTarget, TESTER } from "../support/database.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { PASSWORD, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
+import { ROLE_PASSWORD, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
 
 describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout: 60_000 }, () => {
   let postgres: TlsPostgres;
@@ -109,14 +109,14 @@ describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout
   });
 
   it("have no password if the URL has none, not even that of PGPASSWORD", async () => {
-    vi.stubEnv("PGPASSWORD", PASSWORD);
-    const target = postgresTarget(url("", "127.0.0.1").replace(`:${PASSWORD}`, ""));
+    vi.stubEnv("PGPASSWORD", ROLE_PASSWORD);
+    const target = postgresTarget(url("", "127.0.0.1").replace(`:${ROLE_PASSWORD}`, ""));
     await expect(Database.open({ target })).rejects.toMatchObject({ cause: { code: "28P01" } });
   });
 
   it("never send a password without TLS after it was refused over TLS", async () => {
     await using proxy = await startFaultProxy(postgres.server.port, true);
-    const wrong = postgres.url("any_role", "sslmode=prefer", { port: proxy.port }).replace(PASSWORD, "canary");
+    const wrong = postgres.url("any_role", "sslmode=prefer", { port: proxy.port }).replace(ROLE_PASSWORD, "canary");
     await expect(Database.open({ target: postgresTarget(wrong) })).rejects.toMatchObject({ cause: { code: "28P01" } });
     const sent = proxy.sent().map((bytes) => bytes.toString("latin1"));
     expect(sent.length).toBeGreaterThan(0);

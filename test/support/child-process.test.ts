@@ -31,7 +31,7 @@ it("a server that ends at once is reported with its own words", async () => {
   removeFolder(folder);
 });
 
-it("a command that does not exist is a clear error", async () => {
+it("a command that does not exist fails with a clear error", async () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-process-"));
   const spec = { command: "latchkey-no-such-command", args: [], folder, logFile: join(folder, "log") };
   await expect(startProcess(spec, async () => true)).rejects.toThrow("cannot be run");

@@ -1,4 +1,4 @@
-/** What a process of ours keeps in its heap, asked through Node's inspector (Chrome DevTools Protocol). */
+/** The heap of a process of ours, through Node's inspector (Chrome DevTools Protocol). */
 import type { SpawnedService } from "./spawned-service.ts";
 
 /** Bytes that are still in use after a garbage collection, of a service that was started with `--inspect`. */

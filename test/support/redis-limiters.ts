@@ -89,7 +89,7 @@ export async function expectBack(limiter: SharedLimiter): Promise<void> {
   expect(performance.now() - sinceMs).toBeLessThan(BACK_WITHIN_MS);
 }
 
-/** What somebody who looks at the server from outside is told. */
+/** The answer of the server to a client from outside. */
 export async function told<T>(port: number, ask: (redis: Redis) => Promise<T>): Promise<T> {
   const observer = new Redis({ port, lazyConnect: true });
   await observer.connect();

@@ -15,7 +15,7 @@ const FOLDER_PREFIX = "latchkey-service-";
 /** A process that was started, ready or not. It ends with the test run at the latest. */
 export interface SpawnedService extends AsyncDisposable {
   readonly pid: number;
-  /** What it has written so far, to either stream. */
+  /** The text that it has written so far, to either stream. */
   output(): string;
   /** `host:port` as soon as it says that it is ready. @throws Error with its output if it ends before */
   ready(): Promise<string>;
@@ -127,7 +127,7 @@ export interface IssuedKey {
   readonly raw: string;
 }
 
-/** What a test of verification needs. */
+/** The people, services and keys that a test of verification needs. */
 export interface Cast {
   /** Scope `admin`. */
   readonly admin: string;

@@ -27,7 +27,7 @@ const CERTIFICATES = {
 export type Role = keyof typeof ACCESS;
 export type CertificateName = keyof typeof CERTIFICATES;
 
-export const PASSWORD = "pass-of-a-role";
+export const ROLE_PASSWORD = "pass-of-a-role";
 
 export interface TlsPostgres extends AsyncDisposable {
   readonly server: PostgresServer;
@@ -73,10 +73,10 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
     await until(async () => (await server.sql("show ssl_cert_file")) === `${name}.pem`, `the server shows ${name}`);
   };
   for (const role of Object.keys(ACCESS)) {
-    await server.sql(`create role ${role} login password '${PASSWORD}'; grant all on schema public to ${role}`);
+    await server.sql(`create role ${role} login password '${ROLE_PASSWORD}'; grant all on schema public to ${role}`);
   }
   const url: TlsPostgres["url"] = (role, query, { host = "localhost", port = server.port, database } = {}) =>
-    `postgres://${role}:${PASSWORD}@${host}:${port}/${database ?? "postgres"}${query && `?${query}`}`;
+    `postgres://${role}:${ROLE_PASSWORD}@${host}:${port}/${database ?? "postgres"}${query && `?${query}`}`;
   return {
     server,
     authority,

@@ -25,7 +25,7 @@ export interface Line {
   readonly kind: "begun" | "continued" | "laid out" | "table" | "empty";
 }
 
-/** What a line begins when it does not continue a paragraph: a list, a tag, a heading, a quotation, HTML, a definition. */
+/** Beginnings of lines that continue no paragraph: a list, a tag, a heading, a quotation, HTML, a definition. */
 const BEGINS = /^\s*([-*+] |\d+[.)] |@\w|#|>|<|\[[^\]]+\]: )/;
 /** A text in columns, a drawing. */
 const LAID_OUT = /\S {2,}\S|[─│┌└├▼▲]|-->|──/;

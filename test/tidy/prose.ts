@@ -1,6 +1,6 @@
 /**
- * The rules for prose: comments, pages of documentation, and the string texts of src/. prose-text.ts finds the prose of a
- * file; this file judges it.
+ * The rules for prose: comments, pages of documentation, and the string texts of src/. prose-text.ts finds the prose of
+ * a file; this file judges it.
  */
 import { basename, dirname } from "node:path";
 import type { Block, Line, Prose } from "./prose-text.ts";

@@ -109,7 +109,7 @@ function lengthFaults(file: SourceFile): string[] {
   ];
 }
 
-/** Rejections that nobody listens to yet end the process: `Promise.all` and `Promise.allSettled` listen to all at once. */
+/** An unhandled rejection ends the process: `Promise.all` and `Promise.allSettled` listen to all promises at once. */
 function promiseFaults({ path, promiseLists }: SourceFile): string[] {
   return promiseLists.map((name) => `promises: ${path} waits one by one for those of ${name}`);
 }

@@ -8,8 +8,9 @@ const AUTH = ["auth", "auth/passwords", "auth/signing", "auth/throttle"];
 const KEYS = ["keys", "keys/credentials"];
 
 /**
- * Room -> rooms that it may import, besides itself. A room is a folder of src/, or a folder or file in it that has a row
- * of its own here; what has none belongs to the folder around it. A test fails on a row's room that nothing imports.
+ * Room -> rooms that it may import, besides itself. A room is a folder of src/, or a folder or file in it that has a
+ * row of its own here; what has none belongs to the folder around it. A test fails on a row's room that nothing
+ * imports.
  */
 export const FLOORS: Record<string, readonly string[]> = {
   lib: [],
@@ -26,7 +27,8 @@ export const FLOORS: Record<string, readonly string[]> = {
   "auth/signing": ["audit", "changes", "lib"],
   "auth/throttle": ["auth", "auth/passwords", "audit", "lib"],
   "auth/tokens": ["auth", "auth/signing", "changes", "lib"],
-  // The root is what all sub-rooms know: tables, rows, budgets. From the stores down, each layer imports those below it.
+  // The root is what all sub-rooms know: tables, rows, budgets. From the stores down, each layer imports those below
+  // it.
   postgres: [],
   "postgres/errors": ["lib"],
   "postgres/history": ["postgres", "postgres/errors", "lib"],
@@ -184,6 +186,5 @@ export const MOST_SERVICE_LINES = 200;
 /** Files and functions (`path#name`) that are longer, each with the reason why it is better so. */
 export const LONG: Record<string, string> = {
   "src/lib/log-lines.ts": "one table with a row for each log line, in the order of docs/LOGS.md",
-  "src/config/settings.ts": "one table with a row for each setting, in the order of docs/CONFIG.md",
   "src/postgres/migrations/0001-first-schema.ts#up": "a schema is read from top to bottom, and never changed again",
 };

@@ -56,7 +56,7 @@ interface Kept extends SigningKeyRecord {
   readonly key: SigningKey;
 }
 
-/** What one read of the keys returned. */
+/** The result of one read of the keys. */
 interface KeySet {
   /** Newest first; only those that could be unsealed. */
   readonly keys: readonly Kept[];

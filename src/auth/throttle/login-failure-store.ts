@@ -3,7 +3,7 @@ import type { Judged, LoginFailures, LoginWait } from "./login-limits.ts";
 
 /** The origin of an attempt. */
 export interface AttemptOrigin extends Judged {
-  /** What `addressOf` returns. */
+  /** The result of `addressOf`. */
   readonly address: string;
 }
 
@@ -17,7 +17,7 @@ export interface LoginSubject extends AttemptOrigin {
   readonly accounts: readonly [Uint8Array, ...Uint8Array[]];
   /** The master key version of the first digest, under which failures and networks are stored. */
   readonly ringVersion: number;
-  /** What `networkOf` returns. */
+  /** The result of `networkOf`. */
   readonly network: string;
   /** Id of the account's session whose genuine refresh token came with the attempt. */
   readonly session?: string | undefined;

@@ -6,7 +6,7 @@ import { MikroORM as PostgresOrm } from "@mikro-orm/postgresql";
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { Change } from "../../changes/change.ts";
 import type { Log } from "../../lib/log.ts";
-import { atMost } from "../../lib/settle-within.ts";
+import { settleWithin } from "../../lib/settle-within.ts";
 import { toDomainError } from "../errors/driver-errors.ts";
 import { SqlStateAlarm } from "../errors/sql-state-alarm.ts";
 import { FollowedHistory } from "../history/followed-history.ts";
@@ -97,7 +97,7 @@ async function connect(given: DatabaseOptions, asked: PostgresTarget, shared: Sh
 /** Closes within CLOSE_MS, even if the server is frozen. The embedded database takes as long as it needs. */
 export async function closePools({ orm, reads, options, unlock }: Pools): Promise<void> {
   if (options.target.kind === "embedded") await orm.close(true).catch(() => {});
-  else await atMost(CLOSE_MS, Promise.allSettled([orm.close(true), reads.close(true)]));
+  else await settleWithin(CLOSE_MS, Promise.allSettled([orm.close(true), reads.close(true)]));
   unlock();
 }
 

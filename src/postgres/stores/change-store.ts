@@ -2,7 +2,7 @@ import type { CommittedChange } from "../../changes/change.ts";
 import type { ChangeStore, Poll } from "../../changes/change-store.ts";
 import type { DatabaseConnection } from "../../lib/database-connection.ts";
 import type { Log } from "../../lib/log.ts";
-import { atMost } from "../../lib/settle-within.ts";
+import { settleWithin } from "../../lib/settle-within.ts";
 import { whenSilent } from "../../lib/when-silent.ts";
 import { destroy, PostgresClient } from "../connections/connection.ts";
 import { Signals } from "../connections/signals.ts";
@@ -233,7 +233,7 @@ async function connect(client: PostgresClient, signals: Signals): Promise<boolea
 
 /** Closes a connection, and waits at most CLOSE_MS for the server. */
 async function retire(client: PostgresClient): Promise<void> {
-  await atMost(CLOSE_MS, client.end());
+  await settleWithin(CLOSE_MS, client.end());
   destroy(client);
 }
 

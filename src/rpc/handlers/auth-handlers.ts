@@ -16,7 +16,7 @@ import { maskPaths } from "./field-mask.ts";
 import { listPage, type PageTokens } from "./page-token.ts";
 import { sessionMessage, tokenPairMessage, userMessage } from "./user-messages.ts";
 
-/** What the verbs need, by group. */
+/** The dependencies of the verbs, by group. */
 export interface AuthHandlersDeps {
   readonly logins: RegisterDeps & LoginDeps & ChangePasswordDeps;
   readonly resets: CompletePasswordResetDeps;

@@ -1,32 +1,25 @@
-/** What a standby says that answers where the primary should: nothing that anybody is told. Real processes. */
+/** A standby that answers in the primary's place: none of its data reaches a caller. Real processes. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { demote, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  type IssuedKey,
-  serviceEnvironment,
-  spawnService,
-  startService,
-} from "../support/spawned-service.ts";
+import { bootstrapOperator, type IssuedKey, serviceEnvironment, spawnService } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
-/** A breaker and a connection that was lost take so long to be closed and made again. */
+/** The longest time until a breaker closes and a lost connection is made again. */
 const BACK_WITHIN_MS = 3000;
 
 describe.skipIf(!canStart("postgres"))("a standby in the primary's place", () => {
-  it("counts as away: what is not in memory is UNAVAILABLE, never INVALID or UNAUTHENTICATED, until it is promoted", async () => {
+  it("counts as unreachable: what is not in memory is UNAVAILABLE, never INVALID or UNAUTHENTICATED, until it is promoted", async () => {
     await using postgres = await startPostgres();
-    const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
-    const admin = await bootstrapOperator(env);
-    await using service = await startService(env);
-    const cast = await castAt(service.address, admin);
+    await using fleet = await startFleet({ DATABASE_URL: postgres.url() });
+    const { service } = fleet;
+    const cast = await fleet.cast();
     const [hot, cold, gone] = await cast.issue(3);
     const verifier = clientOf(service.address, KeyService, cast.verifier);
     const ask = (key: IssuedKey) => answerTo(() => verifier.verifyKey({ apiKey: key.raw, cost: 0 }));
@@ -38,7 +31,7 @@ describe.skipIf(!canStart("postgres"))("a standby in the primary's place", () =>
     await postgres.sql(`delete from key_secrets where key_id = '${gone!.id}'`);
 
     await demote(postgres);
-    // The fault happened, and the control: whoever asks this server gets an answer, and would believe it.
+    // The fault happened, and the control: a client that asks this server gets an answer, and would believe it.
     expect(await postgres.sql("select pg_is_in_recovery()")).toBe("t");
     const known = `select key_id from key_secrets where key_id in ('${cold!.id}', '${gone!.id}')`;
     expect(await postgres.sql(known)).toBe(cold!.id);

@@ -1,4 +1,4 @@
-/** What the limiter does when Redis dies, freezes, refuses or is slow, and when this process stalls: with real Redis. */
+/** The limiter of this process when a real Redis dies, freezes, refuses or is slow, and when this process stalls. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { LimitRequest } from "../../src/limits/limit.ts";
 import type { SharedLimiter } from "../../src/limits/limiter.ts";
@@ -34,7 +34,7 @@ describe.skipIf(!canStart("redis"))(
       await expectHealthy(limiter);
     });
 
-    it("is frozen for so long that its connection is given up", async () => {
+    it("is frozen until its connection is given up", async () => {
       const redis = await startOwnRedis();
       const limiter = await limiterOn(single(redis.port));
       await redis.freeze();
@@ -77,7 +77,7 @@ describe.skipIf(!canStart("redis"))(
       await expectHealthy(limiter);
     });
 
-    it("is behind a wire that swallows everything, also the end of connections", async () => {
+    it("is behind a wire that swallows every byte, also the end of connections", async () => {
       const redis = await startOwnRedis();
       await using proxy = await startFaultProxy(redis.port);
       const limiter = await limiterOn(single(proxy.port));

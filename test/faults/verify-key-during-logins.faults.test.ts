@@ -1,4 +1,5 @@
-/** What a storm of logins does to everybody else: password hashes are bounded, so that verification does not wait for them. */
+/** VerifyKey during a storm of logins: password hashes are bounded, so that verification does not wait for them. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -11,11 +12,12 @@ import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { type RedisServer, startRedis } from "../support/own-redis.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { type Cast, type IssuedKey, startService } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 const LOGINS = 200;
 const WAVES = 4;
 const IDLE_MS = 2000;
-/** What a login waits for a place at most, and what this machine may take besides. */
+/** The longest wait of a login for a place, and the time that this machine may take besides. */
 const SHED_WITHIN_MS = 600;
 const ANSWERED_WITHIN_MS = 2000;
 /** Below this a p99 is what the machine's scheduler makes of it. */
@@ -45,7 +47,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
     await Promise.all([postgres?.stop(), redis?.stop()]);
   });
 
-  /** VerifyKey every few milliseconds until `done`, whether or not earlier ones have their answer: stalls are seen by all. */
+  /**
+   * VerifyKey every few milliseconds until `done`, whether or not earlier ones have their answer, so that all see a
+   * stall.
+   */
   async function verifyUntil(address: string, done: Promise<unknown>): Promise<readonly Answer[]> {
     const client = clientOf(address, KeyService, cast.verifier);
     const answers: Promise<Answer>[] = [];
@@ -55,7 +60,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
     });
     while (!isDone) {
       answers.push(answerTo(() => client.verifyKey({ apiKey: key.raw })));
-      await pause(4);
+      await letPass(4, "calls come at a steady pace");
     }
     return Promise.all(answers);
   }
@@ -105,7 +110,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
     expect(inTime).toEqual({ isVerifyQuick: true, isShedInTime: true, isJudgedInTime: true });
   });
 
-  it("without a bound on hashes each login waits for all before it: the control", async () => {
+  it("makes each login wait for all before it if hashes have no bound: the control", async () => {
     await using mutant = await startService(fleet.env, withFault(UNBOUNDED));
     const { judged, isJudgedInTime } = await storm(mutant.address, 2);
     // All began to hash, or nearly all: a few lose their place before the database.

@@ -1,14 +1,15 @@
-/** What a login costs and what it tells, counted by the service's own metric: a real process on real PostgreSQL. */
+/** The hashes that a login costs, by the service's own metric, and its answers: a real process on real PostgreSQL. */
 import { connect } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService, LoginRequestSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { type ReadyService, startService } from "../support/spawned-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 /** Of all headers and trailers these alone may differ between two answers. */
@@ -36,14 +37,15 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
   let numbers = 0;
   beforeAll(async () => {
     postgres = await startPostgres();
-    env = serviceEnvironment({
+    const fleet = await startFleet({
       DATABASE_URL: postgres.url(),
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_ARGON2_MEMORY_KIB: "4096",
       LATCHKEY_ARGON2_PASSES: "1",
     });
-    admin = await bootstrapOperator(env);
-    service = await startService(env);
+    service = fleet.service;
+    env = fleet.env;
+    admin = fleet.admin;
   });
   afterAll(async () => {
     await service?.stop();
@@ -60,7 +62,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     return { email, userId: user!.id };
   }
 
-  /** What each kind of account is: its address, and the password that is tried. */
+  /** Each kind of account: its address, and the password that is tried. */
   const ACCOUNTS: Record<string, () => Promise<readonly [email: string, password: string]>> = {
     "a good password": async () => [(await newPerson()).email, PASSWORD],
     "a wrong password": async () => [(await newPerson()).email, WRONG],
@@ -134,7 +136,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect((await hashes()) - before).toBe(1);
   });
 
-  it("that fails is answered by the same headers, bytes and trailers, whatever was wrong", async () => {
+  it("gets the same headers, bytes and trailers at each failure, whatever was wrong", async () => {
     const answers: Record<string, string> = {};
     for (const [what, account] of Object.entries(ACCOUNTS)) {
       const answer = await logIn(...(await account()));
@@ -158,7 +160,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect(await hashes()).toBe(before);
   });
 
-  it("costs no hash when it is shed, and each that is judged costs one", async () => {
+  it("costs no hash when it is refused for the queue, and one when it is judged", async () => {
     const { email } = await newPerson();
     const before = await hashes();
     const answers = await Promise.all(Array.from({ length: 80 }, () => logIn(email, WRONG)));
@@ -168,7 +170,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect((await hashes()) - before).toBe(judged);
   });
 
-  it("at a corrupt stored hash is an error in the log for whoever operates the service", async () => {
+  it("writes an error to the log for the operator if the stored hash is corrupt", async () => {
     const errors = () =>
       service
         .output()
@@ -180,7 +182,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect(errors().at(-1)).toContain('"level":50');
   });
 
-  it("hashes the password anew, once, where the cost has risen since", async () => {
+  it("hashes the password again, once, if the cost has risen since", async () => {
     const { email, userId } = await newPerson();
     await using raised = await startService({ ...env, LATCHKEY_ARGON2_PASSES: "2" });
     const costs: number[] = [];
@@ -197,7 +199,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect((await hashes()) - before).toBe(1);
   });
 
-  it("that costs none where there is no account is found out: the control", async () => {
+  it("would show that there is no account if it cost no hash then: the control", async () => {
     await using mutant = await startService(env, withFault(UNKNOWN_FOR_FREE));
     const before = await hashes(mutant);
     const [email, password] = await ACCOUNTS["an unknown user"]!();

@@ -1,17 +1,19 @@
 /** How much guessing gets through when it comes to several processes at once and Redis forgets everything in between. */
+
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { type ReadyService, startService } from "../support/spawned-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 const AT_ONCE = 60;
-/** At least so many, and then until one has nothing judged any more; on a busy machine much of a wave is shed. */
+/** The least number of waves. They go on until one has nothing judged; a busy machine refuses much of a wave. */
 const WAVES = 6;
 const MOST_WAVES = 40;
 /** NIST SP 800-63B-4, 3.2.2 */
@@ -34,17 +36,18 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
   let numbers = 0;
   beforeAll(async () => {
     [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
-    env = serviceEnvironment({
+    const settings = {
       DATABASE_URL: postgres.url(),
       REDIS_URL: redis.url,
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_HASHES_PER_ADDRESS: "30",
-      // So that all that may be tried is tried, and soon.
+      // Cheap hashes, so that every attempt is soon made.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
-    });
-    await bootstrapOperator(env);
-    processes = await Promise.all([1, 2, 3].map(() => startService(env)));
+    };
+    const fleet = await startFleet(settings, [{}, {}, {}]);
+    env = fleet.env;
+    processes = [...fleet.processes];
   });
   afterAll(async () => {
     await Promise.all(processes.map((process) => process.stop()));
@@ -91,7 +94,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     return { hashes: (await hashes(at)) - before, said };
   }
 
-  it("has at most 100 hashes of one account, and does not lock its owner out where he logged in from", async () => {
+  it("gets at most 100 hashes of one account, and never locks out the address of the owner's login", async () => {
     const [email, home] = [freshEmail(), freshIp()];
     const anyone = clientOf(processes[0]!.address, AuthService);
     await anyone.register({ email, password: PASSWORD }, from(home));
@@ -106,7 +109,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     expect((await anyone.login({ email, password: PASSWORD }, from(home))).user?.email).toBe(email);
   });
 
-  it("has at most 20 hashes a minute for failures of one address, whatever accounts it tries", async () => {
+  it("gets at most 20 hashes a minute for failures of one address, over any accounts", async () => {
     const ip = freshIp();
     const startMs = performance.now();
     const guessed = await guess(processes, () => ({ email: freshEmail(), ip }));
@@ -116,7 +119,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     expect(guessed.hashes).toBeLessThanOrEqual(MAX_FAILURES_PER_MINUTE);
   });
 
-  it("would have more, were attempts counted after they were judged: the control", async () => {
+  it("would get more if attempts were counted after they were judged: the control", async () => {
     const mutants = await Promise.all([1, 2, 3].map(() => startService(env, withFault(COUNTED_AFTER))));
     try {
       const ip = freshIp();

@@ -1,4 +1,5 @@
-/** What VerifyKey answers while Redis is dead, frozen or slow, and what is admitted then: the real server. */
+/** The answers of VerifyKey, and the calls that are admitted, while Redis is dead, frozen or slow: the real service. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -11,6 +12,7 @@ import { type Answer, answerTo, quantile, report, tally } from "../support/measu
 import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 /** Redis may be silent for 50 ms before it is given up; the promise for a whole call is 60. */
 const FIRST_MS = 60;
@@ -103,7 +105,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       expect(tally([...idle, ...during])).toEqual({ VALID: 2 * CALLS });
       expect(degraded(during.slice(3))).toBe(CALLS - 3);
       expect(quantile(times(during), 1)).toBeLessThan(FIRST_MS + ROOM_MS);
-      // After the three that open the breaker nobody waits: half of all calls are a bound that noise does not reach.
+      // After the three that open the breaker no call waits: half of all calls are a bound that noise does not reach.
       expect(during.slice(3).filter(({ tookMs }) => tookMs > FIRST_MS - 10).length).toBeLessThan(CALLS / 100);
       expect(quantile(times(during.slice(3)), 0.5)).toBeLessThan(quantile(times(idle), 0.99) + EXTRA_MS);
       // The control: who waits for Redis as its client library does unless told otherwise, still waits.
@@ -144,7 +146,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       expect(accepts.length + answers.filter(({ said }) => said === "RATE_LIMITED").length).toBe(3 * 64);
       return { accepts: accepts.length, degraded: accepts.filter(({ response }) => response!.degraded).length };
     };
-    /** A key that Redis alone has decided about so far: on a busy machine it may be late for one, and a process decides. */
+    /**
+     * A key that Redis alone has decided about so far. On a busy machine Redis may be late for one, and a process
+     * decides.
+     */
     const decidedByRedis = async () => {
       for (const asked of await cast.issue(5, limit)) {
         const before = await admitted(asked);
@@ -164,7 +169,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
     await redis.kill();
     await expect(redisCommand(redis.port, "PING")).rejects.toThrow("ECONNREFUSED");
     // Full windows are believed for 5 s; after that each process has its share.
-    await pause(5100);
+    await letPass(5100, "full windows are believed for 5 s");
     const during = await admitted(touched);
     expect(during.accepts).toBe(during.degraded);
     expect(during.accepts).toBeGreaterThan(0);
