@@ -1,6 +1,6 @@
 /**
- * The promise of each sslmode holds for every connection of real processes: counted by the server, and read off the
- * wire.
+ * The promise of each sslmode holds for every connection of real processes. The server counts the connections, and a
+ * proxy records the bytes.
  */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -17,7 +17,7 @@ import { canStart, serverFor } from "../support/shared-servers.ts";
 import { serviceEnvironment, spawnService } from "../support/spawned-service.ts";
 import { type Role, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
 
-/** Length 8 and the code of SSLRequest. */
+/** The SSLRequest message: the length 8 and the request code. */
 const TLS_REQUEST = Buffer.from("0000000804d2162f", "hex");
 const PURPOSES = ["latchkey", "latchkey-changes", "latchkey-migrations", "latchkey-reads"];
 
@@ -27,8 +27,8 @@ beforeAll(async () => {
 });
 afterAll(() => postgres?.[Symbol.asyncDispose]());
 
-describe.skipIf(!canStart("postgres"))("sslmode, over all connections of a service and its commands", () => {
-  /** CA and CLIENT stand for the files. */
+describe.skipIf(!canStart("postgres"))("the sslmode of a service and its commands", () => {
+  /** Replaces CA and CLIENT by the parameters with the files. */
   const inFull = (query: string) =>
     query
       .replace("CA", `sslrootcert=${postgres.authority.certFile}`)
@@ -45,7 +45,7 @@ describe.skipIf(!canStart("postgres"))("sslmode, over all connections of a servi
     ["sslmode=verify-full&CA", "tls_role", "TLS"],
     ["sslmode=prefer", "plain_role", "plaintext"],
     ["sslmode=verify-full&CA&CLIENT", "cert_role", "TLS"],
-  ])("%j as %s: %s", async (query, role, wire) => {
+  ])("holds on all connections for %j as %s: %s", async (query, role, wire) => {
     const isTls = wire === "TLS";
     const database = `tls_${randomBytes(4).toString("hex")}`;
     await postgres.server.sql(`create database ${database} owner ${role}`);
@@ -79,11 +79,11 @@ describe.skipIf(!canStart("postgres"))("sslmode, over all connections of a servi
     if (isTls && query !== "sslmode=allow") {
       for (const bytes of spoken) expect(plaintextOf(bytes), "after the request nothing but records of TLS").toBe("");
     }
-    // The control: what crosses in plaintext is found.
+    // The control: the test finds a query that crosses in plaintext.
     expect(queries.length > 0).toBe(!isTls);
   });
 
-  /** Every connection that was ever let into a database. */
+  /** Every connection that the server ever accepted for a database, by its log. */
   function connectionsTo(database: string): readonly { readonly name: string; readonly isTls: boolean }[] {
     const lines = postgres.server.log().split("\n");
     return lines
@@ -157,7 +157,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
     for (const bytes of proxy.sent()) expect(plaintextOf(bytes)).toBe("");
   });
 
-  it.each(["require", "verify-full"])("where the server has no TLS and sslmode is %s", async (mode) => {
+  it.each(["require", "verify-full"])("if the server has no TLS and sslmode is %s", async (mode) => {
     const url = new URL(serverFor("postgres")!);
     await using proxy = await startFaultProxy(Number(url.port), true);
     url.port = `${proxy.port}`;
@@ -167,11 +167,11 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
     for (const bytes of proxy.sent()) expect(bytes).toEqual(TLS_REQUEST);
   });
 
-  it("where only the server asks for TLS", async () => {
+  it("if only the server asks for TLS", async () => {
     await expectRefusal(postgres.url("tls_role", "sslmode=disable"), /wants TLS|pg_hba/);
   });
 
-  /** The service and its commands alike. */
+  /** Expects that the service and its commands refuse the URL with one line. */
   async function expectRefusal(url: string, line: RegExp): Promise<void> {
     const env = serviceEnvironment({ DATABASE_URL: url });
     await using service = spawnService(env);
@@ -188,7 +188,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
   }
 });
 
-/** The bytes of a client that are neither the request for TLS nor a record of it (RFC 8446, 5.1). */
+/** The bytes of a client after the SSLRequest that are no TLS record (RFC 8446, 5.1). */
 function plaintextOf(bytes: Buffer): string {
   const start = bytes.subarray(0, TLS_REQUEST.length).equals(TLS_REQUEST) ? TLS_REQUEST.length : 0;
   for (let at = start; at < bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) {

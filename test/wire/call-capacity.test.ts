@@ -45,7 +45,9 @@ async function start(maxCalls: number) {
   const auth = createClient(AuthService, transport);
   const keys = createClient(KeyService, transport);
   const health = createClient(Health, transport);
-  /** Starts calls that hang, call n from the address `from(n)`. The returned list gets the outcome of each that ends. */
+  /**
+   * Starts calls that hang, call n from the address `from(n)`. The returned list gets the outcome of each that ends.
+   */
   const hold = async (count: number, from: (at: number) => string) => {
     const outcomes: string[] = [];
     for (let at = 0; at < count; at++) {
