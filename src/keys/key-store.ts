@@ -8,7 +8,7 @@ export interface KeyWithSecrets {
   readonly key: Key;
   /** undefined for service credentials. */
   readonly owner: KeyOwner | undefined;
-  /** All live secrets, and the ended ones that are still stored. */
+  /** All live secrets, and the latest ended ones. */
   readonly secrets: readonly KeySecretDigest[];
 }
 
