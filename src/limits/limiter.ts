@@ -68,7 +68,7 @@ export class SharedLimiter implements Limiter {
   async #ask(judged: LimitRequest): Promise<LimitDecision> {
     const part = this.#partOf(judged.subject);
     const { generation } = this.#full;
-    const answer = part.isOutOfReach ? "not counted" : await this.#askStore(part, judged);
+    const answer = part.isUnreachable ? "not counted" : await this.#askStore(part, judged);
     if (typeof answer === "string") return this.#share.decide(judged, answer === "not counted");
     this.#full.remember(judged, answer, this.#deps.clock.elapsedMs(), generation);
     return answer;
@@ -101,7 +101,7 @@ export class SharedLimiter implements Limiter {
 
   /** Whether some part of the store is unreachable now, so that the decisions for its subjects are degraded. */
   isDegraded(): boolean {
-    return [...this.#parts.values()].some((part) => part.isOutOfReach);
+    return [...this.#parts.values()].some((part) => part.isUnreachable);
   }
 
   forgottenLimits(): number {
@@ -125,7 +125,7 @@ export class SharedLimiter implements Limiter {
       store: this.#deps.store,
       part: name,
       timers: this.#timers,
-      onOutOfReach: (part, cause) => tellUnreachable(this.#deps.log, { part, ...reasonOf(cause) }),
+      onUnreachable: (part, cause) => tellUnreachable(this.#deps.log, { part, ...reasonOf(cause) }),
       onBack: (part) => this.#deps.log.info("Redis is reachable again: limits are judged together", { part }),
     });
     this.#dropOldestPart();

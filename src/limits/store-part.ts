@@ -10,7 +10,7 @@ export interface StorePartDeps {
   readonly part: string;
   readonly timers: Timers;
   /** Called when the part has become unreachable, and once for each further reason in the same outage. */
-  readonly onOutOfReach: (part: string, cause: unknown) => void;
+  readonly onUnreachable: (part: string, cause: unknown) => void;
   /** Called when the part is reachable again. */
   readonly onBack: (part: string) => void;
 }
@@ -60,7 +60,7 @@ export class StorePart {
     this.#deps = deps;
   }
 
-  get isOutOfReach(): boolean {
+  get isUnreachable(): boolean {
     return this.#breaker.isOpen;
   }
 
@@ -103,7 +103,7 @@ export class StorePart {
   }
 
   async #decideGroup(group: readonly Waiting[]): Promise<void> {
-    const answer = this.isOutOfReach ? NOT_COUNTED : await this.#ask(group);
+    const answer = this.isUnreachable ? NOT_COUNTED : await this.#ask(group);
     for (const [at, one] of group.entries()) one.resolve(typeof answer === "string" ? answer : answer[at]!);
   }
 
@@ -130,7 +130,7 @@ export class StorePart {
     const code = cause instanceof LimitStoreError ? cause.code : "";
     if (this.#toldCodes.has(code)) return;
     this.#toldCodes.add(code);
-    this.#deps.onOutOfReach(this.#deps.part, cause);
+    this.#deps.onUnreachable(this.#deps.part, cause);
   }
 
   #probeLater(subject: string): void {

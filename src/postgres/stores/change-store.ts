@@ -53,7 +53,7 @@ export class EmbeddedChangeStore implements ChangeStore {
 
 /**
  * How long the feed's connection is kept. After a failover without fencing, an abandoned primary keeps its connections,
- * and this process follows it for at most this time. The same as FRESH_MS of record-cache.ts.
+ * and this process follows it for at most this time. The same as FRESH_MS of changes/freshness.ts.
  */
 const MAX_LIFE_MS = 5000;
 /** Minimum time between two connections that are made because answers come from another history than the feed's. */
