@@ -10,8 +10,8 @@ const PORT = "(?::(?:\\d{1,5}|_[A-Za-z0-9._-]+))?";
 const IPV4_NODE = new RegExp(`^(\\d{1,3}(?:\\.\\d{1,3}){3})${PORT}$`);
 const IPV6_NODE = new RegExp(`^\\[([0-9A-Fa-f:.]+)\\]${PORT}$`);
 /**
- * One parameter of an element, or none. Proxies also write brackets and colons without quotes. Blanks match in one place
- * only, so the time is linear in the length of the header.
+ * One parameter of an element, or none. Proxies also write brackets and colons without quotes. Blanks match in one
+ * place only, so the time is linear in the length of the header.
  */
 const PARAMETER = /[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s",;]+)[ \t]*)?(?:;|$)/y;
 
