@@ -28,7 +28,7 @@ export function lockFolder(folder: string): () => void {
       );
     }
     // Rename the stale lock instead of removing it: of two processes that see it, only one can rename it. If another
-    // process replaced it in between, it is put back.
+    // process replaced the lock in between, its lock is put back.
     const aside = `${path}.${randomBase62(8)}`;
     if (!tryRename(path, aside)) continue;
     if (read(aside) !== holder) tryLink(aside, path);

@@ -82,7 +82,10 @@ function unusable(parameter: string, path: string, fault: string): Error {
   return Object.assign(new Error(`${parameter}: ${path} ${fault}`), { code: TLS_FILE });
 }
 
-/** Like libpq, accepts an IP address also as a DNS name or, without alternative names, as the common name. */
+/**
+ * The error for a certificate with another name. Like libpq, this accepts an IP address also as a DNS name or, without
+ * alternative names, as the common name.
+ */
 function wrongName(host: string, certificate: PeerCertificate): Error | undefined {
   const error = checkServerIdentity(host, certificate);
   if (error === undefined || isIP(host) === 0) return error;

@@ -1,8 +1,8 @@
 import type { SqlEntityManager } from "@mikro-orm/sql";
 
 /**
- * The ORM's object for the connection of a transaction. All statements pass through the first, COMMIT through the
- * second.
+ * The ORM's object for the connection of a transaction. All statements pass through `executeQuery`, and COMMIT passes
+ * through `commit`.
  */
 interface OrmTransaction {
   executeQuery(...args: unknown[]): Promise<unknown>;
