@@ -25,9 +25,9 @@ import type { Log } from "./log.ts";
 import { randomBase62 } from "./random.ts";
 
 export interface PrivateFolderOptions {
-  /** The first parts of the names of this project's files in the folder. */
+  /** Prefixes of the names of this project's files in the folder. */
   readonly ours: readonly string[];
-  /** If a file system keeps no modes, as some network shares: true refuses it, false only warns. */
+  /** Whether to refuse a file system that keeps no modes, such as some network shares. false: only warn. */
   readonly strict: boolean;
   readonly log: Log;
 }
