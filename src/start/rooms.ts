@@ -135,7 +135,7 @@ function createUsers(ground: Ground, tiers: Tiers, refusals: RefusalRecorder, si
   const concurrency = hashConcurrency(availableParallelism(), config.workers);
   const passwords = new PasswordHasher({ ring, log, memoryKib, passes, concurrency });
   const failures = new PostgresLoginFailureStore(database);
-  // Stays the same for every call: an attempt counts although its caller gave it up.
+  // One throttle for all calls, not one for each: an attempt counts although its caller gave it up.
   const loginThrottle = new LoginThrottle({ store: failures, users, refusals, ring, clock, log, hashesPerAddress });
 
   const accessTokens = { signingKeys, databaseClock, issuer, audience };

@@ -17,7 +17,8 @@ export interface SignalHandlers {
 const SAME_STOP_MS = 1000;
 
 /**
- * Tells repeated signals of one request to stop from a new request: by SIGTERM, SIGINT, or another process's message.
+ * Distinguishes the repeated signals of one request to stop from a new request. A request comes by SIGTERM, by SIGINT,
+ * or by a message of the first process.
  */
 export class Signals {
   readonly #handlers: SignalHandlers;
