@@ -1,6 +1,6 @@
 /**
- * The time budget of a hot read. A caller of a hot read (VerifyKey, CheckSession, a cache miss) waits at most CALLER_MS
- * when PostgreSQL is unreachable. Each time below contains the one before it, and a margin.
+ * The time budget of a hot read. A call that needs a key, a session or a signing key that is not in memory waits at
+ * most CALLER_MS when PostgreSQL is unreachable. Each time below contains the one before it, and a margin.
  */
 export const HOT_READ_BUDGET = {
   /** PostgreSQL ends the statement itself (`statement_timeout`). */

@@ -31,9 +31,9 @@ const RETRY_AFTER_MS = 1000;
 
 /**
  * Admission to the management connections: a fair semaphore by caller, then locks, then a fair semaphore of
- * connections. The connection is the scarcest and is taken last, so that no call holds a connection while it waits for
- * its turn or for a lock of this process. Each caller has its own queue, and both semaphores serve callers in turn
- * (round robin).
+ * connections. A connection is the scarcest of the three and is taken last. So no call holds a connection while it
+ * waits for its turn or for a lock of this process. Each caller has its own queue, and both semaphores serve callers in
+ * turn (round robin).
  */
 export class ManagementTurns {
   readonly #shares: FairGate;

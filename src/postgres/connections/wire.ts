@@ -22,7 +22,7 @@ export const NO_TLS = "ERR_TLS_NOT_OFFERED";
 
 /**
  * Interval of TCP keep-alive on an idle connection. A balancer or a NAT forgets a connection without traffic after
- * minutes, and the system's default interval is 2 hours: the next read would get no answer.
+ * minutes, and the next read would get no answer. The system's default interval is 2 hours.
  */
 const KEEP_ALIVE_MS = 30_000;
 /** Length 8 and the code of SSLRequest (PostgreSQL, 55.2.11). */

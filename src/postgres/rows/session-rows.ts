@@ -174,8 +174,8 @@ function endOldest(tx: Transaction, userId: string): Promise<readonly string[]> 
 }
 
 /**
- * Ends the sessions `s` that fulfil the condition, which may use `p.now`, though not inside of `in (select ...)`: there
- * PostgreSQL would not replace it by a constant before it plans.
+ * Ends the sessions `s` that fulfil the condition. The condition may use `p.now`, but not inside of `in (select ...)`:
+ * there PostgreSQL would not replace it by a constant before it plans.
  *
  * @param parameters of the condition
  * @returns the ids

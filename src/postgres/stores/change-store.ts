@@ -13,8 +13,8 @@ import { pollAsFeed, pollEmbedded, pollForClient } from "../rows/change-polls.ts
 /** Timeout of connecting, which takes up to 6 round trips with TLS and SCRAM. */
 const CONNECT_TIMEOUT_MS = 5000;
 /**
- * Timeout of a poll. No caller waits for a poll, and it counts from the time at which it was sent: a slow poll makes
- * copies older, but never makes them seem fresher than they are. Polls are 1 s apart, so polls of 2 s each still keep
+ * Timeout of a poll. No caller waits for a poll. A poll counts from the time at which it was sent, so a slow poll makes
+ * copies older, but never lets them seem fresher than they are. Polls are 1 s apart, so polls of 2 s each still keep
  * copies fresh. If the server's machine dies without closing the connection, only a query notices it.
  */
 const POLL_TIMEOUT_MS = 2000;
