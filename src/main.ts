@@ -90,8 +90,8 @@ function configOrExit(): Config {
 }
 
 /**
- * Drains. If nothing has started yet, it ends the process with the exit code that shells use for the signal: as the
- * first process of a container, it would otherwise ignore the signal.
+ * Drains. If nothing has started yet, it ends the process with the exit code that shells use for the signal. Otherwise
+ * the first process of a container would ignore the signal.
  */
 function stop(signal: NodeJS.Signals): void {
   isStopping = true;

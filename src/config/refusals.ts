@@ -1,6 +1,6 @@
 /**
- * Values that production refuses: secrets that are published or were not drawn at random, the issuer that every
- * installation has by default, and weak password hashes. Each fault is one line, which never repeats a value.
+ * Values that production refuses: secrets that are published or not random, the issuer that every installation has by
+ * default, and weak password hashes. Each fault is one line, which never repeats a value.
  */
 
 import type { MasterKey } from "../lib/key-ring.ts";

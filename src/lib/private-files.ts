@@ -1,6 +1,7 @@
 /**
  * Files and folders that only one user can read. Only this file creates files for the service. A secret goes into a new
- * file of mode 0600, never into an existing one, and never through a symbolic link that another user left in its place.
+ * file of mode 0600, never into an existing file. It never goes through a symbolic link that another user left in its
+ * place.
  */
 import {
   closeSync,

@@ -76,8 +76,8 @@ export function openCluster(target: RedisClusterTarget, retryAfterMs: () => numb
 }
 
 /**
- * The options of every connection. The client must neither wait nor retry: a command that can't be sent now, or whose
- * connection is lost, fails immediately, and the limiter decides what follows. There is no `commandTimeout`, because
+ * The options of every connection. The client must neither wait nor retry. A command that can't be sent now, or whose
+ * connection is lost, fails immediately. The limiter decides what follows. There is no `commandTimeout`, because
  * ioredis' timers fire before a late answer is read: each stall of this process would look like an outage. The limiter
  * has its own timeout.
  */

@@ -48,8 +48,8 @@ export interface Ground {
 export type Rooms = ReturnType<typeof createRooms>;
 
 /**
- * The parts of the rooms that handlers of calls use. Each function `...For` makes the stores of one room for one call:
- * they wait in the queue of the call's holder, and stop when its signal aborts.
+ * The parts of the rooms that handlers of calls use. Each function `...For` makes the stores of one room for one call.
+ * They wait in the queue of the call's holder, and stop when the call's signal aborts.
  */
 export interface CallRooms {
   readonly ring: KeyRing;

@@ -12,7 +12,7 @@ export interface SignalHandlers {
 
 /**
  * Requests to stop within this time after the first one count as the same request. systemd and terminals signal all
- * processes of a group, and npm passes its own signal on, so its child gets two signals within milliseconds.
+ * processes of a group, and npm passes its own signal on. So npm's child gets two signals within milliseconds.
  */
 const SAME_STOP_MS = 1000;
 
