@@ -400,11 +400,12 @@ export type CreatePasswordResetResponse = Message<"latchkey.v1.CreatePasswordRes
 
   /**
    * Whether the reset revokes all API keys of the user if CompletePasswordReset
-   * does not set revoke_keys. If the request set revoke_keys, this is its value.
-   * Otherwise it is true if the account has or had a password, and no Login ever
-   * came from a known network. A network (an IPv4 /24 or an IPv6 /48) is known
-   * if a session of the account began in it within the 30 days before, by
-   * Register, Login, ChangePassword or CompletePasswordReset.
+   * does not set revoke_keys. If the request set revoke_keys, this is its
+   * value. Otherwise it is true if the account has or had a password, and no
+   * Login ever came from a known network. A network is an IPv4 /24 or an IPv6
+   * /48. It is known if a session of the account began in it within the 30 days
+   * before. Register, Login, ChangePassword and CompletePasswordReset begin
+   * sessions.
    *
    * @generated from field: bool revokes_keys = 3;
    */

@@ -978,8 +978,8 @@ export type WatchRevocationsRequest = Message<"latchkey.v1.WatchRevocationsReque
   /**
    * The cursor of the last message that the client handled; empty to start now.
    * It is valid on every process of the service. A stream that starts now, or
-   * has to resync, first lists the sessions that ended within the lifetime of
-   * an access token, because their access tokens may still verify.
+   * has to resync, first lists sessions that ended lately: within the lifetime
+   * of an access token. Their access tokens may still verify.
    *
    * @generated from field: string cursor = 1;
    */
@@ -1330,9 +1330,9 @@ export const KeyService: GenService<{
   /**
    * Streams changes, so that a client may cache answers of VerifyKey.
    *
-   * A client may use a cached answer only under one condition: the answer's
-   * freshness.position is above the position of the last change of that key or
-   * its owner that the client saw.
+   * A client may use a cached answer only under one condition. The answer's
+   * freshness.position must be above the position of the last change that the
+   * client saw of that key or its owner.
    *
    * @generated from rpc latchkey.v1.KeyService.WatchRevocations
    */
