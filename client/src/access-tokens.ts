@@ -13,7 +13,12 @@ export interface VerifiedUser {
 
 export type AccessTokenVerdict =
   | ({ readonly valid: true } & VerifiedUser)
-  | { readonly valid: false; readonly userId?: undefined; readonly sessionId?: undefined; readonly expiresAt?: undefined };
+  | {
+      readonly valid: false;
+      readonly userId?: undefined;
+      readonly sessionId?: undefined;
+      readonly expiresAt?: undefined;
+    };
 
 /** Where the keys come from that sign access tokens. */
 export interface KeySet {
@@ -106,7 +111,9 @@ export class AccessTokens {
     this.#told.add(claim);
     const option = claim === "iss" ? "issuer" : "audience";
     this.#deps.onError(
-      new Error(`an access token has another \`${claim}\` than the option \`accessTokens.${option}\` says: it is refused`),
+      new Error(
+        `an access token has another \`${claim}\` than the option \`accessTokens.${option}\` says: it is refused`,
+      ),
     );
   }
 }

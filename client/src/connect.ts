@@ -3,7 +3,13 @@
  * at its start.
  */
 import type { DescMethod } from "@bufbuild/protobuf";
-import { type ContextValues, createContextKey, createContextValues, type HandlerContext, type Interceptor } from "@connectrpc/connect";
+import {
+  type ContextValues,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+  type Interceptor,
+} from "@connectrpc/connect";
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { grpcMetadata } from "../../src/answers/grpc-answer.ts";
 import { decisionFields } from "../../src/answers/http-answer.ts";

@@ -56,7 +56,9 @@ export class Credential {
       throw new LatchkeyCredentialError("the function `credential` failed", { cause });
     }
     if (!isCredentialText(text)) {
-      throw new LatchkeyCredentialError("the function `credential` gave no credential: it must give a text such as kit_svc_...");
+      throw new LatchkeyCredentialError(
+        "the function `credential` gave no credential: it must give a text such as kit_svc_...",
+      );
     }
     this.#text = text;
     return text;

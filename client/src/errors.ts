@@ -1,4 +1,4 @@
-import { anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
+import { type Any, anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import type { Status } from "../../src/gen/google/rpc/status_pb.ts";
@@ -37,7 +37,10 @@ export class LatchkeyRequestError extends Error {
   /** The fields that are wrong, as the contract spells them. */
   readonly fields: readonly string[];
 
-  constructor(message: string, facts: { reason?: string | undefined; fields?: readonly string[]; cause?: unknown } = {}) {
+  constructor(
+    message: string,
+    facts: { reason?: string | undefined; fields?: readonly string[]; cause?: unknown } = {},
+  ) {
     super(message, { cause: facts.cause });
     this.reason = facts.reason;
     this.fields = Object.freeze([...(facts.fields ?? [])]);
@@ -53,7 +56,9 @@ export function errorOf(error: unknown): Error {
   const failure = ConnectError.from(error);
   const reason = failure.findDetails(ErrorInfoSchema)[0]?.reason;
   const retry = failure.findDetails(RetryInfoSchema)[0]?.retryDelay;
-  const fields = failure.findDetails(BadRequestSchema).flatMap((detail) => detail.fieldViolations.map((one) => one.field));
+  const fields = failure
+    .findDetails(BadRequestSchema)
+    .flatMap((detail) => detail.fieldViolations.map((one) => one.field));
   const { code, rawMessage, cause = error } = failure;
   if (code === Code.Unauthenticated) {
     return new LatchkeyCredentialError(`the service refused the credential: ${rawMessage}`, { cause });

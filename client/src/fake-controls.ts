@@ -71,4 +71,3 @@ export interface FakeControls {
 export interface FakeLatchkey extends Latchkey {
   readonly fake: FakeControls;
 }
-

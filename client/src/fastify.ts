@@ -22,7 +22,11 @@ export type Hook = (request: FastifyRequest, reply: FastifyReply) => Promise<Fas
 type Args = [request: FastifyRequest, reply: FastifyReply];
 
 /** The address is `request.ip`: trust in proxies is Fastify's own setting. */
-async function admit({ guard, realm }: RealmGuard<FastifyRequest>, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+async function admit(
+  { guard, realm }: RealmGuard<FastifyRequest>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<boolean> {
   const facts = nodeFacts(request.raw, request.originalUrl, request.ip);
   const { decision, found } = await guard(request, facts, request.latchkey);
   if (decision.admitted) {

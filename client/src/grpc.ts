@@ -32,7 +32,10 @@ export interface GrpcRequest {
 }
 
 /** The part that handlers' calls of all four kinds have. */
-type HandlerCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getPath" | "getPeer" | "sendMetadata" | "emit">;
+type HandlerCall = Pick<
+  ServerUnaryCall<unknown, unknown>,
+  "metadata" | "getPath" | "getPeer" | "sendMetadata" | "emit"
+>;
 type Args = [call: HandlerCall, callback?: (error: object) => void];
 
 /**
@@ -87,7 +90,8 @@ function interceptor(guard: RealmGuard<GrpcRequest>): ServerInterceptor {
             void decide(guard, request, call, () => proceed(metadata));
           },
         }),
-      sendMetadata: (metadata, next) => next(request === undefined ? metadata : addFields(metadata, request, guard.realm)),
+      sendMetadata: (metadata, next) =>
+        next(request === undefined ? metadata : addFields(metadata, request, guard.realm)),
     });
   };
 }

@@ -58,7 +58,8 @@ export function apiKeyGuard<R>(latchkey: Protector, options: ApiKeyOptions<R> = 
   const fault = faultOf("requireApiKey");
   checkLatchkey(latchkey, fault);
   checkNames(options, ["scopes", "tiers", "cost", "limits", "method", "environment", "realm"], fault);
-  for (const name of ["scopes", "limits"] as const) check(name, options[name], isListOrFunction, "a list or a function", fault);
+  for (const name of ["scopes", "limits"] as const)
+    check(name, options[name], isListOrFunction, "a list or a function", fault);
   check("tiers", options.tiers, Array.isArray, "a list", fault);
   check("cost", options.cost, isCostOrFunction, "a whole number or a function", fault);
   check("method", options.method, isTextOrFunction, "a text or a function", fault);
@@ -137,7 +138,8 @@ function check(name: string, value: unknown, isRight: (value: unknown) => boolea
 }
 
 function realmOf({ realm = DEFAULT_REALM }: { realm?: string | undefined }, fault: Fault): string {
-  if (typeof realm !== "string" || !REALM.test(realm)) throw fault("realm", "must be 1 to 128 printable ASCII characters");
+  if (typeof realm !== "string" || !REALM.test(realm))
+    throw fault("realm", "must be 1 to 128 printable ASCII characters");
   return realm;
 }
 

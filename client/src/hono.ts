@@ -38,11 +38,19 @@ function factsOf(c: Context, address: string | undefined): RequestFacts {
     const value = c.req.raw.headers.get(name);
     return value === null ? [] : [value];
   };
-  return { values: rawHeaders ? rawHeaderValues(rawHeaders) : joined, address, method: httpMethod(c.req.method, c.req.url) };
+  return {
+    values: rawHeaders ? rawHeaderValues(rawHeaders) : joined,
+    address,
+    method: httpMethod(c.req.method, c.req.url),
+  };
 }
 
 /** Runs the rest if the guard admits the request. @returns the answer to a request that is refused */
-async function pass({ guard, realm, address }: RealmGuard<Context>, c: Context, run: () => unknown): Promise<Response | undefined> {
+async function pass(
+  { guard, realm, address }: RealmGuard<Context>,
+  c: Context,
+  run: () => unknown,
+): Promise<Response | undefined> {
   const { decision, found } = await guard(c, factsOf(c, address?.(c)), c.get("latchkey"));
   if (!decision.admitted) {
     const { status, headers, body } = httpAnswer(decision, realm);

@@ -27,7 +27,13 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { AccessTokens, type AccessTokenVerdict, type KeySet } from "./access-tokens.ts";
 import { Credential } from "./credential.ts";
-import { errorOf, errorOfStatus, LatchkeyCredentialError, LatchkeyRequestError, LatchkeyUnavailable } from "./errors.ts";
+import {
+  errorOf,
+  errorOfStatus,
+  LatchkeyCredentialError,
+  LatchkeyRequestError,
+  LatchkeyUnavailable,
+} from "./errors.ts";
 import { Events, type LatchkeyEvents, type LatchkeyState } from "./events.ts";
 import { GroupCommit, type Outcome, type SendCalls } from "./group-commit.ts";
 import { KnownKeys } from "./known-keys.ts";
@@ -135,7 +141,10 @@ const KEY_SET_MAX_AGE_MS = 300_000;
 export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const checked = checkOptions(options);
   const tokens = checked.accessTokens;
-  return new ServiceLatchkey(checked, tokens?.jwksUrl === undefined ? undefined : remoteKeySet(tokens.jwksUrl, checked));
+  return new ServiceLatchkey(
+    checked,
+    tokens?.jwksUrl === undefined ? undefined : remoteKeySet(tokens.jwksUrl, checked),
+  );
 }
 
 /** For `fakeLatchkey`, whose keys are in memory. */
@@ -204,7 +213,11 @@ class ServiceLatchkey implements Latchkey {
   async checkRateLimit(request: RateLimitRequest, { signal }: CallOptions = {}): Promise<RateLimitVerdict> {
     this.#checkOpen(signal);
     const call = checkRateLimitInit(request);
-    const options = { timeoutMs: this.#deadlineMs, contextValues: contextOf(call.cost === 0), ...(signal && { signal }) };
+    const options = {
+      timeoutMs: this.#deadlineMs,
+      contextValues: contextOf(call.cost === 0),
+      ...(signal && { signal }),
+    };
     try {
       this.#counts.calls++;
       const response = await this.keys.checkRateLimit(call, options);

@@ -22,7 +22,11 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => un
 export type Wrapper = (handler: Handler) => (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 /** The address is that of the TCP connection. */
-function admit(guard: RealmGuard<IncomingMessage>, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+function admit(
+  guard: RealmGuard<IncomingMessage>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<boolean> {
   return admitNode(guard, request, nodeFacts(request, request.url ?? "/", request.socket.remoteAddress), response);
 }
 

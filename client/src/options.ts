@@ -34,7 +34,9 @@ export interface CheckedOptions {
   readonly deadlineMs: number;
   readonly batch: boolean;
   /** `jwksUrl` is undefined where it can't be known. */
-  readonly accessTokens: { readonly issuer: string; readonly audience: string; readonly jwksUrl: string | undefined } | undefined;
+  readonly accessTokens:
+    | { readonly issuer: string; readonly audience: string; readonly jwksUrl: string | undefined }
+    | undefined;
 }
 
 const NAMES = ["baseUrl", "transport", "credential", "deadlineMs", "batch", "accessTokens"] as const;

@@ -86,7 +86,13 @@ export async function protectByKey(
     }
     const code: Refusal = verdict.verdict === "VALID" ? "UNKNOWN" : verdict.verdict;
     const { retryAfterMs } = verdict;
-    const decision = { admitted: false, code, windows: rateLimits, retryAfterMs, requiredScopes: needs.scopes } as const;
+    const decision = {
+      admitted: false,
+      code,
+      windows: rateLimits,
+      retryAfterMs,
+      requiredScopes: needs.scopes,
+    } as const;
     return { decision, found: { ...earlier, rateLimits } };
   });
 }

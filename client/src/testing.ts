@@ -51,7 +51,11 @@ export function fakeLatchkey({ tiers = TIERS, environments = ["live", "test"] }:
     service(AuthService, authService(people, check));
   });
   const latchkey = createLatchkeyWithKeySet(
-    { transport, credential: "kit_svc_fake", accessTokens: { issuer: FAKE_ISSUER, audience: FAKE_AUDIENCE, jwksUrl: FAKE_ISSUER } },
+    {
+      transport,
+      credential: "kit_svc_fake",
+      accessTokens: { issuer: FAKE_ISSUER, audience: FAKE_AUDIENCE, jwksUrl: FAKE_ISSUER },
+    },
     people.keySet,
   );
   const fake: FakeControls = {

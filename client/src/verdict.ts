@@ -1,5 +1,6 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { type Duration, timestampDate } from "@bufbuild/protobuf/wkt";
+import type { WindowState } from "../../src/answers/decision.ts";
 import type { Key } from "../../src/gen/latchkey/v1/key_pb.ts";
 import {
   type CheckRateLimitResponse,
@@ -7,7 +8,6 @@ import {
   type VerifyKeyResponse,
 } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { RateLimitStatus } from "../../src/gen/latchkey/v1/limits_pb.ts";
-import type { WindowState } from "../../src/answers/decision.ts";
 import { LatchkeyRequestError } from "./errors.ts";
 import type { VerifyKeyInit } from "./group-commit.ts";
 

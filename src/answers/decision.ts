@@ -67,12 +67,7 @@ export interface Denial {
 }
 
 /** Names of gRPC codes that a denial can have. */
-export type GrpcCodeName =
-  | "UNAUTHENTICATED"
-  | "PERMISSION_DENIED"
-  | "RESOURCE_EXHAUSTED"
-  | "UNAVAILABLE"
-  | "INTERNAL";
+export type GrpcCodeName = "UNAUTHENTICATED" | "PERMISSION_DENIED" | "RESOURCE_EXHAUSTED" | "UNAVAILABLE" | "INTERNAL";
 
 /** How one refusal looks. */
 export interface RefusalRow {

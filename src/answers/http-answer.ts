@@ -44,7 +44,11 @@ function challengeOf({ code, requiredScopes = [] }: Denial, realm: string): stri
   if (challenge === undefined) return undefined;
   const parts = [`realm="${realm.replace(/[\\"]/g, "\\$&")}"`];
   if (challenge !== "none") parts.push(`error="${challenge}"`);
-  if (challenge === "insufficient_scope" && requiredScopes.length > 0 && requiredScopes.every((one) => SCOPE.test(one))) {
+  if (
+    challenge === "insufficient_scope" &&
+    requiredScopes.length > 0 &&
+    requiredScopes.every((one) => SCOPE.test(one))
+  ) {
     parts.push(`scope="${requiredScopes.join(" ")}"`);
   }
   return `Bearer ${parts.join(", ")}`;

@@ -50,9 +50,7 @@ export function matchesMethod(globs: readonly string[], methodWithVerb: string):
   return globs.some((globWithVerb) => {
     const glob = ofVerb(globWithVerb, verb);
     if (glob === undefined || glob.startsWith("/") !== isRooted) return false;
-    return (
-      matchesSegments(glob, segments) && (decoded === undefined || matchesSegments(decodeEscapes(glob), decoded))
-    );
+    return matchesSegments(glob, segments) && (decoded === undefined || matchesSegments(decodeEscapes(glob), decoded));
   });
 }
 

@@ -44,7 +44,9 @@ export function clientContract(start: () => Promise<World>): void {
         metadata: { team: "x" },
         expiresAt: undefined,
       });
-      expect(verdict.rateLimits.map(({ name, windowMs, limit, remaining }) => [name, windowMs, limit, remaining])).toEqual([
+      expect(
+        verdict.rateLimits.map(({ name, windowMs, limit, remaining }) => [name, windowMs, limit, remaining]),
+      ).toEqual([
         ["", 60_000, 60, 59],
         ["", 86_400_000, 5000, 4999],
       ]);

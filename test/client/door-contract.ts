@@ -25,7 +25,8 @@ export function doorContract(start: () => Promise<World>): void {
   afterAll(() => world[Symbol.asyncDispose]());
 
   describe.each(DOORS)("$name", (door) => {
-    const ask = (steps: readonly Step[], headers: Headers, latchkey = world.latchkey) => once(door, latchkey, steps, headers);
+    const ask = (steps: readonly Step[], headers: Headers, latchkey = world.latchkey) =>
+      once(door, latchkey, steps, headers);
 
     it("serves a good key from either header, and tells the handler about it", async () => {
       const { apiKey, id } = await world.newKey();
@@ -33,7 +34,13 @@ export function doorContract(start: () => Promise<World>): void {
         const answer = await ask([KEY], headers);
         expect(answer).toMatchObject({ refusal: undefined, found: { keyId: id, windows: 2 } });
       }
-      const both = await ask([KEY], [["x-api-key", apiKey], ["authorization", `bearer ${apiKey}`]]);
+      const both = await ask(
+        [KEY],
+        [
+          ["x-api-key", apiKey],
+          ["authorization", `bearer ${apiKey}`],
+        ],
+      );
       expect(both.found?.keyId).toBe(id);
     });
 
@@ -57,9 +64,18 @@ export function doorContract(start: () => Promise<World>): void {
     it("refuses two credentials that differ, and one header twice", async () => {
       const [one, two] = [(await world.newKey()).apiKey, (await world.newKey()).apiKey];
       const requests: Headers[] = [
-        [["x-api-key", one], ["authorization", `Bearer ${two}`]],
-        [["x-api-key", one], ["x-api-key", two]],
-        [["x-api-key", one], ["x-api-key", one]],
+        [
+          ["x-api-key", one],
+          ["authorization", `Bearer ${two}`],
+        ],
+        [
+          ["x-api-key", one],
+          ["x-api-key", two],
+        ],
+        [
+          ["x-api-key", one],
+          ["x-api-key", one],
+        ],
         [["authorization", `Bearer ${one}, Bearer ${two}`]],
       ];
       for (const headers of requests) {
@@ -167,7 +183,12 @@ export function doorContract(start: () => Promise<World>): void {
   });
 }
 
-async function once(door: DoorUnderTest, latchkey: Latchkey, steps: readonly Step[], headers: Headers): Promise<Answer> {
+async function once(
+  door: DoorUnderTest,
+  latchkey: Latchkey,
+  steps: readonly Step[],
+  headers: Headers,
+): Promise<Answer> {
   return (await inTurn(door, latchkey, steps, 1, headers))[0]!;
 }
 

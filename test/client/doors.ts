@@ -1,18 +1,24 @@
 /** Each framework with the client's middleware in front of one route, behind one interface. */
 import { once } from "node:events";
-import { createServer, request as httpRequest, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { createClient, ConnectError, type Transport } from "@connectrpc/connect";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
 import { Server as GrpcServer, Metadata, ServerCredentials } from "@grpc/grpc-js";
-import { getConnInfo } from "@hono/node-server/conninfo";
 import { serve } from "@hono/node-server";
+import { getConnInfo } from "@hono/node-server/conninfo";
 import express from "express";
 import fastify from "fastify";
 import { Hono } from "hono";
-import { fromBinary, toBinary, create } from "@bufbuild/protobuf";
 import * as connectDoor from "../../client/src/connect.ts";
 import * as expressDoor from "../../client/src/express.ts";
 import * as fastifyDoor from "../../client/src/fastify.ts";
@@ -78,8 +84,12 @@ const nodeHttp: DoorUnderTest = {
   name: "node:http",
   kind: "http",
   async start(latchkey, steps) {
-    const handler = (request: IncomingMessage, response: { end(body: string): unknown }) => response.end(shown(request.latchkey));
-    const guarded = middlewareOf(nodeDoor, latchkey, steps).reduceRight<nodeDoor.Handler>((inner, wrap) => wrap(inner), handler);
+    const handler = (request: IncomingMessage, response: { end(body: string): unknown }) =>
+      response.end(shown(request.latchkey));
+    const guarded = middlewareOf(nodeDoor, latchkey, steps).reduceRight<nodeDoor.Handler>(
+      (inner, wrap) => wrap(inner),
+      handler,
+    );
     return httpDoor(createServer(guarded as RequestListener));
   },
 };
@@ -113,7 +123,9 @@ const honoHttp: DoorUnderTest = {
   async start(latchkey, steps) {
     const app = new Hono();
     const address = (c: Parameters<typeof getConnInfo>[0]) => getConnInfo(c).remote.address;
-    const withAddress = steps.map((step): Step => (step[0] === "requireApiKey" ? [step[0], { ...step[1], address } as never] : step));
+    const withAddress = steps.map(
+      (step): Step => (step[0] === "requireApiKey" ? [step[0], { ...step[1], address } as never] : step),
+    );
     for (const one of middlewareOf(honoDoor, latchkey, withAddress)) app.use("/orders", one);
     app.get("/orders", (c) => new Response(shown(c.get("latchkey"))));
     const server = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }) as Server;
@@ -126,7 +138,7 @@ const connectRpc: DoorUnderTest = {
   name: "Connect",
   kind: "rpc",
   async start(latchkey, steps) {
-    const interceptors = middlewareOf(connectDoor, latchkey, steps).reverse();
+    const interceptors = middlewareOf(connectDoor, latchkey, steps);
     const server = createHttp2Server(
       connectNodeAdapter({
         interceptors,
@@ -166,17 +178,20 @@ const grpcRpc: DoorUnderTest = {
       responseSerialize: () => Buffer.from(toBinary(HealthCheckResponseSchema, create(HealthCheckResponseSchema))),
       responseDeserialize: () => ({}),
     };
-    server.addService({ check } as never, {
-      check: (
-        call: { metadata: Metadata; sendMetadata(metadata: Metadata): void },
-        callback: (error: null, value: object) => void,
-      ) => {
-        const metadata = new Metadata();
-        metadata.set("x-found", shown(grpcDoor.latchkeyOf(call)));
-        call.sendMetadata(metadata);
-        callback(null, {});
-      },
-    } as never);
+    server.addService(
+      { check } as never,
+      {
+        check: (
+          call: { metadata: Metadata; sendMetadata(metadata: Metadata): void },
+          callback: (error: null, value: object) => void,
+        ) => {
+          const metadata = new Metadata();
+          metadata.set("x-found", shown(grpcDoor.latchkeyOf(call)));
+          call.sendMetadata(metadata);
+          callback(null, {});
+        },
+      } as never,
+    );
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
         error === null ? resolve(bound) : reject(error),
@@ -238,7 +253,13 @@ function askGrpc(port: number, close: () => Promise<unknown>): RunningDoor {
         return { code: 0, headers: Object.fromEntries(got), refusal: undefined, found, raw: undefined };
       } catch (error) {
         const failure = ConnectError.from(error);
-        return { code: failure.code, headers: Object.fromEntries(failure.metadata), refusal: reasonOf(failure), found: undefined, raw: failure };
+        return {
+          code: failure.code,
+          headers: Object.fromEntries(failure.metadata),
+          refusal: reasonOf(failure),
+          found: undefined,
+          raw: failure,
+        };
       }
     },
     async [Symbol.asyncDispose]() {
