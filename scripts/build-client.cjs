@@ -5,24 +5,15 @@ const { spawnSync } = require("node:child_process");
 const { existsSync, rmSync } = require("node:fs");
 const { join } = require("node:path");
 
-const client = join(__dirname, "..", "client");
+const root = join(__dirname, "..");
+const tsc = join(root, "node_modules/typescript/bin/tsc");
+// The compiler itself is an optional package for each platform.
+const native = join(root, "node_modules/@typescript", `typescript-${process.platform}-${process.arch}`);
+const project = join(root, "client/tsconfig.json");
 
-function compiler() {
-  try {
-    // The native compiler is an optional package of its own.
-    require.resolve(`@typescript/typescript-${process.platform}-${process.arch}/package.json`);
-    return require.resolve("typescript/bin/tsc");
-  } catch {
-    return undefined;
-  }
-}
-
-const tsc = compiler();
-if (tsc !== undefined && existsSync(join(client, "tsconfig.json"))) {
-  rmSync(join(client, "dist"), { recursive: true, force: true });
-  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, "--project", join(client, "tsconfig.json")], {
-    encoding: "utf8",
-  });
+if ([tsc, native, project].every(existsSync)) {
+  rmSync(join(root, "client/dist"), { recursive: true, force: true });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, "--project", project], { encoding: "utf8" });
   if (status !== 0) process.stderr.write(`the build of client/ failed:\n${stdout}${stderr}`);
   process.exitCode = status ?? 1;
 }

@@ -9,12 +9,14 @@ import {
 } from "./guards.ts";
 import type { Protector } from "./protect.ts";
 
-/** A method of a class that a decorator may stand on. */
-type Method = (this: never, ...args: never[]) => unknown;
+/** Declared as a method, so that a class method may name narrower types for its arguments. */
+interface Taking<Args extends unknown[]> {
+  run(this: never, ...args: Args): unknown;
+}
 
-/** A standard decorator (TC39) of class methods. */
-export type MethodDecorator<Args extends unknown[]> = <F extends Method>(
-  value: F & ((...args: Args & never[]) => unknown),
+/** A standard decorator (TC39) of class methods that take a framework's arguments, or fewer. */
+export type MethodDecorator<Args extends unknown[]> = <F extends Taking<Args>["run"]>(
+  value: F,
   context: ClassMethodDecoratorContext,
 ) => F;
 
@@ -63,7 +65,7 @@ function decorator<R, M, Args extends unknown[]>(
   parts: DoorParts<R, M, Args>,
   guard: RealmGuard<R>,
 ): MethodDecorator<Args> {
-  return <F extends Method>(value: F, context: ClassMethodDecoratorContext): F => {
+  return <F extends Taking<Args>["run"]>(value: F, context: ClassMethodDecoratorContext): F => {
     if (typeof value !== "function" || context?.kind !== "method") {
       throw new TypeError(
         "a decorator of @latchkey/client stands on class methods, and is a standard one: compile without experimentalDecorators",

@@ -136,7 +136,11 @@ describe("the credential", () => {
     let good = "kit_svc_one";
     let asked = 0;
     const { transport } = accepting(() => good);
-    await using latchkey = createLatchkey({ transport, credential: async () => (asked++, good), batch: false });
+    const source = async () => {
+      asked++;
+      return good;
+    };
+    await using latchkey = createLatchkey({ transport, credential: source, batch: false });
     await Promise.all([1, 2, 3].map(() => latchkey.verify({ apiKey: "a" })));
     expect(asked).toBe(1);
     good = "kit_svc_two";

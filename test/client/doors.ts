@@ -228,7 +228,7 @@ function askHttp(port: number, close: () => Promise<unknown>): RunningDoor {
       return {
         code: response.statusCode!,
         headers: response.headers as Record<string, string>,
-        refusal: served ? undefined : (json["code"] as string),
+        refusal: served ? undefined : (json.code as string),
         found: served ? (json as unknown as Answer["found"]) : undefined,
         raw: json,
       };
@@ -247,8 +247,11 @@ function askGrpc(port: number, close: () => Promise<unknown>): RunningDoor {
       const sent = new Headers();
       for (const [name, value] of headers) sent.append(name, value);
       let got = new Headers();
+      const onHeader = (header: Headers) => {
+        got = header;
+      };
       try {
-        await client.check({}, { headers: sent, timeoutMs: 20_000, onHeader: (header) => void (got = header) });
+        await client.check({}, { headers: sent, timeoutMs: 20_000, onHeader });
         const found = JSON.parse(got.get("x-found")!) as Answer["found"];
         return { code: 0, headers: Object.fromEntries(got), refusal: undefined, found, raw: undefined };
       } catch (error) {
