@@ -13,7 +13,7 @@ import {
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { grpcMetadata } from "../../src/answers/grpc-answer.ts";
 import { decisionFields } from "../../src/answers/http-answer.ts";
-import { doorOf } from "./door.ts";
+import { type Door, doorOf } from "./door.ts";
 import type { RealmGuard } from "./guards.ts";
 import { rawHeaderValues } from "./node-http.ts";
 import type { Found, RequestFacts } from "./protect.ts";
@@ -82,7 +82,7 @@ function fromContext({ method, requestHeader, values }: HandlerContext): Connect
   return { method, header: requestHeader, values };
 }
 
-export const { requireApiKey, rateLimit, requireUser } = doorOf<ConnectRequest, Interceptor, Args>({
+const door: Door<ConnectRequest, Interceptor, Args> = doorOf({
   middleware: (guard) => (next) => async (request) => {
     const { method, header, contextValues } = request;
     await admit(guard, { method, header, values: contextValues });
@@ -105,3 +105,10 @@ export const { requireApiKey, rateLimit, requireUser } = doorOf<ConnectRequest, 
     };
   },
 });
+
+/** Requires an API key: `connectNodeAdapter({ interceptors: [requireApiKey(latchkey, options)], contextValues: latchkeyContext, routes })`. `requireApiKey.method` decorates a class method. */
+export const requireApiKey: Door<ConnectRequest, Interceptor, Args>["requireApiKey"] = door.requireApiKey;
+/** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
+export const rateLimit: Door<ConnectRequest, Interceptor, Args>["rateLimit"] = door.rateLimit;
+/** Requires the access token of a person. Used as `requireApiKey`. */
+export const requireUser: Door<ConnectRequest, Interceptor, Args>["requireUser"] = door.requireUser;

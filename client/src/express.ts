@@ -1,6 +1,6 @@
 /** Middleware for Express 5. `request.latchkey` has what was found. */
 import type { NextFunction, Request, RequestHandler, Response } from "express";
-import { doorOf } from "./door.ts";
+import { type Door, doorOf } from "./door.ts";
 import type { RealmGuard } from "./guards.ts";
 import { admitNode, nodeFacts } from "./node-http.ts";
 import type { Found } from "./protect.ts";
@@ -24,7 +24,7 @@ function admit(guard: RealmGuard<Request>, request: Request, response: Response)
   return admitNode(guard, request, nodeFacts(request, request.originalUrl, request.ip), response);
 }
 
-export const { requireApiKey, rateLimit, requireUser } = doorOf<Request, RequestHandler, Args>({
+const door: Door<Request, RequestHandler, Args> = doorOf({
   middleware: (guard) => async (request, response, next) => {
     if (await admit(guard, request, response)) next();
   },
@@ -32,3 +32,10 @@ export const { requireApiKey, rateLimit, requireUser } = doorOf<Request, Request
     if (await admit(guard, request, response)) return run();
   },
 });
+
+/** Requires an API key: `app.get(path, requireApiKey(latchkey, options), handler)`. `requireApiKey.method` decorates a class method. */
+export const requireApiKey: Door<Request, RequestHandler, Args>["requireApiKey"] = door.requireApiKey;
+/** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
+export const rateLimit: Door<Request, RequestHandler, Args>["rateLimit"] = door.rateLimit;
+/** Requires the access token of a person. Used as `requireApiKey`. */
+export const requireUser: Door<Request, RequestHandler, Args>["requireUser"] = door.requireUser;

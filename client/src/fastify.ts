@@ -1,7 +1,7 @@
 /** Hooks for Fastify 5. `request.latchkey` has what was found. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { decisionFields, httpAnswer } from "../../src/answers/http-answer.ts";
-import { doorOf } from "./door.ts";
+import { type Door, doorOf } from "./door.ts";
 import type { RealmGuard } from "./guards.ts";
 import { nodeFacts } from "./node-http.ts";
 import type { Found } from "./protect.ts";
@@ -40,7 +40,14 @@ async function admit(
   return false;
 }
 
-export const { requireApiKey, rateLimit, requireUser } = doorOf<FastifyRequest, Hook, Args>({
+const door: Door<FastifyRequest, Hook, Args> = doorOf({
   middleware: (guard) => async (request, reply) => ((await admit(guard, request, reply)) ? undefined : reply),
   around: async (guard, [request, reply], run) => ((await admit(guard, request, reply)) ? run() : reply),
 });
+
+/** Requires an API key: `app.get(path, { onRequest: requireApiKey(latchkey, options) }, handler)`. `requireApiKey.method` decorates a class method. */
+export const requireApiKey: Door<FastifyRequest, Hook, Args>["requireApiKey"] = door.requireApiKey;
+/** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
+export const rateLimit: Door<FastifyRequest, Hook, Args>["rateLimit"] = door.rateLimit;
+/** Requires the access token of a person. Used as `requireApiKey`. */
+export const requireUser: Door<FastifyRequest, Hook, Args>["requireUser"] = door.requireUser;

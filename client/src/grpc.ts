@@ -15,7 +15,7 @@ import type { Denial } from "../../src/answers/decision.ts";
 import { grpcMetadata } from "../../src/answers/grpc-answer.ts";
 import { decisionFields } from "../../src/answers/http-answer.ts";
 import { withoutPort } from "../../src/answers/request-facts.ts";
-import { doorOf } from "./door.ts";
+import { type Door, doorOf } from "./door.ts";
 import type { RealmGuard } from "./guards.ts";
 import type { Found, RequestFacts } from "./protect.ts";
 import { grpcStatus } from "./rpc-answer.ts";
@@ -113,7 +113,7 @@ async function decide(
   }
 }
 
-export const { requireApiKey, rateLimit, requireUser } = doorOf<GrpcRequest, ServerInterceptor, Args>({
+const door: Door<GrpcRequest, ServerInterceptor, Args> = doorOf({
   middleware: interceptor,
   around: async (guard, [call, callback], run) => {
     const request = { path: call.getPath(), metadata: call.metadata, getPeer: () => call.getPeer() };
@@ -130,3 +130,10 @@ export const { requireApiKey, rateLimit, requireUser } = doorOf<GrpcRequest, Ser
     return run();
   },
 });
+
+/** Requires an API key: `new Server({ interceptors: [requireApiKey(latchkey, options)] })`. `requireApiKey.method` decorates a class method. */
+export const requireApiKey: Door<GrpcRequest, ServerInterceptor, Args>["requireApiKey"] = door.requireApiKey;
+/** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
+export const rateLimit: Door<GrpcRequest, ServerInterceptor, Args>["rateLimit"] = door.rateLimit;
+/** Requires the access token of a person. Used as `requireApiKey`. */
+export const requireUser: Door<GrpcRequest, ServerInterceptor, Args>["requireUser"] = door.requireUser;

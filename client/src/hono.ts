@@ -2,7 +2,7 @@
 import type { Context, MiddlewareHandler, Next } from "hono";
 import { decisionFields, httpAnswer } from "../../src/answers/http-answer.ts";
 import { httpMethod } from "../../src/answers/request-facts.ts";
-import { doorOf } from "./door.ts";
+import { type Door, doorOf } from "./door.ts";
 import { apiKeyGuard, type ApiKeyOptions as CoreOptions, type RealmGuard } from "./guards.ts";
 import { rawHeaderValues } from "./node-http.ts";
 import type { Found, RequestFacts } from "./protect.ts";
@@ -65,7 +65,7 @@ async function pass(
   return undefined;
 }
 
-export const { requireApiKey, rateLimit, requireUser } = doorOf<Context, MiddlewareHandler, Args, ApiKeyOptions>(
+const door: Door<Context, MiddlewareHandler, Args, ApiKeyOptions> = doorOf<Context, MiddlewareHandler, Args, ApiKeyOptions>(
   {
     middleware: (guard) => (c, next) => pass(guard, c, next) as ReturnType<MiddlewareHandler>,
     around: async (guard, [c], run) => (await pass(guard, c, run)) ?? c.res,
@@ -77,3 +77,10 @@ export const { requireApiKey, rateLimit, requireUser } = doorOf<Context, Middlew
     return { ...apiKeyGuard(latchkey, options), address };
   },
 );
+
+/** Requires an API key: `app.get(path, requireApiKey(latchkey, options), handler)`. `requireApiKey.method` decorates a class method. */
+export const requireApiKey: Door<Context, MiddlewareHandler, Args, ApiKeyOptions>["requireApiKey"] = door.requireApiKey;
+/** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
+export const rateLimit: Door<Context, MiddlewareHandler, Args, ApiKeyOptions>["rateLimit"] = door.rateLimit;
+/** Requires the access token of a person. Used as `requireApiKey`. */
+export const requireUser: Door<Context, MiddlewareHandler, Args, ApiKeyOptions>["requireUser"] = door.requireUser;

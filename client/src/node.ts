@@ -1,6 +1,6 @@
 /** Handlers for plain node:http. `request.latchkey` has what was found. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { doorOf } from "./door.ts";
+import { type Door, doorOf } from "./door.ts";
 import type { RealmGuard } from "./guards.ts";
 import { admitNode, nodeFacts } from "./node-http.ts";
 import type { Found } from "./protect.ts";
@@ -30,7 +30,7 @@ function admit(
   return admitNode(guard, request, nodeFacts(request, request.url ?? "/", request.socket.remoteAddress), response);
 }
 
-export const { requireApiKey, rateLimit, requireUser } = doorOf<IncomingMessage, Wrapper, Args>({
+const door: Door<IncomingMessage, Wrapper, Args> = doorOf({
   middleware: (guard) => (handler) => async (request, response) => {
     try {
       if (await admit(guard, request, response)) await handler(request, response);
@@ -45,3 +45,10 @@ export const { requireApiKey, rateLimit, requireUser } = doorOf<IncomingMessage,
     if (await admit(guard, request, response)) return run();
   },
 });
+
+/** Requires an API key: `createServer(requireApiKey(latchkey, options)(handler))`. `requireApiKey.method` decorates a class method. */
+export const requireApiKey: Door<IncomingMessage, Wrapper, Args>["requireApiKey"] = door.requireApiKey;
+/** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
+export const rateLimit: Door<IncomingMessage, Wrapper, Args>["rateLimit"] = door.rateLimit;
+/** Requires the access token of a person. Used as `requireApiKey`. */
+export const requireUser: Door<IncomingMessage, Wrapper, Args>["requireUser"] = door.requireUser;

@@ -51,7 +51,7 @@ describe("the packed client", () => {
   });
 
   it("brings no other package than it names", () => {
-    const names = JSON.parse(run("npm", "ls", "@latchkey/client", "--all", "--json")).dependencies["@latchkey/client"]
+    const names = JSON.parse(run("npm", "ls", "--all", "--json")).dependencies["@latchkey/client"]
       .dependencies;
     const optional = Object.keys(manifest.peerDependencies);
     expect(
@@ -68,7 +68,7 @@ describe("the packed client", () => {
     copyFileSync(join(root, "test/client/consumer.ts"), join(folder, "consumer.ts"));
     mkdirSync(join(folder, version), { recursive: true });
     const config = {
-      compilerOptions: { ...SETTINGS, types: ["node"], outDir: version, skipLibCheck: version === "5" },
+      compilerOptions: { ...SETTINGS, types: ["node"], outDir: version, skipLibCheck: false },
       files: ["consumer.ts"],
     };
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
