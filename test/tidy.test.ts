@@ -7,7 +7,7 @@ import { faultsOf, mostLines, roomOf, targetsOf } from "./tidy/rules.ts";
 import { FLOORS, LONG, MOST_FUNCTION_LINES, OWNERS } from "./tidy/tables.ts";
 
 const root = join(import.meta.dirname, "..");
-const paths = globSync(["src/**/*.ts", "test/**/*.ts", "bench/**/*.ts", "scripts/**/*.ts", "*.ts"], {
+const paths = globSync(["src/**/*.ts", "client/src/**/*.ts", "examples/*.ts", "test/**/*.ts", "bench/**/*.ts", "scripts/**/*.ts", "*.ts"], {
   cwd: root,
 }).sort();
 const house = paths

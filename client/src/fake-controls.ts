@@ -1,4 +1,4 @@
-import type { Latchkey } from "./latchkey.ts";
+import type { Latchkey } from "./latchkey-interface.ts";
 
 /** A key for a test. Everything has a default. */
 export interface FakeKeyOptions {

@@ -65,7 +65,12 @@ async function pass(
   return undefined;
 }
 
-const door: Door<Context, MiddlewareHandler, Args, ApiKeyOptions> = doorOf<Context, MiddlewareHandler, Args, ApiKeyOptions>(
+const door: Door<Context, MiddlewareHandler, Args, ApiKeyOptions> = doorOf<
+  Context,
+  MiddlewareHandler,
+  Args,
+  ApiKeyOptions
+>(
   {
     middleware: (guard) => (c, next) => pass(guard, c, next) as ReturnType<MiddlewareHandler>,
     around: async (guard, [c], run) => (await pass(guard, c, run)) ?? c.res,

@@ -4,7 +4,7 @@ import { type HeaderValues, presentedKey, presentedToken } from "../../src/answe
 import { clientAddress } from "../../src/answers/request-facts.ts";
 import type { VerifiedUser } from "./access-tokens.ts";
 import { LatchkeyCredentialError, LatchkeyRequestError, LatchkeyUnavailable } from "./errors.ts";
-import type { Latchkey } from "./latchkey.ts";
+import type { Latchkey } from "./latchkey-interface.ts";
 import type { NamedLimit, RateLimitWindow, Verdict, VerifiedKey } from "./verdict.ts";
 
 /** The part of a client that the middleware uses. */
