@@ -2,7 +2,8 @@
 FROM node:24-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
-# The optional packages are a Node for machines without one; this image has its own.
+# The optional packages bring a Node; this image has its own.
+# The other packages of this repository are for those who call the service.
 RUN npm ci --workspaces=false --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
 FROM node:24-slim
@@ -15,7 +16,7 @@ WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json LICENSE ./
 COPY src ./src
-# package.json's scripts begin with it.
+# The scripts of package.json load this file first.
 COPY scripts/require-node-24.cjs ./scripts/
 RUN install --directory --owner=node --group=node --mode=0700 /data
 USER node

@@ -1,8 +1,8 @@
 /**
- * `npm run bench`: what VerifyKey costs, beside what others cost that do less, all in one run. README.md says how to
- * read it.
+ * `npm run bench`: the cost of VerifyKey, and of servers that do less, all in one run. README.md says how to read
+ * it.
  *
- *   npm run bench -- --quick           half a minute: that it runs and every answer is right
+ *   npm run bench -- --quick           half a minute: checks that all runs and answers right
  *   npm run bench -- --full            six to seven minutes, for figures that are kept
  *   npm run bench -- --rate 2000       calls per second at which latency is measured; may be given several times
  *   npm run bench -- --only VerifyKey  rows whose name has this text, and the bare no-op
@@ -74,7 +74,7 @@ async function run(): Promise<Report> {
   };
 }
 
-/** The service with PostgreSQL and Redis, where they are here. */
+/** The service with PostgreSQL and Redis, if they are installed. */
 function measureBesides({ stored, embedded }: Targets): Promise<readonly Beside[]> {
   const service = stored?.service ?? embedded;
   const [rounds, seconds] = [size.besideRounds, size.besideSeconds];
@@ -91,7 +91,7 @@ function sayWhatIsMissing(): void {
   }
 }
 
-/** Redis and we each on a core of our own: the servers under test are idle now. */
+/** Redis and this process get a core each, because the servers under test are idle now. */
 async function measureDecisions(cores: Cores | undefined, { redisServer }: Stores) {
   if (redisServer === undefined || !"limiter".includes(flags.only)) return [];
   if (cores !== undefined) pin(redisServer.pid, cores.server);

@@ -1,4 +1,4 @@
-/** What one service notices of another client: the time of its calls, and the longest stall of the event loop. */
+/** The effect of another client on one service: the time of its calls, and the longest stall of the event loop. */
 import { longestStallMs } from "../test/support/bystander.ts";
 import { TURN_ATTACKS } from "../test/support/turn-attacks.ts";
 import type { Rpc } from "./call.ts";
@@ -7,7 +7,7 @@ import { openLoop } from "./open-loop.ts";
 import { median, quantile, quotients } from "./rounds.ts";
 import type { Service } from "./service.ts";
 
-/** One line: the other client, and what the service's calls notice of it. */
+/** One line of the table: the other client, and the times of the service's calls beside it. */
 export interface Beside {
   readonly name: string;
   readonly p50Ms: number;
@@ -42,7 +42,7 @@ const FLOOD_NAME = "a service with 5,000 calls of VerifyKey at a time on 50 conn
 
 type Attack = (isOver: () => boolean, over: Promise<unknown>) => Promise<unknown>;
 
-/** All of them in turns, round by round. */
+/** Measures all attacks in turns, round by round. */
 export async function measureBeside(options: BesideOptions): Promise<readonly Beside[]> {
   const attacks = attacksOf(options);
   const samples = new Map<string, Sample[]>([...attacks.keys()].map((name) => [name, []]));

@@ -1,4 +1,4 @@
-/** What a key in memory costs: heap, and the time to find its record, from a thousand keys to a million. */
+/** The cost of a key in memory: heap, and the time to find its record, from a thousand keys to a million. */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -14,7 +14,7 @@ export interface CachedKeys {
 
 const run = promisify(execFile);
 
-/** Each size in a process of its own, so that no heap meets another. */
+/** Measures each size in a process of its own, so that no heap influences another. */
 export async function measureCachedKeys(
   sizes: readonly number[],
   progress: (line: string) => void,

@@ -1,13 +1,13 @@
 import { type ClientHttp2Session, connect } from "node:http2";
 
-/** One RPC as bytes, and what a right answer to it is. The same bytes go through every load generator. */
+/** One RPC as bytes, with a check of its answer. Every load generator sends the same bytes. */
 export interface Rpc {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
   /** gRPC frames its messages and says in trailers how the call went; Connect's unary calls do neither. */
   readonly protocol: "grpc" | "connect";
-  /** @throws Error that says what is wrong with an answer's message */
+  /** Checks an answer's message. @throws Error that says what is wrong with it */
   check(message: Uint8Array): void;
 }
 
@@ -30,7 +30,7 @@ export function connectRpc(path: string, credential: string, message: Uint8Array
   return { path, headers, body: Buffer.from(message), protocol: "connect", check };
 }
 
-/** Connections to a server; rejects where nothing answers. */
+/** Opens connections to a server. Rejects if nothing answers. */
 export function connectAll(port: number, count: number): Promise<ClientHttp2Session[]> {
   return Promise.all(
     Array.from(
@@ -45,7 +45,7 @@ export function connectAll(port: number, count: number): Promise<ClientHttp2Sess
   );
 }
 
-/** Makes a call. @throws Error unless it ends well in the words of its protocol, with the answer that is expected */
+/** Makes a call. @throws Error unless it succeeds by its protocol, with the expected answer */
 export function call(session: ClientHttp2Session, rpc: Rpc): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const stream = session.request({ ":method": "POST", ":path": rpc.path, ...rpc.headers });

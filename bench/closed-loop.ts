@@ -1,8 +1,8 @@
-/** As many calls as the server can answer, so many callers at a time. */
+/** A closed loop: a fixed number of callers, each of which sends its next call when the last one is answered. */
 import { call, connectAll, type Rpc } from "./call.ts";
 import { h2load } from "./h2load.ts";
 
-/** What was asked and answered. */
+/** The calls of one run. */
 export interface Load {
   /** Every call that the server has answered, the checking ones included. */
   readonly calls: number;
@@ -12,13 +12,13 @@ export interface Load {
 export const CONNECTIONS = 5;
 export const CALLS_PER_CONNECTION = 10;
 
-/** The same call again and again. @throws Error where an answer that was looked at is not the expected one */
+/** Repeats one call. @throws Error if an answer that was checked is not the expected one */
 export async function repeat(port: number, rpc: Rpc, calls: number, isH2load: boolean): Promise<Load> {
   if (!isH2load) return each(port, new Array<Rpc>(calls).fill(rpc), CONNECTIONS * CALLS_PER_CONNECTION);
   return h2load(port, rpc, { calls, connections: CONNECTIONS, callsPerConnection: CALLS_PER_CONNECTION });
 }
 
-/** Every call once, `concurrency` at a time, every answer looked at. */
+/** Makes every call once, `concurrency` at a time, and checks every answer. */
 export async function each(port: number, rpcs: readonly Rpc[], concurrency: number): Promise<Load> {
   const sessions = await connectAll(port, CONNECTIONS);
   const start = performance.now();

@@ -1,8 +1,8 @@
-/** Who runs where: on a core shared by server and load generator, each would be measured together with the other. */
+/** Cores for the processes of a run: on a shared core, server and load generator would be measured together. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 
-/** One core each where there are enough. */
+/** The core of each process; one each if there are enough. */
 export interface Cores {
   /** The server under test, alone. */
   readonly server: number;
@@ -12,19 +12,19 @@ export interface Cores {
   readonly stores: number;
 }
 
-/** The cores to use; undefined where processes can't be pinned (no taskset, or one core), and then nothing is. */
+/** The cores to use; undefined if processes can't be pinned (no taskset, or one core). */
 export function chooseCores(): Cores | undefined {
   const allowed = allowedCores();
   if (allowed.length < 2 || spawnSync("taskset", ["--version"]).error !== undefined) return undefined;
   return { server: allowed[0]!, load: allowed[1]!, stores: allowed[2] ?? allowed[1]! };
 }
 
-/** Moves a process that runs, with all its threads. What it starts later stays there too. */
+/** Moves a running process with all its threads. Its later children stay there too. */
 export function pin(pid: number, core: number): void {
   spawnSync("taskset", ["-acp", String(core), String(pid)]);
 }
 
-/** As the kernel lists them, `0-1,4` (proc_pid_status(5)); none where there is no such file. */
+/** The cores of a list in the kernel's form, `0-1,4` (proc_pid_status(5)); none if there is no such file. */
 function allowedCores(): number[] {
   try {
     const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "";

@@ -1,25 +1,25 @@
-/** CPU time that others have used, in microseconds since they started. */
+/** CPU time of other processes, in microseconds since they started. */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 
-/** USER_HZ, in which stat tells CPU time: 100 on every Linux that Node runs on. */
+/** USER_HZ, the unit of CPU time in stat: 100 on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** Of all threads of a process. */
+/** CPU time of all threads of a process. */
 export function processCpuUs(pid: number): number {
   if (existsSync(`/proc/${pid}/task/${pid}/schedstat`)) return fromSchedstat(pid);
   return existsSync(`/proc/${pid}/stat`) ? fromStat(pid) : fromPs(pid);
 }
 
-/** In nanoseconds, per thread. The threads of Node live as long as it does, so that none takes its time away with it. */
+/** CPU time per thread, in nanoseconds. Node's threads live as long as the process, so no time gets lost. */
 function fromSchedstat(pid: number): number {
   const threads = readdirSync(`/proc/${pid}/task`);
   const times = threads.map((thread) => readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
   return times.reduce((sum, ns) => sum + Number(ns), 0) / 1000;
 }
 
-/** In steps of 10 ms: of a second that is 1 %. */
+/** CPU time in steps of 10 ms, which is 1 % of a second. */
 function fromStat(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   // proc_pid_stat(5): utime and stime are fields 14 and 15; the name in field 2 may contain spaces.
@@ -27,14 +27,14 @@ function fromStat(pid: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1e6) / TICKS_PER_SECOND;
 }
 
-/** Of a Redis, by its own count. */
+/** CPU time of a Redis, by its own count. */
 export async function redisCpuUs(redis: Redis): Promise<number> {
   const info = await redis.info("cpu");
   const seconds = [...info.matchAll(/^used_cpu_(?:sys|user):([\d.]+)/gm)].map((match) => Number(match[1]));
   return seconds.reduce((sum, one) => sum + one, 0) * 1e6;
 }
 
-/** `[[dd-]hh:]mm:ss[.hh]`, with fractions on macOS. */
+/** Reads `[[dd-]hh:]mm:ss[.hh]`; macOS adds fractions. */
 function fromPs(pid: number): number {
   const { stdout } = spawnSync("ps", ["-o", "time=", "-p", String(pid)], { encoding: "utf8" });
   const seconds = stdout

@@ -1,13 +1,13 @@
 import { setTimeout as pause } from "node:timers/promises";
 
-/** A fault of the machine, not of an answer: what was measured meanwhile does not count. */
+/** A fault of the machine, not of an answer: the measurement does not count. */
 export class Disturbed extends Error {}
 
 const MOST_TRIES = 4;
-/** After so long the service asks a Redis again that it had given up. */
+/** Time after which the service asks a Redis again that it treated as unreachable. */
 const BACK_TO_NORMAL_MS = 2_000;
 
-/** Does the work again where the machine was at fault, a few times; undefined where it always was. */
+/** Repeats the work while the machine is at fault, at most MOST_TRIES times; undefined if it always was. */
 export async function undisturbed<T>(progress: (line: string) => void, work: () => Promise<T>): Promise<T | undefined> {
   for (let tries = 1; tries <= MOST_TRIES; tries++) {
     try {

@@ -1,4 +1,4 @@
-/** Load by h2load, which takes a tenth of the CPU that a client in Node takes, and never stops to collect garbage. */
+/** Load by h2load, which needs a tenth of the CPU of a client in Node, and never stops to collect garbage. */
 import { execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -40,7 +40,7 @@ export function hasH2load(): boolean {
   return spawnSync("h2load", ["--version"]).error === undefined;
 }
 
-/** The same call again and again. @throws Error where an answer that was looked at is not the expected one */
+/** Repeats one call. @throws Error if an answer that was checked is not the expected one */
 export async function h2load(port: number, rpc: Rpc, options: H2loadOptions): Promise<H2loadReport> {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-bench-"));
   try {
@@ -59,7 +59,7 @@ export async function h2load(port: number, rpc: Rpc, options: H2loadOptions): Pr
   }
 }
 
-/** Calls until `over` resolves: the next one is sent as soon as one is answered. Answers are not looked at. */
+/** Calls until `over` resolves: sends the next call as soon as one is answered. Does not check answers. */
 export async function h2loadUntil(
   over: Promise<unknown>,
   port: number,
@@ -82,7 +82,7 @@ export async function h2loadUntil(
 }
 
 const MORE_THAN_CAN_BE_MADE = 100_000_000;
-/** A connection sends what is due in 10 ms at once. So they are opened one after the other, to spread the calls. */
+/** A connection sends all calls that are due in 10 ms at once. Opening connections one after the other spreads them. */
 const SPREAD_MS = 10;
 
 function shapeOf({ calls, connections, callsPerConnection, perSecond }: H2loadOptions): readonly string[] {

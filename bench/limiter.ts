@@ -1,5 +1,5 @@
 /**
- * What one decision costs, against what most limiters do: two auto-pipelined INCR + EXPIRE, which count fixed windows and
+ * Cost of one decision, against that of most limiters: two auto-pipelined INCR + EXPIRE, which count fixed windows and
  * so admit 2L. 50 concurrent callers, one Redis; both in turns, so that the ratio holds on a busy machine.
  */
 import { Redis } from "ioredis";
@@ -20,7 +20,7 @@ interface Cost {
   readonly wallUs: number;
 }
 
-/** What one decision costs, in microseconds. */
+/** The cost of one decision, in microseconds. */
 export interface DecisionCost extends Cost {
   readonly name: string;
   readonly redisUsRounds: Rounds;
@@ -42,7 +42,7 @@ export interface LimiterOptions {
   readonly progress: (line: string) => void;
 }
 
-/** Our script first, then the increments; medians of the rounds. Empty where the machine kept disturbing one of them. */
+/** Our script first, then the increments; medians of the rounds. Empty if the machine disturbed every try of one. */
 export async function measureLimiter(options: LimiterOptions): Promise<readonly DecisionCost[]> {
   const connection = new RedisConnection(redisAt(options.url), SILENT);
   const pipelined = new Redis(options.url, { enableAutoPipelining: true });

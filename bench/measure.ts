@@ -6,7 +6,7 @@ import { openLoop } from "./open-loop.ts";
 import { median, quantile, type Rounds, spread } from "./rounds.ts";
 import type { Row } from "./rows.ts";
 
-/** One line of the table; for one key where a call carries several. */
+/** One line of the table; if a call carries several keys, for one key. */
 export interface Figures {
   readonly name: string;
   readonly perSecond: number;
@@ -20,7 +20,7 @@ export interface Figures {
   readonly latencies: readonly Latency[];
 }
 
-/** How long calls take that are sent at a fixed rate. */
+/** Latency of calls at a fixed rate. */
 export interface Latency {
   /** Calls per second. */
   readonly rate: number;
@@ -36,14 +36,14 @@ export interface MeasureOptions {
   /** Measured rounds; one more is made before, to warm up. */
   readonly rounds: number;
   readonly warmUpCalls: number;
-  /** Of one row in one round, about: short, so that the rows of a round are of one moment. */
+  /** Approximate time of one row in one round: short, so that the rows of a round are of one moment. */
   readonly seconds: number;
-  /** Before them, not measured: a process that was idle puts its heap in order when it gets work. */
+  /** Time before them that does not count: a process that was idle first tidies its heap when it gets work. */
   readonly leadSeconds: number;
   /** Calls per second at which latency is measured. */
   readonly latencyRates: readonly number[];
   readonly latencyRounds: number;
-  /** Long enough for a p99; the calls before that don't count. */
+  /** Time for which calls count, long enough for a p99. */
   readonly latencySeconds: number;
   readonly latencyLeadSeconds: number;
   readonly progress: (line: string) => void;
@@ -55,12 +55,12 @@ interface Sample {
   readonly redisUs: number | undefined;
 }
 
-/** A call that carries many keys warms up more. */
+/** Share of the warm-up calls for a batch, because a call that carries many keys warms up more. */
 const WARM_UP_SHARE_OF_BATCH = 0.2;
 const LEAST_CALLS = 200;
-/** Latency is that of a queue where a server has less to spare. */
+/** Minimum factor of capacity over rate: with less, the latency is that of a queue. */
 const LEAST_ROOM = 2;
-/** Less than what makes a queue so long that reads give up: a read on the embedded database takes a millisecond. */
+/** Calls at a time of cold rows. More would make reads time out: one on the embedded database takes 1 ms. */
 const COLD_CALLERS = 16;
 
 /**
@@ -82,7 +82,7 @@ export async function measureRows(options: MeasureOptions): Promise<readonly Fig
   }));
 }
 
-/** Of each row a sample per round; undefined where the machine kept disturbing it. */
+/** One sample for each row and round; undefined if the machine disturbed every try. */
 async function measureLoads(options: MeasureOptions): Promise<ReadonlyMap<Row, readonly (Sample | undefined)[]>> {
   const samples = new Map(options.rows.map((row) => [row, [] as (Sample | undefined)[]]));
   const rates = new Map<Row, number>();
@@ -110,7 +110,7 @@ function figuresOf(row: Row, rounds: readonly (Sample | undefined)[]): Omit<Figu
   };
 }
 
-/** @param keysPerSecond what it did in the round before; undefined for the warm-up */
+/** @param keysPerSecond the rate of the round before; undefined for the warm-up */
 async function measureOnce(
   options: MeasureOptions,
   row: Row,
@@ -135,7 +135,7 @@ async function measureOnce(
   };
 }
 
-/** Whether no call may be like one before, so that none can be made for warmth either. */
+/** Whether no call may repeat an earlier one, so that none can be made to warm up either. */
 function isCold(row: Row): boolean {
   return row.rpcs.length > 1;
 }
@@ -144,7 +144,7 @@ function warmUpCalls(options: MeasureOptions, row: Row): number {
   return options.warmUpCalls * (row.keys > 1 ? WARM_UP_SHARE_OF_BATCH : 1);
 }
 
-/** What this round may use of calls that must not be repeated. */
+/** The part of the calls that must not be repeated which this round may use. */
 function share(row: Row, round: number, rounds: number): Row["rpcs"] {
   const size = Math.floor(row.rpcs.length / rounds);
   return row.rpcs.slice(round * size, (round + 1) * size);
@@ -156,7 +156,7 @@ function wholeRounds(calls: number): number {
   return Math.ceil(Math.max(calls, LEAST_CALLS) / callers) * callers;
 }
 
-/** In rounds too: the median of each round's p50 and p99. */
+/** Measures latency in rounds: the median of each round's p50 and p99. */
 async function measureLatencies(
   options: MeasureOptions,
   figures: ReadonlyMap<Row, { perSecond: number }>,
@@ -185,7 +185,7 @@ function latencyOf(row: Row, rate: number, rounds: readonly (readonly number[] |
   return { row, rate, p50Ms: middle(p50s), p99Ms: middle(p99s), p99MsRounds: p99s };
 }
 
-/** Faults say which row they are of. */
+/** Runs the work of a row, and names the row in its faults. */
 async function named<T>(row: Row, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -2,25 +2,25 @@ import { call, connectAll, type Rpc } from "./call.ts";
 import { h2load, type Timing } from "./h2load.ts";
 
 const CONNECTIONS = 10;
-/** More than are ever under way at the rates that are measured: no call waits for an earlier one. */
+/** More than are ever in progress at the measured rates, so that no call waits for an earlier one. */
 const CALLS_PER_CONNECTION = 100;
 
 export interface OpenLoopOptions {
   /** Calls per second. */
   readonly rate: number;
-  /** How long calls are sent before they count: a process that had nothing to do puts its heap in order first. */
+  /** Time for which calls are sent before they count: a process that was idle first tidies its heap. */
   readonly leadSeconds: number;
-  /** How long calls count. */
+  /** Time for which calls count. */
   readonly seconds: number;
   readonly isH2load: boolean;
 }
 
 /**
- * Calls at a fixed rate, whether or not earlier ones are answered, as callers do who don't know of each other. A call's
- * time runs from its sending to the last byte of its answer.
+ * An open loop: calls at a fixed rate, whether or not earlier ones are answered, as independent callers make them. A
+ * call's time runs from its sending to the last byte of its answer.
  *
  * @returns the milliseconds of each call that counts
- * @throws Error for the first wrong answer that was looked at
+ * @throws Error for the first wrong answer that was checked
  */
 export async function openLoop(port: number, rpc: Rpc, options: OpenLoopOptions): Promise<readonly number[]> {
   const { rate, leadSeconds, seconds, isH2load } = options;
@@ -32,7 +32,7 @@ export async function openLoop(port: number, rpc: Rpc, options: OpenLoopOptions)
   return timings.filter(({ atMs }) => atMs >= leadSeconds * 1000).map(({ tookMs }) => tookMs);
 }
 
-/** By a timer with a grain of 1 ms: what is due in one is sent together. Every answer is looked at. */
+/** Sends by a timer of 1 ms: all calls that are due in one tick go together. Checks every answer. */
 async function fromNode(port: number, rpc: Rpc, perSecond: number, total: number): Promise<readonly Timing[]> {
   const sessions = await connectAll(port, CONNECTIONS);
   const timings: Timing[] = [];

@@ -4,14 +4,14 @@ import type { Figures } from "./measure.ts";
 import { median, quotients, type Rounds, spread } from "./rounds.ts";
 import { FLOOR } from "./rows.ts";
 
-/** Two figures of one run, the median of its rounds. Only these can be compared between machines and days. */
+/** The ratio of two figures of one run, as the median of its rounds. Only ratios compare between machines and days. */
 export interface Ratio {
   readonly name: string;
   readonly value: number;
   readonly spread: number;
 }
 
-/** Those that say whether VerifyKey is cheap; without the ones whose rows were not run. */
+/** The ratios that show whether VerifyKey is cheap, without those whose rows were not run. */
 export function ratiosOf(
   rows: readonly Figures[],
   limiter: readonly DecisionCost[],

@@ -1,7 +1,7 @@
-/** What is measured again and again, in turns with other things: a figure of each round, none where it was disturbed. */
+/** The figures of one row, one for each round; undefined for a round that was disturbed. */
 export type Rounds = readonly (number | undefined)[];
 
-/** The value below which the given share of them lies. */
+/** The value below which the given share of the values lies. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
@@ -16,7 +16,7 @@ export function spread(values: readonly number[]): number {
   return (quantile(values, 0.75) - quantile(values, 0.25)) / 2 / median(values);
 }
 
-/** Round by round, so that both figures are of the same moment; of those in which both were measured. */
+/** Quotients round by round, so that both figures are of the same moment. Skips rounds in which one is missing. */
 export function quotients(above: Rounds, below: Rounds): readonly number[] {
   return above.flatMap((value, round) => {
     const divisor = below[round];

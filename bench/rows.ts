@@ -1,4 +1,4 @@
-/** The rows of the table: which call each makes, to whom, and what a right answer is. */
+/** The rows of the table: the call of each, its server, and the right answer. */
 import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   BatchVerifyKeysRequestSchema,
@@ -21,7 +21,7 @@ import type { Targets } from "./targets.ts";
 export interface Row {
   readonly name: string;
   readonly server: Server;
-  /** What is repeated; or, where no call may be like one before, all that there are. */
+  /** The call that is repeated; or all calls, if none may be repeated. */
   readonly rpcs: readonly Rpc[];
   /** Keys in one call: figures are for one. */
   readonly keys: number;
@@ -53,7 +53,7 @@ function storedRows({ service, hasPostgres, hasRedis }: NonNullable<Targets["sto
   return serviceRows(service, hasPostgres ? "PostgreSQL" : "embedded", limits, hasRedis);
 }
 
-/** Everything about one service; `database` and `limits` say where they are. */
+/** The rows of one service; `database` and `limits` say where they are. */
 function serviceRows(service: Service, database: string, limits: string, usesRedis: boolean): readonly Row[] {
   const { credential, openKeys, limitedKeys, unseenKeys } = service;
   const [open, limited] = [openKeys[0]!, limitedKeys[0]!];
@@ -89,7 +89,7 @@ export function callsOfTwo({ credential, otherCredential, openKeys }: Service) {
   return { own: call(credential), other: call(otherCredential) };
 }
 
-/** @param windows how many windows the verdict must have been judged by */
+/** @param windows number of windows that must have decided about the verdict */
 function verify(make: typeof grpcRpc, credential: string, apiKey: string, windows: number): Rpc {
   const request = bytesOf(VerifyKeyRequestSchema, { apiKey });
   return make(`${PATH}/VerifyKey`, credential, request, (message) =>

@@ -17,14 +17,14 @@ export interface Server {
 
 const LAST_WORDS = 10;
 
-/** The Node that runs this, for all servers with the flags that `npm start` gives it: they decide on what memory costs. */
+/** This Node with the flags of `npm start`, for all servers: the flags decide the cost of garbage collection. */
 export const NODE: readonly string[] = [process.execPath, ...startCommand().flags];
 
 /**
  * Starts a server on a free port and waits until it is ready and accepts connections.
  *
  * @param words the command line
- * @param environment all that it sees of the environment, beside PATH: what a developer's shell sets must not count
+ * @param environment its whole environment besides PATH, so that a developer's shell has no influence
  */
 export function startServer(
   words: (port: number) => readonly string[],

@@ -21,7 +21,7 @@ export interface Service extends Server {
   readonly openKeys: readonly string[];
   /** Keys with a minute and a day that no run can fill. */
   readonly limitedKeys: readonly string[];
-  /** Keys without limits that nobody has asked about yet. */
+  /** Keys without limits that no call has presented yet. */
   readonly unseenKeys: readonly string[];
 }
 
@@ -31,11 +31,11 @@ export interface ServiceOptions {
   readonly unseenKeys: number;
 }
 
-/** In one batch, and so the most that one call of any row needs. */
+/** Keys in one batch, the most that one call of any row needs. */
 export const KEYS_IN_BATCH = 50;
-/** More than a run can use up, so that every call is counted and none refused. */
+/** A limit that no run can reach, so that every call is counted and none is refused. */
 export const NO_RUN_FILLS = 999_999_999;
-/** Keys of one owner: an owner with thousands would be a case of its own. */
+/** Maximum keys of one owner, because an owner with thousands would be a special case. */
 const KEYS_PER_OWNER = 100;
 
 const TIERS = { limited: `limited:${NO_RUN_FILLS}/${NO_RUN_FILLS}`, open: "open:-/-" };
@@ -94,7 +94,7 @@ function clientsOf(sessionManager: Http2SessionManager) {
   };
 }
 
-/** Keys of a new owner. */
+/** Issues keys of a new owner. */
 async function issueKeys(clients: Clients, admin: string, tier: keyof typeof TIERS, count: number): Promise<string[]> {
   const email = `${crypto.randomUUID()}@example.com`;
   const { user, tokens } = await clients(AuthService).register({ email, password: crypto.randomUUID() });

@@ -1,26 +1,26 @@
-/** How much a run measures. */
+/** The size of a run. */
 export interface Size {
   readonly warmUpCalls: number;
-  /** Of the load under which CPU is measured: short, so that the rows of a round are of one moment. */
+  /** Rounds of the load under which CPU is measured; short, so that the rows of a round are of one moment. */
   readonly rounds: number;
   readonly leadSeconds: number;
   readonly seconds: number;
-  /** Of the load at a fixed rate. */
+  /** Rounds of the load at a fixed rate. */
   readonly latencyRounds: number;
   readonly latencyLeadSeconds: number;
   readonly latencySeconds: number;
-  /** Of a service beside another client. */
+  /** Rounds of a service beside another client. */
   readonly besideRounds: number;
   readonly besideSeconds: number;
   /** For the cold rows, all rounds together. */
   readonly unseenKeys: number;
   readonly limiterRounds: number;
   readonly limiterCalls: number;
-  /** How many keys are in memory, one run each. */
+  /** Numbers of keys in memory, one run each. */
   readonly cachedKeys: readonly number[];
 }
 
-/** That all of it runs, and every answer is right. */
+/** Checks that all rows run, and that every answer is right. */
 export const QUICK: Size = {
   warmUpCalls: 500,
   rounds: 1,

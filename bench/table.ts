@@ -5,10 +5,10 @@ import type { Figures } from "./measure.ts";
 import type { Ratio } from "./ratios.ts";
 import { FLOOR } from "./rows.ts";
 
-/** All that a run found out. `--json` prints it as it is. */
+/** The result of a run. `--json` prints it as it is. */
 export interface Report {
   readonly date: string;
-  /** What the machine is and how it was used: without it a figure means nothing. */
+  /** The machine and its load: without them a figure means nothing. */
   readonly machine: string;
   readonly latencyRates: readonly number[];
   readonly rows: readonly Figures[];
@@ -18,7 +18,7 @@ export interface Report {
   readonly ratios: readonly Ratio[];
 }
 
-/** The report as Markdown that reads well on a terminal too. */
+/** The report as Markdown, which a terminal shows well too. */
 export function formatReport(report: Report): string {
   const floorUs = report.rows.find(({ name }) => name === FLOOR)?.serverUs;
   const head = ["", "calls/s", "CPU µs", "±", "Redis µs", "x bare", ...report.latencyRates.flatMap(titles)];
@@ -66,7 +66,7 @@ export function formatReport(report: Report): string {
   return `${report.date}, ${report.machine}. p50 and p99 in ms, by calls/s.\n\n${tables.join("\n\n")}\n`;
 }
 
-/** 1,000 calls/s are 1k. */
+/** A rate in short form, such as 1k for 1,000 calls/s. */
 function titles(rate: number): readonly string[] {
   return [`p50 ${rate / 1000}k`, `p99 ${rate / 1000}k`];
 }
@@ -88,7 +88,7 @@ function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
 
-/** Three digits are what a measurement has. */
+/** A number with three digits, because a measurement is not more precise. */
 function short(value: number | undefined): string {
   if (value === undefined) return "";
   return value < 100 ? value.toFixed(1) : Math.round(value).toString();

@@ -1,4 +1,4 @@
-/** All servers of a run, and on which core each of them is. */
+/** All servers of a run, and the core of each. */
 import { Redis } from "ioredis";
 import { childrenOf } from "../test/support/child-process.ts";
 import { hasPostgres, type PostgresServer, startPostgres } from "../test/support/own-postgres.ts";
@@ -7,7 +7,7 @@ import { type Cores, pin } from "./cores.ts";
 import { type Server, startPeer } from "./server.ts";
 import { type Service, startService } from "./service.ts";
 
-/** What this machine has; of their own for this run. */
+/** PostgreSQL and Redis of this run, if this machine has them. */
 export interface Stores {
   readonly postgres: PostgresServer | undefined;
   readonly redisServer: RedisServer | undefined;
@@ -15,7 +15,7 @@ export interface Stores {
   readonly redis: Redis | undefined;
 }
 
-/** What the rows run against. */
+/** The servers that the rows call. */
 export interface Targets {
   readonly bare: Server;
   readonly connectNode: Server;
@@ -26,7 +26,7 @@ export interface Targets {
   readonly stored: { readonly service: Service; readonly hasPostgres: boolean; readonly hasRedis: boolean } | undefined;
 }
 
-/** @param stack ends them */
+/** Starts all servers. @param stack ends them */
 export async function startStores(stack: AsyncDisposableStack): Promise<Stores> {
   const postgres = hasPostgres() ? stack.use(await startPostgres()) : undefined;
   const redisServer = hasRedis() ? stack.use(await startRedis()) : undefined;
@@ -68,7 +68,7 @@ export async function startTargets(
   };
 }
 
-/** Pins everything, this process too. Once all is started: until then every core may help. */
+/** Pins every process, including this one. Call it when all have started, so that every core can help before. */
 export function pinAll(cores: Cores, { postgres, redisServer }: Stores, targets: Targets): void {
   const { bare, connectNode, grpcJs, embedded, stored } = targets;
   const servers = [bare, connectNode, grpcJs, embedded, ...(stored ? [stored.service] : [])];

@@ -1,6 +1,6 @@
 /**
- * Every check that needs no service, in order: one line each with its time, what a failed one printed below it. All run,
- * so that one look shows everything; the exit code is 1 if any failed.
+ * `npm run check`: every check that needs no service, in order. Each prints one line with its time, and a failed one
+ * prints its output below. All run, so that one look shows everything. The exit code is 1 if any failed.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -17,13 +17,14 @@ const scratch = mkdtempSync(join(tmpdir(), "latchkey-check-"));
 
 const STEPS: readonly (readonly [name: string, step: () => Outcome])[] = [
   ["format and lint", () => run("biome", "check", ".")],
+  ["client", () => run("node", "scripts/build-client.cjs")],
   ["types", () => run("tsc", "--noEmit")],
   ["proto format", () => run("buf", "format", "proto", "--diff", "--exit-code")],
   ["proto lint", () => run("buf", "lint")],
   ["proto breaking", () => run("buf", "breaking", "proto", "--against", "proto/latchkey.v1.binpb")],
   ["generated code", () => generatedCode()],
   ["generated docs", () => generatedDocs()],
-  ["floors", () => run("vitest", "run", "--config", "vitest.floors.config.ts", "--reporter=dot")],
+  ["floors and prose", () => run("vitest", "run", "--project", "tidy", "--reporter=dot")],
 ];
 
 let failures = 0;
@@ -49,7 +50,7 @@ function generatedDocs(): Outcome {
   return same(written, join(root, "docs"), readdirSync(written));
 }
 
-/** Whether the files are the same in both folders; all files of both where none are named. */
+/** Whether the files are the same in both folders; compares all files of both if none are named. */
 function same(fresh: string, kept: string, files = [...new Set([...filesIn(fresh), ...filesIn(kept)])]): Outcome {
   const changed = files.filter((file) => contents(join(fresh, file)) !== contents(join(kept, file)));
   const output = `${changed.map((file) => join(kept, file)).join("\n")}\ndiffers from its source: npm run generate`;
@@ -70,7 +71,7 @@ function contents(file: string): string | undefined {
   }
 }
 
-/** Programs of this project are found because npm puts node_modules/.bin into PATH. */
+/** Runs a program. It finds those of this project because npm puts node_modules/.bin into PATH. */
 function run(command: string, ...args: readonly string[]): Outcome {
   const env = { ...process.env, NO_COLOR: "1" };
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, env, encoding: "utf8" });

@@ -29,7 +29,7 @@ def generate(folder: str) -> None:
     if failed:
         sys.exit("protoc refused the .proto files")
     sys.path.insert(0, folder)
-    # The generated folders have no __init__.py, and grpcio's own package is called grpc: let both be found.
+    # The generated folders have no __init__.py, and grpcio's own package is called grpc: make Python find both.
     grpc.__path__.append(f"{folder}/grpc")
 
 

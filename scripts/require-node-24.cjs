@@ -1,4 +1,4 @@
-// Loaded before a program in TypeScript, since an older Node answers that with a stack and nothing to do about it.
+// Loaded before a program in TypeScript, because an older Node would answer with a stack trace and no advice.
 const major = Number(process.versions.node.split(".")[0]);
 if (major < 24) {
   process.stderr.write(

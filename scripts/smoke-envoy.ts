@@ -1,4 +1,4 @@
-/** Envoy in front of the service, as many have it: HTTP/1.1 and HTTP/2 outside, HTTP/2 without TLS inside. */
+/** Envoy in front of the service, as in many installations: HTTP/1.1 and HTTP/2 outside, HTTP/2 without TLS inside. */
 import { spawn } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import { freePort } from "./smoke-service.ts";
@@ -10,7 +10,7 @@ export interface RunningEnvoy extends AsyncDisposable {
 
 const READY_WITHIN_MS = 30_000;
 
-/** @throws Error with what it printed when it ends before it answers, or does not within 30 s */
+/** Starts Envoy. @throws Error with its output if it ends before it answers, or does not answer within 30 s */
 export async function startEnvoy(upstream: string): Promise<RunningEnvoy> {
   const port = await freePort();
   const flags = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"];
@@ -36,8 +36,8 @@ export async function startEnvoy(upstream: string): Promise<RunningEnvoy> {
 }
 
 /**
- * One call by gRPC-Web, as a browser makes it. A message is a byte for its kind, four for its length, and then itself; the
- * last one of an answer has the trailers.
+ * Makes one call by gRPC-Web, as a browser does. A frame is a byte for its kind, four for its length, and the message.
+ * The last frame of an answer has the trailers.
  */
 export async function callByGrpcWeb(url: string, body: object, credential: string) {
   const message = Buffer.from(JSON.stringify(body));

@@ -9,9 +9,9 @@ export interface RunningService {
   readonly address: string;
   /** host:port of the operators' listener. */
   readonly opsAddress: string;
-  /** All that it printed so far. */
+  /** Its output so far. */
   output(): string;
-  /** SIGTERM to npm and all that it started, SIGKILL after 30 s; waits for the end. */
+  /** Sends SIGTERM to npm and its children, and SIGKILL after 30 s; waits for the end. */
   stop(): Promise<void>;
 }
 
@@ -19,9 +19,9 @@ const READY = /latchkey is ready[^\n]*/;
 const READY_WITHIN_MS = 60_000;
 
 /**
- * Starts the service and waits for its line that says that it is ready.
+ * Starts the service and waits for its line `latchkey is ready`.
  *
- * @throws Error with what it printed when it ends before, or after 60 s
+ * @throws Error with its output if it ends before that, or is not ready within 60 s
  */
 export async function startService(dataDir: string, before = ""): Promise<RunningService> {
   const [address, opsAddress] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
@@ -45,7 +45,7 @@ export async function startService(dataDir: string, before = ""): Promise<Runnin
   return { address, opsAddress, output: () => output, stop: () => stop(child) };
 }
 
-/** The environment without the service's own settings, so that a developer's shell does not change what is shown. */
+/** The environment without the service's own settings, so that a developer's shell has no influence. */
 function settled(): NodeJS.ProcessEnv {
   const entries = Object.entries(process.env).filter(
     ([name]) => !/^(LATCHKEY_|DATABASE_URL$|REDIS_|NODE_ENV$)/.test(name),
@@ -53,7 +53,7 @@ function settled(): NodeJS.ProcessEnv {
   return Object.fromEntries(entries);
 }
 
-/** npm, its shell and node are one process group, since `detached` made npm its leader. */
+/** Signals the process group: npm is its leader because of `detached`, and its shell and node are in it. */
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, "close");
@@ -71,7 +71,7 @@ function signalGroup(leader: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Free when this resolves. */
+/** A port that is free when this resolves. */
 export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");

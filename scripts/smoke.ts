@@ -1,6 +1,7 @@
 /**
- * What a new user does, with the tools that he has: `npm start` on an empty folder, then grpcurl, curl and a client in
- * another language, generated from the .proto files. One line per thing shown; the exit code is 1 if any was not so.
+ * `npm run smoke`: the first steps of a new user, with common tools. It runs `npm start` on an empty folder, then
+ * grpcurl, curl and a client in another language, generated from the .proto files. Each step prints one line. The exit
+ * code is 1 if any step failed.
  *
  * Needs grpcurl, curl, ghz and Envoy (`envoy`) in PATH, and a Python with grpcio and grpcio-tools in SMOKE_PYTHON.
  */
@@ -15,7 +16,7 @@ import { type RunningService, startService } from "./smoke-service.ts";
 
 const run = promisify(execFile);
 
-/** What the steps hand on. Every value that must not appear in the service's log goes through `secret`. */
+/** Values that one step leaves for the next. Those that must not appear in the service's log go through `secret`. */
 interface Story {
   service: RunningService;
   readonly dataDir: string;
@@ -33,9 +34,9 @@ interface Asked {
 
 const EMAIL = "ada@example.com";
 const PASSWORD = "a long sentence that nobody else would write";
-/** Of the tier `basic`, a new user's. */
+/** Calls in a minute of the tier `basic`, which a new user has. */
 const PER_MINUTE = 20;
-/** What ghz calls, and what the key that it calls with allows. */
+/** The number of calls that ghz makes, and the limit of its key. */
 const LOAD = { calls: 1000, perMinute: 5000 };
 
 const STEPS: readonly (readonly [name: string, step: (story: Story) => Promise<void>])[] = [
@@ -87,7 +88,7 @@ async function main(): Promise<number> {
   }
 }
 
-/** All steps, also after one that failed; the exit code. */
+/** Runs all steps, even after one that failed. @returns the exit code */
 async function tell(story: Story): Promise<number> {
   let failures = 0;
   for (const [name, step] of STEPS) {
@@ -183,7 +184,7 @@ async function loadByGhz(story: Story): Promise<void> {
   const load = ["--concurrency", "20", "--total", `${LOAD.calls}`, "--format", "json"];
   const { stdout } = await run("ghz", [...call, ...load, "--data", JSON.stringify({ apiKey }), story.service.address]);
   assert.deepEqual(JSON.parse(stdout).statusCodeDistribution, { OK: LOAD.calls });
-  // A refused call costs nothing: as many were VALID as were counted.
+  // A refused call is not counted, so the number of VALID answers is the number of counted calls.
   const look = { apiKey, cost: 0 };
   const { rateLimits } = await grpcurl(story, "latchkey.v1.KeyService/VerifyKey", look, story.admin);
   assert.equal(rateLimits[0].remaining, LOAD.perMinute - LOAD.calls);
@@ -199,7 +200,7 @@ async function verifyAnonymously(story: Story): Promise<void> {
   await assert.rejects(attempt, /Unauthenticated/);
 }
 
-/** Two calls were VALID before. The whole of it takes less than a minute, so nothing slides out of the window. */
+/** Two calls were VALID before. All steps take less than a minute, so no call leaves the window. */
 async function reachLimit(story: Story): Promise<void> {
   for (let calls = 2; calls < PER_MINUTE; calls++) {
     assert.equal((await postJson(story, { apiKey: story.apiKey })).verdict, "VERDICT_VALID", `call ${calls + 1}`);

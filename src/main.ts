@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { type Config, ConfigError, readConfig } from "./config/config.ts";
 import { systemClock, systemTimers } from "./lib/clock.ts";
-import { createLog } from "./lib/log.ts";
+import { createLog, type ErrorLine } from "./lib/log.ts";
 import { checkAddresses } from "./start/check-addresses.ts";
 import { adminCredentialFile } from "./start/first-operator.ts";
 import { startWorkersOpsPort } from "./start/ops-port.ts";
@@ -13,11 +13,13 @@ import { onTold, tellReady, Workers } from "./start/workers.ts";
 
 const config = configOrExit();
 const log = createLog(config.logLevel, config.logFormat);
-process.on("uncaughtException", (error) => fail("a bug: an error that nobody caught; the process ends", error));
+process.on("uncaughtException", (error) => fail("an uncaught error, which is a bug; the process ends", error));
 
-/** Ends what is to be ended in order; undefined as long as there is nothing of the kind. */
+/** Stops what this process has started; undefined while it has started nothing. */
 let drain: (() => Promise<void>) | undefined;
-/** Reads again what may be replaced while the service runs; nothing before it does, since a start reads it anyway. */
+/**
+ * Reads the TLS certificate again. It does nothing before the service runs, because the start reads the files anyway.
+ */
 let reload = () => {};
 let isStopping = false;
 const signals = new Signals({ stop, force, reload: () => reload() }, systemTimers);
@@ -31,8 +33,8 @@ else await run();
 async function run(): Promise<void> {
   if (cluster.isPrimary) tellOfConfiguration();
   try {
-    // Only here: it takes most of the time of a start, in which signals are to be heard, and the first of several processes
-    // has no use for it.
+    // Imported here, because the import takes most of the time of a start: signals are handled before it. The first of
+    // several processes does not need it at all.
     const { startService } = await import("./start/service.ts");
     const service = await startService({ config, clock: systemClock, log });
     drain = () => service.stop();
@@ -51,7 +53,7 @@ async function runWorkers(): Promise<void> {
     const ops = await startWorkersOpsPort(config, log, () => isStopping);
     const workers = new Workers({
       count: config.workers,
-      // A port 0 has become one that workers can name.
+      // With port 0 the workers must learn which port was taken.
       environment: { LATCHKEY_OPS_LISTEN: ops.address },
       log,
       onFailedStart: (code) => exit(code),
@@ -69,10 +71,12 @@ async function runWorkers(): Promise<void> {
 }
 
 function tellOfConfiguration(): void {
-  for (const warning of config.developmentWarnings) log.warn(`development only: ${warning}`);
-  for (const warning of config.warnings) log.warn(warning);
+  for (const warning of config.developmentWarnings) {
+    log.warn("development only: production refuses this default", { default: warning });
+  }
+  for (const warning of config.warnings) log.warn("a setting is weaker than it seems", { setting: warning });
   const names = config.serviceLinks.join(" ");
-  if (names !== "") log.info("service links in the environment are no settings, and are let be", { names });
+  if (names !== "") log.info("service links in the environment are ignored", { names });
 }
 
 function configOrExit(): Config {
@@ -86,8 +90,8 @@ function configOrExit(): Config {
 }
 
 /**
- * Drains. Before there is anything to drain it ends the process, with the code that shells have for the signal: a
- * container's first process would otherwise not hear the signal at all.
+ * Drains. If nothing has started yet, it ends the process with the exit code that shells use for the signal: as the
+ * first process of a container, it would otherwise ignore the signal.
  */
 function stop(signal: NodeJS.Signals): void {
   isStopping = true;
@@ -102,43 +106,43 @@ function stop(signal: NodeJS.Signals): void {
       log.info("stopped");
       exit(0);
     },
-    (error: unknown) => fail("could not stop in order", error),
+    (error: unknown) => fail("the service could not stop in order", error),
   );
 }
 
-/** A worker may hear of each request twice, by a signal to all and from the first process, which alone forces. */
+/**
+ * Ends the process at once. In a worker it does nothing: a worker may get each request twice, as a signal to all
+ * processes and as a message of the first process, whose end ends the workers too.
+ */
 function force(): void {
   if (cluster.isPrimary) exit(1);
 }
 
 function showNextCommands(address: string): void {
   const file = adminCredentialFile(config.dataDir);
-  const lines = [
-    "try next, in another terminal:",
-    `  ${settingsInUse()}npm run demo`,
-    `  grpcurl -plaintext ${address} list`,
-  ];
+  const lines = [`${settingsInUse()}npm run demo`, `grpcurl -plaintext ${address} list`];
   if (existsSync(file)) {
     const operator = `-H "authorization: Bearer $(cat ${file})"`;
-    lines.push(`  grpcurl -plaintext ${operator} ${address} latchkey.v1.AdminService/ListServiceCredentials`);
+    lines.push(`grpcurl -plaintext ${operator} ${address} latchkey.v1.AdminService/ListServiceCredentials`);
   } else {
-    lines.splice(
-      1,
-      0,
-      `  (umask 077; cat > ${file})    # paste the credential that bootstrap printed: the next line reads it`,
+    lines.unshift(
+      `(umask 077; cat > ${file})    # paste the credential that bootstrap printed: the next line reads it`,
     );
   }
-  for (const line of lines) log.info(line);
+  for (const run of lines) log.info("try next, in another terminal", { run });
 }
 
-/** What another terminal must set to find this service. */
+/** The settings that another terminal needs to reach this service, as a prefix of a command. */
 function settingsInUse(): string {
   const names = ["LATCHKEY_LISTEN", "LATCHKEY_DATA_DIR"] as const;
   return names.map((name) => (process.env[name] === undefined ? "" : `${name}=${process.env[name]} `)).join("");
 }
 
-/** What stops the service is told in one line. An error of a kind of its own is no message of ours: where it happened helps. */
-function fail(message: string, error: unknown): never {
+/**
+ * Logs why the process ends, in one line, and ends it. An error of a class of its own, such as TypeError, was not
+ * written by us: the line then says where it happened too.
+ */
+function fail(message: ErrorLine, error: unknown): never {
   const reason = error instanceof Error ? error.message : String(error);
   log.error(message, { reason }, error instanceof Error && error.name === "Error" ? undefined : error);
   exit(1);

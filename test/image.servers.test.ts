@@ -1,4 +1,7 @@
-/** What the Dockerfile copies is enough for the commands that its users run: no Docker is needed to show that. */
+/**
+ * The files that the Dockerfile copies are enough for the commands that its users run. No Docker is needed to show
+ * that.
+ */
 import { spawnSync } from "node:child_process";
 import { cpSync, readFileSync, symlinkSync } from "node:fs";
 import { mkdtempDisposable } from "node:fs/promises";
@@ -26,7 +29,7 @@ describe("the image", () => {
   });
 });
 
-/** What the Dockerfile copies from the project and .dockerignore lets through. */
+/** The files that the Dockerfile copies from the project and .dockerignore lets through. */
 function copied(): readonly string[] {
   const sources = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, paths]) => paths!.split(" "));
   const ignore = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");

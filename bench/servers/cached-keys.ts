@@ -3,27 +3,27 @@
  * takes and a hit costs. `node --expose-gc cached-keys.ts KEYS`
  */
 import { randomBytes } from "node:crypto";
+import { ChangeBus } from "../../src/changes/change.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
-import { RecordCache } from "../../src/changes/record-cache.ts";
-import { bytesOf, KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../../src/keys/key-records.ts";
+import { KeyRecords } from "../../src/keys/key-records.ts";
 import { newSecret } from "../../src/keys/key-secret.ts";
 import type { KeyWithSecrets } from "../../src/keys/key-store.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
-import { INVALID_BY_FORM } from "../../src/keys/verify-key.ts";
+import { INVALID_BY_FORM } from "../../src/keys/verdict.ts";
 import { systemClock as clock, systemTimers } from "../../src/lib/clock.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { toKeysWithSecrets } from "../../src/postgres/key-rows.ts";
+import { toKeysWithSecrets } from "../../src/postgres/rows/key-rows.ts";
 import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
 
 const KEYS = Number(process.argv[2]);
 const HITS = 300_000;
 const ROUNDS = 5;
-/** Hits that are timed together. */
+/** Number of hits that are timed together. */
 const PART = 500;
-/** Where the random order stands. */
+/** The position in the random order. */
 let at = 1;
-/** What this file itself keeps of a key: 74 characters, the string's head, and its place in the list. */
+/** Bytes of a key that this file itself keeps: 74 characters, the string's head, and its place in the list. */
 const RAW_KEY_BYTES = 74 + 6 + 16 + 8;
 
 const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
@@ -36,31 +36,20 @@ const feed = {
   },
   position: 1n,
 };
-const options = {
-  kinds: KEY_KINDS,
-  clock,
-  feed,
-  breaker: new DatabaseBreaker(clock, systemTimers, () => new Promise(() => {})),
-  maxAbsent: 1,
-  staleOkMs: 0,
-};
-const cache = new RecordCache<KeyRecord>({
-  ...options,
-  maxEntries: KEYS,
-  bytes: { most: KEYS * 1536, of: bytesOf },
-  tagsOf,
-});
 let stored: KeyWithSecrets | undefined;
 const records = new KeyRecords({
   store: { read: async () => ({ keys: [stored!], databaseMs: Date.now() }) },
-  cache,
-  limitsCache: new RecordCache<KeyLimits>({ ...options, maxEntries: 1, tagsOf }),
+  bus: new ChangeBus(),
+  feed,
+  breaker: new DatabaseBreaker(clock, systemTimers, () => new Promise(() => {})),
   ring,
   rehasher: { matched() {} },
   tiers,
   clock,
   databaseClock,
   log: { info() {}, warn() {}, error() {}, flush() {} },
+  maxRecords: KEYS,
+  staleOkMs: 0,
 });
 
 const rawKeys: string[] = new Array<string>(KEYS);
@@ -88,7 +77,7 @@ async function fill(n: number): Promise<string> {
   return Buffer.from(rawKey).toString("latin1");
 }
 
-/** The quickest of some rounds: what others on the machine take away is no cost of ours. */
+/** The quickest of some rounds, because time that other processes take is no cost of ours. */
 function hitUs(): number {
   let best = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round++) {

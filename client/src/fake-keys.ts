@@ -1,7 +1,7 @@
 import type { Loaded } from "../../src/changes/record-cache.ts";
 import { compileNetworks } from "../../src/keys/allowed-ips.ts";
 import type { Key, KeyOwner } from "../../src/keys/key.ts";
-import type { KeyLimits, KeyRecord } from "../../src/keys/key-records.ts";
+import type { KeyRecord } from "../../src/keys/key-records.ts";
 import { ownLimit } from "../../src/keys/limit-requests.ts";
 import { type Tier, Tiers } from "../../src/keys/tiers.ts";
 import { checksum62 } from "../../src/lib/base62.ts";
@@ -88,15 +88,11 @@ export class FakeKeys {
     find: async (rawKey: string) => this.#load(rawKey),
     findAll: (lookups: readonly { readonly rawKey: string }[]) =>
       Promise.allSettled(lookups.map(async ({ rawKey }) => this.#load(rawKey))),
-    findLimits: async (keyId: string): Promise<LimitFigures | undefined> => this.#limitsOf(keyId)?.figures,
+    findLimits: async (keyId: string): Promise<LimitFigures | undefined> => {
+      const key = this.#byId.get(keyId)?.key;
+      return key && this.tiers.effectiveLimits(key, this.#owners.get(key.ownerId!));
+    },
   };
-
-  #limitsOf(keyId: string): KeyLimits | undefined {
-    const entry = this.#byId.get(keyId);
-    if (entry === undefined) return undefined;
-    const { ownerId } = entry.key;
-    return { keyId, ownerId, figures: this.tiers.effectiveLimits(entry.key, this.#owners.get(ownerId!)) };
-  }
 
   #load(rawKey: string): Loaded<KeyRecord> {
     const entry = this.#byRawKey.get(rawKey);

@@ -1,4 +1,6 @@
-/** Everything that is put on record, as `<what>.<happened>`. A closed list, so that who reads the trail can rely on it. */
+/**
+ * The kinds of audit events, as `<what>.<happened>`. A closed list, so that readers of the audit trail can rely on it.
+ */
 export const AUDIT_KINDS = [
   "key.issued",
   "key.updated",
@@ -37,27 +39,27 @@ export const AUDIT_KINDS = [
 export type AuditKind = (typeof AUDIT_KINDS)[number];
 
 /**
- * Attempts that failed or were refused; see refusal-recorder.ts. One event counts those of an hour. Reuse of a refresh
- * token of a live session is none of them: it is a change, because the session ends.
+ * The kinds of attempts that failed or were refused; see refusal-recorder.ts. One event counts those of an hour. The
+ * reuse of a refresh token is not among them: it ends the session, so it is a change.
  */
 export type RefusalKind = Extract<AuditKind, "login.failed" | `${string}.throttled` | `${string}.refused`>;
 
-/** What a transaction puts on record. */
+/** An audit event that is about to be recorded. */
 export interface AuditEntry {
   readonly kind: AuditKind;
-  /** Id of a user or credential, `bootstrap`, or empty for anonymous and the service itself. */
+  /** Id of a user or credential, `bootstrap`, or empty for an anonymous caller and for the service itself. */
   readonly actorId: string;
-  /** Id of what it was done to. */
+  /** Id of the user, key, session or other subject that it concerns. */
   readonly subjectId: string;
   readonly clientIp: string;
   /**
-   * Further facts, such as which fields changed. Never a secret, and never the value of a field, except of what
-   * authorises: a user's tier and scopes, and a key's tier, scopes, limits, allow-lists and end.
+   * Further facts, such as which fields changed. Never a secret. Values are recorded only of fields that authorize: a
+   * user's tier and scopes, and a key's tier, scopes, limits, allow-lists and end.
    */
   readonly details?: Readonly<Record<string, string>>;
 }
 
-/** An entry as it is kept. */
+/** An audit event as it was recorded. */
 export interface AuditEvent extends Required<AuditEntry> {
   readonly id: string;
   readonly happenedAtMs: number;

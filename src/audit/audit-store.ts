@@ -1,42 +1,32 @@
+import type { Page, PagePosition } from "../lib/page.ts";
 import type { AuditEntry, AuditEvent } from "./audit-event.ts";
 import type { CountedEntry } from "./counted-event.ts";
 
 export interface AuditFilter {
-  /** Empty: of any subject. */
+  /** Empty for any subject. */
   readonly subjectId: string;
-  /** Empty: of any actor. */
+  /** Empty for any actor. */
   readonly actorId: string;
-  /** At or after. */
+  /** Events at or after this time. */
   readonly startMs: number | undefined;
-  /** Before. */
+  /** Events before this time. */
   readonly endMs: number | undefined;
 }
 
-/** Where a page ended. */
-export interface AuditPosition {
-  readonly createdAtMs: number;
-  readonly id: string;
-}
-
-export interface AuditPage {
-  readonly events: readonly AuditEvent[];
-  readonly next: AuditPosition | undefined;
-}
-
-/** The trail. Events are written by the stores whose transactions they belong to, but for acts outside the database. */
+/** Stores audit events, except those of changes: the store that makes a change writes its event itself. */
 export interface AuditStore {
-  /** Puts on record what was done elsewhere. @throws DATABASE_UNAVAILABLE */
+  /** Records an act outside the database, such as a reset of rate limits. @throws DATABASE_UNAVAILABLE */
   record(entry: AuditEntry): Promise<void>;
   /**
-   * Adds to the one event that counts entries of this kind and this `about` in the current hour of the database, or
-   * begins it. Its time stays that of the first; its address becomes that of the entry. Processes that add at the same
-   * time pass one after the other.
+   * Adds the entry to the event that counts entries of this kind and this `about` in the current hour by the database's
+   * clock, or begins that event. The event's time stays that of the first entry; its address becomes that of the latest
+   * one. Processes that add at the same time run one after another.
    *
    * @throws DATABASE_UNAVAILABLE
    */
   count(entry: CountedEntry): Promise<void>;
-  /** Newest first by (time, id), at most `size`, behind `after`. @throws DATABASE_UNAVAILABLE */
-  list(filter: AuditFilter, size: number, after: AuditPosition | undefined): Promise<AuditPage>;
-  /** Deletes some of what is older. @returns whether more is left */
+  /** Lists at most `size` events after `after`, newest first by (time, id). @throws DATABASE_UNAVAILABLE */
+  list(filter: AuditFilter, size: number, after: PagePosition | undefined): Promise<Page<AuditEvent>>;
+  /** Deletes some of the older events. @returns whether more are left */
   prune(olderThanMs: number): Promise<boolean>;
 }

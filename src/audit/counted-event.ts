@@ -1,23 +1,24 @@
 import type { AuditEntry, RefusalKind } from "./audit-event.ts";
 
-/** What is added to the event that counts refusals of one kind about one subject in one hour. */
+/** An entry for the event that counts refusals of one kind about one subject in one hour. */
 export interface CountedEntry extends AuditEntry {
   readonly kind: RefusalKind;
-  /** Identifies the event together with kind and hour, also across processes. It is not shown. */
+  /** Identifies the event, together with kind and hour, for all processes. It is not shown. */
   readonly about: string;
   readonly details: CountedDetails;
 }
 
 /**
- * Details of an event that counts. `count` is how many it stands for. A name with a space is a tally, such as `from
- * 192.0.2.0/24`; tallies with the same first word add up to `count`. Any other name is a fact, and the latest counts.
+ * Details of an event that counts. `count` is the number of refusals. A name with a space is a tally, such as `from
+ * 192.0.2.0/24`; tallies with the same first word add up to `count`. Any other name is a fact, which keeps its latest
+ * value.
  */
 export type CountedDetails = Readonly<Record<string, string>> & { readonly count: string };
 
-/** Tallies of one first word; further names are counted together, so that an event stays below 4 KiB. */
+/** Maximum tallies with one first word. Further ones are counted together, so that an event stays below 4 KiB. */
 const MAX_NAMES = 16;
 
-/** Two sets of details as one. `details` is the earlier. */
+/** The sum of two sets of details. @param details the earlier set */
 export function added(details: Readonly<Record<string, string>>, more: CountedDetails): CountedDetails {
   const sum: Record<string, string> = { ...details };
   for (const [name, value] of Object.entries(more)) {
@@ -35,7 +36,7 @@ function isCounted(name: string): boolean {
   return name === "count" || isTally(name);
 }
 
-/** The name that a tally is counted under: its own while there is a place, later the one for all others. */
+/** The name under which a tally is counted: its own while there are fewer than MAX_NAMES, otherwise `<word> others`. */
 function slotOf(sum: Readonly<Record<string, string>>, name: string): string {
   const group = name.slice(0, name.indexOf(" ") + 1);
   const others = `${group}others`;

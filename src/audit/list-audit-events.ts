@@ -1,5 +1,7 @@
 import { invalidField } from "../lib/errors.ts";
-import type { AuditFilter, AuditPage, AuditPosition, AuditStore } from "./audit-store.ts";
+import type { Page, PagePosition } from "../lib/page.ts";
+import type { AuditEvent } from "./audit-event.ts";
+import type { AuditFilter, AuditStore } from "./audit-store.ts";
 
 export interface ListAuditEventsDeps {
   readonly audit: Pick<AuditStore, "list">;
@@ -7,14 +9,16 @@ export interface ListAuditEventsDeps {
 
 export interface ListAuditEventsInput extends AuditFilter {
   readonly size: number;
-  readonly after: AuditPosition | undefined;
+  readonly after: PagePosition | undefined;
 }
 
-/** An id of this service, the thumbprint of a signing key, or `bootstrap`; a secret that strayed here goes no further. */
+/**
+ * An id of this service, the thumbprint of a signing key, or `bootstrap`. A secret that is sent by mistake is refused.
+ */
 const ID = /^([a-z]{3}_[0-9A-Za-z]{16}|[\w-]{43}|bootstrap)?$/;
 
-/** The audit trail, newest first. @throws INVALID_FIELD, DATABASE_UNAVAILABLE */
-export function listAuditEvents(deps: ListAuditEventsDeps, input: ListAuditEventsInput): Promise<AuditPage> {
+/** Lists audit events, newest first. @throws INVALID_FIELD, DATABASE_UNAVAILABLE */
+export function listAuditEvents(deps: ListAuditEventsDeps, input: ListAuditEventsInput): Promise<Page<AuditEvent>> {
   for (const [field, id] of [
     ["subject_id", input.subjectId],
     ["actor_id", input.actorId],

@@ -2,7 +2,7 @@ import type { Clock, Timers } from "../lib/clock.ts";
 import { reasonOf } from "../lib/errors.ts";
 import { networksOf } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
-import { atMost } from "../lib/settle-within.ts";
+import { settleWithin } from "../lib/settle-within.ts";
 import type { RefusalKind } from "./audit-event.ts";
 import type { AuditStore } from "./audit-store.ts";
 import { added, type CountedDetails, type CountedEntry } from "./counted-event.ts";
@@ -15,47 +15,52 @@ export interface RefusalRecorderDeps {
   readonly log: Log;
 }
 
-/** An attempt that failed or was refused, and should be on record. */
+/** An attempt that failed or was refused, and must be recorded. */
 export interface Refusal {
   readonly kind: RefusalKind;
   readonly room: RefusalRoomName;
-  /** Refusals of one kind, room and `about` are one event an hour. At most 64 characters, never an e-mail address. */
+  /**
+   * Refusals with the same kind, room and `about` are one event an hour. At most 64 characters, never an e-mail
+   * address.
+   */
   readonly about: string;
-  /** The caller, where a good credential proved who they are. */
+  /** The caller, if a valid credential proved who they are. */
   readonly actorId?: string;
-  /** Empty where there is none. */
+  /** Empty if there is no subject. */
   readonly subjectId: string;
   readonly clientIp: string;
-  /** Names of one word; of each the latest value of the hour is kept. */
+  /** Facts by names of one word. The event keeps the latest value of the hour. */
   readonly facts?: Readonly<Record<string, string>>;
-  /** Two words; the event says how often each occurred. */
+  /** Two words, such as `by login`. The event counts how often each occurred. */
   readonly tally?: string;
 }
 
-/** Events that a process writes in a second, by room: no room waits for another. */
+/** Maximum events that a process writes in a second, by room, so that no room delays another. */
 const WRITES_PER_SECOND: Readonly<Record<RefusalRoomName, number>> = { known: 8, unknown: 4, network: 4 };
 const ROOMS = ["known", "unknown", "network"] as const;
 const SECOND_MS = 1000;
+/** Maximum time for the last writes when the process stops. */
 const LAST_WRITES_MS = 1000;
-/** Events of one room that wait for their write. It is reached only while the database is unreachable for hours. */
+/** Maximum events of one room that wait. It is reached only if the database is unreachable for hours. */
 const MAX_WAITING = 2000;
 
 /**
- * Puts attempts that failed or were refused on record, bounded in number however many there are. Attackers choose how
- * often they are refused. They must choose neither how fast the trail grows nor what is crowded out of it. So:
+ * Records attempts that failed or were refused. Attackers choose how often they are refused. They must not choose how
+ * fast the audit trail grows, or which events get lost in it. So:
  *
- * - all refusals of one kind about one subject in one hour are one event, which says how many they are;
- * - what exists (accounts, credentials), accounts that don't, and networks have rooms of their own (refusal-rooms.ts);
- * - what has no place of its own is counted by the one shared event of its kind and room;
- * - events are written behind the calls, the first at once, further counts at most once a second.
+ * - All refusals of one kind about one subject in one hour are one event, which counts them.
+ * - Subjects that exist (accounts, credentials), accounts that don't exist, and networks have separate rooms
+ *   (refusal-rooms.ts). Each room has a bounded number of events.
+ * - A subject without an event of its own is counted by the shared event of its kind and room.
+ * - Events are written in the background: the first one at once, further counts at most once a second.
  *
- * A call neither waits for a write nor fails by one. While the database is unreachable counts wait in memory; those
- * that wait when the process ends are lost with a warning.
+ * A call neither waits for a write nor fails because of one. While the database is unreachable, counts wait in memory.
+ * If the process ends before they are written, they are lost with a warning.
  */
 export class RefusalRecorder {
   readonly #deps: RefusalRecorderDeps;
   readonly #rooms = new Map<string, RefusalRoom>();
-  /** Of each room by what identifies the event, in the order in which it began to wait. */
+  /** Waiting entries of each room by `keyOf`, in the order in which they began to wait. */
   readonly #waiting: Readonly<Record<RefusalRoomName, Map<string, CountedEntry>>> = {
     known: new Map(),
     unknown: new Map(),
@@ -70,7 +75,7 @@ export class RefusalRecorder {
     this.#deps = deps;
   }
 
-  /** Never throws, never waits. */
+  /** Notes a refusal. Never throws, never waits. */
   note(refusal: Refusal): void {
     const { kind, room, about, actorId = "", subjectId, clientIp, facts } = refusal;
     const { isOwn, countedBefore } = this.#roomOf(kind, room).enter(about, this.#deps.clock.nowMs());
@@ -80,21 +85,21 @@ export class RefusalRecorder {
     this.#wait(room, isOwn ? { ...own, details: { ...facts, ...before, ...details } } : sharedEntry(refusal, details));
   }
 
-  /** Resolves when all that was noted is written. For tests. */
+  /** Resolves when all noted refusals are written. For tests. */
   settled(): Promise<void> {
     return this.#writer ?? Promise.resolve();
   }
 
-  /** Writes what waits, for at most a second: one write to a frozen database takes longer. */
+  /** Writes the waiting events for at most a second, because a write to a frozen database may take longer. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#wake();
-    await atMost(LAST_WRITES_MS, this.settled());
+    await settleWithin(LAST_WRITES_MS, this.settled());
     const events = this.#events;
-    if (events > 0) this.#deps.log.warn("refusals of the last seconds are not on record", { events });
+    if (events > 0) this.#deps.log.warn("refusals of the last seconds are not in the audit trail", { events });
   }
 
-  /** How many events wait. */
+  /** Number of waiting events. */
   get #events(): number {
     return Object.values(this.#waiting).reduce((sum, { size }) => sum + size, 0);
   }
@@ -124,7 +129,7 @@ export class RefusalRecorder {
     this.#writer = undefined;
   }
 
-  /** At least a second between two writes of one event. */
+  /** Waits a second, so that each event is written at most once a second. */
   #pause(): Promise<void> {
     return new Promise((resolve) => {
       const cancel = this.#deps.timers.after(SECOND_MS, resolve);
@@ -137,7 +142,7 @@ export class RefusalRecorder {
 
   async #writeSome(waiting: Map<string, CountedEntry>, most: number): Promise<void> {
     for (const key of [...waiting.keys()].slice(0, most)) {
-      // Looked up now, because more may have been added while another one was written.
+      // Looked up only now, because more may have been added while another entry was written.
       const entry = waiting.get(key)!;
       waiting.delete(key);
       try {
@@ -155,17 +160,17 @@ export class RefusalRecorder {
     if (this.#isFailing) return;
     this.#isFailing = true;
     const fields = { events: this.#events, reason: reasonOf(error) };
-    this.#deps.log.warn("refusals wait to be put on record; trying again each second", fields);
+    this.#deps.log.warn("refusals wait to be written to the audit trail; trying again each second", fields);
   }
 }
 
 function detailsOf({ clientIp, tally }: Refusal): CountedDetails {
-  // The widest: /24 of IPv4, /48 of IPv6.
+  // The widest network: the /24 of IPv4, the /48 of IPv6.
   const network = clientIp === "" ? "unknown" : networksOf(clientIp)[0]!;
   return { count: "1", [`from ${network}`]: "1", ...(tally !== undefined && { [tally]: "1" }) };
 }
 
-/** The event of a kind and room for all subjects that have none of their own. */
+/** The shared event of a kind and room, for all subjects without an event of their own. */
 function sharedEntry(refusal: Pick<Refusal, "kind" | "room" | "clientIp">, details: CountedDetails): CountedEntry {
   const { kind, room, clientIp } = refusal;
   const about = `${room} others`;
@@ -187,7 +192,7 @@ function add(waiting: Map<string, CountedEntry>, entry: CountedEntry): void {
   waiting.set(keyOf(entry), earlier === undefined ? entry : merged(earlier, entry));
 }
 
-/** Puts back what could not be written, before what came since. */
+/** Puts an entry back that could not be written, before what came since. */
 function addBefore(waiting: Map<string, CountedEntry>, entry: CountedEntry): void {
   const later = waiting.get(keyOf(entry));
   waiting.set(keyOf(entry), later === undefined ? entry : merged(entry, later));
@@ -197,7 +202,7 @@ function merged(earlier: CountedEntry, later: CountedEntry): CountedEntry {
   return { ...later, details: added(earlier.details, later.details) };
 }
 
-/** A service credential's secret was shown that was taken out of use, or went out of it. */
+/** Records that a caller presented the secret of a service credential that is revoked, expired or rotated out. */
 export function noteRefusedCredential(
   recorder: Pick<RefusalRecorder, "note">,
   credentialId: string,

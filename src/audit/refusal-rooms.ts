@@ -1,21 +1,21 @@
+import { HOUR_MS } from "../lib/clock.ts";
 import { Lru } from "../lib/lru.ts";
 
-/** Which subjects share room: accounts and credentials that exist, accounts that don't, and networks. */
+/** The rooms of subjects: accounts and credentials that exist, accounts that don't exist, and networks. */
 export type RefusalRoomName = "known" | "unknown" | "network";
 
-/** Events of its own that one level of a room may begin in an hour. */
+/** Maximum events that one level of a room may begin in an hour. */
 export const PLACES_PER_LEVEL: Readonly<Record<RefusalRoomName, number>> = { known: 100, unknown: 16, network: 16 };
 /** Levels begin at 1, 4, 16, 64, 256 and 1,024 refusals of one subject. */
 export const LEVELS = 6;
-/** Subjects of an hour that are counted one by one; beyond it the one refused longest ago begins again. */
+/** Maximum subjects of an hour that are counted separately. Beyond it the one refused longest ago is forgotten. */
 export const MAX_SUBJECTS = 10_000;
-const HOUR_MS = 3_600_000;
 
-/** How one refusal is put on record. */
+/** The place of one refusal on the audit trail. */
 export interface Placed {
-  /** Whether its subject has an event of its own this hour; otherwise the room's shared event counts it. */
+  /** Whether its subject has an event of its own in this hour. Otherwise the room's shared event counts it. */
   readonly isOwn: boolean;
-  /** Set once, where the subject gets its own event now: earlier refusals of this hour that the shared event counts. */
+  /** Earlier refusals of this hour that the shared event counts; above 0 only when the subject gets its own event. */
   readonly countedBefore: number;
 }
 
@@ -25,9 +25,9 @@ interface Subject {
 }
 
 /**
- * Decides which subjects of one kind and room get an event of their own, of a bounded number in an hour. A subject may
- * take a place of any level that it has reached. So a flood of subjects with few refusals each never takes the places
- * of one that has more: it fills the lower levels only.
+ * Decides which subjects of one kind and room get an event of their own. Their number in an hour is bounded by level. A
+ * subject may take a place of any level that it has reached. So a flood of subjects with few refusals each fills only
+ * the lower levels, and leaves places for subjects with more refusals.
  */
 export class RefusalRoom {
   readonly #placesPerLevel: number;
@@ -39,7 +39,7 @@ export class RefusalRoom {
     this.#placesPerLevel = PLACES_PER_LEVEL[name];
   }
 
-  /** Counts one refusal of a subject. @param nowMs since the epoch: all begins again with each hour */
+  /** Counts one refusal of a subject. @param nowMs since the epoch; counts and places start again with each hour */
   enter(about: string, nowMs: number): Placed {
     this.#beginHour(Math.floor(nowMs / HOUR_MS));
     const subject = this.#subjects.get(about) ?? { refusals: 0, isOwn: false };

@@ -8,17 +8,17 @@ export interface AuthenticateUserDeps extends AccessTokenDeps {
   readonly sessionCache: Pick<SessionCache, "standing">;
 }
 
-/** Who makes a call. */
+/** The user who makes a call. */
 export interface AuthenticatedUser {
   readonly userId: string;
   readonly sessionId: string;
 }
 
 /**
- * From an access token to the user who makes a call. To be asked at every call: a good signature says who logged in,
- * and only the session's record, at most 5 s old, says whether that still holds.
+ * Finds the user who makes a call, by an access token. Run it at every call: a valid signature tells who logged in, but
+ * only the session's record, at most 5 s old, tells whether the session is still live.
  *
- * @throws CREDENTIAL_INVALID; DATABASE_UNAVAILABLE or MASTER_KEY_MISSING when the truth is out of reach
+ * @throws CREDENTIAL_INVALID; DATABASE_UNAVAILABLE or MASTER_KEY_MISSING if that can't be known
  */
 export async function authenticateUser(
   deps: AuthenticateUserDeps,
@@ -38,7 +38,7 @@ export async function authenticateUser(
 function credentialInvalid(untold?: UntoldFacts): DomainError {
   return new DomainError(
     "CREDENTIAL_INVALID",
-    "the credential is not valid; of an access token: refresh it, or log in again",
+    "the credential is not valid; refresh the access token, or log in again",
     untold && { untold },
   );
 }

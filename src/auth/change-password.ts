@@ -25,7 +25,7 @@ export interface ChangePasswordInput extends LoginOrigin {
 
 /**
  * Replaces the password, ends all sessions and reset tokens, and begins a new session. An access token alone is not
- * enough: the current password is asked for, under the same throttle as a login.
+ * enough: the person must give the current password, under the same throttle as a login.
  *
  * @throws PASSWORD_WRONG, INVALID_FIELD, TOO_MANY_ATTEMPTS, OVERLOADED
  */
@@ -40,18 +40,25 @@ export async function changePassword(deps: ChangePasswordDeps, input: ChangePass
     await attempt.check(secrets.emailNormalized, { isOwner: true });
     return secrets;
   });
-  const matched = await turns.matches(found.passwordHash, currentPassword, () => attempt.count());
+  const matched = await turns.hash(async () => {
+    await attempt.count();
+    return deps.passwords.matches(found.passwordHash, currentPassword);
+  });
   if (!matched) throw passwordWrong(attempt.failed(found.user.id, "change_password"));
-  // It was the person himself: whatever becomes of the new password, this was no failure.
+  // The person proved who they are, so this attempt is no failure, even if a later step fails.
   await attempt.succeed();
+  const passwordHash = await turns.hash(async () => {
+    await attempt.countHash();
+    return deps.passwords.hash(newPassword);
+  });
   const session = await deps.users.changePassword({
     id: userId,
     expectedVersion: found.passwordVersion,
-    passwordHash: await turns.hash(newPassword, () => attempt.countHash()),
+    passwordHash,
     session: newSession(deps.ring, deps.lifetimes, input),
-    by: { actorId: userId, clientIp },
+    by: { id: userId, clientIp },
   });
-  // Another change came first, so that the password shown is no longer the current one.
+  // Another change came first, so the password that they gave is no longer the current one.
   if (session === undefined) throw passwordWrong();
   return tokenPairOf(deps, session);
 }

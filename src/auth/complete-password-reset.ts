@@ -21,21 +21,21 @@ export interface CompletePasswordResetDeps extends TokenPairDeps {
 export interface CompletePasswordResetInput extends LoginOrigin {
   readonly resetToken: string;
   readonly newPassword: string;
-  /** What the person decides about the API keys of the account; see key-revocation.ts. */
+  /** The person's decision about the API keys of the account; see key-revocation.ts. */
   readonly revokeKeys?: boolean | undefined;
   readonly signal?: AbortSignal;
 }
 
 export interface CompletedPasswordReset {
   readonly tokens: TokenPair;
-  /** How many API keys of the account it revoked. */
+  /** Number of API keys of the account that the reset revoked. */
   readonly revokedKeys: number;
 }
 
 /**
- * Sets a password by a one-time token, ends all sessions and begins a new one. A password that breaks a rule does not
- * use the token up; a token that is not good costs no hash. Failed logins are forgotten: who is locked out by them comes
- * in again this way. The account's API keys are revoked too, if so decided.
+ * Sets a password by a one-time token, ends all sessions, begins a new one, and revokes the account's API keys if
+ * `decideRevocation` says so. A password that breaks a rule does not use up the token. An invalid token costs no hash.
+ * Failed logins are forgotten, so that a person whom the throttle locked out can log in again.
  *
  * @throws RESET_TOKEN_INVALID, INVALID_FIELD, TOO_MANY_ATTEMPTS, OVERLOADED
  */
@@ -49,9 +49,13 @@ export async function completePasswordReset(
   const attempt = deps.loginThrottle.begin({ clientIp, isGuess: false, mayProve: true });
   using turns = deps.passwords.turnsOf(attempt, input.signal);
   await turns.judge(() => judge(deps, input, digests, attempt));
+  const passwordHash = await turns.hash(async () => {
+    await attempt.count();
+    return deps.passwords.hash(newPassword);
+  });
   const completed = await deps.passwordResets.complete({
     digests,
-    passwordHash: await turns.hash(newPassword, () => attempt.count()),
+    passwordHash,
     session: newSession(deps.ring, deps.lifetimes, input),
     clientIp,
     revokeKeys,
@@ -61,7 +65,7 @@ export async function completePasswordReset(
   return { tokens: await tokenPairOf(deps, completed.session), revokedKeys: completed.revokedKeys };
 }
 
-/** A token that does not exist counts for its address, so that no caller can look for tokens, or keep others waiting. */
+/** Checks token and password. An unknown token counts as a failure of its address, so that no caller can try many. */
 async function judge(
   deps: CompletePasswordResetDeps,
   { newPassword }: CompletePasswordResetInput,
@@ -69,7 +73,7 @@ async function judge(
   attempt: LoginAttempt,
 ): Promise<void> {
   const user = await deps.passwordResets.find(digests);
-  // The form that is kept: that of an account from before NFC may be another one than the address now has.
+  // The stored form, because an account from before NFC may have another one than the address has now.
   const emailNormalized = user && (await deps.users.secretsById(user.id))?.emailNormalized;
   if (user === undefined || emailNormalized === undefined) {
     await attempt.countMiss();
@@ -84,7 +88,9 @@ async function judge(
   await attempt.check(emailNormalized, { isOwner: true });
 }
 
-/** For the trail: someone has shown a genuine token that is used up or has expired, or is of a disabled account. */
+/**
+ * For the audit trail: a genuine token that is used up, has expired, or belongs to a disabled account was presented.
+ */
 async function spent(
   { passwordResets }: CompletePasswordResetDeps,
   digests: readonly Uint8Array[],

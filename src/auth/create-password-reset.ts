@@ -1,10 +1,10 @@
+import type { Actor } from "../audit/actor.ts";
 import { DomainError } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { userNotFound } from "./get-user.ts";
 import type { PasswordResetStore } from "./password-reset-store.ts";
 import { newResetToken } from "./tokens/reset-token.ts";
-import type { ChangedBy } from "./user.ts";
 
 export interface CreatePasswordResetDeps {
   readonly passwordResets: Pick<PasswordResetStore, "create">;
@@ -13,25 +13,25 @@ export interface CreatePasswordResetDeps {
 }
 
 export interface CreatedPasswordReset {
-  /** For CompletePasswordReset; kept nowhere. */
+  /** For CompletePasswordReset. It is not stored. */
   readonly resetToken: string;
   readonly expiresAtMs: number;
-  /** Whether it revokes the account's API keys if the person decides nothing. */
+  /** Whether the token revokes the account's API keys if the person decides nothing. */
   readonly revokesKeys: boolean;
 }
 
 export interface CreatePasswordResetInput {
   readonly userId: string;
-  /** What the operator decides about the API keys of the account; see key-revocation.ts. */
+  /** The operator's decision about the API keys of the account; see key-revocation.ts. */
   readonly revokeKeys: boolean | undefined;
-  /** Ends all sessions and the password at once, so that nothing but the token opens the account. */
+  /** Whether all sessions and the password end at once, so that only the token opens the account. */
   readonly endAccess: boolean;
-  readonly by: ChangedBy;
+  readonly by: Actor;
 }
 
 /**
- * Makes a one-time token with which a person sets a new password. Earlier ones of that person are no longer good. Their
- * password and sessions stay until they use it, except with `endAccess`.
+ * Makes a one-time token with which a person sets a new password. It invalidates earlier tokens of that person. Their
+ * password and sessions stay until they use the token, except with `endAccess`.
  *
  * @throws USER_NOT_FOUND, USER_DISABLED
  */

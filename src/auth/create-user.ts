@@ -1,3 +1,4 @@
+import type { Actor } from "../audit/actor.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
 import { newId } from "../lib/id.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
@@ -5,7 +6,7 @@ import { textViolation } from "../lib/text.ts";
 import { parseNewEmail, requireEmail } from "./email.ts";
 import { type AccountDefaults, emailTaken } from "./register.ts";
 import { newResetToken } from "./tokens/reset-token.ts";
-import { type ChangedBy, DISPLAY_NAME_RULE, type User } from "./user.ts";
+import { DISPLAY_NAME_RULE, type User } from "./user.ts";
 import { scopesViolation, tierViolation } from "./user-grants.ts";
 import type { UserStore } from "./user-store.ts";
 
@@ -21,21 +22,21 @@ export interface CreateUserDeps {
 export interface CreateUserInput {
   readonly email: string;
   readonly displayName: string;
-  /** Empty: the default. */
+  /** Empty for the default. */
   readonly tier: string;
-  /** Empty: the default. */
+  /** Empty for the default. */
   readonly scopes: readonly string[];
-  readonly by: ChangedBy;
+  readonly by: Actor;
 }
 
 export interface CreatedUser {
   readonly user: User;
-  /** For CompletePasswordReset; kept nowhere. */
+  /** For CompletePasswordReset. It is not stored. */
   readonly resetToken: string;
   readonly resetExpiresAtMs: number;
 }
 
-/** Creates an account without a password, and a one-time token to set one. @throws INVALID_FIELD, EMAIL_TAKEN */
+/** Creates an account without a password, and a one-time token that sets one. @throws INVALID_FIELD, EMAIL_TAKEN */
 export async function createUser(deps: CreateUserDeps, input: CreateUserInput): Promise<CreatedUser> {
   const email = requireEmail("email", input.email, parseNewEmail);
   const violations: (Violation | undefined)[] = [

@@ -1,17 +1,17 @@
 import { domainToASCII } from "node:url";
 import { invalidField } from "../lib/errors.ts";
 
-/** RFC 5321, 4.5.3.1: a path has 256 octets with its brackets, a local part 64. */
+/** RFC 5321, 4.5.3.1: a path has at most 256 octets with its brackets, a local part at most 64. */
 const MAX_BYTES = 254;
 const MAX_LOCAL_BYTES = 64;
 const MAX_DOMAIN_BYTES = 253;
 
 export interface EmailAddress {
-  /** As it was given, except that a domain beyond ASCII is in its ASCII form. */
+  /** As it was given, except that a domain with non-ASCII characters is in its ASCII form. */
   readonly address: string;
-  /** The same for all addresses that are one account: local part in NFC, ASCII letters in lower case, ASCII domain. */
+  /** Equal for all addresses that are one account: local part in NFC, ASCII letters in lower case, ASCII domain. */
   readonly normalized: string;
-  /** The same without NFC. */
+  /** `normalized` without NFC. */
   readonly typed: string;
 }
 
@@ -22,11 +22,11 @@ export interface EmailAddress {
  * Beyond that only the case of ASCII letters is folded. Unicode's case mapping and compatibility forms would merge
  * addresses of different people: `mıke` (dotless) upper-cases to `MIKE`.
  *
- * @returns undefined for what is no address: quoted local parts, comments, address literals and domains of one label
- *          are no addresses here, though RFC 5321 knows them
+ * @returns undefined for a text that is no address. Quoted local parts, comments, address literals and domains of one
+ *   label are not accepted, although RFC 5321 allows them
  */
 export function parseEmail(text: string): EmailAddress | undefined {
-  // Before anything is normalised: that takes quadratic time for long runs of combining marks.
+  // Checked before normalisation, which takes quadratic time for long runs of combining marks.
   if (text.length > MAX_BYTES || Buffer.byteLength(text) > MAX_BYTES || !text.isWellFormed()) return undefined;
   if (SPACE_OR_CONTROL.test(text)) return undefined;
   const [local, domain, ...more] = text.split("@");
@@ -41,17 +41,17 @@ export function parseEmail(text: string): EmailAddress | undefined {
 }
 
 /**
- * As parseEmail, for a new account: also refuses what a person can't see, so that no account looks like another one.
- * Accounts from before this rule still log in.
+ * Reads an e-mail address for a new account. Unlike parseEmail it refuses invisible characters, so that no account
+ * looks like another one. Accounts that are older than this rule can still log in.
  */
 export function parseNewEmail(text: string): EmailAddress | undefined {
   const email = parseEmail(text);
   if (email === undefined || INVISIBLE.test(text)) return undefined;
-  // A few characters become ASCII in NFC, such as the Greek question mark a semicolon.
+  // Some characters become ASCII in NFC: the Greek question mark becomes a semicolon.
   return LOCAL_PART.test(email.normalized.slice(0, email.normalized.indexOf("@"))) ? email : undefined;
 }
 
-/** @throws INVALID_FIELD */
+/** Reads an e-mail address by `parse`. @throws INVALID_FIELD if it is none */
 export function requireEmail(field: string, text: string, parse = parseEmail): EmailAddress {
   const email = parse(text);
   if (email === undefined) throw invalidField(field, EMAIL_RULE);
@@ -64,15 +64,15 @@ export const EMAIL_RULE =
 /** Separators, controls, formats (such as zero-width characters), surrogates and private use. */
 const SPACE_OR_CONTROL = /[\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{Co}]/u;
 /**
- * Beyond those: variation selectors, fillers, joiners and all else that a font shows as nothing (Unicode's
+ * Further invisible characters: variation selectors, fillers, joiners and others that fonts don't show (Unicode's
  * Default_Ignorable_Code_Point), the blank of Braille, and code points that are no characters.
  */
 const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}\u2800]/u;
-/** Dot-atom (RFC 5322, 3.2.3), with letters beyond ASCII (RFC 6531, 3.3). */
+/** Dot-atom (RFC 5322, 3.2.3), with non-ASCII letters (RFC 6531, 3.3). */
 const LOCAL_PART = /^[\w!#$%&'*+/=?^`{|}~\-\u0080-\u{10ffff}]+(\.[\w!#$%&'*+/=?^`{|}~\-\u0080-\u{10ffff}]+)*$/u;
-/** Before conversion: domainToASCII would read percent escapes and turn `0x7f.1` into an address. */
+/** Checked before conversion, because domainToASCII decodes percent escapes and turns `0x7f.1` into an IP address. */
 const DOMAIN_AS_GIVEN = /^[A-Za-z0-9.\-\u0080-\u{10ffff}]+$/u;
-/** Two labels or more (RFC 1035, 2.3.1); the last one holds a letter, so that no IPv4 address passes. */
+/** At least two labels (RFC 1035, 2.3.1). The last one has a letter, so that no IPv4 address matches. */
 const DOMAIN = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 function parseDomain(domain: string): string | undefined {

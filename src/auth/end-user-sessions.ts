@@ -1,16 +1,16 @@
+import type { Actor } from "../audit/actor.ts";
 import { isId } from "../lib/id.ts";
 import { userNotFound } from "./get-user.ts";
 import type { SessionStore } from "./session-store.ts";
-import type { ChangedBy } from "./user.ts";
 
 export interface EndUserSessionsDeps {
   readonly sessions: Pick<SessionStore, "endAllOf">;
 }
 
-/** Logs a person out everywhere and uses up reset tokens; they may log in again. Idempotent. @throws USER_NOT_FOUND */
+/** Ends all sessions and reset tokens of a person, who may log in again. Idempotent. @throws USER_NOT_FOUND */
 export async function endUserSessions(
   deps: EndUserSessionsDeps,
-  input: { readonly userId: string; readonly by: ChangedBy },
+  input: { readonly userId: string; readonly by: Actor },
 ): Promise<void> {
   const { userId, by } = input;
   const found = isId("usr", userId) && (await deps.sessions.endAllOf({ userId, why: "ended_by_operator", by }));

@@ -3,14 +3,16 @@ import type { UserSecrets } from "./user.ts";
 import type { UserStore } from "./user-store.ts";
 
 export interface FoundAccount {
-  /** The form of the address by which failed logins are counted, whether or not there is an account. */
+  /** The form of the address by which failed logins are counted, even if there is no account. */
   readonly emailNormalized: string;
   readonly secrets: UserSecrets | undefined;
 }
 
 /**
- * The account of an address. It is kept by the normal form, except for accounts from before addresses were compared in NFC:
- * of those that became equal then, one has the normal form and each other one is still found by exactly its own.
+ * Finds the account of an address. An account is stored under the normalized form of its address.
+ *
+ * Accounts from before addresses were compared in NFC are the exception. If several of them became equal, one has the
+ * normalized form. Each other one is still found, but only by exactly its own form.
  */
 export async function findAccount(
   users: Pick<UserStore, "secretsByEmail">,

@@ -1,7 +1,7 @@
 import { type GetUserDeps, getUser } from "./get-user.ts";
 import type { User } from "./user.ts";
 
-/** The account of whoever is logged in. */
+/** Reads the account of the person who makes the call. @throws USER_NOT_FOUND */
 export function getCurrentUser(deps: GetUserDeps, input: { readonly userId: string }): Promise<User> {
   return getUser(deps, input);
 }

@@ -7,7 +7,7 @@ export interface GetUserDeps {
   readonly users: Pick<UserStore, "find">;
 }
 
-/** @throws USER_NOT_FOUND */
+/** Reads one account. @throws USER_NOT_FOUND */
 export async function getUser(deps: GetUserDeps, input: { readonly userId: string }): Promise<User> {
   const user = isId("usr", input.userId) ? await deps.users.find(input.userId) : undefined;
   if (user === undefined) throw userNotFound();

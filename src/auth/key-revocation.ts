@@ -1,9 +1,12 @@
+import { LOGIN_LIMITS } from "./throttle/login-limits.ts";
+
 /*
- * Whether a password reset revokes the API keys of the account. A person who is given an account must not find a
- * stranger's keys in it that still work; a person who forgot their password must not lose those of their programs.
+ * Whether a password reset revokes the API keys of the account. If an account is handed over to another person, the
+ * keys of its former holder must stop working. If a person only forgot their password, their programs must keep their
+ * keys.
  */
 
-/** Who decided: the operator who made the token, the person who used it, or the rule for accounts. */
+/** The one who decided: the operator who made the token, the person who used it, or the rule for accounts. */
 export type RevocationDecider = "operator" | "person" | "rule";
 
 export interface RevocationDecision {
@@ -11,23 +14,27 @@ export interface RevocationDecision {
   readonly decider: RevocationDecider;
 }
 
-/** What the rule asks of an account. */
+/** The facts about an account by which the rule decides. */
 export interface AccountHistory {
-  /** Whether it ever had a password: before that no one held the account. */
+  /** Whether it ever had a password. Before that it had no holder. */
   readonly hadPassword: boolean;
   /**
-   * Whether someone logged in to it, before the token was made, from a network that it was known from: one from which a
-   * session of it had begun within `KNOWN_NETWORK_MS`.
+   * Whether a login from a known network succeeded before the token was made. A network is known if a session of the
+   * account began there within `KNOWN_NETWORK_MS` before that login.
    */
   readonly hasKnownLogin: boolean;
 }
 
-/** As long as a network is known to the login throttle. */
-export const KNOWN_NETWORK_MS = 30 * 86_400_000;
+/** The time for which the login throttle knows a network after a login. */
+export const KNOWN_NETWORK_MS = LOGIN_LIMITS.knownNetworkMs;
 
 /**
- * An operator's wish to revoke holds. A person may revoke what an operator wanted to keep, since the keys are their own.
- * A person may keep keys only where no operator decided. Pure.
+ * Decides by the wishes of operator and person, and by the account's history. Pure.
+ *
+ * - An operator's decision to revoke stands.
+ * - A person may revoke even if the operator decided to keep, because the keys are their own.
+ * - A person may keep keys only if the operator decided nothing.
+ * - If no one decided, keys are revoked if the account had a password but never a login from a known network.
  */
 export function decideRevocation(
   operator: boolean | undefined,

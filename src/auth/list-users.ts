@@ -1,5 +1,6 @@
+import { type Page, type PagePosition, pageOf } from "../lib/page.ts";
 import { requireEmail } from "./email.ts";
-import { type ListPosition, type Page, pageOf, type User } from "./user.ts";
+import type { User } from "./user.ts";
 import type { UserStore } from "./user-store.ts";
 
 export interface ListUsersDeps {
@@ -7,13 +8,13 @@ export interface ListUsersDeps {
 }
 
 export interface ListUsersInput {
-  /** Only accounts with this address; empty: all. */
+  /** Only the account with this address; empty for all accounts. */
   readonly email: string;
   readonly size: number;
-  readonly after: ListPosition | undefined;
+  readonly after: PagePosition | undefined;
 }
 
-/** Accounts, newest first. @throws INVALID_FIELD */
+/** Lists accounts, newest first. @throws INVALID_FIELD */
 export async function listUsers(deps: ListUsersDeps, input: ListUsersInput): Promise<Page<User>> {
   const email = input.email === "" ? undefined : requireEmail("email", input.email);
   const emailForms = email && [email.normalized, email.typed];

@@ -5,7 +5,8 @@ import { textViolation } from "../lib/text.ts";
 import { type EmailAddress, parseEmail } from "./email.ts";
 import { type FoundAccount, findAccount } from "./find-account.ts";
 import { ownSession } from "./own-session.ts";
-import type { PasswordHasher, PasswordTurns } from "./passwords/password.ts";
+import type { CallTurns } from "./passwords/hash-turns.ts";
+import type { PasswordHasher } from "./passwords/password.ts";
 import { passwordFormViolation } from "./passwords/password-rules.ts";
 import { type LoginOrigin, newSession, type SessionLifetimes } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -29,16 +30,18 @@ export interface LoginDeps extends TokenPairDeps {
 export interface LoginInput extends LoginOrigin {
   readonly email: string;
   readonly password: string;
-  /** A refresh token of an earlier session of the account, to show who tries. */
+  /**
+   * A refresh token of an earlier session of the account. It shows that the caller is the owner; see own-session.ts.
+   */
   readonly refreshToken?: string;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Begins a session. An unknown address, a wrong password and a disabled account cost the same one hash and get the same
- * answer.
+ * Checks a password and begins a session. An unknown address, a wrong password and a disabled account cost the same one
+ * hash and get the same answer.
  *
- * @throws LOGIN_FAILED, INVALID_FIELD for what can be neither address nor password, TOO_MANY_ATTEMPTS, OVERLOADED
+ * @throws LOGIN_FAILED, INVALID_FIELD for a text that can't be an address or a password, TOO_MANY_ATTEMPTS, OVERLOADED
  */
 export async function login(
   deps: LoginDeps,
@@ -56,27 +59,31 @@ export async function login(
     await attempt.check(emailNormalized, { session: () => ownSession(deps, shown, secrets) });
     return secrets;
   });
-  const matched = await turns.matches(found?.passwordHash, password, () => attempt.count());
+  // Counted before it is judged, so that parallel attempts can't outrun the limits.
+  const matched = await turns.hash(async () => {
+    await attempt.count();
+    return deps.passwords.matches(found?.passwordHash, password);
+  });
   if (found === undefined || !matched) throw loginFailed(attempt.failed(found?.user.id, "login"));
   if (found.user.state !== "active") {
     noteDisabled(deps, found.user.id, input.clientIp);
     throw loginFailed();
   }
-  // It was the person: whatever becomes of the session, and whoever has given up by now, this was no failure.
+  // The person proved who they are, so this attempt is no failure, even if a later step fails or the client gave up.
   await attempt.succeed();
   const session = await deps.sessions.begin({
     userId: found.user.id,
     passwordVersion: found.passwordVersion,
     session: newSession(deps.ring, deps.lifetimes, input),
   });
-  // Disabled, or given another password, since it was read.
+  // The account was disabled, or got another password, after it was read.
   if (session === undefined) throw loginFailed();
   const tokens = await tokenPairOf(deps, session);
   await rehash(deps, turns, attempt, found, password);
   return { user: found.user, tokens };
 }
 
-/** What is no address has no account, and is counted as it came. */
+/** A text that is no address has no account. Its failures are counted under the text as it came. */
 async function accountOf(deps: LoginDeps, name: string, email: EmailAddress | undefined): Promise<FoundAccount> {
   return email === undefined ? { emailNormalized: name, secrets: undefined } : findAccount(deps.users, email);
 }
@@ -89,7 +96,7 @@ function checkForm(input: LoginInput): void {
   if (violations.length > 0) throw invalidFields(violations);
 }
 
-/** Someone knows the password of an account that was taken out of use. */
+/** Records that a caller knows the password of a disabled account. */
 function noteDisabled({ refusals }: LoginDeps, userId: string, clientIp: string): void {
   const facts = { reason: "user_disabled" };
   refusals.note({ kind: "login.refused", room: "known", about: userId, subjectId: userId, clientIp, facts });
@@ -99,20 +106,25 @@ function loginFailed(untold?: UntoldFacts): DomainError {
   return new DomainError("LOGIN_FAILED", "e-mail address or password is wrong", untold && { untold });
 }
 
-/** Once for each person after the hash's cost or the master secret changed. The login succeeds without it. */
+/**
+ * Hashes the password again if the cost of hashes or the master key changed. The login succeeds even if this fails.
+ */
 async function rehash(
   deps: LoginDeps,
-  turns: PasswordTurns,
+  turns: CallTurns,
   attempt: LoginAttempt,
   found: UserSecrets,
   password: string,
 ): Promise<void> {
   if (found.passwordHash === undefined || !deps.passwords.needsRehash(found.passwordHash)) return;
   try {
-    const passwordHash = await turns.hash(password, () => attempt.countHash());
+    const passwordHash = await turns.hash(async () => {
+      await attempt.countHash();
+      return deps.passwords.hash(password);
+    });
     await deps.users.rehash({ id: found.user.id, passwordVersion: found.passwordVersion, passwordHash });
   } catch (error) {
-    deps.log.warn("a password was not hashed anew; the next login tries again", {
+    deps.log.warn("a password was not hashed again; the next login tries again", {
       user_id: found.user.id,
       reason: reasonOf(error),
     });

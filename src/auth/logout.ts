@@ -8,7 +8,7 @@ export interface LogoutDeps {
   readonly sessions: Pick<SessionStore, "refreshSecret" | "end">;
 }
 
-/** Ends the session of a genuine refresh token of any generation. Anything else is no session, and that is fine. */
+/** Ends the session of a genuine refresh token of any generation. Any other text ends nothing and is no error. */
 export async function logout(
   deps: LogoutDeps,
   input: { readonly refreshToken: string; readonly clientIp: string },
@@ -17,5 +17,5 @@ export async function logout(
   if (token === undefined) return;
   const secret = await deps.sessions.refreshSecret(token.sessionId);
   if (secret === undefined || !isGenuine(deps.ring, token, secret)) return;
-  await deps.sessions.end({ id: token.sessionId, why: "logout", by: { actorId: "", clientIp: input.clientIp } });
+  await deps.sessions.end({ id: token.sessionId, why: "logout", by: { id: "", clientIp: input.clientIp } });
 }

@@ -9,13 +9,14 @@ export interface OwnSessionDeps {
 }
 
 /**
- * The session of an account whose refresh token is shown: of any generation, and of a session that is live or has lapsed.
- * It shows that the caller is the account's owner, and changes nothing.
+ * Tells whether a refresh token shows that the caller is the owner of an account. The token may be of any generation,
+ * and its session live or lapsed. Nothing changes.
  *
- * A session that was ended by its owner, an operator or a reuse of its token shows nothing, because its token may be in
- * other hands. Nor does one that began with another password than the account has now.
+ * A session that its owner, an operator or a reuse of its token ended shows nothing, because another person may have
+ * its token. A session that began with another password than the account's current one shows nothing either.
  *
- * @returns its id; undefined for a token that shows nothing, also where this process lacks the key that would tell
+ * @returns the id of the session; undefined if the token shows nothing, or if this process lacks the master key version
+ *   to check it
  */
 export async function ownSession(
   { ring, sessions }: OwnSessionDeps,
@@ -23,7 +24,7 @@ export async function ownSession(
   account: UserSecrets | undefined,
 ): Promise<string | undefined> {
   if (token === undefined) return undefined;
-  // Read also where there is no account, so that the time of the answer does not tell.
+  // Read even if there is no account, so that the time of the answer does not tell.
   const session = await sessions.shown(token.sessionId);
   if (session === undefined || account === undefined) return undefined;
   if (session.userId !== account.user.id || session.passwordVersion !== account.passwordVersion) return undefined;

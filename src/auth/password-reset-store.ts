@@ -1,63 +1,66 @@
+import type { Actor } from "../audit/actor.ts";
 import type { GrantedSession, NewSession } from "./session.ts";
 import type { NewResetToken } from "./tokens/reset-token.ts";
-import type { ChangedBy, User } from "./user.ts";
+import type { User } from "./user.ts";
 
-/** What became of a wish for a new token. */
+/** The outcome of making a token. */
 export type CreatedReset =
   | { readonly kind: "created"; readonly expiresAtMs: number; readonly revokesKeys: boolean }
   | { readonly kind: "no_such_user" }
   | { readonly kind: "user_disabled" };
 
-/** What a used token did. */
+/** The outcome of using a token. */
 export interface CompletedReset {
   readonly session: GrantedSession;
-  /** How many of the user's API keys it revoked. */
+  /** Number of the user's API keys that it revoked. */
   readonly revokedKeys: number;
 }
 
 /**
- * Where one-time tokens are kept with which a person sets a password: by digest, never the token. A token belongs to the
- * state of the account that it was made for. Each change of the password or the state, and the end of all sessions, use
- * it up in the same transaction, whichever store makes the change.
+ * Stores one-time tokens with which a person sets a password: their digests, never the tokens. A token is valid only
+ * while the account stays as it was when the token was made. Each change of the password or the state, and the end of
+ * all sessions, use the token up in the same transaction, whichever store makes the change.
  */
 export interface PasswordResetStore {
   /**
-   * Keeps a token of an active user; this step removes all earlier ones of that user. What `decideRevocation` says of the
-   * user's keys if the person decides nothing is part of the answer.
+   * Stores a token of an active user, and removes all earlier tokens of that user in the same step. The outcome tells
+   * what `decideRevocation` says about the user's keys if the person decides nothing.
    */
   create(input: {
     readonly userId: string;
     readonly reset: NewResetToken;
-    /** What the operator decided about the user's API keys. */
+    /** The operator's decision about the user's API keys. */
     readonly revokeKeys?: boolean | undefined;
-    /** Ends all sessions and the password, so that nothing but this token opens the account. */
+    /** Whether all sessions and the password end, so that only this token opens the account. */
     readonly endAccess?: boolean;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<CreatedReset>;
 
-  /** The active user for whom one of these digests is a token that is neither used nor expired. */
+  /** The active user who has a valid token with one of these digests: neither used nor expired. */
   find(digests: readonly Uint8Array[]): Promise<User | undefined>;
 
   /**
-   * Whose token this is or was: also one that is used or has expired, and not one that a newer one replaced. Undefined:
-   * it is not known. For the audit trail alone.
+   * The id of the user for whom a token with one of these digests was made, even if it is used or has expired.
+   * Undefined if it is unknown or a newer token replaced it. Only for the audit trail.
    */
   ownerOf(digests: readonly Uint8Array[]): Promise<string | undefined>;
 
   /**
-   * Uses the token up and sets the password, if the token is neither used nor expired and its user active; then all
-   * sessions and all other tokens of the user end, and the new session begins. Of any number of concurrent calls with
-   * one token one succeeds. All API keys of the user are revoked too, if `decideRevocation` says so of the account as it
-   * was when the token was made; no key is issued meanwhile, nor by a session that has ended.
+   * Uses the token up and sets the password, if the token is valid and its user active. Then all sessions and all other
+   * tokens of the user end, and the new session begins. If several calls present one token at the same time, exactly
+   * one of them succeeds.
    *
-   * @returns undefined when token or user are not as required
+   * All API keys of the user are revoked too, if `decideRevocation` says so about the account as it was when the token
+   * was made. No key is issued in between, and no session that has ended can issue one.
+   *
+   * @returns undefined if the token is not valid or its user not active
    */
   complete(input: {
     readonly digests: readonly Uint8Array[];
     readonly passwordHash: string;
     readonly session: NewSession;
     readonly clientIp: string;
-    /** What the person decided about the API keys. */
+    /** The person's decision about the API keys. */
     readonly revokeKeys?: boolean | undefined;
   }): Promise<CompletedReset | undefined>;
 }

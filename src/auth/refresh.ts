@@ -11,7 +11,7 @@ export interface RefreshDeps extends TokenPairDeps {
   readonly lifetimes: SessionLifetimes;
   readonly log: Log;
   readonly limiter: Pick<Limiter, "decide">;
-  /** Refreshes of one session in any minute. */
+  /** Maximum refreshes of one session in any minute. */
   readonly changesPerMinute: number;
 }
 
@@ -21,12 +21,13 @@ export interface RefreshInput {
 }
 
 /**
- * Exchanges a refresh token for new tokens. The token just replaced gets the same successor for some seconds, so that a
- * lost answer may be asked for again. An older one is in two hands: the session ends (RFC 9700, 4.14.2).
+ * Exchanges a refresh token for new tokens (refresh token rotation with reuse detection, RFC 9700, 4.14.2). For
+ * `refreshGraceMs` the token that was just replaced gets the same successor, so that a client can repeat a call whose
+ * answer was lost. If an older token comes, two parties have it, so the session ends.
  *
- * The secret is read first because it never changes; the exchange itself is one statement.
+ * The session's secret never changes, so it is read first. The exchange itself is one statement.
  *
- * @throws REFRESH_TOKEN_INVALID, the same for whatever is wrong with the token; TOO_MANY_CHANGES
+ * @throws REFRESH_TOKEN_INVALID, the same for every fault of the token; TOO_MANY_CHANGES
  */
 export async function refresh(deps: RefreshDeps, input: RefreshInput): Promise<TokenPair> {
   const token = parseRefreshToken(deps.keyPrefix, input.refreshToken);
@@ -58,9 +59,7 @@ export async function refresh(deps: RefreshDeps, input: RefreshInput): Promise<T
   }
 }
 
-/**
- * Each exchange writes, and whoever has one token gets the next one: without a rate one session could fill the disk.
- */
+/** Limits the refreshes of one session: each one writes, so without a limit one session could fill the disk. */
 async function checkRate({ limiter, changesPerMinute: perMinute }: RefreshDeps, sessionId: string): Promise<void> {
   const limits = [{ name: "", perMinute, perDay: undefined }];
   const { allowed, retryAfterMs } = await limiter.decide({ subject: `refreshes:${sessionId}`, cost: 1, limits });
@@ -69,7 +68,8 @@ async function checkRate({ limiter, changesPerMinute: perMinute }: RefreshDeps, 
 }
 
 /**
- * For the trail: someone has shown a genuine token of a session that has ended, or a token that was not given out yet.
+ * For the audit trail: a genuine token of a session that has ended was presented, or a token of a later generation than
+ * was given out.
  */
 function spent(sessionId: string, userId: string | undefined): UntoldFacts | undefined {
   return userId === undefined ? undefined : { spent: { kind: "refresh_token", userId, sessionId } };

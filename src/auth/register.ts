@@ -10,7 +10,7 @@ import { type TokenPair, type TokenPairDeps, tokenPairOf } from "./tokens/token-
 import { DISPLAY_NAME_RULE, type User } from "./user.ts";
 import type { UserStore } from "./user-store.ts";
 
-/** What a new account gets. */
+/** The grants of a new account. */
 export interface AccountDefaults {
   /** The lowest tier. */
   readonly tier: string;
@@ -50,7 +50,10 @@ export async function register(
   const attempt = deps.loginThrottle.begin({ clientIp: input.clientIp, isGuess: false });
   using turns = deps.passwords.turnsOf(attempt, input.signal);
   await turns.judge(() => attempt.check(email.normalized));
-  const passwordHash = await turns.hash(input.password, () => attempt.count());
+  const passwordHash = await turns.hash(async () => {
+    await attempt.count();
+    return deps.passwords.hash(input.password);
+  });
   const added = await deps.users.register({
     user: {
       id: newId("usr"),

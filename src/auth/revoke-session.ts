@@ -12,7 +12,7 @@ export async function revokeSession(
   input: { readonly userId: string; readonly sessionId: string; readonly clientIp: string },
 ): Promise<void> {
   const { userId, sessionId, clientIp } = input;
-  const by = { actorId: userId, clientIp };
+  const by = { id: userId, clientIp };
   const end = () => deps.sessions.end({ id: sessionId, userId, why: "revoked", by });
   const outcome = isId("ses", sessionId) ? await end() : "unknown";
   if (outcome === "ended") return;

@@ -17,7 +17,9 @@ export interface SessionCacheOptions {
 const MAX_SESSIONS = 100_000;
 const MAX_ABSENT = 10_000;
 
-/** Sessions by id, so that most calls of a logged-in person cost no query. Judging them is the caller's. */
+/**
+ * A cache of sessions by id, so that most calls of a logged-in person need no query. The caller judges what it gets.
+ */
 export class SessionCache implements Copy {
   readonly #options: SessionCacheOptions;
   readonly #records: RecordCache<SessionStanding>;
@@ -28,7 +30,7 @@ export class SessionCache implements Copy {
       ...options,
       maxEntries: MAX_SESSIONS,
       maxAbsent: MAX_ABSENT,
-      // Whose session ended must not act because the database is away.
+      // A session that ended must not be used because the database is unreachable.
       staleOkMs: 0,
       kinds: ["SESSION"],
       tagsOf: (standing) => [standing.id, standing.userId],
@@ -36,15 +38,16 @@ export class SessionCache implements Copy {
   }
 
   /**
-   * How the session stands; at most 5 s old, whatever happens to the database.
+   * The standing of a session, at most 5 s old, whatever happens to the database.
+   *
    * @returns undefined if there is no such session
-   * @throws DATABASE_UNAVAILABLE when that can't be known
+   * @throws DATABASE_UNAVAILABLE if that can't be known
    */
   async standing(id: string): Promise<SessionStanding | undefined> {
     const kept = await this.#records.get(id, () => this.#load(id));
     const expiresAtMs = kept.record?.expiresAtMs ?? Number.POSITIVE_INFINITY;
     if (kept.source === "database" || this.#options.databaseClock.nowMs() < expiresAtMs) return kept.record;
-    // A refresh elsewhere may have moved the end, and announces nothing.
+    // A refresh by another process may have moved the end. It announces no change.
     this.#records.drop(id);
     return (await this.#records.get(id, () => this.#load(id))).record;
   }

@@ -1,3 +1,5 @@
+import type { Actor } from "../audit/actor.ts";
+import type { PagePosition } from "../lib/page.ts";
 import type {
   GrantedSession,
   NewSession,
@@ -7,30 +9,33 @@ import type {
   SessionStanding,
   ShownSession,
 } from "./session.ts";
-import type { ChangedBy, ListPosition } from "./user.ts";
 
-/** What became of a genuine refresh token. */
+/** The outcome of presenting a genuine refresh token. */
 export type RefreshOutcome =
-  /** It was the newest one, or the one before it within the grace; the session holds the successor's generation. */
+  /** It was the newest token, or the one before it within the grace. The session has the successor's generation. */
   | { readonly kind: "granted"; readonly session: GrantedSession }
-  /** It was replaced longer ago: someone else has used it. The session has ended by this step. */
+  /** It was replaced longer ago, so another party has used it. This step ended the session. */
   | { readonly kind: "reused"; readonly userId: string }
-  /** It is of a later generation than the session, not ended, has reached: the database was restored. Nothing changed. */
+  /** Its generation is later than that of the live session, because a backup was restored. Nothing changed. */
   | { readonly kind: "ahead"; readonly userId: string }
-  /** The session is not live, or its user is not active. Nothing changed. No user id: there is no such session. */
+  /**
+   * The session is not live, or its user is not active. Nothing changed. `userId` is undefined for an unknown session.
+   */
   | { readonly kind: "not_live"; readonly userId: string | undefined };
 
 /**
- * Where sessions are kept. All times are the database's. Whatever ends a session also announces a SESSION change in the
+ * Stores sessions. All times are the database's. A method that ends a session also announces a SESSION change in the
  * same transaction.
  */
 export interface SessionStore {
   /**
-   * Begins a session if, at the moment of the insertion, the user is active and has this password version: one step,
-   * which a concurrent change of password or state either sees and ends, or makes refuse. Beyond 50 live sessions the
-   * user's oldest end. The first login from a network that the user was known from (key-revocation.ts) is noted.
+   * Begins a session if the user is active and has this password version at the moment of the insertion. This is one
+   * step: a concurrent change of password or state either sees the session and ends it, or makes the step refuse.
    *
-   * @returns undefined when the user is not as required
+   * Beyond MAX_SESSIONS_PER_USER live sessions the user's oldest ones end. The first login from a known network
+   * (key-revocation.ts) is noted.
+   *
+   * @returns undefined if the user is not active or has another password version
    */
   begin(input: {
     readonly userId: string;
@@ -39,27 +44,28 @@ export interface SessionStore {
   }): Promise<GrantedSession | undefined>;
 
   /**
-   * How a session stands, and when that was read; undefined: no such session. A hot read: it fails fast, and goes together
-   * with what else is asked for at the same time.
-   * @throws DATABASE_UNAVAILABLE, also where only a standby can be asked
+   * The standing of a session, and the time at which it was read; undefined for an unknown session. A hot read: it
+   * fails fast, and one statement serves the reads that come at the same time.
+   *
+   * @throws DATABASE_UNAVAILABLE, also if only a standby is reachable
    */
   standing(id: string): Promise<{ readonly standing: SessionStanding | undefined; readonly databaseMs: number }>;
 
-  /** What its refresh tokens are computed from; also of ended sessions. Undefined: no such session. */
+  /** The secret of a session, even of one that ended. Undefined for an unknown session. */
   refreshSecret(id: string): Promise<RefreshSecret | undefined>;
 
   /**
-   * What tells whether a refresh token shows the owner of an account. Undefined: no such session, or one that was ended
-   * otherwise than by time or by newer sessions of its user.
+   * The facts that tell whether a refresh token shows the owner of an account. Undefined for an unknown session, and
+   * for one that ended for another reason than time or newer sessions of its user.
    */
   shown(id: string): Promise<ShownSession | undefined>;
 
   /**
-   * Exchanges a genuine refresh token, in one statement that concurrent callers pass one after the other: of any number
-   * with the newest generation one advances the session, and the others find that it was replaced just now.
+   * Exchanges a genuine refresh token by one statement, which concurrent callers run one after another. If several come
+   * with the newest generation, one of them advances the session. The others find that their token was just replaced.
    *
-   * The idle time begins anew at the advance, bounded by the session's absolute end. A replay within the grace changes
-   * nothing: neither generation nor times.
+   * The idle time starts again at the advance, and ends at the latest at the session's absolute end. A replay within
+   * the grace changes neither generation nor times.
    */
   advance(input: {
     readonly id: string;
@@ -71,36 +77,40 @@ export interface SessionStore {
   }): Promise<RefreshOutcome>;
 
   /**
-   * Ends a session; one that has ended already stays as it is.
-   * @param input.userId if given, only a session of this user
-   * @param input.by with an empty actor it was the session's own person, who has shown one of its tokens
-   * @returns "unknown" if there is no such session, "anothers" if it is not the given user's
+   * Ends a session. A session that has ended already stays as it is.
+   *
+   * @param input.userId if given, only a session of this user ends
+   * @param input.by an empty id means the session's own user, who presented one of its tokens
+   * @returns "unknown" if there is no such session, "anothers" if it belongs to another user than the given one
    */
   end(input: {
     readonly id: string;
     readonly userId?: string;
     readonly why: SessionEnd;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<"ended" | "unknown" | "anothers">;
 
   /**
-   * Ends all sessions of a user that have begun, except those that lapsed so long ago that no token of them is good, and
-   * uses up the user's reset tokens. A login that runs at the same time is either among them or begins after. Idempotent.
+   * Ends all sessions of a user and uses up the user's reset tokens. A session that lapsed before its last access token
+   * expired is among them, an older one is left alone. A login at the same time either began before, and its session
+   * ends, or begins after. Idempotent.
+   *
    * @returns false if there is no such user
    */
-  endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: ChangedBy }): Promise<boolean>;
+  endAllOf(input: { readonly userId: string; readonly why: SessionEnd; readonly by: Actor }): Promise<boolean>;
 
   /**
-   * Deletes some of the sessions whose absolute end passed a week ago. A token of theirs is refused as one of a session
-   * that never was: the same answer as before.
+   * Deletes some of the sessions whose absolute end passed a week ago. Their tokens get the same answer as before,
+   * because tokens of unknown sessions get it too.
+   *
    * @returns whether more are left
    */
   prune(): Promise<boolean>;
 
-  /** Live sessions of a user, newest first by (creation, id), at most `limit` of those after `after`. */
+  /** Lists at most `limit` live sessions of a user after `after`, newest first by (time of creation, id). */
   listLive(input: {
     readonly userId: string;
-    readonly after: ListPosition | undefined;
+    readonly after: PagePosition | undefined;
     readonly limit: number;
   }): Promise<readonly Session[]>;
 }

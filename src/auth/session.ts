@@ -11,34 +11,34 @@ export interface Session {
   readonly createdAtMs: number;
   /** When the newest refresh token was made. */
   readonly refreshedAtMs: number;
-  /** When it ends without a further refresh; never beyond its absolute end. */
+  /** When it ends if it is not refreshed; never later than its absolute end. */
   readonly expiresAtMs: number;
-  /** What the client named at login. Not verified. */
+  /** The `user-agent` that the client sent at login. Not verified. */
   readonly userAgent: string;
   readonly clientIp: string;
 }
 
-/** What the refresh tokens of a session are computed from. Fixed at login. */
+/** The secret from which the refresh tokens of a session are computed. It is made at login and never changes. */
 export interface RefreshSecret {
   /** 256 random bits. */
   readonly seed: Uint8Array;
   readonly ringVersion: number;
 }
 
-/** A session whose refresh token is shown to tell who tries to log in. */
+/** A session whose refresh token a caller presents to show that they are the owner of an account. */
 export interface ShownSession extends RefreshSecret {
   readonly userId: string;
-  /** Of the password with which it began. */
+  /** The account's password version when the session began. */
   readonly passwordVersion: number;
 }
 
-/** A session at the moment at which it gets tokens. Never leaves the room. */
+/** A session that gets tokens now. Never leaves the room. */
 export interface GrantedSession extends Session, RefreshSecret {
   /** Number of the newest refresh token, from 1. */
   readonly generation: number;
 }
 
-/** What is asked of a session at each call that is made with it. */
+/** The facts about a session that each call with it needs. */
 export interface SessionStanding {
   readonly id: string;
   readonly userId: string;
@@ -48,11 +48,11 @@ export interface SessionStanding {
 }
 
 export interface SessionLifetimes {
-  /** Without a refresh. */
+  /** Life without a refresh. */
   readonly refreshIdleMs: number;
-  /** In all. */
+  /** Life in total. */
   readonly refreshAbsoluteMs: number;
-  /** How long the token just replaced still gets the same successor. */
+  /** Time for which a refresh token that was just replaced still gets the same successor. */
   readonly refreshGraceMs: number;
 }
 
@@ -75,10 +75,10 @@ export interface NewSession extends RefreshSecret {
   readonly clientIp: string;
 }
 
-/** Beyond this many live sessions of one user the oldest ends. */
+/** Maximum live sessions of one user. If another one begins, the oldest one ends. */
 export const MAX_SESSIONS_PER_USER = 50;
 
-/** Where a login comes from. */
+/** The origin of a login. */
 export interface LoginOrigin {
   readonly clientIp: string;
   readonly userAgent: string;
@@ -96,7 +96,7 @@ export function newSession(ring: KeyRing, lifetimes: SessionLifetimes, origin: L
   });
 }
 
-/** Whether calls may be made with it now. */
+/** Whether calls with this session are accepted now. */
 export function isLive(standing: SessionStanding, nowMs: number): boolean {
   return standing.userState === "active" && standing.endedAtMs === undefined && nowMs < standing.expiresAtMs;
 }

@@ -8,7 +8,7 @@ export interface UpdateCurrentUserDeps {
   readonly users: Pick<UserStore, "update">;
 }
 
-/** Changes what a person may change in his own account. @throws INVALID_FIELD */
+/** Changes the display name of a person's own account. @throws INVALID_FIELD, USER_NOT_FOUND */
 export async function updateCurrentUser(
   deps: UpdateCurrentUserDeps,
   input: { readonly userId: string; readonly displayName: string; readonly clientIp: string },
@@ -18,7 +18,7 @@ export async function updateCurrentUser(
   const user = await deps.users.update({
     id: input.userId,
     patch: { displayName: input.displayName },
-    by: { actorId: input.userId, clientIp: input.clientIp },
+    by: { id: input.userId, clientIp: input.clientIp },
   });
   if (user === undefined) throw userNotFound();
   return user;

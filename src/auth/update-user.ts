@@ -1,8 +1,9 @@
+import type { Actor } from "../audit/actor.ts";
 import { invalidFields } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import { textViolation } from "../lib/text.ts";
 import { userNotFound } from "./get-user.ts";
-import { type ChangedBy, DISPLAY_NAME_RULE, type User } from "./user.ts";
+import { DISPLAY_NAME_RULE, type User } from "./user.ts";
 import { scopesViolation, tierViolation } from "./user-grants.ts";
 import type { UserPatch, UserStore } from "./user-store.ts";
 
@@ -15,12 +16,12 @@ export interface UpdateUserDeps {
 export interface UpdateUserInput {
   readonly userId: string;
   readonly patch: UserPatch;
-  readonly by: ChangedBy;
+  readonly by: Actor;
 }
 
 /**
- * Changes what operators decide of an account. A lower tier or fewer scopes bind keys that exist already, because keys
- * are judged by the lower of both at each call.
+ * Changes the fields of an account that operators decide. A lower tier or fewer scopes apply to existing keys too: each
+ * call judges a key by the lower of its own grant and its owner's.
  *
  * @throws INVALID_FIELD, USER_NOT_FOUND
  */

@@ -1,29 +1,45 @@
 /**
- * PEOPLE. Accounts, passwords, sessions, and the tokens that a person holds. A caller of this room hands in what a
- * person typed or sent; it answers with records and tokens, or throws a DomainError.
+ * PEOPLE. Accounts, sessions, and the tokens that a person holds. The front door passes in what a person typed or sent.
+ * A verb answers with records and tokens, or throws a DomainError.
  *
- *   register login refresh logout                      from a person's words to tokens and back
- *   change-password complete-password-reset            a new password ends all sessions
- *   get-current-user update-current-user               what a person may do with his own account
- *   list-sessions revoke-session                       ... and with his logins
- *   create-user get-user list-users update-user        what operators do with accounts
- *   disable-user enable-user end-user-sessions create-password-reset
- *   list-signing-keys rotate-signing-key revoke-signing-key    ... and with the keys that sign access tokens
- *   authenticate-user                                  from an access token to a user, at each call
+ * Records and stores:
  *
- *   key-revocation.ts                                  whether a reset revokes the keys of the account; pure
- *   user.ts session.ts signing-key.ts                  the records
- *   login-throttle.ts login-attempt.ts                 how much guessing is allowed, judged by memory and by the database
- *   login-limits.ts login-network.ts known-waits.ts    ... the limits are pure arithmetic; whom they are for; the memory
- *   own-session.ts                                     whether a refresh token shows the owner of an account
- *   find-account.ts                                    by which form of an address an account is found
- *   email.ts password-rules.ts password-blocklist.ts   what may be registered; no I/O
- *   password.ts hash-turns.ts                          the slow hash, and how many run at once, fair by network
- *   access-token.ts refresh-token.ts reset-token.ts    the three tokens: how they are made and read
- *   token-pair.ts signing-keys.ts session-cache.ts     what signs, and who is logged in, kept near
- *   *-store.ts                                         what the room needs of a database
+ *   user.ts                     an account
+ *   session.ts                  one login of one person
+ *   user-store.ts               what the room needs from the database for accounts
+ *   session-store.ts            ... for sessions
+ *   password-reset-store.ts     ... for one-time tokens that set a password
  *
- * The room knows nothing of gRPC or of SQL, and of API keys only that a reset may revoke them. Times are milliseconds of the database's clock.
+ * One verb each, for people themselves:
+ *
+ *   register.ts, login.ts, refresh.ts, logout.ts
+ *   change-password.ts, complete-password-reset.ts
+ *   get-current-user.ts, update-current-user.ts
+ *   list-sessions.ts, revoke-session.ts
+ *
+ * One verb each, for operators:
+ *
+ *   create-user.ts, get-user.ts, list-users.ts, update-user.ts, disable-user.ts, enable-user.ts
+ *   end-user-sessions.ts, create-password-reset.ts, clear-login-failures.ts
+ *
+ * At each call with an access token:
+ *
+ *   authenticate-user.ts        from an access token to a user
+ *   session-cache.ts            sessions in memory, at most 5 s old
+ *
+ * Rules that verbs share:
+ *
+ *   email.ts                    which texts are e-mail addresses, and which of them are one account; no I/O
+ *   find-account.ts             finds an account by an e-mail address
+ *   own-session.ts              whether a refresh token shows that a caller is the owner of an account
+ *   user-grants.ts              which tier and scopes an operator may grant to a user
+ *   key-revocation.ts           whether a password reset revokes the API keys of the account; pure
+ *
+ * Folders, each with a map of its own: passwords/ (password.ts), tokens/ (token-pair.ts), throttle/ (login-throttle.ts)
+ * and signing/ (signing-key.ts).
+ *
+ * The room knows nothing of gRPC or SQL. It knows about API keys only that a password reset may revoke them. Times are
+ * milliseconds of the database's clock.
  */
 
 export type UserState = "active" | "disabled";
@@ -32,7 +48,7 @@ export type UserState = "active" | "disabled";
 export interface User {
   /** `usr_` and 16 characters. */
   readonly id: string;
-  /** As it was given; what makes two addresses one account is `EmailAddress.normalized`. */
+  /** As it was given. Two addresses are one account if their `EmailAddress.normalized` is equal. */
   readonly email: string;
   readonly displayName: string;
   /** The highest tier at which this user's keys are judged. */
@@ -43,42 +59,15 @@ export interface User {
   readonly createdAtMs: number;
 }
 
-/** A user with what a login is judged by. Never leaves the room. */
+/** A user with the secrets that a login is judged by. Never leaves the room. */
 export interface UserSecrets {
   readonly user: User;
-  /** As in `EmailAddress.normalized`. */
+  /** See `EmailAddress.normalized`. */
   readonly emailNormalized: string;
-  /** As `PasswordHasher.hash` made it; undefined until the person sets a password. */
+  /** The result of `PasswordHasher.hash`; undefined until the person sets a password. */
   readonly passwordHash: string | undefined;
-  /** Grows with each change of the password. */
+  /** Increases with each change of the password. */
   readonly passwordVersion: number;
 }
 
-/** Who makes a change and from where, for the trail that it leaves. */
-export interface ChangedBy {
-  /** Id of a user or service credential; empty for someone who is not logged in. */
-  readonly actorId: string;
-  readonly clientIp: string;
-}
-
-/** Where a page of a list begins: after this record, newest first. */
-export interface ListPosition {
-  readonly createdAtMs: number;
-  readonly id: string;
-}
-
-export interface Page<R> {
-  readonly items: readonly R[];
-  /** Where the next page begins; undefined on the last one. */
-  readonly next: ListPosition | undefined;
-}
-
 export const DISPLAY_NAME_RULE = Object.freeze({ min: 0, max: 64 });
-
-/** Cuts one record more than a page holds into the page and where the next one begins. */
-export function pageOf<R extends ListPosition>(found: readonly R[], size: number): Page<R> {
-  const items = found.slice(0, size);
-  const last = items.at(-1);
-  const next = found.length > size && last !== undefined ? { createdAtMs: last.createdAtMs, id: last.id } : undefined;
-  return { items, next };
-}

@@ -1,5 +1,5 @@
 import type { AgeClock, Timers } from "../lib/clock.ts";
-import { DomainError, reasonOf } from "../lib/errors.ts";
+import { databaseUnavailable, reasonOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ChangeBus, CommittedChange } from "./change.ts";
 import { type ChangeStore, type Cursor, cursorOf, isSameEpoch, type Poll } from "./change-store.ts";
@@ -146,16 +146,16 @@ export class ChangeFeed {
     const sentAtMs = clock.elapsedMs();
     try {
       const poll = await store.poll(this.#cursor?.snapshot);
-      if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
+      if (poll.isInRecovery) throw databaseUnavailable("the database is a standby");
       this.#take(poll, sentAtMs);
-      if (this.#isFailing) log.info("the database answers the change feed again");
+      if (this.#isFailing) log.info("the database is reachable again for the change feed");
       this.#isFailing = false;
       breaker.succeeded();
     } catch (error) {
       // This opens no breaker. Reads use other connections, and find out by themselves whether the database is
       // reachable. If only the feed is cut off, stale keys must not be served that the database would report as
       // revoked.
-      if (!this.#isFailing) log.warn("the database does not answer the change feed", { reason: reasonOf(error) });
+      if (!this.#isFailing) log.warn("the database is unreachable for the change feed", { reason: reasonOf(error) });
       this.#isFailing = true;
     }
   }

@@ -1,3 +1,4 @@
+import { DAY_MS } from "../lib/clock.ts";
 import type { CommittedChange } from "./change.ts";
 
 /** The history that transaction ids belong to. Snapshots and positions are comparable only within one epoch. */
@@ -55,7 +56,7 @@ export interface Poll extends Cursor {
 export const MAX_CHANGES_PER_POLL = 10_000;
 
 /** How long changes are kept. A reader that was disconnected for longer must drop everything. */
-export const CHANGES_KEPT_MS = 86_400_000;
+export const CHANGES_KEPT_MS = DAY_MS;
 
 /**
  * The log of changes. A change is written in the transaction that it belongs to.

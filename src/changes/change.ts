@@ -1,3 +1,23 @@
+/**
+ * WHAT CHANGED. Keeps every copy of the database's data fresh.
+ *
+ *   change.ts            what a change is, and the bus that tells the copies
+ *   change-feed.ts       polls the log of changes, and proves as of when the copies are true
+ *   change-store.ts      the log of changes in the database, as the feed needs it
+ *   record-cache.ts      copies of records, by the id that callers request
+ *   kept-records.ts      the bounded memory of those copies
+ *   tags.ts              finds copies by the ids that they depend on
+ *   recent-changes.ts    remembers what changed while a record was read
+ *   freshness.ts         how old a copy may be, also after this machine was suspended
+ *   watch-changes.ts     the same feed for clients that keep verdicts
+ *   cursor-text.ts       a client's place in the feed, as text
+ *   database-clock.ts    the time by which verdicts are judged
+ *   database-breaker.ts  the circuit breaker of the database
+ *   stall-watch.ts       notices that this process stood still, so that a timeout is not blamed on the database
+ *
+ * The room keeps records, never verdicts: state and expiry are judged at each use.
+ */
+
 /** The kinds of things that a verdict depends on. */
 export type ChangeKind = "KEY" | "OWNER" | "SESSION" | "SERVICE_CREDENTIAL" | "SIGNING_KEY";
 

@@ -1,14 +1,13 @@
 import type { AgeClock, Timers } from "../lib/clock.ts";
 import { StallWatch } from "./stall-watch.ts";
 
-/** While the breaker is open, one read in this time may try the database. */
+/** How often an open breaker probes the database. */
 const PROBE_EVERY_MS = 500;
 
 /**
- * The circuit breaker of the database. A failed read opens it; any answer closes it. While it is open (half-open
- * probe), one read in PROBE_EVERY_MS may try. If no caller's read tries, the breaker probes by itself. Without that,
- * with little traffic, the end of an outage would go unnoticed until the change feed's next connection, up to 5 s
- * later.
+ * The circuit breaker of the database. A failed read opens it; any answer closes it. While it is open, no caller's read
+ * goes to the database, and the breaker itself probes once in PROBE_EVERY_MS. So callers never wait for a probe, and
+ * the end of an outage is noticed without traffic too.
  */
 export class DatabaseBreaker {
   /**
@@ -16,17 +15,14 @@ export class DatabaseBreaker {
    * the database.
    */
   readonly stalls: StallWatch;
-  readonly #clock: AgeClock;
   readonly #timers: Timers;
   readonly #probe: () => Promise<unknown>;
   #isOpen = false;
   #isStopped = false;
-  #probedAtMs = Number.NEGATIVE_INFINITY;
   #cancelProbe: () => void = () => {};
 
   /** @param probe a read like the hot reads, which rejects when they would */
   constructor(clock: AgeClock, timers: Timers, probe: () => Promise<unknown>) {
-    this.#clock = clock;
     this.#timers = timers;
     this.#probe = probe;
     this.stalls = new StallWatch(clock, timers);
@@ -36,22 +32,9 @@ export class DatabaseBreaker {
     return this.#isOpen;
   }
 
-  /**
-   * Whether a read may go to the database now. While the breaker is open, `true` uses up the probe of this
-   * PROBE_EVERY_MS.
-   */
-  mayRead(): boolean {
-    if (!this.#isOpen) return true;
-    const nowMs = this.#clock.monotonicMs();
-    if (nowMs - this.#probedAtMs < PROBE_EVERY_MS) return false;
-    this.#probedAtMs = nowMs;
-    return true;
-  }
-
   failed(): void {
     if (this.#isOpen) return;
     this.#isOpen = true;
-    this.#probedAtMs = this.#clock.monotonicMs();
     this.#probeLater();
   }
 
@@ -70,7 +53,6 @@ export class DatabaseBreaker {
     if (this.#isStopped) return;
     this.#cancelProbe = this.#timers.after(PROBE_EVERY_MS, () => {
       this.#probeLater();
-      if (!this.mayRead()) return;
       this.#probe().then(
         () => this.succeeded(),
         () => {},

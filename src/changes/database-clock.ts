@@ -1,5 +1,5 @@
 import { type AgeClock, MAX_UNNOTICED_MS } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { databaseUnavailable } from "../lib/errors.ts";
 
 /**
  * The smallest lead is remembered for at least this time. It covers records that are 5 s old, plus 60 s of stale
@@ -63,9 +63,7 @@ export class DatabaseClock {
     const nowMs = this.nowMs();
     const judgement = judge(nowMs);
     if (this.doubtMs > 0 && judge(nowMs + this.doubtMs) !== judgement) {
-      throw new DomainError("DATABASE_UNAVAILABLE", "the database's time is not known; try again", {
-        retryAfterMs: 1000,
-      });
+      throw databaseUnavailable("the database's time is not known; try again");
     }
     return judgement;
   }

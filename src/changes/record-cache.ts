@@ -1,31 +1,11 @@
 import type { AgeClock } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, databaseUnavailable } from "../lib/errors.ts";
 import { ownText } from "../lib/text.ts";
 import type { Change, ChangeKind, Copy, FeedProof } from "./change.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
 import { FRESH_MS, isFresh } from "./freshness.ts";
 import { type Entry, KeptRecords, type KeptRecordsOptions } from "./kept-records.ts";
 import { RecentChanges } from "./recent-changes.ts";
-
-/**
- * WHAT CHANGED. Keeps every copy of the database's data fresh.
- *
- *   change.ts            what a change is, and the bus that tells the copies
- *   change-feed.ts       polls the log of changes, and proves as of when the copies are true
- *   change-store.ts      what the feed needs from the database
- *   record-cache.ts      copies of records, by the id that callers request
- *   kept-records.ts      the bounded memory of those copies
- *   tags.ts              finds copies by the ids that they depend on
- *   recent-changes.ts    remembers what changed while a record was read
- *   freshness.ts         how old a copy may be, also after this machine was suspended
- *   watch-changes.ts     the same feed for clients that keep verdicts
- *   cursor-text.ts       a client's place in the feed, as text
- *   database-clock.ts    the time by which verdicts are judged
- *   database-breaker.ts  the circuit breaker of the database
- *   stall-watch.ts       notices that this process stood still, so that a timeout is not blamed on the database
- *
- * The room keeps records, never verdicts: state and expiry are judged at each use.
- */
 
 export interface RecordCacheOptions<R> extends KeptRecordsOptions<R> {
   readonly clock: AgeClock;
@@ -53,19 +33,31 @@ export interface Loaded<R> {
   readonly source: "cache" | "database";
 }
 
-/** The arguments of `get`. */
-interface Wanted<R> {
+/** A record that a caller requests. */
+export interface Wanted {
   readonly id: string;
-  readonly load: () => Promise<R | undefined>;
+  /** The thing that the record describes, as changes name it; an absence ends when this thing changes. */
   readonly subjectId: string;
-  readonly turn: ReadTurn;
 }
 
-/** Says whether a read may go to the database now. `true` may use up the breaker's probe, so ask it last. */
-export type ReadTurn = () => boolean;
+/** Reads a record from the database; undefined means that it does not exist. */
+type Load<R> = () => Promise<R | undefined>;
+
+/** Reads several records at once. Returns a promise for each, in the order of `missing`. */
+export type LoadMany<R, W extends Wanted> = (missing: readonly W[]) => readonly Promise<R | undefined>[];
+
+/**
+ * What is true when a read is sent. It is noted before, so that the read is never believed to be fresher than it is.
+ */
+interface ReadStart {
+  readonly readAtMs: number;
+  readonly position: bigint;
+  readonly changeCount: number;
+}
 
 /** A read that is under way. All callers that request the same record share it (single-flight). */
-interface Flight<R> extends Pick<Wanted<R>, "subjectId"> {
+interface Flight<R> {
+  readonly subjectId: string;
   readonly readAtMs: number;
   readonly landing: Promise<Entry<R>>;
 }
@@ -85,7 +77,6 @@ export class RecordCache<R> implements Copy {
   readonly #kept: KeptRecords<R>;
   readonly #flights = new Map<string, Flight<R>>();
   readonly #changes = new RecentChanges();
-  readonly #ownTurn: ReadTurn = () => this.#options.breaker.mayRead();
 
   constructor(options: RecordCacheOptions<R>) {
     this.#options = options;
@@ -114,26 +105,30 @@ export class RecordCache<R> implements Copy {
   /**
    * The record, from memory if it is fresh, otherwise by `load`.
    *
-   * @param load reads the record from the database; undefined means that it does not exist
-   * @param subjectId the thing that the record describes, as changes name it; an absence ends when this thing changes
-   * @param turn shared by records that one statement reads, see `oneTurn`
+   * @param subjectId as in Wanted
    * @throws DATABASE_UNAVAILABLE if the record can't be read and no copy may be served; any other error of `load`
    */
-  get(
-    id: string,
-    load: () => Promise<R | undefined>,
-    subjectId = id,
-    turn: ReadTurn = this.#ownTurn,
-  ): Promise<Loaded<R>> {
-    return this.#get({ id, load, subjectId, turn }, false);
+  get(id: string, load: Load<R>, subjectId = id): Promise<Loaded<R>> {
+    return this.#get({ id, subjectId }, load, false);
   }
 
   /**
-   * For several records that one statement reads: while the breaker is open, all of them may try the database, or none.
+   * As `get` for several records, with one read for all that are neither in memory nor being read. Results are in the
+   * order of `wanted`. A record whose read fails fails alone.
+   *
+   * @param readMany is called again, with one record, if the result for that record must not be used
    */
-  oneTurn(): ReadTurn {
-    let mayRead: boolean | undefined;
-    return () => (mayRead ??= this.#ownTurn());
+  getMany<W extends Wanted>(
+    wanted: readonly W[],
+    readMany: LoadMany<R, W>,
+  ): Promise<PromiseSettledResult<Loaded<R>>[]> {
+    const kept = wanted.map(({ id }) => this.fresh(id));
+    if (!this.#options.breaker.isOpen) {
+      const missing = wanted.filter(({ id }, at) => kept[at] === undefined && !this.#flights.has(id));
+      const missingById = new Map(missing.map((each) => [each.id, each]));
+      this.#flyTogether([...missingById.values()], readMany);
+    }
+    return Promise.allSettled(wanted.map((each, at) => kept[at] ?? this.#get(each, () => readMany([each])[0]!, false)));
   }
 
   apply({ kind, subjectId }: Change): void {
@@ -157,27 +152,20 @@ export class RecordCache<R> implements Copy {
     this.#kept.clear();
   }
 
-  async #get(wanted: Wanted<R>, isRetry: boolean): Promise<Loaded<R>> {
+  async #get(wanted: Wanted, load: Load<R>, isRetry: boolean): Promise<Loaded<R>> {
     const { id } = wanted;
     const fresh = this.fresh(id);
     if (fresh !== undefined) return fresh;
     const { breaker } = this.#options;
-    const stale = this.#stale(id);
-    if (breaker.isOpen) {
-      const mayRead = wanted.turn();
-      // A caller that can be served does not wait for the probe.
-      if (mayRead && stale !== undefined) this.#fly(wanted).landing.catch(() => {});
-      if (stale !== undefined) return stale;
-      if (!mayRead) throw unavailable();
-    }
-    const flight = this.#flights.get(id) ?? this.#fly(wanted);
+    if (breaker.isOpen) return this.#stale(id) ?? Promise.reject(databaseUnavailable());
+    const flight = this.#flights.get(id) ?? this.#fly(wanted, this.#begin(), load());
     let entry: Entry<R>;
     try {
       entry = await flight.landing;
     } catch (error) {
       if (!isUnavailable(error)) throw error;
       // Only once: while the database is unreachable, a slow process must not make its callers wait round after round.
-      if (!isRetry && breaker.stalls.hasStalledSince(flight.readAtMs)) return this.#again(wanted, true);
+      if (!isRetry && breaker.stalls.hasStalledSince(flight.readAtMs)) return this.#get(wanted, load, true);
       breaker.failed();
       const kept = this.#stale(id);
       if (kept === undefined) throw error;
@@ -185,14 +173,9 @@ export class RecordCache<R> implements Copy {
     }
     // Discards a result from before a failover, or one that waited over FRESH_MS because this process stood still.
     if (this.#changes.allChanged(entry.changeCount) || !isFresh(this.#options.clock, this.#asOf(entry))) {
-      return this.#again(wanted, isRetry);
+      return this.#get(wanted, load, isRetry);
     }
     return this.#kept.has(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
-  }
-
-  /** Reads again with a permit of its own, because the statement that it shared is over. */
-  #again(wanted: Wanted<R>, isRetry: boolean): Promise<Loaded<R>> {
-    return this.#get({ ...wanted, turn: this.#ownTurn }, isRetry);
   }
 
   /** A kept record is true as of the feed's last successful poll, which would otherwise have dropped it. */
@@ -220,15 +203,26 @@ export class RecordCache<R> implements Copy {
     return Math.max(entry.readAtMs, this.#options.feed.freshAtMs);
   }
 
-  #fly({ id, load, subjectId }: Wanted<R>): Flight<R> {
+  /** Starts one read for several records, none of which is being read. */
+  #flyTogether<W extends Wanted>(missing: readonly W[], readMany: LoadMany<R, W>): void {
+    if (missing.length === 0) return;
+    const starts = missing.map(() => this.#begin());
+    const readings = readMany(missing);
+    for (const [at, each] of missing.entries()) this.#fly(each, starts[at]!, readings[at]!);
+  }
+
+  #begin(): ReadStart {
     const { breaker, feed } = this.#options;
-    const readAtMs = breaker.stalls.begin();
-    const { position } = feed;
-    const changeCount = this.#changes.begin();
-    const landing = load().then(
+    return { readAtMs: breaker.stalls.begin(), position: feed.position, changeCount: this.#changes.begin() };
+  }
+
+  /** Registers a read that was sent after `start`. */
+  #fly({ id, subjectId }: Wanted, start: ReadStart, reading: Promise<R | undefined>): Flight<R> {
+    const { readAtMs, changeCount } = start;
+    const landing = reading.then(
       (record) => {
-        breaker.succeeded();
-        const read = { record, readAtMs, position, changeCount };
+        this.#options.breaker.succeeded();
+        const read = { record, ...start };
         const entry = record === undefined ? { ...read, subjectId: ownText(subjectId) } : read;
         const isOvertaken = this.#changes.haveChanged(this.#kept.tagsOf(entry), changeCount);
         this.#land(id, flight);
@@ -259,8 +253,4 @@ export class RecordCache<R> implements Copy {
 
 function isUnavailable(error: unknown): boolean {
   return error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE";
-}
-
-function unavailable(): DomainError {
-  return new DomainError("DATABASE_UNAVAILABLE", "the database is unreachable; try again", { retryAfterMs: 1000 });
 }

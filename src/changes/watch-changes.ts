@@ -1,5 +1,5 @@
 import type { Timers } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, databaseUnavailable } from "../lib/errors.ts";
 import { SharedReads } from "../lib/shared-reads.ts";
 import type { CommittedChange } from "./change.ts";
 import type { ChangeFeed, FeedStep } from "./change-feed.ts";
@@ -87,7 +87,7 @@ export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): 
       queue.rest();
       const step = await queue.take();
       if (step === undefined) return;
-      if (step.resync) yield* startAnew(deps, step);
+      if (step.resync) yield* beginStream(deps, step);
       else yield* split(step);
     }
   } finally {
@@ -107,7 +107,7 @@ async function* catchUp(
     since === undefined || since === "of another version" || isOfOtherHistory(deps, since) ? undefined : since;
   const poll = await readFrom(deps, known?.snapshot, queue);
   // A standby may be behind, so its snapshot must not become a client's cursor.
-  if (poll.isInRecovery) throw new DomainError("DATABASE_UNAVAILABLE", "the database is a standby");
+  if (poll.isInRecovery) throw databaseUnavailable("the database is a standby");
   const step: FeedStep = {
     cursor: cursorOf(poll),
     changes: poll.changes,
@@ -115,9 +115,9 @@ async function* catchUp(
     asOfMs: poll.databaseMs,
     position: poll.xmin,
   };
-  if (since === undefined) yield* startAnew(deps, step);
+  if (since === undefined) yield* beginStream(deps, step);
   else if (known === undefined || poll.hasGap || isOfLostHistory(known, poll))
-    yield* startAnew(deps, { ...step, resync: true });
+    yield* beginStream(deps, { ...step, resync: true });
   else yield* split(step);
 }
 
@@ -152,7 +152,7 @@ function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undef
  * access tokens by their signature must know them. The sessions are read as the client takes them, so that no memory
  * holds them all.
  */
-async function* startAnew(deps: WatchChangesDeps, step: FeedStep): AsyncGenerator<WatchMessage> {
+async function* beginStream(deps: WatchChangesDeps, step: FeedStep): AsyncGenerator<WatchMessage> {
   const { store, watches, accessTokenMs } = deps;
   let { resync } = step;
   let after: CommittedChange | undefined;

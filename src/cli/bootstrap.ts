@@ -1,7 +1,17 @@
 /**
- * `npm run --silent bootstrap`, with the environment of the service: makes the first operator and prints the admin
- * credential, and nothing else, on standard output; on standard error, whose operator it is. `--force` is the break-glass
- * for when every admin credential is lost.
+ * CLI. The commands of this package. Each file is one command, or a part of one. A command prints its result on
+ * standard output, and everything else on standard error.
+ *
+ *   bootstrap.ts          makes the first operator
+ *   demo.ts               shows the main calls against a development service
+ *   master-keys.ts        shows which master keys are still needed
+ *   master-key-report.ts  the facts that master-keys.ts shows
+ */
+
+/*
+ * `npm run --silent bootstrap`, with the environment of the service: makes the first operator. It prints only the admin
+ * credential on standard output, and on standard error the database that it belongs to. `--force` is the break-glass
+ * for the case that every admin credential is lost.
  */
 import { ConfigError, readConfig } from "../config/config.ts";
 import { bootstrap, databaseName } from "../start/first-operator.ts";
@@ -19,7 +29,7 @@ try {
   const secret = await bootstrap(config, flags.includes("--force"));
   if (secret === undefined) {
     process.stderr.write(
-      `latchkey: ${databaseName(config)} has a usable admin credential already; use it, or if it is lost run: ` +
+      `latchkey: ${databaseName(config)} already has a usable admin credential; use it, or if it is lost, run: ` +
         "npm run --silent bootstrap -- --force\n",
     );
     process.exitCode = EXIT_FAILED;

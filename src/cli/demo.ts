@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: walks through the main job against a development service that runs, and shows each call and its
- * answer in a line or two. It speaks plain JSON over HTTP, so that each call could as well be curl.
+ * `npm run demo`: makes the main calls to a running development service, and shows each call and its answer in a line
+ * or two. It speaks plain JSON over HTTP, so each call could be made by curl too.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { readConfig } from "../config/config.ts";
@@ -31,7 +31,7 @@ async function walkThrough(): Promise<void> {
   const login = await call("AuthService/Login", { email, password }, undefined, ({ tokens }) => tokens);
   const token = text(login, "tokens", "accessToken");
 
-  title("The person issues an API key; it is shown this once");
+  title("The person issues an API key; it is shown only this once");
   const issued = await call("KeyService/IssueKey", { name: "demo key", scopes: ["orders:read"] }, token);
   const keyId = text(issued, "key", "id");
   const apiKey = text(issued, "apiKey");
@@ -48,7 +48,7 @@ async function walkThrough(): Promise<void> {
   await verify(apiKey, { requiredScopes: ["orders:read"] });
   await verify(apiKey, { requiredScopes: ["orders:delete"] });
 
-  title(`The ${CALLS}st call within a minute is refused, and told when to come back`);
+  title(`The ${CALLS}st call within a minute is refused, with the time to wait`);
   for (let n = 2; n < CALLS; n++) await post("KeyService/VerifyKey", { apiKey }, verifier);
   await verify(apiKey);
 
@@ -76,11 +76,11 @@ function readAdminCredential(): string {
   const path = adminCredentialFile(config.dataDir);
   if (existsSync(path)) return readFileSync(path, "utf8").trim();
   throw new Error(
-    `${path} is not there. The first npm start in development writes it; where bootstrap made the operator, put the credential that it printed there`,
+    `there is no ${path}. The first npm start in development writes it; if bootstrap made the operator, put the credential that it printed there`,
   );
 }
 
-/** Makes a call and shows it, with what `shown` picks of the answer. */
+/** Makes a call and shows it, with the part of the answer that `shown` picks. */
 async function call(
   method: string,
   request: Json,
@@ -118,7 +118,7 @@ function text(answer: Json, ...path: string[]): string {
   return value;
 }
 
-/** One line of JSON, long texts (keys, tokens) cut: what is a secret does not belong on a screen. */
+/** One line of JSON. Long texts (keys, tokens) are cut, because secrets do not belong on a screen. */
 function brief(value: unknown): string {
   return JSON.stringify(value, (name, inner: unknown) => {
     if (name === "password") return "...";

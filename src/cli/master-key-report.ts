@@ -5,48 +5,48 @@ import { systemClock } from "../lib/clock.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { createCommandLog } from "../lib/log.ts";
 import { EMBEDDED_FOLDER, type ManagedDatabase } from "../postgres/database.ts";
-import { type MasterKeyCheck, readMasterKeyChecks } from "../postgres/master-key-checks.ts";
+import { type MasterKeyCheck, readMasterKeyChecks } from "../postgres/start/master-key-checks.ts";
 import {
   countMasterKeyUses,
   MASTER_KEY_USES,
   type MasterKeyCount,
   type MasterKeyUse,
   NEEDED_USES,
-} from "../postgres/master-key-uses.ts";
-import { openDatabase } from "../postgres/open-database.ts";
+} from "../postgres/start/master-key-uses.ts";
+import { openDatabase } from "../postgres/start/open-database.ts";
 import { itself } from "../shares/holder.ts";
 import { readMasterKeys } from "../start/master-keys.ts";
 import { databaseTarget } from "../start/prepared-database.ts";
 
-/** How much of one kind is kept under a version, and until when at the latest, if all of it ends by itself. */
+/** The amount of one kind of data under a version, and when the last of it ends, if all of it ends by itself. */
 export interface UseOfVersion {
   readonly use: MasterKeyUse;
   readonly count: number;
   readonly endsAtMs: number | undefined;
 }
 
-/** How a version of the master key stands. */
+/** The standing of one version of the master key. */
 export interface MasterKeyVersion {
   readonly version: number;
   readonly isInRing: boolean;
-  /** Whether it makes new things, in this ring. */
+  /** Whether it protects new data, in this ring. */
   readonly isFirst: boolean;
   readonly check: MasterKeyCheck;
-  /** Only what there is. */
+  /** Only kinds of which there is some. */
   readonly uses: readonly UseOfVersion[];
-  /** Why it can't be removed from the ring now; none = it can. */
+  /** Why it must stay in the ring now; none = it may be removed. */
   readonly reasons: readonly string[];
 }
 
-/** Counting reads whole tables. */
+/** Long, because counting reads whole tables. */
 const STATEMENT_TIMEOUT_MS = 120_000;
 const DATABASE_WAIT_MS = 10_000;
 
 /**
- * How each version of the master key stands that the ring or the database knows, newest first. Writes nothing, neither
- * to the database nor to the data folder, so that a ring with a fault can be looked at without harm.
+ * The standing of each version of the master key that the ring or the database knows, newest first. Writes nothing,
+ * neither to the database nor to the data folder, so that it does no harm with a wrong ring.
  *
- * @throws Error that says what to do: no master keys, no schema, the embedded database in use, PostgreSQL away
+ * @throws Error that says what to do: no master keys, no schema, the embedded database in use, PostgreSQL unreachable
  */
 export async function masterKeyReport(config: Config): Promise<readonly MasterKeyVersion[]> {
   const ring = readMasterKeys(config);
@@ -69,7 +69,7 @@ export async function masterKeyReport(config: Config): Promise<readonly MasterKe
   }
 }
 
-/** As masterKeyReport, of a database that is open. */
+/** As masterKeyReport, for an open database. */
 export async function reportOf(database: ManagedDatabase, ring: KeyRing): Promise<readonly MasterKeyVersion[]> {
   const [schema] = await database.read("select to_regclass('key_secrets_by_pepper') is not null as is_there", []);
   if (!schema?.is_there)
@@ -90,7 +90,7 @@ export async function reportOf(database: ManagedDatabase, ring: KeyRing): Promis
     });
 }
 
-/** What was kept before rows named their version may be kept under any. */
+/** Rows from before rows named their version count for every version. */
 function usesOf(version: number, counts: readonly MasterKeyCount[]): UseOfVersion[] {
   const mine = counts.filter((each) => each.version === version || each.version === 0);
   return MASTER_KEY_USES.flatMap((use) => {

@@ -1,6 +1,7 @@
 /**
- * `npm run --silent master-keys`: how each version of the master key stands, what is still kept under it, and on the
- * last line which ones may be removed now. `-- --json` for machines. Prints no secrets and writes nothing.
+ * `npm run --silent master-keys`: shows each version of the master key, the data that is still stored under it, and on
+ * the last line which versions may be removed now. `-- --json` is for machines. It prints no secrets and writes
+ * nothing.
  */
 import { ConfigError, readConfig } from "../config/config.ts";
 import { type MasterKeyVersion, masterKeyReport, useText } from "./master-key-report.ts";

@@ -1,13 +1,20 @@
 /**
- * Environment -> Config, in two pure steps: config/values.ts reads each variable, this file judges them together.
+ * CONFIG. From the environment to a Config, in two pure steps: values.ts reads each variable, this file judges them
+ * together. No file, no network, no clock: the same environment always gives the same result.
  *
- *   config/settings.ts   the table of all settings: name, default, how it is read, what it means
- *   config/values.ts     text -> value
- *   config/database-url.ts   DATABASE_URL -> how PostgreSQL is reached
- *   config/redis-url.ts      REDIS_URL and REDIS_CLUSTER_NODES -> where Redis is and how to get in
- *   config/networks.ts   networks of proxies
- *   config/names.ts      names that begin like a setting and are none
- *   config/refusals.ts   what production refuses though it is there
+ *   config.ts                 what the service is told, and which combinations are faults
+ *   setting.ts                one setting: name, default, how it is read, what it means
+ *   settings.ts               all settings, by section of docs/CONFIG.md
+ *   settings-of-processes.ts  settings of processes, ports and master keys
+ *   settings-of-stores.ts     settings of PostgreSQL and Redis
+ *   settings-of-keys.ts       settings of API keys, changes and the audit trail
+ *   settings-of-accounts.ts   settings of accounts, passwords, access tokens and sessions
+ *   values.ts                 text -> value
+ *   database-url.ts           DATABASE_URL -> how PostgreSQL is reached
+ *   redis-url.ts              REDIS_URL and REDIS_CLUSTER_NODES -> where Redis is and how to log in
+ *   networks.ts               networks of proxies
+ *   names.ts                  names that look like a setting but are none
+ *   refusals.ts               values that production refuses: published passwords, guessable keys, a shared issuer
  */
 
 import type { DatabaseConnection } from "../lib/database-connection.ts";
@@ -15,13 +22,15 @@ import type { MasterKey } from "../lib/key-ring.ts";
 import type { LogFormat, LogLevel } from "../lib/log.ts";
 import { mayBePlaintext, ormVariableFaults, warningsOfDatabase } from "./database-url.ts";
 import { judgeNames } from "./names.ts";
-import { nameEveryone } from "./networks.ts";
+import { coverEveryClient } from "./networks.ts";
 import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./redis-url.ts";
 import { issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
-import { SETTINGS, type Setting } from "./settings.ts";
+import type { Setting } from "./setting.ts";
+import { SETTINGS } from "./settings.ts";
 import { type Address, isLoopback, type Tier, ValueFaults } from "./values.ts";
 
-export { SETTINGS, type Setting } from "./settings.ts";
+export type { Setting } from "./setting.ts";
+export { SETTING_SECTIONS, SETTINGS } from "./settings.ts";
 export type { Address, Tier } from "./values.ts";
 
 /** The service's configuration in domain units: frozen, complete, checked. */
@@ -32,12 +41,12 @@ export interface Config {
   readonly listen: Address;
   readonly opsListen: Address;
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
-  /** With TLS configured: whether the port speaks plaintext as well. */
+  /** If TLS is configured: whether the port speaks plaintext too. */
   readonly plaintextBesideTls: boolean;
   readonly reflection: boolean;
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
-  /** undefined = either, as long as they agree. */
+  /** undefined = either, but neither if they disagree. */
   readonly forwardedHeader: "x-forwarded-for" | "forwarded" | undefined;
   readonly drainMs: number;
   readonly dataDir: string;
@@ -45,9 +54,9 @@ export interface Config {
   readonly database: DatabaseConnection | undefined;
   readonly databasePoolSize: number;
   readonly migrate: boolean;
-  /** undefined = windows in this process. */
+  /** undefined = each process counts limits by itself. */
   readonly redis: RedisConfig | undefined;
-  /** undefined = made once and kept in dataDir (development only). */
+  /** undefined = the first start makes one and keeps it in dataDir (development only). */
   readonly masterKeys: readonly [MasterKey, ...MasterKey[]] | undefined;
   readonly workers: number;
   readonly replicas: number;
@@ -56,7 +65,7 @@ export interface Config {
   readonly keyPrefix: string;
   readonly environments: readonly [string, ...string[]];
   readonly keysPerOwner: number;
-  /** Most key records in memory. */
+  /** Maximum key records in memory. */
   readonly cachedKeys: number;
   readonly userScopes: readonly string[];
   readonly auditKeepMs: number;
@@ -73,15 +82,15 @@ export interface Config {
   readonly refreshIdleMs: number;
   readonly refreshAbsoluteMs: number;
   readonly refreshGraceMs: number;
-  /** Things that are fine on a laptop and not in production; one log line each. */
+  /** Defaults that are fine on a laptop but not in production; one log line each. */
   readonly developmentWarnings: readonly string[];
-  /** What a production service should be told of once; one log line each. */
+  /** What the operators of a production service should know; one log line each. */
   readonly warnings: readonly string[];
-  /** Names in the environment that look like settings and are service links of Kubernetes or Docker. */
+  /** Names in the environment that look like settings but are service links of Kubernetes or Docker. */
   readonly serviceLinks: readonly string[];
 }
 
-/** All that is wrong with an environment, one line each. */
+/** All faults of an environment, one line each. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly faults: readonly string[];
@@ -94,16 +103,18 @@ export class ConfigError extends Error {
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** OWASP Password Storage Cheat Sheet: argon2id with 19 MiB and two passes is the least. */
+/** OWASP Password Storage Cheat Sheet: argon2id with at least 19 MiB and two passes. */
 const ARGON2_FLOOR = { memoryKib: 19_456, passes: 2 };
 
-type Values = {
-  -readonly [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K] extends Setting<infer T> ? T | undefined : never;
-};
+/** The value of a setting. It is undefined only for a setting without a default, unless its parser says otherwise. */
+type ValueOf<S> = S extends Setting<infer T, infer D> ? (undefined extends D ? T | undefined : T) : never;
+type Values = { readonly [K in keyof typeof SETTINGS]: ValueOf<(typeof SETTINGS)[K]> };
+/** Values while their faults are collected. A value that could not be read is absent. */
+type ReadValues = Partial<Values>;
 
 /**
  * Reads the environment. Pure: no files, no network, the same answer for the same input. Unknown LATCHKEY_ variables
- * are faults too, because a misspelt limit would otherwise be silently ignored; service links are not (config/names.ts).
+ * are faults too, because a misspelt limit would otherwise be ignored without a word. Service links are not (names.ts).
  *
  * @throws {ConfigError} with every fault at once
  */
@@ -133,16 +144,19 @@ export function readConfig(env: Environment): Config {
   }
   if (values.production) faults.push(...productionFaults(values).filter((fault) => !isNamed(faults, fault)));
   if (faults.length > 0) throw new ConfigError(faults);
-  return toConfig(values as Required<Values>, names.links);
+  // Without a fault each value was read.
+  return toConfig(values as Values, names.links);
 }
 
-/** Whether the setting that a fault is about has one already: what could not be read is not also missing. */
+/**
+ * Whether the setting of a fault has a fault already. A value that could not be read must not be reported as missing.
+ */
 function isNamed(faults: readonly string[], fault: string): boolean {
   const name = fault.slice(0, fault.indexOf(":") + 1);
   return faults.some((known) => known.startsWith(name));
 }
 
-function readValues(env: Environment, faults: string[]): Values {
+function readValues(env: Environment, faults: string[]): ReadValues {
   const values: Record<string, unknown> = {};
   for (const [key, row] of Object.entries(SETTINGS)) {
     const given = env[row.name] === "" && row.default === undefined ? undefined : env[row.name];
@@ -155,11 +169,11 @@ function readValues(env: Environment, faults: string[]): Values {
       faults.push(...messages.map((message) => `${row.name}: ${message}`));
     }
   }
-  return values as Values;
+  return values as ReadValues;
 }
 
-/** What development only warns of and production refuses, each with its own line. */
-function productionFaults(values: Values): string[] {
+/** Faults in production only: insecure defaults, of which development only warns. One line each. */
+function productionFaults(values: ReadValues): string[] {
   const faults: string[] = [];
   if (values.masterKeys === undefined) {
     faults.push('LATCHKEY_MASTER_KEYS: must be set in production; make one with: echo "1:$(openssl rand -base64 32)"');
@@ -177,7 +191,7 @@ function productionFaults(values: Values): string[] {
   }
   if (mayBePlaintext(values.databaseUrl) && !values.allowPlaintextDatabase) {
     faults.push(
-      "DATABASE_URL: may be plaintext to another machine; set sslmode=verify-full with sslrootcert, or LATCHKEY_ALLOW_PLAINTEXT_DATABASE=true where the network between is trusted",
+      "DATABASE_URL: may be plaintext to another machine; set sslmode=verify-full with sslrootcert, or LATCHKEY_ALLOW_PLAINTEXT_DATABASE=true if the network between is trusted",
     );
   }
   if (!hasRedis(values) && !values.allowInProcessLimits) {
@@ -189,9 +203,9 @@ function productionFaults(values: Values): string[] {
       "LATCHKEY_LISTEN: plaintext on a public address; set LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE, or LATCHKEY_ALLOW_PLAINTEXT=true behind a proxy that ends TLS",
     );
   }
-  if (nameEveryone(values.trustedProxies ?? [])) {
+  if (coverEveryClient(values.trustedProxies ?? [])) {
     faults.push(
-      "LATCHKEY_TRUSTED_PROXIES: believes anyone's word for an address; name the networks of your proxies only",
+      "LATCHKEY_TRUSTED_PROXIES: lets every client choose its address; name the networks of your proxies only",
     );
   }
   if ((values.argon2MemoryKib ?? 0) < ARGON2_FLOOR.memoryKib) {
@@ -203,7 +217,7 @@ function productionFaults(values: Values): string[] {
   return faults;
 }
 
-function developmentWarnings(values: Required<Values>): string[] {
+function developmentWarnings(values: Values): string[] {
   if (values.production) return [];
   const warnings: string[] = [];
   if (values.databaseUrl === undefined)
@@ -216,74 +230,74 @@ function developmentWarnings(values: Required<Values>): string[] {
   return warnings;
 }
 
-function toConfig(values: Required<Values>, serviceLinks: readonly string[]): Config {
-  const warnings = developmentWarnings(values);
+function toConfig(values: Values, serviceLinks: readonly string[]): Config {
+  const { tlsCertFile: certFile, tlsKeyFile: keyFile } = values;
   return Object.freeze({
-    production: values.production!,
-    logLevel: values.logLevel!,
+    production: values.production,
+    logLevel: values.logLevel,
     logFormat: values.logFormat ?? (values.production ? "json" : "text"),
-    listen: values.listen!,
-    opsListen: values.opsListen!,
-    tls: values.tlsCertFile === undefined ? undefined : { certFile: values.tlsCertFile, keyFile: values.tlsKeyFile! },
-    plaintextBesideTls: !values.production || values.allowPlaintext!,
-    reflection: values.reflection!,
-    corsOrigins: values.corsOrigins!,
-    trustedProxies: values.trustedProxies!,
+    listen: values.listen,
+    opsListen: values.opsListen,
+    tls: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
+    plaintextBesideTls: !values.production || values.allowPlaintext,
+    reflection: values.reflection,
+    corsOrigins: values.corsOrigins,
+    trustedProxies: values.trustedProxies,
     forwardedHeader: values.forwardedHeader,
-    drainMs: values.drainMs!,
-    dataDir: values.dataDir!,
+    drainMs: values.drainMs,
+    dataDir: values.dataDir,
     database: values.databaseUrl,
-    databasePoolSize: values.databasePoolSize!,
-    migrate: values.migrate!,
+    databasePoolSize: values.databasePoolSize,
+    migrate: values.migrate,
     redis: redisOf(values),
     masterKeys: values.masterKeys,
-    workers: values.workers!,
-    replicas: values.replicas!,
-    staleOkMs: values.staleOkMs!,
-    tiers: values.tiers!,
-    keyPrefix: values.keyPrefix!,
-    environments: values.environments!,
-    keysPerOwner: values.keysPerOwner!,
-    cachedKeys: values.cachedKeys!,
+    workers: values.workers,
+    replicas: values.replicas,
+    staleOkMs: values.staleOkMs,
+    tiers: values.tiers,
+    keyPrefix: values.keyPrefix,
+    environments: values.environments,
+    keysPerOwner: values.keysPerOwner,
+    cachedKeys: values.cachedKeys,
     userScopes: values.userScopes ?? (values.production ? [] : ["*"]),
-    auditKeepMs: values.auditKeepMs!,
-    registrationOpen: values.registrationOpen!,
-    hashesPerAddress: values.hashesPerAddress!,
-    changesPerMinute: values.changesPerMinute!,
-    serviceChangesPerMinute: values.serviceChangesPerMinute!,
+    auditKeepMs: values.auditKeepMs,
+    registrationOpen: values.registrationOpen,
+    hashesPerAddress: values.hashesPerAddress,
+    changesPerMinute: values.changesPerMinute,
+    serviceChangesPerMinute: values.serviceChangesPerMinute,
     password: {
-      minCodePoints: values.passwordMin!,
-      memoryKib: values.argon2MemoryKib!,
-      passes: values.argon2Passes!,
+      minCodePoints: values.passwordMin,
+      memoryKib: values.argon2MemoryKib,
+      passes: values.argon2Passes,
     },
-    issuer: values.issuer!,
-    audience: values.audience!,
-    accessTokenAlgorithm: values.accessTokenAlgorithm!,
-    signingKeyMs: values.signingKeyMs!,
-    accessTokenMs: values.accessTokenMs!,
-    refreshIdleMs: values.refreshIdleMs!,
-    refreshAbsoluteMs: values.refreshAbsoluteMs!,
-    refreshGraceMs: values.refreshGraceMs!,
-    developmentWarnings: Object.freeze(warnings),
+    issuer: values.issuer,
+    audience: values.audience,
+    accessTokenAlgorithm: values.accessTokenAlgorithm,
+    signingKeyMs: values.signingKeyMs,
+    accessTokenMs: values.accessTokenMs,
+    refreshIdleMs: values.refreshIdleMs,
+    refreshAbsoluteMs: values.refreshAbsoluteMs,
+    refreshGraceMs: values.refreshGraceMs,
+    developmentWarnings: Object.freeze(developmentWarnings(values)),
     warnings: Object.freeze(values.production ? warningsOfDatabase(values.databaseUrl) : []),
     serviceLinks: Object.freeze(serviceLinks),
   });
 }
 
-function redisOf(values: Values): Config["redis"] {
+function redisOf(values: ReadValues): Config["redis"] {
   const address = values.redisUrl ?? values.redisCluster;
   return address && Object.freeze({ ...address, tlsFiles: redisTlsFiles(values) });
 }
 
-function redisTlsFiles(values: Values): RedisTlsFiles {
+function redisTlsFiles(values: ReadValues): RedisTlsFiles {
   return Object.freeze({ ca: values.redisCaFile, cert: values.redisCertFile, key: values.redisKeyFile });
 }
 
-function hasRedis(values: Values): boolean {
+function hasRedis(values: ReadValues): boolean {
   return redisOf(values) !== undefined;
 }
 
-/** Port 0 is another one each time. */
+/** Port 0 takes a different port each time. */
 function isSame(one: Address, other: Address | undefined): boolean {
   return one.port !== 0 && one.port === other?.port && one.host === other.host;
 }

@@ -1,7 +1,8 @@
 /**
- * DATABASE_URL -> DatabaseConnection, as libpq reads a connection URI (PostgreSQL, 34.1.1.2), without its defaults that
- * depend on the machine: PG* variables, the user of the system, files in the home folder. A parameter means what libpq
- * means by it, or is refused by name. No fault repeats a value, since any part may be a secret in the wrong place.
+ * DATABASE_URL -> DatabaseConnection, as libpq reads a connection URI (PostgreSQL, 34.1.1.2). libpq's defaults that
+ * depend on the machine do not apply: PG* variables, the user of the system, files in the home folder. A parameter has
+ * the meaning that libpq gives it, or is refused by name. No fault repeats a value, because any part may be a secret in
+ * the wrong place.
  */
 import { isIP } from "node:net";
 import { type DatabaseConnection, isSocket, type SslMode, SYSTEM_ROOTS } from "../lib/database-connection.ts";
@@ -10,24 +11,24 @@ import { isLoopback, ValueFaults } from "./values.ts";
 const SCHEME = /^postgres(ql)?:\/\//;
 const DEFAULT_PORT = 5432;
 const SEVERAL_HOSTS = "names several hosts; name one that always leads to the primary";
-/** Every mode, with what docs/CONFIG.md says of it. */
+/** Every mode, with its text in docs/CONFIG.md. */
 export const SSL_MODES: Readonly<Record<SslMode, string>> = {
   disable: "plaintext",
-  allow: "plaintext; TLS where the server refuses that",
-  prefer: "TLS; plaintext where the server offers none, refuses it, or the handshake fails. It stops no attacker",
+  allow: "plaintext; TLS if the server refuses plaintext",
+  prefer: "TLS; plaintext if the server offers no TLS, refuses it, or the handshake fails. It stops no attacker",
   require:
-    "TLS, or no connection. Without `sslrootcert` the server's certificate is not checked; with it, as `verify-ca`",
-  "verify-ca": "TLS with a certificate of `sslrootcert`, whatever name it is for",
+    "TLS, or no connection. Without `sslrootcert` the server's certificate is not checked; with it, as by `verify-ca`",
+  "verify-ca": "TLS with a certificate of `sslrootcert`, for any host name",
   "verify-full": "TLS with a certificate of `sslrootcert` for this host. The mode to use across a network",
 };
 const APPLICATION_NAME = "latchkey";
 /** PostgreSQL cuts names at 63 bytes, and `-migrations` is appended. */
-const MOST_APPLICATION_NAME = 52;
+const MAX_APPLICATION_NAME = 52;
 
-/** Every supported parameter, with what docs/CONFIG.md says of it. */
+/** Every supported parameter, with its text in docs/CONFIG.md. */
 export const DATABASE_PARAMETERS = {
-  host: "Host name or address, instead of the one before the path. With a leading `/` the folder of a Unix socket.",
-  port: "Port, instead of the one before the path. Default 5432. Part of a socket's file name as well.",
+  host: "Host name or address, instead of the one before the path. With a leading `/` it is the folder of a Unix socket.",
+  port: "Port, instead of the one before the path. Default 5432. It is also part of a socket's file name.",
   user: "Role, instead of the one before the `@`. There is no default.",
   password: "Password, instead of the one before the `@`.",
   dbname: "Database, instead of the path. Default: the name of the role.",
@@ -42,7 +43,7 @@ export const DATABASE_PARAMETERS = {
   options: "Settings of each session, as `-c name=value` or `--name=value`: `search_path` and `role`.",
 } as const;
 
-/** What other libraries and services write into their URLs, and what to do instead. */
+/** Parameters that other libraries and services write into their URLs, and what to do instead. */
 const INSTEAD: Readonly<Record<string, string>> = {
   hostaddr: "name the address as host",
   schema: "write options=-c%20search_path=NAME instead",
@@ -60,7 +61,9 @@ const INSTEAD: Readonly<Record<string, string>> = {
   service: "write host, user and database into the URL",
 };
 
-/** Settings that `options` may carry: those that mean the same to every connection and that the service sets nowhere. */
+/**
+ * Settings that `options` may carry: they mean the same on every connection, and the service itself never sets them.
+ */
 const SESSION_SETTINGS: readonly string[] = ["search_path", "role"];
 
 const FAULTY = "faulty";
@@ -68,8 +71,8 @@ const FAULTY = "faulty";
 type Parameters = ReadonlyMap<string, string>;
 
 /**
- * The parts of the URL, decoded; a part with a fault is `FAULTY`, so that it is not also said to be missing. Parameters
- * of the query win over what is before it, as in libpq.
+ * The parts of the URL, decoded. A part with a fault is `FAULTY`, so that it is not also reported as missing.
+ * Parameters of the query override the parts before it, as in libpq.
  */
 interface Parts {
   readonly host: string;
@@ -96,11 +99,11 @@ export function mayBePlaintext(database: DatabaseConnection | undefined): boolea
   return ["disable", "allow", "prefer"].includes(database.sslMode);
 }
 
-/** What works, and is less than it seems. */
+/** Settings that work but protect less than they seem to. */
 export function warningsOfDatabase(database: DatabaseConnection | undefined): string[] {
   if (database?.sslMode !== "require" || database.rootCertificate !== undefined || isOnThisMachine(database)) return [];
   return [
-    "DATABASE_URL: sslmode=require without sslrootcert encrypts and does not check the server; set sslmode=verify-full",
+    "DATABASE_URL: sslmode=require without sslrootcert encrypts but does not check the server; set sslmode=verify-full",
   ];
 }
 
@@ -108,12 +111,12 @@ function isOnThisMachine(database: DatabaseConnection): boolean {
   return isSocket(database) || isLoopback(database.host);
 }
 
-/** The ORM sets it for itself, and processes that it is in hand it on. It colours a log that nothing is written to. */
+/** A variable that the ORM sets by itself, and that child processes inherit. It colours a log that stays empty. */
 const OWN_ORM_VARIABLE = "MIKRO_ORM_COLORS";
 
 /**
- * Variables by which the ORM would be configured past us: another schema, SQL on standard output. It has no option that
- * turns them off.
+ * Faults for variables that would configure the ORM behind our back: another schema, SQL on standard output. The ORM
+ * has no option that turns them off.
  */
 export function ormVariableFaults(env: Readonly<Record<string, string | undefined>>): string[] {
   return Object.keys(env)
@@ -121,13 +124,13 @@ export function ormVariableFaults(env: Readonly<Record<string, string | undefine
     .map((name) => `${name}: would change how the database is used; unset it`);
 }
 
-/** undefined where the text is too far from a URL to say more about it. */
+/** undefined if the text is so far from a URL that further faults would mean nothing. */
 function partsOf(text: string, faults: string[]): Parts | undefined {
   if (!SCHEME.test(text)) {
     faults.push("must be a URL that starts with postgres:// or postgresql://");
     return undefined;
   }
-  // Other readers of a URL end a part at these, and would come to another server.
+  // Other parsers end a part of a URL at these characters, and would connect to another server.
   if (/[\s\p{Cc}#\\]/u.test(text)) {
     faults.push("has a space, a backslash or a #; percent-encode them as %20, %5C and %23");
     return undefined;
@@ -136,7 +139,7 @@ function partsOf(text: string, faults: string[]): Parts | undefined {
   // As in libpq: user and password end at the first @, if that is before the first slash.
   const [, userInfo, server = "", path, query] = /^(?:([^@/]*)@)?([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/.exec(rest)!;
   if (userInfo?.includes("?") || [server, path, query].some((part) => part?.includes("@"))) {
-    faults.push("has an @ behind the host or a ? before it; percent-encode @ as %40, / as %2F, : as %3A and ? as %3F");
+    faults.push("has an @ after the host or a ? before it; percent-encode @ as %40, / as %2F, : as %3A and ? as %3F");
     return undefined;
   }
   const [user = "", ...password] = userInfo?.split(":") ?? [];
@@ -164,7 +167,7 @@ function serverOf(text: string, faults: string[]): Pick<Parts, "host" | "port"> 
   }
   const [host = "", ...port] = text.split(":");
   if (port.length > 1) {
-    faults.push("has more than one : behind the host; write an IPv6 address in brackets");
+    faults.push("has more than one : after the host; write an IPv6 address in brackets");
     return { host: FAULTY, port: "" };
   }
   return { host: decoded(host, "host", faults), port: port[0] ?? "" };
@@ -191,7 +194,7 @@ function unsupported(name: string, key: string): string {
   return `${key} is not supported: ${instead} (supported: ${supported})`;
 }
 
-/** Percent-decoded; `+` stays what it is, as in libpq. */
+/** Decodes percent-encoding; `+` stays `+`, as in libpq. */
 function decoded(text: string, what: string, faults: string[]): string {
   try {
     const value = decodeURIComponent(text);
@@ -245,13 +248,13 @@ function portOf(text: string, faults: string[]): number {
 
 function sslModeOf(query: Parameters, faults: string[]): SslMode {
   const usesSystemRoots = query.get("sslrootcert") === SYSTEM_ROOTS;
-  // libpq takes JDBC's way to say it, and no other value of it.
+  // libpq accepts ssl=true, the form of JDBC, and no other value.
   if (query.has("ssl") && query.get("ssl") !== "true") faults.push("ssl is not supported: write sslmode instead");
   if (query.has("ssl") && query.has("sslmode")) faults.push("ssl and sslmode: give sslmode alone");
   const given = query.get("sslmode") ?? (query.has("ssl") ? "require" : undefined);
   const mode = given ?? (usesSystemRoots ? "verify-full" : "prefer");
   if (!Object.hasOwn(SSL_MODES, mode)) {
-    const instead = mode === "no-verify" ? "; require is what does not verify" : "";
+    const instead = mode === "no-verify" ? "; require does not verify" : "";
     faults.push(`sslmode must be one of ${Object.keys(SSL_MODES).join(", ")}${instead}`);
   } else if (usesSystemRoots && mode !== "verify-full") {
     faults.push("sslrootcert=system needs sslmode=verify-full: anyone can get a certificate of such an authority");
@@ -263,13 +266,13 @@ function sslModeOf(query: Parameters, faults: string[]): SslMode {
 
 function applicationNameOf(name: string | undefined, faults: string[]): string {
   if (!name) return APPLICATION_NAME;
-  if (!/^[\x20-\x7e]+$/.test(name) || name.length > MOST_APPLICATION_NAME) {
-    faults.push(`application_name must be at most ${MOST_APPLICATION_NAME} characters of ASCII`);
+  if (!/^[\x20-\x7e]+$/.test(name) || name.length > MAX_APPLICATION_NAME) {
+    faults.push(`application_name must be at most ${MAX_APPLICATION_NAME} ASCII characters`);
   }
   return name;
 }
 
-/** As the server splits them: at spaces, where a backslash takes the next character as it is. */
+/** Splits the options as the server does: at spaces, except after a backslash. */
 function settingsOf(text: string, faults: string[]): (readonly [string, string])[] {
   const words = [...text.matchAll(/(?:\\.|[^\s\\])+/g)].map(([word]) => word.replace(/\\(.)/g, "$1"));
   const settings: (readonly [string, string])[] = [];
@@ -283,7 +286,7 @@ function settingsOf(text: string, faults: string[]): (readonly [string, string])
     }
     const setting = name.replaceAll("-", "_").toLowerCase();
     if (SESSION_SETTINGS.includes(setting)) settings.push(Object.freeze([setting, value!] as const));
-    else faults.push(`options may set ${SESSION_SETTINGS.join(" and ")}, and not ${setting}: remove it`);
+    else faults.push(`options may set ${SESSION_SETTINGS.join(" and ")}, but not ${setting}: remove it`);
   }
   return settings;
 }

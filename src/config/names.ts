@@ -1,16 +1,16 @@
 /**
- * Names in the environment that begin with LATCHKEY_: settings, variables of the clients, and service links, which
- * Kubernetes and Docker set for a service called `latchkey` or `latchkey-redis` in everything that runs beside it.
+ * Names in the environment that begin with LATCHKEY_: settings, variables of the clients, and service links. Kubernetes
+ * and Docker set service links for a service called `latchkey` or `latchkey-redis` in every container next to it.
  */
 import { isIP } from "node:net";
 import { SETTINGS } from "./settings.ts";
 
-/** Variables that the clients of this service read. A host may have them for all that runs there, so a start lets them be. */
+/** Variables of the clients of this service. A host may set them for all its processes, so the start ignores them. */
 export const CLIENT_VARIABLES = ["LATCHKEY_ADDRESS", "LATCHKEY_CREDENTIAL", "LATCHKEY_CREDENTIAL_FILE"] as const;
 
 const OURS = /^latchkey_/i;
-/** How different a misspelt name may be from the setting that is suggested, in single letters. */
-const MOST_SLIPS = 3;
+/** Maximum edit distance between a misspelt name and the setting that is suggested instead. */
+const MAX_SLIPS = 3;
 
 interface LinkShape {
   readonly name: RegExp;
@@ -18,8 +18,9 @@ interface LinkShape {
 }
 
 /**
- * The name of a link and its value. Both must fit: LATCHKEY_PORT=8080 is a mistake, and a link is tcp://10.0.0.1:8080.
- * Kubernetes sets the shapes of the first six (pkg/kubelet/envvars); Docker sets four of them, `_START`, `_END` and the last.
+ * The shapes of service links: name and value. Both must fit, because LATCHKEY_PORT=8080 is a mistake, while
+ * LATCHKEY_PORT=tcp://10.0.0.1:8080 is a link. Kubernetes sets the first six shapes (pkg/kubelet/envvars). Docker sets
+ * four of these, `_START`, `_END` and the last shape.
  */
 const LINK_SHAPES: readonly LinkShape[] = [
   { name: /_SERVICE_HOST$/, isValue: (value) => isIP(value) !== 0 },
@@ -30,18 +31,21 @@ const LINK_SHAPES: readonly LinkShape[] = [
   { name: /_PORT_\d{1,5}_(TCP|UDP|SCTP)_PROTO$/, isValue: (value) => /^(tcp|udp|sctp)$/.test(value) },
   { name: /_NAME$/, isValue: isLinkName },
 ];
-/** Docker's copies of the other container's environment have any name and value: only its `_NAME` beside them tells. */
+/**
+ * Part of the names of Docker's copies of the other container's environment. A copy has any name and value, so only the
+ * variable `_NAME` of the same link proves it.
+ */
 const COPIED = "_ENV_";
 
-/** What the names in an environment are that begin like ours and are no settings. */
+/** The names in an environment that look like settings but are none. */
 export interface OtherNames {
-  /** Service links, which are no settings and are let be. */
+  /** Service links, which are ignored. */
   readonly links: readonly string[];
-  /** One line for each name that is nothing that is known. */
+  /** One line for each unknown name. */
   readonly faults: readonly string[];
 }
 
-/** Judges every name of the environment that is neither a setting nor a client's. Pure. */
+/** Judges each name of the environment that is neither a setting nor a variable of the clients. Pure. */
 export function judgeNames(env: Readonly<Record<string, string | undefined>>): OtherNames {
   const settings = Object.values(SETTINGS).map((row): string => row.name);
   const known = new Set([...settings, ...CLIENT_VARIABLES]);
@@ -51,7 +55,7 @@ export function judgeNames(env: Readonly<Record<string, string | undefined>>): O
   return { links, faults };
 }
 
-/** Whether a name has the shape of a service link: no setting may, or a Service of that name would overwrite it. */
+/** Whether a name has the shape of a service link. No setting may have one, because a Service could overwrite it. */
 export function hasLinkName(name: string): boolean {
   return name.includes(COPIED) || LINK_SHAPES.some((shape) => shape.name.test(name));
 }
@@ -75,7 +79,7 @@ function isPort(value: string): boolean {
   return /^\d{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535;
 }
 
-/** Docker's `_NAME`: `/web/redis`, the two ends of the link. */
+/** The value of Docker's `_NAME`: the two ends of the link, such as `/web/redis`. */
 function isLinkName(value: string): boolean {
   return /^\/[\w.-]+\/[\w.-]+$/.test(value);
 }
@@ -83,11 +87,11 @@ function isLinkName(value: string): boolean {
 function faultOf(name: string, settings: readonly string[]): string {
   const near = settings.map((setting) => ({ setting, slips: slipsBetween(name.toUpperCase(), setting) }));
   const best = near.reduce((one, other) => (other.slips < one.slips ? other : one));
-  const suggestion = best.slips <= MOST_SLIPS ? `did you mean ${best.setting}?` : "see docs/CONFIG.md";
+  const suggestion = best.slips <= MAX_SLIPS ? `did you mean ${best.setting}?` : "see docs/CONFIG.md";
   return `${name}: no such setting; ${suggestion}`;
 }
 
-/** Levenshtein distance: how many letters have to be put in, left out or replaced. */
+/** The Levenshtein distance: the number of letters to insert, delete or replace. */
 function slipsBetween(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, column) => column);
   for (const [line, letter] of [...one].entries()) {

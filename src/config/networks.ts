@@ -1,6 +1,6 @@
 import { familyOf, type IpFamily, ipValue, normalizeIp, widthOf } from "../lib/ip.ts";
 
-/** Addresses from the first to the last of them, both included, as numbers. */
+/** A range of addresses as numbers, both ends included. */
 interface Range {
   readonly first: bigint;
   readonly last: bigint;
@@ -9,9 +9,9 @@ interface Range {
 /** Bits in front of the IPv4 address in IPv4-mapped IPv6. */
 const MAPPED_BITS = 96;
 
-/** What all clients have in common. */
+/** The addresses from which clients on the Internet come. */
 const CLIENTS: Readonly<Record<IpFamily, string>> = { ipv4: "0.0.0.0/0", ipv6: "2000::/3" };
-/** From where no client on the Internet comes (RFC 6890), so that networks name everyone also without these. */
+/** Addresses of no client on the Internet (RFC 6890). Networks cover every client even if they leave these out. */
 const SPECIAL: Readonly<Record<IpFamily, readonly string[]>> = {
   ipv4: [
     ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"],
@@ -21,7 +21,7 @@ const SPECIAL: Readonly<Record<IpFamily, readonly string[]>> = {
   ipv6: ["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"],
 };
 
-/** A network, or an address as a network of one. IPv4-mapped IPv6 is read as the IPv4 that it means. */
+/** A network, or an address as a network of one. IPv4-mapped IPv6 is read as the IPv4 address in it. */
 export function proxyNetwork(value: string): string {
   const [base = "", bits, ...rest] = value.split("/");
   const address = normalizeIp(base);
@@ -34,8 +34,8 @@ export function proxyNetwork(value: string): string {
   return `${address}/${prefix}`;
 }
 
-/** Whether networks together hold every client of a family, as 0.0.0.0/0 does, or 0.0.0.0/1 with 128.0.0.0/1. */
-export function nameEveryone(networks: readonly string[]): boolean {
+/** Whether networks together cover every client of a family, such as 0.0.0.0/0, or 0.0.0.0/1 with 128.0.0.0/1. */
+export function coverEveryClient(networks: readonly string[]): boolean {
   return (["ipv4", "ipv6"] as const).some((family) => {
     const named = networks.filter((network) => familyOf(network.split("/")[0]!) === family);
     return named.length > 0 && covers([...named, ...SPECIAL[family]].map(rangeOf), rangeOf(CLIENTS[family]));

@@ -1,14 +1,14 @@
 /**
- * REDIS_URL and REDIS_CLUSTER_NODES: text -> where Redis is and how to get in. Nothing else reads these texts, and every
- * connection is made from the result. All faults of a text come in one message, and none of them repeats a secret.
+ * REDIS_URL and REDIS_CLUSTER_NODES: text -> where Redis is and how to log in. Only this file reads these texts, and
+ * every connection is made from its result. All faults of a text come in one message, and none repeats a secret.
  *
- * The form is that of the IANA registrations of `redis:` and `rediss:`, strictly: what they leave open, or what another
- * parser ignores (a second path segment, an unknown parameter), is a fault here.
+ * The form follows the IANA registrations of `redis:` and `rediss:` strictly. Parts that they leave open or that other
+ * parsers ignore, such as a second path segment or an unknown parameter, are faults here.
  */
 import { isIP } from "node:net";
 import { type Address, isLoopback } from "./values.ts";
 
-/** How to get in. */
+/** How to log in. */
 export interface RedisAccess {
   readonly tls: boolean;
   readonly username: string | undefined;
@@ -22,7 +22,7 @@ export interface RedisServerAddress extends RedisAccess {
   readonly database: number;
 }
 
-/** The nodes by which a Redis Cluster is found. The access holds for all of them and for those found by them. */
+/** The nodes by which a Redis Cluster is found. The login is the same for them and for the nodes found by them. */
 export interface RedisClusterAddress extends RedisAccess {
   readonly kind: "cluster";
   readonly nodes: readonly Address[];
@@ -36,24 +36,24 @@ export interface RedisTlsFiles {
   readonly key: string | undefined;
 }
 
-/** Where Redis is, how to get in, and by which certificates. */
+/** Where Redis is, how to log in, and with which certificates. */
 export type RedisConfig = (RedisServerAddress | RedisClusterAddress) & { readonly tlsFiles: RedisTlsFiles };
 
 const REDIS_PORT = 6379;
 const MOST_PORT = 65_535;
 /** Redis keeps the number of its databases in an int. */
 const MOST_DATABASE = 2_147_483_646;
-/** Of sockaddr_un on Linux, less the final NUL. */
+/** The length of sockaddr_un on Linux without the final NUL. */
 const MOST_SOCKET_BYTES = 107;
 const PARTS = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/i;
 const HOST_AND_PORT = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/;
 const HOST_NAME = /^[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_.])?$/i;
-/** What a parameter's name looks like; anything else may be a piece of a password. */
+/** The form of a parameter's name. Any other text may be a piece of a password. */
 const PARAMETER_NAME = /^[A-Za-z][A-Za-z0-9_.-]{0,31}$/;
 
 /**
  * Reads REDIS_URL: `redis://` or `rediss://[[user]:password@]host[:port][/database]`, or
- * `unix://[[user]:password@]/path[?db=database]`, for which the path alone will do.
+ * `unix://[[user]:password@]/path[?db=database]`, or just the path of a socket.
  *
  * @throws Error with all faults
  */
@@ -91,7 +91,9 @@ export function redisCluster(value: string): RedisClusterAddress | undefined {
   return Object.freeze({ kind: "cluster", nodes: Object.freeze(addresses), tls, username, password });
 }
 
-/** A file that nothing would read is a mistake about what is encrypted. */
+/**
+ * Faults of the TLS files. A file without TLS would never be read: its owner believes that the connection is encrypted.
+ */
 export function redisTlsFaults(redis: RedisAccess | undefined, { ca, cert, key }: RedisTlsFiles): string[] {
   const faults: string[] = [];
   for (const [what, file] of Object.entries({ CA: ca, CERT: cert, KEY: key })) {
@@ -104,14 +106,14 @@ export function redisTlsFaults(redis: RedisAccess | undefined, { ca, cert, key }
   return faults;
 }
 
-/** What production refuses: a Redis that is neither on loopback nor a socket file, without TLS. */
+/** A fault in production: a Redis without TLS that is neither on loopback nor a socket file. */
 export function redisPlaintextFaults(redis: RedisConfig | undefined): string[] {
   if (redis === undefined || redis.tls) return [];
   const places = redis.kind === "cluster" ? redis.nodes : [redis.at];
   if (places.every((place) => "socket" in place || isLoopback(place.host))) return [];
   const name = redis.kind === "cluster" ? "REDIS_CLUSTER_NODES" : "REDIS_URL";
   return [
-    `${name}: plaintext to a Redis that is neither on loopback nor a socket; write rediss://, or set LATCHKEY_ALLOW_PLAINTEXT_REDIS=true where the way to it is private`,
+    `${name}: plaintext to a Redis that is neither on loopback nor a socket; write rediss://, or set LATCHKEY_ALLOW_PLAINTEXT_REDIS=true if the network to it is private`,
   ];
 }
 
@@ -133,7 +135,7 @@ function nodeOf(value: string, faults: string[]): ClusterNode | undefined {
   return "socket" in at ? undefined : { at, tls, username, password };
 }
 
-/** undefined where there is a fault that leaves nothing to go on with; other faults are only noted. */
+/** undefined after a fault that makes the rest unreadable. Other faults are only noted. */
 function serverOf(value: string, faults: string[]): RedisServerAddress | undefined {
   const [, scheme = "", authority = "", path = "", query, fragment] = PARTS.exec(value) ?? [];
   const protocol = scheme.toLowerCase();
@@ -147,7 +149,7 @@ function serverOf(value: string, faults: string[]): RedisServerAddress | undefin
   const access = { tls: protocol === "rediss", ...credentialsOf(authority, faults) };
   const host = authority.slice(authority.lastIndexOf("@") + 1);
   const at = protocol === "unix" ? socketOf(host, path, faults) : addressOf(host, REDIS_PORT, faults);
-  // Where a password has a ? that is not encoded, a piece of it looks like a parameter's name.
+  // If a password has a ? that is not encoded, a piece of it looks like a parameter's name.
   const mayBeSecret = faults.length > 0 || (query ?? "").includes("@");
   const inPath = protocol === "unix" ? undefined : databaseInPath(path, faults);
   const inQuery = databaseInQuery(query, mayBeSecret, faults);
@@ -238,7 +240,7 @@ function databaseOf(text: string): number | undefined {
   return database <= MOST_DATABASE ? database : undefined;
 }
 
-/** undefined where a % is not followed by two hexadecimal digits, or the bytes are not UTF-8. */
+/** undefined if a % is not followed by two hexadecimal digits, or the bytes are not UTF-8. */
 function percentDecoded(text: string): string | undefined {
   try {
     return decodeURIComponent(text);

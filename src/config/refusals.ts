@@ -1,17 +1,17 @@
 /**
- * What production refuses though it is there: secrets that are published or were not drawn at random, and an issuer that
- * is nobody's. Each fault is one line, which never repeats a value.
+ * Values that production refuses: secrets that are published or were not drawn at random, and the issuer that every
+ * installation has by default. Each fault is one line, which never repeats a value.
  */
 
 import type { MasterKey } from "../lib/key-ring.ts";
-import { DEFAULT_ISSUER } from "./settings.ts";
+import { DEFAULT_ISSUER } from "./settings-of-accounts.ts";
 
-/** The least number of different bytes. 32 random bytes have about 30, and fewer than 16 once in 10^10 draws. */
+/** Minimum of different bytes. 32 random bytes have about 30, and fewer than 16 once in 10^10 draws. */
 const LEAST_DIFFERENT_BYTES = 16;
 
 /**
- * Passwords that this project's docker-compose.yml, images of PostgreSQL and Redis, or their documentation show. The
- * list stops a start that forgot to set one; it judges no password's strength.
+ * Passwords from this project's docker-compose.yml, from images of PostgreSQL and Redis, and from their documentation.
+ * The list stops a start for which no password was chosen. It does not judge the strength of passwords.
  */
 const PUBLISHED_PASSWORDS = new Set(
   (
@@ -21,7 +21,7 @@ const PUBLISHED_PASSWORDS = new Set(
 );
 
 /** A line for each master key that is a passphrase, a pattern or a placeholder. */
-export function masterKeyFaults({ masterKeys }: { readonly masterKeys: readonly MasterKey[] | undefined }): string[] {
+export function masterKeyFaults({ masterKeys }: { readonly masterKeys?: readonly MasterKey[] | undefined }): string[] {
   return (masterKeys ?? []).flatMap(({ version, bytes }) => {
     const flaw = flawOf(bytes);
     if (flaw === undefined) return [];
@@ -29,13 +29,14 @@ export function masterKeyFaults({ masterKeys }: { readonly masterKeys: readonly 
   });
 }
 
-/** How one of the servers is logged in to; undefined = there is no such server. */
+/** The login at one of the servers; undefined = there is no such server. */
 type Login = { readonly username: string | undefined; readonly password: string | undefined } | undefined;
 
 /**
- * A line for each server whose password is published, or the user's own name. An absent password is the server's matter.
+ * A line for each server whose password is published, or is the name of the user. Without a password the server
+ * decides.
  *
- * @param logins by the name of the setting that has them
+ * @param logins by the name of their setting
  */
 export function passwordFaults(logins: Readonly<Record<string, Login>>): string[] {
   return Object.entries(logins)
@@ -49,11 +50,14 @@ function isPublished(password = "", user = ""): boolean {
 }
 
 interface Issuer {
-  readonly issuer: string | undefined;
-  readonly allowHttpIssuer: boolean | undefined;
+  readonly issuer?: string | undefined;
+  readonly allowHttpIssuer?: boolean | undefined;
 }
 
-/** Access tokens of every forgotten installation would name the same issuer, and http keys can be replaced on the way. */
+/**
+ * A line for an issuer that production refuses. With the default, the access tokens of many installations would name
+ * the same issuer. With http, an attacker on the network can replace the key set.
+ */
 export function issuerFaults({ issuer, allowHttpIssuer }: Issuer): string[] {
   if (issuer === DEFAULT_ISSUER) {
     return ["LATCHKEY_ISSUER: must be set in production, to the https URL that access tokens name as their issuer"];
@@ -64,13 +68,13 @@ export function issuerFaults({ issuer, allowHttpIssuer }: Issuer): string[] {
   ];
 }
 
-/** What these bytes are instead of random; undefined = they look random. */
+/** Why these bytes are not a random key; undefined = they look random. */
 function flawOf(bytes: Uint8Array): string | undefined {
   if (new Set(bytes).size < LEAST_DIFFERENT_BYTES || repeatsItself(bytes)) return "not random";
   return isText(bytes) ? "text and not random bytes" : undefined;
 }
 
-/** Such as 16 random bytes twice: its first half says all. */
+/** Whether the bytes are a shorter text repeated, such as 16 random bytes twice. */
 function repeatsItself(bytes: Uint8Array): boolean {
   const once = Buffer.from(bytes);
   return Buffer.concat([once, once]).indexOf(once, 1) < once.length;

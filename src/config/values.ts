@@ -1,14 +1,16 @@
 /**
- * The values of the configuration and how each is read: text -> value in domain units, or an Error that says what is
- * wanted. None of them repeats what it was given, since any of it may be a secret in the wrong place.
+ * The parsers of settings: text -> value in domain units, or an Error that says what the value must be. No error
+ * repeats the text, because it may be a secret in the wrong place.
  */
 import { isIP } from "node:net";
+import { DAY_MS } from "../lib/clock.ts";
 import type { MasterKey } from "../lib/key-ring.ts";
+import { scopeFault } from "../lib/scope.ts";
 
-/** One tier of service and the limits of its keys. */
+/** A tier and the limits of its keys. */
 export interface Tier {
   readonly name: string;
-  /** undefined = no such limit, 0 = nothing allowed. */
+  /** undefined = no limit, 0 = nothing is allowed. */
   readonly perMinute: number | undefined;
   readonly perDay: number | undefined;
 }
@@ -18,7 +20,7 @@ export interface Address {
   readonly port: number;
 }
 
-/** Several faults of one value, each with a line of its own. */
+/** Several faults of one value, each reported in a line of its own. */
 export class ValueFaults extends Error {
   readonly faults: readonly string[];
 
@@ -31,13 +33,13 @@ export class ValueFaults extends Error {
 const WORD = /^[a-z][a-z0-9]{0,15}$/;
 const RESERVED_WORDS = new Set(["svc", "ref"]);
 
-/** Any text but the empty one. */
+/** Any text except the empty one. */
 export function text(value: string): string {
   if (value === "") throw new Error("must not be empty");
   return value;
 }
 
-/** `true` or `false`, nothing else: `yes` and `1` would leave it to luck what `no` and `off` mean. */
+/** `true` or `false`. Nothing else, because users of `yes` or `1` would have to guess what `off` and `0` mean. */
 export function bool(value: string): boolean {
   if (value !== "true" && value !== "false") throw new Error("must be true or false");
   return value === "true";
@@ -66,6 +68,12 @@ export function seconds(min: number, max: number): (value: string) => number {
   return (value) => parse(value) * 1000;
 }
 
+/** Days in the environment, milliseconds inside. */
+export function days(min: number, max: number): (value: string) => number {
+  const parse = integer(min, max);
+  return (value) => parse(value) * DAY_MS;
+}
+
 /** A comma-separated list; the empty text is the empty list. */
 export function list<T>(parse: (value: string) => T): (value: string) => readonly T[] {
   return (value) => {
@@ -82,12 +90,12 @@ export function address(value: string): Address {
   return Object.freeze({ host: (match[1] ?? match[2])!, port });
 }
 
-/** Whether what is sent to a host stays on this machine. */
+/** Whether traffic to a host stays on this machine. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
-/** A URL with one of these protocols (colon included). The fault never repeats it: it may hold a password. */
+/** A URL with one of these protocols (colon included). */
 export function url(...protocols: string[]): (value: string) => string {
   return (value) => {
     if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol)) {
@@ -98,8 +106,9 @@ export function url(...protocols: string[]): (value: string) => string {
 }
 
 /**
- * The issuer of access tokens, kept letter by letter, since verifiers compare it so. RFC 8414 section 2 and OpenID
- * Connect Discovery allow neither a query nor a fragment; a user or password would be in each token for all to read.
+ * The issuer of access tokens, unchanged, because verifiers compare it letter by letter. RFC 8414 section 2 and OpenID
+ * Connect Discovery allow neither a query nor a fragment. A user or password is refused, because each token would show
+ * it.
  */
 export function issuer(value: string): string {
   const { username, password } = new URL(url("http:", "https:")(value));
@@ -116,13 +125,14 @@ export function origin(value: string): string {
   return value;
 }
 
-/** A glob over scopes: 1 to 128 visible ASCII characters. */
+/** A glob of scopes. */
 export function scopeGlob(value: string): string {
-  if (!/^[\x21-\x7e]{1,128}$/.test(value)) throw new Error("must be globs of scopes without spaces");
+  const fault = scopeFault(value);
+  if (fault !== undefined) throw new Error(`must be globs of scopes; each ${fault}`);
   return value;
 }
 
-/** A word that may stand in a key (`kit_live_...`). */
+/** A word that may be part of a key (`kit_live_...`). */
 export function word(value: string): string {
   if (!WORD.test(value) || RESERVED_WORDS.has(value)) {
     throw new Error(`must match ${WORD.source} and not be ${[...RESERVED_WORDS].join(" or ")}`);
@@ -153,7 +163,7 @@ function figure(value: string): number | undefined {
   return value === "-" ? undefined : Number(value);
 }
 
-/** `version:base64`, the making one first. The fault names the version, never the bytes. */
+/** `version:base64`, comma-separated; the first one protects new data. The fault names the version, never the bytes. */
 export function masterKeys(value: string): readonly [MasterKey, ...MasterKey[]] {
   const keys = value.split(",").map((part) => {
     const match = /^([1-9]\d{0,3}):([A-Za-z0-9+/]+={0,2})$/.exec(part.trim());

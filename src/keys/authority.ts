@@ -1,20 +1,20 @@
 import type { Key } from "./key.ts";
 
-/** What a verdict about a key rests on and an actor may set. */
+/** The fields of a key that authorize, and that an actor may set. */
 export type Authority = Pick<Key, "tier" | "scopes" | "limits" | "allowedIps" | "allowedMethods"> & {
   readonly expiresAtMs?: number | null | undefined;
 };
 
-/** Longest text of one value on the audit trail: users choose how long their scopes and allow-lists are. */
+/** Maximum characters of one value on the audit trail, because users choose the length of scopes and allow-lists. */
 const MAX_TEXT = 1000;
 
-/** What a new key may do, for the audit trail. What is empty is left out. */
+/** The authority of a new key as audit details, without empty fields. */
 export function authorityDetails(authority: Authority): Record<string, string> {
   const texts = Object.entries(textsOf(authority)).filter(([, text]) => text !== "");
   return Object.fromEntries(texts.map(([path, text]) => [path, cut(text)]));
 }
 
-/** What changed of it, with the value before and after. */
+/** The changed fields of an authority as audit details, with the values before and after. */
 export function authorityChanges(before: Authority, after: Authority): Record<string, string> {
   const [was, is] = [textsOf(before), textsOf(after)];
   const paths = Object.keys(was).filter((path) => was[path] !== is[path]);
@@ -26,7 +26,7 @@ export function authorityChanges(before: Authority, after: Authority): Record<st
   );
 }
 
-/** By the paths of the contract. Lists are in their order, with spaces between: none of their entries has one. */
+/** Texts by the paths of the contract. Lists keep their order; a space separates entries, because none contains one. */
 function textsOf({ tier, scopes, limits, allowedIps, allowedMethods, expiresAtMs }: Authority): Record<string, string> {
   return {
     tier,
@@ -38,7 +38,7 @@ function textsOf({ tier, scopes, limits, allowedIps, allowedMethods, expiresAtMs
   };
 }
 
-/** As in LATCHKEY_TIERS, `per-minute/per-day`, with `-` for what follows the tier. */
+/** As in LATCHKEY_TIERS: `per-minute/per-day`, with `-` for a figure of the tier. */
 function limitsText({ perMinute, perDay }: Authority["limits"]): string {
   return perMinute === undefined && perDay === undefined ? "" : `${perMinute ?? "-"}/${perDay ?? "-"}`;
 }

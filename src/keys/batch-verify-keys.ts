@@ -1,4 +1,6 @@
 import { invalidField } from "../lib/errors.ts";
+import type { Limiter } from "../limits/limit.ts";
+import type { KeyRecords } from "./key-records.ts";
 import {
   candidate,
   checkUse,
@@ -7,10 +9,15 @@ import {
   type KeyVerdict,
   knownRecord,
   limitRequest,
-  settle,
-  type VerifyKeyDeps,
+  type VerdictDeps,
   type VerifyKeyInput,
-} from "./verify-key.ts";
+  withDecision,
+} from "./verdict.ts";
+
+export interface BatchVerifyKeysDeps extends VerdictDeps {
+  readonly records: Pick<KeyRecords, "fresh" | "findAll">;
+  readonly limiter: Pick<Limiter, "decideAll">;
+}
 
 /** The outcome of one request: a verdict, or the error with which VerifyKey would have failed. */
 export type BatchOutcome = { readonly verdict: KeyVerdict } | { readonly error: unknown };
@@ -24,7 +31,7 @@ const MAX_BATCH = 256;
  * @throws INVALID_FIELD if the batch is too large; a fault of one request is in its outcome
  */
 export async function batchVerifyKeys(
-  deps: VerifyKeyDeps,
+  deps: BatchVerifyKeysDeps,
   inputs: readonly VerifyKeyInput[],
 ): Promise<readonly BatchOutcome[]> {
   if (inputs.length > MAX_BATCH) throw invalidField("requests", `must have at most ${MAX_BATCH} entries`);
@@ -36,11 +43,11 @@ export async function batchVerifyKeys(
   const decisions = await deps.limiter.decideAll(counted.map(({ request }) => request));
   const decisionOf = new Map(counted.map(({ index }, position) => [index, decisions[position]]));
   return judged.map((outcome, index) =>
-    "verdict" in outcome ? { verdict: settle(deps, outcome.verdict, decisionOf.get(index)) } : outcome,
+    "verdict" in outcome ? { verdict: withDecision(deps, outcome.verdict, decisionOf.get(index)) } : outcome,
   );
 }
 
-async function judgeAll(deps: VerifyKeyDeps, inputs: readonly VerifyKeyInput[]): Promise<BatchOutcome[]> {
+async function judgeAll(deps: BatchVerifyKeysDeps, inputs: readonly VerifyKeyInput[]): Promise<BatchOutcome[]> {
   const outcomes = inputs.map((input) => attempt(() => seek(deps, input)));
   const wanted = outcomes.flatMap((outcome, index) => ("keyId" in outcome ? [{ index, keyId: outcome.keyId }] : []));
   // A failed read fails every key that needed it, but no key that was in memory.
@@ -56,7 +63,7 @@ async function judgeAll(deps: VerifyKeyDeps, inputs: readonly VerifyKeyInput[]):
 }
 
 /** The verdict without its limits, or the id of the key that must be read for it. */
-function seek(deps: VerifyKeyDeps, input: VerifyKeyInput): { verdict: KeyVerdict } | { keyId: string } {
+function seek(deps: BatchVerifyKeysDeps, input: VerifyKeyInput): { verdict: KeyVerdict } | { keyId: string } {
   checkUse(input);
   const known = knownRecord(deps, input);
   if (known !== undefined) return { verdict: judge(deps, input, known) };

@@ -1,4 +1,4 @@
-import type { Actor } from "../audit/actor.ts";
+import { actedBy, type KnownActor } from "../audit/actor.ts";
 import type { AuditEntry, AuditKind } from "../audit/audit-event.ts";
 import { DomainError } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
@@ -20,52 +20,58 @@ export interface OwnedKey {
   readonly owner: KeyOwner | undefined;
 }
 
-/** How often a decision is taken anew because another change of the same key came first. */
+/** The input of a verb on one key. */
+export interface OneKeyInput {
+  readonly by: KnownActor;
+  readonly keyId: string;
+}
+
+/** Maximum attempts of a change; another change of the same key that came first makes an attempt fail. */
 const MAX_ATTEMPTS = 5;
 
-/** An API key that the actor may manage. @throws KEY_NOT_FOUND, the same for unknown ids and other owners' keys */
-export async function findKey(deps: FindKeyDeps, actor: Actor, keyId: string): Promise<OwnedKey> {
+/** Finds an API key that the actor may manage. @throws KEY_NOT_FOUND for unknown ids and for keys of other owners */
+export async function findKey(deps: FindKeyDeps, { by, keyId }: OneKeyInput): Promise<OwnedKey> {
   const found = isId("key", keyId) ? await deps.store.find("api", keyId) : undefined;
   if (found === undefined) throw keyNotFound();
-  if (!mayManage(actor, found.key)) throw keyNotFound({ isAnothers: true });
+  if (!mayManage(by, found.key)) throw keyNotFound({ isAnothers: true });
   return found;
 }
 
 /**
- * Reads a key, decides on what it is, and changes it if it still is that; else from the start. `decide` answers
- * undefined if nothing is to be changed.
+ * Changes a key by compare-and-set (optimistic locking): reads the key, decides on what it read, and writes only if the
+ * key still has the version that was read. Otherwise it starts again.
  *
+ * @param decide returns undefined if there is nothing to change
  * @throws KEY_NOT_FOUND, CONTENTION, DATABASE_UNAVAILABLE, and what `decide` throws
  */
 export async function changeKey(
   deps: ChangeKeyDeps,
-  actor: Actor,
-  keyId: string,
+  input: OneKeyInput,
   decide: (found: OwnedKey) => { readonly changes: KeyChanges; readonly entry: KeyEntry } | undefined,
 ): Promise<OwnedKey> {
   return retryConflicts(async () => {
-    const found = await findKey(deps, actor, keyId);
+    const found = await findKey(deps, input);
     const decision = decide(found);
     if (decision === undefined) {
       deps.store.unchanged(found.key);
       return found;
     }
-    const outcome = await deps.store.change(keyId, found.key.version, decision.changes, decision.entry);
-    return outcome.kind === "conflict" ? undefined : { key: outcome.key, owner: found.owner };
+    const outcome = await deps.store.change(input.keyId, found.key.version, decision.changes, decision.entry);
+    return outcome.kind === "conflict" ? "again" : { key: outcome.key, owner: found.owner };
   });
 }
 
-/** What is put on record of an actor's change to a key. */
-export function entryOf(actor: Actor, kind: AuditKind, details?: AuditEntry["details"]): KeyEntry {
+/** The audit entry of an actor's change to a key. */
+export function entryOf(actor: KnownActor, kind: AuditKind, details?: AuditEntry["details"]): KeyEntry {
   const session = actor.kind === "user" ? { sessionId: actor.sessionId } : {};
-  return { kind, actorId: actor.id, clientIp: actor.clientIp, ...session, ...(details && { details }) };
+  return { kind, ...actedBy(actor), ...session, ...(details && { details }) };
 }
 
-/** Runs `attempt` until it answers something, at most five times. @throws CONTENTION */
-export async function retryConflicts<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+/** Runs `attempt` until its result is not "again", at most MAX_ATTEMPTS times. @throws CONTENTION */
+export async function retryConflicts<T extends object>(attempt: () => Promise<T | "again">): Promise<T> {
   for (let n = 0; n < MAX_ATTEMPTS; n++) {
     const result = await attempt();
-    if (result !== undefined) return result;
+    if (result !== "again") return result;
   }
   throw new DomainError("CONTENTION", "too many concurrent changes; try again", { retryAfterMs: 100 });
 }

@@ -1,5 +1,4 @@
-import type { Actor } from "../audit/actor.ts";
-import { type ChangeKeyDeps, changeKey, entryOf } from "./change-key.ts";
+import { type ChangeKeyDeps, changeKey, entryOf, type OneKeyInput } from "./change-key.ts";
 
 /**
  * Revokes a key and erases the texts of its owner: name, description and metadata. It can't be found any more. The row
@@ -7,9 +6,9 @@ import { type ChangeKeyDeps, changeKey, entryOf } from "./change-key.ts";
  *
  * @throws KEY_NOT_FOUND, DATABASE_UNAVAILABLE
  */
-export async function deleteKey(deps: ChangeKeyDeps, actor: Actor, keyId: string): Promise<void> {
-  await changeKey(deps, actor, keyId, () => ({
+export async function deleteKey(deps: ChangeKeyDeps, input: OneKeyInput): Promise<void> {
+  await changeKey(deps, input, () => ({
     changes: { state: "revoked", name: "", description: "", metadata: {}, deleted: true },
-    entry: entryOf(actor, "key.deleted"),
+    entry: entryOf(input.by, "key.deleted"),
   }));
 }

@@ -1,6 +1,5 @@
-import type { Actor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
+import { type ChangeKeyDeps, changeKey, entryOf, type OneKeyInput, type OwnedKey } from "./change-key.ts";
 import { keyEnded } from "./grants.ts";
 import { hasEnded } from "./key.ts";
 
@@ -14,12 +13,13 @@ export interface DisableKeyDeps extends ChangeKeyDeps {
  *
  * @throws KEY_NOT_FOUND, KEY_ENDED, DATABASE_UNAVAILABLE
  */
-export function disableKey(deps: DisableKeyDeps, actor: Actor, keyId: string): Promise<OwnedKey> {
-  return changeKey(deps, actor, keyId, ({ key }) => {
+export function disableKey(deps: DisableKeyDeps, input: OneKeyInput): Promise<OwnedKey> {
+  const { by } = input;
+  return changeKey(deps, input, ({ key }) => {
     if (hasEnded(key, deps.databaseClock.nowMs())) throw keyEnded();
-    const isSettled = key.state === "disabled" && (actor.kind === "user" || isByService(key.disabledBy));
+    const isSettled = key.state === "disabled" && (by.kind === "user" || isByService(key.disabledBy));
     if (isSettled) return undefined;
-    return { changes: { state: "disabled", disabledBy: actor.id }, entry: entryOf(actor, "key.disabled") };
+    return { changes: { state: "disabled", disabledBy: by.id }, entry: entryOf(by, "key.disabled") };
   });
 }
 

@@ -61,9 +61,9 @@ function ofVerb(glob: string, verb: string | undefined): string | undefined {
   return wanted === verb ? glob.replace(VERB, "") : undefined;
 }
 
-/** Whether a scope matches a glob, in which `*` stands for any characters. */
-export function matchesScope(glob: string, scope: string): boolean {
-  return matchesText(glob, scope);
+/** Whether a scope matches one of the globs, in which `*` stands for any characters. */
+export function matchesScope(globs: readonly string[], scope: string): boolean {
+  return globs.some((glob) => matchesText(glob, scope));
 }
 
 /** Whether a path has only plain characters, and escapes of characters without a meaning for the path. */

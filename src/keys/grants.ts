@@ -1,4 +1,4 @@
-import type { Actor } from "../audit/actor.ts";
+import type { KnownActor } from "../audit/actor.ts";
 import { DomainError, invalidField, type UntoldFacts } from "../lib/errors.ts";
 import { matchesScope } from "./globs.ts";
 import type { Key, KeyOwner } from "./key.ts";
@@ -27,7 +27,7 @@ export function keyEnded(): DomainError {
 }
 
 /** Whether the actor may see and manage the key. */
-export function mayManage(actor: Actor, key: Key): boolean {
+export function mayManage(actor: KnownActor, key: Key): boolean {
   return actor.kind === "user" ? key.ownerId === actor.id : actor.manages;
 }
 
@@ -41,13 +41,9 @@ export function checkTier(tiers: Tiers, tier: string, owner: KeyOwner, field = "
 
 /** @throws SCOPE_NOT_GRANTED if the owner's grant does not cover every scope */
 export function checkScopes(scopes: readonly string[], owner: KeyOwner): void {
-  const missing = scopes.filter((scope) => !isGranted(scope, owner));
+  const missing = scopes.filter((scope) => !matchesScope(owner.scopes, scope));
   if (missing.length === 0) return;
   throw new DomainError("SCOPE_NOT_GRANTED", `the owner may not have the scope ${missing[0]}`);
-}
-
-export function isGranted(scope: string, owner: KeyOwner): boolean {
-  return owner.scopes.some((glob) => matchesScope(glob, scope));
 }
 
 /** Fields that the owner may still change on a key that a service issued or restricted. */
@@ -65,7 +61,12 @@ export function restricts(fields: Iterable<string>): boolean {
  * @param newExpiresAtMs the new end, if the update names it
  * @throws FIELD_NOT_ALLOWED, KEY_RESTRICTED
  */
-export function checkFieldAccess(actor: Actor, key: Key, fields: readonly string[], newExpiresAtMs?: number): void {
+export function checkFieldAccess(
+  actor: KnownActor,
+  key: Key,
+  fields: readonly string[],
+  newExpiresAtMs?: number,
+): void {
   if (actor.kind === "service") return;
   const reserved = fields.find((field) => SERVICE_FIELDS.has(field));
   if (reserved !== undefined) {

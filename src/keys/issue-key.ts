@@ -1,4 +1,4 @@
-import type { Actor } from "../audit/actor.ts";
+import type { KnownActor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError, invalidField } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
@@ -24,15 +24,16 @@ export interface IssueKeyDeps {
 }
 
 export interface IssueKeyInput {
+  readonly by: KnownActor;
   readonly name: string;
   readonly description: string;
-  /** Empty for the lowest. */
+  /** Empty for the lowest tier. */
   readonly tier: string;
   readonly scopes: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
-  /** Empty for the first configured. */
+  /** Empty for the first configured environment. */
   readonly environment: string;
-  /** Empty for the actor himself, if he is a user. */
+  /** Empty for the user who makes the call. A service must set it. */
   readonly ownerId: string;
   readonly limits: LimitFigures | undefined;
   readonly allowedIps: readonly string[];
@@ -44,7 +45,7 @@ export interface IssueKeyInput {
 export interface IssuedKey {
   readonly key: Key;
   readonly owner: KeyOwner;
-  /** To be shown once. */
+  /** Show it once, and never store it. */
   readonly rawKey: string;
 }
 
@@ -54,20 +55,20 @@ export interface IssuedKey {
  * @throws INVALID_FIELD, OWNER_NOT_ALLOWED, USER_NOT_FOUND, USER_DISABLED, TIER_NOT_GRANTED, SCOPE_NOT_GRANTED,
  *         FIELD_NOT_ALLOWED, KEY_QUOTA_EXCEEDED, REQUEST_ID_USED, REQUEST_ID_REUSED, DATABASE_UNAVAILABLE
  */
-export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKeyInput): Promise<IssuedKey> {
+export async function issueKey(deps: IssueKeyDeps, input: IssueKeyInput): Promise<IssuedKey> {
   const { limits, ...fields } = input;
   checkKeyFields(limits === undefined ? fields : { ...fields, limits }, deps.databaseClock.nowMs());
   checkKeyWeight(input);
   checkRequestId(input.requestId);
   const environment = checkEnvironment(deps.format, input.environment);
-  const ownerId = ownerIdOf(actor, input);
-  const { requestId, ownerId: _, ...parameters } = input;
-  const request = idempotencyKey(actor.id, requestId, { issue: parameters, ownerId });
+  const ownerId = ownerIdOf(input);
+  const { by, requestId, ownerId: _, ...parameters } = input;
+  const request = idempotencyKey(by.id, requestId, { issue: parameters, ownerId });
   const { owner, keys, isRequestUsed } = await findOwner(deps, ownerId, request);
   const tier = input.tier === "" ? deps.tiers.lowest.name : input.tier;
   checkTier(deps.tiers, tier, owner);
   checkScopes(input.scopes, owner);
-  // A retry is told of its key first, also by an owner that has as many as it may.
+  // A retry must get the answer about its first key, even if its owner has reached the quota.
   if (keys >= deps.keysPerOwner && !isRequestUsed) throw quotaExceeded(deps);
 
   const made = newSecret(deps.ring, deps.format, environment);
@@ -80,14 +81,14 @@ export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKey
       name: input.name,
       description: input.description,
       ownerId: owner.id,
-      issuerId: actor.id,
+      issuerId: by.id,
       tier,
       scopes: input.scopes,
       metadata: input.metadata,
       allowedIps: input.allowedIps,
       allowedMethods: input.allowedMethods,
       limits: input.limits ?? { perMinute: undefined, perDay: undefined },
-      serviceControlled: actor.kind === "service",
+      serviceControlled: by.kind === "service",
       expiresAtMs: input.expiresAtMs,
     },
     secret: made.secret,
@@ -95,7 +96,7 @@ export async function issueKey(deps: IssueKeyDeps, actor: Actor, input: IssueKey
     ownerQuota: deps.keysPerOwner,
   };
   const details = { owner_id: owner.id, ...authorityDetails(newKey.key) };
-  const outcome = await deps.store.insert(newKey, entryOf(actor, "key.issued", details));
+  const outcome = await deps.store.insert(newKey, entryOf(by, "key.issued", details));
   switch (outcome.kind) {
     case "inserted":
       return { key: outcome.key, owner, rawKey: made.rawKey };
@@ -121,17 +122,18 @@ function checkEnvironment(format: KeyFormat, environment: string): string {
 }
 
 /** A user may not learn which other users exist; a service may. */
-function ownerIdOf(actor: Actor, input: IssueKeyInput): string {
-  if (actor.kind === "user") {
-    if (input.ownerId !== "" && input.ownerId !== actor.id) {
+function ownerIdOf({ by, ownerId, limits }: IssueKeyInput): string {
+  if (by.kind === "user") {
+    if (ownerId !== "" && ownerId !== by.id) {
       throw new DomainError("OWNER_NOT_ALLOWED", "users may issue keys only for themselves");
     }
-    if (input.limits !== undefined)
-      throw new DomainError("FIELD_NOT_ALLOWED", "limits is set by services with the scope manage");
-  } else if (input.ownerId === "") {
+    if (limits !== undefined) {
+      throw new DomainError("FIELD_NOT_ALLOWED", "only services with the scope manage can set limits");
+    }
+  } else if (ownerId === "") {
     throw invalidField("owner_id", "must be set by services");
   }
-  return input.ownerId === "" ? actor.id : input.ownerId;
+  return ownerId === "" ? by.id : ownerId;
 }
 
 async function findOwner(

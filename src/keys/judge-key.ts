@@ -1,5 +1,4 @@
-import { matchesMethod } from "./globs.ts";
-import { isGranted } from "./grants.ts";
+import { matchesMethod, matchesScope } from "./globs.ts";
 import { type Key, type KeyOwner, keyState } from "./key.ts";
 import type { KeyRecord } from "./key-records.ts";
 
@@ -52,5 +51,5 @@ function isAllowedMethod(key: Key, method: string): boolean {
 
 /** A scope counts only while the owner's grant still covers it. */
 function hasScope(key: Key, owner: KeyOwner | undefined, scope: string): boolean {
-  return key.scopes.includes(scope) && (owner === undefined || isGranted(scope, owner));
+  return key.scopes.includes(scope) && (owner === undefined || matchesScope(owner.scopes, scope));
 }

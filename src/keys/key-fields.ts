@@ -1,5 +1,7 @@
+import { DAY_MS } from "../lib/clock.ts";
 import { invalidField, invalidFields, type Violation } from "../lib/errors.ts";
 import { isWellFormedUuid } from "../lib/id.ts";
+import { scopeFault } from "../lib/scope.ts";
 import { textViolation } from "../lib/text.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import { canonicalNetwork, networkFault } from "./allowed-ips.ts";
@@ -28,9 +30,8 @@ const MAX_METADATA = 32;
  * with 4 KiB for the rest of each verdict.
  */
 const MAX_KEY_BYTES = 12_288;
-const YEAR_MS = 365.25 * 86_400_000;
+const YEAR_MS = 365.25 * DAY_MS;
 const MAX_LIFE_MS = 10 * YEAR_MS;
-const SCOPE = /^[\x21-\x7e]{1,128}$/;
 
 /**
  * @param at path of the message with the fields, such as `key.` or empty
@@ -93,10 +94,6 @@ function totalOf(weights: readonly [field: string, bytes: number][]): number {
 export function checkRequestId(requestId: string): void {
   if (requestId === "" || isWellFormedUuid(requestId)) return;
   throw invalidFields([{ field: "request_id", description: "must be a UUID" }]);
-}
-
-export function scopeFault(scope: string): string | undefined {
-  return SCOPE.test(scope) ? undefined : "must be 1 to 128 visible ASCII characters without spaces";
 }
 
 function checkList(

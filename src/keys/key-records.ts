@@ -1,10 +1,10 @@
 import { hash } from "node:crypto";
-import type { ChangeKind } from "../changes/change.ts";
+import type { ChangeBus, ChangeKind, FeedProof } from "../changes/change.ts";
+import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import type { Loaded, RecordCache } from "../changes/record-cache.ts";
+import { type Loaded, RecordCache } from "../changes/record-cache.ts";
 import type { AgeClock } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
-import type { KeyRing } from "../lib/key-ring.ts";
+import { type KeyRing, logMissingVersion, masterKeyMissing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { ownText } from "../lib/text.ts";
 import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
@@ -52,21 +52,28 @@ export interface RecordLookup {
 }
 
 /** The limits that apply to a key now. */
-export interface KeyLimits {
+interface KeyLimits {
   readonly keyId: string;
   readonly ownerId: string | undefined;
   readonly figures: LimitFigures;
 }
 
 /** The kinds of changes that concern keys. Service credentials are read and judged in the same way. */
-export const KEY_KINDS: readonly ChangeKind[] = ["KEY", "SERVICE_CREDENTIAL"];
+const KEY_KINDS: readonly ChangeKind[] = ["KEY", "SERVICE_CREDENTIAL"];
 
 /** The ids by which a change evicts a record. */
-export function tagsOf(record: KeyRecord | KeyLimits): readonly string[] {
+function tagsOf(record: KeyRecord | KeyLimits): readonly string[] {
   const { keyId, ownerId } = "key" in record ? { keyId: record.key.id, ownerId: record.key.ownerId } : record;
   return ownerId === undefined ? [keyId] : [keyId, ownerId];
 }
 
+/** Maximum negative entries of each cache. */
+const MAX_ABSENT = 10_000;
+/**
+ * Memory for each record that may be kept: the size of most records, and half of it again. A single record can take 100
+ * times that.
+ */
+const BYTES_PER_RECORD = 1536;
 /** Measured bytes of a record without the texts that people choose. */
 const RECORD_BYTES = 800;
 /** Measured bytes of each of those texts besides its characters. */
@@ -91,16 +98,20 @@ function textBytes(text: string): number {
 
 export interface KeyRecordsDeps {
   readonly store: Pick<KeyStore, "read">;
-  /** Records, by the digest of the whole raw key. */
-  readonly cache: RecordCache<KeyRecord>;
-  /** The figures of keys by id, for calls without a raw key. */
-  readonly limitsCache: RecordCache<KeyLimits>;
+  /** Tells the caches of changes. */
+  readonly bus: Pick<ChangeBus, "add">;
+  readonly feed: FeedProof;
+  readonly breaker: DatabaseBreaker;
   readonly ring: KeyRing;
   readonly rehasher: Pick<SecretRehasher, "matched">;
   readonly tiers: Tiers;
   readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
   readonly log: Log;
+  /** Maximum records in memory. */
+  readonly maxRecords: number;
+  /** How long records may be served stale while the database is unreachable, see RecordCacheOptions. */
+  readonly staleOkMs: number;
 }
 
 const NO_LIMITS: readonly NamedLimit[] = Object.freeze([]);
@@ -108,14 +119,31 @@ const NO_LIMITS: readonly NamedLimit[] = Object.freeze([]);
 /** Records by raw key: from memory while they are fresh, otherwise by one read. */
 export class KeyRecords {
   readonly #deps: KeyRecordsDeps;
+  /** Records by the digest of the whole raw key. */
+  readonly #cache: RecordCache<KeyRecord>;
+  /** The figures of keys by id, for calls without a raw key. */
+  readonly #limitsCache: RecordCache<KeyLimits>;
 
   constructor(deps: KeyRecordsDeps) {
     this.#deps = deps;
+    const { clock, feed, breaker, maxRecords, staleOkMs } = deps;
+    const options = { clock, feed, breaker, staleOkMs, kinds: KEY_KINDS, tagsOf };
+    const bounds = { maxEntries: maxRecords, maxAbsent: MAX_ABSENT };
+    const bytes = { most: maxRecords * BYTES_PER_RECORD, of: bytesOf };
+    this.#cache = new RecordCache<KeyRecord>({ ...options, ...bounds, bytes });
+    this.#limitsCache = new RecordCache<KeyLimits>({ ...options, ...bounds });
+    deps.bus.add(this.#cache);
+    deps.bus.add(this.#limitsCache);
+  }
+
+  /** Number of records in memory. */
+  get size(): number {
+    return this.#cache.size;
   }
 
   /** The record if it is in memory and fresh, without waiting. Accepts any text; a text that is no key is not found. */
   fresh(rawKey: string): Loaded<KeyRecord> | undefined {
-    return rawKey.length > MAX_KEY_LENGTH ? undefined : this.#deps.cache.fresh(cacheId(rawKey));
+    return rawKey.length > MAX_KEY_LENGTH ? undefined : this.#cache.fresh(cacheId(rawKey));
   }
 
   /**
@@ -131,7 +159,7 @@ export class KeyRecords {
 
   /** `find` for a caller that requests the same raw key repeatedly. */
   lookup(rawKey: string, keyId: string): RecordLookup {
-    const { cache } = this.#deps;
+    const cache = this.#cache;
     const id = cacheId(rawKey);
     const ownKeyId = ownText(keyId);
     return { fresh: () => cache.fresh(id), find: (again) => this.#find(id, again, ownKeyId) };
@@ -142,7 +170,7 @@ export class KeyRecords {
       const [found] = await this.#read([keyId]);
       return this.#match(rawKey, found);
     };
-    return this.#deps.cache.get(id, load, keyId);
+    return this.#cache.get(id, load, keyId);
   }
 
   /**
@@ -150,31 +178,20 @@ export class KeyRecords {
    * keys. If the read fails, each key that needed it fails.
    */
   findAll(keys: readonly { rawKey: string; keyId: string }[]): Promise<PromiseSettledResult<Loaded<KeyRecord>>[]> {
-    const { cache } = this.#deps;
-    const wanted = keys.map((key) => ({ ...key, id: cacheId(key.rawKey) }));
-    let shared: Promise<readonly KeyWithSecrets[]> | undefined;
-    let isSameTurn = true;
-    const turn = cache.oneTurn();
-    const readMissing = () => {
-      const missing = wanted.filter(({ id }) => cache.fresh(id) === undefined).map(({ keyId }) => keyId);
-      return this.#read([...new Set(missing)]);
-    };
-    const loads = wanted.map(({ rawKey, keyId, id }) => {
-      const load = async () => {
-        // If the cache reads again later, it must not get the earlier result.
-        if (isSameTurn) shared ??= readMissing();
-        const found = (await (isSameTurn ? shared! : this.#read([keyId]))).find(({ key }) => key.id === keyId);
+    const wanted = keys.map(({ rawKey, keyId }) => ({ id: cacheId(rawKey), subjectId: keyId, rawKey }));
+    return this.#cache.getMany(wanted, (missing) => {
+      const keyIds = new Set(missing.map(({ subjectId }) => subjectId));
+      const reading = this.#read([...keyIds]);
+      return missing.map(async ({ rawKey, subjectId }) => {
+        const found = (await reading).find(({ key }) => key.id === subjectId);
         return this.#match(rawKey, found);
-      };
-      return cache.get(id, load, keyId, turn);
+      });
     });
-    isSameTurn = false;
-    return Promise.allSettled(loads);
   }
 
   /** The key's own limits; undefined for an unknown id. @throws DATABASE_UNAVAILABLE */
   async findLimits(keyId: string): Promise<LimitFigures | undefined> {
-    const loaded = await this.#deps.limitsCache.get(keyId, async () => {
+    const loaded = await this.#limitsCache.get(keyId, async () => {
       const [found] = await this.#read([keyId]);
       if (found === undefined) return undefined;
       const figures = this.#deps.tiers.effectiveLimits(found.key, found.owner);
@@ -208,8 +225,8 @@ export class KeyRecords {
       });
     } catch (error) {
       if (!(error instanceof MissingPepper)) throw error;
-      log.error("a master key version is missing from LATCHKEY_MASTER_KEYS", { version: error.version });
-      throw new DomainError("MASTER_KEY_MISSING", "the service lacks a master key; its operators must add it");
+      logMissingVersion(log, error.version, { needed_by: "a key's secret" });
+      throw masterKeyMissing();
     }
   }
 

@@ -1,23 +1,26 @@
 import type { AuditEntry } from "../audit/audit-event.ts";
+import type { Page, PagePosition } from "../lib/page.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import type { Key, KeyKind, KeyOwner, KeySecretDigest, SecretRehash, StoredKeyState } from "./key.ts";
 
-/** All that a verdict needs to know of one key id, as one statement saw it. */
+/** The data of one key id that a verdict needs, as one statement read it. */
 export interface KeyWithSecrets {
   readonly key: Key;
   /** undefined for service credentials. */
   readonly owner: KeyOwner | undefined;
-  /** All live ones, and the latest of those that ended. */
+  /** All live secrets, and the latest of those that ended. */
   readonly secrets: readonly KeySecretDigest[];
 }
 
-/** What a read saw, and the database's clock while it did. */
+/** The result of a read, with the time of the database's clock. */
 export interface KeyRead {
   readonly keys: readonly KeyWithSecrets[];
   readonly databaseMs: number;
 }
 
-/** A retry's name for itself, and a digest of what it asks, so that one name can't serve two wishes. */
+/**
+ * The id by which a retry is recognized, and a digest of its parameters, so that one id can't stand for two requests.
+ */
 export interface IdempotencyKey {
   readonly callerId: string;
   readonly requestId: string;
@@ -28,11 +31,11 @@ export interface NewKey {
   readonly key: Omit<Key, "createdAtMs" | "lastUsedAtMs" | "revokedAtMs" | "version" | "state" | "disabledBy">;
   readonly secret: KeySecretDigest;
   readonly request: IdempotencyKey | undefined;
-  /** Most keys of one owner that are live or ended within 24 h; undefined = not counted (service credentials). */
+  /** Maximum keys of one owner that are live or ended within 24 h; undefined for no maximum (service credentials). */
   readonly ownerQuota: number | undefined;
 }
 
-/** A user that a key is about to be issued for. */
+/** A user for whom a key is about to be issued. */
 export interface IssuingOwner {
   readonly owner: KeyOwner;
   /** Keys that count against the quota, as `insert` counts them. */
@@ -48,7 +51,7 @@ export type InsertKeyOutcome =
   | { readonly kind: "quota_exceeded" }
   | RequestUsed;
 
-/** The request_id was used within 24 h: for the same parameters, or for others. */
+/** The request_id was used within 24 h, for the same parameters or for others. */
 export interface RequestUsed {
   readonly kind: "request_used";
   readonly keyId: string;
@@ -70,7 +73,7 @@ export interface KeyChanges {
   readonly disabledBy?: string | null;
   readonly revokeReason?: string;
   readonly serviceControlled?: boolean;
-  /** Takes the key out of every list and read but the audit trail. */
+  /** Removes the key from all lists and reads, except from the audit trail. */
   readonly deleted?: true;
 }
 
@@ -79,21 +82,21 @@ export type ChangeKeyOutcome =
   /** Another change came first: read again and decide again. */
   | { readonly kind: "conflict" };
 
-/** No other usable service credential has the scope that was to be kept. */
+/** No other usable service credential has the scope `keepScope`. */
 export interface LastOfScope {
   readonly kind: "last_of_scope";
 }
 
 export interface AddSecret {
   readonly keyId: string;
-  /** Key.version that the decision to rotate was made on. */
+  /** The Key.version on which the decision to rotate is based. */
   readonly expectedVersion: number;
   readonly secret: KeySecretDigest;
-  /** How long the newest secret lives on, but never beyond the key; 0 ends all older secrets now. */
+  /** Time for which the newest secret stays valid, at most until the key ends; 0 ends all older secrets now. */
   readonly overlapMs: number;
-  /** Most live secrets of one key, the new one included. */
+  /** Maximum live secrets of one key, the new one included. */
   readonly maxLiveSecrets: number;
-  /** Most ended secrets that are kept: the latest to end. Those before are erased. */
+  /** Maximum ended secrets that stay stored: the latest to end. Earlier ones are deleted. */
   readonly maxEndedSecrets: number;
   readonly request: IdempotencyKey | undefined;
 }
@@ -103,54 +106,52 @@ export type AddSecretOutcome = ChangeKeyOutcome | { readonly kind: "too_many_sec
 export interface KeyFilter {
   readonly kind: KeyKind;
   readonly ownerId: string | undefined;
-  /** Also revoked and expired ones. Deleted ones never. */
+  /** Whether to include revoked and expired keys. Deleted keys are never included. */
   readonly showEnded: boolean;
 }
 
-/** Where a page ended. */
-export interface PageCursor {
-  readonly createdAtMs: number;
-  readonly id: string;
-}
-
-export interface KeyPage {
-  readonly keys: readonly { readonly key: Key; readonly owner: KeyOwner | undefined }[];
-  readonly next: PageCursor | undefined;
+/** A page of keys with their owners. */
+export interface KeyPage extends Page<{ readonly key: Key; readonly owner: KeyOwner | undefined }> {
+  /** Number of keys on all pages. */
   readonly totalSize: number;
 }
 
-/** What is put on record of a change to a key, by the same transaction. The subject is the key. */
+/** The audit entry of a change to a key, written by the same transaction. Its subject is the key. */
 export interface KeyEntry extends Omit<AuditEntry, "subjectId"> {
-  /** The session that a user makes the change with. */
+  /** The session with which a user makes the change. */
   readonly sessionId?: string;
 }
 
 /**
- * Keeps keys. Each method is one transaction; what it throws is DATABASE_UNAVAILABLE or CONTENTION, and then nothing
- * was done (or, for a lost answer to a COMMIT, everything). A change that an entry's session makes is refused with
- * CREDENTIAL_INVALID where that session has ended: a copy of it elsewhere may be 5 s old, and a key that a thief issues
- * with it would outlive the change that ended it. A method that changes a key also writes the change that
- * tells all copies of it, in the same transaction, and raises the key's version by one.
+ * Stores keys. Each method is one transaction. It throws DATABASE_UNAVAILABLE or CONTENTION; then nothing was done, or
+ * everything if the answer to a COMMIT was lost.
+ *
+ * A method that changes a key increases the key's version by one. In the same transaction it writes the change that all
+ * copies learn from.
+ *
+ * If an entry has a session that has ended, the change is refused with CREDENTIAL_INVALID. Another process may still
+ * accept that session for 5 s, and a key that a thief issues in that time would stay valid after the session's end.
  */
 export interface KeyStore {
   /**
-   * Keys with their owners and secrets, all by one statement, on connections that fail fast. Unknown and deleted ids
-   * are left out. Times of the answer are the database's.
+   * Reads keys with their owners and secrets by one statement, on connections that fail fast. Leaves out unknown and
+   * deleted ids. Times are the database's.
    */
   read(keyIds: readonly string[]): Promise<KeyRead>;
   /** One key for management; undefined if it is unknown, deleted or of another kind. */
   find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined>;
   /**
-   * The owner, for deciding what a new key may have, and whether there is a place for it; undefined if unknown. Waits
-   * for no lock, so that it may be behind keys that are being issued.
+   * The owner of a new key, with the facts that decide whether it may be issued; undefined for an unknown owner. Waits
+   * for no lock, so it may miss keys that are being issued.
    */
   findOwner(ownerId: string, request: IdempotencyKey | undefined): Promise<IssuingOwner | undefined>;
   /** Inserts under a lock of the owner, so that parallel calls can't pass the quota. */
   insert(newKey: NewKey, entry: KeyEntry): Promise<InsertKeyOutcome>;
   /**
    * Compare-and-set: changes the key if its version is still `expectedVersion`. Revoking sets the time of revocation.
-   * @param keepScope refuse unless another usable service credential has this scope; such calls run one after another,
-   *                  so that two can't take out each other's reason
+   *
+   * @param keepScope refuse the change unless another usable service credential has this scope. Calls with it run one
+   *   after another, so that two of them can't revoke the last two credentials of a scope
    */
   change(keyId: string, expectedVersion: number, changes: KeyChanges, entry: KeyEntry): Promise<ChangeKeyOutcome>;
   change(
@@ -161,23 +162,25 @@ export interface KeyStore {
     keepScope: string | undefined,
   ): Promise<ChangeKeyOutcome | LastOfScope>;
   /**
-   * Tells this process's copies that a key was found as the caller wants it: another process may have changed it a
-   * moment ago, and a caller that has OK here must find here what OK says.
+   * Tells the copies of this process that a key is in the state that the caller wanted. Another process may have
+   * changed it a moment ago. A caller who got OK from this process must then see the new state in this process.
    */
   unchanged(key: Key): void;
-  /** As `change`, of a key that has not ended; a used request_id counts first. Earlier overlaps stay as they are. */
+  /**
+   * Adds a secret, as `change` does, to a key that has not ended. A used request_id is checked first. Earlier overlaps
+   * stay.
+   */
   addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome>;
-  /** Newest first by (created, id), at most `size`, behind `after`. */
-  list(filter: KeyFilter, size: number, after: PageCursor | undefined): Promise<KeyPage>;
-  /** Notes uses: the later of what is there and what is given. Never touches another column or the version. */
+  /** Lists at most `size` keys after `after`, newest first by (time of creation, id). */
+  list(filter: KeyFilter, size: number, after: PagePosition | undefined): Promise<KeyPage>;
+  /** Stores when keys were last used, if that is later than the stored time. Changes no other column and no version. */
   recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void>;
   /**
-   * Keeps secrets under another version of the pepper: each whose digest and version are still those in `from`, and of
-   * it nothing else, not its end, its key or the key's version; no copy needs to learn of it. What is not found as it
-   * was is left alone: of any number of processes that move one secret one does, and a rotation meanwhile waits or is
-   * waited for.
+   * Moves secrets to another version of the pepper: each one whose digest and version are still those in `from`. No
+   * other field of the secret or its key changes, so no copy needs to learn of it. If several processes move one secret
+   * at the same time, one of them does. A rotation at the same time runs before or after.
    *
-   * @returns how many were moved
+   * @returns the number of moved secrets
    */
   rehashSecrets(rehashes: readonly SecretRehash[]): Promise<number>;
   /** Whether a service credential with this scope could be used now. */

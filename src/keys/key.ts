@@ -10,17 +10,19 @@
  *   issue-key.ts, get-key.ts, list-keys.ts, update-key.ts, disable-key.ts, enable-key.ts, rotate-key.ts, revoke-key.ts,
  *   delete-key.ts          one verb each, for API keys
  *   reset-rate-limits.ts   empties the windows of a key's own limits
- *   change-key.ts          finds a key for an actor, and changes it in one transaction
+ *   change-key.ts          finds a key for an actor, and changes it by compare-and-set
  *   key-store.ts           what the room needs from the database
  *   key-fields.ts          checks the fields of a key
+ *   authority.ts           what a key may do, as the audit trail records it
  *   grants.ts              what an actor may do with a key
  *   tiers.ts               the configured tiers and their limits
  *   idempotency.ts         request_id: a repeated request is not run twice
  *
  * Verification:
  *
- *   verify-key.ts          one key
- *   batch-verify-keys.ts   many keys in one pass
+ *   verify-key.ts          verifies one key
+ *   batch-verify-keys.ts   verifies many keys in one pass
+ *   verdict.ts             the steps that both of them run
  *   check-rate-limit.ts    the limits alone, without a raw key
  *   key-secret.ts          the form of raw keys, their checksum and their digests
  *   key-records.ts         records by raw key, from memory or by one read
@@ -32,13 +34,7 @@
  *   secret-rehasher.ts     moves secrets of an older master key to the current one
  *   background-writer.ts   writes for both of them, in the background
  *
- * Service credentials, which are keys of kind `service` with the same format, table, digest, cache and rotation:
- *
- *   service-credential.ts  what they are, and how they are judged
- *   issue-service-credential.ts, list-service-credentials.ts, rotate-service-credential.ts,
- *   revoke-service-credential.ts
- *                          one verb each
- *   bootstrap-operator.ts  the first operator's credential
+ * Service credentials have a folder and a map of their own: credentials/service-credential.ts.
  *
  * The room knows nothing of sessions, passwords, gRPC or SQL. After a raw key was issued, the room sees it only when a
  * caller presents it.

@@ -1,7 +1,6 @@
-import type { Actor } from "../audit/actor.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
 import type { Limiter } from "../limits/limit.ts";
-import { entryOf, type FindKeyDeps, findKey } from "./change-key.ts";
+import { entryOf, type FindKeyDeps, findKey, type OneKeyInput } from "./change-key.ts";
 import { keySubject } from "./limit-requests.ts";
 
 export interface ResetRateLimitsDeps extends FindKeyDeps {
@@ -17,12 +16,8 @@ export interface ResetRateLimitsDeps extends FindKeyDeps {
  *
  * @throws KEY_NOT_FOUND; LIMITS_UNAVAILABLE when nothing was reset; DATABASE_UNAVAILABLE
  */
-export async function resetRateLimits(
-  deps: ResetRateLimitsDeps,
-  actor: Actor,
-  input: { readonly keyId: string },
-): Promise<void> {
-  const { key } = await findKey(deps, actor, input.keyId);
+export async function resetRateLimits(deps: ResetRateLimitsDeps, input: OneKeyInput): Promise<void> {
+  const { key } = await findKey(deps, input);
   await deps.limiter.reset(keySubject(key.id), []);
-  await deps.audit.record({ ...entryOf(actor, "key.limits_reset"), subjectId: key.id });
+  await deps.audit.record({ ...entryOf(input.by, "key.limits_reset"), subjectId: key.id });
 }

@@ -1,20 +1,18 @@
-import type { Actor } from "../audit/actor.ts";
 import { invalidFields } from "../lib/errors.ts";
 import { textViolation } from "../lib/text.ts";
-import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
+import { type ChangeKeyDeps, changeKey, entryOf, type OneKeyInput, type OwnedKey } from "./change-key.ts";
 
-export interface RevokeKeyInput {
-  readonly keyId: string;
+export interface RevokeKeyInput extends OneKeyInput {
   readonly reason: string;
 }
 
-/** Ends a key for good. Done twice it changes nothing. @throws KEY_NOT_FOUND, INVALID_FIELD, DATABASE_UNAVAILABLE */
-export function revokeKey(deps: ChangeKeyDeps, actor: Actor, input: RevokeKeyInput): Promise<OwnedKey> {
+/** Ends a key permanently. Idempotent. @throws KEY_NOT_FOUND, INVALID_FIELD, DATABASE_UNAVAILABLE */
+export function revokeKey(deps: ChangeKeyDeps, input: RevokeKeyInput): Promise<OwnedKey> {
   checkReason(input.reason);
-  return changeKey(deps, actor, input.keyId, ({ key }) => {
+  return changeKey(deps, input, ({ key }) => {
     if (key.state === "revoked") return undefined;
-    const { reason } = input;
-    return { changes: { state: "revoked", revokeReason: reason }, entry: entryOf(actor, "key.revoked", { reason }) };
+    const { by, reason } = input;
+    return { changes: { state: "revoked", revokeReason: reason }, entry: entryOf(by, "key.revoked", { reason }) };
   });
 }
 

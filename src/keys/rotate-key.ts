@@ -1,7 +1,7 @@
-import type { Actor } from "../audit/actor.ts";
+import { DAY_MS } from "../lib/clock.ts";
 import { DomainError, invalidField } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
-import { entryOf, findKey, type OwnedKey, retryConflicts } from "./change-key.ts";
+import { entryOf, findKey, type OneKeyInput, type OwnedKey, retryConflicts } from "./change-key.ts";
 import { keyEnded } from "./grants.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
 import { MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "./key.ts";
@@ -15,8 +15,7 @@ export interface RotateKeyDeps {
   readonly format: KeyFormat;
 }
 
-export interface RotateKeyInput {
-  readonly keyId: string;
+export interface RotateKeyInput extends OneKeyInput {
   /** How long the previous secret stays valid; undefined = 24 h. */
   readonly overlapMs: number | undefined;
   readonly requestId: string;
@@ -27,8 +26,8 @@ export interface RotatedKey extends OwnedKey {
   readonly rawKey: string;
 }
 
-const DEFAULT_OVERLAP_MS = 86_400_000;
-const MAX_OVERLAP_MS = 7 * 86_400_000;
+const DEFAULT_OVERLAP_MS = DAY_MS;
+const MAX_OVERLAP_MS = 7 * DAY_MS;
 
 /**
  * Gives an API key one more secret; its id, history and limits stay.
@@ -36,21 +35,20 @@ const MAX_OVERLAP_MS = 7 * 86_400_000;
  * @throws KEY_NOT_FOUND, KEY_ENDED, INVALID_FIELD, SECRET_QUOTA_EXCEEDED, REQUEST_ID_USED, REQUEST_ID_REUSED,
  *   DATABASE_UNAVAILABLE
  */
-export function rotateKey(deps: RotateKeyDeps, actor: Actor, input: RotateKeyInput): Promise<RotatedKey> {
-  return rotate(deps, actor, input, "key.rotated", () => findKey(deps, actor, input.keyId));
+export function rotateKey(deps: RotateKeyDeps, input: RotateKeyInput): Promise<RotatedKey> {
+  return rotate(deps, input, "key.rotated", () => findKey(deps, input));
 }
 
 /** The rotation of API keys and of service credentials. `find` reads the key to rotate, or throws. */
 export async function rotate(
   deps: Omit<RotateKeyDeps, "store"> & { readonly store: Pick<KeyStore, "addSecret"> },
-  actor: Actor,
   input: RotateKeyInput,
   kind: "key.rotated" | "credential.rotated",
   find: () => Promise<OwnedKey>,
 ): Promise<RotatedKey> {
   checkRequestId(input.requestId);
   const overlapMs = checkOverlap(input.overlapMs);
-  const request = idempotencyKey(actor.id, input.requestId, { rotate: input.keyId, overlapMs });
+  const request = idempotencyKey(input.by.id, input.requestId, { rotate: input.keyId, overlapMs });
   return retryConflicts(async () => {
     const { key, owner } = await find();
     const made = newSecret(deps.ring, deps.format, key.environment, key.id);
@@ -64,13 +62,13 @@ export async function rotate(
         maxEndedSecrets: MAX_ENDED_SECRETS,
         request,
       },
-      entryOf(actor, kind, { overlap_ms: String(overlapMs) }),
+      entryOf(input.by, kind, { overlap_ms: String(overlapMs) }),
     );
     switch (outcome.kind) {
       case "changed":
         return { key: outcome.key, owner, rawKey: made.rawKey };
       case "conflict":
-        return undefined;
+        return "again";
       case "ended":
         throw keyEnded();
       case "too_many_secrets":

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Actor } from "../audit/actor.ts";
+import type { KnownActor } from "../audit/actor.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import { authorityChanges } from "./authority.ts";
-import { type ChangeKeyDeps, changeKey, entryOf, type OwnedKey } from "./change-key.ts";
+import { type ChangeKeyDeps, changeKey, entryOf, type OneKeyInput, type OwnedKey } from "./change-key.ts";
 import { checkFieldAccess, checkScopes, checkTier, keyEnded, restricts } from "./grants.ts";
 import { hasEnded, type Key, keyEtag } from "./key.ts";
 import { checkKeyFields, checkKeyWeight } from "./key-fields.ts";
@@ -31,8 +31,7 @@ export interface KeyUpdate {
   readonly limits?: LimitFigures;
 }
 
-export interface UpdateKeyInput {
-  readonly keyId: string;
+export interface UpdateKeyInput extends OneKeyInput {
   readonly update: KeyUpdate;
   /** Empty for an unconditional update. */
   readonly etag: string;
@@ -44,23 +43,23 @@ export interface UpdateKeyInput {
  * @throws KEY_NOT_FOUND, KEY_ENDED, ETAG_MISMATCH, INVALID_FIELD, FIELD_NOT_ALLOWED, KEY_RESTRICTED, TIER_NOT_GRANTED,
  *   SCOPE_NOT_GRANTED, DATABASE_UNAVAILABLE
  */
-export function updateKey(deps: UpdateKeyDeps, actor: Actor, input: UpdateKeyInput): Promise<OwnedKey> {
-  const { update } = input;
-  return changeKey(deps, actor, input.keyId, ({ key, owner }) => {
+export function updateKey(deps: UpdateKeyDeps, input: UpdateKeyInput): Promise<OwnedKey> {
+  const { by, update } = input;
+  return changeKey(deps, input, ({ key, owner }) => {
     const nowMs = deps.databaseClock.nowMs();
     if (input.etag !== "" && input.etag !== keyEtag(key)) {
       throw new DomainError("ETAG_MISMATCH", "the key changed since it was read; read it again");
     }
     if (hasEnded(key, nowMs)) throw keyEnded();
-    checkFieldAccess(actor, key, Object.keys(update), update.expire_time ?? undefined);
+    checkFieldAccess(by, key, Object.keys(update), update.expire_time ?? undefined);
     checkFieldValues(update, nowMs);
     if (owner !== undefined && update.tier !== undefined) checkTier(deps.tiers, update.tier, owner, "key.tier");
     if (owner !== undefined && update.scopes !== undefined) checkScopes(update.scopes, owner);
-    const changes = differing(key, toChanges(actor, update));
+    const changes = differing(key, toChanges(by, update));
     if (Object.keys(changes).length === 0) return undefined;
     checkKeyWeight({ ...key, ...changes }, key, "key.");
     const details = { fields: fieldsOf(changes), ...authorityChanges(key, { ...key, ...changes }) };
-    return { changes, entry: entryOf(actor, "key.updated", details) };
+    return { changes, entry: entryOf(by, "key.updated", details) };
   });
 }
 
@@ -78,14 +77,14 @@ function checkFieldValues(update: KeyUpdate, nowMs: number): void {
   );
 }
 
-function toChanges(actor: Actor, update: KeyUpdate): KeyChanges {
+function toChanges(by: KnownActor, update: KeyUpdate): KeyChanges {
   const { allowed_ips, allowed_methods, expire_time, ...same } = update;
   return {
     ...same,
     ...(allowed_ips && { allowedIps: allowed_ips }),
     ...(allowed_methods && { allowedMethods: allowed_methods }),
     ...(expire_time !== undefined && { expiresAtMs: expire_time }),
-    ...(actor.kind === "service" && restricts(Object.keys(update)) && { serviceControlled: true }),
+    ...(by.kind === "service" && restricts(Object.keys(update)) && { serviceControlled: true }),
   };
 }
 

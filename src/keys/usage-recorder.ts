@@ -1,4 +1,5 @@
 import type { DatabaseClock } from "../changes/database-clock.ts";
+import { MINUTE_MS } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { BackgroundWriter } from "./background-writer.ts";
 import type { KeyStore } from "./key-store.ts";
@@ -18,7 +19,7 @@ export interface UsageRecorderDeps {
  * Time between two writes of a key that is used all the time, so that the database's work grows with neither calls nor
  * hot keys.
  */
-const WRITTEN_EVERY_MS = 60_000;
+const WRITTEN_EVERY_MS = MINUTE_MS;
 /**
  * Maximum keys that one statement writes. A statement has 1 s, and 5,000 keys come near that if the database has little
  * of a core.
@@ -26,7 +27,7 @@ const WRITTEN_EVERY_MS = 60_000;
 const CHUNK = 2000;
 
 /** The row that is written for one key. */
-interface KeyUse {
+interface UsedKey {
   readonly keyId: string;
   readonly usedAtMs: number;
 }
@@ -45,7 +46,7 @@ export class UsageRecorder {
   readonly #deps: UsageRecorderDeps;
   readonly #uses = new Map<string, Use>();
   /** Starts, flushes and stops the writes. */
-  readonly writer: BackgroundWriter<KeyUse>;
+  readonly writer: BackgroundWriter<UsedKey>;
 
   constructor(deps: UsageRecorderDeps) {
     this.#deps = deps;
@@ -66,9 +67,9 @@ export class UsageRecorder {
   }
 
   /** Takes the unwritten uses of keys whose last write is long enough ago, and forgets idle keys. */
-  #takeDue(everyMs: number): KeyUse[] {
+  #takeDue(everyMs: number): UsedKey[] {
     const latestMs = this.#deps.databaseClock.nowMs() - everyMs;
-    const due: KeyUse[] = [];
+    const due: UsedKey[] = [];
     for (const [keyId, use] of this.#uses) {
       if (use.writtenAtMs > latestMs) continue;
       if (use.usedAtMs > use.writtenAtMs) due.push({ keyId, usedAtMs: use.usedAtMs });
@@ -77,7 +78,7 @@ export class UsageRecorder {
     return due;
   }
 
-  async #write(uses: readonly KeyUse[]): Promise<void> {
+  async #write(uses: readonly UsedKey[]): Promise<void> {
     await this.#deps.store.recordUses(uses);
     for (const { keyId, usedAtMs } of uses) {
       const use = this.#uses.get(keyId);

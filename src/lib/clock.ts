@@ -12,6 +12,10 @@ export interface Clock {
   monotonicMs(): number;
 }
 
+export const MINUTE_MS = 60_000;
+export const HOUR_MS = 60 * MINUTE_MS;
+export const DAY_MS = 24 * HOUR_MS;
+
 /** A clock that also measures the age of copies of the database's data. */
 export interface AgeClock extends Clock {
   /**

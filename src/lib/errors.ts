@@ -1,4 +1,30 @@
 /**
+ * LIB. What several rooms need and what knows nothing of keys, people or calls. It imports nothing of ours.
+ *
+ *   errors.ts               reasons for which a call can fail, and the one error that carries them
+ *   log.ts                  the log
+ *   log-lines.ts            every log line, with its meaning and what to do
+ *   standard-output.ts      the stream that log lines go to, which waits for no reader
+ *   clock.ts                time and timers
+ *   random.ts               random bytes and random base62 characters
+ *   base62.ts               checksums and digits of base62
+ *   id.ts                   ids of things, with a prefix for each kind
+ *   text.ts                 the rules for free text
+ *   scope.ts                the form of a scope
+ *   page.ts                 a page of a list, and the position after it
+ *   ip.ts                   IP addresses and the networks that contain them
+ *   key-ring.ts             the master keys, and the keys that are derived from them
+ *   private-files.ts        files and folders that only one user can read
+ *   database-connection.ts  how PostgreSQL is reached
+ *   lru.ts                  a bounded map
+ *   oldest-first.ts         an intrusive list
+ *   shared-reads.ts         single-flight reads with a concurrency limit
+ *   settle-within.ts        waits for a promise, up to a bound
+ *   when-silent.ts          times out a wait, but not because this process stood still
+ *   retention.ts            deletes expired rows now and then
+ */
+
+/**
  * Every reason for which a call can fail, as one closed list. `rpc/errors.ts` maps each reason to a gRPC code with a
  * total Record, so a new reason without a code does not compile. `docs/ERRORS.md` is generated from there.
  */
@@ -109,6 +135,30 @@ export class DomainError extends Error {
     this.metadata = extras.metadata ?? {};
     this.untold = extras.untold;
   }
+}
+
+/** How long callers are told to wait before they ask the database again. */
+const DATABASE_RETRY_AFTER_MS = 1000;
+
+/** DATABASE_UNAVAILABLE, with a retry after 1 s: the truth is unreachable, and nothing was decided. */
+export function databaseUnavailable(message = "the database is unreachable; try again", cause?: unknown): DomainError {
+  return new DomainError("DATABASE_UNAVAILABLE", message, { retryAfterMs: DATABASE_RETRY_AFTER_MS, cause });
+}
+
+/** Maximum causes of an error that are looked at. */
+const MAX_CAUSES = 5;
+
+/** An error and its causes, the outermost first. */
+export function causesOf(error: unknown): readonly Error[] {
+  const causes: Error[] = [];
+  for (let e = error; e instanceof Error && causes.length < MAX_CAUSES; e = e.cause) causes.push(e);
+  return causes;
+}
+
+/** The first of an error and its causes that has a code: ECONNREFUSED, an SQLSTATE ... */
+export function codedCause(error: unknown): (Error & { readonly code: string }) | undefined {
+  const coded = causesOf(error).find((each) => typeof (each as { code?: unknown }).code === "string");
+  return coded as (Error & { readonly code: string }) | undefined;
 }
 
 /** The reason of an error, for a log line. Never the message, because it may quote values. */

@@ -49,8 +49,8 @@ export function prefixOf(ip: string, ipv4Bits: number, ipv6Bits: number): string
 
 /**
  * The networks that contain an address, the widest first. IPv4: the /24, then the address. IPv6: the /48, /56 and /64,
- * which are what a site, a home and a link get (RFC 6177). A caller with one address of a /64 has all of them. A text that
- * is no address stands for itself.
+ * which are what a site, a home and a link get (RFC 6177). A caller with one address of a /64 has all of them. A text
+ * that is no address stands for itself.
  */
 export function networksOf(ip: string): string[] {
   return [...new Set([prefixOf(ip, 24, 48), prefixOf(ip, 32, 56), prefixOf(ip, 32, 64)])];

@@ -1,4 +1,6 @@
 import { hkdfSync } from "node:crypto";
+import { DomainError } from "./errors.ts";
+import type { Log } from "./log.ts";
 
 /** The purpose of a derived key. Each purpose has its own key, so that no key can be used for another purpose. */
 export type Purpose =
@@ -59,4 +61,17 @@ export class KeyRing {
   currentKey(purpose: Purpose): Buffer {
     return this.derive(purpose, this.current) as Buffer;
   }
+}
+
+/** The error for stored data that needs a master key version that this process does not have. */
+export function masterKeyMissing(): DomainError {
+  return new DomainError(
+    "MASTER_KEY_MISSING",
+    "the service lacks a master key that it needs; its operators must add it",
+  );
+}
+
+/** Logs that a master key version is missing. @param fields what needs it */
+export function logMissingVersion(log: Log, version: number, fields: Readonly<Record<string, string>> = {}): void {
+  log.error("LATCHKEY_MASTER_KEYS lacks a version that stored data needs", { version, ...fields });
 }

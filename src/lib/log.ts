@@ -1,16 +1,23 @@
 import { type DestinationStream, pino } from "pino";
+import { codedCause } from "./errors.ts";
+import type { LOG_LINES } from "./log-lines.ts";
 import { StandardOutput } from "./standard-output.ts";
 
 /** The fields of a log line. Callers name each field, so whole requests or errors never get in. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
+/** The messages of one level. A message that lib/log-lines.ts does not explain does not compile. */
+export type InfoLine = keyof typeof LOG_LINES.info;
+export type WarnLine = keyof typeof LOG_LINES.warn;
+export type ErrorLine = keyof typeof LOG_LINES.error;
+
 /**
  * The log, one line for each method call, on standard output. Never pass a secret, a token, a password or a raw key.
  */
 export interface Log {
-  info(message: string, fields?: LogFields): void;
-  warn(message: string, fields?: LogFields): void;
-  error(message: string, fields?: LogFields, cause?: unknown): void;
+  info(message: InfoLine, fields?: LogFields): void;
+  warn(message: WarnLine, fields?: LogFields): void;
+  error(message: ErrorLine, fields?: LogFields, cause?: unknown): void;
   /** Writes what is buffered. Call it before the process exits. */
   flush(): void;
 }
@@ -49,7 +56,7 @@ export function createCommandLog(): Log {
 function describe(cause: unknown): Record<string, string> {
   if (!(cause instanceof Error)) return {};
   const frames = (cause.stack ?? "").split("\n").filter((line) => line.startsWith("    at "));
-  const code = codeOf(cause);
+  const code = codedCause(cause)?.code;
   return {
     error: cause.name,
     ...(code !== undefined && { code }),
@@ -69,13 +76,4 @@ function toText(line: string): string {
 function facts(fields: Readonly<Record<string, unknown>>): string {
   const known = Object.entries(fields).filter(([, value]) => value !== undefined);
   return known.map(([name, value]) => ` ${name}=${value}`).join("");
-}
-
-/** The nearest code in a chain of causes: ECONNREFUSED, an SQLSTATE ... */
-function codeOf(error: unknown): string | undefined {
-  for (let e = error, depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
-    const { code } = e as { code?: unknown };
-    if (typeof code === "string") return code;
-  }
-  return undefined;
 }

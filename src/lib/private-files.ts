@@ -95,7 +95,7 @@ function mend(path: string, wanted: number, { strict, log }: PrivateFolderOption
     fchmodSync(fd, wanted);
     const fields = { path, mode: modeText(before) };
     if ((fstatSync(fd).mode & OTHERS) === 0) {
-      log.warn(`a private file or folder was open to others; its mode is now ${modeText(wanted)}`, fields);
+      log.warn("a private file or folder was open to others, and is now closed to them", fields);
       return;
     }
     const fault = "a private file or folder is open to others, because its file system keeps no modes";

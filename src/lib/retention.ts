@@ -3,7 +3,7 @@ import { reasonOf } from "./errors.ts";
 import type { Log } from "./log.ts";
 
 export interface RetentionDeps {
-  /** A noun for the deleted rows, for the log. */
+  /** A noun for the deleted rows, for the log's field `rows`. */
   readonly what: string;
   /** Deletes some of the expired rows, few enough that no transaction is long. @returns whether more are left */
   readonly prune: () => Promise<boolean>;
@@ -28,7 +28,10 @@ export function startRetention({ what, prune, timers, log }: RetentionDeps): () 
       while (!isOver && (await prune()));
     } catch (error) {
       if (isOver) return;
-      log.warn(`old ${what} could not be deleted; trying again in ten minutes`, { reason: reasonOf(error) });
+      log.warn("expired rows could not be deleted; trying again in ten minutes", {
+        rows: what,
+        reason: reasonOf(error),
+      });
     }
     if (!isOver) after(EVERY_MS);
   };

@@ -1,5 +1,5 @@
-/** Waits until a promise settles, but at most `ms`; for work that the caller can go on without. Never rejects. */
-export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+/** Waits until `work` settles, but at most `ms`. For work whose result the caller does not need. Never rejects. */
+export async function settleWithin(ms: number, work: Promise<unknown>): Promise<void> {
   const { promise: isOver, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);
   await Promise.race([work.catch(() => {}), isOver]);

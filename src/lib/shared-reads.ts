@@ -33,10 +33,10 @@ export class SharedReads {
       same.onSend.push(onSend);
       return same.answer as Promise<T>;
     }
-    const { promise: turn, resolve: takeTurn } = Promise.withResolvers<void>();
-    this.#waiting.push(takeTurn);
+    const { promise: place, resolve: givePlace } = Promise.withResolvers<void>();
+    this.#waiting.push(givePlace);
     const calls = [onSend];
-    const answer = turn.then(() => {
+    const answer = place.then(() => {
       this.#unsent.delete(what);
       return this.#send(send, calls);
     });

@@ -13,13 +13,13 @@ export interface TextRule {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: as above, without tab and line feed
-const CONTROL_BUT_LINES = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
+const MULTILINE_CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
 
 /** The fault of a text field, or undefined. Every free text of a request is checked here. */
 export function textViolation(field: string, text: string, rule: TextRule): Violation | undefined {
   if (text.length > 2 * rule.max) return tooLong(field, rule);
   if (!text.isWellFormed()) return { field, description: "must be well-formed Unicode" };
-  if ((rule.multiline ? CONTROL_BUT_LINES : CONTROL).test(text)) {
+  if ((rule.multiline ? MULTILINE_CONTROL : CONTROL).test(text)) {
     return { field, description: "must not contain control characters" };
   }
   const length = codePoints(text);
@@ -30,7 +30,7 @@ export function textViolation(field: string, text: string, rule: TextRule): Viol
   return undefined;
 }
 
-/** Length in code points: what a person would count, except for combining marks. */
+/** Length in code points: the characters that a person would count, except for combining marks. */
 export function codePoints(text: string): number {
   let count = 0;
   for (const _ of text) count++;

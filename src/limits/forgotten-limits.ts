@@ -34,11 +34,7 @@ export class ForgottenLimits {
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#warnedAtMs < WARN_EVERY_MS) return;
     this.#warnedAtMs = nowMs;
-    log.warn(
-      `more limits are in use than this process can keep: the least recently counted start again at 0; ${advice}`,
-      {
-        forgotten: this.#count,
-      },
-    );
+    const fields = { forgotten: this.#count, advice };
+    log.warn("more limits are in use than this process can keep: the least recently counted start again at 0", fields);
   }
 }

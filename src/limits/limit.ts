@@ -1,9 +1,8 @@
-import assert from "node:assert/strict";
-
 /**
  * RATE LIMITS. A caller of this room names a subject and the limits that one call must meet. The limiter decides all of
  * them together, all or nothing, and reports the state of each window after the decision.
  *
+ *   limit.ts               requests, limits and decisions
  *   limiter.ts             the limiter over a store that processes share
  *   local-limiter.ts       the limiter of one process without a shared store
  *   full-windows.ts        cache of denials, which are answered without asking the store
@@ -18,10 +17,7 @@ import assert from "node:assert/strict";
  *
  * The room knows nothing of keys, tiers or people: a subject is just a text.
  */
-
-/** Lengths of the two windows that each limit has. */
-export const MINUTE_MS = 60_000;
-export const DAY_MS = 86_400_000;
+import assert from "node:assert/strict";
 
 /**
  * The figures of one limit: the maximum cost in any interval of a minute or a day. `undefined` means that the window is

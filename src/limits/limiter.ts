@@ -124,12 +124,8 @@ export class SharedLimiter implements Limiter {
       store: this.#deps.store,
       part: name,
       timers: this.#timers,
-      onOutOfReach: (part, cause) =>
-        this.#deps.log.warn("the limit store is unreachable, limits are judged by this process alone", {
-          part,
-          ...reasonOf(cause),
-        }),
-      onBack: (part) => this.#deps.log.info("the limit store is reachable again", { part }),
+      onOutOfReach: (part, cause) => tellUnreachable(this.#deps.log, { part, ...reasonOf(cause) }),
+      onBack: (part) => this.#deps.log.info("Redis is reachable again: limits are judged together", { part }),
     });
     this.#dropOldestPart();
     this.#parts.set(name, part);
@@ -142,6 +138,11 @@ export class SharedLimiter implements Limiter {
     part.close();
     this.#parts.delete(name);
   }
+}
+
+/** Logs that the limit store does not answer. */
+export function tellUnreachable(log: Log, fields: Readonly<Record<string, string>> = {}): void {
+  log.warn("Redis is unreachable: this process judges limits alone", fields);
 }
 
 function limitsUnavailable(cause: unknown): DomainError {

@@ -1,13 +1,5 @@
-import type { Clock } from "../lib/clock.ts";
-import {
-  DAY_MS,
-  type LimitDecision,
-  type LimitFigures,
-  type LimitRequest,
-  MINUTE_MS,
-  type NamedLimit,
-  type WindowStatus,
-} from "./limit.ts";
+import { type Clock, DAY_MS, MINUTE_MS } from "../lib/clock.ts";
+import type { LimitDecision, LimitFigures, LimitRequest, NamedLimit, WindowStatus } from "./limit.ts";
 import type { LimitStore } from "./limit-store.ts";
 import { Window } from "./window.ts";
 

@@ -1,4 +1,5 @@
 import type { Timers } from "../lib/clock.ts";
+import { whenSilent } from "../lib/when-silent.ts";
 import { Breaker } from "./breaker.ts";
 import type { LimitDecision, LimitRequest } from "./limit.ts";
 import { type LimitStore, LimitStoreError } from "./limit-store.ts";
@@ -156,15 +157,11 @@ export class StorePart {
   }
 }
 
-/**
- * Rejects if the store does not answer within SILENCE_MS. After the timer it still waits one event-loop tick: if this
- * process stalled, the timer fires before the answer that waits in the socket is read.
- */
+/** The answer of the store. Rejects with SILENT after SILENCE_MS without one. */
 export function unlessSilent<T>(timers: Timers, answer: Promise<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const giveUp = () =>
-    timers.nextTurn(() => reject(new LimitStoreError("SILENT", SILENT_ADVICE, { countedNothing: false })));
-  const cancel = timers.after(SILENCE_MS, giveUp);
-  answer.then(resolve, reject).finally(cancel);
+  const giveUp = () => reject(new LimitStoreError("SILENT", SILENT_ADVICE, { countedNothing: false }));
+  whenSilent(answer, SILENCE_MS, giveUp, timers);
+  answer.then(resolve, reject);
   return promise;
 }

@@ -1,39 +1,41 @@
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { ChangeKind } from "../changes/change.ts";
 import { systemClock } from "../lib/clock.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, databaseUnavailable } from "../lib/errors.ts";
+import { whenSilent } from "../lib/when-silent.ts";
 import { type Asker, itself } from "../shares/holder.ts";
-import { unavailable } from "./conflicts.ts";
-import { END_WITH_CLIENT, HOLDER, LOCK_WAIT_MS, TRY_LOCK, untilMine } from "./migration-lock.ts";
-import { applyMigrations, tellWhileItLasts } from "./migrator.ts";
-import { READ_ANSWER_MS, READ_CONNECTIONS } from "./orm-options.ts";
-import { closePools, type DatabaseOptions, type DatabaseTarget, openPools, type Pools } from "./pools.ts";
+import { closePools, type DatabaseOptions, type DatabaseTarget, openPools, type Pools } from "./connections/pools.ts";
+import { CHANGES_CHANNEL } from "./connections/signals.ts";
+import { noAnswer } from "./errors/driver-errors.ts";
+import type { FollowedHistory } from "./history/followed-history.ts";
+import { withProof, withProofInOrder } from "./history/standby-check.ts";
+import { HOT_READ_BUDGET, READ_CONNECTIONS } from "./hot-read-budget.ts";
+import { END_WITH_CLIENT, LOCK_HOLDER, LOCK_WAIT_MS, retryUntilLocked, TRY_LOCK } from "./migrations/migration-lock.ts";
+import { applyMigrations, logProgress } from "./migrations/migrator.ts";
 import { ms, msOf, type Row } from "./row.ts";
-import { whenSilent } from "./silent-connections.ts";
-import { away, type FollowedHistory, onPrimary, onPrimaryInOrder } from "./standby-check.ts";
-import { execute, failed, managingConnections, nowOf, transact } from "./statements.ts";
-import { beginOnPrimary, beginTransaction, CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
+import { execute, failed, managingConnections, nowOf, transact } from "./transactions/statements.ts";
+import { beginOnPrimary, beginTransaction, type Transaction } from "./transactions/transaction.ts";
 
-export { type DatabaseOptions, type DatabaseTarget, EMBEDDED_FOLDER } from "./pools.ts";
+export { type DatabaseOptions, type DatabaseTarget, EMBEDDED_FOLDER } from "./connections/pools.ts";
 export { bytesOf, ms, msOf, type Row } from "./row.ts";
-export { CHANGES_CHANNEL, type Transaction } from "./transaction.ts";
+export type { Transaction } from "./transactions/transaction.ts";
 
 interface Listenable {
   listen(channel: string, onSignal: () => void): Promise<() => Promise<void>>;
 }
 
-/** What a hot read found, and when by the database's clock. */
+/** The rows of a hot read, and the database's time of it. */
 export interface HotRead {
   readonly rows: readonly Row[];
   readonly databaseMs: number;
 }
 
-/** For the start of a service, while nothing else asks. */
+/** The asker during the start of a service, when no calls are served yet. */
 const STARTING: Asker = { holder: itself("start") };
 
 /**
- * The connection to PostgreSQL, or to PGlite: the same schema, the same SQL. It has no doors for management: these are on a
- * ManagedDatabase, which `for` makes for one holder.
+ * The door of the stores to PostgreSQL, or to PGlite: the same schema, the same SQL. It has only hot reads. The methods
+ * for management are on ManagedDatabase, which `for` makes for one holder.
  */
 export class Database {
   protected readonly pools: Pools;
@@ -42,27 +44,28 @@ export class Database {
     this.pools = pools;
   }
 
-  /** @throws DATABASE_UNAVAILABLE, or an Error that says who holds the folder of the embedded database */
+  /** @throws DATABASE_UNAVAILABLE, or an Error that names the process that uses the folder of the embedded database */
   static async open(options: DatabaseOptions): Promise<Database> {
     return new Database(await openPools(options));
   }
 
   /**
-   * The same database as one call sees it, or one part of the service: it waits for its share of the connections in the
-   * queue of the holder. Once the signal has aborted no further statement starts, and nothing is committed.
+   * The same database for one call or one part of the service. Its statements wait in the queue of the asker's holder
+   * for their share of the connections. Once the signal has aborted, no further statement starts, and nothing is
+   * committed.
    */
   for(asker: Asker): ManagedDatabase {
     return new ManagedDatabase(this.pools, asker);
   }
 
   /**
-   * Applies what is missing of the schema, all of it or nothing. Several processes may call it at once: one applies, the
-   * others wait, as `exclusively` does.
+   * Applies the migrations that the database lacks, all of them or none. Several processes may call it at once: one
+   * applies them and the others wait (see `exclusively`).
    *
-   * @throws DATABASE_UNAVAILABLE, and then nothing was applied; Error that says who holds the lock
+   * @throws DATABASE_UNAVAILABLE, and then nothing was applied; Error that names the holder of the lock
    */
   async migrate(): Promise<void> {
-    const stop = tellWhileItLasts(this.pools.options.log);
+    const stop = logProgress(this.pools.options.log);
     try {
       await this.exclusively((alone) => applyMigrations(this.pools.orm, alone.joined?.em));
     } catch (error) {
@@ -73,18 +76,18 @@ export class Database {
   }
 
   /**
-   * Runs `work` while no other process migrates or does anything else exclusively: in one transaction, which holds the
-   * lock, and which all that `alone` does is part of. The embedded database has no other process, and no such transaction.
-   * For the start of a process: it waits in no queue.
+   * Runs `work` while no other process migrates or runs something else exclusively. All statements of `alone` are part
+   * of one transaction, which holds the lock. The embedded database has only one process, so there it takes no lock and
+   * begins no transaction. For the start of a process: it waits in no queue.
    *
-   * @throws Error that says who holds the lock, after 60 s
+   * @throws Error that names the holder of the lock, after 60 s
    */
   async exclusively<T>(work: (alone: ManagedDatabase) => Promise<T>): Promise<T> {
     if (this.target.kind === "embedded") return work(this.for(STARTING));
     const { log, lockWaitMs: waitMs = LOCK_WAIT_MS } = this.pools.options;
-    const holder = () => this.unproven(HOLDER, []);
+    const holder = () => this.unproven(LOCK_HOLDER, []);
     const beginning = { begin: beginOnPrimary, signal: undefined, holds: () => true };
-    const done = await untilMine({ clock: systemClock, log, waitMs, holder }, () =>
+    const done = await retryUntilLocked({ clock: systemClock, log, waitMs, holder }, () =>
       transact(this.pools, beginning, async (tx) => {
         const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
         if (!lock!.is_mine) return undefined;
@@ -99,62 +102,67 @@ export class Database {
     return this.pools.options.target;
   }
 
-  /** The history that every answer comes from. The change feed decides which it is. */
+  /** The history that every answer must come from. The change feed decides which one that is. */
   get history(): FollowedHistory {
     return this.pools.history;
   }
 
-  /** How much of management waits for its share, a lock or a connection. */
+  /** Number of calls of management that wait for their share, a lock or a connection. */
   get waiting(): number {
     return this.pools.turns.waiting;
   }
 
   /**
-   * One statement on the connections for hot reads. `?` marks parameters; `now()` of ours is `this.now`. Its answer is the
-   * primary's: a standby, which may be behind, counts as away also where it has no row to show.
+   * Runs one statement on the connections for hot reads. `?` marks parameters; use `this.now` instead of `now()`. The
+   * answer comes from the primary. A standby may be behind, so it counts as unreachable, even if it returns no row.
    *
-   * Its statements are constant, so that whatever it fails by says nothing of what was asked for: a fault that nobody
-   * has met yet is the database's too, with an alarm, and copies are served stale through it.
+   * The texts of hot reads are constant, so no error of one is the caller's fault. An error that no table knows counts
+   * as an unreachable database too: it is logged, and stale copies are served.
    *
-   * @throws DATABASE_UNAVAILABLE within 220 ms, but on the embedded database, which can't be interrupted
+   * @throws DATABASE_UNAVAILABLE within HOT_READ_BUDGET.ANSWER_MS, except on the embedded database, which can't be
+   *   interrupted
    */
   async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
     try {
       const { reads } = this.pools;
       const em = () => reads.em.fork() as SqlEntityManager;
-      const ask = () => execute(this.pools, em(), onPrimary(sql, ms(this.now)), parameters);
-      const found = await this.inTime(this.history.proven(READ_CONNECTIONS, ask), READ_ANSWER_MS);
+      const ask = () => execute(this.pools, em(), withProof(sql, ms(this.now)), parameters);
+      const found = await this.inTime(this.history.proven(READ_CONNECTIONS, ask), HOT_READ_BUDGET.ANSWER_MS);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
       if (error instanceof DomainError && error.reason === "DATABASE_UNAVAILABLE") throw error;
       this.pools.alarm.unforeseen(error);
-      throw unavailable(error);
+      throw databaseUnavailable(undefined, error);
     }
   }
 
-  /** The answer, or DATABASE_UNAVAILABLE after so long; but on the embedded database, which can't be interrupted. */
-  inTime<T>(answer: Promise<T>, patienceMs: number): Promise<T> {
+  /**
+   * The answer, or DATABASE_UNAVAILABLE after `timeoutMs`. The embedded database has no timeout: it can't be
+   * interrupted.
+   */
+  inTime<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
     if (this.target.kind === "embedded") return answer;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    whenSilent(answer, patienceMs, () => reject(away("the database does not answer", "ETIMEDOUT")));
+    whenSilent(answer, timeoutMs, () => reject(noAnswer()));
     answer.then(resolve, reject);
     return promise;
   }
 
   /**
-   * One statement that proves nothing, and waits in no queue: for the polls of the change feed, which prove their server
-   * by themselves and decide which history it is, and for a look at who holds the lock of migrations.
+   * Runs one statement without a proof of its server, and without a queue. For the polls of the change feed, which
+   * prove their server themselves and decide which history is followed, and for the question who holds the lock of
+   * migrations.
    */
   unproven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     return execute(this.pools, this.pools.orm.em.fork() as SqlEntityManager, sql, parameters);
   }
 
-  /** SQL for the database's time. Constant but in tests. */
+  /** SQL for the database's time. Constant except in tests. */
   get now(): string {
     return nowOf(this.pools);
   }
 
-  /** On the embedded database: calls `onSignal` after each commit that wrote a change, if it can. @returns ends it */
+  /** On the embedded database: calls `onSignal` after each commit that wrote a change, if it can. @returns stops it */
   listen(onSignal: () => void): () => void {
     const { orm, options } = this.pools;
     const connection = orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
@@ -162,17 +170,17 @@ export class Database {
       .getNativeClient()
       .then((native) => native.listen(CHANGES_CHANNEL, onSignal))
       .catch((error: unknown) => {
-        options.log?.error("changes are not signalled; they are found by polling alone", {}, error);
+        options.log?.error("the embedded database sends no signals; only polls find changes", {}, error);
       });
     return () => void listening.then((unlisten) => unlisten?.()).catch(() => {});
   }
 
-  /** The error that leaves this room; what a person has to mend is told in the log. */
+  /** The error that leaves this room. An error that a person has to act on is also logged. */
   failed(error: unknown): unknown {
     return failed(this.pools, error);
   }
 
-  /** Within a second, also where the server is frozen and says no good-bye. The embedded database takes its time. */
+  /** Closes within 1 s, even if the server is frozen. The embedded database takes as long as it needs. */
   close(): Promise<void> {
     return closePools(this.pools);
   }
@@ -180,14 +188,14 @@ export class Database {
 
 type Work<T> = (tx: Transaction) => Promise<T>;
 
-/** A database as one call sees it, or one part of the service. */
+/** The database for one call or one part of the service: reads, writes and transactions of management. */
 export class ManagedDatabase extends Database {
-  /** The transaction that all statements are part of. */
+  /** The transaction that all statements are part of, if any. */
   readonly joined: Transaction | undefined;
   readonly #asker: Asker;
   #isUnderWay: boolean;
 
-  /** @internal by Database alone */
+  /** @internal only for Database */
   constructor(pools: Pools, asker: Asker, joined?: Transaction) {
     super(pools);
     this.#asker = asker;
@@ -200,10 +208,10 @@ export class ManagedDatabase extends Database {
   }
 
   /**
-   * Runs one transaction (READ COMMITTED). Deadlocks and serialization failures are tried again from the start, so
+   * Runs one transaction (READ COMMITTED). After a deadlock or a serialization failure it runs again from the start, so
    * `work` must have no effect outside the database.
    *
-   * @param locks all that it may have to wait for in the database, by the names of locks.ts
+   * @param locks every lock in the database that it may wait for, by the names of locks.ts
    * @throws OVERLOADED, DATABASE_UNAVAILABLE, CONTENTION
    */
   transact<T>(work: Work<T>): Promise<T>;
@@ -217,23 +225,23 @@ export class ManagedDatabase extends Database {
   }
 
   /**
-   * One SELECT with the time that management may take. Its rows come in its order, and they are the primary's: see ADR 26.
-   * They have the columns of the proof beside their own. `?` marks parameters.
+   * Runs one SELECT with the timeout of management. Its rows come in its order, and from the primary (ADR 26). They
+   * have the columns of the proof besides their own. `?` marks parameters.
    *
-   * @throws OVERLOADED; DATABASE_UNAVAILABLE, also where a standby answers
+   * @throws OVERLOADED; DATABASE_UNAVAILABLE, also if a standby answers
    */
   async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
-    const ask = () => this.#execute(onPrimaryInOrder(sql, ms(this.now)), parameters);
+    const ask = () => this.#execute(withProofInOrder(sql, ms(this.now)), parameters);
     const found = await this.#inTurn([], () => this.history.proven(managingConnections(this.pools), ask));
     return found.filter((row) => row.is_row);
   }
 
   /**
-   * One INSERT, UPDATE or DELETE outside of a transaction. A standby refuses it by itself, also where it has no row to
-   * change. It answers with a count and nothing else, so that nothing can be read by it.
+   * Runs one INSERT, UPDATE or DELETE outside of a transaction. It needs no proof: a standby refuses it, even if it
+   * would change no row. It returns only a count, so that it can't be used to read.
    *
-   * @returns how many rows it wrote
-   * @throws OVERLOADED; DATABASE_UNAVAILABLE, also where a standby answers
+   * @returns the number of rows that it wrote
+   * @throws OVERLOADED; DATABASE_UNAVAILABLE, also if a standby answers
    */
   write(sql: string, parameters: readonly unknown[]): Promise<number> {
     return this.#inTurn([], async () => {
@@ -257,12 +265,12 @@ export class ManagedDatabase extends Database {
     return rows;
   }
 
-  /** As `unchanged` of a transaction, for what was read without one. */
+  /** Like `unchanged` of a transaction, for a subject that was read without one. */
   unchanged(kind: ChangeKind, subjectId: string): void {
     this.pools.options.onChanges?.([{ kind, subjectId }]);
   }
 
-  /** What is part of a transaction has its connection already. */
+  /** Waits for a connection, unless the statements are part of a transaction that has one. */
   #inTurn<T>(locks: readonly string[], work: () => Promise<T>): Promise<T> {
     if (this.joined !== undefined) return work();
     return this.pools.turns.run({ ...this.#asker, isUnderWay: this.#isUnderWay }, locks, () => {
@@ -271,7 +279,7 @@ export class ManagedDatabase extends Database {
     });
   }
 
-  /** For one statement: in the transaction that is joined, or by itself. */
+  /** The entity manager for one statement: that of the joined transaction, or a new one. */
   #managing(): SqlEntityManager {
     return this.joined?.em ?? (this.pools.orm.em.fork() as SqlEntityManager);
   }

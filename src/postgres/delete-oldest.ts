@@ -1,15 +1,15 @@
-/** What deletes: a Database, of which this room's other files know more. */
+/** The part of a Database that deletes need. */
 interface Writer {
   /** SQL for the database's time. */
   readonly now: string;
   write(sql: string, parameters: readonly unknown[]): Promise<number>;
 }
 
-/** Rows deleted by one statement, so that none is long. */
-export const PORTION = 5000;
+/** Maximum rows that one statement deletes, so that no statement is long. */
+export const MAX_DELETED = 5000;
 
 /**
- * Deletes the oldest of those rows of a table whose time has passed by more than `keptMs`; not those that another process
+ * Deletes the oldest rows of a table, of those whose time is more than `keptMs` ago. It skips rows that another process
  * is deleting.
  *
  * @param column an indexed time
@@ -24,9 +24,9 @@ export async function deleteOldest(
   const deleted = await database.write(
     `delete from ${table} where id in (
        select id from ${table} where ${column} < ${database.now} - ?::float8 * interval '1 millisecond'
-       order by ${column} limit ${PORTION} for update skip locked
+       order by ${column} limit ${MAX_DELETED} for update skip locked
      )`,
     [keptMs],
   );
-  return deleted === PORTION;
+  return deleted === MAX_DELETED;
 }

@@ -1,4 +1,7 @@
-/** A row of a plain read. Times are selected as milliseconds (see `ms`), so that both drivers give the same types. */
+/**
+ * A row of a plain statement. Times are selected as milliseconds (see `ms`), so that both drivers return the same
+ * types.
+ */
 export type Row = Record<string, unknown>;
 
 /** SQL that turns a timestamp into milliseconds since the epoch, the same type on both drivers. */
@@ -6,7 +9,7 @@ export function ms(expression: string): string {
   return `(extract(epoch from ${expression}) * 1000)::float8`;
 }
 
-/** A column of milliseconds from a Row; null is undefined. */
+/** The value of a column of milliseconds; null becomes undefined. */
 export function msOf(value: unknown): number | undefined {
   return value === null || value === undefined ? undefined : Math.round(value as number);
 }
@@ -17,7 +20,7 @@ export function bytesOf(value: unknown): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** text[] as PostgreSQL reads it: each element in quotes, so that nothing in it is syntax, and `null` is a text. */
+/** The literal of a text[]: each element in quotes, so that nothing in it is syntax, and `null` is a text. */
 export function arrayLiteral(elements: Iterable<string>): string {
   return `{${Array.from(elements, (element) => `"${element.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }

@@ -1,17 +1,29 @@
 /**
- * BACK DOOR to PostgreSQL. The entities of the ORM, one a table; they never leave this folder: stores answer with
- * frozen plain records. The same entities and migrations run on PostgreSQL and on PGlite.
+ * BACK DOOR to PostgreSQL. It implements the stores that the rooms declare; they return frozen plain records. Entities,
+ * the entity manager and SQL never leave this room. The same statements and migrations run on PostgreSQL and on PGlite.
  *
- *   database.ts     connections, the doors to them, the database's time
- *   transaction.ts  what a transaction can do
- *   account-door.ts what decides who gets in, and all that ends when it changes
- *   standby-check.ts      the proof that an answer is the primary's, and of the history that the change feed follows
- *   incarnation.ts  which history transaction ids belong to
- *   change-polls.ts the statement of a poll
- *   abortable-transaction.ts     a transaction ends with the call that it is for
- *   conflicts.ts    from a driver's error to what the rooms understand
- *   *-store.ts      one store each, implementing the interface that a room declares
- *   migrations/     the schema, in order
+ *   tables.ts           the tables as entities of the ORM
+ *   row.ts              values of a plain row: times, bytes, arrays
+ *   database.ts         what the stores see of the database: hot reads, reads, writes, transactions
+ *   hot-read-budget.ts  the times of a hot read, from the statement to its caller
+ *   delete-oldest.ts    deletes old rows, a bounded number at a time
+ *
+ *   stores/             one store each; a store imports rows, never another store
+ *   rows/               the statements and mappings that stores share
+ *   transactions/       transactions, their locks, and the end of one with its call
+ *   connections/        connections and pools: what makes them, ends them, and shares them among callers
+ *   history/            the proof that an answer comes from the primary and from the followed history
+ *   errors/             from a driver's error to an error that the rooms understand
+ *   migrations/         the schema, in order
+ *   start/              what the start of the service and its commands ask of the database
+ *
+ * The order of layers is stores/, rows/, database.ts, transactions/, connections/, history/, errors/. Each of them
+ * imports only what comes after it.
+ *
+ * There are two ways to a table. Entities serve management: they are loaded, changed and flushed, and their columns
+ * have types. Plain statements serve hot reads, whose rows stay in memory in great number, statements that must decide
+ * and write at once, and the tables without an entity (sessions, logins, changes, audit_events). So a table that is
+ * read both ways, such as api_keys, has two mappings to one record, side by side in rows/.
  *
  * All times are timestamptz(3): a JavaScript Date holds them exactly, so that lists can be cut at (created_at, id).
  */
@@ -20,7 +32,7 @@ import { arrayLiteral } from "./row.ts";
 
 const time = () => p.datetime(3);
 
-/** text[]. The ORM's own type writes an element `null`, in any case, as NULL. */
+/** The type text[]. The ORM's own type writes an element `null`, in upper or lower case, as NULL. */
 class TextArray extends ArrayType<string> {
   override convertToDatabaseValue(elements: string[]): string {
     return arrayLiteral(elements);
@@ -33,7 +45,7 @@ const UserSchema = defineEntity({
   properties: {
     id: p.text().primary(),
     email: p.text(),
-    /** What makes two addresses the same account; unique. */
+    /** The form in which addresses are compared; unique. */
     emailNormalized: p.text(),
     displayName: p.text(),
     tier: p.text(),
@@ -46,7 +58,7 @@ const UserSchema = defineEntity({
     createdAt: time(),
   },
 });
-/** What decides who gets in is read-only here: account-door.ts writes it, and ends what was made for the state before. */
+/** The columns that decide who gets in are read-only here: rows/account-access.ts writes them, and ends all access. */
 export class UserRow extends UserSchema.class {
   declare readonly emailNormalized: string;
   declare readonly state: "active" | "disabled";
@@ -64,43 +76,16 @@ const PasswordResetSchema = defineEntity({
     ringVersion: p.integer(),
     userId: p.text(),
     createdAt: time(),
-    /** Id of the credential that made it; empty in rows of an older version. */
+    /** Id of the credential of the operator who created it; empty in rows of an older version. */
     createdBy: p.text(),
     expiresAt: time(),
     usedAt: time().nullable(),
-    /** What the operator decided about the user's API keys; null for nothing. */
+    /** The operator's decision about the user's API keys; null = none. */
     revokeKeys: p.boolean().nullable(),
   },
 });
 export class PasswordResetRow extends PasswordResetSchema.class {}
 PasswordResetSchema.setClass(PasswordResetRow);
-
-const SessionSchema = defineEntity({
-  name: "SessionRow",
-  tableName: "sessions",
-  properties: {
-    id: p.text().primary(),
-    userId: p.text(),
-    /** 256 random bits that every refresh token of the session is computed from. */
-    seed: p.blob(),
-    /** Master key version that its refresh tokens are computed under. */
-    ringVersion: p.integer(),
-    /** Number of the newest refresh token. */
-    generation: p.integer(),
-    passwordVersion: p.integer(),
-    createdAt: time(),
-    /** When the newest refresh token was made. */
-    refreshedAt: time(),
-    idleExpiresAt: time(),
-    expiresAt: time(),
-    endedAt: time().nullable(),
-    endReason: p.text().nullable(),
-    userAgent: p.text(),
-    clientIp: p.text(),
-  },
-});
-export class SessionRow extends SessionSchema.class {}
-SessionSchema.setClass(SessionRow);
 
 const SigningKeySchema = defineEntity({
   name: "SigningKeyRow",
@@ -143,7 +128,7 @@ const KeySchema = defineEntity({
     state: p.text().$type<"active" | "disabled" | "revoked">(),
     disabledBy: p.text().nullable(),
     revokeReason: p.text().nullable(),
-    /** A service issued or restricted the key: its owner can only tighten it. */
+    /** True if a service issued or restricted the key. Then its owner can only restrict it further. */
     serviceControlled: p.boolean(),
     createdAt: time(),
     expiresAt: time().nullable(),
@@ -165,14 +150,14 @@ const KeySecretSchema = defineEntity({
     keyId: p.text(),
     pepperVersion: p.integer(),
     createdAt: time(),
-    /** Set when a rotation replaced it. */
+    /** Set when a rotation replaces it. */
     expiresAt: time().nullable(),
   },
 });
 export class KeySecretRow extends KeySecretSchema.class {}
 KeySecretSchema.setClass(KeySecretRow);
 
-/** What a request_id was used for, kept 24 h. */
+/** The use of a request_id, kept for 24 h. */
 const KeyRequestSchema = defineEntity({
   name: "KeyRequestRow",
   tableName: "key_requests",
@@ -187,12 +172,4 @@ const KeyRequestSchema = defineEntity({
 export class KeyRequestRow extends KeyRequestSchema.class {}
 KeyRequestSchema.setClass(KeyRequestRow);
 
-export const TABLES = [
-  UserRow,
-  PasswordResetRow,
-  SessionRow,
-  SigningKeyRow,
-  KeyRow,
-  KeySecretRow,
-  KeyRequestRow,
-] as const;
+export const TABLES = [UserRow, PasswordResetRow, SigningKeyRow, KeyRow, KeySecretRow, KeyRequestRow] as const;

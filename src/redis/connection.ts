@@ -191,7 +191,7 @@ export class RedisConnection {
     const key = `${node} ${fault.code}`;
     if (this.#told.has(key) || this.#told.size >= MAX_TOLD) return;
     this.#told.add(key);
-    const message = fault.isMisconfigured ? "Redis is not what the configuration names" : "no connection to Redis";
+    const message = fault.isMisconfigured ? "Redis is not what the configuration names" : "Redis is unreachable";
     this.#log.warn(message, { node: node || undefined, cause: fault.code, advice: fault.advice });
   }
 
@@ -199,7 +199,7 @@ export class RedisConnection {
     if (node === "") this.#fault = undefined;
     const told = [...this.#told].filter((key) => key.startsWith(`${node} `));
     for (const key of told) this.#told.delete(key);
-    if (told.length > 0) this.#log.info("connected to Redis again", { node: node || undefined });
+    if (told.length > 0) this.#log.info("Redis is reachable again", { node: node || undefined });
     this.#onSettled();
   }
 }

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import type { Timers } from "../lib/clock.ts";
-import type { Log } from "../lib/log.ts";
+import type { Log, WarnLine } from "../lib/log.ts";
 import { redisFault } from "./redis-fault.ts";
 
 const LOOK_EVERY_MS = 30_000;
@@ -76,14 +76,14 @@ export class Evictions {
       this.#policies.set(server, policy);
       return;
     }
-    this.#tell(server, policy, "Redis may evict windows of limits, and each of them then admits its figure once more", {
+    this.#tell(server, policy, "Redis may evict windows of limits, and each of them then admits its limit once more", {
       policy,
       maxmemory: Number(maxmemory ?? 0),
       advice: "set maxmemory-policy to noeviction, or give the limits a Redis of their own",
     });
   }
 
-  #tell(server: string, policy: string, message: string, fields: Readonly<Record<string, string | number>>): void {
+  #tell(server: string, policy: string, message: WarnLine, fields: Readonly<Record<string, string | number>>): void {
     if (this.#policies.get(server) === policy) return;
     this.#policies.set(server, policy);
     this.#deps.log.warn(message, { server, ...fields });

@@ -1,7 +1,7 @@
 import { createHash, hash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { Clock } from "../lib/clock.ts";
-import { DAY_MS, type LimitDecision, type LimitRequest, MINUTE_MS, type WindowStatus } from "../limits/limit.ts";
+import { type Clock, DAY_MS, MINUTE_MS } from "../lib/clock.ts";
+import type { LimitDecision, LimitRequest, WindowStatus } from "../limits/limit.ts";
 import type { LimitStore } from "../limits/limit-store.ts";
 import type { RedisConnection } from "./connection.ts";
 import { faultNamed, type RedisFault } from "./redis-fault.ts";

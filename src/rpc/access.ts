@@ -10,7 +10,7 @@ const USER_OR_MANAGER: AccessRule = { user: true, scopes: ["manage"] };
 const VERIFIER: AccessRule = { scopes: ["verify"] };
 const ADMIN: AccessRule = { scopes: ["admin"] };
 
-/** Who may call what: the one table. A service that is not in it can't be served. */
+/** The access rule of every method. There is no other one, and a service without rows here cannot be served. */
 export const ACCESS = methodTable<AccessRule>({
   auth: {
     register: ANYONE,
@@ -63,19 +63,19 @@ export const ACCESS = methodTable<AccessRule>({
   reflection: { serverReflectionInfo: ANYONE },
 });
 
-/** The row of a method. @throws Error for a method without one: there is no default */
+/** The access rule of a method. @throws {Error} for a method without one: there is no default */
 export function accessRule(method: DescMethod): AccessRule {
   return rowOf(ACCESS, method, "rpc/access.ts");
 }
 
-/** @throws CREDENTIAL_MISSING for an anonymous caller, ACCESS_DENIED for one whom the row does not name */
+/** Enforces a rule. @throws CREDENTIAL_MISSING for an anonymous caller; ACCESS_DENIED for one that the rule excludes */
 export function checkAccess(rule: AccessRule, caller: Caller): void {
   if (rule === "anyone") return;
   switch (caller.kind) {
     case "anonymous":
       throw new DomainError("CREDENTIAL_MISSING", "this method needs a credential: send `authorization: Bearer ...`");
     case "user":
-      if (!rule.user) throw new DomainError("ACCESS_DENIED", "users may not call this method");
+      if (!rule.user) throw new DomainError("ACCESS_DENIED", lacksScope(rule));
       return;
     case "service":
       if (!hasScope(caller.scopes, rule.scopes ?? [])) throw new DomainError("ACCESS_DENIED", lacksScope(rule));
@@ -85,12 +85,12 @@ export function checkAccess(rule: AccessRule, caller: Caller): void {
   }
 }
 
-/** `admin` includes the others. */
+/** Whether a service has one of the wanted scopes. `admin` includes the others. */
 export function hasScope(held: readonly ServiceScope[], wanted: readonly ServiceScope[]): boolean {
   return wanted.some((scope) => held.includes(scope)) || (wanted.length > 0 && held.includes("admin"));
 }
 
 function lacksScope(rule: Exclude<AccessRule, "anyone">): string {
-  if (rule.scopes === undefined) return "service credentials may not call this method";
+  if (rule.scopes === undefined) return "this method is for users: send a user's access token";
   return `this method needs a service credential with the scope ${rule.scopes.join(" or ")}`;
 }

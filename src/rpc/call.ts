@@ -1,23 +1,27 @@
 /**
- * FRONT DOOR. What a call is before any wire: headers in, message in, message and trailers out. Nothing in this file,
- * and nothing in a handler, knows node:http2 or Connect, because calls come by more than one lane.
+ * FRONT DOOR. Everything between the network and the business rooms. A connection brings bytes, a lane turns them into
+ * a call, every call passes the concerns, and a handler turns its message into one verb of a business room. The answer
+ * takes the same way back. No file of this room knows SQL or Redis.
  *
- *   port.ts          one TCP port: h2c, HTTP/1.1, TLS
- *   unary-lane.ts    unary gRPC, the short way
- *   connect-lane.ts  everything else: Connect, gRPC-Web and gRPC through connect-node
- *   grpc-web-text.ts gRPC-Web in base64, on top of the binary form
- *   concerns.ts      what every call passes, whatever its lane: access, deadline, errors, log
- *   call-capacity.ts how many calls there may be at a time, shared by caller, and which gives way
- *   turn-budget.ts   how much begins in one turn of the event loop
- *   read-turns.ts    how much is read of one caller's connections in a turn (reading.ts is a connection)
- *   http1-server.ts  HTTP/1.1, one request at a time on a connection (paced-socket.ts)
- *   method-rows.ts   a table with a row for each method: access.ts and effects.ts are such tables
- *   access.ts        who may call what
- *   effects.ts       which methods change something; change-rate.ts counts those of each caller
- *   refused-calls.ts which calls that failed are put on record
- *   caller.ts        from headers to a Caller
- *   errors.ts        from a reason to a gRPC status
- *   *-handlers.ts    from messages to the rooms' verbs and back
+ * This file says what a call is on any wire: headers in, message in, message and trailers out. Neither it nor a handler
+ * knows node:http2 or Connect, because calls arrive by more than one lane.
+ *
+ *   connections/    sockets: one port for h2c, HTTP/1.1 and TLS, and how much of each caller's bytes is read
+ *   lanes/          from bytes to calls and back: unary gRPC by a lane of its own, all else through connect-node
+ *   calls/          the interceptor chain that every call passes: caller, access, capacity, deadline, errors, log
+ *   handlers/       from messages to verbs of the business rooms and back
+ *   standard/       what any gRPC server has: health, reflection, CORS, and the key set
+ *   ops/            the second port, for operators: health and metrics
+ *
+ *   server.ts       connects the sub-rooms to one server that starts and drains
+ *   call.ts         what a call and its caller are, and the type of a handler
+ *   routes.ts       one route for each RPC: its handler, access rule and largest request
+ *   method-rows.ts  the type of a table with a row for each method; access.ts and effects.ts are such tables
+ *   access.ts       which caller may call which method
+ *   effects.ts      which methods change stored data
+ *   holder.ts       the holder whose share of a bounded resource a call uses
+ *   errors.ts       from a reason to a gRPC status
+ *   error-size.ts   how many bytes of an error are sent
  */
 import type {
   DescMessage,
@@ -28,47 +32,47 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 
-/** Scopes of a service credential, a closed set. `admin` includes the others. */
+/** The scopes of service credentials, a closed set. `admin` includes the others. */
 export type ServiceScope = "verify" | "manage" | "admin";
 
-/** Who makes a call. */
+/** The identity behind a call, as its credential proves it. */
 export type Caller =
   | { readonly kind: "anonymous" }
   | { readonly kind: "user"; readonly userId: string; readonly sessionId: string }
   | { readonly kind: "service"; readonly credentialId: string; readonly scopes: readonly ServiceScope[] };
 
-/** What is known of a call before its body: enough to admit or refuse it. */
+/** The part of a call that precedes its body: enough to admit or refuse the call. */
 export interface CallHead {
-  /** All values of a request header, in order; empty where there is none. Names in lower case. */
+  /** All values of a request header, in order; empty without one. `name` in lower case. */
   header(name: string): readonly string[];
-  /** Address of the connection's other end. */
+  /** The address at the other end of the connection: the client's, or a proxy's. */
   readonly peerAddress: string;
-  /** The same object for all calls of one connection, so that what is known of one call can be remembered for the next. */
+  /** The connection's identity: one object for all its calls, under which results of one call are kept for the next. */
   readonly connection: object;
 }
 
-/** An admitted call, as handlers see it. */
+/** An admitted call, as its handler sees it. */
 export interface Call {
   readonly method: DescMethod;
   readonly caller: Caller;
   /** The client's address, through trusted proxies. */
   readonly clientIp: string;
-  /** The client's `user-agent`, cut to 256 characters; empty where there is none. */
+  /** The client's `user-agent`, cut to 256 characters; empty without one. */
   readonly userAgent: string;
-  /** Aborts at the deadline, and when the client is gone. */
+  /** Aborts at the deadline, and when the client disconnects or cancels. */
   readonly signal: AbortSignal;
-  /** Time left until the deadline, Infinity without one. */
+  /** Milliseconds until the deadline; Infinity without one. */
   remainingMs(): number;
-  /** Sends a header with the answer, be it a message or an error. `name` in lower case. */
+  /** Adds a header to the response, which is a message or an error. `name` in lower case. */
   addHeader(name: string, value: string): void;
-  /** The same for a trailer. */
+  /** Adds a trailer in the same way. */
   addTrailer(name: string, value: string): void;
 }
 
 /** A header or trailer; names in lower case. */
 export type MetadataField = readonly [name: string, value: string];
 
-/** A response that its handler has encoded itself: for the few calls of which encoding is most of the cost. */
+/** A response that its handler has encoded: for the few methods whose main cost is the encoding. */
 export class EncodedMessage {
   readonly bytes: Uint8Array;
 
@@ -78,20 +82,20 @@ export class EncodedMessage {
 }
 
 /**
- * Implements one unary RPC. Throws DomainError for what the caller must be told, or rejects with it. A handler that has
- * nothing to wait for may answer at once: a promise costs more than a verdict.
+ * Implements one unary RPC. It throws DomainError, or rejects with it, for each fault that the caller must learn of. A
+ * handler that does not wait may return its response itself, because a promise costs more time than a verdict.
  */
 export type UnaryHandler<M extends DescMethod> =
   M extends DescMethodUnary<infer I, infer O>
-    ? (request: MessageShape<I>, call: Call) => Answered<O> | Promise<Answered<O>>
+    ? (request: MessageShape<I>, call: Call) => UnaryResponse<O> | Promise<UnaryResponse<O>>
     : never;
 
-type Answered<O extends DescMessage> = MessageInitShape<O> | EncodedMessage;
+type UnaryResponse<O extends DescMessage> = MessageInitShape<O> | EncodedMessage;
 
-/** Handlers of a service's unary RPCs by local name. A method without one is UNIMPLEMENTED. */
+/** The handlers of a service's unary RPCs, by local name. A method without a handler answers UNIMPLEMENTED. */
 export type UnaryHandlers<S extends DescService> = {
   [K in keyof S["method"] as S["method"][K] extends DescMethodUnary ? K : never]?: UnaryHandler<S["method"][K]>;
 };
 
-/** A handler with its types erased, as the lanes keep it. */
+/** A unary handler with its types erased, as a route keeps it. */
 export type AnyUnaryHandler = (request: unknown, call: Call) => unknown;

@@ -2,12 +2,13 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { methodTable, rowOf } from "./method-rows.ts";
 
 /**
- * What a method does to what is kept. `changes`: it writes for its caller, so the caller's rate of changes counts it
- * (change-rate.ts). `reads`: it writes nothing. `proves`: it is for callers without a credential, and writes only for a
- * password or a genuine token, whose number its verb bounds.
+ * The effect of a method on stored data. `changes`: the method writes for its caller, and counts against the caller's
+ * rate of changes (change-rate.ts). `reads`: the method writes nothing. `proves`: the method is for callers without a
+ * credential. It writes only for a password or a genuine token, and its verb bounds how often.
  */
 export type Effect = "changes" | "reads" | "proves";
 
+/** The effect of every method. */
 const EFFECTS = methodTable<Effect>({
   auth: {
     register: "proves",
@@ -60,12 +61,12 @@ const EFFECTS = methodTable<Effect>({
   reflection: { serverReflectionInfo: "reads" },
 });
 
-/** Whether the rate of changes counts a method. @throws Error for a method without a row: there is no default */
+/** Whether a method counts against its caller's rate of changes. @throws {Error} for a method without a row */
 export function isChange(method: DescMethod): boolean {
   return effectOf(method) === "changes";
 }
 
-/** The row of a method. @throws Error for a method without one */
+/** The effect of a method. @throws {Error} for a method without a row: there is no default */
 export function effectOf(method: DescMethod): Effect {
   return rowOf(EFFECTS, method, "rpc/effects.ts");
 }

@@ -1,24 +1,25 @@
 import type { Violation } from "../lib/errors.ts";
 
 /*
- * What an error may take on the wire. It travels in headers, of which grpc-java and gRPC's C core take 8 KiB in all: of
- * anything longer the client sees a fault of the connection. A text travels escaped and again in base64, three bytes for
- * one where it is not ASCII, and what it repeats of a request may be as long as the request.
+ * The size of an error on the wire. An error travels in headers, and grpc-java and gRPC's C core accept 8 KiB of
+ * headers in all. A client reports a longer error as a fault of the connection. Each text is sent twice:
+ * percent-encoded, with three bytes for each byte that is not ASCII, and in base64. A text that repeats a part of the
+ * request could be as long as the request, so this file cuts it.
  */
 
 const MAX_TEXT_BYTES = 512;
 const MAX_VIOLATIONS = 16;
 const MAX_VIOLATIONS_BYTES = 2048;
-/** Of a violation's field, and of its description. */
+/** Bound of a violation's field, and of its description. */
 const MAX_PART_BYTES = 160;
 const ELLIPSIS = "…";
 
-/** The text of an error, cut where it is longer than 512 bytes. */
+/** The text of an error, cut to 512 bytes. */
 export function boundedText(text: string): string {
   return cut(text, MAX_TEXT_BYTES);
 }
 
-/** The first violations: as many as 16 and 2 KiB hold, and one at least. */
+/** The first violations: at least 1, at most 16 and 2 KiB of them, with each part cut to 160 bytes. */
 export function boundedViolations(violations: readonly Violation[]): Violation[] {
   const bounded: Violation[] = [];
   let room = MAX_VIOLATIONS_BYTES;
@@ -31,7 +32,7 @@ export function boundedViolations(violations: readonly Violation[]): Violation[]
   return bounded;
 }
 
-/** Never ends within a character. */
+/** Cuts a text to `maxBytes` of UTF-8, between two characters. */
 function cut(text: string, maxBytes: number): string {
   const bytes = Buffer.from(text);
   if (bytes.length <= maxBytes) return text;

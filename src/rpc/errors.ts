@@ -1,3 +1,20 @@
+/**
+ * ERRORS. From a DomainError to the error that a client receives: the one place where a reason meets a gRPC code.
+ *
+ * A room throws a DomainError at any depth. It reaches the client with:
+ *   - the gRPC code of its reason, and the reason itself in google.rpc.ErrorInfo, with its metadata;
+ *   - its text, for a person;
+ *   - a BadRequest detail for the violations of an INVALID_ARGUMENT, and a QuotaFailure detail for a quota;
+ *   - a RetryInfo detail and `retry-after`, if waiting helps.
+ * An answer can carry the same as data (`toRpcStatus`), as BatchVerifyKeys does for each of its requests.
+ *
+ * On the way the error loses:
+ *   - its cause, its stack and its `untold` facts: they go to the log and the audit trail only;
+ *   - violations, if its code is not INVALID_ARGUMENT;
+ *   - all that is longer than error-size.ts allows.
+ * An error of any other class loses all of this: the client receives INTERNAL and a fixed text. So does a DomainError
+ * that another error has as its cause. The exceptions are AbortError and TimeoutError, which carry the end of a call.
+ */
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyPack, type Duration } from "@bufbuild/protobuf/wkt";
 import { ConnectError } from "@connectrpc/connect";
@@ -12,32 +29,32 @@ import type { StatusSchema } from "../gen/google/rpc/status_pb.ts";
 import { DomainError, type Reason } from "../lib/errors.ts";
 import { boundedText, boundedViolations } from "./error-size.ts";
 
-/** How one reason looks on the wire, and what docs/ERRORS.md says of it. */
+/** The gRPC code of a reason, and its sentence in docs/ERRORS.md. */
 export interface ErrorRow {
   readonly code: GrpcCode;
   readonly doc: string;
 }
 
-/** Name of a gRPC code but OK, as google.rpc.Code spells it. */
+/** Name of a gRPC code except OK, as google.rpc.Code spells it. */
 export type GrpcCode = Exclude<keyof typeof Code, "OK">;
 
-/** `domain` of every google.rpc.ErrorInfo of this service. */
+/** The `domain` of each google.rpc.ErrorInfo that this service sends. */
 export const ERROR_DOMAIN = "latchkey";
 
-/** Every reason with its gRPC code: the only place where the two meet. docs/ERRORS.md is generated from it. */
+/** Every reason with its gRPC code. docs/ERRORS.md is generated from this table. */
 export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
   INVALID_FIELD: row(
     "INVALID_ARGUMENT",
-    "A field of the request is wrong; the BadRequest detail names each one, of many the first 16 at most.",
+    "A field of the request is wrong. The BadRequest detail names each one, at most the first 16.",
   ),
   REQUEST_ID_REUSED: row("INVALID_ARGUMENT", "This request_id was used within 24 h with other parameters."),
   MESSAGE_INVALID: row(
     "INVALID_ARGUMENT",
-    "The request could not be read: malformed JSON, an unknown field in it, a bad timeout. INTERNAL for unparsable protobuf, invalid UTF-8 in it too, as gRPC has it.",
+    "The request could not be decoded: malformed JSON, an unknown field in it, or a bad timeout. The code is INTERNAL for protobuf that cannot be parsed or contains invalid UTF-8, as gRPC defines it.",
   ),
-  CREDENTIAL_MISSING: row("UNAUTHENTICATED", "This method wants a credential and none was given."),
+  CREDENTIAL_MISSING: row("UNAUTHENTICATED", "This method needs a credential, and the call has none."),
   CREDENTIAL_INVALID: row("UNAUTHENTICATED", "The credential is malformed, unknown, expired or ended."),
-  LOGIN_FAILED: row("UNAUTHENTICATED", "E-mail and password don't match an account that may log in."),
+  LOGIN_FAILED: row("UNAUTHENTICATED", "E-mail address and password do not match an account that may log in."),
   PASSWORD_WRONG: row("UNAUTHENTICATED", "The current password is wrong."),
   REFRESH_TOKEN_INVALID: row(
     "UNAUTHENTICATED",
@@ -63,7 +80,7 @@ export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
   EMAIL_TAKEN: row("ALREADY_EXISTS", "An account has this e-mail address."),
   REQUEST_ID_USED: row(
     "ALREADY_EXISTS",
-    "This request was carried out before; the metadata has the id. The secret is not shown again.",
+    "This request was carried out before. The metadata has the id. The secret is not shown again.",
   ),
   KEY_ENDED: row("FAILED_PRECONDITION", "The key is revoked or expired."),
   USER_DISABLED: row("FAILED_PRECONDITION", "The user is disabled."),
@@ -71,34 +88,37 @@ export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
   ETAG_MISMATCH: row("ABORTED", "The resource changed since the etag was read."),
   KEY_QUOTA_EXCEEDED: row("RESOURCE_EXHAUSTED", "The owner has as many keys as allowed."),
   SECRET_QUOTA_EXCEEDED: row("RESOURCE_EXHAUSTED", "The key has as many live secrets as allowed."),
-  TOO_MANY_ATTEMPTS: row("RESOURCE_EXHAUSTED", "Too many attempts; RetryInfo says when to try again."),
+  TOO_MANY_ATTEMPTS: row("RESOURCE_EXHAUSTED", "Too many attempts. RetryInfo says when to try again."),
   TOO_MANY_CHANGES: row(
     "RESOURCE_EXHAUSTED",
-    "The caller made as many changes as it may in a minute; RetryInfo says when to try again.",
+    "The caller made as many changes as it may make in a minute. RetryInfo says when to try again.",
   ),
   OVERLOADED: row(
     "RESOURCE_EXHAUSTED",
-    "There is no room for this call now, mostly because the same caller has many under way; RetryInfo says when to try again.",
+    "The service has no capacity for this call now, mostly because the same caller has many calls in progress. RetryInfo says when to try again.",
   ),
   MESSAGE_TOO_LARGE: row("RESOURCE_EXHAUSTED", "The request message is larger than allowed."),
-  DATABASE_UNAVAILABLE: row("UNAVAILABLE", "The database is out of reach. Nothing was decided."),
+  DATABASE_UNAVAILABLE: row("UNAVAILABLE", "The database is unreachable. Nothing was decided."),
   LIMITS_UNAVAILABLE: row(
     "UNAVAILABLE",
-    "The store of rate limits is out of reach. Nothing was reset. Calls that are limited never end with this.",
+    "The store of rate limits is unreachable. Nothing was reset. Calls that are limited never fail with this reason.",
   ),
   MASTER_KEY_MISSING: row("UNAVAILABLE", "This process lacks a master key that stored data needs."),
   CONTENTION: row(
     "ABORTED",
     "Others changed the same thing at the same time, or held its lock for too long. Nothing was changed; try again.",
   ),
-  DEADLINE_EXCEEDED: row("DEADLINE_EXCEEDED", "The call did not end in time. Whether it took effect is unknown."),
-  CANCELLED: row("CANCELLED", "The client gave up."),
-  SHUTTING_DOWN: row("UNAVAILABLE", "This process is going away; another one will answer."),
+  DEADLINE_EXCEEDED: row(
+    "DEADLINE_EXCEEDED",
+    "The call did not end before its deadline. It may have taken effect or not.",
+  ),
+  CANCELLED: row("CANCELLED", "The client cancelled the call."),
+  SHUTTING_DOWN: row("UNAVAILABLE", "This process is shutting down. Another one will answer."),
   NOT_IMPLEMENTED: row("UNIMPLEMENTED", "The method, the encoding or the form of the call is not supported."),
-  INTERNAL: row("INTERNAL", "A fault of the service. What it was is in its log."),
+  INTERNAL: row("INTERNAL", "A fault of the service. Its log says what failed."),
 };
 
-/** Quotas that QuotaFailure describes, and the metadata that names whose quota it is. */
+/** The reasons that QuotaFailure describes, each with the metadata that names the owner of the quota. */
 const QUOTA_SUBJECTS: Partial<Record<Reason, string>> = {
   KEY_QUOTA_EXCEEDED: "owner_id",
   SECRET_QUOTA_EXCEEDED: "key_id",
@@ -109,9 +129,10 @@ const CODE_NAMES: ReadonlyMap<number, string> = new Map(CodeSchema.values.map(({
 const INTERNAL_TEXT = "internal error";
 
 /**
- * The error that a caller gets. Of anything but a DomainError he learns nothing: it may quote a driver, a statement or
- * a secret. A deadline or a vanished client that shows as an AbortError keeps its meaning. The header (Connect) or
- * trailer (gRPC) `retry-after`, in whole seconds rounded up (RFC 9110, 10.2.3), goes with RetryInfo.
+ * The error that a caller receives. The caller learns nothing of an error that is not a DomainError, because its text
+ * may quote a driver, a statement or a secret. An AbortError of a deadline or of a cancelled call keeps its meaning.
+ * RetryInfo comes with `retry-after` in whole seconds, rounded up (RFC 9110, 10.2.3): a header in Connect, a trailer in
+ * gRPC.
  */
 export function toConnectError(error: unknown): ConnectError {
   if (error instanceof ConnectError) return error;
@@ -121,12 +142,12 @@ export function toConnectError(error: unknown): ConnectError {
   return new ConnectError(textOf(domainError), numberOf(domainError), headers, detailsOf(domainError), error);
 }
 
-/** The value of a `retry-after` header: whole seconds, rounded up, at least one. */
+/** The value of `retry-after`: whole seconds, rounded up, at least 1. */
 export function retryAfterSeconds(retryAfterMs: number): string {
   return String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
 }
 
-/** The same as a google.rpc.Status, for answers that carry errors as data. */
+/** The same error as a google.rpc.Status, for answers that carry errors as data. */
 export function toRpcStatus(error: unknown): MessageInitShape<typeof StatusSchema> {
   const domainError = toDomainError(error);
   return {
@@ -136,7 +157,7 @@ export function toRpcStatus(error: unknown): MessageInitShape<typeof StatusSchem
   };
 }
 
-/** What an error means to a caller: itself, or the deadline, the vanished client or the internal fault behind it. */
+/** The meaning of an error to its caller: itself, the end of the call that it reports, or an internal fault. */
 export function toDomainError(error: unknown): DomainError {
   if (error instanceof DomainError) return error;
   if (error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError")) {
@@ -148,10 +169,10 @@ export function toDomainError(error: unknown): DomainError {
 }
 
 /**
- * What an error of Connect's own codec means: a request that could not be read (`whileReading`), or an answer that
- * could not be written, which is our fault. The texts are ours, because the codec's quote the message, and with it
- * passwords and keys. Returns the reason; the error's text and details are changed in place, because Connect is
- * already on its way to write it.
+ * The meaning of an error that Connect's own codec threw: a request that it could not decode (`whileReading`), or an
+ * answer that it could not encode, which is our fault. The texts are ours, because the codec's texts quote the message,
+ * and with it passwords and keys. Returns the DomainError. Also changes the text and details of `error` in place,
+ * because Connect is about to write that very object.
  */
 export function amendCodecError(error: ConnectError, whileReading: boolean, isJson: boolean): DomainError {
   const domainError = whileReading ? readingError(error) : new DomainError("INTERNAL", INTERNAL_TEXT);
@@ -165,38 +186,51 @@ export function amendCodecError(error: ConnectError, whileReading: boolean, isJs
   return domainError;
 }
 
-/** The codec says which field it could not read, and then quotes it: the name alone is ours to repeat. */
+/** The codec's text for a value that does not fit its field. It quotes the value, so only the field's name is sent. */
 const UNREADABLE_FIELD = /cannot decode field [\w.]+\.(\w+) from JSON/;
-/** And of one that it does not know, in which message it was: its name is the sender's. */
+/** The codec's text for an unknown field. The sender chose the field's name, so only the message's name is sent. */
 const UNKNOWN_FIELD = /^(?:\[\w+\] )?cannot decode message ([\w.]+) from JSON: key /;
 
 function readingError({ code, rawMessage }: ConnectError): DomainError {
   switch (code) {
     case Code.RESOURCE_EXHAUSTED:
-      return new DomainError("MESSAGE_TOO_LARGE", "the request message is larger than allowed");
+      return new DomainError(
+        "MESSAGE_TOO_LARGE",
+        "the request message is larger than this method allows; send less in one call",
+      );
     case Code.UNIMPLEMENTED:
-      return new DomainError("NOT_IMPLEMENTED", "the encoding or the number of request messages is not supported");
+      return new DomainError(
+        "NOT_IMPLEMENTED",
+        "the encoding or the number of request messages is not supported; send one message, plain or with gzip",
+      );
     default: {
       const message = UNKNOWN_FIELD.exec(rawMessage)?.[1];
       if (message !== undefined) {
-        return new DomainError("MESSAGE_INVALID", `the request has a field that ${message} has not`);
+        return new DomainError(
+          "MESSAGE_INVALID",
+          `the request has a field that ${message} does not define; check the names of its fields`,
+        );
       }
       const field = UNREADABLE_FIELD.exec(rawMessage)?.[1];
-      const violations = field === undefined ? [] : [{ field, description: "could not be read" }];
-      return new DomainError("MESSAGE_INVALID", "the request message could not be read", { violations });
+      const violations = field === undefined ? [] : [{ field, description: "must have a value of the field's type" }];
+      return new DomainError(
+        "MESSAGE_INVALID",
+        "the request message could not be decoded; check its encoding and the types of its fields",
+        { violations },
+      );
     }
   }
 }
 
 /**
- * A request that could not be read, as Connect's codec throws it: text and details are added when the call fails with
- * it, so that they are the same on every lane.
+ * An error for a request that could not be decoded, in the form in which Connect's codec throws it. `amendCodecError`
+ * adds its text and details when the call fails, so that they are the same on every lane.
  */
 export function codecError(code: GrpcCode): ConnectError {
   return new ConnectError("", Code[code]);
 }
 
-/** `NOT_FOUND` for 5, as logs and metrics have it. */
+/** The name of a gRPC code in logs and metrics, such as `NOT_FOUND` for 5. */
 export function codeName(code: number): string {
   return CODE_NAMES.get(code) ?? "UNKNOWN";
 }
@@ -242,9 +276,13 @@ function row(code: GrpcCode, doc: string): ErrorRow {
   return { code, doc };
 }
 
-/** For a call that there is no place for, because others of the same caller take as much as it may have. */
+/** The error of a call that is refused because the same caller already uses its whole share. */
 export function tooManyCalls(): DomainError {
-  return new DomainError("OVERLOADED", "the server has too many calls at the moment; try again", {
-    retryAfterMs: 1000,
-  });
+  return new DomainError(
+    "OVERLOADED",
+    "the server has no capacity for this call, mostly because this caller has many in progress; try again in 1 s",
+    {
+      retryAfterMs: 1000,
+    },
+  );
 }

@@ -1,7 +1,7 @@
 import { addressHolder, type Holder, knownHolder } from "../shares/holder.ts";
 import type { Call } from "./call.ts";
 
-/** Whom a call belongs to, as far as it is known. The address is looked at only where there is no caller. */
+/** The holder whose shares a call uses: its caller, or the client's address for an anonymous call. */
 export function holderOf(call: Pick<Call, "caller" | "clientIp">): Holder {
   const { caller } = call;
   switch (caller.kind) {

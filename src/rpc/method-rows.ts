@@ -6,10 +6,10 @@ import { AdminService } from "../gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../gen/latchkey/v1/key_service_pb.ts";
 
-/** A row for each method of a service, by its local name: one that is missing does not compile. */
+/** A row for each method of a service, by the method's local name. A missing row does not compile. */
 type Rows<S extends DescService, Row> = { readonly [K in keyof S["method"]]: Row };
 
-/** The rows of a table that says one thing about every method which the service serves. */
+/** The rows of a table that states one fact about each method of all services. */
 interface MethodRows<Row> {
   readonly auth: Rows<typeof AuthService, Row>;
   readonly keys: Rows<typeof KeyService, Row>;
@@ -18,9 +18,10 @@ interface MethodRows<Row> {
   readonly reflection: Rows<typeof ServerReflection, Row>;
 }
 
-/** Finds rows by the type name of a service and the local name of a method. */
+/** A table of rows, by the type name of a service and then the local name of a method. */
 export type MethodTable<Row> = ReadonlyMap<string, Readonly<Record<string, Row>>>;
 
+/** Makes a table. Both versions of reflection share their rows. */
 export function methodTable<Row>(rows: MethodRows<Row>): MethodTable<Row> {
   return new Map<string, Readonly<Record<string, Row>>>([
     [AuthService.typeName, rows.auth],
@@ -33,9 +34,10 @@ export function methodTable<Row>(rows: MethodRows<Row>): MethodTable<Row> {
 }
 
 /**
- * The row of a method. There is no default.
- * @param file where the table stands, for the error
- * @throws Error for a method without a row
+ * The row of a method. There is no default, because a default would serve a new method that has no row.
+ *
+ * @param file the source file of the table, for the error
+ * @throws {Error} for a method without a row
  */
 export function rowOf<Row>(table: MethodTable<Row>, method: DescMethod, file: string): Row {
   const row = table.get(method.parent.typeName)?.[method.localName];

@@ -9,12 +9,12 @@ import type {
 import { DomainError } from "../lib/errors.ts";
 import type { AnyUnaryHandler, Call, ServiceScope, UnaryHandlers } from "./call.ts";
 
-/** Who may call a method: anyone, or users and services with one of the scopes. */
+/** The callers that may call a method: anyone, or users and services with one of the scopes. */
 export type AccessRule = "anyone" | { user?: true; scopes?: ServiceScope[] };
 
 /**
- * Implements one streaming RPC. The iterator that it returns must end soon after `call.signal` aborts. Throws
- * DomainError for what the caller must be told.
+ * Implements one streaming RPC. The iterator that it returns must end soon after `call.signal` aborts. It throws
+ * DomainError for each fault that the caller must learn of.
  */
 export type StreamHandler<M extends DescMethod> =
   M extends DescMethodServerStreaming<infer I, infer O>
@@ -23,7 +23,7 @@ export type StreamHandler<M extends DescMethod> =
       ? (requests: AsyncIterable<MessageShape<I>>, call: Call) => AsyncIterable<MessageInitShape<O>>
       : never;
 
-/** Handlers of a service's streaming RPCs by local name. A method without one is UNIMPLEMENTED. */
+/** The handlers of a service's streaming RPCs, by local name. A method without a handler answers UNIMPLEMENTED. */
 export type StreamHandlers<S extends DescService> = {
   [K in keyof S["method"] as S["method"][K] extends DescMethodServerStreaming | DescMethodBiDiStreaming
     ? K
@@ -33,21 +33,21 @@ export type StreamHandlers<S extends DescService> = {
 /** A stream handler with its types erased. */
 export type AnyStreamHandler = (requests: unknown, call: Call) => AsyncIterable<unknown>;
 
-/** A service and what implements it, types erased. Made by `bind`. */
+/** A service and its handlers, with their types erased. Made by `bind`. */
 export interface Binding {
   readonly service: DescService;
   readonly handlers: Readonly<Record<string, unknown>>;
 }
 
-/** Handlers of all of a service's RPCs, unary and streaming. */
+/** The handlers of all RPCs of a service, unary and streaming. */
 export type ServiceHandlers<S extends DescService> = UnaryHandlers<S> & StreamHandlers<S>;
 
-/** Ties handlers to their service. */
+/** Makes a binding of a service to handlers of its own type. */
 export function bind<S extends DescService>(service: S, handlers: ServiceHandlers<S>): Binding {
   return { service, handlers: handlers as Readonly<Record<string, unknown>> };
 }
 
-/** One RPC as every lane sees it. A lane reaches the handler only through `Concerns`. */
+/** One RPC, as every lane sees it. A lane runs the handler only through `Concerns`. */
 export type Route = UnaryRoute | StreamRoute;
 
 interface RouteBase {
@@ -57,9 +57,9 @@ interface RouteBase {
   readonly name: string;
   readonly method: DescMethod;
   readonly rule: AccessRule;
-  /** Whether it writes for its caller. */
+  /** Whether the method changes stored data for its caller, and counts against the caller's rate of changes. */
   readonly isChange: boolean;
-  /** Largest request message, after decompression. */
+  /** The largest request message in bytes, after decompression. */
   readonly maxRequestBytes: number;
 }
 
@@ -74,22 +74,22 @@ export interface StreamRoute extends RouteBase {
 }
 
 const MAX_REQUEST_BYTES = 64 * 1024;
-/** Batches, by the method's full name. */
+/** Exceptions, by the method's full name: batches. */
 const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {
   "latchkey.v1.KeyService.BatchVerifyKeys": 256 * 1024,
 };
 
-/** The tables that have a row for each method. Both throw for a method that they lack. */
+/** The tables with a row for each method. Both throw for a method without a row. */
 export interface MethodTables {
   accessRule(method: DescMethod): AccessRule;
-  /** Whether the method writes for its caller. */
+  /** Whether the method changes stored data for its caller. */
   isChange(method: DescMethod): boolean;
 }
 
 /**
- * One route per RPC of all services.
+ * Makes one route for each RPC of all services, by path.
  *
- * @throws {Error} for a method without an access rule, a service bound twice, or a handler that no method has
+ * @throws {Error} for a method without an access rule, a service that is bound twice, or a handler without a method
  */
 export function createRoutes(
   bindings: readonly Binding[],
@@ -121,7 +121,7 @@ function createRoute(method: DescMethod, rule: AccessRule | undefined, isChange:
     maxRequestBytes: LARGER_REQUEST_BYTES[name] ?? MAX_REQUEST_BYTES,
   };
   const unimplemented = () => {
-    throw new DomainError("NOT_IMPLEMENTED", `${name} is not implemented yet`);
+    throw new DomainError("NOT_IMPLEMENTED", `this server does not implement ${name}`);
   };
   return method.methodKind === "unary"
     ? { ...base, kind: "unary", handler: (handler ?? unimplemented) as AnyUnaryHandler }

@@ -1,11 +1,13 @@
 import { systemTimers } from "../lib/clock.ts";
 import type { Caller } from "./call.ts";
+import type { CallObserver } from "./calls/call-log.ts";
 import { Concerns, type ConcernsDeps } from "./calls/concerns.ts";
 import { Port, type PortOptions } from "./connections/port.ts";
 import { type CertificateFiles, ServedCertificate } from "./connections/served-certificate.ts";
 import { createConnectLane } from "./lanes/connect-lane.ts";
 import { createStreamTaker } from "./lanes/unary-http2.ts";
 import { UnaryLane } from "./lanes/unary-lane.ts";
+import { UnreadAnswers } from "./lanes/unread-answers.ts";
 import { type Binding, createRoutes, type MethodTables } from "./routes.ts";
 import { createCors } from "./standard/cors.ts";
 import { type HealthRegistry, healthBinding } from "./standard/health.ts";
@@ -14,27 +16,27 @@ import { serveWebPage, type WebPagesDeps } from "./standard/web-pages.ts";
 
 export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables {
   readonly health: HealthRegistry;
-  /** The caller whose connection it is, as far as its calls have shown. Default: not known. */
+  /** The caller of a connection, as its latest calls proved it; undefined while unknown. Default: always unknown. */
   callerOfConnection?(connection: object): Caller | undefined;
 }
 
 export interface RpcServerOptions
   extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "certificate"> {
-  /** With it the port speaks TLS. */
+  /** Files of the certificate. With them the port speaks TLS. */
   readonly tls?: CertificateFiles | undefined;
   readonly reflection: boolean;
-  /** Origins whose browsers may call; empty for none. */
+  /** Origins whose web pages may call; empty for none. */
   readonly corsOrigins: readonly string[];
-  /** How long `stop` waits for calls in flight. */
+  /** Time that `stop` gives to calls in flight. */
   readonly drainMs: number;
-  /** Whether unary gRPC goes the short way. Default true; tests hold both ways to the same behaviour. */
+  /** Whether unary gRPC takes the unary lane instead of connect-node. Default true. Tests compare both. */
   readonly unaryLane?: boolean;
 }
 
-/** How long calls that were ended by force have to get their answer out. */
-const LAST_WORDS_MS = 200;
+/** Time that aborted calls have to send their error before their connections are cut. */
+const ABORTED_GRACE_MS = 200;
 
-/** The whole of the service's port: its RPCs with health and reflection, the key set, CORS. */
+/** The server of the service's main port: its RPCs, health, reflection, the key set and CORS. */
 export class RpcServer {
   readonly #deps: RpcServerDeps;
   readonly #drainMs: number;
@@ -45,7 +47,7 @@ export class RpcServer {
   #stopped: Promise<void> | undefined;
 
   /**
-   * Every service, and the empty name, is NOT_SERVING until `health.setAll("SERVING")`.
+   * Health reports NOT_SERVING for each service and for the empty name, until `health.setAll("SERVING")`.
    *
    * @throws {Error} for a method without an access rule
    */
@@ -55,20 +57,24 @@ export class RpcServer {
     const offered = [...bindings, healthBinding(deps.health)];
     if (options.reflection) offered.push(...reflectionBindings(offered));
     const routes = createRoutes(offered, deps);
-    this.#concerns = new Concerns({ ...deps, laterPiece: (connection) => this.#port.noteLaterPiece(connection) });
-    const connectLane = createConnectLane({ routes, concerns: this.#concerns });
+    this.#concerns = new Concerns({
+      ...deps,
+      noteWork: (connection, weight) => this.#port.noteWork(connection, weight),
+    });
+    const unread = new UnreadAnswers();
+    const connectLane = createConnectLane({ routes, concerns: this.#concerns, unread });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
-    const answerCors = createCors(options.corsOrigins);
+    const answerCors = createCors(options.corsOrigins, unread);
     this.#certificate = options.tls && new ServedCertificate({ ...deps, files: options.tls, timers: systemTimers });
     this.#port = new Port({
       ...options,
       certificate: this.#certificate,
-      takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane),
+      takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane, unread),
       mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
       onRequest: (request, response) => {
         if (answerCors(request, response) || connectLane(request, response)) return;
-        serveWebPage(deps, request, response);
+        serveWebPage(deps, { request, response, unread });
       },
     });
     for (const name of ["", ...bindings.map(({ service }) => service.typeName)]) deps.health.set(name, "NOT_SERVING");
@@ -79,29 +85,35 @@ export class RpcServer {
     return this.#concerns.inFlight;
   }
 
-  /** Listens. Returns the address. */
+  /** Tells an observer of each call that ends from now on. */
+  observe(observer: CallObserver): void {
+    this.#concerns.observe(observer);
+  }
+
+  /** Listens. Returns the address as `host:port`. */
   start(): Promise<string> {
     return this.#port.start();
   }
 
-  /** When the TLS certificate that is served expires; undefined without TLS. */
+  /** When the TLS certificate in use expires, by the host's clock; undefined without TLS. */
   get certificateExpiresAtMs(): number | undefined {
     return this.#certificate?.expiresAtMs;
   }
 
-  /** Reads the TLS certificate again, without waiting for it. */
+  /** Starts to read the TLS certificate again, and does not wait for it. */
   reload(): void {
     void this.#certificate?.readAgain();
   }
 
-  /** How many calls have come by the unary lane. */
+  /** Number of calls that the unary lane took since the start. */
   get unaryLaneCalls(): number {
     return this.#unaryLane?.taken ?? 0;
   }
 
   /**
-   * Stops gracefully: health says NOT_SERVING, clients are told to go elsewhere, streams end, calls in flight have
-   * `drainMs`; what is left then is answered SHUTTING_DOWN and cut. Resolves when every connection is closed.
+   * Stops gracefully. Health reports NOT_SERVING, clients are told to connect elsewhere, streams end, and calls in
+   * flight have `drainMs`. Calls that still run then fail with SHUTTING_DOWN, and 200 ms later their connections are
+   * cut. Resolves when every connection is closed.
    */
   stop(): Promise<void> {
     this.#stopped ??= this.#drain();
@@ -114,7 +126,7 @@ export class RpcServer {
     const closed = this.#port.drain();
     const timers = [
       setTimeout(() => this.#concerns.abortAll(), this.#drainMs),
-      setTimeout(() => this.#port.cut(), this.#drainMs + LAST_WORDS_MS),
+      setTimeout(() => this.#port.cut(), this.#drainMs + ABORTED_GRACE_MS),
     ];
     await closed;
     for (const timer of timers) clearTimeout(timer);

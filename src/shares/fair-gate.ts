@@ -7,6 +7,8 @@ export interface FairGateOptions {
   readonly places: number;
   /** Maximum places of one group, which is given by its names, the widest first, such as `["known", "usr_1"]`. */
   readonly mostPlaces: (group: readonly string[]) => number;
+  /** The same while `isShared` is set. Must be at least 1. Default: `mostPlaces`. */
+  readonly mostPlacesShared?: (group: readonly string[]) => number;
   /** Maximum waiting guests of one group, given in the same way. */
   readonly mostWaiting: (group: readonly string[]) => number;
   /** Maximum waiting guests in total. Beyond it the group with the most waiting guests gives way, as in FairRoom. */
@@ -35,10 +37,12 @@ export class FairGate {
   readonly #options: FairGateOptions;
   readonly #root: Group;
   readonly #queue: FairRoom<QueueMember>;
+  #isShared = false;
 
   constructor(options: FairGateOptions) {
     this.#options = options;
-    this.#root = new Group(undefined, "", options.places, Number.POSITIVE_INFINITY);
+    const places = { alone: options.places, shared: options.places };
+    this.#root = new Group({ parent: undefined, name: "", places, mostWaiting: Number.POSITIVE_INFINITY });
     this.#queue = new FairRoom({ places: options.queue, onGiveWay: ({ pass }) => pass.giveWay() });
   }
 
@@ -49,6 +53,21 @@ export class FairGate {
 
   get waiting(): number {
     return this.#root.waiting;
+  }
+
+  /**
+   * Whether `mostPlacesShared` bounds the groups, because several holders ask for what the places cost. Guests that are
+   * inside stay there, so a group may have more than its bound until they leave.
+   */
+  get isShared(): boolean {
+    return this.#isShared;
+  }
+
+  set isShared(isShared: boolean) {
+    if (isShared === this.#isShared) return;
+    this.#isShared = isShared;
+    this.#root.applyBound(isShared);
+    this.#serve();
   }
 
   /**
@@ -95,13 +114,20 @@ export class FairGate {
     return names.map((name, at) => {
       let child = group.children.get(name);
       if (child === undefined) {
-        const path = names.slice(0, at + 1);
-        child = new Group(group, name, this.#options.mostPlaces(path), this.#options.mostWaiting(path));
+        child = this.#newGroup(group, name, names.slice(0, at + 1));
         group.children.set(name, child);
       }
       group = child;
       return child;
     });
+  }
+
+  #newGroup(parent: Group, name: string, path: readonly string[]): Group {
+    const { mostPlaces, mostPlacesShared = mostPlaces, mostWaiting } = this.#options;
+    const places = { alone: mostPlaces(path), shared: mostPlacesShared(path) };
+    const group = new Group({ parent, name, places, mostWaiting: mostWaiting(path) });
+    group.applyBound(this.#isShared);
+    return group;
   }
 
   #forgetIdle(narrowest: Group): void {
@@ -157,6 +183,13 @@ export class GatePass implements Listed {
 
 const NOWHERE = { isListed: false, older: undefined, newer: undefined, group: undefined };
 
+interface GroupOptions {
+  readonly parent: Group | undefined;
+  readonly name: string;
+  readonly places: { readonly alone: number; readonly shared: number };
+  readonly mostWaiting: number;
+}
+
 /** A node of the tree of groups. Only the narrowest groups have passes of their own. */
 class Group implements Listed {
   isListed = false;
@@ -167,18 +200,27 @@ class Group implements Listed {
   readonly children = new Map<string, Group>();
   readonly parent: Group | undefined;
   readonly name: string;
-  readonly #mostInside: number;
+  readonly #places: GroupOptions["places"];
+  #mostInside: number;
   readonly #mostWaiting: number;
   /** Waiting passes; only the narrowest groups have any. */
   readonly #passes = new OldestFirst<GatePass>();
   /** Children with a guest that may enter, the next one first. */
   readonly #turns = new OldestFirst<Group>();
 
-  constructor(parent: Group | undefined, name: string, mostInside: number, mostWaiting: number) {
+  constructor({ parent, name, places, mostWaiting }: GroupOptions) {
     this.parent = parent;
     this.name = name;
-    this.#mostInside = mostInside;
+    this.#places = places;
+    this.#mostInside = places.alone;
     this.#mostWaiting = mostWaiting;
+  }
+
+  /** Sets the bound of this group and of all narrower ones. */
+  applyBound(isShared: boolean): void {
+    for (const child of this.children.values()) child.applyBound(isShared);
+    this.#mostInside = isShared ? this.#places.shared : this.#places.alone;
+    this.#takePlaceInTurns();
   }
 
   get isFull(): boolean {

@@ -1,4 +1,4 @@
-/** Which handlers serve which service, and which of them give up with the call that they are for. */
+/** Which handlers serve which service, and which of them stop when the client of their call has gone. */
 import type { WatchChangesDeps } from "../changes/watch-changes.ts";
 import { AdminService } from "../gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../gen/latchkey/v1/auth_service_pb.ts";
@@ -8,7 +8,7 @@ import { adminUserHandlers } from "../rpc/handlers/admin-user-handlers.ts";
 import { auditHandlers } from "../rpc/handlers/audit-handlers.ts";
 import { authHandlers } from "../rpc/handlers/auth-handlers.ts";
 import { keyHandlers } from "../rpc/handlers/key-handlers.ts";
-import { perCall } from "../rpc/handlers/made-per-call.ts";
+import { madePerCall } from "../rpc/handlers/made-per-call.ts";
 import { PageTokens } from "../rpc/handlers/page-token.ts";
 import { serviceCredentialHandlers } from "../rpc/handlers/service-credential-handlers.ts";
 import { signingKeyHandlers } from "../rpc/handlers/signing-key-handlers.ts";
@@ -17,29 +17,31 @@ import { watchHandlers } from "../rpc/handlers/watch-handlers.ts";
 import { bind } from "../rpc/routes.ts";
 import type { CallRooms } from "./rooms.ts";
 
-/** All that this service answers to. A call that gives up changes nothing (docs/adr/0016): those made with a signal work for it alone. */
-export function bindingsOf({ within, ring, verifyDeps }: CallRooms, watchDeps: WatchChangesDeps) {
+/**
+ * All RPCs of this service. Handlers that are given the whole `asker` change nothing once their call has ended
+ * (docs/adr/0016). Handlers that are given its holder alone finish their work although the client has gone.
+ */
+export function bindingsOf({ ring, keys, users, signing, audit }: CallRooms, watchDeps: WatchChangesDeps) {
   const pageTokens = new PageTokens(ring);
-  const auth = perCall((asker) => authHandlers({ ...within(asker).authDeps, pageTokens }));
-  // A replayed token ends its session, and a logout counts, though their client has gone.
-  const { refresh, logout } = perCall(({ holder }) => authHandlers({ ...within({ holder }).authDeps, pageTokens }));
+  const auth = madePerCall((asker) => authHandlers({ ...users.accountsFor(asker), pageTokens }));
+  // A replayed token ends its session, and a logout counts, although the client has gone.
+  const { refresh, logout } = madePerCall(({ holder }) =>
+    authHandlers({ ...users.accountsFor({ holder }), pageTokens }),
+  );
   return [
     bind(AuthService, { ...auth, refresh, logout }),
     bind(KeyService, {
-      ...perCall((asker) => keyHandlers({ ...within(asker).keyDeps, pageTokens })),
-      ...verifyHandlers(verifyDeps),
+      ...madePerCall((asker) => keyHandlers({ ...keys.managementFor(asker), pageTokens })),
+      ...verifyHandlers(keys.verification),
       ...watchHandlers(watchDeps),
     }),
     bind(AdminService, {
-      ...perCall((asker) => adminUserHandlers({ ...within(asker).authDeps, pageTokens })),
-      ...perCall((asker) => serviceCredentialHandlers({ ...within(asker).keyDeps, pageTokens })),
-      // What was reset in Redis is put on record, though its client has gone.
-      ...perCall(({ holder }) => {
-        const { keyDeps, limiter, audit } = within({ holder });
-        return adminKeyHandlers({ ...keyDeps, limiter, audit });
-      }),
-      ...perCall((asker) => signingKeyHandlers(within(asker).signingKeyDeps)),
-      ...perCall((asker) => auditHandlers({ ...within(asker), pageTokens })),
+      ...madePerCall((asker) => adminUserHandlers({ ...users.administrationFor(asker), pageTokens })),
+      ...madePerCall((asker) => serviceCredentialHandlers({ ...keys.managementFor(asker), pageTokens })),
+      // The audit trail records which limits were reset in Redis, although the client has gone.
+      ...madePerCall(({ holder }) => adminKeyHandlers(keys.limitsFor({ holder }))),
+      ...madePerCall((asker) => signingKeyHandlers(signing.managementFor(asker))),
+      ...madePerCall((asker) => auditHandlers({ ...audit.trailFor(asker), pageTokens })),
     }),
   ];
 }

@@ -1,17 +1,17 @@
 import { createServer } from "node:net";
 import type { Address, Config } from "../config/config.ts";
 
-/** What the system says of an address, by its code. */
+/** What the operating system's error code means for an address. */
 const REFUSALS: Readonly<Record<string, string>> = {
   EADDRINUSE: "is taken by another process",
   EACCES: "may not be listened on by this user",
-  EADDRNOTAVAIL: "is no address of this machine",
-  ENOTFOUND: "is no address of this machine",
+  EADDRNOTAVAIL: "is not an address of this machine",
+  ENOTFOUND: "is not an address of this machine",
 };
 
 /**
- * Finds out before anything else whether the service can listen where it is to: what the database would be waited for and
- * migrated for in vain.
+ * Checks whether the service can listen on its addresses. A start checks this first, so that it does not wait for the
+ * database, or migrate it, for nothing.
  *
  * @throws Error that names the setting
  */

@@ -3,17 +3,18 @@ import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../lib/log.ts";
 import { makePrivateFolder, openPrivateFolder } from "../lib/private-files.ts";
+import { LOCK_FILE } from "../postgres/connections/folder-lock.ts";
 import { EMBEDDED_FOLDER } from "../postgres/database.ts";
-import { LOCK_FILE } from "../postgres/folder-lock.ts";
 
-/** What is kept in the data folder, by name. */
+/** The files of the data folder, by name. */
 export const DATA_FILES = { masterKeys: "master-keys", adminCredential: "admin-credential" } as const;
 
 /**
- * Makes and checks the data folder where this configuration keeps anything in it, before anything is read from it: the
- * folder 0700, its files 0600, all of it this user's. A service on PostgreSQL with master keys of its own needs none.
+ * Makes and checks the data folder, if this configuration keeps anything in it, before anything is read from it: the
+ * folder has mode 0700, its files 0600, and all of it belongs to this user. A service on PostgreSQL with configured
+ * master keys needs no data folder.
  *
- * @throws Error that says what to do where others could have written what would be believed
+ * @throws Error that says what to do, if other users could have written files that the service would trust
  */
 export function openDataFolder(config: Config, log: Log): void {
   const isNeeded = config.database === undefined || config.masterKeys === undefined;
@@ -21,6 +22,6 @@ export function openDataFolder(config: Config, log: Log): void {
   if (!isNeeded && (config.production || !existsSync(config.dataDir))) return;
   const ours = [...Object.values(DATA_FILES), LOCK_FILE, EMBEDDED_FOLDER];
   openPrivateFolder(config.dataDir, { ours, strict: config.production, log });
-  // PGlite would make it for others to read as well.
+  // Made here, because PGlite would make it readable for other users.
   if (config.database === undefined) makePrivateFolder(join(config.dataDir, EMBEDDED_FOLDER));
 }

@@ -7,12 +7,12 @@ import { placeOf } from "../lib/database-connection.ts";
 import { createCommandLog, createLog, type Log } from "../lib/log.ts";
 import { makePrivateFolder, replacePrivateFile } from "../lib/private-files.ts";
 import type { Database } from "../postgres/database.ts";
-import { PostgresKeyStore } from "../postgres/key-store.ts";
+import { PostgresKeyStore } from "../postgres/stores/key-store.ts";
 import { DATA_FILES, openDataFolder } from "./data-folder.ts";
 import { loadMasterKeys, readMasterKeys } from "./master-keys.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
 
-/** Where the operators of a configuration are, in words. */
+/** The database of a configuration, in words for a person. */
 export function databaseName({ database, dataDir }: Pick<Config, "database" | "dataDir">): string {
   return database === undefined ? `the embedded database in ${resolve(dataDir)}` : `PostgreSQL at ${placeOf(database)}`;
 }
@@ -25,14 +25,14 @@ export interface WriteFirstOperatorDeps extends Omit<BootstrapOperatorDeps, "sto
 
 const DATABASE_WAIT_MS = 60_000;
 
-/** File of the first operator's credential in the data folder of a development service. */
+/** The path of the first operator's credential in the data folder of a development service. */
 export function adminCredentialFile(dataDir: string): string {
   return join(dataDir, DATA_FILES.adminCredential);
 }
 
 /**
- * At a development start without an operator: makes the first one and leaves the credential in a file that only this
- * user can read. Production has `npm run bootstrap` for that.
+ * Makes the first operator at a development start that finds none, and writes the credential into a file that only this
+ * user can read. In production, operators run `npm run bootstrap` instead.
  */
 export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<void> {
   if (deps.config.production) return;
@@ -43,7 +43,7 @@ export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<
   const path = adminCredentialFile(deps.config.dataDir);
   try {
     makePrivateFolder(deps.config.dataDir);
-    // A file of that name is of an operator who is no more.
+    // An existing file of that name holds the credential of an operator that no longer exists.
     replacePrivateFile(path, `${made.secret}\n`);
   } catch (error) {
     const reason = (error as Error).message;
@@ -55,11 +55,11 @@ export async function writeFirstOperator(deps: WriteFirstOperatorDeps): Promise<
 }
 
 /**
- * Makes the first operator without a service, under the lock of migrations, and returns the credential. On PostgreSQL it
- * makes no master key: one of its own would claim the database, and the service's would be refused as other bytes.
+ * Makes the first operator without a service, under the lock of migrations, and returns the credential. On PostgreSQL
+ * it makes no master key: the database would then belong to that key, and would refuse the service's own one.
  *
- * @param force also where an operator could act
- * @returns undefined where a usable admin credential exists and `force` is false
+ * @param force makes an operator even if a usable admin credential exists
+ * @returns undefined if a usable admin credential exists and `force` is false
  */
 export async function bootstrap(config: Config, force: boolean): Promise<string | undefined> {
   openDataFolder(config, createLog("silent"));

@@ -7,21 +7,21 @@ import { randomBytes } from "../lib/random.ts";
 import { DATA_FILES } from "./data-folder.ts";
 
 /**
- * The master keys: as configured, else the ones that an earlier start kept in the data folder, else new ones that are
- * kept there. Only development gets so far without a configuration.
+ * The configured master keys, or those of an earlier start in the data folder, or new ones that it writes there. Only a
+ * development service starts without configured ones.
  *
  * @throws Error that names the file if it can't be read or written
  */
 export function loadMasterKeys(config: Pick<Config, "masterKeys" | "dataDir">): KeyRing {
   if (config.masterKeys !== undefined) return new KeyRing(config.masterKeys);
   makePrivateFolder(config.dataDir);
-  // Of two first starts at once, one makes it and both read it.
+  // If two processes start for the first time at once, one makes the file and both read it.
   createPrivateFile(join(config.dataDir, DATA_FILES.masterKeys), `1:${randomBytes(32).toString("base64")}\n`);
   return readMasterKeys(config);
 }
 
 /**
- * The master keys as configured, else the ones that a development service keeps in the data folder. Makes none.
+ * The configured master keys, or those that a development service keeps in the data folder. Makes none.
  *
  * @throws Error that names the file if it can't be read, and says what to do if there is none
  */

@@ -1,6 +1,7 @@
 /**
- * The second port: a process's own, or that of all workers. Those share the port of the RPCs, and who asks for metrics
- * shall not meet now this one and now that one: the first process asks all of them, and answers.
+ * The second port, for health and metrics: of one process, or of all workers together. Workers share the port of the
+ * RPCs, so a scrape of it would reach a different worker each time. Instead, the first process opens the second port,
+ * asks all workers, and answers with the sum.
  */
 import cluster from "node:cluster";
 import type { Address, Config } from "../config/config.ts";
@@ -29,22 +30,25 @@ interface Question {
 }
 
 /** From a worker to the first process. */
-interface Answer {
+interface WorkerAnswer {
   readonly opsAnswer: number;
   readonly isServing: boolean;
   readonly figures: readonly Figure[];
 }
 
-/** Those who answered one question, by the number of their worker, and those who did not. */
+/** The result of one question: the answers by worker id, and the ids of the workers that did not answer. */
 interface Round {
-  readonly answers: ReadonlyMap<number, Answer>;
+  readonly answers: ReadonlyMap<number, WorkerAnswer>;
   readonly silent: readonly number[];
 }
 
-/** A worker that has not answered by then stands still. A scrape waits for ten seconds by default, a probe for one. */
+/**
+ * A worker that has not answered within this time is stuck. Prometheus waits for a scrape for 10 s by default, and a
+ * Kubernetes probe for 1 s.
+ */
 const ANSWER_WITHIN_MS = 800;
 
-/** Opens the port, or, in a worker, answers the first process, which has opened it. */
+/** Opens the port. In a worker, it answers the questions of the first process instead, which has opened the port. */
 export async function startOpsPort({ config, log, isServing, metrics }: OpsSources): Promise<OpsPort> {
   if (cluster.isWorker) return answerQuestions(config.opsListen, isServing, metrics);
   const server = new OpsServer({ log, isServing, metrics: () => metrics.text() });
@@ -52,9 +56,9 @@ export async function startOpsPort({ config, log, isServing, metrics }: OpsSourc
 }
 
 /**
- * The port of all workers, opened by the first process. `/healthz` says 200 while whoever connects meets a worker that
- * serves: one serves at least, and none that has served stands still. A worker that ended or drains is given no connection,
- * and so is no reason to say otherwise.
+ * Opens the port of all workers, in the first process. `/healthz` answers 200 while every new connection reaches a
+ * worker that serves: at least one worker serves, and no worker that has served before is stuck. A worker that ended or
+ * drains gets no new connection, so it does not count.
  *
  * @param isStopping whether the workers have been told to end
  */
@@ -82,8 +86,8 @@ export async function startWorkersOpsPort(
 
 function answerQuestions({ host, port }: Address, isServing: () => boolean, metrics: Metrics): OpsPort {
   async function answer(opsAnswer: number): Promise<void> {
-    const answered: Answer = { opsAnswer, isServing: isServing(), figures: await metrics.figures() };
-    // The first process may be gone by now: then this one is about to end.
+    const answered: WorkerAnswer = { opsAnswer, isServing: isServing(), figures: await metrics.figures() };
+    // The first process may have ended. Then this process is about to end too.
     process.send?.(answered, undefined, undefined, () => {});
   }
   const onMessage = (message: Partial<Question> | null) => {
@@ -97,16 +101,16 @@ function answerQuestions({ host, port }: Address, isServing: () => boolean, metr
 }
 
 /**
- * Returns a function that asks every worker that runs, once each.
+ * Returns a function that asks each running worker once.
  *
- * @param onAnswer is told of each answer, in the order in which a worker gave them, also of one that came too late
+ * @param onAnswer called for each answer, even one that came too late; the answers of one worker come in order
  */
-function questionsToWorkers(onAnswer: (worker: number, answer: Answer) => void): () => Promise<Round> {
+function questionsToWorkers(onAnswer: (worker: number, answer: WorkerAnswer) => void): () => Promise<Round> {
   let asked = 0;
-  const waiting = new Map<number, (worker: number, answer: Answer) => void>();
-  cluster.on("message", ({ id }, message: Partial<Answer> | null) => {
+  const waiting = new Map<number, (worker: number, answer: WorkerAnswer) => void>();
+  cluster.on("message", ({ id }, message: Partial<WorkerAnswer> | null) => {
     if (message?.opsAnswer === undefined || !isRunning(id)) return;
-    const answer = message as Answer;
+    const answer = message as WorkerAnswer;
     onAnswer(id, answer);
     waiting.get(answer.opsAnswer)?.(id, answer);
   });
@@ -114,7 +118,7 @@ function questionsToWorkers(onAnswer: (worker: number, answer: Answer) => void):
     new Promise<Round>((resolve) => {
       const opsQuestion = ++asked;
       const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker?.isConnected() === true);
-      const answers = new Map<number, Answer>();
+      const answers = new Map<number, WorkerAnswer>();
       const end = () => {
         clearTimeout(timer);
         waiting.delete(opsQuestion);

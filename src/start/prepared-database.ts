@@ -2,10 +2,10 @@ import type { Config } from "../config/config.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { Database, type DatabaseOptions, type DatabaseTarget, type ManagedDatabase } from "../postgres/database.ts";
-import { checkMasterKeys, readMasterKeyChecks } from "../postgres/master-key-checks.ts";
-import { countMasterKeyUses, NEEDED_USES } from "../postgres/master-key-uses.ts";
-import { type Patience, whileAway } from "../postgres/open-database.ts";
-import { tiersInUse } from "../postgres/tiers-in-use.ts";
+import { checkMasterKeys, readMasterKeyChecks } from "../postgres/start/master-key-checks.ts";
+import { countMasterKeyUses, NEEDED_USES } from "../postgres/start/master-key-uses.ts";
+import { type Patience, retryWhileUnavailable } from "../postgres/start/open-database.ts";
+import { tiersInUse } from "../postgres/start/tiers-in-use.ts";
 import { itself } from "../shares/holder.ts";
 
 export interface PreparedDatabaseOptions extends Omit<DatabaseOptions, "target" | "log">, Patience {
@@ -14,21 +14,25 @@ export interface PreparedDatabaseOptions extends Omit<DatabaseOptions, "target" 
 }
 
 const STARTING = { holder: itself("start") };
-/** Of one statement: an index over some hundred million rows. A service's own statements have a second. */
+/** Timeout of one statement: time for an index over some hundred million rows. Statements of the service have 1 s. */
 const PREPARATION_TIMEOUT_MS = 300_000;
-/** A statement that waits for a table's lock holds up all that come behind it, so it gives way and is tried again. */
+/**
+ * Timeout for a lock of a table. A statement that waits for one delays all later statements on the table. So it gives
+ * up and is tried again.
+ */
 const PREPARATION_LOCK_MS = 1000;
 
 /**
- * Opens the database that the configuration names, applies the schema, and refuses to go on with a configuration that
- * does not fit what is stored. A database that is away at any step of this is waited for.
+ * Opens the configured database, applies the schema, and refuses a configuration that does not fit the stored data. If
+ * the database is unreachable at any step, it waits for up to `waitMs`.
  *
- * @throws Error that says what does not fit, or that the database did not answer for so long
+ * @throws Error that says what does not fit, or that the database did not answer within `waitMs`
  */
 export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<Database> {
   const target = databaseTarget(options.config);
-  return whileAway(options, async () => {
-    // What prepares may take its time; on the embedded database, which one process may open, everything may.
+  return retryWhileUnavailable(options, async () => {
+    // Statements that prepare the database have a longer timeout. The embedded database can be opened only once, so
+    // there all statements have the timeout of the service.
     if (target.kind === "postgres") {
       const limits = { statementTimeoutMs: PREPARATION_TIMEOUT_MS, lockTimeoutMs: PREPARATION_LOCK_MS };
       const patient = { ...limits, purpose: "migrations" as const };
@@ -61,8 +65,8 @@ export function databaseTarget(config: Config): DatabaseTarget {
 }
 
 /**
- * A version that this database was used with and the ring lacks: what is kept under it is UNAVAILABLE. That stops no
- * start, since everything else is well, and what can't be counted within the time of a statement stops none either.
+ * Warns of each master key version that stored data needs and the ring lacks: calls that need this data fail. That does
+ * not stop the start, because everything else works. Nor does a count that exceeds the timeout of its statement.
  */
 async function warnOfMissingVersions(database: ManagedDatabase, { ring, log }: PreparedDatabaseOptions): Promise<void> {
   const checks = [...(await readMasterKeyChecks(database, ring))];
@@ -74,26 +78,31 @@ async function warnOfMissingVersions(database: ManagedDatabase, { ring, log }: P
       const ofVersion = counts.filter((each) => each.version === version);
       if (ofVersion.length === 0) continue;
       const fields = Object.fromEntries(ofVersion.map(({ use, count }) => [use, count]));
-      log.warn("LATCHKEY_MASTER_KEYS lacks a version that is in use; what is kept under it is UNAVAILABLE", {
+      log.warn("LATCHKEY_MASTER_KEYS lacks a version that stored data needs", {
         version,
         ...fields,
       });
     }
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
-    log.warn("what is kept under master key versions that LATCHKEY_MASTER_KEYS lacks could not be counted", {
+    log.warn("what needs the missing versions of LATCHKEY_MASTER_KEYS could not be counted", {
       versions: missing.join(","),
       reason: error.reason,
     });
   }
 }
 
-/** A tier that the configuration lacks would silently be judged as the lowest. */
+/**
+ * Refuses a configuration that lacks a stored tier in production: keys of that tier would get the lowest one unnoticed.
+ */
 async function checkTiers(database: ManagedDatabase, { config, log }: PreparedDatabaseOptions): Promise<void> {
   const known = new Set(config.tiers.map((tier) => tier.name));
   const missing = (await tiersInUse(database)).filter((tier) => !known.has(tier));
   if (missing.length === 0) return;
-  const message = `LATCHKEY_TIERS: lacks ${missing.join(", ")}, which users or keys have`;
-  if (config.production) throw new Error(message);
-  log.warn(`${message}; they are judged as ${config.tiers[0].name}`);
+  const names = missing.join(", ");
+  if (config.production) throw new Error(`LATCHKEY_TIERS: lacks ${names}, which users or keys have`);
+  log.warn("LATCHKEY_TIERS lacks a tier that users or keys have; the lowest tier is used instead", {
+    missing: names,
+    judged_as: config.tiers[0].name,
+  });
 }

@@ -1,4 +1,7 @@
-/** The business rooms as service.ts sees them: each with what it uses. Nothing here listens, and nothing starts. */
+/**
+ * The composition root of the business rooms: each room with the stores and the settings that it uses. Nothing here
+ * listens, and nothing starts.
+ */
 import { availableParallelism } from "node:os";
 import { RefusalRecorder } from "../audit/refusal-recorder.ts";
 import { hashConcurrency, PasswordHasher } from "../auth/passwords/password.ts";
@@ -9,9 +12,8 @@ import type { ChangeBus } from "../changes/change.ts";
 import type { ChangeFeed } from "../changes/change-feed.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import { RecordCache } from "../changes/record-cache.ts";
 import type { Config } from "../config/config.ts";
-import { bytesOf, KEY_KINDS, type KeyLimits, type KeyRecord, KeyRecords, tagsOf } from "../keys/key-records.ts";
+import { KeyRecords } from "../keys/key-records.ts";
 import { SecretRehasher } from "../keys/secret-rehasher.ts";
 import { Tiers } from "../keys/tiers.ts";
 import { UsageRecorder } from "../keys/usage-recorder.ts";
@@ -19,21 +21,17 @@ import { type AgeClock, systemTimers } from "../lib/clock.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import type { Limiter } from "../limits/limit.ts";
-import { PostgresAuditStore } from "../postgres/audit-store.ts";
-import type { Database, ManagedDatabase } from "../postgres/database.ts";
-import { PostgresKeyStore } from "../postgres/key-store.ts";
-import { PostgresLoginFailureStore } from "../postgres/login-failure-store.ts";
-import { PostgresPasswordResetStore } from "../postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../postgres/session-store.ts";
-import { PostgresSigningKeyStore } from "../postgres/signing-key-store.ts";
-import { PostgresUserStore } from "../postgres/user-store.ts";
+import type { Database } from "../postgres/database.ts";
+import { PostgresAuditStore } from "../postgres/stores/audit-store.ts";
+import { PostgresKeyStore } from "../postgres/stores/key-store.ts";
+import { PostgresLoginFailureStore } from "../postgres/stores/login-failure-store.ts";
+import { PostgresPasswordResetStore } from "../postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../postgres/stores/session-store.ts";
+import { PostgresSigningKeyStore } from "../postgres/stores/signing-key-store.ts";
+import { PostgresUserStore } from "../postgres/stores/user-store.ts";
 import { type Asker, itself } from "../shares/holder.ts";
 
-const MAX_ABSENT = 10_000;
-/** So much memory for each key that may be kept: what most take, and half of it again. One key alone can have 100 times that. */
-const BYTES_PER_CACHED_KEY = 1536;
-
-/** What the rooms stand on. */
+/** What all rooms are built on. */
 export interface Ground {
   readonly config: Config;
   readonly clock: AgeClock;
@@ -49,125 +47,130 @@ export interface Ground {
 
 export type Rooms = ReturnType<typeof createRooms>;
 
+/**
+ * The parts of the rooms that handlers of calls use. Each function `...For` makes the stores of one room for one call:
+ * they wait in the queue of the call's holder, and stop when its signal aborts.
+ */
+export interface CallRooms {
+  readonly ring: KeyRing;
+  readonly keys: Pick<Rooms["keys"], "verification" | "managementFor" | "limitsFor">;
+  readonly users: Pick<Rooms["users"], "accountsFor" | "administrationFor">;
+  readonly signing: Pick<Rooms["signing"], "managementFor">;
+  readonly audit: Pick<Rooms["audit"], "trailFor">;
+}
+
 export function createRooms(ground: Ground) {
   const tiers = new Tiers(ground.config.tiers);
-  const audit = new PostgresAuditStore(ground.database.for({ holder: itself("audit") }));
-  const refusals = new RefusalRecorder({ audit, ...ground, timers: systemTimers });
-  const { limiter } = ground;
-  const rooms = { audit, refusals, limiter, ...createKeys(ground, tiers), ...createPeople(ground, tiers, refusals) };
-  return { ...rooms, within: (asker: Asker) => onDatabase(rooms, ground.database.for(asker)) };
+  const audit = createAudit(ground);
+  const signing = createSigning(ground);
+  const users = createUsers(ground, tiers, audit.refusals, signing.keys);
+  return { audit, keys: createKeys(ground, tiers), signing, users };
 }
 
-/** What handlers of calls see: nothing that asks the database of management for the service itself. */
-export interface CallRooms extends Pick<Rooms, "within"> {
-  readonly ring: KeyRing;
-  readonly verifyDeps: Omit<Rooms["verifyDeps"], "store">;
-}
-
-type ManagedRooms = Pick<ReturnType<typeof createKeys>, "keyDeps" | "verifyDeps"> & ReturnType<typeof createPeople>;
-
-/**
- * What management uses, on another view of the database. What guards passwords stays as it is: who gives up an attempt
- * has made it.
- */
-function onDatabase({ keyDeps, verifyDeps, authDeps, signingKeyDeps }: ManagedRooms, database: ManagedDatabase) {
-  const { limiter } = verifyDeps;
+/** The audit trail. */
+function createAudit({ clock, log, database }: Ground) {
+  const store = new PostgresAuditStore(database.for({ holder: itself("audit") }));
   return {
-    limiter,
-    keyDeps: { ...keyDeps, store: new PostgresKeyStore(database) },
-    authDeps: {
-      ...authDeps,
-      users: new PostgresUserStore(database),
-      sessions: new PostgresSessionStore(database),
-      passwordResets: new PostgresPasswordResetStore(database),
-    },
-    signingKeyDeps: { ...signingKeyDeps, store: new PostgresSigningKeyStore(database) },
-    audit: new PostgresAuditStore(database),
+    store,
+    refusals: new RefusalRecorder({ audit: store, clock, timers: systemTimers, log }),
+    trailFor: (asker: Asker) => ({ audit: new PostgresAuditStore(database.for(asker)) }),
   };
 }
 
 /** API keys and service credentials. */
 function createKeys(ground: Ground, tiers: Tiers) {
   const { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter } = ground;
+  const { cachedKeys, staleOkMs, keysPerOwner } = config;
   const format = { prefix: config.keyPrefix, environments: config.environments };
   const store = new PostgresKeyStore(database.for({ holder: itself("keys") }));
-  const copies = {
-    clock,
-    feed,
-    breaker,
-    maxEntries: config.cachedKeys,
-    maxAbsent: MAX_ABSENT,
-    staleOkMs: config.staleOkMs,
-    kinds: KEY_KINDS,
-    tagsOf,
+  const rehasher = new SecretRehasher({ store, ring, log, maxSecrets: cachedKeys });
+  const prepared = { ring, rehasher, tiers };
+  const freshness = { bus, feed, breaker, clock, databaseClock, staleOkMs };
+  const records = new KeyRecords({ store, ...prepared, ...freshness, log, maxRecords: cachedKeys });
+  const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: cachedKeys });
+  return {
+    format,
+    records,
+    usage,
+    rehasher,
+    verification: { records, limiter, usage, format, tiers, databaseClock },
+    managementFor: (asker: Asker) => ({
+      store: new PostgresKeyStore(database.for(asker)),
+      ring,
+      format,
+      tiers,
+      databaseClock,
+      keysPerOwner,
+    }),
+    limitsFor(asker: Asker) {
+      const own = database.for(asker);
+      return { store: new PostgresKeyStore(own), audit: new PostgresAuditStore(own), limiter };
+    },
   };
-  const cache = new RecordCache<KeyRecord>({
-    ...copies,
-    bytes: { most: config.cachedKeys * BYTES_PER_CACHED_KEY, of: bytesOf },
-  });
-  const limitsCache = new RecordCache<KeyLimits>(copies);
-  bus.add(cache);
-  bus.add(limitsCache);
-  const rehasher = new SecretRehasher({ store, ring, log, maxSecrets: config.cachedKeys });
-  const records = new KeyRecords({ store, cache, limitsCache, ring, rehasher, tiers, clock, databaseClock, log });
-  const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: config.cachedKeys });
-  const keyDeps = { store, ring, format, tiers, databaseClock, keysPerOwner: config.keysPerOwner };
-  const verifyDeps = { ...keyDeps, records, limiter, usage, feed };
-  return { format, records, keyRecords: cache, usage, rehasher, keyDeps, verifyDeps };
 }
 
-/** People, their sessions, and the keys that sign access tokens. */
-function createPeople(ground: Ground, tiers: Tiers, refusals: RefusalRecorder) {
+/** The keys that sign access tokens. */
+function createSigning({ config, clock, log, ring, database, bus, feed, databaseClock }: Ground) {
+  const { accessTokenMs, signingKeyMs } = config;
+  const store = new PostgresSigningKeyStore(database.for({ holder: itself("people") }));
+  const signing = { ring, databaseClock, log, algorithm: config.accessTokenAlgorithm };
+  const keys = new SigningKeys({ ...signing, store, feed, clock, accessTokenMs, signingKeyMs });
+  bus.add(keys);
+  const managementFor = (asker: Asker) => ({ ...signing, store: new PostgresSigningKeyStore(database.for(asker)) });
+  return { keys, managementFor };
+}
+
+/** People: their accounts, their sessions and their passwords. */
+function createUsers(ground: Ground, tiers: Tiers, refusals: RefusalRecorder, signingKeys: SigningKeys) {
   const { config, clock, log, ring, bus, feed, breaker, databaseClock, limiter } = ground;
+  const { keyPrefix, accessTokenMs, issuer, audience, changesPerMinute, registrationOpen, hashesPerAddress } = config;
+  const { refreshIdleMs, refreshAbsoluteMs, refreshGraceMs } = config;
   const database = ground.database.for({ holder: itself("people") });
+  const users = new PostgresUserStore(database);
   const sessions = new PostgresSessionStore(database);
   const sessionCache = new SessionCache({ store: sessions, feed, breaker, clock, databaseClock });
-  const signingKeyDeps = {
-    store: new PostgresSigningKeyStore(database),
-    ring,
-    databaseClock,
-    log,
-    algorithm: config.accessTokenAlgorithm,
-  };
-  const { accessTokenMs, signingKeyMs } = config;
-  const signingKeys = new SigningKeys({ ...signingKeyDeps, feed, clock, accessTokenMs, signingKeyMs });
   bus.add(sessionCache);
-  bus.add(signingKeys);
-  const passwords = new PasswordHasher({
-    ring,
-    log,
-    ...config.password,
-    concurrency: hashConcurrency(availableParallelism(), config.workers),
-  });
-  const users = new PostgresUserStore(database);
+
+  const { minCodePoints, memoryKib, passes } = config.password;
+  const concurrency = hashConcurrency(availableParallelism(), config.workers);
+  const passwords = new PasswordHasher({ ring, log, memoryKib, passes, concurrency });
   const failures = new PostgresLoginFailureStore(database);
-  const authDeps = {
-    ring,
-    log,
-    clock,
-    databaseClock,
+  // Stays the same for every call: an attempt counts although its caller gave it up.
+  const loginThrottle = new LoginThrottle({ store: failures, users, refusals, ring, clock, log, hashesPerAddress });
+
+  const accessTokens = { signingKeys, databaseClock, issuer, audience };
+  const tokens = { ...accessTokens, ring, keyPrefix, accessTokenMs };
+  const lifetimes = { refreshIdleMs, refreshAbsoluteMs, refreshGraceMs };
+  const checkedPasswords = { passwords, passwordRules: { minCodePoints }, loginThrottle };
+  const accountDefaults = { tier: tiers.lowest.name, scopes: config.userScopes };
+  const tierNames = tiers.names;
+  return {
     sessions,
-    sessionCache,
-    signingKeys,
     passwords,
-    users,
-    refusals,
-    limiter,
-    changesPerMinute: config.changesPerMinute,
-    passwordResets: new PostgresPasswordResetStore(database),
-    loginThrottle: new LoginThrottle({
-      ...{ store: failures, users, refusals, ring, clock, log },
-      hashesPerAddress: config.hashesPerAddress,
-    }),
-    passwordRules: config.password,
-    lifetimes: config,
-    accountDefaults: { tier: tiers.lowest.name, scopes: config.userScopes },
-    tierNames: tiers.names,
-    registrationOpen: config.registrationOpen,
-    keyPrefix: config.keyPrefix,
-    accessTokenMs,
-    issuer: config.issuer,
-    audience: config.audience,
+    authentication: { ...accessTokens, sessionCache },
+    accountsFor(asker: Asker) {
+      const own = ground.database.for(asker);
+      const stores = { users: new PostgresUserStore(own), sessions: new PostgresSessionStore(own) };
+      const beginnings = { ...tokens, ...checkedPasswords, lifetimes };
+      return {
+        logins: { ...beginnings, ...stores, accountDefaults, registrationOpen, refusals, log },
+        resets: { ...beginnings, users: stores.users, passwordResets: new PostgresPasswordResetStore(own) },
+        sessions: { ...tokens, sessions: stores.sessions, lifetimes, limiter, changesPerMinute, log },
+        profiles: { users: stores.users },
+      };
+    },
+    administrationFor(asker: Asker) {
+      const own = ground.database.for(asker);
+      return {
+        users: new PostgresUserStore(own),
+        sessions: new PostgresSessionStore(own),
+        passwordResets: new PostgresPasswordResetStore(own),
+        ring,
+        keyPrefix,
+        accountDefaults,
+        tierNames,
+        loginThrottle,
+      };
+    },
   };
-  return { signingKeys, signingKeyDeps, authDeps };
 }

@@ -1,10 +1,21 @@
 /**
- * The one place where rooms and doors are connected: from a configuration to a service that runs. Read from top to
- * bottom it is the order of the start; `stop` undoes it from bottom to top.
+ * START. From a configuration to a service that runs. This file connects rooms and doors, and is the only one that may
+ * import any of them. Read from top to bottom, it is the order of the start; `stop` undoes it from bottom to top.
+ *
+ *   service.ts            starts the service, and stops it
+ *   check-addresses.ts    whether the service can listen on its addresses, before anything else is done
+ *   data-folder.ts        the folder of a service without its own database or master keys
+ *   master-keys.ts        the master keys, as configured or as made by the first start
+ *   prepared-database.ts  the database, once its schema and its contents fit the configuration
+ *   first-operator.ts     the first credential with which an operator can act
+ *   start-limiter.ts      the limiter, over Redis or in this process
+ *   rooms.ts              the business rooms, each with what it uses
+ *   bindings.ts           which handlers serve which RPC
+ *   ops-port.ts           the second port, for health and metrics, also of several processes
+ *   workers.ts            several processes that share one port
+ *   signals.ts            SIGTERM, SIGINT and SIGHUP
  */
 
-import { noteRefusedCredential } from "../audit/refusal-recorder.ts";
-import { authenticateUser } from "../auth/authenticate-user.ts";
 import { ChangeBus } from "../changes/change.ts";
 import { ChangeFeed } from "../changes/change-feed.ts";
 import { CHANGES_KEPT_MS } from "../changes/change-store.ts";
@@ -12,21 +23,17 @@ import { DatabaseBreaker } from "../changes/database-breaker.ts";
 import { DatabaseClock } from "../changes/database-clock.ts";
 import { Watches } from "../changes/watch-changes.ts";
 import type { Config } from "../config/config.ts";
-import { looksLikeCredential, openCredential } from "../keys/credentials/service-credential.ts";
 import { type AgeClock, systemTimers } from "../lib/clock.ts";
+import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { startRetention } from "../lib/retention.ts";
-import { SharedLimiter } from "../limits/limiter.ts";
-import { LocalLimiter } from "../limits/local-limiter.ts";
-import { EmbeddedChangeStore, PostgresChangeStore } from "../postgres/change-store.ts";
+import type { Limiter } from "../limits/limit.ts";
 import type { ManagedDatabase } from "../postgres/database.ts";
-import { RedisConnection } from "../redis/connection.ts";
-import { RedisLimitStore } from "../redis/limit-store.ts";
+import { EmbeddedChangeStore, PostgresChangeStore } from "../postgres/stores/change-store.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
 import { ChangeRate } from "../rpc/calls/change-rate.ts";
 import { ClientAddresses } from "../rpc/calls/client-ip.ts";
-import type { CallObserver } from "../rpc/calls/concerns.ts";
 import { noteRefusedCall } from "../rpc/calls/refused-calls.ts";
 import { isChange } from "../rpc/effects.ts";
 import { Metrics } from "../rpc/ops/metrics.ts";
@@ -40,14 +47,15 @@ import { loadMasterKeys } from "./master-keys.ts";
 import { startOpsPort } from "./ops-port.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
 import { createRooms, type Rooms } from "./rooms.ts";
+import { startLimiter } from "./start-limiter.ts";
 
 export interface ServiceOptions {
   readonly config: Config;
   readonly clock: AgeClock;
   readonly log: Log;
-  /** Adds to the database's clock; only tests move it. */
+  /** Is added to the database's clock; only tests set it. */
   readonly timeShiftMs?: () => number;
-  /** Whether unary gRPC goes the short way (rpc/lanes/unary-lane.ts). Default true; only tests say no. */
+  /** Whether unary gRPC takes the short lane (rpc/lanes/unary-lane.ts). Default true; only tests set it to false. */
   readonly unaryLane?: boolean;
 }
 
@@ -59,67 +67,71 @@ export interface Service {
   readonly opsAddress: string;
   /** Reads the TLS certificate again. */
   reload(): void;
-  /** Drains and closes everything. Calls in flight have as long as the configuration says. */
+  /** Drains and closes everything. Calls in flight have `drainMs` of the configuration. */
   stop(): Promise<void>;
 }
 
 const DATABASE_WAIT_MS = 60_000;
-const REDIS_WAIT_MS = 1000;
 
-/** Starts a service. It is ready when this resolves: its health says SERVING. */
+/** Starts a service. When this resolves, the service is ready: its health is SERVING. */
 export async function startService(options: ServiceOptions): Promise<Service> {
-  const { config, clock, log } = options;
-  // What was started last is stopped first, also when a later step fails.
+  const { config, clock, log, timeShiftMs } = options;
+  // Each part is stopped before the parts that it was built on, also when a later step of the start fails.
   await using stack = new AsyncDisposableStack();
   openDataFolder(config, log);
   const ring = loadMasterKeys(config);
   const bus = new ChangeBus();
   const database = await openPreparedDatabase({
-    ...options,
+    config,
     ring,
+    clock,
+    log,
+    timeShiftMs,
     waitMs: DATABASE_WAIT_MS,
     onChanges: (changes) => bus.publish(changes),
   });
   stack.defer(() => database.close());
-  const { limiter, evictedKeys } = await startLimiter(options, stack);
+  const { limiter, evictedKeys } = await startLimiter({ config, clock, log }, stack);
   const changes = createChanges(options, database.for({ holder: itself("changes") }), bus);
   stack.defer(() => {
     changes.breaker.stop();
     return changes.feed.stop();
   });
-  const room = createRooms({ ...options, ...changes, ring, database, bus, limiter });
-  await changes.feed.start();
-  await writeFirstOperator({ ...room.keyDeps, database, config, log });
-  void room.signingKeys.sealAnew();
+  const { feed, breaker, databaseClock } = changes;
+  const rooms = createRooms({ config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter });
+  await feed.start();
+  await writeFirstOperator({ ring, format: rooms.keys.format, databaseClock, database, config, log });
+  void rooms.signing.keys.reseal();
 
   const health = new HealthRegistry();
+  const server = createServer(options, { ring, limiter, changes, rooms, health });
   const metrics = new Metrics({
     callsInFlight: () => server.callsInFlight,
-    keyRecords: () => room.keyRecords.size,
-    feedAgeMs: () => clock.elapsedMs() - changes.feed.freshAtMs,
-    feedStillMs: () => changes.feed.stillMs,
-    isDatabaseAway: () => changes.breaker.isOpen || changes.feed.isFailing,
+    keyRecords: () => rooms.keys.records.size,
+    feedAgeMs: () => clock.elapsedMs() - feed.freshAtMs,
+    feedStillMs: () => feed.stillMs,
+    isDatabaseAway: () => breaker.isOpen || feed.isFailing,
     managementWaiting: () => database.waiting,
     isLimiterDegraded: () => limiter.isDegraded(),
     degradedDecisions: () => limiter.degradedDecisions(),
     forgottenLimits: () => limiter.forgottenLimits(),
     evictedKeys,
-    passwordHashes: () => room.authDeps.passwords.hashes,
+    passwordHashes: () => rooms.users.passwords.hashes,
     certificateExpiresAtMs: () => server.certificateExpiresAtMs,
   });
-  const server = createServer(options, room, changes, health, metrics);
+  server.observe(metrics);
   const isServing = () => health.get("") === "SERVING";
-  const ops = await startOpsPort({ ...options, isServing, metrics });
+  const ops = await startOpsPort({ config, log, isServing, metrics });
   stack.defer(() => ops.stop());
   for (const [what, prune] of [
     ["changes", () => changes.store.prune(CHANGES_KEPT_MS)],
-    ["audit events", () => room.audit.prune(config.auditKeepMs)],
-    ["sessions", () => room.authDeps.sessions.prune()],
+    ["audit events", () => rooms.audit.store.prune(config.auditKeepMs)],
+    ["sessions", () => rooms.users.sessions.prune()],
   ] as const) {
     stack.defer(startRetention({ what, prune, timers: systemTimers, log }));
   }
-  stack.defer(() => room.refusals.stop());
-  for (const writer of [room.usage.writer, room.rehasher.writer]) {
+  stack.defer(() => rooms.audit.refusals.stop());
+  for (const writer of [rooms.keys.usage.writer, rooms.keys.rehasher.writer]) {
     writer.start();
     stack.defer(() => writer.stop());
   }
@@ -130,7 +142,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   return { address, opsAddress: ops.address, reload: () => server.reload(), stop: () => running.disposeAsync() };
 }
 
-/** What tells this process of changes, everyone's included. */
+/** The sources of this process's knowledge of changes, its own and those of other processes. */
 function createChanges({ clock, log }: ServiceOptions, database: ManagedDatabase, bus: ChangeBus) {
   const breaker = new DatabaseBreaker(clock, systemTimers, () => database.hotRead("select true", []));
   const databaseClock = new DatabaseClock(clock);
@@ -143,58 +155,44 @@ function createChanges({ clock, log }: ServiceOptions, database: ManagedDatabase
   return { feed, store, breaker, databaseClock };
 }
 
-async function startLimiter({ config, clock, log }: ServiceOptions, stack: AsyncDisposableStack) {
-  if (config.redis === undefined) return { limiter: new LocalLimiter({ clock, log }), evictedKeys: () => 0 };
-  const connection = new RedisConnection(config.redis, log);
-  stack.defer(() => connection.close());
-  const { replicas, workers } = config;
-  const limiter = new SharedLimiter({ store: new RedisLimitStore({ connection }), clock, log, replicas, workers });
-  stack.defer(() => limiter.close());
-  // A Redis that is up is waited for, so that the first calls are not degraded; one that is down stops no start.
-  if (!(await connection.ready(REDIS_WAIT_MS))) {
-    log.warn("Redis is unreachable; limits are judged by this process alone");
-  }
-  return { limiter, evictedKeys: () => connection.evictedKeys };
+interface ServerParts {
+  readonly ring: KeyRing;
+  readonly limiter: Limiter;
+  readonly changes: ReturnType<typeof createChanges>;
+  readonly rooms: Rooms;
+  readonly health: HealthRegistry;
 }
 
-function createServer(
-  { config, clock, log, unaryLane }: ServiceOptions,
-  room: Rooms,
-  changes: ReturnType<typeof createChanges>,
-  health: HealthRegistry,
-  observer: CallObserver,
-) {
-  const changeRate = new ChangeRate({ ...config, limiter: room.limiter });
-  const addresses = new ClientAddresses({ ...config, log });
-  const callers = new CallerResolver({
-    looksLikeCredential: (token: string) => looksLikeCredential(room.format, token),
-    openCredential: (token: string) => openCredential(room, token),
-    authenticateUser: (accessToken: string) => authenticateUser(room.authDeps, { accessToken }),
-    databaseClock: room.keyDeps.databaseClock,
-    used: (credentialId: string, atMs: number) => room.usage.used(credentialId, atMs),
-    refused: (id, fault, head) => noteRefusedCredential(room.refusals, id, fault, addresses.of(head)),
-  });
+function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: ServerParts): RpcServer {
+  const { ring, limiter, changes, rooms, health } = parts;
+  const { trustedProxies, forwardedHeader, changesPerMinute, serviceChangesPerMinute, accessTokenMs } = config;
+  const { tls, reflection, corsOrigins, drainMs } = config;
+  const plaintext = tls === undefined || config.plaintextBesideTls;
+  const { feed, store, databaseClock } = changes;
+  const { refusals } = rooms.audit;
+  const { records, format, usage } = rooms.keys;
+  const accessTokens = rooms.users.authentication;
+  const changeRate = new ChangeRate({ limiter, changesPerMinute, serviceChangesPerMinute });
+  const addresses = new ClientAddresses({ trustedProxies, forwardedHeader, log });
+  const callers = new CallerResolver({ records, format, usage, refusals, accessTokens, databaseClock, addresses });
+  const watchDeps = { feed, store, databaseClock, accessTokenMs, watches: new Watches(), timers: systemTimers };
   return new RpcServer(
     {
       clock,
       log,
       health,
-      observer,
       accessRule,
       isChange,
       checkAccess,
       admitChange: (caller) => changeRate.admit(caller),
-      noteRefused: (call, outcome) => noteRefusedCall(room.refusals, call, outcome),
+      noteRefused: (call, outcome) => noteRefusedCall(refusals, call, outcome),
       knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
       callerOfConnection: (connection) => callers.ofConnection(connection),
       clientIp: (head) => addresses.of(head),
-      jwks: () => room.signingKeys.jwks(),
+      jwks: () => rooms.signing.keys.jwks(),
     },
-    bindingsOf(
-      { ...room, ring: room.keyDeps.ring },
-      { ...changes, accessTokenMs: config.accessTokenMs, watches: new Watches(), timers: systemTimers },
-    ),
-    { ...config.listen, ...config, plaintext: config.tls === undefined || config.plaintextBesideTls, unaryLane },
+    bindingsOf({ ring, keys: rooms.keys, users: rooms.users, signing: rooms.signing, audit: rooms.audit }, watchDeps),
+    { ...config.listen, tls, plaintext, reflection, corsOrigins, drainMs, unaryLane },
   );
 }

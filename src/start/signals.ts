@@ -1,22 +1,24 @@
 import type { Timers } from "../lib/clock.ts";
 
-/** What a process does when it is told to. */
+/** How a process reacts to signals. */
 export interface SignalHandlers {
-  /** Once, at the first request to stop. */
+  /** Called once, at the first request to stop. */
   stop(signal: NodeJS.Signals): void;
-  /** At each request to stop that is another one. */
+  /** Called at each later request to stop, see SAME_STOP_MS. */
   force(): void;
-  /** SIGHUP. Must be harmless at any time. */
+  /** Called at SIGHUP. Must be harmless at any time. */
   reload(): void;
 }
 
 /**
- * Requests to stop that come within this time of the first are the same one. systemd and terminals signal all processes of
- * a group, and npm passes its own signal on: its child gets two of them within milliseconds.
+ * Requests to stop within this time after the first one count as the same request. systemd and terminals signal all
+ * processes of a group, and npm passes its own signal on, so its child gets two signals within milliseconds.
  */
 const SAME_STOP_MS = 1000;
 
-/** Tells one request to stop from the next, wherever they come from: SIGTERM, SIGINT, or another process's message. */
+/**
+ * Tells repeated signals of one request to stop from a new request: by SIGTERM, SIGINT, or another process's message.
+ */
 export class Signals {
   readonly #handlers: SignalHandlers;
   readonly #timers: Timers;
@@ -28,7 +30,7 @@ export class Signals {
     this.#timers = timers;
   }
 
-  /** Takes over what the process does at a signal. */
+  /** Handles the signals of the process from now on. */
   listen(process: Pick<NodeJS.Process, "on">): void {
     process.on("SIGTERM", (signal) => this.stop(signal));
     process.on("SIGINT", (signal) => this.stop(signal));
@@ -38,7 +40,8 @@ export class Signals {
   stop(signal: NodeJS.Signals): void {
     if (!this.#isStopping) {
       this.#isStopping = true;
-      // A signal that came while the process stood still is handled in the turn after its timers: it came before.
+      // If the process stood still, its timers run before the signals that came meanwhile. Those signals came within
+      // SAME_STOP_MS, so the time ends only after them, in the next turn of the event loop.
       this.#timers.after(SAME_STOP_MS, () => this.#timers.nextTurn(() => this.#endStop()));
       this.#handlers.stop(signal);
     } else if (this.#isOver) {

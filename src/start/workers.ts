@@ -1,57 +1,60 @@
 import cluster, { type Worker } from "node:cluster";
 import type { Log } from "../lib/log.ts";
 
-/** A worker that ends by itself is replaced after so long; each time one ends before it was ready, after twice as long. */
+/** Delay before a worker that ended by itself is replaced. It doubles each time a worker ends before it was ready. */
 const RESTART_AFTER_MS = 1000;
-const RESTART_AFTER_AT_MOST_MS = 30_000;
+const MAX_RESTART_AFTER_MS = 30_000;
 
-/** What a worker tells the first process. */
+/** The message of a worker to the first process. */
 const READY = "ready";
-/** What the first process tells a worker. */
+/** The messages of the first process to a worker. */
 const STOP = "stop";
 const RELOAD = "reload";
 
 export interface WorkersOptions {
   readonly count: number;
-  /** Beside that of this process. */
+  /** Variables that each worker gets in addition to those of this process. */
   readonly environment: Readonly<Record<string, string>>;
   readonly log: Log;
-  /** Is called each time that one serves. */
+  /** Called each time a worker becomes ready. */
   onReady(): void;
-  /** Is told of a worker that ended before it, or another one in its place, was ever ready: its successor would do no better. */
+  /**
+   * Called if a worker ended before it was ready, and no worker in its place was ready before: a successor would fail
+   * too.
+   */
   onFailedStart(exitCode: number): void;
 }
 
 /**
- * The processes that share the service's port. The first process answers no call: it starts the others, replaces one that
- * crashed, and tells them to stop. It does so by messages, since a signal may have reached them too (Ctrl-C, systemd);
- * what forces them is the end of the first process, which node lets no worker outlive.
+ * The processes that share the service's port. The first process answers no call: it starts the workers, replaces those
+ * that crash, and tells them to stop. It does so by messages, because a signal may have reached the workers too
+ * (Ctrl-C, systemd). To force them, the first process ends: Node.js ends its workers with it.
  */
 export class Workers {
   readonly #options: WorkersOptions;
   #isStopping = false;
 
-  /** Starts them. */
+  /** Starts the workers. */
   constructor(options: WorkersOptions) {
     this.#options = options;
     for (let n = 0; n < options.count; n++) this.#start(false, RESTART_AFTER_MS);
   }
 
-  /** Lets each end what it does. Resolves when all are gone. */
+  /** Tells each worker to drain. Resolves when all have ended. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined);
-    const gone = workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
+    const ended = workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
     for (const worker of workers) tell(worker, STOP);
-    await Promise.all(gone);
+    await Promise.all(ended);
   }
 
-  /** Has each read again what may be replaced while it runs. */
+  /** Tells each worker to read its TLS certificate again. */
   reload(): void {
     for (const worker of Object.values(cluster.workers ?? {})) if (worker !== undefined) tell(worker, RELOAD);
   }
 
-  /** @param hasServed whether this worker is in the place of one that was ready */
+  /** @param hasServed whether this worker replaces one that was ready */
   #start(hasServed: boolean, restartAfterMs: number): void {
     const { environment, log, onReady, onFailedStart } = this.#options;
     const worker = cluster.fork(environment);
@@ -64,25 +67,25 @@ export class Workers {
     worker.once("exit", (code: number | null, signal: string | null) => {
       if (this.#isStopping) return;
       if (!isReady && !hasServed) return onFailedStart(code || 1);
-      const waitMs = isReady ? RESTART_AFTER_MS : Math.min(2 * restartAfterMs, RESTART_AFTER_AT_MOST_MS);
+      const waitMs = isReady ? RESTART_AFTER_MS : Math.min(2 * restartAfterMs, MAX_RESTART_AFTER_MS);
       log.error("a worker ended; starting another one", {
         pid: worker.process.pid,
         exit_code: code ?? 0,
         signal: signal ?? undefined,
         after_ms: waitMs,
       });
-      // Keeps this process alive, also when no worker is left.
+      // The timer keeps this process alive, even if no worker is left.
       setTimeout(() => this.#isStopping || this.#start(true, waitMs), waitMs);
     });
   }
 }
 
-/** In a worker: it serves now. */
+/** Tells the first process, from a worker, that this worker is ready. */
 export function tellReady(): void {
   process.send?.(READY);
 }
 
-/** In a worker: calls back when the first process tells it to stop, or to read again what may be replaced. */
+/** Calls back, in a worker, when the first process tells it to stop or to reload. */
 export function onTold(told: { readonly stop: () => void; readonly reload: () => void }): void {
   process.on("message", (message) => {
     if (message === STOP) told.stop();
@@ -90,7 +93,7 @@ export function onTold(told: { readonly stop: () => void; readonly reload: () =>
   });
 }
 
-/** One that is ending already can't be told, and need not. */
+/** A worker that is ending has no channel any longer, and needs no message. */
 function tell(worker: Worker, message: typeof STOP | typeof RELOAD): void {
   if (worker.isConnected()) worker.send(message, () => {});
 }

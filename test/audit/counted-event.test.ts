@@ -5,7 +5,7 @@ import { added, type CountedDetails } from "../../src/audit/counted-event.ts";
 const MOST_NAMES = 16;
 
 describe("details of an event that counts", () => {
-  it("add up by name; of a fact the latest is kept", () => {
+  it("add up tallies by name, and keep the latest value of a fact", () => {
     const first = added({}, { count: "2", account: "a1", reason: "revoked", "from 192.0.2.0/24": "2" });
     const second = added(first, {
       count: "3",
@@ -22,7 +22,7 @@ describe("details of an event that counts", () => {
     });
   });
 
-  it("are bounded, whatever is added and in whatever order, and their tallies always add up to the count", () => {
+  it("are bounded for any entries in any order, and their tallies add up to the count", () => {
     const entry = fc.record({
       network: fc.nat(40),
       by: fc.constantFrom("login", "change_password"),

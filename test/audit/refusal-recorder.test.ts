@@ -5,7 +5,7 @@ import { ManualTimers } from "../support/manual-timers.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
 
-describe("refusals are put on record", () => {
+describe("the refusal recorder", () => {
   let clock: StandingClock;
   let timers: ManualTimers;
   let log: ReturnType<typeof recordingLog>;
@@ -27,16 +27,16 @@ describe("refusals are put on record", () => {
     recorder.note({ kind: "login.failed", room: "known", about, subjectId, clientIp: "192.0.2.1", ...more });
   }
 
-  /** Until all work that needs no timer is done. */
+  /** Resolves when all work that needs no timer is done. */
   const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-  /** One second of the writer. */
+  /** Lets one second of the writer pass. */
   async function second(): Promise<void> {
     timers.run();
     await turn();
   }
 
-  /** The trail as the writes add up to, by subject. */
+  /** The events that the writes add up to, by what identifies them. */
   async function trail(): Promise<ReadonlyMap<string, CountedEntry>> {
     await turn();
     while (timers.waiting > 0) await second();
@@ -52,7 +52,7 @@ describe("refusals are put on record", () => {
   const subjects = (events: ReadonlyMap<string, CountedEntry>) =>
     [...events.values()].map(({ subjectId }) => subjectId);
 
-  it("as one event of a kind and subject, which says how many, from which networks and what", async () => {
+  it("makes one event for a kind and a subject, with the count, the networks and what was tried", async () => {
     for (let n = 0; n < 85; n++)
       note("usr_1", { clientIp: n < 80 ? "192.0.2.7" : "2001:db8:1:2::3", tally: "by login" });
     note("usr_2", { facts: { account: "ab" } });
@@ -72,7 +72,7 @@ describe("refusals are put on record", () => {
     expect(writes.find(({ subjectId }) => subjectId === "usr_2")?.details).toMatchObject({ account: "ab", count: "1" });
   });
 
-  it("the first at once, the next together after a second, and no event twice within it", async () => {
+  it("writes the first refusal at once, and further ones together after a second", async () => {
     note("a");
     await turn();
     expect(writes.map(({ details }) => details.count)).toEqual(["1"]);
@@ -88,19 +88,19 @@ describe("refusals are put on record", () => {
     expect(writes).toHaveLength(3);
   });
 
-  it("a few a second, and what exists waits for no one else's", async () => {
+  it("writes a few events a second, and no room delays another", async () => {
     for (let n = 0; n < 60; n++) note(`made up ${n}`, { room: "unknown" });
     for (let n = 0; n < 20; n++) note(`usr_${n}`);
     await turn();
     await second();
     const known = () => writes.filter(({ subjectId }) => subjectId !== "").length;
-    // In the first second nothing was waiting of what exists.
+    // No known subject was waiting when the first event was written.
     expect([known(), writes.length - known()]).toEqual([8, 4 + 4]);
     await second();
     expect([known(), writes.length - known()]).toEqual([16, 4 + 4 + 4]);
   });
 
-  it("of accounts that exist, whatever made-up accounts and networks fill their own rooms", async () => {
+  it("records accounts that exist, even if invented accounts and networks fill their own rooms", async () => {
     for (let n = 0; n < 5000; n++) {
       note(`made up ${n}`, { room: "unknown" });
       note(`10.${n >> 8}.${n & 255}.0/24`, { room: "network" });
@@ -109,12 +109,12 @@ describe("refusals are put on record", () => {
     const events = await trail();
     expect(events.get("known usr_victim")).toMatchObject({ subjectId: "usr_victim", details: { count: "1" } });
     expect([...events.keys()].filter((about) => about.startsWith("unknown made up"))).toHaveLength(16);
-    // What has no event of its own is counted, not silent.
+    // Subjects without an event of their own are counted by the shared event.
     expect(events.get("unknown others")?.details).toMatchObject({ count: "4984" });
     expect(events.get("network others")?.details).toMatchObject({ count: expect.stringMatching(/^\d+$/) });
   });
 
-  it("of an account that many are tried beside, once it is refused more often than those", async () => {
+  it("gives an account its own event once it is refused more often than many others", async () => {
     for (let n = 0; n < 1000; n++) note(`usr_${n}`);
     for (let n = 0; n < 85; n++) note("usr_victim");
     const events = await trail();
@@ -125,7 +125,7 @@ describe("refusals are put on record", () => {
     });
   });
 
-  it("again in the next hour, by an event of its own", async () => {
+  it("starts again in the next hour", async () => {
     for (let n = 0; n < 100; n++) note(`usr_${n}`);
     note("late");
     clock.advance(3_600_000);
@@ -135,7 +135,7 @@ describe("refusals are put on record", () => {
     expect(events.get("known others")?.details.count).toBe("1");
   });
 
-  it("behind the call: a slow store is not noticed by it", async () => {
+  it("delays no call if the store is slow", async () => {
     const slow = Promise.withResolvers<void>();
     count = () => slow.promise;
     note("a");
@@ -146,7 +146,7 @@ describe("refusals are put on record", () => {
     expect(subjects(await trail())).toEqual(["b"]);
   });
 
-  it("once the database answers again, with one warning and nothing lost", async () => {
+  it("writes all counts once the database answers again, after one warning", async () => {
     count = () => Promise.reject(new Error("unreachable"));
     for (let n = 0; n < 3; n++) note("a");
     note("b");
@@ -162,7 +162,7 @@ describe("refusals are put on record", () => {
     expect(events.get("known b")?.details.count).toBe("1");
   });
 
-  it("when the process stops, without a pause; what can't be written then is a warning", async () => {
+  it("writes without a pause when the process stops, and warns of what it can't write", async () => {
     for (let n = 0; n < 40; n++) note(`usr_${n}`);
     await recorder.stop();
     expect(writes).toHaveLength(40);
@@ -170,6 +170,8 @@ describe("refusals are put on record", () => {
     count = () => Promise.reject(new Error("unreachable"));
     note("late");
     await recorder.stop();
-    expect(log.lines.map(({ message }) => message)).toContain("refusals of the last seconds are not on record");
+    expect(log.lines.map(({ message }) => message)).toContain(
+      "refusals of the last seconds are not in the audit trail",
+    );
   });
 });

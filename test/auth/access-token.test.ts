@@ -13,7 +13,7 @@ import { KeyRing } from "../../src/lib/key-ring.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
 
 const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
-/** Stands still: a test that says how long a token lives takes no time itself. */
+/** A clock that stands still, so that a test of a token's life takes no time itself. */
 const clock = new StandingClock();
 const ISSUER = "https://latchkey.example";
 const AUDIENCE = "latchkey";
@@ -24,7 +24,7 @@ async function newKey(algorithm: SigningAlgorithm = "EdDSA"): Promise<SigningKey
   return (await unsealSigningKey(ring, await newSigningKey(ring, algorithm))) as SigningKey;
 }
 
-/** A service with these keys; the first signs. */
+/** A service with these keys, the first of which signs. */
 function depsWith(...keys: [SigningKey, ...SigningKey[]]): AccessTokenDeps {
   return {
     signingKeys: {
@@ -49,7 +49,7 @@ function claimsAt(nowMs: number) {
 }
 
 describe.each<SigningAlgorithm>(["EdDSA", "ES256"])("an access token signed with %s", (algorithm) => {
-  it("says who logged in, until it expires", async () => {
+  it("names the user and the session until it expires", async () => {
     const deps = depsWith(await newKey(algorithm));
     const claims = claimsAt(clock.nowMs());
     const token = await signAccessToken(deps, claims);
@@ -60,7 +60,7 @@ describe.each<SigningAlgorithm>(["EdDSA", "ES256"])("an access token signed with
     expect(await verifyAccessToken(deps, token)).toBeUndefined();
   });
 
-  it("is verified by anyone with the published key, and has the members of RFC 9068", async () => {
+  it("can be verified with the published key, and has exactly the members of RFC 9068", async () => {
     const key = await newKey(algorithm);
     const token = await signAccessToken(depsWith(key), claimsAt(clock.nowMs()));
     const verified = await jwtVerify(token, await importJWK(key.publicJwk), { currentDate: new Date(clock.nowMs()) });
@@ -72,7 +72,7 @@ describe.each<SigningAlgorithm>(["EdDSA", "ES256"])("an access token signed with
   });
 });
 
-describe("a hostile token is refused:", () => {
+describe("the verification of an access token", () => {
   let ours: SigningKey;
   let next: SigningKey;
   let theirs: SigningKey;
@@ -104,7 +104,7 @@ describe("a hostile token is refused:", () => {
     return JSON.parse(JSON.stringify(all));
   }
 
-  /** A token that only differs from a good one by what is changed; `undefined` leaves a member out. */
+  /** A token that differs from a valid one only by these changes. `undefined` leaves a member out. */
   function signed(
     change: Record<string, unknown> = {},
     header: Record<string, unknown> = {},
@@ -114,7 +114,7 @@ describe("a hostile token is refused:", () => {
     return new SignJWT(payload(change)).setProtectedHeader(full).sign(key);
   }
 
-  /** Signed by us, whatever header and payload look like. */
+  /** A token with any header and payload and a signature of our key. */
   function signedText(header: string, body: string): string {
     const text = `${encode(header)}.${encode(body)}`;
     return `${text}.${sign(null, Buffer.from(text), ours.privateKey).toString("base64url")}`;
@@ -127,7 +127,7 @@ describe("a hostile token is refused:", () => {
     return `${text}.${createHmac("sha256", secret).update(text).digest("base64url")}`;
   }
 
-  it("control: the token that all of these start from is good", async () => {
+  it("accepts the token from which all hostile tokens are made", async () => {
     expect(await verifyAccessToken(deps, await signed())).toMatchObject({ userId: USER, sessionId: SESSION });
     expect(await verifyAccessToken(deps, signedText(headerText(), JSON.stringify(payload())))).toBeDefined();
   });
@@ -145,7 +145,7 @@ describe("a hostile token is refused:", () => {
       "alg None with a signature",
       () => `${encode({ alg: "None", typ: "at+jwt", kid: ours.kid })}.${encode(payload())}.AAAA`,
     ],
-    ["our header, no signature", async () => `${(await signed()).split(".").slice(0, 2).join(".")}.`],
+    ["a valid header, no signature", async () => `${(await signed()).split(".").slice(0, 2).join(".")}.`],
     ["HS256 with the public key as PEM", async () => hmacSigned(await exportSPKI(createPublicKey(ours.privateKey)))],
     ["HS256 with the public key as JWK", () => hmacSigned(JSON.stringify(ours.publicJwk))],
     ["HS256 with the public key's bytes", () => hmacSigned(Buffer.from(ours.publicJwk.x as string, "base64url"))],
@@ -287,23 +287,23 @@ describe("a hostile token is refused:", () => {
     ["an API key", () => `kit_live_${"a".repeat(65)}`],
   ];
 
-  it.each(cases)("%s", async (_what, token) => {
+  it.each(cases)("refuses a hostile token: %s", async (_what, token) => {
     expect(await verifyAccessToken(deps, await token())).toBeUndefined();
   });
 
-  it("and a truth out of reach is no refusal", async () => {
+  it("fails, instead of refusing the token, if the signing keys can't be read", async () => {
     const away = { ...deps, signingKeys: { ...deps.signingKeys, verifier: () => Promise.reject(new Error("away")) } };
     await expect(verifyAccessToken(away, await signed())).rejects.toThrow("away");
   });
 });
 
-it("no two signing keys are sealed under one nonce", async () => {
+it("seals no two signing keys under one nonce", async () => {
   const sealed = await Promise.all(Array.from({ length: 8 }, () => newSigningKey(ring, "EdDSA")));
   const nonces = sealed.map((key) => Buffer.from(key.sealed).subarray(0, 12).toString("hex"));
   expect(new Set(nonces).size).toBe(8);
 });
 
-it("a sealed signing key opens only as the key that it is", async () => {
+it("unseals a signing key only if no field of its row was changed", async () => {
   const sealed = await newSigningKey(ring, "EdDSA");
   const other = await newSigningKey(ring, "EdDSA");
   expect(sealed.kid).toMatch(/^[\w-]{43}$/);

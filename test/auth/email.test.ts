@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseEmail, parseNewEmail } from "../../src/auth/email.ts";
 
-describe("an e-mail address is read as", () => {
+describe("parseEmail", () => {
   it.each([
     ["mike@example.com", "mike@example.com", "mike@example.com"],
     ["Mike@Example.COM", "Mike@Example.COM", "mike@example.com"],
@@ -19,19 +19,19 @@ describe("an e-mail address is read as", () => {
     ["caf\u00e9@example.com", "caf\u00e9@example.com", "caf\u00e9@example.com"],
     ["Cafe\u0301@example.com", "Cafe\u0301@example.com", "caf\u00e9@example.com"],
     ["\u1112\u1161\u11ab@example.com", "\u1112\u1161\u11ab@example.com", "\ud55c@example.com"],
-    // Canonically equivalent to K: the same letter, whatever its number.
+    // The Kelvin sign is canonically equivalent to K, so it is the same letter.
     ["\u212aate@example.com", "\u212aate@example.com", "kate@example.com"],
     ["straße@example.com", "straße@example.com", "straße@example.com"],
     ["mike@123.example", "mike@123.example", "mike@123.example"],
     ["m@a-b.c1", "m@a-b.c1", "m@a-b.c1"],
     [`${"a".repeat(64)}@example.com`, `${"a".repeat(64)}@example.com`, `${"a".repeat(64)}@example.com`],
-  ])("%s", (text, address, normalized) => {
+  ])("reads %s as the address %s and the account %s", (text, address, normalized) => {
     expect(parseEmail(text)).toMatchObject({ address, normalized });
     expect(parseNewEmail(text)).toEqual(parseEmail(text));
     expect(parseEmail(normalized)?.normalized).toBe(normalized);
   });
 
-  it("an address of 254 bytes, and none of 255", () => {
+  it("accepts an address of 254 bytes and refuses one of 255", () => {
     const label = "d".repeat(60);
     const domain = `${label}.${label}.${label}.com`;
     const longest = `${"a".repeat(254 - domain.length - 1 - 4)}@xyz.${domain}`;
@@ -41,7 +41,7 @@ describe("an e-mail address is read as", () => {
   });
 });
 
-describe("no two people's addresses are one:", () => {
+describe("the normalized form", () => {
   it.each([
     ["mike@example.com", "mıke@example.com"],
     ["mike@example.com", "mİke@example.com"],
@@ -52,38 +52,38 @@ describe("no two people's addresses are one:", () => {
     ["caf\u00e9@example.com", "cafe@example.com"],
     ["\ufb01ne@example.com", "fine@example.com"],
     ["\uff4dike@example.com", "mike@example.com"],
-  ])("%s and %s", (one, other) => {
+  ])("differs for %s and %s", (one, other) => {
     expect(parseEmail(one)?.normalized).toBeDefined();
     expect(parseEmail(one)?.normalized).not.toBe(parseEmail(other)?.normalized);
   });
 });
 
-describe("an address of a new account has nothing that a person can't see:", () => {
+describe("parseNewEmail", () => {
   it.each([
     ["a variation selector", "mike\ufe0f@example.com"],
     ["a variation selector beyond the basic plane", "mike\u{e0100}@example.com"],
-    ["a Mongolian one", "mike\u180b@example.com"],
+    ["a Mongolian variation selector", "mike\u180b@example.com"],
     ["a joiner of graphemes", "mi\u034fke@example.com"],
     ["a filler of Hangul", "mike\u3164@example.com"],
     ["half a filler", "mike\uffa0@example.com"],
     ["a blank of Braille", "mike\u2800@example.com"],
-    ["no character", "mike\u{1fffe}@example.com"],
-    ["a semicolon in disguise", "mi\u037eke@example.com"],
-  ])("%s", (_what, text) => {
+    ["a code point that is no character", "mike\u{1fffe}@example.com"],
+    ["a character that becomes a semicolon in NFC", "mi\u037eke@example.com"],
+  ])("refuses an address with an invisible character: %s", (_what, text) => {
     expect(parseNewEmail(text)).toBeUndefined();
-    // The control, and what lets accounts in that were made before the rule.
+    // Accounts from before this rule can still log in.
     expect(parseEmail(text)).toMatchObject({ address: text, typed: text });
   });
 
   it.each([
     ...["mi\u00adke@example.com", "mi\u200cke@example.com", "mi\u200dke@example.com", "mi\u2066ke@example.com"],
     ...["mi\u2060ke@example.com", "mi\ufeffke@example.com", "mike\u{e0041}@example.com", "mi\u202ake@example.com"],
-  ])("%j, which was never an address", (text) => {
+  ])("refuses %j, as parseEmail does", (text) => {
     expect([parseEmail(text), parseNewEmail(text)]).toEqual([undefined, undefined]);
   });
 });
 
-describe("no e-mail address is", () => {
+describe("a text that is no e-mail address", () => {
   it.each([
     "",
     "mike",
@@ -131,11 +131,11 @@ describe("no e-mail address is", () => {
     `mike@${"a".repeat(64)}.com`,
     `mike@${"ü".repeat(120)}.example`,
     `${"ü".repeat(33)}@example.com`,
-  ])("%j", (text) => {
+  ])("is refused: %j", (text) => {
     expect(parseEmail(text)).toBeUndefined();
   });
 
-  it("100,000 characters, whatever they are", () => {
+  it("is refused if it has 100,000 characters", () => {
     expect(parseEmail(`${"a".repeat(100_000)}@example.com`)).toBeUndefined();
     expect(parseEmail("a@".repeat(50_000))).toBeUndefined();
     expect(parseEmail(`a${"\u0301".repeat(100_000)}@example.com`)).toBeUndefined();

@@ -5,7 +5,7 @@ const NEVER_USED: AccountHistory = { hadPassword: true, hasKnownLogin: false };
 const NEVER_HELD: AccountHistory = { hadPassword: false, hasKnownLogin: false };
 const IN_USE: AccountHistory = { hadPassword: true, hasKnownLogin: true };
 
-describe("whether a reset revokes the keys of an account", () => {
+describe("the decision whether a password reset revokes keys", () => {
   it.each<[operator: boolean | undefined, person: boolean | undefined, revokes: boolean, decider: RevocationDecider]>([
     [true, undefined, true, "operator"],
     [true, true, true, "operator"],
@@ -15,17 +15,20 @@ describe("whether a reset revokes the keys of an account", () => {
     [false, true, true, "person"],
     [undefined, true, true, "person"],
     [undefined, false, false, "person"],
-  ])("operator %s, person %s: %s by the %s, whatever the account", (operator, person, revokes, decider) => {
-    for (const account of [NEVER_USED, NEVER_HELD, IN_USE]) {
-      expect(decideRevocation(operator, person, account)).toEqual({ revokes, decider });
-    }
-  });
+  ])(
+    "for the wishes operator %s and person %s is %s, by the %s, for any account",
+    (operator, person, revokes, decider) => {
+      for (const account of [NEVER_USED, NEVER_HELD, IN_USE]) {
+        expect(decideRevocation(operator, person, account)).toEqual({ revokes, decider });
+      }
+    },
+  );
 
   it.each<[account: string, history: AccountHistory, revokes: boolean]>([
     ["had a password and no login from a known network", NEVER_USED, true],
     ["never had a password", NEVER_HELD, false],
     ["had a login from a known network", IN_USE, false],
-  ])("follows from an account that %s where no one decided", (_account, history, revokes) => {
+  ])("follows from the account if no one decided: one that %s", (_account, history, revokes) => {
     expect(decideRevocation(undefined, undefined, history)).toEqual({ revokes, decider: "rule" });
   });
 });

@@ -1,11 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  accountWaitMs,
-  addressWaitMs,
-  LOGIN_LIMITS,
-  type LoginFailures,
-} from "../../src/auth/throttle/login-limits.ts";
+import { LOGIN_LIMITS, type LoginFailures, waitOf } from "../../src/auth/throttle/login-limits.ts";
 
 const NOW = 1_800_000_000_000;
 const SECONDS = 1000;
@@ -23,7 +18,7 @@ const NONE: LoginFailures = {
   networkHashedAtMs: [],
 };
 
-/** An account that failed so often from one network, the last time just now. */
+/** The failures of an account that all came from one network, the last one `agoMs` ago. */
 const failed = (ofNetwork: number, agoMs = 0): LoginFailures => ({
   ...NONE,
   ofAccount: ofNetwork,
@@ -31,7 +26,13 @@ const failed = (ofNetwork: number, agoMs = 0): LoginFailures => ({
   networkFailedAtMs: NOW - agoMs,
 });
 
-describe("the wait of a network for an account", () => {
+/** The wait of an attempt, with enough hashes. @param isGuess whether the account's failures count too */
+const waitMs = (failures: LoginFailures, nowMs: number, isGuess: boolean) =>
+  waitOf(failures, nowMs, { isGuess, addressHashes: 1000, networks: [] })?.retryAfterMs;
+const guessWaitMs = (failures: LoginFailures, nowMs = NOW) => waitMs(failures, nowMs, true);
+const addressWaitMs = (failures: LoginFailures, nowMs = NOW) => waitMs(failures, nowMs, false);
+
+describe("an attempt from a network with failures in a row", () => {
   it.each([
     [0, undefined],
     [1, undefined],
@@ -43,59 +44,64 @@ describe("the wait of a network for an account", () => {
     [14, 512 * SECONDS],
     [15, 15 * MINUTES],
     [89, 15 * MINUTES],
-  ])("after %i failures in a row is %s ms", (failures, waitMs) => {
-    expect(accountWaitMs(failed(failures), NOW)).toBe(waitMs);
+  ])("after %i failures waits %s ms", (failures, waitMs) => {
+    expect(guessWaitMs(failed(failures))).toBe(waitMs);
   });
 
   it.each([
     ["a moment before its end", 7, 3999, 1 * SECONDS],
     ["at its end", 7, 4000, undefined],
-    ["in its middle, in whole seconds", 7, 1500, 3 * SECONDS],
+    ["in the middle, in whole seconds", 7, 1500, 3 * SECONDS],
     ["by a clock that stepped back an hour", 7, -60 * MINUTES, 4 * SECONDS],
-  ])("is told %s", (_when, failures, agoMs, waitMs) => {
-    expect(accountWaitMs(failed(failures, agoMs), NOW)).toBe(waitMs);
+  ])("is told the rest of its wait: %s", (_when, failures, agoMs, waitMs) => {
+    expect(guessWaitMs(failed(failures, agoMs))).toBe(waitMs);
   });
 });
 
-describe("the failures in a row of an account", () => {
+describe("an account with many failures in a row", () => {
   const closed = LOGIN_LIMITS.maxWaitMs;
   it.each<[string, number, number | undefined, number | undefined]>([
-    ["a stranger may try", 89, undefined, undefined],
-    ["a stranger may not", 90, undefined, closed],
-    ["a network of a login may", 90, 1 * DAYS, undefined],
-    ["a network of a login may", 99, 30 * DAYS - 1, undefined],
-    ["a network of a login too long ago may not", 90, 30 * DAYS, closed],
-    ["nobody may", 100, 1 * DAYS, closed],
-    ["nobody may", 101, 1 * DAYS, closed],
-  ])("%s after %i, logged in %s ms ago", (_who, ofAccount, agoMs, waitMs) => {
+    ["admits an unknown network", 89, undefined, undefined],
+    ["refuses an unknown network", 90, undefined, closed],
+    ["admits a known network", 90, 1 * DAYS, undefined],
+    ["admits a known network", 99, 30 * DAYS - 1, undefined],
+    ["refuses a network whose login is too long ago", 90, 30 * DAYS, closed],
+    ["refuses every network", 100, 1 * DAYS, closed],
+    ["refuses every network", 101, 1 * DAYS, closed],
+  ])("%s after %i failures, with a login %s ms ago", (_who, ofAccount, agoMs, waitMs) => {
     const networkLoggedInAtMs = agoMs === undefined ? undefined : NOW - agoMs;
-    expect(accountWaitMs({ ...NONE, ofAccount, networkLoggedInAtMs }, NOW)).toBe(waitMs);
+    expect(guessWaitMs({ ...NONE, ofAccount, networkLoggedInAtMs })).toBe(waitMs);
   });
 });
 
-describe("the wait of an address", () => {
+describe("an address with failures", () => {
   const times = (count: number, agoMs: number) => Array.from({ length: count }, () => NOW - agoMs);
   it.each<[string, number[], number | undefined]>([
-    ["19 just now", times(19, 0), undefined],
-    ["20 just now", times(20, 0), 60 * SECONDS],
-    ["20 that are about to leave", times(20, 59_999), 1 * SECONDS],
-    ["20 that have left", times(20, 60_000), undefined],
-    ["21, the oldest about to leave", [...times(20, 0), ...times(1, 59_999)], 60 * SECONDS],
-    ["20 in any order", [NOW - 1000, ...times(18, 2000), NOW - 30_000], 30 * SECONDS],
-    ["20 of a clock that stepped back an hour", times(20, -60 * MINUTES), 60 * SECONDS],
-  ])("%s", (_what, addressFailedAtMs, waitMs) => {
-    expect(addressWaitMs({ addressFailedAtMs }, NOW)).toBe(waitMs);
-    expect(accountWaitMs({ ...NONE, addressFailedAtMs }, NOW)).toBe(waitMs);
+    ["19 failures just now", times(19, 0), undefined],
+    ["20 failures just now", times(20, 0), 60 * SECONDS],
+    ["20 failures that are about to leave the window", times(20, 59_999), 1 * SECONDS],
+    ["20 failures that have left the window", times(20, 60_000), undefined],
+    [
+      "21 failures, the oldest of which is about to leave the window",
+      [...times(20, 0), ...times(1, 59_999)],
+      60 * SECONDS,
+    ],
+    ["20 failures in any order", [NOW - 1000, ...times(18, 2000), NOW - 30_000], 30 * SECONDS],
+    ["20 failures, and a clock that stepped back an hour", times(20, -60 * MINUTES), 60 * SECONDS],
+  ])("waits until the oldest of the 20 newest has left the window: %s", (_what, addressFailedAtMs, waitMs) => {
+    expect(addressWaitMs({ ...NONE, addressFailedAtMs })).toBe(waitMs);
+    expect(guessWaitMs({ ...NONE, addressFailedAtMs })).toBe(waitMs);
   });
 
-  it("lets through at most 20 in any minute, however they come", () => {
+  it("has at most 20 attempts in any minute, at whatever times they come", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 8000 }), { maxLength: 200 }), (gaps) => {
         const admitted: number[] = [];
         let nowMs = NOW;
         for (const gapMs of gaps) {
           nowMs += gapMs;
-          if (addressWaitMs({ addressFailedAtMs: admitted.slice(-20) }, nowMs) === undefined) admitted.push(nowMs);
+          if (addressWaitMs({ ...NONE, addressFailedAtMs: admitted.slice(-20) }, nowMs) === undefined)
+            admitted.push(nowMs);
         }
         for (const [index, atMs] of admitted.entries()) {
           const later = admitted[index + 20];
@@ -106,9 +112,9 @@ describe("the wait of an address", () => {
   });
 });
 
-it("the longest wait is the one that is told", () => {
+it("tells the longest of several waits", () => {
   const address = Array.from({ length: 20 }, () => NOW - 20_000);
-  expect(accountWaitMs({ ...failed(5), addressFailedAtMs: address }, NOW)).toBe(40 * SECONDS);
-  expect(accountWaitMs({ ...failed(12), addressFailedAtMs: address }, NOW)).toBe(128 * SECONDS);
-  expect(accountWaitMs({ ...failed(12), ofAccount: 90, addressFailedAtMs: address }, NOW)).toBe(15 * MINUTES);
+  expect(guessWaitMs({ ...failed(5), addressFailedAtMs: address })).toBe(40 * SECONDS);
+  expect(guessWaitMs({ ...failed(12), addressFailedAtMs: address })).toBe(128 * SECONDS);
+  expect(guessWaitMs({ ...failed(12), ofAccount: 90, addressFailedAtMs: address })).toBe(15 * MINUTES);
 });

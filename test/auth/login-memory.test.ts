@@ -1,4 +1,4 @@
-/** Who has to wait is refused before a place is taken and, where that is known, before anything is read. */
+/** Attempts that must wait are refused before they take a place, and by memory before the database is read. */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { completePasswordReset } from "../../src/auth/complete-password-reset.ts";
@@ -10,13 +10,20 @@ import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
 import { newResetToken } from "../../src/auth/tokens/reset-token.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { freshEmail, newPeople, PASSWORD, type People, registered } from "../support/people.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import {
+  BY,
+  freshEmail,
+  newPeople,
+  occupyHash,
+  PASSWORD,
+  type People,
+  PREFERRED_KIND,
+  registered,
+} from "../support/people.ts";
 
 const WRONG = "violet harbour engine quilt";
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
 const HASHES = 8;
 
 const endOf = (attempt: Promise<unknown>): Promise<string> =>
@@ -28,13 +35,13 @@ const endOf = (attempt: Promise<unknown>): Promise<string> =>
     },
   );
 
-describe(`an attempt that has to wait, on ${NEWEST}`, () => {
+describe(`an attempt that must wait, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   let reads = 0;
   let networks = 0;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
+    test = await openDatabase(PREFERRED_KIND);
     const made = newPeople(test);
     const { ring, log, users, refusals, clock } = made;
     const store: LoginFailureStore = new PostgresLoginFailureStore(test.database);
@@ -62,7 +69,7 @@ describe(`an attempt that has to wait, on ${NEWEST}`, () => {
     return ends;
   };
 
-  it("is read of once a second, however often it is made, and told the same", async () => {
+  it("costs one read a second, however often it is repeated, and gets the same answer", async () => {
     const [email, ip] = [freshEmail(), freshIp()];
     await times(5, () => tryLogin(email, WRONG, ip));
     test.clock.advance(1000);
@@ -76,12 +83,12 @@ describe(`an attempt that has to wait, on ${NEWEST}`, () => {
     test.clock.advance(1000);
     await expect(refuse()).rejects.toMatchObject({ reason: "TOO_MANY_ATTEMPTS", retryAfterMs: 1000 });
     expect(reads).toBe(2);
-    // The control: another account's attempts from there are read of.
+    // Control: an attempt at another account from there does cost a read.
     await tryLogin(freshEmail(), WRONG, ip);
     expect(reads).toBe(3);
   });
 
-  it("is judged again at once when an operator has cleared the account, or its owner has logged in", async () => {
+  it("is judged again at once after an operator has cleared the account's failures", async () => {
     const ip = freshIp();
     const { user } = await registered(people, { clientIp: freshIp() });
     await times(5, () => tryLogin(user.email, WRONG, ip));
@@ -90,7 +97,7 @@ describe(`an attempt that has to wait, on ${NEWEST}`, () => {
     expect(await tryLogin(user.email, PASSWORD, ip)).toBe("OK");
   });
 
-  it("of an address that had its hashes is refused whatever it asks for, without a read", async () => {
+  it("is refused without a read, for each kind of call, if its address has used up its hashes", async () => {
     const ip = freshIp();
     await times(HASHES + 1, () => tryLogin(freshEmail(), WRONG, ip));
     reads = 0;
@@ -102,7 +109,7 @@ describe(`an attempt that has to wait, on ${NEWEST}`, () => {
     expect(reads).toBe(0);
   });
 
-  it("of a /48 that comes from another /64 each time is refused after three quarters of its hashes; its owners are not", async () => {
+  it("is refused after three quarters of a /48's hashes, from whichever /64; an owner there is not", async () => {
     const prefix = site();
     const home = `${prefix}:1::1`;
     const { user } = await registered(people, { clientIp: home });
@@ -111,7 +118,7 @@ describe(`an attempt that has to wait, on ${NEWEST}`, () => {
     expect(ends.slice(-30)).toEqual(Array(30).fill("TOO_MANY_ATTEMPTS"));
     reads = 0;
     expect(await endOf(registered(people, { clientIp: `${prefix}:ffff::1` }))).toBe("TOO_MANY_ATTEMPTS");
-    expect(reads, "nothing shows an owner at Register").toBe(0);
+    expect(reads, "Register brings no proof of an owner").toBe(0);
     expect(await tryLogin(user.email, PASSWORD, home)).toBe("OK");
     expect(await tryLogin(user.email, PASSWORD, `${prefix}:ffff::1`)).toBe("TOO_MANY_ATTEMPTS");
     const { tokens } = await login(people, {
@@ -137,7 +144,7 @@ describe(`an attempt that has to wait, on ${NEWEST}`, () => {
     expect(await endOf(completePasswordReset(people, reset))).toBe("OK");
   });
 
-  it("by reset tokens that do not exist ends after as many as the address may have, for no hash", async () => {
+  it("is refused without a hash after as many unknown reset tokens as the address may have hashes", async () => {
     const ip = freshIp();
     const other = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
     const before = people.passwords.hashes;
@@ -151,18 +158,16 @@ describe(`an attempt that has to wait, on ${NEWEST}`, () => {
     expect(await tryLogin(freshEmail(), WRONG, ip)).toBe("TOO_MANY_ATTEMPTS");
   });
 
-  it("takes no place: all who have to wait are told so while the queue of hashes is full", async () => {
+  it("takes no place: it is told to wait even while the queue of hashes is full", async () => {
     const { ring, log } = people;
     const full = new PasswordHasher({ ring, log, memoryKib: 1024, passes: 1, concurrency: 1, maxQueue: 0 });
     const at = { ...people, passwords: full };
     const [email, ip] = [freshEmail(), freshIp()];
     await times(5, () => tryLogin(email, WRONG, ip));
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const running = full.hash(PASSWORD, undefined, () => promise);
+    const occupied = occupyHash(full);
     const attempt = (clientIp: string) => endOf(login(at, { email, password: WRONG, clientIp, userAgent: "" }));
     expect(await times(10, () => attempt(ip))).toEqual(Array(10).fill("TOO_MANY_ATTEMPTS"));
     expect(await attempt(freshIp()), "the control").toBe("OVERLOADED");
-    resolve();
-    await running;
+    await occupied.free();
   });
 });

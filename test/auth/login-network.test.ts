@@ -17,7 +17,7 @@ it.each([
   ["64:ff9b::192.0.2.7", "64:ff9b:0:0::/64", "64:ff9b:0::/48"],
   ["", "", ""],
   ["not an address", "not an address", "not an address"],
-])("%s is of address %s and network %s", (ip, address, network) => {
+])("counts %s for the address %s and the network %s", (ip, address, network) => {
   expect(addressOf(ip)).toBe(address);
   expect(networkOf(ip)).toBe(network);
 });

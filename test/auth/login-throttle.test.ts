@@ -6,14 +6,22 @@ import { PasswordHasher } from "../../src/auth/passwords/password.ts";
 import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, freshEmail, newPeople, PASSWORD, type People, registered } from "../support/people.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import {
+  DAYS,
+  freshEmail,
+  newPeople,
+  occupyHash,
+  PASSWORD,
+  type People,
+  PREFERRED_KIND,
+  registered,
+} from "../support/people.ts";
 
 const WRONG = "violet harbour engine quilt";
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
 
-/** How an attempt ends: the reason of its refusal, or OK. */
+/** The outcome of an attempt: the reason of its refusal, or OK. */
 const endOf = (attempt: Promise<unknown>): Promise<string> =>
   attempt.then(
     () => "OK",
@@ -25,32 +33,32 @@ const endOf = (attempt: Promise<unknown>): Promise<string> =>
 
 const count = (ends: readonly string[], reason: string) => ends.filter((end) => end === reason).length;
 
-describe(`guessing, on ${NEWEST}`, () => {
+describe(`the login throttle, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   let networks = 0;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
+    test = await openDatabase(PREFERRED_KIND);
     const made = newPeople(test);
     const { ring, log } = made;
-    // A queue in which nobody is shed, so that only the throttle refuses.
+    // The queue is so long that only the throttle refuses.
     const roomy = { concurrency: 2, maxQueue: 1000, maxWaitMs: 60_000 };
     people = { ...made, passwords: new PasswordHasher({ ring, log, memoryKib: 1024, passes: 1, ...roomy }) };
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  /** An address of a network that nobody came from before. */
+  /** An address of a network that no attempt came from before. */
   const freshIp = () => `10.${++networks >> 8}.${networks & 255}.1`;
 
   const tryLogin = (email: string, password: string, clientIp: string, at: People = people) =>
     endOf(login(at, { email, password, clientIp, userAgent: "" }));
 
-  it("costs one hash for each attempt that is judged and none for any that is throttled, also in parallel", async () => {
+  it("admits 90 of 150 parallel guesses at an account, for one hash each, and none for the refused ones", async () => {
     const { user } = await registered(people, { clientIp: freshIp() });
     for (const email of [user.email, freshEmail()]) {
       const before = people.passwords.hashes;
       const ends: string[] = [];
-      // In waves, since a wait of a second for the account's lock is an outage to whoever waits.
+      // In waves, because a wait of a second for the account's lock counts as an outage.
       for (let wave = 0; wave < 6; wave++) {
         ends.push(...(await Promise.all(Array.from({ length: 25 }, () => tryLogin(email, WRONG, freshIp(), people)))));
       }
@@ -60,7 +68,7 @@ describe(`guessing, on ${NEWEST}`, () => {
     }
   });
 
-  it("gets one address twenty hashes a minute, whatever accounts and methods it tries", async () => {
+  it("admits twenty hashes of one address in a minute, for any accounts and methods", async () => {
     const clientIp = freshIp();
     const { user } = await registered(people, { clientIp: freshIp() });
     const attempts = (n: number) => [
@@ -76,41 +84,37 @@ describe(`guessing, on ${NEWEST}`, () => {
     expect(await tryLogin(freshEmail(), WRONG, clientIp)).toBe("LOGIN_FAILED");
   });
 
-  it("is not what a call is that was shed or given up: that leaves no failure behind", async () => {
+  it("counts no failure for a call that lost its place in the queue or was aborted", async () => {
     const clientIp = freshIp();
     const { user } = await registered(people, { clientIp });
     const { ring, log } = people;
     const busy = new PasswordHasher({ ring, log, memoryKib: 1024, passes: 1, concurrency: 1, maxQueue: 0 });
     const at = { ...people, passwords: busy };
-    const blocked = Promise.withResolvers<void>();
-    const running = busy.hash(PASSWORD, undefined, () => blocked.promise);
+    const occupied = occupyHash(busy);
     for (let n = 0; n < 25; n++) expect(await tryLogin(user.email, WRONG, clientIp, at)).toBe("OVERLOADED");
     const givenUp = { email: user.email, password: WRONG, clientIp, userAgent: "", signal: AbortSignal.abort() };
     for (let n = 0; n < 25; n++) expect(await endOf(login(at, givenUp))).toBe("CANCELLED");
-    blocked.resolve();
-    await running;
+    await occupied.free();
     const hashes = busy.hashes;
     for (let n = 0; n < 5; n++) expect(await tryLogin(user.email, WRONG, clientIp, at)).toBe("LOGIN_FAILED");
     expect(await tryLogin(user.email, PASSWORD, clientIp, at)).toBe("TOO_MANY_ATTEMPTS");
     expect(busy.hashes - hashes).toBe(5);
   });
 
-  it("waits for no hash where it is refused anyway, and leaves its place to others", async () => {
+  it("refuses an attempt that must wait before it takes a place in the queue for hashes", async () => {
     const clientIp = freshIp();
     const { ring, log } = people;
     const busy = new PasswordHasher({ ring, log, memoryKib: 1024, passes: 1, concurrency: 1, maxQueue: 1 });
     const at = { ...people, passwords: busy };
     const email = freshEmail();
     for (let n = 0; n < 5; n++) expect(await tryLogin(email, WRONG, clientIp, at)).toBe("LOGIN_FAILED");
-    const blocked = Promise.withResolvers<void>();
-    const running = busy.hash(PASSWORD, undefined, () => blocked.promise);
+    const occupied = occupyHash(busy);
     for (let n = 0; n < 3; n++) expect(await tryLogin(email, WRONG, clientIp, at)).toBe("TOO_MANY_ATTEMPTS");
     expect(await tryLogin(email, WRONG, freshIp(), at)).toBe("OVERLOADED");
-    blocked.resolve();
-    await running;
+    await occupied.free();
   });
 
-  it("by ChangePassword counts as by Login, and a password that was right counts as none", async () => {
+  it("counts wrong passwords of ChangePassword like those of Login, and no right one", async () => {
     const clientIp = freshIp();
     const { user } = await registered(people, { clientIp });
     const change = (currentPassword: string) =>
@@ -122,7 +126,7 @@ describe(`guessing, on ${NEWEST}`, () => {
     expect(await change(WRONG)).toBe("TOO_MANY_ATTEMPTS");
   });
 
-  it("goes on being counted while the master key is rotated", async () => {
+  it("goes on counting while the master key is rotated", async () => {
     const older = { version: 1, bytes: randomBytes(32) };
     const newer = { version: 2, bytes: randomBytes(32) };
     const rings = [new KeyRing([older]), new KeyRing([older, newer]), new KeyRing([newer, older])];
@@ -131,7 +135,7 @@ describe(`guessing, on ${NEWEST}`, () => {
     const { clock, log, users, refusals } = people;
     const ends: string[] = [];
     for (let n = 0; n < 120; n++) {
-      // In a rolling change neighbours of one step run side by side.
+      // During a rolling change, processes with neighbouring steps of the ring run at the same time.
       const ring = rings[Math.min(Math.floor(n / 40) + (n % 2), 2)]!;
       const loginThrottle = new LoginThrottle({ store, users, refusals, ring, clock, log, hashesPerAddress: 30 });
       ends.push(await tryLogin(email, WRONG, freshIp(), { ...people, loginThrottle }));
@@ -140,7 +144,7 @@ describe(`guessing, on ${NEWEST}`, () => {
     expect(count(ends, "LOGIN_FAILED")).toBe(90);
   });
 
-  it("is forgotten in the end where it can't matter, without anybody's doing", async () => {
+  it("deletes failures that no longer matter, during later logins", async () => {
     const clientIp = freshIp();
     const email = freshEmail();
     await tryLogin(email, WRONG, clientIp);

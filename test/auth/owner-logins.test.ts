@@ -1,4 +1,4 @@
-/** What is left to the owner of an account that others have tried until no more may: the address of a login, and a token. */
+/** The logins that an account's owner still has after others' guesses have closed it: by a known address, or a token. */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { changePassword } from "../../src/auth/change-password.ts";
@@ -9,22 +9,21 @@ import { revokeSession } from "../../src/auth/revoke-session.ts";
 import { digestsOf } from "../../src/auth/throttle/login-attempt.ts";
 import { networkOf } from "../../src/auth/throttle/login-network.ts";
 import { DomainError } from "../../src/lib/errors.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, newPeople, PASSWORD, type People, registered, SECONDS } from "../support/people.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DAYS, newPeople, PASSWORD, type People, PREFERRED_KIND, registered, SECONDS } from "../support/people.ts";
 
 const WRONG = "violet harbour engine quilt";
 const NEW_PASSWORD = "another one that is just as odd";
 const MINUTES = 60 * SECONDS;
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
 
-describe(`an account that is closed by 90 guesses from anywhere and 10 from the owner's own /24, on ${NEWEST}`, () => {
+describe(`an account that is closed by 90 guesses from anywhere and 10 from the owner's own /24, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   let store: PostgresLoginFailureStore;
   let numbers = 0;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
+    test = await openDatabase(PREFERRED_KIND);
     people = newPeople(test);
     store = new PostgresLoginFailureStore(test.database);
   });
@@ -42,7 +41,7 @@ describe(`an account that is closed by 90 guesses from anywhere and 10 from the 
     );
   }
 
-  /** An owner at x.10, and neighbours of theirs at x.11 and more. */
+  /** An owner at x.10. Their neighbours are at x.11 and above. */
   async function newOwner() {
     const site = `192.0.${++numbers & 255}`;
     const { user, tokens } = await registered(people, { clientIp: `${site}.10` });
@@ -65,7 +64,7 @@ describe(`an account that is closed by 90 guesses from anywhere and 10 from the 
     expect(await tryLogin(email, PASSWORD, freshIp())).toBe("TOO_MANY_ATTEMPTS");
   }
 
-  it("takes ten wrong passwords more from the address that logged in, and then none: a token is left", async () => {
+  it("accepts ten more wrong passwords from the address that logged in, then only a refresh token helps", async () => {
     const owner = await newOwner();
     await close(owner);
     const ends: string[] = [];
@@ -78,7 +77,7 @@ describe(`an account that is closed by 90 guesses from anywhere and 10 from the 
     expect(await tryLogin(owner.email, PASSWORD, owner.home, owner.tokens.refreshToken)).toBe("OK");
   });
 
-  it("takes the owner's password with a refresh token that is live, exchanged or lapsed, and leaves it as it is", async () => {
+  it("accepts the owner's password with a live, exchanged or lapsed refresh token, which stays as it is", async () => {
     const owner = await newOwner();
     const first = owner.tokens.refreshToken;
     const exchange = (refreshToken: string) => refresh(people, { refreshToken, clientIp: owner.home });
@@ -87,7 +86,7 @@ describe(`an account that is closed by 90 guesses from anywhere and 10 from the 
     await close(owner);
     expect(await tryLogin(owner.email, WRONG, freshIp(), first)).toBe("LOGIN_FAILED");
     expect(await tryLogin(owner.email, PASSWORD, freshIp(), second)).toBe("OK");
-    // It was neither exchanged nor taken for a second use.
+    // The token was not exchanged, and this was no reuse of it.
     const third = (await exchange(second)).refreshToken;
     await close(owner);
     expect(await tryLogin(owner.email, PASSWORD, freshIp(), first)).toBe("OK");
@@ -97,7 +96,7 @@ describe(`an account that is closed by 90 guesses from anywhere and 10 from the 
     expect(await tryLogin(owner.email, PASSWORD, freshIp(), third)).toBe("OK");
   });
 
-  it("takes no token that shows nothing: of another account, logged out, revoked, used twice, or no token at all", async () => {
+  it("refuses a token that shows nothing: of another account, logged out, revoked, reused, or a text that is none", async () => {
     const [owner, other] = [await newOwner(), await newOwner()];
     const { email, home, userId } = owner;
     const logIn = async () =>
@@ -118,7 +117,7 @@ describe(`an account that is closed by 90 guesses from anywhere and 10 from the 
     expect(await tryLogin(email, PASSWORD, freshIp(), owner.tokens.refreshToken)).toBe("OK");
   });
 
-  it("takes no token of an earlier password, also of a session that had lapsed before the change", async () => {
+  it("refuses a token of an earlier password, even if its session had lapsed before the change", async () => {
     const owner = await newOwner();
     const { email, home, userId, tokens } = owner;
     test.clock.advance(9 * DAYS);
@@ -129,7 +128,7 @@ describe(`an account that is closed by 90 guesses from anywhere and 10 from the 
     expect(await tryLogin(email, NEW_PASSWORD, freshIp(), changed.refreshToken)).toBe("OK");
   });
 
-  it("answers a token for an account that does not exist as any other attempt", async () => {
+  it("gives the same answer to a token for an account that does not exist", async () => {
     const { tokens } = await newOwner();
     const ip = freshIp();
     const attempt = () => tryLogin(`nobody-${ip}@example.com`, WRONG, ip, tokens.refreshToken);

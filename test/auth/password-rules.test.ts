@@ -13,7 +13,7 @@ function reasonOf(password: string, email = "mike@example.com"): string | undefi
   return passwordViolation(RULES, { field: "password", password, email })?.reason;
 }
 
-describe("a password is refused with its reason:", () => {
+describe("a new password", () => {
   it.each([
     ["empty", "", "PASSWORD_TOO_SHORT"],
     ["14 code points", "kf93 dlw-29xk!", "PASSWORD_TOO_SHORT"],
@@ -43,12 +43,10 @@ describe("a password is refused with its reason:", () => {
     ["the product's name", "latchkey-latchkey", "PASSWORD_COMMON"],
     ["the e-mail address", "mike@example.com", "PASSWORD_IS_EMAIL"],
     ["the e-mail address in another case", "MIKE@EXAMPLE.COM", "PASSWORD_IS_EMAIL"],
-  ])("%s", (_what, password, reason) => {
+  ])("is refused with its reason: %s", (_what, password, reason) => {
     expect(reasonOf(password)).toBe(reason);
   });
-});
 
-describe("a password is accepted:", () => {
   it.each([
     ["15 code points", "kf93 dlw-29xk!s"],
     ["15 code points, each of four bytes", "🦊🐻🐼🐨🐯🦁🐮🐷🐸🐵🐔🐧🐦🐤🦆"],
@@ -59,11 +57,11 @@ describe("a password is accepted:", () => {
     ["only lower-case letters", "ochrelanternwaltzpaper"],
     ["spaces at both ends", " kf93 dlw-29xk "],
     ["three separators and two letters", " -. k -. f -. k"],
-  ])("%s", (_what, password) => {
+  ])("is accepted: %s", (_what, password) => {
     expect(reasonOf(password)).toBeUndefined();
   });
 
-  it("of fewer characters where the rules say so, and common ones still not", () => {
+  it("may be shorter if the rules allow it, but must not be a common one", () => {
     const rules = { minCodePoints: 8 };
     const judge = (password: string) => passwordViolation(rules, { field: "p", password, email: "" })?.reason;
     expect(judge("kf93dlw2")).toBeUndefined();
@@ -74,25 +72,25 @@ describe("a password is accepted:", () => {
 });
 
 describe("the blocklist", () => {
-  it("has at least 3,000 entries of 15 code points or more, as a password that long is compared with", () => {
+  it("has at least 3,000 entries of 15 code points or more", () => {
     const long = [...PASSWORD_BLOCKLIST].filter((entry) => codePoints(entry) >= 15);
     expect(long.length).toBeGreaterThanOrEqual(3000);
     expect(long.every(isCommonPassword)).toBe(true);
   });
 
-  it("leaves a password alone that only contains a common one", () => {
+  it("allows a password that only contains a common one", () => {
     expect(isCommonPassword("my password rhymes with ochre")).toBe(false);
     expect(isCommonPassword("password8391748201937450912")).toBe(false);
   });
 });
 
-it("a password that is only tried is refused before its hash beyond 1,024 bytes, and not up to them", () => {
+it("refuses a tried password of more than 1,024 bytes before it is hashed, and none of up to 1,024", () => {
   expect(passwordFormViolation("p", "é".repeat(512))).toBeUndefined();
   expect(passwordFormViolation("p", "e\u0301".repeat(512))).toBeUndefined();
   expect(passwordFormViolation("p", `${"é".repeat(512)}x`)?.reason).toBe("PASSWORD_TOO_LONG");
   expect(passwordFormViolation("p", "x".repeat(100_000))?.reason).toBe("PASSWORD_TOO_LONG");
 });
 
-it("a password in NFD and in NFC is one password", () => {
+it("treats the NFD and the NFC of a password as one password", () => {
   expect(normalizePassword("cafe\u0301 noir et tarte")).toBe(normalizePassword("caf\u00e9 noir et tarte"));
 });

@@ -14,27 +14,25 @@ import { login } from "../../src/auth/login.ts";
 import { updateCurrentUser } from "../../src/auth/update-current-user.ts";
 import { updateUser } from "../../src/auth/update-user.ts";
 import { newId } from "../../src/lib/id.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
 import {
+  BY,
   freshEmail,
-  newPeople,
   ORIGIN,
   OTHER_PASSWORD,
+  openPeople,
   PASSWORD,
   type People,
+  PREFERRED_KIND,
   refusalOf,
   registered,
 } from "../support/people.ts";
 
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
-
-describe(`people, on ${NEWEST}`, () => {
+describe(`people, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
-    people = newPeople(test);
+    ({ test, people } = await openPeople());
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
@@ -51,7 +49,7 @@ describe(`people, on ${NEWEST}`, () => {
       expect(decodeJwt(tokens.accessToken).exp).toBe(tokens.accessExpiresAtMs / 1000);
     });
 
-    it("refuses the same address in another ASCII case, and takes one that only looks like it", async () => {
+    it("refuses the same address in another ASCII case, and accepts one that only looks like it", async () => {
       const email = `mike.${freshEmail()}`;
       await registered(people, { email });
       expect(await refusalOf(registered(people, { email: email.toUpperCase() }))).toMatchObject({
@@ -60,7 +58,7 @@ describe(`people, on ${NEWEST}`, () => {
       await registered(people, { email: email.replace("mike", "mıke") });
     });
 
-    it("names all faults at once, and costs no hash then", async () => {
+    it("names all faults at once, and costs no hash if there is one", async () => {
       const before = people.passwords.hashes;
       const input = { email: "a@b@example.com", password: "short", displayName: "a\0b" };
       const refusal = await refusalOf(registered(people, input));
@@ -81,7 +79,7 @@ describe(`people, on ${NEWEST}`, () => {
   });
 
   describe("Login", () => {
-    it("takes any ASCII case of the address and any normal form of the password", async () => {
+    it("accepts any ASCII case of the address and any normal form of the password", async () => {
       const email = freshEmail();
       await registered(people, { email, password: "caf\u00e9 noir et tarte" });
       const { tokens } = await login(people, {
@@ -92,7 +90,7 @@ describe(`people, on ${NEWEST}`, () => {
       expect(await authenticate(tokens.accessToken)).toBeDefined();
     });
 
-    it("answers unknown, wrong and disabled alike, each for exactly one hash", async () => {
+    it("gives an unknown address, a wrong password and a disabled account one answer, for one hash each", async () => {
       const email = freshEmail();
       await registered(people, { email });
       const disabled = await registered(people);
@@ -129,14 +127,14 @@ describe(`people, on ${NEWEST}`, () => {
       ["password", "mike@example.com", "kf93 dlw\0-29xk! s"],
       ["password", "mike@example.com", "x".repeat(1025)],
       ["password", "mike@example.com", "x".repeat(60_000)],
-    ])("names %s where it can be no such thing, for no hash", async (field, email, password) => {
+    ])("names the field %s if its text can't be one, and costs no hash", async (field, email, password) => {
       const before = people.passwords.hashes;
       const refusal = await refusalOf(login(people, { email, password, ...ORIGIN }));
       expect(refusal).toMatchObject({ reason: "INVALID_FIELD", violations: [{ field }] });
       expect(people.passwords.hashes).toBe(before);
     });
 
-    it("hashes a password anew when the parameters rose, once", async () => {
+    it("hashes a password again, once, after the parameters rose", async () => {
       const email = freshEmail();
       await registered(people, { email });
       const { PasswordHasher } = await import("../../src/auth/passwords/password.ts");
@@ -149,7 +147,7 @@ describe(`people, on ${NEWEST}`, () => {
       expect(passwords.hashes).toBe(3);
     });
 
-    it("costs no hash once it is throttled, and the answer is the same for accounts that don't exist", async () => {
+    it("costs no hash once it is throttled, and answers alike for accounts that don't exist", async () => {
       const { user } = await registered(people);
       const attempt = { password: OTHER_PASSWORD, ...ORIGIN, clientIp: "198.51.100.1" };
       const refusals = [];
@@ -166,7 +164,7 @@ describe(`people, on ${NEWEST}`, () => {
     });
   });
 
-  it("ChangePassword refuses a wrong current password and a weak new one, and changes nothing", async () => {
+  it("keep their password if the current one is wrong or the new one is weak", async () => {
     const { user, tokens } = await registered(people);
     const change = (currentPassword: string, newPassword: string) =>
       refusalOf(changePassword(people, { userId: user.id, currentPassword, newPassword, ...ORIGIN }));
@@ -179,7 +177,7 @@ describe(`people, on ${NEWEST}`, () => {
     expect(await authenticate(tokens.accessToken)).toBeDefined();
   });
 
-  it("a created user sets a password with the reset token, once, and a weak password does not use it up", async () => {
+  it("set a password with the reset token of CreateUser, once; a weak password does not use the token up", async () => {
     const email = freshEmail();
     const created = await createUser(people, {
       email,
@@ -208,7 +206,7 @@ describe(`people, on ${NEWEST}`, () => {
     expect(people.passwords.hashes).toBe(before);
   });
 
-  it("operators find, list and update users, and are told what is wrong", async () => {
+  it("are found, listed and updated by operators, who are told about faults", async () => {
     const { user } = await registered(people);
     expect(await getUser(people, { userId: user.id })).toEqual(user);
     const byEmail = { email: user.email.toUpperCase(), size: 10, after: undefined };
@@ -234,7 +232,7 @@ describe(`people, on ${NEWEST}`, () => {
     }
   });
 
-  it("a person changes his own name and sees his sessions", async () => {
+  it("change their own name and list their sessions", async () => {
     const { user, tokens } = await registered(people);
     const caller = await authenticate(tokens.accessToken);
     await login(people, { email: user.email, password: PASSWORD, clientIp: "192.0.2.9", userAgent: "phone" });

@@ -12,7 +12,7 @@ const secret = { seed: randomBytes(32), ringVersion: 1 };
 const session = { ...secret, id: "ses_0123456789abcdEF", generation: 7 };
 const token = refreshTokenOf(ring, "kit", session);
 
-/** Puts a fresh checksum behind what comes before it. */
+/** Replaces the checksum by the right one. */
 function resealed(text: string): string {
   const unchecked = text.slice(0, -6);
   return unchecked + checksum62(unchecked);
@@ -24,7 +24,7 @@ describe("a refresh token", () => {
     expect(refreshTokenOf(ring, "kit", session)).toBe(token);
   });
 
-  it("says its session and generation, and is genuine under the version fixed at login", () => {
+  it("contains its session and generation, and is genuine under the version of its login", () => {
     const parsed = parseRefreshToken("kit", token)!;
     expect(parsed).toMatchObject({ sessionId: session.id, generation: 7 });
     expect(isGenuine(ring, parsed, secret)).toBe(true);
@@ -34,12 +34,12 @@ describe("a refresh token", () => {
   it.each([
     ["another seed", ring, { ...secret, seed: randomBytes(32) }],
     ["another version", ring, { ...secret, ringVersion: 2 }],
-    ["another master secret", new KeyRing([{ version: 1, bytes: randomBytes(32) }]), secret],
+    ["another master key", new KeyRing([{ version: 1, bytes: randomBytes(32) }]), secret],
   ])("is not genuine under %s", (_what, otherRing, otherSecret) => {
     expect(isGenuine(otherRing, parseRefreshToken("kit", token)!, otherSecret)).toBe(false);
   });
 
-  it("is an internal fault, not a forgery, when the ring lacks its version", () => {
+  it("causes MASTER_KEY_MISSING, not a refusal, if the ring lacks its version", () => {
     const parsed = parseRefreshToken("kit", token)!;
     expect(() => isGenuine(new KeyRing([newKey]), parsed, secret)).toThrow(
       expect.objectContaining({ reason: "MASTER_KEY_MISSING" }),
@@ -54,7 +54,7 @@ describe("a refresh token", () => {
       "a MAC with one other character",
       resealed(token.replace(/_(.)(.{48})$/, (_, a, b) => `_${a === "0" ? "1" : "0"}${b}`)),
     ],
-  ])("forged for %s parses and is not genuine", (_what, forged) => {
+  ])("that is forged is not genuine, although it parses: %s", (_what, forged) => {
     const parsed = parseRefreshToken("kit", forged);
     expect(parsed).toBeDefined();
     expect(isGenuine(ring, parsed!, secret)).toBe(false);
@@ -87,7 +87,7 @@ describe("a refresh token", () => {
 describe("a reset token", () => {
   const { token: reset, kept } = newResetToken(ring, "kit");
 
-  it("is found by its digest, also after the master secret was rotated", () => {
+  it("is found by its digest, even after the master key was rotated", () => {
     expect(resetTokenDigests(ring, "kit", reset)).toContainEqual(kept.digest);
     const rotated = new KeyRing([{ version: 3, bytes: randomBytes(32) }, newKey]);
     expect(resetTokenDigests(rotated, "kit", reset)).toContainEqual(kept.digest);

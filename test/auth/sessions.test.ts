@@ -13,43 +13,35 @@ import { refreshTokenOf } from "../../src/auth/tokens/refresh-token.ts";
 import { checksum62 } from "../../src/lib/base62.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import {
-  canOpen,
-  DATABASE_KINDS,
-  freshUrl,
-  openDatabase,
-  openTarget,
-  postgresTarget,
-  type TestDatabase,
-} from "../support/database.ts";
+import { freshUrl, openTarget, postgresTarget, type TestDatabase } from "../support/database.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import {
+  BY,
   DAYS,
   newPeople,
   ORIGIN,
   OTHER_PASSWORD,
+  openPeople,
   PASSWORD,
   type People,
+  PREFERRED_KIND,
   refusalOf,
   registered,
   SECONDS,
 } from "../support/people.ts";
+import { canStart } from "../support/shared-servers.ts";
 
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
-const NEWEST = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
-
-describe(`sessions, on ${NEWEST}`, () => {
+describe(`sessions, on ${PREFERRED_KIND}`, () => {
   let test: TestDatabase;
   let people: People;
   beforeAll(async () => {
-    test = await openDatabase(NEWEST);
-    people = newPeople(test);
+    ({ test, people } = await openPeople());
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
   const authenticate = (accessToken: string, at = people) => authenticateUser(at, { accessToken });
 
-  /** As another process sees it, which was told of nothing. */
+  /** Another process, which learns of no change. */
   const elsewhere = () => newPeople(test, { ring: people.ring, told: false });
 
   describe("Refresh", () => {
@@ -65,7 +57,7 @@ describe(`sessions, on ${NEWEST}`, () => {
       await use(answers[0]!.refreshToken);
     });
 
-    it("gives the same answer again within the grace, and ends the session after it", async () => {
+    it("gives the same answer again within the grace, and ends the session if the token comes later", async () => {
       const { user, tokens } = await registered(people);
       const successor = await use(tokens.refreshToken);
       test.clock.advance(9 * SECONDS);
@@ -83,7 +75,7 @@ describe(`sessions, on ${NEWEST}`, () => {
       ]);
     });
 
-    it("refuses whatever is no good token alike, and nothing of that ends the session", async () => {
+    it("gives every invalid token the same answer, and none of them ends the session", async () => {
       const { tokens } = await registered(people);
       const token = tokens.refreshToken;
       const resealed = (text: string) => text.slice(0, -6) + checksum62(text.slice(0, -6));
@@ -114,7 +106,7 @@ describe(`sessions, on ${NEWEST}`, () => {
       await use(token);
     });
 
-    it("expires when idle, and in the end also when used", async () => {
+    it("is refused after the idle time, and after the absolute time even if used", async () => {
       const idle = await registered(people);
       expect(idle.tokens.refreshExpiresAtMs).toBeGreaterThan(test.clock.nowMs() + 6 * DAYS);
       let { tokens } = await registered(people);
@@ -130,8 +122,8 @@ describe(`sessions, on ${NEWEST}`, () => {
     });
   });
 
-  describe("a session ends", () => {
-    it("by Logout with any of its tokens, at once here and within 5 s elsewhere", async () => {
+  describe("a session", () => {
+    it("ends by Logout with any of its tokens, at once in this process and within 5 s in others", async () => {
       const { tokens } = await registered(people);
       const other = elsewhere();
       const first = tokens.refreshToken;
@@ -140,13 +132,13 @@ describe(`sessions, on ${NEWEST}`, () => {
       await authenticate(tokens.accessToken, other);
       await logout(people, { refreshToken: first, clientIp: "" });
       expect(await refusalOf(authenticate(tokens.accessToken))).toMatchObject({ reason: "CREDENTIAL_INVALID" });
-      // Control: the other process was told nothing, and serves what it read.
+      // Control: the other process learned of no change, and still accepts what it read.
       await authenticate(tokens.accessToken, other);
       test.clock.advance(5 * SECONDS);
       expect(await refusalOf(authenticate(tokens.accessToken, other))).toMatchObject({ reason: "CREDENTIAL_INVALID" });
     });
 
-    it("not by a Logout with what is no token, which is fine all the same", async () => {
+    it("does not end by a Logout with a text that is no token, which is no error", async () => {
       const { tokens } = await registered(people);
       const forged = tokens.refreshToken.slice(0, -7) + (tokens.refreshToken.at(-7) === "0" ? "1" : "0");
       for (const refreshToken of ["", "garbage", tokens.accessToken, forged + checksum62(forged)]) {
@@ -155,7 +147,7 @@ describe(`sessions, on ${NEWEST}`, () => {
       expect(await authenticate(tokens.accessToken)).toBeDefined();
     });
 
-    it("by RevokeSession of its owner, and nobody else's", async () => {
+    it("ends by RevokeSession of its owner, and of no other user", async () => {
       const mike = await registered(people);
       const stranger = await registered(people);
       const { userId, sessionId } = await authenticate(mike.tokens.accessToken);
@@ -174,7 +166,7 @@ describe(`sessions, on ${NEWEST}`, () => {
       expect(await refusalOf(authenticate(mike.tokens.accessToken))).toMatchObject({ reason: "CREDENTIAL_INVALID" });
     });
 
-    it("by DisableUser, and EnableUser does not bring it back but lets the person log in", async () => {
+    it("ends by DisableUser; EnableUser does not bring it back, but lets the person log in", async () => {
       const { user, tokens } = await registered(people);
       await authenticate(tokens.accessToken);
       expect(await disableUser(people, { userId: user.id, by: BY })).toMatchObject({ state: "disabled" });
@@ -187,7 +179,7 @@ describe(`sessions, on ${NEWEST}`, () => {
       expect(await authenticate(again.tokens.accessToken)).toMatchObject({ userId: user.id });
     });
 
-    it("by ChangePassword, which begins a new one", async () => {
+    it("ends by ChangePassword, which begins a new one", async () => {
       const { user, tokens } = await registered(people);
       const change = { userId: user.id, currentPassword: PASSWORD, newPassword: OTHER_PASSWORD, ...ORIGIN };
       const changed = await changePassword(people, change);
@@ -199,7 +191,7 @@ describe(`sessions, on ${NEWEST}`, () => {
     });
   });
 
-  it("a session that was refreshed elsewhere just before its end is not refused by an old copy", async () => {
+  it("are accepted after a refresh by another process, although the copy here has passed its end", async () => {
     const { tokens } = await registered(people);
     const { sessionId } = await authenticate(tokens.accessToken);
     const other = elsewhere();
@@ -211,7 +203,7 @@ describe(`sessions, on ${NEWEST}`, () => {
     expect(await authenticate(renewed.accessToken, other)).toMatchObject({ sessionId });
   });
 
-  it("a good signature is not enough: the session must be that person's, and not over", async () => {
+  it("are refused in spite of a valid signature if they are another user's or have lapsed", async () => {
     const [person, other] = [await registered(people), await registered(people)];
     const { sessionId } = await authenticate(person.tokens.accessToken);
     const issuedAtMs = test.clock.nowMs();
@@ -224,7 +216,7 @@ describe(`sessions, on ${NEWEST}`, () => {
     expect(await refusalOf(authenticate(own))).toMatchObject({ reason: "CREDENTIAL_INVALID" });
   });
 
-  it("a user who is not active is refused whatever his sessions say", async () => {
+  it("are refused if their user is not active", async () => {
     const { user, tokens } = await registered(people);
     await test.database.write("update users set state = 'disabled' where id = ?", [user.id]);
     const other = authenticate(tokens.accessToken, elsewhere());
@@ -234,8 +226,8 @@ describe(`sessions, on ${NEWEST}`, () => {
   });
 });
 
-describe.skipIf(!canOpen("postgres"))("when the database is away", () => {
-  it("a token is neither good nor bad, and a known session is served no longer than 5 s", async () => {
+describe.skipIf(!canStart("postgres"))("while the database is unreachable", () => {
+  it("tokens are neither accepted nor refused, and a known session is accepted for at most 5 s", async () => {
     const url = new URL(await freshUrl());
     await using proxy = await startFaultProxy(Number(url.port));
     url.port = `${proxy.port}`;
@@ -260,7 +252,7 @@ describe.skipIf(!canOpen("postgres"))("when the database is away", () => {
     expect(await refusalOf(tried)).toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
     expect(people.passwords.hashes).toBe(before);
     await proxy.restore();
-    // Past the pause between two tries of the breaker.
+    // Longer than the pause between two probes of the circuit breaker.
     test.clock.advance(SECONDS);
     expect(await authenticateUser(people, { accessToken: tokens.accessToken })).toBeDefined();
   });

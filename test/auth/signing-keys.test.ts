@@ -7,15 +7,15 @@ import { SigningKeys, type SigningKeysOptions } from "../../src/auth/signing/sig
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
+import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
-import { eventually } from "../support/eventually.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 import { recordingLog } from "../support/recording-log.ts";
+import { eventually } from "../support/until.ts";
 
 const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
 
-/** The real store, which counts its reads and can be cut off. */
+/** The real store, which counts its reads and can be made unreachable. */
 function observed(store: SigningKeyStore) {
   const observer = { reads: 0, additions: 0, isAway: false, isSealingAway: false };
   const list = () => {
@@ -49,14 +49,14 @@ describe("signing keys", () => {
     const log = recordingLog();
     const { observer, store } = observed(kept);
     const databaseClock = new DatabaseClock(clock);
-    // Nothing proves the copy fresh but its own reads.
+    // Only its own reads prove a copy fresh.
     const feed = { freshAtMs: Number.NEGATIVE_INFINITY };
     const times = { accessTokenMs: 1800 * SECONDS, signingKeyMs: 90 * DAYS };
     const options = { store, feed, ring: withRing, clock, databaseClock, log, algorithm: "EdDSA" as const, ...times };
     return { observer, log, feed, options, keys: new SigningKeys({ ...options, ...more }) };
   }
 
-  it("processes that start together sign with one key, and publish it", async () => {
+  it("are one key if processes start at the same time, which all of them publish", async () => {
     const processes = Array.from({ length: 5 }, () => newProcess());
     const signers = await Promise.all(processes.map(({ keys }) => keys.signer()));
     expect(new Set(signers.map((key) => key.kid)).size).toBe(1);
@@ -65,7 +65,7 @@ describe("signing keys", () => {
     expect(Object.keys(published[0]!.keys[0]!).toSorted()).toEqual(["alg", "crv", "kid", "kty", "use", "x"]);
   });
 
-  it("are read once for any number of calls while the feed is fresh, and again when it was silent for 5 s", async () => {
+  it("are read once for any number of calls while the feed is fresh, and again after 5 s without it", async () => {
     const { keys, observer, feed } = newProcess();
     const { kid } = await keys.signer();
     observer.reads = 0;
@@ -79,7 +79,7 @@ describe("signing keys", () => {
     expect(observer.reads).toBe(1);
   });
 
-  it("are read once more where this machine was suspended while they were read", async () => {
+  it("are read again if this machine was suspended during the read", async () => {
     const { observer, options, keys } = newProcess();
     await keys.signer();
     test.clock.advance(6 * SECONDS);
@@ -95,7 +95,7 @@ describe("signing keys", () => {
     expect(observer.reads - before).toBe(2);
   });
 
-  it("are read again after a change that was told while they were read", async () => {
+  it("are read again after a change that was announced during the read", async () => {
     await newProcess().keys.signer();
     const { observer, options } = newProcess();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -114,7 +114,7 @@ describe("signing keys", () => {
     expect(observer.reads).toBe(2);
   });
 
-  it("an unknown kid causes at most one read a second", async () => {
+  it("are read at most once a second because of unknown key ids", async () => {
     const { keys, observer } = newProcess();
     await keys.signer();
     test.clock.advance(SECONDS);
@@ -126,7 +126,7 @@ describe("signing keys", () => {
     expect(observer.reads).toBe(2);
   });
 
-  it("a key made elsewhere is known within a second of the last read", async () => {
+  it("include a key of another process within a second of the last read", async () => {
     const { keys } = newProcess();
     const first = await keys.signer();
     await test.database.write(`update signing_keys set retires_at = ${test.database.now}`, []);
@@ -136,7 +136,7 @@ describe("signing keys", () => {
     expect((await keys.verifier(second.kid))?.kid).toBe(second.kid);
   });
 
-  it("an unknown kid while the database is away is no verdict", async () => {
+  it("cause DATABASE_UNAVAILABLE for an unknown key id while the database is unreachable", async () => {
     const { keys, observer } = newProcess();
     const { kid } = await keys.signer();
     test.clock.advance(SECONDS);
@@ -152,12 +152,12 @@ describe("signing keys", () => {
     expect(await keys.jwks()).toMatchObject({ isStale: false, keys: [{ kid }] });
   });
 
-  it("a revoked key is gone at once where the change is known, and within 5 s elsewhere", async () => {
+  it("do not include a revoked key, at once if the change is known, and otherwise within 5 s", async () => {
     const [told, untold] = [newProcess(), newProcess()];
     const { kid } = await told.keys.signer();
     await untold.keys.signer();
     await test.database.write("update signing_keys set revoked_at = now()", []);
-    // A feed that is fresh vouches for no copy that it outdated.
+    // A fresh feed does not prove a copy fresh that it has marked as outdated.
     told.feed.freshAtMs = test.clock.elapsedMs();
     told.keys.apply({ kind: "SIGNING_KEY", subjectId: kid });
     expect(await told.keys.verifier(kid)).toBeUndefined();
@@ -167,7 +167,7 @@ describe("signing keys", () => {
     expect((await untold.keys.signer()).kid).not.toBe(kid);
   });
 
-  it("a retired key verifies until its last token is gone, and signs no more", async () => {
+  it("no longer sign when they are retired, but verify until their last token has expired", async () => {
     const { keys } = newProcess();
     const { kid } = await keys.signer();
     await test.database.write(`update signing_keys set retires_at = ${test.database.now}`, []);
@@ -180,7 +180,7 @@ describe("signing keys", () => {
     expect((await keys.jwks()).keys.map((key) => key.kid)).not.toContain(kid);
   });
 
-  it("a key that is not active yet is published and does not sign", async () => {
+  it("are published before they are active, and do not sign then", async () => {
     const { keys } = newProcess();
     const { kid } = await keys.signer();
     const next = await newSigningKey(ring, "ES256");
@@ -197,7 +197,7 @@ describe("signing keys", () => {
     expect((await keys.signer()).kid).toBe(next.kid);
   });
 
-  it("an old key is replaced by itself, once for any number of processes, after the time that verifiers need", async () => {
+  it("are replaced by age, once for any number of processes, after the time that verifiers need", async () => {
     const processes = Array.from({ length: 5 }, () => newProcess(ring, { algorithm: "ES256" }));
     const { kid } = await newProcess().keys.signer();
     const signers = () => Promise.all(processes.map(({ keys }) => keys.signer()));
@@ -219,7 +219,7 @@ describe("signing keys", () => {
     expect(await kept.history()).toHaveLength(2);
   });
 
-  it("an old key signs on where it can't be replaced, which is tried once a minute", async () => {
+  it("sign on if they are old but can't be replaced, which is tried once a minute", async () => {
     const { keys, observer, feed, log } = newProcess();
     const { kid } = await keys.signer();
     test.clock.advance(90 * DAYS);
@@ -237,10 +237,10 @@ describe("signing keys", () => {
     expect(observer.additions).toBe(2);
   });
 
-  it("rotations at once by any number of processes and operators are one", async () => {
+  it("are rotated once if several processes and operators rotate at the same time", async () => {
     const processes = Array.from({ length: 8 }, () => newProcess());
     await processes[0]!.keys.signer();
-    const by = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
+    const by = { id: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
     const made = await Promise.all(
       processes.map(({ options }) => rotateSigningKey({ ...options, store: kept }, { by })),
     );
@@ -248,7 +248,7 @@ describe("signing keys", () => {
     expect(await kept.history()).toHaveLength(2);
   });
 
-  it("a row that was not sealed with the master secret is never published, and is an alarm", async () => {
+  it("never include a row that was sealed with another master key, which is logged as an error", async () => {
     const forged = await newSigningKey(new KeyRing([{ version: 1, bytes: randomBytes(32) }]), "EdDSA");
     await kept.addUnlessOneSigns(forged);
     const { keys, log } = newProcess();
@@ -257,25 +257,25 @@ describe("signing keys", () => {
     expect(log.lines[0]).toMatchObject({ level: "error", fields: { kid: forged.kid, failure: "tampered" } });
   });
 
-  it("are sealed anew under the first of the ring when they are read, and stay the same keys", async () => {
+  it("are resealed under the ring's first version when they are read, and stay the same keys", async () => {
     const [old, newer] = [
       { version: 1, bytes: randomBytes(32) },
       { version: 2, bytes: randomBytes(32) },
     ] as const;
     const versions = async () => (await kept.list()).keys.map(({ sealVersion }) => sealVersion);
     const { publicJwk } = await newProcess(new KeyRing([old])).keys.signer();
-    // Appended only, then put first in several processes at once: nobody has to log in or verify for it.
-    await newProcess(new KeyRing([old, newer])).keys.sealAnew();
+    // The new version is appended first, then put first by several processes. No login or call is needed.
+    await newProcess(new KeyRing([old, newer])).keys.reseal();
     expect(await versions()).toEqual([1]);
     const processes = Array.from({ length: 3 }, () => newProcess(new KeyRing([newer, old])));
-    await Promise.all(processes.map(({ keys }) => keys.sealAnew()));
+    await Promise.all(processes.map(({ keys }) => keys.reseal()));
     await eventually(async () => expect(await versions()).toEqual([2]));
     const told = () => processes.flatMap(({ log }) => log.lines);
     await eventually(() => expect(told()).toMatchObject([{ level: "info", fields: { version: 2 } }]));
     expect((await newProcess(new KeyRing([newer])).keys.signer()).publicJwk).toEqual(publicJwk);
   });
 
-  it("go on as they are where they can't be sealed anew, and the next read tries again", async () => {
+  it("are used as they are if they can't be resealed, and the next read tries again", async () => {
     const [old, newer] = [
       { version: 1, bytes: randomBytes(32) },
       { version: 2, bytes: randomBytes(32) },
@@ -291,7 +291,7 @@ describe("signing keys", () => {
     await eventually(async () => expect((await kept.list()).keys).toMatchObject([{ kid, sealVersion: 2 }]));
   });
 
-  it("a key sealed under a version that the ring lacks is an internal fault, not an unknown key", async () => {
+  it("cause MASTER_KEY_MISSING, not an unknown key, if they are sealed under a version that the ring lacks", async () => {
     const { kid } = await newProcess().keys.signer();
     const lacking = newProcess(new KeyRing([{ version: 2, bytes: randomBytes(32) }]));
     await expect(lacking.keys.verifier(kid)).rejects.toMatchObject({ reason: "MASTER_KEY_MISSING" });

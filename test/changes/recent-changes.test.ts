@@ -1,7 +1,7 @@
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { RecentChanges } from "../../src/changes/recent-changes.ts";
 
-test("a read is outdated by a change of what it depends on after it began, not by one before", () => {
+it("a read is outdated by a change of what it depends on after it began, not by one before", () => {
   const changes = new RecentChanges();
   changes.note("key");
   const since = changes.begin();
@@ -13,7 +13,7 @@ test("a read is outdated by a change of what it depends on after it began, not b
   expect(changes.haveChanged(["key", "owner"], changes.begin())).toBe(false);
 });
 
-test("a change of everything differs from 20,000 changes", () => {
+it("a change of everything differs from 20,000 changes", () => {
   const changes = new RecentChanges();
   const since = changes.begin();
   for (let n = 0; n < 20_000; n++) changes.note(`key${n}`);
@@ -24,7 +24,7 @@ test("a change of everything differs from 20,000 changes", () => {
   expect(changes.allChanged(changes.begin())).toBe(false);
 });
 
-test("memory is bounded while reads are always under way, and no change is missed", () => {
+it("memory is bounded while reads are always under way, and no change is missed", () => {
   const changes = new RecentChanges();
   const slow = changes.begin();
   for (let n = 0; n < 35_000; n++) {
@@ -37,7 +37,7 @@ test("memory is bounded while reads are always under way, and no change is misse
   }
 });
 
-test("a read that began after 10,001 changes is not outdated by them", () => {
+it("a read that began after 10,001 changes is not outdated by them", () => {
   const changes = new RecentChanges();
   changes.begin();
   for (let n = 0; n < 10_001; n++) changes.note(`key${n}`);
@@ -46,7 +46,7 @@ test("a read that began after 10,001 changes is not outdated by them", () => {
   expect(changes.haveChanged(["key1"], since)).toBe(false);
 });
 
-test("nothing is remembered while no read is under way", () => {
+it("nothing is remembered while no read is under way", () => {
   const changes = new RecentChanges();
   changes.note("key");
   expect(changes.size).toBe(0);

@@ -108,8 +108,8 @@ describe("RecordCache without its database", () => {
     await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
   });
 
-  it("lets one read in 500 ms try an unreachable database, and lets no caller wait who can be served", async () => {
-    const { clock, cache, loading } = setUp();
+  it("lets no caller's read try an unreachable database, and answers every caller at once", async () => {
+    const { clock, turn, breaker, cache, loading } = setUp();
     await cache.get("a", loading("x"));
     clock.advance(10_000);
     await cache.get("a", away);
@@ -119,32 +119,42 @@ describe("RecordCache without its database", () => {
       return new Promise<undefined>(() => {});
     };
     for (let n = 0; n < 50; n++) expect((await cache.get("a", hanging)).record?.value).toBe("x");
-    expect(tries).toBe(0);
-    clock.advance(501);
+    turn(501);
     for (let n = 0; n < 50; n++) expect((await cache.get("a", hanging)).record?.value).toBe("x");
-    expect(tries).toBe(1);
     await expect(cache.get("unknown", hanging)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+    expect(tries).toBe(0);
+    expect(breaker.isOpen).toBe(true);
   });
 
-  it("lets all records of one statement try the database together, or none of them", async () => {
-    const { clock, cache, loading, loads } = setUp();
+  it("reads several records together once the database answers, and none of them before", async () => {
+    const { endOutage, cache, loading, loads } = setUp();
     await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
     const together = () => {
-      const turn = cache.oneTurn();
-      return Promise.allSettled(["a", "b", "c"].map((id) => cache.get(id, loading(id), id, turn)));
+      const wanted = ["a", "b", "c"].map((id) => ({ id, subjectId: id }));
+      return cache.getMany(wanted, (missing) => missing.map(({ id }) => loading(id)()));
     };
     expect((await together()).map(({ status }) => status)).toEqual(Array(3).fill("rejected"));
     expect(loads()).toBe(0);
-    clock.advance(501);
+    await endOutage();
     expect((await together()).map(({ status }) => status)).toEqual(Array(3).fill("fulfilled"));
   });
 
+  it("reads several records by one read, which is no newer than the moment before it was sent", async () => {
+    const { clock, cache, loading } = setUp();
+    const sentAtMs = clock.elapsedMs();
+    const found = await cache.getMany([{ id: "a", subjectId: "a" }], (missing) => {
+      clock.advance(100);
+      return missing.map(({ id }) => loading(id)());
+    });
+    expect(found).toMatchObject([{ status: "fulfilled", value: { asOfMs: sentAtMs, source: "database" } }]);
+  });
+
   it("reads and keeps records as before once the database answers", async () => {
-    const { clock, breaker, cache, loading } = setUp();
+    const { clock, breaker, endOutage, cache, loading } = setUp();
     await cache.get("a", loading("x"));
     clock.advance(10_000);
     await cache.get("a", away);
-    clock.advance(501);
+    await endOutage();
     await expect(cache.get("b", loading("y"))).resolves.toMatchObject({ record: { value: "y" } });
     expect(breaker.isOpen).toBe(false);
     expect((await cache.get("a", loading("z"))).record?.value).toBe("z");

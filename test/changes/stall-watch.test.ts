@@ -1,8 +1,8 @@
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { StallWatch } from "../../src/changes/stall-watch.ts";
 import { Turns } from "../support/turns.ts";
 
-test("a long tick is a stall for the waits that it interrupted, and for none that began later", () => {
+it("a long tick is a stall for the waits that it interrupted, and for none that began later", () => {
   const { clock, timers, turn } = new Turns();
   const stalls = new StallWatch(clock, timers);
   const before = stalls.begin();
@@ -14,7 +14,7 @@ test("a long tick is a stall for the waits that it interrupted, and for none tha
   expect([before, meanwhile, after].map((beganAtMs) => stalls.hasStalledSince(beganAtMs))).toEqual([true, true, false]);
 });
 
-test("many short ticks are no stall, even if they take 4 s together", () => {
+it("many short ticks are no stall, even if they take 4 s together", () => {
   const { clock, timers, turn } = new Turns();
   const stalls = new StallWatch(clock, timers);
   const beganAtMs = stalls.begin();
@@ -22,7 +22,7 @@ test("many short ticks are no stall, even if they take 4 s together", () => {
   expect(stalls.hasStalledSince(beganAtMs)).toBe(false);
 });
 
-test("a stall while nothing was watched does not count", () => {
+it("a stall while nothing was watched does not count", () => {
   const { clock, timers, turn } = new Turns();
   const stalls = new StallWatch(clock, timers);
   stalls.begin();
@@ -33,7 +33,7 @@ test("a stall while nothing was watched does not count", () => {
   expect(stalls.hasStalledSince(beganAtMs)).toBe(false);
 });
 
-test("a stall is noticed even before the late timer has run", () => {
+it("a stall is noticed even before the late timer has run", () => {
   const { clock, timers } = new Turns();
   const stalls = new StallWatch(clock, timers);
   const beganAtMs = stalls.begin();
@@ -41,7 +41,7 @@ test("a stall is noticed even before the late timer has run", () => {
   expect(stalls.hasStalledSince(beganAtMs)).toBe(true);
 });
 
-test("no timer is left when nothing is watched", () => {
+it("no timer is left when nothing is watched", () => {
   const { clock, timers, turn, waiting } = new Turns();
   const stalls = new StallWatch(clock, timers);
   stalls.begin();

@@ -12,7 +12,16 @@ interface Thing {
 export function setUp(maxEntries = 10, staleOkMs = 60_000, bytes?: RecordCacheOptions<Thing>["bytes"]) {
   const { clock, timers, turn } = new Turns();
   const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
-  const breaker = new DatabaseBreaker(clock, timers, () => new Promise(() => {}));
+  let isAway = true;
+  const breaker = new DatabaseBreaker(clock, timers, async () => {
+    if (isAway) throw new Error("away");
+  });
+  /** The database answers again: the breaker's next probe finds out. */
+  const endOutage = async () => {
+    isAway = false;
+    turn(500);
+    await new Promise(setImmediate);
+  };
   const cache = new RecordCache<Thing>({
     ...{ clock, feed, breaker, maxEntries, bytes, maxAbsent: 3, staleOkMs },
     kinds: ["KEY", "SERVICE_CREDENTIAL"],
@@ -26,7 +35,7 @@ export function setUp(maxEntries = 10, staleOkMs = 60_000, bytes?: RecordCacheOp
       loads++;
       return value === undefined ? undefined : { value, tags };
     };
-  return { clock, turn, feed, breaker, cache, change, loading, loads: () => loads };
+  return { clock, turn, feed, breaker, endOutage, cache, change, loading, loads: () => loads };
 }
 
 /** A load that ends when the test resolves or rejects it. */

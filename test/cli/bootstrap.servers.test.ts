@@ -10,7 +10,7 @@ const newFolder = () => mkdtempDisposable(join(tmpdir(), "latchkey-data-"));
 const CREDENTIAL = /^kit_svc_[0-9A-Za-z]{65}\n$/;
 
 describe("npm run bootstrap", { timeout: 60_000 }, () => {
-  it("prints a credential and nothing else, says whose it is beside, and makes no second one unless it is forced to", async () => {
+  it("prints only a credential on standard output, names its database on standard error, and makes a second one only by force", async () => {
     await using folder = await newFolder();
     const run = (...flags: string[]) => runCli("bootstrap", { LATCHKEY_DATA_DIR: folder.path }, ...flags);
     expect(await run()).toEqual({
@@ -20,11 +20,11 @@ describe("npm run bootstrap", { timeout: 60_000 }, () => {
     });
     const again = await run();
     expect(again).toMatchObject({ code: 1, stdout: "" });
-    expect(again.stderr).toContain(`the embedded database in ${folder.path} has a usable admin credential already`);
+    expect(again.stderr).toContain(`the embedded database in ${folder.path} already has a usable admin credential`);
     expect(await run("--force")).toMatchObject({ code: 0, stdout: expect.stringMatching(CREDENTIAL) });
   });
 
-  it("makes no master key for a PostgreSQL, whose service has one of its own", async () => {
+  it("makes no master key for PostgreSQL, because the service has its own", async () => {
     await using folder = await newFolder();
     const settings = { LATCHKEY_DATA_DIR: folder.path, DATABASE_URL: "postgres://user:secret@127.0.0.1:1/latchkey" };
     const said = await runCli("bootstrap", settings);
@@ -34,7 +34,7 @@ describe("npm run bootstrap", { timeout: 60_000 }, () => {
     expect(existsSync(join(folder.path, "master-keys"))).toBe(false);
   });
 
-  it("knows no other flags", async () => {
+  it("refuses other flags", async () => {
     expect(await runCli("bootstrap", {}, "--help")).toMatchObject({ code: 64, stdout: "" });
   });
 });

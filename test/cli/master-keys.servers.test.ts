@@ -23,7 +23,7 @@ describe("npm run master-keys", { timeout: 60_000 }, () => {
   const run = (folder: string, settings: Record<string, string>, ...flags: string[]) =>
     runCli("master-keys", { LATCHKEY_DATA_DIR: folder, ...settings }, ...flags);
 
-  it("says how each version stands, at the end which may be removed, and writes nothing", async () => {
+  it("shows the standing of each version, and at the end which may be removed, and writes nothing", async () => {
     const folder = await newFolder();
     const said = await run(folder, { LATCHKEY_MASTER_KEYS: `${two},${one}` });
     expect(said).toMatchObject({ code: 0, stderr: "" });
@@ -51,7 +51,7 @@ describe("npm run master-keys", { timeout: 60_000 }, () => {
     ]);
   });
 
-  it("says what to do where a service runs on the embedded database, and where there are no keys", async () => {
+  it("says what to do if a service runs on the embedded database, and if there are no keys", async () => {
     const folder = await newFolder();
     const lacking = await run(folder, {});
     expect(lacking).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("LATCHKEY_MASTER_KEYS") });

@@ -51,8 +51,7 @@ describe("the packed client", () => {
   });
 
   it("brings no other package than it names", () => {
-    const names = JSON.parse(run("npm", "ls", "--all", "--json")).dependencies["@latchkey/client"]
-      .dependencies;
+    const names = JSON.parse(run("npm", "ls", "--all", "--json")).dependencies["@latchkey/client"].dependencies;
     const optional = Object.keys(manifest.peerDependencies);
     expect(
       Object.keys(names)

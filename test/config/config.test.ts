@@ -3,7 +3,7 @@ import { ConfigError, type Environment, readConfig, SETTINGS } from "../../src/c
 
 const MASTER_KEY = `1:${Buffer.from(Array.from({ length: 32 }, (_, i) => i * 7)).toString("base64")}`;
 
-/** The least that production accepts; each refusal is shown by taking one thing away. */
+/** The smallest environment that production accepts. Each test of a refusal takes one thing away. */
 const PRODUCTION: Environment = Object.freeze({
   NODE_ENV: "production",
   DATABASE_URL: "postgres://latchkey:pw@db.internal/latchkey?sslrootcert=system",
@@ -66,7 +66,11 @@ describe("production", () => {
     ["the in-process limiter", { REDIS_URL: undefined }, /^REDIS_URL: must be set in production/],
     ["plaintext on all addresses", { LATCHKEY_LISTEN: "0.0.0.0:8080" }, /^LATCHKEY_LISTEN: plaintext on a public/],
     ["plaintext on a named host", { LATCHKEY_LISTEN: "127.evil.test:80" }, /^LATCHKEY_LISTEN: plaintext on a public/],
-    ["everyone as a proxy", { LATCHKEY_TRUSTED_PROXIES: "10.0.0.1,::/0" }, /^LATCHKEY_TRUSTED_PROXIES: believes/],
+    [
+      "every client as a proxy",
+      { LATCHKEY_TRUSTED_PROXIES: "10.0.0.1,::/0" },
+      /^LATCHKEY_TRUSTED_PROXIES: lets every client/,
+    ],
     ["cheap memory", { LATCHKEY_ARGON2_MEMORY_KIB: "19455" }, /^LATCHKEY_ARGON2_MEMORY_KIB: must be at least 19456/],
     ["a single pass", { LATCHKEY_ARGON2_PASSES: "1" }, /^LATCHKEY_ARGON2_PASSES: must be at least 2/],
   ])("refuses %s with a line of its own", (_refused, change, fault) => {
@@ -97,9 +101,9 @@ describe("faults", () => {
       LATCHKEY_TYPO: "1",
     });
     expect(faults.map((fault) => fault.split(":")[0])).toEqual([
+      "LATCHKEY_REPLICAS",
       "LATCHKEY_LISTEN",
       "REDIS_URL",
-      "LATCHKEY_REPLICAS",
       "LATCHKEY_TYPO",
     ]);
   });
@@ -137,11 +141,11 @@ describe("faults", () => {
     expect(faultsOf(env)).toHaveLength(1);
   });
 
-  it("are none for the variable that the ORM sets by itself", () => {
+  it("do not include the variable that the ORM sets by itself", () => {
     expect(faultsOf({ MIKRO_ORM_COLORS: "false" })).toEqual([]);
   });
 
-  it("never repeat what was given, since it may be a secret in the wrong place", () => {
+  it("never repeat a value, because it may be a secret in the wrong place", () => {
     const canary = "kanarienvogel";
     for (const row of Object.values(SETTINGS)) {
       for (const value of [canary, `1:${canary}`, `${canary}://${canary}@host`, `${canary},${canary}`, `${canary} `]) {
@@ -154,25 +158,25 @@ describe("faults", () => {
 });
 
 describe("values", () => {
-  it("`-` means no limit and 0 means nothing allowed", () => {
+  it("of a tier are `-` for no limit and 0 for nothing allowed", () => {
     expect(readConfig({ LATCHKEY_TIERS: "none:0/-" }).tiers).toEqual([
       { name: "none", perMinute: 0, perDay: undefined },
     ]);
   });
 
-  it("an unset variable and an empty one are the same where there is no default", () => {
+  it("of an unset variable and of an empty one are the same if there is no default", () => {
     expect(readConfig({ DATABASE_URL: "", REDIS_URL: "" })).toEqual(readConfig({}));
   });
 
-  it("no user scopes in production can be said explicitly in development", () => {
+  it("of LATCHKEY_USER_SCOPES replace the default of development", () => {
     expect(readConfig({ LATCHKEY_USER_SCOPES: "orders:*, users:read" }).userScopes).toEqual(["orders:*", "users:read"]);
   });
 
-  it("an address is a network of one", () => {
+  it("may give an address for a network of one", () => {
     expect(readConfig({ LATCHKEY_TRUSTED_PROXIES: "10.1.2.3,::1" }).trustedProxies).toEqual(["10.1.2.3/32", "::1/128"]);
   });
 
-  it("the first master key is the one that makes", () => {
+  it("keep the order of master keys, of which the first protects new data", () => {
     const other = `2:${Buffer.from(Array.from({ length: 40 }, (_, i) => 255 - i)).toString("base64")}`;
     const keys = readConfig({ LATCHKEY_MASTER_KEYS: `${other},${MASTER_KEY}` }).masterKeys;
     expect(keys?.map((key) => [key.version, key.bytes.length])).toEqual([

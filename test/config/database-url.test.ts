@@ -155,13 +155,13 @@ describe("DATABASE_URL", () => {
     expect(told.join("\n")).not.toMatch(/secret|\bsec\b|\bret\b/);
   });
 
-  it("is one line a fault in the configuration, each with the name of the variable", () => {
+  it("gives the configuration one line for each fault, with the name of the variable", () => {
     const read = () => readConfig({ DATABASE_URL: "postgres://h:x/d?foo=1" });
     expect(read).toThrow(ConfigError);
     expect(read).toThrow(/^DATABASE_URL: foo.*\nDATABASE_URL: names no user.*\nDATABASE_URL: has a port.*$/);
   });
 
-  it("shows its password to those alone who ask for it", () => {
+  it("shows its password only to code that reads the property", () => {
     const connection = databaseUrl("postgres://u:canary@h/d?sslmode=require");
     expect(connection.password).toBe("canary");
     const config = readConfig({ DATABASE_URL: "postgres://u:canary@h/d" });
@@ -170,7 +170,7 @@ describe("DATABASE_URL", () => {
     }
   });
 
-  it("names in a refusal what is supported", () => {
+  it("names the supported parameters in a refusal", () => {
     expect(faultsOf("postgres://u@h/d?foo=1")[0]).toContain(Object.keys(DATABASE_PARAMETERS).join(", "));
   });
 });
@@ -189,7 +189,7 @@ describe("in production", () => {
       });
 
   it.each(["", "?sslmode=disable", "?sslmode=allow", "?sslmode=prefer", "?sslmode=prefer&sslrootcert=/ca"])(
-    "another machine with %j is refused without an explicit flag",
+    "a server on another machine with %j is refused without an explicit flag",
     (query) => {
       for (const host of ["db.internal", "10.0.0.1", "[2001:db8::1]", "127.evil.test", "localhost.evil.test"]) {
         const url = `postgres://u@${host}/d${query}`;
@@ -203,7 +203,7 @@ describe("in production", () => {
     expect(production(`postgres://u@${host}/d`)().warnings).toEqual([]);
   });
 
-  it("require without an authority is warned of, and with one, or on this machine, it is not", () => {
+  it("a start warns of `require` without an authority, but not with one or for a server on this machine", () => {
     const warnings = (url: string) => production(url)().warnings;
     expect(warnings("postgres://u@db/d?sslmode=require")).toEqual([
       expect.stringContaining("does not check the server"),

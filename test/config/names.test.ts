@@ -48,7 +48,7 @@ function dockerLinks(alias: string, container: string): Environment {
   };
 }
 
-describe("service links are no settings:", () => {
+describe("a service link is ignored:", () => {
   it.each<[what: string, links: Environment]>([
     ["a Kubernetes Service called latchkey", kubernetesLinks("latchkey", "10.0.0.1", [[8080, "TCP", "grpc"]])],
     [
@@ -79,7 +79,7 @@ describe("service links are no settings:", () => {
   });
 
   it.each(Object.entries(kubernetesLinks("latchkey", "10.0.0.1", [[8080, "TCP", "grpc"]])))(
-    "%s by itself, and not with a value that no link has",
+    "%s is a link by its value; with a value that no link has, it stops the start",
     (name, value) => {
       expect(judgeNames({ [name]: value })).toEqual({ links: [name], faults: [] });
       for (const other of ["", "yes", "8080x", "0", "65536", "tcp://", "tcp://latchkey:8080", "http://10.0.0.1:80"]) {
@@ -91,7 +91,7 @@ describe("service links are no settings:", () => {
     },
   );
 
-  it("and no setting has the name of one, so that no Service can overwrite a setting", () => {
+  it("no setting has the name of one, so that no Service can overwrite a setting", () => {
     const settings = Object.values(SETTINGS).map((row): string => row.name);
     expect(settings.filter(hasLinkName)).toEqual([]);
     // The control: a setting of such a name would be found.
@@ -99,12 +99,12 @@ describe("service links are no settings:", () => {
   });
 });
 
-it("the variables of the clients are let be, whatever they hold", () => {
+it("the variables of the clients are ignored, whatever their values", () => {
   const env = Object.fromEntries(CLIENT_VARIABLES.map((name) => [name, "anything"]));
   expect(readConfig(env)).toEqual(readConfig({}));
 });
 
-describe("what is nothing that is known stops a start:", () => {
+describe("an unknown name stops the start:", () => {
   it.each<[name: string, value: string, suggestion: string]>([
     ["LATCHKEY_LISTN", "127.0.0.1:1", "did you mean LATCHKEY_LISTEN?"],
     ["LATCHKEY_REPLICA", "2", "did you mean LATCHKEY_REPLICAS?"],
@@ -118,7 +118,7 @@ describe("what is nothing that is known stops a start:", () => {
     expect(judgeNames({ [name]: value })).toEqual({ links: [], faults: [`${name}: no such setting; ${suggestion}`] });
   });
 
-  it("also beside service links", () => {
+  it("it does so next to service links too", () => {
     const links = kubernetesLinks("latchkey", "10.0.0.1", [[8080, "TCP", "grpc"]]);
     expect(() => readConfig({ ...links, LATCHKEY_TYRES: "a:1/1" })).toThrow(
       /^LATCHKEY_TYRES: no such setting; did you mean LATCHKEY_TIERS\?$/,

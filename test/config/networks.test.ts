@@ -2,7 +2,7 @@ import { BlockList } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type ConfigError, readConfig } from "../../src/config/config.ts";
-import { nameEveryone, proxyNetwork } from "../../src/config/networks.ts";
+import { coverEveryClient, proxyNetwork } from "../../src/config/networks.ts";
 
 const MASTER_KEY = `1:${Buffer.from(Array.from({ length: 32 }, (_, n) => n * 7)).toString("base64")}`;
 const PRODUCTION = {
@@ -22,7 +22,7 @@ function proxyFaults(networks: string, environment: Record<string, string> = PRO
   }
 }
 
-describe("a production start with networks that together name everyone is refused:", () => {
+describe("a production start refuses networks that together cover every client:", () => {
   it.each([
     "0.0.0.0/0",
     "10.0.0.1, 0.0.0.0/1, 128.0.0.0/1",
@@ -38,16 +38,16 @@ describe("a production start with networks that together name everyone is refuse
     "::ffff:0.0.0.0/97, ::ffff:128.0.0.0/97",
     "0.0.0.0/1, ::ffff:8000:0/97",
   ])("%s", (networks) => {
-    expect(proxyFaults(networks)).toEqual([expect.stringMatching(/believes anyone's word/)]);
+    expect(proxyFaults(networks)).toEqual([expect.stringMatching(/lets every client choose its address/)]);
     expect(proxyFaults(networks, {}), "development starts").toEqual([]);
   });
 
   it.each(["", "10.0.0.0/8", "0.0.0.0/1", "10.0.0.0/8, fd00::/8, 2001:db8::/32", "::1, 127.0.0.0/8", "::/64"])(
-    "but not with %s",
+    "it accepts %s",
     (networks) => expect(proxyFaults(networks)).toEqual([]),
   );
 
-  it("however everyone is divided, and not where a public network is missing", () => {
+  it("it does so however the addresses are divided, but not if a public network is missing", () => {
     /** Halves networks, and the halves again. */
     function divided(choices: readonly number[]): string[] {
       const networks = [{ first: 0, bits: 0 }];
@@ -65,11 +65,11 @@ describe("a production start with networks that together name everyone is refuse
     fc.assert(
       fc.property(fc.array(fc.nat(1000), { maxLength: 40 }), fc.nat(1000), (choices, drop) => {
         const networks = divided(choices);
-        expect(nameEveryone(networks)).toBe(true);
+        expect(coverEveryClient(networks)).toBe(true);
         const rest = networks.filter((_, at) => at !== drop % networks.length);
         const list = new BlockList();
         for (const network of rest) list.addSubnet(network.split("/")[0]!, Number(network.split("/")[1]));
-        if (PUBLIC.some((address) => !list.check(address))) expect(nameEveryone(rest)).toBe(false);
+        if (PUBLIC.some((address) => !list.check(address))) expect(coverEveryClient(rest)).toBe(false);
       }),
     );
   });

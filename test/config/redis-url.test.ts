@@ -119,7 +119,7 @@ describe("REDIS_URL is refused, without a word of its password, for", () => {
     expect(faults[0]).not.toContain(SECRET);
   });
 
-  it("all of it at once", () => {
+  it("several faults, which are all named at once", () => {
     expect(faultsOf({ REDIS_URL: "redis://me@a:0/x?tls=true#y" })[0]!.split("; must ")).toHaveLength(5);
   });
 });
@@ -168,12 +168,12 @@ describe("REDIS_CLUSTER_NODES", () => {
 describe("files for TLS", () => {
   const files = { LATCHKEY_REDIS_CA_FILE: "ca", LATCHKEY_REDIS_CERT_FILE: "cert", LATCHKEY_REDIS_KEY_FILE: "key" };
 
-  it("go with rediss://", () => {
+  it("belong to rediss://", () => {
     const { redis } = readConfig({ REDIS_URL: "rediss://a", ...files });
     expect(redis?.tlsFiles).toEqual({ ca: "ca", cert: "cert", key: "key" });
   });
 
-  it("are refused where nothing would read them, and a certificate without its key", () => {
+  it("are refused if no connection would read them, as is a certificate without its key", () => {
     expect(faultsOf({ REDIS_URL: "redis://a", LATCHKEY_REDIS_CA_FILE: "ca" })).toEqual([
       expect.stringMatching(/^LATCHKEY_REDIS_CA_FILE: is for TLS; write rediss:/),
     ]);

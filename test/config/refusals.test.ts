@@ -1,4 +1,4 @@
-/** Production starts with secrets that are none, or with nobody's issuer: each is refused with its own line. */
+/** Production starts with secrets that are none, or with the default issuer: each is refused with its own line. */
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { ConfigError, type Environment, readConfig } from "../../src/config/config.ts";
@@ -17,7 +17,7 @@ function refusedOf(change: Environment): readonly string[] {
   return faultsOf({ ...PRODUCTION, ...change });
 }
 
-it("production takes the environment that each test changes", () => {
+it("production accepts the environment that each test changes", () => {
   expect(refusedOf({})).toEqual([]);
 });
 
@@ -42,14 +42,14 @@ describe("a master key", () => {
     expect(refusedOf(key(bytes))).toEqual([expect.stringMatching(/^LATCHKEY_MASTER_KEYS: version 7 is not random/)]);
   });
 
-  it("each with its own line", () => {
+  it("is refused with a line of its own", () => {
     const keys = [1, 2].map(
       (version) => `${version}:${Buffer.from(`passphrase number ${version}, long enough`).toString("base64")}`,
     );
     expect(refusedOf({ LATCHKEY_MASTER_KEYS: keys.join(",") })).toHaveLength(2);
   });
 
-  it("of random bytes is taken, 10,000 times of 10,000", () => {
+  it("of random bytes is accepted, 10,000 times of 10,000", () => {
     const refused = Array.from({ length: 10_000 }, () => randomBytes(32)).filter(
       (bytes) => faultsOf({ ...PRODUCTION, ...key(bytes) }).length > 0,
     );
@@ -105,16 +105,16 @@ describe("a password", () => {
 });
 
 describe("an issuer", () => {
-  it("that is not set is refused, with what to set", () => {
+  it("that is not set is refused, with the form to set", () => {
     expect(refusedOf({ LATCHKEY_ISSUER: undefined })).toEqual([expect.stringMatching(/^LATCHKEY_ISSUER: must be set/)]);
   });
 
-  it("that is not set is refused also where http is allowed", () => {
+  it("that is not set is refused even if http is allowed", () => {
     expect(refusedOf({ LATCHKEY_ISSUER: undefined, LATCHKEY_ALLOW_HTTP_ISSUER: "true" })).toHaveLength(1);
   });
 
   it.each(["http://auth.example.com", "HTTP://auth.example.com", "http://localhost:9090"])(
-    "%s is refused, except with its flag",
+    "such as %s is refused, except with its flag",
     (issuer) => {
       expect(refusedOf({ LATCHKEY_ISSUER: issuer })).toEqual([
         expect.stringMatching(/^LATCHKEY_ISSUER: must be an https URL/),
@@ -124,7 +124,7 @@ describe("an issuer", () => {
   );
 
   it.each(["https://auth.example.com/", "https://auth.example.com:8443/tenants/a"])(
-    "%s is kept letter by letter",
+    "such as %s is kept letter by letter",
     (issuer) => {
       expect(readConfig({ ...PRODUCTION, LATCHKEY_ISSUER: issuer }).issuer).toBe(issuer);
     },

@@ -1,7 +1,7 @@
 /**
- * The front door with the ConformanceService of https://github.com/connectrpc/conformance behind it, as connectconformance
- * starts it: a ServerCompatRequest on standard input, a ServerCompatResponse on standard output, each behind its length.
- * `node server.ts unary|connect` says by which lane unary gRPC goes.
+ * The front door with the ConformanceService of https://github.com/connectrpc/conformance behind it, as
+ * connectconformance starts it: a ServerCompatRequest on standard input, a ServerCompatResponse on standard output,
+ * each behind its length. `node server.ts unary|connect` says by which lane unary gRPC goes.
  *
  * conformance.binpb has the descriptors of service.proto, config.proto and server_compat.proto (Apache-2.0, v1.0.7):
  * `buf build --exclude-source-info -o conformance.binpb` in a folder with those three.

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AuditEntry } from "../../src/audit/audit-event.ts";
-import type { AuditFilter, AuditPosition, AuditStore } from "../../src/audit/audit-store.ts";
+import type { AuditFilter, AuditStore } from "../../src/audit/audit-store.ts";
 import type { CountedEntry } from "../../src/audit/counted-event.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
+import type { PagePosition } from "../../src/lib/page.ts";
+import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 
@@ -30,44 +31,44 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  async function list(filter: Partial<AuditFilter>, size = 100, after?: AuditPosition) {
+  async function list(filter: Partial<AuditFilter>, size = 100, after?: PagePosition) {
     return store.list({ ...ANY, ...filter }, size, after);
   }
 
-  it("gives back what was put on record, with an id and the database's time", async () => {
+  it("returns a recorded event with an id and the database's time", async () => {
     const entry = newEntry();
     await store.record(entry);
-    const { events, next } = await list({ subjectId: entry.subjectId });
+    const { items: events, next } = await list({ subjectId: entry.subjectId });
     expect(events).toEqual([{ ...entry, id: expect.stringMatching(/^evt_\w{16}$/), happenedAtMs: expect.any(Number) }]);
     expect(Math.abs(events[0]!.happenedAtMs - test.clock.nowMs())).toBeLessThan(5 * SECONDS);
     expect(next).toBeUndefined();
     const { subjectId } = newEntry();
     const { details: _, ...bare } = newEntry({ subjectId });
     await store.record(bare);
-    expect((await list({ subjectId })).events).toMatchObject([{ details: {} }]);
+    expect((await list({ subjectId })).items).toMatchObject([{ details: {} }]);
   });
 
-  describe("counts refusals", () => {
+  describe("counts refusals:", () => {
     const HOUR = 3600 * SECONDS;
     const counted = (about: string, more: Partial<CountedEntry> = {}): CountedEntry => ({
       ...{ kind: "login.failed", about, actorId: "", subjectId: newId("usr"), clientIp: "192.0.2.7" },
       details: { count: "1", "from 192.0.2.0/24": "1" },
       ...more,
     });
-    /** So that no hour of the database ends while a test counts. */
+    /** Begins an hour of the database, so that none ends while a test counts. */
     const beginHour = () => test.clock.advance(HOUR - (test.clock.nowMs() % HOUR) + SECONDS);
 
-    it("of one kind and subject by one event an hour, with the time of the first and the address of the last", async () => {
+    it("keeps one event an hour for a kind and subject, with the time of the first and the address of the last refusal", async () => {
       beginHour();
       const entry = counted(newId("usr"));
       const { subjectId } = entry;
       await store.count({ ...entry, details: { count: "80", account: "ab", "from 192.0.2.0/24": "80" } });
-      const [first] = (await list({ subjectId })).events;
+      const [first] = (await list({ subjectId })).items;
       test.clock.advance(60 * SECONDS);
       const details = { count: "5", "from 198.51.100.0/24": "5" };
       await store.count({ ...entry, clientIp: "198.51.100.1", details });
       await store.count({ ...entry, kind: "login.throttled" });
-      const { events } = await list({ subjectId });
+      const { items: events } = await list({ subjectId });
       expect(events.map(({ kind }) => kind).sort()).toEqual(["login.failed", "login.throttled"]);
       const failed = events.find(({ kind }) => kind === "login.failed")!;
       expect(failed).toMatchObject({
@@ -79,30 +80,30 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
       expect(Date.parse(failed.details.last_time!) - first!.happenedAtMs).toBeGreaterThanOrEqual(60 * SECONDS - 1);
       test.clock.advance(HOUR);
       await store.count(entry);
-      expect((await list({ subjectId })).events.map(({ details: { count } }) => count)).toHaveLength(3);
+      expect((await list({ subjectId })).items.map(({ details: { count } }) => count)).toHaveLength(3);
     });
 
-    it("that several processes add at once, none lost", async () => {
+    it("loses no refusal that several processes add at the same time", async () => {
       beginHour();
       const entry = counted(newId("usr"));
       const stores = [store, new PostgresAuditStore(test.database)];
       await Promise.all(Array.from({ length: 20 }, (_, n) => stores[n % 2]!.count(entry)));
-      const { events } = await list({ subjectId: entry.subjectId });
+      const { items: events } = await list({ subjectId: entry.subjectId });
       expect(events).toMatchObject([{ details: { count: "20", "from 192.0.2.0/24": "20" } }]);
     });
   });
 
-  it("has no event of a transaction that came to nothing", async () => {
+  it("keeps no event of a transaction that was rolled back", async () => {
     const entry = newEntry();
     const failed = test.database.transact(async (tx) => {
       await tx.record(entry);
       throw new Error("no");
     });
     await expect(failed).rejects.toThrow();
-    expect((await list({ subjectId: entry.subjectId })).events).toEqual([]);
+    expect((await list({ subjectId: entry.subjectId })).items).toEqual([]);
   });
 
-  it("finds by subject, by actor, and by a span of time that begins at its start and ends before its end", async () => {
+  it("finds events by subject, by actor, and by a time span that includes its start and excludes its end", async () => {
     const [actorId, subjectId] = [newId("usr"), newId("key")];
     const entries = [newEntry({ actorId }), newEntry({ subjectId }), newEntry({ actorId, subjectId })];
     for (const entry of entries) {
@@ -110,27 +111,27 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
       test.clock.advance(SECONDS);
     }
     const subjectsOf = async (filter: Partial<AuditFilter>) =>
-      (await list(filter)).events.map((event) => event.subjectId);
+      (await list(filter)).items.map((event) => event.subjectId);
     expect(await subjectsOf({ actorId })).toEqual([subjectId, entries[0]!.subjectId]);
     expect(await subjectsOf({ subjectId })).toEqual([subjectId, subjectId]);
     expect(await subjectsOf({ actorId, subjectId })).toEqual([subjectId]);
-    const [first, second] = (await list({ actorId })).events.map(({ happenedAtMs }) => happenedAtMs).reverse();
+    const [first, second] = (await list({ actorId })).items.map(({ happenedAtMs }) => happenedAtMs).reverse();
     expect(await subjectsOf({ actorId, startMs: second })).toEqual([subjectId]);
     expect(await subjectsOf({ actorId, endMs: second })).toEqual([entries[0]!.subjectId]);
     expect(await subjectsOf({ actorId, startMs: first, endMs: first })).toEqual([]);
     expect(await subjectsOf({ actorId: newId("usr") })).toEqual([]);
   });
 
-  it("is listed newest first in pages without gap or repetition, also where many share a time", async () => {
+  it("lists events newest first in pages without gap or repetition, even if many have the same time", async () => {
     const subjectId = newId("key");
     await test.database.transact(async (tx) => {
       for (let n = 0; n < 12; n++) await tx.record(newEntry({ subjectId, details: { n: `${n}` } }));
     });
-    const all = (await list({ subjectId })).events;
+    const all = (await list({ subjectId })).items;
     const paged = [];
-    for (let after: AuditPosition | undefined; ; ) {
+    for (let after: PagePosition | undefined; ; ) {
       const page = await list({ subjectId }, 5, after);
-      paged.push(...page.events);
+      paged.push(...page.items);
       after = page.next;
       if (after === undefined) break;
     }
@@ -140,7 +141,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("AuditStore on %s", (kind) => {
     expect(order.toSorted((a, b) => b[0] - a[0] || (a[1] < b[1] ? 1 : -1))).toEqual(order);
   });
 
-  it("loses what is older than asked for, however much it is, and nothing else", async () => {
+  it("deletes all events that are older than asked for, and no others", async () => {
     const subjectId = newId("key");
     await test.database.write(
       `insert into audit_events select 'old_' || n, ${test.database.now} - interval '31 days', 'key.issued', '', ?, '', '{}'

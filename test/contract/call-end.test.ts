@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { DomainError } from "../../src/lib/errors.ts";
 import { newId } from "../../src/lib/id.ts";
+import { insertUser } from "../../src/postgres/rows/user-rows.ts";
 import { UserRow } from "../../src/postgres/tables.ts";
-import type { Transaction } from "../../src/postgres/transaction.ts";
-import { insertUser } from "../../src/postgres/user-rows.ts";
+import type { Transaction } from "../../src/postgres/transactions/transaction.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, TESTER, type TestDatabase } from "../support/database.ts";
 
 const LATE = new DomainError("DEADLINE_EXCEEDED", "deadline exceeded");
 
-describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", (kind) => {
+describe.each(DATABASE_KINDS.filter(canOpen))("a transaction of a call on %s", (kind) => {
   let test: TestDatabase;
   let call: AbortController;
   beforeAll(async () => {
@@ -22,7 +22,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
   const transact = <T>(work: (tx: Transaction) => Promise<T>) =>
     test.database.for({ ...TESTER, signal: call.signal }).transact(work);
 
-  /** A person who is added when the transaction is flushed. */
+  /** Adds a user; the next flush inserts it. */
   function add(tx: Transaction): string {
     const id = newId("usr");
     const email = `${id}@example.com`;
@@ -33,7 +33,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
   const isThere = async (id: string) =>
     (await test.database.read("select 1 as one from users where id = ?", [id])).length > 0;
 
-  it("commits, and tells of its changes, while the call goes on", async () => {
+  it("commits and reports its changes while the call goes on", async () => {
     const id = await transact(async (tx) => {
       const added = add(tx);
       await tx.em.flush();
@@ -52,7 +52,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
     ["flush", ({ em }) => em.flush()],
     ["change", (tx) => tx.changed("OWNER", "usr_none")],
     ["record", (tx) => tx.record({ kind: "key.revoked", actorId: "", subjectId: "", clientIp: "" })],
-  ])("starts no %s once the call is over, says why, and takes back what was done before", async (_what, statement) => {
+  ])("starts no %s after the call ended, fails with its reason, and rolls back", async (_what, statement) => {
     let first = "";
     let wentThrough = false;
     const failed = transact(async (tx) => {
@@ -69,7 +69,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
     expect(await isThere(first)).toBe(false);
   });
 
-  it("does not commit if the call is over behind the last statement, and tells of no change", async () => {
+  it("neither commits nor reports a change if the call ends after the last statement", async () => {
     let id = "";
     const failed = transact(async (tx) => {
       id = add(tx);
@@ -82,7 +82,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
     expect(test.changes).not.toContainEqual({ kind: "OWNER", subjectId: id });
   });
 
-  it("begins nothing for a call that was over before", async () => {
+  it("does not begin for a call that has ended before", async () => {
     call.abort(LATE);
     let began = false;
     const failed = transact(async () => {
@@ -93,7 +93,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a database within a call on %s", 
     expect(began).toBe(false);
   });
 
-  it("leaves its connections fit for others, however many calls are over", async () => {
+  it("leaves its connection usable for other calls, whatever the number of ended calls", async () => {
     const over = () => {
       const given = new AbortController();
       return test.database.for({ ...TESTER, signal: given.signal }).transact(async ({ em }) => {

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ChangeStore, MAX_CHANGES_PER_POLL, type Poll } from "../../src/changes/change-store.ts";
-import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/change-store.ts";
-import { until } from "../support/child-process.ts";
+import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { until } from "../support/until.ts";
 
 describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
   let test: TestDatabase;
@@ -25,8 +25,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
 
   const change = (subjectId: string) => test.database.transact((tx) => tx.changed("KEY", subjectId));
   /**
-   * Polls until nobody else on the server writes. A snapshot names the transactions of other databases too, and for all
-   * it tells one of them may have lost rows to age in this one, which counts as a gap once it has ended.
+   * Polls until no other transaction runs on the server. A snapshot also names transactions of other databases. It does
+   * not tell that they are, so once one has ended it may seem to have lost rows to pruning here, which counts as a gap.
    */
   const pollAlone = async (poll: () => Promise<Poll>, ownUnderWay = 0) => {
     for (;;) {
@@ -37,7 +37,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
   };
   const subjects = (poll: { changes: readonly { subjectId: string }[] }) => poll.changes.map((c) => c.subjectId).sort();
 
-  it("begins without changes, and then brings each change exactly once", async () => {
+  it("returns no changes at first, and then each change exactly once", async () => {
     await change("before");
     const first = await store.poll(undefined);
     expect(first.changes).toEqual([]);
@@ -55,7 +55,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(subjects(await store.poll(first.snapshot))).toEqual(["a", "b"]);
   });
 
-  it("says what changed, when, and in which transaction", async () => {
+  it("returns what changed, when, and in which transaction", async () => {
     const { snapshot } = await store.poll(undefined);
     await test.database.transact(async (tx) => {
       await tx.changed("OWNER", "usr_x");
@@ -76,7 +76,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(store.isListening).toBe(true);
   });
 
-  it("says so when changes that a reader has not seen were deleted for their age", async () => {
+  it("reports a gap if changes that a reader has not seen were pruned", async () => {
     const { snapshot } = await store.poll(undefined);
     await change("old");
     test.clock.advance(86_400_000 * 2);
@@ -93,7 +93,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
       [count],
     );
 
-  it("brings as many changes as one poll may, and of one more says only that there is a gap", async () => {
+  it("returns the maximum number of changes of a poll, and reports only a gap if there is one more", async () => {
     const { snapshot } = await pollAlone(() => store.poll(undefined));
     await changeMany(MAX_CHANGES_PER_POLL);
     const most = await store.poll(snapshot);
@@ -105,7 +105,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(await store.poll(next)).toMatchObject({ hasGap: false, changes: [] });
   });
 
-  it("deletes old changes in portions, until none is left", async () => {
+  it("deletes old changes step by step, until none is left", async () => {
     await changeMany(12_000);
     test.clock.advance(86_400_000 * 2);
     const portions = [];
@@ -115,13 +115,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(await test.database.read("select 1 from changes", [])).toEqual([]);
   });
 
-  it("reads for a client whose snapshot is made up, and no more than one poll may", async () => {
+  it("reads for a client with an invented snapshot, and at most the maximum of a poll", async () => {
     await changeMany(MAX_CHANGES_PER_POLL + 1);
     expect(await store.catchUp("1:1:")).toMatchObject({ hasGap: true, changes: [] });
     expect(await store.catchUp("1:9223372036854775807:")).toMatchObject({ changes: [] });
   });
 
-  // The embedded database has one connection: no transaction can be under way beside another.
+  // The embedded database has one connection, so no two transactions run at the same time.
   const onPostgres = kind === "postgres" ? it : () => {};
 
   onPostgres("loses nothing of a transaction that began early and commits late", async () => {
@@ -140,7 +140,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     commit();
     await late;
     const after = await store.poll(between.snapshot);
-    // The control: by a sequence number, the late one lies behind what was read already.
+    // Control: by its sequence number, the late change comes before changes that were read already.
     const ids = await test.database.read("select id::int, subject_id from changes order by id", []);
     const order = ids.map((row) => row.subject_id);
     expect(order.indexOf("late")).toBeLessThan(order.indexOf("early0"));
@@ -148,7 +148,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(between.xmin).toBeLessThanOrEqual(after.changes[0]!.position);
   });
 
-  onPostgres("misses nothing beside a transaction that is open for longer than changes are kept", async () => {
+  onPostgres("misses no change of a transaction that is open for longer than changes are kept", async () => {
     await change("seen");
     const { promise: mayCommit, resolve: commit } = Promise.withResolvers<void>();
     const { promise: hasWritten, resolve: written } = Promise.withResolvers<void>();
@@ -167,13 +167,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect({ hasGap: during.hasGap, changes: subjects(during) }).toEqual({ hasGap: false, changes: [] });
     commit();
     await old;
-    // It ended after rows as young as it were deleted: whether its own were among them can't be told.
+    // It ended after rows as new as it were pruned. Whether its own rows were among them is unknown.
     const after = await pollAlone(() => store.poll(during.snapshot));
     expect(after).toMatchObject({ hasGap: true, changes: [] });
     expect(await store.poll(after.snapshot)).toMatchObject({ hasGap: false, changes: [] });
   });
 
-  onPostgres("takes no stall of this process for an outage", async () => {
+  onPostgres("does not take a stall of this process for an outage", async () => {
     await store.poll(undefined);
     const polling = store.poll(undefined);
     await new Promise((resolve) => setImmediate(resolve));
@@ -183,12 +183,15 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect(store.isListening).toBe(true);
   });
 
-  onPostgres("connects anew after its connection was ended, and listens again", async () => {
+  onPostgres("connects and listens again after its connection was ended", async () => {
     await store.poll(undefined);
     const end =
       "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'latchkey-changes' and datname = current_database()";
     await test.database.read(end, []);
-    await until(async () => (await store.poll(undefined).catch(() => undefined)) !== undefined, "it is connected anew");
+    await until(
+      async () => (await store.poll(undefined).catch(() => undefined)) !== undefined,
+      "it is connected again",
+    );
     const before = signals;
     await change("again");
     await until(async () => signals > before, "the signal arrives");

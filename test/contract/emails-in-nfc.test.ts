@@ -1,19 +1,19 @@
-/** Accounts from before addresses were compared in NFC: none is merged, and nobody is locked out. */
+/** Accounts from before addresses were compared in NFC: the migration merges none, and locks no person out. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseEmail } from "../../src/auth/email.ts";
 import { findAccount } from "../../src/auth/find-account.ts";
 import { newId } from "../../src/lib/id.ts";
 import { COMPARE_EMAILS_IN_NFC } from "../../src/postgres/migrations/0009-emails-in-nfc.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 
 const NFC = "caf\u00e9@example.com";
 const NFD = "cafe\u0301@example.com";
-/** Two marks in the two orders that are canonically equivalent. */
+/** Two combining marks, in the two orders that are canonically equivalent. */
 const MARKS = ["a\u0323\u0301@example.com", "a\u0301\u0323@example.com"] as const;
 const [KELVIN, K] = ["\u212aate@example.com", "kate@example.com"];
 
-describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (kind) => {
+describe.each(DATABASE_KINDS.filter(canOpen))("the migration to NFC on %s", (kind) => {
   let test: TestDatabase;
   let store: PostgresUserStore;
   beforeAll(async () => {
@@ -22,7 +22,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (ki
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  /** As they were kept: with ASCII letters in lower case, and no more. The first is the oldest. */
+  /** Inserts accounts as the earlier version did: only ASCII letters in lower case. The first is the oldest. */
   async function given(...emails: readonly string[]): Promise<readonly string[]> {
     await test.database.unproven("delete from password_resets", []);
     await test.database.unproven("delete from users", []);
@@ -37,7 +37,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (ki
         scopes: [],
       };
       const reset = { digest: crypto.getRandomValues(new Uint8Array(32)), ringVersion: 1, lifeMs: 1000 };
-      await store.create({ user, reset, by: { actorId: "", clientIp: "" } });
+      await store.create({ user, reset, by: { id: "", clientIp: "" } });
       ids.push(user.id);
       test.clock.advance(1000);
     }
@@ -46,14 +46,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (ki
 
   const migrate = () => test.database.unproven(COMPARE_EMAILS_IN_NFC, []);
 
-  /** Whose account a login finds. */
+  /** The account that a login finds. */
   async function found(typed: string): Promise<string | undefined> {
     return (await findAccount(store, parseEmail(typed)!)).secrets?.user.id;
   }
 
-  it("one that was kept in another form is found by either, and shown as it was given", async () => {
+  it("lets an account in another form be found by both forms, and shows the address as given", async () => {
     const [id] = await given(NFD);
-    // The control: it would be lost without the migration.
+    // Control: without the migration the account is not found.
     expect(await found(NFC)).toBeUndefined();
     await migrate();
     expect([await found(NFC), await found(NFD), await found("CAFe\u0301@Example.com")]).toEqual([id, id, id]);
@@ -63,38 +63,38 @@ describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (ki
   it.each([
     ["the older one has the normal form", [NFC, NFD]],
     ["the newer one has the normal form", [NFD, NFC]],
-  ])("of two that become equal each is found by its own form: %s", async (_what, emails) => {
+  ])("keeps two accounts apart whose addresses become equal: %s", async (_what, emails) => {
     const ids = await given(...emails);
     await migrate();
     expect([await found(emails[0]!), await found(emails[1]!)]).toEqual(ids);
   });
 
-  it("of two without the normal form the older one gets it, and both are found", async () => {
+  it("gives the normal form to the older of two accounts that lack it, and both are found", async () => {
     const [older, newer] = await given(...MARKS);
     await migrate();
     expect([await found(MARKS[0]), await found(MARKS[0].normalize("NFC"))]).toEqual([older, older]);
     expect(await found(MARKS[1])).toBe(newer);
   });
 
-  it("ASCII letters that come of NFC are in lower case", async () => {
+  it("puts ASCII letters that result from NFC into lower case", async () => {
     const [id] = await given(KELVIN);
     await migrate();
     expect([await found(K), await found(KELVIN)]).toEqual([id, id]);
   });
 
-  it("one with a capital below its mark is found in either case, as before", async () => {
+  it("still finds an address with a marked capital in either case", async () => {
     const [id] = await given("CAFE\u0301@example.com");
     await migrate();
     expect([await found("CAFE\u0301@example.com"), await found(NFD)]).toEqual([id, id]);
   });
 
-  it("one with invisible characters is found by exactly them", async () => {
+  it("finds an address with invisible characters only by exactly these characters", async () => {
     const [id] = await given("mike\ufe0f@example.com");
     await migrate();
     expect([await found("Mike\ufe0f@example.com"), await found("mike@example.com")]).toEqual([id, undefined]);
   });
 
-  it("all others stay as they are, and a second migration changes nothing", async () => {
+  it("leaves all other addresses unchanged, and changes nothing when it runs again", async () => {
     await given(NFC, NFD, K, "m\u0131ke@example.com", "stra\u00dfe@example.com");
     const forms = async () =>
       (await test.database.unproven("select id, email_normalized from users order by id", [])) as unknown;
@@ -104,7 +104,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (ki
     expect(await forms()).toEqual(before);
   });
 
-  it("failed logins of two that became equal are counted apart, and of one in any form together", async () => {
+  it("keeps failed logins of two equal addresses apart, and counts those of one account in any form together", async () => {
     await given(NFC, NFD);
     await migrate();
     const formOf = async (typed: string) => (await findAccount(store, parseEmail(typed)!)).emailNormalized;
@@ -113,7 +113,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("accounts from before, on %s", (ki
     expect(await formOf(NFD)).toBe(NFC);
   });
 
-  it("an operator finds all of them by the address", async () => {
+  it("lets an operator find all of the accounts by the address", async () => {
     const ids = await given(NFC, NFD);
     await migrate();
     const { normalized, typed } = parseEmail(NFD)!;

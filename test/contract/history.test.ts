@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/change-store.ts";
+import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 
 const OTHER = "00000000-0000-4000-8000-000000000001";
@@ -12,7 +12,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the history of a database on %s",
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  /** A feed of its own, which decides what the database's other connections must be of. */
+  /** A feed, which decides which history the other connections must belong to. */
   const newStore = () => {
     const { target } = test.database;
     return target.kind === "postgres"
@@ -48,7 +48,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the history of a database on %s",
       "update change_incarnation set server_start = server_start - interval '1 s'",
     ],
     ["is not valid, because the horizon is of another history", "update change_horizon set pruned = '9000000000000'"],
-  ])("begins another incarnation where the one before %s", async (_how, sql) => {
+  ])("begins another incarnation if the one before %s", async (_how, sql) => {
     const before = await poll();
     await write(sql);
     const after = await poll(before.snapshot);
@@ -58,7 +58,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the history of a database on %s",
     expect((await poll(after.snapshot)).epoch).toEqual(after.epoch);
   });
 
-  it("deletes changes of transactions that it has not begun yet, however many, and tells of none", async () => {
+  it("deletes all changes of transactions that it has not begun yet, and reports none", async () => {
     const before = await poll();
     await write(
       `insert into changes (xact_id, kind, subject_id)
@@ -69,7 +69,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the history of a database on %s",
     expect(await test.database.read("select 1 from changes where subject_id = 'foreign'", [])).toEqual([]);
   });
 
-  it("gets one incarnation from several processes that find none at the same time", async () => {
+  it("gets a single incarnation if several processes find none at the same time", async () => {
     await write("delete from change_incarnation");
     const polls = await Promise.all(Array.from({ length: 6 }, () => poll()));
     const incarnations = new Set(polls.map(({ epoch }) => epoch.incarnation));
@@ -78,7 +78,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the history of a database on %s",
     expect(rows.map(({ id }) => id)).toEqual([...incarnations]);
   });
 
-  it("is proven by each read and transaction, before anything else is done", async () => {
+  it("is proven by each read and transaction before anything else", async () => {
     const { history } = test.database;
     let others = 0;
     history.whenOther(() => others++);
@@ -92,7 +92,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the history of a database on %s",
     await expect(test.database.transact(work)).rejects.toMatchObject(AWAY);
     await expect(newStore().catchUp(undefined)).rejects.toMatchObject(AWAY);
     expect({ isDone, others: others >= 4 }).toEqual({ isDone: false, others: true });
-    // The control: the feed's next poll decides which history it is.
+    // Control: the next poll of the feed decides which history is followed.
     await poll();
     expect((await test.database.hotRead(ONE, [])).rows).toMatchObject([{ n: 1 }]);
     expect(await test.database.read(ONE, [])).toMatchObject([{ n: 1 }]);
@@ -101,12 +101,12 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the history of a database on %s",
     expect((await newStore().catchUp(undefined)).changes).toEqual([]);
   });
 
-  it("that has no incarnation yet gives a client no cursor", async () => {
+  it("gives a client no cursor as long as it has no incarnation", async () => {
     await write("delete from change_incarnation");
     await expect(newStore().catchUp(undefined)).rejects.toMatchObject(AWAY);
   });
 
-  it("is compared once more after a COMMIT: what was committed elsewhere is not acknowledged", async () => {
+  it("is compared again after a COMMIT, so that a commit to another history is not acknowledged", async () => {
     const before = test.changes.length;
     const committed = test.database.transact(async (tx) => {
       await tx.changed("KEY", "key_elsewhere");

@@ -2,10 +2,10 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeySecretDigest, SecretRehash } from "../../src/keys/key.ts";
 import type { AddSecret, AddSecretOutcome, KeyStore } from "../../src/keys/key-store.ts";
-import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
-import { until } from "../support/child-process.ts";
+import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
+import { until } from "../support/until.ts";
 
 describe.each(DATABASE_KINDS.filter(canOpen))(
   "KeyStore on %s moves secrets to another version of the pepper:",
@@ -33,7 +33,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))(
     });
     const secretsOf = async (keyId: string) => (await store.read([keyId])).keys[0]!.secrets;
 
-    it("digest and version, and nothing else of the secret, the key or any copy of it", async () => {
+    it("changes digest and version, and nothing else of the secret, the key or any copy", async () => {
       const wanted = newKey(await newOwner(test));
       const key = await inserted(store, wanted);
       const rotated = await store.addSecret(rotation(key.id, 3_600_000), ENTRY);
@@ -54,7 +54,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))(
       expect(await changes()).toEqual(changesBefore);
     });
 
-    it("not where digest or version are no longer what they were", async () => {
+    it("changes nothing if digest or version have changed meanwhile", async () => {
       const wanted = newKey(await newOwner(test));
       const key = await inserted(store, wanted);
       const { secret } = wanted;
@@ -67,7 +67,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))(
       expect(await store.rehashSecrets([])).toBe(0);
     });
 
-    it("each by one of several processes at once, in whatever order they come", async () => {
+    it("changes each secret once, in any order of several concurrent processes", async () => {
       const owner = await newOwner(test);
       const secrets: KeySecretDigest[] = [];
       for (let n = 0; n < 20; n++) {
@@ -87,7 +87,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))(
       expect(rows.map((row) => row.digest)).toEqual(known);
     });
 
-    it("and a rotation at the same moment still ends the old secret, every time", async () => {
+    it("lets a concurrent rotation still end the old secret, every time", async () => {
       const owner = await newOwner(test);
       for (let round = 0; round < 10; round++) {
         const wanted = newKey(owner);
@@ -100,28 +100,25 @@ describe.each(DATABASE_KINDS.filter(canOpen))(
       }
     });
 
-    it.runIf(kind === "postgres")(
-      "and a rotation that waits for the move ends the secret as it was moved",
-      async () => {
-        const wanted = newKey(await newOwner(test));
-        const key = await inserted(store, wanted);
-        let rotating: Promise<AddSecretOutcome> | undefined;
-        await test.database.transact(async ({ em }) => {
-          await em.execute("update key_secrets set digest = decode(?, 'hex'), pepper_version = 2 where key_id = ?", [
-            randomBytes(32).toString("hex"),
-            key.id,
-          ]);
-          rotating = store.addSecret(rotation(key.id, 0), ENTRY);
-          // The race happened: the rotation has begun, and waits for this transaction.
-          await until(async () => {
-            const [row] = await test.database.read("select count(*)::int as n from pg_locks where not granted", []);
-            return (row?.n as number) > 0;
-          }, "the rotation waits");
-        });
-        expect((await rotating)?.kind).toBe("changed");
-        const ends = (await secretsOf(key.id)).map(({ expiresAtMs }) => expiresAtMs !== undefined);
-        expect(ends.sort()).toEqual([false, true]);
-      },
-    );
+    it.runIf(kind === "postgres")("lets a rotation that waits for the move end the moved secret", async () => {
+      const wanted = newKey(await newOwner(test));
+      const key = await inserted(store, wanted);
+      let rotating: Promise<AddSecretOutcome> | undefined;
+      await test.database.transact(async ({ em }) => {
+        await em.execute("update key_secrets set digest = decode(?, 'hex'), pepper_version = 2 where key_id = ?", [
+          randomBytes(32).toString("hex"),
+          key.id,
+        ]);
+        rotating = store.addSecret(rotation(key.id, 0), ENTRY);
+        // The race happens: the rotation has begun, and waits for this transaction.
+        await until(async () => {
+          const [row] = await test.database.read("select count(*)::int as n from pg_locks where not granted", []);
+          return (row?.n as number) > 0;
+        }, "the rotation waits");
+      });
+      expect((await rotating)?.kind).toBe("changed");
+      const ends = (await secretsOf(key.id)).map(({ expiresAtMs }) => expiresAtMs !== undefined);
+      expect(ends.sort()).toEqual([false, true]);
+    });
   },
 );

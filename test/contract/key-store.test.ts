@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
+import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
 
@@ -15,7 +15,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  it("gives back a key as it was inserted, by the hot read and by the managed one alike", async () => {
+  it("returns a key as it was inserted, by the hot read and by the read of management", async () => {
     const wanted = newKey(await newOwner(test), { expiresAtMs: Date.now() + 3_600_000 });
     const key = await inserted(store, wanted);
     expect(key).toMatchObject({ ...wanted.key, state: "active", version: 1, lastUsedAtMs: undefined });
@@ -28,7 +28,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect(Math.abs((read.databaseMs ?? 0) - test.clock.nowMs())).toBeLessThan(10_000);
   });
 
-  it("keeps each text of a list as it is, whatever it says to SQL", async () => {
+  it("keeps each text of a list unchanged, even if it looks like SQL", async () => {
     const texts = ["null", "NULL", "nUlL", "", "a,b", "{}", '"', "\\", "'", "$1", "?", " ", "a\nb"];
     const lists = { scopes: texts, allowedIps: texts, allowedMethods: texts };
     const wanted = newKey(await newOwner(test));
@@ -52,21 +52,21 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect(await store.insert(newKey(await newOwner(test, "disabled")), ENTRY)).toEqual({ kind: "owner_disabled" });
   });
 
-  it("never lets parallel calls pass the quota, and counts keys that ended within 24 h", async () => {
+  it("never lets parallel calls exceed the quota, and counts keys that ended within 24 h", async () => {
     const owner = await newOwner(test);
     const attempts = Array.from({ length: 8 }, () => store.insert({ ...newKey(owner), ownerQuota: 3 }, ENTRY));
     const kinds = (await Promise.all(attempts)).map((outcome) => outcome.kind);
     expect(kinds.filter((outcome) => outcome === "inserted")).toHaveLength(3);
     expect(kinds.filter((outcome) => outcome === "quota_exceeded")).toHaveLength(5);
-    const [first] = (await store.list({ kind: "api", ownerId: owner, showEnded: false }, 10, undefined)).keys;
+    const [first] = (await store.list({ kind: "api", ownerId: owner, showEnded: false }, 10, undefined)).items;
     await store.change(first!.key.id, 1, { state: "revoked", deleted: true }, ENTRY);
     expect(await store.insert({ ...newKey(owner), ownerQuota: 3 }, ENTRY)).toEqual({ kind: "quota_exceeded" });
     test.clock.advance(86_400_000 + 1000);
     expect((await store.insert({ ...newKey(owner), ownerQuota: 3 }, ENTRY)).kind).toBe("inserted");
   });
 
-  it("keeps the quota at every moment at which calls meet", async () => {
-    // A pool connects when it must, which would let calls come one after the other.
+  it("keeps the quota at every possible moment of two concurrent calls", async () => {
+    // A pool connects on demand, which would make the calls run one after another.
     await Promise.all(Array.from({ length: 5 }, () => test.database.read("select pg_backend_pid()", [])));
     for (let round = 0; round < 5; round++) {
       const owner = await newOwner(test);
@@ -75,7 +75,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     }
   });
 
-  // The embedded database has one connection, on which nothing waits for a lock.
+  // The embedded database has one connection, so nothing waits for a lock there.
   it.skipIf(kind === "embedded")("counts keys and secrets without a lock, before it takes one", async () => {
     const owner = await newOwner(test);
     const request = { callerId: owner, requestId: randomUUID(), parametersDigest: randomBytes(32) };
@@ -90,14 +90,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
       expect(await store.findOwner(owner, undefined)).toMatchObject({ keys: 1, isRequestUsed: false });
       expect(await store.findOwner(owner, request)).toMatchObject({ keys: 1, isRequestUsed: true });
       expect(await store.addSecret(rotation, ENTRY)).toEqual({ kind: "too_many_secrets" });
-      // The control: what may be done waits for the lock, for no longer than a statement may.
+      // Control: an allowed call waits for the lock, at most until the timeout of its statement.
       await expect(store.addSecret({ ...rotation, maxLiveSecrets: 8 }, ENTRY)).rejects.toMatchObject({
         reason: "CONTENTION",
       });
     });
   });
 
-  it("lets one of two concurrent changes win and tells the other of the conflict", async () => {
+  it("lets one of two concurrent changes win, and reports the conflict to the other", async () => {
     const key = await inserted(store, newKey(await newOwner(test)));
     const outcomes = await Promise.all([
       store.change(key.id, 1, { name: "first" }, ENTRY),
@@ -107,7 +107,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect((await store.find("api", key.id))?.key.version).toBe(2);
   });
 
-  it("publishes each change, and none of a transaction that did not happen", async () => {
+  it("publishes each change, and none of a transaction that was rolled back", async () => {
     const owner = await newOwner(test);
     test.changes.length = 0;
     const key = await inserted(store, newKey(owner));
@@ -138,7 +138,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect(await store.change(key.id, 3, { name: "x" }, ENTRY)).toEqual({ kind: "conflict" });
   });
 
-  it("ends the newest secret after the overlap, leaves earlier overlaps, and never outlives the key", async () => {
+  it("ends the newest secret after the overlap, keeps earlier overlaps, and never later than the key ends", async () => {
     const end = test.clock.nowMs() + 7_200_000;
     const key = await inserted(store, newKey(await newOwner(test), { expiresAtMs: end }));
     const rotate = (version: number, overlapMs: number) =>
@@ -187,11 +187,11 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const ends = (await store.read([key.id])).keys[0]!.secrets.map(({ expiresAtMs }) => expiresAtMs);
     expect(
       ends.filter((end) => end === undefined),
-      "the newest secret has no end by a rotation that was refused",
+      "a refused rotation ends no secret",
     ).toHaveLength(1);
   });
 
-  it("keeps of ended secrets the latest, and reads no others, whatever is there", async () => {
+  it("keeps only the latest ended secrets, and never reads more", async () => {
     const key = await inserted(store, newKey(await newOwner(test)));
     const made: Buffer[] = [];
     for (let version = 1; version <= 12; version++) {
@@ -207,7 +207,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     };
     const latest = made.slice(-4).map((digest) => digest.toString("hex"));
     expect(await read()).toEqual(latest.toSorted());
-    // What rotations left before they erased any.
+    // Ended secrets as earlier versions left them, which erased none.
     await test.database.write(
       `insert into key_secrets (digest, key_id, pepper_version, created_at, expires_at)
        select sha256(n::text::bytea), ?, 1, now(), timestamptz '2001-01-01' + n * interval '1 second'
@@ -219,7 +219,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect(bounded).toEqual(expect.arrayContaining(latest));
   });
 
-  it("carries out a request_id once, also for two calls at the same moment, and forgets it after 24 h", async () => {
+  it("executes a request_id once, even for two concurrent calls, and forgets it after 24 h", async () => {
     const owner = await newOwner(test);
     const request = { callerId: owner, requestId: crypto.randomUUID(), parametersDigest: randomBytes(32) };
     const outcomes = await Promise.all([
@@ -235,7 +235,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect((await store.insert({ ...newKey(owner), request }, ENTRY)).kind).toBe("inserted");
   });
 
-  it("lists newest first in pages without gaps or repeats, also among keys of one moment", async () => {
+  it("lists keys newest first in pages without gap or repetition, even if keys have the same time", async () => {
     const owner = await newOwner(test);
     const made = await Promise.all(Array.from({ length: 7 }, () => inserted(store, newKey(owner))));
     await store.change(made[0]!.id, 1, { state: "revoked" }, ENTRY);
@@ -245,7 +245,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     do {
       const page = await store.list(filter, 3, after);
       expect(page.totalSize).toBe(7);
-      seen.push(...page.keys.map(({ key }) => key.id));
+      seen.push(...page.items.map(({ key }) => key.id));
       after = page.next;
     } while (after !== undefined);
     const order = [...made].sort((a, b) => b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : -1));
@@ -253,7 +253,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect((await store.list({ ...filter, showEnded: false }, 10, undefined)).totalSize).toBe(6);
   });
 
-  it("notes the latest use and leaves version and state alone", async () => {
+  it("notes the latest use, and changes neither version nor state", async () => {
     const key = await inserted(store, newKey(await newOwner(test)));
     await store.recordUses([{ keyId: key.id, usedAtMs: 2_000_000_000_000 }]);
     await store.recordUses([
@@ -263,7 +263,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect((await store.find("api", key.id))?.key).toEqual({ ...key, lastUsedAtMs: 2_000_000_000_000 });
   });
 
-  it("lets only one of two administrators take out the other", async () => {
+  it("lets only one of two administrators revoke the other", async () => {
     const credential = () =>
       inserted(store, { ...newKey("", { id: newId("svc"), kind: "service", scopes: ["admin"] }), ...noOwner() });
     const noOwner = () => {
@@ -281,7 +281,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect(await store.hasUsableCredential("verify")).toBe(false);
   });
 
-  it("counts no credential as usable that has ended, for the last of a scope as for the first", async () => {
+  it("counts no ended credential as usable, neither for the last of a scope nor for the first", async () => {
     const issue = (expiresAtMs: number | undefined) => {
       const more = { id: newId("svc"), kind: "service" as const, scopes: ["manage"], ownerId: undefined, expiresAtMs };
       const { key, ...rest } = newKey("", more);

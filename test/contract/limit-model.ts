@@ -1,6 +1,6 @@
 /**
- * What a LimitStore must answer, by brute force: every count is kept as it came and everything is summed up anew at each
- * call. It shares no code with the stores.
+ * A model of a LimitStore, by brute force: it keeps every count and sums all of them at each call. It shares no code
+ * with the stores.
  */
 import type { LimitDecision, LimitRequest, WindowStatus } from "../../src/limits/limit.ts";
 

@@ -1,8 +1,8 @@
-/** What every LimitStore does, held to the same cases and to the same brute-force model, so that all of them agree. */
+/** The contract of every LimitStore: all stores pass the same cases, and agree with the same brute-force model. */
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Clock } from "../../src/lib/clock.ts";
-import { DAY_MS, type LimitDecision, type LimitRequest, MINUTE_MS, type NamedLimit } from "../../src/limits/limit.ts";
+import { type Clock, DAY_MS, MINUTE_MS } from "../../src/lib/clock.ts";
+import type { LimitDecision, LimitRequest, NamedLimit } from "../../src/limits/limit.ts";
 import type { LimitStore } from "../../src/limits/limit-store.ts";
 import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";
@@ -17,7 +17,7 @@ interface OpenStore {
   close(): void;
 }
 
-/** A time that tests set; the start is where both kinds of bucket begin. */
+/** A time that tests set. It starts where both kinds of bucket begin. */
 const START_MS = 20_000 * DAY_MS;
 let nowMs = START_MS;
 const clock: Clock = { nowMs: () => nowMs, monotonicMs: () => nowMs };
@@ -71,7 +71,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     });
   });
 
-  it("allows L and denies the next; a retry at retryAfterMs succeeds, 1 ms earlier it does not", async () => {
+  it("allows L calls and denies the next; a retry succeeds at retryAfterMs, and fails 1 ms before", async () => {
     start();
     nowMs += 321;
     const limits = perMinute(3);
@@ -109,7 +109,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect((await decide({ limits: [...perMinute(1, "a"), ...perMinute(1, "b")] })).retryAfterMs).toBe(61_000);
   });
 
-  it("allows a look at cost 0 always, and it counts nothing", async () => {
+  it("always allows a call of cost 0, which counts nothing", async () => {
     start();
     expect(await decide({ limits: perMinute(0), cost: 0 })).toMatchObject({ allowed: true, retryAfterMs: undefined });
     await decide({ limits: perMinute(5), cost: 5 });
@@ -123,13 +123,13 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     });
   });
 
-  it("allows nothing under a limit of 0, without a time to try again", async () => {
+  it("allows nothing under a limit of 0, and gives no retry time", async () => {
     start();
     expect(await decide({ limits: figures(0, 10) })).toMatchObject({ allowed: false, retryAfterMs: undefined });
     expect(await decide({ limits: figures(10, 0) })).toMatchObject({ allowed: false, retryAfterMs: undefined });
   });
 
-  it("denies a cost above a limit without a time to try again, and counts nothing", async () => {
+  it("denies a cost above a limit without a retry time, and counts nothing", async () => {
     start();
     expect(await decide({ limits: figures(3, 100), cost: 4 })).toMatchObject({
       allowed: false,
@@ -138,14 +138,14 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect((await decide({ limits: figures(3, 100), cost: 3 })).allowed).toBe(true);
   });
 
-  it("has no time to try again where one limit never allows it and another is only full", async () => {
+  it("gives no retry time if one limit never allows the cost and another is only full", async () => {
     start();
     await decide({ limits: perMinute(2, "a"), cost: 2 });
     const limits = [...perMinute(2, "a"), ...perMinute(1, "b")];
     expect(await decide({ limits, cost: 2 })).toMatchObject({ allowed: false, retryAfterMs: undefined });
   });
 
-  it("counts in a window without a figure, neither judging nor reporting it", async () => {
+  it("counts in a window without a figure, but neither judges nor reports it", async () => {
     start();
     const minuteOnly = await decide({ limits: figures(10, undefined), cost: 7 });
     expect(minuteOnly.windows.map(({ lengthMs }) => lengthMs)).toEqual([MINUTE_MS]);
@@ -164,7 +164,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect(await decide({ limits: perMinute(20) })).toMatchObject({ allowed: true, windows: [{ remaining: 11 }] });
   });
 
-  it("keeps every subject and name apart", async () => {
+  it("counts every subject and name separately", async () => {
     start();
     const limits = perMinute(1, "a");
     await decide({ limits });
@@ -179,7 +179,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect((await decide({ limits })).allowed).toBe(false);
   });
 
-  it("empties on reset the subject's own windows and those named, and no others", async () => {
+  it("empties only the subject's own and the named windows on reset", async () => {
     start();
     const all = ["", "a", "b"].flatMap((name) => figures(1, 1, name));
     await decide({ limits: all });
@@ -188,7 +188,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect((await decide({ limits: all.slice(2) })).allowed).toBe(false);
   });
 
-  it("decides a group in order, a later request after what an earlier one counted", async () => {
+  it("decides a group in order: a later request sees what an earlier one counted", async () => {
     start();
     const other = newSubject();
     const request = (who: string, cost: number) => ({ subject: who, cost, limits: perMinute(3) });
@@ -204,7 +204,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual([1, 2, 1, 1, 0, 0]);
   });
 
-  it("admits of 1,000 calls at once exactly L", async () => {
+  it("admits exactly L of 1,000 concurrent calls", async () => {
     start();
     const requests = Array.from({ length: 1000 }, () => ({ subject, cost: 1, limits: perMinute(100) }));
     const decisions = await opened.store.decide(requests);
@@ -225,7 +225,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect(admitted).toBeGreaterThanOrEqual(limit * 4 * least);
   });
 
-  it("answers random schedules as the model does, with groups, retries and a clock that steps back", async () => {
+  it("answers random schedules like the model, with groups, retries and a clock that steps back", async () => {
     await fc.assert(
       fc.asyncProperty(schedules(), async (steps) => {
         start();
@@ -243,7 +243,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     );
   });
 
-  /** One that is still denied: 1 ms before the time it is told it is denied, and then it succeeds. */
+  /** Tries a denied request again: it is denied 1 ms before its retry time, and succeeds at that time. */
   async function retry(model: LimitModel, request: LimitRequest): Promise<void> {
     const ask = async () => {
       const decision = await decide(request);
@@ -258,7 +258,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect((await ask()).allowed).toBe(true);
   }
 
-  it("never admits more than L in any interval of real time, whatever a clock does that steps back", async () => {
+  it("never admits more than L in any interval of real time, even if the clock steps back", async () => {
     const limits = figures(10, 40);
     const gaps = fc.oneof(
       { weight: 6, arbitrary: fc.integer({ min: 0, max: 9_000 }) },
@@ -291,7 +291,7 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
   });
 });
 
-/** The most that any half-open interval of a length has seen: one that begins with a call is among the fullest. */
+/** The maximum count in any half-open interval of a length. It suffices to try intervals that begin with a call. */
 function most(admitted: readonly { readonly atMs: number; readonly cost: number }[], lengthMs: number): number {
   const sums = admitted.map(({ atMs: from }) =>
     admitted.filter(({ atMs }) => atMs >= from && atMs < from + lengthMs).reduce((sum, { cost }) => sum + cost, 0),
@@ -315,7 +315,7 @@ function schedules() {
     .subarray(["", "a", "b/c"], { minLength: 1 })
     .chain((names) => fc.tuple(...names.map((name) => fc.record({ name: fc.constant(name), perMinute, perDay }))));
   const cost = fc.constantFrom(1, 1, 1, 1, 1, 0, 2, 5, 30);
-  // Most schedules keep their limits, so that windows get full; costs and times vary.
+  // Most schedules keep their limits, so that windows become full. Costs and times vary.
   const call = (some: readonly NamedLimit[][]) => fc.record({ cost, limits: fc.constantFrom(...some) });
   return fc
     .array(limits, { minLength: 1, maxLength: 3 })

@@ -3,14 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { reportOf } from "../../src/cli/master-key-report.ts";
 import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { checkMasterKeys, readMasterKeyChecks } from "../../src/postgres/master-key-checks.ts";
-import { countMasterKeyUses } from "../../src/postgres/master-key-uses.ts";
+import { checkMasterKeys, readMasterKeyChecks } from "../../src/postgres/start/master-key-checks.ts";
+import { countMasterKeyUses } from "../../src/postgres/start/master-key-uses.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, newPeople, registered } from "../support/people.ts";
 
 const master = (version: number) => ({ version, bytes: randomBytes(32) });
 const [one, two, three] = [master(1), master(2), master(3)] as const;
-const BY = { actorId: "", clientIp: "" };
+const BY = { id: "", clientIp: "" };
 
 describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on %s", (kind) => {
   let test: TestDatabase;
@@ -19,7 +19,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on 
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  it("are checked at each start, and only looked at by who counts", async () => {
+  it("are checked and noted by each start, and only read by a count", async () => {
     const { database } = test;
     expect([...(await readMasterKeyChecks(database, new KeyRing([one])))]).toEqual([[1, "unknown"]]);
     expect(await database.read("select version from master_key_checks", [])).toEqual([]);
@@ -37,7 +37,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on 
     await expect(checkMasterKeys(database, other)).rejects.toThrow(/version 2 has other bytes/);
   });
 
-  it("are counted by what is kept under them, with what has ended apart", async () => {
+  it("are counted by what is kept under them, with ended secrets counted separately", async () => {
     const { database } = test;
     const { now } = database;
     const people = newPeople(test, { ring: new KeyRing([one]) });
@@ -92,7 +92,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on 
     expect(await countMasterKeyUses(database, [2, 3])).toEqual(counts.slice(-2));
   });
 
-  it("may go when nothing needs them: each reason to stay is told, what would only be forgotten is none", async () => {
+  it("may be removed when nothing needs them: data that would only be forgotten is no reason to keep one", async () => {
     const { database } = test;
     const standings = async (...ring: [typeof one, ...(typeof one)[]]) =>
       (await reportOf(database, new KeyRing(ring))).map(({ version, isInRing, reasons }) => [
@@ -123,7 +123,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on 
       [2, true, ["it is the first of the ring"]],
       [1, true, []],
     ]);
-    // Rows from before they named their version may be of any.
+    // Rows from before they named their version may belong to any version.
     await database.write("update login_networks set ring_version = 0, forget_at = forget_at + interval '60 days'", []);
     expect(await standings(two, one)).toContainEqual([1, true, ["3 login networks"]]);
   });

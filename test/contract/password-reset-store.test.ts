@@ -1,20 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PasswordResetStore } from "../../src/auth/password-reset-store.ts";
-import type { NewSession } from "../../src/auth/session.ts";
 import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, freshEmail } from "../support/people.ts";
-
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
-
-function newSession(): NewSession {
-  const times = { idleMs: 7 * DAYS, absoluteMs: 30 * DAYS };
-  return { id: newId("ses"), seed: randomBytes(32), ringVersion: 1, ...times, userAgent: "", clientIp: BY.clientIp };
-}
+import { DAYS } from "../support/people.ts";
+import { HOME, newStoredReset, newStoredSession, newStoredUser, OPERATOR } from "../support/stored-users.ts";
 
 describe.each(DATABASE_KINDS.filter(canOpen))("PasswordResetStore on %s", (kind) => {
   let test: TestDatabase;
@@ -28,16 +21,15 @@ describe.each(DATABASE_KINDS.filter(canOpen))("PasswordResetStore on %s", (kind)
   afterAll(() => test?.[Symbol.asyncDispose]());
 
   async function newUser(): Promise<string> {
-    const email = freshEmail();
-    const user = { id: newId("usr"), email, emailNormalized: email, displayName: "", tier: "basic", scopes: [] };
-    await users.register({ user, passwordHash: "hash", session: newSession() });
+    const user = newStoredUser();
+    await users.register({ user, passwordHash: "hash", session: newStoredSession() });
     return user.id;
   }
 
   const create = (userId: string, digest: Uint8Array) =>
-    store.create({ userId, reset: { digest, ringVersion: 1, lifeMs: DAYS }, by: BY });
+    store.create({ userId, reset: newStoredReset(digest), by: OPERATOR });
   const complete = (digest: Uint8Array) =>
-    store.complete({ digests: [digest], passwordHash: "new", session: newSession(), clientIp: BY.clientIp });
+    store.complete({ digests: [digest], passwordHash: "new", session: newStoredSession(), clientIp: HOME });
 
   it("keeps a token until its end by the database's clock", async () => {
     const userId = await newUser();
@@ -50,7 +42,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("PasswordResetStore on %s", (kind)
     expect(await complete(digest)).toBeUndefined();
   });
 
-  it("keeps one token of a user, the newest, and leaves others' alone", async () => {
+  it("keeps only the newest token of a user, and all tokens of others", async () => {
     const [userId, otherId] = [await newUser(), await newUser()];
     const [first, second, others] = [randomBytes(32), randomBytes(32), randomBytes(32)];
     await create(otherId, others);
@@ -63,25 +55,25 @@ describe.each(DATABASE_KINDS.filter(canOpen))("PasswordResetStore on %s", (kind)
     expect((await users.secretsById(userId))?.passwordHash).toBe("new");
   });
 
-  it("has one winner where a token is replaced while it is used", async () => {
+  it("has one winner if a token is replaced while it is used", async () => {
     for (let round = 0; round < 10; round++) {
       const userId = await newUser();
       const [first, second] = [randomBytes(32), randomBytes(32)];
       await create(userId, first);
       const [session] = await Promise.all([complete(first), create(userId, second)]);
-      // Used before it was replaced, or refused: the newer one is good only if it came last.
+      // The old token was used before it was replaced, or it was refused. The newer one is good only if it came last.
       expect((await users.secretsById(userId))?.passwordVersion).toBe(session === undefined ? 1 : 2);
       expect(await complete(first)).toBeUndefined();
     }
   });
 
-  it("keeps none for a user who is disabled or not there", async () => {
+  it("keeps no token of a user who is disabled or does not exist", async () => {
     const userId = await newUser();
-    await users.disable({ id: userId, by: BY });
+    await users.disable({ id: userId, by: OPERATOR });
     const digest = randomBytes(32);
     expect(await create(userId, digest)).toEqual({ kind: "user_disabled" });
     expect(await create(newId("usr"), digest)).toEqual({ kind: "no_such_user" });
-    await users.enable({ id: userId, by: BY });
+    await users.enable({ id: userId, by: OPERATOR });
     expect(await store.find([digest])).toBeUndefined();
   });
 });

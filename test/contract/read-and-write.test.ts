@@ -12,7 +12,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("one statement outside of a transa
   const ids = async (order: string) =>
     (await test.database.read(`select id from things order by ${order}`, [])).map((row) => row.id);
 
-  it("reads rows in the order that it asks for, and none where there are none", async () => {
+  it("returns rows in the order of the statement, and none if there are none", async () => {
     expect(await ids("id")).toEqual([]);
     await test.database.write(
       "insert into things select n, now() - n * interval '1 day' from generate_series(1, ?::int) n",
@@ -25,7 +25,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("one statement outside of a transa
     expect(await ids("id % 7, id desc limit 3")).toEqual([497, 490, 483]);
   });
 
-  it("writes, and says how many rows, with and without a part that it names", async () => {
+  it("writes and returns the number of rows, with and without a CTE", async () => {
     const { database } = test;
     expect(await database.write("update things set at = null where id <= ?::int", [5])).toBe(5);
     expect(await database.write("update things set at = null where id < 0", [])).toBe(0);

@@ -1,30 +1,20 @@
-/** What a password reset does to the API keys of the account. */
+/** The effect of a password reset on the API keys of the account. */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AuditEvent } from "../../src/audit/audit-event.ts";
-import type { NewSession } from "../../src/auth/session.ts";
-import { newId } from "../../src/lib/id.ts";
-import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
 import type { ManagedDatabase } from "../../src/postgres/database.ts";
-import { PostgresKeyStore } from "../../src/postgres/key-store.ts";
 import { NOTE_KNOWN_LOGINS } from "../../src/postgres/migrations/0013-key-revocation-by-reset.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
-import { until } from "../support/child-process.ts";
+import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
+import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder, waiting } from "../support/lock-order.ts";
-import { DAYS, freshEmail, refusalOf } from "../support/people.ts";
+import { DAYS, refusalOf } from "../support/people.ts";
 import { ENTRY, inserted, newKey } from "../support/stored-keys.ts";
-
-const OPERATOR = "svc_0123456789abcdef";
-const HOME = "192.0.2.1";
-const BY = { actorId: OPERATOR, clientIp: "203.0.113.9" };
-
-function sessionFrom(clientIp: string): NewSession {
-  const times = { idleMs: 7 * DAYS, absoluteMs: 30 * DAYS };
-  return { id: newId("ses"), seed: randomBytes(32), ringVersion: 1, ...times, userAgent: "", clientIp };
-}
+import { HOME, newStoredReset, newStoredSession, newStoredUser, OPERATOR } from "../support/stored-users.ts";
+import { until } from "../support/until.ts";
 
 const KINDS = DATABASE_KINDS.filter(canOpen);
 
@@ -45,51 +35,45 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  function newUser() {
-    const email = freshEmail();
-    return { id: newId("usr"), email, emailNormalized: email, displayName: "", tier: "basic", scopes: ["*"] };
-  }
-
   async function registered(): Promise<string> {
-    const user = newUser();
-    await users.register({ user, passwordHash: "hash", session: sessionFrom(HOME) });
+    const user = newStoredUser(["*"]);
+    await users.register({ user, passwordHash: "hash", session: newStoredSession(HOME) });
     return user.id;
   }
 
   const loginFrom = (userId: string, clientIp: string) =>
-    sessions.begin({ userId, passwordVersion: 1, session: sessionFrom(clientIp) });
-  const newReset = () => ({ digest: randomBytes(32), ringVersion: 1, lifeMs: DAYS });
+    sessions.begin({ userId, passwordVersion: 1, session: newStoredSession(clientIp) });
   const complete = (digest: Uint8Array, revokeKeys?: boolean, at = test.database) =>
     new PostgresPasswordResetStore(at).complete({
       digests: [digest],
       passwordHash: "new",
-      session: sessionFrom(HOME),
+      session: newStoredSession(HOME),
       clientIp: HOME,
       revokeKeys,
     });
 
   async function create(userId: string, wish: { revokeKeys?: boolean; endAccess?: boolean } = {}) {
-    const reset = newReset();
-    const created = await resets.create({ userId, reset, by: BY, ...wish });
+    const reset = newStoredReset();
+    const created = await resets.create({ userId, reset, by: OPERATOR, ...wish });
     if (created.kind !== "created") throw new Error(created.kind);
     return { digest: reset.digest, revokesKeys: created.revokesKeys };
   }
 
   async function eventsAbout(subjectId: string): Promise<readonly AuditEvent[]> {
-    return (await audit.list({ subjectId, actorId: "", startMs: undefined, endMs: undefined }, 50, undefined)).events;
+    return (await audit.list({ subjectId, actorId: "", startMs: undefined, endMs: undefined }, 50, undefined)).items;
   }
 
   const stateOf = async (keyId: string) => (await keys.find("api", keyId))?.key.state;
 
-  it("revokes every key of the owner in whatever state, no other's, and says so of each with who and why", async () => {
+  it("revokes every key of the owner in any state, no other key, and audits each with actor and reason", async () => {
     const [userId, otherId] = [await registered(), await registered()];
     const own = [
       await inserted(keys, newKey(userId)),
-      await inserted(keys, newKey(userId, { issuerId: OPERATOR, serviceControlled: true })),
+      await inserted(keys, newKey(userId, { issuerId: OPERATOR.id, serviceControlled: true })),
       await inserted(keys, newKey(userId, { expiresAtMs: test.clock.nowMs() - 1000 })),
       await inserted(keys, newKey(userId)),
     ];
-    await keys.change(own[3]!.id, 1, { state: "disabled", disabledBy: OPERATOR }, ENTRY);
+    await keys.change(own[3]!.id, 1, { state: "disabled", disabledBy: OPERATOR.id }, ENTRY);
     const before = await inserted(keys, newKey(userId));
     await keys.change(before.id, 1, { state: "revoked", revokeReason: "lost" }, ENTRY);
     const revokedAtMs = (await keys.find("api", before.id))?.key.revokedAtMs;
@@ -103,7 +87,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
       expect(key).toMatchObject({ state: "revoked", revokedAtMs: expect.any(Number) });
       expect(key.version).toBeGreaterThan(version);
       const [event] = await eventsAbout(id);
-      const details = { reason: "password_reset", decided_by: OPERATOR };
+      const details = { reason: "password_reset", decided_by: OPERATOR.id };
       expect(event).toMatchObject({ kind: "key.revoked", actorId: userId, clientIp: HOME, details });
     }
     expect((await keys.find("api", before.id))?.key.revokedAtMs).toBe(revokedAtMs);
@@ -111,10 +95,10 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     expect(test.changes.filter((change) => change.kind === "OWNER")).toEqual([{ kind: "OWNER", subjectId: userId }]);
     expect(test.changes.filter((change) => change.kind === "KEY")).toEqual([]);
     const [reset] = (await eventsAbout(userId)).filter(({ kind }) => kind === "user.password_reset");
-    expect(reset?.details).toEqual({ revoked_keys: "4", decided_by: OPERATOR });
+    expect(reset?.details).toEqual({ revoked_keys: "4", decided_by: OPERATOR.id });
   });
 
-  it("revokes more keys than one statement does, with an event for each and one change for all", async () => {
+  it("revokes more keys than one statement can, with one event for each and one change for all", async () => {
     const userId = await registered();
     const many = 1100;
     await test.database.write(
@@ -136,7 +120,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     expect(row).toMatchObject({ revoked: many, told: many });
   });
 
-  it("keeps the keys where that was decided, and tells no copy of a change", async () => {
+  it("keeps the keys if that was the decision, and reports no change to copies", async () => {
     const userId = await registered();
     const key = await inserted(keys, newKey(userId));
     const kept = await create(userId, { revokeKeys: false });
@@ -144,26 +128,28 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     expect(await complete(kept.digest)).toMatchObject({ revokedKeys: 0 });
     expect(await stateOf(key.id)).toBe("active");
     expect(test.changes.filter((change) => change.kind === "OWNER")).toEqual([]);
-    // By the person, against what the operator wanted to keep: the keys are their own.
+    // The person may revoke what the operator wanted to keep, because the keys belong to the person.
     const revoked = await create(userId, { revokeKeys: false });
     expect(await complete(revoked.digest, true)).toMatchObject({ revokedKeys: 1 });
     expect((await eventsAbout(key.id))[0]?.details).toEqual({ reason: "password_reset", decided_by: "person" });
   });
 
-  it("that fails revokes nothing", async () => {
+  it("revokes nothing if it fails", async () => {
     const userId = await registered();
     const key = await inserted(keys, newKey(userId));
     const { digest } = await create(userId, { revokeKeys: true });
-    // Such a session is there already: the last statement of the reset fails.
+    // The session exists already, so the last statement of the reset fails.
     const session = (await loginFrom(userId, HOME))!;
     const input = { digests: [digest], passwordHash: "new", clientIp: HOME };
-    await expect(resets.complete({ ...input, session: { ...sessionFrom(HOME), id: session.id } })).rejects.toThrow();
+    await expect(
+      resets.complete({ ...input, session: { ...newStoredSession(HOME), id: session.id } }),
+    ).rejects.toThrow();
     expect(await stateOf(key.id)).toBe("active");
     expect((await users.secretsById(userId))?.passwordHash).toBe("hash");
     expect(await complete(digest)).toMatchObject({ revokedKeys: 1 });
   });
 
-  // The rule needs no other SQL than the tests above, which run on both.
+  // The rule uses only SQL of the tests above, which run on both kinds.
   it.runIf(kind === KINDS.at(-1)).each<[account: string, make: () => Promise<string>, revokes: boolean]>([
     ["that was only registered", registered, true],
     ["with a login from where it was registered", () => withLogins(HOME), false],
@@ -174,7 +160,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     ["that was logged in to 31 days after it was registered", () => withLateLogin(31), true],
     ["that was logged in to 29 days after it was registered", () => withLateLogin(29), false],
     ["without a password", unheld, false],
-  ])("by no one's decision, of an account %s", async (_account, make, revokes) => {
+  ])("without a decision applies the rule to an account %s", async (_account, make, revokes) => {
     const userId = await make();
     const key = await inserted(keys, newKey(userId));
     const { digest, revokesKeys } = await create(userId);
@@ -199,12 +185,12 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
   }
 
   async function unheld(): Promise<string> {
-    const user = newUser();
-    await users.create({ user, reset: newReset(), by: BY });
+    const user = newStoredUser(["*"]);
+    await users.create({ user, reset: newStoredReset(), by: OPERATOR });
     return user.id;
   }
 
-  it("is judged by what the account was when the token was made, whatever its holder does meanwhile", async () => {
+  it("is judged by the account as it was when the token was created, whatever its holder does later", async () => {
     const userId = await registered();
     const key = await inserted(keys, newKey(userId));
     const { digest, revokesKeys } = await create(userId);
@@ -215,12 +201,12 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     expect(await stateOf(key.id)).toBe("revoked");
   });
 
-  it("can leave nothing but the token to get in by, from the moment at which it is created", async () => {
+  it("can end all access except the token, from the moment at which it is created", async () => {
     const userId = await registered();
     const { digest } = await create(userId, { endAccess: true });
     expect(await sessions.listLive({ userId, after: undefined, limit: 5 })).toEqual([]);
     expect(await users.secretsById(userId)).toMatchObject({ passwordHash: undefined, passwordVersion: 2 });
-    // A login that has verified the password before is too late.
+    // A login that verified the password before this moment is too late.
     expect(await loginFrom(userId, HOME)).toBeUndefined();
     const [event] = (await eventsAbout(userId)).filter(({ kind }) => kind === "user.reset_token_created");
     expect(event?.details).toEqual({ ended_sessions: "1" });
@@ -228,7 +214,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     expect((await users.secretsById(userId))?.passwordHash).toBe("new");
   });
 
-  it("takes an account that nobody has held for one that nobody has held, also with its access ended", async () => {
+  it("still treats an account that never had a password as such after its access was ended", async () => {
     const userId = await unheld();
     await inserted(keys, newKey(userId));
     const { digest, revokesKeys } = await create(userId, { endAccess: true });
@@ -236,7 +222,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     expect(await complete(digest)).toMatchObject({ revokedKeys: 0 });
   });
 
-  describe("and a session that it has ended", () => {
+  describe("and a session that it ended:", () => {
     /** A session of a person, and a key that it may issue or change. */
     async function squatter() {
       const userId = await registered();
@@ -245,9 +231,9 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
       return { userId, key, entry: { ...ENTRY, sessionId: session!.id } };
     }
 
-    it("issues, rotates and changes no key any more, wherever a copy of the session is believed still", async () => {
+    it("the session no longer issues, rotates or changes a key, even where a copy of it still counts as live", async () => {
       const { userId, key, entry } = await squatter();
-      // The control: it could.
+      // Control: before the reset it can.
       expect(await keys.change(key.id, 1, { name: "mine" }, entry)).toMatchObject({ kind: "changed" });
       const { digest } = await create(userId, { revokeKeys: false });
       await complete(digest);
@@ -262,7 +248,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
       expect(await keys.find("api", key.id)).toMatchObject({ key: { name: "mine", version: 2 } });
     });
 
-    it("issues no key that outlives it, whichever of the two comes first", async () => {
+    it("the session issues no key that outlives it, whichever of the two comes first", async () => {
       for (const isIssuedFirst of [true, false]) {
         const { userId, entry } = await squatter();
         const { digest } = await create(userId, { revokeKeys: true });
@@ -273,13 +259,13 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
         expect(outcomes[isIssuedFirst ? 1 : 0]).toMatchObject({ revokedKeys: isIssuedFirst ? 2 : 1 });
         if (!isIssuedFirst) expect(outcomes[1]).toBe("CREDENTIAL_INVALID");
         const filter = { kind: "api" as const, ownerId: userId, showEnded: false };
-        expect((await keys.list(filter, 10, undefined)).keys).toEqual([]);
+        expect((await keys.list(filter, 10, undefined)).items).toEqual([]);
       }
     });
   });
 
   it.runIf(kind === "postgres")(
-    "waits for a rotation that is under way, which is then the session's last",
+    "waits for a rotation under way, which is then the last one of the session",
     async () => {
       const userId = await registered();
       const [session] = await sessions.listLive({ userId, after: undefined, limit: 1 });
@@ -305,7 +291,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     },
   );
 
-  it("knows of logins from before this version what the audit trail knows", async () => {
+  it("finds logins from before this version in the audit trail", async () => {
     const [used, registeredOnly] = [await withLogins(HOME), await registered()];
     await test.database.write("delete from known_logins", []);
     await test.database.unproven(NOTE_KNOWN_LOGINS, []);

@@ -1,24 +1,15 @@
-/** A reset token belongs to the state of the account that it was made for: a change of that state uses it up. */
+/** A reset token belongs to the state of the account that it was created for: a change of that state ends it. */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CompletedReset } from "../../src/auth/password-reset-store.ts";
-import type { NewSession } from "../../src/auth/session.ts";
-import { newId } from "../../src/lib/id.ts";
-import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
 import type { ManagedDatabase } from "../../src/postgres/database.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder } from "../support/lock-order.ts";
-import { DAYS, freshEmail } from "../support/people.ts";
-
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
-
-function newSession(): NewSession {
-  const times = { idleMs: 7 * DAYS, absoluteMs: 30 * DAYS };
-  return { id: newId("ses"), seed: randomBytes(32), ringVersion: 1, ...times, userAgent: "", clientIp: BY.clientIp };
-}
+import { newStoredReset, newStoredSession, newStoredUser, OPERATOR } from "../support/stored-users.ts";
 
 describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
   let test: TestDatabase;
@@ -35,11 +26,10 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
 
   /** A person with a session, and a token to set their password. */
   async function newReset() {
-    const email = freshEmail();
-    const user = { id: newId("usr"), email, emailNormalized: email, displayName: "", tier: "basic", scopes: [] };
-    await users.register({ user, passwordHash: "hash", session: newSession() });
+    const user = newStoredUser();
+    await users.register({ user, passwordHash: "hash", session: newStoredSession() });
     const digest = randomBytes(32);
-    await store.create({ userId: user.id, reset: { digest, ringVersion: 1, lifeMs: DAYS }, by: BY });
+    await store.create({ userId: user.id, reset: newStoredReset(digest), by: OPERATOR });
     return { userId: user.id, digest };
   }
 
@@ -47,29 +37,29 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
     new PostgresPasswordResetStore(at).complete({
       digests: [digest],
       passwordHash: "reset",
-      session: newSession(),
-      clientIp: BY.clientIp,
+      session: newStoredSession(),
+      clientIp: OPERATOR.clientIp,
     });
   const changePassword = (id: string, at = test.database) =>
     new PostgresUserStore(at).changePassword({
       id,
       expectedVersion: 1,
       passwordHash: "changed",
-      session: newSession(),
-      by: BY,
+      session: newStoredSession(),
+      by: OPERATOR,
     });
   const endAll = (userId: string, at = test.database) =>
-    new PostgresSessionStore(at).endAllOf({ userId, why: "ended_by_operator", by: BY });
-  const disable = (id: string, at = test.database) => new PostgresUserStore(at).disable({ id, by: BY });
-  const enable = (id: string) => users.enable({ id, by: BY });
+    new PostgresSessionStore(at).endAllOf({ userId, why: "ended_by_operator", by: OPERATOR });
+  const disable = (id: string, at = test.database) => new PostgresUserStore(at).disable({ id, by: OPERATOR });
+  const enable = (id: string) => users.enable({ id, by: OPERATOR });
   const isGood = async (digest: Uint8Array) => (await store.find([digest])) !== undefined;
 
   it.each<[change: string, make: (userId: string) => Promise<unknown>]>([
     ["a changed password", changePassword],
     ["the end of all sessions", endAll],
     ["a disabled and enabled account", async (id) => [await disable(id), await enable(id)]],
-    ["a newer token", (id) => store.create({ userId: id, reset: newDigest(), by: BY })],
-  ])("is used up by %s", async (_change, make) => {
+    ["a newer token", (id) => store.create({ userId: id, reset: newStoredReset(), by: OPERATOR })],
+  ])("ends with %s", async (_change, make) => {
     const { userId, digest } = await newReset();
     const before = (await users.secretsById(userId))?.passwordHash;
     expect(before).toBe("hash");
@@ -80,26 +70,26 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
     expect((await users.secretsById(userId))?.passwordHash).toBe(after);
   });
 
-  it("outlives what leaves the account's state as it is", async () => {
+  it("outlives changes that leave the state of the account as it is", async () => {
     const { userId, digest } = await newReset();
-    await users.update({ id: userId, patch: { displayName: "Ada", tier: "pro", scopes: ["orders:*"] }, by: BY });
+    await users.update({ id: userId, patch: { displayName: "Ada", tier: "pro", scopes: ["orders:*"] }, by: OPERATOR });
     await users.rehash({ id: userId, passwordVersion: 1, passwordHash: "rehashed" });
-    // It was active: nothing changes.
+    // The account is active already, so nothing changes.
     await enable(userId);
     const [session] = await sessions.listLive({ userId, after: undefined, limit: 1 });
-    await sessions.end({ id: session!.id, why: "logout", by: BY });
-    await sessions.begin({ userId, passwordVersion: 1, session: newSession() });
+    await sessions.end({ id: session!.id, why: "logout", by: OPERATOR });
+    await sessions.begin({ userId, passwordVersion: 1, session: newStoredSession() });
     const other = await newReset();
     await endAll(other.userId);
     expect(await isGood(digest)).toBe(true);
     expect(await complete(digest)).toBeDefined();
   });
 
-  it("leaves a trace of its end in the change that used it up", async () => {
+  it("appears in the audit event of the change that ended it", async () => {
     const audit = new PostgresAuditStore(test.database);
     const about = async (subjectId: string) => {
       const filter = { subjectId, actorId: "", startMs: undefined, endMs: undefined };
-      const { events } = await audit.list(filter, 50, undefined);
+      const { items: events } = await audit.list(filter, 50, undefined);
       return events.map(({ kind, details }) => [kind, details.reset_tokens]);
     };
     const changed = await newReset();
@@ -107,8 +97,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
     expect(await about(changed.userId)).toContainEqual(["user.password_changed", "1"]);
     const ended = await newReset();
     const [session] = await sessions.listLive({ userId: ended.userId, after: undefined, limit: 1 });
-    await sessions.end({ id: session!.id, why: "logout", by: BY });
-    // No session is left to end, and it is on record all the same.
+    await sessions.end({ id: session!.id, why: "logout", by: OPERATOR });
+    // No session is left to end, but the event is there because of the token.
     await endAll(ended.userId);
     await endAll(ended.userId);
     expect((await about(ended.userId)).filter(([kind]) => kind === "session.ended")).toEqual([["session.ended", "1"]]);
@@ -125,14 +115,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
     ["a changed password", changePassword],
   ];
 
-  it.each(RIVALS)("that comes after %s, and was read before it, sets nothing", async (_rival, make) => {
+  it.each(RIVALS)("sets no password after %s, even if it was read before that", async (_rival, make) => {
     const { userId, digest } = await newReset();
     const [, session] = await inThisOrder(test, userId, [(at) => make(userId, at), (at) => complete(digest, at)]);
     expect(session).toBeUndefined();
     expect((await users.secretsById(userId))?.passwordHash).not.toBe("reset");
   });
 
-  it.each(RIVALS)("that comes before %s gives a session that does not outlive it", async (_rival, make) => {
+  it.each(RIVALS)("before %s begins a session that does not outlive that change", async (_rival, make) => {
     const { userId, digest } = await newReset();
     const [session, changed] = await inThisOrder(test, userId, [
       (at) => complete(digest, at),
@@ -140,11 +130,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
     ]);
     const { session: begun } = session as CompletedReset;
     const live = await sessions.listLive({ userId, after: undefined, limit: 5 });
-    // A password that was shown before the reset is no longer the current one: that change is refused.
+    // A password change that was verified before the reset is refused, because the password is no longer current.
     expect(live.map(({ id }) => id)).toEqual(changed === undefined ? [begun.id] : []);
   });
 });
-
-function newDigest() {
-  return { digest: randomBytes(32), ringVersion: 1, lifeMs: DAYS };
-}

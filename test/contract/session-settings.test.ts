@@ -1,11 +1,11 @@
-/** That every statement of the service runs with settings of its own, whatever the database has as its defaults. */
+/** Every statement of the service runs with its own settings, whatever the defaults of the database. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
 import { freshUrl, postgresTarget, TESTER } from "../support/database.ts";
 import { sql } from "../support/own-postgres.ts";
 import { canStart, serverFor } from "../support/shared-servers.ts";
 
-/** Defaults of the database, and what the service's statements must have instead. */
+/** Defaults of the database, and the values that the service's statements must have instead. */
 const SETTINGS: Readonly<Record<string, readonly [hostile: string, ours: string]>> = {
   DateStyle: ["German, DMY", "ISO, MDY"],
   IntervalStyle: ["sql_standard", "postgres"],
@@ -29,7 +29,7 @@ const SETTINGS: Readonly<Record<string, readonly [hostile: string, ours: string]
 /** Its database for administration, whose sessions nothing changes. */
 const server = () => serverFor("postgres")!;
 
-describe.skipIf(!canStart("postgres"))("whatever the database has as its defaults", () => {
+describe.skipIf(!canStart("postgres"))("with any defaults of the database", () => {
   let url: string;
   let database: ManagedDatabase;
   beforeAll(async () => {
@@ -50,16 +50,16 @@ describe.skipIf(!canStart("postgres"))("whatever the database has as its default
     .join(", ");
   const ours = Object.fromEntries(Object.entries(SETTINGS).map(([name, [, value]]) => [name, value]));
 
-  it("a statement, a transaction and a hot read have those that the service depends on", async () => {
+  it("a statement, a transaction and a hot read have the settings that the service depends on", async () => {
     const show = `select ${shown}, current_setting('transaction_read_only') as read_only`;
     expect(await database.unproven(show, [])).toEqual([{ ...ours, read_only: "off" }]);
     const inside = await database.transact(({ em }) => em.execute<Record<string, unknown>[]>(show));
     expect(inside).toEqual([{ ...ours, read_only: "off" }]);
     const { rows } = await database.hotRead(show, []);
-    // A hot read writes nothing, whatever its text, and so has nothing to keep.
+    // A hot read writes nothing, so it needs no durable commit.
     const { synchronous_commit, ...ofReads } = ours;
     expect(rows[0]).toMatchObject({ ...ofReads, statement_timeout: "120ms", lock_timeout: "0", read_only: "on" });
-    // The control: another session has what the database says.
+    // Control: another session has the defaults of the database.
     const hostile = JSON.parse(await sql(url, `select to_json(s) from (select ${shown}) s`));
     expect(hostile).toMatchObject({
       DateStyle: "German, DMY",
@@ -68,7 +68,7 @@ describe.skipIf(!canStart("postgres"))("whatever the database has as its default
     });
   });
 
-  it("what promises more than on disk stays as it is", async () => {
+  it("synchronous_commit keeps a value that promises more than `on`", async () => {
     const name = new URL(url).pathname.slice(1);
     await sql(server(), `alter database "${name}" set synchronous_commit = remote_apply`);
     const other = (await Database.open({ target: postgresTarget(url) })).for(TESTER);
@@ -77,7 +77,7 @@ describe.skipIf(!canStart("postgres"))("whatever the database has as its default
     await other.close();
   });
 
-  it("times and bytes are read to the millisecond and the byte", async () => {
+  it("times and bytes are read exactly", async () => {
     const at = new Date("2026-01-02T03:04:05.678Z");
     const [row] = await database.unproven(
       `select (extract(epoch from ?::timestamptz) * 1000)::float8 as ms, ?::timestamptz as at, '\\x00ff27'::bytea as bytes`,
@@ -88,7 +88,7 @@ describe.skipIf(!canStart("postgres"))("whatever the database has as its default
     expect([...(row!.bytes as Uint8Array)]).toEqual([0, 255, 39]);
   });
 
-  it("a text is what was written, whatever it holds", async () => {
+  it("a text is read as it was written, whatever it contains", async () => {
     for (const text of ["it's", "a \\ b", "\\'; drop table users; --", "$1 ? ?? $2", "é 😀 \n\t"]) {
       expect(await database.unproven("select ?::text as it", [text])).toEqual([{ it: text }]);
     }

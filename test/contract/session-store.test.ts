@@ -4,12 +4,12 @@ import type { NewSession, Session } from "../../src/auth/session.ts";
 import type { SessionStore } from "../../src/auth/session-store.ts";
 import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail, SECONDS } from "../support/people.ts";
 
-const BY = { actorId: "", clientIp: "192.0.2.7" };
+const BY = { id: "", clientIp: "192.0.2.7" };
 
 function newSession(more: Partial<NewSession> = {}): NewSession {
   return {
@@ -57,7 +57,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     return test.changes.filter((change) => change.kind === "SESSION" && change.subjectId === id).length;
   }
 
-  it("gives back a session as it began", async () => {
+  it("returns a session as it began", async () => {
     const { userId } = await newUser();
     const wanted = newSession();
     const begun = await store.begin({ userId, passwordVersion: 1, session: wanted });
@@ -81,7 +81,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     });
   });
 
-  it("knows nothing of a session that there is not", async () => {
+  it("finds nothing for an unknown session", async () => {
     const id = newId("ses");
     expect((await store.standing(id)).standing).toBeUndefined();
     expect(await store.refreshSecret(id)).toBeUndefined();
@@ -89,7 +89,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(await store.end({ id, why: "logout", by: BY })).toBe("unknown");
   });
 
-  it("begins none for an unknown user, another password version, or a disabled user", async () => {
+  it("begins no session for an unknown user, another password version, or a disabled user", async () => {
     const { userId } = await newUser();
     const begin = (id: string, passwordVersion: number) =>
       store.begin({ userId: id, passwordVersion, session: newSession() });
@@ -100,7 +100,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(await begin(userId, 1)).toBeUndefined();
   });
 
-  it("reads the standings that are asked for at once by one statement, and gives each its own", async () => {
+  it("reads concurrent standings by one statement, and gives each caller their own", async () => {
     const people = [];
     for (let n = 0; n < 20; n++) people.push(await newUser());
     await store.end({ id: people[3]!.session.id, userId: undefined, why: "revoked", by: BY });
@@ -113,18 +113,18 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(standings.map(({ standing }) => standing?.id)).toEqual(ids.map((id) => (id === unknown ? undefined : id)));
     const ended = standings.filter(({ standing }) => standing?.endedAtMs !== undefined);
     expect(ended.map(({ standing }) => standing?.userId)).toEqual([people[3]!.userId]);
-    // The control: one after the other each costs a statement.
+    // Control: one after another, each costs a statement.
     for (const { session } of people) await one.standing(session.id);
     expect(reads).toHaveBeenCalledTimes(1 + people.length);
   });
 
-  it("reads an id as it is, whatever is in it", async () => {
+  it("reads an id literally, whatever it contains", async () => {
     for (const id of ['"', "\\", "},{", "null", "", 'a","b', "'; --"]) {
       expect((await store.standing(id)).standing).toBeUndefined();
     }
   });
 
-  it("advances none whose user is not active, though it did not end", async () => {
+  it("advances no session of an inactive user, even if the session has not ended", async () => {
     const { userId, session } = await newUser();
     await test.database.write("update users set state = 'disabled' where id = ?", [userId]);
     expect(await advance(session.id, 1)).toMatchObject({ kind: "not_live", userId: expect.stringMatching(/^usr_/) });
@@ -132,7 +132,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect((await advance(session.id, 1)).kind).toBe("granted");
   });
 
-  it("advances once for any number of concurrent callers, and all get the same successor", async () => {
+  it("advances once for any number of concurrent callers, and gives all the same successor", async () => {
     for (let round = 0; round < 3; round++) {
       const { session } = await newUser();
       const outcomes = await Promise.all(Array.from({ length: 50 }, () => granted(session.id, 1)));
@@ -142,7 +142,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     }
   });
 
-  it("a replay within the grace changes nothing, however often", async () => {
+  it("changes nothing at a replay within the grace, however often", async () => {
     const { session } = await newUser();
     const successor = await granted(session.id, 1);
     test.clock.advance(9 * SECONDS);
@@ -151,7 +151,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(sessionChanges(session.id)).toBe(0);
   });
 
-  it("a replay after the grace ends the session, every time and for good", async () => {
+  it("ends the session forever at a replay after the grace", async () => {
     for (let round = 0; round < 10; round++) {
       const { session, userId } = await newUser();
       await granted(session.id, 1);
@@ -164,7 +164,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     }
   });
 
-  it("a token two generations old ends the session also within the grace", async () => {
+  it("ends the session at a token that is two generations old, even within the grace", async () => {
     const { session, userId } = await newUser();
     await granted(session.id, 1);
     await granted(session.id, 2);
@@ -172,7 +172,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(await advance(session.id, 3)).toMatchObject({ kind: "not_live", userId: expect.stringMatching(/^usr_/) });
   });
 
-  it("a concurrent replay and use of the newest token leave one outcome for each", async () => {
+  it("gives a replay and a concurrent use of the newest token one outcome each", async () => {
     const { session } = await newUser();
     await granted(session.id, 1);
     test.clock.advance(11 * SECONDS);
@@ -182,13 +182,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(await advance(session.id, 3)).toMatchObject({ kind: "not_live", userId: expect.stringMatching(/^usr_/) });
   });
 
-  it("a later generation is told apart and changes nothing", async () => {
+  it("tells a later generation apart, and changes nothing", async () => {
     const { session, userId } = await newUser();
     expect(await advance(session.id, 2)).toEqual({ kind: "ahead", userId });
     expect(await granted(session.id, 1)).toMatchObject({ generation: 2 });
   });
 
-  it("the idle time begins anew at each advance, and never goes beyond the absolute end", async () => {
+  it("restarts the idle time at each advance, but never beyond the absolute end", async () => {
     const { session } = await newUser();
     let newest = session;
     for (let day = 0; day < 24; day += 6) {
@@ -207,13 +207,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     });
   });
 
-  it("an idle session expires by the database's clock", async () => {
+  it("lets an idle session expire by the database's clock", async () => {
     const { session } = await newUser();
     test.clock.advance(7 * DAYS);
     expect(await advance(session.id, 1)).toMatchObject({ kind: "not_live", userId: expect.stringMatching(/^usr_/) });
   });
 
-  it("ends a session once, only for the user asked for, and announces it", async () => {
+  it("ends a session once, only for the given user, and reports it", async () => {
     const { session, userId } = await newUser();
     const { userId: stranger } = await newUser();
     const end = (ofUser: string) => store.end({ id: session.id, userId: ofUser, why: "revoked", by: BY });
@@ -227,12 +227,12 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect((await store.standing(session.id)).standing?.endedAtMs).toBe(endedAtMs);
     const told = await test.database.read("select kind from changes where subject_id = ?", [session.id]);
     expect(told.map(({ kind }) => kind)).toEqual(["SESSION"]);
-    // Another process may have ended it: this one's copies are told each time that it says so.
+    // Another process may have ended it, so each such call reports it to the copies of this process.
     expect(sessionChanges(session.id)).toBe(2);
     expect(await advance(session.id, 1)).toMatchObject({ kind: "not_live", userId: expect.stringMatching(/^usr_/) });
   });
 
-  it("beyond 50 live sessions the oldest end, also when logins come together", async () => {
+  it("ends the oldest sessions above 50 live ones, even if logins are concurrent", async () => {
     const { userId, session } = await newUser();
     const begin = () => store.begin({ userId, passwordVersion: 1, session: newSession() });
     for (let i = 1; i < 50; i++) await begin();
@@ -244,10 +244,10 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect((await store.standing(session.id)).standing?.endedAtMs).toBeDefined();
   });
 
-  it("lists live sessions newest first, page by page, without gap or repetition", async () => {
+  it("lists live sessions newest first in pages without gap or repetition", async () => {
     const { userId, session } = await newUser();
     const ids = [session.id];
-    // Some share a millisecond of the database's clock, some don't.
+    // Some have the same millisecond of the database's clock, some do not.
     for (let i = 0; i < 12; i++)
       ids.push((await store.begin({ userId, passwordVersion: 1, session: newSession() }))!.id);
     await store.end({ id: ids[3]!, why: "logout", by: BY });
@@ -260,28 +260,25 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(order.toSorted((a, b) => a[0] - b[0] || (a[1] < b[1] ? 1 : -1))).toEqual(order);
   });
 
-  it.each(["disable", "changePassword"] as const)(
-    "a login that races with %s leaves no session behind",
-    async (what) => {
-      // PGlite has one connection, so that nothing ever overlaps there.
-      for (let round = 0; round < (kind === "embedded" ? 2 : 15); round++) {
-        const { userId } = await newUser();
-        const logins = Array.from({ length: 4 }, () =>
-          store.begin({ userId, passwordVersion: 1, session: newSession() }),
-        );
-        const survivor = newSession();
-        const change =
-          what === "disable"
-            ? users.disable({ id: userId, by: BY })
-            : users.changePassword({ id: userId, expectedVersion: 1, passwordHash: "new", session: survivor, by: BY });
-        await Promise.all([...logins, change]);
-        const live = await store.listLive({ userId, after: undefined, limit: 100 });
-        expect(live.map((each) => each.id)).toEqual(what === "disable" ? [] : [survivor.id]);
-      }
-    },
-  );
+  it.each(["disable", "changePassword"] as const)("keeps no session of a login that races with %s", async (what) => {
+    // PGlite has one connection, so nothing overlaps there.
+    for (let round = 0; round < (kind === "embedded" ? 2 : 15); round++) {
+      const { userId } = await newUser();
+      const logins = Array.from({ length: 4 }, () =>
+        store.begin({ userId, passwordVersion: 1, session: newSession() }),
+      );
+      const survivor = newSession();
+      const change =
+        what === "disable"
+          ? users.disable({ id: userId, by: BY })
+          : users.changePassword({ id: userId, expectedVersion: 1, passwordHash: "new", session: survivor, by: BY });
+      await Promise.all([...logins, change]);
+      const live = await store.listLive({ userId, after: undefined, limit: 100 });
+      expect(live.map((each) => each.id)).toEqual(what === "disable" ? [] : [survivor.id]);
+    }
+  });
 
-  it("ends all sessions of a user at once, and nobody else's", async () => {
+  it("ends all sessions of a user together, and those of no other user", async () => {
     const [{ userId, session }, other] = [await newUser(), await newUser()];
     const second = await store.begin({ userId, passwordVersion: 1, session: newSession() });
     const end = () => store.endAllOf({ userId, why: "ended_by_operator", by: BY });
@@ -289,14 +286,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(await store.listLive({ userId, after: undefined, limit: 10 })).toEqual([]);
     expect(await store.listLive({ userId: other.userId, after: undefined, limit: 10 })).toHaveLength(1);
     expect([session.id, second!.id].map(sessionChanges)).toEqual([1, 1]);
-    // Done twice it changes nothing, and the user may log in again.
+    // A second call changes nothing, and the user may log in again.
     expect(await end()).toBe(true);
     expect([session.id, second!.id].map(sessionChanges)).toEqual([1, 1]);
     expect(await store.begin({ userId, passwordVersion: 1, session: newSession() })).toBeDefined();
     expect(await store.endAllOf({ userId: newId("usr"), why: "ended_by_operator", by: BY })).toBe(false);
   });
 
-  it("announces of all sessions of a user those whose tokens may be good, and not what lapsed before", async () => {
+  it("reports those sessions of a user whose tokens may be good, and none that expired before", async () => {
     const { userId, session } = await newUser(newSession({ idleMs: 3 * DAYS }));
     const lately = await store.begin({
       userId,
@@ -309,7 +306,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect([session.id, lately!.id, live!.id].map(sessionChanges)).toEqual([0, 1, 1]);
   });
 
-  it("forgets sessions a week after their absolute end, however they ended, and then knows none of their tokens", async () => {
+  it("deletes sessions a week after their absolute end, however they ended, and then knows none of their tokens", async () => {
     const { userId, session } = await newUser();
     const ended = await store.begin({ userId, passwordVersion: 1, session: newSession() });
     await store.end({ id: ended!.id, why: "logout", by: BY });

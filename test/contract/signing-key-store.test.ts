@@ -9,9 +9,9 @@ import {
 } from "../../src/auth/signing/signing-key.ts";
 import type { SigningKeyStore } from "../../src/auth/signing/signing-key-store.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
-import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
+import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS } from "../support/people.ts";
+import { BY, DAYS } from "../support/people.ts";
 
 const ring = new KeyRing([{ version: 4, bytes: randomBytes(32) }]);
 
@@ -28,14 +28,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
   });
   afterAll(() => test?.[Symbol.asyncDispose]());
 
-  it("tells the database's time also where there is no key", async () => {
+  it("returns the database's time even if there is no key", async () => {
     test.clock.advance(5 * DAYS);
     const { keys, databaseMs } = await store.list();
     expect(keys).toEqual([]);
     expect(Math.abs(databaseMs - test.clock.nowMs())).toBeLessThan(5000);
   });
 
-  it("keeps a key sealed anew, by one of many processes, and changes nothing else of it", async () => {
+  it("seals a key again for one of many processes, and changes nothing else of it", async () => {
     const newer = new KeyRing([{ version: 5, bytes: randomBytes(32) }]);
     await store.addUnlessOneSigns(await newSigningKey(ring, "EdDSA"));
     const [from] = (await store.list()).keys;
@@ -53,7 +53,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect(await store.reseal({ from: unknown, to: sealSigningKey(newer, key) })).toBe(false);
   });
 
-  it("keeps one first key of many processes, every time", async () => {
+  it("keeps one first key of many processes", async () => {
     const candidates = await Promise.all(Array.from({ length: 5 }, () => newSigningKey(ring, "EdDSA")));
     for (let round = 0; round < 10; round++) {
       await test.database.write("delete from signing_keys", []);
@@ -62,7 +62,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     }
   });
 
-  it("gives back the first key byte by byte, active at once", async () => {
+  it("returns the first key byte for byte, and it is active immediately", async () => {
     const candidates = await Promise.all(Array.from({ length: 8 }, () => newSigningKey(ring, "EdDSA")));
     const kept = await Promise.all(candidates.map((key) => store.addUnlessOneSigns(key)));
     expect(kept.filter(Boolean)).toHaveLength(1);
@@ -88,7 +88,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     ["revoked", "revoked_at = NOW", 1],
     ["retired", "retires_at = NOW", 2],
     ["not yet active", "activates_at = NOW + interval '1 day'", 2],
-  ])("adds one where the only key is %s", async (_what, change, listed) => {
+  ])("adds a key if the only one is %s", async (_what, change, listed) => {
     await store.addUnlessOneSigns(await newSigningKey(ring, "EdDSA"));
     await test.database.write(`update signing_keys set ${change.replace("NOW", test.database.now)}`, []);
     const second = await newSigningKey(ring, "ES256");
@@ -98,14 +98,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect(keys.map((key) => key.kid)).toContain(second.kid);
   });
 
-  const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.1" };
   const LEAD_MS = 360_000;
   const make = () => newSigningKey(ring, "ES256");
   const stateOf = async (kid: string) => {
     const key = (await store.history()).find((each) => each.kid === kid);
     return key && signingKeyState(key, test.clock.nowMs());
   };
-  /** One that signs, and one that is next. */
+  /** One key that signs, and one that is next. */
   async function rotating() {
     const [first, next] = await Promise.all([make(), make()]);
     await store.addUnlessOneSigns(first!);
@@ -116,7 +115,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     return { first: first!.kid, next: next!.kid };
   }
 
-  it("a next key signs after its lead, at the moment at which the old one retires", async () => {
+  it("lets a next key sign after its lead, at the moment at which the old key retires", async () => {
     const { first, next } = await rotating();
     const [newest, oldest] = (await store.list()).keys;
     expect(newest).toMatchObject({ kid: next, algorithm: "ES256", sealVersion: 4, retiresAtMs: undefined });
@@ -128,7 +127,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect([await stateOf(first), await stateOf(next)]).toEqual(["retired", "active"]);
   });
 
-  it("one key is next at a time, however many ask at once", async () => {
+  it("has one next key at a time, whatever the number of concurrent calls", async () => {
     await store.addUnlessOneSigns(await make());
     test.changes.length = 0;
     const candidates = await Promise.all(Array.from({ length: 8 }, make));
@@ -141,13 +140,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect((await store.addNext({ key: await make(), leadMs: LEAD_MS, by: BY })).isNew).toBe(true);
   });
 
-  it("a next key signs at once where none does", async () => {
+  it("lets a next key sign immediately if no key signs", async () => {
     const { key } = await store.addNext({ key: await make(), leadMs: LEAD_MS, by: BY });
     expect(key.activatesAtMs).toBe(key.createdAtMs);
     expect(await store.addUnlessOneSigns(await make())).toBe(false);
   });
 
-  it("a key that must sign at once retires for the one that is next", async () => {
+  it("lets an immediate key retire when the next one starts to sign", async () => {
     const { first, next } = await rotating();
     await test.database.write("delete from signing_keys where kid = ?", [first]);
     await store.addUnlessOneSigns(await make());
@@ -156,7 +155,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect(signing!.retiresAtMs).toBe(waiting!.activatesAtMs);
   });
 
-  it("revoking the only one that signs makes the replacement sign at once", async () => {
+  it("lets the replacement sign immediately after the only signing key is revoked", async () => {
     const [only, replacement] = await Promise.all([make(), make()]);
     await store.addUnlessOneSigns(only!);
     test.changes.length = 0;
@@ -167,22 +166,22 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect(test.changes.map(({ kind, subjectId }) => [kind, subjectId]).toSorted()).toEqual(
       [only!.kid, replacement!.kid].map((kid) => ["SIGNING_KEY", kid]).toSorted(),
     );
-    // Twice changes nothing.
+    // A second revocation changes nothing.
     test.clock.advance(1000);
     expect(await store.revoke({ kid: only!.kid, replacement: await make(), by: BY })).toEqual(revoked);
     expect(await store.history()).toHaveLength(2);
-    // The copies of this process alone are told again: another process may have revoked it.
+    // Only the copies of this process are told again, because another process may have revoked it.
     expect(test.changes.slice(2)).toEqual([{ kind: "SIGNING_KEY", subjectId: only!.kid }]);
   });
 
-  it("revoking the one that signs makes the next one sign at once", async () => {
+  it("lets the next key sign immediately after the signing key is revoked", async () => {
     const { first, next } = await rotating();
     await store.revoke({ kid: first, replacement: await make(), by: BY });
     expect([await stateOf(first), await stateOf(next)]).toEqual(["revoked", "active"]);
     expect(await store.history()).toHaveLength(2);
   });
 
-  it("revoking the next one lets the one that signs go on", async () => {
+  it("lets the signing key go on after the next key is revoked", async () => {
     const { first, next } = await rotating();
     await store.revoke({ kid: next, replacement: await make(), by: BY });
     test.clock.advance(LEAD_MS + 1000);
@@ -190,7 +189,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect((await store.list()).keys.map((key) => key.kid)).toEqual([first]);
   });
 
-  it("revoking a retired one changes nothing else", async () => {
+  it("changes nothing else when a retired key is revoked", async () => {
     const { first, next } = await rotating();
     test.clock.advance(LEAD_MS + 1000);
     await store.revoke({ kid: first, replacement: await make(), by: BY });
@@ -198,7 +197,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect(await store.history()).toHaveLength(2);
   });
 
-  it("of all keys revoked at once, in any order, one that is not signs", async () => {
+  it("still has a signing key after all keys are revoked concurrently, in any order", async () => {
     for (let round = 0; round < 10; round++) {
       await test.database.write("delete from signing_keys", []);
       const { first, next } = await rotating();
@@ -210,14 +209,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     }
   });
 
-  it("revokes no key that is not there", async () => {
+  it("revokes no unknown key", async () => {
     expect(await store.revoke({ kid: "none", replacement: await make(), by: BY })).toBeUndefined();
     expect(await store.history()).toEqual([]);
   });
 
   it("erases keys 30 days after their end, with the next rotation", async () => {
     const { first, next } = await rotating();
-    // The first retires now; it is kept for another 30 days.
+    // The first key retires now, and is kept for another 30 days.
     test.clock.advance(LEAD_MS);
     test.clock.advance(30 * DAYS - 10_000);
     const third = await make();
@@ -229,14 +228,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     expect((await store.history()).map((key) => key.kid)).toEqual([fourth.kid, third.kid, next]);
   });
 
-  it("puts on record who made and who revoked a key", async () => {
+  it("records who created and who revoked a key", async () => {
     const { first, next } = await rotating();
     await store.revoke({ kid: first, replacement: await make(), by: BY });
     const of = (kid: string) =>
       test.database.read("select kind, actor_id, client_ip from audit_events where subject_id = ? order by kind", [
         kid,
       ]);
-    const byOperator = { actor_id: BY.actorId, client_ip: BY.clientIp };
+    const byOperator = { actor_id: BY.id, client_ip: BY.clientIp };
     expect(await of(first)).toMatchObject([
       { kind: "signing_key.created", actor_id: "", client_ip: "" },
       { kind: "signing_key.revoked", ...byOperator },

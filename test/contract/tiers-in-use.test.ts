@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { tiersInUse } from "../../src/postgres/tiers-in-use.ts";
-import { until } from "../support/child-process.ts";
+import { tiersInUse } from "../../src/postgres/start/tiers-in-use.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { until } from "../support/until.ts";
 
 const USERS = 20_000;
 
@@ -23,7 +23,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the tiers in use on %s", (kind) =
       values ('${id}', '${kindOfKey}', 'live', '', '', '', ${kindOfKey === "api" ? "'basic1'" : "null"}, '', '${tier}', '{}',
         '{}', '{}', '{}', '${state}', false, now(), 1)`);
 
-  it("are none in an empty database, and then those of people, and of keys that are not revoked", async () => {
+  it("are none in an empty database, and otherwise those of people and of unrevoked keys", async () => {
     expect(await tiersInUse(test.database)).toEqual([]);
     await addUsers(3, "basic");
     await addUsers(1, "pro");
@@ -44,7 +44,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the tiers in use on %s", (kind) =
       );
       return row as { rows: number; looks: number };
     };
-    // The control, which is also counted: this reads them all.
+    // Control: this statement reads all rows, and the count shows it.
     await test.database.read("select max(display_name) from users", []);
     await until(async () => (await reads()).rows >= USERS, "the statistics show it");
     const before = await reads();

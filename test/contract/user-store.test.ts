@@ -6,13 +6,11 @@ import type { SessionStore } from "../../src/auth/session-store.ts";
 import type { User } from "../../src/auth/user.ts";
 import type { NewUser, UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { DAYS, freshEmail } from "../support/people.ts";
-
-const BY = { actorId: "svc_0123456789abcdef", clientIp: "192.0.2.7" };
+import { BY, DAYS, freshEmail } from "../support/people.ts";
 
 function newUser(more: Partial<NewUser> = {}): NewUser {
   const email = freshEmail();
@@ -63,7 +61,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     return { ...user, sessionId: session.id };
   }
 
-  /** What every process is told. */
+  /** The changes that every process is told of. */
   async function announced(...subjectIds: string[]) {
     const rows = await test.database.read("select kind from changes where subject_id = any(?::text[]) order by id", [
       `{${subjectIds}}`,
@@ -71,7 +69,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     return rows.map(({ kind }) => kind);
   }
 
-  /** How many times this process's copies were told. */
+  /** The number of times that this process's copies were told. */
   function toldHere(subjectId: string) {
     return test.changes.filter((change) => change.subjectId === subjectId).length;
   }
@@ -80,7 +78,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     return (await sessions.standing(sessionId)).standing?.endedAtMs === undefined;
   }
 
-  it("gives back a user as registered, by id and by address", async () => {
+  it("returns a user as registered, by id and by address", async () => {
     const { emailNormalized, ...wanted } = newUser({ email: "As.Given@Example.com", emailNormalized: freshEmail() });
     const added = await store.register({
       user: { ...wanted, emailNormalized },
@@ -96,7 +94,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     expect(Object.isFrozen(added?.user)).toBe(true);
   });
 
-  it("knows nothing of a user that there is not", async () => {
+  it("finds nothing for an unknown user", async () => {
     const id = newId("usr");
     expect(await store.find(id)).toBeUndefined();
     expect(await store.secretsById(id)).toBeUndefined();
@@ -106,7 +104,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     expect(await store.enable({ id, by: BY })).toBeUndefined();
   });
 
-  it("gives one address to one of many who register it at once, and leaves nothing of the others", async () => {
+  it("gives an address to one of many concurrent registrations, and keeps nothing of the others", async () => {
     const emailNormalized = freshEmail();
     const attempts = Array.from({ length: 10 }, () => ({ user: newUser({ emailNormalized }), session: newSession() }));
     const outcomes = await Promise.all(attempts.map((each) => store.register({ ...each, passwordHash: "1$hash" })));
@@ -117,7 +115,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     expect(await store.create({ user: newUser({ emailNormalized }), reset: newReset(), by: BY })).toBeUndefined();
   });
 
-  it("updates what the patch names, and announces what verdicts depend on", async () => {
+  it("updates the fields of the patch, and reports those that verdicts depend on", async () => {
     const { id } = await registered();
     const before = await store.find(id);
     expect(await store.update({ id, patch: { displayName: "New" }, by: BY })).toEqual({
@@ -134,7 +132,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     expect(await store.find(id)).toMatchObject(patch);
   });
 
-  it("disabling ends all sessions and announces both, once; enabling does not bring them back", async () => {
+  it("ends all sessions of a disabled user, reports both once, and does not restore them when the user is enabled", async () => {
     const { id, sessionId } = await registered();
     expect(await store.disable({ id, by: BY })).toMatchObject({ id, state: "disabled" });
     expect(await isLive(sessionId)).toBe(false);
@@ -147,7 +145,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     expect(await isLive(sessionId)).toBe(false);
   });
 
-  it("changes a password for one of many who saw the same version, and ends all other sessions", async () => {
+  it("changes a password for one of many callers with the same version, and ends all other sessions", async () => {
     const { id, sessionId } = await registered();
     const attempts = Array.from({ length: 5 }, (_, i) => ({
       id,
@@ -173,7 +171,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     expect(await store.secretsById(id)).toMatchObject({ passwordHash: "1$first", passwordVersion: 1 });
   });
 
-  it("hashes a password anew only while it is the same, and ends nothing", async () => {
+  it("rehashes a password only while it is the same, and ends nothing", async () => {
     const { id, sessionId } = await registered();
     await store.rehash({ id, passwordVersion: 1, passwordHash: "2$first" });
     await store.rehash({ id, passwordVersion: 2, passwordHash: "2$other" });
@@ -181,7 +179,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     expect(await isLive(sessionId)).toBe(true);
   });
 
-  it("lists newest first, page by page, and by address", async () => {
+  it("lists users newest first in pages, and by address", async () => {
     const ids = [];
     for (let i = 0; i < 7; i++) ids.push((await registered()).id);
     const listed: User[] = [];
@@ -226,7 +224,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
       expect(await store.secretsById(id)).toMatchObject({ passwordHash: "1$set", passwordVersion: 1 });
     });
 
-    it("works once, also for many at once", async () => {
+    it("works once, even for many concurrent calls", async () => {
       const { id, reset } = await created();
       const outcomes = await Promise.all(Array.from({ length: 5 }, (_, i) => complete([reset.digest], `1$set${i}`)));
       expect(outcomes.filter((outcome) => outcome !== undefined)).toHaveLength(1);
@@ -241,7 +239,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
       expect(await complete([reset.digest])).toBeUndefined();
     });
 
-    /** A token beside the newest one, as no store makes it. */
+    /** A token besides the newest one, which no store creates. */
     async function besides(userId: string): Promise<Buffer> {
       const digest = randomBytes(32);
       await test.database.write(
@@ -252,7 +250,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
       return digest;
     }
 
-    it("that an older version left to a disabled user does nothing, and enabling the account uses it up", async () => {
+    it("of an older version does nothing for a disabled user, and ends when the account is enabled", async () => {
       const { id } = await created();
       await store.disable({ id, by: BY });
       const left = await besides(id);
@@ -271,7 +269,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
       expect(await resets.find([other])).toBeUndefined();
     });
 
-    it("is not found by another digest, or none", async () => {
+    it("is not found by another digest or by none", async () => {
       expect(await resets.find([randomBytes(32)])).toBeUndefined();
       expect(await resets.find([])).toBeUndefined();
       expect(await complete([])).toBeUndefined();

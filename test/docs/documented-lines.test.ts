@@ -1,4 +1,4 @@
-/** What docs/ADMIN.md covers, and that a line which is not as shown would be found. */
+/** Checks that docs/ADMIN.md has every method, and that a line which is not as shown is found. */
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

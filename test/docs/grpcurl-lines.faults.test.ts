@@ -1,6 +1,6 @@
 /**
- * Every grpcurl and curl line of the documentation, run word for word with real grpcurl against a service that runs in an
- * environment as in Kubernetes, with service links and the clients' variables in it.
+ * Every grpcurl and curl line of the documentation, run word for word with real grpcurl. The service runs in an
+ * environment as in Kubernetes, with service links and the clients' variables.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -56,7 +56,7 @@ describe.skipIf(!isInstalled)("the lines of the documentation", () => {
 
   it("are answered by a service that started beside service links, and said which they are", () => {
     const lines = service.output().split("\n");
-    const told = lines.filter((line) => line.includes("service links in the environment are no settings"));
+    const told = lines.filter((line) => line.includes("service links in the environment are ignored"));
     expect(told.map((line) => JSON.parse(line).names)).toEqual([Object.keys(LINKS).join(" ")]);
   });
 });

@@ -13,10 +13,11 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { effectOf } from "../../src/rpc/effects.ts";
 import { errorOf } from "../support/errors.ts";
+import { startFleet } from "../support/fleet.ts";
 import { PASSWORD } from "../support/in-process-service.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import type { ReadyService } from "../support/spawned-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 const CALLER_IP = "198.51.100.7";
@@ -30,7 +31,7 @@ const CHANGE_NOTHING = [
 ];
 
 interface Effect {
-  /** What it puts on record. */
+  /** The kinds of the events that it puts on record. */
   readonly kinds: readonly string[];
   /** Makes what it is done to. @returns does it */
   readonly prepare: () => Promise<() => Promise<unknown>>;
@@ -45,14 +46,14 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
   let numbers = 0;
   beforeAll(async () => {
     postgres = await startPostgres();
-    const env = serviceEnvironment({
+    const fleet = await startFleet({
       DATABASE_URL: postgres.url(),
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
     });
-    credential = await bootstrapOperator(env);
-    service = await startService(env);
+    service = fleet.service;
+    credential = fleet.admin;
     // The first access token makes the first signing key.
     await newPerson();
   });
@@ -223,7 +224,7 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     return events.filter(({ id }) => !ids.has(id));
   }
 
-  /** All that people and operators can change, but for when a credential was used last. */
+  /** Everything that people and operators can change, except when a credential was last used. */
   function state(): Promise<string> {
     const tables = ["users", "sessions", "password_resets", "signing_keys", "key_secrets", "changes", "login_accounts"];
     return postgres.sql(
@@ -236,7 +237,7 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     );
   }
 
-  it("is in this table, or changes nothing", () => {
+  it("stands in this table, or changes nothing", () => {
     const services = { auth: AuthService, keys: KeyService, admin: AdminService };
     const all = Object.entries(services).flatMap(([room, { methods }]) => methods.map(({ name }) => `${room}.${name}`));
     expect([...Object.keys(EFFECTS), ...CHANGE_NOTHING].sort()).toEqual(all.sort());

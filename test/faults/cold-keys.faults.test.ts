@@ -1,24 +1,19 @@
-/** What many keys that are not in memory cost: counted in PostgreSQL's own log and in the heap of the real process. */
+/**
+ * The cost of many keys that are not in memory: counted in PostgreSQL's own log and in the heap of the real process.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { checksum62 } from "../../src/lib/base62.ts";
 import { randomBase62 } from "../../src/lib/random.ts";
+import { startFleet } from "../support/fleet.ts";
 import { heapBytes } from "../support/heap.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo, report, tally } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.ts";
 
 const CONNECTIONS = 10;
 const CALLERS = 1000;
@@ -41,10 +36,13 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
     await postgres.sql("alter system set log_line_prefix = '%a|'");
     await postgres.sql("alter system set log_statement = 'all'");
     await postgres.sql("select pg_reload_conf()");
-    const env = serviceEnvironment({ DATABASE_URL: postgres.url(), LATCHKEY_KEYS_PER_OWNER: "1000" });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env, ["--inspect=127.0.0.1:0"]);
-    cast = await castAt(service.address, admin);
+    const fleet = await startFleet(
+      { DATABASE_URL: postgres.url(), LATCHKEY_KEYS_PER_OWNER: "1000" },
+      [{}],
+      ["--inspect=127.0.0.1:0"],
+    );
+    service = fleet.service;
+    cast = await fleet.cast();
     clients = Array.from({ length: CONNECTIONS }, keyService);
     // The verifier's own credential is read with the first call.
     for (const client of clients) await client.verifyKey({ apiKey: "junk" });
@@ -86,7 +84,7 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
       "1,000 callers of one cold key",
       answers.map(({ tookMs }) => tookMs),
     );
-    // The control: each key that nobody has asked for is a read that the log shows.
+    // The control: the log shows a read for each key that was never asked for before.
     for (const [n, key] of others.entries()) expect((await ask(n, key.raw)).said).toBe("VALID");
     expect((await hotReads()) - before).toBe(1 + others.length);
   });

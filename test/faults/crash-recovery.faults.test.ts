@@ -5,7 +5,6 @@ import {
   KeyService,
   type WatchRevocationsResponse,
 } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
@@ -13,6 +12,7 @@ import { answerTo } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 /** No record older than this is used while the database answers; a question takes its way besides. */
 const BOUND_MS = 5300;
@@ -70,7 +70,7 @@ describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that gives transac
     expect(again.resync).toBe(false);
   });
 
-  it("is nothing that a restart of PostgreSQL is: ids go on, and no change is missed", async () => {
+  it("differs from a restart of PostgreSQL, after which ids go on and no change is missed", async () => {
     const [key] = await cast.issue(1);
     await until(async () => (await ask(key!)).said === "VALID", "the process knows the key");
     const before = BigInt(await postgres.sql(XMAX));

@@ -1,4 +1,7 @@
-/** What sslmode promises holds for every connection of real processes: counted by the server, and read off the wire. */
+/**
+ * The promise of each sslmode holds for every connection of real processes: counted by the server, and read off the
+ * wire.
+ */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
@@ -7,16 +10,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { privateFolder } from "../support/child-process.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { runCli } from "../support/run-cli.ts";
 import { canStart, serverFor } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  serviceEnvironment,
-  spawnService,
-  startService,
-} from "../support/spawned-service.ts";
+import { serviceEnvironment, spawnService } from "../support/spawned-service.ts";
 import { type Role, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
 
 /** Length 8 and the code of SSLRequest. */
@@ -52,10 +50,11 @@ describe.skipIf(!canStart("postgres"))("sslmode, over all connections of a servi
     const database = `tls_${randomBytes(4).toString("hex")}`;
     await postgres.server.sql(`create database ${database} owner ${role}`);
     await using proxy = await startFaultProxy(postgres.server.port, true);
-    const env = serviceEnvironment({ DATABASE_URL: postgres.url(role, inFull(query), { port: proxy.port, database }) });
-    const admin = await bootstrapOperator(env);
-    await using service = await startService(env);
-    const cast = await castAt(service.address, admin);
+    await using fleet = await startFleet({
+      DATABASE_URL: postgres.url(role, inFull(query), { port: proxy.port, database }),
+    });
+    const { env, service } = fleet;
+    const cast = await fleet.cast();
     const [key] = await cast.issue(1);
     const { valid } = await clientOf(service.address, KeyService, cast.verifier).verifyKey({ apiKey: key!.raw });
     expect(valid).toBe(true);
@@ -168,7 +167,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
     for (const bytes of proxy.sent()) expect(bytes).toEqual(TLS_REQUEST);
   });
 
-  it("where TLS is asked for by the server alone", async () => {
+  it("where only the server asks for TLS", async () => {
     await expectRefusal(postgres.url("tls_role", "sslmode=disable"), /wants TLS|pg_hba/);
   });
 
@@ -189,7 +188,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
   }
 });
 
-/** What a client has sent that is neither the request for TLS nor a record of it (RFC 8446, 5.1). */
+/** The bytes of a client that are neither the request for TLS nor a record of it (RFC 8446, 5.1). */
 function plaintextOf(bytes: Buffer): string {
   const start = bytes.subarray(0, TLS_REQUEST.length).equals(TLS_REQUEST) ? TLS_REQUEST.length : 0;
   for (let at = start; at < bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) {

@@ -1,4 +1,5 @@
 /** Deadlines while statements hang, on real PostgreSQL: behind a lock, and behind a wire that swallows everything. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import { type CallOptions, type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
@@ -13,6 +14,7 @@ import { type Answer, answerTo, quantile, report, tally } from "../support/measu
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 /** Promised over the deadline, and what a busy machine adds. */
 const LATE_MS = 50;
@@ -63,7 +65,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
     return answerTo(() => client.verifyKey({ apiKey: key.raw, cost: 0 }, timeoutMs === undefined ? {} : { timeoutMs }));
   };
 
-  /** What other clients wait for while `work` runs: all of a table. */
+  /** Locks a whole table while `work` runs, so that other clients wait. */
   async function whileLocked<T>(table: string, work: () => Promise<T>): Promise<T> {
     await database.query("begin");
     await database.query(`lock table ${table} in access exclusive mode`);
@@ -88,7 +90,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
       const answers = await Promise.all(cold.map((key) => ask(key, READ_DEADLINE_MS)));
       expect(tally(answers)).toEqual({ DeadlineExceeded: cold.length });
       expectInTime(answers, READ_DEADLINE_MS);
-      await pause(1000);
+      await letPass(1000, "a statement that outlives its call would end by now");
       // The control: without a deadline of its own a call waits for the statement's, and longer than the bound above.
       const patient = await ask(first!);
       expect(patient).toMatchObject({ said: "Unavailable" });
@@ -111,7 +113,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
         return { askedAtMs, tookMs: performance.now() - askedAtMs, said: "", response: undefined };
       });
       expectInTime(await Promise.all(calls), STATEMENT_DEADLINE_MS);
-      await pause(STATEMENT_MS + 500);
+      await letPass(STATEMENT_MS + 500, "every statement has met its own timeout by then");
     });
     const { waited, longestMs } = await seen.stop();
     expect(waited.get("latchkey"), "statements were seen to wait for the lock").toBeGreaterThan(0);
@@ -149,7 +151,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
       "first calls after a lost wire",
       own.map(({ tookMs }) => tookMs),
     );
-    // The fault happened: whoever had a query on it is gone.
+    // The fault happened: each client that had a query on it is gone.
     const after = await readers(postgres);
     expect(before.filter((pid) => !after.includes(pid)).length).toBeGreaterThan(0);
   });
@@ -194,13 +196,16 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
   } as const;
 
   interface LateCall {
-    /** What the caller was told: the name of a code, or OK. */
+    /** The result that the caller was told: the name of a code, or OK. */
     readonly said: string;
     /** Whether the call left a mark in the database. */
     readonly isCommitted: boolean;
   }
 
-  /** Makes the call while what it needs is locked. It is released once the caller knows, and before the statement gives up. */
+  /**
+   * Makes the call while a lock blocks it. The lock is released once the caller knows, and before the statement gives
+   * up.
+   */
   async function callLate(
     method: keyof typeof CALLS,
     lock: Lock,
@@ -258,7 +263,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
   ] as const;
   const LANES = Object.keys(TRANSPORTS) as (keyof typeof TRANSPORTS)[];
 
-  it("is no outage, however many give up: reads go on, and nothing is served for stale", async () => {
+  it("is no outage, however many callers give up: reads go on, and no answer is stale", async () => {
     for (const giveUp of ["by its deadline", "by itself", "by its deadline", "by itself"] as const) {
       await callLate("IssueKey", "its owner's row", "the unary lane", giveUp);
     }
@@ -297,7 +302,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
     await expect(refused).rejects.toMatchObject({ code: Code.Unauthenticated });
   });
 
-  it("counts a wrong password, and no right one, of a client that has gone before it was told", async () => {
+  it("counts a wrong password, and no right one, of a client that left before its answer", async () => {
     const auth = clientOf(fleet.service.address, AuthService);
     const email = "impatient@example.com";
     await auth.register({ email, password: PASSWORD });
@@ -378,7 +383,7 @@ function watchStatements(postgres: PostgresServer) {
         longest.set(name, Math.max(ms, longest.get(name) ?? 0));
         if (waits) waited.set(name, (waited.get(name) ?? 0) + 1);
       }
-      await pause(10);
+      await letPass(10, "looks again at a steady pace");
     }
     await client.end();
   })();

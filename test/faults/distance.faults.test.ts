@@ -15,7 +15,7 @@ import { type Cast, type IssuedKey, startService } from "../support/spawned-serv
 
 /** A database that answers is found to do so within: the breaker lets a read try every 500 ms. */
 const CONNECTED_MS = 1500;
-/** What a caller waits for at most, however far the database is. */
+/** The longest wait of a caller, however far the database is. */
 const ANSWER_MS = 300;
 const ROOM_MS = 100;
 /** Oldest knowledge that is used while the feed is polled. */
@@ -60,8 +60,8 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
     expect(quantile(times, 1)).toBeLessThan(ANSWER_MS + ROOM_MS);
   }
 
-  // Connecting takes two of these ways and back with a password in clear, one more with SCRAM: longer than one caller waits
-  // where the way is long, so that what was begun for one must serve the next.
+  // Connecting takes two of these round trips with a password in clear, one more with SCRAM: longer than one caller
+  // waits where the way is long, so that what was begun for one must serve the next.
   it.each([12.5, 25, 40])(
     "(%f ms each way) reads keys it does not know, soon also where it must connect first",
     async (ms) => {
@@ -118,7 +118,7 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
       expect(tookMs).toBeLessThan(ANSWER_MS + ROOM_MS);
       const management = clientOf(near.address, KeyService, cast.admin);
       await management.revokeKey({ keyId: hot!.id });
-      // Read again, it would be REVOKED; at this distance it is not read. It is VALID no more.
+      // Read again, it would be REVOKED; at this distance it is not read. It is no longer VALID.
       const saidNow = async () => (await ask(hot!)).said;
       await expect.poll(saidNow, { timeout: FRESH_MS + ROOM_MS, interval: 20 }).not.toBe("VALID");
       for (let round = 0; round < 10; round++) expect(await saidNow()).not.toBe("VALID");

@@ -6,7 +6,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { callSteadily, p99, rssMib, times } from "../support/bystander.ts";
-import { until } from "../support/front-door.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
 import {
@@ -28,19 +28,14 @@ import {
   WINDOW_UPDATE,
 } from "../support/raw-http2.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { ReadyService } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const CHECK = "/grpc.health.v1.Health/Check";
 const LOGIN = "/latchkey.v1.AuthService/Login";
 /**
- * What the other client may notice: twice what it notices of an honest client that opens 500 calls at once, or what a
- * busy machine does to it by itself.
+ * Bound on the delay of the other client: twice its delay beside an honest client that opens 500 calls at once, or the
+ * delay that a busy machine causes by itself.
  */
 const FACTOR = 2;
 const FLOOR_MS = 100;
@@ -83,11 +78,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
   const attackers: RawHttp2[] = [];
 
   beforeAll(async () => {
-    const env = serviceEnvironment({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
+    const fleet = await startFleet({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
+    service = fleet.service;
     port = Number(service.address.split(":").at(-1));
-    const cast = await castAt(service.address, admin);
+    const cast = await fleet.cast();
     const [key] = await cast.issue(1);
     const client = clientOf(service.address, KeyService, cast.verifier);
     verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
@@ -125,7 +119,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     expect(rssMib(service.pid) - before).toBeLessThan(MAX_GROWTH_MIB);
   }
 
-  it("control: one that opens and ends its calls in order is served, and stays", async () => {
+  it("is served and keeps its connection when it opens and ends calls in order: the control", async () => {
     const client = await attack();
     await client.send(inOrder(150));
     await until(() => client.came.get(HEADERS) === 150);
@@ -178,7 +172,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     if (ends === "GOAWAY") expect(attacker.came.get(GOAWAY)).toBeGreaterThan(0);
   });
 
-  it("that opens 12,000 calls and never sends their messages takes nobody's room", async () => {
+  it("takes no room of others with 12,000 calls without messages", async () => {
     const all = await Promise.all(Array.from({ length: 12 }, () => attack()));
     const frames = streams(990, (id) => [open(id)]);
     for (const attacker of all) await attacker.send(frames);
@@ -187,13 +181,13 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     await expectUnharmed("12,000 calls without a message", Promise.resolve());
   });
 
-  it("that opens 500 calls and reads no answer is no burden", async () => {
+  it("slows no other client with 500 calls whose answers it does not read", async () => {
     const attacker = await attack(0);
     await attacker.send(inOrder(500));
     await expectUnharmed("500 answers that nobody reads", Promise.resolve());
   });
 
-  it("control: one that leaves fewer answers unread than there is room for stays, and gets them when it reads", async () => {
+  it("keeps its connection, and gets its answers when it reads, while there is room for them: the control", async () => {
     const few = await Promise.all(Array.from({ length: 9 }, () => attack(0)));
     await Promise.all(few.map((client) => client.send(checks(990))));
     await until(() => few.every(({ came }) => came.get(HEADERS) === 990));
@@ -205,7 +199,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     await until(() => few[0]!.came.get(HEADERS) === 2 * 990);
   });
 
-  it("that leaves 40,000 short answers unread on 40 connections loses those that are too many", async () => {
+  it("loses the connections beyond the room for unread answers when it leaves 40,000 short ones unread on 40", async () => {
     const all = await Promise.all(Array.from({ length: 40 }, () => attack(0)));
     for (const attacker of all) await attacker.send(checks(990));
     const left = () => all.filter((attacker) => !attacker.isClosed()).length;
@@ -216,11 +210,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     // The attack itself is 40,000 calls: what is judged is what it leaves behind.
     expect(tally(await callSteadily(verify))).toEqual({ VALID: CALLS });
     await expectUnharmed("10,000 short answers that nobody reads", Promise.resolve());
-    // And nobody was cut without need: what is left is as much as there is room for.
+    // No connection was cut without need: as many are left as there is room for.
     expect(left()).toBeGreaterThan(5);
   });
 
-  it("that holds 500 connections on which nothing happens is no burden", async () => {
+  it("slows no other client with 500 idle connections", async () => {
     await Promise.all(Array.from({ length: 500 }, () => attack()));
     await expectUnharmed("500 silent connections", Promise.resolve());
   });

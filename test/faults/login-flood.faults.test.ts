@@ -1,15 +1,14 @@
 /** A stranger that wants all password hashes: people log in beside it. A real process on real PostgreSQL. */
-import { setTimeout as pause } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { type AuthFlood, type FloodTally, startFlood } from "../support/auth-flood.ts";
-import { until } from "../support/child-process.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { report } from "../support/measurements.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { letPass, until } from "../support/until.ts";
 
 const PEOPLE = 13;
 const EACH_MS = 200;
@@ -107,7 +106,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     const ends: Promise<boolean>[] = [];
     for (const [n, { email, ip }] of homes.entries()) {
       ends.push(logIn(email, n % 2 === 0 ? ip : `10.200.${++networks & 255}.9`));
-      await pause(EACH_MS);
+      await letPass(EACH_MS, "people log in at a steady pace");
     }
     const refused = (await Promise.all(ends)).filter((isRefused) => isRefused).length;
     report(`logins beside ${what}, ${refused} of ${PEOPLE} refused`, tookMs);
@@ -145,7 +144,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     });
     afterAll(() => service?.[Symbol.asyncDispose]());
 
-    it.each(ATTACKS)("none is refused beside $what from $from, $perSecond a second", async (attack) => {
+    it.each(ATTACKS)("are never refused beside $what from $from, $perSecond a second", async (attack) => {
       for (let attempt = 1; ; attempt++) {
         const perSecond = await harmlessRate(service, attack);
         const refused = await refusedBeside(service, { ...attack, perSecond });
@@ -155,7 +154,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     });
   });
 
-  it("many are refused where all callers are as one: the control", async () => {
+  it("are often refused where all callers share one queue: the control", async () => {
     await using service = await startService(env, DEFENCELESS.flatMap(withFault));
     for (const attack of ATTACKS) {
       expect(await refusedBeside(service, attack), JSON.stringify(attack)).toBeGreaterThan(PEOPLE / 4);

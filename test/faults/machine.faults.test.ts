@@ -1,4 +1,4 @@
-/** What goes wrong on the machine itself: nobody reads its output, its disk is full, its clock is wrong, it stands still. */
+/** Faults of the machine itself: a full pipe, a full disk, a wrong clock, a process that stands still. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync } from "node:fs";
@@ -7,26 +7,20 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { freePort, procStat, until } from "../support/child-process.ts";
+import { freePort, procStat } from "../support/child-process.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { answerTo, tally } from "../support/measurements.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import { type Cast, type IssuedKey, type ReadyService, startService } from "../support/spawned-service.ts";
+import { letPass, until } from "../support/until.ts";
 
 const HOUR_MS = 3_600_000;
 const EXIT_WITHIN_MS = 15_000;
 /** Longer than a copy may be old, and how old that is. */
 const STILL_MS = 10_000;
 const FRESH_MS = 5000;
-/** What a pipe, its reader's buffer and the log's own hold is far less than so many lines. */
+/** Number of lines: a pipe, its reader's buffer and the log's own buffer hold far fewer. */
 const LINES = 10_000;
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a machine", () => {
@@ -35,15 +29,15 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
   let cast: Cast;
 
   beforeAll(async () => {
-    env = serviceEnvironment({
+    const fleet = await startFleet({
       DATABASE_URL: await freshPostgres(),
       REDIS_URL: await freshRedis(),
       LATCHKEY_REPLICAS: "3",
       LATCHKEY_KEYS_PER_OWNER: "1000",
     });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
-    cast = await castAt(service.address, admin);
+    service = fleet.service;
+    env = fleet.env;
+    cast = await fleet.cast();
   });
   afterAll(() => service?.stop());
 
@@ -80,7 +74,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     return outcome === undefined ? Number.NaN : child.exitCode;
   }
 
-  it("whose standard output nobody reads serves on, and ends when it is told to", async () => {
+  it("serves while its standard output is not read, and ends at a signal", async () => {
     const { child, address } = await withOutput("pipe");
     const [key] = (await cast.issue(1)) as [IssuedKey];
     await makeLines(address, LINES);
@@ -147,7 +141,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     await expect.poll(async () => (await askAt(shifted.address, living)).said, { timeout: 5000 }).toBe("REVOKED");
   });
 
-  it("that stands still for 2 s with calls under way answers them all as if nothing had been", async () => {
+  it("answers all calls in flight correctly after it stood still for 2 s", async () => {
     const keys = await cast.issue(40);
     const client = clientOf(service.address, KeyService, cast.verifier);
     const tookMs: number[] = [];
@@ -155,21 +149,21 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
       const cold = keys.slice(round * 10, round * 10 + 10);
       const answers = cold.map((key) => answerTo(() => client.verifyKey({ apiKey: key.raw })));
       // Some of them are with PostgreSQL then, or with Redis.
-      await pause(round);
+      await letPass(round, "the calls are under way, each round at another point");
       process.kill(service.pid, "SIGSTOP");
       await until(async () => procStat(service.pid)?.state === "T", "it stands still");
-      await pause(2000);
+      await letPass(2000, "the process stands still for as long");
       process.kill(service.pid, "SIGCONT");
       const told = await Promise.all(answers);
       expect(tally(told)).toEqual({ VALID: told.length });
       expect(told.filter(({ response }) => response!.degraded)).toEqual([]);
       tookMs.push(...told.map((answer) => answer.tookMs));
     }
-    // The fault happened: somebody waited, if not in each round, since a few milliseconds may be enough for all ten.
+    // The fault happened: some calls waited, if not in each round, since a few milliseconds may be enough for all ten.
     expect(tookMs.filter((ms) => ms > 1500).length).toBeGreaterThan(5);
   });
 
-  it("that stands still for longer than a copy may be old accepts no key that was revoked meanwhile", async () => {
+  it("accepts no key that was revoked while it stood still for longer than a copy may be old", async () => {
     await using other = await startService(env);
     const keys = await cast.issue(20);
     const revoked = keys.filter((_, n) => n % 2 === 0);
@@ -183,7 +177,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     for (const { id } of revoked) await owner.revokeKey({ keyId: id });
     // Asked while it stands still, on new connections: that is what it meets first.
     const waiting = askAll();
-    await pause(STILL_MS - (performance.now() - stillFromMs));
+    await letPass(STILL_MS - (performance.now() - stillFromMs), "the process stands still for as long");
     expect(procStat(service.pid)?.state).toBe("T");
     process.kill(service.pid, "SIGCONT");
     const told = [...(await waiting), ...(await askAll())];

@@ -1,9 +1,9 @@
 /**
- * One caller that asks management for all that it can take: another's calls are hardly slower, and none of them is refused.
- * Before there were shares all calls of management waited in one line for the connections to the database.
+ * One caller that asks management for all that it can take: another's calls are hardly slower, and none of them is
+ * refused. Before there were shares all calls of management waited in one line for the connections to the database.
  */
+
 import { randomBytes } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@connectrpc/connect";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -19,12 +19,14 @@ import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { quantile, report } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
+import { letPass } from "../support/until.ts";
 
-/** Half of another caller's calls take at most this many times what they do while nothing else goes on. */
+/** The median of another caller's calls is at most this many times what it is while nothing else goes on. */
 const FACTOR = 3;
 /**
- * What a busy machine does to a call by itself. A Login waits for the database some ten times, and each time for a turn of
- * the event loop, in which refused calls are answered too. Without shares these medians are 2 s and 7 s.
+ * The delay that a busy machine causes to a call by itself. A Login waits for the database some ten times, and each
+ * time for a turn of the event loop, in which refused calls are answered too. Without shares these medians are 2 s and
+ * 7 s.
  */
 const FLOOR_MS = { get: 50, login: 2000 } as const;
 const ATTEMPTS = 4;
@@ -114,7 +116,7 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
     );
   };
 
-  /** What the neighbour's calls take while `flood` goes on. None of them is refused. */
+  /** The times of the neighbour's calls while `flood` goes on. None of them is refused. */
   async function beside(what: string, flood?: Flood): Promise<Noticed & { readonly ends: FloodEnds }> {
     const auth = clientOf(fleet.service.address, AuthService);
     const headers = { "x-forwarded-for": "198.51.100.7" };
@@ -190,7 +192,7 @@ async function inTurn(calls: number, restMs: number, call: () => Promise<unknown
       throw new Error(`an honest call was refused: ${Code[code]} ${rawMessage}`);
     }
     took.push(performance.now() - askedAtMs);
-    await pause(restMs);
+    await letPass(restMs, "calls come at a steady pace");
   }
   return took;
 }

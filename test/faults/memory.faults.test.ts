@@ -1,18 +1,11 @@
-/** What a process keeps in memory of the secrets that it is shown, looked for in a snapshot of its heap. */
+/** The secrets that a process keeps in memory after a call, searched for in a snapshot of its heap. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { startFleet } from "../support/fleet.ts";
 import { heapSnapshot } from "../support/heap.ts";
 import { clientOf } from "../support/in-process-service.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.ts";
 
 const CALLS = 5;
 
@@ -23,10 +16,9 @@ describe("while the connections that showed them are open", () => {
   const verifier = () => clientOf(service.address, KeyService, cast.verifier);
 
   beforeAll(async () => {
-    const env = serviceEnvironment({});
-    const admin = await bootstrapOperator(env);
-    service = await startService(env, ["--inspect=127.0.0.1:0"]);
-    cast = await castAt(service.address, admin);
+    const fleet = await startFleet({}, [{}], ["--inspect=127.0.0.1:0"]);
+    service = fleet.service;
+    cast = await fleet.cast();
     [key] = (await cast.issue(1)) as [IssuedKey];
     const owner = clientOf(service.address, AuthService, cast.ownerToken);
     for (let n = 0; n < CALLS; n++) {

@@ -1,25 +1,20 @@
 /** Two workers behind one port, to those who operate them: one scrape tells of both, and so does `/healthz`. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { childrenOf, until } from "../support/child-process.ts";
+import { childrenOf } from "../support/child-process.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import { type IssuedKey, type ReadyService, startService } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const CALLS = 20;
 /** Prometheus meets another worker with each connection, were there no sum. */
 const SCRAPES = 10;
 const VERIFIED = 'latchkey_calls_total{method="latchkey.v1.KeyService/VerifyKey",code="OK"}';
-/** What a scrape tells that meets one of the workers. */
+/** The values of a scrape that meets one of the workers. */
 const ONE_WORKER = {
   file: "src/rpc/ops/summed-metrics.ts",
   search: "sumOf([...this.#latest.values(), this.#ended])",
@@ -37,11 +32,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
 
   beforeAll(async () => {
     const servers = { DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() };
-    env = serviceEnvironment({ ...servers, LATCHKEY_WORKERS: "2" });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
+    const fleet = await startFleet({ ...servers, LATCHKEY_WORKERS: "2" });
+    service = fleet.service;
+    env = fleet.env;
     await untilBothAnswer(service);
-    const cast = await castAt(service.address, admin);
+    const cast = await fleet.cast();
     verifier = cast.verifier;
     [key] = (await cast.issue(1)) as [IssuedKey];
   });
@@ -97,7 +92,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
     expect(await figure(VERIFIED)).toBe(before + 4 * CALLS);
   });
 
-  it("would each tell of their own calls alone: the control", async () => {
+  it("would each report only their own calls: the control", async () => {
     await using mutant = await startService(env, withFault(ONE_WORKER));
     await untilBothAnswer(mutant);
     const before = await figure(VERIFIED, mutant);
@@ -105,7 +100,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
     expect(await figure(VERIFIED, mutant)).toBe(before + CALLS);
   });
 
-  it("are not well while one of them stands still, and are again when it goes on; counters stay where they were", async () => {
+  it("are unhealthy while one of them stands still, and healthy when it goes on; counters keep their values", async () => {
     await call([newCaller(), newCaller()]);
     const before = await figure(VERIFIED);
     expect((await get("/healthz")).status).toBe(200);

@@ -4,7 +4,6 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { errorOf } from "../support/errors.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
@@ -22,6 +21,7 @@ import {
   spawnService,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const ROLE = "latchkey_service";
 /** Within which a revocation is seen while PostgreSQL answers. */
@@ -29,12 +29,12 @@ const SEEN_MS = 5000;
 /** statement_timeout of management, and room for a busy machine. */
 const STATEMENT_MS = 1000;
 const ROOM_MS = 2000;
-const DEAF = "a connection pooler keeps signals back";
+const DEAF = "the connection pooler delivers no signals";
 
 const hasAll = canStart("postgres") && canStart("pgbouncer");
 const cases = (["session", "transaction"] as const).map((mode) => [mode] as const);
 
-describe.skipIf(!hasAll).each(cases)("behind pgbouncer in %s mode", (mode) => {
+describe.skipIf(!hasAll).each(cases)("pgbouncer in %s mode", (mode) => {
   let postgres: PostgresServer;
   let pooler: PgbouncerServer;
   let directUrl: string;
@@ -73,7 +73,7 @@ describe.skipIf(!hasAll).each(cases)("behind pgbouncer in %s mode", (mode) => {
     answerTo(() => clientOf(service.address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw, cost: 0 }));
   const owner = () => clientOf(first.address, KeyService, cast.ownerToken);
 
-  it("a first start leaves no lock behind, refuses nothing and is refused nothing", async () => {
+  it("lets a first start apply the schema, and keeps no lock of it", async () => {
     expect(await postgres.sql("select count(*) from pg_locks where locktype = 'advisory'")).toBe("0");
     expect(first.output()).not.toMatch(/"level":(40|50).*(PostgreSQL|database|lock)/);
     expect(readFileSync(pooler.logFile, "utf8")).not.toMatch(/unsupported startup parameter|ERROR|WARNING (?!.*auth)/);
@@ -82,7 +82,7 @@ describe.skipIf(!hasAll).each(cases)("behind pgbouncer in %s mode", (mode) => {
     expect(refused).toContain("unsupported startup parameter");
   });
 
-  it("further starts are ready beside it, at once and one after the other, and the commands answer", async () => {
+  it("lets further starts succeed beside the first, at once and one after the other, and the commands answer", async () => {
     const more = await Promise.all([
       startService(env),
       startService(env),
@@ -94,7 +94,7 @@ describe.skipIf(!hasAll).each(cases)("behind pgbouncer in %s mode", (mode) => {
     expect(await postgres.sql("select count(*) from pg_locks where locktype = 'advisory'")).toBe("0");
   });
 
-  it("signals arrive in session mode; in transaction mode polls find what changed, which the log says once", async () => {
+  it("delivers notifications in session mode; in transaction mode polls find changes, and the log says so once", async () => {
     const heard = first.output().split(DEAF).length - 1;
     expect(heard).toBe(mode === "session" ? 0 : 1);
     expect(direct.output()).not.toContain(DEAF);
@@ -102,7 +102,7 @@ describe.skipIf(!hasAll).each(cases)("behind pgbouncer in %s mode", (mode) => {
     expect(Number(await postgres.sql(listeners))).toBeGreaterThan(0);
   });
 
-  it("a revocation is seen in time on both ways, whichever process it was made at", async () => {
+  it("shows a revocation in time at the direct process and at the pooled one, whichever made it", async () => {
     for (const [made, seen] of [
       [first, direct],
       [direct, first],
@@ -117,7 +117,7 @@ describe.skipIf(!hasAll).each(cases)("behind pgbouncer in %s mode", (mode) => {
     }
   });
 
-  it("what fails in a transaction is undone as a whole, and the connections stay good", async () => {
+  it("undoes a failed transaction as a whole, and keeps its connections", async () => {
     await postgres.sql(
       `create function trouble() returns trigger language plpgsql as $$ begin raise exception 'x' using errcode = '53100'; end $$;
        create trigger trouble before insert on changes for each row execute function trouble()`,
@@ -135,7 +135,7 @@ describe.skipIf(!hasAll).each(cases)("behind pgbouncer in %s mode", (mode) => {
     expect((await owner().getKey({ keyId: kept[0]!.key!.id })).key?.name).toBe("kept 0");
   });
 
-  it("a statement that waits for a lock ends with its time, and no query of it runs on", async () => {
+  it("ends a statement that waits for a lock at its timeout, and no query of it runs on", async () => {
     const [cold, other] = (await cast.issue(2)) as [IssuedKey, IssuedKey];
     await using locked = await lockTable(postgres.url("deployed"), "api_keys");
     const answers = await Promise.all([
@@ -157,7 +157,7 @@ describe.skipIf(!hasAll).each(cases)("behind pgbouncer in %s mode", (mode) => {
     await expect.poll(async () => (await askAt(first, cold)).said, { timeout: SEEN_MS }).toBe("VALID");
   });
 
-  it("no setting of the service stays in the pooler's sessions", async () => {
+  it("keeps no setting of the service in the pooler's sessions", async () => {
     // Each on a session of its own, so that all that the service used are looked at.
     const clients = Array.from({ length: 5 }, () => new pg.Client({ connectionString: pooler.url(directUrl) }));
     await Promise.all(clients.map((client) => client.connect()));
@@ -176,8 +176,8 @@ describe.skipIf(!hasAll).each(cases)("behind pgbouncer in %s mode", (mode) => {
   });
 });
 
-describe.skipIf(!hasAll)("behind pgbouncer", () => {
-  it("in transaction mode with a single connection a first start is ready, and the first operator is made", async () => {
+describe.skipIf(!hasAll)("pgbouncer", () => {
+  it("lets a first start in transaction mode succeed with a single connection, and makes the first operator", async () => {
     await using postgres = await startPostgres();
     const { username, password } = new URL(postgres.url());
     const users = { [username]: password };
@@ -192,7 +192,7 @@ describe.skipIf(!hasAll)("behind pgbouncer", () => {
     expect(service.address).toMatch(/^127/);
   });
 
-  it("in statement mode, which has no transactions, a start says so", async () => {
+  it("stops a start in statement mode, which has no transactions, with a line that says so", async () => {
     await using postgres = await startPostgres();
     const { username, password } = new URL(postgres.url());
     await using pooler = await startPgbouncer(postgres.port, { mode: "statement", users: { [username]: password } });

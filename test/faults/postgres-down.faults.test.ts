@@ -1,22 +1,17 @@
-/** What VerifyKey answers while PostgreSQL is dead or frozen: the real server, under load. */
-import { setTimeout as pause } from "node:timers/promises";
+/** The answers of VerifyKey while PostgreSQL is dead or frozen: the real service, under load. */
+
 import { describe, expect, it } from "vitest";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { childrenOf, isDead, procStat } from "../support/child-process.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { type Answer, answerTo, quantile, report, tally } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { IssuedKey, ReadyService } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
-/** Records are served without a question for so long. */
+/** Seconds for which records are served without a question to the database. */
 const FRESH_MS = 5000;
 /** Short, so that the end of stale service is seen as well; the default is 60 s. */
 const STALE_OK_SECONDS = 7;
@@ -45,7 +40,7 @@ const FAULTS: Record<string, Fault> = {
     expectHeld: async (postgres) => {
       const pids = [postgres.pid, ...childrenOf(postgres.pid)].filter((pid) => !isDead(pid));
       expect(pids.length, "with its backends").toBeGreaterThan(4);
-      // What connects after the freeze is a question to the kernel; nobody forks for it.
+      // A connection after the freeze reaches the kernel alone: no process of PostgreSQL accepts it.
       expect(pids.map((pid) => procStat(pid)?.state)).toEqual(pids.map(() => "T"));
     },
     end: async (postgres) => postgres.resume(),
@@ -55,16 +50,13 @@ const FAULTS: Record<string, Fault> = {
 /** One fault on a PostgreSQL of its own, with what asks about keys meanwhile. */
 async function setUp() {
   const postgres = await startPostgres();
-  const env = serviceEnvironment({
-    DATABASE_URL: postgres.url(),
-    LATCHKEY_KEYS_PER_OWNER: "1000",
-    LATCHKEY_STALE_OK_SECONDS: `${STALE_OK_SECONDS}`,
-  });
-  const admin = await bootstrapOperator(env);
-  // The control: the same service without stale service.
-  const strictEnv = { ...env, LATCHKEY_STALE_OK_SECONDS: "0" };
-  const [service, strict] = await Promise.all([startService(env), startService(strictEnv)]);
-  const cast = await castAt(service.address, admin);
+  // The second process is the control: the same service without stale service.
+  const fleet = await startFleet({ DATABASE_URL: postgres.url(), LATCHKEY_KEYS_PER_OWNER: "1000" }, [
+    { LATCHKEY_STALE_OK_SECONDS: `${STALE_OK_SECONDS}` },
+    { LATCHKEY_STALE_OK_SECONDS: "0" },
+  ]);
+  const [service, strict] = fleet.processes as [ReadyService, ReadyService];
+  const cast = await fleet.cast();
   const asking = ({ address }: ReadyService) => {
     const client = clientOf(address, KeyService, cast.verifier);
     return (key: IssuedKey) => answerTo(() => client.verifyKey({ apiKey: key.raw, cost: 0 }));
@@ -73,7 +65,7 @@ async function setUp() {
   return {
     ...{ postgres, service, cast, hot, cold, ask: asking(service), askStrict: asking(strict) },
     async [Symbol.asyncDispose]() {
-      await Promise.all([service, strict].map((each) => each.stop()));
+      await fleet.stop();
       await postgres.stop();
     },
   };
@@ -86,7 +78,7 @@ describe.skipIf(!canStart("postgres"))("while PostgreSQL is away", () => {
       await using at = await setUp();
       const { postgres, service, cast, hot, cold, ask, askStrict } = at;
       for (const key of hot) for (const each of [ask, askStrict]) expect((await each(key)).said).toBe("VALID");
-      // The control: with PostgreSQL a key that nobody asked for is answered, so that what comes below is the fault's.
+      // The control: with PostgreSQL, a key that was never asked for is answered. So what comes below is the fault's.
       const [spare, ...unasked] = cold;
       expect(await ask(spare!)).toMatchObject({
         said: "VALID",
@@ -99,13 +91,13 @@ describe.skipIf(!canStart("postgres"))("while PostgreSQL is away", () => {
         repeat(5, async (n) => answers.hot.push(await ask(hot[(n * 7) % hot.length]!))),
         repeat(100, async (n) => answers.strict.push(await askStrict(hot[n % hot.length]!))),
       ];
-      await pause(200);
+      await letPass(200, "each load has begun before the fault");
       await fault.begin(postgres);
       const faultAtMs = performance.now();
       loads.push(repeat(50, async (n) => answers.cold.push(await ask(unasked[n % unasked.length]!))));
-      await pause(FAULT_MS / 2);
+      await letPass(FAULT_MS / 2, "the fault lasts as long");
       await fault.expectHeld(postgres);
-      await pause(FAULT_MS / 2);
+      await letPass(FAULT_MS / 2, "the fault lasts as long");
       await fault.expectHeld(postgres);
       const endAtMs = performance.now();
       await Promise.all(loads.splice(0).map((load) => load.stop()));
@@ -157,7 +149,7 @@ function repeat(everyMs: number, work: (n: number) => Promise<unknown>): { stop(
   const running = (async () => {
     for (let n = 0; !isStopped; n++) {
       await work(n);
-      await pause(everyMs);
+      await letPass(everyMs, "calls come at a steady pace");
     }
   })();
   return {

@@ -4,22 +4,15 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { Key_State } from "../../src/gen/latchkey/v1/key_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { errorOf } from "../support/errors.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type IssuedKey,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 /** No superuser, so that limits on connections hold for it. */
 const ROLE = "latchkey_service";
@@ -43,13 +36,12 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     postgres = await startPostgres();
     proxy = await startFaultProxy(postgres.port);
     await postgres.sql(`create role ${ROLE} login password 'secret'; grant all on schema public to ${ROLE}`);
-    const env = serviceEnvironment({
+    const fleet = await startFleet({
       DATABASE_URL: `postgres://${ROLE}:secret@127.0.0.1:${proxy.port}/postgres`,
       LATCHKEY_KEYS_PER_OWNER: "1000",
     });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
-    cast = await castAt(service.address, admin);
+    service = fleet.service;
+    cast = await fleet.cast();
     [hot] = (await cast.issue(1)) as [IssuedKey];
     expect((await ask(hot)).said).toBe("VALID");
   });
@@ -66,7 +58,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     answerTo(() => clientOf(service.address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw, cost: 0 }));
   const owner = () => clientOf(service.address, KeyService, cast.ownerToken);
 
-  /** The first so many changes that are written fail with this SQLSTATE. */
+  /** The first `times` changes that are written fail with this SQLSTATE. */
   async function raise(sqlState: string, times: number): Promise<void> {
     await postgres.sql(`
       create sequence troubles;
@@ -84,7 +76,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
   const keysNamed = async (name: string) =>
     Number(await postgres.sql(`select count(*) from api_keys where name = '${name}'`));
 
-  it("fails to serialize a transaction is asked again, without anybody noticing", async () => {
+  it("fails to serialize a transaction is asked again, and the caller gets its answer", async () => {
     await raise(SERIALIZATION_FAILURE, ATTEMPTS - 1);
     const { key } = await owner().issueKey({ name: "serialized" });
     expect(await raised(), "the fault happened").toBe(ATTEMPTS);
@@ -102,7 +94,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     expect(await keysNamed("never")).toBe(0);
   });
 
-  it("has no room left on its disk is away for what it must write, and for nothing else", async () => {
+  it("has no room left on its disk counts as unreachable for writes, and for nothing else", async () => {
     const [cold] = await cast.issue(1);
     await raise(DISK_FULL, 1_000_000);
     expect(await errorOf(owner().issueKey({ name: "full" }))).toMatchObject({ code: Code.Unavailable });
@@ -112,7 +104,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     for (const key of [hot, cold!]) expect((await ask(key)).said).toBe("VALID");
   });
 
-  it("takes no more connections is away: keys in memory verify, others are UNAVAILABLE, none is called bad", async () => {
+  it("refuses further connections counts as unreachable: keys in memory verify, others are UNAVAILABLE, none is called bad", async () => {
     const [cold, other] = await cast.issue(2);
     await postgres.sql(`alter role ${ROLE} connection limit 0`);
     try {
@@ -155,13 +147,13 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     }
     // The fault happened: reads were tried, and failed by what is no sign of an outage.
     expect(service.output()).toMatch(
-      /"code":"42501","name":"insufficient_privilege".*PostgreSQL refuses what the service asks: /,
+      /"code":"42501","name":"insufficient_privilege".*PostgreSQL refuses what the service asks"/,
     );
     await expect.poll(async () => (await ask(cold!)).said, { timeout: BACK_WITHIN_MS }).toBe("VALID");
   });
 
   describe("dies between a COMMIT and its answer", () => {
-    /** Runs `call` so that it is committed and nobody hears of it; its caller must not be told that it is done. */
+    /** Runs `call` so that it is committed and the answer is lost; its caller must not be told that it is done. */
     async function loseAnswer(call: () => Promise<unknown>): Promise<void> {
       await postgres.sql(`
         create function trouble() returns trigger language plpgsql as $$
@@ -189,7 +181,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
       await postgres.sql("drop function trouble cascade");
     }
 
-    /** What a client does that was told UNAVAILABLE. */
+    /** The behaviour of a client that was told UNAVAILABLE. */
     async function insist<T>(call: () => Promise<T>): Promise<T> {
       for (;;) {
         try {

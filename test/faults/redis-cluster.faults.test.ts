@@ -1,4 +1,4 @@
-/** What the limiter does on a Redis Cluster: passwords, slots that move, a node that is gone. Real nodes. */
+/** The limiter on a Redis Cluster: passwords, slots that move, a node that is gone. Real nodes. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { LimitRequest } from "../../src/limits/limit.ts";
 import { type RedisServer, redisCommand } from "../support/own-redis.ts";
@@ -51,10 +51,10 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
   const target = (nodes: readonly RedisServer[], access = "") =>
     clusterAt(nodes.map(({ port }) => `redis://${access}127.0.0.1:${port}`).join());
 
-  it("that wants a password gets it at each node, and one that is not told it degrades all", async () => {
+  it("gets its password at each node, and all calls are degraded without it", async () => {
     const nodes = await startCluster();
     for (const { port } of nodes) await redisCommand(port, "CONFIG", "SET", "requirepass", "a password");
-    // The fault happened: whoever has no password is refused.
+    // The fault happened: a client without a password is refused.
     for (const { port } of nodes) await expect(redisCommand(port, "GET", "a")).rejects.toThrow("NOAUTH");
     // The second node is found by the first.
     const named = target(nodes.slice(0, 1));
@@ -63,7 +63,7 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
     await expectDegraded(await limiterOn(named));
   });
 
-  it("that moves slots to another node is followed there, and no call is degraded for it", async () => {
+  it("is followed when it moves slots to another node, and no call is degraded", async () => {
     const nodes = await startCluster();
     const limiter = await limiterOn(target(nodes));
     await expectHealthy(limiter);
@@ -80,7 +80,7 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
     expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual(subjects.map(() => 4));
   });
 
-  it("that has half of a subject's windows on another node degrades that subject alone", async () => {
+  it("degrades only the subject that has half of its windows on another node", async () => {
     const nodes = await startCluster();
     const limiter = await limiterOn(target(nodes));
     await expectHealthy(limiter);

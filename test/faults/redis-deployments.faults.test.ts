@@ -11,7 +11,6 @@ import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { withFreePort } from "../support/child-process.ts";
-import { eventually } from "../support/eventually.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { clusterIsUp, expectHealthy, request, told } from "../support/redis-limiters.ts";
@@ -19,6 +18,7 @@ import { clusterAt, redisAt } from "../support/redis-target.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { serviceEnvironment, spawnService } from "../support/spawned-service.ts";
 import { makeTlsFiles, type TlsFolder } from "../support/tls-files.ts";
+import { eventually } from "../support/until.ts";
 
 const closing: (() => void | Promise<void>)[] = [];
 afterEach(async () => {
@@ -117,7 +117,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
       return { redis: await server(...args), tlsPort };
     });
 
-  it("encrypts all that is sent, and with redis:// it would not be", async () => {
+  it("encrypts every byte, which redis:// does not: the control", async () => {
     const { redis, tlsPort } = await startTls("no");
     const [encrypted, plain] = [await startSwitch(tlsPort), await startSwitch(redis.port)];
     const { limiter, isReady } = await open(redisAt(`rediss://localhost:${encrypted.port}`, CA()));
@@ -156,7 +156,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
     expect(without.log.lines[0]!.fields.advice).toMatch(/certificate|closed the connection/);
   });
 
-  it("is told apart from plaintext on both sides", async () => {
+  it("fails with a clear error where the other side speaks plaintext", async () => {
     const { redis, tlsPort } = await startTls("no");
     const one = await open(redisAt(`rediss://localhost:${redis.port}`, CA()));
     expect(one.isReady).toBe(false);
@@ -171,7 +171,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
     expect(() => new RedisConnection(target, recordingLog())).toThrow(/^LATCHKEY_REDIS_CA_FILE: .*ENOENT/);
   });
 
-  it("uses an authority's file that was replaced at the next connect", async () => {
+  it("reads a replaced authority file again at its next connect", async () => {
     const { tlsPort } = await startTls("no");
     const env = { LATCHKEY_REDIS_CA_FILE: join(files.ca, "..", "used.pem") };
     copyFileSync(others.ca, env.LATCHKEY_REDIS_CA_FILE);
@@ -201,7 +201,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
   const limits = [{ name: "a", perMinute: 5, perDay: 5 }];
   const asked = { subject: "s", cost: 1, limits };
 
-  it("does all with what docs/CONFIG.md lists", async () => {
+  it("does everything with the rights that docs/CONFIG.md lists", async () => {
     const redis = await server();
     await userOf(redis, words);
     const { limiter, log, connection } = await open(redisAt(urlOf(redis, "latchkey:password@")));
@@ -242,7 +242,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
     });
   });
 
-  it("wants +select for another database", async () => {
+  it("needs +select for another database", async () => {
     const redis = await server();
     await userOf(redis, words);
     const one = await open(redisAt(urlOf(redis, "latchkey:password@", "/1")));
@@ -255,7 +255,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
     expect(await keysOf(redis.port, 0)).toEqual([]);
   });
 
-  it("of a cluster wants what the page says of it", async () => {
+  it("needs the rights of docs/CONFIG.md on a cluster", async () => {
     const redis = await server("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1");
     await redisCommand(redis.port, "CLUSTER", "ADDSLOTSRANGE", "0", "16383");
     await clusterIsUp(redis.port);
@@ -476,7 +476,7 @@ it.skipIf(!canStart("redis"))(
     await redis.restart();
     await eventually(() => expect(limiter.isDegraded()).toBe(false));
     const outages = () =>
-      log.lines.filter(({ message }) => message.startsWith("the limit store is unreachable")).length;
+      log.lines.filter(({ message }) => message.startsWith("Redis is unreachable: this process judges")).length;
     const before = outages();
     expect(before, "the fault happened").toBeGreaterThan(0);
     const others: boolean[] = [];

@@ -1,4 +1,5 @@
-/** What becomes of sessions when many hands reach for one at once. Three real processes on one real PostgreSQL. */
+/** Sessions while many callers use one at once: three real processes on one real PostgreSQL. */
+
 import { setTimeout as pause } from "node:timers/promises";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -8,11 +9,13 @@ import type { TokenPair } from "../../src/gen/latchkey/v1/token_pair_pb.ts";
 import { checksum62 } from "../../src/lib/base62.ts";
 import { errorOf } from "../support/errors.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { withFault } from "../support/mutant-process.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { type ReadyService, startService } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 const ROUNDS = 200;
 const CALLERS = 50;
@@ -27,19 +30,19 @@ const KNOWN_WITHIN_MS = 6000;
 
 /** Each of these must be found out by the very test that it is the control of. */
 const TWO_SUCCESSORS = {
-  file: "src/postgres/session-store.ts",
+  file: "src/postgres/stores/session-store.ts",
   // biome-ignore lint/suspicious/noTemplateCurlyInString: text of a source
   search: "generation = case when ${newest} then s.generation + 1 else s.generation end",
   replacement: "generation = s.generation + 1",
 };
 const NO_END = {
-  file: "src/postgres/session-store.ts",
+  file: "src/postgres/stores/session-store.ts",
   // biome-ignore lint/suspicious/noTemplateCurlyInString: text of a source
   search: "ended_at = case when ${reused} then ${now} end",
   replacement: "ended_at = null",
 };
 const UNLOCKED_LOGIN = {
-  file: "src/postgres/session-rows.ts",
+  file: "src/postgres/rows/session-rows.ts",
   search: "     for update of u\n",
   replacement: "",
 };
@@ -52,7 +55,7 @@ interface Person {
   readonly tokens: TokenPair;
 }
 
-/** What logins race with, in round n. @returns tokens of the one session that is to live on */
+/** The changes that logins race with, in round n. @returns tokens of the one session that is to live on */
 type Change = (person: Person, n: number) => Promise<TokenPair | undefined>;
 
 describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () => {
@@ -69,7 +72,9 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
   beforeAll(async () => {
     postgres = await startPostgres();
     databaseLink = await startFaultProxy(postgres.port);
-    env = serviceEnvironment({
+    const linked = new URL(postgres.url());
+    linked.port = `${databaseLink.port}`;
+    const settings = {
       DATABASE_URL: postgres.url(),
       LATCHKEY_REFRESH_GRACE_SECONDS: `${GRACE_MS / 1000}`,
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
@@ -78,12 +83,10 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       // What a hash costs is none of these tests' business.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
-    });
-    admin = await bootstrapOperator(env);
-    const linked = new URL(postgres.url());
-    linked.port = `${databaseLink.port}`;
-    const urls = [postgres.url(), postgres.url(), linked.href];
-    processes = await Promise.all(urls.map((DATABASE_URL) => startService({ ...env, DATABASE_URL })));
+    };
+    const fleet = await startFleet(settings, [{}, {}, { DATABASE_URL: linked.href }]);
+    ({ env, admin } = fleet);
+    processes = [...fleet.processes];
     all = processes.map(({ address }) => clientOf(address, AuthService));
     clientLink = await startFaultProxy(Number(processes[0]!.address.split(":").at(-1)));
   });
@@ -92,7 +95,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     for (const each of [clientLink, databaseLink, postgres]) await each?.stop();
   });
 
-  /** Call options of a client whose address nobody else has. */
+  /** Call options of a client with an address of its own. */
   const fromAnywhere = () => ({ headers: { "x-forwarded-for": `10.${++numbers >> 8}.${numbers & 255}.1` } });
 
   async function newPerson(): Promise<Person> {
@@ -139,7 +142,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       answers.map(({ refreshToken, refreshTokenExpireTime: at }) => `${refreshToken} ${at!.seconds} ${at!.nanos}`),
     );
 
-  it("give fifty at once one successor, in each of 200 rounds", async () => {
+  it("give fifty concurrent callers one successor, in each of 200 rounds", async () => {
     const { tokens } = await newPerson();
     let newest = tokens;
     let refused = 0;
@@ -147,7 +150,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       const { answers, refusals } = await refreshAtOnce(all, newest);
       expect(successorsIn(answers).size, `round ${round}`).toBe(1);
       expect(answers[0]!.refreshToken).not.toBe(newest.refreshToken);
-      // Whoever waited too long on a busy machine may have no answer; nobody is refused.
+      // A caller that waited too long on a busy machine may have no answer; none is refused.
       expect(refusals.filter(({ code }) => code !== Code.Unavailable)).toEqual([]);
       refused += refusals.length;
       newest = answers[0]!;
@@ -158,14 +161,14 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     expect(refused).toBeLessThan((ROUNDS * CALLERS) / 100);
   });
 
-  it("would give several, were a replay no replay: the control", async () => {
+  it("would give several successors if a replay were not recognized: the control", async () => {
     const { tokens } = await newPerson();
     await using mutant = await startService(env, withFault(TWO_SUCCESSORS));
     const { answers } = await refreshAtOnce([...all, clientOf(mutant.address, AuthService)], tokens);
     expect(successorsIn(answers).size).toBeGreaterThan(1);
   });
 
-  it("end the session at each replay after the grace, wherever it comes, and put it on record", async () => {
+  it("end the session at a replay after the grace at any process, and record it", async () => {
     const thefts: { readonly replayed: Auth; readonly victim: Person; readonly successor: TokenPair }[] = [];
     for (const [n, replayed] of all.entries()) {
       const elsewhere = all[(n + 1) % all.length]!;
@@ -189,7 +192,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     for (const { victim, successor } of thefts) await expectEnded(successor.accessToken, victim.userId);
   });
 
-  it("would let a thief go on, did a replay end nothing: the control", async () => {
+  it("would let a thief go on if a replay ended nothing: the control", async () => {
     const { tokens } = await newPerson();
     await using mutant = await startService(env, withFault(NO_END));
     const thief = clientOf(mutant.address, AuthService);
@@ -247,7 +250,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     retried: readonly Auth[],
   ): Promise<void> {
     await lost;
-    // The fault happened: it is committed, and nobody has an answer.
+    // The fault happened: it is committed, and no caller has an answer.
     await expect.poll(() => generationOf(tokens), { timeout: 5000, interval: 5 }).toBe("2");
     expect(await Promise.race([asked, pause(0, "no answer")])).toBe("no answer");
     await link.cut();
@@ -274,15 +277,15 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     },
     DisableUser: async ({ userId }, n) => {
       // It has no hash to wait for.
-      await pause(n % 30);
+      await letPass(n % 30, "each race meets the change at another point");
       await clientOf(processes[1]!.address, AdminService, admin).disableUser({ userId });
       return undefined;
     },
   };
 
   /**
-   * Logins at all processes around the moment of a change, again and again; the first race that leaves a session behind is
-   * the last.
+   * Logins at all processes around the moment of a change, again and again; the first race that leaves a session behind
+   * is the last.
    *
    * @returns how many sessions were left that should have ended
    */
@@ -292,12 +295,12 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       const person = await newPerson();
       const logins = Promise.allSettled(
         Array.from({ length: LOGINS }, async (_, at) => {
-          await pause(at * 5);
+          await letPass(at * 5, "logins come one after another around the change");
           return clients[at % clients.length]!.login({ email: person.email, password: PASSWORD }, fromAnywhere());
         }),
       );
       // Now before most of the logins, now behind most of them.
-      await pause((n % LOGINS) * 10);
+      await letPass((n % LOGINS) * 10, "now before most of the logins, now behind most of them");
       const survivor = await CHANGES[change]!(person, n);
       for (const login of await logins) {
         if (login.status === "rejected") seen.refused++;

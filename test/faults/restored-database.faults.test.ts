@@ -1,7 +1,6 @@
 /** A log of changes that pg_dump brought from another history: no reader takes it for its own. Real servers. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { KeyService, type WatchRevocationsResponse } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { type Fleet, startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
@@ -14,6 +13,7 @@ import {
   serviceEnvironment,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const BOUND_MS = 5300;
 /** A watcher has a message for each poll, so that as many of them show what each poll brings. */
@@ -47,7 +47,7 @@ describe.skipIf(!canStart("postgres"))("a database that was restored from a dump
   });
   afterAll(() => old?.stop());
 
-  /** What is kept of the old service besides its database. */
+  /** The parts of the old service that are kept besides its database. */
   const secrets = () => ({ LATCHKEY_MASTER_KEYS: fleet.env.LATCHKEY_MASTER_KEYS });
   const verifier = (service: ReadyService) => clientOf(service.address, KeyService, cast.verifier);
   const ask = async (service: ReadyService, key: IssuedKey) =>

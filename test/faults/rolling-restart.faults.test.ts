@@ -1,4 +1,5 @@
-/** Processes that are restarted one after the other while clients call them: nobody notices. Real processes. */
+/** Processes that are restarted one after the other while clients call them: no call fails. Real processes. */
+
 import { connect } from "node:http2";
 import { setTimeout as pause } from "node:timers/promises";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -20,9 +21,10 @@ import {
   spawnService,
   startService,
 } from "../support/spawned-service.ts";
+import { letPass } from "../support/until.ts";
 
 const EXIT_WITHIN_MS = 15_000;
-/** The drain of a process that somebody's call outlasts. */
+/** The drain of a process while a call lasts longer than the drain. */
 const LONG_DRAIN_SECONDS = 60;
 const CALLERS = 16;
 
@@ -136,7 +138,7 @@ function load(call: () => Promise<{ readonly verdict: Verdict }>): Load {
         (error) => failures.push(error),
       );
       calls++;
-      await pause(5);
+      await letPass(5, "calls come at a steady pace");
     }
   };
   const callers = Array.from({ length: CALLERS }, caller);

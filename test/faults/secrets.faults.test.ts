@@ -3,9 +3,9 @@
  * their logs on, on real PostgreSQL that logs every statement with its parameters and real Redis that shows every
  * command; then all that was written is looked through.
  *
- * What may be there, because nobody gets in with it: ids, the prefix for display (`kit_live_` and three characters of the
- * id), HMACs of keys and reset tokens, argon2 hashes under a derived secret, the random seed of a session, sealed signing
- * keys, check values of master keys.
+ * These may be there, because they open nothing: ids, the prefix for display (`kit_live_` and three characters of
+ * the id), HMACs of keys and reset tokens, argon2 hashes under a derived secret, the random seed of a session, sealed
+ * signing keys, check values of master keys.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -63,7 +63,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
   const processes: ReadyService[] = [];
   const secrets: Secret[] = [];
   const called = new Set<string>();
-  /** What clients saw: every error whole, every answer that hands nothing over, and what was no call at all. */
+  /**
+   * The texts that clients saw: every error whole, every answer that hands no secret over, and answers to malformed
+   * calls.
+   */
   const seen: string[] = [];
   const commands: string[] = [];
   let numbers = 0;
@@ -162,7 +165,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
 
   const ending = (call: Promise<unknown>) => call.catch(() => {});
 
-  /** What people, services and operators do, each RPC at least once, and then what they do wrong. */
+  /** The calls of people, services and operators: each RPC at least once, and then each done wrong. */
   async function drive(address: string): Promise<void> {
     const anyone = clientAt(address, AuthService);
     const operator = clientAt(address, AdminService, admin);
@@ -259,7 +262,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     for await (const _message of client.watchRevocations({})) return;
   }
 
-  /** Each secret in each text of each request, by whoever may call it: none of these is what the field wants. */
+  /** Each secret in each text of each request, by each caller that may send it: none of these is a valid value. */
   async function misplace(
     address: string,
     { latest, verifier, placed }: { latest: TokenPair; verifier: string; placed: readonly string[] },
@@ -277,7 +280,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     }
   }
 
-  /** What is hardly a call. */
+  /** Requests that are hardly calls. */
   async function malform(address: string, placed: readonly string[]): Promise<void> {
     const base = `http://${address}`;
     const path = "/latchkey.v1.AuthService/Login";
@@ -382,14 +385,14 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
 
   const inSink = (findings: readonly Finding[], sink: string) => findings.filter((finding) => finding.sink === sink);
 
-  it("of every RPC are driven", () => {
+  it("come from every RPC", () => {
     const all = SERVICES.flatMap((service) => service.methods.map((each) => `${service.typeName}.${each.localName}`));
     expect(all.filter((name) => !called.has(name))).toEqual([]);
     expect(secrets.length).toBeGreaterThan(50);
     expect(new Set(secrets.map(({ bytes }) => bytes.toString("hex"))).size).toBe(secrets.length);
   });
 
-  it("are nowhere: not in logs, answers, metrics, audit events, PostgreSQL, its log, Redis, or what Redis was told", async () => {
+  it("are in no log, answer, metric or audit event, and neither in PostgreSQL, its log, Redis nor the commands to Redis", async () => {
     const written = await sinks();
     // Each of these did write: nothing is clean because it is empty.
     for (const [sink, bytes] of Object.entries(written)) expect(bytes.length, sink).toBeGreaterThan(1000);
@@ -404,7 +407,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     );
   });
 
-  it("are found wherever they are planted, in whatever form: the control", async () => {
+  it("are found in each place and each form in which they are planted: the control", async () => {
     const [secret] = secrets.filter(({ what }) => what === "first password");
     const { bytes } = secret!;
     const forms: Record<string, string> = {

@@ -1,6 +1,6 @@
 /**
- * Defaults of a role or a database that change what statements answer or do: the service answers as without them, or its
- * start is refused in one line.
+ * Defaults of a role or a database that change what statements answer or do: the service answers as without them, or
+ * its start is refused in one line.
  */
 
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -14,7 +14,7 @@ import { canStart } from "../support/shared-servers.ts";
 
 const ROLE = "latchkey_service";
 
-/** What the server has as given here, or psql sets for itself. */
+/** The settings that the server has as given here, or that psql sets for itself. */
 const USUAL = ["row_security", "escape_string_warning", "client_encoding"];
 
 /** Setting, value, and where the start is refused what it says. */
@@ -114,7 +114,7 @@ describe.skipIf(!canStart("postgres")).each(["database", "role"])("a default of 
 });
 
 describe.skipIf(!canStart("postgres"))("a database", () => {
-  it("whose encoding is not UTF8 is refused", async () => {
+  it("is refused if its encoding is not UTF8", async () => {
     await using postgres = await startPostgres();
     await postgres.sql("create database latin encoding 'LATIN1' locale 'C' template template0");
     const started = startTestService({ DATABASE_URL: postgres.url("latin") });
@@ -161,14 +161,14 @@ describe.skipIf(!canStart("postgres"))("a database", () => {
     expect(await sql(url.href, "select count(*) from api_keys")).toBe("0");
     const failed = await client.verifyKey({ apiKey: keys[0]!, cost: 0 }).catch(ConnectError.from);
     expect(failed).toMatchObject({ code: Code.Unavailable });
-    expect(test.lines.filter(({ code }) => code === "42501")).toMatchObject([
-      { level: "error", message: expect.stringMatching(/lacks a privilege, or row security hides rows/) },
+    expect(test.lines.filter(({ fields }) => fields.code === "42501")).toMatchObject([
+      { level: "error", fields: { meaning: expect.stringMatching(/lacks a privilege, or row security hides rows/) } },
     ]);
     await expect(test.restart()).rejects.toThrow("DATABASE_URL: 42501 insufficient_privilege");
   });
 });
 
-/** What a scenario reads that was there before. */
+/** The data of a scenario that existed before it. */
 interface Prepared {
   readonly verifier: string;
   readonly email: string;

@@ -3,11 +3,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
-import { privateFolder, removeFolder, until } from "../support/child-process.ts";
+import { privateFolder, removeFolder } from "../support/child-process.ts";
 import { OpenCall } from "../support/open-call.ts";
 import { type CertificateFiles, makeCertificate, serialOf, servedSerial } from "../support/self-signed.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
-import { type ServiceProcess, serviceEnvironment, spawnService } from "../support/spawned-service.ts";
+import { type SpawnedService, serviceEnvironment, spawnService } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const DRAIN_SECONDS = "30";
 const root = new URL("../..", import.meta.url).pathname;
@@ -77,7 +78,7 @@ describe("npm start in a process group", () => {
     },
   );
 
-  it("is ended by a signal that comes more than a second after the first, calls or not", async () => {
+  it("is ended by a signal more than a second after the first, also with calls in flight", async () => {
     await using npm = new NpmStart(serviceEnvironment({ LATCHKEY_DRAIN_SECONDS: DRAIN_SECONDS }));
     const call = logoutAt(await npm.ready());
     await call.begun();
@@ -111,7 +112,7 @@ function portOf(address: string): number {
   return Number(address.split(":").at(-1));
 }
 
-async function told(service: ServiceProcess, text: string, times: number): Promise<void> {
+async function told(service: SpawnedService, text: string, times: number): Promise<void> {
   await until(async () => service.output().split(text).length - 1 >= times, `${times} times: ${text}`);
 }
 

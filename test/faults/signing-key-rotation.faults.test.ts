@@ -1,34 +1,36 @@
 /**
  * A signing key is replaced in three processes under load, and verifiers elsewhere, which know nothing but RFC 7517 and
  * one process's address, go on. Real processes keep real time, and a new key signs 6 minutes after it was published. So
- * the test moves the times of the keys in the database, when every verifier has fetched the set anew: what it does not
+ * the test moves the times of the keys in the database, when every verifier has fetched the set again: what it does not
  * show is that 6 minutes are enough for one that keeps the set as long as `max-age` allows
  * (test/rpc/signing-keys.faults.test.ts does, on a clock that it moves).
  */
-import { setTimeout as pause } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { SigningKey_State as State } from "../../src/gen/latchkey/v1/signing_key_pb.ts";
-import { until } from "../support/child-process.ts";
 import { type Fleet, startFleet } from "../support/fleet.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { freshEmail } from "../support/people.ts";
 import { canStart } from "../support/shared-servers.ts";
 import type { ReadyService } from "../support/spawned-service.ts";
+import { letPass, until } from "../support/until.ts";
 
 const PROCESSES = 3;
 const CLAIMS = { issuer: "http://localhost:8080", audience: "latchkey", typ: "at+jwt" };
-/** Longer than the test: a verifier that keeps its set so long asks for it neither for its age nor for an unknown key. */
+/**
+ * Longer than the test: a verifier that keeps its set for that time asks for it neither for its age nor for an unknown
+ * key.
+ */
 const NEVER_MS = 3_600_000;
 const LEAD = "interval '361 seconds'";
 
 const kidOf = (token: string) => decodeProtectedHeader(token).kid!;
 
-/** Somebody else's service. It fetches the set when it is older than this, and not for a key id that it lacks. */
+/** A service of other people. It fetches the set when it is older than this, and not for a key id that it lacks. */
 function verifierOf({ address }: ReadyService, keptMs: number) {
   const keys = createRemoteJWKSet(new URL(`http://${address}/.well-known/jwks.json`), {
     cacheMaxAge: keptMs,
@@ -76,7 +78,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
         } catch (error) {
           if (ConnectError.from(error).code !== Code.Unavailable) throw error;
           counts.unavailable++;
-          await pause(20);
+          await letPass(20, "the service is restarting: tries again soon");
         }
       }
     }
@@ -97,7 +99,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
         }
         counts.tokens++;
         ({ tokens } = await insist(() => own.refresh({ refreshToken })));
-        await pause(10);
+        await letPass(10, "refreshes come at a steady pace");
       }
     }
     const running = Promise.all(fleet.processes.map((_, slot) => person(slot)));
@@ -115,7 +117,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
     };
   }
 
-  it("is replaced without one token that a verifier or another process refuses", async () => {
+  it("is replaced while no verifier and no process refuses a token", async () => {
     const verifiers = fleet.processes.map((each) => verifierOf(each, 500));
     const load = await startLoad(verifiers);
     const [[old]] = load.signedBy.map((kids) => [...kids]) as [[string], ...[string][]];
@@ -123,7 +125,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
     expect(key).toMatchObject({ state: State.NEXT });
     const knowBoth = async () => verifiers.every(({ kids }) => kids().includes(key!.id) && kids().includes(old));
     await until(knowBoth, "every verifier has the set of its process with both keys");
-    // Published, and nobody signs with it yet.
+    // Published, and no process signs with it yet.
     const tokensThen = load.counts.tokens;
     await until(async () => load.counts.tokens > tokensThen + 30, "tokens are made meanwhile");
     expect(load.signedBy.map((kids) => [...kids])).toEqual(fleet.processes.map(() => [old]));
@@ -142,7 +144,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
     ]);
   });
 
-  it("that signs before a verifier could learn of it is refused there: what is measured here can fail", async () => {
+  it("is refused by a verifier if it signs before the verifier could learn of it: the control", async () => {
     const verifiers = [verifierOf(fleet.processes[0]!, NEVER_MS)];
     const load = await startLoad(verifiers);
     await until(async () => verifiers[0]!.kids().length > 0, "the verifier has the set");

@@ -1,13 +1,13 @@
 /** A failover without fencing: the old primary still answers those who are connected. Real servers, real processes. */
 import { describe, expect, it } from "vitest";
 import { Freshness_Source, KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { type PostgresServer, startPostgres, startStandby } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { type Cast, type IssuedKey, type ReadyService, startService } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 /** The feed's connection lives for 5 s; connecting and a poll come after it, on a busy machine. */
 const FOLLOWS_WITHIN_MS = 8000;

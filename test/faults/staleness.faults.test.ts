@@ -1,16 +1,15 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import { type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { letPass, until } from "../support/until.ts";
 
-/** What is promised of every process while the database answers. The usual is a few milliseconds. */
+/** The bound that is promised of every process while the database answers. The usual is a few milliseconds. */
 const BOUND_MS = 5000;
 
 describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => {
@@ -52,7 +51,7 @@ describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => 
       const { verdict } = await verifyThere.verifyKey(look);
       if (verdict === Verdict.REVOKED) refusedAfterMs = askedAt - revokedAt;
       else if (askedAt - revokedAt > BOUND_MS) throw new Error("still accepted after the bound");
-      else await pause(20);
+      else await letPass(20, "asks again at a steady pace");
     }
     expect(refusedAfterMs).toBeLessThan(BOUND_MS);
   });

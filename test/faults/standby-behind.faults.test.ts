@@ -23,7 +23,7 @@ interface Subject {
   readonly sessionId: string;
   readonly resetToken: string;
   readonly keyId: string;
-  /** That no process was asked about. */
+  /** Keys that no process was asked about. */
   readonly coldKey: string;
   readonly credentialId: string;
   readonly kid: string;
@@ -103,7 +103,7 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
   let standby: PostgresServer;
   let proxy: FaultProxy;
   let fleet: Fleet;
-  /** Whom the standby shows, and whom it does not. */
+  /** People whom the standby shows, and people whom it does not. */
   let known: Subject;
   let unknown: Subject;
   let hotKey: string;
@@ -237,7 +237,7 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
     await expect(coming).rejects.toMatchObject({ code: Code.Unavailable });
   });
 
-  it("answers go on that rest on memory or on nothing: a hot key, a malformed key, a limit by name", async () => {
+  it("answers that need no database go on: a hot key, a malformed key, a limit by name", async () => {
     const verifier = clientOf(fleet.service.address, KeyService, fleet.admin);
     expect(await verifier.verifyKey({ apiKey: hotKey, cost: 0 })).toMatchObject({ valid: true });
     expect(await verifier.verifyKey({ apiKey: "no key", cost: 0 })).toMatchObject({ valid: false });
@@ -248,7 +248,7 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
     expect(jwks.status).toBe(200);
   });
 
-  it("control: on the primary the same requests are answered", async () => {
+  it("the same requests are answered on the primary: the control", async () => {
     proxy.lead(primary.port);
     const verifier = clientOf(fleet.service.address, KeyService, fleet.admin);
     await expect.poll(() => verifier.verifyKey({ apiKey: known.coldKey, cost: 0 }).catch(() => {})).toBeTruthy();

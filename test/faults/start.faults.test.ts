@@ -5,7 +5,8 @@ import { join } from "node:path";
 import pg from "pg";
 import { describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { childrenOf, freePort, isDead, procStat, until } from "../support/child-process.ts";
+import { childrenOf, freePort, isDead, procStat } from "../support/child-process.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo } from "../support/measurements.ts";
 import { startPostgres } from "../support/own-postgres.ts";
@@ -19,13 +20,14 @@ import {
   spawnService,
   startService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 /** How long a database that does not answer is waited for. */
 const WAIT_MS = 60_000;
 const ROOM_MS = 5000;
 /** Beyond a service's own statements (1 s), and what it believes to be silence (1.5 s). */
 const SLOW_MS = 2500;
-/** As in src/postgres/migration-lock.ts: what every migrating process holds. */
+/** As in src/postgres/migrations/migration-lock.ts: what every migrating process holds. */
 const MIGRATION_LOCK = "7809632594316157049";
 
 /** A log line of the service. */
@@ -41,11 +43,11 @@ interface HolderLine extends Line {
   readonly holder_pid: number;
 }
 
-/** What a process says of another that holds the lock of migrations. */
+/** The log line of a process about another that holds the lock of migrations. */
 const holderLines = (output: string) =>
   linesOf(output).filter(({ msg }) => msg.includes("holds the lock of migrations")) as HolderLine[];
 
-/** Limits of several processes are counted in Redis; one that is out of reach stops no start. */
+/** Limits of several processes are counted in Redis; an unreachable Redis stops no start. */
 const severalWorkers = (workers: number) => ({ LATCHKEY_WORKERS: `${workers}`, REDIS_URL: "redis://127.0.0.1:1" });
 
 const linesOf = (output: string): readonly Line[] =>
@@ -123,7 +125,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     const env = serviceEnvironment({ DATABASE_URL: postgres.url(), ...severalWorkers(workers) });
     await using service = spawnService(env);
     // The control: it is in the midst of its wait, and ends for no other reason.
-    await until(async () => service.output().includes("out of reach; trying again"), "it waits");
+    await until(async () => service.output().includes("unreachable; trying again"), "it waits");
     const started = workers === 1 ? [] : childrenOf(service.pid);
     expect(started).toHaveLength(workers === 1 ? 0 : workers);
     const signalledAtMs = performance.now();
@@ -157,12 +159,12 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     },
   );
 
-  it.concurrent("before PostgreSQL is ready as soon as that is there", async () => {
+  it.concurrent("that comes before PostgreSQL is ready as soon as PostgreSQL is", async () => {
     await using postgres = await startPostgres();
     await postgres.kill();
     await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
-    // The fault happened: it has tried and found nobody.
-    await until(async () => service.output().includes("out of reach; trying again"), "it has tried in vain");
+    // The fault happened: it has tried, and no server was there.
+    await until(async () => service.output().includes("unreachable; trying again"), "it has tried in vain");
     await postgres.restart();
     expect(await service.ready()).toMatch(/^127\.0\.0\.1:\d+$/);
   });
@@ -171,10 +173,9 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await using redis = await startRedis();
     await redis.kill();
     await expect(redisCommand(redis.port, "PING")).rejects.toThrow("ECONNREFUSED");
-    const env = serviceEnvironment({ DATABASE_URL: await freshPostgres(), REDIS_URL: redis.url });
-    const admin = await bootstrapOperator(env);
-    await using service = await startService(env);
-    const cast = await castAt(service.address, admin);
+    await using fleet = await startFleet({ DATABASE_URL: await freshPostgres(), REDIS_URL: redis.url });
+    const { service } = fleet;
+    const cast = await fleet.cast();
     const [key] = await cast.issue(1);
     const client = clientOf(service.address, KeyService, cast.verifier);
     const ask = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }));
@@ -213,7 +214,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(await postgres.sql("select count(*) from api_keys where later = 'kept' and name = 'changed'")).toBe("2");
   });
 
-  it.concurrent("at the same time as two others finds the schema applied once", async () => {
+  it.concurrent("of three at the same time applies the schema once", async () => {
     await using postgres = await startPostgres();
     await postgres.sql("alter system set log_line_prefix = '%a|'");
     await postgres.sql("alter system set log_statement = 'ddl'");
@@ -224,8 +225,8 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await database.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
     const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
     const services = [spawnService(env), spawnService(env), spawnService(env)];
-    // The fault happened: all three stand before an empty database and want to migrate. The lock is that of the versions
-    // before this one, at the level of the session.
+    // The fault happened: all three stand before an empty database and want to migrate. The lock is that of the
+    // versions before this one, at the level of the session.
     const told = () => services.map((service) => holderLines(service.output()));
     await until(async () => told().every((lines) => lines.length > 0), "all three wait for the lock");
     for (const [line] of told()) {
@@ -255,7 +256,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await Promise.all(services.map((service) => service.stop()));
   });
 
-  it.concurrent("and finds the lock of migrations held gives up after 60 s, and says who holds it all the while", async () => {
+  it.concurrent("that finds the lock of migrations held gives up after 60 s, and says meanwhile which process holds it", async () => {
     await using postgres = await startPostgres();
     const holder = new pg.Client({ connectionString: postgres.url(), application_name: "holder" });
     holder.on("error", () => {});
@@ -320,7 +321,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(service.output()).not.toContain("trying again");
   });
 
-  it.concurrent("on a database that is in the way after the first connection tries again until it is not", async () => {
+  it.concurrent("on a database whose table is locked tries again until it is free", async () => {
     await using postgres = await startPostgres();
     const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
     await bootstrapOperator(env);
@@ -331,7 +332,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await other.query("lock table master_key_checks in access exclusive mode");
     await using service = spawnService(env);
     const tries = () => linesOf(service.output()).filter(({ msg }) => msg.includes("trying again"));
-    // The fault happened, twice, behind a connection that was made; and nobody waits behind it for longer than a second.
+    // The fault happened twice, on a connection that was made. No query waits behind it for more than a second.
     await until(async () => tries().length >= 2, "it has tried in vain");
     expect(tries()[0]).toMatchObject({ code: "55P03" });
     await other.query("rollback");

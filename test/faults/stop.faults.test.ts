@@ -7,15 +7,18 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { procStat } from "../support/child-process.ts";
 import { errorOf } from "../support/errors.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { report } from "../support/measurements.ts";
 import { startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { bootstrapOperator, castAt, serviceEnvironment, startService } from "../support/spawned-service.ts";
 
 /** As many as a process puts on record in a minute, one after the other. */
 const REFUSALS = 10;
-/** What a write to a server that stands still takes (src/postgres/orm-options.ts); times ten is what must not add up. */
+/**
+ * The wait of a write for a server that stands still (src/postgres/connections/orm-options.ts). Ten of them must not
+ * add up.
+ */
 const SILENCE_MS = 1500;
 /** LATCHKEY_DRAIN_SECONDS of the test's environment. */
 const DRAIN_MS = 1000;
@@ -25,10 +28,9 @@ it.skipIf(!canStart("postgres"))(
   "a service whose PostgreSQL is frozen stops in order within its bound, however much it had to write",
   async () => {
     await using postgres = await startPostgres();
-    const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
-    const admin = await bootstrapOperator(env);
-    await using service = await startService(env);
-    const cast = await castAt(service.address, admin);
+    await using fleet = await startFleet({ DATABASE_URL: postgres.url() });
+    const { admin, service } = fleet;
+    const cast = await fleet.cast();
     const operator = clientOf(service.address, AdminService, admin);
     const [key] = await cast.issue(1);
     const credentials: string[] = [];

@@ -2,27 +2,23 @@
  * Clients that want one turn of the event loop for themselves: each sends at once what takes long to answer. Another
  * client's VerifyKey is hardly slower meanwhile, and the loop never stands still for long.
  */
+
 import { once } from "node:events";
 import { connect } from "node:net";
-import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { callSteadily, longestStallMs, p99, rssMib, times } from "../support/bystander.ts";
+import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
-import {
-  bootstrapOperator,
-  castAt,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "../support/spawned-service.ts";
+import type { ReadyService } from "../support/spawned-service.ts";
 import { TURN_ATTACKS } from "../support/turn-attacks.ts";
+import { letPass } from "../support/until.ts";
 
 /** Another client's p99 may be this many times what it is beside the harmless control. */
 const FACTOR = 3;
-/** What a busy machine does to a p99 by itself. */
+/** The effect of a busy machine alone on a p99. */
 const FLOOR_MS = 50;
 const ATTEMPTS = 4;
 
@@ -33,11 +29,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
   let control: { readonly p99Ms: number; readonly stallMs: number };
 
   beforeAll(async () => {
-    const env = serviceEnvironment({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
-    const admin = await bootstrapOperator(env);
-    service = await startService(env);
+    const fleet = await startFleet({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
+    service = fleet.service;
     port = Number(service.address.split(":").at(-1));
-    const cast = await castAt(service.address, admin);
+    const cast = await fleet.cast();
     const [key] = await cast.issue(1);
     const client = clientOf(service.address, KeyService, cast.verifier);
     verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
@@ -49,7 +44,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
   });
   afterAll(() => service?.[Symbol.asyncDispose]());
 
-  /** What the other client notices of an attack, which goes on until `isOver`. */
+  /** The delays that the other client sees during an attack, which goes on until `isOver`. */
   async function beside(what: string, attack: (isOver: () => boolean) => Promise<unknown>) {
     await longestStallMs(service.opsAddress);
     let isOver = false;
@@ -74,7 +69,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     expect(isMore(noticed, most), JSON.stringify({ noticed, most })).toBe(false);
   }
 
-  it("that sends requests behind one that never ends, and reads nothing, fills no memory", async () => {
+  it("fills no memory by requests behind one that never ends, when it reads nothing", async () => {
     const before = rssMib(service.pid);
     const socket = connect(port, "127.0.0.1");
     await once(socket, "connect");
@@ -91,7 +86,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     await expectUnharmed("behind a stream", async (isOver) => {
       while (!isOver()) {
         if (!socket.writableNeedDrain) socket.write(burst);
-        await pause(1);
+        await letPass(1, "lets the socket send");
       }
     });
     expect(rssMib(service.pid) - before).toBeLessThan(100);

@@ -2,7 +2,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { beforeAll, describe, expect, it } from "vitest";
 import { KeyService, VerifyKeyRequestSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { childrenOf, freePort, isDead, until } from "../support/child-process.ts";
+import { childrenOf, freePort, isDead } from "../support/child-process.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { answerTo, tally } from "../support/measurements.ts";
 import { OpenCall } from "../support/open-call.ts";
@@ -13,10 +13,11 @@ import {
   type Cast,
   castAt,
   type IssuedKey,
-  type ServiceProcess,
+  type SpawnedService,
   serviceEnvironment,
   spawnService,
 } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 
 const WORKERS = 2;
 const EXIT_WITHIN_MS = 15_000;
@@ -40,7 +41,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     [key] = (await cast.issue(1)) as [IssuedKey];
   });
 
-  // A connection that is handed to a worker at its very end is nobody's, so each question has an end of its own.
+  // A connection that is handed to a worker at its very end may get no answer, so each question has a timeout.
   const ask = (address: string) =>
     answerTo(() => clientOf(address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw }, { timeoutMs: 2000 }));
   const spawnAtOwnPort = async () => spawnService({ ...env, LATCHKEY_LISTEN: `127.0.0.1:${await freePort()}` });
@@ -81,7 +82,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     expect(workers.map(isDead)).toEqual([true, true]);
   });
 
-  it("ends at a second signal to the first process, calls or not", async () => {
+  it("ends at a second signal to the first process, also with calls in flight", async () => {
     await using service = spawnService(env);
     const address = await service.ready();
     const workers = await readyWorkers(service, WORKERS);
@@ -98,7 +99,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     expect(new Set(await Promise.all(calls.map((call) => call.outcome)))).toEqual(new Set(["cut"]));
   });
 
-  it("has new workers for those that were killed, also when none was left", async () => {
+  it("replaces killed workers, also when none was left", async () => {
     await using service = await spawnAtOwnPort();
     const address = await service.ready();
     const workers = await readyWorkers(service, WORKERS);
@@ -113,7 +114,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     expect(await service.ended()).toBe(0);
   });
 
-  it("serves on with the worker that is left while a killed one can't start again, and is whole again once it can", async () => {
+  it("serves with the worker that is left while a killed one can't start again, and with both once it can", async () => {
     await using postgres = await startPostgres();
     const role = new URL(postgres.url());
     role.username = "service";
@@ -143,8 +144,8 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
   });
 });
 
-/** Pids of the workers that have said so far that they are ready, as soon as they are so many. */
-async function readyWorkers(service: ServiceProcess, count: number): Promise<readonly number[]> {
+/** Pids of the workers that have said that they are ready, as soon as there are `count` of them. */
+async function readyWorkers(service: SpawnedService, count: number): Promise<readonly number[]> {
   const pids = () =>
     service
       .output()
@@ -155,10 +156,10 @@ async function readyWorkers(service: ServiceProcess, count: number): Promise<rea
   return pids();
 }
 
-function stopping(service: ServiceProcess): number {
+function stopping(service: SpawnedService): number {
   return count(service, '"msg":"stopping');
 }
 
-function count(service: ServiceProcess, text: string): number {
+function count(service: SpawnedService, text: string): number {
   return service.output().split(text).length - 1;
 }

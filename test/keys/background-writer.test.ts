@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, it } from "vitest";
 import { BackgroundWriter } from "../../src/keys/background-writer.ts";
 
 function setUp() {
@@ -26,22 +26,24 @@ function setUp() {
   return { writer, state, told };
 }
 
-test("a flush is written in chunks, one after another, even if the next flush is requested meanwhile", async () => {
-  const { writer, state, told } = setUp();
-  state.waiting = [1, 2, 3];
-  const first = writer.flush();
-  await Promise.resolve();
-  state.waiting = [4];
-  await Promise.all([first, writer.stop()]);
-  expect(told).toEqual(["takes", [1, 2], [3], "flushed", "takes all", [4], "flushed"]);
-});
+describe("the background writer", () => {
+  it("writes a flush in chunks, one after another, even if the next flush is requested meanwhile", async () => {
+    const { writer, state, told } = setUp();
+    state.waiting = [1, 2, 3];
+    const first = writer.flush();
+    await Promise.resolve();
+    state.waiting = [4];
+    await Promise.all([first, writer.stop()]);
+    expect(told).toEqual(["takes", [1, 2], [3], "flushed", "takes all", [4], "flushed"]);
+  });
 
-test("items that can't be written are handed back with all that follow, and the next flush works", async () => {
-  const { writer, state, told } = setUp();
-  state.waiting = [1, 2, 3, 4, 5];
-  state.isAway = true;
-  await writer.flush();
-  state.isAway = false;
-  await writer.flush();
-  expect(told).toEqual(["takes", [1, 2], { left: [3, 4, 5] }, "flushed", "takes", [3, 4], [5], "flushed"]);
+  it("hands back items that can't be written with all that follow, and the next flush works", async () => {
+    const { writer, state, told } = setUp();
+    state.waiting = [1, 2, 3, 4, 5];
+    state.isAway = true;
+    await writer.flush();
+    state.isAway = false;
+    await writer.flush();
+    expect(told).toEqual(["takes", [1, 2], { left: [3, 4, 5] }, "flushed", "takes", [3, 4], [5], "flushed"]);
+  });
 });

@@ -273,5 +273,5 @@ describe("globs of scopes", () => {
     ["*:read", "orders:read", true],
     ["*:read", "orders:reader", false],
     ["orders:read", "orders:read", true],
-  ])("%s and %s: %s", (glob, scope, matches) => expect(matchesScope(glob, scope)).toBe(matches));
+  ])("%s and %s: %s", (glob, scope, matches) => expect(matchesScope([glob], scope)).toBe(matches));
 });

@@ -6,7 +6,7 @@ import { compileNetworks } from "../../src/keys/allowed-ips.ts";
 import type { Key } from "../../src/keys/key.ts";
 import { bytesOf, type KeyRecord } from "../../src/keys/key-records.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
-import { INVALID_BY_FORM } from "../../src/keys/verify-key.ts";
+import { INVALID_BY_FORM } from "../../src/keys/verdict.ts";
 import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
 

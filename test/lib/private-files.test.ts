@@ -96,7 +96,7 @@ describe("reading a secret", () => {
     expect(() => readPrivateFile(at("pipe"))).toThrow(`${at("pipe")} is not a regular file`);
   });
 
-  it.skipIf(!isRoot)("is not believed where it is another user's", () => {
+  it.skipIf(!isRoot)("refuses a file of another user", () => {
     createPrivateFile(at("secret"), "text");
     chownSync(at("secret"), OTHER_USER, OTHER_USER);
     expect(() => readPrivateFile(at("secret"))).toThrow(`${at("secret")} belongs to user ${OTHER_USER}`);
@@ -141,7 +141,7 @@ describe("a folder of secrets", () => {
     ["that is shared, such as /tmp", 0o1777],
   ])("%s is not closed to others, but refused with a message that says what to do", (what, mode) => {
     mkdirSync(at("data"));
-    if (what.includes("other things")) writeFileSync(at("data", "somebody's.txt"), "");
+    if (what.includes("other things")) writeFileSync(at("data", "other.txt"), "");
     chmodSync(at("data"), mode);
     expect(() => open()).toThrow(/lets others in \(mode [01]7[57][57]\).*run chmod 700 .* or set LATCHKEY_DATA_DIR/);
     expect(modeOf(at("data"))).toBe(mode);

@@ -63,8 +63,10 @@ it("a failed deletion is logged with its reason and tried again", async () => {
     await expect.poll(() => due.length).toBe(1);
     expect(calls).toBe(n);
   }
-  const message = "old things could not be deleted; trying again in ten minutes";
-  expect(log.lines).toMatchObject([{ level: "warn", message, fields: { reason: "DATABASE_UNAVAILABLE" } }]);
+  const message = "expired rows could not be deleted; trying again in ten minutes";
+  expect(log.lines).toMatchObject([
+    { level: "warn", message, fields: { rows: "things", reason: "DATABASE_UNAVAILABLE" } },
+  ]);
 });
 
 it("retention ends without another deletion, and logs no failure of the one under way", async () => {

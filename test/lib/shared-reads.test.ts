@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { SharedReads } from "../../src/lib/shared-reads.ts";
 
 /** Reads that the test ends. */
@@ -16,7 +16,7 @@ function setUp(maxUnderWay: number) {
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test("at most maxUnderWay reads are under way, in the order of their requests", async () => {
+it("at most maxUnderWay reads are under way, in the order of their requests", async () => {
   const { sent, read } = setUp(2);
   const all = ["a", "b", "c", "d"].map(read);
   await settled();
@@ -30,7 +30,7 @@ test("at most maxUnderWay reads are under way, in the order of their requests", 
   expect(await Promise.all(all)).toEqual(["x", "B", "x", "D"]);
 });
 
-test("a caller that requests a waiting read shares it, and it is sent after the request", async () => {
+it("a caller that requests a waiting read shares it, and it is sent after the request", async () => {
   const { sent, read } = setUp(1);
   const first = read("a");
   const later = [read("a"), read("a")];
@@ -43,7 +43,7 @@ test("a caller that requests a waiting read shares it, and it is sent after the 
   expect(sent).toHaveLength(2);
 });
 
-test("each caller of a shared read is told when it is sent", async () => {
+it("each caller of a shared read is told when it is sent", async () => {
   const reads = new SharedReads(1);
   const first = Promise.withResolvers<void>();
   const told: string[] = [];
@@ -61,7 +61,7 @@ test("each caller of a shared read is told when it is sent", async () => {
   expect(told).toEqual(["x", "y", "z"]);
 });
 
-test("a failed read fails for all its callers, and the next one is sent", async () => {
+it("a failed read fails for all its callers, and the next one is sent", async () => {
   const { sent, read } = setUp(1);
   const failing = Promise.allSettled([read("a"), read("c"), read("c")]);
   const next = read("b");

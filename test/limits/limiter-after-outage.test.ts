@@ -5,8 +5,8 @@ import type { LimitRequest } from "../../src/limits/limit.ts";
 import { UNLIMITED } from "../../src/limits/local-share.ts";
 import { StorePart } from "../../src/limits/store-part.ts";
 import { UntoldCounts } from "../../src/limits/untold-counts.ts";
-import { eventually } from "../support/eventually.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
+import { eventually } from "../support/until.ts";
 import { FaultyLimitStore } from "./faulty-limit-store.ts";
 import { limits, newLimiter, request } from "./new-limiter.ts";
 

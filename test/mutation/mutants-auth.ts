@@ -46,7 +46,7 @@ export const AUTH_MUTANTS = [
     [
       {
         name: "no hash where there is no account",
-        search: "      await this.#hash(password);\n      return false;",
+        search: "      await this.hash(password);\n      return false;",
         replacement: "      return false;",
         why: "the time of an answer tells who has an account",
       },

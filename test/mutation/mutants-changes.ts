@@ -1,6 +1,6 @@
 import { mutantsOf } from "./tested-mutant.ts";
 
-/** What keeps copies of the truth fresh. The simulation has mutants of its own. */
+/** Faults in the freshness of copies of the truth. The simulation has mutants of its own. */
 export const CHANGES_MUTANTS = [
   ...mutantsOf(
     "src/changes/record-cache.ts",
@@ -8,8 +8,8 @@ export const CHANGES_MUTANTS = [
     [
       {
         name: "tried again for as long as it fails",
-        search: "return this.#again(wanted, true);",
-        replacement: "return this.#again(wanted, isRetry);",
+        search: "return this.#get(wanted, load, true);",
+        replacement: "return this.#get(wanted, load, isRetry);",
         why: "in a slow process the breaker never opens, and callers wait round after round",
       },
       {
@@ -19,10 +19,16 @@ export const CHANGES_MUTANTS = [
         why: "at ten logouts a second junk goes to the database again and again",
       },
       {
-        name: "the keys of a batch try for themselves",
-        search: "return () => (mayRead ??= this.#ownTurn());",
-        replacement: "return this.#ownTurn;",
-        why: "the first batch after an outage has one verdict, and UNAVAILABLE for all other keys",
+        name: "a batch sent to an unreachable database",
+        search: "if (!this.#options.breaker.isOpen) {",
+        replacement: "{",
+        why: "during an outage every batch waits for the timeout of its read, and takes a connection meanwhile",
+      },
+      {
+        name: "a batch counts as read when its read was sent",
+        search: "    const starts = missing.map(() => this.#begin());\n    const readings = readMany(missing);",
+        replacement: "    const readings = readMany(missing);\n    const starts = missing.map(() => this.#begin());",
+        why: "a record counts as fresher than it is",
       },
     ],
   ),
@@ -116,9 +122,9 @@ export const CHANGES_MUTANTS = [
     [
       {
         name: "no probe of its own",
-        search: "    this.#probedAtMs = this.#clock.monotonicMs();\n    this.#probeLater();",
-        replacement: "    this.#probedAtMs = this.#clock.monotonicMs();",
-        why: "with little traffic an outage outlasts itself by up to 5 s: calls are refused, and stale records served",
+        search: "    this.#isOpen = true;\n    this.#probeLater();",
+        replacement: "    this.#isOpen = true;",
+        why: "an outage outlasts itself by up to 5 s: calls are refused, and stale records served",
       },
     ],
   ),

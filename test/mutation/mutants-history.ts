@@ -4,7 +4,7 @@ const HISTORY = ["test/contract/history.test.ts"];
 
 /** Which history answers and cursors belong to. The simulation has mutants of its own. */
 export const HISTORY_MUTANTS = [
-  ...mutantsOf("src/postgres/incarnation.ts", HISTORY, [
+  ...mutantsOf("src/postgres/history/incarnation.ts", HISTORY, [
     {
       name: "the row of a copied database is read",
       search: "path = pg_relation_filepath(tableoid) and server_start",
@@ -42,7 +42,7 @@ export const HISTORY_MUTANTS = [
       why: "processes follow different histories, and each refuses the other's cursors",
     },
   ]),
-  ...mutantsOf("src/postgres/standby-check.ts", HISTORY, [
+  ...mutantsOf("src/postgres/history/followed-history.ts", HISTORY, [
     {
       name: "answers of any history",
       search: "this.#incarnation !== undefined && row.incarnation !== this.#incarnation",
@@ -68,7 +68,7 @@ export const HISTORY_MUTANTS = [
       why: "a transaction is tried again after its COMMIT",
     },
   ]),
-  ...mutantsOf("src/postgres/transaction.ts", HISTORY, [
+  ...mutantsOf("src/postgres/transactions/transaction.ts", HISTORY, [
     {
       name: "transactions of any history",
       search: "  beginning.history.prove([proof!]);\n",
@@ -76,7 +76,7 @@ export const HISTORY_MUTANTS = [
       why: "a revocation is written to an abandoned primary and acknowledged",
     },
   ]),
-  ...mutantsOf("src/postgres/statements.ts", HISTORY, [
+  ...mutantsOf("src/postgres/transactions/statements.ts", HISTORY, [
     {
       name: "acknowledged after the history changed",
       search: "  if (proof !== undefined) history.proveStill(proof);\n",
@@ -84,7 +84,7 @@ export const HISTORY_MUTANTS = [
       why: "what the old primary took while the feed left it is acknowledged, and lost",
     },
   ]),
-  ...mutantsOf("src/postgres/change-polls.ts", HISTORY, [
+  ...mutantsOf("src/postgres/rows/change-polls.ts", HISTORY, [
     {
       name: "clients' polls of any history",
       search: "  database.history.prove([row]);\n",
@@ -99,7 +99,7 @@ export const HISTORY_MUTANTS = [
       why: "its cursor belongs to no history, and compares with others of the kind",
     },
   ]),
-  ...mutantsOf("src/postgres/pool-connections.ts", HISTORY, [
+  ...mutantsOf("src/postgres/connections/pool-connections.ts", HISTORY, [
     {
       name: "connections to an abandoned server stay",
       search: "if (isOutdated) closeAtRelease(client);",

@@ -104,7 +104,7 @@ export const KEYS_MUTANTS = [
       },
       {
         name: "scopes beyond the owner's grant",
-        search: " && (owner === undefined || isGranted(scope, owner))",
+        search: " && (owner === undefined || matchesScope(owner.scopes, scope))",
         replacement: "",
         why: "a grant that an operator takes back still works through keys issued before",
       },

@@ -3,7 +3,7 @@ import { mutantsOf } from "./tested-mutant.ts";
 const MANAGE = ["test/rpc/manage-key.test.ts"];
 const ISSUE = ["test/rpc/issue-key.test.ts"];
 
-/** Who may do what with keys. */
+/** Faults in the rules about what a caller may do with keys. */
 export const MANAGEMENT_MUTANTS = [
   ...mutantsOf("src/keys/key.ts", MANAGE, [
     {
@@ -68,27 +68,27 @@ export const MANAGEMENT_MUTANTS = [
     },
     {
       name: "only the first scope checked",
-      search: "scopes.filter((scope) => !isGranted(scope, owner))",
-      replacement: "scopes.slice(0, 1).filter((scope) => !isGranted(scope, owner))",
+      search: "scopes.filter((scope) => !matchesScope(owner.scopes, scope))",
+      replacement: "scopes.slice(0, 1).filter((scope) => !matchesScope(owner.scopes, scope))",
       why: "what was not granted goes behind what was",
     },
   ]),
   ...mutantsOf("src/keys/issue-key.ts", ISSUE, [
     {
       name: "users issue for others",
-      search: 'input.ownerId !== "" && input.ownerId !== actor.id',
-      replacement: "input.ownerId === actor.id",
+      search: 'ownerId !== "" && ownerId !== by.id',
+      replacement: "ownerId === by.id",
       why: "keys that act in another's name",
     },
     {
       name: "users set their limits",
-      search: "if (input.limits !== undefined)\n",
-      replacement: "if (input.limits?.perDay !== undefined)\n",
+      search: "if (limits !== undefined) {\n",
+      replacement: "if (limits?.perDay !== undefined) {\n",
       why: "the limit comes from whom it limits",
     },
     {
       name: "keys that services issue belong to their owners wholly",
-      search: 'serviceControlled: actor.kind === "service",',
+      search: 'serviceControlled: by.kind === "service",',
       replacement: "serviceControlled: false,",
       why: "the owner widens what a service issued narrow",
     },
@@ -160,7 +160,7 @@ export const MANAGEMENT_MUTANTS = [
     },
     {
       name: "updates without asking who may",
-      search: "checkFieldAccess(actor, key, Object.keys(update), update.expire_time ?? undefined);",
+      search: "checkFieldAccess(by, key, Object.keys(update), update.expire_time ?? undefined);",
       replacement: "",
       why: "owners lift limits and restrictions",
     },
@@ -179,8 +179,8 @@ export const MANAGEMENT_MUTANTS = [
     },
     {
       name: "what a service restricts stays the owner's",
-      search: 'actor.kind === "service" && restricts(',
-      replacement: 'actor.id === "" && restricts(',
+      search: 'by.kind === "service" && restricts(',
+      replacement: 'by.id === "" && restricts(',
       why: "the owner takes the restriction away",
     },
     {
@@ -193,15 +193,15 @@ export const MANAGEMENT_MUTANTS = [
   ...mutantsOf("src/keys/enable-key.ts", MANAGE, [
     {
       name: "owners enable what a service disabled",
-      search: 'actor.kind === "user" && isByService(key.disabledBy)',
-      replacement: 'actor.kind === "user" && key.disabledBy === undefined',
+      search: 'by.kind === "user" && isByService(key.disabledBy)',
+      replacement: 'by.kind === "user" && key.disabledBy === undefined',
       why: "a service can't stop a key",
     },
   ]),
   ...mutantsOf("src/keys/disable-key.ts", MANAGE, [
     {
       name: "the owner's word stands before the service's",
-      search: '(actor.kind === "user" || isByService(key.disabledBy))',
+      search: '(by.kind === "user" || isByService(key.disabledBy))',
       replacement: "true",
       why: "who disables his key before a service does can enable it again",
     },
@@ -220,7 +220,7 @@ export const MANAGEMENT_MUTANTS = [
       why: "every condition holds",
     },
   ]),
-  ...mutantsOf("src/postgres/key-store.ts", MANAGE, [
+  ...mutantsOf("src/postgres/stores/key-store.ts", MANAGE, [
     {
       name: "rotations of ended keys",
       search: '      if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };\n',
@@ -263,7 +263,7 @@ export const MANAGEMENT_MUTANTS = [
   ...mutantsOf("src/keys/change-key.ts", MANAGE, [
     {
       name: "nobody asks whose key it is",
-      search: "  if (!mayManage(actor, found.key)) throw keyNotFound({ isAnothers: true });\n",
+      search: "  if (!mayManage(by, found.key)) throw keyNotFound({ isAnothers: true });\n",
       replacement: "",
       why: "whoever knows an id can change another's key",
     },

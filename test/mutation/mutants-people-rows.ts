@@ -6,7 +6,7 @@ const SIGNING = ["test/contract/signing-key-store.test.ts"];
 
 /** Conditions and locks of the statements for people, guessing, signing keys and the feed. */
 export const PEOPLE_ROWS_MUTANTS = [
-  ...mutantsOf("src/postgres/user-store.ts", USERS, [
+  ...mutantsOf("src/postgres/stores/user-store.ts", USERS, [
     {
       name: "passwords changed whatever the version",
       search: " || row.passwordVersion !== input.expectedVersion",
@@ -33,7 +33,7 @@ export const PEOPLE_ROWS_MUTANTS = [
     },
   ]),
   ...mutantsOf(
-    "src/postgres/account-door.ts",
+    "src/postgres/rows/account-access.ts",
     [...USERS, "test/contract/reset-token-ends.test.ts"],
     [
       {
@@ -56,8 +56,8 @@ export const PEOPLE_ROWS_MUTANTS = [
       },
       {
         name: "reset tokens of others end too",
-        search: "where user_id = ? and used_at is null\n",
-        replacement: "where (user_id = ? or true) and used_at is null\n",
+        search: "where r.user_id = p.user_id and r.used_at is null\n",
+        replacement: "where (r.user_id = p.user_id or true) and r.used_at is null\n",
         why: "each change of one account ends everybody's reset tokens",
       },
       {
@@ -68,20 +68,21 @@ export const PEOPLE_ROWS_MUTANTS = [
       },
     ],
   ),
-  ...mutantsOf("src/postgres/login-failure-store.ts", FAILURES, [
+  ...mutantsOf("src/postgres/stores/login-failure-store.ts", FAILURES, [
     {
       name: "second hashes without a bound",
-      search:
-        "if (wait === undefined) await tx.em.execute(...countForOrigin(origin, iso(nowMs), of));\n      return wait;",
-      replacement: "await tx.em.execute(...countForOrigin(origin, iso(nowMs), of));",
+      search: "if (wait === undefined) await run(tx, countForOrigin(origin, iso(nowMs), of));\n      return wait;",
+      replacement: "await run(tx, countForOrigin(origin, iso(nowMs), of));",
       why: "who changes his password again and again takes the hashes of all",
     },
     {
       name: "attempts side by side",
-      search: "      await lock(tx, locks);\n      // Read again",
+      search: "      await takeLocks(tx, locks);\n      // Read again",
       replacement: "      // Read again",
       why: "parallel guesses outrun the limits",
     },
+  ]),
+  ...mutantsOf("src/postgres/rows/login-failure-rows.ts", FAILURES, [
     {
       name: "one success forgives all failures since",
       search: "if (ofAccount === 0 || failures <= ofAccount) return;",
@@ -90,8 +91,8 @@ export const PEOPLE_ROWS_MUTANTS = [
     },
     {
       name: "failures of owners forgotten",
-      search: "update login_networks set failures = failures + 1, failed_at",
-      replacement: "update login_networks set failures = failures + 0, failed_at",
+      search: "update login_networks n set failures = n.failures + 1, failed_at",
+      replacement: "update login_networks n set failures = n.failures + 0, failed_at",
       why: "a neighbour behind the owner's address guesses without an end",
     },
     {
@@ -102,12 +103,12 @@ export const PEOPLE_ROWS_MUTANTS = [
     },
     {
       name: "failures counted under one key of many",
-      search: '[`account_digest in (${accounts.map(() => "decode(?, \'hex\')").join(", ")})`, accounts.map(hex)]',
-      replacement: "[`account_digest in (decode(?, 'hex'))`, accounts.slice(0, 1).map(hex)]",
+      search: '[`array[${accounts.map(() => "decode(?, \'hex\')").join(", ")}] as accounts`, accounts.map(hex)]',
+      replacement: "[`array[decode(?, 'hex')] as accounts`, accounts.slice(0, 1).map(hex)]",
       why: "a rotation of the master key gives everybody a hundred more guesses",
     },
   ]),
-  ...mutantsOf("src/postgres/signing-key-store.ts", SIGNING, [
+  ...mutantsOf("src/postgres/stores/signing-key-store.ts", SIGNING, [
     {
       name: "revoked signing keys listed",
       search: "where k.revoked_at is null and (k.retires_at",
@@ -140,12 +141,12 @@ export const PEOPLE_ROWS_MUTANTS = [
     },
   ]),
   ...mutantsOf(
-    "src/postgres/change-polls.ts",
+    "src/postgres/rows/change-polls.ts",
     ["test/contract/change-store.test.ts"],
     [
       {
         name: "changes that commit late",
-        search: "(select * from changes where xact_id = any (array(select pg_snapshot_xip(${since}))) limit ${most})",
+        search: "(select * from changes where xact_id = any (array(select pg_snapshot_xip(s.since))) limit ${most})",
         replacement: "(select * from changes where false)",
         why: "a revocation that was under way at a poll is never heard of",
       },

@@ -8,7 +8,7 @@ const CALL_END = ["test/contract/call-end.test.ts"];
 
 /** Conditions and locks of the statements for keys, sessions and reset tokens. */
 export const POSTGRES_MUTANTS = [
-  ...mutantsOf("src/postgres/key-request-rows.ts", KEYS, [
+  ...mutantsOf("src/postgres/rows/key-request-rows.ts", KEYS, [
     {
       name: "a request id serves any wish",
       search: "Buffer.from(row.parametersDigest).equals(request.parametersDigest)",
@@ -16,7 +16,7 @@ export const POSTGRES_MUTANTS = [
       why: "another wish under a used request id looks carried out",
     },
   ]),
-  ...mutantsOf("src/postgres/key-store.ts", KEYS, [
+  ...mutantsOf("src/postgres/stores/key-store.ts", KEYS, [
     {
       name: "changes whatever the version",
       search: "if (row === null || row.version !== expectedVersion) return",
@@ -96,7 +96,7 @@ export const POSTGRES_MUTANTS = [
       why: "copies elsewhere let the old secret in as long as the feed proves them fresh",
     },
   ]),
-  ...mutantsOf("src/postgres/key-secret-rows.ts", KEYS, [
+  ...mutantsOf("src/postgres/rows/key-secret-rows.ts", KEYS, [
     {
       name: "a rotation without overlap leaves older secrets",
       search: " || (overlapMs === 0 && expiresAt > end)",
@@ -130,10 +130,10 @@ export const POSTGRES_MUTANTS = [
       why: "who just missed a rotation is told that his key never was one",
     },
   ]),
-  ...mutantsOf("src/postgres/key-rows.ts", KEYS, [
+  ...mutantsOf("src/postgres/rows/key-rows.ts", KEYS, [
     {
       name: "all secrets that there ever were are read",
-      search: " limit ${MOST_SECRETS}) s",
+      search: " limit ${MAX_READ_SECRETS}) s",
       replacement: ") s",
       why: "who has rotated a key often makes everybody's reads too slow",
     },
@@ -150,7 +150,7 @@ export const POSTGRES_MUTANTS = [
       why: "DeleteKey promises that the key can't be found",
     },
   ]),
-  ...mutantsOf("src/postgres/session-store.ts", SESSIONS, [
+  ...mutantsOf("src/postgres/stores/session-store.ts", SESSIONS, [
     {
       name: "a grace without an end",
       search: "${now} <= s.refreshed_at + ${span(graceMs)}",
@@ -206,23 +206,23 @@ export const POSTGRES_MUTANTS = [
       why: "people look for a stranger who is gone, or miss one among them",
     },
   ]),
-  ...mutantsOf("src/postgres/session-rows.ts", SESSIONS, [
+  ...mutantsOf("src/postgres/rows/session-rows.ts", SESSIONS, [
     {
       name: "sessions that lapsed a moment ago not ended",
-      search: " - interval '${LONGEST_ACCESS_TOKEN}'`",
+      search: " - interval '${MAX_ACCESS_TOKEN_LIFE}'`",
       replacement: "`",
       why: "who trusts tokens by their signature is not told of one that is good still",
     },
     {
       name: "sessions for disabled users",
-      search: "u.id = ? and u.state = 'active' and",
-      replacement: "u.id = ? and",
+      search: "u.id = p.user_id and u.state = 'active' and",
+      replacement: "u.id = p.user_id and",
       why: "a login that began before the user was disabled is in",
     },
     {
       name: "sessions by an older password",
-      search: "u.password_version = ?::int",
-      replacement: "u.password_version >= ?::int",
+      search: "u.password_version = p.password_version",
+      replacement: "u.password_version >= p.password_version",
       why: "a login that began before the password was changed is in",
     },
     {
@@ -232,7 +232,7 @@ export const POSTGRES_MUTANTS = [
       why: "more live sessions than promised",
     },
   ]),
-  ...mutantsOf("src/postgres/password-reset-store.ts", USERS, [
+  ...mutantsOf("src/postgres/stores/password-reset-store.ts", USERS, [
     {
       name: "reset tokens without an end",
       search: "    expiresAt: { $gt: tx.now },\n",
@@ -252,7 +252,7 @@ export const POSTGRES_MUTANTS = [
       why: "who was disabled sets a password and a session",
     },
   ]),
-  ...mutantsOf("src/postgres/password-reset-store.ts", RESETS, [
+  ...mutantsOf("src/postgres/stores/password-reset-store.ts", RESETS, [
     {
       name: "older reset tokens stay",
       search: "      await tx.em.nativeDelete(PasswordResetRow, { userId: row.id });\n",
@@ -266,7 +266,7 @@ export const POSTGRES_MUTANTS = [
       why: "an operator sends out what does not work",
     },
   ]),
-  ...mutantsOf("src/postgres/abortable-transaction.ts", CALL_END, [
+  ...mutantsOf("src/postgres/transactions/abortable-transaction.ts", CALL_END, [
     {
       name: "statements of calls that are over",
       search: "    signal?.throwIfAborted();\n    const answer",

@@ -1,21 +1,21 @@
 import { mutantsOf } from "./tested-mutant.ts";
 
-/** What is read of the database, and from which server. */
+/** Faults in the reads of the database, and in the proof of the server that is read. */
 export const READS_MUTANTS = [
   ...mutantsOf(
-    "src/postgres/conflicts.ts",
+    "src/postgres/errors/driver-errors.ts",
     ["test/contract/conflicts.test.ts", "test/postgres/standby.test.ts"],
     [
       {
         name: "a standby's refusal is a fault of ours",
-        search: '  if (codeOf(error) === "0A000") return standby();\n',
+        search: '  if (codeOf(error) === "0A000") return unavailable("the database is a standby", "25006");\n',
         replacement: "",
         why: "callers are told INTERNAL for as long as DATABASE_URL reaches a standby",
       },
     ],
   ),
   ...mutantsOf(
-    "src/postgres/standby-check.ts",
+    "src/postgres/history/standby-check.ts",
     ["test/contract/read-and-write.test.ts"],
     [
       {
@@ -69,25 +69,25 @@ export const READS_MUTANTS = [
     ],
   ),
   ...mutantsOf(
-    "src/keys/key-records.ts",
+    "src/changes/record-cache.ts",
     ["test/keys/batch-reads.test.ts"],
     [
       {
-        name: "a batch's retry given the first read",
-        search: "    isSameTurn = false;\n",
+        name: "a statement for each key of a batch",
+        search: "      this.#flyTogether([...missingById.values()], readMany);\n",
         replacement: "",
-        why: "after a failover a batch is answered from the history that is gone",
+        why: "a batch of cold keys takes as many statements as it has keys",
       },
       {
-        name: "a statement for each key of a batch",
-        search: "if (isSameTurn) shared ??= readMissing();",
-        replacement: "if (isSameTurn) shared = readMissing();",
-        why: "a batch of cold keys takes as many statements as it has keys",
+        name: "a key that is being read is read again by a batch",
+        search: "kept[at] === undefined && !this.#flights.has(id)",
+        replacement: "kept[at] === undefined",
+        why: "single-flight does not hold for batches: hot keys are read several times after an outage",
       },
     ],
   ),
   ...mutantsOf(
-    "src/postgres/grouped-reads.ts",
+    "src/postgres/rows/grouped-reads.ts",
     ["test/postgres/grouped-reads.test.ts"],
     [
       {

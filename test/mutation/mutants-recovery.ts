@@ -2,7 +2,7 @@ import { mutantsOf } from "./tested-mutant.ts";
 
 const KEYS = ["test/contract/reset-keys.test.ts"];
 
-/** What a password reset does to the API keys of an account. */
+/** Faults in the effect of a password reset on the API keys of an account. */
 export const RECOVERY_MUTANTS = [
   ...mutantsOf(
     "src/auth/key-revocation.ts",
@@ -40,7 +40,7 @@ export const RECOVERY_MUTANTS = [
       },
     ],
   ),
-  ...mutantsOf("src/postgres/password-reset-store.ts", KEYS, [
+  ...mutantsOf("src/postgres/stores/password-reset-store.ts", KEYS, [
     {
       name: "a squatter makes the account a known one",
       search: "historyOf(tx, row, reset.createdAt)",
@@ -66,7 +66,7 @@ export const RECOVERY_MUTANTS = [
       why: "keys that a service issued for a new account are revoked",
     },
   ]),
-  ...mutantsOf("src/postgres/owner-key-rows.ts", KEYS, [
+  ...mutantsOf("src/postgres/rows/owner-key-rows.ts", KEYS, [
     {
       name: "keys revoked in silence",
       search: 'if (revoked > 0) await tx.changed("OWNER", ownerId);',
@@ -92,7 +92,7 @@ export const RECOVERY_MUTANTS = [
       why: "an update that read the key before makes it active again",
     },
   ]),
-  ...mutantsOf("src/postgres/session-rows.ts", KEYS, [
+  ...mutantsOf("src/postgres/rows/session-rows.ts", KEYS, [
     {
       name: "every login is from a known network",
       search: "if (!before.some((session) => networkOf(session.client_ip as string) === network)) return;",
@@ -112,7 +112,7 @@ export const RECOVERY_MUTANTS = [
       why: "a rotation that is under way outlives the change that ended its session",
     },
   ]),
-  ...mutantsOf("src/postgres/key-store.ts", KEYS, [
+  ...mutantsOf("src/postgres/stores/key-store.ts", KEYS, [
     {
       name: "ended sessions issue keys",
       search: "      if (refused !== undefined) return { kind: refused };\n      await refuseEnded(tx, entry);\n",

@@ -22,7 +22,7 @@ export const RPC_MUTANTS = [
     },
     {
       name: "people everywhere",
-      search: 'if (!rule.user) throw new DomainError("ACCESS_DENIED", "users may not call this method");',
+      search: 'if (!rule.user) throw new DomainError("ACCESS_DENIED", lacksScope(rule));',
       replacement: "",
       why: "each person is an operator",
     },

@@ -178,8 +178,8 @@ export const TOKENS_MUTANTS = [
     [
       {
         name: "reset tokens for a week",
-        search: "const RESET_TOKEN_MS = 86_400_000;",
-        replacement: "const RESET_TOKEN_MS = 7 * 86_400_000;",
+        search: "const RESET_TOKEN_MS = DAY_MS;",
+        replacement: "const RESET_TOKEN_MS = 7 * DAY_MS;",
         why: "an old e-mail opens the account",
       },
     ],
@@ -194,7 +194,7 @@ export const TOKENS_MUTANTS = [
   ]),
   ...mutantsOf(
     "src/auth/logout.ts",
-    ["test/rpc/bad-people-input.test.ts"],
+    ["test/rpc/input-people.test.ts"],
     [
       {
         name: "anybody logs anybody out",
@@ -260,8 +260,8 @@ export const TOKENS_MUTANTS = [
       },
       {
         name: "signing keys believed for ever",
-        search: "return isFresh(this.#options.clock, Math.max(copy.readAtMs, this.#options.feed.freshAtMs));",
-        replacement: "return copy.readAtMs > this.#options.feed.freshAtMs;",
+        search: "return isFresh(this.#options.clock, Math.max(keySet.readAtMs, this.#options.feed.freshAtMs));",
+        replacement: "return keySet.readAtMs > this.#options.feed.freshAtMs;",
         why: "without the feed a revoked key is good for as long as the process lives",
       },
       {
@@ -278,7 +278,7 @@ export const TOKENS_MUTANTS = [
       },
       {
         name: "keys that can't be opened taken for unknown",
-        search: "if (copy.unreadable.has(kid)) throw unreadable();",
+        search: "if (keySet.unreadable.has(kid)) throw masterKeyMissing();",
         replacement: "",
         why: "good tokens are refused where only a master key is missing",
       },

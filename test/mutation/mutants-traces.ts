@@ -3,7 +3,7 @@ import { mutantsOf } from "./tested-mutant.ts";
 const RECORDER = ["test/audit/refusal-recorder.test.ts"];
 const TRAIL = ["test/rpc/audit.test.ts", "test/rpc/audit-refusals.servers.test.ts"];
 
-/** What is on record of refused attempts, and how much a caller may change. */
+/** Faults in the record of refused attempts, and in the bound on a caller's changes. */
 export const TRACES_MUTANTS = [
   ...mutantsOf(
     "src/audit/refusal-rooms.ts",

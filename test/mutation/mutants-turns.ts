@@ -2,14 +2,26 @@ import { mutantsOf } from "./tested-mutant.ts";
 
 const TURNS = ["test/postgres/management-turns.test.ts"];
 
-/** Who has a connection of management, or a lock of the process, when. */
+/** Faults in the order in which callers get a connection of management, or a lock of the process. */
 export const TURNS_MUTANTS = [
-  ...mutantsOf("src/postgres/management-turns.ts", TURNS, [
+  ...mutantsOf("src/postgres/connections/management-turns.ts", TURNS, [
     {
       name: "one caller on all connections",
-      search: "Math.min(MOST_OF_ONE, Math.max(1, connections - 1))",
+      search: 'Math.min(widest === "itself" ? MOST_OF_ONE : ofOne, Math.max(1, connections - 1))',
       replacement: "connections",
       why: "a user who issues keys without a rest keeps all others waiting",
+    },
+    {
+      name: "four of one caller while others ask",
+      search: "mostPlacesShared: mostPlaces(MOST_OF_ONE_SHARED)",
+      replacement: "mostPlacesShared: mostPlaces(MOST_OF_ONE)",
+      why: "a user who issues keys without a rest keeps two cores busy, and others' calls are slow",
+    },
+    {
+      name: "the service's own work taken for a caller",
+      search: 'if (kind !== "itself") {',
+      replacement: "if (kind !== undefined) {",
+      why: "a caller that is alone has half of its connections",
     },
     {
       name: "strangers on all connections",

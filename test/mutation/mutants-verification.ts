@@ -6,7 +6,7 @@ const CHECK = ["test/rpc/check-rate-limit.test.ts"];
 
 /** The walk of a verification, and service credentials. */
 export const VERIFICATION_MUTANTS = [
-  ...mutantsOf("src/keys/verify-key.ts", VERIFY, [
+  ...mutantsOf("src/keys/verdict.ts", VERIFY, [
     {
       name: "service credentials are API keys",
       search: 'parsed === undefined || parsed.kind !== "api"',

@@ -3,9 +3,9 @@ import { mutantsOf } from "./tested-mutant.ts";
 const WIRE = ["test/postgres/hostile-postgres.test.ts", "test/postgres/wire.servers.test.ts"];
 const CONNECTIONS = ["test/postgres/connections.servers.test.ts"];
 
-/** What must be true before a byte of the protocol is sent to PostgreSQL. */
+/** Faults in the checks before a byte of the protocol is sent to PostgreSQL. */
 export const WIRE_MUTANTS = [
-  ...mutantsOf("src/postgres/wire.ts", WIRE, [
+  ...mutantsOf("src/postgres/connections/wire.ts", WIRE, [
     {
       name: "plaintext where the server offers no TLS",
       search: 'if (text === "N") return this.#giveUpWithoutTls(socket);',
@@ -49,7 +49,7 @@ export const WIRE_MUTANTS = [
       why: "an authority that can't be read is no reason to do without one",
     },
   ]),
-  ...mutantsOf("src/postgres/tls-files.ts", WIRE, [
+  ...mutantsOf("src/postgres/connections/tls-files.ts", WIRE, [
     {
       name: "certificates of any authority",
       search: "rejectUnauthorized: ca !== undefined,",
@@ -69,7 +69,7 @@ export const WIRE_MUTANTS = [
       why: "a certificate for another host passes for an address",
     },
   ]),
-  ...mutantsOf("src/postgres/connection.ts", CONNECTIONS, [
+  ...mutantsOf("src/postgres/connections/connection.ts", CONNECTIONS, [
     {
       name: "PGPASSWORD where the URL has no password",
       search: "password: () => passwordOf(connection),",

@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import setup from "../support/global-setup.ts";
+import { startServers } from "../support/global-setup.ts";
 import { canStart, missingServersLine, type ServerKind } from "../support/shared-servers.ts";
 import { MUTANTS } from "./mutants.ts";
 import { type Outcome, ScratchCopy } from "./scratch-copy.ts";
@@ -33,7 +33,9 @@ process.exitCode = faults.length === 0 && (await main()) ? 0 : 1;
 async function main(): Promise<boolean> {
   const startedAtMs = performance.now();
   const provided: Record<string, unknown> = {};
-  const stopServers = await setup({ provide: (name, value) => (provided[name] = value) });
+  const stopServers = await startServers((name, value) => {
+    provided[name] = value;
+  });
   const copies = Array.from({ length: LANES }, () => new ScratchCopy(provided));
   const removeCopies = () => {
     for (const copy of copies) copy.remove();
@@ -59,8 +61,8 @@ async function main(): Promise<boolean> {
 }
 
 /**
- * All the tests that mutants name, without a mutant: what fails then would be no mutant's doing. A file that failed beside
- * others is run once more alone, since a busy machine breaks bounds of time; the run says so.
+ * All the tests that mutants name, without a mutant: what fails then would be no mutant's doing. A file that failed
+ * beside others is run once more alone, since a busy machine breaks bounds of time; the run says so.
  */
 async function controlIsGreen(copies: readonly ScratchCopy[]): Promise<boolean> {
   const startedAtMs = performance.now();

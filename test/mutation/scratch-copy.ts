@@ -5,13 +5,15 @@ import { join } from "node:path";
 import type { Mutant } from "../simulation/mutants.ts";
 
 const root = join(import.meta.dirname, "../..");
-/** What the tests that mutants name read. */
-const PARTS = ["src", "test", "docs", "proto", "package.json", "vitest.mutation.config.ts"];
-const CONFIG = "vitest.mutation.config.ts";
+/** The files and folders that the tests of mutants read. */
+const PARTS = ["src", "test", "docs", "proto", "package.json", "vitest.config.ts"];
+/** The contract suites hold both databases to the same: the tests on PostgreSQL alone find a mutant. */
+const NOT_ON_EMBEDDED = String.raw`^(?!\S+( and \S+)? on embedded)`;
+const VITEST = ["node_modules/vitest/vitest.mjs", "run", "--project=mutation", `--testNamePattern=${NOT_ON_EMBEDDED}`];
 /** Longer than any file of tests takes here; a mutant that makes tests wait for ever is ended then. */
 const MOST_MS = 120_000;
 
-/** What became of some test files. */
+/** The result of some test files. */
 export type Outcome =
   | { readonly kind: "passed" }
   /** The full name of the first test that failed. */
@@ -78,7 +80,7 @@ export class ScratchCopy {
   }
 
   #vitest(args: readonly string[]): Promise<string> {
-    const child = spawn(process.execPath, ["node_modules/vitest/vitest.mjs", "run", "--config", CONFIG, ...args], {
+    const child = spawn(process.execPath, [...VITEST, ...args], {
       cwd: this.#folder,
       env: { ...process.env, MUTATION_PROVIDED: this.#provided },
       timeout: MOST_MS,

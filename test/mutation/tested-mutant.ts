@@ -1,6 +1,6 @@
 import type { Mutant } from "../simulation/mutants.ts";
 
-/** A fault that somebody could make in one line, and that one of these tests must find. */
+/** A fault of one line, and the tests of which one must find it. */
 export interface TestedMutant extends Mutant {
   /** Test files from the root of the project, the quickest first. */
   readonly tests: readonly string[];

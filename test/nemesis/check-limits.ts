@@ -1,6 +1,6 @@
 /**
- * The rules of limits. Each admitted call was counted at some moment of its own time, so a window is exceeded only where
- * more calls than allowed lie in it as a whole.
+ * The rules of limits. Each admitted call was counted at some moment of its own time, so a window is exceeded only
+ * where more calls than allowed lie in it as a whole.
  *
  * - What Redis admitted: at most L in each window, and L more for each time that it was emptied in or just before it.
  * - What processes admitted alone (`degraded`): with that at most (processes + 1) * L, and L more for each emptying.

@@ -82,7 +82,9 @@ function refreshFault(call: SessionCall, states: readonly (SessionFacts | undefi
     : `process ${process} refreshed to generation ${nextGeneration}, which the database does not show`;
 }
 
-/** Sessions are never served as stale: 5 s, whatever happens to the database, and at once where the end was acknowledged. */
+/**
+ * Sessions are never served as stale: 5 s, whatever happens to the database, and at once if the end was acknowledged.
+ */
 function whoamiFault(call: SessionCall, truth: Truth, calls: readonly SessionCall[]): string | undefined {
   const { sessionId, process, startedMs, endedMs } = call;
   const loggedOut = calls.find(

@@ -4,8 +4,8 @@
  * A verdict must be the one of some state in which key, owner and secret were between its declared `as_of_time` and the
  * end of its call. `as_of_time` must be at most `max_staleness` before the call began, and `max_staleness` at most 5 s,
  * or 5 s and LATCHKEY_STALE_OK_SECONDS. So the bound is counted from what the answer says of itself, and a slow machine
- * breaks none of it. A process that acknowledged a change of a key or an owner shows it in every call that begins after;
- * of the one it promises nothing by a change of the other.
+ * breaks none of it. A process that acknowledged a change of a key or an owner shows it in every call that begins
+ * after; of the one it promises nothing by a change of the other.
  */
 import type { Change, History, Operation, Verify, Violation } from "./history.ts";
 import { isChange, type KeyFacts, possible, type SecretFacts, type Truth } from "./truth.ts";
@@ -15,8 +15,8 @@ export const FRESH_MS = 5000;
 /** Of times that were rounded to whole milliseconds on their way. */
 const ROUNDING_MS = 5;
 /**
- * A process' idea of the database's time is behind by at most its quickest answer, which a slow link makes up to this. It
- * is never ahead.
+ * A process' idea of the database's time is behind by at most its quickest answer, which a slow link makes up to this.
+ * It is never ahead.
  */
 export const CLOCK_BEHIND_MS = 1000;
 
@@ -30,7 +30,7 @@ export function verdictViolations(history: History, truth: Truth): Violation[] {
   });
 }
 
-/** What was acknowledged must be in the database, and on its own terms. */
+/** An acknowledged change must be in the database, and with the values that were acknowledged. */
 export function acknowledgementViolations(history: History, truth: Truth): Violation[] {
   return history.operations.filter(isChange).flatMap((change) => {
     if (change.outcome.kind !== "ok") return [];
@@ -145,9 +145,9 @@ export function verdictOf({ key, ownerState, secret, hasSecretEnded }: Standing,
   return scope === "" || key.scopes.includes(scope) ? "VALID" : "SCOPE_MISSING";
 }
 
-/** What faults may do to any call: the truth is out of reach, time ran out, there is no room, others were quicker. */
+/** The effects that faults may have on any call: unreachable truth, a timeout, no room, a lost race. */
 const CODES_OF_FAULTS = ["Unavailable", "DeadlineExceeded", "ResourceExhausted", "Canceled", "Aborted"];
-/** What a client makes of a connection that ends in the middle of a call. */
+/** The code that a client reports for a connection that ends in the middle of a call. */
 const CODES_OF_BROKEN_CONNECTIONS = ["Internal", "Unknown"];
 /** A connection's end is noticed a little later than its process' end. */
 const NOTICED_WITHIN_MS = 2000;

@@ -1,6 +1,6 @@
 /**
- * The rule of watchers: a message with an `as_of_time` says that all that was committed before it has been told. So each
- * change that was visible by then was named since it was committed, or a `resync` came after it.
+ * The rule of watchers: a message with an `as_of_time` says that all that was committed before it has been told. So
+ * each change that was visible by then was named since it was committed, or a `resync` came after it.
  */
 import type { CommittedChange, Follower, History, Violation } from "./history.ts";
 import type { Truth } from "./truth.ts";

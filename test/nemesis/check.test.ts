@@ -237,7 +237,7 @@ describe("the checker reports", () => {
 });
 
 describe("the sample", () => {
-  it("is about one key and one session", () => {
+  it("has one key and one session", () => {
     expect(history([]).ledger.map(({ subject }) => subject)).toEqual([OWNER, KEY, KEY, SESSION]);
     expect(SECRET.startsWith(KEY)).toBe(true);
   });

@@ -10,6 +10,6 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))(
   () => {
     it.each(SHORT)("$name", async (control) => expect(await reportOf(control, 1)).toBeDefined());
 
-    it("and there are three of them", () => expect(SHORT).toHaveLength(3));
+    it("has three short controls", () => expect(SHORT).toHaveLength(3));
   },
 );

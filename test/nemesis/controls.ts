@@ -41,7 +41,7 @@ export const CONTROLS: readonly Control[] = [
     name: "a process does not apply its own change after COMMIT",
     faults: [
       {
-        file: "src/postgres/statements.ts",
+        file: "src/postgres/transactions/statements.ts",
         search: "if (changes.length > 0) options.onChanges?.(changes);",
         replacement: "",
       },
@@ -95,7 +95,7 @@ export const CONTROLS: readonly Control[] = [
     isShort: true,
     faults: [
       {
-        file: "src/postgres/session-store.ts",
+        file: "src/postgres/stores/session-store.ts",
         // biome-ignore lint/suspicious/noTemplateCurlyInString: text of a source
         search: "generation = case when ${newest} then s.generation + 1 else s.generation end",
         replacement: "generation = s.generation + 1",

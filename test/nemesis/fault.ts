@@ -1,8 +1,8 @@
-/** What a kind of fault is, and what a drawn one is. */
+/** A kind of fault, and a drawn one. */
 import type { FaultEffects } from "./history.ts";
 import type { World } from "./world.ts";
 
-/** What a fault is about; two faults never hold the same at once. */
+/** The part that a fault is about; two faults never hold the same at once. */
 export type Resource = "postgres" | "redis" | "processes" | "postgres links" | "redis links";
 
 /** One draw: the same seed draws the same. */

@@ -1,6 +1,6 @@
 /** Faults of PostgreSQL itself, and of what others do in it. */
 import pg from "pg";
-import { until } from "../support/child-process.ts";
+import { until } from "../support/until.ts";
 import { type FaultKind, type Heal, nothing } from "./fault.ts";
 import { DATABASE, ROLE, type World } from "./world.ts";
 
@@ -197,7 +197,7 @@ function answers({ postgres }: World): Promise<void> {
   );
 }
 
-/** A transaction of somebody else that stays open. It waits at most a second for what others hold. */
+/** A transaction of another client that stays open. It waits at most a second for locks that others hold. */
 async function holdTransaction(world: World, statement: string): Promise<Heal> {
   const client = new pg.Client({ connectionString: world.postgres.url(DATABASE), application_name: "nemesis" });
   client.on("error", () => {});

@@ -1,6 +1,6 @@
 /** Faults of the service's own processes. */
 
-import { until } from "../support/child-process.ts";
+import { until } from "../support/until.ts";
 import { type FaultKind, nothing, targetsOf } from "./fault.ts";
 
 /** A rollout goes on by then, as an impatient operator's. */

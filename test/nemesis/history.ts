@@ -1,4 +1,6 @@
-/** What a run records: operations as their clients saw them, faults, what watchers were told, and the database's ledger. */
+/**
+ * The record of a run: operations as their clients saw them, faults, messages to watchers, and the database's ledger.
+ */
 import type { Code } from "@connectrpc/connect";
 
 /** Milliseconds since the epoch by the driver's monotonic clock, so that they compare with the database's times. */
@@ -87,7 +89,7 @@ export interface LimitCall extends OperationBase {
 
 export type Operation = Verify | Change | SessionCall | LimitCall;
 
-/** What a fault may do to what the checker believes. */
+/** The effects of a fault on what the checker believes. */
 export interface FaultEffects {
   /** Commits may become visible late, answers come late, whole processes of the server may be gone. */
   readonly stopsPostgres?: boolean;

@@ -1,7 +1,7 @@
 /**
- * The database's own record of what was true when: triggers note each version of a row in the transaction that writes it,
- * and PostgreSQL keeps the time of each COMMIT (`track_commit_timestamp`). So an operation whose answer was lost is no
- * riddle: it is in the ledger, or it never happened.
+ * The database's own record of what was true when: triggers note each version of a row in the transaction that writes
+ * it, and PostgreSQL keeps the time of each COMMIT (`track_commit_timestamp`). So an operation whose answer was lost is
+ * no riddle: it is in the ledger, or it never happened.
  */
 import type { CommittedChange, LedgerRow } from "./history.ts";
 

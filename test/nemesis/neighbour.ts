@@ -1,6 +1,6 @@
 /**
- * Others on the same PostgreSQL: they write with `synchronous_commit = off` and use up transaction ids, many of which are
- * on no disk when the server crashes. Then it gives the same ids again.
+ * Others on the same PostgreSQL: they write with `synchronous_commit = off` and use up transaction ids, many of which
+ * are on no disk when the server crashes. Then it gives the same ids again.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";

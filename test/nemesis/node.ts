@@ -5,7 +5,7 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { clientOf } from "../support/clients.ts";
 import type { FaultProxy } from "../support/fault-proxy.ts";
-import { type ServiceProcess, spawnService } from "../support/spawned-service.ts";
+import { type SpawnedService, spawnService } from "../support/spawned-service.ts";
 import { nowMs } from "./history.ts";
 
 export interface NodeOptions {
@@ -17,7 +17,7 @@ export interface NodeOptions {
   readonly redis: FaultProxy;
 }
 
-/** The end of a process that nobody ordered. */
+/** The end of a process that was not ordered. */
 export interface Crash {
   readonly process: number;
   readonly atMs: number;
@@ -34,7 +34,7 @@ export class Node {
   readonly redis: FaultProxy;
   readonly crashes: Crash[] = [];
   readonly #options: NodeOptions;
-  #service: ServiceProcess | undefined;
+  #service: SpawnedService | undefined;
   #isEndExpected = false;
   #output = "";
 
@@ -111,6 +111,6 @@ export class Node {
 }
 
 /** It gave up waiting for a database that a fault kept from it: right, and no crash. */
-function isRefusedStart(service: ServiceProcess): boolean {
+function isRefusedStart(service: SpawnedService): boolean {
   return !service.output().includes("latchkey is ready");
 }

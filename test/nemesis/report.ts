@@ -24,7 +24,7 @@ export function summaryOf({ history, violations, neighbourCommits }: Trial): str
 const BEFORE_MS = 8000;
 const MOST_LINES = 30;
 
-/** What happened to the subject of a violation shortly before it. Times are seconds since the start. */
+/** The events of the subject of a violation shortly before it. Times are seconds since the start. */
 export function excerptOf(history: History, violation: Violation): string {
   const { atMs, rule, text, subject } = violation;
   const fromMs = atMs - BEFORE_MS;

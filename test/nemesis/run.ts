@@ -1,6 +1,6 @@
 /**
- * The seeded nemesis: three real processes, a real PostgreSQL with a neighbour, a real Redis, faults drawn by a seed, and a
- * checker that judges the recorded history. `npm run test:nemesis -- --seconds 120 --seed 7`.
+ * The seeded nemesis: three real processes, a real PostgreSQL with a neighbour, a real Redis, faults drawn by a seed,
+ * and a checker that judges the recorded history. `npm run test:nemesis -- --seconds 120 --seed 7`.
  *
  *   run.ts             this command: options, progress, summary, what is kept of a failure
  *   trial.ts           one run from beginning to end

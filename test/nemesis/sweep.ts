@@ -1,6 +1,6 @@
 /**
- * The comparison after all faults: every process must say of every key and session what the database's own rows say, read
- * here by other SQL than the service's. What it says wrongly it may correct within 5 s.
+ * The comparison after all faults: every process must say of every key and session what the database's own rows say,
+ * read here by other SQL than the service's. What it says wrongly it may correct within 5 s.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Cast, Clients, KnownKey } from "./cast.ts";
@@ -21,7 +21,7 @@ interface Question {
   readonly what: string;
   readonly subject: string;
   readonly expected: string;
-  /** What the process says now; undefined where it says nothing. */
+  /** The process' answer now; undefined if it gives none. */
   ask(at: Clients): Promise<string | undefined>;
 }
 

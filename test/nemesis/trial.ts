@@ -27,7 +27,7 @@ export interface TrialOptions {
 export interface Trial {
   readonly history: History;
   readonly violations: readonly Violation[];
-  /** What each process wrote. */
+  /** The output of each process. */
   readonly logs: readonly string[];
   readonly neighbourCommits: number;
 }

@@ -1,6 +1,6 @@
 /**
- * What was true when, from the ledger: for each key, owner, secret and session the versions of its row, each with the
- * earliest and the latest moment at which it became visible. Pure.
+ * The truth at each time, from the ledger: for each key, owner, secret and session the versions of its row, each with
+ * the earliest and the latest moment at which it became visible. Pure.
  */
 import type { Change, FaultRecord, History, LedgerRow } from "./history.ts";
 

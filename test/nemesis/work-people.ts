@@ -42,8 +42,8 @@ export async function livePerson(
     for (let n = 0; n < MOST_REFRESHES && !isOver(); n++) {
       await whoAmI(world, cast, session);
       const isCertain = await refreshInARace(cast, session, isOver);
-      // A refresh whose answer was lost may still be under way somewhere: going on beyond its successor would make it an
-      // old token in two hands, and the session end.
+      // A refresh whose answer was lost may still be under way somewhere: going on beyond its successor would make it
+      // an old token in two hands, and the session end.
       if (!isCertain) break;
       await pause(cast.random.between(50, 400));
     }

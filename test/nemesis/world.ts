@@ -2,11 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";
-import { freePort, privateFolder, until } from "../support/child-process.ts";
+import { freePort, privateFolder } from "../support/child-process.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { type RedisServer, redisCommand, startRedis } from "../support/own-redis.ts";
 import { bootstrapOperator, serviceEnvironment } from "../support/spawned-service.ts";
+import { until } from "../support/until.ts";
 import { installLedger, type Query } from "./ledger.ts";
 import { type Neighbour, startNeighbour } from "./neighbour.ts";
 import { Node } from "./node.ts";
@@ -16,7 +17,7 @@ export const STALE_OK_MS = 10_000;
 /** Longer than any fault, so that a retry of a refresh whose answer was lost is always within it. */
 const GRACE_SECONDS = 300;
 export const DATABASE = "latchkey";
-/** What the service connects as: no superuser, so that limits of connections hold for it. */
+/** The role of the service: no superuser, so that limits of connections hold for it. */
 export const ROLE = "latchkey_service";
 
 export interface World extends AsyncDisposable {

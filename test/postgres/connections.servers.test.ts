@@ -1,12 +1,12 @@
-/** All connections of one process are made from the same reading of DATABASE_URL, whatever else the machine says. */
+/** All connections of a process follow DATABASE_URL alone, whatever the environment of the machine. */
 import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { PostgresChangeStore } from "../../src/postgres/change-store.ts";
 import { Database } from "../../src/postgres/database.ts";
+import { PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
 import { postgresTarget, TESTER } from "../support/database.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { PASSWORD, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
+import { ROLE_PASSWORD, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
 
 describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout: 60_000 }, () => {
   let postgres: TlsPostgres;
@@ -22,7 +22,7 @@ describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout
 
   const url = (query: string, host?: string) => postgres.url("any_role", query, { database, ...(host && { host }) });
 
-  /** Opens one of each kind, and returns how each came: `name TLS address`. */
+  /** Opens a connection of each kind, and returns for each `name TLS address`. */
   async function comings(at: string): Promise<readonly string[]> {
     const target = postgresTarget(at);
     const opened = await Database.open({ target });
@@ -55,33 +55,33 @@ describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout
       database,
     );
 
-  it.each(["disable", "require"])("speak as sslmode=%s says", async (mode) => {
+  it.each(["disable", "require"])("use TLS according to sslmode=%s", async (mode) => {
     expect(await comings(url(`sslmode=${mode}`, "127.0.0.1"))).toEqual(
       each(mode === "require" ? "TLS 127.0.0.1" : "plaintext 127.0.0.1"),
     );
   });
 
-  it("come by IPv6 where brackets say so, and by a socket where host is a folder", async () => {
+  it("use IPv6 if the host is in brackets, and a socket if it is a folder", async () => {
     expect(await comings(url("", "[::1]"))).toEqual(each("TLS ::1"));
     const folder = encodeURIComponent(postgres.server.socketFolder);
     expect(await comings(url("", folder))).toEqual(each("plaintext socket"));
     expect(await comings(url(`host=${folder}`, "db.invalid"))).toEqual(each("plaintext socket"));
   });
 
-  it("show the name that the URL gives them", async () => {
+  it("show the application name of the URL", async () => {
     expect(await comings(url("application_name=billing&sslmode=disable", "127.0.0.1"))).toEqual(
       each("plaintext 127.0.0.1", "billing"),
     );
   });
 
-  it("work in the schema of search_path alone", async () => {
+  it("use only the schema of search_path", async () => {
     const own = `db_${randomBytes(4).toString("hex")}`;
     await postgres.server.sql(`create database ${own} owner any_role`);
     await postgres.server.sql("create schema app authorization any_role", own);
     await comings(postgres.url("any_role", "options=-c%20search_path%3Dapp", { database: own }));
     const made = "select string_agg(distinct schemaname, ',') from pg_tables where tableowner = 'any_role'";
     expect(await postgres.server.sql(made, own)).toBe("app");
-    // The feed and the hot reads look there too: what they need is nowhere else.
+    // The feed and the hot reads use it too: no other schema has the tables.
     const target = postgresTarget(postgres.url("any_role", "options=--search_path%3Dapp", { database: own }));
     const opened = await Database.open({ target });
     try {
@@ -91,7 +91,7 @@ describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout
     }
   });
 
-  it("take nothing from the environment of the process: neither libpq's variables nor the ORM's", async () => {
+  it("use nothing from the environment of the process: neither variables of libpq nor of the ORM", async () => {
     const elsewhere = { HOST: "db.invalid", PORT: "1", USER: "nobody", PASSWORD: "wrong" };
     for (const [name, value] of Object.entries({ ...elsewhere, DATABASE: "none", SSLMODE: "disable" })) {
       vi.stubEnv(`PG${name}`, value);
@@ -108,15 +108,15 @@ describe.skipIf(!canStart("postgres"))("all connections of a process", { timeout
     expect(await tables()).toBe("public any_role");
   });
 
-  it("without a password in the URL have none, not even that of PGPASSWORD", async () => {
-    vi.stubEnv("PGPASSWORD", PASSWORD);
-    const target = postgresTarget(url("", "127.0.0.1").replace(`:${PASSWORD}`, ""));
+  it("have no password if the URL has none, not even that of PGPASSWORD", async () => {
+    vi.stubEnv("PGPASSWORD", ROLE_PASSWORD);
+    const target = postgresTarget(url("", "127.0.0.1").replace(`:${ROLE_PASSWORD}`, ""));
     await expect(Database.open({ target })).rejects.toMatchObject({ cause: { code: "28P01" } });
   });
 
-  it("never send a password without TLS that was refused over TLS", async () => {
+  it("never send a password without TLS after it was refused over TLS", async () => {
     await using proxy = await startFaultProxy(postgres.server.port, true);
-    const wrong = postgres.url("any_role", "sslmode=prefer", { port: proxy.port }).replace(PASSWORD, "canary");
+    const wrong = postgres.url("any_role", "sslmode=prefer", { port: proxy.port }).replace(ROLE_PASSWORD, "canary");
     await expect(Database.open({ target: postgresTarget(wrong) })).rejects.toMatchObject({ cause: { code: "28P01" } });
     const sent = proxy.sent().map((bytes) => bytes.toString("latin1"));
     expect(sent.length).toBeGreaterThan(0);

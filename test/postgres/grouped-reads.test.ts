@@ -1,8 +1,8 @@
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { whenSilent } from "../../src/lib/when-silent.ts";
 import type { HotRead } from "../../src/postgres/database.ts";
-import { GroupedReads } from "../../src/postgres/grouped-reads.ts";
-import { READ_ANSWER_MS } from "../../src/postgres/orm-options.ts";
-import { whenSilent } from "../../src/postgres/silent-connections.ts";
+import { HOT_READ_BUDGET } from "../../src/postgres/hot-read-budget.ts";
+import { GroupedReads } from "../../src/postgres/rows/grouped-reads.ts";
 
 const kind = {
   sql: "",
@@ -10,7 +10,7 @@ const kind = {
   maxUnderWay: 1,
 };
 
-/** Statements that answer when the test says so, on a database that is given up on as Database does it. */
+/** Statements that answer when the test tells them to, on a database with the timeouts of Database. */
 function setUp() {
   const statements: { readonly ids: string[]; readonly answer: () => void; readonly fail: () => void }[] = [];
   const inTime = <T>(answer: Promise<T>, patienceMs: number): Promise<T> => {
@@ -24,7 +24,7 @@ function setUp() {
     const { promise, resolve, reject } = Promise.withResolvers<HotRead>();
     const answer = () => resolve({ rows: asked.map((id) => ({ id })), databaseMs: 0 });
     statements.push({ ids: asked, answer, fail: () => reject(new Error("unreachable")) });
-    return inTime(promise, READ_ANSWER_MS);
+    return inTime(promise, HOT_READ_BUDGET.ANSWER_MS);
   };
   return { reads: new GroupedReads<string>({ hotRead, inTime }, kind), statements };
 }
@@ -33,61 +33,63 @@ afterEach(() => void vi.useRealTimers());
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-test("what is asked for in one turn, or while statements are under way, is read together", async () => {
-  const { reads, statements } = setUp();
-  const first = [reads.read(["a"]), reads.read(["b"])];
-  await turn();
-  const second = [reads.read(["c"]), reads.read(["d", "a"])];
-  await turn();
-  statements[0]!.answer();
-  expect((await Promise.all(first)).map(({ records }) => records)).toEqual([["a"], ["b"]]);
-  statements[1]!.answer();
-  expect((await Promise.all(second)).map(({ records }) => records)).toEqual([["c"], ["d", "a"]]);
-  expect(statements.map(({ ids }) => ids)).toEqual([
-    ["a", "b"],
-    ["c", "d", "a"],
-  ]);
-});
-
-test("what waits behind a statement that failed fails with it, and what is asked for later is sent", async () => {
-  const { reads, statements } = setUp();
-  const first = reads.read(["a"]).catch((error: Error) => error.message);
-  await turn();
-  const second = reads.read(["b"]).catch((error: Error) => error.message);
-  await turn();
-  statements[0]!.fail();
-  expect(await Promise.all([first, second])).toEqual(["unreachable", "unreachable"]);
-  const third = reads.read(["c"]);
-  await turn();
-  statements[1]!.answer();
-  expect((await third).records).toEqual(["c"]);
-  expect(statements.map(({ ids }) => ids)).toEqual([["a"], ["c"]]);
-});
-
-test("a statement asks for 256 records at most, unless one caller asks for more", async () => {
-  const { reads, statements } = setUp();
-  const ids = (count: number, name: string) => Array.from({ length: count }, (_, n) => `${name}${n}`);
-  const all = [...ids(300, "a").map((id) => reads.read([id])), reads.read(ids(400, "b"))];
-  for (const at of [0, 1, 2]) {
+describe("GroupedReads", () => {
+  it("reads ids of one event-loop tick, and of the time while statements are under way, in one statement", async () => {
+    const { reads, statements } = setUp();
+    const first = [reads.read(["a"]), reads.read(["b"])];
     await turn();
-    statements[at]!.answer();
-  }
-  await Promise.all(all);
-  expect(statements.map((statement) => statement.ids.length)).toEqual([256, 44, 400]);
-});
+    const second = [reads.read(["c"]), reads.read(["d", "a"])];
+    await turn();
+    statements[0]!.answer();
+    expect((await Promise.all(first)).map(({ records }) => records)).toEqual([["a"], ["b"]]);
+    statements[1]!.answer();
+    expect((await Promise.all(second)).map(({ records }) => records)).toEqual([["c"], ["d", "a"]]);
+    expect(statements.map(({ ids }) => ids)).toEqual([
+      ["a", "b"],
+      ["c", "d", "a"],
+    ]);
+  });
 
-test("nobody waits longer than 260 ms in all, also not behind a statement that was slow and answered", async () => {
-  vi.useFakeTimers();
-  const { reads, statements } = setUp();
-  const first = reads.read(["a"]);
-  await vi.advanceTimersByTimeAsync(1);
-  const startMs = Date.now();
-  const second = reads.read(["b"]).catch((error: Error) => [error.message, Date.now() - startMs]);
-  await vi.advanceTimersByTimeAsync(180);
-  statements[0]!.answer();
-  await first;
-  await vi.advanceTimersByTimeAsync(1000);
-  expect(statements.map(({ ids }) => ids)).toEqual([["a"], ["b"]]);
-  // The turn of the event loop that may still bring the answer is a millisecond here.
-  expect(await second).toEqual(["given up", 261]);
+  it("fails callers that wait behind a failed statement, and sends what is asked for later", async () => {
+    const { reads, statements } = setUp();
+    const first = reads.read(["a"]).catch((error: Error) => error.message);
+    await turn();
+    const second = reads.read(["b"]).catch((error: Error) => error.message);
+    await turn();
+    statements[0]!.fail();
+    expect(await Promise.all([first, second])).toEqual(["unreachable", "unreachable"]);
+    const third = reads.read(["c"]);
+    await turn();
+    statements[1]!.answer();
+    expect((await third).records).toEqual(["c"]);
+    expect(statements.map(({ ids }) => ids)).toEqual([["a"], ["c"]]);
+  });
+
+  it("reads at most 256 records with a statement, unless one caller asks for more", async () => {
+    const { reads, statements } = setUp();
+    const ids = (count: number, name: string) => Array.from({ length: count }, (_, n) => `${name}${n}`);
+    const all = [...ids(300, "a").map((id) => reads.read([id])), reads.read(ids(400, "b"))];
+    for (const at of [0, 1, 2]) {
+      await turn();
+      statements[at]!.answer();
+    }
+    await Promise.all(all);
+    expect(statements.map((statement) => statement.ids.length)).toEqual([256, 44, 400]);
+  });
+
+  it("fails a caller after 260 ms in total, even behind a slow statement that was answered", async () => {
+    vi.useFakeTimers();
+    const { reads, statements } = setUp();
+    const first = reads.read(["a"]);
+    await vi.advanceTimersByTimeAsync(1);
+    const startMs = Date.now();
+    const second = reads.read(["b"]).catch((error: Error) => [error.message, Date.now() - startMs]);
+    await vi.advanceTimersByTimeAsync(180);
+    statements[0]!.answer();
+    await first;
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(statements.map(({ ids }) => ids)).toEqual([["a"], ["b"]]);
+    // The event-loop tick that may still bring the answer is 1 ms here.
+    expect(await second).toEqual(["given up", 261]);
+  });
 });

@@ -1,20 +1,20 @@
-/** Servers, and what is on the way to them, that answer the request for TLS as no PostgreSQL would. */
+/** Servers, and attackers between, that answer the request for TLS as no PostgreSQL does. */
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { databaseUrl } from "../../src/config/database-url.ts";
-import { codeOf, faultOf } from "../../src/postgres/conflicts.ts";
-import { PostgresClient } from "../../src/postgres/connection.ts";
+import { PostgresClient } from "../../src/postgres/connections/connection.ts";
+import { codeOf, faultOf } from "../../src/postgres/errors/driver-errors.ts";
 
 const TLS_REQUEST = "0000000804d2162f";
 
 interface FakeServer extends AsyncDisposable {
   readonly port: number;
-  /** All that each connection has sent so far, in hexadecimal digits. */
+  /** The bytes that each connection has sent so far, in hexadecimal. */
   received(): readonly string[];
 }
 
-/** @param answer what it sends after each chunk that it gets; null closes */
+/** @param answer the bytes to send after each chunk that arrives; null closes the connection */
 async function fakeServer(answer: (chunk: Buffer, nth: number) => string | Buffer | null): Promise<FakeServer> {
   const received: Buffer[][] = [];
   const sockets = new Set<Socket>();
@@ -56,7 +56,7 @@ async function refusalOf(port: number, query: string, connectMs = 10_000): Promi
   return refusal;
 }
 
-/** A message of PostgreSQL that refuses a connection. */
+/** An ErrorResponse of PostgreSQL, which refuses a connection. */
 function errorResponse(code: string): Buffer {
   const fields = Buffer.from(`SFATAL\0C${code}\0Mno\0\0`);
   const length = Buffer.alloc(4);
@@ -64,15 +64,15 @@ function errorResponse(code: string): Buffer {
   return Buffer.concat([Buffer.from("E"), length, fields]);
 }
 
-describe("with TLS asked for", () => {
+describe("after a request for TLS", () => {
   it.each<[answer: string, said: string | Buffer | null, code: string]>([
     ["no TLS", "N", "ERR_TLS_NOT_OFFERED"],
     ["no TLS, with more behind it", "NE", "ECONNRESET"],
-    ["TLS, with plaintext put before the handshake", Buffer.from("SR\0\0\0\x08\0\0\0\0"), "ECONNRESET"],
+    ["TLS, with plaintext injected before the handshake", Buffer.from("SR\0\0\0\x08\0\0\0\0"), "ECONNRESET"],
     ["an error of a server that knows no such request", errorResponse("0A000"), "ECONNRESET"],
     ["an offer of a password in plaintext", Buffer.from("R\0\0\0\x08\0\0\0\x03"), "ECONNRESET"],
-    ["rubbish", "HTTP/1.1 400 Bad Request\r\n\r\n", "ECONNRESET"],
-  ])("nothing but the request is sent to a server that answers %s", async (_answer, said, code) => {
+    ["another protocol", "HTTP/1.1 400 Bad Request\r\n\r\n", "ECONNRESET"],
+  ])("the client sends only the request to a server that answers %s", async (_answer, said, code) => {
     for (const mode of ["sslmode=require", "sslrootcert=system"]) {
       await using server = await fakeServer(() => said);
       const refusal = await refusalOf(server.port, mode);
@@ -82,7 +82,7 @@ describe("with TLS asked for", () => {
     }
   });
 
-  it("a server that says yes and then speaks plaintext gets the beginning of a handshake, and nothing else", async () => {
+  it("a server that accepts and then sends plaintext gets only the beginning of a handshake", async () => {
     await using server = await fakeServer((_chunk, nth) => (nth === 1 ? "S" : Buffer.from("R\0\0\0\x08\0\0\0\x03")));
     const refusal = await refusalOf(server.port, "sslmode=require");
     expect(faultOf(refusal)).toBe("unavailable");
@@ -92,13 +92,13 @@ describe("with TLS asked for", () => {
     expect(Buffer.from(received!, "hex").toString("latin1")).not.toMatch(/user|canary|name\0/);
   });
 
-  it("a server that closes is one that is unreachable", async () => {
+  it("a server that closes the connection counts as unreachable", async () => {
     await using server = await fakeServer(() => null);
     expect(faultOf(await refusalOf(server.port, "sslmode=require"))).toBe("unavailable");
     expect(server.received()).toEqual([TLS_REQUEST]);
   });
 
-  it.each(["", "S"])("a server that goes silent after %j is given up in time", async (said) => {
+  it.each(["", "S"])("a server that is silent after %j fails the connection in time", async (said) => {
     await using server = await fakeServer((_chunk, nth) => (nth === 1 ? said : ""));
     expect(faultOf(await refusalOf(server.port, "sslmode=require", 200))).toBe("unavailable");
     expect(server.received()).toHaveLength(1);
@@ -106,25 +106,25 @@ describe("with TLS asked for", () => {
 });
 
 describe("prefer", () => {
-  it("goes on in plaintext on the same connection where there is no TLS (control: the others would)", async () => {
+  it("continues in plaintext on the same connection if there is no TLS", async () => {
     await using server = await fakeServer((_chunk, nth) => (nth === 1 ? "N" : errorResponse("28000")));
     expect(codeOf(await refusalOf(server.port, "sslmode=prefer"))).toBe("28000");
     expect(server.received()).toEqual([expect.stringMatching(new RegExp(`^${TLS_REQUEST}.*${hex("user")}`))]);
   });
 
-  it("believes no more than one byte before it goes on", async () => {
+  it("accepts only one byte as the answer before it continues", async () => {
     await using server = await fakeServer(() => Buffer.concat([Buffer.from("N"), errorResponse("28000")]));
     expect(codeOf(await refusalOf(server.port, "sslmode=prefer"))).toBe("ECONNRESET");
     expect(server.received()).toEqual([TLS_REQUEST]);
   });
 
-  it("does not go on in plaintext when a handshake is given up for its time", async () => {
+  it("does not continue in plaintext after a handshake timed out", async () => {
     await using server = await fakeServer((_chunk, nth) => (nth === 1 ? "S" : ""));
     expect(faultOf(await refusalOf(server.port, "sslmode=prefer", 200))).toBe("unavailable");
     expect(server.received()).toEqual([expect.stringMatching(new RegExp(`^${TLS_REQUEST}1603`))]);
   });
 
-  it.each(["prefer", "allow"])("does not go on in plaintext when a file can't be read (%s)", async (mode) => {
+  it.each(["prefer", "allow"])("does not continue in plaintext if a file can't be read (%s)", async (mode) => {
     await using server = await fakeServer(() => "N");
     const refusal = await refusalOf(server.port, `sslmode=${mode}&sslrootcert=/missing.pem`);
     expect(refusal).toMatchObject({
@@ -136,7 +136,7 @@ describe("prefer", () => {
 });
 
 describe("allow", () => {
-  it("asks for TLS after a refusal of plaintext, and tells that refusal where there is none", async () => {
+  it("requests TLS after a refusal of plaintext, and reports that refusal if there is no TLS", async () => {
     const isRequest = (chunk: Buffer) => chunk.toString("hex") === TLS_REQUEST;
     await using server = await fakeServer((chunk) => (isRequest(chunk) ? "N" : errorResponse("28000")));
     expect(codeOf(await refusalOf(server.port, "sslmode=allow"))).toBe("28000");
@@ -145,7 +145,7 @@ describe("allow", () => {
     expect(tls).toBe(TLS_REQUEST);
   });
 
-  it("hears nothing more of the first attempt: a password that it asks for goes nowhere", async () => {
+  it("ignores the first attempt from then on, and sends it no password", async () => {
     const asked = Buffer.from("R\0\0\0\x08\0\0\0\x03");
     const isRequest = (chunk: Buffer) => chunk.toString("hex") === TLS_REQUEST;
     const answer = (chunk: Buffer) => (isRequest(chunk) ? "N" : Buffer.concat([errorResponse("28000"), asked]));

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
-import type { Transaction } from "../../src/postgres/transaction.ts";
+import type { Transaction } from "../../src/postgres/transactions/transaction.ts";
 import { freshTarget, postgresTarget, TESTER } from "../support/database.ts";
 import { demote, type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 
-/** More than the pool has places. */
+/** More than the size of the pool. */
 const LOSSES = 3;
 
-/** A lost connection takes no place of the pool with it, though Kysely gives none back whose BEGIN failed. */
-describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after", () => {
+/** A lost connection keeps no place of the pool, although Kysely does not release one whose BEGIN failed. */
+describe.skipIf(!canStart("postgres"))("a pool of one connection", () => {
   let database: ManagedDatabase;
 
   beforeAll(async () => {
@@ -24,7 +24,7 @@ describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after",
     return row!.pid;
   }
 
-  it("a BEGIN that is never answered", async () => {
+  it("recovers from a BEGIN that is never answered", async () => {
     for (let n = 0; n < LOSSES; n++) {
       const backend = await database.transact(backendOf);
       process.kill(backend, "SIGSTOP");
@@ -35,8 +35,8 @@ describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after",
   });
 });
 
-/** The connection lives on, and must not stay with the transaction that it refused. */
-describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after a BEGIN that was refused", () => {
+/** The connection is still alive, and must not stay with the transaction whose BEGIN it refused. */
+describe.skipIf(!canStart("postgres"))("a pool of one connection recovers from a refused BEGIN", () => {
   let postgres: PostgresServer;
   beforeAll(async () => {
     postgres = await startPostgres();
@@ -49,7 +49,7 @@ describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after a
     }
   };
 
-  it("because its role was taken away, and given back", async () => {
+  it("after its role was revoked and granted again", async () => {
     await postgres.sql(
       "create role app; create role entry login in role app; grant create, usage on schema public to app",
     );
@@ -67,7 +67,7 @@ describe.skipIf(!canStart("postgres"))("a pool of one connection goes on after a
     await database.close();
   });
 
-  it("by a standby that is promoted then", async () => {
+  it("after the standby that refused it is promoted", async () => {
     const database = (await Database.open({ target: postgresTarget(postgres.url(), 1) })).for(TESTER);
     await database.migrate();
     await demote(postgres);

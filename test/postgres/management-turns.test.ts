@@ -1,20 +1,22 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { DomainError } from "../../src/lib/errors.ts";
-import { toDomainError } from "../../src/postgres/conflicts.ts";
-import { ManagementTurns } from "../../src/postgres/management-turns.ts";
+import { ManagementTurns } from "../../src/postgres/connections/management-turns.ts";
+import { toDomainError } from "../../src/postgres/errors/driver-errors.ts";
 import { type Asker, addressHolder, itself, knownHolder, ofKind } from "../../src/shares/holder.ts";
+import { StandingClock } from "../support/shifted-clock.ts";
 
 const CONNECTIONS = 10;
 const USER: Asker = { holder: knownHolder("usr_1") };
 const OTHER: Asker = { holder: knownHolder("usr_2") };
 const stranger = (ip: string, kind = "Refresh"): Asker => ({ holder: ofKind(addressHolder(ip), kind) });
 
-/** Work that is under way until it is told to end. */
+/** Work that runs until the test ends it. */
 function turnsOf(connections = CONNECTIONS) {
-  const turns = new ManagementTurns(connections);
+  const clock = new StandingClock();
+  const turns = new ManagementTurns(connections, clock);
   const begun: string[] = [];
   const ends = new Map<string, () => void>();
-  /** @returns how it ended: its name, or the reason of what refused it */
+  /** @returns its name if it ended, or the reason of its refusal */
   const ask = (name: string, asker: Asker, ...locks: string[]) =>
     turns
       .run(asker, locks, async () => {
@@ -29,25 +31,48 @@ function turnsOf(connections = CONNECTIONS) {
     for (const name of names) ends.get(name)!();
     await settled();
   };
-  return { turns, begun, ask, asked, end };
+  return { turns, clock, begun, ask, asked, end };
 }
 
-/** Until all that waits for nothing but promises has gone on. */
+/** Waits until all work that waits only for promises has continued. */
 async function settled(): Promise<void> {
   for (let n = 0; n < 20; n++) await Promise.resolve();
 }
 
-describe("turns of management", () => {
-  it("let four of one caller be under way, and as many of another", async () => {
+describe("the admission of management calls", () => {
+  it("admits 4 calls of one caller at a time while no other caller asks", async () => {
     const { turns, begun, asked } = turnsOf();
     asked(6, "one", USER);
-    asked(6, "other", OTHER);
+    // The service's own work is no caller.
+    asked(1, "audit", { holder: itself("audit") });
     await settled();
-    expect(begun).toEqual([..."0123"].flatMap((n) => [`one ${n}`]).concat([..."0123"].map((n) => `other ${n}`)));
-    expect(turns.waiting).toBe(4);
+    expect(begun).toEqual(["one 0", "one 1", "one 2", "one 3", "audit 0"]);
+    expect(turns.waiting).toBe(2);
   });
 
-  it("refuse a caller's 105th, with the time to try again, and no other caller's first", async () => {
+  it("admits 2 calls of each caller while several ask, and 4 again a second after the others", async () => {
+    const { clock, begun, ask, asked, end } = turnsOf();
+    asked(20, "one", USER);
+    asked(3, "other", OTHER);
+    await settled();
+    expect(begun).toEqual(["one 0", "one 1", "one 2", "one 3", "other 0", "other 1"]);
+    await end("one 0", "one 1");
+    expect(begun).toHaveLength(6);
+    await end("one 2", "one 3");
+    expect(begun.slice(6)).toEqual(["one 4", "one 5"]);
+    await end("other 0", "other 1");
+    await end("other 2");
+    clock.advance(999);
+    void ask("one more", USER);
+    await settled();
+    expect(begun.slice(8)).toEqual(["other 2"]);
+    clock.advance(1);
+    void ask("one last", USER);
+    await settled();
+    expect(begun.slice(9)).toEqual(["one 6", "one 7"]);
+  });
+
+  it("refuses the 105th call of a caller with a retry time, and not the first call of another", async () => {
     const { turns, begun, ask, asked } = turnsOf();
     asked(104, "one", USER);
     await settled();
@@ -61,7 +86,7 @@ describe("turns of management", () => {
     expect(begun).toContain("other");
   });
 
-  it("refuse no work of a call that was let in before", async () => {
+  it("refuses no further work of an admitted call", async () => {
     const { turns, asked, ask } = turnsOf();
     asked(104, "one", USER);
     void ask("further", { ...USER, isUnderWay: true });
@@ -69,7 +94,7 @@ describe("turns of management", () => {
     expect(turns.waiting).toBe(101);
   });
 
-  it("leave a way for another kind of a caller's calls when one kind floods", async () => {
+  it("keeps places for other kinds of calls of a caller when one kind floods", async () => {
     const { asked, ask, begun, end } = turnsOf();
     const refused = asked(200, "flood", stranger("192.0.2.1"));
     await settled();
@@ -79,7 +104,7 @@ describe("turns of management", () => {
     expect(await refused.at(-1)).toBe("OVERLOADED");
   });
 
-  it("let three of all strangers be under way, two of one network, so that another network waits for none", async () => {
+  it("admits 3 anonymous calls in total and 2 of one network, so that another network does not wait", async () => {
     const { asked, begun } = turnsOf();
     for (let n = 0; n < 8; n++) asked(2, `near ${n}`, stranger(`192.0.2.${n}`));
     asked(2, "far", stranger("198.51.100.1"));
@@ -87,7 +112,7 @@ describe("turns of management", () => {
     expect(begun).toEqual(["near 0 0", "near 0 1", "far 0"]);
   });
 
-  it("serve waiting callers in turn, however many one of them has sent", async () => {
+  it("serves waiting callers in turn, whatever the number of calls of one", async () => {
     const { asked, begun, end } = turnsOf(1);
     asked(5, "one", USER);
     asked(1, "other", OTHER);
@@ -100,7 +125,7 @@ describe("turns of management", () => {
     expect(begun.slice(0, 4).sort()).toEqual(["one 0", "other 0", "service 0", third].sort());
   });
 
-  it("wait for a lock before a connection is taken", async () => {
+  it("waits for a lock before it takes a connection", async () => {
     const { asked, ask, begun, end } = turnsOf(2);
     void ask("holder", USER, "user usr_1");
     await settled();
@@ -112,7 +137,7 @@ describe("turns of management", () => {
     expect(begun).toEqual(["holder", "other", "waiting 0"]);
   });
 
-  it("give a wait up when its call ends, for whatever it waits", async () => {
+  it("ends any wait when its call ends", async () => {
     const { turns, ask, asked } = turnsOf(2);
     const call = new AbortController();
     void ask("holder", OTHER, "a");
@@ -127,13 +152,13 @@ describe("turns of management", () => {
     expect(turns.waiting).toBe(0);
   });
 
-  describe("when nothing ends", () => {
+  describe("while no call ends", () => {
     const fake = () => {
       vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setImmediate"] });
       onTestFinished(() => void vi.useRealTimers());
     };
 
-    it("say that the database is unreachable after 2 s in which it answered nothing", async () => {
+    it("reports an unreachable database after 2 s without any answer", async () => {
       fake();
       const { ask } = turnsOf(1);
       void ask("holder", USER);
@@ -142,7 +167,7 @@ describe("turns of management", () => {
       expect(await waiting).toBe("DATABASE_UNAVAILABLE");
     });
 
-    it("call it an overload, after 5 s, while the database answers", async () => {
+    it("reports an overload after 5 s while the database answers", async () => {
       fake();
       const { turns, ask } = turnsOf(1);
       void ask("holder", USER);
@@ -160,7 +185,7 @@ describe("turns of management", () => {
   it.each([
     ["a connection that is not made in time", new Error("timeout exceeded when trying to connect")],
     ["a statement that takes too long", Object.assign(new Error("canceling statement"), { code: "57014" })],
-  ])("call %s an outage only where the database answers no one else meanwhile", async (_what, cause) => {
+  ])("reports %s as an outage only if the database answers no other call meanwhile", async (_what, cause) => {
     const { turns } = turnsOf();
     const fail = (isAnswered: boolean) =>
       turns.run(USER, [], async () => {
@@ -171,7 +196,7 @@ describe("turns of management", () => {
     await expect(fail(true)).rejects.toMatchObject({ reason: "OVERLOADED", retryAfterMs: 1000 });
   });
 
-  it("go on when work fails", async () => {
+  it("goes on when work fails", async () => {
     const { turns, ask, begun } = turnsOf(1);
     await expect(
       turns.run(USER, ["a"], async () => {

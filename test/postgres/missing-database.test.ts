@@ -1,8 +1,8 @@
 import { MikroORM } from "@mikro-orm/postgresql";
 import { describe, expect, it } from "vitest";
+import { managementOptions } from "../../src/postgres/connections/orm-options.ts";
 import { Database } from "../../src/postgres/database.ts";
-import { managementOptions } from "../../src/postgres/orm-options.ts";
-import { FollowedHistory } from "../../src/postgres/standby-check.ts";
+import { FollowedHistory } from "../../src/postgres/history/followed-history.ts";
 import { postgresTarget } from "../support/database.ts";
 import { sql } from "../support/own-postgres.ts";
 import { canStart, serverFor } from "../support/shared-servers.ts";
@@ -17,13 +17,13 @@ describe.skipIf(!canStart("postgres"))("a database that does not exist", () => {
   };
   const made = async () => sql(serverFor("postgres")!, `select count(*) from pg_database where datname = '${MISSING}'`);
 
-  it("is not made by opening it", async () => {
+  it("is not created when it is opened", async () => {
     const failed = await Database.open({ target: postgresTarget(url()) }).catch((error: unknown) => error);
     expect(failed).toMatchObject({ reason: "DATABASE_UNAVAILABLE", cause: { code: "3D000" } });
     expect(await made()).toBe("0");
   });
 
-  it("is not made by the ORM or its migrator, which would", async () => {
+  it("is not created by the ORM or its migrator, which would do so by default", async () => {
     const orm = await MikroORM.init(managementOptions(postgresTarget(url()), new FollowedHistory()) as never);
     await expect(orm.connect()).resolves.toBeDefined();
     await expect(orm.migrator.up()).rejects.toMatchObject({ code: "3D000" });

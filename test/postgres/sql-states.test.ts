@@ -1,15 +1,15 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { LOCK_TIMEOUT, toDomainError } from "../../src/postgres/conflicts.ts";
-import { SqlStateAlarm } from "../../src/postgres/sql-state-alarm.ts";
-import { SQL_STATES } from "../../src/postgres/sql-states.ts";
+import { LOCK_TIMEOUT, toDomainError } from "../../src/postgres/errors/driver-errors.ts";
+import { SqlStateAlarm } from "../../src/postgres/errors/sql-state-alarm.ts";
+import { SQL_STATES } from "../../src/postgres/errors/sql-states.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const failure = (code: string) => Object.assign(new Error("what a driver says"), { code });
 
-describe("every code that speaks of the database", () => {
-  it("has its row in OPERATIONS.md, and no other code has one", () => {
+describe("every code that concerns the database", () => {
+  it("has a row in OPERATIONS.md, and no other code has one", () => {
     const text = readFileSync(join(import.meta.dirname, "../../docs/OPERATIONS.md"), "utf8");
     const rows = text.split("\n").flatMap((line) => /^\| `([0-9A-Z]{5})` /.exec(line)?.[1] ?? []);
     expect(rows).toEqual(Object.keys(SQL_STATES).sort());
@@ -18,9 +18,9 @@ describe("every code that speaks of the database", () => {
     }
   });
 
-  // 42P07 is met by a migration alone, which has no caller.
+  // Only a migration meets 42P07, and it has no caller.
   it.each(Object.keys(SQL_STATES).filter((code) => code !== "42P07"))(
-    "is no fault of the call that met it: %s",
+    "is not the fault of the call that met it: %s",
     (code) => {
       expect(toDomainError(failure(code))).toMatchObject({
         reason: code === LOCK_TIMEOUT ? "CONTENTION" : "DATABASE_UNAVAILABLE",
@@ -29,18 +29,22 @@ describe("every code that speaks of the database", () => {
   );
 });
 
-describe("the alarm about what PostgreSQL refuses", () => {
-  it("is told at once, then once a minute at most for each code, with the number of those between", () => {
+describe("the alarm about errors of PostgreSQL", () => {
+  it("logs each code immediately, then at most once a minute, with the number of errors between", () => {
     let nowMs = 0;
     const [log, clock] = [recordingLog(), { nowMs: () => nowMs, monotonicMs: () => nowMs }];
     const alarm = new SqlStateAlarm(log, clock);
     for (let n = 0; n < 1000; n++) alarm.met(failure("42501"));
     alarm.met(failure("53100"));
-    expect(log.lines.map(({ level, fields }) => [level, fields])).toEqual([
+    expect(log.lines.map(({ level, fields: { meaning, todo, ...facts } }) => [level, facts])).toEqual([
       ["error", { code: "42501", name: "insufficient_privilege", untold_before: 0 }],
       ["error", { code: "53100", name: "disk_full", untold_before: 0 }],
     ]);
-    expect(log.lines[0]!.message).toMatch(/the role lacks a privilege.*; make the role the owner/);
+    const told = {
+      meaning: expect.stringMatching(/^the role lacks a privilege/),
+      todo: expect.stringMatching(/^make the role/),
+    };
+    expect(log.lines[0]!.fields).toMatchObject(told);
     nowMs = 59_999;
     alarm.met(failure("42501"));
     expect(log.lines).toHaveLength(2);
@@ -49,7 +53,7 @@ describe("the alarm about what PostgreSQL refuses", () => {
     expect(log.lines.at(-1)!.fields).toMatchObject({ code: "42501", untold_before: 1000 });
   });
 
-  it("says nothing of an outage, of a conflict, or of what it does not know", () => {
+  it("does not log an outage, a conflict, or an unknown code", () => {
     const log = recordingLog();
     const alarm = new SqlStateAlarm(log);
     for (const code of ["57P01", "57014", "40001", "23505", "ECONNREFUSED"]) alarm.met(failure(code));

@@ -8,7 +8,7 @@ import { canStart } from "../support/shared-servers.ts";
 const SOME = "select version from master_key_checks";
 const NONE = `${SOME} where version < 0`;
 
-describe.skipIf(!canStart("postgres"))("a standby counts as unreachable", () => {
+describe.skipIf(!canStart("postgres"))("a standby", () => {
   let postgres: PostgresServer;
   let database: ManagedDatabase;
   beforeAll(async () => {
@@ -16,7 +16,7 @@ describe.skipIf(!canStart("postgres"))("a standby counts as unreachable", () => 
     database = (await Database.open({ target: postgresTarget(postgres.url(), 2), log: recordingLog() })).for(TESTER);
     await database.migrate();
     await database.write("insert into master_key_checks (version, check_value) values (7, '')", []);
-    // The control: the same server, as a primary.
+    // Control: the same server answers as a primary.
     expect([await database.read(SOME, []), await database.read(NONE, [])]).toMatchObject([[{ version: 7 }], []]);
     await demote(postgres);
     expect(await postgres.sql(SOME)).toBe("7");
@@ -35,11 +35,11 @@ describe.skipIf(!canStart("postgres"))("a standby counts as unreachable", () => 
     ["a write", () => database.write("update master_key_checks set version = 8", [])],
     ["a write without a row", () => database.write("delete from master_key_checks where version < 0", [])],
     [
-      "a write that begins with what it reads",
+      "a write that begins with a CTE",
       () => database.write(`with v as (${NONE}) update master_key_checks c set version = 0 from v`, []),
     ],
-  ])("for %s", async (_door, ask) => {
-    // Connections from before the restart say so by another code, once.
+  ])("counts as unreachable for %s", async (_door, ask) => {
+    // Connections from before the restart fail once with another code.
     await expect
       .poll(() => ask().catch((error: unknown) => error), { timeout: 10_000 })
       .toMatchObject({ reason: "DATABASE_UNAVAILABLE", cause: { code: "25006" } });

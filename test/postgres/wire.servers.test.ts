@@ -1,4 +1,4 @@
-/** sslmode on the wire: the service comes to a server as psql does with the same URL, or not at all. */
+/** sslmode on the wire: the service connects like psql with the same URL, or not at all. */
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -41,19 +41,19 @@ describe.skipIf(!canStart("postgres"))("sslmode", { timeout: 60_000 }, () => {
 
   const [T, P, R] = ["TLS", "plaintext", "refused"] as const;
   it.each<[what: string, role: Role, root: "ca" | "other" | "none", outcomes: readonly (Outcome | undefined)[]]>([
-    ["a server that takes both", "any_role", "ca", [P, P, T, T, T, T]],
-    ["a server that takes both, without an authority", "any_role", "none", [P, P, T, T]],
-    ["a server that takes TLS only", "tls_role", "ca", [R, T, T, T, T, T]],
-    ["a server that takes plaintext only", "plain_role", "ca", [P, P, P, R, R, R]],
+    ["a server that accepts both", "any_role", "ca", [P, P, T, T, T, T]],
+    ["a server that accepts both, without an authority", "any_role", "none", [P, P, T, T]],
+    ["a server that accepts only TLS", "tls_role", "ca", [R, T, T, T, T, T]],
+    ["a server that accepts only plaintext", "plain_role", "ca", [P, P, P, R, R, R]],
     ["a certificate of another authority", "any_role", "other", [P, P, P, R, R, R]],
-    ["TLS only and a certificate of another authority", "tls_role", "other", [R, R, R, R, R, R]],
-  ])("%s", async (_what, role, root, outcomes) => {
+    ["only TLS and a certificate of another authority", "tls_role", "other", [R, R, R, R, R, R]],
+  ])("has the outcome of psql for %s", async (_what, role, root, outcomes) => {
     for (const [n, outcome] of outcomes.entries()) {
       if (outcome !== undefined) await expectAsLibpq(postgres.url(role, `sslmode=${MODES[n]}${roots[root]}`), outcome);
     }
   });
 
-  it("a server without TLS", async () => {
+  it("has the outcome of psql for a server without TLS", async () => {
     for (const [n, outcome] of [P, P, P, R, R, R].entries()) {
       await expectAsLibpq(`${serverFor("postgres")}?sslmode=${MODES[n]}${roots.ca}`, outcome);
     }
@@ -71,7 +71,7 @@ describe.skipIf(!canStart("postgres"))("sslmode", { timeout: 60_000 }, () => {
     ["addressAsName", "127.0.0.1", T],
     ["addressAsCommonName", "127.0.0.1", T],
   ])(
-    "the certificate %s for the host %s: verify-full %s, verify-ca and require go by its authority alone",
+    "judges the certificate %s for the host %s with verify-full only (%s); verify-ca and require check its authority",
     async (certificate, host, outcome) => {
       await postgres.show(certificate);
       try {
@@ -90,27 +90,27 @@ describe.skipIf(!canStart("postgres"))("sslmode", { timeout: 60_000 }, () => {
     ["stranger", R],
     ["misnamed", R],
     ["none", R],
-  ])("a client's certificate (%s)", async (client, outcome) => {
+  ])("has the outcome of psql for the client certificate %s", async (client, outcome) => {
     for (const mode of ["allow", "prefer", "require", "verify-full"]) {
       await expectAsLibpq(postgres.url("cert_role", `sslmode=${mode}${roots.ca}${clients[client]}`), outcome);
     }
   });
 
-  it("says nothing on a socket, which has no TLS", async () => {
+  it("has no effect on a Unix socket, which has no TLS", async () => {
     const host = encodeURIComponent(postgres.server.socketFolder);
     for (const mode of MODES) {
       await expectAsLibpq(postgres.url("any_role", `sslmode=${mode}${roots.ca}`, { host }), P);
     }
   });
 
-  it("holds for an IPv6 address too", async () => {
+  it("works the same with an IPv6 address", async () => {
     const url = (mode: string) => postgres.url("any_role", `sslmode=${mode}${roots.ca}`, { host: "[::1]" });
     await expectAsLibpq(url("verify-ca"), T);
     await expectAsLibpq(url("verify-full"), R);
     await expectAsLibpq(url("disable"), P);
   });
 
-  it("reads the files again for each connection: an authority is replaced without a restart", async () => {
+  it("reads the files for each connection, so that an authority is replaced without a restart", async () => {
     const file = join(privateFolder("latchkey-root-"), "root.pem");
     const url = postgres.url("any_role", `sslmode=verify-full&sslrootcert=${file}`);
     copyFileSync(postgres.authority.certFile, file);
@@ -126,7 +126,7 @@ describe.skipIf(!canStart("postgres"))("sslmode", { timeout: 60_000 }, () => {
     expect(await ourOutcome(url)).toBe("refused");
   });
 
-  it("trusts the authorities of the machine by `system`, which did not sign this server", async () => {
+  it("trusts the authorities of the machine with `system`, and so not this server", async () => {
     expect(await ourOutcome(postgres.url("any_role", "sslrootcert=system"))).toBe("refused");
   });
 });

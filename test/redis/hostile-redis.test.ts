@@ -5,9 +5,9 @@ import { systemClock } from "../../src/lib/clock.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
-import { eventually } from "../support/eventually.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { clusterAt, redisAt } from "../support/redis-target.ts";
+import { eventually } from "../support/until.ts";
 
 const closing: (() => void)[] = [];
 afterEach(() => {
@@ -54,7 +54,7 @@ function open(target: RedisTarget) {
 }
 
 /** The right answer for two calls with one limit each has twelve numbers of four bytes; see limit.lua. */
-describe("a hostile Redis counts as unreachable when it answers", () => {
+describe("the answer of a hostile Redis", () => {
   it.each<[what: string, reply: string]>([
     ["a status", "+OK\r\n"],
     ["nothing", "$-1\r\n"],
@@ -67,7 +67,7 @@ describe("a hostile Redis counts as unreachable when it answers", () => {
     ["a list of texts", `*12\r\n${"$4\r\n\x01\0\0\0\r\n".repeat(12)}`],
     ["a list", "*0\r\n"],
     ["an unknown error", "-WHATEVER it likes\r\n"],
-  ])("%s", async (_what, reply) => {
+  ])("makes it count as unreachable: %s", async (_what, reply) => {
     const server = await startHostileRedis({ evalsha: reply });
     const { connection, limiter } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
     expect(await connection.ready(2_000)).toBe(true);
@@ -83,7 +83,7 @@ describe("a hostile Redis counts as unreachable when it answers", () => {
 /**
  * Without the guard, each of these replies ended the process or filled its memory. An uncaught error fails this file.
  */
-describe("a hostile Redis is cut off", () => {
+describe("a hostile Redis", () => {
   const LIMITS = [{ name: "", perMinute: 1, perDay: undefined }];
 
   it.each<[what: string, reply: string, cause: string]>([
@@ -93,7 +93,7 @@ describe("a hostile Redis is cut off", () => {
     ["a map of RESP3", "%15000000\r\n", "REPLY_NO_REDIS"],
     ["nothing, twice", "$-1\r\n$-1\r\n", "REPLY_UNASKED"],
     ["a web page", "HTTP/1.1 200 OK\r\n\r\n", "REPLY_NO_REDIS"],
-  ])("when it answers a script with %s", async (_what, reply, cause) => {
+  ])("is cut off when it answers a script with %s", async (_what, reply, cause) => {
     const server = await startHostileRedis({ evalsha: reply });
     const { connection, limiter, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
     expect(await connection.ready(2_000)).toBe(true);
@@ -104,7 +104,7 @@ describe("a hostile Redis is cut off", () => {
   it.each([
     ["nothing", "$-1\r\n"],
     ["a push", ">2\r\n$7\r\nmessage\r\n$1\r\na\r\n"],
-  ])("when it sends %s without being asked", async (_what, reply) => {
+  ])("is cut off when it sends %s without being asked", async (_what, reply) => {
     const server = await startHostileRedis({}, (socket) => socket.write(reply));
     const { connection, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
     await connection.ready(300);
@@ -134,7 +134,7 @@ describe("a hostile Redis is cut off", () => {
   /** The bytes that the kernel may buffer. */
   const KERNEL_BYTES = 32 * 1_048_576;
 
-  it("when it answers with an endless text", async () => {
+  it("is cut off when it answers with an endless text", async () => {
     const { flooded, start } = flood();
     const server = await startHostileRedis({}, start);
     const { connection, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
@@ -143,7 +143,7 @@ describe("a hostile Redis is cut off", () => {
     expect(flooded.bytes).toBeLessThan(KERNEL_BYTES);
   });
 
-  it("(the control: a client without the guard reads all of it)", async () => {
+  it("sends all of an endless text to a client without the guard (control)", async () => {
     const { flooded, start } = flood();
     const server = await startHostileRedis({}, start);
     const redis = new Redis({ port: portOf(server), protocol: 2, disableClientInfo: true });
@@ -152,7 +152,7 @@ describe("a hostile Redis is cut off", () => {
     await eventually(() => expect(flooded.bytes).toBe(MOST_BYTES));
   });
 
-  it("when it is a Sentinel", async () => {
+  it("is cut off when it is a Sentinel", async () => {
     const server = await startHostileRedis({ hello: "*2\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n" });
     const log = recordingLog();
     const connection = new RedisConnection(redisAt(`redis://127.0.0.1:${portOf(server)}`), log);
@@ -160,7 +160,7 @@ describe("a hostile Redis is cut off", () => {
     await expect(connection.ready(2_000)).rejects.toThrow(/Redis Sentinel; name the primary/);
   });
 
-  it("without any of its own words in the log", async () => {
+  it("gets none of its own words into the log", async () => {
     const memory = "maxmemory_policy:allkeys-lru {evil}\r\nevicted_keys:evil\r\n";
     const server = await startHostileRedis({ info: `$${memory.length}\r\n${memory}\r\n`, evalsha: "-EVIL evil\r\n" });
     const { connection, limiter, log } = open(redisAt(`redis://127.0.0.1:${portOf(server)}`));
@@ -188,7 +188,7 @@ describe("a hostile Redis is cut off", () => {
     ["all slots nine times", { cluster: `*9\r\n${"*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\na\r\n:1\r\n".repeat(9)}` }],
     ["a text that is not a host", { cluster: SLOTS("*2\r\n$6\r\na b\r\nc\r\n:1\r\n") }],
     ["a number for a host", { cluster: SLOTS("*2\r\n:1\r\n:1\r\n") }],
-  ])("when it is a cluster that answers %s", async (_what, answers) => {
+  ])("is cut off when it is a cluster that answers %s", async (_what, answers) => {
     const server = await startHostileRedis(answers);
     const { connection, limiter } = open(clusterAt(`127.0.0.1:${portOf(server)}`));
     expect(await connection.ready(300)).toBe(false);
@@ -196,7 +196,7 @@ describe("a hostile Redis is cut off", () => {
   });
 
   it.each([["MOVED 5"], ["MOVED 5 "], ["ASK x y"]])(
-    "when it is a cluster that redirects a call to an invalid place: %s",
+    "is cut off when it redirects a call of a cluster to an invalid place: %s",
     async (error) => {
       const server = await startHostileRedis((port) => ({
         evalsha: `-${error}\r\n`,

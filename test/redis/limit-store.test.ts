@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { DAY_MS, type LimitRequest } from "../../src/limits/limit.ts";
+import { DAY_MS } from "../../src/lib/clock.ts";
+import type { LimitRequest } from "../../src/limits/limit.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { slotOf } from "../../src/redis/slot.ts";

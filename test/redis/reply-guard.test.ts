@@ -18,7 +18,7 @@ function faultOf(bytes: string, commands: number, size = bytes.length): string |
 /** Sizes of the pieces: a byte, all at once, and some between. */
 const SIZES = [1, 2, 3, 7, 1_000];
 
-describe("a guard lets through", () => {
+describe("a reply guard", () => {
   it.each<[what: string, bytes: string, replies: number]>([
     ["a status", "+OK\r\n", 1],
     ["an error", "-WRONGPASS invalid username-password pair or user is disabled.\r\n", 1],
@@ -30,7 +30,7 @@ describe("a guard lets through", () => {
     ["an empty list", "*0\r\n*0\r\n", 2],
     ["redirections", "-MOVED 1 10.0.0.1:7000\r\n-ASK 16383 [::1]:1\r\n-MOVED 5 :7000\r\n", 3],
     ["as much as the bounds allow", `$93\r\n${"x".repeat(93)}\r\n*8\r\n${"*-1\r\n".repeat(8)}`, 2],
-  ])("%s", (_what, bytes, replies) => {
+  ])("lets %s through", (_what, bytes, replies) => {
     for (const size of SIZES) {
       expect(faultOf(bytes, replies, size)).toBeUndefined();
       expect(faultOf(bytes, replies - 1, size), "the control: one command fewer").toBe("REPLY_UNASKED");
@@ -38,7 +38,7 @@ describe("a guard lets through", () => {
   });
 });
 
-describe("a guard ends the connection at", () => {
+describe("a reply guard", () => {
   it.each<[what: string, bytes: string, fault: string]>([
     ["a text that is too long, before it comes", "$1000000000\r\n", "REPLY_TOO_LARGE"],
     ["a text that is one byte too long", `$94\r\n${"x".repeat(94)}\r\n`, "REPLY_TOO_LARGE"],
@@ -62,7 +62,7 @@ describe("a guard ends the connection at", () => {
     ["a line with another CR, which the parser takes as its end", "$1\r0\r\n", "REPLY_NO_REDIS"],
     ["a redirection without a node", "-MOVED 5\r\n", "REPLY_NO_REDIS"],
     ["a redirection without a slot", "-ASK __proto__ a:1\r\n", "REPLY_NO_REDIS"],
-  ])("%s", (_what, bytes, fault) => {
+  ])("ends the connection at %s", (_what, bytes, fault) => {
     for (const size of SIZES) expect(faultOf(bytes, 1, size)).toBe(fault);
   });
 });

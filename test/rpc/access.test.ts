@@ -13,9 +13,7 @@ const SERVICES: readonly DescService[] = [AuthService, KeyService, AdminService]
 const CALLERS = ["anonymous", "user", "verify", "manage", "admin", "revoked", "api key", "garbage", "two"] as const;
 type CallerKind = (typeof CALLERS)[number];
 
-/**
- * Who gets past the door, written down a second time and by hand: the table in rpc/access.ts is what is under test.
- */
+/** The expected callers of each method, written a second time by hand: the table in rpc/access.ts is under test. */
 const EXPECTED: Readonly<Record<string, readonly CallerKind[]>> = {
   ...rows("AuthService", ["Register", "Login", "Refresh", "Logout", "CompletePasswordReset"], CALLERS),
   ...rows(
@@ -78,7 +76,7 @@ describe("access", () => {
   });
   afterAll(() => service?.[Symbol.asyncDispose]());
 
-  it("has a row for every method, and the test a row for each of those", () => {
+  it("has a rule for every method, and this test has a row for each of them", () => {
     const names = METHODS.map((method) => `${method.parent.typeName}.${method.name}`);
     expect(Object.keys(EXPECTED).sort()).toEqual([...names].sort());
     for (const method of METHODS) expect(accessRule(method)).toBeDefined();
@@ -103,7 +101,7 @@ describe("access", () => {
       await transport.unary(method as DescMethodUnary, undefined, 10_000, headers, {});
     };
 
-    it.each(CALLERS)("lets %s in where the table says so, and nowhere else", async (kind) => {
+    it.each(CALLERS)("admits the caller %s to its methods of the table, and to no others", async (kind) => {
       for (const method of METHODS) {
         const name = `${method.parent.typeName}.${method.name}`;
         const code = await call(method, kind).then(
@@ -111,8 +109,8 @@ describe("access", () => {
           (error) => ConnectError.from(error).code,
         );
         if (EXPECTED[name]!.includes(kind)) {
-          // Let in: whatever an empty request is worth there, it is not refused at the door. Three methods answer a
-          // wrong credential in the message itself with UNAUTHENTICATED.
+          // Admitted: an empty request may fail, but not for access. Four methods answer UNAUTHENTICATED for a wrong
+          // credential in the message itself.
           const refusedInside = ["Login", "Refresh", "CompletePasswordReset", "ChangePassword"].includes(method.name);
           if (!refusedInside) expect(code, name).not.toBe(Code.Unauthenticated);
           expect(code, name).not.toBe(Code.PermissionDenied);
@@ -124,7 +122,7 @@ describe("access", () => {
     });
   });
 
-  it("says which scope is missing, and never more than that to who is not known", async () => {
+  it("names the missing scope to a known caller, and nothing to an unknown one", async () => {
     const verifier = service.client(AdminService, credentials.get("verify")![0]);
     const denied = await errorOf(verifier.listUsers({}));
     expect(denied).toMatchObject({ code: Code.PermissionDenied, reason: "ACCESS_DENIED" });

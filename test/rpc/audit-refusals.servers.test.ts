@@ -7,7 +7,7 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
 import { PASSWORD, startTestService, type TestService } from "../support/in-process-service.ts";
 
-describe("the audit trail has attempts that failed or were refused, one event an hour for each whom they are about:", () => {
+describe("the audit trail of refusals, one event an hour for each subject,", () => {
   const from = (ip: string) => ({ headers: { "x-forwarded-for": ip } });
   const WRONG = "violet harbour engine quilt";
   let proxied: TestService;
@@ -26,14 +26,14 @@ describe("the audit trail has attempts that failed or were refused, one event an
 
   const trail = async () => (await operator.listAuditEvents({ pageSize: 250 })).events;
 
-  /** The event of a kind about a subject, once it counts so many: events are written behind the calls. */
+  /** The one event of a kind about a subject, as soon as it counts `count`: events are written after the calls. */
   async function counted(kind: string, subjectId: string, count: number, more: object = {}) {
     const find = async () => (await trail()).filter((event) => event.kind === kind && event.subjectId === subjectId);
     await expect.poll(find, { timeout: 10_000 }).toMatchObject([{ kind, details: { count: `${count}`, ...more } }]);
     return (await find())[0]!;
   }
 
-  /** So that no hour ends within a test. */
+  /** Moves the clock to the start of an hour, so that no hour ends within a test. */
   function beginHour() {
     proxied.clock.advance(3_600_000 - (proxied.clock.nowMs() % 3_600_000) + 1000);
   }
@@ -46,7 +46,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
     return reasons;
   }
 
-  it("85 wrong passwords, with account, count, networks and the last address; in the log with address and account", async () => {
+  it("has one event for 85 wrong passwords, with account, count, networks and the last address", async () => {
     beginHour();
     const person = await proxied.newPerson();
     const start = proxied.lines.length;
@@ -55,10 +55,10 @@ describe("the audit trail has attempts that failed or were refused, one event an
     const event = await counted("login.failed", person.user.id, 85, { "by login": "85" });
     expect(event).toMatchObject({ actorId: "", clientIp: "203.0.84.5" });
     expect(event.details).toMatchObject({ "from 10.7.0.0/24": "1", "from others": "69" });
-    const lines = proxied.lines.slice(start).filter(({ reason }) => reason === "LOGIN_FAILED");
+    const lines = proxied.lines.slice(start).filter(({ fields }) => fields.reason === "LOGIN_FAILED");
     expect(lines).toHaveLength(85);
-    for (const [n, line] of lines.entries()) {
-      expect(line).toMatchObject({ client_ip: ipOf(n), account: event.details.account, caller: "anonymous" });
+    for (const [n, { fields }] of lines.entries()) {
+      expect(fields).toMatchObject({ client_ip: ipOf(n), account: event.details.account, caller: "anonymous" });
     }
     expect(event.details.account).toMatch(/^[0-9a-f]{16}$/);
     const known = JSON.stringify([await trail(), proxied.lines], (_, value) =>
@@ -67,7 +67,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
     for (const text of [person.email, "person-", WRONG]) expect(known).not.toContain(text);
   }, 30_000);
 
-  it("wrong passwords for addresses without an account, by a digest, apart from those of accounts", async () => {
+  it("has wrong passwords for addresses without an account under a digest, apart from those of accounts", async () => {
     beginHour();
     const person = await proxied.newPerson();
     const strangers = Array.from({ length: 20 }, (_, n) => `made-up-${n}@example.com`);
@@ -83,7 +83,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
     const sum = async () => (await ofStrangers()).reduce((total, { details }) => total + Number(details.count), 0);
     await expect.poll(sum, { timeout: 20_000 }).toBe(21);
     const events = await ofStrangers();
-    // Sixteen have an event of their own, and one event counts the others.
+    // Sixteen addresses have an event each, and one event counts the rest.
     expect(events.map(({ details }) => details.shared_by !== undefined).sort()).toEqual([
       ...Array(16).fill(false),
       true,
@@ -92,7 +92,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
     expect(JSON.stringify(events.map(({ details }) => details))).not.toContain("made-up");
   }, 60_000);
 
-  it("the current password that ChangePassword was not given", async () => {
+  it("has wrong current passwords of ChangePassword", async () => {
     beginHour();
     const person = await proxied.newPerson();
     for (let n = 0; n < 3; n++) {
@@ -102,7 +102,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
     await counted("login.failed", person.user.id, 3, { "by change_password": "3" });
   });
 
-  it("throttled guessing at an account that exists, though twelve made-up accounts were throttled before", async () => {
+  it("has throttled guesses at a real account, even after twelve made-up accounts were throttled", async () => {
     beginHour();
     const person = await proxied.newPerson();
     for (let n = 0; n < 12; n++) await guesses(`nobody-${n}@example.com`, 7, () => `10.11.${n}.1`);
@@ -113,11 +113,11 @@ describe("the audit trail has attempts that failed or were refused, one event an
     expect(event).toMatchObject({ actorId: "", clientIp: "192.0.2.1" });
     const failed = await counted("login.failed", person.user.id, 12 - throttled);
     expect(event.details.account).toBe(failed.details.account);
-    const line = proxied.lines.findLast(({ reason }) => reason === "TOO_MANY_ATTEMPTS");
-    expect(line).toMatchObject({ client_ip: "192.0.2.1", account: event.details.account });
+    const line = proxied.lines.findLast(({ fields }) => fields.reason === "TOO_MANY_ATTEMPTS");
+    expect(line?.fields).toMatchObject({ client_ip: "192.0.2.1", account: event.details.account });
   }, 60_000);
 
-  it("a throttled network, whatever addresses of it tried whatever they could think of", async () => {
+  it("has one event for a throttled network, with guesses of several of its addresses", async () => {
     beginHour();
     for (let n = 0; n < 24; n++) await guess(`n${n}@example.com`, "198.51.100.9");
     for (let n = 0; n < 24; n++) await guess(`m${n}@example.com`, "198.51.100.10");
@@ -130,7 +130,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
       ]);
   }, 30_000);
 
-  it("the right password of a disabled person, and not a wrong one", async () => {
+  it("has the right password of a disabled user as a refusal, and a wrong one as a failure", async () => {
     beginHour();
     const [person, other] = [await proxied.newPerson(), await proxied.newPerson()];
     for (const { user } of [person, other]) await operator.disableUser({ userId: user.id });
@@ -142,7 +142,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
     expect((await trail()).filter(({ kind }) => kind === "login.refused")).toHaveLength(1);
   });
 
-  it("the use of a service credential that is revoked, has expired or was rotated away", async () => {
+  it("has uses of a service credential that is revoked, expired or rotated away", async () => {
     beginHour();
     const issue = (name: string, expireTime?: ReturnType<typeof timestampFromMs>) =>
       operator.issueServiceCredential({ name, scopes: ["manage"], ...(expireTime && { expireTime }) });
@@ -167,12 +167,12 @@ describe("the audit trail has attempts that failed or were refused, one event an
       expect(event).toMatchObject({ actorId: "", clientIp: "192.0.2.5" });
     }
     expect((await trail()).filter(({ kind }) => kind === "credential.refused")).toHaveLength(3);
-    // It was no use of it.
+    // A refused credential does not count as used.
     const { credentials } = await operator.listServiceCredentials({ pageSize: 250, showEnded: true });
     expect(credentials.find(({ id }) => id === revoked.credential!.id)?.lastUseTime).toBeUndefined();
   });
 
-  it("what a good credential may not call or change, with who, which RPC, from where and how often", async () => {
+  it("has what a valid credential was not allowed to do, with caller, RPC, network and count", async () => {
     beginHour();
     const [person, other] = [await proxied.newPerson(), await proxied.newPerson()];
     const { key } = await other.keys.issueKey({ name: "theirs" });
@@ -187,7 +187,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
       person.auth.revokeSession({ sessionId: session!.id }, ip),
       person.keys.issueKey({ name: "k", ownerId: other.user.id }, ip),
       person.keys.issueKey({ name: "k", tier: "enterprise" }, ip),
-      // Theirs to ask for, though there is no such key: that is no attempt at someone else's.
+      // Not counted: there is no such key, so this is no attempt at another user's key.
       person.keys.getKey({ keyId: "key_AAAAAAAAAAAAAAAA" }, ip),
     ];
     await Promise.all(refusals.map(errorOf));
@@ -216,7 +216,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
     expect((await trail()).filter(({ kind }) => kind === "access.refused")).toHaveLength(2);
   }, 60_000);
 
-  it("genuine tokens of a session that has ended, and no word of made-up ones", async () => {
+  it("has genuine tokens of an ended session, and no made-up tokens", async () => {
     beginHour();
     const person = await proxied.newPerson();
     const [session] = (await person.auth.listSessions({})).sessions;
@@ -233,7 +233,7 @@ describe("the audit trail has attempts that failed or were refused, one event an
       "by refresh_token": "2",
     });
     expect(event).toMatchObject({ actorId: "", clientIp: "192.0.2.90", details: { session_id: session!.id } });
-    // So is a reset token that is used up, and no word of a made-up one.
+    // The same holds for a used reset token and a made-up one.
     const { resetToken } = await operator.createPasswordReset({ userId: person.user.id });
     const reset = (token: string) => anyone.completePasswordReset({ resetToken: token, newPassword: PASSWORD }, ip);
     await reset(resetToken);
@@ -241,9 +241,15 @@ describe("the audit trail has attempts that failed or were refused, one event an
       expect(await errorOf(reset(resetToken))).toMatchObject({ reason: "RESET_TOKEN_INVALID" });
     await errorOf(reset("kit_reset_made-up"));
     await counted("reset_token.refused", person.user.id, 2, { "by reset_token": "2" });
-    // Made-up ones are in the log, with the address.
+    // The log has the made-up tokens, with the address.
     expect(proxied.lines.slice(start)).toContainEqual(
-      expect.objectContaining({ reason: "CREDENTIAL_INVALID", client_ip: "192.0.2.90", caller: "anonymous" }),
+      expect.objectContaining({
+        fields: expect.objectContaining({
+          reason: "CREDENTIAL_INVALID",
+          client_ip: "192.0.2.90",
+          caller: "anonymous",
+        }),
+      }),
     );
   });
 });

@@ -11,7 +11,7 @@ describe("the audit trail", () => {
   let service: TestService;
   let admin: Client<typeof AdminService>;
   beforeAll(async () => {
-    // Of the trail nothing depends on what a hash costs.
+    // Cheap hashes, because no test here depends on their cost.
     service = await startTestService({ LATCHKEY_ARGON2_MEMORY_KIB: "1024", LATCHKEY_ARGON2_PASSES: "1" });
     admin = service.client(AdminService, service.admin);
   });
@@ -20,7 +20,7 @@ describe("the audit trail", () => {
   const kindsOf = async (subjectId: string) =>
     (await admin.listAuditEvents({ subjectId })).events.map(({ kind }) => kind).reverse();
 
-  it("has each change of a key once, with who made it, from where and what, also after the key is deleted", async () => {
+  it("has each change of a key once, with its actor, address and details, also after the key is deleted", async () => {
     const { key, person } = await service.newKey();
     const keyId = key!.id;
     await person.keys.updateKey({
@@ -55,7 +55,7 @@ describe("the audit trail", () => {
     expect(JSON.stringify(events.map(({ details }) => details))).not.toContain("secret name");
   });
 
-  it("has what becomes of service credentials, the first one included", async () => {
+  it("has each change of a service credential, including the first operator's", async () => {
     const { credential } = await admin.issueServiceCredential({ name: "a", scopes: ["verify"] });
     const credentialId = credential!.id;
     await admin.rotateServiceCredential({ credentialId });
@@ -65,7 +65,7 @@ describe("the audit trail", () => {
     expect(events.map(({ kind }) => kind)).toEqual(["credential.issued"]);
   });
 
-  it("has what becomes of people and their sessions", async () => {
+  it("has each change of a user and the end of each session", async () => {
     const anyone = service.client(AuthService);
     const { user, resetToken } = await admin.createUser({ email: "on-record@example.com" });
     const userId = user!.id;
@@ -92,7 +92,7 @@ describe("the audit trail", () => {
     for (const text of ["private", PASSWORD, changed.tokens!.refreshToken]) expect(all).not.toContain(text);
   });
 
-  it("has nothing of an update that changes nothing, whichever RPC it comes by, and the key keeps its etag", async () => {
+  it("has no event for an update that changes nothing, by any RPC, and the key keeps its etag", async () => {
     const person = await service.newPerson();
     const { key } = await person.keys.issueKey({ name: "same", scopes: ["orders:read"] });
     const keyId = key!.id;
@@ -108,7 +108,7 @@ describe("the audit trail", () => {
     await admin.updateUser({ user: { id: person.user.id, tier: "basic" }, updateMask: { paths: ["tier"] } });
     expect(await kindsOf(keyId)).toEqual(["key.issued"]);
     expect(await kindsOf(person.user.id)).toEqual(["user.registered"]);
-    // The control: an update beside it that changes one of two fields names that one.
+    // The control: an update that changes one of two fields has an event that names that field.
     await person.keys.updateKey({
       key: { id: keyId, name: "other", description: "" },
       updateMask: { paths: ["name", "description"] },
@@ -130,7 +130,7 @@ describe("the audit trail", () => {
     });
   });
 
-  it("has what authorises a key with its value before and after, whoever changes it, and the grant of a new account", async () => {
+  it("has the old and new value of what authorises a key, for any actor, and the grant of a new account", async () => {
     const { user } = await admin.createUser({ email: "granted@example.com", tier: "pro", scopes: ["orders:*"] });
     const [created] = (await admin.listAuditEvents({ subjectId: user!.id })).events;
     expect(created).toMatchObject({ kind: "user.created", details: { tier: "pro", scopes: "orders:*" } });
@@ -163,14 +163,14 @@ describe("the audit trail", () => {
       ...{ allowed_methods_before: "", allowed_methods_after: "/shop.v1.Orders/*" },
       ...{ expire_time_before: "", expire_time_after: expect.stringMatching(/^\d{4}-.*Z$/) },
     });
-    // A value has a bounded length, because an owner chooses it.
+    // An owner chooses the values, so their length in an event is bounded.
     const many = Array.from({ length: 64 }, (_, n) => `orders:${"x".repeat(100)}${n}`);
     await manager.updateKey({ key: { id: keyId, scopes: many }, updateMask: { paths: ["scopes"] } });
     const [long] = (await admin.listAuditEvents({ subjectId: keyId })).events;
     expect(long?.details.scopes_after).toMatch(/^orders:x{100}0 .{800,900}\.\.\. \(\d{4} characters\)$/);
   });
 
-  it("has a stolen refresh token's use, and what ended a session", async () => {
+  it("has the second use of a refresh token, and the reason why a session ended", async () => {
     const person = await service.newPerson();
     const anyone = service.client(AuthService);
     const { sessions } = await person.auth.listSessions({});
@@ -186,7 +186,7 @@ describe("the audit trail", () => {
     expect(await kindsOf(session!.id)).toEqual(["session.begun", "session.ended"]);
   });
 
-  it("has who logged out, and what ended the oldest of too many sessions", async () => {
+  it("has each logout, and the end of the oldest session when a user has too many", async () => {
     const person = await service.newPerson();
     const anyone = service.client(AuthService);
     const [first] = (await person.auth.listSessions({})).sessions;
@@ -199,7 +199,7 @@ describe("the audit trail", () => {
     expect(ended[1]).toMatchObject({ subjectId: first!.id, actorId: person.user.id, clientIp: "127.0.0.1" });
   }, 60_000);
 
-  it("says from where each came, but for what the service did by itself", async () => {
+  it("has the address of each change, except changes that the service made itself", async () => {
     const { events } = await admin.listAuditEvents({ pageSize: 250 });
     expect(events.length).toBeGreaterThan(50);
     const without = events.filter(({ clientIp }) => clientIp === "");
@@ -208,7 +208,7 @@ describe("the audit trail", () => {
     );
   });
 
-  it("is listed newest first in pages, by actor and by time", async () => {
+  it("lists events newest first in pages, by actor and by time", async () => {
     const { person } = await service.newKey();
     const actorId = person.user.id;
     for (let n = 0; n < 4; n++) await person.keys.issueKey({ name: `k${n}` });
@@ -230,7 +230,7 @@ describe("the audit trail", () => {
     expect(from.length).toBeGreaterThanOrEqual(3);
   });
 
-  it("names what is wrong with a request", async () => {
+  it("names the wrong fields of a request", async () => {
     const wrong = async (request: Parameters<typeof admin.listAuditEvents>[0]) => {
       const { code, fields } = await errorOf(admin.listAuditEvents(request));
       expect(code).toBe(Code.InvalidArgument);

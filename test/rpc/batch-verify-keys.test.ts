@@ -20,7 +20,7 @@ describe("BatchVerifyKeys", () => {
   });
   afterAll(() => service?.[Symbol.asyncDispose]());
 
-  it("answers each request as VerifyKey would have, in order, and fails one without the others", async () => {
+  it("answers each request as VerifyKey does, in order, and lets one fail without the others", async () => {
     const [good, other] = [await service.newKey({ scopes: ["a"] }), await service.newKey()];
     await other.person.keys.disableKey({ keyId: other.key!.id });
     const { results } = await verifier.batchVerifyKeys({
@@ -38,14 +38,14 @@ describe("BatchVerifyKeys", () => {
     expect(seen).toEqual(["VALID", "INVALID", Code.InvalidArgument, "DISABLED", "SCOPE_MISSING"]);
   });
 
-  it("counts a key that occurs more than once each time, in order", async () => {
+  it("counts each occurrence of a key, in order", async () => {
     const { apiKey } = await service.newKey();
     const { results } = await verifier.batchVerifyKeys({ requests: Array.from({ length: 23 }, () => ({ apiKey })) });
     const valid = results.map(({ outcome }) => outcome.case === "response" && outcome.value.valid);
     expect(valid).toEqual([...Array(20).fill(true), ...Array(3).fill(false)]);
   });
 
-  it("fits the 4 MiB of a gRPC client however large its keys are, and so does a page of them", async () => {
+  it("keeps its answer below a gRPC client's 4 MiB for the largest keys, as a page of ListKeys does", async () => {
     const many = (text: (n: string) => string) => Array.from({ length: 64 }, (_, n) => text(`${n}`.padStart(2, "0")));
     const fields = {
       name: "n".repeat(64),
@@ -79,7 +79,7 @@ describe("BatchVerifyKeys", () => {
     expect(toBinary(BatchVerifyKeysResponseSchema, response).length).toBeLessThan(4 * 2 ** 20);
   });
 
-  it("takes 256 requests and not one more, and none at all", async () => {
+  it("accepts 0 to 256 requests, and refuses 257", async () => {
     const requests = Array.from({ length: 256 }, () => ({ apiKey: "junk" }));
     expect((await verifier.batchVerifyKeys({ requests })).results).toHaveLength(256);
     const tooMany = await errorOf(verifier.batchVerifyKeys({ requests: [...requests, { apiKey: "" }] }));

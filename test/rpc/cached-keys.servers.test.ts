@@ -1,20 +1,20 @@
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { startTestService } from "../support/in-process-service.ts";
 
 const KEYS = 100;
 const AT_ONCE = 5;
-/** What a service that may keep 1,000 keys has for all of them. */
+/** The memory in bytes that a service with a cache of 1,000 keys has for all of them. */
 const BYTES = 1000 * 1536;
 const VALUE = "漢".repeat(512);
 const FAT_VALUES = 7;
-/** However slow the machine is: the feed has told of each key by then. */
+/** Time after which the feed has reported each key, even on a slow machine. */
 const SETTLED_MS = 60_000;
-/** Of these texts alone: 16 bits a character, and 24 as UTF-8. */
+/** Bytes of the metadata alone: 16 bits a character, and 24 bits as UTF-8. */
 const FAT_BYTES = FAT_VALUES * 512 * (2 + 3);
 
-test(
-  "keys with as much metadata as they may have are kept in memory by their bytes, usual ones by their number",
+it(
+  "the cache is bounded by bytes for keys with the most metadata, and by their number for usual keys",
   async () => {
     await using service = await startTestService({ LATCHKEY_CACHED_KEYS: "1000", LATCHKEY_KEYS_PER_OWNER: "1000" });
     const verifier = service.client(KeyService, await service.newCredential("verify"));
@@ -30,13 +30,13 @@ test(
     };
     const verifyManyNew = async (metadata: Record<string, string>) => {
       const apiKeys: string[] = [];
-      // A few at once: each waits for the lock on their owner.
+      // A few at once, because each waits for the lock on their owner.
       while (apiKeys.length < KEYS) {
         apiKeys.push(...(await Promise.all(Array.from({ length: AT_ONCE }, () => verifyNew(metadata)))));
       }
       return apiKeys;
     };
-    // The feed tells of each key once more after it was issued, and it is read again: who counts verifies all until then.
+    // The feed reports each key once more after its issue, and the service reads it again. So verify all, then count.
     const keptAfter = async (apiKeys: readonly string[]) => {
       await Promise.all(apiKeys.map((apiKey) => verifier.verifyKey({ apiKey })));
       return kept();
@@ -44,7 +44,7 @@ test(
     const usual = await verifyManyNew({});
     await expect.poll(() => keptAfter(usual), { timeout: SETTLED_MS }).toBeGreaterThanOrEqual(KEYS);
     const fat = await verifyManyNew(Object.fromEntries(Array.from({ length: FAT_VALUES }, (_, n) => [`${n}`, VALUE])));
-    // The usual ones were used longest ago and have gone; one more is the verifier's own credential.
+    // The usual keys were used longest ago, so they are evicted. One record more is the verifier's own credential.
     const fatBytes = async () => ((await keptAfter(fat)) - 1) * FAT_BYTES;
     await expect.poll(fatBytes, { timeout: SETTLED_MS }).toBeLessThan(BYTES);
     expect(await kept()).toBeGreaterThan(5);

@@ -1,11 +1,17 @@
-/** What a connection remembers of a credential, and that it never outlives the truth. */
+/** The memory of credentials that each connection has, which never admits a credential that has ended. */
+import assert from "node:assert/strict";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { newSigningKey, unsealSigningKey } from "../../src/auth/signing/signing-key.ts";
+import { signAccessToken } from "../../src/auth/tokens/access-token.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
-import type { KeyRecord } from "../../src/keys/key-records.ts";
+import type { KeyRecord, KeyRecords } from "../../src/keys/key-records.ts";
+import { newSecret, SERVICE_ENVIRONMENT } from "../../src/keys/key-secret.ts";
+import { newId } from "../../src/lib/id.ts";
 import { CallerResolver } from "../../src/rpc/calls/caller.ts";
+import { format, ring } from "../simulation/sample-keys.ts";
 import { grpcTrailers } from "../support/front-door.ts";
 import { startTestService, type TestService } from "../support/in-process-service.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
@@ -46,7 +52,7 @@ describe("a connection that has shown a service credential", () => {
     expect(await statusOf(secret)).toBe(Code.Unauthenticated);
   });
 
-  it("is refused at its next call once the secret is rotated away, and served with the new one", async () => {
+  it("is refused at its next call once the secret is rotated away, and admitted with the new secret", async () => {
     const { credential, secret } = await issue();
     expect(await statusOf(secret)).toBe(0);
     const rotated = await admin.rotateServiceCredential({ credentialId: credential!.id, overlap: { seconds: 0n } });
@@ -61,7 +67,7 @@ describe("a connection that has shown a service credential", () => {
     expect(await statusOf(secret)).toBe(Code.Unauthenticated);
   });
 
-  it("may show another one, and each is judged for itself", async () => {
+  it("may show a second credential, and each is judged by itself", async () => {
     const [first, second] = [await issue(), await issue()];
     expect([await statusOf(first.secret), await statusOf(second.secret)]).toEqual([0, 0]);
     await admin.revokeServiceCredential({ credentialId: first.credential!.id });
@@ -69,21 +75,46 @@ describe("a connection that has shown a service credential", () => {
   });
 });
 
-describe("an authorization header", () => {
+/** A resolver of which `records` finds the service credentials, and an access token that it accepts. */
+async function setUp(records: Pick<KeyRecords, "lookup">) {
+  const databaseClock = new DatabaseClock(new StandingClock());
+  const nowMs = databaseClock.nowMs();
+  const key = await unsealSigningKey(ring, await newSigningKey(ring, "EdDSA"));
+  assert(typeof key !== "string");
+  const signingKeys = { signer: async () => key, verifier: async () => key };
+  const [userId, sessionId, expiresAtMs] = ["usr_1", newId("ses"), nowMs + 60_000];
+  const standing = { id: sessionId, userId, userState: "active", expiresAtMs, endedAtMs: undefined } as const;
+  const sessionCache = { standing: async () => standing };
+  const accessTokens = { signingKeys, sessionCache, databaseClock, issuer: "http://issuer", audience: "latchkey" };
+  const claims = { userId, sessionId, tokenId: `${sessionId}.1`, issuedAtMs: nowMs, expiresAtMs };
   const resolver = new CallerResolver({
-    looksLikeCredential: (token) => token.startsWith("kit_svc_"),
-    openCredential: () => undefined,
-    authenticateUser: async (token) => ({ userId: token, sessionId: "ses_1" }),
-    databaseClock: new DatabaseClock(new StandingClock()),
-    used: () => {},
-    refused: () => {},
+    records,
+    format,
+    accessTokens,
+    databaseClock,
+    usage: { used: () => {} },
+    refusals: { note: () => {} },
+    addresses: { of: () => "" },
+  });
+  return { resolver, token: await signAccessToken(accessTokens, claims) };
+}
+
+describe("an authorization header", () => {
+  let [resolver, token] = [undefined as unknown as CallerResolver, ""];
+  beforeAll(async () => {
+    const none = { lookup: () => assert.fail("no service credential is presented") };
+    ({ resolver, token } = await setUp(none));
   });
   const resolve = async (...values: string[]) =>
-    resolver.resolve({ connection: {}, peerAddress: "", header: () => values });
+    resolver.resolve({
+      connection: {},
+      peerAddress: "",
+      header: () => values.map((value) => value.replaceAll("token", token)),
+    });
 
-  it("makes a caller known, and none makes him nobody", async () => {
-    expect(await resolve("Bearer token")).toMatchObject({ kind: "user", userId: "token" });
-    expect(await resolve("bEARER   token ")).toMatchObject({ kind: "user", userId: "token" });
+  it("makes its caller known, and a call without one is anonymous", async () => {
+    expect(await resolve("Bearer token")).toMatchObject({ kind: "user", userId: "usr_1" });
+    expect(await resolve("bEARER   token ")).toMatchObject({ kind: "user", userId: "usr_1" });
     expect(await resolve()).toEqual({ kind: "anonymous" });
   });
 
@@ -93,48 +124,46 @@ describe("an authorization header", () => {
     ["its scheme is another", ["Basic dXNlcjpwYXNz"]],
     ["it has no scheme", ["token"]],
     ["it has no credential", ["Bearer "]],
-    ["it has more behind the credential", ["Bearer token, Bearer token"]],
-    ["it has what is no ASCII", ["Bearer t\u00f6ken"]],
+    ["it has text after the credential", ["Bearer token, Bearer token"]],
+    ["it has a character that is not ASCII", ["Bearer t\u00f6ken"]],
     ["it is too long", [`Bearer ${"x".repeat(4096)}`]],
-    ["its service credential can't be one", ["Bearer kit_svc_x"]],
-  ])("makes a caller invalid, never anonymous, where %s", async (_what, values) => {
+    ["its service credential has an impossible form", ["Bearer kit_svc_x"]],
+  ])("is refused, and never taken as anonymous, if %s", async (_what, values) => {
     await expect(resolve(...values)).rejects.toMatchObject({ reason: "CREDENTIAL_INVALID" });
   });
 });
 
-describe("a credential is taken apart", () => {
+describe("a service credential", () => {
   const record = {
     key: { id: "svc_1", state: "active", scopes: ["verify"] },
   } as unknown as KeyRecord;
+  const secrets = Array.from({ length: 20 }, () => newSecret(ring, format, SERVICE_ENVIRONMENT).rawKey);
   let opened: string[] = [];
-  const resolver = new CallerResolver({
-    looksLikeCredential: (token) => token.startsWith("kit_svc_"),
-    openCredential: (token) => {
-      opened.push(token);
+  let resolver: CallerResolver;
+  beforeAll(async () => {
+    const lookup = (rawKey: string) => {
+      opened.push(rawKey);
       const loaded = { record, asOfMs: 0, position: 0n, maxStalenessMs: 5000, source: "cache" as const };
       return { fresh: () => loaded, find: async () => loaded };
-    },
-    authenticateUser: () => Promise.reject(new Error("asked")),
-    databaseClock: new DatabaseClock(new StandingClock()),
-    used: () => {},
-    refused: () => {},
+    };
+    ({ resolver } = await setUp({ lookup }));
   });
   const call = (connection: object, token: string) =>
     resolver.resolve({ connection, peerAddress: "", header: () => [`Bearer ${token}`] });
 
-  it("once for all calls of a connection, and once more for another connection", () => {
+  it("is parsed once for all calls of a connection, and once more for another connection", () => {
     opened = [];
-    const [one, other] = [{}, {}];
-    for (let i = 0; i < 5; i++) expect(call(one, "kit_svc_a")).toMatchObject({ credentialId: "svc_1" });
-    call(other, "kit_svc_a");
-    expect(opened).toEqual(["kit_svc_a", "kit_svc_a"]);
+    const [one, other, secret] = [{}, {}, secrets[0]!];
+    for (let i = 0; i < 5; i++) expect(call(one, secret)).toMatchObject({ credentialId: "svc_1" });
+    call(other, secret);
+    expect(opened).toEqual([secret, secret]);
   });
 
-  it("again after a connection has shown many others, which are not all kept", () => {
+  it("is parsed again after its connection has shown many others, because the memory is bounded", () => {
     opened = [];
     const connection = {};
-    for (let i = 0; i < 20; i++) call(connection, `kit_svc_${i}`);
-    call(connection, "kit_svc_0");
+    for (const secret of secrets) call(connection, secret);
+    call(connection, secrets[0]!);
     expect(opened).toHaveLength(21);
   });
 });

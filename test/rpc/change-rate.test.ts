@@ -26,7 +26,7 @@ describe("changes of one caller", () => {
     service = await startTestService({
       LATCHKEY_CHANGES_PER_MINUTE: `${RATE}`,
       LATCHKEY_SERVICE_CHANGES_PER_MINUTE: `${SERVICE_RATE}`,
-      // Redis has a clock that no test moves.
+      // No Redis, because a test cannot move its clock.
       REDIS_URL: "",
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
@@ -38,7 +38,7 @@ describe("changes of one caller", () => {
   const rename = (auth: Client<typeof AuthService>, displayName: string) =>
     auth.updateCurrentUser({ user: { displayName }, updateMask: { paths: ["display_name"] } });
 
-  /** How each of so many changes of a name, each to another one, ends: five at a time. */
+  /** Makes `calls` changes of a name, five at a time. Returns the reason of each refusal; undefined for a success. */
   async function flood(auth: Client<typeof AuthService>, calls: number): Promise<(string | undefined)[]> {
     const ends: (string | undefined)[] = [];
     while (ends.length < calls) {
@@ -57,13 +57,13 @@ describe("changes of one caller", () => {
 
   const isRefused = { reason: "TOO_MANY_CHANGES", hasRetryInfo: true };
 
-  it("are as many in a minute as configured, however many it tries, and so are its audit events", async () => {
+  it("reach the configured number a minute at most, however many it tries, as do its audit events", async () => {
     const [person, other] = [await service.newPerson(), await service.newPerson()];
     const ends = await flood(person.auth, 200);
     expect(ends.filter((end) => end === undefined)).toHaveLength(RATE);
     expect(new Set(ends)).toEqual(new Set([undefined, "TOO_MANY_CHANGES"]));
     expect(await updatesOf(person.user.id)).toBe(RATE);
-    // Nothing of it concerns another caller, or what changes nothing.
+    // Other callers, and calls that change nothing, are not affected.
     await rename(other.auth, "another name");
     await person.auth.getCurrentUser({});
     await person.keys.listKeys({});
@@ -72,7 +72,7 @@ describe("changes of one caller", () => {
     expect(await updatesOf(person.user.id)).toBe(2 * RATE);
   });
 
-  it("count together whichever RPC they come by, by whichever protocol", async () => {
+  it("count together for all RPCs and protocols", async () => {
     const { keys, auth, tokens } = await service.newPerson();
     const ids: string[] = [];
     for (let n = 0; n < RATE / 4; n++) ids.push((await keys.issueKey({ name: `k${n}` })).key!.id);
@@ -93,7 +93,7 @@ describe("changes of one caller", () => {
     for (const end of await Promise.all(refused.map(errorOf))) expect(end).toMatchObject(isRefused);
   });
 
-  it("say when to come back: then a change is made", async () => {
+  it("are refused with a time, after which a change succeeds", async () => {
     const { auth } = await service.newPerson();
     await flood(auth, RATE + 5);
     const refused = await rename(auth, "too soon").catch(ConnectError.from);
@@ -105,7 +105,7 @@ describe("changes of one caller", () => {
     await rename(auth, "in time");
   });
 
-  it("by one session leave the user's other sessions as many, so that a thief's token can't keep the owner out", async () => {
+  it("of one session leave the user's other sessions their rate, so a stolen token cannot keep the owner out", async () => {
     const person = await service.newPerson();
     await flood(person.auth, RATE + 10);
     const { tokens } = await service.client(AuthService).login({ email: person.email, password: PASSWORD });
@@ -116,7 +116,7 @@ describe("changes of one caller", () => {
     expect(await errorOf(rename(person.auth, "n"))).toMatchObject({ reason: "CREDENTIAL_INVALID" });
   });
 
-  it("by a service credential have a rate of their own", async () => {
+  it("of a service credential have a rate of their own", async () => {
     const manager = service.client(KeyService, await service.newCredential("manage"));
     const { user } = await service.newPerson();
     const { key } = await manager.issueKey({ name: "k", ownerId: user.id });
@@ -127,13 +127,13 @@ describe("changes of one caller", () => {
     await other.disableKey({ keyId: key!.id });
   });
 
-  it("include refreshes of one session, which a holder of one token could go on with for ever", async () => {
+  it("include refreshes of one session, which the holder of one token could otherwise repeat without end", async () => {
     const { tokens } = await service.newPerson();
     const anyone = service.client(AuthService);
     let { refreshToken } = tokens;
     for (let n = 0; n < RATE; n++) refreshToken = (await anyone.refresh({ refreshToken })).tokens!.refreshToken;
     expect(await errorOf(anyone.refresh({ refreshToken }))).toMatchObject(isRefused);
-    // The token stays good.
+    // The token stays valid.
     service.clock.advance(MINUTE + 1000);
     await anyone.refresh({ refreshToken });
   });
@@ -142,7 +142,7 @@ describe("changes of one caller", () => {
 describe("a rate of changes", () => {
   const user = (userId: string, sessionId: string) => ({ kind: "user", userId, sessionId }) as const;
 
-  it("holds in any minute, whenever it begins", async () => {
+  it("holds in any minute, whenever that minute begins", async () => {
     const clock = new StandingClock();
     const limiter = new LocalLimiter({ clock, log: recordingLog() });
     const rate = new ChangeRate({ limiter, changesPerMinute: RATE, serviceChangesPerMinute: 10 * RATE });
@@ -161,7 +161,7 @@ describe("a rate of changes", () => {
     expect(madeAtMs.length).toBeGreaterThan(3 * RATE);
   });
 
-  it("of all sessions of a user together is twice that of one, and no other user's", async () => {
+  it("is twice as high for all sessions of a user together, and separate for each user", async () => {
     const limiter = new LocalLimiter({ clock: new StandingClock(), log: recordingLog() });
     const rate = new ChangeRate({ limiter, changesPerMinute: RATE, serviceChangesPerMinute: RATE });
     const made = async (userId: string, sessions: number) => {
@@ -181,7 +181,7 @@ describe("a rate of changes", () => {
 });
 
 describe("the table of effects", () => {
-  it("has a row for each method of the access table, and anonymous callers are the only ones that it leaves to their verbs", () => {
+  it("has a row for each method of the access table, and `proves` for the methods of anonymous callers only", () => {
     const services = [AuthService, KeyService, AdminService];
     for (const method of services.flatMap(({ methods }) => methods)) {
       const rule = ACCESS.get(method.parent.typeName)![method.localName];

@@ -16,7 +16,7 @@ describe("CheckRateLimit", () => {
   const byName = (name: string) => ({ case: "name" as const, value: name });
   const byKey = (keyId: string) => ({ case: "keyId" as const, value: keyId });
 
-  it("counts in the same windows as VerifyKey, and does not ask for the key's state", async () => {
+  it("counts in the same windows as VerifyKey, and ignores the key's state", async () => {
     const { apiKey, key, person } = await service.newKey();
     await verifier.verifyKey({ apiKey, cost: 5 });
     await person.keys.disableKey({ keyId: key!.id });
@@ -35,7 +35,7 @@ describe("CheckRateLimit", () => {
     expect(answers.every(({ allowed, retryAfter }) => allowed === (retryAfter === undefined))).toBe(true);
   });
 
-  it("lets no name reach another subject's window", async () => {
+  it("keeps the windows of each subject apart, whatever its name", async () => {
     const { key } = await service.newKey();
     const limits = [{ name: "n", perMinute: 1 }];
     const names = ["a", "a:", "{a}", "a}{", `key:${key!.id}`, key!.id, "a\u00e9", "ａ"];
@@ -46,7 +46,7 @@ describe("CheckRateLimit", () => {
     expect((await verifier.checkRateLimit({ subject: byKey(key!.id), limits })).allowed).toBe(true);
   });
 
-  it("keeps limits of different names apart, and shares one window whatever its figures", async () => {
+  it("keeps limits of different names apart, and shares one window between different limits of one name", async () => {
     const subject = byName("shared");
     expect((await verifier.checkRateLimit({ subject, limits: [{ name: "a", perMinute: 5 }], cost: 5 })).allowed).toBe(
       true,
@@ -58,7 +58,7 @@ describe("CheckRateLimit", () => {
     expect(rateLimits[0]?.remaining).toBe(4);
   });
 
-  it("allows nothing where the limit is 0, and looks at cost 0 without counting", async () => {
+  it("allows nothing for a limit of 0, and reads the window without counting for a cost of 0", async () => {
     const nothing = await verifier.checkRateLimit({ subject: byName("zero"), limits: [{ name: "a", perDay: 0 }] });
     expect(nothing.allowed).toBe(false);
     expect(nothing.retryAfter).toBeUndefined();
@@ -69,7 +69,7 @@ describe("CheckRateLimit", () => {
     }
   });
 
-  it("names what is wrong with a request", async () => {
+  it("names the wrong fields of a request", async () => {
     const { key } = await service.newKey();
     const limits = [{ name: "a", perMinute: 5 }];
     const wrong = async (request: Parameters<typeof verifier.checkRateLimit>[0]) => {

@@ -13,7 +13,9 @@ function addresses(deps: Partial<ClientAddressesDeps> = {}) {
   const client = new ClientAddresses({ trustedProxies: TRUSTED, forwardedHeader: undefined, log, ...deps });
   const of = (peerAddress: string, headers: Headers) =>
     client.of({ peerAddress, header: (name) => headers[name] ?? [] });
-  return { of, warnings: () => log.lines.map(({ message }) => message) };
+  const warnings = () =>
+    log.lines.map(({ message, fields: { headers, advice } }) => `${headers}: ${message}; ${advice}`);
+  return { of, warnings };
 }
 
 function ipOf(peerAddress: string, ...forwarded: readonly string[]): string {
@@ -25,7 +27,7 @@ function forwardedIpOf(...forwarded: readonly string[]): string {
 }
 
 describe("the client's address", () => {
-  it("is the connection's other end, whatever a stranger says", () => {
+  it("is the connection's other end, whatever an untrusted peer claims", () => {
     expect(ipOf("192.0.2.1")).toBe("192.0.2.1");
     expect(ipOf("192.0.2.1", "198.51.100.7")).toBe("192.0.2.1");
     expect(ipOf("2001:db8::1", "10.0.0.1")).toBe("2001:db8::1");
@@ -35,28 +37,28 @@ describe("the client's address", () => {
 
   it.each([
     ["one proxy", "10.0.0.1", ["198.51.100.7"], "198.51.100.7"],
-    ["a chain of them", "10.0.0.1", ["198.51.100.7, 10.0.0.3", "2001:db8:ffff::9"], "198.51.100.7"],
-    ["one, and what a client invented before it", "10.0.0.1", ["203.0.113.9, 10.0.0.3, 198.51.100.7"], "198.51.100.7"],
-    ["one, and a header of the client's own", "10.0.0.1", ["203.0.113.9", "198.51.100.7"], "198.51.100.7"],
-    ["proxies alone", "10.0.0.1", ["10.0.0.2"], "10.0.0.2"],
-    ["one that names nobody", "10.0.0.1", [], "10.0.0.1"],
-    ["one that names what is no address", "10.0.0.1", ["203.0.113.9, unknown"], "10.0.0.1"],
-    ["one with an empty hop", "10.0.0.1", ["203.0.113.9, "], "10.0.0.1"],
-    ["one of IPv6", "2001:db8:ffff::1", ["2001:db8::7"], "2001:db8::7"],
-    ["one that names a port", "10.0.0.1", ["203.0.113.9, 198.51.100.7:5678"], "198.51.100.7"],
-    ["one that names a port of IPv6", "10.0.0.1", ["[2001:db8::7]:443"], "2001:db8::7"],
-    ["one that writes brackets", "10.0.0.1", ["[2001:DB8:0:0::7]"], "2001:db8::7"],
-    ["one that writes quotes", "10.0.0.1", ['"[2001:db8::7]:443"'], "2001:db8::7"],
-    ["one that maps IPv4", "10.0.0.1", ["[::ffff:c633:6407]:80"], "198.51.100.7"],
+    ["a chain of proxies", "10.0.0.1", ["198.51.100.7, 10.0.0.3", "2001:db8:ffff::9"], "198.51.100.7"],
+    ["a proxy that appends to an invented hop", "10.0.0.1", ["203.0.113.9, 10.0.0.3, 198.51.100.7"], "198.51.100.7"],
+    ["a proxy that adds a second header line", "10.0.0.1", ["203.0.113.9", "198.51.100.7"], "198.51.100.7"],
+    ["proxies only", "10.0.0.1", ["10.0.0.2"], "10.0.0.2"],
+    ["a proxy that names no client", "10.0.0.1", [], "10.0.0.1"],
+    ["a proxy that names no address", "10.0.0.1", ["203.0.113.9, unknown"], "10.0.0.1"],
+    ["a proxy with an empty hop", "10.0.0.1", ["203.0.113.9, "], "10.0.0.1"],
+    ["a proxy of IPv6", "2001:db8:ffff::1", ["2001:db8::7"], "2001:db8::7"],
+    ["a proxy that names a port", "10.0.0.1", ["203.0.113.9, 198.51.100.7:5678"], "198.51.100.7"],
+    ["a proxy that names a port of IPv6", "10.0.0.1", ["[2001:db8::7]:443"], "2001:db8::7"],
+    ["a proxy that writes brackets", "10.0.0.1", ["[2001:DB8:0:0::7]"], "2001:db8::7"],
+    ["a proxy that writes quotes", "10.0.0.1", ['"[2001:db8::7]:443"'], "2001:db8::7"],
+    ["a proxy that maps IPv4", "10.0.0.1", ["[::ffff:c633:6407]:80"], "198.51.100.7"],
     ["a chain with ports", "10.0.0.1", ["198.51.100.7:1, 10.0.0.3:2, [2001:db8:ffff::9]:3"], "198.51.100.7"],
-    ["one with brackets of IPv4", "10.0.0.1", ["203.0.113.9, [198.51.100.7]"], "10.0.0.1"],
-    ["one with an empty port", "10.0.0.1", ["203.0.113.9, 198.51.100.7:"], "10.0.0.1"],
-    ["one with a word as its port", "10.0.0.1", ["203.0.113.9, 198.51.100.7:http"], "10.0.0.1"],
-    ["one with a zone", "10.0.0.1", ["203.0.113.9, fe80::1%eth0"], "10.0.0.1"],
-    ["one with octal digits", "10.0.0.1", ["203.0.113.9, 0198.051.100.7"], "10.0.0.1"],
-    ["one with too few numbers", "10.0.0.1", ["203.0.113.9, 198.51.7"], "10.0.0.1"],
-    ["one with half a bracket", "10.0.0.1", ["203.0.113.9, [2001:db8::7"], "10.0.0.1"],
-  ])("behind %s is the last hop that no proxy of ours is", (_what, peer, forwarded, address) => {
+    ["a proxy with brackets of IPv4", "10.0.0.1", ["203.0.113.9, [198.51.100.7]"], "10.0.0.1"],
+    ["a proxy with an empty port", "10.0.0.1", ["203.0.113.9, 198.51.100.7:"], "10.0.0.1"],
+    ["a proxy with a word as its port", "10.0.0.1", ["203.0.113.9, 198.51.100.7:http"], "10.0.0.1"],
+    ["a proxy with a zone", "10.0.0.1", ["203.0.113.9, fe80::1%eth0"], "10.0.0.1"],
+    ["a proxy with octal digits", "10.0.0.1", ["203.0.113.9, 0198.051.100.7"], "10.0.0.1"],
+    ["a proxy with too few numbers", "10.0.0.1", ["203.0.113.9, 198.51.7"], "10.0.0.1"],
+    ["a proxy with half a bracket", "10.0.0.1", ["203.0.113.9, [2001:db8::7"], "10.0.0.1"],
+  ])("is the last hop that is not a trusted proxy, behind %s", (_what, peer, forwarded, address) => {
     expect(ipOf(peer, ...forwarded)).toBe(address);
   });
 
@@ -89,39 +91,39 @@ describe("the client's address", () => {
     expect(forwardedIpOf(value)).toBe(address);
   });
 
-  it("is read from several lines of Forwarded as from one", () => {
+  it("is the same from several lines of Forwarded as from one line", () => {
     expect(forwardedIpOf("for=203.0.113.9", 'for="198.51.100.7:1"', "for=10.0.0.3")).toBe("198.51.100.7");
     expect(forwardedIpOf('for="203.0.113.9', "for=198.51.100.7")).toBe("198.51.100.7");
   });
 
-  it("is IPv4 where it is IPv4 in IPv6 clothing, of a proxy as of a client", () => {
+  it("is IPv4 for an IPv4-mapped IPv6 address, of a proxy and of a client", () => {
     expect(ipOf("::ffff:192.0.2.1")).toBe("192.0.2.1");
     expect(ipOf("::FFFF:10.0.0.1", "::ffff:198.51.100.7")).toBe("198.51.100.7");
   });
 
-  it("is no IPv4 address of an IPv6 network that holds the mapped ones", () => {
+  it("is an IPv4 peer's own, even if a trusted IPv6 network includes the mapped addresses", () => {
     const { of } = addresses({ trustedProxies: ["::/64"] });
     expect(of("192.0.2.1", { "x-forwarded-for": ["198.51.100.7"] })).toBe("192.0.2.1");
   });
 });
 
-describe("where both headers come", () => {
+describe("two forwarding headers in one call", () => {
   const both = { "x-forwarded-for": ["198.51.100.7:80"], forwarded: ["for=198.51.100.7"] };
   const lie = { "x-forwarded-for": ["198.51.100.7"], forwarded: ["for=203.0.113.9"] };
 
-  it("they are believed if they agree", () => {
+  it("are believed if they agree", () => {
     const { of, warnings } = addresses();
     expect(of(PROXY, both)).toBe("198.51.100.7");
     expect(warnings()).toEqual([]);
   });
 
-  it("neither is believed if they disagree, and the log says once what to set", () => {
+  it("are both ignored if they disagree, and the log says once what to set", () => {
     const { of, warnings } = addresses();
     expect([of(PROXY, lie), of(PROXY, lie)]).toEqual([PROXY, PROXY]);
-    expect(warnings().join()).toMatch(/^[^,]*x-forwarded-for and forwarded disagree.*LATCHKEY_FORWARDED_HEADER[^,]*$/);
+    expect(warnings().join()).toMatch(/^x-forwarded-for forwarded: [^,]*disagree[^,]*LATCHKEY_FORWARDED_HEADER[^,]*$/);
   });
 
-  it("the one that was set is believed, and the other is not read", () => {
+  it("are reduced to the configured one, and the other is not read", () => {
     for (const [forwardedHeader, address] of [
       ["x-forwarded-for", "198.51.100.7"],
       ["forwarded", "203.0.113.9"],
@@ -137,7 +139,7 @@ describe("where both headers come", () => {
 });
 
 describe("an untrusted peer that names other addresses", () => {
-  it("is told of once, with what to set, in either header", () => {
+  it("is reported once for each header, with the setting to use", () => {
     const { of, warnings } = addresses();
     for (let n = 0; n < 3; n++) {
       expect(of("192.0.2.1", { "x-forwarded-for": ["198.51.100.7"] })).toBe("192.0.2.1");
@@ -145,11 +147,11 @@ describe("an untrusted peer that names other addresses", () => {
       expect(of("192.0.2.3", {})).toBe("192.0.2.3");
     }
     expect(warnings()).toHaveLength(2);
-    expect(warnings()[0]).toMatch(/x-forwarded-for of an untrusted address is ignored.*LATCHKEY_TRUSTED_PROXIES/);
-    expect(warnings()[1]).toMatch(/forwarded of an untrusted/);
+    expect(warnings()[0]).toMatch(/^x-forwarded-for: .*untrusted peer is ignored.*LATCHKEY_TRUSTED_PROXIES/);
+    expect(warnings()[1]).toMatch(/^forwarded: .*untrusted peer/);
   });
 
-  it("fills no log, however many there are", () => {
+  it("fills at most 8 log lines, even if there are many such peers", () => {
     const { of, warnings } = addresses();
     for (let n = 0; n < 200; n++) of(`192.0.2.${n}`, { "x-forwarded-for": ["198.51.100.7"] });
     expect(warnings()).toHaveLength(8);
@@ -169,31 +171,34 @@ function nodeOf(address: string, at: number | undefined): string {
   return at === undefined ? host : `${host}:${at}`;
 }
 
-/** What a client may send ahead of the proxies: anything that a header can hold. */
+/** A text that a client may send ahead of the proxies: anything that a header can contain. */
 const invention = fc.oneof(
   fc.string({ unit: fc.constantFrom(...'for=by";,\\[]:. 1203_'), maxLength: 30 }),
   fc.constantFrom("for=203.0.113.1", "203.0.113.1", 'for="', '"', "for=203.0.113.1;", "\\", ""),
 );
 
-describe("whatever a client sends ahead of its proxies", () => {
-  it.each(["x-forwarded-for", "forwarded"] as const)("the hop that %s ends with is its address", (header) => {
-    const spell = (address: string, at: number | undefined) =>
-      header === "forwarded" ? `for="${nodeOf(address, at)}";proto=https` : nodeOf(address, at);
-    const chain = fc.array(fc.tuple(proxy, port), { maxLength: 3 });
-    fc.assert(
-      fc.property(
-        invention,
-        fc.oneof(ipv4, ipv6),
-        port,
-        chain,
-        fc.boolean(),
-        (ahead, client, at, proxies, isOneLine) => {
-          const hops = [spell(client, at), ...proxies.map(([each, its]) => spell(each, its))];
-          const lines = isOneLine ? [[ahead, ...hops].join(", ")] : [ahead, ...hops];
-          expect(addresses().of(PROXY, { [header]: lines })).toBe(client);
-        },
-      ),
-      { numRuns: 3000 },
-    );
-  });
+describe("the client's address behind proxies", () => {
+  it.each(["x-forwarded-for", "forwarded"] as const)(
+    "is the last hop of %s before the proxies, whatever the client sends ahead of it",
+    (header) => {
+      const spell = (address: string, at: number | undefined) =>
+        header === "forwarded" ? `for="${nodeOf(address, at)}";proto=https` : nodeOf(address, at);
+      const chain = fc.array(fc.tuple(proxy, port), { maxLength: 3 });
+      fc.assert(
+        fc.property(
+          invention,
+          fc.oneof(ipv4, ipv6),
+          port,
+          chain,
+          fc.boolean(),
+          (ahead, client, at, proxies, isOneLine) => {
+            const hops = [spell(client, at), ...proxies.map(([each, its]) => spell(each, its))];
+            const lines = isOneLine ? [[ahead, ...hops].join(", ")] : [ahead, ...hops];
+            expect(addresses().of(PROXY, { [header]: lines })).toBe(client);
+          },
+        ),
+        { numRuns: 3000 },
+      );
+    },
+  );
 });

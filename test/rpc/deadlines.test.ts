@@ -1,25 +1,24 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Deadlines } from "../../src/rpc/calls/deadlines.ts";
 import { parseGrpcTimeout } from "../../src/rpc/lanes/timeout.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-/** Deadlines from time 0, and what has expired of them. */
+/** New deadlines whose time begins at 0, and the names of those that expired. */
 function start() {
-  const deadlines = new Deadlines();
-  const startMs = Date.now();
   const expired: string[] = [];
+  const deadlines = new Deadlines<string>((name) => void expired.push(name));
+  const startMs = Date.now();
   const add = (name: string, inMs: number) => {
-    const what = { expire: () => expired.push(name) };
     const nowMs = Date.now() - startMs;
-    const step = deadlines.add(what, nowMs + inMs, nowMs);
-    return () => step.delete(what);
+    const step = deadlines.add(name, nowMs + inMs, nowMs);
+    return () => step.delete(name);
   };
   return { expired, add };
 }
 
-test("nothing expires before its time, nor more than 16 ms later, nor twice", () => {
+it("a deadline expires once, at its time or at most 16 ms later", () => {
   for (let inMs = 1; inMs < 100; inMs += 7) {
     const { expired, add } = start();
     vi.advanceTimersByTime(5);
@@ -33,7 +32,7 @@ test("nothing expires before its time, nor more than 16 ms later, nor twice", ()
   }
 });
 
-test("what was taken back does not expire, its neighbours do", () => {
+it("a deadline that was taken back does not expire, and its neighbours do", () => {
   const { expired, add } = start();
   const takeBack = add("a", 50);
   add("b", 50);
@@ -42,7 +41,7 @@ test("what was taken back does not expire, its neighbours do", () => {
   expect(expired).toEqual(["b"]);
 });
 
-test("a step that was empty for a while takes calls again", () => {
+it("a step that became empty accepts calls again", () => {
   const { expired, add } = start();
   add("a", 50)();
   add("b", 50);
@@ -53,7 +52,7 @@ test("a step that was empty for a while takes calls again", () => {
   expect(expired).toEqual(["b", "c"]);
 });
 
-test("timers go with their calls: at most one is left", () => {
+it("timers end with their calls, except at most one", () => {
   const { add } = start();
   const taken = Array.from({ length: 1000 }, (_, index) => add(String(index), index * 100));
   expect(vi.getTimerCount()).toBe(1000);
@@ -61,7 +60,7 @@ test("timers go with their calls: at most one is left", () => {
   expect(vi.getTimerCount()).toBeLessThanOrEqual(1);
 });
 
-test("the longest timeout that can be written is no short one", () => {
+it("the longest possible grpc-timeout does not overflow into a short one", () => {
   const { expired, add } = start();
   vi.advanceTimersByTime(5);
   add("a", parseGrpcTimeout("99999999H"));

@@ -1,6 +1,6 @@
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { DomainError, type Reason } from "../../src/lib/errors.ts";
 import { codeName, ERRORS, toConnectError, toRpcStatus } from "../../src/rpc/errors.ts";
@@ -8,7 +8,7 @@ import { errorTrailers } from "../../src/rpc/lanes/grpc-status.ts";
 
 const REASONS = Object.keys(ERRORS) as Reason[];
 
-/** Written down a second time and by hand: the table in rpc/errors.ts is what is under test. */
+/** The expected code of each reason, written a second time by hand: the table in rpc/errors.ts is under test. */
 const CODES: Readonly<Record<string, readonly Reason[]>> = {
   INVALID_ARGUMENT: ["INVALID_FIELD", "REQUEST_ID_REUSED", "MESSAGE_INVALID"],
   UNAUTHENTICATED: [
@@ -37,7 +37,7 @@ const CODES: Readonly<Record<string, readonly Reason[]>> = {
   INTERNAL: ["INTERNAL"],
 };
 
-test("each reason has the code that clients act by: a refusal is never an outage, nor an outage a refusal", () => {
+it("each reason has its expected code, so that clients never take a refusal for an outage or the reverse", () => {
   const codes = REASONS.map((reason): [string, Reason] => [ERRORS[reason].code, reason]);
   expect(codes.sort()).toEqual(
     Object.entries(CODES)
@@ -46,7 +46,7 @@ test("each reason has the code that clients act by: a refusal is never an outage
   );
 });
 
-test.each(REASONS)("%s has its code, its text and exactly one ErrorInfo, as an error and as a status", (reason) => {
+it.each(REASONS)("%s keeps its code, its text and exactly one ErrorInfo, as an error and as a status", (reason) => {
   const error = new DomainError(reason, "what happened", { metadata: { key_id: "key_1" } });
   const connectError = toConnectError(error);
   const text = reason === "INTERNAL" ? "internal error" : "what happened";
@@ -61,22 +61,22 @@ test.each(REASONS)("%s has its code, its text and exactly one ErrorInfo, as an e
   expect(infos).toMatchObject([info]);
 });
 
-test.each(REASONS)("%s is below 6 KiB on the wire however much it says", (reason) => {
+it.each(REASONS)("%s stays below 6 KiB on the wire, however long its texts are", (reason) => {
   const violations = Array.from({ length: 1000 }, () => ({ field: "漢".repeat(500), description: "🗝".repeat(500) }));
   const error = new DomainError(reason, "a漢🗝".repeat(5000), { violations, retryAfterMs: 1 });
   const trailers = errorTrailers(toConnectError(error));
   const bytes = Object.entries(trailers).reduce((sum, [name, value]) => sum + name.length + value.length + 32, 0);
   expect(bytes).toBeLessThan(6 * 1024);
-  // What is cut is cut between characters.
+  // The text is cut between two characters.
   expect(decodeURIComponent(trailers["grpc-message"]!)).toMatch(/^(internal error|(a漢🗝)+a?漢?…)$/u);
 });
 
-test.each([
+it.each([
   ["an Error", new Error("password=hunter2")],
   ["a text", "hunter2"],
   ["nothing", undefined],
-  ["an object that looks like ours", { reason: "KEY_NOT_FOUND", message: "hunter2" }],
-])("%s that nobody expected becomes INTERNAL without a word of it", (_name, error) => {
+  ["an object that looks like a DomainError", { reason: "KEY_NOT_FOUND", message: "hunter2" }],
+])("%s becomes INTERNAL, and none of its text is sent", (_name, error) => {
   const connectError = toConnectError(error);
   expect([connectError.code, connectError.rawMessage]).toEqual([Code.Internal, "internal error"]);
   expect(connectError.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "INTERNAL", metadata: {} }]);
@@ -85,7 +85,7 @@ test.each([
   expect(status.message + bytes.join()).not.toContain("hunter2");
 });
 
-test.each([
+it.each([
   ["a TimeoutError", new DOMException("x", "TimeoutError"), Code.DeadlineExceeded],
   ["an AbortError", new DOMException("x", "AbortError"), Code.Canceled],
   [
@@ -95,22 +95,22 @@ test.each([
     }),
     Code.DeadlineExceeded,
   ],
-])("%s keeps its meaning", (_name, error, code) => {
+])("%s keeps its meaning as the end of a call", (_name, error, code) => {
   expect(toConnectError(error).code).toBe(code);
 });
 
-test("what is a ConnectError already stays the same", () => {
+it("a ConnectError stays the same object", () => {
   const error = toConnectError(new DomainError("KEY_NOT_FOUND", "none"));
   expect(toConnectError(error)).toBe(error);
   expect(error).toBeInstanceOf(ConnectError);
 });
 
-test.each([
+it.each([
   [0, "1"],
   [1, "1"],
   [1000, "1"],
   [1001, "2"],
-])("a retry after %i ms is Retry-After %s: never too early, never at once", (retryAfterMs, header) => {
+])("a retry after %i ms is sent as Retry-After %s: never too early, and never 0", (retryAfterMs, header) => {
   const error = toConnectError(new DomainError("TOO_MANY_ATTEMPTS", "wait", { retryAfterMs }));
   expect(error.metadata.get("retry-after")).toBe(header);
 });

@@ -1,4 +1,4 @@
-/** An account that is handed over by a reset, and the keys that its former holder issued. */
+/** An account that passes to another person by a password reset, and the keys of its former holder. */
 import type { Client } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
@@ -10,7 +10,7 @@ import { PASSWORD, startTestService, type TestService } from "../support/in-proc
 
 const NEW_PASSWORD = "another one that is just as odd";
 
-describe("an account that is handed over", () => {
+describe("a handover of an account by a reset", () => {
   let service: TestService;
   let admin: Client<typeof AdminService>;
   let anyone: Client<typeof AuthService>;
@@ -31,14 +31,14 @@ describe("an account that is handed over", () => {
       ...(revokeKeys !== undefined && { revokeKeys }),
     });
 
-  /** Someone who registered another person's address, and their key, which every copy knows as good. */
+  /** A user who registered another person's address, and their key, which every cache knows as valid. */
   async function squatter() {
     const { key, apiKey, person } = await service.newKey();
     expect(await verdictOf(apiKey)).toBe(Verdict.VALID);
     return { key: key!, apiKey, person, userId: person.user.id };
   }
 
-  it("keeps no key of one who only registered it, though no one said so", async () => {
+  it("revokes the keys of a holder who only registered, even if the reset does not request it", async () => {
     const { key, apiKey, person, userId } = await squatter();
     const created = await admin.createPasswordReset({ userId });
     expect(created.revokesKeys).toBe(true);
@@ -53,12 +53,12 @@ describe("an account that is handed over", () => {
     const { events } = await admin.listAuditEvents({ subjectId: key.id });
     const details = { reason: "password_reset", decided_by: "rule" };
     expect(events[0]).toMatchObject({ kind: "key.revoked", actorId: userId, details });
-    // The new holder's own keys are theirs.
+    // The new holder's own keys stay valid.
     const { apiKey: own } = await owner.issueKey({ name: "own" });
     expect(await verdictOf(own)).toBe(Verdict.VALID);
   });
 
-  it("keeps the keys of one who logs in where they did before, unless someone decides otherwise", async () => {
+  it("keeps the keys of a holder who has logged in since, unless the reset requests their revocation", async () => {
     const { apiKey, person, userId } = await squatter();
     await anyone.login({ email: person.email, password: PASSWORD });
     const forgotten = await admin.createPasswordReset({ userId });
@@ -70,7 +70,7 @@ describe("an account that is handed over", () => {
     expect(await verdictOf(apiKey)).toBe(Verdict.REVOKED);
   });
 
-  it("loses the keys that an operator decided to revoke, whatever the person says", async () => {
+  it("revokes the keys if an operator decided so, whatever the user requests", async () => {
     const { apiKey, person, userId } = await squatter();
     await anyone.login({ email: person.email, password: PASSWORD });
     const { resetToken, revokesKeys } = await admin.createPasswordReset({ userId, revokeKeys: true });
@@ -82,7 +82,7 @@ describe("an account that is handed over", () => {
     expect(reset?.details).toEqual({ revoked_keys: "1", decided_by: expect.stringMatching(/^svc_/) });
   });
 
-  it("keeps the keys that an operator or the person decided to keep", async () => {
+  it("keeps the keys if the operator or the user decided so", async () => {
     const first = await squatter();
     const kept = await admin.createPasswordReset({ userId: first.userId, revokeKeys: false });
     expect(kept.revokesKeys).toBe(false);
@@ -94,7 +94,7 @@ describe("an account that is handed over", () => {
     expect(await verdictOf(second.apiKey)).toBe(Verdict.VALID);
   });
 
-  it("lets no one else in from the moment at which the token was created, if so decided", async () => {
+  it("ends all other access when the token is created, if the operator decided so", async () => {
     const { apiKey, person, userId } = await squatter();
     const { resetToken } = await admin.createPasswordReset({ userId, revokeKeys: true, endAccess: true });
     const refused = [

@@ -18,7 +18,7 @@ describe("IssueKey", () => {
   });
   afterAll(() => service?.[Symbol.asyncDispose]());
 
-  it("answers with the key as it is kept, and the raw key that no other answer has", async () => {
+  it("returns the key as it is stored, and the raw key, which no other answer has", async () => {
     const expireTime = timestampFromMs(service.clock.nowMs() + 86_400_000);
     const wanted = {
       name: "ci · 構築",
@@ -69,12 +69,12 @@ describe("IssueKey", () => {
     ["metadata", { metadata: { "": "x" } }],
     ['metadata["a"]', { metadata: { a: "x".repeat(513) } }],
     ["request_id", { requestId: "not-a-uuid" }],
-  ])("names %s where it is wrong", async (field, request) => {
+  ])("names the field %s if it is wrong", async (field, request) => {
     const error = await errorOf(person.keys.issueKey({ name: "good", ...request }));
     expect(error).toMatchObject({ code: Code.InvalidArgument, reason: "INVALID_FIELD", fields: [field] });
   });
 
-  it("takes 12 KiB of texts in all, and of more names the heaviest field", async () => {
+  it("accepts 12 KiB of texts in all, and names the heaviest field of a request with more", async () => {
     const full = {
       name: "a",
       metadata: Object.fromEntries(Array.from({ length: 5 }, (_, n) => [`${n}`, "😀".repeat(512)])),
@@ -98,12 +98,12 @@ describe("IssueKey", () => {
     await update(["description", "name"], { description: "", name: "ab" });
   });
 
-  it("names every fault at once", async () => {
+  it("names all faulty fields at once", async () => {
     const error = await errorOf(person.keys.issueKey({ name: "", scopes: ["a b"], allowedIps: ["x"] }));
     expect(error.fields).toEqual(["name", "scopes[0]", "allowed_ips[0]"]);
   });
 
-  it("lets users issue only for themselves, within what they were granted, and without limits", async () => {
+  it("lets users issue keys only for themselves, within their grants, and without own limits", async () => {
     const other = await service.newPerson();
     const denied = async (request: Parameters<typeof person.keys.issueKey>[0]) => {
       const { code, reason } = await errorOf(person.keys.issueKey({ name: "k", ...request }));
@@ -123,7 +123,7 @@ describe("IssueKey", () => {
     expect((await person.keys.issueKey({ name: "own id", ownerId: person.user.id })).key?.ownerId).toBe(person.user.id);
   });
 
-  it("wants an owner from services, and tells them which exist", async () => {
+  it("requires an owner from services, and tells them whether it exists", async () => {
     expect(await errorOf(manager.issueKey({ name: "k" }))).toMatchObject({
       code: Code.InvalidArgument,
       fields: ["owner_id"],
@@ -141,13 +141,13 @@ describe("IssueKey", () => {
     expect(key?.issuerId).toMatch(/^svc_/);
   });
 
-  it("by a service is restricted for its owner from the beginning", async () => {
+  it("restricts a key for its owner from the start if a service issues it", async () => {
     const { key } = await manager.issueKey({ name: "k", ownerId: person.user.id, allowedIps: ["192.0.2.0/24"] });
     const widen = person.keys.updateKey({ key: { id: key!.id }, updateMask: { paths: ["allowed_ips"] } });
     expect(await errorOf(widen)).toMatchObject({ code: Code.PermissionDenied, reason: "KEY_RESTRICTED" });
   });
 
-  it("gives the lowest tier to who names none, however much the owner was granted", async () => {
+  it("gives the lowest tier to a request without a tier, whatever the owner's grant is", async () => {
     const granted = await service.newPerson();
     const user = { id: granted.user.id, tier: "pro" };
     await service.client(AdminService, service.admin).updateUser({ user, updateMask: { paths: ["tier"] } });
@@ -155,21 +155,21 @@ describe("IssueKey", () => {
     expect((await granted.keys.issueKey({ name: "k", tier: "pro" })).key?.tier).toBe("pro");
   });
 
-  it("takes no limit below 0, which stores would read as none", async () => {
+  it("refuses a limit below 0, which stores would read as no limit", async () => {
     for (const limits of [{ perMinute: -1 }, { perDay: -1 }]) {
       const error = await errorOf(manager.issueKey({ name: "k", ownerId: person.user.id, limits }));
       expect(error).toMatchObject({ reason: "INVALID_FIELD", fields: [expect.stringMatching(/^limits\.per_/)] });
     }
   });
 
-  it("knows a request again whatever the order of its names", async () => {
+  it("recognises a repeated request whatever the order of its metadata", async () => {
     const requestId = crypto.randomUUID();
     await person.keys.issueKey({ name: "k", requestId, metadata: { a: "1", b: "2" } });
     const again = await errorOf(person.keys.issueKey({ name: "k", requestId, metadata: { b: "2", a: "1" } }));
     expect(again.reason).toBe("REQUEST_ID_USED");
   });
 
-  it("issues one key for one request_id, and does not show its secret again", async () => {
+  it("issues one key for one request_id, and never shows its secret again", async () => {
     const requestId = crypto.randomUUID();
     const { key } = await person.keys.issueKey({ name: "once", requestId });
     const again = await errorOf(person.keys.issueKey({ name: "once", requestId: requestId.toUpperCase() }));
@@ -180,7 +180,7 @@ describe("IssueKey", () => {
     expect((await stranger.keys.issueKey({ name: "once", requestId })).key?.id).not.toBe(key!.id);
   });
 
-  it("knows a request again whatever fields it has", async () => {
+  it("recognises a repeated request with every field set", async () => {
     const manager = service.client(KeyService, await service.newCredential("manage"));
     const request = {
       name: "whole",
@@ -210,7 +210,7 @@ describe("IssueKey", () => {
     }
   });
 
-  it("keeps an owner's quota, also for calls at the same moment", async () => {
+  it("enforces an owner's quota, also for calls at the same moment", async () => {
     const { keys } = await service.newPerson();
     const calls = Array.from({ length: 45 }, () =>
       keys.issueKey({ name: "k" }).then(

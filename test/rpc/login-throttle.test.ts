@@ -9,14 +9,14 @@ const WRONG = "violet harbour engine quilt";
 const NEW_PASSWORD = "another one that is just as odd";
 const MINUTES = 60_000;
 
-describe("guessing", () => {
+describe("the throttle of logins", () => {
   let service: TestService;
   let numbers = 0;
   beforeAll(async () => {
     service = await startTestService({
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_HASHES_PER_ADDRESS: "30",
-      // What a hash costs is none of these tests' business.
+      // Cheap hashes, because no test here depends on their cost.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
     });
@@ -25,12 +25,12 @@ describe("guessing", () => {
 
   const admin = () => service.client(AdminService, service.admin);
 
-  /** An address of a network that nobody came from before. */
+  /** An address of a network that no test has used yet. */
   const freshIp = () => `10.${++numbers >> 8}.${numbers & 255}.1`;
   const from = (ip: string) => ({ headers: { "x-forwarded-for": ip } });
   const freshEmail = () => `guessed-${++numbers}@example.com`;
 
-  /** An answer as it came over the wire, byte by byte, with whatever of its header depends on it. */
+  /** An answer byte by byte, with all headers except those that depend on the time or the connection. */
   async function call(method: string, ip: string, message: object): Promise<string> {
     const response = await fetch(`http://${service.address}/latchkey.v1.AuthService/${method}`, {
       method: "POST",
@@ -44,7 +44,7 @@ describe("guessing", () => {
 
   const login = (email: string, password: string, ip: string) => call("Login", ip, { email, password });
 
-  /** How so many attempts end, each from a network of its own; five at a time. */
+  /** The answers to `times` attempts, each from another network, five at a time. */
   async function guess(email: string, times: number): Promise<string[]> {
     const answers: string[] = [];
     while (answers.length < times) {
@@ -53,7 +53,7 @@ describe("guessing", () => {
     return answers;
   }
 
-  /** On a busy machine some wait too long for their hash; a guesser would try again. */
+  /** One attempt, repeated while it is OVERLOADED: on a busy machine it may wait too long for its hash. */
   async function guessOnce(email: string): Promise<string> {
     const answer = await login(email, WRONG, freshIp());
     return answer.includes("OVERLOADED") ? guessOnce(email) : answer;
@@ -78,7 +78,7 @@ describe("guessing", () => {
   const isThrottled = expect.stringContaining("TOO_MANY_ATTEMPTS");
   const isWrong = expect.stringContaining("LOGIN_FAILED");
 
-  it("by strangers ends after 90 attempts, answered by the same bytes whether or not there is such an account, and never locks the owner out where he logged in from", async () => {
+  it("ends guessing from unknown networks after 90 attempts, hides whether the account exists, and admits the owner's network", async () => {
     const { email } = await newOwner("192.0.2.10");
     const answers = await guess(email, 100);
     expect(answers.filter((answer) => answer.includes("LOGIN_FAILED"))).toHaveLength(90);
@@ -94,7 +94,7 @@ describe("guessing", () => {
     expect(await login(email, PASSWORD, freshIp())).toEqual(isLoggedIn);
   }, 60_000);
 
-  it("makes a network wait longer and longer, and nobody else", async () => {
+  it("makes a network wait, longer after each failure from the sixth on, and no other network", async () => {
     const { email } = await newOwner(freshIp());
     await failNineTimes(email, (n) => `198.51.100.${n}`);
     expect(await login(email, PASSWORD, "198.51.100.77")).toEqual(isThrottled);
@@ -105,7 +105,7 @@ describe("guessing", () => {
     for (let n = 0; n < 5; n++) expect(await login(email, WRONG, "198.51.100.1")).toEqual(isWrong);
   });
 
-  it("from the owner's own network too ends after 100 attempts; then an operator helps", async () => {
+  it("ends guessing after 100 attempts also from the owner's network, until an operator clears the failures", async () => {
     const { email, userId } = await newOwner("192.0.2.10");
     await guess(email, 90);
     let judged = 90;
@@ -121,7 +121,7 @@ describe("guessing", () => {
     expect(await login(email, PASSWORD, freshIp())).toEqual(isLoggedIn);
   }, 60_000);
 
-  it("does not keep out who sets a new password with an operator's token", async () => {
+  it("admits a user who sets a new password with an operator's token", async () => {
     const { email, userId } = await newOwner(freshIp());
     const ip = freshIp();
     await failNineTimes(email, () => ip);
@@ -132,7 +132,7 @@ describe("guessing", () => {
     expect(await login(email, NEW_PASSWORD, ip)).toEqual(isLoggedIn);
   });
 
-  it("from one address ends after 20 attempts a minute, Register included, at whatever accounts", async () => {
+  it("ends attempts of one address after 20 a minute, at any accounts, Register included", async () => {
     const ip = freshIp();
     const { email } = await newOwner(ip);
     const answers: string[] = [];
@@ -150,7 +150,7 @@ describe("guessing", () => {
     expect(await login(email, PASSWORD, ip)).toEqual(isLoggedIn);
   });
 
-  it("is not what people do who register and log in, however many share an address", async () => {
+  it("admits many users of one address who register and log in", async () => {
     const ip = freshIp();
     for (let n = 0; n < 12; n++) {
       const { email } = await newOwner(ip);
@@ -158,7 +158,7 @@ describe("guessing", () => {
     }
   });
 
-  it("costs an address 30 hashes a minute, of passwords that are good as well, and two each that are changed", async () => {
+  it("grants an address 30 hashes a minute: one for a login, also a successful one, and two for a change of password", async () => {
     const ip = freshIp();
     const { email } = await newOwner(ip);
     const hashes = async () => {
@@ -191,20 +191,20 @@ describe("guessing", () => {
     expect(changes).toEqual([...Array(14).fill("changed"), ...Array(6).fill("ResourceExhausted")]);
   });
 
-  it("can't be done by inventing an address: only a trusted proxy's word counts", async () => {
+  it("counts by the address that a trusted proxy reports, not by one that the client invents", async () => {
     const { email } = await newOwner(freshIp());
     await failNineTimes(email, (n) => `203.0.113.${n}, 198.18.0.1`);
     expect(await login(email, WRONG, "203.0.113.77, 198.18.0.1")).toEqual(isThrottled);
   });
 
-  it("is forgiven only for people that there are", async () => {
+  it("clears failures only of users that exist", async () => {
     for (const userId of ["", "usr_AAAAAAAAAAAAAAAA", "garbage"]) {
       const refused = await errorOf(admin().clearLoginFailures({ userId }));
       expect(refused).toMatchObject({ code: Code.NotFound, reason: "USER_NOT_FOUND" });
     }
   });
 
-  it("tells a client when to come back", async () => {
+  it("tells a client when to try again", async () => {
     const email = freshEmail();
     const ip = freshIp();
     await failNineTimes(email, () => ip);

@@ -7,7 +7,7 @@ import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts
 import { errorOf } from "../support/errors.ts";
 import { startTestService, type TestService } from "../support/in-process-service.ts";
 
-describe("managing keys", () => {
+describe("the management of keys", () => {
   let service: TestService;
   let manager: Client<typeof KeyService>;
   beforeAll(async () => {
@@ -18,7 +18,7 @@ describe("managing keys", () => {
 
   const NOT_FOUND = { code: Code.NotFound, reason: "KEY_NOT_FOUND", message: "no such key" };
 
-  it("answers the same to an unknown, a foreign, a deleted and a malformed id, whatever is asked", async () => {
+  it("gives the same answer to an unknown, a foreign, a deleted and a malformed id, in every RPC", async () => {
     const { key, person } = await service.newKey();
     const stranger = await service.newPerson();
     const gone = (await person.keys.issueKey({ name: "gone" })).key!.id;
@@ -45,7 +45,7 @@ describe("managing keys", () => {
     expect([...answers].map((answer) => JSON.parse(answer))).toEqual([expect.objectContaining(NOT_FOUND)]);
   });
 
-  it("lists a user's own keys and, for a service, those of any owner or of all", async () => {
+  it("lists a user's own keys, and for a service the keys of one owner or of all", async () => {
     const { key, person } = await service.newKey();
     await service.newKey();
     const ids = async (list: Promise<{ keys: { id: string }[] }>) => (await list).keys.map(({ id }) => id);
@@ -56,7 +56,7 @@ describe("managing keys", () => {
     expect(foreign).toMatchObject({ code: Code.PermissionDenied });
   });
 
-  it("hides ended keys unless they are asked for", async () => {
+  it("hides ended keys unless the request asks for them", async () => {
     const { key, person } = await service.newKey();
     await person.keys.revokeKey({ keyId: key!.id });
     expect((await person.keys.listKeys({})).keys).toEqual([]);
@@ -65,7 +65,7 @@ describe("managing keys", () => {
     ]);
   });
 
-  it("pages newest first; page tokens work only for their list and caller", async () => {
+  it("lists pages newest first, with page tokens for one list and one caller only", async () => {
     const person = await service.newPerson();
     const made: string[] = [];
     for (let n = 0; n < 5; n++) made.unshift((await person.keys.issueKey({ name: `k${n}` })).key!.id);
@@ -130,7 +130,7 @@ describe("managing keys", () => {
     },
   );
 
-  it("updates on condition of the etag, and is ABORTED if the key changed", async () => {
+  it("updates only if the etag is current, and is ABORTED if the key has changed", async () => {
     const { key, person } = await service.newKey();
     const update = (etag: string, name: string) =>
       person.keys.updateKey({ key: { id: key!.id, name, etag }, updateMask: { paths: ["name"] } });
@@ -139,7 +139,7 @@ describe("managing keys", () => {
     expect((await update("", "third")).key?.name).toBe("third");
   });
 
-  it("leaves ended keys alone", async () => {
+  it("refuses changes of ended keys", async () => {
     const { key, person } = await service.newKey();
     const rotation = { keyId: key!.id, requestId: crypto.randomUUID() };
     await person.keys.rotateKey(rotation);
@@ -149,14 +149,14 @@ describe("managing keys", () => {
     expect(await errorOf(update)).toMatchObject(ended);
     expect(await errorOf(person.keys.rotateKey({ keyId: key!.id }))).toMatchObject(ended);
     expect(await errorOf(person.keys.enableKey({ keyId: key!.id }))).toMatchObject(ended);
-    // A retry of what was done before is told so, whatever became of the key.
+    // A retry of an earlier rotation is still recognised, although the key has ended.
     expect(await errorOf(person.keys.rotateKey(rotation))).toMatchObject({ reason: "REQUEST_ID_USED" });
     const soon = await person.keys.issueKey({ name: "s", expireTime: timestampFromMs(service.clock.nowMs() + 2000) });
     service.clock.advance(10_000);
     expect(await errorOf(person.keys.rotateKey({ keyId: soon.key!.id }))).toMatchObject(ended);
   });
 
-  it("keeps limits and tier to services, and lets an owner only tighten what a service restricted", async () => {
+  it("reserves limits and tier for services, and lets an owner only tighten what a service restricted", async () => {
     const { key, person } = await service.newKey({ scopes: ["a", "b"] });
     const keyId = key!.id;
     const update = (fields: object, ...paths: string[]) =>
@@ -185,7 +185,7 @@ describe("managing keys", () => {
     ["allowed_methods", { allowedMethods: ["/shop/**"] }],
     ["expire_time", { expireTime: timestampFromMs(Date.now() + 3_600_000) }],
     ["tier", { tier: "basic" }],
-  ])("is restricted for its owner once a service set %s, and not by a name that it gave", async (path, fields) => {
+  ])("restricts a key for its owner after a service set %s, but not after it set the name", async (path, fields) => {
     const { key, person } = await service.newKey({ scopes: ["a", "b"] });
     const own = () => person.keys.updateKey({ key: { id: key!.id }, updateMask: { paths: ["allowed_ips"] } });
     await manager.updateKey({ key: { id: key!.id, name: "theirs" }, updateMask: { paths: ["name"] } });
@@ -194,7 +194,7 @@ describe("managing keys", () => {
     expect(await errorOf(own())).toMatchObject({ code: Code.PermissionDenied, reason: "KEY_RESTRICTED" });
   });
 
-  it("updates tier and scopes within what the owner was granted, whoever asks, and to good values alone", async () => {
+  it("updates tier and scopes only within the owner's grants, for every caller, and only to valid values", async () => {
     const { key, person } = await service.newKey();
     const admin = service.client(AdminService, service.admin);
     await admin.updateUser({ user: { id: person.user.id, scopes: ["a:*"] }, updateMask: { paths: ["scopes"] } });
@@ -219,7 +219,7 @@ describe("managing keys", () => {
     expect((await manager.enableKey({ keyId })).key).toMatchObject({ state: Key_State.ACTIVE, disabledBy: "" });
   });
 
-  it("revokes once: the second call is OK and changes nothing, not even the time", async () => {
+  it("revokes once, and a second call is OK and changes nothing, not even the time", async () => {
     const { key, person } = await service.newKey();
     const first = await person.keys.revokeKey({ keyId: key!.id, reason: "lost" });
     service.clock.advance(5000);
@@ -230,7 +230,7 @@ describe("managing keys", () => {
     expect(badReason.fields).toEqual(["reason"]);
   });
 
-  it("rotates under one id, ends older secrets at once with overlap 0, and refuses a ninth live one", async () => {
+  it("rotates under one id, ends older secrets at once with overlap 0, and refuses a ninth live secret", async () => {
     const { key, person } = await service.newKey();
     const verifier = service.client(KeyService, await service.newCredential("verify"));
     const keyId = key!.id;
@@ -246,7 +246,7 @@ describe("managing keys", () => {
     expect((await verifier.verifyKey({ apiKey: last.apiKey })).valid).toBe(true);
   });
 
-  it("rotates with an overlap of 24 h where none is named", async () => {
+  it("rotates with an overlap of 24 h if the request names none", async () => {
     const { apiKey, key, person } = await service.newKey();
     const verifier = service.client(KeyService, await service.newCredential("verify"));
     await person.keys.rotateKey({ keyId: key!.id });
@@ -256,7 +256,7 @@ describe("managing keys", () => {
     expect((await verifier.verifyKey({ apiKey })).verdict).toBe(Verdict.EXPIRED);
   });
 
-  it("rotates once for one request_id, and keeps the overlap within 0 to 7 days", async () => {
+  it("rotates once for one request_id, and accepts an overlap of 0 to 7 days", async () => {
     const { key, person } = await service.newKey();
     const keyId = key!.id;
     for (const overlap of [{ seconds: -1n }, { seconds: 604_801n }, { seconds: 1n, nanos: -5 }]) {
@@ -269,7 +269,7 @@ describe("managing keys", () => {
     const again = await errorOf(person.keys.rotateKey({ keyId, requestId }));
     expect(again).toMatchObject({ code: Code.AlreadyExists, metadata: { key_id: keyId } });
     const other = await person.keys.issueKey({ name: "another" });
-    // One after the other: a refusal that nobody awaits yet would end the run.
+    // One after another, because a rejection that is not yet awaited would end the run.
     for (const wish of [
       () => person.keys.issueKey({ name: "k", requestId }),
       () => person.keys.rotateKey({ keyId, requestId, overlap: { seconds: 0n } }),
@@ -279,7 +279,7 @@ describe("managing keys", () => {
     }
   });
 
-  it("shows when a key was last used, after a while", async () => {
+  it("shows when a key was last used, after its use was written", async () => {
     const { apiKey, key, person } = await service.newKey();
     const verifier = service.client(KeyService, await service.newCredential("verify"));
     await verifier.verifyKey({ apiKey });

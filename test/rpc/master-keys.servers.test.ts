@@ -8,6 +8,8 @@ import { PASSWORD, startTestService, type TestService } from "../support/in-proc
 
 const newBytes = () => randomBytes(32).toString("base64");
 
+const MISSING = "LATCHKEY_MASTER_KEYS lacks a version that stored data needs";
+
 describe("a master key", { timeout: 60_000 }, () => {
   let service: TestService;
   const [one, two] = [`1:${newBytes()}`, `2:${newBytes()}`];
@@ -17,15 +19,15 @@ describe("a master key", { timeout: 60_000 }, () => {
   const verify = (credential: string, apiKey: string) =>
     service.client(KeyService, credential).verifyKey({ apiKey, cost: 0 });
   const errors = () => service.lines.filter(({ level }) => level === "error");
-  const missing = () => service.lines.filter(({ message }) => message.includes("lacks a version that is in use"));
+  const missing = () => service.lines.filter(({ level, message }) => level === "warn" && message === MISSING);
 
-  it("can be removed once another one was appended and then put first, and what was used since is good", async () => {
+  it("can be removed after another one was appended and then put first, and secrets used since then stay valid", async () => {
     service = await startTestService(ring(one));
     const { apiKey, person } = await service.newKey();
     const verifier = await service.newCredential("verify");
     expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
 
-    // Each restart is a process that has none of its records in memory, however hot they were.
+    // Each restart is a process without any record in memory.
     await service.restart(ring(one, two));
     expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
     expect(service.lines.filter(({ message }) => message.startsWith("moved secrets"))).toEqual([]);
@@ -36,24 +38,26 @@ describe("a master key", { timeout: 60_000 }, () => {
     expect((await verify(verifier, apiKey)).verdict).toBe(Verdict.VALID);
     const { tokens } = await service.client(AuthService).login({ email: person.email, password: PASSWORD });
     await service.client(AuthService, tokens!.accessToken).getCurrentUser({});
-    // Signed by a key that was sealed under the one that is gone.
+    // This token is signed by a key that was sealed under the removed master key.
     await service.client(AuthService, person.tokens.accessToken).getCurrentUser({});
     expect(service.lines).toContainEqual({
       level: "info",
       message: "moved secrets to the current master key",
-      secrets: 2,
-      version: 2,
+      fields: { secrets: 2, version: 2 },
     });
     expect(errors()).toEqual([]);
-    // What does not move is told: the operator's own credential was not used, and refresh tokens keep their version.
+    // The log reports what does not move: the operator's unused credential, and refresh tokens with their version.
     expect(missing()).toEqual([
-      expect.objectContaining({ level: "warn", version: 1, service_credential_secrets: 1, sessions: 1 }),
+      expect.objectContaining({
+        level: "warn",
+        fields: expect.objectContaining({ version: 1, service_credential_secrets: 1, sessions: 1 }),
+      }),
     ]);
     const refreshed = service.client(AuthService).refresh({ refreshToken: person.tokens.refreshToken });
     expect(await errorOf(refreshed)).toMatchObject({ code: Code.Unavailable, reason: "MASTER_KEY_MISSING" });
   });
 
-  it("that is missing makes keys in use UNAVAILABLE with an alarm, never INVALID, until it is back", async () => {
+  it("that is missing makes its keys UNAVAILABLE and logs an alarm, never INVALID, until it is back", async () => {
     service = await startTestService(ring(one));
     const { apiKey, person } = await service.newKey();
     const revoked = await person.keys.issueKey({ name: "revoked" });
@@ -62,14 +66,14 @@ describe("a master key", { timeout: 60_000 }, () => {
     const verifier = await service.newCredential("verify");
     expect((await verify(verifier, revoked.apiKey)).verdict).toBe(Verdict.REVOKED);
     await service.restart(ring(two));
-    expect(missing()).toMatchObject([{ version: 1, api_key_secrets: 1, password_hashes: 1, sessions: 1 }]);
+    expect(missing()).toMatchObject([{ fields: { version: 1, api_key_secrets: 1, password_hashes: 1, sessions: 1 } }]);
     expect(errors()).toEqual([]);
     expect(await errorOf(verify(verifier, apiKey))).toMatchObject({
       code: Code.Unavailable,
       reason: "MASTER_KEY_MISSING",
     });
-    const alarm = { level: "error", message: "a master key version is missing from LATCHKEY_MASTER_KEYS", version: 1 };
-    expect(errors()).toContainEqual(alarm);
+    const fields = { version: 1, needed_by: "a key's secret" };
+    expect(errors()).toContainEqual({ level: "error", message: MISSING, fields });
     const login = service.client(AuthService).login({ email: person.email, password: PASSWORD });
     expect(await errorOf(login)).toMatchObject({ code: Code.Unavailable });
     await service.restart(ring(two, one));
@@ -77,7 +81,7 @@ describe("a master key", { timeout: 60_000 }, () => {
     expect(missing()).toHaveLength(1);
   });
 
-  it("that is missing says no more than INVALID of a key that has ended, and raises no alarm", async () => {
+  it("that is missing makes ended keys INVALID, and logs no alarm for them", async () => {
     service = await startTestService(ring(one));
     const { apiKey, key, person } = await service.newKey();
     const rotated = await person.keys.issueKey({ name: "rotated" });
@@ -94,11 +98,11 @@ describe("a master key", { timeout: 60_000 }, () => {
     expect(errors()).toEqual([]);
   });
 
-  it("with other bytes under a known version stops the start, which names it and leaves nothing behind", async () => {
+  it("with other bytes under a known version stops the start, which names the version and stores nothing", async () => {
     service = await startTestService(ring(one));
     const wrong = `1:${newBytes()}`;
     await expect(service.restart(ring(`3:${newBytes()}`, wrong))).rejects.toThrow(/version 1 has other bytes/);
-    // The control: another version 3 would be refused if that start had made its own one known.
+    // The control: this other version 3 would be refused if the failed start had stored its own.
     await service.restart(ring(`3:${newBytes()}`, one));
   });
 });

@@ -1,5 +1,5 @@
 import { Histogram, Registry } from "prom-client";
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { Metrics } from "../../src/rpc/ops/metrics.ts";
@@ -28,7 +28,7 @@ function metrics(certificateExpiresAtMs?: number): Metrics {
 
 const linesOf = (text: string, name: string) => text.split("\n").filter((line) => line.includes(name));
 
-test("durations are told as prom-client's own histogram tells them, bounds included", async () => {
+it("the histogram of durations has the text of prom-client's own histogram, bounds included", async () => {
   const registry = new Registry();
   const histogram = new Histogram({
     name: NAME,
@@ -53,7 +53,7 @@ test("durations are told as prom-client's own histogram tells them, bounds inclu
   expect(text.length).toBeGreaterThan(2 * BUCKETS.length);
 });
 
-test("calls are counted by method and code, however often they are asked for", async () => {
+it("calls are counted by method and code, and a scrape changes no count", async () => {
   const ours = metrics();
   for (const code of ["OK", "OK", "UNAVAILABLE"]) ours.finished(verifyKey, code, 1);
   ours.finished(login, "UNAUTHENTICATED", 1);
@@ -66,7 +66,7 @@ test("calls are counted by method and code, however often they are asked for", a
   ]);
 });
 
-test("gauges are read when they are asked for", async () => {
+it("gauges read their sources at each scrape", async () => {
   const lines = linesOf(await metrics().text(), "latchkey_").filter((line) => !line.startsWith("#"));
   expect(lines).toEqual(
     expect.arrayContaining([
@@ -82,7 +82,7 @@ test("gauges are read when they are asked for", async () => {
   );
 });
 
-test("the end of the TLS certificate is told where there is one", async () => {
+it("the expiry of the TLS certificate is reported if there is one", async () => {
   const name = "latchkey_tls_certificate_expire_time_seconds";
   const figures = async (ours: Metrics) => linesOf(await ours.text(), name).filter((line) => !line.startsWith("#"));
   expect(await figures(metrics())).toEqual([]);

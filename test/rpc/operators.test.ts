@@ -28,14 +28,14 @@ describe("operators", () => {
   const reset = (resetToken: string, newPassword = NEW_PASSWORD) =>
     anyone.completePasswordReset({ resetToken, newPassword });
 
-  it("give a person a token to set a new password with, which is good once", async () => {
+  it("give a user a token that sets a new password once", async () => {
     const person = await service.newPerson();
     const { resetToken, expireTime } = await admin.createPasswordReset({ userId: person.user.id });
     const lifeMs = Number(expireTime!.seconds) * 1000 - service.clock.nowMs();
     expect(Math.abs(lifeMs - DAY_MS)).toBeLessThan(10_000);
     const { events } = await admin.listAuditEvents({ subjectId: person.user.id });
     expect(events[0]).toMatchObject({ kind: "user.reset_token_created", actorId: expect.stringMatching(/^svc_/) });
-    // Nothing changes before it is used.
+    // Nothing changes before the token is used.
     await knows(person.tokens.accessToken);
     await login(person.email);
     const { tokens } = await reset(resetToken);
@@ -46,7 +46,7 @@ describe("operators", () => {
     expect(await errorOf(reset(resetToken))).toMatchObject({ reason: "RESET_TOKEN_INVALID" });
   });
 
-  it("replace a token by a newer one, and a token ends after a day", async () => {
+  it("replace a token by a newer one, and a token expires after a day", async () => {
     const { user } = await service.newPerson();
     const first = await admin.createPasswordReset({ userId: user.id });
     const second = await admin.createPasswordReset({ userId: user.id });
@@ -61,7 +61,7 @@ describe("operators", () => {
     expect(await errorOf(reset(fourth.resetToken))).toMatchObject({ reason: "RESET_TOKEN_INVALID" });
   });
 
-  it("give no token to whom they disabled, and a token given before is good no more", async () => {
+  it("cannot give a token to a disabled user, whose earlier token is no longer valid", async () => {
     const { user } = await service.newPerson();
     const { resetToken } = await admin.createPasswordReset({ userId: user.id });
     await admin.disableUser({ userId: user.id });
@@ -70,7 +70,7 @@ describe("operators", () => {
     expect(refused).toMatchObject({ code: Code.FailedPrecondition, reason: "USER_DISABLED" });
   });
 
-  it("end all sessions of a person, who may log in again", async () => {
+  it("end all sessions of a user, who may log in again", async () => {
     const person = await service.newPerson();
     const other = await service.newPerson();
     const second = await login(person.email);
@@ -95,16 +95,16 @@ describe("operators", () => {
     ]);
   });
 
-  it("are told of unknown users, whatever the id looks like", async () => {
+  it("receive USER_NOT_FOUND for an unknown user, whatever form the id has", async () => {
     for (const userId of [NOBODY, "", "a\0b", service.admin.slice(0, 24)]) {
-      // One after the other: a refusal that nobody awaits yet would end the run.
+      // One after another, because a rejection that is not yet awaited would end the run.
       for (const ask of [admin.createPasswordReset, admin.endUserSessions]) {
         expect(await errorOf(ask({ userId }))).toMatchObject({ code: Code.NotFound, reason: "USER_NOT_FOUND" });
       }
     }
   });
 
-  it("empty the limits of a key, and of no other", async () => {
+  it("reset the limits of one key, and of no other", async () => {
     const { apiKey, key } = await service.newKey();
     const other = await service.newKey();
     const verify = (raw: string, cost: number) =>
@@ -125,7 +125,7 @@ describe("operators", () => {
   });
 });
 
-describe.runIf(canStart("redis"))("operators while Redis is away", () => {
+describe.runIf(canStart("redis"))("operators while Redis is unreachable", () => {
   let redis: RedisServer;
   let service: TestService;
   beforeAll(async () => {
@@ -137,7 +137,7 @@ describe.runIf(canStart("redis"))("operators while Redis is away", () => {
     await redis?.stop();
   });
 
-  it("are told that limits were not reset, while keys verify on", async () => {
+  it("receive LIMITS_UNAVAILABLE for a reset, while keys still verify", async () => {
     const { apiKey, key } = await service.newKey();
     const admin = service.client(AdminService, service.admin);
     await admin.resetRateLimits({ keyId: key!.id });

@@ -1,4 +1,4 @@
-/** A process knows what it changed itself, before its caller has the answer and without the feed. */
+/** The effect of a process's own changes on its caches: before the caller has the answer, and without the feed. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1
 import { startTestService, type TestService } from "../support/in-process-service.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
 
-describe.skipIf(!canStart("postgres"))("while no poll comes to its end", () => {
+describe.skipIf(!canStart("postgres"))("a process whose polls do not finish", () => {
   let service: TestService;
   let other: TestService;
   let folder: string;
@@ -29,12 +29,12 @@ describe.skipIf(!canStart("postgres"))("while no poll comes to its end", () => {
     await service?.[Symbol.asyncDispose]();
     await rm(folder, { recursive: true, force: true });
   });
-  // Each poll reads this table, and nothing else does.
+  // Only polls read this table.
   const holdPolls = async () => {
     await holder.query("begin");
     await holder.query("lock table change_horizon in access exclusive mode");
   };
-  // The fault happened: no poll has come to its end since.
+  // Proves the fault: a poll has waited for the table since.
   const letPollsGo = async () => {
     const waiting =
       "select count(*)::int as n from pg_locks where relation = 'change_horizon'::regclass and not granted";
@@ -42,7 +42,7 @@ describe.skipIf(!canStart("postgres"))("while no poll comes to its end", () => {
     await holder.query("rollback");
   };
 
-  it("a key is refused by the first call after its revocation was acknowledged", async () => {
+  it("refuses a key from the first call after it acknowledged the change", async () => {
     const verifier = service.client(KeyService, await service.newCredential("verify"));
     const { apiKey, key, person } = await service.newKey();
     const ask = () => verifier.verifyKey({ apiKey, cost: 0 });
@@ -58,7 +58,7 @@ describe.skipIf(!canStart("postgres"))("while no poll comes to its end", () => {
     await letPollsGo();
   });
 
-  it("what was acknowledged as done already holds here as well: another process had done it", async () => {
+  it("knows a change of another process once it acknowledged that change as already done", async () => {
     const verifier = service.client(KeyService, await service.newCredential("verify"));
     const { apiKey, key, person } = await service.newKey();
     const manager = await service.newCredential("manage");

@@ -1,4 +1,4 @@
-/** What is left to the owner of an account that others have tried until no more may: the address of a login, and a token. */
+/** The ways in that an owner keeps while guesses have closed their account: a known address, and a refresh token. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
@@ -7,7 +7,7 @@ import { PASSWORD, startTestService, type TestService } from "../support/in-proc
 const WRONG = "violet harbour engine quilt";
 const MINUTES = 60_000;
 
-describe("an account that is closed by 90 guesses from anywhere and 10 from the owner's own /24", () => {
+describe("an account that 90 guesses from anywhere and 10 from the owner's own /24 closed", () => {
   let service: TestService;
   let numbers = 0;
   beforeAll(async () => {
@@ -23,7 +23,7 @@ describe("an account that is closed by 90 guesses from anywhere and 10 from the 
   const from = (ip: string) => ({ headers: { "x-forwarded-for": ip } });
   const anyone = () => service.client(AuthService);
 
-  /** How a login ends: the reason of its refusal, or OK. On a busy machine some wait too long for their hash. */
+  /** The reason of a login's refusal, or OK. Repeats it while it is OVERLOADED: a busy machine delays its hash. */
   async function tryLogin(email: string, password: string, ip: string, refreshToken = ""): Promise<string> {
     const call = anyone().login({ email, password, refreshToken }, from(ip));
     const end = await call.then(
@@ -33,7 +33,7 @@ describe("an account that is closed by 90 guesses from anywhere and 10 from the 
     return end === "OVERLOADED" ? tryLogin(email, password, ip, refreshToken) : end;
   }
 
-  /** An owner at 192.0.x.10, and neighbours of theirs. */
+  /** An owner at 192.0.x.10, whose network has other addresses. */
   async function newOwner() {
     const site = `192.0.${++numbers & 255}`;
     const email = `owner-${numbers}@example.com`;
@@ -55,11 +55,11 @@ describe("an account that is closed by 90 guesses from anywhere and 10 from the 
     expect(await tryLogin(email, PASSWORD, freshIp())).toBe("TOO_MANY_ATTEMPTS");
   }
 
-  it("still takes the owner's password from the address that logged in, at once, and from anywhere with a token", async () => {
+  it("accepts the owner's password at once from the address of a login, and from anywhere with a refresh token", async () => {
     const owner = await newOwner();
     await close(owner);
     const { refreshToken } = owner.tokens;
-    // The control: of a token that was changed in one letter nothing is left.
+    // The control: a token with one changed letter has no effect.
     const forged = refreshToken.replace(/.$/, (last) => (last === "a" ? "b" : "a"));
     expect(await tryLogin(owner.email, WRONG, freshIp(), forged)).toBe("TOO_MANY_ATTEMPTS");
     expect(await tryLogin(owner.email, WRONG, freshIp(), refreshToken)).toBe("LOGIN_FAILED");

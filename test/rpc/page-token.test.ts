@@ -18,7 +18,7 @@ const INVALID = expect.objectContaining({
 });
 
 describe("a page token", () => {
-  it("brings back the position, tells nothing, and is empty where the list ends", () => {
+  it("returns the position, hides it, and is empty at the end of the list", () => {
     const token = tokens.seal(scope, next);
     expect(tokens.open(scope, token)).toEqual(next);
     expect(Buffer.from(token, "base64url").toString("latin1")).not.toContain(next.id);
@@ -26,14 +26,14 @@ describe("a page token", () => {
     expect(tokens.open(scope, "")).toBeUndefined();
   });
 
-  it("is another one each time: no two are sealed under one nonce", () => {
+  it("differs each time, because each is sealed with another nonce", () => {
     const nonces = Array.from({ length: 8 }, () =>
       Buffer.from(tokens.seal(scope, next), "base64url").subarray(2, 14).toString("hex"),
     );
     expect(new Set(nonces).size).toBe(8);
   });
 
-  it("is good in another session of the same caller, and after the master secret was rotated", () => {
+  it("is valid in another session of the same caller, and after a rotation of the master key", () => {
     const token = tokens.seal(scope, next);
     const caller: Caller = { kind: "user", userId: "usr_a", sessionId: "ses_b" };
     expect(tokens.open({ ...scope, caller }, token)).toEqual(next);
@@ -47,12 +47,12 @@ describe("a page token", () => {
     ["another method", { ...scope, method: "ListSessions" }],
     ["another filter", { ...scope, filter: ["usr_a", true] }],
     ["no filter", { ...scope, filter: [] }],
-    ["a filter cut otherwise", { ...scope, filter: ["usr_a,false"] }],
+    ["a filter with the same text in other parts", { ...scope, filter: ["usr_a,false"] }],
   ])("is refused for %s", (_what, other) => {
     expect(() => tokens.open(other, tokens.seal(scope, next))).toThrow(INVALID);
   });
 
-  it("is refused when altered in any character, cut, lengthened, or made up", () => {
+  it("is refused if it is altered in any character, cut, lengthened or made up", () => {
     const token = tokens.seal(scope, next);
     for (let at = 0; at < token.length; at++) {
       const other = token[at] === "A" ? "B" : "A";
@@ -71,7 +71,7 @@ it.each([
   [250, 250],
   [251, 250],
   [2_147_483_647, 250],
-])("page_size %i is %i", (requested, size) => {
+])("page_size %i gives pages of %i", (requested, size) => {
   expect(pageSize(requested)).toBe(size);
 });
 
@@ -81,7 +81,7 @@ it.each([-1, -2_147_483_648])("page_size %i is refused", (requested) => {
 
 describe("an update mask", () => {
   const mask = (...paths: string[]) => ({ $typeName: "google.protobuf.FieldMask" as const, paths });
-  it("names what is to change", () => {
+  it("selects the fields that it names", () => {
     const user = create(UserSchema, { displayName: "N" });
     expect(maskPaths(mask("tier", "scopes", "tier"), ["tier", "scopes", "display_name"], UserSchema, user)).toEqual(
       new Set(["tier", "scopes"]),
@@ -91,7 +91,7 @@ describe("an update mask", () => {
   it.each([
     ["absent", undefined],
     ["empty", mask()],
-  ])("%s stands for the fields that have a value and may change", (_what, given) => {
+  ])("that is %s selects the writable fields that have a value", (_what, given) => {
     const user = create(UserSchema, { id: "usr_1", displayName: "N", scopes: ["a"] });
     expect(maskPaths(given, ["tier", "scopes", "display_name"], UserSchema, user)).toEqual(
       new Set(["scopes", "display_name"]),
@@ -104,12 +104,12 @@ describe("an update mask", () => {
   });
 
   it.each([
-    ["with an unknown path", mask("tier", "colour")],
-    ["with an output-only path", mask("create_time")],
-    ["with a wildcard", mask("*")],
-    ["with an empty path", mask("")],
-    ["with a path below", mask("tier.name")],
-  ])("%s is refused", (_what, given) => {
+    ["an unknown path", mask("tier", "colour")],
+    ["an output-only path", mask("create_time")],
+    ["a wildcard", mask("*")],
+    ["an empty path", mask("")],
+    ["a path into a field", mask("tier.name")],
+  ])("with %s is refused", (_what, given) => {
     expect(() => maskPaths(given, ["tier", "scopes"], UserSchema, create(UserSchema, { tier: "pro" }))).toThrow(
       expect.objectContaining({ violations: [expect.objectContaining({ field: "update_mask" })] }),
     );

@@ -10,7 +10,7 @@ import { PASSWORD, startTestService, type TestService } from "../support/in-proc
 
 const NEW_PASSWORD = "another one that is just as odd";
 
-describe("people", () => {
+describe("users", () => {
   let service: TestService;
   let anyone: Client<typeof AuthService>;
   let admin: Client<typeof AdminService>;
@@ -23,7 +23,7 @@ describe("people", () => {
 
   const knows = (token: string) => service.client(AuthService, token).getCurrentUser({});
 
-  it("register, are logged in at once, and log in again with any case of their address", async () => {
+  it("register, have a session at once, and log in again with any case of their address", async () => {
     const { user, tokens } = await anyone.register({
       email: "Ada@Example.com",
       password: PASSWORD,
@@ -43,11 +43,11 @@ describe("people", () => {
     expect(taken).toMatchObject({ code: Code.AlreadyExists, reason: "EMAIL_TAKEN" });
   });
 
-  it("are told nothing by a login that fails", async () => {
+  it("learn nothing from a failed login", async () => {
     const person = await service.newPerson();
     const disabled = await service.newPerson();
     await admin.disableUser({ userId: disabled.user.id });
-    // One after the other: on a busy machine a third at once may be shed, which is another answer.
+    // One after another, because a busy machine may refuse a third at once as OVERLOADED.
     const answers = [
       await errorOf(anyone.login({ email: "nobody@example.com", password: PASSWORD })),
       await errorOf(anyone.login({ email: person.email, password: `${PASSWORD} ` })),
@@ -57,7 +57,7 @@ describe("people", () => {
     expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
   });
 
-  it("hold access tokens that others verify with nothing but the published keys", async () => {
+  it("receive access tokens that other services verify with the published keys alone", async () => {
     const person = await service.newPerson();
     const response = await fetch(`http://${service.address}/.well-known/jwks.json`);
     expect(response.headers.get("cache-control")).toContain("max-age=300");
@@ -73,7 +73,7 @@ describe("people", () => {
     expect(protectedHeader.kid).toMatch(/^[\w-]{43}$/);
   });
 
-  it("refresh: one successor for fifty at once, and a stolen token ends the session", async () => {
+  it("refresh with one successor for fifty calls at once, and a stolen token ends the session", async () => {
     const person = await service.newPerson();
     const { refreshToken } = person.tokens;
     const answers = await Promise.all(Array.from({ length: 50 }, () => anyone.refresh({ refreshToken })));
@@ -89,7 +89,7 @@ describe("people", () => {
     }
   });
 
-  it("log out, also twice and with what is no token", async () => {
+  it("log out, also twice and with a text that is not a token", async () => {
     const person = await service.newPerson();
     await anyone.logout({ refreshToken: person.tokens.refreshToken });
     await anyone.logout({ refreshToken: person.tokens.refreshToken });
@@ -97,7 +97,7 @@ describe("people", () => {
     expect(await errorOf(knows(person.tokens.accessToken))).toMatchObject({ code: Code.Unauthenticated });
   });
 
-  it("see and end their own sessions, and nobody else's", async () => {
+  it("list and end their own sessions, and no other user's", async () => {
     const person = await service.newPerson();
     const stranger = await service.newPerson();
     const other = await anyone.login({ email: person.email, password: PASSWORD });
@@ -110,7 +110,7 @@ describe("people", () => {
     expect((await person.auth.listSessions({})).sessions).toHaveLength(1);
   });
 
-  it("change their password, which ends every session but the new one", async () => {
+  it("change their password, which ends every session except the new one", async () => {
     const person = await service.newPerson();
     const wrong = await errorOf(
       person.auth.changePassword({ currentPassword: "not this one, no", newPassword: NEW_PASSWORD }),
@@ -126,7 +126,7 @@ describe("people", () => {
     await anyone.login({ email: person.email, password: NEW_PASSWORD });
   });
 
-  it("change their name and nothing else", async () => {
+  it("change their name, and no other field", async () => {
     const { auth } = await service.newPerson();
     const renamed = await auth.updateCurrentUser({
       user: { displayName: "N" },
@@ -139,7 +139,7 @@ describe("people", () => {
     }
   });
 
-  it("are created by operators with a one-time token to set a password with", async () => {
+  it("are created by operators, with a one-time token that sets a password", async () => {
     const email = "made@example.com";
     const { user, resetToken } = await admin.createUser({
       email,
@@ -179,7 +179,7 @@ describe("people", () => {
     expect(unknown).toMatchObject({ code: Code.NotFound, reason: "USER_NOT_FOUND" });
   });
 
-  it("keep what they have across a restart", async () => {
+  it("keep their sessions and keys across a restart", async () => {
     const { apiKey, key, person } = await service.newKey();
     await service.restart();
     expect((await service.client(AuthService, person.tokens.accessToken).getCurrentUser({})).user?.id).toBe(
@@ -191,7 +191,7 @@ describe("people", () => {
     expect(await keys.verifyKey({ apiKey })).toMatchObject({ valid: true, key: { id: key!.id } });
   });
 
-  it("never appear in the log with a password, a token, a key or an address", async () => {
+  it("never appear in the log with a password, a token, a key or an e-mail address", async () => {
     const { apiKey, person } = await service.newKey();
     await errorOf(service.client(AuthService).login({ email: person.email, password: `wrong ${PASSWORD}` }));
     const log = JSON.stringify(service.lines);
@@ -209,8 +209,8 @@ describe("people", () => {
   });
 });
 
-describe("people where registration is closed", () => {
-  it("come in only by an operator", async () => {
+describe("users, if registration is closed,", () => {
+  it("are created by operators only", async () => {
     await using service = await startTestService({ LATCHKEY_REGISTRATION: "closed" });
     const refused = await errorOf(service.client(AuthService).register({ email: "a@example.com", password: PASSWORD }));
     expect(refused).toMatchObject({ code: Code.PermissionDenied, reason: "REGISTRATION_CLOSED" });

@@ -1,4 +1,4 @@
-/** What each RPC does to a reset token of the account that it concerns: a new RPC does not compile without its row. */
+/** The effect of each RPC on a reset token of its account. A new RPC without a row here does not compile. */
 import type { Client } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
@@ -15,11 +15,13 @@ interface Asked {
 }
 
 type Ask = (asked: Asked) => Promise<unknown>;
-type Rows = { readonly [K in keyof typeof AuthService.method | keyof typeof AdminService.method]: Ask | "not of it" };
+type Rows = {
+  readonly [K in keyof typeof AuthService.method | keyof typeof AdminService.method]: Ask | "not about an account";
+};
 
 const userIdOf = ({ person }: Asked) => ({ userId: person.user.id });
 
-/** RPCs that change who gets in to an account. */
+/** RPCs that change who has access to an account. */
 const USES_UP = {
   changePassword: ({ person }) => person.auth.changePassword({ currentPassword: PASSWORD, newPassword: NEW_PASSWORD }),
   createPasswordReset: (asked) => asked.admin.createPasswordReset(userIdOf(asked)),
@@ -35,7 +37,7 @@ const USES_UP = {
   endUserSessions: (asked) => asked.admin.endUserSessions(userIdOf(asked)),
 } satisfies Partial<Rows>;
 
-/** All others, in an order in which one person can ask for them. */
+/** All other RPCs, in an order in which one user can call them. */
 const KEEPS: Omit<Rows, keyof typeof USES_UP> = {
   login: ({ anyone, person }) => anyone.login({ email: person.email, password: PASSWORD }),
   getCurrentUser: ({ person }) => person.auth.getCurrentUser({}),
@@ -57,15 +59,15 @@ const KEEPS: Omit<Rows, keyof typeof USES_UP> = {
     return tokens;
   },
   logout: ({ anyone, person }) => anyone.logout({ refreshToken: person.tokens.refreshToken }),
-  register: "not of it",
-  createUser: "not of it",
-  resetRateLimits: "not of it",
-  issueServiceCredential: "not of it",
-  listServiceCredentials: "not of it",
-  rotateServiceCredential: "not of it",
-  revokeServiceCredential: "not of it",
-  listSigningKeys: "not of it",
-  revokeSigningKey: "not of it",
+  register: "not about an account",
+  createUser: "not about an account",
+  resetRateLimits: "not about an account",
+  issueServiceCredential: "not about an account",
+  listServiceCredentials: "not about an account",
+  rotateServiceCredential: "not about an account",
+  revokeServiceCredential: "not about an account",
+  listSigningKeys: "not about an account",
+  revokeSigningKey: "not about an account",
 };
 
 describe("a reset token", () => {
@@ -92,10 +94,10 @@ describe("a reset token", () => {
     expect(await errorOf(use())).toMatchObject({ reason: "RESET_TOKEN_INVALID" });
   });
 
-  it("is good after everything else that may be done with the account, and then takes it", async () => {
+  it("stays valid after every other RPC on the account, and then sets its password", async () => {
     const { person, use } = await newReset();
-    for (const ask of Object.values<Ask | "not of it">(KEEPS)) {
-      if (ask !== "not of it") await ask({ person, admin, anyone });
+    for (const ask of Object.values<Ask | "not about an account">(KEEPS)) {
+      if (ask !== "not about an account") await ask({ person, admin, anyone });
     }
     await use();
     expect(await errorOf(anyone.login({ email: person.email, password: PASSWORD }))).toMatchObject({

@@ -31,7 +31,7 @@ function put({ certFile, keyFile }: CertificateFiles): void {
   copyFileSync(keyFile, live.keyFile);
 }
 
-/** A certificate that is served, and whose looks the test makes. */
+/** A served certificate. The test runs each look at the files itself. */
 async function served(files: CertificateFiles = live) {
   const lines: string[] = [];
   const log = (level: string) => (message: string, fields: object) =>
@@ -64,8 +64,8 @@ async function served(files: CertificateFiles = live) {
 
 const text = (file: string) => readFileSync(file, "utf8");
 
-describe("a certificate is read again when its files are replaced", () => {
-  it("in place", async () => {
+describe("a certificate", () => {
+  it("is read again when its files are overwritten", async () => {
     const { certs, look, lines } = await served();
     await look();
     expect(certs()).toHaveLength(1);
@@ -75,7 +75,7 @@ describe("a certificate is read again when its files are replaced", () => {
     expect(lines.at(-1)).toMatch(/^info the TLS certificate is replaced.*"expires":"\d{4}-.*Z"/);
   });
 
-  it("by renaming others onto them", async () => {
+  it("is read again when other files are renamed onto its files", async () => {
     const { certs, look } = await served();
     copyFileSync(two.certFile, join(folder, "new.crt"));
     copyFileSync(two.keyFile, join(folder, "new.key"));
@@ -85,7 +85,7 @@ describe("a certificate is read again when its files are replaced", () => {
     expect(certs().at(-1)).toBe(text(two.certFile));
   });
 
-  it("by the symbolic link of a Kubernetes volume", async () => {
+  it("is read again when the symbolic link of a Kubernetes volume changes", async () => {
     const { replace } = mountVersions(folder, [one, two]);
     rmSync(live.certFile);
     rmSync(live.keyFile);
@@ -98,7 +98,7 @@ describe("a certificate is read again when its files are replaced", () => {
     expect(certs()).toEqual([text(one.certFile), text(two.certFile)]);
   });
 
-  it("one after the other: not before both are there, and without a warning", async () => {
+  it("is read again only after both files were replaced, without a warning in between", async () => {
     const { certs, look, lines } = await served();
     copyFileSync(two.certFile, live.certFile);
     await look();
@@ -109,7 +109,7 @@ describe("a certificate is read again when its files are replaced", () => {
     expect(lines.filter((line) => line.startsWith("warn"))).toEqual([]);
   });
 
-  it("at a signal at once, and the log says so in any case", async () => {
+  it("is read again at once at a signal, and the log reports the result in any case", async () => {
     const { certificate, certs, lines } = await served();
     await certificate.readAgain();
     expect(lines.at(-1)).toMatch(/^info the TLS certificate is unchanged/);
@@ -122,7 +122,7 @@ describe("a certificate is read again when its files are replaced", () => {
     expect(certs()).toHaveLength(2);
   });
 
-  it("no longer once it is stopped", async () => {
+  it("is no longer read again after a stop", async () => {
     const { certificate, certs, waits } = await served();
     put(two);
     certificate.stop();
@@ -131,7 +131,7 @@ describe("a certificate is read again when its files are replaced", () => {
   });
 });
 
-describe("files that can't be served leave the pair before in use and are told of once, from the second look on:", () => {
+describe("files that cannot be served", () => {
   const encrypted = () => {
     const words = ["ec", "-in", one.keyFile, "-aes256", "-passout", "pass:secret", "-out", live.keyFile];
     execFileSync("openssl", words, { stdio: "pipe" });
@@ -155,7 +155,7 @@ describe("files that can't be served leave the pair before in use and are told o
     ["no file", () => rmSync(live.keyFile), /KEY_FILE: \S+ can't be read \(ENOENT\)/],
     ["a folder", () => rmSync(live.certFile) ?? mkdirSync(live.certFile), /CERT_FILE: \S+ can't be read \(EISDIR\)/],
     ["an expired certificate", expired, /CERT_FILE: .* has expired; renew it/],
-  ])("%s", async (_what, spoil, told) => {
+  ])("keep the previous pair in use and are reported once, at the second look: %s", async (_what, spoil, told) => {
     const { certificate, certs, look, lines } = await served();
     spoil();
     const before = lines.length;
@@ -167,7 +167,7 @@ describe("files that can't be served leave the pair before in use and are told o
     expect(lines.at(-1)).toMatch(/^warn the TLS certificate can't be replaced; the one before serves on/);
     expect(certs()).toHaveLength(1);
     expect(certificate.expiresAtMs).toBeGreaterThan(Date.now());
-    // It heals by itself.
+    // The next valid pair is served without a restart.
     now = Date.now();
     rmSync(live.certFile, { recursive: true });
     put(two);
@@ -178,7 +178,7 @@ describe("files that can't be served leave the pair before in use and are told o
   it.each<[what: string, spoil: () => void, told: RegExp]>([
     ["a key of another type", () => copyFileSync(rsa.keyFile, live.keyFile), /is not the key of the certificate/],
     ["no file", () => rmSync(live.certFile), /CERT_FILE: \S+ can't be read \(ENOENT\)/],
-  ])("at the start %s is refused", async (_what, spoil, told) => {
+  ])("stop the start: %s", async (_what, spoil, told) => {
     spoil();
     await expect(served()).rejects.toThrow(told);
   });

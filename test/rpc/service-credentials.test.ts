@@ -66,7 +66,7 @@ describe("service credentials", () => {
     const revoked = await admin.revokeServiceCredential({ credentialId, reason: "test" });
     expect(revoked.credential?.state).toBe(ServiceCredential_State.REVOKED);
     expect(await works(rotated.secret)).toBe(false);
-    // When it was last used may be written down in between.
+    // The time of the last use may be written in between.
     const twice = (await admin.revokeServiceCredential({ credentialId })).credential;
     expect({ ...twice, lastUseTime: undefined }).toEqual({ ...revoked.credential, lastUseTime: undefined });
     const ended = await errorOf(admin.rotateServiceCredential({ credentialId }));
@@ -81,7 +81,7 @@ describe("service credentials", () => {
     expect(await works(secret)).toBe(false);
   });
 
-  it("never leave the service without an operator", async () => {
+  it("include at least one operator, because the last one cannot be revoked", async () => {
     const { credentials } = await admin.listServiceCredentials({});
     const first = credentials.find(({ name }) => name === "bootstrap")!;
     const error = await errorOf(admin.revokeServiceCredential({ credentialId: first.id }));
@@ -89,7 +89,7 @@ describe("service credentials", () => {
     expect((await admin.listServiceCredentials({})).credentials).not.toEqual([]);
   });
 
-  it("are no keys: management and verification of keys don't know them, nor the other way round", async () => {
+  it("are unknown to the management and verification of keys, and keys to the RPCs of credentials", async () => {
     const { credential, secret } = await admin.issueServiceCredential({ name: "k", scopes: ["manage"] });
     const keys = service.client(KeyService, service.admin);
     for (const keyId of [credential!.id, credential!.id.replace("svc_", "key_")]) {

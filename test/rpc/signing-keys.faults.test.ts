@@ -9,8 +9,8 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { SigningKey_State as State } from "../../src/gen/latchkey/v1/signing_key_pb.ts";
 import { canOpen, freshUrl } from "../support/database.ts";
 import { errorOf } from "../support/errors.ts";
-import { eventually } from "../support/eventually.ts";
 import { type Person, startTestService, type TestService } from "../support/in-process-service.ts";
+import { eventually } from "../support/until.ts";
 
 const SECONDS = 1000;
 const DAYS = 86_400 * SECONDS;
@@ -27,8 +27,8 @@ async function fetchKeys(service: TestService): Promise<{ keys: JSONWebKeySet; m
 }
 
 /**
- * Somebody else's service, as lazy as it may be: it keeps the key set as long as the answer allows, and asks for it
- * earlier neither for a kid that it lacks nor for a signature that fails.
+ * Another service that verifies tokens as lazily as allowed. It keeps the key set until the answer's max-age ends, and
+ * does not fetch it earlier for an unknown kid or a failed signature.
  */
 function lazyVerifier(service: TestService) {
   const { clock } = service;
@@ -58,7 +58,7 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
     return service.newPerson();
   }
 
-  /** Whoever refreshes: each call brings the next access token of one session. */
+  /** Returns a function that refreshes one session, and returns its next access token. */
   function refresher(person: Person): () => Promise<string> {
     let { refreshToken } = person.tokens;
     return async () => {
@@ -72,11 +72,11 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
     anyone.getCurrentUser({}, { headers: { authorization: `Bearer ${accessToken}` } });
   const states = async () => (await admin.listSigningKeys({})).keys.map(({ id, state }) => [id, state]);
 
-  it("rotate without one token that a verifier refuses, however lazy it is", async () => {
+  it("rotate so that even the laziest verifier accepts every token", async () => {
     const person = await start();
     const nextToken = refresher(person);
     const old = kidOf(person.tokens.accessToken);
-    // One that has fetched the keys just before the rotation will know the new one last.
+    // A verifier that fetched the keys just before the rotation is the last to know the new key.
     const verifiers = [lazyVerifier(service)];
     await verifiers[0]!.verify(person.tokens.accessToken);
     const { key } = await admin.rotateSigningKey({});
@@ -101,14 +101,14 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
       [key!.id, State.ACTIVE],
       [old, State.RETIRED],
     ]);
-    // The last token of the old key lives 30 minutes, and is good to its end.
+    // The last token of the old key lives 30 minutes, and is valid until then.
     service.clock.advance(1670 * SECONDS);
     await Promise.all([knows(lastOfOld), ...verifiers.map((verifier) => verifier.verify(lastOfOld))]);
     service.clock.advance(200 * SECONDS);
     expect((await fetchKeys(service)).keys.keys.map(({ kid }) => kid)).toEqual([key!.id]);
   });
 
-  it("rotate once for two operators at once, and not again before the next one signs", async () => {
+  it("rotate once for two operators at once, and not again before the next key signs", async () => {
     await start();
     const [one, other] = await Promise.all([admin.rotateSigningKey({}), admin.rotateSigningKey({})]);
     expect(other).toEqual(one);
@@ -149,7 +149,7 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
     expect(seen.size).toBe(2);
   });
 
-  it("are taken out at once, and people go on with new tokens", async () => {
+  it("stop verifying at once when revoked, and users continue with new tokens", async () => {
     const person = await start();
     const nextToken = refresher(person);
     const stolen = kidOf(person.tokens.accessToken);
@@ -169,11 +169,11 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
     expect(kidOf(token)).not.toBe(stolen);
     await knows(token);
     expect((await fetchKeys(service)).keys.keys.map(({ kid }) => kid)).toEqual([kidOf(token)]);
-    // Elsewhere: who asks for a kid that he lacks knows the new key at once, and then no longer the old one.
+    // A verifier that fetches the set for an unknown kid knows the new key at once, and no longer the old one.
     await jwtVerify(token, remote, { ...CLAIMS, currentDate: currentDate() });
     const old = jwtVerify(person.tokens.accessToken, remote, { ...CLAIMS, currentDate: currentDate() });
     await expect(old).rejects.toMatchObject({ code: "ERR_JWKS_NO_MATCHING_KEY" });
-    // Who keeps the set refuses the new key's tokens and takes the old one's, until the set's max-age ends.
+    // A verifier that keeps the set refuses the new key's tokens and accepts the old one's, until its max-age ends.
     await expect(jwtVerify(token, keeping, CLAIMS)).rejects.toMatchObject({ code: "ERR_JWKS_NO_MATCHING_KEY" });
     await jwtVerify(person.tokens.accessToken, keeping, { ...CLAIMS, currentDate: currentDate() });
     expect((await admin.revokeSigningKey({ keyId: stolen })).key).toEqual(key);
@@ -183,7 +183,7 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
     ]);
   });
 
-  it("leave the one that is next to sign when the one that signs is taken out, and cancel a rotation", async () => {
+  it("sign with the next key when the active one is revoked, and with the active one when the next is revoked", async () => {
     const person = await start();
     const nextToken = refresher(person);
     const first = kidOf(person.tokens.accessToken);
@@ -197,12 +197,12 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
     expect((await states()).map(([, state]) => state)).toEqual([State.ACTIVE, State.REVOKED, State.REVOKED]);
   });
 
-  it("are replaced by themselves when they are old", async () => {
+  it("are replaced automatically when they are old", async () => {
     const person = await start({ LATCHKEY_SIGNING_KEY_DAYS: "3" });
     const nextToken = refresher(person);
     const first = kidOf(person.tokens.accessToken);
     service.clock.advance(3 * DAYS - 60 * SECONDS);
-    // After such a jump everything is read anew, and a read that takes 120 ms on a busy machine is given up.
+    // After such a jump the service reads everything again, and abandons a read that takes too long on a busy machine.
     const patiently = () => vi.waitFor(nextToken, { timeout: 5 * SECONDS });
     expect(kidOf(await patiently())).toBe(first);
     expect(await states()).toEqual([[first, State.ACTIVE]]);
@@ -218,7 +218,7 @@ describe.each(["EdDSA", "ES256"])("signing keys of %s", { timeout: 30_000 }, (al
 });
 
 describe("signing keys", () => {
-  it("of another algorithm take over by a rotation, and tokens of both are good", async () => {
+  it("of another algorithm take over after a rotation, and tokens of both are valid", async () => {
     await using service = await startTestService({ LATCHKEY_ACCESS_TOKEN_ALGORITHM: "EdDSA" });
     const person = await service.newPerson();
     await service.restart({ LATCHKEY_ACCESS_TOKEN_ALGORITHM: "ES256" });
@@ -233,7 +233,7 @@ describe("signing keys", () => {
     }
   });
 
-  it("that nobody made are not found", async () => {
+  it("that do not exist are not found", async () => {
     await using service = await startTestService();
     const admin = service.client(AdminService, service.admin);
     for (const keyId of ["", "none", "a\0b", "A".repeat(43), "key_0123456789abcdef"]) {
@@ -245,14 +245,14 @@ describe("signing keys", () => {
 });
 
 describe.runIf(canOpen("postgres"))("signing keys of two processes on one database", () => {
-  it("are rotated once, published by both, and refused by both when one was told to take them out", async () => {
+  it("are rotated once, published by both, and refused by both after a revocation at one of them", async () => {
     const folder = await mkdtemp(join(tmpdir(), "latchkey-data-"));
-    // One folder: the development's master key and the first operator's credential are in it.
+    // One data folder, because it contains the development master key and the first operator's credential.
     const settings = { DATABASE_URL: await freshUrl(), LATCHKEY_DATA_DIR: folder };
     await using one = await startTestService(settings);
     await using other = await startTestService(settings);
     const [admin, otherAdmin] = [one, other].map((service) => service.client(AdminService, one.admin));
-    // On a busy machine the first reads of a new process may be given up: they have 120 ms.
+    // On a busy machine a new process may abandon its first reads, which have a short time limit.
     const { tokens } = await eventually(() => one.newPerson());
     const anyone = other.client(AuthService);
     const knows = () => anyone.getCurrentUser({}, { headers: { authorization: `Bearer ${tokens.accessToken}` } });

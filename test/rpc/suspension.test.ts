@@ -1,4 +1,4 @@
-/** The first calls after the machine was suspended, before any poll: nothing that ended meanwhile is good still. */
+/** The first calls after a suspension of the machine, before any poll: what ended meanwhile must be refused. */
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -18,7 +18,7 @@ afterAll(() => service?.[Symbol.asyncDispose]());
 
 const inHours = (hours: number) => timestampFromMs(service.clock.nowMs() + hours * HOUR_MS);
 
-it("a key that expired is EXPIRED, one that did not is VALID and read again", async () => {
+it("after a suspension an expired key is EXPIRED, and another one is still VALID", async () => {
   const verifier = service.client(KeyService, await service.newCredential("verify"));
   const short = await service.newKey({ name: "short", expireTime: inHours(1) });
   const long = await service.newKey({ name: "long", expireTime: inHours(9) });
@@ -29,21 +29,21 @@ it("a key that expired is EXPIRED, one that did not is VALID and read again", as
   expect(await ask(long)).toMatchObject({ verdict: Verdict.VALID });
 });
 
-it("an access token and a service credential that expired are UNAUTHENTICATED", async () => {
+it("after a suspension an expired access token and an expired service credential are UNAUTHENTICATED", async () => {
   const admin = service.client(AdminService, service.admin);
   const issued = await admin.issueServiceCredential({ name: "short", scopes: ["verify"], expireTime: inHours(1) });
   const verifier = service.client(KeyService, issued.secret);
   const person = await service.newPerson();
   const user = service.client(AuthService, person.tokens.accessToken);
   const check = () =>
-    verifier.checkRateLimit({ subject: { case: "name", value: "somebody" }, limits: [{ name: "n", perMinute: 9 }] });
+    verifier.checkRateLimit({ subject: { case: "name", value: "a subject" }, limits: [{ name: "n", perMinute: 9 }] });
   await Promise.all([check(), user.getCurrentUser({})]);
   service.clock.suspend(2 * HOUR_MS);
   const errors = [check(), user.getCurrentUser({})].map((call) => errorOf(call));
   for (const error of await Promise.all(errors)) expect(error).toMatchObject({ code: Code.Unauthenticated });
 });
 
-it("nothing ends because this host's clock alone was set forward", async () => {
+it("a key does not expire because only this host's clock was set forward", async () => {
   const verifier = service.client(KeyService, await service.newCredential("verify"));
   const key = await service.newKey({ name: "short", expireTime: inHours(1) });
   const ask = () => verifier.verifyKey({ apiKey: key.apiKey, cost: 0 });

@@ -1,7 +1,7 @@
 import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { DurationSchema, durationFromMs, TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { Code } from "../../src/gen/google/rpc/code_pb.ts";
 import {
   BatchVerifyKeysResponseSchema,
@@ -15,7 +15,7 @@ import { RateLimitStatusSchema } from "../../src/gen/latchkey/v1/limits_pb.ts";
 import type { Key } from "../../src/keys/key.ts";
 import type { KeyRecord } from "../../src/keys/key-records.ts";
 import { Tiers } from "../../src/keys/tiers.ts";
-import type { KeyVerdict } from "../../src/keys/verify-key.ts";
+import type { KeyVerdict } from "../../src/keys/verdict.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import { verdictKey } from "../../src/rpc/handlers/key-messages.ts";
 import { VerdictEncoder } from "../../src/rpc/handlers/verdict-encoding.ts";
@@ -30,7 +30,7 @@ const encoder = new VerdictEncoder(tiers, clock);
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
 const int32 = fc.integer({ min: 0, max: 2 ** 31 - 1 });
 const text = fc.string({ unit: "grapheme", maxLength: 200 });
-/** Of processes whose clocks are far off, too. Fractions as a monotonic clock brings them. */
+/** Times, also of processes whose clocks are far off, with the fractions of a monotonic clock. */
 const time = fc.double({ min: -1e12, max: 1e13, noNaN: true });
 const span = fc.double({ min: 0, max: 1e9, noNaN: true });
 
@@ -102,7 +102,7 @@ const verdicts: fc.Arbitrary<KeyVerdict> = fc.record({
 const timestamp = (ms: number) => timestampFromMs(Math.floor(ms));
 const duration = (ms: number) => durationFromMs(Math.ceil(ms));
 
-/** What the contract says of a verdict, as a message of protobuf-es. */
+/** A verdict as a message of protobuf-es, as the contract defines it. */
 function response({ verdict, record, windows, retryAfterMs, freshness, degraded }: KeyVerdict): Response {
   return {
     valid: verdict === "valid",
@@ -140,7 +140,7 @@ const SHORT: KeyVerdict = {
   degraded: true,
 };
 
-test("the bytes of a verdict are those that protobuf-es writes", () => {
+it("the bytes of a verdict equal those of protobuf-es", () => {
   fc.assert(
     fc.property(verdicts, (verdict) => {
       expect(Buffer.from(encoder.encode(verdict).bytes).equals(expected(verdict))).toBe(true);
@@ -149,8 +149,8 @@ test("the bytes of a verdict are those that protobuf-es writes", () => {
   );
 });
 
-test("the bytes of a batch are those that protobuf-es writes, errors included", () => {
-  const error = new DomainError("DATABASE_UNAVAILABLE", "the database is out of reach", { retryAfterMs: 1000 });
+it("the bytes of a batch equal those of protobuf-es, errors included", () => {
+  const error = new DomainError("DATABASE_UNAVAILABLE", "the database is unreachable", { retryAfterMs: 1000 });
   fc.assert(
     fc.property(fc.array(optional(verdicts), { maxLength: 8 }), (batch) => {
       const { bytes } = encoder.encodeBatch(batch.map((verdict) => (verdict === undefined ? { error } : { verdict })));
@@ -167,7 +167,7 @@ test("the bytes of a batch are those that protobuf-es writes, errors included", 
   );
 });
 
-test("a record's key is written anew when time has made it another", () => {
+it("a record's key is encoded again after time has changed its state", () => {
   let nowMs = NOW_MS;
   const moving = new VerdictEncoder(tiers, { nowMs: () => nowMs });
   const [record] = fc.sample(records, 1);
@@ -179,7 +179,7 @@ test("a record's key is written anew when time has made it another", () => {
   expect([before, stateOf()]).toEqual([1, 4]);
 });
 
-test.each<[DescMessage, number]>([
+it.each<[DescMessage, number]>([
   [VerifyKeyResponseSchema, 8],
   [BatchVerifyKeysResponseSchema, 1],
   [BatchVerifyKeysResultSchema, 2],
@@ -187,17 +187,17 @@ test.each<[DescMessage, number]>([
   [RateLimitStatusSchema, 5],
   [DurationSchema, 2],
   [TimestampSchema, 2],
-])("%s has no field that the encoding does not know", (message, fields) => {
+])("%s has only the fields that the encoder writes", (message, fields) => {
   expect(message.fields.map(({ number }) => number)).toEqual(Array.from({ length: fields }, (_, index) => index + 1));
 });
 
-test("what one verdict leaves half written is in no other", () => {
+it("a verdict that fails half written leaves nothing in the next one", () => {
   const broken = { name: "", lengthMs: 60_000, limit: 1.5, remaining: 0, resetAfterMs: 0 };
   expect(() => encoder.encode({ ...SHORT, windows: [broken] })).toThrow();
   expect(Buffer.from(encoder.encode(SHORT).bytes).equals(expected(SHORT))).toBe(true);
 });
 
-test("the bytes of a verdict stay when the next is written", () => {
+it("the bytes of a verdict stay unchanged when the next one is written", () => {
   const { bytes } = encoder.encode(SHORT);
   encoder.encode({ ...SHORT, verdict: "valid", degraded: false });
   expect(Buffer.from(bytes).equals(expected(SHORT))).toBe(true);

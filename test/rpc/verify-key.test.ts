@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { Key_State } from "../../src/gen/latchkey/v1/key_pb.ts";
 import { Freshness_Source, KeyService, Verdict, VerdictSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { until } from "../support/child-process.ts";
 import { startTestService, type TestService } from "../support/in-process-service.ts";
+import { until } from "../support/until.ts";
 
 describe("VerifyKey", () => {
   let service: TestService;
@@ -23,7 +23,7 @@ describe("VerifyKey", () => {
   const verdictOf = async (request: Parameters<typeof verifier.verifyKey>[0]) =>
     VerdictSchema.value[(await verifier.verifyKey(request)).verdict]?.localName;
 
-  it("finds a good key valid and shows the key, its windows and how fresh the record is", async () => {
+  it("answers VALID for a valid key, with the key, its windows and the freshness of its record", async () => {
     const { apiKey, key } = await service.newKey({ name: "shown", scopes: ["orders:read"], metadata: { team: "a" } });
     const answer = await verifier.verifyKey({ apiKey, requiredScopes: ["orders:read"] });
     expect(answer).toMatchObject({ valid: true, verdict: Verdict.VALID, degraded: false });
@@ -34,13 +34,13 @@ describe("VerifyKey", () => {
     ]);
     expect(answer.freshness?.source).toBe(Freshness_Source.DATABASE);
     expect(answer.freshness?.maxStaleness?.seconds).toBe(5n);
-    // The feed brings the news of the key's own birth, and has it read once more.
+    // The feed reports the issue of the key, so the service reads the key once more.
     const isKept = async () =>
       (await verifier.verifyKey({ apiKey, cost: 0 })).freshness?.source === Freshness_Source.CACHE;
     await until(isKept, "the record is served from memory");
   });
 
-  it("allows 20 calls a minute on the basic tier, refuses the 21st, and says exactly when the next one succeeds", async () => {
+  it("allows 20 calls a minute on the basic tier, refuses the 21st, and says when the next one succeeds", async () => {
     const { apiKey } = await service.newKey();
     for (let n = 1; n <= 20; n++) expect(await verdictOf({ apiKey })).toBe("VALID");
     const refused = await verifier.verifyKey({ apiKey });
@@ -55,19 +55,19 @@ describe("VerifyKey", () => {
   });
 
   it.each([
-    ["nothing", () => ""],
-    ["Bearer in front", (key: string) => `Bearer ${key}`],
-    ["one character less", (key: string) => key.slice(0, -1)],
-    ["one character more", (key: string) => `${key}0`],
-    ["a space behind", (key: string) => `${key} `],
-    ["other case", (key: string) => key.toUpperCase()],
-    ["another prefix", (key: string) => key.replace("kit_", "kat_")],
-    ["another environment in its name", (key: string) => key.replace("_live_", "_test_")],
-    ["a changed checksum", (key: string) => key.slice(0, -1) + (key.endsWith("0") ? "1" : "0")],
-    ["a homoglyph", (key: string) => key.replace("kit", "kіt")],
-    ["10 KB", () => "kit_live_".padEnd(10_240, "a")],
-    ["NUL inside", (key: string) => `${key.slice(0, 20)}\0${key.slice(21)}`],
-  ])("answers INVALID to %s, without looking anything up", async (_what, change) => {
+    ["an empty text", () => ""],
+    ["a key after Bearer", (key: string) => `Bearer ${key}`],
+    ["a key without its last character", (key: string) => key.slice(0, -1)],
+    ["a key with one character more", (key: string) => `${key}0`],
+    ["a key with a space after it", (key: string) => `${key} `],
+    ["a key in upper case", (key: string) => key.toUpperCase()],
+    ["a key with another prefix", (key: string) => key.replace("kit_", "kat_")],
+    ["a key with another environment in its text", (key: string) => key.replace("_live_", "_test_")],
+    ["a key with a changed checksum", (key: string) => key.slice(0, -1) + (key.endsWith("0") ? "1" : "0")],
+    ["a key with a homoglyph", (key: string) => key.replace("kit", "kіt")],
+    ["a text of 10 KiB", () => "kit_live_".padEnd(10_240, "a")],
+    ["a key with NUL inside", (key: string) => `${key.slice(0, 20)}\0${key.slice(21)}`],
+  ])("answers INVALID to %s, without a look-up", async (_what, change) => {
     const { apiKey } = await service.newKey();
     const answer = await verifier.verifyKey({ apiKey: change(apiKey) });
     expect(answer).toMatchObject({ valid: false, verdict: Verdict.INVALID });
@@ -75,18 +75,18 @@ describe("VerifyKey", () => {
     expect(answer.freshness).toBeUndefined();
   });
 
-  it("answers INVALID to an unknown key of good form, to a service credential, and to a key of another environment", async () => {
+  it("answers INVALID to a service credential, and to a key of another environment", async () => {
     const { apiKey } = await service.newKey();
     expect(await verdictOf({ apiKey: service.admin })).toBe("INVALID");
     expect(await verdictOf({ apiKey, environment: "test" })).toBe("INVALID");
     expect(await verdictOf({ apiKey, environment: "live" })).toBe("VALID");
-    // Also now that it is in memory.
+    // The same holds while the key is in memory.
     expect(await verdictOf({ apiKey, environment: "test" })).toBe("INVALID");
     const [inBatch] = (await verifier.batchVerifyKeys({ requests: [{ apiKey, environment: "test" }] })).results;
     expect(inBatch?.outcome.value).toMatchObject({ valid: false, verdict: Verdict.INVALID });
   });
 
-  it("tells the state of an ended key only to one who shows the whole secret", async () => {
+  it("tells the state of an ended key to a caller with the whole secret, and INVALID once it is deleted", async () => {
     const { apiKey, key, person } = await service.newKey();
     await person.keys.disableKey({ keyId: key!.id });
     expect(await verdictOf({ apiKey })).toBe("DISABLED");
@@ -108,7 +108,7 @@ describe("VerifyKey", () => {
     expect([after.verdict, after.key?.state]).toEqual([Verdict.EXPIRED, Key_State.EXPIRED]);
   });
 
-  it("judges a disabled owner's keys OWNER_DISABLED, and as before once enabled", async () => {
+  it("answers OWNER_DISABLED for keys of a disabled owner, and VALID again once the owner is enabled", async () => {
     const { apiKey, person } = await service.newKey();
     expect(await verdictOf({ apiKey })).toBe("VALID");
     await admin.disableUser({ userId: person.user.id });
@@ -117,7 +117,7 @@ describe("VerifyKey", () => {
     expect(await verdictOf({ apiKey })).toBe("VALID");
   });
 
-  it("judges at the lower of the key's tier and the owner's grant, at each call", async () => {
+  it("applies the lower of the key's tier and the owner's grant, at each call", async () => {
     const { person } = await service.newKey();
     const userId = person.user.id;
     await admin.updateUser({ user: { id: userId, tier: "pro" }, updateMask: { paths: ["tier"] } });
@@ -128,7 +128,7 @@ describe("VerifyKey", () => {
     expect((await verifier.verifyKey({ apiKey, allowedTiers: ["basic"] })).rateLimits[0]?.limit).toBe(20);
   });
 
-  it("judges the scopes that both the key and its owner have", async () => {
+  it("accepts only scopes that both the key and its owner have", async () => {
     const { apiKey, person } = await service.newKey({ scopes: ["orders:read", "orders:write"] });
     expect(await verdictOf({ apiKey, requiredScopes: ["orders:read", "orders:write"] })).toBe("VALID");
     expect(await verdictOf({ apiKey, requiredScopes: ["orders:delete"] })).toBe("SCOPE_MISSING");
@@ -138,7 +138,7 @@ describe("VerifyKey", () => {
     expect(await verdictOf({ apiKey, requiredScopes: ["orders:write"] })).toBe("SCOPE_MISSING");
   });
 
-  it("tells HTTP's clients in whole seconds when to come back, and good keys nothing", async () => {
+  it("sends Retry-After in whole seconds with a refusal, and none with a valid key", async () => {
     const { apiKey } = await service.newKey();
     const seen: (string | null)[] = [];
     const onHeader = (headers: Headers) => void seen.push(headers.get("retry-after"));
@@ -177,7 +177,7 @@ describe("VerifyKey", () => {
     expect((await verifier.verifyKey({ apiKey })).rateLimits[0]?.remaining).toBe(19);
   });
 
-  it("refuses a cost above the key's own limit for good, and one above the caller's own as a mistake", async () => {
+  it("refuses a cost above the key's own limit without a retry time, and one above the caller's limit as invalid", async () => {
     const { apiKey } = await service.newKey();
     const refused = await verifier.verifyKey({ apiKey, cost: 21 });
     expect(refused.verdict).toBe(Verdict.RATE_LIMITED);
@@ -189,7 +189,7 @@ describe("VerifyKey", () => {
     });
   });
 
-  it("counts named limits per key beside the key's own, all or nothing", async () => {
+  it("counts named limits per key besides the key's own, all or nothing", async () => {
     const { apiKey } = await service.newKey();
     const limits = [{ name: "exports", perMinute: 2 }];
     expect(await verdictOf({ apiKey, limits })).toBe("VALID");
@@ -218,7 +218,7 @@ describe("VerifyKey", () => {
     expect(await verdictOf({ apiKey: rotated.apiKey })).toBe("VALID");
   });
 
-  it("uses the limits that a service set in place of the tier's", async () => {
+  it("applies the limits that a service set instead of the tier's", async () => {
     const { person } = await service.newKey();
     const { apiKey } = await manager.issueKey({ name: "mine", ownerId: person.user.id, limits: { perMinute: 1 } });
     const first = await verifier.verifyKey({ apiKey });
@@ -235,7 +235,7 @@ describe("VerifyKey", () => {
     ["limits[1].name", { limits: [{ name: "same" }, { name: "same" }] }],
     ["limits[0].per_day", { limits: [{ name: "n", perDay: -1 }] }],
     ["required_scopes[0]", { requiredScopes: ["with space"] }],
-  ])("refuses a malformed %s as the caller's mistake, whatever the key", async (field, request) => {
+  ])("refuses a malformed %s as INVALID_ARGUMENT, whatever the key is", async (field, request) => {
     await expect(verifier.verifyKey({ apiKey: "no key at all", ...request })).rejects.toMatchObject({
       code: Code.InvalidArgument,
       rawMessage: expect.stringContaining(field),

@@ -15,7 +15,7 @@ describe("WatchRevocations", () => {
   });
   afterAll(() => service?.[Symbol.asyncDispose]());
 
-  /** Opens a watch and collects until `isEnough`; then gives it up. */
+  /** Opens a watch, collects messages until `isEnough`, and closes the watch. */
   async function collect(
     cursor: string,
     isEnough: (seen: readonly WatchRevocationsResponse[]) => boolean,
@@ -36,7 +36,7 @@ describe("WatchRevocations", () => {
   const mentions = (id: string) => (seen: readonly WatchRevocationsResponse[]) =>
     subjects(seen).some(([, subjectId]) => subjectId === id);
 
-  it("tells of changes of keys and owners as they happen", async () => {
+  it("reports changes of keys and owners as they happen", async () => {
     const { key, person } = await service.newKey();
     const admin = service.client(AdminService, service.admin);
     const seen = await collect("", mentions(person.user.id), async () => {
@@ -49,7 +49,7 @@ describe("WatchRevocations", () => {
       for (const change of changes) expect(change.position).toBeLessThan(position);
   });
 
-  it("resumes from a cursor without losing what happened meanwhile", async () => {
+  it("resumes from a cursor without losing changes made meanwhile", async () => {
     const [first] = await collect("", () => true);
     const made: string[] = [];
     for (let n = 0; n < 5; n++) made.push((await service.newKey()).key!.id);
@@ -58,14 +58,14 @@ describe("WatchRevocations", () => {
     expect(subjects(seen).map(([, id]) => id)).toEqual(expect.arrayContaining(made));
   });
 
-  it("beats while nothing changes, with a time that goes on", async () => {
+  it("sends heartbeats with increasing times while nothing changes", async () => {
     const seen = await collect("", (all) => all.length >= 3);
     const times = seen.map(({ asOfTime }) => Number(asOfTime!.seconds) * 1000 + asOfTime!.nanos / 1e6);
     expect([...times].sort((a, b) => a - b)).toEqual(times);
     expect(times[2]!).toBeGreaterThan(times[0]!);
   });
 
-  it("begins with the sessions that ended lately, which tokens may outlive", async () => {
+  it("begins with the recently ended sessions, because their access tokens may still be valid", async () => {
     const person = await service.newPerson();
     const { sessions } = await person.auth.listSessions({});
     await person.auth.logout({ refreshToken: person.tokens.refreshToken });
@@ -78,7 +78,7 @@ describe("WatchRevocations", () => {
     ["an older release", "v1:1:1:5:5:"],
     ["the release before", "v2:7412345678901234567:1:1764345678123456:700:705:701,703"],
     ["a newer release", "v4:1:1:1:5:5:"],
-  ])("asks a client with a cursor of %s to drop everything", async (_what, text) => {
+  ])("requests a resync from a client with a cursor of %s", async (_what, text) => {
     const foreign = Buffer.from(text).toString("base64url");
     const [first] = await collect(foreign, () => true);
     expect(first).toMatchObject({ resync: true });

@@ -79,6 +79,21 @@ describe("a fair gate", () => {
     expect(gaveWay).toEqual(["hog 0"]);
   });
 
+  it("gives a holder fewer places while the gate is shared, and all of them again afterwards", () => {
+    const { gate, entered, enter } = gateOf({ places: 10, mostPlaces: () => 4, mostPlacesShared: () => 2 });
+    const passes = Array.from({ length: 8 }, (_, at) => enter(["hog"], `hog ${at}`)!);
+    gate.isShared = true;
+    passes[0]!.leave();
+    passes[1]!.leave();
+    expect([gate.inside, entered.length]).toEqual([2, 4]);
+    passes[2]!.leave();
+    expect([gate.inside, entered.length]).toEqual([2, 5]);
+    enter(["other"]);
+    expect(entered.at(-1)).toBe("other");
+    gate.isShared = false;
+    expect(entered.length).toBe(8);
+  });
+
   it("forgets holders without guests", () => {
     const { gate, enter } = gateOf();
     const passes = Array.from({ length: 100 }, (_, at) => enter(["anonymous", `${at}`]));
@@ -97,10 +112,15 @@ const HOLDERS: readonly Holder[] = [
   ["a", "n2", "i3"],
 ];
 const steps = fc.array(
-  fc.oneof(fc.record({ enter: fc.integer({ min: 0, max: HOLDERS.length - 1 }) }), fc.record({ leave: fc.nat(1000) })),
+  fc.oneof(
+    fc.record({ enter: fc.integer({ min: 0, max: HOLDERS.length - 1 }) }),
+    fc.record({ leave: fc.nat(1000) }),
+    fc.record({ share: fc.boolean() }),
+  ),
   { maxLength: 200 },
 );
 const MOST_PLACES = (group: readonly string[]) => (group[0] === "a" ? 3 : 4);
+const MOST_PLACES_SHARED = (group: readonly string[]) => (group.length === 1 ? MOST_PLACES(group) : 2);
 
 interface Guest {
   readonly holder: Holder;
@@ -121,10 +141,19 @@ describe("a fair gate, with random guests,", () => {
   it("never exceeds a bound, and lets no guest wait for a place that it may have", () => {
     fc.assert(
       fc.property(steps, fc.integer({ min: 1, max: 6 }), (plan, places) => {
-        const gate = new FairGate({ places, mostPlaces: MOST_PLACES, mostWaiting: () => 8, queue: 12 });
+        const gate = new FairGate({
+          places,
+          mostPlaces: MOST_PLACES,
+          mostPlacesShared: MOST_PLACES_SHARED,
+          mostWaiting: () => 8,
+          queue: 12,
+        });
         const guests: Guest[] = [];
         for (const step of plan) {
-          if ("enter" in step) {
+          const before = guests.filter(({ state }) => state === "inside");
+          if ("share" in step) {
+            gate.isShared = step.share;
+          } else if ("enter" in step) {
             const guest: Guest = { holder: HOLDERS[step.enter]!, state: "waiting", pass: undefined };
             guests.push(guest);
             guest.pass = gate.enter(guest.holder, {
@@ -139,6 +168,14 @@ describe("a fair gate, with random guests,", () => {
             guest.state = "gone";
             guest.pass!.leave();
           }
+          const most = gate.isShared ? MOST_PLACES_SHARED : MOST_PLACES;
+          for (const guest of guests.filter(({ state }) => state === "inside")) {
+            if (before.includes(guest)) continue;
+            // A guest that entered in this step kept to the bound of this moment.
+            for (const group of groupsOf(guest.holder)) {
+              expect(count(guests, group, "inside")).toBeLessThanOrEqual(most(group));
+            }
+          }
           expect(count(guests, [], "inside")).toBe(gate.inside);
           expect(count(guests, [], "waiting")).toBe(gate.waiting);
           expect(gate.inside).toBeLessThanOrEqual(places);
@@ -148,7 +185,7 @@ describe("a fair gate, with random guests,", () => {
             for (const group of groups) expect(count(guests, group, "inside")).toBeLessThanOrEqual(MOST_PLACES(group));
             if (state !== "waiting") continue;
             const mayEnter =
-              gate.inside < places && groups.every((group) => count(guests, group, "inside") < MOST_PLACES(group));
+              gate.inside < places && groups.every((group) => count(guests, group, "inside") < most(group));
             expect(mayEnter).toBe(false);
           }
         }

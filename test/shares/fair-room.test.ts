@@ -50,7 +50,7 @@ describe("a fair room", () => {
     expect(room.size).toBe(10);
   });
 
-  it("lets a holder reach what the others hold, and no more", () => {
+  it("lets a holder reach the number of the others, but not exceed it", () => {
     const { room, enter } = roomOf({ places: 10 });
     for (let i = 0; i < 10; i++) enter(["hog"]);
     let entered = 0;

@@ -23,7 +23,7 @@ describe("locks by name", () => {
     expect(entered).toEqual(["first", "second", "third"]);
   });
 
-  it("of different names know nothing of each other", () => {
+  it("of different names are independent", () => {
     const { entered, enter } = locks();
     enter("first", "a");
     enter("second", "b");
@@ -37,7 +37,7 @@ describe("locks by name", () => {
     expect(entered).toEqual(["none", "twice"]);
   });
 
-  it("are not waited for in a circle, in whichever order they are named", () => {
+  it("never deadlock, in whichever order they are named", () => {
     const { entered, enter } = locks();
     const first = enter("first", "a", "b");
     const second = enter("second", "b", "a");
@@ -46,7 +46,7 @@ describe("locks by name", () => {
     expect(entered).toEqual(["first", "second"]);
   });
 
-  it("are given back by a visitor that gives its wait up, those that it has too", () => {
+  it("are given back by a visitor that stops waiting, including those that it holds", () => {
     const { entered, enter } = locks();
     enter("holder", "b");
     const waiting = enter("waiting", "a", "b");
@@ -56,7 +56,7 @@ describe("locks by name", () => {
     expect(entered).toEqual(["holder", "behind"]);
   });
 
-  it("are forgotten when the last visitor has left, who may leave twice", () => {
+  it("are forgotten when the last visitor has left; leaving twice does no harm", () => {
     const { named, enter } = locks();
     const visitors = [enter("first", "a", "b"), enter("second", "b", "c"), enter("third", "c")];
     for (const visitor of visitors) visitor.leave();
@@ -74,8 +74,8 @@ interface Visitor {
 const names = fc.subarray(["a", "b", "c", "d"]);
 const steps = fc.array(fc.oneof(fc.record({ enter: names }), fc.record({ leave: fc.nat(1000) })), { maxLength: 120 });
 
-describe("locks by name, whoever comes and goes", () => {
-  it("never have two visitors inside that share a name, and keep nobody waiting for ever", () => {
+describe("locks by name, with random visitors", () => {
+  it("never let in two visitors that share a name, and let every visitor in at last", () => {
     fc.assert(
       fc.property(steps, (plan) => {
         const named = new NamedLocks();
@@ -106,7 +106,7 @@ describe("locks by name, whoever comes and goes", () => {
         }
         while (present().length > 0) {
           const inside = present().find(({ state }) => state === "inside");
-          expect(inside, "somebody is inside as long as anybody waits").toBeDefined();
+          expect(inside, "a visitor is inside while another one waits").toBeDefined();
           inside!.state = "gone";
           inside!.pass!.leave();
         }

@@ -1,4 +1,4 @@
-import { MINUTE_MS } from "../../src/limits/limit.ts";
+import { MINUTE_MS } from "../../src/lib/clock.ts";
 
 /** An admitted cost, at the true time at which it was counted. */
 interface Admission {

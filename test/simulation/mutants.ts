@@ -12,7 +12,7 @@ export interface Mutant {
 
 const CACHE = "src/changes/record-cache.ts";
 const WINDOW = "src/limits/window.ts";
-const STORE_PART = "src/limits/store-part.ts";
+const WHEN_SILENT = "src/lib/when-silent.ts";
 const LOCAL_SHARE = "src/limits/local-share.ts";
 const FEED = "src/changes/change-feed.ts";
 /** The model contains the statement of a poll, because no PostgreSQL runs here. */
@@ -112,9 +112,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a timeout counts immediately",
-    file: STORE_PART,
-    search: "timers.nextTurn(() => reject(",
-    replacement: "queueMicrotask(() => reject(",
+    file: WHEN_SILENT,
+    search: "timers.nextTurn(giveUp)",
+    replacement: "queueMicrotask(giveUp)",
     why: "each stall of this process counts as an outage of the store",
   },
   {

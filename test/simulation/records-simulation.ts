@@ -3,7 +3,7 @@ import { DatabaseLink } from "./database-link.ts";
 import { Machine } from "./machine.ts";
 import { SeededRandom } from "./random.ts";
 import { nameOf, SAMPLE_KEYS, type SampleKey } from "./sample-keys.ts";
-import { ServiceProcess } from "./service-process.ts";
+import { SimulatedService } from "./simulated-service.ts";
 import type { Row } from "./truth.ts";
 import { VerdictRules } from "./verdict-rules.ts";
 import { VirtualTime } from "./virtual-time.ts";
@@ -30,7 +30,7 @@ class RecordsSimulation {
   readonly #cluster: Cluster;
   readonly #rules: VerdictRules;
   readonly #samples: readonly SampleKey[];
-  readonly #processes: readonly ServiceProcess[];
+  readonly #processes: readonly SimulatedService[];
   readonly #watchers: readonly WatchingClient[];
   readonly #endMs: number;
 
@@ -70,11 +70,11 @@ class RecordsSimulation {
     this.#fault ??= `${fault}, at ${this.#time.nowMs.toFixed(1)} ms`;
   };
 
-  #startProcess(staleOkMs: number): ServiceProcess {
+  #startProcess(staleOkMs: number): SimulatedService {
     const base = { time: this.#time, cluster: this.#cluster, random: this.#random };
     const machine = new Machine(this.#time, this.#random);
     const link = new DatabaseLink({ ...base, machine });
-    return new ServiceProcess({
+    return new SimulatedService({
       ...base,
       machine,
       link,
@@ -103,14 +103,14 @@ class RecordsSimulation {
     }
   }
 
-  #callForEver(process: ServiceProcess, meanMs: number): void {
+  #callForEver(process: SimulatedService, meanMs: number): void {
     this.#time.after(this.#random.pause(meanMs), () => {
       this.#call(process);
       this.#callForEver(process, meanMs);
     });
   }
 
-  #call(process: ServiceProcess): void {
+  #call(process: SimulatedService): void {
     const samples = this.#random.chance(0.15) ? this.#samples : [this.#random.pick(this.#samples)];
     process.machine.receive(() => process.call(samples));
   }
@@ -143,7 +143,7 @@ class RecordsSimulation {
   }
 
   /** The answer to COMMIT takes some time, or is lost. */
-  #answerLater(process: ServiceProcess, committed: Committed): void {
+  #answerLater(process: SimulatedService, committed: Committed): void {
     if (this.#random.chance(0.1)) return;
     this.#time.after(this.#random.pause(2), () => process.machine.receive(() => process.acknowledge(committed)));
   }

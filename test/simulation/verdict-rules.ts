@@ -2,7 +2,7 @@ import type { KeyRecord } from "../../src/keys/key-records.ts";
 import { MAX_UNNOTICED_MS } from "../../src/lib/clock.ts";
 import type { Cluster } from "./cluster.ts";
 import { nameOf, ownerVersion, type SampleKey } from "./sample-keys.ts";
-import type { Answer, ServiceProcess } from "./service-process.ts";
+import type { Answer, SimulatedService } from "./simulated-service.ts";
 import type { Era } from "./truth.ts";
 
 /** Maximum age of a copy that may be used while the database answers. */
@@ -36,14 +36,14 @@ interface Basis {
 export class VerdictRules {
   readonly #cluster: Cluster;
   /** The copies, by process and key. */
-  readonly #kept = new Map<ServiceProcess, Map<string, Kept>>();
+  readonly #kept = new Map<SimulatedService, Map<string, Kept>>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
   }
 
   /** The fault of an answer; undefined if there is none. */
-  faultOf(process: ServiceProcess, answer: Answer): string | undefined {
+  faultOf(process: SimulatedService, answer: Answer): string | undefined {
     const { verdict, loaded } = answer;
     if (verdict === undefined) return this.#unavailableFault(process, answer);
     if (loaded === undefined || verdict.freshness === undefined) return "a verdict without a record";
@@ -73,7 +73,7 @@ export class VerdictRules {
   }
 
   /** At most 5 s late while the database answers, and otherwise at most 5 s and the stale bound. */
-  #ageFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
+  #ageFault(process: SimulatedService, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { answeredAtMs, verdict } = answer;
     const isAway = process.link.readableForMs() < RECOVERY_MS;
     const boundMs = FRESH_MS + (isAway ? process.staleOkMs : 0) + answer.stoodStillMs + unnoticedMs(process);
@@ -84,7 +84,7 @@ export class VerdictRules {
   }
 
   /** `as_of` is never later than the record was true, by any clock, and never older than `max_staleness` allows. */
-  #asOfFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
+  #asOfFault(process: SimulatedService, answer: Answer, basis: readonly Basis[]): string | undefined {
     const freshness = answer.verdict!.freshness!;
     const asOfMs = process.machine.trueMs(answer.loaded!.asOfMs);
     // The start of the call counts, because a batch answers only with its last key.
@@ -103,7 +103,7 @@ export class VerdictRules {
   }
 
   /** The record includes all changes of lower position. */
-  #positionFault(process: ServiceProcess, answer: Answer, basis: readonly Basis[]): string | undefined {
+  #positionFault(process: SimulatedService, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { position } = answer.verdict!.freshness!;
     // The history changed while the other keys of a batch were waited for.
     const isEarlier = answer.isOfBatch || answer.loaded!.source === "cache";
@@ -120,7 +120,7 @@ export class VerdictRules {
   /**
    * Every key that was verified in the last minute still verifies, and none is unavailable while the database answers.
    */
-  #unavailableFault(process: ServiceProcess, answer: Answer): string | undefined {
+  #unavailableFault(process: SimulatedService, answer: Answer): string | undefined {
     const { sample, answeredAtMs } = answer;
     // Timeouts may have fired while it stood still.
     if (answeredAtMs - process.machine.resumedAtMs < CALL_MS) return undefined;
@@ -135,7 +135,7 @@ export class VerdictRules {
     return isYoung ? `unavailable ${ageMs.toFixed(1)} ms after it verified` : undefined;
   }
 
-  #noteKept(process: ServiceProcess, { sample, startedAtMs, loaded }: Answer): void {
+  #noteKept(process: SimulatedService, { sample, startedAtMs, loaded }: Answer): void {
     const kept = this.#kept.get(process) ?? new Map<string, Kept>();
     this.#kept.set(process, kept);
     const asOfMs = process.machine.trueMs(loaded!.asOfMs);
@@ -145,7 +145,7 @@ export class VerdictRules {
   }
 
   /** Whether no news came since, not even of a change that the record includes already. */
-  #isStillKept({ link, acknowledgedAtMs }: ServiceProcess, { keyId, ownerId }: SampleKey, kept: Kept): boolean {
+  #isStillKept({ link, acknowledgedAtMs }: SimulatedService, { keyId, ownerId }: SampleKey, kept: Kept): boolean {
     const { truth, model } = this.#cluster;
     if (link.polledLife !== model.lives || link.resyncedAtMs >= kept.servedAtMs) return false;
     if (acknowledgedAtMs >= kept.servedAtMs) return false;
@@ -166,7 +166,7 @@ export class VerdictRules {
 }
 
 /** A suspension of up to a second does not show in any clock of the machine. */
-function unnoticedMs({ machine }: ServiceProcess): number {
+function unnoticedMs({ machine }: SimulatedService): number {
   return machine.wasSuspended ? MAX_UNNOTICED_MS : 0;
 }
 

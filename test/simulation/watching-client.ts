@@ -6,14 +6,14 @@ import type { Cluster, Committed } from "./cluster.ts";
 import { parseSnapshot, sees } from "./postgres-model.ts";
 import type { SeededRandom } from "./random.ts";
 import { nameOf } from "./sample-keys.ts";
-import type { ServiceProcess } from "./service-process.ts";
+import type { SimulatedService } from "./simulated-service.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 export interface WatchingClientDeps {
   readonly time: VirtualTime;
   readonly random: SeededRandom;
   readonly cluster: Cluster;
-  readonly processes: readonly ServiceProcess[];
+  readonly processes: readonly SimulatedService[];
   readonly onFault: (fault: string) => void;
 }
 

@@ -1,7 +1,7 @@
 import type { Cluster } from "./cluster.ts";
 import type { Lane } from "./database-link.ts";
 import type { SeededRandom } from "./random.ts";
-import type { ServiceProcess } from "./service-process.ts";
+import type { SimulatedService } from "./simulated-service.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 /** Age at which changes are deleted from the log, in runs that delete any. */
@@ -12,11 +12,11 @@ export class Weather {
   readonly #time: VirtualTime;
   readonly #random: SeededRandom;
   readonly #cluster: Cluster;
-  readonly #processes: readonly ServiceProcess[];
+  readonly #processes: readonly SimulatedService[];
   #isClear = false;
   #wasSetBack = false;
 
-  constructor(time: VirtualTime, random: SeededRandom, cluster: Cluster, processes: readonly ServiceProcess[]) {
+  constructor(time: VirtualTime, random: SeededRandom, cluster: Cluster, processes: readonly SimulatedService[]) {
     this.#time = time;
     this.#random = random;
     this.#cluster = cluster;
@@ -79,7 +79,7 @@ export class Weather {
     this.#cutOff(this.#random.pick(this.#processes), ["feed", "reads"]);
   }
 
-  #cutOff({ link }: ServiceProcess, lanes: readonly Lane[]): void {
+  #cutOff({ link }: SimulatedService, lanes: readonly Lane[]): void {
     const how = this.#random.pick(["refuses", "is silent"] as const);
     for (const lane of lanes) link.lanes[lane] = how;
     this.#for(this.#lastingMs(), () => {

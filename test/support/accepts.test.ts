@@ -1,9 +1,9 @@
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { acceptedByExactWindow, acceptedByFixedWindow, acceptedByWeightedWindow, mostWithin } from "./accepts.ts";
 
 const at = (...timesMs: readonly number[]) => timesMs.map((sentAtMs) => ({ sentAtMs, answeredAtMs: sentAtMs + 2 }));
 
-test("only calls that were certainly accepted within a window count together", () => {
+it("only calls that were certainly accepted within a window count together", () => {
   expect(mostWithin([], 100)).toBe(0);
   expect(mostWithin(at(0, 50, 98), 100)).toBe(3);
   // The last one may have been accepted after the window.
@@ -11,7 +11,7 @@ test("only calls that were certainly accepted within a window count together", (
   expect(mostWithin(at(300, 0, 150, 140, 310, 90), 100)).toBe(3);
 });
 
-test("a counter per calendar window and a weighted one are found to accept more than the limit", () => {
+it("a counter per calendar window and a weighted one are found to accept more than the limit", () => {
   // As many as can be, from 40 ms before the turn of a window on.
   const calls = at(...Array.from({ length: 200 }, (_, n) => 60 + n));
   const fixed = acceptedByFixedWindow(calls, 10, 100, 0);
@@ -20,7 +20,7 @@ test("a counter per calendar window and a weighted one are found to accept more 
   expect(mostWithin(weighted, 100)).toBeGreaterThan(13);
 });
 
-test("the best limiter accepts an even load of L as a whole, and of a jam what fits", () => {
+it("the best limiter accepts an even load of L as a whole, and of a jam what fits", () => {
   const even = at(...Array.from({ length: 30 }, (_, n) => 10 * n));
   const exact = (calls: typeof even) => acceptedByExactWindow(calls, 10, 100, ({ sentAtMs }) => sentAtMs);
   expect(exact(even)).toHaveLength(30);

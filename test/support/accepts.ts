@@ -1,4 +1,4 @@
-/** What clients saw a limiter accept, and whether that can be more than a limit allows. */
+/** The calls that clients saw a limiter accept, and whether they can be more than a limit allows. */
 
 /** One accepted call. The limiter counted it at some moment between the two. */
 export interface Accept {

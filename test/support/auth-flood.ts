@@ -12,15 +12,15 @@ import { checksum62 } from "../../src/lib/base62.ts";
 export interface AuthFlood {
   readonly address: string;
   /**
-   * Wrong passwords for one made-up account, for another one each time, or made-up reset tokens. Or, as a harmless control
-   * of the same size, passwords that can be none.
+   * Wrong passwords for one made-up account, for another one each time, or made-up reset tokens. Or, as a harmless
+   * control of the same size, passwords that can be none.
    */
   readonly what: "logins to one account" | "logins to any account" | "reset tokens" | "malformed logins";
   readonly from: "one address" | "one /48";
   readonly perSecond: number;
 }
 
-/** What came back so far, by code. */
+/** The number of answers so far, by code. */
 export type FloodTally = Readonly<Record<string, number>>;
 
 const CONNECTIONS = 4;

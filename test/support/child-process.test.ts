@@ -4,7 +4,8 @@ import { existsSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { isDead, removeFolder, startProcess, until } from "./child-process.ts";
+import { isDead, removeFolder, startProcess } from "./child-process.ts";
+import { until } from "./until.ts";
 
 it("a server ends with the run that started it, even when the run is killed, and its folder with it", async () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-process-"));
@@ -30,7 +31,7 @@ it("a server that ends at once is reported with its own words", async () => {
   removeFolder(folder);
 });
 
-it("a command that does not exist is a clear error", async () => {
+it("a command that does not exist fails with a clear error", async () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-process-"));
   const spec = { command: "latchkey-no-such-command", args: [], folder, logFile: join(folder, "log") };
   await expect(startProcess(spec, async () => true)).rejects.toThrow("cannot be run");

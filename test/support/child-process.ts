@@ -7,7 +7,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
+import { until } from "./until.ts";
 
 export interface ProcessSpec {
   readonly command: string;
@@ -19,7 +19,7 @@ export interface ProcessSpec {
   readonly user?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
-export interface ServerProcess {
+export interface WatchedProcess {
   readonly pid: number;
   isRunning(): boolean;
   /** Stops the process and all of its children where they stand: connections stay open, nothing answers. */
@@ -36,7 +36,7 @@ export interface ServerProcess {
  *
  * @throws Error with the end of its log when it exits or does not get ready within 30 s
  */
-export async function startProcess(spec: ProcessSpec, isReady: () => Promise<boolean>): Promise<ServerProcess> {
+export async function startProcess(spec: ProcessSpec, isReady: () => Promise<boolean>): Promise<WatchedProcess> {
   const log = openSync(spec.logFile, "a");
   const child = spawn(spec.command, spec.args, {
     cwd: spec.folder,
@@ -47,7 +47,7 @@ export async function startProcess(spec: ProcessSpec, isReady: () => Promise<boo
   closeSync(log);
   child.on("error", () => {});
   if (child.pid === undefined) throw new Error(`${spec.command} cannot be run`);
-  const running = serverProcess(child, child.pid, spec.folder);
+  const running = watchedProcess(child, child.pid, spec.folder);
   try {
     await until(async () => {
       if (!running.isRunning()) throw new Error(`${spec.command} ended:\n${tail(spec.logFile)}`);
@@ -61,7 +61,7 @@ export async function startProcess(spec: ProcessSpec, isReady: () => Promise<boo
   return running;
 }
 
-function serverProcess(child: ChildProcess, pid: number, folder: string): ServerProcess {
+function watchedProcess(child: ChildProcess, pid: number, folder: string): WatchedProcess {
   const watchdog = watch(pid, folder);
   const isRunning = () => child.exitCode === null && child.signalCode === null;
   const isGone = async () => !isRunning();
@@ -183,7 +183,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Runs `attempt` with a free port; again with another where somebody else was quicker to take it. */
+/** Runs `attempt` with a free port, and with another one if a different process took that port first. */
 export async function withFreePort<T>(attempt: (port: number) => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
@@ -191,15 +191,6 @@ export async function withFreePort<T>(attempt: (port: number) => Promise<T>): Pr
     } catch (error) {
       if (tries === 5 || !/address already in use/i.test(String(error))) throw error;
     }
-  }
-}
-
-/** Asks until the condition holds, every 10 ms and for 30 s at most. */
-export async function until(condition: () => Promise<boolean>, what: string): Promise<void> {
-  const end = performance.now() + 30_000;
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`waited 30 s in vain until ${what}`);
-    await pause(10);
   }
 }
 

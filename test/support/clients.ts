@@ -3,7 +3,8 @@ import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 
-export const PASSWORD = "a password nobody else uses 41";
+/** The password of people in tests. */
+export const PASSWORD = "ochre lantern waltz paper";
 
 /** A gRPC client; many calls of one client share a connection. */
 export function clientOf<S extends DescService>(address: string, service: S, credential?: string): Client<S> {

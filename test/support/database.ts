@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { inject } from "vitest";
 import { type Change, ChangeBus } from "../../src/changes/change.ts";
 import { databaseUrl } from "../../src/config/database-url.ts";
+import type { PostgresTarget } from "../../src/postgres/connections/orm-options.ts";
 import { Database, type DatabaseTarget, type ManagedDatabase } from "../../src/postgres/database.ts";
-import type { PostgresTarget } from "../../src/postgres/orm-options.ts";
 import { itself } from "../../src/shares/holder.ts";
 import { canStart, freshPostgres } from "./shared-servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
@@ -35,8 +35,8 @@ export interface TestDatabase extends AsyncDisposable {
   /** For a caller that is the only one. */
   readonly database: ManagedDatabase;
   /**
-   * The same database as three processes have it, so that calls meet in the database and not at the locks of one process.
-   * The embedded database has one process.
+   * The same database as three processes have it, so that calls meet in the database and not at the locks of one
+   * process. The embedded database has one process.
    */
   processes(): Promise<readonly ManagedDatabase[]>;
   /** Moves the database's time along. */
@@ -60,7 +60,7 @@ export function byTurns<S extends object>(stores: readonly S[]): S {
   });
 }
 
-/** Whom the database of a test is for. */
+/** The caller that the database of a test is for. */
 export const TESTER = { holder: itself("test") };
 
 /** An empty database with the schema. */

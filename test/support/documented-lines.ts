@@ -9,7 +9,7 @@ export interface Block {
   readonly shown: string | undefined;
 }
 
-/** What came of one command. */
+/** The result of one command. */
 export interface Outcome {
   readonly command: string;
   readonly output: string;
@@ -42,7 +42,7 @@ function commandsOf(text: string): readonly string[] {
 }
 
 /**
- * Runs the blocks in order. `NAME=...  # some.path of the answer` is what a reader does with the answer before; any other
+ * Runs the blocks in order. `NAME=...  # some.path of the answer` is filled in from the answer before. Any other
  * command runs as it stands, except that `localhost:8080` is the address given.
  */
 export async function runBlocks(blocks: readonly Block[], shell: Shell, address: string): Promise<readonly Outcome[]> {

@@ -1,4 +1,4 @@
-/** What a client sees of an error: its code and details, as the contract promises them. */
+/** An error as a client sees it: its code and details, as the contract promises them. */
 import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 
@@ -13,7 +13,7 @@ export interface SeenError {
   readonly hasRetryInfo: boolean;
 }
 
-/** What a function throws. @throws Error if it throws nothing */
+/** The error that a function throws. @throws Error if it throws nothing */
 export function errorThrownBy(run: () => unknown): unknown {
   try {
     run();

@@ -53,7 +53,7 @@ describe("a fault proxy", () => {
     expect(await Promise.all(answers)).toEqual(["ab", "c"]);
   });
 
-  it("delay: each direction takes at least so long", async () => {
+  it("delay: each direction takes at least the delay", async () => {
     await using proxy = await startFaultProxy(echoPort);
     const socket = await dial(proxy.port);
     await exchange(socket, "warm");

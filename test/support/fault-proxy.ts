@@ -21,8 +21,8 @@ export interface FaultProxy extends AsyncDisposable {
   /** Passes every byte `ms` later, in each direction. */
   delay(ms: number): void;
   /**
-   * What is asked arrives and its answer is lost: of a connection that has sent these texts, in this order, nothing comes
-   * back any more. @returns resolves when that has become of one; nothing else is lost then
+   * Loses the answer to a question that arrives: once a connection has sent these texts, in this order, no byte comes
+   * back on it. @returns resolves when that has happened to one connection; no other answer is lost then
    */
   loseAnswerTo(...sent: readonly string[]): Promise<void>;
   /** Passes everything again, first what was held back. */

@@ -1,4 +1,4 @@
-/** What most fault tests begin with: processes on servers that may be hurt, an operator, and keys to ask them about. */
+/** The set-up of most fault tests: processes on servers that a test may hurt, an operator, and keys to ask about. */
 import { type FaultProxy, startFaultProxy } from "./fault-proxy.ts";
 import {
   bootstrapOperator,
@@ -29,14 +29,16 @@ export interface Fleet extends AsyncDisposable {
  *
  * @param settings environment variables on top of those of `serviceEnvironment`, for all
  * @param each those of each process, on top of these; without any there is one process
+ * @param nodeFlags for Node itself, such as `--inspect`
  */
 export async function startFleet(
   settings: Readonly<Record<string, string>>,
   each: readonly Readonly<Record<string, string>>[] = [{}],
+  nodeFlags: readonly string[] = [],
 ): Promise<Fleet> {
   const env = serviceEnvironment(settings);
   const admin = await bootstrapOperator(env);
-  const processes = await Promise.all(each.map((own) => startService({ ...env, ...own })));
+  const processes = await Promise.all(each.map((own) => startService({ ...env, ...own }, nodeFlags)));
   const service = processes[0]!;
   const stop = async () => {
     await Promise.all(processes.map((each) => each.stop()));

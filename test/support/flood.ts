@@ -1,4 +1,7 @@
-/** A process of its own that keeps so many calls under way on one connection, so that asking costs no other client anything. */
+/**
+ * A process of its own that keeps many calls under way on one connection, so that asking costs no other client
+ * anything.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { type ClientHttp2Session, connect } from "node:http2";

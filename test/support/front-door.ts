@@ -7,7 +7,6 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
-import type { Log, LogFields } from "../../src/lib/log.ts";
 import { accessRule, checkAccess } from "../../src/rpc/access.ts";
 import type { Caller, UnaryHandlers } from "../../src/rpc/call.ts";
 import { isChange } from "../../src/rpc/effects.ts";
@@ -15,41 +14,34 @@ import { bind, type ServiceHandlers } from "../../src/rpc/routes.ts";
 import { RpcServer, type RpcServerDeps, type RpcServerOptions } from "../../src/rpc/server.ts";
 import { HealthRegistry } from "../../src/rpc/standard/health.ts";
 import { LANE } from "./lane.ts";
+import { type LogLine, recordingLog } from "./recording-log.ts";
 
-export interface LogLine {
-  readonly level: "info" | "warn" | "error";
-  readonly message: string;
-  readonly fields: LogFields;
-  readonly cause?: unknown;
-}
-
-/** The front door with handlers that a test brings. */
-export interface WireServer {
+/** The server of src/rpc in this process, with handlers of the test instead of the business rooms. */
+export interface FrontDoor {
   readonly server: RpcServer;
   readonly health: HealthRegistry;
   /** `127.0.0.1:12345` */
   readonly address: string;
   readonly port: number;
-  readonly log: LogLine[];
+  readonly log: readonly LogLine[];
   /** `[method, code]` of each call that ended. */
   readonly finished: (readonly [string, string])[];
 }
 
-export interface WireServerSetup {
+export interface FrontDoorSetup {
   readonly auth?: UnaryHandlers<typeof AuthService>;
   readonly keys?: ServiceHandlers<typeof KeyService>;
   readonly deps?: Partial<RpcServerDeps>;
   readonly options?: Partial<RpcServerOptions>;
 }
 
-export async function startWireServer(setup: WireServerSetup = {}): Promise<WireServer> {
-  const log: LogLine[] = [];
+export async function startFrontDoor(setup: FrontDoorSetup = {}): Promise<FrontDoor> {
+  const log = recordingLog();
   const finished: (readonly [string, string])[] = [];
   const health = new HealthRegistry();
   const deps: RpcServerDeps = {
     clock: systemClock,
-    log: recordingLog(log),
-    observer: { finished: (method, code) => finished.push([`${method.parent.name}.${method.name}`, code]) },
+    log,
     clientIp: (head) => head.peerAddress,
     resolveCaller: async (head) => callerOf(head.header("authorization")),
     checkAccess,
@@ -70,9 +62,10 @@ export async function startWireServer(setup: WireServerSetup = {}): Promise<Wire
     ...setup.options,
   };
   const server = new RpcServer(deps, bindings, options);
+  server.observe({ finished: (method, code) => finished.push([`${method.parent.name}.${method.name}`, code]) });
   const address = await server.start();
   health.setAll("SERVING");
-  return { server, health, address, port: Number(address.split(":").at(-1)), log, finished };
+  return { server, health, address, port: Number(address.split(":").at(-1)), log: log.lines, finished };
 }
 
 /** `Bearer user` and `Bearer service` are good. */
@@ -82,15 +75,6 @@ function callerOf(values: readonly string[]): Caller {
   if (values[0] === "Bearer user") return { kind: "user", userId: "usr_1", sessionId: "ses_1" };
   if (values[0] === "Bearer service") return { kind: "service", credentialId: "svc_1", scopes: ["verify"] };
   throw new DomainError("CREDENTIAL_INVALID", "not a credential");
-}
-
-function recordingLog(lines: LogLine[]): Log {
-  return {
-    info: (message, fields = {}) => lines.push({ level: "info", message, fields }),
-    warn: (message, fields = {}) => lines.push({ level: "warn", message, fields }),
-    error: (message, fields = {}, cause) => lines.push({ level: "error", message, fields, cause }),
-    flush: () => {},
-  };
 }
 
 export type MethodOf<S extends DescService, K extends keyof S["method"]> = S["method"][K];
@@ -129,9 +113,4 @@ export function grpcTrailers(stream: ClientHttp2Stream): Promise<Record<string, 
 
 export function grpcClient(address: string): GrpcClient {
   return new GrpcClient(address, credentials.createInsecure());
-}
-
-/** Waits until `holds`; the test's own time limit ends it. */
-export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

@@ -1,7 +1,8 @@
-/** Once a run: starts the servers that this machine has, applies the schema once, and tells the tests where all is. */
+/** Starts the servers of a test run, applies the schema to a template of each database, and tells the tests the URLs. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ProvidedContext } from "vitest";
 import type { TestProject } from "vitest/node";
 import { Database, type DatabaseTarget } from "../../src/postgres/database.ts";
 import { POSTGRES_TEMPLATE, postgresTarget } from "./database.ts";
@@ -9,7 +10,16 @@ import { startPostgres } from "./own-postgres.ts";
 import { startRedis } from "./own-redis.ts";
 import { canStart, missingServersLine, type ServerKind } from "./shared-servers.ts";
 
-export default async function setup(project: Pick<TestProject, "provide">): Promise<() => Promise<void>> {
+export type Provide = <Key extends keyof ProvidedContext>(key: Key, value: ProvidedContext[Key]) => void;
+
+/** Vitest calls this for each project of a run. The first project starts the servers for all of them. */
+export default async function setup({ vitest }: TestProject): Promise<(() => Promise<void>) | undefined> {
+  if ("embeddedTemplate" in vitest.getProvidedContext()) return undefined;
+  return startServers((key, value) => vitest.provide(key, value));
+}
+
+/** @returns stops the servers and removes the templates */
+export async function startServers(provide: Provide): Promise<() => Promise<void>> {
   const missing = (["postgres", "redis", "pgbouncer"] as ServerKind[]).filter((kind) => !canStart(kind));
   process.stderr.write(missingServersLine(missing) ?? "");
   const embeddedTemplate = await mkdtemp(join(tmpdir(), "latchkey-template-"));
@@ -22,9 +32,9 @@ export default async function setup(project: Pick<TestProject, "provide">): Prom
     const url = await postgres.createDatabase(POSTGRES_TEMPLATE);
     await applySchema(postgresTarget(url, 2));
   }
-  project.provide("embeddedTemplate", embeddedTemplate);
-  project.provide("postgresUrl", postgres?.url() ?? null);
-  project.provide("redisUrl", redis?.url ?? null);
+  provide("embeddedTemplate", embeddedTemplate);
+  provide("postgresUrl", postgres?.url() ?? null);
+  provide("redisUrl", redis?.url ?? null);
   return async () => {
     await Promise.all([postgres?.stop(), redis?.stop(), rm(embeddedTemplate, { recursive: true, force: true })]);
   };

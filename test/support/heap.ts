@@ -1,22 +1,22 @@
-/** What a process of ours keeps in its heap, asked through Node's inspector (Chrome DevTools Protocol). */
-import type { ServiceProcess } from "./spawned-service.ts";
+/** The heap of a process of ours, through Node's inspector (Chrome DevTools Protocol). */
+import type { SpawnedService } from "./spawned-service.ts";
 
 /** Bytes that are still in use after a garbage collection, of a service that was started with `--inspect`. */
-export async function heapBytes(service: ServiceProcess): Promise<number> {
+export async function heapBytes(service: SpawnedService): Promise<number> {
   await using inspector = await openInspector(service);
   await inspector.command("HeapProfiler.collectGarbage");
   return ((await inspector.command("Runtime.getHeapUsage")) as { usedSize: number }).usedSize;
 }
 
 /** All that is alive in it after a garbage collection, texts included, as V8 writes it down. */
-export async function heapSnapshot(service: ServiceProcess): Promise<string> {
+export async function heapSnapshot(service: SpawnedService): Promise<string> {
   await using inspector = await openInspector(service);
   await inspector.command("HeapProfiler.collectGarbage");
   await inspector.command("HeapProfiler.takeHeapSnapshot");
   return inspector.chunks.join("");
 }
 
-async function openInspector(service: ServiceProcess) {
+async function openInspector(service: SpawnedService) {
   const url = /ws:\/\/[\w.:/-]+/.exec(service.output())?.[0];
   if (url === undefined) throw new Error("the service was not started with --inspect");
   const socket = new WebSocket(url);

@@ -11,21 +11,16 @@ import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { type IssueKeyResponse, KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { TokenPair } from "../../src/gen/latchkey/v1/token_pair_pb.ts";
 import type { User } from "../../src/gen/latchkey/v1/user_pb.ts";
-import type { Log, LogFields } from "../../src/lib/log.ts";
 import { adminCredentialFile } from "../../src/start/first-operator.ts";
 import { type Service, startService } from "../../src/start/service.ts";
 import { clientOf, PASSWORD } from "./clients.ts";
 import { freshTarget, freshUrl } from "./database.ts";
 import { LANE } from "./lane.ts";
+import { type LogLine, recordingLog } from "./recording-log.ts";
 import { freshRedis } from "./shared-servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
 
 export { clientOf, PASSWORD };
-
-export interface LogLine extends LogFields {
-  readonly level: "info" | "warn" | "error";
-  readonly message: string;
-}
 
 export interface Person {
   readonly user: User;
@@ -44,7 +39,7 @@ export interface TestService extends AsyncDisposable {
   /** The first operator's credential, scope admin. */
   readonly admin: string;
   /** All that was logged. */
-  readonly lines: LogLine[];
+  readonly lines: readonly LogLine[];
   /** A client with a credential, or without one. */
   client<S extends DescService>(service: S, credential?: string): Client<S>;
   /** A newly registered person. */
@@ -60,7 +55,7 @@ export interface TestService extends AsyncDisposable {
 /** @param settings environment variables on top of a development service's */
 export async function startTestService(settings: Readonly<Record<string, string>> = {}): Promise<TestService> {
   const clock = new ShiftedClock();
-  const lines: LogLine[] = [];
+  const log = recordingLog();
   const { environment, remove } = await ground();
   const configOf = (more: Readonly<Record<string, string>> = {}) =>
     readConfig({
@@ -74,8 +69,7 @@ export async function startTestService(settings: Readonly<Record<string, string>
       ...more,
     });
   let config = configOf();
-  const start = () =>
-    startService({ config, clock, log: recordingLog(lines), timeShiftMs: () => clock.shiftMs(), ...LANE });
+  const start = () => startService({ config, clock, log, timeShiftMs: () => clock.shiftMs(), ...LANE });
   let service: Service = await start();
   const admin = (await readFile(adminCredentialFile(config.dataDir), "utf8")).trim();
   const client: TestService["client"] = (desc, credential) => clientOf(service.address, desc, credential);
@@ -90,7 +84,7 @@ export async function startTestService(settings: Readonly<Record<string, string>
     },
     clock,
     admin,
-    lines,
+    lines: log.lines,
     client,
     async newPerson() {
       const email = `person-${++people}-${Date.now()}@example.com`;
@@ -133,13 +127,4 @@ async function ground(): Promise<{ environment: Record<string, string>; remove()
   const { target, remove } = await freshTarget("embedded");
   if (target.kind !== "embedded") throw new Error("unreachable");
   return { environment: { LATCHKEY_DATA_DIR: target.folder }, remove };
-}
-
-function recordingLog(lines: LogLine[]): Log {
-  const record =
-    (level: LogLine["level"]) =>
-    (message: string, fields: LogFields = {}) => {
-      lines.push({ ...fields, level, message });
-    };
-  return { info: record("info"), warn: record("warn"), error: record("error"), flush: () => {} };
 }

@@ -1,6 +1,6 @@
 import type { ManagedDatabase } from "../../src/postgres/database.ts";
-import { until } from "./child-process.ts";
 import type { TestDatabase } from "./database.ts";
+import { until } from "./until.ts";
 
 /**
  * Runs two works that want the lock of one user, each in a process of its own, so that they get it in this order. Both

@@ -13,8 +13,8 @@ export interface LoginLoad {
   /** How many clients there are. */
   readonly logins: number;
   /**
-   * How often each of them logs in. First all at the same moment, then once in every second, when who was refused is told
-   * to come back, each at a moment of his own.
+   * How often each of them logs in. First all at the same moment, then once in every second, when a refused client is
+   * told to come back, each at a moment of its own.
    */
   readonly waves: number;
 }
@@ -45,7 +45,10 @@ export async function loadLogins(load: LoginLoad): Promise<readonly LoginEnd[]> 
   return JSON.parse(output) as LoginEnd[];
 }
 
-/** Straight over HTTP/2 with messages made before: on a small machine a client's own work would be most of what is measured. */
+/**
+ * Straight over HTTP/2 with messages made before: on a small machine a client's own work would dominate the
+ * measurement.
+ */
 async function logIn({ address, logins, waves }: LoginLoad): Promise<LoginEnd[]> {
   const sessions = Array.from({ length: CONNECTIONS }, () => connect(`http://${address}`));
   await Promise.all(sessions.map((session) => once(session, "connect")));

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-/** A fault that somebody could make in one line. */
+/** A fault of one line, as a developer could make it. */
 export interface SourceFault {
   /** From the root of the project. */
   readonly file: string;

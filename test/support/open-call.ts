@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
 import { grpcMessage } from "./raw-http2.ts";
 
-/** What a part of a call holds back. */
+/** Number of bytes of a message's head that an open call has sent. */
 const HEAD_BYTES = 3;
 
 /** A unary call by gRPC of which a part has been sent, on a connection of its own. */

@@ -8,11 +8,11 @@ import {
   folderOf,
   privateFolder,
   removeFolder,
-  type ServerProcess,
   startProcess,
-  until,
+  type WatchedProcess,
   withFreePort,
 } from "./child-process.ts";
+import { until } from "./until.ts";
 
 const run = promisify(execFile);
 const DEBIAN = "/usr/lib/postgresql";
@@ -33,11 +33,14 @@ export interface PostgresServer extends AsyncDisposable {
   readonly port: number;
   /** Of the postmaster that runs now; another one after restart(). */
   readonly pid: number;
-  /** Makes a database, where a template is given as a copy of it, and returns its URL. Nobody may be connected to the template. */
+  /**
+   * Makes a database, as a copy of a template if one is given, and returns its URL. No client may be connected to the
+   * template.
+   */
   createDatabase(name: string, template?: string): Promise<string>;
-  /** What it has written to its log so far. */
+  /** The log that it has written so far. */
   log(): string;
-  /** Folder of its Unix socket; it lets nobody in unless `access` has a line for it. */
+  /** Folder of its Unix socket. It refuses every client unless `access` has a line for it. */
   readonly socketFolder: string;
   /** Runs SQL from outside the service; returns psql's unaligned output. */
   sql(text: string, database?: string): Promise<string>;
@@ -53,7 +56,7 @@ export interface PostgresServer extends AsyncDisposable {
 }
 
 export function hasPostgres(): boolean {
-  // As root the server must run as somebody else, and Debian's package makes that somebody.
+  // As root the server must run as another user, and Debian's package makes that user.
   const canRun = process.getuid?.() !== 0 || serverUser() !== undefined;
   return canRun && ["initdb", "postgres", "psql", "pg_dump"].every((name) => program(name) !== undefined);
 }
@@ -148,7 +151,7 @@ export async function sql(url: string, text: string): Promise<string> {
   return stdout.trim();
 }
 
-/** What pg_dump says of a database, as SQL. */
+/** A dump of a database by pg_dump, as SQL. */
 export async function dumpDatabase(url: string, ...flags: readonly string[]): Promise<string> {
   const { stdout } = await run(program("pg_dump") ?? "pg_dump", [...flags, url], { maxBuffer: 1 << 28 });
   return stdout;
@@ -190,7 +193,7 @@ function launch(
   port: number,
   url: string,
   user: ServerUser | undefined,
-): Promise<ServerProcess> {
+): Promise<WatchedProcess> {
   // synchronous_commit stays on: what was acknowledged must survive a killed server; fsync only matters for power loss.
   const settings = {
     listen_addresses: "127.0.0.1",

@@ -5,8 +5,8 @@ import {
   folderOf,
   privateFolder,
   removeFolder,
-  type ServerProcess,
   startProcess,
+  type WatchedProcess,
   withFreePort,
 } from "./child-process.ts";
 
@@ -68,7 +68,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   });
 }
 
-async function launch(folder: string, port: number, args: readonly string[]): Promise<ServerProcess> {
+async function launch(folder: string, port: number, args: readonly string[]): Promise<WatchedProcess> {
   const settings = { bind: "127.0.0.1", port, dir: folder, save: "", appendonly: "no", databases: REDIS_DATABASES };
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const spec = {

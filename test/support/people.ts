@@ -14,19 +14,24 @@ import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import type { Log } from "../../src/lib/log.ts";
 import { LocalLimiter } from "../../src/limits/local-limiter.ts";
-import { PostgresAuditStore } from "../../src/postgres/audit-store.ts";
-import { PostgresLoginFailureStore } from "../../src/postgres/login-failure-store.ts";
-import { PostgresPasswordResetStore } from "../../src/postgres/password-reset-store.ts";
-import { PostgresSessionStore } from "../../src/postgres/session-store.ts";
-import { PostgresSigningKeyStore } from "../../src/postgres/signing-key-store.ts";
-import { PostgresUserStore } from "../../src/postgres/user-store.ts";
-import type { TestDatabase } from "./database.ts";
+import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
+import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
+import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
+import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
+import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
+import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
+import { PASSWORD } from "./clients.ts";
+import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "./database.ts";
 import { recordingLog } from "./recording-log.ts";
 
-export const PASSWORD = "ochre lantern waltz paper";
+export { PASSWORD };
 export const OTHER_PASSWORD = "violet harbour engine quilt";
 export const SECONDS = 1000;
 export const DAYS = 86_400_000;
+/** An operator who acts on a person. */
+export const BY = Object.freeze({ id: "svc_0123456789abcdef", clientIp: "192.0.2.1" });
+/** PostgreSQL where this machine has it, else the embedded database. */
+export const PREFERRED_KIND = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
 export const ORIGIN = Object.freeze({ clientIp: "192.0.2.7", userAgent: "test/1.0" });
 /** Default lifetimes of the service. */
 export const LIFETIMES = Object.freeze({
@@ -101,7 +106,13 @@ function refusalsOn({ database, clock }: TestDatabase, log: Log): RefusalRecorde
 
 export type People = ReturnType<typeof newPeople>;
 
-/** An address that nobody has. */
+/** A new database of the preferred kind, and the room of people over it. */
+export async function openPeople(): Promise<{ readonly test: TestDatabase; readonly people: People }> {
+  const test = await openDatabase(PREFERRED_KIND);
+  return { test, people: newPeople(test) };
+}
+
+/** An e-mail address without an account. */
 export function freshEmail(): string {
   return `${newId("usr").toLowerCase()}.${randomBytes(4).toString("hex")}@example.com`;
 }
@@ -111,7 +122,20 @@ export function registered(people: People, input: Partial<RegisterInput> = {}) {
   return register(people, { email: freshEmail(), password: PASSWORD, displayName: "Mike", ...ORIGIN, ...input });
 }
 
-/** What a caller would see of an error. */
+/** Takes one place among the hashes until `free`, as a hash that does not end would. */
+export function occupyHash(passwords: PasswordHasher): { free(): Promise<void> } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const turns = passwords.turnsOf({ networks: [], isDoubtful: false, isKnown: false });
+  const ended = turns.hash(() => promise).finally(() => turns[Symbol.dispose]());
+  return {
+    free() {
+      resolve();
+      return ended;
+    },
+  };
+}
+
+/** An error as a caller would see it. */
 export async function refusalOf(promise: Promise<unknown>) {
   const error = await promise.then(
     () => undefined,

@@ -6,8 +6,8 @@ import {
   folderOf,
   privateFolder,
   removeFolder,
-  type ServerProcess,
   startProcess,
+  type WatchedProcess,
   withFreePort,
 } from "./child-process.ts";
 import { sql } from "./own-postgres.ts";
@@ -77,7 +77,7 @@ function launch(
   port: number,
   postgresPort: number,
   { mode, users, lines = [] }: PgbouncerOptions,
-): Promise<ServerProcess> {
+): Promise<WatchedProcess> {
   const settings = [
     "[databases]",
     `* = host=127.0.0.1 port=${postgresPort}`,

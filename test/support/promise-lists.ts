@@ -1,6 +1,6 @@
 /**
- * Lists of promises that are waited for one by one. While the first is waited for, another one may be rejected: nobody
- * listens to it yet, and Node ends the process.
+ * Lists of promises that are waited for one by one. While the first is waited for, another one may be rejected: no
+ * handler listens to it yet, and Node ends the process.
  */
 import { asNode, identifier, type Node, nodesOf } from "./syntax-tree.ts";
 
@@ -79,7 +79,7 @@ function isElementOf(list: string, node: Node | undefined): boolean {
   return node?.type === "MemberExpression" && node.computed === true && identifier(node.object) === list;
 }
 
-/** What `await a`, `expect(a).rejects`, `expect(a).resolves` or a function that waits is given. */
+/** The promise that `await a`, `expect(a).rejects`, `expect(a).resolves` or a function that waits is given. */
 function waitedBy(node: Node): Node | undefined {
   if (node.type === "AwaitExpression") return bare(node.argument);
   if (node.type === "CallExpression" && WAITERS.has(identifier(node.callee))) return firstArgument(node);
@@ -88,7 +88,7 @@ function waitedBy(node: Node): Node | undefined {
   return expectation?.type === "CallExpression" ? firstArgument(expectation) : undefined;
 }
 
-/** Whether all of the list have somebody who listens by then: `Promise.all(list)` and its likes. */
+/** Whether all of the list have a listener by then: `Promise.all(list)` and its likes. */
 function isHeardBefore(block: Node, list: string, at: number): boolean {
   return nodesOf(block).some((node) => {
     const callee = asNode(node.callee);

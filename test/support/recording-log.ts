@@ -4,6 +4,8 @@ export interface LogLine {
   readonly level: "info" | "warn" | "error";
   readonly message: string;
   readonly fields: LogFields;
+  /** The error behind an error line. */
+  readonly cause?: unknown;
 }
 
 /** A log that keeps its lines for a test to look at. */
@@ -11,7 +13,7 @@ export function recordingLog(): Log & { readonly lines: readonly LogLine[] } {
   const lines: LogLine[] = [];
   const write =
     (level: LogLine["level"]) =>
-    (message: string, fields: LogFields = {}) =>
-      void lines.push({ level, message, fields });
+    (message: string, fields: LogFields = {}, cause?: unknown) =>
+      void lines.push({ level, message, fields, ...(cause === undefined ? {} : { cause }) });
   return { lines, info: write("info"), warn: write("warn"), error: write("error"), flush: () => {} };
 }

@@ -7,10 +7,10 @@ import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
 import { SharedLimiter } from "../../src/limits/limiter.ts";
 import { RedisConnection, type RedisTarget } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
-import { eventually } from "./eventually.ts";
 import { type RedisServer, redisCommand, startRedis } from "./own-redis.ts";
 import { recordingLog } from "./recording-log.ts";
 import { redisAt } from "./redis-target.ts";
+import { eventually } from "./until.ts";
 
 export const BACK_WITHIN_MS = 2_000;
 const log = recordingLog();
@@ -89,7 +89,7 @@ export async function expectBack(limiter: SharedLimiter): Promise<void> {
   expect(performance.now() - sinceMs).toBeLessThan(BACK_WITHIN_MS);
 }
 
-/** What somebody who looks at the server from outside is told. */
+/** The answer of the server to a client from outside. */
 export async function told<T>(port: number, ask: (redis: Redis) => Promise<T>): Promise<T> {
   const observer = new Redis({ port, lazyConnect: true });
   await observer.connect();

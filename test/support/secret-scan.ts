@@ -1,6 +1,6 @@
 /** Looks for secrets in whatever was written, in every form in which bytes usually are. */
 
-/** What must be nowhere. Of a token only what makes it one, not what it says of itself. */
+/** Texts that must be nowhere. Of a token only the secret part, not the claims that it shows. */
 export interface Secret {
   readonly what: string;
   readonly bytes: Buffer;

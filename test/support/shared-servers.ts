@@ -11,7 +11,7 @@ import { createDatabase, hasPostgres } from "./own-postgres.ts";
 import { hasRedis, REDIS_DATABASES, redisCommand } from "./own-redis.ts";
 import { hasPgbouncer } from "./pgbouncer-server.ts";
 
-/** What runs once for all tests. A pooler is started by each test that needs one. */
+/** Servers that run once for all tests. A pooler is started by each test that needs one. */
 type SharedKind = "postgres" | "redis";
 export type ServerKind = SharedKind | "pgbouncer";
 
@@ -20,7 +20,10 @@ declare module "vitest" {
     /** URLs of the run's servers; null where the machine has none. */
     postgresUrl: string | null;
     redisUrl: string | null;
-    /** What behaviour tests start the service on: `npm test` embedded, `npm run test:servers` PostgreSQL and Redis. */
+    /**
+     * The servers behind the service of behaviour tests: `npm test` embedded, `npm run test:servers` PostgreSQL and
+     * Redis.
+     */
     backing: "embedded" | "servers";
   }
 }

@@ -1,4 +1,4 @@
-/** What a source file imports, which words it uses and how long its functions are, read from its syntax tree. */
+/** A source file's imports, words and lengths of functions, read from its syntax tree. */
 import { promisesAwaitedOneByOne } from "./promise-lists.ts";
 import { asNode, childrenOf, identifier, type Node, parse } from "./syntax-tree.ts";
 

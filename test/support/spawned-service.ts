@@ -13,9 +13,9 @@ import { clientOf, PASSWORD } from "./clients.ts";
 const FOLDER_PREFIX = "latchkey-service-";
 
 /** A process that was started, ready or not. It ends with the test run at the latest. */
-export interface ServiceProcess extends AsyncDisposable {
+export interface SpawnedService extends AsyncDisposable {
   readonly pid: number;
-  /** What it has written so far, to either stream. */
+  /** The text that it has written so far, to either stream. */
   output(): string;
   /** `host:port` as soon as it says that it is ready. @throws Error with its output if it ends before */
   ready(): Promise<string>;
@@ -28,7 +28,7 @@ export interface ServiceProcess extends AsyncDisposable {
 }
 
 /** A service that is ready. */
-export interface ReadyService extends ServiceProcess {
+export interface ReadyService extends SpawnedService {
   readonly address: string;
   /** `host:port` of the second port. */
   readonly opsAddress: string;
@@ -55,7 +55,7 @@ export function serviceEnvironment(settings: Readonly<Record<string, string>>): 
 }
 
 /** @param nodeFlags for Node itself, such as `--inspect` */
-export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[] = []): ServiceProcess {
+export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[] = []): SpawnedService {
   const child = run([...nodeFlags, "src/main.ts"], env);
   let output = "";
   const read = (chunk: Buffer) => {
@@ -127,7 +127,7 @@ export interface IssuedKey {
   readonly raw: string;
 }
 
-/** What a test of verification needs. */
+/** The people, services and keys that a test of verification needs. */
 export interface Cast {
   /** Scope `admin`. */
   readonly admin: string;

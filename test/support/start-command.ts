@@ -2,12 +2,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 export interface StartCommand {
-  /** Node's, but for the check of its version, which needs no performance and no image. */
+  /** Node's flags, except the check of its version, which needs no performance and no image. */
   readonly flags: readonly string[];
   readonly file: string;
 }
 
-/** What `npm start` runs. */
+/** The command of `npm start`. */
 export function startCommand(): StartCommand {
   const { scripts } = JSON.parse(readFileSync(join(import.meta.dirname, "../../package.json"), "utf8"));
   const [, words] = /^exec node (.+)$/.exec(scripts.start.replace(/--require \S+ /, ""))!;

@@ -1,9 +1,9 @@
 /** A PostgreSQL with TLS, roles that may come in by different ways, and certificates for several names. */
 import { databaseUrl } from "../../src/config/database-url.ts";
-import { PostgresClient } from "../../src/postgres/connection.ts";
+import { PostgresClient } from "../../src/postgres/connections/connection.ts";
 import { type Authority, type Identity, newAuthority } from "./certificate-authority.ts";
-import { until } from "./child-process.ts";
 import { type PostgresServer, sql, startPostgres } from "./own-postgres.ts";
+import { until } from "./until.ts";
 
 /** Role -> its lines of pg_hba.conf, the only ones that let it in. */
 const ACCESS = {
@@ -27,7 +27,7 @@ const CERTIFICATES = {
 export type Role = keyof typeof ACCESS;
 export type CertificateName = keyof typeof CERTIFICATES;
 
-export const PASSWORD = "pass-of-a-role";
+export const ROLE_PASSWORD = "pass-of-a-role";
 
 export interface TlsPostgres extends AsyncDisposable {
   readonly server: PostgresServer;
@@ -73,10 +73,10 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
     await until(async () => (await server.sql("show ssl_cert_file")) === `${name}.pem`, `the server shows ${name}`);
   };
   for (const role of Object.keys(ACCESS)) {
-    await server.sql(`create role ${role} login password '${PASSWORD}'; grant all on schema public to ${role}`);
+    await server.sql(`create role ${role} login password '${ROLE_PASSWORD}'; grant all on schema public to ${role}`);
   }
   const url: TlsPostgres["url"] = (role, query, { host = "localhost", port = server.port, database } = {}) =>
-    `postgres://${role}:${PASSWORD}@${host}:${port}/${database ?? "postgres"}${query && `?${query}`}`;
+    `postgres://${role}:${ROLE_PASSWORD}@${host}:${port}/${database ?? "postgres"}${query && `?${query}`}`;
   return {
     server,
     authority,

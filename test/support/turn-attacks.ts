@@ -1,6 +1,6 @@
 /**
- * Clients that want the event loop for themselves: each sends at once what takes long to answer. Tests and the bench run
- * them beside another client, which should notice little.
+ * Clients that want the event loop for themselves: each sends at once what takes long to answer. Tests and the bench
+ * run them beside another client, which should notice little.
  */
 import { once } from "node:events";
 import { connect } from "node:net";

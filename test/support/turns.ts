@@ -20,7 +20,7 @@ export class Turns {
     nextTurn: (run) => void this.timers.after(0, run),
   };
 
-  /** One turn that takes so long; then what is due runs. */
+  /** One turn of the event loop that takes `ms`; then what is due runs. */
   readonly turn = (ms: number): void => {
     this.clock.advance(ms);
     const due = [...this.waiting].filter(({ dueMs }) => dueMs <= this.clock.monotonicMs());

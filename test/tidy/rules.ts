@@ -22,6 +22,7 @@ export function faultsOf(files: readonly SourceFile[]): string[] {
     ...ours.flatMap(floorFaults),
     ...ours.flatMap(packageFaults),
     ...ours.flatMap(doorFaults),
+    ...ours.flatMap(storeFaults),
     ...ours.flatMap(wordFaults),
     ...ours.flatMap(fileFaults),
     ...files.flatMap(nameFaults),
@@ -59,6 +60,15 @@ function doorFaults(file: SourceFile): string[] {
   return file.imports
     .filter((source) => DOORS[source] !== undefined && !DOORS[source].includes(file.path))
     .map((source) => `doors: ${file.path} imports ${source}`);
+}
+
+/** A store of PostgreSQL imports rows, never another store: shared statements are rows. */
+function storeFaults(file: SourceFile): string[] {
+  const isStore = /^src\/postgres\/.*-store\.ts$/;
+  if (!isStore.test(file.path)) return [];
+  return targetsOf(file)
+    .filter((target) => isStore.test(target))
+    .map((target) => `stores: ${file.path} imports ${target}`);
 }
 
 function wordFaults(file: SourceFile): string[] {
@@ -99,7 +109,7 @@ function lengthFaults(file: SourceFile): string[] {
   ];
 }
 
-/** Rejections that nobody listens to yet end the process: `Promise.all` and `Promise.allSettled` listen to all at once. */
+/** An unhandled rejection ends the process: `Promise.all` and `Promise.allSettled` listen to all promises at once. */
 function promiseFaults({ path, promiseLists }: SourceFile): string[] {
   return promiseLists.map((name) => `promises: ${path} waits one by one for those of ${name}`);
 }

@@ -8,8 +8,9 @@ const AUTH = ["auth", "auth/passwords", "auth/signing", "auth/throttle"];
 const KEYS = ["keys", "keys/credentials"];
 
 /**
- * Room -> rooms that it may import, besides itself. A room is a folder of src/, or a folder or file in it that has a row
- * of its own here; what has none belongs to the folder around it. A test fails on a row's room that nothing imports.
+ * Room -> rooms that it may import, besides itself. A room is a folder of src/, or a folder or file in it that has a
+ * row of its own here; what has none belongs to the folder around it. A test fails on a row's room that nothing
+ * imports.
  */
 export const FLOORS: Record<string, readonly string[]> = {
   lib: [],
@@ -25,10 +26,37 @@ export const FLOORS: Record<string, readonly string[]> = {
   "keys/credentials": ["keys", "changes", "audit", "lib"],
   auth: ["auth/passwords", "auth/throttle", "auth/tokens", "limits", "changes", "audit", "lib"],
   "auth/passwords": ["shares", "lib"],
-  "auth/signing": ["auth", "changes", "lib"],
+  "auth/signing": ["audit", "changes", "lib"],
   "auth/throttle": ["auth", "auth/passwords", "audit", "lib"],
   "auth/tokens": ["auth", "auth/signing", "changes", "lib"],
-  postgres: ["auth", "auth/signing", "auth/throttle", "keys", "limits", "changes", "audit", "shares", "lib"],
+  // The root is what all sub-rooms know: tables, rows, budgets. From the stores down, each layer imports those below
+  // it.
+  postgres: [],
+  "postgres/errors": ["lib"],
+  "postgres/history": ["postgres", "postgres/errors", "lib"],
+  "postgres/migrations": ["postgres", "lib"],
+  "postgres/connections": [
+    ...["postgres", "postgres/errors", "postgres/history", "postgres/migrations"],
+    ...["changes", "shares", "lib"],
+  ],
+  "postgres/transactions": [
+    ...["postgres", "postgres/connections", "postgres/errors", "postgres/history"],
+    ...["changes", "audit", "lib"],
+  ],
+  "postgres/database.ts": [
+    ...["postgres", "postgres/transactions", "postgres/connections", "postgres/errors", "postgres/history"],
+    ...["postgres/migrations", "changes", "shares", "lib"],
+  ],
+  "postgres/rows": [
+    "lib",
+    ...["postgres", "postgres/database.ts", "postgres/transactions", "postgres/history"],
+    ...["auth", "auth/signing", "auth/throttle", "keys", "limits", "changes", "audit"],
+  ],
+  "postgres/stores": [
+    ...["postgres", "postgres/rows", "postgres/database.ts", "postgres/transactions", "postgres/connections"],
+    ...["postgres/errors", "auth", "auth/signing", "auth/throttle", "keys", "changes", "audit", "shares", "lib"],
+  ],
+  "postgres/start": ["postgres/database.ts", "postgres/connections", "postgres/errors", "lib"],
   redis: ["limits", "lib"],
   // The front door's root is what all its sub-rooms know: calls, routes, access, errors.
   rpc: ["shares", "lib", "gen"],
@@ -53,24 +81,36 @@ export const FLOORS: Record<string, readonly string[]> = {
   "rpc/server.ts": ["rpc", "rpc/calls", "rpc/lanes", "rpc/connections", "rpc/standard", "lib"],
   "start/check-addresses.ts": ["config"],
   "start/signals.ts": ["lib"],
-  "start/data-folder.ts": ["config", "postgres", "lib"],
+  "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
   "start/master-keys.ts": ["start/data-folder.ts", "config", "lib"],
-  "start/prepared-database.ts": ["config", "postgres", "shares", "lib"],
+  "start/prepared-database.ts": ["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
   "start/first-operator.ts": [
     ...["start/data-folder.ts", "start/master-keys.ts", "start/prepared-database.ts"],
-    ...["config", "keys/credentials", "changes", "postgres", "lib"],
+    ...["config", "keys/credentials", "changes", "postgres/stores", "postgres/database.ts", "lib"],
   ],
   "start/ops-port.ts": ["config", "rpc/ops", "lib"],
   "start/workers.ts": ["lib"],
+  "start/start-limiter.ts": ["config", "limits", "redis", "lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
-  "start/rooms.ts": ["config", ...AUTH, "keys", "limits", "changes", "audit", "shares", "postgres", "lib"],
+  "start/rooms.ts": [
+    "config",
+    ...AUTH,
+    "keys",
+    "limits",
+    "changes",
+    "audit",
+    "shares",
+    "postgres/stores",
+    "postgres/database.ts",
+    "lib",
+  ],
   "start/bindings.ts": ["start/rooms.ts", "changes", "rpc", "rpc/handlers", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.
   cli: [
     ...["start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
-    ...["config", "postgres", "shares", "lib"],
+    ...["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
   ],
   "main.ts": [
     ...["start/check-addresses.ts", "start/first-operator.ts", "start/ops-port.ts", "start/service.ts"],
@@ -80,8 +120,8 @@ export const FLOORS: Record<string, readonly string[]> = {
 
 /** Package, or all of a scope with `/`, -> rooms that may import it. Tests, benchmarks and scripts may import any. */
 export const OWNERS: Record<string, readonly string[]> = {
-  "@connectrpc/": ["rpc", "cli"],
-  "@bufbuild/protobuf": ["rpc", "envoy", "cli", "gen"],
+  "@connectrpc/": ["rpc"],
+  "@bufbuild/protobuf": ["rpc", "gen"],
   "@mikro-orm/": ["postgres"],
   pg: ["postgres"],
   ioredis: ["redis"],
@@ -91,9 +131,9 @@ export const OWNERS: Record<string, readonly string[]> = {
   pino: ["lib"],
   "prom-client": ["rpc"],
   // What lies above the bytes knows nothing of the wire.
-  "node:http": ["rpc", "cli"],
-  "node:http2": ["rpc", "cli"],
-  "node:tls": ["rpc", "cli", "postgres", "redis"],
+  "node:http": ["rpc"],
+  "node:http2": ["rpc"],
+  "node:tls": ["rpc", "postgres", "redis"],
   // These would be second names for words that have one home.
   "node:process": [],
   "node:perf_hooks": [],
@@ -102,9 +142,9 @@ export const OWNERS: Record<string, readonly string[]> = {
 
 /** Package -> the only files of src/ that may import it: every connection to PostgreSQL is made behind them. */
 export const DOORS: Record<string, readonly string[]> = {
-  pg: ["connection", "wire", "session-settings", "settled-statements"].map((name) => `src/postgres/${name}.ts`),
-  "@mikro-orm/postgresql": ["src/postgres/pools.ts"],
-  "@mikro-orm/pglite": ["src/postgres/pools.ts"],
+  pg: ["connection", "wire", "session-settings", "apply-settings"].map((name) => `src/postgres/connections/${name}.ts`),
+  "@mikro-orm/postgresql": ["src/postgres/connections/pools.ts"],
+  "@mikro-orm/pglite": ["src/postgres/connections/pools.ts"],
 };
 
 /** Word -> files that may use it. */
@@ -116,10 +156,10 @@ export const HOMES: readonly { readonly word: RegExp; readonly home: RegExp }[] 
   // The doors to the database: what goes past them proves no server (docs/adr/0026).
   {
     word: /^(?!cluster\.).*\.(fork|getConnection|getNativeClient|getKysely)$/,
-    home: /^src\/postgres\/(database|pools|statements)\.ts$/,
+    home: /^src\/postgres\/(database|connections\/pools|transactions\/statements)\.ts$/,
   },
   // A statement that proves nothing: the polls of the change feed prove their server by themselves.
-  { word: /\.unproven$/, home: /^src\/postgres\/(change-polls|database)\.ts$/ },
+  { word: /\.unproven$/, home: /^src\/postgres\/(rows\/change-polls|database)\.ts$/ },
   // Each library reads a URL in its own way, and drops what it does not know. config/database-url.ts reads it.
   { word: /\b(clientUrl|connectionString)\b/, home: /^$/ },
 ];
@@ -136,7 +176,7 @@ export const WRITERS: Readonly<Record<string, RegExp>> = {
   // To the standard output that is there.
   "src/lib/standard-output.ts": /^write(Sync)?$/,
   // Moves the lock, which private-files.ts has written.
-  "src/postgres/folder-lock.ts": /^(linkSync|renameSync|rmSync)$/,
+  "src/postgres/connections/folder-lock.ts": /^(linkSync|renameSync|rmSync)$/,
 };
 
 export const NO_NAMES = /^(utils?|helpers?|common|managers?|impl|types|dto|index)$/;
@@ -147,6 +187,6 @@ export const MOST_SERVICE_LINES = 200;
 
 /** Files and functions (`path#name`) that are longer, each with the reason why it is better so. */
 export const LONG: Record<string, string> = {
-  "src/config/settings.ts": "one table with a row for each setting, in the order of docs/CONFIG.md",
+  "src/lib/log-lines.ts": "one table with a row for each log line, in the order of docs/LOGS.md",
   "src/postgres/migrations/0001-first-schema.ts#up": "a schema is read from top to bottom, and never changed again",
 };

@@ -3,23 +3,24 @@ import { connect as connectTcp } from "node:net";
 import { gzipSync } from "node:zlib";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Code } from "../../src/gen/google/rpc/code_pb.ts";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../src/gen/google/rpc/status_pb.ts";
 import { LoginRequestSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
-import { startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 const BATCH = "/latchkey.v1.KeyService/BatchVerifyKeys";
 const LIMIT = 64 * 1024;
 
-let wire: WireServer;
+let wire: FrontDoor;
 let session: ClientHttp2Session;
 let logins = 0;
 
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       login: async ({ email }) => {
         logins++;
@@ -184,7 +185,7 @@ const BAD_GRPC: [string, Record<string, string | string[]>, Uint8Array[], number
 ];
 
 describe("a gRPC call with", () => {
-  test.each(BAD_GRPC)("%s is refused, and no handler hears of it", async (_name, headers, chunks, code, reason) => {
+  it.each(BAD_GRPC)("%s is refused, and no handler hears of it", async (_name, headers, chunks, code, reason) => {
     const before = logins;
     const finished = wire.finished.length;
     const answer = await send(LOGIN, headers, chunks);
@@ -193,29 +194,29 @@ describe("a gRPC call with", () => {
     expect(wire.finished.slice(finished)).toHaveLength(1);
   });
 
-  test("a message of just the limit is served", async () => {
+  it("a message of exactly the maximum size is served", async () => {
     const email = "x".repeat(LIMIT - 4);
     expect(loginBytes(email)).toHaveLength(LIMIT);
     expect((await send(LOGIN, GRPC, [envelope(loginBytes(email))])).grpcStatus).toBe(Code.OK);
   });
 
-  test("the longest timeout that can be written is served, not refused", async () => {
+  it("the longest timeout that can be written is served, not refused", async () => {
     const answer = await send(LOGIN, { ...GRPC, "grpc-timeout": "99999999H" }, [envelope(loginBytes())]);
     expect(answer.grpcStatus).toBe(Code.OK);
   });
 
-  test("gzip is served", async () => {
+  it("gzip is served", async () => {
     const answer = await send(LOGIN, { ...GRPC, "grpc-encoding": "gzip" }, [envelope(gzipSync(loginBytes()), 1)]);
     expect(answer.grpcStatus).toBe(Code.OK);
   });
 
-  test("two authorization headers is UNAUTHENTICATED though each is good", async () => {
+  it("a call with two authorization headers is UNAUTHENTICATED even if each is valid", async () => {
     const headers = { ...GRPC, authorization: "Bearer service" };
     expect((await send(BATCH, headers, [envelope(new Uint8Array())])).grpcStatus).toBe(Code.OK);
     expect(await sendTwoCredentials()).toBe("UNAUTHENTICATED");
   });
 
-  test("BatchVerifyKeys takes 256 KiB", async () => {
+  it("BatchVerifyKeys takes 256 KiB", async () => {
     const headers = { ...GRPC, authorization: "Bearer service" };
     // An unknown field fills the message: tag 15, three bytes of length.
     const sized = (size: number) => {
@@ -228,12 +229,12 @@ describe("a gRPC call with", () => {
     expect(tooLarge.grpcStatus).toBe(Code.RESOURCE_EXHAUSTED);
   });
 
-  test("no credential is refused before a byte of the message is read", async () => {
+  it("a call without a credential is refused before a byte of its message is read", async () => {
     const answer = await send(BATCH, GRPC, [], true);
     expect(answer).toMatchObject({ grpcStatus: Code.UNAUTHENTICATED, resetCode: constants.NGHTTP2_NO_ERROR });
   });
 
-  test("an unknown method or service is UNIMPLEMENTED", async () => {
+  it("an unknown method or service is UNIMPLEMENTED", async () => {
     for (const path of [
       "/latchkey.v1.AuthService/Logon",
       "/no.such.Service/Login",
@@ -245,7 +246,7 @@ describe("a gRPC call with", () => {
     }
   });
 
-  test("a wrong content type is 415", async () => {
+  it("a wrong content type is 415", async () => {
     for (const contentType of ["text/plain", "application/grpc2", "application/xml", ""]) {
       expect((await send(LOGIN, { "content-type": contentType }, [])).httpStatus).toBe(415);
     }
@@ -292,7 +293,7 @@ describe("Connect over HTTP/1.1 with", () => {
       body: body as never,
     });
 
-  test.each([
+  it.each([
     ["a body that is no JSON", "{", {}, 400, "invalid_argument"],
     ["a field of the wrong type", '{"email": 5}', {}, 400, "invalid_argument"],
     [
@@ -318,19 +319,19 @@ describe("Connect over HTTP/1.1 with", () => {
     },
   );
 
-  test("a method that does not exist is 404 and unimplemented", async () => {
+  it("a method that does not exist is 404 and unimplemented", async () => {
     const response = await post("/latchkey.v1.AuthService/Logon", "{}");
     expect([response.status, await response.json()]).toMatchObject([404, { code: "unimplemented" }]);
   });
 
-  test("GET is 405: keys must not get into URLs", async () => {
+  it("GET is 405: keys must not get into URLs", async () => {
     const response = await fetch(
       `http://${wire.address}/latchkey.v1.KeyService/VerifyKey?encoding=json&message=%7B%7D`,
     );
     expect(response.status).toBe(405);
   });
 
-  test("a wrong content type is 415", async () => {
+  it("a wrong content type is 415", async () => {
     expect((await post(LOGIN, "{}", { "content-type": "text/plain" })).status).toBe(415);
   });
 });

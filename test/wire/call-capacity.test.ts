@@ -6,9 +6,10 @@ import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { Caller } from "../../src/rpc/call.ts";
-import { startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
-let wire: WireServer;
+let wire: FrontDoor;
 let given = new AbortController();
 afterEach(async () => {
   given.abort();
@@ -20,7 +21,7 @@ afterEach(async () => {
 async function start(maxCalls: number) {
   const hang = () => new Promise<never>((_, reject) => given.signal.addEventListener("abort", reject));
   let hanging = 0;
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       refresh: () => {
         hanging++;

@@ -4,11 +4,12 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { afterAll, expect, it } from "vitest";
-import { privateFolder, removeFolder, until } from "../support/child-process.ts";
-import { grpcTrailers, startWireServer } from "../support/front-door.ts";
+import { privateFolder, removeFolder } from "../support/child-process.ts";
+import { grpcTrailers, startFrontDoor } from "../support/front-door.ts";
 import { mountVersions } from "../support/kubernetes-volume.ts";
 import { grpcMessage } from "../support/raw-http2.ts";
 import { makeCertificate, serialOf, serialShown, servedSerial } from "../support/self-signed.ts";
+import { until } from "../support/until.ts";
 
 const folder = privateFolder("latchkey-renewed-");
 afterAll(() => removeFolder(folder));
@@ -31,7 +32,7 @@ async function login(session: ClientHttp2Session, isSlow = false): Promise<() =>
 it("a renewed certificate is for new connections; one that is open answers on, and so does a call in flight", async () => {
   const [one, two] = [makeCertificate(folder, "one"), makeCertificate(folder, "two")];
   const { files: tls, replace } = mountVersions(folder, [one, two]);
-  const wire = await startWireServer({ auth: { login: async () => ({}) }, options: { tls, plaintext: false } });
+  const wire = await startFrontDoor({ auth: { login: async () => ({}) }, options: { tls, plaintext: false } });
   expect(await servedSerial(wire.port)).toBe(serialOf(one));
   expect(wire.server.certificateExpiresAtMs).toBeGreaterThan(Date.now());
 

@@ -1,25 +1,26 @@
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, it } from "vitest";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import type { Caller } from "../../src/rpc/call.ts";
-import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/front-door.ts";
+import { type FrontDoor, type FrontDoorSetup, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
-let wire: WireServer;
+let wire: FrontDoor;
 afterEach(() => wire.server.stop());
 
-async function start(setup: WireServerSetup) {
-  wire = await startWireServer(setup);
+async function start(setup: FrontDoorSetup) {
+  wire = await startFrontDoor(setup);
   const transport = createGrpcTransport({ baseUrl: `http://${wire.address}` });
   return { auth: createClient(AuthService, transport), keys: createClient(KeyService, transport) };
 }
 
 const SERVICE: Caller = { kind: "service", credentialId: "svc_1", scopes: ["verify"] };
 
-test("a stream ends before the next message once its caller's credential has ended", async () => {
+it("a stream ends before the next message once its caller's credential has ended", async () => {
   let isEnded = false;
   const next = Promise.withResolvers<void>();
   const { keys } = await start({
@@ -44,14 +45,14 @@ test("a stream ends before the next message once its caller's credential has end
   expect(await messages.next().catch(ConnectError.from)).toMatchObject({ code: Code.Unauthenticated });
 });
 
-test("the truth out of reach is UNAVAILABLE, not UNAUTHENTICATED", async () => {
+it("a call is UNAVAILABLE, not UNAUTHENTICATED, while its credential's record is unreachable", async () => {
   const { keys } = await start({
     deps: { resolveCaller: () => Promise.reject(new DomainError("DATABASE_UNAVAILABLE", "out of reach")) },
   });
   expect(await keys.verifyKey({}).catch(ConnectError.from)).toMatchObject({ code: Code.Unavailable });
 });
 
-test("where anyone may call, a credential is not looked at", async () => {
+it("a method that anyone may call ignores the credential", async () => {
   const { auth } = await start({
     auth: { login: async () => ({}) },
     deps: { resolveCaller: () => Promise.reject(new Error("asked")) },
@@ -59,7 +60,7 @@ test("where anyone may call, a credential is not looked at", async () => {
   await expect(auth.login({}, { headers: { authorization: "Bearer stale" } })).resolves.toBeDefined();
 });
 
-test("calls beyond the most at a time are refused, and there is room again when one ends", async () => {
+it("a call above the maximum is refused, and the next one is served after another has ended", async () => {
   const gate = Promise.withResolvers<void>();
   let running = 0;
   const { auth } = await start({
@@ -84,7 +85,7 @@ test("calls beyond the most at a time are refused, and there is room again when 
   await expect(auth.logout({})).resolves.toBeDefined();
 });
 
-test.each(["gRPC", "Connect"])(
+it.each(["gRPC", "Connect"])(
   "an answer of ours that can't be written is INTERNAL over %s, quotes nothing, and is logged",
   async (protocol) => {
     await start({ auth: { login: async () => ({ user: { state: 1.5 as never } }) } });
@@ -100,7 +101,7 @@ test.each(["gRPC", "Connect"])(
   },
 );
 
-test("a handler that throws before it returns a promise is an error like any other", async () => {
+it("a handler that throws before it returns a promise is an error like any other", async () => {
   const { auth } = await start({
     auth: {
       login: () => {
@@ -111,7 +112,7 @@ test("a handler that throws before it returns a promise is an error like any oth
   expect(await auth.login({}).catch(ConnectError.from)).toMatchObject({ code: Code.Unauthenticated, rawMessage: "no" });
 });
 
-test("a message with characters beyond ASCII arrives as it was written", async () => {
+it("a message with characters beyond ASCII arrives as it was written", async () => {
   const { auth } = await start({
     auth: { login: () => Promise.reject(new DomainError("LOGIN_FAILED", "größer als 100 % – 漢字")) },
   });

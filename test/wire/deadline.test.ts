@@ -1,23 +1,24 @@
 import { connect } from "node:http2";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Call } from "../../src/rpc/call.ts";
-import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, grpcClient, grpcTrailers, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 const never = new Promise<never>(() => {});
 /** A deadline is kept within this. */
 const SLACK_MS = 50;
 
-let wire: WireServer;
+let wire: FrontDoor;
 let call: Call | undefined;
 let resolveIsHanging = false;
 
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       // Hangs, and does not listen to its signal.
       login: (_request, given) => {
@@ -95,12 +96,12 @@ async function fastestOf(
 
 const EMPTY = Buffer.from([0, 0, 0, 0, 0]);
 
-describe("DEADLINE_EXCEEDED in time", () => {
-  test.each([
-    ["though the handler hangs", "/latchkey.v1.AuthService/Login", EMPTY],
-    ["though the handler fails afterwards", "/latchkey.v1.AuthService/Refresh", EMPTY],
-    ["though the message never comes", "/latchkey.v1.AuthService/Login", undefined],
-    ["for a stream that is silent", "/latchkey.v1.KeyService/WatchRevocations", EMPTY],
+describe("a deadline", () => {
+  it.each([
+    ["ends a call whose handler hangs", "/latchkey.v1.AuthService/Login", EMPTY],
+    ["ends a call whose handler fails afterwards", "/latchkey.v1.AuthService/Refresh", EMPTY],
+    ["ends a call whose message never comes", "/latchkey.v1.AuthService/Login", undefined],
+    ["ends a stream without messages", "/latchkey.v1.KeyService/WatchRevocations", EMPTY],
   ])("%s", async (_name, path, body) => {
     const { code, tookMs } = await fastestOf(200 + SLACK_MS, "200m", path, body);
     expect(code).toBe(Code.DeadlineExceeded);
@@ -109,7 +110,7 @@ describe("DEADLINE_EXCEEDED in time", () => {
     expect(call?.signal.aborted ?? true).toBe(true);
   });
 
-  test("though the caller's credential can't be read", async () => {
+  it("ends the call even if its credential's record is unreachable", async () => {
     resolveIsHanging = true;
     try {
       const { code, tookMs } = await fastestOf(100 + SLACK_MS, "100m", "/latchkey.v1.KeyService/VerifyKey", EMPTY);
@@ -120,14 +121,14 @@ describe("DEADLINE_EXCEEDED in time", () => {
     }
   });
 
-  test("at once for a timeout of nothing", async () => {
+  it("ends the call immediately for a timeout of 0", async () => {
     expect(await callWith("0n", "/latchkey.v1.AuthService/Logout", EMPTY)).toMatchObject({
       code: Code.DeadlineExceeded,
     });
     expect(call).toBeUndefined();
   });
 
-  test("over Connect, too", async () => {
+  it("ends a call over Connect, too", async () => {
     const transport = createConnectTransport({ baseUrl: `http://${wire.address}`, httpVersion: "1.1" });
     const response = await fetch(`http://${wire.address}/latchkey.v1.AuthService/Login`, {
       method: "POST",
@@ -140,7 +141,7 @@ describe("DEADLINE_EXCEEDED in time", () => {
   });
 });
 
-test("the handler knows how much time is left", async () => {
+it("the handler is told how much time is left", async () => {
   const client = grpcClient(wire.address);
   await callGrpc(client, AuthService.method.logout, {}, { deadline: systemClock.nowMs() + 5000 });
   expect(call?.remainingMs()).toBeGreaterThan(3000);
@@ -148,7 +149,7 @@ test("the handler knows how much time is left", async () => {
   client.close();
 });
 
-test("a client that gives up aborts the handler, and the call is CANCELLED in log and metrics", async () => {
+it("a client that cancels a call aborts the handler, and the call is CANCELLED in log and metrics", async () => {
   const controller = new AbortController();
   const client = createClient(AuthService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   const finished = wire.finished.length;
@@ -162,7 +163,7 @@ test("a client that gives up aborts the handler, and the call is CANCELLED in lo
   expect(wire.finished[finished]).toEqual(["AuthService.Login", "CANCELLED"]);
 });
 
-test("a watcher that goes away ends its stream here", async () => {
+it("a watcher that goes away ends its stream here", async () => {
   const controller = new AbortController();
   const client = createClient(KeyService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   const finished = wire.finished.length;

@@ -5,17 +5,18 @@ import { connect as connectTcp } from "node:net";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { systemClock } from "../../src/lib/clock.ts";
-import { callGrpc, startWireServer, until, type WireServer, type WireServerSetup } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, type FrontDoorSetup, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 /** A server whose Login waits until the test opens the gate. */
-async function startGated(options: WireServerSetup["options"] = {}) {
+async function startGated(options: FrontDoorSetup["options"] = {}) {
   const gate = Promise.withResolvers<void>();
   const state = { started: 0 };
-  const wire = await startWireServer({
+  const wire = await startFrontDoor({
     auth: {
       login: async ({ email }) => {
         state.started++;
@@ -34,13 +35,13 @@ async function startGated(options: WireServerSetup["options"] = {}) {
   return { wire, state, open: () => gate.resolve() };
 }
 
-const isRefused = (wire: WireServer) =>
+const isRefused = (wire: FrontDoor) =>
   fetch(`http://${wire.address}/`).then(
     () => false,
     () => true,
   );
 
-test.each(["1.1", "2"] as const)(
+it.each(["1.1", "2"] as const)(
   "a call in flight over HTTP/%s ends well while no new connection is taken",
   async (httpVersion) => {
     const { wire, state, open } = await startGated();
@@ -55,7 +56,7 @@ test.each(["1.1", "2"] as const)(
   },
 );
 
-test("a call that crosses the GOAWAY on its way is refused as never begun, one that came before ends well", async () => {
+it("a call that crosses the GOAWAY on its way is refused as never begun, one that came before ends well", async () => {
   const { wire, state, open } = await startGated();
   const session = connect(`http://${wire.address}`);
   const login = () => {
@@ -83,9 +84,9 @@ test("a call that crosses the GOAWAY on its way is refused as never begun, one t
   expect(state.started).toBe(1);
 });
 
-test("no call of a gRPC client that honours GOAWAY fails when one of two servers goes away under load", async () => {
+it("no call of a gRPC client that honours GOAWAY fails when one of two servers goes away under load", async () => {
   const answer = { auth: { login: async ({ email }: { email: string }) => ({ user: { email } }) } };
-  const [going, staying] = [await startWireServer(answer), await startWireServer(answer)];
+  const [going, staying] = [await startFrontDoor(answer), await startFrontDoor(answer)];
   const client = new GrpcClient(`ipv4:${going.address},${staying.address}`, credentials.createInsecure(), {
     "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
   });
@@ -110,7 +111,7 @@ test("no call of a gRPC client that honours GOAWAY fails when one of two servers
   await staying.server.stop();
 });
 
-test("streams are ended with UNAVAILABLE at once, long before the drain is over", async () => {
+it("streams are ended with UNAVAILABLE at once, long before the drain is over", async () => {
   const { wire } = await startGated({ drainMs: 60_000 });
   const client = createClient(KeyService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   const messages = client
@@ -122,7 +123,7 @@ test("streams are ended with UNAVAILABLE at once, long before the drain is over"
   await stopped;
 });
 
-test("a call that outlasts the drain is answered UNAVAILABLE, and the stop is over then", async () => {
+it("a call that outlasts the drain is answered UNAVAILABLE, and the stop is over then", async () => {
   const { wire, state } = await startGated({ drainMs: 100 });
   const client = createClient(AuthService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   const pending = client.login({}).catch(ConnectError.from);
@@ -133,7 +134,7 @@ test("a call that outlasts the drain is answered UNAVAILABLE, and the stop is ov
   expect(await pending).toMatchObject({ code: Code.Unavailable });
 });
 
-test("idle connections don't hold up the stop, and stopping twice is stopping once", async () => {
+it("idle connections don't hold up the stop, and stopping twice is stopping once", async () => {
   const { wire } = await startGated({ drainMs: 60_000 });
   const agent = new Agent({ keepAlive: true });
   await new Promise((resolve) =>
@@ -145,7 +146,7 @@ test("idle connections don't hold up the stop, and stopping twice is stopping on
   agent.destroy();
 });
 
-test("a client that never closes its side holds up the stop for a moment only", async () => {
+it("a client that never closes its side holds up the stop for a moment only", async () => {
   const { wire } = await startGated({ drainMs: 10_000 });
   const [host, port] = wire.address.split(":") as [string, string];
   const socket = connectTcp({ host, port: Number(port), allowHalfOpen: true });

@@ -18,7 +18,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Code } from "../../src/gen/google/rpc/code_pb.ts";
 import { BadRequestSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../src/gen/google/rpc/status_pb.ts";
@@ -194,7 +194,7 @@ const METHODS = [AuthService, KeyService, AdminService, Health].flatMap(({ metho
 );
 
 describe.each(Object.keys(LANES) as Lane[])("over the %s lane", (lane) => {
-  test.each(METHODS.map((method): [string, DescMethod] => [method.name, method]))(
+  it.each(METHODS.map((method): [string, DescMethod] => [method.name, method]))(
     "no error of %s has more than 6 KiB of headers and trailers, whatever the request",
     async (_name, method) => {
       const credentials = [service.admin, person.tokens.accessToken];
@@ -208,7 +208,7 @@ describe.each(Object.keys(LANES) as Lane[])("over the %s lane", (lane) => {
     },
   );
 
-  test("of many faults the first is the text, which counts the others, and the first 16 are named", async () => {
+  it("an error with many faults names the first 16, and its text has the first one and the number of the others", async () => {
     const requiredScopes = Array.from({ length: 64 }, (_, index) => `a b${index}`);
     const request = toBinary(VerifyKeyRequestSchema, create(VerifyKeyRequestSchema, { requiredScopes }));
     expect(await failureOf(KeyService.method.verifyKey, request, lane, service.admin)).toMatchObject({
@@ -218,7 +218,7 @@ describe.each(Object.keys(LANES) as Lane[])("over the %s lane", (lane) => {
     });
   });
 
-  test("of names that are as long as they may be as many are named as there is room for, the first in any case", async () => {
+  it("an error with very long names lists those that fit, and always the first one", async () => {
     const json = { name: "a key", metadata: BAD_METADATA };
     const request = toBinary(IssueKeyRequestSchema, fromJson(IssueKeyRequestSchema, json));
     const failure = await failureOf(KeyService.method.issueKey, request, lane, person.tokens.accessToken);
@@ -227,7 +227,7 @@ describe.each(Object.keys(LANES) as Lane[])("over the %s lane", (lane) => {
   });
 });
 
-test("a client's content type, which may be as long as it likes, is not repeated to it", async () => {
+it("an error does not repeat the client's content type, however long it is", async () => {
   const contentType = `application/grpc+${"x".repeat(7000)}`;
   const stream = session.request({ ":method": "POST", ":path": "/no/Method", "content-type": contentType });
   stream.end();

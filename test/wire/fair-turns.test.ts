@@ -1,8 +1,10 @@
 /** What one client has sent at once, on as many connections as it likes: others are served between, turn by turn. */
 import { connect, type Socket } from "node:net";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, it } from "vitest";
+import { BatchVerifyKeysRequestSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { CallHead } from "../../src/rpc/call.ts";
-import { startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
 import { LANE } from "../support/lane.ts";
 import {
   connectRaw,
@@ -16,12 +18,14 @@ import {
   type RawHttp2,
   RST_STREAM,
 } from "../support/raw-http2.ts";
+import { until } from "../support/until.ts";
 
+const MAX_FRAME_BYTES = 16_384;
 const VERIFY = "/latchkey.v1.KeyService/VerifyKey";
 /** What a turn may begin for a caller that is alone: 64 as they are read, and 64 that were read before. */
 const MOST_IN_A_TURN = 2 * 64;
 
-let wire: WireServer;
+let wire: FrontDoor;
 const sockets: Socket[] = [];
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
@@ -69,7 +73,7 @@ describe.skipIf(LANE.unaryLane === false)("a service that calls VerifyKey on 40 
     const callers = new WeakMap<object, string>();
     const order: string[] = [];
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       keys: {
         verifyKey: (_request, { caller }) => {
           order.push(caller.kind === "service" ? caller.credentialId : "");
@@ -110,7 +114,7 @@ describe.skipIf(LANE.unaryLane === false)("a service that calls VerifyKey on 40 
 describe("a stranger", () => {
   it("whose 1,000 calls of the dear way come at once begins few of them a turn, and each is answered", async () => {
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       auth: { logout: async () => ({}) },
       deps: {
         clientIp: (head) => {
@@ -130,7 +134,7 @@ describe("a stranger", () => {
 
   it("that pipelines HTTP/1.1 on 100 connections has few requests begun in a turn", async () => {
     const turns = new TurnCounter();
-    wire = await startWireServer({
+    wire = await startFrontDoor({
       deps: {
         clientIp: (head) => {
           turns.count();
@@ -151,5 +155,93 @@ describe("a stranger", () => {
     expect(turns.total).toBe(3600);
     // Four pieces are parsed in a turn; each begins one request, and one that waited from a piece before.
     expect(turns.most).toBeLessThan(100);
+  });
+});
+
+describe("a client whose calls all end at once", () => {
+  /** 16 as the end is noticed, and 16 that waited from the turn before. */
+  const ENDS_IN_A_TURN = 2 * 16;
+  /** A server whose Logout never answers, and the number of calls that have their message. */
+  async function startHanging(counter: TurnCounter) {
+    const hanging = { count: 0 };
+    wire = await startFrontDoor({
+      auth: {
+        logout: () => {
+          hanging.count++;
+          return new Promise(() => {});
+        },
+      },
+    });
+    wire.server.observe({ finished: () => counter.count() });
+    return hanging;
+  }
+
+  it.each([
+    ["unary gRPC", {}],
+    ["the Connect lane", { "grpc-encoding": "gzip" }],
+  ])("by closing a connection has few of them end in a turn (%s)", async (_, headers) => {
+    const counter = new TurnCounter();
+    const hanging = await startHanging(counter);
+    const [client] = await connectMany(1);
+    client!.socket.write(calls(500, 1, "/latchkey.v1.AuthService/Logout", headers));
+    await until(() => hanging.count === 500);
+    client!.socket.destroy();
+    await until(() => counter.total === 500);
+    expect(counter.most).toBeLessThanOrEqual(ENDS_IN_A_TURN);
+  });
+
+  it("before their messages have come has few of them end in a turn", async () => {
+    const counter = new TurnCounter();
+    await startHanging(counter);
+    const [client] = await connectMany(1);
+    const head = grpcHead("/latchkey.v1.AuthService/Logout", { "grpc-encoding": "gzip" });
+    client!.socket.write(
+      Buffer.concat(Array.from({ length: 500 }, (_, n) => frame(HEADERS, END_HEADERS, 2 * n + 1, head))),
+    );
+    await until(() => wire.server.callsInFlight === 500);
+    client!.socket.destroy();
+    await until(() => counter.total === 500);
+    expect(counter.most).toBeLessThanOrEqual(ENDS_IN_A_TURN);
+  });
+
+  it("by a common deadline has few of them end in a turn", async () => {
+    const counter = new TurnCounter();
+    const hanging = await startHanging(counter);
+    const [client] = await connectMany(1);
+    client!.socket.write(calls(500, 1, "/latchkey.v1.AuthService/Logout", { "grpc-timeout": "2S" }));
+    await until(() => hanging.count === 500);
+    await until(() => counter.total === 500);
+    expect(counter.most).toBeLessThanOrEqual(ENDS_IN_A_TURN);
+  });
+});
+
+describe.skipIf(LANE.unaryLane === false)("a service that sends batches of 256 keys on 40 connections", () => {
+  it("has few of them begun in a turn", async () => {
+    const turns = new TurnCounter();
+    wire = await startFrontDoor({
+      keys: {
+        batchVerifyKeys: () => {
+          turns.count();
+          return {};
+        },
+      },
+      deps: { resolveCaller: () => ({ kind: "service", credentialId: "svc_1", scopes: ["verify"] }) },
+    });
+    const hogs = await connectMany(40);
+    const key = "k".repeat(58);
+    const batch = toBinary(
+      BatchVerifyKeysRequestSchema,
+      create(BatchVerifyKeysRequestSchema, { requests: Array.from({ length: 256 }, () => ({ apiKey: key })) }),
+    );
+    const head = grpcHead("/latchkey.v1.KeyService/BatchVerifyKeys");
+    const message = grpcMessage(batch);
+    const call = (id: number) => [
+      frame(HEADERS, END_HEADERS, id, head),
+      frame(DATA, 0, id, message.subarray(0, MAX_FRAME_BYTES)),
+      frame(DATA, END_STREAM, id, message.subarray(MAX_FRAME_BYTES)),
+    ];
+    for (const { socket } of hogs) socket.write(Buffer.concat([1, 3, 5].flatMap(call)));
+    await until(() => turns.total === 120);
+    expect(turns.most).toBeLessThan(30);
   });
 });

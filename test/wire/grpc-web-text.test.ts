@@ -11,8 +11,9 @@ import {
   WatchRevocationsResponseSchema,
 } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { bytesOfText } from "../../src/rpc/lanes/grpc-web-text.ts";
-import { startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
 import { grpcMessage } from "../support/raw-http2.ts";
+import { until } from "../support/until.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 const VERIFY = "/latchkey.v1.KeyService/VerifyKey";
@@ -21,10 +22,10 @@ const SERVICE = { authorization: "Bearer service" };
 const ORIGIN = "https://app.example";
 const TRAILERS = 0x80;
 
-let wire: WireServer;
+let wire: FrontDoor;
 let told = Promise.withResolvers<void>();
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       login: async ({ email, password }) => {
         if (password === "slow") await new Promise(() => {});

@@ -1,5 +1,5 @@
 /** Every process refuses the keys that a reset revoked, though another process made the reset. */
-import { expect, test } from "vitest";
+import { expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -12,7 +12,7 @@ import { canStart } from "../support/shared-servers.ts";
 /** None is accepted later than this. */
 const BOUND_MS = 5000;
 
-test.skipIf(!canStart("postgres"))(
+it.skipIf(!canStart("postgres"))(
   "keys that a reset revoked are REVOKED on each of two processes within 5 s",
   async () => {
     await using fleet = await startFleet({ DATABASE_URL: await freshUrl() }, [{}, {}]);

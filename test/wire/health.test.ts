@@ -1,22 +1,22 @@
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../src/gen/grpc/health/v1/health_pb.ts";
-import { startWireServer, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
 
 const AUTH = "latchkey.v1.AuthService";
 const KEYS = "latchkey.v1.KeyService";
 
-let wire: WireServer;
+let wire: FrontDoor;
 beforeEach(async () => {
-  wire = await startWireServer();
+  wire = await startFrontDoor();
 });
 afterEach(() => wire.server.stop());
 
-const clientOf = (server: WireServer) =>
+const clientOf = (server: FrontDoor) =>
   createClient(Health, createGrpcTransport({ baseUrl: `http://${server.address}` }));
 
-test("check tells the status of each service and of the whole, to anyone", async () => {
+it("check tells the status of each service and of the whole, to anyone", async () => {
   const client = clientOf(wire);
   wire.health.set(AUTH, "NOT_SERVING");
   expect((await client.check({ service: "" })).status).toBe(Status.SERVING);
@@ -26,18 +26,18 @@ test("check tells the status of each service and of the whole, to anyone", async
   expect((await createClient(Health, overHttp).check({})).status).toBe(Status.SERVING);
 });
 
-test("check of an unknown service is NOT_FOUND", async () => {
+it("check of an unknown service is NOT_FOUND", async () => {
   const error = await clientOf(wire).check({ service: "no.such.Service" }).catch(ConnectError.from);
   expect(error).toMatchObject({ code: Code.NotFound });
 });
 
-test("list tells all", async () => {
+it("list returns the status of every service", async () => {
   const { statuses } = await clientOf(wire).list({});
   expect(Object.keys(statuses).sort()).toEqual(["", "latchkey.v1.AdminService", AUTH, KEYS]);
   expect(statuses[KEYS]?.status).toBe(Status.SERVING);
 });
 
-test("watch tells the status now and each change, and ends after the last word of a server that stops", async () => {
+it("watch tells the status now and each change, and ends after the last word of a server that stops", async () => {
   const updates = clientOf(wire).watch({ service: AUTH })[Symbol.asyncIterator]();
   const next = async () => (await updates.next()).value?.status;
   expect(await next()).toBe(Status.SERVING);
@@ -51,20 +51,20 @@ test("watch tells the status now and each change, and ends after the last word o
   await stopped;
 });
 
-test("watch of an unknown service says so and goes on, for it may appear", async () => {
+it("watch of an unknown service says SERVICE_UNKNOWN and goes on, because the service may appear", async () => {
   const updates = clientOf(wire).watch({ service: "later" })[Symbol.asyncIterator]();
   expect((await updates.next()).value?.status).toBe(Status.SERVICE_UNKNOWN);
   wire.health.set("later", "SERVING");
   expect((await updates.next()).value?.status).toBe(Status.SERVING);
 });
 
-test("once the server stops, nothing makes it SERVING again", async () => {
+it("once the server stops, nothing makes it SERVING again", async () => {
   await wire.server.stop();
   wire.health.setAll("SERVING");
   expect(wire.health.get("")).toBe("NOT_SERVING");
 });
 
-test("watches are bounded, and one that ends makes room", () => {
+it("watches are bounded, and one that ends makes room", () => {
   const unwatch = Array.from({ length: 1000 }, () => wire.health.watch(() => {}));
   expect(() => wire.health.watch(() => {})).toThrow("too many watches");
   unwatch[0]!();

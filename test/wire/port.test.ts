@@ -10,10 +10,11 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { isChange } from "../../src/rpc/effects.ts";
-import { callGrpc, startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 const AUTH = { login: async ({ email }: { email: string }) => ({ user: { email } }) };
 const REQUEST =
@@ -39,20 +40,20 @@ async function writeSlowly(socket: Socket, text: string): Promise<void> {
 }
 
 describe("in plaintext", () => {
-  let wire: WireServer;
+  let wire: FrontDoor;
   beforeAll(async () => {
-    wire = await startWireServer({ auth: AUTH });
+    wire = await startFrontDoor({ auth: AUTH });
   });
   afterAll(() => wire.server.stop());
 
-  test("an HTTP/1.1 request that comes byte by byte is served", async () => {
+  it("an HTTP/1.1 request that comes byte by byte is served", async () => {
     const socket = connect(wire.port, "127.0.0.1");
     const answer = readAll(socket);
     await writeSlowly(socket, REQUEST);
     expect(await answer).toMatch(/^HTTP\/1.1 200 OK\r\n[\s\S]*"email":"ann"/);
   });
 
-  test("an HTTP/2 preface that comes byte by byte is answered with SETTINGS", async () => {
+  it("an HTTP/2 preface that comes byte by byte is answered with SETTINGS", async () => {
     const socket = connect(wire.port, "127.0.0.1");
     const first = new Promise<Buffer>((resolve) => socket.once("data", resolve));
     await writeSlowly(socket, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
@@ -60,7 +61,7 @@ describe("in plaintext", () => {
     socket.destroy();
   });
 
-  test.each(["P", "PR", ""])("a client that says %j and no more is cut off, at no cost in CPU", async (start) => {
+  it.each(["P", "PR", ""])("a client that sends only %j is cut off, at no cost in CPU", async (start) => {
     const cpuBefore = process.cpuUsage();
     const socket = connect(wire.port, "127.0.0.1");
     const answer = readAll(socket);
@@ -71,7 +72,7 @@ describe("in plaintext", () => {
     expect((user + system) / 1e6).toBeLessThan(1);
   });
 
-  test.each([
+  it.each([
     ["garbage", "\x00\xff\xfe\r\n\r\n"],
     ["a TLS hello, without TLS here", "\x16\x03\x01\x02\x00\x01"],
     ["a Host that is none", REQUEST.replace("host: x", "host: [")],
@@ -87,14 +88,14 @@ describe("in plaintext", () => {
     expect((await createClient(AuthService, transport).login({ email: "bob" })).user?.email).toBe("bob");
   });
 
-  test("an authority that is no host name is served: nothing depends on it", async () => {
+  it("an authority that is no host name is served: nothing depends on it", async () => {
     const socket = connect(wire.port, "127.0.0.1");
     const answer = readAll(socket);
     socket.write(REQUEST.replace("host: x", "host: ["));
     expect(await answer).toMatch(/^HTTP\/1.1 200 OK/);
   });
 
-  test("a client that hangs up in the middle of a message is no error of ours", async () => {
+  it("a client that closes in the middle of a message causes no error line", async () => {
     const session = connectHttp2(`http://${wire.address}`);
     session.on("error", () => {});
     const stream = session.request({
@@ -118,7 +119,7 @@ describe("in plaintext", () => {
 describe("with TLS", () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-tls-"));
   const tls = { certFile: join(folder, "cert.pem"), keyFile: join(folder, "key.pem") };
-  let wire: WireServer;
+  let wire: FrontDoor;
   let ca: Buffer;
 
   beforeAll(async () => {
@@ -128,14 +129,14 @@ describe("with TLS", () => {
       stdio: "pipe",
     });
     ca = readFileSync(tls.certFile);
-    wire = await startWireServer({ auth: AUTH, options: { tls } });
+    wire = await startFrontDoor({ auth: AUTH, options: { tls } });
   });
   afterAll(async () => {
     await wire.server.stop();
     rmSync(folder, { recursive: true });
   });
 
-  test("gRPC, Connect over HTTP/2 and over HTTP/1.1 are served by ALPN", async () => {
+  it("gRPC, Connect over HTTP/2 and over HTTP/1.1 are served by ALPN", async () => {
     const baseUrl = `https://localhost:${wire.port}`;
     const nodeOptions = { ca };
     for (const transport of [
@@ -150,14 +151,14 @@ describe("with TLS", () => {
     client.close();
   });
 
-  test("a client without ALPN speaks HTTP/1.1", async () => {
+  it("a client without ALPN speaks HTTP/1.1", async () => {
     const socket = connectTls({ port: wire.port, host: "127.0.0.1", ca, servername: "localhost" });
     const answer = readAll(socket);
     socket.write(REQUEST);
     expect(await answer).toMatch(/^HTTP\/1.1 200 OK/);
   });
 
-  test("TLS 1.1 is refused", async () => {
+  it("TLS 1.1 is refused", async () => {
     const options = {
       ca,
       rejectUnauthorized: false,
@@ -170,34 +171,34 @@ describe("with TLS", () => {
     ).rejects.toThrow();
   });
 
-  test("plaintext is still served on the same port, unless that is switched off", async () => {
+  it("plaintext is still served on the same port, unless that is switched off", async () => {
     const call = (port: number) =>
       fetch(`http://127.0.0.1:${port}/.well-known/jwks.json`).then(
         ({ status }) => status,
         () => "refused",
       );
     expect(await call(wire.port)).toBe(200);
-    const strict = await startWireServer({ auth: AUTH, options: { tls, plaintext: false } });
+    const strict = await startFrontDoor({ auth: AUTH, options: { tls, plaintext: false } });
     expect(await call(strict.port)).toBe("refused");
     await strict.server.stop();
   });
 
-  test("a start without the certificate's file fails", async () => {
-    await expect(startWireServer({ options: { tls: { ...tls, certFile: "/nowhere.pem" } } })).rejects.toThrow("ENOENT");
+  it("a start without the certificate's file fails", async () => {
+    await expect(startFrontDoor({ options: { tls: { ...tls, certFile: "/nowhere.pem" } } })).rejects.toThrow("ENOENT");
   });
 });
 
-test("a start on a port that is taken fails", async () => {
-  const wire = await startWireServer();
-  await expect(startWireServer({ options: { port: wire.port } })).rejects.toThrow("EADDRINUSE");
+it("a start on a port that is in use fails", async () => {
+  const wire = await startFrontDoor();
+  await expect(startFrontDoor({ options: { port: wire.port } })).rejects.toThrow("EADDRINUSE");
   await wire.server.stop();
 });
 
-test("a start with a method that has no access rule, or of which nothing says whether it changes something, fails", async () => {
+it("a start with a method that has no access rule, or of which nothing says whether it changes something, fails", async () => {
   const accessRule = () => undefined as never;
-  await expect(startWireServer({ deps: { accessRule } })).rejects.toThrow("has no access rule");
+  await expect(startFrontDoor({ deps: { accessRule } })).rejects.toThrow("has no access rule");
   const lacking: DescMethod = { ...AuthService.method.login, localName: "loginAgain", name: "LoginAgain" };
-  await expect(startWireServer({ deps: { isChange: () => isChange(lacking) } })).rejects.toThrow(
+  await expect(startFrontDoor({ deps: { isChange: () => isChange(lacking) } })).rejects.toThrow(
     "latchkey.v1.AuthService.LoginAgain has no row in rpc/effects.ts",
   );
 });

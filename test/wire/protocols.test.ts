@@ -1,6 +1,6 @@
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
@@ -10,13 +10,13 @@ import {
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { DomainError, invalidField } from "../../src/lib/errors.ts";
-import { callGrpc, grpcClient, startWireServer, type WireServer } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, grpcClient, startFrontDoor } from "../support/front-door.ts";
 
-let wire: WireServer;
+let wire: FrontDoor;
 let transports: Record<string, Transport>;
 
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       login: async ({ email }, call) => {
         switch (email) {
@@ -66,12 +66,12 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
   const login = (email: string) => createClient(AuthService, transports[name]!).login({ email });
   const refusal = (email: string) => login(email).then(() => expect.unreachable(), ConnectError.from);
 
-  test("a call is answered, and the handler knows who called", async () => {
+  it("a call is answered, and the handler knows who called", async () => {
     const { user } = await login("ann@example.com");
     expect(user).toMatchObject({ id: "anonymous 127.0.0.1 true", email: "ann@example.com" });
   });
 
-  test("a wrong field comes with exactly one ErrorInfo and a BadRequest that names it", async () => {
+  it("a wrong field comes with exactly one ErrorInfo and a BadRequest that names it", async () => {
     const error = await refusal("bad");
     expect(error.code).toBe(Code.InvalidArgument);
     expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ domain: "latchkey", reason: "INVALID_FIELD" }]);
@@ -81,21 +81,21 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
     expect(error.findDetails(RetryInfoSchema)).toEqual([]);
   });
 
-  test("where waiting helps, RetryInfo and Retry-After say how long", async () => {
+  it("an error that waiting helps against says how long in RetryInfo and Retry-After", async () => {
     const error = await refusal("throttled");
     expect(error.code).toBe(Code.ResourceExhausted);
     expect(error.findDetails(RetryInfoSchema)).toMatchObject([{ retryDelay: { seconds: 1n, nanos: 500_000_000 } }]);
     expect(error.metadata.get("retry-after")).toBe("2");
   });
 
-  test("a quota comes with QuotaFailure", async () => {
+  it("a quota comes with QuotaFailure", async () => {
     const error = await refusal("quota");
     expect(error.findDetails(QuotaFailureSchema)).toMatchObject([
       { violations: [{ subject: "usr_1", description: "100 keys" }] },
     ]);
   });
 
-  test("a bug of ours says nothing but INTERNAL, and its cause is in the log", async () => {
+  it("a bug of the service is answered with INTERNAL alone, and its cause is in the log", async () => {
     const error = await refusal("bug");
     expect([error.code, error.rawMessage]).toEqual([Code.Internal, "internal error"]);
     expect(JSON.stringify(error.findDetails(ErrorInfoSchema))).not.toContain("hunter2");
@@ -108,7 +108,7 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
     expect(line?.cause).toBeInstanceOf(TypeError);
   });
 
-  test("without a credential UNAUTHENTICATED, with a good one an answer", async () => {
+  it("a call is UNAUTHENTICATED without a credential, and answered with a valid one", async () => {
     const keys = createClient(KeyService, transports[name]!);
     const error = await keys.verifyKey({ apiKey: "x" }).then(() => expect.unreachable(), ConnectError.from);
     expect(error.code).toBe(Code.Unauthenticated);
@@ -118,16 +118,16 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
     expect(denied).toMatchObject({ code: Code.PermissionDenied });
   });
 
-  test("a method without a handler is UNIMPLEMENTED and says so", async () => {
+  it("a method without a handler is UNIMPLEMENTED and says so", async () => {
     const error = await createClient(AuthService, transports[name]!).register({}).catch(ConnectError.from);
     expect(error).toMatchObject({
       code: Code.Unimplemented,
-      rawMessage: "latchkey.v1.AuthService.Register is not implemented yet",
+      rawMessage: "this server does not implement latchkey.v1.AuthService.Register",
     });
   });
 });
 
-test("grpc-js gets the same answers and the same details", async () => {
+it("grpc-js gets the same answers and the same details", async () => {
   const client = grpcClient(wire.address);
   const { user } = await callGrpc(client, AuthService.method.login, { email: "bob@example.com" });
   expect(user?.email).toBe("bob@example.com");
@@ -137,7 +137,7 @@ test("grpc-js gets the same answers and the same details", async () => {
   client.close();
 });
 
-test("fetch with JSON needs nothing but the path", async () => {
+it("fetch with JSON needs only the path", async () => {
   const response = await fetch(`http://${wire.address}/latchkey.v1.AuthService/Login`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -148,7 +148,7 @@ test("fetch with JSON needs nothing but the path", async () => {
   expect(await response.json()).toMatchObject({ code: "resource_exhausted", message: "wait" });
 });
 
-test("a stream without a handler is UNIMPLEMENTED and says so", async () => {
+it("a stream without a handler is UNIMPLEMENTED and says so", async () => {
   const watch = createClient(KeyService, transports["gRPC, HTTP/2"]!).watchRevocations(
     {},
     { headers: { authorization: "Bearer service" } },
@@ -156,11 +156,11 @@ test("a stream without a handler is UNIMPLEMENTED and says so", async () => {
   const error = await watch[Symbol.asyncIterator]().next().catch(ConnectError.from);
   expect(error).toMatchObject({
     code: Code.Unimplemented,
-    rawMessage: "latchkey.v1.KeyService.WatchRevocations is not implemented yet",
+    rawMessage: "this server does not implement latchkey.v1.KeyService.WatchRevocations",
   });
 });
 
-test("every call is measured once, and logged but for the frequent ones that went well", async () => {
+it("every call is measured once, and logged except frequent ones that succeeded", async () => {
   const before = [wire.log.length, wire.finished.length] as const;
   const keys = createClient(KeyService, transports["gRPC, HTTP/2"]!);
   await keys.verifyKey({ apiKey: "secret-key" }, { headers: { authorization: "Bearer service" } });

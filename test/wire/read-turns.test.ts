@@ -1,6 +1,9 @@
-import { describe, expect, it } from "vitest";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { TLSSocket } from "node:tls";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { ReadTurns } from "../../src/rpc/connections/read-turns.ts";
-import type { Reading } from "../../src/rpc/connections/reading.ts";
+import { type Reading, readHandleOf } from "../../src/rpc/connections/reading.ts";
 
 /** Connections whose handles only say whether they are read, and turns that end when the test says so. */
 class Lab {
@@ -202,5 +205,37 @@ describe("the reads of a turn", () => {
     for (const reading of all) reading.close();
     lab.settle();
     expect([lab.turns.callers, lab.turnsAreDue]).toEqual([0, false]);
+  });
+});
+
+describe("the handle that stops a connection's reads", () => {
+  it("is the socket's own in this version of Node, for plaintext and for TLS", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+    onTestFinished(() => void socket.destroy());
+    await once(socket, "connect");
+    for (const each of [socket, new TLSSocket(socket)]) {
+      expect(readHandleOf(each)).toBe((each as unknown as { _handle: unknown })._handle);
+    }
+  });
+
+  it.each([
+    ["no handle", {}],
+    ["a closed handle", { _handle: null }],
+    ["a handle without readStop", { _handle: { readStart: () => {} } }],
+  ])("does nothing for a socket with %s: streams still begin in their turns", (_, socket) => {
+    const ends: (() => void)[] = [];
+    const turns = new ReadTurns({ callerOf: () => "hog", afterTurn: (task) => ends.push(task) });
+    const reading = turns.open({}, readHandleOf(socket), "an address");
+    const begun: number[] = [];
+    for (let n = 0; n < 150; n++) reading.begin(() => begun.push(n));
+    const after = [begun.length];
+    while (ends.length > 0) {
+      for (const end of ends.splice(0)) end();
+      after.push(begun.length);
+    }
+    expect(after.slice(0, 3)).toEqual([64, 128, 150]);
   });
 });

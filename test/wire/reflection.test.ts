@@ -4,10 +4,10 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ServerReflection } from "../../src/gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../src/gen/grpc/reflection/v1alpha/reflection_pb.ts";
-import { startWireServer, type WireServer } from "../support/front-door.ts";
+import { type FrontDoor, startFrontDoor } from "../support/front-door.ts";
 
 const SERVICES = [
   "grpc.health.v1.Health",
@@ -18,9 +18,9 @@ const SERVICES = [
   "latchkey.v1.KeyService",
 ];
 
-let wire: WireServer;
+let wire: FrontDoor;
 beforeAll(async () => {
-  wire = await startWireServer({ auth: { login: async ({ email }) => ({ user: { email } }) } });
+  wire = await startFrontDoor({ auth: { login: async ({ email }) => ({ user: { email } }) } });
 });
 afterAll(() => wire.server.stop());
 
@@ -44,12 +44,12 @@ describe.each([
     return answer.value.fileDescriptorProto.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes).name);
   };
 
-  test("lists every service", async () => {
+  it("lists every service", async () => {
     const [answer] = await ask({ case: "listServices", value: "" });
     expect(answer?.case === "listServicesResponse" && answer.value.service.map(({ name }) => name)).toEqual(SERVICES);
   });
 
-  test.each([
+  it.each([
     ["a service", "latchkey.v1.KeyService", "latchkey/v1/key_service.proto"],
     ["a method", "latchkey.v1.KeyService.VerifyKey", "latchkey/v1/key_service.proto"],
     ["a message", "latchkey.v1.Key", "latchkey/v1/key.proto"],
@@ -64,7 +64,7 @@ describe.each([
     expect((await filesFor({ case: "fileContainingSymbol", value: symbol }))[0]).toBe(file);
   });
 
-  test("brings all that a file imports, each once", async () => {
+  it("returns every file that a file imports, each once", async () => {
     const files = await filesFor({ case: "fileByFilename", value: "latchkey/v1/key_service.proto" });
     expect(new Set(files).size).toBe(files.length);
     expect(files).toEqual(
@@ -72,12 +72,15 @@ describe.each([
     );
   });
 
-  test.each(["no.such.Thing", "latchkey.v1.Key.no_such_field", "Key", "", "."])("%j is NOT_FOUND", async (symbol) => {
-    const [answer] = await ask({ case: "fileContainingSymbol", value: symbol });
-    expect(answer).toMatchObject({ case: "errorResponse", value: { errorCode: Code.NotFound } });
-  });
+  it.each(["no.such.Thing", "latchkey.v1.Key.no_such_field", "Key", "", "."])(
+    "answers NOT_FOUND for %j",
+    async (symbol) => {
+      const [answer] = await ask({ case: "fileContainingSymbol", value: symbol });
+      expect(answer).toMatchObject({ case: "errorResponse", value: { errorCode: Code.NotFound } });
+    },
+  );
 
-  test("answers several questions on one stream in order", async () => {
+  it("answers several questions on one stream in order", async () => {
     const answers = await ask(
       { case: "fileByFilename", value: "nothing.proto" },
       { case: "listServices", value: "" },
@@ -91,7 +94,7 @@ describe.each([
   });
 });
 
-test("extensions are NOT_FOUND, an empty question INVALID_ARGUMENT", async () => {
+it("extensions are NOT_FOUND, an empty question INVALID_ARGUMENT", async () => {
   const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   async function* requests() {
     yield { messageRequest: { case: "allExtensionNumbersOfType", value: "latchkey.v1.Key" } as const };
@@ -104,8 +107,8 @@ test("extensions are NOT_FOUND, an empty question INVALID_ARGUMENT", async () =>
   expect(codes).toEqual([Code.NotFound, Code.InvalidArgument]);
 });
 
-test("switched off, reflection is UNIMPLEMENTED", async () => {
-  const closed = await startWireServer({ options: { reflection: false } });
+it("reflection is UNIMPLEMENTED when it is switched off", async () => {
+  const closed = await startFrontDoor({ options: { reflection: false } });
   const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${closed.address}` }));
   async function* requests() {
     yield { messageRequest: { case: "listServices", value: "" } as const };
@@ -133,12 +136,12 @@ describe.runIf(hasGrpcurl())("grpcurl, without .proto files,", () => {
     return stdout;
   };
 
-  test("lists services and methods", async () => {
+  it("lists services and methods", async () => {
     expect((await grpcurl(wire.address, "list")).trim().split("\n")).toEqual(SERVICES);
     expect(await grpcurl(wire.address, "list", "latchkey.v1.KeyService")).toContain("latchkey.v1.KeyService.VerifyKey");
   });
 
-  test("describes services, methods and messages", async () => {
+  it("describes services, methods and messages", async () => {
     expect(await grpcurl(wire.address, "describe", "latchkey.v1.KeyService.VerifyKey")).toContain(
       "rpc VerifyKey ( .latchkey.v1.VerifyKeyRequest ) returns ( .latchkey.v1.VerifyKeyResponse );",
     );
@@ -146,7 +149,7 @@ describe.runIf(hasGrpcurl())("grpcurl, without .proto files,", () => {
     for (const service of SERVICES) expect(await grpcurl(wire.address, "describe", service)).toContain("is a service");
   });
 
-  test("calls", async () => {
+  it("calls a method", async () => {
     const answer = await grpcurl("-d", '{"email":"ann"}', wire.address, "latchkey.v1.AuthService/Login");
     expect(JSON.parse(answer)).toEqual({ user: { email: "ann" } });
   });

@@ -1,10 +1,10 @@
 /** Clients that open calls and do not go on with them, or do not read the answers: they must not take others' room. */
 import { Code, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
-import { startWireServer, until, type WireServer, type WireServerSetup } from "../support/front-door.ts";
+import { type FrontDoor, type FrontDoorSetup, startFrontDoor } from "../support/front-door.ts";
 import {
   connectRaw,
   DATA,
@@ -16,20 +16,21 @@ import {
   HEADERS,
   RST_STREAM,
 } from "../support/raw-http2.ts";
+import { until } from "../support/until.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 
-let wire: WireServer;
+let wire: FrontDoor;
 afterEach(() => wire.server.stop());
 
-async function start(setup: WireServerSetup) {
-  wire = await startWireServer(setup);
+async function start(setup: FrontDoorSetup) {
+  wire = await startFrontDoor(setup);
   const transport = createGrpcTransport({ baseUrl: `http://${wire.address}` });
   return { auth: createClient(AuthService, transport), health: createClient(Health, transport) };
 }
 
 describe("a call whose message does not come", () => {
-  test("gives way to one that means it: the oldest first, and no more than are needed", async () => {
+  it("gives way to a complete call: the oldest first, and no more than needed", async () => {
     const { auth } = await start({ auth: { login: async () => ({}) }, deps: { maxCalls: 3 } });
     using slow = await connectRaw(wire.port);
     await slow.send(Buffer.concat([1, 3, 5].map((id) => frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN)))));
@@ -46,7 +47,7 @@ describe("a call whose message does not come", () => {
     expect(wire.server.callsInFlight).toBe(1);
   });
 
-  test("gives way in its turn, also when calls between have gone on", async () => {
+  it("gives way in order, even if calls between have got their messages", async () => {
     const gate = Promise.withResolvers<void>();
     let running = 0;
     const { auth } = await start({
@@ -82,7 +83,7 @@ describe("a call whose message does not come", () => {
     expect(wire.finished.slice(4)).toEqual(Array(2).fill(["AuthService.Login", "OK"]));
   });
 
-  test("gives way by its bytes too: what half has come of many does not fill the memory", async () => {
+  it("gives way above 64 MiB of incomplete messages, so that these do not fill the memory", async () => {
     const deps = { maxWaitingBytes: 13_000 };
     const { auth } = await start({ auth: { login: async () => ({}) }, deps });
     using slow = await connectRaw(wire.port);
@@ -107,7 +108,7 @@ describe("a call whose message does not come", () => {
     expect(wire.server.callsInFlight).toBe(2);
   });
 
-  test("is refused while all others have theirs", async () => {
+  it("is refused while all other calls have their messages", async () => {
     const gate = Promise.withResolvers<void>();
     let running = 0;
     const { auth } = await start({
@@ -131,7 +132,7 @@ describe("a call whose message does not come", () => {
   });
 });
 
-test("streams that are open to anyone fill a tenth of the room, and calls find the rest", async () => {
+it("streams that anyone may open fill at most a tenth of the capacity, and calls use the rest", async () => {
   const { auth, health } = await start({ auth: { login: async () => ({}) }, deps: { maxCalls: 20 } });
   let given = new AbortController();
   const watch = () => health.watch({}, { signal: given.signal })[Symbol.asyncIterator]();
@@ -159,7 +160,7 @@ describe("answers of 1 MiB", () => {
     ),
   );
 
-  test("that a client does not read are given up within seconds, the oldest first, beyond 64 MiB in all", async () => {
+  it("are cut off within seconds if no client reads them, the oldest first, above 64 MiB in total", async () => {
     await start(setup);
     using deaf = await connectRaw(wire.port, 0);
     await deaf.send(calls);
@@ -169,7 +170,7 @@ describe("answers of 1 MiB", () => {
     expect(deaf.came.get(RST_STREAM)).toBeLessThan(CALLS - 40);
   });
 
-  test("that are read all arrive, though many are under way at once", async () => {
+  it("all arrive if they are read, even if many are under way at once", async () => {
     const { auth } = await start(setup);
     const answers = await Promise.all(Array.from({ length: 50 }, () => auth.login({})));
     expect(answers.map(({ user }) => user?.displayName.length)).toEqual(Array(50).fill(1024 * 1024));

@@ -45,4 +45,24 @@ describe("the budget of a turn", () => {
     expect(await Promise.all(steps)).toEqual([true, true, true, true, false, false, false, false]);
     await expect(last).resolves.toBe(true);
   });
+
+  it("runs steps without a promise: as many as a turn has at once, and the others in the next turns", async () => {
+    const budget = new TurnBudget({ stepsPerTurn: 3 });
+    const ran: number[] = [];
+    for (let n = 0; n < 8; n++) budget.run(["a"], () => ran.push(n));
+    const after = [ran.length];
+    while (ran.length < 8) {
+      await new Promise((resolve) => setImmediate(resolve));
+      after.push(ran.length);
+    }
+    expect(after.filter((count, at) => count !== after[at - 1])).toEqual([3, 6, 8]);
+    expect(budget.waiting).toBe(0);
+  });
+
+  it("runs a step immediately if too many wait, because it must not be lost", () => {
+    const budget = new TurnBudget({ stepsPerTurn: 1, maxWaiting: 1 });
+    const ran: number[] = [];
+    for (let n = 0; n < 3; n++) budget.run(["a"], () => ran.push(n));
+    expect(ran).toEqual([0, 2]);
+  });
 });

@@ -8,25 +8,26 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Code } from "../../src/gen/google/rpc/code_pb.ts";
 import { AuthService, LoginRequestSchema, LoginResponseSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { Call } from "../../src/rpc/call.ts";
 import { EncodedMessage } from "../../src/rpc/call.ts";
-import { callGrpc, grpcClient, grpcTrailers, startWireServer, until, type WireServer } from "../support/front-door.ts";
+import { callGrpc, type FrontDoor, grpcClient, grpcTrailers, startFrontDoor } from "../support/front-door.ts";
+import { until } from "../support/until.ts";
 
 const LOGIN = "/latchkey.v1.AuthService/Login";
 const LOGOUT = "/latchkey.v1.AuthService/Logout";
 const LIMIT = 64 * 1024;
 
-let wire: WireServer;
+let wire: FrontDoor;
 let session: ClientHttp2Session;
 let lastCall: Call | undefined;
 let taken: number;
 
 beforeAll(async () => {
-  wire = await startWireServer({
+  wire = await startFrontDoor({
     auth: {
       login: async ({ email }, call) => {
         lastCall = call;
@@ -85,19 +86,19 @@ function flushed(): Promise<void> {
   return new Promise((resolve, reject) => session.ping((error) => (error ? reject(error) : resolve())));
 }
 
-describe("the lane takes", () => {
-  test.each([
+describe("the unary lane", () => {
+  it.each([
     ["application/grpc", {}],
     ["application/grpc+proto", {}],
-    ["identity, said aloud", { "grpc-encoding": "identity" }],
-  ])("unary gRPC with %s", async (contentType, headers) => {
+    ["an explicit identity encoding", { "grpc-encoding": "identity" }],
+  ])("takes unary gRPC with %s", async (contentType, headers) => {
     const stream = open(LOGIN, { ...(contentType.includes("/") && { "content-type": contentType }), ...headers });
     stream.end(login("ann"));
     expect(await statusOf(stream)).toBe(Code.OK);
     expect(isTaken()).toBe(true);
   });
 
-  test("what grpc-js calls", async () => {
+  it("takes the calls of grpc-js", async () => {
     const client = grpcClient(wire.address);
     expect((await callGrpc(client, AuthService.method.login, { email: "ann" })).user?.email).toBe("ann");
     expect(isTaken()).toBe(true);
@@ -105,7 +106,7 @@ describe("the lane takes", () => {
   });
 });
 
-describe("the lane leaves to Connect, which serves it,", () => {
+describe("the unary lane, for what it does not serve,", () => {
   const over = (name: string): Transport => {
     const baseUrl = `http://${wire.address}`;
     switch (name) {
@@ -120,27 +121,30 @@ describe("the lane leaves to Connect, which serves it,", () => {
     }
   };
 
-  test.each(["gRPC with gzip", "gRPC with JSON", "gRPC-Web", "Connect"])("%s", async (name) => {
-    expect((await createClient(AuthService, over(name)).login({ email: "ann" })).user?.email).toBe("ann");
-    expect(isTaken()).toBe(false);
-  });
+  it.each(["gRPC with gzip", "gRPC with JSON", "gRPC-Web", "Connect"])(
+    "leaves %s to the Connect lane",
+    async (name) => {
+      expect((await createClient(AuthService, over(name)).login({ email: "ann" })).user?.email).toBe("ann");
+      expect(isTaken()).toBe(false);
+    },
+  );
 
-  test("streams", async () => {
+  it("leaves streams to the Connect lane", async () => {
     const client = createClient(KeyService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
     const messages = client.watchRevocations({}, { headers: { authorization: "Bearer service" } });
     expect((await messages[Symbol.asyncIterator]().next()).value?.cursor).toBe("1");
     expect(isTaken()).toBe(false);
   });
 
-  test("a method that nobody has heard of", async () => {
+  it("leaves an unknown method to the Connect lane", async () => {
     const stream = open("/latchkey.v1.AuthService/Logon");
     stream.end(login("ann"));
     expect(await statusOf(stream)).toBe(Code.UNIMPLEMENTED);
     expect(isTaken()).toBe(false);
   });
 
-  test("all, when it is switched off", async () => {
-    const other = await startWireServer({
+  it("leaves every call to the Connect lane when it is switched off", async () => {
+    const other = await startFrontDoor({
       auth: { login: async ({ email }) => ({ user: { email } }) },
       options: { unaryLane: false },
     });
@@ -153,7 +157,7 @@ describe("the lane leaves to Connect, which serves it,", () => {
 });
 
 describe("a message", () => {
-  test("is read however it is cut into DATA frames", async () => {
+  it("is read however it is cut into DATA frames", async () => {
     const bytes = login("ann@example.com");
     for (const cuts of [[1], [4], [5], [6], [1, 2, 3, 4, 5, 6, 7], [bytes.length - 1], [bytes.length]]) {
       const stream = open(LOGIN);
@@ -174,7 +178,7 @@ describe("a message", () => {
     }
   });
 
-  test.each([
+  it.each([
     ["compressed, though the call has no encoding", [framed(Buffer.from([1]), 1)], Code.INTERNAL],
     ["cut off within its prefix", [Buffer.from([0, 0, 0])], Code.INVALID_ARGUMENT],
     ["followed by one more byte", [login("ann"), Buffer.from([0])], Code.UNIMPLEMENTED],
@@ -190,13 +194,13 @@ describe("a message", () => {
     expect(isTaken()).toBe(true);
   });
 
-  test("of just the limit is read, though it takes many frames", async () => {
+  it("of exactly the maximum size is read, even in many frames", async () => {
     const stream = open(LOGIN);
     stream.end(login("x".repeat(LIMIT - 4)));
     expect(await statusOf(stream)).toBe(Code.OK);
   });
 
-  test("that is all there but has no end runs no handler, and its call is cancelled with its client", async () => {
+  it("that is complete but has no end runs no handler, and its call is cancelled with its client", async () => {
     const own = connect(`http://${wire.address}`);
     own.on("error", () => {});
     const stream = own.request({ ":method": "POST", ":path": LOGIN, "content-type": "application/grpc" });
@@ -213,7 +217,7 @@ describe("a message", () => {
 });
 
 describe("an answer", () => {
-  test("has its message between headers and trailers, an error has trailers only", async () => {
+  it("has its message between headers and trailers, an error has trailers only", async () => {
     const good = open(LOGIN);
     const goodHeaders = new Promise<Record<string, unknown>>((resolve) => good.on("response", resolve));
     good.end(login("ann"));
@@ -233,7 +237,7 @@ describe("an answer", () => {
     expect((await badHeaders)["grpc-status-details-bin"]).toBeTypeOf("string");
   });
 
-  test("waits for a client without a window, and does not keep others waiting", async () => {
+  it("waits for a client without a window, and does not keep others waiting", async () => {
     const narrow = connect(`http://${wire.address}`, { settings: { initialWindowSize: 0 } });
     const stream = narrow.request({ ":method": "POST", ":path": LOGIN, "content-type": "application/grpc" });
     stream.end(login("ann"));
@@ -247,8 +251,8 @@ describe("an answer", () => {
   });
 });
 
-describe("a handler hears that its client is gone", () => {
-  test.each(["RST_STREAM", "a lost connection"])("by %s", async (how) => {
+describe("the signal of a handler whose client is gone", () => {
+  it.each(["RST_STREAM", "a lost connection"])("aborts after %s", async (how) => {
     const own = connect(`http://${wire.address}`);
     own.on("error", () => {});
     const stream = own.request({ ":method": "POST", ":path": LOGOUT, "content-type": "application/grpc" });
@@ -265,7 +269,7 @@ describe("a handler hears that its client is gone", () => {
   });
 });
 
-test("a response that its handler has encoded itself is the same on every lane", async () => {
+it("a response that its handler has encoded itself is the same on every lane", async () => {
   for (const transport of [
     createGrpcTransport({ baseUrl: `http://${wire.address}` }),
     createConnectTransport({ baseUrl: `http://${wire.address}`, httpVersion: "1.1", useBinaryFormat: false }),

@@ -1,18 +1,18 @@
 import { connect } from "node:http2";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { OpsServer } from "../../src/rpc/ops/ops-server.ts";
-import { startWireServer, type WireServer, type WireServerSetup } from "../support/front-door.ts";
+import { type FrontDoor, type FrontDoorSetup, startFrontDoor } from "../support/front-door.ts";
 
-let wire: WireServer | undefined;
+let wire: FrontDoor | undefined;
 afterEach(() => wire?.server.stop());
 
-async function start(setup: WireServerSetup = {}): Promise<string> {
-  wire = await startWireServer(setup);
+async function start(setup: FrontDoorSetup = {}): Promise<string> {
+  wire = await startFrontDoor(setup);
   return `http://${wire.address}`;
 }
 
 describe("the key set", () => {
-  test("is served with a time to keep it", async () => {
+  it("is served with a max-age", async () => {
     const response = await fetch(`${await start()}/.well-known/jwks.json`);
     expect(response.status).toBe(200);
     expect(response.headers.get("cache-control")).toBe("public, max-age=300");
@@ -20,7 +20,7 @@ describe("the key set", () => {
     expect(await response.json()).toEqual({ keys: [{ kty: "OKP", kid: "k1" }] });
   });
 
-  test("is served over HTTP/2", async () => {
+  it("is served over HTTP/2", async () => {
     const session = connect(await start());
     const stream = session.request({ ":path": "/.well-known/jwks.json" });
     stream.setEncoding("utf8");
@@ -30,7 +30,7 @@ describe("the key set", () => {
     session.close();
   });
 
-  test("is 503, not to be kept, while it is out of reach", async () => {
+  it("is 503 with no-store while the keys are unreachable", async () => {
     const jwks = () => Promise.reject(new Error("connect 10.0.0.1 secret"));
     const response = await fetch(`${await start({ deps: { jwks } })}/.well-known/jwks.json`);
     expect(response.status).toBe(503);
@@ -38,7 +38,7 @@ describe("the key set", () => {
     expect(await response.text()).not.toContain("secret");
   });
 
-  test("takes HEAD and nothing that writes", async () => {
+  it("answers HEAD, and refuses methods that write", async () => {
     const url = `${await start()}/.well-known/jwks.json`;
     const head = await fetch(url, { method: "HEAD" });
     expect([head.status, await head.text()]).toEqual([200, ""]);
@@ -46,14 +46,14 @@ describe("the key set", () => {
   });
 });
 
-test("anything else is 404", async () => {
+it("any other path is 404", async () => {
   const baseUrl = await start();
   for (const path of ["/", "/favicon.ico", "/.well-known/", "/healthz", "/metrics"]) {
     expect((await fetch(baseUrl + path)).status).toBe(404);
   }
 });
 
-describe("a browser of", () => {
+describe("a web page", () => {
   const ORIGIN = "https://console.example.com";
   const LOGIN = "/latchkey.v1.AuthService/Login";
   const preflight = (baseUrl: string, origin: string) =>
@@ -68,7 +68,7 @@ describe("a browser of", () => {
   const post = (baseUrl: string, origin: string) =>
     fetch(baseUrl + LOGIN, { method: "POST", headers: { origin, "content-type": "application/json" }, body: "{}" });
 
-  test("a configured origin may call", async () => {
+  it("may call from a configured origin", async () => {
     const baseUrl = await start({ options: { corsOrigins: [ORIGIN] }, auth: { login: async () => ({}) } });
     const { status, headers } = await preflight(baseUrl, ORIGIN);
     expect(status).toBe(204);
@@ -80,7 +80,7 @@ describe("a browser of", () => {
     expect(answer.headers.get("vary")).toBe("Origin");
   });
 
-  test("another origin, or any when none is configured, may not", async () => {
+  it("may not call from another origin, or from any when none is configured", async () => {
     const baseUrl = await start({ options: { corsOrigins: [ORIGIN] }, auth: { login: async () => ({}) } });
     for (const response of [
       await preflight(baseUrl, "https://evil.example"),
@@ -95,7 +95,7 @@ describe("a browser of", () => {
 });
 
 describe("the operators' port", () => {
-  test("tells health and metrics, and nothing else", async () => {
+  it("tells health and metrics, and nothing else", async () => {
     let isServing = true;
     const ops = new OpsServer({
       log: { info: () => {}, warn: () => {}, error: () => {}, flush: () => {} },
@@ -117,7 +117,7 @@ describe("the operators' port", () => {
     await expect(fetch(`http://${address}/healthz`)).rejects.toThrow();
   });
 
-  test("a fault in the metrics is 500 and says nothing", async () => {
+  it("a fault in the metrics is 500 and says nothing", async () => {
     const causes: unknown[] = [];
     const ops = new OpsServer({
       log: { info: () => {}, warn: () => {}, error: (_message, _fields, cause) => causes.push(cause), flush: () => {} },

@@ -3,36 +3,41 @@ import { FairGate, type GatePass } from "../../shares/fair-gate.ts";
 import type { Holder } from "../../shares/holder.ts";
 
 export interface HashTurnsOptions {
-  /** How many hashes run at once. */
+  /** Maximum hashes that run at once. */
   readonly concurrency: number;
-  /** How many calls may wait for a hash, and how many more to be judged before that. */
+  /** Maximum calls that wait for a hash. As many more may wait to be judged. */
   readonly maxQueue: number;
-  /** How long a call may be here before its first hash, and wait for each further one. */
+  /** Maximum time from the beginning of a call to its first hash, and maximum wait for each further hash. */
   readonly maxWaitMs: number;
 }
 
-/** Whom a call that wants a hash belongs to. */
+/** A call that needs a hash, as far as its turn depends on it. */
 export interface HashCaller {
   /** The networks of its address, the widest first. */
   readonly networks: readonly string[];
-  /** Whether it has to wait in all likelihood: such calls are judged one at a time. */
+  /** Whether the login throttle will probably refuse it. Such calls are judged one at a time. */
   readonly isDoubtful: boolean;
-  /** Whether it comes from where someone logged in to its account lately. Asked when it is about to wait for a hash. */
+  /**
+   * Whether it comes from a network from which a login to its account succeeded lately, or is surely the owner's. Read
+   * when the call is about to wait for a hash.
+   */
   readonly isKnown: boolean;
 }
 
 const RETRY_AFTER_MS = 1000;
-/** The queue as a whole is bounded: a group with more than others gives way, and is refused only when none has more. */
+/** Only the queue as a whole is bounded. A new call of a group is refused only if no other group has more waiting. */
 const NO_BOUND = () => Number.POSITIVE_INFINITY;
-/** Calls that are judged at once. Each takes at most one connection to the database. */
+/** Maximum calls that are judged at once. Each takes at most one connection to the database. */
 const JUDGED_AT_ONCE = 4;
-/** The same of one widest network, so that others have the rest. */
+/** Maximum calls of one widest network (an IPv4 /24 or an IPv6 /48) that are judged at once. */
 const JUDGED_OF_NETWORK = 2;
 
 /**
- * Two bounded semaphores, one behind the other: calls are judged first, and those that need not wait take a place among the
- * hashes. Both serve networks in turn, and let the network with the most waiting calls give way when they are full. Of the
- * hashes every second turn, and half of the places to wait, belong to known callers while they ask for them.
+ * Two bounded semaphores with queues, one after the other. The first one bounds how many calls are judged: may this
+ * call have a hash? The second one bounds the hashes.
+ *
+ * Both serve networks in turn. If a queue is full, the network with the most waiting calls gives way. Known callers get
+ * every second hash and half of the queue for hashes, while they ask for them.
  */
 export class HashTurns {
   readonly judging: FairGate;
@@ -58,7 +63,7 @@ export class HashTurns {
     this.#maxWaitMs = maxWaitMs;
   }
 
-  /** The time of the call begins here; it has no place yet. @throws CANCELLED when the signal has aborted */
+  /** Starts the time of a call. The call has no place yet. @throws CANCELLED if the signal has aborted */
   begin(caller: HashCaller, signal?: AbortSignal): CallTurns {
     if (signal?.aborted) throw cancelled();
     return new CallTurns(this, { caller, maxWaitMs: this.#maxWaitMs, signal });
@@ -71,7 +76,7 @@ interface CallTurnsInput {
   readonly signal: AbortSignal | undefined;
 }
 
-/** The turns of one call, one after the other. */
+/** The turns of one call: it is judged first, and then may have hashes, one after the other. Dispose it at the end. */
 export class CallTurns implements Disposable {
   readonly #turns: HashTurns;
   readonly #caller: HashCaller;
@@ -91,8 +96,10 @@ export class CallTurns implements Disposable {
   }
 
   /**
-   * Runs what finds out whether the call may have a hash.
-   * @throws OVERLOADED when its turn is long in coming or another network needs its place, CANCELLED when the signal aborts
+   * Runs `work`, which finds out whether the call may have a hash, when its turn comes.
+   *
+   * @throws OVERLOADED if its turn does not come within `maxWaitMs`, or another network takes its place in the queue;
+   *   CANCELLED if the signal aborts before its turn
    */
   async judge<T>(work: () => Promise<T>): Promise<T> {
     const { isDoubtful, networks } = this.#caller;
@@ -104,7 +111,12 @@ export class CallTurns implements Disposable {
     }
   }
 
-  /** Runs `work`, which makes a hash. @throws as `judge` */
+  /**
+   * Runs `work`, which computes one hash, when its turn comes. `work` can still refuse: a call that gets no turn never
+   * reaches it.
+   *
+   * @throws as `judge`, and what `work` throws
+   */
   async hash<T>(work: () => Promise<T>): Promise<T> {
     const { isKnown, networks } = this.#caller;
     const pass = await this.#enter(this.#turns.hashing, [isKnown ? "known" : "stranger", ...networks]);
@@ -130,7 +142,7 @@ export class CallTurns implements Disposable {
     }, this.#maxWaitMs);
   }
 
-  /** A call that is late has its turn if there is one at once, and does not wait for it. */
+  /** A late call, which has used up `maxWaitMs`, gets its turn only if it need not wait. */
   async #enter(gate: FairGate, holder: Holder): Promise<GatePass> {
     if (this.#signal?.aborted) throw cancelled();
     const { promise: entered, resolve, reject } = Promise.withResolvers<void>();

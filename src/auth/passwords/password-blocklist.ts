@@ -1,14 +1,15 @@
 import { codePoints } from "../../lib/text.ts";
 
-/**
- * Passwords that attackers try first, as NIST SP 800-63B-4, 3.1.1.2 asks for. Lists of leaked passwords hold few of 15
- * characters and more; those that they hold follow patterns, so this list is made from patterns: words and phrases said
- * twice, with digits behind, walks over the keyboard, runs of one character or of the alphabet, the product's own name.
+/*
+ * The passwords that attackers try first; NIST SP 800-63B-4, 3.1.1.2 requires such a blocklist. Lists of leaked
+ * passwords contain few of 15 characters or more, and those follow patterns. So this list is computed from patterns:
+ * words and phrases, repeated or with digits, walks over the keyboard, runs of one character or of the alphabet, and
+ * the name of the product.
  *
- * Entries are lower-case, without separators; a password is compared in the same form.
+ * Entries are in lower case and without separators. A password is compared in the same form.
  */
 
-/* Shorter passwords are refused by their length where the least is 15; where it is less, the words below count too. */
+/** Length of the shortest entry. Entries below 15 characters matter only if a shorter minimum is configured. */
 const MIN_LENGTH = 8;
 
 const WORDS = `
@@ -52,7 +53,7 @@ administrator123 companypassword officepassword wifipassword
   .toLowerCase()
   .split(/\s+/);
 
-/** Rows of keyboards, and the columns and zigzags that fingers walk. */
+/** Rows of keyboards, and columns and zigzags over them. */
 const WALKS = `
 qwertyuiop asdfghjkl zxcvbnm qwertyuiopasdfghjklzxcvbnm qwertzuiop azertyuiop qsdfghjklm wxcvbn yxcvbnm
 1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p qazwsxedcrfvtgbyhnujmikolp 1q2w3e4r5t6y7u8i9o0p q1w2e3r4t5y6u7i8o9p0
@@ -77,14 +78,14 @@ const ENDINGS = [
 const ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789!?*#";
 const LONGEST = 64;
 
-/** Whether attackers try this password first. @param password in Unicode NFC */
+/** Whether attackers try the password first. @param password in Unicode NFC */
 export function isCommonPassword(password: string): boolean {
   const folded = fold(password);
   const bare = folded.replace(/[\d!?]{1,8}$/, "");
   return [folded, bare].some((text) => PASSWORD_BLOCKLIST.has(text) || isWalk(text) || isMonotonous(text));
 }
 
-/** Case and separators are what people vary first, and attackers too. Never empties a password. */
+/** Removes case and separators, which people and attackers vary first. The result is never empty. */
 function fold(password: string): string {
   const lower = password.toLowerCase();
   return lower.replace(/[\s\-_.,:;/+]/g, "") || lower;
@@ -116,20 +117,20 @@ function* patterns(): Generator<string> {
   }
 }
 
-/** Any stretch of any walk, forwards or backwards. */
+/** Whether the text is a part of a walk, forwards or backwards. */
 function isWalk(folded: string): boolean {
   return folded.length >= MIN_LENGTH && WALKED.includes(folded);
 }
 
-/** One character again and again, or two, whichever they are: spaces, dashes and what no list has. */
+/** Whether the text has only one or two different characters, whichever they are. */
 function isMonotonous(folded: string): boolean {
   return codePoints(folded) >= MIN_LENGTH && new Set(folded).size <= 2;
 }
 
-/** The list, in its compared form. */
+/** The list, in the form for comparison. */
 export const PASSWORD_BLOCKLIST: ReadonlySet<string> = new Set(entries());
 
-/** The walks twice over and back, one a line, in the compared form. */
+/** Each walk twice, forwards and backwards, one a line, in the form for comparison. */
 const WALKED = WALKS.map(fold)
   .flatMap((walk) => [walk + walk, [...(walk + walk)].reverse().join("")])
   .join("\n");

@@ -3,36 +3,36 @@ import { codePoints } from "../../lib/text.ts";
 import { isCommonPassword } from "./password-blocklist.ts";
 
 /**
- * NIST SP 800-63B-4, 3.1.1.2: length and a blocklist, no rules of composition, no expiry; lengths are counted in code
- * points after normalisation.
+ * The rules for passwords, by NIST SP 800-63B-4, 3.1.1.2: a length and a blocklist, but no rules of composition and no
+ * expiry. Lengths are counted in code points after normalisation.
  */
 export interface PasswordRules {
-  /** 15 where the password is the only factor. */
+  /** NIST requires 15 if the password is the only factor. */
   readonly minCodePoints: number;
 }
 
 export const MAX_PASSWORD_CODE_POINTS = 256;
 /** Bounds the work of a hash. */
 export const MAX_PASSWORD_BYTES = 1024;
-/** Before normalisation, which may shorten: NFD needs up to three times the bytes of NFC. */
+/** Maximum bytes before normalisation, which may shorten a text: NFD needs up to three times the bytes of NFC. */
 const MAX_GIVEN_BYTES = 4 * MAX_PASSWORD_BYTES;
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
 /**
- * More combining marks in a row than text has: UAX #15 (Stream-Safe Text Format) draws the line at 30. The time that
- * normalisation takes grows with the square of such a run.
+ * More combining marks in a row than any text needs: UAX #15 (Stream-Safe Text Format) allows 30. The time of
+ * normalisation grows with the square of the length of such a run.
  */
 const TOO_MANY_MARKS = /\p{M}{31}/u;
 
-/** The form in which passwords are hashed and compared: Unicode NFC, so that any keyboard's form of it is the same. */
+/** The form in which passwords are hashed and compared: Unicode NFC, because keyboards differ in how they compose. */
 export function normalizePassword(password: string): string {
   return password.normalize("NFC");
 }
 
 /**
- * What no password can be, whether it is being set or tried: ill-formed, with control characters, or too large to hash.
+ * The fault of a text that can't be a password, new or old: ill-formed, with control characters, or too large to hash.
  * Cheap for any input.
  */
 export function passwordFormViolation(field: string, password: string): Violation | undefined {
@@ -47,8 +47,8 @@ export function passwordFormViolation(field: string, password: string): Violatio
 }
 
 /**
- * What is wrong with a password that someone wants to set, or undefined. The reason is one of PASSWORD_MALFORMED,
- * PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG, PASSWORD_COMMON and PASSWORD_IS_EMAIL.
+ * The fault of a new password, or undefined. Its reason is PASSWORD_MALFORMED, PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG,
+ * PASSWORD_COMMON or PASSWORD_IS_EMAIL.
  */
 export function passwordViolation(
   rules: PasswordRules,

@@ -5,7 +5,7 @@ export interface ListSigningKeysDeps {
   readonly store: Pick<SigningKeyStore, "history">;
 }
 
-/** The keys that sign access tokens, in every state, newest first. @throws DATABASE_UNAVAILABLE */
+/** Lists signing keys in every state, newest first. @throws DATABASE_UNAVAILABLE */
 export function listSigningKeys(deps: ListSigningKeysDeps): Promise<readonly SigningKeyRecord[]> {
   return deps.store.history();
 }

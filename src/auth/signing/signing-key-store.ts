@@ -1,4 +1,4 @@
-import type { ChangedBy } from "../user.ts";
+import type { Actor } from "../../audit/actor.ts";
 import type { SealedSigningKey, SigningKeyRecord } from "./signing-key.ts";
 
 export interface SigningKeyList {
@@ -9,53 +9,53 @@ export interface SigningKeyList {
 }
 
 /**
- * Where signing keys are kept. At any time at most one key signs, and at most one is next: whatever changes that happens
- * one after the other, however many processes and operators want it at once, and announces a SIGNING_KEY change in the
- * same transaction. Times are those at which a change's turn came, not those at which it began to wait.
+ * Stores signing keys. At any time at most one key is `active`, and at most one is `next`. Methods that change this run
+ * one after another, whichever process or operator calls them, and announce a SIGNING_KEY change in the same
+ * transaction. The times that they store are those at which a method's turn came, not those at which it began to wait.
  */
 export interface SigningKeyStore {
-  /** All keys that may still sign or verify something: not revoked. One statement, on the connections that fail fast. */
+  /** All keys that are not revoked. One statement, on the connections that fail fast. */
   list(): Promise<SigningKeyList>;
 
-  /** Keys in every state, newest first by (creation, kid), at most 250: for operators. */
+  /** Keys in every state, for operators: at most 250, newest first by (time of creation, kid). */
   history(): Promise<readonly SigningKeyRecord[]>;
 
   /**
-   * Keeps the key, active at once, unless a key that signs is there already: not revoked, activated, not retired.
-   * Processes that start together must end with one key, so the question and the insertion are one step.
+   * Stores the key as `active`, unless there is an active key already. Checking and inserting are one step, so that
+   * processes that start at the same time end with one key.
    *
-   * @returns whether this key was kept
+   * @returns whether this key was stored
    */
   addUnlessOneSigns(key: SealedSigningKey): Promise<boolean>;
 
   /**
-   * Keeps the key, to sign from `leadMs` on, when the one that signs retires; at once where none signs. Where a key is
-   * next already, that one stays and this one is not kept. Also erases keys that ended 30 days ago, since no token of
-   * theirs can live: a private key that is of no use is only a risk.
+   * Stores the key as `next`: it signs from `leadMs` on, when the active key retires, or at once if none is active. If
+   * a key is `next` already, that one stays and this one is not stored. Also deletes keys that ended 30 days ago: their
+   * tokens have expired, and a private key without a use is only a risk.
    *
-   * @returns the key that is next now, or signs already
+   * @returns the key that is `next` now, or `active` already
    */
   addNext(input: {
     readonly key: SealedSigningKey;
     readonly leadMs: number;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<{ readonly key: SigningKeyRecord; readonly isNew: boolean }>;
 
   /**
-   * Keeps a key sealed anew, if it is still kept under the version and with the bytes of `from`; nothing else of it
-   * changes. It is the same key, so no copy needs to learn of it.
+   * Replaces the sealed bytes of a key, if they are still the version and the bytes of `from`. No other field changes.
+   * It stays the same key, so no copy needs to learn of it.
    *
-   * @returns whether it was
+   * @returns whether they were replaced
    */
   reseal(input: { readonly from: SealedSigningKey; readonly to: SealedSigningKey }): Promise<boolean>;
 
   /**
-   * Takes a key out. If it was the one that signs, the one that is next signs at once, or `replacement` where none is;
-   * if it was the one that is next, the one that signs no longer retires for it. Idempotent. Undefined: no such key.
+   * Revokes a key. If it was `active`, the key that is `next` signs at once, or `replacement` if there is none. If it
+   * was `next`, the active key no longer retires for it. Idempotent. Undefined if there is no such key.
    */
   revoke(input: {
     readonly kid: string;
     readonly replacement: SealedSigningKey;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<SigningKeyRecord | undefined>;
 }

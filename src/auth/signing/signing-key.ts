@@ -1,3 +1,15 @@
+/**
+ * SIGNING KEYS. The keys that sign access tokens. A key is published before it signs, signs for some time, and verifies
+ * until its last token has expired. Its private part is stored sealed under the master key.
+ *
+ *   signing-key.ts          one key: its states, and how it is made, sealed and unsealed
+ *   signing-keys.ts         the keys of this process: which one signs, which ones verify, and the published key set
+ *   signing-key-store.ts    what the folder needs from the database
+ *   list-signing-keys.ts, rotate-signing-key.ts, revoke-signing-key.ts
+ *                           one verb each, for operators
+ *
+ * The folder knows nothing of people, sessions or the claims of tokens.
+ */
 import {
   createCipheriv,
   createDecipheriv,
@@ -7,36 +19,41 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { calculateJwkThumbprint, type JWK } from "jose";
+import { MINUTE_MS } from "../../lib/clock.ts";
 import type { KeyRing } from "../../lib/key-ring.ts";
 import { randomBytes } from "../../lib/random.ts";
 
 /** JWA names (RFC 8037, RFC 7518). */
 export type SigningAlgorithm = "EdDSA" | "ES256";
 
-/** A signing key as it is kept: its private part can be read only with the master secret. */
+/** A signing key as it is stored: its private part can be read only with the master key. */
 export interface SealedSigningKey {
   /** RFC 7638 thumbprint (SHA-256) of the public key. */
   readonly kid: string;
   readonly algorithm: SigningAlgorithm;
-  /** 12 bytes of nonce, 16 of tag, then the private JWK under AES-256-GCM. */
+  /** 12 bytes of nonce, 16 bytes of tag, then the private JWK under AES-256-GCM. */
   readonly sealed: Uint8Array;
-  /** Master key version that it is sealed under. */
+  /** The master key version under which it is sealed. */
   readonly sealVersion: number;
 }
 
 export interface SigningKeyRecord extends SealedSigningKey {
   readonly createdAtMs: number;
-  /** Signs from here on; until then it is only published. */
+  /** Signs from this time on. Before, it is only published. */
   readonly activatesAtMs: number;
-  /** Signs no more from here on. */
+  /** No longer signs from this time on; undefined while no other key is to replace it. */
   readonly retiresAtMs: number | undefined;
-  /** Neither signs nor verifies, whatever the other times say. */
+  /** If set, it neither signs nor verifies, whatever the other times say. */
   readonly revokedAtMs: number | undefined;
 }
 
 /**
- * Where a key stands in its life: published but not used yet; signs; signs no more, but its tokens may still live; taken
- * out, so that nothing it signed is good.
+ * The state of a key:
+ *
+ * - `next`: published, but does not sign yet
+ * - `active`: signs
+ * - `retired`: no longer signs, but verifies, because its tokens may still be valid
+ * - `revoked`: neither signs nor verifies, so all its tokens are invalid
  */
 export type SigningKeyState = "next" | "active" | "retired" | "revoked";
 
@@ -50,13 +67,13 @@ export interface SigningKey {
   readonly publicJwk: JWK;
 }
 
-/** How long a verifier may keep the key set (`max-age` of its answer). */
-export const JWKS_MAX_AGE_MS = 300_000;
+/** Time for which a verifier may cache the key set (`max-age` of its answer). */
+export const JWKS_MAX_AGE_MS = 5 * MINUTE_MS;
 /**
- * From a key's publication to its first signature: what verifiers may keep, and a minute for this service's own copies,
- * which are at most some seconds old, and for the way there.
+ * Time from a key's publication to its first signature: the time for which verifiers cache the key set, and a minute
+ * for the network and for this service's own copies, which are at most some seconds old.
  */
-export const SIGNING_LEAD_MS = JWKS_MAX_AGE_MS + 60_000;
+export const SIGNING_LEAD_MS = JWKS_MAX_AGE_MS + MINUTE_MS;
 
 export function signingKeyState(key: SigningKeyRecord, nowMs: number): SigningKeyState {
   if (key.revokedAtMs !== undefined) return "revoked";
@@ -89,22 +106,22 @@ export function sealSigningKey(
   return Object.freeze({ kid, algorithm, sealed, sealVersion: ring.current });
 }
 
-/** Why a kept key can't be used. */
+/** Why a stored key can't be used. */
 export type UnsealFailure = "version_missing" | "tampered";
 
 /**
- * Opens a kept key. `tampered` covers every way in which the row is not what was sealed: other bytes, the key of another
- * row, another version or algorithm, a public part that does not belong to the private one.
+ * Unseals a stored key. `tampered` means that the row is not what was sealed: other bytes, the key of another row,
+ * another version or algorithm, or a public part that does not belong to the private one.
  */
-export async function unsealSigningKey(ring: KeyRing, kept: SealedSigningKey): Promise<SigningKey | UnsealFailure> {
-  const key = ring.derive("signing-key-seal", kept.sealVersion);
+export async function unsealSigningKey(ring: KeyRing, stored: SealedSigningKey): Promise<SigningKey | UnsealFailure> {
+  const key = ring.derive("signing-key-seal", stored.sealVersion);
   if (key === undefined) return "version_missing";
-  const { kid, algorithm } = kept;
+  const { kid, algorithm } = stored;
   try {
-    const sealed = Buffer.from(kept.sealed);
+    const sealed = Buffer.from(stored.sealed);
     const nonce = sealed.subarray(0, NONCE_BYTES);
     const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES });
-    decipher.setAAD(associatedData(kept.sealVersion, kid, algorithm));
+    decipher.setAAD(associatedData(stored.sealVersion, kid, algorithm));
     decipher.setAuthTag(sealed.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
     const text = Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()]);
     const privateKey = createPrivateKey({ key: JSON.parse(text.toString("utf8")), format: "jwk" });

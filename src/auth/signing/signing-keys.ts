@@ -1,10 +1,10 @@
 import type { JWK } from "jose";
-import type { Change, Copy as CopyOfTruth } from "../../changes/change.ts";
+import type { Change, Copy } from "../../changes/change.ts";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
 import { isFresh } from "../../changes/freshness.ts";
-import type { AgeClock } from "../../lib/clock.ts";
-import { DomainError, reasonOf } from "../../lib/errors.ts";
-import type { KeyRing } from "../../lib/key-ring.ts";
+import { type AgeClock, MINUTE_MS } from "../../lib/clock.ts";
+import { reasonOf } from "../../lib/errors.ts";
+import { type KeyRing, logMissingVersion, masterKeyMissing } from "../../lib/key-ring.ts";
 import type { Log } from "../../lib/log.ts";
 import { rotateSigningKey } from "./rotate-signing-key.ts";
 import {
@@ -14,66 +14,70 @@ import {
   type SigningKeyRecord,
   sealSigningKey,
   signingKeyState,
+  type UnsealFailure,
   unsealSigningKey,
 } from "./signing-key.ts";
 import type { SigningKeyStore } from "./signing-key-store.ts";
 
 export interface SigningKeysOptions {
   readonly store: Pick<SigningKeyStore, "list" | "addUnlessOneSigns" | "addNext" | "reseal">;
-  /** Up to when changes are known, see `ChangeFeed`. */
+  /** The time up to which changes are known; see `ChangeFeed`. */
   readonly feed: { readonly freshAtMs: number };
   readonly ring: KeyRing;
   readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
   readonly log: Log;
-  /** Of keys that are made from now on. */
+  /** The algorithm of new keys. */
   readonly algorithm: SigningAlgorithm;
-  /** Life of an access token: how long a retired key still verifies. */
+  /** Life of an access token, which is the time for which a retired key still verifies. */
   readonly accessTokenMs: number;
-  /** A key that has signed for so long is replaced. */
+  /** Time for which a key signs before it is replaced. */
   readonly signingKeyMs: number;
 }
 
-/** A key set (RFC 7517). */
+/** The published key set (RFC 7517). */
 export interface Jwks {
   readonly keys: readonly JWK[];
-  /** The database is out of reach, and keys may have come or gone since. */
+  /** Whether the database is unreachable, so that keys may have changed since. */
   readonly isStale: boolean;
 }
 
-/** Tokens with made-up key ids cause at most one read in this time. */
+/** Minimum time between two reads that unknown key ids cause. Anyone can make up a token with such an id. */
 const UNKNOWN_KID_RELOAD_MS = 1000;
-/** Beyond the last token's end, for clocks of other verifiers. */
-const RETIRED_MARGIN_MS = 60_000;
-/** A rotation by age that failed is tried again after this time. */
-const ROTATION_RETRY_MS = 60_000;
-const BY_AGE = Object.freeze({ actorId: "", clientIp: "" });
+/** Time for which a retired key stays published after its last token ended, for the clocks of other verifiers. */
+const RETIRED_MARGIN_MS = MINUTE_MS;
+/** Time after which a rotation by age that failed is tried again. */
+const ROTATION_RETRY_MS = MINUTE_MS;
+/** The service itself replaces a key by age. */
+const BY_AGE = Object.freeze({ id: "", clientIp: "" });
 
+/** A key of the set, as stored and unsealed. */
 interface Kept extends SigningKeyRecord {
   readonly key: SigningKey;
 }
 
-interface Copy {
+/** The result of one read of the keys. */
+interface KeySet {
   /** Newest first; only those that could be unsealed. */
   readonly keys: readonly Kept[];
-  /** Kept in the database but not readable here. */
+  /** Key ids that are stored but could not be unsealed by this process. */
   readonly unreadable: ReadonlySet<string>;
-  /** `elapsedMs` of the clock at which its read began. */
+  /** `elapsedMs` of the clock when the read began. */
   readonly readAtMs: number;
-  /** Something changed since. */
+  /** Whether a change was announced since. */
   readonly isOutdated: boolean;
 }
 
 /**
- * The keys that sign access tokens, kept near. A revoked one is refused within FRESH_MS, whatever happens to the feed or
- * the database. Only what could be unsealed with the master secret counts.
+ * A cache of the signing keys. A revoked key is refused within FRESH_MS, whatever happens to the feed or the database.
+ * Keys that can't be unsealed with the master keys of this process are not used.
  */
-export class SigningKeys implements CopyOfTruth {
+export class SigningKeys implements Copy {
   readonly #options: SigningKeysOptions;
-  /** By kid, so that a key is unsealed once. It stays the same key, however often it is sealed anew. */
+  /** By kid, so that each key is unsealed once. Resealing does not change a key. */
   readonly #unsealed = new Map<string, SigningKey>();
-  #copy: Copy | undefined;
-  #reload: Promise<Copy> | undefined;
+  #keySet: KeySet | undefined;
+  #reload: Promise<KeySet> | undefined;
   #reloadBeganMs = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown;
   #rotationTriedMs = Number.NEGATIVE_INFINITY;
@@ -83,13 +87,14 @@ export class SigningKeys implements CopyOfTruth {
   }
 
   /**
-   * The key to sign with: the newest that is active. Where none is, as at the first start, one is made. When it is old
-   * the next one is made in the background: a key that nobody signs with needs no rotation.
-   * @throws DATABASE_UNAVAILABLE; MASTER_KEY_MISSING when active keys exist but none can be unsealed
+   * The key to sign with: the newest active one. If there is none, as at the first start, one is made. If it is old,
+   * the next one is made in the background. So a key is rotated only while the service signs.
+   *
+   * @throws DATABASE_UNAVAILABLE; MASTER_KEY_MISSING if active keys exist but none can be unsealed
    */
   async signer(): Promise<SigningKey> {
-    const copy = await this.#fresh();
-    const kept = this.#active(copy);
+    const keySet = await this.#fresh();
+    const kept = this.#active(keySet);
     if (kept !== undefined) {
       if (this.#isRotationDue(kept)) void this.#rotate();
       return kept.key;
@@ -98,62 +103,63 @@ export class SigningKeys implements CopyOfTruth {
     const made = await newSigningKey(ring, algorithm);
     if (await store.addUnlessOneSigns(made)) log.info("made a signing key", { kid: made.kid, algorithm });
     const found = this.#active(await this.#load());
-    if (found === undefined) throw unreadable();
+    if (found === undefined) throw masterKeyMissing();
     return found.key;
   }
 
   /**
    * The key that verifies tokens with this kid; undefined if there is none.
-   * @throws DATABASE_UNAVAILABLE when that can't be known; MASTER_KEY_MISSING when it exists but can't be unsealed
+   *
+   * @throws DATABASE_UNAVAILABLE if that can't be known; MASTER_KEY_MISSING if the key exists but can't be unsealed
    */
   async verifier(kid: string): Promise<SigningKey | undefined> {
-    let copy = await this.#fresh();
-    if (!this.#knows(copy, kid)) {
-      if (this.#options.clock.monotonicMs() - this.#reloadBeganMs >= UNKNOWN_KID_RELOAD_MS) copy = await this.#load();
-      else if (this.#reload !== undefined) copy = await this.#reload;
+    let keySet = await this.#fresh();
+    if (!this.#knows(keySet, kid)) {
+      if (this.#options.clock.monotonicMs() - this.#reloadBeganMs >= UNKNOWN_KID_RELOAD_MS) keySet = await this.#load();
+      else if (this.#reload !== undefined) keySet = await this.#reload;
       else if (this.#lastFailure !== undefined) throw this.#lastFailure;
     }
-    if (copy.unreadable.has(kid)) throw unreadable();
-    return this.#published(copy).find((key) => key.kid === kid);
+    if (keySet.unreadable.has(kid)) throw masterKeyMissing();
+    return this.#published(keySet).find((key) => key.kid === kid);
   }
 
   /**
-   * What others verify access tokens with: keys that will sign, sign, or have signed tokens that may still live.
-   * While the database is out of reach the last set is served, since verifiers elsewhere depend on it.
+   * The keys with which others verify access tokens: those that will sign, those that sign, and those whose tokens may
+   * still be valid. While the database is unreachable the last set is returned, because other verifiers depend on it.
    */
   async jwks(): Promise<Jwks> {
-    const jwksOf = (copy: Copy) => this.#published(copy).map((key) => key.publicJwk);
+    const jwksOf = (keySet: KeySet) => this.#published(keySet).map((key) => key.publicJwk);
     try {
       await this.signer();
       return { keys: jwksOf(await this.#fresh()), isStale: false };
     } catch (error) {
-      if (this.#copy === undefined) throw error;
-      return { keys: jwksOf(this.#copy), isStale: true };
+      if (this.#keySet === undefined) throw error;
+      return { keys: jwksOf(this.#keySet), isStale: true };
     }
   }
 
   /**
-   * Reads the keys, and with that seals anew what is sealed under an older master key, also where nobody logs in. Never
-   * rejects: each later read tries again.
+   * Reads the keys. Each read reseals the keys that are sealed under an older master key; this one does so even if no
+   * person logs in. Never rejects, because each later read tries again.
    */
-  async sealAnew(): Promise<void> {
+  async reseal(): Promise<void> {
     await this.#fresh().catch(() => {});
   }
 
-  /** Reads again before the next use, if keys changed. */
+  /** Makes the next use read again, if the change concerns signing keys. */
   apply(change: Change): void {
     if (change.kind === "SIGNING_KEY") this.clear();
   }
 
-  /** Reads again before the next use. What was read serves on as the key set if that fails. */
+  /** Makes the next use read again. If that read fails, `jwks` still returns the keys that were read before. */
   clear(): void {
-    if (this.#copy !== undefined) this.#copy = { ...this.#copy, isOutdated: true };
+    if (this.#keySet !== undefined) this.#keySet = { ...this.#keySet, isOutdated: true };
     this.#reload = undefined;
   }
 
-  #active(copy: Copy): Kept | undefined {
+  #active(keySet: KeySet): Kept | undefined {
     const nowMs = this.#options.databaseClock.nowMs();
-    return copy.keys.find((kept) => signingKeyState(kept, nowMs) === "active");
+    return keySet.keys.find((kept) => signingKeyState(kept, nowMs) === "active");
   }
 
   #isRotationDue(active: Kept): boolean {
@@ -163,7 +169,9 @@ export class SigningKeys implements CopyOfTruth {
     return clock.monotonicMs() - this.#rotationTriedMs >= ROTATION_RETRY_MS;
   }
 
-  /** Never rejects: the old key signs on. Any number of processes at once make one key, see the store. */
+  /**
+   * Never rejects: on failure the old key signs on. Processes that rotate at the same time make one key; see the store.
+   */
   async #rotate(): Promise<void> {
     this.#rotationTriedMs = this.#options.clock.monotonicMs();
     try {
@@ -175,63 +183,63 @@ export class SigningKeys implements CopyOfTruth {
     }
   }
 
-  #published(copy: Copy): readonly SigningKey[] {
+  #published(keySet: KeySet): readonly SigningKey[] {
     const goneBeforeMs = this.#options.databaseClock.nowMs() - this.#options.accessTokenMs - RETIRED_MARGIN_MS;
-    return copy.keys
+    return keySet.keys
       .filter((kept) => (kept.retiresAtMs ?? Number.POSITIVE_INFINITY) > goneBeforeMs)
       .map((kept) => kept.key);
   }
 
-  #knows(copy: Copy, kid: string): boolean {
-    return copy.unreadable.has(kid) || copy.keys.some((kept) => kept.kid === kid);
+  #knows(keySet: KeySet, kid: string): boolean {
+    return keySet.unreadable.has(kid) || keySet.keys.some((kept) => kept.kid === kid);
   }
 
-  async #fresh(): Promise<Copy> {
-    const copy = this.#copy;
-    if (copy !== undefined && !copy.isOutdated && this.#isFresh(copy)) return copy;
+  async #fresh(): Promise<KeySet> {
+    const keySet = this.#keySet;
+    if (keySet !== undefined && !keySet.isOutdated && this.#isFresh(keySet)) return keySet;
     const read = await this.#load();
-    // What waited for this process, or its machine, to run again says too little; a read that begins now does not.
+    // A read that was held up because this process or its machine stood still is too old; one that begins now is not.
     return this.#isFresh(read) ? read : this.#load();
   }
 
-  /** The feed names whatever changed: a copy that it did not outdate is as of its last poll. */
-  #isFresh(copy: Copy): boolean {
-    return isFresh(this.#options.clock, Math.max(copy.readAtMs, this.#options.feed.freshAtMs));
+  /** The feed announces every change, so a set that it did not mark as outdated is as fresh as its last poll. */
+  #isFresh(keySet: KeySet): boolean {
+    return isFresh(this.#options.clock, Math.max(keySet.readAtMs, this.#options.feed.freshAtMs));
   }
 
-  /** One read at a time, however many ask. */
-  #load(): Promise<Copy> {
+  /** Reads the keys, at most once at a time: concurrent callers share the read (single-flight). */
+  #load(): Promise<KeySet> {
     if (this.#reload !== undefined) return this.#reload;
     const reload = this.#read();
     this.#reload = reload;
     reload.then(
-      (copy) => this.#settle(reload, copy, undefined),
-      (error: unknown) => this.#settle(reload, this.#copy, error),
+      (keySet) => this.#settle(reload, keySet, undefined),
+      (error: unknown) => this.#settle(reload, this.#keySet, error),
     );
     return reload;
   }
 
-  /** Keeps what a read brought, unless a change was announced since it began. */
-  #settle(reload: Promise<Copy>, copy: Copy | undefined, failure: unknown): void {
+  /** Stores the result of a read, unless a change was announced since the read began. */
+  #settle(reload: Promise<KeySet>, keySet: KeySet | undefined, failure: unknown): void {
     if (this.#reload !== reload) return;
     this.#reload = undefined;
     this.#lastFailure = failure;
-    this.#copy = copy;
+    this.#keySet = keySet;
   }
 
-  async #read(): Promise<Copy> {
+  async #read(): Promise<KeySet> {
     const { store, clock, databaseClock } = this.#options;
     const readAtMs = clock.elapsedMs();
     this.#reloadBeganMs = clock.monotonicMs();
     const { keys, databaseMs } = await store.list();
     databaseClock.observe(databaseMs, readAtMs);
-    const copy = await this.#unseal(keys, readAtMs);
-    for (const kept of copy.keys) void this.#sealAnew(kept);
-    return copy;
+    const keySet = await this.#unseal(keys, readAtMs);
+    for (const kept of keySet.keys) void this.#reseal(kept);
+    return keySet;
   }
 
-  /** Never rejects. Of any number of processes one does it, see the store. */
-  async #sealAnew(kept: Kept): Promise<void> {
+  /** Never rejects. If several processes reseal a key at the same time, one of them succeeds; see the store. */
+  async #reseal(kept: Kept): Promise<void> {
     const { ring, store, log } = this.#options;
     if (!ring.isBehind(kept.sealVersion)) return;
     const fields = { kid: kept.kid, version: ring.current };
@@ -243,14 +251,14 @@ export class SigningKeys implements CopyOfTruth {
     }
   }
 
-  async #unseal(records: readonly SigningKeyRecord[], readAtMs: number): Promise<Copy> {
+  async #unseal(records: readonly SigningKeyRecord[], readAtMs: number): Promise<KeySet> {
     const keys = [];
     const unreadable = new Set<string>();
     for (const record of records) {
       const key = this.#unsealed.get(record.kid) ?? (await unsealSigningKey(this.#options.ring, record));
       if (typeof key === "string") {
         unreadable.add(record.kid);
-        this.#options.log.error("a signing key can't be unsealed", { kid: record.kid, failure: key });
+        this.#reportUnreadable(record, key);
       } else {
         this.#unsealed.set(record.kid, key);
         keys.push({ ...record, key });
@@ -261,8 +269,10 @@ export class SigningKeys implements CopyOfTruth {
     }
     return { keys, unreadable, readAtMs, isOutdated: false };
   }
-}
 
-function unreadable(): DomainError {
-  return new DomainError("MASTER_KEY_MISSING", "the service lacks a key that it needs; try again later");
+  #reportUnreadable({ kid, sealVersion }: SigningKeyRecord, failure: UnsealFailure): void {
+    const { log } = this.#options;
+    if (failure === "version_missing") logMissingVersion(log, sealVersion, { needed_by: `the signing key ${kid}` });
+    else log.error("a signing key can't be unsealed", { kid, failure });
+  }
 }

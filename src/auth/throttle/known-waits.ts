@@ -1,6 +1,7 @@
 import type { Clock } from "../../lib/clock.ts";
 import { Lru } from "../../lib/lru.ts";
 
+/** Times by the monotonic clock. */
 interface Remembered {
   readonly untilMs: number;
   believedUntilMs: number;
@@ -8,19 +9,20 @@ interface Remembered {
 }
 
 export interface KnownWait {
-  /** What is left of it, in whole seconds. */
+  /** The rest of the wait, rounded up to whole seconds. */
   readonly retryAfterMs: number;
-  /** Normalised address of the account that was tried; empty where it was for none. */
+  /** Normalized address of the account that was tried; empty if the wait is not an account's. */
   readonly email: string;
 }
 
-/** How long a wait is believed without asking the database. An operator or a login may have ended it meanwhile. */
+/** Time for which a wait is used without asking the database. An operator or a login may have ended it meanwhile. */
 const BELIEVED_MS = 1000;
 const MAX_WAITS = 20_000;
 
 /**
- * Waits that the database told of lately: a negative cache, so that a flood costs one read a second. When a wait is no longer
- * believed, the first caller asks the database and the others believe it for another second (stale-while-revalidate).
+ * Waits that the database told of lately: a negative cache, so that a flood costs one read a second. When a wait is a
+ * second old, the next caller asks the database, and the others use the old wait for another second
+ * (stale-while-revalidate).
  */
 export class KnownWaits {
   readonly #clock: Pick<Clock, "monotonicMs">;
@@ -36,7 +38,7 @@ export class KnownWaits {
     this.#waits.set(name, { untilMs: nowMs + waitMs, believedUntilMs, email });
   }
 
-  /** Undefined: no wait is known, or this caller is the one to ask the database. */
+  /** Undefined if no wait is known, or if this caller must ask the database. */
   of(name: string): KnownWait | undefined {
     const wait = this.#waits.get(name);
     const nowMs = this.#clock.monotonicMs();
@@ -48,12 +50,12 @@ export class KnownWaits {
     return { retryAfterMs: Math.ceil((wait.untilMs - nowMs) / 1000) * 1000, email: wait.email };
   }
 
-  /** The database tells of no such wait any more. */
+  /** Call it when the database has no such wait any longer. */
   forget(name: string): void {
     this.#waits.delete(name);
   }
 
-  /** Forgets all: a login or an operator has ended some wait. */
+  /** Forgets all waits. Call it when a login or an operator has ended one of them. */
   clear(): void {
     this.#waits.clear();
   }

@@ -16,7 +16,7 @@ export interface AttemptDeps {
   readonly traces: LoginTraces;
   readonly ring: KeyRing;
   readonly log: Log;
-  /** Hashes that the attempts of one address may cost in a minute, good ones included. */
+  /** Maximum hashes that the attempts of one address may cost in a minute, successful ones included. */
   readonly hashesPerAddress: number;
   readonly known: KnownWaits;
 }
@@ -24,24 +24,24 @@ export interface AttemptDeps {
 /** An attempt that is about to be made. */
 export interface AttemptInput {
   readonly clientIp: string;
-  /** What names the account of a guess, as it came. */
+  /** The text that names the account of a guess, as the caller sent it. */
   readonly name?: string;
-  /** Whether the account's password is guessed at. Register and a reset token only count for their address. */
+  /** Whether it tries a password of an account. Register and a reset token count only for their address. */
   readonly isGuess: boolean;
-  /** Whether the call has what may show that its caller is the owner, and costs a read to judge. */
+  /** Whether the call brings a token that may show that its caller is the owner. Checking the token costs a read. */
   readonly mayProve?: boolean;
 }
 
 /**
- * One attempt, in this order: `check` once its account is known, then `count` when it is about to be judged, then
- * `succeed` if it was good.
+ * One attempt. Call, in this order: `check` when its account is known, `count` immediately before its password is
+ * judged, then `succeed` or `failed`.
  */
 export class LoginAttempt implements HashCaller {
   readonly #deps: AttemptDeps;
   readonly #input: AttemptInput;
   readonly #origin: AttemptOrigin;
   readonly networks: readonly string[];
-  /** Whether memory says that it has to wait, unless it is the owner's: it is judged behind others. */
+  /** Whether it must wait according to memory, unless it is the owner's. Such an attempt is judged after others. */
   readonly isDoubtful: boolean;
   #isKnown = false;
   #email = "";
@@ -64,19 +64,19 @@ export class LoginAttempt implements HashCaller {
     this.isDoubtful = this.#isKnownToWait();
   }
 
-  /** Whether it comes from where someone logged in to the account lately, or is surely the owner's. */
+  /** Whether it comes from a network that logged in to the account lately, or is surely the owner's. */
   get isKnown(): boolean {
     return this.#isKnown;
   }
 
   /**
-   * Refuses at the price of one read what would be refused later, so that throttled attempts don't take places from
-   * others in the queue for a hash. Promises nothing to those that it lets pass.
+   * Refuses an attempt that must wait, at the cost of one read, so that it takes no place in the queue for a hash. An
+   * attempt that passes may still be refused by `count`.
    *
-   * @param emailNormalized of the account, whether or not there is such an account
-   * @param own.session finds the account's session whose refresh token came with the attempt; asked only of an attempt
-   *        that would have to wait
-   * @param own.isOwner whether it showed a reset token, or belongs to a live session
+   * @param emailNormalized of the account, even if there is no such account
+   * @param own.session finds the account's session whose refresh token came with the attempt; called only if the
+   *   attempt would have to wait
+   * @param own.isOwner whether the caller presented a reset token, or makes the call with a live session
    * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
    */
   async check(
@@ -102,8 +102,8 @@ export class LoginAttempt implements HashCaller {
   }
 
   /**
-   * Counts the attempt as failed. To be called when the hash's turn has come and before it begins: then parallel attempts
-   * can't outrun the limits, and an attempt that is shed in the queue is no failure.
+   * Counts the attempt as failed. Call it when the hash's turn has come, before the hash begins. So parallel attempts
+   * can't outrun the limits, and an attempt that loses its place in the queue is no failure.
    *
    * @throws TOO_MANY_ATTEMPTS, the same for accounts that don't exist
    */
@@ -114,7 +114,7 @@ export class LoginAttempt implements HashCaller {
   }
 
   /**
-   * Counts an attempt that named no account, such as by a reset token that does not exist, as a failure and a hash of its
+   * Counts an attempt that names no account, such as one with an unknown reset token, as a failure and a hash of its
    * address.
    *
    * @throws TOO_MANY_ATTEMPTS
@@ -125,7 +125,7 @@ export class LoginAttempt implements HashCaller {
   }
 
   /**
-   * Counts a second hash of an attempt that has succeeded, such as that of a new password. To be called when its turn has
+   * Counts a second hash of an attempt that succeeded, such as that of a new password. Call it when the hash's turn has
    * come.
    *
    * @throws TOO_MANY_ATTEMPTS
@@ -135,7 +135,9 @@ export class LoginAttempt implements HashCaller {
     if (wait !== undefined) throw this.#refused(wait);
   }
 
-  /** Takes the failure back and ends the run. Never throws: a login that was good stays good. */
+  /**
+   * Takes the counted failure back and forgets the account's earlier ones. Never throws, so that the login succeeds.
+   */
   async succeed(): Promise<void> {
     assert(this.#counted !== undefined, "an attempt succeeds only after it was counted");
     this.#isKnown = true;
@@ -143,15 +145,17 @@ export class LoginAttempt implements HashCaller {
       await this.#deps.store.succeed(this.#checked(), this.#counted);
       this.#deps.known.clear();
     } catch (error) {
-      this.#deps.log.warn("a login that was good still counts as a failure", { reason: reasonOf(error) });
+      this.#deps.log.warn("a login that was good still counts as a failure", {
+        reason: reasonOf(error),
+      });
     }
   }
 
   /**
-   * Puts a wrong password on record. It was counted already.
+   * Records a wrong password on the audit trail. It was counted already.
    *
-   * @param userId undefined where there is no such account
-   * @returns what is told to the log alone
+   * @param userId undefined if there is no such account
+   * @returns the facts for the log, which the caller must not see
    */
   failed(userId: string | undefined, reason: "login" | "change_password"): UntoldFacts {
     return { account: this.#deps.traces.failed(this.#traced, userId ?? "", reason) };
@@ -169,8 +173,8 @@ export class LoginAttempt implements HashCaller {
   }
 
   /**
-   * Refuses by memory what nothing could change: the address has to wait, or the account that it names from there. A full
-   * network has room for owners, and only a read tells who is one.
+   * Refuses by memory an attempt that no proof could save: its address must wait, or the account that it names must
+   * wait for attempts from there. A full network still admits owners, and only a read tells who is one.
    */
   #isKnownToWait(): boolean {
     const { known } = this.#deps;
@@ -226,7 +230,7 @@ function networkKey(name: string): string {
   return `network ${name}`;
 }
 
-/** Digests of an account's address under each version of the master key, that of the current one first. */
+/** Digests of an account's address under each version of the master key, the current version first. */
 export function digestsOf(ring: KeyRing, emailNormalized: string): LoginSubject["accounts"] {
   const digest = (version: number) =>
     createHmac("sha256", ring.derive("email-digest", version) as Buffer)

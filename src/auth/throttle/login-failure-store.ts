@@ -1,53 +1,54 @@
-import type { ChangedBy } from "../user.ts";
+import type { Actor } from "../../audit/actor.ts";
 import type { Judged, LoginFailures, LoginWait } from "./login-limits.ts";
 
-/** The address that an attempt comes from. */
+/** The origin of an attempt. */
 export interface AttemptOrigin extends Judged {
-  /** As `addressOf` has it. */
+  /** The result of `addressOf`. */
   readonly address: string;
 }
 
-/** What an attempt is counted for. */
+/** The account and the origin for which an attempt is counted. */
 export interface LoginSubject extends AttemptOrigin {
   /**
-   * Digests of one account's address, 32 bytes each, one per version of the master key. The first is under the version
-   * that is current in this process, which may not be the current one of another: what is kept under any of them counts,
-   * and processes that share a version pass one after the other.
+   * Digests of one account's address, 32 bytes each, one for each version of the master key. The first one is under
+   * this process' current version, which may differ from another process'. Failures under any of them count, and
+   * attempts of processes that share a version run one after another.
    */
   readonly accounts: readonly [Uint8Array, ...Uint8Array[]];
-  /** Master key version of the first digest, under which failures and networks are kept. */
+  /** The master key version of the first digest, under which failures and networks are stored. */
   readonly ringVersion: number;
-  /** As `networkOf` has it. */
+  /** The result of `networkOf`. */
   readonly network: string;
-  /** Id of the account's session whose refresh token came with the attempt and was found genuine. */
+  /** Id of the account's session whose genuine refresh token came with the attempt. */
   readonly session?: string | undefined;
 }
 
-/** A failure as it was counted; with it a success can take it back. */
+/** A failure that was counted. A success takes it back. */
 export interface CountedFailure {
   readonly atMs: number;
-  /** The account's failures in a row, this one included; 0 where there was no guess. */
+  /** The account's failures in a row, this one included; 0 if the attempt was no guess. */
   readonly ofAccount: number;
 }
 
 /**
- * Where failed logins are kept: durably, by digest, whether or not there is such an account, so that nothing here tells
- * who has one. Attempts on one account, and attempts from one address, pass one after the other through each method that
- * writes. Times are the database's.
+ * Stores failed logins durably, by digest. It treats accounts that don't exist like those that do, so that nothing here
+ * tells who has an account. Methods that write run one after another for one account, and for one address. Times are
+ * the database's.
  */
 export interface LoginFailureStore {
-  /** How things stand. Waits for nobody, so it may be behind attempts that are being counted. */
+  /** Reads the failures. Waits for no lock, so it may miss attempts that are being counted. */
   find(subject: LoginSubject): Promise<{ readonly failures: LoginFailures; readonly nowMs: number }>;
 
   /**
-   * Counts a failure and a hash, unless `LOGIN_LIMITS` make the attempt wait: judged and written in one step. A refused attempt
-   * counts nowhere, so that nobody prolongs a wait by not waiting.
+   * Counts a failure and a hash, unless `LOGIN_LIMITS` make the attempt wait. Judging and writing are one step. A
+   * refused attempt is counted nowhere, so that it does not prolong the wait.
    */
   count(subject: LoginSubject): Promise<CountedFailure | LoginWait>;
 
   /**
-   * Counts one more hash of the address and its networks, and nothing else, unless one of them has had as many as it may.
-   * @returns what it has to wait for
+   * Counts one more hash of the address and its networks, and nothing else, unless one of them has used up its hashes.
+   *
+   * @returns the wait, if one of them has
    */
   countHash(subject: AttemptOrigin): Promise<LoginWait | undefined>;
 
@@ -55,30 +56,32 @@ export interface LoginFailureStore {
   countMiss(origin: AttemptOrigin): Promise<LoginWait | undefined>;
 
   /**
-   * Takes a counted failure back, not its hash, and ends the account's run: failures counted before it are forgotten, those counted
-   * since, by others, stay. Network, address and session start again without failures, and network and address are known
-   * from now on. Of the networks of one account the `MAX_KNOWN_NETWORKS` that logged in last are kept, and of its addresses
-   * the `MAX_KNOWN_ADDRESSES`.
+   * Takes a counted failure back, but not its hash. Failures of the account that were counted before it are forgotten;
+   * failures of others that were counted since stay. Network, address and session start again without failures, and
+   * network and address are known from now on.
+   *
+   * Of one account, the `MAX_KNOWN_NETWORKS` networks and the `MAX_KNOWN_ADDRESSES` addresses that logged in last stay
+   * known.
    */
   succeed(subject: LoginSubject, counted: CountedFailure): Promise<void>;
 
-  /** Forgets all failures of an account; its known networks stay known. Puts it on record under the user's id. */
+  /** Forgets all failures of an account, and records it on the audit trail. Its known networks stay known. */
   clear(input: {
     readonly accounts: LoginSubject["accounts"];
     readonly userId: string;
-    readonly by: ChangedBy;
+    readonly by: Actor;
   }): Promise<void>;
 
   /**
-   * Removes what no judgement would look at. Also bounds what an attacker with many addresses can fill: beyond
-   * `MAX_LOGIN_ROWS` accounts those with the fewest failures go, so that no flood of made-up accounts frees one that is
-   * guarded; and beyond as many networks those that would be forgotten first.
+   * Deletes rows that no judgement would read. It also bounds the rows that an attacker with many addresses can fill.
+   * Beyond `MAX_LOGIN_ROWS` accounts, those with the fewest failures are deleted, so that a flood of invented accounts
+   * does not reset the count of a real one. Beyond as many networks, those that would be forgotten first are deleted.
    */
   prune(): Promise<void>;
 }
 
-/** About 100 MB each for accounts and networks. */
+/** Maximum rows of accounts, and of networks. Each takes about 100 MB. */
 export const MAX_LOGIN_ROWS = 1_000_000;
 export const MAX_KNOWN_NETWORKS = 50;
-/** Each may fail `LOGIN_LIMITS.ownFailures` times while the account is closed to others, so there are few. */
+/** Few, because each may fail `LOGIN_LIMITS.ownFailures` times while the account is closed to others. */
 export const MAX_KNOWN_ADDRESSES = 10;

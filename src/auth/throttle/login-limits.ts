@@ -1,60 +1,65 @@
+import { DAY_MS, MINUTE_MS } from "../../lib/clock.ts";
+
 /*
- * How much guessing is allowed: the arithmetic, no I/O. An attempt is counted as failed before its password is judged,
- * so "failures" are failed attempts and those that are being judged.
+ * The limits of guessing and their arithmetic, no I/O. An attempt is counted as failed before its password is judged.
+ * So "failures" are failed attempts and attempts that are being judged.
  */
 
 const SECOND_MS = 1000;
-const MINUTE_MS = 60 * SECOND_MS;
-const DAY_MS = 86_400_000;
 
 export const LOGIN_LIMITS = Object.freeze({
-  /** So many failures in a row a network has for one account without waiting. */
+  /** Failures in a row of one network for one account that cause no wait. */
   freeFailures: 5,
-  /** Wait after that many; it doubles with each further failure. */
+  /** Wait after `freeFailures`. It doubles with each further failure. */
   firstWaitMs: SECOND_MS,
   maxWaitMs: 15 * MINUTE_MS,
-  /** A network without a failure for so long waits no more. The account's own count is not forgotten by this. */
+  /** Time without a failure after which a network no longer waits. The account keeps its own count. */
   networkMemoryMs: DAY_MS,
-  /** From this many failures in a row of an account on, only networks that it logged in from may try. */
+  /** Failures in a row of an account from which on only networks that it logged in from may try. */
   openFailures: 90,
-  /** From this many on only the owner's own may try. NIST SP 800-63B-4, 3.2.2: at most 100. */
+  /**
+   * Failures in a row from which on only the owner's own addresses and sessions may try. NIST SP 800-63B-4, 3.2.2
+   * allows at most 100.
+   */
   maxFailures: 100,
-  /** An address or session of the owner may fail this many times in a row while the account is closed to others. */
+  /** Failures in a row that an address or session of the owner has while the account is closed to others. */
   ownFailures: 10,
-  /** How long after a login its network and its address are still known. */
+  /** Time after a login for which its network and its address are known. */
   knownNetworkMs: 30 * DAY_MS,
-  /** So many failures may one address have, whatever accounts they were for, ... */
+  /** Maximum failures of one address in any `addressWindowMs`, whatever accounts they were for. */
   addressFailures: 20,
-  /** ... in any window of this length. */
   addressWindowMs: MINUTE_MS,
-  /** A /56 of IPv6 may have this many times the hashes of one address, ... */
+  /** An IPv6 /56 may have this many times the hashes of one address. */
   siteHashFactor: 2,
-  /** ... and a /24 of IPv4 or a /48 of IPv6 this many times. */
+  /** An IPv4 /24 or an IPv6 /48 may have this many times the hashes of one address. */
   networkHashFactor: 4,
-  /** The part of a network's hashes that is kept for owners. */
+  /** The part of a network's hashes that is reserved for owners. */
   ownPart: 1 / 4,
 });
 
-/** What an attempt is judged by. */
+/** The facts by which an attempt is judged. */
 export interface LoginFailures {
-  /** In a row for the account, from anywhere. */
+  /** Failures in a row for the account, from anywhere. */
   readonly ofAccount: number;
-  /** In a row for the account from this network. */
+  /** Failures in a row for the account from this network. */
   readonly ofNetwork: number;
   /** When this network failed last; undefined if `ofNetwork` is 0. */
   readonly networkFailedAtMs: number | undefined;
-  /** When someone last logged in to the account from this network; undefined for never. */
+  /** When the last login to the account from this network succeeded; undefined for never. */
   readonly networkLoggedInAtMs: number | undefined;
   /**
-   * What shows that the attempt is surely the owner's: the exact address, if it logged in to the account during the last
-   * `knownNetworkMs`, and the session whose refresh token came with it. With the failures of each in a row.
+   * The proofs that the attempt is surely the owner's, with the failures in a row of each. Such a proof is the exact
+   * address, if it logged in to the account during the last `knownNetworkMs`, and the session whose refresh token came
+   * with the attempt.
    */
   readonly own: readonly OwnFailures[];
-  /** Times of the address' failures within the last window, whatever accounts they were for. */
+  /** Times of the address' failures within the last `addressWindowMs`, whatever accounts they were for. */
   readonly addressFailedAtMs: readonly number[];
-  /** Times of the hashes that its attempts cost within the last window, good ones included. */
+  /**
+   * Times of the hashes that the address' attempts cost within the last `addressWindowMs`, successful ones included.
+   */
   readonly addressHashedAtMs: readonly number[];
-  /** The same of each network that the address is in, as `Judged.networks` has them. */
+  /** Times of the hashes of each network of `Judged.networks`, in the same order. */
   readonly networkHashedAtMs: readonly (readonly number[])[];
 }
 
@@ -64,52 +69,39 @@ export interface OwnFailures {
   readonly failedAtMs: number | undefined;
 }
 
-/**
- * How long an attempt on an account has to wait; undefined: it may be made now. Whole seconds, rounded up: an answer
- * says no more about others' attempts than its caller needs.
- */
-export function accountWaitMs(failures: LoginFailures, nowMs: number): number | undefined {
-  return longest([addressWait(failures, nowMs), standingWait(failures, nowMs)]);
-}
-
-/** The same for an attempt that guesses at no password, such as Register: only its address counts. */
-export function addressWaitMs(failures: Pick<LoginFailures, "addressFailedAtMs">, nowMs: number): number | undefined {
-  return longest([addressWait(failures, nowMs)]);
-}
-
-/** What an attempt has to wait for. */
+/** A wait that an attempt must observe. */
 export interface LoginWait {
   readonly retryAfterMs: number;
-  /**
-   * Whose attempts they were: the address', whatever accounts it tried; those of a network that it is in; or those at the
-   * account.
-   */
+  /** The cause: attempts of the address at any account, attempts of one of its networks, or attempts at the account. */
   readonly of: "address" | "network" | "account";
-  /** The network's name, where it is a network's. */
+  /** The name of the network, if a network is the cause. */
   readonly network?: string;
 }
 
-/** A network whose hashes are counted: more than one address. */
+/** A network of more than one address whose hashes are counted. */
 export interface CountedNetwork {
   /** Such as 192.0.2.0/24. */
   readonly name: string;
-  /** Most hashes that its attempts may cost in any window, those of owners included. */
+  /** Maximum hashes that its attempts may cost in any `addressWindowMs`, those of owners included. */
   readonly hashes: number;
 }
 
-/** What an attempt is judged for. */
+/** An attempt, as far as its limits depend on it. */
 export interface Judged {
   /** Whether an account's password is tried. */
   readonly isGuess: boolean;
-  /** Most hashes that the attempts of one address may cost in any window, good ones included. */
+  /** Maximum hashes that the attempts of one address may cost in any `addressWindowMs`, successful ones included. */
   readonly addressHashes: number;
-  /** The networks that the address is in. */
+  /** The networks that contain the address. */
   readonly networks: readonly CountedNetwork[];
-  /** Whether it is surely the owner's: they showed the right password, or a reset token of an operator. */
+  /** Whether it is surely the owner's, because they gave the right password or a reset token of an operator. */
   readonly isOwner?: boolean;
 }
 
-/** What an attempt has to wait for; undefined: it may be made now. */
+/**
+ * The wait that an attempt must observe; undefined if it may be made now. In whole seconds, rounded up, so that the
+ * answer tells no more about others' attempts than its caller needs.
+ */
 export function waitOf(failures: LoginFailures, nowMs: number, judged: Judged): LoginWait | undefined {
   return longestOf([
     { waitMs: addressWait(failures, nowMs), of: "address" },
@@ -118,12 +110,12 @@ export function waitOf(failures: LoginFailures, nowMs: number, judged: Judged): 
   ]);
 }
 
-/** What one more hash has to wait for; undefined: it may be made now. */
+/** The wait for one more hash; undefined if it may be made now. */
 export function waitOfHash(failures: LoginFailures, nowMs: number, judged: Judged): LoginWait | undefined {
   return longestOf(hashWaits(failures, nowMs, judged));
 }
 
-/** A wait that may be none: 0 or less. */
+/** A wait that may be 0 or less, which means none. */
 interface MaybeWait extends Omit<LoginWait, "retryAfterMs"> {
   readonly waitMs: number;
 }
@@ -139,7 +131,7 @@ function hashWaits(failures: LoginFailures, nowMs: number, judged: Judged): Mayb
   return [{ waitMs: ofAddressMs, of: "address" }, ...ofNetworks];
 }
 
-/** The longest wait, under the name of the first that there is. */
+/** The longest wait, with the cause of the first one that is above 0. */
 function longestOf(maybe: readonly MaybeWait[]): LoginWait | undefined {
   const [first] = maybe.filter(({ waitMs }) => waitMs > 0);
   const retryAfterMs = longest(maybe.map(({ waitMs }) => waitMs));
@@ -148,7 +140,7 @@ function longestOf(maybe: readonly MaybeWait[]): LoginWait | undefined {
   return { retryAfterMs, ...cause };
 }
 
-/** Whether the attempt comes from where someone logged in to the account lately, or is surely the owner's. */
+/** Whether the attempt comes from a network that logged in to the account lately, or is surely the owner's. */
 export function isKnown(failures: LoginFailures, nowMs: number): boolean {
   return failures.own.length > 0 || isKnownNetwork(failures, nowMs);
 }
@@ -157,7 +149,7 @@ function addressWait({ addressFailedAtMs }: Pick<LoginFailures, "addressFailedAt
   return windowWait(addressFailedAtMs, LOGIN_LIMITS.addressFailures, nowMs);
 }
 
-/** The window is exact: the oldest of the newest so many has to leave it. */
+/** The wait of an exact sliding window: a new attempt fits once the `most`-th newest time has left the window. */
 function windowWait(timesMs: readonly number[], most: number, nowMs: number): number {
   const { addressWindowMs } = LOGIN_LIMITS;
   const leaving = timesMs.toSorted((a, b) => a - b).at(-most);
@@ -165,20 +157,20 @@ function windowWait(timesMs: readonly number[], most: number, nowMs: number): nu
   return Math.min(leaving + addressWindowMs - nowMs, addressWindowMs);
 }
 
-/** The shortest of the waits of an attempt that may be made on more than one ground: as anyone's, and as the owner's. */
+/** The shortest wait, because an attempt with a proof may be made either as any caller's or as the owner's. */
 function standingWait(failures: LoginFailures, nowMs: number): number {
   const asAnyone = Math.max(accountWait(failures, nowMs), networkWait(failures, nowMs));
   return Math.min(asAnyone, ...failures.own.map((own) => ownWait(failures, own, nowMs)));
 }
 
-/** Of an address or a session of the owner: only its own failures count while the account is closed to others. */
+/** The wait of an owner's address or session: only its own failures count while the account is closed to others. */
 function ownWait({ ofAccount }: LoginFailures, { failures, failedAtMs }: OwnFailures, nowMs: number): number {
   const { openFailures, ownFailures, maxWaitMs } = LOGIN_LIMITS;
   if (ofAccount >= openFailures && failures >= ownFailures) return maxWaitMs;
   return growingWait(failures, failedAtMs, nowMs);
 }
 
-/** No wait of its own ends this one, so it says the longest there is. */
+/** Waiting does not open a closed account, so this reports the maximum wait. */
 function accountWait(failures: LoginFailures, nowMs: number): number {
   const { openFailures, maxFailures, maxWaitMs } = LOGIN_LIMITS;
   if (failures.ofAccount < openFailures) return 0;

@@ -2,26 +2,28 @@ import { networksOf } from "../../lib/ip.ts";
 import { type CountedNetwork, LOGIN_LIMITS } from "./login-limits.ts";
 
 /**
- * Whose address it is, for the limit per address: an IPv4 address is one, and so is an IPv6 /64, since whoever has one
- * address of it has all 2^64 (RFC 4291, 2.5.4). What is no address at all stands for itself.
+ * The address for the limit of one address: an IPv4 address, or an IPv6 /64, because a caller with one address of a /64
+ * has all 2^64 of them (RFC 4291, 2.5.4). A text that is no address stands for itself.
  */
 export function addressOf(ip: string): string {
   return networksOf(ip).at(-1)!;
 }
 
 /**
- * From which network a login comes: /24 of IPv4, /48 of IPv6. These are the smallest that are routed on their own
- * between providers, so that one network is about one site or one provider's street. Smaller would lock people out whose
- * provider gives them another address each day, and let who has a /48 (65,536 /64s, for the asking) be as many
- * strangers; larger would let strangers in as neighbours.
+ * The network that a login comes from: a /24 of IPv4 or a /48 of IPv6. These are the smallest networks that providers
+ * route separately, so one network is about one site, or one street of a provider.
+ *
+ * Smaller networks would lock out people whose provider gives them another address each day. They would also let the
+ * holder of a /48, which is easy to get, count as 65,536 different callers. Larger networks would count strangers as
+ * neighbours.
  */
 export function networkOf(ip: string): string {
   return networksOf(ip)[0]!;
 }
 
 /**
- * The networks that the address is in, beyond the address itself: /24 of IPv4, /56 and /48 of IPv6 (RFC 6177). Their hashes
- * are counted too, because a caller with a network has all of its addresses.
+ * The networks that contain the address: the /24 of IPv4, or the /56 and the /48 of IPv6 (RFC 6177). Their hashes are
+ * counted too, because a caller who has a network has all of its addresses.
  */
 export function countedNetworks(ip: string, addressHashes: number): CountedNetwork[] {
   const { siteHashFactor, networkHashFactor } = LOGIN_LIMITS;

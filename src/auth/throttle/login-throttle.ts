@@ -1,6 +1,20 @@
-import type { Clock } from "../../lib/clock.ts";
+/**
+ * THROTTLE. Limits how much anyone may guess at passwords, and how many hashes an address may cost. Each attempt passes
+ * memory first, then the database, then a hash.
+ *
+ *   login-throttle.ts       the entrance: begins attempts, forgets an account's failures
+ *   login-attempt.ts        one attempt: checked, counted, and then succeeded or failed
+ *   login-limits.ts         the limits and their arithmetic, no I/O
+ *   login-network.ts        the address and the networks for which an attempt is counted
+ *   known-waits.ts          waits that the database told of lately, in memory
+ *   login-failure-store.ts  what the folder needs from the database
+ *   login-traces.ts         records failed and throttled attempts on the audit trail
+ *
+ * The folder never sees a password, and stores and logs no e-mail address, only digests.
+ */
+import type { Actor } from "../../audit/actor.ts";
+import { type Clock, MINUTE_MS } from "../../lib/clock.ts";
 import { reasonOf } from "../../lib/errors.ts";
-import type { ChangedBy } from "../user.ts";
 import { KnownWaits } from "./known-waits.ts";
 import { type AttemptDeps, type AttemptInput, digestsOf, LoginAttempt } from "./login-attempt.ts";
 import { LoginTraces, type LoginTracesDeps } from "./login-traces.ts";
@@ -9,13 +23,14 @@ export interface LoginThrottleDeps extends Omit<AttemptDeps, "known" | "traces">
   readonly clock: Clock;
 }
 
-const PRUNE_EVERY_MS = 600_000;
+const PRUNE_EVERY_MS = 10 * MINUTE_MS;
 
 /**
- * Bounds guessing, by `LOGIN_LIMITS`: per account and network, per account, and per address; and what an address may cost in
- * hashes, however good its passwords are. All of it is kept in the
- * database, so neither a restart nor another process forgets, and under digests, so a dump does not say whose account
- * was tried.
+ * Limits guesses by `LOGIN_LIMITS`: for each account and network, for each account, and for each address. It also
+ * limits the hashes that an address may cost, even with correct passwords.
+ *
+ * All counts are in the database, so they survive a restart and hold for all processes. Accounts are stored as digests,
+ * so a dump does not tell whose account was tried.
  */
 export class LoginThrottle {
   readonly #deps: LoginThrottleDeps & AttemptDeps;
@@ -27,7 +42,8 @@ export class LoginThrottle {
   }
 
   /**
-   * Judges by memory alone, so that a caller that is known to have to wait costs nothing.
+   * Begins an attempt. Judges by memory alone, so that a caller who must wait costs no read.
+   *
    * @throws TOO_MANY_ATTEMPTS
    */
   begin(input: AttemptInput): LoginAttempt {
@@ -36,17 +52,15 @@ export class LoginThrottle {
   }
 
   /** Forgets an account's failures. */
-  async clear(input: {
-    readonly emailNormalized: string;
-    readonly userId: string;
-    readonly by: ChangedBy;
-  }): Promise<void> {
+  async clear(input: { readonly emailNormalized: string; readonly userId: string; readonly by: Actor }): Promise<void> {
     const { emailNormalized, userId, by } = input;
     await this.#deps.store.clear({ accounts: digestsOf(this.#deps.ring, emailNormalized), userId, by });
     this.#deps.known.clear();
   }
 
-  /** Beside a call rather than by a timer: where nobody logs in there is nothing to remove. */
+  /**
+   * Runs at most once in ten minutes, during a call instead of by a timer: without logins there is nothing to remove.
+   */
   #pruneNowAndThen(): void {
     const { clock, store, log } = this.#deps;
     if (clock.monotonicMs() - this.#prunedAtMs < PRUNE_EVERY_MS) return;

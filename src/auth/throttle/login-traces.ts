@@ -12,26 +12,26 @@ export interface LoginTracesDeps {
   readonly ring: KeyRing;
 }
 
-/** An attempt, as far as traces are concerned. */
+/** The part of an attempt that its trace needs. */
 export interface TracedAttempt {
   readonly clientIp: string;
-  /** Normalised address, whether or not there is such an account. */
+  /** Normalized address of the account, even if there is no such account. */
   readonly emailNormalized: string;
 }
 
-/** Accounts of which it is remembered whether they exist. */
+/** Maximum accounts of which it is remembered whether they exist. */
 const MAX_REMEMBERED = 10_000;
 /** 64 bits: enough to tell accounts apart, and short enough to read. */
 const DIGEST_CHARACTERS = 16;
 
 /**
- * Puts failed and throttled attempts on record. The trail names an account by its user id where there is one, and by a
- * digest of its address in any case; neither the trail nor the log has the address. Accounts that exist share no room
- * with invented ones (see audit/refusal-rooms.ts).
+ * Records failed and throttled attempts on the audit trail. The trail names an account by its user id, if there is one,
+ * and always by a digest of its address. Neither the trail nor the log contains the address. Accounts that exist and
+ * invented ones have separate rooms (see audit/refusal-rooms.ts).
  */
 export class LoginTraces {
   readonly #deps: LoginTracesDeps;
-  /** User id by digest, or the empty text where there is no account. */
+  /** User ids by digest; empty if there is no account. */
   readonly #userIds = new Lru<string, Promise<string>>(MAX_REMEMBERED);
 
   constructor(deps: LoginTracesDeps) {
@@ -39,10 +39,10 @@ export class LoginTraces {
   }
 
   /**
-   * A password was wrong.
+   * Records a wrong password.
    *
-   * @param userId empty where there is no such account
-   * @param reason what was tried with it
+   * @param userId empty if there is no such account
+   * @param reason the verb that was tried
    * @returns the account's digest, for the log
    */
   failed({ emailNormalized, clientIp }: TracedAttempt, userId: string, reason: "login" | "change_password"): string {
@@ -53,8 +53,9 @@ export class LoginTraces {
   }
 
   /**
-   * An attempt has to wait: for the account's failures, or for those of its address whatever it tried.
-   * @returns the account's digest, for the log; undefined where the attempt was refused before its account was known
+   * Records an attempt that must wait, because of the account, its address or a network.
+   *
+   * @returns the account's digest, for the log; undefined if the attempt was refused before its account was known
    */
   throttled({ emailNormalized, clientIp }: TracedAttempt, of: LoginWait["of"]): string | undefined {
     const account = emailNormalized === "" ? undefined : this.#digestOf(emailNormalized);
@@ -81,8 +82,8 @@ export class LoginTraces {
   }
 
   /**
-   * Asks at most once for each account that is remembered. Only an account that failed five times is throttled, so that
-   * invented ones cost five hashes for each question. Never rejects.
+   * Reads whether an account exists, once for each remembered account. An account is throttled only after five
+   * failures, so an invented one costs its caller five hashes for one read here. Never rejects.
    */
   #userIdOf(account: string, emailNormalized: string): Promise<string> {
     const remembered = this.#userIds.get(account);
@@ -90,7 +91,7 @@ export class LoginTraces {
     const asked = this.#deps.users.secretsByEmail(emailNormalized).then(
       (found) => found?.user.id ?? "",
       () => {
-        // It is not known whether the account exists: the next attempt asks again.
+        // It is unknown whether the account exists, so the next attempt reads again.
         this.#userIds.delete(account);
         return "";
       },
@@ -99,7 +100,9 @@ export class LoginTraces {
     return asked;
   }
 
-  /** Under the current version of the master key: what a log and a trail call an account changes with its rotation. */
+  /**
+   * A digest under the current master key version. So the name of an account changes when the master key is rotated.
+   */
   #digestOf(emailNormalized: string): string {
     return createHmac("sha256", this.#deps.ring.currentKey("email-digest"))
       .update(emailNormalized)

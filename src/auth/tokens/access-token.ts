@@ -2,11 +2,11 @@ import { jwtVerify, SignJWT } from "jose";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
 import type { SigningKey } from "../signing/signing-key.ts";
 
-/** What an access token says (RFC 9068). */
+/** The claims of an access token (RFC 9068). */
 export interface AccessClaims {
   readonly userId: string;
   readonly sessionId: string;
-  /** `jti`: the session and how often it was refreshed, so that a repeated Refresh makes the same token. */
+  /** `jti`: the session and its generation, so that a repeated Refresh makes the same token. */
   readonly tokenId: string;
   readonly issuedAtMs: number;
   readonly expiresAtMs: number;
@@ -25,15 +25,15 @@ export interface AccessTokenDeps {
 }
 
 const TYPE = "at+jwt";
-/** `client_id`: tokens are made for whoever logs in here; there are no other clients. */
+/** `client_id`: always the same, because this service makes tokens only for its own logins. */
 const CLIENT_ID = "latchkey";
-/** Ours have about 500. */
+/** Tokens of this service have about 500 characters. */
 const MAX_TOKEN_LENGTH = 2048;
-/** How far ahead of this process' knowledge of the database's clock another process may have signed. */
+/** Maximum by which `iat` may be ahead of this process' estimate of the database's clock: another process signed it. */
 const MAX_AHEAD_SECONDS = 10;
 const PART = /^[A-Za-z0-9_-]+$/;
 
-/** @throws what `SigningKeys.signer` throws */
+/** Signs an access token. @throws what `SigningKeys.signer` throws */
 export async function signAccessToken(deps: AccessTokenDeps, claims: AccessClaims): Promise<string> {
   const key = await deps.signingKeys.signer();
   return new SignJWT({ sid: claims.sessionId, client_id: CLIENT_ID })
@@ -48,12 +48,12 @@ export async function signAccessToken(deps: AccessTokenDeps, claims: AccessClaim
 }
 
 /**
- * Reads an access token. It must be what `signAccessToken` writes and nothing else: the key comes from our own set by
- * kid, algorithm and type are that key's and ours (RFC 8725), and a header that could bring a key of its own, or any
- * other member, is refused before a signature is computed.
+ * Verifies an access token and reads its claims. It accepts only what `signAccessToken` writes (RFC 8725): the `kid`
+ * chooses a key of this service's own set, the algorithm is that key's, and the type is `at+jwt`. A header with any
+ * other member, such as a key of its own, is refused before a signature is computed.
  *
- * @returns undefined for every token that is not good now
- * @throws what `SigningKeys.verifier` throws: then it is not known whether the token is good
+ * @returns undefined for a token that is not valid now
+ * @throws what `SigningKeys.verifier` throws; then it is unknown whether the token is valid
  */
 export async function verifyAccessToken(deps: AccessTokenDeps, token: string): Promise<AccessClaims | undefined> {
   const header = readHeader(token);
@@ -92,12 +92,15 @@ function readHeader(token: string): Header | undefined {
   return typeof alg === "string" && typeof kid === "string" ? { alg, kid } : undefined;
 }
 
-/** One text, one token: no padding, no white space, no stray bits at the end. */
+/** Whether a token can have no other text: no padding, no white space, no unused bits at the end. */
 function isCanonicalBase64Url(part: string): boolean {
   return PART.test(part) && Buffer.from(part, "base64url").toString("base64url") === part;
 }
 
-/** JSON as we write it; so a member that occurs twice, of which readers choose different ones, is refused. */
+/**
+ * Reads an object that is written as this service writes JSON. This refuses a member that occurs twice, for which
+ * readers choose different values.
+ */
 function readObject(part: string): Record<string, unknown> | undefined {
   const text = Buffer.from(part, "base64url").toString("utf8");
   try {

@@ -1,9 +1,19 @@
+/**
+ * TOKENS. The three texts that a person's client holds: how they are made, and how they are read.
+ *
+ *   token-pair.ts     what a login or a refresh returns: an access token and a refresh token
+ *   access-token.ts   a signed JWT, valid for minutes, for each call
+ *   refresh-token.ts  computed from the session, exchanged for new tokens
+ *   reset-token.ts    sets a password, once
+ *
+ * The folder reads no database and knows no account. Whether a token's session is still live is the caller's question.
+ */
 import type { KeyRing } from "../../lib/key-ring.ts";
 import type { GrantedSession } from "../session.ts";
 import { type AccessTokenDeps, signAccessToken } from "./access-token.ts";
 import { refreshTokenOf } from "./refresh-token.ts";
 
-/** What a person holds after logging in. */
+/** The tokens of a person who is logged in. */
 export interface TokenPair {
   readonly accessToken: string;
   readonly refreshToken: string;
@@ -15,13 +25,13 @@ export interface TokenPairDeps extends AccessTokenDeps {
   readonly ring: KeyRing;
   /** First word of refresh tokens. */
   readonly keyPrefix: string;
-  /** Life of an access token; it never outlives its session. */
+  /** Life of an access token. It also ends when its session ends by time. */
   readonly accessTokenMs: number;
 }
 
 /**
- * The tokens of a session's newest generation. They follow from the session's record alone, so that a Refresh whose
- * answer was lost, and is tried again within the grace, brings the same refresh token, claims and times.
+ * The tokens of a session's newest generation. They are computed from the session's record alone. So a client that
+ * repeats a Refresh within the grace, because the answer was lost, gets the same refresh token, claims and times.
  */
 export async function tokenPairOf(deps: TokenPairDeps, session: GrantedSession): Promise<TokenPair> {
   const expiresAtMs = Math.min(session.refreshedAtMs + deps.accessTokenMs, session.expiresAtMs);

@@ -9,10 +9,10 @@ export interface BootstrapOperatorDeps extends IssueServiceCredentialDeps {
 const BOOTSTRAP = { id: "bootstrap", clientIp: "" };
 
 /**
- * Issues the credential of the first operator. Call it while holding the lock of migrations, so that no two callers
- * both find themselves first.
+ * Issues the credential of the first operator. Call it while holding the lock of migrations, so that two callers can't
+ * both be the first one.
  *
- * @param force issues one even if an operator has a usable credential: for when all credentials are lost
+ * @param force issues a credential even if an operator has a usable one, because all secrets may be lost
  * @returns undefined if a usable admin credential exists and `force` is false
  */
 export async function bootstrapOperator(
@@ -20,7 +20,7 @@ export async function bootstrapOperator(
   { force }: { readonly force: boolean },
 ): Promise<{ readonly credentialId: string; readonly secret: string } | undefined> {
   if (!force && (await deps.store.hasUsableCredential("admin"))) return undefined;
-  const input = { name: "bootstrap", scopes: ["admin"], expiresAtMs: undefined, requestId: "" };
-  const { credential, secret } = await issueServiceCredential(deps, BOOTSTRAP, input);
+  const input = { by: BOOTSTRAP, name: "bootstrap", scopes: ["admin"], expiresAtMs: undefined, requestId: "" };
+  const { credential, secret } = await issueServiceCredential(deps, input);
   return { credentialId: credential.id, secret };
 }

@@ -1,4 +1,4 @@
-import type { Actor } from "../../audit/actor.ts";
+import { type Actor, actedBy } from "../../audit/actor.ts";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
 import { invalidField } from "../../lib/errors.ts";
 import type { KeyRing } from "../../lib/key-ring.ts";
@@ -17,6 +17,8 @@ export interface IssueServiceCredentialDeps {
 }
 
 export interface IssueServiceCredentialInput {
+  /** The actor with an admin credential, or `bootstrap` for the first credential. */
+  readonly by: Actor;
   readonly name: string;
   readonly scopes: readonly string[];
   readonly expiresAtMs: number | undefined;
@@ -26,19 +28,17 @@ export interface IssueServiceCredentialInput {
 /**
  * Issues a credential for a service or an operator.
  *
- * @param issuer the actor with an admin credential, or `bootstrap` for the first credential
  * @throws INVALID_FIELD, REQUEST_ID_USED, REQUEST_ID_REUSED, DATABASE_UNAVAILABLE
  */
 export async function issueServiceCredential(
   deps: IssueServiceCredentialDeps,
-  issuer: Pick<Actor, "id" | "clientIp">,
   input: IssueServiceCredentialInput,
 ): Promise<{ readonly credential: Key; readonly secret: string }> {
   checkKeyFields({ name: input.name, expiresAtMs: input.expiresAtMs }, deps.databaseClock.nowMs());
   checkRequestId(input.requestId);
   checkCredentialScopes(input.scopes);
   const made = newSecret(deps.ring, deps.format, SERVICE_ENVIRONMENT);
-  const { requestId, ...parameters } = input;
+  const { by, requestId, ...parameters } = input;
   const newKey = {
     key: {
       id: made.keyId,
@@ -48,7 +48,7 @@ export async function issueServiceCredential(
       name: input.name,
       description: "",
       ownerId: undefined,
-      issuerId: issuer.id,
+      issuerId: by.id,
       tier: "",
       scopes: input.scopes,
       metadata: {},
@@ -59,13 +59,12 @@ export async function issueServiceCredential(
       expiresAtMs: input.expiresAtMs,
     },
     secret: made.secret,
-    request: idempotencyKey(issuer.id, requestId, { credential: parameters }),
+    request: idempotencyKey(by.id, requestId, { credential: parameters }),
     ownerQuota: undefined,
   };
   const outcome = await deps.store.insert(newKey, {
     kind: "credential.issued",
-    actorId: issuer.id,
-    clientIp: issuer.clientIp,
+    ...actedBy(by),
     details: { scopes: input.scopes.join(",") },
   });
   if (outcome.kind === "inserted") return { credential: outcome.key, secret: made.rawKey };

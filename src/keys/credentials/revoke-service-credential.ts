@@ -1,4 +1,4 @@
-import type { Actor } from "../../audit/actor.ts";
+import type { KnownActor } from "../../audit/actor.ts";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
 import { DomainError } from "../../lib/errors.ts";
 import { type ChangeKeyDeps, entryOf, retryConflicts } from "../change-key.ts";
@@ -10,16 +10,21 @@ export interface RevokeServiceCredentialDeps extends ChangeKeyDeps {
   readonly databaseClock: DatabaseClock;
 }
 
+export interface RevokeServiceCredentialInput {
+  readonly by: KnownActor;
+  readonly credentialId: string;
+  readonly reason: string;
+}
+
 /**
- * Ends a credential for good. Done twice it changes nothing.
+ * Ends a credential permanently. Idempotent.
  *
- * @throws SERVICE_CREDENTIAL_NOT_FOUND, LAST_ADMIN_CREDENTIAL if nobody could administer the service any more,
- *         INVALID_FIELD, DATABASE_UNAVAILABLE
+ * @throws SERVICE_CREDENTIAL_NOT_FOUND, LAST_ADMIN_CREDENTIAL for the last usable credential with the scope `admin`,
+ *   INVALID_FIELD, DATABASE_UNAVAILABLE
  */
 export async function revokeServiceCredential(
   deps: RevokeServiceCredentialDeps,
-  actor: Actor,
-  input: { readonly credentialId: string; readonly reason: string },
+  input: RevokeServiceCredentialInput,
 ): Promise<Key> {
   checkReason(input.reason);
   return retryConflicts(async () => {
@@ -31,13 +36,13 @@ export async function revokeServiceCredential(
     const isUsableAdmin = key.scopes.includes("admin") && keyState(key, deps.databaseClock.nowMs()) === "active";
     const changes = { state: "revoked" as const, revokeReason: input.reason };
     const keepScope = isUsableAdmin ? "admin" : undefined;
-    const entry = entryOf(actor, "credential.revoked", { reason: input.reason });
+    const entry = entryOf(input.by, "credential.revoked", { reason: input.reason });
     const outcome = await deps.store.change(key.id, key.version, changes, entry, keepScope);
     switch (outcome.kind) {
       case "changed":
         return outcome.key;
       case "conflict":
-        return undefined;
+        return "again";
       case "last_of_scope":
         throw new DomainError(
           "LAST_ADMIN_CREDENTIAL",

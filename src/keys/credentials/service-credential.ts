@@ -1,3 +1,14 @@
+/**
+ * SERVICE CREDENTIALS. Services and operators authenticate with them. A credential is a key of kind `service`, with the
+ * format, table, digest, cache and rotation of API keys. Its scopes come from a closed set.
+ *
+ *   service-credential.ts            what a credential is, and how it is judged
+ *   issue-service-credential.ts, list-service-credentials.ts, rotate-service-credential.ts,
+ *   revoke-service-credential.ts     one verb each, for operators
+ *   bootstrap-operator.ts            issues the credential of the first operator
+ *
+ * The folder knows nothing of users, tiers or limits.
+ */
 import { DomainError } from "../../lib/errors.ts";
 import { isId } from "../../lib/id.ts";
 import type { OwnedKey } from "../change-key.ts";
@@ -5,11 +16,6 @@ import { type Key, type KeyState, keyState } from "../key.ts";
 import type { KeyRecord, KeyRecords, RecordLookup } from "../key-records.ts";
 import { type KeyFormat, parseKey, SERVICE_ENVIRONMENT } from "../key-secret.ts";
 import type { KeyStore } from "../key-store.ts";
-
-/*
- * Service credentials: services and operators authenticate with them. A credential is a key of kind `service` whose
- * scopes come from a closed set.
- */
 
 export const CREDENTIAL_SCOPES = ["verify", "manage", "admin"] as const;
 export type CredentialScope = (typeof CREDENTIAL_SCOPES)[number];

@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** People, keys, signing keys, and the log of changes that copies of them are kept fresh by. */
+/** People, keys, signing keys, and the log of changes, from which copies in memory are kept fresh. */
 export class FirstSchema extends Migration {
   override name = "0001-first-schema";
 
@@ -117,7 +117,7 @@ export class FirstSchema extends Migration {
     this.addSql("create index changes_by_transaction on changes (xact_id)");
     this.addSql("create index changes_by_time on changes (changed_at)");
 
-    // Up to which transaction changes were deleted for their age.
+    // The newest transaction whose changes were deleted because of their age.
     this.addSql(`create table change_horizon (
       is_only_row boolean primary key default true check (is_only_row),
       pruned xid8 not null

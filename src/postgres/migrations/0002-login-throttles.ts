@@ -1,8 +1,8 @@
 import { Migration } from "@mikro-orm/migrations";
 
 /**
- * Failed logins and known networks. No row names a person: accounts are HMACs of their address, so that rows are the
- * same whether there is such an account or not, and nothing refers to users.
+ * Failed logins and known networks. No row names a person: an account appears as the HMAC of its address. So the rows
+ * are the same whether the account exists or not, and no row refers to users.
  */
 export class LoginThrottles extends Migration {
   override name = "0002-login-throttles";

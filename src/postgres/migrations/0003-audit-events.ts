@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** Who did what. */
+/** The audit trail: who did what. */
 export class AuditEvents extends Migration {
   override name = "0003-audit-events";
 

@@ -1,8 +1,8 @@
 import { Migration } from "@mikro-orm/migrations";
 
 /**
- * Under which master key a row was kept, where it did not say so: an operator must see when a version may go. 0 stands
- * for rows from before, and for those of a process that does not know the column yet.
+ * The version of the master key in rows that lacked it, so that an operator sees when a version may be removed. 0
+ * stands for rows from before, and for rows of a process that does not know the column yet.
  */
 export class MasterKeyVersions extends Migration {
   override name = "0004-master-key-versions";

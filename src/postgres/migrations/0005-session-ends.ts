@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** By which sessions are found that ended so long ago that they are deleted. A session's absolute end never changes. */
+/** The index that finds sessions to delete, by their absolute end, which never changes. */
 export class SessionEnds extends Migration {
   override name = "0005-session-ends";
 

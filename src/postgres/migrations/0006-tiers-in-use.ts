@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** A start asks which tiers are in use, whatever the number of people and keys. */
+/** Indexes that let a start find the tiers in use, whatever the number of people and keys. */
 export class TiersInUse extends Migration {
   override name = "0006-tiers-in-use";
 

@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** Hashes that an address has cost lately, those of good passwords included, which are no failures. */
+/** Times of the password hashes that an address has cost lately. Those of good passwords count too. */
 export class LoginHashes extends Migration {
   override name = "0007-login-hashes";
 

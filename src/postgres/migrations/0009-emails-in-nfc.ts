@@ -1,14 +1,15 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** NFC, then ASCII letters in lower case, as auth/email.ts has it. */
+/** SQL: NFC, then ASCII letters in lower case; the same as in auth/email.ts. */
 const formOf = (column: string) =>
   `translate(normalize(${column}, NFC), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')`;
 
 /**
- * Puts e-mail addresses into the form in which they are compared from now on. Of accounts that would become one, the
- * account that has this form already gets it, else the oldest. The others keep their own form, by which they are still
- * found (auth/find-account.ts). So does an address whose form depends on which came first, NFC or lower case: an ASCII
- * capital with a combining mark was found in either case, and in NFC its case is no longer ASCII's.
+ * Puts e-mail addresses into NFC, in which they are compared from this version on. If several accounts would get the
+ * same address, the account that already has it keeps it, otherwise the oldest gets it. The others keep their own form,
+ * by which they are still found (auth/find-account.ts). An address also keeps its form if NFC and lower case give
+ * different results in different orders: an ASCII capital with a combining mark was found in either case, and NFC makes
+ * it a letter outside ASCII.
  */
 export const COMPARE_EMAILS_IN_NFC = `
   with wanted as (

@@ -7,7 +7,9 @@ const COLUMNS = [
   ["api_keys", "allowed_methods"],
 ] as const;
 
-/** Elements that said `null`, in any case, were written as NULL: a key with such a scope could not be read. */
+/**
+ * Repairs elements that say `null`, in any case. They were written as NULL, and a key with such a scope was unreadable.
+ */
 export class TextsThatSayNull extends Migration {
   override name = "0010-texts-that-say-null";
 

@@ -1,8 +1,9 @@
 import { Migration } from "@mikro-orm/migrations";
 
 /**
- * Notes accounts from before this version that two sessions began in from one address: the second was a login from where
- * the account was known. The trail remembers more logins than the table of sessions, which forgets them after weeks.
+ * Notes known logins of accounts from before this version: if two sessions began from one address, the second was a
+ * login from a known place. The audit trail has more logins than the table of sessions, which keeps them only for
+ * weeks.
  */
 export const NOTE_KNOWN_LOGINS = `
   insert into known_logins (user_id, known_login_at)
@@ -17,9 +18,9 @@ export const NOTE_KNOWN_LOGINS = `
   group by actor_id`;
 
 /**
- * What a password reset is to do with the API keys of an account, and what that is decided by. Reading the trail may take
- * minutes, so no table that calls read or write is locked meanwhile: logins have a table of their own, which refers to
- * none, and the other change comes last.
+ * Columns for what a password reset does with an account's API keys, and for what decides it. Reading the trail may
+ * take minutes, and locks no table that calls read or write: known logins have a separate table without references, and
+ * the change of password_resets comes last.
  */
 export class KeyRevocationByReset extends Migration {
   override name = "0013-key-revocation-by-reset";

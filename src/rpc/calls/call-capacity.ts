@@ -4,35 +4,43 @@ import { holderOf } from "../holder.ts";
 import type { LiveCall } from "./live-call.ts";
 
 export interface CallCapacityOptions {
-  /** Most calls at a time, streams included. Verification may take a quarter of this number besides. */
-  readonly maxCalls: number;
-  /** Most bytes of messages that have not come to their end. */
-  readonly maxWaitingBytes: number;
+  /**
+   * Maximum calls at a time, streams included. Verification may take a quarter of this number on top. Default 8,000.
+   */
+  readonly maxCalls?: number;
+  /** Maximum bytes of incomplete messages, of all calls together. Default 64 MiB. */
+  readonly maxWaitingBytes?: number;
 }
 
-/** The part of `maxCalls` that may be streams: they last as long as their client likes. */
+const MAX_CALLS = 8000;
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+
+/** The part of `maxCalls` that may be streams, because their clients decide how long they last. */
 const STREAMS_PART = 0.1;
-/** What is kept for verification, as a part of `maxCalls`: calls that wait for the database leave it this much. */
+/** The reserve for verification, as a part of `maxCalls`: calls that wait for the database can't use it. */
 const RESERVE_PART = 0.25;
-/** Callers with a credential are worth four times as many calls as all others together. */
+/** Callers with a credential weigh four times as much as all anonymous callers together. */
 const KNOWN_WEIGHT = 4;
 
 /**
- * How many calls there may be at a time in a process, shared fairly by caller (see shares/). Where there are too many, a
- * call whose message has not come gives way first: a client sends that within milliseconds. After those gives way who
- * holds most calls. A caller that opens calls, or sends half of what it announced, takes no other caller's capacity.
+ * The maximum number of calls at a time in this process, shared fairly by caller (see shares/). When it is full, a call
+ * whose message is incomplete gives way first, because an honest client sends its message within milliseconds. After
+ * those, a call of the caller with the most calls gives way. So a caller that opens calls, or sends half of a message,
+ * takes no other caller's capacity.
  */
 export class CallCapacity {
-  readonly #options: CallCapacityOptions;
-  /** Unary calls whose message has not come. */
+  readonly #maxCalls: number;
+  readonly #maxWaitingBytes: number;
+  /** Unary calls whose message is incomplete. */
   readonly #waiting: FairRoom<LiveCall>;
-  /** Unary calls that have their message. */
+  /** Unary calls whose message is complete. */
   readonly #performing: FairRoom<LiveCall>;
   readonly #streams: FairRoom<LiveCall>;
   #waitingBytes = 0;
 
-  constructor(options: CallCapacityOptions) {
-    this.#options = options;
+  constructor({ maxCalls = MAX_CALLS, maxWaitingBytes = MAX_WAITING_BYTES }: CallCapacityOptions) {
+    this.#maxCalls = maxCalls;
+    this.#maxWaitingBytes = maxWaitingBytes;
     const weight = (name: string) => (name === "known" ? KNOWN_WEIGHT : 1);
     const onGiveWay = (call: LiveCall) => {
       this.leave(call);
@@ -40,10 +48,10 @@ export class CallCapacity {
     };
     this.#waiting = new FairRoom({ weight, onGiveWay });
     this.#performing = new FairRoom({ weight, onGiveWay });
-    this.#streams = new FairRoom({ weight, onGiveWay, places: options.maxCalls * STREAMS_PART });
+    this.#streams = new FairRoom({ weight, onGiveWay, places: maxCalls * STREAMS_PART });
   }
 
-  /** How many calls there are, streams included. */
+  /** Number of calls, streams included. */
   get size(): number {
     return this.#waiting.size + this.#performing.size + this.#streams.size;
   }
@@ -54,7 +62,7 @@ export class CallCapacity {
     else yield* [...this.#waiting, ...this.#performing];
   }
 
-  /** @throws OVERLOADED where no call gives way to one of this caller */
+  /** @throws OVERLOADED if no call gives way to one of this caller */
   enter(call: LiveCall): void {
     const holder = holderOf(call);
     if (call.route.kind === "stream") {
@@ -67,27 +75,27 @@ export class CallCapacity {
     }
   }
 
-  /** The caller has become known since the call entered. */
+  /** Moves the call to its caller, which has become known since it entered. */
   identified(call: LiveCall): void {
     const room = call.route.kind === "stream" ? this.#streams : this.#waiting;
     room.move(holderOf(call), call);
   }
 
-  /** A piece of the message has come. May end calls, this one too. */
+  /** Counts a piece of the message. May end calls, this one included. */
   hold(call: LiveCall, bytes: number): void {
     if (call.route.kind === "stream" || call.group === undefined) return;
     call.waitingBytes += bytes;
     this.#waitingBytes += bytes;
-    while (this.#waitingBytes > this.#options.maxWaitingBytes && this.#waiting.makePlace());
+    while (this.#waitingBytes > this.#maxWaitingBytes && this.#waiting.makePlace());
   }
 
-  /** All of the message has come: from now on the call gives way to a caller that holds less alone. */
+  /** The message is complete. From now on the call gives way only to a caller that holds less. */
   settle(call: LiveCall): void {
     this.leave(call);
     this.#performing.add(holderOf(call), call);
   }
 
-  /** Has no effect on a call that has left, or gave way. */
+  /** Has no effect on a call that has left or has given way. */
   leave(call: LiveCall): void {
     this.#waiting.leave(call);
     this.#waitingBytes -= call.waitingBytes;
@@ -95,8 +103,7 @@ export class CallCapacity {
   }
 
   #placesFor({ route }: LiveCall): number {
-    const { maxCalls } = this.#options;
-    return isVerification(route) ? maxCalls * (1 + RESERVE_PART) : maxCalls;
+    return isVerification(route) ? this.#maxCalls * (1 + RESERVE_PART) : this.#maxCalls;
   }
 }
 

@@ -1,3 +1,4 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { Reason, UntoldFacts } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Caller } from "../call.ts";
@@ -8,13 +9,19 @@ export interface Outcome {
   /** Name of the gRPC code: OK, NOT_FOUND ... */
   readonly code: string;
   readonly reason?: Reason;
-  /** What was thrown, for the log alone. */
+  /** The error that was thrown; only for the log. */
   readonly cause?: unknown;
-  /** For log and audit trail alone. */
+  /** Only for log and audit trail. */
   readonly untold?: UntoldFacts | undefined;
 }
 
-/** Calls that services make for each request that they serve, and probes: a line for each would be most of the log. */
+/** Measures calls. */
+export interface CallObserver {
+  /** Called once for each call. `code` is the name of the gRPC code, OK included. Must not throw. */
+  finished(method: DescMethod, code: string, ms: number): void;
+}
+
+/** Methods that services call for each request that they serve, and probes: their lines would be most of the log. */
 const QUIET_WHEN_OK: ReadonlySet<string> = new Set([
   "latchkey.v1.KeyService.VerifyKey",
   "latchkey.v1.KeyService.BatchVerifyKeys",
@@ -22,16 +29,16 @@ const QUIET_WHEN_OK: ReadonlySet<string> = new Set([
   "grpc.health.v1.Health.Check",
 ]);
 
-/** Reasons that are the service's own fault: whoever operates it must hear of them, with the cause. */
+/** Reasons that are the service's own fault: its operator must see them, with the cause. */
 const ALARMS: ReadonlySet<Reason> = new Set(["INTERNAL", "MASTER_KEY_MISSING"]);
 
-/** Codes of calls that were refused for who made them. */
+/** Codes of calls that were refused because of their caller. */
 const REFUSED: ReadonlySet<string> = new Set(["UNAUTHENTICATED", "PERMISSION_DENIED"]);
 
 /**
- * One line per call. Its fields are all that is ever logged of one. None is a text that a client wrote: the id is the
- * one that the client proved, the address that of its connection or the one that a trusted proxy names. The address is
- * logged only of calls that failed and have no id, or were refused for who made them.
+ * Writes one line for a call. No more than these fields is logged, and none is a text that a client wrote: the client
+ * proved the id, and the address is that of the connection or one that a trusted proxy names. The line has the address
+ * only if the call failed and has no id, or was refused because of its caller.
  */
 export function logCall(log: Log, call: LiveCall, outcome: Outcome, ms: number): void {
   const method = call.route.name;

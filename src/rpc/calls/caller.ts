@@ -1,23 +1,29 @@
 import { hash } from "node:crypto";
-import type { AuthenticatedUser } from "../../auth/authenticate-user.ts";
+import { noteRefusedCredential, type RefusalRecorder } from "../../audit/refusal-recorder.ts";
+import { type AuthenticateUserDeps, authenticateUser } from "../../auth/authenticate-user.ts";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
-import { type CredentialFault, credentialFault, credentialScopes } from "../../keys/credentials/service-credential.ts";
+import {
+  credentialFault,
+  credentialScopes,
+  looksLikeCredential,
+  type OpenCredentialDeps,
+  openCredential,
+} from "../../keys/credentials/service-credential.ts";
 import type { KeyRecord, RecordLookup } from "../../keys/key-records.ts";
+import type { UsageRecorder } from "../../keys/usage-recorder.ts";
 import { DomainError } from "../../lib/errors.ts";
 import type { Caller, CallHead } from "../call.ts";
+import type { ClientAddresses } from "./client-ip.ts";
 
-export interface CallerResolverDeps {
-  /** Whether the text looks like a service credential, and so is one or nothing. */
-  readonly looksLikeCredential: (token: string) => boolean;
-  /** Where the record of a service credential is found; undefined for what can't be one by its form. */
-  readonly openCredential: (token: string) => RecordLookup | undefined;
-  /** The user behind an access token. Throws CREDENTIAL_INVALID. */
-  readonly authenticateUser: (token: string) => Promise<AuthenticatedUser>;
+/** What the resolver needs for service credentials, and for access tokens. */
+export interface CallerResolverDeps extends OpenCredentialDeps {
+  readonly accessTokens: AuthenticateUserDeps;
   readonly databaseClock: DatabaseClock;
-  /** Notes that a service credential was used. */
-  readonly used: (credentialId: string, atMs: number) => void;
-  /** Is told of a credential whose secret was shown and which is good no more. Never throws. */
-  readonly refused: (credentialId: string, fault: CredentialFault, head: CallHead) => void;
+  /** Notes the use of a service credential. */
+  readonly usage: Pick<UsageRecorder, "used">;
+  /** Puts on record that a credential was presented whose secret is right but which is no longer valid. */
+  readonly refusals: Pick<RefusalRecorder, "note">;
+  readonly addresses: Pick<ClientAddresses, "of">;
 }
 
 const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
@@ -53,7 +59,8 @@ export class CallerResolver {
   }
 
   /**
-   * The caller by a credential that this connection has shown before and whose record is in memory; undefined elsewhere.
+   * The caller by a credential that this connection has shown before and whose record is in memory; undefined
+   * elsewhere.
    *
    * @throws CREDENTIAL_INVALID
    */
@@ -81,8 +88,8 @@ export class CallerResolver {
     if (remembered !== undefined) return this.#service(remembered, head);
     const token = BEARER.exec(value)?.[1];
     if (token === undefined) throw malformed();
-    if (!this.#deps.looksLikeCredential(token)) return this.#user(token, head.connection);
-    const lookup = this.#deps.openCredential(token);
+    if (!looksLikeCredential(this.#deps.format, token)) return this.#user(token, head.connection);
+    const lookup = openCredential(this.#deps, token);
     if (lookup === undefined) throw unusable();
     const known = { lookup, record: undefined, caller: ANONYMOUS };
     this.#remember(head.connection, digest, known);
@@ -108,14 +115,14 @@ export class CallerResolver {
 
   /** State and expiry at every call; what else a record says, once. */
   #judge(known: Known, record: KeyRecord | undefined, head: CallHead): Caller {
-    const { databaseClock, used, refused } = this.#deps;
+    const { databaseClock, usage, refusals, addresses } = this.#deps;
     if (record === undefined) throw unusable();
     const fault = databaseClock.judge((nowMs) => credentialFault(record, nowMs));
     if (fault !== undefined) {
-      refused(record.key.id, fault, head);
+      noteRefusedCredential(refusals, record.key.id, fault, addresses.of(head));
       throw unusable();
     }
-    used(record.key.id, databaseClock.nowMs());
+    usage.used(record.key.id, databaseClock.nowMs());
     if (known.record !== record) {
       known.caller = { kind: "service", credentialId: record.key.id, scopes: credentialScopes(record.key) };
       known.record = record;
@@ -124,7 +131,7 @@ export class CallerResolver {
   }
 
   async #user(token: string, connection: object): Promise<Caller> {
-    const { userId, sessionId } = await this.#deps.authenticateUser(token);
+    const { userId, sessionId } = await authenticateUser(this.#deps.accessTokens, { accessToken: token });
     const caller: Caller = { kind: "user", userId, sessionId };
     this.#users.set(connection, caller);
     return caller;

@@ -1,4 +1,3 @@
-import type { DescMethod } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { DomainError } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
@@ -7,81 +6,77 @@ import type { Caller, CallHead } from "../call.ts";
 import { amendCodecError, codeName, toConnectError, toDomainError, tooManyCalls } from "../errors.ts";
 import { holderOf } from "../holder.ts";
 import type { AccessRule, Route, StreamRoute, UnaryRoute } from "../routes.ts";
-import { CallCapacity } from "./call-capacity.ts";
-import { logCall, type Outcome } from "./call-log.ts";
+import { CallCapacity, type CallCapacityOptions } from "./call-capacity.ts";
+import { type CallObserver, logCall, type Outcome } from "./call-log.ts";
 import { Deadlines } from "./deadlines.ts";
 import { LiveCall, type LiveCallDeps } from "./live-call.ts";
 import { TurnBudget } from "./turn-budget.ts";
 
-export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines"> {
+export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines">, CallCapacityOptions {
   readonly log: Log;
-  readonly observer?: CallObserver;
-  /** Who calls, at once or later. Throws or rejects with DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE. */
+  /**
+   * The caller, immediately or later. Throws or rejects with DomainError CREDENTIAL_INVALID or DATABASE_UNAVAILABLE.
+   */
   resolveCaller(head: CallHead): Caller | Promise<Caller>;
-  /** The same where it is known without any waiting, and undefined elsewhere. Throws as `resolveCaller`. */
+  /** The same if it is known without waiting, else undefined. Throws as `resolveCaller`. */
   knownCaller?(head: CallHead): Caller | undefined;
-  /** Is told of each piece of a call's messages after its first one. Never throws. */
-  laterPiece?(connection: object): void;
+  /** Called when a part of a message has come that costs about as much as `weight` short calls. Must not throw. */
+  noteWork?(connection: object, weight: number): void;
   /** Throws DomainError CREDENTIAL_MISSING or ACCESS_DENIED. */
   checkAccess(rule: AccessRule, caller: Caller): void;
-  /** Counts a call that changes something. Throws or rejects with DomainError TOO_MANY_CHANGES. */
+  /** Counts a call of a method that changes something. Throws or rejects with DomainError TOO_MANY_CHANGES. */
   admitChange?(caller: Caller): void | Promise<void>;
-  /** Is told of each call that failed. Never throws. */
+  /** Called for each call that failed. Must not throw. */
   noteRefused?(call: LiveCall, outcome: Outcome): void;
-  /** Most calls at a time, streams included; verification may take a quarter more. Default 8,000. */
-  readonly maxCalls?: number;
-  /** Most bytes of messages that have not come to their end. Default 64 MiB. */
-  readonly maxWaitingBytes?: number;
 }
 
-/** What measures calls. */
-export interface CallObserver {
-  /** Once per call. `code` is the name of the gRPC code, OK included. Never throws. */
-  finished(method: DescMethod, code: string, ms: number): void;
-}
-
-/** One thing that every call passes, whatever its lane. */
+/** One step of the interceptor chain. */
 interface Concern {
-  /** Before any byte of the body is read. Throws what refuses the call. */
+  /** Runs before any byte of the body is read. Throws the error that refuses the call. */
   enter?(call: LiveCall): void | Promise<void>;
-  /** Before each message of a stream, because what held at its start may no longer hold. */
+  /** Runs before each message of a stream, because what was true at its start may have changed. */
   again?(call: LiveCall): void | Promise<void>;
-  /** Once, when the call has ended, entered or not. Never throws. */
+  /** Runs once when the call has ended, even if it never entered. Must not throw. */
   leave?(call: LiveCall, outcome: Outcome, ms: number): void;
 }
 
 type Entry = (call: LiveCall) => void | Promise<void>;
 
 const OK: Outcome = Object.freeze({ code: "OK" });
-const MAX_CALLS = 8000;
-const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-/** How long streams have to say their last word when the process goes away. */
+/**
+ * Maximum calls that are cancelled, or reach their deadline, in one turn of the event loop: each costs about 0.1 ms.
+ */
+const ENDS_PER_TURN = 16;
+/** Time that streams have to send a last message when the process stops. */
 const STREAM_GRACE_MS = 250;
 
 /**
- * What stands between a lane and the handlers. Every lane is given one and the same `Concerns` and has no other way to
- * a handler, so that no concern can be given to one lane alone.
+ * The interceptor chain (middleware) between lanes and handlers. All lanes share one `Concerns` and have no other way
+ * to a handler, so no step can be missing on one lane.
  *
- * A lane calls `begin` and `admit` with the headers alone, `hold` for what comes of the message, then `perform`, `run` or
- * `performStream` with the message, or `fail` if there is none to perform. All errors that come out are ready for the wire.
+ * A lane calls `begin` and `admit` with the headers, and `hold` for each piece of the message. Then it calls `perform`,
+ * `run` or `performStream` with the message, or `fail` if it can't be read. All errors that come out are ready for the
+ * wire.
  */
 export class Concerns {
   readonly #deps: ConcernsDeps & LiveCallDeps;
   readonly #capacity: CallCapacity;
   readonly #turns = new TurnBudget();
+  readonly #ends = new TurnBudget({ stepsPerTurn: ENDS_PER_TURN, maxWaiting: Number.POSITIVE_INFINITY });
+  #observer: CallObserver | undefined;
   #draining = false;
 
   constructor(deps: ConcernsDeps) {
-    this.#deps = { ...deps, deadlines: new Deadlines() };
-    const { maxCalls = MAX_CALLS, maxWaitingBytes = MAX_WAITING_BYTES } = deps;
-    this.#capacity = new CallCapacity({ maxCalls, maxWaitingBytes });
+    const expire = (call: LiveCall) => this.#ends.run(holderOf(call), () => call.expire());
+    this.#deps = { ...deps, deadlines: new Deadlines(expire) };
+    this.#capacity = new CallCapacity(deps);
   }
 
-  /** The one ordered list. */
+  /** The chain, in the order in which calls pass it. */
   readonly #concerns: readonly Concern[] = [
     { leave: (call, outcome, ms) => logCall(this.#deps.log, call, outcome, ms) },
     { leave: (call, outcome) => void (outcome === OK || this.#deps.noteRefused?.(call, outcome)) },
-    { leave: (call, outcome, ms) => this.#deps.observer?.finished(call.method, outcome.code, ms) },
+    { leave: (call, outcome, ms) => this.#observer?.finished(call.method, outcome.code, ms) },
     { enter: (call) => this.#takePlace(call), leave: (call) => this.#capacity.leave(call) },
     { enter: (call) => call.startTimer(), leave: (call) => call.stopTimer() },
     { enter: (call) => this.#identifyOnce(call), again: (call) => this.#identify(call) },
@@ -92,17 +87,22 @@ export class Concerns {
   readonly #entries = this.#concerns.flatMap(({ enter }) => enter ?? []);
   readonly #againEntries = this.#concerns.flatMap(({ again }) => again ?? []);
 
-  /** @param timeoutMs what the client gives, undefined for no deadline */
+  /** Tells an observer of each call that ends from now on. */
+  observe(observer: CallObserver): void {
+    this.#observer = observer;
+  }
+
+  /** @param timeoutMs the client's timeout, undefined for no deadline */
   begin(route: Route, head: CallHead, timeoutMs: number | undefined): LiveCall {
     return new LiveCall(this.#deps, route, head, timeoutMs);
   }
 
-  /** Waits for the turn of a request that goes the dear way. @returns false where too many wait, or the client is gone */
+  /** Waits for the turn of a request of the Connect lane. @returns false if too many wait, or if the wait was ended */
   beginStep(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean> {
     return this.#turns.begin(addressHolder(this.#deps.clientIp(head)), whenGone);
   }
 
-  /** Whether the call may go on: at once, or when the promise resolves. Throws or rejects if it may not. */
+  /** Admits the call: immediately, or when the promise resolves. Throws or rejects if the call is refused. */
   admit(call: LiveCall): Promise<void> | undefined {
     try {
       return this.#enter(call, this.#entries)?.catch((error) => {
@@ -113,10 +113,12 @@ export class Concerns {
     }
   }
 
-  /** A piece of the call's message has come. Where too much of unfinished ones is held the oldest of their calls end. */
+  /**
+   * A piece of the call's message has come. Above the maximum of incomplete messages, the oldest of their calls end.
+   */
   hold(call: LiveCall, bytes: number): void {
-    if (call.hasPiece) this.#deps.laterPiece?.(call.head.connection);
-    call.hasPiece = true;
+    const weight = call.weightOfPiece(bytes);
+    if (weight > 0) this.#deps.noteWork?.(call.head.connection, weight);
     this.#capacity.hold(call, bytes);
   }
 
@@ -130,11 +132,11 @@ export class Concerns {
   }
 
   /**
-   * As perform, but returns or settles when the handler does: for a lane that is the call's abort listener. Throws or
-   * rejects with what is for `fail`.
+   * The same as `perform`, but it returns or settles when the handler does, for a lane that is the call's abort
+   * listener. Throws or rejects with an error that the lane gives to `fail`.
    */
   run(call: LiveCall, request: unknown): unknown {
-    // The client may have gone while its message was read.
+    // The call may have been cancelled while its message was read.
     if (call.failure !== undefined) throw call.failure;
     this.#capacity.settle(call);
     const response = (call.route as UnaryRoute).handler(request, call);
@@ -165,10 +167,10 @@ export class Concerns {
     }
   }
 
-  /** The call ends with this error. Returns it as the client shall see it. Only the first failure of a call counts. */
+  /** Ends the call with this error, and returns the error for the client. Only the first failure of a call counts. */
   fail(call: LiveCall, error: unknown): ConnectError {
     if (error instanceof ConnectError) {
-      // One of ours has an ErrorInfo: it has been here before. One without is by Connect's codec.
+      // An error with details was made here before. One without comes from Connect's codec.
       if (error.details.length > 0) return error;
       const isReading = !call.ended && !call.answering;
       const isJson = call.head.header("content-type")[0]?.includes("json") ?? false;
@@ -182,9 +184,18 @@ export class Concerns {
     return connectError;
   }
 
-  /** The client is gone: nobody waits for the call any more. */
-  cancel(call: LiveCall): void {
-    if (!call.ended) this.fail(call, cancelled());
+  /**
+   * The client has closed the call's stream or connection. The call ends in this turn or a later one, because the end
+   * of one connection may cancel a thousand calls.
+   *
+   * @param also runs in the call's turn, even if the call has ended by itself before
+   */
+  cancel(call: LiveCall, also?: () => void): void {
+    if (call.ended && also === undefined) return;
+    this.#ends.run(holderOf(call), () => {
+      also?.();
+      if (!call.ended) this.fail(call, cancelled());
+    });
   }
 
   /** Calls in flight, streams included. */
@@ -192,13 +203,13 @@ export class Concerns {
     return this.#capacity.size;
   }
 
-  /** The process is going away: streams end, after a moment for their last word; unary calls go on. */
+  /** The process stops: streams end after STREAM_GRACE_MS, unary calls go on. */
   drain(): void {
     this.#draining = true;
     setTimeout(() => this.#abortAll("stream"), STREAM_GRACE_MS).unref();
   }
 
-  /** The time to drain is over: whatever still runs is answered SHUTTING_DOWN. */
+  /** The time to drain is over: every call that still runs is answered SHUTTING_DOWN. */
   abortAll(): void {
     this.#abortAll("stream");
     this.#abortAll("unary");
@@ -215,7 +226,7 @@ export class Concerns {
     this.#capacity.enter(call);
   }
 
-  /** Waits only where a concern has to: most calls pass all of them at once. */
+  /** Runs the steps without a promise as long as none has to wait: most calls pass all of them in one turn. */
   #enter(call: LiveCall, entries: readonly Entry[], from = 0): Promise<void> | undefined {
     for (let at = from; at < entries.length; at++) {
       const pending = entries[at]!(call);
@@ -225,7 +236,7 @@ export class Concerns {
     return undefined;
   }
 
-  /** Where anyone may call, a credential is not looked at: a bad one must not keep its owner from logging in. */
+  /** Ignores the credential if anyone may call: a bad one must not keep its owner from logging in. */
   #identifyOnce(call: LiveCall): Promise<void> | undefined {
     const isDone = call.route.rule === "anyone" || call.caller.kind !== "anonymous";
     const identified = isDone ? undefined : this.#identify(call);
@@ -260,10 +271,10 @@ export class Concerns {
     const outcome = { code, reason, cause, untold };
     if (!call.ended) {
       call.abort(failure);
-      // Whoever listens may have failed the call by now.
+      // The abort listener may have failed the call already.
       if (!call.ended) this.#finish(call, outcome);
     } else if (reason === "INTERNAL") {
-      // It ended well, but the answer could not be written: that must not pass in silence.
+      // The call succeeded, but its answer could not be written: only the log can tell.
       logCall(this.#deps.log, call, outcome, this.#elapsedMs(call));
     }
   }
@@ -280,9 +291,9 @@ export class Concerns {
 }
 
 function cancelled(): DomainError {
-  return new DomainError("CANCELLED", "the client gave up");
+  return new DomainError("CANCELLED", "the client cancelled the call");
 }
 
 function shuttingDown(): DomainError {
-  return new DomainError("SHUTTING_DOWN", "this process is going away");
+  return new DomainError("SHUTTING_DOWN", "this process is stopping");
 }

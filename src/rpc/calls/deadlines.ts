@@ -1,35 +1,40 @@
-/** What ends at a deadline. */
-export interface Expiring {
-  expire(): void;
-}
-
 /** Deadlines are met up to this late, so that calls share timers. */
 const STEP_MS = 16;
 
 /**
- * Deadlines of many calls. Those that fall into the same step share one timer: one for each call would be a good part of
- * what a short call costs.
+ * The deadlines of all calls, by coalesced timers (a timer wheel): deadlines within the same 16 ms share one timer. A
+ * timer for each call would be a large part of a short call's cost.
  */
-export class Deadlines {
-  readonly #steps = new Map<number, Step>();
-  /** The step that was made last is kept though it is empty: the next call will most likely want it. */
-  #last: Step | undefined;
+export class Deadlines<T> {
+  readonly #steps = new Map<number, Step<T>>();
+  /** The newest step is kept even if it is empty, because the next call probably needs it. */
+  #last: Step<T> | undefined;
+  readonly #expire: (what: T) => void;
+
+  /** @param expire is called for each element whose deadline has come, for all of a step in the same turn */
+  constructor(expire: (what: T) => void) {
+    this.#expire = expire;
+  }
 
   /**
-   * Expires `what` at a time, or up to 16 ms later.
+   * Expires `what` at `atMs`, or up to 16 ms later.
    *
    * @param atMs by the clock of `nowMs`
-   * @returns what takes it back
+   * @returns the step that holds it until then
    */
-  add(what: Expiring, atMs: number, nowMs: number): Step {
+  add(what: T, atMs: number, nowMs: number): Step<T> {
     const index = Math.ceil(atMs / STEP_MS);
     const step = this.#steps.get(index) ?? this.#newStep(index, nowMs);
     step.add(what);
     return step;
   }
 
-  #newStep(index: number, nowMs: number): Step {
-    const step = new Step(index * STEP_MS - nowMs, () => this.#steps.delete(index));
+  #newStep(index: number, nowMs: number): Step<T> {
+    const expireAll = (all: Iterable<T>) => {
+      this.#steps.delete(index);
+      for (const each of all) this.#expire(each);
+    };
+    const step = new Step<T>(index * STEP_MS - nowMs, expireAll, () => this.#steps.delete(index));
     this.#steps.set(index, step);
     this.#last?.release();
     this.#last = step;
@@ -37,29 +42,29 @@ export class Deadlines {
   }
 }
 
-/** All that expires together. */
-export class Step {
-  readonly #expiring = new Set<Expiring>();
+/** All elements that expire together. */
+export class Step<T> {
+  readonly #expiring = new Set<T>();
   readonly #timer: NodeJS.Timeout;
   readonly #forget: () => void;
   #isReleased = false;
 
-  constructor(delayMs: number, forget: () => void) {
+  constructor(delayMs: number, expireAll: (all: Iterable<T>) => void, forget: () => void) {
     this.#forget = forget;
-    // Whoever waits for a deadline has a connection, which keeps the process alive.
-    this.#timer = setTimeout(() => this.#expireAll(), delayMs).unref();
+    // A call with a deadline has a connection, which keeps the process alive.
+    this.#timer = setTimeout(() => expireAll(this.#expiring), delayMs).unref();
   }
 
-  add(what: Expiring): void {
+  add(what: T): void {
     this.#expiring.add(what);
   }
 
-  delete(what: Expiring): void {
+  delete(what: T): void {
     this.#expiring.delete(what);
     if (this.#isReleased) this.#endIfEmpty();
   }
 
-  /** From now on it ends when it is empty. */
+  /** From now on the step ends as soon as it is empty. */
   release(): void {
     this.#isReleased = true;
     this.#endIfEmpty();
@@ -69,10 +74,5 @@ export class Step {
     if (this.#expiring.size > 0) return;
     clearTimeout(this.#timer);
     this.#forget();
-  }
-
-  #expireAll(): void {
-    this.#forget();
-    for (const each of this.#expiring) each.expire();
   }
 }

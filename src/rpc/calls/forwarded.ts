@@ -13,8 +13,9 @@ const IPV6_NODE = new RegExp(`^\\[([0-9A-Fa-f:.]+)\\]${PORT}$`);
 const PARAMETER = /[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s",;]+))?[ \t]*(?:;|$)/y;
 
 /**
- * The addresses that a header names, the latest hop first; undefined for a hop without one (hidden, unknown, malformed).
- * Each is read from the right, so that nothing that a client sent ahead of it changes how a proxy's own hop is read.
+ * The addresses that a header names, the latest hop first; undefined for a hop without one (hidden, unknown,
+ * malformed). Each is read from the right, so that nothing that a client sent ahead of it changes how a proxy's own hop
+ * is read.
  *
  * @param values the header's lines, in order
  */

@@ -1,54 +1,76 @@
+/**
+ * CALLS. The steps that every call passes between a lane and its handler. This sub-room knows no wire: lanes give it a
+ * head, the size of what has come, and a message.
+ *
+ *   concerns.ts       the interceptor chain: one ordered list of steps for every lane
+ *   live-call.ts      one call from its headers to its end: deadline, abort, what handlers add to the answer
+ *   caller.ts         from headers to a Caller, by service credential or access token
+ *   client-ip.ts      the client's address, through trusted proxies; forwarded.ts parses the headers that proxies write
+ *   call-capacity.ts  the maximum number of calls at a time, shared by caller, and which call gives way
+ *   turn-budget.ts    the maximum number of steps that begin, or calls that end, in one turn of the event loop
+ *   deadlines.ts      coalesced timers for the deadlines of all calls
+ *   change-rate.ts    the maximum number of changes of one caller in a minute
+ *   call-log.ts       one log line for each call
+ *   refused-calls.ts  which failed calls become events on the audit trail
+ */
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Clock } from "../../lib/clock.ts";
 import { DomainError } from "../../lib/errors.ts";
 import type { Member } from "../../shares/fair-room.ts";
 import type { Call, Caller, CallHead, MetadataField } from "../call.ts";
 import type { Route } from "../routes.ts";
-import type { Deadlines, Expiring, Step } from "./deadlines.ts";
+import type { Deadlines, Step } from "./deadlines.ts";
 
 export interface LiveCallDeps {
   readonly clock: Clock;
-  readonly deadlines: Deadlines;
+  readonly deadlines: Deadlines<LiveCall>;
   /** The client's address, through trusted proxies. */
   clientIp(head: CallHead): string;
 }
 
-/** Hears of the end of a call that nobody races. */
+/** Notified when a call is aborted; for a lane that does not use `race`. */
 export interface AbortListener {
   aborted(failure: DomainError): void;
 }
 
 const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
 const MAX_USER_AGENT = 256;
-/** Longest that a unary call may take, whatever its client says; else a body that never ends would be held for ever. */
+/** A part of a message of this size counts as one short call, so a batch of 256 keys counts as about thirty. */
+const BYTES_OF_SHORT_CALL = 512;
+/** Maximum duration of a unary call, whatever its client's timeout, because a body might never end. */
 const MAX_UNARY_MS = 60_000;
-/** A call from its headers to its end. What costs and is seldom asked for (signal, address) is made when asked for. */
-export class LiveCall implements Call, Expiring, Member {
+
+/** A call from its headers to its end. The signal and the address are made on demand, because few calls need them. */
+export class LiveCall implements Call, Member {
   readonly route: Route;
   readonly head: CallHead;
   readonly startedAtMs: number;
+
+  // Only Concerns writes these.
   caller: Caller = ANONYMOUS;
-  /** A message of a stream is being written. */
+  /** Whether a message of a stream is being written. */
   answering = false;
+  /** Whether the call is over: logged, measured, without a timer. */
+  ended = false;
+
+  // Only CallCapacity writes these: the call's place in a FairRoom, and the bytes of its incomplete message.
   isListed = false;
   older: Member["older"];
   newer: Member["newer"];
   group: object | undefined;
-  /** Whether a piece of its messages has come. */
-  hasPiece = false;
-  /** What has come of a message that has not come to its end. */
   waitingBytes = 0;
-  /** Who is told when the call is aborted; a call whose waiting is done by `race` needs none. */
+
+  /** Only the lane writes it. Undefined for a lane that waits by `race`. */
   abortListener: AbortListener | undefined;
-  /** What handlers add to the answer; undefined for nothing. */
+
+  // Only addHeader and addTrailer write these; undefined for none.
   answerHeaders: MetadataField[] | undefined;
   answerTrailers: MetadataField[] | undefined;
-  /** The call is over: logged, measured, its timer gone. */
-  ended = false;
 
   readonly #deps: LiveCallDeps;
   readonly #deadlineAtMs: number;
-  #timer: Step | undefined;
+  #hasPiece = false;
+  #timer: Step<LiveCall> | undefined;
   #failure: DomainError | undefined;
   #waiters: ((failure: DomainError) => void)[] | undefined;
   #controller: AbortController | undefined;
@@ -67,7 +89,7 @@ export class LiveCall implements Call, Expiring, Member {
     return this.route.method;
   }
 
-  /** As it was when it was first asked for: a connection that has closed has no address any more. */
+  /** The address when it was first read: a closed connection has none. */
   get clientIp(): string {
     this.#clientIp ??= this.#deps.clientIp(this.head);
     return this.#clientIp;
@@ -99,7 +121,19 @@ export class LiveCall implements Call, Expiring, Member {
     this.answerTrailers.push([name, value]);
   }
 
-  /** Why the call was aborted, undefined while it was not. */
+  /**
+   * Counts a piece of its messages. The first one belongs to the call's own cost, because a client may send each byte
+   * in a frame of its own.
+   *
+   * @returns what the piece costs on top, in short calls
+   */
+  weightOfPiece(bytes: number): number {
+    const weight = Math.floor(bytes / BYTES_OF_SHORT_CALL) + (this.#hasPiece ? 1 : 0);
+    this.#hasPiece = true;
+    return weight;
+  }
+
+  /** The reason why the call was aborted, undefined before that. */
   get failure(): DomainError | undefined {
     return this.#failure;
   }
@@ -122,7 +156,7 @@ export class LiveCall implements Call, Expiring, Member {
     this.abort(deadlineExceeded());
   }
 
-  /** Settles as `work` does, or rejects as soon as the call is aborted; what `work` does then is not heard. */
+  /** Settles as `work` does, or rejects as soon as the call is aborted; then the outcome of `work` is ignored. */
   race<T>(work: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#failure !== undefined) reject(this.#failure);
@@ -143,7 +177,7 @@ export class LiveCall implements Call, Expiring, Member {
     });
   }
 
-  /** Ends the waiting of everyone who works for this call. The first failure counts; none does after the end. */
+  /** Ends every wait of this call. Only the first failure counts, and none after the end. */
   abort(failure: DomainError): void {
     if (this.ended || this.#failure !== undefined) return;
     this.#failure = failure;

@@ -3,15 +3,15 @@ import type { Outcome } from "./call-log.ts";
 import type { LiveCall } from "./live-call.ts";
 
 /**
- * Puts on record that a good credential was refused what it asked for, or that a genuine one was shown which is good no
- * longer. Calls with made-up credentials are in the log alone.
+ * Records on the audit trail that a valid credential was refused a call, or that a genuine credential was used after
+ * its end. Calls with made-up credentials are only in the log.
  */
 export function noteRefusedCall(recorder: Pick<RefusalRecorder, "note">, call: LiveCall, outcome: Outcome): void {
   const refusal = spentCredential(outcome) ?? deniedCall(call, outcome);
   if (refusal !== undefined) recorder.note({ ...refusal, clientIp: call.clientIp });
 }
 
-/** A token of an ended session, or a reset token that is used up or has expired. */
+/** A token of an ended session, or a reset token that was used before or has expired. */
 function spentCredential({ untold }: Outcome): Omit<Refusal, "clientIp"> | undefined {
   if (untold?.spent === undefined) return undefined;
   const { kind, userId, sessionId } = untold.spent;
@@ -20,10 +20,7 @@ function spentCredential({ untold }: Outcome): Omit<Refusal, "clientIp"> | undef
   return { kind: `${of}.refused`, room: "known", about: userId, subjectId: userId, facts, tally: `by ${kind}` };
 }
 
-/**
- * A method, field or grant that the caller may not have, or what is someone else's: the caller was told that it is not
- * there.
- */
+/** A denied method, field or grant, or an object of another caller, which is answered as not found. */
 function deniedCall({ caller, method }: LiveCall, outcome: Outcome): Omit<Refusal, "clientIp"> | undefined {
   const isDenied = outcome.code === "PERMISSION_DENIED" || outcome.untold?.isAnothers === true;
   if (caller.kind === "anonymous" || !isDenied) return undefined;

@@ -1,33 +1,44 @@
 import { FairGate } from "../../shares/fair-gate.ts";
 import type { Holder } from "../../shares/holder.ts";
 
-/**
- * How many steps of the Connect lane begin in one turn of the event loop: a call, or a message of a stream. Each costs up
- * to a millisecond, so that all other clients wait for at most a few.
- */
+export interface TurnBudgetOptions {
+  /** Maximum steps that begin in one tick of the event loop. Default 4: a step of the Connect lane costs up to 1 ms. */
+  readonly stepsPerTurn?: number;
+  /** Maximum waiting steps of all clients. Default 8,000: one HTTP/2 connection may begin 1,000 streams at once. */
+  readonly maxWaiting?: number;
+}
+
 const STEPS_PER_TURN = 4;
-/** Most steps that wait, of all clients: what one HTTP/2 connection may begin at once, from eight of them. */
 const MAX_WAITING = 8000;
 
 /**
- * Bounds what clients do to one turn of the event loop. Promises run on microtasks: without this a client whose messages
- * are there already is answered again and again before any timer or other connection gets its turn.
+ * The number of steps that begin in one turn (tick) of the event loop, shared fairly by holder. It bounds what clients
+ * do to one turn. Promises run on microtasks: without this bound, a client whose messages have arrived already is
+ * answered again and again before any timer runs and before any other connection is read.
  */
 export class TurnBudget {
-  readonly #gate = new FairGate({
-    places: STEPS_PER_TURN,
-    mostPlaces: () => STEPS_PER_TURN,
-    mostWaiting: () => MAX_WAITING,
-    queue: MAX_WAITING,
-  });
+  readonly #gate: FairGate;
   #spent: (() => void)[] = [];
 
+  constructor({ stepsPerTurn = STEPS_PER_TURN, maxWaiting = MAX_WAITING }: TurnBudgetOptions = {}) {
+    this.#gate = new FairGate({
+      places: stepsPerTurn,
+      mostPlaces: () => stepsPerTurn,
+      mostWaiting: () => maxWaiting,
+      queue: maxWaiting,
+    });
+  }
+
+  /** Number of waiting steps. */
+  get waiting(): number {
+    return this.#gate.waiting;
+  }
+
   /**
-   * Begins a step: at once if this turn has any left, else in one of the next turns; those that wait are served in turn
-   * by holder.
+   * Begins a step: immediately if this turn has any left, else in a later turn. Waiting holders are served in turn.
    *
-   * @param whenGone is given what ends the wait, for a step that is not wanted any more
-   * @returns false where too many wait, or where the wait was ended
+   * @param whenGone receives the function that ends the wait, for a step that is no longer wanted
+   * @returns false if too many steps wait, or if the wait was ended
    */
   async begin(holder: Holder, whenGone?: (endWait: () => void) => void): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
@@ -43,6 +54,21 @@ export class TurnBudget {
     const mayBegin = await promise;
     if (mayBegin) this.#spend(() => pass.leave());
     return mayBegin;
+  }
+
+  /**
+   * Runs a step in the same way, but without a promise. The step must not throw. It always runs: if too many steps
+   * wait, it runs immediately.
+   */
+  run(holder: Holder, step: () => void): void {
+    const pass = this.#gate.enter(holder, {
+      onEnter: () => {
+        this.#spend(() => pass?.leave());
+        step();
+      },
+      onGiveWay: step,
+    });
+    if (pass === undefined) step();
   }
 
   #spend(giveBack: () => void): void {

@@ -1,24 +1,27 @@
 import type { Socket } from "node:net";
 
-/** What the first bytes of a connection show. */
+/** The protocol of a connection, by its first bytes. */
 export type Protocol = "TLS" | "HTTP/2" | "HTTP/1.1";
 
-/** The first three bytes of HTTP/2's preface `PRI * HTTP/2.0`; no method of HTTP/1.1 starts so. */
+/** The first three bytes of HTTP/2's preface `PRI * HTTP/2.0`. No method of HTTP/1.1 starts with them. */
 const HTTP2_START = "PRI";
 /** A TLS record starts with its type, version and length (RFC 8446, 5.1). */
 const TLS_HANDSHAKE = 0x16;
 const TLS_RECORD_HEAD_BYTES = 5;
 const MAX_TLS_RECORD_BYTES = 16 * 1024;
-/** How long a new connection may take to show what it speaks. */
+/** A handshake message starts with its type and its length in three bytes (RFC 8446, 4). */
+const HELLO_HEAD_BYTES = 4;
+/** Maximum time until the first bytes of a connection show its protocol. */
 const LOOK_MS = 2000;
 
 /**
- * Calls `decide` as soon as the first bytes tell what a connection speaks; they stay in the socket for its server.
- * A connection that `decide` has no server for (it returns false), or that is too slow, is destroyed.
+ * Calls `decide` as soon as the first bytes show the protocol. The bytes stay in the socket for its server. A
+ * connection is destroyed if `decide` returns false, because there is no server for it, or if it is too slow.
  */
 export function lookAtStart(socket: Socket, decide: (protocol: Protocol) => boolean): void {
   let start: Buffer = Buffer.alloc(0);
-  // After a stall of ours what arrived meanwhile is read only after the timers ran: so one more look before the end.
+  // After a stall of this process, timers run before the bytes that arrived are read. So it reads once more before the
+  // end.
   let lastLook: NodeJS.Immediate | undefined;
   const timer = setTimeout(() => {
     lastLook = setImmediate(() => socket.destroy());
@@ -47,17 +50,34 @@ export function lookAtStart(socket: Socket, decide: (protocol: Protocol) => bool
 }
 
 /**
- * The first TLS record, which holds the ClientHello, has not come to its end. OpenSSL computes as soon as it has: so the
- * whole of it is there before the handshake gets its turn. A record that is too long is left to OpenSSL to refuse.
+ * Whether the ClientHello is not complete. OpenSSL computes the handshake as soon as it is, so it must be complete
+ * before the handshake gets its turn. A client may send it in several records. Malformed ones are left for OpenSSL to
+ * refuse.
  */
 function isPartOfHello(start: Buffer): boolean {
   if (start[0] !== TLS_HANDSHAKE) return false;
-  if (start.length < TLS_RECORD_HEAD_BYTES) return true;
-  const bytes = start.readUInt16BE(TLS_RECORD_HEAD_BYTES - 2);
-  return bytes <= MAX_TLS_RECORD_BYTES && start.length < TLS_RECORD_HEAD_BYTES + bytes;
+  /** Bytes of the ClientHello in complete records, and the length that its head announces. */
+  let came = 0;
+  let length = 0;
+  for (let at = 0; came < HELLO_HEAD_BYTES + length; ) {
+    if (start.length < at + TLS_RECORD_HEAD_BYTES) return true;
+    if (start[at] !== TLS_HANDSHAKE) return false;
+    const bytes = start.readUInt16BE(at + TLS_RECORD_HEAD_BYTES - 2);
+    if (bytes === 0 || bytes > MAX_TLS_RECORD_BYTES) return false;
+    const from = at + TLS_RECORD_HEAD_BYTES;
+    if (start.length < from + bytes) return true;
+    // The head may be spread over records, too.
+    for (let n = came; n < Math.min(came + bytes, HELLO_HEAD_BYTES); n++) {
+      if (n > 0) length = length * 256 + start[from + n - came]!;
+    }
+    if (length > MAX_TLS_RECORD_BYTES) return false;
+    came += bytes;
+    at = from + bytes;
+  }
+  return false;
 }
 
-/** Too short to tell HTTP/2 from HTTP/1.1 (`PRI` from `POST` or `PUT`). */
+/** Whether the bytes are too few to tell HTTP/2 from HTTP/1.1 (`PRI` from `POST` or `PUT`). */
 function mayBecomeHttp2(start: Buffer): boolean {
   return start.length < HTTP2_START.length && HTTP2_START.startsWith(start.toString("latin1"));
 }

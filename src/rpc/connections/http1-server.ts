@@ -2,9 +2,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import type { CallHead } from "../call.ts";
 import { wireHead } from "../lanes/connect-http.ts";
-import { PacedSocket, type PieceTurn } from "./paced-socket.ts";
+import { PacedSocket, type SocketTurns } from "./paced-socket.ts";
 
-/** Times are node's own to keep. A request must be there, body and all, within `requestTimeout`. */
+/** Node enforces the times. A request must be complete, body included, within `requestTimeout`. */
 const OPTIONS = {
   maxHeaderSize: 16 * 1024,
   headersTimeout: 10_000,
@@ -14,37 +14,38 @@ const OPTIONS = {
 };
 
 export interface Http1Handlers {
-  /** Waits for the turn to read a piece of a connection. */
-  readonly pieceTurn: PieceTurn;
-  /** Waits for a request's turn. Resolves to false where too many wait. */
+  /** Turns to read a piece of a connection, and to end one. */
+  readonly socketTurns: SocketTurns;
+  /** Waits for a request's turn. Resolves to false if too many wait. */
   mayBegin(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean>;
   onRequest(request: IncomingMessage, response: ServerResponse): void;
 }
 
 /**
- * HTTP/1.1 on connections that others accept. A connection has one request at a time: those that a client sends in
- * advance (pipelining) wait in its socket, except the few that came in one piece with the one before.
+ * An HTTP/1.1 server without a port, for connections that the port accepts. It serves one request at a time for each
+ * connection. Requests that a client sends in advance (pipelining) wait in its socket, except the few that came in one
+ * piece with the request before them.
  */
 export class Http1Server {
   readonly #server: Server;
   readonly #handlers: Http1Handlers;
   readonly #responses = new Set<ServerResponse>();
-  /** Requests that node has parsed already and whose turn has not come, by connection. */
+  /** Parsed requests that wait for the request before them, by connection. */
   readonly #early = new WeakMap<PacedSocket, [IncomingMessage, ServerResponse][]>();
   #draining = false;
 
   constructor(handlers: Http1Handlers) {
     this.#handlers = handlers;
     this.#server = createServer(OPTIONS, (request, response) => this.#take(request, response));
-    // Starts node's own check of the times above, which otherwise begins with listen().
+    // Starts node's check of the times in OPTIONS, which otherwise starts with listen().
     this.#server.emit("listening");
   }
 
   serve(socket: Socket): void {
-    this.#server.emit("connection", new PacedSocket(socket, this.#handlers.pieceTurn));
+    this.#server.emit("connection", new PacedSocket(socket, this.#handlers.socketTurns));
   }
 
-  /** Asks clients to go with their next answer, and closes connections that have no request. */
+  /** Asks clients to close their connections after the next answer, and closes connections without a request. */
   drain(): void {
     this.#draining = true;
     for (const response of this.#responses) if (!response.headersSent) response.setHeader("connection", "close");
@@ -84,7 +85,7 @@ export class Http1Server {
     else response.writeHead(503, { "retry-after": "1", connection: "close" }).end();
   }
 
-  /** The next request of a connection, in a turn of its own. */
+  /** Begins the next request of a connection, in a later turn. */
   #next(socket: PacedSocket): void {
     const early = this.#early.get(socket)?.shift();
     if (early === undefined) socket.release();

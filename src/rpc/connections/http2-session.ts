@@ -1,14 +1,14 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Reading } from "./reading.ts";
 
-/** How often `look` is to be called. */
+/** Interval at which the port calls `look`. */
 export const LOOK_EVERY_MS = 30_000;
 const PING_ANSWER_MS = 10_000;
-/** After so many looks at which there was neither a new stream nor an open one a session is closed. */
+/** Number of looks in a row without a new or open stream after which a session is closed. */
 const IDLE_LOOKS = 10;
 
-/** One HTTP/2 connection: closed when nobody uses it or its other end is gone, and drained without losing a call. */
-export class LiveSession {
+/** One HTTP/2 connection. It closes when it is idle or its peer is unreachable, and drains without losing a call. */
+export class Http2Session {
   readonly #session: ServerHttp2Session;
   readonly #reading: Reading;
   #longStreams = 0;
@@ -27,12 +27,15 @@ export class LiveSession {
     this.#reading.begin(task);
   }
 
-  /** A piece of a message has come that is not its first one. */
-  noteLaterPiece(): void {
-    this.#reading.note(1);
+  /** Something has come that costs about as much as `weight` short calls. */
+  noteWork(weight: number): void {
+    this.#reading.note(weight);
   }
 
-  /** The stream is dear and may last: no more is read in this turn, and while it is open its session is not idle. */
+  /**
+   * The stream goes by the Connect lane: nothing more is read in this turn, and the session is not idle while it is
+   * open.
+   */
   keepFor(stream: ServerHttp2Stream): void {
     this.#reading.stop();
     this.#longStreams++;
@@ -40,8 +43,8 @@ export class LiveSession {
   }
 
   /**
-   * Asks a session on which no stream has begun since the last look, with a PING, whether its other end is still there.
-   * (A timeout of node's own for each session would be set anew for each frame.)
+   * Sends a PING if no stream has begun since the last look, and closes the session if its peer does not answer.
+   * (Node's own timeout of a session would be reset by each frame.)
    */
   look(): void {
     if (this.#session.destroyed) return;
@@ -53,14 +56,14 @@ export class LiveSession {
     const isIdle = this.#longStreams === 0 && ++this.#idleLooks > IDLE_LOOKS;
     if (!isIdle) this.#ping();
     else if (!this.#session.closed) this.#session.close();
-    // All its calls ended minutes ago: what keeps it are answers that its other end does not read.
+    // Its calls ended minutes ago. Only answers that its peer does not read keep it open.
     else this.destroy();
   }
 
   /**
-   * Says GOAWAY with the last stream that was taken, and closes when all streams have ended. A stream that crosses it
-   * on its way is refused on the client's side, as one that was never begun, so gRPC clients send it elsewhere by
-   * themselves. (The two GOAWAYs of RFC 9113, 6.8, can't be had from node: nghttp2 ignores streams after the first.)
+   * Sends GOAWAY with the last stream that was taken, and closes when all streams have ended. A stream that crosses the
+   * GOAWAY on its way counts as never begun, so gRPC clients send its call to another server by themselves. (Node can't
+   * send the two GOAWAYs of RFC 9113, 6.8: nghttp2 ignores streams after the first one.)
    */
   drain(): void {
     if (!this.#session.closed && !this.#session.destroyed) this.#session.close();

@@ -1,9 +1,21 @@
+/**
+ * CONNECTIONS. The sockets of the public port: from the first byte of a TCP connection to the streams and requests that
+ * lanes take. This sub-room decides how much is read, parsed and begun in one turn of the event loop. It knows no RPC.
+ *
+ *   port.ts                one TCP port for h2c, HTTP/1.1 and TLS with ALPN
+ *   connection-start.ts    which protocol a connection speaks, by its first bytes
+ *   http2-session.ts       one HTTP/2 connection: idle checks, PING, GOAWAY
+ *   read-turns.ts          how much is read of one caller's HTTP/2 connections in a turn
+ *   reading.ts             one connection in those turns, and the handle that stops its reads
+ *   http1-server.ts        HTTP/1.1, one request at a time for each connection
+ *   paced-socket.ts        the socket that gives Node's HTTP/1.1 parser one piece at a time
+ *   served-certificate.ts  the TLS certificate, read again when its files change
+ */
 import {
   constants,
   createServer as createHttp2Server,
   Http2ServerRequest,
   Http2ServerResponse,
-  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -22,44 +34,45 @@ import { headOf, type WireRequest, type WireResponse } from "../lanes/connect-ht
 import type { StreamTaker } from "../lanes/unary-http2.ts";
 import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
-import { LiveSession, LOOK_EVERY_MS } from "./http2-session.ts";
+import { Http2Session, LOOK_EVERY_MS } from "./http2-session.ts";
+import type { SocketTurns } from "./paced-socket.ts";
 import { ReadTurns } from "./read-turns.ts";
-import type { ReadHandle } from "./reading.ts";
+import { readHandleOf } from "./reading.ts";
 import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
 
 export interface PortOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
-  /** With it the port speaks TLS, and plaintext only if `plaintext` says so. */
+  /** If it is given, the port speaks TLS. */
   readonly certificate?: ServedCertificate | undefined;
   /** Whether connections without TLS are served. Default true. */
   readonly plaintext?: boolean;
-  /** The caller whose connection it is, as far as its calls have shown. */
+  /** The caller of a connection, as far as its calls have shown. */
   callerOf?(connection: object): string | undefined;
-  /** Is asked first for each HTTP/2 stream. Must not throw. */
+  /** Called first for each HTTP/2 stream. Must not throw. */
   readonly takeStream?: StreamTaker | undefined;
   /**
-   * Waits for the turn of any other request: those are dear, and a client may send a thousand at once. Resolves to false
-   * where too many wait; the request is refused then. What `whenGone` is given ends the wait of a request whose client is
-   * gone: it must take no other one's turn.
+   * Waits for the turn of any other request, because each costs up to 1 ms and a client may send a thousand at once.
+   * Resolves to false if too many wait; then the request is refused. `whenGone` receives the function that ends the
+   * wait of a request whose client has closed the stream, so that it takes no turn.
    */
   mayBegin(head: CallHead, whenGone: (endWait: () => void) => void): Promise<boolean>;
-  /** Gets every other request of every protocol. Must answer each, and not throw. */
+  /** Called for every other request of every protocol. Must answer each, and must not throw. */
   onRequest(request: WireRequest, response: WireResponse): void;
 }
 
-/** How long a client may take to shake hands. */
+/** Maximum time of a TLS handshake. */
 const HANDSHAKE_MS = 5000;
 const MAX_CONNECTIONS = 16_384;
-/** While it drains: how long, or up to twice that, the other end may take to close its side once ours is closed. */
+/** While it drains: the time, or up to twice that, in which a client must close its side after this side is closed. */
 const LINGER_MS = 1000;
-/** Silent connections are probed by TCP after this time, so that those whose peer is gone don't stay. */
+/** TCP probes an idle connection after this time, so that connections of unreachable peers are closed. */
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Bounds on what one HTTP/2 client can make us hold or do. Streams that a client resets cost most of what a call costs:
- * 200 may be given up at once, as by a busy client whose deadline has come, and 100 a second.
+ * Bounds on what one HTTP/2 client can make the service hold or do. A stream that its client resets costs most of what
+ * a call costs. A client may reset 200 at once, because a busy client does when a deadline has come, and 100 a second.
  */
 const HTTP2_OPTIONS = {
   settings: { maxConcurrentStreams: 1000, maxHeaderListSize: 16 * 1024, enablePush: false },
@@ -84,12 +97,13 @@ export class Port {
   readonly #http2: ReturnType<typeof createHttp2Server>;
   #tls: TlsServer | undefined;
   readonly #sockets = new Set<Socket>();
-  /** Those that have not shown yet what they speak. */
+  /** Connections whose protocol is not known yet. */
   readonly #unknown = new Set<Socket>();
-  readonly #sessions = new Map<Http2Session, LiveSession>();
+  readonly #sessions = new Map<object, Http2Session>();
   readonly #reads: ReadTurns;
-  /** Of HTTP/1.1. */
+  /** Pieces of HTTP/1.1, and ends of its connections. */
   readonly #pieces = new TurnBudget();
+  readonly #ends = new TurnBudget({ maxWaiting: Number.POSITIVE_INFINITY });
   readonly #handshakes = new TurnBudget();
   #looking: NodeJS.Timeout | undefined;
   #draining = false;
@@ -97,7 +111,11 @@ export class Port {
   constructor(options: PortOptions) {
     this.#options = options;
     this.#reads = new ReadTurns({ callerOf: (connection) => options.callerOf?.(connection) });
-    this.#http1 = new Http1Server({ ...options, pieceTurn: (address) => this.#pieces.begin(addressHolder(address)) });
+    const socketTurns: SocketTurns = {
+      piece: (address) => this.#pieces.begin(addressHolder(address)),
+      end: (address, task) => this.#ends.run(addressHolder(address), task),
+    };
+    this.#http1 = new Http1Server({ ...options, socketTurns });
     this.#http2 = createHttp2Server(HTTP2_OPTIONS);
     this.#http2.on("session", this.#onSession);
     this.#http2.on("stream", this.#onStream);
@@ -107,7 +125,9 @@ export class Port {
     this.#tcp.on("connection", this.#onConnection);
   }
 
-  /** Starts to listen. Returns the address, `127.0.0.1:8080`. Rejects if it is taken, or if the certificate can't be served. */
+  /**
+   * Listens, and returns the address, `127.0.0.1:8080`. Rejects if it is in use, or if the certificate can't be served.
+   */
   async start(): Promise<string> {
     const { host, port, certificate } = this.#options;
     if (certificate !== undefined) this.#tls = this.#createTls(await certificate.load());
@@ -128,8 +148,8 @@ export class Port {
   }
 
   /**
-   * Takes no more connections and asks clients to go: GOAWAY on HTTP/2, `connection: close` on HTTP/1.1. Resolves when
-   * all have gone, which they do when their calls have ended. `cut` hurries them.
+   * Takes no more connections and asks clients to close theirs: GOAWAY on HTTP/2, `connection: close` on HTTP/1.1.
+   * Resolves when all are closed, which follows the end of their calls. `cut` closes them immediately.
    */
   drain(): Promise<void> {
     this.#draining = true;
@@ -144,15 +164,15 @@ export class Port {
     return closed.finally(() => clearInterval(lingering));
   }
 
-  /** Closes every connection, whatever is still going on there. */
+  /** Closes every connection immediately. */
   cut(): void {
     for (const session of this.#sessions.values()) session.destroy();
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Of a connection's message another piece has come: a client may send each byte in a frame of its own. */
-  noteLaterPiece(connection: object): void {
-    this.#sessions.get(connection as Http2Session)?.noteLaterPiece();
+  /** Something has come on a connection that costs about as much as `weight` short calls. */
+  noteWork(connection: object, weight: number): void {
+    this.#sessions.get(connection)?.noteWork(weight);
   }
 
   #createTls(pair: CertificatePair): TlsServer {
@@ -186,7 +206,7 @@ export class Port {
     });
   };
 
-  /** Hands a connection to the server of its protocol. @returns false where there is none for it */
+  /** Hands a connection to the server of its protocol. @returns false if the port does not speak it */
   #serve(socket: Socket, protocol: Protocol): boolean {
     if (protocol === "TLS") return this.#shakeHandsInTurn(socket);
     if (this.#options.plaintext === false) return false;
@@ -195,7 +215,7 @@ export class Port {
     return true;
   }
 
-  /** A handshake costs about a millisecond, as soon as its first message is there. */
+  /** Begins a handshake in its turn: it costs about 1 ms as soon as the ClientHello is complete. */
   #shakeHandsInTurn(socket: Socket): boolean {
     const tls = this.#tls;
     if (tls === undefined) return false;
@@ -208,13 +228,15 @@ export class Port {
 
   readonly #onSession = (session: ServerHttp2Session): void => {
     session.on("error", () => {});
-    const live = new LiveSession(session, this.#reads.open(session, handleOf(session), addressOf(session)));
+    const live = new Http2Session(session, this.#reads.open(session, readHandleOf(session.socket), addressOf(session)));
     this.#sessions.set(session, live);
     session.on("close", () => this.#sessions.delete(session));
     if (this.#draining) live.drain();
   };
 
-  /** A client that reads nothing does not notice that all its calls have ended: its side stays open, and must keep nobody. */
+  /**
+   * Closes connections whose clients read nothing: they don't notice the end, and would keep the process from stopping.
+   */
   #endLingering(): NodeJS.Timeout {
     const ended = new WeakSet<Socket>();
     return setInterval(() => {
@@ -229,7 +251,7 @@ export class Port {
     for (const session of this.#sessions.values()) session.look();
   }
 
-  /** Every HTTP/2 stream begins here, so that a lane that needs no compatibility layer can be asked first. */
+  /** Begins every HTTP/2 stream, so that a lane without the compatibility layer can take it first. */
   readonly #onStream = (
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
@@ -238,17 +260,17 @@ export class Port {
   ): void => {
     stream.on("error", ignore);
     const session = stream.session === undefined ? undefined : this.#sessions.get(stream.session);
-    // It is gone already where its connection is.
+    // The stream of a closed connection has no session.
     session?.begin(() => this.#begin(stream, headers, rawHeaders, session));
   };
 
-  #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: LiveSession): void {
+  #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: Http2Session): void {
     if (stream.destroyed || this.#options.takeStream?.(stream, headers, rawHeaders)) return;
     session.keepFor(stream);
     void this.#serveInTurn(stream, headers, rawHeaders);
   }
 
-  /** What node's compatibility layer costs is spent in the request's turn, too. */
+  /** The request's turn also pays for node's compatibility layer. */
   async #serveInTurn(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): Promise<void> {
     const head = headOf(rawHeaders, stream.session?.socket, stream.session ?? stream);
     const mayBegin = await this.#options.mayBegin(head, (endWait) => stream.once("close", endWait));
@@ -260,18 +282,13 @@ export class Port {
     if (request.headers.expect === "100-continue") response.writeContinue();
     request.on("error", () => {});
     response.on("error", () => {});
-    // The end of a body of nothing was told before there was a request to hear of it.
+    // An empty body has ended before the request object could listen.
     if (stream.readableEnded) request.push(null);
     this.#options.onRequest(request, response);
   }
 }
 
 function ignore(): void {}
-
-/** Node's HTTP/2 reads from the socket's handle itself, past the socket: only the handle can stop that. */
-function handleOf({ socket }: ServerHttp2Session): ReadHandle {
-  return (socket as unknown as { readonly _handle: ReadHandle })._handle;
-}
 
 function addressOf({ socket }: ServerHttp2Session): string {
   return addressHolder(socket.remoteAddress ?? "")

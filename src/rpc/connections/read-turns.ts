@@ -1,45 +1,47 @@
 import { Group, type ReadHandle, Reading } from "./reading.ts";
 
 export interface ReadTurnsOptions {
-  /** The caller that a connection belongs to, undefined while only its address is known. Is asked again and again. */
+  /**
+   * The caller of a connection, undefined while only its address is known. Called often, because the caller may change.
+   */
   readonly callerOf: (connection: object) => string | undefined;
-  /** Runs when the present turn is over. Default: setImmediate, which comes before the next read. */
+  /** Runs a task when the present turn is over. Default: setImmediate, which runs before the next read. */
   readonly afterTurn?: (task: () => void) => void;
 }
 
 /**
- * What may begin of one caller's streams by a read, and once more of what was read before, while no other caller is busy:
- * together about 5 ms of work in a turn.
+ * Maximum streams of one caller that begin in a turn as they are read, and again as many that were read before, while
+ * no other caller is busy. Together that is about 5 ms of work.
  */
 const ALONE = 64;
-/** The same of all callers together while several are: each has an equal part. */
+/** The same of all callers together while several are busy: each has an equal part. */
 const SHARED = 32;
 const LEAST_PART = 4;
 /** A caller is busy for this number of turns after its last stream. */
 const BUSY_TURNS = 256;
-/** How many connections that have begun nothing yet are read in a turn beside a caller's part, of each address. */
+/** Maximum connections without a stream that are read in a turn on top of a caller's part, for each address. */
 const NEW_IN_A_TURN = 4;
-/** Below this number of streams a turn is not counted: its end costs a callback. */
+/** A turn with fewer streams is not counted, because its end would cost a callback. */
 const COUNTED_FROM = 16;
 
 /**
- * Bounds how many streams of one caller begin in a turn of the event loop, on all its connections together. Node reads
- * each connection that has something to be read before anything else happens, and nothing bounds how many those are. Here
- * a caller that has used its part of a turn is read no further; its connections are read again in the next turns, in
- * turn. What is not read waits in the kernel: TCP's flow control slows that client down (back pressure), and no other.
+ * Bounds the streams of one caller that begin in a turn of the event loop, on all its connections together. Node reads
+ * every connection that has bytes before anything else happens, and does not bound their number. Here a caller that has
+ * used its part of a turn is not read further. The next turns read its connections again, in turn (round robin). Unread
+ * bytes wait in the kernel, so TCP's flow control slows down this client and no other (back pressure).
  *
- * The grain is one read of at most 64 KiB. Streams of it that are beyond the caller's part wait here, as node made them,
- * and begin before anything more is read.
+ * The unit is one read of at most 64 KiB. Its streams beyond the caller's part wait here, as node made them, and begin
+ * before anything more is read.
  */
 export class ReadTurns {
   readonly #callerOf: (connection: object) => string | undefined;
   readonly #afterTurn: (task: () => void) => void;
   readonly #groups = new Map<string, Group>();
-  /** Callers that were busy lately, the one that was busy last at the end. */
+  /** Callers that were busy within BUSY_TURNS, the latest one at the end. */
   readonly #busy = new Set<Group>();
   /** Callers with connections that wait to be read. */
   readonly #waiting = new Set<Group>();
-  /** Connections of which something was noted since the last turn that was counted. */
+  /** Connections with streams since the last counted turn. */
   #touched: Reading[] = [];
   #noted = 0;
   #turn = 0;
@@ -53,9 +55,9 @@ export class ReadTurns {
   }
 
   /**
-   * A connection that is being read.
+   * Adds a connection that is being read.
    *
-   * @param address whom it belongs to until `callerOf` says more
+   * @param address stands for the caller until `callerOf` knows it
    */
   open(connection: object, handle: ReadHandle, address: string): Reading {
     const reading = new Reading(this, connection, handle, address, this.#group(address));
@@ -63,12 +65,12 @@ export class ReadTurns {
     return reading;
   }
 
-  /** How many callers have connections. */
+  /** Number of callers with connections. */
   get callers(): number {
     return this.#groups.size;
   }
 
-  /** @internal by Reading alone */
+  /** @internal only for Reading */
   note(reading: Reading, weight: number): void {
     if (reading.noted === 0) {
       this.#touched.push(reading);
@@ -82,7 +84,7 @@ export class ReadTurns {
     if (group.noted >= this.#part) this.#overflow(reading);
   }
 
-  /** @internal by Reading alone */
+  /** @internal only for Reading */
   begin(reading: Reading, task: () => void): void {
     if (reading.noted === 0 && reading.group.name === reading.address) this.#identify(reading);
     const { arrived } = reading.group;
@@ -99,12 +101,12 @@ export class ReadTurns {
     }
   }
 
-  /** @internal by Reading alone */
+  /** @internal only for Reading */
   stop(reading: Reading): void {
     if (reading.group.reading.has(reading)) this.#stop(reading);
   }
 
-  /** @internal by Reading alone */
+  /** @internal only for Reading */
   close(reading: Reading): void {
     reading.isClosed = true;
     reading.group.reading.delete(reading);
@@ -114,12 +116,12 @@ export class ReadTurns {
     this.#forgetIfEmpty(reading.group);
   }
 
-  /** The caller of this connection, as it is known by now, has used its part. */
+  /** Stops reading for the caller of this connection, which has used its part. Identifies it first. */
   #overflow(reading: Reading): void {
     this.#identify(reading);
     const { group } = reading;
     if (group.noted < this.#part && group.arrived.length === 0) return;
-    // Node's HTTP/2 starts reading by itself where it had stopped until a write was done.
+    // Node's HTTP/2 starts reading again by itself after it had stopped for a write.
     if (!group.reading.has(reading)) reading.handle.readStop();
     for (const each of group.reading) {
       this.#identify(each);
@@ -158,7 +160,7 @@ export class ReadTurns {
     if (this.#waiting.size > 0) this.#endLater();
   }
 
-  /** Begins what has been read already, and reads on when all of it has begun. */
+  /** Begins streams that were read before, and reads on when all of them have begun. */
   #goOn(group: Group): void {
     const due = group.arrived.splice(0, this.#part);
     for (const [reading, task] of due) {
@@ -181,7 +183,7 @@ export class ReadTurns {
     this.#busy.add(group);
   }
 
-  /** A connection's caller becomes known by its first call, and may be another one later. */
+  /** Moves the connection to its caller, who becomes known by the first call and may change later. */
   #identify(reading: Reading): void {
     if (reading.isClosed) return;
     const name = this.#callerOf(reading.connection) ?? reading.address;
@@ -210,8 +212,8 @@ export class ReadTurns {
   }
 
   /**
-   * A connection that has begun nothing yet shows its caller by its first stream: an honest client must not wait for all
-   * that a hog of the same address has sent. Few are read in a turn, since each may bring a whole read.
+   * Reads a few connections on which no stream has begun, because the first stream shows the caller: an honest client
+   * must not wait for everything that a greedy client of the same address has sent. Few, because each may bring 64 KiB.
    */
   #readNew(group: Group): void {
     let left = NEW_IN_A_TURN;

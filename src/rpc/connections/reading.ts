@@ -1,10 +1,30 @@
-/** A connection's handle, as node:net and node:tls have it: reading can be stopped between two pieces of at most 64 KiB. */
+/**
+ * Stops reading from a connection between two pieces of at most 64 KiB, and starts it again.
+ *
+ * Node's HTTP/2 takes bytes from the socket's handle (libuv's stream) itself, so `socket.pause()` has no effect. The
+ * handle's `readStop` works, but it is not a documented API: the handle is `socket._handle`, and Node may rename it.
+ * The documented way is a Duplex between socket and session. It was rejected because each byte would then pass through
+ * JavaScript twice.
+ */
 export interface ReadHandle {
   readStart(): unknown;
   readStop(): unknown;
 }
 
-/** What a connection asks of the one that gives turns: `read-turns.ts`. */
+/**
+ * The handle for a Node without `readStop`. Reading goes on, so the kernel no longer slows the client down. Streams
+ * still begin in their caller's part of a turn, and `maxSessionMemory` bounds what one connection holds.
+ */
+const ALWAYS_READING: ReadHandle = Object.freeze({ readStart: () => {}, readStop: () => {} });
+
+/** The handle of a socket of node:net or node:tls. */
+export function readHandleOf(socket: object): ReadHandle {
+  const { _handle: handle } = socket as { readonly _handle?: Partial<ReadHandle> | null };
+  const canStop = typeof handle?.readStop === "function" && typeof handle.readStart === "function";
+  return canStop ? (handle as ReadHandle) : ALWAYS_READING;
+}
+
+/** The part of ReadTurns that a connection uses. */
 interface Turns {
   begin(reading: Reading, task: () => void): void;
   note(reading: Reading, weight: number): void;
@@ -12,17 +32,17 @@ interface Turns {
   close(reading: Reading): void;
 }
 
-/** All connections of one caller. */
+/** The connections of one caller. */
 export class Group {
   readonly name: string;
   readonly reading = new Set<Reading>();
-  /** The one that has waited for longest first. */
+  /** Connections that wait to be read, the longest waiting first. */
   readonly waiting = new Set<Reading>();
-  /** Those of the waiting ones that have begun nothing yet. */
+  /** The waiting connections on which no stream has begun. */
   readonly unread = new Set<Reading>();
-  /** Streams that were read after the caller's part of a turn was used, the oldest first. */
+  /** Streams that arrived after the caller had used its part of a turn, the oldest first. */
   arrived: [Reading, () => void][] = [];
-  /** Connections, read or waiting. */
+  /** Number of connections, reading and waiting. */
   size = 0;
   noted = 0;
   busyUntilTurn = 0;
@@ -32,7 +52,7 @@ export class Group {
   }
 }
 
-/** One connection. */
+/** One connection in the turns of reading. */
 export class Reading {
   readonly connection: object;
   readonly handle: ReadHandle;
@@ -53,17 +73,17 @@ export class Reading {
     group.size++;
   }
 
-  /** Begins a stream: at once, or in one of the next turns where the caller has used its part of this one. */
+  /** Begins a stream: immediately, or in a later turn if the caller has used its part of this one. */
   begin(task: () => void): void {
     this.#turns.begin(this, task);
   }
 
-  /** Something has begun that costs about as much as this number of short calls. */
+  /** Counts work that costs about as much as `weight` short calls. */
   note(weight: number): void {
     this.#turns.note(this, weight);
   }
 
-  /** Reads no more in this turn. */
+  /** Stops reading in this turn. */
   stop(): void {
     this.#turns.stop(this);
   }

@@ -10,7 +10,7 @@ export interface CertificateFiles {
   readonly keyFile: string;
 }
 
-/** A certificate and its key, which belong together. */
+/** A certificate and its key, which match. */
 export interface CertificatePair {
   readonly cert: Buffer;
   readonly key: Buffer;
@@ -24,18 +24,19 @@ export interface ServedCertificateDeps {
   readonly log: Log;
 }
 
-/** Renewed files are served after this time at the latest. */
+/** Interval of the checks: renewed files are served after at most this time. */
 const LOOK_EVERY_MS = 5000;
 
 /**
- * The port's certificate, read again when its files change. It compares what the files hold rather than watch them: that
- * finds every way of replacing them (in place, by rename, by the symbolic links of certbot and of Kubernetes' volumes),
- * on every file system. A pair that can't be served is left, and tried again at each look: the one before serves on.
+ * The port's TLS certificate, read again when its files change. It compares the contents of the files instead of
+ * watching them: this finds every way of replacing them (in place, by rename, by the symbolic links of certbot and of
+ * Kubernetes' volumes), on every file system. If a pair can't be served, the one before stays in use, and each look
+ * tries again.
  */
 export class ServedCertificate {
   readonly #deps: ServedCertificateDeps;
   #served: CertificatePair | undefined;
-  /** Each look waits for the one before. */
+  /** Looks run one after the other. */
   #looks = Promise.resolve();
   #use: (pair: CertificatePair) => void = () => {};
   #cancelNextLook = () => {};
@@ -47,7 +48,7 @@ export class ServedCertificate {
     this.#deps = deps;
   }
 
-  /** When the certificate that is served expires; undefined before `load`. */
+  /** Expiry of the certificate that is in use; undefined before `load`. */
   get expiresAtMs(): number | undefined {
     return this.#served?.expiresAtMs;
   }
@@ -62,13 +63,13 @@ export class ServedCertificate {
     return pair;
   }
 
-  /** From now on calls `use` with each further pair, soon after its files have changed. */
+  /** From now on calls `use` with each new pair, within LOOK_EVERY_MS of the change of its files. */
   watch(use: (pair: CertificatePair) => void): void {
     this.#use = use;
     this.#lookLater();
   }
 
-  /** Looks at once, and tells the log what it found in any case. Never rejects. */
+  /** Looks immediately, and logs the result in any case. Never rejects. */
   readAgain(): Promise<void> {
     this.#looks = this.#looks.then(() => this.#look(true));
     return this.#looks;
@@ -109,7 +110,7 @@ export class ServedCertificate {
     this.#deps.log.info("the TLS certificate is replaced: new connections get this one", this.#facts(pair));
   }
 
-  /** The two files are never replaced in the same instant, so that a fault counts only once two looks have found it. */
+  /** The two files are never replaced in the same instant, so a fault is logged only after two looks have found it. */
   #warn(fault: string, isAsked: boolean): void {
     const isNews = fault !== this.#toldFault && fault === this.#seenFault;
     this.#seenFault = fault;
@@ -140,7 +141,7 @@ async function readPair({ certFile, keyFile }: CertificateFiles): Promise<Certif
         ? `LATCHKEY_TLS_KEY_FILE: the key in ${keyFile} is encrypted; store it without a passphrase`
         : `LATCHKEY_TLS_KEY_FILE: ${keyFile} must hold a private key as PEM`,
   );
-  // OpenSSL itself takes a key of another type, and then no handshake succeeds.
+  // OpenSSL accepts a key of another type, but then no handshake succeeds.
   if (!certificate.checkPrivateKey(privateKey)) {
     throw new Error(
       `LATCHKEY_TLS_KEY_FILE: ${keyFile} is not the key of the certificate in ${certFile}; put both there`,

@@ -1,9 +1,9 @@
-import type { Actor } from "../../audit/actor.ts";
+import type { KnownActor } from "../../audit/actor.ts";
 import { hasScope } from "../access.ts";
 import type { Call } from "../call.ts";
 
-/** Who acts, for the rooms. Only for methods that want a credential: anyone else is our own mistake. */
-export function actorOf(call: Pick<Call, "caller" | "clientIp">): Actor {
+/** The actor of a call, as the business rooms see it. Only for methods that need a credential. */
+export function actorOf(call: Pick<Call, "caller" | "clientIp">): KnownActor {
   const { caller, clientIp } = call;
   switch (caller.kind) {
     case "user":
@@ -11,7 +11,7 @@ export function actorOf(call: Pick<Call, "caller" | "clientIp">): Actor {
     case "service":
       return { kind: "service", id: caller.credentialId, clientIp, manages: hasScope(caller.scopes, ["manage"]) };
     case "anonymous":
-      throw new Error("an anonymous caller reached a method that needs a credential");
+      throw new Error("the access table let an anonymous caller into a method that needs a credential");
     default:
       return caller satisfies never;
   }

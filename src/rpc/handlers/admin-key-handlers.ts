@@ -3,13 +3,13 @@ import { type ResetRateLimitsDeps, resetRateLimits } from "../../keys/reset-rate
 import type { UnaryHandlers } from "../call.ts";
 import { actorOf } from "./actor.ts";
 
-/** The part of AdminService that concerns API keys; the rest of what operators do with them is in KeyService. */
+/** The RPCs of AdminService about API keys. Operators use KeyService for everything else about keys. */
 export function adminKeyHandlers(
   deps: ResetRateLimitsDeps,
 ): Pick<UnaryHandlers<typeof AdminService>, "resetRateLimits"> {
   return {
     async resetRateLimits({ keyId }, call) {
-      await resetRateLimits(deps, actorOf(call), { keyId });
+      await resetRateLimits(deps, { by: actorOf(call), keyId });
       return {};
     },
   };

@@ -11,10 +11,11 @@ import type { AdminService } from "../../gen/latchkey/v1/admin_service_pb.ts";
 import { type User as UserFields, UserSchema } from "../../gen/latchkey/v1/user_pb.ts";
 import { invalidField } from "../../lib/errors.ts";
 import type { UnaryHandlers } from "../call.ts";
+import { actorOf } from "./actor.ts";
 import { maskPaths } from "./field-mask.ts";
-import { type PageTokens, pageSize } from "./page-token.ts";
+import { listPage, type PageTokens } from "./page-token.ts";
 import { toTimestamp } from "./times.ts";
-import { changedBy, userMessage } from "./user-messages.ts";
+import { userMessage } from "./user-messages.ts";
 
 export type AdminUserHandlersDeps = CreateUserDeps &
   ListUsersDeps &
@@ -39,14 +40,14 @@ type AdminUserMethods =
 
 const WRITABLE = ["tier", "scopes", "display_name"] as const;
 
-/** The part of AdminService that concerns people. */
+/** The RPCs of AdminService about users. */
 export function adminUserHandlers(
   deps: AdminUserHandlersDeps,
 ): Required<Pick<UnaryHandlers<typeof AdminService>, AdminUserMethods>> {
   return {
     async createUser(request, call) {
       const { email, displayName, tier, scopes } = request;
-      const created = await createUser(deps, { email, displayName, tier, scopes, by: changedBy(call) });
+      const created = await createUser(deps, { email, displayName, tier, scopes, by: actorOf(call) });
       return {
         user: userMessage(created.user),
         resetToken: created.resetToken,
@@ -55,11 +56,11 @@ export function adminUserHandlers(
     },
     async listUsers(request, call) {
       const { email } = request;
-      const scope = { method: "ListUsers", caller: call.caller, filter: [email] };
-      const size = pageSize(request.pageSize);
-      const after = deps.pageTokens.open(scope, request.pageToken);
-      const { items, next } = await listUsers(deps, { email, size, after });
-      return { users: items.map(userMessage), nextPageToken: deps.pageTokens.seal(scope, next) };
+      const list = { request, call, filter: [email] };
+      const { page, nextPageToken } = await listPage(deps.pageTokens, list, (place) =>
+        listUsers(deps, { email, ...place }),
+      );
+      return { users: page.items.map(userMessage), nextPageToken };
     },
     async getUser({ userId }) {
       return { user: userMessage(await getUser(deps, { userId })) };
@@ -68,25 +69,25 @@ export function adminUserHandlers(
       const paths = maskPaths(request.updateMask, WRITABLE, UserSchema, request.user);
       if (request.user === undefined) throw invalidField("user", "must be set");
       const patch = patchOf(request.user, paths);
-      return { user: userMessage(await updateUser(deps, { userId: request.user.id, patch, by: changedBy(call) })) };
+      return { user: userMessage(await updateUser(deps, { userId: request.user.id, patch, by: actorOf(call) })) };
     },
     async disableUser({ userId }, call) {
-      return { user: userMessage(await disableUser(deps, { userId, by: changedBy(call) })) };
+      return { user: userMessage(await disableUser(deps, { userId, by: actorOf(call) })) };
     },
     async enableUser({ userId }, call) {
-      return { user: userMessage(await enableUser(deps, { userId, by: changedBy(call) })) };
+      return { user: userMessage(await enableUser(deps, { userId, by: actorOf(call) })) };
     },
     async createPasswordReset({ userId, revokeKeys, endAccess }, call) {
-      const created = await createPasswordReset(deps, { userId, revokeKeys, endAccess, by: changedBy(call) });
+      const created = await createPasswordReset(deps, { userId, revokeKeys, endAccess, by: actorOf(call) });
       const { resetToken, expiresAtMs, revokesKeys } = created;
       return { resetToken, expireTime: toTimestamp(expiresAtMs), revokesKeys };
     },
     async clearLoginFailures({ userId }, call) {
-      await clearLoginFailures(deps, { userId, by: changedBy(call) });
+      await clearLoginFailures(deps, { userId, by: actorOf(call) });
       return {};
     },
     async endUserSessions({ userId }, call) {
-      await endUserSessions(deps, { userId, by: changedBy(call) });
+      await endUserSessions(deps, { userId, by: actorOf(call) });
       return {};
     },
   };

@@ -1,14 +1,14 @@
 import { type ListAuditEventsDeps, listAuditEvents } from "../../audit/list-audit-events.ts";
 import type { AdminService } from "../../gen/latchkey/v1/admin_service_pb.ts";
 import type { UnaryHandlers } from "../call.ts";
-import { type PageTokens, pageSize } from "./page-token.ts";
+import { listPage, type PageTokens } from "./page-token.ts";
 import { timestampToMs, toTimestamp } from "./times.ts";
 
 export interface AuditHandlersDeps extends ListAuditEventsDeps {
   readonly pageTokens: PageTokens;
 }
 
-/** The audit trail, for operators. */
+/** The RPC of AdminService about the audit trail. */
 export function auditHandlers(deps: AuditHandlersDeps): Pick<UnaryHandlers<typeof AdminService>, "listAuditEvents"> {
   return {
     listAuditEvents: async (request, call) => {
@@ -16,17 +16,16 @@ export function auditHandlers(deps: AuditHandlersDeps): Pick<UnaryHandlers<typeo
       const startMs = request.startTime && timestampToMs("start_time", request.startTime);
       const endMs = request.endTime && timestampToMs("end_time", request.endTime);
       const filter = [subjectId, actorId, String(startMs), String(endMs)];
-      const scope = { method: "ListAuditEvents", caller: call.caller, filter };
-      const size = pageSize(request.pageSize);
-      const after = deps.pageTokens.open(scope, request.pageToken);
-      const page = await listAuditEvents(deps, { subjectId, actorId, startMs, endMs, size, after });
+      const { page, nextPageToken } = await listPage(deps.pageTokens, { request, call, filter }, (place) =>
+        listAuditEvents(deps, { subjectId, actorId, startMs, endMs, ...place }),
+      );
       return {
-        events: page.events.map(({ happenedAtMs, ...event }) => ({
+        events: page.items.map(({ happenedAtMs, ...event }) => ({
           ...event,
           eventTime: toTimestamp(happenedAtMs),
           details: { ...event.details },
         })),
-        nextPageToken: deps.pageTokens.seal(scope, page.next),
+        nextPageToken,
       };
     },
   };

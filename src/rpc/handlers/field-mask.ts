@@ -3,11 +3,12 @@ import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "../../lib/errors.ts";
 
 /**
- * Which fields an update changes (AIP-134): those that the mask names, or without one those that the resource has a value
- * for. So a client that forgot the mask empties nothing. `*` is not taken: it would empty what the client does not know.
+ * The fields that an update changes (AIP-134): those that the mask names. Without a mask, those that have a value in
+ * the resource, so a client that forgot the mask clears nothing. `*` is refused, because it would clear fields that the
+ * client does not know.
  *
- * @param writable paths that may occur, snake_case, of fields of the resource
- * @throws INVALID_FIELD update_mask if it names an unknown or output-only path, or nothing would be changed
+ * @param writable the allowed paths: names of fields of the resource, in snake_case
+ * @throws INVALID_FIELD update_mask for an unknown or output-only path, or if the update would change nothing
  */
 export function maskPaths<D extends DescMessage, P extends string>(
   mask: FieldMask | undefined,

@@ -16,7 +16,7 @@ import type { Call, UnaryHandlers } from "../call.ts";
 import { actorOf } from "./actor.ts";
 import { maskPaths } from "./field-mask.ts";
 import { keyMessage, limitFigures } from "./key-messages.ts";
-import { type PageTokens, pageSize } from "./page-token.ts";
+import { listPage, type PageTokens } from "./page-token.ts";
 import { durationToMs, timestampToMs } from "./times.ts";
 
 export interface KeyHandlersDeps extends IssueKeyDeps, UpdateKeyDeps, DisableKeyDeps, RotateKeyDeps, ListKeysDeps {
@@ -26,12 +26,13 @@ export interface KeyHandlersDeps extends IssueKeyDeps, UpdateKeyDeps, DisableKey
 
 type ManagementHandlers = Omit<UnaryHandlers<typeof KeyService>, "verifyKey" | "batchVerifyKeys" | "checkRateLimit">;
 
-/** The RPCs by which owners and services manage keys. */
+/** The RPCs of KeyService by which owners and services manage keys. */
 export function keyHandlers(deps: KeyHandlersDeps): ManagementHandlers {
   const message = (owned: OwnedKey) => keyMessage(owned, deps.tiers, deps.databaseClock.nowMs());
   return {
     issueKey: async (request, call) => {
-      const issued = await issueKey(deps, actorOf(call), {
+      const issued = await issueKey(deps, {
+        by: actorOf(call),
         name: request.name,
         description: request.description,
         tier: request.tier,
@@ -47,22 +48,25 @@ export function keyHandlers(deps: KeyHandlersDeps): ManagementHandlers {
       });
       return { key: message(issued), apiKey: issued.rawKey };
     },
-    getKey: async ({ keyId }, call) => ({ key: message(await getKey(deps, actorOf(call), keyId)) }),
+    getKey: async ({ keyId }, call) => ({ key: message(await getKey(deps, { by: actorOf(call), keyId })) }),
     listKeys: (request, call) => list(deps, request, call),
     updateKey: async (request, call) => ({ key: message(await update(deps, request, call)) }),
-    disableKey: async ({ keyId }, call) => ({ key: message(await disableKey(deps, actorOf(call), keyId)) }),
-    enableKey: async ({ keyId }, call) => ({ key: message(await enableKey(deps, actorOf(call), keyId)) }),
+    disableKey: async ({ keyId }, call) => ({ key: message(await disableKey(deps, { by: actorOf(call), keyId })) }),
+    enableKey: async ({ keyId }, call) => ({ key: message(await enableKey(deps, { by: actorOf(call), keyId })) }),
     rotateKey: async (request, call) => {
-      const rotated = await rotateKey(deps, actorOf(call), {
+      const rotated = await rotateKey(deps, {
+        by: actorOf(call),
         keyId: request.keyId,
         overlapMs: request.overlap && durationToMs("overlap", request.overlap),
         requestId: request.requestId,
       });
       return { key: message(rotated), apiKey: rotated.rawKey };
     },
-    revokeKey: async (request, call) => ({ key: message(await revokeKey(deps, actorOf(call), request)) }),
+    revokeKey: async ({ keyId, reason }, call) => ({
+      key: message(await revokeKey(deps, { by: actorOf(call), keyId, reason })),
+    }),
     deleteKey: async ({ keyId }, call) => {
-      await deleteKey(deps, actorOf(call), keyId);
+      await deleteKey(deps, { by: actorOf(call), keyId });
       return {};
     },
   };
@@ -70,14 +74,14 @@ export function keyHandlers(deps: KeyHandlersDeps): ManagementHandlers {
 
 async function list(deps: KeyHandlersDeps, request: ListKeysRequest, call: Call) {
   const { ownerId, showEnded } = request;
-  const scope = { method: "ListKeys", caller: call.caller, filter: [ownerId, showEnded] };
-  const size = pageSize(request.pageSize);
-  const after = deps.pageTokens.open(scope, request.pageToken);
-  const page = await listKeys(deps, actorOf(call), { ownerId, showEnded, size, after });
+  const filter = [ownerId, showEnded];
+  const { page, nextPageToken } = await listPage(deps.pageTokens, { request, call, filter }, (place) =>
+    listKeys(deps, { by: actorOf(call), ownerId, showEnded, ...place }),
+  );
   const nowMs = deps.databaseClock.nowMs();
   return {
-    keys: page.keys.map((owned) => keyMessage(owned, deps.tiers, nowMs)),
-    nextPageToken: deps.pageTokens.seal(scope, page.next),
+    keys: page.items.map((owned) => keyMessage(owned, deps.tiers, nowMs)),
+    nextPageToken,
     totalSize: page.totalSize,
   };
 }
@@ -97,7 +101,7 @@ const UPDATE_PATHS = [
 function update(deps: KeyHandlersDeps, request: UpdateKeyRequest, call: Call): Promise<OwnedKey> {
   const paths = maskPaths(request.updateMask, UPDATE_PATHS, KeySchema, request.key);
   const key = request.key ?? create(KeySchema);
-  if (key.id === "") throw invalidField("key.id", "must be set");
+  if (key.id === "") throw invalidField("key.id", "must be the id of the key to update");
   const values: Required<KeyUpdate> = {
     name: key.name,
     description: key.description,
@@ -110,5 +114,5 @@ function update(deps: KeyHandlersDeps, request: UpdateKeyRequest, call: Call): P
     limits: limitFigures(key.limits) ?? { perMinute: undefined, perDay: undefined },
   };
   const chosen = Object.fromEntries([...paths].map((path) => [path, values[path]])) as KeyUpdate;
-  return updateKey(deps, actorOf(call), { keyId: key.id, update: chosen, etag: key.etag });
+  return updateKey(deps, { by: actorOf(call), keyId: key.id, update: chosen, etag: key.etag });
 }

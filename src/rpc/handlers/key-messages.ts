@@ -14,7 +14,7 @@ import type { Verdict } from "../../keys/judge-key.ts";
 import { type Key, type KeyOwner, type KeyState, keyEtag, keyState } from "../../keys/key.ts";
 import type { KeyRecord } from "../../keys/key-records.ts";
 import type { Tiers } from "../../keys/tiers.ts";
-import type { VerifyKeyInput } from "../../keys/verify-key.ts";
+import type { VerifyKeyInput } from "../../keys/verdict.ts";
 import type { LimitDecision, LimitFigures, NamedLimit, WindowStatus } from "../../limits/limit.ts";
 import { optionalDuration, optionalTimestamp, toDuration, toTimestamp } from "./times.ts";
 
@@ -25,6 +25,7 @@ const KEY_STATES: Readonly<Record<KeyState, KeyStateMessage>> = {
   expired: KeyStateMessage.EXPIRED,
 };
 
+/** The wire's value for each verdict. */
 export const VERDICTS: Readonly<Record<Verdict, VerdictMessage>> = {
   valid: VerdictMessage.VALID,
   invalid: VerdictMessage.INVALID,
@@ -39,7 +40,7 @@ export const VERDICTS: Readonly<Record<Verdict, VerdictMessage>> = {
   rate_limited: VerdictMessage.RATE_LIMITED,
 };
 
-/** A key as management and verdicts show it. */
+/** A key as a message, with the limits that apply to it. */
 export function keyMessage(
   { key, owner }: { readonly key: Key; readonly owner: KeyOwner | undefined },
   tiers: Tiers,
@@ -70,7 +71,7 @@ export function keyMessage(
   });
 }
 
-/** Figures of a request; undefined if the message is absent. */
+/** The limits of a request; undefined if the message is absent. */
 export function limitFigures(limits: Limits | undefined): LimitFigures | undefined {
   return limits && { perMinute: limits.perMinute, perDay: limits.perDay };
 }
@@ -101,7 +102,7 @@ export function checkRateLimitResponse(decision: LimitDecision): MessageInitShap
   };
 }
 
-/** Without last_use_time, which a copy in memory can't know. */
+/** The key of a verdict. It has no last_use_time, because a copy in memory cannot know that time. */
 export function verdictKey(record: KeyRecord, tiers: Tiers, nowMs: number): KeyMessage {
   const message = keyMessage(record, tiers, nowMs);
   message.lastUseTime = undefined;

@@ -1,23 +1,24 @@
 const VARINT = 0;
 const LENGTH_DELIMITED = 2;
 const FIRST_CAPACITY = 1024;
-/** Longest varint, and so the longest tag and length, too. */
+/** Bytes of the longest varint, and so of the longest tag and the longest length. */
 const MAX_VARINT = 10;
 
 /**
- * Writes protobuf messages, one after the other, into one buffer that it keeps: protobuf-es takes a new one, outside of
- * the heap, for each. Values that a reader assumes anyway (false, 0, empty) are left out, as proto3 has it.
+ * Encoder of protobuf messages. It writes one message after another into one buffer that it keeps, because protobuf-es
+ * allocates a new buffer outside the heap for each message. As proto3 requires, it leaves out default values: false, 0
+ * and empty.
  */
 export class MessageWriter {
   #buffer = Buffer.allocUnsafe(FIRST_CAPACITY);
   #length = 0;
 
-  /** Begins a message. What was written of another, and not finished, is forgotten. */
+  /** Begins a message. Discards an unfinished one. */
   begin(): void {
     this.#length = 0;
   }
 
-  /** A copy of what was written. */
+  /** A copy of the finished message. */
   finish(): Buffer {
     const bytes = Buffer.allocUnsafe(this.#length);
     this.#buffer.copy(bytes, 0, 0, this.#length);
@@ -31,7 +32,7 @@ export class MessageWriter {
   /** An int32 or an enum. */
   int32(field: number, value: number | undefined): void {
     if (value === undefined || value === 0) return;
-    if (value !== (value | 0)) throw new RangeError(`${value} is no int32`);
+    if (value !== (value | 0)) throw new RangeError(`${value} is not an int32`);
     if (value > 0) this.#number(field, value);
     else this.#bigint(field, BigInt(value));
   }
@@ -45,7 +46,7 @@ export class MessageWriter {
   /** An int64 that is a safe integer. */
   integer(field: number, value: number): void {
     if (value === 0) return;
-    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no safe integer`);
+    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is not a safe integer`);
     if (value > 0) this.#number(field, value);
     else this.#bigint(field, BigInt(value));
   }
@@ -54,7 +55,7 @@ export class MessageWriter {
     if (value !== undefined && value !== "") this.bytes(field, Buffer.from(value));
   }
 
-  /** Bytes, or a message that was written before; also none. */
+  /** Bytes, or a message that is already encoded. Writes the field even if it is empty. */
   bytes(field: number, value: Uint8Array): void {
     this.#reserve(2 * MAX_VARINT + value.length);
     this.#varint(field * 8 + LENGTH_DELIMITED);
@@ -63,7 +64,7 @@ export class MessageWriter {
     this.#length += value.length;
   }
 
-  /** Bytes as a string of one character for each. */
+  /** Bytes as a latin1 string, one character a byte. */
   latin1(field: number, value: string): void {
     this.#reserve(2 * MAX_VARINT + value.length);
     this.#varint(field * 8 + LENGTH_DELIMITED);
@@ -71,12 +72,12 @@ export class MessageWriter {
     this.#length += this.#buffer.write(value, this.#length, "latin1");
   }
 
-  /** A message within the message, by what `write` writes. */
+  /** A nested message, whose fields `write` writes. Writes nothing for undefined. */
   message<M>(field: number, message: M | undefined, write: (writer: this, message: M) => void): void {
     if (message === undefined) return;
     this.#reserve(2 * MAX_VARINT);
     this.#varint(field * 8 + LENGTH_DELIMITED);
-    // Most are shorter than 128 bytes, whose length takes one.
+    // One byte for the length, because most messages are shorter than 128 bytes. Longer ones are moved afterwards.
     const start = ++this.#length;
     write(this, message);
     const length = this.#length - start;
@@ -105,7 +106,7 @@ export class MessageWriter {
   /** @param value not negative, at most 2^53-1 */
   #varint(value: number): void {
     let rest = value;
-    // What is beyond 31 bits is beyond the bit operators.
+    // Bit operators work on 31 bits, so larger values need a division.
     for (; rest > 0x7fffffff; rest = Math.floor(rest / 128)) this.#buffer[this.#length++] = (rest % 128) | 0x80;
     for (; rest > 0x7f; rest >>>= 7) this.#buffer[this.#length++] = (rest & 0x7f) | 0x80;
     this.#buffer[this.#length++] = rest;

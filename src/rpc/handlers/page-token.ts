@@ -1,28 +1,54 @@
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { type DomainError, invalidField } from "../../lib/errors.ts";
 import type { KeyRing } from "../../lib/key-ring.ts";
+import type { PagePosition } from "../../lib/page.ts";
 import { randomBytes } from "../../lib/random.ts";
-import type { Caller } from "../call.ts";
+import type { Call, Caller } from "../call.ts";
 
-/** Where a page begins: after this record, in the order newest first by (creation, id). */
-export interface PagePosition {
-  readonly createdAtMs: number;
-  readonly id: string;
-}
-
-/** The list that a page token continues, and no other. */
+/** The one list that a page token continues. */
 export interface PageScope {
   /** Name of the RPC. */
   readonly method: string;
   readonly caller: Caller;
-  /** The request's fields that choose what is listed, always in the same order. */
+  /** The request's fields that select the records of the list, always in the same order. */
   readonly filter: readonly (string | boolean)[];
 }
 
 const DEFAULT_SIZE = 50;
 const MAX_SIZE = 250;
 
-/** How many a page holds (AIP-158). @throws INVALID_FIELD page_size */
+/** Which page of a list a verb returns. */
+export interface PagePlace {
+  readonly size: number;
+  /** Undefined for the first page. */
+  readonly after: PagePosition | undefined;
+}
+
+/** A call for one page of a list. */
+interface ListCall {
+  readonly request: { readonly pageSize: number; readonly pageToken: string };
+  readonly call: Pick<Call, "method" | "caller">;
+  readonly filter: PageScope["filter"];
+}
+
+/**
+ * Answers a call for one page of a list (AIP-158, keyset pagination): finds the place of the page, calls the verb, and
+ * makes the token of the next page.
+ *
+ * @throws INVALID_FIELD page_size, page_token
+ */
+export async function listPage<P extends { readonly next: PagePosition | undefined }>(
+  tokens: PageTokens,
+  { request, call, filter }: ListCall,
+  list: (place: PagePlace) => Promise<P>,
+): Promise<{ readonly page: P; readonly nextPageToken: string }> {
+  const scope = { method: call.method.name, caller: call.caller, filter };
+  const place = { size: pageSize(request.pageSize), after: tokens.open(scope, request.pageToken) };
+  const page = await list(place);
+  return { page, nextPageToken: tokens.seal(scope, page.next) };
+}
+
+/** The number of records on a page: 50 for 0, and at most 250. @throws INVALID_FIELD page_size */
 export function pageSize(requested: number): number {
   if (requested < 0) throw invalidField("page_size", "must not be negative");
   return requested === 0 ? DEFAULT_SIZE : Math.min(requested, MAX_SIZE);
@@ -35,9 +61,9 @@ const HEAD_BYTES = VERSION_BYTES + NONCE_BYTES + TAG_BYTES;
 const MAX_TOKEN_LENGTH = 256;
 
 /**
- * Page tokens: two bytes of master key version, then the position under AES-256-GCM. Sealed, so that nobody reads ids
- * or times from one or makes one up; caller, method and filter are associated data, so that it continues only the list
- * that it came from.
+ * Maker and reader of page tokens: two bytes of master key version, then the position under AES-256-GCM. The encryption
+ * hides ids and times, and prevents forged tokens. Caller, method and filter are associated data, so a token continues
+ * only the list that it came from.
  */
 export class PageTokens {
   readonly #ring: KeyRing;
@@ -46,7 +72,7 @@ export class PageTokens {
     this.#ring = ring;
   }
 
-  /** `next_page_token`; empty where the list ends. */
+  /** The `next_page_token` of a page; empty at the end of the list. */
   seal(scope: PageScope, next: PagePosition | undefined): string {
     if (next === undefined) return "";
     const nonce = randomBytes(NONCE_BYTES);
@@ -59,7 +85,7 @@ export class PageTokens {
     return Buffer.concat([version, nonce, cipher.getAuthTag(), ciphertext]).toString("base64url");
   }
 
-  /** Where `page_token` says that the page begins; undefined for the first page. @throws INVALID_FIELD page_token */
+  /** The position in a `page_token`; undefined for the first page. @throws INVALID_FIELD page_token */
   open(scope: PageScope, token: string): PagePosition | undefined {
     if (token === "") return undefined;
     const bytes = Buffer.from(token, "base64url");
@@ -98,5 +124,8 @@ function callerId(caller: Caller): string {
 }
 
 function invalidToken(): DomainError {
-  return invalidField("page_token", "must be empty, or a next_page_token of the same list by the same caller");
+  return invalidField(
+    "page_token",
+    "must be empty, or the next_page_token that the same caller received for the same list",
+  );
 }

@@ -15,7 +15,7 @@ import type { ListKeysDeps } from "../../keys/list-keys.ts";
 import type { RotateKeyDeps } from "../../keys/rotate-key.ts";
 import type { UnaryHandlers } from "../call.ts";
 import { actorOf } from "./actor.ts";
-import { type PageTokens, pageSize } from "./page-token.ts";
+import { listPage, type PageTokens } from "./page-token.ts";
 import { durationToMs, optionalTimestamp, timestampToMs, toTimestamp } from "./times.ts";
 
 export interface ServiceCredentialHandlersDeps
@@ -42,12 +42,13 @@ const STATES: Readonly<Record<KeyState, StateMessage>> = {
   expired: StateMessage.EXPIRED,
 };
 
-/** The RPCs by which operators manage what services and operators authenticate with. */
+/** The RPCs of AdminService about service credentials, with which services and operators authenticate. */
 export function serviceCredentialHandlers(deps: ServiceCredentialHandlersDeps): ServiceCredentialHandlers {
   const message = (key: Key) => credentialMessage(key, deps.databaseClock.nowMs());
   return {
     issueServiceCredential: async (request, call) => {
-      const { credential, secret } = await issueServiceCredential(deps, actorOf(call), {
+      const { credential, secret } = await issueServiceCredential(deps, {
+        by: actorOf(call),
         name: request.name,
         scopes: request.scopes,
         expiresAtMs: request.expireTime && timestampToMs("expire_time", request.expireTime),
@@ -57,26 +58,27 @@ export function serviceCredentialHandlers(deps: ServiceCredentialHandlersDeps): 
     },
     listServiceCredentials: async (request, call) => {
       const { showEnded } = request;
-      const scope = { method: "ListServiceCredentials", caller: call.caller, filter: [showEnded] };
-      const size = pageSize(request.pageSize);
-      const after = deps.pageTokens.open(scope, request.pageToken);
-      const page = await listServiceCredentials(deps, { showEnded, size, after });
+      const list = { request, call, filter: [showEnded] };
+      const { page, nextPageToken } = await listPage(deps.pageTokens, list, (place) =>
+        listServiceCredentials(deps, { showEnded, ...place }),
+      );
       return {
-        credentials: page.keys.map(({ key }) => message(key)),
-        nextPageToken: deps.pageTokens.seal(scope, page.next),
+        credentials: page.items.map(({ key }) => message(key)),
+        nextPageToken,
         totalSize: page.totalSize,
       };
     },
     rotateServiceCredential: async (request, call) => {
-      const { key, rawKey } = await rotateServiceCredential(deps, actorOf(call), {
-        keyId: request.credentialId,
+      const { key, rawKey } = await rotateServiceCredential(deps, {
+        by: actorOf(call),
+        credentialId: request.credentialId,
         overlapMs: request.overlap && durationToMs("overlap", request.overlap),
         requestId: request.requestId,
       });
       return { credential: message(key), secret: rawKey };
     },
-    revokeServiceCredential: async (request, call) => ({
-      credential: message(await revokeServiceCredential(deps, actorOf(call), request)),
+    revokeServiceCredential: async ({ credentialId, reason }, call) => ({
+      credential: message(await revokeServiceCredential(deps, { by: actorOf(call), credentialId, reason })),
     }),
   };
 }

@@ -7,8 +7,8 @@ import type { DatabaseClock } from "../../changes/database-clock.ts";
 import type { AdminService } from "../../gen/latchkey/v1/admin_service_pb.ts";
 import { type SigningKeySchema, SigningKey_State as StateMessage } from "../../gen/latchkey/v1/signing_key_pb.ts";
 import type { UnaryHandlers } from "../call.ts";
+import { actorOf } from "./actor.ts";
 import { optionalTimestamp, toTimestamp } from "./times.ts";
-import { changedBy } from "./user-messages.ts";
 
 export interface SigningKeyHandlersDeps extends ListSigningKeysDeps, RotateSigningKeyDeps, RevokeSigningKeyDeps {
   readonly store: ListSigningKeysDeps["store"] & RotateSigningKeyDeps["store"] & RevokeSigningKeyDeps["store"];
@@ -27,14 +27,14 @@ const STATES: Readonly<Record<SigningKeyState, StateMessage>> = {
   revoked: StateMessage.REVOKED,
 };
 
-/** The RPCs by which operators manage the keys that sign access tokens. */
+/** The RPCs of AdminService about the keys that sign access tokens. */
 export function signingKeyHandlers(deps: SigningKeyHandlersDeps): SigningKeyHandlers {
   const message = (key: SigningKeyRecord) => signingKeyMessage(key, deps.databaseClock.nowMs());
   return {
     listSigningKeys: async () => ({ keys: (await listSigningKeys(deps)).map(message) }),
-    rotateSigningKey: async (_, call) => ({ key: message(await rotateSigningKey(deps, { by: changedBy(call) })) }),
+    rotateSigningKey: async (_, call) => ({ key: message(await rotateSigningKey(deps, { by: actorOf(call) })) }),
     revokeSigningKey: async ({ keyId }, call) => ({
-      key: message(await revokeSigningKey(deps, { kid: keyId, by: changedBy(call) })),
+      key: message(await revokeSigningKey(deps, { kid: keyId, by: actorOf(call) })),
     }),
   };
 }

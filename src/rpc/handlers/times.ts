@@ -8,7 +8,7 @@ const LAST_SECOND = 253_402_300_799n;
 /** About 10,000 years, the range of google.protobuf.Duration. */
 const LONGEST_SECONDS = 315_576_000_000n;
 
-/** Milliseconds since the epoch, rounded down. @throws INVALID_FIELD outside of what the type may hold */
+/** Milliseconds since the epoch, rounded down. @throws INVALID_FIELD outside the range of the type */
 export function timestampToMs(field: string, timestamp: Timestamp): number {
   const { seconds, nanos } = timestamp;
   if (seconds < FIRST_SECOND || seconds > LAST_SECOND || nanos < 0 || nanos > 999_999_999) {
@@ -17,7 +17,7 @@ export function timestampToMs(field: string, timestamp: Timestamp): number {
   return Number(seconds) * 1000 + Math.floor(nanos / 1e6);
 }
 
-/** Milliseconds. @throws INVALID_FIELD outside of what the type may hold */
+/** A duration in milliseconds. @throws INVALID_FIELD outside the range of the type */
 export function durationToMs(field: string, duration: Duration): number {
   const { seconds, nanos } = duration;
   const isInRange = seconds >= -LONGEST_SECONDS && seconds <= LONGEST_SECONDS && Math.abs(nanos) <= 999_999_999;
@@ -27,7 +27,7 @@ export function durationToMs(field: string, duration: Duration): number {
   return Number(seconds) * 1000 + nanos / 1e6;
 }
 
-/** A time in whole milliseconds, rounded down: what is said to hold as of a time holds as of an earlier one. */
+/** A time in whole milliseconds. Rounded down, so that no answer claims to be newer than it is. */
 export function toTimestamp(ms: number): Timestamp {
   return timestampFromMs(Math.floor(ms));
 }
@@ -36,7 +36,7 @@ export function optionalTimestamp(ms: number | undefined): Timestamp | undefined
   return ms === undefined ? undefined : toTimestamp(ms);
 }
 
-/** A span in whole milliseconds, rounded up: who waits so long has waited long enough. */
+/** A span in whole milliseconds. Rounded up, so that a client that waits for it has waited long enough. */
 export function toDuration(ms: number): Duration {
   return durationFromMs(Math.ceil(ms));
 }

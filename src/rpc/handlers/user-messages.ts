@@ -1,12 +1,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Session } from "../../auth/session.ts";
 import type { TokenPair } from "../../auth/tokens/token-pair.ts";
-import type { ChangedBy, User, UserState } from "../../auth/user.ts";
+import type { User, UserState } from "../../auth/user.ts";
 import type { SessionSchema } from "../../gen/latchkey/v1/session_pb.ts";
 import type { TokenPairSchema } from "../../gen/latchkey/v1/token_pair_pb.ts";
 import { User_State, type UserSchema } from "../../gen/latchkey/v1/user_pb.ts";
-import type { Call } from "../call.ts";
-import { actorOf } from "./actor.ts";
 import { toTimestamp } from "./times.ts";
 
 const STATES: Readonly<Record<UserState, User_State>> = {
@@ -46,9 +44,4 @@ export function tokenPairMessage(tokens: TokenPair): MessageInitShape<typeof Tok
     accessTokenExpireTime: toTimestamp(tokens.accessExpiresAtMs),
     refreshTokenExpireTime: toTimestamp(tokens.refreshExpiresAtMs),
   };
-}
-
-/** Who makes a change by this call. */
-export function changedBy(call: Call): ChangedBy {
-  return { actorId: actorOf(call).id, clientIp: call.clientIp };
 }

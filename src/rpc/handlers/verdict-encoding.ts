@@ -7,20 +7,21 @@ import type { BatchOutcome } from "../../keys/batch-verify-keys.ts";
 import { keyState } from "../../keys/key.ts";
 import type { KeyRecord } from "../../keys/key-records.ts";
 import type { Tiers } from "../../keys/tiers.ts";
-import type { Freshness, KeyVerdict } from "../../keys/verify-key.ts";
+import type { Freshness, KeyVerdict } from "../../keys/verdict.ts";
 import type { WindowStatus } from "../../limits/limit.ts";
 import { EncodedMessage } from "../call.ts";
 import { toRpcStatus } from "../errors.ts";
 import { VERDICTS, verdictKey } from "./key-messages.ts";
 import { MessageWriter } from "./message-writer.ts";
 
-/*
- * A verdict as VerifyKeyResponse, encoded by hand: a message and its bytes by protobuf-es take as long as all else in the
- * call. The bytes are the ones that protobuf-es would write; a test compares them, and fails for a field that this file
- * does not know.
+/**
+ * Encoder of verdicts as VerifyKeyResponse. It writes the bytes itself, because a message and its encoding by
+ * protobuf-es take as long as all the rest of the call. The bytes are those that protobuf-es would write: a test
+ * compares both, and fails for a field that this file does not write.
+ *
+ * The key of a record is encoded once and kept with the record, because most calls are about a key that was shown
+ * before.
  */
-
-/** Writes verdicts for the wire. A record's key is written once, since most calls are about one that was shown before. */
 export class VerdictEncoder {
   readonly #tiers: Tiers;
   readonly #databaseClock: Pick<DatabaseClock, "nowMs">;
@@ -66,7 +67,7 @@ export class VerdictEncoder {
   #keyOf(record: KeyRecord): string {
     const nowMs = this.#databaseClock.nowMs();
     const state = keyState(record.key, nowMs);
-    // The one thing that time changes.
+    // Time changes nothing of a key except its state.
     if (record.shown?.state === state) return record.shown.latin1;
     const bytes = toBinary(KeySchema, verdictKey(record, this.#tiers, nowMs));
     const latin1 = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
@@ -90,12 +91,12 @@ function writeFreshness(to: MessageWriter, freshness: Freshness): void {
   to.int64(4, freshness.position);
 }
 
-/** A time in whole milliseconds, rounded down; as `toTimestamp`. */
+/** A time in whole milliseconds, rounded down as `toTimestamp` does. */
 function writeTimestamp(to: MessageWriter, ms: number): void {
   writeSeconds(to, Math.floor(ms));
 }
 
-/** A span in whole milliseconds, rounded up; as `toDuration`. Not negative. */
+/** A span in whole milliseconds, rounded up as `toDuration` does. Not negative. */
 function writeDuration(to: MessageWriter, ms: number): void {
   writeSeconds(to, Math.ceil(ms));
 }

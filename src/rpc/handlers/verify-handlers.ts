@@ -1,23 +1,24 @@
 import type { CheckRateLimitRequest, KeyService } from "../../gen/latchkey/v1/key_service_pb.ts";
-import { batchVerifyKeys } from "../../keys/batch-verify-keys.ts";
+import { type BatchVerifyKeysDeps, batchVerifyKeys } from "../../keys/batch-verify-keys.ts";
 import { type CheckRateLimitDeps, type CheckRateLimitInput, checkRateLimit } from "../../keys/check-rate-limit.ts";
 import type { Tiers } from "../../keys/tiers.ts";
-import { type KeyVerdict, type VerifyKeyDeps, verifyKey } from "../../keys/verify-key.ts";
+import type { KeyVerdict } from "../../keys/verdict.ts";
+import { type VerifyKeyDeps, verifyKey } from "../../keys/verify-key.ts";
 import { invalidField } from "../../lib/errors.ts";
 import type { Call, UnaryHandlers } from "../call.ts";
 import { retryAfterSeconds } from "../errors.ts";
 import { checkRateLimitResponse, namedLimits, verifyKeyInput } from "./key-messages.ts";
 import { VerdictEncoder } from "./verdict-encoding.ts";
 
-export interface VerifyHandlersDeps extends VerifyKeyDeps, CheckRateLimitDeps {
-  readonly records: VerifyKeyDeps["records"] & CheckRateLimitDeps["records"];
-  readonly limiter: VerifyKeyDeps["limiter"];
+export interface VerifyHandlersDeps extends VerifyKeyDeps, BatchVerifyKeysDeps, CheckRateLimitDeps {
+  readonly records: VerifyKeyDeps["records"] & BatchVerifyKeysDeps["records"] & CheckRateLimitDeps["records"];
+  readonly limiter: VerifyKeyDeps["limiter"] & BatchVerifyKeysDeps["limiter"];
   readonly tiers: Tiers;
 }
 
 type VerifyHandlers = Pick<UnaryHandlers<typeof KeyService>, "verifyKey" | "batchVerifyKeys" | "checkRateLimit">;
 
-/** The RPCs that other services call for each request that they serve. */
+/** The RPCs of KeyService that services call for each request that they serve. */
 export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
   const encoder = new VerdictEncoder(deps.tiers, deps.databaseClock);
   return {
@@ -39,7 +40,7 @@ export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
   };
 }
 
-/** What HTTP's clients and proxies know of waiting (RFC 9110, 10.2.3), beside `retry_after`, which is exact. */
+/** Adds the header that HTTP clients and proxies understand (RFC 9110, 10.2.3). The message has the exact time. */
 function addRetryAfter(call: Call, retryAfterMs: number | undefined): void {
   if (retryAfterMs !== undefined) call.addHeader("retry-after", retryAfterSeconds(retryAfterMs));
 }
@@ -53,6 +54,6 @@ function rateLimitInput(request: CheckRateLimitRequest): CheckRateLimitInput {
     case "name":
       return { ...rest, subject: { kind: "name", name: subject.value } };
     default:
-      throw invalidField("subject", "must be key_id or name");
+      throw invalidField("subject", "must be set: to key_id or to name");
   }
 }

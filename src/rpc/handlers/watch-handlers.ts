@@ -14,7 +14,7 @@ const KINDS: Readonly<Record<ChangeKind, KindMessage>> = {
   SIGNING_KEY: KindMessage.SIGNING_KEY,
 };
 
-/** The stream by which clients that keep verdicts learn that they no longer hold. */
+/** The stream that tells clients with cached verdicts which of them no longer hold. */
 export function watchHandlers(deps: WatchChangesDeps): Pick<StreamHandlers<typeof KeyService>, "watchRevocations"> {
   return {
     watchRevocations: async function* ({ cursor }, { signal }) {

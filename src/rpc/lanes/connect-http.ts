@@ -5,16 +5,17 @@ import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { DomainError } from "../../lib/errors.ts";
 import type { CallHead } from "../call.ts";
 import { toTrailers } from "./grpc-status.ts";
-import { cutUnlessRead } from "./unread-answers.ts";
+import { headerValues } from "./raw-headers.ts";
+import type { UnreadAnswers } from "./unread-answers.ts";
 
 /** A request and its response as node:http and node:http2 (through its compatibility layer) give them. */
 export type WireRequest = IncomingMessage | Http2ServerRequest;
 export type WireResponse = ServerResponse | Http2ServerResponse;
 
-/** Deadlines are raced by Concerns; Connect, told of one, would set a second timer. */
+/** Concerns enforces deadlines. If Connect got a timeout, it would set a second timer. */
 const NOT_FOR_CONNECT: ReadonlySet<string> = new Set(["grpc-timeout", "connect-timeout-ms"]);
 
-/** The head of a call, over raw headers: node drops repeated values of some headers elsewhere. */
+/** The head of a call, over raw headers, because node's other forms drop repeated values of some headers. */
 export function headOf(
   rawHeaders: readonly string[],
   socket: { readonly remoteAddress?: string | undefined } | undefined,
@@ -33,16 +34,6 @@ export function wireHead(request: WireRequest): CallHead {
   return headOf(request.rawHeaders, request.socket, connection);
 }
 
-/** All values of a header in `[name, value, name, value ...]`; `name` in lower case. */
-export function headerValues(rawHeaders: readonly string[], name: string): readonly string[] {
-  const values: string[] = [];
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const candidate = rawHeaders[i]!;
-    if (candidate.length === name.length && candidate.toLowerCase() === name) values.push(rawHeaders[i + 1]!);
-  }
-  return values;
-}
-
 /** A request's headers for Connect: without HTTP/2's pseudo headers and without the timeout. */
 export function connectHeaders(request: WireRequest): Headers {
   const headers = new Headers();
@@ -54,18 +45,29 @@ export function connectHeaders(request: WireRequest): Headers {
   return headers;
 }
 
+/** The call whose body is read. */
+export interface BodyReader {
+  /** Settles as `work`, or rejects when the call is aborted. */
+  race<T>(work: Promise<T>): Promise<T>;
+  /** The request was closed before its end. Calls `wake` in this turn of the event loop or a later one. */
+  cut(wake: () => void): void;
+}
+
 /**
- * The bytes of a request's body. `race` gives up waiting for the next ones when the call is aborted. Unlike node's own
- * iterator, ending early leaves the connection alone, so that an answer can still be written.
+ * The bytes of a request's body. Unlike node's own iterator, ending early leaves the connection open, so that an answer
+ * can still be written.
  *
- * @throws {DomainError} CANCELLED when the client went away before the end
+ * @throws {DomainError} CANCELLED when the client closed the stream or connection before the end
  */
-export async function* bodyOf(
-  request: WireRequest,
-  race: <T>(work: Promise<T>) => Promise<T>,
-): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* bodyOf(request: WireRequest, reader: BodyReader): AsyncGenerator<Uint8Array, void, undefined> {
   let wake = () => {};
-  const onChange = () => wake();
+  let isCut = false;
+  const onChange = () => {
+    if (isCut) return;
+    isCut = isCutOff(request);
+    if (isCut) reader.cut(() => wake());
+    else wake();
+  };
   const events = ["readable", "end", "close"] as const;
   for (const event of events) request.on(event, onChange);
   try {
@@ -81,7 +83,7 @@ export async function* bodyOf(
         const changed = new Promise<void>((resolve) => {
           wake = resolve;
         });
-        await race(changed);
+        await reader.race(changed);
       }
     }
   } finally {
@@ -89,12 +91,22 @@ export async function* bodyOf(
   }
 }
 
+/** Whether the body was cut. Node ends the body of an HTTP/2 request whose stream was cut as if it were complete. */
+function isCutOff(request: WireRequest): boolean {
+  return "stream" in request ? request.stream.aborted : request.destroyed && !request.complete;
+}
+
 /**
- * Writes an answer. The headers follow the first bytes of the body, because until then a handler may add some.
+ * Writes an answer. It sends the headers only with the first bytes of the body, because a handler may add some until
+ * then.
  *
- * @throws whatever the body throws, or DomainError CANCELLED when the client is gone; the body's iterator has then been told
+ * @throws the error of the body, or DomainError CANCELLED after it has thrown that into the body, if the client is gone
  */
-export async function writeAnswer(answer: UniversalServerResponse, response: WireResponse): Promise<void> {
+export async function writeAnswer(
+  answer: UniversalServerResponse,
+  response: WireResponse,
+  unread: UnreadAnswers,
+): Promise<void> {
   const body = answer.body?.[Symbol.asyncIterator]();
   let chunk = await body?.next();
   try {
@@ -102,52 +114,52 @@ export async function writeAnswer(answer: UniversalServerResponse, response: Wir
     // Without this node:http2 ends an answer that has no body with its headers, and the trailers are lost.
     if (response instanceof Http2ServerResponse) response.writeHead(answer.status);
     for (; body !== undefined && chunk !== undefined && chunk.done !== true; chunk = await body.next()) {
-      await writeChunk(response, chunk.value);
+      await writeChunk(response, chunk.value, unread);
     }
   } catch (error) {
     await body?.throw?.(error).catch(() => {});
     throw error;
   }
   if (answer.trailer !== undefined) response.addTrailers(toTrailers(answer.trailer));
-  endAnswer(response);
+  endAnswer(response, unread);
 }
 
-/** Ends an answer whose headers are written. A client that does not read it in time is cut off. */
-export function endAnswer(response: WireResponse, lastChunk?: Uint8Array | string): void {
+/** Ends an answer whose headers are set. Cuts off a client that does not read it in time. */
+export function endAnswer(response: WireResponse, unread: UnreadAnswers, lastChunk?: Uint8Array | string): void {
   const sink: Writable = response;
   sink.end(lastChunk);
-  cutUnlessRead(sinkOf(response), "close", () => cutAnswer(response));
+  unread.cutUnlessRead(sinkOf(response), "close", () => cutAnswer(response));
 }
 
-/** Cuts the connection of HTTP/1.1, the stream of HTTP/2: for an answer that can't be finished. */
+/** Closes the connection of HTTP/1.1, or the stream of HTTP/2, if an answer can't be finished. */
 export function cutAnswer(response: WireResponse): void {
   if (response instanceof Http2ServerResponse) response.stream.destroy();
   else response.destroy();
 }
 
-/** Status and headers; they go out with the first byte, or at the end. */
+/** Sets status and headers, which node sends with the first byte, or at the end. */
 export function setHead(
   response: WireResponse,
   status: number,
   headers: Iterable<readonly [string, string]> = [],
 ): void {
   for (const [name, value] of headers) {
-    // HTTP/2 has no such header; Connect sends it to HTTP/1.1 clients that it wants off the line.
+    // HTTP/2 has no such header. Connect sends it to close connections of HTTP/1.1.
     if (name !== "connection" || !(response instanceof Http2ServerResponse)) response.setHeader(name, value);
   }
   response.statusCode = status;
 }
 
-function writeChunk(response: WireResponse, chunk: Uint8Array): Promise<void> | undefined {
+function writeChunk(response: WireResponse, chunk: Uint8Array, unread: UnreadAnswers): Promise<void> | undefined {
   if (isGone(response)) throw clientGone();
   const sink: Writable = response;
-  return sink.write(chunk) ? undefined : drained(response);
+  return sink.write(chunk) ? undefined : drained(response, unread);
 }
 
-/** Resolves when there is room to write again, and also when the client is gone: the next write will tell. */
-function drained(response: WireResponse): Promise<void> {
+/** Resolves when the buffer is empty again, or when the client is gone; then the next write throws. */
+function drained(response: WireResponse, unread: UnreadAnswers): Promise<void> {
   return new Promise((resolve) => {
-    cutUnlessRead(sinkOf(response), "drain", () => cutAnswer(response));
+    unread.cutUnlessRead(sinkOf(response), "drain", () => cutAnswer(response));
     const settle = () => {
       response.off("drain", settle);
       response.off("close", settle);
@@ -158,7 +170,7 @@ function drained(response: WireResponse): Promise<void> {
   });
 }
 
-/** Where the bytes of an answer wait for their reader. */
+/** The stream in which the bytes of an answer wait for their reader. */
 function sinkOf(response: WireResponse): Writable {
   return response instanceof Http2ServerResponse ? response.stream : response;
 }
@@ -168,9 +180,9 @@ function isGone(response: WireResponse): boolean {
 }
 
 /**
- * Lets go of a body that is not read to its end because the answer came first. On HTTP/2 the stream is closed without
- * an error, once the trailers are out (RFC 9113, 8.1); on HTTP/1.1 the rest is read and dropped, up to the server's
- * time for one request, because closing at once could take the answer with it.
+ * Drops the rest of a body that is not read to its end because the answer came first. On HTTP/2 the stream is closed
+ * without an error after the trailers (RFC 9113, 8.1). On HTTP/1.1 the rest is read and dropped, up to
+ * `requestTimeout`, because closing the connection immediately could lose the answer.
  */
 export function dropRestWhenAnswered(request: WireRequest, response: WireResponse): void {
   if ("stream" in request) {

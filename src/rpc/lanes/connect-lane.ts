@@ -28,26 +28,29 @@ import {
   cutAnswer,
   dropRestWhenAnswered,
   endAnswer,
-  headerValues,
   setHead,
   type WireRequest,
   type WireResponse,
   wireHead,
   writeAnswer,
 } from "./connect-http.ts";
+import { MAX_RESPONSE_BYTES } from "./grpc-frame.ts";
 import { binaryTypeOf, bytesOfText, textAnswer } from "./grpc-web-text.ts";
-import { parseConnectTimeout, parseGrpcTimeout } from "./timeout.ts";
+import { headerValues } from "./raw-headers.ts";
+import { readTimeout } from "./timeout.ts";
+import type { UnreadAnswers } from "./unread-answers.ts";
 
-/** Answers requests for the RPCs of its routes; returns false for any other. */
+/** Answers a request for an RPC, and returns true; returns false for any other request. */
 export type Lane = (request: WireRequest, response: WireResponse) => boolean;
 
 export interface ConnectLaneDeps {
   readonly routes: ReadonlyMap<string, Route>;
   readonly concerns: Concerns;
+  readonly unread: UnreadAnswers;
 }
 
 /** One request under way. */
-class Exchange {
+class ConnectExchange {
   readonly route: Route;
   readonly request: WireRequest;
   /** undefined until Connect has read the headers. */
@@ -60,14 +63,13 @@ class Exchange {
   }
 }
 
-const EXCHANGE = createContextKey<Exchange | undefined>(undefined);
+const CONNECT_EXCHANGE = createContextKey<ConnectExchange | undefined>(undefined);
 
-/** Only a fault of ours makes a longer answer. */
-const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 /**
- * A field of JSON that nobody knows is refused, as the JSON format of protobuf has it: who misspells `requiredScopes` would
- * otherwise be told that the key is good. `fatal`: invalid UTF-8 in JSON is refused instead of replaced; Connect reads this
- * option, though it has no type. Fields that are false, 0 or empty are written: who reads `valid` with curl should find it.
+ * Unknown fields in JSON are refused, as protobuf's JSON format specifies: a client that misspells `requiredScopes`
+ * would otherwise be told that the key is valid. `fatal` refuses invalid UTF-8 instead of replacing it; Connect reads
+ * this option, although its type lacks it. Fields that are false, 0 or empty are written, so that a reader of `valid`
+ * finds it.
  */
 const JSON_OPTIONS = {
   ignoreUnknownFields: false,
@@ -83,8 +85,8 @@ export function createConnectLane(deps: ConnectLaneDeps): Lane {
   return (request, response) => {
     const path = pathOf(request);
     const route = deps.routes.get(path);
-    if (route !== undefined) void serve(deps.concerns, handlers.get(path)!, new Exchange(route, request), response);
-    else if (isRpc(request)) refuseUnknown(request, response);
+    if (route !== undefined) void serve(deps, handlers.get(path)!, new ConnectExchange(route, request), response);
+    else if (isRpc(request)) refuseUnknown(deps.unread, request, response);
     else return false;
     return true;
   };
@@ -119,8 +121,9 @@ function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<stri
 
 /** Connect calls this with the headers, before it reads a byte of the body. */
 async function admit(concerns: Concerns, context: HandlerContext): Promise<void> {
-  const exchange = context.values.get(EXCHANGE)!;
-  const timeout = readTimeout(context.protocolName, exchange.request);
+  const exchange = context.values.get(CONNECT_EXCHANGE)!;
+  const kind = context.protocolName === "connect" ? "connect-timeout-ms" : "grpc-timeout";
+  const timeout = readTimeout(kind, headerValues(exchange.request.rawHeaders, kind));
   const timeoutMs = typeof timeout === "number" ? timeout : undefined;
   const call = concerns.begin(exchange.route, wireHead(exchange.request), timeoutMs);
   exchange.call = call;
@@ -129,14 +132,14 @@ async function admit(concerns: Concerns, context: HandlerContext): Promise<void>
   await concerns.admit(call);
 }
 
-/** What Connect's handlers make of a context; no part of its documented interface, but tests hold us to it. */
+/** The context that Connect's handlers get. `abort` is no documented interface; tests would notice its removal. */
 interface AbortableContext extends HandlerContext {
   abort(reason?: unknown): void;
 }
 
 /**
- * Before Connect writes an error it calls `abort` with it: the only place where those can be seen, and put in our words,
- * that its own codec throws (too large, not JSON, an answer that can't be encoded), before or after a handler.
+ * Calls `onError` with each error before Connect writes it, because Connect then calls `abort` with it. Errors of its
+ * own codec (too large, not JSON, an answer that can't be encoded) can be seen and reworded only there.
  */
 function overhearErrors(context: AbortableContext, onError: (error: ConnectError) => void): void {
   const abort = context.abort;
@@ -146,36 +149,25 @@ function overhearErrors(context: AbortableContext, onError: (error: ConnectError
   };
 }
 
-function readTimeout(protocol: string, request: WireRequest): number | DomainError | undefined {
-  const isConnect = protocol === "connect";
-  const values = headerValues(request.rawHeaders, isConnect ? "connect-timeout-ms" : "grpc-timeout");
-  if (values.length === 0) return undefined;
-  // Two values, joined, are no timeout either.
-  const text = values.join(",");
-  try {
-    return isConnect ? parseConnectTimeout(text) : parseGrpcTimeout(text);
-  } catch (error) {
-    return error as DomainError;
-  }
-}
-
 function callOf(context: HandlerContext): LiveCall {
-  return context.values.get(EXCHANGE)!.call!;
+  return context.values.get(CONNECT_EXCHANGE)!.call!;
 }
 
 /** Never rejects. */
 async function serve(
-  concerns: Concerns,
+  { concerns, unread }: ConnectLaneDeps,
   handler: UniversalHandler,
-  exchange: Exchange,
+  exchange: ConnectExchange,
   response: WireResponse,
 ): Promise<void> {
   const { request, route } = exchange;
   const gone = new AbortController();
   response.on("close", () => {
     if (exchange.answered) return;
-    gone.abort();
-    if (exchange.call !== undefined) concerns.cancel(exchange.call);
+    // Connect makes several errors of an abort: with those of a thousand streams it would stall the event loop for 0.3
+    // s.
+    if (exchange.call === undefined) gone.abort();
+    else concerns.cancel(exchange.call, () => void (exchange.answered || gone.abort()));
   });
   dropRestWhenAnswered(request, response);
   const header = connectHeaders(request);
@@ -185,14 +177,14 @@ async function serve(
     const answer = await handler({
       httpVersion: request.httpVersion,
       method: request.method ?? "",
-      // Connect looks at nothing but the query, and a client's authority may be no URL at all.
+      // Connect reads only the query, and a client's authority may be no valid URL.
       url: `http://latchkey${route.path}`,
       header,
       body: readBody(concerns, exchange, binaryType !== undefined),
       signal: gone.signal,
-      contextValues: createContextValues().set(EXCHANGE, exchange),
+      contextValues: createContextValues().set(CONNECT_EXCHANGE, exchange),
     });
-    await writeAnswer(binaryType === undefined ? answer : textAnswer(answer), response);
+    await writeAnswer(binaryType === undefined ? answer : textAnswer(answer), response, unread);
     exchange.answered = true;
   } catch (error) {
     if (exchange.call !== undefined) concerns.fail(exchange.call, error);
@@ -201,14 +193,17 @@ async function serve(
 }
 
 /** Connect reads nothing before its gate has begun the call. */
-async function* readBody(concerns: Concerns, exchange: Exchange, isText: boolean): AsyncGenerator<Uint8Array> {
+async function* readBody(concerns: Concerns, exchange: ConnectExchange, isText: boolean): AsyncGenerator<Uint8Array> {
   const call = exchange.call!;
   try {
-    const pieces = bodyOf(exchange.request, (work) => call.race(work));
+    const pieces = bodyOf(exchange.request, {
+      race: (work) => call.race(work),
+      cut: (wake) => concerns.cancel(call, wake),
+    });
     for await (const piece of isText ? bytesOfText(pieces) : pieces) {
       concerns.hold(call, piece.length);
       if (call.failure !== undefined) throw call.failure;
-      // A copy, since Connect collects pieces: one that is part of what was read for others too would keep all of that.
+      // A copy, because Connect collects pieces, and a piece may be a view of a larger buffer that it would keep alive.
       yield new Uint8Array(piece);
     }
   } catch (error) {
@@ -230,17 +225,17 @@ function isRpc(request: WireRequest): boolean {
   return request.method === "POST" && (GRPC_TYPE.test(contentType) || CONNECT_TYPE.test(contentType));
 }
 
-/** UNIMPLEMENTED, as the protocol has it for an unknown method. */
-function refuseUnknown(request: WireRequest, response: WireResponse): void {
+/** Answers UNIMPLEMENTED in the client's protocol. */
+function refuseUnknown(unread: UnreadAnswers, request: WireRequest, response: WireResponse): void {
   const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
-  // Without what follows it: that may be as long as a header can be.
+  // Without its suffix, which may be as long as a header may be.
   const contentType = GRPC_TYPE.exec(request.headers["content-type"]!)?.[0].replace(/[+;]$/, "");
   dropRestWhenAnswered(request, response);
   if (contentType !== undefined) {
     setHead(response, 200, setTrailerStatus(new Headers({ "content-type": contentType }), error));
-    endAnswer(response);
+    endAnswer(response, unread);
   } else {
     setHead(response, 404, [["content-type", "application/json"]]);
-    endAnswer(response, errorToJsonBytes(error, undefined));
+    endAnswer(response, unread, errorToJsonBytes(error, undefined));
   }
 }

@@ -1,9 +1,12 @@
 import { codecError } from "../errors.ts";
 
 /*
- * A gRPC message on the wire: one byte of flags, its length in four bytes, big-endian, and the message ("Length-Prefixed-
- * Message" of gRPC over HTTP/2). It may be cut into pieces anywhere, or share a piece with others.
+ * A gRPC message on the wire: one byte of flags, its length in four bytes, big-endian, and the message
+ * ("Length-Prefixed- Message" of gRPC over HTTP/2). It may be cut into pieces anywhere, or share a piece with others.
  */
+
+/** Maximum size of an answer on every lane. Only a fault of this service makes a longer one. */
+export const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
 const PREFIX_BYTES = 5;
 const COMPRESSED = 1;
@@ -18,15 +21,15 @@ export function frame(message: Uint8Array): Buffer {
 }
 
 /**
- * Reads a body that must hold exactly one message, and no compressed one. What it holds grows with what has come, not
- * with what was announced.
+ * Reads a body that must contain exactly one message, not compressed. Its memory grows with the bytes that have come,
+ * not with the announced length.
  */
 export class FrameReader {
   readonly #maxBytes: number;
   #bytes: Uint8Array | undefined;
   #length = 0;
 
-  /** @param maxBytes longest message that is taken */
+  /** @param maxBytes maximum size of the message */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
@@ -45,8 +48,8 @@ export class FrameReader {
     if (end > PREFIX_BYTES + this.#maxBytes) throw codecError("RESOURCE_EXHAUSTED");
     if (this.#length > 0 && (this.#bytes[0]! & COMPRESSED) !== 0) throw codecError("INTERNAL");
     if (this.#length > end) throw codecError("UNIMPLEMENTED");
-    // Nearly always all of the message comes in one piece, which is used as it is. One that has to wait is copied, since it
-    // may be part of what was read for others too, and would keep all of that.
+    // Nearly every message comes in one piece, which is used without a copy. A piece that has to wait is copied,
+    // because it may be a view of a larger buffer that it would keep alive.
     if (this.#bytes === piece && this.#length < end) this.#bytes = new Uint8Array(piece);
   }
 
@@ -61,7 +64,7 @@ export class FrameReader {
     return this.#bytes.subarray(PREFIX_BYTES, this.#length);
   }
 
-  /** Where the message ends, as far as is known. */
+  /** The offset at which the message ends, as far as it is known. */
   #end(): number {
     const bytes = this.#bytes;
     if (bytes === undefined || this.#length < PREFIX_BYTES) return PREFIX_BYTES;

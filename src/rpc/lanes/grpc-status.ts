@@ -5,7 +5,7 @@ import type { MetadataField } from "../call.ts";
 /** Headers or trailers on the wire. */
 export type Metadata = Readonly<Record<string, string | string[]>>;
 
-/** Both; of a name that both have, the values of both. */
+/** Metadata with further fields. A name that occurs in both keeps all values. */
 export function withFields(metadata: Metadata, fields: readonly MetadataField[] | undefined): Metadata {
   if (fields === undefined) return metadata;
   const all: Record<string, string | string[]> = { ...metadata };
@@ -17,15 +17,16 @@ export function withFields(metadata: Metadata, fields: readonly MetadataField[] 
 }
 
 /**
- * The trailers of a gRPC call that failed: status, message, details, and what else the error carries (`retry-after`).
+ * The trailers of a failed gRPC call: status, message, details, and further metadata of the error (`retry-after`).
  */
 export function errorTrailers(error: ConnectError): Record<string, string> {
   return toTrailers(setTrailerStatus(new Headers(), error));
 }
 
 /**
- * Connect escapes all of `grpc-message` that a URL could not have, and grpc-js restores only part of that. gRPC asks for
- * no more than what is not printable ASCII, and `%`, to be escaped.
+ * Headers as trailers, with a `grpc-message` that grpc-js can decode. Connect escapes everything that a URL can't
+ * contain, and grpc-js decodes only part of that. gRPC requires escapes only for `%` and for characters beyond
+ * printable ASCII.
  */
 export function toTrailers(headers: Headers): Record<string, string> {
   const trailers = Object.fromEntries(headers);

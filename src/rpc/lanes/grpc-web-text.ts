@@ -1,8 +1,8 @@
 /**
- * `application/grpc-web-text`: gRPC-Web whose bodies are base64, for browsers' XMLHttpRequest, which reads streams only as
- * text. It is an adapter around a handler of the binary protocol, so that limits, deadlines, access and errors are its.
+ * An adapter for `application/grpc-web-text`: gRPC-Web with base64 bodies, because a browser's XMLHttpRequest reads
+ * streams only as text. It wraps a handler of the binary protocol, which applies limits, deadlines, access and errors.
  *
- * Either side may end a base64 text anywhere, with padding, and begin another one (gRPC's PROTOCOL-WEB.md). This side
+ * Either side may end a base64 text anywhere, with padding, and begin another one (gRPC's PROTOCOL-WEB.md). The service
  * does so after each message.
  */
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
@@ -47,7 +47,7 @@ function textOf(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
       const pieces = body[Symbol.asyncIterator]();
       return {
         next: async () => encoded(await pieces.next()),
-        // Connect hears in this way that the client is gone.
+        // Connect calls it when the client is gone.
         throw: async (error) => encoded((await pieces.throw?.(error)) ?? { done: true, value: undefined }),
         return: async () => encoded((await pieces.return?.()) ?? { done: true, value: undefined }),
       };
@@ -63,5 +63,5 @@ function bytesOfQuads(text: string): Uint8Array {
 }
 
 function notBase64(): DomainError {
-  return new DomainError("MESSAGE_INVALID", "the body must be base64, as application/grpc-web-text has it");
+  return new DomainError("MESSAGE_INVALID", "the body must be base64, as application/grpc-web-text requires");
 }

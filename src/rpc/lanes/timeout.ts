@@ -1,16 +1,35 @@
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../lib/clock.ts";
 import { DomainError } from "../../lib/errors.ts";
 
-/** What a longer timeout is cut to, since a timer of Node's that is set to 2^31 ms (24.9 days) or more fires at once. */
-const MAX_TIMEOUT_MS = 24 * 86_400_000;
+/** Maximum timeout: a longer one is cut, because a Node timer of 2^31 ms (24.9 days) or more fires immediately. */
+const MAX_TIMEOUT_MS = 24 * DAY_MS;
 
 const UNIT_MS: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
+  H: HOUR_MS,
+  M: MINUTE_MS,
   S: 1000,
   m: 1,
   u: 0.001,
   n: 0.000_001,
 };
+
+/**
+ * The timeout of a call, from the values of its header; undefined without one, and the error to answer with if it is
+ * malformed. It returns the error, because a call must begin before it can fail.
+ */
+export function readTimeout(
+  name: "grpc-timeout" | "connect-timeout-ms",
+  values: readonly string[],
+): number | DomainError | undefined {
+  if (values.length === 0) return undefined;
+  // Joined values are malformed, so two headers are no timeout either.
+  const text = values.join(",");
+  try {
+    return name === "grpc-timeout" ? parseGrpcTimeout(text) : parseConnectTimeout(text);
+  } catch (error) {
+    return error as DomainError;
+  }
+}
 
 /**
  * Milliseconds of a `grpc-timeout` header: at most eight digits and a unit (gRPC over HTTP/2, "Timeout").

@@ -1,39 +1,40 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { Listed } from "../../lib/oldest-first.ts";
-import { headerValues } from "./connect-http.ts";
 import { FrameReader, frame } from "./grpc-frame.ts";
 import type { Metadata } from "./grpc-status.ts";
-import { type Answered, OpenAnswers } from "./open-answers.ts";
+import { headerValues } from "./raw-headers.ts";
 import {
   ANSWER_HEADERS,
-  type Answer,
   type RequestHead,
   type UnaryCall,
   type UnaryLane,
   type UnaryWire,
+  type WireAnswer,
 } from "./unary-lane.ts";
-import { cutUnlessRead } from "./unread-answers.ts";
+import type { SentAnswer, UnreadAnswers } from "./unread-answers.ts";
 
-/** Takes an HTTP/2 stream of which nothing but the headers has been looked at, or returns false and leaves it alone. */
+/** Takes an HTTP/2 stream of which only the headers are read, or returns false and leaves it unchanged. */
 export type StreamTaker = (
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   rawHeaders: readonly string[],
 ) => boolean;
 
-/** The unary lane on node:http2's own streams: no compatibility layer, no pipes. Streams must have an 'error' listener. */
-export function createStreamTaker(lane: UnaryLane): StreamTaker {
+/**
+ * The unary lane on node:http2's own streams: no compatibility layer, no pipes. Streams must have an 'error' listener.
+ */
+export function createStreamTaker(lane: UnaryLane, unread: UnreadAnswers): StreamTaker {
   return (stream, headers, rawHeaders) => {
-    // What a browser's page sends wants CORS headers, which are Connect's side of the house.
+    // A browser needs CORS headers, which only requests of the Connect lane get.
     if (headers.origin !== undefined || headers.expect !== undefined) return false;
     const call = lane.take(new Http2Head(stream, headers, rawHeaders));
     if (call === undefined) return false;
-    call.start(new Http2Exchange(stream, call));
+    call.start(new StreamExchange(stream, call, unread));
     return true;
   };
 }
 
-/** The head of a request, over raw headers: node drops repeated values of some headers elsewhere. */
+/** The head of a request, over raw headers, because node's other forms drop repeated values of some headers. */
 class Http2Head implements RequestHead {
   readonly verb: string;
   readonly path: string;
@@ -66,36 +67,39 @@ class Http2Head implements RequestHead {
 
 const NONE: readonly string[] = Object.freeze([]);
 
-/** Answers that nobody reads are bounded in number; longer ones, which few calls have, are watched one by one as well. */
+/**
+ * Maximum size of a short answer: unread ones are bounded in number. Longer ones are rare, and watched one by one as
+ * well.
+ */
 const SHORT_BYTES = 1024;
-/** Of the process, whatever its ports. */
-const openAnswers = new OpenAnswers();
 
-/** Where a stream's listeners find its exchange: one function for all streams is cheaper than some for each. */
-const EXCHANGE = Symbol("exchange");
+/** The property of a stream that holds its exchange, so that all streams share the same listeners. */
+const STREAM_EXCHANGE = Symbol("exchange");
 
 interface LaneStream extends ServerHttp2Stream {
-  [EXCHANGE]?: Http2Exchange;
+  [STREAM_EXCHANGE]?: StreamExchange;
 }
 
 /**
- * One stream and its call. Node keeps a stream until the next full garbage collection, and with it all that it knows: so
- * it knows this object alone, and that forgets the call as soon as it is answered.
+ * One stream and its call. Node retains closed streams until a full garbage collection. So a stream references only
+ * this object, which drops the call as soon as it is answered.
  */
-class Http2Exchange implements UnaryWire, Answered {
+class StreamExchange implements UnaryWire, SentAnswer {
   isListed = false;
   older: Listed | undefined;
   newer: Listed | undefined;
-  turn = 0;
+  sentNo = 0;
   readonly #stream: ServerHttp2Stream;
+  readonly #unread: UnreadAnswers;
   #call: UnaryCall | undefined;
   #reader: FrameReader | undefined;
   #trailers: Metadata | undefined;
 
-  constructor(stream: LaneStream, call: UnaryCall) {
+  constructor(stream: LaneStream, call: UnaryCall, unread: UnreadAnswers) {
     this.#stream = stream;
+    this.#unread = unread;
     this.#call = call;
-    stream[EXCHANGE] = this;
+    stream[STREAM_EXCHANGE] = this;
     stream.on("close", onClose);
   }
 
@@ -103,17 +107,17 @@ class Http2Exchange implements UnaryWire, Answered {
     const stream = this.#stream;
     this.#reader = new FrameReader(maxBytes);
     stream.on("data", onData);
-    // A body of nothing may have ended before the call was admitted.
+    // An empty body may have ended before the call was admitted.
     if (stream.readableEnded) this.end();
     else stream.on("end", onEnd);
   }
 
-  answer({ headers, message, trailers }: Answer): void {
+  answer({ headers, message, trailers }: WireAnswer): void {
     this.#call = undefined;
     this.#reader = undefined;
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
-    openAnswers.add(this);
+    this.#unread.add(this);
     if (message === undefined && headers === ANSWER_HEADERS) {
       stream.respond({ ...headers, ...trailers }, WITHOUT_BODY);
       if (!stream.readableEnded) letGo(stream);
@@ -123,7 +127,7 @@ class Http2Exchange implements UnaryWire, Answered {
       stream.respond(headers === ANSWER_HEADERS ? USUAL_HEADERS : headers, WITH_TRAILERS);
       stream.end(message && frame(message));
       if (message !== undefined && message.length > SHORT_BYTES) {
-        cutUnlessRead(stream, "close", () => stream.destroy());
+        this.#unread.cutUnlessRead(stream, "close", () => stream.destroy());
       }
     }
   }
@@ -132,9 +136,9 @@ class Http2Exchange implements UnaryWire, Answered {
     this.#stream.sendTrailers(this.#trailers!);
   }
 
-  /** The client is gone, or all is done. */
+  /** The stream has closed, answered or not. */
   close(): void {
-    openAnswers.delete(this);
+    this.#unread.delete(this);
     this.#call?.cancel();
   }
 
@@ -156,7 +160,7 @@ class Http2Exchange implements UnaryWire, Answered {
   }
 
   end(): void {
-    // What was cut off ends, too; its call is cancelled when the stream closes.
+    // A body that was cut off ends, too. Its call is cancelled when the stream closes.
     if (this.#reader === undefined || this.#stream.aborted) return;
     let message: Uint8Array;
     try {
@@ -170,30 +174,30 @@ class Http2Exchange implements UnaryWire, Answered {
 }
 
 function onData(this: LaneStream, piece: Buffer): void {
-  this[EXCHANGE]!.push(piece);
+  this[STREAM_EXCHANGE]!.push(piece);
 }
 
 function onEnd(this: LaneStream): void {
-  this[EXCHANGE]!.end();
+  this[STREAM_EXCHANGE]!.end();
 }
 
 function onClose(this: LaneStream): void {
-  this[EXCHANGE]!.close();
+  this[STREAM_EXCHANGE]!.close();
 }
 
 function onWantTrailers(this: LaneStream): void {
-  this[EXCHANGE]!.sendTrailers();
+  this[STREAM_EXCHANGE]!.sendTrailers();
 }
 
-/** As ANSWER_HEADERS, in the form that node takes without copying; it would change one that has no status or wants a date. */
+/** ANSWER_HEADERS in the form that node takes without a copy. Node would copy it to add a status or a date. */
 const USUAL_HEADERS = [":status", "200", ...Object.entries(ANSWER_HEADERS).flat()] as string[];
-/** gRPC has no use for a date, which node adds otherwise. */
+/** gRPC has no use for the date, which node adds by default. */
 const WITH_TRAILERS = Object.freeze({ waitForTrailers: true, sendDate: false });
 const WITHOUT_BODY = Object.freeze({ endStream: true, sendDate: false });
 
 /**
- * Closes without an error a stream whose body was not read to its end, once the answer is out (RFC 9113, 8.1). What has
- * come of the body is dropped: node keeps a stream until somebody has read it.
+ * Closes a stream whose body was not read to its end, without an error, after the answer (RFC 9113, 8.1). The rest of
+ * the body is dropped, because node keeps a stream until its body is read.
  */
 function letGo(stream: ServerHttp2Stream): void {
   stream.removeAllListeners("data").resume();

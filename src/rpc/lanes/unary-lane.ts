@@ -1,3 +1,18 @@
+/**
+ * LANES. From bytes to calls and back. Each lane gives calls to the same Concerns, so a lane has no behaviour of its
+ * own.
+ *
+ *   unary-lane.ts      unary gRPC: headers in, message in, message and trailers out. It knows no transport
+ *   unary-http2.ts     the unary lane on node:http2's own streams, without the compatibility layer
+ *   connect-lane.ts    every other request: Connect, gRPC-Web, streams, compression, by connect-es
+ *   connect-http.ts    requests and responses of that lane, on node:http and node:http2
+ *   grpc-web-text.ts   gRPC-Web in base64, on top of the binary form
+ *   raw-headers.ts     the values of a header, for both lanes
+ *   grpc-frame.ts      the length prefix of gRPC messages, and the maximum size of an answer
+ *   grpc-status.ts     the trailers of a gRPC answer
+ *   timeout.ts         the timeout that a client sends
+ *   unread-answers.ts  bounds answers that no client reads
+ */
 import { create, type DescMethodUnary, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import type { DomainError } from "../../lib/errors.ts";
 import { type CallHead, EncodedMessage } from "../call.ts";
@@ -5,14 +20,9 @@ import type { Concerns } from "../calls/concerns.ts";
 import type { AbortListener, LiveCall } from "../calls/live-call.ts";
 import { codecError } from "../errors.ts";
 import type { Route, UnaryRoute } from "../routes.ts";
+import { MAX_RESPONSE_BYTES } from "./grpc-frame.ts";
 import { errorTrailers, type Metadata, withFields } from "./grpc-status.ts";
-import { parseGrpcTimeout } from "./timeout.ts";
-
-/**
- * The short way for unary gRPC, in front of the Connect lane: headers in, message in, message and trailers out. It has
- * no behaviour of its own: all that happens to a call is `Concerns`, and what it can't do goes to Connect. It knows
- * no transport; `unary-http2.ts` is one.
- */
+import { readTimeout } from "./timeout.ts";
 
 /** The headers of a request, as a transport gives them. */
 export interface RequestHead extends CallHead {
@@ -22,8 +32,8 @@ export interface RequestHead extends CallHead {
   readonly contentType: string | undefined;
 }
 
-/** How a call ended. An error has no message, and only trailers unless its handler added headers. */
-export interface Answer {
+/** The answer of a call. An error has no message, and only trailers unless its handler added headers. */
+export interface WireAnswer {
   readonly headers: Metadata;
   readonly message: Uint8Array | undefined;
   readonly trailers: Metadata;
@@ -32,12 +42,12 @@ export interface Answer {
 /** The wire of one call. */
 export interface UnaryWire {
   /**
-   * Starts to read the one message: `UnaryCall.hold` for each piece and then `receive` follow, or `fail` with what
-   * `codecError` makes.
+   * Starts to read the message. `UnaryCall.hold` follows for each piece, and then `receive`, or `fail` with an error of
+   * `codecError`.
    */
   read(maxBytes: number): void;
   /** Writes the answer, unless the client is gone. Called once. */
-  answer(answer: Answer): void;
+  answer(answer: WireAnswer): void;
 }
 
 export interface UnaryLaneDeps {
@@ -45,16 +55,14 @@ export interface UnaryLaneDeps {
   readonly concerns: Concerns;
 }
 
-/** Types that need no look at their parameters; others are Connect's business. */
+/** Content types without parameters. Requests with others go to the Connect lane. */
 const CONTENT_TYPES: ReadonlySet<string | undefined> = new Set(["application/grpc", "application/grpc+proto"]);
 
-/** Headers of every answer, with an error or without; the same object where there are no others. */
+/** The headers of every answer, errors included. Without other headers, an answer has this same object. */
 export const ANSWER_HEADERS: Metadata = Object.freeze({
   "content-type": "application/grpc+proto",
 });
 const OK: Metadata = Object.freeze({ "grpc-status": "0" });
-/** Only a fault of ours makes a longer answer. */
-const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
 export class UnaryLane {
   readonly #routes: ReadonlyMap<string, Route>;
@@ -66,12 +74,12 @@ export class UnaryLane {
     this.#concerns = deps.concerns;
   }
 
-  /** Calls that it has served or serves. */
+  /** Number of calls that it has taken. */
   get taken(): number {
     return this.#taken;
   }
 
-  /** Takes the request, or returns undefined if it is Connect's. Headers alone decide. */
+  /** Takes the request, or returns undefined if it is for the Connect lane. Only the headers decide. */
   take(head: RequestHead): UnaryCall | undefined {
     const route = this.#routes.get(head.path);
     if (route?.kind !== "unary" || head.verb !== "POST" || !CONTENT_TYPES.has(head.contentType)) return undefined;
@@ -97,7 +105,7 @@ export class UnaryCall implements AbortListener {
   constructor(concerns: Concerns, route: UnaryRoute, head: RequestHead) {
     this.#concerns = concerns;
     this.#route = route;
-    const timeout = readTimeout(head);
+    const timeout = readTimeout("grpc-timeout", head.header("grpc-timeout"));
     this.#badTimeout = typeof timeout === "object" ? timeout : undefined;
     this.#call = concerns.begin(route, head, typeof timeout === "number" ? timeout : undefined);
   }
@@ -116,12 +124,12 @@ export class UnaryCall implements AbortListener {
     }
   }
 
-  /** A piece of the message has come, of so many bytes. */
+  /** A piece of the message has come. */
   hold(bytes: number): void {
     this.#concerns.hold(this.#call, bytes);
   }
 
-  /** The message has come. */
+  /** The message is complete. */
   receive(bytes: Uint8Array): void {
     if (this.#wire === undefined) return;
     try {
@@ -133,15 +141,15 @@ export class UnaryCall implements AbortListener {
     }
   }
 
-  /** The message can't be had, or the call has failed otherwise. Only the first failure counts. */
+  /** The message can't be read, or the call has failed otherwise. Only the first failure counts. */
   fail(error: unknown): void {
     const wire = this.#wire;
-    // Before the concerns hear of it, who then abort the call, which ends here again.
+    // Cleared first: `concerns.fail` aborts the call, which calls `fail` again.
     this.#wire = undefined;
     if (wire !== undefined) this.#answer(wire, undefined, errorTrailers(this.#concerns.fail(this.#call, error)));
   }
 
-  /** The client is gone. */
+  /** The client has closed the stream. */
   cancel(): void {
     this.#concerns.cancel(this.#call);
   }
@@ -168,18 +176,7 @@ export class UnaryCall implements AbortListener {
   }
 }
 
-function readTimeout(head: RequestHead): number | DomainError | undefined {
-  const values = head.header("grpc-timeout");
-  if (values.length === 0) return undefined;
-  try {
-    // Two values, joined, are no timeout either.
-    return parseGrpcTimeout(values.join(","));
-  } catch (error) {
-    return error as DomainError;
-  }
-}
-
-/** @throws {ConnectError} INTERNAL for what is no protobuf, as gRPC has it */
+/** @throws {ConnectError} INTERNAL for malformed protobuf, as gRPC specifies */
 function decode({ method }: UnaryRoute, bytes: Uint8Array): unknown {
   try {
     return fromBinary(method.input, bytes);

@@ -1,25 +1,26 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 
 const NAME = "latchkey_call_duration_seconds";
-/** Upper bounds in seconds, inclusive. */
+/** Upper bounds of the buckets in seconds, inclusive. */
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
-/** Of one method. */
+/** The histogram of one method. */
 interface Series {
-  /** How many fell into each bucket and into none before; the last is for what is longer than all bounds. */
+  /** Number of calls by the first bucket whose bound they do not exceed. The last entry counts longer calls. */
   readonly counts: number[];
   sumSeconds: number;
 }
 
 /**
- * The histogram of calls' durations, a metric of prom-client by its shape. It counts in arrays, since that one's own
- * counting takes as long as judging a key.
+ * The histogram of calls' durations. It has the shape of a prom-client metric, but counts in arrays, because
+ * prom-client's own histogram takes as long for one call as the verdict on a key.
  */
 export class CallDurations {
-  /** A registry wants these of a metric, and `get`. */
+  /** A prom-client registry reads a metric's `name`, and calls `get`. */
   readonly name = NAME;
   readonly #series = new Map<DescMethod, Series>();
 
+  /** Counts one call. */
   add(method: DescMethod, seconds: number): void {
     let series = this.#series.get(method);
     if (series === undefined) {
@@ -32,13 +33,14 @@ export class CallDurations {
     series.sumSeconds += seconds;
   }
 
+  /** The series of all methods, as prom-client's registry expects them. */
   async get() {
     const values = Array.from(this.#series, ([method, series]) => valuesOf(nameOf(method), series)).flat();
     return { name: NAME, help: "Time from a call's headers to its end.", type: "histogram", aggregator: "sum", values };
   }
 }
 
-/** As labels have it. */
+/** The label of a method, such as `latchkey.v1.KeyService/VerifyKey`. */
 export function nameOf(method: DescMethod): string {
   return `${method.parent.typeName}/${method.name}`;
 }

@@ -1,53 +1,79 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type Aggregator, Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
-import type { CallObserver } from "../calls/concerns.ts";
+import type { CallObserver } from "../calls/call-log.ts";
 import { CallDurations, nameOf } from "./call-durations.ts";
 import type { Figure } from "./summed-metrics.ts";
 
-/** What a gauge is read from when it is asked for. */
+/** The sources that gauges and counters read at each scrape. */
 export interface MetricSources {
   /** Calls in flight, streams included. */
   callsInFlight(): number;
   /** Key records in memory. */
   keyRecords(): number;
-  /** Milliseconds since the last good poll of the change feed was sent. */
+  /** Milliseconds since the change feed sent its last successful poll. */
   feedAgeMs(): number;
   /** Milliseconds since the position of the change feed last moved. */
   feedStillMs(): number;
-  /** Whether records are served stale because the database does not answer. */
+  /** Whether the service serves stale records because the database does not answer. */
   isDatabaseAway(): boolean;
-  /** Management calls and work of the service that wait for their share of the database's connections. */
+  /** Number of management calls and of the service's own tasks that wait for a database connection. */
   managementWaiting(): number;
-  /** Whether limits are judged by this process alone. */
+  /** Whether this process currently decides limits alone. */
   isLimiterDegraded(): boolean;
-  /** Limits that were judged by this process alone since the start, because Redis did not answer. */
+  /** Number of limits since the start that this process decided alone, because Redis did not answer. */
   degradedDecisions(): number;
-  /** Limits in use that were forgotten for want of room since the start. */
+  /** Number of limits in use since the start that this process dropped because its memory for limits was full. */
   forgottenLimits(): number;
-  /** Keys that Redis has evicted since its start, by its own count. */
+  /** Number of keys that Redis evicted since Redis started, by its own count. */
   evictedKeys(): number;
-  /** Password hashes that were begun since the start. */
+  /** Number of password hashes that this process began since the start. */
   passwordHashes(): number;
-  /** When the TLS certificate that is served expires, by the host's clock; undefined without TLS. */
+  /** When the TLS certificate in use expires, by the host's clock; undefined without TLS. */
   certificateExpiresAtMs(): number | undefined;
 }
 
-/** Figures for Prometheus. Labels are names of methods and codes alone: never what a client wrote. */
+/** The Prometheus metrics of this process. Labels are names of methods and codes only, never a client's text. */
 export class Metrics implements CallObserver {
   readonly #registry = new Registry();
   readonly #durations = new CallDurations();
-  /** How many calls ended with each code. They become a series when they are asked for: until then a number will do. */
+  /** Number of calls by method and code. Plain numbers, because a prom-client counter is needed at a scrape only. */
   readonly #counts = new Map<DescMethod, Map<string, number>>();
 
   constructor(sources: MetricSources) {
-    const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
+    this.#addCalls();
+    this.#addCounters(sources);
+    this.#addGauges(sources);
+  }
+
+  /** Counts one call that ended. `code` is the name of its gRPC code. */
+  finished(method: DescMethod, code: string, ms: number): void {
+    this.#durations.add(method, ms / 1000);
+    let codes = this.#counts.get(method);
+    if (codes === undefined) {
+      codes = new Map();
+      this.#counts.set(method, codes);
+    }
+    codes.set(code, (codes.get(code) ?? 0) + 1);
+  }
+
+  /** The metrics as data, for SummedMetrics in another process. */
+  async figures(): Promise<readonly Figure[]> {
+    return (await this.#registry.getMetricsAsJSON()) as unknown as Figure[];
+  }
+
+  /** The metrics as text in Prometheus' exposition format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #addCalls(): void {
     const counts = this.#counts;
     new Counter({
       name: "latchkey_calls_total",
       help: "Calls that ended, by method and gRPC code.",
       labelNames: ["method", "code"],
-      registers,
+      registers: [this.#registry],
       collect() {
         this.reset();
         for (const [method, codes] of counts) {
@@ -56,6 +82,10 @@ export class Metrics implements CallObserver {
       },
     });
     this.#registry.registerMetric(this.#durations as unknown as Metric);
+  }
+
+  #addCounters(sources: MetricSources): void {
+    const registers = [this.#registry];
     const counter = (name: string, help: string, read: () => number) =>
       new Counter({
         name,
@@ -73,15 +103,19 @@ export class Metrics implements CallObserver {
     );
     counter(
       "latchkey_limits_degraded_total",
-      "Decisions on limits by this process alone because Redis did not answer.",
+      "Limits that this process decided alone because Redis did not answer.",
       sources.degradedDecisions,
     );
     counter(
       "latchkey_limits_forgotten_total",
-      "Limits in use that this process forgot for want of room. Each admits up to its figure once more.",
+      "Limits in use that this process dropped because its memory for limits was full. Each can admit up to its number again.",
       sources.forgottenLimits,
     );
-    // The figure of several processes is the sum of theirs, or that of the one that is worst off.
+  }
+
+  #addGauges(sources: MetricSources): void {
+    const registers = [this.#registry];
+    // Of several processes, the metric is the sum of theirs or that of the worst one.
     const gauge = (name: string, help: string, read: () => number | undefined, aggregator: Aggregator = "max") =>
       new Gauge({
         name,
@@ -99,51 +133,38 @@ export class Metrics implements CallObserver {
     gauge("latchkey_key_records", "Key records in memory.", sources.keyRecords, "sum");
     gauge(
       "latchkey_change_feed_age_seconds",
-      "Age of the last good poll of changes.",
+      "Age of the last successful poll of the change feed.",
       () => sources.feedAgeMs() / 1000,
     );
     gauge(
       "latchkey_change_feed_still_seconds",
-      "How long the position of the change feed has stood still; an old write transaction holds it.",
+      "Time since the position of the change feed last moved. An old write transaction keeps it from moving.",
       () => sources.feedStillMs() / 1000,
     );
     gauge("latchkey_database_away", "1 while the database does not answer.", () => Number(sources.isDatabaseAway()));
-    gauge("latchkey_management_waiting", "Management calls that wait.", sources.managementWaiting, "sum");
+    gauge(
+      "latchkey_management_waiting",
+      "Management calls and own tasks that wait for a database connection.",
+      sources.managementWaiting,
+      "sum",
+    );
     gauge(
       "latchkey_tls_certificate_expire_time_seconds",
-      "When the TLS certificate that is served expires, in seconds since 1970. Absent without TLS.",
+      "When the TLS certificate in use expires, in seconds since 1970. Absent without TLS.",
       () => divided(sources.certificateExpiresAtMs(), 1000),
       "min",
     );
-    // A gauge, since it is Redis' count and not this process': of several processes each tells the same.
+    // A gauge, because the count is Redis's own: all processes report the same number, so it must not be summed.
     gauge(
       "latchkey_redis_evicted_keys",
-      "Keys that Redis has evicted since its start, by its own count. A window that was evicted begins again.",
+      "Keys that Redis evicted since Redis started. An evicted window begins again.",
       sources.evictedKeys,
     );
-    gauge("latchkey_limits_degraded", "1 while Redis is given up, after a few decisions without it.", () =>
-      Number(sources.isLimiterDegraded()),
+    gauge(
+      "latchkey_limits_degraded",
+      "1 while this process decides limits alone, after several decisions without an answer from Redis.",
+      () => Number(sources.isLimiterDegraded()),
     );
-  }
-
-  finished(method: DescMethod, code: string, ms: number): void {
-    this.#durations.add(method, ms / 1000);
-    let codes = this.#counts.get(method);
-    if (codes === undefined) {
-      codes = new Map();
-      this.#counts.set(method, codes);
-    }
-    codes.set(code, (codes.get(code) ?? 0) + 1);
-  }
-
-  /** All of it as data, to be added to that of other processes. */
-  async figures(): Promise<readonly Figure[]> {
-    return (await this.#registry.getMetricsAsJSON()) as unknown as Figure[];
-  }
-
-  /** Text in Prometheus' exposition format. */
-  text(): Promise<string> {
-    return this.#registry.metrics();
   }
 }
 

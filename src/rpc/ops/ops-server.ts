@@ -1,19 +1,28 @@
+/**
+ * OPERATIONS. The second port, for operators and not for the public: health and metrics over HTTP. It knows nothing of
+ * RPCs, except that metrics.ts observes how each call ends.
+ *
+ *   ops-server.ts      the HTTP server of /healthz and /metrics
+ *   metrics.ts         the metrics of this process, in prom-client's registry
+ *   call-durations.ts  the histogram of calls' durations, in plain arrays
+ *   summed-metrics.ts  the metrics of several processes, added to one set
+ */
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Log } from "../../lib/log.ts";
 
 export interface OpsServerDeps {
   readonly log: Log;
-  /** Whether the process takes calls: false before it is ready and while it drains. */
+  /** Whether the process accepts calls: false before it is ready and while it drains. */
   isServing(): boolean | Promise<boolean>;
-  /** Text in Prometheus' exposition format. */
+  /** The metrics as text in Prometheus' exposition format. */
   metrics(): string | Promise<string>;
 }
 
-/** The version of the text format that Prometheus asks for by default. */
+/** Content type of the text format that Prometheus requests by default. */
 const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-/** The second port, for those who operate the service: `GET /healthz`, `GET /metrics`. Not for the public. */
+/** The HTTP server of the second port: `GET /healthz` and `GET /metrics`. */
 export class OpsServer {
   readonly #deps: OpsServerDeps;
   readonly #server: Server;
@@ -28,7 +37,7 @@ export class OpsServer {
     });
   }
 
-  /** Listens; port 0 takes a free one. Returns the address. */
+  /** Listens; port 0 selects a free port. Returns the address as `host:port`. */
   async start({ host, port }: { readonly host: string; readonly port: number }): Promise<string> {
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
@@ -39,7 +48,7 @@ export class OpsServer {
     return `${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
   }
 
-  /** Closes at once: nobody's work depends on it. */
+  /** Closes at once, with all connections, because no caller's work depends on them. */
   async stop(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());

@@ -1,42 +1,49 @@
 import { AggregatorRegistry, Gauge } from "prom-client";
 
-/** One metric of one process, as prom-client tells it; it can be sent to another process. */
+/** One metric of one process as plain data, in prom-client's shape. A process can send it to another one. */
 export interface Figure {
   readonly name: string;
   readonly type: string;
 }
 
 /**
- * The figures of several processes as those of one. Counters never go back, also when a process ends: what it had counted
- * when it was last asked stays in the sum, or Prometheus would take all that the others have counted for new.
+ * The metrics of several processes, added to one set. Counters never decrease, even when a process ends: the sum keeps
+ * the counts that the process reported last. Without that, Prometheus would take a smaller sum for a restart, and count
+ * all that remains a second time.
  */
 export class SummedMetrics {
-  /** Of each process that runs, by its number: what it said last. */
+  /** The latest report of each process that runs, by the number of its worker. */
   readonly #latest = new Map<number, readonly Figure[]>();
-  /** What processes that have ended had counted. */
+  /** The sum of the last counts of all processes that ended. */
   #ended: readonly Figure[] = [];
 
+  /** Records the latest report of a process. */
   update(process: number, figures: readonly Figure[]): void {
     this.#latest.set(process, figures);
   }
 
-  /** Whether the process has ever said anything. */
+  /** Whether the process has reported. */
   knows(process: number): boolean {
     return this.#latest.has(process);
   }
 
+  /** A process ended: keeps its counters and histograms, and drops its gauges. */
   end(process: number): void {
     const counted = this.#latest.get(process)?.filter(({ type }) => type === "counter" || type === "histogram");
     this.#latest.delete(process);
     if (counted !== undefined) this.#ended = sumOf([this.#ended, counted]).getMetricsAsArray() as unknown as Figure[];
   }
 
-  /** Text in Prometheus' exposition format. @param answering how many processes have just been asked and answered */
+  /**
+   * The sum as text in Prometheus' exposition format.
+   *
+   * @param answering number of processes that answered the latest question
+   */
   text(answering: number): Promise<string> {
     const sum = sumOf([...this.#latest.values(), this.#ended]);
     const workers = new Gauge({
       name: "latchkey_workers_answering",
-      help: "Worker processes that answered when they were asked for their figures.",
+      help: "Worker processes that answered the latest request for their metrics.",
       registers: [sum],
     });
     workers.set(answering);

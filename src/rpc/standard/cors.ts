@@ -1,20 +1,25 @@
 import { cors } from "@connectrpc/connect";
 import type { WireRequest, WireResponse } from "../lanes/connect-http.ts";
 import { endAnswer, setHead } from "../lanes/connect-http.ts";
+import type { UnreadAnswers } from "../lanes/unread-answers.ts";
 
 const ALLOWED_METHODS = "GET, POST";
 const ALLOWED_HEADERS = [...cors.allowedHeaders, "Authorization"].join(", ");
 const EXPOSED_HEADERS = [...cors.exposedHeaders, "Retry-After"].join(", ");
-/** What Chromium allows at most. */
+/** The most that Chromium allows. */
 const PREFLIGHT_MAX_AGE_S = 7200;
 
 /**
- * Lets browsers of these origins call; adds nothing for any other. Credentials travel in a header that the page sets,
- * never in cookies, so `Access-Control-Allow-Credentials` is not sent.
+ * Cross-origin resource sharing (CORS): lets web pages of these origins call, and permits nothing to any other. A page
+ * sends its credential in a header that it sets, never in cookies, so `Access-Control-Allow-Credentials` is not sent.
  *
- * @returns answers preflight requests, and returns true for those
+ * @returns a function that adds the headers to a response. It answers preflight requests itself, and returns true for
+ * those only
  */
-export function createCors(origins: readonly string[]): (request: WireRequest, response: WireResponse) => boolean {
+export function createCors(
+  origins: readonly string[],
+  unread: UnreadAnswers,
+): (request: WireRequest, response: WireResponse) => boolean {
   const allowed = new Set(origins);
   return (request, response) => {
     if (allowed.size === 0) return false;
@@ -29,7 +34,7 @@ export function createCors(origins: readonly string[]): (request: WireRequest, r
       ["access-control-allow-headers", ALLOWED_HEADERS],
       ["access-control-max-age", String(PREFLIGHT_MAX_AGE_S)],
     ]);
-    endAnswer(response);
+    endAnswer(response, unread);
     return true;
   };
 }

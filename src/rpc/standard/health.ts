@@ -1,36 +1,45 @@
+/**
+ * STANDARD. What any gRPC server has, apart from its own services.
+ *
+ *   health.ts      grpc.health.v1: whether this process takes calls, for probes and load balancers
+ *   reflection.ts  grpc.reflection: the contract as data, for grpcurl and similar tools
+ *   cors.ts        which web pages may call from a browser
+ *   web-pages.ts   answers to HTTP requests that are not RPCs: the key set for verifiers of access tokens, or 404
+ */
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.ts";
 import { DomainError } from "../../lib/errors.ts";
 import type { Call } from "../call.ts";
 import { type Binding, bind, type ServiceHandlers } from "../routes.ts";
 
-/** What a service can be; `SERVICE_UNKNOWN` is only ever told to watchers. */
+/** The status of a known service. Watchers of an unknown one receive `SERVICE_UNKNOWN` instead. */
 export type ServiceStatus = "SERVING" | "NOT_SERVING";
 
-/** Beyond this a watch is refused: probes poll, and few clients watch. */
+/** Most watches at a time. Few clients watch, because probes poll. */
 const MAX_WATCHERS = 1000;
+const TOO_MANY = `too many watches of health (at most ${MAX_WATCHERS}); poll with Check instead`;
 
 /**
- * Which services are fit to be called. The empty name stands for the process as a whole. Only this process' own state
- * belongs here: a shared database in a health check takes every replica out at once.
+ * The health of each service. The empty name stands for the whole process. Only this process's own state belongs here:
+ * if health depended on a shared database, one outage of it would take every replica out of service at once.
  */
 export class HealthRegistry {
   readonly #statuses = new Map<string, ServiceStatus>();
   readonly #watchers = new Set<() => void>();
   #isShutDown = false;
 
-  /** Has no effect after `shutDown`. */
+  /** Sets the status of one service. Has no effect after `shutDown`. */
   set(service: string, status: ServiceStatus): void {
     if (this.#isShutDown) return;
     this.#statuses.set(service, status);
     this.#tellWatchers();
   }
 
-  /** Sets every service that was ever set. */
+  /** Sets the status of each service that was set before. */
   setAll(status: ServiceStatus): void {
     for (const service of this.#statuses.keys()) this.set(service, status);
   }
 
-  /** undefined for a service that was never set. */
+  /** The status of a service; undefined for one that was never set. */
   get(service: string): ServiceStatus | undefined {
     return this.#statuses.get(service);
   }
@@ -39,7 +48,7 @@ export class HealthRegistry {
     return this.#statuses;
   }
 
-  /** Everything is NOT_SERVING from now on, and watches end once they have said so. */
+  /** Sets each service to NOT_SERVING for good. Watches report this, and end. */
   shutDown(): void {
     this.setAll("NOT_SERVING");
     this.#isShutDown = true;
@@ -50,9 +59,13 @@ export class HealthRegistry {
     return this.#isShutDown;
   }
 
-  /** Calls `onChange` after each change, until the function that it returns is called. */
+  /**
+   * Calls `onChange` after each change. Returns a function that ends the watch.
+   *
+   * @throws OVERLOADED if 1,000 watches are open
+   */
   watch(onChange: () => void): () => void {
-    if (this.#watchers.size >= MAX_WATCHERS) throw new DomainError("OVERLOADED", "too many watches of health");
+    if (this.#watchers.size >= MAX_WATCHERS) throw new DomainError("OVERLOADED", TOO_MANY);
     this.#watchers.add(onChange);
     return () => this.#watchers.delete(onChange);
   }
@@ -62,12 +75,13 @@ export class HealthRegistry {
   }
 }
 
-/** grpc.health.v1.Health over a registry. */
+/** grpc.health.v1.Health, answered from a registry. */
 export function healthBinding(registry: HealthRegistry): Binding {
   const handlers: ServiceHandlers<typeof Health> = {
     check: async ({ service }) => {
       const status = registry.get(service);
-      if (status === undefined) throw new DomainError("HEALTH_SERVICE_NOT_FOUND", "unknown service");
+      if (status === undefined)
+        throw new DomainError("HEALTH_SERVICE_NOT_FOUND", "there is no service of this name; List returns the names");
       return { status: Status[status] };
     },
     list: async () => ({
@@ -80,7 +94,7 @@ export function healthBinding(registry: HealthRegistry): Binding {
   return bind(Health, handlers);
 }
 
-/** The status now and after each change. A watcher that is slow misses what came between, never the latest. */
+/** The status now and after each change. A slow watcher misses statuses in between, but always receives the latest. */
 async function* watch(registry: HealthRegistry, service: string, { signal }: Call) {
   let wake = () => {};
   const onChange = () => wake();
@@ -97,7 +111,8 @@ async function* watch(registry: HealthRegistry, service: string, { signal }: Cal
         told = status;
         yield { status: Status[status] };
       }
-      if (registry.isShutDown) throw new DomainError("SHUTTING_DOWN", "this process is going away");
+      if (registry.isShutDown)
+        throw new DomainError("SHUTTING_DOWN", "this process is shutting down; watch another one");
       await changed;
     }
   } finally {

@@ -13,53 +13,53 @@ import {
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { type Binding, bind } from "../routes.ts";
 
-/** The versions differ in nothing but their package. */
+/** The messages of both versions. They differ in nothing except their package. */
 type Request = ServerReflectionRequest | ServerReflectionRequestAlpha;
 type Response = Omit<MessageInitShape<typeof ServerReflectionResponseSchema>, "$typeName">;
 
-/** An answer that is a file and all that it imports, so that one question is enough. */
-type FileAnswer = Response["messageResponse"];
+/** A response with a file and all files that it imports, so that one request is enough. */
+type FileResponse = Response["messageResponse"];
 
 /**
- * What reflection says of a set of services, so that grpcurl and its like need no .proto files. All of it is made at the
- * start: anyone may ask, as often as they like, so that an answer must cost no more than a look into a map.
+ * The reflection data of a set of services, so that grpcurl and similar tools need no .proto files. All of it is made
+ * at the start: any client may ask, without a limit, so an answer must cost no more than one look into a map.
  */
 interface Reflected {
   readonly services: readonly string[];
-  /** By path, `latchkey/v1/key.proto`. */
-  readonly byPath: ReadonlyMap<string, FileAnswer>;
-  /** By the full name of what the file declares: service, method, message, field, oneof, enum or enum value. */
-  readonly bySymbol: ReadonlyMap<string, FileAnswer>;
+  /** By the path of the file, such as `latchkey/v1/key.proto`. */
+  readonly byPath: ReadonlyMap<string, FileResponse>;
+  /** By the full name of each declaration: service, method, message, field, oneof, enum or enum value. */
+  readonly bySymbol: ReadonlyMap<string, FileResponse>;
 }
 
 /**
- * grpc.reflection.v1 and v1alpha for these services, and for reflection itself.
+ * Reflection (grpc.reflection.v1 and v1alpha) for these services, and for reflection itself.
  *
- * @param bindings what else the server offers
+ * @param bindings the other services of the server
  */
 export function reflectionBindings(bindings: readonly Binding[]): Binding[] {
   const services = [...bindings.map(({ service }) => service), ServerReflection, ServerReflectionAlpha];
   const files = new Map<string, DescFile>();
   for (const { file } of services) collectFiles(file, files);
-  // No service's file names the details of errors, yet a client that shows an error asks for them.
+  // No service's file imports the details of errors, but a client that displays an error asks for them.
   collectFiles(file_google_rpc_error_details, files);
-  const byPath = new Map([...files].map(([path, file]) => [path, fileAnswer(file)]));
+  const byPath = new Map([...files].map(([path, file]) => [path, fileResponse(file)]));
   const symbols = [...files].flatMap(([path, file]) => [...symbolsOf(file)].map((symbol) => [symbol, path] as const));
   const reflected: Reflected = {
     services: services.map(({ typeName }) => typeName).sort(),
     byPath,
     bySymbol: new Map(symbols.map(([symbol, path]) => [symbol, byPath.get(path)])),
   };
-  async function* answerAll(requests: AsyncIterable<Request>) {
-    for await (const request of requests) yield answer(reflected, request);
+  async function* respondToAll(requests: AsyncIterable<Request>) {
+    for await (const request of requests) yield respond(reflected, request);
   }
   return [
-    bind(ServerReflection, { serverReflectionInfo: answerAll }),
-    bind(ServerReflectionAlpha, { serverReflectionInfo: answerAll as never }),
+    bind(ServerReflection, { serverReflectionInfo: respondToAll }),
+    bind(ServerReflectionAlpha, { serverReflectionInfo: respondToAll as never }),
   ];
 }
 
-function answer(reflected: Reflected, request: Request): Response {
+function respond(reflected: Reflected, request: Request): Response {
   const { host, messageRequest } = request;
   const head = { validHost: host, originalRequest: request as ServerReflectionRequest };
   switch (messageRequest.case) {
@@ -73,15 +73,18 @@ function answer(reflected: Reflected, request: Request): Response {
       return { ...head, messageResponse: reflected.bySymbol.get(messageRequest.value) ?? NOT_FOUND };
     case "fileContainingExtension":
     case "allExtensionNumbersOfType":
-      return { ...head, messageResponse: errorResponse(Code.NOT_FOUND, "there are no extensions") };
+      return { ...head, messageResponse: errorResponse(Code.NOT_FOUND, "this server has no extensions") };
     default:
-      return { ...head, messageResponse: errorResponse(Code.INVALID_ARGUMENT, "unknown kind of request") };
+      return {
+        ...head,
+        messageResponse: errorResponse(Code.INVALID_ARGUMENT, "message_request must be set to a known kind of request"),
+      };
   }
 }
 
-const NOT_FOUND = errorResponse(Code.NOT_FOUND, "not found");
+const NOT_FOUND = errorResponse(Code.NOT_FOUND, "no such file or symbol; list_services returns the services");
 
-function fileAnswer(file: DescFile): FileAnswer {
+function fileResponse(file: DescFile): FileResponse {
   const files = [...collectFiles(file, new Map()).values()];
   const fileDescriptorProto = files.map(({ proto }) => toBinary(FileDescriptorProtoSchema, proto));
   return { case: "fileDescriptorResponse", value: { fileDescriptorProto } };
@@ -98,7 +101,7 @@ function collectFiles(file: DescFile, files: Map<string, DescFile>): Map<string,
   return files;
 }
 
-/** The full names that a file declares. */
+/** The full names of a file's declarations. */
 function* symbolsOf(file: DescFile): Generator<string> {
   for (const type of createRegistry(file)) {
     if (type.file !== file) continue;

@@ -1,49 +1,59 @@
 import { JWKS_MAX_AGE_MS } from "../../auth/signing/signing-key.ts";
 import type { Log } from "../../lib/log.ts";
 import { endAnswer, setHead, type WireRequest, type WireResponse } from "../lanes/connect-http.ts";
+import type { UnreadAnswers } from "../lanes/unread-answers.ts";
 
 export interface WebPagesDeps {
   readonly log: Log;
-  /** The JSON Web Key Set (RFC 7517) of all keys that access tokens may be signed with. Rejects while out of reach. */
+  /** The JSON Web Key Set (RFC 7517) of all keys that may sign access tokens. Rejects while it is unreachable. */
   jwks(): Promise<{ readonly keys: readonly object[]; readonly isStale?: boolean }>;
 }
 
-/** Where verifiers of access tokens find the keys. */
+/** The path at which verifiers of access tokens find the keys. */
 const JWKS_PATH = "/.well-known/jwks.json";
-/** How long a verifier may keep keys that may be outdated: none of them must miss a new one for long. */
+/** Time that a verifier may keep a stale key set. Short, because a stale set may lack a new key. */
 const STALE_JWKS_MAX_AGE_MS = 10_000;
 
-/** What the port answers that is no RPC: the key set, and 404 for all else. Never throws. */
-export function serveWebPage(deps: WebPagesDeps, request: WireRequest, response: WireResponse): void {
+/** One request for a page, and the watch over its answer. */
+interface PageExchange {
+  readonly request: WireRequest;
+  readonly response: WireResponse;
+  readonly unread: UnreadAnswers;
+}
+
+/** Answers a request that is not an RPC: the key set, or 404 for any other path. Never throws. */
+export function serveWebPage(deps: WebPagesDeps, exchange: PageExchange): void {
+  const { request, response } = exchange;
   request.resume();
   if (request.url?.split("?", 1)[0] !== JWKS_PATH) {
-    answer(request, response, 404, "text/plain; charset=utf-8", "not found\n");
+    answer(exchange, 404, "text/plain; charset=utf-8", "not found\n");
   } else if (request.method !== "GET" && request.method !== "HEAD") {
     response.setHeader("allow", "GET, HEAD");
-    answer(request, response, 405, "text/plain; charset=utf-8", "method not allowed\n");
+    answer(exchange, 405, "text/plain; charset=utf-8", "method not allowed\n");
   } else {
-    void serveJwks(deps, request, response);
+    void serveJwks(deps, exchange);
   }
 }
 
-async function serveJwks(deps: WebPagesDeps, request: WireRequest, response: WireResponse): Promise<void> {
+async function serveJwks(deps: WebPagesDeps, exchange: PageExchange): Promise<void> {
+  const { response } = exchange;
   try {
     const { keys, isStale } = await deps.jwks();
     const maxAgeMs = isStale ? STALE_JWKS_MAX_AGE_MS : JWKS_MAX_AGE_MS;
     response.setHeader("cache-control", `public, max-age=${maxAgeMs / 1000}`);
-    answer(request, response, 200, "application/jwk-set+json", JSON.stringify({ keys }));
+    answer(exchange, 200, "application/jwk-set+json", JSON.stringify({ keys }));
   } catch (error) {
     deps.log.error("the key set could not be read", {}, error);
     response.setHeader("cache-control", "no-store");
-    answer(request, response, 503, "text/plain; charset=utf-8", "unavailable\n");
+    answer(exchange, 503, "text/plain; charset=utf-8", "unavailable\n");
   }
 }
 
-function answer(request: WireRequest, response: WireResponse, status: number, type: string, body: string): void {
+function answer({ request, response, unread }: PageExchange, status: number, type: string, body: string): void {
   setHead(response, status, [
     ["content-type", type],
     ["content-length", String(Buffer.byteLength(body))],
     ["x-content-type-options", "nosniff"],
   ]);
-  endAnswer(response, request.method === "HEAD" ? "" : body);
+  endAnswer(response, unread, request.method === "HEAD" ? "" : body);
 }

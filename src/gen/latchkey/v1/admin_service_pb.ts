@@ -400,12 +400,11 @@ export type CreatePasswordResetResponse = Message<"latchkey.v1.CreatePasswordRes
 
   /**
    * Whether the reset revokes all API keys of the user if CompletePasswordReset
-   * does not set revoke_keys. This is revoke_keys of the request if that was
-   * set. Else it is true for an account that has or had a password, but that no
-   * Login ever reached from a network which it was known from: one in which a
-   * session of it had begun within the 30 days before, by Register, Login,
-   * ChangePassword or CompletePasswordReset. A network is an IPv4 /24 or an
-   * IPv6 /48.
+   * does not set revoke_keys. If the request set revoke_keys, this is its value.
+   * Otherwise it is true if the account has or had a password, and no Login ever
+   * came from a known network. A network (an IPv4 /24 or an IPv6 /48) is known
+   * if a session of the account began in it within the 30 days before, by
+   * Register, Login, ChangePassword or CompletePasswordReset.
    *
    * @generated from field: bool revokes_keys = 3;
    */
@@ -1051,7 +1050,7 @@ export const AdminService: GenService<{
     output: typeof EnableUserResponseSchema;
   },
   /**
-   * Makes a one-time token with which the user sets a new password, good for a
+   * Makes a one-time token with which the user sets a new password, valid for a
    * day. Password and sessions stay until it is used, unless end_access is set.
    *
    * The token belongs to the state of the account that it was made for: a newer

@@ -44,7 +44,7 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
 
   /**
    * The actor: the id of a user or service credential. Empty for an anonymous
-   * caller and the service itself. A refused attempt has it only where a good
+   * caller and the service itself. A refused attempt has it only if a good
    * credential proved it ("access.refused").
    *
    * @generated from field: string actor_id = 4;

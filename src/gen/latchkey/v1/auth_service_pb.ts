@@ -106,9 +106,9 @@ export type LoginRequest = Message<"latchkey.v1.LoginRequest"> & {
   password: string;
 
   /**
-   * Optional. A refresh token of an earlier session of this account, also one
-   * that has lapsed or was exchanged. It lets the owner try where others have
-   * used the account's attempts up. It replaces no password, and Login neither
+   * Optional. A refresh token of an earlier session of this account. It may have
+   * lapsed, or been exchanged. It lets the owner try even if others have used up
+   * the account's attempts. It does not replace the password, and Login neither
    * exchanges the token nor ends its session. Any other text has no effect.
    *
    * @generated from field: string refresh_token = 3;
@@ -606,8 +606,8 @@ export const AuthService: GenService<{
     output: typeof UpdateCurrentUserResponseSchema;
   },
   /**
-   * Replaces the password, ends all sessions and begins a new one. Reset tokens
-   * that were made before are no longer good.
+   * Replaces the password, ends all sessions and begins a new one. Uses up all
+   * earlier reset tokens.
    *
    * UNAUTHENTICATED: the current password is wrong.
    *
@@ -620,8 +620,9 @@ export const AuthService: GenService<{
   },
   /**
    * Sets a password with a one-time token from an operator, ends all sessions
-   * and begins a new one. Also revokes all API keys of the account, if so
-   * decided. Needs no other credential.
+   * and begins a new one. Also revokes all API keys of the account if
+   * revoke_keys here or in CreatePasswordReset says so. Needs no other
+   * credential.
    *
    * RESOURCE_EXHAUSTED: too many attempts from the address, see RetryInfo; a
    * token that does not exist counts as one.

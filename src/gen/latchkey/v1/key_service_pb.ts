@@ -1139,8 +1139,8 @@ export const Verdict = {
   RATE_LIMITED: 11,
 
   /**
-   * Reserved: the key's credits are used up. The service does not send this
-   * yet.
+   * Reserved for keys whose credits are used up. No version of the service has
+   * sent it.
    *
    * @generated from enum value: VERDICT_CREDITS_EXHAUSTED = 12;
    */

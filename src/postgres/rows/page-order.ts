@@ -1,0 +1,12 @@
+import type { PagePosition } from "../../lib/page.ts";
+
+/*
+ * The order of lists: newest first, by (created_at, id). Times are whole milliseconds in both JavaScript and the
+ * database, so a page begins exactly where the page before it ended.
+ */
+
+/** The condition, for the ORM, that a row comes after this position in the order (created_at desc, id desc). */
+export function isAfter({ createdAtMs, id }: PagePosition) {
+  const createdAt = new Date(createdAtMs);
+  return { $or: [{ createdAt: { $lt: createdAt } }, { createdAt, id: { $lt: id } }] };
+}

@@ -1,0 +1,81 @@
+import type { AuditEntry, AuditEvent, AuditKind } from "../../audit/audit-event.ts";
+import type { AuditFilter, AuditStore } from "../../audit/audit-store.ts";
+import { added, type CountedEntry } from "../../audit/counted-event.ts";
+import { HOUR_MS } from "../../lib/clock.ts";
+import { idOf } from "../../lib/id.ts";
+import { type Page, type PagePosition, pageAt } from "../../lib/page.ts";
+import { type ManagedDatabase, ms, type Row } from "../database.ts";
+import { deleteOldest } from "../delete-oldest.ts";
+
+export class PostgresAuditStore implements AuditStore {
+  readonly #database: ManagedDatabase;
+
+  constructor(database: ManagedDatabase) {
+    this.#database = database;
+  }
+
+  async record(entry: AuditEntry): Promise<void> {
+    await this.#database.transact((tx) => tx.record(entry));
+  }
+
+  async count(entry: CountedEntry): Promise<void> {
+    const { kind, about, actorId, subjectId, clientIp, details } = entry;
+    await this.#database.transact(async (tx) => {
+      const nowMs = tx.now.getTime();
+      const id = idOf("evt", `${kind} ${about} ${Math.floor(nowMs / HOUR_MS)}`);
+      await tx.em.execute(
+        `insert into audit_events (id, happened_at, kind, actor_id, subject_id, client_ip, details)
+         values (?, ${this.#database.now}, ?, ?, ?, ?, '{}') on conflict (id) do nothing`,
+        [id, kind, actorId, subjectId, clientIp],
+      );
+      const [row] = await tx.em.execute<Row[]>("select details from audit_events where id = ? for update", [id]);
+      const sum = added(row!.details as Record<string, string>, {
+        ...details,
+        last_time: new Date(nowMs).toISOString(),
+      });
+      const changed = [clientIp, JSON.stringify(sum), id];
+      await tx.em.execute("update audit_events set client_ip = ?, details = ?::jsonb where id = ?", changed);
+    });
+  }
+
+  async list(filter: AuditFilter, size: number, after: PagePosition | undefined): Promise<Page<AuditEvent>> {
+    const conditions: string[] = ["true"];
+    const parameters: unknown[] = [];
+    const where = (condition: string, ...values: unknown[]) => {
+      conditions.push(condition);
+      parameters.push(...values);
+    };
+    if (filter.subjectId !== "") where("subject_id = ?", filter.subjectId);
+    if (filter.actorId !== "") where("actor_id = ?", filter.actorId);
+    if (filter.startMs !== undefined) where("happened_at >= ?::timestamptz", isoTime(filter.startMs));
+    if (filter.endMs !== undefined) where("happened_at < ?::timestamptz", isoTime(filter.endMs));
+    if (after !== undefined) where("(happened_at, id) < (?::timestamptz, ?)", isoTime(after.createdAtMs), after.id);
+    const rows = await this.#database.read(
+      `select id, ${ms("happened_at")} as happened_ms, kind, actor_id, subject_id, client_ip, details from audit_events
+       where ${conditions.join(" and ")} order by happened_at desc, id desc limit ?::int`,
+      [...parameters, size + 1],
+    );
+    return pageAt(rows.map(toEvent), size, ({ happenedAtMs, id }) => ({ createdAtMs: happenedAtMs, id }));
+  }
+
+  prune(olderThanMs: number): Promise<boolean> {
+    return deleteOldest(this.#database, "audit_events", "happened_at", olderThanMs);
+  }
+}
+
+function toEvent(row: Row): AuditEvent {
+  return Object.freeze({
+    id: row.id as string,
+    happenedAtMs: Math.round(row.happened_ms as number),
+    kind: row.kind as AuditKind,
+    actorId: row.actor_id as string,
+    subjectId: row.subject_id as string,
+    clientIp: row.client_ip as string,
+    details: Object.freeze(row.details as Record<string, string>),
+  });
+}
+
+/** A time for PostgreSQL, between 1970 and 9999: it does not read other years as JavaScript writes them. */
+function isoTime(timeMs: number): string {
+  return new Date(Math.min(Math.max(timeMs, 0), 253_402_300_799_000)).toISOString();
+}

@@ -1,0 +1,300 @@
+/**
+ * The stores that the rooms declare, one file each. A method is one transaction. A store imports rows, never a store.
+ *
+ *   key-store.ts             API keys and service credentials (keys/)
+ *   user-store.ts            users (auth/)
+ *   session-store.ts         sessions (auth/)
+ *   password-reset-store.ts  reset tokens (auth/)
+ *   login-failure-store.ts   failed logins and known networks (auth/throttle/)
+ *   signing-key-store.ts     signing keys (auth/signing/)
+ *   change-store.ts          the log of changes (changes/)
+ *   audit-store.ts           the audit trail (audit/)
+ */
+import { LockMode } from "@mikro-orm/core";
+import type { SqlEntityManager } from "@mikro-orm/sql";
+import { sessionEnded } from "../../keys/grants.ts";
+import { hasEnded, type Key, type KeyKind, type KeyOwner, type SecretRehash } from "../../keys/key.ts";
+import type {
+  AddSecret,
+  AddSecretOutcome,
+  ChangeKeyOutcome,
+  IdempotencyKey,
+  InsertKeyOutcome,
+  IssuingOwner,
+  KeyChanges,
+  KeyEntry,
+  KeyFilter,
+  KeyPage,
+  KeyRead,
+  KeyStore,
+  KeyWithSecrets,
+  LastOfScope,
+  NewKey,
+} from "../../keys/key-store.ts";
+import { type PagePosition, pageAt } from "../../lib/page.ts";
+import type { ManagedDatabase } from "../database.ts";
+import { lockUser } from "../rows/account-access.ts";
+import { GroupedReads } from "../rows/grouped-reads.ts";
+import { recordUses, rehashSecrets } from "../rows/key-background-writes.ts";
+import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS } from "../rows/key-quotas.ts";
+import { findRequest, insertRequest, locksOf } from "../rows/key-request-rows.ts";
+import { KEYS_WITH_SECRETS, toKey, toOwner } from "../rows/key-rows.ts";
+import { insertSecret, makePlace } from "../rows/key-secret-rows.ts";
+import { isAfter } from "../rows/page-order.ts";
+import { holdSession } from "../rows/session-rows.ts";
+import { KeyRow, UserRow } from "../tables.ts";
+import { keyLock, mustHold, userLock } from "../transactions/locks.ts";
+import type { Transaction } from "../transactions/transaction.ts";
+
+/** An advisory lock, held while a credential is revoked that may be the last of its scope. An arbitrary number. */
+const LAST_CREDENTIAL_LOCK = "7809632594316157050";
+const LAST_CREDENTIAL = "last credential";
+
+export class PostgresKeyStore implements KeyStore {
+  readonly #database: ManagedDatabase;
+  readonly #reads: GroupedReads<KeyWithSecrets>;
+
+  constructor(database: ManagedDatabase) {
+    this.#database = database;
+    this.#reads = new GroupedReads(database, KEYS_WITH_SECRETS);
+  }
+
+  async read(keyIds: readonly string[]): Promise<KeyRead> {
+    const { records, databaseMs } = await this.#reads.read(keyIds);
+    return { keys: records, databaseMs };
+  }
+
+  async find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined> {
+    return this.#database.transact(async ({ em }) => {
+      const row = await em.findOne(KeyRow, { id: keyId, kind, deletedAt: null });
+      if (row === null) return undefined;
+      const owner = row.ownerId == null ? null : await em.findOne(UserRow, { id: row.ownerId });
+      return { key: toKey(row), owner: owner === null ? undefined : toOwner(owner) };
+    });
+  }
+
+  findOwner(ownerId: string, request: IdempotencyKey | undefined): Promise<IssuingOwner | undefined> {
+    return findIssuingOwner(this.#database, ownerId, request);
+  }
+
+  async insert(newKey: NewKey, entry: KeyEntry): Promise<InsertKeyOutcome> {
+    const { key, request } = newKey;
+    const locks = [...(key.ownerId === undefined ? [] : [userLock(key.ownerId)]), ...locksOf(request)];
+    return this.#database.transact(locks, async (tx) => {
+      if (newKey.request !== undefined) {
+        const used = await findRequest(tx, newKey.request);
+        if (used !== undefined) return used;
+      }
+      const refused = await refuseForOwner(tx, newKey);
+      if (refused !== undefined) return { kind: refused };
+      await refuseEnded(tx, entry);
+      const row = await insertKey(tx, newKey);
+      insertSecret(tx, row.id, newKey.secret.digest, newKey.secret.pepperVersion);
+      if (newKey.request !== undefined) insertRequest(tx, newKey.request, row.id);
+      await tx.em.flush();
+      await tx.changed(changeKind(row), row.id);
+      await tx.record({ ...entry, subjectId: row.id });
+      return { kind: "inserted", key: toKey(row) };
+    });
+  }
+
+  change(keyId: string, expectedVersion: number, changes: KeyChanges, entry: KeyEntry): Promise<ChangeKeyOutcome>;
+  change(
+    keyId: string,
+    expectedVersion: number,
+    changes: KeyChanges,
+    entry: KeyEntry,
+    keepScope: string | undefined,
+  ): Promise<ChangeKeyOutcome | LastOfScope>;
+  async change(
+    keyId: string,
+    expectedVersion: number,
+    changes: KeyChanges,
+    entry: KeyEntry,
+    keepScope?: string,
+  ): Promise<ChangeKeyOutcome | LastOfScope> {
+    const locks = [keyLock(keyId), ...(keepScope === undefined ? [] : [LAST_CREDENTIAL])];
+    return this.#database.transact(locks, async (tx) => {
+      if (keepScope !== undefined) {
+        mustHold(tx, LAST_CREDENTIAL);
+        await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [LAST_CREDENTIAL_LOCK]);
+        if (!(await hasUsable(tx.em, tx.now, keepScope, keyId))) return { kind: "last_of_scope" };
+      }
+      await refuseEnded(tx, entry);
+      const row = await lockKey(tx, keyId);
+      if (row === null || row.version !== expectedVersion) return { kind: "conflict" };
+      apply(row, changes, tx.now);
+      await tx.em.flush();
+      await tx.changed(changeKind(row), row.id);
+      await tx.record({ ...entry, subjectId: row.id });
+      return { kind: "changed", key: toKey(row) };
+    });
+  }
+
+  unchanged(key: Key): void {
+    this.#database.unchanged(changeKind(key), key.id);
+  }
+
+  async addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome> {
+    if (await hasTooManySecrets(this.#database, rotation)) return { kind: "too_many_secrets" };
+    return this.#database.transact([keyLock(rotation.keyId), ...locksOf(rotation.request)], async (tx) => {
+      if (rotation.request !== undefined) {
+        const used = await findRequest(tx, rotation.request);
+        if (used !== undefined) return used;
+      }
+      await refuseEnded(tx, entry);
+      const row = await lockKey(tx, rotation.keyId);
+      if (row === null || row.version !== rotation.expectedVersion) return { kind: "conflict" };
+      if (hasEnded(toKey(row), tx.now.getTime())) return { kind: "ended" };
+      if (!(await makePlace(tx, row, rotation))) return { kind: "too_many_secrets" };
+      insertSecret(tx, row.id, rotation.secret.digest, rotation.secret.pepperVersion);
+      if (rotation.request !== undefined) insertRequest(tx, rotation.request, row.id);
+      row.version++;
+      await tx.em.flush();
+      await tx.changed(changeKind(row), row.id);
+      await tx.record({ ...entry, subjectId: row.id });
+      return { kind: "changed", key: toKey(row) };
+    });
+  }
+
+  async list(filter: KeyFilter, size: number, after: PagePosition | undefined): Promise<KeyPage> {
+    return this.#database.transact(async ({ em, now }) => {
+      const where = {
+        kind: filter.kind,
+        deletedAt: null,
+        ...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),
+        ...(filter.showEnded
+          ? {}
+          : { state: { $ne: "revoked" as const }, $or: [{ expiresAt: null }, { expiresAt: { $gt: now } }] }),
+      };
+      const behind = after === undefined ? [] : [isAfter(after)];
+      const rows = await em.find(
+        KeyRow,
+        { $and: [where, ...behind] },
+        { orderBy: [{ createdAt: "desc" }, { id: "desc" }], limit: size + 1 },
+      );
+      const { items: shown, next } = pageAt(rows, size, ({ createdAt, id }) => ({
+        createdAtMs: createdAt.getTime(),
+        id,
+      }));
+      const ownerIds = [...new Set(shown.flatMap((row) => row.ownerId ?? []))];
+      const owners = new Map((await em.find(UserRow, { id: { $in: ownerIds } })).map((row) => [row.id, toOwner(row)]));
+      const items = shown.map((row) => ({ key: toKey(row), owner: owners.get(row.ownerId ?? "") }));
+      return { items, next, totalSize: await em.count(KeyRow, where) };
+    });
+  }
+
+  recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void> {
+    return recordUses(this.#database, uses);
+  }
+
+  rehashSecrets(rehashes: readonly SecretRehash[]): Promise<number> {
+    return rehashSecrets(this.#database, rehashes);
+  }
+
+  async hasUsableCredential(scope: string): Promise<boolean> {
+    return this.#database.transact(({ em, now }) => hasUsable(em, now, scope, ""));
+  }
+}
+
+function changeKind(row: Pick<KeyRow, "kind">): "KEY" | "SERVICE_CREDENTIAL" {
+  return row.kind === "service" ? "SERVICE_CREDENTIAL" : "KEY";
+}
+
+function lockKey(tx: Transaction, keyId: string): Promise<KeyRow | null> {
+  mustHold(tx, keyLock(keyId));
+  return tx.em.findOne(KeyRow, { id: keyId, deletedAt: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+}
+
+/**
+ * Refuses a change by a session that has ended. Locks are taken in the order owner, session, key, the same order in
+ * which sessions end.
+ *
+ * @throws CREDENTIAL_INVALID
+ */
+async function refuseEnded(tx: Transaction, { sessionId }: KeyEntry): Promise<void> {
+  if (sessionId !== undefined && !(await holdSession(tx, sessionId))) throw sessionEnded();
+}
+
+/**
+ * Locks the owner, so that keys of one owner are issued one after another.
+ *
+ * @returns why the key is refused, if it is
+ */
+async function refuseForOwner(
+  tx: Transaction,
+  newKey: NewKey,
+): Promise<"owner_missing" | "owner_disabled" | "quota_exceeded" | undefined> {
+  const { ownerId } = newKey.key;
+  if (ownerId === undefined) return undefined;
+  const owner = await lockUser(tx, ownerId);
+  if (owner === null) return "owner_missing";
+  if (owner.state !== "active") return "owner_disabled";
+  const since = new Date(tx.now.getTime() - QUOTA_MEMORY_MS);
+  const count = await tx.em.count(KeyRow, {
+    ownerId,
+    $and: [
+      { $or: [{ revokedAt: null }, { revokedAt: { $gt: since } }] },
+      { $or: [{ expiresAt: null }, { expiresAt: { $gt: since } }] },
+    ],
+  });
+  return newKey.ownerQuota !== undefined && count >= newKey.ownerQuota ? "quota_exceeded" : undefined;
+}
+
+/** Inserts a key. It flushes at once, because rows that refer to the key must come after it. */
+async function insertKey(tx: Transaction, { key }: NewKey): Promise<KeyRow> {
+  const row = tx.em.create(KeyRow, {
+    id: key.id,
+    kind: key.kind,
+    environment: key.environment,
+    name: key.name,
+    description: key.description,
+    prefix: key.prefix,
+    ownerId: key.ownerId ?? null,
+    issuerId: key.issuerId,
+    tier: key.tier,
+    scopes: [...key.scopes],
+    metadata: { ...key.metadata },
+    allowedIps: [...key.allowedIps],
+    allowedMethods: [...key.allowedMethods],
+    limitPerMinute: key.limits.perMinute ?? null,
+    limitPerDay: key.limits.perDay ?? null,
+    state: "active",
+    serviceControlled: key.serviceControlled,
+    createdAt: tx.now,
+    expiresAt: key.expiresAtMs === undefined ? null : new Date(key.expiresAtMs),
+    version: 1,
+  });
+  await tx.em.persist(row).flush();
+  return row;
+}
+
+function apply(row: KeyRow, changes: KeyChanges, now: Date): void {
+  const { limits, expiresAtMs, scopes, metadata, allowedIps, allowedMethods, deleted, state, ...texts } = changes;
+  Object.assign(row, texts);
+  if (scopes !== undefined) row.scopes = [...scopes];
+  if (metadata !== undefined) row.metadata = { ...metadata };
+  if (allowedIps !== undefined) row.allowedIps = [...allowedIps];
+  if (allowedMethods !== undefined) row.allowedMethods = [...allowedMethods];
+  if (limits !== undefined) {
+    row.limitPerMinute = limits.perMinute ?? null;
+    row.limitPerDay = limits.perDay ?? null;
+  }
+  if (expiresAtMs !== undefined) row.expiresAt = expiresAtMs === null ? null : new Date(expiresAtMs);
+  if (state !== undefined) row.state = state;
+  if (state === "revoked") row.revokedAt ??= now;
+  if (deleted) row.deletedAt = now;
+  row.version++;
+}
+
+async function hasUsable(em: SqlEntityManager, now: Date, scope: string, exceptId: string): Promise<boolean> {
+  const count = await em.count(KeyRow, {
+    id: { $ne: exceptId },
+    kind: "service",
+    state: "active",
+    deletedAt: null,
+    scopes: { $contains: [scope] },
+    $or: [{ expiresAt: null }, { expiresAt: { $gt: now } }],
+  });
+  return count > 0;
+}

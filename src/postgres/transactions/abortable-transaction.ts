@@ -1,0 +1,32 @@
+import type { SqlEntityManager } from "@mikro-orm/sql";
+
+/**
+ * The ORM's object for the connection of a transaction. All statements pass through the first, COMMIT through the
+ * second.
+ */
+interface OrmTransaction {
+  executeQuery(...args: unknown[]): Promise<unknown>;
+  commit(): unknown;
+}
+
+/**
+ * Makes a transaction end with its call: once the signal has aborted, a further statement or COMMIT throws the signal's
+ * reason, and the transaction is rolled back. A statement or COMMIT that has started runs to its end. (The ORM accepts
+ * a signal too, but then abandons the statement under way, and writes the statement's outcome to the console.)
+ *
+ * @param onAnswer is called after each statement that succeeded
+ */
+export function makeAbortable(em: SqlEntityManager, signal: AbortSignal | undefined, onAnswer: () => void): void {
+  const transaction = em.getTransactionContext<OrmTransaction>()!;
+  const { executeQuery, commit } = transaction;
+  transaction.executeQuery = async (...args) => {
+    signal?.throwIfAborted();
+    const answer = await executeQuery.apply(transaction, args);
+    onAnswer();
+    return answer;
+  };
+  transaction.commit = () => {
+    signal?.throwIfAborted();
+    return commit.apply(transaction);
+  };
+}
