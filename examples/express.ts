@@ -21,7 +21,7 @@ app.get(
   },
 );
 
-// Anybody, but not often.
+// Every caller, at most five times a minute.
 const byAddress = rateLimit(latchkey, { subject: (request) => request.ip ?? "unknown", name: "news", perMinute: 5 });
 app.get("/news", byAddress, (_request, response) => {
   response.json({ news: [] });

@@ -16,7 +16,7 @@ const search = { name: "search", perMinute: 10, perDay: 500 };
 const onRequest = requireApiKey(latchkey, { tiers: ["pro", "enterprise"], scopes: ["orders:read"], limits: [search] });
 app.get("/orders", { onRequest }, async (request) => ({ orders: [], key: request.latchkey?.key?.id }));
 
-// Anybody, but not often.
+// Every caller, at most five times a minute.
 const byAddress = rateLimit(latchkey, { subject: (request) => request.ip, name: "news", perMinute: 5 });
 app.get("/news", { onRequest: byAddress }, async () => ({ news: [] }));
 

@@ -22,7 +22,7 @@ app.get(
   (c) => c.json({ orders: [], key: c.get("latchkey").key?.id }),
 );
 
-// Anybody, but not often.
+// Every caller, at most five times a minute.
 const byAddress = rateLimit(latchkey, { subject: (c) => address(c) ?? "unknown", name: "news", perMinute: 5 });
 app.get("/news", byAddress, (c) => c.json({ news: [] }));
 

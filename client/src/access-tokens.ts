@@ -20,7 +20,7 @@ export type AccessTokenVerdict =
       readonly expiresAt?: undefined;
     };
 
-/** Where the keys come from that sign access tokens. */
+/** The source of the keys that sign access tokens. */
 export interface KeySet {
   readonly find: JWTVerifyGetKey;
   /** Loads the keys now. Rejects if they can't be had. */
@@ -33,7 +33,7 @@ export interface AccessTokensDeps {
   readonly keySet: KeySet;
   readonly auth: Pick<Client<typeof AuthService>, "getCurrentUser">;
   readonly deadlineMs: number;
-  /** For what no single caller can mend: tokens of another issuer or for another audience. */
+  /** Told about tokens of another issuer or for another audience: mostly a mistake in the options. */
   readonly onError: (error: Error) => void;
 }
 

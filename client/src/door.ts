@@ -27,14 +27,14 @@ export interface Maker<Options extends readonly unknown[], M, Args extends unkno
   method(latchkey: Protector, ...options: Options): MethodDecorator<Args>;
 }
 
-/** What each framework exports. */
+/** The exports of each framework. */
 export interface Door<R, M, Args extends unknown[], O = ApiKeyOptions<R>> {
   readonly requireApiKey: Maker<[options?: O], M, Args>;
   readonly rateLimit: Maker<[options: RateLimitOptions<R>], M, Args>;
   readonly requireUser: Maker<[options?: UserOptions], M, Args>;
 }
 
-/** What is special to a framework. */
+/** The parts that differ between frameworks. */
 export interface DoorParts<R, M, Args extends unknown[]> {
   middleware(guard: RealmGuard<R>): M;
   /** Runs a method if the guard admits the request that its arguments are about; else answers. */

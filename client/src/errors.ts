@@ -50,7 +50,7 @@ export class LatchkeyRequestError extends Error {
 /** Codes by which the service says that the request is at fault. */
 const REQUEST_CODES: ReadonlySet<Code> = new Set([Code.InvalidArgument, Code.NotFound, Code.OutOfRange]);
 
-/** What the error of a call for a verdict means. Errors that are ours already stay as they are. */
+/** The error that callers of this client get for an error of a call. Errors of this client stay as they are. */
 export function errorOf(error: unknown): Error {
   if (isOurs(error)) return error;
   const failure = ConnectError.from(error);

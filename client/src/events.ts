@@ -1,13 +1,13 @@
 /**
- * What the last exchange with the service showed. `starting`: there was none yet. `unavailable`: it brought no verdict.
+ * The outcome of the last exchange with the service. `starting`: there was none yet. `unavailable`: it had no verdict.
  */
 export type LatchkeyState = "starting" | "ready" | "unavailable" | "closed";
 
-/** Event -> what its listeners are told. */
+/** Event -> the value that its listeners get. */
 export interface LatchkeyEvents {
   /** The state, whenever it changes. */
   readonly state: LatchkeyState;
-  /** What no single call can be told: a refused credential, tokens of another issuer. */
+  /** A fault that concerns more than one call: a refused credential, tokens of another issuer. */
   readonly error: Error;
 }
 
@@ -39,7 +39,7 @@ export class Events {
         try {
           (listener as Listener<E>)(value);
         } catch {
-          // A listener's fault is not the client's: there is nobody to tell.
+          // A listener's fault is not the client's, and no caller waits for it.
         }
       });
     }

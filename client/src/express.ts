@@ -11,7 +11,7 @@ export type { Found } from "./protect.ts";
 declare global {
   namespace Express {
     interface Request {
-      /** What @latchkey/client found out about this request. */
+      /** The facts that @latchkey/client found about this request. */
       latchkey?: Found;
     }
   }

@@ -38,7 +38,7 @@ export interface FakeTokenOptions {
   readonly lifetimeMs?: number;
 }
 
-/** What a call fails with. `unavailable`: LatchkeyUnavailable; `credential`: LatchkeyCredentialError. */
+/** The failure of each call. `unavailable`: LatchkeyUnavailable; `credential`: LatchkeyCredentialError. */
 export type FakeFailure = "unavailable" | "credential";
 
 export interface FakeOptions {
@@ -48,7 +48,7 @@ export interface FakeOptions {
   readonly environments?: readonly string[];
 }
 
-/** What a test does to the service in memory. */
+/** The ways in which a test changes the service in memory. */
 export interface FakeControls {
   /** Makes a key. Its owner's grant covers every tier and scope. */
   issueKey(options?: FakeKeyOptions): FakeKey;

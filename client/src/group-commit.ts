@@ -4,7 +4,7 @@ import { LatchkeyUnavailable } from "./errors.ts";
 
 export type VerifyKeyInit = MessageInitShape<typeof VerifyKeyRequestSchema>;
 
-/** What one call of a batch came to. */
+/** The outcome of one call of a batch. */
 export type Outcome = { readonly response: VerifyKeyResponse } | { readonly error: Error };
 
 /**
@@ -42,7 +42,7 @@ const MAX_BYTES = 200 * 1024;
 /** A larger call goes alone, so that others need not wait for it. */
 const ALONE_BYTES = 64 * 1024;
 const MAX_UNDER_WAY = 4;
-/** What a call takes beside its texts. */
+/** Bytes of a call beside its texts. */
 const CALL_BYTES = 64;
 
 /**

@@ -39,12 +39,12 @@ type HandlerCall = Pick<
 type Args = [call: HandlerCall, callback?: (error: object) => void];
 
 /**
- * What was found, by the metadata object of the call: it is the only thing that an interceptor hands on to the handler
- * and that no caller can forge.
+ * The facts of each call by its metadata object. An interceptor hands nothing else on to the handler, and no caller can
+ * forge the object.
  */
 const found = new WeakMap<GrpcMetadata, Found>();
 
-/** What @latchkey/client found out about this call; undefined where nothing protected it. */
+/** The facts that @latchkey/client found about this call; undefined if nothing protected it. */
 export function latchkeyOf(call: { readonly metadata: GrpcMetadata }): Found | undefined {
   return found.get(call.metadata);
 }

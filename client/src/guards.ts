@@ -14,7 +14,7 @@ export interface ApiKeyOptions<R> {
   readonly scopes?: ByRequest<R, readonly string[]> | undefined;
   /** Tiers of which the key must have one. */
   readonly tiers?: readonly string[] | undefined;
-  /** What the request costs; 1 if absent. */
+  /** The cost of the request; 1 if absent. */
   readonly cost?: ByRequest<R, number> | undefined;
   /** Further limits of this route, counted for each key. */
   readonly limits?: ByRequest<R, readonly NamedLimit[]> | undefined;
@@ -27,13 +27,13 @@ export interface ApiKeyOptions<R> {
 }
 
 export interface RateLimitOptions<R> {
-  /** Whom to count: an address, a user's id. */
+  /** The subject that is counted: an address, a user's id. */
   readonly subject: (request: R) => string | Promise<string>;
   /** The limit's name: 1 to 64 characters of a-z, 0-9, ".", "_", "/" and "-". */
   readonly name: string;
   readonly perMinute?: number | undefined;
   readonly perDay?: number | undefined;
-  /** What the request costs; 1 if absent. */
+  /** The cost of the request; 1 if absent. */
   readonly cost?: ByRequest<R, number> | undefined;
 }
 
@@ -46,7 +46,7 @@ export interface UserOptions {
 export interface RealmGuard<R> {
   readonly guard: Guard<R>;
   readonly realm: string;
-  /** Where the framework has no address of its own. */
+  /** The address, if the framework has none of its own. */
   readonly address?: ((request: R) => string | undefined) | undefined;
 }
 

@@ -12,7 +12,7 @@ export type { Found } from "./protect.ts";
 
 declare module "hono" {
   interface ContextVariableMap {
-    /** What @latchkey/client found out about this request. */
+    /** The facts that @latchkey/client found about this request. */
     latchkey: Found;
   }
 }

@@ -7,7 +7,7 @@ import type { Found, RequestFacts } from "./protect.ts";
 
 /** A request that remembers what was found about it. */
 export interface Remembering {
-  /** What @latchkey/client found out about this request. */
+  /** The facts that @latchkey/client found about this request. */
   latchkey?: Found;
 }
 

@@ -10,7 +10,7 @@ export type { Found } from "./protect.ts";
 
 declare module "node:http" {
   interface IncomingMessage {
-    /** What @latchkey/client found out about this request. */
+    /** The facts that @latchkey/client found about this request. */
     latchkey?: Found;
   }
 }

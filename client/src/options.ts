@@ -1,18 +1,18 @@
 import type { Transport } from "@connectrpc/connect";
 import { type CredentialSource, isCredentialText } from "./credential.ts";
 
-/** How access tokens are verified. The defaults are those of the service. */
+/** Options of the verification of access tokens. The defaults are those of the service. */
 export interface AccessTokenOptions {
   /** `iss` of the tokens: the service's LATCHKEY_ISSUER. Default "http://localhost:8080". */
   readonly issuer?: string | undefined;
   /** `aud` of the tokens: the service's LATCHKEY_AUDIENCE. Default "latchkey". */
   readonly audience?: string | undefined;
-  /** Where the keys are. Default `/.well-known/jwks.json` of `baseUrl`; needed with `transport`. */
+  /** The URL of the keys. Default `/.well-known/jwks.json` of `baseUrl`; needed with `transport`. */
   readonly jwksUrl?: string | undefined;
 }
 
 export interface LatchkeyOptions {
-  /** Where the service listens, such as "http://127.0.0.1:8080". Either this or `transport`. */
+  /** The service's URL, such as "http://127.0.0.1:8080". Either this or `transport`. */
   readonly baseUrl?: string | undefined;
   /** Any transport of Connect, in place of the gRPC transport that `baseUrl` makes. */
   readonly transport?: Transport | undefined;
@@ -41,7 +41,7 @@ export interface CheckedOptions {
 
 const NAMES = ["baseUrl", "transport", "credential", "deadlineMs", "batch", "accessTokens"] as const;
 const TOKEN_NAMES = ["issuer", "audience", "jwksUrl"] as const;
-/** What later versions may know. Saying nothing would let their users believe that it works. */
+/** Options that later versions may have. Ignoring them would let users believe that they work. */
 const NOT_YET = new Map([["near", "verification inside of this process"]]);
 const MAX_DEADLINE_MS = 60_000;
 const ISSUER = "http://localhost:8080";

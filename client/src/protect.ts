@@ -10,7 +10,7 @@ import type { NamedLimit, RateLimitWindow, Verdict, VerifiedKey } from "./verdic
 /** The part of a client that the middleware uses. */
 export type Protector = Pick<Latchkey, "verify" | "checkRateLimit" | "verifyAccessToken">;
 
-/** What a framework knows of a request. */
+/** The facts that a framework has about a request. */
 export interface RequestFacts {
   readonly values: HeaderValues;
   /** The sender's address, as the framework gives it: trust in proxies is the framework's own setting. */
@@ -19,7 +19,7 @@ export interface RequestFacts {
   readonly method: string | undefined;
 }
 
-/** What the middleware found out about a request. Several of them on one route add to each other. */
+/** The facts that the middleware found about a request. Several guards on one route add to each other. */
 export interface Found {
   /** The key, after requireApiKey. */
   readonly key?: VerifiedKey;
@@ -33,7 +33,7 @@ export interface Found {
 
 export interface Guarded {
   readonly decision: Decision;
-  /** What was found, with what earlier guards had found. */
+  /** The facts of this guard and of earlier ones. */
   readonly found: Found;
 }
 
@@ -43,7 +43,7 @@ export type Guard<R> = (request: R, facts: RequestFacts, earlier: Found | undefi
 /** A value, or a function of the request that gives it. */
 export type ByRequest<R, T> = T | ((request: R) => T | Promise<T>);
 
-/** What a guard asks of the service, made for one request. */
+/** The needs of a route, made for one request. */
 export interface KeyNeeds {
   readonly scopes?: readonly string[] | undefined;
   readonly tiers?: readonly string[] | undefined;
@@ -130,7 +130,7 @@ async function orUndecided(earlier: Found | undefined, decide: () => Promise<Gua
     if (error instanceof LatchkeyUnavailable) return refuse("UNAVAILABLE", earlier, error.retryAfterMs);
     if (error instanceof LatchkeyCredentialError) return refuse("UNAVAILABLE", earlier, CREDENTIAL_RETRY_MS);
     if (!(error instanceof LatchkeyRequestError)) throw error;
-    // Without this line, the only sign of a misspelt scope or limit would be an answer to somebody else.
+    // Without this line, only callers would notice a misspelt scope or limit.
     process.emitWarning(error.message, { type: "LatchkeyWarning", code: "LATCHKEY_CONFIGURATION" });
     return refuse("CONFIGURATION", earlier);
   }

@@ -29,7 +29,7 @@ export interface VerifyRequest {
   readonly requiredScopes?: readonly string[] | undefined;
   /** Tiers of which the key must have one. Empty or absent: any. */
   readonly allowedTiers?: readonly string[] | undefined;
-  /** What the call costs; 1 if absent. 0 reads the limits without counting. */
+  /** The cost of the call; 1 if absent. 0 reads the limits without counting. */
   readonly cost?: number | undefined;
   /** The caller's address, for keys that are bound to networks. */
   readonly clientIp?: string | undefined;
@@ -85,7 +85,7 @@ export interface Verdict {
   readonly retryAfterMs?: number;
   /** The limits were judged by one process alone, because the shared counters are unreachable. */
   readonly degraded: boolean;
-  /** Who judged the key. */
+  /** The judge of the key. */
   readonly source: "service";
 }
 
@@ -106,7 +106,7 @@ export interface RateLimitVerdict {
   readonly degraded: boolean;
 }
 
-/** No key is as long. Of a longer text the service needs no more to find that it is none. */
+/** No key is as long. The beginning of a longer text is enough for the service to refuse it. */
 const LONGEST_TEXT = 1024;
 
 const NAMES: Readonly<Record<number, VerdictName>> = Object.freeze({

@@ -2,7 +2,7 @@
  * ANSWERS: how a decision about a request looks on the wire. Every door that protects a route gives the same
  * answer for the same facts, because all of them ask this room.
  *
- *   decision.ts              what was decided about a request, and the table of refusals
+ *   decision.ts              the decision, and the table of refusals
  *   presented-credential.ts  the credential in a request's headers
  *   request-facts.ts         the method and the address that a key is judged by
  *   rate-limit-fields.ts     the state of rate limits as header fields
@@ -46,7 +46,7 @@ export type Refusal =
   | "UNAVAILABLE"
   | "CONFIGURATION";
 
-/** What was decided about a request. */
+/** A decision about a request. */
 export type Decision = Admission | Denial;
 
 export interface Admission {
@@ -69,7 +69,7 @@ export interface Denial {
 /** Names of gRPC codes that a denial can have. */
 export type GrpcCodeName = "UNAUTHENTICATED" | "PERMISSION_DENIED" | "RESOURCE_EXHAUSTED" | "UNAVAILABLE" | "INTERNAL";
 
-/** How one refusal looks. */
+/** The form of one refusal over HTTP and gRPC. */
 export interface RefusalRow {
   readonly status: 401 | 403 | 429 | 500 | 503;
   readonly grpc: GrpcCodeName;

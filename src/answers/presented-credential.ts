@@ -1,4 +1,4 @@
-/** What a request presents as its credential. */
+/** The credential that a request presents. */
 export type Presented =
   | { readonly kind: "none" }
   | { readonly kind: "one"; readonly text: string }

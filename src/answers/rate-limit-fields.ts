@@ -6,7 +6,8 @@ const MINUTE_MS = 60_000;
 
 /**
  * The state of windows as header fields: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-09,
- * structured fields), and the older `X-RateLimit-*` of the window with the least remaining share. No windows, no fields.
+ * structured fields), and the older `X-RateLimit-*` of the window with the least remaining share. Without windows there
+ * are no fields.
  */
 export function rateLimitFields(windows: readonly WindowState[]): Header[] {
   if (windows.length === 0) return [];
@@ -31,7 +32,7 @@ export function secondsOf(ms: number): number {
   return Math.ceil(ms / 1000);
 }
 
-/** What is left of a window, from 0 to 1. A window without room at all has nothing left. */
+/** The remaining share of a window, from 0 to 1. A window with the limit 0 has nothing left. */
 function shareOf({ limit, remaining }: WindowState): number {
   return limit === 0 ? 0 : remaining / limit;
 }

@@ -1,4 +1,4 @@
-/** How the client calls: together, again, with which credential, and for how long. */
+/** The calls of the client: their batches, retries, credential and deadlines. */
 import { once } from "node:events";
 import { constants, createServer, type Http2Server, type ServerHttp2Stream } from "node:http2";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";

@@ -1,4 +1,4 @@
-/** What holds for every client: over the running service, and over the one in memory. */
+/** One contract for the client over the running service and over the one in memory. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   LatchkeyCredentialError,

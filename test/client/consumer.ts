@@ -1,5 +1,5 @@
 /**
- * A program of somebody who installed the package: standard decorators on class methods, one class for each framework.
+ * A program that uses the installed package: standard decorators on class methods, with the arguments of each framework.
  * pack.interop.ts compiles it in an empty folder, because Node's type stripping does not lower decorators.
  */
 import assert from "node:assert/strict";

@@ -1,4 +1,4 @@
-/** What holds for the middleware of every framework, and that they do not differ. */
+/** One contract for the middleware of every framework. */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Latchkey } from "../../client/src/latchkey.ts";

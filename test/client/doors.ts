@@ -31,7 +31,7 @@ import type { Found } from "../../client/src/protect.ts";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { Health, HealthCheckRequestSchema, HealthCheckResponseSchema } from "../../src/gen/grpc/health/v1/health_pb.ts";
 
-/** What stands in front of the route, from the outside in. */
+/** A guard in front of the route; the outermost comes first. */
 export type Step =
   | readonly ["requireApiKey", Omit<ApiKeyOptions<unknown>, "method">]
   | readonly ["rateLimit", RateLimitOptions<unknown>]
@@ -43,7 +43,7 @@ export interface Answer {
   readonly headers: Readonly<Record<string, string>>;
   /** The refusal: `code` of a problem, or `reason` of an ErrorInfo. */
   readonly refusal: string | undefined;
-  /** What the handler was told; undefined if it did not run. */
+  /** The facts that the handler got; undefined if it did not run. */
   readonly found: { readonly keyId?: string; readonly userId?: string; readonly windows: number } | undefined;
   /** The body of a refusal, or the error. */
   readonly raw: unknown;

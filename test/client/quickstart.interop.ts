@@ -20,7 +20,7 @@ it("leads from an empty folder to protected routes", async () => {
   await once(probe, "listening");
   const { port } = probe.address() as AddressInfo;
   probe.close();
-  // What a checkout has: the operator's credential of the service that runs in it, and the client.
+  // A checkout has the operator's credential of the service that runs in it, and the client.
   const checkout = join(folder, "checkout");
   mkdirSync(join(checkout, "data"), { recursive: true });
   writeFileSync(join(checkout, "data/admin-credential"), service.admin);

@@ -1,4 +1,4 @@
-/** What the contract suites need of a service, whether it runs or is in memory. */
+/** A service as the contract suites need it, running or in memory. */
 import { createLatchkey, type Latchkey } from "../../client/src/latchkey.ts";
 import { type FakeKeyOptions, fakeLatchkey } from "../../client/src/testing.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
