@@ -1,6 +1,6 @@
 /**
- * A program that uses the installed package: standard decorators on class methods, with the arguments of each framework.
- * pack.interop.ts compiles it in an empty folder, because Node's type stripping does not lower decorators.
+ * A program that uses the installed package: standard decorators on class methods, for each framework. pack.interop.ts
+ * compiles it in an empty folder, because Node's type stripping does not lower decorators.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";

@@ -10,6 +10,15 @@ const manifest = JSON.parse(readFileSync(join(root, "client/package.json"), "utf
 const folder = mkdtempSync(join(tmpdir(), "latchkey-pack-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+/** The oldest Node that the client supports, as a package, where there is one for this machine. */
+const OLDEST =
+  process.platform === "linux"
+    ? {
+        package: `node-linux-${process.arch}@22.23.5`,
+        path: join(folder, `node_modules/node-linux-${process.arch}/bin/node`),
+      }
+    : undefined;
+
 const SETTINGS = { target: "es2022", lib: ["es2024", "esnext.disposable", "dom"], module: "nodenext", strict: true };
 
 function run(command: string, ...args: readonly string[]): string {
@@ -23,21 +32,11 @@ beforeAll(() => {
   [packed] = JSON.parse(run("npm", "pack", join(root, "client"), "--json", "--silent"));
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
   const { devDependencies } = manifest;
-  const frameworks = ["express", "fastify", "hono", "@grpc/grpc-js", "@types/express"].map(
-    (name) => `${name}@${devDependencies[name]}`,
-  );
-  const more = ["typescript@5.9.3", "@types/node@24.10.1"];
-  run(
-    "npm",
-    "install",
-    "--prefer-offline",
-    "--no-audit",
-    "--no-fund",
-    "--silent",
-    `./${packed.filename}`,
-    ...frameworks,
-    ...more,
-  );
+  const names = ["express", "fastify", "hono", "@grpc/grpc-js", "@types/express"];
+  const frameworks = names.map((name) => `${name}@${devDependencies[name]}`);
+  const tools = ["typescript@5.9.3", "@types/node@24.10.1", ...(OLDEST === undefined ? [] : [OLDEST.package])];
+  const quiet = ["--prefer-offline", "--no-audit", "--no-fund", "--silent"];
+  run("npm", "install", ...quiet, `./${packed.filename}`, ...frameworks, ...tools);
 });
 
 describe("the packed client", () => {
@@ -63,15 +62,20 @@ describe("the packed client", () => {
   it.each([
     ["5", ["node", join(folder, "node_modules/typescript/bin/tsc")]],
     ["7", ["node", join(root, "node_modules/typescript/bin/tsc")]],
-  ])("has types that TypeScript %s reads in full, and decorators that it lowers", (version, [command, ...args]) => {
-    copyFileSync(join(root, "test/client/consumer.ts"), join(folder, "consumer.ts"));
-    mkdirSync(join(folder, version), { recursive: true });
-    const config = {
-      compilerOptions: { ...SETTINGS, types: ["node"], outDir: version, skipLibCheck: false },
-      files: ["consumer.ts"],
-    };
-    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
-    run(command!, ...args, "--project", folder);
-    expect(run("node", join(version, "consumer.js"))).toBe("every decorator works\n");
-  });
+  ])(
+    "has types that TypeScript %s reads in full, and decorators that it lowers for Node 22 and 24",
+    (version, [command, ...args]) => {
+      copyFileSync(join(root, "test/client/consumer.ts"), join(folder, "consumer.ts"));
+      mkdirSync(join(folder, version), { recursive: true });
+      const config = {
+        compilerOptions: { ...SETTINGS, types: ["node"], outDir: version, skipLibCheck: false },
+        files: ["consumer.ts"],
+      };
+      writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+      run(command!, ...args, "--project", folder);
+      for (const node of ["node", ...(OLDEST === undefined ? [] : [OLDEST.path])]) {
+        expect(run(node, join(version, "consumer.js"))).toBe("every decorator works\n");
+      }
+    },
+  );
 });
