@@ -65,10 +65,10 @@ fault too. A setting that is a time has its unit in its name.
 
 Two kinds of \`LATCHKEY_\` variables are not settings, and are ignored:
 
-- service links, which Kubernetes sets in each pod for a Service called \`latchkey\` or \`latchkey-redis\`, and Docker for a
-  link: \`LATCHKEY_PORT=tcp://10.0.0.1:8080\`, \`LATCHKEY_SERVICE_HOST\`, \`LATCHKEY_REDIS_PORT_6379_TCP_ADDR\` and their like.
-  Both the name and the value must be those of a link; \`LATCHKEY_PORT=8080\` is refused. A log line at the start names
-  them.
+- service links, which Kubernetes sets in each pod for a Service called \`latchkey\` or \`latchkey-redis\`, and Docker for
+  a link: \`LATCHKEY_PORT=tcp://10.0.0.1:8080\`, \`LATCHKEY_SERVICE_HOST\`, \`LATCHKEY_REDIS_PORT_6379_TCP_ADDR\` and others
+  of these forms. Both the name and the value must be those of a link; \`LATCHKEY_PORT=8080\` is refused. A log line at
+  the start names them.
 - the variables of clients: ${CLIENT_VARIABLES.map((name) => `\`${name}\``).join(", ")}.
 `;
 }

@@ -47,7 +47,7 @@ type Load<R> = () => Promise<R | undefined>;
 export type LoadMany<R, W extends Wanted> = (missing: readonly W[]) => readonly Promise<R | undefined>[];
 
 /**
- * What is true when a read is sent. It is noted before, so that the read is never believed to be fresher than it is.
+ * The state when a read is sent. It is noted before the read, which is therefore never fresher than it says.
  */
 interface ReadStart {
   readonly readAtMs: number;

@@ -14,7 +14,7 @@
  *   redis-url.ts              REDIS_URL and REDIS_CLUSTER_NODES -> where Redis is and how to log in
  *   networks.ts               networks of proxies
  *   names.ts                  names that look like a setting but are none
- *   refusals.ts               values that production refuses: published passwords, guessable keys, a shared issuer
+ *   refusals.ts               values that production refuses: published passwords, guessable keys, a shared issuer, weak hashes
  */
 
 import type { DatabaseConnection } from "../lib/database-connection.ts";
@@ -24,7 +24,7 @@ import { mayBePlaintext, ormVariableFaults, warningsOfDatabase } from "./databas
 import { judgeNames } from "./names.ts";
 import { coverEveryClient } from "./networks.ts";
 import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./redis-url.ts";
-import { issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
+import { argon2Faults, issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
 import type { Setting } from "./setting.ts";
 import { SETTINGS } from "./settings.ts";
 import { type Address, isLoopback, type Tier, ValueFaults } from "./values.ts";
@@ -84,7 +84,7 @@ export interface Config {
   readonly refreshGraceMs: number;
   /** Defaults that are fine on a laptop but not in production; one log line each. */
   readonly developmentWarnings: readonly string[];
-  /** What the operators of a production service should know; one log line each. */
+  /** Facts that the operators of a production service should know; one log line each. */
   readonly warnings: readonly string[];
   /** Names in the environment that look like settings but are service links of Kubernetes or Docker. */
   readonly serviceLinks: readonly string[];
@@ -102,9 +102,6 @@ export class ConfigError extends Error {
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** OWASP Password Storage Cheat Sheet: argon2id with at least 19 MiB and two passes. */
-const ARGON2_FLOOR = { memoryKib: 19_456, passes: 2 };
 
 /** The value of a setting. It is undefined only for a setting without a default, unless its parser says otherwise. */
 type ValueOf<S> = S extends Setting<infer T, infer D> ? (undefined extends D ? T | undefined : T) : never;
@@ -208,13 +205,7 @@ function productionFaults(values: ReadValues): string[] {
       "LATCHKEY_TRUSTED_PROXIES: lets every client choose its address; name the networks of your proxies only",
     );
   }
-  if ((values.argon2MemoryKib ?? 0) < ARGON2_FLOOR.memoryKib) {
-    faults.push(`LATCHKEY_ARGON2_MEMORY_KIB: must be at least ${ARGON2_FLOOR.memoryKib} in production (OWASP)`);
-  }
-  if ((values.argon2Passes ?? 0) < ARGON2_FLOOR.passes) {
-    faults.push(`LATCHKEY_ARGON2_PASSES: must be at least ${ARGON2_FLOOR.passes} in production (OWASP)`);
-  }
-  return faults;
+  return [...faults, ...argon2Faults(values)];
 }
 
 function developmentWarnings(values: Values): string[] {

@@ -1,6 +1,6 @@
 /**
  * Values that production refuses: secrets that are published or were not drawn at random, and the issuer that every
- * installation has by default. Each fault is one line, which never repeats a value.
+ * installation has by default, and weak password hashes. Each fault is one line, which never repeats a value.
  */
 
 import type { MasterKey } from "../lib/key-ring.ts";
@@ -8,6 +8,9 @@ import { DEFAULT_ISSUER } from "./settings-of-accounts.ts";
 
 /** Minimum of different bytes. 32 random bytes have about 30, and fewer than 16 once in 10^10 draws. */
 const LEAST_DIFFERENT_BYTES = 16;
+
+/** OWASP Password Storage Cheat Sheet: argon2id with at least 19 MiB and two passes. */
+const ARGON2_FLOOR = { memoryKib: 19_456, passes: 2 };
 
 /**
  * Passwords from this project's docker-compose.yml, from images of PostgreSQL and Redis, and from their documentation.
@@ -66,6 +69,19 @@ export function issuerFaults({ issuer, allowHttpIssuer }: Issuer): string[] {
   return [
     "LATCHKEY_ISSUER: must be an https URL in production, or LATCHKEY_ALLOW_HTTP_ISSUER=true in a private network",
   ];
+}
+
+interface Argon2 {
+  readonly argon2MemoryKib?: number | undefined;
+  readonly argon2Passes?: number | undefined;
+}
+
+/** A line for each parameter of password hashes below the minimum. */
+export function argon2Faults({ argon2MemoryKib = 0, argon2Passes = 0 }: Argon2): string[] {
+  const { memoryKib, passes } = ARGON2_FLOOR;
+  const ofMemory = `LATCHKEY_ARGON2_MEMORY_KIB: must be at least ${memoryKib} in production (OWASP)`;
+  const ofPasses = `LATCHKEY_ARGON2_PASSES: must be at least ${passes} in production (OWASP)`;
+  return [...(argon2MemoryKib < memoryKib ? [ofMemory] : []), ...(argon2Passes < passes ? [ofPasses] : [])];
 }
 
 /** Why these bytes are not a random key; undefined = they look random. */

@@ -1,5 +1,5 @@
 /**
- * LIB. What several rooms need and what knows nothing of keys, people or calls. It imports nothing of ours.
+ * LIB. Tools of several rooms. They know nothing of keys, people or calls, and import nothing of ours.
  *
  *   errors.ts               reasons for which a call can fail, and the one error that carries them
  *   log.ts                  the log
@@ -101,11 +101,11 @@ export interface ErrorExtras {
   readonly untold?: UntoldFacts;
 }
 
-/** What the service knows of a refusal and its caller must not learn. */
+/** Facts about a refusal that the caller must not learn. */
 export interface UntoldFacts {
   /** Digest of the account that an attempt was at, whether or not there is one. */
   readonly account?: string;
-  /** What was asked for exists and belongs to someone else. The caller learns only that it is not theirs. */
+  /** The requested thing exists and belongs to another user. The caller learns only that it is not theirs. */
   readonly isAnothers?: true;
   /** A genuine credential was shown that is good no longer. */
   readonly spent?: SpentCredential;

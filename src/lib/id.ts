@@ -12,7 +12,7 @@ export function newId(kind: IdKind): string {
   return `${kind}_${randomBase62(ID_LENGTH)}`;
 }
 
-/** The id that belongs to a text: the same in every process. Whoever knows the text knows the id. */
+/** The id that belongs to a text: the same in every process. A caller who knows the text knows the id. */
 export function idOf(kind: IdKind, text: string): string {
   return `${kind}_${base62Of256(hash("sha256", text, "buffer")).slice(-ID_LENGTH)}`;
 }

@@ -1,7 +1,7 @@
 import { createServer } from "node:net";
 import type { Address, Config } from "../config/config.ts";
 
-/** What the operating system's error code means for an address. */
+/** The meaning of an error code of the operating system for an address. */
 const REFUSALS: Readonly<Record<string, string>> = {
   EADDRINUSE: "is taken by another process",
   EACCES: "may not be listened on by this user",

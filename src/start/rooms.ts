@@ -31,7 +31,7 @@ import { PostgresSigningKeyStore } from "../postgres/stores/signing-key-store.ts
 import { PostgresUserStore } from "../postgres/stores/user-store.ts";
 import { type Asker, itself } from "../shares/holder.ts";
 
-/** What all rooms are built on. */
+/** The parts that all rooms are built on. */
 export interface Ground {
   readonly config: Config;
   readonly clock: AgeClock;

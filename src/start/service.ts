@@ -16,7 +16,7 @@
  *   signals.ts            SIGTERM, SIGINT and SIGHUP
  */
 
-import { ChangeBus } from "../changes/change.ts";
+import { type Change, ChangeBus } from "../changes/change.ts";
 import { ChangeFeed } from "../changes/change-feed.ts";
 import { CHANGES_KEPT_MS } from "../changes/change-store.ts";
 import { DatabaseBreaker } from "../changes/database-breaker.ts";
@@ -81,23 +81,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   openDataFolder(config, log);
   const ring = loadMasterKeys(config);
   const bus = new ChangeBus();
-  const database = await openPreparedDatabase({
-    config,
-    ring,
-    clock,
-    log,
-    timeShiftMs,
-    waitMs: DATABASE_WAIT_MS,
-    onChanges: (changes) => bus.publish(changes),
-  });
+  const onChanges = (changes: readonly Change[]) => bus.publish(changes);
+  const waitMs = DATABASE_WAIT_MS;
+  const database = await openPreparedDatabase({ config, ring, clock, log, timeShiftMs, waitMs, onChanges });
   stack.defer(() => database.close());
   const { limiter, evictedKeys } = await startLimiter({ config, clock, log }, stack);
   const changes = createChanges(options, database.for({ holder: itself("changes") }), bus);
-  stack.defer(() => {
-    changes.breaker.stop();
-    return changes.feed.stop();
-  });
   const { feed, breaker, databaseClock } = changes;
+  stack.defer(() => feed.stop());
+  stack.defer(() => breaker.stop());
   const rooms = createRooms({ config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter });
   await feed.start();
   await writeFirstOperator({ ring, format: rooms.keys.format, databaseClock, database, config, log });

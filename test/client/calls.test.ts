@@ -226,7 +226,7 @@ describe("retries", () => {
     expect(connections).toBe(4);
   });
 
-  it.each([constants.NGHTTP2_INTERNAL_ERROR, constants.NGHTTP2_CANCEL, constants.NGHTTP2_NO_ERROR])(
+  it.each([constants.NGHTTP2_INTERNAL_ERROR, constants.NGHTTP2_CANCEL, constants.NGHTTP2_PROTOCOL_ERROR])(
     "don't happen for a stream that was reset with %d",
     async (code) => {
       const { latchkey, streams } = await listening((stream) => stream.close(code));

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type Environment, readConfig, SETTINGS } from "../../src/config/config.ts";
 import { CLIENT_VARIABLES, hasLinkName, judgeNames } from "../../src/config/names.ts";
 
-/** What Kubernetes sets in each pod for a Service with these ports (FromServices in pkg/kubelet/envvars). */
+/** The links that Kubernetes sets in each pod for a Service with these ports (FromServices in pkg/kubelet/envvars). */
 function kubernetesLinks(
   service: string,
   ip: string,
@@ -30,7 +30,7 @@ function kubernetesLinks(
   ]);
 }
 
-/** What Docker sets for `--link redis-1:alias` to a container of `web` that exposes 6379 and 16379 to 16381. */
+/** The links that Docker sets for `--link redis-1:alias` to a container of `web` that exposes 6379 and 16379 to 16381. */
 function dockerLinks(alias: string, container: string): Environment {
   return {
     [`${alias}_NAME`]: `/web/${container}`,

@@ -1,4 +1,4 @@
-/** What REDIS_URL and REDIS_CLUSTER_NODES mean, and what is refused of them. */
+/** The meaning of REDIS_URL and REDIS_CLUSTER_NODES, and the forms that are refused. */
 import { describe, expect, it } from "vitest";
 import { ConfigError, type Environment, readConfig } from "../../src/config/config.ts";
 

@@ -11,7 +11,7 @@ const PRODUCTION: Environment = Object.freeze({
   LATCHKEY_ISSUER: "https://auth.example.com",
 });
 
-/** What production says of a change to an environment that it takes; development takes the change. */
+/** The faults of production after a change to an environment that it accepts. Development accepts the change. */
 function refusedOf(change: Environment): readonly string[] {
   expect(faultsOf({ ...PRODUCTION, ...change, NODE_ENV: "development" }), "development starts").toEqual([]);
   return faultsOf({ ...PRODUCTION, ...change });

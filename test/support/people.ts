@@ -55,7 +55,7 @@ export function newPeople(
   const sessions = new PostgresSessionStore(database);
   const failures = new PostgresLoginFailureStore(database);
   const refusals = refusalsOn(test, log);
-  const breaker = new DatabaseBreaker(clock, systemTimers, () => new Promise(() => {}));
+  const breaker = new DatabaseBreaker(clock, systemTimers, () => database.hotRead("select true", []));
   const sessionCache = new SessionCache({ store: sessions, feed: NO_FEED, breaker, clock, databaseClock });
   const accessTokenMs = 1800 * SECONDS;
   const signingKeys = new SigningKeys({
@@ -78,6 +78,7 @@ export function newPeople(
     log,
     ring,
     databaseClock,
+    breaker,
     users,
     sessions,
     sessionCache,

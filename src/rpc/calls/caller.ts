@@ -15,7 +15,7 @@ import { DomainError } from "../../lib/errors.ts";
 import type { Caller, CallHead } from "../call.ts";
 import type { ClientAddresses } from "./client-ip.ts";
 
-/** What the resolver needs for service credentials, and for access tokens. */
+/** The parts that resolve service credentials and access tokens. */
 export interface CallerResolverDeps extends OpenCredentialDeps {
   readonly accessTokens: AuthenticateUserDeps;
   readonly databaseClock: DatabaseClock;

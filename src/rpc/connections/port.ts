@@ -125,9 +125,7 @@ export class Port {
     this.#tcp.on("connection", this.#onConnection);
   }
 
-  /**
-   * Listens, and returns the address, `127.0.0.1:8080`. Rejects if it is in use, or if the certificate can't be served.
-   */
+  /** Listens, and returns the address. Rejects if it is in use, or if the certificate can't be served. */
   async start(): Promise<string> {
     const { host, port, certificate } = this.#options;
     if (certificate !== undefined) this.#tls = this.#createTls(await certificate.load());
@@ -234,9 +232,7 @@ export class Port {
     if (this.#draining) live.drain();
   };
 
-  /**
-   * Closes connections whose clients read nothing: they don't notice the end, and would keep the process from stopping.
-   */
+  /** Closes connections whose clients read nothing, since they would keep the process from stopping. */
   #endLingering(): NodeJS.Timeout {
     const ended = new WeakSet<Socket>();
     return setInterval(() => {
