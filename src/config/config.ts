@@ -14,7 +14,7 @@
  *   redis-url.ts              REDIS_URL and REDIS_CLUSTER_NODES -> where Redis is and how to log in
  *   networks.ts               networks of proxies
  *   names.ts                  names that look like a setting but are none
- *   refusals.ts               values that production refuses: published passwords, guessable keys, a shared issuer, weak hashes
+ *   refusals.ts               values that production refuses, such as published passwords and weak hashes
  */
 
 import type { DatabaseConnection } from "../lib/database-connection.ts";

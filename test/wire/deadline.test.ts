@@ -25,7 +25,7 @@ beforeAll(async () => {
         call = given;
         return never;
       },
-      // Fails after the deadline, when nobody listens any more.
+      // Fails after the deadline, when its result is no longer used.
       refresh: async (_request, given) => {
         call = given;
         await new Promise((resolve) => given.signal.addEventListener("abort", resolve));

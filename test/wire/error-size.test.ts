@@ -1,6 +1,6 @@
 /**
- * What errors take on the wire. grpc-java refuses a call with more than 8 KiB of metadata, and gRPC's C core begins to:
- * the client would see a fault of the connection where the service said what is wrong with the request.
+ * The size of errors on the wire. grpc-java refuses a call with more than 8 KiB of metadata, and gRPC's C core begins
+ * to. Their client would see a fault of the connection instead of the fault of the request.
  */
 import { once } from "node:events";
 import { type ClientHttp2Session, connect } from "node:http2";
@@ -33,7 +33,7 @@ import { grpcMessage } from "../support/raw-http2.ts";
 
 /** Promised, with room below what clients refuse. */
 const MOST_BYTES = 6 * 1024;
-/** Unary gRPC goes the short way, but for a client that says that it may compress: that is Connect's. */
+/** Unary gRPC takes the unary lane, except for a client that may compress: that takes the Connect lane. */
 const LANES = { unary: {}, connect: { "grpc-encoding": "gzip" } } as const;
 type Lane = keyof typeof LANES;
 
@@ -111,7 +111,7 @@ const BAD_METADATA = Object.fromEntries(
   Array.from({ length: 32 }, (_, index) => [`${"🗝".repeat(62)}${String(index).padStart(2, "0")}`, "\u0001"]),
 );
 
-/** A message with every field filled, and none of it as it should be, but for the fields that `given` has. */
+/** A message whose every field is filled with a bad value, except the fields of `given`. */
 function worst(desc: DescMessage, given: JsonObject = {}): JsonObject {
   const bad = desc.fields
     // Of a oneof only one may be there.
@@ -171,7 +171,7 @@ function badRequests({ input }: DescMethod, given: JsonObject): Uint8Array[] {
   return [all, { ...all, ...tooMany }, ...alone].map((json) => toBinary(input, fromJson(input, json)));
 }
 
-/** What a request needs to get as far as the faults that are many. */
+/** The fields that a request needs, so that the service checks those with many faults. */
 function given(method: DescMethod): JsonObject {
   switch (method.name) {
     case "CreateUser":

@@ -1,4 +1,4 @@
-/** What one client has sent at once, on as many connections as it likes: others are served between, turn by turn. */
+/** Fairness among clients: one sends much at once on many connections, and the others are served in between. */
 import { connect, type Socket } from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, it } from "vitest";
@@ -22,7 +22,7 @@ import { until } from "../support/until.ts";
 
 const MAX_FRAME_BYTES = 16_384;
 const VERIFY = "/latchkey.v1.KeyService/VerifyKey";
-/** What a turn may begin for a caller that is alone: 64 as they are read, and 64 that were read before. */
+/** Maximum calls that a turn begins for a caller that is alone: 64 that it reads, and 64 that were read before. */
 const MOST_IN_A_TURN = 2 * 64;
 
 let wire: FrontDoor;
@@ -128,7 +128,7 @@ describe("a stranger", () => {
     for (const { socket } of all) socket.write(burst);
     await until(() => all.every((each) => answers(each) + (each.came.get(RST_STREAM) ?? 0) >= 100));
     expect(turns.total).toBeGreaterThanOrEqual(1000);
-    // The address of each is looked at when it is read, when its call begins and when that ends, which few do in a turn.
+    // The address of each is looked at three times: on reading, and when its call begins and ends. Few end in a turn.
     expect(turns.most).toBeLessThan(2 * MOST_IN_A_TURN);
   });
 

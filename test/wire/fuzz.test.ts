@@ -1,6 +1,6 @@
 /**
- * Whatever comes, the service lives, answers with a code of its table, and has no fault of its own to report. Cases follow
- * from a seed that is printed; FUZZ_SEED repeats it, FUZZ_CASES makes more of them.
+ * Fuzzing: on any input the service lives, answers with a code of its table, and reports no fault of its own. Cases
+ * follow from a seed that is printed. FUZZ_SEED repeats it, and FUZZ_CASES sets their number.
  */
 import { randomInt } from "node:crypto";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";

@@ -101,7 +101,7 @@ describe("a call whose message does not come", () => {
     for (const id of [3, 5]) await slow.send(frame(DATA, END_STREAM, id, rest));
     await until(() => wire.finished.length === 4);
     expect(wire.finished.slice(2)).toEqual(Array(2).fill(["AuthService.Login", "OK"]));
-    // What has ended counts no more.
+    // Calls that have ended no longer count.
     for (const id of [7, 9]) await sendHalf(id);
     await until(() => wire.server.callsInFlight === 2);
     await expect(auth.login({ email: "x".repeat(1000) })).resolves.toBeDefined();

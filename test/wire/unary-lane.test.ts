@@ -1,4 +1,4 @@
-/** What is true of the unary lane alone: which calls it takes, and how it reads and ends an HTTP/2 stream. */
+/** The unary lane alone: which calls it takes, and how it reads and ends an HTTP/2 stream. */
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";

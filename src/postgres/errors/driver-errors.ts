@@ -8,8 +8,8 @@
 import { causesOf, codedCause, DomainError, databaseUnavailable } from "../../lib/errors.ts";
 
 /**
- * What an error of the driver means. The ORM wraps the driver's error and keeps its SQLSTATE in `code`; PGlite and pg
- * use the same codes (PostgreSQL, Appendix A).
+ * The meaning of an error of the driver. The ORM wraps the driver's error and keeps its SQLSTATE in `code`. PGlite and
+ * pg use the same codes (PostgreSQL, Appendix A).
  */
 type Fault = "conflict" | "locked" | "unique" | "unavailable" | "other";
 

@@ -12,7 +12,7 @@ import type { Transaction } from "../transactions/transaction.ts";
 /** A statement, or a part of one, with the values of its `?`. */
 export type Sql = readonly [text: string, values: readonly unknown[]];
 
-/** What one attempt counts as for its address. */
+/** The count that one attempt adds for its address. */
 export type Counted = "a failure and a hash" | "a hash";
 
 const WINDOW = span(LOGIN_LIMITS.addressWindowMs);

@@ -3,8 +3,8 @@ import type { KeyRing } from "../../lib/key-ring.ts";
 import { bytesOf, type ManagedDatabase } from "../database.ts";
 
 /**
- * What the database's check value of a version says about this ring: the ring has the same bytes, other bytes, or no
- * such version. `unknown` = the database has no value, because no process has started with this version.
+ * The result of comparing the database's check value of a version with this ring: the ring has the same bytes, other
+ * bytes, or no such version. `unknown` = the database has no value, because no process has started with this version.
  */
 export type MasterKeyCheck = "same" | "other" | "not_in_ring" | "unknown";
 

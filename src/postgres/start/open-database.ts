@@ -1,5 +1,5 @@
 /**
- * What the start of the service and its commands ask of the database.
+ * START. The questions that the start of the service and its commands ask of the database.
  *
  *   open-database.ts      opens it, and waits for a server that does not answer yet
  *   master-key-checks.ts  compares the master keys with those that the database was used with
@@ -62,7 +62,7 @@ export async function retryWhileUnavailable<T>(
   }
 }
 
-/** What is wrong and what to do, if waiting does not help. */
+/** The fault and what to do about it, if waiting does not help. */
 function lastingFault(error: unknown, code: string): string | undefined {
   if (code === TLS_FILE) return rootOf(error).message;
   if (code === NO_TLS) return NO_TLS_OFFERED;

@@ -45,8 +45,8 @@ interface Known {
 type Remembered = Map<string, Known>;
 
 /**
- * Who makes a call, from its headers. A connection remembers how to find a service credential that it has shown before,
- * so that it is taken apart once; its record, and whether that is usable now, are looked at anew for every call.
+ * Finds the caller of a call from its headers. A connection remembers how to find the record of a service credential
+ * that it has presented before, so the credential is parsed once. Every call judges the record again.
  */
 export class CallerResolver {
   readonly #deps: CallerResolverDeps;
@@ -73,7 +73,7 @@ export class CallerResolver {
   }
 
   /**
-   * At once where the credential's record is in memory. A truth that is out of reach is never an invalid credential.
+   * Returns at once if the credential's record is in memory. An unreachable database never makes a credential invalid.
    *
    * @throws CREDENTIAL_INVALID, DATABASE_UNAVAILABLE, MASTER_KEY_MISSING, or the promise rejects with them
    */
