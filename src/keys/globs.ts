@@ -49,8 +49,12 @@ export function matchesMethod(globs: readonly string[], methodWithVerb: string):
   const isRooted = method.startsWith("/");
   return globs.some((globWithVerb) => {
     const glob = ofVerb(globWithVerb, verb);
-    if (glob === undefined || glob.startsWith("/") !== isRooted) return false;
-    return matchesSegments(glob, segments) && (decoded === undefined || matchesSegments(decodeEscapes(glob), decoded));
+    return (
+      glob !== undefined &&
+      glob.startsWith("/") === isRooted &&
+      matchesSegments(glob, segments) &&
+      (decoded === undefined || matchesSegments(decodeEscapes(glob), decoded))
+    );
   });
 }
 
