@@ -40,4 +40,3 @@ function prune() {
     if (/\.(js|d\.ts)$/.test(name) && !reached.has(file)) rmSync(file);
   }
 }
-}

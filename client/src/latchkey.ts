@@ -117,6 +117,7 @@ class ServiceLatchkey implements Latchkey {
     const transport = serviceTransport({
       inner: options.transport ?? createGrpcTransport({ baseUrl: baseUrl!, sessionManager: this.#sessions! }),
       credential: new Credential(options.credential),
+      checkOpen: () => this.#checkOpen(undefined),
       onRetry: () => void this.#counts.retries++,
     });
     this.auth = this.#client(AuthService, transport);

@@ -77,7 +77,7 @@ function accessTokens({ accessTokens: given = {}, baseUrl }: LatchkeyOptions): C
     if (typeof value !== "string" || value === "") throw fault(`\`accessTokens.${name}\``, "must be a text");
   }
   if (given.jwksUrl !== undefined) checkUrl("accessTokens.jwksUrl", given.jwksUrl, `such as "${ISSUER}${JWKS_PATH}"`);
-  const jwksUrl = given.jwksUrl ?? (baseUrl === undefined ? undefined : new URL(JWKS_PATH, baseUrl).href);
+  const jwksUrl = given.jwksUrl ?? (baseUrl === undefined ? undefined : `${baseUrl.replace(/\/+$/, "")}${JWKS_PATH}`);
   if (jwksUrl === undefined && Object.values(given).some((value) => value !== undefined)) {
     throw fault("`accessTokens.jwksUrl`", "must be given with `transport`, because it can't be derived");
   }

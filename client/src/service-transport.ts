@@ -7,6 +7,8 @@ import { isSurelyNotJudged } from "./not-judged.ts";
 export interface ServiceTransportDeps {
   readonly inner: Transport;
   readonly credential: Credential;
+  /** @throws LatchkeyUnavailable once the client is closed: a call would connect again */
+  readonly checkOpen: () => void;
   /** Called for each attempt after the first. */
   readonly onRetry: () => void;
 }
@@ -36,6 +38,7 @@ export function serviceTransport(deps: ServiceTransportDeps): Transport {
   const { inner, credential } = deps;
   return {
     async unary(method, signal, timeoutMs = DEFAULT_DEADLINE_MS, header, input, contextValues) {
+      deps.checkOpen();
       const endMs = performance.now() + timeoutMs;
       const own = new Headers(header).has("authorization");
       let text = own ? undefined : await within(endMs, credential.current());
@@ -59,6 +62,7 @@ export function serviceTransport(deps: ServiceTransportDeps): Transport {
       }
     },
     async stream(method, signal, timeoutMs, header, input, contextValues) {
+      deps.checkOpen();
       const own = new Headers(header).has("authorization");
       const text = own ? undefined : await credential.current();
       return inner.stream(method, signal, timeoutMs, withText(header, text), input, contextValues);

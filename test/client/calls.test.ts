@@ -121,6 +121,7 @@ describe("deadlines", () => {
     await latchkey.close();
     await expect(waiting).rejects.toBeInstanceOf(LatchkeyUnavailable);
     await expect(latchkey.verify({ apiKey: "a" })).rejects.toThrow("closed");
+    await expect(latchkey.keys.verifyKey({})).rejects.toThrow("closed");
     await expect.poll(() => states).toEqual(["closed"]);
   });
 });
