@@ -54,13 +54,20 @@ export async function serviceWorld(): Promise<World> {
   const keys = service.client(KeyService, service.admin);
   const latchkey = createLatchkey({ baseUrl, credential: await service.newCredential("verify"), deadlineMs: 10_000 });
   const unreachable = createLatchkey({ baseUrl: NOBODY_LISTENS, credential: service.admin, deadlineMs: 300 });
+  // One registration at a time: each costs a password hash, and a busy machine sheds concurrent ones.
+  let registered: Promise<unknown> = Promise.resolve();
+  const newPerson = () => {
+    const person = registered.then(() => service.newPerson());
+    registered = person.catch(() => {});
+    return person;
+  };
   const refused = createLatchkey({ baseUrl, credential: `${service.admin.slice(0, -1)}~`, deadlineMs: 10_000 });
   return {
     latchkey,
     unreachable,
     refused,
     async newKey({ expiresAt, ...options } = {}) {
-      const ownerId = (await service.newPerson()).user.id;
+      const ownerId = (await newPerson()).user.id;
       await admin.updateUser({ user: { id: ownerId, tier: "enterprise", scopes: ["*"] } });
       const issued = await keys.issueKey({
         name: "a key",
@@ -78,7 +85,7 @@ export async function serviceWorld(): Promise<World> {
     disableKey: async (keyId) => void (await keys.disableKey({ keyId })),
     disableOwner: async (userId) => void (await admin.disableUser({ userId })),
     async newToken() {
-      const { user, tokens } = await service.newPerson();
+      const { user, tokens } = await newPerson();
       const { sid } = JSON.parse(Buffer.from(tokens.accessToken.split(".")[1]!, "base64url").toString());
       return { accessToken: tokens.accessToken, userId: user.id, sessionId: sid };
     },
