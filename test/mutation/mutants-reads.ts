@@ -32,8 +32,8 @@ export const READS_MUTANTS = [
     [
       {
         name: "own changes not applied after COMMIT",
-        search: "onChanges: (changes) => bus.publish(changes),",
-        replacement: "onChanges: () => {},",
+        search: "const onChanges = (changes: readonly Change[]) => bus.publish(changes);",
+        replacement: "const onChanges = (_: readonly Change[]) => {};",
         why: "a caller that revoked a key is told that it is good until the feed tells of it",
       },
     ],
