@@ -17,6 +17,7 @@ const scratch = mkdtempSync(join(tmpdir(), "latchkey-check-"));
 
 const STEPS: readonly (readonly [name: string, step: () => Outcome])[] = [
   ["format and lint", () => run("biome", "check", ".")],
+  ["client", () => run("node", "scripts/build-client.cjs")],
   ["types", () => run("tsc", "--noEmit")],
   ["proto format", () => run("buf", "format", "proto", "--diff", "--exit-code")],
   ["proto lint", () => run("buf", "lint")],

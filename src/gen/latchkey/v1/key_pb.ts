@@ -112,13 +112,14 @@ export type Key = Message<"latchkey.v1.Key"> & {
 
   /**
    * Methods for which the key may be used, as globs: `*` stands for anything
-   * within one segment between slashes, `/**` at the end for all the rest.
-   * Empty: any. At most 64. VerifyKey checks method against them. A method that
-   * servers may read in different ways never matches. That is a method with a
-   * segment that is empty or only dots, or with `;`, `?`, `#` or a backslash.
-   * It is also a method with an escape of one of these, of `/`, `.` or `%`, or
-   * of a character other than printable ASCII. A method with other escapes must
-   * also match after both sides are decoded.
+   * within one segment between slashes, `/**` at the end for all the rest. A
+   * verb may stand before a path, as in `GET /orders/*`; a glob without one
+   * matches every verb. Empty: any. At most 64. VerifyKey checks method against
+   * them. A method that servers may read in different ways never matches. That
+   * is a method with a segment that is empty or only dots, or with `;`, `?`, `#`
+   * or a backslash. It is also a method with an escape of one of these, of `/`,
+   * `.` or `%`, or of a character other than printable ASCII. A method with
+   * other escapes must also match after both sides are decoded.
    *
    * @generated from field: repeated string allowed_methods = 12;
    */
