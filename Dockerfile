@@ -3,7 +3,8 @@ FROM node:24-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
 # The optional packages bring a Node; this image has its own.
-RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+# The other packages of this repository are for those who call the service.
+RUN npm ci --workspaces=false --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
 FROM node:24-slim
 # Production refuses to start without a master key, PostgreSQL and Redis, and says what is missing.

@@ -112,6 +112,19 @@ const test: TestUserConfig = {
       },
     },
     {
+      // `npm run test:interop`: the client's package, its middleware in each framework and the examples, with the
+      // running service.
+      test: {
+        ...everyday,
+        name: "interop",
+        include: ["test/client/*.interop.ts"],
+        maxWorkers: 1,
+        testTimeout: 240_000,
+        hookTimeout: 240_000,
+        provide: { backing: "embedded" },
+      },
+    },
+    {
       // `npm run soak:limits`: the limiter under load for a quarter of an hour instead of two minutes.
       test: {
         ...faults,

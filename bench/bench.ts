@@ -2,7 +2,7 @@
  * `npm run bench`: the cost of VerifyKey, and of servers that do less, all in one run. README.md says how to read
  * it.
  *
- *   npm run bench -- --quick           half a minute: checks that all runs and answers right
+ *   npm run bench -- --quick           half a minute: checks that all rows run and all answers are right
  *   npm run bench -- --full            six to seven minutes, for figures that are kept
  *   npm run bench -- --rate 2000       calls per second at which latency is measured; may be given several times
  *   npm run bench -- --only VerifyKey  rows whose name has this text, and the bare no-op

@@ -12,14 +12,14 @@ export interface Beside {
   readonly name: string;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Against the run without another client, round by round. */
+  /** p99 divided by that of the run without another client, round by round. */
   readonly timesIdle: number;
   readonly stallMs: number;
 }
 
 export interface BesideOptions {
   readonly service: Service;
-  /** The call of the service that is measured, and the same by the credential of another one. */
+  /** The call that is measured, and the same call by the credential of another service. */
   readonly calls: { readonly own: Rpc; readonly other: Rpc };
   readonly isH2load: boolean;
   readonly rounds: number;
@@ -33,10 +33,10 @@ interface Sample {
   readonly stallMs: number;
 }
 
-/** Calls per second of the service that is measured. */
+/** Calls per second that are measured. */
 const RATE = 1000;
 const LEAD_SECONDS = 0.3;
-/** The service that calls as fast as it can. */
+/** The load of the other service, which calls as fast as it can. */
 const FLOOD = { connections: 50, callsPerConnection: 100 };
 const FLOOD_NAME = "a service with 5,000 calls of VerifyKey at a time on 50 connections";
 

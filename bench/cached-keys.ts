@@ -6,9 +6,9 @@ import { promisify } from "node:util";
 /** One size of the cache. */
 export interface CachedKeys {
   readonly keys: number;
-  /** Of each key, with all that finds it and its bytes for the wire. Each key has an owner of its own. */
+  /** For each key: its record, its places in the indexes, and its bytes for the wire. Each key has its own owner. */
   readonly heapBytes: number;
-  /** To find the fresh record of a raw key, its digest included; keys in random order. */
+  /** Time to find the fresh record of a raw key, its digest included. The keys come in random order. */
   readonly hitUs: number;
 }
 

@@ -5,10 +5,10 @@ import { call, connectAll, type Rpc } from "./call.ts";
 const CHECK_EVERY_MS = 20;
 
 /**
- * h2load counts HTTP 200 as success, also where a trailer says otherwise. So while it works, some calls are made beside
- * it and read.
+ * Makes calls beside the work of h2load, and checks their answers. h2load itself counts HTTP 200 as success, even if a
+ * trailer says otherwise.
  *
- * @returns what the work gives, and how many calls were made beside it
+ * @returns the result of the work, and the number of calls that were made beside it
  * @throws Error for the first wrong answer
  */
 export async function withChecks<T>(
@@ -33,11 +33,11 @@ class Checker {
 
   constructor(session: ClientHttp2Session, rpc: Rpc) {
     this.#done = this.#loop(session, rpc);
-    // Reported by stop().
+    // `stop` reports a rejection.
     this.#done.catch(() => {});
   }
 
-  /** How many calls were made. @throws Error for the first wrong answer */
+  /** Ends the checks. @returns the number of calls. @throws Error for the first wrong answer */
   async stop(): Promise<number> {
     this.#isOver = true;
     await this.#done;

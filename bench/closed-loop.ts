@@ -1,10 +1,10 @@
-/** A closed loop: a fixed number of callers, each of which sends its next call when the last one is answered. */
+/** A closed loop: a fixed number of callers. Each sends its next call when its last one is answered. */
 import { call, connectAll, type Rpc } from "./call.ts";
 import { h2load } from "./h2load.ts";
 
 /** The calls of one run. */
 export interface Load {
-  /** Every call that the server has answered, the checking ones included. */
+  /** All calls that the server answered, including those of the checks. */
   readonly calls: number;
   readonly seconds: number;
 }
@@ -12,7 +12,7 @@ export interface Load {
 export const CONNECTIONS = 5;
 export const CALLS_PER_CONNECTION = 10;
 
-/** Repeats one call. @throws Error if an answer that was checked is not the expected one */
+/** Repeats one call. @throws Error if a check finds a wrong answer */
 export async function repeat(port: number, rpc: Rpc, calls: number, isH2load: boolean): Promise<Load> {
   if (!isH2load) return each(port, new Array<Rpc>(calls).fill(rpc), CONNECTIONS * CALLS_PER_CONNECTION);
   return h2load(port, rpc, { calls, connections: CONNECTIONS, callsPerConnection: CALLS_PER_CONNECTION });

@@ -27,14 +27,14 @@ function fromStat(pid: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1e6) / TICKS_PER_SECOND;
 }
 
-/** CPU time of a Redis, by its own count. */
+/** CPU time of a Redis server, by its own count. */
 export async function redisCpuUs(redis: Redis): Promise<number> {
   const info = await redis.info("cpu");
   const seconds = [...info.matchAll(/^used_cpu_(?:sys|user):([\d.]+)/gm)].map((match) => Number(match[1]));
   return seconds.reduce((sum, one) => sum + one, 0) * 1e6;
 }
 
-/** Reads `[[dd-]hh:]mm:ss[.hh]`; macOS adds fractions. */
+/** CPU time by ps, in the form `[[dd-]hh:]mm:ss[.hh]`; macOS adds the fractions. */
 function fromPs(pid: number): number {
   const { stdout } = spawnSync("ps", ["-o", "time=", "-p", String(pid)], { encoding: "utf8" });
   const seconds = stdout

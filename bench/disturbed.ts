@@ -7,7 +7,10 @@ const MOST_TRIES = 4;
 /** Time after which the service asks a Redis again that it treated as unreachable. */
 const BACK_TO_NORMAL_MS = 2_000;
 
-/** Repeats the work while the machine is at fault, at most MOST_TRIES times; undefined if it always was. */
+/**
+ * Tries the work again while the machine is at fault, MOST_TRIES times in all. @returns undefined if the last try
+ * failed too
+ */
 export async function undisturbed<T>(progress: (line: string) => void, work: () => Promise<T>): Promise<T | undefined> {
   for (let tries = 1; tries <= MOST_TRIES; tries++) {
     try {

@@ -1,4 +1,4 @@
-/** Load by h2load, which needs a tenth of the CPU of a client in Node, and never stops to collect garbage. */
+/** Load by h2load. It needs a tenth of the CPU of a client in Node, and never stops to collect garbage. */
 import { execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -9,28 +9,33 @@ import type { Rpc } from "./call.ts";
 import { withChecks } from "./checks.ts";
 
 export interface H2loadOptions {
-  /** Of all connections together. */
+  /** The number of calls on all connections together. */
   readonly calls: number;
   readonly connections: number;
-  /** At a time. */
+  /** Maximum calls in progress at a time on one connection. */
   readonly callsPerConnection: number;
-  /** Of all connections together; without it the next call is sent when one is answered. */
+  /**
+   * Calls per second on all connections together. Absent: a caller sends its next call when the last one is answered.
+   */
   readonly perSecond?: number;
 }
 
 export interface H2loadReport {
-  /** All that the server has answered meanwhile, the checking ones included. */
+  /** All calls that the server answered meanwhile, including those of the checks. */
   readonly calls: number;
   readonly seconds: number;
-  /** Of h2load's own calls, at a fixed rate; otherwise none, as writing them down takes time from the load. */
+  /**
+   * The times of h2load's own calls, only at a fixed rate. Otherwise empty, because writing them takes CPU from the
+   * load.
+   */
   readonly timings: readonly Timing[];
 }
 
 /** One call at a fixed rate. */
 export interface Timing {
-  /** When it was sent, after the first one. */
+  /** When the call was sent, from the time of the first call. */
   readonly atMs: number;
-  /** From its sending to the end of its answer. */
+  /** The time from sending the call to the end of its answer. */
   readonly tookMs: number;
 }
 
@@ -40,7 +45,7 @@ export function hasH2load(): boolean {
   return spawnSync("h2load", ["--version"]).error === undefined;
 }
 
-/** Repeats one call. @throws Error if an answer that was checked is not the expected one */
+/** Repeats one call. @throws Error if a check finds a wrong answer */
 export async function h2load(port: number, rpc: Rpc, options: H2loadOptions): Promise<H2loadReport> {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-bench-"));
   try {
@@ -59,7 +64,7 @@ export async function h2load(port: number, rpc: Rpc, options: H2loadOptions): Pr
   }
 }
 
-/** Calls until `over` resolves: sends the next call as soon as one is answered. Does not check answers. */
+/** Makes calls until `over` resolves, each as soon as an earlier one is answered. Does not check answers. */
 export async function h2loadUntil(
   over: Promise<unknown>,
   port: number,

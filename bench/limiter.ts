@@ -1,6 +1,7 @@
 /**
- * Cost of one decision, against that of most limiters: two auto-pipelined INCR + EXPIRE, which count fixed windows and
- * so admit 2L. 50 concurrent callers, one Redis; both in turns, so that the ratio holds on a busy machine.
+ * The cost of one decision, compared with that of most limiters: two auto-pipelined INCR + EXPIRE. They count fixed
+ * windows, and so admit twice the limit. 50 concurrent callers use one Redis. The two candidates run in turns, so that
+ * the ratio holds on a busy machine.
  */
 import { Redis } from "ioredis";
 import { systemClock } from "../src/lib/clock.ts";
@@ -34,15 +35,18 @@ const LIMITS = [{ name: "", perMinute: 1_000_000, perDay: 1_000_000_000 }];
 const SILENT = { info() {}, warn() {}, error() {}, flush() {} };
 
 export interface LimiterOptions {
-  /** Of Redis. */
+  /** The URL of Redis. */
   readonly url: string;
   readonly rounds: number;
-  /** Of one candidate in one round. */
+  /** The number of calls of one candidate in one round. */
   readonly calls: number;
   readonly progress: (line: string) => void;
 }
 
-/** Our script first, then the increments; medians of the rounds. Empty if the machine disturbed every try of one. */
+/**
+ * The medians of the rounds: our script first, then the increments. Empty if the machine disturbed every try of a
+ * candidate.
+ */
 export async function measureLimiter(options: LimiterOptions): Promise<readonly DecisionCost[]> {
   const connection = new RedisConnection(redisAt(options.url), SILENT);
   const pipelined = new Redis(options.url, { enableAutoPipelining: true });

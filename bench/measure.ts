@@ -6,17 +6,17 @@ import { openLoop } from "./open-loop.ts";
 import { median, quantile, type Rounds, spread } from "./rounds.ts";
 import type { Row } from "./rows.ts";
 
-/** One line of the table; if a call carries several keys, for one key. */
+/** One line of the table. If a call carries several keys, the figures are for one key. */
 export interface Figures {
   readonly name: string;
   readonly perSecond: number;
   /** CPU time of the process under test, all its threads. */
   readonly serverUs: number;
   readonly serverUsRounds: Rounds;
-  /** Of `serverUsRounds`. */
+  /** The spread of `serverUsRounds`. */
   readonly spread: number;
   readonly redisUs: number | undefined;
-  /** At the rates that leave the row's server time to spare. */
+  /** Latencies at the rates that leave the row's server time to spare. */
   readonly latencies: readonly Latency[];
 }
 
@@ -33,12 +33,12 @@ export interface MeasureOptions {
   readonly rows: readonly Row[];
   readonly redis: Redis | undefined;
   readonly isH2load: boolean;
-  /** Measured rounds; one more is made before, to warm up. */
+  /** Number of measured rounds. One more round comes before them, to warm up. */
   readonly rounds: number;
   readonly warmUpCalls: number;
   /** Approximate time of one row in one round: short, so that the rows of a round are of one moment. */
   readonly seconds: number;
-  /** Time before them that does not count: a process that was idle first tidies its heap when it gets work. */
+  /** Time before `seconds` that does not count: a process that was idle first tidies its heap when it gets work. */
   readonly leadSeconds: number;
   /** Calls per second at which latency is measured. */
   readonly latencyRates: readonly number[];
@@ -58,16 +58,16 @@ interface Sample {
 /** Share of the warm-up calls for a batch, because a call that carries many keys warms up more. */
 const WARM_UP_SHARE_OF_BATCH = 0.2;
 const LEAST_CALLS = 200;
-/** Minimum factor of capacity over rate: with less, the latency is that of a queue. */
+/** Minimum ratio of capacity to rate: with less, the latency is that of a queue. */
 const LEAST_ROOM = 2;
 /** Calls at a time of cold rows. More would make reads time out: one on the embedded database takes 1 ms. */
 const COLD_CALLERS = 16;
 
 /**
- * Measures all rows in turns, round by round, so that what disturbs the machine for a while disturbs all of them, and
- * takes the median of the rounds.
+ * Measures all rows in turns, round by round, and takes the median of the rounds. So a short disturbance of the machine
+ * affects all rows.
  *
- * @returns without the rows that the machine kept disturbing
+ * @returns the figures, without the rows that the machine disturbed in every try
  * @throws Error for the first answer that is not what its row expects
  */
 export async function measureRows(options: MeasureOptions): Promise<readonly Figures[]> {
@@ -82,7 +82,7 @@ export async function measureRows(options: MeasureOptions): Promise<readonly Fig
   }));
 }
 
-/** One sample for each row and round; undefined if the machine disturbed every try. */
+/** One sample for each row and round. A sample is undefined if the machine disturbed every try. */
 async function measureLoads(options: MeasureOptions): Promise<ReadonlyMap<Row, readonly (Sample | undefined)[]>> {
   const samples = new Map(options.rows.map((row) => [row, [] as (Sample | undefined)[]]));
   const rates = new Map<Row, number>();
@@ -135,7 +135,7 @@ async function measureOnce(
   };
 }
 
-/** Whether no call may repeat an earlier one, so that none can be made to warm up either. */
+/** Whether no call may repeat an earlier one. Then no call can be made to warm up either. */
 function isCold(row: Row): boolean {
   return row.rpcs.length > 1;
 }
@@ -144,13 +144,13 @@ function warmUpCalls(options: MeasureOptions, row: Row): number {
   return options.warmUpCalls * (row.keys > 1 ? WARM_UP_SHARE_OF_BATCH : 1);
 }
 
-/** The part of the calls that must not be repeated which this round may use. */
+/** The calls of a cold row that this round may use: none is used twice. */
 function share(row: Row, round: number, rounds: number): Row["rpcs"] {
   const size = Math.floor(row.rpcs.length / rounds);
   return row.rpcs.slice(round * size, (round + 1) * size);
 }
 
-/** The same number of calls for every caller. */
+/** Rounds the number of calls up, so that every caller makes the same number. */
 function wholeRounds(calls: number): number {
   const callers = CONNECTIONS * CALLS_PER_CONNECTION;
   return Math.ceil(Math.max(calls, LEAST_CALLS) / callers) * callers;
@@ -185,7 +185,7 @@ function latencyOf(row: Row, rate: number, rounds: readonly (readonly number[] |
   return { row, rate, p50Ms: middle(p50s), p99Ms: middle(p99s), p99MsRounds: p99s };
 }
 
-/** Runs the work of a row, and names the row in its faults. */
+/** Runs the work of a row. An error of the work names the row. */
 async function named<T>(row: Row, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -2,7 +2,10 @@ import { call, connectAll, type Rpc } from "./call.ts";
 import { h2load, type Timing } from "./h2load.ts";
 
 const CONNECTIONS = 10;
-/** More than are ever in progress at the measured rates, so that no call waits for an earlier one. */
+/**
+ * Maximum calls in progress on one connection. The measured rates never reach it, so that no call waits for an earlier
+ * one.
+ */
 const CALLS_PER_CONNECTION = 100;
 
 export interface OpenLoopOptions {
@@ -20,7 +23,7 @@ export interface OpenLoopOptions {
  * call's time runs from its sending to the last byte of its answer.
  *
  * @returns the milliseconds of each call that counts
- * @throws Error for the first wrong answer that was checked
+ * @throws Error for the first wrong answer that a check finds
  */
 export async function openLoop(port: number, rpc: Rpc, options: OpenLoopOptions): Promise<readonly number[]> {
   const { rate, leadSeconds, seconds, isH2load } = options;

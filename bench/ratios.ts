@@ -21,7 +21,7 @@ export function ratiosOf(
   const [floor] = find(FLOOR);
   const [connectNode] = find("connect-node no-op");
   const [grpcJs] = find("grpc-js no-op");
-  // With PostgreSQL where it is here: the embedded database runs in the process that is measured.
+  // The row with PostgreSQL, if this machine has it. The embedded database runs in the process that is measured.
   const cached = find("VerifyKey, cached, no limits").at(-1);
   const [cachedEmbedded] = find("VerifyKey, cached, no limits");
   const [local] = find("VerifyKey, cached, minute + day in process");

@@ -16,7 +16,7 @@ export function spread(values: readonly number[]): number {
   return (quantile(values, 0.75) - quantile(values, 0.25)) / 2 / median(values);
 }
 
-/** Quotients round by round, so that both figures are of the same moment. Skips rounds in which one is missing. */
+/** Quotients round by round, so that both figures are of the same moment. Skips rounds in which a figure is missing. */
 export function quotients(above: Rounds, below: Rounds): readonly number[] {
   return above.flatMap((value, round) => {
     const divisor = below[round];

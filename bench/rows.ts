@@ -21,9 +21,9 @@ import type { Targets } from "./targets.ts";
 export interface Row {
   readonly name: string;
   readonly server: Server;
-  /** The call that is repeated; or all calls, if none may be repeated. */
+  /** The one call that is repeated, or all calls if none may be repeated. */
   readonly rpcs: readonly Rpc[];
-  /** Keys in one call: figures are for one. */
+  /** Number of keys in one call. The figures are for one key. */
   readonly keys: number;
   /** Whether Redis takes part. */
   readonly usesRedis: boolean;

@@ -8,7 +8,7 @@ import { startCommand } from "../test/support/start-command.ts";
 export interface Server {
   readonly port: number;
   readonly pid: number;
-  /** Its working directory. Goes with it. */
+  /** Its working directory, which is removed with the server. */
   readonly folder: string;
   stop(): Promise<void>;
   /** The last lines that it printed. */
@@ -47,7 +47,7 @@ export function startServer(
   });
 }
 
-/** One of bench/servers/. */
+/** Starts one of the servers of bench/servers/. */
 export function startPeer(file: string): Promise<Server> {
   const path = join(import.meta.dirname, "servers", file);
   return startServer((port) => [...NODE, path, String(port)]);

@@ -11,9 +11,9 @@ import { NODE, type Server, startServer } from "./server.ts";
 
 /** latchkey as `npm start` runs it, in a folder of its own, with a caller's credential and keys to verify. */
 export interface Service extends Server {
-  /** Of a service with the scope `verify`. */
+  /** The credential of a service with the scope `verify`. */
   readonly credential: string;
-  /** Of another service. */
+  /** The credential of another service with the same scope. */
   readonly otherCredential: string;
   /** `host:port` of the second port. */
   readonly opsAddress: string;
@@ -26,12 +26,12 @@ export interface Service extends Server {
 }
 
 export interface ServiceOptions {
-  /** DATABASE_URL and REDIS_URL, as far as it shall use them. */
+  /** DATABASE_URL and REDIS_URL; absent ones are not used. */
   readonly stores: Readonly<Record<string, string>>;
   readonly unseenKeys: number;
 }
 
-/** Keys in one batch, the most that one call of any row needs. */
+/** Number of keys in one batch. No call of any row needs more. */
 export const KEYS_IN_BATCH = 50;
 /** A limit that no run can reach, so that every call is counted and none is refused. */
 export const NO_RUN_FILLS = 999_999_999;
@@ -51,7 +51,7 @@ export async function startService({ stores, unseenKeys }: ServiceOptions): Prom
       LATCHKEY_DATA_DIR: folder,
       LATCHKEY_TIERS: `${TIERS.limited},${TIERS.open}`,
     }),
-    // Its port is taken early, its first operator is there once it serves.
+    // The start opens the port early, to check the address. Later it writes this file, and then it serves.
     (folder) => existsSync(adminCredentialFile(folder)),
   );
   const [, opsAddress = ""] = / ops=(\S+)/.exec(server.lastWords()) ?? [];

@@ -1,7 +1,7 @@
 /** The size of a run. */
 export interface Size {
   readonly warmUpCalls: number;
-  /** Rounds of the load under which CPU is measured; short, so that the rows of a round are of one moment. */
+  /** Rounds of the load under which CPU is measured. A round is short, so that its rows are of one moment. */
   readonly rounds: number;
   readonly leadSeconds: number;
   readonly seconds: number;
@@ -12,15 +12,15 @@ export interface Size {
   /** Rounds of a service beside another client. */
   readonly besideRounds: number;
   readonly besideSeconds: number;
-  /** For the cold rows, all rounds together. */
+  /** Number of keys for the cold rows, all rounds together. */
   readonly unseenKeys: number;
   readonly limiterRounds: number;
   readonly limiterCalls: number;
-  /** Numbers of keys in memory, one run each. */
+  /** The numbers of keys in memory; each has its own run. */
   readonly cachedKeys: readonly number[];
 }
 
-/** Checks that all rows run, and that every answer is right. */
+/** The size of a run that only checks that all rows run and that every answer is right. */
 export const QUICK: Size = {
   warmUpCalls: 500,
   rounds: 1,
@@ -53,7 +53,7 @@ export const USUAL: Size = {
   cachedKeys: [1_000, 100_000, 1_000_000],
 };
 
-/** For figures that are kept. */
+/** The size of a run for figures that are kept. */
 export const FULL: Size = {
   warmUpCalls: 10_000,
   rounds: 5,

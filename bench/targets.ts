@@ -11,7 +11,7 @@ import { type Service, startService } from "./service.ts";
 export interface Stores {
   readonly postgres: PostgresServer | undefined;
   readonly redisServer: RedisServer | undefined;
-  /** To ask Redis for its CPU time. */
+  /** A client that asks Redis for its CPU time. */
   readonly redis: Redis | undefined;
 }
 
@@ -20,13 +20,13 @@ export interface Targets {
   readonly bare: Server;
   readonly connectNode: Server;
   readonly grpcJs: Server;
-  /** On the embedded database, with limits in the process. */
+  /** A service on the embedded database, with limits in the process. */
   readonly embedded: Service;
-  /** On PostgreSQL and Redis, as far as this machine has them. */
+  /** A service on PostgreSQL and Redis, or on the one of them that this machine has. */
   readonly stored: { readonly service: Service; readonly hasPostgres: boolean; readonly hasRedis: boolean } | undefined;
 }
 
-/** Starts all servers. @param stack ends them */
+/** Starts PostgreSQL and Redis, if this machine has them. @param stack ends them */
 export async function startStores(stack: AsyncDisposableStack): Promise<Stores> {
   const postgres = hasPostgres() ? stack.use(await startPostgres()) : undefined;
   const redisServer = hasRedis() ? stack.use(await startRedis()) : undefined;
@@ -36,8 +36,10 @@ export async function startStores(stack: AsyncDisposableStack): Promise<Stores> 
 }
 
 /**
+ * Starts the servers that the rows call.
+ *
  * @param stack ends them
- * @param unseenKeys of each service
+ * @param unseenKeys number of unseen keys of each service
  */
 export async function startTargets(
   stack: AsyncDisposableStack,
@@ -56,7 +58,7 @@ export async function startTargets(
   const hasStores = postgres !== undefined || redisServer !== undefined;
   const embedding = owned(startService({ stores: {}, unseenKeys }));
   const storing = hasStores ? owned(startService({ stores: urls, unseenKeys })) : undefined;
-  // Where one fails, the other one is owned before that is told.
+  // If one start fails, `stack` owns the other service before the error is thrown.
   await Promise.allSettled([embedding, storing]);
   const service = await storing;
   return {
@@ -68,7 +70,7 @@ export async function startTargets(
   };
 }
 
-/** Pins every process, including this one. Call it when all have started, so that every core can help before. */
+/** Pins every process, including this one. Call it when all have started, so that the starts can use every core. */
 export function pinAll(cores: Cores, { postgres, redisServer }: Stores, targets: Targets): void {
   const { bare, connectNode, grpcJs, embedded, stored } = targets;
   const servers = [bare, connectNode, grpcJs, embedded, ...(stored ? [stored.service] : [])];

@@ -1,6 +1,6 @@
 /**
  * `npm run check`: every check that needs no service, in order. Each prints one line with its time, and a failed one
- * prints its output below. All run, so that one look shows everything. The exit code is 1 if any failed.
+ * prints its output below. All checks run, even after one that failed. The exit code is 1 if any failed.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -17,6 +17,7 @@ const scratch = mkdtempSync(join(tmpdir(), "latchkey-check-"));
 
 const STEPS: readonly (readonly [name: string, step: () => Outcome])[] = [
   ["format and lint", () => run("biome", "check", ".")],
+  ["client", () => run("node", "scripts/build-client.cjs")],
   ["types", () => run("tsc", "--noEmit")],
   ["proto format", () => run("buf", "format", "proto", "--diff", "--exit-code")],
   ["proto lint", () => run("buf", "lint")],
@@ -70,7 +71,7 @@ function contents(file: string): string | undefined {
   }
 }
 
-/** Runs a program. It finds those of this project because npm puts node_modules/.bin into PATH. */
+/** Runs a program. The programs of this project are found because npm puts node_modules/.bin into PATH. */
 function run(command: string, ...args: readonly string[]): Outcome {
   const env = { ...process.env, NO_COLOR: "1" };
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, env, encoding: "utf8" });

@@ -4,7 +4,10 @@ import { DATABASE_PARAMETERS, SSL_MODES } from "../src/config/database-url.ts";
 import { CLIENT_VARIABLES } from "../src/config/names.ts";
 import { heading, table } from "./markdown.ts";
 
-/** A test makes a user with exactly these lines, and others that lack one word of them. */
+/**
+ * The permissions that the user of Redis needs. A test makes a user with exactly these lines, and other users that each
+ * lack one word.
+ */
 const REDIS_ACL = `## What the user of Redis needs
 
 If Redis has users (ACL), this one is enough for REDIS_URL with database 0:

@@ -1,6 +1,6 @@
 /**
- * Writes docs/CONFIG.md from the table of settings, docs/ERRORS.md from the table of reasons, and docs/LOGS.md from the
- * table of log lines, into the folder given or docs/. `npm run check` writes them elsewhere and compares.
+ * Writes CONFIG.md from the table of settings, ERRORS.md from the table of reasons, and LOGS.md from the table of log
+ * lines. They go into the given folder, or into docs/. `npm run check` writes them elsewhere and compares.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

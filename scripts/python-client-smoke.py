@@ -2,8 +2,8 @@
 
 Usage: python-client-smoke.py ADDRESS CREDENTIAL_FILE
 
-Checks health, registers somebody, issues a key and verifies it with the service
-credential of the file. Exits with a message when an answer is not as documented.
+Checks health, registers a user, issues a key and verifies it with the service
+credential of the file. Exits with a message if an answer is not as documented.
 Needs grpcio and grpcio-tools.
 """
 

@@ -90,8 +90,8 @@ function configOrExit(): Config {
 }
 
 /**
- * Drains. If nothing has started yet, it ends the process with the exit code that shells use for the signal: as the
- * first process of a container, it would otherwise ignore the signal.
+ * Drains. If nothing has started yet, it ends the process with the exit code that shells use for the signal. Otherwise
+ * the first process of a container would ignore the signal.
  */
 function stop(signal: NodeJS.Signals): void {
   isStopping = true;
@@ -111,8 +111,8 @@ function stop(signal: NodeJS.Signals): void {
 }
 
 /**
- * Ends the process at once. In a worker it does nothing: a worker may get each request twice, as a signal to all
- * processes and as a message of the first process, whose end ends the workers too.
+ * Ends the process at once. In a worker it does nothing, because a worker may get each request twice: as a signal to
+ * all processes, and as a message of the first process. The end of the first process also ends the workers.
  */
 function force(): void {
   if (cluster.isPrimary) exit(1);
@@ -139,8 +139,8 @@ function settingsInUse(): string {
 }
 
 /**
- * Logs why the process ends, in one line, and ends it. An error of a class of its own, such as TypeError, was not
- * written by us: the line then says where it happened too.
+ * Logs why the process ends, in one line, and ends it. An error of another class than Error, such as TypeError, was not
+ * written by us: the line then also says where it happened.
  */
 function fail(message: ErrorLine, error: unknown): never {
   const reason = error instanceof Error ? error.message : String(error);

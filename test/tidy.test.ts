@@ -7,9 +7,12 @@ import { faultsOf, mostLines, roomOf, targetsOf } from "./tidy/rules.ts";
 import { DOORS, FLOORS, HOMES, LONG, MOST_FUNCTION_LINES, OWNERS, WRITERS } from "./tidy/tables.ts";
 
 const root = join(import.meta.dirname, "..");
-const paths = globSync(["src/**/*.ts", "test/**/*.ts", "bench/**/*.ts", "scripts/**/*.ts", "*.ts"], {
-  cwd: root,
-}).sort();
+const paths = globSync(
+  ["src/**/*.ts", "client/src/**/*.ts", "examples/*.ts", "test/**/*.ts", "bench/**/*.ts", "scripts/**/*.ts", "*.ts"],
+  {
+    cwd: root,
+  },
+).sort();
 const house = paths
   .filter((path) => !path.startsWith("src/gen/"))
   .map((path) => readSource(path, readFileSync(join(root, path), "utf8")));

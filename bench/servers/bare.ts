@@ -1,6 +1,6 @@
 /**
- * The floor: a unary gRPC call straight from node:http2, with the whole message read, the verdict of a good key as an
- * answer, and nothing between. `node bare.ts PORT`
+ * The floor: a unary gRPC call straight from node:http2. The server reads the whole message and answers the verdict of
+ * a good key, with nothing in between. `node bare.ts PORT`
  */
 import { createServer, type ServerHttp2Stream } from "node:http2";
 

@@ -1,6 +1,6 @@
 /**
- * Fills the cache of key records as a service would, by rows as PostgreSQL's driver brings them, and prints what a key
- * takes and a hit costs. `node --expose-gc cached-keys.ts KEYS`
+ * Fills the cache of key records as a service would, from rows in the form of PostgreSQL's driver. Prints the memory of
+ * a key and the time of a hit. `node --expose-gc cached-keys.ts KEYS`
  */
 import { randomBytes } from "node:crypto";
 import { ChangeBus } from "../../src/changes/change.ts";
@@ -58,7 +58,7 @@ for (let n = 0; n < KEYS; n++) rawKeys[n] = await fill(n);
 const heapBytes = (heapUsed() - before) / KEYS - RAW_KEY_BYTES;
 process.stdout.write(JSON.stringify({ heapBytes, hitUs: hitUs() }));
 
-/** Makes a key and has its record read, kept and shown. Returns the raw key. */
+/** Makes a key, and has its record read, kept and encoded. Returns the raw key. */
 async function fill(n: number): Promise<string> {
   const { keyId, rawKey, displayPrefix, secret } = newSecret(ring, { prefix: "kit", environments: ["live"] }, "live");
   const owner = `usr_${keyId.slice(4)}`;
@@ -70,14 +70,14 @@ async function fill(n: number): Promise<string> {
     ...{ revoked_ms: null, used_ms: null, owner_state: "active", owner_tier: "basic", owner_scopes: ["*"] },
     secrets: JSON.stringify([[secret.digest.toString("hex"), 1, null]]),
   };
-  // Through text, so that no string is shared that a driver would not share.
+  // The row goes through text, so that it shares no string that a driver would not share.
   stored = toKeysWithSecrets([JSON.parse(JSON.stringify(row))]).get(keyId);
   const { record } = await records.find(rawKey, keyId);
   encoder.encode({ ...INVALID_BY_FORM, verdict: "valid", record });
   return Buffer.from(rawKey).toString("latin1");
 }
 
-/** The quickest of some rounds, because time that other processes take is no cost of ours. */
+/** The time of a hit in the quickest of ROUNDS rounds, because time that other processes take is no cost of ours. */
 function hitUs(): number {
   let best = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round++) {
@@ -97,7 +97,7 @@ function hitUs(): number {
 /** Keys in random order, as they come from a socket: new strings whose bytes were just written. */
 function askedNext(): readonly string[] {
   return Array.from({ length: PART }, () => {
-    // A linear congruential generator: quick, and far enough from any order.
+    // A linear congruential generator: quick, and random enough.
     at = (Math.imul(at, 1_103_515_245) + 12_345) & 0x7fff_ffff;
     return Buffer.from(rawKeys[at % KEYS]!, "latin1").toString("latin1");
   });

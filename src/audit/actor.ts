@@ -14,7 +14,7 @@
  * The room knows nothing of keys, passwords, gRPC or SQL. It never records a secret.
  */
 
-/** The one who makes a change, as the audit trail records it. */
+/** The author of a change, as the audit trail records them. */
 export interface Actor {
   /** Id of a user or a service credential, `bootstrap`, or empty for an anonymous caller and for the service itself. */
   readonly id: string;
@@ -35,7 +35,7 @@ export interface UserActor extends Actor {
 /** A service or an operator with a service credential. */
 export interface ServiceActor extends Actor {
   readonly kind: "service";
-  /** True with the scope `manage` or `admin`: they may manage the keys of any owner. */
+  /** True if the credential has the scope `manage` or `admin`: then they may manage the keys of any owner. */
   readonly manages: boolean;
 }
 

@@ -39,8 +39,8 @@ export const AUDIT_KINDS = [
 export type AuditKind = (typeof AUDIT_KINDS)[number];
 
 /**
- * The kinds of attempts that failed or were refused; see refusal-recorder.ts. One event counts those of an hour. The
- * reuse of a refresh token is not among them: it ends the session, so it is a change.
+ * The kinds of attempts that failed or were refused; see refusal-recorder.ts. One event counts the attempts of an hour.
+ * The reuse of a refresh token is not among these kinds: it ends the session, so it is a change.
  */
 export type RefusalKind = Extract<AuditKind, "login.failed" | `${string}.throttled` | `${string}.refused`>;
 
@@ -49,12 +49,12 @@ export interface AuditEntry {
   readonly kind: AuditKind;
   /** Id of a user or credential, `bootstrap`, or empty for an anonymous caller and for the service itself. */
   readonly actorId: string;
-  /** Id of the user, key, session or other subject that it concerns. */
+  /** Id of the user, key, session or other subject that the event concerns. */
   readonly subjectId: string;
   readonly clientIp: string;
   /**
-   * Further facts, such as which fields changed. Never a secret. Values are recorded only of fields that authorize: a
-   * user's tier and scopes, and a key's tier, scopes, limits, allow-lists and end.
+   * Further facts, such as which fields changed. Never a secret. Only fields that authorize are recorded with their
+   * values: a user's tier and scopes, and a key's tier, scopes, limits, allow-lists and end.
    */
   readonly details?: Readonly<Record<string, string>>;
 }

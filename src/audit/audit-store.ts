@@ -13,20 +13,20 @@ export interface AuditFilter {
   readonly endMs: number | undefined;
 }
 
-/** Stores audit events, except those of changes: the store that makes a change writes its event itself. */
+/** Stores audit events, except those of changes. The store that makes a change writes its event itself. */
 export interface AuditStore {
   /** Records an act outside the database, such as a reset of rate limits. @throws DATABASE_UNAVAILABLE */
   record(entry: AuditEntry): Promise<void>;
   /**
-   * Adds the entry to the event that counts entries of this kind and this `about` in the current hour by the database's
-   * clock, or begins that event. The event's time stays that of the first entry; its address becomes that of the latest
-   * one. Processes that add at the same time run one after another.
+   * Adds the entry to the event of its kind, its `about` and the current hour by the database's clock, or begins that
+   * event. The event's time stays that of the first entry; its address becomes that of the latest one. Processes that
+   * add at the same time run one after another.
    *
    * @throws DATABASE_UNAVAILABLE
    */
   count(entry: CountedEntry): Promise<void>;
   /** Lists at most `size` events after `after`, newest first by (time, id). @throws DATABASE_UNAVAILABLE */
   list(filter: AuditFilter, size: number, after: PagePosition | undefined): Promise<Page<AuditEvent>>;
-  /** Deletes some of the older events. @returns whether more are left */
+  /** Deletes some of the events whose age is above `olderThanMs`. @returns whether more are left */
   prune(olderThanMs: number): Promise<boolean>;
 }

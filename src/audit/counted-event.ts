@@ -3,19 +3,19 @@ import type { AuditEntry, RefusalKind } from "./audit-event.ts";
 /** An entry for the event that counts refusals of one kind about one subject in one hour. */
 export interface CountedEntry extends AuditEntry {
   readonly kind: RefusalKind;
-  /** Identifies the event, together with kind and hour, for all processes. It is not shown. */
+  /** With kind and hour it identifies the event for all processes. No API shows it. */
   readonly about: string;
   readonly details: CountedDetails;
 }
 
 /**
- * Details of an event that counts. `count` is the number of refusals. A name with a space is a tally, such as `from
+ * Details of a counted event. `count` is the number of refusals. A name with a space is a tally, such as `from
  * 192.0.2.0/24`; tallies with the same first word add up to `count`. Any other name is a fact, which keeps its latest
  * value.
  */
 export type CountedDetails = Readonly<Record<string, string>> & { readonly count: string };
 
-/** Maximum tallies with one first word. Further ones are counted together, so that an event stays below 4 KiB. */
+/** Maximum tallies with one first word, so that an event stays below 4 KiB. `<word> others` counts all further ones. */
 const MAX_NAMES = 16;
 
 /** The sum of two sets of details. @param details the earlier set */

@@ -13,7 +13,8 @@ export interface ListAuditEventsInput extends AuditFilter {
 }
 
 /**
- * An id of this service, the thumbprint of a signing key, or `bootstrap`. A secret that is sent by mistake is refused.
+ * An id of this service, the thumbprint of a signing key, or `bootstrap`. The pattern refuses a secret that a caller
+ * sends by mistake.
  */
 const ID = /^([a-z]{3}_[0-9A-Za-z]{16}|[\w-]{43}|bootstrap)?$/;
 

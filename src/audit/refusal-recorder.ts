@@ -41,21 +41,21 @@ const ROOMS = ["known", "unknown", "network"] as const;
 const SECOND_MS = 1000;
 /** Maximum time for the last writes when the process stops. */
 const LAST_WRITES_MS = 1000;
-/** Maximum events of one room that wait. It is reached only if the database is unreachable for hours. */
+/** Maximum waiting events of one room. Only an outage of the database for hours can reach it. */
 const MAX_WAITING = 2000;
 
 /**
  * Records attempts that failed or were refused. Attackers choose how often they are refused. They must not choose how
- * fast the audit trail grows, or which events get lost in it. So:
+ * fast the audit trail grows, or which events are lost in it. So:
  *
  * - All refusals of one kind about one subject in one hour are one event, which counts them.
  * - Subjects that exist (accounts, credentials), accounts that don't exist, and networks have separate rooms
  *   (refusal-rooms.ts). Each room has a bounded number of events.
- * - A subject without an event of its own is counted by the shared event of its kind and room.
+ * - The shared event of a kind and room counts all subjects without an event of their own.
  * - Events are written in the background: the first one at once, further counts at most once a second.
  *
  * A call neither waits for a write nor fails because of one. While the database is unreachable, counts wait in memory.
- * If the process ends before they are written, they are lost with a warning.
+ * If the process ends before it has written them, they are lost, and it logs a warning.
  */
 export class RefusalRecorder {
   readonly #deps: RefusalRecorderDeps;
@@ -192,7 +192,7 @@ function add(waiting: Map<string, CountedEntry>, entry: CountedEntry): void {
   waiting.set(keyOf(entry), earlier === undefined ? entry : merged(earlier, entry));
 }
 
-/** Puts an entry back that could not be written, before what came since. */
+/** Puts back an entry that could not be written. It counts as earlier than the entries that came since. */
 function addBefore(waiting: Map<string, CountedEntry>, entry: CountedEntry): void {
   const later = waiting.get(keyOf(entry));
   waiting.set(keyOf(entry), later === undefined ? entry : merged(entry, later));

@@ -8,7 +8,10 @@ export type RefusalRoomName = "known" | "unknown" | "network";
 export const PLACES_PER_LEVEL: Readonly<Record<RefusalRoomName, number>> = { known: 100, unknown: 16, network: 16 };
 /** Levels begin at 1, 4, 16, 64, 256 and 1,024 refusals of one subject. */
 export const LEVELS = 6;
-/** Maximum subjects of an hour that are counted separately. Beyond it the one refused longest ago is forgotten. */
+/**
+ * Maximum subjects of an hour that are counted separately. Beyond it the room forgets the subject that was refused
+ * longest ago.
+ */
 export const MAX_SUBJECTS = 10_000;
 
 /** The place of one refusal on the audit trail. */
@@ -25,9 +28,9 @@ interface Subject {
 }
 
 /**
- * Decides which subjects of one kind and room get an event of their own. Their number in an hour is bounded by level. A
- * subject may take a place of any level that it has reached. So a flood of subjects with few refusals each fills only
- * the lower levels, and leaves places for subjects with more refusals.
+ * Decides which subjects of one kind and room get an event of their own. Each level has a bounded number of places for
+ * such events in an hour. A subject may take a place of any level that it has reached. So a flood of subjects with few
+ * refusals each fills only the lower levels, and leaves places for subjects with more refusals.
  */
 export class RefusalRoom {
   readonly #placesPerLevel: number;
@@ -66,6 +69,6 @@ export class RefusalRoom {
 }
 
 function levelOf(refusals: number): number {
-  // Half of the binary logarithm.
+  // The logarithm to base 4, rounded down.
   return Math.min((31 - Math.clz32(refusals)) >> 1, LEVELS - 1);
 }

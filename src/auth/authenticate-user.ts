@@ -15,8 +15,8 @@ export interface AuthenticatedUser {
 }
 
 /**
- * Finds the user who makes a call, by an access token. Run it at every call: a valid signature tells who logged in, but
- * only the session's record, at most 5 s old, tells whether the session is still live.
+ * Finds the user who makes a call, by an access token. Run it at every call. A valid signature tells only who logged
+ * in. The session's record, at most 5 s old, tells whether the session is still live.
  *
  * @throws CREDENTIAL_INVALID; DATABASE_UNAVAILABLE or MASTER_KEY_MISSING if that can't be known
  */

@@ -73,7 +73,7 @@ async function judge(
   attempt: LoginAttempt,
 ): Promise<void> {
   const user = await deps.passwordResets.find(digests);
-  // The stored form, because an account from before NFC may have another one than the address has now.
+  // The stored form. An account that is older than the comparison in NFC may have another form than its address now.
   const emailNormalized = user && (await deps.users.secretsById(user.id))?.emailNormalized;
   if (user === undefined || emailNormalized === undefined) {
     await attempt.countMiss();
@@ -89,7 +89,8 @@ async function judge(
 }
 
 /**
- * For the audit trail: a genuine token that is used up, has expired, or belongs to a disabled account was presented.
+ * The facts for the audit trail about a genuine token that is used up or expired, or whose account is disabled.
+ * Undefined for any other text.
  */
 async function spent(
   { passwordResets }: CompletePasswordResetDeps,

@@ -9,7 +9,7 @@ const MAX_DOMAIN_BYTES = 253;
 export interface EmailAddress {
   /** As it was given, except that a domain with non-ASCII characters is in its ASCII form. */
   readonly address: string;
-  /** Equal for all addresses that are one account: local part in NFC, ASCII letters in lower case, ASCII domain. */
+  /** The same for all addresses of one account: local part in NFC, ASCII letters in lower case, ASCII domain. */
   readonly normalized: string;
   /** `normalized` without NFC. */
   readonly typed: string;
@@ -22,8 +22,8 @@ export interface EmailAddress {
  * Beyond that only the case of ASCII letters is folded. Unicode's case mapping and compatibility forms would merge
  * addresses of different people: `mıke` (dotless) upper-cases to `MIKE`.
  *
- * @returns undefined for a text that is no address. Quoted local parts, comments, address literals and domains of one
- *   label are not accepted, although RFC 5321 allows them
+ * @returns undefined for a text that is not an address. Quoted local parts, comments, address literals and domains of
+ *   one label are not accepted, although RFC 5321 allows them
  */
 export function parseEmail(text: string): EmailAddress | undefined {
   // Checked before normalisation, which takes quadratic time for long runs of combining marks.
@@ -51,7 +51,7 @@ export function parseNewEmail(text: string): EmailAddress | undefined {
   return LOCAL_PART.test(email.normalized.slice(0, email.normalized.indexOf("@"))) ? email : undefined;
 }
 
-/** Reads an e-mail address by `parse`. @throws INVALID_FIELD if it is none */
+/** Reads an e-mail address by `parse`. @throws INVALID_FIELD if the text is not an address */
 export function requireEmail(field: string, text: string, parse = parseEmail): EmailAddress {
   const email = parse(text);
   if (email === undefined) throw invalidField(field, EMAIL_RULE);
@@ -65,7 +65,7 @@ export const EMAIL_RULE =
 const SPACE_OR_CONTROL = /[\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{Co}]/u;
 /**
  * Further invisible characters: variation selectors, fillers, joiners and others that fonts don't show (Unicode's
- * Default_Ignorable_Code_Point), the blank of Braille, and code points that are no characters.
+ * Default_Ignorable_Code_Point), the blank of Braille, and noncharacter code points.
  */
 const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}\u2800]/u;
 /** Dot-atom (RFC 5322, 3.2.3), with non-ASCII letters (RFC 6531, 3.3). */

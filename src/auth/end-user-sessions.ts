@@ -7,7 +7,7 @@ export interface EndUserSessionsDeps {
   readonly sessions: Pick<SessionStore, "endAllOf">;
 }
 
-/** Ends all sessions and reset tokens of a person, who may log in again. Idempotent. @throws USER_NOT_FOUND */
+/** Ends all sessions and reset tokens of a person. They may log in again. Idempotent. @throws USER_NOT_FOUND */
 export async function endUserSessions(
   deps: EndUserSessionsDeps,
   input: { readonly userId: string; readonly by: Actor },

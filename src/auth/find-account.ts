@@ -11,8 +11,8 @@ export interface FoundAccount {
 /**
  * Finds the account of an address. An account is stored under the normalized form of its address.
  *
- * Accounts from before addresses were compared in NFC are the exception. If several of them became equal, one has the
- * normalized form. Each other one is still found, but only by exactly its own form.
+ * Some accounts are older than the comparison in NFC, and they are the exception. If their addresses became equal, one
+ * account has the normalized form. The others are still found, but only by exactly their own form.
  */
 export async function findAccount(
   users: Pick<UserStore, "secretsByEmail">,

@@ -6,7 +6,10 @@ import { LOGIN_LIMITS } from "./throttle/login-limits.ts";
  * keys.
  */
 
-/** The one who decided: the operator who made the token, the person who used it, or the rule for accounts. */
+/**
+ * The source of a decision: the operator who made the token, the person who used it, or the rule about an account's
+ * history.
+ */
 export type RevocationDecider = "operator" | "person" | "rule";
 
 export interface RevocationDecision {
@@ -29,12 +32,12 @@ export interface AccountHistory {
 export const KNOWN_NETWORK_MS = LOGIN_LIMITS.knownNetworkMs;
 
 /**
- * Decides by the wishes of operator and person, and by the account's history. Pure.
+ * Decides whether a reset revokes the keys, by the decisions of operator and person and by the account's history. Pure.
  *
  * - An operator's decision to revoke stands.
  * - A person may revoke even if the operator decided to keep, because the keys are their own.
  * - A person may keep keys only if the operator decided nothing.
- * - If no one decided, keys are revoked if the account had a password but never a login from a known network.
+ * - If neither decided, the keys are revoked if the account had a password but never a login from a known network.
  */
 export function decideRevocation(
   operator: boolean | undefined,

@@ -38,8 +38,8 @@ export interface LoginInput extends LoginOrigin {
 }
 
 /**
- * Checks a password and begins a session. An unknown address, a wrong password and a disabled account cost the same one
- * hash and get the same answer.
+ * Checks a password and begins a session. An unknown address, a wrong password and a disabled account cost one hash
+ * each and get the same answer.
  *
  * @throws LOGIN_FAILED, INVALID_FIELD for a text that can't be an address or a password, TOO_MANY_ATTEMPTS, OVERLOADED
  */
@@ -83,7 +83,10 @@ export async function login(
   return { user: found.user, tokens };
 }
 
-/** A text that is no address has no account. Its failures are counted under the text as it came. */
+/**
+ * Finds the account of the given address. A text that is not an address has no account: its failures are counted under
+ * the text as it came.
+ */
 async function accountOf(deps: LoginDeps, name: string, email: EmailAddress | undefined): Promise<FoundAccount> {
   return email === undefined ? { emailNormalized: name, secrets: undefined } : findAccount(deps.users, email);
 }

@@ -12,8 +12,8 @@ export interface OwnSessionDeps {
  * Tells whether a refresh token shows that the caller is the owner of an account. The token may be of any generation,
  * and its session live or lapsed. Nothing changes.
  *
- * A session that its owner, an operator or a reuse of its token ended shows nothing, because another person may have
- * its token. A session that began with another password than the account's current one shows nothing either.
+ * A session shows nothing if its owner, an operator or a reuse of its token ended it, because another person may have
+ * its token. It also shows nothing if it began with another password than the account's current one.
  *
  * @returns the id of the session; undefined if the token shows nothing, or if this process lacks the master key version
  *   to check it
@@ -24,7 +24,7 @@ export async function ownSession(
   account: UserSecrets | undefined,
 ): Promise<string | undefined> {
   if (token === undefined) return undefined;
-  // Read even if there is no account, so that the time of the answer does not tell.
+  // Read even if there is no account, so that the time of the answer does not tell whether there is one.
   const session = await sessions.shown(token.sessionId);
   if (session === undefined || account === undefined) return undefined;
   if (session.userId !== account.user.id || session.passwordVersion !== account.passwordVersion) return undefined;

@@ -12,14 +12,14 @@ export type CreatedReset =
 /** The outcome of using a token. */
 export interface CompletedReset {
   readonly session: GrantedSession;
-  /** Number of the user's API keys that it revoked. */
+  /** Number of the user's API keys that the reset revoked. */
   readonly revokedKeys: number;
 }
 
 /**
  * Stores one-time tokens with which a person sets a password: their digests, never the tokens. A token is valid only
- * while the account stays as it was when the token was made. Each change of the password or the state, and the end of
- * all sessions, use the token up in the same transaction, whichever store makes the change.
+ * while the account stays as it was when the token was made. Three events use it up, in the same transaction and in
+ * whichever store they happen: a new password, a change of the account's state, and the end of all sessions.
  */
 export interface PasswordResetStore {
   /**
@@ -36,7 +36,7 @@ export interface PasswordResetStore {
     readonly by: Actor;
   }): Promise<CreatedReset>;
 
-  /** The active user who has a valid token with one of these digests: neither used nor expired. */
+  /** The active user whose token has one of these digests, if the token is neither used nor expired. */
   find(digests: readonly Uint8Array[]): Promise<User | undefined>;
 
   /**
@@ -51,7 +51,7 @@ export interface PasswordResetStore {
    * one of them succeeds.
    *
    * All API keys of the user are revoked too, if `decideRevocation` says so about the account as it was when the token
-   * was made. No key is issued in between, and no session that has ended can issue one.
+   * was made. No key is issued while this runs, and no session that it ended can issue one afterwards.
    *
    * @returns undefined if the token is not valid or its user not active
    */

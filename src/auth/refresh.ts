@@ -23,7 +23,7 @@ export interface RefreshInput {
 /**
  * Exchanges a refresh token for new tokens (refresh token rotation with reuse detection, RFC 9700, 4.14.2). For
  * `refreshGraceMs` the token that was just replaced gets the same successor, so that a client can repeat a call whose
- * answer was lost. If an older token comes, two parties have it, so the session ends.
+ * answer was lost. If an older token comes, two parties have it, so the exchange ends the session.
  *
  * The session's secret never changes, so it is read first. The exchange itself is one statement.
  *
@@ -68,8 +68,8 @@ async function checkRate({ limiter, changesPerMinute: perMinute }: RefreshDeps, 
 }
 
 /**
- * For the audit trail: a genuine token of a session that has ended was presented, or a token of a later generation than
- * was given out.
+ * The facts for the audit trail about a genuine token whose session has ended, or whose generation is later than the
+ * session's newest. Undefined for an unknown session.
  */
 function spent(sessionId: string, userId: string | undefined): UntoldFacts | undefined {
   return userId === undefined ? undefined : { spent: { kind: "refresh_token", userId, sessionId } };

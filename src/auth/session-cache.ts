@@ -18,7 +18,8 @@ const MAX_SESSIONS = 100_000;
 const MAX_ABSENT = 10_000;
 
 /**
- * A cache of sessions by id, so that most calls of a logged-in person need no query. The caller judges what it gets.
+ * A cache of sessions by id, so that most calls of a logged-in person need no query. The caller judges whether a
+ * session is live.
  */
 export class SessionCache implements Copy {
   readonly #options: SessionCacheOptions;
@@ -47,7 +48,7 @@ export class SessionCache implements Copy {
     const kept = await this.#records.get(id, () => this.#load(id));
     const expiresAtMs = kept.record?.expiresAtMs ?? Number.POSITIVE_INFINITY;
     if (kept.source === "database" || this.#options.databaseClock.nowMs() < expiresAtMs) return kept.record;
-    // A refresh by another process may have moved the end. It announces no change.
+    // A refresh by another process may have moved the end. A refresh announces no change.
     this.#records.drop(id);
     return (await this.#records.get(id, () => this.#load(id))).record;
   }

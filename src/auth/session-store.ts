@@ -14,7 +14,7 @@ import type {
 export type RefreshOutcome =
   /** It was the newest token, or the one before it within the grace. The session has the successor's generation. */
   | { readonly kind: "granted"; readonly session: GrantedSession }
-  /** It was replaced longer ago, so another party has used it. This step ended the session. */
+  /** It was replaced before the grace began, so another party has used it. This step ended the session. */
   | { readonly kind: "reused"; readonly userId: string }
   /** Its generation is later than that of the live session, because a backup was restored. Nothing changed. */
   | { readonly kind: "ahead"; readonly userId: string }
@@ -55,8 +55,8 @@ export interface SessionStore {
   refreshSecret(id: string): Promise<RefreshSecret | undefined>;
 
   /**
-   * The facts that tell whether a refresh token shows the owner of an account. Undefined for an unknown session, and
-   * for one that ended for another reason than time or newer sessions of its user.
+   * The facts that tell whether a refresh token shows the owner of an account. Undefined for an unknown session and for
+   * one that was ended, unless newer sessions of its user ended it. A session that lapsed was not ended.
    */
   shown(id: string): Promise<ShownSession | undefined>;
 
@@ -91,9 +91,9 @@ export interface SessionStore {
   }): Promise<"ended" | "unknown" | "anothers">;
 
   /**
-   * Ends all sessions of a user and uses up the user's reset tokens. A session that lapsed before its last access token
-   * expired is among them, an older one is left alone. A login at the same time either began before, and its session
-   * ends, or begins after. Idempotent.
+   * Ends all sessions of a user and uses up the user's reset tokens. Sessions that lapsed during the last day are among
+   * them, because their access tokens may still be accepted; older ones are left alone. A login at the same time either
+   * comes first, and its session ends, or comes afterwards. Idempotent.
    *
    * @returns false if there is no such user
    */

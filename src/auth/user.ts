@@ -59,7 +59,7 @@ export interface User {
   readonly createdAtMs: number;
 }
 
-/** A user with the secrets that a login is judged by. Never leaves the room. */
+/** A user with the secrets that decide a login. Never leaves the room. */
 export interface UserSecrets {
   readonly user: User;
   /** See `EmailAddress.normalized`. */

@@ -21,7 +21,7 @@ export interface ChangeFeedDeps {
 export interface FeedStep {
   readonly cursor: Cursor;
   readonly changes: readonly CommittedChange[];
-  /** True if changes may have been missed: everything may have changed. */
+  /** True if the feed may have missed changes: then everything may have changed. */
   readonly resync: boolean;
   /** The database's time at which the poll was sent: all changes committed before are included. */
   readonly asOfMs: number;
@@ -31,7 +31,9 @@ export interface FeedStep {
 const POLL_EVERY_MS = 1000;
 /** Time between polls while the database's signals don't arrive. */
 const POLL_DEAF_EVERY_MS = 250;
-/** Minimum time between two polls. It bounds what signals cost here, in the database and with every watcher. */
+/**
+ * Minimum time between two polls. It bounds what signals cost in this process, in the database and for every watcher.
+ */
 const REST_MS = 10;
 /**
  * How long the position may stand still before the feed warns: an old write transaction is open somewhere in the
@@ -40,9 +42,9 @@ const REST_MS = 10;
 const STILL_WARNING_MS = 60_000;
 
 /**
- * Polls the log of changes and tells every copy. A poll reads to the end of its snapshot. So a copy that was not told
- * of a change is proven true as of the moment at which the poll was **sent**. Records therefore stay fresh without
- * being read again, and the load of the database does not grow with the number of hot keys.
+ * Polls the log of changes and tells every copy. A poll reads to the end of its snapshot. So it proves that a copy
+ * without news is true as of the moment at which the poll was **sent**. Records therefore stay fresh without being read
+ * again, and the load of the database does not grow with the number of hot keys.
  */
 export class ChangeFeed {
   readonly #deps: ChangeFeedDeps;
@@ -75,7 +77,7 @@ export class ChangeFeed {
     return this.#position;
   }
 
-  /** How long the position has stood still, because an old write transaction is open somewhere in the cluster. */
+  /** How long the position has stood still. It stands still while an old write transaction is open in the cluster. */
   get stillMs(): number {
     return this.#deps.clock.monotonicMs() - this.#movedAtMs;
   }
@@ -153,8 +155,8 @@ export class ChangeFeed {
       breaker.succeeded();
     } catch (error) {
       // This opens no breaker. Reads use other connections, and find out by themselves whether the database is
-      // reachable. If only the feed is cut off, stale keys must not be served that the database would report as
-      // revoked.
+      // reachable. If only the feed is cut off, the database still reports revoked keys, so no stale record may be
+      // served.
       if (!this.#isFailing) log.warn("the database is unreachable for the change feed", { reason: reasonOf(error) });
       this.#isFailing = true;
     }
@@ -167,8 +169,8 @@ export class ChangeFeed {
     databaseClock.observe(poll.databaseMs, sentAtMs);
     if (resync) bus.clear();
     else bus.publish(poll.changes);
-    // Set only after the copies were told: a change that a copy failed to take would otherwise lie behind the cursor
-    // and count as proven.
+    // Set only after the copies were told. Otherwise a change that a copy failed to take would lie behind the cursor,
+    // and the copy would count as proven.
     this.#cursor = cursorOf(poll);
     this.#xmax = poll.xmax;
     this.#move(poll.xmin, resync);

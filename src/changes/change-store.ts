@@ -4,7 +4,7 @@ import type { CommittedChange } from "./change.ts";
 /** The history that transaction ids belong to. Snapshots and positions are comparable only within one epoch. */
 export interface Epoch {
   readonly systemId: string;
-  /** Another number after each failover. */
+  /** Each failover gives it another number. */
   readonly timeline: number;
   /**
    * A random id. The database loses it whenever transaction ids may be used again. This happens in crash recovery, a
@@ -17,7 +17,7 @@ export function isSameEpoch(a: Epoch, b: Epoch): boolean {
   return a.systemId === b.systemId && a.timeline === b.timeline && a.incarnation === b.incarnation;
 }
 
-/** The place of a reader in the log: all changes that the snapshot sees have been read. */
+/** The place of a reader in the log: it has read all changes that the snapshot sees. */
 export interface Cursor {
   readonly epoch: Epoch;
   /** The snapshot of the statement, as text; the next poll begins from it. */
@@ -50,8 +50,8 @@ export interface Poll extends Cursor {
 }
 
 /**
- * Maximum changes of one poll; it bounds the cost of a poll. For a reader that missed more, reading everything again is
- * cheaper than being told.
+ * Maximum changes of one poll; it bounds the cost of a poll. A reader that missed more reads everything again, which is
+ * cheaper than to be told of each change.
  */
 export const MAX_CHANGES_PER_POLL = 10_000;
 
@@ -62,7 +62,7 @@ export const CHANGES_KEPT_MS = DAY_MS;
  * The log of changes. A change is written in the transaction that it belongs to.
  *
  * The cursor is a snapshot, not a number. A sequence number is drawn before its transaction commits, so a reader that
- * goes by numbers would miss transactions that commit late. Snapshot and rows come from one statement, so each change
+ * follows numbers would miss transactions that commit late. Snapshot and rows come from one statement, so each change
  * is in exactly one poll.
  */
 export interface ChangeStore {
@@ -74,8 +74,8 @@ export interface ChangeStore {
    */
   poll(since: string | undefined): Promise<Poll>;
   /**
-   * The same for a client, whose snapshot may be old or made up. It uses another connection than the polls of the feed,
-   * so that it never delays them.
+   * As `poll`, for a client, whose snapshot may be old or made up. It uses another connection than `poll`, so that it
+   * never delays the feed.
    *
    * @throws DATABASE_UNAVAILABLE
    */
@@ -97,6 +97,9 @@ export interface ChangeStore {
     limit: number,
     after: CommittedChange | undefined,
   ): Promise<readonly CommittedChange[]>;
-  /** Deletes some of the changes older than `olderThanMs`, and records up to where. @returns whether more are left */
+  /**
+   * Deletes some of the changes whose age is above `olderThanMs`, and records the highest position that it deleted.
+   * @returns whether more are left
+   */
   prune(olderThanMs: number): Promise<boolean>;
 }

@@ -21,7 +21,7 @@
 /** The kinds of things that a verdict depends on. */
 export type ChangeKind = "KEY" | "OWNER" | "SESSION" | "SERVICE_CREDENTIAL" | "SIGNING_KEY";
 
-/** The news that something changed that a verdict depends on. */
+/** The news of a change to something that a verdict depends on. */
 export interface Change {
   readonly kind: ChangeKind;
   readonly subjectId: string;
@@ -44,8 +44,8 @@ export interface FeedProof {
 }
 
 /**
- * Tells every copy of each change. This process publishes its own changes after COMMIT, before the caller has its
- * answer. The change feed publishes the changes of all processes.
+ * Tells every copy of each change. This process publishes its own changes after COMMIT, before it answers the caller.
+ * The change feed publishes the changes of all processes.
  */
 export class ChangeBus {
   readonly #copies: Copy[] = [];

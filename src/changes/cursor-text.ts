@@ -15,8 +15,8 @@ export function cursorText({ epoch, snapshot }: Cursor): string {
 }
 
 /**
- * Parses a client's cursor. The result is a snapshot that PostgreSQL can read. A client may have made it up, but gains
- * only other changes than the ones that they missed.
+ * Parses a client's cursor. The result is a snapshot that PostgreSQL can read. A client may have made it up. Then they
+ * only get other changes than the ones that they missed.
  *
  * @returns "of another version" for a cursor that a client kept through an upgrade: its snapshot is unknown
  * @throws INVALID_FIELD for any other text

@@ -7,7 +7,7 @@ const PROBE_EVERY_MS = 500;
 /**
  * The circuit breaker of the database. A failed read opens it; any answer closes it. While it is open, no caller's read
  * goes to the database, and the breaker itself probes once in PROBE_EVERY_MS. So callers never wait for a probe, and
- * the end of an outage is noticed without traffic too.
+ * the breaker notices the end of an outage even without traffic.
  */
 export class DatabaseBreaker {
   /**

@@ -15,7 +15,7 @@ export class DatabaseClock {
   readonly #clock: AgeClock;
   /** How far the database's clock is ahead of the monotonic clock. */
   #offsetMs: number | undefined;
-  /** `skippedMs` when the last answered statement was sent, if it was sent after the last skip. */
+  /** `skippedMs` as of the last answer to a statement that was sent after the latest suspension. */
   #knownSkippedMs = 0;
   /** The smallest lead of the database's clock over `elapsedMs`, as of the last answer. */
   #leastAheadMs = Number.POSITIVE_INFINITY;
@@ -34,9 +34,9 @@ export class DatabaseClock {
   }
 
   /**
-   * The database's time at a moment of this process, never later than it really was. This process's clock may have lost
+   * The database's time at a moment of this process, never later than the true one. This process's clock may have lost
    * up to MAX_UNNOTICED_MS since that moment, and a later answer of the database corrects it. The present lead would
-   * then return a time that is too late. So the smallest lead counts that was known within the last REMEMBERED_MS.
+   * then return a time that is too late. So this uses the smallest lead of the last REMEMBERED_MS.
    *
    * @param elapsedMs by `clock.elapsedMs`
    */
@@ -54,7 +54,7 @@ export class DatabaseClock {
   }
 
   /**
-   * The judgement by the database's time now.
+   * Judges by the database's time now.
    *
    * @param judge returns the judgement at a time
    * @throws DATABASE_UNAVAILABLE if the judgement depends on how long this machine was suspended
@@ -69,9 +69,9 @@ export class DatabaseClock {
   }
 
   /**
-   * Takes an observation of the database's clock. It changes the known offset only as far as the two disagree. So among
-   * answers that don't contradict each other the quickest one counts, and a slow one changes nothing. The offset is
-   * never ahead of the database, so no `as_of` promises too much and no key expires early. It is behind by at most the
+   * Takes an observation of the database's clock. It changes the known offset only as far as the observation
+   * contradicts it. So the quickest of several answers that agree counts, and a slow one changes nothing. The offset is
+   * never ahead of the database, so no `as_of` is too late and no key expires early. It is behind by at most the
    * duration of the quickest answer.
    *
    * @param databaseMs returned by a statement: the database's time at some moment after it was sent and before now

@@ -4,8 +4,8 @@ import type { AgeClock } from "../lib/clock.ts";
 export const FRESH_MS = 5000;
 
 /**
- * Whether a copy that was true at a time may be used without asking. A copy from before a suspension of this machine
- * may not, however short the suspension was: until the database answers, its time is unknown.
+ * Whether a copy that was true at a time may be used without asking the database. A copy from before a suspension of
+ * this machine may not, however short the suspension was, because the copy's age is unknown.
  *
  * @param asOfMs by `clock.elapsedMs`
  */

@@ -20,7 +20,7 @@ export interface KeptRecordsOptions<R> {
    * small.
    */
   readonly bytes?: { readonly most: number; readonly of: (record: R) => number } | undefined;
-  /** Maximum absences kept. They are kept apart from records, so that junk can't evict good entries. */
+  /** Maximum absences kept. They have a memory of their own, so that unknown keys can't evict records. */
   readonly maxAbsent: number;
   /** The ids that a record depends on, such as the key's and its owner's. */
   readonly tagsOf: (record: R) => readonly string[];
@@ -33,7 +33,7 @@ export class KeptRecords<R> {
   readonly #options: KeptRecordsOptions<R>;
   readonly #records: Lru<string, Entry<R>>;
   readonly #absent: Lru<string, Entry<R>>;
-  /** Includes records and absences. */
+  /** The ids of records and of absences. */
   readonly #idsByTag = new Tags();
 
   constructor(options: KeptRecordsOptions<R>) {

@@ -1,5 +1,6 @@
 /**
- * Maximum things remembered, about 1 MiB. It is needed because with steady cache misses some read is always under way.
+ * Maximum things remembered, about 1 MiB. With steady cache misses, some read is always under way, so the memory would
+ * grow forever without this bound.
  */
 const MAX_REMEMBERED = 10_000;
 

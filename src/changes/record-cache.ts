@@ -15,8 +15,8 @@ export interface RecordCacheOptions<R> extends KeptRecordsOptions<R> {
   /** How much older than FRESH_MS a served record may be while the database is unreachable; 0 = not at all. */
   readonly staleOkMs: number;
   /**
-   * The kinds of changes whose subject is the thing that a record describes. A change of an owner concerns every record
-   * too, but no absence. The cache ignores all other kinds.
+   * The kinds of changes whose subject is the thing that a record describes. A change of an owner also concerns the
+   * records of that owner, but no absence. The cache ignores all other kinds.
    */
   readonly kinds: readonly ChangeKind[];
 }
@@ -47,7 +47,8 @@ type Load<R> = () => Promise<R | undefined>;
 export type LoadMany<R, W extends Wanted> = (missing: readonly W[]) => readonly Promise<R | undefined>[];
 
 /**
- * The state when a read is sent. It is noted before the read, which is therefore never fresher than it says.
+ * The state when a read is sent. It is noted before the read, so that it never says that the result is fresher than it
+ * is.
  */
 interface ReadStart {
   readonly readAtMs: number;
@@ -114,7 +115,7 @@ export class RecordCache<R> implements Copy {
 
   /**
    * As `get` for several records, with one read for all that are neither in memory nor being read. Results are in the
-   * order of `wanted`. A record whose read fails fails alone.
+   * order of `wanted`. If the read of one record fails, only that record fails.
    *
    * @param readMany is called again, with one record, if the result for that record must not be used
    */
@@ -164,7 +165,8 @@ export class RecordCache<R> implements Copy {
       entry = await flight.landing;
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      // Only once: while the database is unreachable, a slow process must not make its callers wait round after round.
+      // Only once, because callers must not wait for read after read if the database is unreachable and this process is
+      // slow too.
       if (!isRetry && breaker.stalls.hasStalledSince(flight.readAtMs)) return this.#get(wanted, load, true);
       breaker.failed();
       const kept = this.#stale(id);
@@ -178,14 +180,14 @@ export class RecordCache<R> implements Copy {
     return this.#kept.has(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
   }
 
-  /** A kept record is true as of the feed's last successful poll, which would otherwise have dropped it. */
+  /** A kept record is true as of the feed's last successful poll, because the feed drops each record that changed. */
   #serve(entry: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
     const { record } = entry;
     const { position } = this.#options.feed;
     return { record, asOfMs: this.#asOf(entry), position, maxStalenessMs: this.maxStalenessMs, source };
   }
 
-  /** A result that is not kept, or that a change overtook, is only as fresh as its own read. */
+  /** An absence from memory, or a result that is not kept, is only as fresh as its own read. */
   #serveAsRead({ record, readAtMs, position }: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
     return { record, asOfMs: readAtMs, position, maxStalenessMs: this.maxStalenessMs, source };
   }

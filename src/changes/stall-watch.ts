@@ -2,15 +2,15 @@ import type { AgeClock, Timers } from "../lib/clock.ts";
 
 const BEAT_MS = 25;
 /**
- * An event-loop tick that takes longer than this is a stall. Reads time out after 220 ms. If no tick took even half of
- * that, the database did not answer in time, however slow this process was otherwise.
+ * An event-loop tick that takes longer than this is a stall. Reads time out after 220 ms. If every tick took less than
+ * half of that, the database did not answer in time, even if this process was slow.
  */
 const STALL_MS = 100;
 
 /**
- * Detects that this process stood still while it waited for something: a timeout may then have fired before an answer
- * was read. It measures how late a timer comes, and runs only while something is watched. A suspension of the machine
- * counts as a stall too, because connections may be lost.
+ * Detects that this process stood still while it waited for an answer: a timeout may then have fired before the answer
+ * was read. It measures how late a timer comes, and runs only during waits. A suspension of the machine counts as a
+ * stall too, because connections may be lost.
  */
 export class StallWatch {
   readonly #clock: AgeClock;

@@ -1,6 +1,6 @@
 /**
  * An inverted index: from each tag, such as an owner's id, to the ids of the records that depend on it. Most tags have
- * one id, which is stored as a plain text: a Set for each would take more memory than the records.
+ * one id, which is stored as a plain text, because a Set for each would take more memory than the records.
  */
 export class Tags {
   readonly #ids = new Map<string, string | Set<string>>();

@@ -17,16 +17,19 @@ import type { DatabaseClock } from "./database-clock.ts";
 const MAX_WATCHES = 1000;
 const MAX_READS = 4;
 /**
- * Maximum steps that wait for one watcher. One that is further behind is cut, so that memory stays bounded; it comes
- * back with its cursor.
+ * Maximum steps that wait for one watcher. A watcher that is further behind is cut off, so that memory stays bounded.
+ * It comes back with its cursor.
  */
 const MAX_WAITING_STEPS = 64;
-/** Maximum changes that wait for one watcher. More than one step has, so that no watcher that keeps up is cut. */
+/**
+ * Maximum changes that wait for one watcher. It is above the size of one step, so that no watcher that keeps up is cut
+ * off.
+ */
 const MAX_WAITING_CHANGES = 2 * MAX_CHANGES_PER_POLL;
 const CHANGES_PER_MESSAGE = 1000;
 /**
- * Time between two messages to one watcher; what comes meanwhile goes in one message. Telling 1,000 watchers costs more
- * than a poll.
+ * Time between two messages to one watcher, because telling 1,000 watchers costs more than a poll. All changes that
+ * come meanwhile go in one message.
  */
 const REST_MS = 100;
 
@@ -35,7 +38,7 @@ export interface WatchChangesDeps {
   readonly store: Pick<ChangeStore, "catchUp" | "endedSessions">;
   readonly databaseClock: DatabaseClock;
   readonly timers: Timers;
-  /** Lifetime of an access token. A session that ended within this time may still have one that verifies. */
+  /** Lifetime of an access token. A session that ended within this time may still have a token that verifies. */
   readonly accessTokenMs: number;
   /** The watches of this process. */
   readonly watches: Watches;
@@ -69,7 +72,7 @@ export interface WatchMessage {
 
 /**
  * Tells a client of all changes after its cursor. The watch subscribes to the feed before it reads the changes so far.
- * So a change in between comes twice rather than never. The watchers cause no polls of their own.
+ * So a change in between comes twice instead of being lost. Watchers cause no further polls of the feed.
  *
  * @throws INVALID_FIELD for a malformed cursor; OVERLOADED for too many watches, or for a watch that does not keep up;
  *   DATABASE_UNAVAILABLE if it can't catch up
@@ -128,7 +131,7 @@ function isOfLostHistory(since: Cursor, poll: Poll): boolean {
 
 /**
  * Whether the cursor is of another history, as far as this process knows: it may not have noticed a failover yet. The
- * snapshot of another history is useless here, and the database would search all kept changes for it.
+ * snapshot of another history is useless here, and would make the database search all kept changes.
  */
 function isOfOtherHistory({ feed }: WatchChangesDeps, { epoch }: Cursor): boolean {
   return feed.cursor !== undefined && !isSameEpoch(epoch, feed.cursor.epoch);
@@ -136,8 +139,8 @@ function isOfOtherHistory({ feed }: WatchChangesDeps, { epoch }: Cursor): boolea
 
 /**
  * Reads the changes since a snapshot. When the read is sent, drops the steps that came while it waited, because the
- * result includes them. Sent after the result, they would take the client's cursor back, perhaps to a history undone
- * since.
+ * result includes them. If they were sent after the result, the client's cursor would go back, perhaps to a history
+ * that was undone since.
  */
 function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undefined, queue: StepQueue): Promise<Poll> {
   return watches.reads.read(
@@ -149,8 +152,8 @@ function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undef
 
 /**
  * Begins a client's stream, at its start and after a resync, with the sessions that have ended. A client that accepts
- * access tokens by their signature must know them. The sessions are read as the client takes them, so that no memory
- * holds them all.
+ * access tokens by their signature must know these sessions. Each page of them is read only when the client takes it,
+ * so that memory never holds all of them.
  */
 async function* beginStream(deps: WatchChangesDeps, step: FeedStep): AsyncGenerator<WatchMessage> {
   const { store, watches, accessTokenMs } = deps;
@@ -168,8 +171,8 @@ async function* beginStream(deps: WatchChangesDeps, step: FeedStep): AsyncGenera
 }
 
 /**
- * Sends a large step in parts. Only the last part carries the new cursor, so that a client cut in between loses
- * nothing.
+ * Sends a large step in parts. Only the last part carries the new cursor, so that a client that is cut off in between
+ * loses nothing.
  */
 function* split(step: FeedStep): Generator<WatchMessage> {
   const { changes } = step;
@@ -239,7 +242,10 @@ class StepQueue {
     this.#cancelRest();
   }
 
-  /** All waiting steps as one step; undefined once the watch was given up. @throws OVERLOADED if it was cut */
+  /**
+   * All waiting steps as one step; undefined after the client ended the watch. @throws OVERLOADED if the watch was cut
+   * off
+   */
   async take(): Promise<FeedStep | undefined> {
     while ((this.#steps.length === 0 || this.#isResting) && !this.#isCut && !this.#signal.aborted) {
       await new Promise<void>((resolve) => {

@@ -9,9 +9,9 @@
  */
 
 /*
- * `npm run --silent bootstrap`, with the environment of the service: makes the first operator. It prints only the admin
- * credential on standard output, and on standard error the database that it belongs to. `--force` is the break-glass
- * for the case that every admin credential is lost.
+ * `npm run --silent bootstrap`, with the environment of the service: makes the first operator. It prints the admin
+ * credential, and nothing else, on standard output. On standard error it names the database that the credential belongs
+ * to. `--force` is the break-glass for the case that every admin credential is lost.
  */
 import { ConfigError, readConfig } from "../config/config.ts";
 import { bootstrap, databaseName } from "../start/first-operator.ts";

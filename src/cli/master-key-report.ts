@@ -32,13 +32,13 @@ export interface MasterKeyVersion {
   /** Whether it protects new data, in this ring. */
   readonly isFirst: boolean;
   readonly check: MasterKeyCheck;
-  /** Only kinds of which there is some. */
+  /** Only the kinds of data that exist under this version. */
   readonly uses: readonly UseOfVersion[];
   /** Why it must stay in the ring now; none = it may be removed. */
   readonly reasons: readonly string[];
 }
 
-/** Long, because counting reads whole tables. */
+/** Timeout of one statement. It is long, because counting reads whole tables. */
 const STATEMENT_TIMEOUT_MS = 120_000;
 const DATABASE_WAIT_MS = 10_000;
 
@@ -69,7 +69,7 @@ export async function masterKeyReport(config: Config): Promise<readonly MasterKe
   }
 }
 
-/** As masterKeyReport, for an open database. */
+/** Like masterKeyReport, for a database that is open already. */
 export async function reportOf(database: ManagedDatabase, ring: KeyRing): Promise<readonly MasterKeyVersion[]> {
   const [schema] = await database.read("select to_regclass('key_secrets_by_pepper') is not null as is_there", []);
   if (!schema?.is_there)
@@ -90,7 +90,7 @@ export async function reportOf(database: ManagedDatabase, ring: KeyRing): Promis
     });
 }
 
-/** Rows from before rows named their version count for every version. */
+/** The uses of a version. Rows that are older than the column of the version count for every version. */
 function usesOf(version: number, counts: readonly MasterKeyCount[]): UseOfVersion[] {
   const mine = counts.filter((each) => each.version === version || each.version === 0);
   return MASTER_KEY_USES.flatMap((use) => {
@@ -126,7 +126,7 @@ const NAMES: Record<MasterKeyUse, readonly [one: string, more: string]> = {
   ended_secrets: ["ended secret", "ended secrets"],
 };
 
-/** Such as `3 sessions until 2026-12-24T08:00:00.000Z` */
+/** A use in words, such as `3 sessions until 2026-12-24T08:00:00.000Z` */
 export function useText({ use, count, endsAtMs }: UseOfVersion): string {
   const until = endsAtMs === undefined ? "" : ` until ${new Date(endsAtMs).toISOString()}`;
   return `${count} ${NAMES[use][count === 1 ? 0 : 1]}${until}`;

@@ -1,6 +1,6 @@
 /**
- * `npm run --silent master-keys`: shows each version of the master key, the data that is still stored under it, and on
- * the last line which versions may be removed now. `-- --json` is for machines. It prints no secrets and writes
+ * `npm run --silent master-keys`: shows each version of the master key, and the data that is still stored under it. The
+ * last line says which versions may be removed now. `-- --json` is for machines. It prints no secrets and writes
  * nothing.
  */
 import { ConfigError, readConfig } from "../config/config.ts";

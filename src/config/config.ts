@@ -46,7 +46,7 @@ export interface Config {
   readonly reflection: boolean;
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
-  /** undefined = either, but neither if they disagree. */
+  /** undefined = the service reads either header, and neither of them if they disagree. */
   readonly forwardedHeader: "x-forwarded-for" | "forwarded" | undefined;
   readonly drainMs: number;
   readonly dataDir: string;
@@ -146,7 +146,8 @@ export function readConfig(env: Environment): Config {
 }
 
 /**
- * Whether the setting of a fault has a fault already. A value that could not be read must not be reported as missing.
+ * Whether the setting that a fault names has a fault already. A value that could not be read must not be reported as
+ * missing.
  */
 function isNamed(faults: readonly string[], fault: string): boolean {
   const name = fault.slice(0, fault.indexOf(":") + 1);
@@ -288,7 +289,7 @@ function hasRedis(values: ReadValues): boolean {
   return redisOf(values) !== undefined;
 }
 
-/** Port 0 takes a different port each time. */
+/** Whether two addresses are the same. Port 0 is never the same, because it takes a different port each time. */
 function isSame(one: Address, other: Address | undefined): boolean {
   return one.port !== 0 && one.port === other?.port && one.host === other.host;
 }

@@ -124,7 +124,7 @@ export function ormVariableFaults(env: Readonly<Record<string, string | undefine
     .map((name) => `${name}: would change how the database is used; unset it`);
 }
 
-/** undefined if the text is so far from a URL that further faults would mean nothing. */
+/** The parts of the text; undefined if it is so far from a URL that further faults would mean nothing. */
 function partsOf(text: string, faults: string[]): Parts | undefined {
   if (!SCHEME.test(text)) {
     faults.push("must be a URL that starts with postgres:// or postgresql://");

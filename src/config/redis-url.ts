@@ -41,9 +41,9 @@ export type RedisConfig = (RedisServerAddress | RedisClusterAddress) & { readonl
 
 const REDIS_PORT = 6379;
 const MOST_PORT = 65_535;
-/** Redis keeps the number of its databases in an int. */
+/** The highest number of a database, because Redis keeps the number of its databases in an int. */
 const MOST_DATABASE = 2_147_483_646;
-/** The length of sockaddr_un on Linux without the final NUL. */
+/** Maximum bytes of a socket's path: the path in sockaddr_un on Linux without the final NUL. */
 const MOST_SOCKET_BYTES = 107;
 const PARTS = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/i;
 const HOST_AND_PORT = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/;
@@ -92,7 +92,8 @@ export function redisCluster(value: string): RedisClusterAddress | undefined {
 }
 
 /**
- * Faults of the TLS files. A file without TLS would never be read: its owner believes that the connection is encrypted.
+ * Faults of the TLS files. Without TLS a file would never be read, though its owner believes that the connection is
+ * encrypted.
  */
 export function redisTlsFaults(redis: RedisAccess | undefined, { ca, cert, key }: RedisTlsFiles): string[] {
   const faults: string[] = [];
@@ -135,7 +136,9 @@ function nodeOf(value: string, faults: string[]): ClusterNode | undefined {
   return "socket" in at ? undefined : { at, tls, username, password };
 }
 
-/** undefined after a fault that makes the rest unreadable. Other faults are only noted. */
+/**
+ * The server that the text names; undefined after a fault that makes the rest unreadable. Other faults are only noted.
+ */
 function serverOf(value: string, faults: string[]): RedisServerAddress | undefined {
   const [, scheme = "", authority = "", path = "", query, fragment] = PARTS.exec(value) ?? [];
   const protocol = scheme.toLowerCase();
@@ -215,7 +218,7 @@ function databaseInPath(path: string, faults: string[]): number | undefined {
   return database;
 }
 
-/** `db` is the only parameter. */
+/** The number of the database in the query. `db` is the only parameter. */
 function databaseInQuery(query: string | undefined, mayBeSecret: boolean, faults: string[]): number | undefined {
   if (query === undefined) return undefined;
   let database: number | undefined;
@@ -240,7 +243,7 @@ function databaseOf(text: string): number | undefined {
   return database <= MOST_DATABASE ? database : undefined;
 }
 
-/** undefined if a % is not followed by two hexadecimal digits, or the bytes are not UTF-8. */
+/** The decoded text; undefined if a % is not followed by two hexadecimal digits, or the bytes are not UTF-8. */
 function percentDecoded(text: string): string | undefined {
   try {
     return decodeURIComponent(text);

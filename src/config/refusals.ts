@@ -1,12 +1,15 @@
 /**
- * Values that production refuses: secrets that are published or were not drawn at random, and the issuer that every
- * installation has by default, and weak password hashes. Each fault is one line, which never repeats a value.
+ * Values that production refuses: secrets that are published or not random, the issuer that every installation has by
+ * default, and weak password hashes. Each fault is one line, which never repeats a value.
  */
 
 import type { MasterKey } from "../lib/key-ring.ts";
 import { DEFAULT_ISSUER } from "./settings-of-accounts.ts";
 
-/** Minimum of different bytes. 32 random bytes have about 30, and fewer than 16 once in 10^10 draws. */
+/**
+ * Minimum number of different bytes in a master key. 32 random bytes have about 30, and fewer than 16 once in 10^10
+ * draws.
+ */
 const LEAST_DIFFERENT_BYTES = 16;
 
 /** OWASP Password Storage Cheat Sheet: argon2id with at least 19 MiB and two passes. */
@@ -36,8 +39,8 @@ export function masterKeyFaults({ masterKeys }: { readonly masterKeys?: readonly
 type Login = { readonly username: string | undefined; readonly password: string | undefined } | undefined;
 
 /**
- * A line for each server whose password is published, or is the name of the user. Without a password the server
- * decides.
+ * A line for each server whose password is published, or is the name of the user. A login without a password is no
+ * fault here: the server decides about it.
  *
  * @param logins by the name of their setting
  */

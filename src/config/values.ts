@@ -132,7 +132,7 @@ export function scopeGlob(value: string): string {
   return value;
 }
 
-/** A word that may be part of a key (`kit_live_...`). */
+/** A word that may be part of a key, such as `kit` and `live` in `kit_live_...`. */
 export function word(value: string): string {
   if (!WORD.test(value) || RESERVED_WORDS.has(value)) {
     throw new Error(`must match ${WORD.source} and not be ${[...RESERVED_WORDS].join(" or ")}`);

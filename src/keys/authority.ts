@@ -26,7 +26,10 @@ export function authorityChanges(before: Authority, after: Authority): Record<st
   );
 }
 
-/** Texts by the paths of the contract. Lists keep their order; a space separates entries, because none contains one. */
+/**
+ * Texts by the paths of the contract. Lists keep their order; a space separates entries, because no entry contains a
+ * space.
+ */
 function textsOf({ tier, scopes, limits, allowedIps, allowedMethods, expiresAtMs }: Authority): Record<string, string> {
   return {
     tier,

@@ -1,12 +1,12 @@
 export interface BackgroundWriterDeps<T> {
-  /** Takes the items to write now; with `isLast` all there are. */
+  /** Takes the items to write now; all items if `isLast` is true, before the process stops. */
   readonly take: (isLast: boolean) => readonly T[];
   /** Maximum items that one statement writes. */
   readonly chunk: number;
   readonly write: (some: readonly T[]) => Promise<void>;
   /**
-   * Called with the items that could not be written, including all that followed in the flush. They must be taken
-   * again.
+   * Called with the items that could not be written, including all that followed in the flush. A later `take` must
+   * return them again.
    */
   readonly onFailed: (left: readonly T[]) => void;
   /** Called after each flush, whether all of it was written or not. */
@@ -16,8 +16,8 @@ export interface BackgroundWriterDeps<T> {
 const FLUSH_EVERY_MS = 5000;
 
 /**
- * Writes the items that verifications produce in the background, never on their path: every 5 s, and once more when the
- * process stops. One flush runs at a time. No method rejects.
+ * Writes in the background what verifications noted, so that no verification waits for it. It writes every 5 s, and
+ * once more when the process stops. One flush runs at a time. No method rejects.
  */
 export class BackgroundWriter<T> {
   readonly #deps: BackgroundWriterDeps<T>;

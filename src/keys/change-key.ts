@@ -14,7 +14,7 @@ export interface ChangeKeyDeps {
   readonly store: Pick<KeyStore, "find" | "change" | "unchanged">;
 }
 
-/** A key as management shows it: effective limits follow from the owner's grant too. */
+/** A key with its owner, as management shows it: the effective limits depend on the owner's grant too. */
 export interface OwnedKey {
   readonly key: Key;
   readonly owner: KeyOwner | undefined;
@@ -26,7 +26,7 @@ export interface OneKeyInput {
   readonly keyId: string;
 }
 
-/** Maximum attempts of a change; another change of the same key that came first makes an attempt fail. */
+/** Maximum attempts of a change. An attempt fails if another change of the same key came first. */
 const MAX_ATTEMPTS = 5;
 
 /** Finds an API key that the actor may manage. @throws KEY_NOT_FOUND for unknown ids and for keys of other owners */
@@ -38,8 +38,8 @@ export async function findKey(deps: FindKeyDeps, { by, keyId }: OneKeyInput): Pr
 }
 
 /**
- * Changes a key by compare-and-set (optimistic locking): reads the key, decides on what it read, and writes only if the
- * key still has the version that was read. Otherwise it starts again.
+ * Changes a key by compare-and-set (optimistic locking): it reads the key, decides, and writes only if the key still
+ * has the version that it read. Otherwise it starts again.
  *
  * @param decide returns undefined if there is nothing to change
  * @throws KEY_NOT_FOUND, CONTENTION, DATABASE_UNAVAILABLE, and what `decide` throws

@@ -20,7 +20,7 @@ export interface CheckRateLimitInput {
 const MAX_NAME_BYTES = 256;
 
 /**
- * Counts a call against the limits of a key, whatever the key's state, or of any other subject.
+ * Counts a call against the limits of a subject: a key, whatever its state, or any other name.
  *
  * @throws KEY_NOT_FOUND; INVALID_FIELD, also for a cost that can never fit; DATABASE_UNAVAILABLE
  */

@@ -1,8 +1,8 @@
 import { type ChangeKeyDeps, changeKey, entryOf, type OneKeyInput } from "./change-key.ts";
 
 /**
- * Revokes a key and erases the texts of its owner: name, description and metadata. It can't be found any more. The row
- * stays for the audit trail and for the quota.
+ * Revokes a key and erases the texts of its owner: name, description and metadata. No read or list finds the key
+ * afterwards. The row stays for the audit trail and for the quota.
  *
  * @throws KEY_NOT_FOUND, DATABASE_UNAVAILABLE
  */

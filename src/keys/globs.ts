@@ -4,9 +4,12 @@
  * text, because both come from people who may try to make it slow.
  *
  * A method is a path that another server reads too. Servers differ in what they decode, cut off or normalise. So a
- * method matches only if it matches both as it is written and with its escapes decoded.
+ * method matches only if it matches both as it is written and with its escapes decoded. The verb of an HTTP request may
+ * stand before its path: `GET /orders`.
  */
 
+/** The verb before a path, as a glob and a method may have it. A glob without one matches every verb. */
+const VERB = /^([A-Z]{1,16}) (?=\/)/;
 const GLOB = /^[\x21-\x7e]{1,256}$/;
 /**
  * Characters that every server reads in the same way: `pchar` of RFC 3986 (3.3) and the slash. `;` is excluded, because
@@ -20,7 +23,8 @@ const AMBIGUOUS_EXAMPLES = "such as ; ? # \\, and any escape of those, of / . % 
 const REMOVED_SEGMENT = /^\.*$/;
 
 /** The fault of a glob of methods, or undefined. A glob that can't match any method counts as a mistake. */
-export function methodGlobFault(glob: string): string | undefined {
+export function methodGlobFault(globWithVerb: string): string | undefined {
+  const glob = globWithVerb.replace(VERB, "");
   if (!GLOB.test(glob)) return "must be 1 to 256 visible ASCII characters";
   const segments = glob.split("/");
   const endsInRest = segments.length > 1 && segments.at(-1) === "**";
@@ -35,18 +39,30 @@ export function methodGlobFault(glob: string): string | undefined {
  * Whether a method matches one of the globs. Case matters. A method that servers may read in several ways never
  * matches.
  */
-export function matchesMethod(globs: readonly string[], method: string): boolean {
+export function matchesMethod(globs: readonly string[], methodWithVerb: string): boolean {
+  const verb = VERB.exec(methodWithVerb)?.[1];
+  const method = methodWithVerb.replace(VERB, "");
   if (!isUnambiguous(method)) return false;
   const segments = (method.startsWith("/") ? method.slice(1) : method).split("/");
   if (segments.some(isRemoved)) return false;
   const decoded = method.includes("%") ? segments.map(decodeEscapes) : undefined;
   const isRooted = method.startsWith("/");
-  return globs.some(
-    (glob) =>
+  return globs.some((globWithVerb) => {
+    const glob = ofVerb(globWithVerb, verb);
+    return (
+      glob !== undefined &&
       glob.startsWith("/") === isRooted &&
       matchesSegments(glob, segments) &&
-      (decoded === undefined || matchesSegments(decodeEscapes(glob), decoded)),
-  );
+      (decoded === undefined || matchesSegments(decodeEscapes(glob), decoded))
+    );
+  });
+}
+
+/** The glob without its verb; undefined if it is for another verb. */
+function ofVerb(glob: string, verb: string | undefined): string | undefined {
+  const wanted = VERB.exec(glob)?.[1];
+  if (wanted === undefined) return glob;
+  return wanted === verb ? glob.replace(VERB, "") : undefined;
 }
 
 /** Whether a scope matches one of the globs, in which `*` stands for any characters. */

@@ -5,13 +5,13 @@ import type { Key, KeyOwner } from "./key.ts";
 import type { Tiers } from "./tiers.ts";
 
 /*
- * Rules for what an actor may do with a key. Nothing that an untrusted caller sends authorizes them: an operator's
+ * Rules for what an actor may do with a key. No text that an untrusted caller sends gives authority: an operator's
  * grant to the owner bounds tier and scopes. The owner can only tighten what a service decided.
  */
 
 /**
- * The answer for an unknown key, and for a key that the actor may not see: the same bytes, so that the actor can't tell
- * which. Only the audit trail tells the two apart.
+ * The error for an unknown key, and for a key that the actor may not see. Both get the same bytes, so that the actor
+ * can't tell them apart; only the audit trail does.
  */
 export function keyNotFound(untold?: UntoldFacts): DomainError {
   return new DomainError("KEY_NOT_FOUND", "no such key", untold && { untold });
@@ -57,7 +57,9 @@ export function restricts(fields: Iterable<string>): boolean {
 }
 
 /**
- * @param fields         paths of the update
+ * Checks whether the actor may change these fields of a key.
+ *
+ * @param fields paths of the update
  * @param newExpiresAtMs the new end, if the update names it
  * @throws FIELD_NOT_ALLOWED, KEY_RESTRICTED
  */

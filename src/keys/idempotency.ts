@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { DomainError } from "../lib/errors.ts";
 import type { IdempotencyKey, RequestUsed } from "./key-store.ts";
 
-/** The caller's request_id (AIP-155) with a digest of the parameters of the request; undefined without a request_id. */
+/** A caller's request_id (AIP-155) with a digest of the request's parameters; undefined without a request_id. */
 export function idempotencyKey(callerId: string, requestId: string, parameters: unknown): IdempotencyKey | undefined {
   if (requestId === "") return undefined;
   const parametersDigest = createHash("sha256").update(canonicalJson(parameters)).digest();

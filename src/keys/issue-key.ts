@@ -121,7 +121,10 @@ function checkEnvironment(format: KeyFormat, environment: string): string {
   return chosen;
 }
 
-/** A user may not learn which other users exist; a service may. */
+/**
+ * The id of the new key's owner. A service must name a user. A user may name only themselves, so that they do not learn
+ * which other users exist.
+ */
 function ownerIdOf({ by, ownerId, limits }: IssueKeyInput): string {
   if (by.kind === "user") {
     if (ownerId !== "" && ownerId !== by.id) {

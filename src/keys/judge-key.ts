@@ -19,7 +19,7 @@ export type Verdict =
 /** The call for which a key is judged. */
 export interface KeyUse {
   readonly requiredScopes: readonly string[];
-  /** Tiers of which the key must have one; empty allows every tier. */
+  /** The key must have one of these tiers; empty allows every tier. */
   readonly allowedTiers: readonly string[];
   /** Empty if not given: then a key with an allow-list of networks is refused. */
   readonly clientIp: string;
@@ -29,7 +29,7 @@ export interface KeyUse {
 
 /**
  * Judges a key whose secret matched, in the contract's order: state of the key, owner, expiry, ip, method, tier,
- * scopes. Limits come after this, so that a refused call costs nothing. Pure.
+ * scopes. The caller counts limits afterwards, so that a refused call costs nothing. Pure.
  *
  * @param nowMs the database's time
  */

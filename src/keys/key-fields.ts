@@ -26,7 +26,7 @@ export type KeyTexts = Required<Omit<KeyFields, "limits" | "expiresAtMs">>;
 const MAX_LIST = 64;
 const MAX_METADATA = 32;
 /**
- * Maximum bytes of a key's texts. With it, a batch of 256 verdicts fits the 4 MiB that gRPC clients accept by default,
+ * Maximum bytes of a key's texts. It lets a batch of 256 verdicts fit in the 4 MiB that gRPC clients accept by default,
  * with 4 KiB for the rest of each verdict.
  */
 const MAX_KEY_BYTES = 12_288;
@@ -34,6 +34,8 @@ const YEAR_MS = 365.25 * DAY_MS;
 const MAX_LIFE_MS = 10 * YEAR_MS;
 
 /**
+ * Checks the fields that are present, each by its own rules.
+ *
  * @param at path of the message with the fields, such as `key.` or empty
  * @throws INVALID_FIELD that names every fault
  */
@@ -60,8 +62,8 @@ export function checkKeyFields(fields: KeyFields, nowMs: number, at = ""): void 
 }
 
 /**
- * Checks the total size of a key's texts. It is bounded because the owner chooses it, and one statement with 120 ms
- * reads up to 256 keys. A key that is too large already may be changed, but not to a larger one.
+ * Checks the total size of a key's texts. The size is bounded because the owner chooses it, and one statement with 120
+ * ms reads up to 256 keys. A key that is too large already may change, but may not grow.
  *
  * @throws INVALID_FIELD that names the largest field
  */
@@ -121,7 +123,8 @@ function* metadataViolations(metadata: Readonly<Record<string, string>>): Genera
     return;
   }
   for (const [name, value] of entries) {
-    // The faulty name is not repeated, because it may contain what no log or terminal should show.
+    // The message does not repeat the faulty name, because it may contain characters that no log or terminal should
+    // show.
     const badName = textViolation("metadata", name, { min: 1, max: 64 });
     if (badName !== undefined) yield { field: "metadata", description: `a name ${badName.description}` };
     else yield textViolation(`metadata["${name}"]`, value, { min: 0, max: 512, multiline: true });

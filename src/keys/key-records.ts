@@ -41,8 +41,8 @@ export interface ShownKey {
 }
 
 /**
- * Finds the record of one raw key. It contains no record, so that each call returns what is true then. It does not
- * contain the raw key either, so that it may be kept.
+ * Finds the record of one raw key. It holds no record, so that each call returns the current one. It does not hold the
+ * raw key either, so that callers may keep it.
  */
 export interface RecordLookup {
   /** The record if it is in memory and fresh, without waiting. */
@@ -70,8 +70,8 @@ function tagsOf(record: KeyRecord | KeyLimits): readonly string[] {
 /** Maximum negative entries of each cache. */
 const MAX_ABSENT = 10_000;
 /**
- * Memory for each record that may be kept: the size of most records, and half of it again. A single record can take 100
- * times that.
+ * Memory for each record that may be kept: 1.5 times the size of most records. A single record can take 100 times as
+ * much.
  */
 const BYTES_PER_RECORD = 1536;
 /** Measured bytes of a record without the texts that people choose. */
@@ -81,7 +81,7 @@ const TEXT_BYTES = 32;
 /** Measured bytes of a compiled network. */
 const NETWORK_BYTES = 256;
 
-/** An estimate of a record's memory with its encoded bytes; it is rather too large than too small. */
+/** An estimate of a record's memory with its encoded bytes. It errs on the large side. */
 export function bytesOf({ key, owner }: KeyRecord): number {
   let bytes = RECORD_BYTES + textBytes(key.name) + textBytes(key.description) + NETWORK_BYTES * key.allowedIps.length;
   for (const texts of [key.scopes, key.allowedIps, key.allowedMethods, owner?.scopes ?? []]) {
@@ -141,7 +141,9 @@ export class KeyRecords {
     return this.#cache.size;
   }
 
-  /** The record if it is in memory and fresh, without waiting. Accepts any text; a text that is no key is not found. */
+  /**
+   * The record if it is in memory and fresh, without waiting. Accepts any text; a text that is not a key is not found.
+   */
   fresh(rawKey: string): Loaded<KeyRecord> | undefined {
     return rawKey.length > MAX_KEY_LENGTH ? undefined : this.#cache.fresh(cacheId(rawKey));
   }
@@ -174,7 +176,7 @@ export class KeyRecords {
   }
 
   /**
-   * As `find` for several keys, with one statement for all that are not in memory. Results are in the order of the
+   * As `find` for several keys, with one statement for all keys that are not in memory. Results are in the order of the
    * keys. If the read fails, each key that needed it fails.
    */
   findAll(keys: readonly { rawKey: string; keyId: string }[]): Promise<PromiseSettledResult<Loaded<KeyRecord>>[]> {
@@ -230,7 +232,7 @@ export class KeyRecords {
     }
   }
 
-  /** Whether a secret can never be valid again: the end of a key or of a secret is never taken back. */
+  /** Whether a secret can never be valid again. A key or a secret that has ended stays ended. */
   #isOver(found: KeyWithSecrets | undefined, secret: KeySecretDigest): boolean {
     const nowMs = this.#deps.databaseClock.nowMs();
     if (found === undefined || hasEnded(found.key, nowMs)) return true;

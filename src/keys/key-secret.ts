@@ -6,13 +6,13 @@ import type { KeyKind, KeySecretDigest, SecretRehash } from "./key.ts";
 
 /*
  * The raw key: `<prefix>_<environment>_<id:16><secret:43><crc:6>`, all base62 after the second underscore. The secret
- * has 43 characters, 256 bits from the CSPRNG. It can't be guessed, so one HMAC protects it as well as a slow hash
+ * has 43 characters, 256 bits from the CSPRNG. No attacker can guess it, so one HMAC protects it as well as a slow hash
  * would. The CRC gives no security: it detects typing errors and junk without I/O, and makes secret scanners exact.
  */
 
 const ID_LENGTH = 16;
 const SECRET_LENGTH = 43;
-/** The first and the second word have at most 16 characters each. */
+/** Maximum length of a raw key. Its first and second word have at most 16 characters each. */
 export const MAX_KEY_LENGTH = 2 * (16 + 1) + ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH;
 const BODY = /^[0-9A-Za-z]{65}$/;
 /** Characters of the id in the displayed prefix: enough to tell keys apart, too few to reveal anything. */
@@ -82,11 +82,11 @@ export function rehashOf(ring: KeyRing, rawKey: string, secret: KeySecretDigest)
   return { from: secret, to: { digest: digestOf(ring, rawKey), pepperVersion: ring.current } };
 }
 
-/** The secret for comparison when the id is unknown, so that known and unknown ids take the same time. */
+/** The secret to compare with when the id is unknown, so that known and unknown ids take the same time. */
 const NO_SECRETS: readonly KeySecretDigest[] = [{ digest: Buffer.alloc(32), pepperVersion: 0, expiresAtMs: undefined }];
 
 /**
- * The secret among these that the raw key contains; undefined if there is none.
+ * Finds the stored secret that the raw key matches; undefined if there is none.
  *
  * @param isOver whether a secret can never be valid again. Such a secret does not throw if the ring lacks its version:
  *   the raw key is refused in any case

@@ -8,7 +8,7 @@ export interface KeyWithSecrets {
   readonly key: Key;
   /** undefined for service credentials. */
   readonly owner: KeyOwner | undefined;
-  /** All live secrets, and the latest of those that ended. */
+  /** All live secrets, and the latest ended ones. */
   readonly secrets: readonly KeySecretDigest[];
 }
 
@@ -89,14 +89,14 @@ export interface LastOfScope {
 
 export interface AddSecret {
   readonly keyId: string;
-  /** The Key.version on which the decision to rotate is based. */
+  /** The version of the key that the caller read before it decided to rotate. */
   readonly expectedVersion: number;
   readonly secret: KeySecretDigest;
   /** Time for which the newest secret stays valid, at most until the key ends; 0 ends all older secrets now. */
   readonly overlapMs: number;
   /** Maximum live secrets of one key, the new one included. */
   readonly maxLiveSecrets: number;
-  /** Maximum ended secrets that stay stored: the latest to end. Earlier ones are deleted. */
+  /** Maximum ended secrets that stay stored after this rotation. It deletes those that ended first. */
   readonly maxEndedSecrets: number;
   readonly request: IdempotencyKey | undefined;
 }
@@ -126,11 +126,11 @@ export interface KeyEntry extends Omit<AuditEntry, "subjectId"> {
  * Stores keys. Each method is one transaction. It throws DATABASE_UNAVAILABLE or CONTENTION; then nothing was done, or
  * everything if the answer to a COMMIT was lost.
  *
- * A method that changes a key increases the key's version by one. In the same transaction it writes the change that all
- * copies learn from.
+ * A method that changes a key increases the key's version by one. In the same transaction it writes the change that
+ * tells all copies.
  *
  * If an entry has a session that has ended, the change is refused with CREDENTIAL_INVALID. Another process may still
- * accept that session for 5 s, and a key that a thief issues in that time would stay valid after the session's end.
+ * accept that session for 5 s. A key that a thief issues in that time would stay valid after the session's end.
  */
 export interface KeyStore {
   /**
@@ -167,18 +167,21 @@ export interface KeyStore {
    */
   unchanged(key: Key): void;
   /**
-   * Adds a secret, as `change` does, to a key that has not ended. A used request_id is checked first. Earlier overlaps
-   * stay.
+   * Adds a secret to a key that has not ended, by compare-and-set as in `change`. It looks for a used request_id first.
+   * Older secrets keep the ends that earlier overlaps gave them, unless `overlapMs` is 0.
    */
   addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome>;
   /** Lists at most `size` keys after `after`, newest first by (time of creation, id). */
   list(filter: KeyFilter, size: number, after: PagePosition | undefined): Promise<KeyPage>;
-  /** Stores when keys were last used, if that is later than the stored time. Changes no other column and no version. */
+  /**
+   * Stores when keys were last used, if that is later than the stored time. It changes no other column, and not the
+   * version.
+   */
   recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void>;
   /**
    * Moves secrets to another version of the pepper: each one whose digest and version are still those in `from`. No
    * other field of the secret or its key changes, so no copy needs to learn of it. If several processes move one secret
-   * at the same time, one of them does. A rotation at the same time runs before or after.
+   * at the same time, one of them succeeds. A rotation at the same time runs before or after the move.
    *
    * @returns the number of moved secrets
    */

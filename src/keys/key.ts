@@ -94,8 +94,8 @@ export interface KeyOwner {
 /** Maximum secrets of one key that are valid at the same time. */
 export const MAX_LIVE_SECRETS = 8;
 /**
- * Number of secrets that rotations ended and that are still remembered, so that they answer EXPIRED instead of INVALID.
- * The latest are kept.
+ * Maximum ended secrets of one key that a rotation leaves stored: the latest ones. The service answers EXPIRED for them
+ * instead of INVALID.
  */
 export const MAX_ENDED_SECRETS = 8;
 
@@ -120,7 +120,7 @@ export function keyState(key: Key, nowMs: number): KeyState {
   return key.state;
 }
 
-/** Whether a key is revoked or expired: it can't be changed any more. */
+/** Whether a key is revoked or expired. Such a key can only be revoked or deleted. */
 export function hasEnded(key: Key, nowMs: number): boolean {
   const state = keyState(key, nowMs);
   return state === "revoked" || state === "expired";

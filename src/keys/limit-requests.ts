@@ -20,7 +20,7 @@ export function ownLimit(figures: LimitFigures): NamedLimit {
 
 /**
  * The faults of the cost and the limits that a calling service sends. A cost above one of the caller's own limits can
- * never succeed, so it is a mistake; a limit of 0 is allowed, because it means to refuse.
+ * never succeed, so it is a mistake. A limit of 0 is allowed, because it refuses every call on purpose.
  */
 export function limitViolations(cost: number, limits: readonly NamedLimit[]): Violation[] {
   const violations: Violation[] = [];

@@ -9,8 +9,8 @@ export interface ResetRateLimitsDeps extends FindKeyDeps {
 }
 
 /**
- * Empties the windows of a key's own limits. Another process may deny for up to 5 s more from windows that it knew to
- * be full. The limits that calling services named for the key stay, because they belong to those services.
+ * Empties the windows of a key's own limits. Another process that knew a window to be full may deny for up to 5 s more.
+ * The limits that calling services named for the key stay, because they belong to those services.
  *
  * On DATABASE_UNAVAILABLE the caller should reset again: the windows may be empty, but the audit trail has no record.
  *

@@ -10,8 +10,8 @@ export interface SecretRehasherDeps {
   readonly ring: KeyRing;
   readonly log: Log;
   /**
-   * Maximum secrets noted: as many as there are records in memory, because all of their secrets may be behind. Beyond
-   * it, secrets are not noted.
+   * Maximum secrets noted; further ones are not noted. It is the maximum number of records in memory, because the
+   * secrets of all records may be behind.
    */
   readonly maxSecrets: number;
 }
@@ -20,10 +20,10 @@ export interface SecretRehasherDeps {
 const CHUNK = 500;
 
 /**
- * Moves secrets to the current master key when they are used: the service can compute a new digest only while a caller
- * presents the whole raw key. It notes a secret when the cache reads its record, and writes in the background. A record
- * that stays in memory needs no second look, because its secret was noted when it was read. A process with another
- * order of the ring starts with an empty memory.
+ * Moves secrets to the current master key when callers use them, because only the whole raw key yields a new digest. It
+ * notes a secret when the cache reads its record, and writes in the background. A record that stays in memory needs no
+ * second look, because its secret was noted when it was read. The ring changes only with a restart, which empties the
+ * memory.
  */
 export class SecretRehasher {
   readonly #deps: SecretRehasherDeps;

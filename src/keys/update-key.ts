@@ -27,7 +27,7 @@ export interface KeyUpdate {
   /** null = never. */
   readonly expire_time?: number | null;
   readonly tier?: string;
-  /** undefined figures are those of the tier. */
+  /** An undefined figure means that the tier's figure applies. */
   readonly limits?: LimitFigures;
 }
 
@@ -38,7 +38,7 @@ export interface UpdateKeyInput extends OneKeyInput {
 }
 
 /**
- * Changes fields of a key. An update without any difference writes nothing: no row, no audit event, no new etag.
+ * Changes fields of a key. An update that changes no value writes nothing: no row, no audit event, no new etag.
  *
  * @throws KEY_NOT_FOUND, KEY_ENDED, ETAG_MISMATCH, INVALID_FIELD, FIELD_NOT_ALLOWED, KEY_RESTRICTED, TIER_NOT_GRANTED,
  *   SCOPE_NOT_GRANTED, DATABASE_UNAVAILABLE

@@ -15,14 +15,11 @@ export interface UsageRecorderDeps {
   readonly maxKeys: number;
 }
 
-/**
- * Time between two writes of a key that is used all the time, so that the database's work grows with neither calls nor
- * hot keys.
- */
+/** Minimum time between two writes of one key, so that the database's work does not grow with the number of calls. */
 const WRITTEN_EVERY_MS = MINUTE_MS;
 /**
- * Maximum keys that one statement writes. A statement has 1 s, and 5,000 keys come near that if the database has little
- * of a core.
+ * Maximum keys that one statement writes. A statement has 1 s, and 5,000 keys come near that if the database has only a
+ * small part of a core.
  */
 const CHUNK = 2000;
 
@@ -39,8 +36,8 @@ interface Use {
 }
 
 /**
- * Remembers when keys were last used, and writes it in the background. The use of a key that was idle is written within
- * 5 s, that of a busy key at most once a minute, and the rest when the process stops.
+ * Remembers when keys were last used, and writes these times in the background. It writes the first use of an idle key
+ * within 5 s, and later uses at most once a minute. When the process stops, it writes the rest.
  */
 export class UsageRecorder {
   readonly #deps: UsageRecorderDeps;

@@ -19,10 +19,11 @@ import type { UsageRecorder } from "./usage-recorder.ts";
 
 /*
  * The steps of a verification, in their order: check the request, find the record, judge it, count the limits, add the
- * limiter's decision. VerifyKey and BatchVerifyKeys run the same steps, so that they can't disagree. No step waits.
+ * limiter's decision. VerifyKey and BatchVerifyKeys run the same steps, so that they can't disagree. No step in this
+ * file waits.
  */
 
-/** The needs of each verification, of one key or of many. */
+/** The dependencies of each verification, of one key or of many. */
 export interface VerdictDeps {
   readonly records: Pick<KeyRecords, "fresh">;
   readonly usage: Pick<UsageRecorder, "used">;
@@ -36,13 +37,13 @@ export interface VerifyKeyInput extends KeyUse {
   readonly rawKey: string;
   /** 0 reads the limits without counting. */
   readonly cost: number;
-  /** Further limits of the calling service. */
+  /** Limits that the calling service adds to the key's own. */
   readonly limits: readonly NamedLimit[];
   /** If not empty, keys of another environment are invalid. */
   readonly environment: string;
 }
 
-/** How old the record is on which a verdict is based. */
+/** The age of the record behind a verdict. */
 export interface Freshness {
   readonly source: "cache" | "database";
   /** By the database's clock. */

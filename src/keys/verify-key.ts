@@ -19,8 +19,8 @@ export interface VerifyKeyDeps extends VerdictDeps {
 }
 
 /**
- * Judges a key and counts the call against its limits. Returns a verdict without a promise if everything needed is in
- * memory. A refused key is a verdict, too; an error means that there is no verdict.
+ * Judges a key and counts the call against its limits. Returns the verdict itself, not a promise, if everything needed
+ * is in memory. A refused key is a verdict, too; an error means that there is no verdict.
  *
  * @throws INVALID_FIELD, DATABASE_UNAVAILABLE, MASTER_KEY_MISSING; also as a rejection
  */

@@ -103,11 +103,11 @@ export interface ErrorExtras {
 
 /** Facts about a refusal that the caller must not learn. */
 export interface UntoldFacts {
-  /** Digest of the account that an attempt was at, whether or not there is one. */
+  /** Digest of the account that the attempt named, whether or not the account exists. */
   readonly account?: string;
   /** The requested thing exists and belongs to another user. The caller learns only that it is not theirs. */
   readonly isAnothers?: true;
-  /** A genuine credential was shown that is good no longer. */
+  /** The caller presented a genuine credential that is no longer good. */
   readonly spent?: SpentCredential;
 }
 
@@ -145,7 +145,7 @@ export function databaseUnavailable(message = "the database is unreachable; try 
   return new DomainError("DATABASE_UNAVAILABLE", message, { retryAfterMs: DATABASE_RETRY_AFTER_MS, cause });
 }
 
-/** Maximum causes of an error that are looked at. */
+/** Maximum causes of an error that `causesOf` follows. */
 const MAX_CAUSES = 5;
 
 /** An error and its causes, the outermost first. */
@@ -171,7 +171,9 @@ export function invalidField(field: string, description: string, reason?: string
   return invalidFields([violation]);
 }
 
-/** An INVALID_FIELD error with all violations. Its message is the first one and the number of the others. */
+/**
+ * An INVALID_FIELD error with all violations. Its message is that of the first violation, and the number of the others.
+ */
 export function invalidFields(violations: readonly Violation[]): DomainError {
   const [first, ...others] = violations.map((violation) => `${violation.field}: ${violation.description}`);
   const text = others.length === 0 ? first! : `${first}; and ${others.length} more`;

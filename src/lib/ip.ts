@@ -4,8 +4,8 @@ export type IpFamily = "ipv4" | "ipv6";
 
 /**
  * The address in the one form in which addresses are compared; undefined if the text is no address. IPv4-mapped IPv6
- * (::ffff:192.0.2.1, RFC 4291, 2.5.5.2) becomes IPv4, because a dual-stack socket means IPv4 by it. Zone ids (RFC 4007)
- * are refused.
+ * (::ffff:192.0.2.1, RFC 4291, 2.5.5.2) becomes IPv4, because a dual-stack socket shows an IPv4 client in this form.
+ * Zone ids (RFC 4007) are refused.
  */
 export function normalizeIp(text: string): string | undefined {
   if (isIP(text) === 0 || text.includes("%")) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Every line that the service and its commands write to the log, by level: the closed list of messages, with what each
- * means and what an operator does about it. docs/LOGS.md is generated from it.
+ * Every line that the service and its commands write to the log, by level. It is a closed list of messages; each has
+ * its meaning and what an operator does about it. docs/LOGS.md is generated from it.
  *
  * lib/log.ts takes these messages alone, so that a line without a row does not compile. A message is a constant text:
  * every value is a field, so that an alert can match the whole message. The generator refuses a row that no source

@@ -2,8 +2,8 @@ import { LRUCache } from "lru-cache";
 
 export interface LruOptions<K, V> {
   /**
-   * Maximum bytes of all entries, by what `of` returns for each when it is set; no entry may have more. Default: no
-   * such bound.
+   * Bound of the bytes of all entries together. `of` returns the bytes of an entry when it is set; no entry may have
+   * more than `most`. Default: no such bound.
    */
   readonly bytes?: { readonly most: number; readonly of: (value: V) => number } | undefined;
   /** Called for an entry that was evicted, not for one that was deleted, cleared or replaced. */

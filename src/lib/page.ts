@@ -20,7 +20,7 @@ export function pageOf<R extends PagePosition>(found: readonly R[], size: number
   return pageAt(found, size, (record) => record);
 }
 
-/** `pageOf` for records whose position `positionOf` tells. */
+/** Like `pageOf`, for records without a position of their own: `positionOf` returns it. */
 export function pageAt<R>(found: readonly R[], size: number, positionOf: (record: R) => PagePosition): Page<R> {
   const items = found.slice(0, size);
   const last = items.at(-1);

@@ -1,6 +1,7 @@
 /**
  * Files and folders that only one user can read. Only this file creates files for the service. A secret goes into a new
- * file of mode 0600, never into an existing one, and never through a symbolic link that another user left in its place.
+ * file of mode 0600, never into an existing file. It never goes through a symbolic link that another user left in its
+ * place.
  */
 import {
   closeSync,
@@ -25,9 +26,9 @@ import type { Log } from "./log.ts";
 import { randomBase62 } from "./random.ts";
 
 export interface PrivateFolderOptions {
-  /** The first parts of the names of this project's files in the folder. */
+  /** Prefixes of the names of this project's files in the folder. */
   readonly ours: readonly string[];
-  /** If a file system keeps no modes, as some network shares: true refuses it, false only warns. */
+  /** Whether to refuse a file system that keeps no modes, such as some network shares. false: only warn. */
   readonly strict: boolean;
   readonly log: Log;
 }

@@ -3,9 +3,9 @@ const REMEMBERED = 20;
 const FAILURES_REMEMBERED = 10;
 
 /**
- * A circuit breaker: says whether to ask something that may be unreachable. It opens after 3 failures in a row, or
+ * A circuit breaker: it says whether to ask a service that may be unreachable. It opens after 3 failures in a row, or
  * after 10 failures among the last 20 attempts. Its user probes in the background and calls `close` when a probe
- * succeeds. `DatabaseBreaker` has another interface, because there a caller's own read may be the probe.
+ * succeeds. `DatabaseBreaker` differs: one failed read opens it, any answer closes it, and it probes by itself.
  */
 export class Breaker {
   #isOpen = false;

@@ -11,8 +11,9 @@ export interface ForgottenLimitsDeps {
 const WARN_EVERY_MS = 600_000;
 
 /**
- * Counts the limits that were in use when memory had no room for them, so that they were forgotten. A forgotten limit
- * starts again at 0 and admits up to one L more. The count is a metric; a warning is logged at most once in 10 minutes.
+ * Counts the limits that were forgotten while they were in use, because memory had no room for them. A forgotten limit
+ * starts again at 0, so it may admit up to its whole figure once more. The count is a metric; a warning is logged at
+ * most once in 10 minutes.
  */
 export class ForgottenLimits {
   readonly #deps: ForgottenLimitsDeps;

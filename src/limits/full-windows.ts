@@ -2,8 +2,8 @@ import { Lru } from "../lib/lru.ts";
 import type { LimitDecision, LimitRequest, NamedLimit } from "./limit.ts";
 
 /**
- * Maximum age of a denial that is used without asking the store. A reset in another process, or a store that lost its
- * data, is noticed within this time.
+ * Maximum age of a denial that is used without asking the store. Within this time the process notices a reset in
+ * another process, or a store that lost its data.
  */
 const BELIEVED_MS = 5_000;
 const MAX_SUBJECTS = 10_000;
@@ -21,9 +21,9 @@ interface Denial {
  * denied call stays denied until its `retryAfterMs` is over, and a caller that hammers a full window costs the store
  * nothing.
  *
- * A denial answers only for the same limits with the same figures and for the same cost. A larger cost would be denied
- * too, and so would a request with one more limit. But `retryAfterMs` is exact, and for them it is unknown: they ask
- * the store, and their denial is then remembered as well. See ADR 17.
+ * A denial answers only for the same limits with the same figures and for the same cost. A request with a larger cost
+ * or with one more limit would be denied too, but its exact `retryAfterMs` is unknown. So it asks the store, and the
+ * cache then remembers its denial as well. See ADR 17.
  *
  * Times are `elapsedMs` of the clock.
  */
@@ -37,7 +37,7 @@ export class FullWindows {
   }
 
   /**
-   * The remembered denial of such a request, with its waits as of now; undefined = ask the store.
+   * The remembered denial of an equal request, with its waits as of now; undefined = ask the store.
    *
    * @param sinceMs denials from before this time are not used
    */
@@ -54,9 +54,9 @@ export class FullWindows {
   }
 
   /**
-   * Remembers a decision if it is a denial that ends. If anything was forgotten since the store was asked, it is not
-   * remembered, because such an answer may come from before a reset. If the same denial is already known, the earlier
-   * end of the two counts, because the other answer was longer on its way.
+   * Remembers a decision if it is a denial that ends. It remembers nothing if `forget` was called since the store was
+   * asked, because the answer may come from before a reset. If the same denial is already known, the earlier of the two
+   * ends counts, because the answer with the later end took longer to arrive.
    */
   remember(request: LimitRequest, decision: LimitDecision, nowMs: number, generation: number): void {
     if (decision.allowed || decision.retryAfterMs === undefined || generation !== this.#forgets) return;

@@ -1,6 +1,6 @@
 import type { LimitDecision, LimitRequest } from "./limit.ts";
 
-/** The error of a store that made no decision and knows why. */
+/** The error of a store that made no decision and knows the reason. */
 export class LimitStoreError extends Error {
   override readonly name = "LimitStoreError";
   /** One word from a closed list, such as READONLY or ECONNREFUSED. */
@@ -19,7 +19,7 @@ export class LimitStoreError extends Error {
 }
 
 /**
- * A place that keeps windows, such as this process or Redis. For its implementer:
+ * A place that keeps windows, such as this process or Redis. The contract for its implementer:
  *
  * - The store decides a group of requests in order and atomically; a later request sees the counts of an earlier one.
  * - A request is counted in both windows of each of its limits, or in none. It is denied if any window with a figure
@@ -33,14 +33,14 @@ export class LimitStoreError extends Error {
  */
 export interface LimitStore {
   /**
-   * The part of the store that keeps a subject. Parts fail independently; a store that fails as a whole has one part,
-   * "". Cheap, without I/O. The answer may change over time.
+   * The part of the store that keeps a subject. Parts fail independently. A store that can only fail as a whole has one
+   * part, "". Cheap, without I/O. The answer may change over time.
    */
   partOf(subject: string): string;
   /**
-   * The group, within its part, in which a subject can be decided. Requests with the same part and the same group may
-   * share one call; requests of different groups fail independently. "" if all subjects of a part may share a call.
-   * Cheap, without I/O. The answer must never change.
+   * The group of a subject, within its part: the store can decide the requests of one group together. Requests with the
+   * same part and the same group may share one call; requests of different groups fail independently. "" if all
+   * subjects of a part may share a call. Cheap, without I/O. The answer must never change.
    */
   groupOf(subject: string): string;
   /**

@@ -9,7 +9,7 @@
  *   store-part.ts          group commit, the timeout of 50 ms, and the probes while a part of the store is unreachable
  *   breaker.ts             the circuit breaker of a store part
  *   local-share.ts         decides in this process alone while the store is unreachable
- *   untold-counts.ts       what was counted in that time, to tell the store later
+ *   untold-counts.ts       counts of that time that the store must be told later
  *   limit-store.ts         what the limiter needs from a place that keeps windows; `redis/` implements it too
  *   memory-limit-store.ts  windows in the memory of this process
  *   forgotten-limits.ts    warns when that memory has no room for all limits in use
@@ -21,8 +21,8 @@ import assert from "node:assert/strict";
 
 /**
  * The figures of one limit: the maximum cost in any interval of a minute or a day. `undefined` means that the window is
- * neither judged nor reported; 0 means that nothing is allowed. A limit with one figure is counted in both windows,
- * because the figures are not part of a window. A limit without figures is no limit and is counted nowhere.
+ * neither judged nor reported; 0 allows nothing. A limit with one figure is counted in both windows, because the
+ * figures are not part of a window. A limit without figures is no limit and is counted nowhere.
  */
 export interface LimitFigures {
   readonly perMinute: number | undefined;
@@ -37,9 +37,12 @@ export interface NamedLimit extends LimitFigures {
 
 /** One call: it is counted in all windows of all its limits, or in none. */
 export interface LimitRequest {
-  /** Any text up to 300 bytes. Store keys contain only its digest. */
+  /** Any text up to 300 bytes. Keys in Redis contain only its digest. */
   readonly subject: string;
-  /** How much the call uses up: an integer, never negative. 0 only looks: it counts nothing and is always allowed. */
+  /**
+   * How much the call uses up: an integer, never negative. A cost of 0 only reads the windows: it counts nothing and is
+   * always allowed.
+   */
   readonly cost: number;
   /** At most 9, with distinct names. */
   readonly limits: readonly NamedLimit[];

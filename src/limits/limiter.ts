@@ -15,14 +15,14 @@ export interface SharedLimiterDeps {
   readonly timers?: Timers;
   readonly log: Log;
   /**
-   * Number of machines that run the service, and of processes on each. While the store is unreachable, each process
-   * decides with its share of each limit.
+   * Number of machines that run the service; `workers` is the number of processes on each. While the store is
+   * unreachable, each process decides with its share of each limit.
    */
   readonly replicas: number;
   readonly workers: number;
 }
 
-/** Maximum store parts kept. Parts come and go with the nodes of a cluster; no cluster has this many. */
+/** Maximum store parts kept. Parts come and go with the nodes of a cluster; no cluster has that number of nodes. */
 const MAX_PARTS = 1_024;
 
 /**
@@ -33,8 +33,8 @@ const MAX_PARTS = 1_024;
  * - If the store is unreachable, this process alone, with its share of each limit and `degraded` set. With its next
  *   request for the same limits it tells the store what it admitted alone in the last minute.
  *
- * So in any minute that touches an outage at most (replicas * workers + 1) * L are admitted, even if the store comes
- * back empty. Two events raise this bound:
+ * So in any minute that touches an outage, a limit L admits at most (replicas * workers + 1) * L, even if the store
+ * comes back empty. Two events raise this bound:
  *
  * - The store left calls unanswered before the outage: up to L more. It may have counted them, so it is not told of
  *   them.
@@ -60,14 +60,15 @@ export class SharedLimiter implements Limiter {
     if (limits.length === 0) return NOT_LIMITED;
     const judged = limits.length === request.limits.length ? request : { ...request, limits };
     const { clock } = this.#deps;
-    // `elapsedMs` is read first, because it notices a suspension. Denials from before a suspension are asked for again.
+    // `elapsedMs` is read first, because it notices a suspension. The store is asked again about denials from before a
+    // suspension.
     return this.#full.find(judged, clock.elapsedMs(), clock.skippedAtMs) ?? this.#ask(judged);
   }
 
   async #ask(judged: LimitRequest): Promise<LimitDecision> {
     const part = this.#partOf(judged.subject);
     const { generation } = this.#full;
-    const answer = part.isOutOfReach ? "not counted" : await this.#askStore(part, judged);
+    const answer = part.isUnreachable ? "not counted" : await this.#askStore(part, judged);
     if (typeof answer === "string") return this.#share.decide(judged, answer === "not counted");
     this.#full.remember(judged, answer, this.#deps.clock.elapsedMs(), generation);
     return answer;
@@ -100,7 +101,7 @@ export class SharedLimiter implements Limiter {
 
   /** Whether some part of the store is unreachable now, so that the decisions for its subjects are degraded. */
   isDegraded(): boolean {
-    return [...this.#parts.values()].some((part) => part.isOutOfReach);
+    return [...this.#parts.values()].some((part) => part.isUnreachable);
   }
 
   forgottenLimits(): number {
@@ -124,7 +125,7 @@ export class SharedLimiter implements Limiter {
       store: this.#deps.store,
       part: name,
       timers: this.#timers,
-      onOutOfReach: (part, cause) => tellUnreachable(this.#deps.log, { part, ...reasonOf(cause) }),
+      onUnreachable: (part, cause) => tellUnreachable(this.#deps.log, { part, ...reasonOf(cause) }),
       onBack: (part) => this.#deps.log.info("Redis is reachable again: limits are judged together", { part }),
     });
     this.#dropOldestPart();
@@ -150,7 +151,7 @@ function limitsUnavailable(cause: unknown): DomainError {
   return new DomainError("LIMITS_UNAVAILABLE", message, { retryAfterMs: 1000, cause });
 }
 
-/** The cause as log fields. Never contains text that a store sent, because it may quote values. */
+/** The cause as log fields. It never contains text from the store, because such text may quote values. */
 function reasonOf(cause: unknown): { readonly cause: string; readonly advice?: string } {
   if (cause instanceof LimitStoreError) return { cause: cause.code, advice: cause.advice };
   return { cause: cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.name) : "unknown" };

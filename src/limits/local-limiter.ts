@@ -12,8 +12,8 @@ export interface LocalLimiterDeps {
 }
 
 /**
- * The limiter of a service that runs as one process without Redis. Its windows end with the process. It is never
- * degraded, because no other process counts.
+ * The limiter of a service that runs as one process without Redis. The windows end with the process. This limiter is
+ * never degraded, because no other process counts.
  */
 export class LocalLimiter implements Limiter {
   readonly #store: MemoryLimitStore;

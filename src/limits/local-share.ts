@@ -18,9 +18,7 @@ export interface LocalShareDeps {
 const STORE_MAY_BE_BACK_MS = 1_000;
 
 const NOTHING: readonly LimitRequest[] = Object.freeze([]);
-/**
- * The figure of requests that only tell the store a count: the largest figure there is, so that it denies none of them.
- */
+/** The figure of requests that only tell the store a count: the largest possible one, so that the store denies none. */
 export const UNLIMITED = 2 ** 31 - 1;
 
 /** Decides while the shared store is unreachable: in this process alone, with its share of every limit. */
@@ -60,10 +58,10 @@ export class LocalShare {
 
   /**
    * Requests that tell the store what it must know before it is asked about these limits. They count what this process
-   * admitted of the same limits without the store, at most what it counted in the last minute.
+   * admitted under the same limits without the store, at most what it counted in the last minute.
    *
-   * Each count is returned once; the local share stays used up. So the counts to tell concern only the limits that the
-   * request names, even if the subject has many more names.
+   * Each count is returned once; the local share stays used up. Only counts of the limits in the request are returned,
+   * even if the subject has many more.
    */
   untold({ subject, limits }: LimitRequest): readonly LimitRequest[] {
     const counted = this.#untold.take(subject, limits);

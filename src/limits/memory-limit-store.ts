@@ -6,7 +6,7 @@ import { Window } from "./window.ts";
 export interface MemoryLimitStoreOptions {
   readonly clock: Clock;
   /**
-   * Maximum limits kept; beyond it the least recently counted one is forgotten. A limit needs up to 6 KB, most far
+   * Maximum limits kept; beyond it the least recently counted one is forgotten. A limit needs up to 6 KB; most need far
    * less.
    */
   readonly maxLimits?: number;
@@ -21,7 +21,9 @@ interface Windows {
 }
 
 const MAX_LIMITS = 100_000;
-/** How many limits without counts may be removed for each new limit. More than one, so that they become fewer. */
+/**
+ * Maximum limits that are removed for each new one. It is more than one, so that limits without counts become fewer.
+ */
 const FORGOTTEN_PER_NEW = 2;
 
 /** Windows in the memory of this process: for a single process without Redis, and while Redis is unreachable. */

@@ -9,8 +9,8 @@ export interface StorePartDeps {
   /** As in `LimitStore.partOf`. */
   readonly part: string;
   readonly timers: Timers;
-  /** Called when the part became unreachable, and once for each further reason in the same outage. */
-  readonly onOutOfReach: (part: string, cause: unknown) => void;
+  /** Called when the part has become unreachable, and once for each further reason in the same outage. */
+  readonly onUnreachable: (part: string, cause: unknown) => void;
   /** Called when the part is reachable again. */
   readonly onBack: (part: string) => void;
 }
@@ -26,12 +26,12 @@ const PROBES_PER_RENEWAL = 8;
  * request.
  */
 const MAX_GROUP = 128;
-/** The limit that probes count in. A caller's limit can't have this name, because "~" is not allowed there. */
+/** The name of the limit that probes count in. A caller's limit can't have it, because its name may not contain "~". */
 const PROBE_NAME = "~probe";
 const NOT_COUNTED = "not counted";
 const SILENT_ADVICE = "the store does not answer within 50 ms; look at its load, its slow log and the network";
 
-/** The fate of a request without a decision: the store did not count it, or it may have. */
+/** The answer for a request without a decision: the store did not count it, or may have counted it. */
 export type Undecided = "not counted" | "may be counted";
 
 interface Waiting {
@@ -60,20 +60,20 @@ export class StorePart {
     this.#deps = deps;
   }
 
-  get isOutOfReach(): boolean {
+  get isUnreachable(): boolean {
     return this.#breaker.isOpen;
   }
 
   /**
-   * Asks the store, in the order of calls. Resolves to an `Undecided` when the store is unreachable: immediately while
-   * the breaker is open, otherwise after 50 ms without an answer.
+   * Asks the store, in the order of calls. Resolves to an `Undecided` if the store is unreachable: after an error,
+   * after 50 ms without an answer, or without asking while the breaker is open.
    */
   decide(request: LimitRequest): Promise<LimitDecision | Undecided> {
     return this.#enqueue(request, true);
   }
 
   /**
-   * Tells the store what was admitted without it, before the requests that follow. The breaker ignores how this ends,
+   * Tells the store what was admitted without it, before the requests that follow. The breaker ignores the outcome,
    * because no caller waits for it.
    */
   tell(request: LimitRequest): Promise<LimitDecision | Undecided> {
@@ -103,7 +103,7 @@ export class StorePart {
   }
 
   async #decideGroup(group: readonly Waiting[]): Promise<void> {
-    const answer = this.isOutOfReach ? NOT_COUNTED : await this.#ask(group);
+    const answer = this.isUnreachable ? NOT_COUNTED : await this.#ask(group);
     for (const [at, one] of group.entries()) one.resolve(typeof answer === "string" ? answer : answer[at]!);
   }
 
@@ -130,7 +130,7 @@ export class StorePart {
     const code = cause instanceof LimitStoreError ? cause.code : "";
     if (this.#toldCodes.has(code)) return;
     this.#toldCodes.add(code);
-    this.#deps.onOutOfReach(this.#deps.part, cause);
+    this.#deps.onUnreachable(this.#deps.part, cause);
   }
 
   #probeLater(subject: string): void {
@@ -139,7 +139,8 @@ export class StorePart {
   }
 
   /**
-   * Probes by counting, like any call: a store may answer a ping and still refuse to count (read-only, full, loading).
+   * Probes by counting, as any call does: a store may answer a ping and still refuse to count (read-only, full,
+   * loading).
    */
   async #probe(subject: string): Promise<void> {
     const limits = [{ name: PROBE_NAME, perMinute: undefined, perDay: undefined }];

@@ -1,6 +1,5 @@
 /**
- * Maximum limits with counts that the store was not told of: as many as a process keeps. Beyond it the oldest subject
- * loses one limit.
+ * Maximum limits with untold counts: as many as `MemoryLimitStore` keeps. Beyond it the oldest subject loses one limit.
  */
 const MAX_LIMITS = 100_000;
 

@@ -1,7 +1,8 @@
 /**
- * A sliding window of fixed buckets: never more than L in any interval of its length. Time is divided into buckets of a
- * 60th of the length. The window is the sum of the current bucket and the 60 before it, without weights. It needs 61,
- * because an interval of the window's length touches up to 61 buckets; with 60, a boundary would admit 2L.
+ * A sliding window of fixed buckets: it never admits more than its limit L in any interval of its length. Time is
+ * divided into buckets of a 60th of the length. The window is the sum of the current bucket and the 60 before it,
+ * without weights. It needs 61 buckets, because an interval of the window's length touches up to 61. With 60, up to 2L
+ * could be admitted around a boundary.
  *
  * `redis/limit.lua` does the same arithmetic; the contract suite runs against both.
  */
@@ -14,9 +15,9 @@ interface Bucket {
 }
 
 /**
- * The counts of one window. Call `slide` first, once per decision; the other methods then refer to that time. The work
- * per call is constant when amortised, because each bucket is added once and removed once. Only `msUntilRoom` of a full
- * window looks through its buckets, at most 61.
+ * The counts of one window. Call `slide` first, once per decision; the other methods then refer to that time. The
+ * amortised work of a call is constant, because each bucket is added once and removed once. Only `msUntilRoom` of a
+ * full window looks through its buckets, at most 61.
  */
 export class Window {
   readonly lengthMs: number;

@@ -116,8 +116,8 @@ export class Database {
    * Runs one statement on the connections for hot reads. `?` marks parameters; use `this.now` instead of `now()`. The
    * answer comes from the primary. A standby may be behind, so it counts as unreachable, even if it returns no row.
    *
-   * The texts of hot reads are constant, so no error of one is the caller's fault. An error that no table knows counts
-   * as an unreachable database too: it is logged, and stale copies are served.
+   * The texts of hot reads are constant, so no error of one is the caller's fault. An error that sql-states.ts does not
+   * list counts as an unreachable database too: it is logged, and stale copies are served.
    *
    * @throws DATABASE_UNAVAILABLE within HOT_READ_BUDGET.ANSWER_MS, except on the embedded database, which can't be
    *   interrupted
@@ -149,8 +149,8 @@ export class Database {
   }
 
   /**
-   * Runs one statement without a proof of its server, and without a queue. For the polls of the change feed, which
-   * prove their server themselves and decide which history is followed, and for the question who holds the lock of
+   * Runs one statement without a proof of its server, and without a queue. It serves the polls of the change feed,
+   * which prove their server themselves and decide which history is followed. It also finds the holder of the lock of
    * migrations.
    */
   unproven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
@@ -162,7 +162,10 @@ export class Database {
     return nowOf(this.pools);
   }
 
-  /** On the embedded database: calls `onSignal` after each commit that wrote a change, if it can. @returns stops it */
+  /**
+   * Calls `onSignal` after each commit that wrote a change. Only for the embedded database. If the database can't send
+   * signals, this is logged, and only polls find changes. @returns stops it
+   */
   listen(onSignal: () => void): () => void {
     const { orm, options } = this.pools;
     const connection = orm.em.getConnection() as unknown as { getNativeClient(): Promise<Listenable> };
@@ -225,8 +228,8 @@ export class ManagedDatabase extends Database {
   }
 
   /**
-   * Runs one SELECT with the timeout of management. Its rows come in its order, and from the primary (ADR 26). They
-   * have the columns of the proof besides their own. `?` marks parameters.
+   * Runs one SELECT with the timeout of management. The rows keep the statement's order, and come from the primary (ADR
+   * 26). They also have the columns of the proof. `?` marks parameters.
    *
    * @throws OVERLOADED; DATABASE_UNAVAILABLE, also if a standby answers
    */

@@ -9,8 +9,8 @@ interface Writer {
 export const MAX_DELETED = 5000;
 
 /**
- * Deletes the oldest rows of a table, of those whose time is more than `keptMs` ago. It skips rows that another process
- * is deleting.
+ * Deletes rows of a table whose time is more than `keptMs` ago, the oldest first. It skips rows that another process is
+ * deleting.
  *
  * @param column an indexed time
  * @returns whether more are left

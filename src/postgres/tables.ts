@@ -21,11 +21,12 @@
  * imports only what comes after it.
  *
  * There are two ways to a table. Entities serve management: they are loaded, changed and flushed, and their columns
- * have types. Plain statements serve hot reads, whose rows stay in memory in great number, statements that must decide
- * and write at once, and the tables without an entity (sessions, logins, changes, audit_events). So a table that is
- * read both ways, such as api_keys, has two mappings to one record, side by side in rows/.
+ * have types. Plain statements serve three things: hot reads, whose rows stay in memory in great number; statements
+ * that must decide and write at once; and the tables without an entity (sessions, logins, changes, audit_events). So a
+ * table that is read both ways, such as api_keys, has two mappings to one record, side by side in rows/.
  *
- * All times are timestamptz(3): a JavaScript Date holds them exactly, so that lists can be cut at (created_at, id).
+ * All times are timestamptz(3): a JavaScript Date holds them exactly, so that a page can begin exactly after
+ * (created_at, id).
  */
 import { ArrayType, defineEntity, p } from "@mikro-orm/core";
 import { arrayLiteral } from "./row.ts";

@@ -1,6 +1,9 @@
 import { SLOTS } from "./slot.ts";
 
-/** More primaries than the Redis Cluster specification is designed for. Each of them gets a connection. */
+/**
+ * Maximum primaries of a cluster: more than the Redis Cluster specification is designed for. Each primary gets a
+ * connection.
+ */
 const MOST_PRIMARIES = 1_000;
 /** A host name, an address, or "?" if it is unknown. It appears in the log. */
 const HOST = /^(\?|[A-Za-z0-9_.:-]{0,255})$/;

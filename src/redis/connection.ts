@@ -25,21 +25,21 @@ import { serverFault } from "./server-check.ts";
 export type { RedisTarget } from "./redis-client.ts";
 
 const RECONNECT_EVERY_MS = 100;
-/** Delay after a fault that the next attempt will meet again: a wrong password, a node of a cluster. */
+/** Delay after a fault that the next attempt will meet again, such as a wrong password or a node of a cluster. */
 const RECONNECT_REFUSED_EVERY_MS = 1_000;
 /** Maximum faults remembered as logged; a cluster may have several for each node. */
 const MAX_TOLD = 1_000;
 
 /**
- * A connection to one Redis server or to a cluster. It never stops trying to connect. Its faults show only in the
- * commands that are sent.
+ * A connection to one Redis server or to a cluster. It never stops trying to connect. A fault makes commands fail, and
+ * is logged once in an outage.
  */
 export class RedisConnection {
   readonly client: Redis | Cluster;
   readonly #log: Log;
   readonly #evictions: Evictions;
   readonly #database: number;
-  /** For a single server: the socket on which the server was found to be what the configuration names. */
+  /** For a single server: the socket on which the server passed the check of server-check.ts. */
   #accepted: unknown;
   /** The last reason why the server was refused or there is no connection. */
   #fault: RedisFault | undefined;

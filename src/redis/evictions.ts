@@ -19,8 +19,8 @@ export interface EvictionsDeps {
 
 /**
  * Notices that Redis evicts windows to make room. An evicted window starts again at 0 and admits its figure once more,
- * and no answer of Redis shows that. So each server is asked at each connect and every 30 s, and the operator is
- * warned.
+ * and no answer of Redis shows that. So this class asks each server at each connect and every 30 s, and warns the
+ * operator.
  */
 export class Evictions {
   readonly #deps: EvictionsDeps;
@@ -103,7 +103,7 @@ export class Evictions {
     });
   }
 
-  /** Forgets the servers that are gone: nodes of a cluster come and go. */
+  /** Forgets all other servers: nodes of a cluster come and go. */
   #forgetOthers(servers: readonly Redis[]): void {
     const names = new Set(servers.map(({ options: { host, port, path } }) => path ?? `${host}:${port}`));
     for (const known of [this.#policies, this.#evicted]) {

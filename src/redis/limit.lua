@@ -74,7 +74,7 @@ local function read_queues(limit)
   minute.queue, day.queue = sub(both, 1, minute.length), sub(both, minute.length + 1)
 end
 
--- The clock stepped back: counts of a later time move into the current bucket.
+-- Moves counts of a later time into the current bucket, because the clock stepped back.
 local function gather_later(limit, window, current)
   read_queues(limit)
   local at, closed = 1, 0
@@ -177,7 +177,7 @@ local function status_of(window, figure)
 end
 
 -- A limit whose buckets changed is written even if nothing is counted. Otherwise later counts would be gathered again
--- into a later bucket, and counts that had left the window would come back if the clock stepped back.
+-- into a later bucket. Counts that had left the window would come back if the clock stepped back.
 local function finish(limit, counts, cost)
   if counts then
     count(limit, limit.minute, cost)

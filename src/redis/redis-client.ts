@@ -51,7 +51,7 @@ export function openSingle(target: RedisServerTarget, retryAfterMs: () => number
   });
 }
 
-/** Opens a cluster, of which some nodes are known. */
+/** Opens a cluster by the nodes that the configuration names; the client finds the others. */
 export function openCluster(target: RedisClusterTarget, retryAfterMs: () => number): Cluster {
   const cluster = new Cluster([...target.nodes], {
     redisOptions: optionsOf(target, CLUSTER_BOUNDS),
@@ -76,8 +76,8 @@ export function openCluster(target: RedisClusterTarget, retryAfterMs: () => numb
 }
 
 /**
- * The options of every connection. The client must neither wait nor retry: a command that can't be sent now, or whose
- * connection is lost, fails immediately, and the limiter decides what follows. There is no `commandTimeout`, because
+ * The options of every connection. The client must neither wait nor retry. A command that can't be sent now, or whose
+ * connection is lost, fails immediately. The limiter decides what follows. There is no `commandTimeout`, because
  * ioredis' timers fire before a late answer is read: each stall of this process would look like an outage. The limiter
  * has its own timeout.
  */
@@ -96,7 +96,8 @@ function optionsOf({ tls, tlsFiles, username, password }: Access, bounds: ReplyB
     keepAlive: 5_000,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
-    // Both would send commands that an ACL user would then need, and write warnings to standard error.
+    // Without these two, the client sends commands that the ACL of the user must allow, and writes warnings to standard
+    // error.
     enableReadyCheck: false,
     disableClientInfo: true,
     // Reconnects to a primary that was demoted, because its name may lead to another server by now.

@@ -5,7 +5,7 @@ interface Fault {
   /** Matches the error's message. Without it, the code or the first word of Redis' answer must be `code`. */
   readonly message?: RegExp;
   readonly advice: string;
-  /** True if Redis reports it before it runs anything, or if nothing was sent. */
+  /** True if Redis reports the fault before it runs anything, or if nothing was sent. */
   readonly countedNothing: boolean;
   /** Waiting will not help: the configuration names another kind of place. */
   readonly isMisconfigured?: boolean;

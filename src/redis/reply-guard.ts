@@ -18,7 +18,7 @@ const NULL = -1;
  * bounds, at a reply that no command asked for, and at anything that is not RESP2. It is needed because a parser
  * allocates a list as soon as it reads its length: 48 bytes can make it take a gigabyte.
  *
- * The work is one header line for each element of a reply: the bytes of bulk strings are skipped, not read.
+ * The guard reads one header line for each element of a reply, and skips the bytes of bulk strings.
  */
 export class ReplyGuard {
   readonly #bounds: ReplyBounds;
@@ -85,7 +85,7 @@ export class ReplyGuard {
     return this.#open(line.charCodeAt(0), line.slice(1, -2)) ?? end;
   }
 
-  /** Begins an element, which is its header alone or has more to come. */
+  /** Begins an element. Some elements are a header alone; others have more bytes or elements to come. */
   #open(type: number, rest: string): ReplyFault | undefined {
     if (type === STATUS || type === ERROR || type === INTEGER) {
       const isWrong = type === INTEGER ? !/^[+-]?\d{1,19}$/.test(rest) : type === ERROR && isBadRedirection(rest);

@@ -10,7 +10,7 @@ const USER_OR_MANAGER: AccessRule = { user: true, scopes: ["manage"] };
 const VERIFIER: AccessRule = { scopes: ["verify"] };
 const ADMIN: AccessRule = { scopes: ["admin"] };
 
-/** The access rule of every method. There is no other one, and a service without rows here cannot be served. */
+/** The access rule of every method. There are no other rules, and a method without a row stops the start. */
 export const ACCESS = methodTable<AccessRule>({
   auth: {
     register: ANYONE,

@@ -47,7 +47,9 @@ export interface CallHead {
   header(name: string): readonly string[];
   /** The address at the other end of the connection: the client's, or a proxy's. */
   readonly peerAddress: string;
-  /** The connection's identity: one object for all its calls, under which results of one call are kept for the next. */
+  /**
+   * The connection's identity: the same object for all its calls. Results of one call are kept under it for the next.
+   */
   readonly connection: object;
 }
 

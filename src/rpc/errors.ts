@@ -13,7 +13,8 @@
  *   - violations, if its code is not INVALID_ARGUMENT;
  *   - all that is longer than error-size.ts allows.
  * An error of any other class loses all of this: the client receives INTERNAL and a fixed text. So does a DomainError
- * that another error has as its cause. The exceptions are AbortError and TimeoutError, which carry the end of a call.
+ * that another error has as its cause. The exceptions are AbortError and TimeoutError: the client receives the end of
+ * the call that they report.
  */
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyPack, type Duration } from "@bufbuild/protobuf/wkt";
@@ -157,7 +158,9 @@ export function toRpcStatus(error: unknown): MessageInitShape<typeof StatusSchem
   };
 }
 
-/** The meaning of an error to its caller: itself, the end of the call that it reports, or an internal fault. */
+/**
+ * The DomainError that a caller receives: the error itself, the end of the call that it reports, or an internal fault.
+ */
 export function toDomainError(error: unknown): DomainError {
   if (error instanceof DomainError) return error;
   if (error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError")) {

@@ -74,7 +74,7 @@ export interface StreamRoute extends RouteBase {
 }
 
 const MAX_REQUEST_BYTES = 64 * 1024;
-/** Exceptions, by the method's full name: batches. */
+/** Larger maximums, by the method's full name. Batches have one. */
 const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {
   "latchkey.v1.KeyService.BatchVerifyKeys": 256 * 1024,
 };

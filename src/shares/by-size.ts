@@ -7,8 +7,8 @@ export interface Sized extends Listed {
 
 /**
  * Elements sorted by size, so that the largest is found in constant time: one list for each size, like the frequency
- * lists of an O(1) LFU cache. Every step takes constant time. Among the largest, the one that has had its size for
- * longest is first.
+ * lists of an O(1) LFU cache. Every step takes constant time. If several elements are the largest, `largest` is the one
+ * that reached its size first.
  */
 export class BySize<E extends Sized> {
   /** Index = size; index 0 holds the empty elements. */

@@ -11,11 +11,14 @@ export interface FairGateOptions {
   readonly mostPlacesShared?: (group: readonly string[]) => number;
   /** Maximum waiting guests of one group, given in the same way. */
   readonly mostWaiting: (group: readonly string[]) => number;
-  /** Maximum waiting guests in total. Beyond it the group with the most waiting guests gives way, as in FairRoom. */
+  /**
+   * Maximum waiting guests in total. Beyond it a guest of the group with the most waiting guests gives way, as in
+   * FairRoom.
+   */
   readonly queue: number;
 }
 
-/** A caller of the gate, who wants to enter. */
+/** Work that wants to enter the gate. */
 export interface GateGuest {
   /** Called once when there is a place: within `enter`, or later when another guest leaves. */
   onEnter(): void;
@@ -56,8 +59,8 @@ export class FairGate {
   }
 
   /**
-   * Whether `mostPlacesShared` bounds the groups, because several holders ask for what the places cost. Guests that are
-   * inside stay there, so a group may have more than its bound until they leave.
+   * Whether `mostPlacesShared` bounds the groups. The owner of the gate sets it while several holders ask. Guests that
+   * are inside stay there, so a group may have more than its bound until they leave.
    */
   get isShared(): boolean {
     return this.#isShared;

@@ -19,15 +19,14 @@ const MAX_EMPTY_GROUPS = 100;
 
 /** An element of a room. A member is in at most one room. */
 export interface Member extends Listed {
-  /** Its group in the room; undefined while it is in none. Only the room reads or sets this. */
+  /** Its group in the room; undefined while it is in no room. Only the room reads or sets this. */
   group: object | undefined;
 }
 
 /**
  * A bounded set that is fair by holder. If it is full, a newcomer takes the place of the oldest member of the group
  * with the most members for its weight. The room refuses the newcomer if its own group would then hold more than that
- * group. So a group can always get within one of what the largest other group of its level holds, whatever the others
- * do.
+ * group. So a group can always grow until it is at most one member smaller than the largest other group of its level.
  */
 export class FairRoom<M extends Member> {
   readonly #onGiveWay: (member: M) => void;

@@ -3,8 +3,8 @@
  * no I/O, no knowledge of calls.
  *
  *   holder.ts       names the holder that something belongs to
- *   fair-gate.ts    a bounded semaphore whose queue serves holders in turn: for work that needs a place to begin
- *   fair-room.ts    a bounded set from which the largest holder gives way: for things that are there already
+ *   fair-gate.ts    a bounded semaphore: its queue serves holders in turn; for work that needs a place to begin
+ *   fair-room.ts    a bounded set: when it is full, a member of the largest holder gives way; for existing things
  *   by-size.ts      finds the largest group
  *   named-locks.ts  mutual exclusion by name, in the order of arrival
  *
@@ -16,20 +16,20 @@ import { networksOf } from "../lib/ip.ts";
 
 /**
  * The owner of something, as names from the widest group to the narrowest. The groups of one level share equally. So a
- * network with many addresses counts as one network, and each address as one of its network.
+ * network with many addresses counts as one network, and each address as a part of its network.
  */
 export type Holder = readonly [string, ...string[]];
 
-/** A request for a shared resource: its holder, and until when it is wanted. */
+/** A request for a shared resource: its holder, and the signal that ends the request. */
 export interface Asker {
   readonly holder: Holder;
   /** Aborts when the call ends. Without it, the work goes on after its client has gone. */
   readonly signal?: AbortSignal;
-  /** True if the call was let in before: then the queue length of its holder no longer refuses it. */
+  /** Whether the call was let in before. If so, it may wait even if its holder's queue is full. */
   readonly isUnderWay?: boolean;
 }
 
-/** The holder of a part of the service itself, for work that no call waits for. */
+/** The holder for the work of a part of the service itself. No call waits for this work. */
 export function itself(part: string): Holder {
   return ["itself", part];
 }
@@ -39,11 +39,11 @@ export function knownHolder(id: string): Holder {
   return ["known", id];
 }
 
-/** Addresses whose holders are remembered: to find the networks of one takes as long as a verdict. */
+/** Maximum addresses whose holders are remembered, because finding an address's networks takes as long as a verdict. */
 const MAX_REMEMBERED = 1000;
 const remembered = new Map<string, Holder>();
 
-/** The holder of a caller of whom only the address is known. */
+/** The holder of a caller that is known only by its address. */
 export function addressHolder(ip: string): Holder {
   let holder = remembered.get(ip);
   if (holder === undefined) {
@@ -54,7 +54,7 @@ export function addressHolder(ip: string): Holder {
   return holder;
 }
 
-/** The same for a caller whose networks are known, the widest first. */
+/** The holder of a caller that is known only by its networks, the widest first. */
 export function networkHolder(networks: readonly string[]): Holder {
   return ["anonymous", ...networks];
 }

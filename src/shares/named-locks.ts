@@ -2,8 +2,8 @@ import { type Listed, OldestFirst } from "../lib/oldest-first.ts";
 
 /**
  * Locks by name within this process (mutual exclusion). A visitor that wants several names takes them one by one in
- * sorted order, so that visitors never wait for each other in a circle. Visitors get a name in the order in which they
- * came.
+ * sorted order, so that visitors never wait for each other in a circle. Each name goes to its visitors in the order in
+ * which they came.
  */
 export class NamedLocks {
   /** The visitors of each name; the oldest one holds it. A name without visitors is removed. */
@@ -69,7 +69,7 @@ export interface LockPass {
 
 interface Visit {
   readonly names: readonly string[];
-  /** One for each name that is held, and for the name that is waited for. */
+  /** One step for each name that the visit holds, and one for the name that it waits for. */
   readonly steps: Step[];
   readonly onEnter: () => void;
   hasLeft: boolean;

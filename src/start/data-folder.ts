@@ -10,9 +10,9 @@ import { EMBEDDED_FOLDER } from "../postgres/database.ts";
 export const DATA_FILES = { masterKeys: "master-keys", adminCredential: "admin-credential" } as const;
 
 /**
- * Makes and checks the data folder, if this configuration keeps anything in it, before anything is read from it: the
- * folder has mode 0700, its files 0600, and all of it belongs to this user. A service on PostgreSQL with configured
- * master keys needs no data folder.
+ * Makes and checks the data folder, if this configuration keeps anything in it. Call it before anything is read from
+ * the folder. The folder then has mode 0700 and its files have 0600, and all of it belongs to this user. A service on
+ * PostgreSQL with configured master keys needs no data folder.
  *
  * @throws Error that says what to do, if other users could have written files that the service would trust
  */

@@ -48,8 +48,8 @@ export interface Ground {
 export type Rooms = ReturnType<typeof createRooms>;
 
 /**
- * The parts of the rooms that handlers of calls use. Each function `...For` makes the stores of one room for one call:
- * they wait in the queue of the call's holder, and stop when its signal aborts.
+ * The parts of the rooms that handlers of calls use. Each function `...For` makes the stores of one room for one call.
+ * They wait in the queue of the call's holder, and stop when the call's signal aborts.
  */
 export interface CallRooms {
   readonly ring: KeyRing;
@@ -135,7 +135,7 @@ function createUsers(ground: Ground, tiers: Tiers, refusals: RefusalRecorder, si
   const concurrency = hashConcurrency(availableParallelism(), config.workers);
   const passwords = new PasswordHasher({ ring, log, memoryKib, passes, concurrency });
   const failures = new PostgresLoginFailureStore(database);
-  // Stays the same for every call: an attempt counts although its caller gave it up.
+  // One throttle for all calls, not one for each: an attempt counts although its caller gave it up.
   const loginThrottle = new LoginThrottle({ store: failures, users, refusals, ring, clock, log, hashesPerAddress });
 
   const accessTokens = { signingKeys, databaseClock, issuer, audience };

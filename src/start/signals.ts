@@ -12,12 +12,13 @@ export interface SignalHandlers {
 
 /**
  * Requests to stop within this time after the first one count as the same request. systemd and terminals signal all
- * processes of a group, and npm passes its own signal on, so its child gets two signals within milliseconds.
+ * processes of a group, and npm passes its own signal on. So npm's child gets two signals within milliseconds.
  */
 const SAME_STOP_MS = 1000;
 
 /**
- * Tells repeated signals of one request to stop from a new request: by SIGTERM, SIGINT, or another process's message.
+ * Distinguishes the repeated signals of one request to stop from a new request. A request comes by SIGTERM, by SIGINT,
+ * or by a message of the first process.
  */
 export class Signals {
   readonly #handlers: SignalHandlers;

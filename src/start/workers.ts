@@ -19,8 +19,8 @@ export interface WorkersOptions {
   /** Called each time a worker becomes ready. */
   onReady(): void;
   /**
-   * Called if a worker ended before it was ready, and no worker in its place was ready before: a successor would fail
-   * too.
+   * Called if a worker ended before it was ready, and no earlier worker in its place was ready either. A successor
+   * would fail too.
    */
   onFailedStart(exitCode: number): void;
 }

@@ -178,11 +178,11 @@ describe("telling the store", () => {
       store: faulty,
       part: "",
       timers: systemTimers,
-      onOutOfReach: (name) => void opened.push(name),
+      onUnreachable: (name) => void opened.push(name),
       onBack: () => {},
     });
     for (let n = 0; n < 30; n++) expect(await part.tell(told)).toBe("may be counted");
-    expect(part.isOutOfReach, "30 failures do not open it").toBe(false);
+    expect(part.isUnreachable, "30 failures do not open it").toBe(false);
     // Two of the three failures that open the breaker, then one telling that succeeds, then the third failure.
     faulty.mood = "fails";
     await part.decide(request());
@@ -192,7 +192,7 @@ describe("telling the store", () => {
     await part.tell(told);
     faulty.mood = "fails";
     expect(await part.decide(request())).toBe("not counted");
-    expect(part.isOutOfReach, "a success does not reset the count").toBe(true);
+    expect(part.isUnreachable, "a success does not reset the count").toBe(true);
     expect(opened).toEqual([""]);
     part.close();
   });

@@ -229,6 +229,12 @@ export const KEYS_MUTANTS = [
         why: "/ab*ba admits /aba",
       },
       {
+        name: "a glob for one verb admits the others",
+        search: "return wanted === verb ?",
+        replacement: 'return wanted !== "" ?',
+        why: "a key for GET /orders may also POST there",
+      },
+      {
         name: "a leading slash does not matter",
         search: 'glob.startsWith("/") === isRooted &&',
         replacement: "",

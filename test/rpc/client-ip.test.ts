@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ClientAddresses, type ClientAddressesDeps } from "../../src/rpc/calls/client-ip.ts";
+import { quickestMs } from "../support/quickest.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const TRUSTED = ["10.0.0.0/8", "2001:db8:ffff::/48"];
@@ -94,6 +95,19 @@ describe("the client's address", () => {
   it("is the same from several lines of Forwarded as from one line", () => {
     expect(forwardedIpOf("for=203.0.113.9", 'for="198.51.100.7:1"', "for=10.0.0.3")).toBe("198.51.100.7");
     expect(forwardedIpOf('for="203.0.113.9', "for=198.51.100.7")).toBe("198.51.100.7");
+  });
+
+  it.each([
+    ["blanks before a letter", `for=1.1.1.1;${" ".repeat(15_000)}x`],
+    ["blanks and semicolons", `for=1.1.1.1${" ;".repeat(7500)}x`],
+    ["an open quote with escapes", `for="${"\\\\".repeat(7500)}x`],
+    ["escapes before each quote", `${'\\\\\\"'.repeat(3000)}`],
+    ["names without values", `for=1.1.1.1;${"a".repeat(15_000)}`],
+    ["commas in an open quote", `"${",".repeat(15_000)}`],
+  ])("is read in time linear in the length of Forwarded, even from %s", (_what, slow) => {
+    const plainMs = quickestMs(() => forwardedIpOf(Array(1000).fill("for=1.2.3.4").join(", ")));
+    // Measured: at most twice as long. A quadratic reading took thousands of times as long.
+    expect(quickestMs(() => forwardedIpOf(slow))).toBeLessThan(100 * plainMs);
   });
 
   it("is IPv4 for an IPv4-mapped IPv6 address, of a proxy and of a client", () => {

@@ -15,6 +15,8 @@ const KEYS = ["keys", "keys/credentials"];
 export const FLOORS: Record<string, readonly string[]> = {
   lib: [],
   gen: [],
+  // How a decision looks on the wire. The client's package takes it in, so it stands alone.
+  answers: [],
   limits: ["lib"],
   changes: ["lib"],
   audit: ["lib"],

@@ -5,27 +5,31 @@ import type { Holder } from "../../shares/holder.ts";
 export interface HashTurnsOptions {
   /** Maximum hashes that run at once. */
   readonly concurrency: number;
-  /** Maximum calls that wait for a hash. As many more may wait to be judged. */
+  /**
+   * Maximum calls that wait for a hash. It also bounds the calls that wait to be judged, which have their own queue.
+   */
   readonly maxQueue: number;
   /** Maximum time from the beginning of a call to its first hash, and maximum wait for each further hash. */
   readonly maxWaitMs: number;
 }
 
-/** A call that needs a hash, as far as its turn depends on it. */
+/** The facts about a call that decide when it gets a hash. */
 export interface HashCaller {
   /** The networks of its address, the widest first. */
   readonly networks: readonly string[];
   /** Whether the login throttle will probably refuse it. Such calls are judged one at a time. */
   readonly isDoubtful: boolean;
   /**
-   * Whether it comes from a network from which a login to its account succeeded lately, or is surely the owner's. Read
-   * when the call is about to wait for a hash.
+   * Whether it comes from a network from which a login to its account succeeded lately, or is surely the owner's.
+   * `CallTurns.hash` reads it when the call asks for a hash.
    */
   readonly isKnown: boolean;
 }
 
 const RETRY_AFTER_MS = 1000;
-/** Only the queue as a whole is bounded. A new call of a group is refused only if no other group has more waiting. */
+/**
+ * Only the queue as a whole is bounded. A new call of a group is refused only if no other group has more waiting calls.
+ */
 const NO_BOUND = () => Number.POSITIVE_INFINITY;
 /** Maximum calls that are judged at once. Each takes at most one connection to the database. */
 const JUDGED_AT_ONCE = 4;
@@ -33,8 +37,8 @@ const JUDGED_AT_ONCE = 4;
 const JUDGED_OF_NETWORK = 2;
 
 /**
- * Two bounded semaphores with queues, one after the other. The first one bounds how many calls are judged: may this
- * call have a hash? The second one bounds the hashes.
+ * Two bounded semaphores with queues, one after the other. The first one bounds how many calls are judged at once: may
+ * this call have a hash? The second one bounds how many hashes run at once.
  *
  * Both serve networks in turn. If a queue is full, the network with the most waiting calls gives way. Known callers get
  * every second hash and half of the queue for hashes, while they ask for them.
@@ -76,7 +80,7 @@ interface CallTurnsInput {
   readonly signal: AbortSignal | undefined;
 }
 
-/** The turns of one call: it is judged first, and then may have hashes, one after the other. Dispose it at the end. */
+/** The turns of one call: first it is judged, then it may have hashes, one after the other. Dispose it at the end. */
 export class CallTurns implements Disposable {
   readonly #turns: HashTurns;
   readonly #caller: HashCaller;
@@ -142,7 +146,10 @@ export class CallTurns implements Disposable {
     }, this.#maxWaitMs);
   }
 
-  /** A late call, which has used up `maxWaitMs`, gets its turn only if it need not wait. */
+  /**
+   * Takes a place of the gate, and waits for it. A late call, which has used up `maxWaitMs`, gets a place only if one
+   * is free.
+   */
   async #enter(gate: FairGate, holder: Holder): Promise<GatePass> {
     if (this.#signal?.aborted) throw cancelled();
     const { promise: entered, resolve, reject } = Promise.withResolvers<void>();

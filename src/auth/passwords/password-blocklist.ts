@@ -2,9 +2,9 @@ import { codePoints } from "../../lib/text.ts";
 
 /*
  * The passwords that attackers try first; NIST SP 800-63B-4, 3.1.1.2 requires such a blocklist. Lists of leaked
- * passwords contain few of 15 characters or more, and those follow patterns. So this list is computed from patterns:
- * words and phrases, repeated or with digits, walks over the keyboard, runs of one character or of the alphabet, and
- * the name of the product.
+ * passwords contain few of 15 characters or more, and those follow patterns. So this list is computed from patterns.
+ * They are words and phrases, repeated or with digits, walks over the keyboard, and runs of one character or of the
+ * alphabet. The name of the product is one of the words.
  *
  * Entries are in lower case and without separators. A password is compared in the same form.
  */

@@ -11,7 +11,7 @@ export interface SigningKeyList {
 /**
  * Stores signing keys. At any time at most one key is `active`, and at most one is `next`. Methods that change this run
  * one after another, whichever process or operator calls them, and announce a SIGNING_KEY change in the same
- * transaction. The times that they store are those at which a method's turn came, not those at which it began to wait.
+ * transaction. They store the time at which their turn came, not the time at which they began to wait.
  */
 export interface SigningKeyStore {
   /** All keys that are not revoked. One statement, on the connections that fail fast. */
@@ -29,8 +29,8 @@ export interface SigningKeyStore {
   addUnlessOneSigns(key: SealedSigningKey): Promise<boolean>;
 
   /**
-   * Stores the key as `next`: it signs from `leadMs` on, when the active key retires, or at once if none is active. If
-   * a key is `next` already, that one stays and this one is not stored. Also deletes keys that ended 30 days ago: their
+   * Stores the key as `next`: it signs `leadMs` later, when the active key retires, or at once if none is active. If a
+   * key is `next` already, that one stays and this one is not stored. Also deletes keys that ended 30 days ago: their
    * tokens have expired, and a private key without a use is only a risk.
    *
    * @returns the key that is `next` now, or `active` already
@@ -42,7 +42,7 @@ export interface SigningKeyStore {
   }): Promise<{ readonly key: SigningKeyRecord; readonly isNew: boolean }>;
 
   /**
-   * Replaces the sealed bytes of a key, if they are still the version and the bytes of `from`. No other field changes.
+   * Replaces the sealed bytes of a key, if its version and its bytes are still those of `from`. No other field changes.
    * It stays the same key, so no copy needs to learn of it.
    *
    * @returns whether they were replaced

@@ -41,7 +41,7 @@ export interface SigningKeyRecord extends SealedSigningKey {
   readonly createdAtMs: number;
   /** Signs from this time on. Before, it is only published. */
   readonly activatesAtMs: number;
-  /** No longer signs from this time on; undefined while no other key is to replace it. */
+  /** No longer signs from this time on; undefined while no other key waits to replace it. */
   readonly retiresAtMs: number | undefined;
   /** If set, it neither signs nor verifies, whatever the other times say. */
   readonly revokedAtMs: number | undefined;
@@ -70,8 +70,8 @@ export interface SigningKey {
 /** Time for which a verifier may cache the key set (`max-age` of its answer). */
 export const JWKS_MAX_AGE_MS = 5 * MINUTE_MS;
 /**
- * Time from a key's publication to its first signature: the time for which verifiers cache the key set, and a minute
- * for the network and for this service's own copies, which are at most some seconds old.
+ * Time from a key's publication to its first signature. It is the time for which verifiers cache the key set, and one
+ * minute more. The minute is for the network and for this service's own copies, which are at most some seconds old.
  */
 export const SIGNING_LEAD_MS = JWKS_MAX_AGE_MS + MINUTE_MS;
 
@@ -110,8 +110,8 @@ export function sealSigningKey(
 export type UnsealFailure = "version_missing" | "tampered";
 
 /**
- * Unseals a stored key. `tampered` means that the row is not what was sealed: other bytes, the key of another row,
- * another version or algorithm, or a public part that does not belong to the private one.
+ * Unseals a stored key. `tampered` means that the row is not what was sealed. It has other bytes, the key of another
+ * row, another version or algorithm, or a `kid` that does not belong to the private key.
  */
 export async function unsealSigningKey(ring: KeyRing, stored: SealedSigningKey): Promise<SigningKey | UnsealFailure> {
   const key = ring.derive("signing-key-seal", stored.sealVersion);

@@ -44,11 +44,11 @@ export interface Jwks {
 
 /** Minimum time between two reads that unknown key ids cause. Anyone can make up a token with such an id. */
 const UNKNOWN_KID_RELOAD_MS = 1000;
-/** Time for which a retired key stays published after its last token ended, for the clocks of other verifiers. */
+/** Time for which a retired key stays published after its last token expired: clocks of other verifiers may be slow. */
 const RETIRED_MARGIN_MS = MINUTE_MS;
 /** Time after which a rotation by age that failed is tried again. */
 const ROTATION_RETRY_MS = MINUTE_MS;
-/** The service itself replaces a key by age. */
+/** The actor of a rotation by age: the service itself. */
 const BY_AGE = Object.freeze({ id: "", clientIp: "" });
 
 /** A key of the set, as stored and unsealed. */
@@ -70,7 +70,7 @@ interface KeySet {
 
 /**
  * A cache of the signing keys. A revoked key is refused within FRESH_MS, whatever happens to the feed or the database.
- * Keys that can't be unsealed with the master keys of this process are not used.
+ * It uses no key that the master keys of this process can't unseal.
  */
 export class SigningKeys implements Copy {
   readonly #options: SigningKeysOptions;
@@ -170,7 +170,8 @@ export class SigningKeys implements Copy {
   }
 
   /**
-   * Never rejects: on failure the old key signs on. Processes that rotate at the same time make one key; see the store.
+   * Never rejects: if it fails, the old key still signs. Processes that rotate at the same time make one key; see the
+   * store.
    */
   async #rotate(): Promise<void> {
     this.#rotationTriedMs = this.#options.clock.monotonicMs();
@@ -198,7 +199,7 @@ export class SigningKeys implements Copy {
     const keySet = this.#keySet;
     if (keySet !== undefined && !keySet.isOutdated && this.#isFresh(keySet)) return keySet;
     const read = await this.#load();
-    // A read that was held up because this process or its machine stood still is too old; one that begins now is not.
+    // The read is too old if this process or its machine stood still meanwhile. A read that begins now is not.
     return this.#isFresh(read) ? read : this.#load();
   }
 

@@ -11,7 +11,7 @@ interface Remembered {
 export interface KnownWait {
   /** The rest of the wait, rounded up to whole seconds. */
   readonly retryAfterMs: number;
-  /** Normalized address of the account that was tried; empty if the wait is not an account's. */
+  /** Normalized e-mail address of the account that was tried; empty if the wait is of an address or a network. */
   readonly email: string;
 }
 
@@ -20,8 +20,8 @@ const BELIEVED_MS = 1000;
 const MAX_WAITS = 20_000;
 
 /**
- * Waits that the database told of lately: a negative cache, so that a flood costs one read a second. When a wait is a
- * second old, the next caller asks the database, and the others use the old wait for another second
+ * A negative cache of the waits that the database reported lately, so that a flood costs one read a second. When a wait
+ * is a second old, the next caller asks the database, and the others use the old wait for another second
  * (stale-while-revalidate).
  */
 export class KnownWaits {
@@ -50,7 +50,7 @@ export class KnownWaits {
     return { retryAfterMs: Math.ceil((wait.untilMs - nowMs) / 1000) * 1000, email: wait.email };
   }
 
-  /** Call it when the database has no such wait any longer. */
+  /** Call it when the database no longer has such a wait. */
   forget(name: string): void {
     this.#waits.delete(name);
   }

@@ -28,7 +28,7 @@ export interface AttemptInput {
   readonly name?: string;
   /** Whether it tries a password of an account. Register and a reset token count only for their address. */
   readonly isGuess: boolean;
-  /** Whether the call brings a token that may show that its caller is the owner. Checking the token costs a read. */
+  /** Whether the call has a token that may show that its caller is the owner. Checking the token costs a read. */
   readonly mayProve?: boolean;
 }
 
@@ -41,7 +41,7 @@ export class LoginAttempt implements HashCaller {
   readonly #input: AttemptInput;
   readonly #origin: AttemptOrigin;
   readonly networks: readonly string[];
-  /** Whether it must wait according to memory, unless it is the owner's. Such an attempt is judged after others. */
+  /** Whether memory says that it must wait, unless it is the owner's. Such attempts are judged one at a time. */
   readonly isDoubtful: boolean;
   #isKnown = false;
   #email = "";
@@ -135,9 +135,7 @@ export class LoginAttempt implements HashCaller {
     if (wait !== undefined) throw this.#refused(wait);
   }
 
-  /**
-   * Takes the counted failure back and forgets the account's earlier ones. Never throws, so that the login succeeds.
-   */
+  /** Takes the counted failure back and forgets the account's earlier ones. Never throws: the login succeeds anyway. */
   async succeed(): Promise<void> {
     assert(this.#counted !== undefined, "an attempt succeeds only after it was counted");
     this.#isKnown = true;
@@ -173,8 +171,11 @@ export class LoginAttempt implements HashCaller {
   }
 
   /**
-   * Refuses by memory an attempt that no proof could save: its address must wait, or the account that it names must
-   * wait for attempts from there. A full network still admits owners, and only a read tells who is one.
+   * Looks in memory for a wait of the attempt. It refuses an attempt that no proof can save: its address must wait, or
+   * it has no token and must wait for its account. A network that has used up its hashes still admits owners, and only
+   * a read tells whether the caller is one.
+   *
+   * @returns whether the attempt must wait, unless it is the owner's
    */
   #isKnownToWait(): boolean {
     const { known } = this.#deps;

@@ -46,7 +46,7 @@ export interface LoginFailureStore {
   count(subject: LoginSubject): Promise<CountedFailure | LoginWait>;
 
   /**
-   * Counts one more hash of the address and its networks, and nothing else, unless one of them has used up its hashes.
+   * Counts one more hash of the address and its networks, unless one of them has used up its hashes. Counts no failure.
    *
    * @returns the wait, if one of them has
    */
@@ -60,7 +60,7 @@ export interface LoginFailureStore {
    * failures of others that were counted since stay. Network, address and session start again without failures, and
    * network and address are known from now on.
    *
-   * Of one account, the `MAX_KNOWN_NETWORKS` networks and the `MAX_KNOWN_ADDRESSES` addresses that logged in last stay
+   * Only the last `MAX_KNOWN_NETWORKS` networks and `MAX_KNOWN_ADDRESSES` addresses that logged in to an account stay
    * known.
    */
   succeed(subject: LoginSubject, counted: CountedFailure): Promise<void>;
@@ -75,7 +75,8 @@ export interface LoginFailureStore {
   /**
    * Deletes rows that no judgement would read. It also bounds the rows that an attacker with many addresses can fill.
    * Beyond `MAX_LOGIN_ROWS` accounts, those with the fewest failures are deleted, so that a flood of invented accounts
-   * does not reset the count of a real one. Beyond as many networks, those that would be forgotten first are deleted.
+   * does not reset the count of a real one. Beyond `MAX_LOGIN_ROWS` networks, those that would be forgotten first are
+   * deleted.
    */
   prune(): Promise<void>;
 }

@@ -15,14 +15,14 @@ export const LOGIN_LIMITS = Object.freeze({
   maxWaitMs: 15 * MINUTE_MS,
   /** Time without a failure after which a network no longer waits. The account keeps its own count. */
   networkMemoryMs: DAY_MS,
-  /** Failures in a row of an account from which on only networks that it logged in from may try. */
+  /** Failures in a row of an account. From this number on, only known networks may try it; see `knownNetworkMs`. */
   openFailures: 90,
   /**
-   * Failures in a row from which on only the owner's own addresses and sessions may try. NIST SP 800-63B-4, 3.2.2
-   * allows at most 100.
+   * Failures in a row of an account. From this number on, only the owner's own addresses and sessions may try it. NIST
+   * SP 800-63B-4, 3.2.2 allows at most 100.
    */
   maxFailures: 100,
-  /** Failures in a row that an address or session of the owner has while the account is closed to others. */
+  /** Failures in a row that an address or session of the owner may have while the account is closed to others. */
   ownFailures: 10,
   /** Time after a login for which its network and its address are known. */
   knownNetworkMs: 30 * DAY_MS,
@@ -48,9 +48,9 @@ export interface LoginFailures {
   /** When the last login to the account from this network succeeded; undefined for never. */
   readonly networkLoggedInAtMs: number | undefined;
   /**
-   * The proofs that the attempt is surely the owner's, with the failures in a row of each. Such a proof is the exact
-   * address, if it logged in to the account during the last `knownNetworkMs`, and the session whose refresh token came
-   * with the attempt.
+   * The proofs that the attempt is surely the owner's, with the failures in a row of each. One proof is the exact
+   * address, if it logged in to the account during the last `knownNetworkMs`. The other is the session whose refresh
+   * token came with the attempt.
    */
   readonly own: readonly OwnFailures[];
   /** Times of the address' failures within the last `addressWindowMs`, whatever accounts they were for. */
@@ -86,7 +86,7 @@ export interface CountedNetwork {
   readonly hashes: number;
 }
 
-/** An attempt, as far as its limits depend on it. */
+/** The facts about an attempt that decide its limits. */
 export interface Judged {
   /** Whether an account's password is tried. */
   readonly isGuess: boolean;
@@ -99,8 +99,8 @@ export interface Judged {
 }
 
 /**
- * The wait that an attempt must observe; undefined if it may be made now. In whole seconds, rounded up, so that the
- * answer tells no more about others' attempts than its caller needs.
+ * The wait that an attempt must observe; undefined if it may be made now. It is in whole seconds, rounded up, so that
+ * it tells the caller no more about others' attempts than they need.
  */
 export function waitOf(failures: LoginFailures, nowMs: number, judged: Judged): LoginWait | undefined {
   return longestOf([
@@ -157,7 +157,10 @@ function windowWait(timesMs: readonly number[], most: number, nowMs: number): nu
   return Math.min(leaving + addressWindowMs - nowMs, addressWindowMs);
 }
 
-/** The shortest wait, because an attempt with a proof may be made either as any caller's or as the owner's. */
+/**
+ * The wait for the account. It is the shortest one, because an attempt with a proof may count as any caller's or as the
+ * owner's.
+ */
 function standingWait(failures: LoginFailures, nowMs: number): number {
   const asAnyone = Math.max(accountWait(failures, nowMs), networkWait(failures, nowMs));
   return Math.min(asAnyone, ...failures.own.map((own) => ownWait(failures, own, nowMs)));
@@ -170,7 +173,7 @@ function ownWait({ ofAccount }: LoginFailures, { failures, failedAtMs }: OwnFail
   return growingWait(failures, failedAtMs, nowMs);
 }
 
-/** Waiting does not open a closed account, so this reports the maximum wait. */
+/** The wait of a closed account is always the maximum, because waiting does not open it. */
 function accountWait(failures: LoginFailures, nowMs: number): number {
   const { openFailures, maxFailures, maxWaitMs } = LOGIN_LIMITS;
   if (failures.ofAccount < openFailures) return 0;

@@ -2,8 +2,8 @@ import { networksOf } from "../../lib/ip.ts";
 import { type CountedNetwork, LOGIN_LIMITS } from "./login-limits.ts";
 
 /**
- * The address for the limit of one address: an IPv4 address, or an IPv6 /64, because a caller with one address of a /64
- * has all 2^64 of them (RFC 4291, 2.5.4). A text that is no address stands for itself.
+ * The address for the limit of one address: an IPv4 address or an IPv6 /64. A caller with one address of a /64 has all
+ * 2^64 of them (RFC 4291, 2.5.4). A text that is not an address stands for itself.
  */
 export function addressOf(ip: string): string {
   return networksOf(ip).at(-1)!;

@@ -1,5 +1,5 @@
 /**
- * THROTTLE. Limits how much anyone may guess at passwords, and how many hashes an address may cost. Each attempt passes
+ * THROTTLE. Limits how often a caller may guess passwords, and how many hashes an address may cost. Each attempt passes
  * memory first, then the database, then a hash.
  *
  *   login-throttle.ts       the entrance: begins attempts, forgets an account's failures

@@ -19,7 +19,7 @@ export interface TracedAttempt {
   readonly emailNormalized: string;
 }
 
-/** Maximum accounts of which it is remembered whether they exist. */
+/** Maximum entries of `#userIds`, the memory of which accounts exist. */
 const MAX_REMEMBERED = 10_000;
 /** 64 bits: enough to tell accounts apart, and short enough to read. */
 const DIGEST_CHARACTERS = 16;
@@ -82,8 +82,9 @@ export class LoginTraces {
   }
 
   /**
-   * Reads whether an account exists, once for each remembered account. An account is throttled only after five
-   * failures, so an invented one costs its caller five hashes for one read here. Never rejects.
+   * The user id of an account, or empty if there is none. Costs one read for each remembered account. An account is
+   * throttled only after five failures, so an invented one costs its caller five hashes for one read here. Never
+   * rejects.
    */
   #userIdOf(account: string, emailNormalized: string): Promise<string> {
     const remembered = this.#userIds.get(account);
@@ -101,7 +102,8 @@ export class LoginTraces {
   }
 
   /**
-   * A digest under the current master key version. So the name of an account changes when the master key is rotated.
+   * The digest by which the trail names an account. It is under the current master key version, so it changes when the
+   * master key is rotated.
    */
   #digestOf(emailNormalized: string): string {
     return createHmac("sha256", this.#deps.ring.currentKey("email-digest"))

@@ -29,7 +29,10 @@ const TYPE = "at+jwt";
 const CLIENT_ID = "latchkey";
 /** Tokens of this service have about 500 characters. */
 const MAX_TOKEN_LENGTH = 2048;
-/** Maximum by which `iat` may be ahead of this process' estimate of the database's clock: another process signed it. */
+/**
+ * Maximum by which `iat` may be ahead of this process' estimate of the database's clock. Another process may have
+ * signed the token, by its own estimate.
+ */
 const MAX_AHEAD_SECONDS = 10;
 const PART = /^[A-Za-z0-9_-]+$/;
 
@@ -48,9 +51,9 @@ export async function signAccessToken(deps: AccessTokenDeps, claims: AccessClaim
 }
 
 /**
- * Verifies an access token and reads its claims. It accepts only what `signAccessToken` writes (RFC 8725): the `kid`
+ * Verifies an access token and reads its claims. It accepts only what `signAccessToken` writes (RFC 8725). The `kid`
  * chooses a key of this service's own set, the algorithm is that key's, and the type is `at+jwt`. A header with any
- * other member, such as a key of its own, is refused before a signature is computed.
+ * other member, such as an embedded key (`jwk`), is refused before a signature is computed.
  *
  * @returns undefined for a token that is not valid now
  * @throws what `SigningKeys.verifier` throws; then it is unknown whether the token is valid
@@ -92,14 +95,14 @@ function readHeader(token: string): Header | undefined {
   return typeof alg === "string" && typeof kid === "string" ? { alg, kid } : undefined;
 }
 
-/** Whether a token can have no other text: no padding, no white space, no unused bits at the end. */
+/** Whether a part is the only text for its bytes: no padding, no white space, no unused bits at the end. */
 function isCanonicalBase64Url(part: string): boolean {
   return PART.test(part) && Buffer.from(part, "base64url").toString("base64url") === part;
 }
 
 /**
- * Reads an object that is written as this service writes JSON. This refuses a member that occurs twice, for which
- * readers choose different values.
+ * Reads an object that is written as this service writes JSON. This refuses a member that occurs twice, because readers
+ * choose different values of it.
  */
 function readObject(part: string): Record<string, unknown> | undefined {
   const text = Buffer.from(part, "base64url").toString("utf8");

@@ -6,7 +6,7 @@
  *   refresh-token.ts  computed from the session, exchanged for new tokens
  *   reset-token.ts    sets a password, once
  *
- * The folder reads no database and knows no account. Whether a token's session is still live is the caller's question.
+ * The folder reads no database and knows no account. The caller must find out whether a token's session is still live.
  */
 import type { KeyRing } from "../../lib/key-ring.ts";
 import type { GrantedSession } from "../session.ts";
@@ -25,7 +25,7 @@ export interface TokenPairDeps extends AccessTokenDeps {
   readonly ring: KeyRing;
   /** First word of refresh tokens. */
   readonly keyPrefix: string;
-  /** Life of an access token. It also ends when its session ends by time. */
+  /** Life of an access token, which never outlives its session's `expiresAtMs`. */
   readonly accessTokenMs: number;
 }
 

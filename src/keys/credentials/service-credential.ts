@@ -31,8 +31,8 @@ export interface OpenCredentialDeps {
 }
 
 /**
- * The lookup of a presented credential's record; undefined for a text whose form is wrong. The caller must judge the
- * record at each call: see credentialFault.
+ * The lookup for the record of a presented credential; undefined for a text that does not have the form of a
+ * credential. The caller must judge the record at each call: see credentialFault.
  */
 export function openCredential(deps: OpenCredentialDeps, raw: string): RecordLookup | undefined {
   const parsed = parseKey(deps.format, raw);

@@ -3,7 +3,7 @@ import pg from "pg";
 import { type Opening, openingOf, type SessionSettings } from "./session-settings.ts";
 
 type Answer = pg.QueryResult;
-/** pg has ten signatures for it; this is the one that the ORM and this room use. */
+/** The signature of `query` that the ORM and this room use. pg has ten. */
 type Query = (text: string, values?: readonly Value[]) => Promise<Answer>;
 type Value = string | null;
 
@@ -13,15 +13,15 @@ interface Untyped {
     readonly stream: { destroy(): void };
     on(event: "parameterStatus", listener: (status: { parameterName: string; parameterValue: string }) => void): void;
   };
-  /** `I` between transactions. */
+  /** The state of the connection's transaction: `I` between transactions. */
   getTransactionStatus(): string | null;
   query: Query;
 }
 
 /**
- * Makes every transaction of a connection begin with these settings, whatever the defaults of server, database and
- * role, and whichever session a pooler assigns to it. A single statement is sent with its settings as one message, so
- * that it costs no further round trip.
+ * Makes every transaction of a connection begin with these settings. So neither the defaults of server, database and
+ * role matter, nor the session that a pooler assigns. A single statement and its settings are one message, so that the
+ * settings cost no round trip.
  *
  * Statements carry their values in their text, as the ORM writes them, because PostgreSQL accepts several statements in
  * one message only without parameters.
@@ -47,7 +47,7 @@ export function applySettings(client: pg.Client, settings: SessionSettings): voi
   };
 }
 
-/** Each `$1` as an escaped literal, so that no value can end it. */
+/** The statement with each `$1` replaced by an escaped literal. No value can end its literal. */
 function withValues(text: string, values: readonly Value[]): string {
   if (values.length === 0) return text;
   return text.replace(/\$(\d+)/g, (_, n) => {

@@ -32,7 +32,7 @@ export interface Session {
   readonly connectMs: number;
   /** Timeout of a statement. */
   readonly statementTimeoutMs: number;
-  /** How long a statement waits for a lock, if that is shorter. */
+  /** How long a statement waits for a lock. Absent: as long as it may run. */
   readonly lockTimeoutMs?: number | undefined;
 }
 
@@ -62,7 +62,7 @@ export class PostgresClient extends pg.Client {
     const { connectionParameters } = this as unknown as { connectionParameters: FilledParameters };
     connectionParameters.options = undefined;
     connectionParameters.replication = undefined;
-    // No startup parameters: a pooler refuses those that it can't keep apart (ADR 23).
+    // No startup parameters: a pooler refuses a parameter that it does not track for each client (ADR 23).
     applySettings(this, {
       statementTimeoutMs: session.statementTimeoutMs,
       lockTimeoutMs: session.lockTimeoutMs ?? 0,

@@ -8,8 +8,8 @@ export const LOCK_FILE = "lock";
 
 /**
  * Locks the folder of the embedded database for this process. PGlite has no lock, and two processes would corrupt its
- * files. The lock is a file with the holder's pid and start time, so that it does not outlive a crash, not even if the
- * pid is given to another process.
+ * files. The lock is a file with the holder's pid and start time. So it does not outlive a crash, even if another
+ * process gets the same pid.
  *
  * @returns unlocks the folder
  * @throws Error that names the holder
@@ -28,7 +28,7 @@ export function lockFolder(folder: string): () => void {
       );
     }
     // Rename the stale lock instead of removing it: of two processes that see it, only one can rename it. If another
-    // process replaced it in between, it is put back.
+    // process replaced the lock in between, its lock is put back.
     const aside = `${path}.${randomBase62(8)}`;
     if (!tryRename(path, aside)) continue;
     if (read(aside) !== holder) tryLink(aside, path);

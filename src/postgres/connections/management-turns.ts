@@ -9,16 +9,17 @@ import { noAnswer, tookTooLong } from "../errors/driver-errors.ts";
 /** Maximum transactions of one caller under way at a time. */
 const MOST_OF_ONE = 4;
 /**
- * The same while other callers ask, too. Four transactions of one caller keep two cores busy, the database's part
- * included, and that makes every call of the others slower.
+ * Maximum transactions of one caller under way while other callers ask too. With four, one caller keeps two cores busy,
+ * the database's part included, and every call of the others becomes slower.
  */
 const MOST_OF_ONE_SHARED = 2;
 /** Time for which a caller counts as asking after its last transaction began to wait. */
 const ASKING_MS = 1000;
 /** The part of the connections that all anonymous calls may use together, because anyone can send them at no cost. */
 const ANONYMOUS_PART = 0.3;
-/** Maximum waiting calls of one caller, or of one network of anonymous calls; and of one kind of their calls. */
+/** Maximum waiting calls of one caller, or of one network of anonymous calls. */
 const MOST_WAITING = 100;
+/** Maximum waiting calls of one kind among these. */
 const MOST_WAITING_OF_KIND = 80;
 /** Maximum waiting calls in total. Above it, a call of the caller with the most waiting calls fails. */
 const MOST_WAITING_IN_ALL = 4000;
@@ -30,8 +31,9 @@ const RETRY_AFTER_MS = 1000;
 
 /**
  * Admission to the management connections: a fair semaphore by caller, then locks, then a fair semaphore of
- * connections. The scarcest is taken last, so that no call holds a connection while it waits for its turn or for a lock
- * of this process. Each caller has its own queue, and both semaphores serve callers in turn (round robin).
+ * connections. A connection is the scarcest of the three and is taken last. So no call holds a connection while it
+ * waits for its turn or for a lock of this process. Each caller has its own queue, and both semaphores serve callers in
+ * turn (round robin).
  */
 export class ManagementTurns {
   readonly #shares: FairGate;
@@ -137,7 +139,7 @@ export class ManagementTurns {
 class RecentAskers {
   readonly #clock: Pick<Clock, "monotonicMs">;
   #latest: { name: string; atMs: number } | undefined;
-  /** When the caller before the latest one asked last. */
+  /** When the last caller before `#latest` asked. */
   #otherAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Pick<Clock, "monotonicMs">) {
@@ -164,7 +166,7 @@ interface Pass {
 class Visit {
   readonly #turns: ManagementTurns;
   readonly #signal: AbortSignal | undefined;
-  /** Places and locks that it holds or waits for. They are released from the last to the first. */
+  /** The places and locks that the call holds or waits for. They are released from the last to the first. */
   readonly #passes: Pass[] = [];
   #endWait: (() => void) | undefined;
   #fail: (error: unknown) => void = () => {};

@@ -4,7 +4,7 @@ interface Extensible {
 
 /**
  * A replacement of the ORM's schema generator that creates no database. The ORM and its migrator use only its
- * `ensureDatabase`, which would create a missing database: a misspelt name would lead to a new, empty database, in
+ * `ensureDatabase`, which would create a missing database. A misspelt name would then lead to a new, empty database, in
  * which every key is INVALID.
  */
 export const NoDatabaseCreation = {

@@ -14,15 +14,15 @@ import { destroySilent } from "./silent-connections.ts";
 /** Timeout of one statement of management. */
 const STATEMENT_TIMEOUT_MS = 1000;
 /**
- * The part of that time that a statement may wait for a lock. It is below 1, so that a held lock ends as CONTENTION and
- * not as an unreachable database.
+ * The part of STATEMENT_TIMEOUT_MS for which a statement may wait for a lock. It is below 1, so that a wait for a held
+ * lock fails as CONTENTION, and not as an unreachable database.
  */
 const LOCK_PART = 0.9;
 /** How long after its timeout a statement of management may stay unanswered before its connection is destroyed. */
 const SILENCE_AFTER_TIMEOUT_MS = 500;
 /**
  * Timeout of connecting for hot reads. Connecting takes four round trips, so with a server 50 ms away it ends only
- * after its caller was answered UNAVAILABLE. It continues, because later callers use the connection.
+ * after the caller got UNAVAILABLE. It continues all the same, because later callers use the connection.
  */
 const READ_CONNECT_MS = 1000;
 const MANAGEMENT_CONNECT_MS = 2000;
@@ -35,7 +35,7 @@ export interface PostgresTarget {
   readonly poolSize: number;
   /** Timeout of one statement, except hot reads. Default 1 s. */
   readonly statementTimeoutMs?: number;
-  /** How long a statement waits for a lock. Default: 9/10 of the above. */
+  /** How long a statement waits for a lock. Default: 9/10 of statementTimeoutMs. */
   readonly lockTimeoutMs?: number;
   /** Shown in the connections' names. Default `management`. */
   readonly purpose?: Purpose;
@@ -70,7 +70,7 @@ export function readOptions({ connection }: Pick<PostgresTarget, "connection">, 
   const { STATEMENT_MS, SILENCE_MS } = HOT_READ_BUDGET;
   return poolOptions(
     ormConnection(connection, { purpose: "reads", connectMs: READ_CONNECT_MS, statementTimeoutMs: STATEMENT_MS }),
-    // 0 = an idle connection is kept for any time.
+    // 0: an idle connection is never closed.
     { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
     [destroySilent(SILENCE_MS), closeOutdated(history, READ_CONNECTIONS), refill(READ_CONNECTIONS)],
   );

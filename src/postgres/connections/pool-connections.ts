@@ -16,8 +16,8 @@ interface PoolClient {
 }
 
 /**
- * How long a connection of a pool is kept; its next use after that time closes it. A balancer or a changed name may
- * lead elsewhere by then, and without a limit an abandoned server would keep its connections forever.
+ * How long a connection of a pool is kept; its next use after that time closes it. By then a balancer or a changed name
+ * may lead to another server. Without this limit, an abandoned server would keep its connections forever.
  */
 const MAX_LIFE_MS = 300_000;
 
@@ -77,9 +77,9 @@ export function refill(most: number) {
 
 /**
  * Releases a connection in use as soon as it has ended. Kysely does not release a connection whose BEGIN failed, so
- * each one that an outage met would keep its place in the pool forever. Once all places were taken, every call of
- * management would fail until the process restarts. If BEGIN was refused and the connection is alive, apply-settings.ts
- * ends it. A later release does nothing.
+ * each connection that an outage met would keep its place in the pool forever. Once all places were taken, every call
+ * of management would fail until the process restarts. If BEGIN was refused and the connection is alive,
+ * apply-settings.ts ends it. A later release does nothing.
  */
 export function releaseEnded(pool: Pool): void {
   const held = new Set<PoolClient>();

@@ -84,8 +84,8 @@ async function connect(given: DatabaseOptions, asked: PostgresTarget, shared: Sh
   const reads = await PostgresOrm.init(readOptions(target, shared.history) as never);
   try {
     await refuseStandbyOf(orm);
-    // A login takes several event-loop ticks, and those of a starting process are long. So the reads connect now,
-    // before the first callers.
+    // Connecting takes several event-loop ticks, and the ticks of a starting process are long. So the pool for hot
+    // reads connects now, before the first callers.
     await Promise.allSettled(Array.from({ length: READ_CONNECTIONS }, () => refuseStandbyOf(reads)));
     return { ...shared, orm, reads, options, unlock: () => {} };
   } catch (error) {

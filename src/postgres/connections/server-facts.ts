@@ -26,11 +26,13 @@ interface Look {
 /** The oldest version that the tests run with. */
 const LEAST_VERSION = 150_000;
 /**
- * The change feed is idle for at most 1 s. Pooled connections that are idle for longer may end; the pool replaces them.
+ * Minimum `idle_session_timeout` of a server. The change feed is idle for at most 1 s. Pooled connections that are idle
+ * for longer may end; the pool replaces them.
  */
 const LEAST_IDLE_SESSION_MS = 60_000;
-/** A table that every version has, and the list of migrations. */
+/** A table that every version of the schema has. */
 const TABLE = "key_secrets";
+/** The table of applied migrations. */
 export const LIST = "mikro_orm_migrations";
 export const FORMER_SCHEMA = "public";
 const CONNECT_MS = 2000;
@@ -95,7 +97,10 @@ function faultOf(look: Look, isSchemaNamed: boolean): string | undefined {
   return wrongSchema(look, look.schema, isSchemaNamed);
 }
 
-/** With a different search_path than before, a start would create empty tables, and every key would be INVALID. */
+/**
+ * The fault of a search_path that leads to another schema than that of the tables. A start would create empty tables
+ * there, and every key would be INVALID.
+ */
 function wrongSchema({ table_homes: homes }: Look, schema: string, isSchemaNamed: boolean): string | undefined {
   if (isSchemaNamed || homes.length === 0 || homes.includes(schema)) return undefined;
   return (

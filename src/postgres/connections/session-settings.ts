@@ -41,8 +41,9 @@ const ANSWERS = {
 } as const;
 
 /**
- * SQL that raises `synchronous_commit` to `on` from `off`, `local` and `remote_write`: a commit is acknowledged only
- * when it is on disk, and also on the disk of a synchronous standby. `remote_apply` promises more, and stays.
+ * SQL that raises `synchronous_commit` to `on` from `off`, `local` and `remote_write`. With `on`, a commit is
+ * acknowledged only when it is on disk, and also on the disk of a synchronous standby. `remote_apply` promises more,
+ * and stays.
  */
 const DURABLE = `case when pg_catalog.current_setting('synchronous_commit') not in ('on', 'remote_apply')
   then pg_catalog.set_config('synchronous_commit', 'on', true) end`;

@@ -26,7 +26,7 @@ const KNOWN_MS = 600_000;
 
 /**
  * Finds out whether signals reach a connection, and listens. A pooler that gives each transaction another session
- * accepts LISTEN and delivers nothing: the connection would wait for signals that never come, and polls would be 1 s
+ * accepts LISTEN and delivers nothing. The connection would wait for signals that never come, and polls would be 1 s
  * apart. So through a pooler, a probe is sent first: a signal from another connection. A pooler in that mode can't
  * deliver it by chance, because this connection has no transaction while it waits.
  */

@@ -15,8 +15,8 @@ export const TLS_FILE = "ERR_TLS_FILE";
 const CERTIFICATES = /-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----/g;
 
 /**
- * The options of TLS with this server, with the meaning that sslmode has in libpq: an authority is checked in every
- * mode if one is given, `require` without an authority checks nothing, and only `verify-full` checks the host name.
+ * The options of TLS with this server. sslmode has the meaning that it has in libpq: if an authority is given, every
+ * mode checks it. `require` without an authority checks nothing, and only `verify-full` checks the host name.
  *
  * @throws Error with code ERR_TLS_FILE that names the file
  */
@@ -82,7 +82,10 @@ function unusable(parameter: string, path: string, fault: string): Error {
   return Object.assign(new Error(`${parameter}: ${path} ${fault}`), { code: TLS_FILE });
 }
 
-/** Like libpq, accepts an IP address also as a DNS name or, without alternative names, as the common name. */
+/**
+ * The error for a certificate with another name. Like libpq, this accepts an IP address also as a DNS name or, without
+ * alternative names, as the common name.
+ */
 function wrongName(host: string, certificate: PeerCertificate): Error | undefined {
   const error = checkServerIdentity(host, certificate);
   if (error === undefined || isIP(host) === 0) return error;

@@ -1,7 +1,7 @@
 /**
  * The transport of a connection's bytes: a Unix socket, or TCP with TLS by libpq's meaning of sslmode. node-postgres
- * gives three of the six modes other meanings, and makes no second attempt. So it gets a connection that is made
- * already.
+ * gives three of the six modes other meanings, and makes no second attempt. So this file makes the connection, and
+ * node-postgres gets it when it is ready.
  *
  *   disable                  plaintext
  *   allow                    plaintext; if the server refuses that, TLS
@@ -22,7 +22,7 @@ export const NO_TLS = "ERR_TLS_NOT_OFFERED";
 
 /**
  * Interval of TCP keep-alive on an idle connection. A balancer or a NAT forgets a connection without traffic after
- * minutes, and the system's default interval is 2 hours: the next read would get no answer.
+ * minutes, and the next read would get no answer. The system's default interval is 2 hours.
  */
 const KEEP_ALIVE_MS = 30_000;
 /** Length 8 and the code of SSLRequest (PostgreSQL, 55.2.11). */
@@ -125,7 +125,7 @@ export class Wire extends NodePostgresConnection {
       if (text === "S") return this.#handshake(socket);
       if (text === "N" && this.#ways.shift() !== undefined) return this.#start(socket);
       if (text === "N") return this.#giveUpWithoutTls(socket);
-      // More than one byte may have been injected before the handshake (CVE-2021-23222).
+      // Bytes after the first may have been injected before the handshake (CVE-2021-23222).
       this.#giveUp(socket, coded("ECONNRESET", "the server did not answer the request for TLS"));
     });
     socket.write(TLS_REQUEST);
@@ -155,7 +155,7 @@ export class Wire extends NodePostgresConnection {
     socket.destroy(error);
   }
 
-  /** Gives up, with the refusal of plaintext if that was tried before (`allow`). */
+  /** Gives up. If plaintext was tried before (`allow`), the error is the refusal of plaintext. */
   #giveUpWithoutTls(socket: Socket): void {
     const { sslMode } = this.#connection;
     if (this.#refusal === undefined) {

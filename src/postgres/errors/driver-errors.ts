@@ -75,7 +75,8 @@ export function toDomainError(error: unknown): unknown {
 }
 
 /**
- * DATABASE_UNAVAILABLE for what this room finds out itself. `code` is the one that the driver or the server would use.
+ * DATABASE_UNAVAILABLE for a fault that this room finds itself. `code` is the code that the driver or the server would
+ * use.
  */
 export function unavailable(message: string, code: string): DomainError {
   return databaseUnavailable(message, Object.assign(new Error(message), { code }));

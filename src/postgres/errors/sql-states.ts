@@ -200,7 +200,7 @@ export const SQL_STATES: Readonly<Record<string, SqlState>> = {
   XX002: { name: "index_corrupted", meaning: "an index is corrupt", todo: "reindex the database", ending: "perhaps" },
 };
 
-/** Such as `3D000 invalid_catalog_name: there is no such database; create it first, or correct ...` */
+/** A code in words, such as `3D000 invalid_catalog_name: there is no such database; create it first, or correct ...` */
 export function sqlStateText(code: string): string | undefined {
   const state = SQL_STATES[code];
   return state && `${code} ${state.name}: ${state.meaning}; ${state.todo}`;

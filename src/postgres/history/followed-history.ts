@@ -2,9 +2,11 @@ import { DomainError } from "../../lib/errors.ts";
 import { unavailable } from "../errors/driver-errors.ts";
 import { type ProofRow, refuseStandby } from "./standby-check.ts";
 
-/** Codes of this service, which no SQLSTATE of PostgreSQL has. The answer is from another history: nothing was done. */
+/** Code of an answer from another history: nothing was done. No SQLSTATE of PostgreSQL begins with LK. */
 const OTHER_HISTORY = "LK001";
-/** The history changed during a COMMIT. The transaction is not run again, because it may have taken effect. */
+/**
+ * Code of a history that changed during a COMMIT. The transaction is not run again, because it may have taken effect.
+ */
 const HISTORY_CHANGED = "LK002";
 const NO_INCARNATION = "LK003";
 

@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** People, keys, signing keys, and the log of changes, from which copies in memory are kept fresh. */
+/** People, keys, signing keys, and the log of changes, which keeps copies in memory fresh. */
 export class FirstSchema extends Migration {
   override name = "0001-first-schema";
 

@@ -2,7 +2,7 @@ import { Migration } from "@mikro-orm/migrations";
 
 /**
  * The version of the master key in rows that lacked it, so that an operator sees when a version may be removed. 0
- * stands for rows from before, and for rows of a process that does not know the column yet.
+ * stands for rows that are older than the column, and for rows of a process that does not know the column yet.
  */
 export class MasterKeyVersions extends Migration {
   override name = "0004-master-key-versions";

@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** Times of the password hashes that an address has cost lately. Those of good passwords count too. */
+/** The times at which an address lately cost a password hash. Hashes of good passwords count too. */
 export class LoginHashes extends Migration {
   override name = "0007-login-hashes";
 

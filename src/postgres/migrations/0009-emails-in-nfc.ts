@@ -6,10 +6,10 @@ const formOf = (column: string) =>
 
 /**
  * Puts e-mail addresses into NFC, in which they are compared from this version on. If several accounts would get the
- * same address, the account that already has it keeps it, otherwise the oldest gets it. The others keep their own form,
- * by which they are still found (auth/find-account.ts). An address also keeps its form if NFC and lower case give
- * different results in different orders: an ASCII capital with a combining mark was found in either case, and NFC makes
- * it a letter outside ASCII.
+ * same address, the account that already has it keeps it. If none has it, the oldest account gets it. The others keep
+ * their own form, by which they are still found (auth/find-account.ts). An address also keeps its form if the order of
+ * NFC and lower case changes the result. An example is an ASCII capital with a combining mark: it was found in either
+ * case, but NFC makes it a letter outside ASCII.
  */
 export const COMPARE_EMAILS_IN_NFC = `
   with wanted as (

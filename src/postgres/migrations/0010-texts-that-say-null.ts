@@ -8,7 +8,8 @@ const COLUMNS = [
 ] as const;
 
 /**
- * Repairs elements that say `null`, in any case. They were written as NULL, and a key with such a scope was unreadable.
+ * Repairs elements of arrays that say `null`, in upper or lower case. They were written as NULL, and a key with such a
+ * scope was unreadable.
  */
 export class TextsThatSayNull extends Migration {
   override name = "0010-texts-that-say-null";

@@ -18,9 +18,9 @@ export const NOTE_KNOWN_LOGINS = `
   group by actor_id`;
 
 /**
- * Columns for what a password reset does with an account's API keys, and for what decides it. Reading the trail may
- * take minutes, and locks no table that calls read or write: known logins have a separate table without references, and
- * the change of password_resets comes last.
+ * Columns for what a password reset does with an account's API keys, and for the facts that decide it. Reading the
+ * trail may take minutes, but locks no table that calls read or write. For this, known logins have a separate table
+ * without references, and password_resets is changed last.
  */
 export class KeyRevocationByReset extends Migration {
   override name = "0013-key-revocation-by-reset";

@@ -23,7 +23,7 @@ const CHECK_CLIENT_MS = 2000;
 export const END_WITH_CLIENT = `select set_config(name, '${CHECK_CLIENT_MS}', true) from pg_settings
   where name = 'client_connection_check_interval' and version() like '%linux%'`;
 
-/** SQL: the holder of the lock. Columns that this role may not see of other roles' sessions are null. */
+/** SQL: the holder of the lock. A column is null if this role may not see it of another role's session. */
 export const LOCK_HOLDER = `select l.pid, a.application_name, host(a.client_addr) as client,
     ${ms("coalesce(a.xact_start, a.state_change, a.backend_start)")} as since_ms
   from pg_locks l left join pg_stat_activity a on a.pid = l.pid
@@ -45,7 +45,7 @@ const TRY_EVERY_MS = 500;
 const LOG_EVERY_MS = 5000;
 
 /**
- * Tries until the lock was free, and logs its holder every 5 s.
+ * Tries again until the lock is free, and logs its holder every 5 s.
  *
  * @param attempt resolves to undefined if another process holds the lock
  * @throws Error that names the holder, after `waitMs`

@@ -8,7 +8,8 @@ const LOG_EVERY_MS = 5000;
 /**
  * Applies all migrations that the database lacks.
  *
- * @param em of the transaction that holds the lock of migrations; undefined = the migrator begins its own
+ * @param em entity manager of the transaction that holds the lock of migrations; undefined = the migrator begins its
+ *   own transaction
  */
 export async function applyMigrations(orm: MikroORM, em: SqlEntityManager | undefined): Promise<void> {
   const transaction = em?.getTransactionContext();
@@ -22,7 +23,9 @@ export async function applyMigrations(orm: MikroORM, em: SqlEntityManager | unde
   await orm.migrator.up({ transaction });
 }
 
-/** Logs a line every 5 s while migrations run, because one of a large table may take minutes. @returns stops it */
+/**
+ * Logs a line every 5 s while migrations run, because a migration of a large table may take minutes. @returns stops it
+ */
 export function logProgress(log: Log | undefined): () => void {
   let seconds = 0;
   const timer = setInterval(() => {

@@ -1,6 +1,6 @@
 /**
  * The one place that writes what grants access to an account: its password and state, its sessions and its reset
- * tokens. A reset token belongs to the state that it was created for, so each change of the state also ends the token,
+ * tokens. A reset token belongs to the state that it was created for. So each change of the state also ends the token,
  * in the same transaction.
  */
 import { LockMode } from "@mikro-orm/core";
@@ -34,8 +34,8 @@ export interface EndedAccess {
 }
 
 /**
- * Changes password or state of an account, then ends its sessions and reset tokens. The user's row is written first: a
- * login in between waits for the lock of that row, and is then refused because of the state or the password version.
+ * Changes password or state of an account, then ends its sessions and reset tokens. The user's row is written first. A
+ * login in between waits for the lock of that row. It is then refused because of the state or the password version.
  *
  * @param user locked by this transaction
  */

@@ -10,7 +10,7 @@ import { refuseStandby } from "../history/standby-check.ts";
 export interface PollConnection {
   /** SQL for the database's time. */
   readonly now: string;
-  /** The driver's mark of the one parameter. */
+  /** How the driver marks the one parameter. */
   readonly parameter: "?" | "$1";
   read(sql: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
   /** @returns the number of rows that it wrote */
@@ -71,15 +71,16 @@ async function pollOnce(
 }
 
 /**
- * One statement, so that snapshot, incarnation and rows are from the same moment. An incarnation that was read before a
- * crash would not fit a snapshot from after it. Parameter: the snapshot of the poll before, or null.
+ * SQL: a poll. It is one statement, so that snapshot, incarnation and rows are from the same moment. An incarnation
+ * that was read before a crash would not fit a snapshot from after it. Parameter: the snapshot of the poll before, or
+ * null.
  *
- * A snapshot does not contain transactions that began after it, nor those that were under way. Asked for in these two
- * parts, which together mean `not pg_visible_in_snapshot()`, the index finds the rows, however old the oldest open
- * transaction is. A transaction that is still under way has lost no rows to pruning. One that has ended may have lost
- * some, if rows of transactions as new as it were deleted.
+ * A snapshot contains neither the transactions that began after it nor those that were under way. The statement asks
+ * for the rows of each group separately; together this means `not pg_visible_in_snapshot()`. So the index finds the
+ * rows, however old the oldest open transaction is. A transaction that is still under way has lost no rows to pruning.
+ * A transaction that has ended since may have lost some, if rows of transactions as new as it were deleted.
  *
- * @param parameter the driver's mark of the parameter
+ * @param parameter how the driver marks the parameter
  */
 function pollSql(now: string, parameter: "?" | "$1"): string {
   const most = MAX_CHANGES_PER_POLL + 1;

@@ -28,7 +28,7 @@ interface Waiting<R> {
 }
 
 /**
- * The hot read of one kind of record, with DataLoader-style batching: one statement reads all ids that callers ask for
+ * The hot read of one kind of record, with DataLoader-style batching. One statement reads all ids that callers ask for
  * in one event-loop tick, or while earlier statements are under way. A process that starts under load misses hundreds
  * of records at once. Read one by one, they would wait for connections until that looks like an outage.
  *

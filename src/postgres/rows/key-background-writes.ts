@@ -24,8 +24,8 @@ export async function recordUses(
 }
 
 /**
- * See KeyStore.rehashSecrets. After a wait for a row the statement sees it as the other process left it, and does not
- * change it if it was rehashed. A rotation locks the secrets of its key in the same order.
+ * See KeyStore.rehashSecrets. If the statement waited for a row, it sees the row as the other process left it. It does
+ * not change a row that was rehashed meanwhile. A rotation locks the secrets of its key in the same order.
  */
 export async function rehashSecrets(database: ManagedDatabase, rehashes: readonly SecretRehash[]): Promise<number> {
   const hex = (digest: Uint8Array) => Buffer.from(digest).toString("hex");

@@ -63,7 +63,10 @@ export function toOwner({ id, state, tier, scopes }: UserRow): KeyOwner {
  */
 const MAX_READ_SECRETS = MAX_LIVE_SECRETS + MAX_ENDED_SECRETS;
 
-/** The hot read of keys: one row for each, with owner and secrets. It has no deleted key, and none without a secret. */
+/**
+ * The hot read of keys: one row for each key, with owner and secrets. It leaves out deleted keys, and keys without a
+ * secret.
+ */
 export const KEYS_WITH_SECRETS: RecordsById<KeyWithSecrets> = {
   sql: `select k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
       k.metadata, k.allowed_ips, k.allowed_methods, k.limit_per_minute, k.limit_per_day, k.state, k.disabled_by,

@@ -9,8 +9,8 @@ export function insertSecret(tx: Transaction, keyId: string, digest: Buffer, pep
 }
 
 /**
- * Makes place for one more secret: ends the newest secret after the overlap, or all secrets if there is no overlap, and
- * erases ended secrets above `maxEndedSecrets`. The next flush writes it. The caller has locked the key's row.
+ * Makes place for one more secret. It ends the newest secret after the overlap, or all secrets if there is no overlap.
+ * It also erases ended secrets above `maxEndedSecrets`. The next flush writes it. The caller has locked the key's row.
  *
  * @returns whether there is a place; if not, nothing was changed
  */

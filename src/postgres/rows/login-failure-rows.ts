@@ -87,7 +87,10 @@ function toOwn(row: Row | undefined, nowMs: number): OwnFailures[] {
   return [...(isKnownAddress ? [ofAddress] : []), ...(row?.has_session === true ? [ofSession] : [])];
 }
 
-/** One statement counts everything, because the attempt holds a place for hashing meanwhile. */
+/**
+ * The statement that counts an attempt. One statement counts everything, because the attempt holds a place for hashing
+ * meanwhile.
+ */
 export function countSql(subject: LoginSubject, now: string): Sql {
   const ofOrigin = countForOrigin(subject, now, "a failure and a hash");
   if (!subject.isGuess) return ofOrigin;
@@ -118,8 +121,8 @@ function countForAccount({ accounts, ringVersion }: LoginSubject, now: string): 
 }
 
 /**
- * Such a row is not forgotten after a day like a network's, because this account may be closed to all others for
- * longer.
+ * Counts a failure from an address from which the account logged in before. A network's row is forgotten after a day,
+ * but this row stays, because the account may be closed to all other addresses for longer.
  */
 function countForOwnAddress({ accounts, address }: LoginSubject, now: string): Sql {
   const [column, digests] = accountsColumn(accounts);
@@ -154,7 +157,7 @@ function countForNetwork(
   return [sql, [hex(accounts[0]), ringVersion, network, now]];
 }
 
-/** Takes back what an attempt was counted as, and remembers the login. */
+/** Takes back the counts of an attempt that succeeded, and notes the login. */
 export async function noteSuccess(tx: Transaction, subject: LoginSubject, counted: CountedFailure): Promise<void> {
   await takeBackFromAddress(tx, subject, counted);
   await endRun(tx, subject, counted);
@@ -173,7 +176,7 @@ async function endRun(tx: Transaction, { accounts, ringVersion }: LoginSubject, 
   );
 }
 
-/** Network, address and session start again without failures, as known ones. */
+/** Clears the failures of network, address and session, and notes network and address as known. */
 async function noteLogin(tx: Transaction, subject: LoginSubject): Promise<void> {
   const { accounts, ringVersion, network, address, session } = subject;
   const [column, digests] = accountsColumn(accounts);
@@ -213,7 +216,7 @@ export function deleteAccountsSql(accounts: LoginSubject["accounts"], returned: 
   return [sql, digests];
 }
 
-/** Forgets the failures of the account's networks, and keeps that they are known. */
+/** Clears the failures of the account's networks. Known networks stay known. */
 export function clearNetworksSql(accounts: LoginSubject["accounts"]): [string, string[]] {
   const [column, digests] = accountsColumn(accounts);
   const sql = `update login_networks n set failures = 0, failed_at = null from (select ${column}) p

@@ -106,7 +106,8 @@ export async function beginSession(
  */
 export async function noteKnownLogin(tx: Transaction, { id, userId, clientIp }: Session): Promise<void> {
   const since = new Date(tx.now.getTime() - KNOWN_NETWORK_MS).toISOString();
-  // The user comes twice, so that PostgreSQL looks into known_logins once, and reads no sessions if the user is there.
+  // The user's id is passed twice. So PostgreSQL looks into known_logins once, and reads no sessions if the user is in
+  // it.
   const before = await tx.em.execute<Row[]>(
     `select distinct client_ip from sessions where user_id = ? and id <> ? and created_at > ?::timestamptz
        and not exists (select from known_logins where user_id = ?)`,
@@ -173,8 +174,8 @@ function endOldest(tx: Transaction, userId: string): Promise<readonly string[]> 
 }
 
 /**
- * Ends the sessions `s` that fulfil the condition, which may use `p.now`, though not inside of `in (select ...)`: there
- * PostgreSQL would not replace it by a constant before it plans.
+ * Ends the sessions `s` that fulfil the condition. The condition may use `p.now`, but not inside of `in (select ...)`:
+ * there PostgreSQL would not replace it by a constant before it plans.
  *
  * @param parameters of the condition
  * @returns the ids

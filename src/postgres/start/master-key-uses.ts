@@ -22,7 +22,10 @@ export const MASTER_KEY_USES = [
 
 export type MasterKeyUse = (typeof MASTER_KEY_USES)[number];
 
-/** Uses that need their version: without it they are UNAVAILABLE, refused or weaker. The others are only forgotten. */
+/**
+ * Uses that need their version of the master key: without it they are UNAVAILABLE, refused or weaker. The other uses
+ * are only forgotten.
+ */
 export const NEEDED_USES: readonly MasterKeyUse[] = MASTER_KEY_USES.slice(0, -2);
 
 /** The amount of one kind that is kept under one version. */

@@ -32,8 +32,8 @@ export function openDatabase(options: DatabaseOptions & Patience): Promise<Datab
 }
 
 /**
- * Runs a step of the start that needs the database. While the database is unavailable, for example because all servers
- * start at once, the step runs again from the beginning, with a log line each time.
+ * Runs a step of the start that needs the database. While the database is unavailable, the step runs again from the
+ * beginning, with a log line each time. That happens, for example, if all servers start at once.
  *
  * @throws Error that says what to do: after `waitMs`, or immediately if waiting does not help
  */

@@ -75,7 +75,10 @@ function toEvent(row: Row): AuditEvent {
   });
 }
 
-/** A time for PostgreSQL, between 1970 and 9999: it does not read other years as JavaScript writes them. */
+/**
+ * A time as text for PostgreSQL, limited to the years 1970 to 9999: PostgreSQL can't read other years as JavaScript
+ * writes them.
+ */
 function isoTime(timeMs: number): string {
   return new Date(Math.min(Math.max(timeMs, 0), 253_402_300_799_000)).toISOString();
 }

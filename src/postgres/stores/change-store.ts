@@ -13,9 +13,9 @@ import { pollAsFeed, pollEmbedded, pollForClient } from "../rows/change-polls.ts
 /** Timeout of connecting, which takes up to 6 round trips with TLS and SCRAM. */
 const CONNECT_TIMEOUT_MS = 5000;
 /**
- * Timeout of a poll. No caller waits for a poll, and it counts from the time at which it was sent: a slow poll makes
- * copies older, but never too fresh. Polls are 1 s apart, so polls of 2 s each still keep copies fresh. If the server's
- * machine dies without closing the connection, only a query notices it.
+ * Timeout of a poll. No caller waits for a poll. A poll counts from the time at which it was sent, so a slow poll makes
+ * copies older, but never lets them seem fresher than they are. Polls are 1 s apart, so polls of 2 s each still keep
+ * copies fresh. If the server's machine dies without closing the connection, only a query notices it.
  */
 const POLL_TIMEOUT_MS = 2000;
 /** Timeout of LISTEN: 2 or 3 round trips, and 1 s for the probe of a pooler that delivers no signals. */
@@ -53,7 +53,7 @@ export class EmbeddedChangeStore implements ChangeStore {
 
 /**
  * How long the feed's connection is kept. After a failover without fencing, an abandoned primary keeps its connections,
- * and this process follows it for at most this time. The same as FRESH_MS of record-cache.ts.
+ * and this process follows it for at most this time. The same as FRESH_MS of changes/freshness.ts.
  */
 const MAX_LIFE_MS = 5000;
 /** Minimum time between two connections that are made because answers come from another history than the feed's. */
@@ -63,7 +63,7 @@ const CLOSE_MS = 1000;
 /**
  * The log of changes on PostgreSQL. Polls have their own connection, which also listens for signals. A failed
  * connection is dropped, and the next poll makes a new one. A working connection is replaced every MAX_LIFE_MS, once
- * its successor listens: the successor connects to the server that DATABASE_URL then leads to.
+ * its successor listens. The successor connects to the server that DATABASE_URL leads to at that time.
  */
 export class PostgresChangeStore implements ChangeStore {
   readonly #database: ManagedDatabase;

@@ -46,7 +46,7 @@ import { KeyRow, UserRow } from "../tables.ts";
 import { keyLock, mustHold, userLock } from "../transactions/locks.ts";
 import type { Transaction } from "../transactions/transaction.ts";
 
-/** An advisory lock, held while a credential is revoked that may be the last of its scope. An arbitrary number. */
+/** The advisory lock for revoking a credential that may be the last of its scope. The number is arbitrary. */
 const LAST_CREDENTIAL_LOCK = "7809632594316157050";
 const LAST_CREDENTIAL = "last credential";
 

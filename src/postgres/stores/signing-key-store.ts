@@ -8,7 +8,7 @@ import { SigningKeyRow } from "../tables.ts";
 import { mustHold } from "../transactions/locks.ts";
 import type { Transaction } from "../transactions/transaction.ts";
 
-/** An advisory lock, held while a transaction decides which key signs. An arbitrary number. */
+/** The advisory lock for a transaction that decides which key signs. The number is arbitrary. */
 const SIGNING_KEYS_LOCK = "7809632594316157051";
 const SIGNING_KEYS = "signing keys";
 const MAX_HISTORY = 250;

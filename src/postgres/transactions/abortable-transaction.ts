@@ -1,8 +1,8 @@
 import type { SqlEntityManager } from "@mikro-orm/sql";
 
 /**
- * The ORM's object for the connection of a transaction. All statements pass through the first, COMMIT through the
- * second.
+ * The ORM's object for the connection of a transaction. All statements pass through `executeQuery`, and COMMIT passes
+ * through `commit`.
  */
 interface OrmTransaction {
   executeQuery(...args: unknown[]): Promise<unknown>;
@@ -10,7 +10,7 @@ interface OrmTransaction {
 }
 
 /**
- * Makes a transaction end with its call: once the signal has aborted, a further statement or COMMIT throws the signal's
+ * Makes a transaction end with its call. Once the signal has aborted, a further statement or COMMIT throws the signal's
  * reason, and the transaction is rolled back. A statement or COMMIT that has started runs to its end. (The ORM accepts
  * a signal too, but then abandons the statement under way, and writes the statement's outcome to the console.)
  *

@@ -1,7 +1,7 @@
 /**
  * Names of the locks that transactions wait for. A transaction passes these names to `transact` before it begins, and
- * this process runs transactions with a common name one after another. So of one process at most one transaction holds
- * a connection while it waits for a lock.
+ * this process runs transactions with a common name one after another. So at most one transaction of this process holds
+ * a connection while it waits for a given lock in the database.
  */
 import assert from "node:assert/strict";
 import type { Transaction } from "./transaction.ts";

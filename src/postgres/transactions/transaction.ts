@@ -54,7 +54,7 @@ export interface Beginning {
 /** Begins a transaction on `em`. @throws DATABASE_UNAVAILABLE if the first statement does not prove its server */
 export type Begin = (em: SqlEntityManager, beginning: Beginning) => Promise<BegunTransaction>;
 
-/** Refuses a standby, and any other history than the change feed follows. */
+/** Refuses a standby, and any history except the one that the change feed follows. */
 export const beginTransaction: Begin = async (em, beginning) => {
   const [proof] = await em.execute<Row[]>(`select ${ms(beginning.now)} as now, ${PROOF}`);
   beginning.history.prove([proof!]);

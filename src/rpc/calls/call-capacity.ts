@@ -62,7 +62,7 @@ export class CallCapacity {
     else yield* [...this.#waiting, ...this.#performing];
   }
 
-  /** @throws OVERLOADED if no call gives way to one of this caller */
+  /** @throws OVERLOADED if there is no capacity and no other call gives way to this one */
   enter(call: LiveCall): void {
     const holder = holderOf(call);
     if (call.route.kind === "stream") {
@@ -89,7 +89,7 @@ export class CallCapacity {
     while (this.#waitingBytes > this.#maxWaitingBytes && this.#waiting.makePlace());
   }
 
-  /** The message is complete. From now on the call gives way only to a caller that holds less. */
+  /** Notes that the message is complete. From now on the call gives way only to a caller that holds less. */
   settle(call: LiveCall): void {
     this.leave(call);
     this.#performing.add(holderOf(call), call);

@@ -36,9 +36,9 @@ const ALARMS: ReadonlySet<Reason> = new Set(["INTERNAL", "MASTER_KEY_MISSING"]);
 const REFUSED: ReadonlySet<string> = new Set(["UNAUTHENTICATED", "PERMISSION_DENIED"]);
 
 /**
- * Writes one line for a call. No more than these fields is logged, and none is a text that a client wrote: the client
- * proved the id, and the address is that of the connection or one that a trusted proxy names. The line has the address
- * only if the call failed and has no id, or was refused because of its caller.
+ * Writes one line for a call, with these fields only. None of them is a text that a client wrote: the client proved the
+ * id, and the address is the connection's or comes from a trusted proxy. The line has the address only if an anonymous
+ * call failed, or if a call was refused because of its caller.
  */
 export function logCall(log: Log, call: LiveCall, outcome: Outcome, ms: number): void {
   const method = call.route.name;

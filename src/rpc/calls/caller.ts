@@ -21,27 +21,29 @@ export interface CallerResolverDeps extends OpenCredentialDeps {
   readonly databaseClock: DatabaseClock;
   /** Notes the use of a service credential. */
   readonly usage: Pick<UsageRecorder, "used">;
-  /** Puts on record that a credential was presented whose secret is right but which is no longer valid. */
+  /** Records the use of a credential whose secret is right, but which is no longer valid. */
   readonly refusals: Pick<RefusalRecorder, "note">;
   readonly addresses: Pick<ClientAddresses, "of">;
 }
 
 const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
-/** Longest credential that is looked at: an access token has about 500 characters. */
+/** Maximum length of a credential. An access token has about 500 characters. */
 const MAX_CREDENTIAL_LENGTH = 4096;
 /** RFC 9110 11.4: the scheme's case does not matter. */
 const BEARER = /^bearer +([\x21-\x7e]+) *$/i;
-/** A connection has one credential, or a few where a proxy shares it. */
+/** Maximum credentials remembered for one connection. It has one, or a few if a proxy shares the connection. */
 const MAX_REMEMBERED = 8;
 
-/** Where the record of a credential is, and the caller that its record of late stands for. */
+/**
+ * A service credential that a connection has presented: how to find its record, and the caller of the latest record.
+ */
 interface Known {
   readonly lookup: RecordLookup;
   record: KeyRecord | undefined;
   caller: Caller;
 }
 
-/** Credentials that came over one connection, by digest of the header: nothing here holds what they say. */
+/** The credentials of one connection, by the digest of the header, so that no credential itself is kept. */
 type Remembered = Map<string, Known>;
 
 /**
@@ -51,7 +53,7 @@ type Remembered = Map<string, Known>;
 export class CallerResolver {
   readonly #deps: CallerResolverDeps;
   readonly #remembered = new WeakMap<object, Remembered>();
-  /** The user whose access token came last over a connection, and was good. */
+  /** The user of the last valid access token of each connection. */
   readonly #users = new WeakMap<object, Caller>();
 
   constructor(deps: CallerResolverDeps) {
@@ -59,8 +61,8 @@ export class CallerResolver {
   }
 
   /**
-   * The caller by a credential that this connection has shown before and whose record is in memory; undefined
-   * elsewhere.
+   * The caller, if this connection has shown its service credential before and the credential's record is in memory;
+   * otherwise undefined.
    *
    * @throws CREDENTIAL_INVALID
    */
@@ -97,8 +99,8 @@ export class CallerResolver {
   }
 
   /**
-   * The caller that a connection has shown by a good credential: the first service credential, or else the last access
-   * token. undefined where there was none.
+   * The caller of a connection: that of its first valid service credential, or else that of its last valid access
+   * token; undefined without either.
    */
   ofConnection(connection: object): Caller | undefined {
     for (const { caller } of this.#remembered.get(connection)?.values() ?? []) {
@@ -113,7 +115,7 @@ export class CallerResolver {
     return known.lookup.find(tokenOf(head)).then(({ record }) => this.#judge(known, record, head));
   }
 
-  /** State and expiry at every call; what else a record says, once. */
+  /** Judges state and expiry at every call. The rest of a record is read once. */
   #judge(known: Known, record: KeyRecord | undefined, head: CallHead): Caller {
     const { databaseClock, usage, refusals, addresses } = this.#deps;
     if (record === undefined) throw unusable();
@@ -151,7 +153,7 @@ function digestOf(authorization: string): string {
   return hash("sha256", authorization, "base64url");
 }
 
-/** Of a head that had one when it was remembered. */
+/** The token of a head whose credential is remembered, so the head has one. */
 function tokenOf(head: CallHead): string {
   return BEARER.exec(head.header("authorization")[0]!)![1]!;
 }

@@ -4,19 +4,22 @@ import type { Caller } from "../call.ts";
 
 export interface ChangeRateOptions {
   readonly limiter: Pick<Limiter, "decide">;
-  /** Calls that change something, of one session of a user in any minute. All sessions of the user: twice that. */
+  /**
+   * Maximum calls that change something, of one session in any minute. All sessions of a user may make twice as many.
+   */
   readonly changesPerMinute: number;
-  /** The same for one service credential. */
+  /** The same maximum for one service credential. */
   readonly serviceChangesPerMinute: number;
 }
 
 /**
- * How many calls that change something a caller may make in a minute, whichever methods they are. Each change is an
- * event on the audit trail, which is kept for months: without a rate one user could fill the disk.
+ * The rate limit of changes: a maximum of calls that change something for each caller in any minute, of all methods
+ * together. Each change is an event on the audit trail, which is kept for months. Without a limit, one user could fill
+ * the disk.
  *
- * A session has half of its user's changes, so that the holder of a stolen access token can't keep the user from
- * changing the password. The windows are the limiter's: processes that share a Redis share them, and others count for
- * themselves.
+ * A session may make half of its user's changes, so that the holder of a stolen access token can't keep the user from
+ * changing the password. The limiter keeps the windows. Processes that share a Redis share them; other processes count
+ * alone.
  */
 export class ChangeRate {
   readonly #options: ChangeRateOptions;
@@ -52,7 +55,10 @@ export class ChangeRate {
   }
 }
 
-/** No subject of keys or of calling services begins like this (keys/limit-requests.ts). */
+/**
+ * A request to the limiter for one change. No subject of keys or of calling services begins with `changes:`
+ * (keys/limit-requests.ts).
+ */
 function requestOf(
   callerId: string,
   limits: readonly { readonly name: string; readonly perMinute: number }[],

@@ -12,7 +12,7 @@ export interface ClientAddressesDeps {
   readonly log: Pick<Log, "warn">;
 }
 
-/** Maximum peers of each kind that get a log line, because more would be a way to fill the log. */
+/** Maximum peers that get a log line with each of the two messages, so that clients can't fill the log. */
 const MAX_PEERS_TOLD = 8;
 
 const UNTRUSTED = "a forwarded address from an untrusted peer is ignored";
@@ -24,11 +24,12 @@ const ADVICE = {
 } satisfies Partial<Record<WarnLine, string>>;
 
 /**
- * Finds the client's address: the connection's other end, or, as long as that is a trusted proxy, the hop before it,
- * read from the right. Everything left of the first untrusted hop can be made up by the client.
+ * Finds the client's address. It starts with the connection's other end. As long as the address is a trusted proxy's,
+ * it goes on to the hop before that proxy, from the right end of the header to the left. The client can make up
+ * everything to the left of the first untrusted hop.
  *
- * A proxy writes one of the two headers and passes a client's other one on. So if both come and disagree, neither is
- * believed (ADR 28).
+ * A proxy writes one of the two headers, and passes on the other one as the client sent it. So if both come and
+ * disagree, neither is believed (ADR 28).
  */
 export class ClientAddresses {
   readonly #deps: ClientAddressesDeps;

@@ -34,7 +34,7 @@ export interface ConcernsDeps extends Omit<LiveCallDeps, "deadlines">, CallCapac
 interface Concern {
   /** Runs before any byte of the body is read. Throws the error that refuses the call. */
   enter?(call: LiveCall): void | Promise<void>;
-  /** Runs before each message of a stream, because what was true at its start may have changed. */
+  /** Runs before each response of a stream, because the caller's rights may have changed since the stream began. */
   again?(call: LiveCall): void | Promise<void>;
   /** Runs once when the call has ended, even if it never entered. Must not throw. */
   leave?(call: LiveCall, outcome: Outcome, ms: number): void;
@@ -43,9 +43,7 @@ interface Concern {
 type Entry = (call: LiveCall) => void | Promise<void>;
 
 const OK: Outcome = Object.freeze({ code: "OK" });
-/**
- * Maximum calls that are cancelled, or reach their deadline, in one turn of the event loop: each costs about 0.1 ms.
- */
+/** Maximum calls that a cancellation or a deadline ends in one turn of the event loop. Each costs about 0.1 ms. */
 const ENDS_PER_TURN = 16;
 /** Time that streams have to send a last message when the process stops. */
 const STREAM_GRACE_MS = 250;
@@ -114,7 +112,8 @@ export class Concerns {
   }
 
   /**
-   * A piece of the call's message has come. Above the maximum of incomplete messages, the oldest of their calls end.
+   * Counts a piece of the call's message. Above the maximum bytes of incomplete messages, a call of the caller with the
+   * most such calls ends.
    */
   hold(call: LiveCall, bytes: number): void {
     const weight = call.weightOfPiece(bytes);
@@ -185,8 +184,8 @@ export class Concerns {
   }
 
   /**
-   * The client has closed the call's stream or connection. The call ends in this turn or a later one, because the end
-   * of one connection may cancel a thousand calls.
+   * Ends a call whose client has closed the stream or the connection. The call ends in this turn or a later one,
+   * because the end of one connection may cancel a thousand calls.
    *
    * @param also runs in the call's turn, even if the call has ended by itself before
    */
@@ -203,13 +202,13 @@ export class Concerns {
     return this.#capacity.size;
   }
 
-  /** The process stops: streams end after STREAM_GRACE_MS, unary calls go on. */
+  /** Begins the stop of the process: streams end after STREAM_GRACE_MS, and unary calls go on. */
   drain(): void {
     this.#draining = true;
     setTimeout(() => this.#abortAll("stream"), STREAM_GRACE_MS).unref();
   }
 
-  /** The time to drain is over: every call that still runs is answered SHUTTING_DOWN. */
+  /** Ends the time to drain: every call that still runs is answered SHUTTING_DOWN. */
   abortAll(): void {
     this.#abortAll("stream");
     this.#abortAll("unary");
@@ -219,7 +218,7 @@ export class Concerns {
     for (const call of this.#capacity.calls(kind)) call.abort(shuttingDown());
   }
 
-  /** A caller that is known at once takes a place of its own; any other takes one of its address until it is known. */
+  /** Counts the call against its caller's share, or against its address's share until the caller is known. */
   #takePlace(call: LiveCall): void {
     if (this.#draining && call.route.kind === "stream") throw shuttingDown();
     if (call.route.rule !== "anyone") call.caller = this.#deps.knownCaller?.(call.head) ?? call.caller;

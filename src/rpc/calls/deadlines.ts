@@ -1,4 +1,4 @@
-/** Deadlines are met up to this late, so that calls share timers. */
+/** Maximum time by which a deadline is late, so that calls share timers. */
 const STEP_MS = 16;
 
 /**

@@ -1,21 +1,24 @@
 import { SocketAddress } from "node:net";
 import { familyOf, normalizeIp } from "../../lib/ip.ts";
 
-/** Headers by which proxies say from whom a request came: the usual one, and that of RFC 7239. */
+/** The headers in which proxies name the sender of a request: the usual one, and the one of RFC 7239. */
 export const FORWARDED_HEADERS = ["x-forwarded-for", "forwarded"] as const;
 export type ForwardedHeader = (typeof FORWARDED_HEADERS)[number];
 
-/** `_` and a name stand for a port that a proxy hides (RFC 7239, 6.3). */
+/** An optional port. A proxy that hides the port writes `_` and a name instead (RFC 7239, 6.3). */
 const PORT = "(?::(?:\\d{1,5}|_[A-Za-z0-9._-]+))?";
 const IPV4_NODE = new RegExp(`^(\\d{1,3}(?:\\.\\d{1,3}){3})${PORT}$`);
 const IPV6_NODE = new RegExp(`^\\[([0-9A-Fa-f:.]+)\\]${PORT}$`);
-/** One parameter of an element, or none. Proxies also write brackets and colons without quotes. */
-const PARAMETER = /[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s",;]+))?[ \t]*(?:;|$)/y;
+/**
+ * One parameter of an element, or none. Proxies also write brackets and colons without quotes. Blanks match in one
+ * place only, so the time is linear in the length of the header.
+ */
+const PARAMETER = /[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s",;]+)[ \t]*)?(?:;|$)/y;
 
 /**
- * The addresses that a header names, the latest hop first; undefined for a hop without one (hidden, unknown,
- * malformed). Each is read from the right, so that nothing that a client sent ahead of it changes how a proxy's own hop
- * is read.
+ * The addresses that a header names, the latest hop first. A hop without an address (hidden, unknown or malformed) is
+ * undefined. The header is read from the right, so the client's text to the left of a proxy's hop can't change how that
+ * hop is read.
  *
  * @param values the header's lines, in order
  */
@@ -28,16 +31,20 @@ export function* hopsOf(header: ForwardedHeader, values: readonly string[]): Gen
   }
 }
 
-/** With or without a port; IPv6 in brackets, or alone. */
+/**
+ * The address of a node; undefined if it is malformed. The node may have a port. IPv6 is in brackets, or stands alone
+ * without a port.
+ */
 function addressOfNode(node: string): string | undefined {
   const [, inner = node] = IPV4_NODE.exec(node) ?? IPV6_NODE.exec(node) ?? [];
   if (inner !== node && node.startsWith("[") !== inner.includes(":")) return undefined;
   const address = normalizeIp(inner);
   if (address === undefined || familyOf(address) === "ipv4") return address;
-  // One spelling for all that mean the same.
+  // An IPv6 address has several spellings; this returns one for all of them.
   return new SocketAddress({ address, family: "ipv6" }).address;
 }
 
+/** The elements of a comma-separated list, the last one first. A comma in quotes does not separate. */
 function* elementsFromRight(value: string): Generator<string> {
   let end = value.length;
   let isQuoted = false;
@@ -56,7 +63,10 @@ function isEscaped(value: string, at: number): boolean {
   return backslashes % 2 === 1;
 }
 
-/** The one `for` of an element; undefined where there is none, or more, or anything malformed (RFC 7239, 4). */
+/**
+ * The value of an element's `for` parameter; undefined if there is none or more than one, or if the element is
+ * malformed (RFC 7239, 4).
+ */
 function forParameter(element: string): string | undefined {
   let found: string | undefined;
   for (let at = 0; at < element.length; at = PARAMETER.lastIndex) {

@@ -1,6 +1,6 @@
 /**
  * CALLS. The steps that every call passes between a lane and its handler. This sub-room knows no wire: lanes give it a
- * head, the size of what has come, and a message.
+ * head, the size of each piece that has come, and a message.
  *
  *   concerns.ts       the interceptor chain: one ordered list of steps for every lane
  *   live-call.ts      one call from its headers to its end: deadline, abort, what handlers add to the answer
@@ -28,7 +28,7 @@ export interface LiveCallDeps {
   clientIp(head: CallHead): string;
 }
 
-/** Notified when a call is aborted; for a lane that does not use `race`. */
+/** A listener that is notified when a call is aborted; for a lane that does not use `race`. */
 export interface AbortListener {
   aborted(failure: DomainError): void;
 }
@@ -89,7 +89,7 @@ export class LiveCall implements Call, Member {
     return this.route.method;
   }
 
-  /** The address when it was first read: a closed connection has none. */
+  /** The client's address, kept from the first read, because a closed connection has none. */
   get clientIp(): string {
     this.#clientIp ??= this.#deps.clientIp(this.head);
     return this.#clientIp;
@@ -122,10 +122,10 @@ export class LiveCall implements Call, Member {
   }
 
   /**
-   * Counts a piece of its messages. The first one belongs to the call's own cost, because a client may send each byte
-   * in a frame of its own.
+   * Counts a piece of the call's messages. The first piece is part of the call's own cost. Each further one counts as a
+   * short call, because a client may send each byte in a frame of its own.
    *
-   * @returns what the piece costs on top, in short calls
+   * @returns the extra cost of the piece and its bytes, in short calls
    */
   weightOfPiece(bytes: number): number {
     const weight = Math.floor(bytes / BYTES_OF_SHORT_CALL) + (this.#hasPiece ? 1 : 0);
@@ -151,7 +151,7 @@ export class LiveCall implements Call, Member {
     this.#timer = undefined;
   }
 
-  /** The deadline has come. */
+  /** Aborts the call, because its deadline has come. */
   expire(): void {
     this.abort(deadlineExceeded());
   }
@@ -177,7 +177,7 @@ export class LiveCall implements Call, Member {
     });
   }
 
-  /** Ends every wait of this call. Only the first failure counts, and none after the end. */
+  /** Aborts the call, and ends all its waits. Only the first failure counts, and none after the call's end. */
   abort(failure: DomainError): void {
     if (this.ended || this.#failure !== undefined) return;
     this.#failure = failure;

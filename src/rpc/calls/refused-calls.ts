@@ -20,7 +20,7 @@ function spentCredential({ untold }: Outcome): Omit<Refusal, "clientIp"> | undef
   return { kind: `${of}.refused`, room: "known", about: userId, subjectId: userId, facts, tally: `by ${kind}` };
 }
 
-/** A denied method, field or grant, or an object of another caller, which is answered as not found. */
+/** A denied method, field or grant, or another caller's object, which the service reports as not found. */
 function deniedCall({ caller, method }: LiveCall, outcome: Outcome): Omit<Refusal, "clientIp"> | undefined {
   const isDenied = outcome.code === "PERMISSION_DENIED" || outcome.untold?.isAnothers === true;
   if (caller.kind === "anonymous" || !isDenied) return undefined;

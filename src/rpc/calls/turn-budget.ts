@@ -12,9 +12,9 @@ const STEPS_PER_TURN = 4;
 const MAX_WAITING = 8000;
 
 /**
- * The number of steps that begin in one turn (tick) of the event loop, shared fairly by holder. It bounds what clients
- * do to one turn. Promises run on microtasks: without this bound, a client whose messages have arrived already is
- * answered again and again before any timer runs and before any other connection is read.
+ * The number of steps that begin in one turn (tick) of the event loop, shared fairly by holder. It bounds how much work
+ * clients cause in one turn. Promises run on microtasks. Without this bound, a client whose messages have all arrived
+ * would get all its answers before any timer runs and before any other connection is read.
  */
 export class TurnBudget {
   readonly #gate: FairGate;

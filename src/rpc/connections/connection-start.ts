@@ -16,12 +16,13 @@ const LOOK_MS = 2000;
 
 /**
  * Calls `decide` as soon as the first bytes show the protocol. The bytes stay in the socket for its server. A
- * connection is destroyed if `decide` returns false, because there is no server for it, or if it is too slow.
+ * connection is destroyed if `decide` returns false, because it has no server, or if its first bytes take longer than
+ * LOOK_MS.
  */
 export function lookAtStart(socket: Socket, decide: (protocol: Protocol) => boolean): void {
   let start: Buffer = Buffer.alloc(0);
-  // After a stall of this process, timers run before the bytes that arrived are read. So it reads once more before the
-  // end.
+  // After a stall of this process, timers run before the bytes that arrived are read. So the socket is read once more
+  // before it is destroyed.
   let lastLook: NodeJS.Immediate | undefined;
   const timer = setTimeout(() => {
     lastLook = setImmediate(() => socket.destroy());
@@ -40,7 +41,7 @@ export function lookAtStart(socket: Socket, decide: (protocol: Protocol) => bool
     start = start.length === 0 ? chunk : Buffer.concat([start, chunk]);
     if (mayBecomeHttp2(start) || isPartOfHello(start)) return;
     stop();
-    // Once, and after the listener is gone: unshift makes the socket readable again.
+    // Only once, and after the listener is removed, because unshift makes the socket readable again.
     socket.unshift(start);
     if (!decide(protocolOf(start))) socket.destroy();
   };
@@ -50,9 +51,9 @@ export function lookAtStart(socket: Socket, decide: (protocol: Protocol) => bool
 }
 
 /**
- * Whether the ClientHello is not complete. OpenSSL computes the handshake as soon as it is, so it must be complete
- * before the handshake gets its turn. A client may send it in several records. Malformed ones are left for OpenSSL to
- * refuse.
+ * Whether the bytes are an incomplete ClientHello. OpenSSL computes the handshake as soon as the ClientHello is
+ * complete, so it must be complete before the handshake gets its turn. A client may send it in several records. A
+ * malformed ClientHello is left for OpenSSL to refuse.
  */
 function isPartOfHello(start: Buffer): boolean {
   if (start[0] !== TLS_HANDSHAKE) return false;

@@ -27,14 +27,14 @@ export class Http2Session {
     this.#reading.begin(task);
   }
 
-  /** Something has come that costs about as much as `weight` short calls. */
+  /** Counts work that has come and costs about as much as `weight` short calls. */
   noteWork(weight: number): void {
     this.#reading.note(weight);
   }
 
   /**
-   * The stream goes by the Connect lane: nothing more is read in this turn, and the session is not idle while it is
-   * open.
+   * Notes that a stream goes by the Connect lane. Nothing more of the connection is read in this turn, and the session
+   * is not idle while the stream is open.
    */
   keepFor(stream: ServerHttp2Stream): void {
     this.#reading.stop();

@@ -53,7 +53,7 @@ export class PacedSocket extends Duplex {
     socket.on("error", (error) => {
       failure = error;
     });
-    // Node makes an error for each parsed request of a connection that ends: with 200 connections these are 7,000.
+    // When a connection ends, Node makes an error for each of its parsed requests: 7,000 errors for 200 connections.
     socket.on("close", () => turns.end(this.#address, () => void this.destroy(failure)));
   }
 

@@ -48,7 +48,7 @@ export interface PortOptions {
   readonly certificate?: ServedCertificate | undefined;
   /** Whether connections without TLS are served. Default true. */
   readonly plaintext?: boolean;
-  /** The caller of a connection, as far as its calls have shown. */
+  /** The caller of a connection, as its calls have proved it; undefined while it is unknown. */
   callerOf?(connection: object): string | undefined;
   /** Called first for each HTTP/2 stream. Must not throw. */
   readonly takeStream?: StreamTaker | undefined;
@@ -65,14 +65,14 @@ export interface PortOptions {
 /** Maximum time of a TLS handshake. */
 const HANDSHAKE_MS = 5000;
 const MAX_CONNECTIONS = 16_384;
-/** While it drains: the time, or up to twice that, in which a client must close its side after this side is closed. */
+/** Time, at most doubled, that a client has to close its side after a draining port has closed its own side. */
 const LINGER_MS = 1000;
 /** TCP probes an idle connection after this time, so that connections of unreachable peers are closed. */
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Bounds on what one HTTP/2 client can make the service hold or do. A stream that its client resets costs most of what
- * a call costs. A client may reset 200 at once, because a busy client does when a deadline has come, and 100 a second.
+ * Bounds on what one HTTP/2 client can make the service hold or do. A reset stream costs nearly as much as a call. A
+ * client may reset 200 streams at once, as a busy client does when a deadline comes, and then 100 a second.
  */
 const HTTP2_OPTIONS = {
   settings: { maxConcurrentStreams: 1000, maxHeaderListSize: 16 * 1024, enablePush: false },
@@ -88,7 +88,7 @@ const HTTP2_OPTIONS = {
 
 /**
  * One TCP port that speaks h2c (prior knowledge), HTTP/1.1 and TLS with ALPN for both: the first bytes of a connection
- * tell. All connections lead to one HTTP/1.1 and one HTTP/2 server, which have no ports of their own.
+ * show which. All connections lead to one HTTP/1.1 and one HTTP/2 server, which have no ports of their own.
  */
 export class Port {
   readonly #options: PortOptions;
@@ -136,7 +136,7 @@ export class Port {
         resolve();
       });
     });
-    // Connections that are open keep the certificate that they began with.
+    // Open connections keep the certificate that they began with.
     certificate?.watch((pair) => this.#tls?.setSecureContext(secureContextOf(pair)));
     this.#looking = setInterval(() => this.#lookAtSessions(), LOOK_EVERY_MS).unref();
     // Errors of accept() (no file descriptors left) concern one connection, not the process.
@@ -168,7 +168,7 @@ export class Port {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Something has come on a connection that costs about as much as `weight` short calls. */
+  /** Counts work that has come on a connection and costs about as much as `weight` short calls. */
   noteWork(connection: object, weight: number): void {
     this.#sessions.get(connection)?.noteWork(weight);
   }
@@ -232,7 +232,7 @@ export class Port {
     if (this.#draining) live.drain();
   };
 
-  /** Closes connections whose clients read nothing, since they would keep the process from stopping. */
+  /** Closes connections whose clients do not close their side, because they would keep the process from stopping. */
   #endLingering(): NodeJS.Timeout {
     const ended = new WeakSet<Socket>();
     return setInterval(() => {
@@ -266,7 +266,7 @@ export class Port {
     void this.#serveInTurn(stream, headers, rawHeaders);
   }
 
-  /** The request's turn also pays for node's compatibility layer. */
+  /** Serves a request in its turn. The same turn pays for node's compatibility layer. */
   async #serveInTurn(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): Promise<void> {
     const head = headOf(rawHeaders, stream.session?.socket, stream.session ?? stream);
     const mayBegin = await this.#options.mayBegin(head, (endWait) => stream.once("close", endWait));
@@ -286,13 +286,14 @@ export class Port {
 
 function ignore(): void {}
 
+/** The name of a connection's caller while it is unknown: the widest network of its address. */
 function addressOf({ socket }: ServerHttp2Session): string {
   return addressHolder(socket.remoteAddress ?? "")
     .slice(0, 2)
     .join(" ");
 }
 
-/** The same for the first certificate and for those that come after it. */
+/** The TLS options of a certificate, the same for the first one and for all later ones. */
 function secureContextOf({ cert, key }: CertificatePair): SecureContextOptions {
   return { cert, key, minVersion: "TLSv1.2" };
 }

@@ -10,16 +10,16 @@ export interface ReadTurnsOptions {
 }
 
 /**
- * Maximum streams of one caller that begin in a turn as they are read, and again as many that were read before, while
- * no other caller is busy. Together that is about 5 ms of work.
+ * A caller's part of a turn while no other caller is busy: the maximum streams that begin as they are read. The same
+ * maximum holds for streams that were read in an earlier turn. Both together are about 5 ms of work.
  */
 const ALONE = 64;
-/** The same of all callers together while several are busy: each has an equal part. */
+/** The part of all callers together while several are busy. Each has an equal part of it, at least LEAST_PART. */
 const SHARED = 32;
 const LEAST_PART = 4;
 /** A caller is busy for this number of turns after its last stream. */
 const BUSY_TURNS = 256;
-/** Maximum connections without a stream that are read in a turn on top of a caller's part, for each address. */
+/** Maximum connections of one address, without a stream so far, that are read in a turn beyond the address's part. */
 const NEW_IN_A_TURN = 4;
 /** A turn with fewer streams is not counted, because its end would cost a callback. */
 const COUNTED_FROM = 16;
@@ -30,8 +30,8 @@ const COUNTED_FROM = 16;
  * used its part of a turn is not read further. The next turns read its connections again, in turn (round robin). Unread
  * bytes wait in the kernel, so TCP's flow control slows down this client and no other (back pressure).
  *
- * The unit is one read of at most 64 KiB. Its streams beyond the caller's part wait here, as node made them, and begin
- * before anything more is read.
+ * The smallest unit is one read of at most 64 KiB from a connection. Streams beyond the caller's part wait here, and
+ * begin before anything more of this caller is read.
  */
 export class ReadTurns {
   readonly #callerOf: (connection: object) => string | undefined;
@@ -116,7 +116,7 @@ export class ReadTurns {
     this.#forgetIfEmpty(reading.group);
   }
 
-  /** Stops reading for the caller of this connection, which has used its part. Identifies it first. */
+  /** Stops reading for this connection's caller if it has used its part. Identifies the caller first. */
   #overflow(reading: Reading): void {
     this.#identify(reading);
     const { group } = reading;
@@ -183,7 +183,7 @@ export class ReadTurns {
     this.#busy.add(group);
   }
 
-  /** Moves the connection to its caller, who becomes known by the first call and may change later. */
+  /** Moves the connection to its caller. The first call shows the caller, and later calls may show another. */
   #identify(reading: Reading): void {
     if (reading.isClosed) return;
     const name = this.#callerOf(reading.connection) ?? reading.address;
@@ -212,8 +212,9 @@ export class ReadTurns {
   }
 
   /**
-   * Reads a few connections on which no stream has begun, because the first stream shows the caller: an honest client
-   * must not wait for everything that a greedy client of the same address has sent. Few, because each may bring 64 KiB.
+   * Reads up to NEW_IN_A_TURN connections on which no stream has begun, because the first stream shows the caller. An
+   * honest client must not wait for everything that a greedy client of the same address has sent. The number is small,
+   * because each connection may bring 64 KiB.
    */
   #readNew(group: Group): void {
     let left = NEW_IN_A_TURN;

@@ -44,6 +44,7 @@ export class Group {
   arrived: [Reading, () => void][] = [];
   /** Number of connections, reading and waiting. */
   size = 0;
+  /** The work of this turn, in short calls. */
   noted = 0;
   busyUntilTurn = 0;
 
@@ -58,6 +59,7 @@ export class Reading {
   readonly handle: ReadHandle;
   readonly address: string;
   group: Group;
+  /** The work of this turn, in short calls. */
   noted = 0;
   /** Whether no stream has begun on it. */
   isNew = true;

@@ -29,9 +29,9 @@ const LOOK_EVERY_MS = 5000;
 
 /**
  * The port's TLS certificate, read again when its files change. It compares the contents of the files instead of
- * watching them: this finds every way of replacing them (in place, by rename, by the symbolic links of certbot and of
- * Kubernetes' volumes), on every file system. If a pair can't be served, the one before stays in use, and each look
- * tries again.
+ * watching them: this notices every way of replacing them (in place, by rename, by the symbolic links of certbot and of
+ * Kubernetes' volumes), on every file system. If a new pair can't be served, the previous pair stays in use, and each
+ * look tries again.
  */
 export class ServedCertificate {
   readonly #deps: ServedCertificateDeps;
@@ -110,7 +110,9 @@ export class ServedCertificate {
     this.#deps.log.info("the TLS certificate is replaced: new connections get this one", this.#facts(pair));
   }
 
-  /** The two files are never replaced in the same instant, so a fault is logged only after two looks have found it. */
+  /**
+   * Logs a fault after two looks in a row have found it, because the two files are never replaced in the same instant.
+   */
   #warn(fault: string, isAsked: boolean): void {
     const isNews = fault !== this.#toldFault && fault === this.#seenFault;
     this.#seenFault = fault;
@@ -160,7 +162,9 @@ function unreadable(what: string): (error: NodeJS.ErrnoException) => never {
   };
 }
 
-/** OpenSSL's own messages name neither file nor remedy. */
+/**
+ * Runs `work`, and throws a message of ours if it fails. OpenSSL's own messages name neither the file nor the remedy.
+ */
 function attempt<T>(work: () => T, message: (code: string) => string): T {
   try {
     return work();

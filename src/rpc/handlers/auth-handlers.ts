@@ -84,7 +84,7 @@ export function authHandlers(deps: AuthHandlersDeps): UnaryHandlers<typeof AuthS
   };
 }
 
-/** The facts of a call that a session and the throttle of logins record. */
+/** The facts of a call that a session and the login throttle record, and the signal that ends the call. */
 function originOf(call: Call) {
   return { clientIp: call.clientIp, userAgent: call.userAgent, signal: call.signal };
 }

@@ -3,9 +3,9 @@ import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "../../lib/errors.ts";
 
 /**
- * The fields that an update changes (AIP-134): those that the mask names. Without a mask, those that have a value in
- * the resource, so a client that forgot the mask clears nothing. `*` is refused, because it would clear fields that the
- * client does not know.
+ * The fields that an update changes (AIP-134): those that the mask names. Without a mask they are the writable fields
+ * that have a value in the resource, so a client that forgot the mask clears nothing. `*` is refused, because it would
+ * clear fields that the client does not know.
  *
  * @param writable the allowed paths: names of fields of the resource, in snake_case
  * @throws INVALID_FIELD update_mask for an unknown or output-only path, or if the update would change nothing

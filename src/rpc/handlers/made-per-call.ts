@@ -34,8 +34,8 @@ export type CallAsker = Asker & { readonly signal: AbortSignal };
 
 /**
  * Request-scoped handlers: they are made for each call, from stores of that call. Those stores know the call's holder
- * and signal, so the verbs need no parameters for them. Meant for calls that cost milliseconds, too slow for those that
- * cost microseconds.
+ * and signal, so the verbs need no parameters for them. They are meant for calls that cost milliseconds. For calls that
+ * cost microseconds they are too slow.
  *
  * @param make makes the handlers for one call. It is also called once at the start, for the names of the methods
  */

@@ -17,7 +17,7 @@ export interface PageScope {
 const DEFAULT_SIZE = 50;
 const MAX_SIZE = 250;
 
-/** Which page of a list a verb returns. */
+/** The page of a list that a verb returns: its size, and the position after which it begins. */
 export interface PagePlace {
   readonly size: number;
   /** Undefined for the first page. */

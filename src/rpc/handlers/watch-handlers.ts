@@ -14,7 +14,7 @@ const KINDS: Readonly<Record<ChangeKind, KindMessage>> = {
   SIGNING_KEY: KindMessage.SIGNING_KEY,
 };
 
-/** The stream that tells clients with cached verdicts which of them no longer hold. */
+/** The stream that tells clients which of their cached verdicts no longer hold. */
 export function watchHandlers(deps: WatchChangesDeps): Pick<StreamHandlers<typeof KeyService>, "watchRevocations"> {
   return {
     watchRevocations: async function* ({ cursor }, { signal }) {

@@ -54,8 +54,8 @@ export interface BodyReader {
 }
 
 /**
- * The bytes of a request's body. Unlike node's own iterator, ending early leaves the connection open, so that an answer
- * can still be written.
+ * The bytes of a request's body. Unlike node's own iterator, it leaves the connection open when it is ended early, so
+ * that an answer can still be written.
  *
  * @throws {DomainError} CANCELLED when the client closed the stream or connection before the end
  */
@@ -100,7 +100,8 @@ function isCutOff(request: WireRequest): boolean {
  * Writes an answer. It sends the headers only with the first bytes of the body, because a handler may add some until
  * then.
  *
- * @throws the error of the body, or DomainError CANCELLED after it has thrown that into the body, if the client is gone
+ * @throws the error of the body, or DomainError CANCELLED if the client is gone; the `throw` of the body's iterator
+ * receives the error first
  */
 export async function writeAnswer(
   answer: UniversalServerResponse,

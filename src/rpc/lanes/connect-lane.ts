@@ -138,8 +138,8 @@ interface AbortableContext extends HandlerContext {
 }
 
 /**
- * Calls `onError` with each error before Connect writes it, because Connect then calls `abort` with it. Errors of its
- * own codec (too large, not JSON, an answer that can't be encoded) can be seen and reworded only there.
+ * Calls `onError` with each error before Connect writes it: Connect first calls `abort` with the error. Only there can
+ * errors of Connect's own codec be seen and reworded (too large, not JSON, an answer that can't be encoded).
  */
 function overhearErrors(context: AbortableContext, onError: (error: ConnectError) => void): void {
   const abort = context.abort;
@@ -153,7 +153,7 @@ function callOf(context: HandlerContext): LiveCall {
   return context.values.get(CONNECT_EXCHANGE)!.call!;
 }
 
-/** Never rejects. */
+/** Serves one request. Never rejects. */
 async function serve(
   { concerns, unread }: ConnectLaneDeps,
   handler: UniversalHandler,
@@ -164,8 +164,7 @@ async function serve(
   const gone = new AbortController();
   response.on("close", () => {
     if (exchange.answered) return;
-    // Connect makes several errors of an abort: with those of a thousand streams it would stall the event loop for 0.3
-    // s.
+    // Connect makes several errors for each abort, so the aborts of a thousand streams would take 0.3 s of a turn.
     if (exchange.call === undefined) gone.abort();
     else concerns.cancel(exchange.call, () => void (exchange.answered || gone.abort()));
   });
@@ -177,7 +176,8 @@ async function serve(
     const answer = await handler({
       httpVersion: request.httpVersion,
       method: request.method ?? "",
-      // Connect reads only the query, and a client's authority may be no valid URL.
+      // A fixed host, because Connect reads only the URL's query, and the client's own authority may be invalid in a
+      // URL.
       url: `http://latchkey${route.path}`,
       header,
       body: readBody(concerns, exchange, binaryType !== undefined),
@@ -192,7 +192,10 @@ async function serve(
   }
 }
 
-/** Connect reads nothing before its gate has begun the call. */
+/**
+ * The body of a request, for Connect. The call has begun, because Connect reads nothing before its `requestGate`
+ * resolves.
+ */
 async function* readBody(concerns: Concerns, exchange: ConnectExchange, isText: boolean): AsyncGenerator<Uint8Array> {
   const call = exchange.call!;
   try {
@@ -228,7 +231,7 @@ function isRpc(request: WireRequest): boolean {
 /** Answers UNIMPLEMENTED in the client's protocol. */
 function refuseUnknown(unread: UnreadAnswers, request: WireRequest, response: WireResponse): void {
   const error = toConnectError(new DomainError("NOT_IMPLEMENTED", "no such method"));
-  // Without its suffix, which may be as long as a header may be.
+  // The suffix is left out, because it may be as long as a header may be.
   const contentType = GRPC_TYPE.exec(request.headers["content-type"]!)?.[0].replace(/[+;]$/, "");
   dropRestWhenAnswered(request, response);
   if (contentType !== undefined) {

@@ -2,7 +2,7 @@ import { codecError } from "../errors.ts";
 
 /*
  * A gRPC message on the wire: one byte of flags, its length in four bytes, big-endian, and the message
- * ("Length-Prefixed- Message" of gRPC over HTTP/2). It may be cut into pieces anywhere, or share a piece with others.
+ * ("Length-Prefixed-Message" of gRPC over HTTP/2). It may be cut into pieces anywhere, or share a piece with others.
  */
 
 /** Maximum size of an answer on every lane. Only a fault of this service makes a longer one. */

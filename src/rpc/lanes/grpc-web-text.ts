@@ -13,7 +13,7 @@ const BINARY_TYPE = "application/grpc-web";
 /** One text up to its padding. */
 const SEGMENT = /[A-Za-z0-9+/]+={0,2}/g;
 
-/** The same media type without base64; undefined for any other type. */
+/** The media type of the binary protocol for a grpc-web-text type; undefined for any other type. */
 export function binaryTypeOf(contentType: string | null): string | undefined {
   return contentType !== null && TEXT_TYPE.test(contentType) ? contentType.replace(TEXT_TYPE, BINARY_TYPE) : undefined;
 }
@@ -47,7 +47,7 @@ function textOf(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
       const pieces = body[Symbol.asyncIterator]();
       return {
         next: async () => encoded(await pieces.next()),
-        // Connect calls it when the client is gone.
+        // `writeAnswer` calls it when the client is gone.
         throw: async (error) => encoded((await pieces.throw?.(error)) ?? { done: true, value: undefined }),
         return: async () => encoded((await pieces.return?.()) ?? { done: true, value: undefined }),
       };

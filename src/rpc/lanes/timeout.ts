@@ -14,15 +14,15 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 };
 
 /**
- * The timeout of a call, from the values of its header; undefined without one, and the error to answer with if it is
- * malformed. It returns the error, because a call must begin before it can fail.
+ * The timeout of a call in milliseconds, from the values of its header; undefined without a header. For a malformed
+ * header it returns the error instead of throwing it, because a call must begin before it can fail.
  */
 export function readTimeout(
   name: "grpc-timeout" | "connect-timeout-ms",
   values: readonly string[],
 ): number | DomainError | undefined {
   if (values.length === 0) return undefined;
-  // Joined values are malformed, so two headers are no timeout either.
+  // Joined values are malformed, so a second header is an error, too.
   const text = values.join(",");
   try {
     return name === "grpc-timeout" ? parseGrpcTimeout(text) : parseConnectTimeout(text);

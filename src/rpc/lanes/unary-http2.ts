@@ -13,7 +13,7 @@ import {
 } from "./unary-lane.ts";
 import type { SentAnswer, UnreadAnswers } from "./unread-answers.ts";
 
-/** Takes an HTTP/2 stream of which only the headers are read, or returns false and leaves it unchanged. */
+/** Takes an HTTP/2 stream whose body has not been read, or returns false and leaves the stream unchanged. */
 export type StreamTaker = (
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
@@ -68,8 +68,8 @@ class Http2Head implements RequestHead {
 const NONE: readonly string[] = Object.freeze([]);
 
 /**
- * Maximum size of a short answer: unread ones are bounded in number. Longer ones are rare, and watched one by one as
- * well.
+ * Maximum size of a short answer. Unread answers of any size are bounded in number. Longer ones are rare, so each is
+ * also watched by itself.
  */
 const SHORT_BYTES = 1024;
 
@@ -160,7 +160,7 @@ class StreamExchange implements UnaryWire, SentAnswer {
   }
 
   end(): void {
-    // A body that was cut off ends, too. Its call is cancelled when the stream closes.
+    // A body that was cut off also ends. Its call is cancelled when the stream closes.
     if (this.#reader === undefined || this.#stream.aborted) return;
     let message: Uint8Array;
     try {

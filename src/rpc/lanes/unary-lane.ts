@@ -32,7 +32,7 @@ export interface RequestHead extends CallHead {
   readonly contentType: string | undefined;
 }
 
-/** The answer of a call. An error has no message, and only trailers unless its handler added headers. */
+/** The answer of a call. An error has no message. It consists of trailers only, unless its handler added headers. */
 export interface WireAnswer {
   readonly headers: Metadata;
   readonly message: Uint8Array | undefined;
@@ -64,6 +64,7 @@ export const ANSWER_HEADERS: Metadata = Object.freeze({
 });
 const OK: Metadata = Object.freeze({ "grpc-status": "0" });
 
+/** The lane of unary gRPC calls without compression. */
 export class UnaryLane {
   readonly #routes: ReadonlyMap<string, Route>;
   readonly #concerns: Concerns;
@@ -91,8 +92,8 @@ export class UnaryLane {
 }
 
 /**
- * One call that the lane took. Steps call each other, where a chain of promises would cost as much as all else here;
- * whichever of them fails first ends the call, and so does its deadline.
+ * One call that the lane took. Its steps call each other, because a chain of promises would cost as much as everything
+ * else here. The first step that fails ends the call. So does the deadline.
  */
 export class UnaryCall implements AbortListener {
   readonly #concerns: Concerns;

@@ -10,12 +10,15 @@ const MAX_UNREAD_MS_WHEN_FULL = 1000;
 /** Minimum size that an answer counts for, because its stream, headers and listeners stay in memory with it. */
 const MIN_BYTES = 32 * 1024;
 
-/** Maximum short answers that are written while their streams are still open. */
+/** Maximum answers of the unary lane that are written and whose HTTP/2 streams are still open. */
 const MAX_OPEN = 10_000;
-/** Above this number, the time for which one may stay open. A client that reads closes its stream in a turn or two. */
+/**
+ * Maximum time for which a stream may stay open while there are more than MAX_OPEN. A client that reads closes its
+ * stream in a turn or two.
+ */
 const MAX_OPEN_MS_WHEN_FULL = 250;
 
-/** A short answer that was written to an HTTP/2 stream. */
+/** An answer that the unary lane has written to an HTTP/2 stream. */
 export interface SentAnswer extends Listed {
   /** Its number in the order in which answers were sent. */
   sentNo: number;
@@ -32,8 +35,9 @@ interface LongAnswer {
 }
 
 /**
- * The answers of this server that no client has read yet. It bounds what they hold, since their calls have left the
- * capacity for calls. Long ones are bounded by their bytes and time, short ones by their number.
+ * The answers of this server that no client has read yet. It bounds the memory that they hold, because their calls no
+ * longer count against CallCapacity. Long ones are bounded by their bytes and time, and all of the unary lane also by
+ * their number.
  */
 export class UnreadAnswers {
   /** The oldest first. */
@@ -76,9 +80,9 @@ export class UnreadAnswers {
   }
 
   /**
-   * Counts a short answer whose stream is open until the client has read it. Above MAX_OPEN connections are cut, the
-   * one with the most such answers first: a client that leaves them open on purpose has too many to cut them one by
-   * one.
+   * Counts an answer of the unary lane. Its stream is open until the client has read it. If there are more than
+   * MAX_OPEN answers, connections are cut, the one with the most answers first. Answers are not cut one by one, because
+   * a client that leaves them open on purpose has too many.
    */
   add(answer: SentAnswer): void {
     answer.sentNo = ++this.#lastSentNo;
@@ -86,7 +90,7 @@ export class UnreadAnswers {
     if (this.#short.size > MAX_OPEN && this.#trimmingShort === undefined) this.#trimShortLater();
   }
 
-  /** The stream of a short answer has closed. Has no effect on an answer that was not added. */
+  /** Notes that the stream of an answer has closed. Has no effect on an answer that was not added. */
   delete(answer: SentAnswer): void {
     this.#short.delete(answer);
   }
@@ -110,7 +114,7 @@ export class UnreadAnswers {
       this.#trimmingShort = undefined;
       for (const answers of this.#shortByConnection()) {
         if (this.#short.size <= MAX_OPEN) break;
-        // A client whose oldest answer is younger may read it yet.
+        // A client whose oldest answer was sent after this wait began may still read it.
         if (answers[0]!.sentNo > lastSentNo) continue;
         for (const answer of answers) this.#short.delete(answer);
         answers[0]!.cutConnection();

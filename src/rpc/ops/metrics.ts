@@ -115,7 +115,7 @@ export class Metrics implements CallObserver {
 
   #addGauges(sources: MetricSources): void {
     const registers = [this.#registry];
-    // Of several processes, the metric is the sum of theirs or that of the worst one.
+    // Over several processes, a gauge is the sum of their values, or the value of the worst process.
     const gauge = (name: string, help: string, read: () => number | undefined, aggregator: Aggregator = "max") =>
       new Gauge({
         name,

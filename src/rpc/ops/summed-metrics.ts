@@ -37,7 +37,7 @@ export class SummedMetrics {
   /**
    * The sum as text in Prometheus' exposition format.
    *
-   * @param answering number of processes that answered the latest question
+   * @param answering number of processes that answered the latest request for their metrics
    */
   text(answering: number): Promise<string> {
     const sum = sumOf([...this.#latest.values(), this.#ended]);

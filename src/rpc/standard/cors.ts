@@ -6,7 +6,7 @@ import type { UnreadAnswers } from "../lanes/unread-answers.ts";
 const ALLOWED_METHODS = "GET, POST";
 const ALLOWED_HEADERS = [...cors.allowedHeaders, "Authorization"].join(", ");
 const EXPOSED_HEADERS = [...cors.exposedHeaders, "Retry-After"].join(", ");
-/** The most that Chromium allows. */
+/** Maximum that Chromium allows. */
 const PREFLIGHT_MAX_AGE_S = 7200;
 
 /**

@@ -14,7 +14,7 @@ import { type Binding, bind, type ServiceHandlers } from "../routes.ts";
 /** The status of a known service. Watchers of an unknown one receive `SERVICE_UNKNOWN` instead. */
 export type ServiceStatus = "SERVING" | "NOT_SERVING";
 
-/** Most watches at a time. Few clients watch, because probes poll. */
+/** Maximum watches at a time. Few clients watch, because probes poll. */
 const MAX_WATCHERS = 1000;
 const TOO_MANY = `too many watches of health (at most ${MAX_WATCHERS}); poll with Check instead`;
 

@@ -5,7 +5,7 @@ import type { UnreadAnswers } from "../lanes/unread-answers.ts";
 
 export interface WebPagesDeps {
   readonly log: Log;
-  /** The JSON Web Key Set (RFC 7517) of all keys that may sign access tokens. Rejects while it is unreachable. */
+  /** The JSON Web Key Set (RFC 7517) of all keys that may sign access tokens. Rejects while the set can't be read. */
   jwks(): Promise<{ readonly keys: readonly object[]; readonly isStale?: boolean }>;
 }
 

@@ -219,8 +219,8 @@ export type UpdateUserRequest = Message<"latchkey.v1.UpdateUserRequest"> & {
   user?: User | undefined;
 
   /**
-   * The fields to change: tier, scopes, display_name. Absent: those of them
-   * that have a value (AIP-134). `*` is not allowed.
+   * The fields to change: tier, scopes, display_name. If the mask is absent,
+   * each of these that has a value changes (AIP-134). `*` is not allowed.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -400,11 +400,12 @@ export type CreatePasswordResetResponse = Message<"latchkey.v1.CreatePasswordRes
 
   /**
    * Whether the reset revokes all API keys of the user if CompletePasswordReset
-   * does not set revoke_keys. If the request set revoke_keys, this is its value.
-   * Otherwise it is true if the account has or had a password, and no Login ever
-   * came from a known network. A network (an IPv4 /24 or an IPv6 /48) is known
-   * if a session of the account began in it within the 30 days before, by
-   * Register, Login, ChangePassword or CompletePasswordReset.
+   * does not set revoke_keys. If the request set revoke_keys, this is its
+   * value. Otherwise it is true if the account has or had a password, and no
+   * Login ever came from a known network. A network is an IPv4 /24 or an IPv6
+   * /48. It is known if a session of the account began in it within the 30 days
+   * before. Register, Login, ChangePassword and CompletePasswordReset begin
+   * sessions.
    *
    * @generated from field: bool revokes_keys = 3;
    */
@@ -1051,10 +1052,12 @@ export const AdminService: GenService<{
   },
   /**
    * Makes a one-time token with which the user sets a new password, valid for a
-   * day. Password and sessions stay until it is used, unless end_access is set.
+   * day. Password and sessions stay until the token is used, unless end_access
+   * is set.
    *
-   * The token belongs to the state of the account that it was made for: a newer
-   * token, ChangePassword, EndUserSessions, DisableUser and EnableUser use it up.
+   * The token is valid only while the account is in the state in which the
+   * token was made. A newer token, ChangePassword, EndUserSessions, DisableUser
+   * and EnableUser use it up.
    *
    * FAILED_PRECONDITION: the user is disabled.
    *
@@ -1172,8 +1175,9 @@ export const AdminService: GenService<{
    * Revokes a signing key at once. Its tokens are refused, and people get new
    * ones by Refresh. If it was the active key, the next key signs at once, or a
    * new one if there is none. Other verifiers that cache the key set learn of
-   * both when they fetch it again, after at most 5 minutes. Revoking a key that
-   * is STATE_NEXT cancels the rotation. Idempotent.
+   * the revocation and of the new key when they fetch the set again, after at
+   * most 5 minutes. Revoking a key that is STATE_NEXT cancels the rotation.
+   * Idempotent.
    *
    * @generated from rpc latchkey.v1.AdminService.RevokeSigningKey
    */

@@ -44,8 +44,8 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
 
   /**
    * The actor: the id of a user or service credential. Empty for an anonymous
-   * caller and the service itself. A refused attempt has it only if a good
-   * credential proved it ("access.refused").
+   * caller and the service itself. A refused attempt has an actor only if a
+   * good credential proved who it is ("access.refused").
    *
    * @generated from field: string actor_id = 4;
    */
@@ -61,7 +61,7 @@ export type AuditEvent = Message<"latchkey.v1.AuditEvent"> & {
 
   /**
    * The address that the call came from. Empty if no call caused the event. For
-   * an event that counts attempts: the address of the last.
+   * an event that counts attempts: the address of the last attempt.
    *
    * @generated from field: string client_ip = 6;
    */

@@ -279,8 +279,8 @@ export type UpdateCurrentUserRequest = Message<"latchkey.v1.UpdateCurrentUserReq
   user?: User | undefined;
 
   /**
-   * The fields to change: display_name. Absent: display_name if it has a value
-   * (AIP-134). `*` is not allowed.
+   * The fields to change: display_name. If the mask is absent, display_name
+   * changes if it has a value (AIP-134). `*` is not allowed.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */

@@ -43,7 +43,7 @@ export type Change = Message<"latchkey.v1.Change"> & {
 
   /**
    * The transaction that made the change. Positions compare with each other
-   * until a message sets resync. 0 for sessions that ended before the stream
+   * until a message sets resync. 0 for a session that ended before the stream
    * began.
    *
    * @generated from field: int64 position = 4;

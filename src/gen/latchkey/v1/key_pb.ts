@@ -27,7 +27,8 @@ export const file_latchkey_v1_key: GenFile = /*@__PURE__*/
  */
 export type Key = Message<"latchkey.v1.Key"> & {
   /**
-   * Output only. `key_` and 16 characters, which are also in the raw key.
+   * Output only. `key_` and 16 characters. The raw key contains the same 16
+   * characters.
    *
    * @generated from field: string id = 1;
    */
@@ -111,13 +112,14 @@ export type Key = Message<"latchkey.v1.Key"> & {
 
   /**
    * Methods for which the key may be used, as globs: `*` stands for anything
-   * within one segment between slashes, `/**` at the end for all the rest.
-   * Empty: any. At most 64. VerifyKey checks method against them. A method that
-   * servers read in different ways never matches. Such a method has a segment
-   * that is empty or only dots, or has `;`, `?`, `#` or a backslash. Escapes of
-   * these, of `/`, `.` or `%`, or of characters other than printable ASCII make
-   * it such a method too. A method with other escapes matches if it also
-   * matches with both sides decoded.
+   * within one segment between slashes, `/**` at the end for all the rest. A
+   * verb may stand before a path, as in `GET /orders/*`; a glob without one
+   * matches every verb. Empty: any. At most 64. VerifyKey checks method against
+   * them. A method that servers may read in different ways never matches. That
+   * is a method with a segment that is empty or only dots, or with `;`, `?`, `#`
+   * or a backslash. It is also a method with an escape of one of these, of `/`,
+   * `.` or `%`, or of a character other than printable ASCII. A method with
+   * other escapes must also match after both sides are decoded.
    *
    * @generated from field: repeated string allowed_methods = 12;
    */

@@ -286,8 +286,9 @@ export type UpdateKeyRequest = Message<"latchkey.v1.UpdateKeyRequest"> & {
 
   /**
    * The fields to change: name, description, scopes, metadata, allowed_ips,
-   * allowed_methods, expire_time; services may also change tier and limits.
-   * Absent: those of them that have a value (AIP-134). `*` is not allowed.
+   * allowed_methods, expire_time; services may also change tier and limits. If
+   * the mask is absent, each of these that has a value changes (AIP-134). `*`
+   * is not allowed.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -569,14 +570,14 @@ export type VerifyKeyRequest = Message<"latchkey.v1.VerifyKeyRequest"> & {
   apiKey: string;
 
   /**
-   * Scopes that the key must have. It needs all of them.
+   * The key must have all of these scopes.
    *
    * @generated from field: repeated string required_scopes = 2;
    */
   requiredScopes: string[];
 
   /**
-   * Tiers of which the key must have one. Empty: any.
+   * The key must have one of these tiers. Empty: any.
    *
    * @generated from field: repeated string allowed_tiers = 3;
    */
@@ -727,8 +728,8 @@ export type Freshness = Message<"latchkey.v1.Freshness"> & {
   asOfTime?: Timestamp | undefined;
 
   /**
-   * The service uses no record older than this at the moment. The value is
-   * larger while the database is unreachable.
+   * At the moment, the service uses no record that is older than this. The
+   * value is larger while the database is unreachable.
    *
    * @generated from field: google.protobuf.Duration max_staleness = 3;
    */
@@ -763,7 +764,7 @@ export const Freshness_Source = {
   UNSPECIFIED: 0,
 
   /**
-   * The process' memory.
+   * The memory of the process that answers.
    *
    * @generated from enum value: SOURCE_CACHE = 1;
    */
@@ -977,8 +978,8 @@ export type WatchRevocationsRequest = Message<"latchkey.v1.WatchRevocationsReque
   /**
    * The cursor of the last message that the client handled; empty to start now.
    * It is valid on every process of the service. A stream that starts now, or
-   * has to resync, first lists the sessions that ended within the lifetime of
-   * an access token, because their access tokens may still verify.
+   * has to resync, first lists sessions that ended lately: within the lifetime
+   * of an access token. Their access tokens may still verify.
    *
    * @generated from field: string cursor = 1;
    */
@@ -993,16 +994,16 @@ export const WatchRevocationsRequestSchema: GenMessage<WatchRevocationsRequest> 
   messageDesc(file_latchkey_v1_key_service, 26);
 
 /**
- * Message of WatchRevocations. A message without changes says that there were
- * none.
+ * Message of WatchRevocations. A message without changes says that nothing
+ * changed since the previous one.
  *
  * @generated from message latchkey.v1.WatchRevocationsResponse
  */
 export type WatchRevocationsResponse = Message<"latchkey.v1.WatchRevocationsResponse"> & {
   /**
-   * The point from which to resume. A step may come in several messages. Only
-   * the last of them has a cursor, because a client can resume only after it
-   * has handled the whole step.
+   * The point from which to resume. One set of changes may come in several
+   * messages. Only the last of them has a cursor, because a client can resume
+   * only after it has handled the whole set.
    *
    * @generated from field: string cursor = 1;
    */
@@ -1016,8 +1017,8 @@ export type WatchRevocationsResponse = Message<"latchkey.v1.WatchRevocationsResp
   changes: Change[];
 
   /**
-   * Changes may have been missed; this also happens after a restart of the
-   * database. Drop everything that was cached.
+   * True if changes may have been missed, for example after a restart of the
+   * database. Then drop everything that was cached.
    *
    * @generated from field: bool resync = 3;
    */
@@ -1329,9 +1330,9 @@ export const KeyService: GenService<{
   /**
    * Streams changes, so that a client may cache answers of VerifyKey.
    *
-   * A client may use a cached answer only while the answer's freshness.position
-   * is above the position of the last change that the client saw of that key or
-   * its owner.
+   * A client may use a cached answer only under one condition. The answer's
+   * freshness.position must be above the position of the last change that the
+   * client saw of that key or its owner.
    *
    * @generated from rpc latchkey.v1.KeyService.WatchRevocations
    */

@@ -56,8 +56,8 @@ export type SigningKey = Message<"latchkey.v1.SigningKey"> & {
   activateTime?: Timestamp | undefined;
 
   /**
-   * When the key stopped signing, or will stop. Absent while no other key is to
-   * replace it.
+   * When the key stopped signing, or will stop. Absent while no other key is
+   * planned to replace it.
    *
    * @generated from field: google.protobuf.Timestamp retire_time = 6;
    */

@@ -1,0 +1,245 @@
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { type Duration, timestampDate } from "@bufbuild/protobuf/wkt";
+import type { WindowState } from "../../src/answers/decision.ts";
+import type { Key } from "../../src/gen/latchkey/v1/key_pb.ts";
+import {
+  type CheckRateLimitResponse,
+  Verdict as VerdictCode,
+  type VerifyKeyResponse,
+} from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import type { RateLimitStatus } from "../../src/gen/latchkey/v1/limits_pb.ts";
+import { LatchkeyRequestError } from "./errors.ts";
+import type { VerifyKeyInit } from "./group-commit.ts";
+
+/** A limit of the calling service that a call must meet. Services that use one name for one subject share a window. */
+export interface NamedLimit {
+  /** 1 to 64 characters of a-z, 0-9, ".", "_", "/" and "-". */
+  readonly name: string;
+  /** Calls in any 60 seconds; 0 allows none, absent means no such limit. */
+  readonly perMinute?: number | undefined;
+  /** Calls in any 24 hours; 0 allows none, absent means no such limit. */
+  readonly perDay?: number | undefined;
+}
+
+/** A call that a key is judged for. */
+export interface VerifyRequest {
+  /** The key as the caller presented it, unchanged and without "Bearer ". */
+  readonly apiKey: string;
+  /** Scopes that the key must have: all of them. */
+  readonly requiredScopes?: readonly string[] | undefined;
+  /** Tiers of which the key must have one. Empty or absent: any. */
+  readonly allowedTiers?: readonly string[] | undefined;
+  /** The cost of the call; 1 if absent. 0 reads the limits without counting. */
+  readonly cost?: number | undefined;
+  /** The caller's address, for keys that are bound to networks. */
+  readonly clientIp?: string | undefined;
+  /** The method that the caller wants, for keys that are bound to methods. */
+  readonly method?: string | undefined;
+  /** Further limits that the call must meet, at most 8, counted for each key. */
+  readonly limits?: readonly NamedLimit[] | undefined;
+  /** If set, a key of another environment is INVALID. */
+  readonly environment?: string | undefined;
+}
+
+/** Why a key was accepted or refused. UNKNOWN is a verdict that this version does not know: a refusal. */
+export type VerdictName =
+  | "VALID"
+  | "INVALID"
+  | "DISABLED"
+  | "REVOKED"
+  | "EXPIRED"
+  | "OWNER_DISABLED"
+  | "SCOPE_MISSING"
+  | "TIER_NOT_ALLOWED"
+  | "IP_NOT_ALLOWED"
+  | "METHOD_NOT_ALLOWED"
+  | "RATE_LIMITED"
+  | "CREDITS_EXHAUSTED"
+  | "UNKNOWN";
+
+/** The key behind a verdict; only if the whole secret was presented. Frozen, all of it. */
+export interface VerifiedKey {
+  readonly id: string;
+  readonly ownerId: string;
+  readonly name: string;
+  readonly tier: string;
+  readonly scopes: readonly string[];
+  readonly environment: string;
+  /** The owner's notes. Never authorize by them: the owner may write anything here. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** When the key stops working; undefined for a key that does not expire. */
+  readonly expiresAt: Date | undefined;
+}
+
+/** The state of one window of a limit after the decision. */
+export type RateLimitWindow = WindowState;
+
+export interface Verdict {
+  /** Whether to serve the call: decide by this. */
+  readonly valid: boolean;
+  readonly verdict: VerdictName;
+  readonly key?: VerifiedKey;
+  /** The key's own windows first, then the named ones; empty if no limit was judged. */
+  readonly rateLimits: readonly RateLimitWindow[];
+  /** With RATE_LIMITED: the shortest wait after which this call succeeds. Absent where no wait helps. */
+  readonly retryAfterMs?: number;
+  /** The limits were judged by one process alone, because the shared counters are unreachable. */
+  readonly degraded: boolean;
+  /** The judge of the key. */
+  readonly source: "service";
+}
+
+/** Whose limits are checked: a key by its id, or any other subject by a name of your own. */
+export type RateLimitRequest = ({ readonly keyId: string } | { readonly name: string }) & {
+  /** 1 if absent. 0 reads the limits without counting. */
+  readonly cost?: number | undefined;
+  /** At most 8. At least one with `name`. */
+  readonly limits?: readonly NamedLimit[] | undefined;
+};
+
+export interface RateLimitVerdict {
+  readonly allowed: boolean;
+  readonly rateLimits: readonly RateLimitWindow[];
+  /** If not allowed: the shortest wait after which this call succeeds. Absent where no wait helps. */
+  readonly retryAfterMs?: number;
+  /** One process alone judged, because the shared counters are unreachable. */
+  readonly degraded: boolean;
+}
+
+/** No key is as long. The beginning of a longer text is enough for the service to refuse it. */
+const LONGEST_TEXT = 1024;
+
+const NAMES: Readonly<Record<number, VerdictName>> = Object.freeze({
+  [VerdictCode.VALID]: "VALID",
+  [VerdictCode.INVALID]: "INVALID",
+  [VerdictCode.DISABLED]: "DISABLED",
+  [VerdictCode.REVOKED]: "REVOKED",
+  [VerdictCode.EXPIRED]: "EXPIRED",
+  [VerdictCode.OWNER_DISABLED]: "OWNER_DISABLED",
+  [VerdictCode.SCOPE_MISSING]: "SCOPE_MISSING",
+  [VerdictCode.TIER_NOT_ALLOWED]: "TIER_NOT_ALLOWED",
+  [VerdictCode.IP_NOT_ALLOWED]: "IP_NOT_ALLOWED",
+  [VerdictCode.METHOD_NOT_ALLOWED]: "METHOD_NOT_ALLOWED",
+  [VerdictCode.RATE_LIMITED]: "RATE_LIMITED",
+  [VerdictCode.CREDITS_EXHAUSTED]: "CREDITS_EXHAUSTED",
+});
+
+const MAX_INT32 = 2 ** 31 - 1;
+
+/**
+ * The message of a request. What can't be encoded is refused here, so that it harms no other call of its batch; the
+ * service judges the rest.
+ *
+ * @throws LatchkeyRequestError
+ */
+export function verifyKeyInit(request: VerifyRequest): VerifyKeyInit {
+  const { cost, clientIp = "", method = "", environment = "" } = request;
+  const text = checked("api_key", request.apiKey, isText);
+  return {
+    apiKey: text.slice(0, LONGEST_TEXT),
+    requiredScopes: [...checked("required_scopes", request.requiredScopes ?? [], isTextList)],
+    allowedTiers: [...checked("allowed_tiers", request.allowedTiers ?? [], isTextList)],
+    clientIp: checked("client_ip", clientIp, isText),
+    method: checked("method", method, isText),
+    limits: limitsInit(request.limits),
+    environment: checked("environment", environment, isText),
+    ...(cost !== undefined && { cost: checked("cost", cost, isInt32) }),
+  };
+}
+
+/** @throws LatchkeyRequestError */
+export function checkRateLimitInit(request: RateLimitRequest) {
+  const { keyId, name, cost, limits } = request as { keyId?: string; name?: string } & RateLimitRequest;
+  if ((keyId === undefined) === (name === undefined)) throw wrong("subject", "must be either `keyId` or `name`");
+  return {
+    subject:
+      keyId === undefined
+        ? { case: "name" as const, value: checked("name", name as string, isText) }
+        : { case: "keyId" as const, value: checked("key_id", keyId, isText) },
+    limits: limitsInit(limits),
+    ...(cost !== undefined && { cost: checked("cost", cost, isInt32) }),
+  };
+}
+
+function limitsInit(limits: readonly NamedLimit[] = []) {
+  return checked("limits", limits, Array.isArray).map(({ name, perMinute, perDay }) => ({
+    name: checked("limits.name", name, isText),
+    ...(perMinute !== undefined && { perMinute: checked("limits.per_minute", perMinute, isInt32) }),
+    ...(perDay !== undefined && { perDay: checked("limits.per_day", perDay, isInt32) }),
+  }));
+}
+
+function checked<T>(field: string, value: T, isRight: (value: unknown) => boolean): T {
+  if (isRight(value)) return value;
+  throw wrong(field, "has the wrong type or is out of range");
+}
+
+function wrong(field: string, description: string): LatchkeyRequestError {
+  return new LatchkeyRequestError(`${field}: ${description}`, { reason: "INVALID_FIELD", fields: [field] });
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+function isTextList(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isText);
+}
+
+function isInt32(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MAX_INT32;
+}
+
+/** The verdict of an answer. It is valid only if both fields of the answer say so. */
+export function verdictOf(response: VerifyKeyResponse): Verdict {
+  const named = NAMES[response.verdict] ?? "UNKNOWN";
+  const verdict = (named === "VALID") === response.valid ? named : "UNKNOWN";
+  return Object.freeze({
+    valid: verdict === "VALID",
+    verdict,
+    ...(response.key !== undefined && { key: keyOf(response.key) }),
+    rateLimits: windowsOf(response.rateLimits),
+    ...(response.retryAfter !== undefined && { retryAfterMs: msOf(response.retryAfter) }),
+    degraded: response.degraded,
+    source: "service",
+  });
+}
+
+export function rateLimitVerdictOf(response: CheckRateLimitResponse): RateLimitVerdict {
+  return Object.freeze({
+    allowed: response.allowed,
+    rateLimits: windowsOf(response.rateLimits),
+    ...(response.retryAfter !== undefined && { retryAfterMs: msOf(response.retryAfter) }),
+    degraded: response.degraded,
+  });
+}
+
+function keyOf(key: Key): VerifiedKey {
+  return Object.freeze({
+    id: key.id,
+    ownerId: key.ownerId,
+    name: key.name,
+    tier: key.tier,
+    scopes: Object.freeze([...key.scopes]),
+    environment: key.environment,
+    metadata: Object.freeze({ ...key.metadata }),
+    expiresAt: dateOf(key.expireTime),
+  });
+}
+
+function windowsOf(statuses: readonly RateLimitStatus[]): readonly RateLimitWindow[] {
+  return Object.freeze(
+    statuses.map(({ name, window, limit, remaining, resetAfter }) =>
+      Object.freeze({ name, windowMs: msOf(window), limit, remaining, resetAfterMs: msOf(resetAfter) }),
+    ),
+  );
+}
+
+function dateOf(time: Timestamp | undefined): Date | undefined {
+  return time && timestampDate(time);
+}
+
+/** Rounded up, so that a wait is never too short. */
+function msOf(duration: Duration | undefined): number {
+  return duration === undefined ? 0 : Number(duration.seconds) * 1000 + Math.ceil(duration.nanos / 1e6);
+}
