@@ -101,7 +101,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
 
   it.each<[why: string, line: RegExp, url: (proxyPort: number) => string]>([
     [
-      "where the server shows another name",
+      "if the server shows another name",
       /certificate is not trusted, or TLS with it fails \(ERR_TLS_CERT_ALTNAME_INVALID\)/,
       (port) =>
         postgres.url("any_role", `sslmode=verify-full&sslrootcert=${postgres.authority.certFile}`, {
@@ -110,39 +110,39 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
         }),
     ],
     [
-      "where another authority signed its certificate",
+      "if another authority signed its certificate",
       /certificate is not trusted, or TLS with it fails \([A-Z_]+\)/,
       (port) => postgres.url("any_role", `sslmode=require&sslrootcert=${postgres.stranger.certFile}`, { port }),
     ],
     [
-      "where the file of the authority is missing",
+      "if the file of the authority is missing",
       /sslrootcert: \/missing\/ca\.pem can't be read \(ENOENT\)/,
       (port) => postgres.url("any_role", "sslmode=prefer&sslrootcert=/missing/ca.pem", { port }),
     ],
     [
-      "where it is a folder",
+      "if it is a folder",
       /sslrootcert: \/tmp can't be read \(EISDIR\)/,
       (port) => postgres.url("any_role", "sslmode=require&sslrootcert=/tmp", { port }),
     ],
     [
-      "where it holds no certificate",
+      "if it holds no certificate",
       /sslrootcert: \S+empty\.pem has no certificate in PEM/,
       (port) => postgres.url("any_role", `sslrootcert=${file("empty.pem", "")}`, { port }),
     ],
     [
-      "where it is cut off",
+      "if it is cut off",
       /sslrootcert: \S+cut\.pem (is not valid PEM|has no certificate)/,
       (port) =>
         postgres.url("any_role", `sslrootcert=${file("cut.pem", postgres.authority.cert.slice(0, 200))}`, { port }),
     ],
     [
-      "where the key belongs to another certificate",
+      "if the key belongs to another certificate",
       /sslkey: \S+ is not the key of sslcert/,
       (port) =>
         postgres.url("any_role", `sslcert=${postgres.client.certFile}&sslkey=${postgres.authority.keyFile}`, { port }),
     ],
     [
-      "where the key is encrypted",
+      "if the key is encrypted",
       /sslkey: \S+encrypted\.pem is encrypted/,
       (port) => {
         const encrypted = join(broken, "encrypted.pem");

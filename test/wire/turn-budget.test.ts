@@ -26,7 +26,7 @@ describe("the budget of a turn", () => {
     expect(turns.findIndex((turn) => turn.includes("single"))).toBe(1);
   });
 
-  it("refuses a holder of 8,000 waiting steps one more", async () => {
+  it("refuses one more step to a holder of 8,000 waiting steps", async () => {
     const budget = new TurnBudget();
     const steps = Array.from({ length: 8004 }, () => budget.begin(["hog"]));
     await expect(budget.begin(["hog"])).resolves.toBe(false);
