@@ -25,8 +25,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
 
   const change = (subjectId: string) => test.database.transact((tx) => tx.changed("KEY", subjectId));
   /**
-   * Polls until no other transaction runs on the server. A snapshot also names transactions of other databases. It does
-   * not tell that they are, so once one has ended it may seem to have lost rows to pruning here, which counts as a gap.
+   * Polls until no other transaction runs on the server. A snapshot also names transactions of other databases, and
+   * does not show that they are foreign. After the end of one, the poll must assume that pruning deleted its rows: a
+   * gap.
    */
   const pollAlone = async (poll: () => Promise<Poll>, ownUnderWay = 0) => {
     for (;;) {
@@ -167,7 +168,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ChangeStore on %s", (kind) => {
     expect({ hasGap: during.hasGap, changes: subjects(during) }).toEqual({ hasGap: false, changes: [] });
     commit();
     await old;
-    // It ended after rows as new as it were pruned. Whether its own rows were among them is unknown.
+    // The transaction ended after rows of its age were pruned. The poll can't know whether its own rows were among
+    // them.
     const after = await pollAlone(() => store.poll(during.snapshot));
     expect(after).toMatchObject({ hasGap: true, changes: [] });
     expect(await store.poll(after.snapshot)).toMatchObject({ hasGap: false, changes: [] });

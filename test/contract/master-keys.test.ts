@@ -92,7 +92,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on 
     expect(await countMasterKeyUses(database, [2, 3])).toEqual(counts.slice(-2));
   });
 
-  it("may be removed when nothing needs them: data that would only be forgotten is no reason to keep one", async () => {
+  it("may be removed when nothing needs them; retired keys and expired data are no reason to keep one", async () => {
     const { database } = test;
     const standings = async (...ring: [typeof one, ...(typeof one)[]]) =>
       (await reportOf(database, new KeyRing(ring))).map(({ version, isInRing, reasons }) => [

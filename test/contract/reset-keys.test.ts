@@ -222,7 +222,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     expect(await complete(digest)).toMatchObject({ revokedKeys: 0 });
   });
 
-  describe("and a session that it ended:", () => {
+  describe("ends a session, so that", () => {
     /** A session of a person, and a key that it may issue or change. */
     async function squatter() {
       const userId = await registered();
@@ -231,7 +231,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
       return { userId, key, entry: { ...ENTRY, sessionId: session!.id } };
     }
 
-    it("the session no longer issues, rotates or changes a key, even where a copy of it still counts as live", async () => {
+    it("the session no longer issues, rotates or changes a key, even if a copy of the session still counts as live", async () => {
       const { userId, key, entry } = await squatter();
       // Control: before the reset it can.
       expect(await keys.change(key.id, 1, { name: "mine" }, entry)).toMatchObject({ kind: "changed" });
@@ -248,7 +248,7 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
       expect(await keys.find("api", key.id)).toMatchObject({ key: { name: "mine", version: 2 } });
     });
 
-    it("the session issues no key that outlives it, whichever of the two comes first", async () => {
+    it("the session issues no key that outlives it, whether the issue or the reset comes first", async () => {
       for (const isIssuedFirst of [true, false]) {
         const { userId, entry } = await squatter();
         const { digest } = await create(userId, { revokeKeys: true });
@@ -264,32 +264,29 @@ describe.each(KINDS)("a password reset on %s", (kind) => {
     });
   });
 
-  it.runIf(kind === "postgres")(
-    "waits for a rotation under way, which is then the last one of the session",
-    async () => {
-      const userId = await registered();
-      const [session] = await sessions.listLive({ userId, after: undefined, limit: 1 });
-      const key = await inserted(keys, newKey(userId));
-      const { digest } = await create(userId, { revokeKeys: false });
-      const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
-      const most = { overlapMs: 0, maxLiveSecrets: 8, maxEndedSecrets: 8, request: undefined };
-      const ends: string[] = [];
-      const running: Promise<unknown>[] = [];
-      await test.database.transact(async (tx) => {
-        await tx.em.execute("select 1 from api_keys where id = ? for update", [key.id]);
-        const rotation = { keyId: key.id, expectedVersion: 1, secret, ...most };
-        running.push(keys.addSecret(rotation, { ...ENTRY, sessionId: session!.id }).then(() => ends.push("rotation")));
-        await until(async () => (await waiting(test.database)) === 1, "the rotation waits for its key");
-        running.push(complete(digest).then(() => ends.push("reset")));
-        await until(
-          async () => (await waiting(test.database)) === 2 || ends.length > 0,
-          "the reset waits for the rotation",
-        );
-      });
-      await Promise.all(running);
-      expect(ends).toEqual(["rotation", "reset"]);
-    },
-  );
+  it.runIf(kind === "postgres")("waits for a rotation under way, which is the last one of the session", async () => {
+    const userId = await registered();
+    const [session] = await sessions.listLive({ userId, after: undefined, limit: 1 });
+    const key = await inserted(keys, newKey(userId));
+    const { digest } = await create(userId, { revokeKeys: false });
+    const secret = { digest: randomBytes(32), pepperVersion: 1, expiresAtMs: undefined };
+    const most = { overlapMs: 0, maxLiveSecrets: 8, maxEndedSecrets: 8, request: undefined };
+    const ends: string[] = [];
+    const running: Promise<unknown>[] = [];
+    await test.database.transact(async (tx) => {
+      await tx.em.execute("select 1 from api_keys where id = ? for update", [key.id]);
+      const rotation = { keyId: key.id, expectedVersion: 1, secret, ...most };
+      running.push(keys.addSecret(rotation, { ...ENTRY, sessionId: session!.id }).then(() => ends.push("rotation")));
+      await until(async () => (await waiting(test.database)) === 1, "the rotation waits for its key");
+      running.push(complete(digest).then(() => ends.push("reset")));
+      await until(
+        async () => (await waiting(test.database)) === 2 || ends.length > 0,
+        "the reset waits for the rotation",
+      );
+    });
+    await Promise.all(running);
+    expect(ends).toEqual(["rotation", "reset"]);
+  });
 
   it("finds logins from before this version in the audit trail", async () => {
     const [used, registeredOnly] = [await withLogins(HOME), await registered()];

@@ -26,7 +26,7 @@ const SETTINGS: Readonly<Record<string, readonly [hostile: string, ours: string]
   synchronous_commit: ["off", "on"],
 };
 
-/** Its database for administration, whose sessions nothing changes. */
+/** The database for administration, whose sessions have no changed defaults. */
 const server = () => serverFor("postgres")!;
 
 describe.skipIf(!canStart("postgres"))("with any defaults of the database", () => {

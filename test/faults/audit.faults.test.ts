@@ -1,6 +1,6 @@
 /**
- * Every RPC that changes something is on record, and what can't be put on record does not happen. A real process on a
- * PostgreSQL that is made to refuse audit events.
+ * Every RPC that changes something leaves an audit event, and a change whose event can't be written does not happen. A
+ * real process runs on a PostgreSQL that refuses audit events.
  */
 
 import type { DescService } from "@bufbuild/protobuf";
@@ -22,7 +22,7 @@ import type { ReadyService } from "../support/spawned-service.ts";
 const WRONG = "violet harbour engine quilt";
 const CALLER_IP = "198.51.100.7";
 
-/** They read, judge, or hand a session's next token over. */
+/** RPCs that change nothing: they read, judge, or return the next token of a session. */
 const CHANGE_NOTHING = [
   ...["auth.Refresh", "auth.GetCurrentUser", "auth.ListSessions"],
   ...["keys.GetKey", "keys.ListKeys", "keys.VerifyKey", "keys.BatchVerifyKeys", "keys.CheckRateLimit"],
@@ -31,11 +31,11 @@ const CHANGE_NOTHING = [
 ];
 
 interface Effect {
-  /** The kinds of the events that it puts on record. */
+  /** The kinds of the audit events that the RPC writes. */
   readonly kinds: readonly string[];
-  /** Makes what it is done to. @returns does it */
+  /** Makes the object of the change. @returns a function that calls the RPC */
   readonly prepare: () => Promise<() => Promise<unknown>>;
-  /** Set where what changes is not in the database. */
+  /** Set if the change is outside the database. */
   readonly isElsewhere?: true;
 }
 
@@ -213,7 +213,7 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     },
   };
 
-  /** So that a rotation makes a new one. */
+  /** Revokes the next signing key, so that a later rotation makes a new one. */
   async function revokeNext(): Promise<void> {
     const { key } = await admin().rotateSigningKey({});
     await admin().revokeSigningKey({ keyId: key!.id });
@@ -224,7 +224,7 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     return events.filter(({ id }) => !ids.has(id));
   }
 
-  /** Everything that people and operators can change, except when a credential was last used. */
+  /** A digest of everything that people and operators can change, except the time of last use of a key. */
   function state(): Promise<string> {
     const tables = ["users", "sessions", "password_resets", "signing_keys", "key_secrets", "changes", "login_accounts"];
     return postgres.sql(
@@ -237,11 +237,11 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     );
   }
 
-  it("stands in this table, or changes nothing", () => {
+  it("is listed in EFFECTS, and every other RPC in CHANGE_NOTHING", () => {
     const services = { auth: AuthService, keys: KeyService, admin: AdminService };
     const all = Object.entries(services).flatMap(([room, { methods }]) => methods.map(({ name }) => `${room}.${name}`));
     expect([...Object.keys(EFFECTS), ...CHANGE_NOTHING].sort()).toEqual(all.sort());
-    // And the service's own table, by which a caller's changes are counted, says the same.
+    // The service counts the changes of a caller by its own table (rpc/effects.ts), which must say the same.
     for (const [room, { methods }] of Object.entries(services)) {
       const reading = methods.filter((method) => effectOf(method) === "reads").map(({ name }) => `${room}.${name}`);
       const unchanging = CHANGE_NOTHING.filter((name) => name.startsWith(`${room}.`) && name !== "auth.Refresh");
@@ -249,7 +249,7 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     }
   });
 
-  it.each(Object.keys(EFFECTS))("is on record, with who did it and from where: %s", async (name) => {
+  it.each(Object.keys(EFFECTS))("leaves an audit event with its actor and address: %s", async (name) => {
     const { kinds, prepare, isElsewhere } = EFFECTS[name]!;
     const change = await prepare();
     const before = new Set((await eventsSince(new Set())).map(({ id }) => id));
@@ -265,14 +265,14 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     }
   });
 
-  it.each(Object.keys(EFFECTS))("does not happen where its event can't be written: %s", async (name) => {
+  it.each(Object.keys(EFFECTS))("does not happen if its event can't be written: %s", async (name) => {
     const { prepare } = EFFECTS[name]!;
     const change = await prepare();
     const stateBefore = await state();
     await postgres.sql("alter table audit_events add constraint refused check (id = '') not valid");
     try {
       expect(await errorOf(change())).toMatchObject({ reason: "INTERNAL", message: "internal error" });
-      // A login that did not come to its end counts as a failed one: that is another table's matter.
+      // A login that does not complete counts as failed, in a table of its own.
       if (!["auth.Login", "auth.ChangePassword"].includes(name)) expect(await state()).toBe(stateBefore);
       else expect(withoutFailures(await state())).toBe(withoutFailures(stateBefore));
     } finally {

@@ -1,5 +1,6 @@
 /**
- * The cost of many keys that are not in memory: counted in PostgreSQL's own log and in the heap of the real process.
+ * The cost of many keys that are not in memory. The test counts it in PostgreSQL's own log and in the heap of the
+ * real process.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,9 +19,9 @@ import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.t
 const CONNECTIONS = 10;
 const CALLERS = 1000;
 const BATCH = 256;
-/** FAULTS.md asks for a million; the classes are the same. */
+/** Number of malformed keys, and of unknown keys beyond the first 10,000. */
 const KEYS = 20_000;
-/** Absences that a process remembers. */
+/** Maximum unknown keys that a process remembers as absent (negative cache). */
 const ABSENCES = 10_000;
 
 describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
@@ -32,7 +33,7 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
 
   beforeAll(async () => {
     postgres = await startPostgres();
-    // Each statement becomes a line that begins with who sent it.
+    // PostgreSQL logs each statement on a line that begins with the application name.
     await postgres.sql("alter system set log_line_prefix = '%a|'");
     await postgres.sql("alter system set log_statement = 'all'");
     await postgres.sql("select pg_reload_conf()");
@@ -44,7 +45,7 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
     service = fleet.service;
     cast = await fleet.cast();
     clients = Array.from({ length: CONNECTIONS }, keyService);
-    // The verifier's own credential is read with the first call.
+    // The first call reads the verifier's own credential.
     for (const client of clients) await client.verifyKey({ apiKey: "junk" });
   });
   afterAll(async () => {
@@ -54,14 +55,14 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
 
   const ask = (n: number, apiKey: string) => answerTo(() => clients[n % CONNECTIONS]!.verifyKey({ apiKey, cost: 0 }));
 
-  /** Reads of keys that PostgreSQL has run so far, of whatever kind the service makes on its hot path. */
+  /** Number of statements that PostgreSQL has run so far on the connections for hot reads. */
   async function hotReads(): Promise<number> {
     const folder = await postgres.sql("show data_directory");
     const log = readFileSync(join(folder, "..", "postgres.log"), "utf8");
     return log.split("\n").filter((line) => /^latchkey-reads\|LOG: {2}(execute|statement)/.test(line)).length;
   }
 
-  /** All that are invalid; how many there were. */
+  /** Verifies all keys in batches. Returns the number of invalid ones. */
   async function askBatches(keys: readonly string[]): Promise<number> {
     let invalid = 0;
     for (let from = 0; from < keys.length; from += BATCH) {
@@ -84,12 +85,12 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
       "1,000 callers of one cold key",
       answers.map(({ tookMs }) => tookMs),
     );
-    // The control: the log shows a read for each key that was never asked for before.
+    // The control: the log shows one read for each key that no call has asked for before.
     for (const [n, key] of others.entries()) expect((await ask(n, key.raw)).said).toBe("VALID");
     expect((await hotReads()) - before).toBe(1 + others.length);
   });
 
-  it("hundreds of keys at once are all answered, by far fewer reads", async () => {
+  it("400 keys at once are all answered, by fewer than 100 reads", async () => {
     const keys = await cast.issue(400);
     const before = await hotReads();
     const answers = await Promise.all(keys.map((key, n) => ask(n, key.raw)));
@@ -111,12 +112,12 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
     const single = await Promise.all(keys.slice(0, CALLERS).map((key, n) => ask(n, key)));
     expect(tally(single)).toEqual({ INVALID: CALLERS });
     expect((await hotReads()) - before).toBe(0);
-    // The control: one of good form is looked up.
+    // The control: the service looks up a key of good form.
     expect((await ask(0, wellFormedKey())).said).toBe("INVALID");
     expect((await hotReads()) - before).toBe(1);
   });
 
-  it(`of ${KEYS} unknown keys of good form ${ABSENCES} at most are remembered, and good keys stay in memory`, async () => {
+  it(`of ${KEYS} unknown keys of good form at most ${ABSENCES} are remembered, and good keys stay in memory`, async () => {
     const good = await cast.issue(50);
     for (const [n, key] of good.entries()) expect((await ask(n, key.raw)).said).toBe("VALID");
     const reads = await hotReads();
@@ -125,10 +126,10 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
     const full = await heapBytes(service);
     expect(await askBatches(unknownKeys(KEYS))).toBe(KEYS);
     const later = await heapBytes(service);
-    // The control: the first ones can be seen in the heap. Bounded: twice as many more are not.
+    // The control: the first 10,000 make the heap grow. The bound: 20,000 more hardly do.
     expect(full - empty).toBeGreaterThan(1_000_000);
     expect(later - full).toBeLessThan((full - empty) / 2);
-    // The fault happened: each batch was read.
+    // The fault happened: the service read each batch from the database.
     expect((await hotReads()) - reads).toBeGreaterThanOrEqual(Math.floor((ABSENCES + KEYS) / BATCH));
     await expectInMemory(good);
   });
@@ -143,7 +144,7 @@ describe.skipIf(!canStart("postgres"))("keys that are not in memory", () => {
   }
 });
 
-/** Prefix, environment, id, secret and a checksum that fits: only the database can know better. */
+/** A key with a valid prefix, environment, id, secret and checksum: only the database can tell that it is unknown. */
 function wellFormedKey(): string {
   const unchecked = `kit_live_${randomBase62(16 + 43)}`;
   return unchecked + checksum62(unchecked);
@@ -153,7 +154,7 @@ function unknownKeys(count: number): readonly string[] {
   return Array.from({ length: count }, wellFormedKey);
 }
 
-/** One in seven of each way to be malformed. */
+/** Malformed keys, in seven ways by turns. */
 function malformedKeys(count: number): readonly string[] {
   const ways: readonly ((key: string) => string)[] = [
     (key) => key.slice(0, -1),

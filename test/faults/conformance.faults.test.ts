@@ -1,6 +1,6 @@
 /**
- * The conformance suite of https://github.com/connectrpc/conformance over each lane of unary gRPC, with two clients of
- * others: connect-go and grpc-go. What is known to fail must fail, for the one reason that is known, and nothing else.
+ * The conformance suite of https://github.com/connectrpc/conformance over each lane of unary gRPC, with two foreign
+ * clients: connect-go and grpc-go. The known failures must fail for their one known reason, and nothing else may fail.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ interface Run {
   readonly output: string;
 }
 
-/** The lists in the folder give the cause: latchkey's errors have an ErrorInfo, where the suite wants no details. */
+/** The one known reason: latchkey's errors have an ErrorInfo, but the suite expects no details. */
 const KNOWN_REASON = "actual error contain 1 details; expecting 0";
 const KNOWN = ["failing", "flaky"].flatMap((kind) => [`--known-${kind}`, `@${join(FOLDER, `known-${kind}.txt`)}`]);
 
@@ -37,7 +37,7 @@ function runSuite(lane: string, known: readonly string[]): Promise<Run> {
   return new Promise((resolve) => suite.on("close", (code) => resolve({ code, output })));
 }
 
-/** The suite's report of each case that failed for an unknown reason, or that is not known to fail. */
+/** The suite's report of each case that is not known to fail, or that failed for an unknown reason. */
 function failuresOf(output: string): string[] {
   const [said = ""] = output.split(/^Total cases: /m);
   const cases = said.split(/^(?=FAILED: |INFO: )/m).filter((text) => /^(FAILED|INFO): /.test(text));
@@ -58,7 +58,7 @@ it.skipIf(!isInstalled).each(["unary", "connect"])(
   },
 );
 
-it.skipIf(!isInstalled)("a failure that is not known is reported: the control", async () => {
+it.skipIf(!isInstalled)("the suite reports an unknown failure: the control", async () => {
   const { code, output } = await runSuite("unary", []);
   expect(code).not.toBe(0);
   expect(failuresOf(output)).toContainEqual(expect.stringMatching(/^FAILED: Basic\/.*unimplemented/));

@@ -1,4 +1,4 @@
-/** Transaction ids that a crash of PostgreSQL gives again: nothing that changes under them is lost. Real processes. */
+/** A crash of PostgreSQL that assigns transaction ids again: no change with such an id is lost. Real processes. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   Freshness_Source,
@@ -14,18 +14,18 @@ import { canStart } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
-/** No record older than this is used while the database answers; a question takes its way besides. */
+/** Maximum age of a record in use while the database answers: 5 s, and 0.3 s for the call itself. */
 const BOUND_MS = 5300;
-/** A crash that happens to follow a flush gives no ids again, and is repeated. */
+/** A crash just after a flush assigns no ids again. The test then repeats it, at most this many times. */
 const MOST_CRASHES = 10;
 const BURNT = 500;
-/** Aborted transactions have ids, and nothing waits for their records to be on disk. */
+/** Takes ids with aborted transactions. PostgreSQL does not wait until their records are on disk. */
 const BURN = `do $$ begin for n in 1..${BURNT} loop perform pg_current_xact_id(); rollback; end loop; end $$`;
-/** Others in the cluster use more ids than were lost. */
+/** Takes more ids than the crash lost, as other clients of the cluster would. */
 const USE_MORE = "do $$ begin for n in 1..5000 loop perform pg_current_xact_id(); commit; end loop; end $$";
 const XMAX = "select pg_snapshot_xmax(pg_current_snapshot())";
 
-describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that gives transaction ids again", () => {
+describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that assigns transaction ids again", () => {
   let postgres: PostgresServer;
   let proxy: FaultProxy;
   let fleet: Fleet;
@@ -34,7 +34,7 @@ describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that gives transac
     postgres = await startPostgres();
     const linked = await startProxyTo(postgres.url());
     proxy = linked.proxy;
-    // The second process is cut off while the first one goes on.
+    // The test cuts the second process off while the first one goes on.
     fleet = await startFleet({ DATABASE_URL: postgres.url() }, [{}, { DATABASE_URL: linked.url }]);
     cast = await fleet.cast();
   });
@@ -65,12 +65,12 @@ describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that gives transac
     await expect.poll(async () => (await ask(key!)).said, { timeout: BOUND_MS, interval: 20 }).toBe("REVOKED");
     const told = await insist(() => firstMessage(seen.cursor));
     expect(told.resync).toBe(true);
-    // The control: a cursor of now gets no resync.
+    // The control: a current cursor gets no resync.
     const again = await insist(() => firstMessage(told.cursor));
     expect(again.resync).toBe(false);
   });
 
-  it("differs from a restart of PostgreSQL, after which ids go on and no change is missed", async () => {
+  it("differs from a restart of PostgreSQL, after which ids continue and no change is missed", async () => {
     const [key] = await cast.issue(1);
     await until(async () => (await ask(key!)).said === "VALID", "the process knows the key");
     const before = BigInt(await postgres.sql(XMAX));
@@ -80,10 +80,12 @@ describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that gives transac
     await expect.poll(async () => (await ask(key!)).said, { timeout: BOUND_MS, interval: 20 }).toBe("REVOKED");
   });
 
-  /** Cuts the second process off and crashes the server. @returns where a client of that process stands */
+  /**
+   * Cuts the second process off and crashes the server. @returns the cursor of a client of that process, and its xmax
+   */
   async function crashWithLostIds(): Promise<{ readonly cursor: string; readonly xmax: bigint }> {
     for (let crash = 1; crash <= MOST_CRASHES; crash++) {
-      // Nothing but a commit of its own brings the records of others to disk.
+      // Without the WAL writer only a commit flushes the records of the aborted transactions to disk.
       const writer = Number(await postgres.sql("select pid from pg_stat_activity where backend_type = 'walwriter'"));
       process.kill(writer, "SIGSTOP");
       const xmaxBefore = BigInt(await postgres.sql(XMAX));
@@ -91,7 +93,7 @@ describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that gives transac
       const cursor = await cursorBeyond(xmaxBefore + BigInt(BURNT));
       await proxy.cut();
       const backend = await postgres.sql(
-        // Not that of this very question, which has ended by the time of the signal.
+        // The backend of this query is excluded: it ends before the signal.
         "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() limit 1",
       );
       process.kill(Number(backend), "SIGKILL");
@@ -112,7 +114,7 @@ describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that gives transac
     try {
       for await (const { cursor } of verifier().watchRevocations({}, { signal: abort.signal })) {
         if (isLive && xmaxOf(cursor) >= xactId) return cursor;
-        // The first cursor is of the watch's own read; those after it are the feed's.
+        // The first cursor comes from the watch's own read, the later ones from the feed.
         isLive ||= cursor !== "";
       }
     } finally {
@@ -132,12 +134,12 @@ describe.skipIf(!canStart("postgres"))("a crash of PostgreSQL that gives transac
   }
 });
 
-/** A cursor ends with a snapshot: xmin, xmax and what was under way between them. */
+/** A cursor ends with a snapshot: xmin, xmax and the transactions in progress between them. */
 function xmaxOf(cursor: string): bigint {
   return BigInt(Buffer.from(cursor, "base64url").toString().split(":").at(-2)!);
 }
 
-/** While connections are made again calls are UNAVAILABLE, and are made again too. */
+/** Repeats a call that is UNAVAILABLE, because the service is still making its connections again. */
 async function insist<T>(call: () => Promise<T>): Promise<T> {
   let result: { readonly value: T } | undefined;
   await until(async () => {

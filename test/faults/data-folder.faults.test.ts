@@ -1,4 +1,7 @@
-/** The data folder of a service that starts: what was too open is closed, and nothing is written where others point it. */
+/**
+ * The data folder of a service that starts. The service removes the rights of others, and writes to no place that a
+ * planted link names.
+ */
 import { chmodSync, lstatSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdtempDisposable } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,7 +15,7 @@ import { serviceEnvironment, spawnService, startService } from "../support/spawn
 const modeOf = (path: string) => statSync(path).mode & 0o777;
 
 describe("a first start in a folder that others can write", { timeout: 120_000 }, () => {
-  it("closes it, says so, and writes the credential beside a planted link and not through it", async () => {
+  it("removes the rights of others, logs it, and replaces a planted link instead of writing through it", async () => {
     await using elsewhere = await mkdtempDisposable(join(tmpdir(), "latchkey-elsewhere-"));
     const env = serviceEnvironment({});
     const folder = env.LATCHKEY_DATA_DIR!;
@@ -35,7 +38,7 @@ describe("a first start in a folder that others can write", { timeout: 120_000 }
     ]);
   });
 
-  it("is refused in one line where the folder holds other things", async () => {
+  it("is refused in one line if the folder holds other things", async () => {
     const env = serviceEnvironment({});
     writeFileSync(join(env.LATCHKEY_DATA_DIR!, "thesis.txt"), "");
     chmodSync(env.LATCHKEY_DATA_DIR!, 0o755);
@@ -45,7 +48,7 @@ describe("a first start in a folder that others can write", { timeout: 120_000 }
   });
 });
 
-describe("the folder is looked at", () => {
+describe("the folder is checked", () => {
   const production = {
     NODE_ENV: "production",
     DATABASE_URL: "postgres://latchkey:pw@127.0.0.1/latchkey",
@@ -55,15 +58,15 @@ describe("the folder is looked at", () => {
   };
 
   it.each<[when: string, env: Readonly<Record<string, string>>, isMade: boolean]>([
-    ["never by a production service that keeps nothing in it", production, false],
-    ["not by a development service that keeps nothing in it yet", { ...production, NODE_ENV: "development" }, false],
-    ["by one with the embedded database", {}, true],
+    ["never by a production service that stores nothing in it", production, false],
+    ["not by a development service that stores nothing in it yet", { ...production, NODE_ENV: "development" }, false],
+    ["by a service with the embedded database", {}, true],
     [
       "by a production service with the embedded database",
       { ...production, DATABASE_URL: "", LATCHKEY_ALLOW_EMBEDDED_DATABASE: "true" },
       true,
     ],
-    ["by one that makes its master key", { DATABASE_URL: production.DATABASE_URL }, true],
+    ["by a service that makes its master key", { DATABASE_URL: production.DATABASE_URL }, true],
   ])("%s", async (_when, env, isMade) => {
     await using parent = await mkdtempDisposable(join(tmpdir(), "latchkey-data-"));
     const folder = join(parent.path, "data");

@@ -1,6 +1,6 @@
 /**
- * The promise of each sslmode holds for every connection of real processes: counted by the server, and read off the
- * wire.
+ * The promise of each sslmode holds for every connection of real processes. The server counts the connections, and a
+ * proxy records the bytes.
  */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -17,7 +17,7 @@ import { canStart, serverFor } from "../support/shared-servers.ts";
 import { serviceEnvironment, spawnService } from "../support/spawned-service.ts";
 import { type Role, startTlsPostgres, type TlsPostgres } from "../support/tls-postgres.ts";
 
-/** Length 8 and the code of SSLRequest. */
+/** The SSLRequest message: the length 8 and the request code. */
 const TLS_REQUEST = Buffer.from("0000000804d2162f", "hex");
 const PURPOSES = ["latchkey", "latchkey-changes", "latchkey-migrations", "latchkey-reads"];
 
@@ -27,8 +27,8 @@ beforeAll(async () => {
 });
 afterAll(() => postgres?.[Symbol.asyncDispose]());
 
-describe.skipIf(!canStart("postgres"))("sslmode, over all connections of a service and its commands", () => {
-  /** CA and CLIENT stand for the files. */
+describe.skipIf(!canStart("postgres"))("the sslmode of a service and its commands", () => {
+  /** Replaces CA and CLIENT by the parameters with the files. */
   const inFull = (query: string) =>
     query
       .replace("CA", `sslrootcert=${postgres.authority.certFile}`)
@@ -45,7 +45,7 @@ describe.skipIf(!canStart("postgres"))("sslmode, over all connections of a servi
     ["sslmode=verify-full&CA", "tls_role", "TLS"],
     ["sslmode=prefer", "plain_role", "plaintext"],
     ["sslmode=verify-full&CA&CLIENT", "cert_role", "TLS"],
-  ])("%j as %s: %s", async (query, role, wire) => {
+  ])("holds on all connections for %j as %s: %s", async (query, role, wire) => {
     const isTls = wire === "TLS";
     const database = `tls_${randomBytes(4).toString("hex")}`;
     await postgres.server.sql(`create database ${database} owner ${role}`);
@@ -79,11 +79,11 @@ describe.skipIf(!canStart("postgres"))("sslmode, over all connections of a servi
     if (isTls && query !== "sslmode=allow") {
       for (const bytes of spoken) expect(plaintextOf(bytes), "after the request nothing but records of TLS").toBe("");
     }
-    // The control: what crosses in plaintext is found.
+    // The control: the test finds a query that crosses in plaintext.
     expect(queries.length > 0).toBe(!isTls);
   });
 
-  /** Every connection that was ever let into a database. */
+  /** Every connection that the server ever accepted for a database, by its log. */
   function connectionsTo(database: string): readonly { readonly name: string; readonly isTls: boolean }[] {
     const lines = postgres.server.log().split("\n");
     return lines
@@ -101,7 +101,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
 
   it.each<[why: string, line: RegExp, url: (proxyPort: number) => string]>([
     [
-      "where the server shows another name",
+      "if the server shows another name",
       /certificate is not trusted, or TLS with it fails \(ERR_TLS_CERT_ALTNAME_INVALID\)/,
       (port) =>
         postgres.url("any_role", `sslmode=verify-full&sslrootcert=${postgres.authority.certFile}`, {
@@ -110,39 +110,39 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
         }),
     ],
     [
-      "where another authority signed its certificate",
+      "if another authority signed its certificate",
       /certificate is not trusted, or TLS with it fails \([A-Z_]+\)/,
       (port) => postgres.url("any_role", `sslmode=require&sslrootcert=${postgres.stranger.certFile}`, { port }),
     ],
     [
-      "where the file of the authority is missing",
+      "if the file of the authority is missing",
       /sslrootcert: \/missing\/ca\.pem can't be read \(ENOENT\)/,
       (port) => postgres.url("any_role", "sslmode=prefer&sslrootcert=/missing/ca.pem", { port }),
     ],
     [
-      "where it is a folder",
+      "if it is a folder",
       /sslrootcert: \/tmp can't be read \(EISDIR\)/,
       (port) => postgres.url("any_role", "sslmode=require&sslrootcert=/tmp", { port }),
     ],
     [
-      "where it holds no certificate",
+      "if it holds no certificate",
       /sslrootcert: \S+empty\.pem has no certificate in PEM/,
       (port) => postgres.url("any_role", `sslrootcert=${file("empty.pem", "")}`, { port }),
     ],
     [
-      "where it is cut off",
+      "if it is cut off",
       /sslrootcert: \S+cut\.pem (is not valid PEM|has no certificate)/,
       (port) =>
         postgres.url("any_role", `sslrootcert=${file("cut.pem", postgres.authority.cert.slice(0, 200))}`, { port }),
     ],
     [
-      "where the key belongs to another certificate",
+      "if the key belongs to another certificate",
       /sslkey: \S+ is not the key of sslcert/,
       (port) =>
         postgres.url("any_role", `sslcert=${postgres.client.certFile}&sslkey=${postgres.authority.keyFile}`, { port }),
     ],
     [
-      "where the key is encrypted",
+      "if the key is encrypted",
       /sslkey: \S+encrypted\.pem is encrypted/,
       (port) => {
         const encrypted = join(broken, "encrypted.pem");
@@ -157,7 +157,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
     for (const bytes of proxy.sent()) expect(plaintextOf(bytes)).toBe("");
   });
 
-  it.each(["require", "verify-full"])("where the server has no TLS and sslmode is %s", async (mode) => {
+  it.each(["require", "verify-full"])("if the server has no TLS and sslmode is %s", async (mode) => {
     const url = new URL(serverFor("postgres")!);
     await using proxy = await startFaultProxy(Number(url.port), true);
     url.port = `${proxy.port}`;
@@ -167,11 +167,11 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
     for (const bytes of proxy.sent()) expect(bytes).toEqual(TLS_REQUEST);
   });
 
-  it("where only the server asks for TLS", async () => {
+  it("if only the server asks for TLS", async () => {
     await expectRefusal(postgres.url("tls_role", "sslmode=disable"), /wants TLS|pg_hba/);
   });
 
-  /** The service and its commands alike. */
+  /** Expects that the service and its commands refuse the URL with one line. */
   async function expectRefusal(url: string, line: RegExp): Promise<void> {
     const env = serviceEnvironment({ DATABASE_URL: url });
     await using service = spawnService(env);
@@ -188,7 +188,7 @@ describe.skipIf(!canStart("postgres"))("a start is refused in one line, and no q
   }
 });
 
-/** The bytes of a client that are neither the request for TLS nor a record of it (RFC 8446, 5.1). */
+/** The bytes of a client after the SSLRequest that are no TLS record (RFC 8446, 5.1). */
 function plaintextOf(bytes: Buffer): string {
   const start = bytes.subarray(0, TLS_REQUEST.length).equals(TLS_REQUEST) ? TLS_REQUEST.length : 0;
   for (let at = start; at < bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) {

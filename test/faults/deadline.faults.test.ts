@@ -1,4 +1,4 @@
-/** Deadlines while statements hang, on real PostgreSQL: behind a lock, and behind a wire that swallows everything. */
+/** Deadlines while statements hang on a real PostgreSQL: behind a lock, and on a connection that drops every byte. */
 
 import { setTimeout as pause } from "node:timers/promises";
 import { type CallOptions, type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -16,13 +16,13 @@ import { canStart } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey } from "../support/spawned-service.ts";
 import { letPass } from "../support/until.ts";
 
-/** Promised over the deadline, and what a busy machine adds. */
+/** The promised delay after a deadline, and room for a busy machine. */
 const LATE_MS = 50;
 const ROOM_MS = 100;
 /** statement_timeout of hot reads and of management. */
 const READ_MS = 120;
 const STATEMENT_MS = 1000;
-/** Deadlines shorter than those, so that the deadline is what ends the call. */
+/** Shorter than the statement timeouts, so that the deadline ends the call. */
 const READ_DEADLINE_MS = 60;
 const STATEMENT_DEADLINE_MS = 300;
 
@@ -44,7 +44,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
     keys = await cast.issue(64);
     spare = [...(await cast.issue(3))];
     database = await connected(postgres);
-    // The caller's credential is in memory from here on.
+    // From here on the process has the caller's credential in memory.
     expect(await ask(keys[0]!)).toMatchObject({ said: "VALID" });
   });
   afterAll(async () => {
@@ -54,7 +54,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
     await postgres?.stop();
   });
 
-  // What one test broke is whole again for the next: a key that is not in memory can be read.
+  // The next test begins when the service can read a key that is not in memory again.
   afterEach(async () => {
     const unasked = spare.pop()!;
     await expect.poll(async () => (await ask(unasked)).said, { timeout: 5000 }).toBe("VALID");
@@ -83,7 +83,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
     expect(quantile(late, 1)).toBeLessThan(LATE_MS + ROOM_MS);
   }
 
-  it("is DEADLINE_EXCEEDED in time, and its read ends by its statement_timeout", async () => {
+  it("ends as DEADLINE_EXCEEDED in time, and its read ends by its statement_timeout", async () => {
     const [first, ...cold] = keys.slice(1, 12);
     const seen = watchStatements(postgres);
     await whileLocked("key_secrets", async () => {
@@ -91,7 +91,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
       expect(tally(answers)).toEqual({ DeadlineExceeded: cold.length });
       expectInTime(answers, READ_DEADLINE_MS);
       await letPass(1000, "a statement that outlives its call would end by now");
-      // The control: without a deadline of its own a call waits for the statement's, and longer than the bound above.
+      // The control: a call without a deadline waits for the statement_timeout, which is longer than the bound above.
       const patient = await ask(first!);
       expect(patient).toMatchObject({ said: "Unavailable" });
       expect(patient.tookMs).toBeGreaterThan(READ_DEADLINE_MS + LATE_MS);
@@ -101,7 +101,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
     expect(longestMs("latchkey-reads")).toBeLessThan(READ_MS + ROOM_MS);
   });
 
-  it("is DEADLINE_EXCEEDED in time in management as well, and none of its statements outlives the statement_timeout", async () => {
+  it("ends as DEADLINE_EXCEEDED in time in management, and none of its statements outlives the statement_timeout", async () => {
     const management = clientOf(fleet.service.address, KeyService, cast.ownerToken);
     const seen = watchStatements(postgres);
     await whileLocked("api_keys", async () => {
@@ -118,11 +118,11 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
     const { waited, longestMs } = await seen.stop();
     expect(waited.get("latchkey"), "statements were seen to wait for the lock").toBeGreaterThan(0);
     expect(longestMs("latchkey")).toBeLessThan(STATEMENT_MS + ROOM_MS);
-    // The control: the longest was one that the timeout ended, not one that went through.
+    // The control: the longest statement waited beyond the deadline of its call.
     expect(longestMs("latchkey")).toBeGreaterThan(STATEMENT_DEADLINE_MS + LATE_MS);
   });
 
-  it("leaves no connection behind with its query on it: later calls get their own answers, at once", async () => {
+  it("leaves no connection behind that still has its query, so that later calls get their own answers immediately", async () => {
     const [lost, later] = [keys.slice(12, 22), keys.slice(22, 60)];
     for (const key of keys.slice(60, 63)) expect((await ask(key)).said).toBe("VALID");
     const before = await readers(postgres);
@@ -130,8 +130,8 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
     proxy.hang();
     const answers = await Promise.all(lost.map((key) => ask(key, READ_DEADLINE_MS)));
     expect(tally(answers)).toEqual({ DeadlineExceeded: lost.length });
-    // The control: on a connection that is kept, as node-postgres does by itself, the next query waits behind the lost
-    // one, whose answer has still to come.
+    // The control: node-postgres by itself keeps such a connection. There the next query waits behind the lost one,
+    // whose answer has still to come.
     await expect(kept.query("select 'lost'")).rejects.toThrow("timeout");
     const next = Promise.race([
       kept.query("select 'next'").then(
@@ -141,7 +141,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
       pause(500, "waits"),
     ]);
     expect(await next).toBe("lost as well");
-    // What is given up is given up by now; only then the answers come through.
+    // The service has given the lost calls up by now. Only then the proxy lets the answers through.
     await proxy.restore();
     await kept.end();
     await expect.poll(async () => (await ask(later[0]!)).said, { timeout: 3000 }).toBe("VALID");
@@ -151,7 +151,7 @@ describe.skipIf(!canStart("postgres"))("a call whose statement hangs", () => {
       "first calls after a lost wire",
       own.map(({ tookMs }) => tookMs),
     );
-    // The fault happened: each client that had a query on it is gone.
+    // The fault happened: connections with a lost query are closed.
     const after = await readers(postgres);
     expect(before.filter((pid) => !after.includes(pid)).length).toBeGreaterThan(0);
   });
@@ -177,7 +177,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
     await postgres?.stop();
   });
 
-  /** Each with what it waits for: a row in the middle of its transaction, or the trail, which it writes last. */
+  /** The locks that a call waits for: a row within its transaction, or the audit trail, which it writes last. */
   const LOCKS = {
     "its owner's row": "select 1 from users for update",
     "its key's row": "select 1 from api_keys for update",
@@ -203,8 +203,8 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
   }
 
   /**
-   * Makes the call while a lock blocks it. The lock is released once the caller knows, and before the statement gives
-   * up.
+   * Makes the call while a lock blocks it. The test releases the lock after the caller has its result, and before the
+   * statement times out.
    */
   async function callLate(
     method: keyof typeof CALLS,
@@ -226,7 +226,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
     await expect.poll(waiting, { timeout: 5000 }).toBe("1");
     if (giveUp === "by itself") patience.abort();
     if (giveUp !== "never") await call;
-    // The service has heard of it, and the fault goes on: the statement waits still.
+    // The service has noticed the end of the call, and the statement still waits for the lock.
     if (giveUp !== "never") await expect.poll(ended, { timeout: 5000 }).toBeGreaterThan(0);
     expect(await waiting()).toBe("1");
     await database.query("rollback");
@@ -239,7 +239,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
     const text = await (await fetch(`http://${fleet.service.opsAddress}/metrics`)).text();
     return /^latchkey_database_away (\d)/m.exec(text)?.[1];
   };
-  // When keys were used is written in the background, and waits for the same rows.
+  // The background write of last uses is excluded: it waits for the same rows.
   const statements =
     "select count(*) from pg_stat_activity where application_name = 'latchkey' and query not like 'with used as%'";
   const waiting = () => postgres.sql(`${statements} and wait_event_type = 'Lock'`);
@@ -263,7 +263,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
   ] as const;
   const LANES = Object.keys(TRANSPORTS) as (keyof typeof TRANSPORTS)[];
 
-  it("is no outage, however many callers give up: reads go on, and no answer is stale", async () => {
+  it("counts as no outage, even if several callers give up: reads go on, and no answer is stale", async () => {
     for (const giveUp of ["by its deadline", "by itself", "by its deadline", "by itself"] as const) {
       await callLate("IssueKey", "its owner's row", "the unary lane", giveUp);
     }
@@ -272,7 +272,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
     const verifier = clientOf(fleet.service.address, KeyService, cast.verifier);
     const asked = await answerTo(() => verifier.verifyKey({ apiKey: unasked!.raw, cost: 0 }));
     expect(asked).toMatchObject({ said: "VALID" });
-    // The control: what does count as one is a read that the database does not answer.
+    // The control: a read that the database does not answer counts as an outage.
     const [cold] = await cast.issue(1);
     await database.query("begin");
     await database.query("lock table key_secrets in access exclusive mode");
@@ -283,8 +283,9 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
     await expect.poll(databaseAway, { timeout: 5000 }).toBe("0");
   });
 
-  // What the caller asks for is given up with him; what guards others against him is not (docs/adr/0016).
-  it("ends the session of a refresh token that is used again, though its client has gone", async () => {
+  // The service gives up the work that a caller asked for when the caller goes. It does not give up the work that
+  // protects others against that caller (docs/adr/0016).
+  it("ends the session of a refresh token that is used again, even if its client has gone", async () => {
     const auth = clientOf(fleet.service.address, AuthService);
     const email = "replayed@example.com";
     const { tokens } = await auth.register({ email, password: PASSWORD });
@@ -302,16 +303,16 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
     await expect(refused).rejects.toMatchObject({ code: Code.Unauthenticated });
   });
 
-  it("counts a wrong password, and no right one, of a client that left before its answer", async () => {
+  it("counts a wrong password, but not a right one, of a client that left before its answer", async () => {
     const auth = clientOf(fleet.service.address, AuthService);
     const email = "impatient@example.com";
     await auth.register({ email, password: PASSWORD });
-    // Of networks alone: the address and the session that an attempt may be the owner's by have names with a space.
+    // Counts networks only: rows of an address or a session that may be the owner's have a name with a space.
     const failures = () =>
       postgres.sql("select coalesce(sum(failures), 0) from login_networks where network not like '% %'");
     const sessions = () => postgres.sql("select count(*) from sessions");
     const [failuresBefore, sessionsBefore] = [await failures(), await sessions()];
-    /** Gives up while the statement waits that comes behind the hash. */
+    /** Gives a login up while its statement after the hash waits. */
     const tryIn = async (password: string, lock: string) => {
       await database.query("begin");
       await database.query(lock);
@@ -322,7 +323,7 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
       const lateBefore = late();
       patience.abort();
       await given;
-      // The service has heard of it, and the fault goes on.
+      // The service has noticed it, and the statement still waits.
       await expect.poll(late, { timeout: 5000 }).toBeGreaterThan(lateBefore);
       await database.query("rollback");
       await expect.poll(busy, { timeout: 5000 }).toBe("0");
@@ -334,17 +335,17 @@ describe.skipIf(!canStart("postgres"))("a management call that waits for a lock"
   });
 
   describe.each(LANES)("over %s", (lane) => {
-    it.each(CASES)("%s behind %s commits nothing once its caller was told DEADLINE_EXCEEDED", async (method, lock) => {
+    it.each(CASES)("%s behind %s commits nothing after its caller was told DEADLINE_EXCEEDED", async (method, lock) => {
       const call = await callLate(method, lock, lane, "by its deadline");
       expect(call).toEqual({ said: "DeadlineExceeded", isCommitted: false });
     });
 
-    it.each(CASES)("%s behind %s commits nothing once its client has gone", async (method, lock) => {
+    it.each(CASES)("%s behind %s commits nothing after its client has gone", async (method, lock) => {
       const call = await callLate(method, lock, lane, "by itself");
       expect(call).toEqual({ said: "Canceled", isCommitted: false });
     });
 
-    // The control: what waits for the same lock with a caller that waits is done.
+    // The control: a call that waits for the same lock commits if its caller waits, too.
     it.each(CASES)("%s behind %s is carried out for a caller that waits", async (method, lock) => {
       expect(await callLate(method, lock, lane, "never")).toEqual({ said: "OK", isCommitted: true });
     });
@@ -360,13 +361,13 @@ async function connected(postgres: PostgresServer, more: pg.ClientConfig = {}): 
   return client;
 }
 
-/** Backends that serve hot reads. */
+/** The process ids of the backends that serve hot reads. */
 async function readers(postgres: PostgresServer): Promise<readonly string[]> {
   const pids = await postgres.sql("select pid from pg_stat_activity where application_name = 'latchkey-reads'");
   return pids.split("\n").filter(Boolean);
 }
 
-/** Looks again and again at what the service's statements do, and for how long. */
+/** Polls what the service's statements do, and for how long. */
 function watchStatements(postgres: PostgresServer) {
   const longest = new Map<string, number>();
   const waited = new Map<string, number>();

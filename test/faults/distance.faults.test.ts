@@ -1,4 +1,4 @@
-/** A PostgreSQL that is far away: slow to answer is not away. */
+/** A PostgreSQL that is far away: a slow server does not count as unreachable. */
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MAX_SESSIONS_PER_USER } from "../../src/auth/session.ts";
@@ -13,12 +13,12 @@ import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { type Cast, type IssuedKey, startService } from "../support/spawned-service.ts";
 
-/** A database that answers is found to do so within: the breaker lets a read try every 500 ms. */
+/** Within this the service notices that a database answers: the circuit breaker lets a read try every 500 ms. */
 const CONNECTED_MS = 1500;
-/** The longest wait of a caller, however far the database is. */
+/** The longest wait of a caller, at any distance of the database. */
 const ANSWER_MS = 300;
 const ROOM_MS = 100;
-/** Oldest knowledge that is used while the feed is polled. */
+/** Maximum age of a record in use while the feed polls. */
 const FRESH_MS = 5000;
 const READERS = "from pg_stat_activity where application_name = 'latchkey-reads'";
 
@@ -55,15 +55,15 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
     report(`${2 * eachWayMs} ms there and back, ${what}`, times);
     expect(tally(answers)).toEqual({ VALID: answers.length });
     for (const { response } of answers) expect(response?.freshness?.source).toBe(Freshness_Source.DATABASE);
-    // The fault happened: an answer takes as long as the way.
+    // The fault happened: an answer takes at least one round trip.
     expect(quantile(times, 0)).toBeGreaterThan(2 * eachWayMs - 1);
     expect(quantile(times, 1)).toBeLessThan(ANSWER_MS + ROOM_MS);
   }
 
-  // Connecting takes two of these round trips with a password in clear, one more with SCRAM: longer than one caller
-  // waits where the way is long, so that what was begun for one must serve the next.
+  // Connecting takes two of these round trips with a password in clear, and one more with SCRAM. Over a long way that
+  // is longer than one caller waits, so that a connection begun for one caller must serve the next.
   it.each([12.5, 25, 40])(
-    "(%f ms each way) reads keys it does not know, soon also where it must connect first",
+    "(%f ms each way) reads keys that are not in memory, and after a lost connection soon again",
     async (ms) => {
       const [known, ...keys] = await cast.issue(21);
       const [warm, cold] = [keys.slice(0, 10), keys.slice(10)];
@@ -93,7 +93,7 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
     },
   );
 
-  it("(300 ms each way) keeps what it knows fresh, stops what was revoked within 5 s, and is UNAVAILABLE for the rest", async () => {
+  it("(300 ms each way) keeps its records fresh, accepts no revoked key after 5 s, and is UNAVAILABLE for other keys", async () => {
     const [hot, cold] = await cast.issue(2);
     await using near = await startService({ ...fleet.env, DATABASE_URL: postgres.url() });
     expect((await ask(hot!)).said).toBe("VALID");
@@ -106,7 +106,7 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
       const delayedAtMs = Date.now();
       const feeds = "from pg_stat_activity where application_name = 'latchkey-changes'";
       expect(Number(await postgres.sql(`select count(pg_terminate_backend(pid)) ${feeds}`))).toBeGreaterThan(0);
-      // Only a poll on a connection that was made at this distance says so.
+      // Only a poll on a connection made at this distance can bring such a time.
       await expect.poll(asOfMs, { timeout: 30_000 }).toBeGreaterThan(delayedAtMs + FRESH_MS);
       for (let round = 0; round < 10; round++) {
         const { said, response } = await ask(hot!);
@@ -118,7 +118,7 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
       expect(tookMs).toBeLessThan(ANSWER_MS + ROOM_MS);
       const management = clientOf(near.address, KeyService, cast.admin);
       await management.revokeKey({ keyId: hot!.id });
-      // Read again, it would be REVOKED; at this distance it is not read. It is no longer VALID.
+      // A read would find it REVOKED, but at this distance no read completes in time. The key is only no longer VALID.
       const saidNow = async () => (await ask(hot!)).said;
       await expect.poll(saidNow, { timeout: FRESH_MS + ROOM_MS, interval: 20 }).not.toBe("VALID");
       for (let round = 0; round < 10; round++) expect(await saidNow()).not.toBe("VALID");
@@ -127,7 +127,7 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
     }
   });
 
-  it(`(40 ms each way) ends a person's ${MAX_SESSIONS_PER_USER} sessions by a few statements, and tells of each`, async () => {
+  it(`(40 ms each way) ends a person's ${MAX_SESSIONS_PER_USER} sessions by a few statements, and records a change for each`, async () => {
     const email = "sessions@example.com";
     const { user } = await clientOf(fleet.service.address, AuthService).register({ email, password: PASSWORD });
     const userId = user!.id;
@@ -144,7 +144,7 @@ describe.skipIf(!canStart("postgres"))("a service whose PostgreSQL is far away",
       await operator.endUserSessions({ userId });
       const tookMs = performance.now() - askedAtMs;
       report(`80 ms there and back, ${MAX_SESSIONS_PER_USER} sessions ended`, [tookMs]);
-      // The fault happened: a transaction is several ways there and back. One for each session would be 50 more.
+      // The fault happened: a transaction takes several round trips. A statement for each session would add 50.
       expect(tookMs).toBeGreaterThan(4 * 80);
       expect(tookMs).toBeLessThan(MAX_SESSIONS_PER_USER * 80 * 0.5);
     } finally {

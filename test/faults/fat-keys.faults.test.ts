@@ -15,11 +15,11 @@ import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.t
 const FORMAT = { prefix: "kit", environments: ["live"] };
 const BATCH = 256;
 const LIVE_SECRETS = 8;
-/** As many of the ended ones are remembered. */
+/** Maximum secrets that a key keeps, including those that ended. */
 const MOST_SECRETS = 16;
 const CALLS = 20;
 
-describe.skipIf(!canStart("postgres"))("a key as heavy as can be", () => {
+describe.skipIf(!canStart("postgres"))("a key of the maximum size", () => {
   let postgres: PostgresServer;
   let service: ReadyService;
   let cast: Cast;
@@ -48,10 +48,10 @@ describe.skipIf(!canStart("postgres"))("a key as heavy as can be", () => {
   const verifier = () => clientOf(service.address, KeyService, cast.verifier);
   const ask = (apiKey: string) => answerTo(() => verifier().verifyKey({ apiKey, cost: 0 }));
   const idOf = (key: IssuedKey) => key.id.slice("key_".length);
-  /** Right id, wrong secret: each is one that no memory knows. */
+  /** A key with the right id and a wrong secret, which no cache has. */
   const strangersKey = (key: IssuedKey) => newSecret(ring, FORMAT, "live", `key_${idOf(key)}`).rawKey;
 
-  /** Issued and filled up by its owner, as far as he is let. */
+  /** A key that its owner fills up as far as the service allows. */
   async function issueHeaviest(): Promise<IssuedKey> {
     const { key, apiKey } = await owner().issueKey({ name: "heavy" });
     const id = key!.id;
@@ -73,7 +73,7 @@ describe.skipIf(!canStart("postgres"))("a key as heavy as can be", () => {
     return { id, raw: apiKey };
   }
 
-  /** More secrets of a key as rotations leave them; `end` is SQL, null for one without an end. */
+  /** Inserts more secrets of a key, as rotations leave them. `end` is SQL: the time of their end, or null. */
   async function insertSecrets(secrets: readonly NewSecret[], end: string): Promise<void> {
     await database.query(
       `insert into key_secrets (digest, key_id, pepper_version, created_at, expires_at)
@@ -82,10 +82,10 @@ describe.skipIf(!canStart("postgres"))("a key as heavy as can be", () => {
     );
   }
 
-  it("is told from an unknown key in the time of a read, however often it was rotated, and opens no breaker", async () => {
+  it("is told from an unknown key in the time of a read, even with 1,000 ended secrets, and opens no breaker", async () => {
     const [good] = (await cast.issue(1)) as [IssuedKey];
     const key = await issueHeaviest();
-    // What rotations left before they cleared away.
+    // Rotations left such secrets before the service removed old ones.
     const ended = Array.from({ length: 1000 }, () => newSecret(ring, FORMAT, "live", key.id));
     await insertSecrets(ended, "now() - interval '1 day'");
     const answers = [];
@@ -98,7 +98,7 @@ describe.skipIf(!canStart("postgres"))("a key as heavy as can be", () => {
     for (const raw of [key.raw, good.raw]) expect((await ask(raw)).said).toBe("VALID");
   });
 
-  it(`rotated 40 times keeps ${MOST_SECRETS} secrets at most: the live one, and the newest of those that ended`, async () => {
+  it(`keeps at most ${MOST_SECRETS} secrets after 40 rotations: the live one, and the newest of those that ended`, async () => {
     const { key } = await owner().issueKey({ name: "rotated" });
     const secrets: string[] = [];
     for (let n = 0; n < 40; n++) {
@@ -115,7 +115,7 @@ describe.skipIf(!canStart("postgres"))("a key as heavy as can be", () => {
     expect(said.at(-1)).toBe("INVALID");
   });
 
-  it(`${BATCH} times in one batch, each with ${LIVE_SECRETS} secrets, is read in the time of a read`, async () => {
+  it(`is read in the time of a read, ${BATCH} times in one batch and each with ${LIVE_SECRETS} secrets`, async () => {
     const keys = Array.from({ length: BATCH }, () => newSecret(ring, FORMAT, "live"));
     await database.query(
       `insert into api_keys select (jsonb_populate_record(k, jsonb_build_object('id', new.id))).*
@@ -133,7 +133,7 @@ describe.skipIf(!canStart("postgres"))("a key as heavy as can be", () => {
       outcome.case === "response" ? VerdictSchema.value[outcome.value.verdict]?.localName : "an error",
     );
     expect(new Set(said)).toEqual(new Set(["VALID"]));
-    // The control: what the same keys weighed as one row for each secret is beyond a read.
+    // The control: with one row for each secret these keys would be too large for one read.
     const [{ bytes }] = (
       await database.query(
         `select sum(octet_length(k::text))::float8 as bytes from api_keys k join key_secrets s on s.key_id = k.id

@@ -1,7 +1,7 @@
 /**
- * HTTP/2 clients that mean harm, against the service in a process of its own: their connection ends or is bounded, and
- * another client hardly notices. Frames are written by hand, in few large pieces, so that this process stays free to
- * measure the other client.
+ * Hostile HTTP/2 clients against the service in a process of its own: their connection ends or is bounded, and another
+ * client hardly notices. The test writes the frames by hand and in few large pieces, so that it stays free to measure
+ * the other client.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -40,11 +40,11 @@ const LOGIN = "/latchkey.v1.AuthService/Login";
 const FACTOR = 2;
 const FLOOR_MS = 100;
 const CALLS = 400;
-/** How far the service's memory may grow by one attack. */
+/** Maximum growth of the service's memory by one attack. */
 const MAX_GROWTH_MIB = 256;
 const CANCEL = Buffer.from([0, 0, 0, 8]);
 
-/** Streams 1, 3, 5 ... */
+/** The frames of `count` streams with the ids 1, 3, 5 and so on. */
 function streams(count: number, framesOf: (id: number) => readonly Buffer[]): Buffer {
   return Buffer.concat(Array.from({ length: count }, (_, n) => framesOf(2 * n + 1)).flat());
 }
@@ -55,7 +55,7 @@ function repeated(count: number, piece: Buffer): Buffer {
 
 const open = (id: number) => frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN));
 
-/** Calls that are opened and ended as they should be. */
+/** Calls that are opened and ended properly. */
 function inOrder(count: number): Buffer {
   return streams(count, (id) => [open(id), frame(DATA, END_STREAM, id)]);
 }
@@ -105,12 +105,12 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
   async function attack(window?: number): Promise<RawHttp2> {
     const attacker = await connectRaw(port, window);
     attackers.push(attacker);
-    // Its SETTINGS are answered, so it has been let in.
+    // The server has answered its SETTINGS, so the connection is accepted.
     await until(() => (attacker.came.get(SETTINGS) ?? 0) >= 2);
     return attacker;
   }
 
-  /** The other client's calls while `attacking` goes on. All are answered; p99 and memory stay within bounds. */
+  /** Calls as the other client during an attack. All calls are answered; p99 and memory stay within their bounds. */
   async function expectUnharmed(what: string, attacking: Promise<unknown>): Promise<void> {
     const [answers] = await Promise.all([callSteadily(verify), attacking]);
     report(what, times(answers));
@@ -119,7 +119,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     expect(rssMib(service.pid) - before).toBeLessThan(MAX_GROWTH_MIB);
   }
 
-  it("is served and keeps its connection when it opens and ends calls in order: the control", async () => {
+  it("is served and keeps its connection if it opens and ends calls properly: the control", async () => {
     const client = await attack();
     await client.send(inOrder(150));
     await until(() => client.came.get(HEADERS) === 150);
@@ -147,13 +147,13 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
       "cut",
     ],
     [
-      "sends CONTINUATION with nothing in it",
+      "sends empty CONTINUATION frames",
       () => Buffer.concat([frame(HEADERS, 0, 1, grpcHead(LOGIN)), repeated(100_000, frame(CONTINUATION, 0, 1))]),
       "cut",
     ],
     ["sends PING after PING and reads nothing", () => repeated(200_000, frame(PING, 0, 0, Buffer.alloc(8))), "cut"],
     ["sends SETTINGS after SETTINGS and reads nothing", () => repeated(200_000, frame(SETTINGS, 0, 0)), "cut"],
-    ["sends DATA with nothing in it", () => Buffer.concat([open(1), repeated(200_000, frame(DATA, 0, 1))]), "cut"],
+    ["sends empty DATA frames", () => Buffer.concat([open(1), repeated(200_000, frame(DATA, 0, 1))]), "cut"],
   ])("that %s is cut off", async (what, framesOf, ends) => {
     const frames = framesOf();
     const begun = callsBegun(service);
@@ -165,18 +165,18 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     });
     await expectUnharmed(what, attacking);
     expect(attacker.isClosed()).toBe(true);
-    // It got part of the way: the service has read frames of the attack and answered by closing.
+    // The fault happened: the service has read frames of the attack and closed the connection.
     expect(attacker.socket.bytesWritten).toBeGreaterThan(1000);
-    // And no further: of 10,000 calls few have cost anything.
+    // Of 10,000 calls at most 1,000 have begun.
     expect(callsBegun(service) - begun).toBeLessThan(1000);
     if (ends === "GOAWAY") expect(attacker.came.get(GOAWAY)).toBeGreaterThan(0);
   });
 
-  it("takes no room of others with 12,000 calls without messages", async () => {
+  it("takes no capacity of others with 12,000 calls without messages", async () => {
     const all = await Promise.all(Array.from({ length: 12 }, () => attack()));
     const frames = streams(990, (id) => [open(id)]);
     for (const attacker of all) await attacker.send(frames);
-    // More than there is room for: the first ones have given way, and say so.
+    // The calls exceed the capacity: the first ones have given way, and the client is told.
     await until(() => (all[0]!.came.get(HEADERS) ?? 0) > 0);
     await expectUnharmed("12,000 calls without a message", Promise.resolve());
   });
@@ -187,30 +187,30 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     await expectUnharmed("500 answers that nobody reads", Promise.resolve());
   });
 
-  it("keeps its connection, and gets its answers when it reads, while there is room for them: the control", async () => {
+  it("keeps its connection and gets its answers late while they fit into the bound on unread answers: the control", async () => {
     const few = await Promise.all(Array.from({ length: 9 }, () => attack(0)));
     await Promise.all(few.map((client) => client.send(checks(990))));
     await until(() => few.every(({ came }) => came.get(HEADERS) === 990));
-    // Longer than those that are too many may take.
+    // This takes longer than the service tolerates answers beyond the bound.
     await callSteadily(verify);
     expect(few.filter((client) => client.isClosed())).toEqual([]);
-    // Each answer is two frames then: its message, and its trailers.
+    // Each answer then has two HEADERS frames: its headers and its trailers.
     await few[0]!.send(streams(990, (id) => [frame(WINDOW_UPDATE, 0, id, Buffer.from([0, 0, 255, 255]))]));
     await until(() => few[0]!.came.get(HEADERS) === 2 * 990);
   });
 
-  it("loses the connections beyond the room for unread answers when it leaves 40,000 short ones unread on 40", async () => {
+  it("loses the connections beyond the bound on unread answers when it leaves 40,000 short ones unread on 40", async () => {
     const all = await Promise.all(Array.from({ length: 40 }, () => attack(0)));
     for (const attacker of all) await attacker.send(checks(990));
     const left = () => all.filter((attacker) => !attacker.isClosed()).length;
     await until(() => left() <= 11);
-    // The fault happened: they were answered, those that were cut as well.
+    // The fault happened: the service answered the calls, also those on connections that it cut.
     const answers = all.map(({ came }) => came.get(HEADERS) ?? 0).reduce((sum, one) => sum + one, 0);
     expect(answers).toBeGreaterThan(20_000);
-    // The attack itself is 40,000 calls: what is judged is what it leaves behind.
+    // The attack itself is 40,000 calls. The test judges only what it leaves behind.
     expect(tally(await callSteadily(verify))).toEqual({ VALID: CALLS });
     await expectUnharmed("10,000 short answers that nobody reads", Promise.resolve());
-    // No connection was cut without need: as many are left as there is room for.
+    // The service cut no connection without need: it kept those whose answers fit.
     expect(left()).toBeGreaterThan(5);
   });
 
@@ -220,7 +220,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
   });
 });
 
-/** Calls of Login that have come to their end, by the service's log. */
+/** Number of Login calls that have ended, by the service's log. */
 function callsBegun(service: ReadyService): number {
   return service.output().split("AuthService.Login").length - 1;
 }

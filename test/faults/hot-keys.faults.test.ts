@@ -1,4 +1,4 @@
-/** The cost to PostgreSQL of very many keys that are in memory, while nothing changes: counted in its own log. */
+/** The cost of many keys in memory to PostgreSQL while nothing changes. The test counts it in PostgreSQL's own log. */
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -33,7 +33,7 @@ describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 },
     const ring = new KeyRing(masterKeys(fleet.env.LATCHKEY_MASTER_KEYS!));
     keys = Array.from({ length: KEYS }, () => newSecret(ring, FORMAT, "live"));
     await insert(keys);
-    // Each statement becomes a line that begins with who sent it.
+    // PostgreSQL logs each statement on a line that begins with the application name.
     await postgres.sql("alter system set log_line_prefix = '%a|'");
     await postgres.sql("alter system set log_statement = 'all'");
     await postgres.sql("select pg_reload_conf()");
@@ -43,7 +43,7 @@ describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 },
     await postgres?.stop();
   });
 
-  /** As IssueKey leaves them, without a call for each. */
+  /** Inserts the keys as IssueKey does, without a call for each. */
   async function insert(all: readonly NewSecret[]): Promise<void> {
     const client = new pg.Client({ connectionString: postgres.url() });
     await client.connect();
@@ -67,7 +67,7 @@ describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 },
     }
   }
 
-  /** How many of them are valid. */
+  /** Verifies all keys. Returns the number of valid ones. */
   async function verifyAll(): Promise<number> {
     const client = clientOf(fleet.service.address, KeyService, cast.verifier);
     let valid = 0;
@@ -79,7 +79,7 @@ describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 },
     return valid;
   }
 
-  /** Statements of the service so far, by the connection's name, transactions' own words left out. */
+  /** Statements of the service so far, by the connection's name, without `begin` and `commit`. */
   async function statements(): Promise<Record<string, number>> {
     const folder = await postgres.sql("show data_directory");
     const log = readFileSync(join(folder, "..", "postgres.log"), "utf8");
@@ -91,13 +91,13 @@ describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 },
     return counts;
   }
 
-  it("cost PostgreSQL the poll alone while nothing changes", async () => {
+  it("cost PostgreSQL only the polls while nothing changes", async () => {
     const empty = await statements();
     expect(await verifyAll()).toBe(KEYS);
-    // The fault that this test is to find would look so: each batch a read.
+    // The control: the first time each batch is a read. The fault would look the same.
     const cold = await statements();
     expect(reads(cold) - reads(empty)).toBeGreaterThanOrEqual(Math.floor(KEYS / BATCH));
-    // The time of last use is written within 5 s, and then not for a minute.
+    // The service writes the time of last use within 5 s, and then not for a minute.
     await expect.poll(lastUses, { timeout: 20_000, interval: 500 }).toBeGreaterThanOrEqual(KEYS);
     const before = await statements();
     const startedMs = performance.now();
@@ -112,7 +112,7 @@ describe.skipIf(!canStart("postgres"))(`${KEYS} hot keys`, { timeout: 120_000 },
     const { "latchkey-changes": polls = 0, ...others } = difference(before, after);
     expect(others).toEqual({});
     expect(polls).toBeGreaterThanOrEqual(Math.floor(seconds) - 2);
-    // Every 5 s the feed's next connection asks which session it is, listens, and polls (ADR 25).
+    // Every 5 s the feed takes a new connection, which asks for its session, listens, and polls (ADR 25).
     const connections = Math.ceil(seconds / 5);
     expect(polls).toBeLessThanOrEqual(Math.ceil(seconds) + 2 + 3 * connections);
     process.stderr.write(

@@ -21,7 +21,7 @@ import { canStart } from "../support/shared-servers.ts";
 afterEach(stopAll);
 
 describe.skipIf(!canStart("redis"))(
-  "every call is answered, and Redis is used again within 2 s of its return, when it",
+  "every call is answered, and Redis is used again within 2 s of its return, if it",
   () => {
     it("is frozen", async () => {
       const redis = await startOwnRedis();
@@ -34,7 +34,7 @@ describe.skipIf(!canStart("redis"))(
       await expectHealthy(limiter);
     });
 
-    it("is frozen until its connection is given up", async () => {
+    it("is frozen until the limiter gives up its connection", async () => {
       const redis = await startOwnRedis();
       const limiter = await limiterOn(single(redis.port));
       await redis.freeze();
@@ -56,7 +56,7 @@ describe.skipIf(!canStart("redis"))(
       await expectHealthy(limiter);
     });
 
-    it("is not there at the start", async () => {
+    it("is unreachable at the start", async () => {
       const redis = await startOwnRedis();
       await redis.kill();
       const limiter = await limiterOn(single(redis.port));
@@ -77,7 +77,7 @@ describe.skipIf(!canStart("redis"))(
       await expectHealthy(limiter);
     });
 
-    it("is behind a wire that swallows every byte, also the end of connections", async () => {
+    it("is behind a proxy that drops every byte, including the end of connections", async () => {
       const redis = await startOwnRedis();
       await using proxy = await startFaultProxy(redis.port);
       const limiter = await limiterOn(single(proxy.port));
@@ -100,7 +100,7 @@ describe.skipIf(!canStart("redis"))(
       await expectBack(limiter);
     });
 
-    it("is replaced by a replica that is empty, to which all windows are lost", async () => {
+    it("is replaced by an empty replica, which has lost all windows", async () => {
       const [redis, empty] = [await startOwnRedis(), await startOwnRedis()];
       const limiter = await limiterOn(single(redis.port));
       const asked = request(3);
@@ -112,7 +112,7 @@ describe.skipIf(!canStart("redis"))(
       await vi.waitFor(async () => expect(await redisCommand(redis.port, "DBSIZE")).toBe("0"), { timeout: 10_000 });
       await redisCommand(redis.port, "REPLICAOF", "NO", "ONE");
       await expectBack(limiter);
-      // L more at most, by a limiter that does not remember that the window was full.
+      // Another limiter, which does not remember that the window was full, admits at most L more.
       const other = await limiterOn(single(redis.port));
       expect((await other.decideAll(calls)).filter(({ allowed }) => allowed).length).toBe(3);
       expect((await other.decideAll(calls)).filter(({ allowed }) => allowed).length).toBe(0);
@@ -145,7 +145,7 @@ describe.skipIf(!canStart("redis"))(
 );
 
 describe.skipIf(!canStart("redis"))("a script that Redis forgot", () => {
-  it("is sent again, and no call is degraded or counted twice for it", async () => {
+  it("is sent again, and no call is degraded or counted twice", async () => {
     const redis = await startOwnRedis();
     const limiter = await limiterOn(single(redis.port));
     await expectHealthy(limiter);
@@ -158,13 +158,13 @@ describe.skipIf(!canStart("redis"))("a script that Redis forgot", () => {
         { allowed: true, degraded: false, windows: [{ remaining: 9 - 2 * round }] },
         { allowed: true, degraded: false, windows: [{ remaining: 8 - 2 * round }] },
       ]);
-      // The fault happened: the script went out as a whole.
+      // The fault happened: the limiter sent the whole script.
       expect((await evalCalls(redis.port)) - before).toBe(1);
     }
     expect((await limiter.decide(asked)).allowed).toBe(false);
   });
 
-  /** How often Redis was sent a script's text. It has no figure before the first time. */
+  /** Number of times that Redis got a script's text. Redis has no figure before the first time. */
   const evalCalls = (port: number) =>
     told(port, async (redis) => Number(/cmdstat_eval:calls=(\d+)/.exec(await redis.info("commandstats"))?.[1] ?? 0));
 });
@@ -175,7 +175,7 @@ describe.skipIf(!canStart("redis"))("a stall of this process", () => {
     while (performance.now() < untilMs);
   };
 
-  it("is not taken for an outage of Redis", async () => {
+  it("does not count as an outage of Redis", async () => {
     const redis = await startOwnRedis();
     const limiter = await limiterOn(single(redis.port));
     await limiter.decide(request());
@@ -184,7 +184,7 @@ describe.skipIf(!canStart("redis"))("a stall of this process", () => {
       const decision = Promise.resolve(limiter.decide(request())).then(({ degraded }) =>
         order.push(degraded ? "degraded" : "answer"),
       );
-      // After the group went out, and with a timer of 50 ms that is due at the end of the stall.
+      // The stall begins after the group went out. A timer of 50 ms is due when the stall ends.
       setImmediate(() => {
         setTimeout(() => order.push("timer"), 50);
         stall(200);
@@ -197,7 +197,7 @@ describe.skipIf(!canStart("redis"))("a stall of this process", () => {
 });
 
 it.skipIf(!canStart("redis"))(
-  "a limiter alone admits 2 L at most in a minute in which Redis lost all in an outage",
+  "a lone limiter admits at most 2 L in a minute in which Redis lost everything in an outage",
   async () => {
     const redis = await startOwnRedis();
     const limiter = await limiterOn(single(redis.port), 1);
@@ -206,7 +206,7 @@ it.skipIf(!canStart("redis"))(
       Array.from({ length: 50 }, () => ({ ...asked, limits: [{ ...asked.limits[0]!, perMinute: figure }] }));
     const admitted = async (figure: number) =>
       (await limiter.decideAll(calls(figure))).filter(({ allowed }) => allowed).length;
-    // A full window is believed for up to 5 s; half of it shows what comes after.
+    // The limiter remembers a full window for up to 5 s. Another limit of the subject shows what it admits after that.
     const before = await admitted(20);
     await redis.kill();
     await expectDegraded(limiter);
@@ -226,7 +226,7 @@ describe.skipIf(!canStart("redis"))("several limiters", () => {
     return decisions.filter(({ allowed }) => allowed).length;
   };
 
-  it("admit together exactly L, with 64 callers each", async () => {
+  it("admit exactly L together, with 64 callers each", async () => {
     const redis = await startOwnRedis();
     const limiters = await Promise.all([1, 2, 3].map(() => limiterOn(single(redis.port), 3)));
     const asked = request(100);
@@ -241,7 +241,7 @@ describe.skipIf(!canStart("redis"))("several limiters", () => {
     expect(await admitted(limiters, asked, 64)).toBe(20);
     await redis.kill();
     await Promise.all(limiters.map(expectDegraded));
-    // A full window is believed for up to 5 s; another limit shows what the share alone admits.
+    // A limiter remembers a full window for up to 5 s. Another limit shows what the share alone admits.
     expect(await admitted(limiters, request(20), 64)).toBe(3 * 7);
     await redis.restart();
     await Promise.all(limiters.map(expectBack));

@@ -1,6 +1,6 @@
 /**
- * Limits in real time, with three processes, one Redis and many clients: no window is exceeded, and little of it is
- * lost.
+ * Limits in real time, with three processes, one Redis and many clients: no window is exceeded, and nearly all of it
+ * is admitted.
  */
 
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
@@ -22,32 +22,32 @@ import { letPass } from "../support/until.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** How long the load lasts; longer in `npm run soak:limits`. */
+    /** Duration of the load. `npm run soak:limits` sets a longer one. */
     limitsLoadSeconds?: number;
   }
 }
 
 const WINDOW_MS = 60_000;
-/** By then each window at steady load is full, and what slides out makes room for what comes. */
+/** After this each window at steady load is full, and each call that slides out makes room for a new one. */
 const SETTLED_MS = WINDOW_MS;
-/** Calls at even distances come so much too early or late without any jam. */
+/** Calls at even distances arrive at most this early or late if nothing delays them. */
 const UNEVEN_MS = 500;
-/** A process waits this long for Redis before it decides alone; a timer may be a millisecond early. */
+/** A process waits 50 ms for Redis before it decides alone. A timer may be a millisecond early. */
 const SILENCE_MS = 50 - 1;
 const LOAD_MS = (inject("limitsLoadSeconds") ?? 130) * 1000;
 const CLIENTS = 64;
-/** A call is tried so much too early, and then again and again; some of them are to come as near as this to the time. */
+/** Calls begin EARLY_MS before their time and repeat every EARLY_EVERY_MS. At least one must come within NEAR_MS. */
 const EARLY_MS = 1000;
 const EARLY_EVERY_MS = 10;
 const NEAR_MS = 50;
-/** Keys that are retried each at its own time have the processes for themselves then. */
+/** The distance between the times of two keys, so that each has the processes to itself. */
 const APART_MS = 1100;
-/** Each client asks every so often, each time for the next key: far more than the limits allow in all. */
+/** Each client makes a call this often, each time for the next key: far more than all the limits allow. */
 const CLIENT_EVERY_MS = 500;
 
-/** Limits of keys that are asked for more than they allow, by all clients of all processes. */
+/** Limits of keys that get more calls than they allow, from all clients of all processes. */
 const CONTESTED = [5, 20, 60, 300];
-/** Limits of keys that are asked for exactly what they allow, evenly; and the least share that must be admitted. */
+/** Limits of keys that get exactly as many calls as they allow, evenly, and the least share that must be admitted. */
 const STEADY: readonly { readonly limit: number; readonly keys: number; readonly leastShare: number }[] = [
   { limit: 20, keys: 10, leastShare: 0.95 },
   { limit: 60, keys: 10, leastShare: 0.97 },
@@ -64,7 +64,7 @@ interface Calls {
   readonly accepted: (Accept & { readonly degraded: boolean })[];
 }
 
-// Side by side: the load is in real time, and so is the wait for `retry_after`.
+// The tests run at the same time: the load takes real time, and so does the wait for `retry_after`.
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes with one Redis", () => {
   let redis: RedisServer;
   let fleet: Fleet;
@@ -93,13 +93,13 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
   }
 
   it.concurrent(
-    "never accept more than L in any window, and at least 97 % of it (95 % where L = 20) at a steady load of L",
+    "never accept more than L in any window, and at least 97 % of it (95 % for L = 20) at a steady load of L",
     async () => {
       const contested = (await Promise.all(CONTESTED.map((limit) => callsOfKeys(limit, 1)))).flat();
       const steady = (await Promise.all(STEADY.map(({ limit, keys }) => callsOfKeys(limit, keys)))).flat();
       const crowd = Array.from({ length: CLIENTS }, aClientOfEach).flat();
       const atSteadyLoad = steady.map(aClientOfEach);
-      // Connected, so that a load that is to be even does not begin with a jam.
+      // All clients connect first, so that the even load does not begin with a jam.
       const [unlimited] = (await cast.issue(1)) as [IssuedKey];
       for (const ask of [...crowd, ...atSteadyLoad.flat()]) await ask(unlimited);
       const startMs = performance.now();
@@ -129,7 +129,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
     LOAD_MS + 90_000,
   );
 
-  // Again where the machine was busy: no call came near the time, or one was decided without Redis.
+  // Repeated if the machine was busy: no call came near the time, or a process decided without Redis.
   const again = { retry: 2, timeout: 120_000 };
   it.concurrent("admit a sole client at the time that retry_after says, and not earlier", again, async () => {
     const limit = 20;
@@ -142,7 +142,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
         return retryAround(askers[n % 3]!, key, limit);
       }),
     );
-    // Only what was answered before the time was surely early; on a busy machine not every last call is.
+    // Only a call that was answered before its time was surely early. On a busy machine the last one may not be.
     const early = outcomes.flatMap((outcome) => outcome.early);
     const nearestMs = Math.min(...early.map(({ beforeMs }) => beforeMs));
     process.stderr.write(
@@ -155,16 +155,16 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
 });
 
 /**
- * On a busy machine Redis may not answer for 50 ms; then a process decides alone, and says so. What is admitted by that
- * is judged elsewhere: at most (3 + 1) * L in a window that touches an outage.
+ * On a busy machine Redis may not answer for 50 ms. Then a process decides alone, and says so. Another test judges
+ * those calls: at most (3 + 1) * L in a window that touches an outage.
  */
 function isRedisDecision({ degraded }: { readonly degraded: boolean }): boolean {
   return !degraded;
 }
 
 /**
- * Without an outage nothing is degraded, except a call that has waited for Redis as long as one may: on a busy machine
- * that happens now and then. A process that has lost its Redis, or takes it for lost, says so in its log.
+ * Without an outage nothing is degraded, except a call that has waited the whole 50 ms for Redis: on a busy machine
+ * that happens now and then. A process whose Redis is unreachable says so in its log.
  */
 function expectNothingDegraded(keys: readonly Calls[], processes: readonly ReadyService[]): void {
   const degraded = keys.flatMap(({ accepted }) => accepted.filter((call) => call.degraded));
@@ -174,7 +174,9 @@ function expectNothingDegraded(keys: readonly Calls[], processes: readonly Ready
   expect(degraded.filter(({ sentAtMs, answeredAtMs }) => answeredAtMs - sentAtMs < SILENCE_MS)).toEqual([]);
 }
 
-/** The control: these calls were enough to exceed a window, and other limiters would have let them. */
+/**
+ * The control: these calls were enough to exceed a window, and other kinds of limiters would have admitted too many.
+ */
 function expectContested({ limit, all, accepted }: Calls, startMs: number): void {
   expect(mostWithin(all, WINDOW_MS), "calls were far more").toBeGreaterThan(5 * limit);
   expect(accepted.filter(isRedisDecision).length, "windows were filled again").toBeGreaterThanOrEqual(2 * limit);
@@ -183,7 +185,7 @@ function expectContested({ limit, all, accepted }: Calls, startMs: number): void
   expect(mostWithin(acceptedByWeightedWindow(all, limit, WINDOW_MS, turnMs), WINDOW_MS)).toBeGreaterThan(1.3 * limit);
 }
 
-/** A client that asks for each key in turn, as fast as it may. */
+/** A client that calls for each key in turn, every CLIENT_EVERY_MS at most. */
 async function askInTurn(ask: Ask, keys: readonly Calls[], nth: number, endMs: number): Promise<void> {
   for (let call = nth; performance.now() < endMs; call++) {
     const dueMs = performance.now() + CLIENT_EVERY_MS;
@@ -193,8 +195,8 @@ async function askInTurn(ask: Ask, keys: readonly Calls[], nth: number, endMs: n
 }
 
 /**
- * Asks L times a window at even distances, at one process after the other. A call is sent when it is due, whatever
- * became of those before.
+ * Makes L calls a window at even distances, at one process after the other. Each call goes out when it is due, even if
+ * earlier ones have no answer yet.
  *
  * @param phase of the key's calls among those of others, 0 to 1
  */
@@ -217,9 +219,9 @@ async function askAndNote(ask: Ask, { key, all, accepted }: Calls): Promise<void
 }
 
 /**
- * The share of admitted calls among all that a perfect limiter could admit. The load is even as long as the machine
- * keeps up: then all of it could be, which is L a window. A jam of the machine makes several calls one second's, and no
- * limiter can admit those that meet them a window later.
+ * The share of admitted calls among all that a perfect limiter could admit. While the machine keeps up the load is
+ * even, and a perfect limiter could admit all of it: L a window. After a jam several calls arrive in the same second. A
+ * window later no limiter can admit the calls that meet them.
  */
 function shareAdmitted(keys: readonly Calls[], fromMs: number): number {
   const endMs = fromMs + Math.floor((LOAD_MS - SETTLED_MS) / WINDOW_MS) * WINDOW_MS;
@@ -236,21 +238,21 @@ function shareAdmitted(keys: readonly Calls[], fromMs: number): number {
   return sum(keys.map(({ accepted }) => accepted.filter(isCounted).length)) / sum(keys.map(admissible));
 }
 
-/** Fills a window, and tries again and again before, and once at, the time that the refusal names. */
+/** Fills a window, and then calls repeatedly before, and once at, the time that the refusal names. */
 async function retryAround(ask: Ask, key: IssuedKey, limit: number) {
-  // By one call, so that all of it slides out at once: a call that came too late to be early may have a part of it.
+  // One call fills the whole window, so that all of it slides out at once. Otherwise a call could be admitted early.
   const filling = await ask(key, limit);
   if (filling.said !== "VALID" || filling.response?.degraded) throw new Error(`not filled: ${filling.said}`);
   const refused = await ask(key);
   if (refused.said !== "RATE_LIMITED") throw new Error(`not refused: ${refused.said}`);
   const { seconds, nanos } = refused.response!.retryAfter!;
   const waitMs = Number(seconds) * 1000 + nanos / 1e6;
-  // The refusal was decided between its question and its answer, and the time counts from then on.
+  // The service decided the refusal between its question and its answer, and the time counts from that moment.
   const earliestMs = refused.askedAtMs + waitMs;
   const early: { readonly beforeMs: number; readonly said: string }[] = [];
   let lastTookMs = 0;
   await reach(earliestMs - EARLY_MS);
-  // One that took as long as the last would not be early any more.
+  // A call that takes as long as the last one would no longer be early.
   while (performance.now() + lastTookMs < earliestMs) {
     const { askedAtMs, tookMs, said } = await ask(key);
     const beforeMs = earliestMs - (askedAtMs + tookMs);
@@ -262,7 +264,7 @@ async function retryAround(ask: Ask, key: IssuedKey, limit: number) {
   return { early, after: (await ask(key)).said };
 }
 
-/** Until then, and never less: a timer may be up to a millisecond early. */
+/** Waits until that time, and never less: a timer may be up to a millisecond early. */
 async function reach(atMs: number): Promise<void> {
   for (let leftMs = atMs - performance.now(); leftMs > 0; leftMs = atMs - performance.now()) {
     await letPass(Math.ceil(leftMs), "the call is due at an exact moment");

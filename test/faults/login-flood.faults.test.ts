@@ -1,4 +1,4 @@
-/** A stranger that wants all password hashes: people log in beside it. A real process on real PostgreSQL. */
+/** A stranger that takes all password hashes while people log in. A real process on real PostgreSQL. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -12,11 +12,11 @@ import { letPass, until } from "../support/until.ts";
 
 const PEOPLE = 13;
 const EACH_MS = 200;
-/** Calls of the flood that have their answer before people begin. */
+/** Calls of the flood that are answered before people begin. */
 const WARM = 120;
-/** A machine that does much else sheds a login now and then. What an attack does to people comes every time. */
+/** A busy machine refuses a login now and then. The harm of an attack comes in every attempt. */
 const ATTEMPTS = 4;
-/** Calls a second, on a machine that has hardly any time for this test. */
+/** The lowest rate in calls a second, for a machine that has hardly any time for this test. */
 const LEAST_RATE = 100;
 
 type Attack = Omit<AuthFlood, "address">;
@@ -33,7 +33,7 @@ const ATTACKS: readonly Attack[] = [
   { what: "reset tokens", from: "one address", perSecond: 2000 },
 ];
 
-/** Each of the defences alone would do; without them all callers are as one. */
+/** Each of the defences alone would be enough. Without all of them the callers share one queue. */
 const DEFENCELESS = [
   {
     file: "src/auth/throttle/login-attempt.ts",
@@ -50,7 +50,7 @@ const DEFENCELESS = [
     search: "if (wait === undefined || nowMs >= wait.untilMs) return undefined;",
     replacement: "if (nowMs >= 0 || wait === undefined) return undefined;",
   },
-  // Known callers are served beside strangers, whatever those do.
+  // Known callers have turns of their own, whatever strangers do.
   {
     file: "src/auth/passwords/hash-turns.ts",
     search: '[isKnown ? "known" : "stranger", ...networks]',
@@ -65,7 +65,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
       DATABASE_URL: await freshPostgres(),
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_HASHES_PER_ADDRESS: "30",
-      // A busy machine has to make the hashes of people within 500 ms. What is tested is whose turn it is.
+      // A busy machine must make the hashes of people within 500 ms. The test is about the order of turns.
       LATCHKEY_ARGON2_MEMORY_KIB: "4096",
       LATCHKEY_ARGON2_PASSES: "1",
     });
@@ -75,7 +75,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
   let networks = 0;
   const from = (ip: string) => ({ headers: { "x-forwarded-for": ip } });
 
-  /** People who registered, each at home in a network of their own. */
+  /** Registers people, each in a home network of their own. */
   async function people(service: ReadyService): Promise<readonly Person[]> {
     const client = clientOf(service.address, AuthService);
     const registered: Person[] = [];
@@ -90,7 +90,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     return registered;
   }
 
-  /** How many logins of people are refused: every second one from home, the others from networks never seen before. */
+  /** The number of refused logins. Every second one comes from home, the others from networks never seen before. */
   async function refusedLogins(service: ReadyService, homes: readonly Person[], what: string): Promise<number> {
     const client = clientOf(service.address, AuthService);
     const tookMs: number[] = [];
@@ -127,8 +127,8 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
   }
 
   /**
-   * The highest rate, up to the attack's, at which calls that want no hash harm none: beyond it people wait for the
-   * machine's processors, whatever those calls are.
+   * The highest rate, at most the attack's, at which calls without a hash harm no login. Beyond it people wait for the
+   * machine's processors, whatever the calls are.
    */
   async function harmlessRate(service: ReadyService, attack: Attack): Promise<number> {
     for (let { perSecond } = attack; perSecond > LEAST_RATE; perSecond /= 2) {
@@ -144,7 +144,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     });
     afterAll(() => service?.[Symbol.asyncDispose]());
 
-    it.each(ATTACKS)("are never refused beside $what from $from, $perSecond a second", async (attack) => {
+    it.each(ATTACKS)("are never refused during $what from $from, $perSecond a second", async (attack) => {
       for (let attempt = 1; ; attempt++) {
         const perSecond = await harmlessRate(service, attack);
         const refused = await refusedBeside(service, { ...attack, perSecond });
@@ -154,7 +154,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
     });
   });
 
-  it("are often refused where all callers share one queue: the control", async () => {
+  it("are often refused if all callers share one queue: the control", async () => {
     await using service = await startService(env, DEFENCELESS.flatMap(withFault));
     for (const attack of ATTACKS) {
       expect(await refusedBeside(service, attack), JSON.stringify(attack)).toBeGreaterThan(PEOPLE / 4);
@@ -162,7 +162,7 @@ describe.skipIf(!canStart("postgres"))("people who log in while a stranger flood
   });
 });
 
-/** Whether a call succeeded. One that found the service full is made again. */
+/** Whether a call succeeded. The test repeats a call that found the service full. */
 function isDone(call: Promise<unknown>): Promise<boolean> {
   return call.then(
     () => true,

@@ -1,4 +1,4 @@
-/** How much guessing gets through when it comes to several processes at once and Redis forgets everything in between. */
+/** The guesses that several processes judge when Redis forgets everything between the waves of an attack. */
 
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -13,15 +13,15 @@ import { type ReadyService, startService } from "../support/spawned-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 const AT_ONCE = 60;
-/** The least number of waves. They go on until one has nothing judged; a busy machine refuses much of a wave. */
+/** The least number of waves. They go on until a wave gets no hash: a busy machine refuses much of each wave. */
 const WAVES = 6;
 const MOST_WAVES = 40;
-/** NIST SP 800-63B-4, 3.2.2 */
+/** Maximum failures of one account (NIST SP 800-63B-4, 3.2.2). */
 const MAX_FAILURES = 100;
-/** Of one address. */
+/** Maximum failures of one address. */
 const MAX_FAILURES_PER_MINUTE = 20;
 
-/** Judged first, counted after: what everybody does who has not been attacked in parallel. */
+/** The usual mistake: judge the password first and count the attempt after it. Parallel guesses then pass the bound. */
 const COUNTED_AFTER = {
   file: "src/auth/login.ts",
   search: `    await attempt.count();
@@ -46,7 +46,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
       REDIS_URL: redis.url,
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_HASHES_PER_ADDRESS: "30",
-      // Cheap hashes, so that every attempt is soon made.
+      // Cheap hashes, so that the attempts end soon.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
     };
@@ -72,7 +72,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
       .reduce((sum, each) => sum + each);
   }
 
-  /** Guesses in waves, spread over the processes, with Redis emptied before each. @returns hashes, and answers by code */
+  /** Guesses in waves at all processes, and empties Redis before each wave. @returns hashes, and answers by code */
   async function guess(at: readonly ReadyService[], target: () => { readonly email: string; readonly ip: string }) {
     const clients = at.map(({ address }) => clientOf(address, AuthService));
     const before = await hashes(at);
@@ -99,13 +99,13 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     return { hashes: (await hashes(at)) - before, said };
   }
 
-  it("gets at most 100 hashes of one account, and never locks out the address of the owner's login", async () => {
+  it("gets at most 100 hashes of one account, and never locks out the address that the owner logged in from", async () => {
     const [email, home] = [freshEmail(), freshIp()];
     const anyone = clientOf(processes[0]!.address, AuthService);
     await anyone.register({ email, password: PASSWORD }, from(home));
     const guessed = await guess(processes, () => ({ email, ip: freshIp() }));
     expect(guessed.hashes).toBe(guessed.said.Unauthenticated);
-    // It was an attack: nearly all that may be tried was, and most of what came was refused.
+    // The fault happened: more than half of the allowed guesses were judged, and most others were refused.
     expect(guessed.hashes).toBeGreaterThan(MAX_FAILURES / 2);
     expect(guessed.hashes).toBeLessThanOrEqual(MAX_FAILURES);
     expect(guessed.said.ResourceExhausted).toBeGreaterThan(AT_ONCE);
@@ -129,7 +129,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
     try {
       const ip = freshIp();
       const ofAddress = await guess(mutants, () => ({ email: freshEmail(), ip }));
-      // Of those beyond the bound each has cost a hash, though it was refused.
+      // Each attempt beyond the bound was refused, but cost a hash.
       expect(ofAddress.hashes).toBeGreaterThan(ofAddress.said.Unauthenticated!);
       const email = freshEmail();
       const ofAccount = await guess(mutants, () => ({ email, ip: freshIp() }));

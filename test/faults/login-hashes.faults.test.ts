@@ -1,4 +1,4 @@
-/** The hashes that a login costs, by the service's own metric, and its answers: a real process on real PostgreSQL. */
+/** The hashes that a login costs, by the service's own metric, and its answers. A real process on real PostgreSQL. */
 import { connect } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -12,10 +12,10 @@ import { canStart } from "../support/shared-servers.ts";
 import { type ReadyService, startService } from "../support/spawned-service.ts";
 
 const WRONG = "violet harbour engine quilt";
-/** Of all headers and trailers these alone may differ between two answers. */
+/** The only headers and trailers that may differ between two answers. */
 const OF_THE_MOMENT = ["date"];
 
-/** The unknown are told apart by what they cost: what this file counts can fail. */
+/** The control: a login of an unknown user costs no hash, and this file must notice it. */
 const UNKNOWN_FOR_FREE = {
   file: "src/auth/login.ts",
   search: "using turns = deps.passwords.turnsOf(attempt, input.signal);",
@@ -23,7 +23,7 @@ const UNKNOWN_FOR_FREE = {
     if ((await deps.users.secretsByEmail(input.email)) === undefined) throw loginFailed();`,
 };
 
-/** All that comes over the wire of one call: headers, body and trailers, in order. */
+/** All that the server sends for one call: headers, body and trailers, in order. */
 interface WireAnswer {
   readonly said: string;
   readonly bytes: string;
@@ -136,7 +136,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect((await hashes()) - before).toBe(1);
   });
 
-  it("gets the same headers, bytes and trailers at each failure, whatever was wrong", async () => {
+  it("gets the same headers, bytes and trailers at each failure, whatever its cause", async () => {
     const answers: Record<string, string> = {};
     for (const [what, account] of Object.entries(ACCOUNTS)) {
       const answer = await logIn(...(await account()));
@@ -145,7 +145,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect(Object.keys(answers)).toHaveLength(6);
     expect(new Set(Object.values(answers)).size).toBe(1);
     expect(answers["an unknown user"]).toContain("grpc-status");
-    // The control: another answer is told apart.
+    // The control: an answer with another error differs.
     const { bytes } = await logIn("nobody", "\u0000");
     expect(bytes).not.toBe(answers["an unknown user"]);
   });
@@ -160,7 +160,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect(await hashes()).toBe(before);
   });
 
-  it("costs no hash when it is refused for the queue, and one when it is judged", async () => {
+  it("costs no hash if the queue is full, and one if it is judged", async () => {
     const { email } = await newPerson();
     const before = await hashes();
     const answers = await Promise.all(Array.from({ length: 80 }, () => logIn(email, WRONG)));
@@ -182,7 +182,7 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     expect(errors().at(-1)).toContain('"level":50');
   });
 
-  it("hashes the password again, once, if the cost has risen since", async () => {
+  it("hashes the password again, once, if the configured cost has risen since", async () => {
     const { email, userId } = await newPerson();
     await using raised = await startService({ ...env, LATCHKEY_ARGON2_PASSES: "2" });
     const costs: number[] = [];
@@ -193,13 +193,13 @@ describe.skipIf(!canStart("postgres"))("a login", () => {
     }
     expect(costs).toEqual([2, 1]);
     expect(await postgres.sql(`select password_hash from users where id = '${userId}'`)).toContain("t=2");
-    // Nor is it hashed for less again.
+    // A process with the lower cost does not hash it again.
     const before = await hashes();
     expect((await logIn(email, PASSWORD)).said).toBe("0");
     expect((await hashes()) - before).toBe(1);
   });
 
-  it("would show that there is no account if it cost no hash then: the control", async () => {
+  it("would reveal an unknown account if it cost no hash: the control", async () => {
     await using mutant = await startService(env, withFault(UNKNOWN_FOR_FREE));
     const before = await hashes(mutant);
     const [email, password] = await ACCOUNTS["an unknown user"]!();

@@ -17,10 +17,10 @@ import { letPass, until } from "../support/until.ts";
 
 const HOUR_MS = 3_600_000;
 const EXIT_WITHIN_MS = 15_000;
-/** Longer than a copy may be old, and how old that is. */
+/** Duration of the standstill, longer than FRESH_MS: the maximum age of a copy in use. */
 const STILL_MS = 10_000;
 const FRESH_MS = 5000;
-/** Number of lines: a pipe, its reader's buffer and the log's own buffer hold far fewer. */
+/** Number of log lines. A pipe, its reader's buffer and the log's own buffer hold far fewer. */
 const LINES = 10_000;
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a machine", () => {
@@ -44,7 +44,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
   const askAt = (address: string, key: IssuedKey, cost = 0) =>
     answerTo(() => clientOf(address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw, cost }));
 
-  /** A service whose standard output is this, ready or not. */
+  /** Starts a service with this standard output, and waits until it answers. Its log may be unreadable. */
   async function withOutput(stdout: "pipe" | number): Promise<{ child: ChildProcess; address: string }> {
     const address = `127.0.0.1:${await freePort()}`;
     const child = spawn(process.execPath, ["src/main.ts"], {
@@ -57,7 +57,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     return { child, address };
   }
 
-  /** Calls that are refused, and so have a line each in the log. */
+  /** Makes refused calls, each of which leaves a line in the log. */
   async function makeLines(address: string, lines: number): Promise<void> {
     const stranger = clientOf(address, KeyService, "not a credential");
     for (let line = 0; line < lines; line += 100) {
@@ -80,7 +80,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     await makeLines(address, LINES);
     expect((await askAt(address, key)).said).toBe("VALID");
     expect(await endInTime(child)).toBe(0);
-    // The fault happened: what could still be read is not nearly all.
+    // The fault happened: some lines were read, but not all.
     let text = "";
     for await (const chunk of child.stdout!) text += chunk;
     const read = text.split("\n").filter((line) => line.includes("CREDENTIAL_INVALID")).length;
@@ -88,7 +88,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     expect(read).toBeLessThan(LINES);
   });
 
-  it.skipIf(!existsSync("/dev/full"))("whose log's disk is full serves on, and ends when it is told to", async () => {
+  it.skipIf(!existsSync("/dev/full"))("whose log's disk is full goes on serving, and ends at a signal", async () => {
     const full = openSync("/dev/full", "w");
     const { child, address } = await withOutput(full);
     closeSync(full);
@@ -101,7 +101,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
   it.each([
     ["forward", HOUR_MS],
     ["back", -HOUR_MS],
-  ])("whose clock goes an hour %s judges expiry, sessions and limits as ever", async (_, shiftMs) => {
+  ])("whose clock jumps an hour %s judges expiry, sessions and limits as before", async (_, shiftMs) => {
     await using shifted = await startService(env, ["--import", shiftedClock(shiftMs)]);
     const owner = clientOf(service.address, KeyService, cast.ownerToken);
     const issue = async (lifeMs: number) => {
@@ -116,7 +116,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     expect((await askAt(shifted.address, limited, 1)).said).toBe("VALID");
 
     process.kill(shifted.pid, "SIGUSR2");
-    // The fault happened: it says so in its own log.
+    // The fault happened: the times in its log show it.
     const stranger = clientOf(shifted.address, KeyService, "not a credential");
     await until(async () => {
       await answerTo(() => stranger.verifyKey({ apiKey: "junk" }));
@@ -130,25 +130,25 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
       await until(async () => (await askAt(address, ending)).said === "EXPIRED", "the key's time is over");
       expect((await askAt(address, living)).said).toBe("VALID");
     }
-    // Tokens of either are good at the other.
+    // Each process accepts the tokens of the other.
     const here = clientOf(shifted.address, AuthService, tokens!.accessToken);
     expect((await here.getCurrentUser({})).user?.email).toBe(email);
     const again = await clientOf(shifted.address, AuthService).login({ email, password: PASSWORD });
     const there = clientOf(service.address, AuthService, again.tokens!.accessToken);
     expect((await there.getCurrentUser({})).user?.email).toBe(email);
-    // News goes on.
+    // The process still learns of changes.
     await owner.revokeKey({ keyId: living.id });
     await expect.poll(async () => (await askAt(shifted.address, living)).said, { timeout: 5000 }).toBe("REVOKED");
   });
 
-  it("answers all calls in flight correctly after it stood still for 2 s", async () => {
+  it("answers all calls in flight correctly after it has stood still for 2 s", async () => {
     const keys = await cast.issue(40);
     const client = clientOf(service.address, KeyService, cast.verifier);
     const tookMs: number[] = [];
     for (let round = 0; round < 4; round++) {
       const cold = keys.slice(round * 10, round * 10 + 10);
       const answers = cold.map((key) => answerTo(() => client.verifyKey({ apiKey: key.raw })));
-      // Some of them are with PostgreSQL then, or with Redis.
+      // At that moment some of the calls wait for PostgreSQL or Redis.
       await letPass(round, "the calls are under way, each round at another point");
       process.kill(service.pid, "SIGSTOP");
       await until(async () => procStat(service.pid)?.state === "T", "it stands still");
@@ -159,7 +159,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
       expect(told.filter(({ response }) => response!.degraded)).toEqual([]);
       tookMs.push(...told.map((answer) => answer.tookMs));
     }
-    // The fault happened: some calls waited, if not in each round, since a few milliseconds may be enough for all ten.
+    // The fault happened: some calls waited. Not in each round, because ten calls may need only a few milliseconds.
     expect(tookMs.filter((ms) => ms > 1500).length).toBeGreaterThan(5);
   });
 
@@ -168,29 +168,29 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     const keys = await cast.issue(20);
     const revoked = keys.filter((_, n) => n % 2 === 0);
     const askAll = () => Promise.all(keys.map((key) => askAt(service.address, key)));
-    // All of them are in memory.
+    // Now the process has all keys in memory.
     expect(tally(await askAll())).toEqual({ VALID: keys.length });
     process.kill(service.pid, "SIGSTOP");
     await until(async () => procStat(service.pid)?.state === "T", "it stands still");
     const stillFromMs = performance.now();
     const owner = clientOf(other.address, KeyService, cast.ownerToken);
     for (const { id } of revoked) await owner.revokeKey({ keyId: id });
-    // Asked while it stands still, on new connections: that is what it meets first.
+    // The calls come on new connections while it stands still, so that it meets them first.
     const waiting = askAll();
     await letPass(STILL_MS - (performance.now() - stillFromMs), "the process stands still for as long");
     expect(procStat(service.pid)?.state).toBe("T");
     process.kill(service.pid, "SIGCONT");
     const told = [...(await waiting), ...(await askAll())];
-    // The fault happened: the first ones have waited as long as a copy may be old, and longer.
+    // The fault happened: the first calls waited longer than a copy may be old.
     expect(Math.min(...told.slice(0, keys.length).map(({ tookMs }) => tookMs))).toBeGreaterThan(FRESH_MS);
     const isRevoked = (n: number) => revoked.includes(keys[n % keys.length]!);
     expect(tally(told.filter((_, n) => isRevoked(n)))).toEqual({ REVOKED: 2 * revoked.length });
-    // The control: those that were not revoked are good, at once and by the same process.
+    // The control: the same process accepts the keys that were not revoked.
     expect(tally(told.filter((_, n) => !isRevoked(n)))).toEqual({ VALID: 2 * (keys.length - revoked.length) });
   });
 });
 
-/** A module that makes a process' clock jump when it gets SIGUSR2. */
+/** A module that makes the clock of a process jump at SIGUSR2. */
 function shiftedClock(byMs: number): string {
   const code = `
     const System = Date;

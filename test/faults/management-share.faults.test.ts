@@ -1,6 +1,6 @@
 /**
- * One caller that asks management for all that it can take: another's calls are hardly slower, and none of them is
- * refused. Before there were shares all calls of management waited in one line for the connections to the database.
+ * One caller that floods management: another caller's calls are hardly slower, and none of them is refused. Before
+ * there were shares, all calls of management waited in one queue for the connections to the database.
  */
 
 import { randomBytes } from "node:crypto";
@@ -21,21 +21,20 @@ import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { letPass } from "../support/until.ts";
 
-/** The median of another caller's calls is at most this many times what it is while nothing else goes on. */
+/** Maximum factor of the median of another caller's calls, against the median without a flood. */
 const FACTOR = 3;
 /**
- * The delay that a busy machine causes to a call by itself. A Login waits for the database some ten times, and each
- * time for a turn of the event loop, in which refused calls are answered too. Without shares these medians are 2 s and
- * 7 s.
+ * The delay that a busy machine alone causes to a call. A Login waits for the database some ten times, and each time
+ * for a turn of the event loop, which also answers refused calls. Without shares these medians are 2 s and 7 s.
  */
 const FLOOR_MS = { get: 50, login: 2000 } as const;
 const ATTEMPTS = 4;
-/** As many as one HTTP/2 connection takes, nearly. */
+/** Nearly the maximum of one HTTP/2 connection. */
 const AT_ONCE = 950;
 const LONG_MS = 30_000;
 const GETS = 100;
 const LOGINS = 5;
-/** A caller that is refused asks again when RetryInfo says. */
+/** A refused caller waits this long before its next call, as RetryInfo says. */
 const REST_MS = 1000;
 
 interface Noticed {
@@ -58,15 +57,15 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
       DATABASE_URL: linked.url,
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_KEYS_PER_OWNER: "1000000",
-      // The rate of changes would end the flood before it has a share to take.
+      // The usual rate of changes would end the flood before it meets its share.
       LATCHKEY_CHANGES_PER_MINUTE: "1000000",
-      // A hash is none of this test's business.
+      // Cheap hashes, because no test here depends on their cost.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
     });
     hog = (await newPerson()).token;
     const { token } = await newPerson();
-    // Another one: of a person's sessions the oldest ends when there are more than 50.
+    // Another person logs in: a person with more than 50 sessions loses the oldest.
     const { email } = await newPerson();
     const keys = clientOf(fleet.service.address, KeyService, token);
     neighbour = { keys, email, keyId: (await keys.issueKey({ name: "mine" })).key!.id };
@@ -99,7 +98,7 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
       },
     );
 
-  /** Of good form, and of a session that never was. */
+  /** Floods Refresh with a token of good form and an unknown session. */
   const refreshMadeUp = (atOnce: number) => {
     const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
     const session = { id: newId("ses"), generation: 1, seed: randomBytes(32), ringVersion: 1 };
@@ -116,7 +115,7 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
     );
   };
 
-  /** The times of the neighbour's calls while `flood` goes on. None of them is refused. */
+  /** Makes the neighbour's calls during a flood, and returns their times. None of them is refused. */
   async function beside(what: string, flood?: Flood): Promise<Noticed & { readonly ends: FloodEnds }> {
     const auth = clientOf(fleet.service.address, AuthService);
     const headers = { "x-forwarded-for": "198.51.100.7" };
@@ -143,20 +142,20 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
       const late = (["get", "login"] as const).filter(
         (call) => median(noticed[call]) > Math.max(FLOOR_MS[call], FACTOR * median(idle[call])),
       );
-      // What the flood costs comes every time; what else the machine does meanwhile does not.
+      // The harm of the flood comes in every attempt, a delay of the busy machine does not.
       if (late.length > 0 && attempt < ATTEMPTS) continue;
       expect(late).toEqual([]);
       return noticed.ends;
     }
   }
 
-  it("950 IssueKey at a time of one user are served four at a time, and refused with RetryInfo", async () => {
+  it("that is 950 IssueKey at a time of one user is served four at a time, and else refused with RetryInfo", async () => {
     const { counts, withRetryInfo } = await expectUnharmed("IssueKey", issueKeys);
     expect(Object.keys(counts).sort()).toEqual(["OK", "ResourceExhausted OVERLOADED"]);
     expect(withRetryInfo).toBe(counts["ResourceExhausted OVERLOADED"]);
   });
 
-  it("950 Refresh at a time with made-up tokens have a share of their own", async () => {
+  it("that is 950 Refresh at a time with made-up tokens has a share of its own", async () => {
     const { counts, withRetryInfo } = await expectUnharmed("Refresh", refreshMadeUp);
     expect(Object.keys(counts).sort()).toEqual([
       "ResourceExhausted OVERLOADED",
@@ -165,14 +164,14 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
     expect(withRetryInfo).toBe(counts["ResourceExhausted OVERLOADED"]);
   });
 
-  it("(a database 10 ms away) 100 IssueKey at a time of one user leave the others served, and are no outage", async () => {
+  it("that is 100 IssueKey at a time, with a database 10 ms away, leaves others served and counts as no outage", async () => {
     proxy.delay(10);
     try {
       const flood = await issueKeys(100);
       const { ends } = await beside("10 ms each way", flood);
       expect(ends.counts.OK).toBeGreaterThan(0);
       expect(Object.keys(ends.counts).filter((said) => !/^(OK|ResourceExhausted OVERLOADED)$/.test(said))).toEqual([]);
-      // The fault happened: they are more than may wait.
+      // The fault happened: more calls came than may wait.
       expect(ends.counts["ResourceExhausted OVERLOADED"]).toBeGreaterThan(0);
       expect(ends.withRetryInfo).toBe(ends.counts["ResourceExhausted OVERLOADED"]);
     } finally {

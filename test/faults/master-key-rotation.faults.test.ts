@@ -1,4 +1,4 @@
-/** A master key is replaced in three processes under load, as docs/OPERATIONS.md says; and the same done wrong. */
+/** The replacement of a master key in three processes under load, as docs/OPERATIONS.md says, and done wrong. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -22,10 +22,10 @@ import {
 import { letPass, until } from "../support/until.ts";
 
 const PROCESSES = 3;
-/** Each asks one process, one call after the other with a pause between. */
+/** Number of askers. Each calls one process, one call after the other with a pause between. */
 const ASKERS = 6;
 const PAUSE_MS = 5;
-/** The error of a call that needed a master key which its process lacks. The warning at the start names no `needed_by`. */
+/** The log line of a call whose master key the process lacks. The warning at the start has no `needed_by`. */
 const ALARM = /"needed_by":"[^"]+".*LATCHKEY_MASTER_KEYS lacks a version that stored data needs/;
 
 const newKey = (version: number) => `${version}:${randomBytes(32).toString("base64")}`;
@@ -44,7 +44,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
   });
   afterAll(() => postgres?.stop());
 
-  /** Processes on a database of their own, each with a ring that can be changed by a restart. */
+  /** Starts processes on a database of their own, each with a key ring that a restart can change. */
   async function startFleet(name: string, ...rings: string[]) {
     const url = await postgres.createDatabase(name);
     const base = serviceEnvironment({ DATABASE_URL: url, LATCHKEY_KEYS_PER_OWNER: "1000" });
@@ -61,7 +61,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
       cast,
       sql: (text: string) => postgres.sql(text, name),
       address: (slot: number) => slots[slot]!.service.address,
-      /** A call to whichever process has the place now; a restart waits for it. */
+      /** A call to the process that has the place now. A restart waits for the call. */
       async call<T>(slot: number, work: (address: string) => Promise<T>): Promise<T> {
         const { service, inFlight } = slots[slot]!;
         const called = work(service.address);
@@ -81,7 +81,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
         await old.stop();
         gone.push(old);
       },
-      /** All that all processes have written. */
+      /** The output of all processes, including those that have ended. */
       output: () => [...gone, ...slots.map(({ service }) => service)].map((service) => service.output()).join(""),
       async standing(ring: string, version: number): Promise<Standing> {
         const { versions } = JSON.parse(await masterKeys({ ...base, LATCHKEY_MASTER_KEYS: ring }));
@@ -98,7 +98,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     fleet.call(slot, (address) =>
       answerTo(() => clientAt(address, fleet.cast.verifier).verifyKey({ apiKey: raw, cost: 0 })),
     );
-  /** Also what a busy machine could not answer in time is asked again: only a missing version stays UNAVAILABLE. */
+  /** Repeats the call until it has this answer: on a busy machine a call may be late, but only a missing key stays. */
   async function settled(fleet: Fleet, slot: number, key: IssuedKey, said: string): Promise<void> {
     await expect.poll(async () => (await ask(fleet, slot, key)).said, { timeout: 20_000, interval: 50 }).toBe(said);
   }
@@ -115,7 +115,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     const roll = async (ring: string) => {
       for (let slot = 0; slot < PROCESSES; slot++) {
         await fleet.restart(slot, ring);
-        // Made by each process as it is now, and at once asked for at all of them.
+        // Each process issues keys, and the load asks all processes for them immediately.
         for (let maker = 0; maker < PROCESSES; maker++) keys.push(...(await issueAt(fleet, maker)));
       }
     };
@@ -125,7 +125,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     const front = `${two},${one}`;
     const ofKeys = async () =>
       (await fleet.standing(front, 1)).uses.filter(({ use }) => /^(api_key|service_credential)_secrets$/.test(use));
-    // A secret that was never used can't move. The report tells it, and it has to be replaced.
+    // A secret that was never used can't move. The report names it, and the operator must replace it.
     await until(async () => JSON.stringify(await ofKeys()).includes('"count":1,'), "all keys in use have moved");
     expect(await ofKeys()).toMatchObject([{ use: "api_key_secrets", count: 1 }]);
     await clientOf(fleet.address(0), KeyService, fleet.admin).revokeKey({ keyId: idle!.id });
@@ -133,7 +133,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     const held = await fleet.standing(front, 1);
     expect(held.may_be_removed, "sessions still need it").toBe(false);
 
-    // The same people go on with sessions of the new one.
+    // The same people continue with sessions under the new master key.
     await load.renew();
     for (const { id, email } of (await operator().listUsers({})).users) {
       if (email === load.refreshing) continue;
@@ -156,13 +156,13 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     );
     const { VALID = 0, Unavailable = 0, ...refusals } = tallied;
     expect(refusals).toEqual({});
-    // A first read of a new process on a busy machine may be given up; no version was ever missing.
+    // A new process on a busy machine may give its first reads up. No version was ever missing.
     expect(Unavailable).toBeLessThan(VALID / 100);
     expect(fleet.output()).not.toMatch(ALARM);
     expect(faults).toEqual([]);
     expect(load.counts.refreshes).toBeGreaterThan(50);
     expect(load.counts.logins).toBeGreaterThan(10);
-    // It happened: everything in use was moved, by processes that had nothing of it in memory.
+    // The rotation happened: processes with empty memories moved everything in use.
     expect(
       await fleet.sql(
         "select string_agg(distinct pepper_version::text, ',') from key_secrets s join api_keys k on k.id = s.key_id where k.state = 'active'",
@@ -172,7 +172,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     for (const key of keys) for (let slot = 0; slot < PROCESSES; slot++) await settled(fleet, slot, key, "VALID");
   });
 
-  it("leaves its keys UNAVAILABLE, never INVALID, if it is removed too early, and the start says how many", async () => {
+  it("leaves its keys UNAVAILABLE, never INVALID, if it is removed too early, and the start reports their number", async () => {
     const [one, two] = [newKey(1), newKey(2)];
     await using fleet = await startFleet("early", one, `${one},${two}`);
     const keys = await fleet.cast.issue(5);
@@ -206,7 +206,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     const answers: Answer[] = [];
     for (let round = 0; round < 20; round++) answers.push(await ask(fleet, 0, made!));
     expect(tally(answers)).toEqual({ Unavailable: 20 });
-    // It has moved meanwhile. Who has it in memory goes on with it; who has to read it again can't tell.
+    // The kept key has moved meanwhile. A process accepts it from memory, but can't judge it after a new read.
     const ofKept = `select pepper_version from key_secrets where key_id = '${kept!.id}'`;
     await until(async () => (await fleet.sql(ofKept)) === "2", "the key in use has moved");
     const ofMoved: Answer[] = [];
@@ -215,7 +215,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     expect(VALID + Unavailable).toBe(20);
     await fleet.restart(0, `${one},${two}`);
     for (const key of [made!, kept!]) await settled(fleet, 0, key, "VALID");
-    // The order there is still the old one, and nothing moves back.
+    // The ring there still has the old order, but nothing moves back.
     expect(await fleet.sql(ofKept)).toBe("2");
   });
 
@@ -230,7 +230,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     expect((await askAs(fleet, 1, key!, verifier)).said).toBe("INVALID");
   });
 
-  /** A verifying credential that is kept under the first of this ring. */
+  /** Restarts a process with this ring, and issues a verifying credential under the ring's first master key. */
   async function startWith(fleet: Fleet, slot: number, ring: string): Promise<string> {
     await fleet.restart(slot, ring);
     const operator = clientOf(fleet.address(slot), AdminService, fleet.admin);
@@ -240,7 +240,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
   const askAs = (fleet: Fleet, slot: number, { raw }: IssuedKey, credential: string) =>
     answerTo(() => clientAt(fleet.address(slot), credential).verifyKey({ apiKey: raw, cost: 0 }));
 
-  /** Issues keys by the process in this place. */
+  /** Issues keys at the process in this place. */
   async function issueAt(fleet: Fleet, slot: number): Promise<readonly IssuedKey[]> {
     const ownerId = await fleet.sql("select id from users order by created_at limit 1");
     const management = clientOf(fleet.address(slot), KeyService, fleet.admin);
@@ -252,7 +252,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     return keys;
   }
 
-  /** VerifyKey of all keys at all processes, logins, and refreshes that go from one process to the next. */
+  /** Starts the load: VerifyKey of all keys at all processes, logins, and refreshes at one process after the other. */
   function startLoad(fleet: Fleet, keys: readonly IssuedKey[], answers: Answer[], faults: string[]) {
     const [refreshing, loggingIn] = [1, 2].map(() => `${randomBytes(6).toString("hex")}@example.com`) as [
       string,
@@ -262,7 +262,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     let isOver = false;
     let renewal: PromiseWithResolvers<void> | undefined;
     let turn = 0;
-    /** At each process in turn. Every error but UNAVAILABLE is a fault. */
+    /** Calls each process in turn. Every error except UNAVAILABLE is a fault. */
     function people<T>(call: (client: ReturnType<typeof clientOf<typeof AuthService>>) => Promise<T>): Promise<T> {
       const onFault = (message: string) => faults.push(message);
       return insist(() => fleet.call(turn++ % PROCESSES, (address) => call(clientOf(address, AuthService))), onFault);
@@ -300,12 +300,12 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
     }
     const askers = Array.from({ length: ASKERS }, (_, asker) => askAll(asker));
     const running = Promise.all([refreshAll(), loginAll(), ...askers]);
-    // Told when the load is stopped.
+    // `stop` reports a rejection.
     running.catch(() => {});
     return {
       counts,
       refreshing,
-      /** The session that is refreshed ends, and another one begins in its place. */
+      /** Ends the session that the load refreshes, and begins another one in its place. */
       renew(): Promise<void> {
         renewal = Promise.withResolvers<void>();
         return renewal.promise;
@@ -318,7 +318,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
   }
 });
 
-/** Asks again what a busy machine could not answer in time, as any client does. */
+/** Repeats a call while it is UNAVAILABLE, as any client does. */
 async function insist<T>(call: () => Promise<T>, onFault?: (message: string) => void): Promise<T> {
   for (;;) {
     try {
@@ -335,7 +335,7 @@ async function insist<T>(call: () => Promise<T>, onFault?: (message: string) => 
 }
 
 const clients = new Map<string, ReturnType<typeof clientOf<typeof KeyService>>>();
-/** One connection for each process and credential, as a service has. */
+/** A client with one connection for each process and credential, as a service has. */
 function clientAt(address: string, credential: string) {
   const id = `${address} ${credential}`;
   if (!clients.has(id)) clients.set(id, clientOf(address, KeyService, credential));

@@ -1,4 +1,4 @@
-/** The secrets that a process keeps in memory after a call, searched for in a snapshot of its heap. */
+/** The secrets that a process keeps in memory after a call: the test looks for them in a snapshot of its heap. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -9,7 +9,7 @@ import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.t
 
 const CALLS = 5;
 
-describe("while the connections that showed them are open", () => {
+describe("while the connections of earlier calls are open", () => {
   let service: ReadyService;
   let cast: Cast;
   let key: IssuedKey;
@@ -32,13 +32,13 @@ describe("while the connections that showed them are open", () => {
   const found = (snapshot: string) =>
     Object.entries(secrets()).flatMap(([name, secret]) => (snapshot.includes(secret) ? [name] : []));
 
-  it("nothing is kept of a credential, an API key or an access token", async () => {
+  it("the process keeps no credential, API key or access token in memory", async () => {
     const snapshot = await heapSnapshot(service);
     expect(snapshot, "the control: it has the texts of a heap").toContain("latchkey.v1.KeyService");
     expect(found(snapshot)).toEqual([]);
   });
 
-  it("a credential is found while a call with it is under way: the control", async () => {
+  it("the snapshot shows a credential while a call with it is under way: the control", async () => {
     const controller = new AbortController();
     const watch = verifier().watchRevocations({}, { signal: controller.signal })[Symbol.asyncIterator]();
     await watch.next();

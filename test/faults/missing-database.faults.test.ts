@@ -1,4 +1,4 @@
-/** A DATABASE_URL that names a database which does not exist: told, and never made. Real processes. */
+/** A DATABASE_URL with a database that does not exist: the service says so, and never creates it. Real processes. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -26,7 +26,7 @@ describe.skipIf(!hasAll)("a database that does not exist", () => {
     readFileSync(join(await postgres.sql("show data_directory"), "..", "postgres.log"), "utf8");
 
   describe.each(["direct", "behind pgbouncer"])("%s", (way) => {
-    // Another pooler each time: for 15 s after a refusal, one lets its clients wait and asks no server.
+    // Each test has a pooler of its own: for 15 s after a refusal a pooler lets clients wait and asks no server.
     const settings = async () => {
       const { username, password, href } = new URL(postgres.url(MISSING));
       pooler = await startPgbouncer(postgres.port, { mode: "transaction", users: { [username]: password } });
@@ -58,9 +58,9 @@ describe.skipIf(!hasAll)("a database that does not exist", () => {
       );
     });
 
-    it("is not made by any command", async () => {
+    it("is not created by any command", async () => {
       const [before, { length }] = [await serverLog(), ["start", "bootstrap", "master-keys"]];
-      // The control: the server saw each of them come, and logs every statement.
+      // The control: the server logs every statement, and logged a connection of each of them.
       const refusals = before.match(new RegExp(`FATAL: .*database "${MISSING}" does not exist`, "g"));
       expect(refusals?.length ?? 0).toBeGreaterThanOrEqual(way === "direct" ? length : 1);
       await postgres.sql("select 'create' || ' database' as control");

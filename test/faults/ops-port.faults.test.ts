@@ -1,4 +1,4 @@
-/** Two workers behind one port, to those who operate them: one scrape tells of both, and so does `/healthz`. */
+/** Two workers behind one ops port: a scrape sums the metrics of both, and `/healthz` judges both. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { childrenOf } from "../support/child-process.ts";
@@ -11,10 +11,10 @@ import { type IssuedKey, type ReadyService, startService } from "../support/spaw
 import { until } from "../support/until.ts";
 
 const CALLS = 20;
-/** Prometheus meets another worker with each connection, were there no sum. */
+/** Number of scrapes. Without a sum, each connection would show the values of one worker only. */
 const SCRAPES = 10;
 const VERIFIED = 'latchkey_calls_total{method="latchkey.v1.KeyService/VerifyKey",code="OK"}';
-/** The values of a scrape that meets one of the workers. */
+/** The control: a scrape shows the values of one worker only. */
 const ONE_WORKER = {
   file: "src/rpc/ops/summed-metrics.ts",
   search: "sumOf([...this.#latest.values(), this.#ended])",
@@ -27,7 +27,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
   let service: ReadyService;
   let key: IssuedKey;
   let verifier: string;
-  /** Processes that this test stopped in their place. */
+  /** Processes that this test has stopped with SIGSTOP. */
   const frozen: number[] = [];
 
   beforeAll(async () => {
@@ -48,7 +48,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
   const get = (path: string, { opsAddress } = service) =>
     fetch(`http://${opsAddress}${path}`, { headers: { connection: "close" } });
 
-  /** Value of a series, 0 where there is none yet. */
+  /** Value of a series, 0 if there is none yet. */
   async function figure(series: string, of = service): Promise<number> {
     const text = await (await get("/metrics", of)).text();
     const line = text.split("\n").find((each) => each.startsWith(`${series} `));
@@ -70,7 +70,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
     }
   }
 
-  it("are one in /metrics: calls on both are summed, at each scrape, and none is lost with a worker that dies", async () => {
+  it("have one sum of their calls in /metrics, at each scrape, and lose no count when a worker dies", async () => {
     const before = await figure(VERIFIED);
     const callers = [newCaller(), newCaller()];
     await call(callers);

@@ -24,7 +24,7 @@ import {
 import { until } from "../support/until.ts";
 
 const ROLE = "latchkey_service";
-/** Within which a revocation is seen while PostgreSQL answers. */
+/** Maximum delay until a process refuses a revoked key while PostgreSQL answers. */
 const SEEN_MS = 5000;
 /** statement_timeout of management, and room for a busy machine. */
 const STATEMENT_MS = 1000;
@@ -55,7 +55,7 @@ describe.skipIf(!hasAll).each(cases)("pgbouncer in %s mode", (mode) => {
       lines: ["default_pool_size = 30"],
     });
     env = serviceEnvironment({ DATABASE_URL: pooler.url(directUrl), LATCHKEY_KEYS_PER_OWNER: "1000" });
-    // The first start of all, on an empty database; then one that goes past the pooler.
+    // The first start on an empty database, then a process that connects past the pooler.
     first = await startService(env);
     direct = await startService({ ...env, DATABASE_URL: directUrl });
     const made = await runCli("bootstrap", asSettings(env), "--force");
@@ -82,7 +82,7 @@ describe.skipIf(!hasAll).each(cases)("pgbouncer in %s mode", (mode) => {
     expect(refused).toContain("unsupported startup parameter");
   });
 
-  it("lets further starts succeed beside the first, at once and one after the other, and the commands answer", async () => {
+  it("lets three further starts at once succeed beside the first, and a command answer", async () => {
     const more = await Promise.all([
       startService(env),
       startService(env),
@@ -102,7 +102,7 @@ describe.skipIf(!hasAll).each(cases)("pgbouncer in %s mode", (mode) => {
     expect(Number(await postgres.sql(listeners))).toBeGreaterThan(0);
   });
 
-  it("shows a revocation in time at the direct process and at the pooled one, whichever made it", async () => {
+  it("lets a revocation reach the other process in time, from the direct or from the pooled one", async () => {
     for (const [made, seen] of [
       [first, direct],
       [direct, first],
@@ -135,7 +135,7 @@ describe.skipIf(!hasAll).each(cases)("pgbouncer in %s mode", (mode) => {
     expect((await owner().getKey({ keyId: kept[0]!.key!.id })).key?.name).toBe("kept 0");
   });
 
-  it("ends a statement that waits for a lock at its timeout, and no query of it runs on", async () => {
+  it("ends a statement that waits for a lock at its timeout, and leaves none running", async () => {
     const [cold, other] = (await cast.issue(2)) as [IssuedKey, IssuedKey];
     await using locked = await lockTable(postgres.url("deployed"), "api_keys");
     const answers = await Promise.all([
@@ -146,7 +146,7 @@ describe.skipIf(!hasAll).each(cases)("pgbouncer in %s mode", (mode) => {
     expect(answers).toMatchObject([
       { said: "Unavailable" },
       { code: Code.DeadlineExceeded },
-      // The database is there, and another session holds the lock.
+      // The database answers, and another session holds the lock.
       { code: Code.Aborted },
     ]);
     const waiting = `select count(*) from pg_stat_activity where usename = '${ROLE}' and wait_event_type = 'Lock'`;
@@ -158,7 +158,7 @@ describe.skipIf(!hasAll).each(cases)("pgbouncer in %s mode", (mode) => {
   });
 
   it("keeps no setting of the service in the pooler's sessions", async () => {
-    // Each on a session of its own, so that all that the service used are looked at.
+    // Each client has a session of its own, so that the test sees all sessions that the service used.
     const clients = Array.from({ length: 5 }, () => new pg.Client({ connectionString: pooler.url(directUrl) }));
     await Promise.all(clients.map((client) => client.connect()));
     for (const client of clients) await client.query("begin");

@@ -11,12 +11,12 @@ import { canStart } from "../support/shared-servers.ts";
 import type { IssuedKey, ReadyService } from "../support/spawned-service.ts";
 import { letPass } from "../support/until.ts";
 
-/** Seconds for which records are served without a question to the database. */
+/** Time for which the service uses a record without asking the database again. */
 const FRESH_MS = 5000;
-/** Short, so that the end of stale service is seen as well; the default is 60 s. */
+/** Short, so that the test also sees the end of stale service. The default is 60 s. */
 const STALE_OK_SECONDS = 7;
 const SERVED_MS = FRESH_MS + STALE_OK_SECONDS * 1000;
-/** The last good poll was up to 1 s before the fault, and a busy machine adds its own. */
+/** The last good poll was at most 1 s before the fault, and a busy machine adds a delay. */
 const BEFORE_MS = 1500;
 const AFTER_MS = 1000;
 const FAULT_MS = SERVED_MS + AFTER_MS + 2000;
@@ -24,7 +24,7 @@ const BACK_WITHIN_MS = 3000;
 
 interface Fault {
   readonly begin: (postgres: PostgresServer) => Promise<void>;
-  /** Shows that it holds. */
+  /** Shows that the fault holds. */
   readonly expectHeld: (postgres: PostgresServer) => Promise<void>;
   readonly end: (postgres: PostgresServer) => Promise<void>;
 }
@@ -40,14 +40,14 @@ const FAULTS: Record<string, Fault> = {
     expectHeld: async (postgres) => {
       const pids = [postgres.pid, ...childrenOf(postgres.pid)].filter((pid) => !isDead(pid));
       expect(pids.length, "with its backends").toBeGreaterThan(4);
-      // A connection after the freeze reaches the kernel alone: no process of PostgreSQL accepts it.
+      // After the freeze only the kernel accepts connections, and no process of PostgreSQL does.
       expect(pids.map((pid) => procStat(pid)?.state)).toEqual(pids.map(() => "T"));
     },
     end: async (postgres) => postgres.resume(),
   },
 };
 
-/** One fault on a PostgreSQL of its own, with what asks about keys meanwhile. */
+/** A PostgreSQL for one fault, with two processes and the keys that the test asks for. */
 async function setUp() {
   const postgres = await startPostgres();
   // The second process is the control: the same service without stale service.
@@ -71,14 +71,14 @@ async function setUp() {
   };
 }
 
-describe.skipIf(!canStart("postgres"))("while PostgreSQL is away", () => {
+describe.skipIf(!canStart("postgres"))("while PostgreSQL is unreachable", () => {
   it.concurrent.each(Object.entries(FAULTS))(
-    "(%s) hot keys verify until the stated bound, others are UNAVAILABLE at once, none is called bad; then all verify",
+    "(%s) hot keys verify until the stated bound, others are soon UNAVAILABLE and never called bad, and all verify later",
     async (name, fault) => {
       await using at = await setUp();
       const { postgres, service, cast, hot, cold, ask, askStrict } = at;
       for (const key of hot) for (const each of [ask, askStrict]) expect((await each(key)).said).toBe("VALID");
-      // The control: with PostgreSQL, a key that was never asked for is answered. So what comes below is the fault's.
+      // The control: with PostgreSQL the service answers for a key that is not in memory.
       const [spare, ...unasked] = cold;
       expect(await ask(spare!)).toMatchObject({
         said: "VALID",
@@ -109,7 +109,7 @@ describe.skipIf(!canStart("postgres"))("while PostgreSQL is away", () => {
       expect(tally(beyond)).toEqual({ Unavailable: beyond.length });
       expect(Math.min(served.length, beyond.length)).toBeGreaterThan(100);
       expect(tally(answers.cold)).toEqual({ Unavailable: answers.cold.length });
-      // The control: without stale service the same keys are refused an answer when they are 5 s old.
+      // The control: without stale service the same keys are UNAVAILABLE when their records are 5 s old.
       const strictLater = answers.strict.filter((answer) => ageOf(answer) > FRESH_MS + AFTER_MS);
       expect(tally(strictLater)).toEqual({ Unavailable: strictLater.length });
       expect(strictLater.length).toBeGreaterThan(20);
@@ -136,14 +136,14 @@ describe.skipIf(!canStart("postgres"))("while PostgreSQL is away", () => {
       expect(Object.keys(tally(later)).filter((said) => said !== "Unavailable")).toEqual(["VALID"]);
       expect(later.at(-1)).toMatchObject({ said: "VALID" });
       for (const key of [...hot, ...cold]) expect((await ask(key)).said).toBe("VALID");
-      // The control: a refusal would have been seen.
+      // The control: the test would have seen a refusal.
       await clientOf(service.address, KeyService, cast.admin).revokeKey({ keyId: hot[0]!.id });
       expect((await ask(hot[0]!)).response).toMatchObject({ valid: false, verdict: Verdict.REVOKED });
     },
   );
 });
 
-/** Runs `work` again and again with a pause in between, until stopped. */
+/** Repeats `work` with a pause in between until `stop`. */
 function repeat(everyMs: number, work: (n: number) => Promise<unknown>): { stop(): Promise<void> } {
   let isStopped = false;
   const running = (async () => {

@@ -1,4 +1,4 @@
-/** PostgreSQL that is there and says no, or whose answer is lost: the real server, with faults that triggers raise. */
+/** A PostgreSQL that refuses, or whose answer is lost: the real server, with faults that triggers raise. */
 import { Code } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -14,15 +14,15 @@ import { canStart } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
-/** No superuser, so that limits on connections hold for it. */
+/** Not a superuser, so that limits on connections hold for it. */
 const ROLE = "latchkey_service";
 const SUPERUSER = "latchkey";
 const BACK_WITHIN_MS = 5000;
-/** Beyond what a fresh answer may be old. */
+/** Older than a fresh answer may be. */
 const STALE_MS = 7000;
 const SERIALIZATION_FAILURE = "40001";
 const DISK_FULL = "53100";
-/** As src/postgres/database.ts tries a transaction. */
+/** MAX_ATTEMPTS of src/postgres/transactions/statements.ts. */
 const ATTEMPTS = 3;
 
 describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
@@ -58,7 +58,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     answerTo(() => clientOf(service.address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw, cost: 0 }));
   const owner = () => clientOf(service.address, KeyService, cast.ownerToken);
 
-  /** The first `times` changes that are written fail with this SQLSTATE. */
+  /** Lets the first `times` writes of a change fail with this SQLSTATE. */
   async function raise(sqlState: string, times: number): Promise<void> {
     await postgres.sql(`
       create sequence troubles;
@@ -76,7 +76,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
   const keysNamed = async (name: string) =>
     Number(await postgres.sql(`select count(*) from api_keys where name = '${name}'`));
 
-  it("fails to serialize a transaction is asked again, and the caller gets its answer", async () => {
+  it("fails to serialize a transaction runs it again, and the caller gets its answer", async () => {
     await raise(SERIALIZATION_FAILURE, ATTEMPTS - 1);
     const { key } = await owner().issueKey({ name: "serialized" });
     expect(await raised(), "the fault happened").toBe(ATTEMPTS);
@@ -84,7 +84,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     expect((await owner().getKey({ keyId: key!.id })).key?.state).toBe(Key_State.ACTIVE);
   });
 
-  it("never serializes is a conflict that may be tried again, and nothing has happened", async () => {
+  it("never serializes it makes the call fail as ABORTED, and changes nothing", async () => {
     await raise(SERIALIZATION_FAILURE, 1_000_000);
     expect(await errorOf(owner().issueKey({ name: "never" }))).toMatchObject({
       code: Code.Aborted,
@@ -94,7 +94,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     expect(await keysNamed("never")).toBe(0);
   });
 
-  it("has no room left on its disk counts as unreachable for writes, and for nothing else", async () => {
+  it("has a full disk counts as unreachable for writes only", async () => {
     const [cold] = await cast.issue(1);
     await raise(DISK_FULL, 1_000_000);
     expect(await errorOf(owner().issueKey({ name: "full" }))).toMatchObject({ code: Code.Unavailable });
@@ -104,7 +104,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     for (const key of [hot, cold!]) expect((await ask(key)).said).toBe("VALID");
   });
 
-  it("refuses further connections counts as unreachable: keys in memory verify, others are UNAVAILABLE, none is called bad", async () => {
+  it("refuses further connections counts as unreachable: keys in memory verify, and others are UNAVAILABLE", async () => {
     const [cold, other] = await cast.issue(2);
     await postgres.sql(`alter role ${ROLE} connection limit 0`);
     try {
@@ -117,7 +117,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
       }
       expect(await errorOf(owner().issueKey({ name: "crowded out" }))).toMatchObject({ code: Code.Unavailable });
       expect(await keysNamed("crowded out")).toBe(0);
-      // The fault happened: the service tries, and is refused.
+      // The fault happened: the service still has no connection.
       expect(await postgres.sql(backends)).toBe("0");
     } finally {
       await postgres.sql(`alter role ${ROLE} connection limit -1`);
@@ -126,10 +126,10 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     expect((await ask(other!)).said).toBe("VALID");
   });
 
-  it("refuses what the service asks counts as unreachable, with an alarm: hot keys are stale beyond 5 s, and none is INTERNAL", async () => {
+  it("refuses the statements of the service counts as unreachable, with an alarm: hot keys are VALID beyond 5 s, and others UNAVAILABLE", async () => {
     const [cold] = await cast.issue(1);
     expect((await ask(hot)).said).toBe("VALID");
-    // No privilege (42501) is no state of being away; the feed fails by it as well, so that copies grow old.
+    // A missing privilege (42501) is not the code of an outage. The feed fails by it as well, so that copies grow old.
     const tables = "api_keys, changes, change_horizon, users, key_secrets";
     const owners = tables.split(", ").map((table) => `alter table ${table} owner to`);
     await postgres.sql(owners.map((owner) => `${owner} ${SUPERUSER}`).join("; "));
@@ -145,7 +145,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
     } finally {
       await postgres.sql(owners.map((owner) => `${owner} ${ROLE}`).join("; "));
     }
-    // The fault happened: reads were tried, and failed by what is no sign of an outage.
+    // The fault happened: reads were tried, and failed by a code that is no sign of an outage.
     expect(service.output()).toMatch(
       /"code":"42501","name":"insufficient_privilege".*PostgreSQL refuses what the service asks"/,
     );
@@ -153,7 +153,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
   });
 
   describe("dies between a COMMIT and its answer", () => {
-    /** Runs `call` so that it is committed and the answer is lost; its caller must not be told that it is done. */
+    /** Runs `call` so that its transaction commits and the answer is lost. The call must fail as UNAVAILABLE. */
     async function loseAnswer(call: () => Promise<unknown>): Promise<void> {
       await postgres.sql(`
         create function trouble() returns trigger language plpgsql as $$
@@ -181,7 +181,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
       await postgres.sql("drop function trouble cascade");
     }
 
-    /** The behaviour of a client that was told UNAVAILABLE. */
+    /** Repeats a call while it is UNAVAILABLE, as a client does. */
     async function insist<T>(call: () => Promise<T>): Promise<T> {
       for (;;) {
         try {
@@ -192,11 +192,11 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
       }
     }
 
-    it("has issued one key, of which a call with the same request_id is told", async () => {
+    it("has issued one key, whose id a second call with the same request_id gets", async () => {
       const request = { name: "issued once", requestId: crypto.randomUUID() };
       await loseAnswer(() => owner().issueKey(request));
       const keyId = await postgres.sql("select id from api_keys where name = 'issued once'");
-      // The control: it was committed, so that another call would make another key.
+      // The control: the transaction committed, so that a call with another request_id makes another key.
       expect(keyId).toMatch(/^key_/);
       const again = await errorOf(insist(() => owner().issueKey(request)));
       expect(again).toMatchObject({ code: Code.AlreadyExists });
@@ -206,7 +206,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
       expect(await keysNamed("issued once")).toBe(2);
     });
 
-    it("has revoked a key at a time that the next call is told, and on record once", async () => {
+    it("has revoked a key at the time that the next call returns, with one audit event", async () => {
       const [key] = (await cast.issue(1)) as [IssuedKey];
       await loseAnswer(() => owner().revokeKey({ keyId: key.id }));
       const revoked = `select state, floor(extract(epoch from revoked_at)) from api_keys where id = '${key.id}'`;
@@ -219,7 +219,7 @@ describe.skipIf(!canStart("postgres"))("PostgreSQL that", () => {
       expect((await insist(() => ask(key))).said).toBe("REVOKED");
     });
 
-    it("has refreshed a session, whose token then gets the same successor, which is good", async () => {
+    it("has refreshed a session, whose old token then always gets the same good successor", async () => {
       const anyone = clientOf(service.address, AuthService);
       const { tokens } = await anyone.register({ email: "refreshes@example.com", password: PASSWORD });
       const { refreshToken } = tokens!;

@@ -1,4 +1,4 @@
-/** The limiter on a Redis Cluster: passwords, slots that move, a node that is gone. Real nodes. */
+/** The limiter on a Redis Cluster: passwords, slots that move, an unreachable node. Real nodes. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { LimitRequest } from "../../src/limits/limit.ts";
 import { type RedisServer, redisCommand } from "../support/own-redis.ts";
@@ -18,7 +18,7 @@ import { canStart } from "../support/shared-servers.ts";
 
 afterEach(stopAll);
 
-describe.skipIf(!canStart("redis"))("a cluster", () => {
+describe.skipIf(!canStart("redis"))("the limiter on a cluster", () => {
   async function startCluster(): Promise<readonly [RedisServer, RedisServer]> {
     const args = [...["--cluster-enabled", "yes"], ...["--cluster-require-full-coverage", "no"]];
     const nodes = [await startOwnRedis(args), await startOwnRedis(args)] as const;
@@ -31,7 +31,7 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
   const nodeId = (port: number) => told(port, async (redis) => `${await redis.cluster("MYID")}`);
   const movedErrors = (port: number) =>
     told(port, async (redis) => Number(/errorstat_MOVED:count=(\d+)/.exec(await redis.info("errorstats"))?.[1] ?? 0));
-  /** Of the first node, those that hold nothing. */
+  /** The slots of the first node that hold no keys. */
   const emptySlots = (port: number) =>
     told(port, async (redis) => {
       const slots = Array.from({ length: 8192 }, (_, slot) => slot);
@@ -40,7 +40,7 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
       const answers = await counts.exec();
       return slots.filter((slot) => answers![slot]![1] === 0);
     });
-  /** All at once, before the limiter looks again who has which slot, as it does each second. */
+  /** Assigns slots to another node in one step, before the limiter reads the slots again, as it does each second. */
   const giveSlots = (port: number, slots: readonly number[], to: string) =>
     told(port, async (redis) => {
       const gifts = redis.pipeline();
@@ -51,30 +51,30 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
   const target = (nodes: readonly RedisServer[], access = "") =>
     clusterAt(nodes.map(({ port }) => `redis://${access}127.0.0.1:${port}`).join());
 
-  it("gets its password at each node, and all calls are degraded without it", async () => {
+  it("sends its password to each node, and degrades all calls without it", async () => {
     const nodes = await startCluster();
     for (const { port } of nodes) await redisCommand(port, "CONFIG", "SET", "requirepass", "a password");
-    // The fault happened: a client without a password is refused.
+    // The fault happened: the nodes refuse a client without a password.
     for (const { port } of nodes) await expect(redisCommand(port, "GET", "a")).rejects.toThrow("NOAUTH");
-    // The second node is found by the first.
+    // The limiter finds the second node by the first.
     const named = target(nodes.slice(0, 1));
     const limiter = await limiterOn(target(nodes.slice(0, 1), ":a%20password@"));
     await expectHealthy(limiter);
     await expectDegraded(await limiterOn(named));
   });
 
-  it("is followed when it moves slots to another node, and no call is degraded", async () => {
+  it("follows slots that move to another node, and degrades no call", async () => {
     const nodes = await startCluster();
     const limiter = await limiterOn(target(nodes));
     await expectHealthy(limiter);
     const ids: string[] = [];
     for (const { port } of nodes) ids.push(await nodeId(port));
-    // Slots without keys may change hands at once.
+    // Slots without keys may move in one step.
     const moving = await emptySlots(nodes[0].port);
     for (const { port } of [nodes[1], nodes[0]]) await giveSlots(port, moving, ids[1]!);
     const subjects = Array.from({ length: 24 }, (_, at) => request(5, `moved ${at}`));
     const decisions = await limiter.decideAll(subjects);
-    // The fault happened: some of them went to a node that sent them on.
+    // The fault happened: some calls went to the old node, which redirected them.
     expect(await movedErrors(nodes[0].port)).toBeGreaterThan(0);
     expect(decisions.filter(({ degraded }) => degraded)).toEqual([]);
     expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual(subjects.map(() => 4));
@@ -92,7 +92,7 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
     const subjects = Array.from({ length: 30 }, (_, at) => `torn ${at}`);
     for (const { port } of nodes) await redisCommand(port, "FLUSHALL");
     await limiter.decideAll(subjects.map((subject) => request(1000, subject)));
-    // A slot that is on its way while one of two keys has come: no node can run a script on both.
+    // A slot is moving, and only one of its two keys has arrived: no node can run a script on both.
     const torn = await told(nodes[0].port, async (redis) => {
       const [key] = await redis.keys("*}:");
       return { key: key!, slot: await redis.cluster("KEYSLOT", key!) };
@@ -113,7 +113,7 @@ describe.skipIf(!canStart("redis"))("a cluster", () => {
     expect(limiter.isDegraded()).toBe(false);
   });
 
-  it("counts each subject on its node, and a node that is gone degrades only its own subjects", async () => {
+  it("counts each subject on its node, and degrades only the subjects of an unreachable node", async () => {
     const nodes = await startCluster();
     const limiter = await limiterOn(target(nodes));
     await expectHealthy(limiter);

@@ -1,4 +1,4 @@
-/** Redis as people deploy it: TLS, users with few rights, clusters, databases, eviction, passwords that change. */
+/** Redis as operators deploy it: TLS, users with few rights, clusters, databases, eviction, passwords that change. */
 import { once } from "node:events";
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
@@ -31,7 +31,7 @@ async function server(...args: readonly string[]): Promise<RedisServer> {
   return redis;
 }
 
-/** A limiter with a log of its own, connected or not. */
+/** Opens a limiter with a log of its own. `isReady` is whether it connected within 2 s, or the error's text. */
 async function open(target: RedisTarget) {
   const log = recordingLog();
   const connection = new RedisConnection(target, log);
@@ -53,7 +53,7 @@ const keysOf = (port: number, database = 0) =>
     return redis.keys("latchkey:*");
   });
 
-/** A port that leads to another one, which may change; and all that was sent through it. */
+/** A proxy that leads to a port, which may change, and records all that clients send. */
 async function startSwitch(target: number) {
   const sockets = new Set<Socket>();
   const sent: Buffer[] = [];
@@ -84,7 +84,7 @@ async function startSwitch(target: number) {
   return {
     port: (front.address() as { port: number }).port,
     sent: () => Buffer.concat(sent),
-    /** Ends all connections; the next ones lead elsewhere. */
+    /** Ends all connections. New ones lead to this port. */
     leadTo: (port: number) => {
       state.target = port;
       cut();
@@ -92,7 +92,7 @@ async function startSwitch(target: number) {
   };
 }
 
-describe.skipIf(!canStart("redis"))("TLS", () => {
+describe.skipIf(!canStart("redis"))("a connection with TLS", () => {
   let files: TlsFolder;
   let others: TlsFolder;
   beforeAll(() => {
@@ -106,7 +106,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
   const CA = () => ({ LATCHKEY_REDIS_CA_FILE: files.ca });
   const CLIENT = () => ({ ...CA(), LATCHKEY_REDIS_CERT_FILE: files.cert, LATCHKEY_REDIS_KEY_FILE: files.key });
 
-  /** Beside its plaintext port. */
+  /** Starts a Redis with a TLS port beside its plaintext port. */
   const startTls = (clients: "yes" | "no", { cert, key, ca } = files) =>
     withFreePort(async (tlsPort) => {
       const tls = { port: tlsPort, "cert-file": cert, "key-file": key, "ca-cert-file": ca };
@@ -117,7 +117,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
       return { redis: await server(...args), tlsPort };
     });
 
-  it("encrypts every byte, which redis:// does not: the control", async () => {
+  it("encrypts every byte, and redis:// does not: the control", async () => {
     const { redis, tlsPort } = await startTls("no");
     const [encrypted, plain] = [await startSwitch(tlsPort), await startSwitch(redis.port)];
     const { limiter, isReady } = await open(redisAt(`rediss://localhost:${encrypted.port}`, CA()));
@@ -146,7 +146,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
     expect(line!.fields.advice).toMatch(/certificate/);
   });
 
-  it("shows a client certificate where Redis wants one, and says so where there is none", async () => {
+  it("shows a client certificate if Redis requires one, and the log says so if none is configured", async () => {
     const { tlsPort } = await startTls("yes");
     const { limiter, isReady } = await open(redisAt(`rediss://localhost:${tlsPort}`, CLIENT()));
     expect(isReady).toBe(true);
@@ -156,7 +156,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
     expect(without.log.lines[0]!.fields.advice).toMatch(/certificate|closed the connection/);
   });
 
-  it("fails with a clear error where the other side speaks plaintext", async () => {
+  it("fails with clear advice if one side speaks plaintext", async () => {
     const { redis, tlsPort } = await startTls("no");
     const one = await open(redisAt(`rediss://localhost:${redis.port}`, CA()));
     expect(one.isReady).toBe(false);
@@ -166,7 +166,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
     expect(other.log.lines[0]!.fields.advice).toMatch(/write rediss:\/\//);
   });
 
-  it("with a file that is not there stops the start, and its setting is named", () => {
+  it("with a missing file stops the start, and the error names the setting", () => {
     const target = redisAt("rediss://localhost", { LATCHKEY_REDIS_CA_FILE: "/nowhere.pem" });
     expect(() => new RedisConnection(target, recordingLog())).toThrow(/^LATCHKEY_REDIS_CA_FILE: .*ENOENT/);
   });
@@ -182,7 +182,7 @@ describe.skipIf(!canStart("redis"))("TLS", () => {
   });
 });
 
-it.skipIf(!canStart("redis"))("a socket file is Redis, with its database", async () => {
+it.skipIf(!canStart("redis"))("the limiter uses a socket file, and the database of its URL", async () => {
   const redis = await server("--unixsocket", "redis.sock");
   const [, path] = await told(redis.port, (client) => client.config("GET", "dir") as Promise<[string, string]>);
   const { limiter, isReady } = await open(redisAt(`unix://${path}/redis.sock?db=3`));
@@ -219,7 +219,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
     expect(await told(redis.port, (client) => client.acl("LOG")), "Redis refused nothing").toEqual([]);
   });
 
-  it.each(words.filter((word) => word.startsWith("+")))("wants %s", async (word) => {
+  it.each(words.filter((word) => word.startsWith("+")))("needs %s", async (word) => {
     const redis = await server();
     await userOf(
       redis,
@@ -235,7 +235,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
       await expect(limiter.reset("s", [])).rejects.toMatchObject({ reason: "LIMITS_UNAVAILABLE" });
       return;
     }
-    // A first call, and one in the same second, are written by different commands.
+    // The store writes a first call and a second one in the same second by different commands.
     await eventually(async () => {
       await limiter.decideAll([request(), request(1_000_000, "same"), request(1_000_000, "same")]);
       expect(causes()).toContain("NOPERM");
@@ -271,7 +271,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
   });
 });
 
-describe.skipIf(!canStart("redis"))("a Redis of another kind than the configuration names", () => {
+describe.skipIf(!canStart("redis"))("a Redis that does not match the configuration", () => {
   const startCluster = async () => {
     const node = await server("--cluster-enabled", "yes");
     await redisCommand(node.port, "CLUSTER", "ADDSLOTSRANGE", "0", "16383");
@@ -323,7 +323,7 @@ describe.skipIf(!canStart("redis"))("a Redis of another kind than the configurat
   it.each<[what: string, start: () => Promise<RedisServer>, cause: string]>([
     ["a node of a cluster", startCluster, "CLUSTER_NODE"],
     ["a server without the database", () => server("--databases", "1"), "NO_DATABASE"],
-  ])("(%s) that turns up later is told, and nothing is counted there", async (_what, start, cause) => {
+  ])("(%s) that appears later is logged, and the limiter counts nothing there", async (_what, start, cause) => {
     const [redis, wrong] = [await server(), await start()];
     const way = await startSwitch(redis.port);
     const database = cause === "NO_DATABASE" ? 5 : 0;
@@ -337,7 +337,7 @@ describe.skipIf(!canStart("redis"))("a Redis of another kind than the configurat
     await eventually(async () => expect(await limiter.decide(request())).toMatchObject({ degraded: false }));
   });
 
-  it("(the control: the client by itself goes on in database 0)", async () => {
+  it("would get counts in database 0 from the client library alone: the control", async () => {
     const wrong = await server("--databases", "1");
     const client = new Redis({ port: wrong.port, db: 5 });
     client.on("error", () => {});
@@ -348,7 +348,7 @@ describe.skipIf(!canStart("redis"))("a Redis of another kind than the configurat
 });
 
 describe.skipIf(!canStart("redis"))("a Redis that evicts", () => {
-  it("is warned of at each connect at which its policy is another, and what it evicted is counted", async () => {
+  it("leads to one warning for each new policy at a connect, and to a count of its evicted keys", async () => {
     const redis = await server("--maxmemory", "4mb");
     const { log, connection, isReady } = await open(redisAt(urlOf(redis)));
     expect(isReady).toBe(true);
@@ -381,7 +381,7 @@ describe.skipIf(!canStart("redis"))("a Redis that evicts", () => {
   });
 });
 
-describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end too", () => {
+describe.skipIf(!canStart("redis"))("the log names the cause of a fault", () => {
   it.each<[code: string, begin: (port: number) => Promise<unknown>, end: (port: number) => Promise<unknown>]>([
     [
       "READONLY",
@@ -404,7 +404,7 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
         await redisCommand(port, "CONFIG", "SET", "save", "3600 1000000");
         await told(port, async (client) => {
           const [, folder] = (await client.config("GET", "dir")) as [string, string];
-          // A folder in the place of the file: it can't be written.
+          // Redis can't write the file, because a folder has its name.
           mkdirSync(join(folder, "dump.rdb"));
           await client.bgsave();
         });
@@ -415,11 +415,11 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
       },
       async (port) => {
         await redisCommand(port, "CONFIG", "SET", "stop-writes-on-bgsave-error", "no");
-        // It would not end without having saved.
+        // With `save` set, Redis would not stop before it has saved.
         await redisCommand(port, "CONFIG", "SET", "save", "");
       },
     ],
-  ])("%s", async (code, begin, end) => {
+  ])("%s once, and the limiter recovers when the fault ends", async (code, begin, end) => {
     const redis = await server();
     const { limiter, causes, log } = await open(redisAt(urlOf(redis)));
     await expectHealthy(limiter);
@@ -435,7 +435,7 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
     expect(new Set(causes()).size, "each once").toBe(causes().length);
   });
 
-  it("a password that is changed under way: NOAUTH without one, WRONGPASS with the old one, and back", async () => {
+  it("WRONGPASS after the password has changed, and NOAUTH without a password", async () => {
     const redis = await server();
     await redisCommand(redis.port, "ACL", "SETUSER", "latchkey", "on", ">old", "~*", "+@all");
     const { limiter, causes, log } = await open(redisAt(urlOf(redis, "latchkey:old@")));
@@ -456,7 +456,7 @@ describe.skipIf(!canStart("redis"))("a fault is told as what it is, and its end 
 });
 
 it.skipIf(!canStart("redis"))(
-  "a subject with 40,000 names is told to a Redis that is back as it is asked about",
+  "a Redis that is back learns a subject's 40,000 names one by one, as calls ask for them",
   async () => {
     const redis = await server();
     const { limiter, log } = await open(redisAt(urlOf(redis)));
@@ -485,7 +485,7 @@ it.skipIf(!canStart("redis"))(
       if (!look.degraded) expect(look.windows[0]!.remaining).toBe(4);
       others.push(other.degraded);
     }
-    // Told is one key for each name that was asked about: before, it was all 40,000 with the first call.
+    // The limiter sent one key for each name in a call. An earlier version sent all 40,000 with the first call.
     expect(Number(await redisCommand(redis.port, "DBSIZE"))).toBeLessThan(1_000);
     expect(others.filter((degraded) => degraded).length).toBeLessThan(others.length / 4);
     expect(outages() - before, "the breaker stays closed").toBeLessThanOrEqual(1);

@@ -19,16 +19,16 @@ import { letPass } from "../support/until.ts";
 
 const ROUNDS = 200;
 const CALLERS = 50;
-/** Long enough for fifty callers of a busy machine, short enough to be waited for. */
+/** The grace of a replay: long enough for 50 callers on a busy machine, and short enough for a test to wait. */
 const GRACE_MS = 3000;
 const SESSIONS_STOLEN = 10;
 const RACES = 60;
 const LOGINS = 6;
 const NEW_PASSWORD = "another one that is just as odd";
-/** A session's end is known to every process within 5 s. */
+/** Every process knows the end of a session within 5 s. This leaves a second of room. */
 const KNOWN_WITHIN_MS = 6000;
 
-/** Each of these must be found out by the very test that it is the control of. */
+/** The faults of the controls. Each control shows that its test finds the fault. */
 const TWO_SUCCESSORS = {
   file: "src/postgres/stores/session-store.ts",
   // biome-ignore lint/suspicious/noTemplateCurlyInString: text of a source
@@ -55,7 +55,7 @@ interface Person {
   readonly tokens: TokenPair;
 }
 
-/** The changes that logins race with, in round n. @returns tokens of the one session that is to live on */
+/** A change that logins race with, in round n. @returns tokens of the one session that may survive */
 type Change = (person: Person, n: number) => Promise<TokenPair | undefined>;
 
 describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () => {
@@ -64,7 +64,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
   let admin: string;
   let processes: ReadyService[] = [];
   let all: readonly Auth[];
-  /** Between the third process and PostgreSQL, and between a client and the first process. */
+  /** Proxies between the third process and PostgreSQL, and between a client and the first process. */
   let databaseLink: FaultProxy;
   let clientLink: FaultProxy;
   let numbers = 0;
@@ -78,9 +78,9 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       DATABASE_URL: postgres.url(),
       LATCHKEY_REFRESH_GRACE_SECONDS: `${GRACE_MS / 1000}`,
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
-      // Fifty calls at once, again and again, are of one session.
+      // One session gets fifty calls at once in each round.
       LATCHKEY_CHANGES_PER_MINUTE: "1000000",
-      // What a hash costs is none of these tests' business.
+      // Cheap hashes, because no test here depends on their cost.
       LATCHKEY_ARGON2_MEMORY_KIB: "1024",
       LATCHKEY_ARGON2_PASSES: "1",
     };
@@ -121,13 +121,13 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     return (await operator.listAuditEvents({ subjectId: sessionIdOf(tokens) })).events;
   }
 
-  /** Until so much of PostgreSQL's own time has passed since a session's newest token was made. */
+  /** Waits until the grace has passed on PostgreSQL's clock since the session's newest token was made. */
   async function waitForGrace(tokens: TokenPair): Promise<void> {
     const over = `select now() > refreshed_at + interval '${GRACE_MS} milliseconds' from sessions where id = '${sessionIdOf(tokens)}'`;
     await expect.poll(() => postgres.sql(over), { timeout: 4 * GRACE_MS, interval: 50 }).toBe("t");
   }
 
-  /** One token, asked to be refreshed by fifty at once at these processes. */
+  /** Refreshes one token with 50 calls at once, spread over these processes. */
   async function refreshAtOnce(clients: readonly Auth[], tokens: TokenPair) {
     const outcomes = await Promise.allSettled(
       Array.from({ length: CALLERS }, (_, n) => ask(clients[n % clients.length]!, tokens)),
@@ -150,7 +150,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       const { answers, refusals } = await refreshAtOnce(all, newest);
       expect(successorsIn(answers).size, `round ${round}`).toBe(1);
       expect(answers[0]!.refreshToken).not.toBe(newest.refreshToken);
-      // A caller that waited too long on a busy machine may have no answer; none is refused.
+      // On a busy machine a caller may wait too long and get UNAVAILABLE, but no caller is refused.
       expect(refusals.filter(({ code }) => code !== Code.Unavailable)).toEqual([]);
       refused += refusals.length;
       newest = answers[0]!;
@@ -161,7 +161,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     expect(refused).toBeLessThan((ROUNDS * CALLERS) / 100);
   });
 
-  it("would give several successors if a replay were not recognized: the control", async () => {
+  it("would give several successors if a process did not recognise a replay: the control", async () => {
     const { tokens } = await newPerson();
     await using mutant = await startService(env, withFault(TWO_SUCCESSORS));
     const { answers } = await refreshAtOnce([...all, clientOf(mutant.address, AuthService)], tokens);
@@ -174,7 +174,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       const elsewhere = all[(n + 1) % all.length]!;
       for (const victim of await Promise.all(Array.from({ length: SESSIONS_STOLEN }, () => newPerson()))) {
         const { tokens: successor } = await ask(elsewhere, victim.tokens);
-        // The control: within the grace a replay is a lost answer, asked for again.
+        // The control: within the grace a replay counts as a lost answer and gets the same successor.
         expect((await ask(replayed, victim.tokens)).tokens!.refreshToken).toBe(successor!.refreshToken);
         thefts.push({ replayed, victim, successor: successor! });
       }
@@ -202,14 +202,14 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     expect(await codeOf(ask(all[0]!, successor!))).toBe("OK");
   });
 
-  it("end nothing for a forged generation or MAC", async () => {
+  it("end no session for a forged generation or MAC", async () => {
     const { tokens } = await newPerson();
     let newest = tokens;
     for (let generation = 1; generation < 4; generation++) newest = (await ask(all[0]!, newest)).tokens!;
     const forgeries = [
       ...[1, 2, 3, 5, 999_999_999].map((generation) => newest.refreshToken.replace("_4_", `_${generation}_`)),
       newest.refreshToken.replace(/_4_(.)/, (_, first) => `_4_${first === "0" ? "1" : "0"}`),
-      // The MAC of the first generation under the number of the newest.
+      // The MAC of the first generation with the number of the newest one.
       tokens.refreshToken.replace("_1_", "_4_"),
     ].map((text) => text.slice(0, -6) + checksum62(text.slice(0, -6)));
     for (const client of all) {
@@ -220,12 +220,12 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       newest = (await ask(client, newest)).tokens!;
     }
     expect((await eventsOf(tokens)).map(({ kind }) => kind)).toEqual(["session.begun"]);
-    // The control: the genuine token of that age does end it.
+    // The control: the genuine token of that generation ends the session.
     await codeOf(ask(all[0]!, tokens));
     expect(await codeOf(ask(all[1]!, newest))).toBe("Unauthenticated");
   });
 
-  it("give the same successor again where PostgreSQL's answer to COMMIT was lost", async () => {
+  it("give the same successor again if PostgreSQL's answer to COMMIT was lost", async () => {
     for (let round = 0; round < 5; round++) {
       const { tokens } = await newPerson();
       const lost = databaseLink.loseAnswerTo("update sessions s set", "commit");
@@ -233,7 +233,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     }
   });
 
-  it("give the same successor again where the client's connection broke before the answer", async () => {
+  it("give the same successor again if the client's connection broke before the answer", async () => {
     for (let round = 0; round < 5; round++) {
       const { tokens } = await newPerson();
       const client = clientOf(`127.0.0.1:${clientLink.port}`, AuthService);
@@ -250,14 +250,14 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     retried: readonly Auth[],
   ): Promise<void> {
     await lost;
-    // The fault happened: it is committed, and no caller has an answer.
+    // The fault happened: the refresh is committed, and its caller has no answer.
     await expect.poll(() => generationOf(tokens), { timeout: 5000, interval: 5 }).toBe("2");
     expect(await Promise.race([asked, pause(0, "no answer")])).toBe("no answer");
     await link.cut();
     expect(await asked).not.toBe("OK");
     await link.restore();
     const answers: RefreshResponse[] = [];
-    // The process that lost its connection makes a new one; a moment of UNAVAILABLE is part of the fault.
+    // The process that lost its connection makes a new one, and is UNAVAILABLE for a moment.
     for (const client of retried) {
       await expect
         .poll(() => ask(client, tokens).then((answer) => answers.push(answer)), { timeout: GRACE_MS, interval: 20 })
@@ -276,7 +276,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       return (await client.changePassword(change, fromAnywhere())).tokens;
     },
     DisableUser: async ({ userId }, n) => {
-      // It has no hash to wait for.
+      // DisableUser makes no hash, so it would always be early.
       await letPass(n % 30, "each race meets the change at another point");
       await clientOf(processes[1]!.address, AdminService, admin).disableUser({ userId });
       return undefined;
@@ -284,10 +284,10 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
   };
 
   /**
-   * Logins at all processes around the moment of a change, again and again; the first race that leaves a session behind
-   * is the last.
+   * Repeats logins at all processes around the moment of a change, at most RACES times. It stops after the first race
+   * that leaves a session behind.
    *
-   * @returns how many sessions were left that should have ended
+   * @returns the number of sessions that were left, and of the logins before and after the change
    */
   async function race(change: string, clients: readonly Auth[]) {
     const seen = { refused: 0, begun: 0, left: 0, tokens: [] as { accessToken: string; userId: string }[] };
@@ -299,7 +299,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
           return clients[at % clients.length]!.login({ email: person.email, password: PASSWORD }, fromAnywhere());
         }),
       );
-      // Now before most of the logins, now behind most of them.
+      // The change comes before most of the logins in some rounds, and after most of them in others.
       await letPass((n % LOGINS) * 10, "now before most of the logins, now behind most of them");
       const survivor = await CHANGES[change]!(person, n);
       for (const login of await logins) {
@@ -318,7 +318,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     return seen;
   }
 
-  /** Everywhere, within the time that the news of it takes. */
+  /** Expects that every process refuses the access token within KNOWN_WITHIN_MS. */
   async function expectEnded(accessToken: string, userId: string): Promise<void> {
     for (const { address } of processes) {
       const client = clientOf(address, AuthService, accessToken);
@@ -328,16 +328,16 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     }
   }
 
-  it.each(Object.keys(CHANGES))("leave no session behind where logins race with %s", async (change) => {
+  it.each(Object.keys(CHANGES))("leave no session behind if logins race with %s", async (change) => {
     const { left, begun, refused, tokens } = await race(change, all);
     expect(left).toBe(0);
-    // The races were ones: some logins came before the change, some after.
+    // The races happened: some logins came before the change, and some after it.
     expect(Math.min(begun, refused)).toBeGreaterThan(RACES / 4);
     for (const { accessToken, userId } of tokens.slice(-10)) await expectEnded(accessToken, userId);
   });
 
   it.each(Object.keys(CHANGES))(
-    "would leave some, did a login not wait for the lock of its person (%s): the control",
+    "would leave a session behind if a login did not wait for the lock of its person (%s): the control",
     async (change) => {
       await using mutant = await startService(env, withFault(UNLOCKED_LOGIN));
       expect((await race(change, [clientOf(mutant.address, AuthService)])).left).toBeGreaterThan(0);

@@ -16,7 +16,7 @@ import {
 import { until } from "../support/until.ts";
 
 const BOUND_MS = 5300;
-/** A watcher has a message for each poll, so that as many of them show what each poll brings. */
+/** Number of polls that the test looks at. A watcher gets a message for each poll. */
 const POLLS = 4;
 const USE_IDS = "do $$ begin for n in 1..30000 loop perform pg_current_xact_id(); commit; end loop; end $$";
 const HISTORY_LINE = "the database's history changed";
@@ -27,12 +27,12 @@ describe.skipIf(!canStart("postgres"))("a database that was restored from a dump
   let cast: Cast;
   let revoked: IssuedKey;
   let good: IssuedKey;
-  /** Of a client that watched the old database. */
+  /** The cursor of a client that watched the old database. */
   let oldCursor: string;
 
   beforeAll(async () => {
     old = await startPostgres();
-    // Ids that a new cluster will give only much later.
+    // The old cluster uses ids that a new cluster reaches only much later.
     await old.sql(USE_IDS);
     fleet = await startFleet({ DATABASE_URL: await old.createDatabase("kept") });
     cast = await fleet.cast();
@@ -47,7 +47,7 @@ describe.skipIf(!canStart("postgres"))("a database that was restored from a dump
   });
   afterAll(() => old?.stop());
 
-  /** The parts of the old service that are kept besides its database. */
+  /** The settings of the old service that an operator keeps besides its database. */
   const secrets = () => ({ LATCHKEY_MASTER_KEYS: fleet.env.LATCHKEY_MASTER_KEYS });
   const verifier = (service: ReadyService) => clientOf(service.address, KeyService, cast.verifier);
   const ask = async (service: ReadyService, key: IssuedKey) =>
@@ -64,7 +64,7 @@ describe.skipIf(!canStart("postgres"))("a database that was restored from a dump
     return got;
   }
 
-  /** The service answers as before, each poll is quiet, and news come. */
+  /** Expects the same answers as before, polls without changes, and news of a new change. */
   async function expectSound(service: ReadyService): Promise<void> {
     expect(await ask(service, revoked)).toBe("REVOKED");
     expect(await ask(service, good)).toBe("VALID");
@@ -100,7 +100,7 @@ describe.skipIf(!canStart("postgres"))("a database that was restored from a dump
       return () => other.stop();
     });
 
-    it.each(["true", "false"])("begins a history of its own, with LATCHKEY_MIGRATE=%s", async (migrate) => {
+    it.each(["true", "false"])("begins a new history, with LATCHKEY_MIGRATE=%s", async (migrate) => {
       const url = await other.createDatabase("restored");
       await restoreDatabase(url, await dumpDatabase(old.url("kept")));
       // The fault happened: the log names transactions that this cluster has not begun.
@@ -114,7 +114,7 @@ describe.skipIf(!canStart("postgres"))("a database that was restored from a dump
       await expectSound(service);
     });
 
-    it("begins one also under a service that runs while its tables are replaced", async () => {
+    it("begins a new history even under a running service whose tables are replaced", async () => {
       const url = await other.createDatabase("live");
       await using service = await startService({ ...serviceEnvironment({ DATABASE_URL: url }), ...secrets() });
       await restoreDatabase(url, await dumpDatabase(old.url("kept"), "--clean", "--if-exists"));
@@ -128,7 +128,7 @@ describe.skipIf(!canStart("postgres"))("a database that was restored from a dump
   it.each<[how: string, copy: () => Promise<unknown>]>([
     ["dumped", async () => restoreDatabase(await old.createDatabase("dumped"), await dumpDatabase(old.url("kept")))],
     ["copied", () => old.createDatabase("copied", "kept")],
-  ])("begins one in the same cluster where it was %s under another name", async (name, copy) => {
+  ])("begins a new history in the same cluster if it was %s under another name", async (name, copy) => {
     await copy();
     await using service = await startService({ ...serviceEnvironment({ DATABASE_URL: old.url(name) }), ...secrets() });
     await expectSound(service);

@@ -1,4 +1,4 @@
-/** How soon three processes refuse a revoked key, also when the news has no way or comes late. Real processes. */
+/** The time until three processes refuse a revoked key, also if the signal is lost or late. Real processes. */
 
 import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";
@@ -13,10 +13,10 @@ import { canStart } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey } from "../support/spawned-service.ts";
 import { letPass } from "../support/until.ts";
 
-/** Promised: 99 of 100 within this, and none accepted after the other. */
+/** The promise: 99 of 100 refusals come within USUAL_MS, and no process accepts the key after BOUND_MS. */
 const USUAL_MS = 1000;
 const BOUND_MS = 5000;
-/** The longest time that a question takes on its way on a busy machine. */
+/** The longest time that a call takes on a busy machine. */
 const ROOM_MS = 300;
 const SAMPLES = 40;
 const WAITING_FEEDS = `select count(*) from pg_stat_activity
@@ -26,7 +26,7 @@ type Ask = (key: IssuedKey) => Promise<Answer>;
 
 describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () => {
   let postgres: PostgresServer;
-  /** In front of the third process. */
+  /** Between the third process and PostgreSQL. */
   let proxy: FaultProxy;
   let fleet: Fleet;
   let asks: readonly Ask[];
@@ -53,7 +53,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     await postgres?.stop();
   });
 
-  /** Keys that every process has in memory: a refusal is then news that reached it. */
+  /** Keys that every process has in memory. A refusal then shows that the news reached the process. */
   async function hotKeys(count: number): Promise<readonly IssuedKey[]> {
     const keys = await cast.issue(count);
     for (const key of keys) {
@@ -74,7 +74,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     return performance.now();
   }
 
-  /** Asks until the key is refused. @returns when the refusal was there, since the revocation was acknowledged */
+  /** Calls until the key is refused. @returns the time from the acknowledged revocation to the refusal */
   async function refusedAfterMs(ask: Ask, key: IssuedKey, revokedAtMs: number): Promise<number> {
     for (;;) {
       const { said, askedAtMs, tookMs } = await ask(key);
@@ -86,7 +86,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     }
   }
 
-  /** Of each key in turn, on all processes. */
+  /** Revokes one key after the other. @returns the times to the refusal on all processes */
   async function revokeEach(keys: readonly IssuedKey[]): Promise<readonly number[]> {
     const times: number[] = [];
     for (const key of keys) {
@@ -104,7 +104,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     expect(quantile(times, 1)).toBeLessThan(BOUND_MS);
   });
 
-  it("refuse it within 1 s as well while LISTEN is cut again and again", async () => {
+  it("refuse it within 1 s even if LISTEN is cut repeatedly", async () => {
     const keys = await hotKeys(SAMPLES / 2);
     await using cutter = cutFeeds(postgres, 80);
     const times = await revokeEach(keys);
@@ -116,7 +116,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
 
   it("never accept it after 5 s, even if no poll ends", async () => {
     const [witness, ...keys] = await hotKeys(31);
-    // Each poll reads this table, and nothing else does.
+    // Only polls read this table.
     await database.query("begin");
     await database.query("lock table change_horizon in access exclusive mode");
     for (const key of keys) await revoke(key);
@@ -124,7 +124,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     await letPass(BOUND_MS + ROOM_MS, "the bound on stale records has passed");
     const later: Answer[] = [];
     const witnessed: Answer[] = [];
-    // Each key is asked for the first time since, at moments all over some seconds: no earlier question helps.
+    // Each process gets its first call for each key since then, spread over some seconds. So no earlier call helps.
     for (const key of keys) {
       for (const ask of asks) later.push(await ask(key));
       for (const ask of asks) witnessed.push(await ask(witness!));
@@ -140,7 +140,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     expect(tally(later)).toEqual({ REVOKED: later.length });
   });
 
-  it("refuse it soon after its transaction commits, though that drew its number before others and commits after them", async () => {
+  it("refuse it soon after its transaction commits, even if later sequence numbers were committed before", async () => {
     const [late, ...others] = await hotKeys(4);
     await database.query("begin");
     const drawn = await database.query("insert into changes (kind, subject_id) values ('KEY', $1) returning id", [
@@ -152,8 +152,8 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     );
     const times = await revokeEach(others);
     expect(quantile(times, 1), "others are not held up").toBeLessThan(USUAL_MS + ROOM_MS);
-    // The control: every process has read beyond the number of the one that is to come, so a cursor that is a number
-    // would never see it; and what is not committed changes nothing.
+    // The control: every process has read beyond the sequence number of the open transaction. A cursor that is a number
+    // would never find its change. Until the commit the key is VALID.
     const highest = Number(await postgres.sql("select max(id) from changes"));
     expect(highest).toBeGreaterThan(Number(drawn.rows[0].id));
     for (const ask of asks) expect((await ask(late!)).said).toBe("VALID");
@@ -162,11 +162,11 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
     const committedAtMs = performance.now();
     const lateTimes = await Promise.all(asks.map((ask) => refusedAfterMs(ask, late!, committedAtMs)));
     report("late commit without a signal to refusal", lateTimes);
-    // No notification arrived: the next poll, up to 1 s later, finds it.
+    // The transaction sent no notification. The next poll, at most 1 s later, finds the change.
     expect(quantile(lateTimes, 1)).toBeLessThan(USUAL_MS + ROOM_MS);
   });
 
-  it("accept it for longer if they are cut off from PostgreSQL: the control", async () => {
+  it("accept it for more than 2 s if they are cut off from PostgreSQL: the control", async () => {
     const [key] = await hotKeys(1);
     proxy.hang();
     const revokedAtMs = await revoke(key!);
@@ -181,11 +181,11 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
 });
 
 interface Cutter extends AsyncDisposable {
-  /** How many connections it has ended. */
+  /** Number of connections that it has ended. */
   cuts(): number;
 }
 
-/** Ends the feeds' connections, and no others, every so often until disposed of. */
+/** Ends the feeds' connections, and no others, every `everyMs` until it is disposed of. */
 function cutFeeds(postgres: PostgresServer, everyMs: number): Cutter {
   let cuts = 0;
   let isStopped = false;

@@ -1,4 +1,4 @@
-/** Processes that are restarted one after the other while clients call them: no call fails. Real processes. */
+/** A rolling restart: real processes restart one after the other while clients call them, and no call fails. */
 
 import { connect } from "node:http2";
 import { setTimeout as pause } from "node:timers/promises";
@@ -24,11 +24,11 @@ import {
 import { letPass } from "../support/until.ts";
 
 const EXIT_WITHIN_MS = 15_000;
-/** The drain of a process while a call lasts longer than the drain. */
+/** A drain that is longer than the test. */
 const LONG_DRAIN_SECONDS = 60;
 const CALLERS = 16;
 
-/** Calls of one kind of client while it runs. */
+/** The calls of one kind of client. */
 interface Load {
   readonly failures: unknown[];
   calls(): number;
@@ -48,7 +48,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
       DATABASE_URL: await freshPostgres(),
       REDIS_URL: await freshRedis(),
       LATCHKEY_REPLICAS: "3",
-      // As operators have it.
+      // The default drain, which operators have; other tests set a shorter one.
       LATCHKEY_DRAIN_SECONDS: "10",
     });
     const admin = await bootstrapOperator(env);
@@ -59,7 +59,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
   });
   afterAll(() => Promise.all(processes.map((process) => process.stop())));
 
-  it("are restarted one after the other, each gone with 0 within 15 s, and no call of a client that honours GOAWAY fails", async () => {
+  it("restart one after the other, each with exit code 0 within 15 s, and no call of a client that honours GOAWAY fails", async () => {
     const grpc = new GrpcClient(
       `ipv4:${ports.map((port) => `127.0.0.1:${port}`).join(",")}`,
       credentials.createInsecure(),
@@ -73,7 +73,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
       load(() => callGrpc(grpc, KeyService.method.verifyKey, request, { credential: cast.verifier })),
       load(movingCalls(ports, cast.verifier, request)),
     ];
-    // The control: a client that stays with its process fails as soon as that is gone.
+    // The control: a client that stays with its process fails as soon as the process has ended.
     const loyal = clientOf(processes[0]!.address, KeyService, cast.verifier);
     const staying = load(() => loyal.verifyKey(request));
     const watching = clientOf(processes[0]!.address, KeyService, cast.verifier).watchRevocations({});
@@ -101,7 +101,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
     expect(staying.failures.length).toBeGreaterThan(0);
   });
 
-  it("wait for a call in flight while they drain, and a second SIGTERM does not", async () => {
+  it("wait for a call in flight while they drain, and end at a second SIGTERM", async () => {
     const going = spawnService({ ...env, LATCHKEY_DRAIN_SECONDS: `${LONG_DRAIN_SECONDS}` });
     const session = connect(`http://${await going.ready()}`);
     session.on("error", () => {});
@@ -112,12 +112,12 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
       authorization: `Bearer ${cast.verifier}`,
     });
     stream.on("error", () => {});
-    // A part of a message: the call has begun, and goes on.
+    // A part of a message begins the call and leaves it open.
     await new Promise<void>((resolve) => stream.write(Buffer.from([0, 0, 0]), () => resolve()));
     await new Promise<void>((resolve) => session.ping(() => resolve()));
     process.kill(going.pid, "SIGTERM");
     await expect.poll(() => going.output()).toContain("stopping; a second signal forces");
-    // The control: one signal alone lets it wait.
+    // The control: after one signal the process waits.
     expect(await Promise.race([going.ended(), pause(2000, "waits")])).toBe("waits");
     const signalledAtMs = performance.now();
     process.kill(going.pid, "SIGTERM");
@@ -127,7 +127,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
   });
 });
 
-/** Calls again and again, by several callers at once. A verdict that is not VALID is a failure too. */
+/** Calls repeatedly, by several callers at once. A verdict that is not VALID is a failure too. */
 function load(call: () => Promise<{ readonly verdict: Verdict }>): Load {
   const failures: unknown[] = [];
   let [calls, isOver] = [0, false];
@@ -158,8 +158,8 @@ async function goesOn(loads: readonly Load[]): Promise<void> {
 }
 
 /**
- * A Connect client of several processes. It goes to the next one with a call that was never begun: its connection was
- * refused, or the process said so itself (RFC 9113, 8.7), as it does with what comes after its GOAWAY.
+ * A Connect client of several processes. It repeats a call that was never begun at the next process: the connection
+ * was refused, or the process refused the stream (RFC 9113, 8.7), as it does with streams after its GOAWAY.
  */
 function movingCalls(ports: readonly number[], credential: string, request: { readonly apiKey: string }) {
   const clients = ports.map((port) =>

@@ -1,9 +1,9 @@
 /**
- * No secret is written anywhere but in the answer that hands it over. Every RPC is called on real processes with all
- * their logs on, on real PostgreSQL that logs every statement with its parameters and real Redis that shows every
- * command; then all that was written is looked through.
+ * No secret is written anywhere except in the answer that hands it over. The test calls every RPC on real processes
+ * with all their logs on. PostgreSQL logs every statement with its parameters, and Redis shows every command. Then the
+ * test searches everything that was written.
  *
- * These may be there, because they open nothing: ids, the prefix for display (`kit_live_` and three characters of
+ * These texts may be there, because they open nothing: ids, the prefix for display (`kit_live_` and three characters of
  * the id), HMACs of keys and reset tokens, argon2 hashes under a derived secret, the random seed of a session, sealed
  * signing keys, check values of master keys.
  */
@@ -29,7 +29,7 @@ import { canStart } from "../support/shared-servers.ts";
 import { bootstrapOperator, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
 
 const SERVICES = [AuthService, KeyService, AdminService] as const;
-/** Their answers hand a secret over: that is what they are for. */
+/** RPCs whose purpose is an answer with a secret. */
 const ISSUING = new Set(
   "register login refresh changePassword completePasswordReset issueKey rotateKey createUser createPasswordReset issueServiceCredential rotateServiceCredential".split(
     " ",
@@ -44,7 +44,7 @@ const PURPOSES: readonly Purpose[] = [
   "signing-key-seal",
   "email-digest",
 ];
-/** Characters behind the id, without the checksum. */
+/** Length of a secret: the characters after the id, without the checksum. */
 const SECRET_LENGTH = 43;
 
 const LOGS_CREDENTIALS = {
@@ -64,7 +64,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
   const secrets: Secret[] = [];
   const called = new Set<string>();
   /**
-   * The texts that clients saw: every error whole, every answer that hands no secret over, and answers to malformed
+   * The texts that clients saw: every whole error, every answer that hands no secret over, and answers to malformed
    * calls.
    */
   const seen: string[] = [];
@@ -136,7 +136,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
 
   const freshIp = () => `10.${++numbers >> 8}.${numbers & 255}.1`;
 
-  /** A client all of whose errors are kept, and all answers but those that hand a secret over. */
+  /** A client that records all errors, and all answers except those that hand a secret over. */
   function clientAt<S extends DescService>(address: string, service: S, credential?: string): Client<S> {
     const observe: Interceptor = (next) => async (request) => {
       if (credential !== undefined) request.header.set("authorization", `Bearer ${credential}`);
@@ -165,7 +165,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
 
   const ending = (call: Promise<unknown>) => call.catch(() => {});
 
-  /** The calls of people, services and operators: each RPC at least once, and then each done wrong. */
+  /** The calls of people, services and operators: each RPC at least once, and then each with wrong input. */
   async function drive(address: string): Promise<void> {
     const anyone = clientAt(address, AuthService);
     const operator = clientAt(address, AdminService, admin);
@@ -262,7 +262,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     for await (const _message of client.watchRevocations({})) return;
   }
 
-  /** Each secret in each text of each request, by each caller that may send it: none of these is a valid value. */
+  /** Puts each secret into each text of each request, by each caller that may send it. None is a valid value there. */
   async function misplace(
     address: string,
     { latest, verifier, placed }: { latest: TokenPair; verifier: string; placed: readonly string[] },
@@ -280,7 +280,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     }
   }
 
-  /** Requests that are hardly calls. */
+  /** Sends malformed requests. */
   async function malform(address: string, placed: readonly string[]): Promise<void> {
     const base = `http://${address}`;
     const path = "/latchkey.v1.AuthService/Login";
@@ -332,7 +332,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     }
   }
 
-  /** All that is written anywhere, by name of where. */
+  /** Everything that was written, by the name of its place. */
   async function sinks(): Promise<Record<string, Buffer>> {
     const metrics = await Promise.all(
       processes.map(async ({ opsAddress }) => (await fetch(`http://${opsAddress}/metrics`)).text()),
@@ -392,9 +392,9 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     expect(new Set(secrets.map(({ bytes }) => bytes.toString("hex"))).size).toBe(secrets.length);
   });
 
-  it("are in no log, answer, metric or audit event, and neither in PostgreSQL, its log, Redis nor the commands to Redis", async () => {
+  it("are in no log, answer, metric or audit event, and not in PostgreSQL, its log, Redis or the commands to Redis", async () => {
     const written = await sinks();
-    // Each of these did write: nothing is clean because it is empty.
+    // Each place has text: no place is clean because it is empty.
     for (const [sink, bytes] of Object.entries(written)) expect(bytes.length, sink).toBeGreaterThan(1000);
     expect(written.PostgreSQL!.toString()).toContain("kit_live_");
     expect(written["PostgreSQL's log"]!.toString()).toContain("insert into sessions");
@@ -444,7 +444,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
   });
 });
 
-/** Requests of a method that carry nothing but this text, in one field each. */
+/** Requests of a method with this text in one field each, and nothing else. */
 function requestsWith(method: DescMethod, text: string): object[] {
   return withTextIn(method.input, text, 2);
 }

@@ -1,6 +1,6 @@
 /**
- * Defaults of a role or a database that change what statements answer or do: the service answers as without them, or
- * its start is refused in one line.
+ * Defaults of a role or a database that change what statements answer or do. The service answers as without them, or
+ * refuses its start with one line.
  */
 
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -14,10 +14,10 @@ import { canStart } from "../support/shared-servers.ts";
 
 const ROLE = "latchkey_service";
 
-/** The settings that the server has as given here, or that psql sets for itself. */
+/** Settings whose value here is the server's own, or that psql sets for itself. */
 const USUAL = ["row_security", "escape_string_warning", "client_encoding"];
 
-/** Setting, value, and where the start is refused what it says. */
+/** Each setting with its value, and the text of the refusal if the start is refused. */
 const SETTINGS: readonly (readonly [name: string, value: string, refusal?: RegExp])[] = [
   ["DateStyle", "'German, DMY'"],
   ["IntervalStyle", "'sql_standard'"],
@@ -79,7 +79,7 @@ describe.skipIf(!canStart("postgres")).each(["database", "role"])("a default of 
     test = await startTestService({ DATABASE_URL: made.href });
     prepared = await prepare(test);
     expected = await scenario(test, prepared);
-    // The control: two runs of the same differ in nothing.
+    // The control: two runs without a changed default give the same answers.
     await test.restart();
     expect(await scenario(test, prepared)).toEqual(expected);
   });
@@ -92,7 +92,7 @@ describe.skipIf(!canStart("postgres")).each(["database", "role"])("a default of 
 
   const named = SETTINGS.map(([name, value, refusal]) => ({ name, value, refusal }));
   it.each(named)(
-    "$name = $value changes no answer, or refuses the start in one line",
+    "that sets $name = $value changes no answer, or makes the start fail with one line",
     async ({ name, value, refusal }) => {
       await postgres.sql(`alter ${target} set ${name} = ${value}`);
       try {
@@ -121,7 +121,7 @@ describe.skipIf(!canStart("postgres"))("a database", () => {
     await expect(started).rejects.toThrow("the database has the encoding LATIN1; create one with the encoding UTF8");
   });
 
-  it("with the tables in a schema of the role, and the list of migrations in public as before, is served on", async () => {
+  it("with its tables in a schema of the role and an older list of migrations in public is still served", async () => {
     await using postgres = await startPostgres();
     await postgres.sql(`create role ${ROLE} login password 'secret'`);
     const url = new URL(await createDatabase(postgres.url(), "deployed"));
@@ -133,11 +133,11 @@ describe.skipIf(!canStart("postgres"))("a database", () => {
     const expected = await scenario(test, prepared);
     const homes = "select string_agg(distinct schemaname, ',') from pg_tables where tableowner = current_user";
     expect(await sql(url.href, homes)).toBe("own");
-    // As versions before this one left it.
+    // Earlier versions left the list there.
     await sql(url.href, "alter table own.mikro_orm_migrations set schema public");
     await test.restart();
     expect(await scenario(test, prepared)).toEqual(expected);
-    // Another search_path would lead to a new, empty schema, in which every key is INVALID.
+    // With another search_path the service would use a new, empty schema, in which every key is INVALID.
     await postgres.sql(`alter role ${ROLE} set search_path = public`);
     await expect(test.restart()).rejects.toThrow(
       "search_path leads to the schema public, but the service's tables are in own",
@@ -146,7 +146,7 @@ describe.skipIf(!canStart("postgres"))("a database", () => {
     expect(await scenario(test, prepared)).toEqual(expected);
   });
 
-  it("that hides rows by a policy fails as what it is, while it serves and at a start, and calls no key bad", async () => {
+  it("that hides rows by a policy makes calls and starts fail with its cause, and calls no key bad", async () => {
     await using postgres = await startPostgres();
     await postgres.sql(`create role ${ROLE} login password 'secret'`);
     const url = new URL(await createDatabase(postgres.url(), "deployed"));
@@ -168,7 +168,7 @@ describe.skipIf(!canStart("postgres"))("a database", () => {
   });
 });
 
-/** The data of a scenario that existed before it. */
+/** The data that exist before a scenario. */
 interface Prepared {
   readonly verifier: string;
   readonly email: string;
@@ -198,7 +198,7 @@ async function prepare(test: TestService): Promise<Prepared> {
   return { verifier, email: person.email, ownerId: person.user.id, keys };
 }
 
-/** Answers to all kinds of reads, and what writes come to; without what differs from run to run by its nature. */
+/** The answers to all kinds of reads and writes, without the parts that differ from run to run. */
 async function scenario(test: TestService, { verifier, email, ownerId, keys }: Prepared): Promise<unknown> {
   const admin = test.client(AdminService, test.admin);
   const verify = test.client(KeyService, verifier);
@@ -220,7 +220,7 @@ async function scenario(test: TestService, { verifier, email, ownerId, keys }: P
   return plain([reads, await writes(test, email)]);
 }
 
-/** Each is undone, so that the next scenario finds what this one found. */
+/** Makes writes and undoes each, so that the next scenario finds the same data. */
 async function writes(test: TestService, email: string): Promise<unknown> {
   const auth = test.client(AuthService);
   const wrong = await auth.refresh({ refreshToken: "kit_ref_nothing" }).catch(ConnectError.from);
@@ -241,7 +241,7 @@ async function writes(test: TestService, email: string): Promise<unknown> {
   return { codes, verdicts: [valid.verdict, after.verdict], isNow: Math.abs(ageMs) < 60_000 };
 }
 
-/** Facts that are of the moment, not of what is stored. */
+/** Fields that depend on the moment, not on stored data. */
 const OF_THE_MOMENT = [
   "freshness",
   "lastUseTime",

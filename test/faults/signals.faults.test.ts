@@ -1,4 +1,4 @@
-/** Signals as supervisors, terminals and npm send them: to real processes and their whole groups. */
+/** Signals of supervisors, terminals and npm, sent to real processes and to their whole groups. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync } from "node:fs";
@@ -54,7 +54,7 @@ class NpmStart implements AsyncDisposable {
   }
 }
 
-/** A call that anyone may make and that changes nothing. */
+/** Opens a call that anyone may make and that changes nothing. */
 function logoutAt(address: string): OpenCall {
   return new OpenCall(address, "latchkey.v1.AuthService/Logout", new Uint8Array([0x0a, 1, 0x78]));
 }
@@ -65,7 +65,7 @@ function stops(output: string): number {
 
 describe("npm start in a process group", () => {
   it.each<[signals: NodeJS.Signals[]]>([[["SIGTERM"]], [["SIGTERM", "SIGINT"]]])(
-    "that is sent %s as a whole ends its calls as it should, and exits with 0",
+    "completes its calls and exits with 0 if the whole group gets %s",
     async (signals) => {
       await using npm = new NpmStart(serviceEnvironment({ LATCHKEY_DRAIN_SECONDS: DRAIN_SECONDS }));
       const call = logoutAt(await npm.ready());
@@ -78,7 +78,7 @@ describe("npm start in a process group", () => {
     },
   );
 
-  it("is ended by a signal more than a second after the first, also with calls in flight", async () => {
+  it("ends at a signal more than a second after the first, even with calls in flight", async () => {
     await using npm = new NpmStart(serviceEnvironment({ LATCHKEY_DRAIN_SECONDS: DRAIN_SECONDS }));
     const call = logoutAt(await npm.ready());
     await call.begun();
@@ -87,7 +87,7 @@ describe("npm start in a process group", () => {
     const again = setInterval(() => npm.signalGroup("SIGTERM"), 200);
     const outcome = await call.outcome;
     clearInterval(again);
-    // The control of the tests above: the call was there to be cut.
+    // The control of the tests above: the call was really in flight.
     expect(outcome).toBe("cut");
     expect(await npm.ended()).toBe(1);
   });
@@ -132,7 +132,7 @@ describe("SIGHUP", () => {
     expect(await service.ended()).toBe(0);
   });
 
-  it("has a service read its certificate again at once", async () => {
+  it("makes a service read its certificate again immediately", async () => {
     const env = serviceEnvironment(withCertificate(certificates[0]) as Record<string, string>);
     await using service = spawnService(env);
     const port = portOf(await service.ready());
@@ -148,7 +148,7 @@ describe("SIGHUP", () => {
   it.skipIf(!canStart("postgres") || !canStart("redis")).each<[string, boolean]>([
     ["the first process alone", false],
     ["all processes", true],
-  ])("to %s has every worker read it again, and ends none", async (_, isToAll) => {
+  ])("to %s makes every worker read it again, and ends none", async (_, isToAll) => {
     const env = serviceEnvironment({
       ...(withCertificate(certificates[0]) as Record<string, string>),
       DATABASE_URL: await freshPostgres(),

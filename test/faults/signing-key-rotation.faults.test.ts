@@ -1,9 +1,9 @@
 /**
- * A signing key is replaced in three processes under load, and verifiers elsewhere, which know nothing but RFC 7517 and
- * one process's address, go on. Real processes keep real time, and a new key signs 6 minutes after it was published. So
- * the test moves the times of the keys in the database, when every verifier has fetched the set again: what it does not
- * show is that 6 minutes are enough for one that keeps the set as long as `max-age` allows
- * (test/rpc/signing-keys.faults.test.ts does, on a clock that it moves).
+ * The replacement of a signing key in three processes under load. Foreign verifiers, which know only RFC 7517 and the
+ * address of one process, refuse no token meanwhile. Real processes keep real time, and a new key signs 6 minutes after
+ * its publication. So the test moves the times of the keys in the database after every verifier has fetched the set
+ * again. It does not show that 6 minutes are enough for a verifier that keeps the set for all of `max-age`:
+ * test/rpc/signing-keys.faults.test.ts shows that on a clock that it moves.
  */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from "jose";
@@ -22,15 +22,15 @@ import { letPass, until } from "../support/until.ts";
 const PROCESSES = 3;
 const CLAIMS = { issuer: "http://localhost:8080", audience: "latchkey", typ: "at+jwt" };
 /**
- * Longer than the test: a verifier that keeps its set for that time asks for it neither for its age nor for an unknown
- * key.
+ * Longer than the test. A verifier that keeps its set for this time fetches it again neither for its age nor for an
+ * unknown key.
  */
 const NEVER_MS = 3_600_000;
 const LEAD = "interval '361 seconds'";
 
 const kidOf = (token: string) => decodeProtectedHeader(token).kid!;
 
-/** A service of other people. It fetches the set when it is older than this, and not for a key id that it lacks. */
+/** A foreign verifier. It fetches the set when it is older than `keptMs`, but not for an unknown key id. */
 function verifierOf({ address }: ReadyService, keptMs: number) {
   const keys = createRemoteJWKSet(new URL(`http://${address}/.well-known/jwks.json`), {
     cacheMaxAge: keptMs,
@@ -55,7 +55,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
   });
 
   const operator = () => clientOf(fleet.processes[0]!.address, AdminService, fleet.admin);
-  /** As if so much time had passed for the keys: the one that is next signs, and all processes learn of it. */
+  /** Moves the times of the keys 361 s back. So the next key signs, and all processes learn of it. */
   const moveTimes = () =>
     postgres.sql(`begin;
       update signing_keys set created_at = created_at - ${LEAD}, activates_at = activates_at - ${LEAD},
@@ -64,13 +64,13 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
       notify latchkey_changes;
       commit`);
 
-  /** Each process's tokens are shown to every verifier and to the next process, until it is stopped. */
+  /** Starts the load: it shows each process's tokens to every verifier and to the next process until `stop`. */
   async function startLoad(verifiers: readonly ReturnType<typeof verifierOf>[]) {
     const signedBy = fleet.processes.map(() => new Set<string>());
     const failures: string[] = [];
     const counts = { tokens: 0, unavailable: 0 };
     let isOver = false;
-    /** Asks again what a busy machine could not answer in time. */
+    /** Repeats a call that a busy machine did not answer in time. */
     async function insist<T>(call: () => Promise<T>): Promise<T> {
       for (;;) {
         try {
@@ -103,7 +103,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
       }
     }
     const running = Promise.all(fleet.processes.map((_, slot) => person(slot)));
-    // Told when the load is stopped.
+    // `stop` reports a rejection.
     running.catch(() => {});
     await until(async () => signedBy.every(({ size }) => size > 0), "every process has signed");
     return {
@@ -125,7 +125,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
     expect(key).toMatchObject({ state: State.NEXT });
     const knowBoth = async () => verifiers.every(({ kids }) => kids().includes(key!.id) && kids().includes(old));
     await until(knowBoth, "every verifier has the set of its process with both keys");
-    // Published, and no process signs with it yet.
+    // The new key is published, and no process signs with it yet.
     const tokensThen = load.counts.tokens;
     await until(async () => load.counts.tokens > tokensThen + 30, "tokens are made meanwhile");
     expect(load.signedBy.map((kids) => [...kids])).toEqual(fleet.processes.map(() => [old]));
@@ -144,7 +144,7 @@ describe.skipIf(!canStart("postgres"))("a signing key of three processes", () =>
     ]);
   });
 
-  it("is refused by a verifier if it signs before the verifier could learn of it: the control", async () => {
+  it("makes a verifier refuse tokens if it signs before the verifier could learn of it: the control", async () => {
     const verifiers = [verifierOf(fleet.processes[0]!, NEVER_MS)];
     const load = await startLoad(verifiers);
     await until(async () => verifiers[0]!.kids().length > 0, "the verifier has the set");

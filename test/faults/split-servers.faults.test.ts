@@ -1,4 +1,4 @@
-/** A failover without fencing: the old primary still answers those who are connected. Real servers, real processes. */
+/** A failover without fencing: the old primary still answers on open connections. Real servers, real processes. */
 import { describe, expect, it } from "vitest";
 import { Freshness_Source, KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { type Fleet, startFleet, startProxyTo } from "../support/fleet.ts";
@@ -9,16 +9,16 @@ import { canStart } from "../support/shared-servers.ts";
 import { type Cast, type IssuedKey, type ReadyService, startService } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
-/** The feed's connection lives for 5 s; connecting and a poll come after it, on a busy machine. */
+/** The feed's connection lives for 5 s. After it come a new connection and a poll, on a busy machine. */
 const FOLLOWS_WITHIN_MS = 8000;
 const FEED = "application_name = 'latchkey-changes'";
 
-describe.skipIf(!canStart("postgres"))("a process that was connected to a primary that was abandoned", () => {
+describe.skipIf(!canStart("postgres"))("a process that was connected to an abandoned primary", () => {
   it.each([
-    ["whose feed alone follows the new primary", FEED],
-    ["whose feed alone stays on the old one", `application_name like 'latchkey%' and not ${FEED}`],
-    ["whose every connection stays", "false"],
-  ])("and %s: uses nothing that the old one says", async (_what, cut) => {
+    ["only its feed follows the new primary", FEED],
+    ["only its feed stays on the old one", `application_name like 'latchkey%' and not ${FEED}`],
+    ["all its connections stay", "false"],
+  ])("uses no answer of the old one if %s", async (_what, cut) => {
     await using old = await startPostgres();
     const { proxy, url } = await startProxyTo(old.url());
     await using _ = proxy;
@@ -31,7 +31,7 @@ describe.skipIf(!canStart("postgres"))("a process that was connected to a primar
       async () => (await ask(fleet.service, hot)).response?.freshness?.source === Freshness_Source.CACHE,
       "the process has the key in memory",
     );
-    // Pools connect when they are used.
+    // The pools connect on demand.
     await ask(fleet.service, warm);
 
     await using promoted = await promoteStandbyOf(old);
@@ -40,7 +40,7 @@ describe.skipIf(!canStart("postgres"))("a process that was connected to a primar
     for (const key of [hot, cold]) await elsewhereKeys.revokeKey({ keyId: key.id });
     const { key: known } = await elsewhereKeys.getKey({ keyId: hot.id });
     const fresh = await elsewhereKeys.issueKey({ name: "new", ownerId: known!.ownerId });
-    // The fault happened: the old primary takes writes, says that the key is good, and has all of the connections.
+    // The fault happened: the old primary accepts writes, has the key as active, and has all the connections.
     expect(await old.sql(`select state, pg_is_in_recovery() from api_keys where id = '${cold.id}'`)).toBe("active|f");
     const connected =
       "select count(distinct application_name) from pg_stat_activity where application_name like 'latchkey%'";
@@ -51,7 +51,7 @@ describe.skipIf(!canStart("postgres"))("a process that was connected to a primar
     await expect
       .poll(async () => (await ask(fleet.service, hot)).said, { timeout: FOLLOWS_WITHIN_MS, interval: 20 })
       .toBe("REVOKED");
-    // From here on nothing comes from the old primary: where it is not the truth, it is no answer.
+    // From here on the process uses nothing from the old primary. It answers UNAVAILABLE or from the new one.
     const settled = async (key: IssuedKey) => {
       let said = "Unavailable";
       await until(async () => {
@@ -81,7 +81,7 @@ async function promoteStandbyOf(primary: PostgresServer): Promise<PostgresServer
   return standby;
 }
 
-/** Until it is acknowledged. */
+/** Revokes a key, and repeats the call until it is acknowledged. */
 async function revokeAt(fleet: Fleet, cast: Cast, key: IssuedKey): Promise<void> {
   const keys = clientOf(fleet.service.address, KeyService, cast.admin);
   const isDone = () =>

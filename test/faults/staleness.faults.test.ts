@@ -9,7 +9,7 @@ import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import { type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
 import { letPass, until } from "../support/until.ts";
 
-/** The bound that is promised of every process while the database answers. The usual is a few milliseconds. */
+/** The promised bound of every process while the database answers. The usual time is a few milliseconds. */
 const BOUND_MS = 5000;
 
 describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => {
@@ -17,15 +17,15 @@ describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => 
   let admin: string;
   beforeAll(async () => {
     const settings = serviceEnvironment({ DATABASE_URL: await freshPostgres() });
-    // Without the variable: the two must come to one master key by themselves.
+    // Without the variable the two processes must agree on one master key by themselves.
     const env: NodeJS.ProcessEnv = { ...settings, LATCHKEY_MASTER_KEYS: undefined };
-    // Both at once: of two first starts one applies the schema, and both end with the same master keys.
+    // Both start at once: one applies the schema, and both end up with the same master keys.
     processes.push(...(await Promise.all([startService(env), startService(env)])));
     admin = readFileSync(join(env.LATCHKEY_DATA_DIR!, "admin-credential"), "utf8").trim();
   });
   afterAll(() => Promise.all(processes.map((process) => process.stop())));
 
-  it("refuse a key at once where it was revoked, and soon in the other, which had it in memory", async () => {
+  it("refuse a revoked key: the process of the revocation immediately, and the other one within 5 s", async () => {
     const [here, there] = processes.map(({ address }) => address) as [string, string];
     const { secret } = await clientOf(here, AdminService, admin).issueServiceCredential({
       name: "v",
@@ -38,7 +38,7 @@ describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => 
     const look = { apiKey, cost: 0 };
     expect((await verifyHere.verifyKey(look)).verdict).toBe(Verdict.VALID);
     expect((await verifyThere.verifyKey(look)).verdict).toBe(Verdict.VALID);
-    // The control: the other process has the key in memory, so that being refused is news that reached it.
+    // The control: the other process has the key in memory, so that a refusal shows that the news reached it.
     const isKept = async () => (await verifyThere.verifyKey(look)).freshness?.source === Freshness_Source.CACHE;
     await until(isKept, "the other process serves the key from memory");
 

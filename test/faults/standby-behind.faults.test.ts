@@ -1,4 +1,4 @@
-/** Every RPC on a standby that is behind: no answer rests on what it shows or lacks. Real processes. */
+/** Every RPC on a standby that is behind: no answer uses its rows, or the lack of rows. Real processes. */
 import type { DescMethodStreaming, DescMethodUnary, DescService, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
@@ -13,17 +13,17 @@ import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { type PostgresServer, pauseReplay, startPostgres, startStandby } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 
-/** Someone with one of everything. */
+/** A person with one of everything. */
 interface Subject {
   readonly email: string;
   readonly userId: string;
   readonly accessToken: string;
-  /** Of two sessions. */
+  /** The tokens of two sessions. */
   readonly refreshTokens: readonly [string, string];
   readonly sessionId: string;
   readonly resetToken: string;
   readonly keyId: string;
-  /** Keys that no process was asked about. */
+  /** A key that no call has presented yet. */
   readonly coldKey: string;
   readonly credentialId: string;
   readonly kid: string;
@@ -34,7 +34,7 @@ type Requests<S extends DescService> = {
 };
 type Request = Readonly<Record<string, unknown>>;
 
-/** One request for each RPC that is well formed and needs the database: an RPC without a row does not compile. */
+/** A well-formed request for each RPC, which needs the database. An RPC without a row does not compile. */
 const AUTH: Requests<typeof AuthService> = {
   getCurrentUser: () => ({}),
   updateCurrentUser: () => ({ user: { displayName: "Mona" }, updateMask: { paths: ["display_name"] } }),
@@ -89,13 +89,14 @@ const REQUESTS: readonly (readonly [
   typeof AuthService | typeof KeyService | typeof AdminService,
   Readonly<Record<string, (subject: Subject) => Request>>,
 ])[] = [
-  // Users first: their sessions are believed for 5 s, so that what is behind the door is asked too.
+  // The calls of users come first: the process believes their sessions for 5 s, so the calls get past the caller's
+  // check.
   [AuthService, AUTH],
   [KeyService, KEYS],
   [AdminService, ADMINISTRATION],
 ];
 
-/** Served without the database: they say nothing of people and keys. */
+/** Services that need no database, because they know nothing of people and keys. */
 const WITHOUT_DATABASE = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
 
 describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
@@ -103,7 +104,7 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
   let standby: PostgresServer;
   let proxy: FaultProxy;
   let fleet: Fleet;
-  /** People whom the standby shows, and people whom it does not. */
+  /** A person whom the standby shows, and a person whom it does not. */
   let known: Subject;
   let unknown: Subject;
   let hotKey: string;
@@ -183,7 +184,7 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
     throw new Error("the stream ended without a message");
   }
 
-  /** Each RPC once, as a caller that may call it. @returns what was said, by the RPC's name */
+  /** Calls each RPC once, as a caller that may call it. @returns the code of each, by the RPC's name */
   async function saidOf(subject: Subject): Promise<Record<string, string>> {
     const said: Record<string, string> = {};
     for (const [service, requests] of REQUESTS) {
@@ -200,7 +201,7 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
     return said;
   }
 
-  it("has a request for each RPC of each service, except those that need no database", () => {
+  it("the test has a request for each RPC of each service, except those that need no database", () => {
     const services = REQUESTS.map(([service]) => service);
     expect([...ACCESS.keys()].filter((name) => !name.includes("v1alpha")).sort()).toEqual(
       [...services.map(({ typeName }) => typeName), ...WITHOUT_DATABASE].sort(),
@@ -210,21 +211,21 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
     }
   });
 
-  it("every RPC is UNAVAILABLE, for what the standby shows and for what it lacks", async () => {
-    // The fault happened: this server answers, in the past.
+  it("every RPC is UNAVAILABLE, for a person that the standby shows and for one that it lacks", async () => {
+    // The fault happened: this server answers with old data.
     const seen = `select in_recovery, string_agg(email, ',' order by email)
       from (select pg_is_in_recovery() as in_recovery) r, users group by 1`;
     expect(await standby.sql(seen)).toBe("t|hot@example.com,known@example.com");
     const [ofUnknown, ofKnown] = [await saidOf(unknown), await saidOf(known)];
     const everywhere = Object.fromEntries(Object.keys(ofKnown).map((name) => [name, "Unavailable"]));
-    // A batch answers for each of its keys; see below.
+    // A batch fails for each of its keys alone, as the next test shows.
     expect({ unknown: ofUnknown, known: ofKnown }).toEqual({
       unknown: { ...everywhere, batchVerifyKeys: "OK" },
       known: { ...everywhere, batchVerifyKeys: "OK" },
     });
   });
 
-  it("a batch says UNAVAILABLE for each key that is not in memory, and a watch that comes back is refused", async () => {
+  it("a batch answers UNAVAILABLE for each key that is not in memory, and a watch with a cursor is refused", async () => {
     const verifier = clientOf(fleet.service.address, KeyService, fleet.admin);
     const requests = [hotKey, known.coldKey, unknown.coldKey].map((apiKey) => ({ apiKey, cost: 0 }));
     const { results } = await verifier.batchVerifyKeys({ requests });
@@ -237,7 +238,7 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
     await expect(coming).rejects.toMatchObject({ code: Code.Unavailable });
   });
 
-  it("answers that need no database go on: a hot key, a malformed key, a limit by name", async () => {
+  it("calls that need no database still succeed: a hot key, a malformed key, a limit by name", async () => {
     const verifier = clientOf(fleet.service.address, KeyService, fleet.admin);
     expect(await verifier.verifyKey({ apiKey: hotKey, cost: 0 })).toMatchObject({ valid: true });
     expect(await verifier.verifyKey({ apiKey: "no key", cost: 0 })).toMatchObject({ valid: false });

@@ -1,4 +1,4 @@
-/** A standby that answers in the primary's place: none of its data reaches a caller. Real processes. */
+/** A standby in the primary's place: none of its data reaches a caller. Real processes. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -15,7 +15,7 @@ import { until } from "../support/until.ts";
 const BACK_WITHIN_MS = 3000;
 
 describe.skipIf(!canStart("postgres"))("a standby in the primary's place", () => {
-  it("counts as unreachable: what is not in memory is UNAVAILABLE, never INVALID or UNAUTHENTICATED, until it is promoted", async () => {
+  it("counts as unreachable until its promotion: records not in memory are UNAVAILABLE, never INVALID or UNAUTHENTICATED", async () => {
     await using postgres = await startPostgres();
     await using fleet = await startFleet({ DATABASE_URL: postgres.url() });
     const { service } = fleet;
@@ -24,14 +24,14 @@ describe.skipIf(!canStart("postgres"))("a standby in the primary's place", () =>
     const verifier = clientOf(service.address, KeyService, cast.verifier);
     const ask = (key: IssuedKey) => answerTo(() => verifier.verifyKey({ apiKey: key.raw, cost: 0 }));
     expect((await ask(hot!)).said).toBe("VALID");
-    // A session that no process has asked for yet, and a key that only the primary knew.
+    // A session that no call has used yet, and a key that only the primary had.
     const person = { email: "somebody@example.com", password: PASSWORD };
     const { tokens } = await clientOf(service.address, AuthService).register(person);
     const itself = clientOf(service.address, AuthService, tokens!.accessToken);
     await postgres.sql(`delete from key_secrets where key_id = '${gone!.id}'`);
 
     await demote(postgres);
-    // The fault happened, and the control: a client that asks this server gets an answer, and would believe it.
+    // The fault happened, and the control: this server answers a client that does not check what it is.
     expect(await postgres.sql("select pg_is_in_recovery()")).toBe("t");
     const known = `select key_id from key_secrets where key_id in ('${cold!.id}', '${gone!.id}')`;
     expect(await postgres.sql(known)).toBe(cold!.id);
@@ -55,7 +55,7 @@ describe.skipIf(!canStart("postgres"))("a standby in the primary's place", () =>
     expect((await management.getKey({ keyId: cold!.id })).key?.id).toBe(cold!.id);
   });
 
-  it("is waited for by a process that starts, which is ready as soon as it is promoted", async () => {
+  it("makes a process that starts wait, and be ready soon after the promotion", async () => {
     await using postgres = await startPostgres();
     const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
     await bootstrapOperator(env);

@@ -1,4 +1,4 @@
-/** Starts on servers that are not there yet, or not at all, and at the same time as others. Real processes. */
+/** Starts while servers are unreachable or slow, and at the same time as other starts. Real processes. */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -22,12 +22,12 @@ import {
 } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 
-/** How long a database that does not answer is waited for. */
+/** The time for which a start waits for an unreachable database. */
 const WAIT_MS = 60_000;
 const ROOM_MS = 5000;
-/** Beyond a service's own statements (1 s), and what it believes to be silence (1.5 s). */
+/** Longer than the service's own statement_timeout (1 s) and its limit of silence (1.5 s). */
 const SLOW_MS = 2500;
-/** As in src/postgres/migrations/migration-lock.ts: what every migrating process holds. */
+/** The lock that every migrating process holds (src/postgres/migrations/migration-lock.ts). */
 const MIGRATION_LOCK = "7809632594316157049";
 
 /** A log line of the service. */
@@ -43,11 +43,11 @@ interface HolderLine extends Line {
   readonly holder_pid: number;
 }
 
-/** The log line of a process about another that holds the lock of migrations. */
+/** The log lines of a process about another process that holds the lock of migrations. */
 const holderLines = (output: string) =>
   linesOf(output).filter(({ msg }) => msg.includes("holds the lock of migrations")) as HolderLine[];
 
-/** Limits of several processes are counted in Redis; an unreachable Redis stops no start. */
+/** Several workers need a Redis for their limits. An unreachable Redis stops no start. */
 const severalWorkers = (workers: number) => ({ LATCHKEY_WORKERS: `${workers}`, REDIS_URL: "redis://127.0.0.1:1" });
 
 const linesOf = (output: string): readonly Line[] =>
@@ -56,7 +56,7 @@ const linesOf = (output: string): readonly Line[] =>
     .filter((line) => line.startsWith("{"))
     .map((line) => JSON.parse(line) as Line);
 
-// Side by side, since one of them is a wait of a minute.
+// The tests run at the same time, because some wait for a minute.
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that starts", () => {
   it.concurrent.each<[fault: "down" | "frozen", workers: number]>([
     ["down", 1],
@@ -64,7 +64,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     ["frozen", 1],
     ["frozen", 2],
   ])(
-    "with PostgreSQL %s tries for 60 s (%i workers), then exits with a failure and one line of each that says why",
+    "with PostgreSQL %s tries for 60 s (%i workers), then exits with a failure and one line per process with the reason",
     async (fault, workers) => {
       await using postgres = await startPostgres();
       if (fault === "down") {
@@ -110,7 +110,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(lines.length).toBeGreaterThan(0);
     expect(lines.map(({ msg }) => msg)).toEqual(lines.map(() => "the service could not start"));
     expect(lines[0]!.reason).toContain("LATCHKEY_MASTER_KEYS");
-    // The control: with those of the database the same service starts.
+    // The control: with the database's master keys the same service starts.
     await using other = await startService(env);
     expect(other.address).toMatch(/^127\.0\.0\.1:\d+$/);
   });
@@ -124,13 +124,13 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await postgres.freeze();
     const env = serviceEnvironment({ DATABASE_URL: postgres.url(), ...severalWorkers(workers) });
     await using service = spawnService(env);
-    // The control: it is in the midst of its wait, and ends for no other reason.
+    // The control: the process is waiting, and so ends for no other reason.
     await until(async () => service.output().includes("unreachable; trying again"), "it waits");
     const started = workers === 1 ? [] : childrenOf(service.pid);
     expect(started).toHaveLength(workers === 1 ? 0 : workers);
     const signalledAtMs = performance.now();
     process.kill(service.pid, signal);
-    // With a code of its own: a container's first process does not die of a signal.
+    // It exits with a code itself, because a signal does not kill the first process of a container.
     expect(await service.ended()).toBe(code);
     expect(performance.now() - signalledAtMs).toBeLessThan(1000);
     await until(async () => started.every(isDead), "its workers are gone");
@@ -138,7 +138,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
   });
 
   it.concurrent.each(["LATCHKEY_LISTEN", "LATCHKEY_OPS_LISTEN"])(
-    "on a port that is taken (%s) fails at once with one line that names it, before it asks for PostgreSQL",
+    "on a port that is taken (%s) fails at once with one line that names it, before it connects to PostgreSQL",
     async (setting) => {
       await using postgres = await startPostgres();
       // The control: without the address it would wait for the database.
@@ -159,17 +159,17 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     },
   );
 
-  it.concurrent("that comes before PostgreSQL is ready as soon as PostgreSQL is", async () => {
+  it.concurrent("before PostgreSQL is up becomes ready as soon as PostgreSQL is up", async () => {
     await using postgres = await startPostgres();
     await postgres.kill();
     await using service = spawnService(serviceEnvironment({ DATABASE_URL: postgres.url() }));
-    // The fault happened: it has tried, and no server was there.
+    // The fault happened: the process has tried, and the server was unreachable.
     await until(async () => service.output().includes("unreachable; trying again"), "it has tried in vain");
     await postgres.restart();
     expect(await service.ready()).toMatch(/^127\.0\.0\.1:\d+$/);
   });
 
-  it.concurrent("without Redis is ready, judges limits alone and says so, and counts in Redis once that is there", async () => {
+  it.concurrent("without Redis is ready, judges limits alone and says so, and counts in Redis once Redis is up", async () => {
     await using redis = await startRedis();
     await redis.kill();
     await expect(redisCommand(redis.port, "PING")).rejects.toThrow("ECONNREFUSED");
@@ -186,14 +186,14 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(Number(await redisCommand(redis.port, "DBSIZE"))).toBeGreaterThan(0);
   });
 
-  it.concurrent("on a schema that a later version has added to serves on it, beside that version's rows", async () => {
+  it.concurrent("on a schema with additions of a later version serves, and keeps that version's data", async () => {
     await using postgres = await startPostgres();
     const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
     const admin = await bootstrapOperator(env);
     await using before = await startService(env);
     const cast = await castAt(before.address, admin);
     const [key] = await cast.issue(1);
-    // What an addition looks like, while this version serves: columns, tables, and a migration that it has not.
+    // A later version adds columns, a table and a migration while this version serves.
     await postgres.sql("alter table api_keys add column later text not null default 'x'");
     await postgres.sql("alter table users add column later int");
     await postgres.sql("alter table sessions add column later int; create table later (id text)");
@@ -210,11 +210,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
       await management.updateKey({ key: { id: issued.key!.id, name: "changed" }, updateMask: { paths: ["name"] } });
       await management.revokeKey({ keyId: issued.key!.id });
     }
-    // What the later version has written is still there.
+    // The data of the later version are still there.
     expect(await postgres.sql("select count(*) from api_keys where later = 'kept' and name = 'changed'")).toBe("2");
   });
 
-  it.concurrent("of three at the same time applies the schema once", async () => {
+  it.concurrent("at the same time as two others applies the schema only once among the three", async () => {
     await using postgres = await startPostgres();
     await postgres.sql("alter system set log_line_prefix = '%a|'");
     await postgres.sql("alter system set log_statement = 'ddl'");
@@ -225,8 +225,8 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await database.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
     const env = serviceEnvironment({ DATABASE_URL: postgres.url() });
     const services = [spawnService(env), spawnService(env), spawnService(env)];
-    // The fault happened: all three stand before an empty database and want to migrate. The lock is that of the
-    // versions before this one, at the level of the session.
+    // The fault happened: all three find an empty database and wait to migrate. The test holds the lock for its
+    // session, as earlier versions did.
     const told = () => services.map((service) => holderLines(service.output()));
     await until(async () => told().every((lines) => lines.length > 0), "all three wait for the lock");
     for (const [line] of told()) {
@@ -248,7 +248,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     expect(new Set(names).size).toBe(names.length);
     const log = readFileSync(join(await postgres.sql("show data_directory"), "..", "postgres.log"), "utf8");
     expect(log.match(/\|LOG: .*create table api_keys \(/g), "attempts").toHaveLength(1);
-    // The control: of three that don't wait for each other only one does well.
+    // The control: of three clients that do not wait for each other only one succeeds.
     const racing = Array.from({ length: 3 }, () => postgres.sql("create table api_keys_too (id text)"));
     const failed = (await Promise.allSettled(racing)).filter(({ status }) => status === "rejected");
     expect(failed).toHaveLength(2);
@@ -256,7 +256,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await Promise.all(services.map((service) => service.stop()));
   });
 
-  it.concurrent("that finds the lock of migrations held gives up after 60 s, and says meanwhile which process holds it", async () => {
+  it.concurrent("while another process holds the lock of migrations gives up after 60 s, and logs meanwhile which process holds it", async () => {
     await using postgres = await startPostgres();
     const holder = new pg.Client({ connectionString: postgres.url(), application_name: "holder" });
     holder.on("error", () => {});
@@ -281,7 +281,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await holder.end();
   });
 
-  it.concurrent("after a migrator that was killed in the midst of a statement goes on within seconds", async () => {
+  it.concurrent("after a migrator was killed within a statement is ready within seconds", async () => {
     await using postgres = await startPostgres();
     await postgres.sql(`
       create sequence slow_steps;
@@ -298,13 +298,13 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await until(async () => holderLines(next.output()).length > 0, "the next one waits");
     process.kill(killed.pid, "SIGKILL");
     await next.ready();
-    // What the first had begun is undone as a whole, so that the next one has applied all of it.
+    // The work of the killed migrator is undone as a whole, and the next process has applied everything.
     expect(await postgres.sql("select count(*) from mikro_orm_migrations where name = '0001-first-schema'")).toBe("1");
   });
 
-  it.concurrent("on a database whose preparation takes seconds is ready after it, and not a failed start for ever", async () => {
+  it.concurrent("on a database whose preparation takes seconds is ready after it, without a failed try", async () => {
     await using postgres = await startPostgres();
-    // What an index over a large table looks like. The first statement of all is the migrator's own.
+    // The third statement is as slow as an index over a large table. The first statement is the migrator's own.
     await postgres.sql(`
       create sequence slow_steps;
       create function slow() returns event_trigger language plpgsql as $$
@@ -332,7 +332,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await other.query("lock table master_key_checks in access exclusive mode");
     await using service = spawnService(env);
     const tries = () => linesOf(service.output()).filter(({ msg }) => msg.includes("trying again"));
-    // The fault happened twice, on a connection that was made. No query waits behind it for more than a second.
+    // The fault happened twice, on an open connection: a statement waited for the lock, at most a second.
     await until(async () => tries().length >= 2, "it has tried in vain");
     expect(tries()[0]).toMatchObject({ code: "55P03" });
     await other.query("rollback");

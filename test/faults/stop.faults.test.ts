@@ -1,4 +1,4 @@
-/** Stopping while PostgreSQL is there and does not answer: a real process, and a server that stands still. */
+/** A stop while PostgreSQL is frozen: a real process, and a real server that does not answer. */
 
 import { Code } from "@connectrpc/connect";
 import pg from "pg";
@@ -13,11 +13,11 @@ import { report } from "../support/measurements.ts";
 import { startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 
-/** As many as a process puts on record in a minute, one after the other. */
+/** Number of refusals, each of which leaves an audit event to write at the stop. */
 const REFUSALS = 10;
 /**
- * The wait of a write for a server that stands still (src/postgres/connections/orm-options.ts). Ten of them must not
- * add up.
+ * Maximum wait of a write for a frozen server (src/postgres/connections/orm-options.ts). Ten such waits must not add
+ * up.
  */
 const SILENCE_MS = 1500;
 /** LATCHKEY_DRAIN_SECONDS of the test's environment. */
@@ -25,7 +25,7 @@ const DRAIN_MS = 1000;
 const ROOM_MS = 7000;
 
 it.skipIf(!canStart("postgres"))(
-  "a service whose PostgreSQL is frozen stops in order within its bound, however much it had to write",
+  "a service whose PostgreSQL is frozen stops in order within its bound, even with ten events to write",
   async () => {
     await using postgres = await startPostgres();
     await using fleet = await startFleet({ DATABASE_URL: postgres.url() });
@@ -42,7 +42,7 @@ it.skipIf(!canStart("postgres"))(
     const other = new pg.Client({ connectionString: postgres.url() });
     other.on("error", () => {});
     await other.connect();
-    // Nothing is put on record from here on, so that all of it waits when the server stops answering.
+    // From here on the lock delays every audit event, so that all of them wait when the server freezes.
     await other.query("begin; lock table audit_events in access exclusive mode");
     const verify = (secret: string) => clientOf(service.address, KeyService, secret).verifyKey({ apiKey: key!.raw });
     const refused = await Promise.all(credentials.map((secret) => errorOf(verify(secret))));
@@ -57,7 +57,7 @@ it.skipIf(!canStart("postgres"))(
       expect(await service.ended()).toBe(0);
       expect(service.output()).toContain('"msg":"stopped"');
       expect(tookMs).toBeLessThan(DRAIN_MS + ROOM_MS);
-      // The control: one after the other they would have taken longer.
+      // The control: ten waits one after the other would have taken longer.
       expect(REFUSALS * SILENCE_MS).toBeGreaterThan(DRAIN_MS + ROOM_MS);
     } finally {
       postgres.resume();

@@ -1,6 +1,6 @@
 /**
- * Clients that want one turn of the event loop for themselves: each sends at once what takes long to answer. Another
- * client's VerifyKey is hardly slower meanwhile, and the loop never stands still for long.
+ * Clients that try to fill the event loop: each sends requests at once that take long to answer. Another client's
+ * VerifyKey is hardly slower meanwhile, and the loop never stalls for long.
  */
 
 import { once } from "node:events";
@@ -16,13 +16,13 @@ import type { ReadyService } from "../support/spawned-service.ts";
 import { TURN_ATTACKS } from "../support/turn-attacks.ts";
 import { letPass } from "../support/until.ts";
 
-/** Another client's p99 may be this many times what it is beside the harmless control. */
+/** Maximum factor of another client's p99, against its p99 beside the harmless control. */
 const FACTOR = 3;
-/** The effect of a busy machine alone on a p99. */
+/** A p99 that a busy machine causes by itself. */
 const FLOOR_MS = 50;
 const ATTEMPTS = 4;
 
-describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () => {
+describe.skipIf(!canStart("postgres") || !canStart("redis"))("a client without a credential", () => {
   let service: ReadyService;
   let port: number;
   let verify: () => Promise<Answer>;
@@ -37,14 +37,14 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     const client = clientOf(service.address, KeyService, cast.verifier);
     verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
     await callSteadily(verify);
-    // Harmless: a stranger's calls one after the other, as many as fit.
+    // The control is harmless: as many requests as possible, but one after the other.
     control = await beside("control", async (isOver) => {
       while (!isOver()) await (await fetch(`http://${service.address}/.well-known/jwks.json`)).arrayBuffer();
     });
   });
   afterAll(() => service?.[Symbol.asyncDispose]());
 
-  /** The delays that the other client sees during an attack, which goes on until `isOver`. */
+  /** The p99 of the other client and the longest stall during an attack, which goes on until `isOver`. */
   async function beside(what: string, attack: (isOver: () => boolean) => Promise<unknown>) {
     await longestStallMs(service.opsAddress);
     let isOver = false;
@@ -64,16 +64,16 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
       stallMs: Math.max(2 * control.stallMs, FLOOR_MS),
     };
     let noticed = await beside(what, attack);
-    // What the attack costs comes every time; what else the machine does meanwhile does not.
+    // The harm of an attack comes in every attempt, a delay of the busy machine does not.
     for (let again = 1; again < ATTEMPTS && isMore(noticed, most); again++) noticed = await beside(what, attack);
     expect(isMore(noticed, most), JSON.stringify({ noticed, most })).toBe(false);
   }
 
-  it("fills no memory by requests behind one that never ends, when it reads nothing", async () => {
+  it("fills no memory with requests behind one that never ends if it reads no answers", async () => {
     const before = rssMib(service.pid);
     const socket = connect(port, "127.0.0.1");
     await once(socket, "connect");
-    // Health.Watch by Connect's streaming protocol: its answer does not end.
+    // Health.Watch over Connect's streaming protocol has an answer that does not end.
     const message = Buffer.concat([Buffer.from([0, 0, 0, 0, 2]), Buffer.from("{}")]);
     socket.write(
       `POST /grpc.health.v1.Health/Watch HTTP/1.1\r\nhost: a\r\ncontent-type: application/connect+json\r\ncontent-length: ${message.length}\r\n\r\n`,
@@ -93,8 +93,8 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("one stranger", () 
     socket.destroy();
   });
 
-  it.each([...TURN_ATTACKS])("that %s", async (what, attack) => {
-    // What the attack before left behind it is of this address, and comes first.
+  it.each([...TURN_ATTACKS])("hardly slows another client when it %s", async (what, attack) => {
+    // The rest of the last attack has the same address, so this request waits until it is served.
     await (await fetch(`http://${service.address}/.well-known/jwks.json`)).arrayBuffer();
     let answers = 0;
     await expectUnharmed(what, async (isOver) => {

@@ -1,4 +1,4 @@
-/** VerifyKey during a storm of logins: password hashes are bounded, so that verification does not wait for them. */
+/** VerifyKey during a storm of logins: the bound on password hashes keeps verification quick. */
 
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -17,10 +17,10 @@ import { letPass } from "../support/until.ts";
 const LOGINS = 200;
 const WAVES = 4;
 const IDLE_MS = 2000;
-/** The longest wait of a login for a place, and the time that this machine may take besides. */
+/** The longest wait of a login for its hash, and room for a busy machine. */
 const SHED_WITHIN_MS = 600;
 const ANSWERED_WITHIN_MS = 2000;
-/** Below this a p99 is what the machine's scheduler makes of it. */
+/** A p99 below this depends on the machine's scheduler only. */
 const FLOOR_MS = 50;
 
 const UNBOUNDED = {
@@ -48,8 +48,8 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
   });
 
   /**
-   * VerifyKey every few milliseconds until `done`, whether or not earlier ones have their answer, so that all see a
-   * stall.
+   * Calls VerifyKey every 4 ms until `done`, even if earlier calls have no answer yet, so that a stall shows in all
+   * calls.
    */
   async function verifyUntil(address: string, done: Promise<unknown>): Promise<readonly Answer[]> {
     const client = clientOf(address, KeyService, cast.verifier);
@@ -66,7 +66,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
   }
 
   async function storm(address: string, waves: number) {
-    // The first calls of a process are slow whatever else happens.
+    // The first calls of a process are always slow.
     await verifyUntil(address, pause(1000));
     const idle = await verifyUntil(address, pause(IDLE_MS));
     const load = loadLogins({ address, logins: LOGINS, waves });
@@ -92,7 +92,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
   const tookOf = (ends: readonly LoginEnd[]) => ends.map(({ tookMs }) => tookMs);
   const saying = (ends: readonly LoginEnd[], said: string) => ends.filter((end) => end.said === said);
 
-  /** Neighbours of this machine can only make a storm look worse: the calmest of at most 4 counts. */
+  /** Other work on the machine can only make a storm look worse, so the calmest of at most 4 counts. */
   async function calmestStorm(address: string) {
     for (let attempt = 1; ; attempt++) {
       const seen = await storm(address, WAVES);
@@ -103,17 +103,17 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("while 200 log in a
   it("VerifyKey takes at most three times as long, and logins beyond the queue are refused within 600 ms", async () => {
     const { shed, judged, ...inTime } = await calmestStorm(fleet.service.address);
     expect(shed.length + judged.length).toBe(LOGINS * WAVES);
-    // The storm was one: most were surplus, and those that had a place were judged.
+    // The storm happened: most logins exceeded the queue, and those with a place were judged.
     expect(shed.length).toBeGreaterThan(LOGINS);
     expect(judged.length).toBeGreaterThan(WAVES);
     expect(shed.every(({ hasRetryInfo }) => hasRetryInfo)).toBe(true);
     expect(inTime).toEqual({ isVerifyQuick: true, isShedInTime: true, isJudgedInTime: true });
   });
 
-  it("makes each login wait for all before it if hashes have no bound: the control", async () => {
+  it("each login waits for all earlier ones if hashes have no bound: the control", async () => {
     await using mutant = await startService(fleet.env, withFault(UNBOUNDED));
     const { judged, isJudgedInTime } = await storm(mutant.address, 2);
-    // All began to hash, or nearly all: a few lose their place before the database.
+    // Nearly all logins began to hash. A few fail earlier, at the database.
     expect(judged.length).toBeGreaterThan(LOGINS);
     expect(isJudgedInTime).toBe(false);
   });

@@ -1,4 +1,4 @@
-/** The answers of VerifyKey, and the calls that are admitted, while Redis is dead, frozen or slow: the real service. */
+/** The answers of VerifyKey and the admitted calls while Redis is dead, frozen or slow: the real service. */
 
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
@@ -14,18 +14,18 @@ import { canStart, freshPostgres } from "../support/shared-servers.ts";
 import type { Cast, IssuedKey, ReadyService } from "../support/spawned-service.ts";
 import { letPass } from "../support/until.ts";
 
-/** Redis may be silent for 50 ms before it is given up; the promise for a whole call is 60. */
+/** The promise for a whole call. The limiter waits 50 ms for Redis. */
 const FIRST_MS = 60;
-/** Over the idle p99, once it is given up. */
+/** Maximum delay over the idle p99 after the limiter has given Redis up. */
 const EXTRA_MS = 5;
-/** A busy machine's own share in a single call. */
+/** The delay that a busy machine causes to a single call. */
 const ROOM_MS = 100;
 const BACK_WITHIN_MS = 2000;
 const CALLS = 300;
 
 interface Fault {
   readonly begin: () => Promise<void>;
-  /** Shows that it holds. */
+  /** Shows that the fault holds. */
   readonly expectHeld: () => Promise<void>;
   readonly end: () => Promise<void>;
 }
@@ -80,7 +80,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
   };
 
   it.each(["dead", "frozen", "slow"])(
-    "(%s) answer every call, the first ones within 60 ms, later ones as ever; and count together again within 2 s",
+    "(%s) answer every call, the first within 60 ms and later ones as before, and count together again within 2 s",
     async (name) => {
       const fault = faults[name]!;
       const ask = askingAt(fleet.processes[0]!);
@@ -91,7 +91,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       };
       const times = (answers: readonly Answer[]) => answers.map(({ tookMs }) => tookMs);
       const degraded = (answers: readonly Answer[]) => answers.filter(({ response }) => response?.degraded).length;
-      // The control: with Redis nothing is degraded. On a busy machine Redis itself may not run for 50 ms; then again.
+      // The control: with Redis no call is degraded. It may repeat, because a busy machine may pause Redis for 50 ms.
       let idle = await several(CALLS);
       for (let tries = 1; tries < 10 && degraded(idle) > 0; tries++) idle = await several(CALLS);
       expect(degraded(idle)).toBe(0);
@@ -105,10 +105,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       expect(tally([...idle, ...during])).toEqual({ VALID: 2 * CALLS });
       expect(degraded(during.slice(3))).toBe(CALLS - 3);
       expect(quantile(times(during), 1)).toBeLessThan(FIRST_MS + ROOM_MS);
-      // After the three that open the breaker no call waits: half of all calls are a bound that noise does not reach.
+      // After the three calls that open the circuit breaker, no call waits. The bound is the median, which noise does
+      // not reach.
       expect(during.slice(3).filter(({ tookMs }) => tookMs > FIRST_MS - 10).length).toBeLessThan(CALLS / 100);
       expect(quantile(times(during.slice(3)), 0.5)).toBeLessThan(quantile(times(idle), 0.99) + EXTRA_MS);
-      // The control: who waits for Redis as its client library does unless told otherwise, still waits.
+      // The control: the client library with its default settings still waits for Redis.
       const naive = new Redis(`redis://127.0.0.1:${proxy.port}`, { lazyConnect: false });
       naive.on("error", () => {});
       const answered = await Promise.race([
@@ -127,17 +128,17 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       while (last.response?.degraded && performance.now() - endedAtMs < BACK_WITHIN_MS + ROOM_MS) last = await ask(key);
       expect(last).toMatchObject({ said: "VALID", response: { degraded: false } });
       expect(performance.now() - endedAtMs).toBeLessThan(BACK_WITHIN_MS + ROOM_MS);
-      // The other two processes had no calls, and so no outage of their own.
+      // The other two processes had no calls, and so noticed no outage.
       for (const other of fleet.processes.slice(1).map(askingAt)) {
         await expect.poll(async () => (await other(key)).response?.degraded, { timeout: 1000 }).toBe(false);
       }
     },
   );
 
-  it("admit exactly L together, L more after FLUSHALL, and (3 + 1) * L at most in a window that touches an outage", async () => {
+  it("admit exactly L together, L more after FLUSHALL, and at most (3 + 1) * L in a window that touches an outage", async () => {
     const limit = 20;
     const askers = fleet.processes.map(askingAt);
-    /** As their clients count them. */
+    /** The admitted calls, as their clients count them. */
     const admitted = async (asked: IssuedKey) => {
       const all = askers.flatMap((ask) => Array.from({ length: 64 }, () => ask(asked)));
       const answers = await Promise.all(all);
@@ -147,8 +148,8 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       return { accepts: accepts.length, degraded: accepts.filter(({ response }) => response!.degraded).length };
     };
     /**
-     * A key that Redis alone has decided about so far. On a busy machine Redis may be late for one, and a process
-     * decides.
+     * A key whose calls Redis alone has decided so far. On a busy machine Redis may be late for a call, and then the
+     * process decides.
      */
     const decidedByRedis = async () => {
       for (const asked of await cast.issue(5, limit)) {
@@ -158,7 +159,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
       throw new Error("Redis was late for each of five keys");
     };
     const { asked: flushed, before: beforeFlush } = await decidedByRedis();
-    // The control: what is admitted is the limit's doing, not that of too few calls.
+    // The control: the limit bounds the admitted calls, not their number.
     expect(beforeFlush).toEqual({ accepts: limit, degraded: 0 });
     await redisCommand(redis.port, "FLUSHALL");
     const afterFlush = await admitted(flushed);
@@ -168,7 +169,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("three processes wi
     expect(before).toEqual({ accepts: limit, degraded: 0 });
     await redis.kill();
     await expect(redisCommand(redis.port, "PING")).rejects.toThrow("ECONNREFUSED");
-    // Full windows are believed for 5 s; after that each process has its share.
+    // A process remembers a full window for 5 s. After that it admits its share.
     await letPass(5100, "full windows are believed for 5 s");
     const during = await admitted(touched);
     expect(during.accepts).toBe(during.degraded);

@@ -1,4 +1,4 @@
-/** Several processes behind one port: stopped by any signal, killed, and replaced while the database refuses. */
+/** Several workers behind one port: stopped by any signal, killed, and replaced while the database refuses. */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { beforeAll, describe, expect, it } from "vitest";
 import { KeyService, VerifyKeyRequestSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -41,12 +41,12 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     [key] = (await cast.issue(1)) as [IssuedKey];
   });
 
-  // A connection that is handed to a worker at its very end may get no answer, so each question has a timeout.
+  // A worker that is ending may never answer a new connection, so each call has a timeout.
   const ask = (address: string) =>
     answerTo(() => clientOf(address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw }, { timeoutMs: 2000 }));
   const spawnAtOwnPort = async () => spawnService({ ...env, LATCHKEY_LISTEN: `127.0.0.1:${await freePort()}` });
 
-  /** Calls of which a part has been sent, each on a connection of its own, so that every worker has some. */
+  /** Opens calls and sends a part of each, on connections of their own, so that every worker has some. */
   async function callsInFlight(address: string): Promise<readonly OpenCall[]> {
     const bytes = toBinary(VerifyKeyRequestSchema, create(VerifyKeyRequestSchema, { apiKey: key.raw }));
     const headers = { authorization: `Bearer ${cast.verifier}` };
@@ -59,7 +59,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
   it.each<[who: string, whom: "first" | "all"]>([
     ["the first process alone", "first"],
     ["all processes, as Ctrl-C and systemd do", "all"],
-  ])("that is stopped by a signal to %s ends every call in flight as it should, and exits with 0", async (_, whom) => {
+  ])("that is stopped by a signal to %s completes every call in flight, and exits with 0", async (_, whom) => {
     await using service = await spawnAtOwnPort();
     const address = await service.ready();
     const workers = await readyWorkers(service, WORKERS);
@@ -67,11 +67,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     const signalledAtMs = performance.now();
     if (whom === "all") {
       for (const pid of workers) process.kill(pid, "SIGTERM");
-      // One after the other, since a second signal is lost while the first one waits for its process.
+      // The workers first, because two signals could merge while the first one waits.
       await until(async () => stopping(service) === WORKERS, "the workers have heard of it");
     }
     process.kill(service.pid, "SIGTERM");
-    // The fault happened: each of them has been told, and waits for its calls.
+    // The fault happened: each process has its signal, and waits for its calls.
     await until(async () => stopping(service) === WORKERS + 1, "all of them are stopping");
     await until(async () => (await ask(address)).said === "Unavailable", "nobody new is let in");
     expect(workers.map(isDead)).toEqual([false, false]);
@@ -82,24 +82,24 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     expect(workers.map(isDead)).toEqual([true, true]);
   });
 
-  it("ends at a second signal to the first process, also with calls in flight", async () => {
+  it("ends at a second signal to the first process, even with calls in flight", async () => {
     await using service = spawnService(env);
     const address = await service.ready();
     const workers = await readyWorkers(service, WORKERS);
     const calls = await callsInFlight(address);
     process.kill(service.pid, "SIGTERM");
     await until(async () => stopping(service) === WORKERS + 1, "all of them are stopping");
-    // Signals within a second are one and the same; the first that comes later forces.
+    // Signals within a second count as one. The first later one forces the end.
     const again = setInterval(() => process.kill(service.pid, "SIGTERM"), 100);
     const code = await service.ended();
     clearInterval(again);
     expect(code).toBe(1);
     await until(async () => workers.every(isDead), "the workers are gone");
-    // The control of the tests above: these calls were there to be cut.
+    // The control of the tests above: these calls were really in flight.
     expect(new Set(await Promise.all(calls.map((call) => call.outcome)))).toEqual(new Set(["cut"]));
   });
 
-  it("replaces killed workers, also when none was left", async () => {
+  it("replaces killed workers, even if none was left", async () => {
     await using service = await spawnAtOwnPort();
     const address = await service.ready();
     const workers = await readyWorkers(service, WORKERS);
@@ -114,7 +114,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     expect(await service.ended()).toBe(0);
   });
 
-  it("serves with the worker that is left while a killed one can't start again, and with both once it can", async () => {
+  it("serves with one worker while a killed one can't start again, and with both as soon as it can", async () => {
     await using postgres = await startPostgres();
     const role = new URL(postgres.url());
     role.username = "service";
@@ -133,7 +133,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     await until(async () => count(service, "the service could not start") >= 2, "its successors could not start");
     expect(isDead(left)).toBe(false);
     expect(tally(await Promise.all(Array.from({ length: 10 }, askThere)))).toEqual({ VALID: 10 });
-    // Each waits longer than the one before.
+    // Each new start waits longer than the last.
     const waits = [...service.output().matchAll(/"after_ms":(\d+)/g)].map(([, ms]) => Number(ms));
     expect(waits.slice(0, 3)).toEqual([1000, 2000, 4000]);
     await postgres.sql("alter role service login");

@@ -1,4 +1,4 @@
-/** The keys, people and limits that a run is about, as its clients know them. */
+/** The keys, people and limits of a run, as its clients know them. */
 import type { Client } from "@connectrpc/connect";
 import type { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import type { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -8,7 +8,7 @@ import { called, type Recorder } from "./recorder.ts";
 import type { World } from "./world.ts";
 
 export interface KnownSecret {
-  /** `<key id> <number>`: the raw key itself is never recorded. */
+  /** `<key id> <number>`. The raw key is never recorded. */
   readonly name: string;
   readonly raw: string;
 }
@@ -16,10 +16,10 @@ export interface KnownSecret {
 export interface KnownKey {
   readonly id: string;
   readonly ownerId: string;
-  /** Calls a minute; undefined for more than a run makes. */
+  /** The key's limit of calls a minute; undefined for a limit that no run reaches. */
   readonly limit: number | undefined;
   readonly secrets: KnownSecret[];
-  /** As far as its clients know, it was ended. */
+  /** True if the clients know that the key has ended. */
   isEnded: boolean;
 }
 
@@ -34,7 +34,7 @@ export interface Clients {
 
 export interface Cast {
   readonly clients: readonly Clients[];
-  /** Scope `verify`. */
+  /** The credential with scope `verify`. */
   readonly verifier: string;
   readonly owners: readonly string[];
   readonly keys: KnownKey[];
@@ -43,7 +43,7 @@ export interface Cast {
 }
 
 export const SCOPES = ["read", "write"];
-/** Keys of this limit a minute are shown more often than that. */
+/** A limit a minute that the calls of a run exceed. */
 export const SMALL_LIMIT = 4;
 const NO_LIMIT = 1_000_000;
 const OWNERS = 3;
@@ -51,7 +51,7 @@ const FIRST_KEYS = 18;
 const LIMITED_KEYS = 3;
 export const CALL_MS = 2000;
 
-/** Before any fault. */
+/** Makes the people, credentials and keys before any fault. */
 export async function makeCast(world: World, recorder: Recorder, seed: number): Promise<Cast> {
   const operator = world.nodes[0]!.administration(world.admin);
   const { secret: verifier } = await operator.issueServiceCredential({ name: "verifier", scopes: ["verify"] });
@@ -75,7 +75,7 @@ export async function makeCast(world: World, recorder: Recorder, seed: number): 
 
 let names = 0;
 
-/** Issues a key; where the answer is lost asks once more under the same request_id. */
+/** Issues a key. If the answer is lost, it calls once more with the same request_id. */
 export async function issue(cast: Cast, clients: Clients, limit?: number): Promise<KnownKey | undefined> {
   const { recorder, random, owners } = cast;
   const ownerId = random.pick(owners);

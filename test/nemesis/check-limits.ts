@@ -1,9 +1,9 @@
 /**
- * The rules of limits. Each admitted call was counted at some moment of its own time, so a window is exceeded only
- * where more calls than allowed lie in it as a whole.
+ * The rules of limits. Each admitted call was counted at some moment between its start and its end. So a window is
+ * exceeded only if more calls than allowed lie completely within it.
  *
- * - What Redis admitted: at most L in each window, and L more for each time that it was emptied in or just before it.
- * - What processes admitted alone (`degraded`): with that at most (processes + 1) * L, and L more for each emptying.
+ * - Redis admits at most L in each window, and L more for each time that it was emptied in or just before the window.
+ * - Redis and processes alone (`degraded`) admit at most (processes + 1) * L together, and L more for each emptying.
  */
 import type { FaultRecord, History, Violation } from "./history.ts";
 
@@ -47,7 +47,7 @@ export function limitViolations({ operations, faults, processes }: History): Vio
   });
 }
 
-/** The first window that holds more than is allowed. */
+/** The first window with more calls than allowed. */
 function excess(
   admitted: readonly Admitted[],
   emptied: readonly FaultRecord[],

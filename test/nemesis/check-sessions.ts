@@ -1,6 +1,6 @@
 /**
- * The rules of sessions: one successor per refresh token, no session lost except by its rules, an acknowledged logout
- * stays. The run's clients show only the newest refresh token they know and the one before it, within the grace.
+ * The rules of sessions: one successor per refresh token, no session lost except by its rules, and an acknowledged
+ * logout stays. The clients of a run show only the newest refresh token and the previous one, within the grace.
  */
 import { CLOCK_BEHIND_MS, FRESH_MS } from "./check-verdicts.ts";
 import type { History, SessionCall, Violation } from "./history.ts";
@@ -20,7 +20,7 @@ export function sessionViolations(history: History, truth: Truth): Violation[] {
   ];
 }
 
-/** The answers to one refresh token must be one and the same successor, whichever processes gave them. */
+/** All answers to one refresh token must have the same successor, from whichever process they come. */
 function successorViolations(calls: readonly SessionCall[]): Violation[] {
   const successors = new Map<string, string>();
   return calls.flatMap(({ call, sessionId, nextGeneration, nextDigest, endedMs }) => {
@@ -34,7 +34,7 @@ function successorViolations(calls: readonly SessionCall[]): Violation[] {
   });
 }
 
-/** No client shows a token that was replaced long ago, so no session may end for it. */
+/** No client shows a token that was replaced long ago, so no session may end because of one. */
 function lostSessions(truth: Truth): Violation[] {
   return [...truth.sessions].flatMap(([subject, versions]) => {
     const lost = versions.find(({ value }) => value.isEnded && value.endReason !== "logout");
@@ -68,7 +68,7 @@ function faultOf(call: SessionCall, truth: Truth, calls: readonly SessionCall[])
   }
 }
 
-/** A token of before the newest two may be refused. */
+/** A service may refuse a token of an ended session, or one older than the newest two. */
 function isRefused(state: SessionFacts, { generation }: SessionCall): boolean {
   return state.isEnded || (generation !== undefined && generation < state.generation - 1);
 }
@@ -83,7 +83,8 @@ function refreshFault(call: SessionCall, states: readonly (SessionFacts | undefi
 }
 
 /**
- * Sessions are never served as stale: 5 s, whatever happens to the database, and at once if the end was acknowledged.
+ * A process refuses the access token of an ended session within 5 s, even during an outage of the database. The process
+ * that acknowledged the end refuses it immediately.
  */
 function whoamiFault(call: SessionCall, truth: Truth, calls: readonly SessionCall[]): string | undefined {
   const { sessionId, process, startedMs, endedMs } = call;

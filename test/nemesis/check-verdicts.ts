@@ -1,22 +1,22 @@
 /**
- * The rules of verdicts, acknowledgements and error codes. Pure functions from a history to what no promise allows.
+ * The rules of verdicts, acknowledgements and error codes: pure functions from a history to its violations.
  *
- * A verdict must be the one of some state in which key, owner and secret were between its declared `as_of_time` and the
- * end of its call. `as_of_time` must be at most `max_staleness` before the call began, and `max_staleness` at most 5 s,
- * or 5 s and LATCHKEY_STALE_OK_SECONDS. So the bound is counted from what the answer says of itself, and a slow machine
- * breaks none of it. A process that acknowledged a change of a key or an owner shows it in every call that begins
- * after; of the one it promises nothing by a change of the other.
+ * A verdict must fit some state of key, owner and secret between its declared `as_of_time` and the end of its call.
+ * `as_of_time` must be at most `max_staleness` before the call began. `max_staleness` must be at most 5 s, or 5 s and
+ * LATCHKEY_STALE_OK_SECONDS. So the rule counts from the times in the answer, and a slow machine breaks no bound. A
+ * process that acknowledged a change of a key shows it in every later call for that key. The same holds for an owner,
+ * but a change of the one promises nothing about the other.
  */
 import type { Change, History, Operation, Verify, Violation } from "./history.ts";
 import { isChange, type KeyFacts, possible, type SecretFacts, type Truth } from "./truth.ts";
 
-/** Oldest knowledge that is used while the database answers. */
+/** Maximum age of a record in use while the database answers. */
 export const FRESH_MS = 5000;
-/** Of times that were rounded to whole milliseconds on their way. */
+/** Tolerance for times that were rounded to whole milliseconds. */
 const ROUNDING_MS = 5;
 /**
- * A process' idea of the database's time is behind by at most its quickest answer, which a slow link makes up to this.
- * It is never ahead.
+ * Maximum lag of a process' estimate of the database's time: the time of its quickest answer, on a slow link. The
+ * estimate is never ahead.
  */
 export const CLOCK_BEHIND_MS = 1000;
 
@@ -30,7 +30,7 @@ export function verdictViolations(history: History, truth: Truth): Violation[] {
   });
 }
 
-/** An acknowledged change must be in the database, and with the values that were acknowledged. */
+/** An acknowledged change must be in the database with the acknowledged values. */
 export function acknowledgementViolations(history: History, truth: Truth): Violation[] {
   return history.operations.filter(isChange).flatMap((change) => {
     if (change.outcome.kind !== "ok") return [];
@@ -69,7 +69,7 @@ function freshnessFault(verify: Verify, { staleOkMs, clockDriftMs }: History): s
   return undefined;
 }
 
-/** By process and subject: ends of its acknowledged changes, in order. */
+/** The ends of acknowledged changes in order, by process and subject. */
 type Acknowledged = ReadonlyMap<string, readonly number[]>;
 
 function acknowledgements({ operations }: History): Acknowledged {
@@ -99,7 +99,7 @@ function verdictFault(verify: Verify, truth: Truth, acknowledged: Acknowledged, 
   return `process ${process} says ${verdict}; of the last ${since}, which it may rest on, only ${[...explained].join(" or ")} is true`;
 }
 
-/** The verdicts that some state in the span explains; undefined where the secret can't be told from others. */
+/** The verdicts that some state in the time span explains; undefined if the history does not know the secret. */
 function explanations(
   verify: Verify,
   truth: Truth,
@@ -127,7 +127,7 @@ function explanations(
   return verdicts;
 }
 
-/** Key, owner and secret as they are at one moment. */
+/** Key, owner and secret at one moment. */
 export interface Standing {
   readonly key: Pick<KeyFacts, "state" | "isDeleted" | "scopes"> | undefined;
   readonly ownerState: string | undefined;
@@ -135,7 +135,7 @@ export interface Standing {
   readonly hasSecretEnded: boolean;
 }
 
-/** The contract's judgement, written down a second time: state of key, then owner, expiry, scopes. */
+/** The verdict of the contract, written a second time: the state of the key, then owner, expiry and scopes. */
 export function verdictOf({ key, ownerState, secret, hasSecretEnded }: Standing, scope: string): string {
   if (key === undefined || key.isDeleted || secret === undefined) return "INVALID";
   if (key.state === "disabled") return "DISABLED";
@@ -145,11 +145,11 @@ export function verdictOf({ key, ownerState, secret, hasSecretEnded }: Standing,
   return scope === "" || key.scopes.includes(scope) ? "VALID" : "SCOPE_MISSING";
 }
 
-/** The effects that faults may have on any call: unreachable truth, a timeout, no room, a lost race. */
+/** Codes that faults may cause for any call: an unreachable database, a timeout, an overload, a lost race. */
 const CODES_OF_FAULTS = ["Unavailable", "DeadlineExceeded", "ResourceExhausted", "Canceled", "Aborted"];
 /** The code that a client reports for a connection that ends in the middle of a call. */
 const CODES_OF_BROKEN_CONNECTIONS = ["Internal", "Unknown"];
-/** A connection's end is noticed a little later than its process' end. */
+/** A client notices the end of a process within this time. */
 const NOTICED_WITHIN_MS = 2000;
 
 export function codeViolations(history: History, truth: Truth): Violation[] {
@@ -174,7 +174,7 @@ export function codeViolations(history: History, truth: Truth): Violation[] {
 function isExplainedError(operation: Operation, truth: Truth): boolean {
   const { outcome, startedMs, endedMs } = operation;
   if (outcome.kind === "ok" || CODES_OF_FAULTS.includes(outcome.code)) return true;
-  // Whether a session's end explains it is for its own rules to say.
+  // The rules of sessions judge whether the end of a session explains it.
   if (outcome.code === "Unauthenticated") return operation.call === "refresh" || operation.call === "whoami";
   if (!isChange(operation)) return false;
   const states = possible(truth.keys.get(operation.subject), startedMs, endedMs);
@@ -185,7 +185,7 @@ function isExplainedError(operation: Operation, truth: Truth): boolean {
       return states.some((state) => state?.state === "revoked");
     case "USER_DISABLED":
       return possible(truth.owners.get(operation.ownerId ?? ""), startedMs, endedMs).includes("disabled");
-    // A retry of an issue whose answer was lost.
+    // The client repeated an issue whose answer was lost.
     case "REQUEST_ID_USED":
       return operation.call === "issue";
     default:

@@ -1,6 +1,6 @@
 /**
- * The rule of watchers: a message with an `as_of_time` says that all that was committed before it has been told. So
- * each change that was visible by then was named since it was committed, or a `resync` came after it.
+ * The rule of watchers: a message with an `as_of_time` says that the stream has sent all changes before that time. So
+ * each change that was visible by then must have been sent since its commit, or a `resync` must have come after it.
  */
 import type { CommittedChange, Follower, History, Violation } from "./history.ts";
 import type { Truth } from "./truth.ts";
@@ -27,7 +27,7 @@ function followerViolations(
   }
   if (first === undefined) return violations;
   for (const change of changes) {
-    // What was committed about when it began to follow may be in neither.
+    // A change that was committed as the follower began may be missing.
     if (change.committedMs <= first.asOfMs! + ROUNDING_MS + clockDriftMs) continue;
     const visibleMs = truth.visibleMs(change.committedMs) + clockDriftMs;
     const claim = complete.find(({ asOfMs }) => asOfMs! > visibleMs);

@@ -1,4 +1,4 @@
-/** The independent checker: everything in a history that no promise of the service allows, in order of time. */
+/** The independent checker: it finds everything in a history that breaks a promise of the service, in order of time. */
 import { limitViolations } from "./check-limits.ts";
 import { sessionViolations } from "./check-sessions.ts";
 import { acknowledgementViolations, codeViolations, verdictViolations } from "./check-verdicts.ts";

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { canStart } from "../support/shared-servers.ts";
 import { CONTROLS, reportOf } from "./controls.ts";
 
-/** One for each part of the checker; `npm run test:nemesis -- --controls` runs all. */
+/** A control for each part of the checker. `npm run test:nemesis -- --controls` runs all controls. */
 const SHORT = CONTROLS.filter(({ isShort }) => isShort);
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))(

@@ -6,7 +6,7 @@ import { FAULTS } from "./nemesis.ts";
 
 const root = join(import.meta.dirname, "../..");
 
-it("each control's fault is made in one place of the source", () => {
+it("each fault of a control fits exactly one place of the source", () => {
   const lost = CONTROLS.flatMap(({ name, faults }) =>
     faults
       .filter(({ file, search }) => readFileSync(join(root, file), "utf8").split(search).length !== 2)
@@ -15,14 +15,14 @@ it("each control's fault is made in one place of the source", () => {
   expect(lost).toEqual([]);
 });
 
-it("each control has kinds of faults that bring it out", () => {
+it("each control names only kinds of faults that exist", () => {
   const unknown = CONTROLS.flatMap(({ kinds }) => kinds).filter(
     (kind) => !FAULTS.some(({ name }) => name.startsWith(kind)),
   );
   expect(unknown).toEqual([]);
 });
 
-it("the nemesis draws from more than 20 kinds of faults, each by a name of its own", () => {
+it("the nemesis draws from more than 20 kinds of faults with different names", () => {
   expect(FAULTS.length).toBeGreaterThan(20);
   expect(new Set(FAULTS.map(({ name }) => name)).size).toBe(FAULTS.length);
 });

@@ -1,6 +1,6 @@
 /**
- * Builds with a known fault, each of which a short run must report: what shows that the nemesis can find anything. Each
- * has the kinds of faults that bring it out; each process of the run has the fault in its source.
+ * Builds with a known fault, which a short run must report. They show that the nemesis can find faults. Each control
+ * names the kinds of faults that reveal it, and each process of its run has the fault in its source.
  */
 import { type SourceFault, withFault } from "../support/mutant-process.ts";
 import { FAULTS } from "./nemesis.ts";
@@ -10,12 +10,12 @@ import { runTrial } from "./trial.ts";
 export interface Control {
   readonly name: string;
   readonly faults: readonly SourceFault[];
-  /** Beginnings of the names of the faults that are drawn. */
+  /** The run draws only kinds of faults whose name begins with one of these. */
   readonly kinds: readonly string[];
   readonly seconds: number;
-  /** The rules of which one must be broken. */
+  /** The run must report a violation of one of these rules. */
   readonly rules: readonly string[];
-  /** Is also run by `npm run test:faults`. */
+  /** True if `npm run test:faults` also runs this control. */
   readonly isShort?: boolean;
 }
 
@@ -155,7 +155,7 @@ export async function runControls(seed: number, print: (line: string) => void, o
   return missed === 0;
 }
 
-/** The first violation that the control's build was found by; undefined where it was not. */
+/** The first violation by which a run found the control; undefined if no run did. */
 export async function reportOf({ faults, kinds, seconds, rules }: Control, seed: number): Promise<string | undefined> {
   const { history, violations } = await runTrial({
     seed,

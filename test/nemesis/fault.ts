@@ -2,29 +2,29 @@
 import type { FaultEffects } from "./history.ts";
 import type { World } from "./world.ts";
 
-/** The part that a fault is about; two faults never hold the same at once. */
+/** The part of the world that a fault disturbs. Two faults never hold the same part at once. */
 export type Resource = "postgres" | "redis" | "processes" | "postgres links" | "redis links";
 
-/** One draw: the same seed draws the same. */
+/** One drawn fault. The same seed draws the same faults. */
 export interface Drawn {
   readonly kind: FaultKind;
-  /** Of the process that it is about. */
+  /** Index of the disturbed process. */
   readonly node: number;
-  /** About all processes instead of one. */
+  /** True if the fault disturbs all processes. */
   readonly isAboutAll: boolean;
   readonly holdMs: number;
   readonly pauseMs: number;
-  /** In [0, 1), for what else the kind draws. */
+  /** A random number in [0, 1) for other choices of the kind. */
   readonly amount: number;
 }
 
-/** Takes the fault away again. */
+/** Ends the fault. */
 export type Heal = () => Promise<unknown>;
 
 export interface FaultKind extends Omit<FaultEffects, "endsProcesses"> {
   readonly name: string;
   readonly holds: Resource;
-  /** It is over in a moment, or lasts as long as what it starts; its time to hold is short. */
+  /** True for a fault that ends by itself. It holds its part for at most a second. */
   readonly isBrief?: boolean;
   readonly endsProcesses?: "one" | "all";
   begin(world: World, drawn: Drawn): Promise<Heal>;
@@ -32,7 +32,7 @@ export interface FaultKind extends Omit<FaultEffects, "endsProcesses"> {
 
 export const nothing: Heal = async () => {};
 
-/** The nodes that a draw is about. */
+/** The nodes that a drawn fault disturbs. */
 export function targetsOf(world: World, { isAboutAll, node }: Drawn) {
   return isAboutAll ? world.nodes : [world.nodes[node]!];
 }

@@ -1,4 +1,4 @@
-/** Faults of the network between a process, or all, and PostgreSQL or Redis. */
+/** Faults of the network between one or all processes and PostgreSQL or Redis. */
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import { type Drawn, type FaultKind, targetsOf } from "./fault.ts";
 

@@ -1,4 +1,4 @@
-/** Faults of PostgreSQL itself, and of what others do in it. */
+/** Faults of PostgreSQL itself, and of other clients in it. */
 import pg from "pg";
 import { until } from "../support/until.ts";
 import { type FaultKind, type Heal, nothing } from "./fault.ts";
@@ -14,7 +14,7 @@ export const POSTGRES_FAULTS: readonly FaultKind[] = [
     stopsPostgres: true,
     async begin(world) {
       const [victim] = await world.query(`select pid from pg_stat_activity where ${OURS} order by random() limit 1`);
-      // All backends of a server end when one of them dies so, and it recovers from its log.
+      // When a backend is killed, the server ends all backends and recovers from its log.
       if (victim !== undefined) killQuietly(victim.pid as number);
       return () => answers(world);
     },
@@ -24,7 +24,7 @@ export const POSTGRES_FAULTS: readonly FaultKind[] = [
     holds: "postgres",
     stopsPostgres: true,
     async begin(world, { node }) {
-      // This process polls only after others have written under ids that it counts as seen.
+      // This process polls only after other clients have written under ids that it counts as seen.
       const link = world.nodes[node]!.postgres;
       link.hang();
       const [victim] = await world.query(
@@ -161,7 +161,7 @@ export const POSTGRES_FAULTS: readonly FaultKind[] = [
       await query(`alter database ${DATABASE} set default_transaction_read_only = on`);
       await reconnect();
       return async () => {
-        // This connection has the setting too.
+        // The default also applies to this connection, so it must override it.
         await query(`begin read write; alter database ${DATABASE} reset default_transaction_read_only; commit`);
         await reconnect();
       };
@@ -177,7 +177,7 @@ export const POSTGRES_FAULTS: readonly FaultKind[] = [
   },
 ];
 
-/** One that ended by itself meanwhile is as good as killed. */
+/** Kills a process. It ignores one that has already ended. */
 function killQuietly(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
@@ -197,7 +197,7 @@ function answers({ postgres }: World): Promise<void> {
   );
 }
 
-/** A transaction of another client that stays open. It waits at most a second for locks that others hold. */
+/** Opens a transaction of another client, which stays open. It waits at most a second for locks of others. */
 async function holdTransaction(world: World, statement: string): Promise<Heal> {
   const client = new pg.Client({ connectionString: world.postgres.url(DATABASE), application_name: "nemesis" });
   client.on("error", () => {});
@@ -206,7 +206,7 @@ async function holdTransaction(world: World, statement: string): Promise<Heal> {
   await client.query(
     "insert into nemesis.ledger (relation, subject, is_deletion, facts) values ('held', '', false, '{}')",
   );
-  // Where it can't have the lock, the open transaction is the fault.
+  // If it does not get the lock, the open transaction alone is the fault.
   await client.query(statement).catch(() => {});
   return async () => {
     await client.query("rollback").catch(() => {});

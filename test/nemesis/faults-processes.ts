@@ -3,7 +3,7 @@
 import { until } from "../support/until.ts";
 import { type FaultKind, nothing, targetsOf } from "./fault.ts";
 
-/** A rollout goes on by then, as an impatient operator's. */
+/** A rollout waits at most this long for a start, like an impatient operator. */
 const MOST_START_MS = 5000;
 
 export const PROCESS_FAULTS: readonly FaultKind[] = [

@@ -3,7 +3,7 @@ import { redisCommand } from "../support/own-redis.ts";
 import { type FaultKind, nothing } from "./fault.ts";
 import type { World } from "./world.ts";
 
-/** Nothing listens there. */
+/** An address without a server. */
 const NO_PRIMARY = ["127.0.0.1", "1"];
 
 export const REDIS_FAULTS: readonly FaultKind[] = [

@@ -3,7 +3,7 @@
  */
 import type { Code } from "@connectrpc/connect";
 
-/** Milliseconds since the epoch by the driver's monotonic clock, so that they compare with the database's times. */
+/** Milliseconds since the epoch by the driver's monotonic clock, comparable with the database's times. */
 export function nowMs(): number {
   return performance.timeOrigin + performance.now();
 }
@@ -15,7 +15,7 @@ export type Outcome =
   | {
       readonly kind: "error";
       readonly code: keyof typeof Code;
-      /** `reason` of the service's ErrorInfo; "" where the client made the error itself. */
+      /** `reason` of the service's ErrorInfo; "" if the client made the error itself. */
       readonly reason: string;
     };
 
@@ -26,21 +26,21 @@ interface OperationBase {
   readonly outcome: Outcome;
 }
 
-/** VerifyKey, or one key of BatchVerifyKeys. The answer's fields are absent where there was none. */
+/** VerifyKey, or one key of BatchVerifyKeys. Without an answer its fields are absent. */
 export interface Verify extends OperationBase {
   readonly call: "verify";
   readonly keyId: string;
   readonly secret: string;
-  /** "" for none. */
+  /** The required scope; "" for none. */
   readonly scope: string;
-  /** The key's limit of calls a minute; undefined for one that is never reached. */
+  /** The key's limit of calls a minute; undefined for a limit that no run reaches. */
   readonly limit: number | undefined;
   readonly cost: number;
   readonly verdict?: string;
   readonly asOfMs?: number;
   readonly maxStalenessMs?: number;
   readonly degraded?: boolean;
-  /** Part of the comparison with the database after all faults. */
+  /** True if the call is part of the comparison with the database after all faults. */
   readonly isFinal: boolean;
 }
 
@@ -58,22 +58,22 @@ export type ChangeCall =
 /** A call that changes a key or an owner. */
 export interface Change extends OperationBase {
   readonly call: ChangeCall;
-  /** Key or owner. For an issue that failed: the name that was asked for. */
+  /** Id of the key or owner. For an issue that failed: the name of the key in the request. */
   readonly subject: string;
   /** With `issue`. */
   readonly ownerId?: string;
-  /** With `scopes`: the new ones. */
+  /** With `scopes`: the new scopes. */
   readonly scopes?: readonly string[];
-  /** With `issue` and `rotate`: a name for the secret that was shown. The secret itself is never recorded. */
+  /** With `issue` and `rotate`: a name for the new secret. The secret itself is never recorded. */
   readonly secret?: string;
 }
 
 export interface SessionCall extends OperationBase {
   readonly call: "login" | "refresh" | "logout" | "whoami";
   readonly sessionId: string;
-  /** Of the refresh token that was shown. */
+  /** Generation of the refresh token in the request. */
   readonly generation?: number;
-  /** Of the refresh token in the answer, and a digest of it. */
+  /** Generation of the refresh token in the answer, and a digest of the token. */
   readonly nextGeneration?: number;
   readonly nextDigest?: string;
   readonly isFinal: boolean;
@@ -89,13 +89,13 @@ export interface LimitCall extends OperationBase {
 
 export type Operation = Verify | Change | SessionCall | LimitCall;
 
-/** The effects of a fault on what the checker believes. */
+/** The effects of a fault that the checker must allow for. */
 export interface FaultEffects {
-  /** Commits may become visible late, answers come late, whole processes of the server may be gone. */
+  /** True if commits may become visible late, answers may be late, and backends may end. */
   readonly stopsPostgres?: boolean;
-  /** Counts in Redis are gone. */
+  /** True if Redis loses its counts. */
   readonly emptiesRedis?: boolean;
-  /** These processes' connections end: their clients make errors of their own. */
+  /** Processes whose connections end, so that their clients make errors of their own. */
   readonly endsProcesses?: readonly number[];
 }
 
@@ -111,22 +111,22 @@ export interface WatchMessage {
   readonly process: number;
   readonly receivedMs: number;
   readonly resync: boolean;
-  /** `KEY key_…`, and so on. */
+  /** Kind and id of each change, such as `KEY key_…`. */
   readonly changes: readonly string[];
-  /** undefined in all but the last part of a step. */
+  /** undefined in all parts of a step except the last one. */
   readonly asOfMs: number | undefined;
 }
 
-/** All that one follower was told, over all of its streams. */
+/** All messages to one follower, over all of its streams. */
 export interface Follower {
   readonly name: string;
   readonly messages: WatchMessage[];
 }
 
-/** A version of a row as a trigger noted it in the transaction that wrote it. */
+/** A version of a row, which a trigger recorded in the transaction that wrote it. */
 export interface LedgerRow {
   readonly relation: "api_keys" | "users" | "sessions" | "key_secrets";
-  /** Id of the key, user or session; for a secret that of its key. */
+  /** Id of the key, user or session; for a secret the id of its key. */
   readonly subject: string;
   readonly isDeletion: boolean;
   /** When its COMMIT was written, by the database's clock. */
@@ -134,7 +134,7 @@ export interface LedgerRow {
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** A row of `changes`: what watchers must be told. */
+/** A row of `changes`, which every watcher must get. */
 export interface CommittedChange {
   /** As in WatchMessage.changes. */
   readonly what: string;
@@ -147,7 +147,7 @@ export interface History {
   readonly endedMs: number;
   readonly staleOkMs: number;
   readonly processes: number;
-  /** How far the wall clock moved against the monotonic one during the run. */
+  /** The shift of the wall clock against the monotonic clock during the run. */
   readonly clockDriftMs: number;
   readonly operations: readonly Operation[];
   readonly faults: readonly FaultRecord[];
@@ -158,11 +158,11 @@ export interface History {
   readonly crashes: readonly { readonly process: number; readonly atMs: number; readonly output: string }[];
 }
 
-/** Something that no promise of the service allows. */
+/** A broken promise of the service. */
 export interface Violation {
   readonly rule: string;
   readonly text: string;
-  /** Key, session, limit or watcher that it is about. */
+  /** The key, session, limit or watcher of the violation. */
   readonly subject: string;
   readonly atMs: number;
 }

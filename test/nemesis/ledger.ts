@@ -1,11 +1,11 @@
 /**
- * The database's own record of what was true when: triggers note each version of a row in the transaction that writes
- * it, and PostgreSQL keeps the time of each COMMIT (`track_commit_timestamp`). So an operation whose answer was lost is
- * no riddle: it is in the ledger, or it never happened.
+ * The ledger: the database's own record of what was true when. Triggers record each version of a row in the transaction
+ * that writes it, and PostgreSQL keeps the time of each COMMIT (`track_commit_timestamp`). So the ledger also shows
+ * whether an operation happened whose answer was lost.
  */
 import type { CommittedChange, LedgerRow } from "./history.ts";
 
-/** Runs a statement as a superuser, past all proxies. */
+/** Runs a statement as a superuser on a direct connection, not through a proxy. */
 export type Query = (sql: string, parameters?: unknown[]) => Promise<readonly Record<string, unknown>[]>;
 
 const NOTED: Readonly<Record<LedgerRow["relation"], string>> = {
@@ -15,7 +15,7 @@ const NOTED: Readonly<Record<LedgerRow["relation"], string>> = {
   key_secrets: "insert or update of expires_at or delete",
 };
 
-/** After the schema is there. The switch makes each write of these tables fail like one on a full disk. */
+/** Call it when the schema exists. The switch makes each write of these tables fail as on a full disk. */
 export async function installLedger(query: Query): Promise<void> {
   await query(`
     create schema nemesis;

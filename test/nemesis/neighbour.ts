@@ -1,12 +1,12 @@
 /**
- * Others on the same PostgreSQL: they write with `synchronous_commit = off` and use up transaction ids, many of which
- * are on no disk when the server crashes. Then it gives the same ids again.
+ * The neighbour: other clients on the same PostgreSQL. They write with `synchronous_commit = off` and use up
+ * transaction ids. Many of these ids are not on disk when the server crashes, so it assigns them again.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";
 
 export interface Neighbour {
-  /** Transactions that were committed. */
+  /** Number of committed transactions. */
   commits(): number;
   stop(): Promise<void>;
 }

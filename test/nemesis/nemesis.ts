@@ -1,4 +1,4 @@
-/** Draws faults by a seed and makes them, one or two at a time, until its time is over. */
+/** Draws faults from a seed and causes them, one or two at a time, until its time is over. */
 import { setTimeout as pause } from "node:timers/promises";
 import { SeededRandom } from "../simulation/random.ts";
 import type { Drawn, FaultKind, Resource } from "./fault.ts";
@@ -11,12 +11,12 @@ import type { World } from "./world.ts";
 
 export const FAULTS: readonly FaultKind[] = [...PROCESS_FAULTS, ...LINK_FAULTS, ...POSTGRES_FAULTS, ...REDIS_FAULTS];
 
-/** At a time. */
+/** Maximum number of faults at a time. */
 const LANES = 2;
-/** How often a fault lasts longer than records are fresh. */
+/** Share of faults that last longer than records are fresh (5 s). */
 const LONG_CHANCE = 0.12;
 
-/** The faults of a seed, without an end: each kind once before any comes again. */
+/** The endless faults of a seed. Each kind comes once before any comes again. */
 function* draws(seed: number, kinds: readonly FaultKind[]): Generator<Drawn, never> {
   const random = new SeededRandom(seed);
   for (;;) {
@@ -42,7 +42,7 @@ function shuffled<T>(items: readonly T[], random: SeededRandom): T[] {
 
 export class Nemesis {
   readonly records: FaultRecord[] = [];
-  /** Names of the faults that are on. */
+  /** Names of the faults that last now. */
   readonly active = new Set<string>();
   readonly #world: World;
   readonly #draws: Iterator<Drawn, never>;
@@ -53,11 +53,11 @@ export class Nemesis {
   constructor(world: World, seed: number, kinds: readonly FaultKind[]) {
     this.#world = world;
     this.#draws = draws(seed, kinds);
-    // One more than there is to hold would look for a free one without an end.
+    // More lanes than parts of the world would search for a free part without an end.
     this.#lanes = Math.min(LANES, new Set(kinds.map(({ holds }) => holds)).size);
   }
 
-  /** Resolves once the time is over and each of its faults is healed. */
+  /** Resolves when the time is over and every fault is healed. */
   async run(untilMs: number): Promise<void> {
     await Promise.all(Array.from({ length: this.#lanes }, () => this.#lane(untilMs)));
   }
@@ -73,7 +73,7 @@ export class Nemesis {
     }
   }
 
-  /** The first that was drawn and is about nothing that another fault holds; those before it come later. */
+  /** The first drawn fault whose part no other fault holds. Skipped faults come later. */
   #next(): Drawn {
     for (;;) {
       const at = this.#waiting.findIndex(({ kind }) => !this.#held.has(kind.holds));
@@ -107,7 +107,7 @@ export class Nemesis {
   }
 }
 
-/** "" for a fault of a server, which all processes share. */
+/** The target of a fault in words; "" for a fault of a server, which all processes share. */
 function targetOf({ kind, isAboutAll, node }: Drawn): string {
   if (kind.holds === "postgres" || kind.holds === "redis" || kind.endsProcesses === "all") return "";
   return isAboutAll && kind.endsProcesses === undefined ? "all processes" : `process ${node}`;

@@ -1,4 +1,4 @@
-/** One process of the service in the world of a run: its address, its links to the servers, its clients, its restarts. */
+/** One process of the service in a run: its address, its links to the servers, its clients and its restarts. */
 import type { Client } from "@connectrpc/connect";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -17,14 +17,14 @@ export interface NodeOptions {
   readonly redis: FaultProxy;
 }
 
-/** The end of a process that was not ordered. */
+/** An unexpected end of a process. */
 export interface Crash {
   readonly process: number;
   readonly atMs: number;
   readonly output: string;
 }
 
-/** Longest way to its end after SIGTERM, all patience of its parts together. */
+/** Maximum time from SIGTERM to the end of a process: the sum of all waits of its parts. */
 const MOST_STOP_MS = 30_000;
 
 export class Node {
@@ -46,7 +46,7 @@ export class Node {
     this.redis = options.redis;
   }
 
-  /** Of all its runs. */
+  /** The output of all runs of this process. */
   get output(): string {
     return `${this.#output}${this.#service?.output() ?? ""}`;
   }
@@ -63,7 +63,7 @@ export class Node {
     return clientOf(this.address, AdminService, credential);
   }
 
-  /** Does not wait until it is ready: while the database is stopped it may not get there. */
+  /** Starts the process without a wait for readiness, which a stopped database may prevent. */
   start(): void {
     this.#isEndExpected = false;
     const service = spawnService(this.#options.env, this.#options.nodeFlags);
@@ -95,7 +95,7 @@ export class Node {
     await service.ended();
   }
 
-  /** SIGTERM; SIGKILL, and that is a crash, if it does not end. */
+  /** Sends SIGTERM. If the process does not end in MOST_STOP_MS, it is killed, and that counts as a crash. */
   async stop(): Promise<void> {
     const service = this.#service;
     if (service === undefined) return;
@@ -110,7 +110,7 @@ export class Node {
   }
 }
 
-/** It gave up waiting for a database that a fault kept from it: right, and no crash. */
+/** Whether a start gave up. A fault may keep the database from it, so that is correct and no crash. */
 function isRefusedStart(service: SpawnedService): boolean {
   return !service.output().includes("latchkey is ready");
 }

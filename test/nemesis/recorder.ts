@@ -1,9 +1,9 @@
-/** Makes calls and keeps what became of them. */
+/** Makes calls and records their outcomes. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { nowMs, type Operation, type Outcome } from "./history.ts";
 
-/** A call and what became of it. */
+/** A call and its outcome. */
 export interface Called<T> {
   readonly process: number;
   readonly startedMs: number;

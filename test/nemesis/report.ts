@@ -1,4 +1,4 @@
-/** From a history to words: a summary, the excerpt that shows a violation, and the folder where a failure is kept. */
+/** The report of a run: a summary, the excerpt that shows a violation, and the folder of a failed run. */
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -2,13 +2,13 @@
  * The seeded nemesis: three real processes, a real PostgreSQL with a neighbour, a real Redis, faults drawn by a seed,
  * and a checker that judges the recorded history. `npm run test:nemesis -- --seconds 120 --seed 7`.
  *
- *   run.ts             this command: options, progress, summary, what is kept of a failure
+ *   run.ts             this command: options, progress, summary, the folder of a failed run
  *   trial.ts           one run from beginning to end
  *   world.ts           processes, servers and links; node.ts: one process; neighbour.ts: others on the same PostgreSQL
- *   nemesis.ts         draws faults and makes them; fault.ts: what a kind of fault is; faults-*.ts: the kinds
+ *   nemesis.ts         draws faults and causes them; fault.ts: what a kind of fault is; faults-*.ts: the kinds
  *   cast.ts            keys, people and limits; work-*.ts: the clients that use them; recorder.ts keeps what they saw
  *   ledger.ts          the database's own record of what was true when, by triggers and commit timestamps
- *   history.ts         what is recorded; truth.ts: what was true when, as the checker reads it from the ledger
+ *   history.ts         the record of a run; truth.ts: what was true when, as the checker reads it from the ledger
  *   check.ts           all rules; check-*.ts: those of verdicts, sessions, limits and watchers; pure, with tests
  *   sweep.ts           after all faults: each process against the rows of the database
  *   report.ts          from a history to a summary and to the excerpt that shows a violation
@@ -24,20 +24,20 @@ const { values } = parseArgs({
   options: {
     seconds: { type: "string", default: "120" },
     seed: { type: "string" },
-    /** Keeps the history of a run without a violation as well. */
+    /** Keeps the history even if a run has no violation. */
     keep: { type: "boolean", default: false },
-    /** Only kinds of faults whose name has one of these words, separated by commas. */
+    /** Draws only kinds of faults whose name has one of these words, separated by commas. */
     only: { type: "string" },
-    /** Without these kinds. */
+    /** Draws no kinds of faults whose name has one of these words. */
     without: { type: "string" },
-    /** Runs the builds with a known fault instead; with --only those whose name has the word. */
+    /** Runs the builds with a known fault instead; with --only, those whose name has the word. */
     controls: { type: "boolean", default: false },
   },
 });
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000));
-// Else the processes of the run would outlive it.
+// Otherwise the processes of the run would outlive it.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 process.exitCode = (await (values.controls ? runControls(seed, print, values.only) : main())) ? 0 : 1;
 

@@ -1,4 +1,4 @@
-/** Hand-made histories for the tests of the checker: one key, one owner, one session; times are small numbers. */
+/** Hand-made histories for the tests of the checker: one key, one owner, one session. Times are small numbers. */
 import type {
   Change,
   ChangeCall,
@@ -18,7 +18,7 @@ export const SESSION = "ses_1";
 export const SECRET = "key_1 1";
 const OK = { kind: "ok" } as const;
 
-/** Issued at 1000, with the first version of its owner and a session. */
+/** The ledger of a key that was issued at 1000, with the first version of its owner and a session. */
 export const FIRST_ROWS: readonly LedgerRow[] = [
   row("users", OWNER, 500, { state: "active" }),
   row("api_keys", KEY, 1000, { state: "active", deleted_at: null, scopes: ["read"], owner_id: OWNER }),
@@ -52,7 +52,7 @@ export function change(call: ChangeCall, startedMs: number, endedMs: number, mor
   return { call, process: 0, subject, startedMs, endedMs, outcome: OK, ...more };
 }
 
-/** An answer of process 1 that took 2 ms and rests on what was true when it was asked. */
+/** An answer of process 1 that took 2 ms and is as of the start of its call. */
 export function verdict(said: string, endedMs: number, more: Partial<Verify> = {}): Verify {
   return {
     call: "verify",
@@ -97,7 +97,7 @@ export function fault(startedMs: number, endedMs: number, more: Partial<FaultRec
   return { kind: "fault", target: "all", startedMs, endedMs, ...more };
 }
 
-/** The first rows, and what comes on top. */
+/** A history with the first rows, these operations and more. */
 export function history(operations: readonly Operation[], more: Partial<History> = {}): History {
   return {
     startedMs: 0,

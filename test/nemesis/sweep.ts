@@ -1,6 +1,6 @@
 /**
- * The comparison after all faults: every process must say of every key and session what the database's own rows say,
- * read here by other SQL than the service's. What it says wrongly it may correct within 5 s.
+ * The comparison after all faults. Every process must answer for every key and session as the database's rows say,
+ * which this file reads with SQL of its own. A process may correct a wrong answer within 5 s.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Cast, Clients, KnownKey } from "./cast.ts";
@@ -11,10 +11,10 @@ import { verify } from "./work-keys.ts";
 import { type KnownSession, whoAmI } from "./work-people.ts";
 import type { World } from "./world.ts";
 
-/** For what may still be unavailable once everything is healed. */
+/** Maximum time for which an answer may be unavailable after everything is healed. */
 const MOST_RECOVERY_MS = 30_000;
 const ROUND_EVERY_MS = 200;
-/** Keys that a sweep asks each process about: the youngest, and of all sessions the same. */
+/** Maximum keys, and maximum sessions, of a sweep: the newest ones. */
 const MOST_KEYS = 200;
 
 interface Question {

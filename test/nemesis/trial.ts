@@ -18,9 +18,9 @@ export interface TrialOptions {
   readonly seed: number;
   readonly seconds: number;
   readonly kinds: readonly FaultKind[];
-  /** For each process of the service. */
+  /** Flags of Node for each process of the service. */
   readonly nodeFlags: readonly string[];
-  /** Is told, every few seconds, how it goes. */
+  /** Gets a line about the progress every 5 s. */
   readonly onProgress?: (line: string) => void;
 }
 
@@ -38,7 +38,7 @@ const PEOPLE = 3;
 const COUNTERS = 1;
 const FOLLOWERS = 3;
 const PROGRESS_EVERY_MS = 5000;
-/** By then each follower must have a message that was sent after all faults. */
+/** Within this time after all faults each follower must get a message. */
 const FOLLOWERS_BACK_MS = 20_000;
 
 export async function runTrial(options: TrialOptions): Promise<Trial> {
@@ -102,7 +102,7 @@ function times(count: number, start: (n: number) => Promise<void>): Promise<void
   return Array.from({ length: count }, (_, n) => start(n));
 }
 
-/** No transaction of the service's calls is under way any more: what is in the database now stays. */
+/** Waits until no call's transaction is under way, so that the database no longer changes. */
 async function quiesced({ query }: World): Promise<void> {
   for (let calm = 0; calm < 5; ) {
     const [row] = await query(

@@ -1,6 +1,6 @@
 /**
- * The truth at each time, from the ledger: for each key, owner, secret and session the versions of its row, each with
- * the earliest and the latest moment at which it became visible. Pure.
+ * The truth at each time, from the ledger: the versions of the row of each key, owner, secret and session. Each version
+ * has the earliest and the latest moment at which it became visible. Pure.
  */
 import type { Change, FaultRecord, History, LedgerRow } from "./history.ts";
 
@@ -9,7 +9,7 @@ export interface Version<T> {
   readonly value: T;
   /** When its COMMIT was written. */
   readonly fromMs: number;
-  /** By then every new snapshot sees it. */
+  /** From this time on every new snapshot sees it. */
   visibleMs: number;
 }
 
@@ -28,16 +28,16 @@ export interface SessionFacts {
 
 export interface SecretFacts {
   readonly digest: string;
-  /** undefined: it does not end. */
+  /** undefined if the secret does not end. */
   readonly expiresAtMs: number | undefined;
 }
 
 /**
- * Between the record of a COMMIT and its being visible lie a flush and a lock. A loaded machine takes its time; what an
- * acknowledgement proves is exact.
+ * Maximum time from the record of a COMMIT until it is visible: a flush and a lock lie between, on a busy machine. An
+ * acknowledgement proves an exact time.
  */
 const VISIBLE_WITHIN_MS = 2000;
-/** Between the clocks of driver and database, which are one machine's. */
+/** Tolerance between the clocks of driver and database, which run on one machine. */
 const ROUNDING_MS = 2;
 
 export class Truth {
@@ -66,7 +66,9 @@ export class Truth {
     }
   }
 
-  /** The latest moment at which a COMMIT of this time became visible: later where the server was stopped meanwhile. */
+  /**
+   * The latest moment at which a COMMIT of this time became visible. It is later if the server was stopped meanwhile.
+   */
   visibleMs(committedMs: number): number {
     let byMs = committedMs + VISIBLE_WITHIN_MS;
     for (const stop of this.#stops) {
@@ -113,7 +115,7 @@ export class Truth {
     }
   }
 
-  /** Which digest a secret has is told by time: its row was written while it was issued, and no other of its key. */
+  /** Finds the digest of a secret by time. It must be the only new digest of its key while the secret was issued. */
   #addSecret(change: Change): void {
     if (change.secret === undefined || change.outcome.kind !== "ok") return;
     const { startedMs, endedMs } = change;
@@ -132,7 +134,7 @@ export class Truth {
     );
   }
 
-  /** An acknowledgement proves that its version is visible; those before it are as well. */
+  /** An acknowledgement proves that its version and all earlier ones are visible. */
   #acknowledge(change: Change): void {
     if (change.outcome.kind !== "ok") return;
     const version = this.versionFor(change);
@@ -148,7 +150,7 @@ export class Truth {
 }
 
 /**
- * The values that a row may have shown at some moment of a span; undefined stands for no row.
+ * The values that a row may have shown at some moment of a time span; undefined stands for no row.
  */
 export function possible<T>(
   versions: readonly Version<T>[] | undefined,

@@ -1,4 +1,4 @@
-/** Clients of WatchRevocations: each goes on with its last cursor at another process whenever its stream ends. */
+/** Clients of WatchRevocations. When a stream ends, its client continues with its last cursor at another process. */
 import { setTimeout as pause } from "node:timers/promises";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Change_KindSchema } from "../../src/gen/latchkey/v1/change_pb.ts";
@@ -6,9 +6,9 @@ import type { WatchRevocationsResponse } from "../../src/gen/latchkey/v1/key_ser
 import type { Cast } from "./cast.ts";
 import { type Follower, nowMs, type WatchMessage } from "./history.ts";
 
-/** A stream that is quiet for longer is given up: each process sends something every second. */
+/** A client gives up a stream that is quiet for longer. Each process sends a message every second. */
 const MOST_QUIET_MS = 4000;
-/** So often a follower changes the process by itself. */
+/** Maximum duration of a stream: after it a follower changes the process by itself. */
 const MOST_STREAM_MS = 15_000;
 
 export async function follow(cast: Cast, name: string, followers: Follower[], stop: AbortSignal): Promise<void> {

@@ -21,7 +21,7 @@ import type { ChangeCall, Outcome, Verify } from "./history.ts";
 import { type Called, called } from "./recorder.ts";
 
 const VERIFY_MS = 1500;
-/** After a call without an answer. */
+/** Pause after a call without an answer. */
 const REST_MS = 100;
 const MOST_LIVE_KEYS = 24;
 const MOST_SECRETS = 6;
@@ -33,7 +33,7 @@ interface Shown {
   readonly cost: number;
 }
 
-/** Shows keys until told to stop, to any process: mostly young ones and those that have just changed. */
+/** Verifies keys at any process until `isOver`: mostly new keys and keys that have just changed. */
 export async function verifyKeys(cast: Cast, isOver: () => boolean): Promise<void> {
   const { random } = cast;
   while (!isOver()) {
@@ -53,7 +53,7 @@ function draw(cast: Cast): Shown {
   return { key, secret, scope, cost: key.limit === undefined && random.chance(0.5) ? 0 : 1 };
 }
 
-/** One VerifyKey, recorded. @returns the verdict; undefined where there was none */
+/** Makes and records one VerifyKey. @returns the verdict; undefined if there was none */
 export async function verify(cast: Cast, clients: Clients, shown: Shown, isFinal = false): Promise<string | undefined> {
   const { answer, ...times } = await called(clients.process, () =>
     clients.verifier.verifyKey(requestOf(shown), { timeoutMs: VERIFY_MS }),
@@ -106,7 +106,7 @@ function recordOf(
   };
 }
 
-/** Changes keys and owners until told to stop; after each change looks at it where it was made, and elsewhere. */
+/** Changes keys and owners until `isOver`. After each change it verifies the key at every process. */
 export async function changeKeys(cast: Cast, isOver: () => boolean): Promise<void> {
   const { random, keys, clients } = cast;
   while (!isOver()) {
@@ -132,7 +132,7 @@ const CHANGES: readonly ChangeCall[] = [
 
 async function changeKey(cast: Cast, at: Clients, key: KnownKey): Promise<void> {
   const { random } = cast;
-  // It is in the memory of every process: that it changed is news.
+  // Now every process has the key in memory, so the change is news to it.
   await Promise.all(cast.clients.map((clients) => look(cast, clients, key)));
   const call = random.pick(CHANGES);
   if (call === "rotate") await rotate(cast, at, key);
@@ -182,7 +182,7 @@ async function disableOwnerForAMoment(cast: Cast, at: Clients): Promise<void> {
   recorder.add({ call: "disableOwner", subject: owner, ...times });
   const theirs = cast.keys.filter((key) => key.ownerId === owner && !key.isEnded).slice(0, 4);
   for (const key of theirs) await Promise.all(clients.map((one) => look(cast, one, key)));
-  // Until it is enabled again, or nothing more would be learnt of this owner's keys.
+  // Repeated until the owner is enabled again: otherwise all further verdicts on their keys would be the same.
   for (let tries = 0; tries < 20; tries++) {
     const one = random.pick(clients);
     const { answer, ...enabled } = await called(one.process, () => one.operator.enableUser({ userId: owner }, options));

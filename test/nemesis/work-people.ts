@@ -1,4 +1,4 @@
-/** Clients that log in, refresh, look who they are and log out; and clients that count against small limits. */
+/** Clients that log in, refresh, read their own user and log out, and clients that exceed small limits. */
 import { createHash } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -21,7 +21,7 @@ const MOST_REFRESHES = 12;
 const RACERS = 4;
 const MOST_RETRIES = 30;
 
-/** Sessions of one person, one after the other. @returns those that are left, one at most a person */
+/** Makes sessions of one person, one after the other. @returns the sessions that are left, at most one a person */
 export async function livePerson(
   world: World,
   cast: Cast,
@@ -42,8 +42,8 @@ export async function livePerson(
     for (let n = 0; n < MOST_REFRESHES && !isOver(); n++) {
       await whoAmI(world, cast, session);
       const isCertain = await refreshInARace(cast, session, isOver);
-      // A refresh whose answer was lost may still be under way somewhere: going on beyond its successor would make it
-      // an old token in two hands, and the session end.
+      // A refresh whose answer was lost may still be under way. If the client advanced twice meanwhile, that refresh
+      // would count as the reuse of an old token, and would end the session.
       if (!isCertain) break;
       await pause(cast.random.between(50, 400));
     }
@@ -67,7 +67,7 @@ async function logIn(cast: Cast, email: string, isOver: () => boolean): Promise<
   return session;
 }
 
-/** One token shown to several processes at once, and again until there is an answer. @returns whether all answers came */
+/** Refreshes one token at several processes at once, until one answers. @returns whether all calls had an answer */
 async function refreshInARace(cast: Cast, session: KnownSession, isOver: () => boolean): Promise<boolean> {
   const { random, clients, recorder } = cast;
   const { refreshToken, generation } = session;
@@ -133,7 +133,7 @@ async function insist<T>(
     const done = await called(at.process, () => call(at));
     record(done);
     if (done.answer !== undefined) return;
-    // It was carried out, and only its answer was lost.
+    // An earlier call took effect, and only its answer was lost.
     if (done.outcome.kind === "error" && done.outcome.code === "AlreadyExists") return;
     await pause(200);
   }
@@ -149,7 +149,7 @@ function digestOf(token: string): string {
   return createHash("sha256").update(token).digest("hex").slice(0, 12);
 }
 
-/** Asks for more than a few small limits allow, at all processes, until told to stop. */
+/** Exceeds a few small limits at all processes until `isOver`. */
 export async function countAgainstLimits(cast: Cast, isOver: () => boolean): Promise<void> {
   const { random, clients, recorder } = cast;
   while (!isOver()) {

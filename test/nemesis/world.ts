@@ -14,10 +14,10 @@ import { Node } from "./node.ts";
 
 export const PROCESSES = 3;
 export const STALE_OK_MS = 10_000;
-/** Longer than any fault, so that a retry of a refresh whose answer was lost is always within it. */
+/** Longer than any fault, so that a repeated refresh is always within the grace. */
 const GRACE_SECONDS = 300;
 export const DATABASE = "latchkey";
-/** The role of the service: no superuser, so that limits of connections hold for it. */
+/** The role of the service. It is not a superuser, so that limits of connections hold for it. */
 export const ROLE = "latchkey_service";
 
 export interface World extends AsyncDisposable {
@@ -25,15 +25,15 @@ export interface World extends AsyncDisposable {
   readonly redis: RedisServer;
   readonly nodes: readonly Node[];
   readonly neighbour: Neighbour;
-  /** Scope `admin`. */
+  /** The first operator's credential, scope `admin`. */
   readonly admin: string;
-  /** As a superuser in the service's database, past all proxies, on a connection of its own. */
+  /** Runs a statement as a superuser in the service's database, on a direct connection of its own. */
   readonly query: Query;
-  /** Ends whatever a fault may have left, and waits until each process is ready and answers. */
+  /** Ends everything that a fault may have left, and waits until each process is ready and answers. */
   heal(): Promise<void>;
 }
 
-/** @param nodeFlags for each process, such as those of a fault in its source */
+/** @param nodeFlags flags of Node for each process, such as those for a fault in its source */
 export async function startWorld(nodeFlags: readonly string[]): Promise<World> {
   const [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
   const query = queryOf(postgres.url(DATABASE));
@@ -52,7 +52,7 @@ export async function startWorld(nodeFlags: readonly string[]): Promise<World> {
     LATCHKEY_REFRESH_GRACE_SECONDS: `${GRACE_SECONDS}`,
     LATCHKEY_REPLICAS: `${PROCESSES}`,
     LATCHKEY_KEYS_PER_OWNER: "100000",
-    // What a hash costs is none of this run's business.
+    // Cheap hashes, because no rule depends on their cost.
     LATCHKEY_ARGON2_MEMORY_KIB: "1024",
     LATCHKEY_ARGON2_PASSES: "1",
   };
@@ -96,7 +96,7 @@ async function heal(nodes: readonly Node[], postgres: PostgresServer, redis: Red
   for (const node of nodes) {
     await node.postgres.restore();
     await node.redis.restore();
-    // One that gave up at its start is started again.
+    // A process whose start gave up is started again.
     await node.ready().catch(() => node.ready());
   }
 }
@@ -105,7 +105,7 @@ const isTrue = () => true;
 const isFalse = () => false;
 const MOST_TRIES = 100;
 
-/** Each statement on a connection of its own: what a fault does to one is not felt by the next. */
+/** Runs each statement on a connection of its own, so that a fault of one connection does not disturb the next. */
 export function queryOf(url: string): Query {
   return async (sql, parameters) => {
     for (let tries = 1; ; tries++) {
@@ -124,7 +124,7 @@ export function queryOf(url: string): Query {
   };
 }
 
-/** A server that is starting, stopping or gone; anything else is a mistake of ours. */
+/** Whether the server is starting, stopping or down. Any other error is a bug of the run. */
 function isConnectionFault(error: unknown): boolean {
   const { code = "" } = error as { readonly code?: string };
   return /^(57P0|ECONN|08)/.test(code) || /Connection terminated/.test(String(error));

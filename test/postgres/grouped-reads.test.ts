@@ -34,7 +34,7 @@ afterEach(() => void vi.useRealTimers());
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("GroupedReads", () => {
-  it("reads ids of one event-loop tick, and of the time while statements are under way, in one statement", async () => {
+  it("reads all ids of one event-loop tick in one statement, and all that come during statements in another one", async () => {
     const { reads, statements } = setUp();
     const first = [reads.read(["a"]), reads.read(["b"])];
     await turn();

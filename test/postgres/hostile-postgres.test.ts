@@ -1,4 +1,4 @@
-/** Servers, and attackers between, that answer the request for TLS as no PostgreSQL does. */
+/** Hostile servers, and attackers on the way to a server: they answer the request for TLS as no PostgreSQL does. */
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
@@ -105,7 +105,7 @@ describe("after a request for TLS", () => {
   });
 });
 
-describe("prefer", () => {
+describe("sslmode=prefer", () => {
   it("continues in plaintext on the same connection if there is no TLS", async () => {
     await using server = await fakeServer((_chunk, nth) => (nth === 1 ? "N" : errorResponse("28000")));
     expect(codeOf(await refusalOf(server.port, "sslmode=prefer"))).toBe("28000");
@@ -135,7 +135,7 @@ describe("prefer", () => {
   });
 });
 
-describe("allow", () => {
+describe("sslmode=allow", () => {
   it("requests TLS after a refusal of plaintext, and reports that refusal if there is no TLS", async () => {
     const isRequest = (chunk: Buffer) => chunk.toString("hex") === TLS_REQUEST;
     await using server = await fakeServer((chunk) => (isRequest(chunk) ? "N" : errorResponse("28000")));
@@ -145,7 +145,7 @@ describe("allow", () => {
     expect(tls).toBe(TLS_REQUEST);
   });
 
-  it("ignores the first attempt from then on, and sends it no password", async () => {
+  it("ignores later bytes of a refused connection, and sends it no password", async () => {
     const asked = Buffer.from("R\0\0\0\x08\0\0\0\x03");
     const isRequest = (chunk: Buffer) => chunk.toString("hex") === TLS_REQUEST;
     const answer = (chunk: Buffer) => (isRequest(chunk) ? "N" : Buffer.concat([errorResponse("28000"), asked]));

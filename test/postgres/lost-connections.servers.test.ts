@@ -8,7 +8,7 @@ import { canStart } from "../support/shared-servers.ts";
 /** More than the size of the pool. */
 const LOSSES = 3;
 
-/** A lost connection keeps no place of the pool, although Kysely does not release one whose BEGIN failed. */
+/** A lost connection keeps no place in the pool, although Kysely does not release a connection whose BEGIN failed. */
 describe.skipIf(!canStart("postgres"))("a pool of one connection", () => {
   let database: ManagedDatabase;
 
@@ -35,7 +35,7 @@ describe.skipIf(!canStart("postgres"))("a pool of one connection", () => {
   });
 });
 
-/** The connection is still alive, and must not stay with the transaction whose BEGIN it refused. */
+/** After a refused BEGIN the connection is still open. It must not stay with the failed transaction. */
 describe.skipIf(!canStart("postgres"))("a pool of one connection recovers from a refused BEGIN", () => {
   let postgres: PostgresServer;
   beforeAll(async () => {

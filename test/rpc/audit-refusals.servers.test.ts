@@ -26,7 +26,7 @@ describe("the audit trail of refusals, one event an hour for each subject,", () 
 
   const trail = async () => (await operator.listAuditEvents({ pageSize: 250 })).events;
 
-  /** The one event of a kind about a subject, as soon as it counts `count`: events are written after the calls. */
+  /** Waits until the one event of a kind about a subject counts `count`: the service writes events after the calls. */
   async function counted(kind: string, subjectId: string, count: number, more: object = {}) {
     const find = async () => (await trail()).filter((event) => event.kind === kind && event.subjectId === subjectId);
     await expect.poll(find, { timeout: 10_000 }).toMatchObject([{ kind, details: { count: `${count}`, ...more } }]);

@@ -4,7 +4,7 @@ import { startTestService } from "../support/in-process-service.ts";
 
 const KEYS = 100;
 const AT_ONCE = 5;
-/** The memory in bytes that a service with a cache of 1,000 keys has for all of them. */
+/** The bound in bytes on the cached records of a service whose cache has room for 1,000 keys. */
 const BYTES = 1000 * 1536;
 const VALUE = "漢".repeat(512);
 const FAT_VALUES = 7;
@@ -30,7 +30,7 @@ it(
     };
     const verifyManyNew = async (metadata: Record<string, string>) => {
       const apiKeys: string[] = [];
-      // A few at once, because each waits for the lock on their owner.
+      // Only a few calls at once, because each waits for the lock on the owner.
       while (apiKeys.length < KEYS) {
         apiKeys.push(...(await Promise.all(Array.from({ length: AT_ONCE }, () => verifyNew(metadata)))));
       }

@@ -75,7 +75,7 @@ describe("a connection that has shown a service credential", () => {
   });
 });
 
-/** A resolver of which `records` finds the service credentials, and an access token that it accepts. */
+/** A resolver that finds service credentials with `records`, and an access token that it accepts. */
 async function setUp(records: Pick<KeyRecords, "lookup">) {
   const databaseClock = new DatabaseClock(new StandingClock());
   const nowMs = databaseClock.nowMs();

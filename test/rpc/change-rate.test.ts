@@ -57,7 +57,7 @@ describe("changes of one caller", () => {
 
   const isRefused = { reason: "TOO_MANY_CHANGES", hasRetryInfo: true };
 
-  it("reach the configured number a minute at most, however many it tries, as do its audit events", async () => {
+  it("reach at most the configured number a minute, and so do its audit events", async () => {
     const [person, other] = [await service.newPerson(), await service.newPerson()];
     const ends = await flood(person.auth, 200);
     expect(ends.filter((end) => end === undefined)).toHaveLength(RATE);

@@ -179,7 +179,7 @@ describe("a refresh token", () => {
     expect((await anyone.refresh({ refreshToken: tokens.refreshToken })).tokens?.accessToken).not.toBe("");
   });
 
-  it("that is another kind of text gets one and the same answer", async () => {
+  it("that is any other kind of text gets the same answer", async () => {
     const { apiKey, person: owner } = await service.newKey();
     const token = owner.tokens.refreshToken;
     const answers = new Set<string>();

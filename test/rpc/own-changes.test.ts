@@ -58,7 +58,7 @@ describe.skipIf(!canStart("postgres"))("a process whose polls do not finish", ()
     await letPollsGo();
   });
 
-  it("knows a change of another process once it acknowledged that change as already done", async () => {
+  it("knows a change of another process after it has acknowledged the change as already done", async () => {
     const verifier = service.client(KeyService, await service.newCredential("verify"));
     const { apiKey, key, person } = await service.newKey();
     const manager = await service.newCredential("manage");

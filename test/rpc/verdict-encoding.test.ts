@@ -30,7 +30,7 @@ const encoder = new VerdictEncoder(tiers, clock);
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
 const int32 = fc.integer({ min: 0, max: 2 ** 31 - 1 });
 const text = fc.string({ unit: "grapheme", maxLength: 200 });
-/** Times, also of processes whose clocks are far off, with the fractions of a monotonic clock. */
+/** Times with the fractions of a monotonic clock, including times of processes whose clocks are far off. */
 const time = fc.double({ min: -1e12, max: 1e13, noNaN: true });
 const span = fc.double({ min: 0, max: 1e9, noNaN: true });
 

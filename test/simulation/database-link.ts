@@ -63,7 +63,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     deps.cluster.onSignal(() => this.#signal());
   }
 
-  /** How long, in the time that this process ran, reads have had no other reason to fail than the process itself. */
+  /** The running time of this process since the database or the network could last make a read fail. */
   readableForMs(): number {
     if (this.#reachability("reads") !== "answers") this.#unreadableAtRanMs = this.#deps.machine.ranMs;
     return this.#deps.machine.ranMs - this.#unreadableAtRanMs;

@@ -13,7 +13,7 @@ export interface StoreDecision {
   readonly allowed: boolean;
 }
 
-/** The store that processes share: the windows of one process, behind every process's network. */
+/** The shared store: in-memory windows, which every process reaches over a network of its own. */
 export class SharedStore {
   reachability: Reachability = "answers";
   /** True times at which the store lost its data. */
@@ -33,7 +33,7 @@ export class SharedStore {
     const decisions = await this.#windows.decide(requests);
     for (const [at, { allowed }] of decisions.entries()) {
       const request = requests[at]!;
-      // A request that only tells a count was admitted before.
+      // A request without a limit only reports a count that a process has admitted alone before.
       if (request.limits[0]!.perMinute !== UNLIMITED) this.#onDecision({ request, allowed });
     }
     return decisions;
@@ -83,7 +83,7 @@ export class LimitLink implements LimitStore {
     return "";
   }
 
-  /** How long, in the time that this process ran, the store has given it no reason to decide alone. */
+  /** The running time of this process since the store last gave it a reason to decide alone. */
   healthyForMs(): number {
     const { ranMs } = this.#deps.machine;
     if (this.#reachability() !== "answers" || this.slowestMs > 20) this.#troubledAtRanMs = ranMs;

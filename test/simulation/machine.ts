@@ -30,7 +30,7 @@ export class Machine {
   /** By the monotonic clock. */
   #lastSuspendedAtMs = Number.NEGATIVE_INFINITY;
   readonly #suspensions: { readonly atMonotonicMs: number; readonly ms: number }[] = [];
-  /** The skips of the clock's `elapsedMs`. */
+  /** The skips of the clock's `elapsedMs`, with their time and the total of all skips so far. */
   readonly #skips: { readonly atMs: number; readonly totalMs: number }[] = [];
   #waiting: { readonly cause: Cause; readonly run: () => void }[] = [];
 

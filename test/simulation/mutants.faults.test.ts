@@ -7,7 +7,7 @@ import { MUTANTS, type Mutant } from "./mutants.ts";
 
 /** The simulation must find each mutant within this number of seeds. The rarest shows in one of about 700. */
 const SEEDS = 5000;
-/** And nothing in this number without a mutant. `npm run test:simulation` runs more. */
+/** Without a mutant it must find nothing in this number of seeds. `npm run test:simulation` runs more. */
 const UNCHANGED_SEEDS = 1000;
 
 const root = join(import.meta.dirname, "../..");

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
  * - Transaction ids, which are given at the first write and commit in another order.
  * - Snapshots, each of which sees one version of a row.
  * - Sequence numbers, which are drawn before the transaction has its id.
- * - A failover, which cuts the history short, and a crash, after which ids are given again.
+ * - A failover, which cuts the history short, and a crash, after which ids are assigned again.
  *
  * A value is a whole row; undefined is a row that does not exist.
  */
@@ -34,7 +34,7 @@ interface RowVersion<V> {
   readonly value: V | undefined;
 }
 
-/** All that was durable at a moment: the data of a standby that is behind. */
+/** A checkpoint: all data that were durable at a moment, such as the data of a standby that is behind. */
 export interface Checkpoint<V> {
   readonly nextXact: number;
   readonly committed: ReadonlySet<number>;
@@ -61,7 +61,7 @@ export class PostgresModel<V> {
   lives = 0;
   #incarnation: number | undefined;
   #nextIncarnation = 1;
-  /** The first id that a crash gives again, because no id from here on is on disk. */
+  /** The first id that a crash assigns again, because no id from here on is on disk. */
   #durableXact = 700;
   #nextXact = 700;
   #nextSequence = 1;
@@ -155,7 +155,7 @@ export class PostgresModel<V> {
 
   /**
    * Crash recovery: committed transactions stay, transactions under way are lost, and ids that no commit wrote to disk
-   * are given again. Unlogged tables are empty.
+   * are assigned again. Unlogged tables are empty.
    */
   crash(): void {
     this.lives++;

@@ -26,7 +26,7 @@ export interface SimulatedServiceDeps {
   readonly staleOkMs: number;
   /** Called for each answer. */
   readonly onAnswer: (process: SimulatedService, answer: Answer) => void;
-  /** Called for an error that no call may end with. */
+  /** Called for an error with which no call may end. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -37,9 +37,9 @@ export interface Answer {
   readonly isOfBatch: boolean;
   readonly startedAtMs: number;
   readonly answeredAtMs: number;
-  /** How long the process did not run while the other keys of the batch were waited for. */
+  /** The time for which the process did not run while the batch waited for its other keys. */
   readonly stoodStillMs: number;
-  /** undefined = unavailable. */
+  /** The verdict; undefined if the key is unavailable. */
   readonly verdict: KeyVerdict | undefined;
   readonly loaded: Loaded<KeyRecord> | undefined;
   /** The changes that this process had acknowledged before the call began, with the true times of their commits. */
@@ -169,7 +169,7 @@ export class SimulatedService {
   }
 }
 
-/** The same records, which also note what each call got. */
+/** The same records. They also note the records that each call got. */
 function noting(
   records: KeyRecords,
   loads: Map<string, Loaded<KeyRecord>>,

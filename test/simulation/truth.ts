@@ -30,7 +30,7 @@ export class Truth {
     return this.#erasOf(subjectId).at(-1)!.row;
   }
 
-  /** The last era of this version; undefined as the version means the absence of the row. */
+  /** The last era of this version. The version undefined means the absence of the row. */
   lastEraOf(subjectId: string, version: number | undefined): Era | undefined {
     return this.#erasOf(subjectId).findLast(({ row }) => row?.version === version);
   }

@@ -72,7 +72,7 @@ export class VerdictRules {
     return basis.every((one): one is Basis => one.era !== undefined) ? basis : undefined;
   }
 
-  /** At most 5 s late while the database answers, and otherwise at most 5 s and the stale bound. */
+  /** An answer is at most 5 s late while the database answers, and otherwise at most 5 s and the stale bound. */
   #ageFault(process: SimulatedService, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { answeredAtMs, verdict } = answer;
     const isAway = process.link.readableForMs() < RECOVERY_MS;
@@ -105,7 +105,7 @@ export class VerdictRules {
   /** The record includes all changes of lower position. */
   #positionFault(process: SimulatedService, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { position } = answer.verdict!.freshness!;
-    // The history changed while the other keys of a batch were waited for.
+    // The history changed while the batch waited for its other keys.
     const isEarlier = answer.isOfBatch || answer.loaded!.source === "cache";
     if (process.link.resyncedAtMs >= answer.startedAtMs && isEarlier) return undefined;
     for (const { subjectId, era } of basis) {
@@ -144,7 +144,7 @@ export class VerdictRules {
     else kept.set(sample.keyId, { asOfMs, servedAtMs: startedAtMs, polledAtMs: process.link.polledAtMs });
   }
 
-  /** Whether no news came since, not even of a change that the record includes already. */
+  /** Whether no news came since then, not even of a change that the record already includes. */
   #isStillKept({ link, acknowledgedAtMs }: SimulatedService, { keyId, ownerId }: SampleKey, kept: Kept): boolean {
     const { truth, model } = this.#cluster;
     if (link.polledLife !== model.lives || link.resyncedAtMs >= kept.servedAtMs) return false;

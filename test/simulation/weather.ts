@@ -132,8 +132,8 @@ export class Weather {
   }
 
   /**
-   * A backend is killed. Recovery gives ids again that were used and not committed to disk. The next writers get them,
-   * mostly before the next poll.
+   * A backend is killed. Recovery assigns ids again that were used and not committed to disk. The next writers get
+   * them, mostly before the next poll.
    */
   #crash(): void {
     const { model } = this.#cluster;
@@ -147,8 +147,8 @@ export class Weather {
 
   /**
    * A machine is set back together with its memory: the epoch is the same, with lower transaction ids. Only the ids
-   * show it. So a process or a client can notice it only if it saw some of the lost ids before as many are given again.
-   * It happens once in a run, because a second time would give that many while a client is disconnected.
+   * show it. So a process or a client can notice it only if it saw some of the lost ids before they are all assigned
+   * again. It happens once in a run: a second time could assign all of them while a client is disconnected.
    */
   #setMachineBack(): void {
     if (this.#wasSetBack) return;

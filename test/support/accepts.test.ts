@@ -3,16 +3,16 @@ import { acceptedByExactWindow, acceptedByFixedWindow, acceptedByWeightedWindow,
 
 const at = (...timesMs: readonly number[]) => timesMs.map((sentAtMs) => ({ sentAtMs, answeredAtMs: sentAtMs + 2 }));
 
-it("only calls that were certainly accepted within a window count together", () => {
+it("mostWithin counts only calls that were certainly accepted within one window", () => {
   expect(mostWithin([], 100)).toBe(0);
   expect(mostWithin(at(0, 50, 98), 100)).toBe(3);
-  // The last one may have been accepted after the window.
+  // The limiter may have accepted the last call after the window.
   expect(mostWithin(at(0, 50, 99), 100)).toBe(2);
   expect(mostWithin(at(300, 0, 150, 140, 310, 90), 100)).toBe(3);
 });
 
-it("a counter per calendar window and a weighted one are found to accept more than the limit", () => {
-  // As many as can be, from 40 ms before the turn of a window on.
+it("mostWithin shows that a fixed and a weighted window accept more than the limit", () => {
+  // A dense load that begins 40 ms before the turn of a window.
   const calls = at(...Array.from({ length: 200 }, (_, n) => 60 + n));
   const fixed = acceptedByFixedWindow(calls, 10, 100, 0);
   expect(mostWithin(fixed, 100)).toBe(20);
@@ -20,7 +20,7 @@ it("a counter per calendar window and a weighted one are found to accept more th
   expect(mostWithin(weighted, 100)).toBeGreaterThan(13);
 });
 
-it("the best limiter accepts an even load of L as a whole, and of a jam what fits", () => {
+it("an exact window accepts all of an even load of L, and the part of a jam that fits", () => {
   const even = at(...Array.from({ length: 30 }, (_, n) => 10 * n));
   const exact = (calls: typeof even) => acceptedByExactWindow(calls, 10, 100, ({ sentAtMs }) => sentAtMs);
   expect(exact(even)).toHaveLength(30);

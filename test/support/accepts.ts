@@ -1,14 +1,14 @@
-/** The calls that clients saw a limiter accept, and whether they can be more than a limit allows. */
+/** The calls that clients saw a limiter accept, and whether they certainly exceed a limit. */
 
-/** One accepted call. The limiter counted it at some moment between the two. */
+/** One accepted call. The limiter counted it at some moment between the two times. */
 export interface Accept {
   readonly sentAtMs: number;
   readonly answeredAtMs: number;
 }
 
 /**
- * The most calls that were certainly accepted within one window of this length: both times of each lie in it. A limit
- * below that was exceeded, whenever within its two times each call was counted.
+ * The maximum number of calls that were certainly accepted within one window of this length: both times of each lie in
+ * it. A lower limit was exceeded, at whatever moment between its two times each call was counted.
  */
 export function mostWithin(accepts: readonly Accept[], windowMs: number): number {
   const inOrder = accepts.toSorted((a, b) => a.sentAtMs - b.sentAtMs);
@@ -24,7 +24,7 @@ export function mostWithin(accepts: readonly Accept[], windowMs: number): number
   return most;
 }
 
-/** Of these calls, those that a counter per calendar window accepts: up to 2 L around the turn of a window. */
+/** The calls that a fixed window (one counter per calendar window) accepts: up to 2 L around the turn of a window. */
 export function acceptedByFixedWindow(calls: readonly Accept[], limit: number, windowMs: number, turnMs: number) {
   const counts = new Map<number, number>();
   return inOrderOf(calls).filter(({ sentAtMs }) => {
@@ -36,7 +36,7 @@ export function acceptedByFixedWindow(calls: readonly Accept[], limit: number, w
   });
 }
 
-/** Of these calls, those that a sliding counter accepts, which weighs the calendar window before: nearly 2 L as well. */
+/** The calls that a sliding counter accepts, which weighs the previous calendar window: nearly 2 L as well. */
 export function acceptedByWeightedWindow(calls: readonly Accept[], limit: number, windowMs: number, turnMs: number) {
   const counts = new Map<number, number>();
   return inOrderOf(calls).filter(({ sentAtMs }) => {
@@ -51,8 +51,8 @@ export function acceptedByWeightedWindow(calls: readonly Accept[], limit: number
 }
 
 /**
- * Of these calls, those that the best limiter would accept, which forgets each a window later to the moment.
- * @param timeOf when a call reached it
+ * The calls that a perfect limiter accepts (an exact sliding log): it forgets each call exactly one window later.
+ * @param timeOf the time at which a call reached the limiter
  */
 export function acceptedByExactWindow(
   calls: readonly Accept[],

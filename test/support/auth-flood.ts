@@ -1,4 +1,4 @@
-/** A process of its own that calls AuthService at a steady rate, so that what it costs the sender is no part of a test. */
+/** A flood of AuthService at a steady rate, in a process of its own, so that its cost does not disturb the test. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -12,8 +12,8 @@ import { checksum62 } from "../../src/lib/base62.ts";
 export interface AuthFlood {
   readonly address: string;
   /**
-   * Wrong passwords for one made-up account, for another one each time, or made-up reset tokens. Or, as a harmless
-   * control of the same size, passwords that can be none.
+   * Wrong passwords for one made-up account, or for a new one each time, or made-up reset tokens. Malformed logins are
+   * a harmless control of the same size: their passwords are invalid.
    */
   readonly what: "logins to one account" | "logins to any account" | "reset tokens" | "malformed logins";
   readonly from: "one address" | "one /48";
@@ -25,10 +25,10 @@ export type FloodTally = Readonly<Record<string, number>>;
 
 const CONNECTIONS = 4;
 const BURST_MS = 10;
-/** Calls under way at most: a slow machine gets fewer in a second. */
+/** Maximum calls under way, so that a slow machine gets fewer calls a second. */
 const MOST_UNDER_WAY = 60;
 
-/** Wants trusted proxies. Begins at once; `stop` ends it and says what came back. */
+/** Starts the flood. The service must trust 127.0.0.0/8 as a proxy. `stop` ends the flood and returns its tally. */
 export function startFlood(flood: AuthFlood) {
   const child = spawn(process.execPath, [import.meta.filename, JSON.stringify(flood)], {
     stdio: ["pipe", "pipe", "inherit"],

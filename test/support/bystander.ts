@@ -1,4 +1,4 @@
-/** A client that means no harm, beside one that does: what it notices is what an attack costs the others. */
+/** A harmless client beside a hostile one: its delays are the cost of an attack to others. */
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Answer, quantile } from "./measurements.ts";
@@ -6,7 +6,7 @@ import { type Answer, quantile } from "./measurements.ts";
 const CALLS = 400;
 const EACH_MS = 2;
 
-/** A call each 2 ms, whether or not the one before has been answered: a stall shows in all that fall into it. */
+/** Makes a call every 2 ms, even if earlier ones have no answer yet, so that a stall delays every call within it. */
 export async function callSteadily(call: () => Promise<Answer>, calls = CALLS): Promise<readonly Answer[]> {
   const answers: Promise<Answer>[] = [];
   for (let n = 0; n < calls; n++) {
@@ -24,13 +24,13 @@ export function p99(answers: readonly Answer[]): number {
   return quantile(times(answers), 0.99);
 }
 
-/** Memory of a process, in MiB. */
+/** The resident memory of a process, in MiB. */
 export function rssMib(pid: number): number {
   const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
   return Number(kib) / 1024;
 }
 
-/** The longest that a timer of a service came late since this was asked last, by its own metrics. */
+/** The longest delay of the service's event loop since the last call of this function, by the service's metrics. */
 export async function longestStallMs(opsAddress: string): Promise<number> {
   const text = await (await fetch(`http://${opsAddress}/metrics`)).text();
   return Number(/^nodejs_eventloop_lag_max_seconds ([\d.e+-]+)$/m.exec(text)?.[1]) * 1000;

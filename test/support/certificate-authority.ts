@@ -1,4 +1,4 @@
-/** Certificates for tests, made by openssl: an authority, and what it signs. */
+/** Certificates for tests, made by openssl: an authority and the certificates that it signs. */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -18,7 +18,7 @@ export interface Authority extends Identity {
   issue(commonName: string, names?: readonly string[]): Identity;
 }
 
-/** An authority of its own, whose files go with the test run. */
+/** Makes a new authority. Its files are removed with the test run. */
 export function newAuthority(name: string): Authority {
   const folder = privateFolder("latchkey-certificates-");
   const authority = make(folder, name, ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]);

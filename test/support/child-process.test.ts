@@ -7,7 +7,7 @@ import { expect, it } from "vitest";
 import { isDead, removeFolder, startProcess } from "./child-process.ts";
 import { until } from "./until.ts";
 
-it("a server ends with the run that started it, even when the run is killed, and its folder with it", async () => {
+it("a server ends, and its folder is removed, with the run that started it, even if the run is killed", async () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-process-"));
   const module = new URL("./child-process.ts", import.meta.url).href;
   const script = `
@@ -24,7 +24,7 @@ it("a server ends with the run that started it, even when the run is killed, and
   await until(async () => isDead(pid) && !existsSync(folder), "the server is gone");
 });
 
-it("a server that ends at once is reported with its own words", async () => {
+it("an error about a server that ends at once quotes the server's output", async () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-process-"));
   const spec = { command: "sh", args: ["-c", "echo no such luck >&2; exit 3"], folder, logFile: join(folder, "log") };
   await expect(startProcess(spec, async () => false)).rejects.toThrow("no such luck");

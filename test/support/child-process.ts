@@ -1,6 +1,6 @@
 /**
- * One child process of a test that is a server: started, watched, frozen, ended. It ends with the test run whatever
- * happens to the run, and nothing here ever signals a process that it did not start.
+ * A server that a test starts as a child process, watches, freezes and ends. The server ends with the test run, even if
+ * the run is killed. This file signals only processes that it started.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -12,7 +12,7 @@ import { until } from "./until.ts";
 export interface ProcessSpec {
   readonly command: string;
   readonly args: readonly string[];
-  /** Private folder of the server: its working directory, removed by the watchdog should the test run be killed. */
+  /** Private folder and working directory of the server. The watchdog removes it if the test run is killed. */
   readonly folder: string;
   readonly logFile: string;
   /** Run as this user instead of the current one. */
@@ -22,12 +22,12 @@ export interface ProcessSpec {
 export interface WatchedProcess {
   readonly pid: number;
   isRunning(): boolean;
-  /** Stops the process and all of its children where they stand: connections stay open, nothing answers. */
+  /** Stops the process and all of its children with SIGSTOP: connections stay open, and nothing answers. */
   freeze(): Promise<void>;
   resume(): void;
-  /** Sends the signal to the process, resumes it if it is frozen, and waits until it is gone. */
+  /** Sends the signal to the process, resumes it if it is frozen, and waits until it has ended. */
   end(signal: "SIGTERM" | "SIGINT"): Promise<void>;
-  /** SIGKILL to the process and all of its children; waits until they are gone. */
+  /** Sends SIGKILL to the process and all of its children, and waits until they have ended. */
   kill(): Promise<void>;
 }
 
@@ -100,8 +100,9 @@ function watchedProcess(child: ChildProcess, pid: number, folder: string): Watch
 }
 
 /**
- * A shell that waits for the end of its standard input, which is the end of the test run, even by SIGKILL; then it ends
- * the server and removes its folder. It is killed as soon as the server has ended, so it never meets a reused pid.
+ * The watchdog: a shell that waits for the end of its standard input. That is the end of the test run, even by SIGKILL.
+ * Then the shell ends the server and removes its folder. It is killed as soon as the server has ended, so it never
+ * signals a reused pid.
  */
 function watch(pid: number, folder: string): ChildProcess {
   const script = `
@@ -119,7 +120,7 @@ function watch(pid: number, folder: string): ChildProcess {
   return watchdog;
 }
 
-/** Pids of the direct children. PostgreSQL's backends are all of that kind, each in a process group of its own. */
+/** Pids of the direct children. All of PostgreSQL's backends are direct children, each in its own process group. */
 export function childrenOf(pid: number): readonly number[] {
   if (!existsSync("/proc/self/stat")) {
     return spawnSync("pgrep", ["-P", String(pid)], { encoding: "utf8" })
@@ -131,7 +132,7 @@ export function childrenOf(pid: number): readonly number[] {
   return pids.map(Number).filter((candidate) => procStat(candidate)?.parent === pid);
 }
 
-/** State letter (proc_pid_stat(5)) and parent of a process; undefined where there is no such process. */
+/** State letter (proc_pid_stat(5)) and parent of a process; undefined if it does not exist. */
 export function procStat(pid: number): { readonly state: string; readonly parent: number } | undefined {
   if (!existsSync("/proc/self/stat")) {
     const { stdout } = spawnSync("ps", ["-o", "state=,ppid=", "-p", String(pid)], { encoding: "utf8" });
@@ -147,7 +148,7 @@ export function procStat(pid: number): { readonly state: string; readonly parent
   }
 }
 
-/** A zombie is dead too: it has closed its files, and only waits for its parent to look. */
+/** Whether a process is dead. A zombie counts as dead: it has closed its files, and only waits for its parent. */
 export function isDead(pid: number): boolean {
   return ["Z", "X", undefined].includes(procStat(pid)?.state);
 }
@@ -167,8 +168,8 @@ function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
 }
 
 /**
- * A free port below the range from which systems take the ports of outgoing connections. In that range, a client that
- * keeps trying a dead server can be given the server's own port, connects to itself, and the server never comes back.
+ * A free port below the range that systems use for outgoing connections. Within that range a client that keeps trying a
+ * dead server may get the server's own port and connect to itself, and then the server can never start again.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
@@ -194,13 +195,13 @@ export async function withFreePort<T>(attempt: (port: number) => Promise<T>): Pr
   }
 }
 
-/** The folder that holds a program, from PATH and the folders given; undefined where there is none. */
+/** The folder of PATH or `folders` that has this program; undefined if there is none. */
 export function folderOf(program: string, more: readonly string[] = []): string | undefined {
   const folders = [...(process.env.PATH ?? "").split(":"), ...more];
   return folders.find((folder) => folder !== "" && existsSync(`${folder}/${program}`));
 }
 
-/** A new folder that goes with this process at the latest. A process that is killed leaves that to the watchdog. */
+/** A new folder, which is removed when this process ends. If the process is killed, the watchdog removes it. */
 export function privateFolder(prefix: string): string {
   if (folders.size === 0) process.once("exit", () => folders.forEach(removeFolder));
   const folder = mkdtempSync(join(tmpdir(), prefix));

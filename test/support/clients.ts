@@ -1,4 +1,4 @@
-/** Clients of a service that runs somewhere. Nothing here needs a test runner. */
+/** Clients of a running service. This file needs no test runner. */
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";

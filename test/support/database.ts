@@ -1,4 +1,4 @@
-/** Databases with the schema applied, one for each test file that asks: on PGlite, and on the run's PostgreSQL. */
+/** Databases with the schema, a new one for each test file: on PGlite, and on the run's PostgreSQL. */
 import { cpSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ import { ShiftedClock } from "./shifted-clock.ts";
 
 export type DatabaseKind = "embedded" | "postgres";
 
-/** Every kind, with whether this machine can run it: `describe.each(DATABASE_KINDS.filter(canOpen))`. */
+/** Every kind of database. For those of this machine: `describe.each(DATABASE_KINDS.filter(canOpen))`. */
 export const DATABASE_KINDS: readonly DatabaseKind[] = ["embedded", "postgres"];
 
 export function canOpen(kind: DatabaseKind): boolean {
@@ -23,27 +23,27 @@ export function canOpen(kind: DatabaseKind): boolean {
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** Folder of an embedded database with the schema, to be copied. */
+    /** Folder of an embedded database with the schema. Tests copy it. */
     embeddedTemplate: string;
   }
 }
 
-/** Name of the database with the schema on the run's PostgreSQL. */
+/** Name of the template database with the schema on the run's PostgreSQL. */
 export const POSTGRES_TEMPLATE = "latchkey_template";
 
 export interface TestDatabase extends AsyncDisposable {
-  /** For a caller that is the only one. */
+  /** The database of one process, with one caller. */
   readonly database: ManagedDatabase;
   /**
-   * The same database as three processes have it, so that calls meet in the database and not at the locks of one
-   * process. The embedded database has one process.
+   * The same database in three processes, so that calls meet in the database and not at the locks of one process. The
+   * embedded database has one process.
    */
   processes(): Promise<readonly ManagedDatabase[]>;
-  /** Moves the database's time along. */
+  /** Moves the database's time. */
   readonly clock: ShiftedClock;
   /** Every change that was published, in order. */
   readonly changes: Change[];
-  /** Where the parts of one process learn of changes, as in the service. */
+  /** Tells the parts of one process about changes, as in the service. */
   readonly bus: ChangeBus;
 }
 
@@ -60,16 +60,16 @@ export function byTurns<S extends object>(stores: readonly S[]): S {
   });
 }
 
-/** The caller that the database of a test is for. */
+/** The caller of the statements of a test. */
 export const TESTER = { holder: itself("test") };
 
-/** An empty database with the schema. */
+/** Opens a new database with the schema and without data. */
 export async function openDatabase(kind: DatabaseKind): Promise<TestDatabase> {
   const { target, remove } = await freshTarget(kind);
   return openTarget(target, remove);
 }
 
-/** A database that has the schema. */
+/** Opens a database that has the schema. */
 export async function openTarget(target: DatabaseTarget, remove = async () => {}): Promise<TestDatabase> {
   const clock = new ShiftedClock();
   const changes: Change[] = [];
@@ -97,7 +97,7 @@ export async function openTarget(target: DatabaseTarget, remove = async () => {}
   };
 }
 
-/** Where a new database with the schema is; `remove` when it is closed. */
+/** A new database with the schema. Call `remove` after it is closed. */
 export async function freshTarget(
   kind: DatabaseKind,
 ): Promise<{ readonly target: DatabaseTarget; remove(): Promise<void> }> {

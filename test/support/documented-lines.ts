@@ -1,9 +1,9 @@
-/** The shell lines of a page of documentation, run as its reader would, and what the page shows of their answers. */
+/** Runs the shell lines of a documentation page as a reader would, and compares the answers with those on the page. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 
-/** A block of shell lines, and the block right below it that shows what the last of them answers. */
+/** A block of shell lines, and the block just below it, which shows the answer to the last line. */
 export interface Block {
   readonly lines: readonly string[];
   readonly shown: string | undefined;
@@ -14,7 +14,7 @@ export interface Outcome {
   readonly command: string;
   readonly output: string;
   readonly code: number;
-  /** Why it is not as the page says; undefined = it is. */
+  /** The difference from the page; undefined if there is none. */
   readonly fault: string | undefined;
 }
 
@@ -23,7 +23,7 @@ export interface Shell extends AsyncDisposable {
   run(command: string): Promise<{ readonly output: string; readonly code: number }>;
 }
 
-/** The blocks of a page that are marked `sh`; of one section where its title is given. */
+/** The blocks of a page, or of one section, that are marked `sh`. */
 export function blocksOf(page: string, section?: string): readonly Block[] {
   const text = section === undefined ? page : sectionOf(page, section);
   const blocks = text.matchAll(/^```sh\n([\s\S]*?)^```\n(?:\s*^```(?:json|text)\n([\s\S]*?)^```)?/gm);
@@ -36,14 +36,14 @@ function sectionOf(page: string, title: string): string {
   return text.split(/^## /m)[0]!;
 }
 
-/** Commands of a block: lines, joined where one ends with a backslash. Comments and empty lines are none. */
+/** The commands of a block: its lines without comments and empty lines. A line that ends with a backslash continues. */
 function commandsOf(text: string): readonly string[] {
   return text.split(/(?<!\\)\n/).filter((line) => !/^\s*(#|$)/.test(line));
 }
 
 /**
- * Runs the blocks in order. `NAME=...  # some.path of the answer` is filled in from the answer before. Any other
- * command runs as it stands, except that `localhost:8080` is the address given.
+ * Runs the blocks in order. In `NAME=...  # some.path of the answer` the value comes from the previous answer. Any
+ * other command runs unchanged, except that `address` replaces `localhost:8080`.
  */
 export async function runBlocks(blocks: readonly Block[], shell: Shell, address: string): Promise<readonly Outcome[]> {
   const outcomes: Outcome[] = [];
@@ -53,14 +53,14 @@ export async function runBlocks(blocks: readonly Block[], shell: Shell, address:
       const command = filledIn(line, outcomes.at(-1)?.output ?? "").replaceAll("localhost:8080", address);
       const { output, code } = await shell.run(command);
       const fault = isShown ? faultOfShown(output, code, shown) : code === 0 ? undefined : `exit code ${code}`;
-      // An assignment answers nothing: the next one is about the same answer.
+      // An assignment has no answer, so the next assignment reads the same answer.
       if (command === line || !/^[A-Z_]+='/.test(command)) outcomes.push({ command: line, output, code, fault });
     }
   }
   return outcomes;
 }
 
-/** Whether the output is what the page shows. `...` in a text is any text, and on a line of its own any lines. */
+/** Whether the output matches the page. `...` in a text stands for any text, and on a line of its own for any lines. */
 export function isAsShown(output: string, shown: string): boolean {
   const words = shown.trim().split(/\s+/);
   const pattern = words.map((word) => (word === "..." ? "[^]*" : word.split("...").map(escaped).join('[^"]*')));
@@ -86,7 +86,7 @@ function filledIn(line: string, answer: string): string {
   return `${name}='${value}'`;
 }
 
-/** Bash without anybody's settings, in this folder. */
+/** Bash in this folder, without settings of a user. */
 export function openShell(folder: string): Shell {
   const bash = spawn("bash", ["--noprofile", "--norc"], { cwd: folder, stdio: ["pipe", "pipe", "ignore"] });
   let output = "";

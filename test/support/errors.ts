@@ -1,4 +1,4 @@
-/** An error as a client sees it: its code and details, as the contract promises them. */
+/** An error as a client sees it: the code and details that the contract promises. */
 import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 
@@ -8,7 +8,7 @@ export interface SeenError {
   readonly message: string;
   readonly reason: string | undefined;
   readonly metadata: Readonly<Record<string, string>>;
-  /** Fields that BadRequest names. */
+  /** The fields that BadRequest names. */
   readonly fields: readonly string[];
   readonly hasRetryInfo: boolean;
 }
@@ -23,7 +23,7 @@ export function errorThrownBy(run: () => unknown): unknown {
   throw new Error("nothing was thrown");
 }
 
-/** The error that a call ends with. @throws Error if it succeeds, or breaks what holds for every error */
+/** The error of a failed call. @throws Error if the call succeeds, or if the error breaks a rule for all errors */
 export async function errorOf(call: Promise<unknown>): Promise<SeenError> {
   const error = await call.then(
     () => {

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startFaultProxy } from "./fault-proxy.ts";
 
-/** Sends back what it gets, and its end. */
+/** A server that sends back all bytes, and closes when its client does. */
 const echo = createServer((socket) => socket.on("error", () => {}).pipe(socket));
 let echoPort = 0;
 
@@ -24,7 +24,7 @@ describe("a fault proxy", () => {
     expect(proxy.accepted()).toBe(1);
   });
 
-  it("cut: resets connections and refuses new ones until restored", async () => {
+  it("resets connections and refuses new ones from cut until restore", async () => {
     await using proxy = await startFaultProxy(echoPort);
     const socket = await dial(proxy.port);
     await exchange(socket, "hello");
@@ -36,7 +36,7 @@ describe("a fault proxy", () => {
     expect(await exchange(await dial(proxy.port), "again")).toBe("again");
   });
 
-  it("hang: accepts, passes nothing, and delivers in order once restored", async () => {
+  it("accepts connections and passes nothing after hang, and delivers in order after restore", async () => {
     await using proxy = await startFaultProxy(echoPort);
     const before = await dial(proxy.port);
     await exchange(before, "hello");
@@ -45,7 +45,8 @@ describe("a fault proxy", () => {
     before.write("a");
     before.write("b");
     during.write("c");
-    // A connection past the proxy comes back from the same server: had the proxy passed anything, it would be here.
+    // A direct connection to the same server gets its answer. If the proxy had passed a byte, it would have arrived
+    // too.
     await exchange(await dial(echoPort), "direct");
     expect([before.bytesRead, during.bytesRead]).toEqual([5, 0]);
     const answers = [read(before, 2), read(during, 1)];
@@ -53,7 +54,7 @@ describe("a fault proxy", () => {
     expect(await Promise.all(answers)).toEqual(["ab", "c"]);
   });
 
-  it("delay: each direction takes at least the delay", async () => {
+  it("delays each direction by at least the given time", async () => {
     await using proxy = await startFaultProxy(echoPort);
     const socket = await dial(proxy.port);
     await exchange(socket, "warm");
@@ -63,18 +64,18 @@ describe("a fault proxy", () => {
     expect(performance.now() - start).toBeGreaterThanOrEqual(119);
   });
 
-  it("trickle: passes a few bytes at a time, all of them and in order", async () => {
+  it("passes a few bytes at a time in trickle, all of them and in order", async () => {
     await using proxy = await startFaultProxy(echoPort);
     const socket = await dial(proxy.port);
     await exchange(socket, "warm");
     proxy.trickle(10);
     const start = performance.now();
     expect(await exchange(socket, "0123456789".repeat(5))).toBe("0123456789".repeat(5));
-    // Five pieces each way: the last leaves at least four ticks of 10 ms after the first.
+    // Five pieces each way: the last one leaves at least four ticks of 10 ms after the first.
     expect(performance.now() - start).toBeGreaterThanOrEqual(39);
   });
 
-  it("reset: ends connections and accepts new ones", async () => {
+  it("ends connections and accepts new ones at reset", async () => {
     await using proxy = await startFaultProxy(echoPort);
     const socket = await dial(proxy.port);
     await exchange(socket, "hello");
@@ -84,7 +85,7 @@ describe("a fault proxy", () => {
     expect(await exchange(await dial(proxy.port), "again")).toBe("again");
   });
 
-  it("refuse: open connections go on, new ones are refused until restored", async () => {
+  it("keeps open connections and refuses new ones from refuse until restore", async () => {
     await using proxy = await startFaultProxy(echoPort);
     const socket = await dial(proxy.port);
     await exchange(socket, "hello");
@@ -95,7 +96,7 @@ describe("a fault proxy", () => {
     expect(await exchange(await dial(proxy.port), "again")).toBe("again");
   });
 
-  it("hang of answers: what is asked arrives, and its answer comes once restored", async () => {
+  it("passes questions and no answers after a hang of answers, and passes the answers after restore", async () => {
     let heard = 0;
     const counting = createServer((socket) => {
       socket.on("error", () => {});
@@ -119,7 +120,7 @@ describe("a fault proxy", () => {
     counting.close();
   });
 
-  it("an answer is lost: the question arrived, nothing comes back on that connection, and others are not touched", async () => {
+  it("loses the answer to a question that arrived, and passes the answers of other connections", async () => {
     await using proxy = await startFaultProxy(echoPort);
     const [asking, other] = [await dial(proxy.port), await dial(proxy.port)];
     const lost = proxy.loseAnswerTo("first", "second");
@@ -135,7 +136,7 @@ describe("a fault proxy", () => {
     expect(String(await once(asking, "error").catch((error: Error) => [error]))).toContain("ECONNRESET");
   });
 
-  it("a dead server behind it shows as a reset", async () => {
+  it("resets a connection to a dead server", async () => {
     await using target = await startFaultProxy(echoPort);
     await using proxy = await startFaultProxy(target.port);
     await target.cut();

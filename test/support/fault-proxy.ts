@@ -1,4 +1,4 @@
-/** A TCP proxy on loopback whose wire can be cut, hung or slowed, for faults that no signal to a server can make. */
+/** A TCP proxy on loopback that can cut, hang or slow connections, for faults that no signal to a server can make. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { withFreePort } from "./child-process.ts";
 
@@ -14,22 +14,22 @@ export interface FaultProxy extends AsyncDisposable {
   lead(port: number): void;
   /** Leads new connections to another port; those that are open go on, as after a failover without fencing. */
   leadNew(port: number): void;
-  /** Accepts connections and passes nothing, not even their end; or passes what is asked and no answer. */
+  /** Accepts connections and passes nothing, not even their end. With `answers` it passes questions and no answers. */
   hang(what?: "everything" | "answers"): void;
   /** Passes at most this many bytes every 10 ms on each connection, in each direction. */
   trickle(bytes: number): void;
   /** Passes every byte `ms` later, in each direction. */
   delay(ms: number): void;
   /**
-   * Loses the answer to a question that arrives: once a connection has sent these texts, in this order, no byte comes
-   * back on it. @returns resolves when that has happened to one connection; no other answer is lost then
+   * Loses the answer to one question. After a connection has sent these texts, in this order, it gets no more bytes.
+   * @returns a promise that resolves when this has happened to one connection; other answers are not lost
    */
   loseAnswerTo(...sent: readonly string[]): Promise<void>;
-  /** Passes everything again, first what was held back. */
+  /** Passes everything again, beginning with the bytes that were held back. */
   restore(): Promise<void>;
-  /** Each byte that clients have sent so far, a connection each, in the order in which they were accepted. */
+  /** All bytes that clients have sent so far: one buffer for each connection, in the order of acceptance. */
   sent(): readonly Buffer[];
-  /** Connections that were accepted so far: shows that a client really came this way. */
+  /** Number of accepted connections so far. It shows that a client really came through the proxy. */
   accepted(): number;
   stop(): Promise<void>;
 }
@@ -49,14 +49,14 @@ const TICK_MS = 10;
 
 /** One direction of a connection. */
 interface Pipe {
-  /** Passes on what is due. */
+  /** Passes the bytes that are due. */
   pump(): void;
 }
 
 /** Chunks held back in one direction before the proxy stops reading, as a full network would. */
 const MOST_CHUNKS = 64;
 
-/** @param records whether `sent()` remembers anything: a long test would fill the memory */
+/** @param records whether the proxy remembers bytes for `sent()`, which would fill the memory in a long test */
 export function startFaultProxy(targetPort: number, records = false): Promise<FaultProxy> {
   return withFreePort(async (port) => {
     let mode: Mode = PASSING;

@@ -1,4 +1,4 @@
-/** The set-up of most fault tests: processes on servers that a test may hurt, an operator, and keys to ask about. */
+/** The set-up of most fault tests: processes on servers that a test may hurt, an operator, and keys. */
 import { type FaultProxy, startFaultProxy } from "./fault-proxy.ts";
 import {
   bootstrapOperator,
@@ -11,14 +11,14 @@ import {
 
 /** Processes that serve the same people and keys. */
 export interface Fleet extends AsyncDisposable {
-  /** To start more of them with. */
+  /** The environment of the processes, to start more of them. */
   readonly env: NodeJS.ProcessEnv;
-  /** Scope `admin`. */
+  /** The first operator's credential, scope `admin`. */
   readonly admin: string;
   readonly processes: readonly ReadyService[];
   /** The first of the processes. */
   readonly service: ReadyService;
-  /** A person and a verifying service. */
+  /** Makes a person and a verifying service. */
   cast(): Promise<Cast>;
   /** Stops the processes. */
   stop(): Promise<void>;
@@ -27,9 +27,9 @@ export interface Fleet extends AsyncDisposable {
 /**
  * Makes the first operator, and starts processes at once.
  *
- * @param settings environment variables on top of those of `serviceEnvironment`, for all
- * @param each those of each process, on top of these; without any there is one process
- * @param nodeFlags for Node itself, such as `--inspect`
+ * @param settings environment variables of all processes, in addition to those of `serviceEnvironment`
+ * @param each further variables of each process; by default there is one process
+ * @param nodeFlags flags of Node itself, such as `--inspect`
  */
 export async function startFleet(
   settings: Readonly<Record<string, string>>,
@@ -54,7 +54,7 @@ export async function startFleet(
   };
 }
 
-/** A proxy before the server that a URL names, and the URL of that server through it. */
+/** Starts a proxy to the server of a URL. Returns the proxy, and the URL through it. */
 export async function startProxyTo(url: string): Promise<{ readonly proxy: FaultProxy; readonly url: string }> {
   const through = new URL(url);
   const proxy = await startFaultProxy(Number(through.port));

@@ -1,6 +1,6 @@
 /**
- * A process of its own that keeps many calls under way on one connection, so that asking costs no other client
- * anything.
+ * A flood that keeps many calls under way on one connection, in a process of its own, so that it does not slow the
+ * clients of the test.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,14 +12,14 @@ import { Code } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 
 export interface Flood {
-  /** How its calls have ended so far. */
+  /** Ends the flood. Returns how its calls ended. */
   stop(): Promise<FloodEnds>;
 }
 
 export interface FloodEnds {
-  /** By the name of the code, with the reason where there is one: `ResourceExhausted OVERLOADED`. */
+  /** Number of calls by code and reason, such as `ResourceExhausted OVERLOADED`. */
   readonly counts: Readonly<Record<string, number>>;
-  /** Refusals with RESOURCE_EXHAUSTED OVERLOADED that said when to try again. */
+  /** Number of refusals with OVERLOADED that had RetryInfo. */
   readonly withRetryInfo: number;
 }
 
@@ -27,10 +27,10 @@ interface Order {
   readonly address: string;
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Base64. */
+  /** The request message in base64. */
   readonly message: string;
   readonly atOnce: number;
-  /** Rest of a caller that was refused; they begin one after the other within this time. */
+  /** Pause of a refused caller. The callers begin one after the other within this time. */
   readonly restMs: number;
 }
 
@@ -73,7 +73,7 @@ async function run(order: Order): Promise<void> {
   let isOver = false;
   let ended = 0;
   const caller = async (_: unknown, n: number) => {
-    // One after the other: the load is that of as many callers, and not that of their common first moment.
+    // The callers begin one after the other, so that the load is not one burst.
     await pause((n / order.atOnce) * order.restMs);
     while (!isOver) {
       const { said, hasRetryInfo } = await callOnce(session, order, frame);

@@ -68,7 +68,7 @@ export async function startFrontDoor(setup: FrontDoorSetup = {}): Promise<FrontD
   return { server, health, address, port: Number(address.split(":").at(-1)), log: log.lines, finished };
 }
 
-/** `Bearer user` and `Bearer service` are good. */
+/** Resolves the caller: `Bearer user` and `Bearer service` are valid. */
 function callerOf(values: readonly string[]): Caller {
   if (values.length === 0) return { kind: "anonymous" };
   if (values.length > 1) throw new DomainError("CREDENTIAL_INVALID", "more than one authorization header");
@@ -79,7 +79,7 @@ function callerOf(values: readonly string[]): Caller {
 
 export type MethodOf<S extends DescService, K extends keyof S["method"]> = S["method"][K];
 
-/** One unary call by grpc-js. Rejects with its ServiceError. */
+/** Makes one unary call with grpc-js. Rejects with its ServiceError. */
 export function callGrpc<M extends DescMethodUnary>(
   client: GrpcClient,
   method: M,
@@ -101,7 +101,7 @@ export function callGrpc<M extends DescMethodUnary>(
   });
 }
 
-/** The headers with a stream's grpc-status: its trailers, or the only ones it has. */
+/** The headers that have a stream's grpc-status: its trailers, or its headers if it has no others. */
 export function grpcTrailers(stream: ClientHttp2Stream): Promise<Record<string, unknown>> {
   return new Promise((resolve) => {
     stream.on("response", (headers) => {

@@ -1,4 +1,4 @@
-/** Starts the servers of a test run, applies the schema to a template of each database, and tells the tests the URLs. */
+/** Starts the servers of a test run, makes a template database with the schema on each, and provides their URLs. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ export default async function setup({ vitest }: TestProject): Promise<(() => Pro
   return startServers((key, value) => vitest.provide(key, value));
 }
 
-/** @returns stops the servers and removes the templates */
+/** @returns a function that stops the servers and removes the templates */
 export async function startServers(provide: Provide): Promise<() => Promise<void>> {
   const missing = (["postgres", "redis", "pgbouncer"] as ServerKind[]).filter((kind) => !canStart(kind));
   process.stderr.write(missingServersLine(missing) ?? "");

@@ -1,14 +1,14 @@
-/** The heap of a process of ours, through Node's inspector (Chrome DevTools Protocol). */
+/** The heap of a process that the test started, through Node's inspector (Chrome DevTools Protocol). */
 import type { SpawnedService } from "./spawned-service.ts";
 
-/** Bytes that are still in use after a garbage collection, of a service that was started with `--inspect`. */
+/** Bytes in use after a garbage collection. The service must have been started with `--inspect`. */
 export async function heapBytes(service: SpawnedService): Promise<number> {
   await using inspector = await openInspector(service);
   await inspector.command("HeapProfiler.collectGarbage");
   return ((await inspector.command("Runtime.getHeapUsage")) as { usedSize: number }).usedSize;
 }
 
-/** All that is alive in it after a garbage collection, texts included, as V8 writes it down. */
+/** V8's heap snapshot of all live objects after a garbage collection, including their texts. */
 export async function heapSnapshot(service: SpawnedService): Promise<string> {
   await using inspector = await openInspector(service);
   await inspector.command("HeapProfiler.collectGarbage");
@@ -36,7 +36,7 @@ async function openInspector(service: SpawnedService) {
   };
   let last = 0;
   return {
-    /** Of the snapshot that was taken. */
+    /** The text of the last heap snapshot. */
     chunks: chunks as readonly string[],
     command(method: string): Promise<unknown> {
       const id = ++last;

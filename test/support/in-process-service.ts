@@ -1,4 +1,4 @@
-/** The very service that main.ts starts, on what the run is told to use, and clients that talk to it over a socket. */
+/** The same service as main.ts starts, with the databases of the run, and clients that call it over a socket. */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -34,25 +34,25 @@ export interface TestService extends AsyncDisposable {
   /** `host:port` */
   readonly address: string;
   readonly opsAddress: string;
-  /** Moves the service's and its database's time; Redis has its own. */
+  /** Moves the time of the service and its database. Redis has its own time. */
   readonly clock: ShiftedClock;
   /** The first operator's credential, scope admin. */
   readonly admin: string;
-  /** All that was logged. */
+  /** All lines of the log. */
   readonly lines: readonly LogLine[];
   /** A client with a credential, or without one. */
   client<S extends DescService>(service: S, credential?: string): Client<S>;
-  /** A newly registered person. */
+  /** Registers a new person. */
   newPerson(): Promise<Person>;
-  /** A new service credential with these scopes. */
+  /** Issues a new service credential with these scopes. */
   newCredential(...scopes: string[]): Promise<string>;
-  /** A key of a new person; `more` as for IssueKey. */
+  /** Issues a key of a new person; `more` is as for IssueKey. */
   newKey(more?: Parameters<Client<typeof KeyService>["issueKey"]>[0]): Promise<IssueKeyResponse & { person: Person }>;
-  /** Stops and starts it again on the same data; with `settings` on top of the first ones. */
+  /** Restarts the service on the same data, with `settings` in addition to the first ones. */
   restart(settings?: Readonly<Record<string, string>>): Promise<void>;
 }
 
-/** @param settings environment variables on top of a development service's */
+/** @param settings environment variables in addition to those of a development service */
 export async function startTestService(settings: Readonly<Record<string, string>> = {}): Promise<TestService> {
   const clock = new ShiftedClock();
   const log = recordingLog();

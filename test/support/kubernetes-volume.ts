@@ -2,15 +2,15 @@ import { copyFileSync, mkdirSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { CertificateFiles } from "./self-signed.ts";
 
-/** A certificate as Kubernetes mounts a secret: `..data` is a symbolic link to the folder of the present version. */
+/** A certificate as Kubernetes mounts a secret: `..data` is a symbolic link to the folder of the current version. */
 export interface CertificateVolume {
   /** Paths that lead through the link. */
   readonly files: CertificateFiles;
-  /** Mounts the second version, at once. */
+  /** Mounts the second version in one step. */
   replace(): void;
 }
 
-/** @param versions the first is mounted in `folder`; both are there, as `..1` and `..2` */
+/** @param versions both are copied into `folder` as `..1` and `..2`, and the first one is mounted */
 export function mountVersions(
   folder: string,
   versions: readonly [first: CertificateFiles, second: CertificateFiles],

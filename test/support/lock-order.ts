@@ -3,8 +3,9 @@ import type { TestDatabase } from "./database.ts";
 import { until } from "./until.ts";
 
 /**
- * Runs two works that want the lock of one user, each in a process of its own, so that they get it in this order. Both
- * begin before the first has it. On the embedded database, which has a single process, the second follows the first.
+ * Runs two pieces of work that take the lock of one user, each in a process of its own, so that they get it in this
+ * order. Both wait for the lock before the first gets it. The embedded database has a single process, so there the
+ * second runs after the first.
  */
 export async function inThisOrder(
   test: TestDatabase,
@@ -25,7 +26,7 @@ export async function inThisOrder(
   return Promise.all(running);
 }
 
-/** How many connections wait for a lock in this database. */
+/** Number of connections that wait for a lock in this database. */
 export async function waiting(database: ManagedDatabase): Promise<number> {
   const sql = `select count(*)::int as waiting from pg_stat_activity
     where datname = current_database() and wait_event_type = 'Lock'`;

@@ -1,4 +1,4 @@
-/** A process of its own that logs in many times at once, so that what it costs the asker is no part of a measurement. */
+/** A storm of logins in a process of its own, so that the cost of making the calls is no part of a measurement. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { type ClientHttp2Session, connect } from "node:http2";
@@ -10,11 +10,11 @@ import { LoginRequestSchema } from "../../src/gen/latchkey/v1/auth_service_pb.ts
 
 export interface LoginLoad {
   readonly address: string;
-  /** How many clients there are. */
+  /** Number of clients. */
   readonly logins: number;
   /**
-   * How often each of them logs in. First all at the same moment, then once in every second, when a refused client is
-   * told to come back, each at a moment of its own.
+   * Number of logins of each client. The first logins come all at once. Then each client logs in once a second, at a
+   * moment of its own, because a refusal tells a client to wait that long.
    */
   readonly waves: number;
 }
@@ -29,7 +29,7 @@ export interface LoginEnd {
 
 const CONNECTIONS = 20;
 
-/** Each login is a guess at another account from another network, so that no throttle helps. Wants trusted proxies. */
+/** Each login guesses at another account from another network, so that no throttle applies. Needs trusted proxies. */
 export async function loadLogins(load: LoginLoad): Promise<readonly LoginEnd[]> {
   const child = spawn(process.execPath, [import.meta.filename, JSON.stringify(load)], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -46,7 +46,7 @@ export async function loadLogins(load: LoginLoad): Promise<readonly LoginEnd[]> 
 }
 
 /**
- * Straight over HTTP/2 with messages made before: on a small machine a client's own work would dominate the
+ * Logs in directly over HTTP/2, with messages made before: on a small machine a client's own work would dominate the
  * measurement.
  */
 async function logIn({ address, logins, waves }: LoginLoad): Promise<LoginEnd[]> {

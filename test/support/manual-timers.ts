@@ -19,7 +19,7 @@ export class ManualTimers implements Timers {
     return this.#waiting.length;
   }
 
-  /** Runs all that waits now. */
+  /** Runs all timers that wait now. */
   run(): void {
     const now = this.#waiting;
     this.#waiting = [];

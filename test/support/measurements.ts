@@ -1,4 +1,4 @@
-/** Measured times, and what is said of them. */
+/** Measured times and their statistics. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { VerdictSchema, type VerifyKeyResponse } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 
@@ -8,7 +8,7 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }
 
-/** Tells a measurement in the run's output. It is never what a test rests on. */
+/** Prints a measurement in the run's output. No test depends on it. */
 export function report(what: string, ms: readonly number[]): void {
   const figures = [0.5, 0.99, 1].map((share) => quantile(ms, share).toFixed(1));
   process.stderr.write(
@@ -21,12 +21,12 @@ export interface Answer {
   /** By the client's monotonic clock. */
   readonly askedAtMs: number;
   readonly tookMs: number;
-  /** Name of the verdict, or of the gRPC code where there was none. */
+  /** Name of the verdict, or of the gRPC code if the call failed. */
   readonly said: string;
   readonly response: VerifyKeyResponse | undefined;
 }
 
-/** Waits for an answer or an error, and says how long that took. */
+/** Waits for an answer or an error, and measures the time. */
 export async function answerTo(call: () => Promise<VerifyKeyResponse>): Promise<Answer> {
   const askedAtMs = performance.now();
   const outcome = await call().then(
@@ -36,7 +36,7 @@ export async function answerTo(call: () => Promise<VerifyKeyResponse>): Promise<
   return { askedAtMs, tookMs: performance.now() - askedAtMs, ...outcome };
 }
 
-/** How often each thing was said. */
+/** The number of answers by `said`. */
 export function tally(answers: readonly Answer[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { said } of answers) counts[said] = (counts[said] ?? 0) + 1;

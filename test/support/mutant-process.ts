@@ -5,16 +5,16 @@ import { pathToFileURL } from "node:url";
 
 /** A fault of one line, as a developer could make it. */
 export interface SourceFault {
-  /** From the root of the project. */
+  /** Path from the root of the project. */
   readonly file: string;
-  /** Occurs once in the file; else the process does not start. */
+  /** The text to replace. It must occur once in the file, or the process does not start. */
   readonly search: string;
   readonly replacement: string;
 }
 
 const root = join(import.meta.dirname, "../..");
 
-/** Flags for Node, with which it loads the file with the fault in it. Nothing is written. */
+/** Flags for Node, so that it loads the file with the fault. The file on disk stays unchanged. */
 export function withFault({ file, search, replacement }: SourceFault): readonly string[] {
   const [url, from, to] = [pathToFileURL(join(root, file)).href, search, replacement].map((text) =>
     JSON.stringify(text),

@@ -4,9 +4,9 @@ import { grpcMessage } from "./raw-http2.ts";
 /** Number of bytes of a message's head that an open call has sent. */
 const HEAD_BYTES = 3;
 
-/** A unary call by gRPC of which a part has been sent, on a connection of its own. */
+/** A unary gRPC call on a connection of its own, which has sent only a part of its message. */
 export class OpenCall {
-  /** Its grpc-status, or `cut`. */
+  /** The call's grpc-status, or `cut` if its connection ended. */
   readonly outcome: Promise<string>;
   readonly #session: ClientHttp2Session;
   readonly #stream: ClientHttp2Stream;
@@ -35,7 +35,7 @@ export class OpenCall {
     });
   }
 
-  /** The service has its head, and waits for the rest. */
+  /** Resolves when the service has the call's head and waits for the rest. */
   async begun(): Promise<void> {
     await new Promise<void>((resolve) => this.#stream.write(this.#message.subarray(0, HEAD_BYTES), () => resolve()));
     await new Promise<void>((resolve) => this.#session.ping(() => resolve()));

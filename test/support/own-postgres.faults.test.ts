@@ -3,8 +3,8 @@ import { childrenOf, isDead, procStat } from "./child-process.ts";
 import { sql, startPostgres } from "./own-postgres.ts";
 import { canStart, freshPostgres } from "./shared-servers.ts";
 
-describe.skipIf(!canStart("postgres"))("a PostgreSQL of our own", () => {
-  it("keeps what was committed when it is killed, and comes back on the same port", async () => {
+describe.skipIf(!canStart("postgres"))("a PostgreSQL that a test starts", () => {
+  it("keeps committed data when it is killed, and restarts on the same port", async () => {
     await using postgres = await startPostgres();
     await postgres.sql("create table t (n int); insert into t values (42)");
     const pids = [postgres.pid, ...childrenOf(postgres.pid)];
@@ -22,7 +22,7 @@ describe.skipIf(!canStart("postgres"))("a PostgreSQL of our own", () => {
     expect(await postgres.sql("select n from t")).toBe("42");
   });
 
-  it("freezes every backend, and goes on where it stood", async () => {
+  it("freezes with every backend, and continues when it is resumed", async () => {
     await using postgres = await startPostgres();
     const busy = postgres.sql("select pg_advisory_lock(1); select pg_sleep(0.3)");
     while ((await postgres.sql("select count(*) from pg_locks where locktype = 'advisory'")) === "0");
@@ -34,7 +34,7 @@ describe.skipIf(!canStart("postgres"))("a PostgreSQL of our own", () => {
     await busy;
   });
 
-  it("copies a database from a template", async () => {
+  it("makes a database as a copy of a template", async () => {
     await using postgres = await startPostgres();
     await sql(await postgres.createDatabase("first"), "create table t (n int); insert into t values (7)");
     const copy = await postgres.createDatabase("second", "first");

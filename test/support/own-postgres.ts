@@ -1,4 +1,4 @@
-/** A PostgreSQL cluster of our own in a temporary folder on a free loopback port, for as long as a test needs it. */
+/** A PostgreSQL cluster of a test, in a temporary folder and on a free loopback port. */
 import { execFile, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -19,19 +19,19 @@ const DEBIAN = "/usr/lib/postgresql";
 const USER = "latchkey";
 
 export interface PostgresOptions {
-  /** Of the server, on top of those that every test server has. */
+  /** Settings of the server, in addition to those of every test server. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Lines of pg_hba.conf before those that let the superuser in. */
+  /** Lines of pg_hba.conf before those for the superuser. */
   readonly access?: readonly string[];
-  /** Files in its data folder that only it may read, by their names. */
+  /** Files in the data folder that only the server may read, by their names. */
   readonly files?: Readonly<Record<string, string>>;
 }
 
 export interface PostgresServer extends AsyncDisposable {
-  /** Of a superuser. Without a name: the database `postgres`. */
+  /** The URL of a superuser. The default database is `postgres`. */
   url(database?: string): string;
   readonly port: number;
-  /** Of the postmaster that runs now; another one after restart(). */
+  /** Pid of the running postmaster. restart() changes it. */
   readonly pid: number;
   /**
    * Makes a database, as a copy of a template if one is given, and returns its URL. No client may be connected to the
@@ -42,21 +42,21 @@ export interface PostgresServer extends AsyncDisposable {
   log(): string;
   /** Folder of its Unix socket. It refuses every client unless `access` has a line for it. */
   readonly socketFolder: string;
-  /** Runs SQL from outside the service; returns psql's unaligned output. */
+  /** Runs SQL through psql as the superuser. Returns psql's unaligned output. */
   sql(text: string, database?: string): Promise<string>;
   /** Ends the server and removes its folder. Nothing else may follow. */
   stop(): Promise<void>;
-  /** SIGKILL to the postmaster and all backends: connections are reset, later ones refused. What was committed stays. */
+  /** SIGKILL to the postmaster and all backends: connections are reset, new ones refused. Committed data stay. */
   kill(): Promise<void>;
-  /** Starts it again on the same port and data, after a fast shutdown where it still runs. */
+  /** Starts the server again on the same port and data, after a fast shutdown if it still runs. */
   restart(): Promise<void>;
-  /** SIGSTOP to the postmaster and all backends: connections stay open and nothing answers. */
+  /** SIGSTOP to the postmaster and all backends: connections stay open, and nothing answers. */
   freeze(): Promise<void>;
   resume(): void;
 }
 
 export function hasPostgres(): boolean {
-  // As root the server must run as another user, and Debian's package makes that user.
+  // Root must run the server as another user, which Debian's package creates.
   const canRun = process.getuid?.() !== 0 || serverUser() !== undefined;
   return canRun && ["initdb", "postgres", "psql", "pg_dump"].every((name) => program(name) !== undefined);
 }
@@ -73,7 +73,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   return serve({ folder, password, user, settings: options.settings ?? {} });
 }
 
-/** A hot standby that follows `primary` by streaming. Everything that was committed before is in it. */
+/** Starts a hot standby that follows `primary` by streaming. It has everything that was committed before. */
 export async function startStandby(primary: PostgresServer): Promise<PostgresServer> {
   const user = serverUser();
   const folder = privateFolder("latchkey-standby-");
@@ -83,7 +83,7 @@ export async function startStandby(primary: PostgresServer): Promise<PostgresSer
   return serve({ folder, password: new URL(primary.url()).password, user, settings: {} });
 }
 
-/** Lets a standby receive changes, and show none of them from now on. */
+/** From now on the standby receives changes but does not show them. */
 export async function pauseReplay(standby: PostgresServer): Promise<void> {
   await standby.sql("select pg_wal_replay_pause()");
   const isPaused = async () => (await standby.sql("select pg_get_wal_replay_pause_state()")) === "paused";
@@ -137,7 +137,7 @@ function serve({ folder, password, user, settings }: Cluster): Promise<PostgresS
   });
 }
 
-/** Makes a database on the server that `url` points to, where a template is given as a copy of it; returns its URL. */
+/** Makes a database on the server of `url`, as a copy of `template` if it is given. Returns the new URL. */
 export async function createDatabase(url: string, name: string, template = "template1"): Promise<string> {
   await sql(url, `create database "${name}" template "${template}"`);
   const made = new URL(url);
@@ -157,7 +157,7 @@ export async function dumpDatabase(url: string, ...flags: readonly string[]): Pr
   return stdout;
 }
 
-/** Runs such SQL through psql, each statement for itself; the first that fails ends it. */
+/** Runs such a dump through psql, each statement in its own transaction. The first error ends the run. */
 export async function restoreDatabase(url: string, dump: string): Promise<void> {
   const restoring = run(program("psql") ?? "psql", ["-XAtq", "-v", "ON_ERROR_STOP=1", url]);
   restoring.child.stdin!.end(dump);
@@ -194,7 +194,8 @@ function launch(
   url: string,
   user: ServerUser | undefined,
 ): Promise<WatchedProcess> {
-  // synchronous_commit stays on: what was acknowledged must survive a killed server; fsync only matters for power loss.
+  // synchronous_commit stays on, because acknowledged data must survive a killed server. fsync matters only for a loss
+  // of power.
   const settings = {
     listen_addresses: "127.0.0.1",
     port,
@@ -222,7 +223,7 @@ function launch(
   );
 }
 
-/** Path of one of PostgreSQL's programs, from PATH or the newest of Debian's versions; undefined where there is none. */
+/** Path of one of PostgreSQL's programs, from PATH or Debian's newest version; undefined if there is none. */
 function program(name: string): string | undefined {
   const versions = existsSync(DEBIAN) ? readdirSync(DEBIAN).sort((a, b) => Number(b) - Number(a)) : [];
   const folder = folderOf(
@@ -237,7 +238,7 @@ interface ServerUser {
   readonly gid: number;
 }
 
-/** PostgreSQL refuses to run as root. undefined = run as the current user. */
+/** The user for the server, because PostgreSQL refuses to run as root. undefined = the current user. */
 function serverUser(): ServerUser | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const [uid, gid] = ["-u", "-g"].map((flag) =>

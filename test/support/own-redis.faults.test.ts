@@ -4,8 +4,8 @@ import { isDead, procStat } from "./child-process.ts";
 import { redisCommand, startRedis } from "./own-redis.ts";
 import { canStart, freshRedis } from "./shared-servers.ts";
 
-describe.skipIf(!canStart("redis"))("a Redis of our own", () => {
-  it("answers, refuses when killed, and comes back empty on the same port", async () => {
+describe.skipIf(!canStart("redis"))("a Redis that a test starts", () => {
+  it("answers, refuses connections when it is killed, and restarts empty on the same port", async () => {
     await using redis = await startRedis();
     const firstPid = redis.pid;
     expect(await redisCommand(redis.port, "SET", "a", "1")).toBe("OK");
@@ -19,14 +19,14 @@ describe.skipIf(!canStart("redis"))("a Redis of our own", () => {
     expect(await redisCommand(redis.port, "EXISTS", "a")).toBe("0");
   });
 
-  it("keeps its data over a restart when asked to", async () => {
+  it("keeps its data over a restart if its arguments say so", async () => {
     await using redis = await startRedis({ args: ["--appendonly", "yes"] });
     await redisCommand(redis.port, "SET", "a", "1");
     await redis.restart();
     expect(await redisCommand(redis.port, "EXISTS", "a")).toBe("1");
   });
 
-  it("accepts connections and answers none while frozen; then it answers what was asked meanwhile", async () => {
+  it("accepts connections while it is frozen, and answers them when it is resumed", async () => {
     await using redis = await startRedis();
     await redis.freeze();
     expect(procStat(redis.pid)?.state).toBe("T");

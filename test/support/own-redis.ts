@@ -1,4 +1,4 @@
-/** A Redis of our own on a free loopback port, without persistence, for as long as a test needs it. */
+/** A Redis of a test, on a free loopback port and without persistence. */
 import { connect } from "node:net";
 import { join } from "node:path";
 import {
@@ -10,22 +10,22 @@ import {
   withFreePort,
 } from "./child-process.ts";
 
-/** How many databases a test server has: enough that each test file can take one. */
+/** Number of databases of a test server: enough for every test file. */
 export const REDIS_DATABASES = 1024;
 
 export interface RedisServer extends AsyncDisposable {
-  /** Of database 0. */
+  /** The URL of database 0. */
   readonly url: string;
   readonly port: number;
-  /** Of the process that runs now; another one after restart(). */
+  /** Pid of the running process. restart() changes it. */
   readonly pid: number;
   /** Ends the server and removes its folder. Nothing else may follow. */
   stop(): Promise<void>;
-  /** SIGKILL: connections are reset, later ones refused. */
+  /** SIGKILL: connections are reset, and new ones refused. */
   kill(): Promise<void>;
-  /** Starts it again on the same port, empty unless `args` say that it keeps its data. */
+  /** Starts the server again on the same port, empty unless `args` make it keep its data. */
   restart(): Promise<void>;
-  /** SIGSTOP: connections stay open and nothing answers; the kernel still accepts new ones. */
+  /** SIGSTOP: connections stay open, and nothing answers. The kernel still accepts new ones. */
   freeze(): Promise<void>;
   resume(): void;
 }
@@ -81,8 +81,8 @@ async function launch(folder: string, port: number, args: readonly string[]): Pr
 }
 
 /**
- * One command on a connection of its own, to look at a server from outside. Only simple replies: a status, an integer,
- * or an error, which is thrown.
+ * Sends one command on a connection of its own. It understands only simple replies: a status, an integer, or an error,
+ * which it throws.
  */
 export function redisCommand(port: number, ...words: readonly string[]): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();

@@ -1,4 +1,4 @@
-/** The room of people over a database of a test: the same parts that the service connects. */
+/** The room of people on a test's database, from the same parts as in the service. */
 import { randomBytes } from "node:crypto";
 import { RefusalRecorder } from "../../src/audit/refusal-recorder.ts";
 import { PasswordHasher } from "../../src/auth/passwords/password.ts";
@@ -30,7 +30,7 @@ export const SECONDS = 1000;
 export const DAYS = 86_400_000;
 /** An operator who acts on a person. */
 export const BY = Object.freeze({ id: "svc_0123456789abcdef", clientIp: "192.0.2.1" });
-/** PostgreSQL where this machine has it, else the embedded database. */
+/** PostgreSQL if this machine has it, or else the embedded database. */
 export const PREFERRED_KIND = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
 export const ORIGIN = Object.freeze({ clientIp: "192.0.2.7", userAgent: "test/1.0" });
 /** Default lifetimes of the service. */
@@ -40,10 +40,10 @@ export const LIFETIMES = Object.freeze({
   refreshGraceMs: 10 * SECONDS,
 });
 
-/** Nothing proves copies fresh but their own reads. */
+/** A feed that never proves a copy fresh: only a copy's own read does. */
 const NO_FEED = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
 
-/** @param told whether this process learns of changes; one that does not is like another process without a feed */
+/** @param told whether this process learns of changes. If not, it is like another process without a feed. */
 export function newPeople(
   test: TestDatabase,
   { ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]), told = true } = {},
@@ -87,7 +87,7 @@ export function newPeople(
     ...{ limiter: new LocalLimiter({ clock, log }), changesPerMinute: 600 },
     passwordResets: new PostgresPasswordResetStore(database),
     loginThrottle: new LoginThrottle({ store: failures, users, refusals, ring, clock, log, hashesPerAddress: 1000 }),
-    // Cheap hashes: what they cost is none of these tests' business.
+    // Cheap hashes, because no test here depends on their cost.
     passwords: new PasswordHasher({ ring, log, memoryKib: 1024, passes: 2, concurrency: 2, maxWaitMs: 10_000 }),
     passwordRules: { minCodePoints: 15 },
     accountDefaults: { tier: "basic", scopes: ["*"] },
@@ -123,7 +123,7 @@ export function registered(people: People, input: Partial<RegisterInput> = {}) {
   return register(people, { email: freshEmail(), password: PASSWORD, displayName: "Mike", ...ORIGIN, ...input });
 }
 
-/** Takes one place among the hashes until `free`, as a hash that does not end would. */
+/** Takes one place of the password hashes until `free`, like a hash that does not end. */
 export function occupyHash(passwords: PasswordHasher): { free(): Promise<void> } {
   const { promise, resolve } = Promise.withResolvers<void>();
   const turns = passwords.turnsOf({ networks: [], isDoubtful: false, isKnown: false });
@@ -136,7 +136,7 @@ export function occupyHash(passwords: PasswordHasher): { free(): Promise<void> }
   };
 }
 
-/** An error as a caller would see it. */
+/** The refusal of a call, as its caller sees it. */
 export async function refusalOf(promise: Promise<unknown>) {
   const error = await promise.then(
     () => undefined,

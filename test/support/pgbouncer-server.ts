@@ -1,4 +1,4 @@
-/** A pgbouncer of our own before a PostgreSQL server, on a free loopback port, configured as Debian installs it. */
+/** A pgbouncer of a test before a PostgreSQL server, on a free loopback port, configured as Debian installs it. */
 import { spawnSync } from "node:child_process";
 import { chownSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import {
 } from "./child-process.ts";
 import { sql } from "./own-postgres.ts";
 
-/** Which connections to the server are shared: one for a client's whole session, or one for each transaction. */
+/** The time for which a client keeps a server connection: its session, one transaction, or one statement. */
 export type PoolMode = "session" | "transaction" | "statement";
 
 export interface PgbouncerServer extends AsyncDisposable {
@@ -20,9 +20,9 @@ export interface PgbouncerServer extends AsyncDisposable {
   readonly pid: number;
   /** The URL of a database through this pooler. */
   url(databaseUrl: string): string;
-  /** Its log so far. */
+  /** Path of its log file. */
   readonly logFile: string;
-  /** A statement on its administration console, such as `show pools`. */
+  /** Runs a statement on its administration console, such as `show pools`. */
   console(statement: string): Promise<string>;
   stop(): Promise<void>;
 }
@@ -40,7 +40,7 @@ export function hasPgbouncer(): boolean {
   return canRun && program() !== undefined;
 }
 
-/** @param postgresPort of the server on loopback */
+/** @param postgresPort port of the PostgreSQL server on loopback */
 export async function startPgbouncer(postgresPort: number, options: PgbouncerOptions): Promise<PgbouncerServer> {
   const folder = privateFolder("latchkey-pgbouncer-");
   return withFreePort(async (port) => {
@@ -65,7 +65,7 @@ export async function startPgbouncer(postgresPort: number, options: PgbouncerOpt
   });
 }
 
-/** The role that may look at the pooler. It is none of PostgreSQL's. */
+/** The role for the administration console. It is not a role of PostgreSQL. */
 const ADMIN = "pooler_admin";
 
 function consoleUrl(port: number): string {
@@ -123,7 +123,7 @@ function program(): string | undefined {
   return folder && `${folder}/pgbouncer`;
 }
 
-/** pgbouncer refuses to run as root. undefined = run as the current user. */
+/** The user for pgbouncer, which refuses to run as root. undefined = the current user. */
 function poolerUser(): { readonly uid: number; readonly gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const [uid, gid] = ["-u", "-g"].map((flag) =>

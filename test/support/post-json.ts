@@ -1,4 +1,4 @@
-/** A call as curl makes it: the body is sent as it is written here. `path` is `Service/Method`. */
+/** Makes a call as curl does, with exactly this body. `path` is `Service/Method`. */
 export async function postJson(
   address: string,
   path: string,

@@ -1,10 +1,10 @@
 /**
- * Lists of promises that are waited for one by one. While the first is waited for, another one may be rejected: no
- * handler listens to it yet, and Node ends the process.
+ * Finds lists of promises that the code awaits one by one. While it awaits the first promise, another one may reject.
+ * No handler listens to that one yet, so Node ends the process.
  */
 import { asNode, identifier, type Node, nodesOf } from "./syntax-tree.ts";
 
-/** Of tests: functions that wait for the promise that they are given. */
+/** Functions of tests that await their argument. */
 const WAITERS = new Set(["errorOf", "codeOf"]);
 const BLOCKS = new Set(["Program", "BlockStatement", "StaticBlock"]);
 
@@ -16,7 +16,7 @@ export function promisesAwaitedOneByOne(root: Node): readonly string[] {
   });
 }
 
-/** `const list = xs.map(...)` or `const [a, b] = [...]` in a block, and what the block does with it. */
+/** The faulty names of `const list = xs.map(...)` or `const [a, b] = [...]`, by what the block does with them. */
 function faultsOfList(block: Node, { id, init }: Node): readonly string[] {
   const pattern = asNode(id)!;
   if (!isNewList(init)) return [];
@@ -38,7 +38,10 @@ function declaratorsOf(block: Node): Node[] {
     .flatMap((each) => (each?.type === "VariableDeclaration" ? (each.declarations as Node[]) : []));
 }
 
-/** Made here, of things that may be promises: `[...]`, `xs.map(...)`, `xs.flatMap(...)`, `Array.from(xs, ...)`. */
+/**
+ * Whether a value is a new list that may have promises: `[...]`, `xs.map(...)`, `xs.flatMap(...)`, `Array.from(xs,
+ * ...)`.
+ */
 function isNewList(value: unknown): boolean {
   const node = bare(value);
   if (node?.type === "ArrayExpression") return true;
@@ -53,14 +56,14 @@ function isLoop(node: Node): boolean {
   return node.type === "ForOfStatement";
 }
 
-/** Name of the list that a loop goes through, be it `list` or `list.entries()`. */
+/** Name of the list that a loop iterates, as `list` or as `list.entries()`. */
 function listOf(loop: Node): string {
   const right = bare(loop.right);
   const callee = asNode(right?.callee);
   return identifier(callee !== undefined && identifier(callee.property) === "entries" ? callee.object : right);
 }
 
-/** Whether a loop waits for each element before it turns to the next. */
+/** Whether a loop awaits each element before the next one. */
 function isWaitedInTurn(loop: Node): boolean {
   if (loop.await === true) return true;
   const target = asNode((asNode(loop.left)?.declarations as Node[] | undefined)?.[0]?.id);
@@ -79,7 +82,7 @@ function isElementOf(list: string, node: Node | undefined): boolean {
   return node?.type === "MemberExpression" && node.computed === true && identifier(node.object) === list;
 }
 
-/** The promise that `await a`, `expect(a).rejects`, `expect(a).resolves` or a function that waits is given. */
+/** The awaited promise of `await a`, `expect(a).rejects`, `expect(a).resolves` or a call of WAITERS. */
 function waitedBy(node: Node): Node | undefined {
   if (node.type === "AwaitExpression") return bare(node.argument);
   if (node.type === "CallExpression" && WAITERS.has(identifier(node.callee))) return firstArgument(node);
@@ -88,7 +91,7 @@ function waitedBy(node: Node): Node | undefined {
   return expectation?.type === "CallExpression" ? firstArgument(expectation) : undefined;
 }
 
-/** Whether all of the list have a listener by then: `Promise.all(list)` and its likes. */
+/** Whether all promises of the list have a listener before this place, by `Promise.all(list)` or the like. */
 function isHeardBefore(block: Node, list: string, at: number): boolean {
   return nodesOf(block).some((node) => {
     const callee = asNode(node.callee);
@@ -101,7 +104,7 @@ function firstArgument(call: Node): Node | undefined {
   return bare((call.arguments as Node[])[0]);
 }
 
-/** Without `!`, `as` and parentheses. */
+/** The node without `!`, `as` and parentheses. */
 function bare(value: unknown): Node | undefined {
   let node = asNode(value);
   while (node !== undefined && /^(TS.*Expression|ParenthesizedExpression)$/.test(node.type)) {

@@ -1,4 +1,4 @@
-/** An HTTP/2 client that writes what no library would: frames as they are, at any time, whatever the other end says. */
+/** An HTTP/2 client that writes any frames at any time, which no library would do. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
@@ -18,16 +18,16 @@ const INITIAL_WINDOW_SIZE = 4;
 
 export interface RawHttp2 extends Disposable {
   readonly socket: Socket;
-  /** Frames that came, by type. */
+  /** Number of received frames by type. */
   readonly came: ReadonlyMap<number, number>;
   /** The connection's end, from either side. */
   readonly closed: Promise<void>;
   isClosed(): boolean;
-  /** Writes, and waits until the kernel has taken it or the connection is closed. */
+  /** Writes, and waits until the kernel has taken the bytes or the connection is closed. */
   send(bytes: Uint8Array): Promise<void>;
 }
 
-/** Connects and says hello. @param window how much the server may send on a stream; 0 = nothing is ever read */
+/** Connects and sends the preface. @param window bytes that the server may send on a stream; 0 = no message at all */
 export async function connectRaw(port: number, window = 65_535): Promise<RawHttp2> {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
@@ -79,7 +79,7 @@ export function frame(type: number, flags: number, stream: number, payload: Uint
   return Buffer.concat([head, payload]);
 }
 
-/** A header block without compression; names and values below 127 bytes. */
+/** A header block without compression. Names and values must have fewer than 127 bytes. */
 export function headerBlock(fields: Readonly<Record<string, string>>): Buffer {
   return Buffer.concat(
     Object.entries(fields).flatMap(([name, value]) => [
@@ -104,7 +104,7 @@ export function grpcHead(path: string, more: Readonly<Record<string, string>> = 
   });
 }
 
-/** A gRPC message as it is put into DATA. */
+/** A gRPC message with its prefix, as the content of DATA. */
 export function grpcMessage(bytes: Uint8Array): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(bytes.length, 1);

@@ -8,7 +8,7 @@ export interface LogLine {
   readonly cause?: unknown;
 }
 
-/** A log that keeps its lines for a test to look at. */
+/** A log that keeps its lines, so that a test can read them. */
 export function recordingLog(): Log & { readonly lines: readonly LogLine[] } {
   const lines: LogLine[] = [];
   const write =

@@ -1,4 +1,4 @@
-/** Limiters on servers of Redis that a test starts, and what is expected of them while those are well and while not. */
+/** Limiters on Redis servers of a test, and checks of their answers while Redis is healthy and while it is not. */
 import { once } from "node:events";
 import { Redis } from "ioredis";
 import { expect } from "vitest";
@@ -17,19 +17,19 @@ const log = recordingLog();
 const closing: (() => void | Promise<void>)[] = [];
 const renewals = new WeakMap<SharedLimiter, () => Promise<unknown>>();
 
-/** For `afterEach`: stops what was started, the last first. */
+/** Stops all that was started, in reverse order. For `afterEach`. */
 export async function stopAll(): Promise<void> {
   for (const close of closing.splice(0).reverse()) await close();
 }
 
-/** A Redis that runs until `stopAll`. */
+/** Starts a Redis, which runs until `stopAll`. */
 export async function startOwnRedis(args: readonly string[] = []): Promise<RedisServer> {
   const redis = await startRedis({ args });
   closing.push(() => redis.stop());
   return redis;
 }
 
-/** A limiter that is closed by `stopAll`. */
+/** Makes a limiter, which `stopAll` closes. */
 export async function limiterOn(target: RedisTarget, processes = 1): Promise<SharedLimiter> {
   const connection = new RedisConnection(target, log);
   const store = new RedisLimitStore({ connection });
@@ -43,7 +43,7 @@ export async function limiterOn(target: RedisTarget, processes = 1): Promise<Sha
   return limiter;
 }
 
-/** Waits until the limiter's connection has been given up for a new one. */
+/** Waits until the limiter has given up its connection for a new one. */
 export async function renewed(limiter: SharedLimiter): Promise<void> {
   await renewals.get(limiter)!();
 }
@@ -73,7 +73,7 @@ async function callsOf(limiter: SharedLimiter, calls: number): Promise<Timed[]> 
   return answers;
 }
 
-/** Each call is answered, allowed and degraded; the first ones after the silence of 50 ms, all others without it. */
+/** Expects that each call is allowed and degraded. Only the first calls may wait for the 50 ms of silence. */
 export async function expectDegraded(limiter: SharedLimiter): Promise<void> {
   const answers = await callsOf(limiter, 50);
   expect(answers.every(({ allowed, degraded }) => allowed && degraded)).toBe(true);
@@ -89,7 +89,7 @@ export async function expectBack(limiter: SharedLimiter): Promise<void> {
   expect(performance.now() - sinceMs).toBeLessThan(BACK_WITHIN_MS);
 }
 
-/** The answer of the server to a client from outside. */
+/** The answer of the server to a client of the test. */
 export async function told<T>(port: number, ask: (redis: Redis) => Promise<T>): Promise<T> {
   const observer = new Redis({ port, lazyConnect: true });
   await observer.connect();
@@ -100,14 +100,14 @@ export async function told<T>(port: number, ask: (redis: Redis) => Promise<T>): 
   }
 }
 
-/** A node waits some seconds after its start before it takes writes, and until it has heard of all slots. */
+/** Waits for a cluster node. It accepts writes some seconds after its start, and when it knows all slots. */
 export async function clusterIsUp(port: number): Promise<void> {
   const script = `local info = redis.call('CLUSTER', 'INFO')
     return info:find('cluster_state:ok') and info:find('cluster_slots_ok:16384') and 1 or 0`;
   await eventually(async () => expect(await redisCommand(port, "EVAL", script, "0")).toBe("1"));
 }
 
-/** On a busy machine Redis itself may not run for 50 ms; then the next 50 calls count. */
+/** Expects 50 calls that are not degraded. On a busy machine Redis may pause for 50 ms, so it may repeat them. */
 export async function expectHealthy(limiter: SharedLimiter): Promise<void> {
   await eventually(async () => {
     const answers = await callsOf(limiter, 50);

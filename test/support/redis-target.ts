@@ -1,4 +1,4 @@
-/** Where a Redis is, as the service reads it from its settings. */
+/** The target of a Redis, as the service reads it from its settings. */
 import { type Environment, readConfig } from "../../src/config/config.ts";
 import type { RedisTarget } from "../../src/redis/connection.ts";
 

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
-/** Runs a command of `src/cli/` to its end, with these settings on top of the environment without its DATABASE_URL. */
+/** Runs a command of `src/cli/` to its end, with these settings and the environment except its DATABASE_URL. */
 export async function runCli(name: string, settings: Readonly<Record<string, string>>, ...flags: readonly string[]) {
   const { DATABASE_URL, ...inherited } = process.env;
   const child = spawn(process.execPath, [`src/cli/${name}.ts`, ...flags], { env: { ...inherited, ...settings } });

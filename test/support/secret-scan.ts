@@ -1,6 +1,6 @@
-/** Looks for secrets in whatever was written, in every form in which bytes usually are. */
+/** Searches written bytes for secrets, in every usual encoding. */
 
-/** Texts that must be nowhere. Of a token only the secret part, not the claims that it shows. */
+/** A text that must be nowhere. Of a token it is only the secret part, not the claims. */
 export interface Secret {
   readonly what: string;
   readonly bytes: Buffer;
@@ -13,18 +13,18 @@ export interface Finding {
   readonly sink: string;
 }
 
-/** So much of a secret, from either end, is as bad as all of it. Shorter pieces would be found by chance. */
+/** This many bytes of a secret, from either end, are as bad as all of it. Shorter pieces would occur by chance. */
 const PIECE_BYTES = 12;
 
 export function secretOf(what: string, text: string): Secret {
   return { what, bytes: Buffer.from(text) };
 }
 
-/** @param sinks by name, what each holds */
+/** @param sinks the content of each place, by its name */
 export function findSecrets(secrets: readonly Secret[], sinks: Readonly<Record<string, Buffer>>): readonly Finding[] {
   const needles = secrets.flatMap(({ what, bytes }) => formsOf(bytes).map(([form, text]) => ({ what, form, text })));
   return Object.entries(sinks).flatMap(([sink, written]) => {
-    // A stored byte string is written in hex by PostgreSQL's COPY: what it holds is looked through as well.
+    // PostgreSQL's COPY writes a stored byte string in hex, so the decoded bytes are searched as well.
     const haystack = Buffer.concat([written, Buffer.from("\n"), ...bytesInHex(written)]);
     return needles.filter(({ text }) => haystack.includes(text)).map(({ what, form }) => ({ what, form, sink }));
   });
@@ -52,7 +52,7 @@ function formsOf(secret: Buffer): readonly (readonly [form: string, text: Buffer
   ];
 }
 
-/** In base64 bytes look otherwise by where they stand among others: three ways, without the characters at the ends. */
+/** The three forms of bytes in base64, which depend on their offset, without the characters at both ends. */
 function base64FormsOf(piece: Buffer): readonly (readonly [form: string, text: Buffer])[] {
   return [0, 1, 2].flatMap((offset) => {
     const shifted = Buffer.concat([Buffer.alloc(offset), piece]);

@@ -25,12 +25,12 @@ export function makeCertificate(folder: string, name: string, kind: keyof typeof
   return files;
 }
 
-/** Number by which a certificate is told from others. */
+/** The serial number of a certificate. */
 export function serialOf({ certFile }: Pick<CertificateFiles, "certFile">): string {
   return new X509Certificate(readFileSync(certFile)).serialNumber;
 }
 
-/** Number of the certificate that a new connection is shown; undefined for a handshake that fails. */
+/** The serial number of the certificate on a new connection; undefined if the handshake fails. */
 export async function servedSerial(port: number): Promise<string | undefined> {
   const socket = connect({ port, host: "127.0.0.1", rejectUnauthorized: false });
   try {
@@ -44,7 +44,7 @@ export async function servedSerial(port: number): Promise<string | undefined> {
   }
 }
 
-/** Number of the certificate that an open connection was shown. */
+/** The serial number of the certificate on an open connection. */
 export function serialShown(socket: TLSSocket): string {
   return socket.getPeerCertificate().serialNumber;
 }

@@ -1,9 +1,9 @@
 /**
- * Where tests get their servers from. One PostgreSQL and one Redis run for the whole test run (global-setup.ts); a test
- * takes a database of its own in them. Tests that hurt a server start their own.
+ * The servers that tests share. One PostgreSQL and one Redis run for the whole test run (global-setup.ts), and each
+ * test takes a database of its own there. A test that hurts a server starts its own.
  *
- * A machine without a server skips what needs it, and the run says so in one line; in CI that is a failure, so that
- * nothing is ever green because it did not run.
+ * A machine without a server skips the tests that need it, and the run says so in one line. In CI these tests fail, so
+ * that no test is green because it did not run.
  */
 import { randomBytes } from "node:crypto";
 import { inject } from "vitest";
@@ -11,13 +11,13 @@ import { createDatabase, hasPostgres } from "./own-postgres.ts";
 import { hasRedis, REDIS_DATABASES, redisCommand } from "./own-redis.ts";
 import { hasPgbouncer } from "./pgbouncer-server.ts";
 
-/** Servers that run once for all tests. A pooler is started by each test that needs one. */
+/** Servers that run once for all tests. A test that needs a pooler starts its own. */
 type SharedKind = "postgres" | "redis";
 export type ServerKind = SharedKind | "pgbouncer";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** URLs of the run's servers; null where the machine has none. */
+    /** URLs of the run's servers; null if the machine has no such server. */
     postgresUrl: string | null;
     redisUrl: string | null;
     /**
@@ -34,7 +34,7 @@ const PRESENCE = { postgres: hasPostgres, redis: hasRedis, pgbouncer: hasPgbounc
 /**
  * Whether this machine can run such a server, for `describe.skipIf(!canStart("redis"))`.
  *
- * @throws Error in CI where it cannot
+ * @throws Error in CI if it cannot
  */
 export function canStart(kind: ServerKind, environment = process.env, isPresent = PRESENCE[kind]): boolean {
   if (isPresent()) return true;
@@ -42,7 +42,7 @@ export function canStart(kind: ServerKind, environment = process.env, isPresent 
   return false;
 }
 
-/** The one line about what a run leaves out; undefined where nothing is. */
+/** The one line about the skipped tests of a run; undefined if it skips none. */
 export function missingServersLine(kinds: readonly ServerKind[]): string | undefined {
   if (kinds.length === 0) return undefined;
   const packages = kinds.map((kind) => PACKAGES[kind]).join(" and ");
@@ -50,9 +50,9 @@ export function missingServersLine(kinds: readonly ServerKind[]): string | undef
 }
 
 /**
- * URL of the run's own server; undefined where the machine has none.
+ * URL of the run's own server; undefined if the machine has none.
  *
- * @throws Error in CI where it has none
+ * @throws Error in CI if it has none
  */
 export function serverFor(kind: SharedKind): string | undefined {
   if (!canStart(kind)) return undefined;
@@ -61,12 +61,12 @@ export function serverFor(kind: SharedKind): string | undefined {
   return url;
 }
 
-/** A new, empty database on the run's PostgreSQL, or a copy of `template`; its URL. */
+/** Makes a new, empty database on the run's PostgreSQL, or a copy of `template`. Returns its URL. */
 export function freshPostgres(template?: string): Promise<string> {
   return createDatabase(present(serverFor("postgres")), `test_${randomBytes(6).toString("hex")}`, template);
 }
 
-/** An empty database number of the run's Redis that no other test gets; its URL. */
+/** Takes an empty database of the run's Redis that no other test gets. Returns its URL. */
 export async function freshRedis(): Promise<string> {
   const url = present(serverFor("redis"));
   const database = Number(await redisCommand(Number(new URL(url).port), "INCR", "test:databases"));

@@ -13,19 +13,19 @@ export class ShiftedClock extends SkippingClock {
     this.#shift = shift;
   }
 
-  /** Lets `ms` pass at once. */
+  /** Lets `ms` pass immediately. */
   advance(ms: number): void {
     this.suspend(ms);
     this.#shift.monotonicMs += ms;
   }
 
-  /** Lets `ms` pass at once while this machine is suspended. */
+  /** Lets `ms` pass immediately as a suspension of this machine. */
   suspend(ms: number): void {
     this.#shift.wallMs += ms;
     this.#shift.databaseMs += ms;
   }
 
-  /** For how long it was suspended in all. */
+  /** Total time of all suspensions. */
   get suspendedMs(): number {
     return this.#shift.databaseMs - this.#shift.monotonicMs;
   }
@@ -40,7 +40,7 @@ export class ShiftedClock extends SkippingClock {
   }
 }
 
-/** Stands still unless a test moves it. For what has no database, whose time goes on. */
+/** A clock that stands still unless a test moves it. It is for parts without a database, whose time would go on. */
 export class StandingClock extends ShiftedClock {
   constructor() {
     // Whole milliseconds, whose sums are exact.

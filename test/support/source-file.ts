@@ -3,7 +3,7 @@ import { promisesAwaitedOneByOne } from "./promise-lists.ts";
 import { asNode, childrenOf, identifier, type Node, parse } from "./syntax-tree.ts";
 
 export interface SourceFile {
-  /** From the project's root, with slashes. */
+  /** Path from the project's root, with slashes. */
   readonly path: string;
   readonly lines: number;
   /** Specifiers of import, export-from, import() and import types, as written. */
@@ -13,13 +13,13 @@ export interface SourceFile {
   /** `object.property` for each access to a property of a plain name, `{key}`, `new Name()` or `new Name(...)`. */
   readonly words: ReadonlySet<string>;
   readonly functions: readonly FunctionSize[];
-  /** Names of lists of promises that are waited for one by one. */
+  /** Names of lists of promises that the code awaits one by one. */
   readonly promiseLists: readonly string[];
 }
 
 export interface FunctionSize {
   readonly name: string;
-  /** Without the functions inside it: a factory is as long as what it does itself. */
+  /** Number of lines, without those of the functions inside it. */
   readonly lines: number;
 }
 
@@ -72,7 +72,7 @@ function importOf(node: Node): string | undefined {
   }
 }
 
-/** Which names of the module an importing node takes; `*` where it takes the module itself. */
+/** The names that a node imports from a module; `*` if it imports the whole module. */
 function namesOf(node: Node): readonly string[] {
   if (node.type === "TSImportType") return [];
   const specifiers = (node.specifiers as Node[] | undefined) ?? [undefined];

@@ -1,4 +1,4 @@
-/** The service as its operators run it: `src/main.ts` in a process of its own, and keys to ask it about. */
+/** The service as operators run it: `src/main.ts` in a process of its own, with people and keys for tests. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -12,32 +12,32 @@ import { clientOf, PASSWORD } from "./clients.ts";
 
 const FOLDER_PREFIX = "latchkey-service-";
 
-/** A process that was started, ready or not. It ends with the test run at the latest. */
+/** A started process, which may not be ready yet. It ends with the test run at the latest. */
 export interface SpawnedService extends AsyncDisposable {
   readonly pid: number;
   /** The text that it has written so far, to either stream. */
   output(): string;
-  /** `host:port` as soon as it says that it is ready. @throws Error with its output if it ends before */
+  /** Waits until the service is ready. Returns `host:port`. @throws Error with its output if it ends before */
   ready(): Promise<string>;
-  /** The same of the second port. */
+  /** The same for the ops port. */
   opsReady(): Promise<string>;
-  /** How it ended: the exit code, null for a signal. */
+  /** Waits until the process has ended. Returns the exit code; null for a signal. */
   ended(): Promise<number | null>;
-  /** SIGTERM, and waits until it is gone. */
+  /** Sends SIGTERM, and waits until the process has ended. */
   stop(): Promise<void>;
 }
 
 /** A service that is ready. */
 export interface ReadyService extends SpawnedService {
   readonly address: string;
-  /** `host:port` of the second port. */
+  /** `host:port` of the ops port. */
   readonly opsAddress: string;
 }
 
 /**
  * An environment for processes that belong together: one data folder, one master key, free ports.
  *
- * @param settings environment variables on top
+ * @param settings further environment variables
  */
 export function serviceEnvironment(settings: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   return {
@@ -54,7 +54,7 @@ export function serviceEnvironment(settings: Readonly<Record<string, string>>): 
   };
 }
 
-/** @param nodeFlags for Node itself, such as `--inspect` */
+/** @param nodeFlags flags of Node itself, such as `--inspect` */
 export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[] = []): SpawnedService {
   const child = run([...nodeFlags, "src/main.ts"], env);
   let output = "";
@@ -105,7 +105,7 @@ function readyLine(line: string): { readonly address: string; readonly ops: stri
   return { address, ops };
 }
 
-/** `npm run bootstrap`: the first admin credential. Also applies the schema. */
+/** Runs `npm run bootstrap`, which applies the schema. Returns the first operator's credential. */
 export async function bootstrapOperator(env: NodeJS.ProcessEnv): Promise<string> {
   const child = run(["src/cli/bootstrap.ts"], env);
   let output = "";
@@ -121,7 +121,7 @@ export async function bootstrapOperator(env: NodeJS.ProcessEnv): Promise<string>
   return output.trim();
 }
 
-/** A key as it was issued. */
+/** An issued key. */
 export interface IssuedKey {
   readonly id: string;
   readonly raw: string;
@@ -129,17 +129,17 @@ export interface IssuedKey {
 
 /** The people, services and keys that a test of verification needs. */
 export interface Cast {
-  /** Scope `admin`. */
+  /** The credential with scope `admin`. */
   readonly admin: string;
-  /** Scope `verify`. */
+  /** The credential with scope `verify`. */
   readonly verifier: string;
   /** A person's access token, for management by the owner. */
   readonly ownerToken: string;
-  /** Issues keys of that person, at most `perMinute` calls a minute each. */
+  /** Issues keys of that person, each with a limit of `perMinute` calls a minute. */
   issue(count: number, perMinute?: number): Promise<readonly IssuedKey[]>;
 }
 
-/** A person and a verifying service at `address`. Set LATCHKEY_KEYS_PER_OWNER where more than 100 keys are issued. */
+/** Makes a person and a verifying service at `address`. More than 100 keys need LATCHKEY_KEYS_PER_OWNER. */
 export async function castAt(address: string, admin: string): Promise<Cast> {
   const operator = clientOf(address, AdminService, admin);
   const management = clientOf(address, KeyService, admin);
@@ -166,7 +166,7 @@ export async function castAt(address: string, admin: string): Promise<Cast> {
   };
 }
 
-/** On a machine that is busy with other tests the database may be slow for a moment; what prepares a test waits for it. */
+/** Repeats a call that is UNAVAILABLE, at most 10 times: on a busy machine the database may be slow for a moment. */
 async function insist<T>(call: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -186,10 +186,10 @@ function run(args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
   return child;
 }
 
-/** How many services run on each folder that `serviceEnvironment` made. */
+/** Number of services that run on each folder of `serviceEnvironment`. */
 const users = new Map<string, number>();
 
-/** Counts one more service on a folder; what is returned counts one less, and the last one removes the folder. */
+/** Counts one more service on a folder. The returned function counts one less, and removes the folder at 0. */
 function releaseFolder(folder = ""): () => void {
   users.set(folder, (users.get(folder) ?? 0) + 1);
   return () => {

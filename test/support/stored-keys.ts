@@ -1,4 +1,4 @@
-/** Keys as stores have them, and people to own them. */
+/** Keys as stores have them, and their owners. */
 import { randomBytes } from "node:crypto";
 import type { KeyStore, NewKey } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
@@ -17,7 +17,7 @@ export async function newOwner({ database }: TestDatabase, state = "active"): Pr
   return id;
 }
 
-/** A key that may be inserted, with texts that want quoting wherever there is text. */
+/** A key to insert. All its texts have characters that need quoting. */
 export function newKey(ownerId: string, more: Partial<NewKey["key"]> = {}): NewKey {
   return {
     key: {
@@ -45,7 +45,7 @@ export function newKey(ownerId: string, more: Partial<NewKey["key"]> = {}): NewK
   };
 }
 
-/** Inserts a key that nothing speaks against. */
+/** Inserts a key. @throws Error if the store refuses it */
 export async function inserted(store: KeyStore, wanted: NewKey) {
   const outcome = await store.insert(wanted, ENTRY);
   if (outcome.kind !== "inserted") throw new Error(outcome.kind);

@@ -20,7 +20,7 @@ export function newStoredSession(clientIp = HOME): NewSession {
   return { id: newId("ses"), seed: randomBytes(32), ringVersion: 1, ...times, userAgent: "", clientIp };
 }
 
-/** A reset token that is good for a day. */
+/** A reset token that is valid for a day. */
 export function newStoredReset(digest: Uint8Array = randomBytes(32)) {
   return { digest, ringVersion: 1, lifeMs: DAYS };
 }

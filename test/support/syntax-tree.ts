@@ -1,4 +1,4 @@
-/** A source's syntax tree, as far as the house's rules ask for it. */
+/** A source's syntax tree, with the queries that the tidy rules need. */
 import { parseAst } from "vitest/node";
 
 export interface Node {

@@ -1,9 +1,9 @@
-/** Certificates for a test: made by openssl, in a folder that is removed with it. */
+/** Certificates for a test, made by openssl in a folder that the test removes. */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { privateFolder, removeFolder } from "./child-process.ts";
 
-/** An authority, and what it signed. All are paths of PEM files. */
+/** Paths of PEM files: an authority, and the certificates that it signed. */
 export interface TlsFolder extends Disposable {
   readonly ca: string;
   readonly cert: string;

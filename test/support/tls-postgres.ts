@@ -1,11 +1,11 @@
-/** A PostgreSQL with TLS, roles that may come in by different ways, and certificates for several names. */
+/** A PostgreSQL with TLS, roles that must connect in different ways, and certificates for several names. */
 import { databaseUrl } from "../../src/config/database-url.ts";
 import { PostgresClient } from "../../src/postgres/connections/connection.ts";
 import { type Authority, type Identity, newAuthority } from "./certificate-authority.ts";
 import { type PostgresServer, sql, startPostgres } from "./own-postgres.ts";
 import { until } from "./until.ts";
 
-/** Role -> its lines of pg_hba.conf, the only ones that let it in. */
+/** Role -> its lines of pg_hba.conf, which are the only ones that admit it. */
 const ACCESS = {
   any_role: ["host all any_role all password", "local all any_role password"],
   tls_role: ["hostssl all tls_role all password", "hostnossl all tls_role all reject"],
@@ -31,15 +31,15 @@ export const ROLE_PASSWORD = "pass-of-a-role";
 
 export interface TlsPostgres extends AsyncDisposable {
   readonly server: PostgresServer;
-  /** Signed the server's certificates, and signs those of clients that it lets in. */
+  /** The authority of the server's certificates and of the clients that the server admits. */
   readonly authority: Authority;
-  /** Signed nothing that matters. */
+  /** Another authority, which the server does not trust. */
   readonly stranger: Authority;
   /** A client's certificate for the role `cert_role`. */
   readonly client: Identity;
   /** @param query without the question mark */
   url(role: Role, query: string, place?: { host?: string; port?: number; database?: string }): string;
-  /** From now on new connections are shown this certificate. */
+  /** Serves this certificate on new connections from now on. */
   show(certificate: CertificateName, signedBy?: "authority" | "stranger"): Promise<void>;
 }
 
@@ -92,7 +92,7 @@ export type Outcome = "TLS" | "plaintext" | "refused";
 
 const IS_TLS = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
 
-/** How a connection of the service comes to the server. */
+/** The outcome of a connection of the service to the server. */
 export async function ourOutcome(url: string): Promise<Outcome> {
   const client = new PostgresClient(databaseUrl(url), {
     purpose: "management",
@@ -111,7 +111,7 @@ export async function ourOutcome(url: string): Promise<Outcome> {
   }
 }
 
-/** How libpq comes there, without files of a home folder. */
+/** The outcome of a connection of libpq, without files of a home folder. */
 export async function libpqOutcome(url: string): Promise<Outcome> {
   try {
     return (await sql(url, IS_TLS)) === "t" ? "TLS" : "plaintext";

@@ -1,6 +1,6 @@
 /**
- * Clients that want the event loop for themselves: each sends at once what takes long to answer. Tests and the bench
- * run them beside another client, which should notice little.
+ * Clients that try to fill the event loop: each sends requests at once that take long to answer. Tests and the
+ * benchmark run them beside another client, which should notice little.
  */
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -22,7 +22,7 @@ import {
   RST_STREAM,
 } from "./raw-http2.ts";
 
-/** Goes on until `isOver`. Resolves to the number of answers. */
+/** An attack that goes on until `isOver`. It returns the number of answers. */
 export type TurnAttack = (port: number, isOver: () => boolean) => Promise<number>;
 
 const REFLECTION = `/${ServerReflection.typeName}/ServerReflectionInfo`;

@@ -6,10 +6,10 @@ interface Timer {
   readonly run: () => void;
 }
 
-/** A clock, and timers that run when the event loop turns, which it does when the test says so. */
+/** A clock and timers in an event loop that turns only when the test says so. */
 export class Turns {
   readonly clock = new StandingClock();
-  /** Timers that have not run. */
+  /** Timers that have not run yet. */
   readonly waiting = new Set<Timer>();
   readonly timers: Timers = {
     after: (ms, run) => {
@@ -20,7 +20,7 @@ export class Turns {
     nextTurn: (run) => void this.timers.after(0, run),
   };
 
-  /** One turn of the event loop that takes `ms`; then what is due runs. */
+  /** One turn of the event loop that takes `ms`. After it the due timers run. */
   readonly turn = (ms: number): void => {
     this.clock.advance(ms);
     const due = [...this.waiting].filter(({ dueMs }) => dueMs <= this.clock.monotonicMs());

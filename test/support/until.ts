@@ -1,12 +1,12 @@
 /** Waiting in tests: for a condition, for an assertion, or, with a reason, for time to pass. */
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** A condition that does not hold by then never does, however slow the machine. */
+/** A condition that does not hold after this time never will, even on a slow machine. */
 const MOST_MS = 30_000;
 const EVERY_MS = 10;
 
 /**
- * Asks every 10 ms until the condition holds.
+ * Checks every 10 ms until the condition holds.
  *
  * @param what the condition in words, for the error
  * @throws Error after 30 s
@@ -37,7 +37,7 @@ export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
 }
 
 /**
- * Lets real time pass, where no condition tells that it has: a load lasts as long, or nothing may happen meanwhile.
+ * Lets real time pass if no condition can show it: for the duration of a load, or to see that nothing happens.
  *
  * @param why what the test waits for
  */

@@ -45,7 +45,7 @@ interface Answer {
   readonly resetCode: number;
 }
 
-/** One request on a raw HTTP/2 stream. Chunks go out as they are; the request ends unless `open`. */
+/** Sends one request on a raw HTTP/2 stream. Chunks go out as they are; the request ends unless `open`. */
 async function send(
   path: string,
   headers: Record<string, string | string[]>,
@@ -95,7 +95,7 @@ function loginBytes(email = "ann"): Uint8Array {
   return toBinary(LoginRequestSchema, create(LoginRequestSchema, { email }));
 }
 
-/** A field 1 of length-delimited kind with these bytes. */
+/** Field 1 with these bytes, encoded as a length-delimited field. */
 function field1(bytes: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from([0x0a, bytes.length]), bytes]);
 }
@@ -153,7 +153,7 @@ const BAD_GRPC: [string, Record<string, string | string[]>, Uint8Array[], number
     "MESSAGE_INVALID",
   ],
   ["invalid UTF-8 in protobuf", GRPC, [envelope(field1(Buffer.from([0xff, 0xfe])))], Code.INTERNAL, "MESSAGE_INVALID"],
-  ["bytes that are no protobuf", GRPC, [envelope(Buffer.from([0x0a, 0x7f, 1]))], Code.INTERNAL, "MESSAGE_INVALID"],
+  ["bytes that are not protobuf", GRPC, [envelope(Buffer.from([0x0a, 0x7f, 1]))], Code.INTERNAL, "MESSAGE_INVALID"],
   [
     "unknown groups in each other, 1,000 deep,",
     GRPC,
@@ -184,39 +184,47 @@ const BAD_GRPC: [string, Record<string, string | string[]>, Uint8Array[], number
   ],
 ];
 
-describe("a gRPC call with", () => {
-  it.each(BAD_GRPC)("%s is refused, and no handler hears of it", async (_name, headers, chunks, code, reason) => {
-    const before = logins;
-    const finished = wire.finished.length;
-    const answer = await send(LOGIN, headers, chunks);
-    expect(answer).toMatchObject({ httpStatus: 200, grpcStatus: code, reason, resetCode: constants.NGHTTP2_NO_ERROR });
-    expect(logins).toBe(before);
-    expect(wire.finished.slice(finished)).toHaveLength(1);
-  });
+describe("over gRPC,", () => {
+  it.each(BAD_GRPC)(
+    "a call with %s is refused without a call of a handler",
+    async (_name, headers, chunks, code, reason) => {
+      const before = logins;
+      const finished = wire.finished.length;
+      const answer = await send(LOGIN, headers, chunks);
+      expect(answer).toMatchObject({
+        httpStatus: 200,
+        grpcStatus: code,
+        reason,
+        resetCode: constants.NGHTTP2_NO_ERROR,
+      });
+      expect(logins).toBe(before);
+      expect(wire.finished.slice(finished)).toHaveLength(1);
+    },
+  );
 
-  it("a message of exactly the maximum size is served", async () => {
+  it("a call with a message of exactly the maximum size is served", async () => {
     const email = "x".repeat(LIMIT - 4);
     expect(loginBytes(email)).toHaveLength(LIMIT);
     expect((await send(LOGIN, GRPC, [envelope(loginBytes(email))])).grpcStatus).toBe(Code.OK);
   });
 
-  it("the longest timeout that can be written is served, not refused", async () => {
+  it("a call with the longest timeout that the header can hold is served", async () => {
     const answer = await send(LOGIN, { ...GRPC, "grpc-timeout": "99999999H" }, [envelope(loginBytes())]);
     expect(answer.grpcStatus).toBe(Code.OK);
   });
 
-  it("gzip is served", async () => {
+  it("a call with gzip is served", async () => {
     const answer = await send(LOGIN, { ...GRPC, "grpc-encoding": "gzip" }, [envelope(gzipSync(loginBytes()), 1)]);
     expect(answer.grpcStatus).toBe(Code.OK);
   });
 
-  it("a call with two authorization headers is UNAUTHENTICATED even if each is valid", async () => {
+  it("a call with two authorization headers is refused as UNAUTHENTICATED even if each is valid", async () => {
     const headers = { ...GRPC, authorization: "Bearer service" };
     expect((await send(BATCH, headers, [envelope(new Uint8Array())])).grpcStatus).toBe(Code.OK);
     expect(await sendTwoCredentials()).toBe("UNAUTHENTICATED");
   });
 
-  it("BatchVerifyKeys takes 256 KiB", async () => {
+  it("BatchVerifyKeys accepts messages of at most 256 KiB", async () => {
     const headers = { ...GRPC, authorization: "Bearer service" };
     // An unknown field fills the message: tag 15, three bytes of length.
     const sized = (size: number) => {
@@ -234,7 +242,7 @@ describe("a gRPC call with", () => {
     expect(answer).toMatchObject({ grpcStatus: Code.UNAUTHENTICATED, resetCode: constants.NGHTTP2_NO_ERROR });
   });
 
-  it("an unknown method or service is UNIMPLEMENTED", async () => {
+  it("a call of an unknown method or service is refused as UNIMPLEMENTED", async () => {
     for (const path of [
       "/latchkey.v1.AuthService/Logon",
       "/no.such.Service/Login",
@@ -246,14 +254,17 @@ describe("a gRPC call with", () => {
     }
   });
 
-  it("a wrong content type is 415", async () => {
+  it("a wrong content type is refused with HTTP 415", async () => {
     for (const contentType of ["text/plain", "application/grpc2", "application/xml", ""]) {
       expect((await send(LOGIN, { "content-type": contentType }, [])).httpStatus).toBe(415);
     }
   });
 });
 
-/** Written frame by frame, because node's client refuses to repeat this header. Returns how the call ended. */
+/**
+ * Sends a call with two `authorization` headers and returns how it ended. The frames are written by hand, because
+ * node's client refuses to repeat this header.
+ */
 async function sendTwoCredentials(): Promise<string | undefined> {
   const literal = (name: string, value: string) =>
     Buffer.concat([Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]);
@@ -285,7 +296,7 @@ async function sendTwoCredentials(): Promise<string | undefined> {
   return wire.finished[finished]?.[1];
 }
 
-describe("Connect over HTTP/1.1 with", () => {
+describe("over Connect on HTTP/1.1,", () => {
   const post = (path: string, body: string | Uint8Array, headers: Record<string, string> = {}) =>
     fetch(`http://${wire.address}${path}`, {
       method: "POST",
@@ -294,7 +305,7 @@ describe("Connect over HTTP/1.1 with", () => {
     });
 
   it.each([
-    ["a body that is no JSON", "{", {}, 400, "invalid_argument"],
+    ["a body that is not JSON", "{", {}, 400, "invalid_argument"],
     ["a field of the wrong type", '{"email": 5}', {}, 400, "invalid_argument"],
     [
       "invalid UTF-8",
@@ -308,7 +319,7 @@ describe("Connect over HTTP/1.1 with", () => {
     ["a bad timeout", "{}", { "connect-timeout-ms": "1s" }, 400, "invalid_argument"],
     ["an unknown encoding", "{}", { "content-encoding": "zstd" }, 501, "unimplemented"],
   ] as const)(
-    "%s is refused with one ErrorInfo and without repeating the input",
+    "a call with %s is refused with one ErrorInfo, and the error does not repeat the input",
     async (name, body, headers, status, code) => {
       const response = await post(LOGIN, body, headers);
       const answer = (await response.json()) as { code: string; message: string; details: { type: string }[] };
@@ -319,19 +330,19 @@ describe("Connect over HTTP/1.1 with", () => {
     },
   );
 
-  it("a method that does not exist is 404 and unimplemented", async () => {
+  it("a method that does not exist is answered with 404 and unimplemented", async () => {
     const response = await post("/latchkey.v1.AuthService/Logon", "{}");
     expect([response.status, await response.json()]).toMatchObject([404, { code: "unimplemented" }]);
   });
 
-  it("GET is 405: keys must not get into URLs", async () => {
+  it("GET is refused with 405, because keys must not get into URLs", async () => {
     const response = await fetch(
       `http://${wire.address}/latchkey.v1.KeyService/VerifyKey?encoding=json&message=%7B%7D`,
     );
     expect(response.status).toBe(405);
   });
 
-  it("a wrong content type is 415", async () => {
+  it("a wrong content type is refused with HTTP 415", async () => {
     expect((await post(LOGIN, "{}", { "content-type": "text/plain" })).status).toBe(415);
   });
 });

@@ -1,4 +1,4 @@
-/** One caller that takes all the calls or streams that a process has: the others are served all the same. */
+/** A caller that takes all the calls or streams of a process: the process still serves the others. */
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, describe, expect, it } from "vitest";
@@ -45,7 +45,9 @@ async function start(maxCalls: number) {
   const auth = createClient(AuthService, transport);
   const keys = createClient(KeyService, transport);
   const health = createClient(Health, transport);
-  /** Calls that hang, from an address: the outcome of each, once it has one. */
+  /**
+   * Starts calls that hang, call n from the address `from(n)`. The returned list gets the outcome of each that ends.
+   */
   const hold = async (count: number, from: (at: number) => string) => {
     const outcomes: string[] = [];
     for (let at = 0; at < count; at++) {
@@ -61,15 +63,15 @@ async function start(maxCalls: number) {
   return { auth, keys, health, hold };
 }
 
-describe("one address whose calls hang", () => {
-  it("ends with its own oldest call when another address calls", async () => {
+describe("an address whose calls hang and fill the capacity", () => {
+  it("loses its own oldest call when another address calls", async () => {
     const { auth, hold } = await start(4);
     const outcomes = await hold(4, () => "192.0.2.1");
     await expect(auth.logout({}, { headers: { "x-from": "198.51.100.1" } })).resolves.toBeDefined();
     expect(outcomes).toEqual(["ResourceExhausted"]);
   });
 
-  it("is refused one more itself", async () => {
+  it("is refused a further call of its own", async () => {
     const { auth, hold } = await start(4);
     const outcomes = await hold(4, () => "192.0.2.1");
     const refused = auth.logout({}, { headers: { "x-from": "192.0.2.1" } });
@@ -77,14 +79,14 @@ describe("one address whose calls hang", () => {
     expect(outcomes).toEqual([]);
   });
 
-  it("takes nothing by calling from many addresses of its own network", async () => {
+  it("takes no more capacity by calling from many addresses of its own network", async () => {
     const { auth, hold } = await start(4);
     const outcomes = await hold(4, (at) => `2001:db8:1:${at}::1`);
     await expect(auth.logout({}, { headers: { "x-from": "2001:db8:2::1" } })).resolves.toBeDefined();
     expect(outcomes).toEqual(["ResourceExhausted"]);
   });
 
-  it("leaves verification its reserve, however many networks it calls from", async () => {
+  it("leaves verification its reserve, from however many networks it calls", async () => {
     const { keys, auth, hold } = await start(4);
     const outcomes = await hold(4, (at) => `2001:db8:${at}::1`);
     const stranger = auth.logout({}, { headers: { "x-from": "198.51.100.1" } });
@@ -94,7 +96,7 @@ describe("one address whose calls hang", () => {
   });
 });
 
-it("a user whose calls hang keeps no service from its calls", async () => {
+it("a user whose calls fill the capacity loses the oldest one when a service calls", async () => {
   const { keys } = await start(10);
   const outcomes: string[] = [];
   for (let at = 0; at < 10; at++) {
@@ -109,7 +111,7 @@ it("a user whose calls hang keeps no service from its calls", async () => {
   expect(outcomes).toEqual(["ResourceExhausted"]);
 });
 
-it("a stranger's watches of health end, the oldest first, when another client watches", async () => {
+it("an address that holds all the streams of strangers loses its oldest watch of health when another address watches", async () => {
   const { health } = await start(20);
   const watch = (from: string) =>
     health.watch({}, { headers: { "x-from": from }, signal: given.signal })[Symbol.asyncIterator]();

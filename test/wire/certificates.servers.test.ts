@@ -14,14 +14,14 @@ import { until } from "../support/until.ts";
 const folder = privateFolder("latchkey-renewed-");
 afterAll(() => removeFolder(folder));
 
-/** A message is an empty one of Login. */
+/** Starts a Login with an empty message; `isSlow` leaves the message incomplete. The result sends the rest. */
 async function login(session: ClientHttp2Session, isSlow = false): Promise<() => Promise<unknown>> {
   const path = "/latchkey.v1.AuthService/Login";
   const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc" });
   stream.resume();
   const trailers = grpcTrailers(stream);
   const message = grpcMessage(new Uint8Array());
-  // The head alone begins the call.
+  // Two bytes of the message's prefix are enough to begin the call.
   if (isSlow) await new Promise<void>((resolve) => stream.write(message.subarray(0, 2), () => resolve()));
   return async () => {
     stream.end(isSlow ? message.subarray(2) : message);
@@ -29,7 +29,7 @@ async function login(session: ClientHttp2Session, isSlow = false): Promise<() =>
   };
 }
 
-it("a renewed certificate is for new connections; one that is open answers on, and so does a call in flight", async () => {
+it("a renewed certificate is served to new connections, and open connections and calls in flight go on", async () => {
   const [one, two] = [makeCertificate(folder, "one"), makeCertificate(folder, "two")];
   const { files: tls, replace } = mountVersions(folder, [one, two]);
   const wire = await startFrontDoor({ auth: { login: async () => ({}) }, options: { tls, plaintext: false } });
@@ -40,7 +40,7 @@ it("a renewed certificate is for new connections; one that is open answers on, a
   await once(session, "connect");
   const finish = await login(session, true);
   replace();
-  // No signal: the port finds out by itself.
+  // The test sends no signal: the port notices the new files by itself.
   await until(async () => (await servedSerial(wire.port)) === serialOf(two), "the new certificate is served");
   expect(await finish()).toBe("0");
   expect(await (await login(session))()).toBe("0");

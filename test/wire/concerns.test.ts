@@ -45,7 +45,7 @@ it("a stream ends before the next message once its caller's credential has ended
   expect(await messages.next().catch(ConnectError.from)).toMatchObject({ code: Code.Unauthenticated });
 });
 
-it("a call is UNAVAILABLE, not UNAUTHENTICATED, while its credential's record is unreachable", async () => {
+it("a call fails as UNAVAILABLE, not UNAUTHENTICATED, while its credential's record is unreachable", async () => {
   const { keys } = await start({
     deps: { resolveCaller: () => Promise.reject(new DomainError("DATABASE_UNAVAILABLE", "out of reach")) },
   });
@@ -86,7 +86,7 @@ it("a call above the maximum is refused, and the next one is served after anothe
 });
 
 it.each(["gRPC", "Connect"])(
-  "an answer of ours that can't be written is INTERNAL over %s, quotes nothing, and is logged",
+  "an answer that can't be encoded becomes INTERNAL over %s, quotes nothing, and is logged",
   async (protocol) => {
     await start({ auth: { login: async () => ({ user: { state: 1.5 as never } }) } });
     const baseUrl = `http://${wire.address}`;
@@ -101,7 +101,7 @@ it.each(["gRPC", "Connect"])(
   },
 );
 
-it("a handler that throws before it returns a promise is an error like any other", async () => {
+it("a handler that throws before it returns a promise fails its call with that error", async () => {
   const { auth } = await start({
     auth: {
       login: () => {
@@ -112,7 +112,7 @@ it("a handler that throws before it returns a promise is an error like any other
   expect(await auth.login({}).catch(ConnectError.from)).toMatchObject({ code: Code.Unauthenticated, rawMessage: "no" });
 });
 
-it("a message with characters beyond ASCII arrives as it was written", async () => {
+it("an error text with characters beyond ASCII arrives as it was written", async () => {
   const { auth } = await start({
     auth: { login: () => Promise.reject(new DomainError("LOGIN_FAILED", "größer als 100 % – 漢字")) },
   });

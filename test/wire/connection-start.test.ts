@@ -23,7 +23,7 @@ afterEach(() => {
   server.close();
 });
 
-/** A connection whose start is looked at. */
+/** Opens a connection whose first bytes the test inspects. */
 async function open(): Promise<void> {
   decided = [];
   received = 0;
@@ -42,7 +42,7 @@ async function open(): Promise<void> {
   });
 }
 
-/** The handshake message of a real client's first record. */
+/** The ClientHello of a real TLS client, without its record header. */
 async function clientHello(): Promise<Buffer> {
   const real = connectTls({ port, host: "127.0.0.1", rejectUnauthorized: false });
   real.on("error", () => {});
@@ -60,29 +60,32 @@ function record(payload: Buffer): Buffer {
 }
 
 describe("the start of a TLS connection", () => {
-  it.each([1, 3, 50])("waits for the second record of a ClientHello that was split after %i bytes", async (at) => {
-    const hello = await clientHello();
-    await open();
-    client.write(record(hello.subarray(0, at)));
-    // A second connection shows that the server has read what came before it.
-    const first = decided;
-    const bytes = record(hello.subarray(at));
-    client.write(bytes.subarray(0, 20));
-    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
-    expect(first).toEqual([]);
-    client.write(bytes.subarray(20));
-    await until(() => first.length === 1);
-    expect([first, received]).toEqual([["TLS"], hello.length + 2 * RECORD_HEAD_BYTES]);
-  });
+  it.each([1, 3, 50])(
+    "is decided only after the second record of a ClientHello that was split after %i bytes",
+    async (at) => {
+      const hello = await clientHello();
+      await open();
+      client.write(record(hello.subarray(0, at)));
+      // Two turns of the event loop without a decision: the server waits for the rest.
+      const first = decided;
+      const bytes = record(hello.subarray(at));
+      client.write(bytes.subarray(0, 20));
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+      expect(first).toEqual([]);
+      client.write(bytes.subarray(20));
+      await until(() => first.length === 1);
+      expect([first, received]).toEqual([["TLS"], hello.length + 2 * RECORD_HEAD_BYTES]);
+    },
+  );
 
-  it("leaves a record of another type within the ClientHello to OpenSSL", async () => {
+  it("is left to OpenSSL when a record of another type comes within the ClientHello", async () => {
     await open();
     client.write(Buffer.concat([record(Buffer.from([1, 0, 1, 0])), Buffer.from([0x15, 3, 1, 0, 2, 2, 40])]));
     await until(() => decided.length === 1);
     expect(decided).toEqual(["TLS"]);
   });
 
-  it("leaves a ClientHello that announces more than 16 KiB to OpenSSL", async () => {
+  it("is left to OpenSSL when the ClientHello announces more than 16 KiB", async () => {
     await open();
     client.write(record(Buffer.from([1, 1, 0, 0])));
     await until(() => decided.length === 1);

@@ -10,7 +10,7 @@ import { callGrpc, type FrontDoor, grpcClient, grpcTrailers, startFrontDoor } fr
 import { until } from "../support/until.ts";
 
 const never = new Promise<never>(() => {});
-/** A deadline is kept within this. */
+/** A call must end within this time after its deadline. */
 const SLACK_MS = 50;
 
 let wire: FrontDoor;
@@ -25,7 +25,7 @@ beforeAll(async () => {
         call = given;
         return never;
       },
-      // Fails after the deadline, when its result is no longer used.
+      // Fails after the deadline, when the call no longer uses the result.
       refresh: async (_request, given) => {
         call = given;
         await new Promise((resolve) => given.signal.addEventListener("abort", resolve));
@@ -59,7 +59,10 @@ interface Ending {
   readonly tookMs: number;
 }
 
-/** One call without a deadline of the client's own, whose timer would hide a server that never answers. */
+/**
+ * Makes one call with a `grpc-timeout` header only. The client keeps no deadline itself: its timer would hide a server
+ * that never answers.
+ */
 async function callWith(timeout: string, path: string, body: Uint8Array | undefined): Promise<Ending> {
   const session = connect(`http://${wire.address}`);
   await new Promise((resolve) => session.once("remoteSettings", resolve));
@@ -79,7 +82,7 @@ async function callWith(timeout: string, path: string, body: Uint8Array | undefi
   return { code: Number(trailers["grpc-status"]), tookMs };
 }
 
-/** The fastest of up to five calls: a machine that is busy with other tests stalls now and then. */
+/** The fastest of at most five calls: a machine that is busy with other tests stalls now and then. */
 async function fastestOf(
   enoughMs: number,
   timeout: string,
@@ -128,7 +131,7 @@ describe("a deadline", () => {
     expect(call).toBeUndefined();
   });
 
-  it("ends a call over Connect, too", async () => {
+  it("ends a call over Connect as well", async () => {
     const transport = createConnectTransport({ baseUrl: `http://${wire.address}`, httpVersion: "1.1" });
     const response = await fetch(`http://${wire.address}/latchkey.v1.AuthService/Login`, {
       method: "POST",
@@ -149,7 +152,7 @@ it("the handler is told how much time is left", async () => {
   client.close();
 });
 
-it("a client that cancels a call aborts the handler, and the call is CANCELLED in log and metrics", async () => {
+it("a client that cancels a call aborts the handler, and the call counts as CANCELLED in log and metrics", async () => {
   const controller = new AbortController();
   const client = createClient(AuthService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   const finished = wire.finished.length;
@@ -163,7 +166,7 @@ it("a client that cancels a call aborts the handler, and the call is CANCELLED i
   expect(wire.finished[finished]).toEqual(["AuthService.Login", "CANCELLED"]);
 });
 
-it("a watcher that goes away ends its stream here", async () => {
+it("a stream ends in the server when its client cancels it", async () => {
   const controller = new AbortController();
   const client = createClient(KeyService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   const finished = wire.finished.length;

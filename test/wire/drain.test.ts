@@ -42,7 +42,7 @@ const isRefused = (wire: FrontDoor) =>
   );
 
 it.each(["1.1", "2"] as const)(
-  "a call in flight over HTTP/%s ends well while no new connection is taken",
+  "a call in flight over HTTP/%s succeeds while the server accepts no new connection",
   async (httpVersion) => {
     const { wire, state, open } = await startGated();
     const transport = createConnectTransport({ baseUrl: `http://${wire.address}`, httpVersion });
@@ -56,7 +56,7 @@ it.each(["1.1", "2"] as const)(
   },
 );
 
-it("a call that crosses the GOAWAY on its way is refused as never begun, one that came before ends well", async () => {
+it("a call that crosses the GOAWAY on its way is refused as never begun, and an earlier call succeeds", async () => {
   const { wire, state, open } = await startGated();
   const session = connect(`http://${wire.address}`);
   const login = () => {
@@ -75,7 +75,7 @@ it("a call that crosses the GOAWAY on its way is refused as never begun, one tha
   const first = login();
   await until(() => state.started === 1);
   const stopped = wire.server.stop();
-  // Nothing of the server's has been read yet.
+  // The client has not read the GOAWAY yet.
   const second = login();
   expect(await second).toBe(`reset ${constants.NGHTTP2_REFUSED_STREAM}`);
   open();
@@ -84,7 +84,7 @@ it("a call that crosses the GOAWAY on its way is refused as never begun, one tha
   expect(state.started).toBe(1);
 });
 
-it("no call of a gRPC client that honours GOAWAY fails when one of two servers goes away under load", async () => {
+it("no call of a gRPC client that honours GOAWAY fails when one of two servers stops under load", async () => {
   const answer = { auth: { login: async ({ email }: { email: string }) => ({ user: { email } }) } };
   const [going, staying] = [await startFrontDoor(answer), await startFrontDoor(answer)];
   const client = new GrpcClient(`ipv4:${going.address},${staying.address}`, credentials.createInsecure(), {
@@ -111,7 +111,7 @@ it("no call of a gRPC client that honours GOAWAY fails when one of two servers g
   await staying.server.stop();
 });
 
-it("streams are ended with UNAVAILABLE at once, long before the drain is over", async () => {
+it("streams end with UNAVAILABLE immediately, long before the drain is over", async () => {
   const { wire } = await startGated({ drainMs: 60_000 });
   const client = createClient(KeyService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   const messages = client
@@ -123,7 +123,7 @@ it("streams are ended with UNAVAILABLE at once, long before the drain is over", 
   await stopped;
 });
 
-it("a call that outlasts the drain is answered UNAVAILABLE, and the stop is over then", async () => {
+it("a call that outlasts the drain is answered with UNAVAILABLE, and then the stop is complete", async () => {
   const { wire, state } = await startGated({ drainMs: 100 });
   const client = createClient(AuthService, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   const pending = client.login({}).catch(ConnectError.from);
@@ -134,7 +134,7 @@ it("a call that outlasts the drain is answered UNAVAILABLE, and the stop is over
   expect(await pending).toMatchObject({ code: Code.Unavailable });
 });
 
-it("idle connections don't hold up the stop, and stopping twice is stopping once", async () => {
+it("idle connections don't delay the stop, and a second stop changes nothing", async () => {
   const { wire } = await startGated({ drainMs: 60_000 });
   const agent = new Agent({ keepAlive: true });
   await new Promise((resolve) =>
@@ -146,20 +146,20 @@ it("idle connections don't hold up the stop, and stopping twice is stopping once
   agent.destroy();
 });
 
-it("a client that never closes its side holds up the stop for a moment only", async () => {
+it("a client that never closes its side delays the stop for a moment only", async () => {
   const { wire } = await startGated({ drainMs: 10_000 });
   const [host, port] = wire.address.split(":") as [string, string];
   const socket = connectTcp({ host, port: Number(port), allowHalfOpen: true });
   const ended = once(socket, "end");
   socket.on("error", () => {}).resume();
-  // The preface of HTTP/2 and empty SETTINGS.
+  // The preface of HTTP/2 and an empty SETTINGS frame.
   socket.write(
     Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])]),
   );
   await once(socket, "data");
   const startMs = performance.now();
   const stopped = wire.server.stop();
-  // The server has closed its side, and this one stays open.
+  // The server has closed its side, and the client's side stays open.
   await ended;
   expect(socket.writable).toBe(true);
   await stopped;

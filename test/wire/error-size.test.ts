@@ -1,6 +1,6 @@
 /**
- * The size of errors on the wire. grpc-java refuses a call with more than 8 KiB of metadata, and gRPC's C core begins
- * to. Their client would see a fault of the connection instead of the fault of the request.
+ * The size of errors on the wire. grpc-java refuses a call with more than 8 KiB of metadata, and gRPC's C core
+ * begins to refuse calls at that size. Their client would see a fault of the connection instead of the request's fault.
  */
 import { once } from "node:events";
 import { type ClientHttp2Session, connect } from "node:http2";
@@ -31,7 +31,7 @@ import { grpcTrailers } from "../support/front-door.ts";
 import { type Person, startTestService, type TestService } from "../support/in-process-service.ts";
 import { grpcMessage } from "../support/raw-http2.ts";
 
-/** Promised, with room below what clients refuse. */
+/** The promised maximum: 6 KiB, which leaves room below the 8 KiB that clients refuse. */
 const MOST_BYTES = 6 * 1024;
 /** Unary gRPC takes the unary lane, except for a client that may compress: that takes the Connect lane. */
 const LANES = { unary: {}, connect: { "grpc-encoding": "gzip" } } as const;
@@ -39,7 +39,7 @@ type Lane = keyof typeof LANES;
 
 interface Failure {
   readonly code: number;
-  /** Of all headers and trailers, as HTTP/2 counts them (RFC 9113, 6.5.2): each with 32 more. */
+  /** The size of all headers and trailers. HTTP/2 counts 32 bytes more for each (RFC 9113, 6.5.2). */
   readonly bytes: number;
   readonly message: string;
   readonly fields: readonly string[];
@@ -61,7 +61,7 @@ afterAll(async () => {
   await service?.[Symbol.asyncDispose]();
 });
 
-/** How a call ends that fails; undefined for one that does not. */
+/** Makes a call and returns its failure, or undefined if it succeeds. */
 async function failureOf(
   method: DescMethod,
   message: Uint8Array,
@@ -80,7 +80,7 @@ async function failureOf(
     if (headers["grpc-status"] === undefined) headBytes = sizeOf(headers);
   });
   stream.end(grpcMessage(message));
-  // Of a stream the first message says enough.
+  // A stream that sends one message has not failed.
   const begun = method.methodKind === "unary" ? stream.resume() && [] : [once(stream, "data").then(() => undefined)];
   const trailers = await Promise.race([grpcTrailers(stream), ...begun]);
   stream.close();
@@ -101,12 +101,12 @@ function sizeOf(fields: Readonly<Record<string, unknown>>): number {
   return Object.entries(fields).reduce((sum, [name, value]) => sum + name.length + String(value).length + 32, 0);
 }
 
-/** `n` texts that no rule of any field allows, all different, of characters that take the most when they are escaped. */
+/** `n` different texts that no field allows. Their characters take the most bytes when they are escaped. */
 function badTexts(n: number): string[] {
   return Array.from({ length: n }, (_, index) => `\u0001漢字 ${index}`);
 }
 
-/** Names that are allowed, as long as they may be, with values that are not. */
+/** Metadata with allowed names of the maximum length, and values that are not allowed. */
 const BAD_METADATA = Object.fromEntries(
   Array.from({ length: 32 }, (_, index) => [`${"🗝".repeat(62)}${String(index).padStart(2, "0")}`, "\u0001"]),
 );
@@ -114,7 +114,7 @@ const BAD_METADATA = Object.fromEntries(
 /** A message whose every field is filled with a bad value, except the fields of `given`. */
 function worst(desc: DescMessage, given: JsonObject = {}): JsonObject {
   const bad = desc.fields
-    // Of a oneof only one may be there.
+    // A oneof may have one field only.
     .filter((field) => field.oneof === undefined || field.oneof.fields[0] === field)
     .map((field): [string, JsonValue] => [field.jsonName, worstValue(field)]);
   return { ...Object.fromEntries(bad), ...given };
@@ -160,8 +160,8 @@ function worstMessage(desc: DescMessage): JsonValue {
 }
 
 /**
- * Everything wrong at once, too much of everything, and each field wrong alone, because some faults are found before
- * others are looked for.
+ * Bad requests of a method: all fields bad, all fields bad and all lists too long, and each field bad alone. Alone,
+ * because the service reports some faults before it looks for others.
  */
 function badRequests({ input }: DescMethod, given: JsonObject): Uint8Array[] {
   const all = worst(input, given);
@@ -189,7 +189,7 @@ function given(method: DescMethod): JsonObject {
 }
 
 const METHODS = [AuthService, KeyService, AdminService, Health].flatMap(({ methods }: DescService) =>
-  // A watch of health tells of an unknown service and goes on, and a logout with any token is well.
+  // Health.Watch of an unknown service goes on, and Logout succeeds with any token: neither fails on a bad request.
   methods.filter(({ parent, name }) => (parent !== Health || name === "Check") && name !== "Logout"),
 );
 
@@ -208,7 +208,7 @@ describe.each(Object.keys(LANES) as Lane[])("over the %s lane", (lane) => {
     },
   );
 
-  it("an error with many faults names the first 16, and its text has the first one and the number of the others", async () => {
+  it("an error with many faults lists the first 16, and its text has the first and the number of the others", async () => {
     const requiredScopes = Array.from({ length: 64 }, (_, index) => `a b${index}`);
     const request = toBinary(VerifyKeyRequestSchema, create(VerifyKeyRequestSchema, { requiredScopes }));
     expect(await failureOf(KeyService.method.verifyKey, request, lane, service.admin)).toMatchObject({
@@ -218,7 +218,7 @@ describe.each(Object.keys(LANES) as Lane[])("over the %s lane", (lane) => {
     });
   });
 
-  it("an error with very long names lists those that fit, and always the first one", async () => {
+  it("an error with very long names lists the faults that fit, and always the first one", async () => {
     const json = { name: "a key", metadata: BAD_METADATA };
     const request = toBinary(IssueKeyRequestSchema, fromJson(IssueKeyRequestSchema, json));
     const failure = await failureOf(KeyService.method.issueKey, request, lane, person.tokens.accessToken);

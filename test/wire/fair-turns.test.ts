@@ -1,4 +1,4 @@
-/** Fairness among clients: one sends much at once on many connections, and the others are served in between. */
+/** Fairness among clients: one sends much at once on many connections, and the server still serves the others. */
 import { connect, type Socket } from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, it } from "vitest";
@@ -22,7 +22,7 @@ import { until } from "../support/until.ts";
 
 const MAX_FRAME_BYTES = 16_384;
 const VERIFY = "/latchkey.v1.KeyService/VerifyKey";
-/** Maximum calls that a turn begins for a caller that is alone: 64 that it reads, and 64 that were read before. */
+/** Maximum calls that a turn begins for a lone caller: 64 that the turn reads, and 64 that were read before. */
 const MOST_IN_A_TURN = 2 * 64;
 
 let wire: FrontDoor;
@@ -68,8 +68,8 @@ function answers({ came }: RawHttp2): number {
   return came.get(HEADERS) ?? 0;
 }
 
-describe.skipIf(LANE.unaryLane === false)("a service that calls VerifyKey on 40 connections", () => {
-  it("100 times at once on each is interrupted in each turn, and all its calls are answered", async () => {
+describe.skipIf(LANE.unaryLane === false)("a service with 100 VerifyKey calls on each of 40 connections", () => {
+  it("waits for other callers in each turn, and gets all its calls answered", async () => {
     const callers = new WeakMap<object, string>();
     const order: string[] = [];
     const turns = new TurnCounter();
@@ -95,24 +95,24 @@ describe.skipIf(LANE.unaryLane === false)("a service that calls VerifyKey on 40 
     });
     const hogs = await connectMany(40);
     const [other] = await connectMany(1);
-    // Who they are is known by a first call.
+    // The server learns the caller of a connection from its first call.
     for (const hog of hogs) await hog.send(calls(1, 1, VERIFY, { authorization: "hog" }));
     await other!.send(calls(1, 1, VERIFY, { authorization: "other" }));
     await until(() => [...hogs, other!].every((each) => answers(each) === 2));
     order.length = 0;
-    // The kernel takes all of it now: the server reads in its next turn.
+    // The kernel takes all the bytes now; the server reads them in its next turn.
     for (const { socket } of hogs) socket.write(calls(100, 3, VERIFY, { authorization: "hog" }));
     other!.socket.write(calls(1, 3, VERIFY, { authorization: "other" }));
     await until(() => order.length === 4001);
-    // The kernel may need some turns to deliver it. Without turns it is the last one.
+    // The kernel may need some turns to deliver the call. Without fair turns it would be the last one.
     expect(order.indexOf("other")).toBeLessThan(1000);
     expect(turns.most).toBeLessThan(1000);
     await until(() => hogs.every((hog) => answers(hog) === 202));
   });
 });
 
-describe("a stranger", () => {
-  it("whose 1,000 calls of the dear way come at once begins few of them a turn, and each is answered", async () => {
+describe("a client without a credential", () => {
+  it("that sends 1,000 calls of the expensive Connect lane at once begins few in a turn, and each is answered", async () => {
     const turns = new TurnCounter();
     wire = await startFrontDoor({
       auth: { logout: async () => ({}) },
@@ -128,7 +128,8 @@ describe("a stranger", () => {
     for (const { socket } of all) socket.write(burst);
     await until(() => all.every((each) => answers(each) + (each.came.get(RST_STREAM) ?? 0) >= 100));
     expect(turns.total).toBeGreaterThanOrEqual(1000);
-    // The address of each is looked at three times: on reading, and when its call begins and ends. Few end in a turn.
+    // The server asks for the address of a call three times: on reading, and when the call begins and ends. Few calls
+    // end in a turn.
     expect(turns.most).toBeLessThan(2 * MOST_IN_A_TURN);
   });
 
@@ -153,15 +154,15 @@ describe("a stranger", () => {
     for (const socket of all) socket.write("GET /x HTTP/1.1\r\nhost: a\r\n\r\n".repeat(36));
     await until(() => bytes === 3600);
     expect(turns.total).toBe(3600);
-    // Four pieces are parsed in a turn; each begins one request, and one that waited from a piece before.
+    // The server parses four pieces in a turn. Each begins one request, and one that waited from an earlier piece.
     expect(turns.most).toBeLessThan(100);
   });
 });
 
-describe("a client whose calls all end at once", () => {
-  /** 16 as the end is noticed, and 16 that waited from the turn before. */
+describe("a client whose 500 calls all end at once", () => {
+  /** Maximum calls that end in a turn: 16 when the server notices the end, and 16 that waited from the turn before. */
   const ENDS_IN_A_TURN = 2 * 16;
-  /** A server whose Logout never answers, and the number of calls that have their message. */
+  /** Starts a server whose Logout never answers. The result counts the calls whose message has come. */
   async function startHanging(counter: TurnCounter) {
     const hanging = { count: 0 };
     wire = await startFrontDoor({
@@ -190,7 +191,7 @@ describe("a client whose calls all end at once", () => {
     expect(counter.most).toBeLessThanOrEqual(ENDS_IN_A_TURN);
   });
 
-  it("before their messages have come has few of them end in a turn", async () => {
+  it("by closing a connection before their messages have come has few of them end in a turn", async () => {
     const counter = new TurnCounter();
     await startHanging(counter);
     const [client] = await connectMany(1);
@@ -215,8 +216,8 @@ describe("a client whose calls all end at once", () => {
   });
 });
 
-describe.skipIf(LANE.unaryLane === false)("a service that sends batches of 256 keys on 40 connections", () => {
-  it("has few of them begun in a turn", async () => {
+describe.skipIf(LANE.unaryLane === false)("a service with three batches of 256 keys on 40 connections each", () => {
+  it("has few of its batches begun in a turn", async () => {
     const turns = new TurnCounter();
     wire = await startFrontDoor({
       keys: {

@@ -1,6 +1,6 @@
 /**
- * Fuzzing: on any input the service lives, answers with a code of its table, and reports no fault of its own. Cases
- * follow from a seed that is printed. FUZZ_SEED repeats it, and FUZZ_CASES sets their number.
+ * Fuzzing: on any input the service lives, answers with a code of its table, and reports no fault of its own. The cases
+ * follow from a seed, which the test prints. FUZZ_SEED sets the seed, and FUZZ_CASES the number of cases.
  */
 import { randomInt } from "node:crypto";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
@@ -39,7 +39,7 @@ const METHODS: readonly DescMethod[] = [AuthService, KeyService, AdminService]
   .filter(({ methodKind }) => methodKind === "unary");
 const HTTP_CODES: ReadonlySet<string> = new Set(Object.values(ERRORS).map(({ code }) => code.toLowerCase()));
 
-describe(`fuzzed with FUZZ_SEED=${seed},`, () => {
+describe(`in a service that is fuzzed with FUZZ_SEED=${seed},`, () => {
   let service: TestService;
   let session: ClientHttp2Session;
   let credentials: readonly string[];
@@ -52,7 +52,7 @@ describe(`fuzzed with FUZZ_SEED=${seed},`, () => {
     service = await startTestService();
     session = connectHttp2(`http://${service.address}`);
     session.on("error", () => {});
-    // What cases may hit and harm, and what must come through all of them.
+    // Cases may hit and harm the first person and their key. The second person and their key must stay unharmed.
     const { apiKey, person, key: issued } = await service.newKey();
     const known = [apiKey, issued!.id, person.user.id, person.tokens.refreshToken, person.email, issued!.etag];
     ({ apiKey: key, person: bystander } = await service.newKey());
@@ -64,7 +64,7 @@ describe(`fuzzed with FUZZ_SEED=${seed},`, () => {
     await service?.[Symbol.asyncDispose]();
   });
 
-  it("protobuf over gRPC gets OK or a code of the table, and INTERNAL only where it can't be parsed", async () => {
+  it("protobuf over gRPC is answered with OK or a code of the table, and with INTERNAL only if it can't be parsed", async () => {
     const random = new SeededRandom(seed);
     const seen = new Set<string>();
     await inParallel(cases, async () => {
@@ -76,11 +76,11 @@ describe(`fuzzed with FUZZ_SEED=${seed},`, () => {
       expect(isTabled(outcome), `${method.name} ${bytes.toString("hex")}: ${JSON.stringify(outcome)}`).toBe(true);
       seen.add(outcome.code);
     });
-    // It is no fuzzing if all of it is stopped at the door.
+    // Fuzzing that is always refused for the same reason would test little.
     expect([...seen]).toEqual(expect.arrayContaining(["OK", "INVALID_ARGUMENT", "INTERNAL", "PERMISSION_DENIED"]));
   });
 
-  it("JSON over Connect gets 200 or a code of the table, and never INTERNAL", async () => {
+  it("JSON over Connect is answered with 200 or a code of the table, and never with INTERNAL", async () => {
     const random = new SeededRandom(seed + 1);
     const wellFormed = words.filter((word) => word.isWellFormed());
     const seen = new Set<string>();
@@ -102,7 +102,7 @@ describe(`fuzzed with FUZZ_SEED=${seed},`, () => {
     expect([...seen]).toEqual(expect.arrayContaining(["ok", "invalid_argument", "permission_denied"]));
   });
 
-  it("a key that differs from a good one is INVALID, and the good one stays good", async () => {
+  it("a key that differs from a good one gets the verdict INVALID, and the good one stays good", async () => {
     const random = new SeededRandom(seed + 2);
     const verifier = service.client(KeyService, service.admin);
     await inParallel(cases, async () => {
@@ -164,7 +164,7 @@ interface Outcome {
   readonly reason: string | undefined;
 }
 
-/** Whether a reason's code is the one that the table gives it. */
+/** Whether the answer has the code that the table gives its reason. */
 function isTabled({ code, reason }: Outcome): boolean {
   if (code === "OK") return true;
   const row = ERRORS[reason as Reason];
@@ -213,11 +213,11 @@ const NASTY = [
   "*",
 ];
 
-/** A message whose fields are set at random, known words among them, four levels deep. */
+/** A message with random fields, at most five levels deep. Its texts come from `words`. */
 function randomMessage(random: SeededRandom, desc: DescMessage, words: readonly string[], depth = 0) {
   const fields = desc.fields.filter(() => random.chance(0.6));
   const values = fields.map((field) => [field.localName, randomField(random, field, words, depth)] as const);
-  // Of a oneof, the last one stands.
+  // The last field of a oneof wins.
   const message: Record<string, unknown> = {};
   for (const [n, [name, value]] of values.entries()) {
     if (value === undefined) continue;
@@ -258,7 +258,7 @@ function randomValue(random: SeededRandom, field: DescField, words: readonly str
   }
 }
 
-/** As JSON; times that have no form there make a message that is no JSON. */
+/** The message as JSON. A message that JSON can't express, such as a time out of range, becomes invalid JSON. */
 function jsonOf(desc: DescMessage, message: Message): string {
   try {
     return toJsonString(desc, message);
@@ -267,7 +267,7 @@ function jsonOf(desc: DescMessage, message: Message): string {
   }
 }
 
-/** The same bytes, or with some changed, cut off, put in, or all of them others. */
+/** A random mutation: the same bytes, or some changed, cut off, inserted or repeated, or all replaced. */
 function mutated(random: SeededRandom, bytes: Uint8Array): Buffer {
   const copy = Buffer.from(bytes);
   const at = random.whole(0, Math.max(0, copy.length - 1));
@@ -294,7 +294,7 @@ function randomBytes(random: SeededRandom, most: number): Buffer {
   return Buffer.from(Array.from({ length: random.whole(0, most) }, () => random.whole(0, 255)));
 }
 
-/** Sixteen at a time; which case is which does not depend on who ends first. */
+/** Runs `count` cases, 16 at a time. A case does not depend on the order in which others end. */
 async function inParallel(count: number, work: () => Promise<void>): Promise<void> {
   for (let done = 0; done < count; done += 16) {
     await Promise.all(Array.from({ length: Math.min(16, count - done) }, work));

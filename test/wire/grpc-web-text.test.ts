@@ -47,7 +47,7 @@ afterAll(() => wire.server.stop());
 interface Answer {
   readonly status: number;
   readonly contentType: string;
-  /** Grows while the answer comes. */
+  /** The pieces of the answer that have come. The list grows until the answer ends. */
   readonly pieces: string[];
   readonly ended: Promise<void>;
 }
@@ -85,7 +85,7 @@ function base64<D extends DescMessage>(schema: D, message: MessageInitShape<D>):
   return grpcMessage(toBinary(schema, create(schema, message))).toString("base64");
 }
 
-/** Frames of texts that may end anywhere with padding: as a client reads them that takes four characters at a time. */
+/** The frames of a base64 text that may have padding anywhere. Some clients decode it four characters at a time. */
 function framesOf(text: string): { flags: number; data: Buffer }[] {
   expect(text.length % 4).toBe(0);
   let bytes = Buffer.concat((text.match(/.{4}/gs) ?? []).map((quad) => Buffer.from(quad, "base64")));
@@ -117,7 +117,7 @@ describe.each([
     expect(trailers).toMatch(/^grpc-status: 0\r\n/m);
   });
 
-  it("takes a request in several padded texts, cut anywhere", async () => {
+  it("accepts a request in several padded texts, cut anywhere", async () => {
     const bytes = Buffer.from(base64(LoginRequestSchema, { email: "ann@example.com" }), "base64");
     const texts = [bytes.subarray(0, 1), bytes.subarray(1, 6), bytes.subarray(6)].map((part) =>
       part.toString("base64"),
@@ -127,7 +127,7 @@ describe.each([
     expect(messages).toHaveLength(1);
   });
 
-  it("carries a stream, and each message as soon as there is one", async () => {
+  it("carries a stream, and sends each message as soon as the handler yields it", async () => {
     told = Promise.withResolvers<void>();
     const answer = await send(WATCH, [base64(WatchRevocationsRequestSchema, { cursor: "c" })], SERVICE);
     await until(() => answer.pieces.length > 0);
@@ -144,13 +144,13 @@ describe.each([
 
   it.each<[what: string, path: string, body: string, headers: Record<string, string>, status: number]>([
     ["no credential", VERIFY, base64(VerifyKeyRequestSchema, { apiKey: "k" }), {}, 16],
-    ["what is no base64", LOGIN, "AAAA$AAA", {}, 3],
+    ["text that is not base64", LOGIN, "AAAA$AAA", {}, 3],
     ["base64 without its end", LOGIN, base64(LoginRequestSchema, { email: "ann" }).slice(0, -1), {}, 3],
     ["padding of three", LOGIN, "A===", {}, 3],
-    ["base64 of URLs", LOGIN, "AAAAAA__", {}, 3],
+    ["base64url", LOGIN, "AAAAAA__", {}, 3],
     ["a message over the limit", LOGIN, base64(LoginRequestSchema, { email: "a".repeat(70_000) }), {}, 8],
     ["a deadline that passes", LOGIN, base64(LoginRequestSchema, { password: "slow" }), { "grpc-timeout": "50m" }, 4],
-    ["a deadline that is none", LOGIN, base64(LoginRequestSchema, {}), { "grpc-timeout": "soon" }, 3],
+    ["a deadline that can't be parsed", LOGIN, base64(LoginRequestSchema, {}), { "grpc-timeout": "soon" }, 3],
     ["an unknown encoding", LOGIN, base64(LoginRequestSchema, {}), { "grpc-encoding": "x" }, 12],
     ["no message", LOGIN, "", {}, 12],
   ])("answers %s with the status that the binary form has", async (_what, path, body, headers, status) => {
@@ -159,12 +159,12 @@ describe.each([
     expect(trailers).toMatch(new RegExp(`^grpc-status: ${status}\r?$`, "m"));
   });
 
-  it("says UNIMPLEMENTED for a method that there is not", async () => {
+  it("answers UNIMPLEMENTED for a method that does not exist", async () => {
     const answer = await send("/latchkey.v1.AuthService/Nothing", [base64(LoginRequestSchema, {})]);
     expect([answer.status, answer.contentType]).toEqual([200, "application/grpc-web-text"]);
   });
 
-  it("takes the type with its suffix in any case, and JSON too", async () => {
+  it("accepts the content type with its suffix in any letter case, and JSON", async () => {
     for (const type of ["application/grpc-web-text+proto", "Application/gRPC-Web-Text"]) {
       const answer = await send(LOGIN, [base64(LoginRequestSchema, { email: "ann" })], { "content-type": type });
       expect((await wholeAnswer(answer)).messages).toHaveLength(1);
@@ -177,7 +177,7 @@ describe.each([
   });
 });
 
-it("a browser's page may send it where its origin is allowed", async () => {
+it("a web page of an allowed origin may send gRPC-Web as text", async () => {
   const names = "authorization,content-type,x-grpc-web,x-user-agent,grpc-timeout";
   const preflight = await fetch(`http://${wire.address}${LOGIN}`, {
     method: "OPTIONS",
@@ -194,7 +194,7 @@ it("a browser's page may send it where its origin is allowed", async () => {
   expect(framesOf(await response.text())).toHaveLength(2);
 });
 
-it("base64 in texts of any lengths and pieces of any sizes is the bytes that it was made of", async () => {
+it("base64 in texts of any length and pieces of any size decodes to the bytes that it was made of", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 20 })), fc.array(fc.nat(9)), async (parts, cuts) => {
       let text = parts.map((part) => Buffer.from(part).toString("base64")).join("");

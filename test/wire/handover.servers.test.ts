@@ -1,4 +1,4 @@
-/** Every process refuses the keys that a reset revoked, though another process made the reset. */
+/** A password reset revokes keys: every process refuses them, also if another process made the reset. */
 import { expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -9,7 +9,7 @@ import { startFleet } from "../support/fleet.ts";
 import { clientOf } from "../support/in-process-service.ts";
 import { canStart } from "../support/shared-servers.ts";
 
-/** None is accepted later than this. */
+/** No process accepts a revoked key later than this after the reset. */
 const BOUND_MS = 5000;
 
 it.skipIf(!canStart("postgres"))(
@@ -28,14 +28,14 @@ it.skipIf(!canStart("postgres"))(
       (await ask(verifier)).every(
         ({ verdict, freshness }) => verdict === Verdict.VALID && freshness?.source === Freshness_Source.CACHE,
       );
-    // A refusal is then news that reached the process.
+    // Each process has the keys in its cache. So a later refusal shows that the revocation reached it.
     for (const verifier of verifiers) await expect.poll(() => isHot(verifier), { timeout: 30_000 }).toBe(true);
 
     const { resetToken } = await clientOf(here, AdminService, fleet.admin).createPasswordReset({ userId: user!.id });
     const { revokedKeys } = await anyone.completePasswordReset({ resetToken, newPassword: `${PASSWORD} again` });
     const acknowledgedAtMs = performance.now();
     expect(revokedKeys).toBe(issued.length);
-    // This process knows before it answers.
+    // The process of the reset refuses the keys before it answers.
     expect((await ask(verifiers[0]!)).map(({ verdict }) => verdict)).toEqual(issued.map(() => Verdict.REVOKED));
     for (;;) {
       const askedAtMs = performance.now();

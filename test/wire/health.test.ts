@@ -16,7 +16,7 @@ afterEach(() => wire.server.stop());
 const clientOf = (server: FrontDoor) =>
   createClient(Health, createGrpcTransport({ baseUrl: `http://${server.address}` }));
 
-it("check tells the status of each service and of the whole, to anyone", async () => {
+it("check returns the status of each service and of the server to anyone", async () => {
   const client = clientOf(wire);
   wire.health.set(AUTH, "NOT_SERVING");
   expect((await client.check({ service: "" })).status).toBe(Status.SERVING);
@@ -26,7 +26,7 @@ it("check tells the status of each service and of the whole, to anyone", async (
   expect((await createClient(Health, overHttp).check({})).status).toBe(Status.SERVING);
 });
 
-it("check of an unknown service is NOT_FOUND", async () => {
+it("check of an unknown service fails as NOT_FOUND", async () => {
   const error = await clientOf(wire).check({ service: "no.such.Service" }).catch(ConnectError.from);
   expect(error).toMatchObject({ code: Code.NotFound });
 });
@@ -37,7 +37,7 @@ it("list returns the status of every service", async () => {
   expect(statuses[KEYS]?.status).toBe(Status.SERVING);
 });
 
-it("watch tells the status now and each change, and ends after the last word of a server that stops", async () => {
+it("watch sends the status and each change, and ends after the last status of a server that stops", async () => {
   const updates = clientOf(wire).watch({ service: AUTH })[Symbol.asyncIterator]();
   const next = async () => (await updates.next()).value?.status;
   expect(await next()).toBe(Status.SERVING);
@@ -64,7 +64,7 @@ it("once the server stops, nothing makes it SERVING again", async () => {
   expect(wire.health.get("")).toBe("NOT_SERVING");
 });
 
-it("watches are bounded, and one that ends makes room", () => {
+it("the number of watches is bounded, and a watch that ends makes room for another", () => {
   const unwatch = Array.from({ length: 1000 }, () => wire.health.watch(() => {}));
   expect(() => wire.health.watch(() => {})).toThrow("too many watches");
   unwatch[0]!();

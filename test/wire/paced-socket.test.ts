@@ -5,7 +5,7 @@ import { PacedSocket } from "../../src/rpc/connections/paced-socket.ts";
 import { until } from "../support/until.ts";
 
 describe("a connection of HTTP/1.1", () => {
-  it("ends in its turn after its client has closed it", async () => {
+  it("is destroyed in its turn after its client has closed it", async () => {
     const server = createServer().listen(0, "127.0.0.1");
     onTestFinished(() => void server.close());
     await once(server, "listening");

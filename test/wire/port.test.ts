@@ -20,7 +20,7 @@ const AUTH = { login: async ({ email }: { email: string }) => ({ user: { email }
 const REQUEST =
   'POST /latchkey.v1.AuthService/Login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: 15\r\n\r\n{"email":"ann"}';
 
-/** Everything that the server says until it closes. */
+/** Everything that the server sends until it closes the connection. */
 function readAll(socket: Socket): Promise<string> {
   let text = "";
   socket.setEncoding("latin1");
@@ -39,21 +39,21 @@ async function writeSlowly(socket: Socket, text: string): Promise<void> {
   }
 }
 
-describe("in plaintext", () => {
+describe("on a plaintext port,", () => {
   let wire: FrontDoor;
   beforeAll(async () => {
     wire = await startFrontDoor({ auth: AUTH });
   });
   afterAll(() => wire.server.stop());
 
-  it("an HTTP/1.1 request that comes byte by byte is served", async () => {
+  it("an HTTP/1.1 request that arrives byte by byte is served", async () => {
     const socket = connect(wire.port, "127.0.0.1");
     const answer = readAll(socket);
     await writeSlowly(socket, REQUEST);
     expect(await answer).toMatch(/^HTTP\/1.1 200 OK\r\n[\s\S]*"email":"ann"/);
   });
 
-  it("an HTTP/2 preface that comes byte by byte is answered with SETTINGS", async () => {
+  it("an HTTP/2 preface that arrives byte by byte is answered with SETTINGS", async () => {
     const socket = connect(wire.port, "127.0.0.1");
     const first = new Promise<Buffer>((resolve) => socket.once("data", resolve));
     await writeSlowly(socket, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
@@ -61,25 +61,25 @@ describe("in plaintext", () => {
     socket.destroy();
   });
 
-  it.each(["P", "PR", ""])("a client that sends only %j is cut off, at no cost in CPU", async (start) => {
+  it.each(["P", "PR", ""])("a client that sends only %j is cut off, and costs little CPU time", async (start) => {
     const cpuBefore = process.cpuUsage();
     const socket = connect(wire.port, "127.0.0.1");
     const answer = readAll(socket);
     if (start !== "") socket.write(start);
     expect(await answer).toBe("");
     const { user, system } = process.cpuUsage(cpuBefore);
-    // It takes 2 s; spinning would cost all of it.
+    // The server waits 2 s. A busy loop would cost 2 s of CPU time.
     expect((user + system) / 1e6).toBeLessThan(1);
   });
 
   it.each([
     ["garbage", "\x00\xff\xfe\r\n\r\n"],
-    ["a TLS hello, without TLS here", "\x16\x03\x01\x02\x00\x01"],
-    ["a Host that is none", REQUEST.replace("host: x", "host: [")],
-    ["a path that is none", REQUEST.replace("/latchkey.v1.AuthService/Login", "//[")],
-    ["an HTTP/2 preface that goes wrong", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"],
+    ["a TLS ClientHello to a server without TLS", "\x16\x03\x01\x02\x00\x01"],
+    ["an invalid Host", REQUEST.replace("host: x", "host: [")],
+    ["an invalid path", REQUEST.replace("/latchkey.v1.AuthService/Login", "//[")],
+    ["a wrong HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"],
     ["a header of 64 KiB", `GET / HTTP/1.1\r\nhost: x\r\nlong: ${"x".repeat(65536)}\r\n\r\n`],
-  ])("%s does no harm to others", async (_name, bytes) => {
+  ])("%s does no harm to other clients", async (_name, bytes) => {
     const socket = connect(wire.port, "127.0.0.1");
     const answer = readAll(socket);
     socket.end(Buffer.from(bytes, "latin1"));
@@ -88,7 +88,7 @@ describe("in plaintext", () => {
     expect((await createClient(AuthService, transport).login({ email: "bob" })).user?.email).toBe("bob");
   });
 
-  it("an authority that is no host name is served: nothing depends on it", async () => {
+  it("a request whose authority is not a host name is served, because nothing depends on it", async () => {
     const socket = connect(wire.port, "127.0.0.1");
     const answer = readAll(socket);
     socket.write(REQUEST.replace("host: x", "host: ["));
@@ -116,7 +116,7 @@ describe("in plaintext", () => {
   });
 });
 
-describe("with TLS", () => {
+describe("on a port with TLS,", () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-tls-"));
   const tls = { certFile: join(folder, "cert.pem"), keyFile: join(folder, "key.pem") };
   let wire: FrontDoor;
@@ -171,7 +171,7 @@ describe("with TLS", () => {
     ).rejects.toThrow();
   });
 
-  it("plaintext is still served on the same port, unless that is switched off", async () => {
+  it("plaintext is served on the same port, unless it is switched off", async () => {
     const call = (port: number) =>
       fetch(`http://127.0.0.1:${port}/.well-known/jwks.json`).then(
         ({ status }) => status,
@@ -194,7 +194,7 @@ it("a start on a port that is in use fails", async () => {
   await wire.server.stop();
 });
 
-it("a start with a method that has no access rule, or of which nothing says whether it changes something, fails", async () => {
+it("a start fails if a method has no access rule or no row in rpc/effects.ts", async () => {
   const accessRule = () => undefined as never;
   await expect(startFrontDoor({ deps: { accessRule } })).rejects.toThrow("has no access rule");
   const lacking: DescMethod = { ...AuthService.method.login, localName: "loginAgain", name: "LoginAgain" };

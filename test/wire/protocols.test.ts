@@ -62,7 +62,7 @@ const PROTOCOLS = [
   "Connect JSON, HTTP/1.1",
 ];
 
-describe.each(PROTOCOLS)("%s on the one port", (name) => {
+describe.each(PROTOCOLS)("over %s,", (name) => {
   const login = (email: string) => createClient(AuthService, transports[name]!).login({ email });
   const refusal = (email: string) => login(email).then(() => expect.unreachable(), ConnectError.from);
 
@@ -71,7 +71,7 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
     expect(user).toMatchObject({ id: "anonymous 127.0.0.1 true", email: "ann@example.com" });
   });
 
-  it("a wrong field comes with exactly one ErrorInfo and a BadRequest that names it", async () => {
+  it("a wrong field is answered with exactly one ErrorInfo and a BadRequest that names the field", async () => {
     const error = await refusal("bad");
     expect(error.code).toBe(Code.InvalidArgument);
     expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ domain: "latchkey", reason: "INVALID_FIELD" }]);
@@ -81,21 +81,21 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
     expect(error.findDetails(RetryInfoSchema)).toEqual([]);
   });
 
-  it("an error that waiting helps against says how long in RetryInfo and Retry-After", async () => {
+  it("an error that passes with time says how long to wait in RetryInfo and Retry-After", async () => {
     const error = await refusal("throttled");
     expect(error.code).toBe(Code.ResourceExhausted);
     expect(error.findDetails(RetryInfoSchema)).toMatchObject([{ retryDelay: { seconds: 1n, nanos: 500_000_000 } }]);
     expect(error.metadata.get("retry-after")).toBe("2");
   });
 
-  it("a quota comes with QuotaFailure", async () => {
+  it("an exceeded quota is answered with QuotaFailure", async () => {
     const error = await refusal("quota");
     expect(error.findDetails(QuotaFailureSchema)).toMatchObject([
       { violations: [{ subject: "usr_1", description: "100 keys" }] },
     ]);
   });
 
-  it("a bug of the service is answered with INTERNAL alone, and its cause is in the log", async () => {
+  it("a bug of the service is answered with INTERNAL only, and its cause is in the log", async () => {
     const error = await refusal("bug");
     expect([error.code, error.rawMessage]).toEqual([Code.Internal, "internal error"]);
     expect(JSON.stringify(error.findDetails(ErrorInfoSchema))).not.toContain("hunter2");
@@ -108,7 +108,7 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
     expect(line?.cause).toBeInstanceOf(TypeError);
   });
 
-  it("a call is UNAUTHENTICATED without a credential, and answered with a valid one", async () => {
+  it("a call is refused as UNAUTHENTICATED without a credential, and served with a valid one", async () => {
     const keys = createClient(KeyService, transports[name]!);
     const error = await keys.verifyKey({ apiKey: "x" }).then(() => expect.unreachable(), ConnectError.from);
     expect(error.code).toBe(Code.Unauthenticated);
@@ -118,7 +118,7 @@ describe.each(PROTOCOLS)("%s on the one port", (name) => {
     expect(denied).toMatchObject({ code: Code.PermissionDenied });
   });
 
-  it("a method without a handler is UNIMPLEMENTED and says so", async () => {
+  it("a method without a handler is answered with UNIMPLEMENTED and a text that says so", async () => {
     const error = await createClient(AuthService, transports[name]!).register({}).catch(ConnectError.from);
     expect(error).toMatchObject({
       code: Code.Unimplemented,
@@ -137,7 +137,7 @@ it("grpc-js gets the same answers and the same details", async () => {
   client.close();
 });
 
-it("fetch with JSON needs only the path", async () => {
+it("a fetch of JSON needs no more than the path", async () => {
   const response = await fetch(`http://${wire.address}/latchkey.v1.AuthService/Login`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -148,7 +148,7 @@ it("fetch with JSON needs only the path", async () => {
   expect(await response.json()).toMatchObject({ code: "resource_exhausted", message: "wait" });
 });
 
-it("a stream without a handler is UNIMPLEMENTED and says so", async () => {
+it("a stream without a handler is answered with UNIMPLEMENTED and a text that says so", async () => {
   const watch = createClient(KeyService, transports["gRPC, HTTP/2"]!).watchRevocations(
     {},
     { headers: { authorization: "Bearer service" } },
@@ -160,7 +160,7 @@ it("a stream without a handler is UNIMPLEMENTED and says so", async () => {
   });
 });
 
-it("every call is measured once, and logged except frequent ones that succeeded", async () => {
+it("every call is measured once, and logged unless it belongs to a frequent method and succeeded", async () => {
   const before = [wire.log.length, wire.finished.length] as const;
   const keys = createClient(KeyService, transports["gRPC, HTTP/2"]!);
   await keys.verifyKey({ apiKey: "secret-key" }, { headers: { authorization: "Bearer service" } });

@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { ReadTurns } from "../../src/rpc/connections/read-turns.ts";
 import { type Reading, readHandleOf } from "../../src/rpc/connections/reading.ts";
 
-/** Connections whose handles only say whether they are read, and turns that end when the test says so. */
+/** Connections whose handles only record whether they are read, and turns that end when the test ends them. */
 class Lab {
   readonly names = new Map<object, string>();
   readonly #ends: (() => void)[] = [];
@@ -33,7 +33,7 @@ class Lab {
   openMany(count: number, caller: string): Reading[] {
     const all = Array.from({ length: count }, () => this.open());
     for (const { connection } of all) this.names.set(connection, caller);
-    // One stream each, over some turns, so that the caller is known.
+    // Each begins one stream, over some turns, so that the server knows the caller.
     for (const reading of all) {
       reading.begin(() => {});
       if (this.turnsAreDue) this.endTurn();
@@ -67,14 +67,14 @@ class Lab {
 }
 
 describe("the reads of a turn", () => {
-  it("go on for a caller that begins few streams; not even the end of the turn is waited for", () => {
+  it("go on for a caller that begins few streams, without a wait for the end of the turn", () => {
     const lab = new Lab();
     const reading = lab.open();
     for (let n = 0; n < 15; n++) reading.note(1);
     expect([lab.isRead(reading), lab.turnsAreDue]).toEqual([true, false]);
   });
 
-  it("stop for all connections of a caller that has used its part, and for no other caller's", () => {
+  it("stop for all connections of a caller that has used its part, and for no other caller", () => {
     const lab = new Lab();
     const hog = lab.openMany(48, "hog");
     const [other] = lab.openMany(1, "other");
@@ -83,7 +83,7 @@ describe("the reads of a turn", () => {
     expect(lab.isRead(other!)).toBe(true);
   });
 
-  it("begin again in the next turn, for a part of the connections, until each had its turn", () => {
+  it("begin again in the next turns, for more connections in each, until all are read again", () => {
     const lab = new Lab();
     const hog = lab.openMany(50, "hog");
     lab.openMany(1, "other")[0]!.note(16);
@@ -97,7 +97,7 @@ describe("the reads of a turn", () => {
     expect(read).toEqual([16, 32, 48, 50]);
   });
 
-  it("are those of other connections in each turn, where every read brings too much", () => {
+  it("serve another connection in each turn when every read brings too many streams", () => {
     const lab = new Lab();
     const hog = lab.openMany(40, "hog");
     hog[0]!.note(200);
@@ -112,7 +112,7 @@ describe("the reads of a turn", () => {
     expect(served.size).toBe(40);
   });
 
-  it("leave a caller that is alone a larger part than one that is not", () => {
+  it("give a lone caller a larger part than a caller among others", () => {
     const lab = new Lab();
     const [alone] = lab.openMany(1, "one");
     alone!.note(50);
@@ -124,7 +124,7 @@ describe("the reads of a turn", () => {
     expect(lab.isRead(alone!)).toBe(false);
   });
 
-  it("count connections whose caller is not known by their address", () => {
+  it("count connections of an unknown caller by their address", () => {
     const lab = new Lab();
     const [first, second] = [lab.open("a"), lab.open("a")];
     const other = lab.open("b");
@@ -132,7 +132,7 @@ describe("the reads of a turn", () => {
     expect([lab.isRead(first), lab.isRead(second), lab.isRead(other)]).toEqual([false, false, true]);
   });
 
-  it("go on when all that has been read has begun, a part of it in each turn, also where the connection is another caller's by then", () => {
+  it("go on once all streams that were read have begun, a part in each turn, even if the caller has changed meanwhile", () => {
     const lab = new Lab();
     const hog = lab.open();
     lab.names.set(hog.connection, "hog");
@@ -155,7 +155,7 @@ describe("the reads of a turn", () => {
     expect(lab.turns.callers).toBe(0);
   });
 
-  it("find out whose a connection is before they stop for it", () => {
+  it("stop only after the caller of a connection was looked up", () => {
     const lab = new Lab();
     const [hog, other] = [lab.open(), lab.open()];
     lab.names.set(other.connection, "other");
@@ -166,7 +166,7 @@ describe("the reads of a turn", () => {
     expect([lab.isRead(hog), lab.turns.callers]).toEqual([true, 2]);
   });
 
-  it("stop for one connection alone until the next turn, where that is asked for", () => {
+  it("stop for one connection alone until the next turn when its owner asks for it", () => {
     const lab = new Lab();
     const [dear, other] = [lab.open(), lab.open()];
     dear.stop();
@@ -175,7 +175,7 @@ describe("the reads of a turn", () => {
     expect(lab.isRead(dear)).toBe(true);
   });
 
-  it("let a new connection of a hog's address begin its first stream before all that the hog has sent", () => {
+  it("let a new connection begin its first stream before the waiting streams of a hog at the same address", () => {
     const lab = new Lab();
     const hog = lab.open();
     for (let n = 0; n < 1000; n++) hog.begin(() => {});
@@ -189,7 +189,7 @@ describe("the reads of a turn", () => {
     expect(begun).toBe(1);
   });
 
-  it("stop again where node began them by itself", () => {
+  it("stop again if node has started them by itself", () => {
     const lab = new Lab();
     const reading = lab.open();
     reading.note(200);
@@ -198,7 +198,7 @@ describe("the reads of a turn", () => {
     expect(lab.isRead(reading)).toBe(false);
   });
 
-  it("remember nothing of connections that are closed, waiting ones included", () => {
+  it("remember nothing of closed connections, including those that waited", () => {
     const lab = new Lab();
     const all = lab.openMany(10, "hog");
     all[1]!.note(200);
@@ -225,7 +225,7 @@ describe("the handle that stops a connection's reads", () => {
     ["no handle", {}],
     ["a closed handle", { _handle: null }],
     ["a handle without readStop", { _handle: { readStart: () => {} } }],
-  ])("does nothing for a socket with %s: streams still begin in their turns", (_, socket) => {
+  ])("is missing for a socket with %s, and its streams still begin in their turns", (_, socket) => {
     const ends: (() => void)[] = [];
     const turns = new ReadTurns({ callerOf: () => "hog", afterTurn: (task) => ends.push(task) });
     const reading = turns.open({}, readHandleOf(socket), "an address");

@@ -94,7 +94,7 @@ describe.each([
   });
 });
 
-it("extensions are NOT_FOUND, an empty question INVALID_ARGUMENT", async () => {
+it("a question for extensions is answered with NOT_FOUND, and an empty question with INVALID_ARGUMENT", async () => {
   const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   async function* requests() {
     yield { messageRequest: { case: "allExtensionNumbersOfType", value: "latchkey.v1.Key" } as const };
@@ -107,7 +107,7 @@ it("extensions are NOT_FOUND, an empty question INVALID_ARGUMENT", async () => {
   expect(codes).toEqual([Code.NotFound, Code.InvalidArgument]);
 });
 
-it("reflection is UNIMPLEMENTED when it is switched off", async () => {
+it("reflection answers UNIMPLEMENTED when it is switched off", async () => {
   const closed = await startFrontDoor({ options: { reflection: false } });
   const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${closed.address}` }));
   async function* requests() {
@@ -123,7 +123,7 @@ function hasGrpcurl(): boolean {
     execFileSync("grpcurl", ["-version"], { stdio: "pipe" });
     return true;
   } catch {
-    // A machine that checks must have it: a skipped test there would look like a passed one.
+    // A machine that runs the checks must have grpcurl: a skipped test there would look like a passed one.
     if (process.env.CI !== undefined) throw new Error("grpcurl is missing");
     process.stderr.write("SKIPPED: grpcurl is not installed, so reflection was not tried with it\n");
     return false;

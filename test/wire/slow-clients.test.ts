@@ -1,4 +1,4 @@
-/** Clients that open calls and do not go on with them, or do not read the answers: they must not take others' room. */
+/** Clients that do not finish their calls or do not read the answers: they must not take the capacity of others. */
 import { Code, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, describe, expect, it } from "vitest";
@@ -30,7 +30,7 @@ async function start(setup: FrontDoorSetup) {
 }
 
 describe("a call whose message does not come", () => {
-  it("gives way to a complete call: the oldest first, and no more than needed", async () => {
+  it("gives way to a complete call: the oldest ends first, and no more end than needed", async () => {
     const { auth } = await start({ auth: { login: async () => ({}) }, deps: { maxCalls: 3 } });
     using slow = await connectRaw(wire.port);
     await slow.send(Buffer.concat([1, 3, 5].map((id) => frame(HEADERS, END_HEADERS, id, grpcHead(LOGIN)))));
@@ -40,14 +40,14 @@ describe("a call whose message does not come", () => {
       ["AuthService.Login", "RESOURCE_EXHAUSTED"],
       ["AuthService.Login", "OK"],
     ]);
-    // Those that were left are served as soon as they go on.
+    // The server serves the remaining calls as soon as their messages come.
     await slow.send(frame(DATA, END_STREAM, 5, grpcMessage(new Uint8Array())));
     await until(() => wire.finished.length === 3);
     expect(wire.finished[2]).toEqual(["AuthService.Login", "OK"]);
     expect(wire.server.callsInFlight).toBe(1);
   });
 
-  it("gives way in order, even if calls between have got their messages", async () => {
+  it("gives way in the order of age, even if calls between have got their messages", async () => {
     const gate = Promise.withResolvers<void>();
     let running = 0;
     const { auth } = await start({
@@ -75,7 +75,7 @@ describe("a call whose message does not come", () => {
     const refused = ["AuthService.Login", "RESOURCE_EXHAUSTED"];
     const served = ["AuthService.Logout", "OK"];
     expect(wire.finished).toEqual([refused, served, refused, served]);
-    // It was 1 and then 5: 3 has gone on, and 7 is the newest.
+    // Streams 1 and then 5 gave way: 3 has its message, and 7 is the newest.
     await goOn(7);
     await until(() => running === 2);
     gate.resolve();
@@ -83,7 +83,7 @@ describe("a call whose message does not come", () => {
     expect(wire.finished.slice(4)).toEqual(Array(2).fill(["AuthService.Login", "OK"]));
   });
 
-  it("gives way above 64 MiB of incomplete messages, so that these do not fill the memory", async () => {
+  it("gives way when incomplete messages exceed their bound in bytes, so that they do not fill the memory", async () => {
     const deps = { maxWaitingBytes: 13_000 };
     const { auth } = await start({ auth: { login: async () => ({}) }, deps });
     using slow = await connectRaw(wire.port);
@@ -108,7 +108,7 @@ describe("a call whose message does not come", () => {
     expect(wire.server.callsInFlight).toBe(2);
   });
 
-  it("is refused while all other calls have their messages", async () => {
+  it("is refused while complete calls fill the capacity", async () => {
     const gate = Promise.withResolvers<void>();
     let running = 0;
     const { auth } = await start({
@@ -140,7 +140,7 @@ it("streams that anyone may open fill at most a tenth of the capacity, and calls
   await Promise.all(watches.map((each) => each.next()));
   await expect(watch().next()).rejects.toMatchObject({ code: Code.ResourceExhausted });
   await expect(auth.login({})).resolves.toBeDefined();
-  // One that ends makes room for another.
+  // A watch that ends makes room for another.
   given.abort();
   await until(() => wire.server.callsInFlight === 0);
   given = new AbortController();
@@ -160,17 +160,17 @@ describe("answers of 1 MiB", () => {
     ),
   );
 
-  it("are cut off within seconds if no client reads them, the oldest first, above 64 MiB in total", async () => {
+  it("are cut off within seconds, the oldest first, if their client does not read them and they exceed 64 MiB in total", async () => {
     await start(setup);
     using deaf = await connectRaw(wire.port, 0);
     await deaf.send(calls);
     await until(() => wire.finished.length === CALLS && (deaf.came.get(RST_STREAM) ?? 0) >= CALLS - 64);
     expect(deaf.came.get(DATA)).toBeUndefined();
-    // The others wait on.
+    // The others go on waiting.
     expect(deaf.came.get(RST_STREAM)).toBeLessThan(CALLS - 40);
   });
 
-  it("all arrive if they are read, even if many are under way at once", async () => {
+  it("all arrive if their client reads them, even if many are under way at once", async () => {
     const { auth } = await start(setup);
     const answers = await Promise.all(Array.from({ length: 50 }, () => auth.login({})));
     expect(answers.map(({ user }) => user?.displayName.length)).toEqual(Array(50).fill(1024 * 1024));

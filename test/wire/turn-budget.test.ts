@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { TurnBudget } from "../../src/rpc/calls/turn-budget.ts";
 
-/** Begins steps of these holders at once; returns who had begun after each turn of the event loop. */
+/** Begins one step for each of these holders at once. Returns the holders whose step began in each turn. */
 async function turnsOf(holders: readonly string[]): Promise<string[][]> {
   const budget = new TurnBudget();
   const begun: string[] = [];
@@ -21,12 +21,12 @@ describe("the budget of a turn", () => {
     expect(turns.map(({ length }) => length)).toEqual([4, 4, 2]);
   });
 
-  it("serves one client's step before another's many, though it came last", async () => {
+  it("serves one client's step before the many steps of another, although it came last", async () => {
     const turns = await turnsOf([...Array(100).fill("hog"), "single"]);
     expect(turns.findIndex((turn) => turn.includes("single"))).toBe(1);
   });
 
-  it("refuses a holder of 8,000 waiting steps one more", async () => {
+  it("refuses one more step to a holder of 8,000 waiting steps", async () => {
     const budget = new TurnBudget();
     const steps = Array.from({ length: 8004 }, () => budget.begin(["hog"]));
     await expect(budget.begin(["hog"])).resolves.toBe(false);
@@ -34,11 +34,11 @@ describe("the budget of a turn", () => {
     expect(outcomes.every((hasBegun) => hasBegun)).toBe(true);
   });
 
-  it("gives no turn to a step whose wait was ended, and has that answered at once", async () => {
+  it("gives no turn to a step whose wait was ended, and answers that step immediately", async () => {
     const budget = new TurnBudget();
     const ends: (() => void)[] = [];
     const steps = Array.from({ length: 8 }, () => budget.begin(["a"], (endWait) => ends.push(endWait)));
-    // The first four had a place at once, and need no way to end a wait.
+    // The first four steps began immediately, and need no way to end a wait.
     expect(ends).toHaveLength(4);
     for (const endWait of ends) endWait();
     const last = budget.begin(["a"]);
@@ -46,7 +46,7 @@ describe("the budget of a turn", () => {
     await expect(last).resolves.toBe(true);
   });
 
-  it("runs steps without a promise: as many as a turn has at once, and the others in the next turns", async () => {
+  it("runs steps without a promise: the steps of one turn immediately, and the others in the next turns", async () => {
     const budget = new TurnBudget({ stepsPerTurn: 3 });
     const ran: number[] = [];
     for (let n = 0; n < 8; n++) budget.run(["a"], () => ran.push(n));

@@ -81,7 +81,7 @@ async function statusOf(stream: ClientHttp2Stream): Promise<number> {
   return Number((await grpcTrailers(stream))["grpc-status"]);
 }
 
-/** Waits until the server has read what was written before, by a PING that comes behind it. */
+/** Waits until the server has read everything written before: it answers a PING only after that. */
 function flushed(): Promise<void> {
   return new Promise((resolve, reject) => session.ping((error) => (error ? reject(error) : resolve())));
 }
@@ -106,7 +106,7 @@ describe("the unary lane", () => {
   });
 });
 
-describe("the unary lane, for what it does not serve,", () => {
+describe("the unary lane, for calls that it does not serve,", () => {
   const over = (name: string): Transport => {
     const baseUrl = `http://${wire.address}`;
     switch (name) {
@@ -157,7 +157,7 @@ describe("the unary lane, for what it does not serve,", () => {
 });
 
 describe("a message", () => {
-  it("is read however it is cut into DATA frames", async () => {
+  it("is read, no matter how it is cut into DATA frames", async () => {
     const bytes = login("ann@example.com");
     for (const cuts of [[1], [4], [5], [6], [1, 2, 3, 4, 5, 6, 7], [bytes.length - 1], [bytes.length]]) {
       const stream = open(LOGIN);
@@ -183,7 +183,7 @@ describe("a message", () => {
     ["cut off within its prefix", [Buffer.from([0, 0, 0])], Code.INVALID_ARGUMENT],
     ["followed by one more byte", [login("ann"), Buffer.from([0])], Code.UNIMPLEMENTED],
     ["one byte over the limit", [Buffer.from([0, 0, 1, 0, 1])], Code.RESOURCE_EXHAUSTED],
-  ])("%s is refused before the client has ended", async (_name, pieces, code) => {
+  ])("that is %s is refused without a call of a handler", async (_name, pieces, code) => {
     const stream = open(LOGIN);
     for (const piece of pieces) stream.write(piece);
     if (code === Code.INVALID_ARGUMENT) stream.end();
@@ -200,7 +200,7 @@ describe("a message", () => {
     expect(await statusOf(stream)).toBe(Code.OK);
   });
 
-  it("that is complete but has no end runs no handler, and its call is cancelled with its client", async () => {
+  it("that is complete runs no handler before its stream ends, and its call is cancelled when the client goes", async () => {
     const own = connect(`http://${wire.address}`);
     own.on("error", () => {});
     const stream = own.request({ ":method": "POST", ":path": LOGIN, "content-type": "application/grpc" });
@@ -217,7 +217,7 @@ describe("a message", () => {
 });
 
 describe("an answer", () => {
-  it("has its message between headers and trailers, an error has trailers only", async () => {
+  it("has its message between headers and trailers, and an error has trailers only", async () => {
     const good = open(LOGIN);
     const goodHeaders = new Promise<Record<string, unknown>>((resolve) => good.on("response", resolve));
     good.end(login("ann"));
@@ -237,7 +237,7 @@ describe("an answer", () => {
     expect((await badHeaders)["grpc-status-details-bin"]).toBeTypeOf("string");
   });
 
-  it("waits for a client without a window, and does not keep others waiting", async () => {
+  it("waits for a client without a window, and delays no other answer", async () => {
     const narrow = connect(`http://${wire.address}`, { settings: { initialWindowSize: 0 } });
     const stream = narrow.request({ ":method": "POST", ":path": LOGIN, "content-type": "application/grpc" });
     stream.end(login("ann"));
@@ -269,7 +269,7 @@ describe("the signal of a handler whose client is gone", () => {
   });
 });
 
-it("a response that its handler has encoded itself is the same on every lane", async () => {
+it("a response that its handler has already encoded is the same on every lane", async () => {
   for (const transport of [
     createGrpcTransport({ baseUrl: `http://${wire.address}` }),
     createConnectTransport({ baseUrl: `http://${wire.address}`, httpVersion: "1.1", useBinaryFormat: false }),

@@ -30,7 +30,7 @@ describe("the key set", () => {
     session.close();
   });
 
-  it("is 503 with no-store while the keys are unreachable", async () => {
+  it("is answered with 503 and no-store while the keys are unreachable", async () => {
     const jwks = () => Promise.reject(new Error("connect 10.0.0.1 secret"));
     const response = await fetch(`${await start({ deps: { jwks } })}/.well-known/jwks.json`);
     expect(response.status).toBe(503);
@@ -46,7 +46,7 @@ describe("the key set", () => {
   });
 });
 
-it("any other path is 404", async () => {
+it("any other path is answered with 404", async () => {
   const baseUrl = await start();
   for (const path of ["/", "/favicon.ico", "/.well-known/", "/healthz", "/metrics"]) {
     expect((await fetch(baseUrl + path)).status).toBe(404);
@@ -80,7 +80,7 @@ describe("a web page", () => {
     expect(answer.headers.get("vary")).toBe("Origin");
   });
 
-  it("may not call from another origin, or from any when none is configured", async () => {
+  it("may not call from another origin, and from none when none is configured", async () => {
     const baseUrl = await start({ options: { corsOrigins: [ORIGIN] }, auth: { login: async () => ({}) } });
     for (const response of [
       await preflight(baseUrl, "https://evil.example"),
@@ -95,7 +95,7 @@ describe("a web page", () => {
 });
 
 describe("the operators' port", () => {
-  it("tells health and metrics, and nothing else", async () => {
+  it("serves health and metrics, and nothing else", async () => {
     let isServing = true;
     const ops = new OpsServer({
       log: { info: () => {}, warn: () => {}, error: () => {}, flush: () => {} },
@@ -117,7 +117,7 @@ describe("the operators' port", () => {
     await expect(fetch(`http://${address}/healthz`)).rejects.toThrow();
   });
 
-  it("a fault in the metrics is 500 and says nothing", async () => {
+  it("answers a fault in the metrics with 500 and no detail", async () => {
     const causes: unknown[] = [];
     const ops = new OpsServer({
       log: { info: () => {}, warn: () => {}, error: (_message, _fields, cause) => causes.push(cause), flush: () => {} },
