@@ -45,7 +45,7 @@ const faults = {
   provide: { backing: "servers" },
   pool: "forks",
   testTimeout: 120_000,
-  hookTimeout: 120_000,
+  hookTimeout: 240_000,
   expect: { poll: { timeout: 30_000, interval: 10 } },
 } as const;
 

@@ -259,7 +259,7 @@ describe.skipIf(!canStart("redis"))("a user with few rights", () => {
     const redis = await server("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1");
     await redisCommand(redis.port, "CLUSTER", "ADDSLOTSRANGE", "0", "16383");
     await clusterIsUp(redis.port);
-    const [, more = ""] = /REDIS_CLUSTER_NODES `([^`]*)` on every node/.exec(page)!;
+    const [, more = ""] = /REDIS_CLUSTER_NODES also needs `([^`]*)` on every\s+node/.exec(page)!;
     await userOf(redis, [...words, ...more.split(" ")]);
     const { limiter, isReady } = await open(clusterAt(urlOf(redis, "latchkey:password@")));
     expect(isReady).toBe(true);
