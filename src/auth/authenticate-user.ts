@@ -2,9 +2,9 @@ import { DomainError, type UntoldFacts } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import { isLive } from "./session.ts";
 import type { SessionCache } from "./session-cache.ts";
-import { type AccessTokenDeps, verifyAccessToken } from "./tokens/access-token.ts";
+import { type VerifyAccessTokenDeps, verifyAccessToken } from "./tokens/access-token.ts";
 
-export interface AuthenticateUserDeps extends AccessTokenDeps {
+export interface AuthenticateUserDeps extends VerifyAccessTokenDeps {
   readonly sessionCache: Pick<SessionCache, "standing">;
 }
 

@@ -2,12 +2,14 @@
  * The composition root of the business rooms: each room with the stores and the settings that it uses. Nothing here
  * listens, and nothing starts.
  */
+
 import { availableParallelism } from "node:os";
 import { RefusalRecorder } from "../audit/refusal-recorder.ts";
 import { hashConcurrency, PasswordHasher } from "../auth/passwords/password.ts";
 import { SessionCache } from "../auth/session-cache.ts";
 import { SigningKeys } from "../auth/signing/signing-keys.ts";
 import { LoginThrottle } from "../auth/throttle/login-throttle.ts";
+import { VerifiedTokens } from "../auth/tokens/access-token.ts";
 import type { ChangeBus } from "../changes/change.ts";
 import type { ChangeFeed } from "../changes/change-feed.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
@@ -138,7 +140,8 @@ function createUsers(ground: Ground, tiers: Tiers, refusals: RefusalRecorder, si
   // One throttle for all calls, not one for each: an attempt counts although its caller gave it up.
   const loginThrottle = new LoginThrottle({ store: failures, users, refusals, ring, clock, log, hashesPerAddress });
 
-  const accessTokens = { signingKeys, databaseClock, issuer, audience };
+  const verifiedTokens = new VerifiedTokens();
+  const accessTokens = { signingKeys, databaseClock, issuer, audience, verifiedTokens };
   const tokens = { ...accessTokens, ring, keyPrefix, accessTokenMs };
   const lifetimes = { refreshIdleMs, refreshAbsoluteMs, refreshGraceMs };
   const checkedPasswords = { passwords, passwordRules: { minCodePoints }, loginThrottle };

@@ -7,7 +7,12 @@ import {
   type SigningKey,
   unsealSigningKey,
 } from "../../src/auth/signing/signing-key.ts";
-import { type AccessTokenDeps, signAccessToken, verifyAccessToken } from "../../src/auth/tokens/access-token.ts";
+import {
+  signAccessToken,
+  VerifiedTokens,
+  type VerifyAccessTokenDeps,
+  verifyAccessToken,
+} from "../../src/auth/tokens/access-token.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
@@ -25,7 +30,7 @@ async function newKey(algorithm: SigningAlgorithm = "EdDSA"): Promise<SigningKey
 }
 
 /** A service with these keys, the first of which signs. */
-function depsWith(...keys: [SigningKey, ...SigningKey[]]): AccessTokenDeps {
+function depsWith(...keys: [SigningKey, ...SigningKey[]]): VerifyAccessTokenDeps {
   return {
     signingKeys: {
       signer: async () => keys[0],
@@ -34,6 +39,7 @@ function depsWith(...keys: [SigningKey, ...SigningKey[]]): AccessTokenDeps {
     databaseClock: new DatabaseClock(clock),
     issuer: ISSUER,
     audience: AUDIENCE,
+    verifiedTokens: new VerifiedTokens(),
   };
 }
 
@@ -72,11 +78,63 @@ describe.each<SigningAlgorithm>(["EdDSA", "ES256"])("an access token signed with
   });
 });
 
+describe("an access token that was verified before", () => {
+  it("is remembered with its key, and its claims are the same", async () => {
+    const key = await newKey();
+    const deps = depsWith(key);
+    const token = await signAccessToken(deps, claimsAt(clock.nowMs()));
+    const claims = await verifyAccessToken(deps, token);
+    expect(deps.verifiedTokens.get(token)).toEqual({ key, claims });
+    expect(await verifyAccessToken(deps, token)).toBe(claims);
+  });
+
+  it("is not valid while its key is not in the set", async () => {
+    const [signing, other] = [await newKey(), await newKey()];
+    const deps = depsWith(signing);
+    const token = await signAccessToken(deps, claimsAt(clock.nowMs()));
+    expect(await verifyAccessToken(deps, token)).toBeDefined();
+    const { verifiedTokens } = deps;
+    expect(await verifyAccessToken({ ...depsWith(other), verifiedTokens }, token)).toBeUndefined();
+    expect(await verifyAccessToken({ ...depsWith(signing), verifiedTokens }, token)).toBeDefined();
+  });
+
+  it("is not valid under another key with the same id", async () => {
+    const [signing, other] = [await newKey(), await newKey()];
+    const deps = depsWith(signing);
+    const token = await signAccessToken(deps, claimsAt(clock.nowMs()));
+    expect(await verifyAccessToken(deps, token)).toBeDefined();
+    const { verifiedTokens } = deps;
+    const replaced = { ...depsWith({ ...other, kid: signing.kid }), verifiedTokens };
+    expect(await verifyAccessToken(replaced, token)).toBeUndefined();
+  });
+
+  it("is not valid if the clock turns out to be more than 10 s behind its issue", async () => {
+    const deps = depsWith(await newKey());
+    const nowMs = clock.nowMs();
+    const token = await signAccessToken(deps, claimsAt(nowMs));
+    expect(await verifyAccessToken(deps, token)).toBeDefined();
+    const behind = (ms: number) => ({ ...deps, databaseClock: { nowMs: () => nowMs - ms } as DatabaseClock });
+    expect(await verifyAccessToken(behind(9000), token)).toBeDefined();
+    expect(await verifyAccessToken(behind(12_000), token)).toBeUndefined();
+  });
+
+  it("lends nothing to a token that differs in one character", async () => {
+    const deps = depsWith(await newKey());
+    const token = await signAccessToken(deps, claimsAt(clock.nowMs()));
+    expect(await verifyAccessToken(deps, token)).toBeDefined();
+    for (const at of [5, Math.floor(token.length / 2), token.length - 2]) {
+      const changed = `${token.slice(0, at)}${token[at] === "A" ? "B" : "A"}${token.slice(at + 1)}`;
+      expect(await verifyAccessToken(deps, changed)).toBeUndefined();
+      expect(deps.verifiedTokens.get(changed)).toBeUndefined();
+    }
+  });
+});
+
 describe("the verification of an access token", () => {
   let ours: SigningKey;
   let next: SigningKey;
   let theirs: SigningKey;
-  let deps: AccessTokenDeps;
+  let deps: VerifyAccessTokenDeps;
   const now = () => Math.floor(clock.nowMs() / 1000);
 
   beforeAll(async () => {

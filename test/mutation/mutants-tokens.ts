@@ -15,6 +15,18 @@ export const TOKENS_MUTANTS = [
         why: "a token that was made for another use, under the same key, opens a session",
       },
       {
+        name: "a verified token outlives its key",
+        search: "(await deps.signingKeys.verifier(verified.key.kid)) === verified.key",
+        replacement: "verified.key !== undefined",
+        why: "a token of a revoked signing key is accepted until it expires",
+      },
+      {
+        name: "a verified token outlives itself",
+        search: "return isCurrent(verified.claims, deps.databaseClock.nowMs()) ? verified.claims : undefined;",
+        replacement: "return verified.claims;",
+        why: "a leaked token that was shown once works for ever",
+      },
+      {
         name: "headers with more members",
         search: "Object.keys(others).length > 0 || ",
         replacement: "",

@@ -1,10 +1,11 @@
 /** The memory of credentials that each connection has, which never admits a credential that has ended. */
+
 import assert from "node:assert/strict";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { newSigningKey, unsealSigningKey } from "../../src/auth/signing/signing-key.ts";
-import { signAccessToken } from "../../src/auth/tokens/access-token.ts";
+import { signAccessToken, VerifiedTokens } from "../../src/auth/tokens/access-token.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import type { KeyRecord, KeyRecords } from "../../src/keys/key-records.ts";
@@ -85,7 +86,9 @@ async function setUp(records: Pick<KeyRecords, "lookup">) {
   const [userId, sessionId, expiresAtMs] = ["usr_1", newId("ses"), nowMs + 60_000];
   const standing = { id: sessionId, userId, userState: "active", expiresAtMs, endedAtMs: undefined } as const;
   const sessionCache = { standing: async () => standing };
-  const accessTokens = { signingKeys, sessionCache, databaseClock, issuer: "http://issuer", audience: "latchkey" };
+  const verifiedTokens = new VerifiedTokens();
+  const names = { issuer: "http://issuer", audience: "latchkey" };
+  const accessTokens = { signingKeys, sessionCache, databaseClock, verifiedTokens, ...names };
   const claims = { userId, sessionId, tokenId: `${sessionId}.1`, issuedAtMs: nowMs, expiresAtMs };
   const resolver = new CallerResolver({
     records,

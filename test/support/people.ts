@@ -1,4 +1,5 @@
 /** The room of people on a test's database, from the same parts as in the service. */
+
 import { randomBytes } from "node:crypto";
 import { RefusalRecorder } from "../../src/audit/refusal-recorder.ts";
 import { PasswordHasher } from "../../src/auth/passwords/password.ts";
@@ -6,6 +7,7 @@ import { type RegisterInput, register } from "../../src/auth/register.ts";
 import { SessionCache } from "../../src/auth/session-cache.ts";
 import { SigningKeys } from "../../src/auth/signing/signing-keys.ts";
 import { LoginThrottle } from "../../src/auth/throttle/login-throttle.ts";
+import { VerifiedTokens } from "../../src/auth/tokens/access-token.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { systemTimers } from "../../src/lib/clock.ts";
@@ -97,6 +99,7 @@ export function newPeople(
     keyPrefix: "kit",
     issuer: "https://latchkey.example",
     audience: "latchkey",
+    verifiedTokens: new VerifiedTokens(),
     accessTokenMs,
   };
 }

@@ -95,6 +95,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   "start/rooms.ts": [
     "config",
     ...AUTH,
+    "auth/tokens",
     "keys",
     "limits",
     "changes",
