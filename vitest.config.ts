@@ -66,11 +66,12 @@ const test: TestUserConfig = {
       },
     },
     {
-      // `npm run test:servers`: the same suite with the service on PostgreSQL and Redis, and `*.servers.test.ts`.
+      // `npm run test:servers`: tests that start the service, with PostgreSQL and Redis, and `*.servers.test.ts`. Tests
+      // of a room or a store start no service: where these servers are installed, `npm test` runs them on each kind.
       test: {
         ...everyday,
         name: "servers",
-        include: ["test/**/*.test.ts"],
+        include: ["test/rpc/**/*.test.ts", "test/wire/**/*.test.ts", "test/client/**/*.test.ts", SERVERS],
         exclude: [...configDefaults.exclude, FAULTS],
         provide: { backing: "servers" },
       },

@@ -67,6 +67,15 @@ describe("the house", () => {
     expect(unused).toEqual([]);
   });
 
+  it("starts the service only in tests that `npm run test:servers` repeats with servers", () => {
+    const isRepeated = /^test\/((rpc|wire|client|support)\/|.*\.(servers|faults)\.test\.ts$)/;
+    const starting = house.filter(({ importedNames }) =>
+      importedNames.some((name) => name.endsWith("#startTestService")),
+    );
+    expect(starting.length).toBeGreaterThan(20);
+    expect(starting.map(({ path }) => path).filter((path) => !isRepeated.test(path))).toEqual([]);
+  });
+
   it("has an owner for every runtime dependency", () => {
     const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
     const owned = Object.keys(OWNERS);
