@@ -13,9 +13,9 @@ import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
 import {
-  BY,
   freshEmail,
   newPeople,
+  OPERATOR,
   occupyHash,
   PASSWORD,
   type People,
@@ -93,7 +93,7 @@ describe(`an attempt that must wait, on ${PREFERRED_KIND}`, () => {
     const { user } = await registered(people, { clientIp: freshIp() });
     await times(5, () => tryLogin(user.email, WRONG, ip));
     expect(await tryLogin(user.email, PASSWORD, ip)).toBe("TOO_MANY_ATTEMPTS");
-    await people.loginThrottle.clear({ emailNormalized: user.email, userId: user.id, by: BY });
+    await people.loginThrottle.clear({ emailNormalized: user.email, userId: user.id, by: OPERATOR });
     expect(await tryLogin(user.email, PASSWORD, ip)).toBe("OK");
   });
 
@@ -132,7 +132,7 @@ describe(`an attempt that must wait, on ${PREFERRED_KIND}`, () => {
       userId: user.id,
       revokeKeys: undefined,
       endAccess: false,
-      by: BY,
+      by: OPERATOR,
     });
     const reset = {
       resetToken,

@@ -16,8 +16,8 @@ import { updateUser } from "../../src/auth/update-user.ts";
 import { newId } from "../../src/lib/id.ts";
 import type { TestDatabase } from "../support/database.ts";
 import {
-  BY,
   freshEmail,
+  OPERATOR,
   ORIGIN,
   OTHER_PASSWORD,
   openPeople,
@@ -94,9 +94,9 @@ describe(`people, on ${PREFERRED_KIND}`, () => {
       const email = freshEmail();
       await registered(people, { email });
       const disabled = await registered(people);
-      await disableUser(people, { userId: disabled.user.id, by: BY });
+      await disableUser(people, { userId: disabled.user.id, by: OPERATOR });
       const created = freshEmail();
-      await createUser(people, { email: created, displayName: "", tier: "", scopes: [], by: BY });
+      await createUser(people, { email: created, displayName: "", tier: "", scopes: [], by: OPERATOR });
       const attempts = [
         { email, password: OTHER_PASSWORD },
         { email, password: `${PASSWORD} ` },
@@ -184,7 +184,7 @@ describe(`people, on ${PREFERRED_KIND}`, () => {
       displayName: "Eve",
       tier: "pro",
       scopes: ["a", "b"],
-      by: BY,
+      by: OPERATOR,
     });
     expect(created.user).toMatchObject({ email, tier: "pro", scopes: ["a", "b"], state: "active" });
     expect(created.resetExpiresAtMs).toBeGreaterThan(test.clock.nowMs());
@@ -215,7 +215,7 @@ describe(`people, on ${PREFERRED_KIND}`, () => {
     expect(first.items).toHaveLength(1);
     expect(first.next).toEqual({ createdAtMs: first.items[0]?.createdAtMs, id: first.items[0]?.id });
     const update = (patch: Parameters<typeof updateUser>[1]["patch"], userId = user.id) =>
-      updateUser(people, { userId, patch, by: BY });
+      updateUser(people, { userId, patch, by: OPERATOR });
     expect(await update({ tier: "enterprise", scopes: [] })).toMatchObject({ tier: "enterprise", scopes: [] });
     expect(await refusalOf(update({ tier: "gold" }))).toMatchObject({ violations: [{ field: "user.tier" }] });
     expect(await refusalOf(update({ scopes: ["ok", "not ok"] }))).toMatchObject({
@@ -227,8 +227,10 @@ describe(`people, on ${PREFERRED_KIND}`, () => {
     for (const userId of [newId("usr"), "", "usr_'"]) {
       expect(await refusalOf(update({ tier: "pro" }, userId))).toMatchObject({ reason: "USER_NOT_FOUND" });
       expect(await refusalOf(getUser(people, { userId }))).toMatchObject({ reason: "USER_NOT_FOUND" });
-      expect(await refusalOf(disableUser(people, { userId, by: BY }))).toMatchObject({ reason: "USER_NOT_FOUND" });
-      expect(await refusalOf(enableUser(people, { userId, by: BY }))).toMatchObject({ reason: "USER_NOT_FOUND" });
+      expect(await refusalOf(disableUser(people, { userId, by: OPERATOR }))).toMatchObject({
+        reason: "USER_NOT_FOUND",
+      });
+      expect(await refusalOf(enableUser(people, { userId, by: OPERATOR }))).toMatchObject({ reason: "USER_NOT_FOUND" });
     }
   });
 

@@ -16,9 +16,9 @@ import { KeyRing } from "../../src/lib/key-ring.ts";
 import { freshUrl, openTarget, postgresTarget, type TestDatabase } from "../support/database.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import {
-  BY,
   DAYS,
   newPeople,
+  OPERATOR,
   ORIGIN,
   OTHER_PASSWORD,
   openPeople,
@@ -170,11 +170,11 @@ describe(`sessions, on ${PREFERRED_KIND}`, () => {
     it("ends by DisableUser; EnableUser does not bring it back, but lets the person log in", async () => {
       const { user, tokens } = await registered(people);
       await authenticate(tokens.accessToken);
-      expect(await disableUser(people, { userId: user.id, by: BY })).toMatchObject({ state: "disabled" });
+      expect(await disableUser(people, { userId: user.id, by: OPERATOR })).toMatchObject({ state: "disabled" });
       expect(await refusalOf(authenticate(tokens.accessToken))).toMatchObject({ reason: "CREDENTIAL_INVALID" });
       const used = refresh(people, { refreshToken: tokens.refreshToken, clientIp: "" });
       expect(await refusalOf(used)).toMatchObject({ reason: "REFRESH_TOKEN_INVALID" });
-      expect(await enableUser(people, { userId: user.id, by: BY })).toMatchObject({ state: "active" });
+      expect(await enableUser(people, { userId: user.id, by: OPERATOR })).toMatchObject({ state: "active" });
       expect(await refusalOf(authenticate(tokens.accessToken))).toMatchObject({ reason: "CREDENTIAL_INVALID" });
       const again = await login(people, { email: user.email, password: PASSWORD, ...ORIGIN });
       expect(await authenticate(again.tokens.accessToken)).toMatchObject({ userId: user.id });

@@ -5,7 +5,7 @@ import type { CountedNetwork } from "../../src/auth/throttle/login-limits.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { BY, DAYS, SECONDS } from "../support/people.ts";
+import { DAYS, OPERATOR, SECONDS } from "../support/people.ts";
 
 const MINUTES = 60 * SECONDS;
 
@@ -225,7 +225,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     await store.succeed(good, await counted(good));
     expect(await failuresOf({ ...away, session: laptop })).toMatchObject({ ofAccount: 0, own: [{ failures: 0 }, {}] });
     expect((await failuresOf({ ...away, session: phone })).own).toMatchObject([{}, { failures: 10 }]);
-    await store.clear({ accounts: away.accounts, userId: newId("usr"), by: BY });
+    await store.clear({ accounts: away.accounts, userId: newId("usr"), by: OPERATOR });
     expect((await failuresOf({ ...away, session: phone })).own).toMatchObject([{}, { failures: 0 }]);
   });
 
@@ -364,8 +364,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     for (let n = 0; n < 5; n++) await counted(known);
     await haveFailed(known, 85);
     const userId = newId("usr");
-    await store.clear({ accounts: known.accounts, userId, by: BY });
-    await store.clear({ accounts: known.accounts, userId, by: BY });
+    await store.clear({ accounts: known.accounts, userId, by: OPERATOR });
+    await store.clear({ accounts: known.accounts, userId, by: OPERATOR });
     expect(await failuresOf(known)).toMatchObject({
       ofAccount: 0,
       ofNetwork: 0,
@@ -375,7 +375,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
     const events = await test.database.read("select kind, actor_id, client_ip from audit_events where subject_id = ?", [
       userId,
     ]);
-    expect(events).toMatchObject([{ kind: "user.login_failures_cleared", actor_id: BY.id, client_ip: BY.clientIp }]);
+    expect(events).toMatchObject([
+      { kind: "user.login_failures_cleared", actor_id: OPERATOR.id, client_ip: OPERATOR.clientIp },
+    ]);
   });
 
   it("keeps the 50 networks and the 10 addresses of an account with the latest logins", async () => {

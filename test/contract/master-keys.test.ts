@@ -10,7 +10,7 @@ import { DAYS, newPeople, registered } from "../support/people.ts";
 
 const master = (version: number) => ({ version, bytes: randomBytes(32) });
 const [one, two, three] = [master(1), master(2), master(3)] as const;
-const BY = { id: "", clientIp: "" };
+const OPERATOR = { id: "", clientIp: "" };
 
 describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on %s", (kind) => {
   let test: TestDatabase;
@@ -45,7 +45,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("the master keys of a database on 
     await people.users.create({
       user: { ...user, id: newId("usr"), email: "a@example.com", emailNormalized: "a@example.com" },
       reset: { digest: randomBytes(32), ringVersion: 1, lifeMs: DAYS },
-      by: BY,
+      by: OPERATOR,
     });
     const attempt = people.loginThrottle.begin({ clientIp: "192.0.2.9", name: "b", isGuess: true });
     await attempt.check("b");

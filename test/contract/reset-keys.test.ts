@@ -11,9 +11,9 @@ import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder, waiting } from "../support/lock-order.ts";
-import { DAYS, refusalOf } from "../support/people.ts";
+import { DAYS, OPERATOR, refusalOf } from "../support/people.ts";
 import { ENTRY, inserted, newKey } from "../support/stored-keys.ts";
-import { HOME, newStoredReset, newStoredSession, newStoredUser, OPERATOR } from "../support/stored-users.ts";
+import { HOME, newStoredReset, newStoredSession, newStoredUser } from "../support/stored-users.ts";
 import { until } from "../support/until.ts";
 
 const KINDS = DATABASE_KINDS.filter(canOpen);

@@ -9,7 +9,8 @@ import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder } from "../support/lock-order.ts";
-import { newStoredReset, newStoredSession, newStoredUser, OPERATOR } from "../support/stored-users.ts";
+import { OPERATOR } from "../support/people.ts";
+import { newStoredReset, newStoredSession, newStoredUser } from "../support/stored-users.ts";
 
 describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
   let test: TestDatabase;

@@ -9,7 +9,7 @@ import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail, SECONDS } from "../support/people.ts";
 
-const BY = { id: "", clientIp: "192.0.2.7" };
+const OPERATOR = { id: "", clientIp: "192.0.2.7" };
 
 function newSession(more: Partial<NewSession> = {}): NewSession {
   return {
@@ -86,7 +86,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect((await store.standing(id)).standing).toBeUndefined();
     expect(await store.refreshSecret(id)).toBeUndefined();
     expect(await advance(id, 1)).toEqual({ kind: "not_live" });
-    expect(await store.end({ id, why: "logout", by: BY })).toBe("unknown");
+    expect(await store.end({ id, why: "logout", by: OPERATOR })).toBe("unknown");
   });
 
   it("begins no session for an unknown user, another password version, or a disabled user", async () => {
@@ -96,14 +96,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(await begin(newId("usr"), 1)).toBeUndefined();
     expect(await begin(userId, 2)).toBeUndefined();
     expect(await begin(userId, 0)).toBeUndefined();
-    await users.disable({ id: userId, by: BY });
+    await users.disable({ id: userId, by: OPERATOR });
     expect(await begin(userId, 1)).toBeUndefined();
   });
 
   it("reads concurrent standings by one statement, and gives each caller their own", async () => {
     const people = [];
     for (let n = 0; n < 20; n++) people.push(await newUser());
-    await store.end({ id: people[3]!.session.id, userId: undefined, why: "revoked", by: BY });
+    await store.end({ id: people[3]!.session.id, userId: undefined, why: "revoked", by: OPERATOR });
     const one = new PostgresSessionStore(test.database);
     const reads = vi.spyOn(test.database, "hotRead");
     const unknown = newId("ses");
@@ -216,7 +216,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
   it("ends a session once, only for the given user, and reports it", async () => {
     const { session, userId } = await newUser();
     const { userId: stranger } = await newUser();
-    const end = (ofUser: string) => store.end({ id: session.id, userId: ofUser, why: "revoked", by: BY });
+    const end = (ofUser: string) => store.end({ id: session.id, userId: ofUser, why: "revoked", by: OPERATOR });
     expect(await end(stranger)).toBe("anothers");
     expect((await store.standing(session.id)).standing?.endedAtMs).toBeUndefined();
     expect(await end(userId)).toBe("ended");
@@ -250,7 +250,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     // Some have the same millisecond of the database's clock, some do not.
     for (let i = 0; i < 12; i++)
       ids.push((await store.begin({ userId, passwordVersion: 1, session: newSession() }))!.id);
-    await store.end({ id: ids[3]!, why: "logout", by: BY });
+    await store.end({ id: ids[3]!, why: "logout", by: OPERATOR });
     const listed: Session[] = [];
     for (let page = 0; page < 4; page++) {
       listed.push(...(await store.listLive({ userId, after: listed.at(-1), limit: 5 })));
@@ -270,8 +270,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
       const survivor = newSession();
       const change =
         what === "disable"
-          ? users.disable({ id: userId, by: BY })
-          : users.changePassword({ id: userId, expectedVersion: 1, passwordHash: "new", session: survivor, by: BY });
+          ? users.disable({ id: userId, by: OPERATOR })
+          : users.changePassword({
+              id: userId,
+              expectedVersion: 1,
+              passwordHash: "new",
+              session: survivor,
+              by: OPERATOR,
+            });
       await Promise.all([...logins, change]);
       const live = await store.listLive({ userId, after: undefined, limit: 100 });
       expect(live.map((each) => each.id)).toEqual(what === "disable" ? [] : [survivor.id]);
@@ -281,7 +287,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
   it("ends all sessions of a user together, and those of no other user", async () => {
     const [{ userId, session }, other] = [await newUser(), await newUser()];
     const second = await store.begin({ userId, passwordVersion: 1, session: newSession() });
-    const end = () => store.endAllOf({ userId, why: "ended_by_operator", by: BY });
+    const end = () => store.endAllOf({ userId, why: "ended_by_operator", by: OPERATOR });
     expect(await end()).toBe(true);
     expect(await store.listLive({ userId, after: undefined, limit: 10 })).toEqual([]);
     expect(await store.listLive({ userId: other.userId, after: undefined, limit: 10 })).toHaveLength(1);
@@ -290,7 +296,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     expect(await end()).toBe(true);
     expect([session.id, second!.id].map(sessionChanges)).toEqual([1, 1]);
     expect(await store.begin({ userId, passwordVersion: 1, session: newSession() })).toBeDefined();
-    expect(await store.endAllOf({ userId: newId("usr"), why: "ended_by_operator", by: BY })).toBe(false);
+    expect(await store.endAllOf({ userId: newId("usr"), why: "ended_by_operator", by: OPERATOR })).toBe(false);
   });
 
   it("reports those sessions of a user whose tokens may be good, and none that expired before", async () => {
@@ -302,14 +308,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
     });
     test.clock.advance(4 * DAYS + 30_000);
     const live = await store.begin({ userId, passwordVersion: 1, session: newSession() });
-    expect(await store.endAllOf({ userId, why: "ended_by_operator", by: BY })).toBe(true);
+    expect(await store.endAllOf({ userId, why: "ended_by_operator", by: OPERATOR })).toBe(true);
     expect([session.id, lately!.id, live!.id].map(sessionChanges)).toEqual([0, 1, 1]);
   });
 
   it("deletes sessions a week after their absolute end, however they ended, and then knows none of their tokens", async () => {
     const { userId, session } = await newUser();
     const ended = await store.begin({ userId, passwordVersion: 1, session: newSession() });
-    await store.end({ id: ended!.id, why: "logout", by: BY });
+    await store.end({ id: ended!.id, why: "logout", by: OPERATOR });
     const later = await store.begin({ userId, passwordVersion: 1, session: newSession({ absoluteMs: 31 * DAYS }) });
     const known = async () => {
       const all = [session.id, ended!.id, later!.id];

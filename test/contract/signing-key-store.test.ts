@@ -11,7 +11,7 @@ import type { SigningKeyStore } from "../../src/auth/signing/signing-key-store.t
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { BY, DAYS } from "../support/people.ts";
+import { DAYS, OPERATOR } from "../support/people.ts";
 
 const ring = new KeyRing([{ version: 4, bytes: randomBytes(32) }]);
 
@@ -110,7 +110,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     await store.addUnlessOneSigns(first!);
     // Lists are ordered by creation.
     test.clock.advance(1000);
-    await store.addNext({ key: next!, leadMs: LEAD_MS, by: BY });
+    await store.addNext({ key: next!, leadMs: LEAD_MS, by: OPERATOR });
     test.changes.length = 0;
     return { first: first!.kid, next: next!.kid };
   }
@@ -131,17 +131,17 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     await store.addUnlessOneSigns(await make());
     test.changes.length = 0;
     const candidates = await Promise.all(Array.from({ length: 8 }, make));
-    const added = await Promise.all(candidates.map((key) => store.addNext({ key, leadMs: LEAD_MS, by: BY })));
+    const added = await Promise.all(candidates.map((key) => store.addNext({ key, leadMs: LEAD_MS, by: OPERATOR })));
     expect(added.filter(({ isNew }) => isNew)).toHaveLength(1);
     expect(new Set(added.map(({ key }) => key.kid)).size).toBe(1);
     expect(await store.history()).toHaveLength(2);
     expect(test.changes).toEqual([{ kind: "SIGNING_KEY", subjectId: added[0]!.key.kid }]);
     test.clock.advance(LEAD_MS);
-    expect((await store.addNext({ key: await make(), leadMs: LEAD_MS, by: BY })).isNew).toBe(true);
+    expect((await store.addNext({ key: await make(), leadMs: LEAD_MS, by: OPERATOR })).isNew).toBe(true);
   });
 
   it("lets a next key sign immediately if no key signs", async () => {
-    const { key } = await store.addNext({ key: await make(), leadMs: LEAD_MS, by: BY });
+    const { key } = await store.addNext({ key: await make(), leadMs: LEAD_MS, by: OPERATOR });
     expect(key.activatesAtMs).toBe(key.createdAtMs);
     expect(await store.addUnlessOneSigns(await make())).toBe(false);
   });
@@ -159,7 +159,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     const [only, replacement] = await Promise.all([make(), make()]);
     await store.addUnlessOneSigns(only!);
     test.changes.length = 0;
-    const revoked = await store.revoke({ kid: only!.kid, replacement: replacement!, by: BY });
+    const revoked = await store.revoke({ kid: only!.kid, replacement: replacement!, by: OPERATOR });
     expect(revoked).toMatchObject({ kid: only!.kid, revokedAtMs: expect.any(Number) });
     expect((await store.list()).keys.map((key) => key.kid)).toEqual([replacement!.kid]);
     expect([await stateOf(only!.kid), await stateOf(replacement!.kid)]).toEqual(["revoked", "active"]);
@@ -168,7 +168,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     );
     // A second revocation changes nothing.
     test.clock.advance(1000);
-    expect(await store.revoke({ kid: only!.kid, replacement: await make(), by: BY })).toEqual(revoked);
+    expect(await store.revoke({ kid: only!.kid, replacement: await make(), by: OPERATOR })).toEqual(revoked);
     expect(await store.history()).toHaveLength(2);
     // Only the copies of this process are told again, because another process may have revoked it.
     expect(test.changes.slice(2)).toEqual([{ kind: "SIGNING_KEY", subjectId: only!.kid }]);
@@ -176,14 +176,14 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
 
   it("lets the next key sign immediately after the signing key is revoked", async () => {
     const { first, next } = await rotating();
-    await store.revoke({ kid: first, replacement: await make(), by: BY });
+    await store.revoke({ kid: first, replacement: await make(), by: OPERATOR });
     expect([await stateOf(first), await stateOf(next)]).toEqual(["revoked", "active"]);
     expect(await store.history()).toHaveLength(2);
   });
 
   it("lets the signing key go on after the next key is revoked", async () => {
     const { first, next } = await rotating();
-    await store.revoke({ kid: next, replacement: await make(), by: BY });
+    await store.revoke({ kid: next, replacement: await make(), by: OPERATOR });
     test.clock.advance(LEAD_MS + 1000);
     expect([await stateOf(first), await stateOf(next)]).toEqual(["active", "revoked"]);
     expect((await store.list()).keys.map((key) => key.kid)).toEqual([first]);
@@ -192,7 +192,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
   it("changes nothing else when a retired key is revoked", async () => {
     const { first, next } = await rotating();
     test.clock.advance(LEAD_MS + 1000);
-    await store.revoke({ kid: first, replacement: await make(), by: BY });
+    await store.revoke({ kid: first, replacement: await make(), by: OPERATOR });
     expect((await store.list()).keys.map((key) => key.kid)).toEqual([next]);
     expect(await store.history()).toHaveLength(2);
   });
@@ -202,7 +202,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
       await test.database.write("delete from signing_keys", []);
       const { first, next } = await rotating();
       const replacements = await Promise.all([make(), make()]);
-      await Promise.all([first, next].map((kid, at) => store.revoke({ kid, replacement: replacements[at]!, by: BY })));
+      await Promise.all(
+        [first, next].map((kid, at) => store.revoke({ kid, replacement: replacements[at]!, by: OPERATOR })),
+      );
       const { keys, databaseMs } = await store.list();
       expect(keys).toHaveLength(1);
       expect(signingKeyState(keys[0]!, databaseMs)).toBe("active");
@@ -210,7 +212,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
   });
 
   it("revokes no unknown key", async () => {
-    expect(await store.revoke({ kid: "none", replacement: await make(), by: BY })).toBeUndefined();
+    expect(await store.revoke({ kid: "none", replacement: await make(), by: OPERATOR })).toBeUndefined();
     expect(await store.history()).toEqual([]);
   });
 
@@ -220,22 +222,22 @@ describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) =>
     test.clock.advance(LEAD_MS);
     test.clock.advance(30 * DAYS - 10_000);
     const third = await make();
-    await store.addNext({ key: third, leadMs: LEAD_MS, by: BY });
+    await store.addNext({ key: third, leadMs: LEAD_MS, by: OPERATOR });
     expect((await store.history()).map((key) => key.kid)).toEqual([third.kid, next, first]);
     test.clock.advance(LEAD_MS + 1000);
     const fourth = await make();
-    await store.addNext({ key: fourth, leadMs: LEAD_MS, by: BY });
+    await store.addNext({ key: fourth, leadMs: LEAD_MS, by: OPERATOR });
     expect((await store.history()).map((key) => key.kid)).toEqual([fourth.kid, third.kid, next]);
   });
 
   it("records who created and who revoked a key", async () => {
     const { first, next } = await rotating();
-    await store.revoke({ kid: first, replacement: await make(), by: BY });
+    await store.revoke({ kid: first, replacement: await make(), by: OPERATOR });
     const of = (kid: string) =>
       test.database.read("select kind, actor_id, client_ip from audit_events where subject_id = ? order by kind", [
         kid,
       ]);
-    const byOperator = { actor_id: BY.id, client_ip: BY.clientIp };
+    const byOperator = { actor_id: OPERATOR.id, client_ip: OPERATOR.clientIp };
     expect(await of(first)).toMatchObject([
       { kind: "signing_key.created", actor_id: "", client_ip: "" },
       { kind: "signing_key.revoked", ...byOperator },

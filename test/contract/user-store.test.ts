@@ -10,7 +10,7 @@ import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-r
 import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
-import { BY, DAYS, freshEmail } from "../support/people.ts";
+import { DAYS, freshEmail, OPERATOR } from "../support/people.ts";
 
 function newUser(more: Partial<NewUser> = {}): NewUser {
   const email = freshEmail();
@@ -99,9 +99,9 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     expect(await store.find(id)).toBeUndefined();
     expect(await store.secretsById(id)).toBeUndefined();
     expect(await store.secretsByEmail(freshEmail())).toBeUndefined();
-    expect(await store.update({ id, patch: { tier: "pro" }, by: BY })).toBeUndefined();
-    expect(await store.disable({ id, by: BY })).toBeUndefined();
-    expect(await store.enable({ id, by: BY })).toBeUndefined();
+    expect(await store.update({ id, patch: { tier: "pro" }, by: OPERATOR })).toBeUndefined();
+    expect(await store.disable({ id, by: OPERATOR })).toBeUndefined();
+    expect(await store.enable({ id, by: OPERATOR })).toBeUndefined();
   });
 
   it("gives an address to one of many concurrent registrations, and keeps nothing of the others", async () => {
@@ -112,21 +112,21 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     for (const [i, { session }] of attempts.entries()) {
       expect((await sessions.standing(session.id)).standing !== undefined).toBe(outcomes[i] !== undefined);
     }
-    expect(await store.create({ user: newUser({ emailNormalized }), reset: newReset(), by: BY })).toBeUndefined();
+    expect(await store.create({ user: newUser({ emailNormalized }), reset: newReset(), by: OPERATOR })).toBeUndefined();
   });
 
   it("updates the fields of the patch, and reports those that verdicts depend on", async () => {
     const { id } = await registered();
     const before = await store.find(id);
-    expect(await store.update({ id, patch: { displayName: "New" }, by: BY })).toEqual({
+    expect(await store.update({ id, patch: { displayName: "New" }, by: OPERATOR })).toEqual({
       ...before,
       displayName: "New",
     });
     expect(await announced(id)).toEqual([]);
     const patch = { tier: "pro", scopes: ["a", "b"] };
-    expect(await store.update({ id, patch, by: BY })).toEqual({ ...before, displayName: "New", ...patch });
+    expect(await store.update({ id, patch, by: OPERATOR })).toEqual({ ...before, displayName: "New", ...patch });
     expect(await announced(id)).toEqual(["OWNER"]);
-    await store.update({ id, patch, by: BY });
+    await store.update({ id, patch, by: OPERATOR });
     expect(await announced(id)).toEqual(["OWNER"]);
     expect(toldHere(id)).toBe(2);
     expect(await store.find(id)).toMatchObject(patch);
@@ -134,13 +134,13 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
 
   it("ends all sessions of a disabled user, reports both once, and does not restore them when the user is enabled", async () => {
     const { id, sessionId } = await registered();
-    expect(await store.disable({ id, by: BY })).toMatchObject({ id, state: "disabled" });
+    expect(await store.disable({ id, by: OPERATOR })).toMatchObject({ id, state: "disabled" });
     expect(await isLive(sessionId)).toBe(false);
     expect((await announced(id, sessionId)).toSorted()).toEqual(["OWNER", "SESSION"]);
-    expect(await store.disable({ id, by: BY })).toMatchObject({ state: "disabled" });
+    expect(await store.disable({ id, by: OPERATOR })).toMatchObject({ state: "disabled" });
     expect((await announced(id, sessionId)).toSorted()).toEqual(["OWNER", "SESSION"]);
-    expect(await store.enable({ id, by: BY })).toMatchObject({ state: "active" });
-    expect(await store.enable({ id, by: BY })).toMatchObject({ state: "active" });
+    expect(await store.enable({ id, by: OPERATOR })).toMatchObject({ state: "active" });
+    expect(await store.enable({ id, by: OPERATOR })).toMatchObject({ state: "active" });
     expect(await announced(id)).toEqual(["OWNER", "OWNER"]);
     expect(await isLive(sessionId)).toBe(false);
   });
@@ -152,7 +152,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
       expectedVersion: 1,
       passwordHash: `1$next${i}`,
       session: newSession(),
-      by: BY,
+      by: OPERATOR,
     }));
     const outcomes = await Promise.all(attempts.map((each) => store.changePassword(each)));
     const winner = outcomes.findIndex((outcome) => outcome !== undefined);
@@ -165,8 +165,8 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
 
   it("changes no password of a disabled user", async () => {
     const { id } = await registered();
-    await store.disable({ id, by: BY });
-    const input = { id, expectedVersion: 1, passwordHash: "1$next", session: newSession(), by: BY };
+    await store.disable({ id, by: OPERATOR });
+    const input = { id, expectedVersion: 1, passwordHash: "1$next", session: newSession(), by: OPERATOR };
     expect(await store.changePassword(input)).toBeUndefined();
     expect(await store.secretsById(id)).toMatchObject({ passwordHash: "1$first", passwordVersion: 1 });
   });
@@ -204,7 +204,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
     async function created() {
       const user = newUser();
       const reset = newReset();
-      const made = await store.create({ user, reset, by: BY });
+      const made = await store.create({ user, reset, by: OPERATOR });
       return { ...user, reset, resetExpiresAtMs: made!.resetExpiresAtMs, createdAtMs: made!.user.createdAtMs };
     }
 
@@ -252,11 +252,11 @@ describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore 
 
     it("of an older version does nothing for a disabled user, and ends when the account is enabled", async () => {
       const { id } = await created();
-      await store.disable({ id, by: BY });
+      await store.disable({ id, by: OPERATOR });
       const left = await besides(id);
       expect(await resets.find([left])).toBeUndefined();
       expect(await complete([left])).toBeUndefined();
-      await store.enable({ id, by: BY });
+      await store.enable({ id, by: OPERATOR });
       expect(await resets.find([left])).toBeUndefined();
       expect(await complete([left])).toBeUndefined();
     });

@@ -45,7 +45,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
   afterAll(() => postgres?.stop());
 
   /** Starts processes on a database of their own, each with a key ring that a restart can change. */
-  async function startFleet(name: string, ...rings: string[]) {
+  async function startRings(name: string, ...rings: string[]) {
     const url = await postgres.createDatabase(name);
     const base = serviceEnvironment({ DATABASE_URL: url, LATCHKEY_KEYS_PER_OWNER: "1000" });
     const start = (ring: string) => startService({ ...base, LATCHKEY_MASTER_KEYS: ring });
@@ -92,20 +92,20 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
       },
     };
   }
-  type Fleet = Awaited<ReturnType<typeof startFleet>>;
+  type Rings = Awaited<ReturnType<typeof startRings>>;
 
-  const ask = (fleet: Fleet, slot: number, { raw }: IssuedKey) =>
+  const ask = (fleet: Rings, slot: number, { raw }: IssuedKey) =>
     fleet.call(slot, (address) =>
       answerTo(() => clientAt(address, fleet.cast.verifier).verifyKey({ apiKey: raw, cost: 0 })),
     );
   /** Repeats the call until it has this answer: on a busy machine a call may be late, but only a missing key stays. */
-  async function settled(fleet: Fleet, slot: number, key: IssuedKey, said: string): Promise<void> {
+  async function settled(fleet: Rings, slot: number, key: IssuedKey, said: string): Promise<void> {
     await expect.poll(async () => (await ask(fleet, slot, key)).said, { timeout: 20_000, interval: 50 }).toBe(said);
   }
 
   it("is replaced in three processes under load, and no key, login or refresh is refused", async () => {
     const [one, two] = [newKey(1), newKey(2)];
-    await using fleet = await startFleet("rolling", ...Array(PROCESSES).fill(one));
+    await using fleet = await startRings("rolling", ...Array(PROCESSES).fill(one));
     const keys: IssuedKey[] = [...(await fleet.cast.issue(30))];
     const [idle] = await fleet.cast.issue(1);
     const answers: Answer[] = [];
@@ -174,7 +174,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
 
   it("leaves its keys UNAVAILABLE, never INVALID, if it is removed too early, and the start reports their number", async () => {
     const [one, two] = [newKey(1), newKey(2)];
-    await using fleet = await startFleet("early", one, `${one},${two}`);
+    await using fleet = await startRings("early", one, `${one},${two}`);
     const keys = await fleet.cast.issue(5);
     for (const key of keys) await settled(fleet, 1, key, "VALID");
     const fresh = await startWith(fleet, 1, `${two},${one}`);
@@ -196,7 +196,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
 
   it("leaves new and moved keys UNAVAILABLE elsewhere, never INVALID, if it is made current before all have it", async () => {
     const [one, two] = [newKey(1), newKey(2)];
-    await using fleet = await startFleet("hasty", one, one);
+    await using fleet = await startRings("hasty", one, one);
     const [kept] = await fleet.cast.issue(1);
     await settled(fleet, 0, kept!, "VALID");
     await fleet.restart(1, `${two},${one}`);
@@ -221,7 +221,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
 
   it("would make good keys INVALID if its bytes differed (the control), and no start accepts it", async () => {
     const [one, wrong, two] = [newKey(1), newKey(1), newKey(2)];
-    await using fleet = await startFleet("wrong", one, `${one},${two}`);
+    await using fleet = await startRings("wrong", one, `${one},${two}`);
     const [key] = await fleet.cast.issue(1);
     const verifier = await startWith(fleet, 1, `${two},${one}`);
     await expect(fleet.restart(1, `${two},${wrong}`)).rejects.toThrow("version 1 has other bytes");
@@ -231,17 +231,17 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
   });
 
   /** Restarts a process with this ring, and issues a verifying credential under the ring's first master key. */
-  async function startWith(fleet: Fleet, slot: number, ring: string): Promise<string> {
+  async function startWith(fleet: Rings, slot: number, ring: string): Promise<string> {
     await fleet.restart(slot, ring);
     const operator = clientOf(fleet.address(slot), AdminService, fleet.admin);
     return (await operator.issueServiceCredential({ name: "newer", scopes: ["verify"] })).secret;
   }
 
-  const askAs = (fleet: Fleet, slot: number, { raw }: IssuedKey, credential: string) =>
+  const askAs = (fleet: Rings, slot: number, { raw }: IssuedKey, credential: string) =>
     answerTo(() => clientAt(fleet.address(slot), credential).verifyKey({ apiKey: raw, cost: 0 }));
 
   /** Issues keys at the process in this place. */
-  async function issueAt(fleet: Fleet, slot: number): Promise<readonly IssuedKey[]> {
+  async function issueAt(fleet: Rings, slot: number): Promise<readonly IssuedKey[]> {
     const ownerId = await fleet.sql("select id from users order by created_at limit 1");
     const management = clientOf(fleet.address(slot), KeyService, fleet.admin);
     const keys: IssuedKey[] = [];
@@ -253,7 +253,7 @@ describe.skipIf(!canStart("postgres"))("a master key", () => {
   }
 
   /** Starts the load: VerifyKey of all keys at all processes, logins, and refreshes at one process after the other. */
-  function startLoad(fleet: Fleet, keys: readonly IssuedKey[], answers: Answer[], faults: string[]) {
+  function startLoad(fleet: Rings, keys: readonly IssuedKey[], answers: Answer[], faults: string[]) {
     const [refreshing, loggingIn] = [1, 2].map(() => `${randomBytes(6).toString("hex")}@example.com`) as [
       string,
       string,

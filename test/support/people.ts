@@ -31,7 +31,7 @@ export const OTHER_PASSWORD = "violet harbour engine quilt";
 export const SECONDS = 1000;
 export const DAYS = 86_400_000;
 /** An operator who acts on a person. */
-export const BY = Object.freeze({ id: "svc_0123456789abcdef", clientIp: "192.0.2.1" });
+export const OPERATOR = Object.freeze({ id: "svc_0123456789abcdef", clientIp: "203.0.113.9" });
 /** PostgreSQL if this machine has it, or else the embedded database. */
 export const PREFERRED_KIND = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
 export const ORIGIN = Object.freeze({ clientIp: "192.0.2.7", userAgent: "test/1.0" });

@@ -4,8 +4,6 @@ import type { NewSession } from "../../src/auth/session.ts";
 import { newId } from "../../src/lib/id.ts";
 import { DAYS, freshEmail } from "./people.ts";
 
-/** The operator that changes accounts in these tests. */
-export const OPERATOR = Object.freeze({ id: "svc_0123456789abcdef", clientIp: "203.0.113.9" });
 /** The address from which users register. */
 export const HOME = "192.0.2.1";
 
