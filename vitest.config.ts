@@ -17,6 +17,7 @@ const JUDGING_TIMES = [
   "verify-key-on-faulty-redis",
   "refresh-races",
   "revocation",
+  "rolling-restart",
   "staleness",
   "stop",
   "turn-hogs",
