@@ -98,6 +98,8 @@ const test: TestUserConfig = {
         maxWorkers: 3,
         // Two minutes of light load, and a start that gives up after a minute without a database.
         testTimeout: 240_000,
+        // As below: .ci/run lists each test that passed at a second attempt.
+        retry: 1,
         sequence: { groupOrder: 1 },
       },
     },

@@ -74,6 +74,59 @@ describe("an account with many failures in a row", () => {
   });
 });
 
+describe("the owner's own address or session", () => {
+  const closed = LOGIN_LIMITS.maxWaitMs;
+  /** Others have closed the account, from the owner's own network too. */
+  const besieged = { ...failed(20), ofAccount: 100 };
+  const own = (failures: number, failedAtMs: number | undefined = NOW) => ({ failures, failedAtMs });
+
+  it.each<[failures: number, waitMs: number | undefined]>([
+    [0, undefined],
+    [4, undefined],
+    [5, 1 * SECONDS],
+    [9, 16 * SECONDS],
+    [10, closed],
+    [11, closed],
+  ])("with %i failures of its own waits %s ms while the account is closed to others", (failures, waitMs) => {
+    expect(guessWaitMs(besieged)).toBe(closed);
+    expect(guessWaitMs({ ...besieged, own: [own(failures)] })).toBe(waitMs);
+  });
+
+  it("does not wait for the failures of its neighbours while the account is open", () => {
+    expect(guessWaitMs(failed(7))).toBe(4 * SECONDS);
+    expect(guessWaitMs({ ...failed(7), own: [own(0, undefined)] })).toBeUndefined();
+  });
+
+  it("waits no longer than any other caller, whatever its own failures", () => {
+    expect(guessWaitMs({ ...NONE, own: [own(12)] })).toBeUndefined();
+  });
+
+  it("has the shorter wait of the two, if both are presented", () => {
+    expect(guessWaitMs({ ...besieged, own: [own(10), own(5)] })).toBe(1 * SECONDS);
+  });
+});
+
+describe("a network with many hashes in a minute", () => {
+  const waitAt = (count: number, owner: { isOwner?: boolean; own?: LoginFailures["own"] } = {}) =>
+    waitOf({ ...NONE, own: owner.own ?? [], networkHashedAtMs: [Array(count).fill(NOW)] }, NOW, {
+      ...{ isGuess: true, isOwner: owner.isOwner ?? false, addressHashes: 1000 },
+      networks: [{ name: "192.0.2.0/24", hashes: 120 }],
+    });
+
+  it("refuses strangers after three quarters of its hashes", () => {
+    expect(waitAt(89)).toBeUndefined();
+    expect(waitAt(90)).toEqual({ retryAfterMs: 60 * SECONDS, of: "network", network: "192.0.2.0/24" });
+  });
+
+  it.each<[who: string, owner: Parameters<typeof waitAt>[1]]>([
+    ["the right password", { isOwner: true }],
+    ["an address or a session of the owner", { own: [{ failures: 0, failedAtMs: undefined }] }],
+  ])("admits an attempt with %s until all of its hashes are used", (_proof, owner) => {
+    expect(waitAt(119, owner)).toBeUndefined();
+    expect(waitAt(120, owner)).toMatchObject({ of: "network" });
+  });
+});
+
 describe("an address with failures", () => {
   const times = (count: number, agoMs: number) => Array.from({ length: count }, () => NOW - agoMs);
   it.each<[string, number[], number | undefined]>([

@@ -110,14 +110,6 @@ export const POSTGRES_MUTANTS = [
       why: "a secret says that it lives longer than its key",
     },
     {
-      name: "a rotation that is refused ends secrets",
-      search:
-        ".length >= maxLiveSecrets) return false;\n  for (const secret of secrets) secret.expiresAt = endOf(secret);",
-      replacement:
-        ".length >= maxLiveSecrets) {\n    for (const secret of secrets) secret.expiresAt = endOf(secret);\n    return false;\n  }\n  for (const secret of secrets) secret.expiresAt = endOf(secret);",
-      why: "a key without a word loses the one secret that had no end",
-    },
-    {
       name: "ended secrets pile up",
       search: "tx.em.remove(lastFirst.slice(maxEndedSecrets));",
       replacement: "tx.em.remove([]);",

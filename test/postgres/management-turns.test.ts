@@ -41,13 +41,15 @@ async function settled(): Promise<void> {
 
 describe("the admission of management calls", () => {
   it("admits 4 calls of one caller at a time while no other caller asks", async () => {
-    const { turns, begun, asked } = turnsOf();
+    const { turns, begun, asked, end } = turnsOf();
     asked(6, "one", USER);
     // The service's own work is no caller.
     asked(1, "audit", { holder: itself("audit") });
     await settled();
     expect(begun).toEqual(["one 0", "one 1", "one 2", "one 3", "audit 0"]);
     expect(turns.waiting).toBe(2);
+    await end("one 0");
+    expect(begun.at(-1)).toBe("one 4");
   });
 
   it("admits 2 calls of each caller while several ask, and 4 again a second after the others", async () => {
