@@ -1,6 +1,6 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { type Duration, timestampDate } from "@bufbuild/protobuf/wkt";
-import type { WindowState } from "../../src/answers/decision.ts";
+import type { RefusedVerdict, WindowState } from "../../src/answers/decision.ts";
 import type { Key } from "../../src/gen/latchkey/v1/key_pb.ts";
 import {
   type CheckRateLimitResponse,
@@ -42,20 +42,7 @@ export interface VerifyRequest {
 }
 
 /** Why a key was accepted or refused. UNKNOWN is a verdict that this version does not know: a refusal. */
-export type VerdictName =
-  | "VALID"
-  | "INVALID"
-  | "DISABLED"
-  | "REVOKED"
-  | "EXPIRED"
-  | "OWNER_DISABLED"
-  | "SCOPE_MISSING"
-  | "TIER_NOT_ALLOWED"
-  | "IP_NOT_ALLOWED"
-  | "METHOD_NOT_ALLOWED"
-  | "RATE_LIMITED"
-  | "CREDITS_EXHAUSTED"
-  | "UNKNOWN";
+export type VerdictName = "VALID" | RefusedVerdict;
 
 /** The key behind a verdict; only if the whole secret was presented. Frozen, all of it. */
 export interface VerifiedKey {

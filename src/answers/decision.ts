@@ -26,11 +26,8 @@ export interface WindowState {
   readonly resetAfterMs: number;
 }
 
-/** Why a request is not served: a verdict of VerifyKey, or what a door found by itself. */
-export type Refusal =
-  | "CREDENTIAL_MISSING"
-  | "CREDENTIAL_AMBIGUOUS"
-  | "TOKEN_INVALID"
+/** A verdict of VerifyKey that refuses. UNKNOWN is a verdict that this version does not know. */
+export type RefusedVerdict =
   | "INVALID"
   | "DISABLED"
   | "REVOKED"
@@ -42,7 +39,14 @@ export type Refusal =
   | "METHOD_NOT_ALLOWED"
   | "RATE_LIMITED"
   | "CREDITS_EXHAUSTED"
-  | "UNKNOWN"
+  | "UNKNOWN";
+
+/** Why a request is not served: a verdict of VerifyKey, or a fault that a door found by itself. */
+export type Refusal =
+  | RefusedVerdict
+  | "CREDENTIAL_MISSING"
+  | "CREDENTIAL_AMBIGUOUS"
+  | "TOKEN_INVALID"
   | "UNAVAILABLE"
   | "CONFIGURATION";
 

@@ -4,11 +4,9 @@
  * the other client.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { callSteadily, p99, rssMib, times } from "../support/bystander.ts";
+import { bystanderOf, callSteadily, p99, rssMib, times } from "../support/bystander.ts";
 import { startFleet } from "../support/fleet.ts";
-import { clientOf } from "../support/in-process-service.ts";
-import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
+import { type Answer, report, tally } from "../support/measurements.ts";
 import {
   CONTINUATION,
   connectRaw,
@@ -81,10 +79,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     const fleet = await startFleet({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
     service = fleet.service;
     port = Number(service.address.split(":").at(-1));
-    const cast = await fleet.cast();
-    const [key] = await cast.issue(1);
-    const client = clientOf(service.address, KeyService, cast.verifier);
-    verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
+    verify = await bystanderOf(fleet);
     await callSteadily(verify);
     const idle = await callSteadily(verify);
     report("idle", times(idle));

@@ -6,11 +6,9 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { callSteadily, longestStallMs, p99, rssMib, times } from "../support/bystander.ts";
+import { bystanderOf, callSteadily, longestStallMs, p99, rssMib, times } from "../support/bystander.ts";
 import { startFleet } from "../support/fleet.ts";
-import { clientOf } from "../support/in-process-service.ts";
-import { type Answer, answerTo, report, tally } from "../support/measurements.ts";
+import { type Answer, report, tally } from "../support/measurements.ts";
 import { canStart, freshPostgres, freshRedis } from "../support/shared-servers.ts";
 import type { ReadyService } from "../support/spawned-service.ts";
 import { TURN_ATTACKS } from "../support/turn-attacks.ts";
@@ -32,10 +30,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a client without a
     const fleet = await startFleet({ DATABASE_URL: await freshPostgres(), REDIS_URL: await freshRedis() });
     service = fleet.service;
     port = Number(service.address.split(":").at(-1));
-    const cast = await fleet.cast();
-    const [key] = await cast.issue(1);
-    const client = clientOf(service.address, KeyService, cast.verifier);
-    verify = () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
+    verify = await bystanderOf(fleet);
     await callSteadily(verify);
     // The control is harmless: as many requests as possible, but one after the other.
     control = await beside("control", async (isOver) => {

@@ -1,10 +1,21 @@
 /** A harmless client beside a hostile one: its delays are the cost of an attack to others. */
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { type Answer, quantile } from "./measurements.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import type { Fleet } from "./fleet.ts";
+import { clientOf } from "./in-process-service.ts";
+import { type Answer, answerTo, quantile } from "./measurements.ts";
 
 const CALLS = 400;
 const EACH_MS = 2;
+
+/** Makes a client of VerifyKey that means no harm, with a key and a credential of its own. @returns one call of it */
+export async function bystanderOf(fleet: Fleet): Promise<() => Promise<Answer>> {
+  const cast = await fleet.cast();
+  const [key] = await cast.issue(1);
+  const client = clientOf(fleet.service.address, KeyService, cast.verifier);
+  return () => answerTo(() => client.verifyKey({ apiKey: key!.raw }, { timeoutMs: 10_000 }));
+}
 
 /** Makes a call every 2 ms, even if earlier ones have no answer yet, so that a stall delays every call within it. */
 export async function callSteadily(call: () => Promise<Answer>, calls = CALLS): Promise<readonly Answer[]> {

@@ -148,17 +148,18 @@ function readClaims(payload: Readonly<Record<string, unknown>>, nowMs: number): 
   if (!Number.isSafeInteger(iat) || !Number.isSafeInteger(exp)) return undefined;
   if (clientId !== CLIENT_ID || typeof aud !== "string") return undefined;
   const [issuedAt, expiresAt] = [iat as number, exp as number];
-  if (issuedAt >= expiresAt || issuedAt > nowMs / 1000 + MAX_AHEAD_SECONDS) return undefined;
-  return Object.freeze({
+  if (issuedAt >= expiresAt) return undefined;
+  const claims = Object.freeze({
     userId: sub,
     sessionId: sid,
     tokenId: jti,
     issuedAtMs: issuedAt * 1000,
     expiresAtMs: expiresAt * 1000,
   });
+  return isCurrent(claims, nowMs) ? claims : undefined;
 }
 
-/** The two claims that depend on the time, judged as `verifySignature` judges them. */
+/** Whether a token is valid at this time: it has not expired, and was not issued too far ahead. */
 function isCurrent({ issuedAtMs, expiresAtMs }: AccessClaims, nowMs: number): boolean {
   return Math.floor(nowMs / 1000) * 1000 < expiresAtMs && issuedAtMs <= nowMs + MAX_AHEAD_SECONDS * 1000;
 }
