@@ -115,7 +115,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     expect((await askAt(shifted.address, ending)).said).toBe("VALID");
     expect((await askAt(shifted.address, limited, 1)).said).toBe("VALID");
 
-    process.kill(shifted.pid, "SIGUSR2");
+    shifted.signal("SIGUSR2");
     // The fault happened: the times in its log show it.
     const stranger = clientOf(shifted.address, KeyService, "not a credential");
     await until(async () => {
@@ -150,10 +150,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
       const answers = cold.map((key) => answerTo(() => client.verifyKey({ apiKey: key.raw })));
       // At that moment some of the calls wait for PostgreSQL or Redis.
       await letPass(round, "the calls are under way, each round at another point");
-      process.kill(service.pid, "SIGSTOP");
+      service.signal("SIGSTOP");
       await until(async () => procStat(service.pid)?.state === "T", "it stands still");
       await letPass(2000, "the process stands still for as long");
-      process.kill(service.pid, "SIGCONT");
+      service.signal("SIGCONT");
       const told = await Promise.all(answers);
       expect(tally(told)).toEqual({ VALID: told.length });
       expect(told.filter(({ response }) => response!.degraded)).toEqual([]);
@@ -170,7 +170,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     const askAll = () => Promise.all(keys.map((key) => askAt(service.address, key)));
     // Now the process has all keys in memory.
     expect(tally(await askAll())).toEqual({ VALID: keys.length });
-    process.kill(service.pid, "SIGSTOP");
+    service.signal("SIGSTOP");
     await until(async () => procStat(service.pid)?.state === "T", "it stands still");
     const stillFromMs = performance.now();
     const owner = clientOf(other.address, KeyService, cast.ownerToken);
@@ -179,7 +179,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     const waiting = askAll();
     await letPass(STILL_MS - (performance.now() - stillFromMs), "the process stands still for as long");
     expect(procStat(service.pid)?.state).toBe("T");
-    process.kill(service.pid, "SIGCONT");
+    service.signal("SIGCONT");
     const told = [...(await waiting), ...(await askAll())];
     // The fault happened: the first calls waited longer than a copy may be old.
     expect(Math.min(...told.slice(0, keys.length).map(({ tookMs }) => tookMs))).toBeGreaterThan(FRESH_MS);

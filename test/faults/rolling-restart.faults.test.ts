@@ -84,7 +84,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
       await goesOn(loads);
       const going = processes[n]!;
       const signalledAtMs = performance.now();
-      process.kill(going.pid, "SIGTERM");
+      going.signal("SIGTERM");
       expect(await going.ended()).toBe(0);
       expect(performance.now() - signalledAtMs).toBeLessThan(EXIT_WITHIN_MS);
       process.stderr.write(`      gone after ${(performance.now() - signalledAtMs).toFixed(0)} ms\n`);
@@ -119,12 +119,12 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
     // A part of a message begins the call and leaves it open.
     await new Promise<void>((resolve) => stream.write(Buffer.from([0, 0, 0]), () => resolve()));
     await new Promise<void>((resolve) => session.ping(() => resolve()));
-    process.kill(going.pid, "SIGTERM");
+    going.signal("SIGTERM");
     await expect.poll(() => going.output()).toContain("stopping; a second signal forces");
     // The control: after one signal the process waits.
     expect(await Promise.race([going.ended(), pause(2000, "waits")])).toBe("waits");
     const signalledAtMs = performance.now();
-    process.kill(going.pid, "SIGTERM");
+    going.signal("SIGTERM");
     expect(await going.ended()).toBe(1);
     expect(performance.now() - signalledAtMs).toBeLessThan(2000);
     session.destroy();

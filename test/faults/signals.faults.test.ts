@@ -120,13 +120,13 @@ describe("SIGHUP", () => {
   it("ends no process: neither one that starts, nor one that serves plaintext, nor one that drains", async () => {
     await using service = spawnService(serviceEnvironment({ LATCHKEY_DRAIN_SECONDS: DRAIN_SECONDS }));
     await until(async () => service.output().includes("development only"), "it is starting");
-    process.kill(service.pid, "SIGHUP");
+    service.signal("SIGHUP");
     const call = logoutAt(await service.ready());
     await call.begun();
-    process.kill(service.pid, "SIGHUP");
-    process.kill(service.pid, "SIGTERM");
+    service.signal("SIGHUP");
+    service.signal("SIGTERM");
     await until(async () => stops(service.output()) === 1, "it is stopping");
-    process.kill(service.pid, "SIGHUP");
+    service.signal("SIGHUP");
     call.finish();
     expect(await call.outcome).toBe("0");
     expect(await service.ended()).toBe(0);
@@ -138,10 +138,10 @@ describe("SIGHUP", () => {
     const port = portOf(await service.ready());
     expect(await servedSerial(port)).toBe(serialOf(certificates[0]));
     replace(env, certificates[1]);
-    process.kill(service.pid, "SIGHUP");
+    service.signal("SIGHUP");
     await told(service, "the TLS certificate is replaced", 1);
     expect(await servedSerial(port)).toBe(serialOf(certificates[1]));
-    process.kill(service.pid, "SIGHUP");
+    service.signal("SIGHUP");
     await told(service, "the TLS certificate is unchanged", 1);
   });
 

@@ -129,7 +129,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     const started = workers === 1 ? [] : childrenOf(service.pid);
     expect(started).toHaveLength(workers === 1 ? 0 : workers);
     const signalledAtMs = performance.now();
-    process.kill(service.pid, signal);
+    service.signal(signal);
     // It exits with a code itself, because a signal does not kill the first process of a container.
     expect(await service.ended()).toBe(code);
     expect(performance.now() - signalledAtMs).toBeLessThan(1000);
@@ -296,7 +296,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a process that sta
     await until(async () => (await postgres.sql(sleeping)) === "1", "it is in the midst of a migration");
     await using next = spawnService(env);
     await until(async () => holderLines(next.output()).length > 0, "the next one waits");
-    process.kill(killed.pid, "SIGKILL");
+    killed.signal("SIGKILL");
     await next.ready();
     // The work of the killed migrator is undone as a whole, and the next process has applied everything.
     expect(await postgres.sql("select count(*) from mikro_orm_migrations where name = '0001-first-schema'")).toBe("1");

@@ -70,7 +70,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
       // The workers first, because two signals could merge while the first one waits.
       await until(async () => stopping(service) === WORKERS, "the workers have heard of it");
     }
-    process.kill(service.pid, "SIGTERM");
+    service.signal("SIGTERM");
     // The fault happened: each process has its signal, and waits for its calls.
     await until(async () => stopping(service) === WORKERS + 1, "all of them are stopping");
     await until(async () => (await ask(address)).said === "Unavailable", "nobody new is let in");
@@ -87,10 +87,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     const address = await service.ready();
     const workers = await readyWorkers(service, WORKERS);
     const calls = await callsInFlight(address);
-    process.kill(service.pid, "SIGTERM");
+    service.signal("SIGTERM");
     await until(async () => stopping(service) === WORKERS + 1, "all of them are stopping");
     // Signals within a second count as one. The first later one forces the end.
-    const again = setInterval(() => process.kill(service.pid, "SIGTERM"), 100);
+    const again = setInterval(() => service.signal("SIGTERM"), 100);
     const code = await service.ended();
     clearInterval(again);
     expect(code).toBe(1);
@@ -110,7 +110,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     expect(others.filter((pid) => workers.includes(pid))).toEqual([]);
     expect([...childrenOf(service.pid)].sort()).toEqual([...others].sort());
     expect(tally(await Promise.all(Array.from({ length: 10 }, () => ask(address))))).toEqual({ VALID: 10 });
-    process.kill(service.pid, "SIGTERM");
+    service.signal("SIGTERM");
     expect(await service.ended()).toBe(0);
   });
 
@@ -139,7 +139,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service of two w
     await postgres.sql("alter role service login");
     await readyWorkers(service, WORKERS + 1);
     expect(childrenOf(service.pid)).toHaveLength(WORKERS);
-    process.kill(service.pid, "SIGTERM");
+    service.signal("SIGTERM");
     expect(await service.ended()).toBe(0);
   });
 });

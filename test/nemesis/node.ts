@@ -84,14 +84,14 @@ export class Node {
   }
 
   signal(signal: "SIGSTOP" | "SIGCONT"): void {
-    if (this.#service !== undefined) process.kill(this.#service.pid, signal);
+    this.#service?.signal(signal);
   }
 
   async kill(): Promise<void> {
     const service = this.#service;
     if (service === undefined) return;
     this.#isEndExpected = true;
-    process.kill(service.pid, "SIGKILL");
+    service.signal("SIGKILL");
     await service.ended();
   }
 
@@ -103,7 +103,7 @@ export class Node {
     this.signal("SIGCONT");
     const late = setTimeout(() => {
       this.crashes.push({ process: this.index, atMs: nowMs(), output: `${MOST_STOP_MS} ms after SIGTERM it ran on` });
-      process.kill(service.pid, "SIGKILL");
+      service.signal("SIGKILL");
     }, MOST_STOP_MS);
     await service.stop();
     clearTimeout(late);

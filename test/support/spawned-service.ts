@@ -23,6 +23,8 @@ export interface SpawnedService extends AsyncDisposable {
   opsReady(): Promise<string>;
   /** Waits until the process has ended. Returns the exit code; null for a signal. */
   ended(): Promise<number | null>;
+  /** Sends a signal. Does nothing once the process has ended, so a timer may call it. */
+  signal(signal: NodeJS.Signals): void;
   /** Sends SIGTERM, and waits until the process has ended. */
   stop(): Promise<void>;
 }
@@ -87,6 +89,7 @@ export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[
       await closed;
       return child.exitCode;
     },
+    signal: (signal) => void child.kill(signal),
     stop,
     [Symbol.asyncDispose]: stop,
   };

@@ -42,9 +42,9 @@ export type Change = Message<"latchkey.v1.Change"> & {
   changeTime?: Timestamp | undefined;
 
   /**
-   * The transaction that made the change. Positions compare with each other
-   * until a message sets resync. 0 for a session that ended before the stream
-   * began.
+   * The position of the poll that found the change, as Freshness.position: an
+   * answer of at least this position contains the change. 0 for a session that
+   * ended before the stream began.
    *
    * @generated from field: int64 position = 4;
    */
@@ -73,7 +73,8 @@ export const Change_Kind = {
   UNSPECIFIED: 0,
 
   /**
-   * An API key. subject_id is its id.
+   * An API key. subject_id is its id. Also told when an operator resets the
+   * key's limits.
    *
    * @generated from enum value: KIND_KEY = 1;
    */

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file latchkey/v1/key.proto.
  */
 export const file_latchkey_v1_key: GenFile = /*@__PURE__*/
-  fileDesc("ChVsYXRjaGtleS92MS9rZXkucHJvdG8SC2xhdGNoa2V5LnYxIv0FCgNLZXkSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIOCgZwcmVmaXgYBCABKAkSEAoIb3duZXJfaWQYBSABKAkSDAoEdGllchgGIAEoCRIOCgZzY29wZXMYByADKAkSIwoGbGltaXRzGAggASgLMhMubGF0Y2hrZXkudjEuTGltaXRzEiUKBXN0YXRlGAkgASgOMhYubGF0Y2hrZXkudjEuS2V5LlN0YXRlEjAKCG1ldGFkYXRhGAogAygLMh4ubGF0Y2hrZXkudjEuS2V5Lk1ldGFkYXRhRW50cnkSEwoLYWxsb3dlZF9pcHMYCyADKAkSFwoPYWxsb3dlZF9tZXRob2RzGAwgAygJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF91c2VfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV2b2tlX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2Vudmlyb25tZW50GBEgASgJEgwKBGV0YWcYEiABKAkSEQoJaXNzdWVyX2lkGBMgASgJEhMKC2Rpc2FibGVkX2J5GBQgASgJEi0KEGVmZmVjdGl2ZV9saW1pdHMYFSABKAsyEy5sYXRjaGtleS52MS5MaW1pdHMaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImoKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEAoMU1RBVEVfQUNUSVZFEAESEgoOU1RBVEVfRElTQUJMRUQQAhIRCg1TVEFURV9SRVZPS0VEEAMSEQoNU1RBVEVfRVhQSVJFRBAEYgZwcm90bzM", [file_google_protobuf_timestamp, file_latchkey_v1_limits]);
+  fileDesc("ChVsYXRjaGtleS92MS9rZXkucHJvdG8SC2xhdGNoa2V5LnYxIq8GCgNLZXkSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIOCgZwcmVmaXgYBCABKAkSEAoIb3duZXJfaWQYBSABKAkSDAoEdGllchgGIAEoCRIOCgZzY29wZXMYByADKAkSIwoGbGltaXRzGAggASgLMhMubGF0Y2hrZXkudjEuTGltaXRzEiUKBXN0YXRlGAkgASgOMhYubGF0Y2hrZXkudjEuS2V5LlN0YXRlEjAKCG1ldGFkYXRhGAogAygLMh4ubGF0Y2hrZXkudjEuS2V5Lk1ldGFkYXRhRW50cnkSEwoLYWxsb3dlZF9pcHMYCyADKAkSFwoPYWxsb3dlZF9tZXRob2RzGAwgAygJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF91c2VfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV2b2tlX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2Vudmlyb25tZW50GBEgASgJEgwKBGV0YWcYEiABKAkSEQoJaXNzdWVyX2lkGBMgASgJEhMKC2Rpc2FibGVkX2J5GBQgASgJEi0KEGVmZmVjdGl2ZV9saW1pdHMYFSABKAsyEy5sYXRjaGtleS52MS5MaW1pdHMSGAoQZWZmZWN0aXZlX3Njb3BlcxgWIAMoCRIWCg5lZmZlY3RpdmVfdGllchgXIAEoCRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiagoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIQCgxTVEFURV9BQ1RJVkUQARISCg5TVEFURV9ESVNBQkxFRBACEhEKDVNUQVRFX1JFVk9LRUQQAxIRCg1TVEFURV9FWFBJUkVEEARiBnByb3RvMw", [file_google_protobuf_timestamp, file_latchkey_v1_limits]);
 
 /**
  * An API key. A caller of some service presents it, and VerifyKey judges it.
@@ -191,6 +191,22 @@ export type Key = Message<"latchkey.v1.Key"> & {
    * @generated from field: latchkey.v1.Limits effective_limits = 21;
    */
   effectiveLimits?: Limits | undefined;
+
+  /**
+   * Output only. The scopes that VerifyKey finds: those of `scopes` that the
+   * owner's User.scopes cover.
+   *
+   * @generated from field: repeated string effective_scopes = 22;
+   */
+  effectiveScopes: string[];
+
+  /**
+   * Output only. The tier that VerifyKey judges: the lower of the key's and its
+   * owner's.
+   *
+   * @generated from field: string effective_tier = 23;
+   */
+  effectiveTier: string;
 };
 
 /**

@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file latchkey/v1/key_service.proto.
  */
 export const file_latchkey_v1_key_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1sYXRjaGtleS92MS9rZXlfc2VydmljZS5wcm90bxILbGF0Y2hrZXkudjEigAMKD0lzc3VlS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEgwKBHRpZXIYAyABKAkSDgoGc2NvcGVzGAQgAygJEi8KC2V4cGlyZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI8CghtZXRhZGF0YRgGIAMoCzIqLmxhdGNoa2V5LnYxLklzc3VlS2V5UmVxdWVzdC5NZXRhZGF0YUVudHJ5EhMKC2Vudmlyb25tZW50GAcgASgJEhAKCG93bmVyX2lkGAggASgJEiMKBmxpbWl0cxgJIAEoCzITLmxhdGNoa2V5LnYxLkxpbWl0cxITCgthbGxvd2VkX2lwcxgKIAMoCRIXCg9hbGxvd2VkX21ldGhvZHMYCyADKAkSEgoKcmVxdWVzdF9pZBgMIAEoCRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiRwoQSXNzdWVLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5sYXRjaGtleS52MS5LZXkSFAoHYXBpX2tleRgCIAEoCUIDgAEBIh8KDUdldEtleVJlcXVlc3QSDgoGa2V5X2lkGAEgASgJIi8KDkdldEtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSJeCg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIb3duZXJfaWQYAyABKAkSEgoKc2hvd19lbmRlZBgEIAEoCCJfChBMaXN0S2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC5sYXRjaGtleS52MS5LZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhIKCnRvdGFsX3NpemUYAyABKAUiYgoQVXBkYXRlS2V5UmVxdWVzdBIdCgNrZXkYASABKAsyEC5sYXRjaGtleS52MS5LZXkSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjIKEVVwZGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSIjChFEaXNhYmxlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiMwoSRGlzYWJsZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSIiChBFbmFibGVLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSIyChFFbmFibGVLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5sYXRjaGtleS52MS5LZXkiYgoQUm90YXRlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSKgoHb3ZlcmxhcBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGAMgASgJIkgKEVJvdGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleRIUCgdhcGlfa2V5GAIgASgJQgOAAQEiMgoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSDgoGcmVhc29uGAIgASgJIjIKEVJldm9rZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSIiChBEZWxldGVLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSITChFEZWxldGVLZXlSZXNwb25zZSLVAQoQVmVyaWZ5S2V5UmVxdWVzdBIUCgdhcGlfa2V5GAEgASgJQgOAAQESFwoPcmVxdWlyZWRfc2NvcGVzGAIgAygJEhUKDWFsbG93ZWRfdGllcnMYAyADKAkSEQoEY29zdBgEIAEoBUgAiAEBEhEKCWNsaWVudF9pcBgFIAEoCRIOCgZtZXRob2QYBiABKAkSJwoGbGltaXRzGAcgAygLMhcubGF0Y2hrZXkudjEuTmFtZWRMaW1pdBITCgtlbnZpcm9ubWVudBgIIAEoCUIHCgVfY29zdCLAAgoRVmVyaWZ5S2V5UmVzcG9uc2USDQoFdmFsaWQYASABKAgSJQoHdmVyZGljdBgCIAEoDjIULmxhdGNoa2V5LnYxLlZlcmRpY3QSHQoDa2V5GAMgASgLMhAubGF0Y2hrZXkudjEuS2V5EjEKC3JhdGVfbGltaXRzGAQgAygLMhwubGF0Y2hrZXkudjEuUmF0ZUxpbWl0U3RhdHVzEi4KC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKCWZyZXNobmVzcxgGIAEoCzIWLmxhdGNoa2V5LnYxLkZyZXNobmVzcxIQCghkZWdyYWRlZBgHIAEoCBI2ChJzZWNyZXRfZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvcBCglGcmVzaG5lc3MSLQoGc291cmNlGAEgASgOMh0ubGF0Y2hrZXkudjEuRnJlc2huZXNzLlNvdXJjZRIuCgphc19vZl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCg1tYXhfc3RhbGVuZXNzGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCHBvc2l0aW9uGAQgASgDIkcKBlNvdXJjZRIWChJTT1VSQ0VfVU5TUEVDSUZJRUQQABIQCgxTT1VSQ0VfQ0FDSEUQARITCg9TT1VSQ0VfREFUQUJBU0UQAiJJChZCYXRjaFZlcmlmeUtleXNSZXF1ZXN0Ei8KCHJlcXVlc3RzGAEgAygLMh0ubGF0Y2hrZXkudjEuVmVyaWZ5S2V5UmVxdWVzdCJOChdCYXRjaFZlcmlmeUtleXNSZXNwb25zZRIzCgdyZXN1bHRzGAEgAygLMiIubGF0Y2hrZXkudjEuQmF0Y2hWZXJpZnlLZXlzUmVzdWx0InsKFUJhdGNoVmVyaWZ5S2V5c1Jlc3VsdBIyCghyZXNwb25zZRgBIAEoCzIeLmxhdGNoa2V5LnYxLlZlcmlmeUtleVJlc3BvbnNlSAASIwoFZXJyb3IYAiABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQgkKB291dGNvbWUiiQEKFUNoZWNrUmF0ZUxpbWl0UmVxdWVzdBIQCgZrZXlfaWQYASABKAlIABIOCgRuYW1lGAIgASgJSAASEQoEY29zdBgDIAEoBUgBiAEBEicKBmxpbWl0cxgEIAMoCzIXLmxhdGNoa2V5LnYxLk5hbWVkTGltaXRCCQoHc3ViamVjdEIHCgVfY29zdCKeAQoWQ2hlY2tSYXRlTGltaXRSZXNwb25zZRIPCgdhbGxvd2VkGAEgASgIEjEKC3JhdGVfbGltaXRzGAIgAygLMhwubGF0Y2hrZXkudjEuUmF0ZUxpbWl0U3RhdHVzEi4KC3JldHJ5X2FmdGVyGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCGRlZ3JhZGVkGAQgASgIIikKF1dhdGNoUmV2b2NhdGlvbnNSZXF1ZXN0Eg4KBmN1cnNvchgBIAEoCSKiAQoYV2F0Y2hSZXZvY2F0aW9uc1Jlc3BvbnNlEg4KBmN1cnNvchgBIAEoCRIkCgdjaGFuZ2VzGAIgAygLMhMubGF0Y2hrZXkudjEuQ2hhbmdlEg4KBnJlc3luYxgDIAEoCBIuCgphc19vZl90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghwb3NpdGlvbhgFIAEoAyrUAgoHVmVyZGljdBIXChNWRVJESUNUX1VOU1BFQ0lGSUVEEAASEQoNVkVSRElDVF9WQUxJRBABEhMKD1ZFUkRJQ1RfSU5WQUxJRBACEhQKEFZFUkRJQ1RfRElTQUJMRUQQAxITCg9WRVJESUNUX1JFVk9LRUQQBBITCg9WRVJESUNUX0VYUElSRUQQBRIaChZWRVJESUNUX09XTkVSX0RJU0FCTEVEEAYSGQoVVkVSRElDVF9TQ09QRV9NSVNTSU5HEAcSHAoYVkVSRElDVF9USUVSX05PVF9BTExPV0VEEAgSGgoWVkVSRElDVF9JUF9OT1RfQUxMT1dFRBAJEh4KGlZFUkRJQ1RfTUVUSE9EX05PVF9BTExPV0VEEAoSGAoUVkVSRElDVF9SQVRFX0xJTUlURUQQCxIdChlWRVJESUNUX0NSRURJVFNfRVhIQVVTVEVEEAwylAgKCktleVNlcnZpY2USRwoISXNzdWVLZXkSHC5sYXRjaGtleS52MS5Jc3N1ZUtleVJlcXVlc3QaHS5sYXRjaGtleS52MS5Jc3N1ZUtleVJlc3BvbnNlEkEKBkdldEtleRIaLmxhdGNoa2V5LnYxLkdldEtleVJlcXVlc3QaGy5sYXRjaGtleS52MS5HZXRLZXlSZXNwb25zZRJHCghMaXN0S2V5cxIcLmxhdGNoa2V5LnYxLkxpc3RLZXlzUmVxdWVzdBodLmxhdGNoa2V5LnYxLkxpc3RLZXlzUmVzcG9uc2USSgoJVXBkYXRlS2V5Eh0ubGF0Y2hrZXkudjEuVXBkYXRlS2V5UmVxdWVzdBoeLmxhdGNoa2V5LnYxLlVwZGF0ZUtleVJlc3BvbnNlEk0KCkRpc2FibGVLZXkSHi5sYXRjaGtleS52MS5EaXNhYmxlS2V5UmVxdWVzdBofLmxhdGNoa2V5LnYxLkRpc2FibGVLZXlSZXNwb25zZRJKCglFbmFibGVLZXkSHS5sYXRjaGtleS52MS5FbmFibGVLZXlSZXF1ZXN0Gh4ubGF0Y2hrZXkudjEuRW5hYmxlS2V5UmVzcG9uc2USSgoJUm90YXRlS2V5Eh0ubGF0Y2hrZXkudjEuUm90YXRlS2V5UmVxdWVzdBoeLmxhdGNoa2V5LnYxLlJvdGF0ZUtleVJlc3BvbnNlEkoKCVJldm9rZUtleRIdLmxhdGNoa2V5LnYxLlJldm9rZUtleVJlcXVlc3QaHi5sYXRjaGtleS52MS5SZXZva2VLZXlSZXNwb25zZRJKCglEZWxldGVLZXkSHS5sYXRjaGtleS52MS5EZWxldGVLZXlSZXF1ZXN0Gh4ubGF0Y2hrZXkudjEuRGVsZXRlS2V5UmVzcG9uc2USSgoJVmVyaWZ5S2V5Eh0ubGF0Y2hrZXkudjEuVmVyaWZ5S2V5UmVxdWVzdBoeLmxhdGNoa2V5LnYxLlZlcmlmeUtleVJlc3BvbnNlElwKD0JhdGNoVmVyaWZ5S2V5cxIjLmxhdGNoa2V5LnYxLkJhdGNoVmVyaWZ5S2V5c1JlcXVlc3QaJC5sYXRjaGtleS52MS5CYXRjaFZlcmlmeUtleXNSZXNwb25zZRJZCg5DaGVja1JhdGVMaW1pdBIiLmxhdGNoa2V5LnYxLkNoZWNrUmF0ZUxpbWl0UmVxdWVzdBojLmxhdGNoa2V5LnYxLkNoZWNrUmF0ZUxpbWl0UmVzcG9uc2USYQoQV2F0Y2hSZXZvY2F0aW9ucxIkLmxhdGNoa2V5LnYxLldhdGNoUmV2b2NhdGlvbnNSZXF1ZXN0GiUubGF0Y2hrZXkudjEuV2F0Y2hSZXZvY2F0aW9uc1Jlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_google_rpc_status, file_latchkey_v1_change, file_latchkey_v1_key, file_latchkey_v1_limits]);
+  fileDesc("Ch1sYXRjaGtleS92MS9rZXlfc2VydmljZS5wcm90bxILbGF0Y2hrZXkudjEigAMKD0lzc3VlS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEgwKBHRpZXIYAyABKAkSDgoGc2NvcGVzGAQgAygJEi8KC2V4cGlyZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI8CghtZXRhZGF0YRgGIAMoCzIqLmxhdGNoa2V5LnYxLklzc3VlS2V5UmVxdWVzdC5NZXRhZGF0YUVudHJ5EhMKC2Vudmlyb25tZW50GAcgASgJEhAKCG93bmVyX2lkGAggASgJEiMKBmxpbWl0cxgJIAEoCzITLmxhdGNoa2V5LnYxLkxpbWl0cxITCgthbGxvd2VkX2lwcxgKIAMoCRIXCg9hbGxvd2VkX21ldGhvZHMYCyADKAkSEgoKcmVxdWVzdF9pZBgMIAEoCRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiRwoQSXNzdWVLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5sYXRjaGtleS52MS5LZXkSFAoHYXBpX2tleRgCIAEoCUIDgAEBIh8KDUdldEtleVJlcXVlc3QSDgoGa2V5X2lkGAEgASgJIi8KDkdldEtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSJeCg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIb3duZXJfaWQYAyABKAkSEgoKc2hvd19lbmRlZBgEIAEoCCJfChBMaXN0S2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC5sYXRjaGtleS52MS5LZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhIKCnRvdGFsX3NpemUYAyABKAUiYgoQVXBkYXRlS2V5UmVxdWVzdBIdCgNrZXkYASABKAsyEC5sYXRjaGtleS52MS5LZXkSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjIKEVVwZGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSIjChFEaXNhYmxlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiMwoSRGlzYWJsZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSIiChBFbmFibGVLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSIyChFFbmFibGVLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5sYXRjaGtleS52MS5LZXkiYgoQUm90YXRlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSKgoHb3ZlcmxhcBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGAMgASgJIkgKEVJvdGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleRIUCgdhcGlfa2V5GAIgASgJQgOAAQEiMgoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSDgoGcmVhc29uGAIgASgJIjIKEVJldm9rZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmxhdGNoa2V5LnYxLktleSIiChBEZWxldGVLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSITChFEZWxldGVLZXlSZXNwb25zZSLVAQoQVmVyaWZ5S2V5UmVxdWVzdBIUCgdhcGlfa2V5GAEgASgJQgOAAQESFwoPcmVxdWlyZWRfc2NvcGVzGAIgAygJEhUKDWFsbG93ZWRfdGllcnMYAyADKAkSEQoEY29zdBgEIAEoBUgAiAEBEhEKCWNsaWVudF9pcBgFIAEoCRIOCgZtZXRob2QYBiABKAkSJwoGbGltaXRzGAcgAygLMhcubGF0Y2hrZXkudjEuTmFtZWRMaW1pdBITCgtlbnZpcm9ubWVudBgIIAEoCUIHCgVfY29zdCLUAgoRVmVyaWZ5S2V5UmVzcG9uc2USDQoFdmFsaWQYASABKAgSJQoHdmVyZGljdBgCIAEoDjIULmxhdGNoa2V5LnYxLlZlcmRpY3QSHQoDa2V5GAMgASgLMhAubGF0Y2hrZXkudjEuS2V5EjEKC3JhdGVfbGltaXRzGAQgAygLMhwubGF0Y2hrZXkudjEuUmF0ZUxpbWl0U3RhdHVzEi4KC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKCWZyZXNobmVzcxgGIAEoCzIWLmxhdGNoa2V5LnYxLkZyZXNobmVzcxIQCghkZWdyYWRlZBgHIAEoCBI2ChJzZWNyZXRfZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCm5lYXJfcnVsZXMYCSABKAUi3gIKCUZyZXNobmVzcxItCgZzb3VyY2UYASABKA4yHS5sYXRjaGtleS52MS5GcmVzaG5lc3MuU291cmNlEi4KCmFzX29mX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDW1heF9zdGFsZW5lc3MYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEAoIcG9zaXRpb24YBCABKAMSLgoKc2VydmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZXBvY2gYBiABKAYSJgoDYWdlGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkcKBlNvdXJjZRIWChJTT1VSQ0VfVU5TUEVDSUZJRUQQABIQCgxTT1VSQ0VfQ0FDSEUQARITCg9TT1VSQ0VfREFUQUJBU0UQAiJJChZCYXRjaFZlcmlmeUtleXNSZXF1ZXN0Ei8KCHJlcXVlc3RzGAEgAygLMh0ubGF0Y2hrZXkudjEuVmVyaWZ5S2V5UmVxdWVzdCJOChdCYXRjaFZlcmlmeUtleXNSZXNwb25zZRIzCgdyZXN1bHRzGAEgAygLMiIubGF0Y2hrZXkudjEuQmF0Y2hWZXJpZnlLZXlzUmVzdWx0InsKFUJhdGNoVmVyaWZ5S2V5c1Jlc3VsdBIyCghyZXNwb25zZRgBIAEoCzIeLmxhdGNoa2V5LnYxLlZlcmlmeUtleVJlc3BvbnNlSAASIwoFZXJyb3IYAiABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQgkKB291dGNvbWUimwEKFUNoZWNrUmF0ZUxpbWl0UmVxdWVzdBIQCgZrZXlfaWQYASABKAlIABIOCgRuYW1lGAIgASgJSAASEQoEY29zdBgDIAEoBUgBiAEBEicKBmxpbWl0cxgEIAMoCzIXLmxhdGNoa2V5LnYxLk5hbWVkTGltaXQSEAoIYWRtaXR0ZWQYBSABKAhCCQoHc3ViamVjdEIHCgVfY29zdCKeAQoWQ2hlY2tSYXRlTGltaXRSZXNwb25zZRIPCgdhbGxvd2VkGAEgASgIEjEKC3JhdGVfbGltaXRzGAIgAygLMhwubGF0Y2hrZXkudjEuUmF0ZUxpbWl0U3RhdHVzEi4KC3JldHJ5X2FmdGVyGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCGRlZ3JhZGVkGAQgASgIIlMKG0JhdGNoQ2hlY2tSYXRlTGltaXRzUmVxdWVzdBI0CghyZXF1ZXN0cxgBIAMoCzIiLmxhdGNoa2V5LnYxLkNoZWNrUmF0ZUxpbWl0UmVxdWVzdCJYChxCYXRjaENoZWNrUmF0ZUxpbWl0c1Jlc3BvbnNlEjgKB3Jlc3VsdHMYASADKAsyJy5sYXRjaGtleS52MS5CYXRjaENoZWNrUmF0ZUxpbWl0c1Jlc3VsdCKFAQoaQmF0Y2hDaGVja1JhdGVMaW1pdHNSZXN1bHQSNwoIcmVzcG9uc2UYASABKAsyIy5sYXRjaGtleS52MS5DaGVja1JhdGVMaW1pdFJlc3BvbnNlSAASIwoFZXJyb3IYAiABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQgkKB291dGNvbWUiKQoXV2F0Y2hSZXZvY2F0aW9uc1JlcXVlc3QSDgoGY3Vyc29yGAEgASgJIpMCChhXYXRjaFJldm9jYXRpb25zUmVzcG9uc2USDgoGY3Vyc29yGAEgASgJEiQKB2NoYW5nZXMYAiADKAsyEy5sYXRjaGtleS52MS5DaGFuZ2USDgoGcmVzeW5jGAMgASgIEi4KCmFzX29mX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHBvc2l0aW9uGAUgASgDEi4KCnNlcnZlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWVwb2NoGAcgASgGEjAKDWFzX29mX2VsYXBzZWQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24q1AIKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEhEKDVZFUkRJQ1RfVkFMSUQQARITCg9WRVJESUNUX0lOVkFMSUQQAhIUChBWRVJESUNUX0RJU0FCTEVEEAMSEwoPVkVSRElDVF9SRVZPS0VEEAQSEwoPVkVSRElDVF9FWFBJUkVEEAUSGgoWVkVSRElDVF9PV05FUl9ESVNBQkxFRBAGEhkKFVZFUkRJQ1RfU0NPUEVfTUlTU0lORxAHEhwKGFZFUkRJQ1RfVElFUl9OT1RfQUxMT1dFRBAIEhoKFlZFUkRJQ1RfSVBfTk9UX0FMTE9XRUQQCRIeChpWRVJESUNUX01FVEhPRF9OT1RfQUxMT1dFRBAKEhgKFFZFUkRJQ1RfUkFURV9MSU1JVEVEEAsSHQoZVkVSRElDVF9DUkVESVRTX0VYSEFVU1RFRBAMMpQICgpLZXlTZXJ2aWNlEkcKCElzc3VlS2V5EhwubGF0Y2hrZXkudjEuSXNzdWVLZXlSZXF1ZXN0Gh0ubGF0Y2hrZXkudjEuSXNzdWVLZXlSZXNwb25zZRJBCgZHZXRLZXkSGi5sYXRjaGtleS52MS5HZXRLZXlSZXF1ZXN0GhsubGF0Y2hrZXkudjEuR2V0S2V5UmVzcG9uc2USRwoITGlzdEtleXMSHC5sYXRjaGtleS52MS5MaXN0S2V5c1JlcXVlc3QaHS5sYXRjaGtleS52MS5MaXN0S2V5c1Jlc3BvbnNlEkoKCVVwZGF0ZUtleRIdLmxhdGNoa2V5LnYxLlVwZGF0ZUtleVJlcXVlc3QaHi5sYXRjaGtleS52MS5VcGRhdGVLZXlSZXNwb25zZRJNCgpEaXNhYmxlS2V5Eh4ubGF0Y2hrZXkudjEuRGlzYWJsZUtleVJlcXVlc3QaHy5sYXRjaGtleS52MS5EaXNhYmxlS2V5UmVzcG9uc2USSgoJRW5hYmxlS2V5Eh0ubGF0Y2hrZXkudjEuRW5hYmxlS2V5UmVxdWVzdBoeLmxhdGNoa2V5LnYxLkVuYWJsZUtleVJlc3BvbnNlEkoKCVJvdGF0ZUtleRIdLmxhdGNoa2V5LnYxLlJvdGF0ZUtleVJlcXVlc3QaHi5sYXRjaGtleS52MS5Sb3RhdGVLZXlSZXNwb25zZRJKCglSZXZva2VLZXkSHS5sYXRjaGtleS52MS5SZXZva2VLZXlSZXF1ZXN0Gh4ubGF0Y2hrZXkudjEuUmV2b2tlS2V5UmVzcG9uc2USSgoJRGVsZXRlS2V5Eh0ubGF0Y2hrZXkudjEuRGVsZXRlS2V5UmVxdWVzdBoeLmxhdGNoa2V5LnYxLkRlbGV0ZUtleVJlc3BvbnNlEkoKCVZlcmlmeUtleRIdLmxhdGNoa2V5LnYxLlZlcmlmeUtleVJlcXVlc3QaHi5sYXRjaGtleS52MS5WZXJpZnlLZXlSZXNwb25zZRJcCg9CYXRjaFZlcmlmeUtleXMSIy5sYXRjaGtleS52MS5CYXRjaFZlcmlmeUtleXNSZXF1ZXN0GiQubGF0Y2hrZXkudjEuQmF0Y2hWZXJpZnlLZXlzUmVzcG9uc2USWQoOQ2hlY2tSYXRlTGltaXQSIi5sYXRjaGtleS52MS5DaGVja1JhdGVMaW1pdFJlcXVlc3QaIy5sYXRjaGtleS52MS5DaGVja1JhdGVMaW1pdFJlc3BvbnNlEmEKEFdhdGNoUmV2b2NhdGlvbnMSJC5sYXRjaGtleS52MS5XYXRjaFJldm9jYXRpb25zUmVxdWVzdBolLmxhdGNoa2V5LnYxLldhdGNoUmV2b2NhdGlvbnNSZXNwb25zZTABYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_google_rpc_status, file_latchkey_v1_change, file_latchkey_v1_key, file_latchkey_v1_limits]);
 
 /**
  * Request of IssueKey. Key states the maximum size of all fields together.
@@ -698,6 +698,15 @@ export type VerifyKeyResponse = Message<"latchkey.v1.VerifyKeyResponse"> & {
    * @generated from field: google.protobuf.Timestamp secret_expire_time = 8;
    */
   secretExpireTime?: Timestamp | undefined;
+
+  /**
+   * The version of the rules that a client must know to judge this key itself,
+   * from 1. A client that knows only lower versions must not keep the answer. 0:
+   * the answer must never be kept. Version 1 stands in docs/NEAR-VERIFICATION.md.
+   *
+   * @generated from field: int32 near_rules = 9;
+   */
+  nearRules: number;
 };
 
 /**
@@ -736,11 +745,39 @@ export type Freshness = Message<"latchkey.v1.Freshness"> & {
   maxStaleness?: Duration | undefined;
 
   /**
-   * The record contains every change of a lower position. 0: not known.
+   * The number of transactions that were complete in the database's snapshot
+   * behind the record. Of two positions of one epoch, the record of the greater
+   * or equal one contains every change that the other contains. 0: not known.
    *
    * @generated from field: int64 position = 4;
    */
   position: bigint;
+
+  /**
+   * The database's time at which this answer was written, as this process
+   * estimates it.
+   *
+   * @generated from field: google.protobuf.Timestamp serve_time = 5;
+   */
+  serveTime?: Timestamp | undefined;
+
+  /**
+   * Identifies the database's history and the settings that verdicts rest on.
+   * Positions of different epochs do not compare, and an answer of another epoch
+   * than the stream's must not be kept. 0: not known.
+   *
+   * @generated from field: fixed64 epoch = 6;
+   */
+  epoch: bigint;
+
+  /**
+   * How long ago the record was surely true, when this answer was written: the
+   * time since the read of the record, or the last poll of changes, was sent.
+   * Measured by this process's monotonic clock, and rounded up.
+   *
+   * @generated from field: google.protobuf.Duration age = 7;
+   */
+  age?: Duration | undefined;
 };
 
 /**
@@ -914,6 +951,14 @@ export type CheckRateLimitRequest = Message<"latchkey.v1.CheckRateLimitRequest">
    * @generated from field: repeated latchkey.v1.NamedLimit limits = 4;
    */
   limits: NamedLimit[];
+
+  /**
+   * The call has happened already: count its cost, even beyond a limit. For
+   * clients that admit calls by the last answer and report them afterwards.
+   *
+   * @generated from field: bool admitted = 5;
+   */
+  admitted: boolean;
 };
 
 /**
@@ -970,6 +1015,86 @@ export const CheckRateLimitResponseSchema: GenMessage<CheckRateLimitResponse> = 
   messageDesc(file_latchkey_v1_key_service, 25);
 
 /**
+ * Request of BatchCheckRateLimits.
+ *
+ * @generated from message latchkey.v1.BatchCheckRateLimitsRequest
+ */
+export type BatchCheckRateLimitsRequest = Message<"latchkey.v1.BatchCheckRateLimitsRequest"> & {
+  /**
+   * At most 256. Each is decided and counted separately, even if a subject
+   * occurs twice.
+   *
+   * @generated from field: repeated latchkey.v1.CheckRateLimitRequest requests = 1;
+   */
+  requests: CheckRateLimitRequest[];
+};
+
+/**
+ * Describes the message latchkey.v1.BatchCheckRateLimitsRequest.
+ * Use `create(BatchCheckRateLimitsRequestSchema)` to create a new message.
+ */
+export const BatchCheckRateLimitsRequestSchema: GenMessage<BatchCheckRateLimitsRequest> = /*@__PURE__*/
+  messageDesc(file_latchkey_v1_key_service, 26);
+
+/**
+ * Response of BatchCheckRateLimits.
+ *
+ * @generated from message latchkey.v1.BatchCheckRateLimitsResponse
+ */
+export type BatchCheckRateLimitsResponse = Message<"latchkey.v1.BatchCheckRateLimitsResponse"> & {
+  /**
+   * One result for each request, in order.
+   *
+   * @generated from field: repeated latchkey.v1.BatchCheckRateLimitsResult results = 1;
+   */
+  results: BatchCheckRateLimitsResult[];
+};
+
+/**
+ * Describes the message latchkey.v1.BatchCheckRateLimitsResponse.
+ * Use `create(BatchCheckRateLimitsResponseSchema)` to create a new message.
+ */
+export const BatchCheckRateLimitsResponseSchema: GenMessage<BatchCheckRateLimitsResponse> = /*@__PURE__*/
+  messageDesc(file_latchkey_v1_key_service, 27);
+
+/**
+ * The outcome of one request in a batch.
+ *
+ * @generated from message latchkey.v1.BatchCheckRateLimitsResult
+ */
+export type BatchCheckRateLimitsResult = Message<"latchkey.v1.BatchCheckRateLimitsResult"> & {
+  /**
+   * Either the answer, or the reason why there is none.
+   *
+   * @generated from oneof latchkey.v1.BatchCheckRateLimitsResult.outcome
+   */
+  outcome: {
+    /**
+     * The answer that CheckRateLimit would have given.
+     *
+     * @generated from field: latchkey.v1.CheckRateLimitResponse response = 1;
+     */
+    value: CheckRateLimitResponse;
+    case: "response";
+  } | {
+    /**
+     * The error that CheckRateLimit would have returned.
+     *
+     * @generated from field: google.rpc.Status error = 2;
+     */
+    value: Status;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message latchkey.v1.BatchCheckRateLimitsResult.
+ * Use `create(BatchCheckRateLimitsResultSchema)` to create a new message.
+ */
+export const BatchCheckRateLimitsResultSchema: GenMessage<BatchCheckRateLimitsResult> = /*@__PURE__*/
+  messageDesc(file_latchkey_v1_key_service, 28);
+
+/**
  * Request of WatchRevocations.
  *
  * @generated from message latchkey.v1.WatchRevocationsRequest
@@ -991,7 +1116,7 @@ export type WatchRevocationsRequest = Message<"latchkey.v1.WatchRevocationsReque
  * Use `create(WatchRevocationsRequestSchema)` to create a new message.
  */
 export const WatchRevocationsRequestSchema: GenMessage<WatchRevocationsRequest> = /*@__PURE__*/
-  messageDesc(file_latchkey_v1_key_service, 26);
+  messageDesc(file_latchkey_v1_key_service, 29);
 
 /**
  * Message of WatchRevocations. A message without changes says that nothing
@@ -1033,11 +1158,38 @@ export type WatchRevocationsResponse = Message<"latchkey.v1.WatchRevocationsResp
   asOfTime?: Timestamp | undefined;
 
   /**
-   * Every change of a lower position has been sent. 0 if cursor is empty.
+   * The position of the poll that this message tells of, also if cursor is
+   * empty. It compares with Freshness.position. In a message with a cursor, every
+   * change that a snapshot of this position contains has been sent.
    *
    * @generated from field: int64 position = 5;
    */
   position: bigint;
+
+  /**
+   * The database's time at which this message was written, as this process
+   * estimates it.
+   *
+   * @generated from field: google.protobuf.Timestamp serve_time = 6;
+   */
+  serveTime?: Timestamp | undefined;
+
+  /**
+   * As Freshness.epoch. A message of another epoch than the one before counts
+   * as a resync.
+   *
+   * @generated from field: fixed64 epoch = 7;
+   */
+  epoch: bigint;
+
+  /**
+   * The time from the receipt of this stream's request to the sending of the
+   * poll that this message tells of, by this process's monotonic clock. Negative
+   * if the poll was sent before the request came. Absent if cursor is empty.
+   *
+   * @generated from field: google.protobuf.Duration as_of_elapsed = 8;
+   */
+  asOfElapsed?: Duration | undefined;
 };
 
 /**
@@ -1045,7 +1197,7 @@ export type WatchRevocationsResponse = Message<"latchkey.v1.WatchRevocationsResp
  * Use `create(WatchRevocationsResponseSchema)` to create a new message.
  */
 export const WatchRevocationsResponseSchema: GenMessage<WatchRevocationsResponse> = /*@__PURE__*/
-  messageDesc(file_latchkey_v1_key_service, 27);
+  messageDesc(file_latchkey_v1_key_service, 30);
 
 /**
  * The reason of VerifyKey's decision. Treat unknown values as a refusal.
@@ -1328,11 +1480,13 @@ export const KeyService: GenService<{
     output: typeof CheckRateLimitResponseSchema;
   },
   /**
-   * Streams changes, so that a client may cache answers of VerifyKey.
+   * Streams changes, so that a client may keep answers of VerifyKey and judge
+   * keys itself. docs/NEAR-VERIFICATION.md states which answers may be kept and
+   * for how long.
    *
-   * A client may use a cached answer only under one condition. The answer's
-   * freshness.position must be above the position of the last change that the
-   * client saw of that key or its owner.
+   * In short: an answer may be kept if its epoch is the stream's, and if its
+   * position is at least the stream's position at the start (or at the last
+   * resync) and at least that of the last change of its key or owner.
    *
    * @generated from rpc latchkey.v1.KeyService.WatchRevocations
    */
