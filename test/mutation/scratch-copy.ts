@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Mutant } from "../simulation/mutants.ts";
+import type { Mutant } from "../simulation/mutant.ts";
 
 const root = join(import.meta.dirname, "../..");
 /** The files and folders that the tests of mutants read. */

@@ -1,4 +1,4 @@
-import type { Mutant } from "../simulation/mutants.ts";
+import type { Mutant } from "../simulation/mutant.ts";
 
 /** A fault of one line, and the tests of which one must find it. */
 export interface TestedMutant extends Mutant {

@@ -1,14 +1,4 @@
-/** A fault that a developer could make in one line, and that the simulation must find. */
-export interface Mutant {
-  readonly name: string;
-  /** From the root of the project. */
-  readonly file: string;
-  /** Occurs once in the file. */
-  readonly search: string;
-  readonly replacement: string;
-  /** The consequence of the fault. */
-  readonly why: string;
-}
+import type { Mutant } from "./mutant.ts";
 
 const CACHE = "src/changes/record-cache.ts";
 const WINDOW = "src/limits/window.ts";

@@ -14,8 +14,10 @@ import { simulateRecords } from "./records-simulation.ts";
  *   records-simulation.ts                    all of them in one run
  *   limit-link.ts, admission-rules.ts        the store of limits and its network; what may be admitted
  *   limits-simulation.ts                     the limiters of several processes in one run
- *   run.ts                                   many seeds on all cores: `npm run test:simulation`
- *   mutants.ts                               faults that the simulation must find
+ *   run.ts, run-seeds.ts                     many seeds on all cores: `npm run test:simulation`
+ *   mutants.ts, mutant.ts, mutant-suite.ts   faults that the simulation must find, and the tests that it does
+ *
+ * test/near-simulation/ builds on these parts.
  *
  * @returns the first fault, without the seed; undefined if there was none
  */
