@@ -1,4 +1,4 @@
-import { type Checkpoint, PostgresModel } from "./postgres-model.ts";
+import { type Checkpoint, PostgresModel, type SimulatedKind } from "./postgres-model.ts";
 import type { SeededRandom } from "./random.ts";
 import { type Row, Truth } from "./truth.ts";
 import type { VirtualTime } from "./virtual-time.ts";
@@ -8,7 +8,7 @@ export type Reachability = "answers" | "refuses" | "is silent";
 
 /** A change that was committed to the log of changes. */
 export interface Committed {
-  readonly kind: "KEY" | "OWNER";
+  readonly kind: SimulatedKind;
   readonly subjectId: string;
   readonly xactId: number;
   /** As in the log of changes, by the database's clock. */
@@ -20,7 +20,7 @@ export interface Committed {
 }
 
 export interface Transaction {
-  readonly kind: "KEY" | "OWNER";
+  readonly kind: SimulatedKind;
   readonly subjectId: string;
   readonly row: Row | undefined;
   /** Runs when the commit is visible. */

@@ -140,8 +140,15 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
   }
 
   async endedSessions(): Promise<readonly CommittedChange[]> {
-    await this.read(() => undefined);
-    return [];
+    const { model, truth } = this.#deps.cluster;
+    const { value } = await this.read((snapshot) =>
+      truth.subjects
+        .filter((subjectId) => subjectId.startsWith("ses_"))
+        .map((subjectId) => ({ subjectId, endedAtMs: model.read(snapshot, subjectId)?.endedAtMs })),
+    );
+    return value.flatMap(({ subjectId, endedAtMs }) =>
+      endedAtMs === undefined ? [] : [{ kind: "SESSION", subjectId, changedAtMs: endedAtMs, position: 0n }],
+    );
   }
 
   /** Refuses an answer from another history than the feed's. */

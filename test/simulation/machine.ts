@@ -21,6 +21,7 @@ export class Machine {
   noticedAtMs = Number.NEGATIVE_INFINITY;
   readonly #time: VirtualTime;
   readonly #random: SeededRandom;
+  readonly #pace: number;
   readonly #bootedAtMs: number;
   #wallOffsetMs: number;
   #stalledUntilMs = Number.NEGATIVE_INFINITY;
@@ -34,9 +35,11 @@ export class Machine {
   readonly #skips: { readonly atMs: number; readonly totalMs: number }[] = [];
   #waiting: { readonly cause: Cause; readonly run: () => void }[] = [];
 
-  constructor(time: VirtualTime, random: SeededRandom) {
+  /** @param pace of the monotonic clock: 1.0001 is 100 ppm fast */
+  constructor(time: VirtualTime, random: SeededRandom, pace = 1) {
     this.#time = time;
     this.#random = random;
+    this.#pace = pace;
     this.#bootedAtMs = random.between(-1e6, -1e3);
     this.#wallOffsetMs = random.between(-7.2e6, 7.2e6);
     const host = { nowMs: () => time.nowMs + this.#wallOffsetMs, monotonicMs: () => this.#monotonicMs() };
@@ -68,7 +71,7 @@ export class Machine {
     const skippedMs = this.#skips.findLast(({ atMs }) => atMs <= elapsedMs)?.totalMs ?? 0;
     const monotonicMs = elapsedMs - skippedMs;
     const before = this.#suspensions.filter(({ atMonotonicMs }) => atMonotonicMs < monotonicMs);
-    return monotonicMs + this.#bootedAtMs + before.reduce((sum, { ms }) => sum + ms, 0);
+    return monotonicMs / this.#pace + this.#bootedAtMs + before.reduce((sum, { ms }) => sum + ms, 0);
   }
 
   /**
@@ -150,7 +153,7 @@ export class Machine {
   #monotonicMs(): number {
     const sinceMs = this.#suspendedSinceMs;
     const stoodStillMs = this.#suspensions.reduce((sum, { ms }) => sum + ms, 0);
-    return (sinceMs ?? this.#time.nowMs) - this.#bootedAtMs - stoodStillMs;
+    return ((sinceMs ?? this.#time.nowMs) - this.#bootedAtMs - stoodStillMs) * this.#pace;
   }
 
   #endSuspension(): void {

@@ -21,10 +21,13 @@ export interface Snapshot {
   readonly incarnation: number | undefined;
 }
 
+/** The kinds of changes that simulations write. */
+export type SimulatedKind = "KEY" | "OWNER" | "SESSION";
+
 export interface ChangeRow {
   readonly sequence: number;
   readonly xactId: number;
-  readonly kind: "KEY" | "OWNER";
+  readonly kind: SimulatedKind;
   readonly subjectId: string;
   readonly changedAtMs: number;
 }

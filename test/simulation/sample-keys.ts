@@ -33,7 +33,7 @@ export function nameOf(subjectId: string): string {
  * that of the owner's row.
  */
 export function keyWithSecrets(sample: SampleKey, key: Row, owner: Row): KeyWithSecrets {
-  const secrets: KeySecretDigest[] = [sample.secret];
+  const secrets: readonly KeySecretDigest[] = key.secrets ?? [sample.secret];
   return { key: keyOf(sample, key), owner: ownerOf(sample.ownerId, owner), secrets };
 }
 
@@ -42,11 +42,12 @@ export function ownerVersion(owner: KeyOwner): number {
   return Number(owner.scopes[0]);
 }
 
-function ownerOf(id: string, { state, version }: Row): KeyOwner {
-  return { id, state, tier: "basic", scopes: [String(version)] };
+function ownerOf(id: string, { state, version, owner }: Row): KeyOwner {
+  const stored = state === "active" ? state : "disabled";
+  return { id, state: stored, tier: "basic", scopes: [String(version)], ...owner };
 }
 
-function keyOf({ keyId, displayPrefix, ownerId }: SampleKey, { state, version }: Row): Key {
+function keyOf({ keyId, displayPrefix, ownerId }: SampleKey, { state, version, key }: Row): Key {
   return {
     id: keyId,
     kind: "api",
@@ -70,5 +71,6 @@ function keyOf({ keyId, displayPrefix, ownerId }: SampleKey, { state, version }:
     revokedAtMs: undefined,
     lastUsedAtMs: undefined,
     version,
+    ...key,
   };
 }

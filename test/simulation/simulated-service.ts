@@ -3,10 +3,17 @@ import { ChangeFeed } from "../../src/changes/change-feed.ts";
 import { DatabaseBreaker } from "../../src/changes/database-breaker.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import type { Loaded } from "../../src/changes/record-cache.ts";
-import { Watches, type WatchInput, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
+import {
+  type WatchChangesDeps,
+  Watches,
+  type WatchInput,
+  type WatchMessage,
+  watchChanges,
+} from "../../src/changes/watch-changes.ts";
 import { type BatchOutcome, type BatchVerifyKeysDeps, batchVerifyKeys } from "../../src/keys/batch-verify-keys.ts";
 import { type KeyRecord, KeyRecords } from "../../src/keys/key-records.ts";
 import type { KeyRead } from "../../src/keys/key-store.ts";
+import type { Tiers } from "../../src/keys/tiers.ts";
 import type { KeyVerdict } from "../../src/keys/verdict.ts";
 import { type VerifyKeyDeps, verifyKey } from "../../src/keys/verify-key.ts";
 import { DomainError } from "../../src/lib/errors.ts";
@@ -24,9 +31,11 @@ export interface SimulatedServiceDeps {
   readonly machine: Machine;
   readonly link: DatabaseLink;
   readonly staleOkMs: number;
-  /** Called for each answer. */
+  /** The configured tiers; those of the sample keys if absent. */
+  readonly tiers?: Tiers;
+  /** Called for each answer of `call`. */
   readonly onAnswer: (process: SimulatedService, answer: Answer) => void;
-  /** Called for an error with which no call may end. */
+  /** Called for an error with which no such call may end. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -50,6 +59,8 @@ const LIMITER = {
   decide: async () => NOT_LIMITED,
   decideAll: async (requests: readonly unknown[]) => requests.map(() => NOT_LIMITED),
 };
+/** Longer than any run: a session that ended in the run may have a token at its end. */
+const ACCESS_TOKEN_MS = 3.6e6;
 const SILENT_LOG: Log = { info: () => {}, warn: () => {}, error: () => {}, flush: () => {} };
 const ANY_USE = {
   requiredScopes: [],
@@ -74,7 +85,8 @@ export class SimulatedService {
   readonly #watches = new Watches();
   readonly #deps: SimulatedServiceDeps;
   readonly #bus = new ChangeBus();
-  readonly #verifyDeps: VerifyKeyDeps & BatchVerifyKeysDeps & { readonly records: KeyRecords };
+  /** What the handlers of verification need. */
+  readonly verifyDeps: VerifyKeyDeps & BatchVerifyKeysDeps & { readonly records: KeyRecords };
 
   constructor(deps: SimulatedServiceDeps) {
     this.#deps = deps;
@@ -95,7 +107,7 @@ export class SimulatedService {
       breaker,
       ring,
       rehasher: { matched: () => {} },
-      tiers,
+      tiers: deps.tiers ?? tiers,
       clock,
       databaseClock,
       log,
@@ -103,7 +115,7 @@ export class SimulatedService {
       staleOkMs,
     });
     const usage = { used: () => {} };
-    this.#verifyDeps = { records, limiter: LIMITER, usage, format, databaseClock };
+    this.verifyDeps = { records, limiter: LIMITER, usage, format, databaseClock };
   }
 
   /** One call for one key, or for several keys in a batch. */
@@ -112,7 +124,7 @@ export class SimulatedService {
     const startedAtRanMs = this.machine.ranMs;
     const acknowledged = new Map(this.#acknowledged);
     const loads = new Map<string, Loaded<KeyRecord>>();
-    const deps = { ...this.#verifyDeps, records: noting(this.#verifyDeps.records, loads) };
+    const deps = { ...this.verifyDeps, records: noting(this.verifyDeps.records, loads) };
     const tell = (sample: SampleKey, verdict: KeyVerdict | undefined) => {
       const answeredAtMs = this.#deps.time.nowMs;
       const loaded = loads.get(sample.keyId);
@@ -147,13 +159,14 @@ export class SimulatedService {
   }
 
   watch(input: WatchInput): AsyncGenerator<WatchMessage> {
-    const { link, feed, databaseClock } = this;
-    const store = {
-      catchUp: (since: string | undefined) => link.catchUp(since),
-      endedSessions: () => link.endedSessions(),
-    };
+    return watchChanges(this.watchDeps, input);
+  }
+
+  /** What the handler of the stream needs. */
+  get watchDeps(): WatchChangesDeps {
+    const { link: store, feed, databaseClock } = this;
     const { timers } = this.machine;
-    return watchChanges({ feed, store, databaseClock, timers, accessTokenMs: 0, watches: this.#watches }, input);
+    return { feed, store, databaseClock, timers, accessTokenMs: ACCESS_TOKEN_MS, watches: this.#watches };
   }
 
   async #read(keyIds: readonly string[]): Promise<KeyRead> {

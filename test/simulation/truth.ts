@@ -1,7 +1,17 @@
+import type { Key, KeyOwner, KeySecretDigest, StoredKeyState } from "../../src/keys/key.ts";
+
 /** A row of the simulated database. No two versions have the same number. */
 export interface Row {
   readonly version: number;
-  readonly state: "active" | "disabled";
+  /** An owner is only active or disabled; the row of a session says that it ended. */
+  readonly state: StoredKeyState;
+  /** What differs from the sample's other fields. */
+  readonly key?: Partial<Key>;
+  readonly owner?: Partial<KeyOwner>;
+  /** The stored secrets of a key; its first alone if absent. */
+  readonly secrets?: readonly KeySecretDigest[];
+  /** By the database's clock; only of a session. */
+  readonly endedAtMs?: number;
 }
 
 /** A period in which something was true. */
@@ -33,6 +43,11 @@ export class Truth {
   /** The last era of this version. The version undefined means the absence of the row. */
   lastEraOf(subjectId: string, version: number | undefined): Era | undefined {
     return this.#erasOf(subjectId).findLast(({ row }) => row?.version === version);
+  }
+
+  /** The eras that overlap the time from `fromMs` to now, the oldest first. */
+  erasSince(subjectId: string, fromMs: number): readonly Era[] {
+    return this.#erasOf(subjectId).filter(({ untilMs }) => untilMs >= fromMs);
   }
 
   /** True time of the last change. */

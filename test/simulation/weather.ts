@@ -25,7 +25,17 @@ export class Weather {
 
   /** Draws the faults of a run. */
   forecast(endMs: number): void {
-    const faults = [
+    const faults = [...this.faults(), () => this.#setMachineBack()];
+    const count = this.#random.pick([0, 1, 2, 4, 7]);
+    for (let n = 0; n < count; n++) {
+      const fault = this.#random.pick(faults);
+      this.#time.after(this.#random.between(0, endMs), () => this.#isClear || fault());
+    }
+  }
+
+  /** Each begins one fault. */
+  faults(): readonly (() => void)[] {
+    return [
       () => this.#serverFails(),
       () => this.#laneFails(),
       () => this.#isolate(),
@@ -37,16 +47,10 @@ export class Weather {
       () => this.#failOver(),
       () => this.#crash(),
       () => this.#crash(),
-      () => this.#setMachineBack(),
       () => this.#stallPositions(),
       () => this.#pruneLog(),
       () => this.#setClocks(),
     ];
-    const count = this.#random.pick([0, 1, 2, 4, 7]);
-    for (let n = 0; n < count; n++) {
-      const fault = this.#random.pick(faults);
-      this.#time.after(this.#random.between(0, endMs), () => this.#isClear || fault());
-    }
   }
 
   /** Ends all faults that last, and begins no new ones. */
