@@ -35,7 +35,8 @@ export function expectedVerdict({ key, owner, settings, databaseMs }: Moment, as
   const ends = [key.key?.expiresAtMs, stored.expiresAtMs];
   if (ends.some((endMs) => endMs !== undefined && endMs <= databaseMs)) return "EXPIRED";
   const allowedTiers = request.allowedTiers ?? [];
-  if (allowedTiers.length > 0 && !allowedTiers.includes(judgedTier(key, owner, settings).name)) return "TIER_NOT_ALLOWED";
+  if (allowedTiers.length > 0 && !allowedTiers.includes(judgedTier(key, owner, settings).name))
+    return "TIER_NOT_ALLOWED";
   const granted = owner.owner?.scopes ?? [];
   const hasScope = (scope: string) =>
     (key.key?.scopes ?? []).includes(scope) && (granted.includes("*") || granted.includes(scope));

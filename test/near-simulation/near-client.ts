@@ -46,9 +46,6 @@ export class NearClient {
   readonly staleOkMs: number;
   /** True time at which the latest change of each subject was committed that this client was told of. */
   readonly toldMs = new Map<string, number>();
-  /** The verdicts asked for, and those of them that took no call. */
-  asked = 0;
-  near = 0;
   /** Mean life of a stream: the next one is up before it ends. */
   readonly #streamLifeMs: number;
   readonly #deps: NearClientDeps;
@@ -107,12 +104,9 @@ export class NearClient {
 
   #judge(asked: NearRequest): void {
     const { rules, random } = this.#deps;
-    this.asked++;
     const judged = this.cache.judge(asked.request);
-    if (judged === undefined) return this.#call(asked);
-    this.near++;
-    rules.judged(this, asked, judged, this.maxStalenessMs);
-    if (judged.isRecheckDue || random.chance(CALL_ANYWAY)) this.#call(asked);
+    if (judged !== undefined) rules.judged(this, asked, judged, this.maxStalenessMs);
+    if (judged === undefined || judged.isRecheckDue || random.chance(CALL_ANYWAY)) this.#call(asked);
   }
 
   #call(asked: NearRequest): void {
@@ -181,7 +175,9 @@ export class NearClient {
   #lookForEver(): void {
     this.machine.timers.after(LOOK_EVERY_MS, () => {
       const stream = this.#next ?? this.#current;
-      const isSilent = this.cache.streamAgeMs > SILENT_MS && this.machine.clock.elapsedMs() - (stream?.attempt.openedAtMs ?? 0) > SILENT_MS;
+      const isSilent =
+        this.cache.streamAgeMs > SILENT_MS &&
+        this.machine.clock.elapsedMs() - (stream?.attempt.openedAtMs ?? 0) > SILENT_MS;
       if (stream !== undefined && (isSilent || this.cache.mustReopen(stream.attempt))) this.#open();
       this.#lookForEver();
     });

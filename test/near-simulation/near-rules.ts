@@ -42,16 +42,20 @@ export class NearRules {
     const { nowMs } = this.#deps.time;
     const boundMs = Math.min(mostAgeMs, client.staleOkMs > 0 ? mostAgeMs : FRESH_MS + this.#deps.staleOkMs);
     if (!(judged.ageMs >= 0 && judged.ageMs < boundMs)) {
-      this.#fault(client, asked, `${judged.verdict} by a record of ${judged.ageMs} ms, above the bound of ${boundMs} ms`);
+      this.#fault(
+        client,
+        asked,
+        `${judged.verdict} by a record of ${judged.ageMs} ms, above the bound of ${boundMs} ms`,
+      );
     }
     const ageMs = judged.ageMs * (1 + DRIFT) + ROUNDING_MS + this.#unnoticedMs(client);
     const moments = this.#momentsSince(client, asked, nowMs - ageMs);
     const fitting = moments.filter((moment) => this.#expected(client, moment, asked).includes(judged.verdict));
     if (fitting.length === 0) {
       const wanted = [...new Set(moments.flatMap((moment) => this.#expected(client, moment, asked)))].join(", ");
-      return this.#fault(client, asked, `${judged.verdict} at an age of ${judged.ageMs.toFixed(1)} ms, instead of ${wanted}`);
+      this.#fault(client, asked, `${judged.verdict} at an age of ${judged.ageMs.toFixed(1)} ms, instead of ${wanted}`);
     }
-    if (judged.verdict === "INVALID") return;
+    if (fitting.length === 0 || judged.verdict === "INVALID") return;
     if (judged.key?.id !== asked.sample.keyId) this.#fault(client, asked, `the key ${judged.key?.id}`);
     const { perMinute, perDay } = judged.ownLimits[0] ?? {};
     const isOwn = (moment: Moment) => {
@@ -122,9 +126,12 @@ export class NearRules {
 
   #fault(client: NearClient, { sample, secret }: NearRequest, what: string): void {
     const late = [sample.keyId, sample.ownerId].map(
-      (id) => `${nameOf(id)} changed ${(this.#deps.time.nowMs - this.#deps.cluster.truth.changedAtMs(id)).toFixed(1)} ms ago`,
+      (id) =>
+        `${nameOf(id)} changed ${(this.#deps.time.nowMs - this.#deps.cluster.truth.changedAtMs(id)).toFixed(1)} ms ago`,
     );
-    this.#deps.onFault(`client ${client.number}, ${nameOf(sample.keyId)}, secret ${secret}: ${what}; ${late.join(", ")}`);
+    this.#deps.onFault(
+      `client ${client.number}, ${nameOf(sample.keyId)}, secret ${secret}: ${what}; ${late.join(", ")}`,
+    );
   }
 }
 

@@ -3,6 +3,7 @@ import {
   VerifyKeyRequestSchema,
   type VerifyKeyResponse,
   VerifyKeyResponseSchema,
+  WatchRevocationsRequestSchema,
   type WatchRevocationsResponse,
   WatchRevocationsResponseSchema,
 } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -77,7 +78,7 @@ export class NearService {
 
   async *watch(cursor: string, signal: AbortSignal): AsyncGenerator<WatchRevocationsResponse> {
     const call = { ...CALL, signal };
-    const request = { cursor } as Parameters<NonNullable<typeof this.#handlers.watchRevocations>>[0];
+    const request = create(WatchRevocationsRequestSchema, { cursor });
     for await (const message of this.#handlers.watchRevocations!(request, call)) {
       this.#onServe();
       yield create(WatchRevocationsResponseSchema, message);

@@ -1,5 +1,5 @@
-import type { SeededRandom } from "../simulation/random.ts";
 import type { Cluster } from "../simulation/cluster.ts";
+import type { SeededRandom } from "../simulation/random.ts";
 import type { VirtualTime } from "../simulation/virtual-time.ts";
 import { Weather } from "../simulation/weather.ts";
 import type { Fleet } from "./fleet.ts";

@@ -72,6 +72,15 @@ export class Cluster {
     return { version: this.#nextVersion++, state };
   }
 
+  /** Writes a row at the beginning of a run. */
+  writeFirst(kind: SimulatedKind, subjectId: string, row: Row): void {
+    const { model } = this;
+    const xactId = model.beginXact();
+    model.write(row, { sequence: model.drawSequence(), xactId, kind, subjectId, changedAtMs: 0 });
+    model.commit(xactId);
+    this.truth.set(subjectId, row, 0);
+  }
+
   /** Runs a transaction: it draws the sequence number, then the id, then commits, with pauses between. */
   run(transaction: Transaction): void {
     const { model } = this;

@@ -91,15 +91,9 @@ class RecordsSimulation {
   }
 
   #writeFirstRows(): void {
-    const { model, truth } = this.#cluster;
     const subjects = this.#samples.flatMap(({ keyId, ownerId }) => [keyId, ownerId]);
     for (const subjectId of new Set(subjects)) {
-      const row = this.#cluster.newRow("active");
-      const xactId = model.beginXact();
-      const change = { sequence: model.drawSequence(), xactId, kind: "KEY" as const, subjectId, changedAtMs: 0 };
-      model.write(row, change);
-      model.commit(xactId);
-      truth.set(subjectId, row, 0);
+      this.#cluster.writeFirst("KEY", subjectId, this.#cluster.newRow("active"));
     }
   }
 
