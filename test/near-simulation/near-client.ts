@@ -1,6 +1,6 @@
 import { NearCache } from "../../client/src/near/near-cache.ts";
 import type { StreamAttempt } from "../../client/src/near/stream-attempt.ts";
-import { verifyKeyInit } from "../../client/src/verdict.ts";
+import { verifyKeyInit } from "../../client/src/request.ts";
 import type { VerifyKeyResponse, WatchRevocationsResponse } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { Machine } from "../simulation/machine.ts";
 import type { SeededRandom } from "../simulation/random.ts";
@@ -30,8 +30,11 @@ interface Stream {
 
 /** A call without an answer counts as failed after this time. */
 const DEADLINE_MS = 1000;
-/** A stream whose knowledge is older than this is opened again. */
-const SILENT_MS = 6000;
+/**
+ * A stream whose knowledge is older than this is opened again: it is silent, or its request took so long to arrive that
+ * each of its messages seems as old.
+ */
+const SILENT_MS = 2500;
 const LOOK_EVERY_MS = 1000;
 /** Share of near verdicts that a call follows, as where limits are counted. */
 const CALL_ANYWAY = 0.15;
@@ -66,7 +69,7 @@ export class NearClient {
     this.cache = new NearCache({
       clock: this.machine.clock,
       random: () => random.next(),
-      maxKeys: random.pick([3, 100]),
+      maxKeys: random.pick([4, 100]),
       maxBytes: 1 << 20,
       maxStalenessMs: deps.maxStalenessMs,
     });

@@ -49,7 +49,7 @@ export class NearRules {
       );
     }
     const ageMs = judged.ageMs * (1 + DRIFT) + ROUNDING_MS + this.#unnoticedMs(client);
-    const moments = this.#momentsSince(client, asked, nowMs - ageMs);
+    const moments = this.#momentsSince(client, asked, judged.verdict, nowMs - ageMs);
     const fitting = moments.filter((moment) => this.#expected(client, moment, asked).includes(judged.verdict));
     if (fitting.length === 0) {
       const wanted = [...new Set(moments.flatMap((moment) => this.#expected(client, moment, asked)))].join(", ");
@@ -96,11 +96,12 @@ export class NearRules {
     return (machine.wasSuspended ? MAX_UNNOTICED_MS : 0) + (this.#deps.fleet.wasSuspended ? MAX_UNNOTICED_MS : 0);
   }
 
-  #momentsSince(client: NearClient, { sample }: NearRequest, fromMs: number): readonly Moment[] {
+  #momentsSince(client: NearClient, { sample }: NearRequest, verdict: string, fromMs: number): readonly Moment[] {
     const { cluster, time, fleet } = this.#deps;
     const { truth } = cluster;
     const databaseMs = cluster.clockAt(time.nowMs);
-    const toldMs = (subjectId: string) => client.toldMs.get(subjectId) ?? Number.NEGATIVE_INFINITY;
+    // An absence is known for its 5 s, whatever is told.
+    const toldMs = (id: string) => (verdict === "INVALID" ? undefined : client.toldMs.get(id)) ?? Number.NEGATIVE_INFINITY;
     const erasOf = (id: string) => truth.erasSince(id, fromMs).filter(({ untilMs }) => untilMs > toldMs(id));
     const moments: Moment[] = [];
     for (const key of erasOf(sample.keyId)) {
