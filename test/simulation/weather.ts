@@ -47,7 +47,7 @@ export class Weather {
       () => this.#failOver(),
       () => this.#crash(),
       () => this.#crash(),
-      () => this.#stallPositions(),
+      () => this.#stallXmin(),
       () => this.#pruneLog(),
       () => this.#setClocks(),
     ];
@@ -168,8 +168,8 @@ export class Weather {
     });
   }
 
-  /** Holds the position with an old write transaction somewhere in the cluster. */
-  #stallPositions(): void {
+  /** Holds xmin with an old write transaction somewhere in the cluster. */
+  #stallXmin(): void {
     const { model } = this.#cluster;
     const { lives } = model;
     const xactId = model.beginXact();
