@@ -50,6 +50,8 @@ export class NearClient {
   /** True time at which the latest change of each subject was committed that this client was told of. */
   readonly toldMs = new Map<string, number>();
   /** Mean life of a stream: the next one is up before it ends. */
+  /** True time at which the service last answered INVALID for a raw key. */
+  readonly #invalidMs = new Map<string, number>();
   readonly #streamLifeMs: number;
   readonly #deps: NearClientDeps;
   #current: Stream | undefined;

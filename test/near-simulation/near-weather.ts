@@ -24,6 +24,7 @@ export class NearWeather {
   readonly #deps: NearWeatherDeps;
   readonly #service: Weather;
   #isClear = false;
+  #endMs = 0;
 
   constructor(deps: NearWeatherDeps) {
     this.#deps = deps;
@@ -33,6 +34,7 @@ export class NearWeather {
   /** Draws the faults of a run. */
   forecast(endMs: number): void {
     const { random, time } = this.#deps;
+    this.#endMs = endMs;
     const own = this.#faults();
     const service = this.#service.faults();
     for (let left = random.pick([0, 1, 3, 6, 10]); left > 0; left--) {
@@ -80,7 +82,8 @@ export class NearWeather {
   }
 
   #hold({ network }: NearClient): void {
-    network.heldUntilMs = this.#deps.time.nowMs + HELD_MS * this.#deps.random.pick([0.2, 0.7, 1]);
+    const heldMs = HELD_MS * this.#deps.random.pick([0.2, 0.7, 1]);
+    network.heldUntilMs = Math.min(this.#deps.time.nowMs + heldMs, this.#endMs);
   }
 
   #slowDown({ network }: NearClient): void {

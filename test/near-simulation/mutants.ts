@@ -1,0 +1,167 @@
+import type { Mutant } from "../simulation/mutant.ts";
+
+const CACHE = "client/src/near/near-cache.ts";
+const STREAM = "client/src/near/stream-knowledge.ts";
+const KEYS = "client/src/near/near-keys.ts";
+const RECORD = "client/src/near/near-record.ts";
+const JUDGEMENT = "client/src/near/near-judgement.ts";
+const TIME = "client/src/near/database-time.ts";
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "position by xmin",
+    file: "src/changes/snapshot.ts",
+    search: 'return BigInt(xmax) - BigInt(underWay === "" ? 0 : underWay.split(",").length);',
+    replacement: "return BigInt(snapshot.slice(0, snapshot.length - xmax.length - underWay.length - 2));",
+    why: "an old transaction holds all positions: an answer from before a revocation counts as one that contains it",
+  },
+  {
+    name: "the floor not raised",
+    file: STREAM,
+    search: "if (!this.#isWhole) this.#floor = Math.max(this.#floor, Number(position));",
+    replacement: "",
+    why: "a change that the stream's first snapshot sees is never told: an older answer is kept fresh for ever",
+  },
+  {
+    name: "answers kept before the first whole message",
+    file: STREAM,
+    search: "if (isSameHistory && this.#isWhole && answer.position > 0",
+    replacement: "if (isSameHistory && answer.position > 0",
+    why: "the floor is not known yet: an answer from before the resync is kept fresh for ever",
+  },
+  {
+    name: "an answer's epoch not compared",
+    file: STREAM,
+    search: "const isSameHistory = answer.epoch !== 0n && answer.epoch === this.#epoch;",
+    replacement: "const isSameHistory = answer.epoch !== 0n;",
+    why: "an answer of lost history, or of other settings, is kept fresh for ever",
+  },
+  {
+    name: "the epoch of a resumed stream not compared",
+    file: STREAM,
+    search: 'return attempt.cursor === "" || epoch !== this.#epoch;',
+    replacement: 'return attempt.cursor === "";',
+    why: "a process of other settings takes over the stream: what was judged by the old ones stays fresh for ever",
+  },
+  {
+    name: "an outdated stream taken for the present one",
+    file: STREAM,
+    search: "const isOutdated = epoch !== this.#epoch && attempt.number < this.#epochBy;",
+    replacement: "const isOutdated = false;",
+    why: "an older stream of another epoch proves what it can't know of",
+  },
+  {
+    name: "age by the database's clock",
+    file: CACHE,
+    search: "trueAtMs: Math.floor(sentAtMs - Math.max(0, durationMs(age)) * (1 + DRIFT)),",
+    replacement:
+      "trueAtMs: Math.floor(this.#clock.elapsedMs() - ((this.databaseTime()?.loMs ?? 0) - timestampMs(freshness.asOfTime!))),",
+    why: "the database's clock is set, or a message comes late: a record counts as younger than it is",
+  },
+  {
+    name: "age by the wall clock",
+    file: CACHE,
+    search: "trueAtMs: Math.floor(sentAtMs - Math.max(0, durationMs(age)) * (1 + DRIFT)),",
+    replacement:
+      "trueAtMs: Math.floor(this.#clock.elapsedMs() - (this.#clock.nowMs() - timestampMs(freshness.asOfTime!))),",
+    why: "this host's clock is an hour behind: a record counts as true in an hour",
+  },
+  {
+    name: "the age of an answer from its receipt",
+    file: CACHE,
+    search: "trueAtMs: Math.floor(sentAtMs - Math.max(0, durationMs(age)) * (1 + DRIFT)),",
+    replacement: "trueAtMs: Math.floor(this.#clock.elapsedMs() - Math.max(0, durationMs(age)) * (1 + DRIFT)),",
+    why: "a proxy that holds an answer back makes it young",
+  },
+  {
+    name: "the age of the stream from the receipt of its messages",
+    file: STREAM,
+    search: "Math.min(nowMs, tellsOf(attempt.openedAtMs, durationMs(asOfElapsed)))",
+    replacement: "nowMs",
+    why: "a proxy that holds the stream back keeps revoked keys young",
+  },
+  {
+    name: "a suspension not noticed by the stream",
+    file: STREAM,
+    search: "if (asOfElapsed === undefined || attempt.skippedMs !== this.#clock.skippedMs) return;",
+    replacement: "if (asOfElapsed === undefined) return;",
+    why: "the time since the stream was opened is not known: its messages count as younger than they are",
+  },
+  {
+    name: "the stream's moment taken for a record that it can't vouch for",
+    file: CACHE,
+    search: "record.isWatched ? Math.max(record.trueAtMs, this.#stream.trueAtMs) : record.trueAtMs",
+    replacement: "Math.max(record.trueAtMs, this.#stream.trueAtMs)",
+    why: "an answer of unknown standing is kept fresh for ever",
+  },
+  {
+    name: "the stream's moment taken for a record that a change named",
+    file: KEYS,
+    search: "if (!isWatched || own < position) this.delete(digest);",
+    replacement: "if (!isWatched) this.delete(digest);",
+    why: "a change that was told does not end the record: a revoked key is accepted for ever",
+  },
+  {
+    name: "an answer kept that a told change overtook",
+    file: STREAM,
+    search: "if (isSameHistory && subjectIds.some((id) => answer.position < this.#told.positionOf(id))) return",
+    replacement: "if (false) return",
+    why: "an answer from before a change comes after the news of it, and is kept fresh for ever",
+  },
+  {
+    name: "an answer kept that a resync overtook",
+    file: CACHE,
+    search: "if (isSuspended || exchange.drops !== this.#drops) return;",
+    replacement: "if (isSuspended) return;",
+    why: "an answer from before a resync is kept after it",
+  },
+  {
+    name: "the owner's state forgotten",
+    file: CACHE,
+    search: 'isOwnerDisabled: verdictNameOf(response) === "OWNER_DISABLED",',
+    replacement: "isOwnerDisabled: false,",
+    why: "a key of a disabled owner is accepted",
+  },
+  {
+    name: "Key.state EXPIRED believed",
+    file: RECORD,
+    search: 'return state === State.DISABLED || disabledBy !== "" ? "disabled" : "active";',
+    replacement: 'return state === State.DISABLED ? "disabled" : "active";',
+    why: "EXPIRED hides that a key is disabled: its verdict differs from the service's",
+  },
+  {
+    name: "negative entries renewed by the stream",
+    file: CACHE,
+    search: "const ageMs = nowMs - absent.trueAtMs;",
+    replacement: "const ageMs = nowMs - Math.max(absent.trueAtMs, this.#stream.trueAtMs);",
+    why: "a key that is unknown to one process is refused for longer than 5 s",
+  },
+  {
+    name: "max_staleness ignored",
+    file: CACHE,
+    search: "boundMs: Math.min(Math.floor(durationMs(maxStaleness)), this.#options.maxStalenessMs),",
+    replacement: "boundMs: this.#options.maxStalenessMs,",
+    why: "a client that allows a minute accepts a revoked key for a minute",
+  },
+  {
+    name: "sessions dropped on resync",
+    file: STREAM,
+    search: "    this.#areSessionsWhole = false;\n    this.#trueAtMs",
+    replacement: "    (this as { sessions: EndedSessions }).sessions = new EndedSessions();\n    this.#trueAtMs",
+    why: "a process of other settings resumes the stream, and lists no session: tokens of ended sessions are good again",
+  },
+  {
+    name: "a verdict by the least time of the database",
+    file: JUDGEMENT,
+    search: "const verdict = judgeKey(record, input, time?.hiMs ?? Number.POSITIVE_INFINITY);",
+    replacement: "const verdict = judgeKey(record, input, time?.loMs ?? Number.POSITIVE_INFINITY);",
+    why: "a key is accepted after its end, for as long as an answer takes",
+  },
+  {
+    name: "the database's time not learned again",
+    file: TIME,
+    search: "const isNew = known === undefined || isEmpty;",
+    replacement: "const isNew = known === undefined;",
+    why: "after the database's clock was set, good keys count as expired, or expired ones as good",
+  },
+];
