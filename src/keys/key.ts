@@ -25,6 +25,9 @@
  *   verdict.ts             the steps that both of them run
  *   check-use.ts           the check of a request for a verdict
  *   check-rate-limit.ts    the limits alone, without a raw key
+ *   batch-check-rate-limits.ts
+ *                          the same for many calls in one pass
+ *   batch.ts               what both batches share: their maximum size, and an error for one request alone
  *   key-form.ts            the form of raw keys, and their checksum
  *   key-secret.ts          their secrets and digests
  *   key-records.ts         records by raw key, from memory or by one read
