@@ -121,7 +121,7 @@ const test: TestUserConfig = {
       test: {
         ...everyday,
         name: "interop",
-        include: ["test/client/*.interop.ts"],
+        include: ["test/{client,interop}/*.interop.ts"],
         maxWorkers: 1,
         testTimeout: 240_000,
         hookTimeout: 240_000,

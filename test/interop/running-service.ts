@@ -1,0 +1,35 @@
+/** The service in a process of its own, on one port and one embedded database across restarts. */
+import { cpSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { inject } from "vitest";
+import { freePort, privateFolder } from "../support/child-process.ts";
+import { type Cast, castAt, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+
+export interface RunningService extends AsyncDisposable, Cast {
+  /** `host:port` */
+  readonly address: string;
+  readonly port: number;
+  /** Stops the process, and starts another one on the same data. */
+  restart(): Promise<void>;
+}
+
+/** @param settings environment variables in addition to those of `serviceEnvironment` */
+export async function startRunningService(settings: Readonly<Record<string, string>> = {}): Promise<RunningService> {
+  const folder = privateFolder("latchkey-interop-");
+  cpSync(inject("embeddedTemplate"), folder, { recursive: true });
+  const port = await freePort();
+  const address = `127.0.0.1:${port}`;
+  const env = serviceEnvironment({ LATCHKEY_DATA_DIR: folder, LATCHKEY_LISTEN: address, ...settings });
+  let service: ReadyService = await startService(env);
+  const cast = await castAt(address, readFileSync(join(folder, "admin-credential"), "utf8").trim());
+  return {
+    ...cast,
+    address,
+    port,
+    async restart() {
+      await service.stop();
+      service = await startService(env);
+    },
+    [Symbol.asyncDispose]: () => service.stop(),
+  };
+}
