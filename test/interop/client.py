@@ -105,7 +105,8 @@ def channel_to(address):
     """Returns the one channel to an address. It pings while no call is open too."""
     options = {
         "grpc.keepalive_time_ms": 10_000,
-        "grpc.keepalive_timeout_ms": 1_000,
+        # gRPC core waits a minute for the answer to a ping, whatever keepalive_timeout_ms says.
+        "grpc.http2.ping_timeout_ms": 1_000,
         "grpc.keepalive_permit_without_calls": 1,
         "grpc.http2.max_pings_without_data": 0,
     }
