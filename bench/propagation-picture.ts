@@ -1,4 +1,4 @@
-/** A picture of waiting times: the share of them that is at most so long, as SVG. */
+/** A picture of waiting times as SVG: for each time, the share of waits that were over by then. */
 import { quantile } from "./rounds.ts";
 
 /** One line of the picture. */
@@ -10,10 +10,12 @@ export interface Series {
 const SIZE = { width: 720, height: 400 };
 /** The area of the lines. */
 const AREA = { left: 64, right: 696, top: 96, bottom: 344 };
-const LEAST_MS = 0.1;
-/** Waiting times beyond it are drawn at the edge. It is the service's bound. */
-const MOST_MS = 5_000;
-const TICKS_MS = [0.1, 1, 10, 100, 1_000, 5_000];
+/** Waiting times beyond the edges are drawn at them. */
+const LEAST_MS = 1;
+const MOST_MS = 10_000;
+const TICKS_MS = [1, 10, 100, 1_000, 10_000];
+/** No process accepts a revoked key for longer. */
+const BOUND_MS = 5_000;
 const TICK_SHARES = [0, 0.25, 0.5, 0.75, 1];
 /** The classes of the lines, which have a colour in light and in dark. */
 const LINES = ["first", "second"];
@@ -24,6 +26,7 @@ const STYLE = `
   .title { font-size: 15px; font-weight: 600 }
   .paper { fill: #ffffff; stroke: #d1d9e0 }
   .grid { stroke: #d1d9e0 }
+  .bound { stroke-width: 2; stroke-dasharray: 2 3 }
   .line { fill: none; stroke-width: 2 }
   .first { stroke: #0969da }
   .second { stroke: #bc4c00 }
@@ -44,8 +47,10 @@ export function propagationPicture(title: string, series: readonly Series[]): st
     ...series.flatMap(({ name, tookMs }, at) => legend(name, tookMs, at)),
     ...TICKS_MS.flatMap((ms) => [
       `<path class="grid" d="M${x(ms)} ${AREA.top}V${AREA.bottom}"/>`,
-      `<text x="${x(ms)}" y="${AREA.bottom + 18}" text-anchor="middle">${ms < 1000 ? ms : `${ms / 1000},000`}</text>`,
+      `<text x="${x(ms)}" y="${AREA.bottom + 18}" text-anchor="middle">${ms.toLocaleString("en-US")}</text>`,
     ]),
+    `<path class="grid bound" d="M${x(BOUND_MS)} ${AREA.top}V${AREA.bottom}"/>`,
+    `<text x="${x(BOUND_MS)}" y="${AREA.top - 8}" text-anchor="middle">the bound</text>`,
     ...TICK_SHARES.flatMap((share) => [
       `<path class="grid" d="M${AREA.left} ${y(share)}H${AREA.right}"/>`,
       `<text x="${AREA.left - 8}" y="${y(share) + 4}" text-anchor="end">${share * 100} %</text>`,

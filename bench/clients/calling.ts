@@ -20,7 +20,7 @@ export interface Done {
   readonly seconds: number;
   /** Calls that these verdicts took. */
   readonly calls: number;
-  /** What went wrong; then the figure does not count. */
+  /** The error that ended it; then the figure does not count. */
   readonly fault?: string;
 }
 
