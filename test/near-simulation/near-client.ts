@@ -1,7 +1,11 @@
 import { NearCache } from "../../client/src/near/near-cache.ts";
 import type { StreamAttempt } from "../../client/src/near/stream-attempt.ts";
 import { verifyKeyInit } from "../../client/src/request.ts";
-import type { VerifyKeyResponse, WatchRevocationsResponse } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import {
+  Verdict,
+  type VerifyKeyResponse,
+  type WatchRevocationsResponse,
+} from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { Machine } from "../simulation/machine.ts";
 import type { SeededRandom } from "../simulation/random.ts";
 import type { VirtualTime } from "../simulation/virtual-time.ts";
@@ -47,11 +51,15 @@ export class NearClient {
   readonly network: Network;
   readonly maxStalenessMs: number;
   readonly staleOkMs: number;
+  /** Few enough for records to be evicted, or enough for all. */
+  readonly maxKeys: number;
   /** True time at which the latest change of each subject was committed that this client was told of. */
   readonly toldMs = new Map<string, number>();
   /** Mean life of a stream: the next one is up before it ends. */
-  /** True time at which the service last answered INVALID for a raw key. */
-  readonly #invalidMs = new Map<string, number>();
+  /** True time at which an answer last came, by raw key. */
+  readonly answeredMs = new Map<string, number>();
+  /** The same for an answer INVALID. */
+  readonly invalidMs = new Map<string, number>();
   readonly #streamLifeMs: number;
   readonly #deps: NearClientDeps;
   #current: Stream | undefined;
@@ -67,11 +75,12 @@ export class NearClient {
     this.network = new Network({ time, random, machine: this.machine });
     this.maxStalenessMs = deps.maxStalenessMs;
     this.staleOkMs = deps.staleOkMs;
+    this.maxKeys = random.pick([4, 100, 100]);
     this.#streamLifeMs = random.pick([4000, 20_000, 600_000]);
     this.cache = new NearCache({
       clock: this.machine.clock,
       random: () => random.next(),
-      maxKeys: random.pick([4, 100]),
+      maxKeys: this.maxKeys,
       maxBytes: 1 << 20,
       maxStalenessMs: deps.maxStalenessMs,
     });
@@ -128,6 +137,8 @@ export class NearClient {
     // An answer after the deadline is kept all the same: a caller may have a longer deadline than others.
     const onAnswer = (response: VerifyKeyResponse) => {
       hasEnded = true;
+      this.answeredMs.set(asked.request.apiKey, this.#deps.time.nowMs);
+      if (response.verdict === Verdict.INVALID) this.invalidMs.set(asked.request.apiKey, this.#deps.time.nowMs);
       this.cache.keep(exchange, asked.request, response);
     };
     this.machine.timers.after(DEADLINE_MS, onFailure);

@@ -55,6 +55,7 @@ export class NearRules {
       const wanted = [...new Set(moments.flatMap((moment) => this.#expected(client, moment, asked)))].join(", ");
       this.#fault(client, asked, `${judged.verdict} at an age of ${judged.ageMs.toFixed(1)} ms, instead of ${wanted}`);
     }
+    if (judged.verdict === "INVALID") this.#checkAbsence(client, asked);
     if (fitting.length === 0 || judged.verdict === "INVALID") return;
     if (judged.key?.id !== asked.sample.keyId) this.#fault(client, asked, `the key ${judged.key?.id}`);
     const { perMinute, perDay } = judged.ownLimits[0] ?? {};
@@ -63,6 +64,17 @@ export class NearRules {
       return figures.perMinute === perMinute && figures.perDay === perDay;
     };
     if (!fitting.some(isOwn)) this.#fault(client, asked, `limits of ${perMinute} and ${perDay}, which it never had`);
+  }
+
+  /** The stream makes no absence younger: after its time, the service is asked again. */
+  #checkAbsence(client: NearClient, asked: NearRequest): void {
+    const { apiKey, environment = "" } = asked.request;
+    // The environment alone decided.
+    if (environment === "test") return;
+    const answeredMs = client.invalidMs.get(apiKey) ?? Number.NEGATIVE_INFINITY;
+    const ageMs = this.#deps.time.nowMs - answeredMs - this.#unnoticedMs(client);
+    if (ageMs > FRESH_MS * (1 + DRIFT) + ROUNDING_MS)
+      this.#fault(client, asked, `INVALID ${ageMs} ms after such an answer`);
   }
 
   /** A token is accepted if its session did not end, as far as young knowledge tells. */
@@ -101,7 +113,8 @@ export class NearRules {
     const { truth } = cluster;
     const databaseMs = cluster.clockAt(time.nowMs);
     // An absence is known for its 5 s, whatever is told.
-    const toldMs = (id: string) => (verdict === "INVALID" ? undefined : client.toldMs.get(id)) ?? Number.NEGATIVE_INFINITY;
+    const toldMs = (id: string) =>
+      (verdict === "INVALID" ? undefined : client.toldMs.get(id)) ?? Number.NEGATIVE_INFINITY;
     const erasOf = (id: string) => truth.erasSince(id, fromMs).filter(({ untilMs }) => untilMs > toldMs(id));
     const moments: Moment[] = [];
     for (const key of erasOf(sample.keyId)) {
