@@ -1,7 +1,9 @@
 import type { KeySecretDigest } from "../../src/keys/key.ts";
 import { type NewSecret, newSecret } from "../../src/keys/key-secret.ts";
 import { type Tier, Tiers } from "../../src/keys/tiers.ts";
+import { verdictSettings } from "../../src/keys/verdict-settings.ts";
 import { format, ring, SAMPLE_KEYS, type SampleKey } from "../simulation/sample-keys.ts";
+import type { VerdictSettings } from "../simulation/simulated-service.ts";
 
 /** A sample key with the secrets that rotations give it, in their order; the first is the one that it begins with. */
 export interface NearKey extends SampleKey {
@@ -16,10 +18,9 @@ export const NEAR_KEYS: readonly NearKey[] = SAMPLE_KEYS.map((sample) => {
 });
 
 /** The settings that verdicts rest on. Processes of other settings have another epoch. */
-export interface Settings {
-  /** The lowest first. */
+export interface Settings extends VerdictSettings {
+  /** The lowest tier first. */
   readonly order: readonly [Tier, ...Tier[]];
-  readonly tiers: Tiers;
 }
 
 /** A restart with other settings changes both the order of the tiers and their figures. */
@@ -40,7 +41,7 @@ export const SCOPES = ["read", "write"] as const;
 export const GRANTS: readonly (readonly string[])[] = [["*"], ["read"], ["write"], []];
 
 function settings(order: readonly [Tier, ...Tier[]]): Settings {
-  return { order, tiers: new Tiers(order) };
+  return { order, tiers: new Tiers(order), text: verdictSettings(order, format) };
 }
 
 /** A stored secret that ends at a time by the database's clock. */

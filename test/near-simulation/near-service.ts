@@ -1,6 +1,4 @@
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { parseCursor } from "../../src/changes/cursor-text.ts";
 import {
   VerifyKeyRequestSchema,
   type VerifyKeyResponse,
@@ -35,9 +33,7 @@ const MOST_DRIFT = 1e-4;
 const CALL = { addHeader: () => {} } as unknown as Call;
 
 /** One process of the service, from the wire to the database: the shipped handlers above a simulated service. */
-const ts = (ms: number) => timestampFromMs(Math.floor(ms)) as any;
 export class NearService {
-  last = 0n;
   readonly inner: SimulatedService;
   readonly settings: Settings;
   isStopped = false;
@@ -54,11 +50,13 @@ export class NearService {
     this.settings = settings;
     const machine = new Machine(time, random, driftedPace(random));
     const link = new DatabaseLink({ time, random, cluster, machine });
+    const nothing = () => {};
+    const base = { time, cluster, machine, link, settings, staleOkMs };
+    this.inner = new SimulatedService({ ...base, onAnswer: nothing, onError: nothing });
     const { tiers } = settings;
-    const onError = () => {};
-    this.inner = new SimulatedService({ time, cluster, machine, link, tiers, staleOkMs, onAnswer: () => {}, onError });
+    const { clock } = machine;
     this.#handlers = {
-      ...verifyHandlers({ ...this.inner.verifyDeps, tiers }),
+      ...verifyHandlers({ ...this.inner.verifyDeps, tiers, clock }),
       ...watchHandlers(this.inner.watchDeps),
     };
     void this.inner.feed.start();
@@ -77,61 +75,15 @@ export class NearService {
   async verify(init: MessageInitShape<typeof VerifyKeyRequestSchema>): Promise<VerifyKeyResponse> {
     const answer = await this.#handlers.verifyKey!(create(VerifyKeyRequestSchema, init), CALL);
     this.#onServe();
-    const r: any = fromBinary(VerifyKeyResponseSchema, (answer as EncodedMessage).bytes);
-    if (r.freshness) {
-      const now = this.inner.databaseClock.nowMs(),
-        f = r.freshness;
-      f.serveTime = ts(now);
-      f.age = ts(Math.ceil(now - (Number(f.asOfTime.seconds) * 1000 + f.asOfTime.nanos / 1e6)));
-      f.epoch = this.epochOf(this.inner.feed.cursor?.epoch);
-      r.nearRules = f.epoch === 0n ? 0 : 1;
-    }
-    if (r.key) {
-      const row: any = this.#cluster;
-      void row;
-      const rec: any = this.inner.verifyDeps.records.fresh(init.apiKey!)?.record;
-      if (rec) {
-        r.key.effectiveTier = rec.tier;
-        r.key.effectiveScopes = rec.key.scopes.filter(
-          (s: string) => rec.owner.scopes.includes("*") || rec.owner.scopes.includes(s),
-        );
-      } else r.nearRules = 0;
-    }
-    return r;
-  }
-
-  epochOf(e: any): bigint {
-    if (!e) return 0n;
-    return (
-      BigInt(e.timeline) * 1000000n +
-      BigInt(Number(e.incarnation.slice(-12))) * 10n +
-      (this.settings.order[0]!.name === "basic" ? 1n : 2n)
-    );
+    return fromBinary(VerifyKeyResponseSchema, (answer as EncodedMessage).bytes);
   }
 
   async *watch(cursor: string, signal: AbortSignal): AsyncGenerator<WatchRevocationsResponse> {
     const call = { ...CALL, signal };
-    const opened = this.inner.machine.clock.monotonicMs();
     const request = create(WatchRevocationsRequestSchema, { cursor });
     for await (const message of this.#handlers.watchRevocations!(request, call)) {
       this.#onServe();
-      const m: any = create(WatchRevocationsResponseSchema, message);
-      const now = this.inner.databaseClock.nowMs();
-      m.serveTime = ts(now);
-      if (m.cursor !== "") {
-        m.asOfElapsed = ts(
-          Math.floor(
-            Number(m.asOfTime.seconds) * 1000 +
-              m.asOfTime.nanos / 1e6 -
-              now +
-              this.inner.machine.clock.monotonicMs() -
-              opened,
-          ),
-        );
-        this.last = this.epochOf((parseCursor(m.cursor) as any).epoch);
-      }
-      m.epoch = this.last;
-      yield m;
+      yield create(WatchRevocationsResponseSchema, message);
     }
   }
 

@@ -25,14 +25,21 @@ import type { Machine } from "./machine.ts";
 import { format, keyWithSecrets, ring, SAMPLE_KEYS, type SampleKey, tiers } from "./sample-keys.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
+/** The settings that verdicts rest on. */
+export interface VerdictSettings {
+  readonly tiers: Tiers;
+  /** Part of the epoch. */
+  readonly text: string;
+}
+
 export interface SimulatedServiceDeps {
   readonly time: VirtualTime;
   readonly cluster: Cluster;
   readonly machine: Machine;
   readonly link: DatabaseLink;
   readonly staleOkMs: number;
-  /** The configured tiers; those of the sample keys if absent. */
-  readonly tiers?: Tiers;
+  /** Those of the sample keys if absent. */
+  readonly settings?: VerdictSettings;
   /** Called for each answer of `call`. */
   readonly onAnswer: (process: SimulatedService, answer: Answer) => void;
   /** Called for an error with which no such call may end. */
@@ -98,7 +105,16 @@ export class SimulatedService {
     const breaker = new DatabaseBreaker(clock, timers, () => deps.link.read(() => undefined));
     this.databaseClock = new DatabaseClock(clock);
     const { databaseClock } = this;
-    this.feed = new ChangeFeed({ store: deps.link, bus: this.#bus, breaker, clock, databaseClock, timers, log });
+    this.feed = new ChangeFeed({
+      store: deps.link,
+      bus: this.#bus,
+      breaker,
+      clock,
+      databaseClock,
+      timers,
+      log,
+      settings: deps.settings?.text ?? "",
+    });
     const { staleOkMs } = deps;
     const records = new KeyRecords({
       store: { read: (keyIds) => this.#read(keyIds) },
@@ -107,7 +123,7 @@ export class SimulatedService {
       breaker,
       ring,
       rehasher: { matched: () => {} },
-      tiers: deps.tiers ?? tiers,
+      tiers: deps.settings?.tiers ?? tiers,
       clock,
       databaseClock,
       log,
@@ -163,10 +179,11 @@ export class SimulatedService {
   }
 
   /** What the handler of the stream needs. */
-  get watchDeps(): WatchChangesDeps {
+  get watchDeps(): WatchChangesDeps & { readonly databaseClock: DatabaseClock } {
     const { link: store, feed, databaseClock } = this;
-    const { timers } = this.machine;
-    return { feed, store, databaseClock, timers, accessTokenMs: ACCESS_TOKEN_MS, watches: this.#watches };
+    const { timers, clock } = this.machine;
+    const watches = this.#watches;
+    return { feed, store, clock, databaseClock, timers, accessTokenMs: ACCESS_TOKEN_MS, watches };
   }
 
   async #read(keyIds: readonly string[]): Promise<KeyRead> {
