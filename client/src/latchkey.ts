@@ -4,9 +4,13 @@
  *   latchkey.ts           createLatchkey
  *   latchkey-interface.ts what it returns
  *   options.ts            the options and their check
- *   verdict.ts            requests and verdicts, and their messages
+ *   verdict.ts            requests and verdicts, and the messages of verdicts
+ *   request.ts            the check of requests, and their messages
+ *   fixed-date.ts         a date that can't be set
  *   group-commit.ts       calls of one turn go to the service together
  *   known-keys.ts         which keys the service has found before
+ *   key-digest.ts         the digests by which keys are remembered
+ *   near/                 keys that are judged in this process: near/near-cache.ts
  *   service-transport.ts  the credential and the retries of each call
  *   not-judged.ts         which failures are safe to retry
  *   credential.ts         this client's own credential
@@ -40,16 +44,15 @@ import { GroupCommit, type Outcome, type SendCalls } from "./group-commit.ts";
 import { KnownKeys } from "./known-keys.ts";
 import type { CallOptions, Latchkey, LatchkeyStats } from "./latchkey-interface.ts";
 import { type CheckedOptions, checkOptions, type LatchkeyOptions } from "./options.ts";
+import { checkRateLimitInit, verifyKeyInit } from "./request.ts";
 import { countsNothing, serviceTransport } from "./service-transport.ts";
 import {
-  checkRateLimitInit,
   type RateLimitRequest,
   type RateLimitVerdict,
   rateLimitVerdictOf,
   type Verdict,
   type VerifyRequest,
   verdictOf,
-  verifyKeyInit,
 } from "./verdict.ts";
 
 export type { AccessTokenVerdict, VerifiedUser } from "./access-tokens.ts";
