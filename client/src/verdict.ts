@@ -70,10 +70,15 @@ export interface Verdict {
   readonly rateLimits: readonly RateLimitWindow[];
   /** With RATE_LIMITED: the shortest wait after which this call succeeds. Absent where no wait helps. */
   readonly retryAfterMs?: number;
-  /** The limits were judged by one process alone, because the shared counters are unreachable. */
+  /**
+   * The limits were judged by one process alone, because the shared counters are unreachable, or the record of the key is
+   * older than usual, because the service or its database is: see `ageMs`.
+   */
   readonly degraded: boolean;
-  /** The judge of the key. */
-  readonly source: "service";
+  /** The judge of the key: the service, or this process by what it keeps. */
+  readonly source: "near" | "service";
+  /** How long ago the record of the key was surely true, by the clocks of the service and of this process. */
+  readonly ageMs: number;
 }
 
 /** Whose limits are checked: a key by its id, or any other subject by a name of your own. */
