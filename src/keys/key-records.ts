@@ -193,13 +193,28 @@ export class KeyRecords {
 
   /** The key's own limits; undefined for an unknown id. @throws DATABASE_UNAVAILABLE */
   async findLimits(keyId: string): Promise<LimitFigures | undefined> {
-    const loaded = await this.#limitsCache.get(keyId, async () => {
-      const [found] = await this.#read([keyId]);
-      if (found === undefined) return undefined;
-      const figures = this.#deps.tiers.effectiveLimits(found.key, found.owner);
-      return Object.freeze({ keyId, ownerId: found.key.ownerId, figures });
-    });
+    const loaded = await this.#limitsCache.get(keyId, async () => this.#limitsOf((await this.#read([keyId]))[0]));
     return loaded.record?.figures;
+  }
+
+  /**
+   * As `findLimits` for several distinct keys, with one statement for all keys that are not in memory. Results are in
+   * the order of the keys. If the read fails, each key that needed it fails.
+   */
+  async findLimitsOfAll(keyIds: readonly string[]): Promise<PromiseSettledResult<LimitFigures | undefined>[]> {
+    const wanted = keyIds.map((keyId) => ({ id: keyId, subjectId: keyId }));
+    const loads = await this.#limitsCache.getMany(wanted, (missing) => {
+      const reading = this.#read(missing.map(({ id }) => id));
+      return missing.map(async ({ id }) => this.#limitsOf((await reading).find(({ key }) => key.id === id)));
+    });
+    return loads.map((load) => (load.status === "rejected" ? load : { ...load, value: load.value.record?.figures }));
+  }
+
+  #limitsOf(found: KeyWithSecrets | undefined): KeyLimits | undefined {
+    if (found === undefined) return undefined;
+    const { key, owner } = found;
+    const figures = this.#deps.tiers.effectiveLimits(key, owner);
+    return Object.freeze({ keyId: key.id, ownerId: key.ownerId, figures });
   }
 
   async #read(keyIds: readonly string[]): Promise<readonly KeyWithSecrets[]> {

@@ -24,6 +24,9 @@
  *   batch-verify-keys.ts   verifies many keys in one pass
  *   verdict.ts             the steps that both of them run
  *   check-rate-limit.ts    the limits alone, without a raw key
+ *   batch-check-rate-limits.ts
+ *                          the same for many calls in one pass
+ *   batch.ts               what both batches share: their maximum size, and an error for one request alone
  *   key-secret.ts          the form of raw keys, their checksum and their digests
  *   key-records.ts         records by raw key, from memory or by one read
  *   judge-key.ts           the judgement, pure
