@@ -1,4 +1,5 @@
-import type { Counting, Counted } from "./counting/counting.ts";
+import type { AgeClock } from "../../src/lib/clock.ts";
+import type { Counted, Counting } from "./counting/counting.ts";
 import type { GroupCommit, VerifyKeyInit } from "./group-commit.ts";
 import type { KnownKeys } from "./known-keys.ts";
 import type { NearCache } from "./near/near-cache.ts";
@@ -22,6 +23,7 @@ export interface KeyVerdictsDeps {
   readonly knownKeys: KnownKeys;
   readonly outage: Pick<Outage, "isOpen" | "allowsOld">;
   readonly near: Near | undefined;
+  readonly clock: AgeClock;
   readonly deadlineMs: number;
 }
 
@@ -98,15 +100,15 @@ export class KeyVerdicts {
     keyId: string | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Verdict> {
-    const { commit, knownKeys, near, deadlineMs } = this.#deps;
+    const { commit, knownKeys, near, clock, deadlineMs } = this.#deps;
     const isKnown = keyId !== undefined || knownKeys.has(request.apiKey);
     const counted = near?.counting.asked(keyId);
     const { response, exchange } = await commit.verify(call, { timeoutMs: deadlineMs, signal, isKnown });
     if (response.key !== undefined && !isKnown) knownKeys.add(request.apiKey);
-    const verdict = verdictOf(response, exchange.sentAtMs);
+    const verdict = verdictOf(response, clock.elapsedMs() - exchange.sentAtMs);
     if (near === undefined || near.isOff()) return verdict;
     near.cache.keep(exchange, request, response);
-    near.counting.answered(counted!, request, response, verdict);
+    near.counting.answered(counted!, request, response, { verdict, sentAtMs: exchange.sentAtMs });
     return verdict;
   }
 

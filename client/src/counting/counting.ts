@@ -41,6 +41,12 @@ export interface CountedCall {
   readonly asked: Asked;
 }
 
+export interface AnsweredFacts {
+  readonly verdict: Verdict;
+  /** `elapsedMs` before the call was sent. */
+  readonly sentAtMs: number;
+}
+
 /** The part of a verdict that its limits decide. */
 export type Counted = Pick<Verdict, "rateLimits" | "retryAfterMs" | "degraded"> & { readonly allowed: boolean };
 
@@ -104,20 +110,26 @@ export class Counting {
   /** Call it before a call is sent. `keyId`: if it is known. */
   asked(keyId: string | undefined): CountedCall {
     const nowMs = this.#deps.clock.elapsedMs();
-    return { generation: this.#denials.generation, asked: this.#counters.asked(keyId, nowMs) };
+    const asked = keyId === undefined ? nothingKnown(nowMs) : this.#counters.asked(keyId, nowMs);
+    return { generation: this.#denials.generation, asked };
   }
 
-  /** Takes the answer to a call: a denial, or what remains in the windows. */
-  answered(call: CountedCall, request: VerifyRequest, response: VerifyKeyResponse, verdict: Verdict): void {
+  /** Takes the answer to a call that was sent at `sentAtMs`: a denial, or what remains in the windows. */
+  answered(call: CountedCall, request: VerifyRequest, response: VerifyKeyResponse, facts: AnsweredFacts): void {
+    const { verdict, sentAtMs } = facts;
     const { key } = verdict;
     if (key === undefined || verdict.rateLimits.length === 0) return;
-    if (response.degraded) return this.#counters.forget(key.id);
+    // What one process of the service judged alone says nothing about the counters that all share.
+    if (response.degraded) {
+      this.#counters.forget(key.id);
+      return;
+    }
     const { cost = 1 } = request;
     if (verdict.verdict === "RATE_LIMITED" && cost > 0) {
       const { perMinute, perDay } = response.key?.effectiveLimits ?? {};
       const limits = limitsOf([{ name: "", perMinute, perDay }], request.limits);
       const decision = decisionOf(verdict);
-      this.#denials.remember({ subject: key.id, cost, limits }, decision, call.asked.atMs, call.generation);
+      this.#denials.remember({ subject: key.id, cost, limits }, decision, sentAtMs, call.generation);
     }
     if (!this.#usesCounters) return;
     this.#counters.learn(key.id, call.asked, verdict.rateLimits, verdict.valid ? cost : 0);
@@ -143,6 +155,10 @@ export class Counting {
   get #usesCounters(): boolean {
     return this.#deps.mode === "after" || this.#deps.isStaleAllowed;
   }
+}
+
+function nothingKnown(atMs: number): Asked {
+  return { counters: undefined, includedUsed: 0, atMs };
 }
 
 /** The limits that have a figure. */

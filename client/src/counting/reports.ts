@@ -121,11 +121,17 @@ export class Reports {
     sent.forEach((one, at) => this.#settle(one, results[at]?.outcome));
   }
 
-  #settle({ report, asked }: Sent, outcome: BatchCheckRateLimitsResponse["results"][number]["outcome"] | undefined) {
+  #settle(
+    { report, asked }: Sent,
+    outcome: BatchCheckRateLimitsResponse["results"][number]["outcome"] | undefined,
+  ): void {
     const { counters, clock } = this.#deps;
     const { keyId, cost } = report;
     const verdict = outcome?.case === "response" ? rateLimitVerdictOf(outcome.value) : undefined;
-    if (verdict === undefined) return counters.lose(keyId, cost, clock.elapsedMs(), true);
+    if (verdict === undefined) {
+      counters.lose(keyId, cost, clock.elapsedMs(), true);
+      return;
+    }
     // What one process alone judged says nothing about the counters that all share.
     counters.told(keyId, asked, verdict.degraded ? [] : verdict.rateLimits, cost);
     if (verdict.degraded) counters.forget(keyId);
