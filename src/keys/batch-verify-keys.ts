@@ -1,16 +1,15 @@
 import type { Limiter } from "../limits/limit.ts";
 import { attempt, checkBatchSize } from "./batch.ts";
+import { checkUse, type VerifyKeyInput } from "./check-use.ts";
 import type { KeyRecords } from "./key-records.ts";
 import {
   candidate,
-  checkUse,
   INVALID_BY_FORM,
   judge,
   type KeyVerdict,
   knownRecord,
   limitRequest,
   type VerdictDeps,
-  type VerifyKeyInput,
   withDecision,
 } from "./verdict.ts";
 

@@ -21,14 +21,14 @@ export const VERIFICATION_MUTANTS = [
     },
     {
       name: "keys in memory of another environment",
-      search: 'return input.environment !== "" && input.environment !== key.environment ? undefined : known;',
+      search: "return isOfEnvironment(input.environment, key.environment) ? known : undefined;",
       replacement: "return known;",
       why: "test keys that were shown before work on the live service",
     },
     {
       name: "keys of another environment",
-      search: 'input.environment !== "" && input.environment !== parsed.environment',
-      replacement: 'input.environment === "none"',
+      search: "return isOfEnvironment(input.environment, parsed.environment) ? parsed : undefined;",
+      replacement: "return parsed;",
       why: "test keys work on the live service",
     },
     {

@@ -12,11 +12,11 @@ import type {
   RateLimitStatusSchema,
 } from "../../gen/latchkey/v1/limits_pb.ts";
 import type { CheckRateLimitInput } from "../../keys/check-rate-limit.ts";
+import type { VerifyKeyInput } from "../../keys/check-use.ts";
 import type { Verdict } from "../../keys/judge-key.ts";
 import { type Key, type KeyOwner, type KeyState, keyEtag, keyState } from "../../keys/key.ts";
 import type { KeyRecord } from "../../keys/key-records.ts";
 import type { Tiers } from "../../keys/tiers.ts";
-import type { VerifyKeyInput } from "../../keys/verdict.ts";
 import type { LimitDecision, LimitFigures, NamedLimit, WindowStatus } from "../../limits/limit.ts";
 import { optionalDuration, optionalTimestamp, toDuration, toTimestamp } from "./times.ts";
 
