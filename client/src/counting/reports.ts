@@ -118,7 +118,7 @@ export class Reports {
       (answer) => answer.results,
       () => [],
     );
-    sent.forEach((one, at) => this.#settle(one, results[at]?.outcome));
+    for (const [at, one] of sent.entries()) this.#settle(one, results[at]?.outcome);
   }
 
   #settle(

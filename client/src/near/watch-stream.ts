@@ -154,11 +154,15 @@ export class WatchStream {
     this.#opening = undefined;
     this.#isCursorRefused = false;
     const { timers, random } = this.#deps;
-    attempt.onStable(timers.after(STABLE_MS, () => void (this.#failures = 0)));
+    attempt.onStable(timers.after(STABLE_MS, () => this.#isStable()));
     this.#cancelNext();
     this.#cancelNext = timers.after(LEAST_LIFE_MS + random() * LIFE_SPREAD_MS, () => this.#open());
     this.#become("open");
     this.#settle(undefined);
+  }
+
+  #isStable(): void {
+    this.#failures = 0;
   }
 
   #ended(attempt: Attempt, error: unknown): void {
