@@ -29,7 +29,7 @@ export interface Freshness {
   readonly asOfMs: number;
   /** The maximum age of any record used at that moment. */
   readonly maxStalenessMs: number;
-  /** The record includes all changes of lower position. */
+  /** The record contains everything that a snapshot of this position sees. */
   readonly position: bigint;
 }
 
