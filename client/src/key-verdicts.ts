@@ -5,8 +5,9 @@ import type { KnownKeys } from "./known-keys.ts";
 import type { NearCache } from "./near/near-cache.ts";
 import type { NearJudgement } from "./near/near-judgement.ts";
 import type { Outage } from "./outage.ts";
+import { verifyKeyInit } from "./request.ts";
 import type { Answer } from "./service-calls.ts";
-import { type RateLimitWindow, type Verdict, type VerifyRequest, verdictOf, verifyKeyInit } from "./verdict.ts";
+import { type RateLimitWindow, type Verdict, type VerifyRequest, verdictOf } from "./verdict.ts";
 
 /** Near verification, if it is on. */
 export interface Near {

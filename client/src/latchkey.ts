@@ -6,13 +6,16 @@
  *   options.ts            the options and their check
  *   verification.ts       connects what leads a key to its verdict
  *   key-verdicts.ts       the way of a key: by what is kept, by a call, or by what is old
- *   near/                 what is kept, and the stream that keeps it fresh
- *   counting/             the limits of keys that are judged by what is kept
+ *   near/                 keys that are judged in this process: near/near-cache.ts
+ *   counting/             how those keys meet their limits: counting/counting.ts
  *   outage.ts             whether the service is unreachable
- *   verdict.ts            requests and verdicts, and their messages
+ *   verdict.ts            requests and verdicts, and the messages of verdicts
+ *   request.ts            the check of requests, and their messages
+ *   fixed-date.ts         a date that can't be set
  *   group-commit.ts       calls of one turn go to the service together
  *   service-calls.ts      the calls for verdicts
  *   known-keys.ts         which keys the service has found before
+ *   key-digest.ts         the digests by which keys are remembered
  *   service-transport.ts  the credential and the retries of each call
  *   not-judged.ts         which failures are safe to retry
  *   credential.ts         this client's own credential
@@ -40,9 +43,9 @@ import { Events, type LatchkeyEvents } from "./events.ts";
 import type { CallOptions, Latchkey, LatchkeyStats } from "./latchkey-interface.ts";
 import { type CheckedOptions, checkOptions, type LatchkeyOptions } from "./options.ts";
 import { Outcomes } from "./outcomes.ts";
+import { checkRateLimitInit } from "./request.ts";
 import { serviceTransport } from "./service-transport.ts";
 import {
-  checkRateLimitInit,
   type RateLimitRequest,
   type RateLimitVerdict,
   rateLimitVerdictOf,
