@@ -33,7 +33,10 @@ function makeWorld({ random = 0.5, other }: { random?: number; other?: string | 
   let isReopenNeeded = false;
   const near = {
     cursor: "",
-    openStream: (cursor: string): StreamAttempt => ({ number: ++number, cursor, openedAtMs: time.nowMs, skippedMs: 0 }),
+    openStream: (cursor: string): StreamAttempt => ({
+      ...{ number: ++number, cursor, openedAtMs: time.nowMs, skippedMs: 0 },
+      ...{ epoch: undefined, hasEnded: false },
+    }),
     apply: (attempt: StreamAttempt, { cursor }: WatchRevocationsResponse): AppliedMessage => {
       applied.push(`${attempt.number}:${cursor}`);
       if (cursor !== "") near.cursor = cursor;
