@@ -1,4 +1,6 @@
 import type { CachedKeys } from "./cached-keys.ts";
+import type { ClientFigures } from "./client-calls.ts";
+import { CLIENT } from "./clients/candidates.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
 import { median, quotients, type Rounds, spread } from "./rounds.ts";
@@ -16,6 +18,7 @@ export function ratiosOf(
   rows: readonly Figures[],
   limiter: readonly DecisionCost[],
   cachedKeys: readonly CachedKeys[],
+  clients: readonly ClientFigures[],
 ): readonly Ratio[] {
   const find = (...parts: readonly string[]) => rows.filter(({ name }) => parts.every((part) => name.includes(part)));
   const [floor] = find(FLOOR);
@@ -47,7 +50,23 @@ export function ratiosOf(
       ];
     }),
     ratio("a hit among the most keys / among the fewest", many && [many.hitUs], few && [few.hitUs]),
+    ...clientRatios(clients),
   ].flatMap((made) => made ?? []);
+}
+
+/** The cost of single calls, and of what users write instead, in that of group commit. */
+function clientRatios(clients: readonly ClientFigures[]): readonly (Ratio | undefined)[] {
+  const find = (name: string) => clients.find((one) => one.name === name);
+  const ours = find(CLIENT.groupCommit);
+  const others = [CLIENT.single, CLIENT.connectNode, CLIENT.grpcJs];
+  return [
+    ...others.map((name) =>
+      ratio(`CPU of the ${name} / group commit`, find(name)?.clientUsRounds, ours?.clientUsRounds),
+    ),
+    ...others.map((name) =>
+      ratio(`CPU of the service, ${name} / group commit`, find(name)?.serviceUsRounds, ours?.serviceUsRounds),
+    ),
+  ];
 }
 
 function ratio(name: string, above: Rounds | undefined, below: Rounds | undefined): Ratio | undefined {

@@ -1,5 +1,6 @@
 import type { Beside } from "./beside.ts";
 import type { CachedKeys } from "./cached-keys.ts";
+import type { ClientFigures } from "./client-calls.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
 import type { Ratio } from "./ratios.ts";
@@ -15,6 +16,7 @@ export interface Report {
   readonly limiter: readonly DecisionCost[];
   readonly cachedKeys: readonly CachedKeys[];
   readonly beside: readonly Beside[];
+  readonly clients: readonly ClientFigures[];
   readonly ratios: readonly Ratio[];
 }
 
@@ -54,12 +56,23 @@ export function formatReport(report: Report): string {
     timesIdle.toFixed(1),
     stallMs.toFixed(0),
   ]);
+  const clients = report.clients.map((one) => [
+    one.name,
+    thousands(one.perSecond),
+    short(one.clientUs),
+    percent(one.spread),
+    short(one.serviceUs),
+    one.calls.toPrecision(2),
+  ]);
   const ratios = report.ratios.map(({ name, value, spread }) => [name, value.toFixed(2), percent(spread)]);
   const tables = [
     markdown(head, [...rows, ...decisions]),
     ...(cachedKeys.length > 0 ? [markdown(["keys in memory", "heap bytes each", "hit µs"], cachedKeys)] : []),
     ...(beside.length > 0
       ? [markdown(["beside another client", "p50", "p99", "x idle", "longest stall"], beside)]
+      : []),
+    ...(clients.length > 0
+      ? [markdown(["clients", "verdicts/s", "client µs", "±", "service µs", "calls a verdict"], clients)]
       : []),
     markdown(["ratios of this run", "", "±"], ratios),
   ];
@@ -91,5 +104,6 @@ function percent(share: number): string {
 /** A number with three digits, because a measurement is not more precise. */
 function short(value: number | undefined): string {
   if (value === undefined) return "";
-  return value < 100 ? value.toFixed(1) : Math.round(value).toString();
+  if (value >= 100) return Math.round(value).toString();
+  return value.toFixed(value < 1 ? 3 : 1);
 }

@@ -69,7 +69,9 @@ export function invalidJudgement(ageMs: number): NearJudgement {
 export function judgementOf(record: NearRecord, input: VerifyKeyInput, at: JudgedAt): NearJudgement | undefined {
   const { verified, ownLimits } = record;
   const { nowMs, ageMs } = at;
-  if (!isOfEnvironment(input.environment, verified.environment)) return invalidJudgement(ageMs);
+  // Asked first, because it spares most judgements the read of `verified`, which is in no processor's cache.
+  const isAny = input.environment === "";
+  if (!isAny && !isOfEnvironment(input.environment, verified.environment)) return invalidJudgement(ageMs);
   const verdict = verdictAt(record, input, at);
   if (verdict === undefined) return undefined;
   if (verdict !== "VALID") {

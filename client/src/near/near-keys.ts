@@ -34,7 +34,7 @@ export class NearKeys {
   /** Counts as a use. */
   get(digest: string): NearRecord | undefined {
     const record = this.#records.get(digest);
-    if (record !== undefined) record.isUsed = true;
+    if (record !== undefined && !record.isUsed) record.isUsed = true;
     return record;
   }
 
