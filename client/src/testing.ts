@@ -108,6 +108,7 @@ function keyService(keys: FakeKeys, clock: SkippingClock, check: () => void): Pa
     format: keys.format,
     databaseClock: new DatabaseClock(clock),
     tiers: keys.tiers,
+    clock,
   });
   const call = { addHeader: () => {} } as unknown as Call;
   const bytesOf = async (answer: unknown) => ((await answer) as EncodedMessage).bytes;
