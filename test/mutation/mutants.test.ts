@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { MUTANTS as NEAR } from "../near-simulation/mutants.ts";
 import { MUTANTS as SIMULATED } from "../simulation/mutants.ts";
 import { asNode, identifier, type Node, nodesOf, parse } from "../support/syntax-tree.ts";
 import { MUTANTS } from "./mutants.ts";
@@ -10,7 +11,7 @@ const read = (path: string) => readFileSync(join(root, path), "utf8");
 const timesIn = (file: string, search: string) => read(file).split(search).length - 1;
 
 it("every mutant matches exactly one place of its file", () => {
-  const lost = [...MUTANTS, ...SIMULATED].filter(({ file, search }) => timesIn(file, search) !== 1);
+  const lost = [...MUTANTS, ...SIMULATED, ...NEAR].filter(({ file, search }) => timesIn(file, search) !== 1);
   expect(lost.map(({ file, name }) => `${file}: ${name}`)).toEqual([]);
 });
 

@@ -5,7 +5,7 @@ import { format } from "../simulation/sample-keys.ts";
 import type { Row } from "../simulation/truth.ts";
 import type { NearKey, Settings } from "./near-keys.ts";
 
-/** What was true at a moment. */
+/** Everything that a verdict rests on, at one moment. */
 export interface Moment {
   readonly key: Row | undefined;
   readonly owner: Row | undefined;

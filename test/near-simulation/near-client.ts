@@ -35,8 +35,8 @@ interface Stream {
 /** A call without an answer counts as failed after this time. */
 const DEADLINE_MS = 1000;
 /**
- * A stream whose knowledge is older than this is opened again: it is silent, or its request took so long to arrive that
- * each of its messages seems as old.
+ * A stream whose knowledge is older than this is opened again: it is silent, or its request took seconds to arrive, by
+ * which each of its messages seems older.
  */
 const SILENT_MS = 2500;
 const LOOK_EVERY_MS = 1000;

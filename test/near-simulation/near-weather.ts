@@ -71,6 +71,8 @@ export class NearWeather {
       () => fleet.replace(random.whole(0, fleet.services.length - 1)),
       () => fleet.roll(),
       () => this.#lag(),
+      () => this.#startBehind(client()),
+      () => this.#startBehind(client()),
     ];
   }
 
@@ -98,10 +100,17 @@ export class NearWeather {
     const { link } = this.#deps.random.pick(this.#deps.fleet.inner);
     link.isDeaf = true;
     link.lanes.feed = "is silent";
-    this.#for(this.#deps.random.between(800, 2500), () => {
+    this.#for(this.#deps.random.between(800, 4500), () => {
       link.isDeaf = false;
       link.lanes.feed = "answers";
     });
+  }
+
+  /** A client starts again without a cursor, after changes that it is not told of, while some process is behind. */
+  #startBehind(client: NearClient): void {
+    this.#lag();
+    client.network.cutStreams(10_000);
+    this.#for(this.#deps.random.between(200, 3000), () => client.forgetCursor());
   }
 
   /** A client reads its clock all the time, so no jump hides a suspension: that is a limit that is known. */

@@ -34,15 +34,17 @@ export class Network {
   isCut = false;
   /** True time until which the proxy holds back what comes to the client. */
   heldUntilMs = Number.NEGATIVE_INFINITY;
-  /** True if the proxy sends each change of a message in a part of its own. */
-  sendsParts = false;
+  /** Whether each change of a message comes in a part of its own, as those of a large message do. */
+  readonly sendsParts: boolean;
   readonly #deps: NetworkDeps;
   readonly #streams = new Set<StreamLine>();
 
   constructor(deps: NetworkDeps) {
     this.#deps = deps;
+    this.sendsParts = deps.random.chance(0.4);
   }
 
+  /** Sends one call. Its answer comes whenever it comes. */
   call(service: NearService, init: MessageInitShape<typeof VerifyKeyRequestSchema>, end: CallEnd): void {
     const { machine, time } = this.#deps;
     const arrive = (run: () => void) => this.#toClient(() => machine.receive(run));
@@ -58,6 +60,7 @@ export class Network {
     });
   }
 
+  /** Opens a stream, from a cursor or "" for none. */
   watch(service: NearService, cursor: string, ends: StreamEnds): StreamLine {
     const line = new StreamLine(this, this.#deps, service, ends);
     this.#streams.add(line);
@@ -87,7 +90,7 @@ export class Network {
   }
 }
 
-/** What a client is told of its stream. */
+/** The client's listeners of one stream. */
 export interface StreamEnds {
   readonly onMessage: (message: WatchRevocationsResponse) => void;
   /** Runs once, at most. */
@@ -123,7 +126,7 @@ export class StreamLine {
     });
   }
 
-  /** What is on its way, and all that follows, is lost. */
+  /** Loses everything that is on its way, and all that follows. */
   cut(noticedAfterMs: number): void {
     this.#isCut = true;
     this.#deps.time.after(noticedAfterMs, () => this.#deps.machine.receive(() => this.#end()));
@@ -140,7 +143,10 @@ export class StreamLine {
     messages.next().then(
       ({ value, done }) => {
         if (done === true) return this.#arrive(() => this.#end());
-        for (const part of this.#partsOf(value)) this.#arrive(() => this.#ends.onMessage(part));
+        for (const part of this.#partsOf(value)) {
+          this.#arrive(() => this.#ends.onMessage(part));
+          if (this.#network.sendsParts) this.#pauseBetweenParts();
+        }
         this.#pull(messages);
       },
       () => this.#arrive(() => this.#end()),
@@ -150,8 +156,8 @@ export class StreamLine {
   /** As the service sends a large message: only the last part has what says that all was told. */
   #partsOf(message: WatchRevocationsResponse): readonly WatchRevocationsResponse[] {
     const { changes, resync, position, epoch, serveTime } = message;
-    if (!this.#network.sendsParts || changes.length < 2 || message.cursor === "") return [message];
-    const parts = changes.slice(0, -1).map((change, at) =>
+    if (!this.#network.sendsParts || changes.length === 0 || message.cursor === "") return [message];
+    const parts = changes.map((change, at) =>
       create(WatchRevocationsResponseSchema, {
         changes: [change],
         resync: resync && at === 0,
@@ -160,8 +166,13 @@ export class StreamLine {
         ...(serveTime !== undefined && { serveTime }),
       }),
     );
-    const last = create(WatchRevocationsResponseSchema, { ...message, resync: false, changes: changes.slice(-1) });
-    return [...parts, last];
+    return [...parts, create(WatchRevocationsResponseSchema, { ...message, resync: false, changes: [] })];
+  }
+
+  /** The service reads each page of a long list when the client has taken the one before. */
+  #pauseBetweenParts(): void {
+    const { random } = this.#deps;
+    if (random.chance(0.2)) this.#lastArrivalMs += random.between(0, 1500);
   }
 
   #arrive(run: () => void): void {

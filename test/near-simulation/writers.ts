@@ -14,7 +14,7 @@ export interface WritersDeps {
   readonly onChange: (sample: NearKey, committed: Committed | undefined) => void;
 }
 
-/** What a change sets; undefined deletes the row. */
+/** The fields that a change sets; undefined deletes the row. */
 type Change = Partial<Row> | undefined;
 
 /** The people and services that change keys, their owners and sessions. */

@@ -92,7 +92,7 @@ export class SimulatedService {
   readonly #watches = new Watches();
   readonly #deps: SimulatedServiceDeps;
   readonly #bus = new ChangeBus();
-  /** What the handlers of verification need. */
+  /** The parts that the handlers of verification need. */
   readonly verifyDeps: VerifyKeyDeps & BatchVerifyKeysDeps & { readonly records: KeyRecords };
 
   constructor(deps: SimulatedServiceDeps) {
@@ -178,7 +178,7 @@ export class SimulatedService {
     return watchChanges(this.watchDeps, input);
   }
 
-  /** What the handler of the stream needs. */
+  /** The parts that the handler of the stream needs. */
   get watchDeps(): WatchChangesDeps & { readonly databaseClock: DatabaseClock } {
     const { link: store, feed, databaseClock } = this;
     const { timers, clock } = this.machine;

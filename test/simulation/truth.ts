@@ -5,7 +5,7 @@ export interface Row {
   readonly version: number;
   /** An owner is only active or disabled; the row of a session says that it ended. */
   readonly state: StoredKeyState;
-  /** What differs from the sample's other fields. */
+  /** The fields that differ from the sample's. */
   readonly key?: Partial<Key>;
   readonly owner?: Partial<KeyOwner>;
   /** The stored secrets of a key; its first alone if absent. */
