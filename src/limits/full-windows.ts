@@ -2,8 +2,8 @@ import { Lru } from "../lib/lru.ts";
 import type { LimitDecision, LimitRequest, NamedLimit } from "./limit.ts";
 
 /**
- * Maximum age of a denial that is used without asking the store. Within this time the process notices a reset in
- * another process, or a store that lost its data.
+ * Maximum age of a denial that is used without asking the store. Within this time the process notices a store that lost
+ * its data, and a reset in another process of which it was not told.
  */
 const BELIEVED_MS = 5_000;
 const MAX_SUBJECTS = 10_000;
@@ -31,7 +31,7 @@ export class FullWindows {
   readonly #bySubject = new Lru<string, Denial[]>(MAX_SUBJECTS);
   #forgets = 0;
 
-  /** Number of `forget` calls. Read it before asking the store, and pass it to `remember`. */
+  /** Number of `forget` and `forgetAll` calls. Read it before asking the store, and pass it to `remember`. */
   get generation(): number {
     return this.#forgets;
   }
@@ -78,6 +78,12 @@ export class FullWindows {
   forget(subject: string): void {
     this.#forgets++;
     this.#bySubject.delete(subject);
+  }
+
+  /** Forgets all denials of all subjects. */
+  forgetAll(): void {
+    this.#forgets++;
+    this.#bySubject.clear();
   }
 
   #drop(subject: string, denials: readonly Denial[], denial: Denial): void {
