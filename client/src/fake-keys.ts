@@ -106,6 +106,7 @@ export class FakeKeys {
       asOfMs: this.#clock.elapsedMs(),
       maxStalenessMs: MAX_STALENESS_MS,
       position: 0n,
+      epoch: 0n,
     };
   }
 

@@ -18,7 +18,7 @@ import { verifyHandlers } from "../../src/rpc/handlers/verify-handlers.ts";
 import type { FakeControls, FakeFailure, FakeLatchkey, FakeOptions } from "./fake-controls.ts";
 import { FakeKeys } from "./fake-keys.ts";
 import { FAKE_AUDIENCE, FAKE_ISSUER, FakePeople } from "./fake-people.ts";
-import { createLatchkeyWithKeySet } from "./latchkey.ts";
+import { createLatchkeyOf } from "./latchkey.ts";
 
 export type * from "./fake-controls.ts";
 
@@ -50,13 +50,13 @@ export function fakeLatchkey({ tiers = TIERS, environments = ["live", "test"] }:
     service(KeyService, keyService(keys, clock, check));
     service(AuthService, authService(people, check));
   });
-  const latchkey = createLatchkeyWithKeySet(
+  const latchkey = createLatchkeyOf(
     {
       transport,
       credential: "kit_svc_fake",
       accessTokens: { issuer: FAKE_ISSUER, audience: FAKE_AUDIENCE, jwksUrl: FAKE_ISSUER },
     },
-    people.keySet,
+    { clock, keySet: people.keySet },
   );
   const fake: FakeControls = {
     issueKey: (options = {}) => keys.issue(options),
@@ -108,6 +108,7 @@ function keyService(keys: FakeKeys, clock: SkippingClock, check: () => void): Pa
     format: keys.format,
     databaseClock: new DatabaseClock(clock),
     tiers: keys.tiers,
+    clock,
   });
   const call = { addHeader: () => {} } as unknown as Call;
   const bytesOf = async (answer: unknown) => ((await answer) as EncodedMessage).bytes;
