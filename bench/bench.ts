@@ -19,9 +19,10 @@ import { measureCachedKeys } from "./cached-keys.ts";
 import { type ClientFigures, measureClients } from "./client-calls.ts";
 import { type Cores, chooseCores, pin } from "./cores.ts";
 import { hasH2load } from "./h2load.ts";
+import { measureKeptKeys } from "./kept-keys.ts";
 import { measureLimiter } from "./limiter.ts";
 import { measureRows } from "./measure.ts";
-import { ratiosOf } from "./ratios.ts";
+import { clientRatios, ratiosOf } from "./ratios.ts";
 import { callsOfTwo, FLOOR, rowsOf } from "./rows.ts";
 import type { Service } from "./service.ts";
 import { FULL, QUICK, USUAL } from "./sizes.ts";
@@ -65,6 +66,7 @@ async function run(): Promise<Report> {
   const cachedKeys = "keys in memory".includes(flags.only) ? await measureCachedKeys(size.cachedKeys, progress) : [];
   const beside = "beside".includes(flags.only) ? await measureBesides(targets) : [];
   const clients = "clients".includes(flags.only) ? await measureClientCalls(targets) : [];
+  const keptKeys = "clients".includes(flags.only) ? await measureKeptKeys(size.keptKeys, progress) : [];
   return {
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(cores, loadBefore),
@@ -74,7 +76,8 @@ async function run(): Promise<Report> {
     cachedKeys,
     beside,
     clients,
-    ratios: ratiosOf(figures, limiter, cachedKeys, clients),
+    keptKeys,
+    ratios: [...ratiosOf(figures, limiter, cachedKeys), ...clientRatios(clients, keptKeys)],
   };
 }
 

@@ -1,6 +1,7 @@
 import type { CachedKeys } from "./cached-keys.ts";
 import type { ClientFigures } from "./client-calls.ts";
 import { CLIENT } from "./clients/candidates.ts";
+import type { KeptKeys } from "./kept-keys.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
 import { median, quotients, type Rounds, spread } from "./rounds.ts";
@@ -18,7 +19,6 @@ export function ratiosOf(
   rows: readonly Figures[],
   limiter: readonly DecisionCost[],
   cachedKeys: readonly CachedKeys[],
-  clients: readonly ClientFigures[],
 ): readonly Ratio[] {
   const find = (...parts: readonly string[]) => rows.filter(({ name }) => parts.every((part) => name.includes(part)));
   const [floor] = find(FLOOR);
@@ -50,14 +50,14 @@ export function ratiosOf(
       ];
     }),
     ratio("a hit among the most keys / among the fewest", many && [many.hitUs], few && [few.hitUs]),
-    ...clientRatios(clients),
   ].flatMap((made) => made ?? []);
 }
 
-/** The cost of single calls, and of what users write instead, in that of group commit. */
-function clientRatios(clients: readonly ClientFigures[]): readonly (Ratio | undefined)[] {
+/** The cost of single calls, and of what users write instead, in that of our client. */
+export function clientRatios(clients: readonly ClientFigures[], keptKeys: readonly KeptKeys[]): readonly Ratio[] {
   const find = (name: string) => clients.find((one) => one.name === name);
   const ours = find(CLIENT.groupCommit);
+  const [near, ttl] = keptKeys;
   const others = [CLIENT.single, CLIENT.connectNode, CLIENT.grpcJs];
   return [
     ...others.map((name) =>
@@ -66,7 +66,9 @@ function clientRatios(clients: readonly ClientFigures[]): readonly (Ratio | unde
     ...others.map((name) =>
       ratio(`CPU of the service, ${name} / group commit`, find(name)?.serviceUsRounds, ours?.serviceUsRounds),
     ),
-  ];
+    ratio("CPU of a verdict: near verification / a hit of lru-cache", near && [near.hitUs], ttl && [ttl.hitUs]),
+    ratio("heap of a key: lru-cache / near verification", ttl && [ttl.heapBytes], near && [near.heapBytes]),
+  ].flatMap((made) => made ?? []);
 }
 
 function ratio(name: string, above: Rounds | undefined, below: Rounds | undefined): Ratio | undefined {

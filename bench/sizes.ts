@@ -18,6 +18,8 @@ export interface Size {
   readonly clientRounds: number;
   readonly limiterRounds: number;
   readonly limiterCalls: number;
+  /** Number of keys that a client keeps. */
+  readonly keptKeys: number;
   /** The numbers of keys in memory; each has its own run. */
   readonly cachedKeys: readonly number[];
 }
@@ -37,6 +39,7 @@ export const QUICK: Size = {
   clientRounds: 1,
   limiterRounds: 1,
   limiterCalls: 5_000,
+  keptKeys: 10_000,
   cachedKeys: [1_000, 20_000],
 };
 
@@ -54,6 +57,7 @@ export const USUAL: Size = {
   clientRounds: 5,
   limiterRounds: 5,
   limiterCalls: 15_000,
+  keptKeys: 100_000,
   cachedKeys: [1_000, 100_000, 1_000_000],
 };
 
@@ -72,5 +76,6 @@ export const FULL: Size = {
   clientRounds: 9,
   limiterRounds: 9,
   limiterCalls: 20_000,
+  keptKeys: 100_000,
   cachedKeys: [1_000, 100_000, 1_000_000],
 };

@@ -1,6 +1,7 @@
 import type { Beside } from "./beside.ts";
 import type { CachedKeys } from "./cached-keys.ts";
 import type { ClientFigures } from "./client-calls.ts";
+import type { KeptKeys } from "./kept-keys.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
 import type { Ratio } from "./ratios.ts";
@@ -17,6 +18,7 @@ export interface Report {
   readonly cachedKeys: readonly CachedKeys[];
   readonly beside: readonly Beside[];
   readonly clients: readonly ClientFigures[];
+  readonly keptKeys: readonly KeptKeys[];
   readonly ratios: readonly Ratio[];
 }
 
@@ -56,14 +58,6 @@ export function formatReport(report: Report): string {
     timesIdle.toFixed(1),
     stallMs.toFixed(0),
   ]);
-  const clients = report.clients.map((one) => [
-    one.name,
-    thousands(one.perSecond),
-    short(one.clientUs),
-    percent(one.spread),
-    short(one.serviceUs),
-    one.calls.toPrecision(2),
-  ]);
   const ratios = report.ratios.map(({ name, value, spread }) => [name, value.toFixed(2), percent(spread)]);
   const tables = [
     markdown(head, [...rows, ...decisions]),
@@ -71,12 +65,37 @@ export function formatReport(report: Report): string {
     ...(beside.length > 0
       ? [markdown(["beside another client", "p50", "p99", "x idle", "longest stall"], beside)]
       : []),
-    ...(clients.length > 0
-      ? [markdown(["clients", "verdicts/s", "client µs", "±", "service µs", "calls a verdict"], clients)]
-      : []),
+    ...clientTables(report),
     markdown(["ratios of this run", "", "±"], ratios),
   ];
   return `${report.date}, ${report.machine}. p50 and p99 in ms, by calls/s.\n\n${tables.join("\n\n")}\n`;
+}
+
+/** The tables of clients that were measured. */
+function clientTables({ clients, keptKeys }: Report): readonly string[] {
+  const called = clients.map((one) => [
+    one.name,
+    thousands(one.perSecond),
+    short(one.clientUs),
+    percent(one.spread),
+    short(one.serviceUs),
+    one.calls.toFixed(3),
+  ]);
+  const kept = keptKeys.map((one) => [
+    one.name,
+    thousands(one.keys),
+    thousands(one.heapBytes),
+    one.hitUs.toFixed(2),
+    thousands(1e6 / one.hitUs),
+  ]);
+  return [
+    ...(called.length > 0
+      ? [markdown(["50 callers in a process", "verdicts/s", "its CPU µs", "±", "service µs", "calls"], called)]
+      : []),
+    ...(kept.length > 0
+      ? [markdown(["kept in a client's process", "keys", "heap bytes each", "verdict µs", "verdicts/s"], kept)]
+      : []),
+  ];
 }
 
 /** A rate in short form, such as 1k for 1,000 calls/s. */
