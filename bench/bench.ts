@@ -21,6 +21,7 @@ import { type Cores, chooseCores, pin } from "./cores.ts";
 import { hasH2load } from "./h2load.ts";
 import { measureLimiter } from "./limiter.ts";
 import { measureRows } from "./measure.ts";
+import { measureNearVerdicts } from "./near-verdicts.ts";
 import { ratiosOf } from "./ratios.ts";
 import { callsOfTwo, FLOOR, rowsOf } from "./rows.ts";
 import type { Service } from "./service.ts";
@@ -63,6 +64,7 @@ async function run(): Promise<Report> {
   const figures = await measureRows({ ...size, rows, redis: stores.redis, isH2load, latencyRates, progress });
   const limiter = await measureDecisions(cores, stores);
   const cachedKeys = "keys in memory".includes(flags.only) ? await measureCachedKeys(size.cachedKeys, progress) : [];
+  const near = "near verdicts".includes(flags.only) ? await measureNearVerdicts(size.nearKeys, progress) : [];
   const beside = "beside".includes(flags.only) ? await measureBesides(targets) : [];
   const clients = "clients".includes(flags.only) ? await measureClientCalls(targets) : [];
   return {
@@ -72,9 +74,10 @@ async function run(): Promise<Report> {
     rows: figures,
     limiter,
     cachedKeys,
+    near,
     beside,
     clients,
-    ratios: ratiosOf(figures, limiter, cachedKeys, clients),
+    ratios: ratiosOf(figures, limiter, cachedKeys, near, clients),
   };
 }
 

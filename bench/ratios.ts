@@ -3,6 +3,7 @@ import type { ClientFigures } from "./client-calls.ts";
 import { CLIENT } from "./clients/candidates.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
+import { NEAR, type NearVerdicts } from "./near-verdicts.ts";
 import { median, quotients, type Rounds, spread } from "./rounds.ts";
 import { FLOOR } from "./rows.ts";
 
@@ -18,6 +19,7 @@ export function ratiosOf(
   rows: readonly Figures[],
   limiter: readonly DecisionCost[],
   cachedKeys: readonly CachedKeys[],
+  near: readonly NearVerdicts[],
   clients: readonly ClientFigures[],
 ): readonly Ratio[] {
   const find = (...parts: readonly string[]) => rows.filter(({ name }) => parts.every((part) => name.includes(part)));
@@ -50,8 +52,18 @@ export function ratiosOf(
       ];
     }),
     ratio("a hit among the most keys / among the fewest", many && [many.hitUs], few && [few.hitUs]),
+    ...nearRatios(near),
     ...clientRatios(clients),
   ].flatMap((made) => made ?? []);
+}
+
+/** The time of a near verdict in that of a cache with a ttl, and in that of the digest, without which no key is found. */
+function nearRatios(rows: readonly NearVerdicts[]): readonly (Ratio | undefined)[] {
+  const rounds = (name: string) => rows.find((one) => one.name === name)?.usRounds;
+  return [
+    ratio("near verdict / lru-cache by raw key", rounds(NEAR.near), rounds(NEAR.ttlCache)),
+    ratio("near verdict / SHA-256 of the key", rounds(NEAR.near), rounds(NEAR.digest)),
+  ];
 }
 
 /** The cost of single calls, and of what users write instead, in that of group commit. */

@@ -20,6 +20,8 @@ export interface Size {
   readonly limiterCalls: number;
   /** The numbers of keys in memory; each has its own run. */
   readonly cachedKeys: readonly number[];
+  /** The number of hot keys of the near cache. */
+  readonly nearKeys: number;
 }
 
 /** The size of a run that only checks that all rows run and that every answer is right. */
@@ -38,6 +40,7 @@ export const QUICK: Size = {
   limiterRounds: 1,
   limiterCalls: 5_000,
   cachedKeys: [1_000, 20_000],
+  nearKeys: 20_000,
 };
 
 export const USUAL: Size = {
@@ -55,6 +58,7 @@ export const USUAL: Size = {
   limiterRounds: 5,
   limiterCalls: 15_000,
   cachedKeys: [1_000, 100_000, 1_000_000],
+  nearKeys: 100_000,
 };
 
 /** The size of a run for figures that are kept. */
@@ -73,4 +77,5 @@ export const FULL: Size = {
   limiterRounds: 9,
   limiterCalls: 20_000,
   cachedKeys: [1_000, 100_000, 1_000_000],
+  nearKeys: 100_000,
 };

@@ -3,6 +3,7 @@ import type { CachedKeys } from "./cached-keys.ts";
 import type { ClientFigures } from "./client-calls.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
+import type { NearVerdicts } from "./near-verdicts.ts";
 import type { Ratio } from "./ratios.ts";
 import { FLOOR } from "./rows.ts";
 
@@ -15,6 +16,7 @@ export interface Report {
   readonly rows: readonly Figures[];
   readonly limiter: readonly DecisionCost[];
   readonly cachedKeys: readonly CachedKeys[];
+  readonly near: readonly NearVerdicts[];
   readonly beside: readonly Beside[];
   readonly clients: readonly ClientFigures[];
   readonly ratios: readonly Ratio[];
@@ -49,6 +51,12 @@ export function formatReport(report: Report): string {
     thousands(one.heapBytes),
     one.hitUs.toFixed(2),
   ]);
+  const near = report.near.map((one) => [
+    one.name,
+    thousands(1e6 / one.us),
+    one.us.toFixed(2),
+    one.heapBytes === undefined ? "" : thousands(one.heapBytes),
+  ]);
   const beside = report.beside.map(({ name, p50Ms, p99Ms, timesIdle, stallMs }) => [
     name,
     p50Ms.toFixed(2),
@@ -68,6 +76,7 @@ export function formatReport(report: Report): string {
   const tables = [
     markdown(head, [...rows, ...decisions]),
     ...(cachedKeys.length > 0 ? [markdown(["keys in memory", "heap bytes each", "hit µs"], cachedKeys)] : []),
+    ...(near.length > 0 ? [markdown(["near verdicts", "verdicts/s", "µs", "heap bytes a key"], near)] : []),
     ...(beside.length > 0
       ? [markdown(["beside another client", "p50", "p99", "x idle", "longest stall"], beside)]
       : []),
