@@ -10,8 +10,8 @@ export interface NearVerdicts {
   /** Heap of a kept key, with its own owner; undefined if the row keeps none. */
   readonly heapBytes: number | undefined;
   /**
-   * Time of a verdict on one core, in the quickest round, because time that other processes take is no cost of ours. The
-   * keys come in random order.
+   * Time of a verdict on one core, in the quickest round, because time that other processes take is no cost of ours.
+   * The keys come in random order.
    */
   readonly us: number;
   readonly usRounds: Rounds;

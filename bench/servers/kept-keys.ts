@@ -1,4 +1,4 @@
-/** What the measurements of keys in memory have in common. */
+/** The keys of the measurements in memory, and the heap. */
 
 /** Number of look-ups that are timed together. */
 const PART = 500;

@@ -1,6 +1,6 @@
 /**
- * Verdicts about kept keys, without a call: by the near cache, and by what users write instead. Prints for each the heap
- * of a key and the time of a verdict. `node --expose-gc near-verdicts.ts KEYS`
+ * Verdicts about kept keys, without a call: by the near cache, and by what users write instead. Prints for each the
+ * heap of a key and the time of a verdict. `node --expose-gc near-verdicts.ts KEYS`
  */
 import { createHmac, hash, randomBytes } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
