@@ -19,10 +19,10 @@ import { measureCachedKeys } from "./cached-keys.ts";
 import { type ClientFigures, measureClients } from "./client-calls.ts";
 import { type Cores, chooseCores, pin } from "./cores.ts";
 import { hasH2load } from "./h2load.ts";
+import { measureKeptKeys } from "./kept-keys.ts";
 import { measureLimiter } from "./limiter.ts";
 import { measureRows } from "./measure.ts";
-import { measureNearVerdicts } from "./near-verdicts.ts";
-import { ratiosOf } from "./ratios.ts";
+import { clientRatios, ratiosOf } from "./ratios.ts";
 import { callsOfTwo, FLOOR, rowsOf } from "./rows.ts";
 import type { Service } from "./service.ts";
 import { FULL, QUICK, USUAL } from "./sizes.ts";
@@ -64,9 +64,9 @@ async function run(): Promise<Report> {
   const figures = await measureRows({ ...size, rows, redis: stores.redis, isH2load, latencyRates, progress });
   const limiter = await measureDecisions(cores, stores);
   const cachedKeys = "keys in memory".includes(flags.only) ? await measureCachedKeys(size.cachedKeys, progress) : [];
-  const near = "near verdicts".includes(flags.only) ? await measureNearVerdicts(size.nearKeys, progress) : [];
   const beside = "beside".includes(flags.only) ? await measureBesides(targets) : [];
   const clients = "clients".includes(flags.only) ? await measureClientCalls(targets) : [];
+  const keptKeys = "clients".includes(flags.only) ? await measureKeptKeys(size.keptKeys, progress) : [];
   return {
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(cores, loadBefore),
@@ -74,10 +74,10 @@ async function run(): Promise<Report> {
     rows: figures,
     limiter,
     cachedKeys,
-    near,
     beside,
     clients,
-    ratios: ratiosOf(figures, limiter, cachedKeys, near, clients),
+    keptKeys,
+    ratios: [...ratiosOf(figures, limiter, cachedKeys), ...clientRatios(clients, keptKeys)],
   };
 }
 

@@ -1,9 +1,9 @@
 import type { CachedKeys } from "./cached-keys.ts";
 import type { ClientFigures } from "./client-calls.ts";
 import { CLIENT } from "./clients/candidates.ts";
+import type { KeptKeys } from "./kept-keys.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
-import { NEAR, type NearVerdicts } from "./near-verdicts.ts";
 import { median, quotients, type Rounds, spread } from "./rounds.ts";
 import { FLOOR } from "./rows.ts";
 
@@ -19,8 +19,6 @@ export function ratiosOf(
   rows: readonly Figures[],
   limiter: readonly DecisionCost[],
   cachedKeys: readonly CachedKeys[],
-  near: readonly NearVerdicts[],
-  clients: readonly ClientFigures[],
 ): readonly Ratio[] {
   const find = (...parts: readonly string[]) => rows.filter(({ name }) => parts.every((part) => name.includes(part)));
   const [floor] = find(FLOOR);
@@ -52,24 +50,14 @@ export function ratiosOf(
       ];
     }),
     ratio("a hit among the most keys / among the fewest", many && [many.hitUs], few && [few.hitUs]),
-    ...nearRatios(near),
-    ...clientRatios(clients),
   ].flatMap((made) => made ?? []);
 }
 
-/** The time of a near verdict in that of a cache with a ttl, and in that of the digest, without which no key is found. */
-function nearRatios(rows: readonly NearVerdicts[]): readonly (Ratio | undefined)[] {
-  const rounds = (name: string) => rows.find((one) => one.name === name)?.usRounds;
-  return [
-    ratio("near verdict / lru-cache by raw key", rounds(NEAR.near), rounds(NEAR.ttlCache)),
-    ratio("near verdict / SHA-256 of the key", rounds(NEAR.near), rounds(NEAR.digest)),
-  ];
-}
-
-/** The cost of single calls, and of what users write instead, in that of group commit. */
-function clientRatios(clients: readonly ClientFigures[]): readonly (Ratio | undefined)[] {
+/** The cost of single calls, and of what users write instead, in that of our client. */
+export function clientRatios(clients: readonly ClientFigures[], keptKeys: readonly KeptKeys[]): readonly Ratio[] {
   const find = (name: string) => clients.find((one) => one.name === name);
   const ours = find(CLIENT.groupCommit);
+  const [near, ttl] = keptKeys;
   const others = [CLIENT.single, CLIENT.connectNode, CLIENT.grpcJs];
   return [
     ...others.map((name) =>
@@ -78,7 +66,9 @@ function clientRatios(clients: readonly ClientFigures[]): readonly (Ratio | unde
     ...others.map((name) =>
       ratio(`CPU of the service, ${name} / group commit`, find(name)?.serviceUsRounds, ours?.serviceUsRounds),
     ),
-  ];
+    ratio("CPU of a verdict: near verification / a hit of lru-cache", near && [near.hitUs], ttl && [ttl.hitUs]),
+    ratio("heap of a key: lru-cache / near verification", ttl && [ttl.heapBytes], near && [near.heapBytes]),
+  ].flatMap((made) => made ?? []);
 }
 
 function ratio(name: string, above: Rounds | undefined, below: Rounds | undefined): Ratio | undefined {

@@ -18,10 +18,10 @@ export interface Size {
   readonly clientRounds: number;
   readonly limiterRounds: number;
   readonly limiterCalls: number;
+  /** Number of keys that a client keeps. */
+  readonly keptKeys: number;
   /** The numbers of keys in memory; each has its own run. */
   readonly cachedKeys: readonly number[];
-  /** The number of hot keys of the near cache. */
-  readonly nearKeys: number;
 }
 
 /** The size of a run that only checks that all rows run and that every answer is right. */
@@ -39,8 +39,8 @@ export const QUICK: Size = {
   clientRounds: 1,
   limiterRounds: 1,
   limiterCalls: 5_000,
+  keptKeys: 10_000,
   cachedKeys: [1_000, 20_000],
-  nearKeys: 20_000,
 };
 
 export const USUAL: Size = {
@@ -57,8 +57,8 @@ export const USUAL: Size = {
   clientRounds: 5,
   limiterRounds: 5,
   limiterCalls: 15_000,
+  keptKeys: 100_000,
   cachedKeys: [1_000, 100_000, 1_000_000],
-  nearKeys: 100_000,
 };
 
 /** The size of a run for figures that are kept. */
@@ -76,6 +76,6 @@ export const FULL: Size = {
   clientRounds: 9,
   limiterRounds: 9,
   limiterCalls: 20_000,
+  keptKeys: 100_000,
   cachedKeys: [1_000, 100_000, 1_000_000],
-  nearKeys: 100_000,
 };

@@ -1,9 +1,9 @@
 import type { Beside } from "./beside.ts";
 import type { CachedKeys } from "./cached-keys.ts";
 import type { ClientFigures } from "./client-calls.ts";
+import type { KeptKeys } from "./kept-keys.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
-import type { NearVerdicts } from "./near-verdicts.ts";
 import type { Ratio } from "./ratios.ts";
 import { FLOOR } from "./rows.ts";
 
@@ -16,9 +16,9 @@ export interface Report {
   readonly rows: readonly Figures[];
   readonly limiter: readonly DecisionCost[];
   readonly cachedKeys: readonly CachedKeys[];
-  readonly near: readonly NearVerdicts[];
   readonly beside: readonly Beside[];
   readonly clients: readonly ClientFigures[];
+  readonly keptKeys: readonly KeptKeys[];
   readonly ratios: readonly Ratio[];
 }
 
@@ -51,12 +51,6 @@ export function formatReport(report: Report): string {
     thousands(one.heapBytes),
     one.hitUs.toFixed(2),
   ]);
-  const near = report.near.map((one) => [
-    one.name,
-    thousands(1e6 / one.us),
-    one.us.toFixed(2),
-    one.heapBytes === undefined ? "" : thousands(one.heapBytes),
-  ]);
   const beside = report.beside.map(({ name, p50Ms, p99Ms, timesIdle, stallMs }) => [
     name,
     p50Ms.toFixed(2),
@@ -64,28 +58,44 @@ export function formatReport(report: Report): string {
     timesIdle.toFixed(1),
     stallMs.toFixed(0),
   ]);
-  const clients = report.clients.map((one) => [
+  const ratios = report.ratios.map(({ name, value, spread }) => [name, value.toFixed(2), percent(spread)]);
+  const tables = [
+    markdown(head, [...rows, ...decisions]),
+    ...(cachedKeys.length > 0 ? [markdown(["keys in memory", "heap bytes each", "hit µs"], cachedKeys)] : []),
+    ...(beside.length > 0
+      ? [markdown(["beside another client", "p50", "p99", "x idle", "longest stall"], beside)]
+      : []),
+    ...clientTables(report),
+    markdown(["ratios of this run", "", "±"], ratios),
+  ];
+  return `${report.date}, ${report.machine}. p50 and p99 in ms, by calls/s.\n\n${tables.join("\n\n")}\n`;
+}
+
+/** The tables of clients that were measured. */
+function clientTables({ clients, keptKeys }: Report): readonly string[] {
+  const called = clients.map((one) => [
     one.name,
     thousands(one.perSecond),
     short(one.clientUs),
     percent(one.spread),
     short(one.serviceUs),
-    one.calls.toPrecision(2),
+    one.calls.toFixed(3),
   ]);
-  const ratios = report.ratios.map(({ name, value, spread }) => [name, value.toFixed(2), percent(spread)]);
-  const tables = [
-    markdown(head, [...rows, ...decisions]),
-    ...(cachedKeys.length > 0 ? [markdown(["keys in memory", "heap bytes each", "hit µs"], cachedKeys)] : []),
-    ...(near.length > 0 ? [markdown(["near verdicts", "verdicts/s", "µs", "heap bytes a key"], near)] : []),
-    ...(beside.length > 0
-      ? [markdown(["beside another client", "p50", "p99", "x idle", "longest stall"], beside)]
+  const kept = keptKeys.map((one) => [
+    one.name,
+    thousands(one.keys),
+    thousands(one.heapBytes),
+    one.hitUs.toFixed(2),
+    thousands(1e6 / one.hitUs),
+  ]);
+  return [
+    ...(called.length > 0
+      ? [markdown(["50 callers in a process", "verdicts/s", "its CPU µs", "±", "service µs", "calls"], called)]
       : []),
-    ...(clients.length > 0
-      ? [markdown(["clients", "verdicts/s", "client µs", "±", "service µs", "calls a verdict"], clients)]
+    ...(kept.length > 0
+      ? [markdown(["kept in a client's process", "keys", "heap bytes each", "verdict µs", "verdicts/s"], kept)]
       : []),
-    markdown(["ratios of this run", "", "±"], ratios),
   ];
-  return `${report.date}, ${report.machine}. p50 and p99 in ms, by calls/s.\n\n${tables.join("\n\n")}\n`;
 }
 
 /** A rate in short form, such as 1k for 1,000 calls/s. */

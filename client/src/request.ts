@@ -12,13 +12,12 @@ const NONE: readonly never[] = Object.freeze([]);
 const MAX_INT32 = 2 ** 31 - 1;
 
 /**
- * The message of a request. What can't be encoded is refused here, so that it harms no other call of its batch; the
- * service judges the rest.
+ * The message of a request. A wrong request is refused here, so that it harms no other call of its batch.
  *
  * @throws LatchkeyRequestError
  */
 export function verifyKeyInit(request: VerifyRequest): VerifyKeyInit {
-  const { rawKey, requiredScopes, allowedTiers, clientIp, method, limits, environment } = typedInput(request);
+  const { rawKey, requiredScopes, allowedTiers, clientIp, method, limits, environment } = checkedInput(request);
   return {
     apiKey: rawKey.slice(0, LONGEST_TEXT),
     requiredScopes: [...requiredScopes],

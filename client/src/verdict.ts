@@ -70,7 +70,10 @@ export interface Verdict {
   readonly rateLimits: readonly RateLimitWindow[];
   /** With RATE_LIMITED: the shortest wait after which this call succeeds. Absent where no wait helps. */
   readonly retryAfterMs?: number;
-  /** The limits were judged by one process alone, because the shared counters are unreachable. */
+  /**
+   * The limits were judged by one process alone, because the shared counters are unreachable; or the record of the key is
+   * older than 5 s, because the service or its database is: see `ageMs`.
+   */
   readonly degraded: boolean;
   /** Where the key was judged: in this process, or by a call. */
   readonly source: "near" | "service";
@@ -94,6 +97,9 @@ export interface RateLimitVerdict {
   /** One process alone judged, because the shared counters are unreachable. */
   readonly degraded: boolean;
 }
+
+/** The service uses an older record only while its database is unreachable. */
+const USUAL_AGE_MS = 5000;
 
 const NAMES: Readonly<Record<number, VerdictName>> = Object.freeze({
   [VerdictCode.VALID]: "VALID",
@@ -119,15 +125,16 @@ export function verdictNameOf(response: VerifyKeyResponse): VerdictName {
 /** The verdict of an answer. @param sinceSentMs how long ago the call was sent */
 export function verdictOf(response: VerifyKeyResponse, sinceSentMs: number): Verdict {
   const verdict = verdictNameOf(response);
+  const ageMs = ageOf(response.freshness, sinceSentMs);
   return Object.freeze({
     valid: verdict === "VALID",
     verdict,
     ...(response.key !== undefined && { key: keyOf(response.key) }),
     rateLimits: windowsOf(response.rateLimits),
     ...(response.retryAfter !== undefined && { retryAfterMs: msOf(response.retryAfter) }),
-    degraded: response.degraded,
+    degraded: response.degraded || ageMs > USUAL_AGE_MS,
     source: "service",
-    ageMs: ageOf(response.freshness, sinceSentMs),
+    ageMs,
   });
 }
 

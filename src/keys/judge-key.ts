@@ -75,7 +75,16 @@ function isAllowedMethod(key: JudgedKey["key"], method: string): boolean {
   return key.allowedMethods.length === 0 || matchesMethod(key.allowedMethods, method);
 }
 
+/** The scopes of a key that its owner's grant still covers, in their order: those that a judgement finds. */
+export function effectiveScopes(key: Pick<JudgedKey["key"], "scopes">, owner: JudgedKey["owner"]): string[] {
+  return key.scopes.filter((scope) => isGranted(owner, scope));
+}
+
 /** A scope counts only while the owner's grant still covers it. */
 function hasScope(key: JudgedKey["key"], owner: JudgedKey["owner"], scope: string): boolean {
-  return key.scopes.includes(scope) && (owner === undefined || matchesScope(owner.scopes, scope));
+  return key.scopes.includes(scope) && isGranted(owner, scope);
+}
+
+function isGranted(owner: JudgedKey["owner"], scope: string): boolean {
+  return owner === undefined || matchesScope(owner.scopes, scope);
 }

@@ -95,7 +95,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
     records,
     usage,
     rehasher,
-    verification: { records, limiter, usage, format, tiers, databaseClock },
+    verification: { records, limiter, usage, format, tiers, databaseClock, clock },
     managementFor: (asker: Asker) => ({
       store: new PostgresKeyStore(database.for(asker)),
       ring,

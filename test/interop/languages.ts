@@ -1,4 +1,4 @@
-/** What a client in any language gets from the running service. client.go and client.py carry out the commands. */
+/** The suite of a client in another language over the running service. client.go and client.py obey its commands. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";

@@ -73,6 +73,7 @@ async function faultsOfBlock(block: string, shell: Shell): Promise<readonly stri
 
 async function start(command: string, shell: Shell, folder: string): Promise<void> {
   const log = logIn(folder);
+  writeFileSync(log, "");
   await shell.run(`${command} >${log} 2>&1 &`);
   await until(() => readFileSync(log, "utf8").includes("listening"), `${command} listens`);
 }
