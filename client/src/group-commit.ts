@@ -180,7 +180,8 @@ export class GroupCommit<A> {
   }
 }
 
-function noVerdictIn(timeoutMs: number): LatchkeyUnavailable {
+/** The error of a call whose deadline has passed. */
+export function noVerdictIn(timeoutMs: number): LatchkeyUnavailable {
   return new LatchkeyUnavailable(`no verdict within ${timeoutMs} ms`, { isUnreachable: true });
 }
 

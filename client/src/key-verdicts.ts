@@ -1,6 +1,8 @@
+import { keyFormOf, keyIdOf } from "../../src/keys/key-form.ts";
 import type { AgeClock } from "../../src/lib/clock.ts";
-import type { Counted, Counting } from "./counting/counting.ts";
-import type { GroupCommit, VerifyKeyInit } from "./group-commit.ts";
+import { ownText } from "../../src/lib/text.ts";
+import type { Counted, CountedCall, Counting } from "./counting/counting.ts";
+import { type GroupCommit, noVerdictIn, type VerifyKeyInit } from "./group-commit.ts";
 import type { KnownKeys } from "./known-keys.ts";
 import type { NearCache } from "./near/near-cache.ts";
 import type { NearJudgement } from "./near/near-judgement.ts";
@@ -26,6 +28,12 @@ export interface KeyVerdictsDeps {
   readonly near: Near | undefined;
   readonly clock: AgeClock;
   readonly deadlineMs: number;
+}
+
+interface AskOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly counted?: CountedCall | undefined;
 }
 
 const NO_WINDOWS: readonly RateLimitWindow[] = Object.freeze([]);
@@ -65,15 +73,7 @@ export class KeyVerdicts {
     const call = verifyKeyInit(request);
     if (this.#deps.near !== undefined) this.counts.misses++;
     const alone = this.#deps.outage.isOpen ? this.#stale(request) : undefined;
-    if (alone !== undefined) return alone;
-    try {
-      return await this.#ask(request, call, judgement?.key?.id, signal);
-    } catch (error) {
-      signal?.throwIfAborted();
-      const stale = this.#deps.outage.allowsOld(error) ? this.#stale(request) : undefined;
-      if (stale === undefined) throw error;
-      return stale;
-    }
+    return alone ?? this.#ask(request, call, signal);
   }
 
   #judge(request: VerifyRequest): NearJudgement | undefined {
@@ -92,24 +92,56 @@ export class KeyVerdicts {
   #recheck(request: VerifyRequest): void {
     this.counts.rechecks++;
     const again = { ...request, cost: 0, limits: [] };
-    this.#ask(again, verifyKeyInit(again), undefined, undefined).catch(() => {});
+    this.#call(again, verifyKeyInit(again), { timeoutMs: this.#deps.deadlineMs }).catch(() => {});
   }
 
-  async #ask(
-    request: VerifyRequest,
-    call: VerifyKeyInit,
-    keyId: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Verdict> {
-    const { commit, knownKeys, near, clock, deadlineMs } = this.#deps;
-    const isKnown = keyId !== undefined || knownKeys.has(request.apiKey);
-    const counted = near?.counting.asked(keyId);
-    const { response, exchange } = await commit.verify(call, { timeoutMs: deadlineMs, signal, isKnown });
+  /** The verdict by a call; if it fails, and that allows it, by an old record. */
+  async #ask(request: VerifyRequest, call: VerifyKeyInit, signal: AbortSignal | undefined): Promise<Verdict> {
+    const { near, outage } = this.#deps;
+    const timeoutMs = await this.#leftOnceSettled(request.apiKey);
+    signal?.throwIfAborted();
+    const counted = near?.counting.began(keyIdIn(request.apiKey), request.cost ?? 1);
+    try {
+      return await this.#call(request, call, { timeoutMs, signal, counted });
+    } catch (error) {
+      near?.counting.ended(counted!);
+      const stale = !signal?.aborted && outage.allowsOld(error) ? this.#stale(request) : undefined;
+      if (stale !== undefined) return stale;
+      near?.counting.lost(counted!);
+      signal?.throwIfAborted();
+      throw error;
+    }
+  }
+
+  /**
+   * The time that is left for the call, once the service knows what was admitted of this key.
+   *
+   * @throws LatchkeyUnavailable if none is left
+   */
+  async #leftOnceSettled(apiKey: string): Promise<number> {
+    const { near, clock, deadlineMs } = this.#deps;
+    const settled = near?.counting.settled(keyIdIn(apiKey));
+    if (settled === undefined) return deadlineMs;
+    const beganAtMs = clock.monotonicMs();
+    await settled;
+    const leftMs = Math.ceil(deadlineMs - (clock.monotonicMs() - beganAtMs));
+    if (leftMs < 1) throw noVerdictIn(deadlineMs);
+    return leftMs;
+  }
+
+  async #call(request: VerifyRequest, call: VerifyKeyInit, options: AskOptions): Promise<Verdict> {
+    const { commit, knownKeys, near, clock } = this.#deps;
+    const { counted, ...rest } = options;
+    const isKnown = knownKeys.has(request.apiKey);
+    const { response, exchange } = await commit.verify(call, { ...rest, isKnown });
     if (response.key !== undefined && !isKnown) knownKeys.add(request.apiKey);
     const verdict = verdictOf(response, clock.elapsedMs() - exchange.sentAtMs);
-    if (near === undefined || near.isOff()) return verdict;
-    near.cache.keep(exchange, request, response);
-    near.counting.answered(counted!, request, response, { verdict, sentAtMs: exchange.sentAtMs });
+    if (near === undefined) return verdict;
+    if (!near.isOff()) near.cache.keep(exchange, request, response);
+    if (counted !== undefined) {
+      near.counting.ended(counted);
+      near.counting.answered(counted, request, response, { verdict, sentAtMs: exchange.sentAtMs });
+    }
     return verdict;
   }
 
@@ -124,6 +156,12 @@ export class KeyVerdicts {
     this.counts.stale++;
     return nearVerdict(judgement, counted, true);
   }
+}
+
+/** The id in the text, if it has the form of a key. It does not keep the text in memory. */
+function keyIdIn(apiKey: string): string | undefined {
+  const form = keyFormOf(apiKey);
+  return form && ownText(keyIdOf("api", form.id));
 }
 
 function nearVerdict(judgement: NearJudgement, counted: Counted | undefined, degraded: boolean): Verdict {

@@ -27,7 +27,8 @@
  *   door.ts               makes the middleware and the decorators of one framework
  *   express.ts, fastify.ts, hono.ts, node.ts, connect.ts, grpc.ts
  *                         one framework each; node-http.ts and rpc-answer.ts have what several of them share
- *   testing.ts            a service in memory for tests, with fake-controls.ts, fake-keys.ts and fake-people.ts
+ *   testing.ts            a service in memory for tests, with fake-controls.ts, fake-keys.ts, fake-changes.ts and
+ *                         fake-people.ts
  */
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";

@@ -84,10 +84,11 @@ function makeWorld(mode: CountingMode, isStaleAllowed = false) {
     windows: readonly Window[],
     { request = REQUEST, ...more }: { request?: VerifyRequest } & Record<string, unknown> = {},
   ) => {
-    const asked = counting.asked(KEY.id);
+    const asked = counting.began(KEY.id, request.cost ?? 1);
     const sentAtMs = time.clock.elapsedMs();
     return () => {
       const response = answerOf(windows, more);
+      counting.ended(asked);
       counting.answered(asked, request, response, { verdict: verdictOf(response, 0), sentAtMs });
     };
   };
@@ -290,6 +291,34 @@ describe("after", () => {
     call([minute(100, 90)])();
     call([minute(100, 90)], { degraded: true })();
     expect(decide(judgementOf(100))).toBeUndefined();
+  });
+
+  it("reserves the costs of calls that are under way", () => {
+    const { call, decide } = makeWorld("after");
+    call([minute(100, 90)])();
+    const answers = Array.from({ length: 70 }, () => call([minute(100, 20)]));
+    expect(decide(judgementOf(100), 10)).toMatchObject({ rateLimits: [{ remaining: 10 }] });
+    expect(decide(judgementOf(100))).toBeUndefined();
+    for (const answer of answers) answer();
+  });
+
+  it("lets a call wait until what was admitted is told", async () => {
+    const { call, decide, counting, batches, time } = makeWorld("after");
+    expect(counting.settled(KEY.id)).toBeUndefined();
+    call([minute(100, 90)])();
+    decide(judgementOf(100), 4);
+    await time.pass(20);
+    decide(judgementOf(100), 5);
+    let isSettled = false;
+    const settled = counting.settled(KEY.id)!.then(() => {
+      isSettled = true;
+    });
+    await batches[0]!.answer([minute(100, 86)]);
+    expect([isSettled, batches[1]!.requests]).toMatchObject([false, [{ cost: 5 }]]);
+    await batches[1]!.answer([minute(100, 81)]);
+    await settled;
+    expect(counting.settled(KEY.id)).toBeUndefined();
+    expect(counting.settled("key_other")).toBeUndefined();
   });
 
   it("sends what waits at the end", async () => {

@@ -37,6 +37,8 @@ export interface CountingDeps {
 
 /** What is known of limits when a call is about to be sent. */
 export interface CountedCall {
+  readonly keyId: string | undefined;
+  readonly cost: number;
   readonly generation: number;
   readonly asked: Asked;
 }
@@ -107,11 +109,31 @@ export class Counting {
     return { allowed: true, rateLimits, degraded: true };
   }
 
-  /** Call it before a call is sent. `keyId`: if it is known. */
-  asked(keyId: string | undefined): CountedCall {
+  /**
+   * Resolves once the service knows what was admitted of this key: a call that is sent before would be admitted beyond
+   * the limit. undefined: it knows already.
+   */
+  settled(keyId: string | undefined): Promise<void> | undefined {
+    return keyId === undefined ? undefined : this.#reports.settled(keyId);
+  }
+
+  /** Call it before a call is sent. `ended` must follow. */
+  began(keyId: string | undefined, cost: number): CountedCall {
     const nowMs = this.#deps.clock.elapsedMs();
     const asked = keyId === undefined ? nothingKnown(nowMs) : this.#counters.asked(keyId, nowMs);
-    return { generation: this.#denials.generation, asked };
+    if (keyId !== undefined) this.#counters.began(keyId, cost);
+    return { keyId, cost, generation: this.#denials.generation, asked };
+  }
+
+  /** The call has an answer, or has failed. */
+  ended({ keyId, cost }: CountedCall): void {
+    if (keyId !== undefined) this.#counters.ended(keyId, cost);
+  }
+
+  /** The call has failed, and is not served: the service may have counted it. */
+  lost({ keyId, cost }: CountedCall): void {
+    if (keyId === undefined || !this.#usesCounters || cost === 0) return;
+    this.#counters.lose(keyId, cost, this.#deps.clock.elapsedMs(), false);
   }
 
   /** Takes the answer to a call that was sent at `sentAtMs`: a denial, or what remains in the windows. */
@@ -124,15 +146,14 @@ export class Counting {
       this.#counters.forget(key.id);
       return;
     }
-    const { cost = 1 } = request;
+    const { cost } = call;
     if (verdict.verdict === "RATE_LIMITED" && cost > 0) {
       const { perMinute, perDay } = response.key?.effectiveLimits ?? {};
       const limits = limitsOf([{ name: "", perMinute, perDay }], request.limits);
       const decision = decisionOf(verdict);
       this.#denials.remember({ subject: key.id, cost, limits }, decision, sentAtMs, call.generation);
     }
-    if (!this.#usesCounters) return;
-    this.#counters.learn(key.id, call.asked, verdict.rateLimits, verdict.valid ? cost : 0);
+    if (this.#usesCounters) this.#counters.learn(key.id, call.asked, verdict.rateLimits, verdict.valid ? cost : 0);
   }
 
   /** Forgets denials and counters of a key that changed: its limits may have been reset. */

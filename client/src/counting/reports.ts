@@ -43,8 +43,8 @@ export class Reports {
   readonly #deps: ReportsDeps;
   /** Key -> the text of its limits -> what is to be reported. */
   readonly #waiting = new Map<string, Map<string, Report>>();
-  readonly #keysUnderWay = new Set<string>();
-  readonly #batches = new Set<Promise<void>>();
+  /** Key -> the end of its report. */
+  readonly #underWay = new Map<string, Promise<void>>();
   #isScheduled = false;
 
   constructor(deps: ReportsDeps) {
@@ -61,11 +61,24 @@ export class Reports {
     this.#schedule();
   }
 
+  /** Resolves once all that was added of this key before has an answer, or is lost; undefined: that is so now. */
+  settled(keyId: string): Promise<void> | undefined {
+    return this.#waiting.has(keyId) || this.#underWay.has(keyId) ? this.#settled(keyId) : undefined;
+  }
+
+  async #settled(keyId: string): Promise<void> {
+    // Of one key, one report is under way, and one waits.
+    for (let round = 0; round < 2; round++) {
+      this.#flush();
+      await this.#underWay.get(keyId);
+    }
+  }
+
   /** Sends what waits now. Resolves once nothing is under way. */
   async drain(): Promise<void> {
     this.#flush();
-    while (this.#batches.size > 0) {
-      await Promise.all(this.#batches);
+    while (this.#underWay.size > 0) {
+      await Promise.all(this.#underWay.values());
       this.#flush();
     }
   }
@@ -82,9 +95,8 @@ export class Reports {
   #flush(): void {
     const reports: Report[] = [];
     for (const [keyId, ofKey] of this.#waiting) {
-      if (this.#keysUnderWay.has(keyId)) continue;
+      if (this.#underWay.has(keyId)) continue;
       this.#waiting.delete(keyId);
-      this.#keysUnderWay.add(keyId);
       reports.push(...ofKey.values());
       if (reports.length < MAX_REPORTS) continue;
       this.#begin(reports.splice(0));
@@ -94,11 +106,10 @@ export class Reports {
 
   #begin(reports: readonly Report[]): void {
     const batch = this.#sendAll(reports).then(() => {
-      this.#batches.delete(batch);
-      for (const { keyId } of reports) this.#keysUnderWay.delete(keyId);
+      for (const { keyId } of reports) this.#underWay.delete(keyId);
       if (this.#waiting.size > 0) this.#schedule();
     });
-    this.#batches.add(batch);
+    for (const { keyId } of reports) this.#underWay.set(keyId, batch);
   }
 
   /** More than one call only if a key has very many sets of limits. */

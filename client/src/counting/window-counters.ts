@@ -50,17 +50,30 @@ const DAY_MS = 24 * 60 * MINUTE_MS;
 const NOT_KNOWN: Admission = Object.freeze({ kind: "not known" });
 
 /**
- * Counters of keys in this process: the last `remaining` of each window, less what was used since. All costs of a key
- * are subtracted from each of its windows, also those that a window does not count, so a counter may be too low and is
+ * Counters of keys in this process: the last `remaining` of each window, less what was used since, and less the costs of
+ * calls that are under way. All costs of a key are subtracted from each of its windows, also those that a window does not count, so a counter may be too low and is
  * never too high by this process's own calls. Bounded: 10,000 keys. Times are `elapsedMs`.
  */
 export class WindowCounters {
   readonly #byKey = new Lru<string, KeyCounters>(MAX_KEYS);
+  /** Costs of calls that are under way, by key: the service may admit them. */
+  readonly #underWay = new Map<string, number>();
 
   /** Notes the state before a call about the key is sent. Pass it to `learn` with the answer. */
   asked(keyId: string, nowMs: number): Asked {
     const counters = this.#byKey.peek(keyId);
     return { counters, includedUsed: counters === undefined ? 0 : counters.used - counters.untold, atMs: nowMs };
+  }
+
+  /** A call of this cost is about to be sent. `ended` must follow. */
+  began(keyId: string, cost: number): void {
+    this.#underWay.set(keyId, (this.#underWay.get(keyId) ?? 0) + cost);
+  }
+
+  ended(keyId: string, cost: number): void {
+    const left = (this.#underWay.get(keyId) ?? 0) - cost;
+    if (left > 0) this.#underWay.set(keyId, left);
+    else this.#underWay.delete(keyId);
   }
 
   /**
@@ -92,12 +105,13 @@ export class WindowCounters {
   ): Admission {
     const counters = this.#byKey.get(keyId);
     if (counters === undefined) return NOT_KNOWN;
+    const underWay = this.#underWay.get(keyId) ?? 0;
     const windows: RateLimitWindow[] = [];
     let waitMs = 0;
     for (const [id, limit] of windowsOf(limits)) {
       const known = counters.known.get(id);
       if (known === undefined || known.window.limit !== limit || nowMs - known.askedAtMs >= maxAgeMs) return NOT_KNOWN;
-      const left = remainingOf(counters, known, nowMs);
+      const left = remainingOf(counters, known, nowMs) - underWay;
       const resetAfterMs = Math.max(0, Math.ceil(known.window.resetAfterMs - (nowMs - known.askedAtMs)));
       if (left - cost < reserve * limit) waitMs = Math.max(waitMs, resetAfterMs, 1);
       windows.push(Object.freeze({ ...known.window, remaining: Math.max(0, left - cost), resetAfterMs }));
