@@ -44,19 +44,12 @@ export const MUTANTS: readonly Mutant[] = [
     why: "a process of other settings takes over the stream: what was judged by the old ones stays fresh for ever",
   },
   {
-    name: "an outdated stream taken for the present one",
-    file: STREAM,
-    search: "const isOutdated = epoch !== this.#epoch && attempt.number < this.#epochBy;",
-    replacement: "const isOutdated = false;",
-    why: "an older stream of another epoch proves what it can't know of",
-  },
-  {
     name: "age by the database's clock",
     file: CACHE,
     search: "trueAtMs: Math.floor(sentAtMs - Math.max(0, durationMs(age)) * (1 + DRIFT)),",
     replacement:
-      "trueAtMs: Math.floor(this.#clock.elapsedMs() - ((this.databaseTime()?.loMs ?? 0) - timestampMs(freshness.asOfTime!))),",
-    why: "the database's clock is set, or a message comes late: a record counts as younger than it is",
+      "trueAtMs: Math.floor(this.#clock.elapsedMs() - (timestampMs(freshness.serveTime!) - timestampMs(freshness.asOfTime!))),",
+    why: "both of its times are from before the answer was sent: a proxy that holds it back makes it young",
   },
   {
     name: "age by the wall clock",
@@ -79,13 +72,6 @@ export const MUTANTS: readonly Mutant[] = [
     search: "Math.min(nowMs, tellsOf(attempt.openedAtMs, durationMs(asOfElapsed)))",
     replacement: "nowMs",
     why: "a proxy that holds the stream back keeps revoked keys young",
-  },
-  {
-    name: "a suspension not noticed by the stream",
-    file: STREAM,
-    search: "if (asOfElapsed === undefined || attempt.skippedMs !== this.#clock.skippedMs) return;",
-    replacement: "if (asOfElapsed === undefined) return;",
-    why: "the time since the stream was opened is not known: its messages count as younger than they are",
   },
   {
     name: "the stream's moment taken for a record that it can't vouch for",
