@@ -1,6 +1,6 @@
 /**
  * `npm run bench:propagation`: how long a revoked key is still accepted. It revokes 1,000 keys and draws
- * docs/propagation.svg. It needs PostgreSQL and about two minutes.
+ * docs/propagation.svg. It needs PostgreSQL and about three minutes.
  *
  *   npm run bench:propagation -- --times 50 --out /tmp/picture.svg
  *

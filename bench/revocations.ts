@@ -1,5 +1,6 @@
 /** The time from a revocation's answer to the first refusal, on two real processes with one PostgreSQL. */
-import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import { createLatchkey, type Latchkey } from "../client/src/latchkey.ts";
 import { KeyService, Verdict } from "../src/gen/latchkey/v1/key_service_pb.ts";
 import { clientOf } from "../test/support/clients.ts";
 import { startFleet } from "../test/support/fleet.ts";
@@ -18,8 +19,10 @@ interface Place {
   accepts(apiKey: string): boolean | Promise<boolean>;
 }
 
-/** Revocations come at any moment between two polls of a process. */
-const MOST_PAUSE_MS = 50;
+/** Maximum pause before a revocation: so it comes at any moment of a process, also while its streams rest (100 ms). */
+const MOST_PAUSE_MS = 200;
+/** The time between two questions at one place, so that the questions leave the processors to the processes. */
+const EVERY_MS = 1;
 /** The bound that the service promises. A later refusal is a fault. */
 const BOUND_MS = 5_000;
 
@@ -42,8 +45,10 @@ export async function measureRevocations(
   await using fleet = await startFleet(settings, [{}, {}]);
   const [first, second] = fleet.processes.map(({ address }) => address) as [string, string];
   const { verifier, ownerToken } = await fleet.cast();
+  await using latchkey = createLatchkey({ baseUrl: `http://${second}`, credential: verifier, near: true });
+  await latchkey.ready();
   const atFirst = calls("the process that revoked", first, verifier);
-  const places = [calls("at a second process of the service", second, verifier)];
+  const places = [near(latchkey), calls("at a second process of the service", second, verifier)];
   const owner = clientOf(first, KeyService, ownerToken);
   const took = places.map(({ name }) => ({ name, tookMs: [] as number[] }));
   for (let n = 1; n <= times; n++) {
@@ -62,7 +67,7 @@ export async function measureRevocations(
   return took;
 }
 
-/** Presents the key until the place accepts it: the place has it in memory then. */
+/** Presents the key, so that the place has it in memory. */
 async function hot(place: Place, apiKey: string): Promise<void> {
   if (!(await place.accepts(apiKey))) throw new Error(`${place.name} refuses a new key`);
 }
@@ -70,9 +75,21 @@ async function hot(place: Place, apiKey: string): Promise<void> {
 async function refusal(place: Place, apiKey: string, sinceMs: number): Promise<number> {
   while (await place.accepts(apiKey)) {
     if (performance.now() - sinceMs > BOUND_MS) throw new Error(`${place.name} accepts a key ${BOUND_MS} ms later`);
-    await nextTurn();
+    await pause(EVERY_MS);
   }
   return performance.now() - sinceMs;
+}
+
+/** A client of the second process that judges keys itself. It makes a call only where it has no record. */
+function near(latchkey: Latchkey): Place {
+  return {
+    name: "near, in a client of the second process",
+    async accepts(apiKey) {
+      const { valid, verdict } = latchkey.verifySync({ apiKey }) ?? (await latchkey.verify({ apiKey }));
+      if (!valid && verdict !== "REVOKED") throw new Error(`verdict ${verdict} near`);
+      return valid;
+    },
+  };
 }
 
 function calls(name: string, address: string, credential: string): Place {

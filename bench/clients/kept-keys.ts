@@ -4,70 +4,72 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { LRUCache } from "lru-cache";
-import { NearCache } from "../../client/src/near/near-cache.ts";
+import { createLatchkey } from "../../client/src/latchkey.ts";
 import type { VerifyKeyResponse } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { systemClock as clock } from "../../src/lib/clock.ts";
 import { TTL_CACHE } from "./candidates.ts";
-import { goodAnswer, quietMessage, RawKeys } from "./good-keys.ts";
+import { CREDENTIAL, goodAnswer, goodService, RawKeys } from "./good-keys.ts";
 
-/** What keeps keys in a process of a user. */
+/** A memory of keys in a program of a user. */
 interface Keeper {
-  keep(rawKey: string, n: number): void;
-  /** Called between two parts of a measurement. */
-  refresh(): void;
-  /** Whether the key is good; undefined if a call would be needed. */
+  keep(rawKey: string, n: number): Promise<unknown>;
+  /** Whether the key is good; undefined if a call is needed. */
   judge(rawKey: string): boolean | undefined;
+  close(): Promise<void>;
 }
 
-const KEEPERS: Readonly<Record<string, (keys: number) => Keeper>> = { near, ttl };
+const KEEPERS: Readonly<Record<string, (keys: number) => Promise<Keeper>>> = { near, ttl };
 const HITS = 200_000;
 const ROUNDS = 7;
 /** Number of hits that are timed together. */
 const PART = 500;
+const WARM_UP_KEYS = 200;
+/** Keys that are kept at a time. */
+const KEPT_AT_A_TIME = 1_000;
 
 const [name = "", count = ""] = process.argv.slice(2);
 const keys = new RawKeys(Number(count));
 /** The position in the random order. */
 let at = 1;
 
-warmUp();
+await warmUp();
 const before = usedBytes();
-const keeper = KEEPERS[name]!(keys.count);
-fill(keeper, keys.count);
+const keeper = await filled(keys.count);
 const heapBytes = (usedBytes() - before) / keys.count;
 process.stdout.write(JSON.stringify({ heapBytes, hitUs: await hitUs() }));
+await keeper.close();
 
-/** A first keeper makes what is made once in a process, such as compiled code. Then it is garbage. */
-function warmUp(): void {
-  fill(KEEPERS[name]!(keys.count), Math.min(keys.count, 2_000));
+/** A first, small keeper makes what is made once in a process, such as compiled code. */
+async function warmUp(): Promise<void> {
+  await (await filled(Math.min(keys.count, WARM_UP_KEYS))).close();
 }
 
-function fill(into: Keeper, count: number): void {
-  for (let n = 0; n < count; n++) into.keep(keys.at(n), n);
+async function filled(count: number): Promise<Keeper> {
+  const keeper = await KEEPERS[name]!(count);
+  for (let from = 0; from < count; from += KEPT_AT_A_TIME) {
+    const size = Math.min(KEPT_AT_A_TIME, count - from);
+    await Promise.all(Array.from({ length: size }, (_, n) => keeper.keep(keys.at(from + n), from + n)));
+  }
+  return keeper;
 }
 
-function near(maxKeys: number): Keeper {
-  const cache = new NearCache({ clock, random: Math.random, maxKeys, maxBytes: 2 ** 30, maxStalenessMs: 5_000 });
-  const attempt = cache.openStream("");
-  const refresh = () => void cache.apply(attempt, quietMessage(clock.elapsedMs() - attempt.openedAtMs));
-  refresh();
+async function near(maxKeys: number): Promise<Keeper> {
+  const options = { transport: goodService(), credential: CREDENTIAL, accessTokens: false } as const;
+  const latchkey = createLatchkey({ ...options, deadlineMs: 60_000, near: { maxKeys, maxBytes: 2 ** 30 } });
+  await latchkey.ready();
   return {
-    keep: (apiKey, n) => cache.keep(cache.begin(), { apiKey }, goodAnswer(apiKey, n)),
-    refresh,
-    judge: (apiKey) => {
-      const judgement = cache.judge({ apiKey });
-      return judgement && judgement.verdict === "VALID";
-    },
+    keep: (apiKey) => latchkey.verify({ apiKey }),
+    judge: (apiKey) => latchkey.verifySync({ apiKey })?.valid,
+    close: () => latchkey.close(),
   };
 }
 
-/** What users write: the answers as they came, by the raw key. They must outlive this measurement. */
-function ttl(max: number): Keeper {
+/** As users write it: each answer as it came, by the raw key. Here it lives as long as this measurement. */
+async function ttl(max: number): Promise<Keeper> {
   const answers = new LRUCache<string, VerifyKeyResponse>({ ...TTL_CACHE, max, ttl: 600_000 });
   return {
-    keep: (apiKey, n) => void answers.set(apiKey, goodAnswer(apiKey, n)),
-    refresh: () => {},
+    keep: async (apiKey, n) => void answers.set(apiKey, goodAnswer(apiKey, n)),
     judge: (apiKey) => answers.get(apiKey)?.valid,
+    close: async () => {},
   };
 }
 
@@ -78,7 +80,7 @@ async function hitUs(): Promise<number> {
     let tookUs = 0;
     for (let part = 0; part < HITS / PART; part++) {
       const asked = askedNext();
-      keeper.refresh();
+      // The stream and its timers have their turns, as in a program that serves requests.
       await nextTurn();
       const startUs = cpuUs();
       for (const rawKey of asked) if (keeper.judge(rawKey) !== true) throw new Error("a kept key is not accepted");

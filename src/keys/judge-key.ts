@@ -2,8 +2,8 @@ import { matchesMethod, matchesScope } from "./globs.ts";
 import { type Key, type KeyOwner, keyState } from "./key.ts";
 
 /*
- * The judgement of a key. The service judges its records with it, and a client its own copies of them. So this file, and
- * what it imports, stand alone: they need nothing but Node.
+ * The judgement of a key. The service judges its records with it, and a client its own copies of them. So this file
+ * and all that it imports need nothing but Node.
  */
 
 /** The possible results of a judgement: the names of the contract in lower case. */
@@ -31,7 +31,7 @@ export interface KeyUse {
   readonly method: string;
 }
 
-/** What a judgement rests on: one key as one of its secrets shows it. */
+/** The basis of a judgement: one key as one of its secrets shows it. */
 export interface JudgedKey {
   readonly key: Pick<Key, "state" | "expiresAtMs" | "scopes" | "allowedIps" | "allowedMethods">;
   /** undefined if no owner's state and grant matter. */

@@ -10,6 +10,7 @@
  *   issue-key.ts, get-key.ts, list-keys.ts, update-key.ts, disable-key.ts, enable-key.ts, rotate-key.ts, revoke-key.ts,
  *   delete-key.ts          one verb each, for API keys
  *   reset-rate-limits.ts   empties the windows of a key's own limits
+ *   forgotten-denials.ts   makes the limiter forget its denials of a key that changed
  *   change-key.ts          finds a key for an actor, and changes it by compare-and-set
  *   key-store.ts           what the room needs from the database
  *   key-fields.ts          checks the fields of a key

@@ -1,8 +1,8 @@
 import type { LimitDecision, LimitRequest, NamedLimit } from "./limit.ts";
 
 /**
- * Maximum age of a denial that is used without asking the store. Within this time the process notices a reset in
- * another process, or a store that lost its data.
+ * Maximum age of a denial that is used without asking the store. Within this time the process notices a store that lost
+ * its data, and a reset in another process of which it was not told.
  */
 const BELIEVED_MS = 5_000;
 const MAX_SUBJECTS = 10_000;

@@ -21,7 +21,7 @@ export interface Command {
   readonly deadlineMs?: number;
 }
 
-/** One thing that the stream told: a message, or its end. After UNAVAILABLE the program starts it again with its cursor. */
+/** A message of the stream, or its end. After UNAVAILABLE the program starts it again with its cursor. */
 export interface StreamEvent {
   readonly event: "message" | "end";
   readonly changes: readonly { readonly kind: string; readonly subjectId: string }[];

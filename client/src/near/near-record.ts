@@ -62,22 +62,23 @@ export function nearRecord(facts: RecordFacts, shared: SharedValues): NearRecord
   const { key } = facts;
   const verified = verifiedKey(key, shared);
   return {
-    digest: facts.digest,
-    verified,
-    key: judgedFacts(key, verified, shared),
-    owner: facts.isOwnerDisabled ? DISABLED_OWNER : undefined,
-    secretExpiresAtMs: facts.secretExpireTime && timestampMs(facts.secretExpireTime),
-    tier: verified.tier,
-    isAllowedIp: compileNetworks(key.allowedIps),
-    ownLimits: ownLimitsOf(key, shared),
+    // What each judgement reads comes first, so that it is in two lines of the processor's cache.
+    isUsed: false,
     trueAtMs: facts.trueAtMs,
-    position: facts.position,
     isWatched: facts.isWatched,
     boundMs: facts.boundMs,
     endsAtMs: facts.endsAtMs,
     recheckAtMs: facts.recheckAtMs,
+    key: judgedFacts(key, verified, shared),
+    owner: facts.isOwnerDisabled ? DISABLED_OWNER : undefined,
+    secretExpiresAtMs: facts.secretExpireTime && timestampMs(facts.secretExpireTime),
+    ownLimits: ownLimitsOf(key, shared),
+    verified,
+    tier: verified.tier,
+    isAllowedIp: compileNetworks(key.allowedIps),
+    position: facts.position,
     bytes: bytesOf(key),
-    isUsed: false,
+    digest: facts.digest,
   };
 }
 

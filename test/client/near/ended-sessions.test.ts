@@ -1,4 +1,4 @@
-/** What the stream says of sessions. */
+/** The stream's word on sessions. */
 import { describe, expect, it } from "vitest";
 import { BEGIN_MS, Kind, NearWorld } from "./near-world.ts";
 

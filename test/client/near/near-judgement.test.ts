@@ -1,4 +1,4 @@
-/** What the near cache says of the records and the absences that it keeps. */
+/** Judgements by the near cache of the records and the absences that it keeps. */
 import { describe, expect, it } from "vitest";
 import { BEGIN_MS, Kind, keyId, NearWorld, rawKey, State, Verdict } from "./near-world.ts";
 

@@ -32,8 +32,8 @@ function bytesPerKey(count: number, keyOf: (n: number) => NonNullable<Parameters
 }
 
 describe("the memory of a kept key", () => {
-  it("is at most 600 bytes for a key of ordinary size, of which 100,000 fit into 64 MiB", () => {
-    const { perKey, estimated } = bytesPerKey(100_000, (n) => ({
+  it("is at most 600 bytes for a key of ordinary size, of which 64 MiB hold 100,000", () => {
+    const { perKey, estimated } = bytesPerKey(25_000, (n) => ({
       ownerId: `usr_${`${n}`.padStart(16, "o")}`,
       name: `key ${n} of a service`,
       effectiveScopes: ["orders:read", "orders:write"],

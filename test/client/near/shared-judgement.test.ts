@@ -169,7 +169,7 @@ function randomUse(n: number): VerifyKeyInput {
   };
 }
 
-/** What the service answers, without the limits; undefined: it refuses the request. */
+/** The service's verdict, without the limits; undefined: it refuses the request. */
 function serviceVerdict(record: KeyRecord, use: VerifyKeyInput, nowMs: number): string | undefined {
   try {
     checkUse(use);
