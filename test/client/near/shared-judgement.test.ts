@@ -44,6 +44,11 @@ describe("the shared judgement", () => {
     expect(files.filter((path) => !/^src\/(keys|lib|limits)\//.test(path))).toEqual([]);
   });
 
+  it("is so also for the cache of denials and the breaker", () => {
+    const { packages } = closureOf(["src/limits/full-windows.ts", "src/changes/database-breaker.ts"]);
+    expect(packages.filter((name) => !name.startsWith("node:"))).toEqual([]);
+  });
+
   it("is what the near cache reaches of the service, beside the contract and the tags of changes", () => {
     const { files, packages } = closureOf(["client/src/near/near-cache.ts"]);
     const others = files.filter((path) => !/^(client|src\/(keys|lib|gen|answers))\//.test(path));
