@@ -18,9 +18,9 @@ const REPORT_EVERY = 100;
 const PROGRESS_EVERY = 2000;
 
 /**
- * The body of a simulation's run.ts: runs many seeds on all cores, with the options `--seeds 10000 [--from 1] [--stop]`.
- * Prints each failure with its seed; `--from <seed> --seeds 1` runs it again. Exits with 1 if there was a failure, with
- * `--stop` at the first.
+ * The body of a simulation's run.ts: runs many seeds on all cores, as its options `--seeds 10000 [--from 1] [--stop]`
+ * say. Prints each failure with its seed; `--from <seed> --seeds 1` runs it again. Exits with 1 if there was a failure,
+ * with `--stop` at the first.
  *
  * @param entry the URL of run.ts, which each thread runs again
  */
