@@ -106,11 +106,18 @@ export class NearWeather {
     });
   }
 
-  /** A client starts again without a cursor, after changes that it is not told of, while some process is behind. */
+  /**
+   * A client starts again without a cursor, after changes that it is not told of, while some process is behind. Perhaps
+   * it loses that stream at once.
+   */
   #startBehind(client: NearClient): void {
+    const { random } = this.#deps;
     this.#lag();
     client.network.cutStreams(10_000);
-    this.#for(this.#deps.random.between(200, 3000), () => client.forgetCursor());
+    this.#for(random.between(200, 3000), () => {
+      client.forgetCursor();
+      if (random.chance(0.5)) this.#for(random.between(10, 300), () => client.network.cutStreams(1));
+    });
   }
 
   /** A client reads its clock all the time, so no jump hides a suspension: that is a limit that is known. */

@@ -81,7 +81,7 @@ class NearSimulation {
     const slowness = this.#endMs > 20_000 ? 20 : 1;
     this.#writers.begin();
     for (const client of this.#clients) {
-      this.#time.after(this.#random.pause(this.#random.pick([300, 3000])), () => client.start());
+      this.#time.after(this.#random.between(0, this.#random.pick([300, 3000])), () => client.start());
       this.#everyNowAndThen(this.#random.pick([100, 300, 1000]) * slowness, () => this.#present(client));
     }
     this.#everyNowAndThen(this.#random.pick([200, 600, 2000]) * slowness, () => this.#writers.change());
