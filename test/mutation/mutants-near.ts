@@ -98,7 +98,7 @@ export const NEAR_MUTANTS = [
     },
     {
       name: "near: told changes not compared",
-      search: "isSameHistory && subjectIds.some((id) => answer.position < this.#told.positionOf(id))",
+      search: "subjectIds.some((id) => position < this.#told.positionOf(id))",
       replacement: "false",
       why: "an answer that a change overtook is kept",
     },

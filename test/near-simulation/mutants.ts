@@ -90,7 +90,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an answer kept that a told change overtook",
     file: STREAM,
-    search: "if (isSameHistory && subjectIds.some((id) => answer.position < this.#told.positionOf(id))) return",
+    search: "if (subjectIds.some((id) => position < this.#told.positionOf(id))) return",
     replacement: "if (false) return",
     why: "an answer from before a change comes after the news of it, and is kept fresh for ever",
   },

@@ -30,6 +30,8 @@ export interface NearClientDeps {
 interface Stream {
   readonly attempt: StreamAttempt;
   line: StreamLine | undefined;
+  /** `elapsedMs` at which its last part came, while the rest of that message is on its way. */
+  partAtMs: number | undefined;
 }
 
 /** A call without an answer counts as failed after this time. */
@@ -149,7 +151,7 @@ export class NearClient {
   #open(cursor = this.cache.cursor): void {
     const { random, services } = this.#deps;
     if (this.#next !== undefined) this.#close(this.#next);
-    const stream: Stream = { attempt: this.cache.openStream(cursor), line: undefined };
+    const stream: Stream = { attempt: this.cache.openStream(cursor), line: undefined, partAtMs: undefined };
     this.#next = stream;
     stream.line = this.network.watch(random.pick(services), cursor, {
       onMessage: (message) => this.#take(stream, message),
@@ -160,6 +162,7 @@ export class NearClient {
   #take(stream: Stream, message: WatchRevocationsResponse): void {
     const applied = this.cache.apply(stream.attempt, message);
     this.#deps.rules.told(this, message);
+    stream.partAtMs = applied.isWhole ? undefined : this.machine.clock.elapsedMs();
     if (stream !== this.#next || !applied.isWhole) return;
     if (this.#current !== undefined) this.#close(this.#current);
     this.#current = stream;
@@ -191,12 +194,16 @@ export class NearClient {
   #lookForEver(): void {
     this.machine.timers.after(LOOK_EVERY_MS, () => {
       const stream = this.#next ?? this.#current;
-      const isSilent =
-        this.cache.streamAgeMs > SILENT_MS &&
-        this.machine.clock.elapsedMs() - (stream?.attempt.openedAtMs ?? 0) > SILENT_MS;
-      if (stream !== undefined && (isSilent || this.cache.mustReopen(stream.attempt))) this.#open();
+      if (stream !== undefined && (this.#isSilent(stream) || this.cache.mustReopen(stream.attempt))) this.#open();
       this.#lookForEver();
     });
+  }
+
+  /** A long message may come in parts for a while: that is no silence. */
+  #isSilent({ attempt, partAtMs }: Stream): boolean {
+    const nowMs = this.machine.clock.elapsedMs();
+    const isYoung = nowMs - Math.max(attempt.openedAtMs, partAtMs ?? 0) < SILENT_MS;
+    return !isYoung && this.cache.streamAgeMs > SILENT_MS;
   }
 
   #renewForEver(): void {

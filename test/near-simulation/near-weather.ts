@@ -51,6 +51,7 @@ export class NearWeather {
       machine.wake();
       network.paceMs = 1;
       network.isCut = false;
+      network.isCalm = true;
       network.heldUntilMs = Number.NEGATIVE_INFINITY;
     }
   }

@@ -36,6 +36,8 @@ export class Network {
   heldUntilMs = Number.NEGATIVE_INFINITY;
   /** Whether each change of a message comes in a part of its own, as those of a large message do. */
   readonly sendsParts: boolean;
+  /** Whether nothing is late, except what is in 2 % of cases. */
+  isCalm = false;
   readonly #deps: NetworkDeps;
   readonly #streams = new Set<StreamLine>();
 
@@ -172,7 +174,7 @@ export class StreamLine {
   /** The service reads each page of a long list when the client has taken the one before. */
   #pauseBetweenParts(): void {
     const { random } = this.#deps;
-    if (random.chance(0.2)) this.#lastArrivalMs += random.between(0, 1500);
+    if (!this.#network.isCalm && random.chance(0.2)) this.#lastArrivalMs += random.between(0, 1500);
   }
 
   #arrive(run: () => void): void {

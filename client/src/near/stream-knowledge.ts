@@ -84,7 +84,9 @@ export class StreamKnowledge {
 
   standingOf(answer: Dated, subjectIds: readonly string[]): Standing {
     const isSameHistory = answer.epoch !== 0n && answer.epoch === this.#epoch;
-    if (isSameHistory && subjectIds.some((id) => answer.position < this.#told.positionOf(id))) return "refused";
+    // Positions of another epoch do not compare: such an answer may lack whatever was told of its subjects.
+    const position = isSameHistory ? answer.position : 0;
+    if (subjectIds.some((id) => position < this.#told.positionOf(id))) return "refused";
     if (isSameHistory && this.#isWhole && answer.position > 0 && answer.position >= this.#mostFloor) return "watched";
     return this.#living.size === 0 ? "by_own_age" : "refused";
   }

@@ -135,6 +135,15 @@ describe("without a living stream, an answer", () => {
     expect(world.verdict(1)).toBeUndefined();
   });
 
+  it("of another epoch is not kept if the ended stream told a change of its key, because positions do not compare", () => {
+    const world = new NearWorld();
+    const attempt = world.stream();
+    world.tell(attempt, { position: 110, changes: [{ kind: Kind.KEY, subjectId: keyId(1) }] });
+    world.cache.streamEnded(attempt);
+    world.verify(1, { epoch: 8n, position: 200 });
+    expect(world.cache.size).toBe(0);
+  });
+
   it("is dropped by a change of its key whatever its position", () => {
     const world = new NearWorld();
     world.stream();
