@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { compileNetworks } from "../../../src/keys/allowed-ips.ts";
 import { checkUse, type VerifyKeyInput } from "../../../src/keys/check-use.ts";
-import { matchesScope } from "../../../src/keys/globs.ts";
 import { judgeKey } from "../../../src/keys/judge-key.ts";
 import type { Key, KeyOwner } from "../../../src/keys/key.ts";
 import type { KeyRecord } from "../../../src/keys/key-records.ts";
@@ -191,8 +190,6 @@ function answerOf(world: NearWorld, n: number, record: KeyRecord) {
   const use = { ...randomUse(n), limits: [], clientIp: "", environment: record.key.environment };
   const verdict = judgeKey(record, use, world.databaseMs);
   const key = verdictKey(record, TIERS, world.databaseMs);
-  key.effectiveScopes = record.key.scopes.filter((scope) => matchesScope(record.owner!.scopes, scope));
-  key.effectiveTier = record.tier;
   return { use, answer: { verdict: VERDICTS[verdict], key, ...secretEnd(record) } };
 }
 
