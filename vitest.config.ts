@@ -13,6 +13,7 @@ const JUDGING_TIMES = [
   "machine",
   "management-share",
   "memory",
+  "near",
   "postgres-down",
   "verify-key-on-faulty-redis",
   "refresh-races",

@@ -163,6 +163,8 @@ export function doorContract(start: () => Promise<World>): void {
       const forged = await ask([["requireUser"]], [["authorization", "Bearer a.b.c"]]);
       expectRefusal(forged, door, 401, "TOKEN_INVALID");
       await world.endSessions(token);
+      // The stream of changes tells the client.
+      await expect.poll(async () => (await ask([["requireUser"]], headers)).refusal).toBe("TOKEN_INVALID");
       expectRefusal(await ask([["requireUser"]], headers), door, 401, "TOKEN_INVALID");
     });
 

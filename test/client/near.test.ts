@@ -284,6 +284,15 @@ describe("while the service is unreachable", () => {
     await latchkey.close();
   });
 
+  it("limits that need a call have no verdict by default", async () => {
+    const { service, latchkey } = await readyClient({ near: { counting: "after" } });
+    const { raw } = service.issue({ perMinute: 3 });
+    for (let at = 0; at < 2; at++) await latchkey.verify({ apiKey: raw, cost: at });
+    service.failure = unavailable();
+    await expect(latchkey.verify({ apiKey: raw, cost: 3 })).rejects.toBeInstanceOf(LatchkeyUnavailable);
+    await latchkey.close();
+  });
+
   it("an answer of any age is passed on, with its age", async () => {
     const { service, latchkey } = await readyClient();
     const { raw } = service.issue();

@@ -63,12 +63,6 @@ export const NEAR_MUTANTS = [
       why: "the stream's age is taken for a record that it does not watch",
     },
     {
-      name: "near: an earlier answer replaces a later one",
-      search: "return doCompare ? known.position > times.position : known.trueAtMs > times.trueAtMs;",
-      replacement: "return false;",
-      why: "what arrives last counts, also if it was read first",
-    },
-    {
       name: "near: a refusal that is not kept leaves the record",
       search: "if (!OF_THE_USE.has(verdict)) this.#keys.delete(digest);",
       replacement: "",
@@ -187,6 +181,14 @@ export const NEAR_MUTANTS = [
       search: " && !this.sessions.mayHaveForgotten(issuedAtMs)",
       replacement: "",
       why: "after 100,000 ends the first ones are forgotten",
+    },
+  ]),
+  ...mutantsOf("client/src/near/near-record.ts", CACHE, [
+    {
+      name: "near: an earlier answer replaces a later one",
+      search: "return doCompare ? known.position > times.position : known.trueAtMs > times.trueAtMs;",
+      replacement: "return false;",
+      why: "what arrives last counts, also if it was read first",
     },
   ]),
   ...mutantsOf("client/src/near/near-record.ts", JUDGED, [

@@ -1,5 +1,6 @@
 import { AUTH_MUTANTS } from "./mutants-auth.ts";
 import { CHANGES_MUTANTS } from "./mutants-changes.ts";
+import { CLIENT_MUTANTS } from "./mutants-client.ts";
 import { HISTORY_MUTANTS } from "./mutants-history.ts";
 import { KEYS_MUTANTS } from "./mutants-keys.ts";
 import { LIMITS_MUTANTS } from "./mutants-limits.ts";
@@ -39,5 +40,6 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...READS_MUTANTS,
   ...TURNS_MUTANTS,
   ...TRACES_MUTANTS,
+  ...CLIENT_MUTANTS,
   ...NEAR_MUTANTS,
 ];

@@ -90,6 +90,13 @@ export const MUTANTS: readonly Mutant[] = [
     why: "an old transaction holds all positions: an answer from before a revocation counts as one that contains it",
   },
   {
+    name: "elapsed time to the end of a poll",
+    file: "src/changes/watch-changes.ts",
+    search: "yield { ...told, asOfElapsedMs: leastMsBetween(receivedAt, sentAt) };",
+    replacement: "yield { ...told, asOfElapsedMs: leastMsBetween(receivedAt, momentOf(deps.clock)) };",
+    why: "a client takes its records for true until the message came, though the poll was sent before a change",
+  },
+  {
     name: "a suspension not noticed",
     file: "src/lib/clock.ts",
     search: "aheadMs - this.#leastAheadMs > MAX_UNNOTICED_MS",

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { parseCursor } from "../../src/changes/cursor-text.ts";
 import type { WatchMessage } from "../../src/changes/watch-changes.ts";
+import { MAX_UNNOTICED_MS } from "../../src/lib/clock.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import type { Cluster, Committed } from "./cluster.ts";
 import { parseSnapshot, sees } from "./postgres-model.ts";
@@ -8,6 +9,9 @@ import type { SeededRandom } from "./random.ts";
 import { nameOf } from "./sample-keys.ts";
 import type { SimulatedService } from "./simulated-service.ts";
 import type { VirtualTime } from "./virtual-time.ts";
+
+/** Tolerance for the rounding of sums of fractions of milliseconds. */
+const ROUNDING_MS = 0.001;
 
 export interface WatchingClientDeps {
   readonly time: VirtualTime;
@@ -23,6 +27,8 @@ export interface WatchingClientDeps {
  *
  * - Each change comes at least once, or a resync covers it.
  * - No `as_of` is later than a change that was not sent.
+ * - The opening of the stream and `as_of_elapsed` add up to no moment after a change that was not sent, whatever the
+ *   clocks of database and machines do.
  */
 export class WatchingClient {
   readonly #deps: WatchingClientDeps;
@@ -44,6 +50,7 @@ export class WatchingClient {
   connect(): void {
     const process = this.#deps.random.pick(this.#deps.processes);
     const abort = new AbortController();
+    const openedAtMs = this.#deps.time.nowMs;
     const messages = process.watch({ cursor: this.#cursor, signal: abort.signal });
     const stream = ++this.#stream;
     const isCurrent = () => stream === this.#stream;
@@ -56,7 +63,7 @@ export class WatchingClient {
         if (!isCurrent()) abort.abort();
         messages.next().then(({ value }) => {
           if (value === undefined || !isCurrent()) return;
-          this.#handle(value);
+          this.#handle(value, openedAtMs, process.machine.wasSuspended ? MAX_UNNOTICED_MS : 0);
           // In 2 % of cases the client does not keep up for a while.
           this.#deps.time.after(
             !this.isInHurry && this.#deps.random.chance(0.02) ? this.#deps.random.between(0, 4000) : 1,
@@ -74,7 +81,7 @@ export class WatchingClient {
     return this.#cursor === "" ? undefined : this.#untold()[0];
   }
 
-  #handle(message: WatchMessage): void {
+  #handle(message: WatchMessage, openedAtMs: number, unnoticedMs: number): void {
     const { cluster } = this.#deps;
     for (const change of message.changes) this.#told.add(idOf(change));
     if (message.cursor === "") return;
@@ -90,6 +97,7 @@ export class WatchingClient {
       for (const change of this.#untold().filter(isCovered)) this.#told.add(idOf(change));
       return;
     }
+    this.#checkElapsed(message, openedAtMs + message.asOfElapsedMs - unnoticedMs);
     const due = this.#untold().filter(isDue);
     // An as_of from before the clock was set is not comparable.
     if (due[0] !== undefined && cluster.clockSetAtMs === Number.NEGATIVE_INFINITY) {
@@ -97,6 +105,15 @@ export class WatchingClient {
         `a watcher was told of as_of ${message.asOfMs} without ${due[0].xactId}, the change of ${nameOf(due[0].subjectId)}`,
       );
     }
+  }
+
+  /** A fault if a change from before the moment that `as_of_elapsed` claims was not sent. */
+  #checkElapsed(message: WatchMessage, trueAtMs: number): void {
+    const late = this.#untold().find(({ atMs, undone }) => undone === undefined && atMs < trueAtMs - ROUNDING_MS);
+    if (late === undefined) return;
+    this.#deps.onFault(
+      `a watcher was told of ${message.asOfElapsedMs} ms since it opened, without ${late.xactId}, the change of ${nameOf(late.subjectId)}`,
+    );
   }
 
   #untold(): Committed[] {

@@ -2,21 +2,21 @@
 import type { SpawnedService } from "./spawned-service.ts";
 
 /** Bytes in use after a garbage collection. The service must have been started with `--inspect`. */
-export async function heapBytes(service: SpawnedService): Promise<number> {
+export async function heapBytes(service: Pick<SpawnedService, "output">): Promise<number> {
   await using inspector = await openInspector(service);
   await inspector.command("HeapProfiler.collectGarbage");
   return ((await inspector.command("Runtime.getHeapUsage")) as { usedSize: number }).usedSize;
 }
 
 /** V8's heap snapshot of all live objects after a garbage collection, including their texts. */
-export async function heapSnapshot(service: SpawnedService): Promise<string> {
+export async function heapSnapshot(service: Pick<SpawnedService, "output">): Promise<string> {
   await using inspector = await openInspector(service);
   await inspector.command("HeapProfiler.collectGarbage");
   await inspector.command("HeapProfiler.takeHeapSnapshot");
   return inspector.chunks.join("");
 }
 
-async function openInspector(service: SpawnedService) {
+async function openInspector(service: Pick<SpawnedService, "output">) {
   const url = /ws:\/\/[\w.:/-]+/.exec(service.output())?.[0];
   if (url === undefined) throw new Error("the service was not started with --inspect");
   const socket = new WebSocket(url);

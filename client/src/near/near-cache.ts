@@ -12,6 +12,7 @@
  *   stream-attempt.ts    one call of WatchRevocations
  *   told-changes.ts      which keys and owners changed lately
  *   ended-sessions.ts    which sessions have ended
+ *   watch-stream.ts      keeps the stream up, and gives its messages to the cache
  *   database-time.ts     the database's time, as an interval
  *   times.ts             times of messages, and the drift of clocks
  *
@@ -35,7 +36,7 @@ import { AbsentKeys } from "./absent-keys.ts";
 import { DatabaseTime, type TimeInterval } from "./database-time.ts";
 import { INVALID_BY_FORM, invalidJudgement, judgementOf, mayBeApiKey, type NearJudgement } from "./near-judgement.ts";
 import { NearKeys } from "./near-keys.ts";
-import { type NearRecord, nearRecord, type RecordTimes } from "./near-record.ts";
+import { isLater, nearRecord, type RecordTimes } from "./near-record.ts";
 import { SharedValues } from "./shared-values.ts";
 import type { AppliedMessage, StreamAttempt } from "./stream-attempt.ts";
 import { StreamKnowledge, tellsOf } from "./stream-knowledge.ts";
@@ -292,10 +293,4 @@ export class NearCache {
       boundMs: Math.min(Math.floor(durationMs(maxStaleness)), this.#options.maxStalenessMs),
     };
   }
-}
-
-/** Whether a kept record tells of a later moment than an answer. */
-function isLater(known: NearRecord, times: RecordTimes): boolean {
-  const doCompare = known.isWatched && times.isWatched && known.position !== times.position;
-  return doCompare ? known.position > times.position : known.trueAtMs > times.trueAtMs;
 }

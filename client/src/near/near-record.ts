@@ -82,6 +82,12 @@ export function nearRecord(facts: RecordFacts, shared: SharedValues): NearRecord
   };
 }
 
+/** Whether a kept record tells of a later moment than an answer. */
+export function isLater(known: RecordTimes, times: RecordTimes): boolean {
+  const doCompare = known.isWatched && times.isWatched && known.position !== times.position;
+  return doCompare ? known.position > times.position : known.trueAtMs > times.trueAtMs;
+}
+
 function verifiedKey(key: Key, shared: SharedValues): VerifiedKey {
   const own = keyOf(key);
   const hasMetadata = Object.keys(own.metadata).length > 0;

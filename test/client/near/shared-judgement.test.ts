@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { compileNetworks } from "../../../src/keys/allowed-ips.ts";
 import { checkUse, type VerifyKeyInput } from "../../../src/keys/check-use.ts";
-import { matchesScope } from "../../../src/keys/globs.ts";
 import { judgeKey } from "../../../src/keys/judge-key.ts";
 import type { Key, KeyOwner } from "../../../src/keys/key.ts";
 import type { KeyRecord } from "../../../src/keys/key-records.ts";
@@ -43,6 +42,11 @@ describe("the shared judgement", () => {
     const { files, packages } = closureOf(SHARED);
     expect(packages.filter((name) => !name.startsWith("node:"))).toEqual([]);
     expect(files.filter((path) => !/^src\/(keys|lib|limits)\//.test(path))).toEqual([]);
+  });
+
+  it("is so also for the cache of denials and the breaker", () => {
+    const { packages } = closureOf(["src/limits/full-windows.ts", "src/changes/database-breaker.ts"]);
+    expect(packages.filter((name) => !name.startsWith("node:"))).toEqual([]);
   });
 
   it("is what the near cache reaches of the service, beside the contract and the tags of changes", () => {
@@ -186,8 +190,6 @@ function answerOf(world: NearWorld, n: number, record: KeyRecord) {
   const use = { ...randomUse(n), limits: [], clientIp: "", environment: record.key.environment };
   const verdict = judgeKey(record, use, world.databaseMs);
   const key = verdictKey(record, TIERS, world.databaseMs);
-  key.effectiveScopes = record.key.scopes.filter((scope) => matchesScope(record.owner!.scopes, scope));
-  key.effectiveTier = record.tier;
   return { use, answer: { verdict: VERDICTS[verdict], key, ...secretEnd(record) } };
 }
 
