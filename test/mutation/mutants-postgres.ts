@@ -48,18 +48,6 @@ export const POSTGRES_MUTANTS = [
       why: "who was disabled while the call was on its way has a key that works once enabled",
     },
     {
-      name: "keys found whatever their kind",
-      search: "{ id: keyId, kind, deletedAt: null }",
-      replacement: "{ id: keyId, deletedAt: null }",
-      why: "key managers manage service credentials",
-    },
-    {
-      name: "deleted keys found",
-      search: "{ id: keyId, kind, deletedAt: null }",
-      replacement: "{ id: keyId, kind }",
-      why: "what was deleted can be read and enabled again",
-    },
-    {
       name: "lists of everybody's keys",
       search: "...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),",
       replacement: "",
@@ -137,9 +125,21 @@ export const POSTGRES_MUTANTS = [
     },
     {
       name: "deleted keys verified",
-      search: " and k.deleted_at is null`",
-      replacement: "`",
+      search: "any(?::text[]) and k.deleted_at is null`",
+      replacement: "any(?::text[])`",
       why: "DeleteKey promises that the key can't be found",
+    },
+    {
+      name: "keys found whatever their kind",
+      search: "k.id = ? and k.kind = ?",
+      replacement: "k.id = ? and ? is not null",
+      why: "key managers manage service credentials",
+    },
+    {
+      name: "deleted keys found",
+      search: "k.kind = ? and k.deleted_at is null",
+      replacement: "k.kind = ?",
+      why: "what was deleted can be read and enabled again",
     },
   ]),
   ...mutantsOf("src/postgres/stores/session-store.ts", SESSIONS, [

@@ -63,17 +63,31 @@ export function toOwner({ id, state, tier, scopes }: UserRow): KeyOwner {
  */
 const MAX_READ_SECRETS = MAX_LIVE_SECRETS + MAX_ENDED_SECRETS;
 
+/** The columns of a key `k` and its owner `o`. */
+const KEY_AND_OWNER = `k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
+      k.metadata, k.allowed_ips, k.allowed_methods, k.limit_per_minute, k.limit_per_day, k.state, k.disabled_by,
+      k.service_controlled, k.version, ${ms("k.created_at")} as created_ms, ${ms("k.expires_at")} as expires_ms,
+      ${ms("k.revoked_at")} as revoked_ms, ${ms("k.last_used_at")} as used_ms,
+      o.state as owner_state, o.tier as owner_tier, o.scopes as owner_scopes`;
+
+/** Finds one key and its owner. Parameters: its id and kind. One statement, so a read of management is one round trip. */
+export const KEY_WITH_OWNER = `select ${KEY_AND_OWNER}
+    from api_keys k
+    left join users o on o.id = k.owner_id
+    where k.id = ? and k.kind = ? and k.deleted_at is null`;
+
+/** The records in a row with the columns of a key and its owner. */
+export function toKeyWithOwner(row: Row): { readonly key: Key; readonly owner: KeyOwner | undefined } {
+  const key = plainKey(row);
+  return { key, owner: key.ownerId === undefined ? undefined : toPlainOwner(key.ownerId, row) };
+}
+
 /**
  * The hot read of keys: one row for each key, with owner and secrets. It leaves out deleted keys, and keys without a
  * secret.
  */
 export const KEYS_WITH_SECRETS: RecordsById<KeyWithSecrets> = {
-  sql: `select k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
-      k.metadata, k.allowed_ips, k.allowed_methods, k.limit_per_minute, k.limit_per_day, k.state, k.disabled_by,
-      k.service_controlled, k.version, ${ms("k.created_at")} as created_ms, ${ms("k.expires_at")} as expires_ms,
-      ${ms("k.revoked_at")} as revoked_ms, ${ms("k.last_used_at")} as used_ms,
-      o.state as owner_state, o.tier as owner_tier, o.scopes as owner_scopes,
-      s.secrets
+  sql: `select ${KEY_AND_OWNER}, s.secrets
     from api_keys k
     left join users o on o.id = k.owner_id
     cross join lateral (
@@ -94,8 +108,7 @@ export function toKeysWithSecrets(rows: readonly Row[]): ReadonlyMap<string, Key
 }
 
 function toKeyWithSecrets(row: Row): KeyWithSecrets {
-  const key = plainKey(row);
-  const owner = key.ownerId === undefined ? undefined : toPlainOwner(key.ownerId, row);
+  const { key, owner } = toKeyWithOwner(row);
   const secrets = JSON.parse(row.secrets as string) as [digest: string, pepperVersion: number, endsMs: number | null][];
   return {
     key,

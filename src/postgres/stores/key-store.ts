@@ -38,7 +38,7 @@ import { GroupedReads } from "../rows/grouped-reads.ts";
 import { recordUses, rehashSecrets } from "../rows/key-background-writes.ts";
 import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS } from "../rows/key-quotas.ts";
 import { findRequest, insertRequest, locksOf } from "../rows/key-request-rows.ts";
-import { KEYS_WITH_SECRETS, toKey, toOwner } from "../rows/key-rows.ts";
+import { KEY_WITH_OWNER, KEYS_WITH_SECRETS, toKey, toKeyWithOwner, toOwner } from "../rows/key-rows.ts";
 import { insertSecret, makePlace } from "../rows/key-secret-rows.ts";
 import { isAfter } from "../rows/page-order.ts";
 import { holdSession } from "../rows/session-rows.ts";
@@ -65,12 +65,8 @@ export class PostgresKeyStore implements KeyStore {
   }
 
   async find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined> {
-    return this.#database.transact(async ({ em }) => {
-      const row = await em.findOne(KeyRow, { id: keyId, kind, deletedAt: null });
-      if (row === null) return undefined;
-      const owner = row.ownerId == null ? null : await em.findOne(UserRow, { id: row.ownerId });
-      return { key: toKey(row), owner: owner === null ? undefined : toOwner(owner) };
-    });
+    const [row] = await this.#database.read(KEY_WITH_OWNER, [keyId, kind]);
+    return row && toKeyWithOwner(row);
   }
 
   findOwner(ownerId: string, request: IdempotencyKey | undefined): Promise<IssuingOwner | undefined> {

@@ -163,8 +163,9 @@ export class ReadTurns {
   /** Begins streams that were read before, and reads on when all of them have begun. */
   #goOn(group: Group): void {
     let begun = 0;
-    // A task may note that it costs more than one short call.
-    while (begun < group.arrived.length && group.noted < this.#part) {
+    // A task may note that it costs more than one short call, and for another caller.
+    const most = this.#noted + this.#part;
+    while (begun < group.arrived.length && this.#noted < most) {
       const [reading, task] = group.arrived[begun++]!;
       this.note(reading, 1);
       task();
