@@ -88,11 +88,15 @@ export class FakeKeys {
     find: async (rawKey: string) => this.#load(rawKey),
     findAll: (lookups: readonly { readonly rawKey: string }[]) =>
       Promise.allSettled(lookups.map(async ({ rawKey }) => this.#load(rawKey))),
-    findLimits: async (keyId: string): Promise<LimitFigures | undefined> => {
-      const key = this.#byId.get(keyId)?.key;
-      return key && this.tiers.effectiveLimits(key, this.#owners.get(key.ownerId!));
-    },
+    findLimits: async (keyId: string) => this.#limitsOf(keyId),
+    findLimitsOfAll: (keyIds: readonly string[]) =>
+      Promise.allSettled(keyIds.map(async (keyId) => this.#limitsOf(keyId))),
   };
+
+  #limitsOf(keyId: string): LimitFigures | undefined {
+    const key = this.#byId.get(keyId)?.key;
+    return key && this.tiers.effectiveLimits(key, this.#owners.get(key.ownerId!));
+  }
 
   #load(rawKey: string): Loaded<KeyRecord> {
     const entry = this.#byRawKey.get(rawKey);

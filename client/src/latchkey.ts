@@ -57,7 +57,7 @@ export type { CredentialSource } from "./credential.ts";
 export { LatchkeyCredentialError, LatchkeyRequestError, LatchkeyUnavailable } from "./errors.ts";
 export type { LatchkeyEvents, LatchkeyState } from "./events.ts";
 export type { CallOptions, Latchkey, LatchkeyStats } from "./latchkey-interface.ts";
-export type { AccessTokenOptions, LatchkeyOptions } from "./options.ts";
+export type { AccessTokenOptions, LatchkeyOptions, NearOptions } from "./options.ts";
 export type {
   NamedLimit,
   RateLimitRequest,
@@ -143,11 +143,12 @@ class ServiceLatchkey implements Latchkey {
     const call = verifyKeyInit(request);
     const commit = this.#knownKeys.has(request.apiKey) ? this.#known : this.#unknown;
     try {
+      const sentAtMs = performance.now();
       const response = await commit.verify(call, { timeoutMs: this.#deadlineMs, signal });
       if (response.key !== undefined) this.#knownKeys.add(request.apiKey);
       this.#counts.verdicts++;
       this.#succeed();
-      return verdictOf(response);
+      return verdictOf(response, performance.now() - sentAtMs);
     } catch (error) {
       signal?.throwIfAborted();
       return this.#fail(error);

@@ -11,6 +11,26 @@ export interface AccessTokenOptions {
   readonly jwksUrl?: string | undefined;
 }
 
+/** Options of verification in this process. */
+export interface NearOptions {
+  /** Maximum keys that are kept, 1 to 10,000,000. Default 100,000. */
+  readonly maxKeys?: number | undefined;
+  /** Maximum bytes that the kept keys are estimated to take, from 65,536. Default 64 MiB. */
+  readonly maxBytes?: number | undefined;
+  /** Maximum age of a kept key that is used while the service answers, 1 to 5,000 ms. Default 5,000. */
+  readonly maxStalenessMs?: number | undefined;
+  /**
+   * Maximum age of a kept key that is used while the service is unreachable: above `maxStalenessMs`, at most 300,000 ms.
+   * A key that is revoked meanwhile is accepted for that time. Default 0: none is used.
+   */
+  readonly staleOkMs?: number | undefined;
+  /**
+   * How limits are counted. `exact`, the default: by a call before the verdict. `after`: by a report after it. Then a
+   * window of L may admit up to (processes - 1) × 0.9 L too many, and the cost of each report that is lost.
+   */
+  readonly counting?: "exact" | "after" | undefined;
+}
+
 export interface LatchkeyOptions {
   /** The service's URL, such as "http://127.0.0.1:8080". Either this or `transport`. */
   readonly baseUrl?: string | undefined;
@@ -22,9 +42,14 @@ export interface LatchkeyOptions {
   readonly deadlineMs?: number | undefined;
   /** Whether calls of one turn of the event loop go as one. Default true. */
   readonly batch?: boolean | undefined;
+  /** Whether keys are judged in this process once the service has judged them, and how. Default false. */
+  readonly near?: boolean | NearOptions | undefined;
   /** Default: as the service's own defaults. `false`: access tokens are not verified. */
   readonly accessTokens?: AccessTokenOptions | false | undefined;
 }
+
+/** Options of near verification with their defaults. */
+export type CheckedNearOptions = { readonly [Name in keyof NearOptions]-?: Exclude<NearOptions[Name], undefined> };
 
 /** Options with their defaults. */
 export interface CheckedOptions {
@@ -33,16 +58,31 @@ export interface CheckedOptions {
   readonly credential: CredentialSource;
   readonly deadlineMs: number;
   readonly batch: boolean;
+  /** undefined: each verdict is a call. */
+  readonly near: CheckedNearOptions | undefined;
   /** `jwksUrl` is undefined where it can't be known. */
   readonly accessTokens:
     | { readonly issuer: string; readonly audience: string; readonly jwksUrl: string | undefined }
     | undefined;
 }
 
-const NAMES = ["baseUrl", "transport", "credential", "deadlineMs", "batch", "accessTokens"] as const;
+const NAMES = ["baseUrl", "transport", "credential", "deadlineMs", "batch", "near", "accessTokens"] as const;
 const TOKEN_NAMES = ["issuer", "audience", "jwksUrl"] as const;
-/** Options that later versions may have. Ignoring them would let users believe that they work. */
-const NOT_YET = new Map([["near", "verification inside of this process"]]);
+const NEAR_NAMES = ["maxKeys", "maxBytes", "maxStalenessMs", "staleOkMs", "counting"] as const;
+const NEAR_DEFAULTS: CheckedNearOptions = Object.freeze({
+  maxKeys: 100_000,
+  maxBytes: 64 * 1024 * 1024,
+  maxStalenessMs: 5000,
+  staleOkMs: 0,
+  counting: "exact",
+});
+/** Smallest and largest value of each number in them. */
+const NEAR_RANGES = {
+  maxKeys: [1, 10_000_000],
+  maxBytes: [65_536, Number.MAX_SAFE_INTEGER],
+  maxStalenessMs: [1, 5000],
+  staleOkMs: [0, 300_000],
+} as const;
 const MAX_DEADLINE_MS = 60_000;
 const ISSUER = "http://localhost:8080";
 const AUDIENCE = "latchkey";
@@ -65,7 +105,30 @@ export function checkOptions(options: LatchkeyOptions): CheckedOptions {
     throw fault("`deadlineMs`", `must be a whole number from 1 to ${MAX_DEADLINE_MS}`);
   }
   if (typeof batch !== "boolean") throw fault("`batch`", "must be true or false");
-  return { baseUrl, transport, credential, deadlineMs, batch, accessTokens: accessTokens(options) };
+  const near = nearOptions(options.near);
+  return { baseUrl, transport, credential, deadlineMs, batch, near, accessTokens: accessTokens(options) };
+}
+
+function nearOptions(given: unknown = false): CheckedNearOptions | undefined {
+  if (given === false) return undefined;
+  if (given === true) return NEAR_DEFAULTS;
+  if (typeof given !== "object" || given === null) throw fault("`near`", "must be true, false or an object");
+  checkNames("near.", given, NEAR_NAMES);
+  const set = Object.entries(given).filter(([, value]) => value !== undefined);
+  const near = Object.freeze({ ...NEAR_DEFAULTS, ...(Object.fromEntries(set) as NearOptions) }) as CheckedNearOptions;
+  for (const name of ["maxKeys", "maxBytes", "maxStalenessMs", "staleOkMs"] as const) {
+    const [least, most] = NEAR_RANGES[name];
+    if (!Number.isSafeInteger(near[name]) || near[name] < least || near[name] > most) {
+      throw fault(`\`near.${name}\``, `must be a whole number from ${least} to ${most}`);
+    }
+  }
+  if (near.counting !== "exact" && near.counting !== "after") {
+    throw fault("`near.counting`", 'must be "exact" or "after"');
+  }
+  if (near.staleOkMs > 0 && near.staleOkMs <= near.maxStalenessMs) {
+    throw fault("`near.staleOkMs`", "must be 0, or above `near.maxStalenessMs`: below it, it allows nothing more");
+  }
+  return near;
 }
 
 function accessTokens({ accessTokens: given = {}, baseUrl }: LatchkeyOptions): CheckedOptions["accessTokens"] {
@@ -104,8 +167,6 @@ function checkUrl(name: string, value: unknown, example: string): void {
 function checkNames(path: string, given: object, known: readonly string[]): void {
   for (const name of Object.keys(given)) {
     if (known.includes(name)) continue;
-    const later = path === "" ? NOT_YET.get(name) : undefined;
-    if (later !== undefined) throw fault(`\`${name}\``, `this version does not have it yet (${later})`);
     throw fault(`\`${path}${name}\``, `no such option; there are ${known.map((one) => path + one).join(", ")}`);
   }
 }

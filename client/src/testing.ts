@@ -119,6 +119,10 @@ function keyService(keys: FakeKeys, clock: SkippingClock, check: () => void): Pa
       fromBinary(BatchVerifyKeysResponseSchema, await bytesOf(handlers.batchVerifyKeys!(request, call))),
     ),
     checkRateLimit: answering(check, async (request) => (await handlers.checkRateLimit!(request, call)) as object),
+    batchCheckRateLimits: answering(
+      check,
+      async (request) => (await handlers.batchCheckRateLimits!(request, call)) as object,
+    ),
   };
 }
 

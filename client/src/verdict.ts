@@ -4,6 +4,7 @@ import type { RefusedVerdict, WindowState } from "../../src/answers/decision.ts"
 import type { Key } from "../../src/gen/latchkey/v1/key_pb.ts";
 import {
   type CheckRateLimitResponse,
+  type Freshness,
   Verdict as VerdictCode,
   type VerifyKeyResponse,
 } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -72,8 +73,10 @@ export interface Verdict {
   readonly retryAfterMs?: number;
   /** The limits were judged by one process alone, because the shared counters are unreachable. */
   readonly degraded: boolean;
-  /** The judge of the key. */
-  readonly source: "service";
+  /** Where the key was judged: in this process, or by a call. */
+  readonly source: "near" | "service";
+  /** How old the facts about the key were at the verdict; 0 if the form of the key alone decided. */
+  readonly ageMs: number;
 }
 
 /** Whose limits are checked: a key by its id, or any other subject by a name of your own. */
@@ -177,10 +180,15 @@ function isInt32(value: unknown): boolean {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MAX_INT32;
 }
 
-/** The verdict of an answer. It is valid only if both fields of the answer say so. */
-export function verdictOf(response: VerifyKeyResponse): Verdict {
+/** The name of an answer's verdict. It is VALID only if both fields of the answer say so. */
+export function verdictNameOf(response: VerifyKeyResponse): VerdictName {
   const named = NAMES[response.verdict] ?? "UNKNOWN";
-  const verdict = (named === "VALID") === response.valid ? named : "UNKNOWN";
+  return (named === "VALID") === response.valid ? named : "UNKNOWN";
+}
+
+/** The verdict of an answer. @param sinceSentMs how long ago the call was sent */
+export function verdictOf(response: VerifyKeyResponse, sinceSentMs: number): Verdict {
+  const verdict = verdictNameOf(response);
   return Object.freeze({
     valid: verdict === "VALID",
     verdict,
@@ -189,6 +197,7 @@ export function verdictOf(response: VerifyKeyResponse): Verdict {
     ...(response.retryAfter !== undefined && { retryAfterMs: msOf(response.retryAfter) }),
     degraded: response.degraded,
     source: "service",
+    ageMs: ageOf(response.freshness, sinceSentMs),
   });
 }
 
@@ -201,13 +210,21 @@ export function rateLimitVerdictOf(response: CheckRateLimitResponse): RateLimitV
   });
 }
 
-function keyOf(key: Key): VerifiedKey {
+/** The age of an answer's record now. A service that tells no age names the maximum. */
+function ageOf(freshness: Freshness | undefined, sinceSentMs: number): number {
+  return freshness === undefined ? 0 : msOf(freshness.age ?? freshness.maxStaleness) + sinceSentMs;
+}
+
+/** The key as callers see it: with the scopes and the tier that it is judged by. Deeply frozen. */
+export function keyOf(key: Key): VerifiedKey {
+  // A service that is older names no effective ones.
+  const isJudged = key.effectiveTier !== "";
   return Object.freeze({
     id: key.id,
     ownerId: key.ownerId,
     name: key.name,
-    tier: key.tier,
-    scopes: Object.freeze([...key.scopes]),
+    tier: isJudged ? key.effectiveTier : key.tier,
+    scopes: Object.freeze([...(isJudged ? key.effectiveScopes : key.scopes)]),
     environment: key.environment,
     metadata: Object.freeze({ ...key.metadata }),
     expiresAt: dateOf(key.expireTime),
@@ -226,7 +243,7 @@ function dateOf(time: Timestamp | undefined): Date | undefined {
   return time && timestampDate(time);
 }
 
-/** Rounded up, so that a wait is never too short. */
-function msOf(duration: Duration | undefined): number {
+/** Milliseconds, rounded up, so that a wait is never too short. 0 if absent. */
+export function msOf(duration: Duration | undefined): number {
   return duration === undefined ? 0 : Number(duration.seconds) * 1000 + Math.ceil(duration.nanos / 1e6);
 }

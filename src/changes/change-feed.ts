@@ -5,6 +5,7 @@ import type { ChangeBus, CommittedChange } from "./change.ts";
 import { type ChangeStore, type Cursor, cursorOf, isSameEpoch, type Poll } from "./change-store.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
 import type { DatabaseClock } from "./database-clock.ts";
+import { positionOf } from "./snapshot.ts";
 
 export interface ChangeFeedDeps {
   readonly store: Pick<ChangeStore, "poll" | "listen" | "isListening">;
@@ -25,6 +26,7 @@ export interface FeedStep {
   readonly resync: boolean;
   /** The database's time at which the poll was sent: all changes committed before are included. */
   readonly asOfMs: number;
+  /** The position of the poll: all that a snapshot of it sees has been told. */
   readonly position: bigint;
 }
 
@@ -35,10 +37,7 @@ const POLL_DEAF_EVERY_MS = 250;
  * Minimum time between two polls. It bounds what signals cost in this process, in the database and for every watcher.
  */
 const REST_MS = 10;
-/**
- * How long the position may stand still before the feed warns: an old write transaction is open somewhere in the
- * cluster.
- */
+/** How long xmin may stand still before the feed warns: an old write transaction is open somewhere in the cluster. */
 const STILL_WARNING_MS = 60_000;
 
 /**
@@ -50,6 +49,7 @@ export class ChangeFeed {
   readonly #deps: ChangeFeedDeps;
   readonly #subscribers = new Set<(step: FeedStep) => void>();
   #cursor: Cursor | undefined;
+  #xmin = 0n;
   #xmax = 0n;
   #position = 0n;
   #movedAtMs = 0;
@@ -72,12 +72,12 @@ export class ChangeFeed {
     return this.#freshAtMs;
   }
 
-  /** All changes of lower position are in every copy. */
+  /** Every copy contains all that a snapshot of this position sees. */
   get position(): bigint {
     return this.#position;
   }
 
-  /** How long the position has stood still. It stands still while an old write transaction is open in the cluster. */
+  /** How long xmin has stood still, as it does while an old write transaction is open in the cluster. */
   get stillMs(): number {
     return this.#deps.clock.monotonicMs() - this.#movedAtMs;
   }
@@ -173,14 +173,15 @@ export class ChangeFeed {
     // and the copy would count as proven.
     this.#cursor = cursorOf(poll);
     this.#xmax = poll.xmax;
-    this.#move(poll.xmin, resync);
+    this.#position = positionOf(poll.snapshot);
+    this.#moveXmin(poll.xmin, resync);
     this.#freshAtMs = sentAtMs;
     const step: FeedStep = {
       cursor: this.#cursor,
       changes: resync ? [] : poll.changes,
       resync,
       asOfMs: databaseClock.at(sentAtMs),
-      position: poll.xmin,
+      position: this.#position,
     };
     for (const tell of this.#subscribers) tell(step);
   }
@@ -203,17 +204,17 @@ export class ChangeFeed {
     return true;
   }
 
-  #move(position: bigint, resync: boolean): void {
-    // If no transaction is under way, the position has nothing to wait for.
-    if (resync || position > this.#position || position === this.#xmax) {
+  #moveXmin(xmin: bigint, resync: boolean): void {
+    // If no transaction is under way, xmin has nothing to wait for.
+    if (resync || xmin > this.#xmin || xmin === this.#xmax) {
       this.#movedAtMs = this.#deps.clock.monotonicMs();
       this.#hasWarned = false;
     } else if (!this.#hasWarned && this.stillMs > STILL_WARNING_MS) {
       this.#hasWarned = true;
-      this.#deps.log.warn("an old write transaction holds the position of the change feed; nothing else is delayed", {
-        position: position.toString(),
+      this.#deps.log.warn("a write transaction has been open for over a minute; the change feed does not wait for it", {
+        xmin: xmin.toString(),
       });
     }
-    this.#position = position;
+    this.#xmin = xmin;
   }
 }

@@ -30,7 +30,7 @@ export function cursorOf({ epoch, snapshot }: Cursor): Cursor {
 
 /** The result of one statement on the log of changes, with the reader's new cursor. */
 export interface Poll extends Cursor {
-  /** All changes of lower position are visible in the snapshot. */
+  /** The oldest transaction that was under way; xmax if there was none. */
   readonly xmin: bigint;
   /** No transaction at or above this is visible in the snapshot. */
   readonly xmax: bigint;
@@ -98,7 +98,7 @@ export interface ChangeStore {
     after: CommittedChange | undefined,
   ): Promise<readonly CommittedChange[]>;
   /**
-   * Deletes some of the changes whose age is above `olderThanMs`, and records the highest position that it deleted.
+   * Deletes some of the changes whose age is above `olderThanMs`, and records the highest transaction id that it deleted.
    * @returns whether more are left
    */
   prune(olderThanMs: number): Promise<boolean>;

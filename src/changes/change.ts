@@ -4,6 +4,7 @@
  *   change.ts            what a change is, and the bus that tells the copies
  *   change-feed.ts       polls the log of changes, and proves as of when the copies are true
  *   change-store.ts      the log of changes in the database, as the feed needs it
+ *   snapshot.ts          snapshots of the database, and their positions
  *   record-cache.ts      copies of records, by the id that callers request
  *   kept-records.ts      the bounded memory of those copies
  *   tags.ts              finds copies by the ids that they depend on
@@ -31,7 +32,7 @@ export interface Change {
 export interface CommittedChange extends Change {
   /** By the database's clock. */
   readonly changedAtMs: number;
-  /** The id of the transaction that made it. Comparable only within one epoch. */
+  /** The position of the poll that found it: a record of at least this position contains the change. */
   readonly position: bigint;
 }
 
@@ -39,7 +40,7 @@ export interface CommittedChange extends Change {
 export interface FeedProof {
   /** The time, by `elapsedMs`, as of which the copy is true. */
   readonly freshAtMs: number;
-  /** The copy includes all changes of lower position. */
+  /** The copy contains everything that a snapshot of this position sees. */
   readonly position: bigint;
 }
 

@@ -26,7 +26,7 @@ export interface Loaded<R> {
   readonly record: R | undefined;
   /** The time, by `elapsedMs`, as of which this is true. */
   readonly asOfMs: number;
-  /** The record includes all changes of lower position. */
+  /** The record contains everything that a snapshot of this position sees. */
   readonly position: bigint;
   /** The maximum age of any record served at that moment. */
   readonly maxStalenessMs: number;
@@ -48,7 +48,7 @@ export type LoadMany<R, W extends Wanted> = (missing: readonly W[]) => readonly 
 
 /**
  * The state when a read is sent. It is noted before the read, so that it never says that the result is fresher than it
- * is.
+ * is. The read's own snapshot is later than that of the poll whose position is noted, so it sees all that the poll saw.
  */
 interface ReadStart {
   readonly readAtMs: number;

@@ -13,6 +13,7 @@ import {
 } from "./change-store.ts";
 import { cursorText, parseCursor } from "./cursor-text.ts";
 import type { DatabaseClock } from "./database-clock.ts";
+import { positionOf, xmaxOf } from "./snapshot.ts";
 
 const MAX_WATCHES = 1000;
 const MAX_READS = 4;
@@ -66,7 +67,9 @@ export interface WatchMessage {
   readonly changes: readonly CommittedChange[];
   /** True if changes may have been missed: the client must drop all copies. */
   readonly resync: boolean;
+  /** As of when every change was sent; only of use with a cursor. */
   readonly asOfMs: number;
+  /** The position of the poll that this message tells of. */
   readonly position: bigint;
 }
 
@@ -116,7 +119,7 @@ async function* catchUp(
     changes: poll.changes,
     resync: false,
     asOfMs: poll.databaseMs,
-    position: poll.xmin,
+    position: positionOf(poll.snapshot),
   };
   if (since === undefined) yield* beginStream(deps, step);
   else if (known === undefined || poll.hasGap || isOfLostHistory(known, poll))
@@ -126,7 +129,7 @@ async function* catchUp(
 
 /** A cursor above all present transactions means that a machine was set back together with its memory. */
 function isOfLostHistory(since: Cursor, poll: Poll): boolean {
-  return !isSameEpoch(since.epoch, poll.epoch) || poll.xmax < xmaxOf(since);
+  return !isSameEpoch(since.epoch, poll.epoch) || poll.xmax < xmaxOf(since.snapshot);
 }
 
 /**
@@ -164,7 +167,7 @@ async function* beginStream(deps: WatchChangesDeps, step: FeedStep): AsyncGenera
     const what = `ended sessions after ${from?.changedAtMs} ${from?.subjectId}`;
     const ended = await watches.reads.read(what, () => store.endedSessions(accessTokenMs, CHANGES_PER_MESSAGE, from));
     if (ended.length < CHANGES_PER_MESSAGE) return yield whole({ ...step, changes: ended, resync });
-    yield part(ended, resync);
+    yield part(step, ended, resync);
     resync = false;
     after = ended.at(-1);
   }
@@ -178,21 +181,17 @@ function* split(step: FeedStep): Generator<WatchMessage> {
   const { changes } = step;
   let from = 0;
   for (; from + CHANGES_PER_MESSAGE < changes.length; from += CHANGES_PER_MESSAGE) {
-    yield part(changes.slice(from, from + CHANGES_PER_MESSAGE), false);
+    yield part(step, changes.slice(from, from + CHANGES_PER_MESSAGE), false);
   }
   yield whole({ ...step, changes: changes.slice(from) });
 }
 
-function part(changes: readonly CommittedChange[], resync: boolean): WatchMessage {
-  return { cursor: "", changes, resync, asOfMs: 0, position: 0n };
+function part(step: FeedStep, changes: readonly CommittedChange[], resync: boolean): WatchMessage {
+  return { ...step, cursor: "", changes, resync };
 }
 
 function whole(step: FeedStep): WatchMessage {
   return { ...step, cursor: cursorText(step.cursor) };
-}
-
-function xmaxOf({ snapshot }: Cursor): bigint {
-  return BigInt(snapshot.split(":")[1]!);
 }
 
 /** The steps that a watcher has not been sent yet. */

@@ -1,16 +1,15 @@
-import { invalidField } from "../lib/errors.ts";
 import type { Limiter } from "../limits/limit.ts";
+import { attempt, checkBatchSize } from "./batch.ts";
+import { checkUse, type VerifyKeyInput } from "./check-use.ts";
 import type { KeyRecords } from "./key-records.ts";
 import {
   candidate,
-  checkUse,
   INVALID_BY_FORM,
   judge,
   type KeyVerdict,
   knownRecord,
   limitRequest,
   type VerdictDeps,
-  type VerifyKeyInput,
   withDecision,
 } from "./verdict.ts";
 
@@ -22,8 +21,6 @@ export interface BatchVerifyKeysDeps extends VerdictDeps {
 /** The outcome of one request: a verdict, or the error with which VerifyKey would have failed. */
 export type BatchOutcome = { readonly verdict: KeyVerdict } | { readonly error: unknown };
 
-const MAX_BATCH = 256;
-
 /**
  * Verifies many keys in one pass. One statement reads every key that is not in memory. The limiter decides all requests
  * together and in order, so that a key that occurs twice counts twice.
@@ -34,7 +31,7 @@ export async function batchVerifyKeys(
   deps: BatchVerifyKeysDeps,
   inputs: readonly VerifyKeyInput[],
 ): Promise<readonly BatchOutcome[]> {
-  if (inputs.length > MAX_BATCH) throw invalidField("requests", `must have at most ${MAX_BATCH} entries`);
+  checkBatchSize(inputs);
   const judged = await judgeAll(deps, inputs);
   const counted = judged.flatMap((outcome, index) => {
     const request = "verdict" in outcome ? limitRequest(outcome.verdict, inputs[index]!) : undefined;
@@ -68,12 +65,4 @@ function seek(deps: BatchVerifyKeysDeps, input: VerifyKeyInput): { verdict: KeyV
   const known = knownRecord(deps, input);
   if (known !== undefined) return { verdict: judge(deps, input, known) };
   return candidate(deps.format, input) ?? { verdict: INVALID_BY_FORM };
-}
-
-function attempt<T>(work: () => T): T | { error: unknown } {
-  try {
-    return work();
-  } catch (error) {
-    return { error };
-  }
 }

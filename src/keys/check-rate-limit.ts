@@ -1,10 +1,10 @@
 import { invalidField, invalidFields } from "../lib/errors.ts";
 import { isId } from "../lib/id.ts";
 import { textViolation } from "../lib/text.ts";
-import type { LimitDecision, Limiter, NamedLimit } from "../limits/limit.ts";
+import type { LimitDecision, Limiter, LimitFigures, LimitRequest, NamedLimit } from "../limits/limit.ts";
 import { keyNotFound } from "./grants.ts";
 import type { KeyRecords } from "./key-records.ts";
-import { checkLimits, keySubject, namedSubject, ownLimit } from "./limit-requests.ts";
+import { keySubject, limitViolations, namedSubject, ownLimit } from "./limit-requests.ts";
 
 export interface CheckRateLimitDeps {
   readonly records: Pick<KeyRecords, "findLimits">;
@@ -12,9 +12,15 @@ export interface CheckRateLimitDeps {
 }
 
 export interface CheckRateLimitInput {
-  readonly subject: { readonly kind: "key"; readonly keyId: string } | { readonly kind: "name"; readonly name: string };
+  /** undefined if the request names none. */
+  readonly subject:
+    | { readonly kind: "key"; readonly keyId: string }
+    | { readonly kind: "name"; readonly name: string }
+    | undefined;
   readonly cost: number;
   readonly limits: readonly NamedLimit[];
+  /** Whether the call has happened already: then it is counted also beyond a limit. */
+  readonly admitted: boolean;
 }
 
 const MAX_NAME_BYTES = 256;
@@ -25,30 +31,54 @@ const MAX_NAME_BYTES = 256;
  * @throws KEY_NOT_FOUND; INVALID_FIELD, also for a cost that can never fit; DATABASE_UNAVAILABLE
  */
 export async function checkRateLimit(deps: CheckRateLimitDeps, input: CheckRateLimitInput): Promise<LimitDecision> {
-  checkLimits(input.cost, input.limits);
-  if (input.subject.kind === "name") return checkName(deps, input, input.subject.name);
-  const own = await ownLimitOf(deps, input.subject.keyId);
-  checkCost(input.cost, own);
-  return deps.limiter.decide({
-    subject: keySubject(input.subject.keyId),
-    cost: input.cost,
-    limits: [own, ...input.limits],
-  });
+  const sought = seekSubject(input);
+  if ("request" in sought) return deps.limiter.decide(sought.request);
+  return deps.limiter.decide(keyRequest(sought.keyId, input, await deps.records.findLimits(sought.keyId)));
 }
 
-function checkName(deps: CheckRateLimitDeps, input: CheckRateLimitInput, name: string): ReturnType<Limiter["decide"]> {
+/**
+ * Checks what the calling service sent. Returns the request to the limiter, or the id of the key whose own limits it
+ * needs.
+ *
+ * @throws INVALID_FIELD; KEY_NOT_FOUND for an id that no key can have
+ */
+export function seekSubject(
+  input: CheckRateLimitInput,
+): { readonly request: LimitRequest } | { readonly keyId: string } {
+  const { subject, cost, limits, admitted } = input;
+  if (subject === undefined) throw invalidField("subject", "must be set: to key_id or to name");
+  const violations = limitViolations(cost, limits, admitted);
+  if (violations.length > 0) throw invalidFields(violations);
+  if (subject.kind === "name") {
+    checkName(subject.name, limits);
+    return { request: { subject: namedSubject(subject.name), cost, limits, admitted } };
+  }
+  if (!isId("key", subject.keyId)) throw keyNotFound();
+  return { keyId: subject.keyId };
+}
+
+/**
+ * The request to the limiter about a key.
+ *
+ * @param figures the key's own limits; undefined if there is no such key
+ * @throws KEY_NOT_FOUND; INVALID_FIELD for a cost that can never fit
+ */
+export function keyRequest(
+  keyId: string,
+  { cost, limits, admitted }: CheckRateLimitInput,
+  figures: LimitFigures | undefined,
+): LimitRequest {
+  if (figures === undefined) throw keyNotFound();
+  const own = ownLimit(figures);
+  if (!admitted) checkCost(cost, own);
+  return { subject: keySubject(keyId), cost, limits: [own, ...limits], admitted };
+}
+
+function checkName(name: string, limits: readonly NamedLimit[]): void {
   const violation = textViolation("name", name, { min: 1, max: MAX_NAME_BYTES });
   if (violation !== undefined) throw invalidFields([violation]);
   if (Buffer.byteLength(name) > MAX_NAME_BYTES) throw invalidField("name", `must have at most ${MAX_NAME_BYTES} bytes`);
-  if (input.limits.length === 0) throw invalidField("limits", "must have at least one entry for a subject by name");
-  return deps.limiter.decide({ subject: namedSubject(name), cost: input.cost, limits: input.limits });
-}
-
-async function ownLimitOf(deps: CheckRateLimitDeps, keyId: string): Promise<NamedLimit> {
-  if (!isId("key", keyId)) throw keyNotFound();
-  const figures = await deps.records.findLimits(keyId);
-  if (figures === undefined) throw keyNotFound();
-  return ownLimit(figures);
+  if (limits.length === 0) throw invalidField("limits", "must have at least one entry for a subject by name");
 }
 
 function checkCost(cost: number, own: NamedLimit): void {

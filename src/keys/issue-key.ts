@@ -10,7 +10,8 @@ import { checkScopes, checkTier } from "./grants.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
 import type { Key, KeyOwner } from "./key.ts";
 import { checkKeyFields, checkKeyWeight, checkRequestId } from "./key-fields.ts";
-import { type KeyFormat, newSecret } from "./key-secret.ts";
+import type { KeyFormat } from "./key-form.ts";
+import { newSecret } from "./key-secret.ts";
 import type { IdempotencyKey, IssuingOwner, KeyStore } from "./key-store.ts";
 import type { Tiers } from "./tiers.ts";
 

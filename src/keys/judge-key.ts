@@ -1,6 +1,10 @@
 import { matchesMethod, matchesScope } from "./globs.ts";
 import { type Key, type KeyOwner, keyState } from "./key.ts";
-import type { KeyRecord } from "./key-records.ts";
+
+/*
+ * The judgement of a key. The service judges its records with it, and a client its own copies of them. So this file, and
+ * what it imports, stand alone: they need nothing but Node.
+ */
 
 /** The possible results of a judgement: the names of the contract in lower case. */
 export type Verdict =
@@ -27,13 +31,35 @@ export interface KeyUse {
   readonly method: string;
 }
 
+/** What a judgement rests on: one key as one of its secrets shows it. */
+export interface JudgedKey {
+  readonly key: Pick<Key, "state" | "expiresAtMs" | "scopes" | "allowedIps" | "allowedMethods">;
+  /** undefined if no owner's state and grant matter. */
+  readonly owner: Pick<KeyOwner, "state" | "scopes"> | undefined;
+  /** The end of the presented secret. */
+  readonly secretExpiresAtMs: number | undefined;
+  /** The tier by which the key is judged: the lower of the key's and its owner's. */
+  readonly tier: string;
+  /** Whether `key.allowedIps` contains an address. Not called if that list is empty. */
+  readonly isAllowedIp: (ip: string) => boolean;
+}
+
+/**
+ * Whether a key of an environment may be used where a caller wants keys of one environment. If not, the key is INVALID.
+ *
+ * @param wanted empty: keys of any environment
+ */
+export function isOfEnvironment(wanted: string, environment: string): boolean {
+  return wanted === "" || wanted === environment;
+}
+
 /**
  * Judges a key whose secret matched, in the contract's order: state of the key, owner, expiry, ip, method, tier,
  * scopes. The caller counts limits afterwards, so that a refused call costs nothing. Pure.
  *
  * @param nowMs the database's time
  */
-export function judgeKey(record: KeyRecord, use: KeyUse, nowMs: number): Exclude<Verdict, "rate_limited" | "invalid"> {
+export function judgeKey(record: JudgedKey, use: KeyUse, nowMs: number): Exclude<Verdict, "rate_limited" | "invalid"> {
   const { key, owner } = record;
   if (key.state === "disabled" || key.state === "revoked") return key.state;
   if (owner?.state === "disabled") return "owner_disabled";
@@ -45,11 +71,11 @@ export function judgeKey(record: KeyRecord, use: KeyUse, nowMs: number): Exclude
   return use.requiredScopes.every((scope) => hasScope(key, owner, scope)) ? "valid" : "scope_missing";
 }
 
-function isAllowedMethod(key: Key, method: string): boolean {
+function isAllowedMethod(key: JudgedKey["key"], method: string): boolean {
   return key.allowedMethods.length === 0 || matchesMethod(key.allowedMethods, method);
 }
 
 /** A scope counts only while the owner's grant still covers it. */
-function hasScope(key: Key, owner: KeyOwner | undefined, scope: string): boolean {
+function hasScope(key: JudgedKey["key"], owner: JudgedKey["owner"], scope: string): boolean {
   return key.scopes.includes(scope) && (owner === undefined || matchesScope(owner.scopes, scope));
 }

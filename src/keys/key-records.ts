@@ -10,7 +10,8 @@ import { ownText } from "../lib/text.ts";
 import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
 import { compileNetworks } from "./allowed-ips.ts";
 import { hasEnded, type Key, type KeyOwner, type KeySecretDigest, type KeyState } from "./key.ts";
-import { findSecret, MAX_KEY_LENGTH, MissingPepper } from "./key-secret.ts";
+import { MAX_KEY_LENGTH } from "./key-form.ts";
+import { findSecret, MissingPepper } from "./key-secret.ts";
 import type { KeyStore, KeyWithSecrets } from "./key-store.ts";
 import { ownLimit } from "./limit-requests.ts";
 import type { SecretRehasher } from "./secret-rehasher.ts";
@@ -193,13 +194,28 @@ export class KeyRecords {
 
   /** The key's own limits; undefined for an unknown id. @throws DATABASE_UNAVAILABLE */
   async findLimits(keyId: string): Promise<LimitFigures | undefined> {
-    const loaded = await this.#limitsCache.get(keyId, async () => {
-      const [found] = await this.#read([keyId]);
-      if (found === undefined) return undefined;
-      const figures = this.#deps.tiers.effectiveLimits(found.key, found.owner);
-      return Object.freeze({ keyId, ownerId: found.key.ownerId, figures });
-    });
+    const loaded = await this.#limitsCache.get(keyId, async () => this.#limitsOf((await this.#read([keyId]))[0]));
     return loaded.record?.figures;
+  }
+
+  /**
+   * As `findLimits` for several distinct keys, with one statement for all keys that are not in memory. Results are in
+   * the order of the keys. If the read fails, each key that needed it fails.
+   */
+  async findLimitsOfAll(keyIds: readonly string[]): Promise<PromiseSettledResult<LimitFigures | undefined>[]> {
+    const wanted = keyIds.map((keyId) => ({ id: keyId, subjectId: keyId }));
+    const loads = await this.#limitsCache.getMany(wanted, (missing) => {
+      const reading = this.#read(missing.map(({ id }) => id));
+      return missing.map(async ({ id }) => this.#limitsOf((await reading).find(({ key }) => key.id === id)));
+    });
+    return loads.map((load) => (load.status === "rejected" ? load : { ...load, value: load.value.record?.figures }));
+  }
+
+  #limitsOf(found: KeyWithSecrets | undefined): KeyLimits | undefined {
+    if (found === undefined) return undefined;
+    const { key, owner } = found;
+    const figures = this.#deps.tiers.effectiveLimits(key, owner);
+    return Object.freeze({ keyId: key.id, ownerId: key.ownerId, figures });
   }
 
   async #read(keyIds: readonly string[]): Promise<readonly KeyWithSecrets[]> {

@@ -1,40 +1,12 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { CHECKSUM_LENGTH, checksum62 } from "../lib/base62.ts";
+import { checksum62 } from "../lib/base62.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { randomBase62 } from "../lib/random.ts";
-import type { KeyKind, KeySecretDigest, SecretRehash } from "./key.ts";
+import type { KeySecretDigest, SecretRehash } from "./key.ts";
+import { ID_LENGTH, type KeyFormat, keyIdOf, SECRET_LENGTH, SERVICE_ENVIRONMENT } from "./key-form.ts";
 
-/*
- * The raw key: `<prefix>_<environment>_<id:16><secret:43><crc:6>`, all base62 after the second underscore. The secret
- * has 43 characters, 256 bits from the CSPRNG. No attacker can guess it, so one HMAC protects it as well as a slow hash
- * would. The CRC gives no security: it detects typing errors and junk without I/O, and makes secret scanners exact.
- */
-
-const ID_LENGTH = 16;
-const SECRET_LENGTH = 43;
-/** Maximum length of a raw key. Its first and second word have at most 16 characters each. */
-export const MAX_KEY_LENGTH = 2 * (16 + 1) + ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH;
-const BODY = /^[0-9A-Za-z]{65}$/;
 /** Characters of the id in the displayed prefix: enough to tell keys apart, too few to reveal anything. */
 const PREFIX_ID_CHARACTERS = 3;
-/** The second word of service credentials. */
-export const SERVICE_ENVIRONMENT = "svc";
-
-/** The configured parts of the form of raw keys. */
-export interface KeyFormat {
-  /** The first word, such as `kit`. */
-  readonly prefix: string;
-  /** The possible second words of API keys. */
-  readonly environments: readonly string[];
-}
-
-/** The parts of a raw key's text, before anything is looked up. */
-export interface ParsedKey {
-  readonly kind: KeyKind;
-  readonly environment: string;
-  readonly keyId: string;
-}
-
 export interface NewSecret {
   readonly keyId: string;
   /** Show it once, and never store it. */
@@ -56,19 +28,6 @@ export function newSecret(ring: KeyRing, format: KeyFormat, environment: string,
     displayPrefix: front + id.slice(0, PREFIX_ID_CHARACTERS),
     secret: { digest: digestOf(ring, rawKey), pepperVersion: ring.current, expiresAtMs: undefined },
   };
-}
-
-/** Checks form and checksum, without I/O; undefined for a text that can't be a key of this service. */
-export function parseKey(format: KeyFormat, text: string): ParsedKey | undefined {
-  const front = `${format.prefix}_`;
-  if (!text.startsWith(front)) return undefined;
-  const second = text.indexOf("_", front.length);
-  if (second < 0 || text.length !== second + 1 + ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH) return undefined;
-  const environment = text.slice(front.length, second);
-  const kind = kindOf(format, environment);
-  if (kind === undefined || !BODY.test(text.slice(second + 1))) return undefined;
-  if (text.slice(-CHECKSUM_LENGTH) !== checksum62(text.slice(0, -CHECKSUM_LENGTH))) return undefined;
-  return { kind, environment, keyId: keyIdOf(kind, text.slice(second + 1, second + 1 + ID_LENGTH)) };
 }
 
 /** The HMAC-SHA-256 of the whole raw key under the current pepper. */
@@ -126,13 +85,4 @@ export class MissingPepper extends Error {
 
 function hmac(pepper: Buffer, rawKey: string): Buffer {
   return createHmac("sha256", pepper).update(rawKey).digest();
-}
-
-function kindOf(format: KeyFormat, environment: string): KeyKind | undefined {
-  if (environment === SERVICE_ENVIRONMENT) return "service";
-  return format.environments.includes(environment) ? "api" : undefined;
-}
-
-function keyIdOf(kind: KeyKind, id: string): string {
-  return `${kind === "service" ? "svc" : "key"}_${id}`;
 }

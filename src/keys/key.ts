@@ -23,8 +23,13 @@
  *   verify-key.ts          verifies one key
  *   batch-verify-keys.ts   verifies many keys in one pass
  *   verdict.ts             the steps that both of them run
+ *   check-use.ts           the check of a request for a verdict
  *   check-rate-limit.ts    the limits alone, without a raw key
- *   key-secret.ts          the form of raw keys, their checksum and their digests
+ *   batch-check-rate-limits.ts
+ *                          the same for many calls in one pass
+ *   batch.ts               what both batches share: their maximum size, and an error for one request alone
+ *   key-form.ts            the form of raw keys, and their checksum
+ *   key-secret.ts          their secrets and digests
  *   key-records.ts         records by raw key, from memory or by one read
  *   judge-key.ts           the judgement, pure
  *   allowed-ips.ts         allow-lists of networks
@@ -33,6 +38,9 @@
  *   usage-recorder.ts      notes when keys were last used
  *   secret-rehasher.ts     moves secrets of an older master key to the current one
  *   background-writer.ts   writes for both of them, in the background
+ *
+ * A client judges its copies of keys by the same judge-key.ts, check-use.ts, key-form.ts, allowed-ips.ts, globs.ts and
+ * limit-requests.ts. So these files import nothing but Node and files of which the same is true.
  *
  * Service credentials have a folder and a map of their own: credentials/service-credential.ts.
  *
@@ -114,7 +122,7 @@ export interface SecretRehash {
 }
 
 /** The state of a key at a time. */
-export function keyState(key: Key, nowMs: number): KeyState {
+export function keyState(key: Pick<Key, "state" | "expiresAtMs">, nowMs: number): KeyState {
   if (key.state === "revoked") return "revoked";
   if (key.expiresAtMs !== undefined && key.expiresAtMs <= nowMs) return "expired";
   return key.state;

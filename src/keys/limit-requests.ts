@@ -1,4 +1,4 @@
-import { invalidFields, type Violation } from "../lib/errors.ts";
+import type { Violation } from "../lib/errors.ts";
 import type { LimitFigures, NamedLimit } from "../limits/limit.ts";
 
 const LIMIT_NAME = /^[a-z0-9._/-]{1,64}$/;
@@ -21,10 +21,13 @@ export function ownLimit(figures: LimitFigures): NamedLimit {
 /**
  * The faults of the cost and the limits that a calling service sends. A cost above one of the caller's own limits can
  * never succeed, so it is a mistake. A limit of 0 is allowed, because it refuses every call on purpose.
+ *
+ * @param admitted whether the call has happened already: then its cost may be above a limit
  */
-export function limitViolations(cost: number, limits: readonly NamedLimit[]): Violation[] {
+export function limitViolations(cost: number, limits: readonly NamedLimit[], admitted = false): Violation[] {
   const violations: Violation[] = [];
   if (cost < 0) violations.push({ field: "cost", description: "must not be negative" });
+  const needed = admitted ? 0 : cost;
   if (limits.length === 0) return violations;
   if (limits.length > MAX_NAMED_LIMITS) {
     violations.push({ field: "limits", description: `must have at most ${MAX_NAMED_LIMITS} entries` });
@@ -38,16 +41,10 @@ export function limitViolations(cost: number, limits: readonly NamedLimit[]): Vi
     }
     if (names.has(limit.name)) violations.push({ field: `${field}.name`, description: "must not occur twice" });
     names.add(limit.name);
-    violations.push(...figureViolations(`${field}.per_minute`, limit.perMinute, cost));
-    violations.push(...figureViolations(`${field}.per_day`, limit.perDay, cost));
+    violations.push(...figureViolations(`${field}.per_minute`, limit.perMinute, needed));
+    violations.push(...figureViolations(`${field}.per_day`, limit.perDay, needed));
   }
   return violations;
-}
-
-/** @throws INVALID_FIELD */
-export function checkLimits(cost: number, limits: readonly NamedLimit[]): void {
-  const violations = limitViolations(cost, limits);
-  if (violations.length > 0) throw invalidFields(violations);
 }
 
 function* figureViolations(field: string, figure: number | undefined, cost: number): Generator<Violation> {

@@ -6,7 +6,8 @@ import { keyEnded } from "./grants.ts";
 import { idempotencyKey, requestUsedError } from "./idempotency.ts";
 import { MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "./key.ts";
 import { checkRequestId } from "./key-fields.ts";
-import { type KeyFormat, newSecret } from "./key-secret.ts";
+import type { KeyFormat } from "./key-form.ts";
+import { newSecret } from "./key-secret.ts";
 import type { KeyStore } from "./key-store.ts";
 
 export interface RotateKeyDeps {

@@ -1,20 +1,11 @@
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Loaded } from "../changes/record-cache.ts";
-import { invalidFields, type Violation } from "../lib/errors.ts";
-import { normalizeIp } from "../lib/ip.ts";
-import { scopeFault } from "../lib/scope.ts";
-import { textViolation } from "../lib/text.ts";
-import {
-  type LimitDecision,
-  type LimitRequest,
-  type NamedLimit,
-  NOT_LIMITED,
-  type WindowStatus,
-} from "../limits/limit.ts";
-import { judgeKey, type KeyUse, type Verdict } from "./judge-key.ts";
+import { type LimitDecision, type LimitRequest, NOT_LIMITED, type WindowStatus } from "../limits/limit.ts";
+import type { VerifyKeyInput } from "./check-use.ts";
+import { isOfEnvironment, judgeKey, type Verdict } from "./judge-key.ts";
+import { type KeyFormat, type ParsedKey, parseKey } from "./key-form.ts";
 import type { KeyRecord, KeyRecords } from "./key-records.ts";
-import { type KeyFormat, type ParsedKey, parseKey } from "./key-secret.ts";
-import { keySubject, limitViolations } from "./limit-requests.ts";
+import { keySubject } from "./limit-requests.ts";
 import type { UsageRecorder } from "./usage-recorder.ts";
 
 /*
@@ -31,18 +22,6 @@ export interface VerdictDeps {
   readonly databaseClock: DatabaseClock;
 }
 
-/** One request for a verdict. */
-export interface VerifyKeyInput extends KeyUse {
-  /** The text that the caller presented; any text at all. */
-  readonly rawKey: string;
-  /** 0 reads the limits without counting. */
-  readonly cost: number;
-  /** Limits that the calling service adds to the key's own. */
-  readonly limits: readonly NamedLimit[];
-  /** If not empty, keys of another environment are invalid. */
-  readonly environment: string;
-}
-
 /** The age of the record behind a verdict. */
 export interface Freshness {
   readonly source: "cache" | "database";
@@ -50,7 +29,7 @@ export interface Freshness {
   readonly asOfMs: number;
   /** The maximum age of any record used at that moment. */
   readonly maxStalenessMs: number;
-  /** The record includes all changes of lower position. */
+  /** The record contains everything that a snapshot of this position sees. */
   readonly position: bigint;
 }
 
@@ -76,44 +55,6 @@ export const INVALID_BY_FORM: KeyVerdict = Object.freeze({
   degraded: false,
 });
 
-const MAX_METHOD_LENGTH = 1024;
-/** Maximum required scopes, and maximum allowed tiers, of one request. */
-const MAX_LIST = 64;
-/** Maximum length of a tier or an environment in a request; configured ones are shorter. */
-const MAX_WORD_LENGTH = 64;
-
-/** Checks what the calling service sent, whatever the key is. @throws INVALID_FIELD that names every fault */
-export function checkUse(input: VerifyKeyInput): void {
-  const faults: Violation[] = limitViolations(input.cost, input.limits);
-  if (input.clientIp !== "" && normalizeIp(input.clientIp) === undefined) {
-    faults.push({ field: "client_ip", description: "must be an IPv4 or IPv6 address without a zone" });
-  }
-  addText(faults, "method", input.method, MAX_METHOD_LENGTH);
-  if (input.requiredScopes.length > MAX_LIST) {
-    faults.push({ field: "required_scopes", description: `must have at most ${MAX_LIST} entries` });
-  } else {
-    for (const [index, scope] of input.requiredScopes.entries()) {
-      const description = scopeFault(scope);
-      if (description !== undefined) faults.push({ field: `required_scopes[${index}]`, description });
-    }
-  }
-  if (input.allowedTiers.length > MAX_LIST) {
-    faults.push({ field: "allowed_tiers", description: `must have at most ${MAX_LIST} entries` });
-  } else {
-    input.allowedTiers.forEach((tier, index) => {
-      addText(faults, `allowed_tiers[${index}]`, tier, MAX_WORD_LENGTH);
-    });
-  }
-  addText(faults, "environment", input.environment, MAX_WORD_LENGTH);
-  if (faults.length > 0) throw invalidFields(faults);
-}
-
-function addText(faults: Violation[], field: string, text: string, max: number): void {
-  if (text === "") return;
-  const violation = textViolation(field, text, { min: 1, max });
-  if (violation !== undefined) faults.push(violation);
-}
-
 /**
  * The record of an API key that was verified before and is fresh in memory. A digest of the whole key finds it, so its
  * form need not be checked again.
@@ -122,14 +63,14 @@ export function knownRecord(deps: VerdictDeps, input: VerifyKeyInput): Loaded<Ke
   const known = deps.records.fresh(input.rawKey);
   const key = known?.record?.key;
   if (key === undefined || key.kind !== "api") return undefined;
-  return input.environment !== "" && input.environment !== key.environment ? undefined : known;
+  return isOfEnvironment(input.environment, key.environment) ? known : undefined;
 }
 
 /** The parsed key, if the text may be an API key by its form; service credentials never are. */
 export function candidate(format: KeyFormat, input: VerifyKeyInput): ParsedKey | undefined {
   const parsed = parseKey(format, input.rawKey);
   if (parsed === undefined || parsed.kind !== "api") return undefined;
-  return input.environment !== "" && input.environment !== parsed.environment ? undefined : parsed;
+  return isOfEnvironment(input.environment, parsed.environment) ? parsed : undefined;
 }
 
 /** The verdict without the limits. */

@@ -1,15 +1,14 @@
 import type { Limiter } from "../limits/limit.ts";
+import { checkUse, type VerifyKeyInput } from "./check-use.ts";
 import type { KeyRecords } from "./key-records.ts";
 import {
   candidate,
-  checkUse,
   INVALID_BY_FORM,
   judge,
   type KeyVerdict,
   knownRecord,
   limitRequest,
   type VerdictDeps,
-  type VerifyKeyInput,
   withDecision,
 } from "./verdict.ts";
 

@@ -139,8 +139,8 @@ export const LOG_LINES = {
         "After a failover or a restore the feed can't tell what changed, so it empties every cache. Watchers get `resync`.",
       todo: "Nothing after a failover. Otherwise find out who restored or replaced the database.",
     },
-    "an old write transaction holds the position of the change feed; nothing else is delayed": {
-      means: "A transaction has been open for over a minute. Watchers' cursors stand still; changes still reach them.",
+    "a write transaction has been open for over a minute; the change feed does not wait for it": {
+      means: "PostgreSQL can't clean up rows that this transaction might see. Changes still reach every process.",
       todo: "Find it in `pg_stat_activity` by its `xact_start`, and end it.",
     },
     "Redis is unreachable": {
@@ -259,7 +259,7 @@ export const LOG_LINES = {
     stopped: { means: "The drain is done, and the process ends with exit code 0.", todo: NOTHING },
     call: {
       means:
-        "A call ended: one line each, except good VerifyKey, BatchVerifyKeys, CheckRateLimit and health checks. `code` and `reason` are those of ERRORS.md.",
+        "A call ended: one line each, except good verifications, checks of limits and health checks. `code` and `reason` are those of ERRORS.md.",
       todo: "Nothing. Look up `reason` in ERRORS.md.",
     },
     "the schema is being applied": {

@@ -23,7 +23,8 @@ export class LimitStoreError extends Error {
  *
  * - The store decides a group of requests in order and atomically; a later request sees the counts of an earlier one.
  * - A request is counted in both windows of each of its limits, or in none. It is denied if any window with a figure
- *   has no room, and a denied request costs nothing.
+ *   has no room, and a denied request costs nothing. A request with `admitted` is never denied.
+ * - A window that would hold more than MAX_TOTAL holds MAX_TOTAL.
  * - The windows are those of `window.ts`, in whole milliseconds of the store's own clock. If processes share a store,
  *   their own clocks play no part.
  * - A window is (subject, name, length). The figures are not part of it, and a window without a figure is counted too.

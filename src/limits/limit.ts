@@ -46,6 +46,11 @@ export interface LimitRequest {
   readonly cost: number;
   /** At most 9, with distinct names. */
   readonly limits: readonly NamedLimit[];
+  /**
+   * True if the call has happened already. Then it is always allowed, and counted also beyond the figures: `remaining`
+   * is 0, and later calls are denied until the windows have room again.
+   */
+  readonly admitted?: boolean;
 }
 
 /** The state of one window after a decision. */

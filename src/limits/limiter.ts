@@ -60,9 +60,10 @@ export class SharedLimiter implements Limiter {
     if (limits.length === 0) return NOT_LIMITED;
     const judged = limits.length === request.limits.length ? request : { ...request, limits };
     const { clock } = this.#deps;
-    // `elapsedMs` is read first, because it notices a suspension. The store is asked again about denials from before a
-    // suspension.
-    return this.#full.find(judged, clock.elapsedMs(), clock.skippedAtMs) ?? this.#ask(judged);
+    // A denial from memory would lose the count of a call that has happened. `elapsedMs` is read first, because it
+    // notices a suspension. The store is asked again about denials from before a suspension.
+    const denial = judged.admitted ? undefined : this.#full.find(judged, clock.elapsedMs(), clock.skippedAtMs);
+    return denial ?? this.#ask(judged);
   }
 
   async #ask(judged: LimitRequest): Promise<LimitDecision> {

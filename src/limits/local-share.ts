@@ -18,8 +18,6 @@ export interface LocalShareDeps {
 const STORE_MAY_BE_BACK_MS = 1_000;
 
 const NOTHING: readonly LimitRequest[] = Object.freeze([]);
-/** The figure of requests that only tell the store a count: the largest possible one, so that the store denies none. */
-export const UNLIMITED = 2 ** 31 - 1;
 
 /** Decides while the shared store is unreachable: in this process alone, with its share of every limit. */
 export class LocalShare {
@@ -71,7 +69,8 @@ export class LocalShare {
     return [...byCost].map(([cost, names]) => ({
       subject,
       cost,
-      limits: names.map(({ name }) => ({ name, perMinute: UNLIMITED, perDay: UNLIMITED })),
+      limits: names.map(({ name }) => ({ name, perMinute: undefined, perDay: undefined })),
+      admitted: true,
     }));
   }
 

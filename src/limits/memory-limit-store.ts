@@ -79,9 +79,10 @@ export class MemoryLimitStore implements LimitStore {
     return Math.floor(this.#clock.monotonicMs());
   }
 
-  #decideAt(nowMs: number, { subject, cost, limits }: LimitRequest): LimitDecision {
+  #decideAt(nowMs: number, { subject, cost, limits, admitted }: LimitRequest): LimitDecision {
     const held = limits.map((limit) => ({ limit, windows: this.#windowsOf(subject, limit.name, nowMs) }));
-    const waitMs = held.map(({ limit, windows }) => msUntilRoom(windows, limit, cost)).reduce(longer, 0);
+    const needed = admitted ? 0 : cost;
+    const waitMs = held.map(({ limit, windows }) => msUntilRoom(windows, limit, needed)).reduce(longer, 0);
     const allowed = waitMs === 0;
     if (allowed && cost > 0) {
       for (const { limit, windows } of held) this.#count(subject, limit.name, windows, cost, nowMs);

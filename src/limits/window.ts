@@ -7,6 +7,11 @@
  * `redis/limit.lua` does the same arithmetic; the contract suite runs against both.
  */
 const BUCKETS_BEFORE = 60;
+/**
+ * Maximum cost that a window holds. Sums up to it are exact in a double, and it is far above every figure. Only calls
+ * that were admitted elsewhere can come near it.
+ */
+export const MAX_TOTAL = 2 ** 52;
 
 interface Bucket {
   /** Bucket n lasts from n * width to (n + 1) * width. */
@@ -50,8 +55,9 @@ export class Window {
     this.#dropBefore(current - BUCKETS_BEFORE);
   }
 
-  /** Adds a cost to the current bucket. */
-  count(cost: number): void {
+  /** Adds a cost to the current bucket, at most up to MAX_TOTAL. */
+  count(wanted: number): void {
+    const cost = Math.min(wanted, MAX_TOTAL - this.#total);
     if (cost === 0) return;
     const current = Math.floor(this.#nowMs / this.#widthMs);
     const last = this.#buckets.at(-1);

@@ -43,9 +43,9 @@ export class RedisLimitStore implements LimitStore {
   async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     const keys: string[] = [];
     const args: (string | number)[] = [this.#clock === undefined ? "" : Math.floor(this.#clock.nowMs())];
-    for (const { subject, cost, limits } of requests) {
+    for (const { subject, cost, limits, admitted } of requests) {
       const digest = digestOf(subject);
-      let terms = String(cost);
+      let terms = String(admitted ? -cost : cost);
       for (const { name, perMinute, perDay } of limits) {
         keys.push(keyOf(digest, name));
         terms += ` ${perMinute ?? NONE} ${perDay ?? NONE}`;

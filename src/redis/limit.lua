@@ -3,7 +3,8 @@
 --
 --   KEYS    the keys of the first call's limits, then of the second's, and so on. A group's keys are in one slot.
 --   ARGV    the time in ms ('' = this server's clock; only tests pass a time), then the terms of each call as decimal
---           numbers: its cost, then for each limit its figures per minute and per day (-1 = none)
+--           numbers: its cost, then for each limit its figures per minute and per day (-1 = none). A negative cost is
+--           that of a call that has happened: it is counted also beyond the figures
 --   Answer  one string of little-endian int32. For each call: 1 (allowed) or 0, then the wait in ms (-1 = no wait
 --           helps). Then for each limit, the minute before the day: what remains (-1 = no figure), then the ms until
 --           the window is empty
@@ -23,12 +24,13 @@
 -- the windows are full.
 local MINUTE_WIDTH, DAY_WIDTH = 1000, 1440000
 local BUCKETS_BEFORE = 60
+local MAX_TOTAL = 2 ^ 52 -- a window holds no more: sums up to it are exact
 local KEEP_MS = '89280000' -- a day and two of its buckets: both windows are empty before that
 local HEAD, TOTALS, BUCKET, NUMBER = '<dddddddddd', '<dd', '<dd', '<d'
 local VERDICT, STATUS, VERDICT_AND_STATUS = '<i4i4', '<i4i4i4i4', '<i4i4i4i4i4i4'
 local LAST_OF_HEAD, FIRST_OF_QUEUES = '79', '80'
 
-local call, floor, max, sub = redis.call, math.floor, math.max, string.sub
+local call, abs, floor, max, min, sub = redis.call, math.abs, math.floor, math.max, math.min, string.sub
 local pack, unpack = struct.pack, struct.unpack
 
 local now = tonumber(ARGV[1])
@@ -142,7 +144,9 @@ local function until_room(limit, window, cost, figure)
   return excess > 0 and until_slid_out(limit, window, excess) or 0
 end
 
-local function count(limit, window, cost)
+local function count(limit, window, wanted)
+  local cost = min(wanted, MAX_TOTAL - window.total)
+  if cost <= 0 then return end
   local current = floor(now / window.width)
   if window.newest < current then
     read_queues(limit)
@@ -187,14 +191,15 @@ local function finish(limit, counts, cost)
 end
 
 local function decide(first_key, terms)
-  local cost, limits, states, wait = terms[1], (#terms - 1) / 2, {}, 0
+  local cost, limits, states, wait = abs(terms[1]), (#terms - 1) / 2, {}, 0
+  local needed = max(0, terms[1])
   for i = 1, limits do
     local limit = read_limit(KEYS[first_key + i - 1])
     limit.per_minute, limit.per_day = terms[2 * i], terms[2 * i + 1]
     slide(limit, limit.minute)
     slide(limit, limit.day)
-    local minute = until_room(limit, limit.minute, cost, limit.per_minute)
-    local day = until_room(limit, limit.day, cost, limit.per_day)
+    local minute = until_room(limit, limit.minute, needed, limit.per_minute)
+    local day = until_room(limit, limit.day, needed, limit.per_day)
     if minute < 0 or day < 0 or wait < 0 then wait = -1 else wait = max(wait, minute, day) end
     states[i] = limit
   end
@@ -210,10 +215,10 @@ local function decide(first_key, terms)
 end
 
 -- A faster way for a call with one limit that fits and falls into the newest buckets, so that no bucket leaves a
--- window. Returns false if it did nothing.
+-- window. Returns false if it did nothing, also for a call that has happened.
 local function decide_in_newest(key, terms)
   local cost, per_minute, per_day = terms[1], terms[2], terms[3]
-  if cost == 0 or #terms > 3 then return false end
+  if cost <= 0 or #terms > 3 then return false end
   local head = call('GETRANGE', key, '0', LAST_OF_HEAD)
   if head == '' then return false end
   local minute_total, day_total, _, minute_newest, _, _, _, day_newest = unpack(HEAD, head)

@@ -37,6 +37,7 @@ export const ACCESS = methodTable<AccessRule>({
     verifyKey: VERIFIER,
     batchVerifyKeys: VERIFIER,
     checkRateLimit: VERIFIER,
+    batchCheckRateLimits: VERIFIER,
     watchRevocations: VERIFIER,
   },
   administration: {

@@ -35,6 +35,7 @@ const EFFECTS = methodTable<Effect>({
     verifyKey: "reads",
     batchVerifyKeys: "reads",
     checkRateLimit: "reads",
+    batchCheckRateLimits: "reads",
     watchRevocations: "reads",
   },
   administration: {

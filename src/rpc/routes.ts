@@ -82,6 +82,7 @@ const MAX_REQUEST_BYTES = 64 * 1024;
 /** Larger maximums, by the method's full name. Batches have one. */
 const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {
   "latchkey.v1.KeyService.BatchVerifyKeys": 256 * 1024,
+  "latchkey.v1.KeyService.BatchCheckRateLimits": 256 * 1024,
 };
 
 /** The tables with a row for each method. Both throw for a method without a row. */

@@ -22,8 +22,8 @@ export class LimitModel {
   decide(request: LimitRequest, nowMs: number): LimitDecision {
     const windows = this.#windowsOf(request);
     for (const window of windows) slide(window, nowMs);
-    const { cost } = request;
-    const allowed = cost === 0 || fits(windows, cost, nowMs);
+    const { cost, admitted } = request;
+    const allowed = cost === 0 || admitted === true || fits(windows, cost, nowMs);
     if (allowed && cost > 0) {
       for (const { counts, lengthMs } of windows) counts.push({ bucket: bucketOf(nowMs, lengthMs), cost });
     }

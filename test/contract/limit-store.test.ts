@@ -138,6 +138,47 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect((await decide({ limits: figures(3, 100), cost: 3 })).allowed).toBe(true);
   });
 
+  it("counts a call that has happened beyond a limit, and denies later calls until there is room again", async () => {
+    start();
+    const limits = figures(3, 5);
+    await decide({ limits, cost: 3 });
+    const told = await decide({ limits, cost: 4, admitted: true });
+    expect(told).toMatchObject({ allowed: true, retryAfterMs: undefined });
+    expect(told.windows.map(({ remaining }) => remaining)).toEqual([0, 0]);
+    const denied = await decide({ limits });
+    expect(denied).toMatchObject({ allowed: false, retryAfterMs: 61 * 1_440_000 });
+    nowMs += denied.retryAfterMs! - 1;
+    expect((await decide({ limits })).allowed).toBe(false);
+    nowMs += 1;
+    expect((await decide({ limits })).allowed).toBe(true);
+  });
+
+  it("counts a call that has happened under a limit of 0, above a figure, and never for a cost of 0", async () => {
+    start();
+    expect(await decide({ limits: perMinute(0), cost: 2, admitted: true })).toMatchObject({ allowed: true });
+    expect(await decide({ limits: perMinute(5), cost: 0, admitted: true })).toMatchObject({
+      windows: [{ remaining: 3 }],
+    });
+    expect(await decide({ limits: perMinute(5), cost: 9, admitted: true })).toMatchObject({
+      allowed: true,
+      windows: [{ remaining: 0 }],
+    });
+  });
+
+  it("holds at most 2^52 in a window, so that false reports leave nothing behind", async () => {
+    start();
+    const remaining = async () => (await decide({ limits: perMinute(5), cost: 0 })).windows[0]!.remaining;
+    for (let second = 0; second < 3; second++) {
+      await decide({ limits: perMinute(5), cost: 2 ** 52 - 1, admitted: true });
+      nowMs += 1_000;
+    }
+    expect(await remaining()).toBe(0);
+    nowMs = START_MS + 61_000;
+    expect(await remaining(), "the second report counted 1, and the third nothing").toBe(4);
+    nowMs = START_MS + 62_000;
+    expect(await remaining()).toBe(5);
+  });
+
   it("gives no retry time if one limit never allows the cost and another is only full", async () => {
     start();
     await decide({ limits: perMinute(2, "a"), cost: 2 });
@@ -316,7 +357,8 @@ function schedules() {
     .chain((names) => fc.tuple(...names.map((name) => fc.record({ name: fc.constant(name), perMinute, perDay }))));
   const cost = fc.constantFrom(1, 1, 1, 1, 1, 0, 2, 5, 30);
   // Most schedules keep their limits, so that windows become full. Costs and times vary.
-  const call = (some: readonly NamedLimit[][]) => fc.record({ cost, limits: fc.constantFrom(...some) });
+  const admitted = fc.constantFrom(false, false, false, false, false, true);
+  const call = (some: readonly NamedLimit[][]) => fc.record({ cost, limits: fc.constantFrom(...some), admitted });
   return fc
     .array(limits, { minLength: 1, maxLength: 3 })
     .chain((some) =>

@@ -26,7 +26,13 @@ const CALLER_IP = "198.51.100.7";
 const CHANGE_NOTHING = [
   ...["auth.Refresh", "auth.GetCurrentUser", "auth.ListSessions"],
   ...["keys.GetKey", "keys.ListKeys", "keys.VerifyKey", "keys.BatchVerifyKeys", "keys.CheckRateLimit"],
-  ...["keys.WatchRevocations", "admin.ListUsers", "admin.GetUser", "admin.ListServiceCredentials"],
+  ...[
+    "keys.BatchCheckRateLimits",
+    "keys.WatchRevocations",
+    "admin.ListUsers",
+    "admin.GetUser",
+    "admin.ListServiceCredentials",
+  ],
   ...["admin.ListSigningKeys", "admin.ListAuditEvents"],
 ];
 

@@ -222,6 +222,9 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     for (const value of [apiKey, reset, latest.refreshToken]) {
       await asked.checkRateLimit({ subject: { case: "name", value }, limits });
     }
+    await asked.batchCheckRateLimits({
+      requests: [apiKey, reset].map((value) => ({ subject: { case: "name", value }, limits })),
+    });
     await operator.resetRateLimits({ keyId });
     await readOnce(asked);
     await mine.disableKey({ keyId });

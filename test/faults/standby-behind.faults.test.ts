@@ -59,6 +59,7 @@ const KEYS: Requests<typeof KeyService> = {
   verifyKey: ({ coldKey }) => ({ apiKey: coldKey, cost: 0 }),
   batchVerifyKeys: ({ coldKey }) => ({ requests: [{ apiKey: coldKey, cost: 0 }] }),
   checkRateLimit: ({ keyId }) => ({ subject: { case: "keyId", value: keyId }, cost: 0 }),
+  batchCheckRateLimits: ({ keyId }) => ({ requests: [{ subject: { case: "keyId", value: keyId }, cost: 0 }] }),
   watchRevocations: () => ({}),
   revokeKey: ({ keyId }) => ({ keyId }),
   deleteKey: ({ keyId }) => ({ keyId }),
@@ -220,8 +221,8 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
     const everywhere = Object.fromEntries(Object.keys(ofKnown).map((name) => [name, "Unavailable"]));
     // A batch fails for each of its keys alone, as the next test shows.
     expect({ unknown: ofUnknown, known: ofKnown }).toEqual({
-      unknown: { ...everywhere, batchVerifyKeys: "OK" },
-      known: { ...everywhere, batchVerifyKeys: "OK" },
+      unknown: { ...everywhere, batchVerifyKeys: "OK", batchCheckRateLimits: "OK" },
+      known: { ...everywhere, batchVerifyKeys: "OK", batchCheckRateLimits: "OK" },
     });
   });
 

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { findSecret, MissingPepper, newSecret, parseKey, rehashOf } from "../../src/keys/key-secret.ts";
+import { parseKey } from "../../src/keys/key-form.ts";
+import { findSecret, MissingPepper, newSecret, rehashOf } from "../../src/keys/key-secret.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 
 const format = { prefix: "kit", environments: ["live", "test"] };

@@ -2,7 +2,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemTimers } from "../../src/lib/clock.ts";
 import type { LimitRequest } from "../../src/limits/limit.ts";
-import { UNLIMITED } from "../../src/limits/local-share.ts";
 import { StorePart } from "../../src/limits/store-part.ts";
 import { UntoldCounts } from "../../src/limits/untold-counts.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
@@ -53,6 +52,19 @@ describe("a store that is reachable again", () => {
     },
   );
 
+  it("is told of calls that had happened, also of those beyond the share", async () => {
+    await fail();
+    expect(await limiter.decide(request({ cost: 25, admitted: true }))).toMatchObject({
+      allowed: true,
+      degraded: true,
+      windows: [{ remaining: 0 }],
+    });
+    expect((await limiter.decide(request())).allowed).toBe(false);
+    await comeBack();
+    const wide = request({ cost: 0, limits: [{ ...limits[0]!, perMinute: 100 }] });
+    expect((await limiter.decide(wide)).windows[0]!.remaining).toBe(75);
+  });
+
   it("is told once, for each limit, what was admitted without it, and other windows stay as they are", async () => {
     await fail();
     expect(await admitted(request({ limits: named, cost: 1 }), 2)).toBe(2);
@@ -100,7 +112,7 @@ describe("a store that is reachable again", () => {
       await comeBack();
       store.groups.length = 0;
     });
-    const told = () => store.groups.flat().filter(({ limits: [one] }) => one!.perMinute === UNLIMITED);
+    const told = () => store.groups.flat().filter(({ admitted }) => admitted);
 
     it("is told with each call only about the names of that call", async () => {
       expect((await limiter.decide(byName(7, 0))).windows).toMatchObject([{ remaining: 39 }]);
@@ -168,7 +180,7 @@ describe("telling the store", () => {
       return super.decide(requests);
     }
   }
-  const told = request({ limits: [{ name: "told", perMinute: UNLIMITED, perDay: UNLIMITED }] });
+  const told = request({ limits: [{ name: "told", perMinute: undefined, perDay: undefined }], admitted: true });
 
   it("neither opens the breaker of the part nor resets its count of failures", async () => {
     const clock = new StandingClock();

@@ -75,6 +75,13 @@ describe("a full window", () => {
     expect(second.windows[0]!.resetAfterMs).toBe(second.retryAfterMs);
   });
 
+  it("still counts a call that has happened, and so asks the store", async () => {
+    await limiter.decide(request({ cost: 10 }));
+    await asked();
+    expect(await asked({ admitted: true })).toMatchObject({ allowed: true, asks: 1, windows: [{ remaining: 0 }] });
+    expect(await asked()).toMatchObject({ allowed: false, asks: 0 });
+  });
+
   it("is asked for again after 5 s", async () => {
     await limiter.decide(request({ cost: 10 }));
     await asked();

@@ -29,6 +29,13 @@ describe("a window holds", () => {
     expect(window.total).toBe(total);
   });
 
+  it("2^52 at most, and exactly what is left when the first bucket has left", () => {
+    const window = windowOf({ 100: 2 ** 52 - 1, 101: 2 ** 52 - 1, 102: 3 });
+    expect(window.total).toBe(2 ** 52);
+    window.slide(161);
+    expect(window.total).toBe(1);
+  });
+
   it("61 buckets at most when more were counted", () => {
     const window = new Window(60);
     for (let atMs = 0; atMs < 1000; atMs++) {

@@ -7,18 +7,6 @@ export const KEYS_MUTANTS = [
     ["test/keys/key-secret.test.ts"],
     [
       {
-        name: "a raw key's checksum not looked at",
-        search: "if (text.slice(-CHECKSUM_LENGTH) !== checksum62(text.slice(0, -CHECKSUM_LENGTH))) return undefined;",
-        replacement: "",
-        why: "junk and typing errors cost a read of the database",
-      },
-      {
-        name: "any word as environment",
-        search: 'format.environments.includes(environment) ? "api" : undefined',
-        replacement: '"api"',
-        why: "texts that no process of this service can have issued cost a read",
-      },
-      {
         name: "only the id of a raw key digested",
         search: "update(rawKey)",
         replacement: "update(rawKey.slice(0, 25))",
@@ -53,6 +41,24 @@ export const KEYS_MUTANTS = [
         search: "pepperVersion: ring.current,",
         replacement: "pepperVersion: 1,",
         why: "keys that are issued after a rotation of the master key never work",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/keys/key-form.ts",
+    ["test/keys/key-secret.test.ts"],
+    [
+      {
+        name: "a raw key's checksum not looked at",
+        search: "if (text.slice(-CHECKSUM_LENGTH) !== checksum62(text.slice(0, -CHECKSUM_LENGTH))) return undefined;",
+        replacement: "",
+        why: "junk and typing errors cost a read of the database",
+      },
+      {
+        name: "any word as environment",
+        search: 'format.environments.includes(environment) ? "api" : undefined',
+        replacement: '"api"',
+        why: "texts that no process of this service can have issued cost a read",
       },
     ],
   ),

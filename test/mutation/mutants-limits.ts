@@ -26,6 +26,12 @@ export const LIMITS_MUTANTS = [
         why: "the figure is not the one that was set",
       },
       {
+        name: "totals of any size",
+        search: "Math.min(wanted, MAX_TOTAL - this.#total)",
+        replacement: "wanted",
+        why: "false reports make the sums inexact, and a window never becomes empty again",
+      },
+      {
         name: "a cost above the limit waits",
         search: "    if (cost > limit) return undefined;\n",
         replacement: "    if (cost > limit) return this.lengthMs;\n",
@@ -51,6 +57,12 @@ export const LIMITS_MUTANTS = [
       search: "if (allowed && cost > 0) {",
       replacement: "if (cost > 0) {",
       why: "who is denied once and goes on trying is denied for ever",
+    },
+    {
+      name: "a call that has happened is refused at the limit",
+      search: "const needed = admitted ? 0 : cost;",
+      replacement: "const needed = cost;",
+      why: "the calls that a client admitted itself are not counted",
     },
     {
       name: "what never fits is allowed",
@@ -123,6 +135,12 @@ export const LIMITS_MUTANTS = [
       search: 'return this.#share.decide(judged, answer === "not counted");',
       replacement: "return this.#share.decide(judged, true);",
       why: "a Redis that was only slow counts each call twice",
+    },
+    {
+      name: "a remembered denial answers a call that has happened",
+      search: "judged.admitted ? undefined : this.#full.find",
+      replacement: "this.#full.find",
+      why: "the count of a call that a client admitted itself is lost",
     },
     {
       name: "a reset leaves what is known of the subject",

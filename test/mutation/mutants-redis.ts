@@ -30,6 +30,12 @@ export const REDIS_MUTANTS = [
       why: "a client tries for ever what never fits",
     },
     {
+      name: "a call that has happened is refused at the limit by Redis",
+      search: "local needed = max(0, terms[1])",
+      replacement: "local needed = cost",
+      why: "the calls that a client admitted itself are not counted",
+    },
+    {
       name: "the shorter of two waits",
       search: "else wait = max(wait, minute, day) end",
       replacement: "else wait = max(wait, minute) end",

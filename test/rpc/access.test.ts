@@ -26,7 +26,11 @@ const EXPECTED: Readonly<Record<string, readonly CallerKind[]>> = {
     ["IssueKey", "GetKey", "ListKeys", "UpdateKey", "DisableKey", "EnableKey", "RotateKey", "RevokeKey", "DeleteKey"],
     ["user", "manage", "admin"],
   ),
-  ...rows("KeyService", ["VerifyKey", "BatchVerifyKeys", "CheckRateLimit", "WatchRevocations"], ["verify", "admin"]),
+  ...rows(
+    "KeyService",
+    ["VerifyKey", "BatchVerifyKeys", "CheckRateLimit", "BatchCheckRateLimits", "WatchRevocations"],
+    ["verify", "admin"],
+  ),
   ...rows(
     "AdminService",
     [

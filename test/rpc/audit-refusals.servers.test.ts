@@ -16,8 +16,6 @@ describe("the audit trail of refusals, one event an hour for each subject,", () 
   beforeAll(async () => {
     proxied = await startTestService({
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
-      LATCHKEY_ARGON2_MEMORY_KIB: "1024",
-      LATCHKEY_ARGON2_PASSES: "1",
     });
     operator = proxied.client(AdminService, proxied.admin);
     anyone = proxied.client(AuthService);

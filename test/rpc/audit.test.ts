@@ -12,7 +12,7 @@ describe("the audit trail", () => {
   let admin: Client<typeof AdminService>;
   beforeAll(async () => {
     // Cheap hashes, because no test here depends on their cost.
-    service = await startTestService({ LATCHKEY_ARGON2_MEMORY_KIB: "1024", LATCHKEY_ARGON2_PASSES: "1" });
+    service = await startTestService();
     admin = service.client(AdminService, service.admin);
   });
   afterAll(() => service?.[Symbol.asyncDispose]());

@@ -8,8 +8,9 @@ import { newSigningKey, unsealSigningKey } from "../../src/auth/signing/signing-
 import { signAccessToken, VerifiedTokens } from "../../src/auth/tokens/access-token.ts";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { SERVICE_ENVIRONMENT } from "../../src/keys/key-form.ts";
 import type { KeyRecord, KeyRecords } from "../../src/keys/key-records.ts";
-import { newSecret, SERVICE_ENVIRONMENT } from "../../src/keys/key-secret.ts";
+import { newSecret } from "../../src/keys/key-secret.ts";
 import { newId } from "../../src/lib/id.ts";
 import { CallerResolver } from "../../src/rpc/calls/caller.ts";
 import { format, ring } from "../simulation/sample-keys.ts";

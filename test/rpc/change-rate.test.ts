@@ -28,8 +28,6 @@ describe("changes of one caller", () => {
       LATCHKEY_SERVICE_CHANGES_PER_MINUTE: `${SERVICE_RATE}`,
       // No Redis, because a test cannot move its clock.
       REDIS_URL: "",
-      LATCHKEY_ARGON2_MEMORY_KIB: "1024",
-      LATCHKEY_ARGON2_PASSES: "1",
     });
     admin = service.client(AdminService, service.admin);
   });

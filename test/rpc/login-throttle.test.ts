@@ -17,8 +17,6 @@ describe("the throttle of logins", () => {
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
       LATCHKEY_HASHES_PER_ADDRESS: "30",
       // Cheap hashes, because no test here depends on their cost.
-      LATCHKEY_ARGON2_MEMORY_KIB: "1024",
-      LATCHKEY_ARGON2_PASSES: "1",
     });
   });
   afterAll(() => service?.[Symbol.asyncDispose]());

@@ -13,8 +13,6 @@ describe("an account that 90 guesses from anywhere and 10 from the owner's own /
   beforeAll(async () => {
     service = await startTestService({
       LATCHKEY_TRUSTED_PROXIES: "127.0.0.0/8",
-      LATCHKEY_ARGON2_MEMORY_KIB: "1024",
-      LATCHKEY_ARGON2_PASSES: "1",
     });
   });
   afterAll(() => service?.[Symbol.asyncDispose]());

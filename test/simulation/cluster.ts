@@ -1,3 +1,4 @@
+import { PositionRules } from "./position-rules.ts";
 import { type Checkpoint, PostgresModel } from "./postgres-model.ts";
 import type { SeededRandom } from "./random.ts";
 import { type Row, Truth } from "./truth.ts";
@@ -11,6 +12,8 @@ export interface Committed {
   readonly kind: "KEY" | "OWNER";
   readonly subjectId: string;
   readonly xactId: number;
+  /** The life of the server in which it was committed. */
+  readonly life: number;
   /** As in the log of changes, by the database's clock. */
   readonly changedAtMs: number;
   /** True time at which a snapshot could first see it. */
@@ -42,6 +45,8 @@ export class Cluster {
   clockSetAtMs = Number.NEGATIVE_INFINITY;
   #clockOffsetMs: number;
   #nextVersion = 1;
+  /** The positions of the snapshots that processes polled. */
+  readonly positions = new PositionRules(this.committed);
   /** Rows that a transaction holds locked. */
   readonly #locked = new Set<string>();
   readonly #onSignal: (() => void)[] = [];
@@ -126,7 +131,7 @@ export class Cluster {
     this.model.commit(xactId);
     const atMs = this.#time.nowMs;
     this.truth.set(subjectId, row, atMs, { xactId, life });
-    const committed = { kind, subjectId, xactId, changedAtMs, atMs, undone: undefined };
+    const committed = { kind, subjectId, xactId, life, changedAtMs, atMs, undone: undefined };
     this.committed.push(committed);
     for (const tell of this.#onSignal) tell();
     onCommit(committed);

@@ -1,5 +1,6 @@
 import type { CommittedChange } from "../../src/changes/change.ts";
 import type { ChangeStore, Poll } from "../../src/changes/change-store.ts";
+import { positionOf } from "../../src/changes/snapshot.ts";
 import { DomainError } from "../../src/lib/errors.ts";
 import type { Cluster, Reachability } from "./cluster.ts";
 import type { Machine } from "./machine.ts";
@@ -106,6 +107,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
       });
       const { value, databaseMs } = answer;
       this.isListening = true;
+      if (!value.isInRecovery) cluster.positions.note(value.life, value.snapshot);
       const poll: Poll = {
         epoch: { systemId: "7", timeline: value.timeline, incarnation: incarnationText(value.incarnation) },
         snapshot: value.snapshot,
@@ -114,7 +116,7 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
         databaseMs,
         isInRecovery: value.isInRecovery,
         hasGap: value.hasGap,
-        changes: value.changes.map((row) => ({ ...row, position: BigInt(row.xactId) })),
+        changes: value.changes.map((row) => ({ ...row, position: positionOf(value.snapshot) })),
       };
       return { poll, life: value.life, incarnation: value.incarnation };
     } catch (error) {

@@ -1,6 +1,5 @@
 import type { LimitDecision, LimitRequest } from "../../src/limits/limit.ts";
 import { type LimitStore, LimitStoreError } from "../../src/limits/limit-store.ts";
-import { UNLIMITED } from "../../src/limits/local-share.ts";
 import { MemoryLimitStore } from "../../src/limits/memory-limit-store.ts";
 import type { Reachability } from "./cluster.ts";
 import type { Machine } from "./machine.ts";
@@ -34,7 +33,7 @@ export class SharedStore {
     for (const [at, { allowed }] of decisions.entries()) {
       const request = requests[at]!;
       // A request without a limit only reports a count that a process has admitted alone before.
-      if (request.limits[0]!.perMinute !== UNLIMITED) this.#onDecision({ request, allowed });
+      if (!request.admitted) this.#onDecision({ request, allowed });
     }
     return decisions;
   }

@@ -83,6 +83,13 @@ export const MUTANTS: readonly Mutant[] = [
     why: "an incarnation from before a crash is combined with a snapshot from after it, and counts as the same history",
   },
   {
+    name: "position by xmin",
+    file: "src/changes/snapshot.ts",
+    search: 'return BigInt(xmax) - BigInt(underWay === "" ? 0 : underWay.split(",").length);',
+    replacement: "return BigInt(snapshot.slice(0, snapshot.length - xmax.length - underWay.length - 2));",
+    why: "an old transaction holds all positions: an answer from before a revocation counts as one that contains it",
+  },
+  {
     name: "a suspension not noticed",
     file: "src/lib/clock.ts",
     search: "aheadMs - this.#leastAheadMs > MAX_UNNOTICED_MS",

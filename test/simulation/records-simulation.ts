@@ -49,7 +49,11 @@ class RecordsSimulation {
   }
 
   async run(): Promise<string | undefined> {
-    const isOver = () => this.#fault !== undefined;
+    const isOver = () => {
+      const { fault } = this.#cluster.positions;
+      if (fault !== undefined) this.onFault(fault);
+      return this.#fault !== undefined;
+    };
     this.#writeFirstRows();
     for (const process of this.#processes) {
       void process.feed.start();

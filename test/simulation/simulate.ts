@@ -9,6 +9,7 @@ import { simulateRecords } from "./records-simulation.ts";
  *   postgres-model.ts, cluster.ts            the database: snapshots and the log of changes; transactions, failovers
  *   database-link.ts, weather.ts             the network to the database; the faults of a run
  *   truth.ts, verdict-rules.ts               what was true when; which answers are allowed
+ *   position-rules.ts                        what the positions of snapshots promise
  *   simulated-service.ts, watching-client.ts   a process of the service; a client of its stream
  *   sample-keys.ts                           the keys that all runs use
  *   records-simulation.ts                    all of them in one run

@@ -102,7 +102,7 @@ export class VerdictRules {
     return undefined;
   }
 
-  /** The record includes all changes of lower position. */
+  /** The record contains every change that a snapshot of its position, or a lower one, sees. */
   #positionFault(process: SimulatedService, answer: Answer, basis: readonly Basis[]): string | undefined {
     const { position } = answer.verdict!.freshness!;
     // The history changed while the batch waited for its other keys.
@@ -110,8 +110,9 @@ export class VerdictRules {
     if (process.link.resyncedAtMs >= answer.startedAtMs && isEarlier) return undefined;
     for (const { subjectId, era } of basis) {
       if (era.endedBy === undefined || era.endedBy.life !== process.link.polledLife) continue;
-      if (BigInt(era.endedBy.xactId) < position) {
-        return `position ${position} above ${era.endedBy.xactId}, at which ${nameOf(subjectId)} became something else`;
+      const saw = this.#cluster.positions.seenBy(era.endedBy, position);
+      if (saw !== undefined) {
+        return `position ${position}, though a snapshot of ${saw} saw that ${nameOf(subjectId)} became something else`;
       }
     }
     return undefined;

@@ -76,9 +76,7 @@ export class WatchingClient {
 
   #handle(message: WatchMessage): void {
     const { cluster } = this.#deps;
-    for (const { position, subjectId, changedAtMs } of message.changes) {
-      this.#told.add(idOf(Number(position), subjectId, changedAtMs));
-    }
+    for (const change of message.changes) this.#told.add(idOf(change));
     if (message.cursor === "") return;
     this.#cursor = message.cursor;
     this.#fromMs ??= message.asOfMs;
@@ -89,7 +87,7 @@ export class WatchingClient {
       const snapshot = parseSnapshot(cursor.snapshot);
       const isCovered = (change: Committed) =>
         isDue(change) || change.undone !== undefined || sees(snapshot, change.xactId);
-      for (const change of this.#untold().filter(isCovered)) this.#told.add(idOfCommitted(change));
+      for (const change of this.#untold().filter(isCovered)) this.#told.add(idOf(change));
       return;
     }
     const due = this.#untold().filter(isDue);
@@ -106,9 +104,7 @@ export class WatchingClient {
     const fromMs = this.#fromMs ?? Number.POSITIVE_INFINITY;
     // A client need not be told of a change that was undone silently.
     const isDone = (change: Committed) =>
-      change.undone === "silently" ||
-      this.#deps.cluster.clockAt(change.atMs) < fromMs ||
-      this.#told.has(idOfCommitted(change));
+      change.undone === "silently" || this.#deps.cluster.clockAt(change.atMs) < fromMs || this.#told.has(idOf(change));
     while (this.#doneUpTo < committed.length && isDone(committed[this.#doneUpTo]!)) this.#doneUpTo++;
     return committed.slice(this.#doneUpTo).filter((change) => !isDone(change));
   }
@@ -118,10 +114,7 @@ export class WatchingClient {
   }
 }
 
-function idOfCommitted({ xactId, subjectId, changedAtMs }: Committed): string {
-  return idOf(xactId, subjectId, changedAtMs);
-}
-
-function idOf(xactId: number, subjectId: string, changedAtMs: number): string {
-  return `${xactId} ${subjectId} ${changedAtMs}`;
+/** Times are fractions of milliseconds, so no two changes of a subject have the same one. */
+function idOf({ subjectId, changedAtMs }: Pick<Committed, "subjectId" | "changedAtMs">): string {
+  return `${subjectId} ${changedAtMs}`;
 }

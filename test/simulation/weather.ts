@@ -38,7 +38,7 @@ export class Weather {
       () => this.#crash(),
       () => this.#crash(),
       () => this.#setMachineBack(),
-      () => this.#stallPositions(),
+      () => this.#stallXmin(),
       () => this.#pruneLog(),
       () => this.#setClocks(),
     ];
@@ -164,8 +164,8 @@ export class Weather {
     });
   }
 
-  /** Holds the position with an old write transaction somewhere in the cluster. */
-  #stallPositions(): void {
+  /** Holds xmin with an old write transaction somewhere in the cluster. */
+  #stallXmin(): void {
     const { model } = this.#cluster;
     const { lives } = model;
     const xactId = model.beginXact();

@@ -5,7 +5,8 @@ import type { KeyRing } from "../../lib/key-ring.ts";
 import { idempotencyKey, requestUsedError } from "../idempotency.ts";
 import type { Key } from "../key.ts";
 import { checkKeyFields, checkRequestId } from "../key-fields.ts";
-import { type KeyFormat, newSecret, SERVICE_ENVIRONMENT } from "../key-secret.ts";
+import { type KeyFormat, SERVICE_ENVIRONMENT } from "../key-form.ts";
+import { newSecret } from "../key-secret.ts";
 import type { KeyStore } from "../key-store.ts";
 import { CREDENTIAL_SCOPES } from "./service-credential.ts";
 

@@ -13,8 +13,8 @@ import { DomainError } from "../../lib/errors.ts";
 import { isId } from "../../lib/id.ts";
 import type { OwnedKey } from "../change-key.ts";
 import { type Key, type KeyState, keyState } from "../key.ts";
+import { type KeyFormat, parseKey, SERVICE_ENVIRONMENT } from "../key-form.ts";
 import type { KeyRecord, KeyRecords, RecordLookup } from "../key-records.ts";
-import { type KeyFormat, parseKey, SERVICE_ENVIRONMENT } from "../key-secret.ts";
 import type { KeyStore } from "../key-store.ts";
 
 export const CREDENTIAL_SCOPES = ["verify", "manage", "admin"] as const;

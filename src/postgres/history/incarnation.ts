@@ -1,9 +1,9 @@
 /**
  * The incarnation: a random id of the history that transaction ids belong to.
  *
- * Snapshots and positions name transactions by their ids. Two of them compare only within one history, because crash
- * recovery, a failover or a restore may assign the same ids again. `change_incarnation` keeps its random id for as long
- * as every id is assigned once.
+ * Snapshots name transactions by their ids, and positions count them. Two of them compare only within one history,
+ * because crash recovery, a failover or a restore may assign the same ids again. `change_incarnation` keeps its random
+ * id for as long as every id is assigned once.
  */
 import { MAX_DELETED } from "../delete-oldest.ts";
 

@@ -1,6 +1,7 @@
 /** The poll of the log of changes: its statement and its answer. */
 import type { ChangeKind, CommittedChange } from "../../changes/change.ts";
 import { MAX_CHANGES_PER_POLL, type Poll } from "../../changes/change-store.ts";
+import { positionOf } from "../../changes/snapshot.ts";
 import { type ManagedDatabase, ms, type Row } from "../database.ts";
 import { type FollowedHistory, unnamedHistory } from "../history/followed-history.ts";
 import { beginIncarnation, incarnationOf } from "../history/incarnation.ts";
@@ -96,7 +97,7 @@ function pollSql(now: string, parameter: "?" | "$1"): string {
         ) from change_horizon
       ), false) as has_gap,
       coalesce((
-        select json_agg(json_build_array(c.kind, c.subject_id, ${ms("c.changed_at")}, c.xact_id::text)) from (
+        select json_agg(json_build_array(c.kind, c.subject_id, ${ms("c.changed_at")})) from (
           (select * from changes where xact_id >= pg_snapshot_xmax(s.since) order by xact_id limit ${most})
           union all
           (select * from changes where xact_id = any (array(select pg_snapshot_xip(s.since))) limit ${most})
@@ -120,17 +121,12 @@ function toPoll(row: Row): Poll {
     databaseMs: row.now_ms as number,
     isInRecovery: row.in_recovery as boolean,
     hasGap,
-    changes: hasGap ? [] : toChanges(changes),
+    changes: hasGap ? [] : toChanges(changes, positionOf(row.snapshot as string)),
   };
 }
 
-type ChangeColumns = readonly [kind: ChangeKind, subjectId: string, changedAtMs: number, xactId: string];
+type ChangeColumns = readonly [kind: ChangeKind, subjectId: string, changedAtMs: number];
 
-function toChanges(rows: readonly ChangeColumns[]): CommittedChange[] {
-  return rows.map(([kind, subjectId, changedAtMs, xactId]) => ({
-    kind,
-    subjectId,
-    changedAtMs,
-    position: BigInt(xactId),
-  }));
+function toChanges(rows: readonly ChangeColumns[], position: bigint): CommittedChange[] {
+  return rows.map(([kind, subjectId, changedAtMs]) => ({ kind, subjectId, changedAtMs, position }));
 }

@@ -26,6 +26,7 @@ const QUIET_WHEN_OK: ReadonlySet<string> = new Set([
   "latchkey.v1.KeyService.VerifyKey",
   "latchkey.v1.KeyService.BatchVerifyKeys",
   "latchkey.v1.KeyService.CheckRateLimit",
+  "latchkey.v1.KeyService.BatchCheckRateLimits",
   "grpc.health.v1.Health.Check",
 ]);
 

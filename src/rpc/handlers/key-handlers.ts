@@ -18,13 +18,14 @@ import { maskPaths } from "./field-mask.ts";
 import { keyMessage, limitFigures } from "./key-messages.ts";
 import { listPage, type PageTokens } from "./page-token.ts";
 import { durationToMs, timestampToMs } from "./times.ts";
+import type { VerifyHandlers } from "./verify-handlers.ts";
 
 export interface KeyHandlersDeps extends IssueKeyDeps, UpdateKeyDeps, DisableKeyDeps, RotateKeyDeps, ListKeysDeps {
   readonly store: IssueKeyDeps["store"] & UpdateKeyDeps["store"] & RotateKeyDeps["store"] & ListKeysDeps["store"];
   readonly pageTokens: PageTokens;
 }
 
-type ManagementHandlers = Omit<UnaryHandlers<typeof KeyService>, "verifyKey" | "batchVerifyKeys" | "checkRateLimit">;
+type ManagementHandlers = Omit<UnaryHandlers<typeof KeyService>, keyof VerifyHandlers>;
 
 /** The RPCs of KeyService by which owners and services manage keys. */
 export function keyHandlers(deps: KeyHandlersDeps): ManagementHandlers {

@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Key as KeyMessage, KeySchema, Key_State as KeyStateMessage } from "../../gen/latchkey/v1/key_pb.ts";
 import {
+  type CheckRateLimitRequest,
   type CheckRateLimitResponseSchema,
   Verdict as VerdictMessage,
   type VerifyKeyRequest,
@@ -10,11 +11,12 @@ import type {
   NamedLimit as NamedLimitMessage,
   RateLimitStatusSchema,
 } from "../../gen/latchkey/v1/limits_pb.ts";
+import type { CheckRateLimitInput } from "../../keys/check-rate-limit.ts";
+import type { VerifyKeyInput } from "../../keys/check-use.ts";
 import type { Verdict } from "../../keys/judge-key.ts";
 import { type Key, type KeyOwner, type KeyState, keyEtag, keyState } from "../../keys/key.ts";
 import type { KeyRecord } from "../../keys/key-records.ts";
 import type { Tiers } from "../../keys/tiers.ts";
-import type { VerifyKeyInput } from "../../keys/verdict.ts";
 import type { LimitDecision, LimitFigures, NamedLimit, WindowStatus } from "../../limits/limit.ts";
 import { optionalDuration, optionalTimestamp, toDuration, toTimestamp } from "./times.ts";
 
@@ -91,6 +93,23 @@ export function verifyKeyInput(request: VerifyKeyRequest): VerifyKeyInput {
     limits: namedLimits(request.limits),
     environment: request.environment,
   };
+}
+
+export function rateLimitInput({ subject, cost, limits, admitted }: CheckRateLimitRequest): CheckRateLimitInput {
+  return { subject: subjectOf(subject), cost: cost ?? 1, limits: namedLimits(limits), admitted };
+}
+
+function subjectOf(subject: CheckRateLimitRequest["subject"]): CheckRateLimitInput["subject"] {
+  switch (subject.case) {
+    case "keyId":
+      return { kind: "key", keyId: subject.value };
+    case "name":
+      return { kind: "name", name: subject.value };
+    case undefined:
+      return undefined;
+    default:
+      return subject satisfies never;
+  }
 }
 
 export function checkRateLimitResponse(decision: LimitDecision): MessageInitShape<typeof CheckRateLimitResponseSchema> {

@@ -1,24 +1,39 @@
-import type { CheckRateLimitRequest, KeyService } from "../../gen/latchkey/v1/key_service_pb.ts";
+import type { KeyService } from "../../gen/latchkey/v1/key_service_pb.ts";
+import {
+  type BatchCheckRateLimitsDeps,
+  batchCheckRateLimits,
+  type RateLimitOutcome,
+} from "../../keys/batch-check-rate-limits.ts";
 import { type BatchVerifyKeysDeps, batchVerifyKeys } from "../../keys/batch-verify-keys.ts";
-import { type CheckRateLimitDeps, type CheckRateLimitInput, checkRateLimit } from "../../keys/check-rate-limit.ts";
+import { type CheckRateLimitDeps, checkRateLimit } from "../../keys/check-rate-limit.ts";
 import type { Tiers } from "../../keys/tiers.ts";
 import type { KeyVerdict } from "../../keys/verdict.ts";
 import { type VerifyKeyDeps, verifyKey } from "../../keys/verify-key.ts";
-import { invalidField } from "../../lib/errors.ts";
 import type { Call, UnaryHandlers } from "../call.ts";
-import { retryAfterSeconds } from "../errors.ts";
-import { checkRateLimitResponse, namedLimits, verifyKeyInput } from "./key-messages.ts";
+import { retryAfterSeconds, toRpcStatus } from "../errors.ts";
+import { checkRateLimitResponse, rateLimitInput, verifyKeyInput } from "./key-messages.ts";
 import { VerdictEncoder } from "./verdict-encoding.ts";
 
-export interface VerifyHandlersDeps extends VerifyKeyDeps, BatchVerifyKeysDeps, CheckRateLimitDeps {
-  readonly records: VerifyKeyDeps["records"] & BatchVerifyKeysDeps["records"] & CheckRateLimitDeps["records"];
+export interface VerifyHandlersDeps
+  extends VerifyKeyDeps,
+    BatchVerifyKeysDeps,
+    CheckRateLimitDeps,
+    BatchCheckRateLimitsDeps {
+  readonly records: VerifyKeyDeps["records"] &
+    BatchVerifyKeysDeps["records"] &
+    CheckRateLimitDeps["records"] &
+    BatchCheckRateLimitsDeps["records"];
   readonly limiter: VerifyKeyDeps["limiter"] & BatchVerifyKeysDeps["limiter"];
   readonly tiers: Tiers;
 }
 
-type VerifyHandlers = Pick<UnaryHandlers<typeof KeyService>, "verifyKey" | "batchVerifyKeys" | "checkRateLimit">;
-
 /** The RPCs of KeyService that services call for each request that they serve. */
+export type VerifyHandlers = Pick<
+  UnaryHandlers<typeof KeyService>,
+  "verifyKey" | "batchVerifyKeys" | "checkRateLimit" | "batchCheckRateLimits"
+>;
+
+/** The handlers of those RPCs. */
 export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
   const encoder = new VerdictEncoder(deps.tiers, deps.databaseClock);
   return {
@@ -37,6 +52,10 @@ export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
       addRetryAfter(call, decision.retryAfterMs);
       return checkRateLimitResponse(decision);
     },
+    batchCheckRateLimits: async ({ requests }) => {
+      const outcomes = await batchCheckRateLimits(deps, requests.map(rateLimitInput));
+      return { results: outcomes.map((outcome) => ({ outcome: rateLimitOutcome(outcome) })) };
+    },
   };
 }
 
@@ -45,15 +64,8 @@ function addRetryAfter(call: Call, retryAfterMs: number | undefined): void {
   if (retryAfterMs !== undefined) call.addHeader("retry-after", retryAfterSeconds(retryAfterMs));
 }
 
-function rateLimitInput(request: CheckRateLimitRequest): CheckRateLimitInput {
-  const { subject } = request;
-  const rest = { cost: request.cost ?? 1, limits: namedLimits(request.limits) };
-  switch (subject.case) {
-    case "keyId":
-      return { ...rest, subject: { kind: "key", keyId: subject.value } };
-    case "name":
-      return { ...rest, subject: { kind: "name", name: subject.value } };
-    default:
-      throw invalidField("subject", "must be set: to key_id or to name");
-  }
+function rateLimitOutcome(outcome: RateLimitOutcome) {
+  return "decision" in outcome
+    ? { case: "response" as const, value: checkRateLimitResponse(outcome.decision) }
+    : { case: "error" as const, value: toRpcStatus(outcome.error) };
 }

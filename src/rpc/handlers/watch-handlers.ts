@@ -33,6 +33,7 @@ function message(step: WatchMessage): MessageInitShape<typeof WatchRevocationsRe
       position,
     })),
     resync: step.resync,
-    ...(step.cursor !== "" && { asOfTime: toTimestamp(step.asOfMs), position: step.position }),
+    ...(step.cursor !== "" && { asOfTime: toTimestamp(step.asOfMs) }),
+    position: step.position,
   };
 }

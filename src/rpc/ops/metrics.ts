@@ -12,7 +12,7 @@ export interface MetricSources {
   keyRecords(): number;
   /** Milliseconds since the change feed sent its last successful poll. */
   feedAgeMs(): number;
-  /** Milliseconds since the position of the change feed last moved. */
+  /** Milliseconds since the oldest open write transaction last was another one; 0 without one. */
   feedStillMs(): number;
   /** Whether the service serves stale records because the database does not answer. */
   isDatabaseAway(): boolean;
@@ -138,7 +138,7 @@ export class Metrics implements CallObserver {
     );
     gauge(
       "latchkey_change_feed_still_seconds",
-      "Time since the position of the change feed last moved. An old write transaction keeps it from moving.",
+      "Time since the oldest open write transaction of the cluster, as the change feed sees it, last was another one.",
       () => sources.feedStillMs() / 1000,
     );
     gauge("latchkey_database_away", "1 while the database does not answer.", () => Number(sources.isDatabaseAway()));
