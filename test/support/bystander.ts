@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import type { Fleet } from "./fleet.ts";
 import { clientOf } from "./clients.ts";
+import type { Fleet } from "./fleet.ts";
 import { type Answer, answerTo, quantile } from "./measurements.ts";
 
 const CALLS = 400;

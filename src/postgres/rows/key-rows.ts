@@ -9,6 +9,7 @@
  *   login-address-rows.ts     failed logins by address and network
  *   signing-key-rows.ts       signing keys
  *   key-rows.ts               API keys and credentials: the hot read
+ *   key-list.ts               a page of them
  *   key-secret-rows.ts        their secrets
  *   key-request-rows.ts       the request_ids of calls that issue and rotate
  *   key-quotas.ts             quotas, counted without a lock
@@ -22,7 +23,7 @@ import { type Key, type KeyOwner, MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "..
 import type { KeyWithSecrets } from "../../keys/key-store.ts";
 import type { LimitFigures } from "../../limits/limit.ts";
 import { ms, msOf, type Row } from "../database.ts";
-import type { KeyRow, UserRow } from "../tables.ts";
+import type { KeyRow } from "../tables.ts";
 import type { RecordsById } from "./grouped-reads.ts";
 
 /** The record of an entity. */
@@ -53,10 +54,6 @@ export function toKey(row: KeyRow): Key {
   });
 }
 
-export function toOwner({ id, state, tier, scopes }: UserRow): KeyOwner {
-  return toPlainOwner(id, { owner_state: state, owner_tier: tier, owner_scopes: [...scopes] });
-}
-
 /**
  * Maximum secrets of a key that a hot read returns: those that end last, which include all live ones. An owner chooses
  * how often a key is rotated, and must not choose how long the reads of others take.
@@ -64,7 +61,7 @@ export function toOwner({ id, state, tier, scopes }: UserRow): KeyOwner {
 const MAX_READ_SECRETS = MAX_LIVE_SECRETS + MAX_ENDED_SECRETS;
 
 /** The columns of a key `k` and its owner `o`. */
-const KEY_AND_OWNER = `k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
+export const KEY_AND_OWNER = `k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
       k.metadata, k.allowed_ips, k.allowed_methods, k.limit_per_minute, k.limit_per_day, k.state, k.disabled_by,
       k.service_controlled, k.version, ${ms("k.created_at")} as created_ms, ${ms("k.expires_at")} as expires_ms,
       ${ms("k.revoked_at")} as revoked_ms, ${ms("k.last_used_at")} as used_ms,
