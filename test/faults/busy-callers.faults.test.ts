@@ -1,6 +1,6 @@
 /**
- * Services and users that send the dearest requests as fast as they can: batches of 256 keys, pages of the largest keys,
- * watches that are 10,000 changes behind. Another service's VerifyKey is hardly slower, and no turn takes long.
+ * Services and users that send the dearest requests as fast as they can: batches of 256 keys, pages of the largest
+ * keys, watches that are 10,000 changes behind. Another service's VerifyKey is hardly slower, and no turn takes long.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
@@ -75,7 +75,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a caller with a cr
 
   /** Copies of a key that its owner has filled up nearly to the 10 KiB that one may have. */
   async function issueLargeKeys(count: number): Promise<void> {
-    const metadata = Object.fromEntries(Array.from({ length: 4 }, (_, n) => [`n${n}`, "x".repeat(2000)]));
+    const metadata = Object.fromEntries(Array.from({ length: 4 }, (_, n) => [`n${n}`, "😀".repeat(512)]));
     const { key } = await clientOf(service.address, KeyService, cast.ownerToken).issueKey({ name: "large", metadata });
     await database.query(
       `insert into api_keys

@@ -1,7 +1,7 @@
 /**
- * Judges an attack by the harm to others: another client's p99, and the longest turn of the service's event loop. A turn
- * is judged by the CPU time of the service's thread, because the wall clock also counts what other processes take from
- * the core. The service must run with TURN_PROBE.
+ * Judges an attack by the harm to others: another client's p99, and the longest turn of the service's event loop. A
+ * turn is judged by the CPU time of the service's thread, because the wall clock also counts what other processes take
+ * from the core. The service must run with TURN_PROBE.
  */
 import { expect } from "vitest";
 import { callSteadily, p99, times } from "./bystander.ts";

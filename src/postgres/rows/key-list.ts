@@ -10,7 +10,7 @@ import { KEY_AND_OWNER, toKeyWithOwner } from "./key-rows.ts";
  */
 const MAX_PAGE_BYTES = 256 * 1024;
 
-/** What to list: the keys after a position, at most `size`. */
+/** The choice of a page: the keys after a position, at most `size`. */
 export interface KeyListing {
   readonly filter: KeyFilter;
   readonly size: number;

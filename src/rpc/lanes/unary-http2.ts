@@ -90,7 +90,7 @@ interface LaneStream extends ServerHttp2Stream {
   [STREAM_EXCHANGE]?: StreamExchange;
 }
 
-/** What all exchanges of a server share. */
+/** The parts of a server that all its exchanges share. */
 interface Wiring {
   readonly unread: UnreadAnswers;
   /** Reads the rest of a stream, and drops it. */
