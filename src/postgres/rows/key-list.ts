@@ -24,28 +24,33 @@ export async function listKeys(database: ManagedDatabase, { filter, size, after 
     after === undefined
       ? ["", []]
       : ["and (k.created_at, k.id) < (to_timestamp(?::float8 / 1000), ?)", [String(after.createdAtMs), after.id]];
+  const count = `select count(*) from api_keys k where ${where}`;
+  // The bytes of a key are computed once, and only for the keys that the page may have: PostgreSQL keeps `offset 0` as
+  // it is.
   const rows = await database.read(
-    `select ${KEY_AND_OWNER}, k.found::int from (
+    `select ${KEY_AND_OWNER}, k.found::int, (${count})::int as total from (
        select k.*, count(*) over () as found,
-         sum(octet_length(k::text)) over (order by k.created_at desc, k.id desc) - octet_length(k::text) as bytes_before
+         sum(k.bytes) over (order by k.created_at desc, k.id desc) - k.bytes as bytes_before
        from (
-         select k.* from api_keys k where ${where} ${behind} order by k.created_at desc, k.id desc limit ?::int
+         select k.*, octet_length(k::text) as bytes from (
+           select k.* from api_keys k where ${where} ${behind} order by k.created_at desc, k.id desc limit ?::int
+         ) k offset 0
        ) k
      ) k
      left join users o on o.id = k.owner_id
      where k.bytes_before < ${MAX_PAGE_BYTES}
      order by k.created_at desc, k.id desc
      limit ?::int`,
-    [...parameters, ...position, size + 1, size],
+    [...parameters, ...parameters, ...position, size + 1, size],
   );
   const items = rows.map(toKeyWithOwner);
   const last = items.at(-1)?.key;
   const hasMore = last !== undefined && (rows[0]!.found as number) > items.length;
-  const [total] = await database.read(`select count(*)::int as keys from api_keys k where ${where}`, parameters);
+  const [counted] = rows.length > 0 ? rows : await database.read(`select (${count})::int as total`, parameters);
   return {
     items,
     next: hasMore ? { createdAtMs: last.createdAtMs, id: last.id } : undefined,
-    totalSize: total!.keys as number,
+    totalSize: counted!.total as number,
   };
 }
 
