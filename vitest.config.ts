@@ -117,13 +117,12 @@ const test: TestUserConfig = {
       },
     },
     {
-      // `npm run test:interop`: the client's package, its middleware in each framework and the examples, with the
-      // running service.
+      // `npm run test:interop`: the client's package, its middleware in each framework, clients in other languages,
+      // the examples and the quickstarts, with the running service. No file judges times.
       test: {
         ...everyday,
         name: "interop",
-        include: ["test/client/*.interop.ts"],
-        maxWorkers: 1,
+        include: ["test/{client,interop}/*.interop.ts"],
         testTimeout: 240_000,
         hookTimeout: 240_000,
         provide: { backing: "embedded" },

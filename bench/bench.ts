@@ -16,12 +16,15 @@ import { hasPostgres } from "../test/support/own-postgres.ts";
 import { hasRedis } from "../test/support/own-redis.ts";
 import { type Beside, measureBeside } from "./beside.ts";
 import { measureCachedKeys } from "./cached-keys.ts";
+import { type ClientFigures, measureClients } from "./client-calls.ts";
 import { type Cores, chooseCores, pin } from "./cores.ts";
 import { hasH2load } from "./h2load.ts";
+import { measureKeptKeys } from "./kept-keys.ts";
 import { measureLimiter } from "./limiter.ts";
 import { measureRows } from "./measure.ts";
-import { ratiosOf } from "./ratios.ts";
+import { clientRatios, ratiosOf } from "./ratios.ts";
 import { callsOfTwo, FLOOR, rowsOf } from "./rows.ts";
+import type { Service } from "./service.ts";
 import { FULL, QUICK, USUAL } from "./sizes.ts";
 import { formatReport, type Report } from "./table.ts";
 import { pinAll, type Stores, startStores, startTargets, type Targets } from "./targets.ts";
@@ -62,6 +65,8 @@ async function run(): Promise<Report> {
   const limiter = await measureDecisions(cores, stores);
   const cachedKeys = "keys in memory".includes(flags.only) ? await measureCachedKeys(size.cachedKeys, progress) : [];
   const beside = "beside".includes(flags.only) ? await measureBesides(targets) : [];
+  const clients = "clients".includes(flags.only) ? await measureClientCalls(targets) : [];
+  const keptKeys = "clients".includes(flags.only) ? await measureKeptKeys(size.keptKeys, progress) : [];
   return {
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(cores, loadBefore),
@@ -70,15 +75,27 @@ async function run(): Promise<Report> {
     limiter,
     cachedKeys,
     beside,
-    ratios: ratiosOf(figures, limiter, cachedKeys),
+    clients,
+    keptKeys,
+    ratios: [...ratiosOf(figures, limiter, cachedKeys), ...clientRatios(clients, keptKeys)],
   };
 }
 
-/** The service with PostgreSQL and Redis, if they are installed. */
-function measureBesides({ stored, embedded }: Targets): Promise<readonly Beside[]> {
-  const service = stored?.service ?? embedded;
+function measureBesides(targets: Targets): Promise<readonly Beside[]> {
+  const service = chosen(targets);
   const [rounds, seconds] = [size.besideRounds, size.besideSeconds];
   return measureBeside({ service, calls: callsOfTwo(service), isH2load, rounds, seconds, progress });
+}
+
+function measureClientCalls(targets: Targets): Promise<readonly ClientFigures[]> {
+  const service = chosen(targets);
+  const { clientRounds: rounds, warmUpCalls: warmUpVerdicts, seconds, leadSeconds } = size;
+  return measureClients({ service, rounds, warmUpVerdicts, seconds, leadSeconds, progress });
+}
+
+/** The service with PostgreSQL and Redis, if they are installed. */
+function chosen({ stored, embedded }: Targets): Service {
+  return stored?.service ?? embedded;
 }
 
 function sayWhatIsMissing(): void {

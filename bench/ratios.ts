@@ -1,4 +1,7 @@
 import type { CachedKeys } from "./cached-keys.ts";
+import type { ClientFigures } from "./client-calls.ts";
+import { CLIENT } from "./clients/candidates.ts";
+import type { KeptKeys } from "./kept-keys.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
 import { median, quotients, type Rounds, spread } from "./rounds.ts";
@@ -47,6 +50,24 @@ export function ratiosOf(
       ];
     }),
     ratio("a hit among the most keys / among the fewest", many && [many.hitUs], few && [few.hitUs]),
+  ].flatMap((made) => made ?? []);
+}
+
+/** The cost of single calls, and of what users write instead, in that of our client. */
+export function clientRatios(clients: readonly ClientFigures[], keptKeys: readonly KeptKeys[]): readonly Ratio[] {
+  const find = (name: string) => clients.find((one) => one.name === name);
+  const ours = find(CLIENT.groupCommit);
+  const [near, ttl] = keptKeys;
+  const others = [CLIENT.single, CLIENT.connectNode, CLIENT.grpcJs];
+  return [
+    ...others.map((name) =>
+      ratio(`CPU of the ${name} / group commit`, find(name)?.clientUsRounds, ours?.clientUsRounds),
+    ),
+    ...others.map((name) =>
+      ratio(`CPU of the service, ${name} / group commit`, find(name)?.serviceUsRounds, ours?.serviceUsRounds),
+    ),
+    ratio("CPU of a verdict: near verification / a hit of lru-cache", near && [near.hitUs], ttl && [ttl.hitUs]),
+    ratio("heap of a key: lru-cache / near verification", ttl && [ttl.heapBytes], near && [near.heapBytes]),
   ].flatMap((made) => made ?? []);
 }
 

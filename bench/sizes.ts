@@ -14,8 +14,12 @@ export interface Size {
   readonly besideSeconds: number;
   /** Number of keys for the cold rows, all rounds together. */
   readonly unseenKeys: number;
+  /** Rounds of each way to verify keys from a program; `leadSeconds` and `seconds` are those of the rows. */
+  readonly clientRounds: number;
   readonly limiterRounds: number;
   readonly limiterCalls: number;
+  /** Number of keys that a client keeps. */
+  readonly keptKeys: number;
   /** The numbers of keys in memory; each has its own run. */
   readonly cachedKeys: readonly number[];
 }
@@ -32,8 +36,10 @@ export const QUICK: Size = {
   besideRounds: 1,
   besideSeconds: 0.3,
   unseenKeys: 60,
+  clientRounds: 1,
   limiterRounds: 1,
   limiterCalls: 5_000,
+  keptKeys: 10_000,
   cachedKeys: [1_000, 20_000],
 };
 
@@ -48,8 +54,10 @@ export const USUAL: Size = {
   besideRounds: 3,
   besideSeconds: 0.7,
   unseenKeys: 600,
+  clientRounds: 5,
   limiterRounds: 5,
   limiterCalls: 15_000,
+  keptKeys: 100_000,
   cachedKeys: [1_000, 100_000, 1_000_000],
 };
 
@@ -65,7 +73,9 @@ export const FULL: Size = {
   besideRounds: 7,
   besideSeconds: 1,
   unseenKeys: 1_200,
+  clientRounds: 9,
   limiterRounds: 9,
   limiterCalls: 20_000,
+  keptKeys: 100_000,
   cachedKeys: [1_000, 100_000, 1_000_000],
 };

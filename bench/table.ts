@@ -1,5 +1,7 @@
 import type { Beside } from "./beside.ts";
 import type { CachedKeys } from "./cached-keys.ts";
+import type { ClientFigures } from "./client-calls.ts";
+import type { KeptKeys } from "./kept-keys.ts";
 import type { DecisionCost } from "./limiter.ts";
 import type { Figures } from "./measure.ts";
 import type { Ratio } from "./ratios.ts";
@@ -15,6 +17,8 @@ export interface Report {
   readonly limiter: readonly DecisionCost[];
   readonly cachedKeys: readonly CachedKeys[];
   readonly beside: readonly Beside[];
+  readonly clients: readonly ClientFigures[];
+  readonly keptKeys: readonly KeptKeys[];
   readonly ratios: readonly Ratio[];
 }
 
@@ -61,9 +65,37 @@ export function formatReport(report: Report): string {
     ...(beside.length > 0
       ? [markdown(["beside another client", "p50", "p99", "x idle", "longest stall"], beside)]
       : []),
+    ...clientTables(report),
     markdown(["ratios of this run", "", "±"], ratios),
   ];
   return `${report.date}, ${report.machine}. p50 and p99 in ms, by calls/s.\n\n${tables.join("\n\n")}\n`;
+}
+
+/** The tables of clients that were measured. */
+function clientTables({ clients, keptKeys }: Report): readonly string[] {
+  const called = clients.map((one) => [
+    one.name,
+    thousands(one.perSecond),
+    short(one.clientUs),
+    percent(one.spread),
+    short(one.serviceUs),
+    one.calls.toFixed(3),
+  ]);
+  const kept = keptKeys.map((one) => [
+    one.name,
+    thousands(one.keys),
+    thousands(one.heapBytes),
+    one.hitUs.toFixed(2),
+    thousands(1e6 / one.hitUs),
+  ]);
+  return [
+    ...(called.length > 0
+      ? [markdown(["50 callers in a process", "verdicts/s", "its CPU µs", "±", "service µs", "calls"], called)]
+      : []),
+    ...(kept.length > 0
+      ? [markdown(["kept in a client's process", "keys", "heap bytes each", "verdict µs", "verdicts/s"], kept)]
+      : []),
+  ];
 }
 
 /** A rate in short form, such as 1k for 1,000 calls/s. */
@@ -91,5 +123,6 @@ function percent(share: number): string {
 /** A number with three digits, because a measurement is not more precise. */
 function short(value: number | undefined): string {
   if (value === undefined) return "";
-  return value < 100 ? value.toFixed(1) : Math.round(value).toString();
+  if (value >= 100) return Math.round(value).toString();
+  return value.toFixed(value < 1 ? 3 : 1);
 }

@@ -18,7 +18,10 @@ const scratch = mkdtempSync(join(tmpdir(), "latchkey-check-"));
 const STEPS: readonly (readonly [name: string, step: () => Outcome])[] = [
   ["format and lint", () => run("biome", "check", ".")],
   ["client", () => run("node", "scripts/build-client.cjs")],
+  ["the client's package", () => run("publint", "client", "--strict")],
+  ["the client's exports", () => run("attw", "--pack", "client", "--profile", "esm-only")],
   ["types", () => run("tsc", "--noEmit")],
+  ["types of the page", () => run("tsc", "--noEmit", "--project", "examples/browser")],
   ["proto format", () => run("buf", "format", "proto", "--diff", "--exit-code")],
   ["proto lint", () => run("buf", "lint")],
   ["proto breaking", () => run("buf", "breaking", "proto", "--against", "proto/latchkey.v1.binpb")],

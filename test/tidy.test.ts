@@ -76,6 +76,16 @@ describe("the house", () => {
     expect(starting.map(({ path }) => path).filter((path) => !isRepeated.test(path))).toEqual([]);
   });
 
+  it("runs its benchmarks without vitest, which works only in its own tests", () => {
+    const byPath = new Map(house.map((file) => [file.path, file]));
+    const reached = new Set(house.filter(({ path }) => path.startsWith("bench/")));
+    for (const file of reached) {
+      for (const target of targetsOf(file)) if (byPath.has(target)) reached.add(byPath.get(target)!);
+    }
+    expect(reached.size).toBeGreaterThan(50);
+    expect([...reached].filter(({ imports }) => imports.includes("vitest")).map(({ path }) => path)).toEqual([]);
+  });
+
   it("has an owner for every runtime dependency", () => {
     const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
     const owned = Object.keys(OWNERS);

@@ -29,12 +29,13 @@ const RAW_KEY_BYTES = 74 + 6 + 16 + 8;
 const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
 const tiers = new Tiers([{ name: "basic", perMinute: 20, perDay: 1000 }]);
 const databaseClock = new DatabaseClock(clock);
-const encoder = new VerdictEncoder(tiers, databaseClock);
+const encoder = new VerdictEncoder({ tiers, databaseClock, clock });
 const feed = {
   get freshAtMs() {
     return clock.monotonicMs();
   },
   position: 1n,
+  epoch: 1n,
 };
 let stored: KeyWithSecrets | undefined;
 const records = new KeyRecords({

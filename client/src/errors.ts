@@ -12,12 +12,22 @@ export class LatchkeyUnavailable extends Error {
   readonly retryAfterMs: number;
   /** The service's reason (docs/ERRORS.md), such as `DATABASE_UNAVAILABLE`; undefined if the service did not answer. */
   readonly reason: string | undefined;
+  /** Whether the service, or the data behind it, did not answer: UNAVAILABLE, a lost connection, or the deadline. */
+  readonly isUnreachable: boolean;
 
-  constructor(message: string, facts: { retryAfterMs?: number; reason?: string | undefined; cause?: unknown } = {}) {
+  constructor(message: string, facts: UnavailableFacts = {}) {
     super(message, { cause: facts.cause });
     this.retryAfterMs = facts.retryAfterMs ?? DEFAULT_RETRY_MS;
     this.reason = facts.reason;
+    this.isUnreachable = facts.isUnreachable ?? false;
   }
+}
+
+interface UnavailableFacts {
+  readonly retryAfterMs?: number;
+  readonly reason?: string | undefined;
+  readonly isUnreachable?: boolean;
+  readonly cause?: unknown;
 }
 
 /** The service refused this client's own credential, or there is none. It says nothing about the key. */
@@ -50,6 +60,9 @@ export class LatchkeyRequestError extends Error {
 /** Codes by which the service says that the request is at fault. */
 const REQUEST_CODES: ReadonlySet<Code> = new Set([Code.InvalidArgument, Code.NotFound, Code.OutOfRange]);
 
+/** Codes by which nothing answered: connect-node tells a lost connection as ABORTED. */
+const UNREACHABLE_CODES: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Aborted]);
+
 /** The error that callers of this client get for an error of a call. Errors of this client stay as they are. */
 export function errorOf(error: unknown): Error {
   if (isOurs(error)) return error;
@@ -75,6 +88,7 @@ export function errorOf(error: unknown): Error {
   return new LatchkeyUnavailable(`no answer from the service: ${rawMessage}`, {
     reason,
     cause,
+    isUnreachable: UNREACHABLE_CODES.has(code),
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   });
 }

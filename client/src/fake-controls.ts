@@ -1,4 +1,5 @@
 import type { Latchkey } from "./latchkey-interface.ts";
+import type { LatchkeyOptions } from "./options.ts";
 
 /** A key for a test. Everything has a default. */
 export interface FakeKeyOptions {
@@ -46,6 +47,11 @@ export interface FakeOptions {
   readonly tiers?: readonly { readonly name: string; readonly perMinute?: number; readonly perDay?: number }[];
   /** Default: live and test. */
   readonly environments?: readonly string[];
+  /**
+   * As the option of `createLatchkey`; default false. Then a change takes effect a few turns of the event loop after the
+   * call that makes it, as with a real service.
+   */
+  readonly near?: LatchkeyOptions["near"];
 }
 
 /** The ways in which a test changes the service in memory. */

@@ -1,4 +1,5 @@
 import type { Loaded } from "../../src/changes/record-cache.ts";
+import { Change_Kind as Kind } from "../../src/gen/latchkey/v1/change_pb.ts";
 import { compileNetworks } from "../../src/keys/allowed-ips.ts";
 import type { Key, KeyOwner } from "../../src/keys/key.ts";
 import type { KeyRecord } from "../../src/keys/key-records.ts";
@@ -9,6 +10,7 @@ import type { AgeClock } from "../../src/lib/clock.ts";
 import { newId } from "../../src/lib/id.ts";
 import { randomBase62 } from "../../src/lib/random.ts";
 import type { LimitFigures } from "../../src/limits/limit.ts";
+import { FAKE_EPOCH, type FakeChanges } from "./fake-changes.ts";
 import type { FakeKey, FakeKeyOptions } from "./fake-controls.ts";
 
 interface Entry {
@@ -20,17 +22,24 @@ interface Entry {
 const MAX_STALENESS_MS = 5000;
 const ISSUER = "svc_0000000000000000";
 
+export interface FakeKeysDeps {
+  readonly clock: AgeClock;
+  readonly changes: FakeChanges;
+}
+
 /** API keys and their owners in memory, as the records that the service's own rules judge. */
 export class FakeKeys {
   readonly format: { readonly prefix: string; readonly environments: readonly string[] };
   readonly tiers: Tiers;
   readonly #clock: AgeClock;
+  readonly #changes: FakeChanges;
   readonly #byRawKey = new Map<string, Entry>();
   readonly #byId = new Map<string, Entry>();
   readonly #owners = new Map<string, KeyOwner>();
 
-  constructor(clock: AgeClock, tiers: readonly [Tier, ...Tier[]], environments: readonly string[]) {
+  constructor({ clock, changes }: FakeKeysDeps, tiers: readonly [Tier, ...Tier[]], environments: readonly string[]) {
     this.#clock = clock;
+    this.#changes = changes;
     this.tiers = new Tiers(tiers);
     this.format = { prefix: "kit", environments };
   }
@@ -74,12 +83,14 @@ export class FakeKeys {
     if (entry === undefined) throw new TypeError("there is no key with this id");
     // Revoked is final.
     if (entry.key.state !== "revoked") entry.key = Object.freeze({ ...entry.key, ...changes });
+    this.#changes.note(Kind.KEY, id);
   }
 
   /** @throws TypeError for an owner without a key */
   changeOwner(id: string, state: KeyOwner["state"]): void {
     if (!this.#owners.has(id)) throw new TypeError("there is no owner with this id");
     this.#setOwner(id, state);
+    this.#changes.note(Kind.OWNER, id);
   }
 
   /** The records as verify-key.ts asks for them. */
@@ -105,7 +116,8 @@ export class FakeKeys {
       source: "database",
       asOfMs: this.#clock.elapsedMs(),
       maxStalenessMs: MAX_STALENESS_MS,
-      position: 0n,
+      position: this.#changes.position,
+      epoch: FAKE_EPOCH,
     };
   }
 

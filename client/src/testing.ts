@@ -3,6 +3,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { createRouterTransport, type ServiceImpl } from "@connectrpc/connect";
 import { DatabaseClock } from "../../src/changes/database-clock.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
+import { Change_Kind as Kind } from "../../src/gen/latchkey/v1/change_pb.ts";
 import {
   BatchVerifyKeysResponseSchema,
   KeyService,
@@ -15,10 +16,11 @@ import { LocalLimiter } from "../../src/limits/local-limiter.ts";
 import type { Call, EncodedMessage } from "../../src/rpc/call.ts";
 import { toConnectError } from "../../src/rpc/errors.ts";
 import { verifyHandlers } from "../../src/rpc/handlers/verify-handlers.ts";
+import { FakeChanges } from "./fake-changes.ts";
 import type { FakeControls, FakeFailure, FakeLatchkey, FakeOptions } from "./fake-controls.ts";
 import { FakeKeys } from "./fake-keys.ts";
 import { FAKE_AUDIENCE, FAKE_ISSUER, FakePeople } from "./fake-people.ts";
-import { createLatchkeyWithKeySet } from "./latchkey.ts";
+import { createLatchkeyOf } from "./latchkey.ts";
 
 export type * from "./fake-controls.ts";
 
@@ -32,14 +34,16 @@ const TIERS: NonNullable<FakeOptions["tiers"]> = [
  * The client itself, over a service that judges keys and counts limits by the real service's own code. Nothing listens,
  * and nothing outlives the test.
  */
-export function fakeLatchkey({ tiers = TIERS, environments = ["live", "test"] }: FakeOptions = {}): FakeLatchkey {
+export function fakeLatchkey(options: FakeOptions = {}): FakeLatchkey {
+  const { tiers = TIERS, environments = ["live", "test"], near = false } = options;
   const figures = tiers.map(({ name, perMinute, perDay }): Tier => ({ name, perMinute, perDay }));
   const [lowest, ...higher] = figures;
   if (lowest === undefined) throw new TypeError("fakeLatchkey: `tiers` must have at least one");
   if (environments.length === 0) throw new TypeError("fakeLatchkey: `environments` must have at least one");
   const time = new MovableTime();
   const clock = new SkippingClock(time);
-  const keys = new FakeKeys(clock, [lowest, ...higher], environments);
+  const changes = new FakeChanges(clock);
+  const keys = new FakeKeys({ clock, changes }, [lowest, ...higher], environments);
   const people = new FakePeople(clock);
   let failure: FakeFailure | undefined;
   const check = () => {
@@ -47,16 +51,17 @@ export function fakeLatchkey({ tiers = TIERS, environments = ["live", "test"] }:
     if (failure === "unavailable") throw new DomainError("DATABASE_UNAVAILABLE", "the database is unreachable", RETRY);
   };
   const transport = createRouterTransport(({ service }) => {
-    service(KeyService, keyService(keys, clock, check));
+    service(KeyService, keyService({ keys, changes, clock, check }));
     service(AuthService, authService(people, check));
   });
-  const latchkey = createLatchkeyWithKeySet(
+  const latchkey = createLatchkeyOf(
     {
       transport,
       credential: "kit_svc_fake",
+      near,
       accessTokens: { issuer: FAKE_ISSUER, audience: FAKE_AUDIENCE, jwksUrl: FAKE_ISSUER },
     },
-    people.keySet,
+    { clock, keySet: people.keySet },
   );
   const fake: FakeControls = {
     issueKey: (options = {}) => keys.issue(options),
@@ -66,7 +71,10 @@ export function fakeLatchkey({ tiers = TIERS, environments = ["live", "test"] }:
     disableOwner: (ownerId) => keys.changeOwner(ownerId, "disabled"),
     enableOwner: (ownerId) => keys.changeOwner(ownerId, "active"),
     issueAccessToken: (options = {}) => people.issue(options),
-    endSession: (sessionId) => people.end(sessionId),
+    endSession: (sessionId) => {
+      people.end(sessionId);
+      changes.note(Kind.SESSION, sessionId);
+    },
     fail: (next) => {
       failure = next;
     },
@@ -98,16 +106,26 @@ class MovableTime implements Clock {
   }
 }
 
-/** VerifyKey, BatchVerifyKeys and CheckRateLimit: the handlers of the service itself. */
-function keyService(keys: FakeKeys, clock: SkippingClock, check: () => void): Partial<ServiceImpl<typeof KeyService>> {
+interface FakeKeyService {
+  readonly keys: FakeKeys;
+  readonly changes: FakeChanges;
+  readonly clock: SkippingClock;
+  readonly check: () => void;
+}
+
+/** The RPCs for verdicts and limits, by the handlers of the service itself; and the stream of changes. */
+function keyService({ keys, changes, clock, check }: FakeKeyService): Partial<ServiceImpl<typeof KeyService>> {
+  const databaseClock = new DatabaseClock(clock);
+  databaseClock.observe(clock.nowMs(), clock.elapsedMs());
   const log = { info: () => {}, warn: () => {}, error: () => {}, flush: () => {} };
   const handlers = verifyHandlers({
     records: keys.records,
     limiter: new LocalLimiter({ clock, log }),
     usage: { used: () => {} },
     format: keys.format,
-    databaseClock: new DatabaseClock(clock),
+    databaseClock,
     tiers: keys.tiers,
+    clock,
   });
   const call = { addHeader: () => {} } as unknown as Call;
   const bytesOf = async (answer: unknown) => ((await answer) as EncodedMessage).bytes;
@@ -123,6 +141,10 @@ function keyService(keys: FakeKeys, clock: SkippingClock, check: () => void): Pa
       check,
       async (request) => (await handlers.batchCheckRateLimits!(request, call)) as object,
     ),
+    async *watchRevocations(request, { signal }) {
+      await answering(check, async () => {})(undefined, undefined);
+      yield* changes.watch(request, signal);
+    },
   };
 }
 

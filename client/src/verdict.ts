@@ -1,5 +1,5 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { type Duration, timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Duration, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { RefusedVerdict, WindowState } from "../../src/answers/decision.ts";
 import type { Key } from "../../src/gen/latchkey/v1/key_pb.ts";
 import {
@@ -9,8 +9,7 @@ import {
   type VerifyKeyResponse,
 } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { RateLimitStatus } from "../../src/gen/latchkey/v1/limits_pb.ts";
-import { LatchkeyRequestError } from "./errors.ts";
-import type { VerifyKeyInit } from "./group-commit.ts";
+import { FixedDate } from "./fixed-date.ts";
 
 /** A limit of the calling service that a call must meet. Services that use one name for one subject share a window. */
 export interface NamedLimit {
@@ -71,7 +70,10 @@ export interface Verdict {
   readonly rateLimits: readonly RateLimitWindow[];
   /** With RATE_LIMITED: the shortest wait after which this call succeeds. Absent where no wait helps. */
   readonly retryAfterMs?: number;
-  /** The limits were judged by one process alone, because the shared counters are unreachable. */
+  /**
+   * The limits were judged by one process alone, because the shared counters are unreachable; or the record of the key is
+   * older than 5 s, because the service or its database is: see `ageMs`.
+   */
   readonly degraded: boolean;
   /** Where the key was judged: in this process, or by a call. */
   readonly source: "near" | "service";
@@ -96,8 +98,8 @@ export interface RateLimitVerdict {
   readonly degraded: boolean;
 }
 
-/** No key is as long. The beginning of a longer text is enough for the service to refuse it. */
-const LONGEST_TEXT = 1024;
+/** The service uses an older record only while its database is unreachable. */
+const USUAL_AGE_MS = 5000;
 
 const NAMES: Readonly<Record<number, VerdictName>> = Object.freeze({
   [VerdictCode.VALID]: "VALID",
@@ -114,72 +116,6 @@ const NAMES: Readonly<Record<number, VerdictName>> = Object.freeze({
   [VerdictCode.CREDITS_EXHAUSTED]: "CREDITS_EXHAUSTED",
 });
 
-const MAX_INT32 = 2 ** 31 - 1;
-
-/**
- * The message of a request. What can't be encoded is refused here, so that it harms no other call of its batch; the
- * service judges the rest.
- *
- * @throws LatchkeyRequestError
- */
-export function verifyKeyInit(request: VerifyRequest): VerifyKeyInit {
-  const { cost, clientIp = "", method = "", environment = "" } = request;
-  const text = checked("api_key", request.apiKey, isText);
-  return {
-    apiKey: text.slice(0, LONGEST_TEXT),
-    requiredScopes: [...checked("required_scopes", request.requiredScopes ?? [], isTextList)],
-    allowedTiers: [...checked("allowed_tiers", request.allowedTiers ?? [], isTextList)],
-    clientIp: checked("client_ip", clientIp, isText),
-    method: checked("method", method, isText),
-    limits: limitsInit(request.limits),
-    environment: checked("environment", environment, isText),
-    ...(cost !== undefined && { cost: checked("cost", cost, isInt32) }),
-  };
-}
-
-/** @throws LatchkeyRequestError */
-export function checkRateLimitInit(request: RateLimitRequest) {
-  const { keyId, name, cost, limits } = request as { keyId?: string; name?: string } & RateLimitRequest;
-  if ((keyId === undefined) === (name === undefined)) throw wrong("subject", "must be either `keyId` or `name`");
-  return {
-    subject:
-      keyId === undefined
-        ? { case: "name" as const, value: checked("name", name as string, isText) }
-        : { case: "keyId" as const, value: checked("key_id", keyId, isText) },
-    limits: limitsInit(limits),
-    ...(cost !== undefined && { cost: checked("cost", cost, isInt32) }),
-  };
-}
-
-function limitsInit(limits: readonly NamedLimit[] = []) {
-  return checked("limits", limits, Array.isArray).map(({ name, perMinute, perDay }) => ({
-    name: checked("limits.name", name, isText),
-    ...(perMinute !== undefined && { perMinute: checked("limits.per_minute", perMinute, isInt32) }),
-    ...(perDay !== undefined && { perDay: checked("limits.per_day", perDay, isInt32) }),
-  }));
-}
-
-function checked<T>(field: string, value: T, isRight: (value: unknown) => boolean): T {
-  if (isRight(value)) return value;
-  throw wrong(field, "has the wrong type or is out of range");
-}
-
-function wrong(field: string, description: string): LatchkeyRequestError {
-  return new LatchkeyRequestError(`${field}: ${description}`, { reason: "INVALID_FIELD", fields: [field] });
-}
-
-function isText(value: unknown): boolean {
-  return typeof value === "string";
-}
-
-function isTextList(value: unknown): boolean {
-  return Array.isArray(value) && value.every(isText);
-}
-
-function isInt32(value: unknown): boolean {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MAX_INT32;
-}
-
 /** The name of an answer's verdict. It is VALID only if both fields of the answer say so. */
 export function verdictNameOf(response: VerifyKeyResponse): VerdictName {
   const named = NAMES[response.verdict] ?? "UNKNOWN";
@@ -189,15 +125,16 @@ export function verdictNameOf(response: VerifyKeyResponse): VerdictName {
 /** The verdict of an answer. @param sinceSentMs how long ago the call was sent */
 export function verdictOf(response: VerifyKeyResponse, sinceSentMs: number): Verdict {
   const verdict = verdictNameOf(response);
+  const ageMs = ageOf(response.freshness, sinceSentMs);
   return Object.freeze({
     valid: verdict === "VALID",
     verdict,
     ...(response.key !== undefined && { key: keyOf(response.key) }),
     rateLimits: windowsOf(response.rateLimits),
     ...(response.retryAfter !== undefined && { retryAfterMs: msOf(response.retryAfter) }),
-    degraded: response.degraded,
+    degraded: response.degraded || ageMs > USUAL_AGE_MS,
     source: "service",
-    ageMs: ageOf(response.freshness, sinceSentMs),
+    ageMs,
   });
 }
 
@@ -240,7 +177,7 @@ function windowsOf(statuses: readonly RateLimitStatus[]): readonly RateLimitWind
 }
 
 function dateOf(time: Timestamp | undefined): Date | undefined {
-  return time && timestampDate(time);
+  return time && new FixedDate(timestampMs(time));
 }
 
 /** Milliseconds, rounded up, so that a wait is never too short. 0 if absent. */

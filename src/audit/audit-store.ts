@@ -1,5 +1,5 @@
 import type { Page, PagePosition } from "../lib/page.ts";
-import type { AuditEntry, AuditEvent } from "./audit-event.ts";
+import type { AuditEvent } from "./audit-event.ts";
 import type { CountedEntry } from "./counted-event.ts";
 
 export interface AuditFilter {
@@ -15,8 +15,6 @@ export interface AuditFilter {
 
 /** Stores audit events, except those of changes. The store that makes a change writes its event itself. */
 export interface AuditStore {
-  /** Records an act outside the database, such as a reset of rate limits. @throws DATABASE_UNAVAILABLE */
-  record(entry: AuditEntry): Promise<void>;
   /**
    * Adds the entry to the event of its kind, its `about` and the current hour by the database's clock, or begins that
    * event. The event's time stays that of the first entry; its address becomes that of the latest one. Processes that

@@ -2,9 +2,11 @@ import type { AgeClock, Timers } from "../lib/clock.ts";
 import { databaseUnavailable, reasonOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ChangeBus, CommittedChange } from "./change.ts";
-import { type ChangeStore, type Cursor, cursorOf, isSameEpoch, type Poll } from "./change-store.ts";
+import { type ChangeStore, type Cursor, cursorOf, type Epoch, isSameEpoch, type Poll } from "./change-store.ts";
 import type { DatabaseBreaker } from "./database-breaker.ts";
 import type { DatabaseClock } from "./database-clock.ts";
+import { epochNumber } from "./epoch.ts";
+import { type Moment, momentOf } from "./freshness.ts";
 import { positionOf } from "./snapshot.ts";
 
 export interface ChangeFeedDeps {
@@ -16,6 +18,8 @@ export interface ChangeFeedDeps {
   readonly databaseClock: DatabaseClock;
   readonly timers: Timers;
   readonly log: Log;
+  /** The settings that verdicts rest on, as text. They are part of the epoch. */
+  readonly settings: string;
 }
 
 /** The result of one successful poll. */
@@ -28,6 +32,10 @@ export interface FeedStep {
   readonly asOfMs: number;
   /** The position of the poll: all that a snapshot of it sees has been told. */
   readonly position: bigint;
+  /** As `epochNumber`. */
+  readonly epoch: bigint;
+  /** When the poll was sent. */
+  readonly sentAt: Moment;
 }
 
 const POLL_EVERY_MS = 1000;
@@ -52,6 +60,7 @@ export class ChangeFeed {
   #xmin = 0n;
   #xmax = 0n;
   #position = 0n;
+  #epoch = 0n;
   #movedAtMs = 0;
   #hasWarned = false;
   #isFailing = false;
@@ -75,6 +84,19 @@ export class ChangeFeed {
   /** Every copy contains all that a snapshot of this position sees. */
   get position(): bigint {
     return this.#position;
+  }
+
+  /** The epoch of the position; 0 before the first poll. */
+  get epoch(): bigint {
+    return this.#epoch;
+  }
+
+  /** The number of an epoch of the database under this process's settings. */
+  epochOf(epoch: Epoch): bigint {
+    const { cursor } = this;
+    return cursor !== undefined && isSameEpoch(cursor.epoch, epoch)
+      ? this.#epoch
+      : epochNumber(epoch, this.#deps.settings);
   }
 
   /** How long xmin has stood still, as it does while an old write transaction is open in the cluster. */
@@ -145,11 +167,11 @@ export class ChangeFeed {
 
   async #pollOnce(): Promise<void> {
     const { store, breaker, clock, log } = this.#deps;
-    const sentAtMs = clock.elapsedMs();
+    const sentAt = momentOf(clock);
     try {
       const poll = await store.poll(this.#cursor?.snapshot);
       if (poll.isInRecovery) throw databaseUnavailable("the database is a standby");
-      this.#take(poll, sentAtMs);
+      this.#take(poll, sentAt);
       if (this.#isFailing) log.info("the database is reachable again for the change feed");
       this.#isFailing = false;
       breaker.succeeded();
@@ -162,8 +184,9 @@ export class ChangeFeed {
     }
   }
 
-  #take(poll: Poll, sentAtMs: number): void {
+  #take(poll: Poll, sentAt: Moment): void {
     const { bus, databaseClock } = this.#deps;
+    const sentAtMs = sentAt.elapsedMs;
     // Records read before the first poll may have changed before it, and no poll would report that.
     const resync = this.#cursor === undefined || this.#hasLostHistory(poll);
     databaseClock.observe(poll.databaseMs, sentAtMs);
@@ -171,6 +194,7 @@ export class ChangeFeed {
     else bus.publish(poll.changes);
     // Set only after the copies were told. Otherwise a change that a copy failed to take would lie behind the cursor,
     // and the copy would count as proven.
+    this.#epoch = this.epochOf(poll.epoch);
     this.#cursor = cursorOf(poll);
     this.#xmax = poll.xmax;
     this.#position = positionOf(poll.snapshot);
@@ -182,6 +206,8 @@ export class ChangeFeed {
       resync,
       asOfMs: databaseClock.at(sentAtMs),
       position: this.#position,
+      epoch: this.#epoch,
+      sentAt,
     };
     for (const tell of this.#subscribers) tell(step);
   }

@@ -98,7 +98,8 @@ export interface ChangeStore {
     after: CommittedChange | undefined,
   ): Promise<readonly CommittedChange[]>;
   /**
-   * Deletes some of the changes whose age is above `olderThanMs`, and records the highest transaction id that it deleted.
+   * Deletes some of the changes whose age is above `olderThanMs`, and records the highest transaction id among them.
+   *
    * @returns whether more are left
    */
   prune(olderThanMs: number): Promise<boolean>;

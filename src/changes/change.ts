@@ -4,6 +4,7 @@
  *   change.ts            what a change is, and the bus that tells the copies
  *   change-feed.ts       polls the log of changes, and proves as of when the copies are true
  *   change-store.ts      the log of changes in the database, as the feed needs it
+ *   epoch.ts             the number of a history and of the settings that verdicts rest on
  *   snapshot.ts          snapshots of the database, and their positions
  *   record-cache.ts      copies of records, by the id that callers request
  *   kept-records.ts      the bounded memory of those copies
@@ -42,6 +43,8 @@ export interface FeedProof {
   readonly freshAtMs: number;
   /** The copy contains everything that a snapshot of this position sees. */
   readonly position: bigint;
+  /** The epoch in which the position compares, as `epochNumber`; 0 before the first poll. */
+  readonly epoch: bigint;
 }
 
 /**

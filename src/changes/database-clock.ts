@@ -28,9 +28,15 @@ export class DatabaseClock {
     this.#clock = clock;
   }
 
-  /** Milliseconds since the epoch, by the database's clock; by this host's clock until the first observation. */
-  nowMs(): number {
-    return this.#offsetMs === undefined ? this.#clock.nowMs() : this.#clock.monotonicMs() + this.#offsetMs;
+  /**
+   * Milliseconds since the epoch, by the database's clock; by this host's clock until the first observation.
+   *
+   * @param elapsedMs `elapsedMs` of now, for a caller that has just read it
+   */
+  nowMs(elapsedMs?: number): number {
+    if (this.#offsetMs === undefined) return this.#clock.nowMs();
+    const monotonicMs = elapsedMs === undefined ? this.#clock.monotonicMs() : elapsedMs - this.#clock.skippedMs;
+    return monotonicMs + this.#offsetMs;
   }
 
   /**
@@ -51,6 +57,13 @@ export class DatabaseClock {
    */
   get doubtMs(): number {
     return this.#offsetMs === undefined ? 0 : this.#clock.skippedMs - this.#knownSkippedMs;
+  }
+
+  /**
+   * As `nowMs`; undefined while this process does not know the time: before the first observation, and while in doubt.
+   */
+  knownMs(elapsedMs?: number): number | undefined {
+    return this.#offsetMs === undefined || this.doubtMs > 0 ? undefined : this.nowMs(elapsedMs);
   }
 
   /**

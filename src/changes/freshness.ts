@@ -14,3 +14,19 @@ export function isFresh(clock: AgeClock, asOfMs: number): boolean {
   const elapsedMs = clock.elapsedMs();
   return elapsedMs - asOfMs < FRESH_MS && asOfMs >= clock.skippedAtMs;
 }
+
+/** A moment of this process, by both of its clocks. */
+export type Moment = Readonly<Record<"monotonicMs" | "elapsedMs", number>>;
+
+/** Now, as a moment. */
+export function momentOf(clock: AgeClock): Moment {
+  return { elapsedMs: clock.elapsedMs(), monotonicMs: clock.monotonicMs() };
+}
+
+/**
+ * The time from one moment to another, never too large; negative if the second one came first. The monotonic clock
+ * lacks the time of a suspension, and `elapsedMs` may have too much of it. So the smaller of both counts.
+ */
+export function leastMsBetween(from: Moment, to: Moment): number {
+  return Math.min(to.monotonicMs - from.monotonicMs, to.elapsedMs - from.elapsedMs);
+}

@@ -28,6 +28,8 @@ export interface Loaded<R> {
   readonly asOfMs: number;
   /** The record contains everything that a snapshot of this position sees. */
   readonly position: bigint;
+  /** The epoch of the position, as `epochNumber`; 0 before the feed's first poll. */
+  readonly epoch: bigint;
   /** The maximum age of any record served at that moment. */
   readonly maxStalenessMs: number;
   readonly source: "cache" | "database";
@@ -183,13 +185,17 @@ export class RecordCache<R> implements Copy {
   /** A kept record is true as of the feed's last successful poll, because the feed drops each record that changed. */
   #serve(entry: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
     const { record } = entry;
-    const { position } = this.#options.feed;
-    return { record, asOfMs: this.#asOf(entry), position, maxStalenessMs: this.maxStalenessMs, source };
+    const { position, epoch } = this.#options.feed;
+    return { record, asOfMs: this.#asOf(entry), position, epoch, maxStalenessMs: this.maxStalenessMs, source };
   }
 
-  /** An absence from memory, or a result that is not kept, is only as fresh as its own read. */
+  /**
+   * An absence from memory, or a result that is not kept, is only as fresh as its own read. It is of the feed's epoch,
+   * because another epoch makes the cache forget everything.
+   */
   #serveAsRead({ record, readAtMs, position }: Entry<R>, source: Loaded<R>["source"]): Loaded<R> {
-    return { record, asOfMs: readAtMs, position, maxStalenessMs: this.maxStalenessMs, source };
+    const { epoch } = this.#options.feed;
+    return { record, asOfMs: readAtMs, position, epoch, maxStalenessMs: this.maxStalenessMs, source };
   }
 
   /** The kept record, if it may be served while the database is unreachable. */

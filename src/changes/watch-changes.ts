@@ -1,4 +1,4 @@
-import type { Timers } from "../lib/clock.ts";
+import type { AgeClock, Timers } from "../lib/clock.ts";
 import { DomainError, databaseUnavailable } from "../lib/errors.ts";
 import { SharedReads } from "../lib/shared-reads.ts";
 import type { CommittedChange } from "./change.ts";
@@ -12,7 +12,7 @@ import {
   type Poll,
 } from "./change-store.ts";
 import { cursorText, parseCursor } from "./cursor-text.ts";
-import type { DatabaseClock } from "./database-clock.ts";
+import { leastMsBetween, type Moment, momentOf } from "./freshness.ts";
 import { positionOf, xmaxOf } from "./snapshot.ts";
 
 const MAX_WATCHES = 1000;
@@ -37,9 +37,9 @@ const CHANGES_PER_MESSAGE = 250;
 const REST_MS = 100;
 
 export interface WatchChangesDeps {
-  readonly feed: Pick<ChangeFeed, "subscribe" | "cursor" | "position">;
+  readonly feed: Pick<ChangeFeed, "subscribe" | "cursor" | "epochOf">;
   readonly store: Pick<ChangeStore, "catchUp" | "endedSessions">;
-  readonly databaseClock: DatabaseClock;
+  readonly clock: AgeClock;
   readonly timers: Timers;
   /** Lifetime of an access token. A session that ended within this time may still have a token that verifies. */
   readonly accessTokenMs: number;
@@ -73,6 +73,10 @@ export interface WatchMessage {
   readonly asOfMs: number;
   /** The position of the poll that this message tells of. */
   readonly position: bigint;
+  /** The epoch of that poll, as `epochNumber`. */
+  readonly epoch: bigint;
+  /** The time from the receipt of the client's request to the sending of that poll, never too large. */
+  readonly asOfElapsedMs: number;
 }
 
 /**
@@ -83,6 +87,16 @@ export interface WatchMessage {
  *   DATABASE_UNAVAILABLE if it can't catch up
  */
 export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): AsyncGenerator<WatchMessage> {
+  const receivedAt = momentOf(deps.clock);
+  for await (const { sentAt, ...told } of stepsOf(deps, input)) {
+    yield { ...told, asOfElapsedMs: leastMsBetween(receivedAt, sentAt) };
+  }
+}
+
+/** A step as a message, before it is known how long after the request its poll was sent. */
+type ToldStep = Omit<WatchMessage, "asOfElapsedMs"> & { readonly sentAt: Moment };
+
+async function* stepsOf(deps: WatchChangesDeps, input: WatchInput): AsyncGenerator<ToldStep> {
   const since = input.cursor === "" ? undefined : parseCursor(input.cursor);
   if (deps.watches.running >= MAX_WATCHES)
     throw new DomainError("OVERLOADED", "too many watches", { retryAfterMs: 1000 });
@@ -90,13 +104,18 @@ export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): 
   const queue = new StepQueue(deps.timers, input.signal);
   const unsubscribe = deps.feed.subscribe((step) => queue.push(step));
   try {
-    yield* catchUp(deps, since, queue);
+    let epoch = 0n;
+    for await (const told of catchUp(deps, since, queue)) {
+      epoch = told.epoch;
+      yield told;
+    }
     for (;;) {
       queue.rest();
       const step = await queue.take();
       if (step === undefined) return;
-      if (step.resync) yield* beginStream(deps, step);
+      if (step.resync || step.epoch !== epoch) yield* beginStream(deps, { ...step, resync: true });
       else yield* split(step);
+      epoch = step.epoch;
     }
   } finally {
     unsubscribe();
@@ -110,10 +129,10 @@ async function* catchUp(
   deps: WatchChangesDeps,
   since: ReturnType<typeof parseCursor> | undefined,
   queue: StepQueue,
-): AsyncGenerator<WatchMessage> {
+): AsyncGenerator<ToldStep> {
   const known =
     since === undefined || since === "of another version" || isOfOtherHistory(deps, since) ? undefined : since;
-  const poll = await readFrom(deps, known?.snapshot, queue);
+  const { poll, sentAt } = await readFrom(deps, known?.snapshot, queue);
   // A standby may be behind, so its snapshot must not become a client's cursor.
   if (poll.isInRecovery) throw databaseUnavailable("the database is a standby");
   const step: FeedStep = {
@@ -122,6 +141,8 @@ async function* catchUp(
     resync: false,
     asOfMs: poll.databaseMs,
     position: positionOf(poll.snapshot),
+    epoch: deps.feed.epochOf(poll.epoch),
+    sentAt,
   };
   if (since === undefined) yield* beginStream(deps, step);
   else if (known === undefined || poll.hasGap || isOfLostHistory(known, poll))
@@ -147,12 +168,16 @@ function isOfOtherHistory({ feed }: WatchChangesDeps, { epoch }: Cursor): boolea
  * result includes them. If they were sent after the result, the client's cursor would go back, perhaps to a history
  * that was undone since.
  */
-function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undefined, queue: StepQueue): Promise<Poll> {
-  return watches.reads.read(
-    `since ${snapshot}`,
-    () => store.catchUp(snapshot),
-    () => queue.clear(),
-  );
+function readFrom(
+  { store, watches, clock }: WatchChangesDeps,
+  snapshot: string | undefined,
+  queue: StepQueue,
+): Promise<{ readonly poll: Poll; readonly sentAt: Moment }> {
+  const send = async () => {
+    const sentAt = momentOf(clock);
+    return { poll: await store.catchUp(snapshot), sentAt };
+  };
+  return watches.reads.read(`since ${snapshot}`, send, () => queue.clear());
 }
 
 /**
@@ -160,7 +185,7 @@ function readFrom({ store, watches }: WatchChangesDeps, snapshot: string | undef
  * access tokens by their signature must know these sessions. Each page of them is read only when the client takes it,
  * so that memory never holds all of them.
  */
-async function* beginStream(deps: WatchChangesDeps, step: FeedStep): AsyncGenerator<WatchMessage> {
+async function* beginStream(deps: WatchChangesDeps, step: FeedStep): AsyncGenerator<ToldStep> {
   const { store, watches, accessTokenMs } = deps;
   let { resync } = step;
   let after: CommittedChange | undefined;
@@ -179,7 +204,7 @@ async function* beginStream(deps: WatchChangesDeps, step: FeedStep): AsyncGenera
  * Sends a large step in parts. Only the last part carries the new cursor, so that a client that is cut off in between
  * loses nothing.
  */
-function* split(step: FeedStep): Generator<WatchMessage> {
+function* split(step: FeedStep): Generator<ToldStep> {
   const { changes } = step;
   let from = 0;
   for (; from + CHANGES_PER_MESSAGE < changes.length; from += CHANGES_PER_MESSAGE) {
@@ -188,11 +213,11 @@ function* split(step: FeedStep): Generator<WatchMessage> {
   yield whole({ ...step, changes: changes.slice(from) });
 }
 
-function part(step: FeedStep, changes: readonly CommittedChange[], resync: boolean): WatchMessage {
+function part(step: FeedStep, changes: readonly CommittedChange[], resync: boolean): ToldStep {
   return { ...step, cursor: "", changes, resync };
 }
 
-function whole(step: FeedStep): WatchMessage {
+function whole(step: FeedStep): ToldStep {
   return { ...step, cursor: cursorText(step.cursor) };
 }
 

@@ -2,8 +2,8 @@ import { matchesMethod, matchesScope } from "./globs.ts";
 import { type Key, type KeyOwner, keyState } from "./key.ts";
 
 /*
- * The judgement of a key. The service judges its records with it, and a client its own copies of them. So this file, and
- * what it imports, stand alone: they need nothing but Node.
+ * The judgement of a key. The service judges its records with it, and a client its own copies of them. So this file
+ * and all that it imports need nothing but Node.
  */
 
 /** The possible results of a judgement: the names of the contract in lower case. */
@@ -31,7 +31,7 @@ export interface KeyUse {
   readonly method: string;
 }
 
-/** What a judgement rests on: one key as one of its secrets shows it. */
+/** The basis of a judgement: one key as one of its secrets shows it. */
 export interface JudgedKey {
   readonly key: Pick<Key, "state" | "expiresAtMs" | "scopes" | "allowedIps" | "allowedMethods">;
   /** undefined if no owner's state and grant matter. */
@@ -75,7 +75,16 @@ function isAllowedMethod(key: JudgedKey["key"], method: string): boolean {
   return key.allowedMethods.length === 0 || matchesMethod(key.allowedMethods, method);
 }
 
+/** The scopes of a key that its owner's grant still covers, in their order: those that a judgement finds. */
+export function effectiveScopes(key: Pick<JudgedKey["key"], "scopes">, owner: JudgedKey["owner"]): string[] {
+  return key.scopes.filter((scope) => isGranted(owner, scope));
+}
+
 /** A scope counts only while the owner's grant still covers it. */
 function hasScope(key: JudgedKey["key"], owner: JudgedKey["owner"], scope: string): boolean {
-  return key.scopes.includes(scope) && (owner === undefined || matchesScope(owner.scopes, scope));
+  return key.scopes.includes(scope) && isGranted(owner, scope);
+}
+
+function isGranted(owner: JudgedKey["owner"], scope: string): boolean {
+  return owner === undefined || matchesScope(owner.scopes, scope);
 }

@@ -73,7 +73,10 @@ export function checkKeyWeight(key: KeyTexts, before?: KeyTexts, at = ""): void 
   if (bytes <= MAX_KEY_BYTES || (before !== undefined && bytes <= totalOf(weightsOf(before)))) return;
   const [[field]] = weights.toSorted(([, a], [, b]) => b - a) as [[string, number]];
   const all = weights.map(([each]) => each).join(", ");
-  throw invalidField(at + field, `${all} must together have at most ${MAX_KEY_BYTES} bytes in UTF-8`);
+  throw invalidField(
+    at + field,
+    `${all} must together have at most ${MAX_KEY_BYTES} bytes in UTF-8; scopes count twice`,
+  );
 }
 
 function weightsOf(key: KeyTexts): [field: string, bytes: number][] {
@@ -81,7 +84,8 @@ function weightsOf(key: KeyTexts): [field: string, bytes: number][] {
   return [
     ["name", bytesOf([key.name])],
     ["description", bytesOf([key.description])],
-    ["scopes", bytesOf(key.scopes)],
+    // An answer has most of them twice: as scopes and as effective_scopes.
+    ["scopes", 2 * bytesOf(key.scopes)],
     ["metadata", bytesOf(Object.entries(key.metadata).flat())],
     ["allowed_ips", bytesOf(key.allowedIps)],
     ["allowed_methods", bytesOf(key.allowedMethods)],

@@ -88,6 +88,8 @@ export function bytesOf({ key, owner }: KeyRecord): number {
   for (const texts of [key.scopes, key.allowedIps, key.allowedMethods, owner?.scopes ?? []]) {
     for (const text of texts) bytes += textBytes(text);
   }
+  // The encoded bytes have most scopes a second time, as effective scopes.
+  for (const scope of key.scopes) bytes += Buffer.byteLength(scope);
   for (const name in key.metadata) bytes += textBytes(name) + textBytes(key.metadata[name]!);
   return bytes;
 }

@@ -166,6 +166,8 @@ export interface KeyStore {
    * changed it a moment ago. A caller who got OK from this process must then see the new state in this process.
    */
   unchanged(key: Key): void;
+  /** Tells all copies, and the audit trail, that the limits of a key were reset. The key and its version stay. */
+  limitsReset(keyId: string, entry: KeyEntry): Promise<void>;
   /**
    * Adds a secret to a key that has not ended, by compare-and-set as in `change`. It looks for a used request_id first.
    * Older secrets keep the ends that earlier overlaps gave them, unless `overlapMs` is 0.

@@ -10,6 +10,7 @@
  *   issue-key.ts, get-key.ts, list-keys.ts, update-key.ts, disable-key.ts, enable-key.ts, rotate-key.ts, revoke-key.ts,
  *   delete-key.ts          one verb each, for API keys
  *   reset-rate-limits.ts   empties the windows of a key's own limits
+ *   forgotten-denials.ts   makes the limiter forget its denials of a key that changed
  *   change-key.ts          finds a key for an actor, and changes it by compare-and-set
  *   key-store.ts           what the room needs from the database
  *   key-fields.ts          checks the fields of a key
@@ -30,6 +31,7 @@
  *   batch.ts               what both batches share: their maximum size, and an error for one request alone
  *   key-form.ts            the form of raw keys, and their checksum
  *   key-secret.ts          their secrets and digests
+ *   verdict-settings.ts    the settings that verdicts rest on
  *   key-records.ts         records by raw key, from memory or by one read
  *   judge-key.ts           the judgement, pure
  *   allowed-ips.ts         allow-lists of networks

@@ -31,6 +31,10 @@ export interface Freshness {
   readonly maxStalenessMs: number;
   /** The record contains everything that a snapshot of this position sees. */
   readonly position: bigint;
+  /** The epoch of the position, as `epochNumber`; 0 = not known. */
+  readonly epoch: bigint;
+  /** The moment as of which the record is true, by `elapsedMs`. */
+  readonly trueAtMs: number;
 }
 
 export interface KeyVerdict {
@@ -86,6 +90,8 @@ export function judge(deps: VerdictDeps, input: VerifyKeyInput, loaded: Loaded<K
       asOfMs: deps.databaseClock.at(loaded.asOfMs),
       maxStalenessMs: loaded.maxStalenessMs,
       position: loaded.position,
+      epoch: loaded.epoch,
+      trueAtMs: loaded.asOfMs,
     },
     degraded: false,
   };

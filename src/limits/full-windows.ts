@@ -1,9 +1,8 @@
-import { Lru } from "../lib/lru.ts";
 import type { LimitDecision, LimitRequest, NamedLimit } from "./limit.ts";
 
 /**
- * Maximum age of a denial that is used without asking the store. Within this time the process notices a reset in
- * another process, or a store that lost its data.
+ * Maximum age of a denial that is used without asking the store. Within this time the process notices a store that lost
+ * its data, and a reset in another process of which it was not told.
  */
 const BELIEVED_MS = 5_000;
 const MAX_SUBJECTS = 10_000;
@@ -28,10 +27,11 @@ interface Denial {
  * Times are `elapsedMs` of the clock.
  */
 export class FullWindows {
-  readonly #bySubject = new Lru<string, Denial[]>(MAX_SUBJECTS);
+  /** In the order of their latest denial. The client's package takes this file in, so it needs no other module. */
+  readonly #bySubject = new Map<string, Denial[]>();
   #forgets = 0;
 
-  /** Number of `forget` calls. Read it before asking the store, and pass it to `remember`. */
+  /** Number of `forget` and `forgetAll` calls. Read it before asking the store, and pass it to `remember`. */
   get generation(): number {
     return this.#forgets;
   }
@@ -42,7 +42,7 @@ export class FullWindows {
    * @param sinceMs denials from before this time are not used
    */
   find(request: LimitRequest, nowMs: number, sinceMs: number): LimitDecision | undefined {
-    const denials = this.#bySubject.peek(request.subject);
+    const denials = this.#bySubject.get(request.subject);
     if (denials === undefined) return undefined;
     const denial = denials.find((one) => isFor(one, request));
     if (denial === undefined) return undefined;
@@ -60,7 +60,7 @@ export class FullWindows {
    */
   remember(request: LimitRequest, decision: LimitDecision, nowMs: number, generation: number): void {
     if (decision.allowed || decision.retryAfterMs === undefined || generation !== this.#forgets) return;
-    const denials = this.#bySubject.peek(request.subject) ?? [];
+    const denials = this.#bySubject.get(request.subject) ?? [];
     const known = denials.find((one) => isFor(one, request));
     const endMs = nowMs + decision.retryAfterMs;
     if (known !== undefined && endOf(known) > nowMs && endOf(known) <= endMs) return;
@@ -71,13 +71,22 @@ export class FullWindows {
       atMs: nowMs,
     };
     const others = denials.filter((one) => one !== known);
+    this.#bySubject.delete(request.subject);
     this.#bySubject.set(request.subject, [...others.slice(-(MAX_DENIALS - 1)), denial]);
+    const [oldest] = this.#bySubject.keys();
+    if (this.#bySubject.size > MAX_SUBJECTS) this.#bySubject.delete(oldest!);
   }
 
   /** Forgets all denials of a subject. */
   forget(subject: string): void {
     this.#forgets++;
     this.#bySubject.delete(subject);
+  }
+
+  /** Forgets all denials. */
+  forgetAll(): void {
+    this.#forgets++;
+    this.#bySubject.clear();
   }
 
   #drop(subject: string, denials: readonly Denial[], denial: Denial): void {

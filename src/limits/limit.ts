@@ -80,8 +80,8 @@ export interface LimitDecision {
 
 /**
  * The door of this room. An unreachable store never fails a decision: within 60 ms the limiter answers alone, with
- * `degraded` set. A process that knows a window to be full denies from memory. So a reset in another process, or lost
- * data of the store, may take effect up to 5 s later.
+ * `degraded` set. A process that knows a window to be full denies from memory. So lost data of the store, or a reset in
+ * another process of which this one is not told, may take effect up to 5 s later.
  */
 export interface Limiter {
   /** Returns the decision itself, not a promise, if the store need not be asked. */
@@ -94,6 +94,10 @@ export interface Limiter {
    * @throws LIMITS_UNAVAILABLE when the store is unreachable, because the caller must know that nothing was reset
    */
   reset(subject: string, names: readonly string[]): Promise<void>;
+  /** Forgets the remembered denials of a subject, so that the store is asked again. All counts stay. */
+  forget(subject: string): void;
+  /** Forgets all remembered denials. */
+  forgetAll(): void;
   /** Whether some subjects get only degraded decisions now. */
   isDegraded(): boolean;
   /** Number of limits in use that this process forgot since its start, because memory had no room. */

@@ -100,6 +100,14 @@ export class SharedLimiter implements Limiter {
     this.#full.forget(subject);
   }
 
+  forget(subject: string): void {
+    this.#full.forget(subject);
+  }
+
+  forgetAll(): void {
+    this.#full.forgetAll();
+  }
+
   /** Whether some part of the store is unreachable now, so that the decisions for its subjects are degraded. */
   isDegraded(): boolean {
     return [...this.#parts.values()].some((part) => part.isUnreachable);

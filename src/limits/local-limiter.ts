@@ -37,6 +37,11 @@ export class LocalLimiter implements Limiter {
     return this.#store.reset(subject, names);
   }
 
+  /** There is nothing to forget: each denial is decided again. */
+  forget(): void {}
+
+  forgetAll(): void {}
+
   isDegraded(): boolean {
     return false;
   }

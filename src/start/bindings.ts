@@ -1,5 +1,4 @@
 /** Which handlers serve which service, and which of them stop when the client of their call has gone. */
-import type { WatchChangesDeps } from "../changes/watch-changes.ts";
 import { AdminService } from "../gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../gen/latchkey/v1/key_service_pb.ts";
@@ -13,7 +12,7 @@ import { PageTokens } from "../rpc/handlers/page-token.ts";
 import { serviceCredentialHandlers } from "../rpc/handlers/service-credential-handlers.ts";
 import { signingKeyHandlers } from "../rpc/handlers/signing-key-handlers.ts";
 import { verifyHandlers } from "../rpc/handlers/verify-handlers.ts";
-import { watchHandlers } from "../rpc/handlers/watch-handlers.ts";
+import { type WatchHandlersDeps, watchHandlers } from "../rpc/handlers/watch-handlers.ts";
 import { bind } from "../rpc/routes.ts";
 import type { CallRooms } from "./rooms.ts";
 
@@ -21,7 +20,7 @@ import type { CallRooms } from "./rooms.ts";
  * All RPCs of this service. Handlers that are given the whole `asker` change nothing once their call has ended
  * (docs/adr/0016). Handlers that are given its holder alone finish their work although the client has gone.
  */
-export function bindingsOf({ ring, keys, users, signing, audit }: CallRooms, watchDeps: WatchChangesDeps) {
+export function bindingsOf({ ring, keys, users, signing, audit }: CallRooms, watchDeps: WatchHandlersDeps) {
   const pageTokens = new PageTokens(ring);
   const auth = madePerCall((asker) => authHandlers({ ...users.accountsFor(asker), pageTokens }));
   // A replayed token ends its session, and a logout counts, although the client has gone.

@@ -15,6 +15,7 @@ import type { ChangeFeed } from "../changes/change-feed.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Config } from "../config/config.ts";
+import { ForgottenDenials } from "../keys/forgotten-denials.ts";
 import { KeyRecords } from "../keys/key-records.ts";
 import { SecretRehasher } from "../keys/secret-rehasher.ts";
 import { Tiers } from "../keys/tiers.ts";
@@ -89,13 +90,14 @@ function createKeys(ground: Ground, tiers: Tiers) {
   const prepared = { ring, rehasher, tiers };
   const freshness = { bus, feed, breaker, clock, databaseClock, staleOkMs };
   const records = new KeyRecords({ store, ...prepared, ...freshness, log, maxRecords: cachedKeys });
+  bus.add(new ForgottenDenials(limiter));
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: cachedKeys });
   return {
     format,
     records,
     usage,
     rehasher,
-    verification: { records, limiter, usage, format, tiers, databaseClock },
+    verification: { records, limiter, usage, format, tiers, databaseClock, clock },
     managementFor: (asker: Asker) => ({
       store: new PostgresKeyStore(database.for(asker)),
       ring,
@@ -105,8 +107,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
       keysPerOwner,
     }),
     limitsFor(asker: Asker) {
-      const own = database.for(asker);
-      return { store: new PostgresKeyStore(own), audit: new PostgresAuditStore(own), limiter };
+      return { store: new PostgresKeyStore(database.for(asker)), limiter };
     },
   };
 }

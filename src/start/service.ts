@@ -23,6 +23,7 @@ import { DatabaseBreaker } from "../changes/database-breaker.ts";
 import { DatabaseClock } from "../changes/database-clock.ts";
 import { Watches } from "../changes/watch-changes.ts";
 import type { Config } from "../config/config.ts";
+import { verdictSettings } from "../keys/verdict-settings.ts";
 import { type AgeClock, systemTimers } from "../lib/clock.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
@@ -135,7 +136,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 }
 
 /** The sources of this process's knowledge of changes, its own and those of other processes. */
-function createChanges({ clock, log }: ServiceOptions, database: ManagedDatabase, bus: ChangeBus) {
+function createChanges({ config, clock, log }: ServiceOptions, database: ManagedDatabase, bus: ChangeBus) {
   const breaker = new DatabaseBreaker(clock, systemTimers, () => database.hotRead("select true", []));
   const databaseClock = new DatabaseClock(clock);
   const { target } = database;
@@ -143,7 +144,9 @@ function createChanges({ clock, log }: ServiceOptions, database: ManagedDatabase
   const store = isEmbedded
     ? new EmbeddedChangeStore(database)
     : new PostgresChangeStore(database, target.connection, log);
-  const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock, timers: systemTimers, log });
+  const { tiers, keyPrefix: prefix, environments } = config;
+  const settings = verdictSettings(tiers, { prefix, environments });
+  const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock, timers: systemTimers, log, settings });
   return { feed, store, breaker, databaseClock };
 }
 
@@ -167,7 +170,8 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
   const changeRate = new ChangeRate({ limiter, changesPerMinute, serviceChangesPerMinute });
   const addresses = new ClientAddresses({ trustedProxies, forwardedHeader, log });
   const callers = new CallerResolver({ records, format, usage, refusals, accessTokens, databaseClock, addresses });
-  const watchDeps = { feed, store, databaseClock, accessTokenMs, watches: new Watches(), timers: systemTimers };
+  const watches = new Watches();
+  const watchDeps = { feed, store, databaseClock, clock, accessTokenMs, watches, timers: systemTimers };
   return new RpcServer(
     {
       clock,

@@ -63,7 +63,16 @@ async function startFeed() {
     nextTurn: (run: () => void) => time.after(0, run),
   };
   const breaker = new DatabaseBreaker(clock, timers, () => new Promise(() => {}));
-  const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock: new DatabaseClock(clock), timers, log });
+  const feed = new ChangeFeed({
+    store,
+    bus,
+    breaker,
+    clock,
+    databaseClock: new DatabaseClock(clock),
+    timers,
+    log,
+    settings: "a",
+  });
   const steps: FeedStep[] = [];
   feed.subscribe((step) => steps.push(step));
   await feed.start();
@@ -157,6 +166,29 @@ describe("ChangeFeed", () => {
     expect(feed.stillMs).toBe(0);
     await runUntil(300_000);
     expect(held()).toBe(2);
+  });
+
+  it("has a position that moves with each complete transaction, also while an old one is open", async () => {
+    const { database, feed, steps, runUntil } = await startFeed();
+    expect(feed.position).toBe(10n);
+    database.poll = { ...EMPTY, snapshot: "10:14:10,12", xmax: 14n };
+    await runUntil(1_000);
+    expect(feed.position).toBe(12n);
+    database.poll = { ...EMPTY, snapshot: "10:14:10", xmax: 14n };
+    await runUntil(2_000);
+    expect(steps.map(({ position }) => position)).toEqual([10n, 12n, 13n].slice(-steps.length));
+  });
+
+  it("has an epoch of its own for each history", async () => {
+    const { database, feed, steps, runUntil } = await startFeed();
+    const first = feed.epoch;
+    expect(first).not.toBe(0n);
+    await runUntil(1_000);
+    expect(feed.epoch).toBe(first);
+    database.poll = { ...EMPTY, epoch: { ...EPOCH, timeline: 2 } };
+    await runUntil(2_000);
+    expect(feed.epoch).not.toBe(first);
+    expect(steps.at(-1)).toMatchObject({ resync: true, epoch: feed.epoch });
   });
 
   it("never warns while no transaction runs", async () => {

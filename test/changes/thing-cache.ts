@@ -11,7 +11,7 @@ interface Thing {
 
 export function setUp(maxEntries = 10, staleOkMs = 60_000, bytes?: RecordCacheOptions<Thing>["bytes"]) {
   const { clock, timers, turn } = new Turns();
-  const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
+  const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n, epoch: 7n };
   let isAway = true;
   const breaker = new DatabaseBreaker(clock, timers, async () => {
     if (isAway) throw new Error("away");

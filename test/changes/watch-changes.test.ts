@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { CommittedChange } from "../../src/changes/change.ts";
 import type { FeedStep } from "../../src/changes/change-feed.ts";
-import { MAX_CHANGES_PER_POLL, type Poll } from "../../src/changes/change-store.ts";
+import { type Epoch, MAX_CHANGES_PER_POLL, type Poll } from "../../src/changes/change-store.ts";
 import { cursorText } from "../../src/changes/cursor-text.ts";
-import { DatabaseClock } from "../../src/changes/database-clock.ts";
+import { momentOf } from "../../src/changes/freshness.ts";
 import { Watches, type WatchMessage, watchChanges } from "../../src/changes/watch-changes.ts";
 import type { Timers } from "../../src/lib/clock.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
@@ -43,10 +43,11 @@ function setUp(poll: Poll = POLL, timers = RESTLESS) {
   const asked: (string | undefined)[] = [];
   const database = { poll, reads: Promise.resolve(), ended: [ENDED], endedSessionsRead: 0 };
   const watches = new Watches();
+  const clock = new StandingClock();
   const deps = {
     feed: {
       cursor: { epoch: EPOCH, snapshot: "19:19:" },
-      position: 19n,
+      epochOf: ({ timeline }: Epoch) => BigInt(timeline),
       subscribe: (tell: (step: FeedStep) => void) => {
         subscribers.add(tell);
         return () => subscribers.delete(tell);
@@ -66,17 +67,18 @@ function setUp(poll: Poll = POLL, timers = RESTLESS) {
       },
     },
     timers,
-    databaseClock: new DatabaseClock(new StandingClock()),
+    clock,
     accessTokenMs: ACCESS_TOKEN_MS,
     watches,
   };
   const tell = (step: Partial<FeedStep>) => {
     const cursor = { epoch: EPOCH, snapshot: "30:30:" };
-    const whole = { cursor, changes: [], resync: false, asOfMs: 0, position: 30n, ...step };
+    const sentAt = momentOf(clock);
+    const whole = { cursor, changes: [], resync: false, asOfMs: 0, position: 30n, epoch: 1n, sentAt, ...step };
     for (const each of subscribers) each(whole);
   };
   const watch = (cursor = "", signal = new AbortController().signal) => watchChanges(deps, { cursor, signal });
-  return { database, asked, watches, subscribers, tell, watch };
+  return { clock, database, asked, watches, subscribers, tell, watch };
 }
 
 async function next(watch: AsyncGenerator<WatchMessage>): Promise<WatchMessage> {
@@ -99,6 +101,55 @@ describe("watchChanges", () => {
   ])("sends resync and the ended sessions to a client if %s", async (_what, poll) => {
     const { watch } = setUp({ ...POLL, ...poll });
     expect(await next(watch(CURSOR))).toMatchObject({ changes: [ENDED], resync: true });
+  });
+
+  it("tells in each message, parts included, the position and the epoch of its poll", async () => {
+    const { database, tell, watch } = setUp({ ...POLL, snapshot: "20:29:21,25", changes: changes(1500) });
+    const open = watch(CURSOR);
+    const told = { position: 27n, epoch: 1n };
+    expect([await next(open), await next(open)]).toMatchObject([
+      { ...told, cursor: "" },
+      { ...told, cursor: cursorText({ epoch: EPOCH, snapshot: "20:29:21,25" }) },
+    ]);
+    database.ended = changes(1000);
+    tell({ resync: true, position: 30n });
+    expect([await next(open), await next(open)]).toMatchObject([{ position: 30n }, { position: 30n }]);
+  });
+
+  it("sends resync to a client when the epoch of the feed is another one than before", async () => {
+    const { tell, watch } = setUp();
+    const open = watch(CURSOR);
+    expect(await next(open)).toMatchObject({ resync: false, epoch: 1n });
+    tell({ epoch: 2n });
+    expect(await next(open)).toMatchObject({ resync: true, epoch: 2n, changes: [ENDED] });
+    tell({ epoch: 2n, position: 31n });
+    expect(await next(open)).toMatchObject({ resync: false, epoch: 2n, changes: [] });
+  });
+
+  it("measures from the receipt of the request to the sending of each poll", async () => {
+    const { clock, tell, watch } = setUp();
+    const earlier = momentOf(clock);
+    clock.advance(300);
+    const open = watch(CURSOR);
+    expect(await next(open)).toMatchObject({ asOfElapsedMs: 0 });
+    tell({ sentAt: earlier });
+    expect(await next(open)).toMatchObject({ asOfElapsedMs: -300 });
+    clock.advance(1_000);
+    tell({ position: 31n });
+    expect(await next(open)).toMatchObject({ asOfElapsedMs: 1_000 });
+  });
+
+  it("never claims too much time between request and poll, whatever the machine's clocks do meanwhile", async () => {
+    const { clock, tell, watch } = setUp();
+    const earlier = momentOf(clock);
+    clock.suspend(60_000);
+    const open = watch(CURSOR);
+    await next(open);
+    tell({ sentAt: earlier });
+    expect(await next(open), "a suspension before the request").toMatchObject({ asOfElapsedMs: -60_000 });
+    clock.jump(3_600_000);
+    tell({ position: 31n });
+    expect(await next(open), "a host's clock that was set forward").toMatchObject({ asOfElapsedMs: 0 });
   });
 
   it("sends resync and the ended sessions when the feed lost its history", async () => {

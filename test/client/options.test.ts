@@ -23,8 +23,12 @@ describe("createLatchkey", () => {
     ["`deadlineMs`", { ...GOOD, deadlineMs: 0 }],
     ["`deadlineMs`", { ...GOOD, deadlineMs: "1000" }],
     ["`batch`", { ...GOOD, batch: 1 }],
-    ["`near`", { ...GOOD, near: true }],
-    ["`near`", { ...GOOD, near: { maxKeys: 5 } }],
+    ["`near`", { ...GOOD, near: 1 }],
+    ["`near.maxKey`", { ...GOOD, near: { maxKey: 5 } }],
+    ["`near.maxKeys`", { ...GOOD, near: { maxKeys: 0 } }],
+    ["`near.maxStalenessMs`", { ...GOOD, near: { maxStalenessMs: 6000 } }],
+    ["`near.staleOkMs`", { ...GOOD, near: { staleOkMs: 5000 } }],
+    ["`near.counting`", { ...GOOD, near: { counting: "before" } }],
     ["`bacth`", { ...GOOD, bacth: true }],
     ["`accessTokens`", { ...GOOD, accessTokens: true }],
     ["`accessTokens.issuer`", { ...GOOD, accessTokens: { issuer: "" } }],
@@ -45,7 +49,7 @@ describe("createLatchkey", () => {
 
   it("knows only the events that it has", async () => {
     await using latchkey = createLatchkey(GOOD);
-    expect(() => latchkey.on("change" as never, () => {})).toThrow("no such event");
+    expect(() => latchkey.on("changes" as never, () => {})).toThrow("no such event");
   });
 });
 

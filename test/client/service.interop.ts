@@ -4,8 +4,10 @@ import { clientContract } from "./client-contract.ts";
 import { doorContract } from "./door-contract.ts";
 import { fakeWorld, serviceWorld } from "./world.ts";
 
-describe("the client over the running service", () => clientContract(serviceWorld));
+describe("the client over the running service", () => clientContract(() => serviceWorld()));
 
-describe("the middleware over the running service", () => doorContract(serviceWorld));
+describe("the client over the running service, near", () => clientContract(() => serviceWorld(true)));
 
-describe("the middleware over fakeLatchkey", () => doorContract(fakeWorld));
+describe("the middleware over the running service", () => doorContract(() => serviceWorld()));
+
+describe("the middleware over fakeLatchkey", () => doorContract(() => fakeWorld()));

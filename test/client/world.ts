@@ -1,5 +1,5 @@
 /** A service as the contract suites need it, running or in memory. */
-import { createLatchkey, type Latchkey } from "../../client/src/latchkey.ts";
+import { createLatchkey, type Latchkey, type LatchkeyOptions } from "../../client/src/latchkey.ts";
 import { type FakeKeyOptions, fakeLatchkey } from "../../client/src/testing.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -24,9 +24,11 @@ export interface World extends AsyncDisposable {
 /** Closed at once by each machine, and never given out as a free port. */
 const NOBODY_LISTENS = "http://127.0.0.1:1";
 
-export async function fakeWorld(): Promise<World> {
-  const latchkey = fakeLatchkey();
-  const [unreachable, refused] = [fakeLatchkey(), fakeLatchkey()];
+type Near = LatchkeyOptions["near"];
+
+export async function fakeWorld(near: Near = false): Promise<World> {
+  const latchkey = fakeLatchkey({ near });
+  const [unreachable, refused] = [fakeLatchkey({ near }), fakeLatchkey({ near })];
   unreachable.fake.fail("unavailable");
   refused.fake.fail("credential");
   const { fake } = latchkey;
@@ -47,13 +49,16 @@ export async function fakeWorld(): Promise<World> {
   };
 }
 
-export async function serviceWorld(): Promise<World> {
+export async function serviceWorld(near: Near = false): Promise<World> {
   const service = await startTestService();
   const baseUrl = `http://${service.address}`;
   const admin = service.client(AdminService, service.admin);
   const keys = service.client(KeyService, service.admin);
-  const latchkey = createLatchkey({ baseUrl, credential: await service.newCredential("verify"), deadlineMs: 10_000 });
-  const unreachable = createLatchkey({ baseUrl: NOBODY_LISTENS, credential: service.admin, deadlineMs: 300 });
+  const latchkey = createLatchkey({
+    ...{ baseUrl, near, deadlineMs: 10_000 },
+    credential: await service.newCredential("verify"),
+  });
+  const unreachable = createLatchkey({ baseUrl: NOBODY_LISTENS, near, credential: service.admin, deadlineMs: 300 });
   // One registration at a time: each costs a password hash, and a busy machine sheds concurrent ones.
   let registered: Promise<unknown> = Promise.resolve();
   const newPerson = () => {
@@ -61,7 +66,10 @@ export async function serviceWorld(): Promise<World> {
     registered = person.catch(() => {});
     return person;
   };
-  const refused = createLatchkey({ baseUrl, credential: `${service.admin.slice(0, -1)}~`, deadlineMs: 10_000 });
+  const refused = createLatchkey({
+    ...{ baseUrl, near, deadlineMs: 10_000 },
+    credential: `${service.admin.slice(0, -1)}~`,
+  });
   return {
     latchkey,
     unreachable,

@@ -48,6 +48,16 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect((await store.read([newId("key")])).keys).toEqual([]);
   });
 
+  it("tells a reset of a key's limits as a change of the key, with its audit event, and leaves the key as it is", async () => {
+    const key = await inserted(store, newKey(await newOwner(test)));
+    await store.limitsReset(key.id, { ...ENTRY, kind: "key.limits_reset" });
+    const told = await test.database.read("select kind from changes where subject_id = ? order by id", [key.id]);
+    expect(told.map((row) => row.kind)).toEqual(["KEY", "KEY"]);
+    const events = await test.database.read("select kind from audit_events where subject_id = ?", [key.id]);
+    expect(events.map((row) => row.kind)).toContain("key.limits_reset");
+    expect((await store.find("api", key.id))?.key).toEqual(key);
+  });
+
   it("refuses unknown and disabled owners", async () => {
     expect(await store.insert(newKey(newId("usr")), ENTRY)).toEqual({ kind: "owner_missing" });
     expect(await store.insert(newKey(await newOwner(test, "disabled")), ENTRY)).toEqual({ kind: "owner_disabled" });

@@ -12,7 +12,7 @@ const REVOKED = { state: "disabled", version: 2 } as const;
 
 function setUp() {
   const { clock, timers } = new Turns();
-  const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
+  const feed = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n, epoch: 7n };
   const breaker = new DatabaseBreaker(clock, timers, () => new Promise(() => {}));
   const databaseClock = new DatabaseClock(clock);
   const bus = new ChangeBus();

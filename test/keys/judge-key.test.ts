@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { judgeKey } from "../../src/keys/judge-key.ts";
+import { effectiveScopes, judgeKey } from "../../src/keys/judge-key.ts";
 import type { Key } from "../../src/keys/key.ts";
 import type { KeyRecord } from "../../src/keys/key-records.ts";
 
@@ -93,6 +93,13 @@ describe("the judgement of a key", () => {
     expect(judgeKey(record({ expiresAtMs: NOW }), use, NOW)).toBe("expired");
     expect(judgeKey(record({}, { secretExpiresAtMs: NOW + 1 }), use, NOW)).toBe("valid");
     expect(judgeKey(record({}, { secretExpiresAtMs: NOW }), use, NOW)).toBe("expired");
+  });
+
+  it("has as effective scopes those that its owner's grant covers, in their order", () => {
+    const scopes = ["b:read", "a:write", "a:read"];
+    expect(effectiveScopes({ scopes }, { ...owner, scopes: ["a:*"] })).toEqual(["a:write", "a:read"]);
+    expect(effectiveScopes({ scopes }, { ...owner, scopes: [] })).toEqual([]);
+    expect(effectiveScopes({ scopes }, undefined)).toEqual(scopes);
   });
 
   it("requires all scopes, each of them also granted to the owner", () => {

@@ -45,10 +45,12 @@ const fat = (character: string): Partial<Key> => ({
 });
 const KEPT = 400;
 
-const encoder = new VerdictEncoder(
-  new Tiers([{ name: "basic", perMinute: 20, perDay: 1000 }]),
-  new DatabaseClock(new StandingClock()),
-);
+const clock = new StandingClock();
+const encoder = new VerdictEncoder({
+  tiers: new Tiers([{ name: "basic", perMinute: 20, perDay: 1000 }]),
+  databaseClock: new DatabaseClock(clock),
+  clock,
+});
 
 /** A record as a driver creates it: it shares no text with another one, and was encoded once. */
 function record(changes: Partial<Key>): KeyRecord {

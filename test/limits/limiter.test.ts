@@ -75,6 +75,18 @@ describe("a full window", () => {
     expect(second.windows[0]!.resetAfterMs).toBe(second.retryAfterMs);
   });
 
+  it("is asked for again after its denials were forgotten, and its counts stay", async () => {
+    await limiter.decide(request({ cost: 10 }));
+    await asked();
+    limiter.forget("other");
+    expect(await asked()).toMatchObject({ allowed: false, asks: 0 });
+    limiter.forget(request().subject);
+    expect(await asked()).toMatchObject({ allowed: false, asks: 1 });
+    limiter.forgetAll();
+    expect(await asked()).toMatchObject({ allowed: false, asks: 1 });
+    expect(await asked()).toMatchObject({ allowed: false, asks: 0 });
+  });
+
   it("still counts a call that has happened, and so asks the store", async () => {
     await limiter.decide(request({ cost: 10 }));
     await asked();

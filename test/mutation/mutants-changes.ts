@@ -33,6 +33,120 @@ export const CHANGES_MUTANTS = [
     ],
   ),
   ...mutantsOf(
+    "src/changes/snapshot.ts",
+    ["test/changes/epoch.test.ts"],
+    [
+      {
+        name: "a position counts what is under way",
+        search: 'return BigInt(xmax) - BigInt(underWay === "" ? 0 : underWay.split(",").length);',
+        replacement: "return BigInt(xmax) - BigInt(underWay.length * 0);",
+        why: "an answer from before a revocation counts as one that contains it",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/epoch.ts",
+    ["test/changes/epoch.test.ts"],
+    [
+      {
+        name: "an epoch without settings",
+        search: "JSON.stringify([systemId, timeline, incarnation, settings])",
+        replacement: "JSON.stringify([systemId, timeline, incarnation])",
+        why: "a client keeps an answer of a process with other tiers",
+      },
+      {
+        name: "an epoch without the incarnation",
+        search: "JSON.stringify([systemId, timeline, incarnation, settings])",
+        replacement: "JSON.stringify([systemId, timeline, settings])",
+        why: "after a crash a client compares positions that do not compare",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/freshness.ts",
+    ["test/changes/epoch.test.ts", "test/changes/watch-changes.test.ts"],
+    [
+      {
+        name: "time between moments by the host's clock",
+        search: "Math.min(to.monotonicMs - from.monotonicMs, to.elapsedMs - from.elapsedMs)",
+        replacement: "to.elapsedMs - from.elapsedMs",
+        why: "a host's clock that is set forward makes a client's records look fresh",
+      },
+      {
+        name: "time between moments without suspensions",
+        search: "Math.min(to.monotonicMs - from.monotonicMs, to.elapsedMs - from.elapsedMs)",
+        replacement: "to.monotonicMs - from.monotonicMs",
+        why: "a poll from before a suspension makes a client's records look fresh",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/changes/watch-changes.ts",
+    ["test/changes/watch-changes.test.ts"],
+    [
+      {
+        name: "another epoch within a stream not told",
+        search: "step.resync || step.epoch !== epoch",
+        replacement: "step.resync",
+        why: "a client goes on with records of another history",
+      },
+      {
+        name: "parts without their position",
+        search: 'return { ...step, cursor: "", changes, resync };',
+        replacement: 'return { ...step, position: 0n, cursor: "", changes, resync };',
+        why: "a client can't tell which of its answers a part overtook",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/rpc/handlers/verdict-encoding.ts",
+    ["test/rpc/verdict-encoding.test.ts"],
+    [
+      {
+        name: "an age that is forgotten",
+        search: "elapsedMs - freshness.trueAtMs",
+        replacement: "0",
+        why: "a client keeps a record for its whole bound that was old when it came",
+      },
+      {
+        name: "answers that rest on no record may be kept",
+        search: "freshness === undefined ? NEVER_NEAR : NEAR_RULES",
+        replacement: "NEAR_RULES",
+        why: "a client keeps an answer that no change will ever end",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/rpc/handlers/freshness-encoding.ts",
+    ["test/rpc/verdict-encoding.test.ts"],
+    [
+      {
+        name: "the age of the answer before",
+        search: "ageWholeMs === this.#lastAgeMs && ",
+        replacement: "",
+        why: "an old record is sent with the age of a fresh one",
+      },
+      {
+        name: "the position of the answer before",
+        search: "      last.position === position &&\n",
+        replacement: "",
+        why: "a record of another position is sent with a position at which it was not read",
+      },
+    ],
+  ),
+  ...mutantsOf(
+    "src/keys/forgotten-denials.ts",
+    ["test/keys/forgotten-denials.test.ts"],
+    [
+      {
+        name: "denials remembered through a reset elsewhere",
+        search: 'if (kind === "KEY") this.#limiter.forget(keySubject(subjectId));',
+        replacement: "void kind;\n    void subjectId;",
+        why: "a key that an operator reset is denied by other processes for 5 s",
+      },
+    ],
+  ),
+  ...mutantsOf(
     "src/changes/freshness.ts",
     ["test/changes/record-cache.test.ts", "test/changes/suspension.test.ts"],
     [

@@ -110,9 +110,15 @@ export const KEYS_MUTANTS = [
       },
       {
         name: "scopes beyond the owner's grant",
-        search: " && (owner === undefined || matchesScope(owner.scopes, scope))",
-        replacement: "",
+        search: "key.scopes.includes(scope) && isGranted(owner, scope)",
+        replacement: "key.scopes.includes(scope)",
         why: "a grant that an operator takes back still works through keys issued before",
+      },
+      {
+        name: "all scopes of a key are effective",
+        search: "key.scopes.filter((scope) => isGranted(owner, scope))",
+        replacement: "[...key.scopes]",
+        why: "a client that judges keys itself finds scopes that an operator took back",
       },
       {
         name: "scopes that the key does not have",

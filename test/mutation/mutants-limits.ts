@@ -144,8 +144,8 @@ export const LIMITS_MUTANTS = [
     },
     {
       name: "a reset leaves what is known of the subject",
-      search: "    this.#full.forget(subject);\n",
-      replacement: "",
+      search: "    this.#full.forget(subject);\n  }\n\n  forget(",
+      replacement: "  }\n\n  forget(",
       why: "who was just reset is still denied",
     },
   ]),

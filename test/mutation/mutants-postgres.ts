@@ -16,6 +16,14 @@ export const POSTGRES_MUTANTS = [
       why: "another wish under a used request id looks carried out",
     },
   ]),
+  ...mutantsOf("src/postgres/rows/key-rows.ts", KEYS, [
+    {
+      name: "the time of the last revocation",
+      search: "row.revokedAt ??= now;",
+      replacement: "row.revokedAt = now;",
+      why: "what is on record moves",
+    },
+  ]),
   ...mutantsOf("src/postgres/stores/key-store.ts", KEYS, [
     {
       name: "changes whatever the version",
@@ -64,12 +72,6 @@ export const POSTGRES_MUTANTS = [
       search: "    id: { $ne: exceptId },\n",
       replacement: "",
       why: "the last credential that works can be revoked",
-    },
-    {
-      name: "the time of the last revocation",
-      search: "row.revokedAt ??= now;",
-      replacement: "row.revokedAt = now;",
-      why: "what is on record moves",
     },
     {
       name: "rotations not told",

@@ -62,8 +62,8 @@ export const READS_MUTANTS = [
     [
       {
         name: "steps of before the catch-up told after it",
-        search: "() => queue.clear(),",
-        replacement: "() => {},",
+        search: "() => queue.clear());",
+        replacement: "() => {});",
         why: "a client's cursor goes back, perhaps to a history that has been undone",
       },
     ],

@@ -4,6 +4,7 @@ import { HISTORY_MUTANTS } from "./mutants-history.ts";
 import { KEYS_MUTANTS } from "./mutants-keys.ts";
 import { LIMITS_MUTANTS } from "./mutants-limits.ts";
 import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
+import { NEAR_MUTANTS } from "./mutants-near.ts";
 import { PEOPLE_ROWS_MUTANTS } from "./mutants-people-rows.ts";
 import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
 import { READS_MUTANTS } from "./mutants-reads.ts";
@@ -38,4 +39,5 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...READS_MUTANTS,
   ...TURNS_MUTANTS,
   ...TRACES_MUTANTS,
+  ...NEAR_MUTANTS,
 ];

@@ -147,7 +147,7 @@ describe("a service credential", () => {
   beforeAll(async () => {
     const lookup = (rawKey: string) => {
       opened.push(rawKey);
-      const loaded = { record, asOfMs: 0, position: 0n, maxStalenessMs: 5000, source: "cache" as const };
+      const loaded = { record, asOfMs: 0, position: 0n, epoch: 7n, maxStalenessMs: 5000, source: "cache" as const };
       return { fresh: () => loaded, find: async () => loaded };
     };
     ({ resolver } = await setUp({ lookup }));

@@ -24,8 +24,12 @@ type Response = MessageInitShape<typeof VerifyKeyResponseSchema>;
 
 const NOW_MS = 1_790_000_000_000;
 const tiers = new Tiers([{ name: "basic", perMinute: 20, perDay: 1000 }]);
-const clock = { nowMs: () => NOW_MS };
-const encoder = new VerdictEncoder(tiers, clock);
+const ELAPSED_MS = 1e9 + 0.25;
+const elapsed = { elapsedMs: () => ELAPSED_MS };
+/** An encoder that knows the database's time. */
+const encoderAt = (nowMs: () => number) =>
+  new VerdictEncoder({ tiers, databaseClock: { nowMs, knownMs: nowMs }, clock: elapsed });
+const encoder = encoderAt(() => NOW_MS);
 
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
 const int32 = fc.integer({ min: 0, max: 2 ** 31 - 1 });
@@ -94,6 +98,8 @@ const verdicts: fc.Arbitrary<KeyVerdict> = fc.record({
       asOfMs: time,
       maxStalenessMs: span,
       position: fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }),
+      epoch: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+      trueAtMs: fc.double({ min: 0, max: ELAPSED_MS, noNaN: true }),
     }),
   ),
   degraded: fc.boolean(),
@@ -123,7 +129,11 @@ function response({ verdict, record, windows, retryAfterMs, freshness, degraded 
         asOfTime: timestamp(freshness.asOfMs),
         maxStaleness: duration(freshness.maxStalenessMs),
         position: freshness.position,
+        serveTime: timestamp(NOW_MS),
+        epoch: freshness.epoch,
+        age: duration(ELAPSED_MS - freshness.trueAtMs),
       },
+      nearRules: 1,
     }),
     degraded,
   };
@@ -167,9 +177,47 @@ it("the bytes of a batch equal those of protobuf-es, errors included", () => {
   );
 });
 
+it("the freshness of a verdict is that of its own record and moment, also right after another one", () => {
+  const base = {
+    source: "cache",
+    asOfMs: NOW_MS,
+    maxStalenessMs: 5000,
+    position: 7n,
+    epoch: 9n,
+    trueAtMs: 1e9,
+  } as const;
+  const others: Partial<NonNullable<KeyVerdict["freshness"]>>[] = [
+    { source: "database" },
+    { asOfMs: NOW_MS - 1 },
+    { maxStalenessMs: 6000 },
+    { position: 8n },
+    { epoch: 10n },
+    { trueAtMs: 1e9 - 1 },
+  ];
+  for (const other of others) {
+    for (const freshness of [base, { ...base, ...other }]) {
+      const verdict: KeyVerdict = { ...SHORT, freshness };
+      expect(Buffer.from(encoder.encode(verdict).bytes).equals(expected(verdict))).toBe(true);
+    }
+  }
+});
+
+it("an answer has no serve_time while the process does not know the database's time", () => {
+  const unsure = { nowMs: () => NOW_MS, knownMs: () => undefined };
+  const doubting = new VerdictEncoder({ tiers, databaseClock: unsure, clock: elapsed });
+  const freshness = { source: "cache", asOfMs: 1, maxStalenessMs: 1, position: 1n, epoch: 1n, trueAtMs: 1 } as const;
+  const read = fromBinary(VerifyKeyResponseSchema, doubting.encode({ ...SHORT, freshness }).bytes);
+  expect(read.freshness).toMatchObject({ epoch: 1n });
+  expect(read.freshness?.serveTime).toBeUndefined();
+});
+
+it("an answer that rests on no record has no near_rules", () => {
+  expect(fromBinary(VerifyKeyResponseSchema, encoder.encode(SHORT).bytes).nearRules).toBe(0);
+});
+
 it("a record's key is encoded again after time has changed its state", () => {
   let nowMs = NOW_MS;
-  const moving = new VerdictEncoder(tiers, { nowMs: () => nowMs });
+  const moving = encoderAt(() => nowMs);
   const [record] = fc.sample(records, 1);
   const key: Key = { ...record!.key, state: "active", expiresAtMs: NOW_MS + 1000 };
   const verdict: KeyVerdict = { ...SHORT, record: { ...record!, key } };
@@ -180,10 +228,10 @@ it("a record's key is encoded again after time has changed its state", () => {
 });
 
 it.each<[DescMessage, number]>([
-  [VerifyKeyResponseSchema, 8],
+  [VerifyKeyResponseSchema, 9],
   [BatchVerifyKeysResponseSchema, 1],
   [BatchVerifyKeysResultSchema, 2],
-  [FreshnessSchema, 4],
+  [FreshnessSchema, 7],
   [RateLimitStatusSchema, 5],
   [DurationSchema, 2],
   [TimestampSchema, 2],

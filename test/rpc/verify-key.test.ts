@@ -1,9 +1,10 @@
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { Key_State } from "../../src/gen/latchkey/v1/key_pb.ts";
 import { Freshness_Source, KeyService, Verdict, VerdictSchema } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { checksum62 } from "../../src/lib/base62.ts";
 import { startTestService, type TestService } from "../support/in-process-service.ts";
 import { until } from "../support/until.ts";
 
@@ -125,7 +126,11 @@ describe("VerifyKey", () => {
     expect((await verifier.verifyKey({ apiKey, allowedTiers: ["pro"] })).rateLimits[0]?.limit).toBe(60);
     await admin.updateUser({ user: { id: userId, tier: "basic" }, updateMask: { paths: ["tier"] } });
     expect(await verdictOf({ apiKey, allowedTiers: ["pro", "enterprise"] })).toBe("TIER_NOT_ALLOWED");
-    expect((await verifier.verifyKey({ apiKey, allowedTiers: ["basic"] })).rateLimits[0]?.limit).toBe(20);
+    const { key, rateLimits } = await verifier.verifyKey({ apiKey, allowedTiers: ["basic"] });
+    expect(rateLimits[0]?.limit).toBe(20);
+    const judged = { tier: "pro", effectiveTier: "basic", effectiveLimits: { perMinute: 20, perDay: 1000 } };
+    expect(key).toMatchObject(judged);
+    expect((await person.keys.getKey({ keyId: key!.id })).key).toMatchObject(judged);
   });
 
   it("accepts only scopes that both the key and its owner have", async () => {
@@ -136,6 +141,25 @@ describe("VerifyKey", () => {
     await admin.updateUser({ user, updateMask: { paths: ["scopes"] } });
     expect(await verdictOf({ apiKey, requiredScopes: ["orders:read"] })).toBe("VALID");
     expect(await verdictOf({ apiKey, requiredScopes: ["orders:write"] })).toBe("SCOPE_MISSING");
+    const { key } = await verifier.verifyKey({ apiKey });
+    const judged = { scopes: ["orders:read", "orders:write"], effectiveScopes: ["orders:read"] };
+    expect(key).toMatchObject(judged);
+    expect((await person.keys.listKeys({})).keys[0]).toMatchObject(judged);
+  });
+
+  it("says by near_rules which answers a client may keep", async () => {
+    const { apiKey } = await service.newKey();
+    const nearRules = async (request: Parameters<typeof verifier.verifyKey>[0]) =>
+      (await verifier.verifyKey(request)).nearRules;
+    expect(await nearRules({ apiKey })).toBe(1);
+    const unchecked = `${apiKey.slice(0, 30)}${apiKey[30] === "a" ? "b" : "a"}${apiKey.slice(31, -6)}`;
+    const otherSecret = unchecked + checksum62(unchecked);
+    expect(await verifier.verifyKey({ apiKey: otherSecret })).toMatchObject({ verdict: Verdict.INVALID, nearRules: 1 });
+    expect(await nearRules({ apiKey: "junk" })).toBe(0);
+    expect(await nearRules({ apiKey, environment: "test" })).toBe(0);
+    const { freshness } = await verifier.verifyKey({ apiKey });
+    expect(durationMs(freshness!.age!)).toBeLessThan(5_000);
+    expect(freshness!.serveTime!.seconds).toBeGreaterThanOrEqual(freshness!.asOfTime!.seconds);
   });
 
   it("sends Retry-After in whole seconds with a refusal, and none with a valid key", async () => {

@@ -1,8 +1,9 @@
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { Change_Kind } from "../../src/gen/latchkey/v1/change_pb.ts";
-import { KeyService, type WatchRevocationsResponse } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { KeyService, Verdict, type WatchRevocationsResponse } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
 import { startTestService, type TestService } from "../support/in-process-service.ts";
 
@@ -47,6 +48,34 @@ describe("WatchRevocations", () => {
     expect(subjects(seen)).toContainEqual([Change_Kind.OWNER, person.user.id]);
     for (const { changes, position } of seen)
       for (const change of changes) expect(change.position).toBeLessThanOrEqual(position);
+  });
+
+  it("reports a reset of a key's limits as a change of the key", async () => {
+    const { key } = await service.newKey();
+    const admin = service.client(AdminService, service.admin);
+    const [before] = await collect("", () => true);
+    await admin.resetRateLimits({ keyId: key!.id });
+    expect(subjects(await collect(before!.cursor, mentions(key!.id)))).toContainEqual([Change_Kind.KEY, key!.id]);
+  });
+
+  it("tells position, epoch and age of each message, which compare with those of answers", async () => {
+    const { key, apiKey, person } = await service.newKey();
+    const first = (await verifier.verifyKey({ apiKey })).freshness!;
+    const seen = await collect("", mentions(key!.id), () => person.keys.revokeKey({ keyId: key!.id }));
+    const { freshness, verdict } = await verifier.verifyKey({ apiKey });
+    expect(verdict).toBe(Verdict.REVOKED);
+    expect(new Set([first.epoch, freshness!.epoch, ...seen.map(({ epoch }) => epoch)]).size).toBe(1);
+    expect(first.epoch).not.toBe(0n);
+    expect(seen[0]!.position).toBeGreaterThanOrEqual(first.position);
+    const [change] = seen.flatMap(({ changes }) => changes.filter(({ subjectId }) => subjectId === key!.id));
+    expect(change!.position).toBeGreaterThan(first.position);
+    expect(freshness!.position).toBeGreaterThanOrEqual(change!.position);
+    for (const { asOfElapsed, serveTime, asOfTime } of seen) {
+      expect(Number(serveTime!.seconds)).toBeGreaterThanOrEqual(Number(asOfTime!.seconds));
+      expect(durationMs(asOfElapsed!)).toBeLessThan(60_000);
+    }
+    const elapsed = seen.map(({ asOfElapsed }) => durationMs(asOfElapsed!));
+    expect([...elapsed].sort((a, b) => a - b)).toEqual(elapsed);
   });
 
   it("resumes from a cursor without losing changes made meanwhile", async () => {

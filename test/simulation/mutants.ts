@@ -57,8 +57,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a poll's time taken at its end",
     file: FEED,
-    search: "this.#take(poll, sentAtMs);",
-    replacement: "this.#take(poll, clock.monotonicMs());",
+    search: "this.#take(poll, sentAt);",
+    replacement: "this.#take(poll, momentOf(clock));",
     why: "changes between a poll's snapshot and its answer count as included",
   },
   {

@@ -86,7 +86,16 @@ export class SimulatedService {
     const breaker = new DatabaseBreaker(clock, timers, () => deps.link.read(() => undefined));
     this.databaseClock = new DatabaseClock(clock);
     const { databaseClock } = this;
-    this.feed = new ChangeFeed({ store: deps.link, bus: this.#bus, breaker, clock, databaseClock, timers, log });
+    this.feed = new ChangeFeed({
+      store: deps.link,
+      bus: this.#bus,
+      breaker,
+      clock,
+      databaseClock,
+      timers,
+      log,
+      settings: "",
+    });
     const { staleOkMs } = deps;
     const records = new KeyRecords({
       store: { read: (keyIds) => this.#read(keyIds) },
@@ -147,13 +156,13 @@ export class SimulatedService {
   }
 
   watch(input: WatchInput): AsyncGenerator<WatchMessage> {
-    const { link, feed, databaseClock } = this;
+    const { link, feed } = this;
     const store = {
       catchUp: (since: string | undefined) => link.catchUp(since),
       endedSessions: () => link.endedSessions(),
     };
-    const { timers } = this.machine;
-    return watchChanges({ feed, store, databaseClock, timers, accessTokenMs: 0, watches: this.#watches }, input);
+    const { timers, clock } = this.machine;
+    return watchChanges({ feed, store, clock, timers, accessTokenMs: 0, watches: this.#watches }, input);
   }
 
   async #read(keyIds: readonly string[]): Promise<KeyRead> {

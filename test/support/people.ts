@@ -43,7 +43,7 @@ export const LIFETIMES = Object.freeze({
 });
 
 /** A feed that never proves a copy fresh: only a copy's own read does. */
-const NO_FEED = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n };
+const NO_FEED = { freshAtMs: Number.NEGATIVE_INFINITY, position: 0n, epoch: 7n };
 
 /** @param told whether this process learns of changes. If not, it is like another process without a feed. */
 export function newPeople(

@@ -105,7 +105,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     "postgres/database.ts",
     "lib",
   ],
-  "start/bindings.ts": ["start/rooms.ts", "changes", "rpc", "rpc/handlers", "gen"],
+  "start/bindings.ts": ["start/rooms.ts", "rpc", "rpc/handlers", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.

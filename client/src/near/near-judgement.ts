@@ -1,4 +1,10 @@
+import type { VerifyKeyInput } from "../../../src/keys/check-use.ts";
+import { isOfEnvironment, type Verdict as Judged, judgeKey } from "../../../src/keys/judge-key.ts";
+import { keyFormOf, RESERVED_ENVIRONMENTS } from "../../../src/keys/key-form.ts";
+import { MINUTE_MS } from "../../../src/lib/clock.ts";
 import type { NamedLimit, VerdictName, VerifiedKey } from "../verdict.ts";
+import type { DatabaseTime } from "./database-time.ts";
+import type { NearRecord } from "./near-record.ts";
 
 /** A judgement of a kept record, or of the form of a key, without a call. No limit was counted for it. */
 export interface NearJudgement {
@@ -14,7 +20,80 @@ export interface NearJudgement {
   readonly isCounted: boolean;
   /**
    * Whether this key is to be verified by a call of cost 0, so that its last_use_time moves. True once a minute at most:
-   * the judgement that says so is the one that must lead to the call.
+   * the judgement that says so must lead to the call.
    */
   readonly isRecheckDue: boolean;
+}
+
+const NO_LIMITS: readonly NamedLimit[] = Object.freeze([]);
+
+/** The judgement of a text that can't be an API key. */
+export const INVALID_BY_FORM: NearJudgement = Object.freeze(invalidJudgement(0));
+
+const NAMES: Readonly<Record<Judged, VerdictName>> = Object.freeze({
+  valid: "VALID",
+  invalid: "INVALID",
+  disabled: "DISABLED",
+  revoked: "REVOKED",
+  expired: "EXPIRED",
+  owner_disabled: "OWNER_DISABLED",
+  scope_missing: "SCOPE_MISSING",
+  tier_not_allowed: "TIER_NOT_ALLOWED",
+  ip_not_allowed: "IP_NOT_ALLOWED",
+  method_not_allowed: "METHOD_NOT_ALLOWED",
+  rate_limited: "RATE_LIMITED",
+});
+
+/** The times of a judgement. */
+export interface JudgedAt {
+  /** `elapsedMs` now. */
+  readonly nowMs: number;
+  readonly ageMs: number;
+  readonly databaseTime: Pick<DatabaseTime, "at">;
+}
+
+/** Whether a text has the form of an API key. Which prefix and which environments there are, the service judges. */
+export function mayBeApiKey(text: string): boolean {
+  const form = keyFormOf(text);
+  return form !== undefined && !RESERVED_ENVIRONMENTS.includes(form.environment);
+}
+
+export function invalidJudgement(ageMs: number): NearJudgement {
+  return { verdict: "INVALID", key: undefined, ageMs, ownLimits: NO_LIMITS, isCounted: false, isRecheckDue: false };
+}
+
+/**
+ * Judges a kept record as the service judges its own. undefined if the verdict depends on the database's time, which is
+ * not known well enough. Moves the recheck of a VALID key that is due.
+ */
+export function judgementOf(record: NearRecord, input: VerifyKeyInput, at: JudgedAt): NearJudgement | undefined {
+  const { verified, ownLimits } = record;
+  const { nowMs, ageMs } = at;
+  // Asked first, because it spares most judgements the read of `verified`, which is in no processor's cache.
+  const isAny = input.environment === "";
+  if (!isAny && !isOfEnvironment(input.environment, verified.environment)) return invalidJudgement(ageMs);
+  const verdict = verdictAt(record, input, at);
+  if (verdict === undefined) return undefined;
+  if (verdict !== "VALID") {
+    return { verdict, key: verified, ageMs, ownLimits, isCounted: false, isRecheckDue: false };
+  }
+  const isCounted = ownLimits.length > 0 || input.limits.some(hasFigure);
+  const isRecheckDue = nowMs >= record.recheckAtMs;
+  if (isRecheckDue) record.recheckAtMs = Math.floor(nowMs) + MINUTE_MS;
+  return { verdict, key: verified, ageMs, ownLimits, isCounted, isRecheckDue };
+}
+
+/** A key with an end is judged at both ends of the interval of the database's time. Where they differ, only the service knows. */
+function verdictAt(record: NearRecord, input: VerifyKeyInput, at: JudgedAt): VerdictName | undefined {
+  if (record.key.expiresAtMs === undefined && record.secretExpiresAtMs === undefined) {
+    return NAMES[judgeKey(record, input, 0)];
+  }
+  const time = at.databaseTime.at(at.nowMs);
+  const verdict = judgeKey(record, input, time?.hiMs ?? Number.POSITIVE_INFINITY);
+  const earlier = judgeKey(record, input, time?.loMs ?? Number.NEGATIVE_INFINITY);
+  return verdict === earlier ? NAMES[verdict] : undefined;
+}
+
+function hasFigure(limit: NamedLimit): boolean {
+  return limit.perMinute !== undefined || limit.perDay !== undefined;
 }

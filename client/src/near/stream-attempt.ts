@@ -1,6 +1,6 @@
 import type { Change } from "../../../src/gen/latchkey/v1/change_pb.ts";
 
-/** One call of WatchRevocations, from before it was sent. Only the cache reads and changes it. */
+/** One call of WatchRevocations, from before it was sent. Only the cache changes it. */
 export interface StreamAttempt {
   /** 1 for the first attempt of this cache; a later one has a larger number. */
   readonly number: number;
@@ -10,6 +10,9 @@ export interface StreamAttempt {
   readonly openedAtMs: number;
   /** `skippedMs` of the clock at that moment. */
   readonly skippedMs: number;
+  /** The epoch of its last message; undefined before the first. */
+  epoch: bigint | undefined;
+  hasEnded: boolean;
 }
 
 /** What listeners are told of one message, in a later turn. */

@@ -8,7 +8,7 @@
  *   login-failure-rows.ts     failed logins by account
  *   login-address-rows.ts     failed logins by address and network
  *   signing-key-rows.ts       signing keys
- *   key-rows.ts               API keys and credentials: the hot read
+ *   key-rows.ts               API keys and credentials: the hot read, and new values
  *   key-list.ts               a page of them
  *   key-secret-rows.ts        their secrets
  *   key-request-rows.ts       the request_ids of calls that issue and rotate
@@ -20,7 +20,7 @@
  *   page-order.ts             the order of lists
  */
 import { type Key, type KeyOwner, MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "../../keys/key.ts";
-import type { KeyWithSecrets } from "../../keys/key-store.ts";
+import type { KeyChanges, KeyWithSecrets } from "../../keys/key-store.ts";
 import type { LimitFigures } from "../../limits/limit.ts";
 import { ms, msOf, type Row } from "../database.ts";
 import type { KeyRow } from "../tables.ts";
@@ -201,4 +201,23 @@ function figures(perMinute: number | undefined, perDay: number | undefined): Lim
 
 function optional<T>(value: unknown): T | undefined {
   return value === null ? undefined : (value as T);
+}
+
+/** Writes new values into a row, and makes it another version. Revoking sets the time of revocation. */
+export function applyChanges(row: KeyRow, changes: KeyChanges, now: Date): void {
+  const { limits, expiresAtMs, scopes, metadata, allowedIps, allowedMethods, deleted, state, ...texts } = changes;
+  Object.assign(row, texts);
+  if (scopes !== undefined) row.scopes = [...scopes];
+  if (metadata !== undefined) row.metadata = { ...metadata };
+  if (allowedIps !== undefined) row.allowedIps = [...allowedIps];
+  if (allowedMethods !== undefined) row.allowedMethods = [...allowedMethods];
+  if (limits !== undefined) {
+    row.limitPerMinute = limits.perMinute ?? null;
+    row.limitPerDay = limits.perDay ?? null;
+  }
+  if (expiresAtMs !== undefined) row.expiresAt = expiresAtMs === null ? null : new Date(expiresAtMs);
+  if (state !== undefined) row.state = state;
+  if (state === "revoked") row.revokedAt ??= now;
+  if (deleted) row.deletedAt = now;
+  row.version++;
 }

@@ -1,4 +1,4 @@
-import type { AuditEntry, AuditEvent, AuditKind } from "../../audit/audit-event.ts";
+import type { AuditEvent, AuditKind } from "../../audit/audit-event.ts";
 import type { AuditFilter, AuditStore } from "../../audit/audit-store.ts";
 import { added, type CountedEntry } from "../../audit/counted-event.ts";
 import { HOUR_MS } from "../../lib/clock.ts";
@@ -12,10 +12,6 @@ export class PostgresAuditStore implements AuditStore {
 
   constructor(database: ManagedDatabase) {
     this.#database = database;
-  }
-
-  async record(entry: AuditEntry): Promise<void> {
-    await this.#database.transact((tx) => tx.record(entry));
   }
 
   async count(entry: CountedEntry): Promise<void> {

@@ -39,7 +39,7 @@ import { recordUses, rehashSecrets } from "../rows/key-background-writes.ts";
 import { listKeys } from "../rows/key-list.ts";
 import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS } from "../rows/key-quotas.ts";
 import { findRequest, insertRequest, locksOf } from "../rows/key-request-rows.ts";
-import { KEY_WITH_OWNER, KEYS_WITH_SECRETS, toKey, toKeyWithOwner } from "../rows/key-rows.ts";
+import { applyChanges, KEY_WITH_OWNER, KEYS_WITH_SECRETS, toKey, toKeyWithOwner } from "../rows/key-rows.ts";
 import { insertSecret, makePlace } from "../rows/key-secret-rows.ts";
 import { holdSession } from "../rows/session-rows.ts";
 import { KeyRow } from "../tables.ts";
@@ -119,7 +119,7 @@ export class PostgresKeyStore implements KeyStore {
       await refuseEnded(tx, entry);
       const row = await lockKey(tx, keyId);
       if (row === null || row.version !== expectedVersion) return { kind: "conflict" };
-      apply(row, changes, tx.now);
+      applyChanges(row, changes, tx.now);
       await tx.em.flush();
       await tx.changed(changeKind(row), row.id);
       await tx.record({ ...entry, subjectId: row.id });
@@ -129,6 +129,13 @@ export class PostgresKeyStore implements KeyStore {
 
   unchanged(key: Key): void {
     this.#database.unchanged(changeKind(key), key.id);
+  }
+
+  async limitsReset(keyId: string, entry: KeyEntry): Promise<void> {
+    await this.#database.transact(async (tx) => {
+      await tx.changed("KEY", keyId);
+      await tx.record({ ...entry, subjectId: keyId });
+    });
   }
 
   async addSecret(rotation: AddSecret, entry: KeyEntry): Promise<AddSecretOutcome> {
@@ -240,24 +247,6 @@ async function insertKey(tx: Transaction, { key }: NewKey): Promise<KeyRow> {
   });
   await tx.em.persist(row).flush();
   return row;
-}
-
-function apply(row: KeyRow, changes: KeyChanges, now: Date): void {
-  const { limits, expiresAtMs, scopes, metadata, allowedIps, allowedMethods, deleted, state, ...texts } = changes;
-  Object.assign(row, texts);
-  if (scopes !== undefined) row.scopes = [...scopes];
-  if (metadata !== undefined) row.metadata = { ...metadata };
-  if (allowedIps !== undefined) row.allowedIps = [...allowedIps];
-  if (allowedMethods !== undefined) row.allowedMethods = [...allowedMethods];
-  if (limits !== undefined) {
-    row.limitPerMinute = limits.perMinute ?? null;
-    row.limitPerDay = limits.perDay ?? null;
-  }
-  if (expiresAtMs !== undefined) row.expiresAt = expiresAtMs === null ? null : new Date(expiresAtMs);
-  if (state !== undefined) row.state = state;
-  if (state === "revoked") row.revokedAt ??= now;
-  if (deleted) row.deletedAt = now;
-  row.version++;
 }
 
 async function hasUsable(em: SqlEntityManager, now: Date, scope: string, exceptId: string): Promise<boolean> {

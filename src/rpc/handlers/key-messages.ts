@@ -13,7 +13,7 @@ import type {
 } from "../../gen/latchkey/v1/limits_pb.ts";
 import type { CheckRateLimitInput } from "../../keys/check-rate-limit.ts";
 import type { VerifyKeyInput } from "../../keys/check-use.ts";
-import type { Verdict } from "../../keys/judge-key.ts";
+import { effectiveScopes, type Verdict } from "../../keys/judge-key.ts";
 import { type Key, type KeyOwner, type KeyState, keyEtag, keyState } from "../../keys/key.ts";
 import type { KeyRecord } from "../../keys/key-records.ts";
 import type { Tiers } from "../../keys/tiers.ts";
@@ -42,7 +42,7 @@ export const VERDICTS: Readonly<Record<Verdict, VerdictMessage>> = {
   rate_limited: VerdictMessage.RATE_LIMITED,
 };
 
-/** A key as a message, with the limits that apply to it. */
+/** A key as a message, with what follows from its tier, its owner and their grants. */
 export function keyMessage(
   { key, owner }: { readonly key: Key; readonly owner: KeyOwner | undefined },
   tiers: Tiers,
@@ -70,6 +70,8 @@ export function keyMessage(
     issuerId: key.issuerId,
     disabledBy: key.disabledBy ?? "",
     effectiveLimits: limitsMessage(tiers.effectiveLimits(key, owner)),
+    effectiveScopes: effectiveScopes(key, owner),
+    effectiveTier: tiers.judged(key, owner).name,
   });
 }
 

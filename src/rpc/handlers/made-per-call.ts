@@ -21,7 +21,9 @@
  *   field-mask.ts        the fields that an update changes
  *   page-token.ts        pages of a list, and the tokens that continue it
  *   verdict-encoding.ts  verdicts straight to bytes, without a message in between
- *   message-writer.ts    the protobuf encoder that verdict-encoding.ts writes with
+ *   freshness-encoding.ts
+ *                        their Freshness, of which the last one is kept
+ *   message-writer.ts    the protobuf encoder that both write with
  */
 import { type Asker, itself, ofKind } from "../../shares/holder.ts";
 import type { Call } from "../call.ts";

@@ -1,4 +1,5 @@
 const VARINT = 0;
+const FIXED_64 = 1;
 const LENGTH_DELIMITED = 2;
 const FIRST_CAPACITY = 1024;
 /** Bytes of the longest varint, and so of the longest tag and the longest length. */
@@ -49,6 +50,13 @@ export class MessageWriter {
     if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is not a safe integer`);
     if (value > 0) this.#number(field, value);
     else this.#bigint(field, BigInt(value));
+  }
+
+  fixed64(field: number, value: bigint): void {
+    if (value === 0n) return;
+    this.#reserve(MAX_VARINT + 8);
+    this.#varint(field * 8 + FIXED_64);
+    this.#length = this.#buffer.writeBigUInt64LE(value, this.#length);
   }
 
   string(field: number, value: string | undefined): void {
@@ -125,4 +133,20 @@ function varintLength(value: number): number {
   let length = 1;
   for (let rest = value; rest > 0x7f; rest >>>= 7) length++;
   return length;
+}
+
+/** A time in whole milliseconds, rounded down as `toTimestamp` does. */
+export function writeTimestamp(to: MessageWriter, ms: number): void {
+  writeSeconds(to, Math.floor(ms));
+}
+
+/** A span in whole milliseconds, rounded up as `toDuration` does. Not negative. */
+export function writeDuration(to: MessageWriter, ms: number): void {
+  writeSeconds(to, Math.ceil(ms));
+}
+
+function writeSeconds(to: MessageWriter, ms: number): void {
+  const seconds = Math.floor(ms / 1000);
+  to.integer(1, seconds);
+  to.int32(2, (ms - seconds * 1000) * 1e6);
 }

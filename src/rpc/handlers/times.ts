@@ -44,3 +44,8 @@ export function toDuration(ms: number): Duration {
 export function optionalDuration(ms: number | undefined): Duration | undefined {
   return ms === undefined ? undefined : toDuration(ms);
 }
+
+/** A span in whole milliseconds that may be negative. Rounded down, so that it never claims more than has passed. */
+export function toSignedDuration(ms: number): Duration {
+  return durationFromMs(Math.floor(ms));
+}

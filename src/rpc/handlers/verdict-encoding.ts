@@ -2,17 +2,33 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
 import { KeySchema } from "../../gen/latchkey/v1/key_pb.ts";
-import { Freshness_Source as Source } from "../../gen/latchkey/v1/key_service_pb.ts";
 import type { BatchOutcome } from "../../keys/batch-verify-keys.ts";
 import { keyState } from "../../keys/key.ts";
 import type { KeyRecord } from "../../keys/key-records.ts";
 import type { Tiers } from "../../keys/tiers.ts";
-import type { Freshness, KeyVerdict } from "../../keys/verdict.ts";
+import type { KeyVerdict } from "../../keys/verdict.ts";
+import type { AgeClock } from "../../lib/clock.ts";
 import type { WindowStatus } from "../../limits/limit.ts";
 import { EncodedMessage } from "../call.ts";
 import { toRpcStatus } from "../errors.ts";
+import { FreshnessEncoder } from "./freshness-encoding.ts";
 import { VERDICTS, verdictKey } from "./key-messages.ts";
-import { MessageWriter } from "./message-writer.ts";
+import { MessageWriter, writeDuration, writeTimestamp } from "./message-writer.ts";
+
+/**
+ * The version of the rules by which a client may judge a key itself. docs/NEAR-VERIFICATION.md states version 1. A rule
+ * that a client must know beside them makes it another version.
+ */
+const NEAR_RULES = 1;
+/** For answers that rest on no record. */
+const NEVER_NEAR = 0;
+
+export interface VerdictEncoderDeps {
+  readonly tiers: Tiers;
+  readonly databaseClock: Pick<DatabaseClock, "nowMs" | "knownMs">;
+  /** Measures the age of records. */
+  readonly clock: Pick<AgeClock, "elapsedMs">;
+}
 
 /**
  * Encoder of verdicts as VerifyKeyResponse. It writes the bytes itself, because a message and its encoding by
@@ -24,12 +40,15 @@ import { MessageWriter } from "./message-writer.ts";
  */
 export class VerdictEncoder {
   readonly #tiers: Tiers;
-  readonly #databaseClock: Pick<DatabaseClock, "nowMs">;
+  readonly #databaseClock: Pick<DatabaseClock, "nowMs" | "knownMs">;
+  readonly #clock: Pick<AgeClock, "elapsedMs">;
   readonly #writer = new MessageWriter();
+  readonly #freshness = new FreshnessEncoder();
 
-  constructor(tiers: Tiers, databaseClock: Pick<DatabaseClock, "nowMs">) {
+  constructor({ tiers, databaseClock, clock }: VerdictEncoderDeps) {
     this.#tiers = tiers;
     this.#databaseClock = databaseClock;
+    this.#clock = clock;
   }
 
   /** A VerifyKeyResponse. */
@@ -53,19 +72,24 @@ export class VerdictEncoder {
 
   #writeVerdict(verdict: KeyVerdict): void {
     const writer = this.#writer;
-    const { record } = verdict;
+    const { record, freshness } = verdict;
+    const elapsedMs = this.#clock.elapsedMs();
     writer.bool(1, verdict.verdict === "valid");
     writer.int32(2, VERDICTS[verdict.verdict]);
-    if (record !== undefined) writer.latin1(3, this.#keyOf(record));
+    if (record !== undefined) writer.latin1(3, this.#keyOf(record, elapsedMs));
     for (const window of verdict.windows) writer.message(4, window, writeWindow);
     writer.message(5, verdict.retryAfterMs, writeDuration);
-    writer.message(6, verdict.freshness, writeFreshness);
+    if (freshness !== undefined) {
+      const serveMs = this.#databaseClock.knownMs(elapsedMs);
+      writer.bytes(6, this.#freshness.encode(freshness, serveMs, elapsedMs - freshness.trueAtMs));
+    }
     writer.bool(7, verdict.degraded);
     writer.message(8, record?.secretExpiresAtMs, writeTimestamp);
+    writer.int32(9, freshness === undefined ? NEVER_NEAR : NEAR_RULES);
   }
 
-  #keyOf(record: KeyRecord): string {
-    const nowMs = this.#databaseClock.nowMs();
+  #keyOf(record: KeyRecord, elapsedMs: number): string {
+    const nowMs = this.#databaseClock.nowMs(elapsedMs);
     const state = keyState(record.key, nowMs);
     // Time changes nothing of a key except its state.
     if (record.shown?.state === state) return record.shown.latin1;
@@ -82,27 +106,4 @@ function writeWindow(to: MessageWriter, window: WindowStatus): void {
   to.int32(3, window.limit);
   to.int32(4, window.remaining);
   to.message(5, window.resetAfterMs, writeDuration);
-}
-
-function writeFreshness(to: MessageWriter, freshness: Freshness): void {
-  to.int32(1, freshness.source === "cache" ? Source.CACHE : Source.DATABASE);
-  to.message(2, freshness.asOfMs, writeTimestamp);
-  to.message(3, freshness.maxStalenessMs, writeDuration);
-  to.int64(4, freshness.position);
-}
-
-/** A time in whole milliseconds, rounded down as `toTimestamp` does. */
-function writeTimestamp(to: MessageWriter, ms: number): void {
-  writeSeconds(to, Math.floor(ms));
-}
-
-/** A span in whole milliseconds, rounded up as `toDuration` does. Not negative. */
-function writeDuration(to: MessageWriter, ms: number): void {
-  writeSeconds(to, Math.ceil(ms));
-}
-
-function writeSeconds(to: MessageWriter, ms: number): void {
-  const seconds = Math.floor(ms / 1000);
-  to.integer(1, seconds);
-  to.int32(2, (ms - seconds * 1000) * 1e6);
 }

@@ -9,6 +9,7 @@ import { type CheckRateLimitDeps, checkRateLimit } from "../../keys/check-rate-l
 import type { Tiers } from "../../keys/tiers.ts";
 import type { KeyVerdict } from "../../keys/verdict.ts";
 import { type VerifyKeyDeps, verifyKey } from "../../keys/verify-key.ts";
+import type { AgeClock } from "../../lib/clock.ts";
 import type { Call, UnaryHandlers } from "../call.ts";
 import { retryAfterSeconds, toRpcStatus } from "../errors.ts";
 import { checkRateLimitResponse, rateLimitInput, verifyKeyInput } from "./key-messages.ts";
@@ -25,6 +26,8 @@ export interface VerifyHandlersDeps
     BatchCheckRateLimitsDeps["records"];
   readonly limiter: VerifyKeyDeps["limiter"] & BatchVerifyKeysDeps["limiter"];
   readonly tiers: Tiers;
+  /** Measures the age of records. */
+  readonly clock: AgeClock;
 }
 
 /** The RPCs of KeyService that services call for each request that they serve. */
@@ -35,7 +38,7 @@ export type VerifyHandlers = Pick<
 
 /** The handlers of those RPCs. */
 export function verifyHandlers(deps: VerifyHandlersDeps): VerifyHandlers {
-  const encoder = new VerdictEncoder(deps.tiers, deps.databaseClock);
+  const encoder = new VerdictEncoder(deps);
   return {
     verifyKey: (request, call) => {
       const answer = (verdict: KeyVerdict) => {

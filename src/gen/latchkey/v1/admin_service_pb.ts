@@ -1091,7 +1091,9 @@ export const AdminService: GenService<{
   },
   /**
    * Empties the windows of a key's own limits. The windows of limits that
-   * services name for the key stay.
+   * services name for the key stay. WatchRevocations tells it as a change of the
+   * key. Other processes that remember the key as denied learn of it within a
+   * second, and after 5 s at the latest.
    *
    * UNAVAILABLE: Redis is unreachable; nothing was reset.
    *

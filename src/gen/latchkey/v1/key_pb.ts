@@ -21,7 +21,8 @@ export const file_latchkey_v1_key: GenFile = /*@__PURE__*/
  * The raw key is shown once, when it is issued or rotated.
  *
  * name, description, scopes, metadata, allowed_ips and allowed_methods may take
- * at most 12 KiB together, in UTF-8.
+ * at most 12 KiB together, in UTF-8. Scopes count twice, because a key may have
+ * them again as effective_scopes.
  *
  * @generated from message latchkey.v1.Key
  */

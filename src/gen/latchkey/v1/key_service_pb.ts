@@ -756,7 +756,8 @@ export type Freshness = Message<"latchkey.v1.Freshness"> & {
 
   /**
    * The database's time at which this answer was written, as this process
-   * estimates it.
+   * estimates it. Absent while it does not know the time: for a moment after its
+   * machine was suspended.
    *
    * @generated from field: google.protobuf.Timestamp serve_time = 5;
    */
@@ -1171,7 +1172,7 @@ export type WatchRevocationsResponse = Message<"latchkey.v1.WatchRevocationsResp
 
   /**
    * The database's time at which this message was written, as this process
-   * estimates it.
+   * estimates it. Absent while it does not know the time.
    *
    * @generated from field: google.protobuf.Timestamp serve_time = 6;
    */
