@@ -8,6 +8,7 @@ const JUDGING_TIMES = [
   "distance",
   "hostile-http2",
   "hot-keys",
+  "busy-callers",
   "login-flood",
   "verify-key-during-logins",
   "machine",

@@ -48,6 +48,8 @@ interface Sample {
 interface Callers {
   readonly name: string;
   readonly child: ChildProcess;
+  /** Rejects if the process ends. */
+  readonly ended: Promise<never>;
 }
 
 const LEAST_VERDICTS = 1_000;
@@ -95,9 +97,14 @@ function figuresOf(name: string, rounds: readonly Sample[]): ClientFigures {
 
 async function startCallers(name: string, { port, credential, openKeys }: Service): Promise<Callers> {
   const child = fork(join(import.meta.dirname, "clients/calling.ts"), [name], { execArgv: [] });
+  const ended = once(child, "exit").then(([code]) => {
+    throw new Error(`the callers of ${name} ended with exit code ${code}`);
+  });
+  ended.catch(() => {});
+  const callers = { name, child, ended };
   const start: Start = { baseUrl: `http://127.0.0.1:${port}`, credential, keys: openKeys };
-  await answerOf({ name, child }, start);
-  return { name, child };
+  await answerOf(callers, start);
+  return callers;
 }
 
 /** @param rate verdicts per second of the round before; undefined for the warm-up */
@@ -123,11 +130,7 @@ async function load(callers: Callers, verdicts: number): Promise<Done> {
 }
 
 /** Sends a message to the callers, and waits for what they answer. @throws Error if they end instead */
-async function answerOf({ name, child }: Callers, message: Start | Load): Promise<unknown> {
-  const ended = once(child, "exit").then(([code]) => {
-    throw new Error(`the callers of ${name} ended with exit code ${code}`);
-  });
-  ended.catch(() => {});
+async function answerOf({ child, ended }: Callers, message: Start | Load): Promise<unknown> {
   child.send(message);
   const [answer] = await Promise.race([once(child, "message"), ended]);
   return answer;

@@ -16,7 +16,8 @@ import { leastMsBetween, type Moment, momentOf } from "./freshness.ts";
 import { positionOf, xmaxOf } from "./snapshot.ts";
 
 const MAX_WATCHES = 1000;
-const MAX_READS = 4;
+/** Four of these reads keep a database of two cores busy, because a read may return MAX_CHANGES_PER_POLL changes. */
+const MAX_READS = 2;
 /**
  * Maximum steps that wait for one watcher. A watcher that is further behind is cut off, so that memory stays bounded.
  * It comes back with its cursor.
@@ -27,7 +28,8 @@ const MAX_WAITING_STEPS = 64;
  * off.
  */
 const MAX_WAITING_CHANGES = 2 * MAX_CHANGES_PER_POLL;
-const CHANGES_PER_MESSAGE = 1000;
+/** A message takes about 1 ms, and four may be made in one turn of the event loop. */
+const CHANGES_PER_MESSAGE = 250;
 /**
  * Time between two messages to one watcher, because telling 1,000 watchers costs more than a poll. All changes that
  * come meanwhile go in one message.

@@ -137,6 +137,14 @@ export class DomainError extends Error {
   }
 }
 
+/**
+ * An error that is made once and thrown many times, frozen. For refusals of a flood: the stack trace of a new error and
+ * the encoding of its details cost more than the refused call, and `rpc/errors.ts` encodes a frozen error only once.
+ */
+export function constantError(reason: Reason, message: string, extras?: ErrorExtras): DomainError {
+  return Object.freeze(new DomainError(reason, message, extras));
+}
+
 /** How long callers are told to wait before they ask the database again. */
 const DATABASE_RETRY_AFTER_MS = 1000;
 

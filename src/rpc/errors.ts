@@ -27,7 +27,7 @@ import {
   RetryInfoSchema,
 } from "../gen/google/rpc/error_details_pb.ts";
 import type { StatusSchema } from "../gen/google/rpc/status_pb.ts";
-import { DomainError, type Reason } from "../lib/errors.ts";
+import { constantError, DomainError, type Reason } from "../lib/errors.ts";
 import { boundedText, boundedViolations } from "./error-size.ts";
 
 /** The gRPC code of a reason, and its sentence in docs/ERRORS.md. */
@@ -138,9 +138,22 @@ const INTERNAL_TEXT = "internal error";
 export function toConnectError(error: unknown): ConnectError {
   if (error instanceof ConnectError) return error;
   const domainError = toDomainError(error);
+  if (!Object.isFrozen(domainError)) return newConnectError(domainError, error);
+  let kept = CONSTANT_ERRORS.get(domainError);
+  if (kept === undefined) {
+    kept = Object.freeze(newConnectError(domainError, domainError));
+    CONSTANT_ERRORS.set(domainError, kept);
+  }
+  return kept;
+}
+
+/** The errors of `constantError` in this form. Frozen, too. */
+const CONSTANT_ERRORS = new WeakMap<DomainError, ConnectError>();
+
+function newConnectError(domainError: DomainError, cause: unknown): ConnectError {
   const { retryAfterMs } = domainError;
   const headers = retryAfterMs === undefined ? undefined : { "retry-after": retryAfterSeconds(retryAfterMs) };
-  return new ConnectError(textOf(domainError), numberOf(domainError), headers, detailsOf(domainError), error);
+  return new ConnectError(textOf(domainError), numberOf(domainError), headers, detailsOf(domainError), cause);
 }
 
 /** The value of `retry-after`: whole seconds, rounded up, at least 1. */
@@ -280,12 +293,8 @@ function row(code: GrpcCode, doc: string): ErrorRow {
 }
 
 /** The error of a call that is refused because the same caller already uses its whole share. */
-export function tooManyCalls(): DomainError {
-  return new DomainError(
-    "OVERLOADED",
-    "the server has no capacity for this call, mostly because this caller has many in progress; try again in 1 s",
-    {
-      retryAfterMs: 1000,
-    },
-  );
-}
+export const TOO_MANY_CALLS = constantError(
+  "OVERLOADED",
+  "the server has no capacity for this call, mostly because this caller has many in progress; try again in 1 s",
+  { retryAfterMs: 1000 },
+);

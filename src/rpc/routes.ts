@@ -73,6 +73,11 @@ export interface StreamRoute extends RouteBase {
   readonly handler: AnyStreamHandler;
 }
 
+/** Whether services call the method for each of their requests. Such a call needs no database, and costs microseconds. */
+export function isVerification({ rule }: Route): boolean {
+  return rule !== "anyone" && (rule.scopes?.includes("verify") ?? false);
+}
+
 const MAX_REQUEST_BYTES = 64 * 1024;
 /** Larger maximums, by the method's full name. Batches have one. */
 const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {

@@ -57,10 +57,8 @@ export class RpcServer {
     const offered = [...bindings, healthBinding(deps.health)];
     if (options.reflection) offered.push(...reflectionBindings(offered));
     const routes = createRoutes(offered, deps);
-    this.#concerns = new Concerns({
-      ...deps,
-      noteWork: (connection, weight) => this.#port.noteWork(connection, weight),
-    });
+    const noteWork = (connection: object, weight: number) => this.#port.noteWork(connection, weight);
+    this.#concerns = new Concerns({ ...deps, noteWork });
     const unread = new UnreadAnswers();
     const connectLane = createConnectLane({ routes, concerns: this.#concerns, unread });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
@@ -69,7 +67,7 @@ export class RpcServer {
     this.#port = new Port({
       ...options,
       certificate: this.#certificate,
-      takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane, unread),
+      takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane, unread, noteWork),
       mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
       onRequest: (request, response) => {

@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
+import type { PagePosition } from "../../src/lib/page.ts";
 import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
 import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
@@ -261,6 +262,29 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     const order = [...made].sort((a, b) => b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : -1));
     expect(seen).toEqual(order.map((key) => key.id));
     expect((await store.list({ ...filter, showEnded: false }, 10, undefined)).totalSize).toBe(6);
+  });
+
+  it("lists large keys in pages of about 256 KiB, each with one key at least, and leaves none out", async () => {
+    const owner = await newOwner(test);
+    const ids: string[] = [];
+    for (const kib of [100, 100, 100, 100, 300, 1]) {
+      const wanted = newKey(owner);
+      const metadata = { filling: "x".repeat(kib * 1024) };
+      ids.push((await inserted(store, { ...wanted, key: { ...wanted.key, metadata } })).id);
+    }
+    const filter = { kind: "api" as const, ownerId: owner, showEnded: true };
+    const pages: string[][] = [];
+    let after: PagePosition | undefined;
+    do {
+      const page = await store.list(filter, 250, after);
+      pages.push(page.items.map(({ key }) => key.id));
+      expect(page.totalSize).toBe(ids.length);
+      after = page.next;
+    } while (after !== undefined);
+    expect(pages.flat()).toEqual(expect.arrayContaining(ids));
+    expect(pages.flat()).toHaveLength(ids.length);
+    // Newest first: 1 + 300 KiB; three of 100 KiB, of which the third begins below the bound; one of 100 KiB.
+    expect(pages.map((page) => page.length)).toEqual([2, 3, 1]);
   });
 
   it("notes the latest use, and changes neither version nor state", async () => {

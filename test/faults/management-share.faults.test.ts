@@ -21,18 +21,20 @@ import { type PostgresServer, startPostgres } from "../support/own-postgres.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { letPass } from "../support/until.ts";
 
-/** Maximum factor of the median of another caller's calls, against the median without a flood. */
+/** Maximum factor of the time of another caller's calls, against the time without a flood. */
 const FACTOR = 3;
+/** Smaller p99s of GetKey without a flood count as this one, because a busy machine alone causes it. */
+const FLOOR_MS = 50;
 /**
- * The delay that a busy machine alone causes to a call. A Login waits for the database some ten times, and each time
- * for a turn of the event loop, which also answers refused calls. Without shares these medians are 2 s and 7 s.
+ * The same for the median of Login, which waits for the database some ten times, and each time for a turn of the event
+ * loop. Without shares GetKey takes 2 s, and Login 7 s.
  */
-const FLOOR_MS = { get: 50, login: 2000 } as const;
+const LOGIN_FLOOR_MS = 667;
 const ATTEMPTS = 4;
 /** Nearly the maximum of one HTTP/2 connection. */
 const AT_ONCE = 950;
 const LONG_MS = 30_000;
-const GETS = 100;
+const GETS = 200;
 const LOGINS = 5;
 /** A refused caller waits this long before its next call, as RetryInfo says. */
 const REST_MS = 1000;
@@ -139,9 +141,10 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
     expect(Object.keys(ends.counts)).toHaveLength(1);
     for (let attempt = 1; ; attempt++) {
       const noticed = await beside(what, await start(AT_ONCE));
-      const late = (["get", "login"] as const).filter(
-        (call) => median(noticed[call]) > Math.max(FLOOR_MS[call], FACTOR * median(idle[call])),
-      );
+      const late = [
+        ...(p99(noticed.get) > FACTOR * Math.max(FLOOR_MS, p99(idle.get)) ? ["GetKey"] : []),
+        ...(median(noticed.login) > FACTOR * Math.max(LOGIN_FLOOR_MS, median(idle.login)) ? ["Login"] : []),
+      ];
       // The harm of the flood comes in every attempt, a delay of the busy machine does not.
       if (late.length > 0 && attempt < ATTEMPTS) continue;
       expect(late).toEqual([]);
@@ -194,6 +197,10 @@ async function inTurn(calls: number, restMs: number, call: () => Promise<unknown
     await letPass(restMs, "calls come at a steady pace");
   }
   return took;
+}
+
+function p99(ms: readonly number[]): number {
+  return quantile(ms, 0.99);
 }
 
 function median(ms: readonly number[]): number {

@@ -56,24 +56,6 @@ export const POSTGRES_MUTANTS = [
       why: "who was disabled while the call was on its way has a key that works once enabled",
     },
     {
-      name: "keys found whatever their kind",
-      search: "{ id: keyId, kind, deletedAt: null }",
-      replacement: "{ id: keyId, deletedAt: null }",
-      why: "key managers manage service credentials",
-    },
-    {
-      name: "deleted keys found",
-      search: "{ id: keyId, kind, deletedAt: null }",
-      replacement: "{ id: keyId, kind }",
-      why: "what was deleted can be read and enabled again",
-    },
-    {
-      name: "lists of everybody's keys",
-      search: "...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),",
-      replacement: "",
-      why: "each person sees the keys of all",
-    },
-    {
       name: "a revoked operator is another operator",
       search: '    state: "active",\n    deletedAt: null,',
       replacement: "    deletedAt: null,",
@@ -96,6 +78,20 @@ export const POSTGRES_MUTANTS = [
       search: "row.version++;\n      await tx.em.flush();\n      await tx.changed(changeKind(row), row.id);",
       replacement: "row.version++;\n      await tx.em.flush();",
       why: "copies elsewhere let the old secret in as long as the feed proves them fresh",
+    },
+  ]),
+  ...mutantsOf("src/postgres/rows/key-list.ts", KEYS, [
+    {
+      name: "lists of everybody's keys",
+      search: '...(ownerId === undefined ? [] : ["k.owner_id = ?"]),',
+      replacement: '...(ownerId === undefined ? [] : ["? is not null"]),',
+      why: "each person sees the keys of all",
+    },
+    {
+      name: "pages of any weight",
+      search: "where k.bytes_before < ${MAX_PAGE_BYTES}",
+      replacement: "where k.bytes_before >= 0",
+      why: "an owner of fat keys keeps the process busy for a whole turn",
     },
   ]),
   ...mutantsOf("src/postgres/rows/key-secret-rows.ts", KEYS, [
@@ -139,9 +135,21 @@ export const POSTGRES_MUTANTS = [
     },
     {
       name: "deleted keys verified",
-      search: " and k.deleted_at is null`",
-      replacement: "`",
+      search: "any(?::text[]) and k.deleted_at is null`",
+      replacement: "any(?::text[])`",
       why: "DeleteKey promises that the key can't be found",
+    },
+    {
+      name: "keys found whatever their kind",
+      search: "k.id = ? and k.kind = ?",
+      replacement: "k.id = ? and ? is not null",
+      why: "key managers manage service credentials",
+    },
+    {
+      name: "deleted keys found",
+      search: "k.kind = ? and k.deleted_at is null",
+      replacement: "k.kind = ?",
+      why: "what was deleted can be read and enabled again",
     },
   ]),
   ...mutantsOf("src/postgres/stores/session-store.ts", SESSIONS, [

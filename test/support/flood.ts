@@ -10,6 +10,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { create, type DescMethodUnary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
+import { grpcMessage } from "./raw-http2.ts";
 
 export interface Flood {
   /** Ends the flood. Returns how its calls ended. */
@@ -44,9 +45,9 @@ export async function startFlood<I extends DescMethodUnary>(
   const message = Buffer.from(toBinary(method.input, create(method.input, request))).toString("base64");
   const path = `/${method.parent.typeName}/${method.name}`;
   const order: Order = { address, path, headers, message, atOnce, restMs };
-  const child = spawn(process.execPath, [import.meta.filename, JSON.stringify(order)], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
+  const child = spawn(process.execPath, [import.meta.filename], { stdio: ["pipe", "pipe", "inherit"] });
+  // Not an argument, because Linux bounds the size of one.
+  child.stdin.write(`${JSON.stringify(order)}\n`);
   const kill = () => child.kill("SIGKILL");
   process.once("exit", kill);
   const closed = once(child, "close");
@@ -63,11 +64,15 @@ export async function startFlood<I extends DescMethodUnary>(
   };
 }
 
-async function run(order: Order): Promise<void> {
+async function run(): Promise<void> {
+  const input = createInterface({ input: process.stdin });
+  const [line] = await once(input, "line");
+  const over = once(input, "close");
+  const order = JSON.parse(line) as Order;
   const session = connect(`http://${order.address}`, { settings: { initialWindowSize: 1024 * 1024 } });
   await once(session, "connect");
   const body = Buffer.from(order.message, "base64");
-  const frame = Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), body]);
+  const frame = grpcMessage(body);
   const counts: Record<string, number> = {};
   let withRetryInfo = 0;
   let isOver = false;
@@ -85,8 +90,7 @@ async function run(order: Order): Promise<void> {
     }
   };
   const callers = Promise.all(Array.from({ length: order.atOnce }, caller));
-  process.stdin.resume();
-  await Promise.race([once(process.stdin, "end"), callers]);
+  await Promise.race([over, callers]);
   isOver = true;
   process.stdout.write(`${JSON.stringify({ counts, withRetryInfo })}\n`, () => process.exit(0));
 }
@@ -115,4 +119,4 @@ function callOnce(session: ClientHttp2Session, { path, headers }: Order, frame: 
   return promise;
 }
 
-if (process.argv[1] === import.meta.filename) await run(JSON.parse(process.argv[2]!) as Order);
+if (process.argv[1] === import.meta.filename) await run();

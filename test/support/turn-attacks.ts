@@ -38,6 +38,8 @@ export const TURN_ATTACKS: ReadonlyMap<string, TurnAttack> = new Map([
   ["begins 9,000 calls of the Connect lane at once, 100 on each connection", dearCalls(90, 100)],
   ["sends 2,500 requests of HTTP/1.1 in one write, again and again", pipeline(1, 2500)],
   ["sends 36 requests of HTTP/1.1 at once on each of 200 connections, again and again", pipeline(200, 36)],
+  ["sends messages of 60,000 bytes in frames of one byte", bytesInFrames(60_000)],
+  ["sends refused messages in frames of one byte", bytesInFrames(0)],
   ["sends passwords of 2,040 combining marks in 82 bytes", combiningMarks],
 ]);
 
@@ -95,6 +97,28 @@ function pipeline(connections: number, requests: number): TurnAttack {
       for (const socket of sockets) socket.destroy();
     }
     return answers;
+  };
+}
+
+/** @param length the length that the messages announce */
+function bytesInFrames(length: number): TurnAttack {
+  const head = grpcMessage(new Uint8Array());
+  head.writeUInt32BE(length, 1);
+  const one = frame(DATA, 0, 1, new Uint8Array(1));
+  const call = Buffer.concat([
+    frame(HEADERS, END_HEADERS, 1, grpcHead(LOGIN)),
+    frame(DATA, 0, 1, head),
+    ...Array(59_000).fill(one),
+  ]);
+  return async (port, isOver) => {
+    let cut = 0;
+    while (!isOver()) {
+      using attacker = await connectRaw(port);
+      attacker.socket.write(call);
+      await over(isOver, attacker.isClosed);
+      if (attacker.isClosed()) cut++;
+    }
+    return cut;
   };
 }
 

@@ -1,4 +1,4 @@
-import { DomainError } from "../../lib/errors.ts";
+import { constantError, type DomainError } from "../../lib/errors.ts";
 import { FairGate, type GatePass } from "../../shares/fair-gate.ts";
 import type { Holder } from "../../shares/holder.ts";
 
@@ -27,6 +27,8 @@ export interface HashCaller {
 }
 
 const RETRY_AFTER_MS = 1000;
+const OVERLOADED = constantError("OVERLOADED", "too many logins at once; try again", { retryAfterMs: RETRY_AFTER_MS });
+const CANCELLED = constantError("CANCELLED", "the call has ended");
 /**
  * Only the queue as a whole is bounded. A new call of a group is refused only if no other group has more waiting calls.
  */
@@ -69,7 +71,7 @@ export class HashTurns {
 
   /** Starts the time of a call. The call has no place yet. @throws CANCELLED if the signal has aborted */
   begin(caller: HashCaller, signal?: AbortSignal): CallTurns {
-    if (signal?.aborted) throw cancelled();
+    if (signal?.aborted) throw CANCELLED;
     return new CallTurns(this, { caller, maxWaitMs: this.#maxWaitMs, signal });
   }
 }
@@ -151,21 +153,21 @@ export class CallTurns implements Disposable {
    * is free.
    */
   async #enter(gate: FairGate, holder: Holder): Promise<GatePass> {
-    if (this.#signal?.aborted) throw cancelled();
+    if (this.#signal?.aborted) throw CANCELLED;
     const { promise: entered, resolve, reject } = Promise.withResolvers<void>();
-    const pass = gate.enter(holder, { onEnter: resolve, onGiveWay: () => reject(overloaded()) });
+    const pass = gate.enter(holder, { onEnter: resolve, onGiveWay: () => reject(OVERLOADED) });
     if (pass?.isInside) return pass;
     if (pass === undefined || this.#isLate) {
       pass?.leave();
-      throw overloaded();
+      throw OVERLOADED;
     }
     const giveUp = (error: DomainError) => {
       if (pass.isInside) return;
       pass.leave();
       reject(error);
     };
-    const abort = () => giveUp(cancelled());
-    this.#onLate = () => giveUp(overloaded());
+    const abort = () => giveUp(CANCELLED);
+    this.#onLate = () => giveUp(OVERLOADED);
     this.#signal?.addEventListener("abort", abort, { once: true });
     try {
       await entered;
@@ -175,12 +177,4 @@ export class CallTurns implements Disposable {
     }
     return pass;
   }
-}
-
-function overloaded(): DomainError {
-  return new DomainError("OVERLOADED", "too many logins at once; try again", { retryAfterMs: RETRY_AFTER_MS });
-}
-
-function cancelled(): DomainError {
-  return new DomainError("CANCELLED", "the call has ended");
 }

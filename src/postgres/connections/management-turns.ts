@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import { DomainError } from "../../lib/errors.ts";
+import { constantError, DomainError } from "../../lib/errors.ts";
 import { whenSilent } from "../../lib/when-silent.ts";
 import { FairGate, type GateGuest } from "../../shares/fair-gate.ts";
 import { type Asker, type Holder, isKind } from "../../shares/holder.ts";
@@ -28,6 +28,9 @@ const SILENCE_MS = 2000;
 /** Maximum wait while the database answers. */
 const MAX_WAIT_MS = 5000;
 const RETRY_AFTER_MS = 1000;
+const OVERLOADED = constantError("OVERLOADED", "too many calls wait for the database; try again", {
+  retryAfterMs: RETRY_AFTER_MS,
+});
 
 /**
  * Admission to the management connections: a fair semaphore by caller, then locks, then a fair semaphore of
@@ -115,7 +118,7 @@ export class ManagementTurns {
       return await work();
     } catch (error) {
       if (this.#answers === answers || !(error instanceof DomainError) || !tookTooLong(error)) throw error;
-      throw overloaded(error);
+      throw new DomainError("OVERLOADED", OVERLOADED.message, { retryAfterMs: RETRY_AFTER_MS, cause: error });
     }
   }
 
@@ -127,7 +130,7 @@ export class ManagementTurns {
     whenSilent(begun, SILENCE_MS, () => {
       if (this.#answers === answers) fail(noAnswer());
     });
-    whenSilent(begun, MAX_WAIT_MS, () => fail(overloaded()));
+    whenSilent(begun, MAX_WAIT_MS, () => fail(OVERLOADED));
     return () => {
       this.#waiting--;
       resolve();
@@ -184,8 +187,8 @@ class Visit {
       isIn = true;
       resolve();
     };
-    const pass = take({ onEnter, onGiveWay: () => reject(overloaded()) });
-    if (pass === undefined) throw overloaded();
+    const pass = take({ onEnter, onGiveWay: () => reject(OVERLOADED) });
+    if (pass === undefined) throw OVERLOADED;
     this.#passes.push(pass);
     if (isIn) return;
     this.#fail = reject;
@@ -213,11 +216,4 @@ class Visit {
       this.#signal?.removeEventListener("abort", giveUp);
     };
   }
-}
-
-function overloaded(cause?: unknown): DomainError {
-  return new DomainError("OVERLOADED", "too many calls wait for the database; try again", {
-    retryAfterMs: RETRY_AFTER_MS,
-    cause,
-  });
 }

@@ -9,6 +9,7 @@
  *   login-address-rows.ts     failed logins by address and network
  *   signing-key-rows.ts       signing keys
  *   key-rows.ts               API keys and credentials: the hot read, and new values
+ *   key-list.ts               a page of them
  *   key-secret-rows.ts        their secrets
  *   key-request-rows.ts       the request_ids of calls that issue and rotate
  *   key-quotas.ts             quotas, counted without a lock
@@ -22,7 +23,7 @@ import { type Key, type KeyOwner, MAX_ENDED_SECRETS, MAX_LIVE_SECRETS } from "..
 import type { KeyChanges, KeyWithSecrets } from "../../keys/key-store.ts";
 import type { LimitFigures } from "../../limits/limit.ts";
 import { ms, msOf, type Row } from "../database.ts";
-import type { KeyRow, UserRow } from "../tables.ts";
+import type { KeyRow } from "../tables.ts";
 import type { RecordsById } from "./grouped-reads.ts";
 
 /** The record of an entity. */
@@ -53,27 +54,37 @@ export function toKey(row: KeyRow): Key {
   });
 }
 
-export function toOwner({ id, state, tier, scopes }: UserRow): KeyOwner {
-  return toPlainOwner(id, { owner_state: state, owner_tier: tier, owner_scopes: [...scopes] });
-}
-
 /**
  * Maximum secrets of a key that a hot read returns: those that end last, which include all live ones. An owner chooses
  * how often a key is rotated, and must not choose how long the reads of others take.
  */
 const MAX_READ_SECRETS = MAX_LIVE_SECRETS + MAX_ENDED_SECRETS;
 
+/** The columns of a key `k` and its owner `o`. */
+export const KEY_AND_OWNER = `k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
+      k.metadata, k.allowed_ips, k.allowed_methods, k.limit_per_minute, k.limit_per_day, k.state, k.disabled_by,
+      k.service_controlled, k.version, ${ms("k.created_at")} as created_ms, ${ms("k.expires_at")} as expires_ms,
+      ${ms("k.revoked_at")} as revoked_ms, ${ms("k.last_used_at")} as used_ms,
+      o.state as owner_state, o.tier as owner_tier, o.scopes as owner_scopes`;
+
+/** Finds one key and its owner. Parameters: its id and kind. One statement, so a read of management is one round trip. */
+export const KEY_WITH_OWNER = `select ${KEY_AND_OWNER}
+    from api_keys k
+    left join users o on o.id = k.owner_id
+    where k.id = ? and k.kind = ? and k.deleted_at is null`;
+
+/** The records in a row with the columns of a key and its owner. */
+export function toKeyWithOwner(row: Row): { readonly key: Key; readonly owner: KeyOwner | undefined } {
+  const key = plainKey(row);
+  return { key, owner: key.ownerId === undefined ? undefined : toPlainOwner(key.ownerId, row) };
+}
+
 /**
  * The hot read of keys: one row for each key, with owner and secrets. It leaves out deleted keys, and keys without a
  * secret.
  */
 export const KEYS_WITH_SECRETS: RecordsById<KeyWithSecrets> = {
-  sql: `select k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
-      k.metadata, k.allowed_ips, k.allowed_methods, k.limit_per_minute, k.limit_per_day, k.state, k.disabled_by,
-      k.service_controlled, k.version, ${ms("k.created_at")} as created_ms, ${ms("k.expires_at")} as expires_ms,
-      ${ms("k.revoked_at")} as revoked_ms, ${ms("k.last_used_at")} as used_ms,
-      o.state as owner_state, o.tier as owner_tier, o.scopes as owner_scopes,
-      s.secrets
+  sql: `select ${KEY_AND_OWNER}, s.secrets
     from api_keys k
     left join users o on o.id = k.owner_id
     cross join lateral (
@@ -94,8 +105,7 @@ export function toKeysWithSecrets(rows: readonly Row[]): ReadonlyMap<string, Key
 }
 
 function toKeyWithSecrets(row: Row): KeyWithSecrets {
-  const key = plainKey(row);
-  const owner = key.ownerId === undefined ? undefined : toPlainOwner(key.ownerId, row);
+  const { key, owner } = toKeyWithOwner(row);
   const secrets = JSON.parse(row.secrets as string) as [digest: string, pepperVersion: number, endsMs: number | null][];
   return {
     key,

@@ -31,18 +31,18 @@ import type {
   LastOfScope,
   NewKey,
 } from "../../keys/key-store.ts";
-import { type PagePosition, pageAt } from "../../lib/page.ts";
+import type { PagePosition } from "../../lib/page.ts";
 import type { ManagedDatabase } from "../database.ts";
 import { lockUser } from "../rows/account-access.ts";
 import { GroupedReads } from "../rows/grouped-reads.ts";
 import { recordUses, rehashSecrets } from "../rows/key-background-writes.ts";
+import { listKeys } from "../rows/key-list.ts";
 import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS } from "../rows/key-quotas.ts";
 import { findRequest, insertRequest, locksOf } from "../rows/key-request-rows.ts";
-import { applyChanges, KEYS_WITH_SECRETS, toKey, toOwner } from "../rows/key-rows.ts";
+import { applyChanges, KEY_WITH_OWNER, KEYS_WITH_SECRETS, toKey, toKeyWithOwner } from "../rows/key-rows.ts";
 import { insertSecret, makePlace } from "../rows/key-secret-rows.ts";
-import { isAfter } from "../rows/page-order.ts";
 import { holdSession } from "../rows/session-rows.ts";
-import { KeyRow, UserRow } from "../tables.ts";
+import { KeyRow } from "../tables.ts";
 import { keyLock, mustHold, userLock } from "../transactions/locks.ts";
 import type { Transaction } from "../transactions/transaction.ts";
 
@@ -65,12 +65,8 @@ export class PostgresKeyStore implements KeyStore {
   }
 
   async find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined> {
-    return this.#database.transact(async ({ em }) => {
-      const row = await em.findOne(KeyRow, { id: keyId, kind, deletedAt: null });
-      if (row === null) return undefined;
-      const owner = row.ownerId == null ? null : await em.findOne(UserRow, { id: row.ownerId });
-      return { key: toKey(row), owner: owner === null ? undefined : toOwner(owner) };
-    });
+    const [row] = await this.#database.read(KEY_WITH_OWNER, [keyId, kind]);
+    return row && toKeyWithOwner(row);
   }
 
   findOwner(ownerId: string, request: IdempotencyKey | undefined): Promise<IssuingOwner | undefined> {
@@ -164,31 +160,8 @@ export class PostgresKeyStore implements KeyStore {
     });
   }
 
-  async list(filter: KeyFilter, size: number, after: PagePosition | undefined): Promise<KeyPage> {
-    return this.#database.transact(async ({ em, now }) => {
-      const where = {
-        kind: filter.kind,
-        deletedAt: null,
-        ...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),
-        ...(filter.showEnded
-          ? {}
-          : { state: { $ne: "revoked" as const }, $or: [{ expiresAt: null }, { expiresAt: { $gt: now } }] }),
-      };
-      const behind = after === undefined ? [] : [isAfter(after)];
-      const rows = await em.find(
-        KeyRow,
-        { $and: [where, ...behind] },
-        { orderBy: [{ createdAt: "desc" }, { id: "desc" }], limit: size + 1 },
-      );
-      const { items: shown, next } = pageAt(rows, size, ({ createdAt, id }) => ({
-        createdAtMs: createdAt.getTime(),
-        id,
-      }));
-      const ownerIds = [...new Set(shown.flatMap((row) => row.ownerId ?? []))];
-      const owners = new Map((await em.find(UserRow, { id: { $in: ownerIds } })).map((row) => [row.id, toOwner(row)]));
-      const items = shown.map((row) => ({ key: toKey(row), owner: owners.get(row.ownerId ?? "") }));
-      return { items, next, totalSize: await em.count(KeyRow, where) };
-    });
+  list(filter: KeyFilter, size: number, after: PagePosition | undefined): Promise<KeyPage> {
+    return listKeys(this.#database, { filter, size, after });
   }
 
   recordUses(uses: readonly { readonly keyId: string; readonly usedAtMs: number }[]): Promise<void> {

@@ -1,6 +1,7 @@
 import { FairRoom } from "../../shares/fair-room.ts";
-import { tooManyCalls } from "../errors.ts";
+import { TOO_MANY_CALLS } from "../errors.ts";
 import { holderOf } from "../holder.ts";
+import { isVerification } from "../routes.ts";
 import type { LiveCall } from "./live-call.ts";
 
 export interface CallCapacityOptions {
@@ -44,7 +45,7 @@ export class CallCapacity {
     const weight = (name: string) => (name === "known" ? KNOWN_WEIGHT : 1);
     const onGiveWay = (call: LiveCall) => {
       this.leave(call);
-      call.abort(tooManyCalls());
+      call.abort(TOO_MANY_CALLS);
     };
     this.#waiting = new FairRoom({ weight, onGiveWay });
     this.#performing = new FairRoom({ weight, onGiveWay });
@@ -66,10 +67,10 @@ export class CallCapacity {
   enter(call: LiveCall): void {
     const holder = holderOf(call);
     if (call.route.kind === "stream") {
-      if (!this.#streams.enter(holder, call)) throw tooManyCalls();
+      if (!this.#streams.enter(holder, call)) throw TOO_MANY_CALLS;
     } else {
       if (this.size >= this.#placesFor(call) && !this.#waiting.makePlace() && !this.#performing.makePlaceFor(holder)) {
-        throw tooManyCalls();
+        throw TOO_MANY_CALLS;
       }
       this.#waiting.add(holder, call);
     }
@@ -105,8 +106,4 @@ export class CallCapacity {
   #placesFor({ route }: LiveCall): number {
     return isVerification(route) ? this.#maxCalls * (1 + RESERVE_PART) : this.#maxCalls;
   }
-}
-
-function isVerification({ rule }: LiveCall["route"]): boolean {
-  return rule !== "anyone" && (rule.scopes?.includes("verify") ?? false);
 }

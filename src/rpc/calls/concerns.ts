@@ -1,11 +1,11 @@
 import { ConnectError } from "@connectrpc/connect";
-import { DomainError } from "../../lib/errors.ts";
+import { constantError, type DomainError } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import { addressHolder } from "../../shares/holder.ts";
 import type { Caller, CallHead } from "../call.ts";
-import { amendCodecError, codeName, toConnectError, toDomainError, tooManyCalls } from "../errors.ts";
+import { amendCodecError, codeName, TOO_MANY_CALLS, toConnectError, toDomainError } from "../errors.ts";
 import { holderOf } from "../holder.ts";
-import type { AccessRule, Route, StreamRoute, UnaryRoute } from "../routes.ts";
+import { type AccessRule, isVerification, type Route, type StreamRoute, type UnaryRoute } from "../routes.ts";
 import { CallCapacity, type CallCapacityOptions } from "./call-capacity.ts";
 import { type CallObserver, logCall, type Outcome } from "./call-log.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -43,8 +43,12 @@ interface Concern {
 type Entry = (call: LiveCall) => void | Promise<void>;
 
 const OK: Outcome = Object.freeze({ code: "OK" });
+const CANCELLED = constantError("CANCELLED", "the client cancelled the call");
+const SHUTTING_DOWN = constantError("SHUTTING_DOWN", "this process is stopping");
 /** Maximum calls that a cancellation or a deadline ends in one turn of the event loop. Each costs about 0.1 ms. */
 const ENDS_PER_TURN = 16;
+/** A call of another method than those of verification costs as much as eight of them, even if it is refused. */
+const WEIGHT_OF_OTHERS = 7;
 /** Time that streams have to send a last message when the process stops. */
 const STREAM_GRACE_MS = 250;
 
@@ -92,6 +96,7 @@ export class Concerns {
 
   /** @param timeoutMs the client's timeout, undefined for no deadline */
   begin(route: Route, head: CallHead, timeoutMs: number | undefined): LiveCall {
+    if (!isVerification(route)) this.#deps.noteWork?.(head.connection, WEIGHT_OF_OTHERS);
     return new LiveCall(this.#deps, route, head, timeoutMs);
   }
 
@@ -149,7 +154,7 @@ export class Concerns {
     try {
       responses = (call.route as StreamRoute).handler(requests, call)[Symbol.asyncIterator]();
       for (;;) {
-        if (!(await call.race(this.#turns.begin(holderOf(call))))) throw tooManyCalls();
+        if (!(await call.race(this.#turns.begin(holderOf(call))))) throw TOO_MANY_CALLS;
         const { done, value } = await call.race(responses.next());
         if (done) break;
         if (call.route.rule !== "anyone") await this.#enter(call, this.#againEntries);
@@ -161,7 +166,7 @@ export class Concerns {
     } catch (error) {
       throw this.fail(call, error);
     } finally {
-      if (!call.ended) this.fail(call, cancelled());
+      if (!call.ended) this.fail(call, CANCELLED);
       responses?.return?.().catch(() => {});
     }
   }
@@ -193,7 +198,7 @@ export class Concerns {
     if (call.ended && also === undefined) return;
     this.#ends.run(holderOf(call), () => {
       also?.();
-      if (!call.ended) this.fail(call, cancelled());
+      if (!call.ended) this.fail(call, CANCELLED);
     });
   }
 
@@ -215,12 +220,12 @@ export class Concerns {
   }
 
   #abortAll(kind: Route["kind"]): void {
-    for (const call of this.#capacity.calls(kind)) call.abort(shuttingDown());
+    for (const call of this.#capacity.calls(kind)) call.abort(SHUTTING_DOWN);
   }
 
   /** Counts the call against its caller's share, or against its address's share until the caller is known. */
   #takePlace(call: LiveCall): void {
-    if (this.#draining && call.route.kind === "stream") throw shuttingDown();
+    if (this.#draining && call.route.kind === "stream") throw SHUTTING_DOWN;
     if (call.route.rule !== "anyone") call.caller = this.#deps.knownCaller?.(call.head) ?? call.caller;
     this.#capacity.enter(call);
   }
@@ -287,12 +292,4 @@ export class Concerns {
   #elapsedMs(call: LiveCall): number {
     return this.#deps.clock.monotonicMs() - call.startedAtMs;
   }
-}
-
-function cancelled(): DomainError {
-  return new DomainError("CANCELLED", "the client cancelled the call");
-}
-
-function shuttingDown(): DomainError {
-  return new DomainError("SHUTTING_DOWN", "this process is stopping");
 }

@@ -15,7 +15,7 @@
  */
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Clock } from "../../lib/clock.ts";
-import { DomainError } from "../../lib/errors.ts";
+import { constantError, type DomainError } from "../../lib/errors.ts";
 import type { Member } from "../../shares/fair-room.ts";
 import type { Call, Caller, CallHead, MetadataField } from "../call.ts";
 import type { Route } from "../routes.ts";
@@ -33,6 +33,7 @@ export interface AbortListener {
   aborted(failure: DomainError): void;
 }
 
+const DEADLINE_EXCEEDED = constantError("DEADLINE_EXCEEDED", "deadline exceeded");
 const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
 const MAX_USER_AGENT = 256;
 /** A part of a message of this size counts as one short call, so a batch of 256 keys counts as about thirty. */
@@ -153,7 +154,7 @@ export class LiveCall implements Call, Member {
 
   /** Aborts the call, because its deadline has come. */
   expire(): void {
-    this.abort(deadlineExceeded());
+    this.abort(DEADLINE_EXCEEDED);
   }
 
   /** Settles as `work` does, or rejects as soon as the call is aborted; then the outcome of `work` is ignored. */
@@ -185,8 +186,4 @@ export class LiveCall implements Call, Member {
     this.#controller?.abort(failure);
     this.abortListener?.aborted(failure);
   }
-}
-
-function deadlineExceeded(): DomainError {
-  return new DomainError("DEADLINE_EXCEEDED", "deadline exceeded");
 }

@@ -1,4 +1,4 @@
-import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Reading } from "./reading.ts";
 
 /** Interval at which the port calls `look`. */
@@ -6,6 +6,12 @@ export const LOOK_EVERY_MS = 30_000;
 const PING_ANSWER_MS = 10_000;
 /** Number of looks in a row without a new or open stream after which a session is closed. */
 const IDLE_LOOKS = 10;
+/**
+ * Maximum notes of further work in one turn of the event loop. Each further piece of a message is one. A read of 64 KiB
+ * may have 6,500 frames of one byte, and Node hands each to JavaScript. If each message of a read has two pieces, a
+ * read has 650 further pieces at most.
+ */
+const MAX_NOTES_IN_A_TURN = 2000;
 
 /** One HTTP/2 connection. It closes when it is idle or its peer is unreachable, and drains without losing a call. */
 export class Http2Session {
@@ -14,6 +20,7 @@ export class Http2Session {
   #longStreams = 0;
   #newStreams = 0;
   #idleLooks = 0;
+  #notes = 0;
 
   constructor(session: ServerHttp2Session, reading: Reading) {
     this.#session = session;
@@ -27,9 +34,18 @@ export class Http2Session {
     this.#reading.begin(task);
   }
 
-  /** Counts work that has come and costs about as much as `weight` short calls. */
+  /**
+   * Counts work that has come and costs about as much as `weight` short calls. Ends the connection with
+   * ENHANCE_YOUR_CALM above MAX_NOTES_IN_A_TURN: then Node hands out no further frame of the read.
+   */
   noteWork(weight: number): void {
-    this.#reading.note(weight);
+    if (this.#notes++ === 0) {
+      setImmediate(() => {
+        this.#notes = 0;
+      });
+    }
+    if (this.#notes <= MAX_NOTES_IN_A_TURN) this.#reading.note(weight);
+    else this.#session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 
   /**

@@ -162,11 +162,15 @@ export class ReadTurns {
 
   /** Begins streams that were read before, and reads on when all of them have begun. */
   #goOn(group: Group): void {
-    const due = group.arrived.splice(0, this.#part);
-    for (const [reading, task] of due) {
+    let begun = 0;
+    // A task may note that it costs more than one short call, and for another caller.
+    const most = this.#noted + this.#part;
+    while (begun < group.arrived.length && this.#noted < most) {
+      const [reading, task] = group.arrived[begun++]!;
       this.note(reading, 1);
       task();
     }
+    group.arrived.splice(0, begun);
     this.#readNew(group);
     if (group.noted < this.#part && group.arrived.length === 0) this.#readNext(group);
     this.#forgetIfEmpty(group);

@@ -19,9 +19,18 @@ export function withFields(metadata: Metadata, fields: readonly MetadataField[] 
 /**
  * The trailers of a failed gRPC call: status, message, details, and further metadata of the error (`retry-after`).
  */
-export function errorTrailers(error: ConnectError): Record<string, string> {
-  return toTrailers(setTrailerStatus(new Headers(), error));
+export function errorTrailers(error: ConnectError): Readonly<Record<string, string>> {
+  if (!Object.isFrozen(error)) return toTrailers(setTrailerStatus(new Headers(), error));
+  let kept = CONSTANT_TRAILERS.get(error);
+  if (kept === undefined) {
+    kept = Object.freeze(toTrailers(setTrailerStatus(new Headers(), error)));
+    CONSTANT_TRAILERS.set(error, kept);
+  }
+  return kept;
 }
+
+/** The trailers of frozen errors, which are thrown many times (see `constantError`). */
+const CONSTANT_TRAILERS = new WeakMap<ConnectError, Readonly<Record<string, string>>>();
 
 /**
  * Headers as trailers, with a `grpc-message` that grpc-js can decode. Connect escapes everything that a URL can't

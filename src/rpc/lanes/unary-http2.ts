@@ -23,13 +23,23 @@ export type StreamTaker = (
 /**
  * The unary lane on node:http2's own streams: no compatibility layer, no pipes. Streams must have an 'error' listener.
  */
-export function createStreamTaker(lane: UnaryLane, unread: UnreadAnswers): StreamTaker {
+export function createStreamTaker(
+  lane: UnaryLane,
+  unread: UnreadAnswers,
+  noteWork: (connection: object, weight: number) => void,
+): StreamTaker {
+  // A client may send the rest of a refused message in frames of one byte.
+  const drop = (stream: ServerHttp2Stream) => {
+    const { session } = stream;
+    if (session !== undefined) stream.on("data", () => noteWork(session, 1));
+    else stream.resume();
+  };
   return (stream, headers, rawHeaders) => {
     // A browser needs CORS headers, which only requests of the Connect lane get.
     if (headers.origin !== undefined || headers.expect !== undefined) return false;
     const call = lane.take(new Http2Head(stream, headers, rawHeaders));
     if (call === undefined) return false;
-    call.start(new StreamExchange(stream, call, unread));
+    call.start(new StreamExchange(stream, call, { unread, drop }));
     return true;
   };
 }
@@ -80,6 +90,13 @@ interface LaneStream extends ServerHttp2Stream {
   [STREAM_EXCHANGE]?: StreamExchange;
 }
 
+/** The parts of a server that all its exchanges share. */
+interface Wiring {
+  readonly unread: UnreadAnswers;
+  /** Reads the rest of a stream, and drops it. */
+  drop(stream: ServerHttp2Stream): void;
+}
+
 /**
  * One stream and its call. Node retains closed streams until a full garbage collection. So a stream references only
  * this object, which drops the call as soon as it is answered.
@@ -91,13 +108,15 @@ class StreamExchange implements UnaryWire, SentAnswer {
   sentNo = 0;
   readonly #stream: ServerHttp2Stream;
   readonly #unread: UnreadAnswers;
+  readonly #drop: Wiring["drop"];
   #call: UnaryCall | undefined;
   #reader: FrameReader | undefined;
   #trailers: Metadata | undefined;
 
-  constructor(stream: LaneStream, call: UnaryCall, unread: UnreadAnswers) {
+  constructor(stream: LaneStream, call: UnaryCall, { unread, drop }: Wiring) {
     this.#stream = stream;
     this.#unread = unread;
+    this.#drop = drop;
     this.#call = call;
     stream[STREAM_EXCHANGE] = this;
     stream.on("close", onClose);
@@ -120,7 +139,7 @@ class StreamExchange implements UnaryWire, SentAnswer {
     this.#unread.add(this);
     if (message === undefined && headers === ANSWER_HEADERS) {
       stream.respond({ ...headers, ...trailers }, WITHOUT_BODY);
-      if (!stream.readableEnded) letGo(stream);
+      if (!stream.readableEnded) letGo(stream, this.#drop);
     } else {
       this.#trailers = trailers;
       stream.on("wantTrailers", onWantTrailers);
@@ -199,7 +218,8 @@ const WITHOUT_BODY = Object.freeze({ endStream: true, sendDate: false });
  * Closes a stream whose body was not read to its end, without an error, after the answer (RFC 9113, 8.1). The rest of
  * the body is dropped, because node keeps a stream until its body is read.
  */
-function letGo(stream: ServerHttp2Stream): void {
-  stream.removeAllListeners("data").resume();
+function letGo(stream: ServerHttp2Stream, drop: Wiring["drop"]): void {
+  stream.removeAllListeners("data");
+  drop(stream);
   setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
 }

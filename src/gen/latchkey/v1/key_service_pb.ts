@@ -200,7 +200,8 @@ export const GetKeyResponseSchema: GenMessage<GetKeyResponse> = /*@__PURE__*/
  */
 export type ListKeysRequest = Message<"latchkey.v1.ListKeysRequest"> & {
   /**
-   * Maximum number of results. 0 means 50; above 250 means 250.
+   * Maximum number of results. 0 means 50; above 250 means 250. A page of large
+   * keys has fewer: it ends with the key that reaches 256 KiB.
    *
    * @generated from field: int32 page_size = 1;
    */
