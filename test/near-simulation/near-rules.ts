@@ -87,7 +87,7 @@ export class NearRules {
       const lateMs = time.nowMs - eras.at(-1)!.fromMs;
       this.#deps.onFault(`a token is accepted ${lateMs.toFixed(1)} ms after the end of ${sessionId}`);
     }
-    const everEnded = cluster.committed.some(({ subjectId }) => subjectId === sessionId);
+    const everEnded = cluster.truth.hasChanged(sessionId);
     if (hasEnded === true && !everEnded) this.#deps.onFault(`${sessionId} counts as ended, and never was`);
   }
 

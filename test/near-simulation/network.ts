@@ -174,7 +174,7 @@ export class StreamLine {
   /** The service reads each page of a long list when the client has taken the one before. */
   #pauseBetweenParts(): void {
     const { random } = this.#deps;
-    if (!this.#network.isCalm && random.chance(0.2)) this.#lastArrivalMs += random.between(0, 1500);
+    if (!this.#network.isCalm && random.chance(0.4)) this.#lastArrivalMs += random.between(0, 1500);
   }
 
   #arrive(run: () => void): void {

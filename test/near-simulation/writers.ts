@@ -25,9 +25,13 @@ export class Writers {
     this.#deps = deps;
   }
 
-  /** The state at the beginning: some keys are not issued yet. */
+  /** The state at the beginning: some keys are not issued yet, and some sessions have ended. */
   begin(): void {
-    const { cluster, samples, random } = this.#deps;
+    const { cluster, samples, sessions, random } = this.#deps;
+    for (const sessionId of sessions) {
+      const row = { ...cluster.newRow("revoked"), endedAtMs: cluster.clockAt(0) };
+      if (random.chance(0.3)) cluster.writeFirst("SESSION", sessionId, row);
+    }
     for (const ownerId of new Set(samples.map((sample) => sample.ownerId))) {
       cluster.writeFirst("OWNER", ownerId, this.#owner(ownerId, { owner: { tier: "gold", scopes: ["*"] } }));
     }

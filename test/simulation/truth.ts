@@ -50,6 +50,11 @@ export class Truth {
     return this.#erasOf(subjectId).filter(({ untilMs }) => untilMs >= fromMs);
   }
 
+  /** Whether the row was ever written. */
+  hasChanged(subjectId: string): boolean {
+    return this.#erasOf(subjectId).length > 1;
+  }
+
   /** True time of the last change. */
   changedAtMs(subjectId: string): number {
     return this.#erasOf(subjectId).at(-1)!.fromMs;
