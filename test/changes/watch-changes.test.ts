@@ -111,7 +111,7 @@ describe("watchChanges", () => {
       { ...told, cursor: "" },
       { ...told, cursor: cursorText({ epoch: EPOCH, snapshot: "20:29:21,25" }) },
     ]);
-    database.ended = changes(1000);
+    database.ended = changes(250);
     tell({ resync: true, position: 30n });
     expect([await next(open), await next(open)]).toMatchObject([{ position: 30n }, { position: 30n }]);
   });
