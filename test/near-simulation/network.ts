@@ -108,7 +108,7 @@ export class StreamLine {
   readonly #abort = new AbortController();
   #lastArrivalMs = Number.NEGATIVE_INFINITY;
   #isCut = false;
-  /** Whether its first message has not come yet, which may be a list of thousands of sessions. */
+  /** Whether its first message has not come yet. That one may be a list of thousands of sessions. */
   #isFirst = true;
   #hasEnded = false;
   #onOver: () => void = () => {};
@@ -177,7 +177,9 @@ export class StreamLine {
   /** The service reads each page of a long list when the client has taken the one before. */
   #pauseBetweenParts(): void {
     const { random } = this.#deps;
-    if (!this.#network.isCalm && random.chance(0.5)) this.#lastArrivalMs += random.between(0, 3000);
+    if (this.#network.isCalm || !random.chance(0.5)) return;
+    this.#lastArrivalMs += random.between(0, 3000);
+    this.#isFirst = false;
   }
 
   #arrive(run: () => void): void {
