@@ -152,7 +152,7 @@ describe.skipIf(!canStart("postgres"))("one caller's load on management", () => 
     }
   }
 
-  it("that is 950 IssueKey at a time of one user is served four at a time, and else refused with RetryInfo", async () => {
+  it("that is 950 IssueKey at a time of one user is served a few at a time, and else refused with RetryInfo", async () => {
     const { counts, withRetryInfo } = await expectUnharmed("IssueKey", issueKeys);
     expect(Object.keys(counts).sort()).toEqual(["OK", "ResourceExhausted OVERLOADED"]);
     expect(withRetryInfo).toBe(counts["ResourceExhausted OVERLOADED"]);

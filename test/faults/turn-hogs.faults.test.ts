@@ -77,6 +77,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a client without a
     await expectUnharmed(what, async (isOver) => {
       answers += await attack(port, isOver);
     });
-    expect(answers).toBeGreaterThan(10);
+    // The attack happened. Frames of one byte get no answer, but one end for each connection.
+    expect(answers).toBeGreaterThan(what.includes("frames of one byte") ? 10 : 50);
   });
 });
