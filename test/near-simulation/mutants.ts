@@ -95,13 +95,6 @@ export const MUTANTS: readonly Mutant[] = [
     why: "an answer from before a change comes after the news of it, and is kept fresh for ever",
   },
   {
-    name: "an answer kept that a resync overtook",
-    file: CACHE,
-    search: "if (isSuspended || exchange.drops !== this.#drops) return;",
-    replacement: "if (isSuspended) return;",
-    why: "an answer from before a resync is kept after it",
-  },
-  {
     name: "the owner's state forgotten",
     file: CACHE,
     search: 'isOwnerDisabled: verdictNameOf(response) === "OWNER_DISABLED",',

@@ -43,7 +43,7 @@ export class Network {
 
   constructor(deps: NetworkDeps) {
     this.#deps = deps;
-    this.sendsParts = deps.random.chance(0.4);
+    this.sendsParts = deps.random.chance(0.5);
   }
 
   /** Sends one call. Its answer comes whenever it comes. */
@@ -108,6 +108,8 @@ export class StreamLine {
   readonly #abort = new AbortController();
   #lastArrivalMs = Number.NEGATIVE_INFINITY;
   #isCut = false;
+  /** Whether its first message has not come yet. That one may be a list of thousands of sessions. */
+  #isFirst = true;
   #hasEnded = false;
   #onOver: () => void = () => {};
 
@@ -147,8 +149,9 @@ export class StreamLine {
         if (done === true) return this.#arrive(() => this.#end());
         for (const part of this.#partsOf(value)) {
           this.#arrive(() => this.#ends.onMessage(part));
-          if (this.#network.sendsParts) this.#pauseBetweenParts();
+          if (this.#isFirst && part.cursor === "") this.#pauseBetweenParts();
         }
+        this.#isFirst = false;
         this.#pull(messages);
       },
       () => this.#arrive(() => this.#end()),
@@ -174,7 +177,9 @@ export class StreamLine {
   /** The service reads each page of a long list when the client has taken the one before. */
   #pauseBetweenParts(): void {
     const { random } = this.#deps;
-    if (!this.#network.isCalm && random.chance(0.4)) this.#lastArrivalMs += random.between(0, 1500);
+    if (this.#network.isCalm || !random.chance(0.5)) return;
+    this.#lastArrivalMs += random.between(0, 3000);
+    this.#isFirst = false;
   }
 
   #arrive(run: () => void): void {
