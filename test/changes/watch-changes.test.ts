@@ -104,7 +104,7 @@ describe("watchChanges", () => {
   });
 
   it("tells in each message, parts included, the position and the epoch of its poll", async () => {
-    const { database, tell, watch } = setUp({ ...POLL, snapshot: "20:29:21,25", changes: changes(1500) });
+    const { database, tell, watch } = setUp({ ...POLL, snapshot: "20:29:21,25", changes: changes(300) });
     const open = watch(CURSOR);
     const told = { position: 27n, epoch: 1n };
     expect([await next(open), await next(open)]).toMatchObject([
