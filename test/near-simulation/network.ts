@@ -178,7 +178,7 @@ export class StreamLine {
   #pauseBetweenParts(): void {
     const { random } = this.#deps;
     if (this.#network.isCalm || !random.chance(0.5)) return;
-    this.#lastArrivalMs += random.between(0, 3000);
+    this.#lastArrivalMs += random.between(0, 2400);
     this.#isFirst = false;
   }
 
