@@ -48,7 +48,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: CACHE,
     search: "trueAtMs: Math.floor(sentAtMs - Math.max(0, durationMs(age)) * (1 + DRIFT)),",
     replacement:
-      "trueAtMs: Math.floor(this.#clock.elapsedMs() - (timestampMs(freshness.serveTime!) - timestampMs(freshness.asOfTime!))),",
+      "trueAtMs: this.#clock.elapsedMs() - (timestampMs(freshness.serveTime ?? freshness.asOfTime!) - timestampMs(freshness.asOfTime!)),",
     why: "both of its times are from before the answer was sent: a proxy that holds it back makes it young",
   },
   {

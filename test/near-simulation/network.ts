@@ -107,6 +107,7 @@ export class StreamLine {
   readonly #ends: StreamEnds;
   readonly #abort = new AbortController();
   #lastArrivalMs = Number.NEGATIVE_INFINITY;
+  readonly #onTheirWay: (() => void)[] = [];
   #isCut = false;
   /** Whether its first message has not come yet. That one may be a list of thousands of sessions. */
   #isFirst = true;
@@ -178,7 +179,7 @@ export class StreamLine {
   #pauseBetweenParts(): void {
     const { random } = this.#deps;
     if (this.#network.isCalm || !random.chance(0.5)) return;
-    this.#lastArrivalMs += random.between(0, 3000);
+    this.#lastArrivalMs += random.between(0, 2400);
     this.#isFirst = false;
   }
 
@@ -186,9 +187,12 @@ export class StreamLine {
     const { time, machine } = this.#deps;
     if (this.#isCut) return;
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs, this.#network.arrivalMs());
+    this.#onTheirWay.push(run);
     time.after(this.#lastArrivalMs - time.nowMs, () => {
+      // Sums of fractions of milliseconds may differ in their last bit, which must not change the order.
+      const next = this.#onTheirWay.shift()!;
       if (this.#network.isCut) return this.#isCut || this.cut(this.#deps.random.between(0, 6000));
-      if (!this.#isCut) machine.receive(() => this.#hasEnded || run());
+      if (!this.#isCut) machine.receive(() => this.#hasEnded || next());
     });
   }
 
