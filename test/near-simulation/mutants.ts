@@ -4,8 +4,6 @@ const CACHE = "client/src/near/near-cache.ts";
 const STREAM = "client/src/near/stream-knowledge.ts";
 const KEYS = "client/src/near/near-keys.ts";
 const RECORD = "client/src/near/near-record.ts";
-const JUDGEMENT = "client/src/near/near-judgement.ts";
-const TIME = "client/src/near/database-time.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -128,19 +126,5 @@ export const MUTANTS: readonly Mutant[] = [
     search: "    this.#areSessionsWhole = false;\n    this.#trueAtMs",
     replacement: "    (this as { sessions: EndedSessions }).sessions = new EndedSessions();\n    this.#trueAtMs",
     why: "a process of other settings resumes the stream, and lists no session: tokens of ended sessions are good again",
-  },
-  {
-    name: "a verdict by the least time of the database",
-    file: JUDGEMENT,
-    search: "const verdict = judgeKey(record, input, time?.hiMs ?? Number.POSITIVE_INFINITY);",
-    replacement: "const verdict = judgeKey(record, input, time?.loMs ?? Number.POSITIVE_INFINITY);",
-    why: "a key is accepted after its end, for as long as an answer takes",
-  },
-  {
-    name: "the database's time not learned again",
-    file: TIME,
-    search: "const isNew = known === undefined || isEmpty;",
-    replacement: "const isNew = known === undefined;",
-    why: "after the database's clock was set, good keys count as expired, or expired ones as good",
   },
 ];
