@@ -39,7 +39,8 @@ interface Basis {
 
 interface Judged {
   readonly verdict: { readonly valid: boolean };
-  readonly basis: Basis;
+  /** Absent: the answer knows of all that was told before its call. */
+  readonly basis?: Basis;
 }
 
 interface Listener {
@@ -127,10 +128,7 @@ export class LastingVerdicts {
     verify: () => Promise<AccessTokenVerdict>,
     onEnd: OnEnd<AccessTokenVerdict>,
   ): () => void {
-    const judge = async () => {
-      const trueAtMs = this.#deps.clock.elapsedMs();
-      return { verdict: await verify(), basis: { ...UNKNOWN, trueAtMs } };
-    };
+    const judge = async () => ({ verdict: await verify() });
     const watch = this.#watchOf(JSON.stringify(["token", token]), [sessionId, ANY_TOKEN], judge, UNKNOWN);
     const end = this.#listen(watch, { onEnd });
     // The session may have ended between the verdict and now: the stream's own knowledge answers without a call.
@@ -234,7 +232,7 @@ export class LastingVerdicts {
   }
 
   #answered(watch: Watch, judged: Judged | undefined): void {
-    if (judged === undefined || !knows(judged.basis, watch.asked!)) {
+    if (judged === undefined || (judged.basis !== undefined && !knows(judged.basis, watch.asked!))) {
       watch.cancelAgain = this.#deps.timers.after(AGAIN_MS, () => this.#enqueue(watch));
       return;
     }
@@ -244,7 +242,7 @@ export class LastingVerdicts {
     }
     watch.cancelLimit();
     const { later } = watch;
-    [watch.basis, watch.asked, watch.later] = [judged.basis, undefined, undefined];
+    [watch.basis, watch.asked, watch.later] = [judged.basis ?? UNKNOWN, undefined, undefined];
     if (later !== undefined) this.#tell(watch, later);
   }
 
@@ -284,7 +282,7 @@ const KINDS: ReadonlySet<Kind> = new Set([
 /** Whether a verdict knows of a change. Positions compare within one epoch. */
 function knows(basis: Basis, told: Told): boolean {
   const isAbove = told.epoch !== 0n && basis.epoch === told.epoch && basis.position >= told.position;
-  return isAbove || basis.trueAtMs >= told.toldAtMs;
+  return isAbove || basis.trueAtMs > told.toldAtMs;
 }
 
 /** One change that is known only where both are. */
