@@ -104,14 +104,14 @@ describe("watchChanges", () => {
   });
 
   it("tells in each message, parts included, the position and the epoch of its poll", async () => {
-    const { database, tell, watch } = setUp({ ...POLL, snapshot: "20:29:21,25", changes: changes(1500) });
+    const { database, tell, watch } = setUp({ ...POLL, snapshot: "20:29:21,25", changes: changes(300) });
     const open = watch(CURSOR);
     const told = { position: 27n, epoch: 1n };
     expect([await next(open), await next(open)]).toMatchObject([
       { ...told, cursor: "" },
       { ...told, cursor: cursorText({ epoch: EPOCH, snapshot: "20:29:21,25" }) },
     ]);
-    database.ended = changes(1000);
+    database.ended = changes(250);
     tell({ resync: true, position: 30n });
     expect([await next(open), await next(open)]).toMatchObject([{ position: 30n }, { position: 30n }]);
   });

@@ -48,7 +48,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: CACHE,
     search: "trueAtMs: Math.floor(sentAtMs - Math.max(0, durationMs(age)) * (1 + DRIFT)),",
     replacement:
-      "trueAtMs: Math.floor(this.#clock.elapsedMs() - (timestampMs(freshness.serveTime!) - timestampMs(freshness.asOfTime!))),",
+      "trueAtMs: this.#clock.elapsedMs() - (timestampMs(freshness.serveTime ?? freshness.asOfTime!) - timestampMs(freshness.asOfTime!)),",
     why: "both of its times are from before the answer was sent: a proxy that holds it back makes it young",
   },
   {
@@ -93,13 +93,6 @@ export const MUTANTS: readonly Mutant[] = [
     search: "if (subjectIds.some((id) => position < this.#told.positionOf(id))) return",
     replacement: "if (false) return",
     why: "an answer from before a change comes after the news of it, and is kept fresh for ever",
-  },
-  {
-    name: "an answer kept that a resync overtook",
-    file: CACHE,
-    search: "if (isSuspended || exchange.drops !== this.#drops) return;",
-    replacement: "if (isSuspended) return;",
-    why: "an answer from before a resync is kept after it",
   },
   {
     name: "the owner's state forgotten",

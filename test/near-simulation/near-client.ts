@@ -161,6 +161,8 @@ export class NearClient {
 
   #take(stream: Stream, message: WatchRevocationsResponse): void {
     const applied = this.cache.apply(stream.attempt, message);
+    // Positions of another history do not compare with what was told before.
+    if (applied.resync) this.toldMs.clear();
     this.#deps.rules.told(this, message);
     stream.partAtMs = applied.isWhole ? undefined : this.machine.clock.elapsedMs();
     if (stream !== this.#next || !applied.isWhole) return;

@@ -71,7 +71,9 @@ export class NearWeather {
       () => client().forgetCursor(),
       () => fleet.replace(random.whole(0, fleet.services.length - 1)),
       () => fleet.roll(),
-      () => this.#lag(),
+      () => this.#lag(random.between(800, 4500)),
+      () => this.#startBehind(client()),
+      () => this.#startBehind(client()),
       () => this.#startBehind(client()),
       () => this.#startBehind(client()),
     ];
@@ -97,11 +99,11 @@ export class NearWeather {
   }
 
   /** One process is behind the others: its polls take long, while it reads at once. */
-  #lag(): void {
+  #lag(ms: number): void {
     const { link } = this.#deps.random.pick(this.#deps.fleet.inner);
     link.isDeaf = true;
     link.lanes.feed = "is silent";
-    this.#for(this.#deps.random.between(800, 4500), () => {
+    this.#for(ms, () => {
       link.isDeaf = false;
       link.lanes.feed = "answers";
     });
@@ -113,9 +115,9 @@ export class NearWeather {
    */
   #startBehind(client: NearClient): void {
     const { random } = this.#deps;
-    this.#lag();
+    this.#lag(random.between(3000, 4800));
     client.network.cutStreams(10_000);
-    this.#for(random.between(200, 3000), () => {
+    this.#for(random.between(200, 2000), () => {
       client.forgetCursor();
       if (random.chance(0.5)) this.#for(random.between(10, 300), () => client.network.cutStreams(1));
     });

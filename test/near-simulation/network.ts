@@ -43,7 +43,7 @@ export class Network {
 
   constructor(deps: NetworkDeps) {
     this.#deps = deps;
-    this.sendsParts = deps.random.chance(0.4);
+    this.sendsParts = deps.random.chance(0.5);
   }
 
   /** Sends one call. Its answer comes whenever it comes. */
@@ -107,7 +107,10 @@ export class StreamLine {
   readonly #ends: StreamEnds;
   readonly #abort = new AbortController();
   #lastArrivalMs = Number.NEGATIVE_INFINITY;
+  readonly #onTheirWay: (() => void)[] = [];
   #isCut = false;
+  /** Whether its first message has not come yet. That one may be a list of thousands of sessions. */
+  #isFirst = true;
   #hasEnded = false;
   #onOver: () => void = () => {};
 
@@ -147,8 +150,9 @@ export class StreamLine {
         if (done === true) return this.#arrive(() => this.#end());
         for (const part of this.#partsOf(value)) {
           this.#arrive(() => this.#ends.onMessage(part));
-          if (this.#network.sendsParts) this.#pauseBetweenParts();
+          if (this.#isFirst && part.cursor === "") this.#pauseBetweenParts();
         }
+        this.#isFirst = false;
         this.#pull(messages);
       },
       () => this.#arrive(() => this.#end()),
@@ -174,16 +178,21 @@ export class StreamLine {
   /** The service reads each page of a long list when the client has taken the one before. */
   #pauseBetweenParts(): void {
     const { random } = this.#deps;
-    if (!this.#network.isCalm && random.chance(0.4)) this.#lastArrivalMs += random.between(0, 1500);
+    if (this.#network.isCalm || !random.chance(0.5)) return;
+    this.#lastArrivalMs += random.between(0, 2400);
+    this.#isFirst = false;
   }
 
   #arrive(run: () => void): void {
     const { time, machine } = this.#deps;
     if (this.#isCut) return;
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs, this.#network.arrivalMs());
+    this.#onTheirWay.push(run);
     time.after(this.#lastArrivalMs - time.nowMs, () => {
+      // Sums of fractions of milliseconds may differ in their last bit, which must not change the order.
+      const next = this.#onTheirWay.shift()!;
       if (this.#network.isCut) return this.#isCut || this.cut(this.#deps.random.between(0, 6000));
-      if (!this.#isCut) machine.receive(() => this.#hasEnded || run());
+      if (!this.#isCut) machine.receive(() => this.#hasEnded || next());
     });
   }
 
