@@ -96,6 +96,8 @@ interface Watched {
 async function whileAdmitted(request: StreamRequest, { next, watch, realm }: Watched): Promise<StreamResponse> {
   const refused = new AbortController();
   const unwatch = watch((denial) => refused.abort(connectError(denial, realm)));
+  // A handler that ignores its signal may never end its messages.
+  request.signal.addEventListener("abort", unwatch, { once: true });
   try {
     const signal = AbortSignal.any([request.signal, refused.signal]);
     const response = await unlessAborted(next({ ...request, signal }), refused.signal);
