@@ -54,7 +54,7 @@ const MAX_TOKEN_LENGTH = 2048;
  * A process of the service may learn of a revoked signing key up to 5 s late, so only a key set that was loaded later
  * than this after the news is believed.
  */
-const KEY_SET_LAG_MS = 6_000;
+export const KEY_SET_LAG_MS = 6_000;
 /** A key set that can't be loaded is asked for again after this. */
 const LOAD_AGAIN_MS = 1_000;
 

@@ -1,6 +1,6 @@
 /**
- * Interceptors for services of Connect. `context.values.get(latchkeyKey)` has what was found. A stream is judged once,
- * at its start.
+ * Interceptors for services of Connect. `context.values.get(latchkeyKey)` has what was found. A stream is judged at its
+ * start, and again whenever its credential may have changed: `context.signal` is aborted when it must end.
  */
 import type { DescMethod } from "@bufbuild/protobuf";
 import {
@@ -9,6 +9,8 @@ import {
   createContextValues,
   type HandlerContext,
   type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
 } from "@connectrpc/connect";
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { grpcMetadata } from "../../src/answers/grpc-answer.ts";
@@ -16,7 +18,7 @@ import { decisionFields } from "../../src/answers/http-answer.ts";
 import { type Door, doorOf } from "./door.ts";
 import type { RealmGuard } from "./guards.ts";
 import { rawHeaderValues } from "./node-http.ts";
-import type { Found, RequestFacts } from "./protect.ts";
+import type { Found, RequestFacts, Watch } from "./protect.ts";
 import { connectError } from "./rpc-answer.ts";
 
 export type { ApiKeyOptions, RateLimitOptions, UserOptions } from "./guards.ts";
@@ -67,15 +69,69 @@ function factsOf({ method, header, values }: ConnectRequest): RequestFacts {
 }
 
 /** @throws ConnectError for a request that is refused */
-async function admit({ guard, realm }: RealmGuard<ConnectRequest>, request: ConnectRequest): Promise<void> {
-  const { decision, found } = await guard(request, factsOf(request), request.values.get(latchkeyKey));
+async function admit(
+  { guard, realm }: RealmGuard<ConnectRequest>,
+  request: ConnectRequest,
+): Promise<Watch | undefined> {
+  const { decision, found, watch } = await guard(request, factsOf(request), request.values.get(latchkeyKey));
   if (!decision.admitted) throw connectError(decision, realm);
   request.values.set(latchkeyKey, found);
+  return watch;
 }
 
 function addFields(header: Headers, { realm }: RealmGuard<ConnectRequest>, values: ContextValues): void {
   const windows = values.get(latchkeyKey)?.rateLimits ?? [];
   for (const [name, value] of grpcMetadata(decisionFields({ admitted: true, windows }, realm))) header.set(name, value);
+}
+
+type NextOfStream = (request: StreamRequest) => Promise<StreamResponse>;
+
+interface Watched {
+  readonly next: NextOfStream;
+  readonly watch: Watch;
+  readonly realm: string;
+}
+
+/** Serves a stream until its end, or until its credential is refused. */
+async function whileAdmitted(request: StreamRequest, { next, watch, realm }: Watched): Promise<StreamResponse> {
+  const refused = new AbortController();
+  const unwatch = watch((denial) => refused.abort(connectError(denial, realm)));
+  // A handler that ignores its signal may never end its messages.
+  request.signal.addEventListener("abort", unwatch, { once: true });
+  try {
+    const signal = AbortSignal.any([request.signal, refused.signal]);
+    const response = await unlessAborted(next({ ...request, signal }), refused.signal);
+    return { ...response, message: untilAborted(response.message, refused.signal, unwatch) };
+  } catch (error) {
+    unwatch();
+    throw error;
+  }
+}
+
+/** @param onEnd called at the end of the messages, or when they are no longer read */
+async function* untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal, onEnd: () => void): AsyncGenerator<T> {
+  const iterator = messages[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const { done, value } = await unlessAborted(iterator.next(), signal);
+      if (done === true) return;
+      yield value;
+    }
+  } finally {
+    onEnd();
+    // Not awaited: a handler that ignores its signal must not hold the end.
+    iterator.return?.().catch(() => {});
+  }
+}
+
+/** Settles as the promise, or rejects with the signal's reason. A race with one lasting promise would grow with each message. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
 }
 
 function fromContext({ method, requestHeader, values }: HandlerContext): ConnectRequest {
@@ -85,8 +141,11 @@ function fromContext({ method, requestHeader, values }: HandlerContext): Connect
 const door: Door<ConnectRequest, Interceptor, Args> = doorOf({
   middleware: (guard) => (next) => async (request) => {
     const { method, header, contextValues } = request;
-    await admit(guard, { method, header, values: contextValues });
-    const response = await next(request);
+    const watch = await admit(guard, { method, header, values: contextValues });
+    const response =
+      request.stream && watch !== undefined
+        ? await whileAdmitted(request, { next: next as NextOfStream, watch, realm: guard.realm })
+        : await next(request);
     addFields(response.header, guard, contextValues);
     return response;
   },

@@ -1,5 +1,6 @@
 /**
- * Interceptors for servers of @grpc/grpc-js. `latchkeyOf(call)` has what was found. A stream is judged once, at its start.
+ * Interceptors for servers of @grpc/grpc-js. `latchkeyOf(call)` has what was found. A stream is judged at its start, and
+ * again whenever its credential may have changed: its handler gets `cancelled` when it must end.
  *
  * grpc-js joins repeated headers with commas, except `authorization`, of which Node keeps the first.
  */
@@ -17,7 +18,7 @@ import { decisionFields } from "../../src/answers/http-answer.ts";
 import { withoutPort } from "../../src/answers/request-facts.ts";
 import { type Door, doorOf } from "./door.ts";
 import type { RealmGuard } from "./guards.ts";
-import type { Found, RequestFacts } from "./protect.ts";
+import type { Found, Guarded, RequestFacts, Watch } from "./protect.ts";
 import { grpcStatus } from "./rpc-answer.ts";
 
 export type { ApiKeyOptions, RateLimitOptions, UserOptions } from "./guards.ts";
@@ -57,12 +58,10 @@ function factsOf({ path, metadata, getPeer }: GrpcRequest): RequestFacts {
   };
 }
 
-/** @returns the denial; undefined if the call is admitted */
-async function refuse({ guard }: RealmGuard<GrpcRequest>, request: GrpcRequest): Promise<Denial | undefined> {
+async function judge({ guard }: RealmGuard<GrpcRequest>, request: GrpcRequest): Promise<Guarded> {
   const guarded = await guard(request, factsOf(request), found.get(request.metadata));
-  if (!guarded.decision.admitted) return guarded.decision;
-  found.set(request.metadata, guarded.found);
-  return undefined;
+  if (guarded.decision.admitted) found.set(request.metadata, guarded.found);
+  return guarded;
 }
 
 function statusOf(denial: Denial, realm: string) {
@@ -80,32 +79,73 @@ function addFields(to: GrpcMetadata, request: GrpcRequest, realm: string): GrpcM
 }
 
 function interceptor(guard: RealmGuard<GrpcRequest>): ServerInterceptor {
-  return ({ path }, call) => {
+  return ({ path, requestStream, responseStream }, call) => {
     let request: GrpcRequest | undefined;
+    const life = new StreamLife((denial) => call.sendStatus(statusOf(denial, guard.realm)));
+    const isStream = requestStream || responseStream;
     return new ServerInterceptingCall(call, {
       start: (next) =>
         next({
           onReceiveMetadata: (metadata, proceed) => {
             request = { path, metadata, getPeer: () => call.getPeer() };
-            void decide(guard, request, call, () => proceed(metadata));
+            void decide(guard, request, call, (watch) => {
+              if (isStream && watch !== undefined) life.begin(watch);
+              proceed(metadata);
+            });
           },
+          // Also told after each status.
+          onCancel: () => life.end(),
         }),
       sendMetadata: (metadata, next) =>
         next(request === undefined ? metadata : addFields(metadata, request, guard.realm)),
+      sendMessage: (message, next) => {
+        if (!life.isRefused) next(message);
+      },
+      sendStatus: (status, next) => {
+        life.end();
+        if (!life.isRefused) next(status);
+      },
     });
   };
+}
+
+/** A stream, from its admission to its end. After a refusal the handler sends nothing. */
+class StreamLife {
+  readonly #refuse: (denial: Denial) => void;
+  #unwatch: (() => void) | undefined;
+  #hasEnded = false;
+  isRefused = false;
+
+  /** @param refuse sends the status */
+  constructor(refuse: (denial: Denial) => void) {
+    this.#refuse = refuse;
+  }
+
+  begin(watch: Watch): void {
+    if (this.#hasEnded) return;
+    this.#unwatch = watch((denial) => {
+      this.isRefused = true;
+      this.end();
+      this.#refuse(denial);
+    });
+  }
+
+  end(): void {
+    this.#hasEnded = true;
+    this.#unwatch?.();
+  }
 }
 
 async function decide(
   guard: RealmGuard<GrpcRequest>,
   request: GrpcRequest,
   call: ServerInterceptingCallInterface,
-  proceed: () => void,
+  proceed: (watch: Watch | undefined) => void,
 ): Promise<void> {
   try {
-    const denial = await refuse(guard, request);
-    if (denial === undefined) proceed();
-    else call.sendStatus(statusOf(denial, guard.realm));
+    const { decision, watch } = await judge(guard, request);
+    if (decision.admitted) proceed(watch);
+    else call.sendStatus(statusOf(decision, guard.realm));
   } catch (error) {
     // A function of the options failed. grpc-js has no place for an interceptor's error.
     process.emitWarning(error instanceof Error ? error : String(error));
@@ -118,8 +158,8 @@ const door: Door<GrpcRequest, ServerInterceptor, Args> = doorOf({
   around: async (guard, [call, callback], run) => {
     const request = { path: call.getPath(), metadata: call.metadata, getPeer: () => call.getPeer() };
     try {
-      const denial = await refuse(guard, request);
-      if (denial !== undefined) throw statusOf(denial, guard.realm);
+      const { decision } = await judge(guard, request);
+      if (!decision.admitted) throw statusOf(decision, guard.realm);
     } catch (error) {
       if (callback !== undefined) callback(error as object);
       else call.emit("error", error);

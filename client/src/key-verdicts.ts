@@ -76,6 +76,12 @@ export class KeyVerdicts {
     return alone ?? this.#ask(request, call, signal);
   }
 
+  /** The verdict by a call that counts nothing, whatever is kept. @throws the failure of the call */
+  async byCall(request: VerifyRequest): Promise<Verdict> {
+    const again = { ...request, cost: 0, limits: [] };
+    return this.#call(again, verifyKeyInit(again), { timeoutMs: this.#deps.deadlineMs });
+  }
+
   #judge(request: VerifyRequest): NearJudgement | undefined {
     const { near } = this.#deps;
     return near === undefined || near.isOff() ? undefined : near.cache.judge(request);
@@ -91,8 +97,7 @@ export class KeyVerdicts {
   /** The call that a key needs although it was judged near. Its outcome changes no verdict that was given. */
   #recheck(request: VerifyRequest): void {
     this.counts.rechecks++;
-    const again = { ...request, cost: 0, limits: [] };
-    this.#call(again, verifyKeyInit(again), { timeoutMs: this.#deps.deadlineMs }).catch(() => {});
+    this.byCall(request).catch(() => {});
   }
 
   /** The verdict by a call; if it fails, and that allows it, by an old record. */
@@ -165,7 +170,7 @@ function keyIdIn(apiKey: string): string | undefined {
 }
 
 function nearVerdict(judgement: NearJudgement, counted: Counted | undefined, degraded: boolean): Verdict {
-  const { key, ageMs } = judgement;
+  const { key, ageMs, epoch } = judgement;
   const verdict = counted?.allowed === false ? "RATE_LIMITED" : judgement.verdict;
   return Object.freeze({
     valid: verdict === "VALID",
@@ -176,5 +181,6 @@ function nearVerdict(judgement: NearJudgement, counted: Counted | undefined, deg
     degraded: degraded || counted?.degraded === true,
     source: "near" as const,
     ageMs,
+    ...(epoch !== 0n && { position: BigInt(judgement.position), epoch }),
   });
 }

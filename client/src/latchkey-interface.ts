@@ -2,8 +2,9 @@ import type { Client } from "@connectrpc/connect";
 import type { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import type { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import type { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import type { AccessTokenVerdict } from "./access-tokens.ts";
+import type { AccessTokenVerdict, VerifiedUser } from "./access-tokens.ts";
 import type { LatchkeyEvents, LatchkeyState } from "./events.ts";
+import type { OnEnd } from "./lasting-verdicts.ts";
 import type { StreamState } from "./near/watch-stream.ts";
 import type { RateLimitRequest, RateLimitVerdict, Verdict, VerifyRequest } from "./verdict.ts";
 
@@ -82,6 +83,18 @@ export interface Latchkey extends AsyncDisposable {
    * @throws LatchkeyUnavailable if it is not known whether the token is good
    */
   verifyAccessToken(token: string): Promise<AccessTokenVerdict>;
+  /**
+   * Judges a key again whenever the stream of changes tells of it or of its owner, or may have missed changes: for
+   * streams and sockets, which outlive the verdict that they began with. It counts nothing, and opens the stream. The
+   * raw key stays in memory until the watch ends.
+   *
+   * @param verdict what `verify` gave for this request: VALID
+   * @param onEnd told once: the refusal, or LatchkeyUnavailable if no answer knew of a change within 5 s
+   * @returns a function that ends the watch; call it when the stream ends
+   */
+  watchKey(request: VerifyRequest, verdict: Verdict, onEnd: OnEnd<Verdict>): () => void;
+  /** As `watchKey`, for an access token: by its session, and by the keys that sign. @param user whom the token belongs to */
+  watchAccessToken(token: string, user: VerifiedUser, onEnd: OnEnd<AccessTokenVerdict>): () => void;
   /** The generated client of AuthService. Its calls have the credential, unless they bring their own `authorization`. */
   readonly auth: Client<typeof AuthService>;
   /** The generated client of KeyService; as `auth`. */

@@ -9,6 +9,7 @@
  *   near/                 keys that are judged in this process: near/near-cache.ts
  *   counting/             how those keys meet their limits: counting/counting.ts
  *   outage.ts             whether the service is unreachable
+ *   lasting-verdicts.ts   the verdicts that streams live by, which are judged again
  *   verdict.ts            requests and verdicts, and the messages of verdicts
  *   request.ts            the check of requests, and their messages
  *   fixed-date.ts         a date that can't be set
@@ -37,10 +38,11 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { type AgeClock, systemClock, systemTimers, type Timers } from "../../src/lib/clock.ts";
-import { AccessTokens, type AccessTokenVerdict, type KeySet } from "./access-tokens.ts";
+import { AccessTokens, type AccessTokenVerdict, type KeySet, type VerifiedUser } from "./access-tokens.ts";
 import { Credential } from "./credential.ts";
 import { LatchkeyUnavailable } from "./errors.ts";
 import { Events, type LatchkeyEvents } from "./events.ts";
+import type { OnEnd } from "./lasting-verdicts.ts";
 import type { CallOptions, Latchkey, LatchkeyStats } from "./latchkey-interface.ts";
 import { type CheckedOptions, checkOptions, type LatchkeyOptions } from "./options.ts";
 import { Outcomes } from "./outcomes.ts";
@@ -59,6 +61,7 @@ export type { AccessTokenVerdict, VerifiedUser } from "./access-tokens.ts";
 export type { CredentialSource } from "./credential.ts";
 export { LatchkeyCredentialError, LatchkeyRequestError, LatchkeyUnavailable } from "./errors.ts";
 export type { LatchkeyChange, LatchkeyEvents, LatchkeyState } from "./events.ts";
+export type { OnEnd } from "./lasting-verdicts.ts";
 export type { CallOptions, Latchkey, LatchkeyStats } from "./latchkey-interface.ts";
 export type { StreamState } from "./near/watch-stream.ts";
 export type { AccessTokenOptions, LatchkeyOptions, NearOptions } from "./options.ts";
@@ -198,6 +201,14 @@ class ServiceLatchkey implements Latchkey {
     } catch (error) {
       return this.#outcomes.fail(error);
     }
+  }
+
+  watchKey(request: VerifyRequest, verdict: Verdict, onEnd: OnEnd<Verdict>): () => void {
+    return this.#verification.lasting.key(request, verdict, onEnd);
+  }
+
+  watchAccessToken(token: string, user: VerifiedUser, onEnd: OnEnd<AccessTokenVerdict>): () => void {
+    return this.#verification.lasting.token(token, user, () => this.verifyAccessToken(token), onEnd);
   }
 
   on<E extends keyof LatchkeyEvents>(event: E, listener: (value: LatchkeyEvents[E]) => void): () => void {

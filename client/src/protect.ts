@@ -1,14 +1,17 @@
 import { createHash } from "node:crypto";
-import { type Decision, denial, type Refusal } from "../../src/answers/decision.ts";
+import { type Decision, type Denial, denial, type Refusal } from "../../src/answers/decision.ts";
 import { type HeaderValues, presentedKey, presentedToken } from "../../src/answers/presented-credential.ts";
 import { clientAddress } from "../../src/answers/request-facts.ts";
 import type { VerifiedUser } from "./access-tokens.ts";
 import { LatchkeyCredentialError, LatchkeyRequestError, LatchkeyUnavailable } from "./errors.ts";
 import type { Latchkey } from "./latchkey-interface.ts";
-import type { NamedLimit, RateLimitWindow, Verdict, VerifiedKey } from "./verdict.ts";
+import type { NamedLimit, RateLimitWindow, Verdict, VerifiedKey, VerifyRequest } from "./verdict.ts";
 
 /** The part of a client that the middleware uses. */
-export type Protector = Pick<Latchkey, "verify" | "checkRateLimit" | "verifyAccessToken">;
+export type Protector = Pick<
+  Latchkey,
+  "verify" | "checkRateLimit" | "verifyAccessToken" | "watchKey" | "watchAccessToken"
+>;
 
 /** The facts that a framework has about a request. */
 export interface RequestFacts {
@@ -35,7 +38,16 @@ export interface Guarded {
   readonly decision: Decision;
   /** The facts of this guard and of earlier ones. */
   readonly found: Found;
+  /** Of an admitted request with a credential. It has the raw credential, so keep it only for a stream. */
+  readonly watch?: Watch;
 }
+
+/**
+ * Tells a stream when it must end, because its credential is refused or can't be judged again.
+ *
+ * @returns a function to call at the stream's own end
+ */
+export type Watch = (onEnd: (denial: Denial) => void) => () => void;
 
 /** Decides about one request. */
 export type Guard<R> = (request: R, facts: RequestFacts, earlier: Found | undefined) => Promise<Guarded>;
@@ -70,7 +82,7 @@ export async function protectByKey(
   if (presented.kind === "none") return refuse("CREDENTIAL_MISSING", earlier);
   if (presented.kind === "ambiguous") return refuse("CREDENTIAL_AMBIGUOUS", earlier);
   return orUndecided(earlier, async () => {
-    const verdict = await latchkey.verify({
+    const request: VerifyRequest = {
       apiKey: presented.text,
       requiredScopes: needs.scopes,
       allowedTiers: needs.tiers,
@@ -79,22 +91,27 @@ export async function protectByKey(
       environment: needs.environment,
       clientIp: clientAddress(facts.address),
       method: needs.method ?? facts.method,
-    });
+    };
+    const verdict = await latchkey.verify(request);
     const rateLimits = together(earlier, verdict.rateLimits);
     if (verdict.valid && verdict.key !== undefined) {
-      return admit({ ...earlier, key: verdict.key, verdict, rateLimits });
+      const watch: Watch = (onEnd) =>
+        latchkey.watchKey(request, verdict, (end) =>
+          onEnd(end instanceof LatchkeyUnavailable ? noVerdict(end) : keyDenial(end, needs, [])),
+        );
+      return { ...admit({ ...earlier, key: verdict.key, verdict, rateLimits }), watch };
     }
-    const code: Refusal = verdict.verdict === "VALID" ? "UNKNOWN" : verdict.verdict;
-    const { retryAfterMs } = verdict;
-    const decision = {
-      admitted: false,
-      code,
-      windows: rateLimits,
-      retryAfterMs,
-      requiredScopes: needs.scopes,
-    } as const;
-    return { decision, found: { ...earlier, rateLimits } };
+    return { decision: keyDenial(verdict, needs, rateLimits), found: { ...earlier, rateLimits } };
   });
+}
+
+function keyDenial(verdict: Verdict, needs: KeyNeeds, windows: readonly RateLimitWindow[]): Denial {
+  const code: Refusal = verdict.verdict === "VALID" ? "UNKNOWN" : verdict.verdict;
+  return { admitted: false, code, windows, retryAfterMs: verdict.retryAfterMs, requiredScopes: needs.scopes };
+}
+
+function noVerdict({ retryAfterMs }: LatchkeyUnavailable): Denial {
+  return { ...denial("UNAVAILABLE"), retryAfterMs };
 }
 
 /** Counts a request against the limit of a subject that is no key. */
@@ -118,7 +135,12 @@ export async function protectByUser(latchkey: Protector, facts: RequestFacts, ea
     const verdict = await latchkey.verifyAccessToken(presented.text);
     if (!verdict.valid) return refuse("TOKEN_INVALID", earlier);
     const { userId, sessionId, expiresAt } = verdict;
-    return admit({ ...earlier, user: { userId, sessionId, expiresAt }, rateLimits: together(earlier, []) });
+    const user = { userId, sessionId, expiresAt };
+    const watch: Watch = (onEnd) =>
+      latchkey.watchAccessToken(presented.text, user, (end) =>
+        onEnd(end instanceof LatchkeyUnavailable ? noVerdict(end) : denial("TOKEN_INVALID")),
+      );
+    return { ...admit({ ...earlier, user, rateLimits: together(earlier, []) }), watch };
   });
 }
 

@@ -79,6 +79,13 @@ export interface Verdict {
   readonly source: "near" | "service";
   /** How old the facts about the key were at the verdict; 0 if the form of the key alone decided. */
   readonly ageMs: number;
+  /**
+   * The verdict knows of every change up to this position, of those that `on("change")` tells. Absent where it is not
+   * known, and then `epoch` is, too.
+   */
+  readonly position?: bigint;
+  /** The history of the database that `position` counts in. Positions of two epochs do not compare. */
+  readonly epoch?: bigint;
 }
 
 /** Whose limits are checked: a key by its id, or any other subject by a name of your own. */
@@ -135,6 +142,7 @@ export function verdictOf(response: VerifyKeyResponse, sinceSentMs: number): Ver
     degraded: response.degraded || ageMs > USUAL_AGE_MS,
     source: "service",
     ageMs,
+    ...positionOf(response.freshness),
   });
 }
 
@@ -145,6 +153,11 @@ export function rateLimitVerdictOf(response: CheckRateLimitResponse): RateLimitV
     ...(response.retryAfter !== undefined && { retryAfterMs: msOf(response.retryAfter) }),
     degraded: response.degraded,
   });
+}
+
+function positionOf(freshness: Freshness | undefined) {
+  if (freshness === undefined || freshness.epoch === 0n) return {};
+  return { position: freshness.position, epoch: freshness.epoch };
 }
 
 /** The age of an answer's record now. A service that tells no age names the maximum. */

@@ -4,11 +4,12 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import type { AgeClock, Timers } from "../../src/lib/clock.ts";
 import { Counting } from "./counting/counting.ts";
 import type { Credential } from "./credential.ts";
-import { LatchkeyCredentialError } from "./errors.ts";
+import { LatchkeyCredentialError, type LatchkeyUnavailable } from "./errors.ts";
 import type { Events, LatchkeyChange } from "./events.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { KeyVerdicts } from "./key-verdicts.ts";
 import { KnownKeys } from "./known-keys.ts";
+import { LastingVerdicts } from "./lasting-verdicts.ts";
 import { NearCache } from "./near/near-cache.ts";
 import type { AppliedMessage } from "./near/stream-attempt.ts";
 import { WatchStream } from "./near/watch-stream.ts";
@@ -38,8 +39,9 @@ export interface Verification {
   readonly counting: Counting;
   readonly commit: GroupCommit<Answer>;
   readonly verdicts: KeyVerdicts;
-  /** Ends the stream and the probes, and the calls that were not sent yet. */
-  close(error: Error): void;
+  readonly lasting: LastingVerdicts;
+  /** Ends the stream, the probes and the lasting verdicts, and the calls that were not sent yet. */
+  close(error: LatchkeyUnavailable): void;
 }
 
 const KINDS: Readonly<Record<number, LatchkeyChange["kind"]>> = {
@@ -75,6 +77,7 @@ export function connectVerification(deps: VerificationDeps): Verification {
         applied.changes.some(({ kind }) => KINDS[kind] === undefined || kind === KindCode.SIGNING_KEY)
       )
         deps.onSigningKeys();
+      lasting.applied(applied);
       tell(events, applied);
     },
     onState: (state) => {
@@ -95,13 +98,19 @@ export function connectVerification(deps: VerificationDeps): Verification {
     knownKeys: new KnownKeys(),
     near: near && { cache, counting, staleOkMs, isOff },
   });
+  const lasting = new LastingVerdicts({
+    ...{ cache, clock, timers },
+    judgeKey: (request) => verdicts.byCall(request),
+    openStream: () => stream.start(),
+  });
   if (near !== undefined) timers.nextTurn(() => stream.start());
-  const close = (error: Error) => {
+  const close = (error: LatchkeyUnavailable) => {
     stream.close();
     outage.stop();
     commit.close(error);
+    lasting.close(error);
   };
-  return { calls, cache, stream, counting, commit, verdicts, close };
+  return { calls, cache, stream, counting, commit, verdicts, lasting, close };
 }
 
 /** A key that changed may have had its limits reset. */

@@ -21,7 +21,16 @@ const REQUEST: VerifyRequest = { apiKey: "a" };
 
 function judgementOf(perMinute: number | undefined, perDay?: number): NearJudgement {
   const ownLimits = perMinute === undefined && perDay === undefined ? [] : [{ name: "", perMinute, perDay }];
-  return { verdict: "VALID", key: KEY, ageMs: 0, ownLimits, isCounted: true, isRecheckDue: false };
+  return {
+    verdict: "VALID",
+    key: KEY,
+    ageMs: 0,
+    epoch: 0n,
+    position: 0,
+    ownLimits,
+    isCounted: true,
+    isRecheckDue: false,
+  };
 }
 
 type Window = readonly [name: string, windowMs: number, limit: number, remaining: number];

@@ -53,6 +53,8 @@ export class NearService {
   isOlder = false;
   endedSessions = new Set<string>();
   position = 10n;
+  /** By how much the positions of answers are below that of the stream. */
+  lag = 0n;
   #streams = new Set<(message: Message) => void>();
   #cursors = 0;
 
@@ -141,7 +143,11 @@ export class NearService {
     const near = this.isOlder
       ? {}
       : { epoch: EPOCH, age: durationFromMs(this.ageMs), serveTime: timestampFromMs(this.time.clock.nowMs()) };
-    const freshness = { maxStaleness: durationFromMs(this.maxStalenessMs), position: this.position, ...near };
+    const freshness = {
+      maxStaleness: durationFromMs(this.maxStalenessMs),
+      position: this.position - this.lag,
+      ...near,
+    };
     const rules = this.isOlder ? {} : { nearRules: 1 };
     const answer = (value: MessageInitShape<typeof VerifyKeyResponseSchema>) => create(VerifyKeyResponseSchema, value);
     if (key === undefined) return answer({ valid: false, verdict: Verdict.INVALID, freshness, ...rules });

@@ -2,6 +2,7 @@
 import { describe } from "vitest";
 import { clientContract } from "./client-contract.ts";
 import { doorContract } from "./door-contract.ts";
+import { streamContract } from "./stream-contract.ts";
 import { fakeWorld, serviceWorld } from "./world.ts";
 
 describe("the client over the running service", () => clientContract(() => serviceWorld()));
@@ -11,3 +12,7 @@ describe("the client over the running service, near", () => clientContract(() =>
 describe("the middleware over the running service", () => doorContract(() => serviceWorld()));
 
 describe("the middleware over fakeLatchkey", () => doorContract(() => fakeWorld()));
+
+describe("streams over the running service", () => streamContract(() => serviceWorld()));
+
+describe("streams over the running service, near", () => streamContract(() => serviceWorld(true)));

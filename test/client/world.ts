@@ -14,6 +14,8 @@ export interface World extends AsyncDisposable {
   newKey(options?: Omit<FakeKeyOptions, "ownerId">): Promise<{ apiKey: string; id: string; ownerId: string }>;
   revokeKey(id: string): Promise<void>;
   disableKey(id: string): Promise<void>;
+  /** Changes a key in a way that no verdict depends on. */
+  renameKey(id: string): Promise<void>;
   disableOwner(ownerId: string): Promise<void>;
   newToken(): Promise<{ accessToken: string; userId: string; sessionId: string }>;
   /** Ends every session of a person. */
@@ -39,6 +41,8 @@ export async function fakeWorld(near: Near = false): Promise<World> {
     newKey: async (options) => fake.issueKey(options),
     revokeKey: async (id) => fake.revokeKey(id),
     disableKey: async (id) => fake.disableKey(id),
+    // Enabling a key that is enabled tells a change, and is none.
+    renameKey: async (id) => fake.enableKey(id),
     disableOwner: async (ownerId) => fake.disableOwner(ownerId),
     newToken: async () => fake.issueAccessToken(),
     endSessions: async ({ sessionId }) => fake.endSession(sessionId),
@@ -91,6 +95,7 @@ export async function serviceWorld(near: Near = false): Promise<World> {
     },
     revokeKey: async (keyId) => void (await keys.revokeKey({ keyId })),
     disableKey: async (keyId) => void (await keys.disableKey({ keyId })),
+    renameKey: async (id) => void (await keys.updateKey({ key: { id, name: "another name" } })),
     disableOwner: async (userId) => void (await admin.disableUser({ userId })),
     async newToken() {
       const { user, tokens } = await newPerson();

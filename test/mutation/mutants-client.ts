@@ -4,6 +4,7 @@ const COUNTING = ["test/client/counting.test.ts"];
 const STREAM = ["test/client/watch-stream.test.ts"];
 const TOKENS = ["test/client/access-tokens.test.ts"];
 const NEAR = ["test/client/near.test.ts"];
+const LASTING = ["test/client/lasting-verdicts.test.ts"];
 
 /** The client around the near cache: its stream, counting, outages and access tokens. */
 export const CLIENT_MUTANTS = [
@@ -119,6 +120,44 @@ export const CLIENT_MUTANTS = [
       search: "error instanceof LatchkeyUnavailable && error.isUnreachable && !this.#isRefused;",
       replacement: "error instanceof LatchkeyUnavailable && !this.#isRefused;",
       why: "an overloaded service makes revoked keys good",
+    },
+  ]),
+  ...mutantsOf("client/src/lasting-verdicts.ts", LASTING, [
+    {
+      name: "lasting verdicts: any answer counts",
+      search: "return isAbove || basis.trueAtMs > told.toldAtMs;",
+      replacement: "return true;",
+      why: "a process that is behind lets the stream of a revoked key go on",
+    },
+    {
+      name: "lasting verdicts: no end of the questions",
+      search: "watch.cancelLimit = timers.after(leftMs, () => this.#end(watch, tooLate()));",
+      replacement: "",
+      why: "while the service is unreachable, the stream of a revoked key goes on",
+    },
+    {
+      name: "lasting verdicts: what was told before is not missed",
+      search: "if (mayLackChanges) this.#tell(watch, this.#toldNow());",
+      replacement: "",
+      why: "a change that overtakes the first verdict is never told again",
+    },
+    {
+      name: "lasting verdicts: signing keys are judged once",
+      search: "if (this.#bySubject.has(ANY_TOKEN)) this.#deps.timers.after(KEY_SET_LAG_MS, tell);",
+      replacement: "",
+      why: "a process that is behind lets the stream of a revoked signing key go on",
+    },
+    {
+      name: "lasting verdicts: calls without a bound",
+      search: "if (this.#underWay >= MAX_UNDER_WAY) return;",
+      replacement: "",
+      why: "a resync asks about all streams at once",
+    },
+    {
+      name: "lasting verdicts: streams that ended are kept",
+      search: "if (watch.listeners.size === 0) this.#forget(watch);",
+      replacement: "",
+      why: "raw keys of streams that ended stay in memory, and are asked about",
     },
   ]),
   ...mutantsOf("client/src/key-verdicts.ts", NEAR, [

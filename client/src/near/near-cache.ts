@@ -16,8 +16,7 @@
  *   database-time.ts     the database's time, as an interval
  *   times.ts             times of messages, and the drift of clocks
  *
- * The cache makes no call and sets no timer. It reads no clock but its own. Every bound errs towards a call: a record
- * that may be out of date is not used.
+ * The cache makes no call, sets no timer and reads no clock but its own. Every bound errs towards a call.
  */
 import type {
   Freshness,
@@ -39,7 +38,7 @@ import { NearKeys } from "./near-keys.ts";
 import { isLater, nearRecord, type RecordTimes } from "./near-record.ts";
 import { SharedValues } from "./shared-values.ts";
 import type { AppliedMessage, StreamAttempt } from "./stream-attempt.ts";
-import { StreamKnowledge, tellsOf } from "./stream-knowledge.ts";
+import { type Dated, type Standing, StreamKnowledge, tellsOf } from "./stream-knowledge.ts";
 import { DRIFT, durationMs, timestampMs } from "./times.ts";
 
 export interface NearCacheOptions {
@@ -212,6 +211,11 @@ export class NearCache {
     return this.#stream.sessionEnded(sessionId, issuedAtMs);
   }
 
+  /** How an answer about these subjects stands to what the stream has told. */
+  standingOf(answer: Dated, subjectIds: readonly string[]): Standing {
+    return this.#stream.standingOf(answer, subjectIds);
+  }
+
   /** The database's time now, as an interval; undefined if it is not known. */
   databaseTime(): TimeInterval | undefined {
     return this.#databaseTime.at(this.#clock.elapsedMs());
@@ -238,7 +242,7 @@ export class NearCache {
     const ageMs = nowMs - trueAtMs;
     const isFresh = ageMs < record.boundMs && trueAtMs >= this.#clock.skippedAtMs;
     if (!isFresh && ageMs >= staleOkMs) return undefined;
-    return judgementOf(record, input, { nowMs, ageMs, databaseTime: this.#databaseTime });
+    return judgementOf(record, input, { nowMs, ageMs, databaseTime: this.#databaseTime, epoch: this.#stream.epoch });
   }
 
   #judgeAbsent(digest: string, input: VerifyKeyInput, nowMs: number): NearJudgement | undefined {

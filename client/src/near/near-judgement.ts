@@ -14,6 +14,10 @@ export interface NearJudgement {
   readonly key: VerifiedKey | undefined;
   /** How long ago the record was surely true; 0 if the form alone decided. */
   readonly ageMs: number;
+  /** The epoch of `position`; 0 if it is not known. */
+  readonly epoch: bigint;
+  /** The verdict knows of all changes up to this position; 0 if it is not known. */
+  readonly position: number;
   /** The key's own limit: one entry without a name, or none. A shared, frozen list. */
   readonly ownLimits: readonly NamedLimit[];
   /** Whether the key is VALID, and a limit with a figure applies, of the key or of the request: also for a cost of 0. */
@@ -49,6 +53,8 @@ export interface JudgedAt {
   /** `elapsedMs` now. */
   readonly nowMs: number;
   readonly ageMs: number;
+  /** The stream's. */
+  readonly epoch: bigint;
   readonly databaseTime: Pick<DatabaseTime, "at">;
 }
 
@@ -59,7 +65,8 @@ export function mayBeApiKey(text: string): boolean {
 }
 
 export function invalidJudgement(ageMs: number): NearJudgement {
-  return { verdict: "INVALID", key: undefined, ageMs, ownLimits: NO_LIMITS, isCounted: false, isRecheckDue: false };
+  const nothing = { key: undefined, ownLimits: NO_LIMITS, isCounted: false, isRecheckDue: false };
+  return { verdict: "INVALID", ageMs, epoch: 0n, position: 0, ...nothing };
 }
 
 /**
@@ -67,20 +74,21 @@ export function invalidJudgement(ageMs: number): NearJudgement {
  * not known well enough. Moves the recheck of a VALID key that is due.
  */
 export function judgementOf(record: NearRecord, input: VerifyKeyInput, at: JudgedAt): NearJudgement | undefined {
-  const { verified, ownLimits } = record;
+  const { verified, ownLimits, position } = record;
   const { nowMs, ageMs } = at;
   // Asked first, because it spares most judgements the read of `verified`, which is in no processor's cache.
   const isAny = input.environment === "";
   if (!isAny && !isOfEnvironment(input.environment, verified.environment)) return invalidJudgement(ageMs);
   const verdict = verdictAt(record, input, at);
   if (verdict === undefined) return undefined;
+  const epoch = record.isWatched ? at.epoch : 0n;
   if (verdict !== "VALID") {
-    return { verdict, key: verified, ageMs, ownLimits, isCounted: false, isRecheckDue: false };
+    return { verdict, key: verified, ageMs, epoch, position, ownLimits, isCounted: false, isRecheckDue: false };
   }
   const isCounted = ownLimits.length > 0 || input.limits.some(hasFigure);
   const isRecheckDue = nowMs >= record.recheckAtMs;
   if (isRecheckDue) record.recheckAtMs = Math.floor(nowMs) + MINUTE_MS;
-  return { verdict, key: verified, ageMs, ownLimits, isCounted, isRecheckDue };
+  return { verdict, key: verified, ageMs, epoch, position, ownLimits, isCounted, isRecheckDue };
 }
 
 /** A key with an end is judged at both ends of the interval of the database's time. Where they differ, only the service knows. */

@@ -23,4 +23,6 @@ export interface AppliedMessage {
   readonly changes: readonly Change[];
   /** Whether the message had a cursor: everything up to its position was told. */
   readonly isWhole: boolean;
+  readonly epoch: bigint;
+  readonly position: bigint;
 }

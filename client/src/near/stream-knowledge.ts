@@ -65,6 +65,11 @@ export class StreamKnowledge {
     return this.#cursor;
   }
 
+  /** The epoch of the stream's positions; 0 before a stream that tells one. */
+  get epoch(): bigint {
+    return this.#epoch;
+  }
+
   /** `elapsedMs` of the moment up to which every change was told; `-Infinity` if it is not known. */
   get trueAtMs(): number {
     return this.#trueAtMs;
@@ -108,7 +113,7 @@ export class StreamKnowledge {
     if (resync) this.#restart(attempt, isOutdated);
     for (const change of changes) this.#applyChange(change, message, isOutdated);
     if (isWhole && !isOutdated) this.#advance(attempt, message);
-    return { resync, changes, isWhole };
+    return { resync, changes, isWhole, epoch, position: message.position };
   }
 
   /** The floor of answers: lower ones may lack a change that was told before, and will not be told again. */
