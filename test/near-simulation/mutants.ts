@@ -15,6 +15,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the floor not raised",
+    seed: 191,
     file: STREAM,
     search: "if (!this.#isWhole) this.#floor = Math.max(this.#floor, Number(position));",
     replacement: "",
@@ -22,6 +23,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "answers kept before the first whole message",
+    seed: 1729,
     file: STREAM,
     search: "if (isSameHistory && this.#isWhole && answer.position > 0",
     replacement: "if (isSameHistory && answer.position > 0",
@@ -73,6 +75,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the stream's moment taken for a record that it can't vouch for",
+    seed: 681,
     file: CACHE,
     search: "record.isWatched ? Math.max(record.trueAtMs, this.#stream.trueAtMs) : record.trueAtMs",
     replacement: "Math.max(record.trueAtMs, this.#stream.trueAtMs)",

@@ -6,6 +6,8 @@ export interface Mutant {
   /** Occurs once in the file. */
   readonly search: string;
   readonly replacement: string;
+  /** A seed that found it lately: it is tried before the search, which takes minutes for a rare fault. */
+  readonly seed?: number;
   /** The consequence of the fault. */
   readonly why: string;
 }
