@@ -46,6 +46,14 @@ export async function noticedBeside({ service, verify }: Beside, what: string, a
   return { p99Ms: p99(answers), turnMs };
 }
 
+/**
+ * Judges the longest turn alone, and reports the other client's p99. For attacks that keep the database and the
+ * attacker's own process busy: on two cores, these take the time from the service, whatever it does.
+ */
+export async function expectShortTurns(beside: Beside, what: string, attack: Attack): Promise<void> {
+  await expectHardlySlowed({ ...beside, control: { p99Ms: Number.POSITIVE_INFINITY, turnMs: 0 } }, what, attack);
+}
+
 /** @param control what the other client noticed beside a harmless one */
 export async function expectHardlySlowed(
   { control, ...beside }: Beside & { readonly control: Noticed },
