@@ -14,7 +14,6 @@ const JUDGING_TIMES = [
   "machine",
   "management-share",
   "memory",
-  "near",
   "postgres-down",
   "verify-key-on-faulty-redis",
   "refresh-races",

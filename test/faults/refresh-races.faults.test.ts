@@ -17,7 +17,7 @@ import { canStart } from "../support/shared-servers.ts";
 import { type ReadyService, startService } from "../support/spawned-service.ts";
 import { letPass } from "../support/until.ts";
 
-const ROUNDS = 200;
+const ROUNDS = 100;
 const CALLERS = 50;
 /** The grace of a replay: long enough for 50 callers on a busy machine, and short enough for a test to wait. */
 const GRACE_MS = 3000;
@@ -142,7 +142,7 @@ describe.skipIf(!canStart("postgres"))("three processes on one PostgreSQL", () =
       answers.map(({ refreshToken, refreshTokenExpireTime: at }) => `${refreshToken} ${at!.seconds} ${at!.nanos}`),
     );
 
-  it("give fifty concurrent callers one successor, in each of 200 rounds", async () => {
+  it("give fifty concurrent callers one successor, in each of 100 rounds", async () => {
     const { tokens } = await newPerson();
     let newest = tokens;
     let refused = 0;
