@@ -6,7 +6,7 @@ describeMutants({
   run: "test/near-simulation/run.ts",
   parts: ["src", "client/src", "test/simulation", "test/near-simulation"],
   mutants: MUTANTS,
-  seeds: 4000,
+  seeds: 8000,
   // `npm run test:near-simulation` runs more.
   unchangedSeeds: 500,
 });

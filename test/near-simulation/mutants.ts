@@ -23,7 +23,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "answers kept before the first whole message",
-    seed: 1729,
+    seed: 4070,
     file: STREAM,
     search: "if (isSameHistory && this.#isWhole && answer.position > 0",
     replacement: "if (isSameHistory && answer.position > 0",
