@@ -188,15 +188,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a caller with a cr
     await expectUnharmed("240 KiB", flood("batchVerifyKeys", large, 50));
   });
 
-  it("takes no long turn by lists of large keys, 50 and 950 at a time", async () => {
+  it("takes no long turn by lists of large keys, 50 at a time", async () => {
+    // More at a time would end with the connection, because its unread answers are bounded.
     const owner = { token: cast.ownerToken, restMs: REST_MS };
-    for (const atOnce of [50, 950]) {
-      await expectShortTurns(
-        { service, verify },
-        `${atOnce} lists`,
-        flood("listKeys", { pageSize: 250 }, atOnce, owner),
-      );
-    }
+    await expectShortTurns({ service, verify }, "lists", flood("listKeys", { pageSize: 250 }, 50, owner));
   });
 
   it("takes no long turn by watches that are 10,000 changes behind", async () => {
