@@ -1,6 +1,6 @@
 /**
  * Services and users that send the dearest requests as fast as they can: batches of 256 keys, pages of the largest
- * keys, watches that are 10,000 changes behind. No turn takes long, and batches hardly slow another service's VerifyKey.
+ * keys, watches that are 10,000 changes behind. No turn takes long. Batches hardly slow another service's VerifyKey.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
