@@ -23,7 +23,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "answers kept before the first whole message",
-    seed: 4070,
+    seed: 1729,
     file: STREAM,
     search: "if (isSameHistory && this.#isWhole && answer.position > 0",
     replacement: "if (isSameHistory && answer.position > 0",

@@ -35,7 +35,7 @@ import { AbsentKeys } from "./absent-keys.ts";
 import { DatabaseTime, type TimeInterval } from "./database-time.ts";
 import { INVALID_BY_FORM, invalidJudgement, judgementOf, mayBeApiKey, type NearJudgement } from "./near-judgement.ts";
 import { NearKeys } from "./near-keys.ts";
-import { isLater, type NearRecord, nearRecord, type RecordTimes } from "./near-record.ts";
+import { isLater, nearRecord, type RecordTimes } from "./near-record.ts";
 import { SharedValues } from "./shared-values.ts";
 import type { AppliedMessage, StreamAttempt } from "./stream-attempt.ts";
 import { type Dated, type Standing, StreamKnowledge, tellsOf } from "./stream-knowledge.ts";
@@ -147,12 +147,11 @@ export class NearCache {
     }
     const verdict = verdictNameOf(response);
     const digest = this.#digests.of(request.apiKey);
-    const known = this.#keys.peek(digest);
     if (!OF_THE_USE.has(verdict)) this.#keys.delete(digest);
     if (isSuspended || exchange.drops !== this.#drops) return;
     if (NOT_JUDGED.has(verdict) || nearRules < 1 || nearRules > NEAR_RULES) return;
     if (verdict === "INVALID") this.#keepAbsent(digest, exchange, request, freshness);
-    else if (key !== undefined) this.#keepKey(digest, exchange, response, known);
+    else if (key !== undefined) this.#keepKey(digest, exchange, response, freshness);
   }
 
   /**
@@ -255,9 +254,10 @@ export class NearCache {
     return undefined;
   }
 
-  #keepKey(digest: string, exchange: Exchange, response: VerifyKeyResponse, known: NearRecord | undefined): void {
+  #keepKey(digest: string, exchange: Exchange, response: VerifyKeyResponse, freshness: Freshness): void {
     const key = response.key!;
-    const times = this.#timesOf(exchange, response.freshness!, [key.id, key.ownerId]);
+    const times = this.#timesOf(exchange, freshness, [key.id, key.ownerId]);
+    const known = this.#keys.peek(digest);
     if (times === undefined || (known !== undefined && isLater(known, times))) return;
     this.#absent.delete(digest);
     const { random } = this.#options;

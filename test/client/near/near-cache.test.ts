@@ -109,20 +109,6 @@ describe("an answer", () => {
   });
 });
 
-describe("an answer that refuses the key", () => {
-  it("ends a record of a later position, and is not kept in its place", () => {
-    const world = new NearWorld();
-    world.stream();
-    world.verify(1, { position: 120 });
-    world.verify(1, { position: 110, verdict: Verdict.OWNER_DISABLED });
-    expect(world.verdict(1)).toBeUndefined();
-    // The control: an answer of a later position is kept.
-    world.verify(1, { position: 130 });
-    world.verify(1, { position: 140, verdict: Verdict.OWNER_DISABLED });
-    expect(world.verdict(1)).toBe("OWNER_DISABLED");
-  });
-});
-
 describe("without a living stream, an answer", () => {
   it("is kept by its own age alone", () => {
     const world = new NearWorld();
