@@ -137,16 +137,15 @@ export class LastingVerdicts {
   }
 
   /** The stream of changes told this. */
-  applied({ resync, changes, epoch, position }: AppliedMessage): void {
+  applied({ mayChangeAll, changes, epoch, position }: AppliedMessage): void {
     if (this.#watches.size === 0) return;
     const now = this.#toldNow();
-    const isOfAll = resync || changes.some(({ kind }) => !KINDS.has(kind));
-    if (isOfAll) this.#tellAll({ ...now, epoch, position });
+    if (mayChangeAll) this.#tellAll({ ...now, epoch, position });
     for (const change of changes) {
       const told = { ...now, epoch, position: change.position === 0n ? position : change.position };
       for (const watch of this.#bySubject.get(change.subjectId) ?? []) this.#tell(watch, told);
     }
-    if (isOfAll || changes.some(({ kind }) => kind === Kind.SIGNING_KEY)) this.#tellTokens();
+    if (mayChangeAll || changes.some(({ kind }) => kind === Kind.SIGNING_KEY)) this.#tellTokens();
   }
 
   /** Ends all watches. */
@@ -274,10 +273,6 @@ export class LastingVerdicts {
 
 /** Stands among the subjects of each token: no id looks like it. */
 const ANY_TOKEN = "any token";
-/** The kinds that this version knows. A change of another kind may concern everything. */
-const KINDS: ReadonlySet<Kind> = new Set([
-  ...[Kind.KEY, Kind.OWNER, Kind.SESSION, Kind.SERVICE_CREDENTIAL, Kind.SIGNING_KEY],
-]);
 
 /** Whether a verdict knows of a change. Positions compare within one epoch. */
 function knows(basis: Basis, told: Told): boolean {

@@ -123,6 +123,18 @@ const NAMES: Readonly<Record<number, VerdictName>> = Object.freeze({
   [VerdictCode.CREDITS_EXHAUSTED]: "CREDITS_EXHAUSTED",
 });
 
+/** Verdicts that say nothing against a kept record of the key: they follow from the use of the key. */
+export const OF_THE_USE: ReadonlySet<VerdictName> = new Set<VerdictName>([
+  "VALID",
+  "RATE_LIMITED",
+  "SCOPE_MISSING",
+  "TIER_NOT_ALLOWED",
+  "IP_NOT_ALLOWED",
+  "METHOD_NOT_ALLOWED",
+]);
+/** Verdicts that this client can't judge by: their answers fill nothing. */
+export const NOT_JUDGED: ReadonlySet<VerdictName> = new Set<VerdictName>(["UNKNOWN", "CREDITS_EXHAUSTED"]);
+
 /** The name of an answer's verdict. It is VALID only if both fields of the answer say so. */
 export function verdictNameOf(response: VerifyKeyResponse): VerdictName {
   const named = NAMES[response.verdict] ?? "UNKNOWN";

@@ -72,11 +72,8 @@ export function connectVerification(deps: VerificationDeps): Verification {
     random,
     onApplied: (applied) => {
       forget(counting, applied);
-      if (
-        applied.resync ||
-        applied.changes.some(({ kind }) => KINDS[kind] === undefined || kind === KindCode.SIGNING_KEY)
-      )
-        deps.onSigningKeys();
+      const { mayChangeAll, changes } = applied;
+      if (mayChangeAll || changes.some(({ kind }) => kind === KindCode.SIGNING_KEY)) deps.onSigningKeys();
       lasting.applied(applied);
       tell(events, applied);
     },
@@ -114,9 +111,8 @@ export function connectVerification(deps: VerificationDeps): Verification {
 }
 
 /** A key that changed may have had its limits reset. */
-function forget(counting: Counting, { resync, changes }: AppliedMessage): void {
-  const isUnknown = changes.some(({ kind }) => KINDS[kind] === undefined);
-  if (resync || isUnknown) counting.forgetAll();
+function forget(counting: Counting, { mayChangeAll, changes }: AppliedMessage): void {
+  if (mayChangeAll) counting.forgetAll();
   for (const { kind, subjectId } of changes) if (kind === KindCode.KEY) counting.forget(subjectId);
 }
 

@@ -40,7 +40,7 @@ function makeWorld({ random = 0.5, other }: { random?: number; other?: string | 
     apply: (attempt: StreamAttempt, { cursor }: WatchRevocationsResponse): AppliedMessage => {
       applied.push(`${attempt.number}:${cursor}`);
       if (cursor !== "") near.cursor = cursor;
-      return { resync: false, changes: [], isWhole: cursor !== "", epoch: 7n, position: 1n };
+      return { resync: false, mayChangeAll: false, changes: [], isWhole: cursor !== "", epoch: 7n, position: 1n };
     },
     streamEnded: (attempt: StreamAttempt) => void ended.push(attempt),
     mustReopen: () => isReopenNeeded,

@@ -1,3 +1,4 @@
+import { DAY_MS, MINUTE_MS } from "../../../src/lib/clock.ts";
 import { Lru } from "../../../src/lib/lru.ts";
 import type { NamedLimit, RateLimitWindow } from "../verdict.ts";
 
@@ -45,8 +46,6 @@ const MAX_KEYS = 10_000;
 /** Windows of a key: its own two, and those of further limits. Beyond that, the oldest is forgotten. */
 const MAX_WINDOWS = 64;
 const MAX_LOST = 16;
-const MINUTE_MS = 60_000;
-const DAY_MS = 24 * 60 * MINUTE_MS;
 const NOT_KNOWN: Admission = Object.freeze({ kind: "not known" });
 
 /**

@@ -12,6 +12,7 @@
  *   stream-attempt.ts    one call of WatchRevocations
  *   told-changes.ts      which keys and owners changed lately
  *   ended-sessions.ts    which sessions have ended
+ *   remembered-numbers.ts the bounded map behind both
  *   watch-stream.ts      keeps the stream up, and gives its messages to the cache
  *   database-time.ts     the database's time, as an interval
  *   times.ts             times of messages, and the drift of clocks
@@ -30,7 +31,7 @@ import { type AgeClock, MINUTE_MS } from "../../../src/lib/clock.ts";
 import { ownText } from "../../../src/lib/text.ts";
 import { KeyDigests } from "../key-digest.ts";
 import { checkedInput } from "../request.ts";
-import { type VerdictName, type VerifyRequest, verdictNameOf } from "../verdict.ts";
+import { NOT_JUDGED, OF_THE_USE, type VerifyRequest, verdictNameOf } from "../verdict.ts";
 import { AbsentKeys } from "./absent-keys.ts";
 import { DatabaseTime, type TimeInterval } from "./database-time.ts";
 import { INVALID_BY_FORM, invalidJudgement, judgementOf, mayBeApiKey, type NearJudgement } from "./near-judgement.ts";
@@ -69,13 +70,6 @@ const LIFE_MS = 10 * MINUTE_MS;
 const LIFE_SPREAD = 0.2;
 /** Maximum age of an answer INVALID. */
 const ABSENT_MS = 5000;
-
-/** Verdicts that say nothing against a kept record: they follow from the use of the key. */
-const OF_THE_USE: ReadonlySet<VerdictName> = new Set<VerdictName>([
-  ...(["VALID", "RATE_LIMITED", "SCOPE_MISSING", "TIER_NOT_ALLOWED", "IP_NOT_ALLOWED", "METHOD_NOT_ALLOWED"] as const),
-]);
-/** Verdicts that this client can't judge by: their answers fill nothing. */
-const NOT_JUDGED: ReadonlySet<VerdictName> = new Set<VerdictName>(["UNKNOWN", "CREDITS_EXHAUSTED"]);
 
 /** All times are `clock.elapsedMs()`, unless a comment says otherwise. */
 export class NearCache {

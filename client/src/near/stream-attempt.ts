@@ -19,6 +19,8 @@ export interface StreamAttempt {
 export interface AppliedMessage {
   /** The message began a new truth: everything kept was dropped. */
   readonly resync: boolean;
+  /** After a resync, or a change of a kind that this version does not know: everything may have changed. */
+  readonly mayChangeAll: boolean;
   /** The changes of the message. A KIND_KEY change also ends what is known of the key's limits. */
   readonly changes: readonly Change[];
   /** Whether the message had a cursor: everything up to its position was told. */

@@ -111,9 +111,10 @@ export class StreamKnowledge {
     if (!attempt.hasEnded) this.#living.add(attempt);
     const isOutdated = epoch !== this.#epoch && attempt.number < this.#epochBy;
     if (resync) this.#restart(attempt, isOutdated);
-    for (const change of changes) this.#applyChange(change, message, isOutdated);
+    let mayChangeAll = resync;
+    for (const change of changes) if (!this.#applyChange(change, message, isOutdated)) mayChangeAll = true;
     if (isWhole && !isOutdated) this.#advance(attempt, message);
-    return { resync, changes, isWhole, epoch, position: message.position };
+    return { resync, mayChangeAll, changes, isWhole, epoch, position: message.position };
   }
 
   /** The floor of answers: lower ones may lack a change that was told before, and will not be told again. */
@@ -140,7 +141,8 @@ export class StreamKnowledge {
     this.#told.clear();
   }
 
-  #applyChange(change: Change, { position }: WatchRevocationsResponse, isOutdated: boolean): void {
+  /** @returns whether this version knows the kind of the change */
+  #applyChange(change: Change, { position }: WatchRevocationsResponse, isOutdated: boolean): boolean {
     const { kind, subjectId, changeTime } = change;
     const toldAt = Number(change.position === 0n ? position : change.position);
     switch (kind) {
@@ -149,16 +151,17 @@ export class StreamKnowledge {
         // Positions of another epoch do not compare: then every copy of the subject goes.
         this.#copies.dropChanged(subjectId, isOutdated ? Number.POSITIVE_INFINITY : toldAt);
         if (!isOutdated) this.#told.note(subjectId, toldAt);
-        return;
+        return true;
       case Kind.SESSION:
         this.sessions.note(subjectId, changeTime === undefined ? Number.POSITIVE_INFINITY : timestampMs(changeTime));
-        return;
+        return true;
       case Kind.SERVICE_CREDENTIAL:
       case Kind.SIGNING_KEY:
-        return;
+        return true;
       default:
         this.#copies.dropAll();
         if (!isOutdated) this.#told.forgetTo(toldAt);
+        return false;
     }
   }
 
