@@ -34,7 +34,7 @@ export interface AccessTokensDeps {
   readonly audience: string;
   readonly keySet: KeySet;
   readonly auth: Pick<Client<typeof AuthService>, "getCurrentUser">;
-  /** What the stream has told: of sessions, and of the database's time. */
+  /** The knowledge of the stream about sessions and about the database's time. */
   readonly near: Pick<NearCache, "sessionEnded" | "streamAgeMs" | "databaseTime">;
   /** Opens the stream, if it is not open. */
   readonly openStream: () => void;
@@ -151,8 +151,8 @@ export class AccessTokens {
         audience,
         algorithms: ["EdDSA", "ES256"],
         typ: "at+jwt",
-        // This machine's clock may be wrong. The earliest time that the database may have refuses no good token. If it is
-        // not known, the service judges the times.
+        // This machine's clock may be wrong. The earliest time that the database may have refuses no good token. If it
+        // is not known, the service judges the times.
         currentDate: time === undefined ? issueDateOf(text) : new Date(time.loMs),
         requiredClaims: ["sub", "sid", "iat", "exp"],
       });

@@ -124,7 +124,10 @@ async function* untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal,
   }
 }
 
-/** Settles as the promise, or rejects with the signal's reason. A race with one lasting promise would grow with each message. */
+/**
+ * Settles as the promise, or rejects with the signal's reason. A race with one lasting promise would grow with each
+ * message.
+ */
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
@@ -165,7 +168,10 @@ const door: Door<ConnectRequest, Interceptor, Args> = doorOf({
   },
 });
 
-/** Requires an API key: `connectNodeAdapter({ interceptors: [requireApiKey(latchkey, options)], contextValues: latchkeyContext, routes })`. `requireApiKey.method` decorates a class method. */
+/**
+ * Requires an API key: `connectNodeAdapter({ interceptors: [requireApiKey(latchkey, options)], contextValues:
+ * latchkeyContext, routes })`. `requireApiKey.method` decorates a class method.
+ */
 export const requireApiKey: Door<ConnectRequest, Interceptor, Args>["requireApiKey"] = door.requireApiKey;
 /** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
 export const rateLimit: Door<ConnectRequest, Interceptor, Args>["rateLimit"] = door.rateLimit;

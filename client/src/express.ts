@@ -33,7 +33,10 @@ const door: Door<Request, RequestHandler, Args> = doorOf({
   },
 });
 
-/** Requires an API key: `app.get(path, requireApiKey(latchkey, options), handler)`. `requireApiKey.method` decorates a class method. */
+/**
+ * Requires an API key: `app.get(path, requireApiKey(latchkey, options), handler)`. `requireApiKey.method` decorates a
+ * class method.
+ */
 export const requireApiKey: Door<Request, RequestHandler, Args>["requireApiKey"] = door.requireApiKey;
 /** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
 export const rateLimit: Door<Request, RequestHandler, Args>["rateLimit"] = door.rateLimit;

@@ -48,8 +48,8 @@ export interface FakeOptions {
   /** Default: live and test. */
   readonly environments?: readonly string[];
   /**
-   * As the option of `createLatchkey`; default false. Then a change takes effect a few turns of the event loop after the
-   * call that makes it, as with a real service.
+   * As the option of `createLatchkey`; default false. Then a change takes effect a few turns of the event loop after
+   * the call that makes it, as with a real service.
    */
   readonly near?: LatchkeyOptions["near"];
 }

@@ -45,7 +45,10 @@ const door: Door<FastifyRequest, Hook, Args> = doorOf({
   around: async (guard, [request, reply], run) => ((await admit(guard, request, reply)) ? run() : reply),
 });
 
-/** Requires an API key: `app.get(path, { onRequest: requireApiKey(latchkey, options) }, handler)`. `requireApiKey.method` decorates a class method. */
+/**
+ * Requires an API key: `app.get(path, { onRequest: requireApiKey(latchkey, options) }, handler)`.
+ * `requireApiKey.method` decorates a class method.
+ */
 export const requireApiKey: Door<FastifyRequest, Hook, Args>["requireApiKey"] = door.requireApiKey;
 /** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
 export const rateLimit: Door<FastifyRequest, Hook, Args>["rateLimit"] = door.rateLimit;

@@ -8,8 +8,8 @@ export type VerifyKeyInit = MessageInitShape<typeof VerifyKeyRequestSchema>;
 export type Outcome<A> = { readonly answer: A } | { readonly error: Error };
 
 /**
- * Sends one or more calls; one outcome for each, in order. `calmly`: none of them counts anything, so that a retry is safe.
- * A rejection is the outcome of all of them.
+ * Sends one or more calls; one outcome for each, in order. `calmly`: none of them counts anything, so that a retry is
+ * safe. A rejection is the outcome of all of them.
  */
 export type SendCalls<A> = (
   calls: readonly VerifyKeyInit[],

@@ -1,6 +1,6 @@
 /**
- * Interceptors for servers of @grpc/grpc-js. `latchkeyOf(call)` has what was found. A stream is judged at its start, and
- * again whenever its credential may have changed: its handler gets `cancelled` when it must end.
+ * Interceptors for servers of @grpc/grpc-js. `latchkeyOf(call)` has what was found. A stream is judged at its start,
+ * and again whenever its credential may have changed: its handler gets `cancelled` when it must end.
  *
  * grpc-js joins repeated headers with commas, except `authorization`, of which Node keeps the first.
  */
@@ -171,7 +171,10 @@ const door: Door<GrpcRequest, ServerInterceptor, Args> = doorOf({
   },
 });
 
-/** Requires an API key: `new Server({ interceptors: [requireApiKey(latchkey, options)] })`. `requireApiKey.method` decorates a class method. */
+/**
+ * Requires an API key: `new Server({ interceptors: [requireApiKey(latchkey, options)] })`. `requireApiKey.method`
+ * decorates a class method.
+ */
 export const requireApiKey: Door<GrpcRequest, ServerInterceptor, Args>["requireApiKey"] = door.requireApiKey;
 /** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
 export const rateLimit: Door<GrpcRequest, ServerInterceptor, Args>["rateLimit"] = door.rateLimit;

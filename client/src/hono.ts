@@ -19,8 +19,8 @@ declare module "hono" {
 
 export interface ApiKeyOptions extends CoreOptions<Context> {
   /**
-   * The sender's address: Hono has none of its own. With @hono/node-server:
-   * `(c) => getConnInfo(c).remote.address`. Without it, a key that is bound to networks is refused.
+   * The sender's address: Hono has none of its own. With @hono/node-server: `(c) => getConnInfo(c).remote.address`.
+   * Without it, a key that is bound to networks is refused.
    */
   readonly address?: ((c: Context) => string | undefined) | undefined;
 }
@@ -83,7 +83,10 @@ const door: Door<Context, MiddlewareHandler, Args, ApiKeyOptions> = doorOf<
   },
 );
 
-/** Requires an API key: `app.get(path, requireApiKey(latchkey, options), handler)`. `requireApiKey.method` decorates a class method. */
+/**
+ * Requires an API key: `app.get(path, requireApiKey(latchkey, options), handler)`. `requireApiKey.method` decorates a
+ * class method.
+ */
 export const requireApiKey: Door<Context, MiddlewareHandler, Args, ApiKeyOptions>["requireApiKey"] = door.requireApiKey;
 /** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
 export const rateLimit: Door<Context, MiddlewareHandler, Args, ApiKeyOptions>["rateLimit"] = door.rateLimit;

@@ -39,8 +39,8 @@ interface AskOptions {
 const NO_WINDOWS: readonly RateLimitWindow[] = Object.freeze([]);
 
 /**
- * The way of a key to its verdict: a kept and fresh record, with the limits that can be met without a call; else a call,
- * in a batch with others; else, if the service is unreachable and the user allows it, a record that is older.
+ * The way of a key to its verdict: a kept and fresh record, with the limits that can be met without a call; else a
+ * call, in a batch with others; else, if the service is unreachable and the user allows it, a record that is older.
  */
 export class KeyVerdicts {
   readonly #deps: KeyVerdictsDeps;

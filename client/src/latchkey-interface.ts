@@ -77,8 +77,8 @@ export interface Latchkey extends AsyncDisposable {
   /** Counts a call against the limits of a key, or of any other subject. @throws as `verify` */
   checkRateLimit(request: RateLimitRequest, options?: CallOptions): Promise<RateLimitVerdict>;
   /**
-   * Verifies a person's access token: its signature here, and its session by the stream of changes. The first call opens
-   * the stream. Where its knowledge is too old or too short, one call asks the service.
+   * Verifies a person's access token: its signature here, and its session by the stream of changes. The first call
+   * opens the stream. Where its knowledge is too old or too short, one call asks the service.
    *
    * @throws LatchkeyUnavailable if it is not known whether the token is good
    */
@@ -93,7 +93,11 @@ export interface Latchkey extends AsyncDisposable {
    * @returns a function that ends the watch; call it when the stream ends
    */
   watchKey(request: VerifyRequest, verdict: Verdict, onEnd: OnEnd<Verdict>): () => void;
-  /** As `watchKey`, for an access token: by its session, and by the keys that sign. @param user whom the token belongs to */
+  /**
+   * As `watchKey`, for an access token: by its session, and by the keys that sign.
+   *
+   * @param user whom the token belongs to
+   */
   watchAccessToken(token: string, user: VerifiedUser, onEnd: OnEnd<AccessTokenVerdict>): () => void;
   /** The generated client of AuthService. Its calls have the credential, unless they bring their own `authorization`. */
   readonly auth: Client<typeof AuthService>;
@@ -104,6 +108,9 @@ export interface Latchkey extends AsyncDisposable {
   /** Adds a listener. @returns a function that removes it */
   on<E extends keyof LatchkeyEvents>(event: E, listener: (value: LatchkeyEvents[E]) => void): () => void;
   stats(): LatchkeyStats;
-  /** Sends the last reports of admitted calls, ends the stream and closes the connection. Calls that wait, and later ones, reject with LatchkeyUnavailable. */
+  /**
+   * Sends the last reports of admitted calls, ends the stream and closes the connection. Calls that wait, and later
+   * ones, reject with LatchkeyUnavailable.
+   */
   close(): Promise<void>;
 }

@@ -94,7 +94,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   return createLatchkeyOf(options, {});
 }
 
-/** What tests and `fakeLatchkey` replace. */
+/** The parts of a client that tests and `fakeLatchkey` replace. */
 export interface LatchkeyParts {
   readonly keySet?: KeySet;
   readonly clock?: AgeClock;

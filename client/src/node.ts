@@ -46,7 +46,10 @@ const door: Door<IncomingMessage, Wrapper, Args> = doorOf({
   },
 });
 
-/** Requires an API key: `createServer(requireApiKey(latchkey, options)(handler))`. `requireApiKey.method` decorates a class method. */
+/**
+ * Requires an API key: `createServer(requireApiKey(latchkey, options)(handler))`. `requireApiKey.method` decorates a
+ * class method.
+ */
 export const requireApiKey: Door<IncomingMessage, Wrapper, Args>["requireApiKey"] = door.requireApiKey;
 /** Limits requests by a subject that is no key, such as an address. Used as `requireApiKey`. */
 export const rateLimit: Door<IncomingMessage, Wrapper, Args>["rateLimit"] = door.rateLimit;

@@ -20,8 +20,8 @@ export interface NearOptions {
   /** Maximum age of a kept key that is used while the service answers, 1 to 5,000 ms. Default 5,000. */
   readonly maxStalenessMs?: number | undefined;
   /**
-   * Maximum age of a kept key that is used while the service is unreachable: above `maxStalenessMs`, at most 300,000 ms.
-   * A key that is revoked meanwhile is accepted for that time. Default 0: none is used.
+   * Maximum age of a kept key that is used while the service is unreachable: above `maxStalenessMs`, at most 300,000
+   * ms. A key that is revoked meanwhile is accepted for that time. Default 0: none is used.
    */
   readonly staleOkMs?: number | undefined;
   /**

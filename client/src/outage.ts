@@ -11,8 +11,8 @@ export interface OutageDeps {
 
 /**
  * Whether the service is unreachable. It is the service's own circuit breaker in front of the service instead of its
- * database: one failed call opens it, any answer closes it, and it probes every 500 ms while it is open. It decides only
- * whether a caller waits before an old record is used. Calls without such a record are sent as always.
+ * database: one failed call opens it, any answer closes it, and it probes every 500 ms while it is open. It decides
+ * only whether a caller waits before an old record is used. Calls without such a record are sent as always.
  */
 export class Outage {
   readonly #breaker: DatabaseBreaker;

@@ -2,7 +2,7 @@ import { errorOf, LatchkeyCredentialError, LatchkeyRequestError } from "./errors
 import type { Events } from "./events.ts";
 import type { StreamState } from "./near/watch-stream.ts";
 
-/** What the outcomes of calls, and of the stream, say about the state of this client. */
+/** The state of this client, as it follows from the outcomes of calls and of the stream. */
 export class Outcomes {
   readonly #events: Events;
   /** Whether listeners know already that the credential is refused. */

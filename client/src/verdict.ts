@@ -71,8 +71,8 @@ export interface Verdict {
   /** With RATE_LIMITED: the shortest wait after which this call succeeds. Absent where no wait helps. */
   readonly retryAfterMs?: number;
   /**
-   * The limits were judged by one process alone, because the shared counters are unreachable; or the record of the key is
-   * older than 5 s, because the service or its database is: see `ageMs`.
+   * The limits were judged by one process alone, because the shared counters are unreachable; or the record of the key
+   * is older than 5 s, because the service or its database is: see `ageMs`.
    */
   readonly degraded: boolean;
   /** Where the key was judged: in this process, or by a call. */
@@ -88,7 +88,7 @@ export interface Verdict {
   readonly epoch?: bigint;
 }
 
-/** Whose limits are checked: a key by its id, or any other subject by a name of your own. */
+/** The subject whose limits are checked: a key by its id, or any other subject by a name of your own. */
 export type RateLimitRequest = ({ readonly keyId: string } | { readonly name: string }) & {
   /** 1 if absent. 0 reads the limits without counting. */
   readonly cost?: number | undefined;

@@ -51,7 +51,7 @@ const KINDS: Readonly<Record<number, LatchkeyChange["kind"]>> = {
   [KindCode.SERVICE_CREDENTIAL]: "SERVICE_CREDENTIAL",
   [KindCode.SIGNING_KEY]: "SIGNING_KEY",
 };
-/** What the cache gets without near verification: it then holds only what the stream tells for access tokens. */
+/** The options of the cache without near verification: it holds only the stream's knowledge for access tokens. */
 const NO_KEYS = { maxKeys: 1, maxBytes: 65_536, maxStalenessMs: 5_000, staleOkMs: 0, counting: "exact" } as const;
 
 export function connectVerification(deps: VerificationDeps): Verification {

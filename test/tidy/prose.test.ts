@@ -6,9 +6,9 @@ import { proseFaults } from "./prose.ts";
 import { readProse } from "./prose-text.ts";
 
 const root = join(import.meta.dirname, "../..");
-const paths = globSync(["{src,test,bench,scripts}/**/*.ts", "*.ts", "{docs,test,bench,scripts}/**/*.md", "*.md"], {
-  cwd: root,
-}).sort();
+const code = ["{src,test,bench,scripts}/**/*.ts", "client/src/**/*.ts", "*.ts"];
+const pages = ["{docs,test,bench,scripts}/**/*.md", "client/*.md", "*.md"];
+const paths = globSync([...code, ...pages], { cwd: root }).sort();
 const house = paths
   .filter((path) => !path.startsWith("src/gen/"))
   .map((path) => readProse(path, readFileSync(join(root, path), "utf8")));

@@ -35,7 +35,7 @@ export interface CountingDeps {
   readonly send: (requests: readonly ReportInit[]) => Promise<Pick<BatchCheckRateLimitsResponse, "results">>;
 }
 
-/** What is known of limits when a call is about to be sent. */
+/** The knowledge of a key's limits when a call is about to be sent. */
 export interface CountedCall {
   readonly keyId: string | undefined;
   readonly cost: number;
@@ -89,8 +89,8 @@ export class Counting {
   }
 
   /**
-   * The decision while the service is unreachable: by the last `remaining`, less what this process has used since. It is
-   * never reported. undefined: nothing is known of the windows.
+   * The decision while the service is unreachable: by the last `remaining`, less what this process has used since. It
+   * is never reported. undefined: nothing is known of the windows.
    */
   decideAlone(judgement: NearJudgement, request: VerifyRequest): Counted | undefined {
     const { cost = 1 } = request;
@@ -141,7 +141,7 @@ export class Counting {
     const { verdict, sentAtMs } = facts;
     const { key } = verdict;
     if (key === undefined || verdict.rateLimits.length === 0) return;
-    // What one process of the service judged alone says nothing about the counters that all share.
+    // A degraded answer comes from the counters of one process, which say nothing about the shared ones.
     if (response.degraded) {
       this.#counters.forget(key.id);
       return;

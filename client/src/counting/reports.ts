@@ -143,7 +143,7 @@ export class Reports {
       counters.lose(keyId, cost, clock.elapsedMs(), true);
       return;
     }
-    // What one process alone judged says nothing about the counters that all share.
+    // A degraded answer comes from the counters of one process, which say nothing about the shared ones.
     counters.told(keyId, asked, verdict.degraded ? [] : verdict.rateLimits, cost);
     if (verdict.degraded) counters.forget(keyId);
   }

@@ -2,7 +2,7 @@ import { DAY_MS, MINUTE_MS } from "../../../src/lib/clock.ts";
 import { Lru } from "../../../src/lib/lru.ts";
 import type { NamedLimit, RateLimitWindow } from "../verdict.ts";
 
-/** What the service said of one window, and how much of this key was used when it said so. */
+/** The last state of one window that the service told, and how much of the key was used at that time. */
 interface Known {
   readonly window: RateLimitWindow;
   /** `elapsedMs` when the call was sent that the service answered. */
@@ -49,9 +49,10 @@ const MAX_LOST = 16;
 const NOT_KNOWN: Admission = Object.freeze({ kind: "not known" });
 
 /**
- * Counters of keys in this process: the last `remaining` of each window, less what was used since, and less the costs of
- * calls that are under way. All costs of a key are subtracted from each of its windows, also those that a window does not count, so a counter may be too low and is
- * never too high by this process's own calls. Bounded: 10,000 keys. Times are `elapsedMs`.
+ * Counters of keys in this process: the last `remaining` of each window, less what was used since, and less the costs
+ * of calls that are under way. All costs of a key are subtracted from each of its windows, also those that a window
+ * does not count. So a counter may be too low, and this process's own calls never make it too high. It keeps 10,000
+ * keys at most. Times are `elapsedMs`.
  */
 export class WindowCounters {
   readonly #byKey = new Lru<string, KeyCounters>(MAX_KEYS);
@@ -138,7 +139,9 @@ export class WindowCounters {
     if (asked.counters === this.#byKey.peek(keyId)) this.learn(keyId, asked, windows, 0);
   }
 
-  /** There is no answer to the report, or there will be no report. The cost counts as used until each window has passed. */
+  /**
+   * There is no answer to the report, or there will be no report. The cost counts as used until each window has passed.
+   */
   lose(keyId: string, cost: number, nowMs: number, wasUntold: boolean): void {
     if (wasUntold) this.#noLongerUntold(keyId, cost);
     const counters = this.#byKey.peek(keyId);

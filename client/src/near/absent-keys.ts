@@ -15,9 +15,9 @@ export interface AbsentKey {
 const MAX_GENERATION = 5_000;
 
 /**
- * The negative cache: raw keys that the service called INVALID, by digest. It is apart from the records, so that invented
- * keys evict none. It has two generations. When the younger one is full, the older one is forgotten as a whole: so
- * nothing is ever searched for the oldest.
+ * The negative cache: raw keys that the service called INVALID, by digest. It is apart from the records, so that
+ * invented keys evict none. It has two generations. When the younger one is full, the older one is forgotten as a
+ * whole: so nothing is ever searched for the oldest.
  */
 export class AbsentKeys {
   #young = new Map<string, AbsentKey>();

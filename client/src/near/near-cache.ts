@@ -149,8 +149,8 @@ export class NearCache {
   }
 
   /**
-   * The judgement of a kept and fresh record, or of a text whose form no key has; undefined: a call is needed. Counts no
-   * limit.
+   * The judgement of a kept and fresh record, or of a text whose form no key has; undefined: a call is needed. Counts
+   * no limit.
    *
    * @throws LatchkeyRequestError for a request that the service would refuse with INVALID_ARGUMENT
    */

@@ -23,8 +23,8 @@ export interface NearJudgement {
   /** Whether the key is VALID, and a limit with a figure applies, of the key or of the request: also for a cost of 0. */
   readonly isCounted: boolean;
   /**
-   * Whether this key is to be verified by a call of cost 0, so that its last_use_time moves. True once a minute at most:
-   * the judgement that says so must lead to the call.
+   * Whether this key is to be verified by a call of cost 0, so that its last_use_time moves. True once a minute at
+   * most: the judgement that says so must lead to the call.
    */
   readonly isRecheckDue: boolean;
 }
@@ -91,7 +91,10 @@ export function judgementOf(record: NearRecord, input: VerifyKeyInput, at: Judge
   return { verdict, key: verified, ageMs, epoch, position, ownLimits, isCounted, isRecheckDue };
 }
 
-/** A key with an end is judged at both ends of the interval of the database's time. Where they differ, only the service knows. */
+/**
+ * A key with an end is judged at both ends of the interval of the database's time. Where they differ, only the service
+ * knows.
+ */
 function verdictAt(record: NearRecord, input: VerifyKeyInput, at: JudgedAt): VerdictName | undefined {
   if (record.key.expiresAtMs === undefined && record.secretExpiresAtMs === undefined) {
     return NAMES[judgeKey(record, input, 0)];

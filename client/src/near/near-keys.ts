@@ -4,10 +4,10 @@ import type { NearRecord } from "./near-record.ts";
 /**
  * The bounded memory of records, by the digest of the raw key and by the ids that they depend on.
  *
- * It evicts by second chance (the CLOCK algorithm): the hand goes round the records in the order in which they came, and
- * takes the first one that was not used since its last round. A hit sets one field. A list in the order of use (LRU)
- * would take 16 bytes more a record and move it at each hit; lru-cache also reserves the memory of all records at its
- * start.
+ * It evicts by second chance (the CLOCK algorithm): the hand goes round the records in the order in which they came,
+ * and takes the first one that was not used since its last round. A hit sets one field. A list in the order of use
+ * (LRU) would take 16 bytes more a record and move it at each hit; lru-cache also reserves the memory of all records at
+ * its start.
  */
 export class NearKeys {
   readonly #maxKeys: number;

@@ -1,7 +1,7 @@
 /**
- * A bounded map from ids to numbers that knows what it forgot. It has two generations: when the younger one is full, the
- * older one is forgotten as a whole, and `forgottenTo` rises to its highest number. So nothing is ever searched for the
- * oldest, and between half of the bound and all of it is remembered.
+ * A bounded map from ids to numbers that knows what it forgot. It has two generations: when the younger one is full,
+ * the older one is forgotten as a whole, and `forgottenTo` rises to its highest number. So nothing is ever searched for
+ * the oldest, and between half of the bound and all of it is remembered.
  */
 export class RememberedNumbers {
   readonly #mostOfGeneration: number;

@@ -4,8 +4,8 @@ const MAX_VALUES = 1000;
 const MAX_ID_LENGTH = 256;
 
 /**
- * An intern table: values that most keys have in common, such as a tier or a list of scopes, are in memory once. Without
- * it they would take a third of a record's memory.
+ * An intern table: values that most keys have in common, such as a tier or a list of scopes, are in memory once.
+ * Without it they would take a third of a record's memory.
  */
 export class SharedValues {
   readonly #values = new Map<string, unknown>();

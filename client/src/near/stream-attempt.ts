@@ -15,7 +15,7 @@ export interface StreamAttempt {
   hasEnded: boolean;
 }
 
-/** What listeners are told of one message, in a later turn. */
+/** The effect of one message on the cache, for those who keep copies of their own. */
 export interface AppliedMessage {
   /** The message began a new truth: everything kept was dropped. */
   readonly resync: boolean;

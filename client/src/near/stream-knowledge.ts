@@ -30,8 +30,8 @@ export interface Dated {
 }
 
 /**
- * What the stream of changes has told: of which history, up to where, and since when. Two attempts may live at once,
- * because the next one is up before the last one ends.
+ * The knowledge from the stream of changes: its history (epoch), its position and its age. Two attempts may live at
+ * once, because the next one is up before the last one ends.
  *
  * Positions compare within one epoch. There, no floor goes down and no told change is forgotten at a resync. So a
  * message of one attempt also vouches for what was kept under the other one.

@@ -42,8 +42,8 @@ const LIFE_SPREAD_MS = 240_000;
 const SILENT_MS = 15_000;
 
 /**
- * The life of the WatchRevocations stream. It is opened once and stays: it reconnects with full jitter (0.1 to 5 s) from
- * the last cursor, and is replaced every 10 minutes ± 20 %, where the new stream is up before the old one ends. No
+ * The life of the WatchRevocations stream. It is opened once and stays: it reconnects with full jitter (0.1 to 5 s)
+ * from the last cursor, and is replaced every 10 minutes ± 20 %, where the new stream is up before the old one ends. No
  * failure of it reaches a caller, except through `up`.
  *
  * A message is applied in the turn in which it came. A cursor that the service refuses is dropped. A refused credential
