@@ -22,8 +22,8 @@ const PROBE_EVERY_MS = 250;
 /** After every 8 failed probes the connection to the part is renewed. */
 const PROBES_PER_RENEWAL = 8;
 /**
- * Maximum requests in a group, besides the rest of a run that began in it. It bounds how long a group keeps the store from serving others: 0.8 ms at 6 us a
- * request.
+ * Maximum requests in a group, besides the rest of a run that began in it. It bounds how long a group keeps the store
+ * from serving others: 0.8 ms at 6 us a request.
  */
 const MAX_GROUP = 128;
 /** The name of the limit that probes count in. A caller's limit can't have it, because its name may not contain "~". */

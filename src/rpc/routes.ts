@@ -83,6 +83,8 @@ const MAX_REQUEST_BYTES = 64 * 1024;
 const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {
   "latchkey.v1.KeyService.BatchVerifyKeys": 256 * 1024,
   "latchkey.v1.KeyService.BatchCheckRateLimits": 256 * 1024,
+  // Envoy's clients may send 60 KiB of headers, and several descriptors may have the same header.
+  "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit": 256 * 1024,
 };
 
 /** The tables with a row for each method. Both throw for a method without a row. */

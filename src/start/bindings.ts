@@ -1,4 +1,7 @@
 /** Which handlers serve which service, and which of them stop when the client of their call has gone. */
+import type { RateLimitFile } from "../envoy/rate-limit-file.ts";
+import { rateLimitHandlers } from "../envoy/rate-limit-service.ts";
+import { RateLimitService } from "../gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { AdminService } from "../gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../gen/latchkey/v1/key_service_pb.ts";
@@ -20,7 +23,11 @@ import type { CallRooms } from "./rooms.ts";
  * All RPCs of this service. Handlers that are given the whole `asker` change nothing once their call has ended
  * (docs/adr/0016). Handlers that are given its holder alone finish their work although the client has gone.
  */
-export function bindingsOf({ ring, keys, users, signing, audit }: CallRooms, watchDeps: WatchHandlersDeps) {
+export function bindingsOf(
+  { ring, keys, users, signing, audit }: CallRooms,
+  watchDeps: WatchHandlersDeps,
+  rateLimits: Pick<RateLimitFile, "rules">,
+) {
   const pageTokens = new PageTokens(ring);
   const auth = madePerCall((asker) => authHandlers({ ...users.accountsFor(asker), pageTokens }));
   // A replayed token ends its session, and a logout counts, although the client has gone.
@@ -42,5 +49,6 @@ export function bindingsOf({ ring, keys, users, signing, audit }: CallRooms, wat
       ...madePerCall((asker) => signingKeyHandlers(signing.managementFor(asker))),
       ...madePerCall((asker) => auditHandlers({ ...audit.trailFor(asker), pageTokens })),
     }),
+    bind(RateLimitService, rateLimitHandlers({ ...keys.verification, rateLimits })),
   ];
 }

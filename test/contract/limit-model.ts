@@ -14,7 +14,7 @@ interface ModelWindow {
   readonly lengthMs: number;
   readonly figure: number | undefined;
   readonly counts: Count[];
-  /** What earlier requests of the same run would count. */
+  /** The cost that earlier requests of the same run would count. */
   readonly pending: number;
 }
 

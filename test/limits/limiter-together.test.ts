@@ -58,6 +58,10 @@ describe("requests of one call", () => {
     const decisions = await limiter.decideTogether([request({ subject: "a" }), request({ subject: "b", cost: 11 })]);
     expect(decisions.map(({ allowed }) => allowed)).toEqual([true, false]);
     expect(await remaining("a")).toEqual([9]);
+    expect(
+      store.groups.flat().some(({ goesOn }) => goesOn),
+      "a run never begins that can't end",
+    ).toBe(false);
   });
 
   it("are decided together by this process while the store is unreachable, which the store learns later", async () => {

@@ -79,6 +79,8 @@ export const FLOORS: Record<string, readonly string[]> = {
   "rpc/standard": ["rpc", "rpc/lanes", "auth/signing", "lib", "gen"],
   "rpc/ops": ["rpc/calls", "lib"],
   "rpc/server.ts": ["rpc", "rpc/calls", "rpc/lanes", "rpc/connections", "rpc/standard", "lib"],
+  // A door for Envoy's own protocols: messages to verbs and back.
+  envoy: ["answers", "keys", "limits", "lib", "gen"],
   "start/check-addresses.ts": ["config"],
   "start/signals.ts": ["lib"],
   "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
@@ -90,6 +92,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   ],
   "start/ops-port.ts": ["config", "rpc/ops", "lib"],
   "start/workers.ts": ["lib"],
+  "start/change-sources.ts": ["config", "changes", "keys", "postgres/stores", "postgres/database.ts", "lib"],
   "start/start-limiter.ts": ["config", "limits", "redis", "lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "start/rooms.ts": [
@@ -105,7 +108,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     "postgres/database.ts",
     "lib",
   ],
-  "start/bindings.ts": ["start/rooms.ts", "rpc", "rpc/handlers", "gen"],
+  "start/bindings.ts": ["start/rooms.ts", "envoy", "rpc", "rpc/handlers", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.
@@ -122,7 +125,7 @@ export const FLOORS: Record<string, readonly string[]> = {
 /** Package, or all of a scope with `/`, -> rooms that may import it. Tests, benchmarks and scripts may import any. */
 export const OWNERS: Record<string, readonly string[]> = {
   "@connectrpc/": ["rpc"],
-  "@bufbuild/protobuf": ["rpc", "gen"],
+  "@bufbuild/protobuf": ["rpc", "envoy", "gen"],
   "@mikro-orm/": ["postgres"],
   pg: ["postgres"],
   ioredis: ["redis"],
