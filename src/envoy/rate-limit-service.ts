@@ -1,6 +1,6 @@
 /**
- * RATE LIMITS FOR ENVOY: `envoy.service.ratelimit.v3`. A request has descriptors; each becomes a subject with limits, and
- * the limiter decides all of them together.
+ * RATE LIMITS FOR ENVOY: `envoy.service.ratelimit.v3`. A request has descriptors. Each becomes a subject with limits,
+ * and the limiter decides all of them together.
  *
  *   rate-limit-service.ts      the handler: from descriptors to requests to the limiter
  *   rate-limit-descriptors.ts  what a request may say, and the name of a descriptor's subject

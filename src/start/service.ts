@@ -111,8 +111,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     certificateExpiresAtMs: () => server.certificateExpiresAtMs,
   });
   server.observe(metrics);
-  const isServing = () => health.get("") === "SERVING";
-  const ops = await startOpsPort({ config, log, isServing, metrics });
+  const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
   for (const [what, prune] of [
     ["changes", () => changes.store.prune(CHANGES_KEPT_MS)],
@@ -134,6 +133,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   return { address, opsAddress: ops.address, reload, stop: () => running.disposeAsync() };
 }
 
+/** Reads the TLS certificate and the file of rate limits again, and does not wait for them. */
 function readFilesAgain(server: RpcServer, rateLimits: RateLimitFile): void {
   server.reload();
   void rateLimits.readAgain();
@@ -178,11 +178,7 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       clientIp: (head) => addresses.of(head),
       jwks: () => rooms.signing.keys.jwks(),
     },
-    bindingsOf(
-      { ring, keys: rooms.keys, users: rooms.users, signing: rooms.signing, audit: rooms.audit },
-      watchDeps,
-      rateLimits,
-    ),
+    bindingsOf({ ...rooms, ring, log, rateLimits }, watchDeps),
     { ...config.listen, tls, plaintext, reflection, corsOrigins, drainMs, unaryLane },
   );
 }

@@ -79,7 +79,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   "rpc/standard": ["rpc", "rpc/lanes", "auth/signing", "lib", "gen"],
   "rpc/ops": ["rpc/calls", "lib"],
   "rpc/server.ts": ["rpc", "rpc/calls", "rpc/lanes", "rpc/connections", "rpc/standard", "lib"],
-  // A door for Envoy's own protocols: messages to verbs and back.
+  // A door beside rpc/, for Envoy's protocols. Its calls come by rpc's lanes.
   envoy: ["answers", "keys", "limits", "lib", "gen"],
   "start/check-addresses.ts": ["config"],
   "start/signals.ts": ["lib"],
@@ -108,7 +108,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     "postgres/database.ts",
     "lib",
   ],
-  "start/bindings.ts": ["start/rooms.ts", "envoy", "rpc", "rpc/handlers", "gen"],
+  "start/bindings.ts": ["start/rooms.ts", "rpc", "rpc/handlers", "envoy", "auth", "lib", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.
