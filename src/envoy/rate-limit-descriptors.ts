@@ -1,12 +1,8 @@
 import { hash } from "node:crypto";
-import type {
-  RateLimitDescriptor,
-  RateLimitDescriptor_RateLimitOverride as RateLimitOverride,
-} from "../gen/envoy/extensions/common/ratelimit/v3/ratelimit_pb.ts";
-import type { RateLimitRequest } from "../gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { RateLimitUnit } from "../gen/envoy/type/v3/ratelimit_unit_pb.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
 import type { LimitFigures } from "../limits/limit.ts";
+import type { AskedDescriptor, AskedLimit, AskedLimits } from "./rate-limit-message.ts";
 import { type DescriptorEntry, KEY_ENTRY, MAX_ENTRIES, MAX_FIGURE, MAX_NAME_BYTES } from "./rate-limit-rules.ts";
 
 /** A descriptor that was checked. */
@@ -32,7 +28,7 @@ const MAX_SUBJECT_BYTES = 256;
  *
  * @throws INVALID_FIELD that names every fault
  */
-export function readDescriptors(request: RateLimitRequest): readonly Descriptor[] {
+export function readDescriptors(request: AskedLimits): readonly Descriptor[] {
   const violations = [...violationsOf(request)];
   if (violations.length > 0) throw invalidFields(violations);
   return request.descriptors.map(({ entries, limit, hitsAddend }) => ({
@@ -54,11 +50,18 @@ export function subjectName(domain: string, entries: readonly DescriptorEntry[])
   return name.length <= MAX_SUBJECT_BYTES ? name : `#${hash("sha256", name, "base64url")}`;
 }
 
+/** Bytes that are no UTF-8 (`textOf`) are encoded as themselves. */
 function encoded(text: string): string {
-  return encodeURIComponent(text.toWellFormed());
+  if (text.isWellFormed()) return encodeURIComponent(text);
+  const parts = text.split(/([\udc80-\udcff])/);
+  return parts.map((part, at) => (at % 2 === 0 ? encodeURIComponent(part.toWellFormed()) : escaped(part))).join("");
 }
 
-function* violationsOf({ domain, descriptors }: RateLimitRequest): Generator<Violation> {
+function escaped(surrogate: string): string {
+  return `%${(surrogate.charCodeAt(0) - 0xdc00).toString(16).toUpperCase()}`;
+}
+
+function* violationsOf({ domain, descriptors }: AskedLimits): Generator<Violation> {
   yield* nameViolations("domain", domain);
   if (descriptors.length === 0 || descriptors.length > MAX_DESCRIPTORS) {
     yield { field: "descriptors", description: `must have 1 to ${MAX_DESCRIPTORS} entries` };
@@ -67,7 +70,7 @@ function* violationsOf({ domain, descriptors }: RateLimitRequest): Generator<Vio
   for (const [at, descriptor] of descriptors.entries()) yield* descriptorViolations(`descriptors[${at}]`, descriptor);
 }
 
-function* descriptorViolations(path: string, descriptor: RateLimitDescriptor): Generator<Violation> {
+function* descriptorViolations(path: string, descriptor: AskedDescriptor): Generator<Violation> {
   const { entries, limit, isNegativeHits } = descriptor;
   if (entries.length === 0 || entries.length > MAX_ENTRIES) {
     yield { field: `${path}.entries`, description: `must have 1 to ${MAX_ENTRIES} entries` };
@@ -93,7 +96,7 @@ function costOf(hits: bigint): number {
   return hits === 0n ? 1 : Number(hits < MAX_COST ? hits : MAX_COST);
 }
 
-function figuresOf({ requestsPerUnit, unit }: RateLimitOverride): LimitFigures {
+function figuresOf({ requestsPerUnit, unit }: AskedLimit): LimitFigures {
   const figure = Math.min(requestsPerUnit, MAX_FIGURE);
   return unit === RateLimitUnit.MINUTE
     ? { perMinute: figure, perDay: undefined }

@@ -3,12 +3,12 @@
  * and the limiter decides all of them together.
  *
  *   rate-limit-service.ts      the handler: from descriptors to requests to the limiter
+ *   rate-limit-message.ts      reads the message, also if a text is no UTF-8
  *   rate-limit-descriptors.ts  what a request may say, and the name of a descriptor's subject
  *   rate-limit-rules.ts        the limits of the file, and which of them a descriptor gets
  *   rate-limit-file.ts         reads the file at the start and at SIGHUP
  *   rate-limit-answer.ts       from decisions to Envoy's answer
  */
-import type { RateLimitRequest } from "../gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import type { KeyRecords } from "../keys/key-records.ts";
 import { keySubject, namedSubject, ownLimit } from "../keys/limit-requests.ts";
 import { isId } from "../lib/id.ts";
@@ -16,6 +16,7 @@ import type { Limiter, LimitFigures, LimitRequest, NamedLimit } from "../limits/
 import { rateLimitAnswer } from "./rate-limit-answer.ts";
 import { type Descriptor, readDescriptors, subjectName } from "./rate-limit-descriptors.ts";
 import type { RateLimitFile } from "./rate-limit-file.ts";
+import type { AskedLimits } from "./rate-limit-message.ts";
 import { figuresOf, type RateLimitRules } from "./rate-limit-rules.ts";
 
 export interface RateLimitDeps {
@@ -45,7 +46,7 @@ const NOTHING: LimitFigures = Object.freeze({ perMinute: 0, perDay: undefined })
  */
 export function rateLimitHandlers(deps: RateLimitDeps) {
   return {
-    async shouldRateLimit(request: RateLimitRequest) {
+    async shouldRateLimit(request: AskedLimits) {
       const descriptors = readDescriptors(request);
       const figures = await figuresOfKeys(deps, descriptors);
       const { rules } = deps.rateLimits;

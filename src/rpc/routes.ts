@@ -57,9 +57,17 @@ export interface ByteHandler<R> {
 /** The handlers of all RPCs of a service, unary and streaming. */
 export type ServiceHandlers<S extends DescService> = UnaryHandlers<S> & StreamHandlers<S>;
 
-/** Makes a binding of a service to handlers of its own type. */
-export function bind<S extends DescService>(service: S, handlers: ServiceHandlers<S>): Binding {
-  return { service, handlers: handlers as Readonly<Record<string, unknown>> };
+/**
+ * Makes a binding of a service to handlers of its own type.
+ *
+ * @param readers for methods whose requests are not read by protobuf-es; each returns what the handler takes
+ */
+export function bind<S extends DescService>(
+  service: S,
+  handlers: ServiceHandlers<S>,
+  readers: Readonly<Record<string, RequestReader>> = {},
+): Binding {
+  return { service, handlers: handlers as Readonly<Record<string, unknown>>, readers };
 }
 
 /** Makes a binding of a service whose only method reads and writes bytes. */

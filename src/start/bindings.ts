@@ -3,6 +3,7 @@
 import { authenticateUser } from "../auth/authenticate-user.ts";
 import { authorization } from "../envoy/authorization.ts";
 import type { RateLimitFile } from "../envoy/rate-limit-file.ts";
+import { readRateLimitRequest } from "../envoy/rate-limit-message.ts";
 import { rateLimitHandlers } from "../envoy/rate-limit-service.ts";
 import { Authorization } from "../gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { RateLimitService } from "../gen/envoy/service/ratelimit/v3/rls_pb.ts";
@@ -56,7 +57,9 @@ export function bindingsOf(rooms: BoundRooms, watchDeps: WatchHandlersDeps) {
       ...madePerCall((asker) => signingKeyHandlers(signing.managementFor(asker))),
       ...madePerCall((asker) => auditHandlers({ ...audit.trailFor(asker), pageTokens })),
     }),
-    bind(RateLimitService, rateLimitHandlers({ ...keys.verification, rateLimits })),
+    bind(RateLimitService, rateLimitHandlers({ ...keys.verification, rateLimits }), {
+      shouldRateLimit: readRateLimitRequest,
+    }),
     bindBytes(
       Authorization,
       authorization({
