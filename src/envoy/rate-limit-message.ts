@@ -3,7 +3,8 @@ import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 
 /*
  * The fields of envoy.service.ratelimit.v3.RateLimitRequest. They are read here and not by protobuf-es, which refuses a
- * text that is no UTF-8. Values of descriptors come from Envoy's clients, who could so choose that Envoy gets no answer.
+ * text that is no UTF-8. Values of descriptors come from Envoy's clients. They could so choose that Envoy gets no
+ * answer.
  */
 
 /** A request of Envoy's rate limit filter. A message of protobuf-es is one, too. */
@@ -48,7 +49,10 @@ export function readRateLimitRequest(bytes: Uint8Array): AskedLimits {
   return request;
 }
 
-/** A text. In one that is no UTF-8 each byte b from 0x80 on becomes the lone surrogate 0xDC00 + b, so that none is lost. */
+/**
+ * A text. If it is no UTF-8, each byte b from 0x80 on becomes the lone surrogate 0xDC00 + b. So no byte is lost, and no
+ * other text is the same.
+ */
 export function textOf(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   if (isUtf8(buffer)) return buffer.toString("utf8");
