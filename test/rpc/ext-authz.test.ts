@@ -1,4 +1,5 @@
 import { type Client, Code } from "@connectrpc/connect";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Authorization } from "../../src/gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
@@ -264,5 +265,46 @@ describe("Envoy's Check", () => {
     for (const empty of [{}, { attributes: {} }, { attributes: { request: {} } }]) {
       expect(doneBy(await envoy.check(empty))).toMatchObject({ status: 401, metadata: { code: "CREDENTIAL_MISSING" } });
     }
+  });
+
+  it("answers every check that can be written, and never with an error", async () => {
+    const { apiKey } = await newKey({ limits: { perMinute: 100_000 } });
+    const { tokens } = await service.newPerson();
+    const odd = fc.string({ unit: fc.constantFrom("a", "/", ",", " ", ".", "%", "\0", "é", "\u202e", "😀", ":", "_") });
+    const credentials = fc.constantFrom(apiKey, `${apiKey}x`, tokens!.accessToken, `Bearer ${apiKey}`, "Bearer a.b.c");
+    const name = fc.oneof(
+      fc.constantFrom("x-api-key", "authorization", "content-type", "x-latchkey-key-id", "X_API_Key", ":path", "a"),
+      odd,
+    );
+    const header = fc.tuple(name, fc.oneof(credentials, odd, fc.constant("application/grpc")));
+    const setting = fc.oneof(
+      fc.constantFrom("scopes", "tiers", "cost", "accept", "address_header", "environment", "limits.a.per_minute"),
+      odd,
+    );
+    const value = fc.oneof(fc.constantFrom("1", "user", "key,user", "a", "x-api", "99999999999"), odd);
+    const asked = fc.record({
+      method: fc.oneof(fc.constantFrom("GET", "POST"), odd),
+      path: fc.oneof(fc.constant("/orders"), odd, fc.webUrl({ withQueryParameters: true })),
+      address: fc.oneof(fc.ipV4(), fc.ipV6(), odd, fc.constant("fe80::1%eth0")),
+      headers: fc.array(header, { maxLength: 6 }),
+      raw: fc.boolean(),
+      route: fc.dictionary(
+        setting.map((each) => `latchkey.${each}`),
+        value,
+        { maxKeys: 2 },
+      ),
+    });
+    const statuses = new Set<unknown>();
+    await fc.assert(
+      fc.asyncProperty(asked, async (one) => {
+        const done = await check(one);
+        statuses.add(done.status);
+        expect(done.admitted).toBe(done.status === undefined);
+        expect(done.code === 0).toBe(done.admitted);
+        expect(done.body).not.toContain(apiKey.slice(-20));
+      }),
+      { numRuns: 150 },
+    );
+    expect([...statuses]).toEqual(expect.arrayContaining([undefined, 401, 500]));
   });
 });
