@@ -2,6 +2,7 @@ import type { DescMethod, DescMethodServerStreaming, DescMethodUnary, DescServic
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { RateLimitService } from "../../src/gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -9,7 +10,7 @@ import { ACCESS, accessRule } from "../../src/rpc/access.ts";
 import { errorOf } from "../support/errors.ts";
 import { startTestService, type TestService } from "../support/in-process-service.ts";
 
-const SERVICES: readonly DescService[] = [AuthService, KeyService, AdminService];
+const SERVICES: readonly DescService[] = [AuthService, KeyService, AdminService, RateLimitService];
 const CALLERS = ["anonymous", "user", "verify", "manage", "admin", "revoked", "api key", "garbage", "two"] as const;
 type CallerKind = (typeof CALLERS)[number];
 
@@ -53,6 +54,7 @@ const EXPECTED: Readonly<Record<string, readonly CallerKind[]>> = {
     ],
     ["admin"],
   ),
+  "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit": ["verify", "admin"],
 };
 
 function rows(service: string, methods: readonly string[], callers: readonly CallerKind[]) {

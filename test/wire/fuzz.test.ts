@@ -18,6 +18,7 @@ import {
 } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { RateLimitService } from "../../src/gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { Code, CodeSchema } from "../../src/gen/google/rpc/code_pb.ts";
 import { ErrorInfoSchema } from "../../src/gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../src/gen/google/rpc/status_pb.ts";
@@ -34,7 +35,7 @@ import { frame, grpcMessage } from "../support/raw-http2.ts";
 const seed = Number(process.env.FUZZ_SEED ?? randomInt(2 ** 31));
 const cases = Number(process.env.FUZZ_CASES ?? 400);
 
-const METHODS: readonly DescMethod[] = [AuthService, KeyService, AdminService]
+const METHODS: readonly DescMethod[] = [AuthService, KeyService, AdminService, RateLimitService]
   .flatMap((service): readonly DescMethod[] => service.methods)
   .filter(({ methodKind }) => methodKind === "unary");
 const HTTP_CODES: ReadonlySet<string> = new Set(Object.values(ERRORS).map(({ code }) => code.toLowerCase()));
@@ -241,6 +242,10 @@ function randomField(random: SeededRandom, field: DescField, words: readonly str
 }
 
 function randomValue(random: SeededRandom, field: DescField, words: readonly string[], depth: number): unknown {
+  // protobuf-es has the value itself where a field is a wrapper.
+  if (field.message?.typeName === "google.protobuf.UInt64Value") {
+    return randomValue(random, field.message.field.value!, words, depth);
+  }
   if (field.message !== undefined)
     return depth > 3 ? undefined : randomMessage(random, field.message, words, depth + 1);
   if (field.enum !== undefined) return random.whole(-1, 20);
@@ -253,6 +258,10 @@ function randomValue(random: SeededRandom, field: DescField, words: readonly str
       return random.chance(0.5);
     case ScalarType.INT64:
       return BigInt(random.pick([0, -1, 1, 1_800_000_000, 253_402_300_799, Number.MAX_SAFE_INTEGER]));
+    case ScalarType.UINT64:
+      return random.pick([0n, 1n, 250n, 2n ** 64n - 1n]);
+    case ScalarType.UINT32:
+      return random.pick([0, 1, 250, 2 ** 32 - 1]);
     default:
       return random.pick([0, 1, -1, 250, 2 ** 31 - 1, -(2 ** 31)]);
   }
