@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { RateLimitUnit } from "../gen/envoy/type/v3/ratelimit_unit_pb.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
 import type { LimitFigures } from "../limits/limit.ts";
-import type { AskedDescriptor, AskedLimit, AskedLimits } from "./rate-limit-message.ts";
+import { type AskedDescriptor, type AskedLimit, type AskedLimits, MAX_DESCRIPTORS } from "./rate-limit-message.ts";
 import { type DescriptorEntry, KEY_ENTRY, MAX_ENTRIES, MAX_FIGURE, MAX_NAME_BYTES } from "./rate-limit-rules.ts";
 
 /** A descriptor that was checked. */
@@ -15,8 +15,6 @@ export interface Descriptor {
   readonly override: LimitFigures | undefined;
 }
 
-/** Maximum descriptors of a request. */
-const MAX_DESCRIPTORS = 32;
 /** It is above every figure, so that a cost of this size never fits. */
 const MAX_COST = 2n ** 32n;
 /** As CheckRateLimit allows for the name of a subject. */

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { MAX_ENTRIES } from "./rate-limit-rules.ts";
 
 /*
  * The fields of envoy.service.ratelimit.v3.RateLimitRequest. They are read here and not by protobuf-es, which refuses a
@@ -28,11 +29,21 @@ export interface AskedLimit {
   readonly unit: number;
 }
 
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
-/** By the tag of a field. */
-type FieldReaders = Readonly<Record<number, () => void>>;
+/** Maximum descriptors of a request. */
+export const MAX_DESCRIPTORS = 32;
 
-/** Reads the message. @throws {Error} for bytes that are no protobuf */
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+/** By the tag of a field. One that returns SKIP_REST ends the reading of the message. */
+type FieldReaders = Readonly<Record<number, () => unknown>>;
+
+const SKIP_REST = "skip the rest";
+
+/**
+ * Reads the message. Of descriptors, and of entries of one, it keeps at most one more than the maximum: that shows that
+ * there are too many, and 100,000 of them take no time.
+ *
+ * @throws {Error} for bytes that are no protobuf
+ */
 export function readRateLimitRequest(bytes: Uint8Array): AskedLimits {
   const descriptors: AskedDescriptor[] = [];
   const request: Writable<AskedLimits> = { domain: "", descriptors, hitsAddend: 0 };
@@ -41,7 +52,7 @@ export function readRateLimitRequest(bytes: Uint8Array): AskedLimits {
     [texts(1)]: () => {
       request.domain = textOf(reader.bytes());
     },
-    [texts(2)]: () => void descriptors.push(readDescriptor(reader)),
+    [texts(2)]: () => keep(reader, descriptors, MAX_DESCRIPTORS, readDescriptor),
     [varints(3)]: () => {
       request.hitsAddend = reader.uint32();
     },
@@ -59,11 +70,16 @@ export function textOf(bytes: Uint8Array): string {
   return buffer.toString("latin1").replace(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
 }
 
+function keep<T>(reader: BinaryReader, kept: T[], max: number, read: (reader: BinaryReader) => T) {
+  kept.push(read(reader));
+  return kept.length > max ? SKIP_REST : undefined;
+}
+
 function readDescriptor(reader: BinaryReader): AskedDescriptor {
   const entries: { key: string; value: string }[] = [];
   const descriptor: Writable<AskedDescriptor> = { entries, isNegativeHits: false };
   readMessage(reader, {
-    [texts(1)]: () => void entries.push(readEntry(reader)),
+    [texts(1)]: () => keep(reader, entries, MAX_ENTRIES, readEntry),
     [texts(2)]: () => {
       descriptor.limit = readLimit(reader);
     },
@@ -125,7 +141,7 @@ function readFields(reader: BinaryReader, end: number, readers: FieldReaders): v
     const [field, wire] = reader.tag();
     const read = readers[field * 8 + wire];
     if (read === undefined) reader.skip(wire, field);
-    else read();
+    else if (read() === SKIP_REST) reader.pos = end;
   }
   if (reader.pos !== end) throw new Error("not a protobuf message");
 }

@@ -67,6 +67,13 @@ describe("a rate limit request", () => {
     expect(outcome(Uint8Array.of()), "a message without fields").toBe("read");
   });
 
+  it("keeps one more than the maximum of descriptors and entries, however many there are", () => {
+    const many = (field: number) => Buffer.alloc(200_000, Uint8Array.of(field * 8 + 2, 0));
+    const inOne = Buffer.concat([Uint8Array.of(0x12, 0xc0, 0x9a, 0x0c), many(1)]);
+    expect(readRateLimitRequest(many(2)).descriptors).toHaveLength(33);
+    expect(readRateLimitRequest(inOne).descriptors.map(({ entries }) => entries.length)).toEqual([17]);
+  });
+
   it("may have values that are no UTF-8, and each is a subject of its own", () => {
     const nameOf = (...bytes: number[]) => subjectName("d", [{ key: "k", value: textOf(Uint8Array.from(bytes)) }]);
     expect(nameOf(0x61, 0xff)).toBe("d/k=a%FF");
