@@ -89,6 +89,16 @@ const test: TestUserConfig = {
       },
     },
     {
+      // `npm run test:rest-lane`: unary calls go by REST wherever a test's client is that of test/support.
+      test: {
+        ...everyday,
+        name: "rest-lane",
+        include: ["test/rpc/**/*.test.ts"],
+        exclude: [...configDefaults.exclude, FAULTS, SERVERS],
+        provide: { backing: "servers", restLane: true },
+      },
+    },
+    {
       // `npm run test:faults`, part one: files that count, compare and search. Another test beside them breaks none
       // of their bounds of time. They mostly wait for processes to start and for outages to pass, so three run at once.
       test: {
