@@ -12,11 +12,11 @@ export function clientOf<S extends DescService>(address: string, service: S, cre
   return createClient(service, grpcTransport(address, authorize(credential)));
 }
 
-/** A client that makes unary calls by REST, and streams by gRPC. */
+/** A client that makes unary calls by REST, and by gRPC what REST can't say: see `createRestTransport`. */
 export function restClientOf<S extends DescService>(address: string, service: S, credential?: string): Client<S> {
   const interceptors = authorize(credential);
-  const streams = grpcTransport(address, interceptors);
-  return createClient(service, createRestTransport(address, { interceptors, streams }));
+  const other = grpcTransport(address, interceptors);
+  return createClient(service, createRestTransport(address, { interceptors, other }));
 }
 
 function grpcTransport(address: string, interceptors: Interceptor[]): Transport {

@@ -29,10 +29,35 @@ import {
 
 const registry = createRegistry(ErrorInfoSchema, BadRequestSchema, QuotaFailureSchema, RetryInfoSchema);
 
+/**
+ * What REST can't say. Such a call goes by the other transport, because its answer is as much a promise as any other.
+ * Nothing else goes there, so a call that a test can say in REST is made by REST.
+ */
+const UNSAYABLE = {
+  emptyId: "a path has no empty segment, so an id in a path is never empty",
+  longId: "a path has at most 1,024 characters",
+  noJson: "JSON has no times outside of the years 1 to 9999, and no durations whose parts differ in sign",
+  noText: "JSON and URLs have no lone surrogates",
+  tooLong: "JSON is longer than protobuf, so the largest batch of the largest requests exceeds the limit for a body",
+} as const;
+
+class Unsayable extends Error {
+  constructor(reason: keyof typeof UNSAYABLE) {
+    super(UNSAYABLE[reason]);
+  }
+}
+
+const MAX_PATH_LENGTH = 1024;
+const MAX_BODY_BYTES = 256 * 1024;
+/** A thousand calls at once share these connections, as those of a gRPC client share one. */
+const MAX_CONNECTIONS = 32;
+
 export interface RestTransportOptions {
   readonly interceptors?: Interceptor[];
-  /** Makes the streaming calls. */
-  readonly streams: Transport;
+  /** Makes the streaming calls, and those that REST can't say. */
+  readonly other: Transport;
+  /** Stands for an empty id in a path. Default: such a call goes by `other`. */
+  readonly emptyId?: string;
 }
 
 /** A request of REST for a call. */
@@ -50,8 +75,11 @@ interface RestResponse {
 }
 
 /** @param address `host:port` */
-export function createRestTransport(address: string, { interceptors, streams }: RestTransportOptions): Transport {
-  const agent = new Agent({ keepAlive: true });
+export function createRestTransport(
+  address: string,
+  { interceptors, other, emptyId }: RestTransportOptions,
+): Transport {
+  const agent = new Agent({ keepAlive: true, maxSockets: MAX_CONNECTIONS });
   let calls = 0;
   return {
     unary: (method, signal, timeoutMs, header, input, contextValues) =>
@@ -71,7 +99,10 @@ export function createRestTransport(address: string, { interceptors, streams }: 
         },
         next: async ({ header, message, signal }) => {
           // Both spellings of fields, in turn.
-          const request = restRequest(method, message, calls++ % 2 === 0);
+          const request = restRequest(method, message, { useProtoFieldName: calls++ % 2 === 0, emptyId });
+          if (request instanceof Unsayable) {
+            return other.unary(method, signal, timeoutMs, header, message as MessageInitShape<typeof method.input>);
+          }
           if (timeoutMs !== undefined) header.set("grpc-timeout", `${Math.max(1, Math.round(timeoutMs))}m`);
           const response = await send({ agent, address, header, signal }, request);
           const headers = headersOf(response.headers);
@@ -86,31 +117,49 @@ export function createRestTransport(address: string, { interceptors, streams }: 
           };
         },
       }),
-    stream: (...call) => streams.stream(...call),
+    stream: (...call) => other.stream(...call),
   };
 }
 
-/** The request for a call. @throws {Error} for a message that JSON or a URL can't express */
-function restRequest(method: DescMethodUnary, message: Message, useProtoFieldName: boolean): RestRequest {
+interface Spelling {
+  readonly useProtoFieldName: boolean;
+  readonly emptyId: string | undefined;
+}
+
+/** The request for a call. */
+function restRequest(method: DescMethodUnary, message: Message, spelling: Spelling): RestRequest | Unsayable {
   const { pattern, body } = getOption(method, http);
   if (pattern.case === undefined || pattern.case === "custom") throw new Error(`${method.name} has no REST path`);
-  const json = toJson(method.input, message, { registry, useProtoFieldName }) as JsonObject;
-  const path = pattern.value.replace(/\{([a-z_.]+)\}/g, (_variable, name: string) =>
-    encodeURIComponent(taken(json, name.split("."), useProtoFieldName)),
-  );
-  const verb = pattern.case.toUpperCase();
-  if (body === "*") return { verb, target: path, body: JSON.stringify(json) };
-  const rest = { ...json };
-  const resource = body === "" ? undefined : rest[body];
-  delete rest[body];
-  for (const name of ["update_mask", "updateMask"]) {
-    if (name in rest) rest[name] = maskText(message, useProtoFieldName);
+  const { useProtoFieldName } = spelling;
+  let json: JsonObject;
+  try {
+    json = toJson(method.input, message, { registry, useProtoFieldName }) as JsonObject;
+  } catch (error) {
+    return new Unsayable(/Timestamp|Duration/.test(String(error)) ? "noJson" : "noText");
   }
-  const query = Object.entries(rest).flatMap(([name, value]) =>
+  const ids = [...pattern.value.matchAll(VARIABLE)].map(([, name]) => taken(json, name!.split("."), useProtoFieldName));
+  const segments = ids.map((id) => id || (spelling.emptyId ?? ""));
+  if (segments.includes("")) return new Unsayable("emptyId");
+  if (!segments.every((id) => id.isWellFormed())) return new Unsayable("noText");
+  const path = pattern.value.replace(VARIABLE, () => encodeURIComponent(segments.shift()!));
+  if (path.length > MAX_PATH_LENGTH) return new Unsayable("longId");
+  const verb = pattern.case.toUpperCase();
+  const resource = body === "*" ? json : json[body];
+  const text = body === "" ? undefined : JSON.stringify(resource ?? {});
+  if (text !== undefined && Buffer.byteLength(text) > MAX_BODY_BYTES) return new Unsayable("tooLong");
+  if (body === "*") return { verb, target: path, body: text };
+  const rest = Object.entries(json).filter(([name]) => name !== body);
+  return { verb, target: withQuery(path, rest, maskText(message, useProtoFieldName)), body: text };
+}
+
+const VARIABLE = /\{([a-z_.]+)\}/g;
+
+function withQuery(path: string, fields: [string, JsonValue][], mask: string): string {
+  const values = fields.map(([name, value]) => [name, /^update_?mask$/i.test(name) ? mask : value] as const);
+  const query = values.flatMap(([name, value]) =>
     [value].flat().map((one) => `${name}=${encodeURIComponent(String(one))}`),
   );
-  const target = query.length === 0 ? path : `${path}?${query.join("&")}`;
-  return { verb, target, body: body === "" ? undefined : JSON.stringify(resource ?? {}) };
+  return query.length === 0 ? path : `${path}?${query.join("&")}`;
 }
 
 /** Takes the value at a path out of a JSON object. */
@@ -123,7 +172,7 @@ function taken(json: JsonObject, [name, ...rest]: string[], useProtoFieldName: b
 }
 
 function maskText(message: Message, useProtoFieldName: boolean): string {
-  const { paths } = (message as Message & { updateMask: FieldMask }).updateMask;
+  const { paths = [] } = (message as Message & { updateMask?: FieldMask }).updateMask ?? {};
   return paths.map((path) => (useProtoFieldName ? path : camel(path))).join(",");
 }
 
