@@ -4,7 +4,7 @@ import { decisionFields, httpAnswer } from "../answers/http-answer.ts";
 import type { Header } from "../answers/rate-limit-fields.ts";
 import { MessageWriter } from "../lib/message-writer.ts";
 import type { CheckedRequest } from "./checked-request.ts";
-import { type FactName, headerOf, headersToRemove, identityOf } from "./identity.ts";
+import { type Fact, headersToRemove, identityOf } from "./identity.ts";
 import { isGrpc, type Judged } from "./judgement.ts";
 
 /** `realm` of a challenge, as the middleware has it by default. */
@@ -51,7 +51,7 @@ function writeOk(request: CheckedRequest, judged: Judged): void {
   const facts = identityOf(judged);
   writer.bytes(STATUS, NOTHING);
   writer.message(OK_RESPONSE, facts, (to) => {
-    for (const [name, value] of facts) to.message(HEADERS, [headerOf(name), value] as const, writeHeader);
+    for (const fact of facts) to.message(HEADERS, fact, writeFactHeader);
     for (const name of headersToRemove(request, facts)) to.string(HEADERS_TO_REMOVE, name);
     for (const header of decisionFields(judged.decision, REALM)) {
       to.message(RESPONSE_HEADERS_TO_ADD, header, writeHeader);
@@ -71,7 +71,7 @@ function writeDenied(denial: Denial, forGrpc: boolean): void {
     for (const header of headers) to.message(HEADERS, header, writeHeader);
     to.string(BODY, body);
   });
-  writer.message(DYNAMIC_METADATA, [["code", denial.code]] as const, writeStruct);
+  writer.message(DYNAMIC_METADATA, [{ name: "code", value: denial.code }], writeStruct);
 }
 
 /** Without `grpc-status`, Envoy would make one from the HTTP status, and UNAVAILABLE from 429. */
@@ -82,22 +82,38 @@ function grpcReply(denial: Denial) {
 }
 
 /** A HeaderValueOption. */
-function writeHeader(to: MessageWriter, header: Header): void {
-  to.message(1, header, writeHeaderValue);
+function writeHeader(to: MessageWriter, [name, value]: Header): void {
+  writeOption(to, name, value);
+}
+
+function writeFactHeader(to: MessageWriter, { header, value }: Fact): void {
+  writeOption(to, header, value);
+}
+
+function writeOption(to: MessageWriter, name: string, value: string): void {
+  to.message(1, value, (into, text) => {
+    into.string(1, name);
+    into.string(2, text);
+  });
   to.int32(3, OVERWRITE_IF_EXISTS_OR_ADD);
 }
 
-function writeHeaderValue(to: MessageWriter, [name, value]: Header): void {
-  to.string(1, name);
-  to.string(2, value);
-}
-
 /** A google.protobuf.Struct of texts. */
-function writeStruct(to: MessageWriter, facts: readonly (readonly [name: FactName | "code", value: string])[]): void {
-  for (const fact of facts) to.message(1, fact, writeFact);
+function writeStruct(to: MessageWriter, facts: readonly Entry[]): void {
+  for (const fact of facts) to.message(1, fact, writeEntry);
 }
 
-function writeFact(to: MessageWriter, [name, value]: readonly [name: string, value: string]): void {
+/** An entry of a struct. */
+interface Entry {
+  readonly name: string;
+  readonly value: string;
+}
+
+function writeEntry(to: MessageWriter, { name, value }: Entry): void {
   to.string(1, name);
-  to.message(2, value, (into, text) => into.string(3, text));
+  to.message(2, value, writeTextValue);
+}
+
+function writeTextValue(to: MessageWriter, value: string): void {
+  to.string(3, value);
 }

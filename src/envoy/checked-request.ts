@@ -22,7 +22,10 @@ const KEY = tagOf(1);
 const VALUE = tagOf(2);
 const RAW_VALUE = tagOf(3);
 
-/** The request that Envoy asks about. */
+/** Numbers kept for each header: where its name and its value begin and end. */
+const SPAN = 4;
+
+/** The request that Envoy asks about. Its headers stay bytes until they are asked for, because most never are. */
 export class CheckedRequest {
   /** The HTTP method; empty if the message has none. */
   verb = "";
@@ -32,30 +35,63 @@ export class CheckedRequest {
   peerAddress = "";
   /** The context_extensions of the route: the text of an operator, not of the client. */
   readonly extensions: [name: string, value: string][] = [];
-  /** The names of all header fields in lower case, in their order. */
-  readonly names: string[] = [];
-  readonly #values: string[] = [];
+  readonly #bytes: Buffer;
+  readonly #spans: number[] = [];
 
-  /** All values of a header, in order. Names in lower case. */
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  addHeader(nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
+    this.#spans.push(nameStart, nameEnd, valueStart, valueEnd);
+  }
+
+  /** All values of a header, in order, one character for each byte. @param name in lower case; any case is found */
   values(name: string): string[] {
+    const spans = this.#spans;
     const found: string[] = [];
-    for (let at = this.names.indexOf(name); at >= 0; at = this.names.indexOf(name, at + 1)) {
-      found.push(this.#values[at]!);
+    for (let at = 0; at < spans.length; at += SPAN) {
+      const start = spans[at]!;
+      if (spans[at + 1]! - start !== name.length || !this.#begins(start, name, HYPHEN)) continue;
+      found.push(this.#bytes.toString("latin1", spans[at + 2]!, spans[at + 3]!));
     }
     return found;
   }
 
-  addHeader(name: string, value: string): void {
-    this.names.push(name.toLowerCase());
-    this.#values.push(value);
+  /** The names that begin with a prefix, with `_` taken for `-`. In lower case, in order. @param prefix in lower case */
+  namesWith(prefix: string): string[] {
+    const spans = this.#spans;
+    const found: string[] = [];
+    for (let at = 0; at < spans.length; at += SPAN) {
+      const [start, end] = [spans[at]!, spans[at + 1]!];
+      if (end - start < prefix.length || !this.#begins(start, prefix, UNDERSCORE)) continue;
+      found.push(this.#bytes.toString("latin1", start, end).toLowerCase());
+    }
+    return found;
+  }
+
+  /** @param hyphen a byte that counts as `-`, too */
+  #begins(start: number, text: string, hyphen: number): boolean {
+    for (let at = 0; at < text.length; at++) {
+      const byte = this.#bytes[start + at]!;
+      const lower = byte >= UPPER_A && byte <= UPPER_Z ? byte + TO_LOWER : byte === hyphen ? HYPHEN : byte;
+      if (lower !== text.charCodeAt(at)) return false;
+    }
+    return true;
   }
 }
 
+const HYPHEN = 0x2d;
+const UNDERSCORE = 0x5f;
+const UPPER_A = 0x41;
+const UPPER_Z = 0x5a;
+const TO_LOWER = 0x20;
+
 /** Reads a CheckRequest. Fields that a check does not need are skipped. @throws {Error} for bytes that are no protobuf */
 export function readCheckRequest(bytes: Uint8Array): CheckedRequest {
-  const request = new CheckedRequest();
   const reader = new MessageReader(bytes);
-  eachField(reader, reader.length, request, (tag, end) => {
+  const request = new CheckedRequest(reader.bytes);
+  eachField(reader, reader.bytes.length, request, (tag, end) => {
     if (tag !== ATTRIBUTES) return false;
     eachField(reader, end, request, readAttribute);
     return true;
@@ -129,16 +165,20 @@ const readHeaderOfMap: ReadField = (tag, end, reader, into) => {
 
 /** A header: an entry of `headers`, or of `header_map`, where Envoy writes the value into `raw_value`. */
 function readHeader(reader: MessageReader, end: number, into: CheckedRequest): void {
-  let name = "";
-  let value = "";
+  let [nameStart, nameEnd, valueStart, valueEnd] = [end, end, end, end];
   while (reader.at < end) {
     const tag = reader.tag();
-    if (tag === KEY) name = reader.latin1(reader.enter(end));
-    else if (tag === VALUE || tag === RAW_VALUE) value = reader.latin1(reader.enter(end)) || value;
-    else reader.skip(tag, end);
+    if (tag !== KEY && tag !== VALUE && tag !== RAW_VALUE) {
+      reader.skip(tag, end);
+      continue;
+    }
+    const fieldEnd = reader.enter(end);
+    if (tag === KEY) [nameStart, nameEnd] = [reader.at, fieldEnd];
+    else if (fieldEnd > reader.at) [valueStart, valueEnd] = [reader.at, fieldEnd];
+    reader.at = fieldEnd;
   }
   reader.leave(end);
-  into.addHeader(name, value);
+  into.addHeader(nameStart, nameEnd, valueStart, valueEnd);
 }
 
 function readEntry(reader: MessageReader, end: number): [string, string] {

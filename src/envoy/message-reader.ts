@@ -19,14 +19,10 @@ export function tagOf(field: number): number {
 export class MessageReader {
   /** The position of the next byte. */
   at = 0;
-  readonly #bytes: Buffer;
+  readonly bytes: Buffer;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  }
-
-  get length(): number {
-    return this.#bytes.length;
+    this.bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
   /** The tag of the next field: its number times 8, and its wire type. */
@@ -63,14 +59,14 @@ export class MessageReader {
 
   /** The bytes up to a position, one character for each. */
   latin1(end: number): string {
-    const text = this.#bytes.toString("latin1", this.at, end);
+    const text = this.bytes.toString("latin1", this.at, end);
     this.at = end;
     return text;
   }
 
   /** The text up to a position. Bytes that are no UTF-8 become U+FFFD. */
   text(end: number): string {
-    const text = this.#bytes.toString("utf8", this.at, end);
+    const text = this.bytes.toString("utf8", this.at, end);
     this.at = end;
     return text;
   }
@@ -88,7 +84,12 @@ export class MessageReader {
 
   /** A varint of up to 10 bytes; bits above the 32nd are read and dropped. */
   #varint(): number {
-    const bytes = this.#bytes;
+    const { bytes } = this;
+    const first = bytes[this.at];
+    if (first !== undefined && first < 0x80) {
+      this.at++;
+      return first;
+    }
     let value = 0;
     for (let shift = 0; shift < 70; shift += 7) {
       const byte = bytes[this.at++];

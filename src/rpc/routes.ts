@@ -1,11 +1,10 @@
-import {
-  type DescMethod,
-  type DescMethodBiDiStreaming,
-  type DescMethodServerStreaming,
-  type DescService,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
+import type {
+  DescMethod,
+  DescMethodBiDiStreaming,
+  DescMethodServerStreaming,
+  DescService,
+  MessageInitShape,
+  MessageShape,
 } from "@bufbuild/protobuf";
 import { DomainError } from "../lib/errors.ts";
 import { type AnyUnaryHandler, type Call, EncodedMessage, type ServiceScope, type UnaryHandlers } from "./call.ts";
@@ -100,10 +99,8 @@ interface RouteBase {
 export interface UnaryRoute extends RouteBase {
   readonly kind: "unary";
   readonly handler: AnyUnaryHandler;
-  /** Makes what the handler takes from the bytes of a message. */
-  readonly read: RequestReader;
-  /** Whether `read` is not protobuf-es, so that a lane that has a message must encode it again. */
-  readonly readsBytes: boolean;
+  /** Makes what the handler takes from the bytes of a message. Undefined: the handler takes a message. */
+  readonly readBytes?: RequestReader | undefined;
 }
 
 export interface StreamRoute extends RouteBase {
@@ -184,7 +181,5 @@ function createRoute(method: DescMethod, { rule, isChange, handler, reader }: Ro
   if (method.methodKind !== "unary") {
     return { ...base, kind: "stream", handler: (handler ?? unimplemented) as AnyStreamHandler };
   }
-  const read = reader ?? ((bytes) => fromBinary(method.input, bytes));
-  const readsBytes = reader !== undefined;
-  return { ...base, kind: "unary", handler: (handler ?? unimplemented) as AnyUnaryHandler, read, readsBytes };
+  return { ...base, kind: "unary", handler: (handler ?? unimplemented) as AnyUnaryHandler, readBytes: reader };
 }

@@ -5,6 +5,8 @@ import { type CheckedRequest, readCheckRequest } from "../../src/envoy/checked-r
 import { CheckRequestSchema } from "../../src/gen/envoy/service/auth/v3/external_auth_pb.ts";
 
 const text = fc.string({ unit: "grapheme", maxLength: 40 });
+/** Names as Envoy lets them through. */
+const name = fc.stringMatching(/^:?[A-Za-z0-9_-]{0,20}$/);
 const fields = fc.dictionary(text, text, { maxKeys: 6 });
 const peer = fc.record({
   address: fc.record({
@@ -24,9 +26,9 @@ const http = fc.record(
     path: text,
     host: text,
     size: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
-    headers: fields,
+    headers: fc.dictionary(name, text, { maxKeys: 6 }),
     headerMap: fc.record({
-      headers: fc.array(fc.record({ key: text, rawValue: fc.uint8Array({ maxLength: 40 }) }), { maxLength: 6 }),
+      headers: fc.array(fc.record({ key: name, rawValue: fc.uint8Array({ maxLength: 40 }) }), { maxLength: 6 }),
     }),
     body: text,
     rawBody: fc.uint8Array({ maxLength: 100 }),
@@ -65,9 +67,9 @@ describe("a CheckRequest", () => {
         expect(read.peerAddress).toBe(address?.case === "socketAddress" ? bytes(address.value.address) : "");
         expect(Object.fromEntries(read.extensions)).toEqual(attributes?.contextExtensions ?? {});
         const expected = [
-          ...Object.entries(sent?.headers ?? {}).map(([name, value]) => [bytes(name).toLowerCase(), bytes(value)]),
+          ...Object.entries(sent?.headers ?? {}).map(([key, value]) => [key.toLowerCase(), bytes(value)]),
           ...(sent?.headerMap?.headers ?? []).map(({ key, rawValue }) => [
-            bytes(key).toLowerCase(),
+            key.toLowerCase(),
             Buffer.from(rawValue).toString("latin1"),
           ]),
         ];
@@ -88,13 +90,23 @@ describe("a CheckRequest", () => {
     fc.assert(
       fc.property(fc.oneof(mutated, fc.uint8Array({ maxLength: 200 })), (encoded) => {
         try {
-          expect(readCheckRequest(encoded).names).toBeInstanceOf(Array);
+          expect(readCheckRequest(encoded).namesWith("")).toBeInstanceOf(Array);
         } catch (error) {
           expect(error).toEqual(new Error("not a protobuf message"));
         }
       }),
       { numRuns: 1000 },
     );
+  });
+
+  it("has all names that begin with a prefix in any case, and with _ for -", () => {
+    const headers = ["X-Latchkey-Key-Id", "x_latchkey_tier", "x-latchkey", "ax-latchkey-b", "X_Latchkey-c"];
+    const message = create(CheckRequestSchema, {
+      attributes: { request: { http: { headerMap: { headers: headers.map((key) => ({ key })) } } } },
+    });
+    const read = readCheckRequest(toBinary(CheckRequestSchema, message));
+    expect(read.namesWith("x-latchkey-")).toEqual(["x-latchkey-key-id", "x_latchkey_tier", "x_latchkey-c"]);
+    expect([read.values("x-latchkey-key-id"), read.values("x-latchkey-tier")]).toEqual([[""], []]);
   });
 
   it("has texts that are no UTF-8, because a client writes them and must get an answer", () => {
@@ -110,7 +122,7 @@ describe("a CheckRequest", () => {
 
   it("with a group that no field has is read, and one that has no end is not", () => {
     const group = [0x7b, 0x08, 0x01, 0x7c];
-    expect(readCheckRequest(Uint8Array.from(group)).names).toEqual([]);
+    expect(readCheckRequest(Uint8Array.from(group)).namesWith("")).toEqual([]);
     expect(() => readCheckRequest(Uint8Array.from(group.slice(0, 3)))).toThrow("not a protobuf message");
     expect(() => readCheckRequest(new Uint8Array(1000).fill(0x7b))).toThrow("not a protobuf message");
   });
@@ -121,11 +133,11 @@ describe("a CheckRequest", () => {
     const encoded = toBinary(CheckRequestSchema, message);
     readCheckRequest(encoded);
     const start = performance.now();
-    expect(readCheckRequest(encoded).names).toHaveLength(20_000);
+    expect(readCheckRequest(encoded).namesWith("")).toHaveLength(20_000);
     expect(performance.now() - start).toBeLessThan(500);
   });
 });
 
 function headersOf(request: CheckedRequest): string[][] {
-  return [...new Set(request.names)].flatMap((name) => request.values(name).map((value) => [name, value]));
+  return [...new Set(request.namesWith(""))].flatMap((name) => request.values(name).map((value) => [name, value]));
 }

@@ -4,7 +4,7 @@ const SERVICE = ["test/envoy/rate-limit-service.test.ts", "test/rpc/should-rate-
 const DESCRIPTORS = ["test/envoy/rate-limit-descriptors.test.ts", "test/envoy/rate-limit-message.test.ts"];
 const RULES = ["test/envoy/rate-limit-rules.test.ts"];
 
-/** What Envoy's rate limit filter is answered. */
+/** The answers to Envoy's rate limit filter. */
 export const RATE_LIMITS_MUTANTS = [
   ...mutantsOf("src/envoy/rate-limit-service.ts", SERVICE, [
     {

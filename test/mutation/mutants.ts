@@ -12,6 +12,7 @@ import { RATE_LIMITS_MUTANTS } from "./mutants-rate-limits.ts";
 import { READS_MUTANTS } from "./mutants-reads.ts";
 import { RECOVERY_MUTANTS } from "./mutants-recovery.ts";
 import { REDIS_MUTANTS } from "./mutants-redis.ts";
+import { REST_MUTANTS } from "./mutants-rest.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { THROTTLE_MUTANTS } from "./mutants-throttle.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
@@ -32,6 +33,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...LIMITS_MUTANTS,
   ...REDIS_MUTANTS,
   ...RPC_MUTANTS,
+  ...REST_MUTANTS,
   ...CHANGES_MUTANTS,
   ...HISTORY_MUTANTS,
   ...POSTGRES_MUTANTS,

@@ -27,6 +27,8 @@ const QUIET_WHEN_OK: ReadonlySet<string> = new Set([
   "latchkey.v1.KeyService.BatchVerifyKeys",
   "latchkey.v1.KeyService.CheckRateLimit",
   "latchkey.v1.KeyService.BatchCheckRateLimits",
+  "envoy.service.auth.v3.Authorization.Check",
+  "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit",
   "grpc.health.v1.Health.Check",
 ]);
 
@@ -46,6 +48,7 @@ export function logCall(log: Log, call: LiveCall, outcome: Outcome, ms: number):
   if (outcome.code === "OK" && QUIET_WHEN_OK.has(method)) return;
   const fields = {
     method,
+    http_route: call.head.httpRoute,
     code: outcome.code,
     reason: outcome.reason,
     ms: Math.round(ms * 10) / 10,

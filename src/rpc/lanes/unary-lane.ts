@@ -6,6 +6,8 @@
  *   unary-http2.ts     the unary lane on node:http2's own streams, without the compatibility layer
  *   connect-lane.ts    every other request: Connect, gRPC-Web, streams, compression, by connect-es
  *   connect-http.ts    requests and responses of that lane, on node:http and node:http2
+ *   held-body.ts       the body of a request of that lane, counted as it comes
+ *   json-options.ts    how JSON is read and written
  *   grpc-web-text.ts   gRPC-Web in base64, on top of the binary form
  *   raw-headers.ts     the values of a header, for both lanes
  *   grpc-frame.ts      the length prefix of gRPC messages, and the maximum size of an answer
@@ -13,7 +15,7 @@
  *   timeout.ts         the timeout that a client sends
  *   unread-answers.ts  bounds answers that no client reads
  */
-import { create, type DescMethodUnary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMethodUnary, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import type { DomainError } from "../../lib/errors.ts";
 import { type CallHead, EncodedMessage } from "../call.ts";
 import type { Concerns } from "../calls/concerns.ts";
@@ -178,9 +180,9 @@ export class UnaryCall implements AbortListener {
 }
 
 /** @throws {ConnectError} INTERNAL for malformed protobuf, as gRPC specifies */
-function decode(route: UnaryRoute, bytes: Uint8Array): unknown {
+function decode({ method, readBytes }: UnaryRoute, bytes: Uint8Array): unknown {
   try {
-    return route.read(bytes);
+    return readBytes === undefined ? fromBinary(method.input, bytes) : readBytes(bytes);
   } catch {
     throw codecError("INTERNAL");
   }
