@@ -188,7 +188,7 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       clientIp: (head) => addresses.of(head),
       jwks: () => rooms.signing.keys.jwks(),
     },
-    bindingsOf({ ring, keys: rooms.keys, users: rooms.users, signing: rooms.signing, audit: rooms.audit }, watchDeps),
+    bindingsOf({ ...rooms, ring, log }, watchDeps),
     { ...config.listen, tls, plaintext, reflection, corsOrigins, drainMs, unaryLane },
   );
 }
