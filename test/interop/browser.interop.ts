@@ -4,14 +4,12 @@ import { build, type PreviewServer, preview } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { freePort, privateFolder } from "../support/child-process.ts";
-import { type Chromium, type Page, startChromium } from "../support/chromium.ts";
+import { CHROMIUM, type Chromium, type Page, startChromium } from "../support/chromium.ts";
 import { clientOf } from "../support/clients.ts";
 import { EXAMPLES } from "../support/examples.ts";
 import { until } from "../support/until.ts";
 import { type RunningService, startRunningService } from "./running-service.ts";
 import { hasTools } from "./tools.ts";
-
-const CHROMIUM = [["chromium", "--version"], "apt-get install chromium"] as const;
 
 describe.skipIf(!hasTools(CHROMIUM))("the page of examples/browser", () => {
   let service: RunningService;
