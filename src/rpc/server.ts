@@ -8,6 +8,7 @@ import { createConnectLane } from "./lanes/connect-lane.ts";
 import { createStreamTaker } from "./lanes/unary-http2.ts";
 import { UnaryLane } from "./lanes/unary-lane.ts";
 import { UnreadAnswers } from "./lanes/unread-answers.ts";
+import { createRestLane } from "./rest/rest-lane.ts";
 import { type Binding, createRoutes, type MethodTables } from "./routes.ts";
 import { createCors } from "./standard/cors.ts";
 import { type HealthRegistry, healthBinding } from "./standard/health.ts";
@@ -63,6 +64,7 @@ export class RpcServer {
     this.#concerns = new Concerns({ ...deps, noteWork });
     const unread = new UnreadAnswers();
     const connectLane = createConnectLane({ routes, concerns: this.#concerns, unread });
+    const restLane = createRestLane({ routes, concerns: this.#concerns, unread });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
     const answerCors = createCors(options.corsOrigins, unread);
     const serveWebPage = createWebPages(deps, { docsPage: options.docsPage ?? false, unread });
@@ -74,7 +76,7 @@ export class RpcServer {
       mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
       onRequest: (request, response) => {
-        if (answerCors(request, response) || connectLane(request, response)) return;
+        if (answerCors(request, response) || restLane(request, response) || connectLane(request, response)) return;
         serveWebPage(request, response);
       },
     });
