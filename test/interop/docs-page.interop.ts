@@ -43,6 +43,39 @@ describe.skipIf(!hasTools(CHROMIUM))("the page /docs", () => {
     expect(page.faults).toEqual([]);
   });
 
+  it("sends a request with the credential that a reader types, and shows the answer", async () => {
+    const click = (selector: string) => page.evaluate(`document.querySelector(${JSON.stringify(selector)}).click()`);
+    const isThere = async (selector: string) => {
+      const found = `document.querySelector(${JSON.stringify(selector)}) !== null`;
+      await until(async () => (await page.evaluate(found)) === true, `${selector} is there`);
+    };
+    const then = async (selector: string) => {
+      await isThere(selector);
+      await click(selector);
+    };
+    await then(".scheme-container .authorize");
+    const field = ".auth-container input";
+    await isThere(field);
+    // React notices only what the element's own setter writes.
+    await page.evaluate(`(() => {
+      const input = document.querySelector(${JSON.stringify(field)});
+      const { set } = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value");
+      set.call(input, ${JSON.stringify(service.ownerToken)});
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    })()`);
+    await then(".auth-container .authorize");
+    await then(".auth-container .btn-done");
+    const operation = "#operations-AuthService-AuthService_GetCurrentUser";
+    await then(`${operation} .opblock-summary-control`);
+    await then(`${operation} .try-out__btn`);
+    await then(`${operation} .execute`);
+    await isThere(`${operation} .live-responses-table .response-col_status`);
+    const shown = await page.evaluate(`document.querySelector("${operation} .live-responses-table").innerText`);
+    expect(shown).toContain("200");
+    expect(shown).toContain("STATE_ACTIVE");
+    expect(page.faults).toEqual([]);
+  });
+
   it("would tell of a violation: the rules hold in this page", async () => {
     await page.evaluate("document.body.append(Object.assign(new Image(), { src: 'http://192.0.2.1/x.png' }))");
     await until(() => page.faults.length > 0, "the violation is told");
