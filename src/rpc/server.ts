@@ -22,7 +22,7 @@ export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables 
 }
 
 export interface RpcServerOptions
-  extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "certificate"> {
+  extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "isOfService" | "certificate"> {
   /** Files of the certificate. With them the port speaks TLS. */
   readonly tls?: CertificateFiles | undefined;
   readonly reflection: boolean;
@@ -75,6 +75,7 @@ export class RpcServer {
       takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane, unread, noteWork),
       mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
+      isOfService: (connection) => deps.callerOfConnection?.(connection)?.kind === "service",
       onRequest: (request, response) => {
         if (answerCors(request, response) || restLane(request, response) || connectLane(request, response)) return;
         serveWebPage(request, response);

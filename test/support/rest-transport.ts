@@ -41,7 +41,7 @@ const UNSAYABLE = {
   tooLong: "JSON is longer than protobuf, so the largest batch of the largest requests exceeds the limit for a body",
 } as const;
 
-class Unsayable extends Error {
+export class Unsayable extends Error {
   constructor(reason: keyof typeof UNSAYABLE) {
     super(UNSAYABLE[reason]);
   }
@@ -61,7 +61,7 @@ export interface RestTransportOptions {
 }
 
 /** A request of REST for a call. */
-interface RestRequest {
+export interface RestRequest {
   readonly verb: string;
   /** With the query. */
   readonly target: string;
@@ -121,13 +121,14 @@ export function createRestTransport(
   };
 }
 
-interface Spelling {
+export interface Spelling {
   readonly useProtoFieldName: boolean;
+  /** Stands for an empty id in a path. Undefined: then there is no request. */
   readonly emptyId: string | undefined;
 }
 
-/** The request for a call. */
-function restRequest(method: DescMethodUnary, message: Message, spelling: Spelling): RestRequest | Unsayable {
+/** The request for a call, or the reason why there is none. */
+export function restRequest(method: DescMethodUnary, message: Message, spelling: Spelling): RestRequest | Unsayable {
   const { pattern, body } = getOption(method, http);
   if (pattern.case === undefined || pattern.case === "custom") throw new Error(`${method.name} has no REST path`);
   const { useProtoFieldName } = spelling;
