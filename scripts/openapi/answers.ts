@@ -79,3 +79,6 @@ export const ERRORS = Object.fromEntries(
     ([status, name]) => [status, { $ref: `#/components/responses/${name}` }],
   ),
 );
+
+/** The order in which a viewer shows the services: administration last. */
+export const TAGS: readonly string[] = ["AuthService", "KeyService", "AdminService"];

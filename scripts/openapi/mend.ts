@@ -3,7 +3,7 @@
  * input gives the same text. Each step states what is wrong without it.
  */
 import type { AccessRule } from "../../src/rpc/routes.ts";
-import { COMPONENTS, ERRORS, INFO } from "./answers.ts";
+import { COMPONENTS, ERRORS, INFO, TAGS } from "./answers.ts";
 
 type Json = Record<string, unknown>;
 
@@ -61,7 +61,7 @@ export function mend(generated: Generated, ruleOf: (service: string, method: str
   return {
     openapi: "3.0.3",
     ...INFO,
-    tags: document.tags,
+    tags: document.tags.toSorted((a, b) => TAGS.indexOf(a.name) - TAGS.indexOf(b.name)),
     paths,
     components: { ...COMPONENTS, schemas: { ...schemas, ...COMPONENTS.schemas } },
   } as Description;

@@ -1,4 +1,4 @@
-/** Requests that name a path of the contract: every RPC once, and all that a body or a query may say. */
+/** Requests for paths of the contract: every RPC once, and then bodies of every kind. */
 import type { Row } from "./transcoder-sides.ts";
 
 const VERIFY = "POST /v1/keys:verify";
@@ -64,7 +64,7 @@ export const REFUSED: readonly string[] = [
   "lists events of nobody",
 ];
 
-/** What a body may say, and may not. */
+/** Bodies that a path takes, and bodies that it refuses. */
 export const BODIES: readonly Row[] = [
   ["names of the contract", "verifier", VERIFY, '{"api_key":"$raw","required_scopes":["a"]}'],
   ["both spellings of one field", "verifier", VERIFY, '{"api_key":"$raw","apiKey":"x"}'],
