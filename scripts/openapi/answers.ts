@@ -80,5 +80,11 @@ export const ERRORS = Object.fromEntries(
   ),
 );
 
+/** Operations whose refusal is an answer: it may say when the next attempt can succeed. */
+export const MAY_SAY_WAIT: ReadonlySet<string> = new Set(["KeyService_VerifyKey", "KeyService_CheckRateLimit"]);
+
+/** The headers of such an answer. */
+export const WAIT = { "Retry-After": retryAfter };
+
 /** The order in which a viewer shows the services: administration last. */
 export const TAGS: readonly string[] = ["AuthService", "KeyService", "AdminService"];

@@ -3,7 +3,7 @@
  * input gives the same text. Each step states what is wrong without it.
  */
 import type { AccessRule } from "../../src/rpc/routes.ts";
-import { COMPONENTS, ERRORS, INFO, TAGS } from "./answers.ts";
+import { COMPONENTS, ERRORS, INFO, MAY_SAY_WAIT, TAGS, WAIT } from "./answers.ts";
 
 type Json = Record<string, unknown>;
 
@@ -116,6 +116,7 @@ function mendBody({ parameters = [], requestBody }: Operation, schemas: Record<s
 function mendOperation(operation: Operation, ruleOf: (service: string, method: string) => AccessRule): void {
   const [service, method] = operation.operationId.split("_") as [string, string];
   const rule = ruleOf(service, method);
+  if (MAY_SAY_WAIT.has(operation.operationId)) Object.assign(operation.responses["200"] as Json, { headers: WAIT });
   const [sentence] = /^.+?\.(?=\s|$)/s.exec(operation.description) ?? [operation.description];
   Object.assign(operation, {
     summary: sentence.replaceAll("\n", " ").replace(/\.$/, ""),

@@ -116,6 +116,12 @@ describe("the page /docs", () => {
     expect(unread).toBeLessThanOrEqual(64 * 1024);
     stream.close();
     session.close();
+    cutUnlessRead.mockRestore();
+    const reader = connect(baseUrl);
+    let bytes = 0;
+    for await (const piece of reader.request({ ":path": "/docs/swagger-ui-bundle.js" })) bytes += piece.length;
+    expect(bytes).toBeGreaterThan(1_000_000);
+    reader.close();
   });
 });
 

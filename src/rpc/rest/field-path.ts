@@ -2,8 +2,8 @@ import type { DescField, DescMessage } from "@bufbuild/protobuf";
 
 /**
  * The fields along a path such as `key.id`, each name as in the contract or as in JSON; undefined if there is no such
- * path. A path ends at a scalar, an enum, a list or a message, and goes on only through messages that are not repeated. What JSON writes as one
- * text, such as a time, is whole.
+ * path. A path ends at a scalar, an enum, a list or a message, and goes on only through messages that are not repeated.
+ * A message that JSON writes as one text, such as a time, has no path into it.
  */
 export function fieldsOfPath(message: DescMessage, path: string): readonly DescField[] | undefined {
   const fields: DescField[] = [];

@@ -13,8 +13,8 @@ export type TemplateSegment = { readonly literal: string } | { readonly variable
 const TEMPLATE = /^((?:\/(?:[a-z0-9-]+|\{[a-z0-9_.]+\}))+)(?::([a-zA-Z]+))?$/;
 
 /**
- * Parses a template. Of the grammar in google/api/http.proto it knows what the contract uses: literals, variables of one
- * segment, and a verb. Wildcards would let one path match two templates.
+ * Parses a template. Of the grammar in google/api/http.proto it knows the parts that the contract uses: literals,
+ * variables of one segment, and a verb. Wildcards would let one path match two templates.
  *
  * @throws {Error} for anything else
  */

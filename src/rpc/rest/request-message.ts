@@ -16,8 +16,8 @@ const MEDIA_TYPE = /^application\/json *(; *charset *= *"?utf-8"?)?$/i;
 /**
  * The bytes of a request's body.
  *
- * @throws the error for the client: HTTP_CONTENT_NOT_ALLOWED at the first byte of a body that is not JSON by its headers,
- * MESSAGE_INVALID at the first byte of one that its path does not take, or MESSAGE_TOO_LARGE
+ * @throws the error for the client: HTTP_CONTENT_NOT_ALLOWED at the first byte of a body that is not JSON by its
+ * headers, MESSAGE_INVALID at the first byte of one that its path does not take, or MESSAGE_TOO_LARGE
  */
 export async function readBody(
   concerns: Concerns,

@@ -116,7 +116,7 @@ async function perform(concerns: Concerns, call: LiveCall, request: WireRequest,
   return concerns.perform(call, requestMessage(route, body, parameters));
 }
 
-/** What the handler added to the answer. HTTP has one place for it. */
+/** The headers and trailers that the handler added to the answer. HTTP has one place for both. */
 function addedFields({ answerHeaders = [], answerTrailers = [] }: LiveCall) {
   return [...answerHeaders, ...answerTrailers];
 }
