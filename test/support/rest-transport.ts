@@ -30,7 +30,7 @@ import {
 const registry = createRegistry(ErrorInfoSchema, BadRequestSchema, QuotaFailureSchema, RetryInfoSchema);
 
 /**
- * Messages that REST can't say. Such a call goes by the other transport, because its answer is a promise like any other.
+ * Messages that REST can't say. Such a call goes by `other`, because its answer is a promise like any other.
  * Nothing else goes there, so a call that a test can say in REST is made by REST.
  */
 const UNSAYABLE = {
