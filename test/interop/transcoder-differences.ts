@@ -13,7 +13,7 @@ const LITERALLY = "half an escape is a mistake; Envoy takes it as it stands";
 const BOOLEAN = "proto3 JSON has `true` and `false` alone; Envoy takes more words";
 const TYPES = "proto3 JSON has one form for each type; Envoy turns the value into the field's type";
 const NO_JSON = "RFC 8259 has no such text; Envoy's parser takes it";
-const LENIENT = "proto3 JSON takes such a number as a text, and so does the lane; Envoy's query does not";
+const LENIENT = "@bufbuild/protobuf reads a text as a number of JavaScript, on every lane; Envoy wants digits";
 const NAMELESS = "a query that names no field is a mistake; Envoy drops what has no name or no value";
 const NO_BODY = "a body that has no effect is a mistake; Envoy drops it";
 const TOO_LARGE = "HTTP has a status for a body that is too large; Envoy has the one of the gRPC code";
@@ -80,6 +80,9 @@ export const DIFFERENCES: Readonly<Record<string, Readonly<Record<string, Differ
     "a list with null": [400, 200, TYPES],
     "a boolean as text": [400, 200, TYPES],
     "a map with null": [400, 200, TYPES],
+    "an integer as text with a fraction of 0": [200, 400, LENIENT],
+    "an integer as text with an exponent": [200, 400, LENIENT],
+    "an integer as text in hexadecimal": [200, 400, LENIENT],
     "a time that is no date": [200, 400, "@bufbuild/protobuf reads 30 February as 2 March, on every lane"],
     "a comma at the end": [400, 200, NO_JSON],
     "single quotes": [400, 200, NO_JSON],
