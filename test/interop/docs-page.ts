@@ -1,12 +1,11 @@
 /** The page `/docs` in headless Chromium, from the running service. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, expect, it } from "vitest";
 import type { Description } from "../../scripts/openapi/mend.ts";
-import { CHROMIUM, type Chromium, type Page, startChromium } from "../support/chromium.ts";
+import type { Chromium, Page } from "../support/chromium.ts";
 import { until } from "../support/until.ts";
-import { type RunningService, startRunningService } from "./running-service.ts";
-import { hasTools } from "./tools.ts";
+import type { RunningService } from "./running-service.ts";
 
 const file = join(import.meta.dirname, "../../src/rpc/standard/openapi.json");
 const description: Description = JSON.parse(readFileSync(file, "utf8"));
@@ -14,21 +13,16 @@ const OPERATIONS = Object.values(description.paths).flatMap((item) =>
   Object.values(item).map(({ operationId }) => operationId),
 );
 
-describe.skipIf(!hasTools(CHROMIUM))("the page /docs", () => {
+/** The suite of the page. Both arguments are asked once the tests run. */
+export function docsPageContract(chromium: () => Chromium, running: () => RunningService): void {
   let service: RunningService;
-  let chromium: Chromium;
   let page: Page;
 
   beforeAll(async () => {
-    chromium = startChromium(CHROMIUM[0][0]);
-    service = await startRunningService();
-    page = await chromium.open(`http://${service.address}/docs`);
+    service = running();
+    page = await chromium().open(`http://${service.address}/docs`);
     const count = "document.querySelectorAll('.opblock').length";
     await until(async () => (await page.evaluate(count)) === OPERATIONS.length, "every operation is there");
-  });
-  afterAll(async () => {
-    await chromium?.[Symbol.asyncDispose]();
-    await service?.[Symbol.asyncDispose]();
   });
 
   it("lists every operation of the description", async () => {
@@ -81,4 +75,4 @@ describe.skipIf(!hasTools(CHROMIUM))("the page /docs", () => {
     await until(() => page.faults.length > 0, "the violation is told");
     expect(page.faults.join()).toContain("Content Security Policy");
   });
-});
+}
