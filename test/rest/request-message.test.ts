@@ -143,8 +143,9 @@ describe("a query", () => {
   });
 
   it("is refused where the body is the whole message", () => {
-    expect(refusal("POST", "/v1/probes/p:rotate?api_key=kit_live_x", "{}")).toEqual(["MESSAGE_INVALID"]);
-    expect(refusal("POST", "/v1/probes/p:rotate?x", "{}")).toEqual(["MESSAGE_INVALID"]);
+    for (const query of ["page_size=1", "left=kit_live_x", "api_key=kit_live_x", "x"]) {
+      expect(refusal("POST", `/v1/probes/p:rotate?${query}`, "{}")).toEqual(["MESSAGE_INVALID"]);
+    }
     expect(message("POST", "/v1/probes/p:rotate?", "{}")).toEqual({ name: "p" });
   });
 

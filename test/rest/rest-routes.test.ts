@@ -61,7 +61,7 @@ describe("a path", () => {
     "/v1/probes;x",
     "/v1/probes#x",
     `/v1/probes/${"x".repeat(1024)}`,
-  ])("%s is unknown", (path) => {
+  ])("%.40s is unknown", (path) => {
     expect(found(path)).toBeUndefined();
   });
 
