@@ -11,13 +11,13 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { startTestService, type TestService } from "../support/in-process-service.ts";
 import {
   ask,
-  ENVOY,
   type EnvoyConfiguration,
   type RunningEnvoy,
   startEnvoy,
   startUpstreams,
   type Upstreams,
 } from "./envoy.ts";
+import { ENVOY } from "./envoy-process.ts";
 import { hasTools } from "./tools.ts";
 
 type Fields = readonly (readonly [string, string])[];
