@@ -67,8 +67,8 @@ describe("the house", () => {
     expect(unused).toEqual([]);
   });
 
-  it("starts the service only in tests that `npm run test:servers` repeats with servers, or for programs of others", () => {
-    const isRepeated = /^test\/((rpc|wire|client|support)\/|.*\.(servers|faults)\.test\.ts$|.*\.interop\.ts$)/;
+  it("starts the service only in tests that `npm run test:servers` repeats with servers", () => {
+    const isRepeated = /^test\/((rpc|wire|client|support)\/|.*\.(servers|faults)\.test\.ts$)/;
     const starting = house.filter(({ importedNames }) =>
       importedNames.some((name) => name.endsWith("#startTestService")),
     );

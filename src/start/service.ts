@@ -151,7 +151,7 @@ interface ServerParts {
 function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: ServerParts): RpcServer {
   const { ring, limiter, rateLimits, changes, rooms, health } = parts;
   const { trustedProxies, forwardedHeader, changesPerMinute, serviceChangesPerMinute, accessTokenMs } = config;
-  const { tls, reflection, corsOrigins, drainMs } = config;
+  const { tls, reflection, docsPage, corsOrigins, drainMs } = config;
   const plaintext = tls === undefined || config.plaintextBesideTls;
   const { feed, store, databaseClock } = changes;
   const { refusals } = rooms.audit;
@@ -179,6 +179,6 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       jwks: () => rooms.signing.keys.jwks(),
     },
     bindingsOf({ ...rooms, ring, log, rateLimits }, watchDeps),
-    { ...config.listen, tls, plaintext, reflection, corsOrigins, drainMs, unaryLane },
+    { ...config.listen, tls, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
   );
 }

@@ -7,11 +7,11 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Orders } from "../../examples/gen/shop/v1/orders_pb.ts";
+import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { startTestService, type TestService } from "../support/in-process-service.ts";
+import { clientOf } from "../support/clients.ts";
 import {
   ask,
-  ENVOY,
   type EnvoyAnswer,
   type EnvoyConfiguration,
   type RunningEnvoy,
@@ -19,23 +19,23 @@ import {
   startUpstreams,
   type Upstreams,
 } from "./envoy.ts";
+import { ENVOY } from "./envoy-process.ts";
+import { type RunningService, startRunningService } from "./running-service.ts";
 import { hasTools } from "./tools.ts";
 
 const FILE = join(import.meta.dirname, "../../examples/envoy/rate-limits.json");
 
 describe.skipIf(!hasTools(ENVOY))("Envoy's rate limit filter", () => {
-  let service: TestService;
-  let credential: string;
+  let service: RunningService;
   let upstreams: Upstreams;
   /** The example. */
   let envoy: RunningEnvoy;
   /** The example with routes of the test, and `failure_mode_deny: false`. */
   let open: RunningEnvoy;
   beforeAll(async () => {
-    service = await startTestService({ LATCHKEY_RATE_LIMITS_FILE: FILE });
-    credential = await service.newCredential("verify");
+    service = await startRunningService({ LATCHKEY_RATE_LIMITS_FILE: FILE });
     upstreams = await startUpstreams();
-    const options = { latchkey: service.address, credential, upstreams };
+    const options = { latchkey: service.address, credential: service.verifier, upstreams };
     envoy = await startEnvoy(options);
     open = await startEnvoy({ ...options, change: opened });
   });
@@ -43,6 +43,9 @@ describe.skipIf(!hasTools(ENVOY))("Envoy's rate limit filter", () => {
     for (const each of [envoy, open, upstreams, service]) await each?.[Symbol.asyncDispose]();
   });
 
+  const verifier = () => clientOf(service.address, KeyService, service.verifier);
+  /** A new key with the limit of 20 a minute. */
+  const newKey = async () => (await service.issue(1, 20))[0]!;
   const statuses = (answers: readonly EnvoyAnswer[]) => answers.map(({ status }) => status);
   async function askTimes(times: number, ...request: Parameters<typeof ask>): Promise<readonly EnvoyAnswer[]> {
     const answers = [];
@@ -69,24 +72,22 @@ describe.skipIf(!hasTools(ENVOY))("Envoy's rate limit filter", () => {
       expect(Number(headers[name]), name).toBeLessThanOrEqual(61);
     }
     // A refused request counts nothing: with 5 of 50 used, the day has room for 45.
-    const verifier = service.client(KeyService, credential);
     const name = "shop/path=%2Flogin/remote_address=127.0.0.1";
     const limits = [{ name: "envoy", perMinute: 5, perDay: 50 }];
-    const look = await verifier.checkRateLimit({ subject: { case: "name", value: name }, limits, cost: 0 });
+    const look = await verifier().checkRateLimit({ subject: { case: "name", value: name }, limits, cost: 0 });
     expect(look.rateLimits.map(({ remaining }) => remaining)).toEqual([0, 45]);
   });
 
   it("limits a key by its own limits, with the hits of the route", async () => {
-    const { apiKey, key } = await service.newKey();
+    const { raw: apiKey, id } = await newKey();
     const answers = await askTimes(5, envoy, "/reports", [["x-api-key", apiKey]]);
     expect(statuses(answers), "20 calls a minute, and 5 for each").toEqual([200, 200, 200, 200, 429]);
-    expect(answers[0]!.body).toMatchObject({ "x-latchkey-key-id": key!.id });
-    const verifier = service.client(KeyService, credential);
-    expect((await verifier.verifyKey({ apiKey })).valid, "VerifyKey counts in the same windows").toBe(false);
+    expect(answers[0]!.body).toMatchObject({ "x-latchkey-key-id": id });
+    expect((await verifier().verifyKey({ apiKey })).valid, "VerifyKey counts in the same windows").toBe(false);
     const forged = [["x-latchkey-key-id", "key_AAAAAAAAAAAAAAAA"] as const];
-    const other = await service.newKey();
-    const { body } = await ask(envoy, "/reports", [["x-api-key", other.apiKey], ...forged]);
-    expect(body, "the id is the check's").toMatchObject({ "x-latchkey-key-id": other.key!.id });
+    const other = await newKey();
+    const { body } = await ask(envoy, "/reports", [["x-api-key", other.raw], ...forged]);
+    expect(body, "the id is the check's").toMatchObject({ "x-latchkey-key-id": other.id });
   });
 
   it("limits by the figures that a route brings, and all or nothing", async () => {
@@ -118,8 +119,9 @@ describe.skipIf(!hasTools(ENVOY))("Envoy's rate limit filter", () => {
   });
 
   it("refuses a request of a service without the scope, which the failure mode decides about", async () => {
-    const wrong = { latchkey: service.address, credential: await service.newCredential("manage"), upstreams };
-    await using closed = await startEnvoy(wrong);
+    const admin = clientOf(service.address, AdminService, service.admin);
+    const { secret } = await admin.issueServiceCredential({ name: "manager", scopes: ["manage"] });
+    await using closed = await startEnvoy({ latchkey: service.address, credential: secret, upstreams });
     expect((await ask(closed, "/login")).status).toBe(503);
   });
 

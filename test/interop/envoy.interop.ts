@@ -12,13 +12,13 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { clientOf, PASSWORD } from "../support/clients.ts";
 import {
   ask,
-  ENVOY,
   type EnvoyConfiguration,
   type RunningEnvoy,
   startEnvoy,
   startUpstreams,
   type Upstreams,
 } from "./envoy.ts";
+import { ENVOY } from "./envoy-process.ts";
 import { type RunningService, startRunningService } from "./running-service.ts";
 import { hasTools } from "./tools.ts";
 
