@@ -34,7 +34,7 @@ export const ENVOY = {
     "LATCHKEY_RATE_LIMITS_FILE",
     undefined,
     text,
-    "JSON file with the limits of the descriptors that Envoy's rate limit filter sends, see OPERATIONS.md. Without it only keys, and descriptors that bring a limit, are limited. The service reads it again at SIGHUP.",
+    "JSON file with the limits of the descriptors that Envoy's rate limit filter sends, see ENVOY.md. Without it only keys, and descriptors that bring a limit, are limited. The service reads it again at SIGHUP.",
   ),
 } as const;
 

@@ -10,6 +10,7 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { clientOf, PASSWORD } from "../support/clients.ts";
+import { walkQuickstart } from "../support/quickstart.ts";
 import {
   ask,
   type EnvoyConfiguration,
@@ -84,6 +85,10 @@ describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
   /** Values of the headers that begin as an identity does, as the upstream saw them. */
   const identities = (body: unknown) =>
     Object.entries(body as Record<string, string>).filter(([name]) => /^x[-_]latchkey/.test(name));
+
+  it("is what docs/quickstarts/envoy.md leads a reader to", async () => {
+    expect(await walkQuickstart("envoy.md", service)).toEqual([]);
+  });
 
   it("serves a good key from either header, and the upstream learns whose request it is but not the key", async () => {
     const { apiKey, key, ownerId } = await newKey({ scopes: ["orders:read"] });
