@@ -30,8 +30,8 @@ const WITHOUT_REST = [
   ...["client-ip", "deadlines", "errors", "metrics", "page-token", "timeout", "verdict-encoding"],
   // Sockets and certificates.
   ...["served-certificate", "unread-answers"],
-  // A stream.
-  "watch-revocations",
+  // A stream, and a service of Envoy's.
+  ...["watch-revocations", "ext-authz"],
   // A process' memory and its master keys: the callers are the same on every lane.
   ...["cached-keys.servers", "master-keys.servers"],
 ].map((name) => `test/rpc/${name}.test.ts`);

@@ -35,6 +35,7 @@ const registry = createRegistry(ErrorInfoSchema, BadRequestSchema, QuotaFailureS
  */
 const UNSAYABLE = {
   emptyId: "a path has no empty segment, so an id in a path is never empty",
+  noPath: "the services of other contracts, such as Envoy's, have no REST",
   longId: "a path has at most 1,024 characters",
   noJson: "JSON has no times outside of the years 1 to 9999, and no durations whose parts differ in sign",
   noText: "JSON and URLs have no lone surrogates",
@@ -149,6 +150,7 @@ export function restRequestOfJson(
   json: JsonObject,
   { useProtoFieldName, emptyId = "" }: Spelling,
 ): RestRequest | Unsayable {
+  if (method.parent.file.proto.package !== "latchkey.v1") return new Unsayable("noPath");
   const { pattern, body } = getOption(method, http);
   if (pattern.case === undefined || pattern.case === "custom") throw new Error(`${method.name} has no REST path`);
   const ids = [...pattern.value.matchAll(VARIABLE)].map(([, name]) => taken(json, name!.split("."), useProtoFieldName));
