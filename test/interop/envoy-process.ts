@@ -15,7 +15,7 @@ export interface EnvoySpec {
   readonly configuration: string;
   /** Of the listener in the configuration. */
   readonly port: number;
-  /** What the configuration reads from the variable LATCHKEY_CREDENTIAL. */
+  /** The variable LATCHKEY_CREDENTIAL of the configuration. Default: empty. */
   readonly credential?: string;
 }
 
