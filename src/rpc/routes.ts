@@ -56,9 +56,17 @@ export interface ByteHandler<R> {
 /** The handlers of all RPCs of a service, unary and streaming. */
 export type ServiceHandlers<S extends DescService> = UnaryHandlers<S> & StreamHandlers<S>;
 
-/** Makes a binding of a service to handlers of its own type. */
-export function bind<S extends DescService>(service: S, handlers: ServiceHandlers<S>): Binding {
-  return { service, handlers: handlers as Readonly<Record<string, unknown>> };
+/**
+ * Makes a binding of a service to handlers of its own type.
+ *
+ * @param readers for methods whose requests are not read by protobuf-es; each returns what the handler takes
+ */
+export function bind<S extends DescService>(
+  service: S,
+  handlers: ServiceHandlers<S>,
+  readers: Readonly<Record<string, RequestReader>> = {},
+): Binding {
+  return { service, handlers: handlers as Readonly<Record<string, unknown>>, readers };
 }
 
 /** Makes a binding of a service whose only method reads and writes bytes. */
@@ -113,6 +121,8 @@ const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {
   "envoy.service.auth.v3.Authorization.Check": 256 * 1024,
   "latchkey.v1.KeyService.BatchVerifyKeys": 256 * 1024,
   "latchkey.v1.KeyService.BatchCheckRateLimits": 256 * 1024,
+  // Envoy's clients may send 60 KiB of headers, and several descriptors may have the same header.
+  "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit": 256 * 1024,
 };
 
 /** The tables with a row for each method. Both throw for a method without a row. */

