@@ -28,6 +28,7 @@
  *   door.ts               makes the middleware and the decorators of one framework
  *   express.ts, fastify.ts, hono.ts, node.ts, connect.ts, grpc.ts
  *                         one framework each; node-http.ts and rpc-answer.ts have what several of them share
+ *   contract.ts           the generated services, messages and enumerations, for callers of auth, keys and admin
  *   testing.ts            a service in memory for tests, with fake-controls.ts, fake-keys.ts, fake-changes.ts and
  *                         fake-people.ts
  */

@@ -28,7 +28,7 @@ function run(command: string, ...args: readonly string[]): string {
 let packed: { readonly filename: string; readonly files: readonly { readonly path: string }[] };
 
 beforeAll(() => {
-  execFileSync("node", ["scripts/build-client.cjs"], { cwd: root });
+  execFileSync("node", ["scripts/build-packages.cjs"], { cwd: root });
   [packed] = JSON.parse(run("npm", "pack", join(root, "client"), "--json", "--silent"));
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
   const { devDependencies } = manifest;

@@ -1,0 +1,46 @@
+import { type Client, createClient } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { createLatchkey, type Latchkey } from "@latchkey/client";
+import { AuthService, Health } from "@latchkey/client/contract";
+import { EXIT } from "./exit-codes.ts";
+import { Fault, HOW_TO_AUTHENTICATE } from "./faults.ts";
+import type { Settings } from "./settings.ts";
+
+/** The calls of one command. Nothing connects before the first call. */
+export class Connection implements AsyncDisposable {
+  readonly #settings: Settings;
+  #latchkey: Latchkey | undefined;
+  #sessions: Http2SessionManager | undefined;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+  }
+
+  /** The client, with the credential. @throws Fault without a credential */
+  get latchkey(): Latchkey {
+    const { address, credential } = this.#settings;
+    if (credential === undefined) throw new Fault(EXIT.DENIED, `there is no credential; ${HOW_TO_AUTHENTICATE}`);
+    this.#latchkey ??= createLatchkey({ baseUrl: address, credential: credential.source, accessTokens: false });
+    return this.#latchkey;
+  }
+
+  /** The calls of people that take no credential, such as Login. */
+  get anonymous(): Client<typeof AuthService> {
+    return createClient(AuthService, this.#transport());
+  }
+
+  get health(): Client<typeof Health> {
+    return createClient(Health, this.#transport());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#sessions?.abort();
+    await this.#latchkey?.close();
+  }
+
+  #transport() {
+    const baseUrl = this.#settings.address;
+    this.#sessions ??= new Http2SessionManager(baseUrl);
+    return createGrpcTransport({ baseUrl, sessionManager: this.#sessions });
+  }
+}

@@ -1,0 +1,61 @@
+import { addAbortSignal } from "node:stream";
+import { confirm, isCancel, password } from "@clack/prompts";
+import { EXIT } from "./exit-codes.ts";
+import { Fault, usage } from "./faults.ts";
+import { type Io, isInteractive } from "./terminal.ts";
+import { printable } from "./text.ts";
+
+/** A secret is shorter; what is longer is a file that was piped by mistake. */
+const MOST_BYTES = 16_384;
+
+/**
+ * Asks before something is destroyed. `--yes` answers.
+ *
+ * @throws Fault: usage where there is no one to ask, interrupted for "no" and for ctrl-c
+ */
+export async function confirmed(question: string, yes: boolean, io: Io): Promise<void> {
+  if (yes) return;
+  if (!isInteractive(io)) throw usage("this destroys something, and there is no terminal to ask on; give --yes");
+  const answer = await confirm({ message: printable(question), initialValue: false, ...streamsOf(io) });
+  if (answer !== true) throw new Fault(EXIT.INTERRUPTED, "nothing was done");
+}
+
+/**
+ * A secret from a prompt without echo, or from standard input where that is no terminal. The line feed at the end does
+ * not belong to it.
+ *
+ * @param what it is, such as "API key"
+ * @throws Fault if there is none, or if it has several lines
+ */
+export async function secretFrom(io: Io, what: string): Promise<string> {
+  const secret = io.stdin.isTTY === true ? await prompted(io, what) : await piped(io, what);
+  if (secret === "") throw usage(`standard input has no ${what}`);
+  return secret;
+}
+
+async function prompted(io: Io, what: string): Promise<string> {
+  if (!isInteractive(io)) throw usage(`there is no terminal to ask for the ${what} on; write it to standard input`);
+  const answer = await password({ message: `The ${what}, which is not shown`, mask: "•", ...streamsOf(io) });
+  if (isCancel(answer)) throw new Fault(EXIT.INTERRUPTED, "nothing was done");
+  return (answer ?? "").trim();
+}
+
+async function piped({ stdin, signal }: Io, what: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  // SIGINT ends the wait for a writer that never comes.
+  for await (const chunk of addAbortSignal(signal, stdin)) {
+    bytes += chunk.length;
+    if (bytes > MOST_BYTES) throw usage(`standard input has more than a ${what}: over ${MOST_BYTES} bytes`);
+    chunks.push(Buffer.from(chunk));
+  }
+  const text = Buffer.concat(chunks)
+    .toString("utf8")
+    .replace(/\r?\n$/, "");
+  if (/[\r\n]/.test(text)) throw usage(`standard input has several lines; the ${what} must be one`);
+  return text;
+}
+
+function streamsOf(io: Io) {
+  return { input: io.stdin, output: io.stderr, signal: io.signal };
+}

@@ -1,0 +1,128 @@
+import Table from "cli-table3";
+import type { Cell, Fields, Head, TableOf } from "./result.ts";
+import { styled } from "./styles.ts";
+import { cutTo, printable, widthOf } from "./text.ts";
+
+/** How a place shows text. */
+export interface Place {
+  /** undefined: nothing is cut. */
+  readonly columns: number | undefined;
+  readonly hasColour: boolean;
+}
+
+const GAP = "  ";
+/** A text is cut to this only after every extra column is dropped, and never below LEAST_WIDTH. */
+const READABLE_WIDTH = 12;
+const LEAST_WIDTH = 6;
+const NO_BORDERS = {
+  ...{ top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "", "bottom-left": "" },
+  ...{ "bottom-right": "", left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: "" },
+};
+
+/**
+ * A table without borders, with a line for each row, as wide as the place allows (see `fit`). Where nothing fits, as on
+ * a terminal of 20 columns, each row becomes a block of lines. Every line ends in a line feed.
+ */
+export function tableText({ head, rows }: TableOf, place: Place): string {
+  const texts = rows.map((row) => row.map(textOf));
+  const natural = head.map(({ name }, at) => Math.max(widthOf(name), ...texts.map((row) => widthOf(row[at]!))));
+  const widths = fit(head, natural, place.columns ?? Number.POSITIVE_INFINITY);
+  if (widths === undefined) {
+    return rows
+      .map((row) =>
+        fieldsText(
+          head.map(({ name }, at) => [labelOf(name), row[at]!]),
+          place,
+        ),
+      )
+      .join("\n");
+  }
+  const table = new Table({
+    chars: NO_BORDERS,
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
+  });
+  const last = widths.findLastIndex((width) => width !== undefined);
+  const line = (cells: readonly Cell[]) => {
+    const kept = cells.flatMap((cell, at) => {
+      const width = widths[at];
+      return width === undefined ? [] : [shown(cutTo(textOf(cell), width), cell, place) + (at === last ? "" : GAP)];
+    });
+    table.push(kept);
+  };
+  line(head.map(({ name }) => ({ text: name, style: "head" as const })));
+  for (const row of rows) line(row);
+  return linesOf(table.toString());
+}
+
+/** A line for each field that is not empty, with the values in one column if there is room for it. */
+export function fieldsText(fields: Fields, place: Place): string {
+  const filled = fields.filter(([, value]) => textOf(value) !== "");
+  const labelWidth = Math.max(0, ...filled.map(([label]) => widthOf(label)));
+  const valueWidth = Math.max(0, ...filled.map(([, value]) => widthOf(textOf(value))));
+  const isAligned = place.columns === undefined || labelWidth + GAP.length + valueWidth <= place.columns;
+  return filled
+    .map(([label, value]) => {
+      const pad = isAligned ? labelWidth - widthOf(label) + GAP.length : 1;
+      const name = isAligned ? label : `${label}:`;
+      return `${styled(name, "faint", place.hasColour)}${" ".repeat(pad)}${shown(textOf(value), value, place)}\n`;
+    })
+    .join("");
+}
+
+/** One line of cells, for items that come over time. It is never cut: its columns have no common width. */
+export function lineText(cells: readonly Cell[], place: Place): string {
+  return `${cells.map((cell) => shown(textOf(cell), cell, place)).join("  ")}\n`;
+}
+
+/** A cell as it is shown. Its text can't write to the terminal. */
+export function cellText(cell: Cell, place: Place): string {
+  return shown(textOf(cell), cell, place);
+}
+
+function textOf(cell: Cell): string {
+  return printable(typeof cell === "string" ? cell : cell.text);
+}
+
+function shown(text: string, cell: Cell, { hasColour }: Place): string {
+  return typeof cell === "string" ? text : styled(text, cell.style, hasColour);
+}
+
+function labelOf(name: string): string {
+  return name.charAt(0) + name.slice(1).toLowerCase();
+}
+
+/**
+ * The width of each column, undefined for one that is not shown. First the extra columns are dropped, the last one
+ * first, then texts are cut, the widest one first. Undefined if even that is too wide.
+ */
+function fit(
+  head: readonly Head[],
+  natural: readonly number[],
+  columns: number,
+): readonly (number | undefined)[] | undefined {
+  const widths: (number | undefined)[] = [...natural];
+  const needed = (leastText: number) => {
+    const kept = widths.flatMap((width, at) =>
+      width === undefined ? [] : [head[at]!.role === "text" ? Math.min(width, leastText) : width],
+    );
+    return kept.reduce((sum, width) => sum + width, GAP.length * (kept.length - 1));
+  };
+  for (let at = head.length - 1; at >= 0 && needed(READABLE_WIDTH) > columns; at--) {
+    if (head[at]!.role === "extra") widths[at] = undefined;
+  }
+  if (needed(LEAST_WIDTH) > columns) return undefined;
+  for (let over = needed(Number.POSITIVE_INFINITY) - columns; over > 0; over--) {
+    const texts = widths.map((width, at) => (head[at]!.role === "text" ? (width ?? 0) : 0));
+    const widest = texts.indexOf(Math.max(...texts));
+    widths[widest] = texts[widest]! - 1;
+  }
+  return widths;
+}
+
+/** Without the blanks that pad the last column. */
+function linesOf(text: string): string {
+  return text
+    .split("\n")
+    .map((line) => `${line.trimEnd()}\n`)
+    .join("");
+}
