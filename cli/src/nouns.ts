@@ -1,8 +1,9 @@
 import { config } from "./nouns/config.ts";
 import { keys } from "./nouns/keys.ts";
 import { limits } from "./nouns/limits.ts";
+import { bootstrap, demo, masterKeys } from "./nouns/service-scripts.ts";
 import { status } from "./nouns/status.ts";
 import type { Noun, Verb } from "./verb.ts";
 
 /** Everything that the command can do, in the order of its help. */
-export const NOUNS: readonly (Noun | Verb)[] = [keys, limits, status, config];
+export const NOUNS: readonly (Noun | Verb)[] = [keys, limits, status, config, bootstrap, masterKeys, demo];
