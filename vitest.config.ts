@@ -128,7 +128,7 @@ const test: TestUserConfig = {
       test: {
         ...everyday,
         name: "interop",
-        include: ["test/{client,interop}/*.interop.ts"],
+        include: ["test/{client,command,interop}/*.interop.ts"],
         testTimeout: 240_000,
         hookTimeout: 240_000,
         provide: { backing: "embedded" },
