@@ -24,6 +24,16 @@ const JUDGING_TIMES = [
   "turn-hogs",
 ].map((name) => `test/faults/${name}.faults.test.ts`);
 
+/** Files of test/rpc/ that the `rest-lane` project leaves out: none of them calls a unary RPC through a client. */
+const WITHOUT_REST = [
+  // Functions, without a service.
+  ...["client-ip", "deadlines", "errors", "metrics", "page-token", "timeout", "verdict-encoding"],
+  // Sockets and certificates.
+  ...["served-certificate", "unread-answers"],
+  // A stream.
+  "watch-revocations",
+].map((name) => `test/rpc/${name}.test.ts`);
+
 const FAULTS = "test/**/*.faults.test.ts";
 const SERVERS = "test/**/*.servers.test.ts";
 
@@ -92,6 +102,16 @@ const test: TestUserConfig = {
         include: ["test/rpc/**/*.test.ts", "test/wire/**/*.test.ts"],
         exclude: [...configDefaults.exclude, FAULTS, SERVERS],
         provide: { backing: "servers", unaryLane: false },
+      },
+    },
+    {
+      // `npm run test:rest-lane`: unary calls go by REST wherever a test's client is that of test/support.
+      test: {
+        ...everyday,
+        name: "rest-lane",
+        include: ["test/rpc/**/*.test.ts"],
+        exclude: [...configDefaults.exclude, FAULTS, SERVERS, ...WITHOUT_REST],
+        provide: { backing: "servers", restLane: true },
       },
     },
     {
