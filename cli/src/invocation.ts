@@ -1,6 +1,7 @@
 import type { CallOptions as ConnectOptions } from "@connectrpc/connect";
 import type { Latchkey } from "@latchkey/client";
 import { Connection } from "./connection.ts";
+import type { Target } from "./faults.ts";
 import type { Progress } from "./progress.ts";
 import { secretFrom } from "./prompts.ts";
 import { type GlobalFlags, resolveSettings, type Settings } from "./settings.ts";
@@ -30,9 +31,9 @@ export class Invocation implements AsyncDisposable {
     return this.#settings;
   }
 
-  /** The settings, if this run has read them. */
-  get settingsInUse(): Settings | undefined {
-    return this.#settings;
+  /** The names for the line of an error; undefined before the settings were read. */
+  get target(): Target | undefined {
+    return this.#settings && { address: this.#settings.address, credentialFrom: this.#settings.credential?.from };
   }
 
   /** Calls without a credential. */

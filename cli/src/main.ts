@@ -26,6 +26,7 @@
  *   prompts.ts            questions, and secrets without echo
  *   progress.ts           what is waited for, after 2 s
  *   terminal.ts           the streams, and what they can show
+ *   version.ts            the command's own version
  */
 import { EXIT } from "./exit-codes.ts";
 import { run } from "./program.ts";

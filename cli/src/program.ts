@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { faultOf, ReaderGone, usage } from "./faults.ts";
@@ -13,6 +12,7 @@ import { refuseArguments } from "./refused-arguments.ts";
 import { columnsOf, hasColour, type Io } from "./terminal.ts";
 import { usageFault } from "./usage-fault.ts";
 import type { Input, Noun, Verb } from "./verb.ts";
+import { version } from "./version.ts";
 
 const ABOUT = `Operates a latchkey service: API keys, people, service credentials, limits and the audit trail.
 
@@ -49,9 +49,7 @@ export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
   } catch (error) {
     if (error instanceof ReaderGone) return EXIT.OK;
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.OK;
-    const settings = ran.invocation?.settingsInUse;
-    const target = settings && { address: settings.address, credentialFrom: settings.credential?.from };
-    const fault = faultOf(error, target, io.signal.aborted);
+    const fault = faultOf(error, ran.invocation?.target, io.signal.aborted);
     if (fault.message !== "") io.stderr.write(`latchkey: ${fault.message}\n`);
     return fault.exitCode;
   }
@@ -140,8 +138,4 @@ function readFlags(flags: Flags, given: Record<string, unknown>, nowMs: number):
     values[name] = reading.value;
   }
   return values;
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version;
 }

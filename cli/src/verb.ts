@@ -18,14 +18,12 @@ export interface Input<F extends Flags> {
   readonly flags: Values<F>;
 }
 
-/**
- * A verb: the one definition from which its parsing, help, completion and tests come. Its texts are sentences without a
- * full stop.
- */
+/** A verb: the one definition from which its parsing, help, completion and tests come. */
 export interface Verb<F extends Flags = Flags> {
   readonly name: string;
+  /** One sentence, without a full stop. */
   readonly about: string;
-  /** Further sentences for its help. */
+  /** Further sentences for its help, each with a full stop. */
   readonly more?: string;
   /** Command lines without `latchkey`. Help shows all, at least one. */
   readonly examples: readonly string[];

@@ -3,8 +3,8 @@ import { Http2SessionManager } from "@connectrpc/connect-node";
 
 /**
  * Connections to the service. Node tells of a broken session when its socket has closed, which is later than the end of
- * its calls. connect-node no longer listens by then if `abort` came in between, and the error would end the process. For
- * transports of your own, as `sessionManager`.
+ * its calls. connect-node no longer listens by then if `abort` came in between, and the error would end the process.
+ * For transports of your own, as `sessionManager`.
  */
 export class Http2Sessions extends Http2SessionManager {
   readonly #heard = new WeakSet<ClientHttp2Session>();

@@ -8,8 +8,8 @@ import { programOf } from "../../cli/src/program.ts";
 import type { Verb } from "../../cli/src/verb.ts";
 import { command, makeHome, recordedIo } from "./command.ts";
 
-const VERBS: readonly (readonly [line: string, verb: Verb])[] = NOUNS.flatMap((entry) =>
-  "verbs" in entry ? entry.verbs.map((verb) => [`${entry.name} ${verb.name}`, verb] as const) : [[entry.name, entry]],
+const VERBS: readonly (readonly [line: string, verb: Verb])[] = NOUNS.flatMap((entry): [string, Verb][] =>
+  "verbs" in entry ? entry.verbs.map((verb) => [`${entry.name} ${verb.name}`, verb]) : [[entry.name, entry]],
 );
 const KEY = `kit_live_${"Ab1".repeat(22)}`.slice(0, 74);
 const JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ1c3JfMSJ9.c2lnbmF0dXJlLW9mLWl0";

@@ -50,7 +50,7 @@ export class Recorded extends Writable {
     this.columns = columns;
   }
 
-  override _write(chunk: string | Buffer, _encoding: string, done: () => void): void {
+  override _write(chunk: string | Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     this.text += chunk;
     done();
   }

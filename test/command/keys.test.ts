@@ -193,6 +193,11 @@ describe("latchkey status", () => {
       ...{ address: world.env.LATCHKEY_ADDRESS, reachable: true, health: "SERVING", limits: "OK" },
       freshnessAgeMs: expect.any(Number),
     });
+    const manager = await world.service.newCredential("manage");
+    const denied = await world.operator(["status"], { env: { LATCHKEY_CREDENTIAL: manager } });
+    expect(denied).toMatchObject({ code: 0, stdout: expect.stringMatching(/serving.*unknown: .*scope verify/s) });
+    const refused = await world.operator(["status"], { env: { LATCHKEY_CREDENTIAL: "kit_svc_wrong" } });
+    expect(refused).toMatchObject({ code: 4, stdout: expect.stringMatching(/serving.*refused the credential/s) });
     const anonymous = await command(["status"], { env: { LATCHKEY_ADDRESS: world.env.LATCHKEY_ADDRESS } });
     expect(anonymous).toMatchObject({ code: 0, stdout: expect.not.stringContaining("freshness") });
   });

@@ -2,7 +2,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { KeySchema, ListKeysResponseSchema } from "@latchkey/client/contract";
+import { type Key, Key_State, KeySchema, ListKeysResponseSchema } from "@latchkey/client/contract";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { ReaderGone } from "../../cli/src/faults.ts";
 import { keyColumns } from "../../cli/src/key-view.ts";
@@ -21,7 +21,13 @@ const HOUR_MS = 3_600_000;
 /** Keys whose names are as long as they can be, and one that would colour the terminal. */
 const KEYS = ["laptop", "n".repeat(64), "evil\u001b[31m\u202e", "名前"].map((name, n) =>
   create(KeySchema, {
-    ...{ id: `key_AbCd1234AbCd123${n}`, ownerId: "usr_AbCd1234AbCd1234", name, tier: "basic", state: 1 + (n % 4) },
+    ...{
+      id: `key_AbCd1234AbCd123${n}`,
+      ownerId: "usr_AbCd1234AbCd1234",
+      name,
+      tier: "basic",
+      state: [Key_State.ACTIVE, Key_State.DISABLED][n % 2]!,
+    },
     ...{ scopes: ["orders:read"], createTime: timestampFromMs(NOW_MS - 36 * HOUR_MS) },
   }),
 );
@@ -35,7 +41,7 @@ function listing(pages: readonly (typeof KEYS)[], limit?: number) {
       const nextPageToken = at + 1 < pages.length ? String(at + 1) : "";
       return create(ListKeysResponseSchema, { keys: pages[at] ?? [], nextPageToken, totalSize: pages.flat().length });
     },
-    ...{ limit, columns: keyColumns(NOW_MS), quiet: (key) => key.id, none: "there are no such keys" },
+    ...{ limit, columns: keyColumns(NOW_MS), quiet: (key: Key) => key.id, none: "there are no such keys" },
   });
 }
 
@@ -141,7 +147,7 @@ describe("a stream", () => {
 });
 
 describe("progress", () => {
-  afterEach(() => void vi.useRealTimers());
+  afterEach(() => vi.useRealTimers());
 
   it("shows nothing for 2 s, then what is waited for, and erases it before anything else is written", async () => {
     vi.useFakeTimers();

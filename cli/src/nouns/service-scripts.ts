@@ -15,7 +15,7 @@ const SERVICE = "@latchkey/service";
 /** The exit code for wrong usage of the service's own scripts. */
 const SCRIPT_USAGE = 64;
 
-const WHERE = "It runs the service's own script, so it works in a checkout, with the service's environment";
+const WHERE = "It runs the service's own script, so it works in a checkout, with the service's environment.";
 
 export const bootstrap = verb({
   name: "bootstrap",

@@ -1,14 +1,17 @@
 import type { JsonObject } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import {
   HealthCheckResponse_ServingStatusSchema,
   HealthCheckResponse_ServingStatus as Serving,
   type WatchRevocationsResponse,
 } from "@latchkey/client/contract";
-import { EXIT } from "../exit-codes.ts";
+import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { faultOf } from "../faults.ts";
 import type { Invocation } from "../invocation.ts";
 import { type Cell, enumName } from "../result.ts";
 import { lengthText, msOf } from "../times.ts";
 import { verb } from "../verb.ts";
+import { version } from "../version.ts";
 
 const WAIT_MS = 5000;
 /** Zero cost: this reads one window, and counts nothing. */
@@ -21,7 +24,7 @@ const PROBE = {
 export const status = verb({
   name: "status",
   about: "Show whether the service is reachable, healthy, fresh and counts limits together",
-  more: "Freshness and limits need a credential with the scope verify. A service that is not serving ends with exit code 3.",
+  more: "Freshness and limits need a credential with the scope verify. It ends with 3 if the service or its database is unreachable.",
   examples: ["status", "status --address https://auth.example.com --json"],
   flags: {},
   async run(invocation) {
@@ -35,32 +38,47 @@ export const status = verb({
     const isServing = health === Serving.SERVING;
     const known = settings.credential === undefined ? undefined : await factsOf(invocation);
     const json: JsonObject = {
-      ...{
-        address: settings.address,
-        reachable: true,
-        answeredMs,
-        health: enumName(HealthCheckResponse_ServingStatusSchema, health),
-      },
+      ...{ command: version(), address: settings.address, reachable: true, answeredMs },
+      health: enumName(HealthCheckResponse_ServingStatusSchema, health),
       ...(settings.credential !== undefined && { credential: settings.credential.from }),
       ...known?.json,
     };
     const fields: (readonly [string, Cell])[] = [
+      ["command", `latchkey ${version()}`],
       ["address", `${settings.address}, from ${settings.addressFrom}`],
       ["reachable", { text: `yes, in ${answeredMs} ms`, style: "good" }],
       ["health", isServing ? { text: "serving", style: "good" } : { text: "not serving", style: "bad" }],
       ["credential", settings.credential === undefined ? "none, so nothing more is known" : settings.credential.from],
       ...(known?.fields ?? []),
     ];
-    return { kind: "answer", json, quiet: undefined, fields, exitCode: isServing ? EXIT.OK : EXIT.UNREACHABLE };
+    return { kind: "answer", json, fields, exitCode: isServing ? (known?.exitCode ?? EXIT.OK) : EXIT.UNREACHABLE };
   },
 });
 
+/** The facts that need a credential. */
 interface Facts {
+  readonly exitCode: ExitCode;
   readonly json: JsonObject;
   readonly fields: readonly (readonly [string, Cell])[];
 }
 
+/** A service that answers may have no database, or refuse the credential. That is part of its status. */
 async function factsOf(invocation: Invocation): Promise<Facts> {
+  try {
+    return await askedFacts(invocation);
+  } catch (error) {
+    const { exitCode, message } = faultOf(error, invocation.target, invocation.io.signal.aborted);
+    if (exitCode === EXIT.INTERRUPTED) throw error;
+    const mayNotAsk = error instanceof ConnectError && error.code === Code.PermissionDenied;
+    return {
+      exitCode: mayNotAsk ? EXIT.OK : exitCode,
+      json: { unknown: message },
+      fields: [["the rest", { text: `unknown: ${message}`, style: mayNotAsk ? "faint" : "bad" }]],
+    };
+  }
+}
+
+async function askedFacts(invocation: Invocation): Promise<Facts> {
   const { keys, call } = invocation;
   const { degraded } = await keys.checkRateLimit(PROBE, { timeoutMs: WAIT_MS, ...call });
   const told = await firstMessage(invocation);
@@ -73,6 +91,7 @@ async function factsOf(invocation: Invocation): Promise<Facts> {
     ? { text: "each process counts alone: the shared counters are unreachable", style: "bad" }
     : { text: "counts", style: "good" };
   return {
+    exitCode: ageMs === undefined ? EXIT.UNREACHABLE : EXIT.OK,
     json: { limits: degraded ? "DEGRADED" : "OK", ...(ageMs !== undefined && { freshnessAgeMs: ageMs }) },
     fields: [
       ["freshness", freshness],
