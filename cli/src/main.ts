@@ -22,6 +22,9 @@
  *   output.ts             writes a result: for people, --json, --jsonl, --quiet
  *   table.ts, styles.ts   tables and fields, as wide as the terminal; colours
  *   key-view.ts           how keys and their limits are shown
+ *   user-view.ts          how people are shown
+ *   tail-audit.ts         the audit trail as it grows
+ *   outage.ts             goes on after a failure that passes
  *   text.ts, times.ts     texts that can't write to a terminal; times as people say them
  *   prompts.ts            questions, and secrets without echo
  *   progress.ts           what is waited for, after 2 s

@@ -1,8 +1,15 @@
+import { audit } from "./nouns/audit.ts";
 import { config } from "./nouns/config.ts";
 import { keys } from "./nouns/keys.ts";
 import { limits } from "./nouns/limits.ts";
+import { services } from "./nouns/services.ts";
+import { signingKeys } from "./nouns/signing-keys.ts";
 import { status } from "./nouns/status.ts";
+import { users } from "./nouns/users.ts";
 import type { Noun, Verb } from "./verb.ts";
 
 /** Everything that the command can do, in the order of its help. */
-export const NOUNS: readonly (Noun | Verb)[] = [keys, limits, status, config];
+export const NOUNS: readonly (Noun | Verb)[] = [
+  ...[keys, limits, users, services, signingKeys, audit],
+  ...[status, config],
+];

@@ -69,9 +69,19 @@ export function fieldsText(fields: Fields, place: Place): string {
     .join("");
 }
 
-/** One line of cells, for items that come over time. It is never cut: its columns have no common width. */
-export function lineText(cells: readonly Cell[], place: Place): string {
-  return `${cells.map((cell) => shown(textOf(cell), cell, place)).join("  ")}\n`;
+/**
+ * One line of cells, for items that come over time, so columns have no common width. Where it is too wide, extra cells
+ * are left out, the last one first. What is left is not cut.
+ */
+export function lineText(cells: readonly Cell[], head: readonly Head[], place: Place): string {
+  const filled = cells.map((cell, at) => ({ cell, role: head[at]!.role })).filter(({ cell }) => textOf(cell) !== "");
+  const width = () => filled.reduce((sum, { cell }) => sum + widthOf(textOf(cell)) + GAP.length, -GAP.length);
+  while (width() > (place.columns ?? Number.POSITIVE_INFINITY)) {
+    const at = filled.findLastIndex(({ role }) => role === "extra");
+    if (at < 0) break;
+    filled.splice(at, 1);
+  }
+  return `${filled.map(({ cell }) => shown(textOf(cell), cell, place)).join(GAP)}\n`;
 }
 
 /** A cell as it is shown. Its text can't write to the terminal. */
@@ -101,9 +111,10 @@ function fit(
   columns: number,
 ): readonly (number | undefined)[] | undefined {
   const widths: (number | undefined)[] = [...natural];
+  const leastOf = (at: number, leastText: number) => Math.max(leastText, head[at]!.least ?? 0);
   const needed = (leastText: number) => {
     const kept = widths.flatMap((width, at) =>
-      width === undefined ? [] : [head[at]!.role === "text" ? Math.min(width, leastText) : width],
+      width === undefined ? [] : [head[at]!.role === "text" ? Math.min(width, leastOf(at, leastText)) : width],
     );
     return kept.reduce((sum, width) => sum + width, GAP.length * (kept.length - 1));
   };
@@ -112,9 +123,9 @@ function fit(
   }
   if (needed(LEAST_WIDTH) > columns) return undefined;
   for (let over = needed(Number.POSITIVE_INFINITY) - columns; over > 0; over--) {
-    const texts = widths.map((width, at) => (head[at]!.role === "text" ? (width ?? 0) : 0));
-    const widest = texts.indexOf(Math.max(...texts));
-    widths[widest] = texts[widest]! - 1;
+    const room = widths.map((width, at) => (head[at]!.role === "text" ? width! - leastOf(at, LEAST_WIDTH) : 0));
+    const widest = room.indexOf(Math.max(...room));
+    widths[widest] = widths[widest]! - 1;
   }
   return widths;
 }
