@@ -1,7 +1,8 @@
-import { type Client, createClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { createLatchkey, type Latchkey } from "@latchkey/client";
 import { AuthService, Health } from "@latchkey/client/contract";
+import { Http2Sessions } from "@latchkey/client/http2-sessions";
 import { EXIT } from "./exit-codes.ts";
 import { Fault, HOW_TO_AUTHENTICATE } from "./faults.ts";
 import type { Settings } from "./settings.ts";
@@ -10,7 +11,7 @@ import type { Settings } from "./settings.ts";
 export class Connection implements AsyncDisposable {
   readonly #settings: Settings;
   #latchkey: Latchkey | undefined;
-  #sessions: Http2SessionManager | undefined;
+  #sessions: Http2Sessions | undefined;
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -38,9 +39,9 @@ export class Connection implements AsyncDisposable {
     await this.#latchkey?.close();
   }
 
-  #transport() {
+  #transport(): Transport {
     const baseUrl = this.#settings.address;
-    this.#sessions ??= new Http2SessionManager(baseUrl);
+    this.#sessions ??= new Http2Sessions(baseUrl);
     return createGrpcTransport({ baseUrl, sessionManager: this.#sessions });
   }
 }

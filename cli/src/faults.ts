@@ -5,7 +5,10 @@ import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { cutTo, printable } from "./text.ts";
 import { lengthText, msOf } from "./times.ts";
 
-/** An end of the command that is not its result: one line for people, and the exit code. The line repeats no argument. */
+/**
+ * An end of the command that is not its result: one line for people, and the exit code. The line repeats no argument.
+ * It is empty where everything was said before.
+ */
 export class Fault extends Error {
   readonly exitCode: ExitCode;
 
@@ -31,7 +34,7 @@ export interface Target {
 }
 
 /** A service may send longer texts, and a liar will. */
-const MOST_COLUMNS = 400;
+const MOST_COLUMNS = 300;
 const INTERRUPTED = new Fault(EXIT.INTERRUPTED, "interrupted");
 /** Codes of Node by which there is no connection to the service. */
 const NO_CONNECTION =
@@ -71,7 +74,10 @@ function callFault(error: ConnectError, target: Target): Fault {
       if (info === undefined) return connectionFault(error, target);
       if (error.code === Code.Unavailable) return new Fault(EXIT.UNREACHABLE, `${said}; ${retryText(error)}`);
       return new Fault(EXIT.FAILED, hasRetry(error) ? `${said}; ${retryText(error)}` : said);
+    case Code.Canceled:
+      return connectionFault(error, target);
     case Code.Unimplemented:
+      if (info === undefined) return connectionFault(error, target);
       return new Fault(
         EXIT.FAILED,
         `${target.address} does not know this call: its latchkey may be older than this command`,
@@ -85,7 +91,11 @@ function callFault(error: ConnectError, target: Target): Fault {
 function connectionFault(error: ConnectError, { address }: Target): Fault {
   const code = nodeCodeOf(error);
   const reason = code === undefined ? "" : ` (${code})`;
-  if (code === undefined && error.code === Code.Unknown) {
+  if (
+    code === "ERR_HTTP2_ERROR" ||
+    error.code === Code.Unimplemented ||
+    (code === undefined && error.code === Code.Unknown)
+  ) {
     return new Fault(EXIT.UNREACHABLE, `what answers at ${address} is not latchkey; check --address`);
   }
   return new Fault(

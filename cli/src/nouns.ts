@@ -2,6 +2,7 @@ import { audit } from "./nouns/audit.ts";
 import { config } from "./nouns/config.ts";
 import { keys } from "./nouns/keys.ts";
 import { limits } from "./nouns/limits.ts";
+import { bootstrap, demo, masterKeys } from "./nouns/service-scripts.ts";
 import { services } from "./nouns/services.ts";
 import { signingKeys } from "./nouns/signing-keys.ts";
 import { status } from "./nouns/status.ts";
@@ -12,4 +13,5 @@ import type { Noun, Verb } from "./verb.ts";
 export const NOUNS: readonly (Noun | Verb)[] = [
   ...[keys, limits, users, services, signingKeys, audit],
   ...[status, config],
+  ...[bootstrap, masterKeys, demo],
 ];

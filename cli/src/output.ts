@@ -1,7 +1,7 @@
 import type { Writable } from "node:stream";
 import { ReaderGone } from "./faults.ts";
 import type { Progress } from "./progress.ts";
-import type { Answer, Listing, Result, Stream } from "./result.ts";
+import type { Answer, Listing, Result, Stream, Verbatim } from "./result.ts";
 import type { GlobalFlags } from "./settings.ts";
 import { cellText, fieldsText, lineText, type Place, tableText } from "./table.ts";
 import { columnsOf, hasColour, type Io } from "./terminal.ts";
@@ -19,7 +19,7 @@ export async function writeResult(result: Result, format: GlobalFlags["format"],
     case "stream":
       return writeStream(result, format, io, progress);
     case "verbatim":
-      return write(io.stdout, result.text, progress);
+      return writeVerbatim(result, io, progress);
     default:
       return result satisfies never;
   }
@@ -69,6 +69,10 @@ async function writeStream(stream: Stream, format: GlobalFlags["format"], io: Io
         : lineText(cells, stream.head, place);
     await write(io.stdout, line, progress);
   }
+}
+
+async function writeVerbatim({ text }: Verbatim, io: Io, progress: Progress): Promise<void> {
+  for await (const part of typeof text === "string" ? [text] : text) await write(io.stdout, part, progress);
 }
 
 /** Resolves once the stream has taken the text, so a slow reader slows the command. */

@@ -51,7 +51,7 @@ export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
     const settings = ran.invocation?.settingsInUse;
     const target = settings && { address: settings.address, credentialFrom: settings.credential?.from };
     const fault = faultOf(error, target, io.signal.aborted);
-    io.stderr.write(`latchkey: ${fault.message}\n`);
+    if (fault.message !== "") io.stderr.write(`latchkey: ${fault.message}\n`);
     return fault.exitCode;
   }
 }

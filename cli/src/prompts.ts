@@ -11,13 +11,14 @@ const MOST_BYTES = 16_384;
 /**
  * Asks before something is destroyed. `--yes` answers.
  *
- * @throws Fault: usage where there is no one to ask, interrupted for "no" and for ctrl-c
+ * @throws Fault for "no", for ctrl-c, and where there is no terminal to ask on
  */
 export async function confirmed(question: string, yes: boolean, io: Io): Promise<void> {
   if (yes) return;
   if (!isInteractive(io)) throw usage("this destroys something, and there is no terminal to ask on; give --yes");
   const answer = await confirm({ message: printable(question), initialValue: false, ...streamsOf(io) });
-  if (answer !== true) throw new Fault(EXIT.INTERRUPTED, "nothing was done");
+  if (isCancel(answer)) throw new Fault(EXIT.INTERRUPTED, "nothing was done");
+  if (!answer) throw new Fault(EXIT.FAILED, "nothing was done");
 }
 
 /**

@@ -74,10 +74,10 @@ export interface Stream {
   readonly items: AsyncIterable<Item>;
 }
 
-/** A text that goes to standard output as it is, such as a script. It must have no data of others. */
+/** A text that goes to standard output as it is, whatever the format. It must have no data of others. */
 export interface Verbatim {
   readonly kind: "verbatim";
-  readonly text: string;
+  readonly text: string | AsyncIterable<string>;
 }
 
 /** The finding of a verb, in every form that may be asked for. */
