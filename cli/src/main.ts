@@ -13,6 +13,8 @@
  *   invocation.ts         one run of a verb: what it may ask of the service, of the person and of the process
  *   settings.ts           address and credential: flags, then the environment, then the profile
  *   profiles.ts           the file of profiles
+ *   file-lock.ts          one writer of that file at a time
+ *   person-session.ts     the session of a person, whose tokens are in the profile
  *   connection.ts         the client of the service
  *   refused-arguments.ts  secrets and control characters as arguments
  *   usage-fault.ts        commander's errors, without the arguments that they repeat
