@@ -18,7 +18,8 @@ const ABOUT = `Operates a latchkey service: API keys, people, service credential
 
 The service and the credential come from flags, else from LATCHKEY_ADDRESS, LATCHKEY_CREDENTIAL and
 LATCHKEY_CREDENTIAL_FILE, else from the profile (latchkey config --help).`;
-const ALSO = "--address, --credential-file, --profile, --timeout, --json, --jsonl, --quiet, --yes: see latchkey --help";
+const ALSO = `Flags of every command, as latchkey --help explains:
+  --address --credential-file --profile --timeout --json --jsonl --quiet --yes`;
 const EXIT_CODES = `Exit codes: 0 done; 1 a refused key, or another error; 2 wrong usage; 3 the service is unreachable;
 4 no credential, or a refused one; 5 not found; 130 interrupted.`;
 

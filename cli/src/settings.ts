@@ -43,7 +43,7 @@ export function resolveSettings(flags: GlobalFlags, io: Io): Settings {
   const { env } = io;
   const { current, profiles } = readProfiles(profilesPath(env));
   const name = flags.profile ?? current;
-  const profile = profiles[name];
+  const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (flags.profile !== undefined && profile === undefined) {
     throw usage("--profile names no profile; to make one, run: latchkey config set address URL --profile NAME");
   }

@@ -67,6 +67,12 @@ export async function command(args: readonly string[], options: CommandOptions =
   return { code, stdout: stdout.text, stderr: stderr.text, json: () => JSON.parse(stdout.text) };
 }
 
+/** Pipes that keep what is written to them, for parts of the command. */
+export function recordedIo(env: Io["env"] = {}): Io {
+  const pipes = { stdin: Readable.from([]), stdout: new Recorded(undefined), stderr: new Recorded(undefined) };
+  return { ...pipes, env, nowMs: Date.now, signal: new AbortController().signal };
+}
+
 export function makeHome(): Home {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-home-"));
   return { folder, env: { HOME: folder }, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };

@@ -117,20 +117,20 @@ const update = verb({
   flags: {
     name: text("NAME", "1 to 64 characters"),
     ...FIELDS,
-    noExpiry: yes("the key no longer expires"),
+    neverExpires: yes("the key no longer expires"),
     tierLimits: yes("the tier's limits hold again"),
     etag: text("ETAG", "the key's etag, as --json shows it"),
   },
   async run({ keys, call, nowMs }, { args: [id], flags }) {
-    const { perMinute, perDay, expires, noExpiry, tierLimits, etag = "", ...fields } = flags;
+    const { perMinute, perDay, expires, neverExpires, tierLimits, etag = "", ...fields } = flags;
     const hasLimits = perMinute !== undefined || perDay !== undefined;
     if (hasLimits && tierLimits) throw usage("--tier-limits excludes --per-minute and --per-day");
-    if (expires !== undefined && noExpiry) throw usage("--no-expiry excludes --expires");
+    if (expires !== undefined && neverExpires) throw usage("--never-expires excludes --expires");
     const set = given(fields);
     const paths = [
       ...pathsOf(set),
       ...(hasLimits || tierLimits ? ["limits"] : []),
-      ...(expires !== undefined || noExpiry ? ["expire_time"] : []),
+      ...(expires !== undefined || neverExpires ? ["expire_time"] : []),
     ];
     if (paths.length === 0)
       throw usage("nothing to change: give a flag for each field; see: latchkey keys update --help");
