@@ -5,7 +5,7 @@ import { AuthService, Health } from "@latchkey/client/contract";
 import { Http2Sessions } from "@latchkey/client/http2-sessions";
 import { EXIT } from "./exit-codes.ts";
 import { Fault, HOW_TO_AUTHENTICATE } from "./faults.ts";
-import { PersonSession } from "./person-session.ts";
+import { PersonSession, type SessionPlace } from "./person-session.ts";
 import type { Settings } from "./settings.ts";
 
 /** The exchange of a refresh token holds a lock, so it must end. */
@@ -28,7 +28,11 @@ export class Connection implements AsyncDisposable {
   get latchkey(): Latchkey {
     const { address, credential } = this.#settings;
     if (credential === undefined) throw new Fault(EXIT.DENIED, `there is no credential; ${HOW_TO_AUTHENTICATE}`);
-    this.#latchkey ??= createLatchkey({ baseUrl: address, credential: this.#source(credential), accessTokens: false });
+    this.#latchkey ??= createLatchkey({
+      baseUrl: address,
+      credential: this.#source(credential.source),
+      accessTokens: false,
+    });
     return this.#latchkey;
   }
 
@@ -47,10 +51,10 @@ export class Connection implements AsyncDisposable {
     await this.#latchkey?.close();
   }
 
-  #source(credential: NonNullable<Settings["credential"]>): CredentialSource {
-    if ("text" in credential) return credential.text;
+  #source(source: string | SessionPlace): CredentialSource {
+    if (typeof source === "string") return source;
     const refresh = (refreshToken: string) => this.anonymous.refresh({ refreshToken }, { timeoutMs: REFRESH_MS });
-    const session = new PersonSession({ ...credential.session, refresh, nowMs: this.#nowMs });
+    const session = new PersonSession({ ...source, refresh, nowMs: this.#nowMs });
     this.#session = session;
     return () => session.accessToken();
   }

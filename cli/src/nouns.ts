@@ -8,12 +8,13 @@ import { services } from "./nouns/services.ts";
 import { signingKeys } from "./nouns/signing-keys.ts";
 import { status } from "./nouns/status.ts";
 import { users } from "./nouns/users.ts";
+import { watch } from "./nouns/watch.ts";
 import type { Noun, Verb } from "./verb.ts";
 
 /** Everything that the command can do, in the order of its help. */
 export const NOUNS: readonly (Noun | Verb)[] = [
   ...[keys, limits, users, services, signingKeys, audit],
   ...[login, logout, whoami],
-  ...[status, config],
+  ...[watch, status, config],
   ...[bootstrap, masterKeys, demo],
 ];

@@ -1,6 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { faultOf } from "./faults.ts";
 import type { Invocation } from "./invocation.ts";
 
 /** The pause before an attempt is up to this, and doubles with each failure in a row (full jitter). */
@@ -27,7 +26,7 @@ export class Outage {
 
   /** The service answered. */
   over(): void {
-    if (this.#failures > 0) this.#tell("the service answers again");
+    if (this.#failures > 0) this.#tell(`${this.#invocation.settings.address} answers again`);
     this.#failures = 0;
     this.#hadAnswer = true;
   }
@@ -38,8 +37,7 @@ export class Outage {
     io.signal.throwIfAborted();
     const passes = error instanceof ConnectError && PASSING.has(error.code);
     if (!passes || !this.#hadAnswer) throw error;
-    const target = { address: settings.address, credentialFrom: settings.credential?.from };
-    if (this.#failures === 0) this.#tell(`${faultOf(error, target, false).message}; trying again until ctrl-c`);
+    if (this.#failures === 0) this.#tell(`${settings.address} does not answer; trying again until ctrl-c`);
     const longestMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#failures++);
     await pause(Math.random() * longestMs, undefined, { signal: io.signal });
   }

@@ -22,10 +22,8 @@ export interface Settings {
   readonly addressFrom: string;
   /** The profile's name, whether it exists or not. */
   readonly profile: string;
-  readonly credential:
-    | { readonly from: string; readonly text: string }
-    | { readonly from: string; readonly session: SessionPlace }
-    | undefined;
+  /** The credential itself, or the place of the session that gives it. */
+  readonly credential: { readonly from: string; readonly source: string | SessionPlace } | undefined;
 }
 
 export const DEFAULT_ADDRESS = "http://127.0.0.1:8080";
@@ -102,9 +100,9 @@ function credentialOf(
         `the file of the profile "${name}"`,
       ],
     ) ?? [];
-  if (read !== undefined) return { from: from!, text: readCredential(read(), from!) };
+  if (read !== undefined) return { source: readCredential(read(), from!), from: from! };
   if (profile?.refreshToken === undefined) return undefined;
-  return { from: `the session of the profile "${name}"`, session: { path: profilesPath(env)!, profile: name } };
+  return { from: `the session of the profile "${name}"`, source: { path: profilesPath(env)!, profile: name } };
 }
 
 function fileText(path: string, from: string): string {

@@ -39,7 +39,7 @@ export const login = verb({
     // The new session is there already, so a failure to end the earlier one is none of the login.
     if (earlier !== "") await connection.anonymous.logout({ refreshToken: earlier }, call).catch(() => {});
     const { credential } = settings;
-    const isOwn = credential === undefined || "session" in credential;
+    const isOwn = credential === undefined || typeof credential.source !== "string";
     return {
       kind: "answer",
       json: {
