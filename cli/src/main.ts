@@ -10,6 +10,7 @@
  *   verb.ts               the definition of a verb
  *   flags.ts              the kinds of flags, and how their texts are read
  *   global-flags.ts       the flags of every verb
+ *   completion/           command-tree.ts: what can be completed; bash.ts, zsh.ts, fish.ts: a script for each shell
  *   invocation.ts         one run of a verb: what it may ask of the service, of the person and of the process
  *   settings.ts           address and credential: flags, then the environment, then the profile
  *   profiles.ts           the file of profiles

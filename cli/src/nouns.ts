@@ -1,4 +1,5 @@
 import { audit } from "./nouns/audit.ts";
+import { completionOf } from "./nouns/completion.ts";
 import { config } from "./nouns/config.ts";
 import { keys } from "./nouns/keys.ts";
 import { limits } from "./nouns/limits.ts";
@@ -17,4 +18,5 @@ export const NOUNS: readonly (Noun | Verb)[] = [
   ...[login, logout, whoami],
   ...[watch, status, config],
   ...[bootstrap, masterKeys, demo],
+  completionOf(() => NOUNS),
 ];

@@ -9,7 +9,9 @@ import type { Verb } from "../../cli/src/verb.ts";
 import { command, makeHome, recordedIo } from "./command.ts";
 
 const VERBS: readonly (readonly [line: string, verb: Verb])[] = NOUNS.flatMap((entry) =>
-  "verbs" in entry ? entry.verbs.map((verb) => [`${entry.name} ${verb.name}`, verb] as const) : [[entry.name, entry]],
+  "verbs" in entry
+    ? entry.verbs.map((verb) => [`${entry.name} ${verb.name}`, verb] as const)
+    : [[entry.name, entry] as const],
 );
 const KEY = `kit_live_${"Ab1".repeat(22)}`.slice(0, 74);
 const JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ1c3JfMSJ9.c2lnbmF0dXJlLW9mLWl0";

@@ -22,7 +22,7 @@ const issue = verb({
   more: "The raw credential goes to standard output alone, and is never shown again.",
   examples: [
     "services issue --name orders --scopes verify > orders.credential",
-    "services issue --name ann --scopes admin --expires 90d --quiet | latchkey config set credential",
+    "services issue --name ann --scopes admin --expires 90d > ann.credential",
   ],
   flags: {
     name: required(text("NAME", "1 to 64 characters")),
