@@ -24,6 +24,16 @@ const JUDGING_TIMES = [
   "turn-hogs",
 ].map((name) => `test/faults/${name}.faults.test.ts`);
 
+/** Files of test/rpc/ that the `rest-lane` project leaves out: none of them calls a unary RPC through a client. */
+const WITHOUT_REST = [
+  // Functions, without a service.
+  ...["client-ip", "deadlines", "errors", "metrics", "page-token", "timeout", "verdict-encoding"],
+  // Sockets and certificates.
+  ...["served-certificate", "unread-answers"],
+  // A stream.
+  "watch-revocations",
+].map((name) => `test/rpc/${name}.test.ts`);
+
 const FAULTS = "test/**/*.faults.test.ts";
 const SERVERS = "test/**/*.servers.test.ts";
 
@@ -95,6 +105,16 @@ const test: TestUserConfig = {
       },
     },
     {
+      // `npm run test:rest-lane`: unary calls go by REST wherever a test's client is that of test/support.
+      test: {
+        ...everyday,
+        name: "rest-lane",
+        include: ["test/rpc/**/*.test.ts"],
+        exclude: [...configDefaults.exclude, FAULTS, SERVERS, ...WITHOUT_REST],
+        provide: { backing: "servers", restLane: true },
+      },
+    },
+    {
       // `npm run test:faults`, part one: files that count, compare and search. Another test beside them breaks none
       // of their bounds of time. They mostly wait for processes to start and for outages to pass, so three run at once.
       test: {
@@ -128,7 +148,7 @@ const test: TestUserConfig = {
       test: {
         ...everyday,
         name: "interop",
-        include: ["test/{client,interop}/*.interop.ts"],
+        include: ["test/{client,command,interop}/*.interop.ts"],
         testTimeout: 240_000,
         hookTimeout: 240_000,
         provide: { backing: "embedded" },

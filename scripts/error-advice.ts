@@ -8,6 +8,10 @@ export const ERROR_ADVICE: Readonly<Record<Reason, string>> = {
   INVALID_FIELD: "Correct the fields that the BadRequest names. The same request fails again.",
   REQUEST_ID_REUSED: "Send a new request_id for a new request. Reuse one only to repeat the very same request.",
   MESSAGE_INVALID: "Generate the client from this version's proto/, and check what a JSON body or a timeout holds.",
+  HTTP_PATH_NOT_FOUND:
+    "Check the path with docs/REST.md: its spelling, no slash at the end, and the id percent-encoded.",
+  HTTP_METHOD_NOT_ALLOWED: "Use a method of the header `Allow`.",
+  HTTP_CONTENT_NOT_ALLOWED: "Send `content-type: application/json`, and the body without compression.",
   CREDENTIAL_MISSING: "Send `authorization: Bearer <access token or service credential>`.",
   CREDENTIAL_INVALID:
     "User: call Refresh, and Login if that fails. Service: get a credential that has not ended. It says nothing of the API key in the request.",

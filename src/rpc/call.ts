@@ -6,22 +6,24 @@
  * This file says what a call is on any wire: headers in, message in, message and trailers out. Neither it nor a handler
  * knows node:http2 or Connect, because calls arrive by more than one lane.
  *
- *   connections/    sockets: one port for h2c, HTTP/1.1 and TLS, and how much of each caller's bytes is read
- *   lanes/          from bytes to calls and back: unary gRPC by a lane of its own, all else through connect-node
- *   calls/          the interceptor chain that every call passes: caller, access, capacity, deadline, errors, log
- *   handlers/       from messages to verbs of the business rooms and back
- *   standard/       what any gRPC server has: health, reflection, CORS, and the key set
- *   ops/            the second port, for operators: health and metrics
+ *   connections/      sockets: one port for h2c, HTTP/1.1 and TLS, and how much of each caller's bytes is read
+ *   lanes/            from bytes to calls and back: unary gRPC by a lane of its own, all else through connect-node
+ *   rest/             the lane of plain HTTP and JSON, by the paths of the contract
+ *   calls/            the interceptor chain that every call passes: caller, access, capacity, deadline, errors, log
+ *   handlers/         from messages to verbs of the business rooms and back
+ *   standard/         what any gRPC server has: health, reflection, CORS, and the key set
+ *   ops/              the second port, for operators: health and metrics
  *
- *   server.ts       connects the sub-rooms to one server that starts and drains
- *   call.ts         what a call and its caller are, and the type of a handler
- *   routes.ts       one route for each RPC: its handler, access rule and largest request
- *   method-rows.ts  the type of a table with a row for each method; access.ts and effects.ts are such tables
- *   access.ts       which caller may call which method
- *   effects.ts      which methods change stored data
- *   holder.ts       the holder whose share of a bounded resource a call uses
- *   errors.ts       from a reason to a gRPC status
- *   error-size.ts   how many bytes of an error are sent
+ *   server.ts         connects the sub-rooms to one server that starts and drains
+ *   call.ts           what a call and its caller are, and the type of a handler
+ *   routes.ts         one route for each RPC: its handler, access rule and largest request
+ *   method-rows.ts    the type of a table with a row for each method; access.ts and effects.ts are such tables
+ *   access.ts         which caller may call which method
+ *   effects.ts        which methods change stored data
+ *   holder.ts         the holder whose share of a bounded resource a call uses
+ *   errors.ts         from a reason to a gRPC status
+ *   error-size.ts     how many bytes of an error are sent
+ *   reading-error.ts  why a request could not be decoded, without its text
  */
 import type {
   DescMessage,
@@ -51,6 +53,8 @@ export interface CallHead {
    * The connection's identity: the same object for all its calls. Results of one call are kept under it for the next.
    */
   readonly connection: object;
+  /** The HTTP method and path template of a REST request, such as `GET /v1/keys/{key_id}`; undefined on other lanes. */
+  readonly httpRoute?: string;
 }
 
 /** An admitted call, as its handler sees it. */

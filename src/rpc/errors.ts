@@ -29,6 +29,7 @@ import {
 import type { StatusSchema } from "../gen/google/rpc/status_pb.ts";
 import { constantError, DomainError, type Reason } from "../lib/errors.ts";
 import { boundedText, boundedViolations } from "./error-size.ts";
+import { readingError } from "./reading-error.ts";
 
 /** The gRPC code of a reason, and its sentence in docs/ERRORS.md. */
 export interface ErrorRow {
@@ -52,6 +53,15 @@ export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
   MESSAGE_INVALID: row(
     "INVALID_ARGUMENT",
     "The request could not be decoded: malformed JSON, an unknown field in it, or a bad timeout. The code is INTERNAL for protobuf that cannot be parsed or contains invalid UTF-8, as gRPC defines it.",
+  ),
+  HTTP_PATH_NOT_FOUND: row("NOT_FOUND", "REST: no resource has this path. The status is 404."),
+  HTTP_METHOD_NOT_ALLOWED: row(
+    "UNIMPLEMENTED",
+    "REST: the resource has no such method. The status is 405, and the header `Allow` has its methods.",
+  ),
+  HTTP_CONTENT_NOT_ALLOWED: row(
+    "INVALID_ARGUMENT",
+    "REST: the body is not JSON by its Content-Type, or has a Content-Encoding. The status is 415.",
   ),
   CREDENTIAL_MISSING: row("UNAUTHENTICATED", "This method needs a credential, and the call has none."),
   CREDENTIAL_INVALID: row("UNAUTHENTICATED", "The credential is malformed, unknown, expired or ended."),
@@ -202,48 +212,14 @@ export function amendCodecError(error: ConnectError, whileReading: boolean, isJs
   return domainError;
 }
 
-/** The codec's text for a value that does not fit its field. It quotes the value, so only the field's name is sent. */
-const UNREADABLE_FIELD = /cannot decode field [\w.]+\.(\w+) from JSON/;
-/** The codec's text for an unknown field. The sender chose the field's name, so only the message's name is sent. */
-const UNKNOWN_FIELD = /^(?:\[\w+\] )?cannot decode message ([\w.]+) from JSON: key /;
-
-function readingError({ code, rawMessage }: ConnectError): DomainError {
-  switch (code) {
-    case Code.RESOURCE_EXHAUSTED:
-      return new DomainError(
-        "MESSAGE_TOO_LARGE",
-        "the request message is larger than this method allows; send less in one call",
-      );
-    case Code.UNIMPLEMENTED:
-      return new DomainError(
-        "NOT_IMPLEMENTED",
-        "the encoding or the number of request messages is not supported; send one message, plain or with gzip",
-      );
-    default: {
-      const message = UNKNOWN_FIELD.exec(rawMessage)?.[1];
-      if (message !== undefined) {
-        return new DomainError(
-          "MESSAGE_INVALID",
-          `the request has a field that ${message} does not define; check the names of its fields`,
-        );
-      }
-      const field = UNREADABLE_FIELD.exec(rawMessage)?.[1];
-      const violations = field === undefined ? [] : [{ field, description: "must have a value of the field's type" }];
-      return new DomainError(
-        "MESSAGE_INVALID",
-        "the request message could not be decoded; check its encoding and the types of its fields",
-        { violations },
-      );
-    }
-  }
-}
-
 /**
  * An error for a request that could not be decoded, in the form in which Connect's codec throws it. `amendCodecError`
- * adds its text and details when the call fails, so that they are the same on every lane.
+ * replaces its text and adds details when the call fails, so that they are the same on every lane.
+ *
+ * @param text of the JSON reader, from which `amendCodecError` learns the field
  */
-export function codecError(code: GrpcCode): ConnectError {
-  return new ConnectError("", Code[code]);
+export function codecError(code: GrpcCode, text = ""): ConnectError {
+  return new ConnectError(text, Code[code]);
 }
 
 /** The name of a gRPC code in logs and metrics, such as `NOT_FOUND` for 5. */

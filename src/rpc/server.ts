@@ -8,6 +8,7 @@ import { createConnectLane } from "./lanes/connect-lane.ts";
 import { createStreamTaker } from "./lanes/unary-http2.ts";
 import { UnaryLane } from "./lanes/unary-lane.ts";
 import { UnreadAnswers } from "./lanes/unread-answers.ts";
+import { createRestLane } from "./rest/rest-lane.ts";
 import { type Binding, createRoutes, type MethodTables } from "./routes.ts";
 import { createCors } from "./standard/cors.ts";
 import { type HealthRegistry, healthBinding } from "./standard/health.ts";
@@ -21,7 +22,7 @@ export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables 
 }
 
 export interface RpcServerOptions
-  extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "certificate"> {
+  extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "isOfService" | "certificate"> {
   /** Files of the certificate. With them the port speaks TLS. */
   readonly tls?: CertificateFiles | undefined;
   readonly reflection: boolean;
@@ -61,6 +62,7 @@ export class RpcServer {
     this.#concerns = new Concerns({ ...deps, noteWork });
     const unread = new UnreadAnswers();
     const connectLane = createConnectLane({ routes, concerns: this.#concerns, unread });
+    const restLane = createRestLane({ routes, concerns: this.#concerns, unread });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
     const answerCors = createCors(options.corsOrigins, unread);
     this.#certificate = options.tls && new ServedCertificate({ ...deps, files: options.tls, timers: systemTimers });
@@ -70,8 +72,9 @@ export class RpcServer {
       takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane, unread, noteWork),
       mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
+      isOfService: (connection) => deps.callerOfConnection?.(connection)?.kind === "service",
       onRequest: (request, response) => {
-        if (answerCors(request, response) || connectLane(request, response)) return;
+        if (answerCors(request, response) || restLane(request, response) || connectLane(request, response)) return;
         serveWebPage(deps, { request, response, unread });
       },
     });

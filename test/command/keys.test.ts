@@ -1,4 +1,5 @@
 /** The verbs of `latchkey keys`, `limits` and `status` against a running service, with their exit codes. */
+import { PassThrough } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Person } from "../support/in-process-service.ts";
 import { type CommandWorld, command, type Outcome, startCommandWorld } from "./command.ts";
@@ -229,6 +230,15 @@ describe("the exit code", () => {
     const { id } = await issue();
     await operator(`keys revoke ${id} --yes`);
     expect((await operator(`keys enable ${id}`)).code).toBe(1);
+  });
+
+  it("is 130 at SIGINT while it waits for standard input", async () => {
+    const interrupted = new AbortController();
+    const stdin = Object.assign(new PassThrough(), { isTTY: false });
+    const outcome = world.operator(["keys", "verify"], { signal: interrupted.signal, streams: { stdin } });
+    stdin.write("the beginning of a key");
+    setImmediate(() => interrupted.abort());
+    expect(await outcome).toMatchObject({ code: 130, stdout: "", stderr: "latchkey: interrupted\n" });
   });
 
   it("is 130 once SIGINT has come, without another word than that", async () => {

@@ -46,6 +46,7 @@ describe.skipIf(!isInstalled)("the lines of the documentation", () => {
     ["docs/OPERATIONS.md", "When someone can't log in"],
     ["docs/OPERATIONS.md", "Handing over an account"],
     ["docs/OPERATIONS.md", "The audit trail"],
+    ["docs/REST.md", undefined],
   ])("of %s (%s) do and answer what the page says", async (page, section) => {
     const blocks = blocksOf(readFileSync(join(root, page), "utf8"), section);
     expect(blocks.length).toBeGreaterThan(0);

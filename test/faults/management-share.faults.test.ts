@@ -31,7 +31,7 @@ const FLOOR_MS = 50;
  */
 const LOGIN_FLOOR_MS = 667;
 const ATTEMPTS = 4;
-/** Nearly the maximum of one HTTP/2 connection. */
+/** Calls of the caller, 100 on each connection. */
 const AT_ONCE = 950;
 const LONG_MS = 30_000;
 const GETS = 200;

@@ -11,6 +11,7 @@ import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
 import { READS_MUTANTS } from "./mutants-reads.ts";
 import { RECOVERY_MUTANTS } from "./mutants-recovery.ts";
 import { REDIS_MUTANTS } from "./mutants-redis.ts";
+import { REST_MUTANTS } from "./mutants-rest.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
 import { THROTTLE_MUTANTS } from "./mutants-throttle.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
@@ -31,6 +32,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...LIMITS_MUTANTS,
   ...REDIS_MUTANTS,
   ...RPC_MUTANTS,
+  ...REST_MUTANTS,
   ...CHANGES_MUTANTS,
   ...HISTORY_MUTANTS,
   ...POSTGRES_MUTANTS,

@@ -6,7 +6,7 @@ import type { Mutant } from "../simulation/mutant.ts";
 
 const root = join(import.meta.dirname, "../..");
 /** The files and folders that the tests of mutants read. */
-const PARTS = ["src", "client/src", "test", "docs", "proto", "package.json", "vitest.config.ts"];
+const PARTS = ["src", "client/src", "test", "docs", "proto", "third_party", "package.json", "vitest.config.ts"];
 /** The contract suites hold both databases to the same: the tests on PostgreSQL alone find a mutant. */
 const NOT_ON_EMBEDDED = String.raw`^(?!\S+( and \S+)? on embedded)`;
 const VITEST = ["node_modules/vitest/vitest.mjs", "run", "--project=mutation", `--testNamePattern=${NOT_ON_EMBEDDED}`];

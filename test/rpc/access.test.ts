@@ -1,5 +1,5 @@
 import type { DescMethod, DescMethodServerStreaming, DescMethodUnary, DescService } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
@@ -8,6 +8,8 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { ACCESS, accessRule } from "../../src/rpc/access.ts";
 import { errorOf } from "../support/errors.ts";
 import { startTestService, type TestService } from "../support/in-process-service.ts";
+import { SPEAKS_REST } from "../support/lane.ts";
+import { createRestTransport } from "../support/rest-transport.ts";
 
 const SERVICES: readonly DescService[] = [AuthService, KeyService, AdminService];
 const CALLERS = ["anonymous", "user", "verify", "manage", "admin", "revoked", "api key", "garbage", "two"] as const;
@@ -87,13 +89,14 @@ describe("access", () => {
     for (const [typeName, rules] of ACCESS) expect(Object.keys(rules), typeName).not.toHaveLength(0);
   });
 
-  describe.each(["gRPC", "Connect over HTTP/1.1"] as const)("by %s", (protocol) => {
+  describe.each(SPEAKS_REST ? ["REST"] : ["gRPC", "Connect over HTTP/1.1"])("by %s", (protocol) => {
+    const transportOf = (baseUrl: string): Transport => {
+      if (protocol === "Connect over HTTP/1.1") return createConnectTransport({ baseUrl, httpVersion: "1.1" });
+      const other = createGrpcTransport({ baseUrl });
+      return protocol === "gRPC" ? other : createRestTransport(service.address, { other, emptyId: "none" });
+    };
     const call = async (method: DescMethod, kind: CallerKind) => {
-      const baseUrl = `http://${service.address}`;
-      const transport =
-        protocol === "gRPC"
-          ? createGrpcTransport({ baseUrl })
-          : createConnectTransport({ baseUrl, httpVersion: "1.1" });
+      const transport = transportOf(`http://${service.address}`);
       const headers = new Headers((credentials.get(kind) ?? []).map((value) => ["authorization", `Bearer ${value}`]));
       if (method.methodKind !== "unary") {
         const streaming = method as DescMethodServerStreaming;

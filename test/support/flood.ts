@@ -1,6 +1,6 @@
 /**
- * A flood that keeps many calls under way on one connection, in a process of its own, so that it does not slow the
- * clients of the test.
+ * A flood that keeps many calls under way in a process of its own, so that it does not slow the clients of the test. It
+ * has 100 calls on each connection, which is the maximum of a client that is no service.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -64,13 +64,18 @@ export async function startFlood<I extends DescMethodUnary>(
   };
 }
 
+/** Calls on a connection. */
+const STREAMS = 100;
+
 async function run(): Promise<void> {
   const input = createInterface({ input: process.stdin });
   const [line] = await once(input, "line");
   const over = once(input, "close");
   const order = JSON.parse(line) as Order;
-  const session = connect(`http://${order.address}`, { settings: { initialWindowSize: 1024 * 1024 } });
-  await once(session, "connect");
+  const sessions = Array.from({ length: Math.ceil(order.atOnce / STREAMS) }, () =>
+    connect(`http://${order.address}`, { settings: { initialWindowSize: 1024 * 1024 } }),
+  );
+  await Promise.all(sessions.map((session) => once(session, "connect")));
   const body = Buffer.from(order.message, "base64");
   const frame = grpcMessage(body);
   const counts: Record<string, number> = {};
@@ -81,7 +86,7 @@ async function run(): Promise<void> {
     // The callers begin one after the other, so that the load is not one burst.
     await pause((n / order.atOnce) * order.restMs);
     while (!isOver) {
-      const { said, hasRetryInfo } = await callOnce(session, order, frame);
+      const { said, hasRetryInfo } = await callOnce(sessions[n % sessions.length]!, order, frame);
       if (isOver) return;
       counts[said] = (counts[said] ?? 0) + 1;
       if (hasRetryInfo && said.endsWith(" OVERLOADED")) withRetryInfo++;

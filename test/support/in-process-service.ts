@@ -13,9 +13,9 @@ import type { TokenPair } from "../../src/gen/latchkey/v1/token_pair_pb.ts";
 import type { User } from "../../src/gen/latchkey/v1/user_pb.ts";
 import { adminCredentialFile } from "../../src/start/first-operator.ts";
 import { type Service, startService } from "../../src/start/service.ts";
-import { clientOf, PASSWORD } from "./clients.ts";
+import { clientOf, PASSWORD, restClientOf } from "./clients.ts";
 import { freshTarget, freshUrl } from "./database.ts";
-import { LANE } from "./lane.ts";
+import { LANE, SPEAKS_REST } from "./lane.ts";
 import { type LogLine, recordingLog } from "./recording-log.ts";
 import { freshRedis } from "./shared-servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
@@ -75,7 +75,8 @@ export async function startTestService(settings: Readonly<Record<string, string>
   const start = () => startService({ config, clock, log, timeShiftMs: () => clock.shiftMs(), ...LANE });
   let service: Service = await start();
   const admin = (await readFile(adminCredentialFile(config.dataDir), "utf8")).trim();
-  const client: TestService["client"] = (desc, credential) => clientOf(service.address, desc, credential);
+  const client: TestService["client"] = (desc, credential) =>
+    (SPEAKS_REST ? restClientOf : clientOf)(service.address, desc, credential);
   let people = 0;
 
   const test: TestService = {

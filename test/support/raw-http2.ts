@@ -1,6 +1,7 @@
 /** An HTTP/2 client that writes any frames at any time, which no library would do. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { until } from "./until.ts";
 
 export const DATA = 0;
 export const HEADERS = 1;
@@ -69,6 +70,31 @@ export async function connectRaw(port: number, window = 65_535): Promise<RawHttp
     [Symbol.dispose]: () => void socket.destroy(),
   };
 }
+
+/** The first id of a further stream on a connection of `connectAsService`. */
+export const NEXT_ID = 5;
+
+/**
+ * Connects as a service, which may have 1,000 streams at once after its first calls. Other clients may have 100.
+ *
+ * @param credential the value of `authorization`
+ */
+export async function connectAsService(port: number, credential: string, window?: number): Promise<RawHttp2> {
+  const client = await connectRaw(port, window);
+  const head = grpcHead("/latchkey.v1.KeyService/VerifyKey", { authorization: credential });
+  // The server knows the caller after the first call, and allows more streams at the second one.
+  for (let id = 1; id < NEXT_ID; id += 2) {
+    await client.send(
+      Buffer.concat([frame(HEADERS, END_HEADERS, id, head), frame(DATA, END_STREAM, id, grpcMessage(NOTHING))]),
+    );
+    await until(() => (client.came.get(HEADERS) ?? 0) > id / 2);
+  }
+  // Its own SETTINGS, the confirmation of ours, and the higher number of streams.
+  await until(() => (client.came.get(SETTINGS) ?? 0) >= 3);
+  return client;
+}
+
+const NOTHING = new Uint8Array();
 
 export function frame(type: number, flags: number, stream: number, payload: Uint8Array = new Uint8Array()): Buffer {
   const head = Buffer.alloc(9);

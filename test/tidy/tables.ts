@@ -62,6 +62,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   rpc: ["shares", "lib", "gen"],
   "rpc/calls": ["rpc", "auth", ...KEYS, "limits", "changes", "audit", "shares", "lib"],
   "rpc/lanes": ["rpc", "rpc/calls", "lib", "gen"],
+  "rpc/rest": ["rpc", "rpc/calls", "rpc/lanes", "lib", "gen"],
   "rpc/connections": ["rpc", "rpc/calls", "rpc/lanes", "shares", "lib"],
   "rpc/handlers": [
     "rpc",
@@ -78,7 +79,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   ],
   "rpc/standard": ["rpc", "rpc/lanes", "auth/signing", "lib", "gen"],
   "rpc/ops": ["rpc/calls", "lib"],
-  "rpc/server.ts": ["rpc", "rpc/calls", "rpc/lanes", "rpc/connections", "rpc/standard", "lib"],
+  "rpc/server.ts": ["rpc", "rpc/calls", "rpc/lanes", "rpc/rest", "rpc/connections", "rpc/standard", "lib"],
   "start/check-addresses.ts": ["config"],
   "start/signals.ts": ["lib"],
   "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],

@@ -5,17 +5,7 @@
 import { randomInt } from "node:crypto";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect as connectTcp } from "node:net";
-import {
-  create,
-  type DescField,
-  type DescMessage,
-  type DescMethod,
-  fromBinary,
-  type Message,
-  ScalarType,
-  toBinary,
-  toJsonString,
-} from "@bufbuild/protobuf";
+import { type DescMethod, type DescMethodUnary, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Code, CodeSchema } from "../../src/gen/google/rpc/code_pb.ts";
@@ -29,7 +19,10 @@ import { ERRORS } from "../../src/rpc/errors.ts";
 import { SeededRandom } from "../simulation/random.ts";
 import { errorOf } from "../support/errors.ts";
 import { type Person, startTestService, type TestService } from "../support/in-process-service.ts";
+import { jsonOf, mutated, NASTY, randomBytes, randomMessage } from "../support/random-messages.ts";
 import { frame, grpcMessage } from "../support/raw-http2.ts";
+import { type RestClient, restClient } from "../support/rest-request.ts";
+import { restRequest } from "../support/rest-transport.ts";
 
 const seed = Number(process.env.FUZZ_SEED ?? randomInt(2 ** 31));
 const cases = Number(process.env.FUZZ_CASES ?? 400);
@@ -102,6 +95,29 @@ describe(`in a service that is fuzzed with FUZZ_SEED=${seed},`, () => {
     expect([...seen]).toEqual(expect.arrayContaining(["ok", "invalid_argument", "permission_denied"]));
   });
 
+  it("REST is answered with 200 or a code of the table and its HTTP status, and never with INTERNAL", async () => {
+    const random = new SeededRandom(seed + 5);
+    const wellFormed = words.filter((word) => word.isWellFormed());
+    const seen = new Set<string>();
+    using http1 = restClient("HTTP/1.1", service.address);
+    using http2 = restClient("HTTP/2", service.address);
+    await inParallel(cases, async () => {
+      const method = random.pick(METHODS) as DescMethodUnary;
+      const message = randomMessage(random, method.input, wellFormed);
+      const request = restRequest(method, message, { useProtoFieldName: random.chance(0.5), emptyId: "none" });
+      if (request instanceof Error) return;
+      const { verb, target, body } = mutatedRequest(random, request);
+      const headers = { "content-type": "application/json", authorization: `Bearer ${random.pick(credentials)}` };
+      const more = body === undefined ? {} : { body };
+      const { status, json } = await random.pick<RestClient>([http1, http2]).ask(verb, target, { headers, ...more });
+      const code = status === 200 ? "ok" : json.error.status.toLowerCase();
+      seen.add(code);
+      const isGood = status === 200 || (HTTP_CODES.has(code) && code !== "internal" && json.error.code === status);
+      expect(isGood, `${verb} ${target} ${body?.toString("hex")}: ${JSON.stringify(json)}`).toBe(true);
+    });
+    expect([...seen]).toEqual(expect.arrayContaining(["ok", "invalid_argument", "permission_denied", "not_found"]));
+  });
+
   it("a key that differs from a good one gets the verdict INVALID, and the good one stays good", async () => {
     const random = new SeededRandom(seed + 2);
     const verifier = service.client(KeyService, service.admin);
@@ -159,6 +175,54 @@ describe(`in a service that is fuzzed with FUZZ_SEED=${seed},`, () => {
   });
 });
 
+interface HttpRequest {
+  readonly verb: string;
+  readonly target: string;
+  readonly body: Buffer | undefined;
+}
+
+/** The request with a random fault in its method, its target or its body, or with none. */
+function mutatedRequest(
+  random: SeededRandom,
+  { verb, target, body }: { verb: string; target: string; body: string | undefined },
+): HttpRequest {
+  const bytes = body === undefined ? undefined : Buffer.from(body);
+  switch (random.whole(0, 4)) {
+    case 0:
+      return { verb: random.pick(["GET", "POST", "PATCH", "DELETE", "PUT"]), target, body: bytes };
+    case 1: {
+      // A target of HTTP has no blanks and no controls.
+      const text = mutated(random, Buffer.from(target))
+        .toString("latin1")
+        .replaceAll(/[^\x21-\x7e]/g, "%");
+      return { verb, target: `/v1/${text.slice(4)}`, body: bytes };
+    }
+    case 2:
+      return { verb, target: `${target}${target.includes("?") ? "&" : "?"}${randomQuery(random)}`, body: bytes };
+    case 3:
+      return { verb, target, body: bytes && mutated(random, bytes) };
+    default:
+      return { verb, target, body: bytes };
+  }
+}
+
+function randomQuery(random: SeededRandom): string {
+  const names = [
+    "page_size",
+    "pageSize",
+    "update_mask",
+    "start_time",
+    "show_ended",
+    "user.id",
+    "key",
+    "",
+    "%",
+    "a.b.c",
+  ];
+  const values = ["1", "true", "", "%00", "%ff", "*", "2026-01-02T03:04:05Z", "x".repeat(2000), "a&a", "name,name"];
+  return Array.from({ length: random.whole(1, 4) }, () => `${random.pick(names)}=${random.pick(values)}`).join("&");
+}
+
 interface Outcome {
   readonly code: string;
   readonly reason: string | undefined;
@@ -198,100 +262,6 @@ async function callGrpc(
   const packed = details === undefined ? [] : fromBinary(StatusSchema, Buffer.from(details, "base64")).details;
   const infos = packed.map((any) => anyUnpack(any, ErrorInfoSchema)).filter((info) => info !== undefined);
   return { code: CodeSchema.value[Number(status["grpc-status"]) as Code]?.name ?? "none", reason: infos[0]?.reason };
-}
-
-const NASTY = [
-  "",
-  "\0",
-  "a\r\nb",
-  "\u202e",
-  "💣".repeat(70),
-  "x".repeat(5000),
-  "' or 1=1 --",
-  "../..",
-  "__proto__",
-  "*",
-];
-
-/** A message with random fields, at most five levels deep. Its texts come from `words`. */
-function randomMessage(random: SeededRandom, desc: DescMessage, words: readonly string[], depth = 0) {
-  const fields = desc.fields.filter(() => random.chance(0.6));
-  const values = fields.map((field) => [field.localName, randomField(random, field, words, depth)] as const);
-  // The last field of a oneof wins.
-  const message: Record<string, unknown> = {};
-  for (const [n, [name, value]] of values.entries()) {
-    if (value === undefined) continue;
-    const { oneof } = fields[n]!;
-    if (oneof === undefined) message[name] = value;
-    else message[oneof.localName] = { case: name, value };
-  }
-  return create(desc, message as never);
-}
-
-function randomField(random: SeededRandom, field: DescField, words: readonly string[], depth: number): unknown {
-  const one = () => randomValue(random, field, words, depth);
-  switch (field.fieldKind) {
-    case "list":
-      return Array.from({ length: random.whole(0, 3) }, one).filter((value) => value !== undefined);
-    case "map":
-      return { [random.pick(words)]: random.pick(words) };
-    default:
-      return one();
-  }
-}
-
-function randomValue(random: SeededRandom, field: DescField, words: readonly string[], depth: number): unknown {
-  if (field.message !== undefined)
-    return depth > 3 ? undefined : randomMessage(random, field.message, words, depth + 1);
-  if (field.enum !== undefined) return random.whole(-1, 20);
-  switch (field.scalar) {
-    case ScalarType.STRING:
-      return random.pick(words);
-    case ScalarType.BYTES:
-      return randomBytes(random, 30);
-    case ScalarType.BOOL:
-      return random.chance(0.5);
-    case ScalarType.INT64:
-      return BigInt(random.pick([0, -1, 1, 1_800_000_000, 253_402_300_799, Number.MAX_SAFE_INTEGER]));
-    default:
-      return random.pick([0, 1, -1, 250, 2 ** 31 - 1, -(2 ** 31)]);
-  }
-}
-
-/** The message as JSON. A message that JSON can't express, such as a time out of range, becomes invalid JSON. */
-function jsonOf(desc: DescMessage, message: Message): string {
-  try {
-    return toJsonString(desc, message);
-  } catch {
-    return "{";
-  }
-}
-
-/** A random mutation: the same bytes, or some changed, cut off, inserted or repeated, or all replaced. */
-function mutated(random: SeededRandom, bytes: Uint8Array): Buffer {
-  const copy = Buffer.from(bytes);
-  const at = random.whole(0, Math.max(0, copy.length - 1));
-  switch (random.whole(0, 5)) {
-    case 0:
-      return copy;
-    case 1:
-      for (let n = random.whole(1, 4); n > 0 && copy.length > 0; n--) {
-        copy[random.whole(0, copy.length - 1)] = random.whole(0, 255);
-      }
-      return copy;
-    case 2:
-      return copy.subarray(0, at);
-    case 3:
-      return Buffer.concat([copy.subarray(0, at), randomBytes(random, 8), copy.subarray(at)]);
-    case 4:
-      return Buffer.concat([copy, copy.subarray(at)]);
-    default:
-      return randomBytes(random, 200);
-  }
-}
-
-function randomBytes(random: SeededRandom, most: number): Buffer {
-  return Buffer.from(Array.from({ length: random.whole(0, most) }, () => random.whole(0, 255)));
 }
 
 /** Runs `count` cases, 16 at a time. A case does not depend on the order in which others end. */

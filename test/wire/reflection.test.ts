@@ -18,6 +18,9 @@ const SERVICES = [
   "latchkey.v1.KeyService",
 ];
 
+/** The number of `google.api.http`. */
+const HTTP_RULE = 72_295_728;
+
 let wire: FrontDoor;
 beforeAll(async () => {
   wire = await startFrontDoor({ auth: { login: async ({ email }) => ({ user: { email } }) } });
@@ -94,7 +97,26 @@ describe.each([
   });
 });
 
-it("a question for extensions is answered with NOT_FOUND, and an empty question with INVALID_ARGUMENT", async () => {
+it("the annotation with the REST path of a method is found by the message that it extends, and by its number", async () => {
+  const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
+  const containingType = "google.protobuf.MethodOptions";
+  async function* requests() {
+    yield { messageRequest: { case: "allExtensionNumbersOfType", value: containingType } as const };
+    for (const extensionNumber of [HTTP_RULE, 1]) {
+      const value = { containingType, extensionNumber };
+      yield { messageRequest: { case: "fileContainingExtension", value } as const };
+    }
+  }
+  const answers = [];
+  for await (const { messageResponse } of client.serverReflectionInfo(requests())) answers.push(messageResponse);
+  expect(answers).toMatchObject([
+    { case: "allExtensionNumbersResponse", value: { baseTypeName: containingType, extensionNumber: [HTTP_RULE] } },
+    { case: "fileDescriptorResponse" },
+    { case: "errorResponse", value: { errorCode: Code.NotFound } },
+  ]);
+});
+
+it("a question for other extensions is answered with NOT_FOUND, an empty one with INVALID_ARGUMENT", async () => {
   const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${wire.address}` }));
   async function* requests() {
     yield { messageRequest: { case: "allExtensionNumbersOfType", value: "latchkey.v1.Key" } as const };

@@ -46,6 +46,7 @@ export function logCall(log: Log, call: LiveCall, outcome: Outcome, ms: number):
   if (outcome.code === "OK" && QUIET_WHEN_OK.has(method)) return;
   const fields = {
     method,
+    http_route: call.head.httpRoute,
     code: outcome.code,
     reason: outcome.reason,
     ms: Math.round(ms * 10) / 10,

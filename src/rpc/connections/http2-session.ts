@@ -21,11 +21,20 @@ export class Http2Session {
   #newStreams = 0;
   #idleLooks = 0;
   #notes = 0;
+  /** The maximum of open streams that `allowStreams` has sent; 0 for the one that the session began with. */
+  #allowed = 0;
 
   constructor(session: ServerHttp2Session, reading: Reading) {
     this.#session = session;
     this.#reading = reading;
     session.on("close", () => reading.close());
+  }
+
+  /** Tells the client that it may have this number of open streams, if it was not told before. */
+  allowStreams(maxConcurrentStreams: number): void {
+    if (this.#allowed === maxConcurrentStreams || this.#session.closed || this.#session.destroyed) return;
+    this.#allowed = maxConcurrentStreams;
+    this.#session.settings({ maxConcurrentStreams });
   }
 
   /** Begins a stream in its turn. */

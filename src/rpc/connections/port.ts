@@ -4,6 +4,7 @@
  *
  *   port.ts                one TCP port for h2c, HTTP/1.1 and TLS with ALPN
  *   connection-start.ts    which protocol a connection speaks, by its first bytes
+ *   http2-bounds.ts        bounds on what one HTTP/2 client can make the service hold or do
  *   http2-session.ts       one HTTP/2 connection: idle checks, PING, GOAWAY
  *   read-turns.ts          how much is read of one caller's HTTP/2 connections in a turn
  *   reading.ts             one connection in those turns, and the handle that stops its reads
@@ -11,6 +12,7 @@
  *   paced-socket.ts        the socket that gives Node's HTTP/1.1 parser one piece at a time
  *   served-certificate.ts  the TLS certificate, read again when its files change
  */
+import type { EventEmitter } from "node:events";
 import {
   constants,
   createServer as createHttp2Server,
@@ -34,6 +36,7 @@ import { headOf, type WireRequest, type WireResponse } from "../lanes/connect-ht
 import type { StreamTaker } from "../lanes/unary-http2.ts";
 import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
+import { HTTP2_OPTIONS, STREAMS_OF_SERVICES } from "./http2-bounds.ts";
 import { Http2Session, LOOK_EVERY_MS } from "./http2-session.ts";
 import type { SocketTurns } from "./paced-socket.ts";
 import { ReadTurns } from "./read-turns.ts";
@@ -50,6 +53,8 @@ export interface PortOptions {
   readonly plaintext?: boolean;
   /** The caller of a connection, as its calls have proved it; undefined while it is unknown. */
   callerOf?(connection: object): string | undefined;
+  /** Whether a service has called on a connection, so that it may have STREAMS_OF_SERVICES. Default: never. */
+  isOfService?(connection: object): boolean;
   /** Called first for each HTTP/2 stream. Must not throw. */
   readonly takeStream?: StreamTaker | undefined;
   /**
@@ -71,22 +76,6 @@ const LINGER_MS = 1000;
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Bounds on what one HTTP/2 client can make the service hold or do. A reset stream costs nearly as much as a call. A
- * client may reset 200 streams at once, as a busy client does when a deadline comes, and then 100 a second.
- */
-const HTTP2_OPTIONS = {
-  settings: { maxConcurrentStreams: 1000, maxHeaderListSize: 16 * 1024, enablePush: false },
-  maxHeaderListPairs: 64,
-  maxSettings: 32,
-  maxSessionMemory: 10,
-  maxSessionInvalidFrames: 100,
-  maxSessionRejectedStreams: 100,
-  maxOutstandingPings: 4,
-  streamResetBurst: 200,
-  streamResetRate: 100,
-};
-
-/**
  * One TCP port that speaks h2c (prior knowledge), HTTP/1.1 and TLS with ALPN for both: the first bytes of a connection
  * show which. All connections lead to one HTTP/1.1 and one HTTP/2 server, which have no ports of their own.
  */
@@ -104,7 +93,8 @@ export class Port {
   /** Pieces of HTTP/1.1, and ends of its connections. */
   readonly #pieces = new TurnBudget();
   readonly #ends = new TurnBudget({ maxWaiting: Number.POSITIVE_INFINITY });
-  readonly #handshakes = new TurnBudget();
+  /** Connections of TLS and HTTP/2 that begin. Each may have sent 64 KiB, and its first read takes all of them. */
+  readonly #starts = new TurnBudget();
   #looking: NodeJS.Timeout | undefined;
   #draining = false;
 
@@ -183,7 +173,7 @@ export class Port {
       socket.on("error", () => {});
       if (this.#draining) return void socket.destroy();
       // A client without ALPN speaks HTTP/1.1.
-      if (socket.alpnProtocol === "h2") this.#http2.emit("connection", socket);
+      if (socket.alpnProtocol === "h2") this.#startInTurn(socket, this.#http2);
       else this.#http1.serve(socket);
     });
     tls.on("tlsClientError", (_error, socket) => socket.destroy());
@@ -206,27 +196,29 @@ export class Port {
 
   /** Hands a connection to the server of its protocol. @returns false if the port does not speak it */
   #serve(socket: Socket, protocol: Protocol): boolean {
-    if (protocol === "TLS") return this.#shakeHandsInTurn(socket);
-    if (this.#options.plaintext === false) return false;
-    if (protocol === "HTTP/2") this.#http2.emit("connection", socket);
+    const isServed = protocol === "TLS" ? this.#tls !== undefined : this.#options.plaintext !== false;
+    if (!isServed) return false;
+    if (protocol === "TLS") this.#startInTurn(socket, this.#tls!);
+    else if (protocol === "HTTP/2") this.#startInTurn(socket, this.#http2);
     else this.#http1.serve(socket);
     return true;
   }
 
-  /** Begins a handshake in its turn: it costs about 1 ms as soon as the ClientHello is complete. */
-  #shakeHandsInTurn(socket: Socket): boolean {
-    const tls = this.#tls;
-    if (tls === undefined) return false;
-    void this.#handshakes.begin(addressHolder(socket.remoteAddress ?? "")).then((mayBegin) => {
+  /**
+   * Hands a connection to its server in its turn. A handshake costs about 1 ms as soon as the ClientHello is complete,
+   * and an HTTP/2 session immediately begins every stream of the bytes that have come.
+   */
+  #startInTurn(socket: Socket, server: EventEmitter): void {
+    void this.#starts.begin(addressHolder(socket.remoteAddress ?? "")).then((mayBegin) => {
       if (!mayBegin || this.#draining) socket.destroy();
-      else if (!socket.destroyed) tls.emit("connection", socket);
+      else if (!socket.destroyed) server.emit("connection", socket);
     });
-    return true;
   }
 
   readonly #onSession = (session: ServerHttp2Session): void => {
     session.on("error", () => {});
-    const live = new Http2Session(session, this.#reads.open(session, readHandleOf(session.socket), addressOf(session)));
+    const reading = this.#reads.open(session, readHandleOf(session.socket), addressOf(session));
+    const live = new Http2Session(session, reading);
     this.#sessions.set(session, live);
     session.on("close", () => this.#sessions.delete(session));
     if (this.#draining) live.drain();
@@ -257,7 +249,9 @@ export class Port {
     stream.on("error", ignore);
     const session = stream.session === undefined ? undefined : this.#sessions.get(stream.session);
     // The stream of a closed connection has no session.
-    session?.begin(() => this.#begin(stream, headers, rawHeaders, session));
+    if (session === undefined) return;
+    if (this.#options.isOfService?.(stream.session!)) session.allowStreams(STREAMS_OF_SERVICES);
+    session.begin(() => this.#begin(stream, headers, rawHeaders, session));
   };
 
   #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[], session: Http2Session): void {

@@ -1,4 +1,4 @@
-import { createRegistry, fromBinary } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import {
   ConnectError,
   createConnectRouter,
@@ -10,12 +10,6 @@ import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { compressionGzip } from "@connectrpc/connect-node";
-import {
-  BadRequestSchema,
-  ErrorInfoSchema,
-  QuotaFailureSchema,
-  RetryInfoSchema,
-} from "../../gen/google/rpc/error_details_pb.ts";
 import { DomainError } from "../../lib/errors.ts";
 import { EncodedMessage } from "../call.ts";
 import type { Concerns } from "../calls/concerns.ts";
@@ -23,7 +17,6 @@ import type { LiveCall } from "../calls/live-call.ts";
 import { toConnectError } from "../errors.ts";
 import type { Route } from "../routes.ts";
 import {
-  bodyOf,
   connectHeaders,
   cutAnswer,
   dropRestWhenAnswered,
@@ -36,6 +29,8 @@ import {
 } from "./connect-http.ts";
 import { MAX_RESPONSE_BYTES } from "./grpc-frame.ts";
 import { binaryTypeOf, bytesOfText, textAnswer } from "./grpc-web-text.ts";
+import { heldBody } from "./held-body.ts";
+import { JSON_OPTIONS } from "./json-options.ts";
 import { headerValues } from "./raw-headers.ts";
 import { readTimeout } from "./timeout.ts";
 import type { UnreadAnswers } from "./unread-answers.ts";
@@ -64,20 +59,6 @@ class ConnectExchange {
 }
 
 const CONNECT_EXCHANGE = createContextKey<ConnectExchange | undefined>(undefined);
-
-/**
- * Unknown fields in JSON are refused, as protobuf's JSON format specifies: a client that misspells `requiredScopes`
- * would otherwise be told that the key is valid. `fatal` refuses invalid UTF-8 instead of replacing it; Connect reads
- * this option, although its type lacks it. Fields that are false, 0 or empty are written, so that a reader of `valid`
- * finds it.
- */
-const JSON_OPTIONS = {
-  ignoreUnknownFields: false,
-  alwaysEmitImplicit: true,
-  // BatchVerifyKeys answers with google.rpc.Status, whose details are of these types.
-  registry: createRegistry(ErrorInfoSchema, BadRequestSchema, RetryInfoSchema, QuotaFailureSchema),
-  textDecoder: new TextDecoder("utf-8", { fatal: true }),
-};
 
 /** Serves gRPC, gRPC-Web and Connect on HTTP/1.1 and HTTP/2, through connect-es. */
 export function createConnectLane(deps: ConnectLaneDeps): Lane {
@@ -192,26 +173,9 @@ async function serve(
   }
 }
 
-/**
- * The body of a request, for Connect. The call has begun, because Connect reads nothing before its `requestGate`
- * resolves.
- */
+/** The call has begun, because Connect reads nothing before its `requestGate` resolves. */
 async function* readBody(concerns: Concerns, exchange: ConnectExchange, isText: boolean): AsyncGenerator<Uint8Array> {
-  const call = exchange.call!;
-  try {
-    const pieces = bodyOf(exchange.request, {
-      race: (work) => call.race(work),
-      cut: (wake) => concerns.cancel(call, wake),
-    });
-    for await (const piece of isText ? bytesOfText(pieces) : pieces) {
-      concerns.hold(call, piece.length);
-      if (call.failure !== undefined) throw call.failure;
-      // A copy, because Connect collects pieces, and a piece may be a view of a larger buffer that it would keep alive.
-      yield new Uint8Array(piece);
-    }
-  } catch (error) {
-    throw concerns.fail(call, error);
-  }
+  yield* heldBody(concerns, exchange.call!, exchange.request, isText ? bytesOfText : undefined);
 }
 
 function pathOf(request: WireRequest): string {

@@ -6,6 +6,8 @@
  *   unary-http2.ts     the unary lane on node:http2's own streams, without the compatibility layer
  *   connect-lane.ts    every other request: Connect, gRPC-Web, streams, compression, by connect-es
  *   connect-http.ts    requests and responses of that lane, on node:http and node:http2
+ *   held-body.ts       the body of a request of that lane, counted as it comes
+ *   json-options.ts    how JSON is read and written
  *   grpc-web-text.ts   gRPC-Web in base64, on top of the binary form
  *   raw-headers.ts     the values of a header, for both lanes
  *   grpc-frame.ts      the length prefix of gRPC messages, and the maximum size of an answer

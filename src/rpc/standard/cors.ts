@@ -3,9 +3,14 @@ import type { WireRequest, WireResponse } from "../lanes/connect-http.ts";
 import { endAnswer, setHead } from "../lanes/connect-http.ts";
 import type { UnreadAnswers } from "../lanes/unread-answers.ts";
 
-const ALLOWED_METHODS = "GET, POST";
+const ALLOWED_METHODS = "GET, HEAD, POST, PATCH, DELETE";
 const ALLOWED_HEADERS = [...cors.allowedHeaders, "Authorization"].join(", ");
-const EXPOSED_HEADERS = [...cors.exposedHeaders, "Retry-After"].join(", ");
+/** Beside what Connect needs: the headers of REST, and those of rate limits, which a proxy may add. */
+const EXPOSED_HEADERS = [
+  ...cors.exposedHeaders,
+  ...["Retry-After", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining"],
+  ...["X-RateLimit-Reset", "WWW-Authenticate", "Allow"],
+].join(", ");
 /** Maximum that Chromium allows. */
 const PREFLIGHT_MAX_AGE_S = 7200;
 
@@ -33,6 +38,8 @@ export function createCors(
       ["access-control-allow-methods", ALLOWED_METHODS],
       ["access-control-allow-headers", ALLOWED_HEADERS],
       ["access-control-max-age", String(PREFLIGHT_MAX_AGE_S)],
+      ["cache-control", "no-store"],
+      ["x-content-type-options", "nosniff"],
     ]);
     endAnswer(response, unread);
     return true;

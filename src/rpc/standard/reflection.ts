@@ -30,6 +30,8 @@ interface Reflected {
   readonly byPath: ReadonlyMap<string, FileResponse>;
   /** By the full name of each declaration: service, method, message, field, oneof, enum or enum value. */
   readonly bySymbol: ReadonlyMap<string, FileResponse>;
+  /** The files of extensions, by the message that they extend and their number: the annotations of REST. */
+  readonly byExtension: ReadonlyMap<string, ReadonlyMap<number, FileResponse>>;
 }
 
 /**
@@ -49,6 +51,7 @@ export function reflectionBindings(bindings: readonly Binding[]): Binding[] {
     services: services.map(({ typeName }) => typeName).sort(),
     byPath,
     bySymbol: new Map(symbols.map(([symbol, path]) => [symbol, byPath.get(path)])),
+    byExtension: extensionsOf(files.values(), byPath),
   };
   async function* respondToAll(requests: AsyncIterable<Request>) {
     for await (const request of requests) yield respond(reflected, request);
@@ -71,9 +74,18 @@ function respond(reflected: Reflected, request: Request): Response {
       return { ...head, messageResponse: reflected.byPath.get(messageRequest.value) ?? NOT_FOUND };
     case "fileContainingSymbol":
       return { ...head, messageResponse: reflected.bySymbol.get(messageRequest.value) ?? NOT_FOUND };
-    case "fileContainingExtension":
-    case "allExtensionNumbersOfType":
-      return { ...head, messageResponse: errorResponse(Code.NOT_FOUND, "this server has no extensions") };
+    case "fileContainingExtension": {
+      const { containingType, extensionNumber } = messageRequest.value;
+      const file = reflected.byExtension.get(containingType)?.get(extensionNumber);
+      return { ...head, messageResponse: file ?? NOT_FOUND };
+    }
+    case "allExtensionNumbersOfType": {
+      const baseTypeName = messageRequest.value;
+      const extensionNumber = [...(reflected.byExtension.get(baseTypeName)?.keys() ?? [])];
+      if (extensionNumber.length === 0) return { ...head, messageResponse: NOT_FOUND };
+      const value = { baseTypeName, extensionNumber };
+      return { ...head, messageResponse: { case: "allExtensionNumbersResponse", value } };
+    }
     default:
       return {
         ...head,
@@ -99,6 +111,20 @@ function collectFiles(file: DescFile, files: Map<string, DescFile>): Map<string,
   files.set(file.proto.name, file);
   for (const dependency of file.dependencies) collectFiles(dependency, files);
   return files;
+}
+
+function extensionsOf(
+  files: Iterable<DescFile>,
+  byPath: ReadonlyMap<string, FileResponse>,
+): ReadonlyMap<string, ReadonlyMap<number, FileResponse>> {
+  const found = new Map<string, Map<number, FileResponse>>();
+  for (const { extensions, proto } of files) {
+    for (const { extendee, number } of extensions) {
+      const numbers = found.get(extendee.typeName) ?? new Map<number, FileResponse>();
+      found.set(extendee.typeName, numbers.set(number, byPath.get(proto.name)));
+    }
+  }
+  return found;
 }
 
 /** The full names of a file's declarations. */
