@@ -38,7 +38,7 @@ export interface Head {
   readonly name: string;
   /** "id" is always shown in full, "text" may be cut, "extra" may be left out. */
   readonly role: "id" | "text" | "extra";
-  /** A text is not cut below this many columns. */
+  /** A text is not cut below this many columns, and an extra column is cut to them before it is left out. */
   readonly least?: number;
 }
 

@@ -74,7 +74,7 @@ const HEAD: readonly Column<AuditEvent>[] = [
   { name: "SUBJECT", role: "text", least: ID_WIDTH, cell: ({ subjectId }) => subjectId || "-" },
   { name: "ACTOR", role: "extra", cell: ({ actorId }) => actorId || "-" },
   { name: "FROM", role: "extra", cell: ({ clientIp }) => clientIp || "-" },
-  { name: "DETAILS", role: "extra", cell: ({ details }) => pairsText(details) },
+  { name: "DETAILS", role: "extra", least: ID_WIDTH, cell: ({ details }) => pairsText(details) },
 ];
 
 function columns(nowMs: number): readonly Column<AuditEvent>[] {

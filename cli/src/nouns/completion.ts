@@ -14,8 +14,8 @@ const SHELLS = Object.keys(SCRIPTS);
 export function completionOf(all: () => readonly (Noun | Verb)[]): Verb {
   return verb({
     name: "completion",
-    about: "Print a script that completes verbs, flags and their fixed values in a shell",
-    more: "The script never calls the service, and never runs latchkey.",
+    about: "Print the completion script of a shell",
+    more: "It completes verbs, flags and their fixed values. It never calls the service, and never runs latchkey.",
     examples: ["completion bash", "source <(latchkey completion bash)", "latchkey completion fish | source"],
     args: [{ name: "SHELL", about: SHELLS.join(", "), choices: SHELLS }],
     flags: {},

@@ -15,10 +15,10 @@ import { verb } from "../verb.ts";
 
 export const login = verb({
   name: "login",
-  about: "Log in as a person; the session is kept in the profile",
+  about: "Log in as a person",
   more:
-    "The password is asked for without echo, or read from standard input. The session stays until 7 days pass without " +
-    "a call. An earlier session of the profile ends. --json shows the person, and no token.",
+    "The password is asked for without echo, or read from standard input. The session is kept in the profile, and " +
+    "ends after 7 days without a call, and after 30 at the latest. An earlier session of the profile ends now. --json shows no token.",
   examples: ["login --email ann@example.com", "login --email ann@example.com --profile staging < password.txt"],
   flags: { email: text("ADDRESS", "your e-mail address; it is asked for if it is not given") },
   async run(invocation, { flags }) {
@@ -61,7 +61,8 @@ export const login = verb({
 
 export const logout = verb({
   name: "logout",
-  about: "End the session of the profile, at the service and here",
+  about: "End the session of the profile",
+  more: "It ends at the service and here.",
   examples: ["logout", "logout --profile staging"],
   flags: {},
   async run(invocation) {

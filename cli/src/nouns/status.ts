@@ -20,8 +20,8 @@ const PROBE = {
 /** Whether the service answers, and what its answers rest on. */
 export const status = verb({
   name: "status",
-  about: "Show whether the service is reachable, healthy, fresh and counts limits together",
-  more: "Freshness and limits need a credential with the scope verify. A service that is not serving ends with exit code 3.",
+  about: "Show whether the service is reachable and healthy",
+  more: "Whether its data are fresh, and whether its processes count limits together, needs a credential with the scope verify. A service that is not serving ends with exit code 3.",
   examples: ["status", "status --address https://auth.example.com --json"],
   flags: {},
   async run(invocation) {

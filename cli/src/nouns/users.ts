@@ -126,7 +126,7 @@ const resetPassword = verb({
   about: "Make a one-time token with which a person sets a new password",
   more:
     "The token goes to standard output alone, and is valid for a day. Password and sessions stay until it is used, " +
-    "except with --end-access",
+    "except with --end-access.",
   examples: ["users reset-password usr_AbCd1234AbCd1234", "users reset-password usr_AbCd1234AbCd1234 --end-access"],
   args: [USER],
   flags: {

@@ -26,10 +26,11 @@ const WHAT_WIDTH = Math.max(...Object.values(WHAT).map(([what]) => what.length))
 
 export const watch = verb({
   name: "watch",
-  about: "Show changes of keys, people, sessions and credentials as they come, until ctrl-c",
+  about: "Show changes as they come, until ctrl-c",
   more:
-    "Times are UTC. It first lists sessions that ended lately. After a broken stream it goes on from the same place; " +
-    "where changes may have been missed, it says so. It needs a credential with the scope verify",
+    "It tells of keys, people, sessions and credentials, and begins with the sessions that ended lately. Times are " +
+    "UTC. After a broken stream it goes on from the same place; where changes may have been missed, it says so. It " +
+    "needs a credential with the scope verify.",
   examples: ["watch", "watch --jsonl | jq -r .subjectId"],
   flags: {},
   run: async (invocation) => ({ kind: "stream", head: HEAD, items: items(invocation) }),
