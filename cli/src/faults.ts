@@ -45,6 +45,9 @@ export function faultOf(error: unknown, target: Target | undefined, isInterrupte
   if (isInterrupted) return INTERRUPTED;
   if (error instanceof Fault) return error;
   if (error instanceof ConnectError && target !== undefined) return callFault(error, target);
+  if (error instanceof LatchkeyCredentialError && error.cause !== undefined) {
+    return faultOf(error.cause, target, isInterrupted);
+  }
   if (error instanceof LatchkeyCredentialError) return new Fault(EXIT.DENIED, oneLine(error.message));
   if (error instanceof LatchkeyRequestError) return new Fault(EXIT.USAGE, oneLine(error.message));
   if (error instanceof LatchkeyUnavailable) return new Fault(EXIT.UNREACHABLE, oneLine(error.message));
@@ -122,7 +125,8 @@ function refusalText(said: string, reason: string | undefined, { credentialFrom 
 
 /** The advice for a call without a credential. */
 export const HOW_TO_AUTHENTICATE =
-  "set LATCHKEY_CREDENTIAL or LATCHKEY_CREDENTIAL_FILE, give --credential-file, or run: latchkey config set credential";
+  "set LATCHKEY_CREDENTIAL or LATCHKEY_CREDENTIAL_FILE, give --credential-file, or run: latchkey config set credential " +
+  "(a service or an operator) or latchkey login (a person)";
 
 function violationsOf(error: ConnectError): string | undefined {
   const violations = error.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations);

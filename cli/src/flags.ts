@@ -29,6 +29,18 @@ export function dashed(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
+/** Without the flags that were not given: a field that is absent and one that is empty differ. */
+export function given<T extends object>(flags: T): { [N in keyof T]?: Exclude<T[N], undefined> } {
+  return Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined)) as ReturnType<
+    typeof given<T>
+  >;
+}
+
+/** The paths of a field mask: the names of these fields as the contract spells them. */
+export function pathsOf(fields: object): string[] {
+  return Object.keys(fields).map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+}
+
 /** A flag without which the verb does nothing. */
 export interface Required<T> extends Flag<T> {
   readonly isRequired: true;

@@ -38,7 +38,7 @@ export class Invocation implements AsyncDisposable {
 
   /** Calls without a credential. */
   get connection(): Connection {
-    this.#connection ??= new Connection(this.settings);
+    this.#connection ??= new Connection(this.settings, this.io.nowMs);
     return this.#connection;
   }
 

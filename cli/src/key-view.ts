@@ -4,6 +4,9 @@ import { type Cell, type Column, enumName, type Fields, type TableOf } from "./r
 import type { Style } from "./styles.ts";
 import { lengthText, moment, msOf, relative } from "./times.ts";
 
+/** The tiers that a service has if its configuration names no others. */
+export const TIERS = ["basic", "pro", "enterprise"];
+
 /** The columns of a list of keys. */
 export function keyColumns(nowMs: number): readonly Column<Key>[] {
   return [

@@ -10,9 +10,12 @@
  *   verb.ts               the definition of a verb
  *   flags.ts              the kinds of flags, and how their texts are read
  *   global-flags.ts       the flags of every verb
+ *   completion/           command-tree.ts: what can be completed; bash.ts, zsh.ts, fish.ts: a script for each shell
  *   invocation.ts         one run of a verb: what it may ask of the service, of the person and of the process
  *   settings.ts           address and credential: flags, then the environment, then the profile
  *   profiles.ts           the file of profiles
+ *   file-lock.ts          one writer of that file at a time
+ *   person-session.ts     the session of a person, whose tokens are in the profile
  *   connection.ts         the client of the service
  *   refused-arguments.ts  secrets and control characters as arguments
  *   usage-fault.ts        commander's errors, without the arguments that they repeat
@@ -22,6 +25,9 @@
  *   output.ts             writes a result: for people, --json, --jsonl, --quiet
  *   table.ts, styles.ts   tables and fields, as wide as the terminal; colours
  *   key-view.ts           how keys and their limits are shown
+ *   user-view.ts          how people are shown
+ *   tail-audit.ts         the audit trail as it grows
+ *   outage.ts             goes on after a failure that passes
  *   text.ts, times.ts     texts that can't write to a terminal; times as people say them
  *   prompts.ts            questions, and secrets without echo
  *   progress.ts           what is waited for, after 2 s

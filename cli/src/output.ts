@@ -62,7 +62,11 @@ async function writeStream(stream: Stream, format: GlobalFlags["format"], io: Io
   const place = placeOf(io, io.stdout);
   for await (const { json, quiet, cells } of stream.items) {
     const isJson = format === "json" || format === "jsonl";
-    const line = isJson ? jsonText(json, "jsonl") : format === "quiet" ? `${quiet}\n` : lineText(cells, place);
+    const line = isJson
+      ? jsonText(json, "jsonl")
+      : format === "quiet"
+        ? `${quiet}\n`
+        : lineText(cells, stream.head, place);
     await write(io.stdout, line, progress);
   }
 }

@@ -18,6 +18,7 @@ import {
 import { dirname, isAbsolute, join } from "node:path";
 import { EXIT } from "./exit-codes.ts";
 import { Fault } from "./faults.ts";
+import { locked } from "./file-lock.ts";
 
 /** The settings under one name. */
 export interface Profile {
@@ -26,6 +27,12 @@ export interface Profile {
   readonly credential?: string;
   /** The path of a file that has one. */
   readonly credentialFile?: string;
+  /** The person who logged in last. */
+  readonly email?: string;
+  /** The session of a person: its tokens, and until when the first one holds, as RFC 3339. */
+  readonly accessToken?: string;
+  readonly accessTokenExpireTime?: string;
+  readonly refreshToken?: string;
 }
 
 /** The file's content. */
@@ -62,13 +69,39 @@ export function readProfiles(path: string | undefined): Profiles {
   return content;
 }
 
-/** Replaces the file as a whole. @throws Fault without a home folder */
-export function writeProfiles(path: string | undefined, profiles: Profiles): void {
+/**
+ * Changes the file, which is replaced as a whole. One process at a time does so, and no change is lost between its
+ * reading and its writing. Nothing is written if the change returns what it was given.
+ *
+ * @param change takes at most 10 s
+ * @throws Fault without a home folder, as `readProfiles`, and as `change`
+ */
+export async function changeProfiles(
+  path: string | undefined,
+  change: (all: Profiles) => Profiles | Promise<Profiles>,
+): Promise<void> {
   if (path === undefined) {
     throw new Fault(EXIT.FAILED, "there is no place for profiles: set HOME or XDG_CONFIG_HOME to a folder of yours");
   }
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  checkPrivate(dirname(path), statSync(dirname(path)), "700");
+  makeFolder(dirname(path));
+  await locked(`${path}.lock`, async () => {
+    const all = readProfiles(path);
+    const changed = await change(all);
+    if (changed !== all) replace(path, changed);
+  });
+}
+
+/** @throws Fault if it can't be made, or is open to others */
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new Fault(EXIT.FAILED, `${folder} can't be made (${(error as NodeJS.ErrnoException).code})`);
+  }
+  checkPrivate(folder, statSync(folder), "700");
+}
+
+function replace(path: string, profiles: Profiles): void {
   const draft = `${path}.${randomBytes(6).toString("hex")}`;
   try {
     const fd = openSync(draft, "wx", 0o600);

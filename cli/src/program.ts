@@ -14,14 +14,21 @@ import { usageFault } from "./usage-fault.ts";
 import type { Input, Noun, Verb } from "./verb.ts";
 import { version } from "./version.ts";
 
-const ABOUT = `Operates a latchkey service: API keys, people, service credentials, limits and the audit trail.
-
-The service and the credential come from flags, else from LATCHKEY_ADDRESS, LATCHKEY_CREDENTIAL and
-LATCHKEY_CREDENTIAL_FILE, else from the profile (latchkey config --help).`;
+const ABOUT = [
+  "Operates a latchkey service: API keys, people, service credentials, limits and the audit trail.\n\n",
+  "The service and the credential come from flags, else from LATCHKEY_ADDRESS, LATCHKEY_CREDENTIAL and ",
+  "LATCHKEY_CREDENTIAL_FILE, else from the profile (latchkey config --help).",
+].join("");
 const ALSO = `Flags of every command, as latchkey --help explains:
   --address --credential-file --profile --timeout --json --jsonl --quiet --yes`;
-const EXIT_CODES = `Exit codes: 0 done; 1 a refused key, or another error; 2 wrong usage; 3 the service is unreachable;
-4 no credential, or a refused one; 5 not found; 130 interrupted.`;
+const EXIT_CODES = `Exit codes:
+  0    done
+  1    a refused key, or another error
+  2    wrong usage
+  3    the service is unreachable
+  4    no credential, or a refused one
+  5    not found
+  130  interrupted`;
 
 /**
  * Runs one command line to its end, and writes everything that it has to say. It never rejects.
@@ -59,7 +66,10 @@ type Perform = (verb: Verb, input: Input<Flags>, given: Record<string, unknown>)
 
 /** The whole command line, made from the definitions of the verbs. */
 export function programOf(io: Io, perform: Perform): Command {
-  const program = new Command("latchkey").description(ABOUT).version(version(), "-V, --version", "the version");
+  const program = new Command("latchkey")
+    .helpCommand("help [command]", "show the help of a command")
+    .description(ABOUT)
+    .version(version(), "-V, --version", "the version");
   configure(program, io);
   for (const [name, flag] of Object.entries(GLOBAL_FLAGS)) program.addOption(optionOf(name, flag));
   program.addHelpText("after", `\n${EXIT_CODES}\n`);
@@ -78,7 +88,7 @@ function addNoun(program: Command, noun: Noun, io: Io, perform: Perform): void {
 
 function addVerb(parent: Command, verb: Verb, io: Io, perform: Perform): void {
   const { name, about, more, examples, args = [], flags } = verb;
-  const command = parent.command(name).summary(about).description([about, more].filter(Boolean).join(". "));
+  const command = parent.command(name).summary(about).description(sentences(about, more));
   configure(command, io);
   for (const arg of args) command.argument(usageOf(arg.name, arg.isOptional), arg.about);
   for (const [flagName, flag] of Object.entries(flags)) command.addOption(optionOf(flagName, flag));
@@ -105,6 +115,7 @@ function configure(command: Command, io: Io): void {
       getErrHasColors: () => hasColour(io, io.stderr),
     })
     .configureHelp({ subcommandTerm: termOf })
+    .helpOption("-h, --help", "show this help")
     .exitOverride((error) => {
       throw error.exitCode === 0 ? error : usageFault(error, command);
     });
@@ -113,6 +124,11 @@ function configure(command: Command, io: Io): void {
 /** A command in a list of commands: its name and arguments. Each has flags, so "[options]" would say nothing. */
 function termOf(command: Command): string {
   return [command.name(), ...command.registeredArguments.map((arg) => usageOf(arg.name(), !arg.required))].join(" ");
+}
+
+/** One sentence has no full stop, several have. */
+function sentences(about: string, more: string | undefined): string {
+  return more === undefined ? about : `${about}. ${more.replace(/\.$/, "")}.`;
 }
 
 function usageOf(argument: string, isOptional: boolean | undefined): string {

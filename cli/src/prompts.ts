@@ -1,5 +1,5 @@
 import { addAbortSignal } from "node:stream";
-import { confirm, isCancel, password } from "@clack/prompts";
+import { confirm, isCancel, password, text } from "@clack/prompts";
 import { EXIT } from "./exit-codes.ts";
 import { Fault, usage } from "./faults.ts";
 import { type Io, isInteractive } from "./terminal.ts";
@@ -22,6 +22,20 @@ export async function confirmed(question: string, yes: boolean, io: Io): Promise
 }
 
 /**
+ * A text that is no secret, from a prompt.
+ *
+ * @param flag by which it can be given where there is no terminal
+ * @throws Fault for ctrl-c, and where there is no terminal to ask on
+ */
+export async function asked(io: Io, what: string, initial: string | undefined, flag: string): Promise<string> {
+  if (!isInteractive(io)) throw usage(`${flag} is needed where there is no terminal to ask for the ${what} on`);
+  const known = initial === undefined ? {} : { initialValue: printable(initial) };
+  const answer = await text({ message: `The ${what}`, ...known, ...streamsOf(io) });
+  if (isCancel(answer)) throw new Fault(EXIT.INTERRUPTED, "nothing was done");
+  return (answer ?? "").trim();
+}
+
+/**
  * A secret from a prompt without echo, or from standard input where that is no terminal. The line feed at the end does
  * not belong to it.
  *
@@ -38,7 +52,7 @@ async function prompted(io: Io, what: string): Promise<string> {
   if (!isInteractive(io)) throw usage(`there is no terminal to ask for the ${what} on; write it to standard input`);
   const answer = await password({ message: `The ${what}, which is not shown`, mask: "•", ...streamsOf(io) });
   if (isCancel(answer)) throw new Fault(EXIT.INTERRUPTED, "nothing was done");
-  return (answer ?? "").trim();
+  return answer ?? "";
 }
 
 async function piped({ stdin, signal }: Io, what: string): Promise<string> {

@@ -38,6 +38,8 @@ export interface Head {
   readonly name: string;
   /** "id" is always shown in full, "text" may be cut, "extra" may be left out. */
   readonly role: "id" | "text" | "extra";
+  /** A text is not cut below this many columns, and an extra column is cut to them before it is left out. */
+  readonly least?: number;
 }
 
 /** Rows of cells with a head. */
@@ -68,6 +70,7 @@ export interface Listing {
 /** Items that come over time, each shown as it comes: a line of cells for people, a line of JSON for programs. */
 export interface Stream {
   readonly kind: "stream";
+  readonly head: readonly Head[];
   readonly items: AsyncIterable<Item>;
 }
 
@@ -95,7 +98,7 @@ interface ListingOf<D extends DescMessage, T> {
   /** The field of the response that has the items, as JSON spells it. */
   readonly field: keyof MessageShape<D> & string;
   /** Gets one page. */
-  readonly page: (pageToken: string, pageSize: number) => Promise<MessageShape<D> & { nextPageToken: string }>;
+  readonly page: (pageToken: string, pageSize: number) => Promise<MessageShape<D> & { nextPageToken?: string }>;
   /** Maximum items; undefined: all. */
   readonly limit: number | undefined;
   readonly columns: readonly Column<T>[];
@@ -110,7 +113,7 @@ export interface Column<T> extends Head {
 /** The service's largest page. */
 const PAGE_SIZE = 250;
 
-/** A list of all pages of a method, or of as many as the limit needs. */
+/** A list of all pages of a method, or of as many as the limit needs. A method may have no pages. */
 export function listingOf<D extends DescMessage, T>(list: ListingOf<D, T>): Listing {
   const { schema, field, columns } = list;
   let last: JsonObject = {};
@@ -128,7 +131,7 @@ export function listingOf<D extends DescMessage, T>(list: ListingOf<D, T>): List
         cells: columns.map(({ cell }) => cell(item)),
       }));
       left -= items.length;
-      token = response.nextPageToken;
+      token = response.nextPageToken ?? "";
     } while (token !== "" && left > 0);
   }
   return {
@@ -136,7 +139,7 @@ export function listingOf<D extends DescMessage, T>(list: ListingOf<D, T>): List
     head: columns.map(({ name, role }) => ({ name, role })),
     pages: pages(),
     // The last page's token would continue behind the limit's page, not behind its last item.
-    merged: (items) => ({ ...last, [field]: [...items], nextPageToken: "" }),
+    merged: (items) => ({ ...last, [field]: [...items], ...("nextPageToken" in last && { nextPageToken: "" }) }),
     none: list.none,
   };
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import type { CredentialSource } from "@latchkey/client";
 import { EXIT } from "./exit-codes.ts";
 import { Fault, usage } from "./faults.ts";
+import type { SessionPlace } from "./person-session.ts";
 import { type Profile, profilesPath, readProfiles } from "./profiles.ts";
 import type { Io } from "./terminal.ts";
 
@@ -22,7 +22,8 @@ export interface Settings {
   readonly addressFrom: string;
   /** The profile's name, whether it exists or not. */
   readonly profile: string;
-  readonly credential: { readonly source: CredentialSource; readonly from: string } | undefined;
+  /** The credential itself, or the place of the session that gives it. */
+  readonly credential: { readonly from: string; readonly source: string | SessionPlace } | undefined;
 }
 
 export const DEFAULT_ADDRESS = "http://127.0.0.1:8080";
@@ -42,7 +43,7 @@ export function resolveSettings(flags: GlobalFlags, io: Io): Settings {
   const name = flags.profile ?? current;
   const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (flags.profile !== undefined && profile === undefined) {
-    throw usage("--profile names no profile; run: latchkey config list");
+    throw usage("--profile names no profile; to make one, run: latchkey config set address URL --profile NAME");
   }
   const [address, addressFrom] = firstOf<string>(
     [flags.address, "--address"],
@@ -99,7 +100,9 @@ function credentialOf(
         `the file of the profile "${name}"`,
       ],
     ) ?? [];
-  return read === undefined ? undefined : { source: readCredential(read(), from!), from: from! };
+  if (read !== undefined) return { source: readCredential(read(), from!), from: from! };
+  if (profile?.refreshToken === undefined) return undefined;
+  return { from: `the session of the profile "${name}"`, source: { path: profilesPath(env)!, profile: name } };
 }
 
 function fileText(path: string, from: string): string {

@@ -14,6 +14,8 @@ const GAP = "  ";
 /** A text is cut to this only after every extra column is dropped, and never below LEAST_WIDTH. */
 const READABLE_WIDTH = 12;
 const LEAST_WIDTH = 6;
+/** Below this, values have no column of their own. It is the width of an id. */
+const LEAST_VALUE_WIDTH = 20;
 const NO_BORDERS = {
   ...{ top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "", "bottom-left": "" },
   ...{ "bottom-right": "", left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: "" },
@@ -54,24 +56,53 @@ export function tableText({ head, rows }: TableOf, place: Place): string {
   return linesOf(table.toString());
 }
 
-/** A line for each field that is not empty, with the values in one column if there is room for it. */
+/**
+ * A line for each field that is not empty, with the values in one column. Longer values go on below, at a blank. Where
+ * there is no room for the column, a value that does not fit beside its label stands below it.
+ */
 export function fieldsText(fields: Fields, place: Place): string {
+  const { columns = Number.POSITIVE_INFINITY, hasColour } = place;
   const filled = fields.filter(([, value]) => textOf(value) !== "");
   const labelWidth = Math.max(0, ...filled.map(([label]) => widthOf(label)));
-  const valueWidth = Math.max(0, ...filled.map(([, value]) => widthOf(textOf(value))));
-  const isAligned = place.columns === undefined || labelWidth + GAP.length + valueWidth <= place.columns;
-  return filled
-    .map(([label, value]) => {
-      const pad = isAligned ? labelWidth - widthOf(label) + GAP.length : 1;
-      const name = isAligned ? label : `${label}:`;
-      return `${styled(name, "faint", place.hasColour)}${" ".repeat(pad)}${shown(textOf(value), value, place)}\n`;
-    })
-    .join("");
+  const room = columns - labelWidth - GAP.length;
+  const name = (label: string) => styled(label, "faint", hasColour);
+  const lines = filled.map(([label, value]) => {
+    const text = textOf(value);
+    if (room < LEAST_VALUE_WIDTH) {
+      const isBeside = widthOf(label) + 2 + widthOf(text) <= columns;
+      return `${name(`${label}:`)}${isBeside ? " " : "\n"}${shown(text, value, place)}\n`;
+    }
+    const margin = `\n${" ".repeat(labelWidth + GAP.length)}`;
+    const parts = wrapped(text, room).map((part) => shown(part, value, place));
+    return `${name(label)}${" ".repeat(labelWidth - widthOf(label) + GAP.length)}${parts.join(margin)}\n`;
+  });
+  return lines.join("");
 }
 
-/** One line of cells, for items that come over time. It is never cut: its columns have no common width. */
-export function lineText(cells: readonly Cell[], place: Place): string {
-  return `${cells.map((cell) => shown(textOf(cell), cell, place)).join("  ")}\n`;
+/** Lines of at most this width, broken at blanks. A longer word stays whole, so that it can be copied. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && widthOf(last) + 1 + widthOf(word) <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/**
+ * One line of cells, for items that come over time, so columns have no common width. Where it is too wide, extra cells
+ * are left out, the last one first. What is left is not cut.
+ */
+export function lineText(cells: readonly Cell[], head: readonly Head[], place: Place): string {
+  const filled = cells.map((cell, at) => ({ cell, role: head[at]!.role })).filter(({ cell }) => textOf(cell) !== "");
+  const width = () => filled.reduce((sum, { cell }) => sum + widthOf(textOf(cell)) + GAP.length, -GAP.length);
+  while (width() > (place.columns ?? Number.POSITIVE_INFINITY)) {
+    const at = filled.findLastIndex(({ role }) => role === "extra");
+    if (at < 0) break;
+    filled.splice(at, 1);
+  }
+  return `${filled.map(({ cell }) => shown(textOf(cell), cell, place)).join(GAP)}\n`;
 }
 
 /** A cell as it is shown. Its text can't write to the terminal. */
@@ -93,7 +124,7 @@ function labelOf(name: string): string {
 
 /**
  * The width of each column, undefined for one that is not shown. First the extra columns are dropped, the last one
- * first, then texts are cut, the widest one first. Undefined if even that is too wide.
+ * first, then columns are cut, the one with the most room first. Undefined if even that is too wide.
  */
 function fit(
   head: readonly Head[],
@@ -101,20 +132,26 @@ function fit(
   columns: number,
 ): readonly (number | undefined)[] | undefined {
   const widths: (number | undefined)[] = [...natural];
+  const leastOf = (at: number, leastText: number) => {
+    const { role, least = role === "text" ? 0 : Number.POSITIVE_INFINITY } = head[at]!;
+    return Math.min(widths[at] ?? 0, role === "text" ? Math.max(least, leastText) : least);
+  };
   const needed = (leastText: number) => {
-    const kept = widths.flatMap((width, at) =>
-      width === undefined ? [] : [head[at]!.role === "text" ? Math.min(width, leastText) : width],
-    );
+    const kept = widths.flatMap((width, at) => (width === undefined ? [] : [leastOf(at, leastText)]));
     return kept.reduce((sum, width) => sum + width, GAP.length * (kept.length - 1));
   };
   for (let at = head.length - 1; at >= 0 && needed(READABLE_WIDTH) > columns; at--) {
     if (head[at]!.role === "extra") widths[at] = undefined;
   }
   if (needed(LEAST_WIDTH) > columns) return undefined;
-  for (let over = needed(Number.POSITIVE_INFINITY) - columns; over > 0; over--) {
-    const texts = widths.map((width, at) => (head[at]!.role === "text" ? (width ?? 0) : 0));
-    const widest = texts.indexOf(Math.max(...texts));
-    widths[widest] = texts[widest]! - 1;
+  const total = widths.reduce<number>(
+    (sum, width) => sum + (width === undefined ? 0 : width + GAP.length),
+    -GAP.length,
+  );
+  for (let over = total - columns; over > 0; over--) {
+    const room = widths.map((width = 0, at) => width - leastOf(at, LEAST_WIDTH));
+    const widest = room.indexOf(Math.max(...room));
+    widths[widest] = widths[widest]! - 1;
   }
   return widths;
 }

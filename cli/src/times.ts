@@ -36,6 +36,18 @@ export function moment(nowMs: number, time: Timestamp | undefined, absent = "nev
   return time === undefined ? absent : `${utc(time)} (${relative(nowMs, time)})`;
 }
 
+/** A moment as RFC 3339; empty where there is none. */
+export function isoOf(time: Timestamp | undefined): string {
+  return time === undefined ? "" : new Date(msOf(time)).toISOString();
+}
+
+/** A moment for lines that come over time: of its day on a terminal, else with the date. Always UTC. */
+export function clockText(time: Timestamp | undefined, isTerminal: boolean): string {
+  if (time === undefined) return "-";
+  const text = utc(time);
+  return isTerminal ? text.replace(/^[-\d]+ ([:\d]+) UTC$/, "$1") : text;
+}
+
 function utc(time: Timestamp): string {
   const date = new Date(msOf(time));
   return Number.isNaN(date.getTime()) ? "an unknown time" : `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;

@@ -54,6 +54,10 @@ async function shown(result: Result, columns?: number, format: GlobalFlags["form
 }
 
 const PLAIN = { NO_COLOR: "1" };
+const HEAD = [
+  { name: "N", role: "id" },
+  { name: "X", role: "id" },
+] as const;
 const linesOf = (text: string) => text.split("\n").slice(0, -1);
 
 describe("a table", () => {
@@ -141,7 +145,9 @@ describe("a stream", () => {
     stdout.on("error", () => {});
     const io = { ...recordedIo(), stdout };
     using progress = new Progress(io, "waiting");
-    await expect(writeResult({ kind: "stream", items: items() }, "json", io, progress)).rejects.toThrow(ReaderGone);
+    await expect(writeResult({ kind: "stream", head: HEAD, items: items() }, "json", io, progress)).rejects.toThrow(
+      ReaderGone,
+    );
     expect([stdout.text, made]).toEqual(['{"n":1}\n{"n":2}\n', 3]);
   });
 });

@@ -2,7 +2,8 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { EXIT } from "../exit-codes.ts";
 import { Fault, usage } from "../faults.ts";
 import type { Invocation } from "../invocation.ts";
-import { PROFILE_NAME, type Profile, type Profiles, profilesPath, readProfiles, writeProfiles } from "../profiles.ts";
+import { withoutSession } from "../person-session.ts";
+import { changeProfiles, PROFILE_NAME, type Profile, type Profiles, profilesPath, readProfiles } from "../profiles.ts";
 import type { Answer } from "../result.ts";
 import { readAddress, readCredential } from "../settings.ts";
 import { type Noun, verb } from "../verb.ts";
@@ -24,8 +25,9 @@ const list = verb({
     const names = Object.keys(profiles).sort();
     const json = { current, profiles: Object.fromEntries(names.map((name) => [name, publicOf(profiles[name]!)])) };
     const rows = names.map((name) => {
-      const { address = "", credential = "" } = publicOf(profiles[name]!);
-      return [name === current ? "*" : "", name, String(address), String(credential)];
+      const { address = "", credential, credentialFile, session } = publicOf(profiles[name]!);
+      const person = session === undefined ? "" : `session of ${session}`;
+      return [name === current ? "*" : "", name, address, credential ?? credentialFile ?? person];
     });
     const head = [
       { name: "", role: "id" },
@@ -71,8 +73,11 @@ const set = verb({
       throw usage(setting === "credential" ? "a credential is read from standard input" : "it needs VALUE");
     }
     const stored = setting === "credential" ? await credentialOf(invocation) : checked(setting, value!);
-    const { name, profile, all } = profileOf(invocation);
-    writeProfiles(path, { ...all, profiles: { ...all.profiles, [name]: changed(profile, setting, stored) } });
+    const name = nameOf(invocation, readProfiles(path));
+    await changeProfiles(path, (all) => {
+      const profile = changed(ofName(all, name), setting, stored);
+      return { ...all, profiles: { ...all.profiles, [name]: profile } };
+    });
     return done(name, `${stored === "" ? "removed" : "set"} ${setting} of the profile "${name}"`);
   },
 });
@@ -85,11 +90,10 @@ const use = verb({
   flags: {},
   async run({ io }, { args: [name] }) {
     const path = profilesPath(io.env);
-    const all = readProfiles(path);
-    if (!Object.hasOwn(all.profiles, name!)) {
+    await changeProfiles(path, (all) => {
+      if (Object.hasOwn(all.profiles, name!)) return { ...all, current: name! };
       throw new Fault(EXIT.NOT_FOUND, "there is no such profile; run: latchkey config list");
-    }
-    writeProfiles(path, { ...all, current: name! });
+    });
     return done(name!, `the profile "${name}" is in use`);
   },
 });
@@ -111,11 +115,20 @@ function settingOf(text: string): Setting {
   return setting;
 }
 
-function profileOf({ flags, io }: Invocation): { name: string; profile: Profile; all: Profiles } {
-  const all = readProfiles(profilesPath(io.env));
-  const name = flags.profile ?? all.current;
+function profileOf(invocation: Invocation): { name: string; profile: Profile } {
+  const all = readProfiles(profilesPath(invocation.io.env));
+  const name = nameOf(invocation, all);
+  return { name, profile: ofName(all, name) };
+}
+
+function nameOf({ flags }: Invocation, { current }: Profiles): string {
+  const name = flags.profile ?? current;
   if (!PROFILE_NAME.test(name)) throw usage("a profile's name must be 1 to 64 of a-z, 0-9, ., _ and -");
-  return { name, profile: Object.hasOwn(all.profiles, name) ? all.profiles[name]! : {}, all };
+  return name;
+}
+
+function ofName({ profiles }: Profiles, name: string): Profile {
+  return Object.hasOwn(profiles, name) ? profiles[name]! : {};
 }
 
 async function credentialOf(invocation: Invocation): Promise<string> {
@@ -127,15 +140,22 @@ function checked(setting: Setting, value: string): string {
 }
 
 function changed(profile: Profile, setting: Setting, value: string): Profile {
-  const { [FIELD[setting]]: _, ...rest } = profile;
+  if (setting !== "address" && value !== "" && profile.refreshToken !== undefined) {
+    throw usage("the profile has the session of a person; run: latchkey logout");
+  }
+  // A session belongs to the service that began it.
+  const kept = setting === "address" && value !== profile.address ? withoutSession(profile) : profile;
+  const { [FIELD[setting]]: _, ...rest } = kept;
   return value === "" ? rest : { ...rest, [FIELD[setting]]: value };
 }
 
-/** A profile without its secret. */
-function publicOf({ address, credential, credentialFile }: Profile): JsonObject & Record<string, string | undefined> {
+/** A profile without its secrets. */
+function publicOf(profile: Profile): JsonObject & Record<string, string | undefined> {
+  const { address, credential, credentialFile, email, refreshToken } = profile;
   return {
     ...(address !== undefined && { address }),
     ...(credential !== undefined && { credential: "stored" }),
     ...(credentialFile !== undefined && { credentialFile }),
+    ...(refreshToken !== undefined && { session: email ?? "stored" }),
   } as JsonObject & Record<string, string | undefined>;
 }

@@ -12,15 +12,14 @@ import {
   UpdateKeyResponseSchema,
 } from "@latchkey/client/contract";
 import { usage } from "../faults.ts";
-import { count, duration, list, moment, pairs, required, text, yes } from "../flags.ts";
-import { keyColumns, keyFields } from "../key-view.ts";
+import { count, duration, given, list, moment, pairs, pathsOf, required, text, yes } from "../flags.ts";
+import { keyColumns, keyFields, TIERS } from "../key-view.ts";
 import { type Answer, jsonOf, listingOf } from "../result.ts";
 import { msOf } from "../times.ts";
 import { type Noun, verb } from "../verb.ts";
 import { verifyKey } from "./verify-key.ts";
 
 const KEY = { name: "KEY_ID", about: "the key's id, such as key_AbCd1234AbCd1234" };
-const TIERS = ["basic", "pro", "enterprise"];
 
 /** The flags that both issue and update take. */
 const FIELDS = {
@@ -129,7 +128,7 @@ const update = verb({
     if (expires !== undefined && neverExpires) throw usage("--never-expires excludes --expires");
     const set = given(fields);
     const paths = [
-      ...Object.keys(set).map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)),
+      ...pathsOf(set),
       ...(hasLimits || tierLimits ? ["limits"] : []),
       ...(expires !== undefined || neverExpires ? ["expire_time"] : []),
     ];
@@ -208,11 +207,4 @@ function keyAnswer(json: Answer["json"], key: Key, nowMs: number): Answer {
 function secretAnswer(json: Answer["json"], { key, apiKey }: { key?: Key; apiKey: string }, nowMs: number): Answer {
   const title = "The key below is shown this once:";
   return { kind: "answer", json, quiet: apiKey, secret: apiKey, fields: keyFields(key!, nowMs), title };
-}
-
-/** Without the flags that were not given: a field that is absent and one that is empty differ. */
-function given<T extends object>(flags: T): { [N in keyof T]?: Exclude<T[N], undefined> } {
-  return Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined)) as ReturnType<
-    typeof given<T>
-  >;
 }

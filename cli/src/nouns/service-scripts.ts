@@ -19,7 +19,7 @@ const WHERE = "It runs the service's own script, so it works in a checkout, with
 
 export const bootstrap = verb({
   name: "bootstrap",
-  about: "Make the first operator, and print the admin credential alone",
+  about: "Make the first operator, and print its credential",
   more: WHERE,
   examples: ["bootstrap > admin-credential", "bootstrap --force"],
   flags: { force: yes("also where an admin credential exists: for the case that all are lost") },

@@ -23,8 +23,8 @@ const PROBE = {
 /** Whether the service answers, and what its answers rest on. */
 export const status = verb({
   name: "status",
-  about: "Show whether the service is reachable, healthy, fresh and counts limits together",
-  more: "Freshness and limits need a credential with the scope verify. It ends with 3 if the service or its database is unreachable.",
+  about: "Show whether the service is reachable and healthy",
+  more: "With the scope verify, also how fresh its data are and how it counts. It ends with 3 if the service or its database is unreachable.",
   examples: ["status", "status --address https://auth.example.com --json"],
   flags: {},
   async run(invocation) {

@@ -22,7 +22,7 @@ export const verifyKey = verb({
     environment: text("NAME", "the environment that the key must be of", ["live", "test"]),
   },
   async run(invocation, { flags: { scopes = [], tiers = [], cost, clientIp = "", method = "", environment = "" } }) {
-    const apiKey = await invocation.secret("API key");
+    const apiKey = (await invocation.secret("API key")).trim();
     const where = { clientIp, method, environment };
     const request = {
       apiKey,
