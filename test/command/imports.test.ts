@@ -1,4 +1,4 @@
-/** What the command is made of: its own files, packages that it names, and nothing of the service. */
+/** The floor of the command: its own files, packages that it names, and nothing of the service. */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
