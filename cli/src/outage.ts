@@ -43,6 +43,7 @@ export class Outage {
   }
 
   #tell(line: string): void {
+    this.#invocation.progress.tell("waiting for the service");
     this.#invocation.progress.clear();
     this.#invocation.io.stderr.write(`latchkey: ${line}\n`);
   }

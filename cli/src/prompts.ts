@@ -50,7 +50,7 @@ export async function secretFrom(io: Io, what: string): Promise<string> {
 
 async function prompted(io: Io, what: string): Promise<string> {
   if (!isInteractive(io)) throw usage(`there is no terminal to ask for the ${what} on; write it to standard input`);
-  const answer = await password({ message: `The ${what}, which is not shown`, mask: "•", ...streamsOf(io) });
+  const answer = await password({ message: `The ${what}, which is not shown`, mask: "", ...streamsOf(io) });
   if (isCancel(answer)) throw new Fault(EXIT.INTERRUPTED, "nothing was done");
   return answer ?? "";
 }

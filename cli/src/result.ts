@@ -136,7 +136,7 @@ export function listingOf<D extends DescMessage, T>(list: ListingOf<D, T>): List
   }
   return {
     kind: "listing",
-    head: columns.map(({ name, role }) => ({ name, role })),
+    head: columns,
     pages: pages(),
     // The last page's token would continue behind the limit's page, not behind its last item.
     merged: (items) => ({ ...last, [field]: [...items], ...("nextPageToken" in last && { nextPageToken: "" }) }),

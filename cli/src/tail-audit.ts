@@ -42,7 +42,7 @@ export async function* tailAudit(
     for (const { id, eventTime } of events) known.set(id, eventTime === undefined ? 0 : msOf(eventTime));
     if (known.size > 0) startTime = forget(known);
     yield* (isFirst && since === undefined ? fresh.slice(0, FIRST_EVENTS) : fresh).reverse();
-    progress.tell("waiting for events; ctrl-c ends");
+    progress.tell("waiting for events");
     await pause(POLL_MS, undefined, { signal: io.signal });
   }
 }

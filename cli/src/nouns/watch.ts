@@ -44,7 +44,7 @@ async function* items(invocation: Invocation): AsyncGenerator<Item> {
     if (resync) yield missed();
     for (const change of changes) yield itemOf(change, isTerminal);
     count += changes.length;
-    progress.tell(`up to date, ${count} ${count === 1 ? "change" : "changes"} so far; ctrl-c ends`);
+    progress.tell(`up to date, ${count} ${count === 1 ? "change" : "changes"} so far`);
   }
 }
 
