@@ -7,7 +7,7 @@
  *   settings.ts               all settings, by section of docs/CONFIG.md
  *   settings-of-processes.ts  settings of processes, ports and master keys
  *   settings-of-stores.ts     settings of PostgreSQL and Redis
- *   settings-of-keys.ts       settings of API keys, changes and the audit trail
+ *   settings-of-keys.ts       settings of API keys, Envoy's rate limits, changes and the audit trail
  *   settings-of-accounts.ts   settings of accounts, passwords, access tokens and sessions
  *   values.ts                 text -> value
  *   database-url.ts           DATABASE_URL -> how PostgreSQL is reached
@@ -67,6 +67,8 @@ export interface Config {
   readonly keyPrefix: string;
   readonly environments: readonly [string, ...string[]];
   readonly keysPerOwner: number;
+  /** File with the limits of Envoy's descriptors; undefined = none. */
+  readonly rateLimitsFile: string | undefined;
   /** Maximum key records in memory. */
   readonly cachedKeys: number;
   readonly userScopes: readonly string[];
@@ -253,6 +255,7 @@ function toConfig(values: Values, serviceLinks: readonly string[]): Config {
     keyPrefix: values.keyPrefix,
     environments: values.environments,
     keysPerOwner: values.keysPerOwner,
+    rateLimitsFile: values.rateLimitsFile,
     cachedKeys: values.cachedKeys,
     userScopes: values.userScopes ?? (values.production ? [] : ["*"]),
     auditKeepMs: values.auditKeepMs,
