@@ -16,6 +16,8 @@ WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json LICENSE ./
 COPY src ./src
+# The viewer behind LATCHKEY_DOCS_PAGE, with its licence.
+COPY third_party/swagger-ui ./third_party/swagger-ui
 # The scripts of package.json load this file first.
 COPY scripts/require-node-24.cjs ./scripts/
 RUN install --directory --owner=node --group=node --mode=0700 /data

@@ -1,5 +1,6 @@
 /** The rows of the table: the call of each, its server, and the right answer. */
 import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { CheckRequestSchema, CheckResponseSchema } from "../src/gen/envoy/service/auth/v3/external_auth_pb.ts";
 import {
   BatchVerifyKeysRequestSchema,
   type BatchVerifyKeysResponse,
@@ -67,6 +68,10 @@ function serviceRows(service: Service, database: string, limits: string, usesRed
       hasLatency: true,
       usesRedis,
     }),
+    row(`Envoy's Check, cached, no limits (${database})`, service, [envoyCheck(credential, open, 0)]),
+    row(`Envoy's Check of 30 more headers, cached, no limits (${database})`, service, [
+      envoyCheck(credential, open, HEADERS),
+    ]),
     row(`BatchVerifyKeys of 50, no limits, per key (${database})`, service, [batch(credential, openKeys)], {
       keys: KEYS_IN_BATCH,
     }),
@@ -95,6 +100,25 @@ function verify(make: typeof grpcRpc, credential: string, apiKey: string, window
   return make(`${PATH}/VerifyKey`, credential, request, (message) =>
     expectValid(fromBinary(VerifyKeyResponseSchema, message), windows),
   );
+}
+
+/** Further headers in a check; each has 60 bytes with its name. */
+const HEADERS = 30;
+
+/** @param more number of headers besides those of curl and Envoy */
+function envoyCheck(credential: string, apiKey: string, more: number): Rpc {
+  const filler = Array.from({ length: more }, (_, at) => [`x-header-${at}`.padEnd(20, "n"), "v".repeat(40)]);
+  const own = { ":method": "GET", ":path": "/orders/7", ":authority": "shop.example", ":scheme": "http" };
+  const others = { "user-agent": "curl/8.14.1", accept: "*/*", "x-request-id": "8ad5a2f3-0000-4000-8000-1234567890ab" };
+  const headers = { ...own, ...others, "x-api-key": apiKey, ...Object.fromEntries(filler) };
+  const address = { address: { case: "socketAddress" as const, value: { address: "127.0.0.1" } } };
+  const http = { id: "7", method: "GET", path: "/orders/7", host: "shop.example", protocol: "HTTP/1.1", headers };
+  const attributes = { source: { address }, destination: { address }, request: { http }, metadataContext: {} };
+  const request = bytesOf(CheckRequestSchema, { attributes });
+  return grpcRpc("/envoy.service.auth.v3.Authorization/Check", credential, request, (message) => {
+    const { httpResponse } = fromBinary(CheckResponseSchema, message);
+    if (httpResponse.case !== "okResponse") throw new Error(`a good key is refused: ${httpResponse.case}`);
+  });
 }
 
 function batch(credential: string, keys: readonly string[]): Rpc {

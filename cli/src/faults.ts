@@ -28,6 +28,7 @@ export class ReaderGone extends Error {}
 
 /** The parts of the line of an error of a call. */
 export interface Target {
+  /** In words where it was an argument, which no error repeats. */
   readonly address: string;
   /** Where the credential came from, such as "LATCHKEY_CREDENTIAL"; undefined without one. */
   readonly credentialFrom: string | undefined;

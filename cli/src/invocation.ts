@@ -4,7 +4,7 @@ import { Connection } from "./connection.ts";
 import type { Target } from "./faults.ts";
 import type { Progress } from "./progress.ts";
 import { secretFrom } from "./prompts.ts";
-import { type GlobalFlags, resolveSettings, type Settings } from "./settings.ts";
+import { ADDRESS_FLAG, type GlobalFlags, resolveSettings, type Settings } from "./settings.ts";
 import type { Io } from "./terminal.ts";
 
 /** One run of a verb: what it may ask of the service, of the person and of the process. */
@@ -33,7 +33,12 @@ export class Invocation implements AsyncDisposable {
 
   /** The names for the line of an error; undefined before the settings were read. */
   get target(): Target | undefined {
-    return this.#settings && { address: this.#settings.address, credentialFrom: this.#settings.credential?.from };
+    if (this.#settings === undefined) return undefined;
+    const { address, addressFrom, credential } = this.#settings;
+    return {
+      address: addressFrom === ADDRESS_FLAG ? `the address of ${ADDRESS_FLAG}` : address,
+      credentialFrom: credential?.from,
+    };
   }
 
   /** Calls without a credential. */

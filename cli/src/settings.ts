@@ -26,6 +26,8 @@ export interface Settings {
   readonly credential: { readonly from: string; readonly source: string | SessionPlace } | undefined;
 }
 
+/** As `addressFrom` says it. */
+export const ADDRESS_FLAG = "--address";
 export const DEFAULT_ADDRESS = "http://127.0.0.1:8080";
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i;
 const CREDENTIAL = /^[\x21-\x7e]{1,4096}$/;
@@ -46,7 +48,7 @@ export function resolveSettings(flags: GlobalFlags, io: Io): Settings {
     throw usage("--profile names no profile; to make one, run: latchkey config set address URL --profile NAME");
   }
   const [address, addressFrom] = firstOf<string>(
-    [flags.address, "--address"],
+    [flags.address, ADDRESS_FLAG],
     [env.LATCHKEY_ADDRESS, "LATCHKEY_ADDRESS"],
     [profile?.address, `the profile "${name}"`],
     [DEFAULT_ADDRESS, "the default"],

@@ -44,6 +44,8 @@ export interface Config {
   /** If TLS is configured: whether the port speaks plaintext too. */
   readonly plaintextBesideTls: boolean;
   readonly reflection: boolean;
+  /** Whether the port serves `/docs`. */
+  readonly docsPage: boolean;
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
   /** undefined = the service reads either header, and neither of them if they disagree. */
@@ -233,6 +235,7 @@ function toConfig(values: Values, serviceLinks: readonly string[]): Config {
     tls: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
     plaintextBesideTls: !values.production || values.allowPlaintext,
     reflection: values.reflection,
+    docsPage: values.docsPage ?? !values.production,
     corsOrigins: values.corsOrigins,
     trustedProxies: values.trustedProxies,
     forwardedHeader: values.forwardedHeader,

@@ -79,6 +79,12 @@ export const PORTS = {
     bool,
     "Serve gRPC reflection, so that grpcurl needs no .proto files.",
   ),
+  docsPage: setting(
+    "LATCHKEY_DOCS_PAGE",
+    undefined,
+    bool,
+    "Serve `/docs`, a page that shows `/openapi.json` and can send requests. Without it: `true` in development, `false` in production.",
+  ),
   corsOrigins: setting(
     "LATCHKEY_CORS_ORIGINS",
     "",

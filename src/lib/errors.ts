@@ -16,6 +16,7 @@
  *   key-ring.ts             the master keys, and the keys that are derived from them
  *   private-files.ts        files and folders that only one user can read
  *   database-connection.ts  how PostgreSQL is reached
+ *   message-writer.ts       a protobuf encoder for the answers that are written most often
  *   lru.ts                  a bounded map
  *   oldest-first.ts         an intrusive list
  *   shared-reads.ts         single-flight reads with a concurrency limit

@@ -77,6 +77,11 @@ export const LOG_LINES = {
     },
   },
   warn: {
+    "an Envoy route's context_extensions are wrong, so all its requests are refused": {
+      means:
+        "Envoy asked about a request of a route with a setting `latchkey.*` that is unknown or has a bad value. Its clients get 500 with the code `CONFIGURATION`. `fault` names the setting, and `others` counts further faults. Each fault is told at most once in 10 minutes.",
+      todo: "Correct the route's `context_extensions` in Envoy's configuration. docs/ENVOY.md lists all settings.",
+    },
     "development only: production refuses this default": {
       means: "A setting is unset, and its default is good for trying things out only. `default` says which.",
       todo: "Nothing on a developer's machine. Elsewhere set `NODE_ENV=production` and what `default` names.",

@@ -60,6 +60,8 @@ export const ACCESS = methodTable<AccessRule>({
     revokeSigningKey: ADMIN,
     listAuditEvents: ADMIN,
   },
+  envoyAuthorization: { check: VERIFIER },
+  envoyRateLimits: { shouldRateLimit: VERIFIER },
   health: { check: ANYONE, watch: ANYONE, list: ANYONE },
   reflection: { serverReflectionInfo: ANYONE },
 });

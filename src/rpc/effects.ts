@@ -58,6 +58,8 @@ const EFFECTS = methodTable<Effect>({
     revokeSigningKey: "changes",
     listAuditEvents: "reads",
   },
+  envoyAuthorization: { check: "reads" },
+  envoyRateLimits: { shouldRateLimit: "reads" },
   health: { check: "reads", watch: "reads", list: "reads" },
   reflection: { serverReflectionInfo: "reads" },
 });

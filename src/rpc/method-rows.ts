@@ -1,4 +1,6 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import { Authorization } from "../gen/envoy/service/auth/v3/external_auth_pb.ts";
+import { RateLimitService } from "../gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { Health } from "../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
@@ -14,6 +16,8 @@ interface MethodRows<Row> {
   readonly auth: Rows<typeof AuthService, Row>;
   readonly keys: Rows<typeof KeyService, Row>;
   readonly administration: Rows<typeof AdminService, Row>;
+  readonly envoyAuthorization: Rows<typeof Authorization, Row>;
+  readonly envoyRateLimits: Rows<typeof RateLimitService, Row>;
   readonly health: Rows<typeof Health, Row>;
   readonly reflection: Rows<typeof ServerReflection, Row>;
 }
@@ -27,6 +31,8 @@ export function methodTable<Row>(rows: MethodRows<Row>): MethodTable<Row> {
     [AuthService.typeName, rows.auth],
     [KeyService.typeName, rows.keys],
     [AdminService.typeName, rows.administration],
+    [Authorization.typeName, rows.envoyAuthorization],
+    [RateLimitService.typeName, rows.envoyRateLimits],
     [Health.typeName, rows.health],
     [ServerReflection.typeName, rows.reflection],
     [ServerReflectionAlpha.typeName, rows.reflection],

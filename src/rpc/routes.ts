@@ -1,13 +1,14 @@
-import type {
-  DescMethod,
-  DescMethodBiDiStreaming,
-  DescMethodServerStreaming,
-  DescService,
-  MessageInitShape,
-  MessageShape,
+import {
+  type DescMethod,
+  type DescMethodBiDiStreaming,
+  type DescMethodServerStreaming,
+  type DescService,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
 } from "@bufbuild/protobuf";
 import { DomainError } from "../lib/errors.ts";
-import type { AnyUnaryHandler, Call, ServiceScope, UnaryHandlers } from "./call.ts";
+import { type AnyUnaryHandler, type Call, EncodedMessage, type ServiceScope, type UnaryHandlers } from "./call.ts";
 
 /** The callers that may call a method: anyone, or users and services with one of the scopes. */
 export type AccessRule = "anyone" | { user?: true; scopes?: ServiceScope[] };
@@ -33,10 +34,24 @@ export type StreamHandlers<S extends DescService> = {
 /** A stream handler with its types erased. */
 export type AnyStreamHandler = (requests: unknown, call: Call) => AsyncIterable<unknown>;
 
-/** A service and its handlers, with their types erased. Made by `bind`. */
+/** A service and its handlers, with their types erased. Made by `bind` or `bindBytes`. */
 export interface Binding {
   readonly service: DescService;
   readonly handlers: Readonly<Record<string, unknown>>;
+  /** Read the requests of some methods, in place of protobuf-es. */
+  readonly readers?: Readonly<Record<string, RequestReader>>;
+}
+
+/** Reads a request from the bytes of its message. @throws for bytes that are no protobuf */
+export type RequestReader = (bytes: Uint8Array) => unknown;
+
+/**
+ * The implementation of a unary RPC that reads and writes its messages itself: for the few methods whose main cost is
+ * the decoding and the encoding. `handle` throws as a UnaryHandler does.
+ */
+export interface ByteHandler<R> {
+  readonly read: (bytes: Uint8Array) => R;
+  readonly handle: (request: R, call: Call) => Uint8Array | Promise<Uint8Array>;
 }
 
 /** The handlers of all RPCs of a service, unary and streaming. */
@@ -45,6 +60,17 @@ export type ServiceHandlers<S extends DescService> = UnaryHandlers<S> & StreamHa
 /** Makes a binding of a service to handlers of its own type. */
 export function bind<S extends DescService>(service: S, handlers: ServiceHandlers<S>): Binding {
   return { service, handlers: handlers as Readonly<Record<string, unknown>> };
+}
+
+/** Makes a binding of a service whose only method reads and writes bytes. */
+export function bindBytes<R>(service: DescService, { read, handle }: ByteHandler<R>): Binding {
+  const [{ localName }] = service.methods as [DescMethod];
+  const encoded = (bytes: Uint8Array) => new EncodedMessage(bytes);
+  const handler = (request: R, call: Call) => {
+    const bytes = handle(request, call);
+    return bytes instanceof Promise ? bytes.then(encoded) : encoded(bytes);
+  };
+  return { service, handlers: { [localName]: handler }, readers: { [localName]: read } };
 }
 
 /** One RPC, as every lane sees it. A lane runs the handler only through `Concerns`. */
@@ -66,6 +92,10 @@ interface RouteBase {
 export interface UnaryRoute extends RouteBase {
   readonly kind: "unary";
   readonly handler: AnyUnaryHandler;
+  /** Makes what the handler takes from the bytes of a message. */
+  readonly read: RequestReader;
+  /** Whether `read` is not protobuf-es, so that a lane that has a message must encode it again. */
+  readonly readsBytes: boolean;
 }
 
 export interface StreamRoute extends RouteBase {
@@ -79,8 +109,11 @@ export function isVerification({ rule }: Route): boolean {
 }
 
 const MAX_REQUEST_BYTES = 64 * 1024;
-/** Larger maximums, by the method's full name. Batches have one. */
+/** Larger maximums, by the method's full name: those of batches, and of messages that a caller's caller fills. */
 const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {
+  // Envoy takes 60 KiB of headers unless it is told otherwise, and sends the path and the host twice. A check that is
+  // refused for its size would let a request pass where Envoy has `failure_mode_allow`.
+  "envoy.service.auth.v3.Authorization.Check": 256 * 1024,
   "latchkey.v1.KeyService.BatchVerifyKeys": 256 * 1024,
   "latchkey.v1.KeyService.BatchCheckRateLimits": 256 * 1024,
 };
@@ -102,12 +135,14 @@ export function createRoutes(
   { accessRule, isChange }: MethodTables,
 ): ReadonlyMap<string, Route> {
   const routes = new Map<string, Route>();
-  for (const { service, handlers } of bindings) {
+  for (const { service, handlers, readers } of bindings) {
     for (const name of Object.keys(handlers)) {
       if (service.method[name] === undefined) throw new Error(`${service.typeName} has no method ${name}`);
     }
     for (const method of service.methods) {
-      const route = createRoute(method, accessRule(method), isChange(method), handlers[method.localName]);
+      const { localName } = method;
+      const [handler, reader] = [handlers[localName], readers?.[localName]];
+      const route = createRoute(method, { rule: accessRule(method), isChange: isChange(method), handler, reader });
       if (routes.has(route.path)) throw new Error(`${service.typeName} is bound twice`);
       routes.set(route.path, route);
     }
@@ -115,7 +150,14 @@ export function createRoutes(
   return routes;
 }
 
-function createRoute(method: DescMethod, rule: AccessRule | undefined, isChange: boolean, handler: unknown): Route {
+interface RouteParts {
+  readonly rule: AccessRule | undefined;
+  readonly isChange: boolean;
+  readonly handler: unknown;
+  readonly reader: RequestReader | undefined;
+}
+
+function createRoute(method: DescMethod, { rule, isChange, handler, reader }: RouteParts): Route {
   const name = `${method.parent.typeName}.${method.name}`;
   if (rule === undefined) throw new Error(`${name} has no access rule`);
   const base = {
@@ -129,7 +171,10 @@ function createRoute(method: DescMethod, rule: AccessRule | undefined, isChange:
   const unimplemented = () => {
     throw new DomainError("NOT_IMPLEMENTED", `this server does not implement ${name}`);
   };
-  return method.methodKind === "unary"
-    ? { ...base, kind: "unary", handler: (handler ?? unimplemented) as AnyUnaryHandler }
-    : { ...base, kind: "stream", handler: (handler ?? unimplemented) as AnyStreamHandler };
+  if (method.methodKind !== "unary") {
+    return { ...base, kind: "stream", handler: (handler ?? unimplemented) as AnyStreamHandler };
+  }
+  const read = reader ?? ((bytes) => fromBinary(method.input, bytes));
+  const readsBytes = reader !== undefined;
+  return { ...base, kind: "unary", handler: (handler ?? unimplemented) as AnyUnaryHandler, read, readsBytes };
 }

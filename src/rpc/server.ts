@@ -13,7 +13,7 @@ import { type Binding, createRoutes, type MethodTables } from "./routes.ts";
 import { createCors } from "./standard/cors.ts";
 import { type HealthRegistry, healthBinding } from "./standard/health.ts";
 import { reflectionBindings } from "./standard/reflection.ts";
-import { serveWebPage, type WebPagesDeps } from "./standard/web-pages.ts";
+import { createWebPages, type WebPagesDeps } from "./standard/web-pages.ts";
 
 export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables {
   readonly health: HealthRegistry;
@@ -26,6 +26,8 @@ export interface RpcServerOptions
   /** Files of the certificate. With them the port speaks TLS. */
   readonly tls?: CertificateFiles | undefined;
   readonly reflection: boolean;
+  /** Whether to serve `/docs`. Default false. */
+  readonly docsPage?: boolean;
   /** Origins whose web pages may call; empty for none. */
   readonly corsOrigins: readonly string[];
   /** Time that `stop` gives to calls in flight. */
@@ -65,6 +67,7 @@ export class RpcServer {
     const restLane = createRestLane({ routes, concerns: this.#concerns, unread });
     this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
     const answerCors = createCors(options.corsOrigins, unread);
+    const serveWebPage = createWebPages(deps, { docsPage: options.docsPage ?? false, unread });
     this.#certificate = options.tls && new ServedCertificate({ ...deps, files: options.tls, timers: systemTimers });
     this.#port = new Port({
       ...options,
@@ -75,7 +78,7 @@ export class RpcServer {
       isOfService: (connection) => deps.callerOfConnection?.(connection)?.kind === "service",
       onRequest: (request, response) => {
         if (answerCors(request, response) || restLane(request, response) || connectLane(request, response)) return;
-        serveWebPage(deps, { request, response, unread });
+        serveWebPage(request, response);
       },
     });
     for (const name of ["", ...bindings.map(({ service }) => service.typeName)]) deps.health.set(name, "NOT_SERVING");

@@ -1,7 +1,11 @@
 /** Which handlers serve which service, and which of them stop when the client of their call has gone. */
+import { authenticateUser } from "../auth/authenticate-user.ts";
+import { authorization } from "../envoy/authorization.ts";
+import { Authorization } from "../gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { AdminService } from "../gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../gen/latchkey/v1/key_service_pb.ts";
+import type { Log } from "../lib/log.ts";
 import { adminKeyHandlers } from "../rpc/handlers/admin-key-handlers.ts";
 import { adminUserHandlers } from "../rpc/handlers/admin-user-handlers.ts";
 import { auditHandlers } from "../rpc/handlers/audit-handlers.ts";
@@ -13,14 +17,18 @@ import { serviceCredentialHandlers } from "../rpc/handlers/service-credential-ha
 import { signingKeyHandlers } from "../rpc/handlers/signing-key-handlers.ts";
 import { verifyHandlers } from "../rpc/handlers/verify-handlers.ts";
 import { type WatchHandlersDeps, watchHandlers } from "../rpc/handlers/watch-handlers.ts";
-import { bind } from "../rpc/routes.ts";
+import { bind, bindBytes } from "../rpc/routes.ts";
 import type { CallRooms } from "./rooms.ts";
+
+export interface BoundRooms extends CallRooms {
+  readonly log: Log;
+}
 
 /**
  * All RPCs of this service. Handlers that are given the whole `asker` change nothing once their call has ended
  * (docs/adr/0016). Handlers that are given its holder alone finish their work although the client has gone.
  */
-export function bindingsOf({ ring, keys, users, signing, audit }: CallRooms, watchDeps: WatchHandlersDeps) {
+export function bindingsOf({ ring, keys, users, signing, audit, log }: BoundRooms, watchDeps: WatchHandlersDeps) {
   const pageTokens = new PageTokens(ring);
   const auth = madePerCall((asker) => authHandlers({ ...users.accountsFor(asker), pageTokens }));
   // A replayed token ends its session, and a logout counts, although the client has gone.
@@ -42,5 +50,13 @@ export function bindingsOf({ ring, keys, users, signing, audit }: CallRooms, wat
       ...madePerCall((asker) => signingKeyHandlers(signing.managementFor(asker))),
       ...madePerCall((asker) => auditHandlers({ ...audit.trailFor(asker), pageTokens })),
     }),
+    bindBytes(
+      Authorization,
+      authorization({
+        ...keys.verification,
+        authenticateUser: (accessToken) => authenticateUser(users.authentication, { accessToken }),
+        log,
+      }),
+    ),
   ];
 }

@@ -57,7 +57,7 @@ export type Rooms = ReturnType<typeof createRooms>;
 export interface CallRooms {
   readonly ring: KeyRing;
   readonly keys: Pick<Rooms["keys"], "verification" | "managementFor" | "limitsFor">;
-  readonly users: Pick<Rooms["users"], "accountsFor" | "administrationFor">;
+  readonly users: Pick<Rooms["users"], "authentication" | "accountsFor" | "administrationFor">;
   readonly signing: Pick<Rooms["signing"], "managementFor">;
   readonly audit: Pick<Rooms["audit"], "trailFor">;
 }

@@ -161,7 +161,7 @@ interface ServerParts {
 function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: ServerParts): RpcServer {
   const { ring, limiter, changes, rooms, health } = parts;
   const { trustedProxies, forwardedHeader, changesPerMinute, serviceChangesPerMinute, accessTokenMs } = config;
-  const { tls, reflection, corsOrigins, drainMs } = config;
+  const { tls, reflection, docsPage, corsOrigins, drainMs } = config;
   const plaintext = tls === undefined || config.plaintextBesideTls;
   const { feed, store, databaseClock } = changes;
   const { refusals } = rooms.audit;
@@ -188,7 +188,7 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       clientIp: (head) => addresses.of(head),
       jwks: () => rooms.signing.keys.jwks(),
     },
-    bindingsOf({ ring, keys: rooms.keys, users: rooms.users, signing: rooms.signing, audit: rooms.audit }, watchDeps),
-    { ...config.listen, tls, plaintext, reflection, corsOrigins, drainMs, unaryLane },
+    bindingsOf({ ...rooms, ring, log }, watchDeps),
+    { ...config.listen, tls, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
   );
 }

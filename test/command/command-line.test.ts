@@ -1,4 +1,5 @@
 /** The command line without a service: definitions, help, wrong usage, and what is never repeated. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { EXIT } from "../../cli/src/exit-codes.ts";
 import { dashed } from "../../cli/src/flags.ts";
@@ -11,6 +12,8 @@ import { command, makeHome, recordedIo } from "./command.ts";
 const VERBS: readonly (readonly [line: string, verb: Verb])[] = NOUNS.flatMap((entry): [string, Verb][] =>
   "verbs" in entry ? entry.verbs.map((verb) => [`${entry.name} ${verb.name}`, verb]) : [[entry.name, entry]],
 );
+/** Verbs that start a process of the service's own. */
+const SCRIPTS = ["bootstrap", "master-keys", "demo"];
 const KEY = `kit_live_${"Ab1".repeat(22)}`.slice(0, 74);
 const JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ1c3JfMSJ9.c2lnbmF0dXJlLW9mLWl0";
 
@@ -106,6 +109,7 @@ describe("an argument", () => {
       ["keys", "list", "--limit", odd],
       ["keys", "list", "--timeout", odd],
       ["keys", "list", "--address", `${odd}:x`],
+      ["status", "--address", `http://${odd}.invalid`],
       ["keys", "list", "--profile", odd],
       ["keys", "list", "--credential-file", odd],
       ["keys", "rotate", odd, "--overlap", odd],
@@ -132,6 +136,37 @@ describe("an argument", () => {
       expect({ code, stderr }).toEqual({ code: EXIT.USAGE, stderr: "latchkey: an argument has control characters\n" });
     },
   );
+});
+
+describe("any command line", () => {
+  const nouns = NOUNS.map(({ name }) => name);
+  const ours = [
+    ...new Set([...VERBS.flatMap(([line, verb]) => [...line.split(" "), ...Object.keys(verb.flags).map(dashed)])]),
+  ];
+  const strange = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.string({ minLength: 1 }),
+    fc.constantFrom("--", "-", "", "--=", "-x"),
+  );
+  const codes: readonly number[] = Object.values(EXIT);
+
+  it("ends with a code of ours and writes no control character, whatever it has", async () => {
+    const words = fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...ours) }, { weight: 2, arbitrary: strange });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...nouns.filter((name) => !SCRIPTS.includes(name))),
+        fc.array(words),
+        async (noun, rest) => {
+          const { code, stdout, stderr } = await command([noun, ...rest], { env: { LATCHKEY_ADDRESS: "127.0.0.1:1" } });
+          expect(codes).toContain(code);
+          // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
+          expect(stdout + stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+          expect(stderr).not.toContain("unexpected fault");
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
 });
 
 describe("a terminal of 20 columns", () => {

@@ -78,7 +78,7 @@ describe("a table", () => {
 
   it("becomes a block of lines for each row on a terminal of 20 columns", async () => {
     const { stdout } = await shown(listing([KEYS.slice(0, 1)]), 20, "people", PLAIN);
-    expect(linesOf(stdout).slice(0, 3)).toEqual(["Id:", "key_AbCd1234AbCd1230", "Name: laptop"]);
+    expect(linesOf(stdout).slice(0, 4)).toEqual(["Id:", "key_AbCd1234AbCd1230", "Name: laptop", "State: active"]);
   });
 
   it("has colour on a terminal alone, and none with NO_COLOR or on a dumb one", async () => {

@@ -38,6 +38,11 @@ describe("an empty environment", () => {
     expect(config.developmentWarnings).toHaveLength(4);
   });
 
+  it("serves the page /docs, unless it is told not to", () => {
+    expect(config.docsPage).toBe(true);
+    expect(readConfig({ LATCHKEY_DOCS_PAGE: "false" }).docsPage).toBe(false);
+  });
+
   it("is frozen, and reading it twice gives the same", () => {
     expect(Object.isFrozen(config)).toBe(true);
     expect(readConfig({})).toEqual(config);
@@ -56,6 +61,11 @@ describe("production", () => {
     expect(config.production).toBe(true);
     expect(config.developmentWarnings).toEqual([]);
     expect(config.userScopes).toEqual([]);
+  });
+
+  it("serves the page /docs only if it is told to", () => {
+    expect(readConfig(PRODUCTION).docsPage).toBe(false);
+    expect(readConfig({ ...PRODUCTION, LATCHKEY_DOCS_PAGE: "true" }).docsPage).toBe(true);
   });
 
   const trivial = `1:${Buffer.alloc(32, 1).toString("base64")}`;

@@ -1,6 +1,7 @@
 import { AUTH_MUTANTS } from "./mutants-auth.ts";
 import { CHANGES_MUTANTS } from "./mutants-changes.ts";
 import { CLIENT_MUTANTS } from "./mutants-client.ts";
+import { COMMAND_MUTANTS } from "./mutants-command.ts";
 import { HISTORY_MUTANTS } from "./mutants-history.ts";
 import { KEYS_MUTANTS } from "./mutants-keys.ts";
 import { LIMITS_MUTANTS } from "./mutants-limits.ts";
@@ -34,6 +35,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...RPC_MUTANTS,
   ...REST_MUTANTS,
   ...CHANGES_MUTANTS,
+  ...COMMAND_MUTANTS,
   ...HISTORY_MUTANTS,
   ...POSTGRES_MUTANTS,
   ...WIRE_MUTANTS,

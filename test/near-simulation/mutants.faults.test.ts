@@ -8,5 +8,5 @@ describeMutants({
   mutants: MUTANTS,
   seeds: 8000,
   // `npm run test:near-simulation` runs more.
-  unchangedSeeds: 500,
+  unchangedSeeds: 100,
 });

@@ -80,6 +80,8 @@ export const FLOORS: Record<string, readonly string[]> = {
   "rpc/standard": ["rpc", "rpc/lanes", "auth/signing", "lib", "gen"],
   "rpc/ops": ["rpc/calls", "lib"],
   "rpc/server.ts": ["rpc", "rpc/calls", "rpc/lanes", "rpc/rest", "rpc/connections", "rpc/standard", "lib"],
+  // A door beside rpc/, for Envoy's protocols. It gets bytes from rpc's lanes, and gives bytes back.
+  envoy: ["answers", "keys", "limits", "lib"],
   "start/check-addresses.ts": ["config"],
   "start/signals.ts": ["lib"],
   "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
@@ -106,7 +108,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     "postgres/database.ts",
     "lib",
   ],
-  "start/bindings.ts": ["start/rooms.ts", "rpc", "rpc/handlers", "gen"],
+  "start/bindings.ts": ["start/rooms.ts", "rpc", "rpc/handlers", "envoy", "auth", "lib", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.

@@ -1,5 +1,6 @@
 import { connect } from "node:http2";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { UnreadAnswers } from "../../src/rpc/lanes/unread-answers.ts";
 import { OpsServer } from "../../src/rpc/ops/ops-server.ts";
 import { type FrontDoor, type FrontDoorSetup, startFrontDoor } from "../support/front-door.ts";
 
@@ -43,6 +44,84 @@ describe("the key set", () => {
     const head = await fetch(url, { method: "HEAD" });
     expect([head.status, await head.text()]).toEqual([200, ""]);
     expect((await fetch(url, { method: "POST", body: "x" })).status).toBe(405);
+  });
+});
+
+describe("the description of the REST paths", () => {
+  it("is served as JSON that a browser asks for again, and is not sent to one that has it", async () => {
+    const url = `${await start()}/openapi.json`;
+    const response = await fetch(url);
+    expect([response.status, response.headers.get("content-type")]).toEqual([200, "application/json"]);
+    expect(response.headers.get("cache-control")).toBe("no-cache");
+    expect(response.headers.get("x-content-type-options")).toBe("nosniff");
+    const text = await response.text();
+    expect(response.headers.get("content-length")).toBe(String(Buffer.byteLength(text)));
+    expect(JSON.parse(text).paths["/v1/keys:verify"]).toHaveProperty("post");
+    const etag = response.headers.get("etag")!;
+    for (const tag of [etag, `W/${etag}`, `"another", ${etag}`, "*"]) {
+      const again = await fetch(url, { headers: { "if-none-match": tag } });
+      expect([tag, again.status, await again.text()]).toEqual([tag, 304, ""]);
+    }
+    expect((await fetch(url, { headers: { "if-none-match": '"another"' } })).status).toBe(200);
+  });
+
+  it("answers HEAD, and refuses methods that write", async () => {
+    const url = `${await start()}/openapi.json`;
+    const head = await fetch(url, { method: "HEAD" });
+    expect([head.status, Number(head.headers.get("content-length")) > 50_000, await head.text()]).toEqual([
+      200,
+      true,
+      "",
+    ]);
+    const post = await fetch(url, { method: "POST", body: "x" });
+    expect([post.status, post.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+  });
+});
+
+describe("the page /docs", () => {
+  const FILES = ["/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"];
+
+  it("is not there unless it is asked for", async () => {
+    const baseUrl = await start();
+    for (const path of ["/docs", ...FILES]) expect((await fetch(baseUrl + path)).status).toBe(404);
+  });
+
+  it("loads its own files alone, and no page may frame it", async () => {
+    const baseUrl = await start({ options: { docsPage: true } });
+    const page = await fetch(`${baseUrl}/docs`);
+    expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
+    expect(page.headers.get("content-security-policy")).toBe(
+      "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    );
+    const links = [...(await page.text()).matchAll(/(?:src|href)="(?!data:)([^"]*)"/g)].map(([, link]) => `/${link}`);
+    expect(links.sort()).toEqual(FILES);
+    for (const path of FILES) {
+      const file = await fetch(baseUrl + path);
+      expect([path, file.status, file.headers.get("x-content-type-options")]).toEqual([path, 200, "nosniff"]);
+      expect((await file.arrayBuffer()).byteLength).toBe(Number(file.headers.get("content-length")));
+    }
+  });
+
+  it("holds a piece of a large file at most for a client that does not read it", async () => {
+    const baseUrl = await start({ options: { docsPage: true } });
+    let unread = 0;
+    const cutUnlessRead = vi.spyOn(UnreadAnswers.prototype, "cutUnlessRead").mockImplementation((sink) => {
+      unread = Math.max(unread, sink.writableLength);
+    });
+    const session = connect(baseUrl, { settings: { initialWindowSize: 1024 } });
+    const stream = session.request({ ":path": "/docs/swagger-ui-bundle.js" });
+    await vi.waitFor(() => expect(cutUnlessRead).toHaveBeenCalled());
+    expect(unread).toBeGreaterThan(0);
+    expect(unread).toBeLessThanOrEqual(64 * 1024);
+    stream.close();
+    session.close();
+    cutUnlessRead.mockRestore();
+    const reader = connect(baseUrl);
+    let bytes = 0;
+    for await (const piece of reader.request({ ":path": "/docs/swagger-ui-bundle.js" })) bytes += piece.length;
+    expect(bytes).toBeGreaterThan(1_000_000);
+    reader.close();
   });
 });
 

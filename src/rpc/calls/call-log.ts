@@ -27,6 +27,8 @@ const QUIET_WHEN_OK: ReadonlySet<string> = new Set([
   "latchkey.v1.KeyService.BatchVerifyKeys",
   "latchkey.v1.KeyService.CheckRateLimit",
   "latchkey.v1.KeyService.BatchCheckRateLimits",
+  "envoy.service.auth.v3.Authorization.Check",
+  "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit",
   "grpc.health.v1.Health.Check",
 ]);
 

@@ -1,6 +1,6 @@
 import { Freshness_Source as Source } from "../../gen/latchkey/v1/key_service_pb.ts";
 import type { Freshness } from "../../keys/verdict.ts";
-import { MessageWriter, writeDuration, writeTimestamp } from "./message-writer.ts";
+import { MessageWriter, writeDuration, writeTimestamp } from "../../lib/message-writer.ts";
 
 /**
  * Encoder of the Freshness of verdicts. It keeps the last message, because most answers of one millisecond have the

@@ -23,7 +23,6 @@
  *   verdict-encoding.ts  verdicts straight to bytes, without a message in between
  *   freshness-encoding.ts
  *                        their Freshness, of which the last one is kept
- *   message-writer.ts    the protobuf encoder that both write with
  */
 import { type Asker, itself, ofKind } from "../../shares/holder.ts";
 import type { Call } from "../call.ts";

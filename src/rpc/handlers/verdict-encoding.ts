@@ -8,12 +8,12 @@ import type { KeyRecord } from "../../keys/key-records.ts";
 import type { Tiers } from "../../keys/tiers.ts";
 import type { KeyVerdict } from "../../keys/verdict.ts";
 import type { AgeClock } from "../../lib/clock.ts";
+import { MessageWriter, writeDuration, writeTimestamp } from "../../lib/message-writer.ts";
 import type { WindowStatus } from "../../limits/limit.ts";
 import { EncodedMessage } from "../call.ts";
 import { toRpcStatus } from "../errors.ts";
 import { FreshnessEncoder } from "./freshness-encoding.ts";
 import { VERDICTS, verdictKey } from "./key-messages.ts";
-import { MessageWriter, writeDuration, writeTimestamp } from "./message-writer.ts";
 
 /**
  * The version of the rules by which a client may judge a key itself. docs/NEAR-VERIFICATION.md states version 1. A rule

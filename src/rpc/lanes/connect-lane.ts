@@ -1,4 +1,4 @@
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
   ConnectError,
   createConnectRouter,
@@ -81,11 +81,13 @@ function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<stri
     jsonOptions: JSON_OPTIONS,
     requestGate: (context) => admit(concerns, context),
   });
-  for (const { method, kind, maxRequestBytes } of routes.values()) {
+  for (const route of routes.values()) {
+    const { method, maxRequestBytes } = route;
     const perform =
-      kind === "unary"
-        ? async (request: unknown, context: HandlerContext) => {
+      route.kind === "unary"
+        ? async (message: Message, context: HandlerContext) => {
             const call = callOf(context);
+            const request = route.readsBytes ? route.read(toBinary(method.input, message)) : message;
             try {
               const response = await concerns.perform(call, request);
               return response instanceof EncodedMessage ? fromBinary(method.output, response.bytes) : response;

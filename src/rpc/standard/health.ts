@@ -1,10 +1,13 @@
 /**
  * STANDARD. What any gRPC server has, apart from its own services.
  *
- *   health.ts      grpc.health.v1: whether this process takes calls, for probes and load balancers
- *   reflection.ts  grpc.reflection: the contract as data, for grpcurl and similar tools
- *   cors.ts        which web pages may call from a browser
- *   web-pages.ts   answers to HTTP requests that are not RPCs: the key set for verifiers of access tokens, or 404
+ *   health.ts        grpc.health.v1: whether this process takes calls, for probes and load balancers
+ *   reflection.ts    grpc.reflection: the contract as data, for grpcurl and similar tools
+ *   cors.ts          which web pages may call from a browser
+ *   web-pages.ts     answers to HTTP requests that are not RPCs: the key set, the pages below, or 404
+ *   static-pages.ts  pages that never change, with their ETag, a piece at a time
+ *   docs-page.ts     `/docs`: a viewer of openapi.json
+ *   openapi.json     the description of the REST paths, generated from the contract
  */
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.ts";
 import { DomainError } from "../../lib/errors.ts";

@@ -2,6 +2,10 @@ const VARINT = 0;
 const FIXED_64 = 1;
 const LENGTH_DELIMITED = 2;
 const FIRST_CAPACITY = 1024;
+/** Bytes of the longest UTF-8 form of one of a string's characters. */
+const MAX_UTF8 = 3;
+/** Characters of a text whose UTF-8 form surely has less than 128 bytes. */
+const MAX_SHORT = 42;
 /** Bytes of the longest varint, and so of the longest tag and the longest length. */
 const MAX_VARINT = 10;
 
@@ -60,7 +64,17 @@ export class MessageWriter {
   }
 
   string(field: number, value: string | undefined): void {
-    if (value !== undefined && value !== "") this.bytes(field, Buffer.from(value));
+    if (value === undefined || value === "") return;
+    if (value.length > MAX_SHORT) {
+      this.bytes(field, Buffer.from(value));
+      return;
+    }
+    this.#reserve(2 * MAX_VARINT + MAX_UTF8 * value.length);
+    this.#varint(field * 8 + LENGTH_DELIMITED);
+    // At most 126 bytes, so its length has one byte.
+    const written = this.#buffer.write(value, this.#length + 1);
+    this.#buffer[this.#length] = written;
+    this.#length += 1 + written;
   }
 
   /** Bytes, or a message that is already encoded. Writes the field even if it is empty. */
