@@ -261,7 +261,7 @@ describe.each<RestProtocol>(["HTTP/1.1", "HTTP/2"])("over %s,", (protocol) => {
     expect((await login("{}", { ...JSON_TYPE, "grpc-timeout": "5" })).status).toBe(400);
   });
 
-  it("a client that goes away ends its call", async () => {
+  it("a call takes its caller's share while it runs, and a client that goes away ends it", async () => {
     const gone = new AbortController();
     const before = logins;
     const asked = ask("POST", "/v1/auth/login", {
@@ -270,10 +270,12 @@ describe.each<RestProtocol>(["HTTP/1.1", "HTTP/2"])("over %s,", (protocol) => {
       signal: gone.signal,
     });
     await until(() => logins > before, "the handler was called");
+    expect(wire.server.callsInFlight).toBe(1);
     gone.abort();
     await asked.catch(() => {});
     expect(await ended).toBe("CANCELLED");
     await until(() => wire.finished.at(-1)?.[1] === "CANCELLED", "the call is counted");
+    expect(wire.server.callsInFlight).toBe(0);
   });
 
   it("logs have the template of the path, and nothing of path, query or body", async () => {

@@ -4,6 +4,7 @@ import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { errorOf } from "../support/errors.ts";
 import { PASSWORD, startTestService, type TestService } from "../support/in-process-service.ts";
+import { postJson } from "../support/post-json.ts";
 
 const WRONG = "violet harbour engine quilt";
 const NEW_PASSWORD = "another one that is just as odd";
@@ -30,14 +31,11 @@ describe("the throttle of logins", () => {
 
   /** An answer byte by byte, with all headers except those that depend on the time or the connection. */
   async function call(method: string, ip: string, message: object): Promise<string> {
-    const response = await fetch(`http://${service.address}/latchkey.v1.AuthService/${method}`, {
-      method: "POST",
-      headers: { "content-type": "application/json", "x-forwarded-for": ip },
-      body: JSON.stringify(message),
-    });
+    const body = JSON.stringify(message);
+    const response = await postJson(service.address, `AuthService/${method}`, body, { "x-forwarded-for": ip });
     const names = [...response.headers.keys()].filter((name) => !["date", "connection", "keep-alive"].includes(name));
     const headers = names.map((name) => `${name}: ${response.headers.get(name)}`);
-    return [response.status, ...headers.sort(), await response.text()].join("\n");
+    return [response.status, ...headers.sort(), response.text].join("\n");
   }
 
   const login = (email: string, password: string, ip: string) => call("Login", ip, { email, password });

@@ -35,6 +35,7 @@ const registry = createRegistry(ErrorInfoSchema, BadRequestSchema, QuotaFailureS
  */
 const UNSAYABLE = {
   emptyId: "a path has no empty segment, so an id in a path is never empty",
+  noPath: "the services of other contracts, such as Envoy's, have no REST",
   longId: "a path has at most 1,024 characters",
   noJson: "JSON has no times outside of the years 1 to 9999, and no durations whose parts differ in sign",
   noText: "JSON and URLs have no lone surrogates",
@@ -129,17 +130,31 @@ export interface Spelling {
 
 /** The request for a call, or the reason why there is none. */
 export function restRequest(method: DescMethodUnary, message: Message, spelling: Spelling): RestRequest | Unsayable {
-  const { pattern, body } = getOption(method, http);
-  if (pattern.case === undefined || pattern.case === "custom") throw new Error(`${method.name} has no REST path`);
   const { useProtoFieldName } = spelling;
+  // A mask may have any text, which JSON's form of a mask can't express.
+  const { updateMask, ...rest } = message as Message & { updateMask?: FieldMask };
   let json: JsonObject;
   try {
-    json = toJson(method.input, message, { registry, useProtoFieldName }) as JsonObject;
+    json = toJson(method.input, rest, { registry, useProtoFieldName }) as JsonObject;
   } catch (error) {
     return new Unsayable(/Timestamp|Duration/.test(String(error)) ? "noJson" : "noText");
   }
+  const paths = updateMask?.paths.map((path) => (useProtoFieldName ? path : camel(path)));
+  if (paths !== undefined) json[useProtoFieldName ? "update_mask" : "updateMask"] = paths.join(",");
+  return restRequestOfJson(method, json, spelling);
+}
+
+/** The same for a request message that is JSON already. */
+export function restRequestOfJson(
+  method: DescMethodUnary,
+  json: JsonObject,
+  { useProtoFieldName, emptyId = "" }: Spelling,
+): RestRequest | Unsayable {
+  if (method.parent.file.proto.package !== "latchkey.v1") return new Unsayable("noPath");
+  const { pattern, body } = getOption(method, http);
+  if (pattern.case === undefined || pattern.case === "custom") throw new Error(`${method.name} has no REST path`);
   const ids = [...pattern.value.matchAll(VARIABLE)].map(([, name]) => taken(json, name!.split("."), useProtoFieldName));
-  const segments = ids.map((id) => id || (spelling.emptyId ?? ""));
+  const segments = ids.map((id) => id || emptyId);
   if (segments.includes("")) return new Unsayable("emptyId");
   if (!segments.every((id) => id.isWellFormed())) return new Unsayable("noText");
   const path = pattern.value.replace(VARIABLE, () => encodeURIComponent(segments.shift()!));
@@ -149,15 +164,27 @@ export function restRequest(method: DescMethodUnary, message: Message, spelling:
   const text = body === "" ? undefined : JSON.stringify(resource ?? {});
   if (text !== undefined && Buffer.byteLength(text) > MAX_BODY_BYTES) return new Unsayable("tooLong");
   if (body === "*") return { verb, target: path, body: text };
-  const rest = Object.entries(json).filter(([name]) => name !== body);
-  return { verb, target: withQuery(path, rest, maskText(message, useProtoFieldName)), body: text };
+  return {
+    verb,
+    target: withQuery(
+      path,
+      Object.entries(json).filter(([name]) => name !== body),
+    ),
+    body: text,
+  };
+}
+
+/** The request line of a method whose request is the whole body and nothing else; undefined for the others. */
+export function restPath(method: DescMethodUnary): Pick<RestRequest, "verb" | "target"> | undefined {
+  const { pattern, body } = getOption(method, http);
+  if (body !== "*" || pattern.case !== "post" || pattern.value.includes("{")) return undefined;
+  return { verb: "POST", target: pattern.value };
 }
 
 const VARIABLE = /\{([a-z_.]+)\}/g;
 
-function withQuery(path: string, fields: [string, JsonValue][], mask: string): string {
-  const values = fields.map(([name, value]) => [name, /^update_?mask$/i.test(name) ? mask : value] as const);
-  const query = values.flatMap(([name, value]) =>
+function withQuery(path: string, fields: readonly [string, JsonValue][]): string {
+  const query = fields.flatMap(([name, value]) =>
     [value].flat().map((one) => `${name}=${encodeURIComponent(String(one))}`),
   );
   return query.length === 0 ? path : `${path}?${query.join("&")}`;
@@ -170,11 +197,6 @@ function taken(json: JsonObject, [name, ...rest]: string[], useProtoFieldName: b
   if (rest.length > 0) return taken((value ?? {}) as JsonObject, rest, useProtoFieldName);
   delete json[key];
   return String((value as JsonValue | undefined) ?? "");
-}
-
-function maskText(message: Message, useProtoFieldName: boolean): string {
-  const { paths = [] } = (message as Message & { updateMask?: FieldMask }).updateMask ?? {};
-  return paths.map((path) => (useProtoFieldName ? path : camel(path))).join(",");
 }
 
 function camel(name: string): string {

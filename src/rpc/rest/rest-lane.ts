@@ -74,7 +74,7 @@ export function createRestLane(deps: RestLaneDeps): Lane {
   };
 }
 
-/** The answer to a method that the resource has not: OPTIONS is answered by the lane, the others are refused. */
+/** The answer to a method without a route: the lane answers OPTIONS, and refuses the others. */
 function withoutRoute({ method }: WireRequest, { allow }: Resource): RestAnswer {
   const headers = [["allow", allow]] as const;
   if (method === "OPTIONS") return { status: 204, headers, body: undefined };
