@@ -40,6 +40,8 @@ export interface Head {
   readonly role: "id" | "text" | "extra";
   /** A text is not cut below this many columns, and an extra column is cut to them before it is left out. */
   readonly least?: number;
+  /** Extra columns are left out before this text is cut below this many columns, which is 12 if unset. */
+  readonly readable?: number;
 }
 
 /** Rows of cells with a head. */

@@ -124,7 +124,8 @@ function labelOf(name: string): string {
 
 /**
  * The width of each column, undefined for one that is not shown. First the extra columns are dropped, the last one
- * first, then columns are cut, the one with the most room first. Undefined if even that is too wide.
+ * first, then columns are cut: the extra ones before the texts, the one with the most room first. Undefined if even
+ * that is too wide.
  */
 function fit(
   head: readonly Head[],
@@ -132,25 +133,32 @@ function fit(
   columns: number,
 ): readonly (number | undefined)[] | undefined {
   const widths: (number | undefined)[] = [...natural];
-  const leastOf = (at: number, leastText: number) => {
-    const { role, least = role === "text" ? 0 : Number.POSITIVE_INFINITY } = head[at]!;
-    return Math.min(widths[at] ?? 0, role === "text" ? Math.max(least, leastText) : least);
+  const leastOf = (at: number, isReadable: boolean) => {
+    const {
+      role,
+      least = role === "text" ? LEAST_WIDTH : Number.POSITIVE_INFINITY,
+      readable = READABLE_WIDTH,
+    } = head[at]!;
+    return Math.min(widths[at] ?? 0, role === "text" && isReadable ? Math.max(least, readable) : least);
   };
-  const needed = (leastText: number) => {
-    const kept = widths.flatMap((width, at) => (width === undefined ? [] : [leastOf(at, leastText)]));
+  const needed = (isReadable: boolean) => {
+    const kept = widths.flatMap((width, at) => (width === undefined ? [] : [leastOf(at, isReadable)]));
     return kept.reduce((sum, width) => sum + width, GAP.length * (kept.length - 1));
   };
-  for (let at = head.length - 1; at >= 0 && needed(READABLE_WIDTH) > columns; at--) {
+  for (let at = head.length - 1; at >= 0 && needed(true) > columns; at--) {
     if (head[at]!.role === "extra") widths[at] = undefined;
   }
-  if (needed(LEAST_WIDTH) > columns) return undefined;
+  if (needed(false) > columns) return undefined;
   const total = widths.reduce<number>(
     (sum, width) => sum + (width === undefined ? 0 : width + GAP.length),
     -GAP.length,
   );
   for (let over = total - columns; over > 0; over--) {
-    const room = widths.map((width = 0, at) => width - leastOf(at, LEAST_WIDTH));
-    const widest = room.indexOf(Math.max(...room));
+    const room = widths.map((width = 0, at) => width - leastOf(at, false));
+    const extra = room.map((spare, at) => (head[at]!.role === "extra" ? spare : 0));
+    const widest = extra.some((spare) => spare > 0)
+      ? extra.indexOf(Math.max(...extra))
+      : room.indexOf(Math.max(...room));
     widths[widest] = widths[widest]! - 1;
   }
   return widths;

@@ -7,7 +7,7 @@ import { moment, relative } from "./times.ts";
 export function userColumns(nowMs: number): readonly Column<User>[] {
   return [
     { name: "ID", role: "id", cell: (user) => user.id },
-    { name: "E-MAIL", role: "text", cell: (user) => user.email },
+    { name: "E-MAIL", role: "text", readable: 24, cell: (user) => user.email },
     { name: "STATE", role: "id", cell: (user) => stateCell(User_StateSchema, user.state) },
     { name: "TIER", role: "extra", cell: (user) => user.tier },
     { name: "NAME", role: "extra", cell: (user) => user.displayName },

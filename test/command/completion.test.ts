@@ -41,7 +41,7 @@ function isInstalled(shell: string): boolean {
   return (process.env.PATH ?? "").split(delimiter).some((path) => existsSync(join(path, shell)));
 }
 
-/** What the shell offers for the last of these words. The driver's name stands for `$0`, except in fish. */
+/** The candidates of a shell for the last of these words. The driver's name stands for `$0`, except in fish. */
 function offered(shell: string, ...words: readonly string[]): string[] {
   const zeroth = shell === "fish" ? [] : [shell];
   const args = [...FLAGS[shell]!, DRIVERS[shell]!, ...zeroth, join(folder, shell), "latchkey", ...words];
