@@ -27,7 +27,7 @@ import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFau
 import { argon2Faults, issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
 import type { Setting } from "./setting.ts";
 import { SETTINGS } from "./settings.ts";
-import { type Address, isLoopback, type Tier, ValueFaults } from "./values.ts";
+import { type Address, isLoopback, isSameAddress, type Tier, ValueFaults } from "./values.ts";
 
 export type { Setting } from "./setting.ts";
 export { SETTING_SECTIONS, SETTINGS } from "./settings.ts";
@@ -128,7 +128,7 @@ export function readConfig(env: Environment): Config {
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
   }
-  if (values.listen !== undefined && isSame(values.listen, values.opsListen)) {
+  if (values.listen !== undefined && isSameAddress(values.listen, values.opsListen)) {
     faults.push("LATCHKEY_OPS_LISTEN: must not be the address of LATCHKEY_LISTEN");
   }
   if (values.redisUrl !== undefined && values.redisCluster !== undefined) {
@@ -293,9 +293,4 @@ function redisTlsFiles(values: ReadValues): RedisTlsFiles {
 
 function hasRedis(values: ReadValues): boolean {
   return redisOf(values) !== undefined;
-}
-
-/** Whether two addresses are the same. Port 0 is never the same, because it takes a different port each time. */
-function isSame(one: Address, other: Address | undefined): boolean {
-  return one.port !== 0 && one.port === other?.port && one.host === other.host;
 }
