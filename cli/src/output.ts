@@ -1,5 +1,6 @@
 import type { Writable } from "node:stream";
-import { ReaderGone } from "./faults.ts";
+import { EXIT } from "./exit-codes.ts";
+import { Fault, ReaderGone } from "./faults.ts";
 import type { Progress } from "./progress.ts";
 import type { Answer, Listing, Result, Stream, Verbatim } from "./result.ts";
 import type { GlobalFlags } from "./settings.ts";
@@ -81,13 +82,15 @@ async function write(stream: Writable, text: string, progress: Progress): Promis
   progress.clear();
   await new Promise<void>((resolve, reject) => {
     stream.write(text, (error) => {
-      const isGone =
-        error != null && /^(EPIPE|ERR_STREAM_DESTROYED)$/.test((error as NodeJS.ErrnoException).code ?? "");
-      if (isGone) reject(new ReaderGone());
-      else if (error != null) reject(error);
-      else resolve();
+      if (error == null) resolve();
+      else reject(writeFault((error as NodeJS.ErrnoException).code ?? error.name));
     });
   });
+}
+
+function writeFault(code: string): Error {
+  if (code === "EPIPE" || code === "ERR_STREAM_DESTROYED") return new ReaderGone();
+  return new Fault(EXIT.FAILED, `standard output can't be written (${code})`);
 }
 
 function jsonText(json: unknown, format: "json" | "jsonl"): string {

@@ -152,6 +152,16 @@ describe("a stream", () => {
   });
 });
 
+it("a disk that is full is an error, and names its code", async () => {
+  const stdout = new Recorded(undefined);
+  stdout._write = (_chunk, _encoding, done) => done(Object.assign(new Error("full"), { code: "ENOSPC" }));
+  stdout.on("error", () => {});
+  const io = { ...recordedIo(), stdout };
+  using progress = new Progress(io, "waiting");
+  const written = writeResult({ kind: "verbatim", text: "script" }, "people", io, progress);
+  await expect(written).rejects.toMatchObject({ exitCode: 1, message: "standard output can't be written (ENOSPC)" });
+});
+
 describe("progress", () => {
   afterEach(() => vi.useRealTimers());
 
