@@ -150,6 +150,7 @@ const test: TestUserConfig = {
       test: {
         ...everyday,
         name: "interop",
+        globalSetup: ["test/support/global-setup.ts", "test/support/built-packages.ts"],
         include: ["test/{client,command,interop}/*.interop.ts"],
         testTimeout: 240_000,
         hookTimeout: 240_000,

@@ -18,7 +18,8 @@ process.on("uncaughtException", (error) => fail("an uncaught error, which is a b
 /** Stops what this process has started; undefined while it has started nothing. */
 let drain: (() => Promise<void>) | undefined;
 /**
- * Reads the TLS certificate again. It does nothing before the service runs, because the start reads the files anyway.
+ * Reads the TLS certificate and the file of rate limits again. It does nothing before the service runs, because the
+ * start reads the files anyway.
  */
 let reload = () => {};
 let isStopping = false;

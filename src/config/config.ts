@@ -7,7 +7,7 @@
  *   settings.ts               all settings, by section of docs/CONFIG.md
  *   settings-of-processes.ts  settings of processes, ports and master keys
  *   settings-of-stores.ts     settings of PostgreSQL and Redis
- *   settings-of-keys.ts       settings of API keys, changes and the audit trail
+ *   settings-of-keys.ts       settings of API keys, Envoy's rate limits, changes and the audit trail
  *   settings-of-accounts.ts   settings of accounts, passwords, access tokens and sessions
  *   values.ts                 text -> value
  *   database-url.ts           DATABASE_URL -> how PostgreSQL is reached
@@ -27,7 +27,7 @@ import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFau
 import { argon2Faults, issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
 import type { Setting } from "./setting.ts";
 import { SETTINGS } from "./settings.ts";
-import { type Address, isLoopback, type Tier, ValueFaults } from "./values.ts";
+import { type Address, isLoopback, isSameAddress, type Tier, ValueFaults } from "./values.ts";
 
 export type { Setting } from "./setting.ts";
 export { SETTING_SECTIONS, SETTINGS } from "./settings.ts";
@@ -67,6 +67,8 @@ export interface Config {
   readonly keyPrefix: string;
   readonly environments: readonly [string, ...string[]];
   readonly keysPerOwner: number;
+  /** File with the limits of Envoy's descriptors; undefined = none. */
+  readonly rateLimitsFile: string | undefined;
   /** Maximum key records in memory. */
   readonly cachedKeys: number;
   readonly userScopes: readonly string[];
@@ -126,7 +128,7 @@ export function readConfig(env: Environment): Config {
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
   }
-  if (values.listen !== undefined && isSame(values.listen, values.opsListen)) {
+  if (values.listen !== undefined && isSameAddress(values.listen, values.opsListen)) {
     faults.push("LATCHKEY_OPS_LISTEN: must not be the address of LATCHKEY_LISTEN");
   }
   if (values.redisUrl !== undefined && values.redisCluster !== undefined) {
@@ -253,6 +255,7 @@ function toConfig(values: Values, serviceLinks: readonly string[]): Config {
     keyPrefix: values.keyPrefix,
     environments: values.environments,
     keysPerOwner: values.keysPerOwner,
+    rateLimitsFile: values.rateLimitsFile,
     cachedKeys: values.cachedKeys,
     userScopes: values.userScopes ?? (values.production ? [] : ["*"]),
     auditKeepMs: values.auditKeepMs,
@@ -290,9 +293,4 @@ function redisTlsFiles(values: ReadValues): RedisTlsFiles {
 
 function hasRedis(values: ReadValues): boolean {
   return redisOf(values) !== undefined;
-}
-
-/** Whether two addresses are the same. Port 0 is never the same, because it takes a different port each time. */
-function isSame(one: Address, other: Address | undefined): boolean {
-  return one.port !== 0 && one.port === other?.port && one.host === other.host;
 }

@@ -1,5 +1,5 @@
 import { setting } from "./setting.ts";
-import { days, environments, integer, tiers, word } from "./values.ts";
+import { days, environments, integer, text, tiers, word } from "./values.ts";
 
 export const API_KEYS = {
   tiers: setting(
@@ -26,6 +26,15 @@ export const API_KEYS = {
     "100000",
     integer(1000, 10_000_000),
     "Maximum keys that a process keeps in memory. Most take about 1 KiB. All together take at most 1.5 KiB times this number, which keys with many scopes or much metadata reach sooner. The least recently used keys are dropped first.",
+  ),
+} as const;
+
+export const ENVOY = {
+  rateLimitsFile: setting(
+    "LATCHKEY_RATE_LIMITS_FILE",
+    undefined,
+    text,
+    "JSON file with the limits of the descriptors that Envoy's rate limit filter sends, see ENVOY.md. Without it only keys, and descriptors that bring a limit, are limited. The service reads it again at SIGHUP.",
   ),
 } as const;
 

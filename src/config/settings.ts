@@ -1,5 +1,5 @@
 import { ACCESS_TOKENS, ACCOUNTS, PASSWORDS } from "./settings-of-accounts.ts";
-import { API_KEYS, CHANGES } from "./settings-of-keys.ts";
+import { API_KEYS, CHANGES, ENVOY } from "./settings-of-keys.ts";
 import { PORTS, PROCESSES, SECRETS } from "./settings-of-processes.ts";
 import { POSTGRES, REDIS } from "./settings-of-stores.ts";
 
@@ -11,6 +11,7 @@ export const SETTING_SECTIONS = {
   Redis: REDIS,
   "Master keys": SECRETS,
   "API keys and their limits": API_KEYS,
+  "Envoy's rate limits": ENVOY,
   "Changes and the audit trail": CHANGES,
   Accounts: ACCOUNTS,
   Passwords: PASSWORDS,
@@ -25,6 +26,7 @@ export const SETTINGS = {
   ...REDIS,
   ...SECRETS,
   ...API_KEYS,
+  ...ENVOY,
   ...CHANGES,
   ...ACCOUNTS,
   ...PASSWORDS,

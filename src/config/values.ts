@@ -95,6 +95,11 @@ export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
+/** Whether two addresses are the same. Port 0 is never the same, because it takes a different port each time. */
+export function isSameAddress(one: Address, other: Address | undefined): boolean {
+  return one.port !== 0 && one.port === other?.port && one.host === other.host;
+}
+
 /** A URL with one of these protocols (colon included). */
 export function url(...protocols: string[]): (value: string) => string {
   return (value) => {

@@ -241,6 +241,10 @@ export const LOG_LINES = {
       means: "The service started with an expired certificate. Clients that check it refuse to connect.",
       todo: "Replace the files that `cert_file` and its key name. The service reads them without a restart.",
     },
+    "the file of rate limits can't be used; the limits before stay": {
+      means: "At SIGHUP the service read the file of `LATCHKEY_RATE_LIMITS_FILE`. `reason` names the faults.",
+      todo: "Do what `reason` says, and send SIGHUP again. A service that starts with this file does not start.",
+    },
     "the TLS certificate can't be replaced; the one before serves on": {
       means: "The files changed, and `reason` says why they can't be used. The old pair expires at `expires`.",
       todo: "Write a matching pair of certificate and key.",
@@ -249,6 +253,10 @@ export const LOG_LINES = {
   info: {
     "latchkey is ready": {
       means: "The process serves calls at `address` and the ops port at `ops`.",
+      todo: NOTHING,
+    },
+    "the file of rate limits is read": {
+      means: "The limits of Envoy's descriptors are those of `file`, which has `limits` of them.",
       todo: NOTHING,
     },
     "try next, in another terminal": { means: "A development service suggests the command `run`.", todo: NOTHING },

@@ -24,6 +24,8 @@ export class LimitStoreError extends Error {
  * - The store decides a group of requests in order and atomically; a later request sees the counts of an earlier one.
  * - A request is counted in both windows of each of its limits, or in none. It is denied if any window with a figure
  *   has no room, and a denied request costs nothing. A request with `admitted` is never denied.
+ * - Requests with `goesOn` and the request that follows them are a run. Each is judged as if those before it that have
+ *   room were counted. If one is denied, none of the run is counted, and their statuses show that nothing was.
  * - A window that would hold more than MAX_TOTAL holds MAX_TOTAL.
  * - The windows are those of `window.ts`, in whole milliseconds of the store's own clock. If processes share a store,
  *   their own clocks play no part.

@@ -51,6 +51,11 @@ export interface LimitRequest {
    * is 0, and later calls are denied until the windows have room again.
    */
   readonly admitted?: boolean;
+  /**
+   * True if the next request of a store's group is of the same run: a run is counted as a whole or not at all. Only the
+   * limiter sets it; see `Limiter.decideTogether`.
+   */
+  readonly goesOn?: boolean;
 }
 
 /** The state of one window after a decision. */
@@ -89,6 +94,17 @@ export interface Limiter {
   /** Decides in order; a later request of the same subject sees the counts of an earlier one. */
   decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]>;
   /**
+   * Decides requests that belong to one call: all of them are counted, or none. Each decision says whether its own
+   * request has room, after the requests before it; nothing is counted unless every decision is `allowed`. The store is
+   * asked also about windows that this process knows to be full.
+   *
+   * In a Redis Cluster the windows of different subjects are on different nodes. There each request is counted by
+   * itself, in order, as by `decideAll`.
+   *
+   * @param requests at most 64
+   */
+  decideTogether(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]>;
+  /**
    * Empties the subject's own windows and those of the given names.
    *
    * @throws LIMITS_UNAVAILABLE when the store is unreachable, because the caller must know that nothing was reset
@@ -117,6 +133,8 @@ export const NOT_LIMITED: LimitDecision = Object.freeze({
 });
 
 const MAX_LIMITS = 9;
+/** Maximum requests of one run. It bounds how much longer a run makes a group of the store. */
+export const MAX_RUN = 64;
 
 /** The limits of a request that have a figure. Asserts what a store relies on. */
 export function limitsWithFigures({ cost, limits }: LimitRequest): readonly NamedLimit[] {
@@ -128,4 +146,17 @@ export function limitsWithFigures({ cost, limits }: LimitRequest): readonly Name
   }
   const isLimiting = (limit: NamedLimit) => limit.perMinute !== undefined || limit.perDay !== undefined;
   return limits.every(isLimiting) ? limits : limits.filter(isLimiting);
+}
+
+/** Decides those of some requests that have a limit with a figure. The others are allowed, in their places. */
+export async function withoutUnlimited(
+  requests: readonly LimitRequest[],
+  decide: (limited: readonly LimitRequest[]) => Promise<readonly LimitDecision[]>,
+): Promise<readonly LimitDecision[]> {
+  assert(requests.length <= MAX_RUN, "at most 64 requests in a run");
+  const judged = requests.map((request) => ({ ...request, limits: limitsWithFigures(request) }));
+  const limited = judged.filter(({ limits }) => limits.length > 0);
+  const decisions = limited.length === 0 ? [] : await decide(limited);
+  let at = 0;
+  return judged.map(({ limits }) => (limits.length === 0 ? NOT_LIMITED : decisions[at++]!));
 }

@@ -2,7 +2,14 @@ import { type AgeClock, systemTimers, type Timers } from "../lib/clock.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { FullWindows } from "./full-windows.ts";
-import { type LimitDecision, type Limiter, type LimitRequest, limitsWithFigures, NOT_LIMITED } from "./limit.ts";
+import {
+  type LimitDecision,
+  type Limiter,
+  type LimitRequest,
+  limitsWithFigures,
+  NOT_LIMITED,
+  withoutUnlimited,
+} from "./limit.ts";
 import { type LimitStore, LimitStoreError } from "./limit-store.ts";
 import { LocalShare } from "./local-share.ts";
 import { StorePart, type Undecided, unlessSilent } from "./store-part.ts";
@@ -75,18 +82,47 @@ export class SharedLimiter implements Limiter {
     return answer;
   }
 
-  /**
-   * Tells the store what was admitted of these limits while it was unreachable, in the same group as the new request.
-   */
   #askStore(part: StorePart, judged: LimitRequest): Promise<LimitDecision | Undecided> {
+    this.#tellUntold(part, judged);
+    return part.decide(judged);
+  }
+
+  /**
+   * Tells the store what was admitted of these limits while it was unreachable, in the same group as the request that
+   * follows.
+   */
+  #tellUntold(part: StorePart, judged: LimitRequest): void {
     for (const untold of this.#share.untold(judged)) {
       void part.tell(untold).then((told) => told === "not counted" && this.#share.keepUntold(untold));
     }
-    return part.decide(judged);
   }
 
   decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     return Promise.all(requests.map((request) => this.decide(request)));
+  }
+
+  decideTogether(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    return withoutUnlimited(requests, (judged) =>
+      this.#canRun(judged) ? this.#askTogether(judged) : this.decideAll(judged),
+    );
+  }
+
+  /** Whether the store can count all of the requests at once. One request needs no run. */
+  #canRun(requests: readonly LimitRequest[]): boolean {
+    const { store } = this.#deps;
+    const placeOf = ({ subject }: LimitRequest) => `${store.partOf(subject)} ${store.groupOf(subject)}`;
+    return requests.length > 1 && requests.every((request) => placeOf(request) === placeOf(requests[0]!));
+  }
+
+  async #askTogether(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    const part = this.#partOf(requests[0]!.subject);
+    if (part.isUnreachable) return this.#share.decideTogether(requests, true);
+    for (const request of requests) this.#tellUntold(part, request);
+    const answers = await part.decideTogether(requests);
+    // A run is one request to the store, so that all of its answers are of one kind.
+    const decisions = answers.filter((answer) => typeof answer !== "string");
+    if (decisions.length === answers.length) return decisions;
+    return this.#share.decideTogether(requests, answers.includes("not counted"));
   }
 
   async reset(subject: string, names: readonly string[]): Promise<void> {

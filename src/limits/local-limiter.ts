@@ -1,7 +1,14 @@
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { ForgottenLimits } from "./forgotten-limits.ts";
-import { type LimitDecision, type Limiter, type LimitRequest, limitsWithFigures, NOT_LIMITED } from "./limit.ts";
+import {
+  type LimitDecision,
+  type Limiter,
+  type LimitRequest,
+  limitsWithFigures,
+  NOT_LIMITED,
+  withoutUnlimited,
+} from "./limit.ts";
 import { MemoryLimitStore } from "./memory-limit-store.ts";
 
 export interface LocalLimiterDeps {
@@ -31,6 +38,10 @@ export class LocalLimiter implements Limiter {
 
   async decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     return requests.map((request) => this.decide(request));
+  }
+
+  async decideTogether(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
+    return withoutUnlimited(requests, async (judged) => this.#store.decideTogether(judged));
   }
 
   reset(subject: string, names: readonly string[]): Promise<void> {

@@ -41,17 +41,21 @@ export class LocalShare {
    * @param isUnknownToStore whether the store certainly did not count the request, so that it must be told of it
    */
   decide(request: LimitRequest, isUnknownToStore: boolean): LimitDecision {
-    this.decided++;
-    const limits = request.limits.map((limit) => this.#shareOf(limit));
-    const { allowed, windows, retryAfterMs } = this.#store.decideOne({ ...request, limits });
-    if (allowed && request.cost > 0 && isUnknownToStore) this.keepUntold(request);
-    const waits = !allowed && retryAfterMs === undefined && !isAboveALimit(request);
-    return {
-      allowed,
-      retryAfterMs: waits ? STORE_MAY_BE_BACK_MS : retryAfterMs,
-      windows: withFigures(windows, request.limits),
-      degraded: true,
-    };
+    return this.decideTogether([request], isUnknownToStore)[0]!;
+  }
+
+  /** As `decide` for requests that are counted together or not at all. */
+  decideTogether(requests: readonly LimitRequest[], isUnknownToStore: boolean): readonly LimitDecision[] {
+    this.decided += requests.length;
+    const ofShare = requests.map((request) => ({
+      ...request,
+      limits: request.limits.map((one) => this.#shareOf(one)),
+    }));
+    const decisions = this.#store.decideTogether(ofShare);
+    if (isUnknownToStore && decisions.every(({ allowed }) => allowed)) {
+      for (const request of requests) if (request.cost > 0) this.keepUntold(request);
+    }
+    return decisions.map((decision, at) => degraded(decision, requests[at]!));
   }
 
   /**
@@ -93,6 +97,17 @@ export class LocalShare {
     const share = (figure: number | undefined) => figure && Math.ceil(figure / this.#processes);
     return { name, perMinute: share(perMinute), perDay: share(perDay) };
   }
+}
+
+/** A decision about the share of a request's limits, as one about the limits themselves. */
+function degraded({ allowed, retryAfterMs, windows }: LimitDecision, request: LimitRequest): LimitDecision {
+  const waits = !allowed && retryAfterMs === undefined && !isAboveALimit(request);
+  return {
+    allowed,
+    retryAfterMs: waits ? STORE_MAY_BE_BACK_MS : retryAfterMs,
+    windows: withFigures(windows, request.limits),
+    degraded: true,
+  };
 }
 
 function isAboveALimit({ cost, limits }: LimitRequest): boolean {

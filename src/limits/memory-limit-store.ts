@@ -20,6 +20,20 @@ interface Windows {
   readonly day: Window;
 }
 
+/** A limit's windows within one run. */
+interface Held {
+  readonly windows: Windows;
+  /** The cost that earlier requests of the run would count there. */
+  pending: number;
+}
+
+/** A request of a run, and whether it has room. */
+interface Judged {
+  readonly request: LimitRequest;
+  readonly held: readonly Held[];
+  readonly waitMs: Wait;
+}
+
 const MAX_LIMITS = 100_000;
 /**
  * Maximum limits that are removed for each new one. It is more than one, so that limits without counts become fewer.
@@ -55,12 +69,17 @@ export class MemoryLimitStore implements LimitStore {
 
   async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     const nowMs = this.#nowMs();
-    return requests.map((request) => this.#decideAt(nowMs, request));
+    return runsOf(requests).flatMap((run) => this.#decideRun(nowMs, run));
   }
 
   /** As `decide` with one request, without a promise. */
   decideOne(request: LimitRequest): LimitDecision {
-    return this.#decideAt(this.#nowMs(), request);
+    return this.#decideRun(this.#nowMs(), [request])[0]!;
+  }
+
+  /** Decides requests as one run, without a promise. */
+  decideTogether(requests: readonly LimitRequest[]): readonly LimitDecision[] {
+    return this.#decideRun(this.#nowMs(), requests);
   }
 
   /** The cost counted in the minute window of a limit. */
@@ -79,16 +98,39 @@ export class MemoryLimitStore implements LimitStore {
     return Math.floor(this.#clock.monotonicMs());
   }
 
-  #decideAt(nowMs: number, { subject, cost, limits, admitted }: LimitRequest): LimitDecision {
-    const held = limits.map((limit) => ({ limit, windows: this.#windowsOf(subject, limit.name, nowMs) }));
+  #decideRun(nowMs: number, run: readonly LimitRequest[]): readonly LimitDecision[] {
+    const shared = new Map<string, Held>();
+    const judged = run.map((request) => this.#judge(nowMs, request, shared));
+    const allowed = judged.every(({ waitMs }) => waitMs === 0);
+    return judged.map((one) => this.#settle(nowMs, one, allowed));
+  }
+
+  #judge(nowMs: number, request: LimitRequest, shared: Map<string, Held>): Judged {
+    const { subject, cost, limits, admitted } = request;
+    const held = limits.map(({ name }) => this.#hold(subject, name, nowMs, shared));
     const needed = admitted ? 0 : cost;
-    const waitMs = held.map(({ limit, windows }) => msUntilRoom(windows, limit, needed)).reduce(longer, 0);
-    const allowed = waitMs === 0;
+    const waitMs = limits.map((limit, at) => msUntilRoom(held[at]!, limit, needed)).reduce(longer, 0);
+    if (waitMs === 0) for (const one of held) one.pending += cost;
+    return { request, held, waitMs };
+  }
+
+  #hold(subject: string, name: string, nowMs: number, shared: Map<string, Held>): Held {
+    const key = keyOf(subject, name);
+    const known = shared.get(key);
+    if (known !== undefined) return known;
+    const held = { windows: this.#windowsOf(subject, name, nowMs), pending: 0 };
+    shared.set(key, held);
+    return held;
+  }
+
+  #settle(nowMs: number, { request, held, waitMs }: Judged, allowed: boolean): LimitDecision {
+    const { subject, cost, limits } = request;
     if (allowed && cost > 0) {
-      for (const { limit, windows } of held) this.#count(subject, limit.name, windows, cost, nowMs);
+      for (const [at, { name }] of limits.entries()) this.#count(subject, name, held[at]!.windows, cost, nowMs);
     }
-    const statuses = held.flatMap(({ limit, windows }) => statusesOf(limit, windows));
-    return { allowed, retryAfterMs: allowed ? undefined : waitMs, windows: statuses, degraded: false };
+    const windows = limits.flatMap((limit, at) => statusesOf(limit, held[at]!.windows));
+    const hasRoom = waitMs === 0;
+    return { allowed: hasRoom, retryAfterMs: hasRoom ? undefined : waitMs, windows, degraded: false };
   }
 
   #windowsOf(subject: string, name: string, nowMs: number): Windows {
@@ -128,9 +170,19 @@ function keyOf(subject: string, name: string): string {
   return `${name}\0${subject}`;
 }
 
-function msUntilRoom(windows: Windows, figures: LimitFigures, cost: number): Wait {
-  if (cost === 0) return 0;
-  const { perMinute, perDay } = figures;
+/** The requests of a group by runs. */
+function runsOf(requests: readonly LimitRequest[]): readonly (readonly LimitRequest[])[] {
+  const runs: LimitRequest[][] = [];
+  for (const [at, request] of requests.entries()) {
+    if (requests[at - 1]?.goesOn) runs.at(-1)!.push(request);
+    else runs.push([request]);
+  }
+  return runs;
+}
+
+function msUntilRoom({ windows, pending }: Held, { perMinute, perDay }: LimitFigures, needed: number): Wait {
+  if (needed === 0) return 0;
+  const cost = needed + pending;
   const minute = perMinute === undefined ? 0 : windows.minute.msUntilRoom(cost, perMinute);
   const day = perDay === undefined ? 0 : windows.day.msUntilRoom(cost, perDay);
   return longer(minute, day);

@@ -22,8 +22,8 @@ const PROBE_EVERY_MS = 250;
 /** After every 8 failed probes the connection to the part is renewed. */
 const PROBES_PER_RENEWAL = 8;
 /**
- * Maximum requests in a group. It bounds how long a group keeps the store from serving others: 0.8 ms at 6 us a
- * request.
+ * Maximum requests in a group, besides the rest of a run that began in it. It bounds how long a group keeps the store
+ * from serving others: 0.8 ms at 6 us a request.
  */
 const MAX_GROUP = 128;
 /** The name of the limit that probes count in. A caller's limit can't have it, because its name may not contain "~". */
@@ -72,6 +72,12 @@ export class StorePart {
     return this.#enqueue(request, true);
   }
 
+  /** As `decide` for a run of requests; all must have the same group. */
+  decideTogether(requests: readonly LimitRequest[]): Promise<readonly (LimitDecision | Undecided)[]> {
+    const last = requests.length - 1;
+    return Promise.all(requests.map((request, at) => this.#enqueue({ ...request, goesOn: at < last }, true)));
+  }
+
   /**
    * Tells the store what was admitted without it, before the requests that follow. The breaker ignores the outcome,
    * because no caller waits for it.
@@ -98,7 +104,11 @@ export class StorePart {
     this.#waiting = [];
     const groups = Map.groupBy(waiting, ({ request }) => this.#deps.store.groupOf(request.subject));
     for (const group of groups.values()) {
-      for (let at = 0; at < group.length; at += MAX_GROUP) void this.#decideGroup(group.slice(at, at + MAX_GROUP));
+      for (let at = 0; at < group.length; ) {
+        const end = endOfRun(group, at + MAX_GROUP);
+        void this.#decideGroup(group.slice(at, end));
+        at = end;
+      }
     }
   }
 
@@ -156,6 +166,13 @@ export class StorePart {
     this.#toldCodes.clear();
     this.#deps.onBack(this.#deps.part);
   }
+}
+
+/** The first place at or after `at` where a group can be divided, because no run goes on there. */
+function endOfRun(group: readonly Waiting[], at: number): number {
+  let end = at;
+  while (group[end - 1]?.request.goesOn) end++;
+  return end;
 }
 
 /** The answer of the store. Rejects with SILENT after SILENCE_MS without one. */

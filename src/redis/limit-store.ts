@@ -43,14 +43,14 @@ export class RedisLimitStore implements LimitStore {
   async decide(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     const keys: string[] = [];
     const args: (string | number)[] = [this.#clock === undefined ? "" : Math.floor(this.#clock.nowMs())];
-    for (const { subject, cost, limits, admitted } of requests) {
+    for (const { subject, cost, limits, admitted, goesOn } of requests) {
       const digest = digestOf(subject);
       let terms = String(admitted ? -cost : cost);
       for (const { name, perMinute, perDay } of limits) {
         keys.push(keyOf(digest, name));
         terms += ` ${perMinute ?? NONE} ${perDay ?? NONE}`;
       }
-      args.push(terms);
+      args.push(goesOn ? `${terms} +` : terms);
     }
     return decisionsOf(requests, await this.#evaluate(keys, args));
   }

@@ -1,10 +1,12 @@
 -- Decides a group of calls in order, each against the windows of all its limits: it is counted in all of them or in
--- none. The arithmetic is that of limits/window.ts; the contract suite runs against both.
+-- none. A run of calls is counted as a whole or not at all. The arithmetic is that of limits/window.ts; the contract
+-- suite runs against both.
 --
 --   KEYS    the keys of the first call's limits, then of the second's, and so on. A group's keys are in one slot.
 --   ARGV    the time in ms ('' = this server's clock; only tests pass a time), then the terms of each call as decimal
 --           numbers: its cost, then for each limit its figures per minute and per day (-1 = none). A negative cost is
---           that of a call that has happened: it is counted also beyond the figures
+--           that of a call that has happened: it is counted also beyond the figures. A "+" at the end: the next call
+--           is of the same run
 --   Answer  one string of little-endian int32. For each call: 1 (allowed) or 0, then the wait in ms (-1 = no wait
 --           helps). Then for each limit, the minute before the day: what remains (-1 = no figure), then the ms until
 --           the window is empty
@@ -48,7 +50,7 @@ end
 -- Many calls of a group have the same terms, so each text is parsed once.
 local terms_of = setmetatable({}, {
   __index = function(known, text)
-    local terms = {}
+    local terms = { goes_on = sub(text, -1) == '+' }
     for figure in string.gmatch(text, '%S+') do terms[#terms + 1] = tonumber(figure) end
     known[text] = terms
     return terms
@@ -190,28 +192,44 @@ local function finish(limit, counts, cost)
   if counts or limit.exists and limit.reshaped then write(limit) end
 end
 
-local function decide(first_key, terms)
-  local cost, limits, states, wait = abs(terms[1]), (#terms - 1) / 2, {}, 0
+-- Judges a call of a run. `run.limits` are the limits that the run has read, and `pending` of a limit is what the
+-- calls before would count there.
+local function judge(run, first_key, terms)
+  local cost, states, wait = abs(terms[1]), {}, 0
   local needed = max(0, terms[1])
-  for i = 1, limits do
-    local limit = read_limit(KEYS[first_key + i - 1])
-    limit.per_minute, limit.per_day = terms[2 * i], terms[2 * i + 1]
-    slide(limit, limit.minute)
-    slide(limit, limit.day)
-    local minute = until_room(limit, limit.minute, needed, limit.per_minute)
-    local day = until_room(limit, limit.day, needed, limit.per_day)
+  for i = 1, (#terms - 1) / 2 do
+    local key = KEYS[first_key + i - 1]
+    local limit = run.limits[key]
+    if not limit then
+      limit = read_limit(key)
+      slide(limit, limit.minute)
+      slide(limit, limit.day)
+      limit.pending, run.limits[key] = 0, limit
+    end
+    local wanted = needed > 0 and needed + limit.pending or 0
+    local minute = until_room(limit, limit.minute, wanted, terms[2 * i])
+    local day = until_room(limit, limit.day, wanted, terms[2 * i + 1])
     if minute < 0 or day < 0 or wait < 0 then wait = -1 else wait = max(wait, minute, day) end
     states[i] = limit
   end
-  local allowed = wait == 0
-  say(VERDICT, allowed and 1 or 0, wait)
-  for i = 1, limits do
-    local limit = states[i]
-    finish(limit, allowed and cost > 0, cost)
-    local remaining, empty = status_of(limit.minute, limit.per_minute)
-    say(STATUS, remaining, empty, status_of(limit.day, limit.per_day))
+  if wait == 0 then
+    for _, limit in ipairs(states) do limit.pending = limit.pending + cost end
+  else
+    run.allowed = false
   end
-  return first_key + limits
+  run[#run + 1] = { cost = cost, states = states, wait = wait, terms = terms }
+end
+
+local function settle(run)
+  for _, one in ipairs(run) do
+    local allowed, cost = run.allowed, one.cost
+    say(VERDICT, one.wait == 0 and 1 or 0, one.wait)
+    for i, limit in ipairs(one.states) do
+      finish(limit, allowed and cost > 0, cost)
+      local remaining, empty = status_of(limit.minute, one.terms[2 * i])
+      say(STATUS, remaining, empty, status_of(limit.day, one.terms[2 * i + 1]))
+    end
+  end
 end
 
 -- A faster way for a call with one limit that fits and falls into the newest buckets, so that no bucket leaves a
@@ -233,9 +251,17 @@ local function decide_in_newest(key, terms)
   return true
 end
 
-local key = 1
+local key, run = 1, nil
 for i = 2, #ARGV do
   local terms = terms_of[ARGV[i]]
-  if decide_in_newest(KEYS[key], terms) then key = key + 1 else key = decide(key, terms) end
+  if run or terms.goes_on or not decide_in_newest(KEYS[key], terms) then
+    run = run or { allowed = true, limits = {} }
+    judge(run, key, terms)
+    if not terms.goes_on then
+      settle(run)
+      run = nil
+    end
+  end
+  key = key + (#terms - 1) / 2
 end
 return table.concat(answer)

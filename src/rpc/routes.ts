@@ -1,11 +1,10 @@
-import {
-  type DescMethod,
-  type DescMethodBiDiStreaming,
-  type DescMethodServerStreaming,
-  type DescService,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
+import type {
+  DescMethod,
+  DescMethodBiDiStreaming,
+  DescMethodServerStreaming,
+  DescService,
+  MessageInitShape,
+  MessageShape,
 } from "@bufbuild/protobuf";
 import { DomainError } from "../lib/errors.ts";
 import { type AnyUnaryHandler, type Call, EncodedMessage, type ServiceScope, type UnaryHandlers } from "./call.ts";
@@ -57,9 +56,17 @@ export interface ByteHandler<R> {
 /** The handlers of all RPCs of a service, unary and streaming. */
 export type ServiceHandlers<S extends DescService> = UnaryHandlers<S> & StreamHandlers<S>;
 
-/** Makes a binding of a service to handlers of its own type. */
-export function bind<S extends DescService>(service: S, handlers: ServiceHandlers<S>): Binding {
-  return { service, handlers: handlers as Readonly<Record<string, unknown>> };
+/**
+ * Makes a binding of a service to handlers of its own type.
+ *
+ * @param readers for methods whose requests are not read by protobuf-es; each returns what the handler takes
+ */
+export function bind<S extends DescService>(
+  service: S,
+  handlers: ServiceHandlers<S>,
+  readers: Readonly<Record<string, RequestReader>> = {},
+): Binding {
+  return { service, handlers: handlers as Readonly<Record<string, unknown>>, readers };
 }
 
 /** Makes a binding of a service whose only method reads and writes bytes. */
@@ -92,10 +99,8 @@ interface RouteBase {
 export interface UnaryRoute extends RouteBase {
   readonly kind: "unary";
   readonly handler: AnyUnaryHandler;
-  /** Makes what the handler takes from the bytes of a message. */
-  readonly read: RequestReader;
-  /** Whether `read` is not protobuf-es, so that a lane that has a message must encode it again. */
-  readonly readsBytes: boolean;
+  /** Makes what the handler takes from the bytes of a message. Undefined: the handler takes a message. */
+  readonly readBytes?: RequestReader | undefined;
 }
 
 export interface StreamRoute extends RouteBase {
@@ -116,6 +121,8 @@ const LARGER_REQUEST_BYTES: Readonly<Record<string, number>> = {
   "envoy.service.auth.v3.Authorization.Check": 256 * 1024,
   "latchkey.v1.KeyService.BatchVerifyKeys": 256 * 1024,
   "latchkey.v1.KeyService.BatchCheckRateLimits": 256 * 1024,
+  // Envoy's clients may send 60 KiB of headers, and several descriptors may have the same header.
+  "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit": 256 * 1024,
 };
 
 /** The tables with a row for each method. Both throw for a method without a row. */
@@ -174,7 +181,5 @@ function createRoute(method: DescMethod, { rule, isChange, handler, reader }: Ro
   if (method.methodKind !== "unary") {
     return { ...base, kind: "stream", handler: (handler ?? unimplemented) as AnyStreamHandler };
   }
-  const read = reader ?? ((bytes) => fromBinary(method.input, bytes));
-  const readsBytes = reader !== undefined;
-  return { ...base, kind: "unary", handler: (handler ?? unimplemented) as AnyUnaryHandler, read, readsBytes };
+  return { ...base, kind: "unary", handler: (handler ?? unimplemented) as AnyUnaryHandler, readBytes: reader };
 }

@@ -1,7 +1,12 @@
 /** Which handlers serve which service, and which of them stop when the client of their call has gone. */
+
 import { authenticateUser } from "../auth/authenticate-user.ts";
 import { authorization } from "../envoy/authorization.ts";
+import type { RateLimitFile } from "../envoy/rate-limit-file.ts";
+import { readRateLimitRequest } from "../envoy/rate-limit-message.ts";
+import { rateLimitHandlers } from "../envoy/rate-limit-service.ts";
 import { Authorization } from "../gen/envoy/service/auth/v3/external_auth_pb.ts";
+import { RateLimitService } from "../gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { AdminService } from "../gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../gen/latchkey/v1/key_service_pb.ts";
@@ -22,13 +27,15 @@ import type { CallRooms } from "./rooms.ts";
 
 export interface BoundRooms extends CallRooms {
   readonly log: Log;
+  readonly rateLimits: Pick<RateLimitFile, "rules">;
 }
 
 /**
  * All RPCs of this service. Handlers that are given the whole `asker` change nothing once their call has ended
  * (docs/adr/0016). Handlers that are given its holder alone finish their work although the client has gone.
  */
-export function bindingsOf({ ring, keys, users, signing, audit, log }: BoundRooms, watchDeps: WatchHandlersDeps) {
+export function bindingsOf(rooms: BoundRooms, watchDeps: WatchHandlersDeps) {
+  const { ring, keys, users, signing, audit, log, rateLimits } = rooms;
   const pageTokens = new PageTokens(ring);
   const auth = madePerCall((asker) => authHandlers({ ...users.accountsFor(asker), pageTokens }));
   // A replayed token ends its session, and a logout counts, although the client has gone.
@@ -49,6 +56,9 @@ export function bindingsOf({ ring, keys, users, signing, audit, log }: BoundRoom
       ...madePerCall(({ holder }) => adminKeyHandlers(keys.limitsFor({ holder }))),
       ...madePerCall((asker) => signingKeyHandlers(signing.managementFor(asker))),
       ...madePerCall((asker) => auditHandlers({ ...audit.trailFor(asker), pageTokens })),
+    }),
+    bind(RateLimitService, rateLimitHandlers({ ...keys.verification, rateLimits }), {
+      shouldRateLimit: readRateLimitRequest,
     }),
     bindBytes(
       Authorization,

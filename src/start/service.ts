@@ -9,6 +9,7 @@
  *   prepared-database.ts  the database, once its schema and its contents fit the configuration
  *   first-operator.ts     the first credential with which an operator can act
  *   start-limiter.ts      the limiter, over Redis or in this process
+ *   change-sources.ts     how this process learns of changes
  *   rooms.ts              the business rooms, each with what it uses
  *   bindings.ts           which handlers serve which RPC
  *   ops-port.ts           the second port, for health and metrics, also of several processes
@@ -17,20 +18,15 @@
  */
 
 import { type Change, ChangeBus } from "../changes/change.ts";
-import { ChangeFeed } from "../changes/change-feed.ts";
 import { CHANGES_KEPT_MS } from "../changes/change-store.ts";
-import { DatabaseBreaker } from "../changes/database-breaker.ts";
-import { DatabaseClock } from "../changes/database-clock.ts";
 import { Watches } from "../changes/watch-changes.ts";
 import type { Config } from "../config/config.ts";
-import { verdictSettings } from "../keys/verdict-settings.ts";
+import { openRateLimitFile, type RateLimitFile } from "../envoy/rate-limit-file.ts";
 import { type AgeClock, systemTimers } from "../lib/clock.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { startRetention } from "../lib/retention.ts";
 import type { Limiter } from "../limits/limit.ts";
-import type { ManagedDatabase } from "../postgres/database.ts";
-import { EmbeddedChangeStore, PostgresChangeStore } from "../postgres/stores/change-store.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
 import { ChangeRate } from "../rpc/calls/change-rate.ts";
@@ -42,6 +38,7 @@ import { RpcServer } from "../rpc/server.ts";
 import { HealthRegistry } from "../rpc/standard/health.ts";
 import { itself } from "../shares/holder.ts";
 import { bindingsOf } from "./bindings.ts";
+import { createChanges } from "./change-sources.ts";
 import { openDataFolder } from "./data-folder.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { loadMasterKeys } from "./master-keys.ts";
@@ -66,7 +63,7 @@ export interface Service {
   readonly address: string;
   /** `host:port` for operators. */
   readonly opsAddress: string;
-  /** Reads the TLS certificate again. */
+  /** Reads the TLS certificate and the file of rate limits again. */
   reload(): void;
   /** Drains and closes everything. Calls in flight have `drainMs` of the configuration. */
   stop(): Promise<void>;
@@ -79,6 +76,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log, timeShiftMs } = options;
   // Each part is stopped before the parts that it was built on, also when a later step of the start fails.
   await using stack = new AsyncDisposableStack();
+  const rateLimits = await openRateLimitFile({ file: config.rateLimitsFile, log });
   openDataFolder(config, log);
   const ring = loadMasterKeys(config);
   const bus = new ChangeBus();
@@ -97,7 +95,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   void rooms.signing.keys.reseal();
 
   const health = new HealthRegistry();
-  const server = createServer(options, { ring, limiter, changes, rooms, health });
+  const server = createServer(options, { ring, limiter, rateLimits, changes, rooms, health });
   const metrics = new Metrics({
     callsInFlight: () => server.callsInFlight,
     keyRecords: () => rooms.keys.records.size,
@@ -113,8 +111,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     certificateExpiresAtMs: () => server.certificateExpiresAtMs,
   });
   server.observe(metrics);
-  const isServing = () => health.get("") === "SERVING";
-  const ops = await startOpsPort({ config, log, isServing, metrics });
+  const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
   for (const [what, prune] of [
     ["changes", () => changes.store.prune(CHANGES_KEPT_MS)],
@@ -132,34 +129,27 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const address = await server.start();
   health.setAll("SERVING");
   const running = stack.move();
-  return { address, opsAddress: ops.address, reload: () => server.reload(), stop: () => running.disposeAsync() };
+  const reload = () => readFilesAgain(server, rateLimits);
+  return { address, opsAddress: ops.address, reload, stop: () => running.disposeAsync() };
 }
 
-/** The sources of this process's knowledge of changes, its own and those of other processes. */
-function createChanges({ config, clock, log }: ServiceOptions, database: ManagedDatabase, bus: ChangeBus) {
-  const breaker = new DatabaseBreaker(clock, systemTimers, () => database.hotRead("select true", []));
-  const databaseClock = new DatabaseClock(clock);
-  const { target } = database;
-  const isEmbedded = target.kind === "embedded";
-  const store = isEmbedded
-    ? new EmbeddedChangeStore(database)
-    : new PostgresChangeStore(database, target.connection, log);
-  const { tiers, keyPrefix: prefix, environments } = config;
-  const settings = verdictSettings(tiers, { prefix, environments });
-  const feed = new ChangeFeed({ store, bus, breaker, clock, databaseClock, timers: systemTimers, log, settings });
-  return { feed, store, breaker, databaseClock };
+/** Reads the TLS certificate and the file of rate limits again, and does not wait for them. */
+function readFilesAgain(server: RpcServer, rateLimits: RateLimitFile): void {
+  server.reload();
+  void rateLimits.readAgain();
 }
 
 interface ServerParts {
   readonly ring: KeyRing;
   readonly limiter: Limiter;
+  readonly rateLimits: RateLimitFile;
   readonly changes: ReturnType<typeof createChanges>;
   readonly rooms: Rooms;
   readonly health: HealthRegistry;
 }
 
 function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: ServerParts): RpcServer {
-  const { ring, limiter, changes, rooms, health } = parts;
+  const { ring, limiter, rateLimits, changes, rooms, health } = parts;
   const { trustedProxies, forwardedHeader, changesPerMinute, serviceChangesPerMinute, accessTokenMs } = config;
   const { tls, reflection, docsPage, corsOrigins, drainMs } = config;
   const plaintext = tls === undefined || config.plaintextBesideTls;
@@ -188,7 +178,7 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       clientIp: (head) => addresses.of(head),
       jwks: () => rooms.signing.keys.jwks(),
     },
-    bindingsOf({ ...rooms, ring, log }, watchDeps),
+    bindingsOf({ ...rooms, ring, log, rateLimits }, watchDeps),
     { ...config.listen, tls, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
   );
 }

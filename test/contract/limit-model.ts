@@ -14,6 +14,8 @@ interface ModelWindow {
   readonly lengthMs: number;
   readonly figure: number | undefined;
   readonly counts: Count[];
+  /** The cost that earlier requests of the same run would count. */
+  readonly pending: number;
 }
 
 export class LimitModel {
@@ -32,10 +34,30 @@ export class LimitModel {
     return { allowed, retryAfterMs, windows: statuses, degraded: false };
   }
 
+  /** Decides requests that are counted together or not at all; each waits also for room for those before it. */
+  decideTogether(requests: readonly LimitRequest[], nowMs: number): LimitDecision[] {
+    const pending = new Map<Count[], number>();
+    const waits = requests.map((request) => {
+      const windows = this.#windowsOf(request).map((one) => ({ ...one, pending: pending.get(one.counts) ?? 0 }));
+      for (const window of windows) slide(window, nowMs);
+      const { cost, admitted } = request;
+      if (cost > 0 && admitted !== true && !fits(windows, cost, nowMs)) return retryAfter(windows, cost, nowMs);
+      for (const window of windows) pending.set(window.counts, window.pending + cost);
+      return 0;
+    });
+    const areCounted = waits.every((waitMs) => waitMs === 0);
+    return requests.map((request, at) => {
+      const counted = areCounted ? { admitted: true } : { cost: 0 };
+      const { windows } = this.decide({ ...request, ...counted }, nowMs);
+      const allowed = waits[at] === 0;
+      return { allowed, retryAfterMs: allowed ? undefined : waits[at], windows, degraded: false };
+    });
+  }
+
   #windowsOf({ subject, limits }: LimitRequest): ModelWindow[] {
     return limits.flatMap(({ name, perMinute, perDay }) => [
-      { name, lengthMs: 60_000, figure: perMinute, counts: this.#countsOf(`${name} minute ${subject}`) },
-      { name, lengthMs: 86_400_000, figure: perDay, counts: this.#countsOf(`${name} day ${subject}`) },
+      { name, lengthMs: 60_000, figure: perMinute, counts: this.#countsOf(`${name} minute ${subject}`), pending: 0 },
+      { name, lengthMs: 86_400_000, figure: perDay, counts: this.#countsOf(`${name} day ${subject}`), pending: 0 },
     ]);
   }
 
@@ -62,7 +84,9 @@ function totalAt({ counts, lengthMs }: ModelWindow, atMs: number): number {
 }
 
 function fits(windows: readonly ModelWindow[], cost: number, atMs: number): boolean {
-  return windows.every((window) => window.figure === undefined || totalAt(window, atMs) + cost <= window.figure);
+  return windows.every(
+    (window) => window.figure === undefined || totalAt(window, atMs) + window.pending + cost <= window.figure,
+  );
 }
 
 function retryAfter(windows: readonly ModelWindow[], cost: number, nowMs: number): number | undefined {

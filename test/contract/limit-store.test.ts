@@ -245,6 +245,77 @@ describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open
     expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual([1, 2, 1, 1, 0, 0]);
   });
 
+  /** Decides a run: requests that are counted together or not at all. */
+  const decideTogether = (requests: readonly LimitRequest[]) =>
+    opened.store.decide(requests.map((request, at) => ({ ...request, goesOn: at < requests.length - 1 })));
+
+  it("counts all requests of a run if each has room", async () => {
+    start();
+    const other = newSubject();
+    const run = [
+      { subject, cost: 2, limits: perMinute(3) },
+      { subject: other, cost: 1, limits: figures(5, 9) },
+    ];
+    const decisions = await decideTogether(run);
+    expect(decisions.map(({ allowed }) => allowed)).toEqual([true, true]);
+    expect(decisions.map(({ windows }) => windows.map(({ remaining }) => remaining))).toEqual([[1], [4, 8]]);
+  });
+
+  it("counts no request of a run if one is denied, and tells each whether it has room", async () => {
+    start();
+    const full = newSubject();
+    await decide({ subject: full, limits: perMinute(1) });
+    const of = (who: string, cost = 1) => ({ subject: who, cost, limits: perMinute(who === full ? 1 : 3) });
+    const decisions = await decideTogether([of(subject, 2), of(full), of(newSubject())]);
+    expect(decisions.map(({ allowed }) => allowed)).toEqual([true, false, true]);
+    expect(decisions.map(({ retryAfterMs }) => retryAfterMs)).toEqual([undefined, 61_000, undefined]);
+    expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual([3, 0, 3]);
+    expect((await decide({ limits: perMinute(3), cost: 3 })).allowed, "nothing was counted").toBe(true);
+  });
+
+  it("counts a subject that occurs twice in a run twice, and denies the second if both have no room", async () => {
+    start();
+    const one = { subject, cost: 2, limits: perMinute(3) };
+    expect((await decideTogether([one, one])).map(({ allowed }) => allowed)).toEqual([true, false]);
+    const wide = { subject, cost: 2, limits: perMinute(4) };
+    const both = await decideTogether([wide, wide]);
+    expect(both.map(({ allowed, windows }) => [allowed, windows[0]!.remaining])).toEqual([
+      [true, 2],
+      [true, 0],
+    ]);
+  });
+
+  it("decides what follows a run in a group by itself", async () => {
+    start();
+    const [full, after] = [newSubject(), newSubject()];
+    const of = (who: string, figure: number, goesOn = false) => ({
+      subject: who,
+      cost: 1,
+      limits: perMinute(figure),
+      goesOn,
+    });
+    const group = [of(subject, 1), of(subject, 2, true), of(full, 0), of(after, 1), of(subject, 3, true), of(after, 3)];
+    const decisions = await opened.store.decide(group);
+    expect(decisions.map(({ allowed }) => allowed)).toEqual([true, true, false, true, true, true]);
+    expect(decisions.map(({ windows }) => windows[0]!.remaining)).toEqual([0, 1, 0, 0, 1, 1]);
+  });
+
+  it("answers random runs like the model", async () => {
+    await fc.assert(
+      fc.asyncProperty(schedules(), fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }), async (steps, isOther) => {
+        start();
+        const other = newSubject();
+        const model = new LimitModel();
+        for (const step of steps) {
+          nowMs = Math.max(0, nowMs + step.gapMs);
+          const requests = step.calls.map((call, at) => ({ ...call, subject: isOther[at] ? other : subject }));
+          expect(await decideTogether(requests)).toEqual(model.decideTogether(requests, nowMs));
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   it("admits exactly L of 1,000 concurrent calls", async () => {
     start();
     const requests = Array.from({ length: 1000 }, () => ({ subject, cost: 1, limits: perMinute(100) }));

@@ -117,6 +117,10 @@ describe.skipIf(!canStart("redis"))("the limiter on a cluster", () => {
     const nodes = await startCluster();
     const limiter = await limiterOn(target(nodes));
     await expectHealthy(limiter);
+    const together = [request(3, "together a"), request(0, "together b")];
+    expect((await limiter.decideTogether(together)).map(({ allowed }) => allowed)).toEqual([true, false]);
+    const counted = await limiter.decideTogether(together);
+    expect(counted, "each was decided by itself").toMatchObject([{ degraded: false, windows: [{ remaining: 1 }] }, {}]);
     const asked = Array.from({ length: 40 }, (_, at) => request(3, `cluster ${at}`));
     const decisions = await limiter.decideAll([...asked, ...asked, ...asked, ...asked]);
     expect(decisions.every(({ degraded }) => !degraded)).toBe(true);

@@ -1,7 +1,7 @@
 /** Signals of supervisors, terminals and npm, sent to real processes and to their whole groups. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { privateFolder, removeFolder } from "../support/child-process.ts";
 import { OpenCall } from "../support/open-call.ts";
@@ -13,6 +13,7 @@ import { until } from "../support/until.ts";
 const DRAIN_SECONDS = "30";
 const root = new URL("../..", import.meta.url).pathname;
 const folder = privateFolder("latchkey-signals-");
+const RATE_LIMITS = `${root}examples/envoy/rate-limits.json`;
 const certificates = [makeCertificate(folder, "one"), makeCertificate(folder, "two")] as const;
 afterAll(() => removeFolder(folder));
 
@@ -132,8 +133,14 @@ describe("SIGHUP", () => {
     expect(await service.ended()).toBe(0);
   });
 
-  it("makes a service read its certificate again immediately", async () => {
-    const env = serviceEnvironment(withCertificate(certificates[0]) as Record<string, string>);
+  it("makes a service read its certificate and its rate limits again immediately", async () => {
+    const limits = `${folder}/limits.json`;
+    copyFileSync(RATE_LIMITS, limits);
+    const settings = {
+      ...(withCertificate(certificates[0]) as Record<string, string>),
+      LATCHKEY_RATE_LIMITS_FILE: limits,
+    };
+    const env = serviceEnvironment(settings);
     await using service = spawnService(env);
     const port = portOf(await service.ready());
     expect(await servedSerial(port)).toBe(serialOf(certificates[0]));
@@ -141,8 +148,11 @@ describe("SIGHUP", () => {
     service.signal("SIGHUP");
     await told(service, "the TLS certificate is replaced", 1);
     expect(await servedSerial(port)).toBe(serialOf(certificates[1]));
+    await told(service, "the file of rate limits is read", 2);
+    writeFileSync(limits, "{}");
     service.signal("SIGHUP");
     await told(service, "the TLS certificate is unchanged", 1);
+    await told(service, "the file of rate limits can't be used; the limits before stay", 1);
   });
 
   it.skipIf(!canStart("postgres") || !canStart("redis")).each<[string, boolean]>([

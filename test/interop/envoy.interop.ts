@@ -7,8 +7,10 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Orders } from "../../examples/gen/shop/v1/orders_pb.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
-import { startTestService, type TestService } from "../support/in-process-service.ts";
+import { clientOf, PASSWORD } from "../support/clients.ts";
+import { walkQuickstart } from "../support/quickstart.ts";
 import {
   ask,
   type EnvoyConfiguration,
@@ -18,6 +20,7 @@ import {
   type Upstreams,
 } from "./envoy.ts";
 import { ENVOY } from "./envoy-process.ts";
+import { type RunningService, startRunningService } from "./running-service.ts";
 import { hasTools } from "./tools.ts";
 
 type Fields = readonly (readonly [string, string])[];
@@ -38,18 +41,18 @@ const UNDERSCORED: Fields = [
 ];
 
 describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
-  let service: TestService;
+  let service: RunningService;
+  let anyone: { readonly id: string; readonly token: string };
   let upstreams: Upstreams;
   let envoy: RunningEnvoy;
   /** Without the parts of the example that keep forged headers out. */
   let bare: RunningEnvoy;
-  let credential: string;
   const start = (change?: (configuration: EnvoyConfiguration) => void) =>
-    startEnvoy({ latchkey: service.address, credential, upstreams, change });
+    startEnvoy({ latchkey: service.address, credential: service.verifier, upstreams, ...(change && { change }) });
   beforeAll(async () => {
-    service = await startTestService();
+    service = await startRunningService();
+    anyone = await newPerson();
     upstreams = await startUpstreams();
-    credential = await service.newCredential("verify");
     envoy = await start();
     bare = await start(({ manager, without }) => {
       manager.common_http_protocol_options = {};
@@ -63,20 +66,38 @@ describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
     await service?.[Symbol.asyncDispose]();
   });
 
-  const management = () => service.client(KeyService, service.admin);
+  const management = () => clientOf(service.address, KeyService, service.admin);
+  let people = 0;
+  const newPerson = async () => {
+    const registration = { email: `person-${++people}@example.com`, password: PASSWORD };
+    const { user, tokens } = await clientOf(service.address, AuthService).register(registration);
+    return { id: user!.id, token: tokens!.accessToken };
+  };
+  /** Issues a key of one person for all tests, or of another one. */
+  async function newKey(more: Parameters<ReturnType<typeof management>["issueKey"]>[0] = {}, owner = anyone) {
+    const { apiKey, key } = await clientOf(service.address, KeyService, owner.token).issueKey({
+      name: "a key",
+      ...more,
+    });
+    return { apiKey, key, ownerId: owner.id };
+  }
   const withKey = (apiKey: string): Fields => [["X-API-Key", apiKey]];
   /** Values of the headers that begin as an identity does, as the upstream saw them. */
   const identities = (body: unknown) =>
     Object.entries(body as Record<string, string>).filter(([name]) => /^x[-_]latchkey/.test(name));
 
+  it("is what docs/quickstarts/envoy.md leads a reader to", async () => {
+    expect(await walkQuickstart("envoy.md", service)).toEqual([]);
+  });
+
   it("serves a good key from either header, and the upstream learns whose request it is but not the key", async () => {
-    const { apiKey, key, person } = await service.newKey({ scopes: ["orders:read"] });
+    const { apiKey, key, ownerId } = await newKey({ scopes: ["orders:read"] });
     for (const fields of [withKey(apiKey), [["Authorization", `Bearer ${apiKey}`]]] as Fields[]) {
       const { status, headers, body } = await ask(envoy, "/orders?page=2", fields);
       expect(status).toBe(200);
       expect(Object.fromEntries(identities(body))).toEqual({
         "x-latchkey-key-id": key!.id,
-        "x-latchkey-owner-id": person.user.id,
+        "x-latchkey-owner-id": ownerId,
         "x-latchkey-tier": "basic",
         "x-latchkey-scopes": "orders:read",
         "x-latchkey-environment": "live",
@@ -89,29 +110,28 @@ describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
   });
 
   it("serves a person on a route for people alone", async () => {
-    const { user, tokens } = await service.newPerson();
-    const { apiKey } = await service.newKey();
+    const { apiKey } = await newKey();
     const bearer = (value: string): Fields => [["authorization", `Bearer ${value}`]];
-    const { body } = await ask(envoy, "/me", [...bearer(tokens!.accessToken), ...FORGED]);
-    expect(identities(body)).toEqual([["x-latchkey-user-id", user.id]]);
+    const { body } = await ask(envoy, "/me", [...bearer(anyone.token), ...FORGED]);
+    expect(identities(body)).toEqual([["x-latchkey-user-id", anyone.id]]);
     expect(body).not.toHaveProperty("authorization");
     expect(await ask(envoy, "/me", bearer(apiKey))).toMatchObject({ status: 401, body: { code: "TOKEN_INVALID" } });
-    expect(await ask(envoy, "/anything", bearer(tokens!.accessToken))).toMatchObject({
+    expect(await ask(envoy, "/anything", bearer(anyone.token))).toMatchObject({
       status: 401,
       body: { code: "INVALID" },
     });
   });
 
   it("refuses each request that is not good, and no such request reaches the upstream", async () => {
-    const admin = service.client(AdminService, service.admin);
+    const admin = clientOf(service.address, AdminService, service.admin);
     const keys = management();
-    const [disabled, revoked, orphan] = await Promise.all([service.newKey(), service.newKey(), service.newKey()]);
-    const elsewhere = await service.newKey({ allowedIps: ["192.0.2.0/24"] });
-    const otherMethod = await service.newKey({ allowedMethods: ["POST /**"] });
+    const [disabled, revoked, orphan] = [await newKey(), await newKey(), await newKey({}, await newPerson())];
+    const elsewhere = await newKey({ allowedIps: ["192.0.2.0/24"] });
+    const otherMethod = await newKey({ allowedMethods: ["POST /**"] });
     await keys.disableKey({ keyId: disabled.key!.id });
     await keys.revokeKey({ keyId: revoked.key!.id });
-    await admin.disableUser({ userId: orphan.person.user.id });
-    const { apiKey } = await service.newKey();
+    await admin.disableUser({ userId: orphan.ownerId });
+    const { apiKey } = await newKey();
     const served = upstreams.served();
     const cases: readonly (readonly [Fields, number, string, string?])[] = [
       [[], 401, "CREDENTIAL_MISSING"],
@@ -136,7 +156,7 @@ describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
   });
 
   it("says 429 with the wait when a limit is reached", async () => {
-    const { apiKey } = await service.newKey();
+    const { apiKey } = await newKey();
     const answers = [];
     for (let at = 0; at < 21; at++) answers.push(await ask(envoy, "/anything", withKey(apiKey)));
     expect(answers.map(({ status }) => status)).toEqual([...Array(20).fill(200), 429]);
@@ -147,8 +167,8 @@ describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
   });
 
   it("gives a gRPC client its own status, over a service that never sees the key", async () => {
-    const { apiKey, key } = await service.newKey();
-    const { key: grpcKey, apiKey: narrow } = await service.newKey({ allowedMethods: ["/shop.v1.Orders/ListOrders"] });
+    const { apiKey, key } = await newKey();
+    const { key: grpcKey, apiKey: narrow } = await newKey({ allowedMethods: ["/shop.v1.Orders/ListOrders"] });
     const orders = createClient(Orders, createGrpcTransport({ baseUrl: envoy.url }));
     const seenBy = async (headers: Record<string, string>) => {
       const seen: string[] = [];
@@ -172,7 +192,7 @@ describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
 
   describe("forged identities", () => {
     it("never reach the upstream of the example, whatever the route", async () => {
-      const { apiKey, key } = await service.newKey();
+      const { apiKey, key } = await newKey();
       const { body } = await ask(envoy, "/anything", [...withKey(apiKey), ...FORGED]);
       expect(JSON.stringify(body)).not.toContain("forged");
       expect(body).toMatchObject({ "x-latchkey-key-id": key!.id });
@@ -185,13 +205,13 @@ describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
     });
 
     it("are removed by latchkey's answer alone, in every spelling", async () => {
-      const { apiKey, key, person } = await service.newKey();
+      const { apiKey, key, ownerId } = await newKey();
       const fields: Fields = [...FORGED, ...withKey(apiKey), ...UNDERSCORED, ["x_api_key", "forged"]];
       const { status, body } = await ask(bare, "/anything", fields);
       expect(status).toBe(200);
       expect(Object.fromEntries(identities(body))).toEqual({
         "x-latchkey-key-id": key!.id,
-        "x-latchkey-owner-id": person.user.id,
+        "x-latchkey-owner-id": ownerId,
         "x-latchkey-tier": "basic",
         "x-latchkey-environment": "live",
       });
@@ -205,9 +225,7 @@ describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
   });
 
   it("answers 1,000 requests at 50 connections without an error", async () => {
-    const owner = await service.newPerson();
-    const limits = { perMinute: 100_000, perDay: 1_000_000 };
-    const { apiKey } = await management().issueKey({ name: "busy", ownerId: owner.user.id, limits });
+    const { raw: apiKey } = (await service.issue(1))[0]!;
     const served = upstreams.served();
     const statuses = new Map<number, number>();
     const caller = async () => {
@@ -226,7 +244,7 @@ describe.skipIf(!hasTools(ENVOY))("behind Envoy", () => {
       filter(EXT_AUTHZ).failure_mode_allow = true;
       filter(EXT_AUTHZ).encode_raw_headers = false;
     });
-    const { apiKey } = await service.newKey();
+    const { apiKey } = await newKey();
     expect((await ask(open, "/anything", withKey(apiKey))).status).toBe(200);
     const served = upstreams.served();
     const filler = Array.from({ length: 85 }, (_, at) => `x-filler-${at}: ${"y".repeat(650)}\r\n`).join("");

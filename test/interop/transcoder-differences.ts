@@ -25,9 +25,6 @@ export const DIFFERENCES: Readonly<Record<string, Readonly<Record<string, Differ
   "a query": {
     "an unknown name without a value": [400, 200, NAMELESS],
     "a value without a name": [400, 200, NAMELESS],
-    "a number with a fraction": [200, 400, LENIENT],
-    "a number with an exponent": [200, 400, LENIENT],
-    "a number in hexadecimal": [200, 400, LENIENT],
     "a boolean that is 1": [400, 200, BOOLEAN],
     "a boolean in upper case": [400, 200, BOOLEAN],
     "a boolean that is yes": [400, 200, BOOLEAN],

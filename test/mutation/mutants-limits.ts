@@ -6,6 +6,7 @@ const LIMITER = [
   "test/limits/limiter-after-outage.test.ts",
   "test/limits/full-windows.test.ts",
 ];
+const TOGETHER = ["test/limits/limiter-together.test.ts"];
 
 /** Windows in this process, and what decides while Redis is unreachable. */
 export const LIMITS_MUTANTS = [
@@ -57,6 +58,18 @@ export const LIMITS_MUTANTS = [
       search: "if (allowed && cost > 0) {",
       replacement: "if (cost > 0) {",
       why: "who is denied once and goes on trying is denied for ever",
+    },
+    {
+      name: "a run is counted although one of it is denied, in memory",
+      search: "judged.every(({ waitMs }) => waitMs === 0)",
+      replacement: "judged.some(({ waitMs }) => waitMs === 0)",
+      why: "a request that a proxy refuses uses up the other limits",
+    },
+    {
+      name: "a subject that occurs twice in a run is judged once, in memory",
+      search: "const cost = needed + pending;",
+      replacement: "const cost = needed + 0 * pending;",
+      why: "two descriptors of one subject admit more than its limit",
     },
     {
       name: "a call that has happened is refused at the limit",
@@ -189,6 +202,22 @@ export const LIMITS_MUTANTS = [
       search: "    this.#inARow = 0;\n    this.#failed = [];\n",
       replacement: "    this.#inARow = 0;\n",
       why: "one failure after an outage is the next outage",
+    },
+  ]),
+  ...mutantsOf("src/limits/limiter.ts", TOGETHER, [
+    {
+      name: "requests in different places are a run",
+      search: "requests.every((request) => placeOf(request) === placeOf(requests[0]!))",
+      replacement: 'requests.every((request) => placeOf(request) !== "")',
+      why: "a Redis Cluster refuses a script that touches two slots",
+    },
+  ]),
+  ...mutantsOf("src/limits/store-part.ts", TOGETHER, [
+    {
+      name: "a run is divided between two groups",
+      search: "const end = endOfRun(group, at + MAX_GROUP);",
+      replacement: "const end = at + MAX_GROUP;",
+      why: "one half is counted, and the other one is denied",
     },
   ]),
   ...mutantsOf("src/limits/store-part.ts", LIMITER, [

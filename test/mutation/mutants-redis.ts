@@ -32,7 +32,7 @@ export const REDIS_MUTANTS = [
     {
       name: "a call that has happened is refused at the limit by Redis",
       search: "local needed = max(0, terms[1])",
-      replacement: "local needed = cost",
+      replacement: "local needed = abs(terms[1])",
       why: "the calls that a client admitted itself are not counted",
     },
     {
@@ -52,6 +52,18 @@ export const REDIS_MUTANTS = [
       search: "finish(limit, allowed and cost > 0, cost)",
       replacement: "finish(limit, cost > 0, cost)",
       why: "who is denied once and goes on trying is denied for ever",
+    },
+    {
+      name: "a run is counted although one of it is denied",
+      search: "    run.allowed = false\n",
+      replacement: "    run.allowed = run.allowed and true\n",
+      why: "a request that a proxy refuses uses up the other limits",
+    },
+    {
+      name: "a subject that occurs twice in a run is judged once",
+      search: "local wanted = needed > 0 and needed + limit.pending or 0",
+      replacement: "local wanted = needed",
+      why: "two descriptors of one subject admit more than its limit",
     },
     {
       name: "later counts of Redis stay in the future",

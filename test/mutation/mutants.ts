@@ -9,6 +9,7 @@ import { MANAGEMENT_MUTANTS } from "./mutants-management.ts";
 import { NEAR_MUTANTS } from "./mutants-near.ts";
 import { PEOPLE_ROWS_MUTANTS } from "./mutants-people-rows.ts";
 import { POSTGRES_MUTANTS } from "./mutants-postgres.ts";
+import { RATE_LIMITS_MUTANTS } from "./mutants-rate-limits.ts";
 import { READS_MUTANTS } from "./mutants-reads.ts";
 import { RECOVERY_MUTANTS } from "./mutants-recovery.ts";
 import { REDIS_MUTANTS } from "./mutants-redis.ts";
@@ -46,4 +47,5 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...TRACES_MUTANTS,
   ...CLIENT_MUTANTS,
   ...NEAR_MUTANTS,
+  ...RATE_LIMITS_MUTANTS,
 ];

@@ -2,6 +2,8 @@ import type { DescMethod, DescMethodServerStreaming, DescMethodUnary, DescServic
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Authorization } from "../../src/gen/envoy/service/auth/v3/external_auth_pb.ts";
+import { RateLimitService } from "../../src/gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -11,7 +13,7 @@ import { startTestService, type TestService } from "../support/in-process-servic
 import { SPEAKS_REST } from "../support/lane.ts";
 import { createRestTransport } from "../support/rest-transport.ts";
 
-const SERVICES: readonly DescService[] = [AuthService, KeyService, AdminService];
+const SERVICES: readonly DescService[] = [AuthService, KeyService, AdminService, Authorization, RateLimitService];
 const CALLERS = ["anonymous", "user", "verify", "manage", "admin", "revoked", "api key", "garbage", "two"] as const;
 type CallerKind = (typeof CALLERS)[number];
 
@@ -55,6 +57,8 @@ const EXPECTED: Readonly<Record<string, readonly CallerKind[]>> = {
     ],
     ["admin"],
   ),
+  "envoy.service.auth.v3.Authorization.Check": ["verify", "admin"],
+  "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit": ["verify", "admin"],
 };
 
 function rows(service: string, methods: readonly string[], callers: readonly CallerKind[]) {

@@ -46,7 +46,7 @@ type HttpInit = NonNullable<
   NonNullable<NonNullable<MessageInitShape<typeof CheckRequestSchema>["attributes"]>["request"]>["http"]
 >;
 
-/** What Envoy does after an answer. */
+/** Envoy's deeds after an answer. */
 export interface Done {
   readonly admitted: boolean;
   /** google.rpc.Code. */

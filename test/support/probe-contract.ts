@@ -115,6 +115,6 @@ function routeOf(method: DescMethod): Route {
   const base = { path: `/probe.v1.ProbeService/${method.name}`, name: `probe.v1.ProbeService.${method.name}` };
   const rest = { method, rule: "anyone" as const, isChange: false, maxRequestBytes: 64 * 1024 };
   return method.methodKind === "unary"
-    ? { ...base, ...rest, kind: "unary", handler: (request) => request, read: (bytes) => bytes, readsBytes: false }
+    ? { ...base, ...rest, kind: "unary", handler: (request) => request }
     : { ...base, ...rest, kind: "stream", handler: async function* () {} };
 }

@@ -2,7 +2,7 @@
  * Walks through a quickstart of docs/quickstarts/ word for word, as a reader would: its `sh` blocks, the programs that
  * it says to save, and the command that it says to start in the background. Only addresses and folders are the test's.
  */
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePort, privateFolder } from "./child-process.ts";
 import { blocksOf, openShell, runBlocks, type Shell } from "./documented-lines.ts";
@@ -23,13 +23,18 @@ export interface RunningServer {
 /** @returns what differs from the page, one text for each command; empty if nothing does */
 export async function walkQuickstart(name: string, service: RunningServer): Promise<readonly string[]> {
   const folder = privateFolder("latchkey-quickstart-");
-  const page = readFileSync(join(root, "docs/quickstarts", name), "utf8")
-    .replaceAll("/tmp", folder)
-    .replaceAll("localhost:8080", service.address)
-    .replaceAll(/\b3000\b/g, `${await freePort()}`);
+  const ports = [await freePort(), await freePort()] as const;
+  const adapted = (file: string) =>
+    readFileSync(join(root, file), "utf8")
+      .replaceAll("/tmp", folder)
+      .replaceAll("localhost:8080", service.address)
+      .replaceAll("port_value: 8080", `port_value: ${service.address.split(":")[1]}`)
+      .replaceAll(/\b300[01]\b/g, (port) => `${ports[Number(port) - 3000]}`);
+  const page = adapted(`docs/quickstarts/${name}`);
   await using shell = openShell(checkoutIn(folder, service.admin));
+  for (const [, file] of page.matchAll(/\bcp (examples\/\S+)/g)) replaceLink(folder, file!, adapted(file!));
   const faults: string[] = [];
-  let isStarted = false;
+  let started = 0;
   for (const { 0: step, groups = {} } of page.matchAll(STEP)) {
     if (groups.lines !== undefined) faults.push(...(await faultsOfBlock(step, shell)));
     if (groups.name !== undefined) {
@@ -37,13 +42,23 @@ export async function walkQuickstart(name: string, service: RunningServer): Prom
       writeFileSync(join(output.trim(), groups.name), groups.program!);
     }
     if (groups.start !== undefined) {
-      isStarted = true;
-      await start(groups.start, shell, folder);
+      await start(groups.start, shell, logIn(folder, ++started));
     }
   }
-  if (isStarted) await shell.run("kill $!; wait $!");
-  if (isStarted && faults.length > 0) faults.push(readFileSync(logIn(folder), "utf8"));
+  if (started > 0) await shell.run("kill $(jobs -p); wait");
+  if (faults.length > 0) {
+    for (let at = 1; at <= started; at++) faults.push(readFileSync(logIn(folder, at), "utf8"));
+  }
   return faults;
+}
+
+/** Puts a file of its own in the place of one that the page copies, so that it has the test's ports. */
+function replaceLink(folder: string, file: string, text: string): void {
+  const [top, ...rest] = file.split("/") as [string, ...string[]];
+  const own = join(folder, "checkout", top);
+  rmSync(own);
+  mkdirSync(join(own, ...rest.slice(0, -1)), { recursive: true });
+  writeFileSync(join(own, ...rest), text);
 }
 
 /** A checkout with the data folder of a service that runs in it. */
@@ -71,13 +86,15 @@ async function faultsOfBlock(block: string, shell: Shell): Promise<readonly stri
   });
 }
 
-async function start(command: string, shell: Shell, folder: string): Promise<void> {
-  const log = logIn(folder);
+/** The last words of a program's start: those of the pages' own programs, and Envoy's. */
+const STARTED = /listening|starting main dispatch loop/;
+
+async function start(command: string, shell: Shell, log: string): Promise<void> {
   writeFileSync(log, "");
   await shell.run(`${command} >${log} 2>&1 &`);
-  await until(() => readFileSync(log, "utf8").includes("listening"), `${command} listens`);
+  await until(() => STARTED.test(readFileSync(log, "utf8")), `${command} listens`);
 }
 
-function logIn(folder: string): string {
-  return join(folder, "background.log");
+function logIn(folder: string, at: number): string {
+  return join(folder, `background-${at}.log`);
 }

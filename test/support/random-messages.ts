@@ -44,6 +44,10 @@ function randomField(random: SeededRandom, field: DescField, words: readonly str
 }
 
 function randomValue(random: SeededRandom, field: DescField, words: readonly string[], depth: number): unknown {
+  // protobuf-es has the value itself where a field is a wrapper.
+  if (field.message?.typeName === "google.protobuf.UInt64Value") {
+    return randomValue(random, field.message.field.value!, words, depth);
+  }
   if (field.message !== undefined)
     return depth > 3 ? undefined : randomMessage(random, field.message, words, depth + 1);
   if (field.enum !== undefined) return random.whole(-1, 20);
@@ -56,6 +60,10 @@ function randomValue(random: SeededRandom, field: DescField, words: readonly str
       return random.chance(0.5);
     case ScalarType.INT64:
       return BigInt(random.pick([0, -1, 1, 1_800_000_000, 253_402_300_799, Number.MAX_SAFE_INTEGER]));
+    case ScalarType.UINT64:
+      return random.pick([0n, 1n, 250n, 2n ** 64n - 1n]);
+    case ScalarType.UINT32:
+      return random.pick([0, 1, 250, 2 ** 32 - 1]);
     default:
       return random.pick([0, 1, -1, 250, 2 ** 31 - 1, -(2 ** 31)]);
   }

@@ -80,8 +80,8 @@ export const FLOORS: Record<string, readonly string[]> = {
   "rpc/standard": ["rpc", "rpc/lanes", "auth/signing", "lib", "gen"],
   "rpc/ops": ["rpc/calls", "lib"],
   "rpc/server.ts": ["rpc", "rpc/calls", "rpc/lanes", "rpc/rest", "rpc/connections", "rpc/standard", "lib"],
-  // A door beside rpc/, for Envoy's protocols. It gets bytes from rpc's lanes, and gives bytes back.
-  envoy: ["answers", "keys", "limits", "lib"],
+  // A door beside rpc/, for Envoy's protocols. Its calls come by rpc's lanes.
+  envoy: ["answers", "keys", "limits", "lib", "gen"],
   "start/check-addresses.ts": ["config"],
   "start/signals.ts": ["lib"],
   "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
@@ -93,6 +93,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   ],
   "start/ops-port.ts": ["config", "rpc/ops", "lib"],
   "start/workers.ts": ["lib"],
+  "start/change-sources.ts": ["config", "changes", "keys", "postgres/stores", "postgres/database.ts", "lib"],
   "start/start-limiter.ts": ["config", "limits", "redis", "lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "start/rooms.ts": [
@@ -125,7 +126,7 @@ export const FLOORS: Record<string, readonly string[]> = {
 /** Package, or all of a scope with `/`, -> rooms that may import it. Tests, benchmarks and scripts may import any. */
 export const OWNERS: Record<string, readonly string[]> = {
   "@connectrpc/": ["rpc"],
-  "@bufbuild/protobuf": ["rpc", "gen"],
+  "@bufbuild/protobuf": ["rpc", "envoy", "gen"],
   "@mikro-orm/": ["postgres"],
   pg: ["postgres"],
   ioredis: ["redis"],

@@ -87,7 +87,7 @@ function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<stri
       route.kind === "unary"
         ? async (message: Message, context: HandlerContext) => {
             const call = callOf(context);
-            const request = route.readsBytes ? route.read(toBinary(method.input, message)) : message;
+            const request = route.readBytes ? route.readBytes(toBinary(method.input, message)) : message;
             try {
               const response = await concerns.perform(call, request);
               return response instanceof EncodedMessage ? fromBinary(method.output, response.bytes) : response;

@@ -15,7 +15,7 @@
  *   timeout.ts         the timeout that a client sends
  *   unread-answers.ts  bounds answers that no client reads
  */
-import { create, type DescMethodUnary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMethodUnary, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import type { DomainError } from "../../lib/errors.ts";
 import { type CallHead, EncodedMessage } from "../call.ts";
 import type { Concerns } from "../calls/concerns.ts";
@@ -180,9 +180,9 @@ export class UnaryCall implements AbortListener {
 }
 
 /** @throws {ConnectError} INTERNAL for malformed protobuf, as gRPC specifies */
-function decode(route: UnaryRoute, bytes: Uint8Array): unknown {
+function decode({ method, readBytes }: UnaryRoute, bytes: Uint8Array): unknown {
   try {
-    return route.read(bytes);
+    return readBytes === undefined ? fromBinary(method.input, bytes) : readBytes(bytes);
   } catch {
     throw codecError("INTERNAL");
   }

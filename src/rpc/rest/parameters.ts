@@ -104,6 +104,8 @@ function isBindable(field: DescField): boolean {
 /** The text of a value as proto3 JSON: numbers may be strings there, but booleans may not. */
 function jsonOf(fields: readonly DescField[], text: string): JsonValue {
   const field = fields.at(-1)!;
+  // The JSON format takes exponents, and protobuf-es takes hexadecimal numbers and blanks.
+  if (isInteger(field.scalar) && !/^[+-]?\d{1,20}$/.test(text)) throw invalidValue(fields, "must be a whole number");
   const json = jsonOfOne(field, text);
   return field.fieldKind === "list" ? [json] : json;
 }
@@ -113,6 +115,20 @@ function jsonOfOne(field: DescField, text: string): JsonValue {
   if (field.message?.typeName === "google.protobuf.FieldMask") return text.replaceAll(/_([a-z])/g, upperCase);
   if (field.scalar === ScalarType.BOOL && (text === "true" || text === "false")) return text === "true";
   return text;
+}
+
+function isInteger(scalar: ScalarType | undefined): boolean {
+  switch (scalar) {
+    case undefined:
+    case ScalarType.DOUBLE:
+    case ScalarType.FLOAT:
+    case ScalarType.BOOL:
+    case ScalarType.STRING:
+    case ScalarType.BYTES:
+      return false;
+    default:
+      return true;
+  }
 }
 
 function enumJson(desc: DescEnum, text: string): JsonValue {
