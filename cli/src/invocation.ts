@@ -3,7 +3,7 @@ import type { Latchkey } from "@latchkey/client";
 import { Connection } from "./connection.ts";
 import type { Target } from "./faults.ts";
 import type { Progress } from "./progress.ts";
-import { secretFrom } from "./prompts.ts";
+import { secretFrom, secretsFrom } from "./prompts.ts";
 import { ADDRESS_FLAG, type GlobalFlags, resolveSettings, type Settings } from "./settings.ts";
 import type { Io } from "./terminal.ts";
 
@@ -74,6 +74,12 @@ export class Invocation implements AsyncDisposable {
   secret(what: string): Promise<string> {
     this.progress.pause();
     return secretFrom(this.io, what).finally(() => this.progress.resume());
+  }
+
+  /** @param whats as for `secret` @throws Fault */
+  secrets(whats: readonly string[]): Promise<readonly string[]> {
+    this.progress.pause();
+    return secretsFrom(this.io, whats).finally(() => this.progress.resume());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -48,6 +48,22 @@ export async function secretFrom(io: Io, what: string): Promise<string> {
   return secret;
 }
 
+/**
+ * Several secrets, as `secretFrom`: a prompt for each, or a line of standard input for each.
+ *
+ * @throws Fault if standard input has another number of lines
+ */
+export async function secretsFrom(io: Io, whats: readonly string[]): Promise<readonly string[]> {
+  if (io.stdin.isTTY !== true) {
+    const lines = (await pipedText(io, whats.join(" and "))).split(/\r?\n/);
+    if (lines.length === whats.length && !lines.includes("")) return lines;
+    throw usage(`standard input must have ${whats.length} lines: the ${whats.join(", then the ")}`);
+  }
+  const secrets: string[] = [];
+  for (const what of whats) secrets.push(await secretFrom(io, what));
+  return secrets;
+}
+
 async function prompted(io: Io, what: string): Promise<string> {
   if (!isInteractive(io)) throw usage(`there is no terminal to ask for the ${what} on; write it to standard input`);
   const answer = await password({ message: `The ${what}, which is not shown`, mask: "", ...streamsOf(io) });
@@ -55,7 +71,13 @@ async function prompted(io: Io, what: string): Promise<string> {
   return answer ?? "";
 }
 
-async function piped({ stdin, signal }: Io, what: string): Promise<string> {
+async function piped(io: Io, what: string): Promise<string> {
+  const text = await pipedText(io, what);
+  if (/[\r\n]/.test(text)) throw usage(`standard input has several lines; the ${what} must be one`);
+  return text;
+}
+
+async function pipedText({ stdin, signal }: Io, what: string): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   // SIGINT ends the wait for a writer that never comes.
@@ -64,11 +86,9 @@ async function piped({ stdin, signal }: Io, what: string): Promise<string> {
     if (bytes > MOST_BYTES) throw usage(`standard input has more than a ${what}: over ${MOST_BYTES} bytes`);
     chunks.push(Buffer.from(chunk));
   }
-  const text = Buffer.concat(chunks)
+  return Buffer.concat(chunks)
     .toString("utf8")
     .replace(/\r?\n$/, "");
-  if (/[\r\n]/.test(text)) throw usage(`standard input has several lines; the ${what} must be one`);
-  return text;
 }
 
 function streamsOf(io: Io) {

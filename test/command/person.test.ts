@@ -84,6 +84,20 @@ describe("latchkey login", () => {
     expect(await login()).toMatchObject({ code: 2, stderr: expect.stringContaining("service credential") });
   });
 
+  it("sets the first password by the one-time token of an operator, and logs in", async () => {
+    const email = "new@example.com";
+    const { stdout: token } = await world.operator(["users", "create", "--email", email]);
+    const lacking = await asPerson(["login", "--reset"], { input: token });
+    expect(lacking).toMatchObject({ code: 2, stderr: expect.stringContaining("must have 2 lines") });
+    const { code, stdout } = await asPerson(["login", "--reset"], { input: `${token}a new ${PASSWORD}\n` });
+    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining(`logged in as ${email}`) });
+    expect((await asPerson(["whoami", "--json"])).json().user.email).toBe(email);
+    const again = await asPerson(["login", "--email", email], { input: `a new ${PASSWORD}` });
+    expect(again).toMatchObject({ code: 0, stderr: "" });
+    const used = await asPerson(["login", "--reset"], { input: `${token}another ${PASSWORD}\n` });
+    expect(used).toMatchObject({ code: expect.toSatisfy((one) => one !== 0), stdout: "" });
+  });
+
   it("says that a credential of the environment is used instead", async () => {
     const { code, stdout } = await login({ env: { LATCHKEY_CREDENTIAL: world.service.admin } });
     expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining("LATCHKEY_CREDENTIAL is used") });

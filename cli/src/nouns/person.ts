@@ -1,8 +1,8 @@
 /** A person's own session: `login`, `logout` and `whoami`. */
-import { GetCurrentUserResponseSchema, UserSchema } from "@latchkey/client/contract";
+import { GetCurrentUserResponseSchema, type TokenPair, type User, UserSchema } from "@latchkey/client/contract";
 import { EXIT } from "../exit-codes.ts";
 import { Fault, usage } from "../faults.ts";
-import { text } from "../flags.ts";
+import { text, yes } from "../flags.ts";
 import type { Invocation } from "../invocation.ts";
 import { withoutSession, withSession } from "../person-session.ts";
 import { changeProfiles, type Profile, profilesPath, readProfiles } from "../profiles.ts";
@@ -17,23 +17,24 @@ export const login = verb({
   name: "login",
   about: "Log in as a person",
   more:
-    "The password is asked for without echo, or read from standard input. The session is kept in the profile, and " +
-    "ends after 7 days without a call, and after 30 at the latest. An earlier session of the profile ends now. --json shows no token.",
-  examples: ["login --email ann@example.com", "login --email ann@example.com --profile staging < password.txt"],
-  flags: { email: text("ADDRESS", "your e-mail address; it is asked for if it is not given") },
-  async run(invocation, { flags }) {
-    const { io, settings, connection, call, nowMs } = invocation;
+    "The password is asked for without echo, or read from standard input. With --reset, the one-time token of an " +
+    "operator sets a new password; standard input has the token and the password on a line each. The session is kept " +
+    "in the profile, and ends after 7 days without a call, and after 30 at the latest. An earlier session of the " +
+    "profile ends now. --json shows no token.",
+  examples: ["login --email ann@example.com", "login --reset", "login --email ann@example.com < password.txt"],
+  flags: {
+    email: text("ADDRESS", "your e-mail address; it is asked for if it is not given"),
+    reset: yes("set a new password by a one-time token, which ends all sessions"),
+  },
+  async run(invocation, { flags: { email, reset } }) {
+    const { settings, connection, call, nowMs } = invocation;
     const { path, profile } = placeOf(invocation);
     if (profile.credential !== undefined || profile.credentialFile !== undefined) {
       throw usage(`the profile "${settings.profile}" has a service credential; choose another by --profile`);
     }
-    invocation.progress.pause();
-    const email = flags.email ?? (await asked(io, "e-mail address", profile.email, "--email"));
-    const password = await invocation.secret("password");
+    if (reset && email !== undefined) throw usage("--reset and --email exclude each other");
+    const { user, tokens } = reset ? await byToken(invocation) : await byPassword(invocation, email, profile);
     const earlier = profile.refreshToken ?? "";
-    // The earlier token lets the owner try even if others have used up the account's attempts.
-    const response = await connection.anonymous.login({ email, password, refreshToken: earlier }, call);
-    const { user, tokens } = response;
     const more = { address: settings.address, email: user!.email };
     await changeProfiles(path, async (all) => withSession(all, settings.profile, tokens!, more));
     // The new session is there already, so a failure to end the earlier one is none of the login.
@@ -58,6 +59,32 @@ export const login = verb({
     };
   },
 });
+
+interface Begun {
+  readonly user?: User;
+  readonly tokens?: TokenPair;
+}
+
+async function byPassword(invocation: Invocation, given: string | undefined, profile: Profile): Promise<Begun> {
+  const { io, connection, call, progress } = invocation;
+  progress.pause();
+  const email = given ?? (await asked(io, "e-mail address", profile.email, "--email"));
+  const password = await invocation.secret("password");
+  // The earlier token lets the owner try even if others have used up the account's attempts.
+  return connection.anonymous.login({ email, password, refreshToken: profile.refreshToken ?? "" }, call);
+}
+
+async function byToken(invocation: Invocation): Promise<Begun> {
+  const { io, connection, call } = invocation;
+  const again = io.stdin.isTTY === true ? ["new password again"] : [];
+  const secrets = await invocation.secrets(["one-time token", "new password", ...again]);
+  const [resetToken = "", newPassword = "", repeated = newPassword] = secrets;
+  if (repeated !== newPassword) throw usage("the two passwords differ; nothing was done");
+  const { tokens } = await connection.anonymous.completePasswordReset({ resetToken, newPassword }, call);
+  const headers = { authorization: `Bearer ${tokens!.accessToken}` };
+  const { user } = await connection.anonymous.getCurrentUser({}, { ...call, headers });
+  return { user: user!, tokens: tokens! };
+}
 
 export const logout = verb({
   name: "logout",

@@ -30,7 +30,9 @@ const FIELDS = {
 const create = verb({
   name: "create",
   about: "Create an account without a password",
-  more: "The one-time token with which the person sets a password goes to standard output alone, and is never shown again.",
+  more:
+    "The one-time token goes to standard output alone, and is never shown again. With it the person sets a password: " +
+    "latchkey login --reset.",
   examples: ['users create --email ann@example.com --display-name "Ann Lee" --tier pro'],
   flags: { email: required(text("ADDRESS", "the person's e-mail address")), ...FIELDS },
   async run({ admin, call, nowMs }, { flags }) {
