@@ -2,6 +2,8 @@ import { mutantsOf } from "./tested-mutant.ts";
 
 const PROFILES = ["test/command/profiles.test.ts"];
 const LINE = ["test/command/command-line.test.ts"];
+const SESSION = ["test/command/person-session.test.ts"];
+const AUDIT = ["test/command/audit.test.ts"];
 const OUTPUT = ["test/command/output.test.ts"];
 
 /** The command: where a credential goes, which files are believed, and what is repeated. */
@@ -38,6 +40,30 @@ export const COMMAND_MUTANTS = [
       search: "openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)",
       replacement: "openSync(path, O_RDONLY | O_NONBLOCK)",
       why: "a link of another user leads to a file of theirs",
+    },
+  ]),
+  ...mutantsOf("cli/src/file-lock.ts", SESSION, [
+    {
+      name: "no lock of the profiles",
+      search: "while (!taken(path, own)) {",
+      replacement: 'while (!taken(path, own) && own === "") {',
+      why: "two commands exchange one refresh token, and the service ends the session",
+    },
+  ]),
+  ...mutantsOf("cli/src/person-session.ts", SESSION, [
+    {
+      name: "no second look under the lock",
+      search: "if (token !== undefined) return all;",
+      replacement: "",
+      why: "each command that waited exchanges the token again",
+    },
+  ]),
+  ...mutantsOf("cli/src/nouns/watch.ts", AUDIT, [
+    {
+      name: "a stream without its place",
+      search: 'if (message.cursor !== "") cursor = message.cursor;',
+      replacement: "",
+      why: "changes during an outage are never shown",
     },
   ]),
   ...mutantsOf("cli/src/refused-arguments.ts", LINE, [
