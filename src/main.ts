@@ -125,6 +125,7 @@ function showNextCommands(address: string): void {
   if (existsSync(file)) {
     const operator = `-H "authorization: Bearer $(cat ${file})"`;
     lines.push(`grpcurl -plaintext ${operator} ${address} latchkey.v1.AdminService/ListServiceCredentials`);
+    lines.push(`LATCHKEY_ADDRESS=${address} LATCHKEY_CREDENTIAL_FILE=${file} npx --no-install latchkey status`);
   } else {
     lines.unshift(
       `(umask 077; cat > ${file})    # paste the credential that bootstrap printed: the next line reads it`,
