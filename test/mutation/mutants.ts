@@ -2,6 +2,7 @@ import { AUTH_MUTANTS } from "./mutants-auth.ts";
 import { CHANGES_MUTANTS } from "./mutants-changes.ts";
 import { CLIENT_MUTANTS } from "./mutants-client.ts";
 import { COMMAND_MUTANTS } from "./mutants-command.ts";
+import { ENVOY_MUTANTS } from "./mutants-envoy.ts";
 import { HISTORY_MUTANTS } from "./mutants-history.ts";
 import { KEYS_MUTANTS } from "./mutants-keys.ts";
 import { LIMITS_MUTANTS } from "./mutants-limits.ts";
@@ -35,6 +36,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...REDIS_MUTANTS,
   ...RPC_MUTANTS,
   ...REST_MUTANTS,
+  ...ENVOY_MUTANTS,
   ...CHANGES_MUTANTS,
   ...COMMAND_MUTANTS,
   ...HISTORY_MUTANTS,

@@ -195,7 +195,9 @@ describe("Envoy's Check", () => {
       const { apiKey } = await newKey({ allowedIps: ["198.51.100.0/24"] });
       const inside: Headers = [["x-envoy-external-address", "198.51.100.9"]];
       const asked = (address: string, headers: Headers, route = {}) =>
-        check({ address, headers: [...withKey(apiKey), ...headers], route }).then(({ admitted }) => admitted);
+        check({ address, headers: [...withKey(apiKey), ...headers], raw: true, route }).then(
+          ({ admitted }) => admitted,
+        );
       const byHeader = { "latchkey.address_header": "X-Envoy-External-Address" };
       expect(await asked("198.51.100.9", [])).toBe(true);
       expect(await asked("192.0.2.1", [["x-forwarded-for", "198.51.100.9"], ...inside])).toBe(false);
@@ -281,18 +283,15 @@ describe("Envoy's Check", () => {
       fc.constantFrom("scopes", "tiers", "cost", "accept", "address_header", "environment", "limits.a.per_minute"),
       odd,
     );
+    const named = setting.map((each) => `latchkey.${each}`);
     const value = fc.oneof(fc.constantFrom("1", "user", "key,user", "a", "x-api", "99999999999"), odd);
     const asked = fc.record({
       method: fc.oneof(fc.constantFrom("GET", "POST"), odd),
       path: fc.oneof(fc.constant("/orders"), odd, fc.webUrl({ withQueryParameters: true })),
       address: fc.oneof(fc.ipV4(), fc.ipV6(), odd, fc.constant("fe80::1%eth0")),
-      headers: fc.array(header, { maxLength: 6 }),
+      headers: fc.oneof(fc.constant(withKey(apiKey)), fc.array(header, { maxLength: 6 })),
       raw: fc.boolean(),
-      route: fc.dictionary(
-        setting.map((each) => `latchkey.${each}`),
-        value,
-        { maxKeys: 2 },
-      ),
+      route: fc.oneof(fc.constant({}), fc.dictionary(named, value, { maxKeys: 2 })),
     });
     const statuses = new Set<unknown>();
     await fc.assert(
