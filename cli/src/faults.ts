@@ -129,10 +129,23 @@ export const HOW_TO_AUTHENTICATE =
   "set LATCHKEY_CREDENTIAL or LATCHKEY_CREDENTIAL_FILE, give --credential-file, or run: latchkey config set credential " +
   "(a service or an operator) or latchkey login (a person)";
 
+/** The flags that are called otherwise than their field in the contract. */
+const FLAGS: ReadonlyMap<string, string> = new Map([
+  ["owner_id", "--owner"],
+  ["expire_time", "--expires"],
+  ["required_scopes", "--scopes"],
+  ["allowed_tiers", "--tiers"],
+]);
+
+/** A field as it is typed here. Fields of a resource begin with its name, and those of a list end with an index. */
+function flagOf(field: string): string {
+  return FLAGS.get(field.replace(/^(key|user)\.|\[\d+\]$/g, "")) ?? field;
+}
+
 function violationsOf(error: ConnectError): string | undefined {
   const violations = error.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations);
   if (violations.length === 0) return undefined;
-  return oneLine(violations.map(({ field, description }) => `${field}: ${description}`).join("; "));
+  return oneLine(violations.map(({ field, description }) => `${flagOf(field)}: ${description}`).join("; "));
 }
 
 function hasRetry(error: ConnectError): boolean {

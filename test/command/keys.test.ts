@@ -225,6 +225,8 @@ describe("the exit code", () => {
     const { code, stderr } = await operator(`keys issue --owner ${person.user.id} --name ${"n".repeat(65)}`);
     expect(code).toBe(2);
     expect(stderr).toBe("latchkey: name: must have at most 64 characters\n");
+    const late = await operator(`keys issue --owner ${person.user.id} --name k --expires 2020-01-01`);
+    expect(late).toMatchObject({ code: 2, stderr: expect.stringMatching(/^latchkey: --expires: must be/) });
   });
 
   it("is 5 for what is not found, and 1 for what is in no state for the change", async () => {
