@@ -85,7 +85,13 @@ const test: TestUserConfig = {
       test: {
         ...everyday,
         name: "servers",
-        include: ["test/rpc/**/*.test.ts", "test/wire/**/*.test.ts", "test/client/**/*.test.ts", SERVERS],
+        include: [
+          "test/rpc/**/*.test.ts",
+          "test/wire/**/*.test.ts",
+          "test/client/**/*.test.ts",
+          "test/command/**/*.test.ts",
+          SERVERS,
+        ],
         exclude: [...configDefaults.exclude, FAULTS],
         provide: { backing: "servers" },
       },
@@ -144,7 +150,8 @@ const test: TestUserConfig = {
       test: {
         ...everyday,
         name: "interop",
-        include: ["test/{client,interop}/*.interop.ts"],
+        globalSetup: ["test/support/global-setup.ts", "test/support/built-packages.ts"],
+        include: ["test/{client,command,interop}/*.interop.ts"],
         testTimeout: 240_000,
         hookTimeout: 240_000,
         provide: { backing: "embedded" },

@@ -22,8 +22,9 @@ const DESCRIPTION = "src/rpc/standard/openapi.json";
 
 const STEPS: readonly (readonly [name: string, step: () => Outcome])[] = [
   ["format and lint", () => run("biome", "check", ".")],
-  ["client", () => run("node", "scripts/build-client.cjs")],
+  ["packages", () => run("node", "scripts/build-packages.cjs")],
   ["the client's package", () => run("publint", "client", "--strict")],
+  ["the command's package", () => run("publint", "cli", "--strict")],
   ["the client's exports", () => run("attw", "--pack", "client", "--profile", "esm-only")],
   ["types", () => run("tsc", "--noEmit")],
   ["types of the page", () => run("tsc", "--noEmit", "--project", "examples/browser")],

@@ -8,7 +8,16 @@ import { DOORS, FLOORS, HOMES, LONG, MOST_FUNCTION_LINES, OWNERS, WRITERS } from
 
 const root = join(import.meta.dirname, "..");
 const paths = globSync(
-  ["src/**/*.ts", "client/src/**/*.ts", "examples/*.ts", "test/**/*.ts", "bench/**/*.ts", "scripts/**/*.ts", "*.ts"],
+  [
+    "src/**/*.ts",
+    "client/src/**/*.ts",
+    "cli/src/**/*.ts",
+    "examples/*.ts",
+    "test/**/*.ts",
+    "bench/**/*.ts",
+    "scripts/**/*.ts",
+    "*.ts",
+  ],
   {
     cwd: root,
   },
@@ -68,7 +77,7 @@ describe("the house", () => {
   });
 
   it("starts the service only in tests that `npm run test:servers` repeats with servers", () => {
-    const isRepeated = /^test\/((rpc|wire|client|support)\/|.*\.(servers|faults)\.test\.ts$)/;
+    const isRepeated = /^test\/((rpc|wire|client|command|support)\/|.*\.(servers|faults)\.test\.ts$)/;
     const starting = house.filter(({ importedNames }) =>
       importedNames.some((name) => name.endsWith("#startTestService")),
     );

@@ -4,7 +4,7 @@ import { LatchkeyCredentialError } from "./errors.ts";
 export type CredentialSource = string | (() => string | Promise<string>);
 
 /** Text that fits into a header, and is no header's value as a whole: `Bearer ` is put in front of it here. */
-const TEXT = /^[\x21-\x7e]{1,512}$/;
+const TEXT = /^[\x21-\x7e]{1,4096}$/;
 
 export function isCredentialText(text: unknown): text is string {
   return typeof text === "string" && TEXT.test(text);

@@ -18,6 +18,7 @@
  *   known-keys.ts         which keys the service has found before
  *   key-digest.ts         the digests by which keys are remembered
  *   service-transport.ts  the credential and the retries of each call
+ *   http2-sessions.ts     the connections
  *   not-judged.ts         which failures are safe to retry
  *   credential.ts         this client's own credential
  *   access-tokens.ts      tokens of people
@@ -28,11 +29,12 @@
  *   door.ts               makes the middleware and the decorators of one framework
  *   express.ts, fastify.ts, hono.ts, node.ts, connect.ts, grpc.ts
  *                         one framework each; node-http.ts and rpc-answer.ts have what several of them share
+ *   contract.ts           the generated services, messages and enumerations, for callers of auth, keys and admin
  *   testing.ts            a service in memory for tests, with fake-controls.ts, fake-keys.ts, fake-changes.ts and
  *                         fake-people.ts
  */
 import { type Client, createClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { createRemoteJWKSet } from "jose";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -42,6 +44,7 @@ import { AccessTokens, type AccessTokenVerdict, type KeySet, type VerifiedUser }
 import { Credential } from "./credential.ts";
 import { LatchkeyUnavailable } from "./errors.ts";
 import { Events, type LatchkeyEvents } from "./events.ts";
+import { Http2Sessions } from "./http2-sessions.ts";
 import type { OnEnd } from "./lasting-verdicts.ts";
 import type { CallOptions, Latchkey, LatchkeyStats } from "./latchkey-interface.ts";
 import { type CheckedOptions, checkOptions, type LatchkeyOptions } from "./options.ts";
@@ -113,7 +116,7 @@ class ServiceLatchkey implements Latchkey {
   readonly keys: Client<typeof KeyService>;
   readonly admin: Client<typeof AdminService>;
   readonly #options: CheckedOptions;
-  readonly #sessions: Http2SessionManager | undefined;
+  readonly #sessions: Http2Sessions | undefined;
   readonly #events = new Events();
   readonly #outcomes = new Outcomes(this.#events);
   readonly #verification: Verification;
@@ -124,7 +127,7 @@ class ServiceLatchkey implements Latchkey {
     const { clock = systemClock, timers = systemTimers, random = Math.random } = parts;
     const { baseUrl } = options;
     this.#options = options;
-    this.#sessions = baseUrl === undefined ? undefined : new Http2SessionManager(baseUrl, PING);
+    this.#sessions = baseUrl === undefined ? undefined : new Http2Sessions(baseUrl, PING);
     const credential = new Credential(options.credential);
     const transport = serviceTransport({
       inner: options.transport ?? createGrpcTransport({ baseUrl: baseUrl!, sessionManager: this.#sessions! }),

@@ -263,11 +263,7 @@ function toConfig(values: Values, serviceLinks: readonly string[]): Config {
     hashesPerAddress: values.hashesPerAddress,
     changesPerMinute: values.changesPerMinute,
     serviceChangesPerMinute: values.serviceChangesPerMinute,
-    password: {
-      minCodePoints: values.passwordMin,
-      memoryKib: values.argon2MemoryKib,
-      passes: values.argon2Passes,
-    },
+    password: { minCodePoints: values.passwordMin, memoryKib: values.argon2MemoryKib, passes: values.argon2Passes },
     issuer: values.issuer,
     audience: values.audience,
     accessTokenAlgorithm: values.accessTokenAlgorithm,

@@ -269,3 +269,27 @@ describe("retries", () => {
     await latchkey.close();
   });
 });
+
+describe("a server that speaks no HTTP/2", () => {
+  it("is an error of the call, and none of the process if the client closes right afterwards", async () => {
+    const uncaught: unknown[] = [];
+    const listener = (error: unknown) => uncaught.push(error);
+    process.prependListener("uncaughtException", listener);
+    const closed: Promise<unknown>[] = [];
+    await using raw = createTcpServer((socket) => {
+      closed.push(once(socket, "close"));
+      socket.on("error", () => {});
+      socket.resume().end("HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    raw.listen(0, "127.0.0.1");
+    await once(raw, "listening");
+    const latchkey = createLatchkey({ baseUrl: `http://127.0.0.1:${(raw.address() as AddressInfo).port}`, credential });
+    await expect(latchkey.keys.listKeys({})).rejects.toBeInstanceOf(ConnectError);
+    await latchkey.close();
+    await Promise.all(closed);
+    // The session tells of its end two turns after its socket closed.
+    for (let turns = 0; turns < 5; turns++) await new Promise(setImmediate);
+    process.off("uncaughtException", listener);
+    expect([closed.length, uncaught]).toEqual([1, []]);
+  });
+});

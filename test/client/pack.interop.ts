@@ -4,20 +4,14 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { oldestNode } from "../support/oldest-node.ts";
 
 const root = join(import.meta.dirname, "../..");
 const manifest = JSON.parse(readFileSync(join(root, "client/package.json"), "utf8"));
 const folder = mkdtempSync(join(tmpdir(), "latchkey-pack-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The oldest Node that the client supports, as a package, where there is one for this machine. */
-const OLDEST =
-  process.platform === "linux"
-    ? {
-        package: `node-linux-${process.arch}@22.23.5`,
-        path: join(folder, `node_modules/node-linux-${process.arch}/bin/node`),
-      }
-    : undefined;
+const OLDEST = oldestNode(folder);
 
 const SETTINGS = { target: "es2022", lib: ["es2024", "esnext.disposable", "dom"], module: "nodenext", strict: true };
 
@@ -28,7 +22,6 @@ function run(command: string, ...args: readonly string[]): string {
 let packed: { readonly filename: string; readonly files: readonly { readonly path: string }[] };
 
 beforeAll(() => {
-  execFileSync("node", ["scripts/build-client.cjs"], { cwd: root });
   [packed] = JSON.parse(run("npm", "pack", join(root, "client"), "--json", "--silent"));
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
   const { devDependencies } = manifest;

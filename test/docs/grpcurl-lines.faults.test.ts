@@ -1,9 +1,9 @@
 /**
- * Every grpcurl and curl line of the documentation, run word for word with real grpcurl. The service runs in an
- * environment as in Kubernetes, with service links and the clients' variables.
+ * Every line of the documentation for grpcurl, curl and the command, run word for word with real grpcurl. The service
+ * runs in an environment as in Kubernetes, with service links and the clients' variables.
  */
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { privateFolder } from "../support/child-process.ts";
@@ -31,6 +31,8 @@ describe.skipIf(!isInstalled)("the lines of the documentation", () => {
     const folder = join(privateFolder("latchkey-lines-"), "data");
     const clients = { LATCHKEY_ADDRESS: "localhost:8080", LATCHKEY_CREDENTIAL_FILE: "data/admin-credential" };
     service = await startService(serviceEnvironment({ LATCHKEY_DATA_DIR: folder, ...LINKS, ...clients }));
+    // As in a checkout: `npx --no-install` finds the command there.
+    symlinkSync(join(root, "node_modules"), join(dirname(folder), "node_modules"));
     shell = openShell(dirname(folder));
   });
   afterAll(async () => {
@@ -41,6 +43,7 @@ describe.skipIf(!isInstalled)("the lines of the documentation", () => {
   // In this order: what README.md makes, docs/OPERATIONS.md finds.
   it.each<[page: string, section: string | undefined]>([
     ["README.md", "A minute with grpcurl"],
+    ["README.md", "The same minute with the command"],
     ["docs/ADMIN.md", undefined],
     ["docs/OPERATIONS.md", "Signing keys"],
     ["docs/OPERATIONS.md", "When someone can't log in"],

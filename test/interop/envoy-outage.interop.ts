@@ -101,7 +101,8 @@ describe.skipIf(!hasTools(ENVOY) || !hasPostgres())("behind Envoy, without a ver
     const isServed = async () => (await ask(closed, "/anything", withKey(kept.raw))).status === 200;
     await until(isServed, "the key is in memory");
     await postgres.freeze();
-    expect(await isServed()).toBe(true);
+    // A busy machine may exceed Envoy's timeout once. Without the key in memory, no request would be served.
+    await until(isServed, "the key in memory is served");
     await expectNoVerdict(withKey(other.raw));
     // What no key can be is refused by its form, and no Envoy opens for it.
     expect((await ask(open, "/anything", withKey("invented"))).status).toBe(401);

@@ -1,6 +1,7 @@
 import { AUTH_MUTANTS } from "./mutants-auth.ts";
 import { CHANGES_MUTANTS } from "./mutants-changes.ts";
 import { CLIENT_MUTANTS } from "./mutants-client.ts";
+import { COMMAND_MUTANTS } from "./mutants-command.ts";
 import { ENVOY_MUTANTS } from "./mutants-envoy.ts";
 import { HISTORY_MUTANTS } from "./mutants-history.ts";
 import { KEYS_MUTANTS } from "./mutants-keys.ts";
@@ -37,6 +38,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...REST_MUTANTS,
   ...ENVOY_MUTANTS,
   ...CHANGES_MUTANTS,
+  ...COMMAND_MUTANTS,
   ...HISTORY_MUTANTS,
   ...POSTGRES_MUTANTS,
   ...WIRE_MUTANTS,

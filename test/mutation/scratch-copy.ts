@@ -6,7 +6,10 @@ import type { Mutant } from "../simulation/mutant.ts";
 
 const root = join(import.meta.dirname, "../..");
 /** The files and folders that the tests of mutants read. */
-const PARTS = ["src", "client/src", "test", "docs", "proto", "third_party", "package.json", "vitest.config.ts"];
+const PARTS = [
+  ...["src", "client/src", "cli/src", "cli/package.json", "test", "docs", "proto", "third_party", "package.json"],
+  "vitest.config.ts",
+];
 /** The contract suites hold both databases to the same: the tests on PostgreSQL alone find a mutant. */
 const NOT_ON_EMBEDDED = String.raw`^(?!\S+( and \S+)? on embedded)`;
 const VITEST = ["node_modules/vitest/vitest.mjs", "run", "--project=mutation", `--testNamePattern=${NOT_ON_EMBEDDED}`];
@@ -40,7 +43,10 @@ export class ScratchCopy {
   constructor(provided: Readonly<Record<string, unknown>>) {
     this.#provided = JSON.stringify(provided);
     for (const part of PARTS) cpSync(join(root, part), join(this.#folder, part), { recursive: true });
-    symlinkSync(join(root, "node_modules"), join(this.#folder, "node_modules"));
+    // The command has packages of its own, in other versions than the root's.
+    for (const packages of ["node_modules", "cli/node_modules"]) {
+      symlinkSync(join(root, packages), join(this.#folder, packages));
+    }
   }
 
   remove(): void {
