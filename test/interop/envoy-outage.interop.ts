@@ -70,7 +70,7 @@ describe.skipIf(!hasTools(ENVOY) || !hasPostgres())("behind Envoy, without a ver
 
   it("a frozen latchkey: nothing passes the example, and it serves again as soon as latchkey does", async () => {
     const { raw, id } = await newKey();
-    expect((await ask(closed, "/anything", withKey(raw))).status).toBe(200);
+    await until(async () => (await ask(closed, "/anything", withKey(raw))).status === 200, "the key is in memory");
     service.signal("SIGSTOP");
     await expectNoVerdict(withKey(raw));
     service.signal("SIGCONT");
@@ -80,7 +80,7 @@ describe.skipIf(!hasTools(ENVOY) || !hasPostgres())("behind Envoy, without a ver
 
   it("a killed latchkey: the same, and no Envoy is restarted", async () => {
     const { raw, id } = await newKey();
-    expect((await ask(closed, "/anything", withKey(raw))).status).toBe(200);
+    await until(async () => (await ask(closed, "/anything", withKey(raw))).status === 200, "the key is in memory");
     service.signal("SIGKILL");
     await service.ended();
     await expectNoVerdict(withKey(raw));
