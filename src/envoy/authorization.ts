@@ -1,7 +1,8 @@
 /**
  * ENVOY. A door for the protocols by which Envoy, and what speaks as it does, asks others about its requests: external
- * authorization (envoy.service.auth.v3). Calls come by the lanes of `rpc/` and pass the same concerns as all
- * others. This room turns a message into a verdict, and the verdict into what Envoy is to do.
+ * authorization (envoy.service.auth.v3), and the rate limit service, whose map is in rate-limit-service.ts. Calls come
+ * by the lanes of `rpc/` and pass the same concerns as all others. This room turns a message into a verdict, and the
+ * verdict into what Envoy is to do.
  *
  *   authorization.ts    a check: from the request that Envoy asks about to the answer
  *   checked-request.ts  that request, read from the bytes of a CheckRequest
