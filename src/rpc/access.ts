@@ -76,7 +76,10 @@ export function checkAccess(rule: AccessRule, caller: Caller): void {
   if (rule === "anyone") return;
   switch (caller.kind) {
     case "anonymous":
-      throw new DomainError("CREDENTIAL_MISSING", "this method needs a credential: send `authorization: Bearer ...`");
+      throw new DomainError(
+        "CREDENTIAL_MISSING",
+        "this method needs a credential: send an access token or a service credential as `authorization: Bearer ...`",
+      );
     case "user":
       if (!rule.user) throw new DomainError("ACCESS_DENIED", lacksScope(rule));
       return;

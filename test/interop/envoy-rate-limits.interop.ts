@@ -55,7 +55,11 @@ describe.skipIf(!hasTools(ENVOY))("Envoy's rate limit filter", () => {
 
   it("limits an address by the file: 429 with the headers of Envoy and of the service", async () => {
     const served = upstreams.served();
-    const answers = await askTimes(6, envoy, "/login", [], "POST");
+    const answers: EnvoyAnswer[] = [];
+    for (let at = 1; at <= 6; at++) {
+      // No client chooses the address under which it is counted.
+      answers.push(await ask(envoy, "/login", [["x-forwarded-for", `198.51.100.${at}`]], "POST"));
+    }
     expect(statuses(answers)).toEqual([200, 200, 200, 200, 200, 429]);
     expect(upstreams.served() - served).toBe(5);
     expect(answers[0]!.headers).toMatchObject({ "x-ratelimit-remaining": "4" });

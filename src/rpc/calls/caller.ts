@@ -90,7 +90,11 @@ export class CallerResolver {
     if (remembered !== undefined) return this.#service(remembered, head);
     const token = BEARER.exec(value)?.[1];
     if (token === undefined) throw malformed();
-    if (!looksLikeCredential(this.#deps.format, token)) return this.#user(token, head.connection);
+    if (!looksLikeCredential(this.#deps.format, token)) {
+      // An access token has two dots (RFC 7515, 3.1). Other secrets of the service have none.
+      if (!token.includes(".")) throw otherSecret();
+      return this.#user(token, head.connection);
+    }
     const lookup = openCredential(this.#deps, token);
     if (lookup === undefined) throw unusable();
     const known = { lookup, record: undefined, caller: ANONYMOUS };
@@ -160,6 +164,10 @@ function tokenOf(head: CallHead): string {
 
 function malformed(): DomainError {
   return invalid("the authorization header must be `Bearer` and a credential");
+}
+
+function otherSecret(): DomainError {
+  return invalid("send an access token or a service credential: API keys and refresh tokens are no credentials here");
 }
 
 function unusable(): DomainError {
