@@ -8,6 +8,7 @@ const ANYONE: AccessRule = "anyone";
 const USER: AccessRule = { user: true };
 const USER_OR_MANAGER: AccessRule = { user: true, scopes: ["manage"] };
 const VERIFIER: AccessRule = { scopes: ["verify"] };
+const ANY_SERVICE: AccessRule = { scopes: ["verify", "manage"] };
 const ADMIN: AccessRule = { scopes: ["admin"] };
 
 /** The access rule of every method. There are no other rules, and a method without a row stops the start. */
@@ -59,6 +60,7 @@ export const ACCESS = methodTable<AccessRule>({
     rotateSigningKey: ADMIN,
     revokeSigningKey: ADMIN,
     listAuditEvents: ADMIN,
+    getServerInfo: ANY_SERVICE,
   },
   envoyAuthorization: { check: VERIFIER },
   envoyRateLimits: { shouldRateLimit: VERIFIER },

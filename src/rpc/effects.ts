@@ -57,6 +57,7 @@ const EFFECTS = methodTable<Effect>({
     rotateSigningKey: "changes",
     revokeSigningKey: "changes",
     listAuditEvents: "reads",
+    getServerInfo: "reads",
   },
   envoyAuthorization: { check: "reads" },
   envoyRateLimits: { shouldRateLimit: "reads" },

@@ -18,6 +18,7 @@ import { authHandlers } from "../rpc/handlers/auth-handlers.ts";
 import { keyHandlers } from "../rpc/handlers/key-handlers.ts";
 import { madePerCall } from "../rpc/handlers/made-per-call.ts";
 import { PageTokens } from "../rpc/handlers/page-token.ts";
+import { type ServerInfo, serverInfoHandlers } from "../rpc/handlers/server-info-handlers.ts";
 import { serviceCredentialHandlers } from "../rpc/handlers/service-credential-handlers.ts";
 import { signingKeyHandlers } from "../rpc/handlers/signing-key-handlers.ts";
 import { verifyHandlers } from "../rpc/handlers/verify-handlers.ts";
@@ -28,6 +29,7 @@ import type { CallRooms } from "./rooms.ts";
 export interface BoundRooms extends CallRooms {
   readonly log: Log;
   readonly rateLimits: Pick<RateLimitFile, "rules">;
+  readonly info: ServerInfo;
 }
 
 /**
@@ -35,7 +37,7 @@ export interface BoundRooms extends CallRooms {
  * (docs/adr/0016). Handlers that are given its holder alone finish their work although the client has gone.
  */
 export function bindingsOf(rooms: BoundRooms, watchDeps: WatchHandlersDeps) {
-  const { ring, keys, users, signing, audit, log, rateLimits } = rooms;
+  const { ring, keys, users, signing, audit, log, rateLimits, info } = rooms;
   const pageTokens = new PageTokens(ring);
   const auth = madePerCall((asker) => authHandlers({ ...users.accountsFor(asker), pageTokens }));
   // A replayed token ends its session, and a logout counts, although the client has gone.
@@ -56,6 +58,7 @@ export function bindingsOf(rooms: BoundRooms, watchDeps: WatchHandlersDeps) {
       ...madePerCall(({ holder }) => adminKeyHandlers(keys.limitsFor({ holder }))),
       ...madePerCall((asker) => signingKeyHandlers(signing.managementFor(asker))),
       ...madePerCall((asker) => auditHandlers({ ...audit.trailFor(asker), pageTokens })),
+      ...serverInfoHandlers(info),
     }),
     bind(RateLimitService, rateLimitHandlers({ ...keys.verification, rateLimits }), {
       shouldRateLimit: readRateLimitRequest,

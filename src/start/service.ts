@@ -13,6 +13,7 @@
  *   rooms.ts              the business rooms, each with what it uses
  *   bindings.ts           which handlers serve which RPC
  *   ops-port.ts           the second port, for health and metrics, also of several processes
+ *   version.ts            the service's version
  *   workers.ts            several processes that share one port
  *   signals.ts            SIGTERM, SIGINT and SIGHUP
  */
@@ -46,6 +47,7 @@ import { startOpsPort } from "./ops-port.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
 import { createRooms, type Rooms } from "./rooms.ts";
 import { startLimiter } from "./start-limiter.ts";
+import { serviceVersion } from "./version.ts";
 
 export interface ServiceOptions {
   readonly config: Config;
@@ -162,6 +164,7 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
   const callers = new CallerResolver({ records, format, usage, refusals, accessTokens, databaseClock, addresses });
   const watches = new Watches();
   const watchDeps = { feed, store, databaseClock, clock, accessTokenMs, watches, timers: systemTimers };
+  const info = { version: serviceVersion(), startedAtMs: clock.nowMs() };
   return new RpcServer(
     {
       clock,
@@ -178,7 +181,7 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       clientIp: (head) => addresses.of(head),
       jwks: () => rooms.signing.keys.jwks(),
     },
-    bindingsOf({ ...rooms, ring, log, rateLimits }, watchDeps),
+    bindingsOf({ ...rooms, ring, log, rateLimits, info }, watchDeps),
     { ...config.listen, tls, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
   );
 }

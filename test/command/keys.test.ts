@@ -185,6 +185,7 @@ describe("latchkey limits", () => {
 describe("latchkey status", () => {
   it("shows health, freshness and limits to a caller with a credential, and health to others", async () => {
     const { code, stdout } = await operator("status");
+    expect(stdout).toMatch(/^service +latchkey \d+\.\d+\.\d+, started /m);
     expect(code).toBe(0);
     expect(stdout).toMatch(
       /reachable +yes.*health +serving.*freshness +changes are known up to .* ago.*limits +counts/s,

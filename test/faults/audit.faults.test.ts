@@ -33,7 +33,7 @@ const CHANGE_NOTHING = [
     "admin.GetUser",
     "admin.ListServiceCredentials",
   ],
-  ...["admin.ListSigningKeys", "admin.ListAuditEvents"],
+  ...["admin.ListSigningKeys", "admin.ListAuditEvents", "admin.GetServerInfo"],
 ];
 
 interface Effect {

@@ -3,6 +3,8 @@ import type { DescMethodStreaming, DescMethodUnary, DescService, MessageInitShap
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Authorization } from "../../src/gen/envoy/service/auth/v3/external_auth_pb.ts";
+import { RateLimitService } from "../../src/gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -84,10 +86,19 @@ const ADMINISTRATION: Requests<typeof AdminService> = {
   rotateSigningKey: () => ({}),
   revokeSigningKey: ({ kid }) => ({ keyId: kid }),
   listAuditEvents: () => ({}),
+  getServerInfo: () => ({}),
+};
+
+const CHECKS: Requests<typeof Authorization> = {
+  check: ({ coldKey }) => ({ attributes: { request: { http: { method: "GET", headers: { "x-api-key": coldKey } } } } }),
+};
+
+const ENVOY_LIMITS: Requests<typeof RateLimitService> = {
+  shouldRateLimit: ({ keyId }) => ({ domain: "shop", descriptors: [{ entries: [{ key: "key", value: keyId }] }] }),
 };
 
 const REQUESTS: readonly (readonly [
-  typeof AuthService | typeof KeyService | typeof AdminService,
+  typeof AuthService | typeof KeyService | typeof AdminService | typeof Authorization | typeof RateLimitService,
   Readonly<Record<string, (subject: Subject) => Request>>,
 ])[] = [
   // The calls of users come first: the process believes their sessions for 5 s, so the calls get past the caller's
@@ -95,6 +106,8 @@ const REQUESTS: readonly (readonly [
   [AuthService, AUTH],
   [KeyService, KEYS],
   [AdminService, ADMINISTRATION],
+  [Authorization, CHECKS],
+  [RateLimitService, ENVOY_LIMITS],
 ];
 
 /** Services that need no database, because they know nothing of people and keys. */
@@ -219,11 +232,9 @@ describe.skipIf(!canStart("postgres"))("on a standby that is behind", () => {
     expect(await standby.sql(seen)).toBe("t|hot@example.com,known@example.com");
     const [ofUnknown, ofKnown] = [await saidOf(unknown), await saidOf(known)];
     const everywhere = Object.fromEntries(Object.keys(ofKnown).map((name) => [name, "Unavailable"]));
-    // A batch fails for each of its keys alone, as the next test shows.
-    expect({ unknown: ofUnknown, known: ofKnown }).toEqual({
-      unknown: { ...everywhere, batchVerifyKeys: "OK", batchCheckRateLimits: "OK" },
-      known: { ...everywhere, batchVerifyKeys: "OK", batchCheckRateLimits: "OK" },
-    });
+    // A batch fails for each of its keys alone, as the next test shows. A process knows its version by itself.
+    const expected = { ...everywhere, batchVerifyKeys: "OK", batchCheckRateLimits: "OK", getServerInfo: "OK" };
+    expect({ unknown: ofUnknown, known: ofKnown }).toEqual({ unknown: expected, known: expected });
   });
 
   it("a batch answers UNAVAILABLE for each key that is not in memory, and a watch with a cursor is refused", async () => {

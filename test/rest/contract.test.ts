@@ -55,6 +55,7 @@ const PATHS: Readonly<Record<string, string>> = {
   RotateSigningKey: "POST /v1/admin/signing-keys:rotate *",
   RevokeSigningKey: "POST /v1/admin/signing-keys/{key_id}:revoke *",
   ListAuditEvents: "GET /v1/admin/audit-events",
+  GetServerInfo: "GET /v1/admin/server-info",
 };
 
 const METHODS: readonly DescMethod[] = [AuthService, KeyService, AdminService].flatMap(

@@ -57,6 +57,7 @@ const EXPECTED: Readonly<Record<string, readonly CallerKind[]>> = {
     ],
     ["admin"],
   ),
+  ...rows("AdminService", ["GetServerInfo"], ["verify", "manage", "admin"]),
   "envoy.service.auth.v3.Authorization.Check": ["verify", "admin"],
   "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit": ["verify", "admin"],
 };

@@ -83,6 +83,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   // A door beside rpc/, for Envoy's protocols. Its calls come by rpc's lanes.
   envoy: ["answers", "keys", "limits", "lib", "gen"],
   "start/check-addresses.ts": ["config"],
+  "start/version.ts": [],
   "start/signals.ts": ["lib"],
   "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
   "start/master-keys.ts": ["start/data-folder.ts", "config", "lib"],

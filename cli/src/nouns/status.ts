@@ -9,7 +9,7 @@ import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { faultOf } from "../faults.ts";
 import type { Invocation } from "../invocation.ts";
 import { type Cell, enumName } from "../result.ts";
-import { lengthText, msOf } from "../times.ts";
+import { isoOf, lengthText, msOf, relative } from "../times.ts";
 import { verb } from "../verb.ts";
 import { version } from "../version.ts";
 
@@ -24,7 +24,7 @@ const PROBE = {
 export const status = verb({
   name: "status",
   about: "Show whether the service is reachable and healthy",
-  more: "With the scope verify, also how fresh its data are and how it counts. It ends with 3 if the service or its database is unreachable.",
+  more: "With a service credential also its version, and with the scope verify how fresh its data are and how it counts. It ends with 3 if the service or its database is unreachable.",
   examples: ["status", "status --address https://auth.example.com --json"],
   flags: {},
   async run(invocation) {
@@ -64,8 +64,20 @@ interface Facts {
 
 /** A service that answers may have no database, or refuse the credential. That is part of its status. */
 async function factsOf(invocation: Invocation): Promise<Facts> {
+  const server = await askedFor(invocation, serverFacts);
+  const answers = await askedFor(invocation, answerFacts);
+  // What kept the first question from an answer mostly keeps the second one, too.
+  const isSame = server.json.unknown !== undefined && server.json.unknown === answers.json.unknown;
+  return {
+    exitCode: answers.exitCode,
+    json: { ...server.json, ...answers.json },
+    fields: isSame ? answers.fields : [...server.fields, ...answers.fields],
+  };
+}
+
+async function askedFor(invocation: Invocation, ask: (invocation: Invocation) => Promise<Facts>): Promise<Facts> {
   try {
-    return await askedFacts(invocation);
+    return await ask(invocation);
   } catch (error) {
     const { exitCode, message } = faultOf(error, invocation.target, invocation.io.signal.aborted);
     if (exitCode === EXIT.INTERRUPTED) throw error;
@@ -78,7 +90,18 @@ async function factsOf(invocation: Invocation): Promise<Facts> {
   }
 }
 
-async function askedFacts(invocation: Invocation): Promise<Facts> {
+/** The version of the process that answers. Any service credential may ask. */
+async function serverFacts({ admin, call, io }: Invocation): Promise<Facts> {
+  const { version, startTime } = await admin.getServerInfo({}, { timeoutMs: WAIT_MS, ...call });
+  return {
+    exitCode: EXIT.OK,
+    json: { version, startTime: isoOf(startTime) },
+    fields: [["service", `latchkey ${version}, started ${relative(io.nowMs(), startTime)}`]],
+  };
+}
+
+/** Freshness and limits: the ground of the service's answers. They need the scope verify. */
+async function answerFacts(invocation: Invocation): Promise<Facts> {
   const { keys, call } = invocation;
   const { degraded } = await keys.checkRateLimit(PROBE, { timeoutMs: WAIT_MS, ...call });
   const told = await firstMessage(invocation);

@@ -14,6 +14,7 @@
  *   service-credential-handlers.ts  AdminService: service credentials
  *   signing-key-handlers.ts         AdminService: the keys that sign access tokens
  *   audit-handlers.ts               AdminService: the audit trail
+ *   server-info-handlers.ts         AdminService: the process that answers
  *
  *   key-messages.ts      keys, limits and verdicts as messages
  *   user-messages.ts     users, sessions and token pairs as messages
