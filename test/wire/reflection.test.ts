@@ -165,7 +165,7 @@ describe.runIf(hasGrpcurl())("grpcurl, without .proto files,", () => {
 
   it("describes services, methods and messages", async () => {
     expect(await grpcurl(wire.address, "describe", "latchkey.v1.KeyService.VerifyKey")).toContain(
-      "rpc VerifyKey ( .latchkey.v1.VerifyKeyRequest ) returns ( .latchkey.v1.VerifyKeyResponse );",
+      "rpc VerifyKey ( .latchkey.v1.VerifyKeyRequest ) returns ( .latchkey.v1.VerifyKeyResponse )",
     );
     expect(await grpcurl(wire.address, "describe", "latchkey.v1.VerifyKeyRequest")).toContain("string api_key = 1");
     for (const service of SERVICES) expect(await grpcurl(wire.address, "describe", service)).toContain("is a service");
