@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { simulateNear } from "./simulate.ts";
 
 /** Some of the seeds that `npm run test:near-simulation` runs. */
-const SEEDS = 200;
+const SEEDS = 50;
 
 describe("the near simulation", () => {
   it(`finds nothing wrong in ${SEEDS} runs`, async () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { simulate } from "./simulate.ts";
 
 /** Some of the seeds that `npm run test:simulation` runs. */
-const SEEDS = 100;
+const SEEDS = 40;
 
 describe("the simulation", () => {
   it(`finds nothing wrong in ${SEEDS} runs`, async () => {
