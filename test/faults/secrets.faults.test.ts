@@ -16,6 +16,8 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { unsealSigningKey } from "../../src/auth/signing/signing-key.ts";
+import { Authorization } from "../../src/gen/envoy/service/auth/v3/external_auth_pb.ts";
+import { RateLimitService } from "../../src/gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -246,6 +248,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
     const { keys } = await operator.listSigningKeys({});
     await operator.revokeSigningKey({ keyId: keys[0]!.id });
     await operator.listAuditEvents({});
+    await operator.getServerInfo({});
 
     const placed = [
       ...passwords,
@@ -258,6 +261,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
       resetToken,
     ];
     await misplace(address, { ...{ latest, verifier }, placed });
+    await askAsEnvoy(address, verifier, placed);
     await malform(address, placed);
   }
 
@@ -280,6 +284,25 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
           }
         }
       }
+    }
+  }
+
+  /** Asks as Envoy does about requests that have secrets everywhere. */
+  async function askAsEnvoy(address: string, verifier: string, placed: readonly string[]): Promise<void> {
+    const checks = clientAt(address, Authorization, verifier);
+    const limits = clientAt(address, RateLimitService, verifier);
+    for (const text of placed) {
+      const headers = { "x-api-key": text, authorization: `Bearer ${text}`, cookie: text, "x-latchkey-tier": text };
+      for (const [name, value] of Object.entries(headers)) {
+        const http = { method: "GET", path: `/?key=${text}`, headers: { [name]: value } };
+        const contextExtensions = { "latchkey.accept": name === "authorization" ? "key,user" : "key" };
+        await ending(checks.check({ attributes: { request: { http }, contextExtensions } }));
+      }
+      const http = { method: "GET", path: "/", headers: { "x-api-key": text } };
+      const contextExtensions = { "latchkey.scopes": text, "latchkey.environment": text };
+      await ending(checks.check({ attributes: { request: { http }, contextExtensions } }));
+      const descriptors = ["key", text].map((key) => ({ entries: [{ key, value: text }] }));
+      await ending(limits.shouldRateLimit({ domain: text.slice(0, 200), descriptors }));
     }
   }
 
@@ -314,6 +337,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("secrets", () => {
         [path, { method: "POST", headers: { "content-type": text }, body }],
         [`${path}?access_token=${encodeURIComponent(text)}`, { method: "POST", headers: json, body: "{}" }],
         [`/${encodeURIComponent(text)}`, {}],
+        [`/v1/keys/${encodeURIComponent(text)}`, { headers: { authorization: `Bearer ${text}` } }],
+        [`/v1/keys/${encodeURIComponent(text)}:rotate`, { method: "POST", headers: json, body }],
+        [`/v1/keys:verify?api_key=${encodeURIComponent(text)}`, { method: "POST", headers: json, body: "{}" }],
+        [`/v1/keys?page_token=${encodeURIComponent(text)}`, { headers: { "x-api-key": text } }],
+        ["/v1/auth/login", { method: "POST", headers: json, body: JSON.stringify({ [text]: text }) }],
         [`/latchkey.v1.AuthService/${encodeURIComponent(text)}`, { method: "POST", headers: json, body: "{}" }],
       ];
       for (const [where, init] of attempts) {
