@@ -261,6 +261,8 @@ describe("a service whose 500 calls all end at once", () => {
     });
     const client = await connectAsService(wire.port, "Bearer service");
     sockets.push(client.socket);
+    // The Connect lane ends a call after it has sent the answer.
+    await until(() => wire.server.callsInFlight === 0);
     wire.server.observe({ finished: () => counter.count() });
     return { hanging, client };
   }
