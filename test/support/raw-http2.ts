@@ -21,6 +21,8 @@ export interface RawHttp2 extends Disposable {
   readonly socket: Socket;
   /** Number of received frames by type. */
   readonly came: ReadonlyMap<number, number>;
+  /** The ids of streams on which HEADERS came. */
+  readonly answered: ReadonlySet<number>;
   /** The connection's end, from either side. */
   readonly closed: Promise<void>;
   isClosed(): boolean;
@@ -33,6 +35,7 @@ export async function connectRaw(port: number, window = 65_535): Promise<RawHttp
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
   const came = new Map<number, number>();
+  const answered = new Set<number>();
   let isClosed = false;
   const closed = new Promise<void>((resolve) => {
     socket.on("close", () => {
@@ -48,6 +51,7 @@ export async function connectRaw(port: number, window = 65_535): Promise<RawHttp
       const payload = rest.subarray(9, 9 + rest.readUIntBE(0, 3));
       const [type, flags] = [rest[3]!, rest[4]!];
       came.set(type, (came.get(type) ?? 0) + 1);
+      if (type === HEADERS) answered.add(rest.readUInt32BE(5));
       if ((type === SETTINGS || type === PING) && (flags & ACK) === 0 && socket.writable) {
         socket.write(frame(type, ACK, 0, type === PING ? payload : undefined));
       }
@@ -61,6 +65,7 @@ export async function connectRaw(port: number, window = 65_535): Promise<RawHttp
   return {
     socket,
     came,
+    answered,
     closed,
     isClosed: () => isClosed,
     send: (bytes) => {
@@ -87,7 +92,7 @@ export async function connectAsService(port: number, credential: string, window?
     await client.send(
       Buffer.concat([frame(HEADERS, END_HEADERS, id, head), frame(DATA, END_STREAM, id, grpcMessage(NOTHING))]),
     );
-    await until(() => (client.came.get(HEADERS) ?? 0) > id / 2);
+    await until(() => client.answered.has(id));
   }
   // Its own SETTINGS, the confirmation of ours, and the higher number of streams.
   await until(() => (client.came.get(SETTINGS) ?? 0) >= 3);
