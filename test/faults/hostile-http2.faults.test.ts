@@ -187,7 +187,8 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a hostile HTTP/2 c
     const frames = streams(990, (id) => [open(id)]);
     const attacking = Promise.all(all.map((attacker) => attacker.send(frames).then(() => attacker.closed)));
     await expectUnharmed("990 calls on each of 12 connections", attacking);
-    expect(all.every(({ came }) => (came.get(RST_STREAM) ?? 0) > 0 && (came.get(GOAWAY) ?? 0) > 0)).toBe(true);
+    // A client that has confirmed the maximum is cut off at once, others after 100 refused streams.
+    expect(all.filter(({ came }) => !came.has(GOAWAY))).toEqual([]);
   });
 
   it("takes no capacity of others with 12,000 calls without messages as a service", async () => {

@@ -77,7 +77,7 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a client without a
     await expectUnharmed(what, async (isOver) => {
       answers += await attack(port, isOver);
     });
-    // The attack happened. Frames of one byte get no answer, but one end for each connection.
-    expect(answers).toBeGreaterThan(what.includes("frames of one byte") ? 10 : 50);
+    // The attack happened. Where the service ends connections, each of them counts once.
+    expect(answers).toBeGreaterThan(/frames of one byte|may have 100/.test(what) ? 10 : 50);
   });
 });
