@@ -127,13 +127,23 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("guessing at three 
   it("would get more if attempts were counted after they were judged: the control", async () => {
     const mutants = await Promise.all([1, 2, 3].map(() => startService(env, withFault(COUNTED_AFTER))));
     try {
-      const ip = freshIp();
-      const ofAddress = await guess(mutants, () => ({ email: freshEmail(), ip }));
-      // Each attempt beyond the bound was refused, but cost a hash.
-      expect(ofAddress.hashes).toBeGreaterThan(ofAddress.said.Unauthenticated!);
-      const email = freshEmail();
-      const ofAccount = await guess(mutants, () => ({ email, ip: freshIp() }));
-      expect(ofAccount.hashes).toBeGreaterThan(ofAccount.said.Unauthenticated!);
+      // Each attempt beyond the bound was refused, but cost a hash. A busy machine may judge one after the other.
+      const hashesBeyondBound = async (attemptsOf: () => () => { email: string; ip: string }) => {
+        for (let round = 1; round <= 4; round++) {
+          const { hashes, said } = await guess(mutants, attemptsOf());
+          if (hashes > said.Unauthenticated!) return hashes - said.Unauthenticated!;
+        }
+        return 0;
+      };
+      const ofAddress = await hashesBeyondBound(() => {
+        const ip = freshIp();
+        return () => ({ email: freshEmail(), ip });
+      });
+      const ofAccount = await hashesBeyondBound(() => {
+        const email = freshEmail();
+        return () => ({ email, ip: freshIp() });
+      });
+      expect(Math.min(ofAddress, ofAccount)).toBeGreaterThan(0);
     } finally {
       await Promise.all(mutants.map((mutant) => mutant.stop()));
     }
