@@ -6,7 +6,7 @@
  *
  *   authorization.ts    a check: from the request that Envoy asks about to the answer
  *   checked-request.ts  that request, read from the bytes of a CheckRequest
- *   message-reader.ts   the protobuf decoder for it
+ *   message-fields.ts   reads the fields of a message from its bytes, also if its texts are no UTF-8
  *   route-settings.ts   what the route asks for, from its context_extensions
  *   faulty-routes.ts    tells the log of routes whose settings are wrong
  *   judgement.ts        whether the request is admitted, and who sent it

@@ -1,29 +1,38 @@
-import { MessageReader, tagOf } from "./message-reader.ts";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { lengthDelimited, type ReadField, readFields, readMessage, SKIP } from "./message-fields.ts";
 
 /*
  * The fields of envoy.service.auth.v3.CheckRequest that a check needs. They are read straight from the bytes: a message
  * of protobuf-es takes longer than the verdict, and refuses a path that is no UTF-8. Then Envoy would have no answer,
  * and a client could pass where Envoy has `failure_mode_allow`.
  */
-const ATTRIBUTES = tagOf(1);
-const SOURCE = tagOf(1);
-const REQUEST = tagOf(4);
-const CONTEXT_EXTENSIONS = tagOf(10);
-const PEER_ADDRESS = tagOf(1);
-const SOCKET_ADDRESS = tagOf(1);
-const ADDRESS_TEXT = tagOf(2);
-const HTTP = tagOf(2);
-const METHOD = tagOf(2);
-const HEADERS = tagOf(3);
-const PATH = tagOf(4);
-const HEADER_MAP = tagOf(13);
-const HEADER_OF_MAP = tagOf(1);
-const KEY = tagOf(1);
-const VALUE = tagOf(2);
-const RAW_VALUE = tagOf(3);
+const ATTRIBUTES = lengthDelimited(1);
+const SOURCE = lengthDelimited(1);
+const REQUEST = lengthDelimited(4);
+const CONTEXT_EXTENSIONS = lengthDelimited(10);
+const PEER_ADDRESS = lengthDelimited(1);
+const SOCKET_ADDRESS = lengthDelimited(1);
+const ADDRESS_TEXT = lengthDelimited(2);
+const HTTP = lengthDelimited(2);
+const METHOD = lengthDelimited(2);
+const HEADERS = lengthDelimited(3);
+const PATH = lengthDelimited(4);
+const HEADER_MAP = lengthDelimited(13);
+const HEADER_OF_MAP = lengthDelimited(1);
+const KEY = lengthDelimited(1);
+const VALUE = lengthDelimited(2);
+const RAW_VALUE = lengthDelimited(3);
 
 /** Numbers kept for each header: where its name and its value begin and end. */
 const SPAN = 4;
+
+/** Where the name and the value of a header begin and end in the message. */
+interface HeaderSpans {
+  nameStart: number;
+  nameEnd: number;
+  valueStart: number;
+  valueEnd: number;
+}
 
 /** The request that Envoy asks about. Its headers stay bytes until they are asked for, because most never are. */
 export class CheckedRequest {
@@ -35,14 +44,15 @@ export class CheckedRequest {
   peerAddress = "";
   /** The context_extensions of the route: the text of an operator, not of the client. */
   readonly extensions: [name: string, value: string][] = [];
-  readonly #bytes: Buffer;
+  /** The message. */
+  readonly bytes: Buffer;
   readonly #spans: number[] = [];
 
   constructor(bytes: Buffer) {
-    this.#bytes = bytes;
+    this.bytes = bytes;
   }
 
-  addHeader(nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
+  addHeader({ nameStart, nameEnd, valueStart, valueEnd }: HeaderSpans): void {
     this.#spans.push(nameStart, nameEnd, valueStart, valueEnd);
   }
 
@@ -53,7 +63,7 @@ export class CheckedRequest {
     for (let at = 0; at < spans.length; at += SPAN) {
       const start = spans[at]!;
       if (spans[at + 1]! - start !== name.length || !this.#begins(start, name, HYPHEN)) continue;
-      found.push(this.#bytes.toString("latin1", spans[at + 2]!, spans[at + 3]!));
+      found.push(this.bytes.toString("latin1", spans[at + 2]!, spans[at + 3]!));
     }
     return found;
   }
@@ -65,7 +75,7 @@ export class CheckedRequest {
     for (let at = 0; at < spans.length; at += SPAN) {
       const [start, end] = [spans[at]!, spans[at + 1]!];
       if (end - start < prefix.length || !this.#begins(start, prefix, UNDERSCORE)) continue;
-      found.push(this.#bytes.toString("latin1", start, end).toLowerCase());
+      found.push(this.bytes.toString("latin1", start, end).toLowerCase());
     }
     return found;
   }
@@ -73,7 +83,7 @@ export class CheckedRequest {
   /** @param hyphen a byte that counts as `-`, too */
   #begins(start: number, text: string, hyphen: number): boolean {
     for (let at = 0; at < text.length; at++) {
-      const byte = this.#bytes[start + at]!;
+      const byte = this.bytes[start + at]!;
       const lower = byte >= UPPER_A && byte <= UPPER_Z ? byte + TO_LOWER : byte === hyphen ? HYPHEN : byte;
       if (lower !== text.charCodeAt(at)) return false;
     }
@@ -89,106 +99,93 @@ const TO_LOWER = 0x20;
 
 /** Reads a CheckRequest. Fields that a check does not need are skipped. @throws {Error} for bytes that are no protobuf */
 export function readCheckRequest(bytes: Uint8Array): CheckedRequest {
-  const reader = new MessageReader(bytes);
-  const request = new CheckedRequest(reader.bytes);
-  eachField(reader, reader.bytes.length, request, (tag, end) => {
-    if (tag !== ATTRIBUTES) return false;
-    eachField(reader, end, request, readAttribute);
-    return true;
-  });
-  return request;
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  try {
+    return readFields(new BinaryReader(buffer), buffer.length, new CheckedRequest(buffer), readCheck);
+  } catch {
+    throw new Error("not a protobuf message");
+  }
 }
 
-/** Reads a length-delimited field. @returns false for a field that is to be skipped */
-type ReadField = (tag: number, end: number, reader: MessageReader, into: CheckedRequest) => boolean;
+const readCheck: ReadField<CheckedRequest> = (tag, reader, into) => {
+  if (tag !== ATTRIBUTES) return SKIP;
+  readMessage(reader, into, readAttribute);
+};
 
-/** Reads the fields of the message that ends there. */
-function eachField(reader: MessageReader, end: number, into: CheckedRequest, read: ReadField): void {
-  while (reader.at < end) {
-    const tag = reader.tag();
-    if ((tag & 7) !== 2) {
-      reader.skip(tag, end);
-      continue;
-    }
-    const fieldEnd = reader.enter(end);
-    if (!read(tag, fieldEnd, reader, into)) reader.at = fieldEnd;
-  }
-  reader.leave(end);
+const readAttribute: ReadField<CheckedRequest> = (tag, reader, into) => {
+  if (tag === SOURCE) readMessage(reader, into, readSource);
+  else if (tag === REQUEST) readMessage(reader, into, readRequest);
+  else if (tag === CONTEXT_EXTENSIONS) into.extensions.push(readExtension(reader, into));
+  else return SKIP;
+};
+
+const readSource: ReadField<CheckedRequest> = (tag, reader, into) => {
+  if (tag !== PEER_ADDRESS) return SKIP;
+  readMessage(reader, into, readAddress);
+};
+
+const readAddress: ReadField<CheckedRequest> = (tag, reader, into) => {
+  if (tag !== SOCKET_ADDRESS) return SKIP;
+  readMessage(reader, into, readSocketAddress);
+};
+
+const readSocketAddress: ReadField<CheckedRequest> = (tag, reader, into) => {
+  if (tag !== ADDRESS_TEXT) return SKIP;
+  into.peerAddress = textOf(reader, into, "latin1");
+};
+
+const readRequest: ReadField<CheckedRequest> = (tag, reader, into) => {
+  if (tag !== HTTP) return SKIP;
+  readMessage(reader, into, readHttp);
+};
+
+const readHttp: ReadField<CheckedRequest> = (tag, reader, into) => {
+  if (tag === HEADERS) readHeader(reader, into);
+  else if (tag === METHOD) into.verb = textOf(reader, into, "latin1");
+  else if (tag === PATH) into.path = textOf(reader, into, "latin1");
+  else if (tag === HEADER_MAP) readMessage(reader, into, readHeaderMap);
+  else return SKIP;
+};
+
+const readHeaderMap: ReadField<CheckedRequest> = (tag, reader, into) => {
+  if (tag !== HEADER_OF_MAP) return SKIP;
+  readHeader(reader, into);
+};
+
+function readHeader(reader: BinaryReader, into: CheckedRequest): void {
+  const spans = { nameStart: 0, nameEnd: 0, valueStart: 0, valueEnd: 0 };
+  into.addHeader(readMessage(reader, spans, readHeaderField));
 }
 
-const readAttribute: ReadField = (tag, end, reader, into) => {
-  if (tag === SOURCE) eachField(reader, end, into, readSource);
-  else if (tag === REQUEST) eachField(reader, end, into, readRequest);
-  else if (tag === CONTEXT_EXTENSIONS) into.extensions.push(readEntry(reader, end));
-  else return false;
-  return true;
-};
-
-const readSource: ReadField = (tag, end, reader, into) => {
-  if (tag !== PEER_ADDRESS) return false;
-  eachField(reader, end, into, readAddress);
-  return true;
-};
-
-const readAddress: ReadField = (tag, end, reader, into) => {
-  if (tag !== SOCKET_ADDRESS) return false;
-  eachField(reader, end, into, readSocketAddress);
-  return true;
-};
-
-const readSocketAddress: ReadField = (tag, end, reader, into) => {
-  if (tag !== ADDRESS_TEXT) return false;
-  into.peerAddress = reader.latin1(end);
-  return true;
-};
-
-const readRequest: ReadField = (tag, end, reader, into) => {
-  if (tag !== HTTP) return false;
-  eachField(reader, end, into, readHttp);
-  return true;
-};
-
-const readHttp: ReadField = (tag, end, reader, into) => {
-  if (tag === HEADERS) readHeader(reader, end, into);
-  else if (tag === METHOD) into.verb = reader.latin1(end);
-  else if (tag === PATH) into.path = reader.latin1(end);
-  else if (tag === HEADER_MAP) eachField(reader, end, into, readHeaderOfMap);
-  else return false;
-  return true;
-};
-
-const readHeaderOfMap: ReadField = (tag, end, reader, into) => {
-  if (tag !== HEADER_OF_MAP) return false;
-  readHeader(reader, end, into);
-  return true;
-};
-
-/** A header: an entry of `headers`, or of `header_map`, where Envoy writes the value into `raw_value`. */
-function readHeader(reader: MessageReader, end: number, into: CheckedRequest): void {
-  let [nameStart, nameEnd, valueStart, valueEnd] = [end, end, end, end];
-  while (reader.at < end) {
-    const tag = reader.tag();
-    if (tag !== KEY && tag !== VALUE && tag !== RAW_VALUE) {
-      reader.skip(tag, end);
-      continue;
-    }
-    const fieldEnd = reader.enter(end);
-    if (tag === KEY) [nameStart, nameEnd] = [reader.at, fieldEnd];
-    else if (fieldEnd > reader.at) [valueStart, valueEnd] = [reader.at, fieldEnd];
-    reader.at = fieldEnd;
+/** A field of an entry of `headers`, or of `header_map`, where Envoy writes the value into `raw_value`. */
+const readHeaderField: ReadField<HeaderSpans> = (tag, reader, into) => {
+  if (tag !== KEY && tag !== VALUE && tag !== RAW_VALUE) return SKIP;
+  const end = reader.uint32() + reader.pos;
+  if (tag === KEY) {
+    into.nameStart = reader.pos;
+    into.nameEnd = end;
+  } else if (end > reader.pos) {
+    into.valueStart = reader.pos;
+    into.valueEnd = end;
   }
-  reader.leave(end);
-  into.addHeader(nameStart, nameEnd, valueStart, valueEnd);
+  reader.pos = end;
+};
+
+function readExtension(reader: BinaryReader, { bytes }: CheckedRequest): [name: string, value: string] {
+  const { name, value } = readMessage(reader, { name: "", value: "", bytes }, readExtensionField);
+  return [name, value];
 }
 
-function readEntry(reader: MessageReader, end: number): [string, string] {
-  const entry: [string, string] = ["", ""];
-  while (reader.at < end) {
-    const tag = reader.tag();
-    if (tag === KEY) entry[0] = reader.text(reader.enter(end));
-    else if (tag === VALUE) entry[1] = reader.text(reader.enter(end));
-    else reader.skip(tag, end);
-  }
-  reader.leave(end);
-  return entry;
+const readExtensionField: ReadField<{ name: string; value: string; readonly bytes: Buffer }> = (tag, reader, into) => {
+  if (tag === KEY) into.name = textOf(reader, into, "utf8");
+  else if (tag === VALUE) into.value = textOf(reader, into, "utf8");
+  else return SKIP;
+};
+
+/** A text, whatever its bytes: as UTF-8, or one character for each byte. */
+function textOf(reader: BinaryReader, { bytes }: { readonly bytes: Buffer }, encoding: "latin1" | "utf8"): string {
+  const end = reader.uint32() + reader.pos;
+  const text = bytes.toString(encoding, reader.pos, end);
+  reader.pos = end;
+  return text;
 }

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { lengthDelimited, type ReadField, readFields, readMessage, SKIP, SKIP_REST, varint } from "./message-fields.ts";
 import { MAX_ENTRIES } from "./rate-limit-rules.ts";
 
 /*
@@ -33,10 +34,32 @@ export interface AskedLimit {
 export const MAX_DESCRIPTORS = 32;
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
-/** By the tag of a field. One that returns SKIP_REST ends the reading of the message. */
-type FieldReaders = Readonly<Record<number, () => unknown>>;
 
-const SKIP_REST = "skip the rest";
+/** A message while it is read. */
+interface Draft extends Writable<AskedLimits> {
+  readonly descriptors: AskedDescriptor[];
+}
+interface DescriptorDraft extends Writable<AskedDescriptor> {
+  readonly entries: { key: string; value: string }[];
+}
+
+/** Fields of the message. */
+const DOMAIN = lengthDelimited(1);
+const DESCRIPTORS = lengthDelimited(2);
+const HITS_ADDEND = varint(3);
+/** Of a descriptor. */
+const ENTRIES = lengthDelimited(1);
+const LIMIT = lengthDelimited(2);
+const HITS_OF_DESCRIPTOR = lengthDelimited(3);
+const IS_NEGATIVE_HITS = varint(4);
+/** Of an entry. */
+const KEY = lengthDelimited(1);
+const VALUE = lengthDelimited(2);
+/** Of a limit. */
+const REQUESTS_PER_UNIT = varint(1);
+const UNIT = varint(2);
+/** Of a google.protobuf.UInt64Value. */
+const WRAPPED = varint(1);
 
 /**
  * Reads the message. Of descriptors, and of entries of one, it keeps at most one more than the maximum: that shows that
@@ -45,20 +68,61 @@ const SKIP_REST = "skip the rest";
  * @throws {Error} for bytes that are no protobuf
  */
 export function readRateLimitRequest(bytes: Uint8Array): AskedLimits {
-  const descriptors: AskedDescriptor[] = [];
-  const request: Writable<AskedLimits> = { domain: "", descriptors, hitsAddend: 0 };
-  const reader = new BinaryReader(bytes);
-  readFields(reader, bytes.length, {
-    [texts(1)]: () => {
-      request.domain = textOf(reader.bytes());
-    },
-    [texts(2)]: () => keep(reader, descriptors, MAX_DESCRIPTORS, readDescriptor),
-    [varints(3)]: () => {
-      request.hitsAddend = reader.uint32();
-    },
-  });
-  return request;
+  const draft: Draft = { domain: "", descriptors: [], hitsAddend: 0 };
+  return readFields(new BinaryReader(bytes), bytes.length, draft, readRequest);
 }
+
+const readRequest: ReadField<Draft> = (tag, reader, into) => {
+  switch (tag) {
+    case DOMAIN:
+      into.domain = textOf(reader.bytes());
+      return;
+    case DESCRIPTORS:
+      into.descriptors.push(readMessage(reader, { entries: [], isNegativeHits: false }, readDescriptor));
+      return into.descriptors.length > MAX_DESCRIPTORS ? SKIP_REST : undefined;
+    case HITS_ADDEND:
+      into.hitsAddend = reader.uint32();
+      return;
+    default:
+      return SKIP;
+  }
+};
+
+const readDescriptor: ReadField<DescriptorDraft> = (tag, reader, into) => {
+  switch (tag) {
+    case ENTRIES:
+      into.entries.push(readMessage(reader, { key: "", value: "" }, readEntry));
+      return into.entries.length > MAX_ENTRIES ? SKIP_REST : undefined;
+    case LIMIT:
+      into.limit = readMessage(reader, { requestsPerUnit: 0, unit: 0 }, readLimit);
+      return;
+    case HITS_OF_DESCRIPTOR:
+      into.hitsAddend = readMessage(reader, { value: 0n }, readWrapped).value;
+      return;
+    case IS_NEGATIVE_HITS:
+      into.isNegativeHits = reader.bool();
+      return;
+    default:
+      return SKIP;
+  }
+};
+
+const readEntry: ReadField<{ key: string; value: string }> = (tag, reader, into) => {
+  if (tag === KEY) into.key = textOf(reader.bytes());
+  else if (tag === VALUE) into.value = textOf(reader.bytes());
+  else return SKIP;
+};
+
+const readLimit: ReadField<Writable<AskedLimit>> = (tag, reader, into) => {
+  if (tag === REQUESTS_PER_UNIT) into.requestsPerUnit = reader.uint32();
+  else if (tag === UNIT) into.unit = reader.int32();
+  else return SKIP;
+};
+
+const readWrapped: ReadField<{ value: bigint }> = (tag, reader, into) => {
+  if (tag !== WRAPPED) return SKIP;
+  into.value = BigInt(reader.uint64());
+};
 
 /**
  * A text. If it is no UTF-8, each byte b from 0x80 on becomes the lone surrogate 0xDC00 + b. So no byte is lost, and no
@@ -68,89 +132,4 @@ export function textOf(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   if (isUtf8(buffer)) return buffer.toString("utf8");
   return buffer.toString("latin1").replace(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
-}
-
-function keep<T>(reader: BinaryReader, kept: T[], max: number, read: (reader: BinaryReader) => T) {
-  kept.push(read(reader));
-  return kept.length > max ? SKIP_REST : undefined;
-}
-
-function readDescriptor(reader: BinaryReader): AskedDescriptor {
-  const entries: { key: string; value: string }[] = [];
-  const descriptor: Writable<AskedDescriptor> = { entries, isNegativeHits: false };
-  readMessage(reader, {
-    [texts(1)]: () => keep(reader, entries, MAX_ENTRIES, readEntry),
-    [texts(2)]: () => {
-      descriptor.limit = readLimit(reader);
-    },
-    [texts(3)]: () => {
-      descriptor.hitsAddend = readWrapped(reader);
-    },
-    [varints(4)]: () => {
-      descriptor.isNegativeHits = reader.bool();
-    },
-  });
-  return descriptor;
-}
-
-function readEntry(reader: BinaryReader) {
-  const entry = { key: "", value: "" };
-  readMessage(reader, {
-    [texts(1)]: () => {
-      entry.key = textOf(reader.bytes());
-    },
-    [texts(2)]: () => {
-      entry.value = textOf(reader.bytes());
-    },
-  });
-  return entry;
-}
-
-function readLimit(reader: BinaryReader): AskedLimit {
-  const limit = { requestsPerUnit: 0, unit: 0 };
-  readMessage(reader, {
-    [varints(1)]: () => {
-      limit.requestsPerUnit = reader.uint32();
-    },
-    [varints(2)]: () => {
-      limit.unit = reader.int32();
-    },
-  });
-  return limit;
-}
-
-/** A google.protobuf.UInt64Value. */
-function readWrapped(reader: BinaryReader): bigint {
-  let value = 0n;
-  readMessage(reader, {
-    [varints(1)]: () => {
-      value = BigInt(reader.uint64());
-    },
-  });
-  return value;
-}
-
-function readMessage(reader: BinaryReader, readers: FieldReaders): void {
-  const length = reader.uint32();
-  readFields(reader, reader.pos + length, readers);
-}
-
-/** Reads the fields of a message up to its end. Fields without a reader are skipped. */
-function readFields(reader: BinaryReader, end: number, readers: FieldReaders): void {
-  while (reader.pos < end) {
-    const [field, wire] = reader.tag();
-    const read = readers[field * 8 + wire];
-    if (read === undefined) reader.skip(wire, field);
-    else if (read() === SKIP_REST) reader.pos = end;
-  }
-  if (reader.pos !== end) throw new Error("not a protobuf message");
-}
-
-/** The tag of a text or a message. */
-function texts(field: number): number {
-  return field * 8 + WireType.LengthDelimited;
-}
-
-function varints(field: number): number {
-  return field * 8 + WireType.Varint;
 }

@@ -109,11 +109,11 @@ export const ENVOY_MUTANTS = [
       why: "an operator believes that people need scopes",
     },
   ]),
-  ...mutantsOf("src/envoy/checked-request.ts", REQUEST, [
+  ...mutantsOf("src/envoy/message-fields.ts", REQUEST, [
     {
       name: "a message ends anywhere",
-      search: "if (!read(tag, fieldEnd, reader, into)) reader.at = fieldEnd;",
-      replacement: "read(tag, fieldEnd, reader, into);",
+      search: "if (said === SKIP) reader.skip(wire, field);\n    else if",
+      replacement: "if",
       why: "bytes of fields that a check skips are read as others",
     },
   ]),
