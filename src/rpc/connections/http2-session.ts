@@ -1,4 +1,5 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import { STREAMS_OF_SERVICES } from "./http2-bounds.ts";
 import type { Reading } from "./reading.ts";
 
 /** Interval at which the port calls `look`. */
@@ -21,8 +22,7 @@ export class Http2Session {
   #newStreams = 0;
   #idleLooks = 0;
   #notes = 0;
-  /** The maximum of open streams that `allowStreams` has sent; 0 for the one that the session began with. */
-  #allowed = 0;
+  #mayHaveMany = false;
 
   constructor(session: ServerHttp2Session, reading: Reading) {
     this.#session = session;
@@ -30,11 +30,16 @@ export class Http2Session {
     session.on("close", () => reading.close());
   }
 
-  /** Tells the client that it may have this number of open streams, if it was not told before. */
-  allowStreams(maxConcurrentStreams: number): void {
-    if (this.#allowed === maxConcurrentStreams || this.#session.closed || this.#session.destroyed) return;
-    this.#allowed = maxConcurrentStreams;
-    this.#session.settings({ maxConcurrentStreams });
+  /** Whether `allowManyStreams` was called. */
+  get mayHaveManyStreams(): boolean {
+    return this.#mayHaveMany;
+  }
+
+  /** Tells the client that it may have STREAMS_OF_SERVICES. */
+  allowManyStreams(): void {
+    this.#mayHaveMany = true;
+    if (this.#session.closed || this.#session.destroyed) return;
+    this.#session.settings({ maxConcurrentStreams: STREAMS_OF_SERVICES });
   }
 
   /** Begins a stream in its turn. */

@@ -36,7 +36,7 @@ import { headOf, type WireRequest, type WireResponse } from "../lanes/connect-ht
 import type { StreamTaker } from "../lanes/unary-http2.ts";
 import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
-import { HTTP2_OPTIONS, STREAMS_OF_SERVICES } from "./http2-bounds.ts";
+import { HTTP2_OPTIONS } from "./http2-bounds.ts";
 import { Http2Session, LOOK_EVERY_MS } from "./http2-session.ts";
 import type { SocketTurns } from "./paced-socket.ts";
 import { ReadTurns } from "./read-turns.ts";
@@ -250,7 +250,7 @@ export class Port {
     const session = stream.session === undefined ? undefined : this.#sessions.get(stream.session);
     // The stream of a closed connection has no session.
     if (session === undefined) return;
-    if (this.#options.isOfService?.(stream.session!)) session.allowStreams(STREAMS_OF_SERVICES);
+    if (!session.mayHaveManyStreams && this.#options.isOfService?.(stream.session!)) session.allowManyStreams();
     session.begin(() => this.#begin(stream, headers, rawHeaders, session));
   };
 
