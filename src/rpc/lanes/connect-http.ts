@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { constants, type Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { constants, type Http2ServerRequest, Http2ServerResponse, type ServerHttp2Stream } from "node:http2";
 import type { Writable } from "node:stream";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { DomainError } from "../../lib/errors.ts";
@@ -188,14 +188,17 @@ function isGone(response: WireResponse): boolean {
 export function dropRestWhenAnswered(request: WireRequest, response: WireResponse): void {
   if ("stream" in request) {
     const { stream } = request;
-    stream.once("wantTrailers", () => {
-      if (!stream.readableEnded) setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
-    });
+    stream.once("wantTrailers", () => closeUnlessRead(stream));
   } else {
     response.once("finish", () => {
       if (!request.readableEnded) request.resume();
     });
   }
+}
+
+/** Closes an answered stream whose request is incomplete, without an error (RFC 9113, 8.1). */
+export function closeUnlessRead(stream: ServerHttp2Stream): void {
+  if (!stream.readableEnded) setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
 }
 
 function clientGone(): DomainError {

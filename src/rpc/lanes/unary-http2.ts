@@ -1,5 +1,6 @@
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Listed } from "../../lib/oldest-first.ts";
+import { closeUnlessRead } from "./connect-http.ts";
 import { FrameReader, frame } from "./grpc-frame.ts";
 import type { Metadata } from "./grpc-status.ts";
 import { headerValues } from "./raw-headers.ts";
@@ -221,5 +222,5 @@ const WITHOUT_BODY = Object.freeze({ endStream: true, sendDate: false });
 function letGo(stream: ServerHttp2Stream, drop: Wiring["drop"]): void {
   stream.removeAllListeners("data");
   drop(stream);
-  setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
+  closeUnlessRead(stream);
 }

@@ -12,12 +12,12 @@
  *   rest-answer.ts      messages and errors as JSON
  *   http-status.ts      from a gRPC code to an HTTP status
  */
-import { constants } from "node:http2";
 import { constantError, DomainError } from "../../lib/errors.ts";
 import type { Concerns } from "../calls/concerns.ts";
 import type { LiveCall } from "../calls/live-call.ts";
 import { toConnectError } from "../errors.ts";
 import {
+  closeUnlessRead,
   dropRestWhenAnswered,
   endAnswer,
   setHead,
@@ -155,12 +155,7 @@ class RestExchange {
     }
     const sent = this.request.method === "HEAD" ? undefined : body;
     endAnswer(response, this.#unread, sent);
-    if (sent === undefined) closeUnlessRead(this.request);
+    // Such an answer asks for no trailers, which is when dropRestWhenAnswered would close the stream.
+    if (sent === undefined && "stream" in this.request) closeUnlessRead(this.request.stream);
   }
-}
-
-/** Closes an HTTP/2 stream whose answer has no body while its request is incomplete (RFC 9113, 8.1). */
-function closeUnlessRead(request: WireRequest): void {
-  if (!("stream" in request) || request.stream.readableEnded) return;
-  setImmediate(() => request.stream.close(constants.NGHTTP2_NO_ERROR));
 }
