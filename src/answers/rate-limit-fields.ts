@@ -10,8 +10,8 @@ const MINUTE_MS = 60_000;
  * are no fields.
  */
 export function rateLimitFields(windows: readonly WindowState[]): Header[] {
-  if (windows.length === 0) return [];
-  const tightest = windows.reduce((one, other) => (shareOf(other) < shareOf(one) ? other : one));
+  const tightest = tightestOf(windows);
+  if (tightest === undefined) return [];
   return [
     ["RateLimit-Policy", windows.map(policyOf).join(", ")],
     ["RateLimit", windows.map(stateOf).join(", ")],
@@ -32,8 +32,17 @@ export function secondsOf(ms: number): number {
   return Math.ceil(ms / 1000);
 }
 
+/** A window's figures, whatever else is known of it. */
+type Figures = Pick<WindowState, "limit" | "remaining">;
+
+/** The window with the least remaining share, the first of several; undefined if there is none. */
+export function tightestOf<W extends Figures>(windows: readonly W[]): W | undefined {
+  if (windows.length === 0) return undefined;
+  return windows.reduce((one, other) => (shareOf(other) < shareOf(one) ? other : one));
+}
+
 /** The remaining share of a window, from 0 to 1. A window with the limit 0 has nothing left. */
-function shareOf({ limit, remaining }: WindowState): number {
+function shareOf({ limit, remaining }: Figures): number {
   return limit === 0 ? 0 : remaining / limit;
 }
 

@@ -1,7 +1,7 @@
 import { type Decision, type Denial, denial, type Refusal, type WindowState } from "../answers/decision.ts";
 import { type HeaderValues, presentedKey, presentedToken } from "../answers/presented-credential.ts";
 import { clientAddress, httpMethod } from "../answers/request-facts.ts";
-import type { Verdict } from "../keys/judge-key.ts";
+import { VERDICT_NAMES } from "../keys/judge-key.ts";
 import type { KeyRecord } from "../keys/key-records.ts";
 import type { KeyVerdict } from "../keys/verdict.ts";
 import { type VerifyKeyDeps, verifyKey } from "../keys/verify-key.ts";
@@ -30,19 +30,6 @@ export interface Judged {
 
 /** The credential of a request, and how it is to be judged. */
 type Presented = { readonly kind: "key" | "user"; readonly text: string } | { readonly refused: Refusal };
-
-const REFUSED: Readonly<Record<Exclude<Verdict, "valid">, Refusal>> = {
-  invalid: "INVALID",
-  disabled: "DISABLED",
-  revoked: "REVOKED",
-  expired: "EXPIRED",
-  owner_disabled: "OWNER_DISABLED",
-  scope_missing: "SCOPE_MISSING",
-  tier_not_allowed: "TIER_NOT_ALLOWED",
-  ip_not_allowed: "IP_NOT_ALLOWED",
-  method_not_allowed: "METHOD_NOT_ALLOWED",
-  rate_limited: "RATE_LIMITED",
-};
 
 /**
  * Judges a request by its credential and by what its route asks for. Returns no promise for a key whose record and
@@ -111,7 +98,7 @@ function judgedKey({ verdict, record, windows, retryAfterMs }: KeyVerdict, { sco
   if (verdict === "valid") return { decision: { admitted: true, windows: states }, key: record };
   const refused: Denial = {
     admitted: false,
-    code: REFUSED[verdict],
+    code: VERDICT_NAMES[verdict],
     windows: states,
     retryAfterMs,
     requiredScopes: scopes,

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { httpAnswer } from "../answers/http-answer.ts";
+import { secondsOf, tightestOf } from "../answers/rate-limit-fields.ts";
 import {
   RateLimitResponse_Code as Code,
   type RateLimitResponse_DescriptorStatusSchema as DescriptorStatusSchema,
@@ -7,7 +8,7 @@ import {
   RateLimitResponse_RateLimit_Unit as Unit,
 } from "../gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { MINUTE_MS } from "../lib/clock.ts";
-import type { LimitDecision, LimitRequest, WindowStatus } from "../limits/limit.ts";
+import type { LimitDecision, LimitRequest } from "../limits/limit.ts";
 
 /**
  * The answer to Envoy: one status for each request, in order. Each status shows the window with the least remaining
@@ -34,20 +35,15 @@ export function rateLimitAnswer(
 
 function statusOf({ allowed, windows }: LimitDecision, cost: number): MessageInitShape<typeof DescriptorStatusSchema> {
   const code = allowed ? Code.OK : Code.OVER_LIMIT;
-  const shown = tightest(allowed ? windows : windows.filter(({ remaining }) => remaining < cost));
+  const shown = tightestOf(allowed ? windows : windows.filter(({ remaining }) => remaining < cost));
   if (shown === undefined) return { code };
   const { limit, remaining, lengthMs, resetAfterMs } = shown;
   return {
     code,
     currentLimit: { requestsPerUnit: limit, unit: lengthMs === MINUTE_MS ? Unit.MINUTE : Unit.DAY },
     limitRemaining: remaining,
-    durationUntilReset: { seconds: BigInt(Math.ceil(resetAfterMs / 1000)) },
+    durationUntilReset: { seconds: BigInt(secondsOf(resetAfterMs)) },
   };
-}
-
-function tightest(windows: readonly WindowStatus[]): WindowStatus | undefined {
-  const shareOf = ({ limit, remaining }: WindowStatus) => (limit === 0 ? 0 : remaining / limit);
-  return windows.toSorted((one, other) => shareOf(one) - shareOf(other))[0];
 }
 
 /** The wait after which all of the denied requests have room; undefined if no wait helps one of them. */

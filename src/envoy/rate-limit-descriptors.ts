@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { RateLimitUnit } from "../gen/envoy/type/v3/ratelimit_unit_pb.ts";
+import { MAX_SUBJECT_NAME_BYTES } from "../keys/limit-requests.ts";
 import { invalidFields, type Violation } from "../lib/errors.ts";
 import type { LimitFigures } from "../limits/limit.ts";
 import { type AskedDescriptor, type AskedLimit, type AskedLimits, MAX_DESCRIPTORS } from "./rate-limit-message.ts";
@@ -17,8 +18,6 @@ export interface Descriptor {
 
 /** It is above every figure, so that a cost of this size never fits. */
 const MAX_COST = 2n ** 32n;
-/** As CheckRateLimit allows for the name of a subject. */
-const MAX_SUBJECT_BYTES = 256;
 
 /**
  * The descriptors of a request. Envoy's configuration decides their number and keys, so that a fault in those is the
@@ -45,7 +44,7 @@ export function readDescriptors(request: AskedLimits): readonly Descriptor[] {
 export function subjectName(domain: string, entries: readonly DescriptorEntry[]): string {
   const parts = entries.map(({ key, value }) => `${encoded(key)}=${encoded(value)}`);
   const name = [encoded(domain), ...parts].join("/");
-  return name.length <= MAX_SUBJECT_BYTES ? name : `#${hash("sha256", name, "base64url")}`;
+  return name.length <= MAX_SUBJECT_NAME_BYTES ? name : `#${hash("sha256", name, "base64url")}`;
 }
 
 /** Bytes that are no UTF-8 (`textOf`) are encoded as themselves. */

@@ -4,7 +4,7 @@ import { textViolation } from "../lib/text.ts";
 import type { LimitDecision, Limiter, LimitFigures, LimitRequest, NamedLimit } from "../limits/limit.ts";
 import { keyNotFound } from "./grants.ts";
 import type { KeyRecords } from "./key-records.ts";
-import { keySubject, limitViolations, namedSubject, ownLimit } from "./limit-requests.ts";
+import { keySubject, limitViolations, MAX_SUBJECT_NAME_BYTES, namedSubject, ownLimit } from "./limit-requests.ts";
 
 export interface CheckRateLimitDeps {
   readonly records: Pick<KeyRecords, "findLimits">;
@@ -22,8 +22,6 @@ export interface CheckRateLimitInput {
   /** Whether the call has happened already: then it is counted also beyond a limit. */
   readonly admitted: boolean;
 }
-
-const MAX_NAME_BYTES = 256;
 
 /**
  * Counts a call against the limits of a subject: a key, whatever its state, or any other name.
@@ -75,9 +73,10 @@ export function keyRequest(
 }
 
 function checkName(name: string, limits: readonly NamedLimit[]): void {
-  const violation = textViolation("name", name, { min: 1, max: MAX_NAME_BYTES });
+  const violation = textViolation("name", name, { min: 1, max: MAX_SUBJECT_NAME_BYTES });
   if (violation !== undefined) throw invalidFields([violation]);
-  if (Buffer.byteLength(name) > MAX_NAME_BYTES) throw invalidField("name", `must have at most ${MAX_NAME_BYTES} bytes`);
+  if (Buffer.byteLength(name) > MAX_SUBJECT_NAME_BYTES)
+    throw invalidField("name", `must have at most ${MAX_SUBJECT_NAME_BYTES} bytes`);
   if (limits.length === 0) throw invalidField("limits", "must have at least one entry for a subject by name");
 }
 

@@ -20,6 +20,21 @@ export type Verdict =
   | "method_not_allowed"
   | "rate_limited";
 
+/** The contract's name of each verdict, without its prefix. */
+export const VERDICT_NAMES: { readonly [V in Verdict]: Uppercase<V> } = Object.freeze({
+  valid: "VALID",
+  invalid: "INVALID",
+  disabled: "DISABLED",
+  revoked: "REVOKED",
+  expired: "EXPIRED",
+  owner_disabled: "OWNER_DISABLED",
+  scope_missing: "SCOPE_MISSING",
+  tier_not_allowed: "TIER_NOT_ALLOWED",
+  ip_not_allowed: "IP_NOT_ALLOWED",
+  method_not_allowed: "METHOD_NOT_ALLOWED",
+  rate_limited: "RATE_LIMITED",
+});
+
 /** The call for which a key is judged. */
 export interface KeyUse {
   readonly requiredScopes: readonly string[];

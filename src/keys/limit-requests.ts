@@ -9,6 +9,9 @@ export function keySubject(keyId: string): string {
   return `key:${keyId}`;
 }
 
+/** Maximum bytes of the name of a subject. */
+export const MAX_SUBJECT_NAME_BYTES = 256;
+
 export function namedSubject(name: string): string {
   return `name:${name}`;
 }

@@ -68,7 +68,7 @@ export const RATE_LIMITS_MUTANTS = [
     {
       name: "long names cut",
       search: 'name : `#${hash("sha256", name, "base64url")}`',
-      replacement: "name : name.slice(0, MAX_SUBJECT_BYTES)",
+      replacement: "name : name.slice(0, MAX_SUBJECT_NAME_BYTES)",
       why: "clients with long values share their windows",
     },
     {

@@ -1,5 +1,5 @@
 import type { VerifyKeyInput } from "../../../src/keys/check-use.ts";
-import { isOfEnvironment, type Verdict as Judged, judgeKey } from "../../../src/keys/judge-key.ts";
+import { isOfEnvironment, judgeKey, VERDICT_NAMES } from "../../../src/keys/judge-key.ts";
 import { keyFormOf, RESERVED_ENVIRONMENTS } from "../../../src/keys/key-form.ts";
 import { MINUTE_MS } from "../../../src/lib/clock.ts";
 import type { NamedLimit, VerdictName, VerifiedKey } from "../verdict.ts";
@@ -33,20 +33,6 @@ const NO_LIMITS: readonly NamedLimit[] = Object.freeze([]);
 
 /** The judgement of a text that can't be an API key. */
 export const INVALID_BY_FORM: NearJudgement = Object.freeze(invalidJudgement(0));
-
-const NAMES: Readonly<Record<Judged, VerdictName>> = Object.freeze({
-  valid: "VALID",
-  invalid: "INVALID",
-  disabled: "DISABLED",
-  revoked: "REVOKED",
-  expired: "EXPIRED",
-  owner_disabled: "OWNER_DISABLED",
-  scope_missing: "SCOPE_MISSING",
-  tier_not_allowed: "TIER_NOT_ALLOWED",
-  ip_not_allowed: "IP_NOT_ALLOWED",
-  method_not_allowed: "METHOD_NOT_ALLOWED",
-  rate_limited: "RATE_LIMITED",
-});
 
 /** The times of a judgement. */
 export interface JudgedAt {
@@ -97,12 +83,12 @@ export function judgementOf(record: NearRecord, input: VerifyKeyInput, at: Judge
  */
 function verdictAt(record: NearRecord, input: VerifyKeyInput, at: JudgedAt): VerdictName | undefined {
   if (record.key.expiresAtMs === undefined && record.secretExpiresAtMs === undefined) {
-    return NAMES[judgeKey(record, input, 0)];
+    return VERDICT_NAMES[judgeKey(record, input, 0)];
   }
   const time = at.databaseTime.at(at.nowMs);
   const verdict = judgeKey(record, input, time?.hiMs ?? Number.POSITIVE_INFINITY);
   const earlier = judgeKey(record, input, time?.loMs ?? Number.NEGATIVE_INFINITY);
-  return verdict === earlier ? NAMES[verdict] : undefined;
+  return verdict === earlier ? VERDICT_NAMES[verdict] : undefined;
 }
 
 function hasFigure(limit: NamedLimit): boolean {
