@@ -104,7 +104,7 @@ describe.skipIf(!hasTools(ENVOY) || !hasPostgres())("behind Envoy, without a ver
     // A busy machine may exceed Envoy's timeout once. Without the key in memory, no request would be served.
     await until(isServed, "the key in memory is served");
     await expectNoVerdict(withKey(other.raw));
-    // What no key can be is refused by its form, and no Envoy opens for it.
+    // A text that can't be a key is refused by its form, so no Envoy opens for it.
     expect((await ask(open, "/anything", withKey("invented"))).status).toBe(401);
     expect((await ask(open, "/anything")).status).toBe(401);
     postgres.resume();

@@ -7,16 +7,16 @@ const PATCH = "PATCH /v1/keys/$key";
 
 /** A good request for each RPC. */
 export const EACH_RPC: readonly Row[] = [
-  ["registers", "nobody", "POST /v1/auth/register", '{"email":"new-$email","password":"ochre lantern waltz paper"}'],
-  ["logs in", "nobody", "POST /v1/auth/login", '{"email":"$email","password":"ochre lantern waltz paper"}'],
-  ["logs in wrongly", "nobody", "POST /v1/auth/login", '{"email":"$email","password":"wrong lantern waltz paper"}'],
-  ["refreshes", "nobody", "POST /v1/auth/refresh", '{"refreshToken":"$refresh"}'],
-  ["refreshes with garbage", "nobody", "POST /v1/auth/refresh", '{"refreshToken":"x"}'],
-  ["logs out", "nobody", "POST /v1/auth/logout", '{"refreshToken":"garbage"}'],
+  ["registers", "anonymous", "POST /v1/auth/register", '{"email":"new-$email","password":"ochre lantern waltz paper"}'],
+  ["logs in", "anonymous", "POST /v1/auth/login", '{"email":"$email","password":"ochre lantern waltz paper"}'],
+  ["logs in wrongly", "anonymous", "POST /v1/auth/login", '{"email":"$email","password":"wrong lantern waltz paper"}'],
+  ["refreshes", "anonymous", "POST /v1/auth/refresh", '{"refreshToken":"$refresh"}'],
+  ["refreshes with garbage", "anonymous", "POST /v1/auth/refresh", '{"refreshToken":"x"}'],
+  ["logs out", "anonymous", "POST /v1/auth/logout", '{"refreshToken":"garbage"}'],
   ["reads a profile", "owner", "GET /v1/profile"],
   ["changes a profile", "owner", "PATCH /v1/profile", '{"displayName":"Ann B."}'],
   ["changes a password wrongly", "owner", "POST /v1/auth/change-password", '{"currentPassword":"a","newPassword":"b"}'],
-  ["completes a reset wrongly", "nobody", "POST /v1/auth/complete-password-reset", '{"resetToken":"x"}'],
+  ["completes a reset wrongly", "anonymous", "POST /v1/auth/complete-password-reset", '{"resetToken":"x"}'],
   ["lists sessions", "owner", "GET /v1/sessions"],
   ["ends a session", "owner", "DELETE /v1/sessions/$session"],
   ["ends a session twice", "owner", "DELETE /v1/sessions/$session"],
@@ -49,7 +49,7 @@ export const EACH_RPC: readonly Row[] = [
   ["revokes a credential", "admin", "POST /v1/admin/service-credentials/$credential:revoke", "{}"],
   ["lists signing keys", "admin", "GET /v1/admin/signing-keys"],
   ["revokes no signing key", "admin", "POST /v1/admin/signing-keys/sig_0:revoke", "{}"],
-  ["lists events of nobody", "admin", "GET /v1/admin/audit-events?subject_id=usr_0"],
+  ["lists events of anonymous", "admin", "GET /v1/admin/audit-events?subject_id=usr_0"],
 ];
 
 /** Those of them that the service refuses. */
@@ -61,7 +61,7 @@ export const REFUSED: readonly string[] = [
   "rotates a revoked key",
   "reads a deleted key",
   "revokes no signing key",
-  "lists events of nobody",
+  "lists events of anonymous",
 ];
 
 /** Bodies that a path takes, and bodies that it refuses. */

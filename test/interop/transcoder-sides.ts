@@ -8,7 +8,7 @@ import { clientOf, PASSWORD } from "../support/clients.ts";
 import type { RunningService } from "./running-service.ts";
 
 /** The caller of a request. */
-export type As = "nobody" | "owner" | "verifier" | "admin";
+export type As = "anonymous" | "owner" | "verifier" | "admin";
 
 /**
  * A request. `$name` in path and body stands for the side's own value. A body has `content-type: application/json`
@@ -55,7 +55,7 @@ export async function sideOf(service: RunningService, port: number, name: string
   const { credential } = await admin.issueServiceCredential({ name: "spare", scopes: ["verify"] });
   return {
     port,
-    credentials: { nobody: undefined, owner: tokens!.accessToken, verifier: service.verifier, admin: service.admin },
+    credentials: { anonymous: undefined, owner: tokens!.accessToken, verifier: service.verifier, admin: service.admin },
     values: {
       email,
       user: user!.id,

@@ -66,7 +66,7 @@ interface Facts {
 async function factsOf(invocation: Invocation): Promise<Facts> {
   const server = await askedFor(invocation, serverFacts);
   const answers = await askedFor(invocation, answerFacts);
-  // What kept the first question from an answer mostly keeps the second one, too.
+  // An unreachable database or a refused credential fails both questions in the same way.
   const isSame = server.json.unknown !== undefined && server.json.unknown === answers.json.unknown;
   return {
     exitCode: answers.exitCode,
