@@ -27,6 +27,7 @@ import { type AgeClock, systemTimers } from "../lib/clock.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { startRetention } from "../lib/retention.ts";
+import { openServerSpans } from "../lib/tracing.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
@@ -169,6 +170,7 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
     {
       clock,
       log,
+      spans: openServerSpans(info.version),
       health,
       accessRule,
       isChange,
