@@ -17,9 +17,11 @@ import {
   SpanKind,
   SpanStatusCode,
   type Tracer,
+  type TracerProvider,
   trace,
 } from "@opentelemetry/api";
 import { codedCause } from "./errors.ts";
+import { settleWithin } from "./settle-within.ts";
 
 export type { Attributes };
 
@@ -39,6 +41,7 @@ export interface RemoteSpan {
 }
 
 const SCOPE = "latchkey";
+const FLUSH_MS = 1000;
 /** Codes of drivers and systems have this form: an SQLSTATE, ECONNREFUSED, NOSCRIPT. */
 const CODE = /^[A-Z0-9_]{1,40}$/;
 
@@ -64,12 +67,21 @@ export class ServerSpans {
  */
 export function openServerSpans(version: string): ServerSpans | undefined {
   const provider = trace.getTracerProvider();
-  // The API's own provider has a tracer only if an SDK was registered.
+  // The API's own provider has a tracer only if an SDK was registered. It is another class if the SDK was loaded with
+  // a copy of the API of its own.
   const tracer =
     provider instanceof ProxyTracerProvider
       ? provider.getDelegateTracer(SCOPE, version)
       : provider.getTracer(SCOPE, version);
   return tracer && new ServerSpans(tracer);
+}
+
+/** Sends the spans that an SDK has not sent yet, for the end of the process. Waits at most FLUSH_MS. Never rejects. */
+export async function flushSpans(): Promise<void> {
+  const provider: TracerProvider & { getDelegate?(): TracerProvider } = trace.getTracerProvider();
+  // A method of every SDK's provider, by OpenTelemetry's specification. The API does not declare it.
+  const sdk = (provider.getDelegate?.() ?? provider) as TracerProvider & { forceFlush?(): Promise<void> };
+  if (sdk.forceFlush !== undefined) await settleWithin(FLUSH_MS, sdk.forceFlush());
 }
 
 /** The span of one call. */

@@ -27,7 +27,7 @@ import { type AgeClock, systemTimers } from "../lib/clock.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { startRetention } from "../lib/retention.ts";
-import { openServerSpans } from "../lib/tracing.ts";
+import { flushSpans, openServerSpans } from "../lib/tracing.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
@@ -79,6 +79,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, clock, log, timeShiftMs } = options;
   // Each part is stopped before the parts that it was built on, also when a later step of the start fails.
   await using stack = new AsyncDisposableStack();
+  stack.defer(flushSpans);
   const rateLimits = await openRateLimitFile({ file: config.rateLimitsFile, log });
   openDataFolder(config, log);
   const ring = loadMasterKeys(config);

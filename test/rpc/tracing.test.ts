@@ -1,11 +1,9 @@
 import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { SpanStatusCode } from "@opentelemetry/api";
-import { AlwaysOffSampler } from "@opentelemetry/sdk-trace";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Authorization } from "../../src/gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { RateLimitService } from "../../src/gen/envoy/service/ratelimit/v3/rls_pb.ts";
-import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { openServerSpans } from "../../src/lib/tracing.ts";
@@ -120,37 +118,44 @@ describe.skipIf(!canStart("redis"))("traces", () => {
 
     it("have code and reason of a failure, and count as failed only if the service is at fault", async () => {
       const [missing, late] = [newTrace(), newTrace()];
-      const keys = createClient(KeyService, grpc());
-      await errorOf(keys.getKey({ keyId: "key_0000000000000000" }, { headers: headersOf(missing) }));
-      await errorOf(createClient(AuthService, grpc()).login({}, { headers: late.headers, timeoutMs: 0.001 }));
-      const span = await serverSpan(missing);
-      expect(span.status.code).toBe(SpanStatusCode.UNSET);
-      expect(span.attributes).toMatchObject({
+      using client = restClient("HTTP/1.1", service.address);
+      const ask = (headers: Record<string, string>) =>
+        client.ask("GET", "/v1/keys/key_0000000000000000", { headers: { ...headers, "x-request-id": "mine" } });
+      await ask(headersOf(missing));
+      await ask({ ...headersOf(late), "grpc-timeout": "1n" });
+      const [refused, failed] = [await serverSpan(missing), await serverSpan(late)];
+      expect(refused.status.code).toBe(SpanStatusCode.UNSET);
+      expect(refused.attributes).toMatchObject({
         "rpc.response.status_code": "NOT_FOUND",
         "error.type": "NOT_FOUND",
         "latchkey.reason": "KEY_NOT_FOUND",
       });
+      expect(failed.status).toEqual({ code: SpanStatusCode.ERROR });
+      expect(failed.attributes).toMatchObject({ "latchkey.reason": "DEADLINE_EXCEEDED" });
     });
   });
 
   describe("of SQL and Redis", () => {
-    it("are children of the call that needs them, and a cached verdict has none", async () => {
-      const { apiKey } = await service.newKey({ limits: { perMinute: 60, perDay: 50 } });
-      const admin = createClient(AdminService, grpc());
-      await admin
-        .resetRateLimits({ keyId: "key_0000000000000000" }, { headers: headersOf(newTrace()) })
-        .catch(() => {});
+    it("are children of the call that needs them, and a cached record needs no SQL", async () => {
+      const { apiKey } = await service.newKey();
       const [cold, warm] = [newTrace(), newTrace()];
       const keys = createClient(KeyService, grpc());
       await keys.verifyKey({ apiKey }, { headers: headersOf(cold) });
       await keys.verifyKey({ apiKey }, { headers: headersOf(warm) });
       const server = await serverSpan(cold);
       await serverSpan(warm);
-      expect(spans.childrenOf(cold)).toEqual(["SELECT api_keys", expect.stringMatching(/^EVAL/)].slice(0, 2));
+      expect(spans.childrenOf(cold)).toEqual(["SELECT api_keys", "EVALSHA"]);
       expect(spans.childrenOf(warm)).toEqual(["EVALSHA"]);
-      for (const span of spans.of(cold)) {
-        if (span !== server) expect(span.parentSpanContext?.spanId).toBe(server.spanContext().spanId);
-      }
+      const [sql, redis] = spans.of(cold);
+      expect([sql, redis].map((span) => span?.parentSpanContext?.spanId)).toEqual(
+        Array(2).fill(server.spanContext().spanId),
+      );
+      expect(sql!.attributes).toEqual({
+        "db.system.name": "postgresql",
+        "db.operation.name": "SELECT",
+        "db.collection.name": "api_keys",
+      });
+      expect(redis!.attributes).toEqual({ "db.system.name": "redis", "db.operation.name": "EVALSHA" });
     });
 
     it("are none for a verdict that needs neither", async () => {
@@ -176,8 +181,109 @@ describe.skipIf(!canStart("redis"))("traces", () => {
           return spans.childrenOf(trace).join();
         }),
       );
-      expect(new Set(children).size).toBe(1);
-      expect(children[0]).toMatch(/INSERT api_keys.*COMMIT$/);
+      // What several calls share is below the first one. The transaction is each call's own.
+      const own = children.map((names) => names.slice(names.indexOf("SELECT api_keys")));
+      expect(new Set(own).size).toBe(1);
+      expect(own[0]).toMatch(/^SELECT api_keys,.*INSERT api_keys,.*COMMIT$/);
     });
+  });
+
+  it("have no secret, and no text of a client, in any span", async () => {
+    const texts = ["canary-display-name", "canary-key-name", "canary-user-agent", "canary-query", PASSWORD];
+    const email = "canary-person@example.com";
+    const auth = createClient(AuthService, grpc());
+    const headers = { ...newTrace().headers, "user-agent": "canary-user-agent", baggage: "user=canary-baggage" };
+    const input = { email, password: PASSWORD, displayName: "canary-display-name" };
+    const { tokens } = await auth.register(input, { headers });
+    await errorOf(auth.login({ email, password: "canary-wrong-password" }, { headers }));
+    await auth.login({ email, password: PASSWORD }, { headers });
+    const { accessToken, refreshToken } = (await auth.refresh({ refreshToken: tokens!.refreshToken }, { headers }))
+      .tokens!;
+    const keys = createClient(KeyService, grpc());
+    const authorized = { headers: { ...headers, authorization: `Bearer ${accessToken}` } };
+    const { apiKey, key } = await keys.issueKey(
+      { name: "canary-key-name", metadata: { note: "canary-note" } },
+      authorized,
+    );
+    await keys.verifyKey({ apiKey, method: "canary-method" }, { headers: headersOf(newTrace()) });
+    using client = restClient("HTTP/1.1", service.address);
+    await client.ask("GET", `/v1/keys/${key!.id}?x=canary-query`, authorized);
+    const trace = newTrace();
+    await auth.logout({ refreshToken }, { headers: trace.headers });
+    await serverSpan(trace);
+
+    const written = spans
+      .all()
+      .map(({ name, attributes, status, events, links }) => [name, attributes, status, events, links]);
+    const secrets = [accessToken, refreshToken, apiKey, verifier, email, ...texts, "canary"];
+    const sinks = { spans: Buffer.from(JSON.stringify(written)) };
+    expect(
+      findSecrets(
+        secrets.map((text) => secretOf(text, text)),
+        sinks,
+      ),
+    ).toEqual([]);
+    expect(findSecrets([secretOf("a control", "latchkey.v1.KeyService/IssueKey")], sinks)).not.toEqual([]);
+  });
+
+  describe("in the log", () => {
+    const lineOf = (requestId: string | undefined) =>
+      service.lines.find(({ fields }) => requestId !== undefined && fields.request_id === requestId)?.fields;
+
+    it.each(Object.keys(transports))("a line has the id that its answer has, good or bad, by %s", async (lane) => {
+      const [good, bad] = [newTrace(), newTrace()];
+      const answered: Headers[] = [];
+      const keys = createClient(KeyService, transports[lane]!());
+      const onHeader = (header: Headers) => void answered.push(header);
+      await keys.listKeys({}, { headers: headersOf(good, service.admin), onHeader });
+      const error = await keys.getKey({ keyId: "key_none" }, { headers: headersOf(bad) }).catch((cause) => cause);
+      expect(lineOf(answered[0]!.get("x-request-id") ?? undefined)).toMatchObject({
+        code: "OK",
+        trace_id: good.traceId,
+      });
+      expect(lineOf(error.metadata.get("x-request-id") ?? undefined)).toMatchObject({ trace_id: bad.traceId });
+    });
+
+    it("a client that no one knows learns the id too, and can't choose it", async () => {
+      for (const [lane, transport] of Object.entries(transports)) {
+        const keys = createClient(KeyService, transport());
+        const headers = { authorization: "Bearer nothing", "x-request-id": "req_chosen" };
+        const error = await keys.verifyKey({}, { headers }).catch((cause) => cause);
+        const requestId = error.metadata.get("x-request-id");
+        expect(requestId, lane).toMatch(/^req_[0-9A-Za-z]{16}$/);
+        expect(lineOf(requestId)).toMatchObject({ code: "UNAUTHENTICATED" });
+      }
+      using client = restClient("HTTP/2", service.address);
+      const { headers } = await client.ask("GET", "/v1/keys/key_none");
+      expect(lineOf(headers["x-request-id"])).toMatchObject({ code: "UNAUTHENTICATED" });
+    });
+
+    it("a good verification has no line, and so no id", async () => {
+      const keys = createClient(KeyService, grpc());
+      const answered: Headers[] = [];
+      const onHeader = (header: Headers) => void answered.push(header);
+      await keys.verifyKey({ apiKey: "kit_live_nokey" }, { headers: headersOf(newTrace()), onHeader });
+      expect(answered.map((header) => header.has("x-request-id"))).toEqual([false]);
+    });
+
+    it("a line has the trace that the client did not sample, and no span is made", async () => {
+      const trace = newTrace(false);
+      const keys = createClient(KeyService, grpc());
+      await errorOf(keys.getKey({ keyId: "key_none" }, { headers: headersOf(trace) }));
+      expect(service.lines.filter(({ fields }) => fields.trace_id === trace.traceId)).toHaveLength(1);
+      expect(spans.of(trace)).toEqual([]);
+    });
+  });
+
+  // Last, because it removes the SDK.
+  it("are none without an SDK, and a line still has the client's trace", async () => {
+    spans[Symbol.dispose]();
+    expect(openServerSpans("1")).toBeUndefined();
+    await service.restart();
+    const trace = newTrace();
+    const keys = createClient(KeyService, grpc());
+    await errorOf(keys.getKey({ keyId: "key_none" }, { headers: headersOf(trace) }));
+    expect(service.lines.filter(({ fields }) => fields.trace_id === trace.traceId)).toHaveLength(1);
+    expect(spans.of(trace)).toEqual([]);
   });
 });
