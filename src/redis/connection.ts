@@ -15,7 +15,8 @@
  *   slot.ts               the cluster slot of a hash tag
  */
 import { Cluster, type Redis } from "ioredis";
-import { systemTimers } from "../lib/clock.ts";
+import { systemClock, systemTimers } from "../lib/clock.ts";
+import { Histogram, SECONDS } from "../lib/histogram.ts";
 import type { Log } from "../lib/log.ts";
 import { type SpanFacts, traced } from "../lib/tracing.ts";
 import { Evictions } from "./evictions.ts";
@@ -47,6 +48,10 @@ export class RedisConnection {
   /** Faults already logged in this outage. */
   readonly #told = new Set<string>();
   #onSettled: () => void = () => {};
+  /** Times from a command to its reply, in seconds; of failed commands too. */
+  readonly commandSeconds = new Histogram(SECONDS);
+  /** Number of commands since the start that failed or could not be sent. */
+  failures = 0;
 
   /**
    * Begins to connect.
@@ -104,8 +109,16 @@ export class RedisConnection {
    *
    * @throws RedisFault
    */
-  call(command: string, args: readonly (string | number)[]): Promise<unknown> {
-    return traced(commandSpan, command, () => this.#send(command, args));
+  async call(command: string, args: readonly (string | number)[]): Promise<unknown> {
+    const sentAtMs = systemClock.monotonicMs();
+    try {
+      return await traced(commandSpan, command, () => this.#send(command, args));
+    } catch (error) {
+      this.failures++;
+      throw error;
+    } finally {
+      this.commandSeconds.observeMs(systemClock.monotonicMs() - sentAtMs);
+    }
   }
 
   async #send(command: string, args: readonly (string | number)[]): Promise<unknown> {

@@ -5,7 +5,7 @@ import { addressHolder } from "../../shares/holder.ts";
 import type { Caller, CallHead } from "../call.ts";
 import { amendCodecError, codeName, TOO_MANY_CALLS, toConnectError, toDomainError } from "../errors.ts";
 import { holderOf } from "../holder.ts";
-import { type AccessRule, isVerification, type Route, type StreamRoute, type UnaryRoute } from "../routes.ts";
+import { type AccessRule, isVerification, type Route, type StreamRoute } from "../routes.ts";
 import { CallCapacity, type CallCapacityOptions } from "./call-capacity.ts";
 import { type CallObserver, logCall, type Outcome } from "./call-log.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -109,8 +109,7 @@ export class Concerns {
   /** Admits the call: immediately, or when the promise resolves. Throws or rejects if the call is refused. */
   admit(call: LiveCall): Promise<void> | undefined {
     try {
-      const entering = call.span === undefined ? this.#enterAll(call) : call.span.run(this.#enterAll, call);
-      return entering?.catch((error) => {
+      return call.inSpan(this.#enterAll)?.catch((error) => {
         throw this.fail(call, error);
       });
     } catch (error) {
@@ -145,8 +144,7 @@ export class Concerns {
     // The call may have been cancelled while its message was read.
     if (call.failure !== undefined) throw call.failure;
     this.#capacity.settle(call);
-    const { handler } = call.route as UnaryRoute;
-    const response = call.span === undefined ? handler(request, call) : call.span.run(handler, request, call);
+    const response = call.handle(request);
     if (response instanceof Promise) return response.then((settled) => this.#succeed(call, settled));
     return this.#succeed(call, response);
   }
@@ -210,6 +208,11 @@ export class Concerns {
     return this.#capacity.size;
   }
 
+  /** Number of calls since the start that were refused or ended for lack of room, by what there was too much of. */
+  get sheds() {
+    return { ...this.#capacity.sheds, turns: this.#turns.refused };
+  }
+
   /** Begins the stop of the process: streams end after STREAM_GRACE_MS, and unary calls go on. */
   drain(): void {
     this.#draining = true;
@@ -218,8 +221,7 @@ export class Concerns {
 
   /** Ends the time to drain: every call that still runs is answered SHUTTING_DOWN. */
   abortAll(): void {
-    this.#abortAll("stream");
-    this.#abortAll("unary");
+    for (const kind of ["stream", "unary"] as const) this.#abortAll(kind);
   }
 
   #abortAll(kind: Route["kind"]): void {

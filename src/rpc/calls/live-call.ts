@@ -22,7 +22,7 @@ import { newId } from "../../lib/id.ts";
 import type { ServerSpan, ServerSpans } from "../../lib/tracing.ts";
 import type { Member } from "../../shares/fair-room.ts";
 import type { Call, Caller, CallHead, MetadataField } from "../call.ts";
-import type { Route } from "../routes.ts";
+import type { Route, UnaryRoute } from "../routes.ts";
 import { type CallEnd, endCallSpan, startCallSpan } from "./call-span.ts";
 import type { Deadlines, Step } from "./deadlines.ts";
 
@@ -179,9 +179,15 @@ export class LiveCall implements Call, Member {
     this.abort(DEADLINE_EXCEEDED);
   }
 
-  /** Runs `work` so that its SQL and Redis become children of the call's span. */
-  inSpan<R>(work: () => R): R {
-    return this.span === undefined ? work() : this.span.run(work);
+  /** Runs `work` so that its SQL and Redis become children of the call's span. Costs nothing without one. */
+  inSpan<R>(work: (call: LiveCall) => R): R {
+    return this.span === undefined ? work(this) : this.span.run(work, this as LiveCall);
+  }
+
+  /** Runs the handler of a unary call in the same way. */
+  handle(request: unknown): unknown {
+    const { handler } = this.route as UnaryRoute;
+    return this.span === undefined ? handler(request, this) : this.span.run(handler, request, this);
   }
 
   /** Settles as `work` does, or rejects as soon as the call is aborted; then the outcome of `work` is ignored. */
