@@ -1,7 +1,8 @@
-import { createClient, type Transport } from "@connectrpc/connect";
+import { createClient, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import { SpanStatusCode } from "@opentelemetry/api";
+import { context, propagation, SpanStatusCode, trace } from "@opentelemetry/api";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createLatchkey } from "../../client/src/latchkey.ts";
 import { Authorization } from "../../src/gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { RateLimitService } from "../../src/gen/envoy/service/ratelimit/v3/rls_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
@@ -45,7 +46,7 @@ describe.skipIf(!canStart("redis"))("traces", () => {
     Connect: () => createConnectTransport({ ...web, baseUrl: `http://${service.address}` }),
   };
   /** The only SERVER span of a trace, once it has ended. */
-  async function serverSpan(trace: ClientTrace) {
+  async function serverSpan(trace: Pick<ClientTrace, "traceId">) {
     await eventually(() => expect(spans.serversOf(trace)).toHaveLength(1));
     return spans.serversOf(trace)[0]!;
   }
@@ -105,6 +106,23 @@ describe.skipIf(!canStart("redis"))("traces", () => {
       await limits.shouldRateLimit({ domain: "shop" }, { headers: headersOf(limit) }).catch(() => {});
       expect((await serverSpan(check)).name).toBe("envoy.service.auth.v3.Authorization/Check");
       expect((await serverSpan(limit)).name).toBe("envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit");
+    });
+
+    it("continue the trace of a program that asks by the client's package", async () => {
+      const { apiKey } = await service.newKey();
+      const interceptor: Interceptor = (next) => (request) => {
+        propagation.inject(context.active(), request.header, { set: (header, name, value) => header.set(name, value) });
+        return next(request);
+      };
+      const transport = createGrpcTransport({ baseUrl: `http://${service.address}`, interceptors: [interceptor] });
+      await using latchkey = createLatchkey({ transport, credential: verifier });
+      const [traceId, spanId] = await trace.getTracer("shop").startActiveSpan("order", async (span) => {
+        expect((await latchkey.verify({ apiKey })).valid).toBe(true);
+        span.end();
+        return [span.spanContext().traceId, span.spanContext().spanId] as const;
+      });
+      const span = await serverSpan({ traceId });
+      expect([span.name, span.parentSpanContext?.spanId]).toEqual(["latchkey.v1.KeyService/VerifyKey", spanId]);
     });
 
     it("begin a trace of the service's own if the client's is malformed, and the call goes on", async () => {

@@ -1,6 +1,6 @@
 /** An SDK in this process, as an operator would load it, that keeps all spans in memory. */
 import { randomBytes } from "node:crypto";
-import { context, SpanKind, trace } from "@opentelemetry/api";
+import { context, propagation, SpanKind, type TextMapPropagator, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import {
   InMemorySpanExporter,
@@ -21,12 +21,22 @@ export interface ClientTrace {
 export interface RecordedSpans extends Disposable {
   readonly all: () => readonly ReadableSpan[];
   /** The ended spans of a trace, in the order of their ends. */
-  of(trace: ClientTrace): readonly ReadableSpan[];
+  of(trace: Pick<ClientTrace, "traceId">): readonly ReadableSpan[];
   /** The SERVER spans of a trace. */
-  serversOf(trace: ClientTrace): readonly ReadableSpan[];
+  serversOf(trace: Pick<ClientTrace, "traceId">): readonly ReadableSpan[];
   /** The names of the CLIENT spans of a trace. */
   childrenOf(trace: ClientTrace): readonly string[];
 }
+
+/** Sends the trace of a program in this process, as its own SDK would. The service reads the headers by itself. */
+const W3C: TextMapPropagator = {
+  inject(active, carrier, setter) {
+    const { traceId, spanId } = trace.getSpanContext(active)!;
+    setter.set(carrier, "traceparent", `00-${traceId}-${spanId}-01`);
+  },
+  extract: (active) => active,
+  fields: () => ["traceparent"],
+};
 
 /** Registers the SDK for services that start from now on, and removes it when disposed. */
 export function recordSpans(sampler?: Sampler): RecordedSpans {
@@ -34,7 +44,8 @@ export function recordSpans(sampler?: Sampler): RecordedSpans {
   const spanProcessors = [new SimpleSpanProcessor({ exporter })];
   trace.setGlobalTracerProvider(new TracerProvider({ spanProcessors, ...(sampler && { sampler }) }));
   context.setGlobalContextManager(new AsyncLocalStorageContextManager());
-  const of = ({ traceId }: ClientTrace) =>
+  propagation.setGlobalPropagator(W3C);
+  const of = ({ traceId }: Pick<ClientTrace, "traceId">) =>
     exporter.getFinishedSpans().filter((span) => span.spanContext().traceId === traceId);
   return {
     all: () => exporter.getFinishedSpans(),
@@ -47,6 +58,7 @@ export function recordSpans(sampler?: Sampler): RecordedSpans {
     [Symbol.dispose]() {
       trace.disable();
       context.disable();
+      propagation.disable();
     },
   };
 }
