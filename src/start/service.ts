@@ -30,6 +30,7 @@ import { CountedLog } from "../lib/counted-log.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { startRetention } from "../lib/retention.ts";
+import { flushSpans, openServerSpans } from "../lib/tracing.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
@@ -85,6 +86,7 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   const { config, clock, timeShiftMs } = options;
   // Each part is stopped before the parts that it was built on, also when a later step of the start fails.
   await using stack = new AsyncDisposableStack();
+  stack.defer(flushSpans);
   const rateLimits = await openRateLimitFile({ file: config.rateLimitsFile, log });
   openDataFolder(config, log);
   const ring = loadMasterKeys(config);
@@ -166,6 +168,7 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
     {
       clock,
       log,
+      spans: openServerSpans(info.version),
       health,
       accessRule,
       isChange,

@@ -140,6 +140,7 @@ export const OWNERS: Record<string, readonly string[]> = {
   jose: ["auth"],
   "lru-cache": ["lib"],
   pino: ["lib"],
+  "@opentelemetry/api": ["lib"],
   "prom-client": ["rpc"],
   // What lies above the bytes knows nothing of the wire.
   "node:http": ["rpc"],
