@@ -1,6 +1,6 @@
 /**
- * deploy/chart/latchkey/values.schema.json: what values of the chart may be. Helm refuses an install with other names or
- * types. The names under `settings` come from the table of settings, with its texts.
+ * The schema of the chart's values, deploy/chart/latchkey/values.schema.json. Helm refuses an install with other names
+ * or types. The names under `settings` come from the table of settings, with its texts.
  */
 import { SETTINGS, type Setting } from "../src/config/config.ts";
 

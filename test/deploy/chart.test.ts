@@ -1,4 +1,4 @@
-/** What the chart promises about the objects that it makes, for each values file of its folder ci/. */
+/** The promises of the chart about the objects that it makes, for each values file of its folder ci/. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * The chart as Helm renders it: the files of golden/, one for each values file in the chart's folder ci/. chart.interop.ts
- * compares them with what Helm says, so other tests can judge them without Helm.
+ * The chart as Helm renders it: the files of golden/, one for each values file in the chart's folder ci/. In
+ * chart.interop.ts Helm renders them again and compares, so other tests can judge the files without Helm.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
