@@ -5,6 +5,7 @@ import { mkdtempDisposable } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { hasTools } from "../interop/tools.ts";
 import { CHART, GOLDEN, VARIANTS } from "./rendered.ts";
 
@@ -55,6 +56,19 @@ describe.skipIf(!isThere)("Helm", () => {
     expect(status).toBe(0);
     expect(stdout).toContain("LATCHKEY_ALLOW_IN_PROCESS_LIMITS");
     expect(stdout).not.toContain("REDIS_URL");
+  });
+
+  it("takes the alert rules of deploy/prometheus as they are", () => {
+    const rules = join(CHART, "../../prometheus/latchkey.rules.yml");
+    const set = ["--set", "prometheusRule.enabled=true", "--set-file", `prometheusRule.rules=${rules}`];
+    const { stdout } = template(
+      "--values",
+      valuesFile("plaintext"),
+      ...set,
+      "--show-only",
+      "templates/prometheus.yaml",
+    );
+    expect((parse(stdout) as { spec: unknown }).spec).toEqual(parse(readFileSync(rules, "utf8")));
   });
 
   it("leaves out each part that is switched off, and lets each start migrate then", () => {
