@@ -19,7 +19,7 @@ const words = process.argv.slice(2);
 const isJson = words.includes("--json");
 const [verb = "apply", ...others] = words.filter((word) => word !== "--json");
 const isKnown = ["apply", "status", "--dry-run"].includes(verb) && others.length === 0;
-if (!isKnown || words.includes("apply") || words.length > 2) {
+if (!isKnown || words.includes("apply") || new Set(words).size < words.length) {
   process.stderr.write("usage: npm run --silent migrate [-- [status | --dry-run] [--json]]\n");
   process.exit(EXIT_USAGE);
 }
