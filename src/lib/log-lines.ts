@@ -276,8 +276,13 @@ export const LOG_LINES = {
       todo: "Nothing. Look up `reason` in ERRORS.md.",
     },
     "the schema is being applied": {
-      means: "A migration has been running for `for_seconds`.",
-      todo: "Wait.",
+      means:
+        "Migrations have been running for `for_seconds`; `migration` runs now. `phase` and `percent` are those of an index.",
+      todo: "Wait. An index that waits for old snapshots waits for the oldest transactions in `pg_stat_activity`.",
+    },
+    "the schema is newer than this version": {
+      means: "A later version has applied `newest`. This version needs `needed`, and runs beside it.",
+      todo: "Nothing during an upgrade or after its rollback. Otherwise start the later version.",
     },
     "the database is reachable again for the change feed": {
       means: "A poll succeeded after one or more that failed.",

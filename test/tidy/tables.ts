@@ -34,15 +34,12 @@ export const FLOORS: Record<string, readonly string[]> = {
   postgres: [],
   "postgres/errors": ["lib"],
   "postgres/history": ["postgres", "postgres/errors", "lib"],
-  "postgres/migrations": ["postgres", "lib"],
-  "postgres/connections": [
-    ...["postgres", "postgres/errors", "postgres/history", "postgres/migrations"],
-    ...["changes", "shares", "lib"],
-  ],
+  "postgres/connections": ["postgres", "postgres/errors", "postgres/history", "changes", "shares", "lib"],
   "postgres/transactions": [
     ...["postgres", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["changes", "audit", "lib"],
   ],
+  "postgres/migrations": ["postgres", "postgres/connections", "postgres/transactions", "lib"],
   "postgres/database.ts": [
     ...["postgres", "postgres/transactions", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["postgres/migrations", "changes", "shares", "lib"],
@@ -87,7 +84,9 @@ export const FLOORS: Record<string, readonly string[]> = {
   "start/signals.ts": ["lib"],
   "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
   "start/master-keys.ts": ["start/data-folder.ts", "config", "lib"],
-  "start/prepared-database.ts": ["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
+  "start/prepared-database.ts": [
+    ...["config", "postgres/start", "postgres/migrations", "postgres/database.ts", "shares", "lib"],
+  ],
   "start/first-operator.ts": [
     ...["start/data-folder.ts", "start/master-keys.ts", "start/prepared-database.ts"],
     ...["config", "keys/credentials", "changes", "postgres/stores", "postgres/database.ts", "lib"],
@@ -120,8 +119,8 @@ export const FLOORS: Record<string, readonly string[]> = {
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.
   cli: [
-    ...["start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
-    ...["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
+    ...["start/data-folder.ts", "start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
+    ...["config", "postgres/start", "postgres/migrations", "postgres/database.ts", "shares", "lib"],
   ],
   "main.ts": [
     ...["start/check-addresses.ts", "start/first-operator.ts", "start/ops-port.ts", "start/service.ts"],
