@@ -10,6 +10,7 @@
  *   first-operator.ts     the first credential with which an operator can act
  *   start-limiter.ts      the limiter, over Redis or in this process
  *   change-sources.ts     how this process learns of changes
+ *   audit-export.ts       the export of the audit trail
  *   rooms.ts              the business rooms, each with what it uses
  *   bindings.ts           which handlers serve which RPC
  *   ops-port.ts           the second port, for health and metrics, also of several processes
@@ -38,6 +39,7 @@ import { Metrics } from "../rpc/ops/metrics.ts";
 import { RpcServer } from "../rpc/server.ts";
 import { HealthRegistry } from "../rpc/standard/health.ts";
 import { itself } from "../shares/holder.ts";
+import { startAuditExport } from "./audit-export.ts";
 import { bindingsOf } from "./bindings.ts";
 import { createChanges } from "./change-sources.ts";
 import { openDataFolder } from "./data-folder.ts";
@@ -93,6 +95,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   stack.defer(() => breaker.stop());
   const rooms = createRooms({ config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter });
   await feed.start();
+  const auditExport = await startAuditExport(options, database, stack);
   await writeFirstOperator({ ring, format: rooms.keys.format, databaseClock, database, config, log });
   void rooms.signing.keys.reseal();
 
@@ -118,6 +121,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   for (const [what, prune] of [
     ["changes", () => changes.store.prune(CHANGES_KEPT_MS)],
     ["audit events", () => rooms.audit.store.prune(config.auditKeepMs)],
+    ["events that wait for an export", () => auditExport.prune()],
     ["sessions", () => rooms.users.sessions.prune()],
   ] as const) {
     stack.defer(startRetention({ what, prune, timers: systemTimers, log }));
