@@ -71,11 +71,13 @@ export class WebhookDestination implements Destination {
     let retryAfterMs: number | undefined;
     const chains = bySubject(events);
     const end = AbortSignal.timeout(LAST_BEGIN_MS);
+    let begun = 0;
     const sendChains = async () => {
-      // If the first requests have all failed, so would the others.
-      while (!end.aborted && (delivered.size > 0 || failed.size < CONCURRENT)) {
+      // Unless one of the first requests succeeds, the others would fail too.
+      while (!end.aborted && (delivered.size > 0 || begun < CONCURRENT)) {
         const chain = chains.shift();
         if (chain === undefined) return;
+        begun++;
         for (const event of chain) {
           if (end.aborted) break;
           const answer = await this.#send(event);

@@ -47,6 +47,8 @@ const LEASE_MS = 45_000;
 const LEAST_LEASE_MS = 30_000;
 /** How often a process without the lease asks for it. */
 const FOLLOW_MS = 5000;
+/** How often the lease is seen to while the destination rests. */
+const RESTING_MS = 10_000;
 /** How often the queue is read if nothing waits. */
 const IDLE_MS = 1000;
 /** Maximum events of one delivery. */
@@ -57,7 +59,7 @@ const MOST_PAUSE_MS = 5 * MINUTE_MS;
 /** Maximum pause of one event that fails while others are delivered, and maximum time that a destination may ask for. */
 const MOST_DELAY_MS = HOUR_MS;
 /** Maximum time for the last delivery when the process stops. */
-const LAST_DELIVERY_MS = 2000;
+const LAST_DELIVERY_MS = 1000;
 
 export interface AuditExporterDeps {
   readonly store: ExportStore;
@@ -95,7 +97,10 @@ const EMPTY: Backlog = Object.freeze({ waiting: 0, oldestAgeMs: 0 });
 export class AuditExporter {
   readonly #deps: AuditExporterDeps;
   #leasedUntilMs = Number.NEGATIVE_INFINITY;
+  /** Deliveries in a row that failed as a whole. */
   #failures = 0;
+  #restsUntilMs = Number.NEGATIVE_INFINITY;
+  #isDatabaseFailing = false;
   #figures: ExportFigures = { delivered: 0, failed: 0, lost: 0, backlog: EMPTY };
   #round: Promise<void> | undefined;
   #isStopping = false;
@@ -111,11 +116,11 @@ export class AuditExporter {
 
   /** Begins to export. When this resolves, further events are queued, unless the database is unreachable. */
   async start(): Promise<void> {
-    await this.#lead().catch((error: unknown) => this.#failed(reasonOf(error)));
+    await this.#lead().catch((error: unknown) => this.#missDatabase(error));
     this.#after(0);
   }
 
-  /** Ends the export, and lets another process begin. Resolves within 4 s. */
+  /** Ends the export, and lets another process begin. Resolves within 2 s. */
   async stop(): Promise<void> {
     const { store, destination, holder } = this.#deps;
     this.#isStopping = true;
@@ -138,9 +143,12 @@ export class AuditExporter {
 
   /** @returns the pause until the next call */
   async #export(): Promise<number> {
-    const { store, destination } = this.#deps;
+    const { store, destination, clock } = this.#deps;
     try {
       if (!(await this.#lead())) return FOLLOW_MS;
+      this.#isDatabaseFailing = false;
+      const restsMs = this.#restsUntilMs - clock.elapsedMs();
+      if (restsMs > 0) return Math.min(restsMs, RESTING_MS);
       const queued = await store.next(destination.name, BATCH);
       const events = queued.flatMap(({ event }) => event ?? []);
       if (events.length < queued.length) await this.#lose(queued.filter(({ event }) => event === undefined));
@@ -149,7 +157,7 @@ export class AuditExporter {
       await store.remove(queued.filter(({ event }) => event !== undefined && delivery.delivered.has(event.id)));
       return await this.#judge(queued, delivery);
     } catch (error) {
-      return this.#failed(reasonOf(error));
+      return this.#missDatabase(error);
     }
   }
 
@@ -172,7 +180,7 @@ export class AuditExporter {
       delivered: this.#figures.delivered + delivered.size,
       failed: this.#figures.failed + failed.size,
     };
-    if (delivered.size === 0) return this.#failed([...failed.values()][0] ?? "nothing was tried", retryAfterMs);
+    if (delivered.size === 0) return this.#rest([...failed.values()][0] ?? "nothing was tried", retryAfterMs);
     if (this.#failures > 0) {
       this.#deps.log.info("audit events are exported again", { destination: this.#deps.destination.name });
     }
@@ -207,17 +215,25 @@ export class AuditExporter {
     });
   }
 
-  /** @returns the pause before the next attempt */
-  #failed(reason: string, retryAfterMs = 0): number {
+  /** Lets the destination rest after a failure. */
+  #rest(reason: string, retryAfterMs = 0): number {
     this.#failures++;
+    if (this.#failures === 1) this.#warn(reason);
     const pauseMs = this.#pauseMs(this.#failures, MOST_PAUSE_MS);
-    if (this.#failures === 1) {
-      this.#deps.log.warn("audit events can't be exported now; trying again", {
-        destination: this.#deps.destination.name,
-        reason,
-      });
-    }
-    return Math.max(pauseMs, Math.min(retryAfterMs, MOST_DELAY_MS));
+    const restsMs = Math.max(pauseMs, Math.min(retryAfterMs, MOST_DELAY_MS));
+    this.#restsUntilMs = this.#deps.clock.elapsedMs() + restsMs;
+    return Math.min(restsMs, RESTING_MS);
+  }
+
+  #missDatabase(error: unknown): number {
+    if (!this.#isDatabaseFailing) this.#warn(reasonOf(error));
+    this.#isDatabaseFailing = true;
+    return FOLLOW_MS;
+  }
+
+  #warn(reason: string): void {
+    const { log, destination } = this.#deps;
+    log.warn("audit events can't be exported now; trying again", { destination: destination.name, reason });
   }
 
   /** The pause before attempt `attempt + 1`: it doubles up to `mostMs`, and is up to a quarter longer or shorter. */
