@@ -23,7 +23,7 @@ interface ExportGround {
 export interface AuditExport {
   /** One for each configured destination. */
   readonly exporters: readonly AuditExporter[];
-  /** Deletes some of the events that wait for a destination that is no longer configured. @returns whether more are left */
+  /** Deletes some of the events that wait for a destination that is no longer configured. @returns whether it did */
   prune(): Promise<boolean>;
 }
 

@@ -12,6 +12,7 @@
  *   change-sources.ts     how this process learns of changes
  *   audit-export.ts       the export of the audit trail
  *   rooms.ts              the business rooms, each with what it uses
+ *   expired-rows.ts       the deletion of rows that are no longer needed
  *   bindings.ts           which handlers serve which RPC
  *   ops-port.ts           the second port, for health and metrics, also of several processes
  *   version.ts            the service's version
@@ -20,14 +21,12 @@
  */
 
 import { type Change, ChangeBus } from "../changes/change.ts";
-import { CHANGES_KEPT_MS } from "../changes/change-store.ts";
 import { Watches } from "../changes/watch-changes.ts";
 import type { Config } from "../config/config.ts";
 import { openRateLimitFile, type RateLimitFile } from "../envoy/rate-limit-file.ts";
 import { type AgeClock, systemTimers } from "../lib/clock.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
-import { startRetention } from "../lib/retention.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
@@ -43,6 +42,7 @@ import { startAuditExport } from "./audit-export.ts";
 import { bindingsOf } from "./bindings.ts";
 import { createChanges } from "./change-sources.ts";
 import { openDataFolder } from "./data-folder.ts";
+import { startRetentions } from "./expired-rows.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { loadMasterKeys } from "./master-keys.ts";
 import { startOpsPort } from "./ops-port.ts";
@@ -118,14 +118,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   server.observe(metrics);
   const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
-  for (const [what, prune] of [
-    ["changes", () => changes.store.prune(CHANGES_KEPT_MS)],
-    ["audit events", () => rooms.audit.store.prune(config.auditKeepMs)],
-    ["events that wait for an export", () => auditExport.prune()],
-    ["sessions", () => rooms.users.sessions.prune()],
-  ] as const) {
-    stack.defer(startRetention({ what, prune, timers: systemTimers, log }));
-  }
+  startRetentions({ config, log, changes, rooms, auditExport }, stack);
   stack.defer(() => rooms.audit.refusals.stop());
   for (const writer of [rooms.keys.usage.writer, rooms.keys.rehasher.writer]) {
     writer.start();

@@ -79,7 +79,7 @@ describe.skipIf(!canStart("postgres"))("a restored backup", () => {
     return dumpDatabase(url);
   }
 
-  /** What happened between the backup and the loss of the database. */
+  /** Makes the changes between the backup and the loss of the database. */
   async function change(service: ReadyService): Promise<void> {
     const management = clientOf(service.address, KeyService, cast.admin);
     const admin = clientOf(service.address, AdminService, cast.admin);
@@ -170,7 +170,7 @@ describe.skipIf(!canStart("postgres"))("a restored backup", () => {
     expect(await verdict(restored, keys.kept)).toBe("VALID");
     expect(await verdict(restored, keys.revoked)).toBe("REVOKED");
     expect(await verdict(restored, keys.disabled)).toBe("DISABLED");
-    expect(await verdict(restored, keys.deleted)).toBe("REVOKED");
+    expect(await verdict(restored, keys.deleted)).toBe("INVALID");
     expect(await verdict(restored, ofDisabledPerson)).toBe("OWNER_DISABLED");
     const retired = clientOf(restored.address, KeyService, retiredService);
     expect(await codeOf(retired.verifyKey({ apiKey: keys.kept.raw }))).toBe("Unauthenticated");

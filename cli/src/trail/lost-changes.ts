@@ -18,7 +18,7 @@ export interface LostChange {
   readonly event: TrailEvent;
   /** "decide": a person has to. "issued": the subject was made since the backup. */
   readonly todo: Repeat | "decide" | "issued";
-  /** What is wrong now, for a person. */
+  /** The state after the restore, for a person. */
   readonly note: string;
 }
 

@@ -54,7 +54,7 @@ export class Repetition {
     }
   }
 
-  /** What is unknown or revoked needs no decision. What had been enabled needs one only if it is disabled. */
+  /** No decision is needed for a subject that is unknown, revoked, or usable after it had been enabled. */
   async #standingOfDecision(subjectId: string, wasEnabled: boolean): Promise<Outcome> {
     const state = await this.#state(subjectId);
     if (state === undefined) return "unknown here";

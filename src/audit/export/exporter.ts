@@ -73,7 +73,7 @@ export interface AuditExporterDeps {
   readonly random: () => number;
 }
 
-/** What an exporter has done since it was made, for metrics. */
+/** The work of an exporter since it was made, for metrics. */
 export interface ExportFigures {
   readonly delivered: number;
   /** Attempts that failed. */
@@ -89,8 +89,8 @@ const EMPTY: Backlog = Object.freeze({ waiting: 0, oldestAgeMs: 0 });
 /**
  * Exports to one destination.
  *
- * - If every attempt of a delivery fails, the destination counts as unreachable: it is tried again after a pause of 1 s,
- *   which doubles up to 5 minutes.
+ * - If every attempt of a delivery fails, the destination rests: it is tried again after a pause of 1 s, which doubles
+ *   up to 5 minutes.
  * - If some events fail while others are delivered, only their subjects wait, for up to an hour.
  * - An event waits until it is delivered, or until the audit trail deletes it (LATCHKEY_AUDIT_DAYS).
  */
