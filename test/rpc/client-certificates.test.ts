@@ -1,13 +1,18 @@
 /** Client certificates that stand for service credentials, through real TLS connections. */
-import { copyFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { join } from "node:path";
-import { connect as connectTls, type SecureContextOptions } from "node:tls";
+import { connect as connectTls, type SecureContextOptions, setDefaultCACertificates } from "node:tls";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type Client, Code } from "@connectrpc/connect";
+import { type Client, Code, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createLatchkey } from "../../client/src/latchkey.ts";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
+import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { type Authority, type Identity, newAuthority } from "../support/certificate-authority.ts";
 import { privateFolder } from "../support/child-process.ts";
 import { errorOf } from "../support/errors.ts";
@@ -19,12 +24,12 @@ const folder = privateFolder("latchkey-client-certificates-");
 const caFile = join(folder, "clients.pem");
 let service: TestService;
 let admin: Client<typeof AdminService>;
-let [ours, next, strange]: Authority[] = [];
+let [ours, next, strange, servers]: Authority[] = [];
 const sessions: ClientHttp2Session[] = [];
 
 beforeAll(async () => {
-  [ours, next, strange] = ["ours", "next", "strange"].map((name) => newAuthority(name));
-  const server = newAuthority("server").issue("localhost", ["DNS:localhost", "IP:127.0.0.1"]);
+  [ours, next, strange, servers] = ["ours", "next", "strange", "servers"].map((name) => newAuthority(name));
+  const server = servers!.issue("localhost", ["DNS:localhost", "IP:127.0.0.1"]);
   copyFileSync(ours!.certFile, caFile);
   service = await startTestService({
     LATCHKEY_TLS_CERT_FILE: server.certFile,
@@ -71,6 +76,13 @@ const refused = (message: RegExp) => ({
   code: Code.Unauthenticated as number,
   message: expect.stringMatching(message) as unknown as string,
 });
+/** Makes the service read its files again, and waits for the line that tells of it. */
+async function reload(line: RegExp): Promise<void> {
+  const known = service.lines.length;
+  service.reload();
+  await until(() => service.lines.slice(known).some(({ message }) => line.test(message)), String(line));
+}
+
 const OK = { code: 0, message: "" };
 
 let count = 0;
@@ -101,6 +113,42 @@ describe("a certificate whose subjectAltName has a name of a credential", () => 
     }
     expect(await postHttp1({}, "/v1/keys:verify")).toMatchObject({ status: 401 });
     expect(await call(session, {}, "/envoy.service.auth.v3.Authorization/Check")).toEqual(OK);
+  });
+
+  it("is shown by the clients of connect-node, grpc-js and this project", async () => {
+    const { identity } = await orders();
+    const [host, port] = service.address.split(":");
+    const baseUrl = `https://${host}:${port}`;
+    const nodeOptions = { ca: servers!.cert, cert: identity.cert, key: identity.key };
+    const connectNode = createClient(KeyService, createGrpcTransport({ baseUrl, nodeOptions }));
+    expect(await connectNode.verifyKey({ apiKey: "junk" })).toMatchObject({ valid: false });
+
+    const [ca, key, cert] = [servers!.cert, identity.key, identity.cert].map((pem) => Buffer.from(pem));
+    const js = new GrpcClient(service.address, credentials.createSsl(ca!, key!, cert!));
+    const [path, asIs] = ["/latchkey.v1.KeyService/VerifyKey", (bytes: Buffer) => bytes];
+    const answer = await new Promise<unknown>((resolve) => {
+      js.makeUnaryRequest(path, asIs, asIs, Buffer.alloc(0), (error, bytes) => resolve(error ?? bytes));
+    });
+    js.close();
+    expect(answer).toBeInstanceOf(Buffer);
+
+    const source = () => ({ cert: identity.cert, key: identity.key });
+    setDefaultCACertificates([servers!.cert]);
+    await using near = createLatchkey({ baseUrl, clientCertificate: source, accessTokens: false, near: true });
+    await near.ready();
+    expect(await near.verify({ apiKey: "junk" })).toMatchObject({ valid: false });
+    expect(() => createLatchkey({ baseUrl: "http://a", clientCertificate: source })).toThrow(/https/);
+  });
+
+  it("is made by the lines of docs/OPERATIONS.md", async () => {
+    const page = readFileSync(join(import.meta.dirname, "../../docs/OPERATIONS.md"), "utf8");
+    const [, lines] = /## Client certificates[\s\S]*?```sh\n([\s\S]*?)```/.exec(page)!;
+    const made = privateFolder("latchkey-documented-");
+    execFileSync("sh", ["-e"], { cwd: made, input: lines, stdio: ["pipe", "ignore", "ignore"] });
+    const read = (name: string) => readFileSync(join(made, name), "utf8");
+    writeFileSync(caFile, ours!.cert + read("client-authorities.pem"));
+    await reload(/client authorities are replaced/);
+    expect(await callWith({ cert: read("orders.pem"), key: read("orders.key") })).toEqual(OK);
   });
 
   it("has the scopes of the credential, counts as its use, and is its actor on the audit trail", async () => {
@@ -276,12 +324,6 @@ describe("the time of a certificate", () => {
 });
 
 describe("the file of authorities", () => {
-  const reload = async (line: RegExp) => {
-    const known = service.lines.length;
-    service.reload();
-    await until(() => service.lines.slice(known).some(({ message }) => line.test(message)), String(line));
-  };
-
   it("takes a new authority beside the old one, then lets the old one go, without a failed call of a good client", async () => {
     const old = await orders();
     const [kept, newer] = [connectWith(old.identity), next!.issue("x", [`DNS:${old.name}`])];
