@@ -15,7 +15,7 @@ import { MovedTime } from "./moved-time.ts";
 /** One call of WatchRevocations, as the service sees it. */
 interface Served {
   readonly cursor: string;
-  readonly credential: string;
+  readonly credential: string | undefined;
   readonly openedAtMs: number;
   readonly signal: AbortSignal;
   send(message: { cursor: string; epoch?: bigint }): Promise<void>;
