@@ -35,6 +35,7 @@ import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
 import { ChangeRate } from "../rpc/calls/change-rate.ts";
+import { ClientCertificates } from "../rpc/calls/client-certificates.ts";
 import { ClientAddresses } from "../rpc/calls/client-ip.ts";
 import { noteRefusedCall } from "../rpc/calls/refused-calls.ts";
 import { isChange } from "../rpc/effects.ts";
@@ -73,7 +74,7 @@ export interface Service {
   readonly address: string;
   /** `host:port` for operators. */
   readonly opsAddress: string;
-  /** Reads the TLS certificate and the file of rate limits again. */
+  /** Reads the TLS certificate, the client authorities and the file of rate limits again. */
   reload(): void;
   /** Drains and closes everything. Calls in flight have `drainMs` of the configuration. */
   stop(): Promise<void>;
@@ -131,7 +132,7 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   return { address, opsAddress: ops.address, reload, stop: () => running.disposeAsync() };
 }
 
-/** Reads the TLS certificate and the file of rate limits again, and does not wait for them. */
+/** Reads the TLS certificate, the client authorities and the file of rate limits again, and does not wait for them. */
 function readFilesAgain(server: RpcServer, rateLimits: RateLimitFile): void {
   server.reload();
   void rateLimits.readAgain();
@@ -150,15 +151,17 @@ interface ServerParts {
 function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: ServerParts): RpcServer {
   const { ring, limiter, rateLimits, changes, rooms, health, watches } = parts;
   const { trustedProxies, forwardedHeader, changesPerMinute, serviceChangesPerMinute, accessTokenMs } = config;
-  const { tls, reflection, docsPage, corsOrigins, drainMs } = config;
+  const { tls, clientCaFile, reflection, docsPage, corsOrigins, drainMs } = config;
   const plaintext = tls === undefined || config.plaintextBesideTls;
   const { feed, store, databaseClock } = changes;
   const { refusals } = rooms.audit;
-  const { records, format, usage } = rooms.keys;
+  const { records, format, usage, certificates } = rooms.keys;
   const accessTokens = rooms.users.authentication;
   const changeRate = new ChangeRate({ limiter, changesPerMinute, serviceChangesPerMinute });
   const addresses = new ClientAddresses({ trustedProxies, forwardedHeader, log });
-  const callers = new CallerResolver({ records, format, usage, refusals, accessTokens, databaseClock, addresses });
+  const clientCertificates = new ClientCertificates();
+  const credentials = { records, format, usage, certificates, clientCertificates };
+  const callers = new CallerResolver({ ...credentials, refusals, accessTokens, databaseClock, addresses });
   const watchDeps = { feed, store, databaseClock, clock, accessTokenMs, watches, timers: systemTimers };
   const info = { version: serviceVersion(), startedAtMs: clock.nowMs() };
   return new RpcServer(
@@ -174,11 +177,12 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       noteRefused: (call, outcome) => noteRefusedCall(refusals, call, outcome),
       knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
+      clientCertificates,
       callerOfConnection: (connection) => callers.ofConnection(connection),
       clientIp: (head) => addresses.of(head),
       jwks: () => rooms.signing.keys.jwks(),
     },
     bindingsOf({ ...rooms, ring, log, rateLimits, info }, watchDeps),
-    { ...config.listen, tls, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
+    { ...config.listen, tls, clientCaFile, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
   );
 }

@@ -112,7 +112,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     "config",
     ...AUTH,
     "auth/tokens",
-    "keys",
+    ...KEYS,
     "limits",
     "changes",
     "audit",
