@@ -11,6 +11,7 @@ import { nowMs } from "./history.ts";
 export interface NodeOptions {
   readonly index: number;
   readonly port: number;
+  readonly opsPort: number;
   readonly env: NodeJS.ProcessEnv;
   readonly nodeFlags: readonly string[];
   readonly postgres: FaultProxy;
@@ -19,6 +20,7 @@ export interface NodeOptions {
 
 /** An unexpected end of a process. */
 export interface Crash {
+  /** NEAR_PROCESS for that of the near clients. */
   readonly process: number;
   readonly atMs: number;
   readonly output: string;
@@ -29,7 +31,12 @@ const MOST_STOP_MS = 30_000;
 
 export class Node {
   readonly index: number;
+  readonly port: number;
   readonly address: string;
+  /** `host:port` of the second port. */
+  readonly opsAddress: string;
+  /** Number of starts. */
+  lives = 0;
   readonly postgres: FaultProxy;
   readonly redis: FaultProxy;
   readonly crashes: Crash[] = [];
@@ -41,7 +48,9 @@ export class Node {
   constructor(options: NodeOptions) {
     this.#options = options;
     this.index = options.index;
+    this.port = options.port;
     this.address = `127.0.0.1:${options.port}`;
+    this.opsAddress = `127.0.0.1:${options.opsPort}`;
     this.postgres = options.postgres;
     this.redis = options.redis;
   }
@@ -66,6 +75,7 @@ export class Node {
   /** Starts the process without a wait for readiness, which a stopped database may prevent. */
   start(): void {
     this.#isEndExpected = false;
+    this.lives++;
     const service = spawnService(this.#options.env, this.#options.nodeFlags);
     this.#service = service;
     void service.ended().then((code) => {
