@@ -152,6 +152,10 @@ describe("the checker finds nothing in", () => {
     ["a revocation with one time", history([REVOKE_AGAIN, { ...REVOKE_AGAIN, process: 2 }], { ledger: [REVOKED] })],
     ["a process that answers nothing during a fault", history(unanswered(20_000), { faults: [LONG_FAULT] })],
     ["a process that answers nothing just after a fault", history(unanswered(65_000), { faults: [LONG_FAULT] })],
+    [
+      "a process that answers nothing while it starts",
+      history(unanswered(80_000), { starts: [{ process: 1, startedMs: 50_000, readyMs: 72_000 }] }),
+    ],
     ["a process that answers one call of many", history([...unanswered(80_000), verdict("VALID", 82_000)])],
     [
       "a stream whose second message is of an earlier poll",

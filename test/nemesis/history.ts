@@ -122,6 +122,15 @@ export interface FaultRecord extends FaultEffects {
   readonly endedMs: number;
 }
 
+/** A start of a process, which answers nothing until it is ready. */
+export interface StartRecord {
+  /** NEAR_PROCESS for that of the near clients. */
+  readonly process: number;
+  readonly startedMs: number;
+  /** When it was ready or had ended; undefined if it never was. */
+  readyMs?: number;
+}
+
 /** One message of WatchRevocations. */
 export interface WatchMessage {
   /** Number of the stream, of all streams of its follower. */
@@ -169,6 +178,7 @@ export interface History {
   readonly clockDriftMs: number;
   readonly operations: readonly Operation[];
   readonly faults: readonly FaultRecord[];
+  readonly starts: readonly StartRecord[];
   readonly followers: readonly Follower[];
   readonly ledger: readonly LedgerRow[];
   readonly changes: readonly CommittedChange[];

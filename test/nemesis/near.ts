@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { FaultProxy } from "../support/fault-proxy.ts";
-import { nowMs } from "./history.ts";
+import { nowMs, type StartRecord } from "./history.ts";
 import type { Crash } from "./node.ts";
 
 /** A line to the process. Without `apiKey` it asks for the memory. */
@@ -46,8 +46,7 @@ export class NearClients {
   /** Between each client and its process of the service. */
   readonly links: readonly FaultProxy[];
   readonly crashes: Crash[] = [];
-  /** Number of starts. */
-  lives = 0;
+  readonly starts: StartRecord[] = [];
   readonly #nodeFlags: readonly string[];
   readonly #waiting = new Map<number, (said: NearSaid) => void>();
   #credential = "";
@@ -71,13 +70,17 @@ export class NearClients {
   start(credential = this.#credential): void {
     this.#credential = credential;
     this.#isEndExpected = false;
-    this.lives++;
     const urls = this.links.map(({ port }) => `http://127.0.0.1:${port}`).join(",");
     const env = { ...process.env, NEAR_URLS: urls, NEAR_CREDENTIAL: credential };
     const child = spawn(process.execPath, [...this.#nodeFlags, PROGRAM], { env, stdio: ["pipe", "pipe", "pipe"] });
     const ready = Promise.withResolvers<void>();
     this.#child = child;
     this.#ready = ready;
+    const start: StartRecord = { process: NEAR_PROCESS, startedMs: nowMs() };
+    this.starts.push(start);
+    void ready.promise.then(() => {
+      start.readyMs = nowMs();
+    });
     const kill = () => child.kill("SIGKILL");
     process.once("exit", kill);
     child.stdin!.on("error", () => {});

@@ -6,7 +6,7 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { clientOf } from "../support/clients.ts";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import { type SpawnedService, spawnService } from "../support/spawned-service.ts";
-import { nowMs } from "./history.ts";
+import { nowMs, type StartRecord } from "./history.ts";
 
 export interface NodeOptions {
   readonly index: number;
@@ -35,8 +35,7 @@ export class Node {
   readonly address: string;
   /** `host:port` of the second port. */
   readonly opsAddress: string;
-  /** Number of starts. */
-  lives = 0;
+  readonly starts: StartRecord[] = [];
   readonly postgres: FaultProxy;
   readonly redis: FaultProxy;
   readonly crashes: Crash[] = [];
@@ -75,8 +74,13 @@ export class Node {
   /** Starts the process without a wait for readiness, which a stopped database may prevent. */
   start(): void {
     this.#isEndExpected = false;
-    this.lives++;
     const service = spawnService(this.#options.env, this.#options.nodeFlags);
+    const start: StartRecord = { process: this.index, startedMs: nowMs() };
+    this.starts.push(start);
+    const isReady = () => {
+      start.readyMs = nowMs();
+    };
+    service.ready().then(isReady, isReady);
     this.#service = service;
     void service.ended().then((code) => {
       this.#output += `${service.output()}\n--- process ${this.index} ended with ${code}\n`;

@@ -42,7 +42,8 @@ const print = (line: string) => void process.stdout.write(`${line}\n`);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000));
 // Otherwise the processes of the run would outlive it.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
-process.exitCode = (await (values.controls ? runControls(seed, print, values.only) : main())) ? 0 : 1;
+// Node hangs in its cleanup at the end if a request to a killed child was never completed.
+process.exit((await (values.controls ? runControls(seed, print, values.only) : main())) ? 0 : 1);
 
 async function main(): Promise<boolean> {
   const seconds = Number(values.seconds);

@@ -113,6 +113,7 @@ export function history(operations: readonly Operation[], more: Partial<History>
     processes: 3,
     clockDriftMs: 0,
     faults: [],
+    starts: [],
     followers: [],
     changes: [],
     crashes: [],

@@ -95,6 +95,7 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
     clockDriftMs: driftMs(),
     operations: recorder.operations,
     faults: nemesis.records,
+    starts: [...world.nodes, world.near].flatMap(({ starts }) => starts),
     followers,
     ledger: await readLedger(world.query),
     changes: await readChanges(world.query),

@@ -57,11 +57,13 @@ if (!(seconds > 0) || !Number.isInteger(seed)) {
   print("usage: --minutes N | --seconds N, --seed N, --scrape-to FILE, --keep");
   process.exitCode = 2;
 } else {
-  process.exitCode = await main().catch((error: unknown) => {
+  const code = await main().catch((error: unknown) => {
     if (!stop.signal.aborted) throw error;
     print(stop.signal.reason.message);
     return 130;
   });
+  // Node hangs in its cleanup at the end if a request to a killed child was never completed.
+  process.exit(code);
 }
 
 async function main(): Promise<number> {

@@ -28,20 +28,21 @@ function begin(world: World, startedMs: number, record: RecordFile, memory: Memo
     memory.push(sample);
     record.write({ type: "memory", ...sample });
   };
-  const scrapeNode = async ({ index, opsAddress, lives }: World["nodes"][number]) => {
+  const scrapeNode = async ({ index, opsAddress, starts }: World["nodes"][number]) => {
     const process = `process ${index}`;
+    const life = starts.length;
     const text = await metricsOf(opsAddress);
     if (text === undefined) return;
     const samples = samplesOf(text);
-    record.scrape(second(), process, lives, samples);
+    record.scrape(second(), process, life, samples);
     const [rssBytes, heapBytes] = [samples.process_resident_memory_bytes, samples.nodejs_heap_size_used_bytes];
     if (rssBytes === undefined || heapBytes === undefined) return;
-    add({ process, second: second(), life: lives, rssBytes, heapBytes });
+    add({ process, second: second(), life, rssBytes, heapBytes });
   };
   const scrapeNear = async () => {
-    const { lives } = world.near;
+    const life = world.near.starts.length;
     const said = await world.near.memory();
-    if (said !== undefined) add({ process: "near clients", second: second(), life: lives, ...said });
+    if (said !== undefined) add({ process: "near clients", second: second(), life, ...said });
   };
   /** A place that still has not answered the last time is not asked again. */
   const ask = async (place: string, scrape: () => Promise<void>) => {
