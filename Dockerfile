@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
-FROM node:24-slim AS packages
+FROM node:26-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
 # The optional packages bring a Node; this image has its own.
 # The other packages of this repository are for those who call the service.
 RUN npm ci --workspaces=false --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
-FROM node:24-slim
+FROM node:26-slim
 # Production refuses to start without a master key, PostgreSQL and Redis, and says what is missing.
 ENV NODE_ENV=production \
     LATCHKEY_LISTEN=0.0.0.0:8080 \

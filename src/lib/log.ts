@@ -20,6 +20,8 @@ export interface Log {
   error(message: ErrorLine, fields?: LogFields, cause?: unknown): void;
   /** Writes what is buffered. Call it before the process exits. */
   flush(): void;
+  /** Number of lines that were dropped because nothing read them. Absent for a log that drops none. */
+  droppedLines?(): number;
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
@@ -36,6 +38,7 @@ export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
     warn: (message, fields = {}) => logger.warn(fields, message),
     error: (message, fields = {}, cause) => logger.error({ ...fields, ...describe(cause) }, message),
     flush: () => stdout.flush(),
+    droppedLines: () => stdout.dropped,
   };
 }
 

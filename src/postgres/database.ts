@@ -107,9 +107,14 @@ export class Database {
     return this.pools.history;
   }
 
-  /** Number of calls of management that wait for their share, a lock or a connection. */
-  get waiting(): number {
-    return this.pools.turns.waiting;
+  /** The counts of each pool since the start. */
+  get counts(): Pools["counts"] {
+    return this.pools.counts;
+  }
+
+  /** The counts of calls of management that wait, or waited, for their share, a lock or a connection. */
+  get turns(): Pick<Pools["turns"], "waiting" | "waitSeconds" | "refused"> {
+    return this.pools.turns;
   }
 
   /**
@@ -119,10 +124,12 @@ export class Database {
    * The texts of hot reads are constant, so no error of one is the caller's fault. An error that sql-states.ts does not
    * list counts as an unreachable database too: it is logged, and stale copies are served.
    *
+   * @param waitedMs how long its first caller has waited for it already; only for the count of waits
    * @throws DATABASE_UNAVAILABLE within HOT_READ_BUDGET.ANSWER_MS, except on the embedded database, which can't be
    *   interrupted
    */
-  async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
+  async hotRead(sql: string, parameters: readonly unknown[], waitedMs = 0): Promise<HotRead> {
+    this.counts.reads.waitSeconds.observeMs(waitedMs);
     try {
       const { reads } = this.pools;
       const em = () => reads.em.fork() as SqlEntityManager;

@@ -15,7 +15,8 @@
  *   slot.ts               the cluster slot of a hash tag
  */
 import { Cluster, type Redis } from "ioredis";
-import { systemTimers } from "../lib/clock.ts";
+import { systemClock, systemTimers } from "../lib/clock.ts";
+import { Histogram, SECONDS } from "../lib/histogram.ts";
 import type { Log } from "../lib/log.ts";
 import { Evictions } from "./evictions.ts";
 import { openCluster, openSingle, type RedisTarget } from "./redis-client.ts";
@@ -46,6 +47,10 @@ export class RedisConnection {
   /** Faults already logged in this outage. */
   readonly #told = new Set<string>();
   #onSettled: () => void = () => {};
+  /** Times from a command to its reply, in seconds; of failed commands too. */
+  readonly commandSeconds = new Histogram(SECONDS);
+  /** Number of commands since the start that failed or could not be sent. */
+  failures = 0;
 
   /**
    * Begins to connect.
@@ -104,6 +109,18 @@ export class RedisConnection {
    * @throws RedisFault
    */
   async call(command: string, args: readonly (string | number)[]): Promise<unknown> {
+    const sentAtMs = systemClock.monotonicMs();
+    try {
+      return await this.#send(command, args);
+    } catch (error) {
+      this.failures++;
+      throw error;
+    } finally {
+      this.commandSeconds.observeMs(systemClock.monotonicMs() - sentAtMs);
+    }
+  }
+
+  async #send(command: string, args: readonly (string | number)[]): Promise<unknown> {
     const { client } = this;
     if (!(client instanceof Cluster) && client.stream !== this.#accepted) {
       throw unsent(this.#fault ?? faultNamed("NOT_CONNECTED"));

@@ -207,6 +207,11 @@ export class Concerns {
     return this.#capacity.size;
   }
 
+  /** Number of calls since the start that were refused or ended for lack of room, by what there was too much of. */
+  get sheds() {
+    return { ...this.#capacity.sheds, turns: this.#turns.refused };
+  }
+
   /** Begins the stop of the process: streams end after STREAM_GRACE_MS, and unary calls go on. */
   drain(): void {
     this.#draining = true;

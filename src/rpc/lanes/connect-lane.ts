@@ -31,6 +31,7 @@ import { MAX_RESPONSE_BYTES } from "./grpc-frame.ts";
 import { binaryTypeOf, bytesOfText, textAnswer } from "./grpc-web-text.ts";
 import { heldBody } from "./held-body.ts";
 import { JSON_OPTIONS } from "./json-options.ts";
+import { connectLaneOf, type LaneCalls } from "./lane-calls.ts";
 import { headerValues } from "./raw-headers.ts";
 import { readTimeout } from "./timeout.ts";
 import type { UnreadAnswers } from "./unread-answers.ts";
@@ -42,6 +43,8 @@ export interface ConnectLaneDeps {
   readonly routes: ReadonlyMap<string, Route>;
   readonly concerns: Concerns;
   readonly unread: UnreadAnswers;
+  /** Counts the calls that it takes. */
+  readonly calls: LaneCalls;
 }
 
 /** One request under way. */
@@ -74,12 +77,15 @@ export function createConnectLane(deps: ConnectLaneDeps): Lane {
 }
 
 /** Connect's handler for each route, around Concerns. */
-function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<string, UniversalHandler> {
+function createHandlers({ routes, concerns, calls }: ConnectLaneDeps): ReadonlyMap<string, UniversalHandler> {
   const router = createConnectRouter({
     acceptCompression: [compressionGzip],
     writeMaxBytes: MAX_RESPONSE_BYTES,
     jsonOptions: JSON_OPTIONS,
-    requestGate: (context) => admit(concerns, context),
+    requestGate: (context) => {
+      calls[connectLaneOf(context.protocolName)]++;
+      return admit(concerns, context);
+    },
   });
   for (const route of routes.values()) {
     const { method, maxRequestBytes } = route;
