@@ -42,14 +42,15 @@ const RIGHT = 836;
 const PLOT_HEIGHT = 220;
 const LEGEND_ROW = 20;
 const FAULT_ROW = 15;
-/** A letter of the legend takes about this much. */
-const LETTER = 6.8;
+/** About the widths of a capital and of any other letter of the legend. */
+const [CAPITAL, LETTER] = [9.2, 7.1];
 /** Faults shorter than this are drawn as wide as this. */
 const NARROWEST = 1.5;
 const CLASSES = ["a", "b", "c", "d", "e", "f"];
 
 const STYLE = `
   .small { font-size: 11px }
+  .note { paint-order: stroke; stroke: #ffffff; stroke-width: 4px }
   .shade { fill: #bc4c00; opacity: 0.14 }
   .fault { fill: #59636e }
   .bound { stroke-width: 2; stroke-dasharray: 2 3 }
@@ -60,6 +61,7 @@ const STYLE = `
   .e { stroke: #cf222e }
   .f { stroke: #9a6700; stroke-dasharray: 8 3 2 3 }`;
 const DARK = `
+    .note { stroke: #0d1117 }
     .shade { fill: #f0883e; opacity: 0.22 }
     .fault { fill: #9198a1 }
     .a { stroke: #58a6ff }
@@ -75,7 +77,8 @@ export function chartOf(chart: Chart): string {
   const bottom = top + PLOT_HEIGHT;
   const rowsTop = bottom + 30;
   const height = rowsTop + chart.rows.length * FAULT_ROW + 34;
-  const x = (second: number) => tenths(LEFT + (second / chart.seconds) * (RIGHT - LEFT));
+  // The last sample may come just after the end.
+  const x = (second: number) => tenths(LEFT + (Math.min(second, chart.seconds) / chart.seconds) * (RIGHT - LEFT));
   const y = verticalOf(chart, top, bottom);
   const parts = [
     ...legend.parts,
@@ -88,14 +91,14 @@ export function chartOf(chart: Chart): string {
       `<path class="grid" d="M${LEFT} ${y(value)}H${RIGHT}"/>`,
       `<text class="small" x="${LEFT - 8}" y="${y(value) + 4}" text-anchor="end">${escaped(text)}</text>`,
     ]),
+    `<text transform="translate(${LEFT - 62} ${(top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escaped(chart.axis)}</text>`,
+    ...chart.lines.map(({ points }, at) => `<path class="line ${CLASSES[at]}" d="${pathOf(points, x, y)}"/>`),
     ...(chart.bound === undefined
       ? []
       : [
           `<path class="line bound e" d="M${LEFT} ${y(chart.bound.value)}H${RIGHT}"/>`,
-          `<text class="small" x="${RIGHT - 6}" y="${y(chart.bound.value) - 6}" text-anchor="end">${escaped(chart.bound.text)}</text>`,
+          `<text class="small note" x="${RIGHT - 6}" y="${y(chart.bound.value) - 6}" text-anchor="end">${escaped(chart.bound.text)}</text>`,
         ]),
-    `<text transform="translate(22 ${(top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escaped(chart.axis)}</text>`,
-    ...chart.lines.map(({ points }, at) => `<path class="line ${CLASSES[at]}" d="${pathOf(points, x, y)}"/>`),
     ...chart.rows.flatMap(({ name, spans }, at) => {
       const rowTop = rowsTop + at * FAULT_ROW;
       const middle = rowTop + FAULT_ROW / 2;
@@ -124,7 +127,8 @@ function legendOf({ lines, shaded }: Chart): { readonly rows: number; readonly p
   ];
   let [left, row] = [24, 0];
   const parts = entries.flatMap(({ name, mark }) => {
-    const width = 36 + name.length * LETTER + 22;
+    const capitals = name.replaceAll(/[^A-Z_]/g, "").length;
+    const width = 36 + capitals * CAPITAL + (name.length - capitals) * LETTER + 18;
     if (left + width > WIDTH - 12 && left > 24) [left, row] = [24, row + 1];
     const middle = 50 + row * LEGEND_ROW;
     const made = [mark(left, middle), `<text x="${left + 36}" y="${middle + 4}">${escaped(name)}</text>`];
