@@ -150,7 +150,7 @@ const test: TestUserConfig = {
         ...everyday,
         name: "interop",
         globalSetup: ["test/support/global-setup.ts", "test/support/built-packages.ts"],
-        include: ["test/{client,command,interop}/*.interop.ts"],
+        include: ["test/{client,command,deploy,interop}/*.interop.ts"],
         testTimeout: 240_000,
         hookTimeout: 240_000,
         provide: { backing: "embedded" },

@@ -31,7 +31,7 @@ export type LogFormat = "json" | "text";
 
 export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
   // Not pino's own destination: its flush never ends if the disk is full or the pipe has no reader.
-  const stdout = new StandardOutput();
+  const stdout = StandardOutput.shared();
   const destination: DestinationStream = format === "json" ? stdout : { write: (line) => stdout.write(toText(line)) };
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   return {
@@ -46,11 +46,13 @@ export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
 /**
  * The log of a command. It writes warnings and errors as lines to standard error, because the command's answer is on
  * standard output.
+ *
+ * @param showsInfo whether it writes the lines of level info too
  */
-export function createCommandLog(): Log {
+export function createCommandLog(showsInfo = false): Log {
   const write = (message: string, fields: LogFields = {}) =>
     void process.stderr.write(`latchkey: ${message}${facts(fields)}\n`);
-  return { info: () => {}, warn: write, error: write, flush: () => {} };
+  return { info: showsInfo ? write : () => {}, warn: write, error: write, flush: () => {} };
 }
 
 /** The fields of a line, with the trace of the call during which it is written, if that call is traced. */
