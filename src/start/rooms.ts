@@ -93,6 +93,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
   bus.add(new ForgottenDenials(limiter));
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: cachedKeys });
   return {
+    store,
     format,
     records,
     usage,
@@ -150,6 +151,7 @@ function createUsers(ground: Ground, tiers: Tiers, refusals: RefusalRecorder, si
   const tierNames = tiers.names;
   return {
     sessions,
+    failures,
     passwords,
     authentication: { ...accessTokens, sessionCache },
     accountsFor(asker: Asker) {

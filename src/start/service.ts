@@ -115,13 +115,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   server.observe(metrics);
   const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
-  for (const [what, prune] of [
-    ["changes", () => changes.store.prune(CHANGES_KEPT_MS)],
-    ["audit events", () => rooms.audit.store.prune(config.auditKeepMs)],
-    ["sessions", () => rooms.users.sessions.prune()],
-  ] as const) {
-    stack.defer(startRetention({ what, prune, timers: systemTimers, log }));
-  }
+  const expiring = {
+    changes: () => changes.store.prune(CHANGES_KEPT_MS),
+    "audit events": () => rooms.audit.store.prune(config.auditKeepMs),
+    sessions: () => rooms.users.sessions.prune(),
+    "login failures": () => rooms.users.failures.prune(),
+    "request ids": () => rooms.keys.store.pruneRequests(),
+  };
+  stack.defer(startRetention({ expiring, timers: systemTimers, log }));
   stack.defer(() => rooms.audit.refusals.stop());
   for (const writer of [rooms.keys.usage.writer, rooms.keys.rehasher.writer]) {
     writer.start();

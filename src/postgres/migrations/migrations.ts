@@ -15,6 +15,7 @@
  *   0009-emails-in-nfc.ts            e-mail addresses in NFC
  *   0010-texts-that-say-null.ts      repairs elements of arrays that say `null`
  *   0013-key-revocation-by-reset.ts  what a password reset does with API keys
+ *   0016-key-requests-by-time.ts     the index that finds forgotten request_ids
  */
 import { FirstSchema } from "./0001-first-schema.ts";
 import { LoginThrottles } from "./0002-login-throttles.ts";
@@ -27,6 +28,7 @@ import { ChangeIncarnation } from "./0008-change-incarnation.ts";
 import { EmailsInNfc } from "./0009-emails-in-nfc.ts";
 import { TextsThatSayNull } from "./0010-texts-that-say-null.ts";
 import { KeyRevocationByReset } from "./0013-key-revocation-by-reset.ts";
+import { KeyRequestsByTime } from "./0016-key-requests-by-time.ts";
 
 export const MIGRATIONS = [
   FirstSchema,
@@ -40,4 +42,5 @@ export const MIGRATIONS = [
   EmailsInNfc,
   TextsThatSayNull,
   KeyRevocationByReset,
+  KeyRequestsByTime,
 ] as const;
