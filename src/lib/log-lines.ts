@@ -214,10 +214,6 @@ export const LOG_LINES = {
       means: "The password was right, and the database could not take the failure back. The user is logged in.",
       todo: "See whether PostgreSQL is reachable. The next good login clears it.",
     },
-    "old login failures were not removed; later logins try again": {
-      means: "Deleting expired counts of failed logins failed.",
-      todo: "Nothing, unless it lasts: then the tables whose names begin with `login_` grow. See `reason`.",
-    },
     "last use of keys could not be written; trying again": {
       means: "`keys` keys keep an older `last_used_at` for now.",
       todo: "See whether PostgreSQL is reachable.",

@@ -12,7 +12,7 @@
  *   change-sources.ts     how this process learns of changes
  *   audit-export.ts       the export of the audit trail
  *   rooms.ts              the business rooms, each with what it uses
- *   expired-rows.ts       the deletion of rows that are no longer needed
+ *   expiring-rows.ts      which rows expire, and what deletes them
  *   bindings.ts           which handlers serve which RPC
  *   metric-sources.ts     where each metric is read from
  *   ops-port.ts           the second port, for health and metrics, also of several processes
@@ -30,6 +30,7 @@ import { type AgeClock, systemTimers } from "../lib/clock.ts";
 import { CountedLog } from "../lib/counted-log.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
+import { startRetention } from "../lib/retention.ts";
 import { flushSpans, openServerSpans } from "../lib/tracing.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
@@ -48,7 +49,7 @@ import { startAuditExport } from "./audit-export.ts";
 import { bindingsOf } from "./bindings.ts";
 import { createChanges } from "./change-sources.ts";
 import { openDataFolder } from "./data-folder.ts";
-import { startRetentions } from "./expired-rows.ts";
+import { expiringRows } from "./expiring-rows.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { loadMasterKeys } from "./master-keys.ts";
 import { metricSources } from "./metric-sources.ts";
@@ -118,7 +119,9 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   server.observe(metrics);
   const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
-  startRetentions({ config, log, changes, rooms, auditExport }, stack);
+  stack.defer(
+    startRetention({ expiring: expiringRows({ config, changes, rooms, auditExport }), timers: systemTimers, log }),
+  );
   stack.defer(() => rooms.audit.refusals.stop());
   for (const writer of [rooms.keys.usage.writer, rooms.keys.rehasher.writer]) {
     writer.start();
