@@ -14,7 +14,7 @@ import { applyMigrations, type MigrateOptions, planMigrations, readSchema } from
 import type { PlannedMigration } from "./migrations/planned-migration.ts";
 import type { SchemaState } from "./migrations/schema-state.ts";
 import { ms, msOf, type Row } from "./row.ts";
-import { execute, failed, managingConnections, nowOf, transact } from "./transactions/statements.ts";
+import { execute, failed, managingConnections, nowOf, tracedStatement, transact } from "./transactions/statements.ts";
 import { beginTransaction, type Transaction } from "./transactions/transaction.ts";
 
 export { type DatabaseOptions, type DatabaseTarget, EMBEDDED_FOLDER } from "./connections/pools.ts";
@@ -130,7 +130,8 @@ export class Database {
     try {
       const { reads } = this.pools;
       const em = () => reads.em.fork() as SqlEntityManager;
-      const ask = () => execute(this.pools, em(), withProof(sql, ms(this.now)), parameters);
+      const proven = withProof(sql, ms(this.now));
+      const ask = () => tracedStatement(sql, () => execute(this.pools, em(), proven, parameters));
       const found = await this.inTime(this.history.proven(READ_CONNECTIONS, ask), HOT_READ_BUDGET.ANSWER_MS);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
@@ -238,7 +239,8 @@ export class ManagedDatabase extends Database {
    * @throws OVERLOADED; DATABASE_UNAVAILABLE, also if a standby answers
    */
   async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
-    const ask = () => this.#execute(withProofInOrder(sql, ms(this.now)), parameters);
+    const proven = withProofInOrder(sql, ms(this.now));
+    const ask = () => tracedStatement(sql, () => this.#execute(proven, parameters));
     const found = await this.#inTurn([], () => this.history.proven(managingConnections(this.pools), ask));
     return found.filter((row) => row.is_row);
   }
@@ -253,7 +255,9 @@ export class ManagedDatabase extends Database {
   write(sql: string, parameters: readonly unknown[]): Promise<number> {
     return this.#inTurn([], async () => {
       try {
-        const result = await this.#managing().execute<{ affectedRows: number }>(sql, [...parameters], "run");
+        const result = await tracedStatement(sql, () =>
+          this.#managing().execute<{ affectedRows: number }>(sql, [...parameters], "run"),
+        );
         this.pools.turns.answered();
         return result.affectedRows;
       } catch (error) {

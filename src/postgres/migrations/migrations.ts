@@ -21,6 +21,7 @@
  *   0009-emails-in-nfc.ts            e-mail addresses in NFC
  *   0010-texts-that-say-null.ts      repairs elements of arrays that say `null`
  *   0013-key-revocation-by-reset.ts  what a password reset does with API keys
+ *   0014-audit-exports.ts            the events that wait for the export of the audit trail
  */
 import { FirstSchema } from "./0001-first-schema.ts";
 import { LoginThrottles } from "./0002-login-throttles.ts";
@@ -33,6 +34,7 @@ import { ChangeIncarnation } from "./0008-change-incarnation.ts";
 import { EmailsInNfc } from "./0009-emails-in-nfc.ts";
 import { TextsThatSayNull } from "./0010-texts-that-say-null.ts";
 import { KeyRevocationByReset } from "./0013-key-revocation-by-reset.ts";
+import { AuditExports } from "./0014-audit-exports.ts";
 
 export const MIGRATIONS = [
   FirstSchema,
@@ -46,4 +48,5 @@ export const MIGRATIONS = [
   EmailsInNfc,
   TextsThatSayNull,
   KeyRevocationByReset,
+  AuditExports,
 ] as const;

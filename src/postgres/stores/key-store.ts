@@ -9,6 +9,7 @@
  *   signing-key-store.ts     signing keys (auth/signing/)
  *   change-store.ts          the log of changes (changes/)
  *   audit-store.ts           the audit trail (audit/)
+ *   export-store.ts          the queue of its export (audit/export/)
  */
 import { LockMode } from "@mikro-orm/core";
 import type { SqlEntityManager } from "@mikro-orm/sql";
