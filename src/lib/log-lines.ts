@@ -214,10 +214,6 @@ export const LOG_LINES = {
       means: "The password was right, and the database could not take the failure back. The user is logged in.",
       todo: "See whether PostgreSQL is reachable. The next good login clears it.",
     },
-    "old login failures were not removed; later logins try again": {
-      means: "Deleting expired counts of failed logins failed.",
-      todo: "Nothing, unless it lasts: then the tables whose names begin with `login_` grow. See `reason`.",
-    },
     "last use of keys could not be written; trying again": {
       means: "`keys` keys keep an older `last_used_at` for now.",
       todo: "See whether PostgreSQL is reachable.",
@@ -267,6 +263,10 @@ export const LOG_LINES = {
     "the TLS certificate can't be replaced; the one before serves on": {
       means: "The files changed, and `reason` says why they can't be used. The old pair expires at `expires`.",
       todo: "Write a matching pair of certificate and key.",
+    },
+    "the client authorities can't be replaced; the ones before stay": {
+      means: "The file of `LATCHKEY_TLS_CLIENT_CA_FILE` changed, and `reason` says why it can't be used.",
+      todo: "Do what `reason` says. The service reads the file again every 5 s.",
     },
   },
   info: {
@@ -343,6 +343,19 @@ export const LOG_LINES = {
     },
     "the TLS certificate is replaced: new connections get this one": {
       means: "The files changed. Open connections keep the old pair.",
+      todo: NOTHING,
+    },
+    "the client authorities are read": {
+      means:
+        "At the start: client certificates that these authorities signed count. `first_expires` is the earliest end.",
+      todo: NOTHING,
+    },
+    "the client authorities are unchanged": {
+      means: "SIGHUP asked for a look, and the file is the same.",
+      todo: NOTHING,
+    },
+    "the client authorities are replaced": {
+      means: "The file changed. If an authority was removed, clients with certificates are asked to connect again.",
       todo: NOTHING,
     },
   },

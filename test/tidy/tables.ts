@@ -112,7 +112,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     "config",
     ...AUTH,
     "auth/tokens",
-    "keys",
+    ...KEYS,
     "limits",
     "changes",
     "audit",
@@ -121,7 +121,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     "postgres/database.ts",
     "lib",
   ],
-  "start/expired-rows.ts": ["start/audit-export.ts", "start/rooms.ts", "config", "changes", "lib"],
+  "start/expiring-rows.ts": ["start/audit-export.ts", "start/rooms.ts", "config", "changes", "lib"],
   "start/bindings.ts": ["start/rooms.ts", "rpc", "rpc/handlers", "envoy", "auth", "lib", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
