@@ -276,12 +276,17 @@ export const LOG_LINES = {
     stopped: { means: "The drain is done, and the process ends with exit code 0.", todo: NOTHING },
     call: {
       means:
-        "A call ended: one line each, except good verifications, checks of limits and health checks. `code` and `reason` are those of ERRORS.md. A REST call has the template of its path in `http_route`.",
+        "A call ended: one line each, except good verifications, checks of limits and health checks. `code` and `reason` are those of ERRORS.md. A REST call has the template of its path in `http_route`. `request_id` is the answer's `x-request-id`, and `trace_id` the call's trace.",
       todo: "Nothing. Look up `reason` in ERRORS.md.",
     },
     "the schema is being applied": {
-      means: "A migration has been running for `for_seconds`.",
-      todo: "Wait.",
+      means:
+        "Migrations have been running for `for_seconds`; `migration` runs now. `phase` and `percent` are those of an index.",
+      todo: "Wait. An index that waits for old snapshots waits for the oldest transactions in `pg_stat_activity`.",
+    },
+    "the schema is newer than this version": {
+      means: "A later version has applied `newest`. This version needs `needed`, and runs beside it.",
+      todo: "Nothing during an upgrade or after its rollback. Otherwise start the later version.",
     },
     "the database is reachable again for the change feed": {
       means: "A poll succeeded after one or more that failed.",

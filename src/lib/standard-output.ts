@@ -15,6 +15,7 @@ export class StandardOutput {
   #kept: Buffer[] = [];
   #keptBytes = 0;
   #isWriting = false;
+  #dropped = 0;
 
   constructor() {
     // Opening `process.stdout` makes writes to a full pipe fail instead of block. A blocked write would hold a thread
@@ -23,11 +24,19 @@ export class StandardOutput {
   }
 
   write(text: string): void {
-    if (this.#keptBytes > MAX_KEPT_BYTES) return;
+    if (this.#keptBytes > MAX_KEPT_BYTES) {
+      this.#dropped++;
+      return;
+    }
     this.#keep(Buffer.from(text), "last");
     if (this.#isWriting) return;
     this.#isWriting = true;
     setImmediate(() => this.#writeKept());
+  }
+
+  /** Number of texts that were dropped because MAX_KEPT_BYTES were kept. */
+  get dropped(): number {
+    return this.#dropped;
   }
 
   /** Writes the kept lines for at most FLUSH_MS. A write that is under way already completes by itself. */

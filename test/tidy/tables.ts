@@ -34,15 +34,12 @@ export const FLOORS: Record<string, readonly string[]> = {
   postgres: [],
   "postgres/errors": ["lib"],
   "postgres/history": ["postgres", "postgres/errors", "lib"],
-  "postgres/migrations": ["postgres", "lib"],
-  "postgres/connections": [
-    ...["postgres", "postgres/errors", "postgres/history", "postgres/migrations"],
-    ...["changes", "shares", "lib"],
-  ],
+  "postgres/connections": ["postgres", "postgres/errors", "postgres/history", "changes", "shares", "lib"],
   "postgres/transactions": [
     ...["postgres", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["changes", "audit", "lib"],
   ],
+  "postgres/migrations": ["postgres", "postgres/connections", "postgres/transactions", "lib"],
   "postgres/database.ts": [
     ...["postgres", "postgres/transactions", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["postgres/migrations", "changes", "shares", "lib"],
@@ -87,13 +84,20 @@ export const FLOORS: Record<string, readonly string[]> = {
   "start/signals.ts": ["lib"],
   "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
   "start/master-keys.ts": ["start/data-folder.ts", "config", "lib"],
-  "start/prepared-database.ts": ["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
+  "start/prepared-database.ts": [
+    ...["config", "postgres/start", "postgres/migrations", "postgres/database.ts", "shares", "lib"],
+  ],
   "start/first-operator.ts": [
     ...["start/data-folder.ts", "start/master-keys.ts", "start/prepared-database.ts"],
     ...["config", "keys/credentials", "changes", "postgres/stores", "postgres/database.ts", "lib"],
   ],
   "start/ops-port.ts": ["config", "rpc/ops", "lib"],
   "start/workers.ts": ["lib"],
+  // Reads the counts of all parts, without the doors that listen.
+  "start/metric-sources.ts": [
+    ...["start/rooms.ts", "start/start-limiter.ts", "start/version.ts", "rpc/ops", "rpc/server.ts"],
+    ...["changes", "keys", "limits", "postgres/database.ts", "lib"],
+  ],
   "start/change-sources.ts": ["config", "changes", "keys", "postgres/stores", "postgres/database.ts", "lib"],
   "start/start-limiter.ts": ["config", "limits", "redis", "lib"],
   // service.ts' own list of rooms and their stores, without the doors that listen.
@@ -115,8 +119,8 @@ export const FLOORS: Record<string, readonly string[]> = {
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.
   cli: [
-    ...["start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
-    ...["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
+    ...["start/data-folder.ts", "start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
+    ...["config", "postgres/start", "postgres/migrations", "postgres/database.ts", "shares", "lib"],
   ],
   "main.ts": [
     ...["start/check-addresses.ts", "start/first-operator.ts", "start/ops-port.ts", "start/service.ts"],
@@ -135,6 +139,7 @@ export const OWNERS: Record<string, readonly string[]> = {
   jose: ["auth"],
   "lru-cache": ["lib"],
   pino: ["lib"],
+  "@opentelemetry/api": ["lib"],
   "prom-client": ["rpc"],
   // What lies above the bytes knows nothing of the wire.
   "node:http": ["rpc"],
@@ -193,6 +198,7 @@ export const MOST_SERVICE_LINES = 200;
 
 /** Files and functions (`path#name`) that are longer, each with the reason why it is better so. */
 export const LONG: Record<string, string> = {
+  "src/rpc/ops/metric-declarations.ts": "one table with a row for each metric, in the order of docs/METRICS.md",
   "src/lib/log-lines.ts": "one table with a row for each log line, in the order of docs/LOGS.md",
   "src/postgres/migrations/0001-first-schema.ts#up": "a schema is read from top to bottom, and never changed again",
 };

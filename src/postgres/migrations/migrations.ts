@@ -2,8 +2,14 @@
  * The schema, as migrations in the order in which they are applied. A migration is never changed after its release.
  *
  *   migrations.ts                    this list
+ *   schema-state.ts                  what a database has, compared with this list
+ *   planned-migration.ts             the statements of a migration, on a database as it is now
  *   migrator.ts                      applies the migrations that a database lacks
+ *   migration-script.ts              the same statements as a script for psql
  *   migration-lock.ts                the lock that lets one process at a time apply them
+ *   migration-progress.ts            log lines while they run
+ *   concurrent-index.ts              a migration that makes an index without keeping writers out
+ *   concurrent-build.ts              runs it outside of a transaction, and again after an interruption
  *   0001-first-schema.ts             people, keys, signing keys, the log of changes
  *   0002-login-throttles.ts          failed logins and known networks
  *   0003-audit-events.ts             the audit trail
