@@ -28,8 +28,8 @@ const ANSWER_MS = 250;
  * call that would rest on it is refused with the reason, which a client understands better than a closed connection.
  *
  * Each list of authorities has a server and a trust of its own. So a handshake that began under an earlier list belongs
- * to the trust of that list. If a list lacks an authority of the one before, the earlier trust is withdrawn: their clients are
- * asked to connect again, and ANSWER_MS later its certificates no longer count. So no chain is judged here that
+ * to the trust of that list. If a list lacks an authority of the one before, the earlier trust is withdrawn. Its clients
+ * are asked to connect again, and ANSWER_MS later its certificates no longer count. So no chain is judged here that
  * OpenSSL has not verified in a handshake.
  */
 export class Handshakes {
