@@ -138,7 +138,7 @@ export interface KeyFilter {
 
 /** A page of keys with their owners. */
 export interface KeyPage extends Page<{ readonly key: Key; readonly owner: KeyOwner | undefined }> {
-  /** Number of keys on all pages. */
+  /** Number of keys on all pages, counted up to 10,000; 10,001 stands for more. */
   readonly totalSize: number;
 }
 
@@ -229,6 +229,8 @@ export interface KeyStore {
    * @returns the number of moved secrets
    */
   rehashSecrets(rehashes: readonly SecretRehash[]): Promise<number>;
+  /** Deletes some of the uses of request_ids that are forgotten by now. @returns whether more are left */
+  pruneRequests(): Promise<boolean>;
   /** Whether a service credential with this scope could be used now. */
   hasUsableCredential(scope: string): Promise<boolean>;
 }

@@ -31,7 +31,7 @@ export type LogFormat = "json" | "text";
 
 export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
   // Not pino's own destination: its flush never ends if the disk is full or the pipe has no reader.
-  const stdout = new StandardOutput();
+  const stdout = StandardOutput.shared();
   const destination: DestinationStream = format === "json" ? stdout : { write: (line) => stdout.write(toText(line)) };
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   return {

@@ -99,6 +99,7 @@ function createKeys(ground: Ground, tiers: Tiers) {
   const batches = new Histograms<"BatchVerifyKeys" | "BatchCheckRateLimits">(SIZES);
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: cachedKeys });
   return {
+    store,
     format,
     records,
     certificates,
@@ -159,6 +160,7 @@ function createUsers(ground: Ground, tiers: Tiers, refusals: RefusalRecorder, si
   return {
     sessions,
     sessionCache,
+    failures,
     passwords,
     authentication: { ...accessTokens, sessionCache },
     accountsFor(asker: Asker) {

@@ -10,7 +10,9 @@
  *   first-operator.ts     the first credential with which an operator can act
  *   start-limiter.ts      the limiter, over Redis or in this process
  *   change-sources.ts     how this process learns of changes
+ *   audit-export.ts       the export of the audit trail
  *   rooms.ts              the business rooms, each with what it uses
+ *   expiring-rows.ts      which rows expire, and what deletes them
  *   bindings.ts           which handlers serve which RPC
  *   metric-sources.ts     where each metric is read from
  *   ops-port.ts           the second port, for health and metrics, also of several processes
@@ -20,7 +22,6 @@
  */
 
 import { type Change, ChangeBus } from "../changes/change.ts";
-import { CHANGES_KEPT_MS } from "../changes/change-store.ts";
 import { Watches } from "../changes/watch-changes.ts";
 import type { Config } from "../config/config.ts";
 import { openRateLimitFile, type RateLimitFile } from "../envoy/rate-limit-file.ts";
@@ -44,9 +45,11 @@ import { Metrics } from "../rpc/ops/metrics.ts";
 import { RpcServer } from "../rpc/server.ts";
 import { HealthRegistry } from "../rpc/standard/health.ts";
 import { itself } from "../shares/holder.ts";
+import { startAuditExport } from "./audit-export.ts";
 import { bindingsOf } from "./bindings.ts";
 import { createChanges } from "./change-sources.ts";
 import { openDataFolder } from "./data-folder.ts";
+import { expiringRows } from "./expiring-rows.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { loadMasterKeys } from "./master-keys.ts";
 import { metricSources } from "./metric-sources.ts";
@@ -105,6 +108,7 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   const ground = { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter, verdicts };
   const rooms = createRooms(ground);
   await feed.start();
+  const auditExport = await startAuditExport(options, database, stack);
   await writeFirstOperator({ ring, format: rooms.keys.format, databaseClock, database, config, log });
   void rooms.signing.keys.reseal();
 
@@ -115,13 +119,9 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   server.observe(metrics);
   const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
-  for (const [what, prune] of [
-    ["changes", () => changes.store.prune(CHANGES_KEPT_MS)],
-    ["audit events", () => rooms.audit.store.prune(config.auditKeepMs)],
-    ["sessions", () => rooms.users.sessions.prune()],
-  ] as const) {
-    stack.defer(startRetention({ what, prune, timers: systemTimers, log }));
-  }
+  stack.defer(
+    startRetention({ expiring: expiringRows({ config, changes, rooms, auditExport }), timers: systemTimers, log }),
+  );
   stack.defer(() => rooms.audit.refusals.stop());
   for (const writer of [rooms.keys.usage.writer, rooms.keys.rehasher.writer]) {
     writer.start();

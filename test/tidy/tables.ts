@@ -20,6 +20,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   limits: ["lib"],
   changes: ["lib"],
   audit: ["lib"],
+  "audit/export": ["audit", "lib"],
   shares: ["lib"],
   config: ["lib"],
   keys: ["limits", "changes", "audit", "lib"],
@@ -51,10 +52,13 @@ export const FLOORS: Record<string, readonly string[]> = {
   ],
   "postgres/stores": [
     ...["postgres", "postgres/rows", "postgres/database.ts", "postgres/transactions", "postgres/connections"],
-    ...["postgres/errors", "auth", "auth/signing", "auth/throttle", "keys", "changes", "audit", "shares", "lib"],
+    ...["postgres/errors", "auth", "auth/signing", "auth/throttle", "keys", "changes", "audit", "audit/export"],
+    ...["shares", "lib"],
   ],
   "postgres/start": ["postgres/database.ts", "postgres/connections", "postgres/errors", "lib"],
   redis: ["limits", "lib"],
+  // Doors to the places that the audit trail is exported to.
+  destinations: ["audit", "audit/export", "lib"],
   // The front door's root is what all its sub-rooms know: calls, routes, access, errors.
   rpc: ["shares", "lib", "gen"],
   "rpc/calls": ["rpc", "auth", ...KEYS, "limits", "changes", "audit", "shares", "lib"],
@@ -100,6 +104,9 @@ export const FLOORS: Record<string, readonly string[]> = {
   ],
   "start/change-sources.ts": ["config", "changes", "keys", "postgres/stores", "postgres/database.ts", "lib"],
   "start/start-limiter.ts": ["config", "limits", "redis", "lib"],
+  "start/audit-export.ts": [
+    ...["config", "audit/export", "destinations", "postgres/stores", "postgres/database.ts", "shares", "lib"],
+  ],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "start/rooms.ts": [
     "config",
@@ -114,6 +121,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     "postgres/database.ts",
     "lib",
   ],
+  "start/expiring-rows.ts": ["start/audit-export.ts", "start/rooms.ts", "config", "changes", "lib"],
   "start/bindings.ts": ["start/rooms.ts", "rpc", "rpc/handlers", "envoy", "auth", "lib", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
@@ -142,7 +150,9 @@ export const OWNERS: Record<string, readonly string[]> = {
   "@opentelemetry/api": ["lib"],
   "prom-client": ["rpc"],
   // What lies above the bytes knows nothing of the wire.
-  "node:http": ["rpc"],
+  standardwebhooks: ["destinations"],
+  "node:http": ["rpc", "destinations"],
+  "node:https": ["destinations"],
   "node:http2": ["rpc"],
   "node:tls": ["rpc", "postgres", "redis"],
   // These would be second names for words that have one home.
@@ -186,6 +196,8 @@ export const WRITERS: Readonly<Record<string, RegExp>> = {
   "src/lib/private-files.ts": /./,
   // To the standard output that is there.
   "src/lib/standard-output.ts": /^write(Sync)?$/,
+  // Appends events, which hold no secret, to a file that is no link.
+  "src/destinations/line-file.ts": /^(open|constants|FileHandle)$/,
   // Moves the lock, which private-files.ts has written.
   "src/postgres/connections/folder-lock.ts": /^(linkSync|renameSync|rmSync)$/,
 };

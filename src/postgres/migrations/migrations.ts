@@ -21,7 +21,9 @@
  *   0009-emails-in-nfc.ts            e-mail addresses in NFC
  *   0010-texts-that-say-null.ts      repairs elements of arrays that say `null`
  *   0013-key-revocation-by-reset.ts  what a password reset does with API keys
+ *   0014-audit-exports.ts            the events that wait for the export of the audit trail
  *   0015-certificate-names.ts        names of client certificates that stand for credentials
+ *   0016-key-requests-by-time.ts     the index that finds forgotten request_ids
  */
 import { FirstSchema } from "./0001-first-schema.ts";
 import { LoginThrottles } from "./0002-login-throttles.ts";
@@ -34,7 +36,9 @@ import { ChangeIncarnation } from "./0008-change-incarnation.ts";
 import { EmailsInNfc } from "./0009-emails-in-nfc.ts";
 import { TextsThatSayNull } from "./0010-texts-that-say-null.ts";
 import { KeyRevocationByReset } from "./0013-key-revocation-by-reset.ts";
+import { AuditExports } from "./0014-audit-exports.ts";
 import { CertificateNames } from "./0015-certificate-names.ts";
+import { KeyRequestsByTime } from "./0016-key-requests-by-time.ts";
 
 export const MIGRATIONS = [
   FirstSchema,
@@ -48,5 +52,7 @@ export const MIGRATIONS = [
   EmailsInNfc,
   TextsThatSayNull,
   KeyRevocationByReset,
+  AuditExports,
   CertificateNames,
+  KeyRequestsByTime,
 ] as const;

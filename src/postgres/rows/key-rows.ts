@@ -8,6 +8,7 @@
  *   login-failure-rows.ts     failed logins by account
  *   login-address-rows.ts     failed logins by address and network
  *   signing-key-rows.ts       signing keys
+ *   audit-event-rows.ts       audit events
  *   key-rows.ts               API keys and credentials: the hot read, and new values
  *   key-inserts.ts            a new row of them
  *   key-list.ts               a page of them

@@ -9,6 +9,7 @@
  *   signing-key-store.ts     signing keys (auth/signing/)
  *   change-store.ts          the log of changes (changes/)
  *   audit-store.ts           the audit trail (audit/)
+ *   export-store.ts          the queue of its export (audit/export/)
  */
 import { LockMode } from "@mikro-orm/core";
 import type { SqlEntityManager } from "@mikro-orm/sql";
@@ -37,13 +38,14 @@ import type {
 } from "../../keys/key-store.ts";
 import type { PagePosition } from "../../lib/page.ts";
 import type { ManagedDatabase } from "../database.ts";
+import { deleteOldest } from "../delete-oldest.ts";
 import { lockUser } from "../rows/account-access.ts";
 import { CREDENTIALS_BY_NAME, replaceCertificateNames } from "../rows/certificate-name-rows.ts";
 import { GroupedReads } from "../rows/grouped-reads.ts";
 import { recordUses, rehashSecrets } from "../rows/key-background-writes.ts";
 import { insertKey } from "../rows/key-inserts.ts";
 import { listKeys } from "../rows/key-list.ts";
-import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS } from "../rows/key-quotas.ts";
+import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS, REQUEST_MEMORY_MS } from "../rows/key-quotas.ts";
 import { findRequest, insertRequest, locksOf } from "../rows/key-request-rows.ts";
 import { applyChanges, KEY_WITH_OWNER, KEYS_WITH_SECRETS, toKey, toKeyWithOwner } from "../rows/key-rows.ts";
 import { insertSecret, makePlace } from "../rows/key-secret-rows.ts";
@@ -198,6 +200,10 @@ export class PostgresKeyStore implements KeyStore {
 
   rehashSecrets(rehashes: readonly SecretRehash[]): Promise<number> {
     return rehashSecrets(this.#database, rehashes);
+  }
+
+  pruneRequests(): Promise<boolean> {
+    return deleteOldest(this.#database, "key_requests", REQUEST_MEMORY_MS);
   }
 
   async hasUsableCredential(scope: string): Promise<boolean> {

@@ -713,7 +713,8 @@ export type ListServiceCredentialsResponse = Message<"latchkey.v1.ListServiceCre
   nextPageToken: string;
 
   /**
-   * The number of matching credentials on all pages.
+   * The number of matching credentials on all pages, counted up to 10,000.
+   * 10,001 stands for more.
    *
    * @generated from field: int32 total_size = 3;
    */
