@@ -20,7 +20,7 @@ export interface Span {
 
 export interface Chart {
   readonly title: string;
-  /** What the vertical axis shows, with its unit. */
+  /** The title of the vertical axis, with its unit. */
   readonly axis: string;
   /** The ticks of the vertical axis, upwards, with their texts. Values beyond the last one are drawn at it. */
   readonly ticks: readonly (readonly [value: number, text: string])[];

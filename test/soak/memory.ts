@@ -2,8 +2,8 @@
  * Whether a process grows without a bound: by the slope of the memory in use over its life, never by an amount. Pure.
  *
  * Each process collects all garbage every 10 s. So the least heap of each 10 s is what is in use. The slope is the
- * lower quartile of the slopes between all pairs of them (as Theil-Sen, which takes the median). Neither a few odd samples
- * nor a single step move it.
+ * lower quartile of the slopes between all pairs of them (Theil-Sen takes the median). Neither a few odd samples nor a
+ * single step move it.
  */
 import type { Violation } from "../nemesis/history.ts";
 
@@ -17,7 +17,7 @@ export interface MemorySample {
   readonly heapBytes: number;
 }
 
-/** What a life of a process showed. */
+/** The growth of a process in one of its lives. */
 export interface Growth {
   readonly process: string;
   readonly fromSecond: number;
