@@ -1,4 +1,4 @@
-/** A chart over the time of a run as SVG: lines, shaded times of one kind of fault, and a row for each part's faults. */
+/** A chart over the time of a run as SVG: lines, shaded times of faults, and a row for the faults of each part. */
 import { escaped, paperOf, tenths } from "./paper.ts";
 
 export interface Point {
