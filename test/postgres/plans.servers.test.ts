@@ -43,7 +43,7 @@ const READ_MORE: readonly (readonly [part: RegExp, rows: number, why: string])[]
   [
     /^delete from \w+ where ctid = any/,
     10_000,
-    "a pruning deletes up to 5,000 rows, found among at most twice as many",
+    "a pruning deletes up to 2,000 rows, found among at most five times as many",
   ],
   [/^with old as .* from changes/s, 10_000, "the same"],
   [/from changes where xact_id/, 10_001, "a poll reads up to 10,000 changes"],
