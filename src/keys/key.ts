@@ -31,6 +31,7 @@
  *   batch.ts               what both batches share: their maximum size, and an error for one request alone
  *   key-form.ts            the form of raw keys, and their checksum
  *   key-secret.ts          their secrets and digests
+ *   verdict-counts.ts      counts of verdicts by kind and service
  *   verdict-settings.ts    the settings that verdicts rest on
  *   key-records.ts         records by raw key, from memory or by one read
  *   judge-key.ts           the judgement, pure
@@ -77,6 +78,8 @@ export interface Key {
   readonly metadata: Readonly<Record<string, string>>;
   readonly allowedIps: readonly string[];
   readonly allowedMethods: readonly string[];
+  /** Names of client certificates that stand for a service credential, in alphabetical order; none for an API key. */
+  readonly certificateNames: readonly string[];
   /** The figures that an operator set instead of the tier's; undefined = the tier's figure applies. */
   readonly limits: LimitFigures;
   readonly state: StoredKeyState;

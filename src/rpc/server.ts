@@ -1,10 +1,13 @@
 import { systemTimers } from "../lib/clock.ts";
 import type { Caller } from "./call.ts";
 import type { CallObserver } from "./calls/call-log.ts";
+import type { ClientCertificates } from "./calls/client-certificates.ts";
 import { Concerns, type ConcernsDeps } from "./calls/concerns.ts";
+import { ClientAuthorities } from "./connections/client-authorities.ts";
 import { Port, type PortOptions } from "./connections/port.ts";
 import { type CertificateFiles, ServedCertificate } from "./connections/served-certificate.ts";
 import { createConnectLane } from "./lanes/connect-lane.ts";
+import { type LaneCalls, noLaneCalls } from "./lanes/lane-calls.ts";
 import { createStreamTaker } from "./lanes/unary-http2.ts";
 import { UnaryLane } from "./lanes/unary-lane.ts";
 import { UnreadAnswers } from "./lanes/unread-answers.ts";
@@ -19,12 +22,19 @@ export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables 
   readonly health: HealthRegistry;
   /** The caller of a connection, as its latest calls proved it; undefined while unknown. Default: always unknown. */
   callerOfConnection?(connection: object): Caller | undefined;
+  /** Gets the client certificate of each connection that has one. */
+  readonly clientCertificates?: Pick<ClientCertificates, "set"> | undefined;
 }
 
+/** The parts of a port that the server makes or is given as deps. */
+type Own = "certificate" | "authorities" | "clientCertificates" | "clock";
+
 export interface RpcServerOptions
-  extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "isOfService" | "certificate"> {
+  extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "isOfService" | Own> {
   /** Files of the certificate. With them the port speaks TLS. */
   readonly tls?: CertificateFiles | undefined;
+  /** PEM file of the authorities of client certificates. With it and `tls`, clients may show a certificate. */
+  readonly clientCaFile?: string | undefined;
   readonly reflection: boolean;
   /** Whether to serve `/docs`. Default false. */
   readonly docsPage?: boolean;
@@ -46,7 +56,10 @@ export class RpcServer {
   readonly #concerns: Concerns;
   readonly #unaryLane: UnaryLane | undefined;
   readonly #certificate: ServedCertificate | undefined;
+  readonly #authorities: ClientAuthorities | undefined;
   readonly #port: Port;
+  readonly #unread = new UnreadAnswers();
+  readonly #laneCalls = noLaneCalls();
   #stopped: Promise<void> | undefined;
 
   /**
@@ -62,16 +75,25 @@ export class RpcServer {
     const routes = createRoutes(offered, deps);
     const noteWork = (connection: object, weight: number) => this.#port.noteWork(connection, weight);
     this.#concerns = new Concerns({ ...deps, noteWork });
-    const unread = new UnreadAnswers();
-    const connectLane = createConnectLane({ routes, concerns: this.#concerns, unread });
-    const restLane = createRestLane({ routes, concerns: this.#concerns, unread });
-    this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
+    const unread = this.#unread;
+    const laneDeps = { routes, concerns: this.#concerns, unread, calls: this.#laneCalls };
+    const connectLane = createConnectLane(laneDeps);
+    const restLane = createRestLane(laneDeps);
+    this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane(laneDeps);
     const answerCors = createCors(options.corsOrigins, unread);
     const serveWebPage = createWebPages(deps, { docsPage: options.docsPage ?? false, unread });
     this.#certificate = options.tls && new ServedCertificate({ ...deps, files: options.tls, timers: systemTimers });
+    const { tls, clientCaFile: file } = options;
+    this.#authorities =
+      tls === undefined || file === undefined
+        ? undefined
+        : new ClientAuthorities({ file, timers: systemTimers, log: deps.log });
     this.#port = new Port({
       ...options,
       certificate: this.#certificate,
+      authorities: this.#authorities,
+      clientCertificates: deps.clientCertificates,
+      clock: deps.clock,
       takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane, unread, noteWork),
       mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
@@ -104,14 +126,32 @@ export class RpcServer {
     return this.#certificate?.expiresAtMs;
   }
 
-  /** Starts to read the TLS certificate again, and does not wait for it. */
+  /** Starts to read the TLS certificate and the client authorities again, and does not wait for them. */
   reload(): void {
     void this.#certificate?.readAgain();
+    void this.#authorities?.readAgain();
+  }
+
+  /** Number of calls since the start, by lane. */
+  get laneCalls(): Readonly<LaneCalls> {
+    return this.#laneCalls;
   }
 
   /** Number of calls that the unary lane took since the start. */
   get unaryLaneCalls(): number {
-    return this.#unaryLane?.taken ?? 0;
+    return this.#laneCalls.unary_grpc + this.#laneCalls.envoy;
+  }
+
+  /** Open connections. */
+  get connections(): number {
+    return this.#port.counts.open;
+  }
+
+  /** Number of calls and connections since the start that were refused or ended for lack of room. */
+  get sheds() {
+    const { refused: connections } = this.#port.counts;
+    const health_watchers = this.#deps.health.refused;
+    return { ...this.#concerns.sheds, connections, unread_answers: this.#unread.cut, health_watchers };
   }
 
   /**

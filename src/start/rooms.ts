@@ -15,12 +15,15 @@ import type { ChangeFeed } from "../changes/change-feed.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Config } from "../config/config.ts";
+import { CertificateCredentials } from "../keys/credentials/certificate-credentials.ts";
 import { ForgottenDenials } from "../keys/forgotten-denials.ts";
 import { KeyRecords } from "../keys/key-records.ts";
 import { SecretRehasher } from "../keys/secret-rehasher.ts";
 import { Tiers } from "../keys/tiers.ts";
 import { UsageRecorder } from "../keys/usage-recorder.ts";
+import type { VerdictObserver } from "../keys/verdict-counts.ts";
 import { type AgeClock, systemTimers } from "../lib/clock.ts";
+import { Histograms, SIZES } from "../lib/histogram.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import type { Limiter } from "../limits/limit.ts";
@@ -46,6 +49,7 @@ export interface Ground {
   readonly breaker: DatabaseBreaker;
   readonly databaseClock: DatabaseClock;
   readonly limiter: Limiter;
+  readonly verdicts: VerdictObserver;
 }
 
 export type Rooms = ReturnType<typeof createRooms>;
@@ -82,7 +86,7 @@ function createAudit({ clock, log, database }: Ground) {
 
 /** API keys and service credentials. */
 function createKeys(ground: Ground, tiers: Tiers) {
-  const { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter } = ground;
+  const { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter, verdicts } = ground;
   const { cachedKeys, staleOkMs, keysPerOwner } = config;
   const format = { prefix: config.keyPrefix, environments: config.environments };
   const store = new PostgresKeyStore(database.for({ holder: itself("keys") }));
@@ -90,15 +94,19 @@ function createKeys(ground: Ground, tiers: Tiers) {
   const prepared = { ring, rehasher, tiers };
   const freshness = { bus, feed, breaker, clock, databaseClock, staleOkMs };
   const records = new KeyRecords({ store, ...prepared, ...freshness, log, maxRecords: cachedKeys });
+  const certificates = new CertificateCredentials({ store, ...freshness });
   bus.add(new ForgottenDenials(limiter));
+  const batches = new Histograms<"BatchVerifyKeys" | "BatchCheckRateLimits">(SIZES);
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: cachedKeys });
   return {
     store,
     format,
     records,
+    certificates,
     usage,
     rehasher,
-    verification: { records, limiter, usage, format, tiers, databaseClock, clock },
+    batches,
+    verification: { records, limiter, usage, format, tiers, databaseClock, clock, verdicts, batches },
     managementFor: (asker: Asker) => ({
       store: new PostgresKeyStore(database.for(asker)),
       ring,
@@ -151,6 +159,7 @@ function createUsers(ground: Ground, tiers: Tiers, refusals: RefusalRecorder, si
   const tierNames = tiers.names;
   return {
     sessions,
+    sessionCache,
     failures,
     passwords,
     authentication: { ...accessTokens, sessionCache },

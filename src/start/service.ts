@@ -10,8 +10,11 @@
  *   first-operator.ts     the first credential with which an operator can act
  *   start-limiter.ts      the limiter, over Redis or in this process
  *   change-sources.ts     how this process learns of changes
+ *   audit-export.ts       the export of the audit trail
  *   rooms.ts              the business rooms, each with what it uses
+ *   expiring-rows.ts      which rows expire, and what deletes them
  *   bindings.ts           which handlers serve which RPC
+ *   metric-sources.ts     where each metric is read from
  *   ops-port.ts           the second port, for health and metrics, also of several processes
  *   version.ts            the service's version
  *   workers.ts            several processes that share one port
@@ -19,30 +22,37 @@
  */
 
 import { type Change, ChangeBus } from "../changes/change.ts";
-import { CHANGES_KEPT_MS } from "../changes/change-store.ts";
 import { Watches } from "../changes/watch-changes.ts";
 import type { Config } from "../config/config.ts";
 import { openRateLimitFile, type RateLimitFile } from "../envoy/rate-limit-file.ts";
+import { VerdictCounts } from "../keys/verdict-counts.ts";
 import { type AgeClock, systemTimers } from "../lib/clock.ts";
+import { CountedLog } from "../lib/counted-log.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { startRetention } from "../lib/retention.ts";
+import { flushSpans, openServerSpans } from "../lib/tracing.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
 import { ChangeRate } from "../rpc/calls/change-rate.ts";
+import { ClientCertificates } from "../rpc/calls/client-certificates.ts";
 import { ClientAddresses } from "../rpc/calls/client-ip.ts";
 import { noteRefusedCall } from "../rpc/calls/refused-calls.ts";
 import { isChange } from "../rpc/effects.ts";
+import { MAX_SERVICES } from "../rpc/ops/metric-declarations.ts";
 import { Metrics } from "../rpc/ops/metrics.ts";
 import { RpcServer } from "../rpc/server.ts";
 import { HealthRegistry } from "../rpc/standard/health.ts";
 import { itself } from "../shares/holder.ts";
+import { startAuditExport } from "./audit-export.ts";
 import { bindingsOf } from "./bindings.ts";
 import { createChanges } from "./change-sources.ts";
 import { openDataFolder } from "./data-folder.ts";
+import { expiringRows } from "./expiring-rows.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { loadMasterKeys } from "./master-keys.ts";
+import { metricSources } from "./metric-sources.ts";
 import { startOpsPort } from "./ops-port.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
 import { createRooms, type Rooms } from "./rooms.ts";
@@ -65,7 +75,7 @@ export interface Service {
   readonly address: string;
   /** `host:port` for operators. */
   readonly opsAddress: string;
-  /** Reads the TLS certificate and the file of rate limits again. */
+  /** Reads the TLS certificate, the client authorities and the file of rate limits again. */
   reload(): void;
   /** Drains and closes everything. Calls in flight have `drainMs` of the configuration. */
   stop(): Promise<void>;
@@ -74,10 +84,13 @@ export interface Service {
 const DATABASE_WAIT_MS = 60_000;
 
 /** Starts a service. When this resolves, the service is ready: its health is SERVING. */
-export async function startService(options: ServiceOptions): Promise<Service> {
-  const { config, clock, log, timeShiftMs } = options;
+export async function startService(given: ServiceOptions): Promise<Service> {
+  const log = new CountedLog(given.log);
+  const options = { ...given, log };
+  const { config, clock, timeShiftMs } = options;
   // Each part is stopped before the parts that it was built on, also when a later step of the start fails.
   await using stack = new AsyncDisposableStack();
+  stack.defer(flushSpans);
   const rateLimits = await openRateLimitFile({ file: config.rateLimitsFile, log });
   openDataFolder(config, log);
   const ring = loadMasterKeys(config);
@@ -86,43 +99,29 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const waitMs = DATABASE_WAIT_MS;
   const database = await openPreparedDatabase({ config, ring, clock, log, timeShiftMs, waitMs, onChanges });
   stack.defer(() => database.close());
-  const { limiter, evictedKeys } = await startLimiter({ config, clock, log }, stack);
+  const { limiter, redis } = await startLimiter({ config, clock, log }, stack);
   const changes = createChanges(options, database.for({ holder: itself("changes") }), bus);
   const { feed, breaker, databaseClock } = changes;
   stack.defer(() => feed.stop());
   stack.defer(() => breaker.stop());
-  const rooms = createRooms({ config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter });
+  const verdicts = new VerdictCounts(MAX_SERVICES);
+  const ground = { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter, verdicts };
+  const rooms = createRooms(ground);
   await feed.start();
+  const auditExport = await startAuditExport(options, database, stack);
   await writeFirstOperator({ ring, format: rooms.keys.format, databaseClock, database, config, log });
   void rooms.signing.keys.reseal();
 
   const health = new HealthRegistry();
-  const server = createServer(options, { ring, limiter, rateLimits, changes, rooms, health });
-  const metrics = new Metrics({
-    callsInFlight: () => server.callsInFlight,
-    keyRecords: () => rooms.keys.records.size,
-    feedAgeMs: () => clock.elapsedMs() - feed.freshAtMs,
-    feedStillMs: () => feed.stillMs,
-    isDatabaseAway: () => breaker.isOpen || feed.isFailing,
-    managementWaiting: () => database.waiting,
-    isLimiterDegraded: () => limiter.isDegraded(),
-    degradedDecisions: () => limiter.degradedDecisions(),
-    forgottenLimits: () => limiter.forgottenLimits(),
-    evictedKeys,
-    passwordHashes: () => rooms.users.passwords.hashes,
-    certificateExpiresAtMs: () => server.certificateExpiresAtMs,
-  });
+  const watches = new Watches();
+  const server = createServer(options, { ring, limiter, rateLimits, changes, rooms, health, watches });
+  const metrics = new Metrics(metricSources({ ...ground, log, server, rooms, watches, redis, verdicts }));
   server.observe(metrics);
   const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
-  const expiring = {
-    changes: () => changes.store.prune(CHANGES_KEPT_MS),
-    "audit events": () => rooms.audit.store.prune(config.auditKeepMs),
-    sessions: () => rooms.users.sessions.prune(),
-    "login failures": () => rooms.users.failures.prune(),
-    "request ids": () => rooms.keys.store.pruneRequests(),
-  };
-  stack.defer(startRetention({ expiring, timers: systemTimers, log }));
+  stack.defer(
+    startRetention({ expiring: expiringRows({ config, changes, rooms, auditExport }), timers: systemTimers, log }),
+  );
   stack.defer(() => rooms.audit.refusals.stop());
   for (const writer of [rooms.keys.usage.writer, rooms.keys.rehasher.writer]) {
     writer.start();
@@ -136,7 +135,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   return { address, opsAddress: ops.address, reload, stop: () => running.disposeAsync() };
 }
 
-/** Reads the TLS certificate and the file of rate limits again, and does not wait for them. */
+/** Reads the TLS certificate, the client authorities and the file of rate limits again, and does not wait for them. */
 function readFilesAgain(server: RpcServer, rateLimits: RateLimitFile): void {
   server.reload();
   void rateLimits.readAgain();
@@ -149,27 +148,30 @@ interface ServerParts {
   readonly changes: ReturnType<typeof createChanges>;
   readonly rooms: Rooms;
   readonly health: HealthRegistry;
+  readonly watches: Watches;
 }
 
 function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: ServerParts): RpcServer {
-  const { ring, limiter, rateLimits, changes, rooms, health } = parts;
+  const { ring, limiter, rateLimits, changes, rooms, health, watches } = parts;
   const { trustedProxies, forwardedHeader, changesPerMinute, serviceChangesPerMinute, accessTokenMs } = config;
-  const { tls, reflection, docsPage, corsOrigins, drainMs } = config;
+  const { tls, clientCaFile, reflection, docsPage, corsOrigins, drainMs } = config;
   const plaintext = tls === undefined || config.plaintextBesideTls;
   const { feed, store, databaseClock } = changes;
   const { refusals } = rooms.audit;
-  const { records, format, usage } = rooms.keys;
+  const { records, format, usage, certificates } = rooms.keys;
   const accessTokens = rooms.users.authentication;
   const changeRate = new ChangeRate({ limiter, changesPerMinute, serviceChangesPerMinute });
   const addresses = new ClientAddresses({ trustedProxies, forwardedHeader, log });
-  const callers = new CallerResolver({ records, format, usage, refusals, accessTokens, databaseClock, addresses });
-  const watches = new Watches();
+  const clientCertificates = new ClientCertificates();
+  const credentials = { records, format, usage, certificates, clientCertificates };
+  const callers = new CallerResolver({ ...credentials, refusals, accessTokens, databaseClock, addresses });
   const watchDeps = { feed, store, databaseClock, clock, accessTokenMs, watches, timers: systemTimers };
   const info = { version: serviceVersion(), startedAtMs: clock.nowMs() };
   return new RpcServer(
     {
       clock,
       log,
+      spans: openServerSpans(info.version),
       health,
       accessRule,
       isChange,
@@ -178,11 +180,12 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       noteRefused: (call, outcome) => noteRefusedCall(refusals, call, outcome),
       knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
+      clientCertificates,
       callerOfConnection: (connection) => callers.ofConnection(connection),
       clientIp: (head) => addresses.of(head),
       jwks: () => rooms.signing.keys.jwks(),
     },
     bindingsOf({ ...rooms, ring, log, rateLimits, info }, watchDeps),
-    { ...config.listen, tls, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
+    { ...config.listen, tls, clientCaFile, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
   );
 }

@@ -1,13 +1,10 @@
-import { Migration } from "@mikro-orm/migrations";
+import { ConcurrentIndex } from "./concurrent-index.ts";
 
 /**
  * The index that finds forgotten request_ids. The table has those of about a day, and one for each caller that has
  * stopped calling. So it is small beside the keys.
  */
-export class KeyRequestsByTime extends Migration {
+export class KeyRequestsByTime extends ConcurrentIndex {
   override name = "0016-key-requests-by-time";
-
-  override up(): void {
-    this.addSql("create index if not exists key_requests_by_time on key_requests (created_at)");
-  }
+  override index = { name: "key_requests_by_time", table: "key_requests", on: "(created_at)" };
 }
