@@ -26,6 +26,7 @@ const BOUNDED: Readonly<Record<string, string>> = {
   change_horizon: "one row, by a check",
   change_incarnation: "one row, under a lock on change_horizon",
   master_key_checks: "one row for each version of the master key",
+  audit_exports: "one row for each destination",
   mikro_orm_migrations: "one row for each migration",
 };
 
