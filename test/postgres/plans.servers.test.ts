@@ -26,6 +26,7 @@ const BOUNDED: Readonly<Record<string, string>> = {
   change_horizon: "one row, by a check",
   change_incarnation: "one row, under a lock on change_horizon",
   master_key_checks: "one row for each version of the master key",
+  audit_exports: "one row for each destination",
   mikro_orm_migrations: "one row for each migration",
 };
 
@@ -43,7 +44,7 @@ const READ_MORE: readonly (readonly [part: RegExp, rows: number, why: string])[]
   [
     /^delete from \w+ where ctid = any/,
     10_000,
-    "a pruning deletes up to 5,000 rows, found among at most twice as many",
+    "a pruning deletes up to 2,000 rows, found among at most five times as many",
   ],
   [/^with old as .* from changes/s, 10_000, "the same"],
   [/from changes where xact_id/, 10_001, "a poll reads up to 10,000 changes"],
