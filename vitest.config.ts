@@ -7,7 +7,6 @@ const JUDGING_TIMES = [
   "deadline",
   "distance",
   "hostile-http2",
-  "hot-keys",
   "busy-callers",
   "login-flood",
   "verify-key-during-logins",
@@ -27,7 +26,7 @@ const JUDGING_TIMES = [
 /** Files of test/rpc/ that the `rest-lane` project leaves out: none of them judges an answer to a unary RPC. */
 const WITHOUT_REST = [
   // Functions, without a service.
-  ...["client-ip", "deadlines", "errors", "metrics", "page-token", "timeout", "verdict-encoding"],
+  ...["client-ip", "deadlines", "errors", "metrics", "page-token", "timeout", "trace-context", "verdict-encoding"],
   // Sockets and certificates.
   ...["served-certificate", "unread-answers"],
   // A stream, and a service of Envoy's.
@@ -118,13 +117,13 @@ const test: TestUserConfig = {
     },
     {
       // `npm run test:faults`, part one: files that count, compare and search. Another test beside them breaks none
-      // of their bounds of time. They mostly wait for processes to start and for outages to pass, so three run at once.
+      // of their bounds of time. They mostly wait for processes to start and for outages to pass, so four run at once.
       test: {
         ...faults,
         name: "faults-counting",
         include: [FAULTS],
         exclude: [...configDefaults.exclude, ...JUDGING_TIMES],
-        maxWorkers: 3,
+        maxWorkers: 4,
         // Two minutes of light load, and a start that gives up after a minute without a database.
         testTimeout: 240_000,
         // As below: .ci/run lists each test that passed at a second attempt.
@@ -151,7 +150,7 @@ const test: TestUserConfig = {
         ...everyday,
         name: "interop",
         globalSetup: ["test/support/global-setup.ts", "test/support/built-packages.ts"],
-        include: ["test/{client,command,interop}/*.interop.ts"],
+        include: ["test/{client,command,deploy,interop}/*.interop.ts"],
         testTimeout: 240_000,
         hookTimeout: 240_000,
         provide: { backing: "embedded" },

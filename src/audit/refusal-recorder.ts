@@ -61,7 +61,7 @@ export class RefusalRecorder {
   readonly #deps: RefusalRecorderDeps;
   readonly #rooms = new Map<string, RefusalRoom>();
   /** Waiting entries of each room by `keyOf`, in the order in which they began to wait. */
-  readonly #waiting: Readonly<Record<RefusalRoomName, Map<string, CountedEntry>>> = {
+  readonly #entries: Readonly<Record<RefusalRoomName, Map<string, CountedEntry>>> = {
     known: new Map(),
     unknown: new Map(),
     network: new Map(),
@@ -69,6 +69,7 @@ export class RefusalRecorder {
   #writer: Promise<void> | undefined;
   #isStopping = false;
   #isFailing = false;
+  #failures = 0;
   #wake = () => {};
 
   constructor(deps: RefusalRecorderDeps) {
@@ -95,13 +96,18 @@ export class RefusalRecorder {
     this.#isStopping = true;
     this.#wake();
     await settleWithin(LAST_WRITES_MS, this.settled());
-    const events = this.#events;
+    const events = this.waiting;
     if (events > 0) this.#deps.log.warn("refusals of the last seconds are not in the audit trail", { events });
   }
 
+  /** Number of writes that failed since the start. */
+  get failures(): number {
+    return this.#failures;
+  }
+
   /** Number of waiting events. */
-  get #events(): number {
-    return Object.values(this.#waiting).reduce((sum, { size }) => sum + size, 0);
+  get waiting(): number {
+    return Object.values(this.#entries).reduce((sum, { size }) => sum + size, 0);
   }
 
   #roomOf(kind: RefusalKind, name: RefusalRoomName): RefusalRoom {
@@ -112,7 +118,7 @@ export class RefusalRecorder {
   }
 
   #wait(room: RefusalRoomName, entry: CountedEntry): void {
-    const waiting = this.#waiting[room];
+    const waiting = this.#entries[room];
     const isFull = waiting.size >= MAX_WAITING && !waiting.has(keyOf(entry));
     add(waiting, isFull ? sharedEntry({ ...entry, room }, entry.details) : entry);
     this.#writer ??= this.#write();
@@ -121,11 +127,11 @@ export class RefusalRecorder {
   async #write(): Promise<void> {
     do {
       for (const room of ROOMS) {
-        await this.#writeSome(this.#waiting[room], this.#isStopping ? MAX_WAITING : WRITES_PER_SECOND[room]);
+        await this.#writeSome(this.#entries[room], this.#isStopping ? MAX_WAITING : WRITES_PER_SECOND[room]);
       }
       if (this.#isStopping && this.#isFailing) break;
       if (!this.#isStopping) await this.#pause();
-    } while (this.#events > 0);
+    } while (this.waiting > 0);
     this.#writer = undefined;
   }
 
@@ -157,9 +163,10 @@ export class RefusalRecorder {
   }
 
   #failed(error: unknown): void {
+    this.#failures++;
     if (this.#isFailing) return;
     this.#isFailing = true;
-    const fields = { events: this.#events, reason: reasonOf(error) };
+    const fields = { events: this.waiting, reason: reasonOf(error) };
     this.#deps.log.warn("refusals wait to be written to the audit trail; trying again each second", fields);
   }
 }

@@ -1,7 +1,7 @@
 import type { Change, Copy, FeedProof } from "../changes/change.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import { RecordCache } from "../changes/record-cache.ts";
+import { type CacheReads, RecordCache } from "../changes/record-cache.ts";
 import type { AgeClock } from "../lib/clock.ts";
 import type { SessionStanding } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -36,6 +36,11 @@ export class SessionCache implements Copy {
       kinds: ["SESSION"],
       tagsOf: (standing) => [standing.id, standing.userId],
     });
+  }
+
+  /** The reads since the start. */
+  get reads(): Readonly<CacheReads> {
+    return this.#records.reads;
   }
 
   /**

@@ -71,6 +71,8 @@ export class ChangeFeed {
   #cancelTimer: () => void = () => {};
   #stopListening: () => void = () => {};
   #isStopped = true;
+  #failures = 0;
+  #historyChanges = 0;
 
   constructor(deps: ChangeFeedDeps) {
     this.#deps = deps;
@@ -107,6 +109,21 @@ export class ChangeFeed {
   /** Whether the last poll failed, so that no news of changes arrives. */
   get isFailing(): boolean {
     return this.#isFailing;
+  }
+
+  /** Whether the database's signals arrive, so that polls need not be frequent. */
+  get isListening(): boolean {
+    return this.#deps.store.isListening;
+  }
+
+  /** Number of polls that failed since the start. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** How often the database lost history since the start, as after a failover or a restore. */
+  get historyChanges(): number {
+    return this.#historyChanges;
   }
 
   get cursor(): Cursor | undefined {
@@ -181,6 +198,7 @@ export class ChangeFeed {
       // served.
       if (!this.#isFailing) log.warn("the database is unreachable for the change feed", { reason: reasonOf(error) });
       this.#isFailing = true;
+      this.#failures++;
     }
   }
 
@@ -222,6 +240,7 @@ export class ChangeFeed {
     const isOtherEpoch = !isSameEpoch(before.epoch, poll.epoch);
     const isBehind = poll.xmax < this.#xmax;
     if (!isOtherEpoch && !isBehind && !poll.hasGap) return false;
+    this.#historyChanges++;
     this.#deps.log.warn("the database's history changed; every record is read again", {
       other_epoch: isOtherEpoch,
       behind: isBehind,

@@ -12,6 +12,7 @@
  *   recent-changes.ts    remembers what changed while a record was read
  *   freshness.ts         how old a copy may be, also after this machine was suspended
  *   watch-changes.ts     the same feed for clients that keep verdicts
+ *   step-queue.ts        what one of these clients has not been sent yet, and when it is cut off
  *   cursor-text.ts       a client's place in the feed, as text
  *   database-clock.ts    the time by which verdicts are judged
  *   database-breaker.ts  the circuit breaker of the database

@@ -35,6 +35,18 @@ export interface Loaded<R> {
   readonly source: "cache" | "database";
 }
 
+/** How reads of a cache were answered. */
+export interface CacheReads {
+  /** By a record in memory. */
+  hit: number;
+  /** By the database, or not at all. */
+  miss: number;
+  /** By a record in memory that is older than FRESH_MS, because the database is unreachable. */
+  stale: number;
+  /** By an absence in memory. */
+  absent: number;
+}
+
 /** A record that a caller requests. */
 export interface Wanted {
   readonly id: string;
@@ -80,6 +92,8 @@ export class RecordCache<R> implements Copy {
   readonly #kept: KeptRecords<R>;
   readonly #flights = new Map<string, Flight<R>>();
   readonly #changes = new RecentChanges();
+  /** The reads since the start. */
+  readonly reads: CacheReads = { hit: 0, miss: 0, stale: 0, absent: 0 };
 
   constructor(options: RecordCacheOptions<R>) {
     this.#options = options;
@@ -95,8 +109,14 @@ export class RecordCache<R> implements Copy {
     return this.#options.breaker.isOpen ? FRESH_MS + this.#options.staleOkMs : FRESH_MS;
   }
 
-  /** The record if it is kept and fresh, without waiting. */
+  /** The record if it is kept and fresh, without waiting. Only a record counts as a read: `get` follows otherwise. */
   fresh(id: string): Loaded<R> | undefined {
+    const found = this.#fresh(id);
+    if (found?.record !== undefined) this.reads.hit++;
+    return found;
+  }
+
+  #fresh(id: string): Loaded<R> | undefined {
     const kept = this.#kept.record(id);
     if (kept !== undefined)
       return isFresh(this.#options.clock, this.#asOf(kept)) ? this.#serve(kept, "cache") : undefined;
@@ -125,7 +145,7 @@ export class RecordCache<R> implements Copy {
     wanted: readonly W[],
     readMany: LoadMany<R, W>,
   ): Promise<PromiseSettledResult<Loaded<R>>[]> {
-    const kept = wanted.map(({ id }) => this.fresh(id));
+    const kept = wanted.map(({ id }) => this.#counted(this.#fresh(id)));
     if (!this.#options.breaker.isOpen) {
       const missing = wanted.filter(({ id }, at) => kept[at] === undefined && !this.#flights.has(id));
       const missingById = new Map(missing.map((each) => [each.id, each]));
@@ -157,29 +177,43 @@ export class RecordCache<R> implements Copy {
 
   async #get(wanted: Wanted, load: Load<R>, isRetry: boolean): Promise<Loaded<R>> {
     const { id } = wanted;
-    const fresh = this.fresh(id);
+    const fresh = this.#counted(this.#fresh(id));
     if (fresh !== undefined) return fresh;
     const { breaker } = this.#options;
-    if (breaker.isOpen) return this.#stale(id) ?? Promise.reject(databaseUnavailable());
+    if (breaker.isOpen) return this.#stale(id) ?? Promise.reject(this.#missed(databaseUnavailable()));
     const flight = this.#flights.get(id) ?? this.#fly(wanted, this.#begin(), load());
     let entry: Entry<R>;
     try {
       entry = await flight.landing;
     } catch (error) {
-      if (!isUnavailable(error)) throw error;
+      if (!isUnavailable(error)) throw this.#missed(error);
       // Only once, because callers must not wait for read after read if the database is unreachable and this process is
       // slow too.
       if (!isRetry && breaker.stalls.hasStalledSince(flight.readAtMs)) return this.#get(wanted, load, true);
       breaker.failed();
       const kept = this.#stale(id);
-      if (kept === undefined) throw error;
+      if (kept === undefined) throw this.#missed(error);
       return kept;
     }
     // Discards a result from before a failover, or one that waited over FRESH_MS because this process stood still.
     if (this.#changes.allChanged(entry.changeCount) || !isFresh(this.#options.clock, this.#asOf(entry))) {
       return this.#get(wanted, load, isRetry);
     }
-    return this.#kept.has(id, entry) ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database");
+    const isKept = this.#kept.has(id, entry);
+    return this.#missed(isKept ? this.#serve(entry, "database") : this.#serveAsRead(entry, "database"));
+  }
+
+  /** Counts a read that memory did not answer. @returns its outcome */
+  #missed<T>(outcome: T): T {
+    this.reads.miss++;
+    return outcome;
+  }
+
+  /** Counts what was found in memory. */
+  #counted(found: Loaded<R> | undefined): Loaded<R> | undefined {
+    if (found?.record !== undefined) this.reads.hit++;
+    else if (found !== undefined) this.reads.absent++;
+    return found;
   }
 
   /** A kept record is true as of the feed's last successful poll, because the feed drops each record that changed. */
@@ -204,7 +238,9 @@ export class RecordCache<R> implements Copy {
     const entry = staleOkMs === 0 ? undefined : this.#kept.peekRecord(id);
     if (entry === undefined) return undefined;
     const ageMs = this.#options.clock.elapsedMs() - this.#asOf(entry);
-    return ageMs < FRESH_MS + staleOkMs ? this.#serve(entry, "cache") : undefined;
+    if (ageMs >= FRESH_MS + staleOkMs) return undefined;
+    this.reads.stale++;
+    return this.#serve(entry, "cache");
   }
 
   #asOf(entry: Entry<R>): number {

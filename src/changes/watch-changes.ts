@@ -3,39 +3,17 @@ import { DomainError, databaseUnavailable } from "../lib/errors.ts";
 import { SharedReads } from "../lib/shared-reads.ts";
 import type { CommittedChange } from "./change.ts";
 import type { ChangeFeed, FeedStep } from "./change-feed.ts";
-import {
-  type ChangeStore,
-  type Cursor,
-  cursorOf,
-  isSameEpoch,
-  MAX_CHANGES_PER_POLL,
-  type Poll,
-} from "./change-store.ts";
+import { type ChangeStore, type Cursor, cursorOf, isSameEpoch, type Poll } from "./change-store.ts";
 import { cursorText, parseCursor } from "./cursor-text.ts";
 import { leastMsBetween, type Moment, momentOf } from "./freshness.ts";
 import { positionOf, xmaxOf } from "./snapshot.ts";
+import { StepQueue } from "./step-queue.ts";
 
 const MAX_WATCHES = 1000;
 /** Four of these reads keep a database of two cores busy, because a read may return MAX_CHANGES_PER_POLL changes. */
 const MAX_READS = 2;
-/**
- * Maximum steps that wait for one watcher. A watcher that is further behind is cut off, so that memory stays bounded.
- * It comes back with its cursor.
- */
-const MAX_WAITING_STEPS = 64;
-/**
- * Maximum changes that wait for one watcher. It is above the size of one step, so that no watcher that keeps up is cut
- * off.
- */
-const MAX_WAITING_CHANGES = 2 * MAX_CHANGES_PER_POLL;
 /** A message takes about 1 ms, and four may be made in one turn of the event loop. */
 const CHANGES_PER_MESSAGE = 250;
-/**
- * Time between two messages to one watcher, because telling 1,000 watchers costs more than a poll. All changes that
- * come meanwhile go in one message.
- */
-const REST_MS = 100;
-
 export interface WatchChangesDeps {
   readonly feed: Pick<ChangeFeed, "subscribe" | "cursor" | "epochOf">;
   readonly store: Pick<ChangeStore, "catchUp" | "endedSessions">;
@@ -51,6 +29,10 @@ export interface WatchChangesDeps {
 export class Watches {
   /** Number of running watches. */
   running = 0;
+  /** Number of watches since the start that were refused because MAX_WATCHES ran. */
+  refused = 0;
+  /** Number of watches since the start that were cut off because they did not keep up. */
+  cut = 0;
   /**
    * Reads of the database. After a restart all watchers come back at the same time, mostly with the same few cursors.
    */
@@ -98,10 +80,12 @@ type ToldStep = Omit<WatchMessage, "asOfElapsedMs"> & { readonly sentAt: Moment 
 
 async function* stepsOf(deps: WatchChangesDeps, input: WatchInput): AsyncGenerator<ToldStep> {
   const since = input.cursor === "" ? undefined : parseCursor(input.cursor);
-  if (deps.watches.running >= MAX_WATCHES)
+  if (deps.watches.running >= MAX_WATCHES) {
+    deps.watches.refused++;
     throw new DomainError("OVERLOADED", "too many watches", { retryAfterMs: 1000 });
+  }
   deps.watches.running++;
-  const queue = new StepQueue(deps.timers, input.signal);
+  const queue = new StepQueue(deps.timers, input.signal, () => deps.watches.cut++);
   const unsubscribe = deps.feed.subscribe((step) => queue.push(step));
   try {
     let epoch = 0n;
@@ -219,75 +203,4 @@ function part(step: FeedStep, changes: readonly CommittedChange[], resync: boole
 
 function whole(step: FeedStep): ToldStep {
   return { ...step, cursor: cursorText(step.cursor) };
-}
-
-/** The steps that a watcher has not been sent yet. */
-class StepQueue {
-  readonly #steps: FeedStep[] = [];
-  readonly #timers: Timers;
-  readonly #signal: AbortSignal;
-  #waiting = 0;
-  #isCut = false;
-  #isResting = false;
-  #wake: () => void = () => {};
-  #cancelRest: () => void = () => {};
-
-  constructor(timers: Timers, signal: AbortSignal) {
-    this.#timers = timers;
-    this.#signal = signal;
-    signal.addEventListener("abort", () => this.#wake(), { once: true });
-  }
-
-  push(step: FeedStep): void {
-    if (this.#isCut) return;
-    // A resync replaces everything that waits. Any later step replaces a step without changes.
-    if (step.resync) this.clear();
-    if (this.#steps.at(-1)?.changes.length === 0 && !this.#steps.at(-1)?.resync) this.#steps.pop();
-    this.#steps.push(step);
-    this.#waiting += step.changes.length;
-    this.#isCut = this.#steps.length > MAX_WAITING_STEPS || this.#waiting > MAX_WAITING_CHANGES;
-    if (this.#isCut) this.clear();
-    this.#wake();
-  }
-
-  clear(): void {
-    this.#steps.length = 0;
-    this.#waiting = 0;
-  }
-
-  /** Holds `take` back for REST_MS. */
-  rest(): void {
-    this.#isResting = true;
-    this.#cancelRest = this.#timers.after(REST_MS, () => {
-      this.#isResting = false;
-      this.#wake();
-    });
-  }
-
-  close(): void {
-    this.#cancelRest();
-  }
-
-  /**
-   * All waiting steps as one step; undefined after the client ended the watch. @throws OVERLOADED if the watch was cut
-   * off
-   */
-  async take(): Promise<FeedStep | undefined> {
-    while ((this.#steps.length === 0 || this.#isResting) && !this.#isCut && !this.#signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    if (this.#isCut) {
-      throw new DomainError("OVERLOADED", "the watch does not keep up; resume with the last cursor", {
-        retryAfterMs: 0,
-      });
-    }
-    if (this.#signal.aborted) return undefined;
-    // A resync goes alone: it is sent with the ended sessions, not with the changes of its step.
-    const steps = this.#steps.splice(0, this.#steps[0]!.resync ? 1 : this.#steps.length);
-    const changes = steps.length === 1 ? steps[0]!.changes : steps.flatMap((step) => step.changes);
-    this.#waiting -= changes.length;
-    return { ...steps.at(-1)!, changes };
-  }
 }

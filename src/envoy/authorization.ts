@@ -25,6 +25,11 @@ import { routeSettings } from "./route-settings.ts";
 
 export type AuthorizationDeps = JudgementDeps & FaultyRoutesDeps;
 
+/** The call of a proxy, as far as this room needs it. Only a service has a credential. */
+export interface AskingCall {
+  readonly caller: { readonly kind: string; readonly credentialId?: string };
+}
+
 /**
  * envoy.service.auth.v3.Authorization.Check. A refused request is an answer, too. An error means that there is no
  * verdict, and Envoy's `failure_mode_allow` decides: DATABASE_UNAVAILABLE, MASTER_KEY_MISSING.
@@ -33,13 +38,13 @@ export function authorization(deps: AuthorizationDeps) {
   const faultyRoutes = new FaultyRoutes(deps);
   return {
     read: readCheckRequest,
-    handle(request: CheckedRequest): Uint8Array | Promise<Uint8Array> {
+    handle(request: CheckedRequest, { caller }: AskingCall): Uint8Array | Promise<Uint8Array> {
       const settings = routeSettings(request.extensions);
       if ("faults" in settings) {
         faultyRoutes.note(settings.faults);
         return checkResponse(request, { decision: denial("CONFIGURATION") });
       }
-      const judged = judgeRequest(deps, request, settings);
+      const judged = judgeRequest(deps, request, settings, caller.credentialId);
       if (judged instanceof Promise) return judged.then((one) => checkResponse(request, one));
       return checkResponse(request, judged);
     },

@@ -4,6 +4,7 @@ import { clientAddress, httpMethod } from "../answers/request-facts.ts";
 import { VERDICT_NAMES } from "../keys/judge-key.ts";
 import type { KeyRecord } from "../keys/key-records.ts";
 import type { KeyVerdict } from "../keys/verdict.ts";
+import type { VerdictObserver } from "../keys/verdict-counts.ts";
 import { type VerifyKeyDeps, verifyKey } from "../keys/verify-key.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { WindowStatus } from "../limits/limit.ts";
@@ -11,6 +12,8 @@ import type { CheckedRequest } from "./checked-request.ts";
 import type { Accepted, RouteSettings } from "./route-settings.ts";
 
 export interface JudgementDeps extends VerifyKeyDeps {
+  /** Counts the verdicts. Absent: nothing does. */
+  readonly verdicts?: VerdictObserver;
   /**
    * Finds the person whose access token it is.
    *
@@ -35,12 +38,14 @@ type Presented = { readonly kind: "key" | "user"; readonly text: string } | { re
  * Judges a request by its credential and by what its route asks for. Returns no promise for a key whose record and
  * limits are in memory.
  *
+ * @param service the id of the credential of the proxy that asks
  * @throws DATABASE_UNAVAILABLE, MASTER_KEY_MISSING: there is no decision; also as a rejection
  */
 export function judgeRequest(
   deps: JudgementDeps,
   request: CheckedRequest,
   settings: RouteSettings,
+  service?: string,
 ): Judged | Promise<Judged> {
   const presented = presentedCredential(settings.accept, (name) => request.values(name));
   if ("refused" in presented) return { decision: denial(presented.refused) };
@@ -55,7 +60,11 @@ export function judgeRequest(
     clientIp: addressOf(request, settings.addressHeader) ?? "",
     method: methodOf(request) ?? "",
   });
-  return verdict instanceof Promise ? verdict.then((one) => judgedKey(one, settings)) : judgedKey(verdict, settings);
+  const judged = (one: KeyVerdict) => {
+    deps.verdicts?.verdictGiven(one.verdict, service);
+    return judgedKey(one, settings);
+  };
+  return verdict instanceof Promise ? verdict.then(judged) : judged(verdict);
 }
 
 /** Whether a gRPC client sent the request: it reads the answer's `grpc-status`. */

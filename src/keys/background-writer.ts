@@ -23,9 +23,15 @@ export class BackgroundWriter<T> {
   readonly #deps: BackgroundWriterDeps<T>;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
+  #failures = 0;
 
   constructor(deps: BackgroundWriterDeps<T>) {
     this.#deps = deps;
+  }
+
+  /** Number of flushes since the start that could not write everything. */
+  get failures(): number {
+    return this.#failures;
   }
 
   start(): void {
@@ -49,6 +55,7 @@ export class BackgroundWriter<T> {
     try {
       for (; from < taken.length; from += chunk) await write(taken.slice(from, from + chunk));
     } catch {
+      this.#failures++;
       onFailed(taken.slice(from));
     }
     onFlushed?.();

@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import type { ChangeBus, ChangeKind, FeedProof } from "../changes/change.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import { type Loaded, RecordCache } from "../changes/record-cache.ts";
+import { type CacheReads, type Loaded, RecordCache } from "../changes/record-cache.ts";
 import type { AgeClock } from "../lib/clock.ts";
 import { type KeyRing, logMissingVersion, masterKeyMissing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
@@ -142,6 +142,11 @@ export class KeyRecords {
   /** Number of records in memory. */
   get size(): number {
     return this.#cache.size;
+  }
+
+  /** The reads of records by raw key, and of limits by a key's id, since the start. */
+  get reads(): Readonly<Record<"keys" | "limits", CacheReads>> {
+    return { keys: this.#cache.reads, limits: this.#limitsCache.reads };
   }
 
   /**

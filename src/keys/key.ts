@@ -31,6 +31,7 @@
  *   batch.ts               what both batches share: their maximum size, and an error for one request alone
  *   key-form.ts            the form of raw keys, and their checksum
  *   key-secret.ts          their secrets and digests
+ *   verdict-counts.ts      counts of verdicts by kind and service
  *   verdict-settings.ts    the settings that verdicts rest on
  *   key-records.ts         records by raw key, from memory or by one read
  *   judge-key.ts           the judgement, pure

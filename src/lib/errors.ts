@@ -4,6 +4,9 @@
  *   errors.ts               reasons for which a call can fail, and the one error that carries them
  *   log.ts                  the log
  *   log-lines.ts            every log line, with its meaning and what to do
+ *   tracing.ts              spans of OpenTelemetry, if an operator loads an SDK
+ *   counted-log.ts          a log that counts warnings and errors
+ *   histogram.ts            a histogram in plain arrays
  *   standard-output.ts      the stream that log lines go to, which waits for no reader
  *   clock.ts                time and timers
  *   random.ts               random bytes and random base62 characters

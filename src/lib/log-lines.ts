@@ -291,7 +291,7 @@ export const LOG_LINES = {
     stopped: { means: "The drain is done, and the process ends with exit code 0.", todo: NOTHING },
     call: {
       means:
-        "A call ended: one line each, except good verifications, checks of limits and health checks. `code` and `reason` are those of ERRORS.md. A REST call has the template of its path in `http_route`.",
+        "A call ended: one line each, except good verifications, checks of limits and health checks. `code` and `reason` are those of ERRORS.md. A REST call has the template of its path in `http_route`. `request_id` is the answer's `x-request-id`, and `trace_id` the call's trace.",
       todo: "Nothing. Look up `reason` in ERRORS.md.",
     },
     "this process exports the audit trail": {

@@ -2,6 +2,7 @@ import { type DestinationStream, pino } from "pino";
 import { codedCause } from "./errors.ts";
 import type { LOG_LINES } from "./log-lines.ts";
 import { StandardOutput } from "./standard-output.ts";
+import { activeTraceId } from "./tracing.ts";
 
 /** The fields of a log line. Callers name each field, so whole requests or errors never get in. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -20,6 +21,8 @@ export interface Log {
   error(message: ErrorLine, fields?: LogFields, cause?: unknown): void;
   /** Writes what is buffered. Call it before the process exits. */
   flush(): void;
+  /** Number of lines that were dropped because nothing read them. Absent for a log that drops none. */
+  droppedLines?(): number;
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
@@ -32,10 +35,11 @@ export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
   const destination: DestinationStream = format === "json" ? stdout : { write: (line) => stdout.write(toText(line)) };
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   return {
-    info: (message, fields = {}) => logger.info(fields, message),
-    warn: (message, fields = {}) => logger.warn(fields, message),
-    error: (message, fields = {}, cause) => logger.error({ ...fields, ...describe(cause) }, message),
+    info: (message, fields = {}) => logger.info(inTrace(fields), message),
+    warn: (message, fields = {}) => logger.warn(inTrace(fields), message),
+    error: (message, fields = {}, cause) => logger.error({ ...inTrace(fields), ...describe(cause) }, message),
     flush: () => stdout.flush(),
+    droppedLines: () => stdout.dropped,
   };
 }
 
@@ -47,6 +51,12 @@ export function createCommandLog(): Log {
   const write = (message: string, fields: LogFields = {}) =>
     void process.stderr.write(`latchkey: ${message}${facts(fields)}\n`);
   return { info: () => {}, warn: write, error: write, flush: () => {} };
+}
+
+/** The fields of a line, with the trace of the call during which it is written, if that call is traced. */
+function inTrace(fields: LogFields): LogFields {
+  const traceId = activeTraceId();
+  return traceId === undefined || "trace_id" in fields ? fields : { trace_id: traceId, ...fields };
 }
 
 /**

@@ -27,6 +27,7 @@ export class StandardOutput {
   #takenBytes = 0;
   #writtenBytes = 0;
   #waiting: Waiter[] = [];
+  #dropped = 0;
 
   private constructor() {
     // Opening `process.stdout` makes writes to a full pipe fail instead of block. A blocked write would hold a thread
@@ -36,6 +37,7 @@ export class StandardOutput {
 
   write(text: string): void {
     if (this.#keptBytes <= MAX_KEPT_BYTES) this.#add(text);
+    else this.#dropped++;
   }
 
   /**
@@ -58,6 +60,11 @@ export class StandardOutput {
     if (this.#isWriting) return;
     this.#isWriting = true;
     setImmediate(() => this.#writeKept());
+  }
+
+  /** Number of texts that were dropped because MAX_KEPT_BYTES were kept. */
+  get dropped(): number {
+    return this.#dropped;
   }
 
   /** Writes the kept lines for at most FLUSH_MS. A write that is under way already completes by itself. */

@@ -12,12 +12,14 @@
  *   untold-counts.ts       counts of that time that the store must be told later
  *   limit-store.ts         what the limiter needs from a place that keeps windows; `redis/` implements it too
  *   memory-limit-store.ts  windows in the memory of this process
+ *   limit-counts.ts        counts of decisions by mode, and of the sizes of groups
  *   forgotten-limits.ts    warns when that memory has no room for all limits in use
  *   window.ts              the arithmetic of one window, no I/O
  *
  * The room knows nothing of keys, tiers or people: a subject is just a text.
  */
 import assert from "node:assert/strict";
+import type { LimitCounts } from "./limit-counts.ts";
 
 /**
  * The figures of one limit: the maximum cost in any interval of a minute or a day. `undefined` means that the window is
@@ -120,6 +122,8 @@ export interface Limiter {
   forgottenLimits(): number;
   /** Number of degraded decisions since the start, including those before the store counted as unreachable. */
   degradedDecisions(): number;
+  /** Its decisions and groups since its start. */
+  readonly counts: LimitCounts;
   /** Ends the work in the background. */
   close(): void;
 }

@@ -10,6 +10,7 @@ import {
   NOT_LIMITED,
   withoutUnlimited,
 } from "./limit.ts";
+import { LimitCounts } from "./limit-counts.ts";
 import { type LimitStore, LimitStoreError } from "./limit-store.ts";
 import { LocalShare } from "./local-share.ts";
 import { StorePart, type Undecided, unlessSilent } from "./store-part.ts";
@@ -55,6 +56,7 @@ export class SharedLimiter implements Limiter {
   readonly #parts = new Map<string, StorePart>();
   readonly #full = new FullWindows();
   readonly #share: LocalShare;
+  readonly counts = new LimitCounts();
 
   constructor(deps: SharedLimiterDeps) {
     this.#deps = deps;
@@ -70,16 +72,16 @@ export class SharedLimiter implements Limiter {
     // A denial from memory would lose the count of a call that has happened. `elapsedMs` is read first, because it
     // notices a suspension. The store is asked again about denials from before a suspension.
     const denial = judged.admitted ? undefined : this.#full.find(judged, clock.elapsedMs(), clock.skippedAtMs);
-    return denial ?? this.#ask(judged);
+    return denial === undefined ? this.#ask(judged) : this.counts.decided("full_window", denial);
   }
 
   async #ask(judged: LimitRequest): Promise<LimitDecision> {
     const part = this.#partOf(judged.subject);
     const { generation } = this.#full;
     const answer = part.isUnreachable ? "not counted" : await this.#askStore(part, judged);
-    if (typeof answer === "string") return this.#share.decide(judged, answer === "not counted");
+    if (typeof answer === "string") return this.#decideAlone([judged], answer === "not counted")[0]!;
     this.#full.remember(judged, answer, this.#deps.clock.elapsedMs(), generation);
-    return answer;
+    return this.counts.decided("redis", answer);
   }
 
   #askStore(part: StorePart, judged: LimitRequest): Promise<LimitDecision | Undecided> {
@@ -95,6 +97,11 @@ export class SharedLimiter implements Limiter {
     for (const untold of this.#share.untold(judged)) {
       void part.tell(untold).then((told) => told === "not counted" && this.#share.keepUntold(untold));
     }
+  }
+
+  /** Decides with this process's share. */
+  #decideAlone(requests: readonly LimitRequest[], isUnknownToStore: boolean): readonly LimitDecision[] {
+    return this.counts.decidedAll("degraded", this.#share.decideTogether(requests, isUnknownToStore));
   }
 
   decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
@@ -116,13 +123,13 @@ export class SharedLimiter implements Limiter {
 
   async #askTogether(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
     const part = this.#partOf(requests[0]!.subject);
-    if (part.isUnreachable) return this.#share.decideTogether(requests, true);
+    if (part.isUnreachable) return this.#decideAlone(requests, true);
     for (const request of requests) this.#tellUntold(part, request);
     const answers = await part.decideTogether(requests);
     // A run is one request to the store, so that all of its answers are of one kind.
     const decisions = answers.filter((answer) => typeof answer !== "string");
-    if (decisions.length === answers.length) return decisions;
-    return this.#share.decideTogether(requests, answers.includes("not counted"));
+    if (decisions.length === answers.length) return this.counts.decidedAll("redis", decisions);
+    return this.#decideAlone(requests, answers.includes("not counted"));
   }
 
   async reset(subject: string, names: readonly string[]): Promise<void> {
@@ -170,6 +177,7 @@ export class SharedLimiter implements Limiter {
       store: this.#deps.store,
       part: name,
       timers: this.#timers,
+      groups: this.counts.groups,
       onUnreachable: (part, cause) => tellUnreachable(this.#deps.log, { part, ...reasonOf(cause) }),
       onBack: (part) => this.#deps.log.info("Redis is reachable again: limits are judged together", { part }),
     });

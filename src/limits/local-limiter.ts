@@ -9,6 +9,7 @@ import {
   NOT_LIMITED,
   withoutUnlimited,
 } from "./limit.ts";
+import { LimitCounts } from "./limit-counts.ts";
 import { MemoryLimitStore } from "./memory-limit-store.ts";
 
 export interface LocalLimiterDeps {
@@ -25,6 +26,7 @@ export interface LocalLimiterDeps {
 export class LocalLimiter implements Limiter {
   readonly #store: MemoryLimitStore;
   readonly #forgotten: ForgottenLimits;
+  readonly counts = new LimitCounts();
 
   constructor(deps: LocalLimiterDeps) {
     this.#forgotten = new ForgottenLimits({ ...deps, advice: "set REDIS_URL to count them in Redis" });
@@ -33,7 +35,8 @@ export class LocalLimiter implements Limiter {
 
   decide(request: LimitRequest): LimitDecision {
     const limits = limitsWithFigures(request);
-    return limits.length === 0 ? NOT_LIMITED : this.#store.decideOne({ ...request, limits });
+    if (limits.length === 0) return NOT_LIMITED;
+    return this.counts.decided("memory", this.#store.decideOne({ ...request, limits }));
   }
 
   async decideAll(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
@@ -41,7 +44,9 @@ export class LocalLimiter implements Limiter {
   }
 
   async decideTogether(requests: readonly LimitRequest[]): Promise<readonly LimitDecision[]> {
-    return withoutUnlimited(requests, async (judged) => this.#store.decideTogether(judged));
+    return withoutUnlimited(requests, async (judged) =>
+      this.counts.decidedAll("memory", this.#store.decideTogether(judged)),
+    );
   }
 
   reset(subject: string, names: readonly string[]): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Timers } from "../lib/clock.ts";
+import type { Histogram } from "../lib/histogram.ts";
 import { whenSilent } from "../lib/when-silent.ts";
 import { Breaker } from "./breaker.ts";
 import type { LimitDecision, LimitRequest } from "./limit.ts";
@@ -9,6 +10,8 @@ export interface StorePartDeps {
   /** As in `LimitStore.partOf`. */
   readonly part: string;
   readonly timers: Timers;
+  /** Counts the sizes of the groups that are sent. */
+  readonly groups?: Histogram;
   /** Called when the part has become unreachable, and once for each further reason in the same outage. */
   readonly onUnreachable: (part: string, cause: unknown) => void;
   /** Called when the part is reachable again. */
@@ -120,6 +123,7 @@ export class StorePart {
   async #ask(group: readonly Waiting[]): Promise<readonly LimitDecision[] | Undecided> {
     const isAsked = group.some((one) => one.isAsked);
     const requests = group.map(({ request }) => request);
+    this.#deps.groups?.observe(group.length);
     try {
       const decisions = await unlessSilent(this.#deps.timers, this.#deps.store.decide(requests));
       if (isAsked) this.#breaker.record(false);

@@ -13,7 +13,7 @@ import { HOT_READ_BUDGET, READ_CONNECTIONS } from "./hot-read-budget.ts";
 import { END_WITH_CLIENT, LOCK_HOLDER, LOCK_WAIT_MS, retryUntilLocked, TRY_LOCK } from "./migrations/migration-lock.ts";
 import { applyMigrations, logProgress } from "./migrations/migrator.ts";
 import { ms, msOf, type Row } from "./row.ts";
-import { execute, failed, managingConnections, nowOf, transact } from "./transactions/statements.ts";
+import { execute, failed, managingConnections, nowOf, tracedStatement, transact } from "./transactions/statements.ts";
 import { beginOnPrimary, beginTransaction, type Transaction } from "./transactions/transaction.ts";
 
 export { type DatabaseOptions, type DatabaseTarget, EMBEDDED_FOLDER } from "./connections/pools.ts";
@@ -107,9 +107,14 @@ export class Database {
     return this.pools.history;
   }
 
-  /** Number of calls of management that wait for their share, a lock or a connection. */
-  get waiting(): number {
-    return this.pools.turns.waiting;
+  /** The counts of each pool since the start. */
+  get counts(): Pools["counts"] {
+    return this.pools.counts;
+  }
+
+  /** The counts of calls of management that wait, or waited, for their share, a lock or a connection. */
+  get turns(): Pick<Pools["turns"], "waiting" | "waitSeconds" | "refused"> {
+    return this.pools.turns;
   }
 
   /**
@@ -119,14 +124,17 @@ export class Database {
    * The texts of hot reads are constant, so no error of one is the caller's fault. An error that sql-states.ts does not
    * list counts as an unreachable database too: it is logged, and stale copies are served.
    *
+   * @param waitedMs how long its first caller has waited for it already; only for the count of waits
    * @throws DATABASE_UNAVAILABLE within HOT_READ_BUDGET.ANSWER_MS, except on the embedded database, which can't be
    *   interrupted
    */
-  async hotRead(sql: string, parameters: readonly unknown[]): Promise<HotRead> {
+  async hotRead(sql: string, parameters: readonly unknown[], waitedMs = 0): Promise<HotRead> {
+    this.counts.reads.waitSeconds.observeMs(waitedMs);
     try {
       const { reads } = this.pools;
       const em = () => reads.em.fork() as SqlEntityManager;
-      const ask = () => execute(this.pools, em(), withProof(sql, ms(this.now)), parameters);
+      const proven = withProof(sql, ms(this.now));
+      const ask = () => tracedStatement(sql, () => execute(this.pools, em(), proven, parameters));
       const found = await this.inTime(this.history.proven(READ_CONNECTIONS, ask), HOT_READ_BUDGET.ANSWER_MS);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
@@ -234,7 +242,8 @@ export class ManagedDatabase extends Database {
    * @throws OVERLOADED; DATABASE_UNAVAILABLE, also if a standby answers
    */
   async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
-    const ask = () => this.#execute(withProofInOrder(sql, ms(this.now)), parameters);
+    const proven = withProofInOrder(sql, ms(this.now));
+    const ask = () => tracedStatement(sql, () => this.#execute(proven, parameters));
     const found = await this.#inTurn([], () => this.history.proven(managingConnections(this.pools), ask));
     return found.filter((row) => row.is_row);
   }
@@ -249,7 +258,9 @@ export class ManagedDatabase extends Database {
   write(sql: string, parameters: readonly unknown[]): Promise<number> {
     return this.#inTurn([], async () => {
       try {
-        const result = await this.#managing().execute<{ affectedRows: number }>(sql, [...parameters], "run");
+        const result = await tracedStatement(sql, () =>
+          this.#managing().execute<{ affectedRows: number }>(sql, [...parameters], "run"),
+        );
         this.pools.turns.answered();
         return result.affectedRows;
       } catch (error) {

@@ -5,6 +5,7 @@ import { Concerns, type ConcernsDeps } from "./calls/concerns.ts";
 import { Port, type PortOptions } from "./connections/port.ts";
 import { type CertificateFiles, ServedCertificate } from "./connections/served-certificate.ts";
 import { createConnectLane } from "./lanes/connect-lane.ts";
+import { type LaneCalls, noLaneCalls } from "./lanes/lane-calls.ts";
 import { createStreamTaker } from "./lanes/unary-http2.ts";
 import { UnaryLane } from "./lanes/unary-lane.ts";
 import { UnreadAnswers } from "./lanes/unread-answers.ts";
@@ -47,6 +48,8 @@ export class RpcServer {
   readonly #unaryLane: UnaryLane | undefined;
   readonly #certificate: ServedCertificate | undefined;
   readonly #port: Port;
+  readonly #unread = new UnreadAnswers();
+  readonly #laneCalls = noLaneCalls();
   #stopped: Promise<void> | undefined;
 
   /**
@@ -62,10 +65,11 @@ export class RpcServer {
     const routes = createRoutes(offered, deps);
     const noteWork = (connection: object, weight: number) => this.#port.noteWork(connection, weight);
     this.#concerns = new Concerns({ ...deps, noteWork });
-    const unread = new UnreadAnswers();
-    const connectLane = createConnectLane({ routes, concerns: this.#concerns, unread });
-    const restLane = createRestLane({ routes, concerns: this.#concerns, unread });
-    this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane({ routes, concerns: this.#concerns });
+    const unread = this.#unread;
+    const laneDeps = { routes, concerns: this.#concerns, unread, calls: this.#laneCalls };
+    const connectLane = createConnectLane(laneDeps);
+    const restLane = createRestLane(laneDeps);
+    this.#unaryLane = options.unaryLane === false ? undefined : new UnaryLane(laneDeps);
     const answerCors = createCors(options.corsOrigins, unread);
     const serveWebPage = createWebPages(deps, { docsPage: options.docsPage ?? false, unread });
     this.#certificate = options.tls && new ServedCertificate({ ...deps, files: options.tls, timers: systemTimers });
@@ -109,9 +113,26 @@ export class RpcServer {
     void this.#certificate?.readAgain();
   }
 
+  /** Number of calls since the start, by lane. */
+  get laneCalls(): Readonly<LaneCalls> {
+    return this.#laneCalls;
+  }
+
   /** Number of calls that the unary lane took since the start. */
   get unaryLaneCalls(): number {
-    return this.#unaryLane?.taken ?? 0;
+    return this.#laneCalls.unary_grpc + this.#laneCalls.envoy;
+  }
+
+  /** Open connections. */
+  get connections(): number {
+    return this.#port.counts.open;
+  }
+
+  /** Number of calls and connections since the start that were refused or ended for lack of room. */
+  get sheds() {
+    const { refused: connections } = this.#port.counts;
+    const health_watchers = this.#deps.health.refused;
+    return { ...this.#concerns.sheds, connections, unread_answers: this.#unread.cut, health_watchers };
   }
 
   /**

@@ -29,6 +29,16 @@ export interface Asker {
   readonly isUnderWay?: boolean;
 }
 
+/** The kinds of holders, for counts. */
+export const CALLER_CLASSES = ["service", "user", "anonymous", "itself"] as const;
+export type CallerClass = (typeof CALLER_CLASSES)[number];
+
+/** The kind of a holder. */
+export function classOf([widest, id]: Holder): CallerClass {
+  if (widest === "itself" || widest === "anonymous") return widest;
+  return id?.startsWith("usr_") ? "user" : "service";
+}
+
 /** The holder for the work of a part of the service itself. No call waits for this work. */
 export function itself(part: string): Holder {
   return ["itself", part];

@@ -20,7 +20,9 @@ import { KeyRecords } from "../keys/key-records.ts";
 import { SecretRehasher } from "../keys/secret-rehasher.ts";
 import { Tiers } from "../keys/tiers.ts";
 import { UsageRecorder } from "../keys/usage-recorder.ts";
+import type { VerdictObserver } from "../keys/verdict-counts.ts";
 import { type AgeClock, systemTimers } from "../lib/clock.ts";
+import { Histograms, SIZES } from "../lib/histogram.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import type { Limiter } from "../limits/limit.ts";
@@ -46,6 +48,7 @@ export interface Ground {
   readonly breaker: DatabaseBreaker;
   readonly databaseClock: DatabaseClock;
   readonly limiter: Limiter;
+  readonly verdicts: VerdictObserver;
 }
 
 export type Rooms = ReturnType<typeof createRooms>;
@@ -82,7 +85,7 @@ function createAudit({ clock, log, database }: Ground) {
 
 /** API keys and service credentials. */
 function createKeys(ground: Ground, tiers: Tiers) {
-  const { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter } = ground;
+  const { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter, verdicts } = ground;
   const { cachedKeys, staleOkMs, keysPerOwner } = config;
   const format = { prefix: config.keyPrefix, environments: config.environments };
   const store = new PostgresKeyStore(database.for({ holder: itself("keys") }));
@@ -91,13 +94,15 @@ function createKeys(ground: Ground, tiers: Tiers) {
   const freshness = { bus, feed, breaker, clock, databaseClock, staleOkMs };
   const records = new KeyRecords({ store, ...prepared, ...freshness, log, maxRecords: cachedKeys });
   bus.add(new ForgottenDenials(limiter));
+  const batches = new Histograms<"BatchVerifyKeys" | "BatchCheckRateLimits">(SIZES);
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: cachedKeys });
   return {
     format,
     records,
     usage,
     rehasher,
-    verification: { records, limiter, usage, format, tiers, databaseClock, clock },
+    batches,
+    verification: { records, limiter, usage, format, tiers, databaseClock, clock, verdicts, batches },
     managementFor: (asker: Asker) => ({
       store: new PostgresKeyStore(database.for(asker)),
       ring,
@@ -150,6 +155,7 @@ function createUsers(ground: Ground, tiers: Tiers, refusals: RefusalRecorder, si
   const tierNames = tiers.names;
   return {
     sessions,
+    sessionCache,
     passwords,
     authentication: { ...accessTokens, sessionCache },
     accountsFor(asker: Asker) {

@@ -14,6 +14,7 @@
  *   rooms.ts              the business rooms, each with what it uses
  *   expired-rows.ts       the deletion of rows that are no longer needed
  *   bindings.ts           which handlers serve which RPC
+ *   metric-sources.ts     where each metric is read from
  *   ops-port.ts           the second port, for health and metrics, also of several processes
  *   version.ts            the service's version
  *   workers.ts            several processes that share one port
@@ -24,9 +25,12 @@ import { type Change, ChangeBus } from "../changes/change.ts";
 import { Watches } from "../changes/watch-changes.ts";
 import type { Config } from "../config/config.ts";
 import { openRateLimitFile, type RateLimitFile } from "../envoy/rate-limit-file.ts";
+import { VerdictCounts } from "../keys/verdict-counts.ts";
 import { type AgeClock, systemTimers } from "../lib/clock.ts";
+import { CountedLog } from "../lib/counted-log.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
+import { flushSpans, openServerSpans } from "../lib/tracing.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
@@ -34,6 +38,7 @@ import { ChangeRate } from "../rpc/calls/change-rate.ts";
 import { ClientAddresses } from "../rpc/calls/client-ip.ts";
 import { noteRefusedCall } from "../rpc/calls/refused-calls.ts";
 import { isChange } from "../rpc/effects.ts";
+import { MAX_SERVICES } from "../rpc/ops/metric-declarations.ts";
 import { Metrics } from "../rpc/ops/metrics.ts";
 import { RpcServer } from "../rpc/server.ts";
 import { HealthRegistry } from "../rpc/standard/health.ts";
@@ -45,6 +50,7 @@ import { openDataFolder } from "./data-folder.ts";
 import { startRetentions } from "./expired-rows.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { loadMasterKeys } from "./master-keys.ts";
+import { metricSources } from "./metric-sources.ts";
 import { startOpsPort } from "./ops-port.ts";
 import { openPreparedDatabase } from "./prepared-database.ts";
 import { createRooms, type Rooms } from "./rooms.ts";
@@ -76,10 +82,13 @@ export interface Service {
 const DATABASE_WAIT_MS = 60_000;
 
 /** Starts a service. When this resolves, the service is ready: its health is SERVING. */
-export async function startService(options: ServiceOptions): Promise<Service> {
-  const { config, clock, log, timeShiftMs } = options;
+export async function startService(given: ServiceOptions): Promise<Service> {
+  const log = new CountedLog(given.log);
+  const options = { ...given, log };
+  const { config, clock, timeShiftMs } = options;
   // Each part is stopped before the parts that it was built on, also when a later step of the start fails.
   await using stack = new AsyncDisposableStack();
+  stack.defer(flushSpans);
   const rateLimits = await openRateLimitFile({ file: config.rateLimitsFile, log });
   openDataFolder(config, log);
   const ring = loadMasterKeys(config);
@@ -88,33 +97,23 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const waitMs = DATABASE_WAIT_MS;
   const database = await openPreparedDatabase({ config, ring, clock, log, timeShiftMs, waitMs, onChanges });
   stack.defer(() => database.close());
-  const { limiter, evictedKeys } = await startLimiter({ config, clock, log }, stack);
+  const { limiter, redis } = await startLimiter({ config, clock, log }, stack);
   const changes = createChanges(options, database.for({ holder: itself("changes") }), bus);
   const { feed, breaker, databaseClock } = changes;
   stack.defer(() => feed.stop());
   stack.defer(() => breaker.stop());
-  const rooms = createRooms({ config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter });
+  const verdicts = new VerdictCounts(MAX_SERVICES);
+  const ground = { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter, verdicts };
+  const rooms = createRooms(ground);
   await feed.start();
   const auditExport = await startAuditExport(options, database, stack);
   await writeFirstOperator({ ring, format: rooms.keys.format, databaseClock, database, config, log });
   void rooms.signing.keys.reseal();
 
   const health = new HealthRegistry();
-  const server = createServer(options, { ring, limiter, rateLimits, changes, rooms, health });
-  const metrics = new Metrics({
-    callsInFlight: () => server.callsInFlight,
-    keyRecords: () => rooms.keys.records.size,
-    feedAgeMs: () => clock.elapsedMs() - feed.freshAtMs,
-    feedStillMs: () => feed.stillMs,
-    isDatabaseAway: () => breaker.isOpen || feed.isFailing,
-    managementWaiting: () => database.waiting,
-    isLimiterDegraded: () => limiter.isDegraded(),
-    degradedDecisions: () => limiter.degradedDecisions(),
-    forgottenLimits: () => limiter.forgottenLimits(),
-    evictedKeys,
-    passwordHashes: () => rooms.users.passwords.hashes,
-    certificateExpiresAtMs: () => server.certificateExpiresAtMs,
-  });
+  const watches = new Watches();
+  const server = createServer(options, { ring, limiter, rateLimits, changes, rooms, health, watches });
+  const metrics = new Metrics(metricSources({ ...ground, log, server, rooms, watches, redis, auditExport }));
   server.observe(metrics);
   const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
@@ -145,10 +144,11 @@ interface ServerParts {
   readonly changes: ReturnType<typeof createChanges>;
   readonly rooms: Rooms;
   readonly health: HealthRegistry;
+  readonly watches: Watches;
 }
 
 function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: ServerParts): RpcServer {
-  const { ring, limiter, rateLimits, changes, rooms, health } = parts;
+  const { ring, limiter, rateLimits, changes, rooms, health, watches } = parts;
   const { trustedProxies, forwardedHeader, changesPerMinute, serviceChangesPerMinute, accessTokenMs } = config;
   const { tls, reflection, docsPage, corsOrigins, drainMs } = config;
   const plaintext = tls === undefined || config.plaintextBesideTls;
@@ -159,13 +159,13 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
   const changeRate = new ChangeRate({ limiter, changesPerMinute, serviceChangesPerMinute });
   const addresses = new ClientAddresses({ trustedProxies, forwardedHeader, log });
   const callers = new CallerResolver({ records, format, usage, refusals, accessTokens, databaseClock, addresses });
-  const watches = new Watches();
   const watchDeps = { feed, store, databaseClock, clock, accessTokenMs, watches, timers: systemTimers };
   const info = { version: serviceVersion(), startedAtMs: clock.nowMs() };
   return new RpcServer(
     {
       clock,
       log,
+      spans: openServerSpans(info.version),
       health,
       accessRule,
       isChange,

@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { AgeClock } from "../lib/clock.ts";
+import { Histogram, SECONDS } from "../lib/histogram.ts";
 import type { Log } from "../lib/log.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { SharedLimiter, tellUnreachable } from "../limits/limiter.ts";
@@ -15,8 +16,8 @@ export interface StartLimiterDeps {
 
 export interface StartedLimiter {
   readonly limiter: Limiter;
-  /** Keys that Redis has evicted since its start, by its own count; 0 without Redis. */
-  evictedKeys(): number;
+  /** The counts of the connection to Redis. Without Redis, they stay at 0. */
+  readonly redis: Pick<RedisConnection, "evictedKeys" | "commandSeconds" | "failures">;
 }
 
 /** How long a start waits for Redis. */
@@ -31,11 +32,14 @@ export async function startLimiter(
   stack: AsyncDisposableStack,
 ): Promise<StartedLimiter> {
   const { redis, replicas, workers } = config;
-  if (redis === undefined) return { limiter: new LocalLimiter({ clock, log }), evictedKeys: () => 0 };
+  if (redis === undefined) {
+    const nothing = { evictedKeys: 0, commandSeconds: new Histogram(SECONDS), failures: 0 };
+    return { limiter: new LocalLimiter({ clock, log }), redis: nothing };
+  }
   const connection = new RedisConnection(redis, log);
   stack.defer(() => connection.close());
   const limiter = new SharedLimiter({ store: new RedisLimitStore({ connection }), clock, log, replicas, workers });
   stack.defer(() => limiter.close());
   if (!(await connection.ready(REDIS_WAIT_MS))) tellUnreachable(log);
-  return { limiter, evictedKeys: () => connection.evictedKeys };
+  return { limiter, redis: connection };
 }

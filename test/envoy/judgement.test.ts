@@ -63,7 +63,9 @@ describe("a request", () => {
     expect(await judge(depsWith({}), withToken)).toMatchObject({ decision: { code: "TOKEN_INVALID" } });
     const door = authorization({ ...deps, clock: { monotonicMs: () => 0 }, log: recordingLog() });
     const check = door.read(toBinary(CheckRequestSchema, checkOf(withToken)));
-    await expect(door.handle(check)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+    await expect(door.handle(check, { caller: { kind: "anonymous" } })).rejects.toMatchObject({
+      reason: "DATABASE_UNAVAILABLE",
+    });
   });
 
   it("is named by its verb unless it is a POST of gRPC", () => {

@@ -145,8 +145,8 @@ export const LIMITS_MUTANTS = [
     },
     {
       name: "what may be counted is told again",
-      search: 'return this.#share.decide(judged, answer === "not counted");',
-      replacement: "return this.#share.decide(judged, true);",
+      search: 'return this.#decideAlone([judged], answer === "not counted")[0]!;',
+      replacement: "return this.#decideAlone([judged], true)[0]!;",
       why: "a Redis that was only slow counts each call twice",
     },
     {

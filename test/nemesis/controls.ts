@@ -81,7 +81,7 @@ export const CONTROLS: readonly Control[] = [
     faults: [
       {
         file: CACHE,
-        search: "      if (kept === undefined) throw error;\n",
+        search: "      if (kept === undefined) throw this.#missed(error);\n",
         replacement:
           '      if (kept === undefined) return this.#serveAsRead({ record: undefined, readAtMs: flight.readAtMs, position: 0n, changeCount: 0, subjectId: "" } as never, "database");\n',
       },

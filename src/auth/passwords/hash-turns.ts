@@ -1,4 +1,6 @@
+import { systemClock } from "../../lib/clock.ts";
 import { constantError, type DomainError } from "../../lib/errors.ts";
+import { Histogram, SECONDS } from "../../lib/histogram.ts";
 import { FairGate, type GatePass } from "../../shares/fair-gate.ts";
 import type { Holder } from "../../shares/holder.ts";
 
@@ -49,6 +51,10 @@ export class HashTurns {
   readonly judging: FairGate;
   readonly hashing: FairGate;
   readonly #maxWaitMs: number;
+  /** Time for which calls waited for a hash that they got, in seconds. */
+  readonly waitSeconds = new Histogram(SECONDS);
+  /** Number of calls since the start that ended with OVERLOADED. */
+  refused = 0;
 
   constructor({ concurrency, maxQueue, maxWaitMs }: HashTurnsOptions) {
     this.judging = new FairGate({
@@ -125,7 +131,9 @@ export class CallTurns implements Disposable {
    */
   async hash<T>(work: () => Promise<T>): Promise<T> {
     const { isKnown, networks } = this.#caller;
+    const askedAtMs = systemClock.monotonicMs();
     const pass = await this.#enter(this.#turns.hashing, [isKnown ? "known" : "stranger", ...networks]);
+    this.#turns.waitSeconds.observeMs(systemClock.monotonicMs() - askedAtMs);
     clearTimeout(this.#timer);
     try {
       return await work();
@@ -155,19 +163,19 @@ export class CallTurns implements Disposable {
   async #enter(gate: FairGate, holder: Holder): Promise<GatePass> {
     if (this.#signal?.aborted) throw CANCELLED;
     const { promise: entered, resolve, reject } = Promise.withResolvers<void>();
-    const pass = gate.enter(holder, { onEnter: resolve, onGiveWay: () => reject(OVERLOADED) });
+    const pass = gate.enter(holder, { onEnter: resolve, onGiveWay: () => reject(this.#refuse()) });
     if (pass?.isInside) return pass;
     if (pass === undefined || this.#isLate) {
       pass?.leave();
-      throw OVERLOADED;
+      throw this.#refuse();
     }
-    const giveUp = (error: DomainError) => {
+    const giveUp = (error: () => DomainError) => {
       if (pass.isInside) return;
       pass.leave();
-      reject(error);
+      reject(error());
     };
-    const abort = () => giveUp(CANCELLED);
-    this.#onLate = () => giveUp(OVERLOADED);
+    const abort = () => giveUp(() => CANCELLED);
+    this.#onLate = () => giveUp(() => this.#refuse());
     this.#signal?.addEventListener("abort", abort, { once: true });
     try {
       await entered;
@@ -176,5 +184,10 @@ export class CallTurns implements Disposable {
       this.#signal?.removeEventListener("abort", abort);
     }
     return pass;
+  }
+
+  #refuse(): DomainError {
+    this.#turns.refused++;
+    return OVERLOADED;
   }
 }

@@ -59,12 +59,13 @@ const PARALLELISM = 1;
  */
 export class PasswordHasher {
   readonly #options: PasswordHasherOptions;
-  readonly #turns: HashTurns;
+  /** The turns of all calls, with their counts. */
+  readonly turns: HashTurns;
   #hashes = 0;
 
   constructor(options: PasswordHasherOptions) {
     this.#options = options;
-    this.#turns = new HashTurns({ maxQueue: 32, maxWaitMs: 500, ...options });
+    this.turns = new HashTurns({ maxQueue: 32, maxWaitMs: 500, ...options });
   }
 
   /** Number of hashes begun so far. */
@@ -74,7 +75,7 @@ export class PasswordHasher {
 
   /** The turns of a call that will need a hash. It has no place yet. @throws CANCELLED if the signal has aborted */
   turnsOf(caller: HashCaller, signal?: AbortSignal): CallTurns {
-    return this.#turns.begin(caller, signal);
+    return this.turns.begin(caller, signal);
   }
 
   /** The form in which a password is stored. Costs one hash. */

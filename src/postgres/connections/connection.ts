@@ -12,6 +12,7 @@
  *   pools.ts                 opens and closes the pools of one database
  *   orm-options.ts           the options of these pools
  *   pool-connections.ts      when a connection of a pool is closed, opened again and released
+ *   pool-counts.ts           counts of a pool's statements and of their times
  *   silent-connections.ts    destroys a connection that does not answer
  *   management-turns.ts      which call of management gets a connection, and when
  *   folder-lock.ts           lets one process use the folder of the embedded database

@@ -1,8 +1,9 @@
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import { constantError, DomainError } from "../../lib/errors.ts";
+import { Histograms, SECONDS } from "../../lib/histogram.ts";
 import { whenSilent } from "../../lib/when-silent.ts";
 import { FairGate, type GateGuest } from "../../shares/fair-gate.ts";
-import { type Asker, type Holder, isKind } from "../../shares/holder.ts";
+import { type Asker, CALLER_CLASSES, type CallerClass, classOf, type Holder, isKind } from "../../shares/holder.ts";
 import { NamedLocks } from "../../shares/named-locks.ts";
 import { noAnswer, tookTooLong } from "../errors/driver-errors.ts";
 
@@ -43,11 +44,17 @@ export class ManagementTurns {
   readonly #locks = new NamedLocks();
   readonly #connections: FairGate;
   readonly #askers: RecentAskers;
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  /** Time for which calls waited for their share, locks and a connection, by class, in seconds; also in vain. */
+  readonly waitSeconds = new Histograms<CallerClass>(SECONDS, CALLER_CLASSES);
+  /** Number of calls since the start that were refused, or gave up, because too many waited. */
+  refused = 0;
   #waiting = 0;
   #answers = 0;
 
   /** @param connections size of the pool */
   constructor(connections: number, clock: Pick<Clock, "monotonicMs"> = systemClock) {
+    this.#clock = clock;
     this.#askers = new RecentAskers(clock);
     const ofAnonymous = Math.max(1, Math.floor(connections * ANONYMOUS_PART));
     const mostPlaces =
@@ -98,7 +105,7 @@ export class ManagementTurns {
   async run<T>(asker: Asker, locks: readonly string[], work: () => Promise<T>): Promise<T> {
     const { holder, signal, isUnderWay } = asker;
     signal?.throwIfAborted();
-    const visit = new Visit(this, signal);
+    const visit = new Visit(this, { signal, onBegin: this.#timerOf(holder) });
     this.#shares.isShared = this.#askers.note(holder);
     try {
       await visit.enter((guest) => this.#shares.enter(holder, guest, isUnderWay));
@@ -109,6 +116,12 @@ export class ManagementTurns {
     } finally {
       visit.leave();
     }
+  }
+
+  /** Returns a function that counts the time since now as a wait of the holder. */
+  #timerOf(holder: Holder): () => void {
+    const askedAtMs = this.#clock.monotonicMs();
+    return () => this.waitSeconds.of(classOf(holder)).observeMs(this.#clock.monotonicMs() - askedAtMs);
   }
 
   /** Reports a timeout as an overload if the database answered other calls meanwhile: then it is reachable. */
@@ -122,6 +135,12 @@ export class ManagementTurns {
     }
   }
 
+  /** @internal only for Visit. Counts a refusal, and returns its error. */
+  refuse(): DomainError {
+    this.refused++;
+    return OVERLOADED;
+  }
+
   /** @internal only for Visit. @returns ends the wait */
   beginWait(fail: (error: unknown) => void): () => void {
     this.#waiting++;
@@ -130,7 +149,7 @@ export class ManagementTurns {
     whenSilent(begun, SILENCE_MS, () => {
       if (this.#answers === answers) fail(noAnswer());
     });
-    whenSilent(begun, MAX_WAIT_MS, () => fail(OVERLOADED));
+    whenSilent(begun, MAX_WAIT_MS, () => fail(this.refuse()));
     return () => {
       this.#waiting--;
       resolve();
@@ -169,14 +188,17 @@ interface Pass {
 class Visit {
   readonly #turns: ManagementTurns;
   readonly #signal: AbortSignal | undefined;
+  #onBegin: (() => void) | undefined;
   /** The places and locks that the call holds or waits for. They are released from the last to the first. */
   readonly #passes: Pass[] = [];
   #endWait: (() => void) | undefined;
   #fail: (error: unknown) => void = () => {};
 
-  constructor(turns: ManagementTurns, signal: AbortSignal | undefined) {
+  /** @param onBegin called once, when the call has everything that it needs, or gives up */
+  constructor(turns: ManagementTurns, { signal, onBegin }: { signal: AbortSignal | undefined; onBegin: () => void }) {
     this.#turns = turns;
     this.#signal = signal;
+    this.#onBegin = onBegin;
   }
 
   /** Takes a place or locks, and resolves when it has them. */
@@ -187,8 +209,8 @@ class Visit {
       isIn = true;
       resolve();
     };
-    const pass = take({ onEnter, onGiveWay: () => reject(OVERLOADED) });
-    if (pass === undefined) throw OVERLOADED;
+    const pass = take({ onEnter, onGiveWay: () => reject(this.#turns.refuse()) });
+    if (pass === undefined) throw this.#turns.refuse();
     this.#passes.push(pass);
     if (isIn) return;
     this.#fail = reject;
@@ -200,6 +222,8 @@ class Visit {
   begin(): void {
     this.#endWait?.();
     this.#endWait = undefined;
+    this.#onBegin?.();
+    this.#onBegin = undefined;
   }
 
   leave(): void {

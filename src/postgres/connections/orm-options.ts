@@ -8,6 +8,7 @@ import { TABLES } from "../tables.ts";
 import { ormConnection, type Purpose } from "./connection.ts";
 import { NoDatabaseCreation } from "./no-database-creation.ts";
 import { closeOutdated, refill, releaseEnded } from "./pool-connections.ts";
+import { countStatements, PoolCounts } from "./pool-counts.ts";
 import { FORMER_SCHEMA, LIST } from "./server-facts.ts";
 import { destroySilent } from "./silent-connections.ts";
 
@@ -52,7 +53,7 @@ export const ORM_OPTIONS = {
 } satisfies Partial<Options>;
 
 /** Options of the pool for management: reads of lists, and every write. */
-export function managementOptions(target: PostgresTarget, history: FollowedHistory) {
+export function managementOptions(target: PostgresTarget, history: FollowedHistory, counts = new PoolCounts()) {
   const { connection, statementTimeoutMs = STATEMENT_TIMEOUT_MS, purpose = "management" } = target;
   const { lockTimeoutMs = LOCK_PART * statementTimeoutMs } = target;
   const connectMs = MANAGEMENT_CONNECT_MS;
@@ -60,19 +61,32 @@ export function managementOptions(target: PostgresTarget, history: FollowedHisto
   const options = poolOptions(
     ormConnection(connection, { purpose, connectMs, statementTimeoutMs, lockTimeoutMs }),
     { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
-    [destroySilent(statementTimeoutMs + SILENCE_AFTER_TIMEOUT_MS), closeOutdated(history, target.poolSize)],
+    [
+      destroySilent(statementTimeoutMs + SILENCE_AFTER_TIMEOUT_MS),
+      closeOutdated(history, target.poolSize),
+      countStatements(counts),
+    ],
   );
   return { ...options, migrations: { ...options.migrations, tableName: `${migrationsSchema}.${LIST}` } };
 }
 
 /** Options of the pool for hot reads, which fail fast. */
-export function readOptions({ connection }: Pick<PostgresTarget, "connection">, history: FollowedHistory) {
+export function readOptions(
+  { connection }: Pick<PostgresTarget, "connection">,
+  history: FollowedHistory,
+  counts = new PoolCounts(),
+) {
   const { STATEMENT_MS, SILENCE_MS } = HOT_READ_BUDGET;
   return poolOptions(
     ormConnection(connection, { purpose: "reads", connectMs: READ_CONNECT_MS, statementTimeoutMs: STATEMENT_MS }),
     // 0: an idle connection is never closed.
     { min: 0, max: READ_CONNECTIONS, idleTimeoutMillis: 0 },
-    [destroySilent(SILENCE_MS), closeOutdated(history, READ_CONNECTIONS), refill(READ_CONNECTIONS)],
+    [
+      destroySilent(SILENCE_MS),
+      closeOutdated(history, READ_CONNECTIONS),
+      refill(READ_CONNECTIONS),
+      countStatements(counts),
+    ],
   );
 }
 

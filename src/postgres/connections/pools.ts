@@ -16,6 +16,7 @@ import type { Row } from "../row.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { ManagementTurns } from "./management-turns.ts";
 import { managementOptions, ORM_OPTIONS, type PostgresTarget, readOptions } from "./orm-options.ts";
+import { PoolCounts, type PoolName } from "./pool-counts.ts";
 import { lookAtServer } from "./server-facts.ts";
 
 export type DatabaseTarget =
@@ -45,6 +46,8 @@ export interface Pools {
   readonly history: FollowedHistory;
   /** Decides which call gets a connection of `orm`, and when. */
   readonly turns: ManagementTurns;
+  /** The counts of each pool since the start. */
+  readonly counts: Readonly<Record<PoolName, PoolCounts>>;
   readonly unlock: () => void;
 }
 
@@ -56,11 +59,12 @@ const CLOSE_MS = 1000;
 export function openPools(options: DatabaseOptions): Promise<Pools> {
   const { target, log } = options;
   const turns = new ManagementTurns(target.kind === "embedded" ? 1 : target.poolSize);
-  const shared = { alarm: new SqlStateAlarm(log), history: new FollowedHistory(), turns };
+  const counts = { management: new PoolCounts(), reads: new PoolCounts() };
+  const shared = { alarm: new SqlStateAlarm(log), history: new FollowedHistory(), turns, counts };
   return target.kind === "embedded" ? openEmbedded(options, target.folder, shared) : connect(options, target, shared);
 }
 
-type Shared = Pick<Pools, "alarm" | "history" | "turns">;
+type Shared = Pick<Pools, "alarm" | "history" | "turns" | "counts">;
 
 async function openEmbedded(options: DatabaseOptions, folder: string, shared: Shared): Promise<Pools> {
   const unlock = lockFolder(folder);
@@ -80,8 +84,8 @@ async function connect(given: DatabaseOptions, asked: PostgresTarget, shared: Sh
   });
   const target = { ...asked, ...facts };
   const options = { ...given, target };
-  const orm = await PostgresOrm.init(managementOptions(target, shared.history) as never);
-  const reads = await PostgresOrm.init(readOptions(target, shared.history) as never);
+  const orm = await PostgresOrm.init(managementOptions(target, shared.history, shared.counts.management) as never);
+  const reads = await PostgresOrm.init(readOptions(target, shared.history, shared.counts.reads) as never);
   try {
     await refuseStandbyOf(orm);
     // Connecting takes several event-loop ticks, and the ticks of a starting process are long. So the pool for hot

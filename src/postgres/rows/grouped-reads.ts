@@ -1,3 +1,4 @@
+import { systemClock } from "../../lib/clock.ts";
 import type { Database, HotRead, Row } from "../database.ts";
 import { HOT_READ_BUDGET } from "../hot-read-budget.ts";
 import { arrayLiteral } from "../row.ts";
@@ -23,6 +24,7 @@ const MAX_GROUP = 256;
 
 interface Waiting<R> {
   readonly ids: readonly string[];
+  readonly sinceMs: number;
   readonly resolve: (read: GroupedRead<R>) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -49,7 +51,7 @@ export class GroupedReads<R> {
   read(ids: readonly string[]): Promise<GroupedRead<R>> {
     const { promise, resolve, reject } = Promise.withResolvers<GroupedRead<R>>();
     if (this.#waiting.length === 0) setImmediate(() => this.#send());
-    this.#waiting.push({ ids, resolve, reject });
+    this.#waiting.push({ ids, sinceMs: systemClock.monotonicMs(), resolve, reject });
     return this.#database.inTime(promise, HOT_READ_BUDGET.GROUPED_MS);
   }
 
@@ -72,7 +74,8 @@ export class GroupedReads<R> {
     this.#underWay++;
     try {
       const ids = new Set(group.flatMap((one) => one.ids));
-      this.#answer(group, await this.#database.hotRead(this.#kind.sql, [arrayLiteral(ids)]));
+      const waitedMs = systemClock.monotonicMs() - group[0]!.sinceMs;
+      this.#answer(group, await this.#database.hotRead(this.#kind.sql, [arrayLiteral(ids)], waitedMs));
     } catch (error) {
       // Callers that still wait fail too: their statement would be lost as well, only later, and the times would add
       // up.

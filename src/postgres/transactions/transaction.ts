@@ -4,6 +4,7 @@
  *   transaction.ts            what a transaction can do, and how it begins
  *   abortable-transaction.ts  a transaction ends with the call that it is for
  *   statements.ts             runs statements and transactions, and runs a transaction again after a conflict
+ *   statement-span.ts         what a span of OpenTelemetry says of a statement
  *   locks.ts                  the names of the locks that a transaction may wait for
  *   export-queue.ts           the events that wait for the export of the audit trail
  */

@@ -38,6 +38,8 @@ export class CallCapacity {
   readonly #performing: FairRoom<LiveCall>;
   readonly #streams: FairRoom<LiveCall>;
   #waitingBytes = 0;
+  /** Number of calls since the start that were refused or gave way, by what there was too much of. */
+  readonly sheds = { calls: 0, streams: 0, message_bytes: 0 };
 
   constructor({ maxCalls = MAX_CALLS, maxWaitingBytes = MAX_WAITING_BYTES }: CallCapacityOptions) {
     this.#maxCalls = maxCalls;
@@ -49,7 +51,11 @@ export class CallCapacity {
     };
     this.#waiting = new FairRoom({ weight, onGiveWay });
     this.#performing = new FairRoom({ weight, onGiveWay });
-    this.#streams = new FairRoom({ weight, onGiveWay, places: maxCalls * STREAMS_PART });
+    const onStreamGivesWay = (call: LiveCall) => {
+      this.sheds.streams++;
+      onGiveWay(call);
+    };
+    this.#streams = new FairRoom({ weight, onGiveWay: onStreamGivesWay, places: maxCalls * STREAMS_PART });
   }
 
   /** Number of calls, streams included. */
@@ -67,13 +73,16 @@ export class CallCapacity {
   enter(call: LiveCall): void {
     const holder = holderOf(call);
     if (call.route.kind === "stream") {
-      if (!this.#streams.enter(holder, call)) throw TOO_MANY_CALLS;
-    } else {
-      if (this.size >= this.#placesFor(call) && !this.#waiting.makePlace() && !this.#performing.makePlaceFor(holder)) {
-        throw TOO_MANY_CALLS;
-      }
-      this.#waiting.add(holder, call);
+      if (this.#streams.enter(holder, call)) return;
+      this.sheds.streams++;
+      throw TOO_MANY_CALLS;
     }
+    if (this.size >= this.#placesFor(call)) {
+      // This call or another one.
+      this.sheds.calls++;
+      if (!this.#waiting.makePlace() && !this.#performing.makePlaceFor(holder)) throw TOO_MANY_CALLS;
+    }
+    this.#waiting.add(holder, call);
   }
 
   /** Moves the call to its caller, which has become known since it entered. */
@@ -87,7 +96,7 @@ export class CallCapacity {
     if (call.route.kind === "stream" || call.group === undefined) return;
     call.waitingBytes += bytes;
     this.#waitingBytes += bytes;
-    while (this.#waitingBytes > this.#maxWaitingBytes && this.#waiting.makePlace());
+    while (this.#waitingBytes > this.#maxWaitingBytes && this.#waiting.makePlace()) this.sheds.message_bytes++;
   }
 
   /** Notes that the message is complete. From now on the call gives way only to a caller that holds less. */

@@ -19,6 +19,8 @@ const MAX_WAITING = 8000;
 export class TurnBudget {
   readonly #gate: FairGate;
   #spent: (() => void)[] = [];
+  /** Number of steps since the start that were refused because too many waited. */
+  refused = 0;
 
   constructor({ stepsPerTurn = STEPS_PER_TURN, maxWaiting = MAX_WAITING }: TurnBudgetOptions = {}) {
     this.#gate = new FairGate({
@@ -42,8 +44,8 @@ export class TurnBudget {
    */
   async begin(holder: Holder, whenGone?: (endWait: () => void) => void): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const pass = this.#gate.enter(holder, { onEnter: () => resolve(true), onGiveWay: () => resolve(false) });
-    if (pass === undefined) return false;
+    const pass = this.#gate.enter(holder, { onEnter: () => resolve(true), onGiveWay: () => resolve(this.#refuse()) });
+    if (pass === undefined) return this.#refuse();
     if (!pass.isInside) {
       whenGone?.(() => {
         if (pass.isInside) return;
@@ -69,6 +71,11 @@ export class TurnBudget {
       onGiveWay: step,
     });
     if (pass === undefined) step();
+  }
+
+  #refuse(): false {
+    this.refused++;
+    return false;
   }
 
   #spend(giveBack: () => void): void {

@@ -97,6 +97,7 @@ export class Port {
   readonly #starts = new TurnBudget();
   #looking: NodeJS.Timeout | undefined;
   #draining = false;
+  #dropped = 0;
 
   constructor(options: PortOptions) {
     this.#options = options;
@@ -113,6 +114,12 @@ export class Port {
     this.#tcp = createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
     this.#tcp.maxConnections = MAX_CONNECTIONS;
     this.#tcp.on("connection", this.#onConnection);
+    this.#tcp.on("drop", () => this.#dropped++);
+  }
+
+  /** Number of open connections, and of those since the start that were closed for lack of room. */
+  get counts() {
+    return { open: this.#sockets.size, refused: this.#dropped + this.#pieces.refused + this.#starts.refused };
   }
 
   /** Listens, and returns the address. Rejects if it is in use, or if the certificate can't be served. */

@@ -31,6 +31,7 @@ import { MAX_RESPONSE_BYTES } from "./grpc-frame.ts";
 import { binaryTypeOf, bytesOfText, textAnswer } from "./grpc-web-text.ts";
 import { heldBody } from "./held-body.ts";
 import { JSON_OPTIONS } from "./json-options.ts";
+import { connectLaneOf, type LaneCalls } from "./lane-calls.ts";
 import { headerValues } from "./raw-headers.ts";
 import { readTimeout } from "./timeout.ts";
 import type { UnreadAnswers } from "./unread-answers.ts";
@@ -42,6 +43,8 @@ export interface ConnectLaneDeps {
   readonly routes: ReadonlyMap<string, Route>;
   readonly concerns: Concerns;
   readonly unread: UnreadAnswers;
+  /** Counts the calls that it takes. */
+  readonly calls: LaneCalls;
 }
 
 /** One request under way. */
@@ -74,12 +77,15 @@ export function createConnectLane(deps: ConnectLaneDeps): Lane {
 }
 
 /** Connect's handler for each route, around Concerns. */
-function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<string, UniversalHandler> {
+function createHandlers({ routes, concerns, calls }: ConnectLaneDeps): ReadonlyMap<string, UniversalHandler> {
   const router = createConnectRouter({
     acceptCompression: [compressionGzip],
     writeMaxBytes: MAX_RESPONSE_BYTES,
     jsonOptions: JSON_OPTIONS,
-    requestGate: (context) => admit(concerns, context),
+    requestGate: (context) => {
+      calls[connectLaneOf(context.protocolName)]++;
+      return admit(concerns, context);
+    },
   });
   for (const route of routes.values()) {
     const { method, maxRequestBytes } = route;
@@ -92,8 +98,7 @@ function createHandlers({ routes, concerns }: ConnectLaneDeps): ReadonlyMap<stri
               const response = await concerns.perform(call, request);
               return response instanceof EncodedMessage ? fromBinary(method.output, response.bytes) : response;
             } finally {
-              for (const field of call.answerHeaders ?? []) context.responseHeader.append(...field);
-              for (const field of call.answerTrailers ?? []) context.responseTrailer.append(...field);
+              passFields(call, context);
             }
           }
         : (requests: unknown, context: HandlerContext) => concerns.performStream(callOf(context), requests);
@@ -110,7 +115,10 @@ async function admit(concerns: Concerns, context: HandlerContext): Promise<void>
   const timeoutMs = typeof timeout === "number" ? timeout : undefined;
   const call = concerns.begin(exchange.route, wireHead(exchange.request), timeoutMs);
   exchange.call = call;
-  overhearErrors(context as AbortableContext, (error) => concerns.fail(call, error));
+  overhearErrors(context as AbortableContext, (error) => {
+    concerns.fail(call, error);
+    passFields(call, context);
+  });
   if (timeout instanceof DomainError) throw concerns.fail(call, timeout);
   await concerns.admit(call);
 }
@@ -130,6 +138,14 @@ function overhearErrors(context: AbortableContext, onError: (error: ConnectError
     if (reason instanceof ConnectError) onError(reason);
     abort(reason);
   };
+}
+
+/** Hands the fields that a call has added since the last time to Connect. */
+function passFields(call: LiveCall, context: HandlerContext): void {
+  for (const field of call.answerHeaders ?? []) context.responseHeader.append(...field);
+  for (const field of call.answerTrailers ?? []) context.responseTrailer.append(...field);
+  call.answerHeaders = undefined;
+  call.answerTrailers = undefined;
 }
 
 function callOf(context: HandlerContext): LiveCall {

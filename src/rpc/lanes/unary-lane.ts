@@ -13,6 +13,7 @@
  *   grpc-frame.ts      the length prefix of gRPC messages, and the maximum size of an answer
  *   grpc-status.ts     the trailers of a gRPC answer
  *   timeout.ts         the timeout that a client sends
+ *   lane-calls.ts      counts of calls by lane
  *   unread-answers.ts  bounds answers that no client reads
  */
 import { create, type DescMethodUnary, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
@@ -24,6 +25,7 @@ import { codecError } from "../errors.ts";
 import type { Route, UnaryRoute } from "../routes.ts";
 import { MAX_RESPONSE_BYTES } from "./grpc-frame.ts";
 import { errorTrailers, type Metadata, withFields } from "./grpc-status.ts";
+import { type LaneCalls, unaryLaneOf } from "./lane-calls.ts";
 import { readTimeout } from "./timeout.ts";
 
 /** The headers of a request, as a transport gives them. */
@@ -55,6 +57,8 @@ export interface UnaryWire {
 export interface UnaryLaneDeps {
   readonly routes: ReadonlyMap<string, Route>;
   readonly concerns: Concerns;
+  /** Counts the calls that it takes. */
+  readonly calls: LaneCalls;
 }
 
 /** Content types without parameters. Requests with others go to the Connect lane. */
@@ -70,16 +74,12 @@ const OK: Metadata = Object.freeze({ "grpc-status": "0" });
 export class UnaryLane {
   readonly #routes: ReadonlyMap<string, Route>;
   readonly #concerns: Concerns;
-  #taken = 0;
+  readonly #calls: LaneCalls;
 
   constructor(deps: UnaryLaneDeps) {
     this.#routes = deps.routes;
     this.#concerns = deps.concerns;
-  }
-
-  /** Number of calls that it has taken. */
-  get taken(): number {
-    return this.#taken;
+    this.#calls = deps.calls;
   }
 
   /** Takes the request, or returns undefined if it is for the Connect lane. Only the headers decide. */
@@ -88,7 +88,7 @@ export class UnaryLane {
     if (route?.kind !== "unary" || head.verb !== "POST" || !CONTENT_TYPES.has(head.contentType)) return undefined;
     const [encoding = "identity"] = head.header("grpc-encoding");
     if (encoding !== "identity") return undefined;
-    this.#taken++;
+    this.#calls[unaryLaneOf(route)]++;
     return new UnaryCall(this.#concerns, route, head);
   }
 }

@@ -47,6 +47,8 @@ export class UnreadAnswers {
   readonly #short = new OldestFirst<SentAnswer>();
   #lastSentNo = 0;
   #trimmingShort: NodeJS.Timeout | undefined;
+  /** Number of clients since the start that were cut off because they did not read. */
+  cut = 0;
 
   /**
    * Cuts off a client that does not read a long answer within 30 s, or within 1 s while more than 64 MiB are unread.
@@ -61,6 +63,7 @@ export class UnreadAnswers {
       bytes: Math.max(sink.writableLength, MIN_BYTES),
       sinceMs: systemClock.monotonicMs(),
       cut: () => {
+        this.cut++;
         stop();
         cut();
       },
@@ -117,6 +120,7 @@ export class UnreadAnswers {
         // A client whose oldest answer was sent after this wait began may still read it.
         if (answers[0]!.sentNo > lastSentNo) continue;
         for (const answer of answers) this.#short.delete(answer);
+        this.cut++;
         answers[0]!.cutConnection();
       }
       if (this.#short.size > MAX_OPEN) this.#trimShortLater();

@@ -1,54 +1,64 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { type Aggregator, Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
+import { collectDefaultMetrics, type Metric, Registry } from "prom-client";
+import { type Histogram, Histograms, SECONDS } from "../../lib/histogram.ts";
 import type { CallObserver } from "../calls/call-log.ts";
-import { CallDurations, nameOf } from "./call-durations.ts";
+import { METRICS, type MetricDeclaration, type MetricName } from "./metric-declarations.ts";
 import type { Figure } from "./summed-metrics.ts";
 
-/** The sources that gauges and counters read at each scrape. */
-export interface MetricSources {
-  /** Calls in flight, streams included. */
-  callsInFlight(): number;
-  /** Key records in memory. */
-  keyRecords(): number;
-  /** Milliseconds since the change feed sent its last successful poll. */
-  feedAgeMs(): number;
-  /** Milliseconds since the oldest open write transaction last was another one; 0 without one. */
-  feedStillMs(): number;
-  /** Whether the service serves stale records because the database does not answer. */
-  isDatabaseAway(): boolean;
-  /** Number of management calls and of the service's own tasks that wait for a database connection. */
-  managementWaiting(): number;
-  /** Whether this process currently decides limits alone. */
-  isLimiterDegraded(): boolean;
-  /** Number of limits since the start that this process decided alone, because Redis did not answer. */
-  degradedDecisions(): number;
-  /** Number of limits in use since the start that this process dropped because its memory for limits was full. */
-  forgottenLimits(): number;
-  /** Number of keys that Redis evicted since Redis started, by its own count. */
-  evictedKeys(): number;
-  /** Number of password hashes that this process began since the start. */
-  passwordHashes(): number;
-  /** When the TLS certificate in use expires, by the host's clock; undefined without TLS. */
-  certificateExpiresAtMs(): number | undefined;
+/** The labels of a declaration: a closed set of values, or any text. */
+type LabelsOf<D> = D extends { readonly labels: infer L }
+  ? { readonly [K in keyof L]: L[K] extends readonly (infer V)[] ? V : string }
+  : Readonly<Record<never, string>>;
+
+/** The series of a metric: their labels, and their values. */
+type SeriesOf<D, V> = Iterable<readonly [labels: LabelsOf<D>, value: V]>;
+
+/** Reads the value of a metric, or of its series if it has labels. A gauge without a value has no series. */
+type SourceOf<D> = D extends { readonly type: "histogram" }
+  ? D extends { readonly labels: unknown }
+    ? () => SeriesOf<D, Histogram>
+    : () => Histogram
+  : D extends { readonly labels: unknown }
+    ? () => SeriesOf<D, number>
+    : () => number | undefined;
+
+/** The metrics that `Metrics` counts itself, as the observer of calls. */
+type OwnMetric = "latchkey_calls_total" | "latchkey_call_duration_seconds";
+
+type AllSources = { readonly [N in MetricName]: SourceOf<(typeof METRICS)[N]> };
+
+/** The sources of this process's metrics, which are read at each scrape and at no other time. */
+export type MetricSources = Omit<AllSources, OwnMetric>;
+
+/** One sample, as prom-client's registry expects it. */
+interface Sample {
+  readonly metricName?: string;
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
 }
 
-/** The Prometheus metrics of this process. Labels are names of methods and codes only, never a client's text. */
+/** The Prometheus metrics of this process. No label is a client's text, and the values of each are bounded. */
 export class Metrics implements CallObserver {
   readonly #registry = new Registry();
-  readonly #durations = new CallDurations();
-  /** Number of calls by method and code. Plain numbers, because a prom-client counter is needed at a scrape only. */
+  readonly #durations = new Histograms<DescMethod>(SECONDS);
+  /** Number of calls by method and code. Plain numbers, because they become metrics at a scrape only. */
   readonly #counts = new Map<DescMethod, Map<string, number>>();
 
   constructor(sources: MetricSources) {
     collectDefaultMetrics({ register: this.#registry });
-    this.#addCalls();
-    this.#addCounters(sources);
-    this.#addGauges(sources);
+    const all: AllSources = {
+      ...sources,
+      latchkey_calls_total: () => this.#calls(),
+      latchkey_call_duration_seconds: () => this.#durationsByMethod(),
+    };
+    for (const name of Object.keys(METRICS) as MetricName[]) {
+      this.#registry.registerMetric(metricOf(name, all[name]) as unknown as Metric);
+    }
   }
 
   /** Counts one call that ended. `code` is the name of its gRPC code. */
   finished(method: DescMethod, code: string, ms: number): void {
-    this.#durations.add(method, ms / 1000);
+    this.#durations.of(method).observeMs(ms);
     let codes = this.#counts.get(method);
     if (codes === undefined) {
       codes = new Map();
@@ -67,107 +77,52 @@ export class Metrics implements CallObserver {
     return this.#registry.metrics();
   }
 
-  #addCalls(): void {
-    const counts = this.#counts;
-    new Counter({
-      name: "latchkey_calls_total",
-      help: "Calls that ended, by method and gRPC code.",
-      labelNames: ["method", "code"],
-      registers: [this.#registry],
-      collect() {
-        this.reset();
-        for (const [method, codes] of counts) {
-          for (const [code, count] of codes) this.inc({ method: nameOf(method), code }, count);
-        }
-      },
-    });
-    this.#registry.registerMetric(this.#durations as unknown as Metric);
+  *#calls() {
+    for (const [method, codes] of this.#counts) {
+      for (const [code, count] of codes) yield [{ method: nameOf(method), code }, count] as const;
+    }
   }
 
-  #addCounters(sources: MetricSources): void {
-    const registers = [this.#registry];
-    const counter = (name: string, help: string, read: () => number) =>
-      new Counter({
-        name,
-        help,
-        registers,
-        collect() {
-          this.reset();
-          this.inc(read());
-        },
-      });
-    counter(
-      "latchkey_password_hashes_total",
-      "Password hashes begun. Each costs tens of milliseconds of a core.",
-      sources.passwordHashes,
-    );
-    counter(
-      "latchkey_limits_degraded_total",
-      "Limits that this process decided alone because Redis did not answer.",
-      sources.degradedDecisions,
-    );
-    counter(
-      "latchkey_limits_forgotten_total",
-      "Limits in use that this process dropped because its memory for limits was full. Each can admit up to its number again.",
-      sources.forgottenLimits,
-    );
-  }
-
-  #addGauges(sources: MetricSources): void {
-    const registers = [this.#registry];
-    // Over several processes, a gauge is the sum of their values, or the value of the worst process.
-    const gauge = (name: string, help: string, read: () => number | undefined, aggregator: Aggregator = "max") =>
-      new Gauge({
-        name,
-        help,
-        aggregator,
-        registers,
-        collect: function collect() {
-          const value = read();
-          // A gauge without a value has no series.
-          if (value === undefined) this.remove();
-          else this.set(value);
-        },
-      });
-    gauge("latchkey_calls_in_flight", "Calls in flight, streams included.", sources.callsInFlight, "sum");
-    gauge("latchkey_key_records", "Key records in memory.", sources.keyRecords, "sum");
-    gauge(
-      "latchkey_change_feed_age_seconds",
-      "Age of the last successful poll of the change feed.",
-      () => sources.feedAgeMs() / 1000,
-    );
-    gauge(
-      "latchkey_change_feed_still_seconds",
-      "Time since the oldest open write transaction of the cluster, as the change feed sees it, last was another one.",
-      () => sources.feedStillMs() / 1000,
-    );
-    gauge("latchkey_database_away", "1 while the database does not answer.", () => Number(sources.isDatabaseAway()));
-    gauge(
-      "latchkey_management_waiting",
-      "Management calls and own tasks that wait for a database connection.",
-      sources.managementWaiting,
-      "sum",
-    );
-    gauge(
-      "latchkey_tls_certificate_expire_time_seconds",
-      "When the TLS certificate in use expires, in seconds since 1970. Absent without TLS.",
-      () => divided(sources.certificateExpiresAtMs(), 1000),
-      "min",
-    );
-    // A gauge, because the count is Redis's own: all processes report the same number, so it must not be summed.
-    gauge(
-      "latchkey_redis_evicted_keys",
-      "Keys that Redis evicted since Redis started. An evicted window begins again.",
-      sources.evictedKeys,
-    );
-    gauge(
-      "latchkey_limits_degraded",
-      "1 while this process decides limits alone, after several decisions without an answer from Redis.",
-      () => Number(sources.isLimiterDegraded()),
-    );
+  *#durationsByMethod() {
+    for (const [method, histogram] of this.#durations) yield [{ method: nameOf(method) }, histogram] as const;
   }
 }
 
-function divided(value: number | undefined, by: number): number | undefined {
-  return value === undefined ? undefined : value / by;
+/** The label of a method, such as `latchkey.v1.KeyService/VerifyKey`. */
+function nameOf(method: DescMethod): string {
+  return `${method.parent.typeName}/${method.name}`;
+}
+
+/**
+ * A metric in the shape that prom-client's registry reads: its `name`, and what `get` returns. prom-client's own
+ * counters and gauges would be a second copy of each number.
+ */
+function metricOf(name: MetricName, read: AllSources[MetricName]) {
+  const { type, help, workers = "sum" }: MetricDeclaration = METRICS[name];
+  return {
+    name,
+    get: async () => ({ name, help, type, aggregator: workers, values: [...samplesOf(name, read())] }),
+  };
+}
+
+function* samplesOf(name: string, read: ReturnType<AllSources[MetricName]>): Generator<Sample> {
+  if (read === undefined) return;
+  if (typeof read === "number") yield { labels: {}, value: read };
+  else if (!(Symbol.iterator in read)) yield* bucketsOf(name, {}, read);
+  else {
+    for (const [labels, value] of read) {
+      if (typeof value === "number") yield { labels, value };
+      else yield* bucketsOf(name, labels, value);
+    }
+  }
+}
+
+function* bucketsOf(name: string, labels: Sample["labels"], { bounds, counts, sum }: Histogram): Generator<Sample> {
+  let total = 0;
+  for (const [at, count] of counts.entries()) {
+    total += count;
+    yield { metricName: `${name}_bucket`, labels: { le: bounds[at] ?? "+Inf", ...labels }, value: total };
+  }
+  yield { metricName: `${name}_sum`, labels, value: sum };
+  yield { metricName: `${name}_count`, labels, value: total };
 }

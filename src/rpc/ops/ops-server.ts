@@ -2,10 +2,10 @@
  * OPERATIONS. The second port, for operators and not for the public: health and metrics over HTTP. It knows nothing of
  * RPCs, except that metrics.ts observes how each call ends.
  *
- *   ops-server.ts      the HTTP server of /healthz and /metrics
- *   metrics.ts         the metrics of this process, in prom-client's registry
- *   call-durations.ts  the histogram of calls' durations, in plain arrays
- *   summed-metrics.ts  the metrics of several processes, added to one set
+ *   ops-server.ts           the HTTP server of /healthz and /metrics
+ *   metrics.ts              the metrics of this process, in prom-client's registry
+ *   metric-declarations.ts  the table of all metrics, which docs/METRICS.md comes from
+ *   summed-metrics.ts       the metrics of several processes, added to one set
  */
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -1,4 +1,5 @@
 import { AggregatorRegistry, Gauge } from "prom-client";
+import { WORKERS_ANSWERING } from "./metric-declarations.ts";
 
 /** One metric of one process as plain data, in prom-client's shape. A process can send it to another one. */
 export interface Figure {
@@ -42,8 +43,8 @@ export class SummedMetrics {
   text(answering: number): Promise<string> {
     const sum = sumOf([...this.#latest.values(), this.#ended]);
     const workers = new Gauge({
-      name: "latchkey_workers_answering",
-      help: "Worker processes that answered the latest request for their metrics.",
+      name: WORKERS_ANSWERING.name,
+      help: WORKERS_ANSWERING.help,
       registers: [sum],
     });
     workers.set(answering);

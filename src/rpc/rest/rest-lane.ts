@@ -26,6 +26,7 @@ import {
   wireHead,
 } from "../lanes/connect-http.ts";
 import type { Lane } from "../lanes/connect-lane.ts";
+import type { LaneCalls } from "../lanes/lane-calls.ts";
 import { headerValues } from "../lanes/raw-headers.ts";
 import { readTimeout } from "../lanes/timeout.ts";
 import type { UnreadAnswers } from "../lanes/unread-answers.ts";
@@ -40,6 +41,8 @@ export interface RestLaneDeps {
   readonly routes: ReadonlyMap<string, Route>;
   readonly concerns: Concerns;
   readonly unread: UnreadAnswers;
+  /** Counts the calls that it takes. */
+  readonly calls: LaneCalls;
 }
 
 /** The headers of every answer: it may have a secret, and no browser may take it for anything else than JSON. */
@@ -69,7 +72,10 @@ export function createRestLane(deps: RestLaneDeps): Lane {
     const route = found?.resource.methods.get(request.method ?? "");
     if (found === undefined) exchange.answer(errorAnswer(toConnectError(NO_SUCH_PATH)));
     else if (route === undefined) exchange.answer(withoutRoute(request, found.resource));
-    else void serve(deps.concerns, exchange, { route, values: found.values, query: target.slice(path.length + 1) });
+    else {
+      deps.calls.rest++;
+      void serve(deps.concerns, exchange, { route, values: found.values, query: target.slice(path.length + 1) });
+    }
     return true;
   };
 }

@@ -29,6 +29,8 @@ export class HealthRegistry {
   readonly #statuses = new Map<string, ServiceStatus>();
   readonly #watchers = new Set<() => void>();
   #isShutDown = false;
+  /** Number of watches since the start that were refused because 1,000 were open. */
+  refused = 0;
 
   /** Sets the status of one service. Has no effect after `shutDown`. */
   set(service: string, status: ServiceStatus): void {
@@ -68,7 +70,10 @@ export class HealthRegistry {
    * @throws OVERLOADED if 1,000 watches are open
    */
   watch(onChange: () => void): () => void {
-    if (this.#watchers.size >= MAX_WATCHERS) throw new DomainError("OVERLOADED", TOO_MANY);
+    if (this.#watchers.size >= MAX_WATCHERS) {
+      this.refused++;
+      throw new DomainError("OVERLOADED", TOO_MANY);
+    }
     this.#watchers.add(onChange);
     return () => this.#watchers.delete(onChange);
   }
