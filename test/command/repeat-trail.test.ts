@@ -173,6 +173,14 @@ describe("latchkey audit repeat", () => {
     expect(await outcomes("--apply", "--yes")).toEqual([0, ...others]);
   });
 
+  it("looks at a minute before --since too, and at nothing older", async () => {
+    const old = (seconds: number) =>
+      event("key.issued", newId("key"), { timeMs: Date.now() - 3_600_000 - seconds * 1000 });
+    const [within, before] = [old(50), old(70)];
+    const { json } = await repeat(fileOf(lineOf(within), lineOf(before)), "--json");
+    expect(json().changes.map(({ subjectId }: Record<string, string>) => subjectId)).toEqual([within.subjectId]);
+  });
+
   it("shows people a table, and ends with 1 while a line is no event", async () => {
     const { code, stdout } = await repeat(fileOf(lineOf(event("key.issued", newId("key"))), "torn"));
     expect(code).toBe(1);
