@@ -43,6 +43,8 @@ export interface Config {
   readonly listen: Address;
   readonly opsListen: Address;
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** PEM file of the authorities of client certificates; undefined without them. */
+  readonly clientCaFile: string | undefined;
   /** If TLS is configured: whether the port speaks plaintext too. */
   readonly plaintextBesideTls: boolean;
   readonly reflection: boolean;
@@ -130,6 +132,9 @@ export function readConfig(env: Environment): Config {
   faults.push(...ormVariableFaults(env));
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
+  }
+  if (values.tlsClientCaFile !== undefined && values.tlsCertFile === undefined) {
+    faults.push("LATCHKEY_TLS_CLIENT_CA_FILE: needs LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE");
   }
   if (values.listen !== undefined && isSameAddress(values.listen, values.opsListen)) {
     faults.push("LATCHKEY_OPS_LISTEN: must not be the address of LATCHKEY_LISTEN");
@@ -240,6 +245,7 @@ function toConfig(values: Values, serviceLinks: readonly string[]): Config {
     listen: values.listen,
     opsListen: values.opsListen,
     tls: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
+    clientCaFile: values.tlsClientCaFile,
     plaintextBesideTls: !values.production || values.allowPlaintext,
     reflection: values.reflection,
     docsPage: values.docsPage ?? !values.production,

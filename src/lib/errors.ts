@@ -15,6 +15,7 @@
  *   text.ts                 the rules for free text
  *   scope.ts                the form of a scope
  *   page.ts                 a page of a list, and the position after it
+ *   certificate-name.ts     names of client certificates
  *   ip.ts                   IP addresses and the networks that contain them
  *   key-ring.ts             the master keys, and the keys that are derived from them
  *   private-files.ts        files and folders that only one user can read
@@ -63,6 +64,7 @@ export type Reason =
   | "SIGNING_KEY_NOT_FOUND"
   | "HEALTH_SERVICE_NOT_FOUND"
   | "EMAIL_TAKEN"
+  | "CERTIFICATE_NAME_TAKEN"
   | "REQUEST_ID_USED"
   | "KEY_ENDED"
   | "USER_DISABLED"

@@ -214,10 +214,6 @@ export const LOG_LINES = {
       means: "The password was right, and the database could not take the failure back. The user is logged in.",
       todo: "See whether PostgreSQL is reachable. The next good login clears it.",
     },
-    "old login failures were not removed; later logins try again": {
-      means: "Deleting expired counts of failed logins failed.",
-      todo: "Nothing, unless it lasts: then the tables whose names begin with `login_` grow. See `reason`.",
-    },
     "last use of keys could not be written; trying again": {
       means: "`keys` keys keep an older `last_used_at` for now.",
       todo: "See whether PostgreSQL is reachable.",
@@ -268,6 +264,10 @@ export const LOG_LINES = {
       means: "The files changed, and `reason` says why they can't be used. The old pair expires at `expires`.",
       todo: "Write a matching pair of certificate and key.",
     },
+    "the client authorities can't be replaced; the ones before stay": {
+      means: "The file of `LATCHKEY_TLS_CLIENT_CA_FILE` changed, and `reason` says why it can't be used.",
+      todo: "Do what `reason` says. The service reads the file again every 5 s.",
+    },
   },
   info: {
     "latchkey is ready": {
@@ -303,8 +303,13 @@ export const LOG_LINES = {
       todo: NOTHING,
     },
     "the schema is being applied": {
-      means: "A migration has been running for `for_seconds`.",
-      todo: "Wait.",
+      means:
+        "Migrations have been running for `for_seconds`; `migration` runs now. `phase` and `percent` are those of an index.",
+      todo: "Wait. An index that waits for old snapshots waits for the oldest transactions in `pg_stat_activity`.",
+    },
+    "the schema is newer than this version": {
+      means: "A later version has applied `newest`. This version needs `needed`, and runs beside it.",
+      todo: "Nothing during an upgrade or after its rollback. Otherwise start the later version.",
     },
     "the database is reachable again for the change feed": {
       means: "A poll succeeded after one or more that failed.",
@@ -338,6 +343,19 @@ export const LOG_LINES = {
     },
     "the TLS certificate is replaced: new connections get this one": {
       means: "The files changed. Open connections keep the old pair.",
+      todo: NOTHING,
+    },
+    "the client authorities are read": {
+      means:
+        "At the start: client certificates that these authorities signed count. `first_expires` is the earliest end.",
+      todo: NOTHING,
+    },
+    "the client authorities are unchanged": {
+      means: "SIGHUP asked for a look, and the file is the same.",
+      todo: NOTHING,
+    },
+    "the client authorities are replaced": {
+      means: "The file changed. If an authority was removed, clients with certificates are asked to connect again.",
       todo: NOTHING,
     },
   },

@@ -46,11 +46,13 @@ export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
 /**
  * The log of a command. It writes warnings and errors as lines to standard error, because the command's answer is on
  * standard output.
+ *
+ * @param showsInfo whether it writes the lines of level info too
  */
-export function createCommandLog(): Log {
+export function createCommandLog(showsInfo = false): Log {
   const write = (message: string, fields: LogFields = {}) =>
     void process.stderr.write(`latchkey: ${message}${facts(fields)}\n`);
-  return { info: () => {}, warn: write, error: write, flush: () => {} };
+  return { info: showsInfo ? write : () => {}, warn: write, error: write, flush: () => {} };
 }
 
 /** The fields of a line, with the trace of the call during which it is written, if that call is traced. */

@@ -23,11 +23,11 @@ export class StandardOutput {
   #kept: Buffer[] = [];
   #keptBytes = 0;
   #isWriting = false;
+  #dropped = 0;
   /** Bytes that were kept since the start, and bytes of them that are written. */
   #takenBytes = 0;
   #writtenBytes = 0;
   #waiting: Waiter[] = [];
-  #dropped = 0;
 
   private constructor() {
     // Opening `process.stdout` makes writes to a full pipe fail instead of block. A blocked write would hold a thread

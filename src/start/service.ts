@@ -12,7 +12,7 @@
  *   change-sources.ts     how this process learns of changes
  *   audit-export.ts       the export of the audit trail
  *   rooms.ts              the business rooms, each with what it uses
- *   expired-rows.ts       the deletion of rows that are no longer needed
+ *   expiring-rows.ts      which rows expire, and what deletes them
  *   bindings.ts           which handlers serve which RPC
  *   metric-sources.ts     where each metric is read from
  *   ops-port.ts           the second port, for health and metrics, also of several processes
@@ -30,11 +30,13 @@ import { type AgeClock, systemTimers } from "../lib/clock.ts";
 import { CountedLog } from "../lib/counted-log.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
+import { startRetention } from "../lib/retention.ts";
 import { flushSpans, openServerSpans } from "../lib/tracing.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
 import { ChangeRate } from "../rpc/calls/change-rate.ts";
+import { ClientCertificates } from "../rpc/calls/client-certificates.ts";
 import { ClientAddresses } from "../rpc/calls/client-ip.ts";
 import { noteRefusedCall } from "../rpc/calls/refused-calls.ts";
 import { isChange } from "../rpc/effects.ts";
@@ -47,7 +49,7 @@ import { startAuditExport } from "./audit-export.ts";
 import { bindingsOf } from "./bindings.ts";
 import { createChanges } from "./change-sources.ts";
 import { openDataFolder } from "./data-folder.ts";
-import { startRetentions } from "./expired-rows.ts";
+import { expiringRows } from "./expiring-rows.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { loadMasterKeys } from "./master-keys.ts";
 import { metricSources } from "./metric-sources.ts";
@@ -73,7 +75,7 @@ export interface Service {
   readonly address: string;
   /** `host:port` for operators. */
   readonly opsAddress: string;
-  /** Reads the TLS certificate and the file of rate limits again. */
+  /** Reads the TLS certificate, the client authorities and the file of rate limits again. */
   reload(): void;
   /** Drains and closes everything. Calls in flight have `drainMs` of the configuration. */
   stop(): Promise<void>;
@@ -117,7 +119,9 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   server.observe(metrics);
   const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
-  startRetentions({ config, log, changes, rooms, auditExport }, stack);
+  stack.defer(
+    startRetention({ expiring: expiringRows({ config, changes, rooms, auditExport }), timers: systemTimers, log }),
+  );
   stack.defer(() => rooms.audit.refusals.stop());
   for (const writer of [rooms.keys.usage.writer, rooms.keys.rehasher.writer]) {
     writer.start();
@@ -131,7 +135,7 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   return { address, opsAddress: ops.address, reload, stop: () => running.disposeAsync() };
 }
 
-/** Reads the TLS certificate and the file of rate limits again, and does not wait for them. */
+/** Reads the TLS certificate, the client authorities and the file of rate limits again, and does not wait for them. */
 function readFilesAgain(server: RpcServer, rateLimits: RateLimitFile): void {
   server.reload();
   void rateLimits.readAgain();
@@ -150,15 +154,17 @@ interface ServerParts {
 function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: ServerParts): RpcServer {
   const { ring, limiter, rateLimits, changes, rooms, health, watches } = parts;
   const { trustedProxies, forwardedHeader, changesPerMinute, serviceChangesPerMinute, accessTokenMs } = config;
-  const { tls, reflection, docsPage, corsOrigins, drainMs } = config;
+  const { tls, clientCaFile, reflection, docsPage, corsOrigins, drainMs } = config;
   const plaintext = tls === undefined || config.plaintextBesideTls;
   const { feed, store, databaseClock } = changes;
   const { refusals } = rooms.audit;
-  const { records, format, usage } = rooms.keys;
+  const { records, format, usage, certificates } = rooms.keys;
   const accessTokens = rooms.users.authentication;
   const changeRate = new ChangeRate({ limiter, changesPerMinute, serviceChangesPerMinute });
   const addresses = new ClientAddresses({ trustedProxies, forwardedHeader, log });
-  const callers = new CallerResolver({ records, format, usage, refusals, accessTokens, databaseClock, addresses });
+  const clientCertificates = new ClientCertificates();
+  const credentials = { records, format, usage, certificates, clientCertificates };
+  const callers = new CallerResolver({ ...credentials, refusals, accessTokens, databaseClock, addresses });
   const watchDeps = { feed, store, databaseClock, clock, accessTokenMs, watches, timers: systemTimers };
   const info = { version: serviceVersion(), startedAtMs: clock.nowMs() };
   return new RpcServer(
@@ -174,11 +180,12 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       noteRefused: (call, outcome) => noteRefusedCall(refusals, call, outcome),
       knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
+      clientCertificates,
       callerOfConnection: (connection) => callers.ofConnection(connection),
       clientIp: (head) => addresses.of(head),
       jwks: () => rooms.signing.keys.jwks(),
     },
     bindingsOf({ ...rooms, ring, log, rateLimits, info }, watchDeps),
-    { ...config.listen, tls, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
+    { ...config.listen, tls, clientCaFile, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
   );
 }

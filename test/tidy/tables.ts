@@ -35,15 +35,12 @@ export const FLOORS: Record<string, readonly string[]> = {
   postgres: [],
   "postgres/errors": ["lib"],
   "postgres/history": ["postgres", "postgres/errors", "lib"],
-  "postgres/migrations": ["postgres", "lib"],
-  "postgres/connections": [
-    ...["postgres", "postgres/errors", "postgres/history", "postgres/migrations"],
-    ...["changes", "shares", "lib"],
-  ],
+  "postgres/connections": ["postgres", "postgres/errors", "postgres/history", "changes", "shares", "lib"],
   "postgres/transactions": [
     ...["postgres", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["changes", "audit", "lib"],
   ],
+  "postgres/migrations": ["postgres", "postgres/connections", "postgres/transactions", "lib"],
   "postgres/database.ts": [
     ...["postgres", "postgres/transactions", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["postgres/migrations", "changes", "shares", "lib"],
@@ -91,7 +88,9 @@ export const FLOORS: Record<string, readonly string[]> = {
   "start/signals.ts": ["lib"],
   "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
   "start/master-keys.ts": ["start/data-folder.ts", "config", "lib"],
-  "start/prepared-database.ts": ["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
+  "start/prepared-database.ts": [
+    ...["config", "postgres/start", "postgres/migrations", "postgres/database.ts", "shares", "lib"],
+  ],
   "start/first-operator.ts": [
     ...["start/data-folder.ts", "start/master-keys.ts", "start/prepared-database.ts"],
     ...["config", "keys/credentials", "changes", "postgres/stores", "postgres/database.ts", "lib"],
@@ -114,7 +113,7 @@ export const FLOORS: Record<string, readonly string[]> = {
     "config",
     ...AUTH,
     "auth/tokens",
-    "keys",
+    ...KEYS,
     "limits",
     "changes",
     "audit",
@@ -123,14 +122,14 @@ export const FLOORS: Record<string, readonly string[]> = {
     "postgres/database.ts",
     "lib",
   ],
-  "start/expired-rows.ts": ["start/audit-export.ts", "start/rooms.ts", "config", "changes", "lib"],
+  "start/expiring-rows.ts": ["start/audit-export.ts", "start/rooms.ts", "config", "changes", "lib"],
   "start/bindings.ts": ["start/rooms.ts", "rpc", "rpc/handlers", "envoy", "auth", "lib", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.
   cli: [
-    ...["start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
-    ...["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
+    ...["start/data-folder.ts", "start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
+    ...["config", "postgres/start", "postgres/migrations", "postgres/database.ts", "shares", "lib"],
   ],
   "main.ts": [
     ...["start/check-addresses.ts", "start/first-operator.ts", "start/ops-port.ts", "start/service.ts"],

@@ -61,7 +61,7 @@ export class PostgresAuditStore implements AuditStore {
   }
 
   prune(olderThanMs: number): Promise<boolean> {
-    return deleteOldest(this.#database, "audit_events", "happened_at", olderThanMs);
+    return deleteOldest(this.#database, "audit_events", olderThanMs);
   }
 }
 

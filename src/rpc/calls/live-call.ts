@@ -4,7 +4,9 @@
  *
  *   concerns.ts       the interceptor chain: one ordered list of steps for every lane
  *   live-call.ts      one call from its headers to its end: deadline, abort, what handlers add to the answer
- *   caller.ts         from headers to a Caller, by service credential or access token
+ *   caller.ts         from headers to a Caller, by service credential, access token or client certificate
+ *   client-certificates.ts
+ *                     the client certificates of connections
  *   client-ip.ts      the client's address, through trusted proxies; forwarded.ts parses the headers that proxies write
  *   call-capacity.ts  the maximum number of calls at a time, shared by caller, and which call gives way
  *   turn-budget.ts    the maximum number of steps that begin, or calls that end, in one turn of the event loop
