@@ -24,7 +24,7 @@ import type { LogFormat, LogLevel } from "../lib/log.ts";
 import { mayBePlaintext, ormVariableFaults, warningsOfDatabase } from "./database-url.ts";
 import { judgeNames } from "./names.ts";
 import { coverEveryClient } from "./networks.ts";
-import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./redis-url.ts";
+import { type RedisConfig, redisOf, redisPlaintextFaults, redisTlsFaults, redisTlsFiles } from "./redis-url.ts";
 import { argon2Faults, issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
 import type { Setting } from "./setting.ts";
 import { SETTINGS } from "./settings.ts";
@@ -288,15 +288,6 @@ function toConfig(values: Values, serviceLinks: readonly string[]): Config {
     warnings: Object.freeze(values.production ? warningsOfDatabase(values.databaseUrl) : []),
     serviceLinks: Object.freeze(serviceLinks),
   });
-}
-
-function redisOf(values: ReadValues): Config["redis"] {
-  const address = values.redisUrl ?? values.redisCluster;
-  return address && Object.freeze({ ...address, tlsFiles: redisTlsFiles(values) });
-}
-
-function redisTlsFiles(values: ReadValues): RedisTlsFiles {
-  return Object.freeze({ ca: values.redisCaFile, cert: values.redisCertFile, key: values.redisKeyFile });
 }
 
 function hasRedis(values: ReadValues): boolean {
