@@ -6,7 +6,7 @@ import type { Log } from "./log.ts";
 type Prune = () => Promise<boolean>;
 
 export interface RetentionDeps {
-  /** What expires, by a noun for the log's field `rows`. */
+  /** The deletions, each by a noun for the log's field `rows`. */
   readonly expiring: Readonly<Record<string, Prune>>;
   readonly timers: Timers;
   readonly log: Log;

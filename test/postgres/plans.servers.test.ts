@@ -1,7 +1,7 @@
 /**
  * No statement of the service takes longer because a table grew. A PostgreSQL explains each statement that it runs
- * while a tour makes every RPC and the work in the background. Its tables have so many rows that a statement without an
- * index shows: by a scan of a whole table, or by the number of rows that a node of its plan read.
+ * while a tour makes every RPC and the work in the background. Its tables have tens of thousands of rows, so a statement
+ * without an index shows: by a scan of a whole table, or by the number of rows that a node of its plan read.
  */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -55,7 +55,7 @@ const UNCALLED: Readonly<Record<string, string>> = {
   "postgres/stores/change-store.ts: #onSignal": "a signal arrives or not; it has no statement",
 };
 
-/** What is wrong with statements, each sort once. */
+/** The faults of statements, each sort once. */
 function faultsOf(statements: readonly Explained[]): readonly string[] {
   const faults = statements.flatMap(({ statement, plan }) => {
     const most = READ_MORE.find(([part]) => part.test(statement))?.[1] ?? MOST_ROWS;

@@ -11,7 +11,7 @@ import { PASSWORD, type TestService } from "../support/in-process-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 
-/** What the data set has for the tour. */
+/** The parts of the data set that the tour asks for. */
 export interface TourFacts {
   /** The owner with the most keys. */
   readonly ownerId: string;
