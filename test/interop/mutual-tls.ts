@@ -46,25 +46,26 @@ export function mutualTlsContract(service: () => RunningService, start: () => Dr
       ...{ caFile: servers.certFile, certFile, keyFile },
     });
     const verdict = { valid: false, verdict: "VERDICT_INVALID", keyId: "" };
-    const refused = { error: { code: UNAUTHENTICATED, reason: "CREDENTIAL_INVALID", domain: "latchkey" } };
+    // Go shows no certificate whose authority the handshake does not name, so the reason differs.
+    const refused = { error: { code: UNAUTHENTICATED } };
     const old = by(clients.issue("x", [`DNS:${NAME}`]));
     expect(await client.ask(old)).toEqual(verdict);
     expect(await client.ask(by(clients.issue(NAME, ["URI:spiffe://example.org/orders"])))).toEqual(verdict);
-    expect(await client.ask(by(clients.issue(NAME)))).toEqual(refused);
+    expect(await client.ask(by(clients.issue(NAME)))).toMatchObject(refused);
+    expect(await client.ask(by(newAuthority("strange").issue("x", [`DNS:${NAME}`])))).toMatchObject(refused);
 
     // The new authority is put beside the old one, clients get certificates of it, and the old one goes.
     const next = newAuthority("next");
-    const renewed = by(next.issue("x", [`DNS:${NAME}`]));
-    expect(await client.ask(renewed)).toEqual(refused);
     writeFileSync(clientCaFile, clients.cert + next.cert);
-    // The program's open connection is asked to close, and each further call of it is answered.
-    await until(async () => (await client.ask(renewed)).valid === false, "the new authority counts");
-    expect(await client.ask(old)).toEqual(verdict);
+    const fresh = () => by(next.issue("x", [`DNS:${NAME}`]));
+    await until(async () => (await client.ask(fresh())).valid === false, "the new authority counts");
+    const renewed = fresh();
+    expect([await client.ask(renewed), await client.ask(old)]).toEqual([verdict, verdict]);
     writeFileSync(clientCaFile, next.cert);
     await until(async () => {
       expect(await client.ask(renewed)).toEqual(verdict);
       return "error" in (await client.ask(old));
     }, "the old authority no longer counts");
-    expect(await client.ask(old)).toEqual(refused);
+    expect(await client.ask(old)).toMatchObject(refused);
   });
 }
