@@ -43,6 +43,7 @@ interface ExportValues {
   readonly webhookSecrets?: readonly string[] | undefined;
   readonly allowHttpWebhook?: boolean | undefined;
   readonly workers?: number | undefined;
+  readonly production?: boolean | undefined;
 }
 
 export function auditExportOf({ auditExport, webhookUrl, webhookSecrets = [] }: ExportValues): AuditExportConfig {
@@ -51,8 +52,9 @@ export function auditExportOf({ auditExport, webhookUrl, webhookSecrets = [] }: 
 }
 
 /** A line for each combination of the export's settings that can't work. */
-export function exportFaults({ auditExport, webhookUrl, webhookSecrets, workers = 1 }: ExportValues): string[] {
-  const faults: string[] = [];
+export function exportFaults(values: ExportValues): string[] {
+  const { auditExport, webhookUrl, webhookSecrets, workers = 1 } = values;
+  const faults = values.production ? webhookPlaintextFaults(values) : [];
   if (auditExport === "stdout" && workers > 1) {
     faults.push(
       "LATCHKEY_AUDIT_EXPORT: lines of several processes could mix on standard output; name a file, or set LATCHKEY_WORKERS=1",
@@ -71,7 +73,7 @@ export function exportFaults({ auditExport, webhookUrl, webhookSecrets, workers 
 }
 
 /** A line for a webhook that production refuses, because others on the network could read it. */
-export function webhookPlaintextFaults({ webhookUrl, allowHttpWebhook }: ExportValues): string[] {
+function webhookPlaintextFaults({ webhookUrl, allowHttpWebhook }: ExportValues): string[] {
   if (webhookUrl === undefined || allowHttpWebhook) return [];
   const { protocol, hostname } = new URL(webhookUrl);
   if (protocol === "https:" || isLoopback(hostname.replace(/^\[|\]$/g, ""))) return [];

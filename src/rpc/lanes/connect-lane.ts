@@ -140,7 +140,7 @@ function overhearErrors(context: AbortableContext, onError: (error: ConnectError
   };
 }
 
-/** Hands the fields that a call has added since the last time to Connect. A unary answer of Connect has only headers. */
+/** Hands the fields that a call has added since the last time to Connect. Its own unary answers have only headers. */
 function passFields(call: LiveCall, context: HandlerContext): void {
   const hasTrailers = context.protocolName !== "connect" || call.route.kind === "stream";
   const trailer = hasTrailers ? context.responseTrailer : context.responseHeader;
