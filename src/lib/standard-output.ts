@@ -34,7 +34,7 @@ export class StandardOutput {
     setImmediate(() => this.#writeKept());
   }
 
-  /** Number of texts that were dropped because MAX_KEPT_BYTES were kept. */
+  /** Number of lines that were lost since the start: MAX_KEPT_BYTES were kept, or a write failed. */
   get dropped(): number {
     return this.#dropped;
   }
@@ -57,6 +57,7 @@ export class StandardOutput {
     const bytes = this.#takeAll();
     write(FD, bytes, (error, written) => {
       if (isFull(error)) this.#keep(bytes, "first");
+      else if (error !== null) this.#dropped += linesIn(bytes);
       if (error === null && written < bytes.length) this.#keep(bytes.subarray(written), "first");
       this.#isWriting = this.#keptBytes > 0;
       if (isFull(error)) setTimeout(() => this.#writeKept(), TRY_AGAIN_MS).unref();
@@ -76,6 +77,10 @@ export class StandardOutput {
     this.#keptBytes = 0;
     return all;
   }
+}
+
+function linesIn(bytes: Buffer): number {
+  return bytes.toString("latin1").split("\n").length - 1;
 }
 
 function isFull(error: unknown): boolean {
