@@ -1,12 +1,13 @@
-# syntax=docker/dockerfile:1
-FROM node:26-slim AS packages
+# The tag is for people, the digest decides. `Image base` in deploy/README.md says how to move both. npm installs on the
+# machine that builds, without emulation: no package of the image is made for one kind of processor alone.
+FROM --platform=$BUILDPLATFORM node:26.11.1-slim@sha256:193fe51b64e77981119c98c2002c9e32a70e2f006fb4d25068ce0558998917f0 AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
 # The optional packages bring a Node; this image has its own.
 # The other packages of this repository are for those who call the service.
 RUN npm ci --workspaces=false --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
-FROM node:26-slim
+FROM node:26.11.1-slim@sha256:193fe51b64e77981119c98c2002c9e32a70e2f006fb4d25068ce0558998917f0
 # Production refuses to start without a master key, PostgreSQL and Redis, and says what is missing.
 ENV NODE_ENV=production \
     LATCHKEY_LISTEN=0.0.0.0:8080 \

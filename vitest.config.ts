@@ -26,7 +26,7 @@ const JUDGING_TIMES = [
 /** Files of test/rpc/ that the `rest-lane` project leaves out: none of them judges an answer to a unary RPC. */
 const WITHOUT_REST = [
   // Functions, without a service.
-  ...["client-ip", "deadlines", "errors", "metrics", "page-token", "timeout", "verdict-encoding"],
+  ...["client-ip", "deadlines", "errors", "metrics", "page-token", "timeout", "trace-context", "verdict-encoding"],
   // The protocols themselves.
   "metrics-of-service",
   // Sockets and certificates.
@@ -152,7 +152,7 @@ const test: TestUserConfig = {
         ...everyday,
         name: "interop",
         globalSetup: ["test/support/global-setup.ts", "test/support/built-packages.ts"],
-        include: ["test/{client,command,interop}/*.interop.ts"],
+        include: ["test/{client,command,deploy,interop}/*.interop.ts"],
         testTimeout: 240_000,
         hookTimeout: 240_000,
         provide: { backing: "embedded" },

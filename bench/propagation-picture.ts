@@ -1,4 +1,5 @@
 /** A picture of waiting times as SVG: for each time, the share of waits that were over by then. */
+import { escaped, paperOf, tenths } from "../scripts/plots/paper.ts";
 import { quantile } from "./rounds.ts";
 
 /** One line of the picture. */
@@ -20,30 +21,18 @@ const TICK_SHARES = [0, 0.25, 0.5, 0.75, 1];
 /** The classes of the lines, which have a colour in light and in dark. */
 const LINES = ["first", "second"];
 
-/** The look by the reader's own setting, on a background of its own: so it is readable on any page. */
 const STYLE = `
-  text { font: 13px system-ui, sans-serif; fill: #1f2328 }
-  .title { font-size: 15px; font-weight: 600 }
-  .paper { fill: #ffffff; stroke: #d1d9e0 }
-  .grid { stroke: #d1d9e0 }
   .bound { stroke-width: 2; stroke-dasharray: 2 3 }
-  .line { fill: none; stroke-width: 2 }
   .first { stroke: #0969da }
   .second { stroke: #bc4c00 }
-  .second.line { stroke-dasharray: 6 3 }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #f0f6fc }
-    .paper { fill: #0d1117; stroke: #3d444d }
-    .grid { stroke: #3d444d }
+  .second.line { stroke-dasharray: 6 3 }`;
+const DARK = `
     .first { stroke: #58a6ff }
-    .second { stroke: #f0883e }
-  }`;
+    .second { stroke: #f0883e }`;
 
 /** @param series at most two lines */
 export function propagationPicture(title: string, series: readonly Series[]): string {
   const parts = [
-    `<rect class="paper" x="0.5" y="0.5" width="${SIZE.width - 1}" height="${SIZE.height - 1}" rx="8"/>`,
-    `<text class="title" x="${AREA.left}" y="28">${escaped(title)}</text>`,
     ...series.flatMap(({ name, tookMs }, at) => legend(name, tookMs, at)),
     ...TICKS_MS.flatMap((ms) => [
       `<path class="grid" d="M${x(ms)} ${AREA.top}V${AREA.bottom}"/>`,
@@ -59,9 +48,7 @@ export function propagationPicture(title: string, series: readonly Series[]): st
     `<text transform="translate(16 ${(AREA.top + AREA.bottom) / 2}) rotate(-90)" text-anchor="middle">${Y_TITLE}</text>`,
     ...series.map(({ tookMs }, at) => `<path class="line ${LINES[at]}" d="${steps(tookMs)}"/>`),
   ];
-  const { width, height } = SIZE;
-  const head = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img">`;
-  return `${head}\n<title>${escaped(title)}</title>\n<style>${STYLE}\n</style>\n${parts.join("\n")}\n</svg>\n`;
+  return paperOf({ ...SIZE, title, left: AREA.left, style: STYLE, darkStyle: DARK, parts });
 }
 
 const X_TITLE = "milliseconds from the revocation's answer to the first refusal (logarithmic)";
@@ -96,14 +83,6 @@ function y(share: number): number {
   return tenths(AREA.bottom - share * (AREA.bottom - AREA.top));
 }
 
-function tenths(value: number): number {
-  return Math.round(value * 10) / 10;
-}
-
 function milliseconds(ms: number): string {
   return ms < 10 ? ms.toFixed(1) : Math.round(ms).toLocaleString("en-US");
-}
-
-function escaped(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }

@@ -103,7 +103,8 @@ function titles(rate: number): readonly string[] {
   return [`p50 ${rate / 1000}k`, `p99 ${rate / 1000}k`];
 }
 
-function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** A table in Markdown. All columns except the first are numbers. */
+export function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((_, column) => Math.max(3, ...[head, ...rows].map((row) => row[column]!.length)));
   const pad = (text: string, column: number) =>
     column === 0 ? text.padEnd(widths[column]!) : text.padStart(widths[column]!);
@@ -121,7 +122,7 @@ function percent(share: number): string {
 }
 
 /** A number with three digits, because a measurement is not more precise. */
-function short(value: number | undefined): string {
+export function short(value: number | undefined): string {
   if (value === undefined) return "";
   if (value >= 100) return Math.round(value).toString();
   return value.toFixed(value < 1 ? 3 : 1);

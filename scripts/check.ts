@@ -57,10 +57,11 @@ function generatedCode(): Outcome {
 }
 
 function generatedDocs(): Outcome {
-  const made = run("node", "scripts/generate-docs.ts", join(scratch, "docs"));
+  const [written, chart] = [join(scratch, "docs"), join(scratch, "chart")];
+  const made = run("node", "scripts/generate-docs.ts", written, chart);
   if (!made.passed) return made;
-  const written = join(scratch, "docs");
-  return same(written, join(root, "docs"), readdirSync(written));
+  const docs = same(written, join(root, "docs"), readdirSync(written));
+  return docs.passed ? same(chart, join(root, "deploy/chart/latchkey"), readdirSync(chart)) : docs;
 }
 
 function restDescription(): Outcome {

@@ -34,6 +34,7 @@ export const ERROR_ADVICE: Readonly<Record<Reason, string>> = {
   HEALTH_SERVICE_NOT_FOUND:
     "Ask for a service that reflection lists, or for the empty name, which is the whole server.",
   EMAIL_TAKEN: "Log in, or register another address.",
+  CERTIFICATE_NAME_TAKEN: "Take the name off the list of the other credential, or choose another name.",
   REQUEST_ID_USED: "Read the resource by the id in the metadata. If the secret was lost, rotate the key.",
   KEY_ENDED: "Issue a new key.",
   USER_DISABLED: "Ask an operator to enable the user.",

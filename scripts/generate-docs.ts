@@ -1,25 +1,28 @@
 /**
  * Writes CONFIG.md from the table of settings, ERRORS.md from the table of reasons, LOGS.md from the table of log
- * lines, and METRICS.md from the table of metrics. They go into the given folder, or into docs/. `npm run check` writes
- * them elsewhere and compares.
+ * lines, and METRICS.md from the table of metrics. They go into the given folder, or into docs/. The schema of the
+ * chart's values goes into the second folder, or into the chart. `npm run check` writes them elsewhere and compares.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SETTING_SECTIONS } from "../src/config/config.ts";
 import type { Reason } from "../src/lib/errors.ts";
 import { ERRORS, type ErrorRow } from "../src/rpc/errors.ts";
+import { chartSchema } from "./chart-schema.ts";
 import { configPage } from "./config-page.ts";
 import { ERROR_ADVICE } from "./error-advice.ts";
 import { logsPage } from "./logs-page.ts";
 import { page } from "./markdown.ts";
 import { metricsPage } from "./metrics-page.ts";
 
-const folder = process.argv[2] ?? join(import.meta.dirname, "../docs");
-mkdirSync(folder, { recursive: true });
+const root = join(import.meta.dirname, "..");
+const [, , folder = join(root, "docs"), chart = join(root, "deploy/chart/latchkey")] = process.argv;
+for (const each of [folder, chart]) mkdirSync(each, { recursive: true });
 writeFileSync(join(folder, "CONFIG.md"), configPage(SETTING_SECTIONS));
 writeFileSync(join(folder, "ERRORS.md"), errorsPage(ERRORS));
 writeFileSync(join(folder, "LOGS.md"), logsPage());
 writeFileSync(join(folder, "METRICS.md"), await metricsPage());
+writeFileSync(join(chart, "values.schema.json"), chartSchema());
 
 function errorsPage(reasons: Readonly<Record<Reason, ErrorRow>>): string {
   return page(

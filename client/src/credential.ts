@@ -15,18 +15,23 @@ export function isCredentialText(text: unknown): text is string {
  * secrets of a rotation work while they overlap. Concurrent calls share one question (single-flight).
  */
 export class Credential {
-  readonly #source: CredentialSource;
+  readonly #source: CredentialSource | undefined;
   #text: string | undefined;
   #asking: Promise<string> | undefined;
 
-  constructor(source: CredentialSource) {
+  /** @param source undefined if a client certificate stands for the credential */
+  constructor(source: CredentialSource | undefined) {
     this.#source = source;
     if (typeof source === "string") this.#text = source;
   }
 
-  /** @throws LatchkeyCredentialError as a rejection, if the function fails or gives no credential */
-  current(): string | Promise<string> {
-    return this.#text ?? this.#ask();
+  /**
+   * undefined without a source.
+   *
+   * @throws LatchkeyCredentialError as a rejection, if the function fails or gives no credential
+   */
+  current(): string | undefined | Promise<string> {
+    return this.#source === undefined ? undefined : (this.#text ?? this.#ask());
   }
 
   /**

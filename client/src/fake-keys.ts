@@ -147,6 +147,7 @@ const EMPTY = {
   issuerId: ISSUER,
   state: "active",
   disabledBy: undefined,
+  certificateNames: [],
   serviceControlled: false,
   revokedAtMs: undefined,
   lastUsedAtMs: undefined,

@@ -1,5 +1,6 @@
 import type { ClientHttp2Session } from "node:http2";
 import { Http2SessionManager } from "@connectrpc/connect-node";
+import type { ClientCertificate } from "./options.ts";
 
 /**
  * Connections to the service. Node tells of a broken session when its socket has closed, which is later than the end of
@@ -18,4 +19,17 @@ export class Http2Sessions extends Http2SessionManager {
     }
     return stream;
   }
+}
+
+/** The TLS options of connections. Node reads them at each connect, so that a renewed certificate is shown then. */
+export function tlsOptions(clientCertificate: (() => ClientCertificate) | undefined) {
+  if (clientCertificate === undefined) return undefined;
+  return {
+    get cert() {
+      return clientCertificate().cert;
+    },
+    get key() {
+      return clientCertificate().key;
+    },
+  };
 }

@@ -44,7 +44,7 @@ import { AccessTokens, type AccessTokenVerdict, type KeySet, type VerifiedUser }
 import { Credential } from "./credential.ts";
 import { LatchkeyUnavailable } from "./errors.ts";
 import { Events, type LatchkeyEvents } from "./events.ts";
-import { Http2Sessions } from "./http2-sessions.ts";
+import { Http2Sessions, tlsOptions } from "./http2-sessions.ts";
 import type { OnEnd } from "./lasting-verdicts.ts";
 import type { CallOptions, Latchkey, LatchkeyStats } from "./latchkey-interface.ts";
 import { type CheckedOptions, checkOptions, type LatchkeyOptions } from "./options.ts";
@@ -67,7 +67,7 @@ export type { LatchkeyChange, LatchkeyEvents, LatchkeyState } from "./events.ts"
 export type { OnEnd } from "./lasting-verdicts.ts";
 export type { CallOptions, Latchkey, LatchkeyStats } from "./latchkey-interface.ts";
 export type { StreamState } from "./near/watch-stream.ts";
-export type { AccessTokenOptions, LatchkeyOptions, NearOptions } from "./options.ts";
+export type { AccessTokenOptions, ClientCertificate, LatchkeyOptions, NearOptions } from "./options.ts";
 export type {
   NamedLimit,
   RateLimitRequest,
@@ -127,7 +127,8 @@ class ServiceLatchkey implements Latchkey {
     const { clock = systemClock, timers = systemTimers, random = Math.random } = parts;
     const { baseUrl } = options;
     this.#options = options;
-    this.#sessions = baseUrl === undefined ? undefined : new Http2Sessions(baseUrl, PING);
+    this.#sessions =
+      baseUrl === undefined ? undefined : new Http2Sessions(baseUrl, PING, tlsOptions(options.clientCertificate));
     const credential = new Credential(options.credential);
     const transport = serviceTransport({
       inner: options.transport ?? createGrpcTransport({ baseUrl: baseUrl!, sessionManager: this.#sessions! }),

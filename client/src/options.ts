@@ -31,13 +31,28 @@ export interface NearOptions {
   readonly counting?: "exact" | "after" | undefined;
 }
 
+/** A TLS client certificate that stands for a service credential, as PEM. */
+export interface ClientCertificate {
+  /** The certificate, with its chain of intermediate authorities. */
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface LatchkeyOptions {
   /** The service's URL, such as "http://127.0.0.1:8080". Either this or `transport`. */
   readonly baseUrl?: string | undefined;
   /** Any transport of Connect, in place of the gRPC transport that `baseUrl` makes. */
   readonly transport?: Transport | undefined;
-  /** A service credential with the scope `verify`, or a function that gives it and is asked again when it is refused. */
-  readonly credential: CredentialSource;
+  /**
+   * A service credential with the scope `verify`, or a function that gives it and is asked again when it is refused.
+   * Needed unless `clientCertificate` stands for one. If both are given, the service judges `credential` alone.
+   */
+  readonly credential?: CredentialSource | undefined;
+  /**
+   * A certificate for the connections to an https `baseUrl`, or a function that gives it for each new connection. The
+   * function must not wait. NODE_EXTRA_CA_CERTS names the authorities of the service's own certificate.
+   */
+  readonly clientCertificate?: ClientCertificate | (() => ClientCertificate) | undefined;
   /** Time for one verdict, 1 to 60,000 ms. Default 1,000. */
   readonly deadlineMs?: number | undefined;
   /** Whether calls of one turn of the event loop go as one. Default true. */
@@ -55,7 +70,9 @@ export type CheckedNearOptions = { readonly [Name in keyof NearOptions]-?: Exclu
 export interface CheckedOptions {
   readonly baseUrl: string | undefined;
   readonly transport: Transport | undefined;
-  readonly credential: CredentialSource;
+  readonly credential: CredentialSource | undefined;
+  /** Gives the certificate for each new connection; undefined without one. */
+  readonly clientCertificate: (() => ClientCertificate) | undefined;
   readonly deadlineMs: number;
   readonly batch: boolean;
   /** undefined: each verdict is a call. */
@@ -66,7 +83,9 @@ export interface CheckedOptions {
     | undefined;
 }
 
-const NAMES = ["baseUrl", "transport", "credential", "deadlineMs", "batch", "near", "accessTokens"] as const;
+const NAMES = [
+  ...["baseUrl", "transport", "credential", "clientCertificate", "deadlineMs", "batch", "near", "accessTokens"],
+] as const;
 const TOKEN_NAMES = ["issuer", "audience", "jwksUrl"] as const;
 const NEAR_NAMES = ["maxKeys", "maxBytes", "maxStalenessMs", "staleOkMs", "counting"] as const;
 const NEAR_DEFAULTS: CheckedNearOptions = Object.freeze({
@@ -100,13 +119,28 @@ export function checkOptions(options: LatchkeyOptions): CheckedOptions {
   if (transport !== undefined && (typeof transport !== "object" || typeof transport?.unary !== "function")) {
     throw fault("`transport`", "must be a transport of Connect, such as createGrpcTransport makes");
   }
-  checkCredential(credential);
+  const clientCertificate = clientCertificateOf(options);
+  if (credential !== undefined || clientCertificate === undefined) checkCredential(credential);
   if (!Number.isInteger(deadlineMs) || deadlineMs < 1 || deadlineMs > MAX_DEADLINE_MS) {
     throw fault("`deadlineMs`", `must be a whole number from 1 to ${MAX_DEADLINE_MS}`);
   }
   if (typeof batch !== "boolean") throw fault("`batch`", "must be true or false");
   const near = nearOptions(options.near);
-  return { baseUrl, transport, credential, deadlineMs, batch, near, accessTokens: accessTokens(options) };
+  const checked = { baseUrl, transport, credential, clientCertificate, deadlineMs, batch, near };
+  return { ...checked, accessTokens: accessTokens(options) };
+}
+
+function clientCertificateOf({ clientCertificate, baseUrl }: LatchkeyOptions): CheckedOptions["clientCertificate"] {
+  if (clientCertificate === undefined) return undefined;
+  if (baseUrl === undefined || new URL(baseUrl).protocol !== "https:") {
+    throw fault("`clientCertificate`", "needs a `baseUrl` with https, because a certificate is shown in TLS");
+  }
+  if (typeof clientCertificate === "function") return clientCertificate;
+  const { cert, key } = clientCertificate;
+  if (typeof cert !== "string" || typeof key !== "string") {
+    throw fault("`clientCertificate`", "must have `cert` and `key` as PEM, or be a function that gives them");
+  }
+  return () => clientCertificate;
 }
 
 function nearOptions(given: unknown = false): CheckedNearOptions | undefined {

@@ -67,7 +67,10 @@ export function connectVerification(deps: VerificationDeps): Verification {
     near: cache,
     credential,
     watch: (cursor, text, signal) =>
-      keys.watchRevocations({ cursor }, { signal, headers: { authorization: `Bearer ${text}` } }),
+      keys.watchRevocations(
+        { cursor },
+        { signal, headers: text === undefined ? {} : { authorization: `Bearer ${text}` } },
+      ),
     timers,
     random,
     onApplied: (applied) => {

@@ -11,6 +11,7 @@ export const AUDIT_KINDS = [
   "key.deleted",
   "key.limits_reset",
   "credential.issued",
+  "credential.updated",
   "credential.rotated",
   "credential.revoked",
   "user.registered",

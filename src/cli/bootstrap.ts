@@ -4,6 +4,8 @@
  *
  *   bootstrap.ts          makes the first operator
  *   demo.ts               shows the main calls against a development service
+ *   migrate.ts            applies the schema, shows what it would apply, and what is applied
+ *   schema-report.ts      the texts that migrate.ts shows
  *   master-keys.ts        shows which master keys are still needed
  *   master-key-report.ts  the facts that master-keys.ts shows
  */

@@ -8,6 +8,7 @@
  *   settings-of-processes.ts  settings of processes, ports and master keys
  *   settings-of-stores.ts     settings of PostgreSQL and Redis
  *   settings-of-keys.ts       settings of API keys, Envoy's rate limits, changes and the audit trail
+ *   settings-of-export.ts     settings of the export of the audit trail, and which of them are faults
  *   settings-of-accounts.ts   settings of accounts, passwords, access tokens and sessions
  *   values.ts                 text -> value
  *   database-url.ts           DATABASE_URL -> how PostgreSQL is reached
@@ -27,6 +28,7 @@ import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFau
 import { argon2Faults, issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
 import type { Setting } from "./setting.ts";
 import { SETTINGS } from "./settings.ts";
+import { type AuditExportConfig, auditExportOf, exportFaults, webhookPlaintextFaults } from "./settings-of-export.ts";
 import { type Address, isLoopback, isSameAddress, type Tier, ValueFaults } from "./values.ts";
 
 export type { Setting } from "./setting.ts";
@@ -41,6 +43,8 @@ export interface Config {
   readonly listen: Address;
   readonly opsListen: Address;
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** PEM file of the authorities of client certificates; undefined without them. */
+  readonly clientCaFile: string | undefined;
   /** If TLS is configured: whether the port speaks plaintext too. */
   readonly plaintextBesideTls: boolean;
   readonly reflection: boolean;
@@ -73,6 +77,7 @@ export interface Config {
   readonly cachedKeys: number;
   readonly userScopes: readonly string[];
   readonly auditKeepMs: number;
+  readonly auditExport: AuditExportConfig;
   readonly registrationOpen: boolean;
   readonly hashesPerAddress: number;
   readonly changesPerMinute: number;
@@ -128,6 +133,9 @@ export function readConfig(env: Environment): Config {
   if ((values.tlsCertFile !== undefined) !== (values.tlsKeyFile !== undefined)) {
     faults.push("LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE: set both or neither");
   }
+  if (values.tlsClientCaFile !== undefined && values.tlsCertFile === undefined) {
+    faults.push("LATCHKEY_TLS_CLIENT_CA_FILE: needs LATCHKEY_TLS_CERT_FILE and LATCHKEY_TLS_KEY_FILE");
+  }
   if (values.listen !== undefined && isSameAddress(values.listen, values.opsListen)) {
     faults.push("LATCHKEY_OPS_LISTEN: must not be the address of LATCHKEY_LISTEN");
   }
@@ -143,6 +151,7 @@ export function readConfig(env: Environment): Config {
       "LATCHKEY_WORKERS: without Redis each process would count for itself; set REDIS_URL or LATCHKEY_WORKERS=1",
     );
   }
+  faults.push(...exportFaults(values));
   if (values.production) faults.push(...productionFaults(values).filter((fault) => !isNamed(faults, fault)));
   if (faults.length > 0) throw new ConfigError(faults);
   // Without a fault each value was read.
@@ -199,6 +208,7 @@ function productionFaults(values: ReadValues): string[] {
   if (!hasRedis(values) && !values.allowInProcessLimits) {
     faults.push("REDIS_URL: must be set in production, or LATCHKEY_ALLOW_IN_PROCESS_LIMITS=true for a single process");
   }
+  faults.push(...webhookPlaintextFaults(values));
   if (!values.allowPlaintextRedis) faults.push(...redisPlaintextFaults(redisOf(values)));
   if (values.tlsCertFile === undefined && !values.allowPlaintext && !isLoopback(values.listen?.host ?? "")) {
     faults.push(
@@ -235,6 +245,7 @@ function toConfig(values: Values, serviceLinks: readonly string[]): Config {
     listen: values.listen,
     opsListen: values.opsListen,
     tls: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
+    clientCaFile: values.tlsClientCaFile,
     plaintextBesideTls: !values.production || values.allowPlaintext,
     reflection: values.reflection,
     docsPage: values.docsPage ?? !values.production,
@@ -259,6 +270,7 @@ function toConfig(values: Values, serviceLinks: readonly string[]): Config {
     cachedKeys: values.cachedKeys,
     userScopes: values.userScopes ?? (values.production ? [] : ["*"]),
     auditKeepMs: values.auditKeepMs,
+    auditExport: auditExportOf(values),
     registrationOpen: values.registrationOpen,
     hashesPerAddress: values.hashesPerAddress,
     changesPerMinute: values.changesPerMinute,

@@ -67,6 +67,12 @@ export const PORTS = {
     "PEM file with the certificate chain. With it and the key file the port speaks TLS too. The service reads both files again when they change, and at SIGHUP.",
   ),
   tlsKeyFile: setting("LATCHKEY_TLS_KEY_FILE", undefined, text, "PEM file with the certificate's private key."),
+  tlsClientCaFile: setting(
+    "LATCHKEY_TLS_CLIENT_CA_FILE",
+    undefined,
+    text,
+    "PEM file with the certificate authorities of clients. With it clients may show a certificate, which stands for the service credential that has one of its names. Clients without one use a bearer credential as before. Needs the certificate and key file. The service reads the file again when it changes, and at SIGHUP.",
+  ),
   allowPlaintext: setting(
     "LATCHKEY_ALLOW_PLAINTEXT",
     "false",

@@ -1,4 +1,5 @@
 import { ACCESS_TOKENS, ACCOUNTS, PASSWORDS } from "./settings-of-accounts.ts";
+import { EXPORT } from "./settings-of-export.ts";
 import { API_KEYS, CHANGES, ENVOY } from "./settings-of-keys.ts";
 import { PORTS, PROCESSES, SECRETS } from "./settings-of-processes.ts";
 import { POSTGRES, REDIS } from "./settings-of-stores.ts";
@@ -13,6 +14,7 @@ export const SETTING_SECTIONS = {
   "API keys and their limits": API_KEYS,
   "Envoy's rate limits": ENVOY,
   "Changes and the audit trail": CHANGES,
+  "Export of the audit trail": EXPORT,
   Accounts: ACCOUNTS,
   Passwords: PASSWORDS,
   "Access tokens and sessions": ACCESS_TOKENS,
@@ -28,6 +30,7 @@ export const SETTINGS = {
   ...API_KEYS,
   ...ENVOY,
   ...CHANGES,
+  ...EXPORT,
   ...ACCOUNTS,
   ...PASSWORDS,
   ...ACCESS_TOKENS,

@@ -88,6 +88,7 @@ export async function issueKey(deps: IssueKeyDeps, input: IssueKeyInput): Promis
       metadata: input.metadata,
       allowedIps: input.allowedIps,
       allowedMethods: input.allowedMethods,
+      certificateNames: [],
       limits: input.limits ?? { perMinute: undefined, perDay: undefined },
       serviceControlled: by.kind === "service",
       expiresAtMs: input.expiresAtMs,
@@ -109,6 +110,8 @@ export async function issueKey(deps: IssueKeyDeps, input: IssueKeyInput): Promis
       throw quotaExceeded(deps);
     case "request_used":
       throw requestUsedError(outcome, "key_id");
+    case "name_taken":
+      throw new Error("an API key has no certificate names, but another one has them");
     default:
       return outcome satisfies never;
   }

@@ -49,6 +49,7 @@ export type InsertKeyOutcome =
   | { readonly kind: "owner_missing" }
   | { readonly kind: "owner_disabled" }
   | { readonly kind: "quota_exceeded" }
+  | NameTaken
   | RequestUsed;
 
 /** The request_id was used within 24 h, for the same parameters or for others. */
@@ -77,10 +78,35 @@ export interface KeyChanges {
   readonly deleted?: true;
 }
 
+/** New values of a service credential's fields; absent ones stay. */
+export interface CredentialChanges extends Pick<KeyChanges, "name"> {
+  /** In alphabetical order. */
+  readonly certificateNames?: readonly string[];
+}
+
 export type ChangeKeyOutcome =
   | { readonly kind: "changed"; readonly key: Key }
   /** Another change came first: read again and decide again. */
   | { readonly kind: "conflict" };
+
+/** Another service credential that has not ended has one of the certificate names. */
+export interface NameTaken {
+  readonly kind: "name_taken";
+  readonly name: string;
+  readonly keyId: string;
+}
+
+/** A certificate name with the credential that it stands for. */
+export interface NamedCredential {
+  readonly name: string;
+  readonly key: Key;
+}
+
+/** The result of a read by certificate names, with the time of the database's clock. */
+export interface NamedCredentialRead {
+  readonly credentials: readonly NamedCredential[];
+  readonly databaseMs: number;
+}
 
 /** No other usable service credential has the scope `keepScope`. */
 export interface LastOfScope {
@@ -112,7 +138,7 @@ export interface KeyFilter {
 
 /** A page of keys with their owners. */
 export interface KeyPage extends Page<{ readonly key: Key; readonly owner: KeyOwner | undefined }> {
-  /** Number of keys on all pages. */
+  /** Number of keys on all pages, counted up to 10,000; 10,001 stands for more. */
   readonly totalSize: number;
 }
 
@@ -138,6 +164,11 @@ export interface KeyStore {
    * deleted ids. Times are the database's.
    */
   read(keyIds: readonly string[]): Promise<KeyRead>;
+  /**
+   * Reads the service credentials that certificate names stand for, as `read` does. Leaves out names that no credential
+   * has. A credential that has ended keeps its names until another one takes them.
+   */
+  readByCertificateNames(names: readonly string[]): Promise<NamedCredentialRead>;
   /** One key for management; undefined if it is unknown, deleted or of another kind. */
   find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined>;
   /**
@@ -161,6 +192,16 @@ export interface KeyStore {
     entry: KeyEntry,
     keepScope: string | undefined,
   ): Promise<ChangeKeyOutcome | LastOfScope>;
+  /**
+   * `change` for a service credential. The new certificate names replace the old ones. Names that an ended credential
+   * has are taken from it. Calls with names run one after another.
+   */
+  changeCredential(
+    keyId: string,
+    expectedVersion: number,
+    changes: CredentialChanges,
+    entry: KeyEntry,
+  ): Promise<ChangeKeyOutcome | NameTaken>;
   /**
    * Tells the copies of this process that a key is in the state that the caller wanted. Another process may have
    * changed it a moment ago. A caller who got OK from this process must then see the new state in this process.
@@ -188,6 +229,8 @@ export interface KeyStore {
    * @returns the number of moved secrets
    */
   rehashSecrets(rehashes: readonly SecretRehash[]): Promise<number>;
+  /** Deletes some of the uses of request_ids that are forgotten by now. @returns whether more are left */
+  pruneRequests(): Promise<boolean>;
   /** Whether a service credential with this scope could be used now. */
   hasUsableCredential(scope: string): Promise<boolean>;
 }

@@ -78,6 +78,8 @@ export interface Key {
   readonly metadata: Readonly<Record<string, string>>;
   readonly allowedIps: readonly string[];
   readonly allowedMethods: readonly string[];
+  /** Names of client certificates that stand for a service credential, in alphabetical order; none for an API key. */
+  readonly certificateNames: readonly string[];
   /** The figures that an operator set instead of the tier's; undefined = the tier's figure applies. */
   readonly limits: LimitFigures;
   readonly state: StoredKeyState;

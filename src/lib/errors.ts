@@ -4,6 +4,7 @@
  *   errors.ts               reasons for which a call can fail, and the one error that carries them
  *   log.ts                  the log
  *   log-lines.ts            every log line, with its meaning and what to do
+ *   tracing.ts              spans of OpenTelemetry, if an operator loads an SDK
  *   counted-log.ts          a log that counts warnings and errors
  *   histogram.ts            a histogram in plain arrays
  *   standard-output.ts      the stream that log lines go to, which waits for no reader
@@ -14,6 +15,7 @@
  *   text.ts                 the rules for free text
  *   scope.ts                the form of a scope
  *   page.ts                 a page of a list, and the position after it
+ *   certificate-name.ts     names of client certificates
  *   ip.ts                   IP addresses and the networks that contain them
  *   key-ring.ts             the master keys, and the keys that are derived from them
  *   private-files.ts        files and folders that only one user can read
@@ -62,6 +64,7 @@ export type Reason =
   | "SIGNING_KEY_NOT_FOUND"
   | "HEALTH_SERVICE_NOT_FOUND"
   | "EMAIL_TAKEN"
+  | "CERTIFICATE_NAME_TAKEN"
   | "REQUEST_ID_USED"
   | "KEY_ENDED"
   | "USER_DISABLED"

@@ -2,8 +2,8 @@ import { hash } from "node:crypto";
 import { base62Of256 } from "./base62.ts";
 import { randomBase62 } from "./random.ts";
 
-/** The prefix of an id says its kind: user, session, API key, service credential, audit event. */
-export type IdKind = "usr" | "ses" | "key" | "svc" | "evt";
+/** The prefix of an id says its kind: user, session, API key, service credential, audit event, request. */
+export type IdKind = "usr" | "ses" | "key" | "svc" | "evt" | "req";
 
 /** Number of base62 characters after the prefix: 95 random bits, so that ids neither collide nor can be guessed. */
 export const ID_LENGTH = 16;
@@ -17,7 +17,7 @@ export function idOf(kind: IdKind, text: string): string {
   return `${kind}_${base62Of256(hash("sha256", text, "buffer")).slice(-ID_LENGTH)}`;
 }
 
-const ID = /^(usr|ses|key|svc|evt)_[0-9A-Za-z]{16}$/;
+const ID = /^(usr|ses|key|svc|evt|req)_[0-9A-Za-z]{16}$/;
 
 /**
  * Whether the text has the form of an id of this kind. A text of another form can't exist as an id and costs no query.

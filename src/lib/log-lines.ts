@@ -71,6 +71,11 @@ export const LOG_LINES = {
         "A read of a key or a session failed with a code that the service has no rule for. Callers got `UNAVAILABLE`.",
       todo: "Look up `code` in PostgreSQL's documentation, Appendix A, and read PostgreSQL's log. Report the line as a bug.",
     },
+    "audit events were deleted before they were exported": {
+      means:
+        "`events` of the audit trail became older than `LATCHKEY_AUDIT_DAYS` before `destination` took them. They are lost.",
+      todo: "Make the destination work, or raise `LATCHKEY_AUDIT_DAYS` until it does. A dump of the database from before may have the events.",
+    },
     "the embedded database sends no signals; only polls find changes": {
       means: "The embedded database refused to listen. A change reaches the caches at the next poll.",
       todo: "Restart the service. Report it if it happens again.",
@@ -209,10 +214,6 @@ export const LOG_LINES = {
       means: "The password was right, and the database could not take the failure back. The user is logged in.",
       todo: "See whether PostgreSQL is reachable. The next good login clears it.",
     },
-    "old login failures were not removed; later logins try again": {
-      means: "Deleting expired counts of failed logins failed.",
-      todo: "Nothing, unless it lasts: then the tables whose names begin with `login_` grow. See `reason`.",
-    },
     "last use of keys could not be written; trying again": {
       means: "`keys` keys keep an older `last_used_at` for now.",
       todo: "See whether PostgreSQL is reachable.",
@@ -224,6 +225,20 @@ export const LOG_LINES = {
     "refusals of the last seconds are not in the audit trail": {
       means: "The process stopped, and the database did not take `events` refused calls within a second.",
       todo: "Nothing. The log has a line for each of those calls.",
+    },
+    "audit events can't be exported now; trying again": {
+      means:
+        "A delivery to `destination` failed as a whole; `reason` is a status of HTTP or a code. Events wait in the database. One line for each run of failures.",
+      todo: "Make the file or the receiver work. Nothing is lost until `LATCHKEY_AUDIT_DAYS` have passed.",
+    },
+    "an audit event can't be exported; events of its subject wait": {
+      means: "The receiver refuses this `event` and takes others. The service tries it again, at least once an hour.",
+      todo: "Look for the event's id in the receiver's log. `reason` is its answer.",
+    },
+    "events waited for an export that is no longer configured, and are deleted": {
+      means:
+        "No process has exported to a destination for 7 days, so its waiting events are deleted. The trail has them.",
+      todo: "Nothing, if you ended the export. Otherwise set `LATCHKEY_AUDIT_EXPORT` or `LATCHKEY_WEBHOOK_URL` again.",
     },
     "expired rows could not be deleted; trying again in ten minutes": {
       means: "The rows that `rows` names stay longer than they need to.",
@@ -249,6 +264,10 @@ export const LOG_LINES = {
       means: "The files changed, and `reason` says why they can't be used. The old pair expires at `expires`.",
       todo: "Write a matching pair of certificate and key.",
     },
+    "the client authorities can't be replaced; the ones before stay": {
+      means: "The file of `LATCHKEY_TLS_CLIENT_CA_FILE` changed, and `reason` says why it can't be used.",
+      todo: "Do what `reason` says. The service reads the file again every 5 s.",
+    },
   },
   info: {
     "latchkey is ready": {
@@ -272,12 +291,25 @@ export const LOG_LINES = {
     stopped: { means: "The drain is done, and the process ends with exit code 0.", todo: NOTHING },
     call: {
       means:
-        "A call ended: one line each, except good verifications, checks of limits and health checks. `code` and `reason` are those of ERRORS.md. A REST call has the template of its path in `http_route`.",
+        "A call ended: one line each, except good verifications, checks of limits and health checks. `code` and `reason` are those of ERRORS.md. A REST call has the template of its path in `http_route`. `request_id` is the answer's `x-request-id`, and `trace_id` the call's trace.",
       todo: "Nothing. Look up `reason` in ERRORS.md.",
     },
+    "this process exports the audit trail": {
+      means: "It has the lease of `destination`. Other processes wait for it.",
+      todo: NOTHING,
+    },
+    "audit events are exported again": {
+      means: "A delivery to `destination` succeeded after failures.",
+      todo: NOTHING,
+    },
     "the schema is being applied": {
-      means: "A migration has been running for `for_seconds`.",
-      todo: "Wait.",
+      means:
+        "Migrations have been running for `for_seconds`; `migration` runs now. `phase` and `percent` are those of an index.",
+      todo: "Wait. An index that waits for old snapshots waits for the oldest transactions in `pg_stat_activity`.",
+    },
+    "the schema is newer than this version": {
+      means: "A later version has applied `newest`. This version needs `needed`, and runs beside it.",
+      todo: "Nothing during an upgrade or after its rollback. Otherwise start the later version.",
     },
     "the database is reachable again for the change feed": {
       means: "A poll succeeded after one or more that failed.",
@@ -311,6 +343,19 @@ export const LOG_LINES = {
     },
     "the TLS certificate is replaced: new connections get this one": {
       means: "The files changed. Open connections keep the old pair.",
+      todo: NOTHING,
+    },
+    "the client authorities are read": {
+      means:
+        "At the start: client certificates that these authorities signed count. `first_expires` is the earliest end.",
+      todo: NOTHING,
+    },
+    "the client authorities are unchanged": {
+      means: "SIGHUP asked for a look, and the file is the same.",
+      todo: NOTHING,
+    },
+    "the client authorities are replaced": {
+      means: "The file changed. If an authority was removed, clients with certificates are asked to connect again.",
       todo: NOTHING,
     },
   },

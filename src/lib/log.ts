@@ -2,6 +2,7 @@ import { type DestinationStream, pino } from "pino";
 import { codedCause } from "./errors.ts";
 import type { LOG_LINES } from "./log-lines.ts";
 import { StandardOutput } from "./standard-output.ts";
+import { activeTraceId } from "./tracing.ts";
 
 /** The fields of a log line. Callers name each field, so whole requests or errors never get in. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -30,13 +31,13 @@ export type LogFormat = "json" | "text";
 
 export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
   // Not pino's own destination: its flush never ends if the disk is full or the pipe has no reader.
-  const stdout = new StandardOutput();
+  const stdout = StandardOutput.shared();
   const destination: DestinationStream = format === "json" ? stdout : { write: (line) => stdout.write(toText(line)) };
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   return {
-    info: (message, fields = {}) => logger.info(fields, message),
-    warn: (message, fields = {}) => logger.warn(fields, message),
-    error: (message, fields = {}, cause) => logger.error({ ...fields, ...describe(cause) }, message),
+    info: (message, fields = {}) => logger.info(inTrace(fields), message),
+    warn: (message, fields = {}) => logger.warn(inTrace(fields), message),
+    error: (message, fields = {}, cause) => logger.error({ ...inTrace(fields), ...describe(cause) }, message),
     flush: () => stdout.flush(),
     droppedLines: () => stdout.dropped,
   };
@@ -45,11 +46,19 @@ export function createLog(level: LogLevel, format: LogFormat = "json"): Log {
 /**
  * The log of a command. It writes warnings and errors as lines to standard error, because the command's answer is on
  * standard output.
+ *
+ * @param showsInfo whether it writes the lines of level info too
  */
-export function createCommandLog(): Log {
+export function createCommandLog(showsInfo = false): Log {
   const write = (message: string, fields: LogFields = {}) =>
     void process.stderr.write(`latchkey: ${message}${facts(fields)}\n`);
-  return { info: () => {}, warn: write, error: write, flush: () => {} };
+  return { info: showsInfo ? write : () => {}, warn: write, error: write, flush: () => {} };
+}
+
+/** The fields of a line, with the trace of the call during which it is written, if that call is traced. */
+function inTrace(fields: LogFields): LogFields {
+  const traceId = activeTraceId();
+  return traceId === undefined || "trace_id" in fields ? fields : { trace_id: traceId, ...fields };
 }
 
 /**

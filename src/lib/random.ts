@@ -16,3 +16,8 @@ export function randomBase62(length: number): string {
 }
 
 export { randomBytes };
+
+/** A random number from 0 up to, but not including, 1. */
+export function randomFraction(): number {
+  return randomBytes(4).readUInt32LE() / 2 ** 32;
+}

@@ -12,23 +12,51 @@ const FLUSH_MS = 500;
  * can't be written, because the reader is gone or the disk is full, are lost without an error.
  */
 export class StandardOutput {
+  static #shared: StandardOutput | undefined;
+
+  /** The one of this process: with two of them, lines could mix. */
+  static shared(): StandardOutput {
+    StandardOutput.#shared ??= new StandardOutput();
+    return StandardOutput.#shared;
+  }
+
   #kept: Buffer[] = [];
   #keptBytes = 0;
   #isWriting = false;
   #dropped = 0;
+  /** Bytes that were kept since the start, and bytes of them that are written. */
+  #takenBytes = 0;
+  #writtenBytes = 0;
+  #waiting: Waiter[] = [];
 
-  constructor() {
+  private constructor() {
     // Opening `process.stdout` makes writes to a full pipe fail instead of block. A blocked write would hold a thread
     // of the pool that hashes passwords, and the exit of the process would wait for that thread.
     process.stdout.on("error", () => {});
   }
 
   write(text: string): void {
-    if (this.#keptBytes > MAX_KEPT_BYTES) {
-      this.#dropped++;
-      return;
-    }
-    this.#keep(Buffer.from(text), "last");
+    if (this.#keptBytes <= MAX_KEPT_BYTES) this.#add(text);
+    else this.#dropped++;
+  }
+
+  /**
+   * Writes lines that must not be dropped, however long the reader takes. The caller bounds their size.
+   *
+   * @returns a promise that resolves when they are written
+   * @throws the error of the write, in which case some of the text may be written
+   */
+  writeSurely(text: string): Promise<void> {
+    this.#add(text);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ untilBytes: this.#takenBytes, resolve, reject });
+    });
+  }
+
+  #add(text: string): void {
+    const bytes = Buffer.from(text);
+    this.#takenBytes += bytes.length;
+    this.#keep(bytes, "last");
     if (this.#isWriting) return;
     this.#isWriting = true;
     setImmediate(() => this.#writeKept());
@@ -44,7 +72,9 @@ export class StandardOutput {
     let rest = this.#takeAll();
     for (let waitedMs = 0; rest.length > 0 && waitedMs < FLUSH_MS; ) {
       try {
-        rest = rest.subarray(writeSync(FD, rest));
+        const written = writeSync(FD, rest);
+        this.#wrote(written);
+        rest = rest.subarray(written);
       } catch (error) {
         if (!isFull(error)) return;
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TRY_AGAIN_MS);
@@ -57,12 +87,23 @@ export class StandardOutput {
     const bytes = this.#takeAll();
     write(FD, bytes, (error, written) => {
       if (isFull(error)) this.#keep(bytes, "first");
-      else if (error !== null) this.#dropped += linesIn(bytes);
+      else this.#wrote(error === null ? written : bytes.length, error);
+      if (error !== null && !isFull(error)) this.#dropped += linesIn(bytes);
       if (error === null && written < bytes.length) this.#keep(bytes.subarray(written), "first");
       this.#isWriting = this.#keptBytes > 0;
       if (isFull(error)) setTimeout(() => this.#writeKept(), TRY_AGAIN_MS).unref();
       else if (this.#isWriting) this.#writeKept();
     });
+  }
+
+  /** Settles the waiters for these bytes: written, or dropped because of the error. */
+  #wrote(bytes: number, error: Error | null = null): void {
+    this.#writtenBytes += bytes;
+    while (this.#waiting.length > 0 && this.#waiting[0]!.untilBytes <= this.#writtenBytes) {
+      const { resolve, reject } = this.#waiting.shift()!;
+      if (error === null) resolve();
+      else reject(error);
+    }
   }
 
   #keep(bytes: Buffer, where: "first" | "last"): void {
@@ -81,6 +122,13 @@ export class StandardOutput {
 
 function linesIn(bytes: Buffer): number {
   return bytes.toString("latin1").split("\n").length - 1;
+}
+
+/** A caller that waits until this number of bytes is written. */
+interface Waiter {
+  readonly untilBytes: number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
 }
 
 function isFull(error: unknown): boolean {

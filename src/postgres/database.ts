@@ -1,6 +1,5 @@
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { ChangeKind } from "../changes/change.ts";
-import { systemClock } from "../lib/clock.ts";
 import { DomainError, databaseUnavailable } from "../lib/errors.ts";
 import { whenSilent } from "../lib/when-silent.ts";
 import { type Asker, itself } from "../shares/holder.ts";
@@ -10,11 +9,13 @@ import { noAnswer } from "./errors/driver-errors.ts";
 import type { FollowedHistory } from "./history/followed-history.ts";
 import { withProof, withProofInOrder } from "./history/standby-check.ts";
 import { HOT_READ_BUDGET, READ_CONNECTIONS } from "./hot-read-budget.ts";
-import { END_WITH_CLIENT, LOCK_HOLDER, LOCK_WAIT_MS, retryUntilLocked, TRY_LOCK } from "./migrations/migration-lock.ts";
-import { applyMigrations, logProgress } from "./migrations/migrator.ts";
+import { lockedTransaction } from "./migrations/migration-lock.ts";
+import { applyMigrations, type MigrateOptions, planMigrations, readSchema } from "./migrations/migrator.ts";
+import type { PlannedMigration } from "./migrations/planned-migration.ts";
+import type { SchemaState } from "./migrations/schema-state.ts";
 import { ms, msOf, type Row } from "./row.ts";
-import { execute, failed, managingConnections, nowOf, transact } from "./transactions/statements.ts";
-import { beginOnPrimary, beginTransaction, type Transaction } from "./transactions/transaction.ts";
+import { execute, failed, managingConnections, nowOf, tracedStatement, transact } from "./transactions/statements.ts";
+import { beginTransaction, type Transaction } from "./transactions/transaction.ts";
 
 export { type DatabaseOptions, type DatabaseTarget, EMBEDDED_FOLDER } from "./connections/pools.ts";
 export { bytesOf, ms, msOf, type Row } from "./row.ts";
@@ -58,21 +59,24 @@ export class Database {
     return new ManagedDatabase(this.pools, asker);
   }
 
+  /** What the database has of the schema, compared with what this code needs. Writes nothing. */
+  schema(): Promise<SchemaState> {
+    return readSchema(this.pools, (sql) => this.unproven(sql, []));
+  }
+
+  /** The statements that `migrate` would run now, in order. Writes nothing. @throws Error if the schema is too new */
+  planMigrations(migrations?: MigrateOptions["migrations"]): Promise<readonly PlannedMigration[]> {
+    return planMigrations(this.pools, (sql) => this.unproven(sql, []), migrations);
+  }
+
   /**
-   * Applies the migrations that the database lacks, all of them or none. Several processes may call it at once: one
-   * applies them and the others wait (see `exclusively`).
+   * Applies the migrations that the database lacks. Each is applied as a whole or not at all, and by one process, also
+   * if several call this at once. If one fails, those before it stay, and the next call goes on from there.
    *
-   * @throws DATABASE_UNAVAILABLE, and then nothing was applied; Error that names the holder of the lock
+   * @throws DATABASE_UNAVAILABLE; Error that names the holder of the lock, or says that the schema is too new
    */
-  async migrate(): Promise<void> {
-    const stop = logProgress(this.pools.options.log);
-    try {
-      await this.exclusively((alone) => applyMigrations(this.pools.orm, alone.joined?.em));
-    } catch (error) {
-      throw failed(this.pools, error);
-    } finally {
-      stop();
-    }
+  migrate(options?: MigrateOptions): Promise<void> {
+    return applyMigrations(this.pools, (sql) => this.unproven(sql, []), options);
   }
 
   /**
@@ -84,18 +88,7 @@ export class Database {
    */
   async exclusively<T>(work: (alone: ManagedDatabase) => Promise<T>): Promise<T> {
     if (this.target.kind === "embedded") return work(this.for(STARTING));
-    const { log, lockWaitMs: waitMs = LOCK_WAIT_MS } = this.pools.options;
-    const holder = () => this.unproven(LOCK_HOLDER, []);
-    const beginning = { begin: beginOnPrimary, signal: undefined, holds: () => true };
-    const done = await retryUntilLocked({ clock: systemClock, log, waitMs, holder }, () =>
-      transact(this.pools, beginning, async (tx) => {
-        const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
-        if (!lock!.is_mine) return undefined;
-        await tx.em.execute(END_WITH_CLIENT);
-        return { result: await work(new ManagedDatabase(this.pools, STARTING, tx)) };
-      }),
-    );
-    return done.result;
+    return lockedTransaction(this.pools, (tx) => work(new ManagedDatabase(this.pools, STARTING, tx)));
   }
 
   get target(): DatabaseTarget {
@@ -133,7 +126,8 @@ export class Database {
     try {
       const { reads } = this.pools;
       const em = () => reads.em.fork() as SqlEntityManager;
-      const ask = () => execute(this.pools, em(), withProof(sql, ms(this.now)), parameters);
+      const proven = withProof(sql, ms(this.now));
+      const ask = () => tracedStatement(sql, () => execute(this.pools, em(), proven, parameters));
       const found = await this.inTime(this.history.proven(READ_CONNECTIONS, ask), HOT_READ_BUDGET.ANSWER_MS);
       return { rows: found.filter((row) => row.is_row), databaseMs: msOf(found[0]!.now_ms) as number };
     } catch (error) {
@@ -157,7 +151,7 @@ export class Database {
 
   /**
    * Runs one statement without a proof of its server, and without a queue. It serves the polls of the change feed,
-   * which prove their server themselves and decide which history is followed. It also finds the holder of the lock of
+   * which prove their server themselves and decide which history is followed. It also reads the list of applied
    * migrations.
    */
   unproven(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
@@ -241,7 +235,8 @@ export class ManagedDatabase extends Database {
    * @throws OVERLOADED; DATABASE_UNAVAILABLE, also if a standby answers
    */
   async read(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
-    const ask = () => this.#execute(withProofInOrder(sql, ms(this.now)), parameters);
+    const proven = withProofInOrder(sql, ms(this.now));
+    const ask = () => tracedStatement(sql, () => this.#execute(proven, parameters));
     const found = await this.#inTurn([], () => this.history.proven(managingConnections(this.pools), ask));
     return found.filter((row) => row.is_row);
   }
@@ -256,7 +251,9 @@ export class ManagedDatabase extends Database {
   write(sql: string, parameters: readonly unknown[]): Promise<number> {
     return this.#inTurn([], async () => {
       try {
-        const result = await this.#managing().execute<{ affectedRows: number }>(sql, [...parameters], "run");
+        const result = await tracedStatement(sql, () =>
+          this.#managing().execute<{ affectedRows: number }>(sql, [...parameters], "run"),
+        );
         this.pools.turns.answered();
         return result.affectedRows;
       } catch (error) {

@@ -17,8 +17,8 @@
  *   migrations/         the schema, in order
  *   start/              what the start of the service and its commands ask of the database
  *
- * The order of layers is stores/, rows/, database.ts, transactions/, connections/, history/, errors/. Each of them
- * imports only what comes after it.
+ * The order of layers is stores/, rows/, database.ts, migrations/, transactions/, connections/, history/, errors/. Each
+ * of them imports only what comes after it.
  *
  * There are two ways to a table. Entities serve management: they are loaded, changed and flushed, and their columns
  * have types. Plain statements serve three things: hot reads, whose rows stay in memory in great number; statements
@@ -124,6 +124,8 @@ const KeySchema = defineEntity({
     metadata: p.json<Record<string, string>>(),
     allowedIps: p.type(TextArray).$type<string[]>(),
     allowedMethods: p.type(TextArray).$type<string[]>(),
+    /** What UpdateServiceCredential shows. The table certificate_names decides whose a name is. */
+    certificateNames: p.type(TextArray).$type<string[]>(),
     limitPerMinute: p.integer().nullable(),
     limitPerDay: p.integer().nullable(),
     state: p.text().$type<"active" | "disabled" | "revoked">(),

@@ -18,6 +18,7 @@ import { Cluster, type Redis } from "ioredis";
 import { systemClock, systemTimers } from "../lib/clock.ts";
 import { Histogram, SECONDS } from "../lib/histogram.ts";
 import type { Log } from "../lib/log.ts";
+import { type SpanFacts, traced } from "../lib/tracing.ts";
 import { Evictions } from "./evictions.ts";
 import { openCluster, openSingle, type RedisTarget } from "./redis-client.ts";
 import { faultNamed, type RedisFault, redisFault, unsent } from "./redis-fault.ts";
@@ -104,14 +105,14 @@ export class RedisConnection {
   }
 
   /**
-   * Sends a command and resolves with its reply, texts as bytes.
+   * Sends a command and resolves with its reply, texts as bytes. It is a span of the call that it is for.
    *
    * @throws RedisFault
    */
   async call(command: string, args: readonly (string | number)[]): Promise<unknown> {
     const sentAtMs = systemClock.monotonicMs();
     try {
-      return await this.#send(command, args);
+      return await traced(commandSpan, command, () => this.#send(command, args));
     } catch (error) {
       this.failures++;
       throw error;
@@ -219,6 +220,12 @@ export class RedisConnection {
     if (told.length > 0) this.#log.info("Redis is reachable again", { node: node || undefined });
     this.#onSettled();
   }
+}
+
+/** The facts of a command's span. Its keys have digests of subjects, and are left out. */
+function commandSpan(command: string): SpanFacts {
+  const name = command.toUpperCase();
+  return { name, attributes: { "db.system.name": "redis", "db.operation.name": name } };
 }
 
 const REFUSALS = new Set(["NOAUTH", "WRONGPASS", "NOPERM", "CLUSTER_NODE"]);

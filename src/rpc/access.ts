@@ -53,6 +53,7 @@ export const ACCESS = methodTable<AccessRule>({
     endUserSessions: ADMIN,
     resetRateLimits: ADMIN,
     issueServiceCredential: ADMIN,
+    updateServiceCredential: ADMIN,
     listServiceCredentials: ADMIN,
     rotateServiceCredential: ADMIN,
     revokeServiceCredential: ADMIN,

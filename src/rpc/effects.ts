@@ -50,6 +50,7 @@ const EFFECTS = methodTable<Effect>({
     endUserSessions: "changes",
     resetRateLimits: "changes",
     issueServiceCredential: "changes",
+    updateServiceCredential: "changes",
     listServiceCredentials: "reads",
     rotateServiceCredential: "changes",
     revokeServiceCredential: "changes",

@@ -89,6 +89,10 @@ export const ERRORS: Readonly<Record<Reason, ErrorRow>> = {
   SIGNING_KEY_NOT_FOUND: row("NOT_FOUND", "No such signing key."),
   HEALTH_SERVICE_NOT_FOUND: row("NOT_FOUND", "The health service knows no service of this name."),
   EMAIL_TAKEN: row("ALREADY_EXISTS", "An account has this e-mail address."),
+  CERTIFICATE_NAME_TAKEN: row(
+    "ALREADY_EXISTS",
+    "Another credential that has not ended has this certificate name. The metadata has its credential_id.",
+  ),
   REQUEST_ID_USED: row(
     "ALREADY_EXISTS",
     "This request was carried out before. The metadata has the id. The secret is not shown again.",

@@ -1,7 +1,9 @@
 import { systemTimers } from "../lib/clock.ts";
 import type { Caller } from "./call.ts";
 import type { CallObserver } from "./calls/call-log.ts";
+import type { ClientCertificates } from "./calls/client-certificates.ts";
 import { Concerns, type ConcernsDeps } from "./calls/concerns.ts";
+import { ClientAuthorities } from "./connections/client-authorities.ts";
 import { Port, type PortOptions } from "./connections/port.ts";
 import { type CertificateFiles, ServedCertificate } from "./connections/served-certificate.ts";
 import { createConnectLane } from "./lanes/connect-lane.ts";
@@ -20,12 +22,19 @@ export interface RpcServerDeps extends ConcernsDeps, WebPagesDeps, MethodTables 
   readonly health: HealthRegistry;
   /** The caller of a connection, as its latest calls proved it; undefined while unknown. Default: always unknown. */
   callerOfConnection?(connection: object): Caller | undefined;
+  /** Gets the client certificate of each connection that has one. */
+  readonly clientCertificates?: Pick<ClientCertificates, "set"> | undefined;
 }
 
+/** The parts of a port that the server makes or is given as deps. */
+type Own = "certificate" | "authorities" | "clientCertificates" | "clock";
+
 export interface RpcServerOptions
-  extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "isOfService" | "certificate"> {
+  extends Omit<PortOptions, "onRequest" | "takeStream" | "mayBegin" | "callerOf" | "isOfService" | Own> {
   /** Files of the certificate. With them the port speaks TLS. */
   readonly tls?: CertificateFiles | undefined;
+  /** PEM file of the authorities of client certificates. With it and `tls`, clients may show a certificate. */
+  readonly clientCaFile?: string | undefined;
   readonly reflection: boolean;
   /** Whether to serve `/docs`. Default false. */
   readonly docsPage?: boolean;
@@ -47,6 +56,7 @@ export class RpcServer {
   readonly #concerns: Concerns;
   readonly #unaryLane: UnaryLane | undefined;
   readonly #certificate: ServedCertificate | undefined;
+  readonly #authorities: ClientAuthorities | undefined;
   readonly #port: Port;
   readonly #unread = new UnreadAnswers();
   readonly #laneCalls = noLaneCalls();
@@ -73,9 +83,17 @@ export class RpcServer {
     const answerCors = createCors(options.corsOrigins, unread);
     const serveWebPage = createWebPages(deps, { docsPage: options.docsPage ?? false, unread });
     this.#certificate = options.tls && new ServedCertificate({ ...deps, files: options.tls, timers: systemTimers });
+    const { tls, clientCaFile: file } = options;
+    this.#authorities =
+      tls === undefined || file === undefined
+        ? undefined
+        : new ClientAuthorities({ file, timers: systemTimers, log: deps.log });
     this.#port = new Port({
       ...options,
       certificate: this.#certificate,
+      authorities: this.#authorities,
+      clientCertificates: deps.clientCertificates,
+      clock: deps.clock,
       takeStream: this.#unaryLane && createStreamTaker(this.#unaryLane, unread, noteWork),
       mayBegin: (head, whenGone) => this.#concerns.beginStep(head, whenGone),
       callerOf: (connection) => callerName(deps.callerOfConnection?.(connection)),
@@ -108,9 +126,10 @@ export class RpcServer {
     return this.#certificate?.expiresAtMs;
   }
 
-  /** Starts to read the TLS certificate again, and does not wait for it. */
+  /** Starts to read the TLS certificate and the client authorities again, and does not wait for them. */
   reload(): void {
     void this.#certificate?.readAgain();
+    void this.#authorities?.readAgain();
   }
 
   /** Number of calls since the start, by lane. */

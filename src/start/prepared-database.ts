@@ -2,6 +2,7 @@ import type { Config } from "../config/config.ts";
 import { DomainError } from "../lib/errors.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import { Database, type DatabaseOptions, type DatabaseTarget, type ManagedDatabase } from "../postgres/database.ts";
+import { tooNewText } from "../postgres/migrations/schema-state.ts";
 import { checkMasterKeys, readMasterKeyChecks } from "../postgres/start/master-key-checks.ts";
 import { countMasterKeyUses, NEEDED_USES } from "../postgres/start/master-key-uses.ts";
 import { type Patience, retryWhileUnavailable } from "../postgres/start/open-database.ts";
@@ -34,9 +35,7 @@ export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<
     // Statements that prepare the database have a longer timeout. The embedded database can be opened only once, so
     // there all statements have the timeout of the service.
     if (target.kind === "postgres") {
-      const limits = { statementTimeoutMs: PREPARATION_TIMEOUT_MS, lockTimeoutMs: PREPARATION_LOCK_MS };
-      const patient = { ...limits, purpose: "migrations" as const };
-      const database = await Database.open({ target: { ...target, ...patient }, log: options.log });
+      const database = await Database.open({ target: patient(target), log: options.log });
       await prepare(database, options).finally(() => database.close());
     }
     const database = await Database.open({ ...options, target });
@@ -51,11 +50,52 @@ export function openPreparedDatabase(options: PreparedDatabaseOptions): Promise<
   });
 }
 
+/**
+ * Applies the schema without a start. It waits as a start does: for an unreachable database, for the lock of
+ * migrations, and for a table that others have locked.
+ *
+ * @param onApplied is called with the name of each migration
+ * @throws Error that says what to do
+ */
+export function migrateDatabase(
+  options: { readonly config: Config } & Patience,
+  onApplied: (name: string) => void,
+): Promise<void> {
+  const target = patient(databaseTarget(options.config));
+  return retryWhileUnavailable(options, async () => {
+    const database = await Database.open({ target, log: options.log });
+    await database.migrate({ onApplied }).finally(() => database.close());
+  });
+}
+
+function patient(target: DatabaseTarget): DatabaseTarget {
+  if (target.kind === "embedded") return target;
+  const limits = { statementTimeoutMs: PREPARATION_TIMEOUT_MS, lockTimeoutMs: PREPARATION_LOCK_MS };
+  return { ...target, ...limits, purpose: "migrations" };
+}
+
 async function prepare(opened: Database, options: PreparedDatabaseOptions): Promise<void> {
   const database = opened.for(STARTING);
   if (options.config.migrate) await database.migrate();
+  else await requireSchema(database);
+  const { later, needed } = await database.schema();
+  if (later.length > 0) options.log.info("the schema is newer than this version", { newest: later.at(-1)!, needed });
   await checkMasterKeys(database, options.ring);
   await checkTiers(database, options);
+}
+
+/**
+ * Refuses a schema that lacks a migration, or that is too new, where this process may not change it. Otherwise the
+ * first call that needs a missing column would fail.
+ */
+async function requireSchema(database: Database): Promise<void> {
+  const state = await database.schema();
+  const tooNew = tooNewText(state);
+  if (tooNew !== undefined) throw new Error(tooNew);
+  if (state.pending.length === 0) return;
+  throw new Error(
+    `LATCHKEY_MIGRATE is false, and the database lacks ${state.pending.join(", ")}; run: npm run --silent migrate`,
+  );
 }
 
 export function databaseTarget(config: Config): DatabaseTarget {

@@ -15,6 +15,7 @@ import type { ChangeFeed } from "../changes/change-feed.ts";
 import type { DatabaseBreaker } from "../changes/database-breaker.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
 import type { Config } from "../config/config.ts";
+import { CertificateCredentials } from "../keys/credentials/certificate-credentials.ts";
 import { ForgottenDenials } from "../keys/forgotten-denials.ts";
 import { KeyRecords } from "../keys/key-records.ts";
 import { SecretRehasher } from "../keys/secret-rehasher.ts";
@@ -93,12 +94,15 @@ function createKeys(ground: Ground, tiers: Tiers) {
   const prepared = { ring, rehasher, tiers };
   const freshness = { bus, feed, breaker, clock, databaseClock, staleOkMs };
   const records = new KeyRecords({ store, ...prepared, ...freshness, log, maxRecords: cachedKeys });
+  const certificates = new CertificateCredentials({ store, ...freshness });
   bus.add(new ForgottenDenials(limiter));
   const batches = new Histograms<"BatchVerifyKeys" | "BatchCheckRateLimits">(SIZES);
   const usage = new UsageRecorder({ store, databaseClock, log, maxKeys: cachedKeys });
   return {
+    store,
     format,
     records,
+    certificates,
     usage,
     rehasher,
     batches,
@@ -156,6 +160,7 @@ function createUsers(ground: Ground, tiers: Tiers, refusals: RefusalRecorder, si
   return {
     sessions,
     sessionCache,
+    failures,
     passwords,
     authentication: { ...accessTokens, sessionCache },
     accountsFor(asker: Asker) {

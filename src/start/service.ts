@@ -10,7 +10,9 @@
  *   first-operator.ts     the first credential with which an operator can act
  *   start-limiter.ts      the limiter, over Redis or in this process
  *   change-sources.ts     how this process learns of changes
+ *   audit-export.ts       the export of the audit trail
  *   rooms.ts              the business rooms, each with what it uses
+ *   expiring-rows.ts      which rows expire, and what deletes them
  *   bindings.ts           which handlers serve which RPC
  *   metric-sources.ts     where each metric is read from
  *   ops-port.ts           the second port, for health and metrics, also of several processes
@@ -20,7 +22,6 @@
  */
 
 import { type Change, ChangeBus } from "../changes/change.ts";
-import { CHANGES_KEPT_MS } from "../changes/change-store.ts";
 import { Watches } from "../changes/watch-changes.ts";
 import type { Config } from "../config/config.ts";
 import { openRateLimitFile, type RateLimitFile } from "../envoy/rate-limit-file.ts";
@@ -30,10 +31,12 @@ import { CountedLog } from "../lib/counted-log.ts";
 import type { KeyRing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { startRetention } from "../lib/retention.ts";
+import { flushSpans, openServerSpans } from "../lib/tracing.ts";
 import type { Limiter } from "../limits/limit.ts";
 import { accessRule, checkAccess } from "../rpc/access.ts";
 import { CallerResolver } from "../rpc/calls/caller.ts";
 import { ChangeRate } from "../rpc/calls/change-rate.ts";
+import { ClientCertificates } from "../rpc/calls/client-certificates.ts";
 import { ClientAddresses } from "../rpc/calls/client-ip.ts";
 import { noteRefusedCall } from "../rpc/calls/refused-calls.ts";
 import { isChange } from "../rpc/effects.ts";
@@ -42,9 +45,11 @@ import { Metrics } from "../rpc/ops/metrics.ts";
 import { RpcServer } from "../rpc/server.ts";
 import { HealthRegistry } from "../rpc/standard/health.ts";
 import { itself } from "../shares/holder.ts";
+import { startAuditExport } from "./audit-export.ts";
 import { bindingsOf } from "./bindings.ts";
 import { createChanges } from "./change-sources.ts";
 import { openDataFolder } from "./data-folder.ts";
+import { expiringRows } from "./expiring-rows.ts";
 import { writeFirstOperator } from "./first-operator.ts";
 import { loadMasterKeys } from "./master-keys.ts";
 import { metricSources } from "./metric-sources.ts";
@@ -70,7 +75,7 @@ export interface Service {
   readonly address: string;
   /** `host:port` for operators. */
   readonly opsAddress: string;
-  /** Reads the TLS certificate and the file of rate limits again. */
+  /** Reads the TLS certificate, the client authorities and the file of rate limits again. */
   reload(): void;
   /** Drains and closes everything. Calls in flight have `drainMs` of the configuration. */
   stop(): Promise<void>;
@@ -85,6 +90,7 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   const { config, clock, timeShiftMs } = options;
   // Each part is stopped before the parts that it was built on, also when a later step of the start fails.
   await using stack = new AsyncDisposableStack();
+  stack.defer(flushSpans);
   const rateLimits = await openRateLimitFile({ file: config.rateLimitsFile, log });
   openDataFolder(config, log);
   const ring = loadMasterKeys(config);
@@ -102,6 +108,7 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   const ground = { config, clock, log, ring, database, bus, feed, breaker, databaseClock, limiter, verdicts };
   const rooms = createRooms(ground);
   await feed.start();
+  const auditExport = await startAuditExport(options, database, stack);
   await writeFirstOperator({ ring, format: rooms.keys.format, databaseClock, database, config, log });
   void rooms.signing.keys.reseal();
 
@@ -112,13 +119,9 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   server.observe(metrics);
   const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());
-  for (const [what, prune] of [
-    ["changes", () => changes.store.prune(CHANGES_KEPT_MS)],
-    ["audit events", () => rooms.audit.store.prune(config.auditKeepMs)],
-    ["sessions", () => rooms.users.sessions.prune()],
-  ] as const) {
-    stack.defer(startRetention({ what, prune, timers: systemTimers, log }));
-  }
+  stack.defer(
+    startRetention({ expiring: expiringRows({ config, changes, rooms, auditExport }), timers: systemTimers, log }),
+  );
   stack.defer(() => rooms.audit.refusals.stop());
   for (const writer of [rooms.keys.usage.writer, rooms.keys.rehasher.writer]) {
     writer.start();
@@ -132,7 +135,7 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   return { address, opsAddress: ops.address, reload, stop: () => running.disposeAsync() };
 }
 
-/** Reads the TLS certificate and the file of rate limits again, and does not wait for them. */
+/** Reads the TLS certificate, the client authorities and the file of rate limits again, and does not wait for them. */
 function readFilesAgain(server: RpcServer, rateLimits: RateLimitFile): void {
   server.reload();
   void rateLimits.readAgain();
@@ -151,21 +154,24 @@ interface ServerParts {
 function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: ServerParts): RpcServer {
   const { ring, limiter, rateLimits, changes, rooms, health, watches } = parts;
   const { trustedProxies, forwardedHeader, changesPerMinute, serviceChangesPerMinute, accessTokenMs } = config;
-  const { tls, reflection, docsPage, corsOrigins, drainMs } = config;
+  const { tls, clientCaFile, reflection, docsPage, corsOrigins, drainMs } = config;
   const plaintext = tls === undefined || config.plaintextBesideTls;
   const { feed, store, databaseClock } = changes;
   const { refusals } = rooms.audit;
-  const { records, format, usage } = rooms.keys;
+  const { records, format, usage, certificates } = rooms.keys;
   const accessTokens = rooms.users.authentication;
   const changeRate = new ChangeRate({ limiter, changesPerMinute, serviceChangesPerMinute });
   const addresses = new ClientAddresses({ trustedProxies, forwardedHeader, log });
-  const callers = new CallerResolver({ records, format, usage, refusals, accessTokens, databaseClock, addresses });
+  const clientCertificates = new ClientCertificates();
+  const credentials = { records, format, usage, certificates, clientCertificates };
+  const callers = new CallerResolver({ ...credentials, refusals, accessTokens, databaseClock, addresses });
   const watchDeps = { feed, store, databaseClock, clock, accessTokenMs, watches, timers: systemTimers };
   const info = { version: serviceVersion(), startedAtMs: clock.nowMs() };
   return new RpcServer(
     {
       clock,
       log,
+      spans: openServerSpans(info.version),
       health,
       accessRule,
       isChange,
@@ -174,11 +180,12 @@ function createServer({ config, clock, log, unaryLane }: ServiceOptions, parts: 
       noteRefused: (call, outcome) => noteRefusedCall(refusals, call, outcome),
       knownCaller: (head) => callers.known(head),
       resolveCaller: (head) => callers.resolve(head),
+      clientCertificates,
       callerOfConnection: (connection) => callers.ofConnection(connection),
       clientIp: (head) => addresses.of(head),
       jwks: () => rooms.signing.keys.jwks(),
     },
     bindingsOf({ ...rooms, ring, log, rateLimits, info }, watchDeps),
-    { ...config.listen, tls, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
+    { ...config.listen, tls, clientCaFile, plaintext, reflection, docsPage, corsOrigins, drainMs, unaryLane },
   );
 }

@@ -9,7 +9,6 @@ import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
 import { openDatabase, type TestDatabase } from "../support/database.ts";
 import {
-  DAYS,
   freshEmail,
   newPeople,
   occupyHash,
@@ -142,18 +141,5 @@ describe(`the login throttle, on ${PREFERRED_KIND}`, () => {
     }
     expect(ends.indexOf("TOO_MANY_ATTEMPTS")).toBe(90);
     expect(count(ends, "LOGIN_FAILED")).toBe(90);
-  });
-
-  it("deletes failures that no longer matter, during later logins", async () => {
-    const clientIp = freshIp();
-    const email = freshEmail();
-    await tryLogin(email, WRONG, clientIp);
-    const rows = async () =>
-      (await test.database.read("select count(*)::int as count from login_addresses where address = ?", [clientIp]))[0]
-        ?.count;
-    expect(await rows()).toBe(1);
-    test.clock.advance(DAYS);
-    await tryLogin(email, WRONG, freshIp());
-    await expect.poll(rows).toBe(0);
   });
 });

@@ -15,7 +15,7 @@ import { MovedTime } from "./moved-time.ts";
 /** One call of WatchRevocations, as the service sees it. */
 interface Served {
   readonly cursor: string;
-  readonly credential: string;
+  readonly credential: string | undefined;
   readonly openedAtMs: number;
   readonly signal: AbortSignal;
   send(message: { cursor: string; epoch?: bigint }): Promise<void>;
@@ -45,7 +45,7 @@ function makeWorld({ random = 0.5, other }: { random?: number; other?: string | 
     streamEnded: (attempt: StreamAttempt) => void ended.push(attempt),
     mustReopen: () => isReopenNeeded,
   };
-  async function* watch(cursor: string, credential: string, signal: AbortSignal) {
+  async function* watch(cursor: string, credential: string | undefined, signal: AbortSignal) {
     const queue: (WatchRevocationsResponse | Error | undefined)[] = [];
     let wake = () => {};
     const push = async (one: (typeof queue)[number]) => {

@@ -50,6 +50,7 @@ describe("wrong usage", () => {
     ["", /a command is needed/],
     ["keys", /a command is needed; see: latchkey keys --help/],
     ["kays list", /no such command \(Did you mean keys\?\)/],
+    ["migrate status", /the schema is migrated beside the service, .*npm run --silent migrate/],
     ["keys lst", /no such command \(Did you mean list\?\)/],
     ["keys list --ownr x", /no such flag \(Did you mean --owner\?\)/],
     ["keys list --owner", /a flag has no value/],

@@ -246,6 +246,20 @@ describe.each(DATABASE_KINDS.filter(canOpen))("KeyStore on %s", (kind) => {
     expect((await store.insert({ ...newKey(owner), request }, ENTRY)).kind).toBe("inserted");
   });
 
+  it("deletes the request_ids that it has forgotten, and no others", async () => {
+    const owner = await newOwner(test);
+    const request = () => ({ callerId: owner, requestId: crypto.randomUUID(), parametersDigest: randomBytes(32) });
+    const rows = async () =>
+      (await test.database.read("select count(*)::int as count from key_requests where caller_id = ?", [owner]))[0]
+        ?.count;
+    await store.insert({ ...newKey(owner), request: request() }, ENTRY);
+    test.clock.advance(86_400_000 + 1000);
+    await store.insert({ ...newKey(owner), request: request() }, ENTRY);
+    expect(await rows()).toBe(2);
+    while (await store.pruneRequests());
+    expect(await rows()).toBe(1);
+  });
+
   it("lists keys newest first in pages without gap or repetition, even if keys have the same time", async () => {
     const owner = await newOwner(test);
     const made = await Promise.all(Array.from({ length: 7 }, () => inserted(store, newKey(owner))));

@@ -189,6 +189,14 @@ describe.skipIf(!canStart("postgres"))("an RPC that changes something", () => {
     "admin.IssueServiceCredential": ofNothing(["credential.issued"], () =>
       admin().issueServiceCredential({ name: "a service", scopes: ["verify"] }),
     ),
+    "admin.UpdateServiceCredential": {
+      kinds: ["credential.updated"],
+      prepare: async () => {
+        const id = await newCredential();
+        return () =>
+          admin().updateServiceCredential({ credential: { id, certificateNames: [`${id}.a`.toLowerCase()] } });
+      },
+    },
     "admin.RotateServiceCredential": {
       kinds: ["credential.rotated"],
       prepare: async () => {

@@ -2,8 +2,7 @@
 
 import { connect } from "node:http2";
 import { setTimeout as pause } from "node:timers/promises";
-import { Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import { Code } from "@connectrpc/connect";
 import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
@@ -21,19 +20,12 @@ import {
   spawnService,
   startService,
 } from "../support/spawned-service.ts";
-import { letPass } from "../support/until.ts";
+import { goesOn, type Load, moving, load as steadyLoad } from "../support/steady-load.ts";
 
 const EXIT_WITHIN_MS = 15_000;
 /** A drain that is longer than the test. */
 const LONG_DRAIN_SECONDS = 60;
 const CALLERS = 16;
-
-/** The calls of one kind of client. */
-interface Load {
-  readonly failures: unknown[];
-  calls(): number;
-  stop(): Promise<void>;
-}
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one service", () => {
   let env: NodeJS.ProcessEnv;
@@ -81,17 +73,17 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
     await watched.next();
     const pids = processes.map(({ pid }) => pid);
     for (const [n, port] of ports.entries()) {
-      await goesOn(loads);
+      await goesOn(loads, 200);
       const going = processes[n]!;
       const signalledAtMs = performance.now();
       going.signal("SIGTERM");
       expect(await going.ended()).toBe(0);
       expect(performance.now() - signalledAtMs).toBeLessThan(EXIT_WITHIN_MS);
       process.stderr.write(`      gone after ${(performance.now() - signalledAtMs).toFixed(0)} ms\n`);
-      await goesOn(loads);
+      await goesOn(loads, 200);
       processes[n] = await startAt(port);
     }
-    await goesOn(loads);
+    await goesOn(loads, 200);
     expect(processes.map(({ pid }) => pid).filter((pid) => pids.includes(pid))).toEqual([]);
     // The stream has some messages that were not read yet, and then its end.
     const ending = (async () => {
@@ -131,58 +123,15 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("processes of one s
   });
 });
 
-/** Calls repeatedly, by several callers at once. A verdict that is not VALID is a failure too. */
+/** A load of which a verdict that is not VALID is a failure too. */
 function load(call: () => Promise<{ readonly verdict: Verdict }>): Load {
-  const failures: unknown[] = [];
-  let [calls, isOver] = [0, false];
-  const caller = async () => {
-    while (!isOver) {
-      await call().then(
-        ({ verdict }) => verdict === Verdict.VALID || failures.push(`verdict ${verdict}`),
-        (error) => failures.push(error),
-      );
-      calls++;
-      await letPass(5, "calls come at a steady pace");
-    }
-  };
-  const callers = Array.from({ length: CALLERS }, caller);
-  return {
-    failures,
-    calls: () => calls,
-    stop: async () => {
-      isOver = true;
-      await Promise.all(callers);
-    },
-  };
+  const judged = async () => expect((await call()).verdict).toBe(Verdict.VALID);
+  return steadyLoad(judged, CALLERS, 5);
 }
 
-async function goesOn(loads: readonly Load[]): Promise<void> {
-  const before = loads.map(({ calls }) => calls());
-  await expect.poll(() => loads.every(({ calls }, n) => calls() > before[n]! + 200), { timeout: 10_000 }).toBe(true);
-}
-
-/**
- * A Connect client of several processes. It repeats a call that was never begun at the next process: the connection
- * was refused, or the process refused the stream (RFC 9113, 8.7), as it does with streams after its GOAWAY.
- */
 function movingCalls(ports: readonly number[], credential: string, request: { readonly apiKey: string }) {
-  const clients = ports.map((port) =>
-    createClient(KeyService, createGrpcTransport({ baseUrl: `http://127.0.0.1:${port}` })),
-  );
-  const headers = { authorization: `Bearer ${credential}` };
-  let turn = 0;
-  return async () => {
-    const first = turn++;
-    for (let tries = 1; ; tries++) {
-      try {
-        return await clients[(first + tries) % clients.length]!.verifyKey(request, { headers });
-      } catch (error) {
-        if (tries === clients.length || !wasNeverBegun(ConnectError.from(error))) throw error;
-      }
-    }
-  };
-}
-
-function wasNeverBegun(error: ConnectError): boolean {
-  return /ECONNREFUSED|NGHTTP2_REFUSED_STREAM/.test(`${error.message} ${String(error.cause)}`);
+  const addresses = ports.map((port) => `127.0.0.1:${port}`);
+  const clients = new Map(addresses.map((address) => [address, clientOf(address, KeyService, credential)]));
+  const move = moving(addresses);
+  return () => move((address) => clients.get(address)!.verifyKey(request));
 }

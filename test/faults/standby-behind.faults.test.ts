@@ -80,6 +80,7 @@ const ADMINISTRATION: Requests<typeof AdminService> = {
   resetRateLimits: ({ keyId }) => ({ keyId }),
   issueServiceCredential: () => ({ name: "verifier", scopes: ["verify"] }),
   listServiceCredentials: () => ({}),
+  updateServiceCredential: ({ credentialId }) => ({ credential: { id: credentialId, name: "renamed" } }),
   rotateServiceCredential: ({ credentialId }) => ({ credentialId }),
   revokeServiceCredential: ({ credentialId }) => ({ credentialId }),
   listSigningKeys: () => ({}),

@@ -5,6 +5,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"os"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -26,6 +29,7 @@ type command struct {
 	Keys                                              []string
 	Cost                                              *int32
 	DeadlineMs                                        int
+	CaFile, CertFile, KeyFile                         string
 }
 
 type object = map[string]any
@@ -42,7 +46,7 @@ func main() {
 		if err := json.Unmarshal(lines.Bytes(), &asked); err != nil {
 			panic(err)
 		}
-		channel := channelTo(asked.Address)
+		channel := channelTo(asked)
 		if asked.Do == "watch" {
 			go watch(channel, asked)
 			continue
@@ -147,24 +151,46 @@ func faultOf(err error) object {
 	return object{"error": fault}
 }
 
-// channelTo returns the one channel to an address. It pings while no call is open too.
-func channelTo(address string) *grpc.ClientConn {
-	if channel := opened[address]; channel != nil {
+// channelTo returns the one channel to an address with a certificate. It pings while no call is open too.
+func channelTo(asked command) *grpc.ClientConn {
+	name := asked.Address + " " + asked.CertFile
+	if channel := opened[name]; channel != nil {
 		return channel
 	}
-	channel, err := grpc.NewClient(address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	channel, err := grpc.NewClient(asked.Address,
+		grpc.WithTransportCredentials(transportOf(asked)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: 10 * time.Second, Timeout: time.Second, PermitWithoutStream: true,
 		}))
 	if err != nil {
 		panic(err)
 	}
-	opened[address] = channel
+	opened[name] = channel
 	return channel
 }
 
+// transportOf returns TLS with the client's certificate, or plaintext without one.
+func transportOf(asked command) credentials.TransportCredentials {
+	if asked.CertFile == "" {
+		return insecure.NewCredentials()
+	}
+	authorities, err := os.ReadFile(asked.CaFile)
+	if err != nil {
+		panic(err)
+	}
+	certificate, err := tls.LoadX509KeyPair(asked.CertFile, asked.KeyFile)
+	if err != nil {
+		panic(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authorities)
+	return credentials.NewTLS(&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{certificate}})
+}
+
 func withCredential(asked command) context.Context {
+	if asked.Credential == "" {
+		return context.Background()
+	}
 	return metadata.AppendToOutgoingContext(context.Background(), "authorization", "Bearer "+asked.Credential)
 }
 

@@ -6,6 +6,7 @@ import functools
 import json
 import sys
 import threading
+from pathlib import Path
 
 import grpc
 from google.rpc import error_details_pb2
@@ -18,7 +19,7 @@ writing = threading.Lock()
 def main():
     for line in sys.stdin:
         asked = json.loads(line)
-        channel = channel_to(asked["address"])
+        channel = channel_to(asked["address"], *(asked.get(name) for name in ("caFile", "certFile", "keyFile")))
         if asked["do"] == "watch":
             threading.Thread(target=watch, args=(channel, asked), daemon=True).start()
             continue
@@ -101,8 +102,8 @@ def details_of(status):
 
 
 @functools.cache
-def channel_to(address):
-    """Returns the one channel to an address. It pings while no call is open too."""
+def channel_to(address, ca_file, cert_file, key_file):
+    """Returns the one channel to an address with a certificate. It pings while no call is open too."""
     options = {
         "grpc.keepalive_time_ms": 10_000,
         # gRPC core waits a minute for the answer to a ping, whatever keepalive_timeout_ms says.
@@ -110,11 +111,15 @@ def channel_to(address):
         "grpc.keepalive_permit_without_calls": 1,
         "grpc.http2.max_pings_without_data": 0,
     }
-    return grpc.insecure_channel(address, list(options.items()))
+    if cert_file is None:
+        return grpc.insecure_channel(address, list(options.items()))
+    authorities, certificate, key = (Path(file).read_bytes() for file in (ca_file, cert_file, key_file))
+    tls = grpc.ssl_channel_credentials(authorities, key, certificate)
+    return grpc.secure_channel(address, tls, list(options.items()))
 
 
 def metadata_of(asked):
-    return [("authorization", f"Bearer {asked['credential']}")]
+    return [("authorization", f"Bearer {asked['credential']}")] if asked["credential"] else []
 
 
 def write(line):

@@ -7,9 +7,14 @@ import { until } from "../support/until.ts";
 /** One command. `do` is `verify`, `batch`, `login` or `watch`. */
 export interface Command {
   readonly do: "verify" | "batch" | "login" | "watch";
-  /** `host:port`. The program keeps one channel to each. */
+  /** `host:port`. The program keeps one channel to each, and to each with another certificate. */
   readonly address: string;
+  /** Empty for none. */
   readonly credential: string;
+  /** PEM files, for TLS with a certificate of the client. */
+  readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
   /** Of `verify`. */
   readonly key?: string;
   readonly cost?: number;

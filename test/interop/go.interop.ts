@@ -9,6 +9,7 @@ import { EXAMPLES, exampleCast, expectMethods, runExample } from "../support/exa
 import { walkQuickstart } from "../support/quickstart.ts";
 import { driveClient } from "./driven-client.ts";
 import { languageContract } from "./languages.ts";
+import { mutualTls, mutualTlsContract } from "./mutual-tls.ts";
 import { type RunningService, startRunningService } from "./running-service.ts";
 import { hasTools } from "./tools.ts";
 
@@ -22,6 +23,7 @@ const run = promisify(execFile);
 
 describe.skipIf(!hasTools(...TOOLS))("grpc-go", () => {
   const folder = privateFolder("latchkey-go-");
+  const tls = mutualTls();
   let service: RunningService;
 
   beforeAll(async () => {
@@ -29,7 +31,7 @@ describe.skipIf(!hasTools(...TOOLS))("grpc-go", () => {
     cpSync(join(EXAMPLES, "go"), folder, { recursive: true });
     mkdirSync(join(folder, "client"));
     cpSync(join(import.meta.dirname, "client.go"), join(folder, "client/client.go"));
-    const starting = startRunningService();
+    const starting = startRunningService(tls.settings);
     starting.catch(() => {});
     await run("npx", ["buf", "generate", "--template", "examples/go/buf.gen.yaml", "-o", folder], { cwd: root });
     await run("go", ["build", "-buildvcs=false", "-o", "bin/", ".", "./client"], { cwd: folder });
@@ -41,6 +43,13 @@ describe.skipIf(!hasTools(...TOOLS))("grpc-go", () => {
     languageContract(
       () => service,
       () => driveClient([join(folder, "bin/client")]),
+    ));
+
+  describe("a client with a certificate", () =>
+    mutualTlsContract(
+      () => service,
+      () => driveClient([join(folder, "bin/client")]),
+      tls,
     ));
 
   it("has an example that protects its methods", async () => {

@@ -9,6 +9,7 @@ import { EXAMPLES, exampleCast, expectRoutes, runExample } from "../support/exam
 import { walkQuickstart } from "../support/quickstart.ts";
 import { driveClient } from "./driven-client.ts";
 import { languageContract } from "./languages.ts";
+import { mutualTls, mutualTlsContract } from "./mutual-tls.ts";
 import { type RunningService, startRunningService } from "./running-service.ts";
 import { hasTools } from "./tools.ts";
 
@@ -19,11 +20,12 @@ const run = promisify(execFile);
 
 describe.skipIf(!hasTools(GRPCIO))("grpcio", () => {
   const gen = join(privateFolder("latchkey-python-"), "gen");
+  const tls = mutualTls();
   let service: RunningService;
 
   beforeAll(async () => {
     mkdirSync(gen);
-    const starting = startRunningService();
+    const starting = startRunningService(tls.settings);
     starting.catch(() => {});
     const files = globSync("proto/latchkey/v1/*.proto", { cwd: root });
     const flags = ["-Iproto", "-Ithird_party", `--python_out=${gen}`, `--grpc_python_out=${gen}`];
@@ -38,6 +40,13 @@ describe.skipIf(!hasTools(GRPCIO))("grpcio", () => {
     languageContract(
       () => service,
       () => driveClient([python, join(import.meta.dirname, "client.py")], env),
+    ));
+
+  describe("a client with a certificate", () =>
+    mutualTlsContract(
+      () => service,
+      () => driveClient([python, join(import.meta.dirname, "client.py")], env),
+      tls,
     ));
 
   it("has an example that protects its routes", async () => {

@@ -19,6 +19,7 @@ const key: Key = {
   metadata: {},
   allowedIps: [],
   allowedMethods: [],
+  certificateNames: [],
   limits: { perMinute: undefined, perDay: undefined },
   state: "active",
   disabledBy: undefined,

@@ -24,6 +24,7 @@ const THIN: Key = {
   metadata: { team: "billing" },
   allowedIps: [],
   allowedMethods: [],
+  certificateNames: [],
   limits: { perMinute: undefined, perDay: undefined },
   state: "active",
   disabledBy: undefined,

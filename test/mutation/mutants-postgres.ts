@@ -277,8 +277,8 @@ export const POSTGRES_MUTANTS = [
     },
     {
       name: "COMMIT of calls that are over",
-      search: "    signal?.throwIfAborted();\n    return commit",
-      replacement: "    return commit",
+      search: "    signal?.throwIfAborted();\n    const command = commit",
+      replacement: "    const command = commit",
       why: "a key is issued of which nobody knows",
     },
   ]),

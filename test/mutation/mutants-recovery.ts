@@ -121,8 +121,8 @@ export const RECOVERY_MUTANTS = [
     },
     {
       name: "ended sessions change keys",
-      search: "      await refuseEnded(tx, entry);\n      const row = await lockKey(tx, keyId);\n",
-      replacement: "      const row = await lockKey(tx, keyId);\n",
+      search: "  await refuseEnded(tx, entry);\n  const row = await lockKey(tx, keyId);\n",
+      replacement: "  const row = await lockKey(tx, keyId);\n",
       why: "a thief widens a key after their session was ended",
     },
     {

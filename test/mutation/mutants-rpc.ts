@@ -57,7 +57,7 @@ export const RPC_MUTANTS = [
     {
       name: "credentials judged once a connection",
       search: "const fault = databaseClock.judge(",
-      replacement: "const fault = known.record !== undefined ? undefined : databaseClock.judge(",
+      replacement: "const fault = known.key !== undefined ? undefined : databaseClock.judge(",
       why: "who was revoked stays as long as the connection",
     },
     {

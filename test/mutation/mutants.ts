@@ -16,6 +16,7 @@ import { RECOVERY_MUTANTS } from "./mutants-recovery.ts";
 import { REDIS_MUTANTS } from "./mutants-redis.ts";
 import { REST_MUTANTS } from "./mutants-rest.ts";
 import { RPC_MUTANTS } from "./mutants-rpc.ts";
+import { SPANS_MUTANTS } from "./mutants-spans.ts";
 import { THROTTLE_MUTANTS } from "./mutants-throttle.ts";
 import { TOKENS_MUTANTS } from "./mutants-tokens.ts";
 import { TRACES_MUTANTS } from "./mutants-traces.ts";
@@ -47,6 +48,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...READS_MUTANTS,
   ...TURNS_MUTANTS,
   ...TRACES_MUTANTS,
+  ...SPANS_MUTANTS,
   ...CLIENT_MUTANTS,
   ...NEAR_MUTANTS,
   ...RATE_LIMITS_MUTANTS,

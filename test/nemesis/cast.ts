@@ -70,6 +70,8 @@ export async function makeCast(world: World, recorder: Recorder, seed: number): 
   const cast: Cast = { clients, verifier, owners, keys: [], recorder, random: new SeededRandom(seed) };
   for (let n = 0; n < FIRST_KEYS; n++) await issue(cast, clients[n % clients.length]!);
   for (let n = 0; n < LIMITED_KEYS; n++) await issue(cast, clients[n % clients.length]!, SMALL_LIMIT);
+  world.near.start(verifier);
+  await world.near.ready();
   return cast;
 }
 

@@ -1,10 +1,11 @@
 /**
  * The rules of sessions: one successor per refresh token, no session lost except by its rules, and an acknowledged
- * logout stays. The clients of a run show only the newest refresh token and the previous one, within the grace.
+ * logout stays. The clients of a run show only the newest refresh token and the previous one, within the grace, except
+ * in a `reuse`: that ends the session.
  */
 import { CLOCK_BEHIND_MS, FRESH_MS } from "./check-verdicts.ts";
 import type { History, SessionCall, Violation } from "./history.ts";
-import { possible, type SessionFacts, type Truth } from "./truth.ts";
+import { isSessionCall, possible, type SessionFacts, type Truth } from "./truth.ts";
 
 const ROUNDING_MS = 5;
 
@@ -16,7 +17,7 @@ export function sessionViolations(history: History, truth: Truth): Violation[] {
       return text === undefined ? [] : [{ rule: "session", text, subject: call.sessionId, atMs: call.endedMs }];
     }),
     ...successorViolations(calls),
-    ...lostSessions(truth),
+    ...lostSessions(truth, calls),
   ];
 }
 
@@ -34,11 +35,17 @@ function successorViolations(calls: readonly SessionCall[]): Violation[] {
   });
 }
 
-/** No client shows a token that was replaced long ago, so no session may end because of one. */
-function lostSessions(truth: Truth): Violation[] {
+/** A session ends by a logout, or because a client has shown a token that was replaced long ago. */
+function lostSessions(truth: Truth, calls: readonly SessionCall[]): Violation[] {
+  const reuses = Map.groupBy(
+    calls.filter(({ call }) => call === "reuse"),
+    ({ sessionId }) => sessionId,
+  );
   return [...truth.sessions].flatMap(([subject, versions]) => {
     const lost = versions.find(({ value }) => value.isEnded && value.endReason !== "logout");
     if (lost === undefined) return [];
+    const isReused = reuses.get(subject)?.some(({ startedMs }) => startedMs <= lost.fromMs + ROUNDING_MS);
+    if (lost.value.endReason === "refresh_token_reused" && isReused) return [];
     const text = `ended as ${lost.value.endReason}, though its clients gave no reason for that`;
     return [{ rule: "session lost", text, subject, atMs: lost.fromMs }];
   });
@@ -47,6 +54,7 @@ function lostSessions(truth: Truth): Violation[] {
 function faultOf(call: SessionCall, truth: Truth, calls: readonly SessionCall[]): string | undefined {
   const { outcome, startedMs, endedMs, process } = call;
   const versions = truth.sessions.get(call.sessionId);
+  if (call.call === "reuse") return reuseFault(call, possible(versions, startedMs, endedMs));
   if (outcome.kind === "error") {
     if (outcome.code !== "Unauthenticated") return undefined;
     const states = possible(versions, startedMs, endedMs);
@@ -66,6 +74,14 @@ function faultOf(call: SessionCall, truth: Truth, calls: readonly SessionCall[])
     default:
       return call.call satisfies never;
   }
+}
+
+/** Whether its answer was lost or not: a call that was judged has ended the session. */
+function reuseFault(call: SessionCall, states: readonly (SessionFacts | undefined)[]): string | undefined {
+  const { outcome, generation, process } = call;
+  if (outcome.kind === "ok") return `process ${process} took generation ${generation}, older than the newest two`;
+  if (outcome.code !== "Unauthenticated" || states.some((state) => state?.isEnded)) return undefined;
+  return `process ${process} refused generation ${generation}, older than the newest two, and left the session alive`;
 }
 
 /** A service may refuse a token of an ended session, or one older than the newest two. */
@@ -100,8 +116,4 @@ function whoamiFault(call: SessionCall, truth: Truth, calls: readonly SessionCal
   const states = possible(truth.sessions.get(sessionId), fromMs, endedMs);
   if (states.some((state) => state !== undefined && !state.isEnded)) return undefined;
   return `process ${process} takes the access token of a session that had ended ${loggedOut === undefined ? "5 s before" : "here"}`;
-}
-
-function isSessionCall(operation: { readonly call: string }): operation is SessionCall {
-  return ["login", "refresh", "logout", "whoami"].includes(operation.call);
 }

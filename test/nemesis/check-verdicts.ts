@@ -99,9 +99,12 @@ function verdictFault(verify: Verify, truth: Truth, acknowledged: Acknowledged, 
   return `process ${process} says ${verdict}; of the last ${since}, which it may rest on, only ${[...explained].join(" or ")} is true`;
 }
 
+/** What a verdict is about. */
+type Judged = Pick<Verify, "keyId" | "secret" | "scope" | "limit" | "startedMs" | "endedMs">;
+
 /** The verdicts that some state in the time span explains; undefined if the history does not know the secret. */
-function explanations(
-  verify: Verify,
+export function explanations(
+  verify: Judged,
   truth: Truth,
   from: { readonly keyMs: number; readonly ownerMs: number },
   owner: string,
@@ -175,7 +178,7 @@ function isExplainedError(operation: Operation, truth: Truth): boolean {
   const { outcome, startedMs, endedMs } = operation;
   if (outcome.kind === "ok" || CODES_OF_FAULTS.includes(outcome.code)) return true;
   // The rules of sessions judge whether the end of a session explains it.
-  if (outcome.code === "Unauthenticated") return operation.call === "refresh" || operation.call === "whoami";
+  if (outcome.code === "Unauthenticated") return ["refresh", "whoami", "reuse"].includes(operation.call);
   if (!isChange(operation)) return false;
   const states = possible(truth.keys.get(operation.subject), startedMs, endedMs);
   switch (outcome.reason) {
@@ -196,6 +199,7 @@ function isExplainedError(operation: Operation, truth: Truth): boolean {
 export function subjectOf(operation: Operation): string {
   switch (operation.call) {
     case "verify":
+    case "near":
       return operation.keyId;
     case "limit":
       return operation.name;
@@ -203,6 +207,7 @@ export function subjectOf(operation: Operation): string {
     case "refresh":
     case "logout":
     case "whoami":
+    case "reuse":
       return operation.sessionId;
     default:
       return operation.subject;

@@ -10,6 +10,7 @@ import {
   keyRow,
   limitCall,
   message,
+  near,
   OWNER,
   row,
   SECRET,
@@ -32,6 +33,16 @@ const BROKEN = { kind: "error", code: "Internal", reason: "" } as const;
 const INTERNAL = { kind: "error", code: "Internal", reason: "INTERNAL" } as const;
 const OWNER_REFUSED = { kind: "error", code: "FailedPrecondition", reason: "USER_DISABLED" } as const;
 const CHANGE = { what: `KEY ${KEY}`, committedMs: 10_000 };
+const OK = { kind: "ok" } as const;
+const FAILED = { kind: "error", code: "Internal", reason: "TypeError" } as const;
+const ADVANCED = sessionRow(9000, { generation: 3 });
+const REUSED = sessionRow(10_000, { generation: 3, ended_at: "2026-11-28", end_reason: "refresh_token_reused" });
+const REUSE = sessionCall("reuse", 10_010, { startedMs: 9990, generation: 1, outcome: UNAUTHENTICATED });
+const REVOKE_AGAIN = { ...REVOKE, revokeTime: "1970-01-01T00:00:10.000Z" };
+const LONG_FAULT = fault(10_000, 60_000, { stopsPostgres: true });
+
+/** Ten calls of process 1 without an answer, 100 ms apart. */
+const unanswered = (fromMs: number) => Array.from({ length: 10 }, (_, n) => failed("Unavailable", fromMs + n * 100));
 
 const follower = (...messages: ReturnType<typeof message>[]) => ({
   changes: [CHANGE],
@@ -124,6 +135,38 @@ describe("the checker finds nothing in", () => {
     [
       "shares of processes that count alone",
       history([1, 2, 3, 4, 5, 6].map((n) => limitCall(n * 1000, { degraded: n > 4 }))),
+    ],
+    ["a good key that is VALID near", history([near("VALID", 5000)])],
+    [
+      "a revoked key that is VALID near by a record of before",
+      history([REVOKE, near("VALID", 14_900, { ageMs: 4950 })], { ledger: [REVOKED] }),
+    ],
+    [
+      "the same by an old answer of the service, while the database is unreachable",
+      history([REVOKE, near("VALID", 24_000, { source: "service", ageMs: 14_500 })], { ledger: [REVOKED] }),
+    ],
+    [
+      "an old refresh token that ends its session",
+      history([REUSE, sessionCall("whoami", 17_000, { outcome: UNAUTHENTICATED })], { ledger: [ADVANCED, REUSED] }),
+    ],
+    ["a revocation with one time", history([REVOKE_AGAIN, { ...REVOKE_AGAIN, process: 2 }], { ledger: [REVOKED] })],
+    ["a process that answers nothing during a fault", history(unanswered(20_000), { faults: [LONG_FAULT] })],
+    ["a process that answers nothing just after a fault", history(unanswered(65_000), { faults: [LONG_FAULT] })],
+    [
+      "a process that answers nothing while it starts",
+      history(unanswered(80_000), { starts: [{ process: 1, startedMs: 50_000, readyMs: 72_000 }] }),
+    ],
+    ["a process that answers one call of many", history([...unanswered(80_000), verdict("VALID", 82_000)])],
+    [
+      "a stream whose second message is of an earlier poll",
+      history(
+        [],
+        follower(
+          message(10_050, { changes: [CHANGE.what] }),
+          message(15_000, { stream: 2 }),
+          message(15_001, { stream: 2, asOfMs: 14_000 }),
+        ),
+      ),
     ],
     ["a watcher that was told", history([], follower(message(10_050, { changes: [CHANGE.what] }), message(15_000)))],
     ["a watcher that was told to resync", history([], follower(message(12_000, { resync: true }), message(15_000)))],
@@ -228,6 +271,33 @@ describe("the checker reports", () => {
         {
           faults: [fault(9000, 9500, { emptiesRedis: true })],
         },
+      ),
+    ],
+    [
+      "a revoked key that is VALID near for longer",
+      "near",
+      history([REVOKE, near("VALID", 17_000)], { ledger: [REVOKED] }),
+    ],
+    ["a good key that is REVOKED near", "near", history([near("REVOKED", 5000)])],
+    ["a near verdict by a record that is too old", "near", history([near("VALID", 9000, { ageMs: 6500 })])],
+    ["a near client that fails", "code", history([near("", 5000, { verdict: undefined, outcome: FAILED } as never)])],
+    ["an old refresh token that is taken", "session", history([{ ...REUSE, outcome: OK }], { ledger: [ADVANCED] })],
+    ["an old refresh token that ends nothing", "session", history([REUSE], { ledger: [ADVANCED] })],
+    ["a session that ends as reused, and was not", "session lost", history([], { ledger: [ADVANCED, REUSED] })],
+    [
+      "two times of one revocation",
+      "revoked twice",
+      history([REVOKE_AGAIN, { ...REVOKE_AGAIN, process: 2, revokeTime: "1970-01-01T00:00:11.000Z" }], {
+        ledger: [REVOKED],
+      }),
+    ],
+    ["a process that answers nothing after a fault", "recovery", history(unanswered(80_000), { faults: [LONG_FAULT] })],
+    [
+      "a stream that goes back",
+      "watcher",
+      history(
+        [],
+        follower(message(10_050, { changes: [CHANGE.what] }), message(15_000), message(15_100, { asOfMs: 14_000 })),
       ),
     ],
     ["a watcher that was not told", "watcher", history([], follower(message(15_000)))],

@@ -130,6 +130,33 @@ export const CONTROLS: readonly Control[] = [
     rules: ["limit"],
   },
   {
+    name: "a near client does not drop what changed",
+    faults: [
+      {
+        file: "client/src/near/near-cache.ts",
+        search: "        this.#keys.deleteChanged(subjectId, position);\n",
+        replacement: "",
+      },
+    ],
+    kinds: CALM,
+    seconds: 15,
+    rules: ["near"],
+  },
+  {
+    name: "an old refresh token ends nothing",
+    faults: [
+      {
+        file: "src/postgres/stores/session-store.ts",
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: text of a source
+        search: "const reused = `s.generation > p.generation and not ${replay}`;",
+        replacement: 'const reused = "false";',
+      },
+    ],
+    kinds: CALM,
+    seconds: 25,
+    rules: ["session"],
+  },
+  {
     name: "a watcher that comes back is not told of what it missed",
     faults: [
       {

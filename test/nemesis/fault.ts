@@ -3,7 +3,14 @@ import type { FaultEffects } from "./history.ts";
 import type { World } from "./world.ts";
 
 /** The part of the world that a fault disturbs. Two faults never hold the same part at once. */
-export type Resource = "postgres" | "redis" | "processes" | "postgres links" | "redis links";
+export type Resource =
+  | "postgres"
+  | "redis"
+  | "processes"
+  | "postgres links"
+  | "redis links"
+  | "near clients"
+  | "near links";
 
 /** One drawn fault. The same seed draws the same faults. */
 export interface Drawn {
@@ -27,6 +34,7 @@ export interface FaultKind extends Omit<FaultEffects, "endsProcesses"> {
   /** True for a fault that ends by itself. It holds its part for at most a second. */
   readonly isBrief?: boolean;
   readonly endsProcesses?: "one" | "all";
+  readonly endsNearClients?: boolean;
   begin(world: World, drawn: Drawn): Promise<Heal>;
 }
 

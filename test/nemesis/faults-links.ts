@@ -4,7 +4,8 @@ import { type Drawn, type FaultKind, targetsOf } from "./fault.ts";
 
 type Hurt = (proxy: FaultProxy, drawn: Drawn) => Promise<void> | void;
 
-const HURTS: readonly (readonly [name: string, hurt: Hurt])[] = [
+/** What a fault does to a link. */
+export const HURTS: readonly (readonly [name: string, hurt: Hurt])[] = [
   ["is cut", (proxy) => proxy.cut()],
   ["is reset", (proxy) => proxy.reset()],
   ["hangs", (proxy) => proxy.hang()],

@@ -44,6 +44,19 @@ export interface Verify extends OperationBase {
   readonly isFinal: boolean;
 }
 
+/** A verdict of a client with near verification. Without one its last fields are absent. */
+export interface NearVerify extends OperationBase {
+  readonly call: "near";
+  readonly keyId: string;
+  readonly secret: string;
+  /** The required scope; "" for none. */
+  readonly scope: string;
+  readonly verdict?: string;
+  /** `near` without a call. */
+  readonly source?: "near" | "service";
+  readonly ageMs?: number;
+}
+
 export type ChangeCall =
   | "issue"
   | "revoke"
@@ -66,10 +79,13 @@ export interface Change extends OperationBase {
   readonly scopes?: readonly string[];
   /** With `issue` and `rotate`: a name for the new secret. The secret itself is never recorded. */
   readonly secret?: string;
+  /** With an acknowledged `revoke`: its `revoke_time`, in ISO 8601. */
+  readonly revokeTime?: string;
 }
 
 export interface SessionCall extends OperationBase {
-  readonly call: "login" | "refresh" | "logout" | "whoami";
+  /** `reuse` is a refresh with a token older than the newest two, which must end the session. */
+  readonly call: "login" | "refresh" | "logout" | "whoami" | "reuse";
   readonly sessionId: string;
   /** Generation of the refresh token in the request. */
   readonly generation?: number;
@@ -87,7 +103,7 @@ export interface LimitCall extends OperationBase {
   readonly degraded?: boolean;
 }
 
-export type Operation = Verify | Change | SessionCall | LimitCall;
+export type Operation = Verify | NearVerify | Change | SessionCall | LimitCall;
 
 /** The effects of a fault that the checker must allow for. */
 export interface FaultEffects {
@@ -106,8 +122,19 @@ export interface FaultRecord extends FaultEffects {
   readonly endedMs: number;
 }
 
+/** A start of a process, which answers nothing until it is ready. */
+export interface StartRecord {
+  /** NEAR_PROCESS for that of the near clients. */
+  readonly process: number;
+  readonly startedMs: number;
+  /** When it was ready or had ended; undefined if it never was. */
+  readyMs?: number;
+}
+
 /** One message of WatchRevocations. */
 export interface WatchMessage {
+  /** Number of the stream, of all streams of its follower. */
+  readonly stream: number;
   readonly process: number;
   readonly receivedMs: number;
   readonly resync: boolean;
@@ -151,6 +178,7 @@ export interface History {
   readonly clockDriftMs: number;
   readonly operations: readonly Operation[];
   readonly faults: readonly FaultRecord[];
+  readonly starts: readonly StartRecord[];
   readonly followers: readonly Follower[];
   readonly ledger: readonly LedgerRow[];
   readonly changes: readonly CommittedChange[];

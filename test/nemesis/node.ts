@@ -6,11 +6,12 @@ import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { clientOf } from "../support/clients.ts";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import { type SpawnedService, spawnService } from "../support/spawned-service.ts";
-import { nowMs } from "./history.ts";
+import { nowMs, type StartRecord } from "./history.ts";
 
 export interface NodeOptions {
   readonly index: number;
   readonly port: number;
+  readonly opsPort: number;
   readonly env: NodeJS.ProcessEnv;
   readonly nodeFlags: readonly string[];
   readonly postgres: FaultProxy;
@@ -19,6 +20,7 @@ export interface NodeOptions {
 
 /** An unexpected end of a process. */
 export interface Crash {
+  /** NEAR_PROCESS for that of the near clients. */
   readonly process: number;
   readonly atMs: number;
   readonly output: string;
@@ -29,7 +31,11 @@ const MOST_STOP_MS = 30_000;
 
 export class Node {
   readonly index: number;
+  readonly port: number;
   readonly address: string;
+  /** `host:port` of the second port. */
+  readonly opsAddress: string;
+  readonly starts: StartRecord[] = [];
   readonly postgres: FaultProxy;
   readonly redis: FaultProxy;
   readonly crashes: Crash[] = [];
@@ -41,7 +47,9 @@ export class Node {
   constructor(options: NodeOptions) {
     this.#options = options;
     this.index = options.index;
+    this.port = options.port;
     this.address = `127.0.0.1:${options.port}`;
+    this.opsAddress = `127.0.0.1:${options.opsPort}`;
     this.postgres = options.postgres;
     this.redis = options.redis;
   }
@@ -67,6 +75,12 @@ export class Node {
   start(): void {
     this.#isEndExpected = false;
     const service = spawnService(this.#options.env, this.#options.nodeFlags);
+    const start: StartRecord = { process: this.index, startedMs: nowMs() };
+    this.starts.push(start);
+    const isReady = () => {
+      start.readyMs = nowMs();
+    };
+    service.ready().then(isReady, isReady);
     this.#service = service;
     void service.ended().then((code) => {
       this.#output += `${service.output()}\n--- process ${this.index} ended with ${code}\n`;

@@ -9,12 +9,15 @@ import type { Trial } from "./trial.ts";
 export function summaryOf({ history, violations, neighbourCommits }: Trial): string {
   const { operations, faults, followers, ledger, startedMs, endedMs } = history;
   const verifies = operations.filter(({ call }) => call === "verify");
+  const nears = operations.filter((one) => one.call === "near");
+  const kept = nears.filter(({ source }) => source === "near");
   const stale = operations.filter((one) => one.call === "verify" && (one.maxStalenessMs ?? 0) > FRESH_MS);
   const told = followers.flatMap(({ messages }) => messages).reduce((sum, { changes }) => sum + changes.length, 0);
   return [
     `${((endedMs - startedMs) / 1000).toFixed(0)} s, ${operations.length} operations: ${counts(operations.map(({ call }) => call))}`,
     `verdicts: ${counts(verifies.map(saidOf))}; ${stale.length} while the bound was extended`,
-    `other answers: ${counts(operations.filter(({ call }) => call !== "verify").map(saidOf))}`,
+    `near verdicts: ${counts(nears.map(saidOf))}; ${kept.length} without a call`,
+    `other answers: ${counts(operations.filter(({ call }) => call !== "verify" && call !== "near").map(saidOf))}`,
     `${ledger.length} versions of rows, ${told} changes told to ${followers.length} watchers, ${neighbourCommits} commits of the neighbour`,
     `${faults.length} faults of ${new Set(faults.map(({ kind }) => kind)).size} kinds: ${counts(faults.map(({ kind }) => kind))}`,
     `${violations.length} violations${violations.length === 0 ? "" : `: ${counts(violations.map(({ rule }) => rule))}`}`,
@@ -62,13 +65,16 @@ export function keep({ history, violations, logs }: Trial, seed: number): string
 }
 
 function saidOf(operation: Operation): string {
-  if (operation.call === "verify" && operation.verdict !== undefined) return operation.verdict;
+  if ((operation.call === "verify" || operation.call === "near") && operation.verdict !== undefined)
+    return operation.verdict;
   const { outcome } = operation;
   return outcome.kind === "ok" ? "OK" : `${outcome.code}${outcome.reason && ` ${outcome.reason}`}`;
 }
 
 function wordsOf(operation: Operation, at: (ms: number) => string): string {
   const said = saidOf(operation);
+  if (operation.call === "near" && operation.ageMs !== undefined)
+    return `${operation.secret} ${operation.scope} ${said} by ${operation.source}, ${operation.ageMs.toFixed(0)} ms old`;
   if (operation.call !== "verify" || operation.asOfMs === undefined) return said;
   return `${operation.secret} ${operation.scope} ${said} as of ${at(operation.asOfMs).trim()}, max_staleness ${operation.maxStalenessMs} ms`;
 }

@@ -5,11 +5,14 @@
  *   run.ts             this command: options, progress, summary, the folder of a failed run
  *   trial.ts           one run from beginning to end
  *   world.ts           processes, servers and links; node.ts: one process; neighbour.ts: others on the same PostgreSQL
+ *   near.ts            clients with near verification; near-process.ts: their process
  *   nemesis.ts         draws faults and causes them; fault.ts: what a kind of fault is; faults-*.ts: the kinds
+ *   rhythm.ts          when it draws them: storms with calms between
  *   cast.ts            keys, people and limits; work-*.ts: the clients that use them; recorder.ts keeps what they saw
  *   ledger.ts          the database's own record of what was true when, by triggers and commit timestamps
  *   history.ts         the record of a run; truth.ts: what was true when, as the checker reads it from the ledger
- *   check.ts           all rules; check-*.ts: those of verdicts, sessions, limits and watchers; pure, with tests
+ *   check.ts           all rules; check-*.ts: those of verdicts, near verdicts, sessions, limits, repeated revocations,
+ *                      watchers, and recovery; pure, with tests
  *   sweep.ts           after all faults: each process against the rows of the database
  *   report.ts          from a history to a summary and to the excerpt that shows a violation
  *   controls.ts        builds with a known fault, each of which a run must report
@@ -39,7 +42,8 @@ const print = (line: string) => void process.stdout.write(`${line}\n`);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000));
 // Otherwise the processes of the run would outlive it.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
-process.exitCode = (await (values.controls ? runControls(seed, print, values.only) : main())) ? 0 : 1;
+// Node hangs in its cleanup at the end if a request to a killed child was never completed.
+process.exit((await (values.controls ? runControls(seed, print, values.only) : main())) ? 0 : 1);
 
 async function main(): Promise<boolean> {
   const seconds = Number(values.seconds);

@@ -6,6 +6,7 @@ import type {
   History,
   LedgerRow,
   LimitCall,
+  NearVerify,
   Operation,
   SessionCall,
   Verify,
@@ -74,6 +75,12 @@ export function verdict(said: string, endedMs: number, more: Partial<Verify> = {
   };
 }
 
+/** A verdict of the near client of process 1 without a call, 1 s old. */
+export function near(said: string, endedMs: number, more: Partial<NearVerify> = {}): NearVerify {
+  const call = { call: "near", process: 1, keyId: KEY, secret: SECRET, scope: "", startedMs: endedMs - 2 } as const;
+  return { ...call, endedMs, outcome: OK, verdict: said, source: "near", ageMs: 1000, ...more };
+}
+
 export function failed(code: string, endedMs: number, more: Partial<Verify> = {}): Verify {
   const { verdict: _, asOfMs: __, maxStalenessMs: ___, ...rest } = verdict("", endedMs);
   return { ...rest, outcome: { kind: "error", code: code as never, reason: "DATABASE_UNAVAILABLE" }, ...more };
@@ -90,7 +97,7 @@ export function limitCall(endedMs: number, more: Partial<LimitCall> = {}): Limit
 }
 
 export function message(receivedMs: number, more: Partial<WatchMessage> = {}): WatchMessage {
-  return { process: 1, receivedMs, resync: false, changes: [], asOfMs: receivedMs - 1, ...more };
+  return { stream: 1, process: 1, receivedMs, resync: false, changes: [], asOfMs: receivedMs - 1, ...more };
 }
 
 export function fault(startedMs: number, endedMs: number, more: Partial<FaultRecord>): FaultRecord {
@@ -106,6 +113,7 @@ export function history(operations: readonly Operation[], more: Partial<History>
     processes: 3,
     clockDriftMs: 0,
     faults: [],
+    starts: [],
     followers: [],
     changes: [],
     crashes: [],

@@ -1,5 +1,5 @@
 /**
- * The comparison after all faults. Every process must answer for every key and session as the database's rows say,
+ * The comparison after all faults. Every process and near client must answer for every key and session as the database's rows say,
  * which this file reads with SQL of its own. A process may correct a wrong answer within 5 s.
  */
 import { setTimeout as pause } from "node:timers/promises";
@@ -8,6 +8,7 @@ import { FRESH_MS, verdictOf } from "./check-verdicts.ts";
 import { nowMs, type Violation } from "./history.ts";
 import type { Truth } from "./truth.ts";
 import { verify } from "./work-keys.ts";
+import { verifyAt } from "./work-near.ts";
 import { type KnownSession, whoAmI } from "./work-people.ts";
 import type { World } from "./world.ts";
 
@@ -23,6 +24,8 @@ interface Question {
   readonly expected: string;
   /** The process' answer now; undefined if it gives none. */
   ask(at: Clients): Promise<string | undefined>;
+  /** The answer of the near client of a process. */
+  askNear?(process: number): Promise<string | undefined>;
 }
 
 export async function sweep(
@@ -33,17 +36,28 @@ export async function sweep(
 ): Promise<readonly Violation[]> {
   const questions = [...(await keyQuestions(cast, truth, world)), ...(await sessionQuestions(world, cast, sessions))];
   const startedMs = nowMs();
-  const violations = await Promise.all(cast.clients.map((at) => sweepProcess(at, questions, startedMs)));
+  const ofNear = questions.filter(({ askNear }) => askNear !== undefined);
+  const violations = await Promise.all([
+    ...cast.clients.map((at) => sweepPlace(`process ${at.process}`, (one) => one.ask(at), questions, startedMs)),
+    ...cast.clients.map(({ process }) =>
+      sweepPlace(`near client ${process}`, (one) => one.askNear!(process), ofNear, startedMs),
+    ),
+  ]);
   return violations.flat();
 }
 
-async function sweepProcess(at: Clients, questions: readonly Question[], startedMs: number): Promise<Violation[]> {
+async function sweepPlace(
+  place: string,
+  ask: (question: Question) => Promise<string | undefined>,
+  questions: readonly Question[],
+  startedMs: number,
+): Promise<Violation[]> {
   let open = questions.map((question) => ({ question, said: undefined as string | undefined }));
   for (;;) {
     const roundMs = nowMs() - startedMs;
     const still: typeof open = [];
     for (const { question } of open) {
-      const said = await question.ask(at);
+      const said = await ask(question);
       if (said !== question.expected) still.push({ question, said });
     }
     open = still;
@@ -54,7 +68,7 @@ async function sweepProcess(at: Clients, questions: readonly Question[], started
   }
   return open.map(({ question, said }) => ({
     rule: "sweep",
-    text: `process ${at.process} says ${said ?? "nothing"} of ${question.what}, the database says ${question.expected}`,
+    text: `${place} says ${said ?? "nothing"} of ${question.what}, the database says ${question.expected}`,
     subject: question.subject,
     atMs: nowMs(),
   }));
@@ -97,6 +111,7 @@ async function keyQuestions(cast: Cast, readTruth: () => Promise<Truth>, world: 
         subject: key.id,
         expected,
         ask: (at: Clients) => verify(cast, at, shown, true),
+        askNear: (process: number) => verifyAt(cast, world.near, process, { key, secret, scope: "" }),
       };
     }),
   );

@@ -2,7 +2,7 @@
  * The truth at each time, from the ledger: the versions of the row of each key, owner, secret and session. Each version
  * has the earliest and the latest moment at which it became visible. Pure.
  */
-import type { Change, FaultRecord, History, LedgerRow } from "./history.ts";
+import type { Change, FaultRecord, History, LedgerRow, SessionCall } from "./history.ts";
 
 /** A version of a row. Versions of one row become visible in the order of the list. */
 export interface Version<T> {
@@ -167,7 +167,11 @@ export function possible<T>(
 }
 
 export function isChange(operation: { readonly call: string }): operation is Change {
-  return !["verify", "login", "refresh", "logout", "whoami", "limit"].includes(operation.call);
+  return !["verify", "near", "login", "refresh", "logout", "whoami", "reuse", "limit"].includes(operation.call);
+}
+
+export function isSessionCall(operation: { readonly call: string }): operation is SessionCall {
+  return ["login", "refresh", "logout", "whoami", "reuse"].includes(operation.call);
 }
 
 function fits(facts: KeyFacts, call: Change["call"], scopes: readonly string[] | undefined): boolean {

@@ -15,16 +15,18 @@ export async function follow(cast: Cast, name: string, followers: Follower[], st
   const follower: Follower = { name, messages: [] };
   followers.push(follower);
   let cursor = "";
+  let stream = 0;
   while (!stop.aborted) {
     const { process, verifier } = cast.random.pick(cast.clients);
     const silence = new AbortController();
+    stream++;
     let quiet = setTimeout(() => silence.abort(), MOST_QUIET_MS);
     const signal = AbortSignal.any([stop, silence.signal, AbortSignal.timeout(MOST_STREAM_MS)]);
     try {
       for await (const message of verifier.watchRevocations({ cursor }, { signal })) {
         clearTimeout(quiet);
         quiet = setTimeout(() => silence.abort(), MOST_QUIET_MS);
-        follower.messages.push(recordOf(process, message));
+        follower.messages.push(recordOf(process, stream, message));
         if (message.cursor !== "") cursor = message.cursor;
       }
     } catch {
@@ -35,8 +37,9 @@ export async function follow(cast: Cast, name: string, followers: Follower[], st
   }
 }
 
-function recordOf(process: number, message: WatchRevocationsResponse): WatchMessage {
+function recordOf(process: number, stream: number, message: WatchRevocationsResponse): WatchMessage {
   return {
+    stream,
     process,
     receivedMs: nowMs(),
     resync: message.resync,

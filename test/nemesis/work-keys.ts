@@ -1,6 +1,6 @@
 /** Clients that verify keys and change them. */
 import { setTimeout as pause } from "node:timers/promises";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import {
   type BatchVerifyKeysResult,
@@ -151,15 +151,25 @@ async function change(cast: Cast, at: Clients, key: KnownKey, call: ChangeCall):
   const keyId = key.id;
   const scopes = cast.random.chance(0.5) ? ["read"] : SCOPES;
   const calls: Partial<Record<ChangeCall, () => Promise<unknown>>> = {
-    revoke: () => manager.revokeKey({ keyId }, options),
     disable: () => manager.disableKey({ keyId }, options),
     enable: () => manager.enableKey({ keyId }, options),
     delete: () => manager.deleteKey({ keyId }, options),
     scopes: () => manager.updateKey({ key: { id: keyId, scopes }, updateMask: { paths: ["scopes"] } }, options),
   };
   if (call === "revoke" || call === "delete") key.isEnded = true;
+  if (call === "revoke") return revoke(cast, at, key);
   const { answer: _, ...times } = await called(at.process, calls[call]!);
   cast.recorder.add({ call, subject: keyId, ...times, ...(call === "scopes" && { scopes }) });
+}
+
+/** Revokes a key, and half of the time once more at another process. */
+async function revoke(cast: Cast, at: Clients, { id }: KnownKey): Promise<void> {
+  for (const { process, manager } of cast.random.chance(0.5) ? [at, cast.random.pick(cast.clients)] : [at]) {
+    const { answer, ...times } = await called(process, () => manager.revokeKey({ keyId: id }, { timeoutMs: CALL_MS }));
+    const time = answer?.key?.revokeTime;
+    const revokeTime = time && timestampDate(time).toISOString();
+    cast.recorder.add({ call: "revoke", subject: id, ...times, ...(revokeTime !== undefined && { revokeTime }) });
+  }
 }
 
 async function rotate(cast: Cast, at: Clients, key: KnownKey): Promise<void> {

@@ -19,6 +19,8 @@ export interface KnownSession {
 const OPTIONS = { timeoutMs: CALL_MS };
 const MOST_REFRESHES = 12;
 const RACERS = 4;
+/** Share of sessions that end because an old refresh token is shown. */
+const REUSE_CHANCE = 0.4;
 const MOST_RETRIES = 30;
 
 /** Makes sessions of one person, one after the other. @returns the sessions that are left, at most one a person */
@@ -39,16 +41,24 @@ export async function livePerson(
     const session = await logIn(cast, email, isOver);
     if (session === undefined) return;
     sessions.push(session);
+    const tokens: string[] = [];
+    let isCertain = true;
     for (let n = 0; n < MOST_REFRESHES && !isOver(); n++) {
       await whoAmI(world, cast, session);
-      const isCertain = await refreshInARace(cast, session, isOver);
+      tokens.push(session.refreshToken);
+      isCertain = await refreshInARace(cast, session, isOver);
       // A refresh whose answer was lost may still be under way. If the client advanced twice meanwhile, that refresh
       // would count as the reuse of an old token, and would end the session.
       if (!isCertain) break;
       await pause(cast.random.between(50, 400));
     }
     await whoAmI(world, cast, session);
-    await logOut(cast, session, isOver);
+    // If a refresh may still be under way, an old token may be the newest one.
+    if (isCertain && tokens.length >= 2 && cast.random.chance(REUSE_CHANCE)) {
+      await reuse(cast, session, tokens[cast.random.whole(0, tokens.length - 2)]!, isOver);
+    } else {
+      await logOut(cast, session, isOver);
+    }
     for (let n = 0; n < 4; n++) await whoAmI(world, cast, session);
   }
 }
@@ -98,6 +108,27 @@ async function refreshInARace(cast: Cast, session: KnownSession, isOver: () => b
   return isCertain;
 }
 
+/** Shows a token that is older than the newest two until a process judges it, and then the newest token. */
+async function reuse(cast: Cast, session: KnownSession, old: string, isOver: () => boolean): Promise<void> {
+  const { id: sessionId, refreshToken } = session;
+  const show = async (call: "reuse" | "refresh", token: string) => {
+    const at = cast.random.pick(cast.clients);
+    const { answer, ...times } = await called(at.process, () => at.people.refresh({ refreshToken: token }, OPTIONS));
+    const next = answer && sessionOf(answer.tokens!);
+    const { generation } = generationOf(token);
+    cast.recorder.add({
+      ...{ call, sessionId, generation, isFinal: false, ...times },
+      ...(next && { nextGeneration: next.generation, nextDigest: digestOf(next.refreshToken) }),
+    });
+    return answer !== undefined || (times.outcome.kind === "error" && times.outcome.code === "Unauthenticated");
+  };
+  for (let isJudged = false; !isJudged && !isOver(); ) {
+    isJudged = await show("reuse", old);
+    if (!isJudged) await pause(200);
+  }
+  await show("refresh", refreshToken);
+}
+
 async function logOut(cast: Cast, { id, refreshToken }: KnownSession, isOver: () => boolean): Promise<void> {
   await insist(
     cast,
@@ -141,8 +172,12 @@ async function insist<T>(
 
 /** `<prefix>_ref_<session>_<generation>_<mac>` */
 function sessionOf({ accessToken, refreshToken }: TokenPair): KnownSession {
+  return { ...generationOf(refreshToken), accessToken, refreshToken };
+}
+
+function generationOf(refreshToken: string): Pick<KnownSession, "id" | "generation"> {
   const [, , id, generation] = refreshToken.split("_");
-  return { id: `ses_${id}`, accessToken, refreshToken, generation: Number(generation) };
+  return { id: `ses_${id}`, generation: Number(generation) };
 }
 
 function digestOf(token: string): string {

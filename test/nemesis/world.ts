@@ -1,4 +1,7 @@
-/** The world of a run: three processes, each with its own links to one PostgreSQL and one Redis, and a neighbour. */
+/**
+ * The world of a run: three processes, each with its own links to one PostgreSQL and one Redis, clients with near
+ * verification, and a neighbour.
+ */
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import pg from "pg";
@@ -9,6 +12,7 @@ import { type RedisServer, redisCommand, startRedis } from "../support/own-redis
 import { bootstrapOperator, serviceEnvironment } from "../support/spawned-service.ts";
 import { until } from "../support/until.ts";
 import { installLedger, type Query } from "./ledger.ts";
+import { NearClients } from "./near.ts";
 import { type Neighbour, startNeighbour } from "./neighbour.ts";
 import { Node } from "./node.ts";
 
@@ -25,6 +29,8 @@ export interface World extends AsyncDisposable {
   readonly redis: RedisServer;
   readonly nodes: readonly Node[];
   readonly neighbour: Neighbour;
+  /** Started by its first `start`, which names their credential. */
+  readonly near: NearClients;
   /** The first operator's credential, scope `admin`. */
   readonly admin: string;
   /** Runs a statement as a superuser in the service's database, on a direct connection of its own. */
@@ -62,29 +68,47 @@ export async function startWorld(nodeFlags: readonly string[]): Promise<World> {
   const nodes = await Promise.all(
     Array.from({ length: PROCESSES }, async (_, index) => {
       const [postgresLink, redisLink] = [await startFaultProxy(postgres.port), await startFaultProxy(redis.port)];
-      const port = await freePort();
+      const [port, opsPort] = [await freePort(), await freePort()];
       const own = {
         DATABASE_URL: url(postgresLink.port),
         REDIS_URL: `redis://127.0.0.1:${redisLink.port}`,
         LATCHKEY_LISTEN: `127.0.0.1:${port}`,
+        LATCHKEY_OPS_LISTEN: `127.0.0.1:${opsPort}`,
       };
-      return new Node({ index, port, env: { ...env, ...own }, nodeFlags, postgres: postgresLink, redis: redisLink });
+      return new Node({
+        index,
+        port,
+        opsPort,
+        env: { ...env, ...own },
+        nodeFlags,
+        postgres: postgresLink,
+        redis: redisLink,
+      });
     }),
   );
   await Promise.all(nodes.map((node) => node.ready()));
+  const nearLinks = await Promise.all(nodes.map(({ port }) => startFaultProxy(port)));
+  const near = new NearClients(nearLinks, nodeFlags);
   const neighbour = startNeighbour(postgres.url("neighbour"));
   return {
     postgres,
     redis,
     nodes,
     neighbour,
+    near,
     admin,
     query,
-    heal: () => heal(nodes, postgres, redis),
+    async heal() {
+      await heal(nodes, postgres, redis);
+      for (const link of nearLinks) await link.restore();
+      await near.ready();
+    },
     async [Symbol.asyncDispose]() {
       await neighbour.stop();
-      await Promise.all(nodes.map((node) => node.kill()));
-      await Promise.all(nodes.flatMap((node) => [node.postgres.stop(), node.redis.stop()]));
+      await Promise.all([near.kill(), ...nodes.map((node) => node.kill())]);
+      await Promise.all(
+        [...nearLinks, ...nodes.flatMap((node) => [node.postgres, node.redis])].map((link) => link.stop()),
+      );
       await Promise.all([postgres.stop(), redis.stop()]);
     },
   };

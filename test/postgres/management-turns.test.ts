@@ -190,17 +190,16 @@ describe("the admission of management calls", () => {
     const { turns, clock, ask, end } = turnsOf(1);
     const controller = new AbortController();
     void ask("holder", USER);
-    const [service, gone] = [
+    const waiting = [
       ask("service", { holder: knownHolder("key_1") }),
       ask("gone", { ...stranger("192.0.2.1"), signal: controller.signal }),
     ];
     await settled();
     clock.advance(300);
     controller.abort(new Error("gone"));
-    await gone;
     await end("holder");
     await end("service");
-    await service;
+    expect(await Promise.all(waiting)).toEqual(["service", "Error: gone"]);
     void ask("audit", { holder: itself("audit") });
     await settled();
     const waits = [...turns.waitSeconds].map(([kind, { counts, sum }]) => [kind, counts.reduce((a, b) => a + b), sum]);

@@ -49,6 +49,7 @@ const PATHS: Readonly<Record<string, string>> = {
   ResetRateLimits: "POST /v1/admin/keys/{key_id}:resetRateLimits *",
   IssueServiceCredential: "POST /v1/admin/service-credentials *",
   ListServiceCredentials: "GET /v1/admin/service-credentials",
+  UpdateServiceCredential: "PATCH /v1/admin/service-credentials/{credential.id} credential",
   RotateServiceCredential: "POST /v1/admin/service-credentials/{credential_id}:rotate *",
   RevokeServiceCredential: "POST /v1/admin/service-credentials/{credential_id}:revoke *",
   ListSigningKeys: "GET /v1/admin/signing-keys",

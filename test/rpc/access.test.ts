@@ -44,6 +44,7 @@ const EXPECTED: Readonly<Record<string, readonly CallerKind[]>> = {
         "EndUserSessions",
         "ResetRateLimits",
         "IssueServiceCredential",
+        "UpdateServiceCredential",
         "ListServiceCredentials",
       ],
       ...[

@@ -99,6 +99,8 @@ async function setUp(records: Pick<KeyRecords, "lookup">) {
     usage: { used: () => {} },
     refusals: { note: () => {} },
     addresses: { of: () => "" },
+    clientCertificates: { of: () => undefined },
+    certificates: { lookup: () => assert.fail("no client certificate is shown") },
   });
   return { resolver, token: await signAccessToken(accessTokens, claims) };
 }

@@ -64,6 +64,7 @@ const KEEPS: Omit<Rows, keyof typeof USES_UP> = {
   resetRateLimits: "not about an account",
   issueServiceCredential: "not about an account",
   listServiceCredentials: "not about an account",
+  updateServiceCredential: "not about an account",
   rotateServiceCredential: "not about an account",
   revokeServiceCredential: "not about an account",
   listSigningKeys: "not about an account",

@@ -52,6 +52,7 @@ const keys: fc.Arbitrary<Key> = fc.record({
   metadata: fc.dictionary(text, text),
   allowedIps: fc.array(text),
   allowedMethods: fc.array(text),
+  certificateNames: fc.constant([]),
   limits: fc.record({ perMinute: optional(int32), perDay: optional(int32) }),
   state: fc.constantFrom("active" as const, "disabled" as const, "revoked" as const),
   disabledBy: optional(text),

@@ -62,6 +62,7 @@ function keyOf({ keyId, displayPrefix, ownerId }: SampleKey, { state, version, k
     metadata: {},
     allowedIps: [],
     allowedMethods: [],
+    certificateNames: [],
     limits: { perMinute: undefined, perDay: undefined },
     state,
     disabledBy: undefined,

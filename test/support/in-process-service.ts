@@ -48,6 +48,8 @@ export interface TestService extends AsyncDisposable {
   newCredential(...scopes: string[]): Promise<string>;
   /** Issues a key of a new person; `more` is as for IssueKey. */
   newKey(more?: Parameters<Client<typeof KeyService>["issueKey"]>[0]): Promise<IssueKeyResponse & { person: Person }>;
+  /** Makes the service read its files again, as SIGHUP does. */
+  reload(): void;
   /** Restarts the service on the same data, with `settings` in addition to the first ones. */
   restart(settings?: Readonly<Record<string, string>>): Promise<void>;
 }
@@ -103,6 +105,7 @@ export async function startTestService(settings: Readonly<Record<string, string>
       const person = await test.newPerson();
       return Object.assign(await person.keys.issueKey({ name: "a key", ...more }), { person });
     },
+    reload: () => service.reload(),
     async restart(more) {
       await service.stop();
       config = configOf(more);

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
@@ -56,9 +57,12 @@ export function serviceEnvironment(settings: Readonly<Record<string, string>>): 
   };
 }
 
-/** @param nodeFlags flags of Node itself, such as `--inspect` */
-export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[] = []): SpawnedService {
-  const child = run([...nodeFlags, "src/main.ts"], env);
+/**
+ * @param nodeFlags flags of Node itself, such as `--inspect`
+ * @param root folder of the sources; by default those of this version
+ */
+export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[] = [], root = "."): SpawnedService {
+  const child = run([...nodeFlags, join(root, "src/main.ts")], env);
   let output = "";
   const read = (chunk: Buffer) => {
     output += chunk;
@@ -96,8 +100,12 @@ export function spawnService(env: NodeJS.ProcessEnv, nodeFlags: readonly string[
 }
 
 /** Starts a service and waits until it is ready. @throws Error with its output if it can't start */
-export async function startService(env: NodeJS.ProcessEnv, nodeFlags?: readonly string[]): Promise<ReadyService> {
-  const service = spawnService(env, nodeFlags);
+export async function startService(
+  env: NodeJS.ProcessEnv,
+  nodeFlags?: readonly string[],
+  root?: string,
+): Promise<ReadyService> {
+  const service = spawnService(env, nodeFlags, root);
   return Object.assign(service, { address: await service.ready(), opsAddress: await service.opsReady() });
 }
 
@@ -109,8 +117,8 @@ function readyLine(line: string): { readonly address: string; readonly ops: stri
 }
 
 /** Runs `npm run bootstrap`, which applies the schema. Returns the first operator's credential. */
-export async function bootstrapOperator(env: NodeJS.ProcessEnv): Promise<string> {
-  const child = run(["src/cli/bootstrap.ts"], env);
+export async function bootstrapOperator(env: NodeJS.ProcessEnv, root = "."): Promise<string> {
+  const child = run([join(root, "src/cli/bootstrap.ts")], env);
   let output = "";
   let faults = "";
   child.stdout?.on("data", (chunk: Buffer) => {

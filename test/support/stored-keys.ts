@@ -34,6 +34,7 @@ export function newKey(ownerId: string, more: Partial<NewKey["key"]> = {}): NewK
       metadata: { team: 'a "b" {c}' },
       allowedIps: ["192.0.2.0/24"],
       allowedMethods: ["/shop.v1.Orders/*"],
+      certificateNames: [],
       limits: { perMinute: 7, perDay: undefined },
       serviceControlled: false,
       expiresAtMs: undefined,

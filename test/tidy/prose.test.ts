@@ -7,7 +7,7 @@ import { readProse } from "./prose-text.ts";
 
 const root = join(import.meta.dirname, "../..");
 const code = ["{src,test,bench,scripts}/**/*.ts", "{client,cli}/src/**/*.ts", "*.ts"];
-const pages = ["{docs,test,bench,scripts}/**/*.md", "{client,cli}/*.md", "*.md"];
+const pages = ["{docs,test,bench,scripts,deploy}/**/*.md", "{client,cli}/*.md", "*.md"];
 const paths = globSync([...code, ...pages], { cwd: root }).sort();
 const house = paths
   .filter((path) => !path.startsWith("src/gen/"))

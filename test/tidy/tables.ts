@@ -20,6 +20,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   limits: ["lib"],
   changes: ["lib"],
   audit: ["lib"],
+  "audit/export": ["audit", "lib"],
   shares: ["lib"],
   config: ["lib"],
   keys: ["limits", "changes", "audit", "lib"],
@@ -34,15 +35,12 @@ export const FLOORS: Record<string, readonly string[]> = {
   postgres: [],
   "postgres/errors": ["lib"],
   "postgres/history": ["postgres", "postgres/errors", "lib"],
-  "postgres/migrations": ["postgres", "lib"],
-  "postgres/connections": [
-    ...["postgres", "postgres/errors", "postgres/history", "postgres/migrations"],
-    ...["changes", "shares", "lib"],
-  ],
+  "postgres/connections": ["postgres", "postgres/errors", "postgres/history", "changes", "shares", "lib"],
   "postgres/transactions": [
     ...["postgres", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["changes", "audit", "lib"],
   ],
+  "postgres/migrations": ["postgres", "postgres/connections", "postgres/transactions", "lib"],
   "postgres/database.ts": [
     ...["postgres", "postgres/transactions", "postgres/connections", "postgres/errors", "postgres/history"],
     ...["postgres/migrations", "changes", "shares", "lib"],
@@ -54,10 +52,13 @@ export const FLOORS: Record<string, readonly string[]> = {
   ],
   "postgres/stores": [
     ...["postgres", "postgres/rows", "postgres/database.ts", "postgres/transactions", "postgres/connections"],
-    ...["postgres/errors", "auth", "auth/signing", "auth/throttle", "keys", "changes", "audit", "shares", "lib"],
+    ...["postgres/errors", "auth", "auth/signing", "auth/throttle", "keys", "changes", "audit", "audit/export"],
+    ...["shares", "lib"],
   ],
   "postgres/start": ["postgres/database.ts", "postgres/connections", "postgres/errors", "lib"],
   redis: ["limits", "lib"],
+  // Doors to the places that the audit trail is exported to.
+  destinations: ["audit", "audit/export", "lib"],
   // The front door's root is what all its sub-rooms know: calls, routes, access, errors.
   rpc: ["shares", "lib", "gen"],
   "rpc/calls": ["rpc", "auth", ...KEYS, "limits", "changes", "audit", "shares", "lib"],
@@ -87,7 +88,9 @@ export const FLOORS: Record<string, readonly string[]> = {
   "start/signals.ts": ["lib"],
   "start/data-folder.ts": ["config", "postgres/connections", "postgres/database.ts", "lib"],
   "start/master-keys.ts": ["start/data-folder.ts", "config", "lib"],
-  "start/prepared-database.ts": ["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
+  "start/prepared-database.ts": [
+    ...["config", "postgres/start", "postgres/migrations", "postgres/database.ts", "shares", "lib"],
+  ],
   "start/first-operator.ts": [
     ...["start/data-folder.ts", "start/master-keys.ts", "start/prepared-database.ts"],
     ...["config", "keys/credentials", "changes", "postgres/stores", "postgres/database.ts", "lib"],
@@ -101,12 +104,15 @@ export const FLOORS: Record<string, readonly string[]> = {
   ],
   "start/change-sources.ts": ["config", "changes", "keys", "postgres/stores", "postgres/database.ts", "lib"],
   "start/start-limiter.ts": ["config", "limits", "redis", "lib"],
+  "start/audit-export.ts": [
+    ...["config", "audit/export", "destinations", "postgres/stores", "postgres/database.ts", "shares", "lib"],
+  ],
   // service.ts' own list of rooms and their stores, without the doors that listen.
   "start/rooms.ts": [
     "config",
     ...AUTH,
     "auth/tokens",
-    "keys",
+    ...KEYS,
     "limits",
     "changes",
     "audit",
@@ -115,13 +121,14 @@ export const FLOORS: Record<string, readonly string[]> = {
     "postgres/database.ts",
     "lib",
   ],
+  "start/expiring-rows.ts": ["start/audit-export.ts", "start/rooms.ts", "config", "changes", "lib"],
   "start/bindings.ts": ["start/rooms.ts", "rpc", "rpc/handlers", "envoy", "auth", "lib", "gen"],
   // Connects everything: the one file that may import any room.
   "start/service.ts": ["*"],
   // Entry points are processes of their own: they read the configuration and start what they need.
   cli: [
-    ...["start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
-    ...["config", "postgres/start", "postgres/database.ts", "shares", "lib"],
+    ...["start/data-folder.ts", "start/first-operator.ts", "start/master-keys.ts", "start/prepared-database.ts"],
+    ...["config", "postgres/start", "postgres/migrations", "postgres/database.ts", "shares", "lib"],
   ],
   "main.ts": [
     ...["start/check-addresses.ts", "start/first-operator.ts", "start/ops-port.ts", "start/service.ts"],
@@ -140,9 +147,12 @@ export const OWNERS: Record<string, readonly string[]> = {
   jose: ["auth"],
   "lru-cache": ["lib"],
   pino: ["lib"],
+  "@opentelemetry/api": ["lib"],
   "prom-client": ["rpc"],
   // What lies above the bytes knows nothing of the wire.
-  "node:http": ["rpc"],
+  standardwebhooks: ["destinations"],
+  "node:http": ["rpc", "destinations"],
+  "node:https": ["destinations"],
   "node:http2": ["rpc"],
   "node:tls": ["rpc", "postgres", "redis"],
   // These would be second names for words that have one home.
@@ -186,6 +196,8 @@ export const WRITERS: Readonly<Record<string, RegExp>> = {
   "src/lib/private-files.ts": /./,
   // To the standard output that is there.
   "src/lib/standard-output.ts": /^write(Sync)?$/,
+  // Appends events, which hold no secret, to a file that is no link.
+  "src/destinations/line-file.ts": /^(open|constants|FileHandle)$/,
   // Moves the lock, which private-files.ts has written.
   "src/postgres/connections/folder-lock.ts": /^(linkSync|renameSync|rmSync)$/,
 };

@@ -177,5 +177,13 @@ it("every call is measured once, and logged unless it belongs to a frequent meth
     ["latchkey.v1.KeyService.GetKey", "UNIMPLEMENTED", "usr_1"],
   ]);
   const logged = Object.entries(lines[0]!.fields).filter(([, value]) => value !== undefined);
-  expect(logged.map(([name]) => name).sort()).toEqual(["caller", "client_ip", "code", "method", "ms", "reason"]);
+  expect(logged.map(([name]) => name).sort()).toEqual([
+    "caller",
+    "client_ip",
+    "code",
+    "method",
+    "ms",
+    "reason",
+    "request_id",
+  ]);
 });

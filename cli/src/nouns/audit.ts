@@ -5,6 +5,7 @@ import type { Style } from "../styles.ts";
 import { tailAudit } from "../tail-audit.ts";
 import { clockText, relative } from "../times.ts";
 import { type Noun, verb } from "../verb.ts";
+import { repeat } from "./repeat-trail.ts";
 
 /** The flags that both verbs take. */
 const FILTERS = {
@@ -63,7 +64,7 @@ const tail = verb({
 });
 
 /** The audit trail. */
-export const audit: Noun = { name: "audit", about: "The audit trail: who did what", verbs: [list, tail] };
+export const audit: Noun = { name: "audit", about: "The audit trail: who did what", verbs: [list, tail, repeat] };
 
 /** Ids of people, keys and credentials have this width, and those of signing keys are wider. */
 const ID_WIDTH = 20;

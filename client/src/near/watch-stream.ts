@@ -17,8 +17,12 @@ export type StreamState = "not opened" | "opening" | "open" | "waiting" | "no st
 export interface WatchStreamDeps {
   readonly near: Pick<NearCache, "cursor" | "openStream" | "apply" | "streamEnded" | "mustReopen">;
   readonly credential: Pick<Credential, "current" | "after">;
-  /** Opens WatchRevocations with this cursor and credential. */
-  readonly watch: (cursor: string, credential: string, signal: AbortSignal) => AsyncIterable<WatchRevocationsResponse>;
+  /** Opens WatchRevocations with this cursor, and with this credential if there is one. */
+  readonly watch: (
+    cursor: string,
+    credential: string | undefined,
+    signal: AbortSignal,
+  ) => AsyncIterable<WatchRevocationsResponse>;
   readonly timers: Timers;
   /** 0 up to 1. */
   readonly random: () => number;
@@ -117,13 +121,13 @@ export class WatchStream {
       await this.#read(attempt, text);
     } catch (error) {
       const isRefused = error instanceof ConnectError && error.code === Code.Unauthenticated;
-      const other = isRefused && !attempt.isStopped ? await credential.after(text) : undefined;
+      const other = isRefused && text !== undefined && !attempt.isStopped ? await credential.after(text) : undefined;
       if (other === undefined) throw error;
       await this.#read(attempt, other);
     }
   }
 
-  async #read(attempt: Attempt, text: string): Promise<void> {
+  async #read(attempt: Attempt, text: string | undefined): Promise<void> {
     const { near, watch } = this.#deps;
     if (attempt.isStopped) return;
     attempt.cursor = this.#isCursorRefused ? "" : near.cursor;

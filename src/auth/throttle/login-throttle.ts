@@ -13,8 +13,7 @@
  * The folder never sees a password, and stores and logs no e-mail address, only digests.
  */
 import type { Actor } from "../../audit/actor.ts";
-import { type Clock, MINUTE_MS } from "../../lib/clock.ts";
-import { reasonOf } from "../../lib/errors.ts";
+import type { Clock } from "../../lib/clock.ts";
 import { KnownWaits } from "./known-waits.ts";
 import { type AttemptDeps, type AttemptInput, digestsOf, LoginAttempt } from "./login-attempt.ts";
 import { LoginTraces, type LoginTracesDeps } from "./login-traces.ts";
@@ -22,8 +21,6 @@ import { LoginTraces, type LoginTracesDeps } from "./login-traces.ts";
 export interface LoginThrottleDeps extends Omit<AttemptDeps, "known" | "traces">, LoginTracesDeps {
   readonly clock: Clock;
 }
-
-const PRUNE_EVERY_MS = 10 * MINUTE_MS;
 
 /**
  * Limits guesses by `LOGIN_LIMITS`: for each account and network, for each account, and for each address. It also
@@ -34,11 +31,9 @@ const PRUNE_EVERY_MS = 10 * MINUTE_MS;
  */
 export class LoginThrottle {
   readonly #deps: LoginThrottleDeps & AttemptDeps;
-  #prunedAtMs: number;
 
   constructor(deps: LoginThrottleDeps) {
     this.#deps = { ...deps, known: new KnownWaits(deps.clock), traces: new LoginTraces(deps) };
-    this.#prunedAtMs = deps.clock.monotonicMs();
   }
 
   /**
@@ -47,7 +42,6 @@ export class LoginThrottle {
    * @throws TOO_MANY_ATTEMPTS
    */
   begin(input: AttemptInput): LoginAttempt {
-    this.#pruneNowAndThen();
     return new LoginAttempt(this.#deps, input);
   }
 
@@ -56,17 +50,5 @@ export class LoginThrottle {
     const { emailNormalized, userId, by } = input;
     await this.#deps.store.clear({ accounts: digestsOf(this.#deps.ring, emailNormalized), userId, by });
     this.#deps.known.clear();
-  }
-
-  /**
-   * Runs at most once in ten minutes, during a call instead of by a timer: without logins there is nothing to remove.
-   */
-  #pruneNowAndThen(): void {
-    const { clock, store, log } = this.#deps;
-    if (clock.monotonicMs() - this.#prunedAtMs < PRUNE_EVERY_MS) return;
-    this.#prunedAtMs = clock.monotonicMs();
-    store.prune().catch((error: unknown) => {
-      log.warn("old login failures were not removed; later logins try again", { reason: reasonOf(error) });
-    });
   }
 }

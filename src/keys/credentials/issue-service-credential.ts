@@ -8,6 +8,7 @@ import { checkKeyFields, checkRequestId } from "../key-fields.ts";
 import { type KeyFormat, SERVICE_ENVIRONMENT } from "../key-form.ts";
 import { newSecret } from "../key-secret.ts";
 import type { KeyStore } from "../key-store.ts";
+import { checkCertificateNames, namesDetails, nameTaken } from "./certificate-names.ts";
 import { CREDENTIAL_SCOPES } from "./service-credential.ts";
 
 export interface IssueServiceCredentialDeps {
@@ -24,12 +25,14 @@ export interface IssueServiceCredentialInput {
   readonly scopes: readonly string[];
   readonly expiresAtMs: number | undefined;
   readonly requestId: string;
+  /** Names of client certificates that stand for it. Default: none. */
+  readonly certificateNames?: readonly string[];
 }
 
 /**
  * Issues a credential for a service or an operator.
  *
- * @throws INVALID_FIELD, REQUEST_ID_USED, REQUEST_ID_REUSED, DATABASE_UNAVAILABLE
+ * @throws INVALID_FIELD, CERTIFICATE_NAME_TAKEN, REQUEST_ID_USED, REQUEST_ID_REUSED, DATABASE_UNAVAILABLE
  */
 export async function issueServiceCredential(
   deps: IssueServiceCredentialDeps,
@@ -39,7 +42,10 @@ export async function issueServiceCredential(
   checkRequestId(input.requestId);
   checkCredentialScopes(input.scopes);
   const made = newSecret(deps.ring, deps.format, SERVICE_ENVIRONMENT);
-  const { by, requestId, ...parameters } = input;
+  const certificateNames = checkCertificateNames("certificate_names", input.certificateNames ?? []);
+  const { by, requestId, certificateNames: _, ...same } = input;
+  // Without names the digest is that of earlier versions, whose calls may be retried here.
+  const parameters = certificateNames.length === 0 ? same : { ...same, certificateNames };
   const newKey = {
     key: {
       id: made.keyId,
@@ -55,6 +61,7 @@ export async function issueServiceCredential(
       metadata: {},
       allowedIps: [],
       allowedMethods: [],
+      certificateNames,
       limits: { perMinute: undefined, perDay: undefined },
       serviceControlled: true,
       expiresAtMs: input.expiresAtMs,
@@ -66,10 +73,11 @@ export async function issueServiceCredential(
   const outcome = await deps.store.insert(newKey, {
     kind: "credential.issued",
     ...actedBy(by),
-    details: { scopes: input.scopes.join(",") },
+    details: { scopes: input.scopes.join(","), ...namesDetails("certificate_names", certificateNames) },
   });
   if (outcome.kind === "inserted") return { credential: outcome.key, secret: made.rawKey };
   if (outcome.kind === "request_used") throw requestUsedError(outcome, "credential_id");
+  if (outcome.kind === "name_taken") throw nameTaken(outcome);
   throw new Error(`a credential has no owner, but its insert answered ${outcome.kind}`);
 }
 

@@ -3,8 +3,11 @@
  * format, table, digest, cache and rotation of API keys. Its scopes come from a closed set.
  *
  *   service-credential.ts            what a credential is, and how it is judged
- *   issue-service-credential.ts, list-service-credentials.ts, rotate-service-credential.ts,
- *   revoke-service-credential.ts     one verb each, for operators
+ *   issue-service-credential.ts, list-service-credentials.ts, update-service-credential.ts,
+ *   rotate-service-credential.ts, revoke-service-credential.ts
+ *                                    one verb each, for operators
+ *   certificate-names.ts             the names of client certificates on a credential's list
+ *   certificate-credentials.ts       credentials by those names, from memory or by one read
  *   bootstrap-operator.ts            issues the credential of the first operator
  *
  * The folder knows nothing of users, tiers or limits.
@@ -39,11 +42,14 @@ export function openCredential(deps: OpenCredentialDeps, raw: string): RecordLoo
   return parsed?.kind === "service" ? deps.records.lookup(raw, parsed.keyId) : undefined;
 }
 
+/** The facts by which a presented credential is judged. */
+export type PresentedCredential = Pick<KeyRecord, "key" | "secretExpiresAtMs">;
+
 /** Why a credential is refused although its secret is right. */
 export type CredentialFault = Exclude<KeyState, "active"> | "rotated_away";
 
 /** The fault of a credential at a time of the database's clock; undefined = it is valid. */
-export function credentialFault(record: KeyRecord, nowMs: number): CredentialFault | undefined {
+export function credentialFault(record: PresentedCredential, nowMs: number): CredentialFault | undefined {
   const state = keyState(record.key, nowMs);
   if (state !== "active") return state;
   return record.secretExpiresAtMs === undefined || record.secretExpiresAtMs > nowMs ? undefined : "rotated_away";

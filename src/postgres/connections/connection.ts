@@ -71,6 +71,15 @@ export class PostgresClient extends pg.Client {
       access: session.purpose === "reads" ? "read only" : "read write",
     });
   }
+
+  /**
+   * Sends one statement as it is, without the settings. They would make it part of a transaction, and PostgreSQL
+   * refuses some statements there.
+   */
+  alone(statement: string): Promise<pg.QueryResult> {
+    const send = pg.Client.prototype.query as unknown as (text: string) => Promise<pg.QueryResult>;
+    return send.call(this, statement);
+  }
 }
 
 /** Options with which the ORM reaches the same server: its pool makes connections of the class in `driverOptions`. */

@@ -1,15 +1,12 @@
 import type { Options } from "@mikro-orm/core";
-import { Migrator } from "@mikro-orm/migrations";
 import type { DatabaseConnection } from "../../lib/database-connection.ts";
 import type { FollowedHistory } from "../history/followed-history.ts";
 import { HOT_READ_BUDGET, READ_CONNECTIONS } from "../hot-read-budget.ts";
-import { MIGRATIONS } from "../migrations/migrations.ts";
 import { TABLES } from "../tables.ts";
 import { ormConnection, type Purpose } from "./connection.ts";
 import { NoDatabaseCreation } from "./no-database-creation.ts";
 import { closeOutdated, refill, releaseEnded } from "./pool-connections.ts";
 import { countStatements, PoolCounts } from "./pool-counts.ts";
-import { FORMER_SCHEMA, LIST } from "./server-facts.ts";
 import { destroySilent } from "./silent-connections.ts";
 
 /** Timeout of one statement of management. */
@@ -44,8 +41,7 @@ export interface PostgresTarget {
 
 export const ORM_OPTIONS = {
   entities: [...TABLES],
-  extensions: [Migrator, NoDatabaseCreation],
-  migrations: { migrationsList: [...MIGRATIONS], snapshot: false, silent: true },
+  extensions: [NoDatabaseCreation],
   // The ORM's own log would print SQL and driver messages, which may quote values.
   logger: () => {},
   colors: false,
@@ -57,8 +53,7 @@ export function managementOptions(target: PostgresTarget, history: FollowedHisto
   const { connection, statementTimeoutMs = STATEMENT_TIMEOUT_MS, purpose = "management" } = target;
   const { lockTimeoutMs = LOCK_PART * statementTimeoutMs } = target;
   const connectMs = MANAGEMENT_CONNECT_MS;
-  const { migrationsSchema = FORMER_SCHEMA } = target;
-  const options = poolOptions(
+  return poolOptions(
     ormConnection(connection, { purpose, connectMs, statementTimeoutMs, lockTimeoutMs }),
     { min: 0, max: target.poolSize, idleTimeoutMillis: 30_000 },
     [
@@ -67,7 +62,6 @@ export function managementOptions(target: PostgresTarget, history: FollowedHisto
       countStatements(counts),
     ],
   );
-  return { ...options, migrations: { ...options.migrations, tableName: `${migrationsSchema}.${LIST}` } };
 }
 
 /** Options of the pool for hot reads, which fail fast. */

@@ -5,7 +5,7 @@
  * because crash recovery, a failover or a restore may assign the same ids again. `change_incarnation` keeps its random
  * id for as long as every id is assigned once.
  */
-import { MAX_DELETED } from "../delete-oldest.ts";
+import { inPlaces, MAX_DELETED } from "../delete-oldest.ts";
 
 /** Runs one statement. @returns the number of rows that it wrote */
 export type Write = (sql: string) => Promise<number>;
@@ -35,10 +35,9 @@ const HAS_FOREIGN_ROWS = `((select xact_id from changes where ${FOREIGN} order b
   or exists (select from change_horizon where pruned >= pg_snapshot_xmax($now)))`;
 
 const OWN_SNAPSHOT = "pg_current_snapshot()";
-const DELETE_FOREIGN_ROWS = `delete from changes where id in (
-  select id from changes where ${FOREIGN.replace("$now", OWN_SNAPSHOT)} order by xact_id limit ${MAX_DELETED}
-  for update skip locked
-)`;
+const FOREIGN_ROWS = `select ctid from changes where ${FOREIGN.replace("$now", OWN_SNAPSHOT)}
+  order by xact_id limit ${MAX_DELETED} for update skip locked`;
+const DELETE_FOREIGN_ROWS = `delete from changes where ${inPlaces(FOREIGN_ROWS)}`;
 
 /**
  * Writes the row of a new incarnation. Each part of this statement sees what was committed when the part began. The

@@ -6,32 +6,39 @@
  * shares connections, and every later start would wait for it. Earlier versions take such a lock under the same key.
  * The two exclude each other, so that a rolling upgrade has one migrator.
  */
-import type { Clock } from "../../lib/clock.ts";
+import type { SqlEntityManager } from "@mikro-orm/sql";
+import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
+import type { Pools } from "../connections/pools.ts";
 import { ms, type Row } from "../row.ts";
+import { execute, transact } from "../transactions/statements.ts";
+import { beginOnPrimary, type Transaction } from "../transactions/transaction.ts";
 
 /** The key: "latchkey" as the beginning of a bigint, the same in every version. */
 const LOCK = "7809632594316157049";
 
-/** SQL: takes the lock for the transaction that it runs in, if the lock is free. */
-export const TRY_LOCK = `select pg_try_advisory_xact_lock(${LOCK}) as is_mine`;
+/** SQL: takes the lock for the transaction that it runs in, and waits for it. */
+export const TAKE_LOCK = `select pg_advisory_xact_lock(${LOCK})`;
+
+/** SQL: the same, if the lock is free. */
+const TRY_LOCK = `select pg_try_advisory_xact_lock(${LOCK}) as is_mine`;
 
 /** Interval at which the holder's backend checks, during a long statement, that its client process still runs. */
-const CHECK_CLIENT_MS = 2000;
+export const CHECK_CLIENT_MS = 2000;
 
 /** SQL: lets the lock of a killed process end within seconds, not only with its current statement. Linux only. */
-export const END_WITH_CLIENT = `select set_config(name, '${CHECK_CLIENT_MS}', true) from pg_settings
+const END_WITH_CLIENT = `select set_config(name, '${CHECK_CLIENT_MS}', true) from pg_settings
   where name = 'client_connection_check_interval' and version() like '%linux%'`;
 
 /** SQL: the holder of the lock. A column is null if this role may not see it of another role's session. */
-export const LOCK_HOLDER = `select l.pid, a.application_name, host(a.client_addr) as client,
+const LOCK_HOLDER = `select l.pid, a.application_name, host(a.client_addr) as client,
     ${ms("coalesce(a.xact_start, a.state_change, a.backend_start)")} as since_ms
   from pg_locks l left join pg_stat_activity a on a.pid = l.pid
   where l.locktype = 'advisory' and l.granted and l.objsubid = 1
     and l.database = (select oid from pg_database where datname = current_database())
     and ((l.classid::bigint << 32) | l.objid::bigint) = ${LOCK}`;
 
-export interface LockWait {
+interface LockWait {
   readonly clock: Clock;
   readonly log: Log | undefined;
   /** How long to try. */
@@ -40,9 +47,31 @@ export interface LockWait {
   holder(): Promise<readonly Row[]>;
 }
 
-export const LOCK_WAIT_MS = 60_000;
+const LOCK_WAIT_MS = 60_000;
 const TRY_EVERY_MS = 500;
 const LOG_EVERY_MS = 5000;
+
+/**
+ * One transaction on the primary, while no other process migrates or makes the first operator. PostgreSQL holds the
+ * lock for it. The embedded database has one process, so there it takes no lock.
+ *
+ * @throws DATABASE_UNAVAILABLE; Error that names the holder of the lock, after 60 s
+ */
+export async function lockedTransaction<T>(pools: Pools, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  const { log, lockWaitMs: waitMs = LOCK_WAIT_MS, target } = pools.options;
+  const beginning = { begin: beginOnPrimary, signal: undefined, holds: () => true };
+  if (target.kind === "embedded") return transact(pools, beginning, work);
+  const holder = () => execute(pools, pools.orm.em.fork() as SqlEntityManager, LOCK_HOLDER, []);
+  const done = await retryUntilLocked({ clock: systemClock, log, waitMs, holder }, () =>
+    transact(pools, beginning, async (tx) => {
+      const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
+      if (!lock!.is_mine) return undefined;
+      await tx.em.execute(END_WITH_CLIENT);
+      return { result: await work(tx) };
+    }),
+  );
+  return done.result;
+}
 
 /**
  * Tries again until the lock is free, and logs its holder every 5 s.
@@ -50,7 +79,7 @@ const LOG_EVERY_MS = 5000;
  * @param attempt resolves to undefined if another process holds the lock
  * @throws Error that names the holder, after `waitMs`
  */
-export async function retryUntilLocked<T>(wait: LockWait, attempt: () => Promise<T | undefined>): Promise<T> {
+async function retryUntilLocked<T>(wait: LockWait, attempt: () => Promise<T | undefined>): Promise<T> {
   const { clock, log, waitMs } = wait;
   const startMs = clock.monotonicMs();
   for (let logged = 0; ; ) {

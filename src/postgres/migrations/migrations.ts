@@ -2,8 +2,14 @@
  * The schema, as migrations in the order in which they are applied. A migration is never changed after its release.
  *
  *   migrations.ts                    this list
+ *   schema-state.ts                  what a database has, compared with this list
+ *   planned-migration.ts             the statements of a migration, on a database as it is now
  *   migrator.ts                      applies the migrations that a database lacks
+ *   migration-script.ts              the same statements as a script for psql
  *   migration-lock.ts                the lock that lets one process at a time apply them
+ *   migration-progress.ts            log lines while they run
+ *   concurrent-index.ts              a migration that makes an index without keeping writers out
+ *   concurrent-build.ts              runs it outside of a transaction, and again after an interruption
  *   0001-first-schema.ts             people, keys, signing keys, the log of changes
  *   0002-login-throttles.ts          failed logins and known networks
  *   0003-audit-events.ts             the audit trail
@@ -15,6 +21,9 @@
  *   0009-emails-in-nfc.ts            e-mail addresses in NFC
  *   0010-texts-that-say-null.ts      repairs elements of arrays that say `null`
  *   0013-key-revocation-by-reset.ts  what a password reset does with API keys
+ *   0014-audit-exports.ts            the events that wait for the export of the audit trail
+ *   0015-certificate-names.ts        names of client certificates that stand for credentials
+ *   0016-key-requests-by-time.ts     the index that finds forgotten request_ids
  */
 import { FirstSchema } from "./0001-first-schema.ts";
 import { LoginThrottles } from "./0002-login-throttles.ts";
@@ -27,6 +36,9 @@ import { ChangeIncarnation } from "./0008-change-incarnation.ts";
 import { EmailsInNfc } from "./0009-emails-in-nfc.ts";
 import { TextsThatSayNull } from "./0010-texts-that-say-null.ts";
 import { KeyRevocationByReset } from "./0013-key-revocation-by-reset.ts";
+import { AuditExports } from "./0014-audit-exports.ts";
+import { CertificateNames } from "./0015-certificate-names.ts";
+import { KeyRequestsByTime } from "./0016-key-requests-by-time.ts";
 
 export const MIGRATIONS = [
   FirstSchema,
@@ -40,4 +52,7 @@ export const MIGRATIONS = [
   EmailsInNfc,
   TextsThatSayNull,
   KeyRevocationByReset,
+  AuditExports,
+  CertificateNames,
+  KeyRequestsByTime,
 ] as const;

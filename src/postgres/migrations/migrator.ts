@@ -1,37 +1,105 @@
-import type { MikroORM } from "@mikro-orm/core";
-import type { MigrationStorage } from "@mikro-orm/migrations";
-import type { SqlEntityManager } from "@mikro-orm/sql";
-import type { Log } from "../../lib/log.ts";
+import type { Pools } from "../connections/pools.ts";
+import type { Transaction } from "../transactions/transaction.ts";
+import { runBeside } from "./concurrent-build.ts";
+import { lockedTransaction } from "./migration-lock.ts";
+import { MigrationProgress } from "./migration-progress.ts";
+import { MIGRATIONS } from "./migrations.ts";
+import { type MigrationClass, namesOf, type PlannedMigration, planOf } from "./planned-migration.ts";
+import {
+  type Ask,
+  askOn,
+  isThere,
+  listOf,
+  readApplied,
+  type SchemaState,
+  schemaState,
+  tooNewText,
+} from "./schema-state.ts";
 
-const LOG_EVERY_MS = 5000;
+export interface MigrateOptions {
+  /** Default: those of this version. */
+  readonly migrations?: readonly MigrationClass[];
+  /** Is called with the name of each migration, after its COMMIT. */
+  readonly onApplied?: (name: string) => void;
+}
 
-/**
- * Applies all migrations that the database lacks.
- *
- * @param em entity manager of the transaction that holds the lock of migrations; undefined = the migrator begins its
- *   own transaction
- */
-export async function applyMigrations(orm: MikroORM, em: SqlEntityManager | undefined): Promise<void> {
-  const transaction = em?.getTransactionContext();
-  if (transaction === undefined) {
-    await orm.migrator.up();
-    return;
-  }
-  // The migrator would create the table of applied migrations outside of the given transaction. Behind a pooler with a
-  // single connection it would then wait for itself.
-  (orm.migrator.getStorage() as MigrationStorage).setMasterMigration(transaction);
-  await orm.migrator.up({ transaction });
+/** What the database has, and what it lacks. Writes nothing. */
+export async function readSchema(
+  pools: Pools,
+  ask: Ask,
+  migrations: readonly MigrationClass[] = MIGRATIONS,
+): Promise<SchemaState> {
+  return schemaState(await readApplied(ask, listOf(pools)), namesOf(migrations));
 }
 
 /**
- * Logs a line every 5 s while migrations run, because a migration of a large table may take minutes. @returns stops it
+ * What `applyMigrations` would run on the database as it is now, in order. Writes nothing.
+ *
+ * @throws Error if the schema is too new for this code
  */
-export function logProgress(log: Log | undefined): () => void {
-  let seconds = 0;
-  const timer = setInterval(() => {
-    seconds += LOG_EVERY_MS / 1000;
-    log?.info("the schema is being applied", { for_seconds: seconds });
-  }, LOG_EVERY_MS);
-  timer.unref();
-  return () => clearInterval(timer);
+export async function planMigrations(
+  pools: Pools,
+  ask: Ask,
+  migrations: readonly MigrationClass[] = MIGRATIONS,
+): Promise<readonly PlannedMigration[]> {
+  const state = await readSchema(pools, ask, migrations);
+  refuseTooNew(state);
+  const plans: PlannedMigration[] = [];
+  let hasList = await isThere(ask, listOf(pools));
+  for (const name of state.pending) {
+    plans.push(await planOf(pools, migrations, { name, hasList }, ask));
+    hasList = true;
+  }
+  return plans;
+}
+
+/**
+ * Applies the migrations that the database lacks, each in a transaction of its own. So a migration holds its locks only
+ * for its own statements. A transaction takes the lock of migrations and reads the list again: if several processes
+ * migrate at once, each migration is applied once.
+ *
+ * @param ask runs a statement outside of a transaction: a schema that lacks nothing needs no lock
+ * @throws Error if the schema is too new for this code
+ */
+export async function applyMigrations(pools: Pools, ask: Ask, options: MigrateOptions = {}): Promise<void> {
+  const { migrations = MIGRATIONS, onApplied } = options;
+  const state = await readSchema(pools, ask, migrations);
+  refuseTooNew(state);
+  if (state.pending.length === 0) return;
+  const progress = new MigrationProgress(pools.options.log);
+  try {
+    for (;;) {
+      const name = await lockedTransaction(pools, (tx) => applyNext(pools, tx, migrations, progress));
+      if (name === undefined) return;
+      onApplied?.(name);
+    }
+  } finally {
+    progress.stop();
+  }
+}
+
+/** Applies the next migration, and returns its name; undefined if the database lacks none. */
+async function applyNext(
+  pools: Pools,
+  tx: Transaction,
+  migrations: readonly MigrationClass[],
+  progress: MigrationProgress,
+): Promise<string | undefined> {
+  const ask = askOn(tx);
+  const state = await readSchema(pools, ask, migrations);
+  refuseTooNew(state);
+  const [name] = state.pending;
+  if (name === undefined) return undefined;
+  progress.at(name);
+  const hasList = await isThere(ask, listOf(pools));
+  const plan = await planOf(pools, migrations, { name, hasList }, ask);
+  const { target } = pools.options;
+  if (plan.before.length > 0 && target.kind === "postgres") await runBeside(tx, target, plan, progress);
+  for (const statement of plan.inTransaction) await ask(statement);
+  return name;
+}
+
+function refuseTooNew(state: SchemaState): void {
+  const text = tooNewText(state);
+  if (text !== undefined) throw new Error(text);
 }

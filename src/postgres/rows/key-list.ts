@@ -10,6 +10,14 @@ import { KEY_AND_OWNER, toKeyWithOwner } from "./key-rows.ts";
  */
 const MAX_PAGE_BYTES = 256 * 1024;
 
+/**
+ * Maximum keys that a page counts for its total. Counting reads each key: the ten million of a large installation take
+ * longer than a statement may.
+ */
+const MAX_COUNTED = 10_000;
+
+const ORDER = "order by k.created_at desc, k.id desc";
+
 /** The choice of a page: the keys after a position, at most `size`. */
 export interface KeyListing {
   readonly filter: KeyFilter;
@@ -24,33 +32,35 @@ export async function listKeys(database: ManagedDatabase, { filter, size, after 
     after === undefined
       ? ["", []]
       : ["and (k.created_at, k.id) < (to_timestamp(?::float8 / 1000), ?)", [String(after.createdAtMs), after.id]];
-  const count = `select count(*) from api_keys k where ${where}`;
+  // In the order of the page, because the oldest keys have mostly ended: they would be read, and not counted.
+  const counted = `select from api_keys k where ${where} ${ORDER} limit ${MAX_COUNTED + 1}`;
+  const count = `select count(*) from (${counted}) c`;
   // The bytes of a key are computed once, and only for the keys that the page may have: PostgreSQL keeps `offset 0` as
   // it is.
   const rows = await database.read(
     `select ${KEY_AND_OWNER}, k.found::int, (${count})::int as total from (
        select k.*, count(*) over () as found,
-         sum(k.bytes) over (order by k.created_at desc, k.id desc) - k.bytes as bytes_before
+         sum(k.bytes) over (${ORDER}) - k.bytes as bytes_before
        from (
          select k.*, octet_length(k::text) as bytes from (
-           select k.* from api_keys k where ${where} ${behind} order by k.created_at desc, k.id desc limit ?::int
+           select k.* from api_keys k where ${where} ${behind} ${ORDER} limit ?::int
          ) k offset 0
        ) k
      ) k
      left join users o on o.id = k.owner_id
      where k.bytes_before < ${MAX_PAGE_BYTES}
-     order by k.created_at desc, k.id desc
+     ${ORDER}
      limit ?::int`,
     [...parameters, ...parameters, ...position, size + 1, size],
   );
   const items = rows.map(toKeyWithOwner);
   const last = items.at(-1)?.key;
   const hasMore = last !== undefined && (rows[0]!.found as number) > items.length;
-  const [counted] = rows.length > 0 ? rows : await database.read(`select (${count})::int as total`, parameters);
+  const [total] = rows.length > 0 ? rows : await database.read(`select (${count})::int as total`, parameters);
   return {
     items,
     next: hasMore ? { createdAtMs: last.createdAtMs, id: last.id } : undefined,
-    totalSize: counted!.total as number,
+    totalSize: total!.total as number,
   };
 }
 

@@ -17,7 +17,8 @@ export async function findRequest(tx: Transaction, request: IdempotencyKey): Pro
   // Of two concurrent calls with one request_id, the second waits here until the first has committed.
   await tx.em.execute("select pg_advisory_xact_lock(hashtextextended(?, 0))", [`${callerId} ${requestId}`]);
   const since = new Date(tx.now.getTime() - REQUEST_MEMORY_MS);
-  await tx.em.nativeDelete(KeyRequestRow, { callerId, createdAt: { $lt: since } });
+  // An old use of this id makes place. Retention deletes those of other ids, whose number a caller chooses.
+  await tx.em.nativeDelete(KeyRequestRow, { callerId, requestId, createdAt: { $lt: since } });
   const row = await tx.em.findOne(KeyRequestRow, { callerId, requestId });
   if (row === null) return undefined;
   const sameParameters = Buffer.from(row.parametersDigest).equals(request.parametersDigest);

@@ -8,8 +8,11 @@
  *   login-failure-rows.ts     failed logins by account
  *   login-address-rows.ts     failed logins by address and network
  *   signing-key-rows.ts       signing keys
+ *   audit-event-rows.ts       audit events
  *   key-rows.ts               API keys and credentials: the hot read, and new values
+ *   key-inserts.ts            a new row of them
  *   key-list.ts               a page of them
+ *   certificate-name-rows.ts  whose a certificate name is
  *   key-secret-rows.ts        their secrets
  *   key-request-rows.ts       the request_ids of calls that issue and rotate
  *   key-quotas.ts             quotas, counted without a lock
@@ -42,6 +45,7 @@ export function toKey(row: KeyRow): Key {
     metadata: Object.freeze({ ...row.metadata }),
     allowedIps: Object.freeze([...row.allowedIps]),
     allowedMethods: Object.freeze([...row.allowedMethods]),
+    certificateNames: Object.freeze([...row.certificateNames]),
     limits: Object.freeze({ perMinute: row.limitPerMinute ?? undefined, perDay: row.limitPerDay ?? undefined }),
     state: row.state,
     disabledBy: row.disabledBy ?? undefined,
@@ -62,8 +66,8 @@ const MAX_READ_SECRETS = MAX_LIVE_SECRETS + MAX_ENDED_SECRETS;
 
 /** The columns of a key `k` and its owner `o`. */
 export const KEY_AND_OWNER = `k.id, k.kind, k.environment, k.name, k.description, k.prefix, k.owner_id, k.issuer_id, k.tier, k.scopes,
-      k.metadata, k.allowed_ips, k.allowed_methods, k.limit_per_minute, k.limit_per_day, k.state, k.disabled_by,
-      k.service_controlled, k.version, ${ms("k.created_at")} as created_ms, ${ms("k.expires_at")} as expires_ms,
+      k.metadata, k.allowed_ips, k.allowed_methods, k.certificate_names, k.limit_per_minute, k.limit_per_day, k.state,
+      k.disabled_by, k.service_controlled, k.version, ${ms("k.created_at")} as created_ms, ${ms("k.expires_at")} as expires_ms,
       ${ms("k.revoked_at")} as revoked_ms, ${ms("k.last_used_at")} as used_ms,
       o.state as owner_state, o.tier as owner_tier, o.scopes as owner_scopes`;
 
@@ -136,6 +140,7 @@ function plainKey(row: Row): Key {
     metadata: dictionary(row.metadata),
     allowedIps: list(row.allowed_ips),
     allowedMethods: list(row.allowed_methods),
+    certificateNames: list(row.certificate_names),
     limits: figures(optional<number>(row.limit_per_minute), optional<number>(row.limit_per_day)),
     state: word(row.state) as Key["state"],
     disabledBy: optional<string>(row.disabled_by),

@@ -5,8 +5,11 @@ import type { PagePosition } from "../../lib/page.ts";
  * database, so a page begins exactly where the page before it ended.
  */
 
-/** The condition, for the ORM, that a row comes after this position in the order (created_at desc, id desc). */
+/**
+ * The condition, for the ORM, that a row comes after this position in the order (created_at desc, id desc). The first
+ * part follows from the others. It lets PostgreSQL begin at the position in an index instead of at its end.
+ */
 export function isAfter({ createdAtMs, id }: PagePosition) {
   const createdAt = new Date(createdAtMs);
-  return { $or: [{ createdAt: { $lt: createdAt } }, { createdAt, id: { $lt: id } }] };
+  return { createdAt: { $lte: createdAt }, $or: [{ createdAt: { $lt: createdAt } }, { id: { $lt: id } }] };
 }

@@ -1,11 +1,16 @@
-import type { AuditEvent, AuditKind } from "../../audit/audit-event.ts";
+import type { AuditEvent } from "../../audit/audit-event.ts";
 import type { AuditFilter, AuditStore } from "../../audit/audit-store.ts";
 import { added, type CountedEntry } from "../../audit/counted-event.ts";
-import { HOUR_MS } from "../../lib/clock.ts";
+import { HOUR_MS, MINUTE_MS } from "../../lib/clock.ts";
 import { idOf } from "../../lib/id.ts";
 import { type Page, type PagePosition, pageAt } from "../../lib/page.ts";
-import { type ManagedDatabase, ms, type Row } from "../database.ts";
+import type { ManagedDatabase, Row } from "../database.ts";
 import { deleteOldest } from "../delete-oldest.ts";
+import { EVENT_COLUMNS, toEvent } from "../rows/audit-event-rows.ts";
+import { queueAgain } from "../transactions/export-queue.ts";
+
+/** An event that counts refusals is exported at once, and while it grows at most once in this time. */
+const COUNTED_AGAIN_MS = MINUTE_MS;
 
 export class PostgresAuditStore implements AuditStore {
   readonly #database: ManagedDatabase;
@@ -19,9 +24,9 @@ export class PostgresAuditStore implements AuditStore {
     await this.#database.transact(async (tx) => {
       const nowMs = tx.now.getTime();
       const id = idOf("evt", `${kind} ${about} ${Math.floor(nowMs / HOUR_MS)}`);
-      await tx.em.execute(
+      const begun = await tx.em.execute<Row[]>(
         `insert into audit_events (id, happened_at, kind, actor_id, subject_id, client_ip, details)
-         values (?, ${this.#database.now}, ?, ?, ?, ?, '{}') on conflict (id) do nothing`,
+         values (?, ${this.#database.now}, ?, ?, ?, ?, '{}') on conflict (id) do nothing returning id`,
         [id, kind, actorId, subjectId, clientIp],
       );
       const [row] = await tx.em.execute<Row[]>("select details from audit_events where id = ? for update", [id]);
@@ -31,6 +36,7 @@ export class PostgresAuditStore implements AuditStore {
       });
       const changed = [clientIp, JSON.stringify(sum), id];
       await tx.em.execute("update audit_events set client_ip = ?, details = ?::jsonb where id = ?", changed);
+      await tx.em.execute(queueAgain(this.#database.now), [id, subjectId, begun.length > 0 ? 0 : COUNTED_AGAIN_MS]);
     });
   }
 
@@ -47,7 +53,7 @@ export class PostgresAuditStore implements AuditStore {
     if (filter.endMs !== undefined) where("happened_at < ?::timestamptz", isoTime(filter.endMs));
     if (after !== undefined) where("(happened_at, id) < (?::timestamptz, ?)", isoTime(after.createdAtMs), after.id);
     const rows = await this.#database.read(
-      `select id, ${ms("happened_at")} as happened_ms, kind, actor_id, subject_id, client_ip, details from audit_events
+      `select ${EVENT_COLUMNS} from audit_events e
        where ${conditions.join(" and ")} order by happened_at desc, id desc limit ?::int`,
       [...parameters, size + 1],
     );
@@ -55,20 +61,8 @@ export class PostgresAuditStore implements AuditStore {
   }
 
   prune(olderThanMs: number): Promise<boolean> {
-    return deleteOldest(this.#database, "audit_events", "happened_at", olderThanMs);
+    return deleteOldest(this.#database, "audit_events", olderThanMs);
   }
-}
-
-function toEvent(row: Row): AuditEvent {
-  return Object.freeze({
-    id: row.id as string,
-    happenedAtMs: Math.round(row.happened_ms as number),
-    kind: row.kind as AuditKind,
-    actorId: row.actor_id as string,
-    subjectId: row.subject_id as string,
-    clientIp: row.client_ip as string,
-    details: Object.freeze(row.details as Record<string, string>),
-  });
 }
 
 /**

@@ -7,7 +7,7 @@ import { whenSilent } from "../../lib/when-silent.ts";
 import { destroy, PostgresClient } from "../connections/connection.ts";
 import { Signals } from "../connections/signals.ts";
 import { type ManagedDatabase, ms, type Row } from "../database.ts";
-import { MAX_DELETED } from "../delete-oldest.ts";
+import { inPlaces, MAX_DELETED, MAY_PRUNE } from "../delete-oldest.ts";
 import { pollAsFeed, pollEmbedded, pollForClient } from "../rows/change-polls.ts";
 
 /** Timeout of connecting, which takes up to 6 round trips with TLS and SCRAM. */
@@ -243,12 +243,14 @@ async function endedSessions(
   limit: number,
   after: CommittedChange | undefined,
 ): Promise<readonly CommittedChange[]> {
+  // The first condition is that of the index, which PostgreSQL can't infer from a comparison of two columns.
   const [behind, parameters] =
     after === undefined
       ? [`ended_at > ${database.now} - ?::float8 * interval '1 millisecond'`, [withinMs]]
       : ["(ended_at, id) > (?::timestamptz, ?)", [new Date(after.changedAtMs).toISOString(), after.subjectId]];
   const rows = await database.read(
-    `select id, ${ms("ended_at")} as ended_ms from sessions where ${behind} order by ended_at, id limit ?::int`,
+    `select id, ${ms("ended_at")} as ended_ms from sessions
+     where ended_at is not null and ${behind} order by ended_at, id limit ?::int`,
     [...parameters, limit],
   );
   return rows.map((row) => ({
@@ -262,12 +264,13 @@ async function endedSessions(
 async function prune(database: ManagedDatabase, olderThanMs: number): Promise<boolean> {
   const deleted = await database.write(
     `with old as (
-       select id, xact_id from changes where changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
+       select ctid, xact_id from changes
+       where ${MAY_PRUNE} and changed_at < ${database.now} - ?::float8 * interval '1 millisecond'
        order by changed_at limit ${MAX_DELETED} for update skip locked
      ), moved as (
        update change_horizon set pruned = greatest(pruned, (select xact_id from old order by xact_id desc limit 1))
      )
-     delete from changes c using old where c.id = old.id`,
+     delete from changes where ${inPlaces("select ctid from old")}`,
     [olderThanMs],
   );
   return deleted === MAX_DELETED;

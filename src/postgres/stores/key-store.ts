@@ -9,6 +9,7 @@
  *   signing-key-store.ts     signing keys (auth/signing/)
  *   change-store.ts          the log of changes (changes/)
  *   audit-store.ts           the audit trail (audit/)
+ *   export-store.ts          the queue of its export (audit/export/)
  */
 import { LockMode } from "@mikro-orm/core";
 import type { SqlEntityManager } from "@mikro-orm/sql";
@@ -18,6 +19,7 @@ import type {
   AddSecret,
   AddSecretOutcome,
   ChangeKeyOutcome,
+  CredentialChanges,
   IdempotencyKey,
   InsertKeyOutcome,
   IssuingOwner,
@@ -29,21 +31,27 @@ import type {
   KeyStore,
   KeyWithSecrets,
   LastOfScope,
+  NamedCredential,
+  NamedCredentialRead,
+  NameTaken,
   NewKey,
 } from "../../keys/key-store.ts";
 import type { PagePosition } from "../../lib/page.ts";
 import type { ManagedDatabase } from "../database.ts";
+import { deleteOldest } from "../delete-oldest.ts";
 import { lockUser } from "../rows/account-access.ts";
+import { CREDENTIALS_BY_NAME, replaceCertificateNames } from "../rows/certificate-name-rows.ts";
 import { GroupedReads } from "../rows/grouped-reads.ts";
 import { recordUses, rehashSecrets } from "../rows/key-background-writes.ts";
+import { insertKey } from "../rows/key-inserts.ts";
 import { listKeys } from "../rows/key-list.ts";
-import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS } from "../rows/key-quotas.ts";
+import { findIssuingOwner, hasTooManySecrets, QUOTA_MEMORY_MS, REQUEST_MEMORY_MS } from "../rows/key-quotas.ts";
 import { findRequest, insertRequest, locksOf } from "../rows/key-request-rows.ts";
 import { applyChanges, KEY_WITH_OWNER, KEYS_WITH_SECRETS, toKey, toKeyWithOwner } from "../rows/key-rows.ts";
 import { insertSecret, makePlace } from "../rows/key-secret-rows.ts";
 import { holdSession } from "../rows/session-rows.ts";
 import { KeyRow } from "../tables.ts";
-import { keyLock, mustHold, userLock } from "../transactions/locks.ts";
+import { CERTIFICATE_NAMES, keyLock, mustHold, userLock } from "../transactions/locks.ts";
 import type { Transaction } from "../transactions/transaction.ts";
 
 /** The advisory lock for revoking a credential that may be the last of its scope. The number is arbitrary. */
@@ -53,15 +61,22 @@ const LAST_CREDENTIAL = "last credential";
 export class PostgresKeyStore implements KeyStore {
   readonly #database: ManagedDatabase;
   readonly #reads: GroupedReads<KeyWithSecrets>;
+  readonly #readsByName: GroupedReads<NamedCredential>;
 
   constructor(database: ManagedDatabase) {
     this.#database = database;
     this.#reads = new GroupedReads(database, KEYS_WITH_SECRETS);
+    this.#readsByName = new GroupedReads(database, CREDENTIALS_BY_NAME);
   }
 
   async read(keyIds: readonly string[]): Promise<KeyRead> {
     const { records, databaseMs } = await this.#reads.read(keyIds);
     return { keys: records, databaseMs };
+  }
+
+  async readByCertificateNames(names: readonly string[]): Promise<NamedCredentialRead> {
+    const { records, databaseMs } = await this.#readsByName.read(names);
+    return { credentials: records, databaseMs };
   }
 
   async find(kind: KeyKind, keyId: string): Promise<{ key: Key; owner: KeyOwner | undefined } | undefined> {
@@ -75,7 +90,9 @@ export class PostgresKeyStore implements KeyStore {
 
   async insert(newKey: NewKey, entry: KeyEntry): Promise<InsertKeyOutcome> {
     const { key, request } = newKey;
-    const locks = [...(key.ownerId === undefined ? [] : [userLock(key.ownerId)]), ...locksOf(request)];
+    const ownerLocks = key.ownerId === undefined ? [] : [userLock(key.ownerId)];
+    const locks = [...ownerLocks, ...locksOf(request)];
+    if (key.certificateNames.length > 0) locks.push(CERTIFICATE_NAMES);
     return this.#database.transact(locks, async (tx) => {
       if (newKey.request !== undefined) {
         const used = await findRequest(tx, newKey.request);
@@ -84,6 +101,10 @@ export class PostgresKeyStore implements KeyStore {
       const refused = await refuseForOwner(tx, newKey);
       if (refused !== undefined) return { kind: refused };
       await refuseEnded(tx, entry);
+      if (key.certificateNames.length > 0) {
+        const taken = await replaceCertificateNames(tx, key.id, key.certificateNames);
+        if (taken !== undefined) return taken;
+      }
       const row = await insertKey(tx, newKey);
       insertSecret(tx, row.id, newKey.secret.digest, newKey.secret.pepperVersion);
       if (newKey.request !== undefined) insertRequest(tx, newKey.request, row.id);
@@ -116,14 +137,23 @@ export class PostgresKeyStore implements KeyStore {
         await tx.em.execute("select pg_advisory_xact_lock(?::bigint)", [LAST_CREDENTIAL_LOCK]);
         if (!(await hasUsable(tx.em, tx.now, keepScope, keyId))) return { kind: "last_of_scope" };
       }
-      await refuseEnded(tx, entry);
-      const row = await lockKey(tx, keyId);
-      if (row === null || row.version !== expectedVersion) return { kind: "conflict" };
-      applyChanges(row, changes, tx.now);
-      await tx.em.flush();
-      await tx.changed(changeKind(row), row.id);
-      await tx.record({ ...entry, subjectId: row.id });
-      return { kind: "changed", key: toKey(row) };
+      return changeLocked(tx, keyId, expectedVersion, changes, entry);
+    });
+  }
+
+  async changeCredential(
+    keyId: string,
+    expectedVersion: number,
+    { certificateNames, ...changes }: CredentialChanges,
+    entry: KeyEntry,
+  ): Promise<ChangeKeyOutcome | NameTaken> {
+    const locks = [keyLock(keyId), ...(certificateNames === undefined ? [] : [CERTIFICATE_NAMES])];
+    return this.#database.transact(locks, async (tx) => {
+      return changeLocked(tx, keyId, expectedVersion, changes, entry, async (row) => {
+        const taken = certificateNames && (await replaceCertificateNames(tx, keyId, certificateNames));
+        if (certificateNames !== undefined && taken === undefined) row.certificateNames = [...certificateNames];
+        return taken;
+      });
     });
   }
 
@@ -172,6 +202,10 @@ export class PostgresKeyStore implements KeyStore {
     return rehashSecrets(this.#database, rehashes);
   }
 
+  pruneRequests(): Promise<boolean> {
+    return deleteOldest(this.#database, "key_requests", REQUEST_MEMORY_MS);
+  }
+
   async hasUsableCredential(scope: string): Promise<boolean> {
     return this.#database.transact(({ em, now }) => hasUsable(em, now, scope, ""));
   }
@@ -179,6 +213,31 @@ export class PostgresKeyStore implements KeyStore {
 
 function changeKind(row: Pick<KeyRow, "kind">): "KEY" | "SERVICE_CREDENTIAL" {
   return row.kind === "service" ? "SERVICE_CREDENTIAL" : "KEY";
+}
+
+/**
+ * Changes a row whose version is still the expected one, tells all copies, and records it.
+ *
+ * @param refuse writes more into the row, or returns why it must not change, and leaves it as it is then
+ */
+async function changeLocked<R extends object = never>(
+  tx: Transaction,
+  keyId: string,
+  expectedVersion: number,
+  changes: KeyChanges,
+  entry: KeyEntry,
+  refuse?: (row: KeyRow) => Promise<R | undefined>,
+): Promise<ChangeKeyOutcome | R> {
+  await refuseEnded(tx, entry);
+  const row = await lockKey(tx, keyId);
+  if (row === null || row.version !== expectedVersion) return { kind: "conflict" };
+  const refusal = await refuse?.(row);
+  if (refusal !== undefined) return refusal;
+  applyChanges(row, changes, tx.now);
+  await tx.em.flush();
+  await tx.changed(changeKind(row), row.id);
+  await tx.record({ ...entry, subjectId: row.id });
+  return { kind: "changed", key: toKey(row) };
 }
 
 function lockKey(tx: Transaction, keyId: string): Promise<KeyRow | null> {
@@ -219,34 +278,6 @@ async function refuseForOwner(
     ],
   });
   return newKey.ownerQuota !== undefined && count >= newKey.ownerQuota ? "quota_exceeded" : undefined;
-}
-
-/** Inserts a key. It flushes at once, because rows that refer to the key must come after it. */
-async function insertKey(tx: Transaction, { key }: NewKey): Promise<KeyRow> {
-  const row = tx.em.create(KeyRow, {
-    id: key.id,
-    kind: key.kind,
-    environment: key.environment,
-    name: key.name,
-    description: key.description,
-    prefix: key.prefix,
-    ownerId: key.ownerId ?? null,
-    issuerId: key.issuerId,
-    tier: key.tier,
-    scopes: [...key.scopes],
-    metadata: { ...key.metadata },
-    allowedIps: [...key.allowedIps],
-    allowedMethods: [...key.allowedMethods],
-    limitPerMinute: key.limits.perMinute ?? null,
-    limitPerDay: key.limits.perDay ?? null,
-    state: "active",
-    serviceControlled: key.serviceControlled,
-    createdAt: tx.now,
-    expiresAt: key.expiresAtMs === undefined ? null : new Date(key.expiresAtMs),
-    version: 1,
-  });
-  await tx.em.persist(row).flush();
-  return row;
 }
 
 async function hasUsable(em: SqlEntityManager, now: Date, scope: string, exceptId: string): Promise<boolean> {

@@ -9,6 +9,7 @@ import {
 import { type LoginWait, waitOf, waitOfHash } from "../../auth/throttle/login-limits.ts";
 import { type Holder, networkHolder, ofKind } from "../../shares/holder.ts";
 import type { ManagedDatabase, Row } from "../database.ts";
+import { deleteOldest, inPlaces, MAX_DELETED, MAY_PRUNE } from "../delete-oldest.ts";
 import {
   type Counted,
   countForOrigin,
@@ -31,9 +32,6 @@ import {
 import type { Transaction } from "../transactions/transaction.ts";
 
 type ClearInput = Parameters<LoginFailureStore["clear"]>[0];
-
-/** Maximum rows of one table that one pruning removes, so that it ends within the timeout of a statement. */
-const PRUNE_ROWS = 20_000;
 
 export class PostgresLoginFailureStore implements LoginFailureStore {
   readonly #database: ManagedDatabase;
@@ -102,16 +100,12 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
     });
   }
 
-  async prune(): Promise<void> {
-    const { now } = this.#database;
-    for (const table of ["login_addresses", "login_networks"]) {
-      await this.#database.write(
-        `delete from ${table} where ctid in (select ctid from ${table} where forget_at < ${now} limit ${PRUNE_ROWS})`,
-        [],
-      );
-    }
-    await this.#cut("login_accounts", ["failures", "failed_at"]);
-    await this.#cut("login_networks", ["forget_at"]);
+  async prune(): Promise<boolean> {
+    const database = this.#database;
+    if (await deleteOldest(database, "login_addresses", 0)) return true;
+    if (await deleteOldest(database, "login_networks", 0)) return true;
+    if (await this.#cut("login_accounts", ["failures", "failed_at"])) return true;
+    return this.#cut("login_networks", ["forget_at"]);
   }
 
   /** The database for an attempt that was admitted before. Only `find` may be refused because of a long queue. */
@@ -119,14 +113,19 @@ export class PostgresLoginFailureStore implements LoginFailureStore {
     return this.#database.for({ holder: attemptHolder(subject), isUnderWay: true });
   }
 
-  /** Keeps the `#maxRows` greatest rows of a table and deletes the others. The index alone finds where they begin. */
-  async #cut(table: string, columns: readonly string[]): Promise<void> {
+  /**
+   * Keeps the `#maxRows` greatest rows of a table, and deletes some of the others. The index alone finds where they
+   * begin.
+   *
+   * @returns whether more are left for this process
+   */
+  async #cut(table: string, columns: readonly string[]): Promise<boolean> {
     const order = columns.map((column) => `${column} desc`).join(", ");
-    await this.#database.write(
-      `delete from ${table} where ctid in (select ctid from ${table} where (${columns.join(", ")}) <=
-         (select ${columns.join(", ")} from ${table} order by ${order} offset ?::int limit 1) limit ${PRUNE_ROWS})`,
-      [this.#maxRows],
-    );
+    const others = `select ctid from ${table} where ${MAY_PRUNE} and (${columns.join(", ")}) <=
+      (select ${columns.join(", ")} from ${table} order by ${order} offset ?::int limit 1)
+      order by ${order} limit ${MAX_DELETED} for update skip locked`;
+    const deleted = await this.#database.write(`delete from ${table} where ${inPlaces(others)}`, [this.#maxRows]);
+    return deleted === MAX_DELETED;
   }
 }
 

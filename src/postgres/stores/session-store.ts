@@ -127,7 +127,7 @@ export class PostgresSessionStore implements SessionStore {
   }
 
   prune(): Promise<boolean> {
-    return deleteOldest(this.#database, "sessions", "expires_at", KEPT_AFTER_END_MS);
+    return deleteOldest(this.#database, "sessions", KEPT_AFTER_END_MS);
   }
 
   async listLive(input: ListInput): Promise<readonly Session[]> {

@@ -35,6 +35,9 @@ export function emailLock(emailNormalized: string): string {
   return `email ${emailNormalized}`;
 }
 
+/** The names of client certificates: changes of them run one after another, so that no two take one name. */
+export const CERTIFICATE_NAMES = "certificate names";
+
 /** Asserts that the transaction has named the lock. Call it before each statement that waits for a lock. */
 export function mustHold(tx: Pick<Transaction, "holds">, name: string): void {
   assert(tx.holds(name), `the transaction must name the lock of a ${name.split(" ", 1)} when it begins: see locks.ts`);

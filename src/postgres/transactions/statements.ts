@@ -1,10 +1,12 @@
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { Change } from "../../changes/change.ts";
+import { traced } from "../../lib/tracing.ts";
 import type { Pools } from "../connections/pools.ts";
 import { faultOf, toDomainError } from "../errors/driver-errors.ts";
 import { isOtherHistory } from "../history/followed-history.ts";
 import type { Row } from "../row.ts";
 import { makeAbortable } from "./abortable-transaction.ts";
+import { statementSpan } from "./statement-span.ts";
 import type { Begin, Transaction } from "./transaction.ts";
 
 const MAX_ATTEMPTS = 3;
@@ -67,6 +69,11 @@ export async function execute(
   } catch (error) {
     throw failed(pools, error);
   }
+}
+
+/** Runs one statement outside of a transaction as a span of the call that it is for. @param sql without its proof */
+export function tracedStatement<T>(sql: string, ask: () => Promise<T>): Promise<T> {
+  return traced(statementSpan, sql, ask);
 }
 
 /** The error that leaves this room. An error that a person has to act on is also logged. */

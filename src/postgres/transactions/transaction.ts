@@ -4,7 +4,9 @@
  *   transaction.ts            what a transaction can do, and how it begins
  *   abortable-transaction.ts  a transaction ends with the call that it is for
  *   statements.ts             runs statements and transactions, and runs a transaction again after a conflict
+ *   statement-span.ts         what a span of OpenTelemetry says of a statement
  *   locks.ts                  the names of the locks that a transaction may wait for
+ *   export-queue.ts           the events that wait for the export of the audit trail
  */
 import type { SqlEntityManager } from "@mikro-orm/sql";
 import type { AuditEntry } from "../../audit/audit-event.ts";
@@ -14,6 +16,7 @@ import { CHANGES_CHANNEL } from "../connections/signals.ts";
 import type { FollowedHistory } from "../history/followed-history.ts";
 import { PROOF, type ProofRow, refuseStandby } from "../history/standby-check.ts";
 import { arrayLiteral, ms, type Row } from "../row.ts";
+import { queueFrom } from "./export-queue.ts";
 
 /** A transaction in progress. */
 export interface Transaction {
@@ -68,12 +71,15 @@ export const beginOnPrimary: Begin = async (em, beginning) => {
   return { proof: undefined, tx: transactionOn(em, rows[0]!.now as number, beginning) };
 };
 
-/** Inserts one event for each id and subject. All have the other columns in common. */
+/** Inserts one event for each id and subject, and queues it for the export. All have the other columns in common. */
 function recordSql(now: string): string {
-  return `insert into audit_events (id, subject_id, happened_at, kind, actor_id, client_ip, details)
-    select each.id, each.subject_id, ${now}, p.kind, p.actor_id, p.client_ip, p.details
-    from (select ? as kind, ? as actor_id, ? as client_ip, ?::jsonb as details) p,
-      unnest(?::text[], ?::text[]) as each (id, subject_id)`;
+  return `with event as (
+      insert into audit_events (id, subject_id, happened_at, kind, actor_id, client_ip, details)
+      select each.id, each.subject_id, ${now}, p.kind, p.actor_id, p.client_ip, p.details
+      from (select ? as kind, ? as actor_id, ? as client_ip, ?::jsonb as details) p,
+        unnest(?::text[], ?::text[]) as each (id, subject_id)
+      returning id, subject_id
+    ) ${queueFrom("event", now)}`;
 }
 
 function transactionOn(em: SqlEntityManager, nowMs: number, { now, holds, changes }: Beginning): Transaction {

@@ -2,17 +2,21 @@ import { hash } from "node:crypto";
 import { noteRefusedCredential, type RefusalRecorder } from "../../audit/refusal-recorder.ts";
 import { type AuthenticateUserDeps, authenticateUser } from "../../auth/authenticate-user.ts";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
+import type { CertificateCredentials, CertificateLookup } from "../../keys/credentials/certificate-credentials.ts";
 import {
   credentialFault,
   credentialScopes,
   looksLikeCredential,
   type OpenCredentialDeps,
   openCredential,
+  type PresentedCredential,
 } from "../../keys/credentials/service-credential.ts";
-import type { KeyRecord, RecordLookup } from "../../keys/key-records.ts";
+import type { Key } from "../../keys/key.ts";
+import type { RecordLookup } from "../../keys/key-records.ts";
 import type { UsageRecorder } from "../../keys/usage-recorder.ts";
 import { DomainError } from "../../lib/errors.ts";
 import type { Caller, CallHead } from "../call.ts";
+import type { ClientCertificates } from "./client-certificates.ts";
 import type { ClientAddresses } from "./client-ip.ts";
 
 /** The parts that resolve service credentials and access tokens. */
@@ -24,6 +28,9 @@ export interface CallerResolverDeps extends OpenCredentialDeps {
   /** Records the use of a credential whose secret is right, but which is no longer valid. */
   readonly refusals: Pick<RefusalRecorder, "note">;
   readonly addresses: Pick<ClientAddresses, "of">;
+  /** The client certificates of connections, and the credentials that they stand for. */
+  readonly clientCertificates: Pick<ClientCertificates, "of">;
+  readonly certificates: Pick<CertificateCredentials, "lookup">;
 }
 
 const ANONYMOUS: Caller = Object.freeze({ kind: "anonymous" });
@@ -34,13 +41,20 @@ const BEARER = /^bearer +([\x21-\x7e]+) *$/i;
 /** Maximum credentials remembered for one connection. It has one, or a few if a proxy shares the connection. */
 const MAX_REMEMBERED = 8;
 
-/**
- * A service credential that a connection has presented: how to find its record, and the caller of the latest record.
- */
-interface Known {
-  readonly lookup: RecordLookup;
-  record: KeyRecord | undefined;
+/** The caller of a credential, made once for each state of the credential. */
+interface KnownCaller {
+  key: Key | undefined;
   caller: Caller;
+}
+
+/** A service credential that a connection has presented: how to find its record, and the caller of the latest one. */
+interface Known extends KnownCaller {
+  readonly lookup: RecordLookup;
+}
+
+/** The same for the client certificate of a connection. */
+interface KnownCertificate extends KnownCaller {
+  readonly lookup: CertificateLookup;
 }
 
 /** The credentials of one connection, by the digest of the header, so that no credential itself is kept. */
@@ -53,6 +67,8 @@ type Remembered = Map<string, Known>;
 export class CallerResolver {
   readonly #deps: CallerResolverDeps;
   readonly #remembered = new WeakMap<object, Remembered>();
+  /** The client certificates that calls have rested on. */
+  readonly #certificates = new WeakMap<object, KnownCertificate>();
   /** The user of the last valid access token of each connection. */
   readonly #users = new WeakMap<object, Caller>();
 
@@ -68,6 +84,7 @@ export class CallerResolver {
    */
   known(head: CallHead): Caller | undefined {
     const values = head.header("authorization");
+    if (values.length === 0) return this.#knownCertified(head);
     if (values.length !== 1 || values[0]!.length > MAX_CREDENTIAL_LENGTH) return undefined;
     const known = this.#remembered.get(head.connection)?.get(digestOf(values[0]!));
     const fresh = known?.lookup.fresh();
@@ -81,7 +98,7 @@ export class CallerResolver {
    */
   resolve(head: CallHead): Caller | Promise<Caller> {
     const values = head.header("authorization");
-    if (values.length === 0) return ANONYMOUS;
+    if (values.length === 0) return this.#certified(head);
     if (values.length > 1) throw invalid("more than one authorization header");
     const value = values[0]!;
     if (value.length > MAX_CREDENTIAL_LENGTH) throw malformed();
@@ -97,20 +114,57 @@ export class CallerResolver {
     }
     const lookup = openCredential(this.#deps, token);
     if (lookup === undefined) throw unusable();
-    const known = { lookup, record: undefined, caller: ANONYMOUS };
+    const known = { lookup, key: undefined, caller: ANONYMOUS };
     this.#remember(head.connection, digest, known);
     return this.#service(known, head);
   }
 
   /**
-   * The caller of a connection: that of its first valid service credential, or else that of its last valid access
-   * token; undefined without either.
+   * The caller of a connection: that of its first valid service credential, or else that of its client certificate, or
+   * else that of its last valid access token; undefined without any.
    */
   ofConnection(connection: object): Caller | undefined {
     for (const { caller } of this.#remembered.get(connection)?.values() ?? []) {
       if (caller !== ANONYMOUS) return caller;
     }
-    return this.#users.get(connection);
+    const certified = this.#certificates.get(connection)?.caller ?? ANONYMOUS;
+    return certified === ANONYMOUS ? this.#users.get(connection) : certified;
+  }
+
+  /** The caller of the connection's certificate, if it is known without waiting. */
+  #knownCertified(head: CallHead): Caller | undefined {
+    const known = this.#certificateOf(head);
+    const fresh = known === undefined ? "unknown" : known.lookup.fresh();
+    return fresh === "unknown" ? undefined : this.#judgeCertified(known!, fresh, head);
+  }
+
+  /** The caller of a call without a header: that of the connection's certificate, or else anonymous. */
+  #certified(head: CallHead): Caller | Promise<Caller> {
+    const known = this.#certificateOf(head);
+    if (known === undefined) return ANONYMOUS;
+    const fresh = known.lookup.fresh();
+    if (fresh !== "unknown") return this.#judgeCertified(known, fresh, head);
+    return known.lookup.find().then((found) => this.#judgeCertified(known, found, head));
+  }
+
+  /** @throws CREDENTIAL_INVALID if the certificate has a fault now */
+  #certificateOf(head: CallHead): KnownCertificate | undefined {
+    const { certificates, clientCertificates } = this.#deps;
+    const certificate = clientCertificates.of(head.connection);
+    if (certificate === undefined || isOfBrowser(head)) return undefined;
+    const fault = certificate.fault();
+    if (fault !== undefined) throw invalid(`the client certificate ${fault}`);
+    let known = this.#certificates.get(head.connection);
+    if (known === undefined) {
+      known = { lookup: certificates.lookup(certificate.names), key: undefined, caller: ANONYMOUS };
+      this.#certificates.set(head.connection, known);
+    }
+    return known;
+  }
+
+  #judgeCertified(known: KnownCertificate, record: PresentedCredential | undefined, head: CallHead): Caller {
+    if (record === undefined) throw invalid("no service credential has a name of the client certificate");
+    return this.#judge(known, record, head);
   }
 
   #service(known: Known, head: CallHead): Caller | Promise<Caller> {
@@ -120,7 +174,7 @@ export class CallerResolver {
   }
 
   /** Judges state and expiry at every call. The rest of a record is read once. */
-  #judge(known: Known, record: KeyRecord | undefined, head: CallHead): Caller {
+  #judge(known: KnownCaller, record: PresentedCredential | undefined, head: CallHead): Caller {
     const { databaseClock, usage, refusals, addresses } = this.#deps;
     if (record === undefined) throw unusable();
     const fault = databaseClock.judge((nowMs) => credentialFault(record, nowMs));
@@ -129,9 +183,9 @@ export class CallerResolver {
       throw unusable();
     }
     usage.used(record.key.id, databaseClock.nowMs());
-    if (known.record !== record) {
+    if (known.key !== record.key) {
       known.caller = { kind: "service", credentialId: record.key.id, scopes: credentialScopes(record.key) };
-      known.record = record;
+      known.key = record.key;
     }
     return known.caller;
   }
@@ -151,6 +205,14 @@ export class CallerResolver {
     }
     remembered.set(digest, known);
   }
+}
+
+/**
+ * Whether a browser has sent the request (Fetch Metadata; the Fetch standard for `origin`). A browser adds a client
+ * certificate to requests that any web page makes, without asking its user. So a certificate never speaks for a page.
+ */
+function isOfBrowser(head: CallHead): boolean {
+  return head.header("origin").length > 0 || head.header("sec-fetch-site").length > 0;
 }
 
 function digestOf(authorization: string): string {

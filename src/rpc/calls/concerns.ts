@@ -5,7 +5,7 @@ import { addressHolder } from "../../shares/holder.ts";
 import type { Caller, CallHead } from "../call.ts";
 import { amendCodecError, codeName, TOO_MANY_CALLS, toConnectError, toDomainError } from "../errors.ts";
 import { holderOf } from "../holder.ts";
-import { type AccessRule, isVerification, type Route, type StreamRoute, type UnaryRoute } from "../routes.ts";
+import { type AccessRule, isVerification, type Route, type StreamRoute } from "../routes.ts";
 import { CallCapacity, type CallCapacityOptions } from "./call-capacity.ts";
 import { type CallObserver, logCall, type Outcome } from "./call-log.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -80,12 +80,13 @@ export class Concerns {
     { leave: (call, outcome) => void (outcome === OK || this.#deps.noteRefused?.(call, outcome)) },
     { leave: (call, outcome, ms) => this.#observer?.finished(call.method, outcome.code, ms) },
     { enter: (call) => this.#takePlace(call), leave: (call) => this.#capacity.leave(call) },
-    { enter: (call) => call.startTimer(), leave: (call) => call.stopTimer() },
+    { enter: (call) => call.startTimer(), leave: (call, outcome) => call.leave(outcome) },
     { enter: (call) => this.#identifyOnce(call), again: (call) => this.#identify(call) },
     { enter: (call) => this.#checkAccess(call), again: (call) => this.#checkAccess(call) },
     { enter: (call) => (call.route.isChange ? this.#deps.admitChange?.(call.caller) : undefined) },
   ];
 
+  readonly #enterAll = (call: LiveCall) => this.#enter(call, this.#entries);
   readonly #entries = this.#concerns.flatMap(({ enter }) => enter ?? []);
   readonly #againEntries = this.#concerns.flatMap(({ again }) => again ?? []);
 
@@ -108,7 +109,7 @@ export class Concerns {
   /** Admits the call: immediately, or when the promise resolves. Throws or rejects if the call is refused. */
   admit(call: LiveCall): Promise<void> | undefined {
     try {
-      return this.#enter(call, this.#entries)?.catch((error) => {
+      return call.inSpan(this.#enterAll)?.catch((error) => {
         throw this.fail(call, error);
       });
     } catch (error) {
@@ -143,7 +144,7 @@ export class Concerns {
     // The call may have been cancelled while its message was read.
     if (call.failure !== undefined) throw call.failure;
     this.#capacity.settle(call);
-    const response = (call.route as UnaryRoute).handler(request, call);
+    const response = call.handle(request);
     if (response instanceof Promise) return response.then((settled) => this.#succeed(call, settled));
     return this.#succeed(call, response);
   }
@@ -155,9 +156,9 @@ export class Concerns {
       responses = (call.route as StreamRoute).handler(requests, call)[Symbol.asyncIterator]();
       for (;;) {
         if (!(await call.race(this.#turns.begin(holderOf(call))))) throw TOO_MANY_CALLS;
-        const { done, value } = await call.race(responses.next());
+        const { done, value } = await call.race(call.inSpan(() => responses!.next()));
         if (done) break;
-        if (call.route.rule !== "anyone") await this.#enter(call, this.#againEntries);
+        if (call.route.rule !== "anyone") await call.inSpan(() => this.#enter(call, this.#againEntries));
         call.answering = true;
         yield value;
         call.answering = false;
@@ -220,8 +221,7 @@ export class Concerns {
 
   /** Ends the time to drain: every call that still runs is answered SHUTTING_DOWN. */
   abortAll(): void {
-    this.#abortAll("stream");
-    this.#abortAll("unary");
+    for (const kind of ["stream", "unary"] as const) this.#abortAll(kind);
   }
 
   #abortAll(kind: Route["kind"]): void {

@@ -4,21 +4,28 @@
  *
  *   concerns.ts       the interceptor chain: one ordered list of steps for every lane
  *   live-call.ts      one call from its headers to its end: deadline, abort, what handlers add to the answer
- *   caller.ts         from headers to a Caller, by service credential or access token
+ *   caller.ts         from headers to a Caller, by service credential, access token or client certificate
+ *   client-certificates.ts
+ *                     the client certificates of connections
  *   client-ip.ts      the client's address, through trusted proxies; forwarded.ts parses the headers that proxies write
  *   call-capacity.ts  the maximum number of calls at a time, shared by caller, and which call gives way
  *   turn-budget.ts    the maximum number of steps that begin, or calls that end, in one turn of the event loop
  *   deadlines.ts      coalesced timers for the deadlines of all calls
  *   change-rate.ts    the maximum number of changes of one caller in a minute
  *   call-log.ts       one log line for each call
+ *   call-span.ts      one span of OpenTelemetry for each call, if an operator wants them
+ *   trace-context.ts  the span that the client's call belongs to, from W3C Trace Context
  *   refused-calls.ts  which failed calls become events on the audit trail
  */
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Clock } from "../../lib/clock.ts";
 import { constantError, type DomainError } from "../../lib/errors.ts";
+import { newId } from "../../lib/id.ts";
+import type { ServerSpan, ServerSpans } from "../../lib/tracing.ts";
 import type { Member } from "../../shares/fair-room.ts";
 import type { Call, Caller, CallHead, MetadataField } from "../call.ts";
-import type { Route } from "../routes.ts";
+import type { Route, UnaryRoute } from "../routes.ts";
+import { type CallEnd, endCallSpan, startCallSpan } from "./call-span.ts";
 import type { Deadlines, Step } from "./deadlines.ts";
 
 export interface LiveCallDeps {
@@ -26,6 +33,8 @@ export interface LiveCallDeps {
   readonly deadlines: Deadlines<LiveCall>;
   /** The client's address, through trusted proxies. */
   clientIp(head: CallHead): string;
+  /** Makes the spans of calls. Undefined: calls have none. */
+  readonly spans?: ServerSpans | undefined;
 }
 
 /** A listener that is notified when a call is aborted; for a lane that does not use `race`. */
@@ -46,6 +55,8 @@ export class LiveCall implements Call, Member {
   readonly route: Route;
   readonly head: CallHead;
   readonly startedAtMs: number;
+  /** Undefined unless an operator traces this process. */
+  readonly span: ServerSpan | undefined;
 
   // Only Concerns writes these.
   caller: Caller = ANONYMOUS;
@@ -64,7 +75,7 @@ export class LiveCall implements Call, Member {
   /** Only the lane writes it. Undefined for a lane that waits by `race`. */
   abortListener: AbortListener | undefined;
 
-  // Only addHeader and addTrailer write these; undefined for none.
+  // Only addHeader and addTrailer fill these, and a lane that has sent them clears them; undefined for none.
   answerHeaders: MetadataField[] | undefined;
   answerTrailers: MetadataField[] | undefined;
 
@@ -76,12 +87,14 @@ export class LiveCall implements Call, Member {
   #waiters: ((failure: DomainError) => void)[] | undefined;
   #controller: AbortController | undefined;
   #clientIp: string | undefined;
+  #requestId: string | undefined;
 
   constructor(deps: LiveCallDeps, route: Route, head: CallHead, timeoutMs: number | undefined) {
     this.#deps = deps;
     this.route = route;
     this.head = head;
     this.startedAtMs = deps.clock.monotonicMs();
+    this.span = deps.spans && startCallSpan(deps.spans, route, head);
     const longestMs = route.kind === "unary" ? MAX_UNARY_MS : Number.POSITIVE_INFINITY;
     this.#deadlineAtMs = this.startedAtMs + Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, longestMs);
   }
@@ -98,6 +111,15 @@ export class LiveCall implements Call, Member {
 
   get userAgent(): string {
     return (this.head.header("user-agent")[0] ?? "").slice(0, MAX_USER_AGENT);
+  }
+
+  /**
+   * The name of the call in the log. It is made at the first read, so that calls without a log line have none. A client
+   * can't choose it, so no two calls have the same one.
+   */
+  get requestId(): string {
+    this.#requestId ??= newId("req");
+    return this.#requestId;
   }
 
   get signal(): AbortSignal {
@@ -147,14 +169,27 @@ export class LiveCall implements Call, Member {
     else this.#timer = this.#deps.deadlines.add(this, this.#deadlineAtMs, nowMs);
   }
 
-  stopTimer(): void {
+  /** The call has ended: stops the timer, and ends the span. */
+  leave(end: CallEnd): void {
     this.#timer?.delete(this);
     this.#timer = undefined;
+    if (this.span !== undefined) endCallSpan(this.span, end);
   }
 
   /** Aborts the call, because its deadline has come. */
   expire(): void {
     this.abort(DEADLINE_EXCEEDED);
+  }
+
+  /** Runs `work` so that its SQL and Redis become children of the call's span. Costs nothing without one. */
+  inSpan<R>(work: (call: LiveCall) => R): R {
+    return this.span === undefined ? work(this) : this.span.run(work, this as LiveCall);
+  }
+
+  /** Runs the handler of a unary call in the same way. */
+  handle(request: unknown): unknown {
+    const { handler } = this.route as UnaryRoute;
+    return this.span === undefined ? handler(request, this) : this.span.run(handler, request, this);
   }
 
   /** Settles as `work` does, or rejects as soon as the call is aborted; then the outcome of `work` is ignored. */

@@ -32,6 +32,7 @@ export class Http1Server {
   readonly #responses = new Set<ServerResponse>();
   /** Parsed requests that wait for the request before them, by connection. */
   readonly #early = new WeakMap<PacedSocket, [IncomingMessage, ServerResponse][]>();
+  readonly #retired = new WeakSet<PacedSocket>();
   #draining = false;
 
   constructor(handlers: Http1Handlers) {
@@ -41,8 +42,17 @@ export class Http1Server {
     this.#server.emit("listening");
   }
 
-  serve(socket: Socket): void {
-    this.#server.emit("connection", new PacedSocket(socket, this.#handlers.socketTurns));
+  /** @returns the identity of the connection, which its calls have in common */
+  serve(socket: Socket): PacedSocket {
+    const paced = new PacedSocket(socket, this.#handlers.socketTurns);
+    this.#server.emit("connection", paced);
+    return paced;
+  }
+
+  /** Asks the client to close this connection after its current request, or closes it if there is none. */
+  retire(socket: PacedSocket): void {
+    this.#retired.add(socket);
+    if (!socket.isHeld) socket.end();
   }
 
   /** Asks clients to close their connections after the next answer, and closes connections without a request. */
@@ -69,13 +79,17 @@ export class Http1Server {
   #begin(socket: PacedSocket, request: IncomingMessage, response: ServerResponse): void {
     socket.hold({ isComplete: () => request.complete });
     this.#responses.add(response);
-    if (this.#draining) response.setHeader("connection", "close");
+    if (this.#mustClose(socket)) response.setHeader("connection", "close");
     response.on("close", () => {
       this.#responses.delete(response);
-      if (this.#draining) socket.end();
+      if (this.#mustClose(socket)) socket.end();
       this.#next(socket);
     });
     void this.#serveInTurn(request, response);
+  }
+
+  #mustClose(socket: PacedSocket): boolean {
+    return this.#draining || this.#retired.has(socket);
   }
 
   async #serveInTurn(request: IncomingMessage, response: ServerResponse): Promise<void> {

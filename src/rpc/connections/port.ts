@@ -10,7 +10,13 @@
  *   reading.ts             one connection in those turns, and the handle that stops its reads
  *   http1-server.ts        HTTP/1.1, one request at a time for each connection
  *   paced-socket.ts        the socket that gives Node's HTTP/1.1 parser one piece at a time
+ *   tls-server.ts          the handshakes, and the client certificates that they bring
  *   served-certificate.ts  the TLS certificate, read again when its files change
+ *   client-authorities.ts  the authorities of client certificates, read again when their file changes
+ *   watched-files.ts       how both of them are read again
+ *   connection-certificate.ts
+ *                          the client certificate of one connection, and how it ends
+ *   subject-names.ts       the names in it
  */
 import type { EventEmitter } from "node:events";
 import {
@@ -23,17 +29,15 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from "node:net";
-import {
-  createServer as createTlsServer,
-  type SecureContextOptions,
-  type TLSSocket,
-  type Server as TlsServer,
-} from "node:tls";
+import type { Clock } from "../../lib/clock.ts";
 import { addressHolder } from "../../shares/holder.ts";
 import type { CallHead } from "../call.ts";
+import type { ClientCertificates } from "../calls/client-certificates.ts";
 import { TurnBudget } from "../calls/turn-budget.ts";
 import { headOf, type WireRequest, type WireResponse } from "../lanes/connect-http.ts";
 import type { StreamTaker } from "../lanes/unary-http2.ts";
+import type { ClientAuthorities } from "./client-authorities.ts";
+import { CERTIFICATE, type CertifiedSocket, type ConnectionCertificate } from "./connection-certificate.ts";
 import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
 import { HTTP2_OPTIONS } from "./http2-bounds.ts";
@@ -41,7 +45,8 @@ import { Http2Session, LOOK_EVERY_MS } from "./http2-session.ts";
 import type { SocketTurns } from "./paced-socket.ts";
 import { ReadTurns } from "./read-turns.ts";
 import { readHandleOf } from "./reading.ts";
-import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
+import type { ServedCertificate } from "./served-certificate.ts";
+import { Handshakes } from "./tls-server.ts";
 
 export interface PortOptions {
   readonly host: string;
@@ -49,6 +54,12 @@ export interface PortOptions {
   readonly port: number;
   /** If it is given, the port speaks TLS. */
   readonly certificate?: ServedCertificate | undefined;
+  /** If they are given, clients may show a certificate of theirs. */
+  readonly authorities?: ClientAuthorities | undefined;
+  /** Gets the client certificate of each connection that has one. */
+  readonly clientCertificates?: Pick<ClientCertificates, "set"> | undefined;
+  /** By which client certificates end. */
+  readonly clock: Pick<Clock, "nowMs">;
   /** Whether connections without TLS are served. Default true. */
   readonly plaintext?: boolean;
   /** The caller of a connection, as its calls have proved it; undefined while it is unknown. */
@@ -67,8 +78,6 @@ export interface PortOptions {
   onRequest(request: WireRequest, response: WireResponse): void;
 }
 
-/** Maximum time of a TLS handshake. */
-const HANDSHAKE_MS = 5000;
 const MAX_CONNECTIONS = 16_384;
 /** Time, at most doubled, that a client has to close its side after a draining port has closed its own side. */
 const LINGER_MS = 1000;
@@ -84,7 +93,7 @@ export class Port {
   readonly #tcp: TcpServer;
   readonly #http1: Http1Server;
   readonly #http2: ReturnType<typeof createHttp2Server>;
-  #tls: TlsServer | undefined;
+  readonly #handshakes: Handshakes | undefined;
   readonly #sockets = new Set<Socket>();
   /** Connections whose protocol is not known yet. */
   readonly #unknown = new Set<Socket>();
@@ -111,6 +120,8 @@ export class Port {
     this.#http2.on("session", this.#onSession);
     this.#http2.on("stream", this.#onStream);
     this.#http2.on("sessionError", () => {});
+    const [{ certificate }, serve] = [options, this.#serveSecure];
+    this.#handshakes = certificate && new Handshakes({ ...options, certificate, serve });
     this.#tcp = createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
     this.#tcp.maxConnections = MAX_CONNECTIONS;
     this.#tcp.on("connection", this.#onConnection);
@@ -124,8 +135,8 @@ export class Port {
 
   /** Listens, and returns the address. Rejects if it is in use, or if the certificate can't be served. */
   async start(): Promise<string> {
-    const { host, port, certificate } = this.#options;
-    if (certificate !== undefined) this.#tls = this.#createTls(await certificate.load());
+    const { host, port } = this.#options;
+    await this.#handshakes?.load();
     await new Promise<void>((resolve, reject) => {
       this.#tcp.once("error", reject);
       this.#tcp.listen(port, host, () => {
@@ -133,8 +144,7 @@ export class Port {
         resolve();
       });
     });
-    // Open connections keep the certificate that they began with.
-    certificate?.watch((pair) => this.#tls?.setSecureContext(secureContextOf(pair)));
+    this.#handshakes?.watch();
     this.#looking = setInterval(() => this.#lookAtSessions(), LOOK_EVERY_MS).unref();
     // Errors of accept() (no file descriptors left) concern one connection, not the process.
     this.#tcp.on("error", () => {});
@@ -154,8 +164,7 @@ export class Port {
     for (const socket of this.#unknown) socket.destroy();
     for (const session of this.#sessions.values()) session.drain();
     this.#http1.drain();
-    this.#options.certificate?.stop();
-    this.#tls?.close();
+    this.#handshakes?.stop();
     return closed.finally(() => clearInterval(lingering));
   }
 
@@ -170,21 +179,23 @@ export class Port {
     this.#sessions.get(connection)?.noteWork(weight);
   }
 
-  #createTls(pair: CertificatePair): TlsServer {
-    const tls = createTlsServer({
-      ...secureContextOf(pair),
-      ALPNProtocols: ["h2", "http/1.1"],
-      handshakeTimeout: HANDSHAKE_MS,
-    });
-    tls.on("secureConnection", (socket: TLSSocket) => {
-      socket.on("error", () => {});
-      if (this.#draining) return void socket.destroy();
-      // A client without ALPN speaks HTTP/1.1.
-      if (socket.alpnProtocol === "h2") this.#startInTurn(socket, this.#http2);
-      else this.#http1.serve(socket);
-    });
-    tls.on("tlsClientError", (_error, socket) => socket.destroy());
-    return tls;
+  /** Hands a connection to its server after the handshake. A client without ALPN speaks HTTP/1.1. */
+  readonly #serveSecure = (socket: CertifiedSocket, certificate: ConnectionCertificate | undefined): void => {
+    if (this.#draining) {
+      socket.destroy();
+    } else if (socket.alpnProtocol === "h2") {
+      if (certificate !== undefined) socket[CERTIFICATE] = certificate;
+      this.#startInTurn(socket, (ready) => this.#http2.emit("connection", ready));
+    } else {
+      const paced = this.#http1.serve(socket);
+      if (certificate !== undefined) this.#certify(paced, certificate, () => this.#http1.retire(paced));
+    }
+  };
+
+  /** Notes the client certificate of a connection, which ends with the certificate. */
+  #certify(connection: EventEmitter, certificate: ConnectionCertificate, ask: () => void): void {
+    this.#options.clientCertificates?.set(connection, certificate);
+    connection.on("close", this.#handshakes!.follow(certificate, ask));
   }
 
   readonly #onConnection = (socket: Socket): void => {
@@ -203,10 +214,10 @@ export class Port {
 
   /** Hands a connection to the server of its protocol. @returns false if the port does not speak it */
   #serve(socket: Socket, protocol: Protocol): boolean {
-    const isServed = protocol === "TLS" ? this.#tls !== undefined : this.#options.plaintext !== false;
+    const isServed = protocol === "TLS" ? this.#handshakes !== undefined : this.#options.plaintext !== false;
     if (!isServed) return false;
-    if (protocol === "TLS") this.#startInTurn(socket, this.#tls!);
-    else if (protocol === "HTTP/2") this.#startInTurn(socket, this.#http2);
+    if (protocol === "TLS") this.#startInTurn(socket, (ready) => this.#handshakes!.begin(ready));
+    else if (protocol === "HTTP/2") this.#startInTurn(socket, (ready) => this.#http2.emit("connection", ready));
     else this.#http1.serve(socket);
     return true;
   }
@@ -215,10 +226,10 @@ export class Port {
    * Hands a connection to its server in its turn. A handshake costs about 1 ms as soon as the ClientHello is complete,
    * and an HTTP/2 session immediately begins every stream of the bytes that have come.
    */
-  #startInTurn(socket: Socket, server: EventEmitter): void {
+  #startInTurn(socket: Socket, start: (socket: Socket) => void): void {
     void this.#starts.begin(addressHolder(socket.remoteAddress ?? "")).then((mayBegin) => {
       if (!mayBegin || this.#draining) socket.destroy();
-      else if (!socket.destroyed) server.emit("connection", socket);
+      else if (!socket.destroyed) start(socket);
     });
   }
 
@@ -228,6 +239,8 @@ export class Port {
     const live = new Http2Session(session, reading);
     this.#sessions.set(session, live);
     session.on("close", () => this.#sessions.delete(session));
+    const certificate = (session.socket as CertifiedSocket)[CERTIFICATE];
+    if (certificate !== undefined) this.#certify(session, certificate, () => live.drain());
     if (this.#draining) live.drain();
   };
 
@@ -255,8 +268,7 @@ export class Port {
   ): void => {
     stream.on("error", ignore);
     const session = stream.session === undefined ? undefined : this.#sessions.get(stream.session);
-    // The stream of a closed connection has no session.
-    if (session === undefined) return;
+    if (session === undefined) return; // The connection is closed.
     if (!session.mayHaveManyStreams && this.#options.isOfService?.(stream.session!)) session.allowManyStreams();
     session.begin(() => this.#begin(stream, headers, rawHeaders, session));
   };
@@ -292,9 +304,4 @@ function addressOf({ socket }: ServerHttp2Session): string {
   return addressHolder(socket.remoteAddress ?? "")
     .slice(0, 2)
     .join(" ");
-}
-
-/** The TLS options of a certificate, the same for the first one and for all later ones. */
-function secureContextOf({ cert, key }: CertificatePair): SecureContextOptions {
-  return { cert, key, minVersion: "TLSv1.2" };
 }

@@ -1,5 +1,9 @@
+import { create } from "@bufbuild/protobuf";
 import type { AdminService } from "../../gen/latchkey/v1/admin_service_pb.ts";
-import { ServiceCredential_State as StateMessage } from "../../gen/latchkey/v1/service_credential_pb.ts";
+import {
+  ServiceCredentialSchema,
+  ServiceCredential_State as StateMessage,
+} from "../../gen/latchkey/v1/service_credential_pb.ts";
 import {
   type IssueServiceCredentialDeps,
   issueServiceCredential,
@@ -10,11 +14,16 @@ import {
   revokeServiceCredential,
 } from "../../keys/credentials/revoke-service-credential.ts";
 import { rotateServiceCredential } from "../../keys/credentials/rotate-service-credential.ts";
-import { type Key, type KeyState, keyState } from "../../keys/key.ts";
+import {
+  type UpdateServiceCredentialDeps,
+  updateServiceCredential,
+} from "../../keys/credentials/update-service-credential.ts";
+import { type Key, type KeyState, keyEtag, keyState } from "../../keys/key.ts";
 import type { ListKeysDeps } from "../../keys/list-keys.ts";
 import type { RotateKeyDeps } from "../../keys/rotate-key.ts";
 import type { UnaryHandlers } from "../call.ts";
 import { actorOf } from "./actor.ts";
+import { maskPaths } from "./field-mask.ts";
 import { listPage, type PageTokens } from "./page-token.ts";
 import { durationToMs, optionalTimestamp, timestampToMs, toTimestamp } from "./times.ts";
 
@@ -22,18 +31,26 @@ export interface ServiceCredentialHandlersDeps
   extends IssueServiceCredentialDeps,
     RotateKeyDeps,
     RevokeServiceCredentialDeps,
+    UpdateServiceCredentialDeps,
     ListKeysDeps {
   readonly store: IssueServiceCredentialDeps["store"] &
     RotateKeyDeps["store"] &
     RevokeServiceCredentialDeps["store"] &
+    UpdateServiceCredentialDeps["store"] &
     ListKeysDeps["store"];
   readonly pageTokens: PageTokens;
 }
 
 type ServiceCredentialHandlers = Pick<
   UnaryHandlers<typeof AdminService>,
-  "issueServiceCredential" | "listServiceCredentials" | "rotateServiceCredential" | "revokeServiceCredential"
+  | "issueServiceCredential"
+  | "updateServiceCredential"
+  | "listServiceCredentials"
+  | "rotateServiceCredential"
+  | "revokeServiceCredential"
 >;
+
+const UPDATE_PATHS = ["name", "certificate_names"] as const;
 
 const STATES: Readonly<Record<KeyState, StateMessage>> = {
   active: StateMessage.ACTIVE,
@@ -53,8 +70,19 @@ export function serviceCredentialHandlers(deps: ServiceCredentialHandlersDeps): 
         scopes: request.scopes,
         expiresAtMs: request.expireTime && timestampToMs("expire_time", request.expireTime),
         requestId: request.requestId,
+        certificateNames: request.certificateNames,
       });
       return { credential: message(credential), secret };
+    },
+    updateServiceCredential: async (request, call) => {
+      const paths = maskPaths(request.updateMask, UPDATE_PATHS, ServiceCredentialSchema, request.credential);
+      const credential = request.credential ?? create(ServiceCredentialSchema);
+      const update = {
+        ...(paths.has("name") && { name: credential.name }),
+        ...(paths.has("certificate_names") && { certificate_names: credential.certificateNames }),
+      };
+      const input = { by: actorOf(call), credentialId: credential.id, update, etag: credential.etag };
+      return { credential: message(await updateServiceCredential(deps, input)) };
     },
     listServiceCredentials: async (request, call) => {
       const { showEnded } = request;
@@ -93,5 +121,7 @@ function credentialMessage(key: Key, nowMs: number) {
     expireTime: optionalTimestamp(key.expiresAtMs),
     lastUseTime: optionalTimestamp(key.lastUsedAtMs),
     prefix: key.prefix,
+    certificateNames: [...key.certificateNames],
+    etag: keyEtag(key),
   };
 }

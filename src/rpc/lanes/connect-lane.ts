@@ -98,8 +98,7 @@ function createHandlers({ routes, concerns, calls }: ConnectLaneDeps): ReadonlyM
               const response = await concerns.perform(call, request);
               return response instanceof EncodedMessage ? fromBinary(method.output, response.bytes) : response;
             } finally {
-              for (const field of call.answerHeaders ?? []) context.responseHeader.append(...field);
-              for (const field of call.answerTrailers ?? []) context.responseTrailer.append(...field);
+              passFields(call, context);
             }
           }
         : (requests: unknown, context: HandlerContext) => concerns.performStream(callOf(context), requests);
@@ -116,7 +115,10 @@ async function admit(concerns: Concerns, context: HandlerContext): Promise<void>
   const timeoutMs = typeof timeout === "number" ? timeout : undefined;
   const call = concerns.begin(exchange.route, wireHead(exchange.request), timeoutMs);
   exchange.call = call;
-  overhearErrors(context as AbortableContext, (error) => concerns.fail(call, error));
+  overhearErrors(context as AbortableContext, (error) => {
+    concerns.fail(call, error);
+    passFields(call, context);
+  });
   if (timeout instanceof DomainError) throw concerns.fail(call, timeout);
   await concerns.admit(call);
 }
@@ -136,6 +138,14 @@ function overhearErrors(context: AbortableContext, onError: (error: ConnectError
     if (reason instanceof ConnectError) onError(reason);
     abort(reason);
   };
+}
+
+/** Hands the fields that a call has added since the last time to Connect. */
+function passFields(call: LiveCall, context: HandlerContext): void {
+  for (const field of call.answerHeaders ?? []) context.responseHeader.append(...field);
+  for (const field of call.answerTrailers ?? []) context.responseTrailer.append(...field);
+  call.answerHeaders = undefined;
+  call.answerTrailers = undefined;
 }
 
 function callOf(context: HandlerContext): LiveCall {

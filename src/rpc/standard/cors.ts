@@ -4,12 +4,13 @@ import { endAnswer, setHead } from "../lanes/connect-http.ts";
 import type { UnreadAnswers } from "../lanes/unread-answers.ts";
 
 const ALLOWED_METHODS = "GET, HEAD, POST, PATCH, DELETE";
-const ALLOWED_HEADERS = [...cors.allowedHeaders, "Authorization"].join(", ");
-/** Beside what Connect needs: the headers of REST, and those of rate limits, which a proxy may add. */
+/** Beside what Connect needs: the caller's credential, and the trace of a page that is traced. */
+const ALLOWED_HEADERS = [...cors.allowedHeaders, "Authorization", "Traceparent", "Tracestate"].join(", ");
+/** Beside what Connect needs: the headers of REST, those of rate limits, which a proxy may add, and the request id. */
 const EXPOSED_HEADERS = [
   ...cors.exposedHeaders,
   ...["Retry-After", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining"],
-  ...["X-RateLimit-Reset", "WWW-Authenticate", "Allow"],
+  ...["X-RateLimit-Reset", "WWW-Authenticate", "Allow", "X-Request-Id"],
 ].join(", ");
 /** Maximum that Chromium allows. */
 const PREFLIGHT_MAX_AGE_S = 7200;

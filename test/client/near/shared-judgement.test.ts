@@ -107,6 +107,7 @@ function randomKey(n: number, nowMs: number): Key {
     metadata: {},
     allowedIps: oftenNone(() => someOf("192.0.2.0/24", "198.51.100.7", "2001:db8::/32", "::ffff:203.0.113.1")),
     allowedMethods: oftenNone(() => someOf("/a/*", "GET /b/**", "/shop.v1.Orders/Get", "POST /a/%41")),
+    certificateNames: [],
     limits: oneOf({ perMinute: undefined, perDay: undefined }, { perMinute: 5, perDay: undefined }),
     state,
     disabledBy: state === "disabled" ? "svc_0000000000000000" : undefined,

@@ -259,7 +259,8 @@ export type ListKeysResponse = Message<"latchkey.v1.ListKeysResponse"> & {
   nextPageToken: string;
 
   /**
-   * The number of matching keys on all pages.
+   * The number of matching keys on all pages, counted up to 10,000. 10,001
+   * stands for more.
    *
    * @generated from field: int32 total_size = 3;
    */

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file latchkey/v1/service_credential.proto.
  */
 export const file_latchkey_v1_service_credential: GenFile = /*@__PURE__*/
-  fileDesc("CiRsYXRjaGtleS92MS9zZXJ2aWNlX2NyZWRlbnRpYWwucHJvdG8SC2xhdGNoa2V5LnYxIoMDChFTZXJ2aWNlQ3JlZGVudGlhbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBnNjb3BlcxgDIAMoCRIzCgVzdGF0ZRgEIAEoDjIkLmxhdGNoa2V5LnYxLlNlcnZpY2VDcmVkZW50aWFsLlN0YXRlEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF91c2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcHJlZml4GAggASgJImoKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEAoMU1RBVEVfQUNUSVZFEAESEgoOU1RBVEVfRElTQUJMRUQQAhIRCg1TVEFURV9SRVZPS0VEEAMSEQoNU1RBVEVfRVhQSVJFRBAEYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CiRsYXRjaGtleS92MS9zZXJ2aWNlX2NyZWRlbnRpYWwucHJvdG8SC2xhdGNoa2V5LnYxIqwDChFTZXJ2aWNlQ3JlZGVudGlhbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBnNjb3BlcxgDIAMoCRIzCgVzdGF0ZRgEIAEoDjIkLmxhdGNoa2V5LnYxLlNlcnZpY2VDcmVkZW50aWFsLlN0YXRlEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF91c2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcHJlZml4GAggASgJEhkKEWNlcnRpZmljYXRlX25hbWVzGAkgAygJEgwKBGV0YWcYCiABKAkiagoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIQCgxTVEFURV9BQ1RJVkUQARISCg5TVEFURV9ESVNBQkxFRBACEhEKDVNUQVRFX1JFVk9LRUQQAxIRCg1TVEFURV9FWFBJUkVEEARiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * A credential with which a service or an operator authenticates.
@@ -75,6 +75,28 @@ export type ServiceCredential = Message<"latchkey.v1.ServiceCredential"> & {
    * @generated from field: string prefix = 8;
    */
   prefix: string;
+
+  /**
+   * The names of client certificates that stand for this credential, in
+   * alphabetical order: DNS names such as `orders.internal`, and URIs such as
+   * `spiffe://example.org/orders`. A certificate stands for the credential if
+   * its subjectAltName has one of them as a dNSName or as a URI. Neither
+   * wildcards nor the common name count.
+   *
+   * At most 16, each at most 255 bytes. DNS names become lower case. A name
+   * belongs to at most one credential that has not ended.
+   *
+   * @generated from field: repeated string certificate_names = 9;
+   */
+  certificateNames: string[];
+
+  /**
+   * Changes with every change of the credential. UpdateServiceCredential can be
+   * made conditional with it.
+   *
+   * @generated from field: string etag = 10;
+   */
+  etag: string;
 };
 
 /**

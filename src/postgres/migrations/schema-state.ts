@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import type { Pools } from "../connections/pools.ts";
+import { FORMER_SCHEMA, LIST } from "../connections/server-facts.ts";
+import { ms, msOf, type Row } from "../row.ts";
+import type { Transaction } from "../transactions/transaction.ts";
+
+/** A migration that a database has. */
+export interface AppliedMigration {
+  readonly name: string;
+  readonly appliedAtMs: number;
+}
+
+/** What a database has of the schema, compared with what this code needs. */
+export interface SchemaState {
+  /** In the order in which they were applied. */
+  readonly applied: readonly AppliedMigration[];
+  /** What this code needs and the database lacks, in the order in which it would be applied. */
+  readonly pending: readonly string[];
+  /** What a later version has applied. */
+  readonly later: readonly string[];
+  /** The first later migration that this code can't run beside. */
+  readonly tooNew: string | undefined;
+  /** The newest migration that this code needs. */
+  readonly needed: string;
+}
+
+/** A function that runs one statement: `Database.unproven`, or the entity manager of a transaction. */
+export type Ask = (sql: string) => Promise<Row[]>;
+
+export const askOn =
+  ({ em }: Pick<Transaction, "em">): Ask =>
+  (sql) =>
+    em.execute<Row[]>(sql);
+
+/**
+ * The end of the name of a contraction, such as `0020-drop-note-needs-0017`: code that does not know 0017 can't run
+ * beside it. The list of applied migrations is all that an older version reads of a newer one. So a name says it.
+ */
+const NEEDS = /-needs-(\d{4})$/;
+
+/** Compares the list of a database with the names of this code's migrations. */
+export function schemaState(applied: readonly AppliedMigration[], names: readonly string[]): SchemaState {
+  const had = new Set(applied.map(({ name }) => name));
+  const later = applied.map(({ name }) => name).filter((name) => !names.includes(name));
+  const needed = names.at(-1)!;
+  const isTooNew = (name: string) => Number(NEEDS.exec(name)?.[1] ?? 0) > Number.parseInt(needed, 10);
+  return {
+    applied,
+    pending: names.filter((name) => !had.has(name)),
+    later,
+    tooNew: later.find(isTooNew),
+    needed,
+  };
+}
+
+/** Why this code can't use a database with later migrations; undefined if it can. */
+export function tooNewText({ tooNew, needed }: SchemaState): string | undefined {
+  if (tooNew === undefined) return undefined;
+  return `the database has the migration ${tooNew}, beside which this version can't run (it ends with ${needed}); start a newer version`;
+}
+
+/** The list of applied migrations, as SQL names it. The name and the columns are those of MikroORM's migrator. */
+export function listOf({ options: { target } }: Pick<Pools, "options">): string {
+  const schema = target.kind === "embedded" ? FORMER_SCHEMA : (target.migrationsSchema ?? FORMER_SCHEMA);
+  return `${quoted(schema)}.${LIST}`;
+}
+
+export function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** Reads the list. An absent list is an empty one. Writes nothing, and needs SELECT on the list alone. */
+export async function readApplied(ask: Ask, list: string): Promise<readonly AppliedMigration[]> {
+  if (!(await isThere(ask, list))) return [];
+  const rows = await ask(`select name, ${ms("executed_at")} as applied_at_ms from ${list} order by id`);
+  return rows.map(({ name, applied_at_ms }) => ({ name: name as string, appliedAtMs: msOf(applied_at_ms)! }));
+}
+
+/** Whether a relation is there that everyone with its schema sees. */
+export async function isThere(ask: Ask, relation: string): Promise<boolean> {
+  const [row] = await ask(`select to_regclass('${relation.replaceAll("'", "''")}') is not null as is_there`);
+  return row!.is_there as boolean;
+}
+
+/** SQL: makes the list. */
+export function createList(list: string): string {
+  return `create table if not exists ${list} (
+  id serial primary key,
+  name varchar(255) not null,
+  executed_at timestamptz(6) not null default current_timestamp(6)
+)`;
+}
+
+/** SQL: adds a migration to the list. */
+export function noteApplied(list: string, name: string): string {
+  assert.match(name, /^\d{4}-[a-z0-9-]+$/);
+  return `insert into ${list} (name) values ('${name}')`;
+}

@@ -1,0 +1,135 @@
+import { constants } from "node:crypto";
+import type { Socket } from "node:net";
+import { createServer, type SecureContextOptions, type TLSSocket, type Server as TlsServer } from "node:tls";
+import type { Clock } from "../../lib/clock.ts";
+import type { AuthorityBundle, ClientAuthorities } from "./client-authorities.ts";
+import { ConnectionCertificate, type Trust } from "./connection-certificate.ts";
+import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
+
+export interface HandshakesDeps {
+  readonly certificate: ServedCertificate;
+  /** If they are given, clients may show a certificate. */
+  readonly authorities?: ClientAuthorities | undefined;
+  readonly clock: Pick<Clock, "nowMs">;
+  /** Called after each handshake, with the certificate of the client if it showed one. */
+  serve(socket: TLSSocket, certificate: ConnectionCertificate | undefined): void;
+}
+
+/** Maximum time of a TLS handshake. */
+const HANDSHAKE_MS = 5000;
+/** Interval at which connections are found whose certificate has ended. Calls on them are refused without it. */
+const LOOK_EVERY_MS = 1000;
+
+/**
+ * The TLS handshakes of the port. A client may show a certificate or none. One with a fault ends no handshake: each
+ * call that would rest on it is refused with the reason, which a client understands better than a closed connection.
+ *
+ * Each list of authorities has a server and a trust of its own. So a handshake that began under an earlier list belongs
+ * to the trust of that list. If a list lacks an authority of the one before, the earlier trust is withdrawn: all its
+ * certificates stop to count at once, and their clients are asked to connect again. So no chain is judged here that
+ * OpenSSL has not verified in a handshake.
+ */
+export class Handshakes {
+  readonly #deps: HandshakesDeps;
+  #pair: CertificatePair | undefined;
+  #bundle: AuthorityBundle | undefined;
+  #trust: Trust = { isWithdrawn: false };
+  #tls: TlsServer | undefined;
+  /** What asks the client of each certificate to connect again. */
+  readonly #certified = new Map<ConnectionCertificate, () => void>();
+  #looking: NodeJS.Timeout | undefined;
+
+  constructor(deps: HandshakesDeps) {
+    this.#deps = deps;
+  }
+
+  /** Reads all files. Rejects if they can't be served. */
+  async load(): Promise<void> {
+    this.#pair = await this.#deps.certificate.load();
+    this.#bundle = await this.#deps.authorities?.load();
+    this.#tls = this.#createServer();
+  }
+
+  /** Reads the files again from now on. Open connections keep the server's certificate that they began with. */
+  watch(): void {
+    const { certificate, authorities } = this.#deps;
+    certificate.watch((pair) => {
+      this.#pair = pair;
+      this.#tls!.setSecureContext(contextOf(pair, this.#bundle));
+    });
+    authorities?.watch((bundle) => this.#replace(bundle));
+    if (authorities !== undefined) this.#looking = setInterval(() => this.#lookAtEnds(), LOOK_EVERY_MS).unref();
+  }
+
+  begin(socket: Socket): void {
+    this.#tls!.emit("connection", socket);
+  }
+
+  /**
+   * Asks a client by `ask` to connect again, once its certificate has ended or should be renewed.
+   *
+   * @returns a function for the end of the connection
+   */
+  follow(certificate: ConnectionCertificate, ask: () => void): () => void {
+    this.#certified.set(certificate, ask);
+    return () => void this.#certified.delete(certificate);
+  }
+
+  stop(): void {
+    this.#deps.certificate.stop();
+    this.#deps.authorities?.stop();
+    clearInterval(this.#looking);
+    this.#tls?.close();
+  }
+
+  #createServer(): TlsServer {
+    const trust = this.#trust;
+    const tls = createServer({
+      ...contextOf(this.#pair!, this.#bundle),
+      ...(this.#bundle && { requestCert: true, rejectUnauthorized: false }),
+      ALPNProtocols: ["h2", "http/1.1"],
+      handshakeTimeout: HANDSHAKE_MS,
+    });
+    tls.on("secureConnection", (socket: TLSSocket) => {
+      socket.on("error", () => {});
+      const shown = this.#bundle && socket.getPeerX509Certificate();
+      this.#deps.serve(socket, shown && new ConnectionCertificate(shown, socket, trust, this.#deps.clock));
+    });
+    tls.on("tlsClientError", (_error, socket) => socket.destroy());
+    return tls;
+  }
+
+  #replace(bundle: AuthorityBundle): void {
+    if ([...this.#bundle!.fingerprints].some((one) => !bundle.fingerprints.has(one))) {
+      this.#trust.isWithdrawn = true;
+      this.#trust = { isWithdrawn: false };
+    }
+    this.#bundle = bundle;
+    this.#tls = this.#createServer();
+    // A certificate with a fault may be valid by the new list.
+    this.#askAll((certificate) => certificate.isFaulty || certificate.shouldClose);
+  }
+
+  #lookAtEnds(): void {
+    this.#askAll((certificate) => certificate.shouldClose);
+  }
+
+  #askAll(isConcerned: (certificate: ConnectionCertificate) => boolean): void {
+    for (const [certificate, ask] of this.#certified) {
+      if (!isConcerned(certificate)) continue;
+      this.#certified.delete(certificate);
+      ask();
+    }
+  }
+}
+
+/**
+ * The TLS options, the same for the first server and for all later ones. With authorities no session is resumed: a
+ * resumed handshake would bring the certificate of an earlier one without verifying it again. An intermediate authority
+ * in the list is trusted by itself.
+ */
+function contextOf({ cert, key }: CertificatePair, bundle: AuthorityBundle | undefined): SecureContextOptions {
+  const own = { cert, key, minVersion: "TLSv1.2" } as const;
+  if (bundle === undefined) return own;
+  return { ...own, ca: bundle.ca, allowPartialTrustChain: true, secureOptions: constants.SSL_OP_NO_TICKET };
+}
