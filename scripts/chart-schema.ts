@@ -37,6 +37,7 @@ const flag: Schema = { type: "boolean" };
 const texts: Schema = { type: "object", additionalProperties: text };
 const list: Schema = { type: "array", items: { type: "object" } };
 const unsatisfiable: Schema = { enum: ["ScheduleAnyway", "DoNotSchedule"] };
+const looks: Schema = { type: "array", items: { enum: ["status", "--dry-run", "--json"] } };
 const resources: Schema = { type: "object" };
 
 function whole(minimum: number, maximum?: number): Schema {
@@ -95,7 +96,7 @@ function valuesOf(rows: readonly Setting<unknown>[]): Readonly<Record<string, Sc
     extraEnv: list,
     extraVolumes: list,
     extraVolumeMounts: list,
-    migration: only({ enabled: flag, deadlineSeconds: whole(1), resources }),
+    migration: only({ enabled: flag, deadlineSeconds: whole(1), args: looks, resources }),
     service: only({
       type: { enum: ["ClusterIP", "NodePort", "LoadBalancer"] },
       port: whole(1, 65_535),

@@ -1,9 +1,9 @@
 /** How long a page of each list takes: the first one, and pages at random places of the list. */
 import type { DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
+import type pg from "pg";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { PageTokens } from "../../src/rpc/handlers/page-token.ts";
-import type pg from "pg";
 import type { Rpc } from "../call.ts";
 import { rpcOf, type Times, timesOf } from "./calls.ts";
 import { withPostgresCpu } from "./postgres-cpu.ts";
@@ -45,7 +45,12 @@ export async function measureListings(
     return rpcOf(method, admin, { pageToken } as unknown as MessageInitShape<M["input"]>);
   }
   const times = (rpcAt: (n: number) => Rpc) =>
-    withPostgresCpu(client, calls, () => timesOf(port, Array.from({ length: calls }, (_, n) => rpcAt(n))));
+    withPostgresCpu(client, calls, () =>
+      timesOf(
+        port,
+        Array.from({ length: calls }, (_, n) => rpcAt(n)),
+      ),
+    );
   async function measure(name: string, firstAt: (n: number) => Rpc, deep?: () => Rpc): Promise<Listing> {
     const [first, firstUs] = await times(firstAt);
     const [deepTimes, deepUs] = deep === undefined ? [undefined, undefined] : await times(deep);

@@ -1,6 +1,6 @@
 /** The progress of long work: share, rate and remaining time, at most one line in EVERY_MS. */
 export interface Progress {
-  /** Notes that so many more are done. */
+  /** Notes that a number of rows more are done. */
   add(done: number): void;
   /** Prints the last line, with the rate of the whole work. @returns the seconds that it took */
   end(): number;

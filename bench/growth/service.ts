@@ -25,7 +25,7 @@ export interface GrownService extends AsyncDisposable {
 const STARTS = 3;
 const FORMAT = { prefix: "kit", environments: ["live", "test"] };
 
-/** What only the first service on a database learns. */
+/** The secrets that the first service on a database learns. */
 export interface Secrets {
   readonly masterKey: Buffer;
   /** The first operator's credential; undefined until there is one. */

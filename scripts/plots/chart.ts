@@ -1,4 +1,4 @@
-/** A chart over the time of a run as SVG: lines, shaded times of one kind of fault, and a row for each part's faults. */
+/** A chart over the time of a run as SVG: lines, shaded times of faults, and a row for the faults of each part. */
 import { escaped, paperOf, tenths } from "./paper.ts";
 
 export interface Point {
@@ -20,7 +20,7 @@ export interface Span {
 
 export interface Chart {
   readonly title: string;
-  /** What the vertical axis shows, with its unit. */
+  /** The title of the vertical axis, with its unit. */
   readonly axis: string;
   /** The ticks of the vertical axis, upwards, with their texts. Values beyond the last one are drawn at it. */
   readonly ticks: readonly (readonly [value: number, text: string])[];

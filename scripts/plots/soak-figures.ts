@@ -6,7 +6,7 @@ import type { Line, Point, Span } from "./chart.ts";
 type FaultLine = Extract<RecordLine, { type: "fault" }>;
 type MemoryLine = Extract<RecordLine, { type: "memory" }>;
 
-/** What one process showed at one time: all of its series. */
+/** All series of one process at one time. */
 interface Scrape {
   readonly second: number;
   readonly process: string;

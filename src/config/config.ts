@@ -3,6 +3,7 @@
  * together. No file, no network, no clock: the same environment always gives the same result.
  *
  *   config.ts                 what the service is told, and which combinations are faults
+ *   config-error.ts           all faults of an environment
  *   setting.ts                one setting: name, default, how it is read, what it means
  *   settings.ts               all settings, by section of docs/CONFIG.md
  *   settings-of-processes.ts  settings of processes, ports and master keys
@@ -21,16 +22,18 @@
 import type { DatabaseConnection } from "../lib/database-connection.ts";
 import type { MasterKey } from "../lib/key-ring.ts";
 import type { LogFormat, LogLevel } from "../lib/log.ts";
+import { ConfigError } from "./config-error.ts";
 import { mayBePlaintext, ormVariableFaults, warningsOfDatabase } from "./database-url.ts";
 import { judgeNames } from "./names.ts";
 import { coverEveryClient } from "./networks.ts";
-import { type RedisConfig, type RedisTlsFiles, redisPlaintextFaults, redisTlsFaults } from "./redis-url.ts";
+import { type RedisConfig, redisOf, redisPlaintextFaults, redisTlsFaults, redisTlsFiles } from "./redis-url.ts";
 import { argon2Faults, issuerFaults, masterKeyFaults, passwordFaults } from "./refusals.ts";
 import type { Setting } from "./setting.ts";
 import { SETTINGS } from "./settings.ts";
-import { type AuditExportConfig, auditExportOf, exportFaults, webhookPlaintextFaults } from "./settings-of-export.ts";
+import { type AuditExportConfig, auditExportOf, exportFaults } from "./settings-of-export.ts";
 import { type Address, isLoopback, isSameAddress, type Tier, ValueFaults } from "./values.ts";
 
+export { ConfigError } from "./config-error.ts";
 export type { Setting } from "./setting.ts";
 export { SETTING_SECTIONS, SETTINGS } from "./settings.ts";
 export type { Address, Tier } from "./values.ts";
@@ -97,17 +100,6 @@ export interface Config {
   readonly warnings: readonly string[];
   /** Names in the environment that look like settings but are service links of Kubernetes or Docker. */
   readonly serviceLinks: readonly string[];
-}
-
-/** All faults of an environment, one line each. */
-export class ConfigError extends Error {
-  override readonly name = "ConfigError";
-  readonly faults: readonly string[];
-
-  constructor(faults: readonly string[]) {
-    super(faults.join("\n"));
-    this.faults = faults;
-  }
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -208,7 +200,6 @@ function productionFaults(values: ReadValues): string[] {
   if (!hasRedis(values) && !values.allowInProcessLimits) {
     faults.push("REDIS_URL: must be set in production, or LATCHKEY_ALLOW_IN_PROCESS_LIMITS=true for a single process");
   }
-  faults.push(...webhookPlaintextFaults(values));
   if (!values.allowPlaintextRedis) faults.push(...redisPlaintextFaults(redisOf(values)));
   if (values.tlsCertFile === undefined && !values.allowPlaintext && !isLoopback(values.listen?.host ?? "")) {
     faults.push(
@@ -288,15 +279,6 @@ function toConfig(values: Values, serviceLinks: readonly string[]): Config {
     warnings: Object.freeze(values.production ? warningsOfDatabase(values.databaseUrl) : []),
     serviceLinks: Object.freeze(serviceLinks),
   });
-}
-
-function redisOf(values: ReadValues): Config["redis"] {
-  const address = values.redisUrl ?? values.redisCluster;
-  return address && Object.freeze({ ...address, tlsFiles: redisTlsFiles(values) });
-}
-
-function redisTlsFiles(values: ReadValues): RedisTlsFiles {
-  return Object.freeze({ ca: values.redisCaFile, cert: values.redisCertFile, key: values.redisKeyFile });
 }
 
 function hasRedis(values: ReadValues): boolean {

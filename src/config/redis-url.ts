@@ -39,6 +39,15 @@ export interface RedisTlsFiles {
 /** Where Redis is, how to log in, and with which certificates. */
 export type RedisConfig = (RedisServerAddress | RedisClusterAddress) & { readonly tlsFiles: RedisTlsFiles };
 
+/** The settings of Redis, as far as they could be read. */
+interface RedisValues {
+  readonly redisUrl?: RedisServerAddress | undefined;
+  readonly redisCluster?: RedisClusterAddress | undefined;
+  readonly redisCaFile?: string | undefined;
+  readonly redisCertFile?: string | undefined;
+  readonly redisKeyFile?: string | undefined;
+}
+
 const REDIS_PORT = 6379;
 const MOST_PORT = 65_535;
 /** The highest number of a database, because Redis keeps the number of its databases in an int. */
@@ -250,4 +259,14 @@ function percentDecoded(text: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Where Redis is, by its settings; undefined without one. */
+export function redisOf(values: RedisValues): RedisConfig | undefined {
+  const address = values.redisUrl ?? values.redisCluster;
+  return address && Object.freeze({ ...address, tlsFiles: redisTlsFiles(values) });
+}
+
+export function redisTlsFiles(values: RedisValues): RedisTlsFiles {
+  return Object.freeze({ ca: values.redisCaFile, cert: values.redisCertFile, key: values.redisKeyFile });
 }

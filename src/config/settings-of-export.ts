@@ -21,8 +21,8 @@ export const EXPORT = {
     list(webhookSecret),
     "The secret that signs webhooks: `whsec_` and the base64 of 24 to 64 bytes. Two, comma-separated, both sign, while the receiver changes from one to the other.",
   ),
-  allowPlaintextWebhook: setting(
-    "LATCHKEY_ALLOW_PLAINTEXT_WEBHOOK",
+  allowHttpWebhook: setting(
+    "LATCHKEY_ALLOW_HTTP_WEBHOOK",
     "false",
     bool,
     "In production: send webhooks to another machine by plain http, because the network between is trusted.",
@@ -41,8 +41,9 @@ interface ExportValues {
   readonly auditExport?: string | undefined;
   readonly webhookUrl?: string | undefined;
   readonly webhookSecrets?: readonly string[] | undefined;
-  readonly allowPlaintextWebhook?: boolean | undefined;
+  readonly allowHttpWebhook?: boolean | undefined;
   readonly workers?: number | undefined;
+  readonly production?: boolean | undefined;
 }
 
 export function auditExportOf({ auditExport, webhookUrl, webhookSecrets = [] }: ExportValues): AuditExportConfig {
@@ -51,8 +52,9 @@ export function auditExportOf({ auditExport, webhookUrl, webhookSecrets = [] }: 
 }
 
 /** A line for each combination of the export's settings that can't work. */
-export function exportFaults({ auditExport, webhookUrl, webhookSecrets, workers = 1 }: ExportValues): string[] {
-  const faults: string[] = [];
+export function exportFaults(values: ExportValues): string[] {
+  const { auditExport, webhookUrl, webhookSecrets, workers = 1 } = values;
+  const faults = values.production ? webhookPlaintextFaults(values) : [];
   if (auditExport === "stdout" && workers > 1) {
     faults.push(
       "LATCHKEY_AUDIT_EXPORT: lines of several processes could mix on standard output; name a file, or set LATCHKEY_WORKERS=1",
@@ -71,12 +73,12 @@ export function exportFaults({ auditExport, webhookUrl, webhookSecrets, workers 
 }
 
 /** A line for a webhook that production refuses, because others on the network could read it. */
-export function webhookPlaintextFaults({ webhookUrl, allowPlaintextWebhook }: ExportValues): string[] {
-  if (webhookUrl === undefined || allowPlaintextWebhook) return [];
+function webhookPlaintextFaults({ webhookUrl, allowHttpWebhook }: ExportValues): string[] {
+  if (webhookUrl === undefined || allowHttpWebhook) return [];
   const { protocol, hostname } = new URL(webhookUrl);
   if (protocol === "https:" || isLoopback(hostname.replace(/^\[|\]$/g, ""))) return [];
   return [
-    "LATCHKEY_WEBHOOK_URL: must be https in production, or LATCHKEY_ALLOW_PLAINTEXT_WEBHOOK=true in a private network",
+    "LATCHKEY_WEBHOOK_URL: must be https in production, or LATCHKEY_ALLOW_HTTP_WEBHOOK=true in a private network",
   ];
 }
 

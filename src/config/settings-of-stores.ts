@@ -28,7 +28,12 @@ export const POSTGRES = {
     bool,
     "In production: connect to a PostgreSQL on another machine without TLS, or with a `sslmode` that may fall back to plaintext, because the network between them is trusted.",
   ),
-  migrate: setting("LATCHKEY_MIGRATE", "true", bool, "Apply migrations at the start, under a lock."),
+  migrate: setting(
+    "LATCHKEY_MIGRATE",
+    "true",
+    bool,
+    "Apply migrations at the start, under a lock. If false, a start refuses a schema that lacks one, and `npm run migrate` applies it.",
+  ),
   staleOkMs: setting(
     "LATCHKEY_STALE_OK_SECONDS",
     "60",

@@ -6,7 +6,7 @@ import type { Log } from "./log.ts";
 type Prune = () => Promise<boolean>;
 
 export interface RetentionDeps {
-  /** What expires, by a noun for the log's field `rows`. */
+  /** The deletions, each by a noun for the log's field `rows`. */
   readonly expiring: Readonly<Record<string, Prune>>;
   readonly timers: Timers;
   readonly log: Log;
@@ -15,8 +15,8 @@ export interface RetentionDeps {
 /** Short, so that short-lived processes prune too. */
 const FIRST_AFTER_MS = 300_000;
 const EVERY_MS = 600_000;
-/** Rest between two deletions, in which the database serves calls alone. It is longer than most deletions. */
-const REST_MS = 100;
+/** Rest between two deletions, in which the database serves calls alone. */
+const REST_MS = 50;
 
 /**
  * Deletes all expired rows, five minutes from now and then every ten minutes: one deletion after another, with a rest

@@ -59,7 +59,7 @@ export class Database {
     return new ManagedDatabase(this.pools, asker);
   }
 
-  /** What the database has of the schema, compared with what this code needs. Writes nothing. */
+  /** The schema that the database has, compared with what this code needs. Writes nothing. */
   schema(): Promise<SchemaState> {
     return readSchema(this.pools, (sql) => this.unproven(sql, []));
   }
@@ -88,7 +88,11 @@ export class Database {
    */
   async exclusively<T>(work: (alone: ManagedDatabase) => Promise<T>): Promise<T> {
     if (this.target.kind === "embedded") return work(this.for(STARTING));
-    return lockedTransaction(this.pools, (tx) => work(new ManagedDatabase(this.pools, STARTING, tx)));
+    return lockedTransaction(
+      this.pools,
+      (sql) => this.unproven(sql, []),
+      (tx) => work(new ManagedDatabase(this.pools, STARTING, tx)),
+    );
   }
 
   get target(): DatabaseTarget {

@@ -5,8 +5,11 @@ interface Writer {
   write(sql: string, parameters: readonly unknown[]): Promise<number>;
 }
 
-/** Maximum rows that one statement deletes, so that no statement is long. */
-export const MAX_DELETED = 5000;
+/**
+ * Maximum rows that one statement deletes. A statement has one second; on a busy machine 5,000 sessions took 0.8 s of
+ * it. A statement that is too long would fail again at each attempt.
+ */
+export const MAX_DELETED = 2000;
 
 /** The advisory lock of a statement that deletes old rows. The number is arbitrary. */
 const PRUNING_LOCK = "7809632594316157052";

@@ -10,6 +10,7 @@ import { LIMIT_MODES } from "../limits/limit-counts.ts";
 import type { Database } from "../postgres/database.ts";
 import type { MetricSources } from "../rpc/ops/metrics.ts";
 import type { RpcServer } from "../rpc/server.ts";
+import type { AuditExport } from "./audit-export.ts";
 import type { Rooms } from "./rooms.ts";
 import type { StartedLimiter } from "./start-limiter.ts";
 import { serviceVersion } from "./version.ts";
@@ -26,6 +27,7 @@ export interface MetricParts {
   readonly limiter: Limiter;
   readonly redis: StartedLimiter["redis"];
   readonly verdicts: VerdictCounts;
+  readonly auditExport: AuditExport;
 }
 
 /** The sources of all metrics. They read numbers that the parts keep; none of them does any work. */
@@ -36,6 +38,7 @@ export function metricSources(parts: MetricParts): MetricSources {
     ...sourcesOfChanges(parts),
     ...sourcesOfDatabase(parts),
     ...sourcesOfLimits(parts),
+    ...sourcesOfExport(parts),
     ...sourcesOfProcess(parts),
   };
 }
@@ -127,6 +130,21 @@ function sourcesOfLimits({ limiter, redis }: MetricParts) {
     latchkey_redis_evicted_keys: () => redis.evictedKeys,
     latchkey_redis_command_seconds: () => redis.commandSeconds,
     latchkey_redis_errors_total: () => redis.failures,
+  } satisfies Partial<MetricSources>;
+}
+
+function sourcesOfExport({ auditExport: { exporters } }: MetricParts) {
+  return {
+    latchkey_audit_export_waiting: () =>
+      exporters.map(({ destination, figures }) => [{ destination }, figures.backlog.waiting] as const),
+    latchkey_audit_export_oldest_seconds: () =>
+      exporters.map(({ destination, figures }) => [{ destination }, figures.backlog.oldestAgeMs / 1000] as const),
+    latchkey_audit_exports_total: () =>
+      exporters.flatMap(({ destination, figures: { delivered, failed, lost } }) =>
+        byLabel("outcome", { delivered, failed, lost }).map(
+          ([outcome, count]) => [{ destination, ...outcome }, count] as const,
+        ),
+      ),
   } satisfies Partial<MetricSources>;
 }
 

@@ -115,7 +115,7 @@ export async function startService(given: ServiceOptions): Promise<Service> {
   const health = new HealthRegistry();
   const watches = new Watches();
   const server = createServer(options, { ring, limiter, rateLimits, changes, rooms, health, watches });
-  const metrics = new Metrics(metricSources({ ...ground, log, server, rooms, watches, redis, verdicts }));
+  const metrics = new Metrics(metricSources({ ...ground, log, server, rooms, watches, redis, auditExport }));
   server.observe(metrics);
   const ops = await startOpsPort({ config, log, metrics, isServing: () => health.get("") === "SERVING" });
   stack.defer(() => ops.stop());

@@ -146,7 +146,8 @@ describe("latchkey audit repeat", () => {
     const person = await world.service.newPerson();
     const issued = await world.operator(["keys", "issue", "--owner", person.user.id, "--name", "a key", "--json"]);
     key = issued.json().key.id;
-    now = Date.now();
+    // A minute ago: all lost events are older than what the test does.
+    now = Date.now() - 60_000;
   });
   afterAll(() => world?.[Symbol.asyncDispose]());
 
@@ -171,6 +172,14 @@ describe("latchkey audit repeat", () => {
     expect((await world.operator(["keys", "get", key, "--json"])).json().key.state).toBe("STATE_REVOKED");
     // By now the restored database has an event of its own about the key.
     expect(await outcomes("--apply", "--yes")).toEqual([0, ...others]);
+  });
+
+  it("looks at a minute before --since too, and at nothing older", async () => {
+    const old = (seconds: number) =>
+      event("key.issued", newId("key"), { timeMs: Date.now() - 3_600_000 - seconds * 1000 });
+    const [within, before] = [old(50), old(70)];
+    const { json } = await repeat(fileOf(lineOf(within), lineOf(before)), "--json");
+    expect(json().changes.map(({ subjectId }: Record<string, string>) => subjectId)).toEqual([within.subjectId]);
   });
 
   it("shows people a table, and ends with 1 while a line is no event", async () => {

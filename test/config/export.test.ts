@@ -15,7 +15,7 @@ function faultsOf(env: Environment): readonly string[] {
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return error.faults.filter((fault) => /LATCHKEY_(AUDIT_EXPORT|WEBHOOK|ALLOW_PLAINTEXT_WEBHOOK)/.test(fault));
+    return error.faults.filter((fault) => /LATCHKEY_(AUDIT_EXPORT|WEBHOOK|ALLOW_HTTP_WEBHOOK)/.test(fault));
   }
 }
 
@@ -80,7 +80,7 @@ describe("the settings of the export", () => {
     const to = (url: string, more: Environment = {}) =>
       faultsOf({ ...PRODUCTION, ...URL_AND_SECRET, LATCHKEY_WEBHOOK_URL: url, ...more });
     expect(to("http://audit.internal/")).toEqual([expect.stringMatching(/^LATCHKEY_WEBHOOK_URL: must be https/)]);
-    expect(to("http://audit.internal/", { LATCHKEY_ALLOW_PLAINTEXT_WEBHOOK: "true" })).toEqual([]);
+    expect(to("http://audit.internal/", { LATCHKEY_ALLOW_HTTP_WEBHOOK: "true" })).toEqual([]);
     for (const url of ["https://audit.internal/", "http://127.0.0.1:9/", "http://[::1]:9/", "http://localhost/"]) {
       expect(to(url)).toEqual([]);
     }

@@ -12,7 +12,7 @@ const SECRETS: Readonly<Record<string, string>> = {
   REDIS_URL: "rediss://latchkey:battery-staple@redis.example:6379",
   REDIS_CLUSTER_NODES: "rediss://latchkey:battery-staple@redis.example:6379",
   LATCHKEY_MASTER_KEYS: `1:${Buffer.from(Array.from({ length: 32 }, (_, i) => i)).toString("base64")}`,
-  LATCHKEY_CORS_ORIGINS: "https://shop.example",
+  LATCHKEY_WEBHOOK_SECRETS: `whsec_${Buffer.alloc(32, "latchkey").toString("base64")}`,
 };
 const PODS = VARIANTS.flatMap((variant) => [[variant, "Deployment"] as const, [variant, "Job"] as const]);
 

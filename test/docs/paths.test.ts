@@ -12,8 +12,8 @@ const PATH =
 /** A name without a folder stands for a file of `src/`, `test/` or any other folder of sources. */
 const NAME = /(?<=`)[\w-]+(?:\.test|\.faults\.test|\.servers\.test)?\.ts(?=`)/g;
 const SOURCES = "{src,test,bench,scripts,proto,docs,client,examples}/**";
-/** Folders that a reader makes: `gen/` of a client, `latchkey/` for a checkout. */
-const READERS = /^(gen|latchkey)\//;
+/** Folders that a reader makes or Helm names: `gen/` of a client, `latchkey/` for a checkout, `templates/` of the chart. */
+const READERS = /^(gen|latchkey|templates)\//;
 
 /** Paths in a text that lead nowhere: from the page itself, from the root, or from src/. */
 function missing(page: string, text: string): string[] {

@@ -5,7 +5,7 @@ import { type RetentionDeps, startRetention } from "../../src/lib/retention.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const MINUTES = 60_000;
-const REST_MS = 100;
+const REST_MS = 50;
 
 interface Timer {
   readonly ms: number;

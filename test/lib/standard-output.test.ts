@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { until } from "../support/until.ts";
 
-/** Lines of the log and one export, while the reader does not read; then an exit code that says whether it waited. */
+/** Writes lines of the log and one export, while its reader rests, and says on standard error when it has written. */
 const PROGRAM = `
   import { StandardOutput } from "./src/lib/standard-output.ts";
   const out = StandardOutput.shared();
@@ -11,14 +11,14 @@ const PROGRAM = `
   const lines = (mark, count) => Array.from({ length: count }, (_, n) => mark + n + "x".repeat(1000) + "\\n").join("");
   for (let n = 0; n < 3000; n++) out.write("log" + n + "x".repeat(1000) + "\\n");
   const { dropped } = out;
-  // As in a service, whose sockets keep it alive: the timer of the next attempt does not.
-  const alive = setInterval(() => {}, 1000);
   const written = out.writeSurely(lines("event", 500)).then(() => { isWritten = true; });
+  // As a server does, it keeps the process alive.
+  const server = setInterval(() => {}, 1000);
   setTimeout(async () => {
     process.stderr.write(isWritten ? "early\\n" : "waiting\\n");
     await written;
-    clearInterval(alive);
     process.stderr.write("written, " + dropped + " dropped\\n");
+    clearInterval(server);
   }, 100);
 `;
 

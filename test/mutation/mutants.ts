@@ -3,6 +3,7 @@ import { CHANGES_MUTANTS } from "./mutants-changes.ts";
 import { CLIENT_MUTANTS } from "./mutants-client.ts";
 import { COMMAND_MUTANTS } from "./mutants-command.ts";
 import { ENVOY_MUTANTS } from "./mutants-envoy.ts";
+import { EXPORT_MUTANTS } from "./mutants-export.ts";
 import { HISTORY_MUTANTS } from "./mutants-history.ts";
 import { KEYS_MUTANTS } from "./mutants-keys.ts";
 import { LIMITS_MUTANTS } from "./mutants-limits.ts";
@@ -40,6 +41,7 @@ export const MUTANTS: readonly TestedMutant[] = [
   ...ENVOY_MUTANTS,
   ...CHANGES_MUTANTS,
   ...COMMAND_MUTANTS,
+  ...EXPORT_MUTANTS,
   ...HISTORY_MUTANTS,
   ...POSTGRES_MUTANTS,
   ...WIRE_MUTANTS,

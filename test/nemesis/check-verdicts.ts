@@ -99,7 +99,7 @@ function verdictFault(verify: Verify, truth: Truth, acknowledged: Acknowledged, 
   return `process ${process} says ${verdict}; of the last ${since}, which it may rest on, only ${[...explained].join(" or ")} is true`;
 }
 
-/** What a verdict is about. */
+/** The call of a verdict. */
 type Judged = Pick<Verify, "keyId" | "secret" | "scope" | "limit" | "startedMs" | "endedMs">;
 
 /** The verdicts that some state in the time span explains; undefined if the history does not know the secret. */

@@ -1,6 +1,7 @@
 /**
- * The rules of watchers. The `as_of_time` of polls never goes back within a stream. And a message with an `as_of_time` says that the stream has sent all changes before that time. So
- * each change that was visible by then must have been sent since its commit, or a `resync` must have come after it.
+ * The rules of watchers. The `as_of_time` of polls never goes back within a stream. And a message with an `as_of_time`
+ * says that the stream has sent all changes before that time. So each change that was visible by then must have been
+ * sent since its commit, or a `resync` must have come after it.
  */
 import type { CommittedChange, Follower, History, Violation, WatchMessage } from "./history.ts";
 import type { Truth } from "./truth.ts";

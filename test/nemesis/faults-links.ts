@@ -4,7 +4,7 @@ import { type Drawn, type FaultKind, targetsOf } from "./fault.ts";
 
 type Hurt = (proxy: FaultProxy, drawn: Drawn) => Promise<void> | void;
 
-/** What a fault does to a link. */
+/** The ways to hurt a link. */
 export const HURTS: readonly (readonly [name: string, hurt: Hurt])[] = [
   ["is cut", (proxy) => proxy.cut()],
   ["is reset", (proxy) => proxy.reset()],

@@ -39,7 +39,7 @@ export interface Memory {
 /** The process number of crashes of the near clients. */
 export const NEAR_PROCESS = -1;
 const PROGRAM = join(import.meta.dirname, "near-process.ts");
-/** What a command gets if the process ends before its answer. */
+/** The answer to a command if the process ends before. */
 const ENDED: NearSaid = { id: 0, error: "LatchkeyUnavailable" };
 
 export class NearClients {
@@ -61,7 +61,7 @@ export class NearClients {
     this.#nodeFlags = nodeFlags;
   }
 
-  /** What the process has written to standard error, in all of its lives. */
+  /** The standard error of all lives of the process. */
   get output(): string {
     return this.#output;
   }

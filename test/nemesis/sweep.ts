@@ -1,6 +1,7 @@
 /**
- * The comparison after all faults. Every process and near client must answer for every key and session as the database's rows say,
- * which this file reads with SQL of its own. A process may correct a wrong answer within 5 s.
+ * The comparison after all faults. Every process and near client must answer for every key, and every process for every
+ * session, as the database's rows say, which this file reads with SQL of its own. It may correct a wrong answer within
+ * 5 s.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Cast, Clients, KnownKey } from "./cast.ts";

@@ -29,6 +29,10 @@ export const ROWS: Readonly<Record<string, string>> = {
   key_requests: `insert into key_requests select growth.id('usr', n), gen_random_uuid(), '', growth.id('key', n),
     now() - interval '1 hour' ${NUMBERS}`,
   changes: `insert into changes (kind, subject_id) select 'KEY', growth.id('key', n) ${NUMBERS}`,
+  certificate_names: `insert into certificate_names select 'service-' || n, growth.id('svc', n) ${NUMBERS}`,
+  audit_outbox: `insert into audit_outbox (destination, event_id, subject_id, queued_at, due_at, attempts)
+    select case when n % 2 = 0 then 'lines' else 'webhook' end, growth.id('evt', n), growth.id('key', n), now(), now(),
+      case when n % 100 = 0 then 1 else 0 end ${NUMBERS}`,
   login_accounts: `insert into login_accounts (account_digest, ring_version, failures, failed_at)
     select growth.bytes('account', n), 1, 1 + n % 40, now() ${NUMBERS}`,
   login_addresses: `insert into login_addresses (address, failed_at, hashed_at, forget_at)

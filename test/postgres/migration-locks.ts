@@ -1,6 +1,6 @@
 /**
- * What a migration does to the tables that were there before it, counted by PostgreSQL itself. No time is measured, so
- * the speed of the machine does not matter: what grows with a table is too long at some size.
+ * An observer of what a migration does to the tables that were there before it, counted by PostgreSQL itself. No time
+ * is measured, so the speed of the machine does not matter: what grows with a table is too long at some size.
  */
 import type pg from "pg";
 

@@ -122,9 +122,10 @@ describe.skipIf(!canStart("postgres"))("the locks of a migration", () => {
     for (const [n, name] of NAMES.entries()) {
       const [plan] = await database.planMigrations(MIGRATIONS.slice(0, n + 1));
       expect(plan!.name).toBe(name);
-      for (const statement of plan!.before) await client.query(statement);
+      const found = await lockFindings(client, plan!.inTransaction, "commit");
       const expected = (BASELINE[name]?.locks ?? []).map((text) => expect.stringMatching(text));
-      expect(await lockFindings(client, plan!.inTransaction, "commit"), name).toEqual(expected);
+      // Of a ConcurrentIndex only the form for a table up to 8 MiB runs here: built-concurrently.servers.test.ts.
+      if (statementsOf(MIGRATIONS[n]!).length > 0) expect(found, name).toEqual(expected);
       await fill();
     }
     expect((await database.schema()).pending).toEqual([]);

@@ -2,7 +2,7 @@
 
 interface StatementRule {
   readonly pattern: RegExp;
-  /** What is wrong, and what to write instead. */
+  /** The fault, and what to write instead. */
   readonly instead: string;
   /** The rule does not hold for a table that the same migration makes. */
   readonly isFreeForNewTables?: boolean;
@@ -67,7 +67,7 @@ const CONTRACTIONS: readonly StatementRule[] = [
 ];
 const NEEDS = /-needs-\d{4}$/;
 
-/** What is wrong with the statements of a migration; empty if nothing is. */
+/** The faults in the statements of a migration; empty if there are none. */
 export function faultsOf(name: string, statements: readonly string[]): string[] {
   const plain = statements.map((each) => each.toLowerCase().replace(/\s+/g, " ").trim());
   const made = plain.flatMap((each) => /^create (?:unlogged )?table (?:if not exists )?(\w+)/.exec(each)?.[1] ?? []);

@@ -11,7 +11,7 @@ import { PASSWORD, type TestService } from "../support/in-process-service.ts";
 
 const WRONG = "violet harbour engine quilt";
 
-/** What the data set has for the tour. */
+/** The parts of the data set that the tour asks for. */
 export interface TourFacts {
   /** The owner with the most keys. */
   readonly ownerId: string;
@@ -175,8 +175,11 @@ async function operatorsManage(step: Step): Promise<void> {
   await admin.endUserSessions({ userId });
   await admin.disableUser({ userId });
   await admin.enableUser({ userId });
-  const { credential } = await admin.issueServiceCredential({ name: "verifier", scopes: ["verify"] });
+  const certificateNames = ["verifier.shop.example.com"];
+  const named = { name: "verifier", scopes: ["verify"], certificateNames };
+  const { credential } = await admin.issueServiceCredential(named);
   const credentialId = credential!.id;
+  await admin.updateServiceCredential({ credential: { id: credentialId, certificateNames: ["other.example.com"] } });
   await admin.rotateServiceCredential({ credentialId });
   await admin.revokeServiceCredential({ credentialId });
   const { key } = await admin.rotateSigningKey({});

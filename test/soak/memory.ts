@@ -2,7 +2,8 @@
  * Whether a process grows without a bound: by the slope of the memory in use over its life, never by an amount. Pure.
  *
  * Each process collects all garbage every 10 s. So the least heap of each 10 s is what is in use. The slope is the
- * median of the slopes between all pairs of them (Theil-Sen), which a few odd samples don't move.
+ * lower quartile of the slopes between all pairs of them (Theil-Sen takes the median). Neither a few odd samples nor a
+ * single step move it.
  */
 import type { Violation } from "../nemesis/history.ts";
 
@@ -16,7 +17,7 @@ export interface MemorySample {
   readonly heapBytes: number;
 }
 
-/** What a life of a process showed. */
+/** The growth of a process in one of its lives. */
 export interface Growth {
   readonly process: string;
   readonly fromSecond: number;
@@ -78,7 +79,7 @@ function slopeOf(samples: readonly MemorySample[]): number {
   const slopes = samples.flatMap((one, at) =>
     samples.slice(at + 1).map((other) => (other.heapBytes - one.heapBytes) / (other.second - one.second)),
   );
-  return slopes.toSorted((a, b) => a - b)[Math.floor(slopes.length / 2)]!;
+  return slopes.toSorted((a, b) => a - b)[Math.floor(slopes.length / 4)]!;
 }
 
 /** Mebibytes with one decimal. */

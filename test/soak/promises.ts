@@ -1,4 +1,4 @@
-/** What a run has judged: each promise with the number of its checks and of its violations. Pure. */
+/** The promises that a run has judged, each with the number of its checks and of its violations. Pure. */
 import { calmsOf } from "../nemesis/check-availability.ts";
 import { acknowledgedRevocations } from "../nemesis/check-revocations.ts";
 import type { History, Operation, Violation } from "../nemesis/history.ts";

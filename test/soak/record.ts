@@ -6,7 +6,7 @@ import type { Samples } from "./exposition.ts";
 
 export type RecordLine =
   | { readonly type: "soak"; readonly seed: number; readonly seconds: number }
-  /** What a process showed at `/metrics`; only the series that have changed since its last scrape of this life. */
+  /** A scrape of `/metrics`: only the series that have changed since the last one of this life. */
   | {
       readonly type: "scrape";
       readonly second: number;

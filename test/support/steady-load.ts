@@ -39,7 +39,7 @@ export function load(call: () => Promise<unknown>, callers: number, paceMs: numb
   };
 }
 
-/** Waits until each load has made so many further calls. */
+/** Waits until each load has made more than this number of further calls. */
 export async function goesOn(loads: readonly Load[], calls: number): Promise<void> {
   const before = loads.map((each) => each.calls());
   await until(() => loads.every((each, n) => each.calls() > before[n]! + calls), "the calls go on");

@@ -99,6 +99,7 @@ export const FLOORS: Record<string, readonly string[]> = {
   "start/workers.ts": ["lib"],
   // Reads the counts of all parts, without the doors that listen.
   "start/metric-sources.ts": [
+    "start/audit-export.ts",
     ...["start/rooms.ts", "start/start-limiter.ts", "start/version.ts", "rpc/ops", "rpc/server.ts"],
     ...["changes", "keys", "limits", "postgres/database.ts", "lib"],
   ],

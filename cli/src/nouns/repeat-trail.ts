@@ -1,4 +1,4 @@
-import type { AuditEvent } from "@latchkey/client/contract";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { EXIT } from "../exit-codes.ts";
 import { Fault, usage } from "../faults.ts";
 import { list, moment, required, yes } from "../flags.ts";
@@ -11,6 +11,11 @@ import { type BadLine, readTrail, type TrailEvent } from "../trail/trail-file.ts
 import { verb } from "../verb.ts";
 
 const PAGE_SIZE = 250;
+/**
+ * An event has the time of its statement, and its transaction may commit later: so an event from before the backup may
+ * be lost too. The service ends transactions sooner than this.
+ */
+const OVERLAP_MS = 60_000;
 /** Maximum bad lines that are shown; all are counted. */
 const MOST_SHOWN = 20;
 
@@ -36,9 +41,9 @@ export const repeat = verb({
   },
   question: ({ flags: { apply } }) => (apply ? "Repeat the revocations that this database lacks?" : undefined),
   async run(invocation, { flags: { trail, since, apply = false } }) {
-    const sinceMs = msOf(since);
+    const sinceMs = Math.max(0, msOf(since) - OVERLAP_MS);
     const { events, badLines } = await eventsOf(trail, sinceMs, invocation);
-    const changes = lostChanges(events, await presentSince(invocation, since));
+    const changes = lostChanges(events, await presentSince(invocation, sinceMs));
     const repetition = new Repetition(invocation, apply);
     const repeated: Repeated[] = [];
     for (const change of changes) {
@@ -92,10 +97,8 @@ async function eventsOf(
 }
 
 /** The events of the restored database since then. */
-async function presentSince(
-  { admin, call, progress }: Invocation,
-  startTime: NonNullable<AuditEvent["eventTime"]>,
-): Promise<TrailEvent[]> {
+async function presentSince({ admin, call, progress }: Invocation, sinceMs: number): Promise<TrailEvent[]> {
+  const startTime = timestampFromMs(sinceMs);
   const present: TrailEvent[] = [];
   let pageToken = "";
   do {

@@ -1,7 +1,9 @@
 import type { AuditEvent } from "../audit-event.ts";
 
 /** The places that audit events are exported to. */
-export type DestinationName = "lines" | "webhook";
+export const DESTINATION_NAMES = ["lines", "webhook"] as const;
+
+export type DestinationName = (typeof DESTINATION_NAMES)[number];
 
 /** An event that waits for its export to one destination. */
 export interface QueuedEvent {

@@ -110,6 +110,10 @@ export class AuditExporter {
     this.#deps = deps;
   }
 
+  get destination(): DestinationName {
+    return this.#deps.destination.name;
+  }
+
   get figures(): ExportFigures {
     return this.#figures;
   }

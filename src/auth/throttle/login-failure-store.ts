@@ -73,10 +73,10 @@ export interface LoginFailureStore {
   }): Promise<void>;
 
   /**
-   * Deletes some of the rows that no judgement would read, few enough that no transaction is long. It also bounds the rows that an attacker with many addresses can fill.
-   * Beyond `MAX_LOGIN_ROWS` accounts, those with the fewest failures are deleted, so that a flood of invented accounts
-   * does not reset the count of a real one. Beyond `MAX_LOGIN_ROWS` networks, those that would be forgotten first are
-   * deleted.
+   * Deletes some of the rows that no judgement would read, few enough that no transaction is long. It also bounds the
+   * rows that an attacker with many addresses can fill. Beyond `MAX_LOGIN_ROWS` accounts, those with the fewest
+   * failures are deleted, so that a flood of invented accounts does not reset the count of a real one. Beyond
+   * `MAX_LOGIN_ROWS` networks, those that would be forgotten first are deleted.
    *
    * @returns whether more are left
    */

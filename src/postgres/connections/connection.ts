@@ -73,6 +73,15 @@ export class PostgresClient extends pg.Client {
   }
 
   /**
+   * Whether the session is this client's own. Behind a pooler it is another client's next, and the pooler makes up the
+   * number of the backend that it tells its client.
+   */
+  async ownsSession(): Promise<boolean> {
+    const { rows } = await this.alone("select pg_backend_pid() as pid");
+    return rows[0].pid === (this as unknown as { processID: number }).processID;
+  }
+
+  /**
    * Sends one statement as it is, without the settings. They would make it part of a transaction, and PostgreSQL
    * refuses some statements there.
    */

@@ -1,4 +1,4 @@
-import { ConcurrentIndex } from "./concurrent-index.ts";
+import { ConcurrentIndex } from "./built-concurrently.ts";
 
 /**
  * The index that finds forgotten request_ids. The table has those of about a day, and one for each caller that has

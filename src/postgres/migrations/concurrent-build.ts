@@ -1,13 +1,12 @@
-import pg from "pg";
 import type { LogFields } from "../../lib/log.ts";
 import { settleWithin } from "../../lib/settle-within.ts";
 import { destroy, PostgresClient } from "../connections/connection.ts";
 import type { PostgresTarget } from "../connections/orm-options.ts";
 import type { Transaction } from "../transactions/transaction.ts";
-import { CHECK_CLIENT_MS } from "./migration-lock.ts";
+import { endWithClient } from "./migration-lock.ts";
 import { LOG_EVERY_MS, type MigrationProgress } from "./migration-progress.ts";
 import type { PlannedMigration } from "./planned-migration.ts";
-import { askOn } from "./schema-state.ts";
+import { askOn, literal } from "./schema-state.ts";
 
 const CONNECT_MS = 2000;
 /** Timeout of a build. It is long, because a build keeps no call waiting. */
@@ -36,7 +35,7 @@ export async function runBeside(
   client.on("error", () => {});
   try {
     await client.connect();
-    await settle(client, connection.settings);
+    if (await client.ownsSession()) await settle(client, connection.settings);
     for (const statement of before) {
       let isOver = false;
       const run = client.alone(statement).finally(() => {
@@ -57,18 +56,14 @@ export async function runBeside(
 }
 
 /**
- * Sets what the build needs for the whole session. Behind a pooler the session is another client's next, so nothing is
- * set there: the role's own statement_timeout holds, and the statements name their schema.
+ * Sets what the build needs for the whole session. Behind a pooler nothing is set: the role's own statement_timeout
+ * holds, and the statements name their schema.
  */
 async function settle(client: PostgresClient, named: PostgresTarget["connection"]["settings"]): Promise<void> {
-  const { rows } = await client.alone("select pg_backend_pid() as pid");
-  if (rows[0].pid !== (client as unknown as { processID: number }).processID) return;
-  const settings = [...named, ["statement_timeout", `${BUILD_MS}`], ["lock_timeout", "0"]] as const;
-  for (const [setting, value] of settings) {
-    await client.alone(`select set_config(${pg.escapeLiteral(setting)}, ${pg.escapeLiteral(value)}, false)`);
+  for (const [name, value] of [...named, ["statement_timeout", `${BUILD_MS}`], ["lock_timeout", "0"]] as const) {
+    await client.alone(`select set_config(${literal(name)}, ${literal(value)}, false)`);
   }
-  await client.alone(`select set_config(name, '${CHECK_CLIENT_MS}', false) from pg_settings
-    where name = 'client_connection_check_interval' and version() like '%linux%'`);
+  await client.alone(endWithClient("session"));
 }
 
 async function progressOf(tx: Pick<Transaction, "em">, table: string): Promise<LogFields> {

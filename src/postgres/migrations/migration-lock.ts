@@ -6,13 +6,13 @@
  * shares connections, and every later start would wait for it. Earlier versions take such a lock under the same key.
  * The two exclude each other, so that a rolling upgrade has one migrator.
  */
-import type { SqlEntityManager } from "@mikro-orm/sql";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Pools } from "../connections/pools.ts";
 import { ms, type Row } from "../row.ts";
-import { execute, transact } from "../transactions/statements.ts";
+import { transact } from "../transactions/statements.ts";
 import { beginOnPrimary, type Transaction } from "../transactions/transaction.ts";
+import type { Ask } from "./schema-state.ts";
 
 /** The key: "latchkey" as the beginning of a bigint, the same in every version. */
 const LOCK = "7809632594316157049";
@@ -24,11 +24,13 @@ export const TAKE_LOCK = `select pg_advisory_xact_lock(${LOCK})`;
 const TRY_LOCK = `select pg_try_advisory_xact_lock(${LOCK}) as is_mine`;
 
 /** Interval at which the holder's backend checks, during a long statement, that its client process still runs. */
-export const CHECK_CLIENT_MS = 2000;
+const CHECK_CLIENT_MS = 2000;
 
-/** SQL: lets the lock of a killed process end within seconds, not only with its current statement. Linux only. */
-const END_WITH_CLIENT = `select set_config(name, '${CHECK_CLIENT_MS}', true) from pg_settings
-  where name = 'client_connection_check_interval' and version() like '%linux%'`;
+/** SQL: lets the work of a killed process end within seconds, not only with its current statement. Linux only. */
+export function endWithClient(until: "transaction" | "session"): string {
+  return `select set_config(name, '${CHECK_CLIENT_MS}', ${until === "transaction"}) from pg_settings
+    where name = 'client_connection_check_interval' and version() like '%linux%'`;
+}
 
 /** SQL: the holder of the lock. A column is null if this role may not see it of another role's session. */
 const LOCK_HOLDER = `select l.pid, a.application_name, host(a.client_addr) as client,
@@ -55,18 +57,19 @@ const LOG_EVERY_MS = 5000;
  * One transaction on the primary, while no other process migrates or makes the first operator. PostgreSQL holds the
  * lock for it. The embedded database has one process, so there it takes no lock.
  *
+ * @param ask runs a statement outside of the transaction
  * @throws DATABASE_UNAVAILABLE; Error that names the holder of the lock, after 60 s
  */
-export async function lockedTransaction<T>(pools: Pools, work: (tx: Transaction) => Promise<T>): Promise<T> {
+export async function lockedTransaction<T>(pools: Pools, ask: Ask, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const { log, lockWaitMs: waitMs = LOCK_WAIT_MS, target } = pools.options;
   const beginning = { begin: beginOnPrimary, signal: undefined, holds: () => true };
   if (target.kind === "embedded") return transact(pools, beginning, work);
-  const holder = () => execute(pools, pools.orm.em.fork() as SqlEntityManager, LOCK_HOLDER, []);
+  const holder = () => ask(LOCK_HOLDER);
   const done = await retryUntilLocked({ clock: systemClock, log, waitMs, holder }, () =>
     transact(pools, beginning, async (tx) => {
       const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
       if (!lock!.is_mine) return undefined;
-      await tx.em.execute(END_WITH_CLIENT);
+      await tx.em.execute(endWithClient("transaction"));
       return { result: await work(tx) };
     }),
   );

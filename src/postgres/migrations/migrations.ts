@@ -8,7 +8,7 @@
  *   migration-script.ts              the same statements as a script for psql
  *   migration-lock.ts                the lock that lets one process at a time apply them
  *   migration-progress.ts            log lines while they run
- *   concurrent-index.ts              a migration that makes an index without keeping writers out
+ *   built-concurrently.ts            a migration that makes an index without keeping writers out
  *   concurrent-build.ts              runs it outside of a transaction, and again after an interruption
  *   0001-first-schema.ts             people, keys, signing keys, the log of changes
  *   0002-login-throttles.ts          failed logins and known networks

@@ -23,7 +23,7 @@ export interface MigrateOptions {
   readonly onApplied?: (name: string) => void;
 }
 
-/** What the database has, and what it lacks. Writes nothing. */
+/** The migrations that the database has and lacks. Writes nothing. */
 export async function readSchema(
   pools: Pools,
   ask: Ask,
@@ -33,7 +33,7 @@ export async function readSchema(
 }
 
 /**
- * What `applyMigrations` would run on the database as it is now, in order. Writes nothing.
+ * The statements that `applyMigrations` would run on the database as it is now, in order. Writes nothing.
  *
  * @throws Error if the schema is too new for this code
  */
@@ -69,7 +69,7 @@ export async function applyMigrations(pools: Pools, ask: Ask, options: MigrateOp
   const progress = new MigrationProgress(pools.options.log);
   try {
     for (;;) {
-      const name = await lockedTransaction(pools, (tx) => applyNext(pools, tx, migrations, progress));
+      const name = await lockedTransaction(pools, ask, (tx) => applyNext(pools, tx, migrations, progress));
       if (name === undefined) return;
       onApplied?.(name);
     }

@@ -5,12 +5,12 @@ import {
   type ConcurrentIndexDefinition,
   createConcurrently,
   dropConcurrently,
-} from "./concurrent-index.ts";
+} from "./built-concurrently.ts";
 import { type Ask, createList, listOf, noteApplied, quoted } from "./schema-state.ts";
 
 export type MigrationClass = new (driver: never, config: never) => Migration;
 
-/** What applies one migration to a database as it is now. */
+/** The statements that apply one migration to a database as it is now. */
 export interface PlannedMigration {
   readonly name: string;
   /**

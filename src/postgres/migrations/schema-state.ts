@@ -10,13 +10,13 @@ export interface AppliedMigration {
   readonly appliedAtMs: number;
 }
 
-/** What a database has of the schema, compared with what this code needs. */
+/** The schema that a database has, compared with the one that this code needs. */
 export interface SchemaState {
   /** In the order in which they were applied. */
   readonly applied: readonly AppliedMigration[];
-  /** What this code needs and the database lacks, in the order in which it would be applied. */
+  /** Migrations that this code needs and the database lacks, in the order in which it would be applied. */
   readonly pending: readonly string[];
-  /** What a later version has applied. */
+  /** Migrations that a later version has applied. */
   readonly later: readonly string[];
   /** The first later migration that this code can't run beside. */
   readonly tooNew: string | undefined;
@@ -65,6 +65,10 @@ export function listOf({ options: { target } }: Pick<Pools, "options">): string 
   return `${quoted(schema)}.${LIST}`;
 }
 
+export function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
 export function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
@@ -78,7 +82,7 @@ export async function readApplied(ask: Ask, list: string): Promise<readonly Appl
 
 /** Whether a relation is there that everyone with its schema sees. */
 export async function isThere(ask: Ask, relation: string): Promise<boolean> {
-  const [row] = await ask(`select to_regclass('${relation.replaceAll("'", "''")}') is not null as is_there`);
+  const [row] = await ask(`select to_regclass(${literal(relation)}) is not null as is_there`);
   return row!.is_there as boolean;
 }
 

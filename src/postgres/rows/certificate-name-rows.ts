@@ -55,7 +55,7 @@ export async function replaceCertificateNames(
     credentialId,
     literal,
   ]);
-  await tx.em.execute("insert into certificate_names (name, credential_id) select unnest(?::text[]), ?", [
+  await tx.em.execute("insert into certificate_names (name, credential_id) select unnest(?::text[]), ?::text", [
     literal,
     credentialId,
   ]);

@@ -1,12 +1,13 @@
 import {
   type Backlog,
+  DESTINATION_NAMES,
   type DestinationName,
   type ExportStore,
   MOST_COUNTED,
   type QueuedEvent,
 } from "../../audit/export/export-store.ts";
 import { type ManagedDatabase, ms, msOf, type Row } from "../database.ts";
-import { MAX_DELETED } from "../delete-oldest.ts";
+import { inPlaces, MAX_DELETED } from "../delete-oldest.ts";
 import { arrayLiteral } from "../row.ts";
 import { EVENT_COLUMNS, toEvent } from "../rows/audit-event-rows.ts";
 
@@ -82,14 +83,16 @@ export class PostgresExportStore implements ExportStore {
       `delete from audit_exports where leased_until < ${this.#database.now} - ?::float8 * interval '1 millisecond'`,
       [idleMs],
     );
-    return this.#database.write(
-      `delete from audit_outbox where id in (
-         select o.id from audit_outbox o
-         where not exists (select from audit_exports x where x.destination = o.destination)
-         order by o.id limit ${MAX_DELETED} for update skip locked
-       )`,
-      [],
-    );
+    // `offset 0` makes PostgreSQL find the forgotten destinations first, so that no event of another one is read.
+    const forgotten = `select d.destination from unnest(?::text[]) d (destination)
+      where not exists (select from audit_exports x where x.destination = d.destination) offset 0`;
+    const places = `select o.ctid from (${forgotten}) f, lateral (
+        select ctid from audit_outbox where destination = f.destination
+        order by id limit ${MAX_DELETED} for update skip locked
+      ) o`;
+    return this.#database.write(`delete from audit_outbox where ${inPlaces(places)}`, [
+      arrayLiteral(DESTINATION_NAMES),
+    ]);
   }
 }
 

@@ -9,7 +9,7 @@ const TABLE = /\b(?:from|join|into|update)\s+"?([a-z_]+)"?/gi;
 const TABLES: ReadonlySet<string> = new Set([
   ...["users", "sessions", "password_resets", "signing_keys", "api_keys", "key_secrets", "key_requests", "changes"],
   ...["change_horizon", "master_key_checks", "login_accounts", "login_networks", "login_addresses", "audit_events"],
-  ...["known_logins"],
+  ...["known_logins", "certificate_names", "audit_exports", "audit_outbox"],
 ]);
 
 /**

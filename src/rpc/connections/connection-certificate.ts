@@ -6,6 +6,9 @@ import { MAX_SUBJECT_NAMES, subjectNames } from "./subject-names.ts";
 
 /** The trust in the authorities by which handshakes were verified. It ends when one of them is taken off the list. */
 export interface Trust {
+  /** Whether its clients are asked to connect again. */
+  isReplaced: boolean;
+  /** Whether its certificates count no longer: a moment later, so that calls that have come are still answered. */
   isWithdrawn: boolean;
 }
 
@@ -66,7 +69,7 @@ export class ConnectionCertificate implements ClientCertificate {
 
   /** Whether the client should connect again now: its certificate ends soon, or has had a fault for a while. */
   get shouldClose(): boolean {
-    return this.#trust.isWithdrawn || this.#clock.nowMs() >= this.#closesAtMs;
+    return this.#trust.isReplaced || this.#clock.nowMs() >= this.#closesAtMs;
   }
 
   /** Whether another handshake might find no fault after the authorities have changed. */

@@ -6,6 +6,7 @@
  *   connection-start.ts    which protocol a connection speaks, by its first bytes
  *   http2-bounds.ts        bounds on what one HTTP/2 client can make the service hold or do
  *   http2-session.ts       one HTTP/2 connection: idle checks, PING, GOAWAY
+ *   lingering.ts           connections that clients leave half open while the port drains
  *   read-turns.ts          how much is read of one caller's HTTP/2 connections in a turn
  *   reading.ts             one connection in those turns, and the handle that stops its reads
  *   http1-server.ts        HTTP/1.1, one request at a time for each connection
@@ -42,6 +43,7 @@ import { lookAtStart, type Protocol } from "./connection-start.ts";
 import { Http1Server } from "./http1-server.ts";
 import { HTTP2_OPTIONS } from "./http2-bounds.ts";
 import { Http2Session, LOOK_EVERY_MS } from "./http2-session.ts";
+import { endLingering } from "./lingering.ts";
 import type { SocketTurns } from "./paced-socket.ts";
 import { ReadTurns } from "./read-turns.ts";
 import { readHandleOf } from "./reading.ts";
@@ -79,8 +81,6 @@ export interface PortOptions {
 }
 
 const MAX_CONNECTIONS = 16_384;
-/** Time, at most doubled, that a client has to close its side after a draining port has closed its own side. */
-const LINGER_MS = 1000;
 /** TCP probes an idle connection after this time, so that connections of unreachable peers are closed. */
 const KEEP_ALIVE_MS = 30_000;
 
@@ -160,7 +160,7 @@ export class Port {
     this.#draining = true;
     const closed = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
     clearInterval(this.#looking);
-    const lingering = this.#endLingering();
+    const lingering = endLingering(this.#sockets);
     for (const socket of this.#unknown) socket.destroy();
     for (const session of this.#sessions.values()) session.drain();
     this.#http1.drain();
@@ -243,17 +243,6 @@ export class Port {
     if (certificate !== undefined) this.#certify(session, certificate, () => live.drain());
     if (this.#draining) live.drain();
   };
-
-  /** Closes connections whose clients do not close their side, because they would keep the process from stopping. */
-  #endLingering(): NodeJS.Timeout {
-    const ended = new WeakSet<Socket>();
-    return setInterval(() => {
-      for (const socket of this.#sockets) {
-        if (ended.has(socket)) socket.destroy();
-        else if (socket.writableFinished) ended.add(socket);
-      }
-    }, LINGER_MS);
-  }
 
   #lookAtSessions(): void {
     for (const session of this.#sessions.values()) session.look();

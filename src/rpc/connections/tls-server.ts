@@ -20,20 +20,23 @@ const HANDSHAKE_MS = 5000;
 /** Interval at which connections are found whose certificate has ended. Calls on them are refused without it. */
 const LOOK_EVERY_MS = 1000;
 
+/** Time for calls that came before their client was asked to connect again. */
+const ANSWER_MS = 250;
+
 /**
  * The TLS handshakes of the port. A client may show a certificate or none. One with a fault ends no handshake: each
  * call that would rest on it is refused with the reason, which a client understands better than a closed connection.
  *
  * Each list of authorities has a server and a trust of its own. So a handshake that began under an earlier list belongs
- * to the trust of that list. If a list lacks an authority of the one before, the earlier trust is withdrawn: all its
- * certificates stop to count at once, and their clients are asked to connect again. So no chain is judged here that
+ * to the trust of that list. If a list lacks an authority of the one before, the earlier trust is withdrawn. Its clients
+ * are asked to connect again, and ANSWER_MS later its certificates no longer count. So no chain is judged here that
  * OpenSSL has not verified in a handshake.
  */
 export class Handshakes {
   readonly #deps: HandshakesDeps;
   #pair: CertificatePair | undefined;
   #bundle: AuthorityBundle | undefined;
-  #trust: Trust = { isWithdrawn: false };
+  #trust = newTrust();
   #tls: TlsServer | undefined;
   /** What asks the client of each certificate to connect again. */
   readonly #certified = new Map<ConnectionCertificate, () => void>();
@@ -101,8 +104,12 @@ export class Handshakes {
 
   #replace(bundle: AuthorityBundle): void {
     if ([...this.#bundle!.fingerprints].some((one) => !bundle.fingerprints.has(one))) {
-      this.#trust.isWithdrawn = true;
-      this.#trust = { isWithdrawn: false };
+      const replaced = this.#trust;
+      replaced.isReplaced = true;
+      setTimeout(() => {
+        replaced.isWithdrawn = true;
+      }, ANSWER_MS).unref();
+      this.#trust = newTrust();
     }
     this.#bundle = bundle;
     this.#tls = this.#createServer();
@@ -121,6 +128,10 @@ export class Handshakes {
       ask();
     }
   }
+}
+
+function newTrust(): Trust {
+  return { isReplaced: false, isWithdrawn: false };
 }
 
 /**

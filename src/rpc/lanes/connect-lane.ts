@@ -140,10 +140,12 @@ function overhearErrors(context: AbortableContext, onError: (error: ConnectError
   };
 }
 
-/** Hands the fields that a call has added since the last time to Connect. */
+/** Hands the fields that a call has added since the last time to Connect. Its own unary answers have only headers. */
 function passFields(call: LiveCall, context: HandlerContext): void {
+  const hasTrailers = context.protocolName !== "connect" || call.route.kind === "stream";
+  const trailer = hasTrailers ? context.responseTrailer : context.responseHeader;
   for (const field of call.answerHeaders ?? []) context.responseHeader.append(...field);
-  for (const field of call.answerTrailers ?? []) context.responseTrailer.append(...field);
+  for (const field of call.answerTrailers ?? []) trailer.append(...field);
   call.answerHeaders = undefined;
   call.answerTrailers = undefined;
 }

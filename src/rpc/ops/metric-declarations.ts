@@ -21,6 +21,9 @@ const VERDICTS = [
   ...["ip_not_allowed", "method_not_allowed", "rate_limited"],
 ] as const;
 
+/** The places that audit events are exported to. */
+const DESTINATIONS = ["lines", "webhook"] as const;
+
 /** Maximum services that have a label of their own in a process; the calls of further ones are counted together. */
 export const MAX_SERVICES = 100;
 
@@ -273,6 +276,26 @@ const PROCESS = {
     type: "counter",
     help: "Writes of events about refused calls that failed, and will be tried again.",
     look: "As `latchkey_audit_refusals_waiting`.",
+  },
+  latchkey_audit_export_waiting: {
+    type: "gauge",
+    help: "Audit events that wait for their export, at most 10,000 of each destination.",
+    labels: { destination: DESTINATIONS },
+    workers: "sum",
+    look: "Growth means that the file or the receiver does not take them. Only the process that exports has a value above 0.",
+  },
+  latchkey_audit_export_oldest_seconds: {
+    type: "gauge",
+    help: "How long the oldest of these events has waited.",
+    labels: { destination: DESTINATIONS },
+    workers: "max",
+    look: "Alert above an hour. Nothing is lost until `LATCHKEY_AUDIT_DAYS` have passed.",
+  },
+  latchkey_audit_exports_total: {
+    type: "counter",
+    help: "Exports of audit events by their outcome.",
+    labels: { destination: DESTINATIONS, outcome: ["delivered", "failed", "lost"] },
+    look: "`failed` is tried again. Any `lost`: the audit trail deleted the event first.",
   },
   latchkey_log_lines_total: {
     type: "counter",

@@ -2,7 +2,7 @@
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Database } from "../../src/postgres/database.ts";
-import { ConcurrentIndex } from "../../src/postgres/migrations/concurrent-index.ts";
+import { ConcurrentIndex } from "../../src/postgres/migrations/built-concurrently.ts";
 import { MIGRATIONS } from "../../src/postgres/migrations/migrations.ts";
 import { freshUrl, postgresTarget } from "../support/database.ts";
 import { sql } from "../support/own-postgres.ts";

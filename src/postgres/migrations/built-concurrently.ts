@@ -4,7 +4,7 @@ import { Migration } from "@mikro-orm/migrations";
 export interface ConcurrentIndexDefinition {
   readonly name: string;
   readonly table: string;
-  /** What follows the table's name, such as `(user_id, created_at desc) where ended_at is null`. */
+  /** The rest of the statement after the table's name, such as `(user_id, created_at desc) where ended_at is null`. */
   readonly on: string;
   readonly isUnique?: boolean;
 }
