@@ -29,6 +29,9 @@ export interface Crash {
 /** Maximum time from SIGTERM to the end of a process: the sum of all waits of its parts. */
 const MOST_STOP_MS = 30_000;
 
+/** A process whose start gave up is started again after this time. */
+const RESTART_MS = 1000;
+
 export class Node {
   readonly index: number;
   readonly port: number;
@@ -85,9 +88,15 @@ export class Node {
     void service.ended().then((code) => {
       this.#output += `${service.output()}\n--- process ${this.index} ended with ${code}\n`;
       if (this.#service === service) this.#service = undefined;
-      if (this.#isEndExpected || isRefusedStart(service)) return;
+      if (this.#isEndExpected) return;
+      if (isRefusedStart(service)) return void setTimeout(() => this.#startAgain(), RESTART_MS).unref();
       this.crashes.push({ process: this.index, atMs: nowMs(), output: service.output() });
     });
+  }
+
+  /** As a supervisor does, unless a fault has ended or started it meanwhile. */
+  #startAgain(): void {
+    if (this.#service === undefined && !this.#isEndExpected) this.start();
   }
 
   /** Starts it unless it runs, and resolves once it is ready. @throws Error with its output if it ends before */
@@ -102,9 +111,9 @@ export class Node {
   }
 
   async kill(): Promise<void> {
+    this.#isEndExpected = true;
     const service = this.#service;
     if (service === undefined) return;
-    this.#isEndExpected = true;
     service.signal("SIGKILL");
     await service.ended();
   }
