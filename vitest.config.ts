@@ -27,6 +27,8 @@ const JUDGING_TIMES = [
 const WITHOUT_REST = [
   // Functions, without a service.
   ...["client-ip", "deadlines", "errors", "metrics", "page-token", "timeout", "trace-context", "verdict-encoding"],
+  // The protocols themselves.
+  "metrics-of-service",
   // Sockets and certificates.
   ...["served-certificate", "unread-answers"],
   // A stream, and a service of Envoy's.

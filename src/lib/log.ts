@@ -21,7 +21,7 @@ export interface Log {
   error(message: ErrorLine, fields?: LogFields, cause?: unknown): void;
   /** Writes what is buffered. Call it before the process exits. */
   flush(): void;
-  /** Number of lines that were dropped because nothing read them. Absent for a log that drops none. */
+  /** Number of lines that were lost, because nothing read them or a write failed. Absent for a log that loses none. */
   droppedLines?(): number;
 }
 

@@ -62,7 +62,7 @@ export class StandardOutput {
     setImmediate(() => this.#writeKept());
   }
 
-  /** Number of texts that were dropped because MAX_KEPT_BYTES were kept. */
+  /** Number of lines that were lost since the start: MAX_KEPT_BYTES were kept, or a write failed. */
   get dropped(): number {
     return this.#dropped;
   }
@@ -88,6 +88,7 @@ export class StandardOutput {
     write(FD, bytes, (error, written) => {
       if (isFull(error)) this.#keep(bytes, "first");
       else this.#wrote(error === null ? written : bytes.length, error);
+      if (error !== null && !isFull(error)) this.#dropped += linesIn(bytes);
       if (error === null && written < bytes.length) this.#keep(bytes.subarray(written), "first");
       this.#isWriting = this.#keptBytes > 0;
       if (isFull(error)) setTimeout(() => this.#writeKept(), TRY_AGAIN_MS).unref();
@@ -117,6 +118,10 @@ export class StandardOutput {
     this.#keptBytes = 0;
     return all;
   }
+}
+
+function linesIn(bytes: Buffer): number {
+  return bytes.toString("latin1").split("\n").length - 1;
 }
 
 /** A caller that waits until this number of bytes is written. */

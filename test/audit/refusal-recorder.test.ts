@@ -156,8 +156,11 @@ describe("the refusal recorder", () => {
     }
     expect(writes).toEqual([]);
     expect(log.lines).toMatchObject([{ level: "warn", fields: { reason: "INTERNAL" } }]);
+    expect(recorder.waiting).toBe(2);
+    expect(recorder.failures).toBeGreaterThan(1);
     count = works;
     const events = await trail();
+    expect(recorder.waiting).toBe(0);
     expect(events.get("known a")?.details.count).toBe("3");
     expect(events.get("known b")?.details.count).toBe("1");
   });

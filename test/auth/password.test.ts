@@ -152,8 +152,13 @@ describe("the number of hashes", () => {
       reason: "OVERLOADED",
       retryAfterMs: expect.any(Number),
     });
+    expect(hasher.turns.hashing.waiting).toBe(2);
     expect(await Promise.all(admitted)).toEqual([false, false, false]);
     expect(hasher.hashes).toBe(3);
+    expect(hasher.turns.refused).toBe(1);
+    const { counts, sum } = hasher.turns.waitSeconds;
+    expect(counts.reduce((a, b) => a + b)).toBe(3);
+    expect(sum).toBeGreaterThan(0);
   });
 
   it("does not grow by a call that waited too long, which is refused and leaves its place in the queue", async () => {
@@ -162,6 +167,7 @@ describe("the number of hashes", () => {
     await expect(matches(hasher)).rejects.toMatchObject({ reason: "OVERLOADED" });
     await running;
     expect(hasher.hashes).toBe(1);
+    expect(hasher.turns.refused).toBe(1);
     expect(await matches(hasher)).toBe(false);
   });
 

@@ -131,7 +131,7 @@ describe("ChangeFeed", () => {
     ["a history that is behind", { xmax: 9n }],
     ["a gap in the changes", { hasGap: true }],
   ])("drops every copy and sends resync to watchers after %s", async (_what, poll) => {
-    const { database, heard, steps, runUntil } = await startFeed();
+    const { database, feed, heard, steps, runUntil } = await startFeed();
     database.poll = { ...EMPTY, ...poll, changes: [CHANGE] };
     await runUntil(1_000);
     expect(heard).toEqual(["everything"]);
@@ -139,6 +139,7 @@ describe("ChangeFeed", () => {
     database.poll = { ...database.poll, hasGap: false, changes: [] };
     await runUntil(2_000);
     expect(heard, "only once").toEqual(["everything"]);
+    expect(feed.historyChanges).toBe(1);
   });
 
   it("tells copies before watchers, and tells neither what a standby shows", async () => {
@@ -146,6 +147,7 @@ describe("ChangeFeed", () => {
     database.poll = { ...EMPTY, isInRecovery: true, changes: [CHANGE] };
     await runUntil(1_000);
     expect({ heard, steps, isFailing: feed.isFailing }).toEqual({ heard: [], steps: [], isFailing: true });
+    expect(feed.failures).toBeGreaterThanOrEqual(1);
     database.poll = { ...EMPTY, changes: [CHANGE] };
     feed.subscribe(() => expect(heard).toEqual([CHANGE]));
     await runUntil(2_000);

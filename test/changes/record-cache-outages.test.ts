@@ -106,6 +106,7 @@ describe("RecordCache without its database", () => {
     expect((await cache.get("a", away)).record?.value).toBe("x");
     clock.advance(200);
     await expect(cache.get("a", away)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+    expect(cache.reads).toEqual({ hit: 0, miss: 2, stale: 2, absent: 0 });
   });
 
   it("lets no caller's read try an unreachable database, and answers every caller at once", async () => {

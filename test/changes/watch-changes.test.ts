@@ -224,7 +224,7 @@ describe("watchChanges", () => {
   });
 
   it("cuts a client that does not read, by steps and by changes, but never for one large step", async () => {
-    const { tell, watch } = setUp();
+    const { tell, watch, watches } = setUp();
     const [behind, slow, prompt] = [watch(CURSOR), watch(CURSOR), watch(CURSOR)];
     await Promise.all([next(behind), next(slow), next(prompt)]);
     tell({ changes: changes(MAX_CHANGES_PER_POLL) });
@@ -240,6 +240,7 @@ describe("watchChanges", () => {
     await next(third);
     for (let n = 0; n < 3; n++) tell({ changes: changes(MAX_CHANGES_PER_POLL) });
     await expect(third.next()).rejects.toMatchObject({ reason: "OVERLOADED" });
+    expect(watches.cut).toBe(2);
   });
 
   it("sends a change immediately after a rest, and all changes during a rest together", async () => {
@@ -308,6 +309,7 @@ describe("watchChanges", () => {
     const open = Array.from({ length: 1000 }, () => watch(CURSOR));
     await Promise.all(open.map(next));
     await expect(watch(CURSOR).next()).rejects.toMatchObject({ reason: "OVERLOADED" });
+    expect(watches.refused).toBe(1);
     await open[0]!.return(undefined);
     await next(watch(CURSOR));
     expect({ running: watches.running, subscribed: subscribers.size }).toEqual({ running: 1000, subscribed: 1000 });

@@ -45,16 +45,21 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
     answerTo(() => clientOf(address, KeyService, cast.verifier).verifyKey({ apiKey: key.raw, cost }));
 
   /** Starts a service with this standard output, and waits until it answers. Its log may be unreadable. */
-  async function withOutput(stdout: "pipe" | number): Promise<{ child: ChildProcess; address: string }> {
-    const address = `127.0.0.1:${await freePort()}`;
+  async function withOutput(stdout: "pipe" | number) {
+    const [address, opsAddress] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
     const child = spawn(process.execPath, ["src/main.ts"], {
-      env: { ...env, LATCHKEY_LISTEN: address },
+      env: { ...env, LATCHKEY_LISTEN: address, LATCHKEY_OPS_LISTEN: opsAddress },
       stdio: ["ignore", stdout, "ignore"],
     });
     process.once("exit", () => child.kill("SIGKILL"));
     const [key] = (await cast.issue(1)) as [IssuedKey];
     await until(async () => (await askAt(address, key)).said === "VALID", "it answers");
-    return { child, address };
+    /** Number of lines of its log that it knows to be lost. */
+    const lost = async () => {
+      const text = await (await fetch(`http://${opsAddress}/metrics`)).text();
+      return Number(/^latchkey_log_lines_dropped_total (\d+)$/m.exec(text)?.[1]);
+    };
+    return { child, address, lost };
   }
 
   /** Makes refused calls, each of which leaves a line in the log. */
@@ -75,9 +80,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
   }
 
   it("serves while its standard output is not read, and ends at a signal", async () => {
-    const { child, address } = await withOutput("pipe");
+    const { child, address, lost } = await withOutput("pipe");
     const [key] = (await cast.issue(1)) as [IssuedKey];
+    expect(await lost()).toBe(0);
     await makeLines(address, LINES);
+    expect(await lost()).toBeGreaterThan(0);
     expect((await askAt(address, key)).said).toBe("VALID");
     expect(await endInTime(child)).toBe(0);
     // The fault happened: some lines were read, but not all.
@@ -90,10 +97,11 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("a service on a mac
 
   it.skipIf(!existsSync("/dev/full"))("whose log's disk is full goes on serving, and ends at a signal", async () => {
     const full = openSync("/dev/full", "w");
-    const { child, address } = await withOutput(full);
+    const { child, address, lost } = await withOutput(full);
     closeSync(full);
     const [key] = (await cast.issue(1)) as [IssuedKey];
     await makeLines(address, 1000);
+    expect(await lost()).toBeGreaterThan(1000);
     expect((await askAt(address, key)).said).toBe("VALID");
     expect(await endInTime(child)).toBe(0);
   });

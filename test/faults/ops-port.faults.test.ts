@@ -20,6 +20,7 @@ const ONE_WORKER = {
   search: "sumOf([...this.#latest.values(), this.#ended])",
   replacement: "sumOf([this.#latest.get(1) ?? []])",
 };
+const LANE = 'latchkey_lane_calls_total{lane="unary_grpc"}';
 const DURATIONS = 'latchkey_call_duration_seconds_count{method="latchkey.v1.KeyService/VerifyKey"}';
 
 describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () => {
@@ -71,9 +72,10 @@ describe.skipIf(!canStart("postgres") || !canStart("redis"))("two workers", () =
   }
 
   it("have one sum of their calls in /metrics, at each scrape, and lose no count when a worker dies", async () => {
-    const before = await figure(VERIFIED);
+    const [before, beforeOfLane] = [await figure(VERIFIED), await figure(LANE)];
     const callers = [newCaller(), newCaller()];
     await call(callers);
+    expect(await figure(LANE)).toBe(beforeOfLane + 2 * CALLS);
     for (let scrape = 0; scrape < SCRAPES; scrape++) {
       expect(await figure(VERIFIED)).toBe(before + 2 * CALLS);
       expect(await figure(DURATIONS)).toBe(before + 2 * CALLS);

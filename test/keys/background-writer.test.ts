@@ -44,6 +44,7 @@ describe("the background writer", () => {
     await writer.flush();
     state.isAway = false;
     await writer.flush();
+    expect(writer.failures).toBe(1);
     expect(told).toEqual(["takes", [1, 2], { left: [3, 4, 5] }, "flushed", "takes", [3, 4], [5], "flushed"]);
   });
 });

@@ -10,13 +10,14 @@ const PROGRAM = `
   let isWritten = false;
   const lines = (mark, count) => Array.from({ length: count }, (_, n) => mark + n + "x".repeat(1000) + "\\n").join("");
   for (let n = 0; n < 3000; n++) out.write("log" + n + "x".repeat(1000) + "\\n");
+  const { dropped } = out;
   const written = out.writeSurely(lines("event", 500)).then(() => { isWritten = true; });
   // As a server does, it keeps the process alive.
   const server = setInterval(() => {}, 1000);
   setTimeout(async () => {
     process.stderr.write(isWritten ? "early\\n" : "waiting\\n");
     await written;
-    process.stderr.write("written\\n");
+    process.stderr.write("written, " + dropped + " dropped\\n");
     clearInterval(server);
   }, 100);
 `;
@@ -37,11 +38,12 @@ describe("standard output", () => {
       output += chunk;
     });
     await once(child, "close");
-    expect(said).toBe("waiting\nwritten\n");
+    const dropped = Number(/^waiting\nwritten, (\d+) dropped\n$/.exec(said)?.[1]);
     const lines = output.trimEnd().split("\n");
     expect(lines.filter((line) => !/^(log|event)\d+x{1000}$/.test(line))).toEqual([]);
     const events = lines.filter((line) => line.startsWith("event")).map((line) => Number.parseInt(line.slice(5), 10));
     expect(events).toEqual(Array.from({ length: 500 }, (_, n) => n));
     expect(lines.length - events.length, "1 MiB of the log is kept").toBeLessThan(1500);
+    expect(dropped, "what was dropped is counted").toBe(3000 - (lines.length - events.length));
   });
 });

@@ -185,6 +185,7 @@ describe.each(["is silent", "fails"] as const)("a store that %s", (mood) => {
     expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(3);
     expect(decisions.every(({ degraded }) => degraded)).toBe(true);
     expect(limiter.degradedDecisions()).toBe(13);
+    expect(limiter.counts.decisions.degraded).toEqual({ admitted: 6, refused: 7 });
     expect(decisions.at(-1)!.retryAfterMs).toBeGreaterThan(59_000);
     const none = [{ name: "none", perMinute: 0, perDay: undefined }];
     expect(await limiter.decide(request({ limits: none }))).toMatchObject({ allowed: false, retryAfterMs: undefined });

@@ -83,6 +83,7 @@ describe("the admission of management calls", () => {
       reason: "OVERLOADED",
       retryAfterMs: 1000,
     });
+    expect(turns.refused).toBe(1);
     void ask("other", OTHER);
     await settled();
     expect(begun).toContain("other");
@@ -181,7 +182,33 @@ describe("the admission of management calls", () => {
       await vi.advanceTimersByTimeAsync(200);
       expect(await waiting).toBe("OVERLOADED");
       expect(turns.waiting).toBe(0);
+      expect(turns.refused).toBe(1);
     });
+  });
+
+  it("measures each wait by the kind of its caller, also a wait in vain", async () => {
+    const { turns, clock, ask, end } = turnsOf(1);
+    const controller = new AbortController();
+    void ask("holder", USER);
+    const waiting = [
+      ask("service", { holder: knownHolder("key_1") }),
+      ask("gone", { ...stranger("192.0.2.1"), signal: controller.signal }),
+    ];
+    await settled();
+    clock.advance(300);
+    controller.abort(new Error("gone"));
+    await end("holder");
+    await end("service");
+    expect(await Promise.all(waiting)).toEqual(["service", "Error: gone"]);
+    void ask("audit", { holder: itself("audit") });
+    await settled();
+    const waits = [...turns.waitSeconds].map(([kind, { counts, sum }]) => [kind, counts.reduce((a, b) => a + b), sum]);
+    expect(waits).toEqual([
+      ["service", 1, 0.3],
+      ["user", 1, 0],
+      ["anonymous", 1, 0.3],
+      ["itself", 1, 0],
+    ]);
   });
 
   it.each([

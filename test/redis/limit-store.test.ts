@@ -92,7 +92,10 @@ describe.skipIf(!canStart("redis"))("windows in Redis", () => {
     await expect(store.decide([request("liar")])).rejects.toThrow();
     await connection.client.del(key!);
     await connection.client.lpush(key!, "not a string");
+    const commands = () => connection.commandSeconds.counts.reduce((sum, each) => sum + each);
+    const [failures, before] = [connection.failures, commands()];
     await expect(store.decide([request("liar")])).rejects.toThrow("WRONGTYPE");
+    expect([connection.failures - failures, commands() - before]).toEqual([1, 1]);
   });
 });
 

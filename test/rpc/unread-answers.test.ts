@@ -42,6 +42,7 @@ it("cuts the connection with the most open answers first, and no more than neede
   leaveOpen({ name: "few" }, 1001);
   vi.advanceTimersByTime(TIME_TO_READ_MS);
   expect(cut).toEqual(["most"]);
+  expect(answers.cut).toBe(1);
 });
 
 it("counts all answers of a cut connection as gone, also those that were added while it had time to read", () => {

@@ -69,6 +69,7 @@ describe("an address whose calls hang and fill the capacity", () => {
     const outcomes = await hold(4, () => "192.0.2.1");
     await expect(auth.logout({}, { headers: { "x-from": "198.51.100.1" } })).resolves.toBeDefined();
     expect(outcomes).toEqual(["ResourceExhausted"]);
+    expect(wire.server.sheds).toMatchObject({ calls: 1, streams: 0 });
   });
 
   it("is refused a further call of its own", async () => {
@@ -77,6 +78,7 @@ describe("an address whose calls hang and fill the capacity", () => {
     const refused = auth.logout({}, { headers: { "x-from": "192.0.2.1" } });
     expect(await refused.catch(ConnectError.from)).toMatchObject({ code: Code.ResourceExhausted });
     expect(outcomes).toEqual([]);
+    expect(wire.server.sheds).toMatchObject({ calls: 1, streams: 0 });
   });
 
   it("takes no more capacity by calling from many addresses of its own network", async () => {
@@ -120,4 +122,5 @@ it("an address that holds all the streams of strangers loses its oldest watch of
   await expect(watch("192.0.2.1").next()).rejects.toMatchObject({ code: Code.ResourceExhausted });
   await expect(watch("198.51.100.1").next()).resolves.toMatchObject({ done: false });
   await expect(strangers[0]!.next()).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  expect(wire.server.sheds).toMatchObject({ calls: 0, streams: 2 });
 });

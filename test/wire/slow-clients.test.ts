@@ -98,6 +98,7 @@ describe("a call whose message does not come", () => {
     await sendHalf(5);
     await until(() => wire.finished.length === 2);
     expect(wire.finished[1]).toEqual(["AuthService.Login", "RESOURCE_EXHAUSTED"]);
+    expect(wire.server.sheds).toMatchObject({ calls: 0, message_bytes: 1 });
     for (const id of [3, 5]) await slow.send(frame(DATA, END_STREAM, id, rest));
     await until(() => wire.finished.length === 4);
     expect(wire.finished.slice(2)).toEqual(Array(2).fill(["AuthService.Login", "OK"]));

@@ -30,6 +30,7 @@ describe("the budget of a turn", () => {
     const budget = new TurnBudget();
     const steps = Array.from({ length: 8004 }, () => budget.begin(["hog"]));
     await expect(budget.begin(["hog"])).resolves.toBe(false);
+    expect(budget.refused).toBe(1);
     const outcomes = await Promise.all(steps);
     expect(outcomes.every((hasBegun) => hasBegun)).toBe(true);
   });
@@ -44,6 +45,7 @@ describe("the budget of a turn", () => {
     const last = budget.begin(["a"]);
     expect(await Promise.all(steps)).toEqual([true, true, true, true, false, false, false, false]);
     await expect(last).resolves.toBe(true);
+    expect(budget.refused).toBe(0);
   });
 
   it("runs steps without a promise: the steps of one turn immediately, and the others in the next turns", async () => {

@@ -305,8 +305,8 @@ const PROCESS = {
   },
   latchkey_log_lines_dropped_total: {
     type: "counter",
-    help: "Log lines that were dropped because nothing read standard output.",
-    look: "Any growth: the reader of the log hangs.",
+    help: "Log lines that were lost because nothing read standard output, or because it could not be written.",
+    look: "Any growth: the reader of the log hangs, or its disk is full.",
   },
 } as const satisfies Record<string, MetricDeclaration>;
 
