@@ -124,7 +124,7 @@ const KeySchema = defineEntity({
     metadata: p.json<Record<string, string>>(),
     allowedIps: p.type(TextArray).$type<string[]>(),
     allowedMethods: p.type(TextArray).$type<string[]>(),
-    /** What UpdateServiceCredential shows. The table certificate_names decides whose a name is. */
+    /** The names that UpdateServiceCredential shows. The table certificate_names decides whose a name is. */
     certificateNames: p.type(TextArray).$type<string[]>(),
     limitPerMinute: p.integer().nullable(),
     limitPerDay: p.integer().nullable(),

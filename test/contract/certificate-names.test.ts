@@ -1,4 +1,4 @@
-/** Whose a certificate name is: one credential's that has not ended, whatever several processes do at the same time. */
+/** A certificate name belongs to one credential that has not ended, whatever several processes do at the same time. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";

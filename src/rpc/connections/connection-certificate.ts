@@ -25,7 +25,7 @@ const RENEWAL_MS = 10_000;
 const FAULTY_MS = 30_000;
 const MAX_CHAIN = 10;
 
-/** What OpenSSL says of a certificate that it refuses, in the words of this service. */
+/** OpenSSL's reasons to refuse a certificate, in the words of this service. */
 const FAULTS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: "has expired",
   CERT_NOT_YET_VALID: "is not valid yet",

@@ -28,9 +28,9 @@ const ANSWER_MS = 250;
  * call that would rest on it is refused with the reason, which a client understands better than a closed connection.
  *
  * Each list of authorities has a server and a trust of its own. So a handshake that began under an earlier list belongs
- * to the trust of that list. If a list lacks an authority of the one before, the earlier trust is withdrawn. Its clients
- * are asked to connect again, and ANSWER_MS later its certificates no longer count. So no chain is judged here that
- * OpenSSL has not verified in a handshake.
+ * to the trust of that list. If a list lacks an authority of the one before, the earlier trust is withdrawn. Its
+ * clients are asked to connect again, and ANSWER_MS later its certificates no longer count. So no chain is judged here
+ * that OpenSSL has not verified in a handshake.
  */
 export class Handshakes {
   readonly #deps: HandshakesDeps;
@@ -38,7 +38,7 @@ export class Handshakes {
   #bundle: AuthorityBundle | undefined;
   #trust = newTrust();
   #tls: TlsServer | undefined;
-  /** What asks the client of each certificate to connect again. */
+  /** The function that asks the client of each certificate to connect again. */
   readonly #certified = new Map<ConnectionCertificate, () => void>();
   #looking: NodeJS.Timeout | undefined;
 

@@ -1,7 +1,7 @@
 import type { Timers } from "../../lib/clock.ts";
 import type { InfoLine, Log, LogFields, WarnLine } from "../../lib/log.ts";
 
-/** What is read from some files, and what the log says of it. */
+/** A value that is read from some files, and what the log says of it. */
 export interface FileReader<T> {
   /** Reads and checks the files. @throws Error that names the setting and the file, and says what to do */
   read(): Promise<T>;
