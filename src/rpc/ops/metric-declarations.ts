@@ -149,7 +149,7 @@ const CHANGES = {
     type: "gauge",
     help: "Open streams of WatchRevocations.",
     workers: "sum",
-    look: "One for each near client. A process takes 1,000, and at most 800 streams in all.",
+    look: "One for each near client. A process takes at most 800 streams of all kinds.",
   },
   latchkey_watchers_cut_total: {
     type: "counter",
