@@ -43,7 +43,11 @@ export function schemaState(applied: readonly AppliedMigration[], names: readonl
   const had = new Set(applied.map(({ name }) => name));
   const later = applied.map(({ name }) => name).filter((name) => !names.includes(name));
   const needed = names.at(-1)!;
-  const isTooNew = (name: string) => Number(NEEDS.exec(name)?.[1] ?? 0) > Number.parseInt(needed, 10);
+  // By the name, because a number below the newest may be missing: numbers are given before their order of release.
+  const isTooNew = (name: string) => {
+    const needs = NEEDS.exec(name)?.[1];
+    return needs !== undefined && !names.some((own) => own.startsWith(`${needs}-`));
+  };
   return {
     applied,
     pending: names.filter((name) => !had.has(name)),
