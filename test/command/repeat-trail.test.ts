@@ -225,6 +225,23 @@ describe("latchkey audit repeat", () => {
     expect(await outcomes("--apply", "--yes")).toEqual([0, ...others]);
   });
 
+  it("goes on after a change that the service refuses, and names the service's reason", async () => {
+    // The only admin credential is that of this command.
+    const { credentials } = (await world.operator(["services", "list", "--json"])).json();
+    const { id: own } = credentials[0];
+    const unknown = newId("svc");
+    const file = fileOf(...[own, unknown].map((id) => lineOf(event("credential.revoked", id))));
+    const { code, json } = await repeat(file, "--apply", "--yes", "--json");
+    const outcomes = json().changes.map(({ subjectId, outcome }: Record<string, string>) => [subjectId, outcome]);
+    const expected = [
+      [own, "refused: LAST_ADMIN_CREDENTIAL"],
+      [unknown, "unknown here"],
+    ];
+    expect([code, ...outcomes]).toEqual([1, ...expected]);
+    const { code: again, stdout } = await repeat(file, "--apply", "--yes");
+    expect([again, stdout]).toEqual([1, expect.stringContaining("2 lost changes, 1 left to do")]);
+  });
+
   it("looks at a minute before --since too, and at nothing older", async () => {
     const old = (seconds: number) =>
       event("key.issued", newId("key"), { timeMs: Date.now() - 3_600_000 - seconds * 1000 });
