@@ -16,3 +16,7 @@ it.each<[later: string, isTooNew: boolean]>([
   const applied = [...OWN, later].map((name) => ({ name, appliedAtMs: 0 }));
   expect(schemaState(applied, OWN)).toMatchObject({ later: [later], tooNew: isTooNew ? later : undefined });
 });
+
+it("code needs each migration that it lacks, except for optional ones", () => {
+  expect(schemaState([], OWN, ["0018-others"])).toMatchObject({ pending: OWN, required: ["0016-some", "0020-newest"] });
+});
