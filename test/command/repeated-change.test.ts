@@ -1,4 +1,4 @@
-/** What `latchkey audit repeat` makes of a service that refuses a change, or that can't make it now. */
+/** The outcomes of `latchkey audit repeat` at a service that refuses a change, or that can't make it now. */
 import { Code, ConnectError, createClient, createRouterTransport, type ServiceImpl } from "@connectrpc/connect";
 import { AdminService, ErrorInfoSchema, Key_State, KeyService, RetryInfoSchema } from "@latchkey/client/contract";
 import { describe, expect, it } from "vitest";
