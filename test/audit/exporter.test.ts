@@ -73,11 +73,20 @@ class Queue implements ExportStore {
   async next(_destination: DestinationName, size: number): Promise<readonly QueuedEvent[]> {
     if (this.isDown) throw databaseUnavailable();
     const isDue = ({ queueId }: QueuedEvent) => (this.dueMs.get(queueId) ?? 0) <= this.#clock.elapsedMs();
-    return this.rows.filter(isDue).slice(0, size);
+    const held = new Set(this.rows.filter((row) => !isDue(row)).map(({ event }) => event?.subjectId));
+    const open = this.rows.filter((row) => isDue(row) && !(row.event && held.has(row.event.subjectId)));
+    return open.sort((a, b) => a.attempts - b.attempts).slice(0, size);
   }
 
   async remove(events: readonly QueuedEvent[]): Promise<void> {
-    this.rows = this.rows.filter(({ queueId }) => !events.some((each) => each.queueId === queueId));
+    const removed = new Set(events.map(({ queueId }) => queueId));
+    this.rows = this.rows.filter(({ queueId }) => !removed.has(queueId));
+  }
+
+  async removeLost(): Promise<number> {
+    const lost = this.rows.filter(({ event }) => event === undefined).slice(0, 2000);
+    await this.remove(lost);
+    return lost.length;
   }
 
   async delay({ queueId }: QueuedEvent, delayMs: number): Promise<void> {
@@ -123,8 +132,20 @@ describe("the exporter", () => {
     failed: new Map([[first!.id, "HTTP 500"]]),
     retryAfterMs,
   });
-  const event = (id: string): AuditEvent => ({
-    ...{ id, kind: "key.issued", actorId: "", subjectId: id, clientIp: "", details: {}, happenedAtMs: 0 },
+  /** As a webhook does it: none of the first eight subjects that fail lets it go on. It refuses subjects "bad". */
+  const takeGood = (events: readonly AuditEvent[]): Delivery => {
+    const chains = [...Map.groupBy(events, ({ subjectId }) => subjectId)];
+    const isBad = ([subjectId]: readonly [string, unknown]) => subjectId.startsWith("bad");
+    const tried = chains.slice(0, 8).every(isBad) ? chains.slice(0, 8) : chains;
+    const refused = new Set(tried.filter(isBad).map(([, [first]]) => first!.id));
+    return {
+      delivered: new Set(tried.filter((chain) => !isBad(chain)).flatMap(([, each]) => each.map(({ id }) => id))),
+      failed: new Map([...refused].map((id) => [id, "HTTP 403"])),
+      refused,
+    };
+  };
+  const event = (id: string, subjectId = id): AuditEvent => ({
+    ...{ id, kind: "key.issued", actorId: "", subjectId, clientIp: "", details: {}, happenedAtMs: 0 },
   });
   function newExporter(holder = "one", exporterTimers: Timers = timers): AuditExporter {
     const destination: Destination = {
@@ -168,11 +189,11 @@ describe("the exporter", () => {
     expect(exporter.figures).toMatchObject({ delivered: 3, failed: 0, lost: 0 });
   });
 
-  it("delivers 200 events at a time, without a pause while more wait", async () => {
+  it("delivers 200 events at a time, without a pause after 25 or more", async () => {
     await newExporter().start();
-    queue.add(...Array.from({ length: 450 }, (_, n) => event(`${n}`)));
+    queue.add(...Array.from({ length: 420 }, (_, n) => event(`${n}`)));
     expect([await timers.run(), await timers.run(), await timers.run()]).toEqual([0, 0, SECOND]);
-    expect(tries.map(({ length }) => length)).toEqual([200, 200, 50]);
+    expect(tries.map(({ length }) => length)).toEqual([200, 200, 20]);
   });
 
   it("doubles its pause while every attempt fails, up to 5 minutes, and begins again at 1 s after a success", async () => {
@@ -222,6 +243,49 @@ describe("the exporter", () => {
     expect(delays).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600]);
     expect(queue.rows.map((row) => row.event?.id)).toEqual(["bad"]);
     expect(messages().filter((message) => message.includes("of its subject wait"))).toHaveLength(1);
+  });
+
+  it.each<[what: string, refused: readonly AuditEvent[]]>([
+    ["one event and 199 later ones of its subject", Array.from({ length: 200 }, (_, n) => event(`${n}`, "bad"))],
+    ["events of 8 subjects", Array.from({ length: 8 }, (_, n) => event(`bad ${n}`))],
+    ["events of 40 subjects", Array.from({ length: 40 }, (_, n) => event(`bad ${n}`))],
+  ])("delivers other events if the destination refuses %s", async (_what, refused) => {
+    const exporter = newExporter();
+    await exporter.start();
+    queue.add(...refused, event("good"));
+    deliver = takeGood;
+    for (let n = 0; n < 60 && exporter.figures.delivered === 0; n++) await timers.run();
+    expect(exporter.figures.delivered).toBe(1);
+    expect(queue.rows).toHaveLength(refused.length);
+    expect(clock.elapsedMs() - triedAtMs[0]!, "5 rests at most").toBeLessThan(32 * SECOND);
+    expect(messages().filter((message) => message.includes("of its subject wait")).length).toBeLessThanOrEqual(8);
+  });
+
+  it("tries an event that a destination refuses alone at least every 10 minutes", async () => {
+    await newExporter().start();
+    queue.add(event("bad"));
+    deliver = takeGood;
+    const between = await pauses(14);
+    expect(Math.max(...between)).toBeLessThanOrEqual(601);
+    expect(between.at(-1)).toBeGreaterThanOrEqual(600);
+  });
+
+  it("goes on without a pause after it found only events that the trail had deleted", async () => {
+    await newExporter().start();
+    queue.add(...Array.from({ length: 200 }, () => undefined), event("a"));
+    expect(await timers.run()).toBe(0);
+    await timers.run();
+    expect(tries).toEqual([["a"]]);
+  });
+
+  it("reports what a pruning takes from the queue as lost", async () => {
+    const exporter = newExporter();
+    await exporter.start();
+    queue.add(event("a"), ...Array.from({ length: 2001 }, () => undefined));
+    expect([await exporter.prune(), await exporter.prune(), await exporter.prune()]).toEqual([true, true, false]);
+    expect(exporter.figures.lost).toBe(2001);
+    expect(queue.rows.map((row) => row.event?.id)).toEqual(["a"]);
+    expect(log.lines.filter(({ level }) => level === "error").map(({ fields }) => fields?.events)).toEqual([2000, 1]);
   });
 
   it("says so when the trail has deleted events that were not exported", async () => {

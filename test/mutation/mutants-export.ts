@@ -15,8 +15,8 @@ export const EXPORT_MUTANTS = [
     },
     {
       name: "a delayed event is overtaken",
-      search: "d.attempts > 0 and d.destination",
-      replacement: "d.attempts > 9 and d.destination",
+      search: "from audit_outbox d where d.attempts > 0",
+      replacement: "from audit_outbox d where d.attempts > 9",
       why: "a receiver gets the events of a subject out of order",
     },
     {
@@ -41,9 +41,15 @@ export const EXPORT_MUTANTS = [
     },
     {
       name: "one event that fails stops all",
-      search: "if (delivered.size === 0) return this.#rest(",
-      replacement: "if (failed.size > 0) return this.#rest(",
+      search: "if (delivered.size === 0) {",
+      replacement: "if (failed.size > 0) {",
       why: "a receiver that refuses one event gets no other one",
+    },
+    {
+      name: "eight refused events stop all",
+      search: "await store.delay(each, restsMs + ",
+      replacement: "await store.delay(each, 0 * ",
+      why: "a user whose events a receiver refuses ends the export of all others",
     },
   ]),
   ...mutantsOf(
