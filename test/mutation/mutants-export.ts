@@ -15,8 +15,8 @@ export const EXPORT_MUTANTS = [
     },
     {
       name: "a delayed event is overtaken",
-      search: "from audit_outbox d where d.attempts > 0",
-      replacement: "from audit_outbox d where d.attempts > 9",
+      search: "bool_or(o.attempts > 0 and",
+      replacement: "bool_or(o.attempts > 9 and",
       why: "a receiver gets the events of a subject out of order",
     },
     {

@@ -90,19 +90,19 @@ export class PostgresExportStore implements ExportStore {
     const { now } = this.#database;
     const rows = await this.#database.read(
       `with due as (
-         select o.*, row_number() over (partition by o.subject_id order by o.id) as place
+         select o.*, row_number() over p as place, bool_or(o.attempts > 0 and o.due_at > ${now}) over p as is_held
          from unnest(?::text[]) s (subject_id), lateral (
            select * from audit_outbox a where a.destination = ? and a.subject_id = s.subject_id
            order by a.id limit ${MOST_OF_SUBJECT}
          ) o
-         where o.due_at <= ${now} and not exists (select from audit_outbox d where d.attempts > 0
-           and d.destination = o.destination and d.subject_id = o.subject_id and d.id < o.id and d.due_at > ${now})
+         window p as (partition by o.subject_id order by o.id)
          union all
-         (select a.*, 1 from audit_outbox a where a.destination = ? and a.subject_id = '' and a.due_at <= ${now}
+         (select a.*, 1, false from audit_outbox a where a.destination = ? and a.subject_id = '' and a.due_at <= ${now}
           order by a.due_at, a.id limit ${MOST_OF_SUBJECT})
        )
        select o.id::text as queue_id, o.revision, o.attempts, ${EVENT_COLUMNS}
        from due o left join audit_events e on e.id = o.event_id
+       where o.due_at <= ${now} and not o.is_held
        order by o.place, o.attempts, o.id limit ?::int`,
       [arrayLiteral(subjects), destination, destination, size],
     );
