@@ -11,8 +11,8 @@ const NEWLINE = 10;
 
 /**
  * A file that grows by a line for each event. It is opened for each delivery, so that a rotation by rename needs no
- * signal. Lines are on the disk (fsync) before they count as delivered. A new file has mode 0600. While a write hangs, as
- * on a file system of a network, deliveries fail and no other write begins.
+ * signal. Lines are on the disk (fsync) before they count as delivered. A new file has mode 0600. While a write hangs,
+ * as on a network file system, deliveries fail and no other write begins.
  */
 export class LineFile implements Destination {
   readonly name = "lines";

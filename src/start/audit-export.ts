@@ -24,8 +24,8 @@ export interface AuditExport {
   /** One for each configured destination. */
   readonly exporters: readonly AuditExporter[];
   /**
-   * Deletes some of the waiting events that can't be delivered: the destination is no longer configured, or the trail has
-   * deleted the event. @returns whether it did
+   * Deletes some of the waiting events that can't be delivered: the destination is no longer configured, or the trail
+   * has deleted the event. @returns whether it did
    */
   prune(): Promise<boolean>;
 }

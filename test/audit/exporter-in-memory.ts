@@ -1,4 +1,4 @@
-/** What an exporter needs besides a destination, in memory: one timer that a test runs, and a queue. */
+/** A queue in memory and a timer that a test runs, for an exporter. */
 import type { AuditEvent } from "../../src/audit/audit-event.ts";
 import type { DestinationName, ExportStore, QueuedEvent } from "../../src/audit/export/export-store.ts";
 import type { Timers } from "../../src/lib/clock.ts";
