@@ -47,8 +47,8 @@ export const EXPORT_MUTANTS = [
     },
     {
       name: "eight refused events stop all",
-      search: "await store.delay(each, restsMs + ",
-      replacement: "await store.delay(each, 0 * ",
+      search: "await this.#delayRefused(queued, delivery);",
+      replacement: "await this.#delayRefused([], delivery);",
       why: "a user whose events a receiver refuses ends the export of all others",
     },
   ]),
