@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import type { AuditEvent } from "../audit/audit-event.ts";
-import type { Delivery, Destination } from "../audit/export/exporter.ts";
+import { type Delivery, type Destination, MOST_DELIVERY_MS } from "../audit/export/exporter.ts";
+import { settleWithin } from "../lib/settle-within.ts";
 import { writeLines } from "./written-lines.ts";
 
 const { O_RDWR, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
@@ -10,29 +11,49 @@ const NEWLINE = 10;
 
 /**
  * A file that grows by a line for each event. It is opened for each delivery, so that a rotation by rename needs no
- * signal. Lines are on the disk (fsync) before they count as delivered. A new file has mode 0600.
+ * signal. Lines are on the disk (fsync) before they count as delivered. A new file has mode 0600. While a write hangs,
+ * as on a network file system, deliveries fail and no other write begins.
  */
 export class LineFile implements Destination {
   readonly name = "lines";
-  readonly #path: string;
+  readonly #write: (lines: string) => Promise<void>;
+  readonly #mostMs: number;
+  #isWriting = false;
 
-  constructor(path: string) {
-    this.#path = path;
+  /** Only tests set the options: another way to write, and the maximum time of a delivery. */
+  constructor(path: string, { write = (lines) => appendTo(path, lines), mostMs = MOST_DELIVERY_MS }: Options = {}) {
+    this.#write = write;
+    this.#mostMs = mostMs;
   }
 
-  deliver(events: readonly AuditEvent[]): Promise<Delivery> {
-    return writeLines(events, async (lines) => {
-      // Non-blocking, because opening a pipe without a reader would never end.
-      const file = await open(this.#path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, FILE_MODE);
-      try {
-        await append(file, lines);
-      } finally {
-        await file.close();
-      }
+  async deliver(events: readonly AuditEvent[]): Promise<Delivery> {
+    let delivery: Delivery = { delivered: new Set(), failed: new Map([[events[0]!.id, "the write hangs"]]) };
+    if (this.#isWriting) return delivery;
+    this.#isWriting = true;
+    const written = writeLines(events, this.#write).then((outcome) => {
+      this.#isWriting = false;
+      delivery = outcome;
     });
+    await settleWithin(this.#mostMs, written);
+    return delivery;
   }
 
   close(): void {}
+}
+
+interface Options {
+  readonly write?: (lines: string) => Promise<void>;
+  readonly mostMs?: number;
+}
+
+async function appendTo(path: string, lines: string): Promise<void> {
+  // Non-blocking, because opening a pipe without a reader would never end.
+  const file = await open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, FILE_MODE);
+  try {
+    await append(file, lines);
+  } finally {
+    await file.close();
+  }
 }
 
 async function append(file: FileHandle, lines: string): Promise<void> {

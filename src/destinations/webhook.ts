@@ -40,6 +40,8 @@ const MAX_ANSWER_BYTES = 64 << 10;
 interface Answer {
   /** Undefined if the receiver took the event. */
   readonly failure: string | undefined;
+  /** Whether the receiver answered with a status. */
+  readonly isFromReceiver: boolean;
   readonly retryAfterMs: number | undefined;
 }
 
@@ -68,12 +70,13 @@ export class WebhookDestination implements Destination {
   async deliver(events: readonly AuditEvent[]): Promise<Delivery> {
     const delivered = new Set<string>();
     const failed = new Map<string, string>();
+    const refused = new Set<string>();
     let retryAfterMs: number | undefined;
     const chains = bySubject(events);
     const end = AbortSignal.timeout(LAST_BEGIN_MS);
     let begun = 0;
     const sendChains = async () => {
-      // Unless one of the first requests succeeds, the others would fail too.
+      // Unless one of the first requests succeeds, the others would probably fail too.
       while (!end.aborted && (delivered.size > 0 || begun < CONCURRENT)) {
         const chain = chains.shift();
         if (chain === undefined) return;
@@ -83,13 +86,14 @@ export class WebhookDestination implements Destination {
           const answer = await this.#send(event);
           if (answer.failure === undefined) delivered.add(event.id);
           else failed.set(event.id, answer.failure);
+          if (answer.failure !== undefined && answer.isFromReceiver) refused.add(event.id);
           retryAfterMs = answer.retryAfterMs ?? retryAfterMs;
           if (answer.failure !== undefined) break;
         }
       }
     };
     await Promise.all(Array.from({ length: CONCURRENT }, sendChains));
-    return { delivered, failed, retryAfterMs };
+    return { delivered, failed, refused, retryAfterMs };
   }
 
   close(): void {
@@ -117,9 +121,11 @@ export class WebhookDestination implements Destination {
         dropBody(answer);
         const status = answer.statusCode ?? 0;
         const failure = status >= 200 && status < 300 ? undefined : `HTTP ${status}`;
-        resolve({ failure, retryAfterMs: this.#retryAfterMs(answer.headers["retry-after"]) });
+        resolve({ failure, isFromReceiver: true, retryAfterMs: this.#retryAfterMs(answer.headers["retry-after"]) });
       });
-      sent.on("error", (error) => resolve({ failure: reasonOf(error), retryAfterMs: undefined }));
+      sent.on("error", (error) =>
+        resolve({ failure: reasonOf(error), isFromReceiver: false, retryAfterMs: undefined }),
+      );
       sent.end(body);
     });
   }

@@ -236,7 +236,7 @@ export const LOG_LINES = {
       todo: "Make the file or the receiver work. Nothing is lost until `LATCHKEY_AUDIT_DAYS` have passed.",
     },
     "an audit event can't be exported; events of its subject wait": {
-      means: "The receiver refuses this `event` and takes others. The service tries it again, at least once an hour.",
+      means: "The receiver refuses this `event`. The service tries it again, at least once in 75 minutes.",
       todo: "Look for the event's id in the receiver's log. `reason` is its answer.",
     },
     "events waited for an export that is no longer configured, and are deleted": {

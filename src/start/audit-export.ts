@@ -23,7 +23,10 @@ interface ExportGround {
 export interface AuditExport {
   /** One for each configured destination. */
   readonly exporters: readonly AuditExporter[];
-  /** Deletes some of the events that wait for a destination that is no longer configured. @returns whether it did */
+  /**
+   * Deletes some of the waiting events that can't be delivered: the destination is no longer configured, or the trail
+   * has deleted the event. @returns whether it did
+   */
   prune(): Promise<boolean>;
 }
 
@@ -47,7 +50,9 @@ export async function startAuditExport(
     async prune() {
       const events = await store.forget(FORGOTTEN_AFTER_MS);
       if (events > 0) log.warn("events waited for an export that is no longer configured, and are deleted", { events });
-      return events > 0;
+      let isAnyLost = false;
+      for (const exporter of exporters) isAnyLost = (await exporter.prune()) || isAnyLost;
+      return events > 0 || isAnyLost;
     },
   };
 }

@@ -1,98 +1,13 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { AuditEvent } from "../../src/audit/audit-event.ts";
-import type { DestinationName, ExportStore, QueuedEvent } from "../../src/audit/export/export-store.ts";
 import { AuditExporter, type Delivery, type Destination } from "../../src/audit/export/exporter.ts";
 import type { Timers } from "../../src/lib/clock.ts";
-import { databaseUnavailable } from "../../src/lib/errors.ts";
-import { newId } from "../../src/lib/id.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { StandingClock } from "../support/shifted-clock.ts";
+import { MovedTimers, Queue } from "./exporter-in-memory.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
-
-/** One timer that a test lets run, which moves the clock by its delay. */
-class MovedTimers implements Timers {
-  readonly #clock: StandingClock;
-  waiting: { readonly ms: number; readonly run: () => void } | undefined;
-
-  constructor(clock: StandingClock) {
-    this.#clock = clock;
-  }
-
-  after(ms: number, run: () => void): () => void {
-    this.waiting = { ms, run };
-    return () => {
-      this.waiting = undefined;
-    };
-  }
-
-  nextTurn(run: () => void): void {
-    setImmediate(run);
-  }
-
-  /** Lets the delay pass. @returns the delay after it */
-  async run(): Promise<number | undefined> {
-    const { ms, run } = this.waiting!;
-    this.waiting = undefined;
-    this.#clock.advance(ms);
-    run();
-    await new Promise((resolve) => setImmediate(resolve));
-    return this.waiting === undefined ? undefined : (this.waiting as { readonly ms: number }).ms;
-  }
-}
-
-/** The queue of one destination, with a lease. */
-class Queue implements ExportStore {
-  readonly #clock: StandingClock;
-  rows: QueuedEvent[] = [];
-  readonly dueMs = new Map<string, number>();
-  lease = { holder: "", untilMs: Number.NEGATIVE_INFINITY };
-  isDown = false;
-
-  constructor(clock: StandingClock) {
-    this.#clock = clock;
-  }
-
-  add(...events: readonly (AuditEvent | undefined)[]): void {
-    for (const event of events) this.rows.push({ queueId: newId("evt"), revision: 0, attempts: 0, event });
-  }
-
-  async lead(_destination: DestinationName, holder: string, leaseMs: number): Promise<boolean> {
-    if (this.isDown) throw databaseUnavailable();
-    const nowMs = this.#clock.elapsedMs();
-    if (this.lease.holder !== holder && this.lease.untilMs > nowMs) return false;
-    this.lease = { holder, untilMs: nowMs + leaseMs };
-    return true;
-  }
-
-  async resign(_destination: DestinationName, holder: string): Promise<void> {
-    if (this.lease.holder === holder) this.lease = { holder, untilMs: Number.NEGATIVE_INFINITY };
-  }
-
-  async next(_destination: DestinationName, size: number): Promise<readonly QueuedEvent[]> {
-    if (this.isDown) throw databaseUnavailable();
-    const isDue = ({ queueId }: QueuedEvent) => (this.dueMs.get(queueId) ?? 0) <= this.#clock.elapsedMs();
-    return this.rows.filter(isDue).slice(0, size);
-  }
-
-  async remove(events: readonly QueuedEvent[]): Promise<void> {
-    this.rows = this.rows.filter(({ queueId }) => !events.some((each) => each.queueId === queueId));
-  }
-
-  async delay({ queueId }: QueuedEvent, delayMs: number): Promise<void> {
-    this.dueMs.set(queueId, this.#clock.elapsedMs() + delayMs);
-    this.rows = this.rows.map((row) => (row.queueId === queueId ? { ...row, attempts: row.attempts + 1 } : row));
-  }
-
-  async backlog() {
-    return { waiting: this.rows.length, oldestAgeMs: 0 };
-  }
-
-  async forget(): Promise<number> {
-    return 0;
-  }
-}
 
 describe("the exporter", () => {
   let clock: StandingClock;
@@ -123,8 +38,20 @@ describe("the exporter", () => {
     failed: new Map([[first!.id, "HTTP 500"]]),
     retryAfterMs,
   });
-  const event = (id: string): AuditEvent => ({
-    ...{ id, kind: "key.issued", actorId: "", subjectId: id, clientIp: "", details: {}, happenedAtMs: 0 },
+  /** As a webhook does it: none of the first eight subjects that fail lets it go on. It refuses subjects "bad". */
+  const takeGood = (events: readonly AuditEvent[]): Delivery => {
+    const chains = [...Map.groupBy(events, ({ subjectId }) => subjectId)];
+    const isBad = ([subjectId]: readonly [string, unknown]) => subjectId.startsWith("bad");
+    const tried = chains.slice(0, 8).every(isBad) ? chains.slice(0, 8) : chains;
+    const refused = new Set(tried.filter(isBad).map(([, [first]]) => first!.id));
+    return {
+      delivered: new Set(tried.filter((chain) => !isBad(chain)).flatMap(([, each]) => each.map(({ id }) => id))),
+      failed: new Map([...refused].map((id) => [id, "HTTP 403"])),
+      refused,
+    };
+  };
+  const event = (id: string, subjectId = id): AuditEvent => ({
+    ...{ id, kind: "key.issued", actorId: "", subjectId, clientIp: "", details: {}, happenedAtMs: 0 },
   });
   function newExporter(holder = "one", exporterTimers: Timers = timers): AuditExporter {
     const destination: Destination = {
@@ -168,11 +95,11 @@ describe("the exporter", () => {
     expect(exporter.figures).toMatchObject({ delivered: 3, failed: 0, lost: 0 });
   });
 
-  it("delivers 200 events at a time, without a pause while more wait", async () => {
+  it("delivers 200 events at a time, without a pause after 25 or more", async () => {
     await newExporter().start();
-    queue.add(...Array.from({ length: 450 }, (_, n) => event(`${n}`)));
+    queue.add(...Array.from({ length: 420 }, (_, n) => event(`${n}`)));
     expect([await timers.run(), await timers.run(), await timers.run()]).toEqual([0, 0, SECOND]);
-    expect(tries.map(({ length }) => length)).toEqual([200, 200, 50]);
+    expect(tries.map(({ length }) => length)).toEqual([200, 200, 20]);
   });
 
   it("doubles its pause while every attempt fails, up to 5 minutes, and begins again at 1 s after a success", async () => {
@@ -222,6 +149,49 @@ describe("the exporter", () => {
     expect(delays).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600]);
     expect(queue.rows.map((row) => row.event?.id)).toEqual(["bad"]);
     expect(messages().filter((message) => message.includes("of its subject wait"))).toHaveLength(1);
+  });
+
+  it.each<[what: string, refused: readonly AuditEvent[]]>([
+    ["one event and 199 later ones of its subject", Array.from({ length: 200 }, (_, n) => event(`${n}`, "bad"))],
+    ["events of 8 subjects", Array.from({ length: 8 }, (_, n) => event(`bad ${n}`))],
+    ["events of 40 subjects", Array.from({ length: 40 }, (_, n) => event(`bad ${n}`))],
+  ])("delivers other events if the destination refuses %s", async (_what, refused) => {
+    const exporter = newExporter();
+    await exporter.start();
+    queue.add(...refused, event("good"));
+    deliver = takeGood;
+    for (let n = 0; n < 60 && exporter.figures.delivered === 0; n++) await timers.run();
+    expect(exporter.figures.delivered).toBe(1);
+    expect(queue.rows).toHaveLength(refused.length);
+    expect(clock.elapsedMs() - triedAtMs[0]!, "5 rests at most").toBeLessThan(32 * SECOND);
+    expect(messages().filter((message) => message.includes("of its subject wait")).length).toBeLessThanOrEqual(8);
+  });
+
+  it("tries an event that a destination refuses alone at least every 10 minutes", async () => {
+    await newExporter().start();
+    queue.add(event("bad"));
+    deliver = takeGood;
+    const between = await pauses(14);
+    expect(Math.max(...between)).toBeLessThanOrEqual(601);
+    expect(between.at(-1)).toBeGreaterThanOrEqual(600);
+  });
+
+  it("goes on without a pause after it found only events that the trail had deleted", async () => {
+    await newExporter().start();
+    queue.add(...Array.from({ length: 200 }, () => undefined), event("a"));
+    expect(await timers.run()).toBe(0);
+    await timers.run();
+    expect(tries).toEqual([["a"]]);
+  });
+
+  it("reports what a pruning takes from the queue as lost", async () => {
+    const exporter = newExporter();
+    await exporter.start();
+    queue.add(event("a"), ...Array.from({ length: 2001 }, () => undefined));
+    expect([await exporter.prune(), await exporter.prune(), await exporter.prune()]).toEqual([true, true, false]);
+    expect(exporter.figures.lost).toBe(2001);
+    expect(queue.rows.map((row) => row.event?.id)).toEqual(["a"]);
+    expect(log.lines.filter(({ level }) => level === "error").map(({ fields }) => fields?.events)).toEqual([2000, 1]);
   });
 
   it("says so when the trail has deleted events that were not exported", async () => {

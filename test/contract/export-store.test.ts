@@ -41,6 +41,23 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ExportStore on %s", (kind) => {
       for (const each of entries) await tx.record(each);
     });
   const subjects = (queued: readonly QueuedEvent[]) => queued.map(({ event }) => event?.subjectId);
+  /** Queues `count` events that the trail does not have; `subject` is SQL. */
+  const queueMany = (subject: string, count: number) =>
+    test.database.write(
+      `insert into audit_outbox (destination, event_id, subject_id, queued_at, due_at)
+       select 'webhook', 'evt ' || gen_random_uuid(), ${subject}, t.now, t.now
+       from generate_series(1, ?::int) n, (select ${test.database.now} as now) t`,
+      [count],
+    );
+  /** As `subjects`, of events that the trail need not have. */
+  const queuedSubjects = async (size: number) => {
+    const ids = (await store.next("webhook", size)).map(({ queueId }) => Number(queueId));
+    const rows = await test.database.read("select id::int, subject_id from audit_outbox where id = any(?::bigint[])", [
+      `{${ids.join()}}`,
+    ]);
+    const subjectOf = new Map(rows.map(({ id, subject_id }) => [id as number, subject_id as string]));
+    return ids.map((id) => subjectOf.get(id)!);
+  };
   const waiting = async (destination: DestinationName = "webhook") => subjects(await store.next(destination, 100));
 
   it("queues nothing without a destination, and each later event once for every destination", async () => {
@@ -140,8 +157,56 @@ describe.each(DATABASE_KINDS.filter(canOpen))("ExportStore on %s", (kind) => {
     expect(await waiting(), "events without a subject hold up none").toEqual([b, ""]);
     test.clock.advance(61 * SECONDS);
     const due = await store.next("webhook", 100);
-    expect(subjects(due)).toEqual([a, b, a, "", ""]);
-    expect(due.map(({ attempts }) => attempts)).toEqual([1, 0, 0, 1, 0]);
+    expect(subjects(due), "the first of each subject, and first those that have not failed").toEqual([b, "", a, "", a]);
+    expect(due.map(({ attempts }) => attempts)).toEqual([0, 0, 1, 1, 0]);
+  });
+
+  it("returns the first 25 events of a busy subject, and those of others before its second one", async () => {
+    await store.lead("webhook", "one", LEASE);
+    const [busy, quiet] = [newId("key"), newId("key")];
+    await queueMany(`'${busy}'`, 3000);
+    await record(entry({ subjectId: quiet }));
+    expect((await queuedSubjects(200)).slice(0, 3)).toEqual([busy, quiet, busy]);
+    expect(await queuedSubjects(200)).toHaveLength(26);
+  });
+
+  it("finds an event behind thousands of a subject that is held up, and of many such subjects", async () => {
+    await store.lead("webhook", "one", LEASE);
+    const quiet = `z${newId("key")}`;
+    await queueMany("'held'", 3000);
+    await queueMany("'held ' || n", 2500);
+    await test.database.write(
+      `update audit_outbox set attempts = 1, due_at = due_at + interval '1 hour'
+       where id in (select min(id) from audit_outbox group by subject_id)`,
+      [],
+    );
+    await queueMany("'held'", 1);
+    await record(entry({ subjectId: quiet }));
+    expect(await queuedSubjects(200)).toEqual([quiet]);
+  });
+
+  it("lets subjects take turns, so that those with many events can't keep out others", async () => {
+    await store.lead("webhook", "one", LEASE);
+    await queueMany("'busy ' || n % 400", 1200);
+    const first = `z${newId("key")}`;
+    await record(entry({ subjectId: first }));
+    const seen = new Set<string>();
+    // Nothing is removed: the busy subjects never run out of events.
+    for (let n = 0; n < 3; n++) for (const subject of await queuedSubjects(200)) seen.add(subject);
+    expect(seen.size).toBe(401);
+    expect(seen).toContain(first);
+  });
+
+  it("removes events that the trail has deleted, 2,000 at a time, and no others", async () => {
+    await store.lead("webhook", "one", LEASE);
+    await store.lead("lines", "one", LEASE);
+    await queueMany("'gone'", 2500);
+    const made = entry();
+    await record(made);
+    const removed = [];
+    for (let n = 0; n < 3; n++) removed.push(await store.removeLost("webhook"));
+    expect(removed).toEqual([2000, 500, 0]);
+    expect([await waiting("webhook"), await waiting("lines")]).toEqual([[made.subjectId], [made.subjectId]]);
   });
 
   it("exports an event that counts refusals at once, and after each growth a minute later", async () => {

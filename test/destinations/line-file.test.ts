@@ -63,6 +63,26 @@ describe("a file of audit events", () => {
     expect(JSON.parse(lines[2]!).data.id).toBe(after.id);
   });
 
+  it("fails while a write hangs, begins no second one, and goes on when it ends", async () => {
+    let end = () => {};
+    let begun = 0;
+    const write = () => {
+      begun++;
+      return new Promise<void>((resolve) => {
+        end = resolve;
+      });
+    };
+    const hanging = new LineFile(path, { write, mostMs: 10 });
+    const [first, second] = [await hanging.deliver([event()]), await hanging.deliver([event()])];
+    expect([...first.failed.values(), ...second.failed.values()]).toEqual(["the write hangs", "the write hangs"]);
+    expect([first.delivered.size, second.delivered.size, begun]).toEqual([0, 0, 1]);
+    end();
+    await new Promise(setImmediate);
+    const third = hanging.deliver([event()]);
+    end();
+    expect([(await third).delivered.size, begun]).toEqual([1, 2]);
+  });
+
   it.each<[what: string, make: () => void, reason: string]>([
     ["a folder is missing", () => rmSync(folder, { recursive: true }), "ENOENT"],
     ["a symbolic link is in its place", () => symlinkSync(join(folder, "other"), path), "ELOOP"],

@@ -91,7 +91,8 @@ describe("a webhook", () => {
 
   it("fails if the receiver gives no answer in time, ends the connection, or can't be found", async () => {
     receiver.answer = () => {};
-    expect(failures((await destination().deliver([event()])).failed)).toEqual(["no answer in time"]);
+    const { failed, refused } = await destination().deliver([event()]);
+    expect([failures(failed), refused]).toEqual([["no answer in time"], new Set()]);
     receiver.answer = (_response, _webhook, request) => request.socket.destroy();
     expect(failures((await destination().deliver([event()])).failed)).toEqual(["ECONNRESET"]);
     const nowhere = destination([WEBHOOK_SECRET], "http://receiver.invalid/");
@@ -101,8 +102,9 @@ describe("a webhook", () => {
 
   it("tries no further subject once the first eight have failed", async () => {
     receiver.answer = (response) => void response.writeHead(503).end();
-    const { delivered, failed } = await destination().deliver(Array.from({ length: 50 }, () => event()));
+    const { delivered, failed, refused } = await destination().deliver(Array.from({ length: 50 }, () => event()));
     expect([delivered.size, failed.size, receiver.requests]).toEqual([0, 8, 8]);
+    expect(refused, "the exporter tries other subjects next").toEqual(new Set(failed.keys()));
   });
 
   it("follows no redirect", async () => {

@@ -15,8 +15,8 @@ export const EXPORT_MUTANTS = [
     },
     {
       name: "a delayed event is overtaken",
-      search: "d.attempts > 0 and d.destination",
-      replacement: "d.attempts > 9 and d.destination",
+      search: "bool_or(o.attempts > 0 and",
+      replacement: "bool_or(o.attempts > 9 and",
       why: "a receiver gets the events of a subject out of order",
     },
     {
@@ -41,9 +41,15 @@ export const EXPORT_MUTANTS = [
     },
     {
       name: "one event that fails stops all",
-      search: "if (delivered.size === 0) return this.#rest(",
-      replacement: "if (failed.size > 0) return this.#rest(",
+      search: "if (delivered.size === 0) {",
+      replacement: "if (failed.size > 0) {",
       why: "a receiver that refuses one event gets no other one",
+    },
+    {
+      name: "eight refused events stop all",
+      search: "await this.#delayRefused(queued, delivery);",
+      replacement: "await this.#delayRefused([], delivery);",
+      why: "a user whose events a receiver refuses ends the export of all others",
     },
   ]),
   ...mutantsOf(

@@ -49,6 +49,7 @@ async function exportEvents(database: ManagedDatabase): Promise<void> {
     await exports.remove(others);
     await exports.next(destination, 100);
     await exports.backlog(destination);
+    await exports.removeLost(destination);
   }
   await exports.forget(DAY_MS);
   await exports.resign("lines", "tour");

@@ -10,7 +10,7 @@ export interface QueuedEvent {
   readonly queueId: string;
   /** Grows with each change of the event while it waits. */
   readonly revision: number;
-  /** Number of exports that failed while others succeeded. */
+  /** Number of exports that failed, without those in which the destination gave no answer and took no event. */
   readonly attempts: number;
   /** Undefined if the audit trail no longer has the event, because it is too old. */
   readonly event: AuditEvent | undefined;
@@ -23,6 +23,9 @@ export interface Backlog {
   /** How long the oldest of them has waited; 0 if none waits. */
   readonly oldestAgeMs: number;
 }
+
+/** Maximum events of one subject that `next` returns at once, so that a busy subject leaves room for others. */
+export const MOST_OF_SUBJECT = 25;
 
 /** A larger backlog is not counted to its end. */
 export const MOST_COUNTED = 10_000;
@@ -43,8 +46,9 @@ export interface ExportStore {
   /** Ends the lease of `holder`, if it has it. @throws DATABASE_UNAVAILABLE */
   resign(destination: DestinationName, holder: string): Promise<void>;
   /**
-   * The first `size` events that are due, in the order of the queue. It leaves out all events of a subject that are
-   * behind a delayed one. @throws DATABASE_UNAVAILABLE
+   * Up to `size` events that are due. Events of one subject are in order, and none of them is behind a delayed one. The
+   * first event of each subject comes before the second of any, and those with fewer attempts before others. Subjects
+   * take turns: if too many wait for one call, the next call goes on with the others. @throws DATABASE_UNAVAILABLE
    */
   next(destination: DestinationName, size: number): Promise<readonly QueuedEvent[]>;
   /**
@@ -53,6 +57,13 @@ export interface ExportStore {
    * @throws DATABASE_UNAVAILABLE
    */
   remove(events: readonly QueuedEvent[]): Promise<void>;
+  /**
+   * Takes some events from the queue that the audit trail has deleted: those among the first of the destination.
+   *
+   * @returns their number, 0 if the first ones all exist
+   * @throws DATABASE_UNAVAILABLE
+   */
+  removeLost(destination: DestinationName): Promise<number>;
   /** Makes the event due in `delayMs`, and counts an attempt. @throws DATABASE_UNAVAILABLE */
   delay(event: QueuedEvent, delayMs: number): Promise<void>;
   /** @throws DATABASE_UNAVAILABLE */

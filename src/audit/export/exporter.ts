@@ -15,7 +15,13 @@ import { reasonOf } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import { settleWithin } from "../../lib/settle-within.ts";
 import type { AuditEvent } from "../audit-event.ts";
-import type { Backlog, DestinationName, ExportStore, QueuedEvent } from "./export-store.ts";
+import {
+  type Backlog,
+  type DestinationName,
+  type ExportStore,
+  MOST_OF_SUBJECT,
+  type QueuedEvent,
+} from "./export-store.ts";
 
 /** A place that events are exported to. */
 export interface Destination {
@@ -35,6 +41,8 @@ export interface Delivery {
   readonly delivered: ReadonlySet<string>;
   /** The reason of each failure by the event's id: a code or a status, never a text of the destination. */
   readonly failed: ReadonlyMap<string, string>;
+  /** Ids of failed events that the destination answered. The fault may be the event's, so others are tried first. */
+  readonly refused?: ReadonlySet<string> | undefined;
   /** The time that the destination asks to wait, if it does. */
   readonly retryAfterMs?: number | undefined;
 }
@@ -53,6 +61,8 @@ const RESTING_MS = 10_000;
 const IDLE_MS = 1000;
 /** Maximum events of one delivery. */
 const BATCH = 200;
+/** After this many events more are read without a pause: the queue limits the events of one subject to as many. */
+const LARGE_BATCH = MOST_OF_SUBJECT;
 const FIRST_PAUSE_MS = 1000;
 /** Maximum pause after which a destination that fails is tried again. */
 const MOST_PAUSE_MS = 5 * MINUTE_MS;
@@ -90,7 +100,7 @@ const EMPTY: Backlog = Object.freeze({ waiting: 0, oldestAgeMs: 0 });
  * Exports to one destination.
  *
  * - If every attempt of a delivery fails, the destination rests: it is tried again after a pause of 1 s, which doubles
- *   up to 5 minutes.
+ *   up to 5 minutes. Events that the destination answered wait longer than that, so that it is next tried with others.
  * - If some events fail while others are delivered, only their subjects wait, for up to an hour.
  * - An event waits until it is delivered, or until the audit trail deletes it (LATCHKEY_AUDIT_DAYS).
  */
@@ -156,7 +166,7 @@ export class AuditExporter {
       const queued = await store.next(destination.name, BATCH);
       const events = queued.flatMap(({ event }) => event ?? []);
       if (events.length < queued.length) await this.#lose(queued.filter(({ event }) => event === undefined));
-      if (events.length === 0 || this.#isStopping) return IDLE_MS;
+      if (events.length === 0 || this.#isStopping) return queued.length > 0 ? 0 : IDLE_MS;
       const delivery = await destination.deliver(events);
       await store.remove(queued.filter(({ event }) => event !== undefined && delivery.delivered.has(event.id)));
       return await this.#judge(queued, delivery);
@@ -178,45 +188,65 @@ export class AuditExporter {
     return leads;
   }
 
-  async #judge(queued: readonly QueuedEvent[], { delivered, failed, retryAfterMs }: Delivery): Promise<number> {
+  async #judge(queued: readonly QueuedEvent[], delivery: Delivery): Promise<number> {
+    const { delivered, failed, retryAfterMs } = delivery;
     this.#figures = {
       ...this.#figures,
       delivered: this.#figures.delivered + delivered.size,
       failed: this.#figures.failed + failed.size,
     };
-    if (delivered.size === 0) return this.#rest([...failed.values()][0] ?? "nothing was tried", retryAfterMs);
+    if (delivered.size === 0) {
+      const nextMs = this.#rest([...failed.values()][0] ?? "nothing was tried", retryAfterMs);
+      await this.#delayRefused(queued, delivery);
+      return nextMs;
+    }
     if (this.#failures > 0) {
       this.#deps.log.info("audit events are exported again", { destination: this.#deps.destination.name });
     }
     this.#failures = 0;
     for (const each of queued) {
       const reason = each.event && failed.get(each.event.id);
-      if (reason !== undefined) await this.#delay(each, reason);
+      if (reason === undefined) continue;
+      if (each.attempts === 0) this.#warnOf(each, reason);
+      // The destination works, but does not take this event. Later events of its subject wait with it.
+      await this.#deps.store.delay(each, this.#pauseMs(each.attempts + 1, MOST_DELAY_MS));
     }
-    return queued.length === BATCH ? 0 : IDLE_MS;
+    return queued.length >= LARGE_BATCH ? 0 : IDLE_MS;
   }
 
-  /** The destination works, but does not take this event. Later events of its subject wait with it. */
-  async #delay(queued: QueuedEvent, reason: string): Promise<void> {
-    const { store, destination, log } = this.#deps;
-    if (queued.attempts === 0) {
-      log.warn("an audit event can't be exported; events of its subject wait", {
-        destination: destination.name,
-        event: queued.event?.id,
-        reason,
-      });
+  /**
+   * The destination took nothing, and answered. Each refused event is due only after the rest, so that a few refused
+   * events can't be all that is ever tried.
+   */
+  async #delayRefused(queued: readonly QueuedEvent[], { failed, refused }: Delivery): Promise<void> {
+    const { store, clock } = this.#deps;
+    const restsMs = this.#restsUntilMs - clock.elapsedMs();
+    for (const each of queued) {
+      if (!each.event || !refused?.has(each.event.id)) continue;
+      if (this.#failures === 1 && each.attempts === 0) this.#warnOf(each, failed.get(each.event.id)!);
+      await store.delay(each, restsMs + this.#pauseMs(each.attempts + 1, MOST_PAUSE_MS));
     }
-    await store.delay(queued, this.#pauseMs(queued.attempts + 1, MOST_DELAY_MS));
+  }
+
+  /**
+   * Takes some of the events that the audit trail has deleted from the queue, and reports them as lost. Any process may
+   * do it, even while the destination rests. @returns whether it found any @throws DATABASE_UNAVAILABLE
+   */
+  async prune(): Promise<boolean> {
+    const events = await this.#deps.store.removeLost(this.destination);
+    if (events > 0) this.#reportLost(events);
+    return events > 0;
   }
 
   async #lose(queued: readonly QueuedEvent[]): Promise<void> {
-    const { store, destination, log } = this.#deps;
-    await store.remove(queued);
-    this.#figures = { ...this.#figures, lost: this.#figures.lost + queued.length };
-    log.error("audit events were deleted before they were exported", {
-      destination: destination.name,
-      events: queued.length,
-    });
+    await this.#deps.store.remove(queued);
+    this.#reportLost(queued.length);
+  }
+
+  #reportLost(events: number): void {
+    const { destination, log } = this.#deps;
+    this.#figures = { ...this.#figures, lost: this.#figures.lost + events };
+    log.error("audit events were deleted before they were exported", { destination: destination.name, events });
   }
 
   /** Lets the destination rest after a failure. */
@@ -233,6 +263,15 @@ export class AuditExporter {
     if (!this.#isDatabaseFailing) this.#warn(reasonOf(error));
     this.#isDatabaseFailing = true;
     return FOLLOW_MS;
+  }
+
+  #warnOf({ event }: QueuedEvent, reason: string): void {
+    const { log, destination } = this.#deps;
+    log.warn("an audit event can't be exported; events of its subject wait", {
+      destination: destination.name,
+      event: event?.id,
+      reason,
+    });
   }
 
   #warn(reason: string): void {

@@ -23,6 +23,8 @@ export class AuditExports extends Migration {
       unique (destination, event_id)
     )`);
     this.addSql("create index audit_outbox_in_order on audit_outbox (destination, id)");
-    this.addSql("create index audit_outbox_delayed on audit_outbox (destination, subject_id, id) where attempts > 0");
+    this.addSql("create index audit_outbox_by_subject on audit_outbox (destination, subject_id, id)");
+    // Events without a subject have no order among them.
+    this.addSql("create index audit_outbox_alone on audit_outbox (destination, due_at, id) where subject_id = ''");
   }
 }
