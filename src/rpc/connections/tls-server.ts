@@ -2,8 +2,11 @@ import { constants } from "node:crypto";
 import type { Socket } from "node:net";
 import { createServer, type SecureContextOptions, type TLSSocket, type Server as TlsServer } from "node:tls";
 import type { Clock } from "../../lib/clock.ts";
+import { addressHolder } from "../../shares/holder.ts";
+import { TurnBudget } from "../calls/turn-budget.ts";
 import type { AuthorityBundle, ClientAuthorities } from "./client-authorities.ts";
 import { ConnectionCertificate, type Trust } from "./connection-certificate.ts";
+import { HandshakeSocket } from "./handshake-socket.ts";
 import type { CertificatePair, ServedCertificate } from "./served-certificate.ts";
 
 export interface HandshakesDeps {
@@ -38,12 +41,21 @@ export class Handshakes {
   #bundle: AuthorityBundle | undefined;
   #trust = newTrust();
   #tls: TlsServer | undefined;
+  /** Parts of handshakes with authorities. OpenSSL may check two signatures of 11 ms in one. */
+  readonly #steps = new TurnBudget({ stepsPerTurn: 1 });
+  /** The connection whose handshake has got bytes last. */
+  #stepping: HandshakeSocket | undefined;
   /** The function that asks the client of each certificate to connect again. */
   readonly #certified = new Map<ConnectionCertificate, () => void>();
   #looking: NodeJS.Timeout | undefined;
 
   constructor(deps: HandshakesDeps) {
     this.#deps = deps;
+  }
+
+  /** Number of connections since the start that were closed because too many handshakes waited. */
+  get refused(): number {
+    return this.#steps.refused;
   }
 
   /** Reads all files. Rejects if they can't be served. */
@@ -65,7 +77,17 @@ export class Handshakes {
   }
 
   begin(socket: Socket): void {
-    this.#tls!.emit("connection", socket);
+    if (this.#bundle === undefined) {
+      this.#tls!.emit("connection", socket);
+      return;
+    }
+    // A closed socket has no address.
+    const holder = addressHolder(socket.remoteAddress ?? "");
+    const turn = () => this.#steps.begin(holder);
+    const bounded: HandshakeSocket = new HandshakeSocket(socket, turn, () => {
+      this.#stepping = bounded;
+    });
+    this.#tls!.emit("connection", bounded);
   }
 
   /**
@@ -87,19 +109,32 @@ export class Handshakes {
 
   #createServer(): TlsServer {
     const trust = this.#trust;
+    const bundle = this.#bundle;
     const tls = createServer({
-      ...contextOf(this.#pair!, this.#bundle),
-      ...(this.#bundle && { requestCert: true, rejectUnauthorized: false }),
+      ...contextOf(this.#pair!, bundle),
+      ...(bundle && { requestCert: true, rejectUnauthorized: false }),
       ALPNProtocols: ["h2", "http/1.1"],
       handshakeTimeout: HANDSHAKE_MS,
     });
     tls.on("secureConnection", (socket: TLSSocket) => {
       socket.on("error", () => {});
-      const shown = this.#bundle && socket.getPeerX509Certificate();
+      if (bundle !== undefined) this.#free(socket);
+      const shown = bundle && socket.getPeerX509Certificate();
       this.#deps.serve(socket, shown && new ConnectionCertificate(shown, socket, trust, this.#deps.clock));
     });
     tls.on("tlsClientError", (_error, socket) => socket.destroy());
     return tls;
+  }
+
+  /**
+   * Ends the bound of a handshake that is done. OpenSSL ends a handshake in the same call that gives it the last bytes,
+   * so these came from `#stepping`. (A TLSSocket over a stream has no public way to it, and no address of its own.)
+   */
+  #free(socket: TLSSocket): void {
+    const bounded = this.#stepping;
+    bounded?.free();
+    const [remoteAddress, remotePort] = [bounded?.remoteAddress, bounded?.remotePort];
+    Object.defineProperties(socket, { remoteAddress: { value: remoteAddress }, remotePort: { value: remotePort } });
   }
 
   #replace(bundle: AuthorityBundle): void {
@@ -142,5 +177,10 @@ function newTrust(): Trust {
 function contextOf({ cert, key }: CertificatePair, bundle: AuthorityBundle | undefined): SecureContextOptions {
   const own = { cert, key, minVersion: "TLSv1.2" } as const;
   if (bundle === undefined) return own;
-  return { ...own, ca: bundle.ca, allowPartialTrustChain: true, secureOptions: constants.SSL_OP_NO_TICKET };
+  return {
+    ...own,
+    ca: bundle.ca,
+    allowPartialTrustChain: true,
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+  };
 }
