@@ -343,7 +343,55 @@ describe("the time of a certificate", () => {
   });
 });
 
+/** A validity that ends in a minute. */
+const inAMinute = () => [new Date(Date.now() - 60_000), new Date(Date.now() + 60_000)] as const;
+
+describe("the time of an authority", () => {
+  it("is judged at each call, however many certificates come before an intermediate one", async () => {
+    const middle = newAuthority("middle", ours!, { between: inAMinute() });
+    const { name } = await orders();
+    const leaf = middle.issue("x", [`DNS:${name}`]);
+    const session = connectWith({ ...leaf, cert: leaf.cert + strange!.cert.repeat(12) + middle.cert });
+    expect(await call(session)).toEqual(OK);
+    service.clock.advance(61_000);
+    expect(await call(session)).toEqual(refused(/has expired/));
+    service.clock.advance(-61_000);
+  });
+
+  it("ends the right of its certificates, although no client has sent it", async () => {
+    const short = newAuthority("short", undefined, { between: inAMinute() });
+    const { identity } = await orders({}, short);
+    writeFileSync(caFile, ours!.cert + short.cert);
+    await reload(/client authorities are replaced/);
+    const session = connectWith(identity);
+    expect(await call(session)).toEqual(OK);
+    const ended = call(session, {}, "KeyService/WatchRevocations");
+    service.clock.advance(61_000);
+    await until(() => session.closed || session.destroyed, "the connection is asked to close");
+    const { key, person } = await service.newKey();
+    await person.keys.revokeKey({ keyId: key!.id });
+    expect(await ended).toEqual(refused(/before an authority was removed or ended/));
+    service.clock.advance(-61_000);
+    copyFileSync(ours!.certFile, caFile);
+    await reload(/client authorities are replaced/);
+  });
+});
+
 describe("the file of authorities", () => {
+  it("takes the right from every certificate once it has no authority, and gives it back with one", async () => {
+    const { identity } = await orders();
+    const session = connectWith(identity);
+    expect(await call(session)).toEqual(OK);
+    writeFileSync(caFile, "# none\n");
+    await reload(/client authorities are all removed/);
+    await until(() => session.closed || session.destroyed, "the connection is asked to close");
+    expect(await callWith(identity)).toEqual(refused(/needs a credential/));
+    expect(await callWith(identity, { authorization: `Bearer ${service.admin}` })).toEqual(OK);
+    copyFileSync(ours!.certFile, caFile);
+    await reload(/client authorities are replaced/);
+    expect(await callWith(identity)).toEqual(OK);
+  });
+
   it("takes a new authority beside the old one, then lets the old one go, without a failed call of a good client", async () => {
     const old = await orders();
     const [kept, newer] = [connectWith(old.identity), next!.issue("x", [`DNS:${old.name}`])];
@@ -381,7 +429,7 @@ describe("the file of authorities", () => {
   });
 
   it.each<[what: string, contents: () => string, reason: RegExp]>([
-    ["nothing", () => "", /must hold PEM certificates alone/],
+    ["an intermediate authority alone", () => newAuthority("middle", ours).cert, /1 is an intermediate authority/],
     ["half a certificate", () => ours!.cert.slice(0, 300), /alone/],
     ["a key", () => ours!.cert + ours!.key, /alone/],
     ["a certificate of a client", () => ours!.cert + ours!.issue("x", ["DNS:a.b"]).cert, /2 is no authority/],

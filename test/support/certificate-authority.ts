@@ -16,7 +16,7 @@ export interface Identity {
 
 /** What a certificate has beside its names. */
 export interface CertificateOptions {
-  /** Default: from yesterday for two days from now. */
+  /** Default: from yesterday until two days from now; nine days for an authority. */
   readonly between?: readonly [start: Date, end: Date];
   /** Whether its extendedKeyUsage is serverAuth alone. */
   readonly isForServers?: boolean;
@@ -58,7 +58,9 @@ export function newAuthority(name: string, parent?: Authority, options: Certific
   const folder = privateFolder("latchkey-certificates-");
   const own = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
   const signer = parent === undefined ? { name, key: own.privateKey } : signers.get(parent)!;
-  const authority = write(folder, own, { subject: name, extensions: AUTHORITY_EXTENSIONS, ...options }, signer);
+  const between = [new Date(Date.now() - DAY_MS), new Date(Date.now() + 9 * DAY_MS)] as const;
+  const contents = { subject: name, extensions: AUTHORITY_EXTENSIONS, between, ...options };
+  const authority = write(folder, own, contents, signer);
   const issue: Authority["issue"] = (commonName, names = [], more = {}) => {
     const pair = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
     const extensions = [extension(BASIC_CONSTRAINTS!, sequence())];
